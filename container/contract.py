@@ -1,0 +1,273 @@
+"""SageMaker's words: the paths, files, variables, limits and line formats of the container contract.
+
+Rules of this file: standard library only; names quote the platform; no policy of ours. A comment's ID (TF-1, HO-4)
+is the clause that a line obeys. Nothing else in the container spells these values; the tests spell them a second
+time as literals.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from container.errors import PlatformError
+
+# Variables that the platform, its toolkits or its local modes set.
+BASE_DIR_VARIABLE: Final = "SAGEMAKER_BASE_DIR"
+BIND_TO_PORT_VARIABLE: Final = "SAGEMAKER_BIND_TO_PORT"
+SAFE_PORT_RANGE_VARIABLE: Final = "SAGEMAKER_SAFE_PORT_RANGE"
+BATCH_VARIABLE: Final = "SAGEMAKER_BATCH"
+BATCH_STRATEGY_VARIABLE: Final = "SAGEMAKER_BATCH_STRATEGY"
+MAX_CONCURRENT_TRANSFORMS_VARIABLE: Final = "SAGEMAKER_MAX_CONCURRENT_TRANSFORMS"
+MAX_PAYLOAD_VARIABLE: Final = "SAGEMAKER_MAX_PAYLOAD_IN_MB"
+MULTI_MODEL_VARIABLE: Final = "SAGEMAKER_MULTI_MODEL"
+DEFAULT_ACCEPT_VARIABLE: Final = "SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT"
+TRAINING_JOB_NAME_VARIABLE: Final = "TRAINING_JOB_NAME"
+TRAINING_JOB_ARN_VARIABLE: Final = "TRAINING_JOB_ARN"
+
+# Ports, times and sizes.
+DEFAULT_PORT: Final = 8080  # HO-1
+FAILURE_REASON_CHARACTERS: Final = 1024  # OUT-2: what DescribeTrainingJob returns of the failure file
+EXIT_MESSAGE_BYTES: Final = 1024  # PR-3: what DescribeProcessingJob returns of the message file
+TRAINING_STOP_GRACE_S: Final = 120  # OUT-8: SIGTERM, then SIGKILL
+SERVING_STOP_GRACE_S: Final = 30  # HO-10
+PING_LIMIT_S: Final = 2  # HO-4
+INVOCATION_LIMIT_S: Final = 60  # HO-8
+REALTIME_PAYLOAD_BYTES: Final = 25 * 1024**2  # HO-9
+TRANSFORM_PAYLOAD_BYTES: Final = 100 * 1024**2  # BT-11
+CUSTOM_ATTRIBUTES_HEADER: Final = "X-Amzn-SageMaker-Custom-Attributes"  # RQ-5
+
+# Request limits of CreateTrainingJob.
+HYPERPARAMETERS_MAXIMUM: Final = 100  # HP-1
+HYPERPARAMETER_NAME_CHARACTERS: Final = 256  # HP-1
+HYPERPARAMETER_VALUE_CHARACTERS: Final = 2500  # HP-1
+CHANNEL_NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9.\-_]{1,64}")  # IN-1
+CHANNELS_MAXIMUM: Final = 20  # IN-1
+
+# HP-5: these arrive among the user's hyperparameters and belong to the platform or its SDK.
+_PLATFORM_HYPERPARAMETERS: Final = frozenset({"_tuning_objective_metric", "model_dir", "mp_parameters"})
+_PLATFORM_HYPERPARAMETER_PREFIX: Final = "sagemaker_"
+
+
+def is_platform_hyperparameter(name: str) -> bool:
+    """Tell whether the platform or an SDK put this hyperparameter there, not the user (HP-5)."""
+    return name in _PLATFORM_HYPERPARAMETERS or name.startswith(_PLATFORM_HYPERPARAMETER_PREFIX)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The directory tree that the platform and the container share; `/opt/ml` unless `SAGEMAKER_BASE_DIR` says else."""
+
+    base: Path = Path("/opt/ml")
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Layout:
+        """Read the root of the tree from `SAGEMAKER_BASE_DIR`."""
+        return cls(Path(environ.get(BASE_DIR_VARIABLE) or "/opt/ml"))
+
+    @property
+    def hyperparameters(self) -> Path:
+        """Hyperparameters, a JSON object of strings (TF-1)."""
+        return self.base / "input/config/hyperparameters.json"
+
+    @property
+    def input_data_config(self) -> Path:
+        """Channels by name (TF-1)."""
+        return self.base / "input/config/inputdataconfig.json"
+
+    @property
+    def resource_config(self) -> Path:
+        """Hosts of a training job (TF-1)."""
+        return self.base / "input/config/resourceconfig.json"
+
+    @property
+    def input_data(self) -> Path:
+        """Directory of the channel directories; never listed, `inputdataconfig.json` names the channels (TF-3)."""
+        return self.base / "input/data"
+
+    def channel(self, name: str) -> Path:
+        """Directory of one channel in File and FastFile mode."""
+        return self.input_data / name
+
+    def pipe(self, name: str, epoch: int) -> Path:
+        """FIFO of one channel for one epoch, counted from 0, in Pipe mode (IN-4)."""
+        return self.input_data / f"{name}_{epoch}"
+
+    @property
+    def model(self) -> Path:
+        """Directory that becomes `model.tar.gz` (OUT-3), and where serving finds it unpacked (HO-2)."""
+        return self.base / "model"
+
+    @property
+    def models(self) -> Path:
+        """Directory of the models of a multi-model endpoint (MME-1)."""
+        return self.base / "models"
+
+    @property
+    def output_data(self) -> Path:
+        """Directory that becomes `output.tar.gz` (OUT-4)."""
+        return self.base / "output/data"
+
+    @property
+    def failure(self) -> Path:
+        """File whose start becomes `FailureReason` (OUT-2)."""
+        return self.base / "output/failure"
+
+    @property
+    def message(self) -> Path:
+        """File whose start becomes a processing job's `ExitMessage` (PR-3)."""
+        return self.base / "output/message"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Directory that is synchronised with S3 while the job runs (CK-1)."""
+        return self.base / "checkpoints"
+
+    @property
+    def processing_job_config(self) -> Path:
+        """Request of a processing job (PR-1); its presence tells that this is one."""
+        return self.base / "config/processingjobconfig.json"
+
+    @property
+    def processing(self) -> Path:
+        """Directory below which a processing job's inputs and outputs are mounted (PR-2)."""
+        return self.base / "processing"
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One entry of `inputdataconfig.json`; absent keys have the platform's defaults."""
+
+    name: str
+    content_type: str | None = None
+    input_mode: str = "File"
+    distribution: str = "FullyReplicated"
+    record_wrapper: str = "None"
+
+
+@dataclass(frozen=True)
+class Resources:
+    """`resourceconfig.json`: who takes part in a training job. `hosts` is sorted as strings (DS-1)."""
+
+    current_host: str = "algo-1"
+    hosts: tuple[str, ...] = ("algo-1",)
+    network_interface_name: str = "eth0"
+
+    @property
+    def rank(self) -> int:
+        """Index of this host among the sorted hosts; 0 is the leader (DS-1)."""
+        return self.hosts.index(self.current_host)
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """What the three documented files of a training job say (TF-1); a missing file says nothing."""
+
+    hyperparameters: Mapping[str, str] = field(default_factory=dict)
+    channels: Mapping[str, Channel] = field(default_factory=dict)
+    resources: Resources = field(default_factory=Resources)
+
+
+def load_json_object(path: Path) -> dict[str, Any]:
+    """Load a JSON object from `path`; a missing or empty file is `{}` (TF-1).
+
+    Raises: PlatformError if the file cannot be read, or is not a JSON object.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"{path} cannot be read: {error}"
+        raise PlatformError(message) from error
+    if not text.strip():
+        return {}
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        message = f"{path} is not JSON: {error}"
+        raise PlatformError(message) from error
+    if not isinstance(value, dict):
+        message = f"{path} holds a JSON {type(value).__name__}; a JSON object is expected"
+        raise PlatformError(message)
+    return value
+
+
+def load_training_config(layout: Layout) -> TrainingConfig:
+    """Load the three documented files of a training job.
+
+    Hyperparameter values that are not strings (SDK local mode, LM-4) are turned into their JSON text, empty ones are
+    dropped as the service drops them (HP-4).
+
+    Raises: PlatformError if a file is unreadable or has another shape than the contract's.
+    """
+    hyperparameters = {
+        name: value if isinstance(value, str) else json.dumps(value)
+        for name, value in load_json_object(layout.hyperparameters).items()
+        if value != ""
+    }
+    channels = {}
+    for name, entry in load_json_object(layout.input_data_config).items():
+        if not isinstance(entry, dict):
+            message = f"{layout.input_data_config}: channel {name!r} is {entry!r}; an object is expected"
+            raise PlatformError(message)
+        channels[name] = Channel(
+            name=name,
+            content_type=entry.get("ContentType") or None,
+            input_mode=entry.get("TrainingInputMode") or "File",
+            distribution=entry.get("S3DistributionType") or "FullyReplicated",
+            record_wrapper=entry.get("RecordWrapperType") or "None",
+        )
+    return TrainingConfig(hyperparameters, channels, _load_resources(layout.resource_config))
+
+
+def _load_resources(path: Path) -> Resources:
+    document = load_json_object(path)
+    if not document:
+        return Resources()
+    current = document.get("current_host")
+    hosts = document.get("hosts")
+    if not isinstance(current, str) or not isinstance(hosts, list) or current not in hosts:
+        message = f"{path}: current_host {current!r} must be one of hosts {hosts!r}"
+        raise PlatformError(message)
+    nic = document.get("network_interface_name")
+    return Resources(current, tuple(sorted(hosts)), nic if isinstance(nic, str) and nic else "eth0")
+
+
+# HPO-1, HPO-2: each metric is printed as `name=value;` on a line of its own or among others, and is found again by
+# the regex of the same name. `\b` keeps `loss=` from matching inside `train_loss=`.
+METRIC_NAMES: Final = (
+    "epoch",
+    "train_loss",
+    "train_accuracy",
+    "validation_loss",
+    "validation_accuracy",
+    "learning_rate",
+    "images_per_s",
+    "epoch_time_s",
+    "test_accuracy",
+    "test_precision",
+    "test_recall",
+    "test_f1",
+    "test_auc",
+)
+METRIC_DEFINITIONS: Final = tuple({"Name": name, "Regex": rf"\b{name}=([0-9.eE+-]+);"} for name in METRIC_NAMES)
+
+
+def format_metrics(metrics: Mapping[str, float]) -> str:
+    """Format metrics as one log line that the published regexes find again; values that are not finite are left out.
+
+    A tuner reads the last value printed, and `nan` for the objective fails the tuning job (HPO-2).
+    """
+    return " ".join(f"{name}={value:.6g};" for name, value in metrics.items() if math.isfinite(value))
+
+
+def write_failure(layout: Layout, reason: str) -> None:
+    """Write the failure file, the cause first: the platform shows its first 1024 characters (OUT-2)."""
+    layout.failure.parent.mkdir(parents=True, exist_ok=True)
+    layout.failure.write_text(reason, encoding="utf-8", errors="replace")

@@ -1,0 +1,1 @@
+"""`evaluate`: scores an artefact on labelled images and writes metrics and a report."""

@@ -1,0 +1,147 @@
+"""From the platform's strings to one frozen dataclass: the type of a field decides how its text is read.
+
+A hyperparameter's text may be raw (`adam`), JSON (`"adam"`, `[1, 2]`, `true`) or Python's `str()` (`True`, `None`,
+`[1, 2]`): the platform, its SDKs and its tuner write all of them (HP-2, HP-6). A string field keeps `007` and `1e3` as
+they are.
+
+Rules of this file: standard library only; pure; knows no hyperparameter by name.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import difflib
+import json
+import math
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from container import contract
+from container.errors import UserError
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """What a hyperparameter's value must obey and what it does; kept as the `rule` metadata of its field."""
+
+    effect: str
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    choices: Sequence[Any] = ()
+
+    def describe(self, kind: str) -> str:
+        """Say what is possible: `an integer from 1 to 64`."""
+        if self.choices:
+            return "one of " + ", ".join(map(str, self.choices))
+        if self.low is not None and self.high is not None:
+            return f"{kind} from {self.low:g} to {self.high:g}"
+        if self.low is not None:
+            return f"{kind} of at least {self.low:g}"
+        return kind if self.high is None else f"{kind} of at most {self.high:g}"
+
+
+def field(default: Any, effect: str, **rule: Any) -> Any:
+    """Declare a hyperparameter with its default, its effect and its `Rule`."""
+    return dataclasses.field(default=default, metadata={"rule": Rule(effect, **rule)})
+
+
+def parse(cls: type[T], raw: Mapping[str, str]) -> tuple[T, list[str]]:
+    """Build `cls` from the platform's strings; also give a warning for each name that is not a field.
+
+    Raises: UserError that names every wrong value, what was found and what is possible.
+    """
+    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    hints = typing.get_type_hints(cls)
+    values, faults, warnings = {}, [], []
+    for name, text in raw.items():
+        if name in fields:
+            try:
+                values[name] = _decode(text, hints[name], fields[name].metadata["rule"])
+            except ValueError as error:
+                faults.append(f"{name}={text!r}: expected {error} (default {fields[name].default!r})")
+        elif not contract.is_platform_hyperparameter(name):
+            near = difflib.get_close_matches(name, fields, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            warnings.append(f"hyperparameter {name!r} is unknown and has no effect{hint}")
+    if faults:
+        raise UserError.from_faults("wrong hyperparameter" + "s" * (len(faults) > 1), faults)
+    return cls(**values), warnings
+
+
+def _decode(text: str, hint: Any, rule: Rule) -> Any:
+    """Read `text` as `hint`: str, bool, int, float, tuple[int, ...], or one of them `| None`.
+
+    Raises: ValueError whose message says what is possible.
+    """
+    kind, optional = hint, False
+    if isinstance(hint, types.UnionType):
+        kind = next(part for part in typing.get_args(hint) if part is not type(None))
+        optional = True
+    value = _loads(text)
+    if value is None and optional:
+        return None
+    noun = {str: "text", bool: "true or false", int: "an integer", float: "a number"}.get(kind, "a list of integers")
+    possible = rule.describe(noun)
+    if kind is str:
+        value = value if isinstance(value, str) else text
+    elif kind is bool:
+        value = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}.get(
+            str(value).strip().lower()
+        )
+    elif kind is int:
+        value = int(value) if _is_number(value) and float(value).is_integer() else None
+    elif kind is float:
+        value = float(value) if _is_number(value) and math.isfinite(value) else None
+    else:
+        value = _decode_integers(value)
+    if value is None or not _obeys(value, rule):
+        raise ValueError(possible)
+    return value
+
+
+def _loads(text: str) -> Any:
+    """Read one of the encodings that HP-2 lists; a quoted text inside quotes is unquoted as often as it was quoted."""
+    text = text.strip()
+    try:
+        value = json.loads(text)
+    except ValueError:
+        if text in ("True", "False", "None"):
+            return {"True": True, "False": False, "None": None}[text]
+        if text[:1] in ("[", "(", "{"):
+            try:
+                return ast.literal_eval(text)
+            except (ValueError, SyntaxError, MemoryError, RecursionError):
+                return text
+        return text
+    except RecursionError:
+        return text
+    return _loads(value) if isinstance(value, str) and text.startswith('"') and value != text else value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _decode_integers(value: Any) -> tuple[int, ...] | None:
+    if isinstance(value, str):  # 28,28,1
+        value = [int(part) if part.strip().isdecimal() else part for part in value.split(",")]
+    if isinstance(value, (list, tuple)) and value and all(type(part) is int for part in value):
+        return tuple(value)
+    return None
+
+
+def _obeys(value: Any, rule: Rule) -> bool:
+    parts = value if isinstance(value, tuple) else (value,)
+    if rule.choices:
+        return all(part in rule.choices for part in parts)
+    return all(
+        (rule.low is None or part >= rule.low) and (rule.high is None or part <= rule.high)
+        for part in parts
+        if _is_number(part)
+    )

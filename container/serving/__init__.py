@@ -1,0 +1,1 @@
+"""`serve`: answers `/ping` and `/invocations` from an artefact."""

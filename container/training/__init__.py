@@ -1,0 +1,1 @@
+"""`train`: from channels and hyperparameters to an artefact in the model directory."""
