@@ -65,9 +65,13 @@ def test_artifact_replaces_an_older_one_whole(tmp_path: Path) -> None:
 def test_artifact_that_fails_halfway_leaves_the_older_one(tmp_path: Path) -> None:
     publish(tmp_path, "old")
 
-    with pytest.raises(RuntimeError), artifact.staging(tmp_path) as stage:
-        build(stage, "new")
-        raise RuntimeError
+    def fail_halfway() -> None:
+        with artifact.staging(tmp_path) as stage:
+            build(stage, "new")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail_halfway()
 
     assert artifact.load(tmp_path).keras.read_text() == "old"
     assert not list(tmp_path.glob(".staging*"))

@@ -77,7 +77,7 @@ def test_training_config_names_the_file_that_is_wrong(tmp_path: Path, document: 
     layout = contract.Layout(tmp_path)
     write(layout.input_data_config, document)
 
-    with pytest.raises(PlatformError, match="inputdataconfig.json") as error:
+    with pytest.raises(PlatformError, match=r"inputdataconfig\.json") as error:
         contract.load_training_config(layout)
 
     assert said in str(error.value)
