@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Makes the checkout's own virtual environment and prints the path of its Python.
+#
+#   usage: local_test/setup.sh REQUIREMENTS.txt
+#
+# Needs Python 3.11 to 3.13 with the venv module, and a package index that pip can reach. Every package is checked
+# against the hash in REQUIREMENTS.txt. An environment that already holds this file's packages is used as it is.
+# PYTHON names the interpreter to take. The path goes to stdout, all talk to stderr.
+set -euo pipefail
+
+fail() {
+  printf 'setup: %s\n' "$1" >&2
+  exit 1
+}
+
+find_python() {
+  local candidate
+  for candidate in ${PYTHON:+"$PYTHON"} python3.13 python3.12 python3.11 python3 python; do
+    if "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
+      command -v "$candidate"
+      return
+    fi
+  done
+  fail "Python 3.11, 3.12 or 3.13 is needed; found $(python3 --version 2>/dev/null || echo none). Install one, or name it in PYTHON."
+}
+
+main() {
+  [[ $# -eq 1 && -f $1 ]] || fail "usage: local_test/setup.sh REQUIREMENTS.txt"
+  local requirements=$1 root venv python stamp
+  root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+  venv=$root/.venv
+  python=$venv/bin/python
+  stamp=$venv/installed-$(basename "$(dirname "$(realpath "$requirements")")")-$(basename "$requirements")
+
+  if ! "$python" -c '' 2>/dev/null; then
+    local base
+    base=$(find_python)
+    "$base" -c 'import ensurepip, venv' 2>/dev/null ||
+      fail "$base has no venv module; install it (on Debian and Ubuntu: apt-get install python3-venv)."
+    printf 'setup: making %s with %s\n' "$venv" "$base" >&2
+    "$base" -m venv --clear "$venv" >&2 || fail "no virtual environment could be made in $venv; is the disk full or read-only?"
+  fi
+  if ! cmp -s "$requirements" "$stamp"; then
+    "$python" -m pip --version >/dev/null 2>&1 || "$python" -m ensurepip >&2
+    printf 'setup: installing %s (once)\n' "$requirements" >&2
+    "$python" -m pip install --disable-pip-version-check --require-hashes --requirement "$requirements" >&2 ||
+      fail "pip could not install $requirements; its last lines above say why (is a package index reachable?)."
+    cp "$requirements" "$stamp"
+  fi
+  printf '%s\n' "$python"
+}
+
+main "$@"
