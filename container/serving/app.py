@@ -1,0 +1,62 @@
+"""The whole HTTP application as a Flask factory: any WSGI server can host it, and a test client can call it.
+
+Rules of this file: routes, methods and headers only; what an answer says is decided in `inference`.
+"""
+
+from __future__ import annotations
+
+import flask
+from werkzeug.exceptions import HTTPException
+
+from container import contract
+from container.serving import inference
+
+
+def create_app(model: inference.Inference, *, payload_bytes: int = contract.REALTIME_PAYLOAD_BYTES) -> flask.Flask:
+    """Build the application around one loaded model; a body beyond `payload_bytes` is refused with 413 (HO-9)."""
+    app = flask.Flask(__name__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = payload_bytes
+    app.url_map.merge_slashes = False  # HO-16: no path is redirected
+
+    @app.route("/ping", methods=["GET", "POST"])
+    def ping() -> flask.Response:
+        return flask.Response(status=200)  # the model was loaded and run once before this application was made (HO-6)
+
+    @app.post("/invocations")
+    def invocations() -> flask.Response:
+        headers = flask.request.headers
+        return _to_flask(
+            model.invoke(
+                inference.Request(
+                    body=flask.request.get_data(cache=False),
+                    content_type=headers.get("Content-Type", ""),
+                    accept=headers.get("Accept", ""),
+                    custom_attributes=headers.get(contract.CUSTOM_ATTRIBUTES_HEADER, ""),
+                )
+            )
+        )
+
+    @app.errorhandler(HTTPException)
+    def refuse(error: HTTPException) -> flask.Response:
+        status = error.code or 500
+        messages = {
+            404: f"there is no {flask.request.path!r} here; routes are /ping and /invocations",
+            405: f"{flask.request.method} is not a method of {flask.request.path}",
+            413: f"the body is larger than {payload_bytes} bytes; {contract.MAX_PAYLOAD_VARIABLE} sets the limit",
+        }
+        response = _to_flask(inference.refuse(status, messages.get(status, error.description or error.name)))
+        allowed = error.get_response().headers.get("Allow")
+        if allowed:
+            response.headers["Allow"] = allowed
+        return response
+
+    @app.errorhandler(Exception)
+    def fail(_: Exception) -> flask.Response:
+        return _to_flask(inference.fail())
+
+    return app
+
+
+def _to_flask(response: inference.Response) -> flask.Response:
+    headers = [("Content-Type", response.content_type), *response.headers]
+    return flask.Response(response.body, response.status, headers)

@@ -1,0 +1,363 @@
+"""Request bodies to images, and probabilities to answer bodies.
+
+Images are `[n, height, width, channel] uint8 0-255`, probabilities `[n, class] float32`. A body holds rows of one
+image each (`text/csv`), an array of images (`application/json`, `application/x-npy`), or one picture (`image/png`,
+`image/jpeg`).
+
+Pixels are 0-255. A row that holds a fraction and lies within 0-1 altogether is taken as unit scale, for clients that
+divide by 255; any other fraction is refused.
+
+Rules of this file: pure; no HTTP but the status that an error carries; every fault of a body is a RequestError
+that names the place (row and column count from 1); nothing is ever unpickled (SEC-3).
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import math
+import re
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NoReturn, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from container.errors import RequestError
+from container.serving.negotiation import MediaType
+
+Images: TypeAlias = NDArray[np.uint8]
+Probabilities: TypeAlias = NDArray[np.float32]
+Shape: TypeAlias = tuple[int, int, int]
+
+CSV: Final = "text/csv"
+JSON: Final = "application/json"
+NPY: Final = "application/x-npy"
+PNG: Final = "image/png"
+JPEG: Final = "image/jpeg"
+
+_TWO_FORMS: Final = "pixels are integers 0-255, or fractions 0-1 throughout a row (each pixel divided by 255)"
+_NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_CSV_CHARACTERS: Final = b"0123456789+-.eE,\n\r\t "
+_CSV_BLOCK_BYTES: Final = 1_000_000
+_NPY_HEADER_BYTES_MAXIMUM: Final = 10_000
+
+
+def decode(media_type: MediaType, body: bytes, shape: Shape) -> Images:
+    """Decode a request body into images of `shape`.
+
+    Raises: RequestError 415 if the media type is none of `DECODERS`, 400 for every fault of the body.
+    """
+    decoder = DECODERS.get(media_type.name)
+    if decoder is None:
+        given = f"content type {media_type.name!r}" if media_type.name else "a request without content type"
+        raise RequestError(415, f"{given} is not supported; supported: {', '.join(DECODERS)}")
+    if not body:
+        raise RequestError(400, f"the body is empty; {media_type.name} of at least one image is expected")
+    return decoder(body, shape, media_type.parameters)
+
+
+def encode(name: str, probabilities: Probabilities, classes: Sequence[int | str], *, end_of_line: bool) -> bytes:
+    """Encode probabilities as the media type `name`, one of `ENCODERS`.
+
+    `end_of_line` says whether the last line of a text format is closed by a newline: a transform job that assembles
+    by line adds one itself (BT-8).
+    """
+    return ENCODERS[name](probabilities, classes, end_of_line)
+
+
+def _decode_csv(body: bytes, shape: Shape, parameters: Mapping[str, str]) -> Images:
+    body = _recode(body, parameters).rstrip()  # a newline closes the last row; a blank line closes some writers' files
+    columns, blocks, start, row = _pixels(shape), [], 0, 1
+    while start <= len(body):
+        # Python's numbers take ten times the room of their text, so a large body is read piece by piece.
+        end = body.find(b"\n", start + _CSV_BLOCK_BYTES)
+        end = len(body) if end < 0 else end
+        blocks.append(_decode_csv_block(body[start:end], columns, row))
+        start, row = end + 1, row + len(blocks[-1])
+    return (blocks[0] if len(blocks) == 1 else np.concatenate(blocks)).reshape(-1, *shape)
+
+
+def _decode_csv_block(block: bytes, columns: int, first_row: int) -> Images:
+    """Decode lines of CSV into `[row, columns] uint8`; rows are counted from `first_row`.
+
+    Plain numbers go by way of the JSON parser, which is five times faster than `float` on each. Where JSON is
+    stricter than CSV (`.5`, `007`), or something is wrong, each value is looked at.
+    """
+    if not block.translate(None, _CSV_CHARACTERS):
+        try:
+            rows = np.array(json.loads(b"[[" + block.replace(b"\n", b"],[") + b"]]"))
+        except (ValueError, OverflowError):
+            pass
+        else:
+            if rows.ndim == 2 and rows.shape[1] == columns:
+                return _scale(rows, first_row)
+    return _scale(np.array(_parse_csv(block.decode("utf-8", "replace"), columns, first_row), np.float64), first_row)
+
+
+def _parse_csv(text: str, columns: int, first_row: int) -> list[list[float]]:
+    rows = []
+    for number, line in enumerate(text.split("\n"), start=first_row):
+        cells = line.split(",")
+        row = [_parse_cell(cell, number, column) for column, cell in enumerate(cells, start=1)]
+        if len(row) != columns:
+            hint = "; does it still hold the label?" if len(row) == columns + 1 else ""
+            raise RequestError(400, f"row {number} has {len(row)} columns; {columns} pixels are expected{hint}")
+        rows.append(row)
+    return rows
+
+
+def _parse_cell(cell: str, row: int, column: int) -> float:
+    text = cell.strip().strip('"').strip()
+    if _NUMBER.fullmatch(text):
+        return float(text)
+    place = f"row {row}, column {column}"
+    if not text:
+        raise RequestError(400, f"{place} is empty; a pixel is expected")
+    hint = "; rows are sent without a header" if row == 1 and column == 1 and text.isidentifier() else ""
+    raise RequestError(400, f"{place} is {_quote(text)}, which is no finite number; {_TWO_FORMS}{hint}")
+
+
+def _decode_json(body: bytes, shape: Shape, parameters: Mapping[str, str]) -> Images:
+    document = _parse_json(_recode(body, parameters))
+    if isinstance(document, dict):
+        if "instances" not in document:
+            keys = ", ".join(map(_quote, list(document)[:5])) or "nothing"
+            raise RequestError(400, f'the JSON object holds {keys}; {{"instances": [image, ...]}} is expected')
+        document = document["instances"]
+    if not isinstance(document, list):
+        found = type(document).__name__
+        raise RequestError(400, f"a JSON {found} was found where an array of images is expected")
+    if b"true" in body or b"false" in body:  # numpy would take them for 1 and 0
+        _refuse_other_than_numbers(document)
+    return _from_nested(document, shape)
+
+
+def _parse_json(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except RecursionError:
+        raise RequestError(400, "the JSON is nested too deeply") from None
+    except ValueError as error:
+        raise RequestError(400, f"the body is not JSON: {str(error)[:200]}") from None
+
+
+def _from_nested(instances: list[Any], shape: Shape) -> Images:
+    """Turn nested lists of numbers into images."""
+    if not instances:
+        raise RequestError(400, f"the array of images is empty; {_shapes(shape)} is expected")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            array = np.array(instances)
+    except (ValueError, OverflowError):
+        array = np.empty(0, object)
+    if array.dtype.kind not in "iuf":
+        _refuse_other_than_numbers(instances)
+        _refuse_nesting(instances, shape)
+    return _from_array(array, shape)
+
+
+def _refuse_other_than_numbers(instances: list[Any]) -> None:
+    for row, instance in enumerate(instances, start=1):
+        for column, value in enumerate(_flatten(instance), start=1):
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                found = _quote(value) if isinstance(value, str) else json.dumps(value)[:40]
+                raise RequestError(400, f"row {row}, column {column} is {found}; {_TWO_FORMS}")
+
+
+def _refuse_nesting(instances: list[Any], shape: Shape) -> NoReturn:
+    columns = _pixels(shape)
+    for row, instance in enumerate(instances, start=1):
+        values = list(_flatten(instance))
+        if len(values) != columns:
+            raise RequestError(400, f"row {row} has {len(values)} values; {columns} pixels are expected")
+        for column, value in enumerate(values, start=1):
+            if abs(value) > 255:
+                raise RequestError(400, f"row {row}, column {column} is out of range; {_TWO_FORMS}")
+    raise RequestError(400, f"the images are nested in different ways; {_shapes(shape)} is expected")
+
+
+def _flatten(value: Any) -> Any:
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, list):
+            stack.extend(reversed(item))
+        else:
+            yield item
+
+
+def _decode_npy(body: bytes, shape: Shape, _: Mapping[str, str]) -> Images:
+    """Read one array; the header is checked against the body's size before any memory is taken."""
+    stream = io.BytesIO(body)
+    try:
+        major = np.lib.format.read_magic(stream)[0]
+        header_bytes = int.from_bytes(stream.read(2 if major == 1 else 4), "little")
+        if header_bytes > _NPY_HEADER_BYTES_MAXIMUM:
+            message = f"the npy header claims {header_bytes} bytes; {_NPY_HEADER_BYTES_MAXIMUM} are allowed"
+            raise RequestError(400, message)
+        header = ast.literal_eval(stream.read(header_bytes).decode("utf-8" if major == 3 else "latin-1"))
+        dtype = np.lib.format.descr_to_dtype(header["descr"])
+        found_shape: tuple[int, ...] = tuple(header["shape"])
+        fortran = bool(header["fortran_order"])
+        count = math.prod(found_shape)
+        whole = all(type(size) is int and size >= 0 for size in found_shape)
+    except (ValueError, TypeError, KeyError, SyntaxError, MemoryError, RecursionError):
+        whole = False
+    if not whole:
+        raise RequestError(400, "the body is not a whole npy file of format 1, 2 or 3")
+    if dtype.hasobject:
+        message = "the npy file holds pickled Python objects, which are never read; a numeric array is expected"
+        raise RequestError(400, message)
+    if dtype.kind not in "iuf":
+        raise RequestError(400, f"the npy array is of type {dtype}; integers or floating-point numbers are expected")
+    data = body[stream.tell() :]
+    if len(data) != count * dtype.itemsize:
+        message = f"the npy header promises {count * dtype.itemsize} bytes of data; {len(data)} follow"
+        raise RequestError(400, message)
+    return _from_array(np.frombuffer(data, dtype).reshape(found_shape, order="F" if fortran else "C"), shape)
+
+
+def _from_array(array: NDArray[Any], shape: Shape) -> Images:
+    """Check rank and shape and scale: `[n, pixels]`, `[n, *shape]`, or without the channel if there is one."""
+    count = len(array) if array.ndim else 0
+    possible = [(count, _pixels(shape)), (count, *shape)] + ([(count, *shape[:2])] if shape[2] == 1 else [])
+    if array.shape not in possible:
+        raise RequestError(400, f"an array of shape {list(array.shape)} was found; {_shapes(shape)} is expected")
+    if not count:
+        raise RequestError(400, f"the array holds no image; {_shapes(shape)} with n of at least 1 is expected")
+    if array.dtype == np.uint8:
+        return np.ascontiguousarray(array).reshape(-1, *shape)
+    return _scale(array.reshape(count, -1)).reshape(-1, *shape)
+
+
+def _scale(rows: NDArray[Any], first_row: int = 1) -> Images:
+    """Turn rows of numbers `[n, pixels]` into uint8, by the rule for pixels that this file opens with."""
+    wrong = ~((rows >= 0) & (rows <= 255))  # true for NaN as well
+    if wrong.any():
+        _refuse_pixel(rows, wrong, first_row, "")
+    if rows.dtype.kind == "f":
+        fractional = rows != np.floor(rows)
+        in_fractions = fractional.any(axis=1)
+        if in_fractions.any():
+            unit = in_fractions & (rows <= 1).all(axis=1)
+            wrong = fractional & ~unit[:, None]
+            if wrong.any():
+                _refuse_pixel(rows, wrong, first_row, " in a row that reaches beyond 1")
+            rows = rows.astype(np.float64)
+            rows[unit] = np.rint(rows[unit] * 255)
+    return rows.astype(np.uint8)
+
+
+def _refuse_pixel(rows: NDArray[Any], wrong: NDArray[np.bool_], first_row: int, where: str) -> NoReturn:
+    row, column = np.argwhere(wrong)[0].tolist()
+    place = f"row {first_row + row}, column {column + 1}"
+    raise RequestError(400, f"{place} is {rows[row, column]:g}{where}; {_TWO_FORMS}")
+
+
+def _decode_picture(body: bytes, shape: Shape, kind: str) -> Images:
+    from PIL import Image, UnidentifiedImageError
+
+    height, width, channels = shape
+    mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}.get(channels)
+    if mode is None:
+        raise RequestError(400, f"the model takes {channels} channels; a {kind} picture cannot hold them")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of damaged metadata, which no prediction needs
+            with Image.open(io.BytesIO(body), formats=[kind]) as picture:
+                # The size stands in the header: a bomb is refused before a pixel of it is unpacked.
+                if picture.size != (width, height):
+                    found = f"{picture.size[0]}x{picture.size[1]}"
+                    message = f"the picture is {found} pixels (width x height); {width}x{height} is expected"
+                    raise RequestError(400, message)
+                if picture.mode.startswith("I;16"):  # Pillow would clip sixteen bits instead of scaling them
+                    pixels = (np.asarray(picture).astype(np.uint32) // 257).astype(np.uint8)
+                    picture_8_bit = Image.fromarray(pixels)
+                    return np.array(picture_8_bit.convert(mode), np.uint8).reshape(1, *shape)
+                return np.array(picture.convert(mode), np.uint8).reshape(1, *shape)
+    except UnidentifiedImageError:
+        raise RequestError(400, f"the body is not a {kind} picture") from None
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise RequestError(400, f"the {kind} picture is damaged: {str(error)[:200]}") from None
+
+
+def _decode_png(body: bytes, shape: Shape, _: Mapping[str, str]) -> Images:
+    return _decode_picture(body, shape, "PNG")
+
+
+def _decode_jpeg(body: bytes, shape: Shape, _: Mapping[str, str]) -> Images:
+    return _decode_picture(body, shape, "JPEG")
+
+
+def _recode(body: bytes, parameters: Mapping[str, str]) -> bytes:
+    """Turn a text body into UTF-8 without a byte order mark."""
+    charset = parameters.get("charset", "utf-8").lower()
+    if charset not in ("utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "latin-1", "latin1", "utf-16", "utf-8-sig"):
+        raise RequestError(415, f"charset {_quote(charset)} is not supported; supported: utf-8, utf-16, iso-8859-1")
+    if charset == "utf-16":
+        try:
+            return body.decode(charset).encode()
+        except ValueError:
+            raise RequestError(400, "the body is not utf-16, as its content type says") from None
+    return body.removeprefix(b"\xef\xbb\xbf")
+
+
+def _encode_json(probabilities: Probabilities, classes: Sequence[int | str], end_of_line: bool) -> bytes:  # noqa: FBT001
+    row_format = "[" + ", ".join(["%.9g"] * len(classes)) + "]"  # nine digits tell any two float32 apart
+    outputs = ", ".join([row_format % tuple(row) for row in probabilities.tolist()])
+    labels = [json.dumps(label) for label in classes]
+    best = probabilities.argmax(axis=1)
+    scores = probabilities[np.arange(len(best)), best]
+    predictions = ", ".join(
+        [
+            f'{{"label": {labels[index]}, "index": {index}, "score": {score:.9g}}}'
+            for index, score in zip(best.tolist(), scores.tolist(), strict=True)
+        ]
+    )
+    end = "\n" if end_of_line else ""
+    return f'{{"outputs": [{outputs}], "predictions": [{predictions}]}}{end}'.encode()
+
+
+def _encode_csv(probabilities: Probabilities, classes: Sequence[int | str], end_of_line: bool) -> bytes:  # noqa: FBT001
+    row_format = ",".join(["%.9g"] * len(classes))
+    return ("\n".join([row_format % tuple(row) for row in probabilities.tolist()]) + "\n" * end_of_line).encode()
+
+
+def _encode_npy(probabilities: Probabilities, _: Sequence[int | str], __: bool) -> bytes:  # noqa: FBT001
+    stream = io.BytesIO()
+    np.save(stream, probabilities, allow_pickle=False)
+    return stream.getvalue()
+
+
+def _pixels(shape: Shape) -> int:
+    return shape[0] * shape[1] * shape[2]
+
+
+def _shapes(shape: Shape) -> str:
+    """Say which shapes an array of images may have."""
+    height, width, channels = shape
+    possible = [f"[n, {_pixels(shape)}]", f"[n, {height}, {width}, {channels}]"]
+    return " or ".join(possible + ([f"[n, {height}, {width}]"] if channels == 1 else []))
+
+
+def _quote(text: str) -> str:
+    """Quote a client's text for an error message, cut to a length that leaves room for the rest (RQ-6)."""
+    return repr(text if len(text) <= 40 else text[:40] + "...")
+
+
+DECODERS: Final[Mapping[str, Callable[[bytes, Shape, Mapping[str, str]], Images]]] = {
+    CSV: _decode_csv,
+    JSON: _decode_json,
+    NPY: _decode_npy,
+    PNG: _decode_png,
+    JPEG: _decode_jpeg,
+}
+ENCODERS: Final[Mapping[str, Callable[[Probabilities, Sequence[int | str], bool], bytes]]] = {
+    JSON: _encode_json,
+    CSV: _encode_csv,
+    NPY: _encode_npy,
+}

@@ -1,0 +1,110 @@
+"""The serving core: request parts in, status, headers and body out; no HTTP library, so that every shell is thin.
+
+Rules of this file: whatever a client sends is answered with the status that names whose fault it is (RQ-6), and never
+with a traceback (SEC-4); what can be refused by its headers is refused before the body is decoded.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from container import contract
+from container.errors import RequestError
+from container.serving import codecs, negotiation
+
+log = logging.getLogger(__name__)
+
+_CUSTOM_ATTRIBUTES: Final = re.compile(r"[\x20-\x7e]{1,1024}")
+_ERROR_CHARACTERS: Final = 1900  # RQ-6: a caller sees 2048 characters of the body, the request id among them
+
+
+class Request(NamedTuple):
+    """The parts of `POST /invocations` that decide its answer; a header that is absent is empty."""
+
+    body: bytes
+    content_type: str = ""
+    accept: str = ""
+    custom_attributes: str = ""
+
+
+class Response(NamedTuple):
+    """An answer: its status, its body, the body's media type, and any headers besides."""
+
+    status: int
+    body: bytes = b""
+    content_type: str = codecs.JSON
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class Inference:
+    """One loaded model and how it is asked."""
+
+    def __init__(
+        self,
+        predict: Callable[[codecs.Images], codecs.Probabilities],
+        *,
+        input_shape: codecs.Shape,
+        classes: Sequence[int | str],
+        default_accept: str = codecs.JSON,
+        end_of_line: bool = True,
+    ) -> None:
+        """`predict` maps images to probabilities; `default_accept` answers a request that accepts anything (RQ-4)."""
+        self._predict = predict
+        self._input_shape = input_shape
+        self._classes = tuple(classes)
+        self._end_of_line = end_of_line
+        others = [name for name in codecs.ENCODERS if name != default_accept]
+        self._offered = (default_accept, *others)
+
+    def invoke(self, request: Request) -> Response:
+        """Answer `POST /invocations`; never raises."""
+        try:
+            response = self._answer(request)
+        except RequestError as error:
+            response = refuse(error.status, str(error))
+        except Exception:  # noqa: BLE001 - the serving side's one broad except: a bug must not end the worker
+            response = fail()
+        if _CUSTOM_ATTRIBUTES.fullmatch(request.custom_attributes):  # RQ-5
+            header = (contract.CUSTOM_ATTRIBUTES_HEADER, request.custom_attributes)
+            response = response._replace(headers=(*response.headers, header))
+        return response
+
+    def _answer(self, request: Request) -> Response:
+        media_type = negotiation.parse_media_type(request.content_type)
+        answer_type = negotiation.choose(request.accept, self._offered)
+        if answer_type is None:
+            message = f"nothing in Accept {request.accept[:200]!r} can be given; possible: {', '.join(self._offered)}"
+            raise RequestError(406, message)
+        images = codecs.decode(media_type, request.body, self._input_shape)
+        probabilities = self._predict(images)
+        if not np.isfinite(probabilities).all():
+            message = "the model gave a probability that is not finite"
+            raise ArithmeticError(message)
+        body = codecs.encode(answer_type, probabilities, self._classes, end_of_line=self._end_of_line)
+        return Response(200, body, answer_type)
+
+
+def refuse(status: int, message: str) -> Response:
+    """Give the answer to a request that is at fault, or that comes when there are too many (503)."""
+    request_id = uuid.uuid4().hex
+    log.info("request %s refused with %d: %s", request_id, status, message)
+    return _error(status, message, request_id)
+
+
+def fail() -> Response:
+    """Give the answer to a request that met a bug; called while the exception is handled, which goes to the log."""
+    request_id = uuid.uuid4().hex
+    log.exception("request %s failed", request_id)  # noqa: LOG004
+    return _error(500, "the server failed on this request; its log tells why under this request id", request_id)
+
+
+def _error(status: int, message: str, request_id: str) -> Response:
+    document = {"error": message[:_ERROR_CHARACTERS], "request_id": request_id}
+    return Response(status, json.dumps(document).encode() + b"\n")

@@ -1,0 +1,138 @@
+"""Every setting of the server, read once from the environment.
+
+Rules of this file: pure but for `available_cores`; defaults live here and nowhere else; all faults are reported at
+once.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeVar
+
+from container import contract
+from container.errors import UserError
+from container.serving import codecs
+
+T = TypeVar("T")
+
+WORKER_CLASSES: Final = ("gthread", "sync")
+LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
+_LOG_LEVEL_NUMBERS: Final = {"10": "debug", "20": "info", "30": "warning", "40": "error", "50": "critical"}
+_MEBIBYTE: Final = 1024**2
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the server listens, how much it takes and how long it waits."""
+
+    port: int = contract.DEFAULT_PORT
+    """TCP port on all interfaces (HO-1)."""
+    workers: int = 1
+    """Processes, each with a model of its own."""
+    threads: int = 16
+    """Threads of a worker that read requests; predictions take turns."""
+    worker_class: str = WORKER_CLASSES[0]
+    """gunicorn's worker class."""
+    timeout_s: int = contract.INVOCATION_LIMIT_S
+    """A worker that is silent for longer is replaced."""
+    payload_bytes: int = contract.REALTIME_PAYLOAD_BYTES
+    """The largest request body; a larger one is refused with 413 (HO-9)."""
+    default_accept: str = codecs.JSON
+    """The answer's media type for a client that accepts anything (RQ-4)."""
+    batch: bool = False
+    """Whether this is a transform job: the last line of an answer is then not closed by a newline (BT-8)."""
+    log_level: str = "info"
+    """The least severe line that is logged."""
+
+
+def parse(environ: Mapping[str, str], cores: int) -> Settings:
+    """Read the settings; `cores` is how many processors the workers may fill.
+
+    Raises: UserError naming every variable whose value is not possible, and what is.
+    """
+    reader = _Reader(environ)
+    batch = environ.get(contract.BATCH_VARIABLE, "").strip().lower() in ("true", "1")  # BT-2: local mode writes True
+    limit = contract.TRANSFORM_PAYLOAD_BYTES if batch else contract.REALTIME_PAYLOAD_BYTES
+    settings = Settings(
+        port=reader.integer([contract.BIND_TO_PORT_VARIABLE], Settings.port, 1, 65535),
+        workers=reader.integer(["SAGEMAKER_MODEL_SERVER_WORKERS", "SAGEMAKER_GUNICORN_WORKERS"], cores, 1, 1024),
+        threads=reader.integer(["SAGEMAKER_GUNICORN_THREADS"], Settings.threads, 1, 1024),
+        worker_class=reader.choice(["SAGEMAKER_GUNICORN_WORKER_CLASS"], Settings.worker_class, WORKER_CLASSES),
+        timeout_s=reader.integer(
+            [
+                "SAGEMAKER_MODEL_SERVER_TIMEOUT",
+                "SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS",
+                "SAGEMAKER_GUNICORN_TIMEOUT_SECONDS",
+            ],
+            3600 if batch else Settings.timeout_s,
+            1,
+            3600,
+        ),
+        # 0 announces chunked bodies of any length (BT-6).
+        payload_bytes=reader.integer([contract.MAX_PAYLOAD_VARIABLE], limit // _MEBIBYTE, 0, 2048) * _MEBIBYTE or limit,
+        default_accept=reader.choice([contract.DEFAULT_ACCEPT_VARIABLE], codecs.JSON, tuple(codecs.ENCODERS)),
+        batch=batch,
+        log_level=reader.choice(
+            ["SAGEMAKER_GUNICORN_LOGLEVEL", "SAGEMAKER_CONTAINER_LOG_LEVEL"],
+            Settings.log_level,
+            LOG_LEVELS,
+            _LOG_LEVEL_NUMBERS,
+        ),
+    )
+    if reader.faults:
+        raise UserError.from_faults("wrong server setting" + "s" * (len(reader.faults) > 1), reader.faults)
+    return settings
+
+
+class _Reader:
+    """Reads variables and collects what is wrong with them; of several names for one setting the first one set wins."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self.faults: list[str] = []
+
+    def integer(self, names: Sequence[str], default: int, low: int, high: int) -> int:
+        def convert(text: str) -> int | None:
+            return int(text) if text.isascii() and text.isdigit() and low <= int(text) <= high else None
+
+        return self._read(names, default, convert, f"an integer from {low} to {high}")
+
+    def choice(
+        self, names: Sequence[str], default: str, choices: Sequence[str], aliases: Mapping[str, str] | None = None
+    ) -> str:
+        def convert(text: str) -> str | None:
+            value = (aliases or {}).get(text.lower(), text.lower())
+            return value if value in choices else None
+
+        return self._read(names, default, convert, "one of " + ", ".join(choices))
+
+    def _read(self, names: Sequence[str], default: T, convert: Callable[[str], T | None], possible: str) -> T:
+        for name in names:
+            text = self._environ.get(name, "").strip()
+            if text:
+                value = convert(text)
+                if value is None:
+                    self.faults.append(f"{name}={text!r}: expected {possible} (default {default!r})")
+                    return default
+                return value
+        return default
+
+
+def available_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Count the processors that this process may fill: its affinity, cut by the cgroup's quota (HO-13)."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    for path in (cgroup / "cpu.max", cgroup / "cpu/cpu.cfs_quota_us"):  # version 2, version 1
+        try:
+            words = path.read_text(encoding="ascii").split()
+            if path.name != "cpu.max":
+                words.append((path.parent / "cpu.cfs_period_us").read_text(encoding="ascii").strip())
+            quota, period = int(words[0]), int(words[1])
+        except (OSError, ValueError, IndexError):  # no such file, or no limit: `max`
+            continue
+        if quota > 0 and period > 0:
+            cores = min(cores, max(1, math.ceil(quota / period)))
+    return cores
