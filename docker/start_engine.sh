@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Has a container engine answer on a Debian or Ubuntu machine that has no service manager, such as a CI runner.
+#
+#   usage: docker/start_engine.sh
+#
+# Installs Docker's engine if none is there, starts it if none answers, and prints the process ID of the one that it
+# started, or nothing; whoever called it stops that one again. Needs root. Talk goes to stderr.
+set -euo pipefail
+
+fail() {
+  printf 'start_engine: %s\n' "$1" >&2
+  exit 1
+}
+
+main() {
+  if docker info >/dev/null 2>&1; then
+    return
+  fi
+  [[ $EUID -eq 0 ]] || fail "starting an engine needs root; start Docker as your system does, or run this with sudo."
+  if ! command -v dockerd >/dev/null; then
+    command -v apt-get >/dev/null || fail "no dockerd, and no apt-get to install it with."
+    { apt-get update && apt-get install --yes --no-install-recommends docker.io iptables; } >&2 ||
+      fail "apt-get could not install docker.io; its last lines above say why."
+  fi
+  local log
+  log=$(mktemp -t dockerd.XXXXXX.log)
+  setsid dockerd >"$log" 2>&1 </dev/null &
+  local pid=$!
+  for _ in {1..60}; do
+    if docker info >/dev/null 2>&1; then
+      printf '%s\n' "$pid"
+      return
+    fi
+    kill -0 "$pid" 2>/dev/null || break
+    sleep 1
+  done
+  kill "$pid" 2>/dev/null || true
+  fail "dockerd does not answer; the end of $log: $(tail -n 5 "$log")"
+}
+
+main "$@"

@@ -1,0 +1,127 @@
+"""Drives a container engine as the platform does: argv, mounts, signals, HTTP.
+
+Rules of this file: the engine's own command-line client is all that touches a container; every container that is
+started here is removed when its test ends.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+ROOT = Path(__file__).resolve().parents[2]
+TEST_ROWS = 300
+
+
+def docker(*arguments: str | Path) -> str:
+    """Run the engine's client to its end and give its output, both streams; fails the test if it fails."""
+    done = subprocess.run(["docker", *map(str, arguments)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"docker {arguments[0]}: exit {done.returncode}\n{done.stdout}{done.stderr}"
+    return done.stdout + done.stderr
+
+
+def build(dockerfile: str, tag: str, *options: str) -> str:
+    """Build an image of this checkout and give its name."""
+    base = ["--build-arg", f"BASE_IMAGE={os.environ['BASE_IMAGE']}"] if os.environ.get("BASE_IMAGE") else []
+    done = subprocess.run(
+        ["docker", "build", "--progress=plain", "--file", ROOT / dockerfile, "--tag", tag, *base, *options, ROOT],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "DOCKER_BUILDKIT": "1"},
+    )
+    hint = "where no registry is reached, docker/make_stand_in_base.sh makes a base; name it in BASE_IMAGE"
+    assert done.returncode == 0, f"{(done.stdout + done.stderr)[-8000:]}\nthe build failed; {hint}"
+    return tag
+
+
+@contextmanager
+def running(image: str, *command: str, options: tuple[str | Path, ...] = ()) -> Iterator[str]:
+    """Start a container in the background, give its ID, and remove it at the end, however it went."""
+    container = docker("run", "--detach", *options, image, *command).strip()
+    try:
+        yield container
+    finally:
+        docker("rm", "--force", "--volumes", container)
+
+
+def wait_until(condition: Callable[[], Any], timeout_s: float = 60) -> Any:
+    """Poll until `condition` gives something true, and give that."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.05)
+    pytest.fail(f"not true within {timeout_s} s: {condition}")
+
+
+def exit_code(container: str) -> int:
+    """Wait for a container's end and give its exit code."""
+    return int(docker("wait", container))
+
+
+def address(container: str) -> tuple[str, int]:
+    """Give the host and port at which a container's port 8080 is published."""
+    host, port = docker("port", container, "8080/tcp").splitlines()[0].rsplit(":", 1)
+    return host, int(port)
+
+
+def request(url: str, body: bytes | None = None, content_type: str = "text/csv") -> tuple[int, bytes]:
+    """Send one request and give status and body; status 0 if nobody answers."""
+    message = urllib.request.Request(url, data=body, headers={"Content-Type": content_type} if body else {})  # noqa: S310
+    try:
+        with urllib.request.urlopen(message, timeout=60) as answer:  # noqa: S310 - the test's own server
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read()
+    except OSError:
+        return 0, b""
+
+
+def wait_until_healthy(container: str) -> str:
+    """Wait for the first 200 of /ping; gives the server's URL."""
+    host, port = address(container)
+    url = f"http://{host}:{port}"
+    wait_until(lambda: request(f"{url}/ping")[0] == 200)
+    return url
+
+
+def write_job(base: Path, hyperparameters: dict[str, str]) -> Path:
+    """Lay out `/opt/ml` of a training job on scikit-learn's digits; gives `base`."""
+    digits = load_digits()
+    images = (digits.images.reshape(len(digits.images), -1) * 255 / 16).round().astype(np.uint8)
+    rows = [[label, *pixels] for label, pixels in zip(digits.target.tolist(), images.tolist(), strict=True)]
+    for channel, part in (("training", rows[:-TEST_ROWS]), ("testing", rows[-TEST_ROWS:])):
+        directory = base / "input/data" / channel
+        directory.mkdir(parents=True)
+        with (directory / "digits.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([["label", *(f"pixel{i}" for i in range(64))], *part])
+    config = base / "input/config"
+    config.mkdir()
+    (config / "hyperparameters.json").write_text(json.dumps(hyperparameters))
+    channel_config = {"TrainingInputMode": "File", "S3DistributionType": "FullyReplicated", "RecordWrapperType": "None"}
+    (config / "inputdataconfig.json").write_text(json.dumps(dict.fromkeys(("training", "testing"), channel_config)))
+    (config / "resourceconfig.json").write_text(
+        json.dumps({"current_host": "algo-1", "hosts": ["algo-1"], "network_interface_name": "eth0"})
+    )
+    return base
+
+
+def read_test_rows(base: Path) -> bytes:
+    """Give the test channel as a request body: pixels alone, no header."""
+    lines = (base / "input/data/testing/digits.csv").read_text().splitlines()[1:]
+    return "\n".join(line.split(",", 1)[1] for line in lines).encode()

@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# Runs all checks of this project: formatters, linters, types, import rules, then every test ring.
+#
+#   usage: tests/run.sh [--slow] [--require-engine] [PYTEST ARGUMENT ...]
+#
+#   --slow            also the tests that take minutes
+#   --require-engine  fail if the image ring cannot run, instead of saying so
+#
+# Needs bash, Python 3.11 to 3.13 with venv, and a package index. The image ring needs a container engine besides; it
+# builds Dockerfile.cpu from BASE_IMAGE, if that is set (docker/make_stand_in_base.sh makes one without a registry).
+# With a PYTEST ARGUMENT, such as tests/unit or -k NAME, only those tests run, without the other checks.
+set -euo pipefail
+
+step() { printf '\n== %s\n' "$*" >&2; }
+
+run_gates() {
+  local -a scripts
+  mapfile -t scripts < <(find . .ci -path ./.venv -prune -o \( -name '*.sh' -o -path '.ci/run' \) -type f -print | sort -u)
+  step ruff
+  ruff check .
+  ruff format --check .
+  step mypy
+  mypy
+  step import-linter
+  lint-imports
+  step shellcheck
+  shellcheck "${scripts[@]}"
+  step hadolint
+  hadolint Dockerfile.*
+}
+
+main() {
+  local root slow='not slow' require_engine=''
+  local -a arguments=()
+  while [[ $# -gt 0 ]]; do
+    case $1 in
+      --slow) slow='' ;;
+      --require-engine) require_engine=yes ;;
+      -h | --help) sed -n '2,/^set /{s/^# \{0,1\}//;/^set /d;p}' "${BASH_SOURCE[0]}"; return ;;
+      *) arguments+=("$1") ;;
+    esac
+    shift
+  done
+  cd "$(dirname "${BASH_SOURCE[0]}")/.."
+  root=$PWD
+  step setting up
+  PATH=$(dirname "$(local_test/setup.sh tests/requirements.txt)"):$PATH
+  export PATH
+  if [[ ${#arguments[@]} -gt 0 ]]; then
+    exec pytest --rootdir "$root" -m "$slow" "${arguments[@]}"
+  fi
+
+  run_gates
+  step pytest
+  local -a rings=(tests)
+  if ! docker info >/dev/null 2>&1; then
+    printf '\n*** THE IMAGE RING DOES NOT RUN: no container engine answers "docker info" ***\n\n' >&2
+    [[ -z $require_engine ]] || return 1
+    rings+=(--ignore tests/image)
+  fi
+  pytest -m "$slow" "${rings[@]}"
+}
+
+main "$@"
