@@ -12,8 +12,10 @@ from container import contract
 from container.serving import inference
 
 
-def create_app(model: inference.Inference, *, payload_bytes: int = contract.REALTIME_PAYLOAD_BYTES) -> flask.Flask:
-    """Build the application around one loaded model; a body beyond `payload_bytes` is refused with 413 (HO-9)."""
+def create_app(
+    application: inference.Application, *, payload_bytes: int = contract.REALTIME_PAYLOAD_BYTES
+) -> flask.Flask:
+    """Build the HTTP application around what answers `/invocations`; a larger body than `payload_bytes` is refused."""
     app = flask.Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = payload_bytes
     app.url_map.merge_slashes = False  # HO-16: no path is redirected
@@ -24,17 +26,8 @@ def create_app(model: inference.Inference, *, payload_bytes: int = contract.REAL
 
     @app.post("/invocations")
     def invocations() -> flask.Response:
-        headers = flask.request.headers
-        return _to_flask(
-            model.invoke(
-                inference.Request(
-                    body=flask.request.get_data(cache=False),
-                    content_type=headers.get("Content-Type", ""),
-                    accept=headers.get("Accept", ""),
-                    custom_attributes=headers.get(contract.CUSTOM_ATTRIBUTES_HEADER, ""),
-                )
-            )
-        )
+        headers = {name.lower(): value for name, value in flask.request.headers.items()}
+        return _to_flask(application.invoke(inference.Request(flask.request.get_data(cache=False), headers)))
 
     @app.errorhandler(HTTPException)
     def refuse(error: HTTPException) -> flask.Response:

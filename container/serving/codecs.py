@@ -39,8 +39,9 @@ PNG: Final = "image/png"
 JPEG: Final = "image/jpeg"
 
 _TWO_FORMS: Final = "pixels are integers 0-255, or fractions 0-1 throughout a row (each pixel divided by 255)"
-_NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _CSV_CHARACTERS: Final = b"0123456789+-.eE,\n\r\t "
+_PICTURE_ENDS: Final = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9"}
 _CSV_BLOCK_BYTES: Final = 1_000_000
 _NPY_HEADER_BYTES_MAXIMUM: Final = 10_000
 
@@ -92,7 +93,7 @@ def _decode_csv_block(block: bytes, columns: int, first_row: int) -> Images:
         except (ValueError, OverflowError):
             pass
         else:
-            if rows.ndim == 2 and rows.shape[1] == columns:
+            if rows.ndim == 2 and rows.shape[1] == columns and rows.dtype.kind in "iuf":
                 return _scale(rows, first_row)
     return _scale(np.array(_parse_csv(block.decode("utf-8", "replace"), columns, first_row), np.float64), first_row)
 
@@ -262,9 +263,12 @@ def _decode_picture(body: bytes, shape: Shape, kind: str) -> Images:
     from PIL import Image, UnidentifiedImageError
 
     height, width, channels = shape
+    expected = f"{width}x{height} (width x height) is expected"
     mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}.get(channels)
     if mode is None:
         raise RequestError(400, f"the model takes {channels} channels; a {kind} picture cannot hold them")
+    if _PICTURE_ENDS[kind] not in body:  # Pillow fills what is missing of some truncated files with black
+        raise RequestError(400, f"the body is not a {kind} picture or not a whole one: the mark of its end is missing")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of damaged metadata, which no prediction needs
@@ -272,8 +276,7 @@ def _decode_picture(body: bytes, shape: Shape, kind: str) -> Images:
                 # The size stands in the header: a bomb is refused before a pixel of it is unpacked.
                 if picture.size != (width, height):
                     found = f"{picture.size[0]}x{picture.size[1]}"
-                    message = f"the picture is {found} pixels (width x height); {width}x{height} is expected"
-                    raise RequestError(400, message)
+                    raise RequestError(400, f"the picture is {found} pixels; {expected}")
                 if picture.mode.startswith("I;16"):  # Pillow would clip sixteen bits instead of scaling them
                     pixels = (np.asarray(picture).astype(np.uint32) // 257).astype(np.uint8)
                     picture_8_bit = Image.fromarray(pixels)
@@ -281,7 +284,9 @@ def _decode_picture(body: bytes, shape: Shape, kind: str) -> Images:
                 return np.array(picture.convert(mode), np.uint8).reshape(1, *shape)
     except UnidentifiedImageError:
         raise RequestError(400, f"the body is not a {kind} picture") from None
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError:
+        raise RequestError(400, f"the picture is far too large; {expected}") from None
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
         raise RequestError(400, f"the {kind} picture is damaged: {str(error)[:200]}") from None
 
 

@@ -10,8 +10,8 @@ import json
 import logging
 import re
 import uuid
-from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 
@@ -21,17 +21,16 @@ from container.serving import codecs, negotiation
 
 log = logging.getLogger(__name__)
 
+_CUSTOM_ATTRIBUTES_NAME: Final = contract.CUSTOM_ATTRIBUTES_HEADER.lower()
 _CUSTOM_ATTRIBUTES: Final = re.compile(r"[\x20-\x7e]{1,1024}")
 _ERROR_CHARACTERS: Final = 1900  # RQ-6: a caller sees 2048 characters of the body, the request id among them
 
 
 class Request(NamedTuple):
-    """The parts of `POST /invocations` that decide its answer; a header that is absent is empty."""
+    """A request to `/invocations`: its body, and its headers under lower-case names."""
 
     body: bytes
-    content_type: str = ""
-    accept: str = ""
-    custom_attributes: str = ""
+    headers: Mapping[str, str]
 
 
 class Response(NamedTuple):
@@ -43,8 +42,15 @@ class Response(NamedTuple):
     headers: tuple[tuple[str, str], ...] = ()
 
 
+class Application(Protocol):
+    """What answers `POST /invocations`: the bundled model, or a user's own handlers."""
+
+    def invoke(self, request: Request) -> Response:
+        """Answer one request; never raises."""
+
+
 class Inference:
-    """One loaded model and how it is asked."""
+    """The application around one loaded model."""
 
     def __init__(
         self,
@@ -71,16 +77,18 @@ class Inference:
             response = refuse(error.status, str(error))
         except Exception:  # noqa: BLE001 - the serving side's one broad except: a bug must not end the worker
             response = fail()
-        if _CUSTOM_ATTRIBUTES.fullmatch(request.custom_attributes):  # RQ-5
-            header = (contract.CUSTOM_ATTRIBUTES_HEADER, request.custom_attributes)
+        attributes = request.headers.get(_CUSTOM_ATTRIBUTES_NAME)
+        if attributes and _CUSTOM_ATTRIBUTES.fullmatch(attributes):  # RQ-5
+            header = (contract.CUSTOM_ATTRIBUTES_HEADER, attributes)
             response = response._replace(headers=(*response.headers, header))
         return response
 
     def _answer(self, request: Request) -> Response:
-        media_type = negotiation.parse_media_type(request.content_type)
-        answer_type = negotiation.choose(request.accept, self._offered)
+        accept = request.headers.get("accept", "")
+        media_type = negotiation.parse_media_type(request.headers.get("content-type", ""))
+        answer_type = negotiation.choose(accept, self._offered)
         if answer_type is None:
-            message = f"nothing in Accept {request.accept[:200]!r} can be given; possible: {', '.join(self._offered)}"
+            message = f"nothing in Accept {accept[:200]!r} can be given; possible: {', '.join(self._offered)}"
             raise RequestError(406, message)
         images = codecs.decode(media_type, request.body, self._input_shape)
         probabilities = self._predict(images)

@@ -42,7 +42,7 @@ def main(layout: contract.Layout, environ: Mapping[str, str]) -> int:
     return 0
 
 
-def load_model(layout: contract.Layout, settings: Settings) -> inference.Inference:
+def load_model(layout: contract.Layout, settings: Settings) -> inference.Application:
     """Load the artefact of `layout` and wrap it for requests.
 
     Raises: UserError if there is no artefact, or one that cannot be loaded.

@@ -1,0 +1,161 @@
+"""The core: what it answers to a request, whatever shell stands in front of it."""
+
+import json
+import logging
+from typing import Any
+
+import numpy as np
+import pytest
+
+from container.serving import inference
+from container.serving.app import create_app
+
+ROW = b"0,0,0,200"
+
+
+def brightest_pixel(images: Any) -> Any:
+    """Classify rows of four pixels: the probability of a class is its pixel's share of the light."""
+    light = images.reshape(len(images), -1).astype(np.float32) + 1
+    return light / light.sum(axis=1, keepdims=True)
+
+
+def make(predict: Any = brightest_pixel, **options: Any) -> inference.Inference:
+    return inference.Inference(predict, input_shape=(1, 4, 1), classes=("a", "b", "c", "d"), **options)
+
+
+def invoke(model: inference.Inference, body: bytes = ROW, **headers: str) -> inference.Response:
+    named = {"content-type": "text/csv", **{name.replace("_", "-"): value for name, value in headers.items()}}
+    return model.invoke(inference.Request(body, named))
+
+
+def test_answer_has_exactly_outputs_and_predictions() -> None:
+    response = invoke(make())
+
+    document = json.loads(response.body)
+    assert (response.status, response.content_type) == (200, "application/json")
+    assert np.argmax(document["outputs"][0]) == 3
+    assert document == {
+        "outputs": [pytest.approx([1 / 204, 1 / 204, 1 / 204, 201 / 204])],
+        "predictions": [{"label": "d", "index": 3, "score": pytest.approx(201 / 204)}],
+    }
+
+
+def test_default_accept_answers_whoever_accepts_anything() -> None:
+    """RQ-4."""
+    model = make(default_accept="text/csv")
+
+    assert invoke(model).content_type == "text/csv"
+    assert invoke(model, accept="*/*").content_type == "text/csv"
+    assert invoke(model, accept="application/json").content_type == "application/json"
+
+
+def test_unacceptable_accept_is_406_and_names_what_is_possible() -> None:
+    response = invoke(make(), accept="image/png")
+
+    assert response.status == 406
+    assert "'image/png'" in json.loads(response.body)["error"]
+    assert "application/json, text/csv, application/x-npy" in json.loads(response.body)["error"]
+
+
+def test_custom_attributes_are_echoed_also_on_errors() -> None:
+    """RQ-5."""
+    name = "X-Amzn-SageMaker-Custom-Attributes"
+
+    assert (name, "trace=1") in invoke(make(), x_amzn_sagemaker_custom_attributes="trace=1").headers
+    assert (name, "trace=1") in invoke(make(), b"", x_amzn_sagemaker_custom_attributes="trace=1").headers
+    assert invoke(make(), x_amzn_sagemaker_custom_attributes="a\r\nSet-Cookie: b").headers == ()
+    assert invoke(make(), x_amzn_sagemaker_custom_attributes="x" * 1025).headers == ()
+
+
+def test_bug_is_500_whose_request_id_stands_in_the_log_with_the_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    """SEC-4."""
+
+    def fail(_: Any) -> Any:
+        raise KeyError("secret of the model")
+
+    response = invoke(make(fail))
+
+    document = json.loads(response.body)
+    assert response.status == 500
+    assert b"secret" not in response.body
+    assert b"Traceback" not in response.body
+    assert document["request_id"] in caplog.text
+    assert "KeyError: 'secret of the model'" in caplog.text
+
+
+def test_probability_that_is_not_finite_is_500_and_never_invalid_json() -> None:
+    response = invoke(make(lambda images: np.full((len(images), 4), np.nan, np.float32)))
+
+    assert response.status == 500
+
+
+def test_error_is_useful_in_its_first_2048_bytes(caplog: pytest.LogCaptureFixture) -> None:
+    """RQ-6."""
+    caplog.set_level(logging.INFO)
+
+    response = invoke(make(), b"x" * 100_000)
+
+    assert response.status == 400
+    assert len(response.body) <= 2048
+    assert json.loads(response.body)["error"].startswith("row 1, column 1 is 'xxx")
+    assert json.loads(response.body)["request_id"] in caplog.text
+
+
+def test_transform_answer_has_no_newline_at_its_end() -> None:
+    """BT-8."""
+    assert not invoke(make(end_of_line=False), accept="text/csv").body.endswith(b"\n")
+    assert invoke(make(end_of_line=False), ROW + b"\n" + ROW, accept="text/csv").body.count(b"\n") == 1
+
+
+@pytest.fixture
+def client() -> Any:
+    return create_app(make(), payload_bytes=100).test_client()
+
+
+def test_ping_answers_get_and_post_with_an_empty_200(client: Any) -> None:
+    """HO-4."""
+    for response in (client.get("/ping"), client.post("/ping")):
+        assert (response.status_code, response.data) == (200, b"")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/", 404),
+        ("GET", "/ping/", 404),
+        ("GET", "//ping", 404),
+        ("POST", "/invocations/", 404),
+        ("GET", "/invocations", 405),
+        ("DELETE", "/ping", 405),
+    ],
+)
+def test_other_paths_are_404_and_other_methods_405_without_redirect(
+    client: Any, method: str, path: str, status: int
+) -> None:
+    """HO-16."""
+    response = client.open(path, method=method)
+
+    assert response.status_code == status
+    assert "Location" not in response.headers
+    assert set(response.json) == {"error", "request_id"}
+    assert ("Allow" in response.headers) == (status == 405)
+
+
+def test_body_beyond_the_limit_is_413_that_names_the_setting(client: Any) -> None:
+    """HO-9."""
+    response = client.post("/invocations", data=b"1" * 101, content_type="text/csv")
+
+    assert response.status_code == 413
+    assert "100 bytes" in response.json["error"]
+    assert "SAGEMAKER_MAX_PAYLOAD_IN_MB" in response.json["error"]
+
+
+def test_flask_gives_what_the_core_gives(client: Any) -> None:
+    headers = {"Content-Type": "text/csv", "X-Amzn-SageMaker-Custom-Attributes": "a=1", "Accept": "text/csv"}
+
+    response = client.post("/invocations", data=ROW, headers=headers)
+
+    expected = invoke(make(), accept="text/csv")
+    assert (response.status_code, response.data) == (expected.status, expected.body)
+    assert response.headers["Content-Type"] == "text/csv"
+    assert response.headers["X-Amzn-SageMaker-Custom-Attributes"] == "a=1"
