@@ -1,0 +1,10 @@
+"""`python -m local_test COMMAND`: SageMaker on this machine, for any image or program."""
+
+from __future__ import annotations
+
+import sys
+
+from local_test import cli
+
+if __name__ == "__main__":
+    sys.exit(cli.main())

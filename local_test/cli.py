@@ -1,0 +1,512 @@
+"""The command line: flags become requests (`shorthand`), requests become jobs and endpoints.
+
+Results go to standard output, talk and logs of the platform's own to standard error. Exit codes: 0 done, 1 the job,
+server or prediction failed, 2 the command or request is wrong, 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import signal
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, Protocol
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from container import contract
+from container.errors import PlatformError, UserError
+from local_test import fields, shorthand
+from local_test.endpoint import Endpoint, ModelRequests
+from local_test.front import Front
+from local_test.job import JobResult, Listeners
+from local_test.process import ProcessRunner
+from local_test.processing import ProcessingJob
+from local_test.runner import Runner
+from local_test.training import TrainingJob
+
+JOBS = Path(os.environ.get("LOCAL_TEST_JOBS") or Path(__file__).with_name("jobs"))
+"""Where jobs and endpoints have their directories, unless a flag says else."""
+OWN_PROGRAM = "python -m container"
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+app = typer.Typer(
+    help="SageMaker on this machine: trains, evaluates and serves any image or program as the platform does.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+talk = Console(stderr=True, highlight=False)
+
+Image = Annotated[str | None, typer.Option("--image", help="Run this image in the Docker engine.", show_default=False)]
+Program = Annotated[
+    str, typer.Option("--program", help="Run this command line as a process, the platform's arguments appended.")
+]
+Prefix = Annotated[bool, typer.Option("--base-dir", help="Never make a private /opt/ml; set SAGEMAKER_BASE_DIR.")]
+Request = Annotated[
+    Path | None,
+    typer.Option("--request", help="The whole request as JSON or YAML, instead of flags.", show_default=False),
+]
+PrintRequest = Annotated[bool, typer.Option("--print-request", help="Print the request as JSON and do nothing.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, in the shape of Describe...")]
+Environment = Annotated[list[str] | None, typer.Option("--env", "-e", help="NAME=VALUE for the container.")]
+Name = Annotated[str | None, typer.Option("--name", help="Name of the job or endpoint; made from the time otherwise.")]
+Isolated = Annotated[bool, typer.Option("--isolated", help="EnableNetworkIsolation: no way out of the machine.")]
+
+
+class _Stoppable(Protocol):
+    def stop(self) -> object: ...
+
+
+def main() -> int:
+    """Run the command line; give the exit code."""
+    try:
+        code = app(standalone_mode=False)
+    except (UserError, PlatformError) as error:
+        talk.print(f"[bold red]error:[/] {_escape(str(error))}", soft_wrap=True)
+        return 2
+    except typer.Exit as exit_:
+        return exit_.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        return 130
+    except Exception as error:
+        if hasattr(error, "format_message"):  # the command-line library's own usage errors
+            talk.print(f"[bold red]error:[/] {_escape(error.format_message())}; --help shows what is possible")
+            return 2
+        raise
+    return code if isinstance(code, int) else 0
+
+
+@app.command()
+def train(
+    channel: Annotated[
+        list[str] | None, typer.Option("--channel", "-c", help="NAME=PATH or NAME=URI of a channel's data.")
+    ] = None,
+    hyperparameter: Annotated[
+        list[str] | None, typer.Option("--hyperparameter", "-p", help="NAME=VALUE; values are strings (HP-1).")
+    ] = None,
+    image: Image = None,
+    program: Program = OWN_PROGRAM,
+    base_dir: Prefix = False,
+    name: Name = None,
+    output: Annotated[str, typer.Option(help="Path or URI below which NAME/output/model.tar.gz will lie.")] = str(JOBS),
+    env: Environment = None,
+    input_mode: Annotated[str, typer.Option(help="File, FastFile or Pipe.")] = "File",
+    instance_type: str = "ml.m5.large",
+    instance_count: int = 1,
+    max_runtime_s: Annotated[int, typer.Option(help="StoppingCondition.MaxRuntimeInSeconds.")] = 86400,
+    checkpoints: Annotated[str | None, typer.Option(help="Path or URI of CheckpointConfig.")] = None,
+    isolated: Isolated = False,
+    request: Request = None,
+    print_request: PrintRequest = False,
+    as_json: AsJson = False,
+) -> int:
+    """Run a training job; logs are shown as they come."""
+    description = _load_request(request) or shorthand.training_request(
+        name=name or shorthand.make_name("training"),
+        image=image or shorthand.PROGRAM_IMAGE,
+        channels=_parse_pairs("--channel", channel),
+        output=output,
+        hyperparameters=_parse_pairs("--hyperparameter", hyperparameter),
+        environment=_parse_pairs("--env", env),
+        metric_definitions=contract.METRIC_DEFINITIONS if image is None and program == OWN_PROGRAM else (),
+        input_mode=input_mode,
+        instance_type=instance_type,
+        instance_count=instance_count,
+        max_runtime_s=max_runtime_s,
+        checkpoints=checkpoints,
+        is_isolated=isolated,
+    )
+    if print_request:
+        return _print_request("CreateTrainingJob", description)
+    runner = make_runner(image, program, base_dir=base_dir)
+    fields.check("CreateTrainingJob", description)
+    job = TrainingJob(description, runner, JOBS / description["TrainingJobName"], make_listeners(description))
+    _announce("CreateTrainingJob", description, runner)
+    with _stopping(job):
+        result = job.run()
+    return _report(result, as_json=as_json, artifact=result.description["ModelArtifacts"]["S3ModelArtifacts"])
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Option(help="model.tar.gz, or a directory; becomes the input `model`.")] = "",
+    test: Annotated[str, typer.Option(help="File or directory of the test set; becomes the input `test`.")] = "",
+    output: Annotated[str | None, typer.Option(help="Path or URI that takes the output `evaluation`.")] = None,
+    argument: Annotated[list[str] | None, typer.Option(help="One of ContainerArguments.")] = None,
+    entrypoint: Annotated[list[str] | None, typer.Option(help="One of ContainerEntrypoint.")] = None,
+    image: Image = None,
+    program: Program = OWN_PROGRAM,
+    base_dir: Prefix = False,
+    name: Name = None,
+    env: Environment = None,
+    request: Request = None,
+    print_request: PrintRequest = False,
+    as_json: AsJson = False,
+) -> int:
+    """Run a processing job that scores a model: inputs `model` and `test`, output `evaluation`."""
+    description = _load_request(request)
+    if description is None:
+        missing = [flag for flag, value in (("--model", model), ("--test", test)) if not value]
+        if missing:
+            message = f"{' and '.join(missing)} is missing; or describe the job with --request"
+            raise UserError(message)
+        name = name or shorthand.make_name("evaluation")
+        description = shorthand.processing_request(
+            name=name,
+            image=image or shorthand.PROGRAM_IMAGE,
+            inputs={"model": model, "test": test},
+            outputs={"evaluation": output or str(JOBS / name / "evaluation")},
+            environment=_parse_pairs("--env", env),
+            entrypoint=entrypoint or (),
+            arguments=argument or (),
+        )
+    if print_request:
+        return _print_request("CreateProcessingJob", description)
+    runner = make_runner(image, program, base_dir=base_dir)
+    fields.check("CreateProcessingJob", description)
+    job = ProcessingJob(description, runner, JOBS / description["ProcessingJobName"], make_listeners(description))
+    _announce("CreateProcessingJob", description, runner)
+    with _stopping(job):
+        result = job.run()
+    outputs = description.get("ProcessingOutputConfig", {}).get("Outputs", [])
+    return _report(result, as_json=as_json, artifact=", ".join(item["S3Output"]["S3Uri"] for item in outputs))
+
+
+@app.command()
+def serve(
+    model: Annotated[str | None, typer.Option(help="model.tar.gz, or a directory; none leaves it empty.")] = None,
+    port: Annotated[int, typer.Option(help="Of the front; 0 takes a free one.")] = 0,
+    image: Image = None,
+    program: Program = OWN_PROGRAM,
+    base_dir: Prefix = False,
+    name: Name = None,
+    env: Environment = None,
+    instance_count: int = 1,
+    startup_s: Annotated[int | None, typer.Option(help="ContainerStartupHealthCheckTimeoutInSeconds.")] = None,
+    isolated: Isolated = False,
+    print_request: PrintRequest = False,
+) -> int:
+    """Serve a model until Ctrl-C; `invoke` and any InvokeEndpoint client reach it."""
+    requests = shorthand.endpoint_requests(
+        name=name or shorthand.make_name("endpoint"),
+        image=image or shorthand.PROGRAM_IMAGE,
+        model=model,
+        environment=_parse_pairs("--env", env),
+        instance_count=instance_count,
+        is_isolated=isolated,
+        startup_s=startup_s,
+    )
+    if print_request:
+        print(json.dumps(vars(requests), indent=2))
+        return 0
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    with serving(requests, make_runner(image, program, base_dir=base_dir), port=port) as (endpoint, front):
+        talk.print(f"endpoint {endpoint.name} is InService after {endpoint.startup_s:.2f} s; Ctrl-C stops it")
+        print(f"{front.url}/endpoints/{endpoint.name}/invocations", flush=True)
+        while not ended.wait(0.5):  # an untimed wait would hold back signals on some systems
+            pass
+    return 0
+
+
+@app.command()
+def invoke(
+    body: Annotated[str, typer.Argument(help="File with the request's body; - reads standard input.")] = "-",
+    content_type: Annotated[str, typer.Option(help="Content-Type of the body.")] = "text/csv",
+    accept: Annotated[str | None, typer.Option(help="Accept.", show_default=False)] = None,
+    custom_attributes: Annotated[str | None, typer.Option(help="X-Amzn-SageMaker-Custom-Attributes.")] = None,
+    target_variant: Annotated[str | None, typer.Option(help="X-Amzn-SageMaker-Target-Variant.")] = None,
+    endpoint: Annotated[str | None, typer.Option(help="Its name; none takes the only one that runs.")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show status, headers and time by stage.")] = False,
+) -> int:
+    """Send one request to a served endpoint; bytes are passed as they are (RQ-1)."""
+    payload = sys.stdin.buffer.read() if body == "-" else _read_bytes(Path(body))
+    optional = {
+        "Accept": accept,
+        contract.CUSTOM_ATTRIBUTES_HEADER: custom_attributes,
+        "X-Amzn-SageMaker-Target-Variant": target_variant,
+    }
+    headers = {"Content-Type": content_type} | {key: value for key, value in optional.items() if value is not None}
+    url = _find_endpoint(endpoint)
+    started = time.monotonic()
+    call = urllib.request.Request(url, data=payload, headers=headers, method="POST")  # noqa: S310 - loopback
+    try:
+        with urllib.request.urlopen(call) as response:  # noqa: S310
+            status, answer_headers, answer = response.status, response.headers, response.read()
+    except urllib.error.HTTPError as error:
+        status, answer_headers, answer = error.code, error.headers, error.read()
+    except urllib.error.URLError as error:
+        message = f"{url} is out of reach: {error.reason}"
+        raise PlatformError(message) from error
+    if verbose or status != 200:
+        talk.print(f"a caller of InvokeEndpoint sees status {status} after {time.monotonic() - started:.4f} s")
+        for key, value in answer_headers.items():
+            talk.print(f"  {_escape(key)}: {_escape(value)}", soft_wrap=True)
+    sys.stdout.buffer.write(answer)
+    if sys.stdout.isatty() and not answer.endswith(b"\n"):
+        sys.stdout.buffer.write(b"\n")
+    sys.stdout.flush()
+    return 0 if status == 200 else 1
+
+
+@app.command()
+def smoke(
+    channel: Annotated[
+        list[str] | None, typer.Option("--channel", "-c", help="NAME=PATH of training data; none takes digits.")
+    ] = None,
+    hyperparameter: Annotated[list[str] | None, typer.Option("--hyperparameter", "-p", help="NAME=VALUE.")] = None,
+    test: Annotated[str | None, typer.Option(help="Test set for the evaluation; none takes digits.")] = None,
+    body: Annotated[Path | None, typer.Option(help="File with a request's body; none takes one digit's CSV.")] = None,
+    content_type: Annotated[str, typer.Option(help="Content-Type of the body.")] = "text/csv",
+    evaluation: Annotated[bool, typer.Option(help="Whether the container evaluates in a processing job.")] = True,
+    image: Image = None,
+    program: Program = OWN_PROGRAM,
+    base_dir: Prefix = False,
+    env: Environment = None,
+) -> int:
+    """Go the whole way once: train, evaluate, serve, invoke, stop."""
+    from local_test import digits as handwritten  # noqa: PLC0415 - only the whole way needs data of its own
+
+    runner = make_runner(image, program, base_dir=base_dir)
+    name = shorthand.make_name("smoke")
+    data = handwritten.write(JOBS / "digits") if not channel or not test or body is None else None
+    image_name = image or shorthand.PROGRAM_IMAGE
+    environment = _parse_pairs("--env", env)
+    training = shorthand.training_request(
+        name=name,
+        image=image_name,
+        channels=_parse_pairs("--channel", channel) or {"training": str(data.training) if data else ""},
+        output=str(JOBS),
+        hyperparameters=_parse_pairs("--hyperparameter", hyperparameter),
+        environment=environment,
+        metric_definitions=contract.METRIC_DEFINITIONS if image is None and program == OWN_PROGRAM else (),
+    )
+    job = TrainingJob(training, runner, JOBS / name, make_listeners(training))
+    with _stopping(job):
+        trained = job.run()
+    model = trained.description["ModelArtifacts"]["S3ModelArtifacts"]
+    if _report(trained, as_json=False, artifact=model) != 0:
+        return 1
+    if evaluation:
+        processing = shorthand.processing_request(
+            name=f"{name}-evaluation",
+            image=image_name,
+            inputs={"model": model, "test": test or (str(data.test) if data else "")},
+            outputs={"evaluation": str(JOBS / name / "evaluation")},
+            environment=environment,
+        )
+        scoring = ProcessingJob(processing, runner, JOBS / f"{name}-evaluation", make_listeners(processing))
+        with _stopping(scoring):
+            scored = scoring.run()
+        if _report(scored, as_json=False, artifact=str(JOBS / name / "evaluation")) != 0:
+            return 1
+    payload = body.read_bytes() if body else (data.test_rows()[0][1].encode() if data else b"")
+    requests = shorthand.endpoint_requests(name=name, image=image_name, model=model, environment=environment)
+    with serving(requests, runner) as (endpoint, _):
+        answer = endpoint.invoke(payload, {"Content-Type": content_type})
+        talk.print(f"invoke: the container answered {answer.status} after {answer.total_s * 1000:.1f} ms")
+        print(answer.body.decode("utf-8", "replace"))
+    return 0 if answer.status == 200 else 1
+
+
+@app.command("fields")
+def print_fields() -> None:
+    """Print what happens here to each field of each request, as Markdown."""
+    print(fields.format_table(), end="")
+
+
+@contextlib.contextmanager
+def serving(requests: ModelRequests, runner: Runner, *, port: int = 0) -> Iterator[tuple[Endpoint, Front]]:
+    """Start an endpoint and its front; stop both at the end and say what broke the rules of stopping."""
+    requests.check()
+    name = requests.endpoint["EndpointName"]
+    for model in requests.models.values():
+        _announce("CreateModel", model, runner)
+    endpoint = Endpoint(requests, runner, JOBS / name, on_line=_show_line)
+    endpoint.start()
+    state = JOBS / "endpoints" / f"{name}.json"
+    try:
+        front = Front({name: endpoint}, port)
+        thread = threading.Thread(target=front.serve_forever, daemon=True)
+        thread.start()
+        state.parent.mkdir(parents=True, exist_ok=True)
+        url = f"{front.url}/endpoints/{name}/invocations"
+        state.write_text(json.dumps({"url": url, "pid": os.getpid()}), encoding="utf-8")
+        try:
+            yield endpoint, front
+        finally:
+            front.shutdown()
+            front.server_close()
+    finally:
+        state.unlink(missing_ok=True)
+        for finding in endpoint.stop():
+            talk.print(f"[yellow]finding:[/] {_escape(finding)}")
+
+
+def make_runner(image: str | None, program: str, *, base_dir: bool = False) -> Runner:
+    """Give the Docker runner for an image, else the process runner; our own program runs in its checkout."""
+    if image is not None:
+        from local_test.engine import DockerRunner  # noqa: PLC0415 - the engine's client is slow to import
+
+        return DockerRunner(image)
+    directory = CHECKOUT if program == OWN_PROGRAM else Path.cwd()
+    return ProcessRunner(shlex.split(program), directory=directory, is_private=False if base_dir else None)
+
+
+def _load_request(path: Path | None) -> dict[str, Any] | None:
+    if path is None:
+        return None
+    text = _read_bytes(path).decode("utf-8")
+    try:
+        if path.suffix == ".json":
+            document = json.loads(text)
+        else:
+            import yaml  # noqa: PLC0415
+
+            document = yaml.safe_load(text)
+    except ValueError as error:
+        message = f"{path} is not JSON: {error}"
+        raise UserError(message) from error
+    except Exception as error:
+        if type(error).__module__.startswith("yaml"):
+            message = f"{path} is not YAML: {error}"
+            raise UserError(message) from error
+        raise
+    if not isinstance(document, dict):
+        message = f"{path} holds a {type(document).__name__}; a request is an object"
+        raise UserError(message)
+    return document
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        message = f"{path} cannot be read: {error.strerror}"
+        raise UserError(message) from error
+
+
+def _print_request(operation: str, request: dict[str, Any]) -> int:
+    fields.check(operation, request)
+    text = json.dumps(request, indent=2)
+    if "file://" in text:
+        talk.print("note: AWS takes this request when s3:// URIs stand in place of file://, and a role of yours")
+    print(text)
+    return 0
+
+
+def _parse_pairs(flag: str, texts: list[str] | None) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for text in texts or ():
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            message = f"{flag} {text!r}: NAME=VALUE is expected"
+            raise UserError(message)
+        if key in pairs:
+            message = f"{flag} {key!r} is given twice: {pairs[key]!r} and {value!r}"
+            raise UserError(message)
+        pairs[key] = value
+    return pairs
+
+
+def _announce(operation: str, request: dict[str, Any], runner: Runner) -> None:
+    talk.print(f"{operation}: {_escape(runner.description)}", soft_wrap=True)
+    for line in fields.list_without_effect(operation, request):
+        if not line.startswith(("RoleArn", "ExecutionRoleArn", "ResourceConfig.Volume", "ProcessingResources.Cluster")):
+            talk.print(f"[yellow]note:[/] {_escape(line)}", soft_wrap=True)
+
+
+def make_listeners(request: dict[str, Any]) -> Listeners:
+    """Show a job's logs, with the host before each line if there are several, and its statuses."""
+    resources = request.get("ResourceConfig") or request.get("ProcessingResources", {}).get("ClusterConfig", {})
+    is_single = resources.get("InstanceCount", 1) == 1 and not resources.get("InstanceGroups")
+
+    def on_status(status: str, message: str) -> None:
+        talk.print(f"[bold]{status}[/] {_escape(message)}", soft_wrap=True)
+
+    return Listeners(on_line=lambda host, line: _show_line("" if is_single else host, line), on_status=on_status)
+
+
+def _show_line(host: str, line: str) -> None:
+    print(f"{host} | {line}" if host else line, file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def _stopping(job: _Stoppable) -> Iterator[None]:
+    """Turn the first Ctrl-C or SIGTERM into the platform's stop, the second into an end at once."""
+    count = 0
+
+    def on_signal(number: int, _: FrameType | None) -> None:
+        nonlocal count
+        count += 1
+        if count > 1:
+            raise KeyboardInterrupt
+        talk.print(f"{signal.Signals(number).name}: stopping as the platform does; again to kill")
+        job.stop()
+
+    previous = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _report(result: JobResult, *, as_json: bool, artifact: str) -> int:
+    if result.metrics and not as_json:
+        _show_metrics(result)
+    for finding in result.findings:
+        talk.print(f"[yellow]finding:[/] {_escape(finding)}", soft_wrap=True)
+    if as_json:
+        print(json.dumps(result.description, indent=2))
+    else:
+        print(f"{result.status} {artifact}" if result.status != "Failed" else f"Failed {result.failure}")
+        talk.print(f"job directory: {_escape(str(result.directory))}", soft_wrap=True)
+    return {"Completed": 0, "Stopped": 130}.get(result.status, 1)
+
+
+def _show_metrics(result: JobResult) -> None:
+    table = Table("metric", "values", "last")
+    for name in dict.fromkeys(metric.name for metric in result.metrics):
+        values = [metric.value for metric in result.metrics if metric.name == name]
+        table.add_row(name, str(len(values)), f"{values[-1]:.6g}")
+    talk.print(table)
+
+
+def _find_endpoint(name: str | None) -> str:
+    states = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in JOBS.glob("endpoints/*.json")}
+    running = {key: state for key, state in states.items() if _is_alive(state["pid"])}
+    if name is not None and name in running:
+        return str(running[name]["url"])
+    if name is None and len(running) == 1:
+        return str(next(iter(running.values()))["url"])
+    what = f"endpoint {name!r} does not run" if name else "name one with --endpoint"
+    message = f"{what}; running are: {', '.join(running) or 'none (python -m local_test serve starts one)'}"
+    raise UserError(message)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _escape(text: str) -> str:
+    return text.replace("[", "\\[")

@@ -1,0 +1,187 @@
+"""The process runner: any command line, in a private `/opt/ml` where the machine allows one.
+
+Where it does not (no Linux, namespaces forbidden) the program is told by `SAGEMAKER_BASE_DIR` where its `/opt/ml` is;
+nothing is read-only then, and no network is shut off. Servers are told their port by `SAGEMAKER_BIND_TO_PORT`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from container import contract
+from container.errors import UserError
+from local_test.runner import Launch
+
+_LAUNCHER = Path(__file__).with_name("namespace.py")
+_KEPT_VARIABLES = ("LD_LIBRARY_PATH", "TMPDIR", "SYSTEMROOT")
+
+
+class ProcessRunner:
+    """Runs `command` with the platform's arguments appended, as an image's entry point is run."""
+
+    def __init__(
+        self, command: Sequence[str], *, directory: Path | None = None, is_private: bool | None = None
+    ) -> None:
+        """`directory` is the program's working directory; `is_private` None tries namespaces and does without."""
+        self._command = tuple(command)
+        self._directory = directory or Path.cwd()
+        self.is_private = has_namespaces() if is_private is None else is_private
+
+    @property
+    def description(self) -> str:
+        """What runs and how, for logs."""
+        view = "a private /opt/ml" if self.is_private else f"{contract.BASE_DIR_VARIABLE} for /opt/ml"
+        return f"process {' '.join(self._command)!r} with {view}"
+
+    def start(self, launch: Launch, on_output: Callable[[bytes], None]) -> ProcessContainer:
+        """Start the program; see `runner.Runner.start`."""
+        command = [*(launch.entrypoint or self._command), *launch.arguments]
+        environment = self._environment(launch)
+        address = ("127.0.0.1", 0)
+        if launch.is_server:
+            # A server that is bound to 127.0.0.1 alone is out of the platform's reach; on Linux 127.0.0.2 finds it out.
+            address = ("127.0.0.2" if sys.platform == "linux" else "127.0.0.1", find_free_port())
+            environment[contract.BIND_TO_PORT_VARIABLE] = str(address[1])
+        executable = shutil.which(command[0], path=environment["PATH"])
+        if executable is None and not (self._directory / command[0]).exists():
+            message = f"{command[0]!r} is not an executable on PATH: {environment['PATH']}"
+            raise UserError(message)
+        scratch = Path(tempfile.mkdtemp(prefix="local-test-"))
+        environment["HOME"] = str(scratch)  # writable and empty, as an image's /root is
+        if self.is_private:
+            specification = {
+                "root": str(launch.root),
+                "read_only": launch.read_only,
+                "hosts_file": _write_hosts(scratch, launch),
+                "is_isolated": launch.is_isolated and not launch.is_server,
+            }
+            command = [sys.executable, "-I", "-S", str(_LAUNCHER), json.dumps(specification), *command]
+        else:
+            environment[contract.BASE_DIR_VARIABLE] = str(launch.root)
+        return ProcessContainer(_Program(command, environment, self._directory, scratch), address, on_output)
+
+    def _environment(self, launch: Launch) -> dict[str, str]:
+        """Give the platform's variables and, of this machine's, only those that a program cannot start without."""
+        kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+        path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
+        return {**kept, "PATH": path, "LANG": "C.UTF-8", **launch.environment}
+
+
+class _Program(NamedTuple):
+    command: Sequence[str]
+    environment: dict[str, str]
+    directory: Path
+    scratch: Path
+    """The container's own temporary directory; gone when it has ended."""
+
+
+class ProcessContainer:
+    """A running program and everything that it started."""
+
+    def __init__(self, program: _Program, address: tuple[str, int], on_output: Callable[[bytes], None]) -> None:
+        self.address = address
+        self._ended = threading.Event()
+        self._code = 0
+        self._started = threading.Event()
+        self._error: OSError | None = None
+        # The thread that starts the process outlives it: the kernel ties a launcher to the thread that it came from.
+        threading.Thread(target=self._run, args=(program, on_output), daemon=True).start()
+        self._started.wait()
+        if self._error is not None:
+            shutil.rmtree(program.scratch, ignore_errors=True)
+            message = f"{program.command[0]} cannot be started in {program.directory}: {self._error}"
+            raise UserError(message) from self._error
+
+    def _run(self, program: _Program, on_output: Callable[[bytes], None]) -> None:
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - the user's own command
+                program.command,
+                env=program.environment,
+                cwd=program.directory,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            self._error = error
+            self._started.set()
+            return
+        watcher = threading.Thread(target=self._watch, daemon=True)
+        watcher.start()
+        self._started.set()
+        output = self._process.stdout
+        assert output is not None  # noqa: S101 - asked for above
+        with output:
+            while piece := os.read(output.fileno(), 65536):
+                on_output(piece)
+        watcher.join()
+        shutil.rmtree(program.scratch, ignore_errors=True)
+        self._ended.set()
+
+    def _watch(self) -> None:
+        code = self._process.wait()
+        self._code = 128 - code if code < 0 else code
+        self._kill_group()  # whoever outlives the main process would hold its output open
+
+    def wait(self, timeout_s: float | None = None) -> int | None:
+        """Wait for the end of program and output; see `runner.Container.wait`."""
+        return self._code if self._ended.wait(timeout_s) else None
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to the main process."""
+        if self._process.poll() is None:
+            self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """Send SIGKILL to the process group; a namespace's processes die with it."""
+        if self._process.poll() is None:
+            self._kill_group()
+
+    def _kill_group(self) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def remove(self) -> None:
+        """Kill what still runs and wait for its end."""
+        self.kill()
+        self._ended.wait()
+
+
+@functools.cache
+def has_namespaces() -> bool:
+    """Tell whether this machine lets this user make a private `/opt/ml`."""
+    if sys.platform != "linux":
+        return False
+    with tempfile.TemporaryDirectory(prefix="local-test-") as root:
+        specification = json.dumps({"root": root})
+        probe = [sys.executable, "-I", "-S", str(_LAUNCHER), specification, "true"]
+        return subprocess.run(probe, check=False, capture_output=True).returncode == 0  # noqa: S603 - ours
+
+
+def find_free_port() -> int:
+    """Give a port that was free a moment ago."""
+    with socket.socket() as listener:
+        listener.bind(("0.0.0.0", 0))  # noqa: S104 - free on every address, as the server will ask
+        return int(listener.getsockname()[1])
+
+
+def _write_hosts(scratch: Path, launch: Launch) -> str | None:
+    if not launch.host_names:
+        return None
+    lines = ["127.0.0.1 localhost", *(f"{address} {name}" for name, address in launch.host_names.items())]
+    (scratch / "hosts").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return str(scratch / "hosts")

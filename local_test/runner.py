@@ -1,0 +1,73 @@
+"""What a runner is: something that starts a container from a description and tells when it has ended.
+
+Two exist: `process` (any command line) and `engine` (a Docker image). Nothing else in the harness knows which one runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One container to start, in the platform's terms."""
+
+    name: str
+    """Name of its host: `algo-1`."""
+    arguments: tuple[str, ...]
+    """What the entry point gets: `("train",)` (IMG-1); empty for a processing job (IMG-2)."""
+    root: Path
+    """The directory that the container sees as `/opt/ml`."""
+    environment: Mapping[str, str]
+    """Every variable that the platform sets."""
+    entrypoint: tuple[str, ...] | None = None
+    """Replaces the image's own (IMG-3)."""
+    read_only: tuple[str, ...] = ()
+    """Directories below `root` that the container must not write to, such as `model` when serving (HO-2)."""
+    host_names: Mapping[str, str] = field(default_factory=dict)
+    """Address of every peer by name; a runner with a name service of its own needs none."""
+    is_server: bool = False
+    """It will listen on port 8080, or on the port that `SAGEMAKER_BIND_TO_PORT` names (HO-1)."""
+    network: str = ""
+    """Name of the network that peers share; empty for a container on its own."""
+    is_isolated: bool = False
+    """No way out of the machine (SEC-1)."""
+    memory_bytes: int | None = None
+    """Above it the kernel kills the container."""
+
+
+class Container(Protocol):
+    """A started container."""
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port where its server can be reached."""
+
+    def wait(self, timeout_s: float | None = None) -> int | None:
+        """Wait for its end; give the exit code (128 + n after signal n), or None when the time is over first."""
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to the main process; a container that has ended is left alone."""
+
+    def kill(self) -> None:
+        """Send SIGKILL to every process in it."""
+
+    def remove(self) -> None:
+        """Leave nothing behind; kills what still runs."""
+
+
+class Runner(Protocol):
+    """Starts containers."""
+
+    @property
+    def description(self) -> str:
+        """What runs and how, for logs."""
+
+    def start(self, launch: Launch, on_output: Callable[[bytes], None]) -> Container:
+        """Start a container; `on_output` is called from another thread with pieces of its standard output and error.
+
+        Raises: UserError if the program or image cannot be started, PlatformError if the engine is out of reach.
+        """

@@ -1,0 +1,180 @@
+"""From a few values, as command-line flags give them, to whole requests in the API's shapes.
+
+Rules of this file: pure but for the clock in a job's name; what a flag means is visible with `--print-request`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from local_test import storage, tree
+from local_test.endpoint import ModelRequests
+
+ROLE = f"arn:aws:iam::{tree.ACCOUNT}:role/local-test"
+PROGRAM_IMAGE = "program"
+"""The image's name in requests for the process runner, which runs a program instead."""
+
+
+def make_name(stem: str) -> str:
+    """Give a job name that no earlier job has: stem, UTC date and time to the millisecond."""
+    now = dt.datetime.now(dt.UTC)
+    return f"{stem}-{now:%Y-%m-%d-%H-%M-%S}-{now.microsecond // 1000:03d}"
+
+
+def training_request(
+    *,
+    name: str,
+    image: str,
+    channels: Mapping[str, str],
+    output: str,
+    hyperparameters: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] | None = None,
+    metric_definitions: Sequence[Mapping[str, str]] = (),
+    input_mode: str = "File",
+    content_type: str | None = None,
+    instance_type: str = "ml.m5.large",
+    instance_count: int = 1,
+    max_runtime_s: int = 86400,
+    checkpoints: str | None = None,
+    is_isolated: bool = False,
+    is_spot: bool = False,
+) -> dict[str, Any]:
+    """Build a CreateTrainingJob request; channels, output and checkpoints are paths or URIs."""
+    algorithm: dict[str, Any] = {"TrainingImage": image, "TrainingInputMode": input_mode}
+    if metric_definitions:
+        algorithm["MetricDefinitions"] = [dict(definition) for definition in metric_definitions]
+    request: dict[str, Any] = {
+        "TrainingJobName": name,
+        "AlgorithmSpecification": algorithm,
+        "RoleArn": ROLE,
+        "OutputDataConfig": {"S3OutputPath": storage.to_uri(output)},
+        "ResourceConfig": {"InstanceType": instance_type, "InstanceCount": instance_count, "VolumeSizeInGB": 30},
+        "StoppingCondition": {"MaxRuntimeInSeconds": max_runtime_s},
+    }
+    if hyperparameters:
+        request["HyperParameters"] = dict(hyperparameters)
+    if environment:
+        request["Environment"] = dict(environment)
+    if channels:
+        request["InputDataConfig"] = [
+            {
+                "ChannelName": channel,
+                "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": _data_uri(place)}},
+                **({"ContentType": content_type} if content_type else {}),
+            }
+            for channel, place in channels.items()
+        ]
+    if checkpoints:
+        request["CheckpointConfig"] = {"S3Uri": storage.to_uri(checkpoints), "LocalPath": "/opt/ml/checkpoints"}
+    if is_isolated:
+        request["EnableNetworkIsolation"] = True
+    if is_spot:
+        request["EnableManagedSpotTraining"] = True
+        request["StoppingCondition"]["MaxWaitTimeInSeconds"] = 2 * max_runtime_s
+    return request
+
+
+def processing_request(
+    *,
+    name: str,
+    image: str,
+    inputs: Mapping[str, str],
+    outputs: Mapping[str, str],
+    environment: Mapping[str, str] | None = None,
+    entrypoint: Sequence[str] = (),
+    arguments: Sequence[str] = (),
+    instance_type: str = "ml.m5.large",
+    instance_count: int = 1,
+    max_runtime_s: int = 86400,
+) -> dict[str, Any]:
+    """Build a CreateProcessingJob request; an input or output NAME lies at `/opt/ml/processing/NAME`."""
+    application: dict[str, Any] = {"ImageUri": image}
+    if entrypoint:
+        application["ContainerEntrypoint"] = list(entrypoint)
+    if arguments:
+        application["ContainerArguments"] = list(arguments)
+    return {
+        "ProcessingJobName": name,
+        "AppSpecification": application,
+        "RoleArn": ROLE,
+        "ProcessingResources": {
+            "ClusterConfig": {"InstanceType": instance_type, "InstanceCount": instance_count, "VolumeSizeInGB": 30}
+        },
+        "StoppingCondition": {"MaxRuntimeInSeconds": max_runtime_s},
+        **({"Environment": dict(environment)} if environment else {}),
+        "ProcessingInputs": [
+            {
+                "InputName": key,
+                "S3Input": {
+                    "S3Uri": _data_uri(place),
+                    "LocalPath": f"/opt/ml/processing/{key}",
+                    "S3DataType": "S3Prefix",
+                    "S3InputMode": "File",
+                },
+            }
+            for key, place in inputs.items()
+        ],
+        "ProcessingOutputConfig": {
+            "Outputs": [
+                {
+                    "OutputName": key,
+                    "S3Output": {
+                        "S3Uri": storage.to_uri(place),
+                        "LocalPath": f"/opt/ml/processing/{key}",
+                        "S3UploadMode": "EndOfJob",
+                    },
+                }
+                for key, place in outputs.items()
+            ]
+        },
+    }
+
+
+def endpoint_requests(
+    *,
+    name: str,
+    image: str,
+    model: str | None,
+    environment: Mapping[str, str] | None = None,
+    instance_type: str = "ml.m5.large",
+    instance_count: int = 1,
+    is_isolated: bool = False,
+    startup_s: int | None = None,
+) -> ModelRequests:
+    """Build the requests for an endpoint of one model: an archive `*.tar.gz`, a directory, or none at all."""
+    container: dict[str, Any] = {"Image": image}
+    if environment:
+        container["Environment"] = dict(environment)
+    if model and model.endswith(".tar.gz"):
+        container["ModelDataUrl"] = storage.to_uri(model)
+    elif model:
+        source = {"S3Uri": _data_uri(model), "S3DataType": "S3Prefix", "CompressionType": "None"}
+        container["ModelDataSource"] = {"S3DataSource": source}
+    variant: dict[str, Any] = {
+        "VariantName": "AllTraffic",
+        "ModelName": name,
+        "InitialInstanceCount": instance_count,
+        "InstanceType": instance_type,
+    }
+    if startup_s is not None:
+        variant["ContainerStartupHealthCheckTimeoutInSeconds"] = startup_s
+    return ModelRequests(
+        models={
+            name: {
+                "ModelName": name,
+                "PrimaryContainer": container,
+                "ExecutionRoleArn": ROLE,
+                **({"EnableNetworkIsolation": True} if is_isolated else {}),
+            }
+        },
+        config={"EndpointConfigName": name, "ProductionVariants": [variant]},
+        endpoint={"EndpointName": name, "EndpointConfigName": name},
+    )
+
+
+def _data_uri(place: str) -> str:
+    """Give a URI that names a directory's contents, or exactly one file."""
+    return storage.to_uri(place, is_directory="://" not in place and Path(place).expanduser().is_dir())
