@@ -1,0 +1,92 @@
+"""Fixtures that several rings share: real digits as CSV channels, and one training job that ran on them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+MakeJob = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def digits() -> dict[str, tuple[NDArray[np.uint8], NDArray[np.int32]]]:
+    """`train` (1437) and `test` (360): images `[n, 8, 8, 1] uint8 0-255` and labels `[n] int32`."""
+    bunch = load_digits()
+    images = np.round(bunch.images * (255 / 16)).astype(np.uint8)[..., None]
+    labels = bunch.target.astype(np.int32)
+    train, test = train_test_split(np.arange(len(labels)), test_size=360, random_state=0, stratify=labels)
+    return {name: (images[part], labels[part]) for name, part in (("train", train), ("test", test))}
+
+
+@pytest.fixture(scope="session")
+def digits_channels(
+    tmp_path_factory: pytest.TempPathFactory, digits: dict[str, tuple[NDArray[np.uint8], NDArray[np.int32]]]
+) -> Path:
+    """A directory with the channels `train` and `test`, each of two CSV files with a header. Only to be read."""
+    root = tmp_path_factory.mktemp("digits")
+    header = ",".join(["label", *(f"pixel{i}" for i in range(64))])
+    for name, (images, labels) in digits.items():
+        (root / name).mkdir()
+        rows = np.column_stack([labels, images.reshape(len(images), -1)])
+        for part, half in enumerate(np.array_split(rows, 2)):
+            np.savetxt(root / name / f"part-{part}.csv", half, "%d", ",", header=header, comments="")
+    return root
+
+
+@pytest.fixture(scope="session")
+def make_job(tmp_path_factory: pytest.TempPathFactory) -> MakeJob:
+    """Give `make_job(channels, **hyperparameters)`, which lays out a training job and gives its base directory.
+
+    `channels` maps names to directories, which are linked to and only read; values are written as the platform writes
+    them, as strings (TF-1, HP-1).
+    """
+
+    def make(channels: Mapping[str, Path], **hyperparameters: object) -> Path:
+        base = tmp_path_factory.mktemp("job")
+        (base / "input/config").mkdir(parents=True)
+        (base / "input/data").mkdir()
+        for name, directory in channels.items():
+            (base / "input/data" / name).symlink_to(directory, target_is_directory=True)
+        values = {name: str(value) for name, value in hyperparameters.items()}
+        (base / "input/config/hyperparameters.json").write_text(json.dumps(values))
+        entry = {"TrainingInputMode": "File", "S3DistributionType": "FullyReplicated", "RecordWrapperType": "None"}
+        (base / "input/config/inputdataconfig.json").write_text(json.dumps(dict.fromkeys(channels, entry)))
+        resources = {"current_host": "algo-1", "hosts": ["algo-1"], "network_interface_name": "eth0"}
+        (base / "input/config/resourceconfig.json").write_text(json.dumps(resources))
+        return base
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def run_train() -> Callable[[Path], subprocess.CompletedProcess[str]]:
+    """Give `run_train(base)`, which runs `python -m container train` to its end."""
+
+    def run(base: Path) -> subprocess.CompletedProcess[str]:
+        environ = {**os.environ, "SAGEMAKER_BASE_DIR": str(base)}
+        command = [sys.executable, "-m", "container", "train"]
+        return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=300, check=False)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def digits_job(
+    digits_channels: Path, make_job: MakeJob, run_train: Callable[[Path], subprocess.CompletedProcess[str]]
+) -> Path:
+    """Base directory of a finished training job on the digits; its log is `train.log`. Only to be read."""
+    base = make_job({name: digits_channels / name for name in ("train", "test")}, epochs=20)
+    result = run_train(base)
+    (base / "train.log").write_text(result.stdout + result.stderr)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return base
