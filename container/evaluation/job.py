@@ -123,10 +123,10 @@ def _run(layout: contract.Layout, options: argparse.Namespace, *, is_processing_
     from container import predictor  # training, which has its probabilities at hand, need not load LiteRT
 
     places = _find_processing_places(layout, options) if is_processing_job else _find_places(layout, options)
+    print(f"evaluating the artefact in {places.model} on {places.test}", flush=True)
     with ExitStack() as stack:
         found = artifact.load(_unpack(places.model, stack))
         manifest = found.manifest
-        print(f"evaluating the artefact in {places.model} on {places.test}", flush=True)
         label_column = str(manifest.hyperparameters.get("label_column", "label"))
         labelled = dataset.load(
             places.test, label_column=label_column, image_shape=manifest.input_shape, classes=manifest.classes
