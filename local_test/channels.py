@@ -81,7 +81,7 @@ def deliver(objects: Sequence[StoredObject], directory: Path, *, is_linked: bool
         if is_linked and item.uri.startswith("file://"):
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
-                os.link(Path(item.uri.removeprefix("file://")).resolve(), target)
+                os.link(storage.to_path(item.uri).resolve(), target)
                 continue
             except OSError:  # another file system
                 pass

@@ -100,7 +100,9 @@ def train(
     program: Program = OWN_PROGRAM,
     base_dir: Prefix = False,
     name: Name = None,
-    output: Annotated[str, typer.Option(help="Path or URI below which NAME/output/model.tar.gz will lie.")] = str(JOBS),
+    output: Annotated[str, typer.Option(help="Path or URI below which NAME/output/model.tar.gz will lie.")] = str(
+        JOBS / "training"
+    ),
     env: Environment = None,
     input_mode: Annotated[str, typer.Option(help="File, FastFile or Pipe.")] = "File",
     instance_type: str = "ml.m5.large",
@@ -132,7 +134,9 @@ def train(
         return _print_request("CreateTrainingJob", description)
     runner = make_runner(image, program, base_dir=base_dir)
     fields.check("CreateTrainingJob", description)
-    job = TrainingJob(description, runner, JOBS / description["TrainingJobName"], make_listeners(description))
+    job = TrainingJob(
+        description, runner, JOBS / "training" / description["TrainingJobName"], make_listeners(description)
+    )
     _announce("CreateTrainingJob", description, runner)
     with _stopping(job):
         result = job.run()
@@ -167,7 +171,7 @@ def evaluate(
             name=name,
             image=image or shorthand.PROGRAM_IMAGE,
             inputs={"model": model, "test": test},
-            outputs={"evaluation": output or str(JOBS / name / "evaluation")},
+            outputs={"evaluation": output or str(JOBS / "processing" / name / "evaluation")},
             environment=_parse_pairs("--env", env),
             entrypoint=entrypoint or (),
             arguments=argument or (),
@@ -176,7 +180,9 @@ def evaluate(
         return _print_request("CreateProcessingJob", description)
     runner = make_runner(image, program, base_dir=base_dir)
     fields.check("CreateProcessingJob", description)
-    job = ProcessingJob(description, runner, JOBS / description["ProcessingJobName"], make_listeners(description))
+    job = ProcessingJob(
+        description, runner, JOBS / "processing" / description["ProcessingJobName"], make_listeners(description)
+    )
     _announce("CreateProcessingJob", description, runner)
     with _stopping(job):
         result = job.run()
@@ -289,29 +295,30 @@ def smoke(
         name=name,
         image=image_name,
         channels=_parse_pairs("--channel", channel) or {"training": str(data.training) if data else ""},
-        output=str(JOBS),
+        output=str(JOBS / "training"),
         hyperparameters=_parse_pairs("--hyperparameter", hyperparameter),
         environment=environment,
         metric_definitions=contract.METRIC_DEFINITIONS if image is None and program == OWN_PROGRAM else (),
     )
-    job = TrainingJob(training, runner, JOBS / name, make_listeners(training))
+    job = TrainingJob(training, runner, JOBS / "training" / name, make_listeners(training))
     with _stopping(job):
         trained = job.run()
     model = trained.description["ModelArtifacts"]["S3ModelArtifacts"]
     if _report(trained, as_json=False, artifact=model) != 0:
         return 1
     if evaluation:
+        results = JOBS / "processing" / name / "evaluation"
         processing = shorthand.processing_request(
-            name=f"{name}-evaluation",
+            name=name,
             image=image_name,
             inputs={"model": model, "test": test or (str(data.test) if data else "")},
-            outputs={"evaluation": str(JOBS / name / "evaluation")},
+            outputs={"evaluation": str(results)},
             environment=environment,
         )
-        scoring = ProcessingJob(processing, runner, JOBS / f"{name}-evaluation", make_listeners(processing))
+        scoring = ProcessingJob(processing, runner, JOBS / "processing" / name, make_listeners(processing))
         with _stopping(scoring):
             scored = scoring.run()
-        if _report(scored, as_json=False, artifact=str(JOBS / name / "evaluation")) != 0:
+        if _report(scored, as_json=False, artifact=str(results)) != 0:
             return 1
     payload = body.read_bytes() if body else (data.test_rows()[0][1].encode() if data else b"")
     requests = shorthand.endpoint_requests(name=name, image=image_name, model=model, environment=environment)
@@ -335,9 +342,9 @@ def serving(requests: ModelRequests, runner: Runner, *, port: int = 0) -> Iterat
     name = requests.endpoint["EndpointName"]
     for model in requests.models.values():
         _announce("CreateModel", model, runner)
-    endpoint = Endpoint(requests, runner, JOBS / name, on_line=_show_line)
+    endpoint = Endpoint(requests, runner, JOBS / "endpoints" / name, on_line=_show_line)
     endpoint.start()
-    state = JOBS / "endpoints" / f"{name}.json"
+    state = JOBS / "endpoints" / name / "endpoint.json"
     try:
         front = Front({name: endpoint}, port)
         thread = threading.Thread(target=front.serve_forever, daemon=True)
@@ -487,7 +494,8 @@ def _show_metrics(result: JobResult) -> None:
 
 
 def _find_endpoint(name: str | None) -> str:
-    states = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in JOBS.glob("endpoints/*.json")}
+    paths = JOBS.glob("endpoints/*/endpoint.json")
+    states = {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in paths}
     running = {key: state for key, state in states.items() if _is_alive(state["pid"])}
     if name is not None and name in running:
         return str(running[name]["url"])

@@ -23,7 +23,7 @@ def main() -> int:
     """Run the demonstration; give its exit code."""
     runner = cli.make_runner(None, cli.OWN_PROGRAM)
     name = shorthand.make_name("demo")
-    directory = cli.JOBS / name
+    evaluation = cli.JOBS / "processing" / name / "evaluation"
     data = digits.write(cli.JOBS / "digits")
 
     _announce("1/4 training on handwritten digits")
@@ -31,22 +31,21 @@ def main() -> int:
         name=name,
         image=shorthand.PROGRAM_IMAGE,
         channels={"training": str(data.training)},
-        output=str(cli.JOBS),
+        output=str(cli.JOBS / "training"),
         hyperparameters=HYPERPARAMETERS,
     )
-    trained = TrainingJob(training, runner, directory, cli.make_listeners(training)).run()
+    trained = TrainingJob(training, runner, cli.JOBS / "training" / name, cli.make_listeners(training)).run()
     _require_completed(trained)
     model = trained.description["ModelArtifacts"]["S3ModelArtifacts"]
 
     _announce("2/4 evaluating on the digits that it has not seen")
-    evaluation = directory / "evaluation"
     processing = shorthand.processing_request(
-        name=f"{name}-evaluation",
+        name=name,
         image=shorthand.PROGRAM_IMAGE,
         inputs={"model": model, "test": str(data.test)},
         outputs={"evaluation": str(evaluation)},
     )
-    judging = ProcessingJob(processing, runner, directory / "evaluation-job", cli.make_listeners(processing))
+    judging = ProcessingJob(processing, runner, evaluation.parent, cli.make_listeners(processing))
     _require_completed(judging.run())
     accuracy = json.loads((evaluation / "metrics.json").read_text(encoding="utf-8"))["accuracy"]
 

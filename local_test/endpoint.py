@@ -312,7 +312,7 @@ class Endpoint:
         on_line: OnLine = lambda host, line: None,  # noqa: ARG005
         limits: Limits | None = None,
     ) -> None:
-        """`directory` is the endpoint's own and is made new.
+        """`directory` is the endpoint's own; what an earlier one of the name left in it goes.
 
         Raises: UserError for a request that the service, or this machine, does not take.
         """

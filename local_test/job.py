@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from container.errors import UserError
 from local_test.fleet import OnLine, Outcome
 
 
@@ -47,6 +48,18 @@ class Listeners:
     on_line: OnLine = lambda host, line: None  # noqa: ARG005
     on_status: Callable[[str, str], None] = lambda status, message: None  # noqa: ARG005
     on_metric: Callable[[Metric], None] = lambda metric: None  # noqa: ARG005
+
+
+def make_directory(directory: Path) -> None:
+    """Make a job's own directory.
+
+    Raises: UserError if there is one already: a job's name is used once, as in the service.
+    """
+    try:
+        directory.mkdir(parents=True)
+    except FileExistsError as error:
+        message = f"a job of the name {directory.name!r} exists already; its directory is {directory}"
+        raise UserError(message) from error
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import threading
 import time
@@ -32,9 +31,9 @@ class ProcessingJob:
         *,
         stop_grace_s: float = contract.TRAINING_STOP_GRACE_S,
     ) -> None:
-        """`directory` is the job's own and is made new.
+        """`directory` is the job's own and must not exist.
 
-        Raises: UserError for a request that the service, or this machine, does not take.
+        Raises: UserError for a request that the service, or this machine, does not take, or if the name is taken.
         """
         fields.check("CreateProcessingJob", request)
         self.request = request
@@ -55,8 +54,7 @@ class ProcessingJob:
     def run(self) -> JobResult:
         """Run the job to its end; a failure of the container is a result, not an error."""
         created = time.time()
-        shutil.rmtree(self.directory, ignore_errors=True)
-        self.directory.mkdir(parents=True)
+        job.make_directory(self.directory)
         tree.write_documents(self.directory, {"request.json": self.request})
         count = self.request["ProcessingResources"]["ClusterConfig"]["InstanceCount"]
         hosts = [f"algo-{index + 1}" for index in range(count)]

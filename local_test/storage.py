@@ -1,7 +1,7 @@
 """Objects behind URIs: `file:///...` on this disk, `s3://...` through boto3 at any endpoint.
 
 A URI is a *string* prefix, as in S3 (IN-9): `file:///data/train` also names `/data/train2/x`; end it with a slash to
-mean a directory. The order is that of the keys.
+mean a directory. The order is that of the keys. Keys and paths stand in a URI as they are, nothing is percent-encoded.
 
 Rules of this file: nothing else in the harness reads or writes a URI.
 """
@@ -36,13 +36,13 @@ def to_uri(path: Path | str, *, is_directory: bool = False) -> str:
     """Give the URI of a path on this disk; a text that already is a URI stays as it is."""
     if isinstance(path, str) and "://" in path:
         return path
-    absolute = Path(path).expanduser().absolute()
-    return absolute.as_uri() + ("/" if is_directory and str(absolute) != "/" else "")
+    absolute = str(Path(path).expanduser().absolute())
+    return "file://" + absolute + ("/" if is_directory and absolute != "/" else "")
 
 
 def to_path(uri: str) -> Path:
     """Give the path of a `file://` URI."""
-    return Path(urllib.parse.unquote(urllib.parse.urlsplit(uri).path))
+    return Path(uri.removeprefix("file://"))
 
 
 def list_objects(uri: str) -> list[StoredObject]:
@@ -50,10 +50,8 @@ def list_objects(uri: str) -> list[StoredObject]:
 
     Raises: UserError if the bucket or directory does not exist or cannot be read, or if nothing has the prefix.
     """
-    prefix = urllib.parse.unquote(uri) if uri.startswith("file://") else uri
-    found = []
-    for key, size in sorted(_list_local(prefix) if uri.startswith("file://") else _list_s3(prefix)):
-        found.append(StoredObject(key, _name_below(prefix, key), size))
+    listed = sorted(_list_local(uri) if uri.startswith("file://") else _list_s3(uri))
+    found = [StoredObject(key, _name_below(uri, key), size) for key, size in listed]
     if not found:
         message = f"no object has the prefix {uri}"
         raise UserError(message)
@@ -106,7 +104,7 @@ def fetch(uri: str, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         if uri.startswith("file://"):
-            copy_file(Path(uri.removeprefix("file://")), target)
+            copy_file(to_path(uri), target)
         else:
             bucket, key = _split_s3(uri)
             with _s3_errors(uri):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import threading
 import time
 from collections.abc import Mapping
@@ -30,9 +29,9 @@ class TrainingJob:
         *,
         stop_grace_s: float = contract.TRAINING_STOP_GRACE_S,
     ) -> None:
-        """`directory` is the job's own and is made new.
+        """`directory` is the job's own and must not exist.
 
-        Raises: UserError for a request that the service, or this machine, does not take.
+        Raises: UserError for a request that the service, or this machine, does not take, or if the name is taken.
         """
         fields.check("CreateTrainingJob", request)
         self.request = request
@@ -61,9 +60,8 @@ class TrainingJob:
         """Run the job to its end; a failure of the container is a result, not an error."""
         created = time.time()
         self._enter("Starting", "Preparing the instances for training")
-        shutil.rmtree(self.directory, ignore_errors=True)
+        job.make_directory(self.directory)
         logs = self.directory / "logs"
-        logs.mkdir(parents=True)
         tree.write_documents(self.directory, {"request.json": self.request})
         groups = tree.instance_groups(self.request)
         hosts = [host for group in groups for host in group["hosts"]]
