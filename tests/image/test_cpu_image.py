@@ -110,7 +110,16 @@ def test_evaluate_in_a_container_writes_the_report_of_a_processing_job(
 ) -> None:
     config = tmp_path / "config"
     config.mkdir()
-    (config / "processingjobconfig.json").write_text("{}")
+    request_body = {
+        "ProcessingInputs": [
+            {"InputName": "model", "S3Input": {"LocalPath": "/opt/ml/processing/input/model"}},
+            {"InputName": "test", "S3Input": {"LocalPath": "/opt/ml/processing/input/test"}},
+        ],
+        "ProcessingOutputConfig": {
+            "Outputs": [{"OutputName": "evaluation", "S3Output": {"LocalPath": "/opt/ml/processing/output/evaluation"}}]
+        },
+    }
+    (config / "processingjobconfig.json").write_text(json.dumps(request_body))
     (config / "resourceconfig.json").write_text('{"current_host": "algo-1", "hosts": ["algo-1"]}')
     output = tmp_path / "evaluation"
     output.mkdir()
