@@ -29,6 +29,14 @@ MULTI_MODEL_VARIABLE: Final = "SAGEMAKER_MULTI_MODEL"
 DEFAULT_ACCEPT_VARIABLE: Final = "SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT"
 TRAINING_JOB_NAME_VARIABLE: Final = "TRAINING_JOB_NAME"
 TRAINING_JOB_ARN_VARIABLE: Final = "TRAINING_JOB_ARN"
+PROGRAM_VARIABLE: Final = "SAGEMAKER_PROGRAM"
+TRAINING_MODULE_VARIABLE: Final = "SAGEMAKER_TRAINING_MODULE"
+SUBMIT_DIRECTORY_VARIABLE: Final = "SAGEMAKER_SUBMIT_DIRECTORY"
+CREDENTIALS_VARIABLES: Final = (  # SEC-1, SEC-2: none of them is there under network isolation
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_ACCESS_KEY_ID",
+)
 
 # Ports, times and sizes.
 DEFAULT_PORT: Final = 8080  # HO-1
@@ -41,6 +49,12 @@ INVOCATION_LIMIT_S: Final = 60  # HO-8
 REALTIME_PAYLOAD_BYTES: Final = 25 * 1024**2  # HO-9
 TRANSFORM_PAYLOAD_BYTES: Final = 100 * 1024**2  # BT-11
 CUSTOM_ATTRIBUTES_HEADER: Final = "X-Amzn-SageMaker-Custom-Attributes"  # RQ-5
+
+# Script mode: these hyperparameters say which program to run and where its code comes from (section 9, IN-12).
+PROGRAM_HYPERPARAMETER: Final = "sagemaker_program"
+SUBMIT_DIRECTORY_HYPERPARAMETER: Final = "sagemaker_submit_directory"
+MPI_HYPERPARAMETER: Final = "sagemaker_mpi_enabled"
+CODE_CHANNEL: Final = "code"
 
 # Request limits of CreateTrainingJob.
 HYPERPARAMETERS_MAXIMUM: Final = 100  # HP-1
@@ -122,6 +136,16 @@ class Layout:
     def message(self) -> Path:
         """File whose start becomes a processing job's `ExitMessage` (PR-3)."""
         return self.base / "output/message"
+
+    @property
+    def code(self) -> Path:
+        """Directory of a user's own program, baked into the image or unpacked there (section 9)."""
+        return self.base / "code"
+
+    @property
+    def success(self) -> Path:
+        """Empty file that script-mode toolkits leave after success (OUT-1)."""
+        return self.base / "output/success"
 
     @property
     def checkpoints(self) -> Path:
