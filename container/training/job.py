@@ -28,6 +28,7 @@ from container import artifact, contract, dataset
 from container.dataset import LabelledImages
 from container.errors import PlatformError, UserError
 from container.training import device as devices
+from container.training import script
 from container.training import settings as hyperparameters
 from container.training.settings import Settings
 from container.training.termination import StopRequest
@@ -62,6 +63,9 @@ def main(layout: contract.Layout, environ: Mapping[str, str]) -> int:
     if "TF_CPP_MIN_LOG_LEVEL" not in environ:
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"  # TensorFlow's chatter would bury the metric lines
     try:
+        program = script.find_program(layout, environ)
+        if program is not None:
+            return script.run(program, layout, environ)
         _run(layout, stop)
     except (UserError, PlatformError) as error:
         return _fail(layout, f"{type(error).__name__}: {error}")

@@ -1,0 +1,512 @@
+"""`python -m container train` with a user's own program: real processes, signals and files, and the toolkit as peer."""
+
+import base64
+import hashlib
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PROGRAMS = Path(__file__).parent / "byo"
+pytest.importorskip("sagemaker_training", reason="docker/requirements-scripts.txt is not installed")
+
+
+class Job:
+    """The tree of one training job, as the platform lays it out, and its runs."""
+
+    def __init__(self, base: Path) -> None:
+        self.base = base
+        self.configure("hyperparameters", {})
+        self.configure("inputdataconfig", {})
+        self.configure("resourceconfig", {"current_host": "algo-1", "hosts": ["algo-1"]})
+
+    def configure(self, name: str, document: Mapping[str, Any]) -> None:
+        """Write one of the files of `input/config`."""
+        path = self.base / f"input/config/{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(document))
+
+    def add_code(self, *names: str) -> None:
+        """Copy fixture programs into the code directory."""
+        for name in names:
+            target = self.base / "code" / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(PROGRAMS / name, target)
+
+    def environ(self, **variables: str) -> dict[str, str]:
+        """Give the environment of a run, free of this process's own variables."""
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LD_LIBRARY_PATH") if name in os.environ}
+        kept["PATH"] = f"{Path(sys.executable).parent}:{kept['PATH']}"
+        return kept | {"SAGEMAKER_BASE_DIR": str(self.base), "PYTHONPATH": str(ROOT)} | variables
+
+    def start(self, *prefix: str, **variables: str) -> subprocess.Popen[bytes]:
+        """Start `train`, below the command `prefix`."""
+        command = [*prefix, sys.executable, "-m", "container", "train"]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen(command, cwd=ROOT, env=self.environ(**variables), **pipes)  # type: ignore[call-overload]
+
+    def train(self, *prefix: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
+        """Run `train` to its end."""
+        process = self.start(*prefix, **variables)
+        out, err = process.communicate(timeout=60)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    @property
+    def failure(self) -> str:
+        """What the failure file says; empty without one."""
+        path = self.base / "output/failure"
+        return path.read_text() if path.exists() else ""
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """What `dump.py` was given."""
+        return json.loads((self.base / "model/given.json").read_text())
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    return Job(tmp_path / "ml")
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 30) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "the condition was not met in time"
+        time.sleep(0.01)
+
+
+# C1: the same arguments, variables and failure texts as the toolkit's own
+
+HYPERPARAMETERS = {
+    "raw": {"epochs": "3", "lr": "0.001", "optimizer": "adam", "augment": "true", "x": "1"},
+    "json": {"optimizer": '"adam"', "dims": "[1, 2]", "map": '{"b": 1, "a": "z"}', "flag": "false", "none": "null"},
+    "python": {"augment": "True", "none": "None", "cfg": "{'a': 1}", "text": "ünï €", "quote": 'it\'s "so"'},
+    "platform": {
+        "_tuning_objective_metric": "accuracy",
+        "sagemaker_job_name": '"job-1"',
+        "sagemaker_region": '"eu-west-1"',
+        "sagemaker_container_log_level": "20",
+        "sagemaker_custom": '"x"',
+        "model_dir": '"s3://bucket/model"',
+    },
+    "types": {"number": 3, "list": [1, 2], "with-hyphen": "1", "with.dot": "2"},
+}
+RESOURCES = {
+    "current_host": "algo-1",
+    "current_instance_type": "ml.c5.xlarge",
+    "current_group_name": "homogeneousCluster",
+    "hosts": ["algo-1"],
+    "instance_groups": [
+        {"instance_group_name": "homogeneousCluster", "instance_type": "ml.c5.xlarge", "hosts": ["algo-1"]}
+    ],
+    "network_interface_name": "eth0",
+    "topology": None,
+}
+CHANNELS = {"train": {"TrainingInputMode": "File"}, "my-data": {"TrainingInputMode": "File"}}
+
+
+@pytest.mark.parametrize(
+    ("encoding", "program"), [*((name, "dump.py") for name in HYPERPARAMETERS), ("types", "package")]
+)
+def test_program_gets_the_toolkits_arguments_and_variables(tmp_path: Path, encoding: str, program: str) -> None:
+    given = []
+    for peer in ("ours", "toolkit"):
+        base = tmp_path / "ml"  # the same paths for both
+        shutil.rmtree(base, ignore_errors=True)
+        job = Job(base)
+        job.configure("hyperparameters", HYPERPARAMETERS[encoding] | {"sagemaker_program": '"dump.py"'})
+        job.configure("resourceconfig", RESOURCES)
+        job.configure("inputdataconfig", CHANNELS)
+        job.add_code("dump.py")
+        if program == "package":
+            (base / "code/setup.py").write_text("from setuptools import setup; setup(name='dump', py_modules=[])")
+        for name in ("model", "output"):
+            (base / name).mkdir()
+        if peer == "ours":  # without credentials it installs without a network, into a directory of its own
+            result = job.train(PIP_TARGET=str(tmp_path / "target"), TRAINING_JOB_ARN="arn:aws:sagemaker:job")
+        else:
+            command = [sys.executable, str(PROGRAMS / "toolkit_train.py")]
+            result = subprocess.run(command, env=job.environ(), capture_output=True, check=False)
+        assert result.returncode == 0, result.stderr.decode()
+        given.append(job.given)
+    ours, theirs = given
+    assert ours["arguments"] == theirs["arguments"]
+    assert ours["directory"] == theirs["directory"]
+    names = {name for name in theirs["environment"] if name.startswith(("SM_", "SAGEMAKER_", "CURRENT_HOST"))}
+    assert len(names) > 30
+    differing = {name for name in names if ours["environment"].get(name) != theirs["environment"][name]}
+    assert differing <= {"SM_NUM_CPUS"}  # a container's own limit, where it has one
+    added = {name for name in ours["environment"].keys() - theirs["environment"].keys() if name.startswith("SM_")}
+    assert added <= {"SM_CHANNEL_MY_DATA", "SM_HP_WITH_HYPHEN", "SM_HP_WITH_DOT"}
+
+
+@pytest.mark.parametrize(
+    ("hyperparameters", "same"),
+    [
+        ({"code": "3"}, ["ExecuteUserScriptError:", "ExitCode 3"]),
+        ({"say": "the cause"}, ["ExecuteUserScriptError:", "ExitCode 1", "ValueError: the cause"]),
+        ({"unknown": "1"}, ["ExecuteUserScriptError:", "ExitCode 2", "unrecognized arguments: --unknown 1"]),
+    ],
+)
+def test_failure_reason_has_the_toolkits_form(tmp_path: Path, hyperparameters: dict[str, str], same: list[str]) -> None:
+    reasons = []
+    for peer in ("ours", "toolkit"):
+        job = Job(tmp_path / peer)
+        job.configure("hyperparameters", hyperparameters | {"sagemaker_program": "end.py"})
+        job.add_code("end.py")
+        (job.base / "model").mkdir()
+        (job.base / "output").mkdir()
+        if peer == "ours":
+            job.train()
+        else:
+            subprocess.run([sys.executable, str(PROGRAMS / "toolkit_train.py")], env=job.environ(), check=False)
+        reasons.append(job.failure)
+    assert reasons[0].splitlines()[:2] == reasons[1].splitlines()[:2] == same[:2]
+    assert all(part in reasons[0] for part in same)
+    assert all('ErrorMessage "' in reason for reason in reasons)
+    commands = [reason.rpartition("\n")[2] for reason in reasons]
+    assert commands[0] == commands[1]
+
+
+# C2: stops, exit codes, output, disk
+
+
+@pytest.mark.parametrize(
+    ("hyperparameters", "code", "reason"),
+    [
+        ({}, 0, ""),
+        ({"code": "1"}, 1, "ExitCode 1"),
+        ({"code": "2"}, 2, "refused its arguments"),
+        ({"code": "3"}, 3, "ExitCode 3"),
+        ({"signal": "9"}, 137, "SIGKILL"),
+        ({"signal": "11"}, 139, "segmentation fault"),
+        ({"signal": "6"}, 134, "aborted"),
+        ({"say": "x" * 5000}, 1, "ValueError: xxx"),
+        ({"code": "4", "reason": "my own words"}, 4, "my own words"),
+    ],
+)
+def test_exit_code_is_kept_and_explained(job: Job, hyperparameters: dict[str, str], code: int, reason: str) -> None:
+    job.configure("hyperparameters", hyperparameters)
+    job.add_code("end.py")
+    result = job.train(SAGEMAKER_PROGRAM="end.py")
+    assert result.returncode == code, result.stderr.decode()
+    assert reason in job.failure[:1024]
+    assert bool(job.failure) == (code != 0)
+    assert (job.base / "output/success").exists() == (code == 0)
+    if "reason" in hyperparameters:
+        assert job.failure == "my own words"
+
+
+def test_reason_of_a_long_command_keeps_the_cause_among_the_first_1024_characters(job: Job) -> None:
+    job.configure("hyperparameters", {"say": "the cause"} | {f"u{i}": "y" * 2000 for i in range(20)})
+    job.add_code("end.py")
+    (job.base / "code/end.py").write_text("raise ValueError('the cause')")
+    job.train(SAGEMAKER_PROGRAM="end.py")
+    assert "ValueError: the cause" in job.failure[:120]
+    assert 'Command "' in job.failure[:1024]
+
+
+@pytest.mark.parametrize("program", ["saver.py", "parent.sh"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stop_reaches_the_program_and_waits_for_its_work(job: Job, program: str, number: signal.Signals) -> None:
+    job.add_code("saver.py", "parent.sh")
+    if number == signal.SIGINT:
+        text = (job.base / "code/saver.py").read_text().replace("signal.SIGTERM,", "signal.SIGINT,")
+        (job.base / "code/saver.py").write_text(text)
+    process = job.start(SAGEMAKER_PROGRAM=program)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with process, process.stdout, process.stderr:
+        while process.stdout.readline() != b"training\n":
+            assert process.poll() is None
+        process.send_signal(number)
+        output = process.stdout.read()
+        process.wait(timeout=30)
+    assert b"saved" in output
+    assert (job.base / "model/saved").read_text() == "model"
+    if program == "saver.py":
+        assert process.returncode == 0
+
+
+def test_program_that_ignores_the_stop_is_killed_when_its_grace_is_over(job: Job) -> None:
+    job.add_code("saver.py")
+    drive = (
+        "import sys, os, pathlib\n"
+        "from container import supervision\n"
+        "with supervision.Supervisor(stop_grace_s=0.5) as supervisor:\n"
+        "    command = [sys.executable, 'saver.py', '--deaf', '1']\n"
+        "    outcome = supervisor.run(command, pathlib.Path(sys.argv[1]), os.environ)\n"
+        "    again = supervisor.run(command, pathlib.Path(sys.argv[1]), os.environ)\n"
+        "print(outcome.exit_code, outcome.stopped, outcome.overstayed, again.exit_code)\n"
+    )
+    command = [sys.executable, "-c", drive, str(job.base / "code")]
+    process = subprocess.Popen(command, cwd=ROOT, env=job.environ(PYTHONUNBUFFERED="1"), stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    with process, process.stdout:
+        assert process.stdout.readline() == b"training\n"
+        process.terminate()
+        assert process.stdout.read() == b"137 True True 143\n"
+
+
+def test_program_as_a_container_sees_it_runs_under_pid_1(job: Job) -> None:
+    """In a PID namespace of its own our process is PID 1, has no default handlers and inherits every orphan."""
+    unshare = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    if subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode:
+        unshare[1:1] = ["--user", "--map-root-user"]
+    job.add_code("saver.py", "orphans.py")
+    result = job.train(*unshare, SAGEMAKER_PROGRAM="orphans.py")
+    assert result.returncode == 0, result.stderr.decode()
+    assert b"no zombies" in result.stdout
+    process = job.start(*unshare, SAGEMAKER_PROGRAM="saver.py")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with process, process.stdout, process.stderr:
+        while process.stdout.readline() != b"training\n":
+            assert process.poll() is None
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(int(children[0]), signal.SIGTERM)
+        process.stdout.read()
+        assert process.wait(timeout=30) == 0
+    assert (job.base / "model/saved").read_text() == "model"
+
+
+def test_stop_while_the_program_is_being_prepared_ends_the_job(job: Job) -> None:
+    job.configure("resourceconfig", {"current_host": "algo-1", "hosts": ["algo-1", "no-such-host.invalid"]})
+    job.add_code("end.py")
+    process = job.start(SAGEMAKER_PROGRAM="end.py")
+    time.sleep(0)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    wait_until(lambda: bool(children.read_text().split()))
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+    assert process.returncode == 143
+    assert "stopped" in job.failure
+
+
+def test_leftover_processes_of_the_program_end_with_it(job: Job) -> None:
+    job.add_code("end.py")
+    (job.base / "code/end.py").write_text(
+        "import subprocess, os, pathlib\n"
+        "child = subprocess.Popen(['sleep', '600'])\n"
+        "pathlib.Path(os.environ['SM_MODEL_DIR'], 'pid').write_text(str(child.pid))\n"
+    )
+    started = time.monotonic()
+    assert job.train(SAGEMAKER_PROGRAM="end.py").returncode == 0
+    assert time.monotonic() - started < 30
+    assert not Path(f"/proc/{(job.base / 'model/pid').read_text()}").exists()
+
+
+def test_output_passes_whole_and_in_order(job: Job) -> None:
+    job.configure("hyperparameters", {"lines": "100000"})
+    job.add_code("talker.py")
+    result = job.train(SAGEMAKER_PROGRAM="talker.py")
+    out = result.stdout.partition(b"running: ")[2].partition(b"\n")[2]
+    lines = out.split(b"\n")
+    assert lines[:100_000] == [b"out %d" % number for number in range(100_000)]
+    assert lines[100_000] == b"\xff" * 1_000_000
+    assert lines[100_001].startswith(b"the end, without a newline")
+    assert [line for line in result.stderr.split(b"\n") if line.startswith(b"err")] == [
+        b"err %d" % number for number in range(100_000)
+    ]
+
+
+def test_line_passes_at_once_and_a_prompt_soon(job: Job) -> None:
+    job.add_code("end.py")
+    (job.base / "code/end.py").write_text("import time\nprint('line')\nprint('prompt', end='')\ntime.sleep(600)")
+    process = job.start(SAGEMAKER_PROGRAM="end.py")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with process, process.stdout, process.stderr:
+        seen = b""
+        while not seen.endswith(b"line\nprompt"):
+            seen += os.read(process.stdout.fileno(), 1)
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def test_full_disk_behind_a_success_is_a_failure(job: Job) -> None:
+    job.add_code("fill.py")
+    (job.base / "model").mkdir()
+    mount = 'mount -t tmpfs -o size=1m tmpfs "$SAGEMAKER_BASE_DIR/model" && exec "$@"'
+    prefix = ["unshare", "--mount", "sh", "-c", mount, "sh"]
+    if os.geteuid():
+        prefix[1:1] = ["--user", "--map-root-user"]
+    result = job.train(*prefix, SAGEMAKER_PROGRAM="fill.py")
+    assert result.returncode == 1
+    assert "No space left on device" in job.failure
+
+
+def test_full_disk_leaves_room_for_the_reason(job: Job) -> None:
+    job.add_code("fill.py")
+    (job.base / "code/fill.py").write_text(
+        (job.base / "code/fill.py").read_text() + "\nraise SystemExit('the disk is full')"
+    )
+    shutil.copytree(job.base, job.base.with_name("source"))
+    mount = (
+        'mount -t tmpfs -o size=1m tmpfs "$SAGEMAKER_BASE_DIR" && cp -r "$SAGEMAKER_BASE_DIR/../source/." '
+        '"$SAGEMAKER_BASE_DIR" && "$@"; code=$?; cat "$SAGEMAKER_BASE_DIR/output/failure"; exit $code'
+    )
+    prefix = ["unshare", "--mount", "sh", "-c", mount, "sh"]
+    if os.geteuid():
+        prefix[1:1] = ["--user", "--map-root-user"]
+    result = job.train(*prefix, SAGEMAKER_PROGRAM="fill.py")
+    assert result.returncode == 1
+    assert b'ErrorMessage "the disk is full"' in result.stdout
+
+
+def test_empty_model_directory_after_success_is_a_failure_unless_allowed(job: Job) -> None:
+    job.add_code("end.py")
+    (job.base / "code/end.py").write_text("print('done')")
+    assert job.train(SAGEMAKER_PROGRAM="end.py").returncode == 1
+    assert "left no file in" in job.failure
+    assert job.train(SAGEMAKER_PROGRAM="end.py", SAGEMAKER_ALLOW_EMPTY_MODEL="true").returncode == 0
+    assert job.failure == ""
+
+
+def test_secrets_are_masked_in_the_log_and_the_reason(job: Job) -> None:
+    secrets = ["p4ssw0rd", "login-in-address"]
+    job.configure("hyperparameters", {"api_key": "s3cr3t-value", "say": "no"})
+    job.add_code("end.py")
+    result = job.train(SAGEMAKER_PROGRAM="end.py", DB_PASSWORD=secrets[0], MIRROR=f"https://me:{secrets[1]}@host/")
+    everything = result.stdout + result.stderr + job.failure.encode()
+    assert b"running: " in everything
+    assert not [secret for secret in secrets if secret.encode() in everything]
+    log = result.stdout.partition(b"running: ")[0]
+    assert b"s3cr3t-value" not in log
+    assert "s3cr3t-value" not in job.failure.rpartition("Command")[2]
+
+
+# Where the code comes from
+
+
+def make_archive(path: Path, *names: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w:gz") as archive:
+        for name in names:
+            archive.add(PROGRAMS / name, name)
+
+
+def test_code_comes_from_an_archive_a_directory_or_the_code_channel(job: Job) -> None:
+    archive = job.base / "input/data/code/sourcedir.tar.gz"
+    make_archive(archive, "dump.py")
+    for submit in (str(archive), str(PROGRAMS), ""):
+        shutil.rmtree(job.base / "code", ignore_errors=True)
+        named = {"sagemaker_submit_directory": json.dumps(submit)} if submit else {}
+        job.configure("hyperparameters", {"sagemaker_program": '"dump.py"'} | named)
+        job.configure("inputdataconfig", {} if submit else {"code": {"TrainingInputMode": "File"}})
+        result = job.train()
+        assert result.returncode == 0, result.stderr.decode()
+        assert job.given["environment"]["SM_MODULE_DIR"] == (submit or str(archive))
+        shutil.rmtree(job.base / "model")
+
+
+def test_program_called_train_needs_no_name(job: Job) -> None:
+    job.add_code("dump.py")
+    (job.base / "code/dump.py").rename(job.base / "code/train.py")
+    assert job.train().returncode == 0
+    assert job.given["environment"]["SM_USER_ENTRY_POINT"] == "train.py"
+
+
+@pytest.mark.parametrize(
+    ("program", "submit", "message"),
+    [
+        ("ende.py", "", "did you mean 'end.py'?"),
+        ("../end.py", "", "must be a path inside"),
+        ("dos.sh", "", "Windows line ends"),
+        ("end.py", "/no/such/archive.tar.gz", "does not exist"),
+        ("end.py", "{base}/broken.tar.gz", "no tar.gz archive"),
+    ],
+)
+def test_program_that_cannot_start_is_explained(job: Job, program: str, submit: str, message: str) -> None:
+    if not submit:
+        job.add_code("end.py")
+        (job.base / "code/dos.sh").write_bytes(b"#!/bin/sh\r\necho\r\n")
+    (job.base / "broken.tar.gz").write_bytes(b"\x1f\x8bbroken")
+    job.configure("hyperparameters", {"sagemaker_submit_directory": submit.format(base=job.base)} if submit else {})
+    assert job.train(SAGEMAKER_PROGRAM=program).returncode == 1
+    assert message in job.failure[:1024]
+
+
+def test_variables_too_long_for_linux_are_left_out_and_the_program_runs(job: Job) -> None:
+    job.configure("hyperparameters", {f"h{i}": "z" * 2500 for i in range(95)})
+    job.add_code("dump.py")
+    result = job.train(SAGEMAKER_PROGRAM="dump.py")
+    assert result.returncode == 0, result.stderr.decode()
+    assert b"SM_TRAINING_ENV is left out" in result.stdout
+    assert len(job.given["arguments"]) == 191
+
+
+def test_several_hosts_are_offered_as_tf_config(job: Job) -> None:
+    hosts = ["localhost", "algo-2"]
+    job.configure("resourceconfig", {"current_host": "algo-2", "hosts": hosts, "network_interface_name": "eth1"})
+    job.add_code("dump.py")
+    assert job.train(SAGEMAKER_PROGRAM="dump.py").returncode == 0
+    environment = job.given["environment"]
+    assert json.loads(environment["TF_CONFIG"]) == {
+        "cluster": {"worker": ["algo-2:8890", "localhost:8890"]},
+        "task": {"type": "worker", "index": 0},
+    }
+    assert environment["NCCL_SOCKET_IFNAME"] == "eth1"
+
+
+# What it needs installed
+
+
+def make_wheel(directory: Path, name: str) -> None:
+    """Write the smallest legal wheel of a module that says `name`."""
+    directory.mkdir(parents=True, exist_ok=True)
+    info = f"{name}-1.0.dist-info"
+    files = {
+        f"{name}.py": f"NAME = {name!r}\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = io.StringIO()
+    with zipfile.ZipFile(directory / f"{name}-1.0-py3-none-any.whl", "w") as wheel:
+        for path, text in files.items():
+            wheel.writestr(path, text)
+            digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+            record.write(f"{path},sha256={digest},{len(text)}\n")
+        wheel.writestr(f"{info}/RECORD", record.getvalue() + f"{info}/RECORD,,\n")
+
+
+def test_wheels_beside_the_requirements_are_installed_without_a_network(job: Job, tmp_path: Path) -> None:
+    make_wheel(job.base / "code/wheels", "byo_fixture_wheel")
+    (job.base / "code/requirements.txt").write_text("byo_fixture_wheel==1.0\n")
+    (job.base / "code/end.py").write_text(
+        "import byo_fixture_wheel, os\nopen(os.environ['SM_MODEL_DIR'] + '/m', 'w').write(byo_fixture_wheel.NAME)"
+    )
+    target = str(tmp_path / "target")
+    result = job.train(SAGEMAKER_PROGRAM="end.py", PIP_TARGET=target, PYTHONPATH=f"{ROOT}:{target}")
+    assert result.returncode == 0, result.stderr.decode()
+    assert (job.base / "model/m").read_text() == "byo_fixture_wheel"
+
+
+def test_requirements_under_network_isolation_are_refused_with_the_reason(job: Job, tmp_path: Path) -> None:
+    job.add_code("end.py")
+    (job.base / "code/requirements.txt").write_text("byo-fixture-that-is-nowhere==1.0\n")
+    variables = {"TRAINING_JOB_ARN": "arn:aws:sagemaker:eu-west-1:1:training-job/x", "PIP_NO_INDEX": "1"}
+    result = job.train(SAGEMAKER_PROGRAM="end.py", PIP_TARGET=str(tmp_path / "target"), **variables)
+    assert result.returncode == 1
+    assert job.failure.startswith("InstallRequirementsError:")
+    assert "bake the packages into the image" in job.failure[:1024]
+    assert "byo-fixture-that-is-nowhere" in job.failure[:1024]
+
+
+def test_requirements_that_the_image_has_need_no_network(job: Job) -> None:
+    job.add_code("end.py")
+    (job.base / "code/requirements.txt").write_text("numpy\n")
+    variables = {"TRAINING_JOB_ARN": "arn:aws:sagemaker:eu-west-1:1:training-job/x", "PIP_NO_INDEX": "1"}
+    assert job.train(SAGEMAKER_PROGRAM="end.py", **variables).returncode == 0
