@@ -93,7 +93,7 @@ def load(
     if not len(pixels):
         message = f"{directory} holds no rows: {_name_some(paths)} hold nothing but a header"
         raise UserError(message)
-    shape = image_shape or _infer_shape(pixels.shape[1])
+    shape = image_shape or _infer_shape(directory, pixels.shape[1])
     if math.prod(shape) != pixels.shape[1]:
         message = f"{paths[0]} has {pixels.shape[1]} pixels a row; image_shape={list(shape)} needs {math.prod(shape)}"
         raise UserError(message)
@@ -152,18 +152,15 @@ def _open_table(path: Path, label_column: str) -> _Table:
     first_line, _, rest = text[blank:].partition(b"\n")
     separator = max((first_line.count(byte), -i, bytes([byte])) for i, byte in enumerate(_SEPARATORS))[2]
     fields = [_decode(field).strip().strip('"').strip() for field in first_line.split(separator)]
-    has_header = fields[0] == label_column or not all(_is_number(field) for field in fields[1:])
-    if has_header and label_column not in fields[1:] and _may_be_row(fields):
-        has_header = False  # a faulty row, not a header: it is reported as such
-    if not has_header:
+    if label_column not in fields and _may_be_row(fields):
         names = tuple(f"column {i + 1}" for i in range(len(fields)))
         return _Table(path, text[blank:], blank + 1, separator, names, 0)
     return _Table(path, rest, blank + 2, separator, tuple(fields), _find_label(path, fields, label_column))
 
 
 def _may_be_row(fields: Sequence[str]) -> bool:
-    """Tell a row with a few bad pixels from a header: most of a header's fields are no numbers."""
-    return sum(map(_is_number, fields[1:])) > len(fields[1:]) / 2
+    """Tell a row, even one with a few bad pixels, from a header: most of a header's fields are no numbers."""
+    return sum(map(_is_number, fields[1:])) >= len(fields[1:]) / 2
 
 
 def _find_label(path: Path, names: Sequence[str], label_column: str) -> int:
@@ -311,12 +308,12 @@ def _decode(text: bytes) -> str:
     return text.decode("utf-8", errors="replace")
 
 
-def _infer_shape(pixel_count: int) -> tuple[int, int, int]:
+def _infer_shape(directory: Path, pixel_count: int) -> tuple[int, int, int]:
     side = math.isqrt(pixel_count)
     if side * side != pixel_count:
         message = (
-            f"the rows have {pixel_count} pixels, which is no square: set image_shape to height, width and channels, "
-            "such as [32, 32, 3]"
+            f"{directory}: the rows have {pixel_count} pixels, which is no square: set image_shape to "
+            "height, width and channels, such as [32, 32, 3]"
         )
         raise UserError(message)
     return side, side, 1
@@ -333,8 +330,8 @@ def _join_labels(parts: list[list[str] | npt.NDArray[np.int64]]) -> npt.NDArray[
 def _to_integers(labels: list[str]) -> npt.NDArray[np.int64]:
     integers = {}
     for label in set(labels):
-        value = float(label) if "." in label else int(label)
-        if value != int(value) or (label[0] == "0" and len(label) > 1 and "." not in label):
+        value = float(label)
+        if not value.is_integer() or "_" in label:
             raise ValueError(label)
         integers[label] = int(value)
     return np.array([integers[label] for label in labels], np.int64)

@@ -32,7 +32,7 @@ def digits() -> dict[str, tuple[NDArray[np.uint8], NDArray[np.int32]]]:
 def digits_channels(
     tmp_path_factory: pytest.TempPathFactory, digits: dict[str, tuple[NDArray[np.uint8], NDArray[np.int32]]]
 ) -> Path:
-    """A directory with the channels `train` and `test`, each of two CSV files with a header. Only to be read."""
+    """Write a directory with the channels `train` and `test`, each of two CSV files with a header. Only to be read."""
     root = tmp_path_factory.mktemp("digits")
     header = ",".join(["label", *(f"pixel{i}" for i in range(64))])
     for name, (images, labels) in digits.items():
@@ -84,7 +84,7 @@ def run_train() -> Callable[[Path], subprocess.CompletedProcess[str]]:
 def digits_job(
     digits_channels: Path, make_job: MakeJob, run_train: Callable[[Path], subprocess.CompletedProcess[str]]
 ) -> Path:
-    """Base directory of a finished training job on the digits; its log is `train.log`. Only to be read."""
+    """Train on the digits and give the finished job's base directory; its log is `train.log`. Only to be read."""
     base = make_job({name: digits_channels / name for name in ("train", "test")}, epochs=20)
     result = run_train(base)
     (base / "train.log").write_text(result.stdout + result.stderr)
