@@ -79,11 +79,13 @@ def address(container: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def request(url: str, body: bytes | None = None, content_type: str = "text/csv") -> tuple[int, bytes]:
-    """Send one request and give status and body; status 0 if nobody answers."""
+def request(
+    url: str, body: bytes | None = None, content_type: str = "text/csv", timeout_s: float = 60
+) -> tuple[int, bytes]:
+    """Send one request and give status and body; status 0 if nobody answers in time."""
     message = urllib.request.Request(url, data=body, headers={"Content-Type": content_type} if body else {})  # noqa: S310
     try:
-        with urllib.request.urlopen(message, timeout=60) as answer:  # noqa: S310 - the test's own server
+        with urllib.request.urlopen(message, timeout=timeout_s) as answer:  # noqa: S310 - the test's own server
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         with error:

@@ -82,7 +82,7 @@ def test_stopping_the_server_answers_the_request_in_flight_first(server: str, tr
         connection.sendall(rows[:1000])
         stop = threading.Thread(target=docker, args=("stop", "--time", "30", server))
         stop.start()
-        wait_until(lambda: request("http://{}:{}/ping".format(*address(server)))[0] != 200)
+        wait_until(lambda: request("http://{}:{}/ping".format(*address(server)), timeout_s=2)[0] != 200)
         connection.sendall(rows[1000:])
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     stop.join()
