@@ -48,36 +48,42 @@ def list_files(root: Path) -> tuple[list[Path], list[str]]:
     return members, findings
 
 
-def archive(roots: Mapping[str, Path], target: Path) -> list[str]:
-    """Merge every host's directory into one `tar.gz` (OUT-3, OUT-5) and give the findings.
+def merge(roots: Mapping[str, Path]) -> tuple[dict[str, Path], list[str]]:
+    """Merge every host's directory (OUT-5): give the members by name below the root, in order, and the findings.
 
-    Members are relative to the directories' root. Of a name that several hosts wrote, the first host's file is kept.
+    Of a name that several hosts wrote, the first host's file is kept.
+    """
+    findings: list[str] = []
+    merged: dict[str, Path] = {}
+    owners: dict[str, str] = {}
+    for host, root in roots.items():
+        members, faults = list_files(root)
+        findings += [f"{host}: {fault}" if len(roots) > 1 else fault for fault in faults]
+        for path in members:
+            name = str(path.relative_to(root))
+            if name not in owners:
+                owners[name], merged[name] = host, path
+            elif not path.is_dir():
+                findings.append(f"{name} was written by {owners[name]} and {host}: one of them wins (OUT-5)")
+    return merged, findings
+
+
+def archive(roots: Mapping[str, Path], target: Path) -> list[str]:
+    """Write every host's directory into one `tar.gz`, members relative to its root (OUT-3), and give the findings.
 
     Raises: PlatformError if the disk is full.
     """
-    findings: list[str] = []
-    owners: dict[str, str] = {}
+    members, findings = merge(roots)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         with tarfile.open(target, "w:gz", compresslevel=1) as tar:
-            for host, root in roots.items():
-                members, faults = list_files(root)
-                findings += [f"{host}: {fault}" if len(roots) > 1 else fault for fault in faults]
-                for path in members:
-                    name = str(path.relative_to(root))
-                    if name in owners:
-                        if not path.is_dir():
-                            findings.append(
-                                f"{name} was written by {owners[name]} and {host}: one of them wins (OUT-5)"
-                            )
-                        continue
-                    owners[name] = host
-                    tar.inodes = {}  # type: ignore[attr-defined]  # a hard link becomes a file of its own
-                    tar.add(path, arcname=name, recursive=False)
+            for name, path in members.items():
+                tar.inodes = {}  # type: ignore[attr-defined]  # a hard link becomes a file of its own
+                tar.add(path, arcname=name, recursive=False)
     except OSError as error:
         message = f"{target} cannot be written: {error}"
         raise PlatformError(message) from error
-    if not owners:
+    if not members:
         findings.append(f"{target.name} is empty: the container wrote nothing there (TRIP-24)")
     return findings
 

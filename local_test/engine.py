@@ -56,6 +56,11 @@ class DockerRunner:
         """What runs and how, for logs."""
         return f"image {self._image!r} in the Docker engine"
 
+    @property
+    def network_interface(self) -> str:
+        """The engine's name for a container's first interface."""
+        return "eth0"
+
     def start(self, launch: Launch, on_output: Callable[[bytes], None]) -> DockerContainer:
         """Start a container; see `runner.Runner.start`."""
         mounts = [docker.types.Mount("/opt/ml", str(launch.root), type="bind")]
@@ -160,6 +165,11 @@ class DockerContainer:
         """Send a signal to the main process."""
         with contextlib.suppress(docker.errors.APIError):  # it has ended
             self._container.kill(signal=int(number))
+
+    def freeze(self) -> None:
+        """Let every process in it stand still until it is killed."""
+        with contextlib.suppress(docker.errors.APIError):
+            self._container.pause()
 
     def kill(self) -> None:
         """Send SIGKILL to every process in it."""

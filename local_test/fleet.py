@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from local_test.runner import Container, Launch, Runner
 
@@ -18,6 +19,15 @@ _TIME_IS_OVER = "MaxRuntimeExceeded"
 
 OnLine = Callable[[str, str], None]
 """Called with a host's name and one line of its log, without the line's end."""
+
+
+class _Event(NamedTuple):
+    """A container's end, or, with a reason, that all have to stop."""
+
+    host: str = ""
+    exit_code: int = 0
+    reason: str = ""
+    grace_s: float | None = None
 
 
 class LineSplitter:
@@ -66,16 +76,20 @@ class Fleet:
         self._runner = runner
         self._launches = launches
         self._on_line = on_line
-        self._events: queue.SimpleQueue[tuple[str, int | str]] = queue.SimpleQueue()  # a signal handler may put
+        self._events: queue.SimpleQueue[_Event] = queue.SimpleQueue()  # a signal handler may put
         self._containers: dict[str, Container] = {}
 
-    def stop(self, reason: str) -> None:
-        """Ask for the stop signal, the grace, and SIGKILL; `reason` becomes the outcome's."""
-        self._events.put(("", reason))
+    def stop(self, reason: str, *, grace_s: float | None = None) -> None:
+        """Ask for the stop signal, the grace (the run's own for None, none at all for 0), and SIGKILL."""
+        self._events.put(_Event(reason=reason, grace_s=grace_s))
 
-    def send_signal(self, number: int, host: str) -> None:
-        """Send a signal to one host's container, as a fault would."""
-        self._containers[host].send_signal(number)
+    def kill(self, host: str) -> None:
+        """Send SIGKILL to one host's container, as the kernel does to what takes too much memory."""
+        self._containers[host].kill()
+
+    def freeze(self, host: str) -> None:
+        """Let one host's container stand still: for its peers it is lost."""
+        self._containers[host].freeze()
 
     def run(self, *, max_runtime_s: float, grace_s: float, stop_signal: int = signal.SIGTERM) -> Outcome:
         """Start all containers and wait for all ends; whatever happens, none is left when this returns."""
@@ -95,7 +109,7 @@ class Fleet:
         def report_end() -> None:
             code = container.wait()
             splitter.close()
-            self._events.put((launch.name, code if code is not None else -1))
+            self._events.put(_Event(launch.name, code if code is not None else 137))
 
         threading.Thread(target=report_end, daemon=True, name=f"wait {launch.name}").start()
 
@@ -103,27 +117,27 @@ class Fleet:
         outcome = Outcome()
         stopped_at: float | None = None
         while len(outcome.exit_codes) < len(self._launches):
-            host, event = self._next_event(deadline)
-            if host:
-                outcome.exit_codes[host] = int(event)
-            if event == _TIME_IS_OVER and stopped_at is not None:
+            event = self._next_event(deadline)
+            if event.host:
+                outcome.exit_codes[event.host] = event.exit_code
+            if event.reason == _TIME_IS_OVER and stopped_at is not None:
                 outcome.was_killed = True
                 deadline = float("inf")
                 self._for_all_running(outcome, lambda container: container.kill())
-            elif event != 0 and stopped_at is None:  # a stop order, the time limit, or a host that failed: all end
-                outcome.stop_reason = "" if host else str(event)
+            elif stopped_at is None and (event.reason or event.exit_code):  # an order, the time, a failure: all end
+                outcome.stop_reason = event.reason
                 stopped_at = time.monotonic()
-                deadline = stopped_at + grace_s
-                self._for_all_running(outcome, lambda container: container.send_signal(stop_signal))
+                deadline = stopped_at + (grace_s if event.grace_s is None else event.grace_s)
+                if event.grace_s != 0:
+                    self._for_all_running(outcome, lambda container: container.send_signal(stop_signal))
         outcome.stop_took_s = None if stopped_at is None else time.monotonic() - stopped_at
         return outcome
 
-    def _next_event(self, deadline: float) -> tuple[str, int | str]:
-        """Give a host and its exit code, or no host and why all have to stop."""
+    def _next_event(self, deadline: float) -> _Event:
         try:
             return self._events.get(timeout=min(max(0.0, deadline - time.monotonic()), threading.TIMEOUT_MAX))
         except queue.Empty:
-            return "", _TIME_IS_OVER
+            return _Event(reason=_TIME_IS_OVER)
 
     def _for_all_running(self, outcome: Outcome, act: Callable[[Container], None]) -> None:
         for name, container in self._containers.items():

@@ -67,7 +67,7 @@ def log_files(directory: Path, hosts: Sequence[str], on_line: OnLine) -> Iterato
     """Give a listener that writes every line to its host's file, flushed, before it passes the line on."""
     directory.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
-        files = {host: stack.enter_context((directory / f"{host}.log").open("w", encoding="utf-8")) for host in hosts}
+        files = {host: stack.enter_context((directory / f"{host}.log").open("a", encoding="utf-8")) for host in hosts}
 
         def write(host: str, line: str) -> None:
             print(line, file=files[host], flush=True)

@@ -46,6 +46,11 @@ class ProcessRunner:
         view = "a private /opt/ml" if self.is_private else f"{contract.BASE_DIR_VARIABLE} for /opt/ml"
         return f"process {' '.join(self._command)!r} with {view}"
 
+    @property
+    def network_interface(self) -> str:
+        """All hosts are this machine."""
+        return "lo" if sys.platform == "linux" else "lo0"
+
     def start(self, launch: Launch, on_output: Callable[[bytes], None]) -> ProcessContainer:
         """Start the program; see `runner.Runner.start`."""
         command = [*(launch.entrypoint or self._command), *launch.arguments]
@@ -66,7 +71,7 @@ class ProcessRunner:
                 "root": str(launch.root),
                 "read_only": launch.read_only,
                 "hosts_file": _write_hosts(scratch, launch),
-                "is_isolated": launch.is_isolated and not launch.is_server,
+                "is_isolated": launch.is_isolated and not launch.is_server and not launch.network,
             }
             command = [sys.executable, "-I", "-S", str(_LAUNCHER), json.dumps(specification), *command]
         else:
@@ -145,6 +150,17 @@ class ProcessContainer:
         """Send a signal to the main process."""
         if self._process.poll() is None:
             self._process.send_signal(number)
+
+    def freeze(self) -> None:
+        """Stop every process that descends from the program."""
+        pids = [self._process.pid]
+        for pid in pids:
+            with contextlib.suppress(OSError):
+                children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+                pids += [int(child) for child in children.split()]
+        for pid in pids[1:] or pids:  # the launcher goes on waiting
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
 
     def kill(self) -> None:
         """Send SIGKILL to the process group; a namespace's processes die with it."""

@@ -52,6 +52,9 @@ class Container(Protocol):
     def send_signal(self, number: int) -> None:
         """Send a signal to the main process; a container that has ended is left alone."""
 
+    def freeze(self) -> None:
+        """Let every process in it stand still until it is killed."""
+
     def kill(self) -> None:
         """Send SIGKILL to every process in it."""
 
@@ -65,6 +68,10 @@ class Runner(Protocol):
     @property
     def description(self) -> str:
         """What runs and how, for logs."""
+
+    @property
+    def network_interface(self) -> str:
+        """Name of the interface by which peers reach each other (DS-2)."""
 
     def start(self, launch: Launch, on_output: Callable[[bytes], None]) -> Container:
         """Start a container; `on_output` is called from another thread with pieces of its standard output and error.

@@ -45,14 +45,17 @@ def to_path(uri: str) -> Path:
     return Path(uri.removeprefix("file://"))
 
 
-def list_objects(uri: str) -> list[StoredObject]:
+def list_objects(uri: str, *, may_be_empty: bool = False) -> list[StoredObject]:
     """List all objects whose key starts with `uri`, sorted by key.
 
-    Raises: UserError if the bucket or directory does not exist or cannot be read, or if nothing has the prefix.
+    Raises: UserError if the bucket or directory does not exist or cannot be read, or if nothing has the prefix
+        unless that may be.
     """
+    if may_be_empty and uri.startswith("file://") and not to_path(uri.rpartition("/")[0]).is_dir():
+        return []
     listed = sorted(_list_local(uri) if uri.startswith("file://") else _list_s3(uri))
     found = [StoredObject(key, _name_below(uri, key), size) for key, size in listed]
-    if not found:
+    if not found and not may_be_empty:
         message = f"no object has the prefix {uri}"
         raise UserError(message)
     return found

@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import shutil
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from container import contract
 from container.errors import UserError
 from local_test import channels, collection, fields, job, storage, tree
+from local_test.checkpoints import CheckpointSync
+from local_test.faults import Fault, Trigger
 from local_test.fleet import Fleet, Outcome
 from local_test.job import JobResult, Listeners, Metric
+from local_test.pipes import Pipe
 from local_test.runner import Launch, Runner
+
+_INTERRUPTED: Final = "Interrupted"
+_INTERNAL_ERROR: Final = "InternalServerError"
+_DEFAULT_RUNTIME_S: Final = 86400  # OUT-11
 
 
 class TrainingJob:
     """One training job; `run` once, `stop` from any thread (StopTrainingJob)."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the last two are for tests and faults
         self,
         request: Mapping[str, Any],
         runner: Runner,
         directory: Path,
         listeners: Listeners | None = None,
         *,
+        faults: Sequence[Fault] = (),
         stop_grace_s: float = contract.TRAINING_STOP_GRACE_S,
     ) -> None:
         """`directory` is the job's own and must not exist.
@@ -40,6 +50,7 @@ class TrainingJob:
         self._runner = runner
         self._listeners = listeners or Listeners()
         self._stop_grace_s = stop_grace_s
+        self._trigger = Trigger(list(faults), self._do_fault)
         self._definitions = [
             (item["Name"], re.compile(item["Regex"]))
             for item in request.get("AlgorithmSpecification", {}).get("MetricDefinitions", ())
@@ -49,6 +60,9 @@ class TrainingJob:
         self._findings: list[str] = []
         self._fleet: Fleet | None = None
         self._stop_requested = threading.Event()
+        groups = tree.instance_groups(request)
+        self._group_by_host = {host: group for group in groups for host in group["hosts"]}
+        self._layouts = {host: contract.Layout(directory / "hosts" / host) for host in self._group_by_host}
 
     def stop(self) -> None:
         """Stop the job: SIGTERM, the grace, SIGKILL; what lies in the model directory is uploaded (OUT-7)."""
@@ -58,57 +72,80 @@ class TrainingJob:
 
     def run(self) -> JobResult:
         """Run the job to its end; a failure of the container is a result, not an error."""
-        created = time.time()
-        self._enter("Starting", "Preparing the instances for training")
+        times = {"Creation": time.time()}
         job.make_directory(self.directory)
-        logs = self.directory / "logs"
         tree.write_documents(self.directory, {"request.json": self.request})
-        groups = tree.instance_groups(self.request)
-        hosts = [host for group in groups for host in group["hosts"]]
-        layouts = {host: contract.Layout(self.directory / "hosts" / host) for host in hosts}
         outcome, failure = Outcome(), ""
         try:
-            self._enter("Downloading", "Downloading input data")
-            launches = [self._prepare(host, group) for group in groups for host in group["hosts"]]
-            self._enter("Training", "Training image download completed. Training in progress.")
-            started = time.time()
-            outcome = self._run_containers(launches, logs)
+            outcome = self._run_attempts(times)
         except UserError as error:
-            started = time.time()
             failure = f"ClientError: {error}"
-        ended = time.time()
-        if not failure:
+        times.setdefault("TrainingStart", time.time())
+        times["TrainingEnd"] = time.time()
+        status, secondary = _judge(outcome, failure)
+        if not failure and outcome.stop_reason != _INTERNAL_ERROR:
             self._enter("Uploading", "Uploading generated training model")
-            self._collect(layouts)
-        status, secondary = self._judge(outcome, failure)
+            self._collect()
         if status == "Failed" and not failure:
-            host = outcome.failed_host or hosts[0]
-            reason = collection.read_failure(layouts[host])
-            failure = reason or collection.explain_exit(outcome.exit_codes.get(host, 1))
+            failure = self._explain_failure(outcome)
         self._enter(secondary, failure or f"Training job {status.lower()}")
-        description = self._describe(
-            status, failure, {"Creation": created, "TrainingStart": started, "TrainingEnd": ended}
-        )
+        description = self._describe(status, failure, times)
         tree.write_documents(self.directory, {"description.json": description})
         return JobResult(description, self.directory, status, failure, self._findings, self._metrics, outcome)
 
-    def _prepare(self, host: str, group: Mapping[str, Any]) -> Launch:
-        root = self.directory / "hosts" / host
-        layout = tree.make_training_tree(root, self.request, host)
+    def _run_attempts(self, times: dict[str, float]) -> Outcome:
+        """Run the containers, again after each interruption, with nothing kept but the checkpoints (SP-1)."""
+        stopping = self.request.get("StoppingCondition", {})
+        wait_limit_s = stopping.get("MaxWaitTimeInSeconds", float("inf"))
+        retries = self.request.get("RetryStrategy", {}).get("MaximumRetryAttempts", 0)
+        runtime_left_s = float(stopping.get("MaxRuntimeInSeconds", _DEFAULT_RUNTIME_S))
+        self._enter("Starting", "Preparing the instances for training")
+        while True:
+            self._enter("Downloading", "Downloading input data")
+            with contextlib.ExitStack() as resources:
+                launches = [self._prepare(host, resources) for host in self._group_by_host]
+                time.sleep(self._trigger.take_delay_s())
+                self._enter("Training", "Training image download completed. Training in progress.")
+                started = time.time()
+                times.setdefault("TrainingStart", started)
+                outcome = self._run_containers(
+                    launches, min(runtime_left_s, times["Creation"] + wait_limit_s - started)
+                )
+            runtime_left_s -= time.time() - started
+            if outcome.stop_reason == "MaxRuntimeExceeded" and runtime_left_s > 0:
+                outcome.stop_reason = "MaxWaitTimeExceeded"
+            if outcome.stop_reason == _INTERRUPTED:
+                self._enter(_INTERRUPTED, "The spot instances were taken back")
+                self._enter("Starting", "Preparing the instances for training")
+            elif outcome.stop_reason == _INTERNAL_ERROR and retries > 0:
+                retries -= 1
+                self._enter("Restarting", "Retrying after an internal error")
+            else:
+                return outcome
+            shutil.rmtree(self.directory / "hosts")  # the model directory is not restored, only checkpoints are (SP-1)
+
+    def _prepare(self, host: str, resources: contextlib.ExitStack) -> Launch:
+        root = self._layouts[host].base
+        group = self._group_by_host[host]
+        layout = tree.make_training_tree(root, self.request, host, self._runner.network_interface)
         read_only = []
-        members = group["hosts"]
         for channel in tree.channels_of(self.request, group):
             name = channel["ChannelName"]
-            is_streamed = channels.input_mode(self.request, channel) == "FastFile"
+            mode = channels.input_mode(self.request, channel)
             objects = channels.list_channel(channel)
-            part = channels.share(objects, channel, members.index(host), len(members))
-            channels.deliver(part, layout.channel(name), is_linked=is_streamed)
+            part = channels.share(objects, channel, group["hosts"].index(host), len(group["hosts"]))
             channels.write_manifest(objects, layout.input_data / f"{name}-manifest")
-            if is_streamed:
+            if mode == "Pipe":
+                resources.callback(Pipe(channel, part, layout).close)
+                continue
+            channels.deliver(part, layout.channel(name), is_linked=mode == "FastFile")
+            if mode == "FastFile":
                 read_only.append(str(layout.channel(name).relative_to(root)))
+        self._restore_checkpoints(layout, resources)
         algorithm = self.request.get("AlgorithmSpecification", {})
         entrypoint = algorithm.get("ContainerEntrypoint")
         arguments = algorithm.get("ContainerArguments", [] if entrypoint else ["train"])  # IMG-3
+        hosts = list(self._group_by_host)
         return Launch(
             name=host,
             arguments=tuple(arguments),
@@ -116,20 +153,52 @@ class TrainingJob:
             root=root,
             environment=tree.training_environment(self.request),
             read_only=tuple(read_only),
+            host_names={name: f"127.0.0.{index + 1}" for index, name in enumerate(hosts)},
+            network=f"local-test-{self.name}" if len(hosts) > 1 else "",
             is_isolated=self.request.get("EnableNetworkIsolation", False),
         )
 
-    def _run_containers(self, launches: list[Launch], logs: Path) -> Outcome:
+    def _restore_checkpoints(self, layout: contract.Layout, resources: contextlib.ExitStack) -> None:
+        """Fetch checkpoints, and keep storing them until the container has ended (CK-1, CK-2)."""
+        if "CheckpointConfig" not in self.request:
+            return
+        config = self.request["CheckpointConfig"]
+        place = config.get("LocalPath", "/opt/ml/checkpoints").removeprefix("/opt/ml/").rstrip("/")
+        resources.callback(CheckpointSync(layout.base / place, config["S3Uri"]).close)
+
+    def _run_containers(self, launches: list[Launch], limit_s: float) -> Outcome:
         def on_line(host: str, line: str) -> None:
             self._listeners.on_line(host, line)
             self._scrape(line)
+            self._trigger.see(line)
 
-        with job.log_files(logs, [launch.name for launch in launches], on_line) as on_logged_line:
+        with job.log_files(self.directory / "logs", list(self._layouts), on_line) as on_logged_line:
             self._fleet = Fleet(self._runner, launches, on_logged_line)
             if self._stop_requested.is_set():
                 self._fleet.stop("Stopped")
-            limit = self.request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", 86400)
-            return self._fleet.run(max_runtime_s=limit, grace_s=self._stop_grace_s)
+            self._trigger.start_clock()
+            try:
+                return self._fleet.run(max_runtime_s=limit_s, grace_s=self._stop_grace_s)
+            finally:
+                self._trigger.stop_clock()
+
+    def _do_fault(self, fault: Fault) -> None:
+        fleet = self._fleet
+        assert fleet is not None  # noqa: S101 - faults come after the containers' start
+        host = fault.host or next(iter(self._layouts))
+        self._listeners.on_status("Fault", f"{fault.kind} for {host}: {fault.report}")
+        if fault.kind == "spot":
+            fleet.stop(_INTERRUPTED)
+        elif fault.kind == "spot-kill":
+            fleet.stop(_INTERRUPTED, grace_s=0)
+        elif fault.kind == "stop":
+            fleet.stop("Stopped")
+        elif fault.kind == "internal-error":
+            fleet.stop(_INTERNAL_ERROR, grace_s=0)
+        elif fault.kind == "kill":
+            fleet.kill(host)
+        elif fault.kind == "lost-peer":
+            fleet.freeze(host)
 
     def _scrape(self, line: str) -> None:
         """Find every metric in a log line (HPO-1)."""
@@ -142,32 +211,36 @@ class TrainingJob:
                 self._metrics.append(metric)
                 self._listeners.on_metric(metric)
 
-    def _collect(self, layouts: Mapping[str, contract.Layout]) -> None:
+    def _collect(self) -> None:
         """Upload `model.tar.gz` and, if there is any, `output.tar.gz` (OUT-3, OUT-4)."""
-        self._findings += self._upload({host: layout.model for host, layout in layouts.items()}, "model.tar.gz")
-        data = {host: layout.output_data for host, layout in layouts.items()}
+        self._upload({host: layout.model for host, layout in self._layouts.items()}, "model")
+        data = {host: layout.output_data for host, layout in self._layouts.items()}
         if any(next(path.iterdir(), None) for path in data.values() if path.is_dir()):
-            self._findings += self._upload(data, "output.tar.gz")
+            self._upload(data, "output")
 
-    def _upload(self, roots: Mapping[str, Path], name: str) -> list[str]:
-        packed = self.directory / name
-        findings = collection.archive(roots, packed)
-        storage.store(packed, self._output_uri(name))
+    def _upload(self, roots: Mapping[str, Path], stem: str) -> None:
+        if self.request["OutputDataConfig"].get("CompressionType") == "NONE":
+            members, findings = collection.merge(roots)
+            for name, path in members.items():
+                if path.is_file():
+                    storage.store(path, self._output_uri(f"{stem}/{name}"))
+            self._findings += findings
+            return
+        packed = self.directory / f"{stem}.tar.gz"
+        self._findings += collection.archive(roots, packed)
+        storage.store(packed, self._output_uri(packed.name))
         packed.unlink()
-        return findings
 
     def _output_uri(self, name: str) -> str:
         prefix = self.request["OutputDataConfig"]["S3OutputPath"].rstrip("/")
         return f"{prefix}/{self.name}/output/{name}"
 
-    def _judge(self, outcome: Outcome, failure: str) -> tuple[str, str]:
-        if failure:
-            return "Failed", "Failed"
-        if outcome.stop_reason == "MaxRuntimeExceeded":
-            return "Stopped", "MaxRuntimeExceeded"
-        if outcome.stop_reason:
-            return "Stopped", "Stopped"
-        return ("Failed", "Failed") if outcome.failed_host else ("Completed", "Completed")
+    def _explain_failure(self, outcome: Outcome) -> str:
+        if outcome.stop_reason == _INTERNAL_ERROR:
+            return "InternalServerError: We encountered an internal error. Please try again."
+        host = outcome.failed_host or next(iter(self._layouts))
+        reason = collection.read_failure(self._layouts[host])
+        return reason or collection.explain_exit(outcome.exit_codes.get(host, 1))
 
     def _enter(self, status: str, message: str) -> None:
         now = job.format_time(time.time())
@@ -181,14 +254,15 @@ class TrainingJob:
         kept = {name: value for name, value in self.request.items() if name != "Tags"}
         last = {metric.name: metric for metric in self._metrics}
         duration_s = max(1, round(times["TrainingEnd"] - times["TrainingStart"]))
+        is_loose = self.request["OutputDataConfig"].get("CompressionType") == "NONE"
         return {
             **kept,
             "TrainingJobArn": tree.arn("training-job", self.name),
-            "ModelArtifacts": {"S3ModelArtifacts": self._output_uri("model.tar.gz")},
+            "ModelArtifacts": {"S3ModelArtifacts": self._output_uri("model/" if is_loose else "model.tar.gz")},
             "TrainingJobStatus": status,
             "SecondaryStatus": self._transitions[-1]["Status"],
             **({"FailureReason": failure[: contract.FAILURE_REASON_CHARACTERS]} if failure else {}),
-            "StoppingCondition": self.request.get("StoppingCondition", {"MaxRuntimeInSeconds": 86400}),
+            "StoppingCondition": self.request.get("StoppingCondition", {"MaxRuntimeInSeconds": _DEFAULT_RUNTIME_S}),
             **{f"{name}Time": job.format_time(seconds) for name, seconds in times.items()},
             "LastModifiedTime": job.format_time(time.time()),
             "SecondaryStatusTransitions": self._transitions,
@@ -199,3 +273,12 @@ class TrainingJob:
             "TrainingTimeInSeconds": duration_s,
             "BillableTimeInSeconds": duration_s,
         }
+
+
+def _judge(outcome: Outcome, failure: str) -> tuple[str, str]:
+    """Give status and secondary status of a job (OUT-1, OUT-10)."""
+    if failure or outcome.stop_reason == _INTERNAL_ERROR:
+        return "Failed", "Failed"
+    if outcome.stop_reason:
+        return "Stopped", outcome.stop_reason
+    return ("Failed", "Failed") if outcome.failed_host else ("Completed", "Completed")

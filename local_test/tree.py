@@ -14,7 +14,7 @@ from typing import Any
 from container import contract
 from local_test import channels
 
-ACCOUNT = "000000000000"
+ACCOUNT = os.environ.get("LOCAL_TEST_ACCOUNT") or "000000000000"
 """The account in every ARN and role of this machine."""
 GROUP = "homogeneousCluster"
 """The instance group of a job that names none, as seen in real files."""
@@ -49,7 +49,7 @@ def instance_groups(request: Mapping[str, Any]) -> list[dict[str, Any]]:
     return result
 
 
-def training_documents(request: Mapping[str, Any], host: str) -> dict[str, Any]:
+def training_documents(request: Mapping[str, Any], host: str, network_interface: str = "eth0") -> dict[str, Any]:
     """Give the documents of `input/config` by file name, for one host of a training job."""
     groups = instance_groups(request)
     own = next(group for group in groups if host in group["hosts"])
@@ -66,7 +66,7 @@ def training_documents(request: Mapping[str, Any], host: str) -> dict[str, Any]:
             "current_group_name": own["instance_group_name"],
             "hosts": sorted(name for group in groups for name in group["hosts"]),  # DS-1
             "instance_groups": groups,
-            "network_interface_name": "eth0",
+            "network_interface_name": network_interface,
             "topology": None,
         },
         # Seen on the platform and documented nowhere (TF-2): they catch a program that reads config/*.json.
@@ -137,7 +137,9 @@ def processing_documents(request: Mapping[str, Any], host: str, hosts: Sequence[
     }
 
 
-def make_training_tree(root: Path, request: Mapping[str, Any], host: str) -> contract.Layout:
+def make_training_tree(
+    root: Path, request: Mapping[str, Any], host: str, network_interface: str = "eth0"
+) -> contract.Layout:
     """Make a host's `/opt/ml` for a training job, without the channels' data (TF-1, TF-2)."""
     layout = contract.Layout(root)
     for directory in (
@@ -148,7 +150,7 @@ def make_training_tree(root: Path, request: Mapping[str, Any], host: str) -> con
         root / "sagemaker/warmpoolcache",
     ):
         directory.mkdir(parents=True, exist_ok=True)
-    write_documents(layout.hyperparameters.parent, training_documents(request, host))
+    write_documents(layout.hyperparameters.parent, training_documents(request, host, network_interface))
     return layout
 
 

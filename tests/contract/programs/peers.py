@@ -1,0 +1,28 @@
+"""Every host but the first greets the first by name over TCP; the first waits for all of them."""
+
+import json
+import os
+import socket
+import time
+from pathlib import Path
+
+base = Path(os.environ.get("SAGEMAKER_BASE_DIR") or "/opt/ml")
+resources = json.loads((base / "input/config/resourceconfig.json").read_text())
+hosts, own = resources["hosts"], resources["current_host"]
+leader, port = hosts[0], 17843
+if own == leader:
+    with socket.create_server((leader, port)) as server:
+        heard = []
+        while len(heard) < len(hosts) - 1:
+            connection, _ = server.accept()
+            with connection:
+                heard.append(connection.recv(100).decode())
+    print("heard from", ", ".join(sorted(heard)), flush=True)
+else:
+    for _ in range(500):
+        try:
+            with socket.create_connection((leader, port), 5) as connection:
+                connection.sendall(own.encode())
+            break
+        except OSError:
+            time.sleep(0.02)
