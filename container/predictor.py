@@ -7,7 +7,9 @@ an image become 45). So memory does not grow with a request either.
 
 from __future__ import annotations
 
+import functools
 import threading
+import time
 from typing import Any, Final
 
 import numpy as np
@@ -21,37 +23,59 @@ _BLOCK_IMAGES: Final = 32
 
 
 class Predictor:
-    """A loaded model. Thread-safe: calls take turns, since an interpreter holds one prediction at a time."""
+    """A loaded model. Thread-safe: as many predictions run at once as it has been told, and the others wait."""
 
-    def __init__(self, path: str, *, threads: int) -> None:
-        """`path` names a LiteRT flatbuffer with one input and one output; `threads` run within one prediction.
+    def __init__(self, path: str, *, threads: int, concurrency: int) -> None:
+        """`path` names a LiteRT flatbuffer with one input and one output.
 
-        With one thread a predictor survives a fork; with several it must be made after it (HO-14).
+        `threads` run within one prediction: with one a predictor survives a fork, with several it must be made after
+        it (HO-14). `concurrency` predictions may run at once, each with memory of its own.
         """
-        self._path, self._threads = path, threads
-        self._lock = threading.Lock()
-        self._single = _Interpreter(path, threads, 1)
-        self._block: _Interpreter | None = None
-        self.input_shape: tuple[int, ...] = self._single.input_shape[1:]
-        self.class_count: int = self._single.class_count
+        self._make_pair = functools.partial(_Pair, path, threads)
+        self._turns = threading.Semaphore(concurrency)
+        pair = self._make_pair()
+        self._idle = [pair]
+        self.input_shape: tuple[int, ...] = pair.single.input_shape[1:]
+        self.class_count: int = pair.single.class_count
+        self.image_s: float = min(_measure_s(pair.single) for _ in range(3))
+        """Seconds that one image takes, measured while loading."""
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Give probabilities `[n, class] float32` of images `[n, height, width, channel] uint8 0-255`; n may be 0."""
+        with self._turns:
+            try:
+                pair = self._idle.pop()
+            except IndexError:
+                pair = self._make_pair()
+            try:
+                return pair.predict(images)
+            finally:
+                self._idle.append(pair)
+
+
+class _Pair:
+    """Two interpreters of one model, for single images and for blocks; for one prediction at a time."""
+
+    def __init__(self, path: str, threads: int) -> None:
+        self.single = _Interpreter(path, threads, 1)
+        self._make_block = functools.partial(_Interpreter, path, threads, _BLOCK_IMAGES)
+        self._block: _Interpreter | None = None
+
+    def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         count = len(images)
-        with self._lock:
-            if count == 1:
-                return self._single.run(images)
-            probabilities = np.empty((count, self.class_count), np.float32)
-            done = 0
-            if count >= _BLOCK_IMAGES:
-                # Made at the first large batch: a server of single images never pays for it.
-                self._block = self._block or _Interpreter(self._path, self._threads, _BLOCK_IMAGES)
-                for done in range(_BLOCK_IMAGES, count + 1, _BLOCK_IMAGES):
-                    start = done - _BLOCK_IMAGES
-                    probabilities[start:done] = self._block.run(images[start:done])
-            for index in range(done, count):
-                probabilities[index : index + 1] = self._single.run(images[index : index + 1])
-            return probabilities
+        if count == 1:
+            return self.single.run(images)
+        probabilities = np.empty((count, self.single.class_count), np.float32)
+        done = 0
+        if count >= _BLOCK_IMAGES:
+            # Made at the first large batch: a server of single images never pays for it.
+            self._block = self._block or self._make_block()
+            for done in range(_BLOCK_IMAGES, count + 1, _BLOCK_IMAGES):
+                start = done - _BLOCK_IMAGES
+                probabilities[start:done] = self._block.run(images[start:done])
+        for index in range(done, count):
+            probabilities[index : index + 1] = self.single.run(images[index : index + 1])
+        return probabilities
 
 
 class _Interpreter:
@@ -75,13 +99,20 @@ class _Interpreter:
         return probabilities
 
 
-def load(artifact: Artifact, *, threads: int = 1) -> Predictor:
-    """Load an artefact's LiteRT model and run it once, so that the first prediction is as fast as the next.
+def _measure_s(interpreter: _Interpreter) -> float:
+    images = np.zeros(interpreter.input_shape, np.uint8)
+    start = time.perf_counter()
+    interpreter.run(images)
+    return time.perf_counter() - start
+
+
+def load(artifact: Artifact, *, threads: int = 1, concurrency: int = 1) -> Predictor:
+    """Load an artefact's LiteRT model and run it a few times, so that the first prediction is as fast as the next.
 
     Raises: UserError if the flatbuffer cannot be loaded or is another model than the manifest describes.
     """
     try:
-        predictor = Predictor(str(artifact.litert), threads=threads)
+        predictor = Predictor(str(artifact.litert), threads=threads, concurrency=concurrency)
     except (ValueError, RuntimeError) as error:
         message = f"{artifact.litert} cannot be loaded: {error}"
         raise UserError(message) from error

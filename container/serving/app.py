@@ -22,7 +22,7 @@ def create_app(
 
     @app.route("/ping", methods=["GET", "POST"])
     def ping() -> flask.Response:
-        return flask.Response(status=200)  # the model was loaded and run once before this application was made (HO-6)
+        return _to_flask(inference.ping(is_ready=True))  # the model was loaded before this application was made
 
     @app.post("/invocations")
     def invocations() -> flask.Response:
@@ -35,7 +35,7 @@ def create_app(
         messages = {
             404: f"there is no {flask.request.path!r} here; routes are /ping and /invocations",
             405: f"{flask.request.method} is not a method of {flask.request.path}",
-            413: f"the body is larger than {payload_bytes} bytes; {contract.MAX_PAYLOAD_VARIABLE} sets the limit",
+            413: inference.describe_limit(payload_bytes),
         }
         response = _to_flask(inference.refuse(status, messages.get(status, error.description or error.name)))
         allowed = error.get_response().headers.get("Allow")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -48,21 +49,30 @@ class Application(Protocol):
     def invoke(self, request: Request) -> Response:
         """Answer one request; never raises."""
 
+    def estimate_s(self, body_bytes: int) -> float:
+        """Give the seconds that `invoke` takes at most for a body of so many bytes; infinity if nobody knows."""
+
 
 class Inference:
     """The application around one loaded model."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each by name
         self,
         predict: Callable[[codecs.Images], codecs.Probabilities],
         *,
         input_shape: codecs.Shape,
         classes: Sequence[int | str],
+        image_s: float = math.inf,
         default_accept: str = codecs.JSON,
         end_of_line: bool = True,
     ) -> None:
-        """`predict` maps images to probabilities; `default_accept` answers a request that accepts anything (RQ-4)."""
+        """`predict` maps images to probabilities and takes `image_s` for each, as far as one knows.
+
+        `default_accept` answers a request that accepts anything (RQ-4).
+        """
         self._predict = predict
+        self._image_s = image_s
+        self._pixels = math.prod(input_shape)
         self._input_shape = input_shape
         self._classes = tuple(classes)
         self._end_of_line = end_of_line
@@ -71,17 +81,16 @@ class Inference:
 
     def invoke(self, request: Request) -> Response:
         """Answer `POST /invocations`; never raises."""
-        try:
-            response = self._answer(request)
-        except RequestError as error:
-            response = refuse(error.status, str(error))
-        except Exception:  # noqa: BLE001 - the serving side's one broad except: a bug must not end the worker
-            response = fail()
+        response = guard(lambda: self._answer(request))
         attributes = request.headers.get(_CUSTOM_ATTRIBUTES_NAME)
         if attributes and _CUSTOM_ATTRIBUTES.fullmatch(attributes):  # RQ-5
             header = (contract.CUSTOM_ATTRIBUTES_HEADER, attributes)
             response = response._replace(headers=(*response.headers, header))
         return response
+
+    def estimate_s(self, body_bytes: int) -> float:
+        """Give the seconds that `invoke` takes at most for a body of so many bytes: no type packs a pixel below one."""
+        return self._image_s * max(1, body_bytes // self._pixels)
 
     def _answer(self, request: Request) -> Response:
         accept = request.headers.get("accept", "")
@@ -97,6 +106,26 @@ class Inference:
             raise ArithmeticError(message)
         body = codecs.encode(answer_type, probabilities, self._classes, end_of_line=self._end_of_line)
         return Response(200, body, answer_type)
+
+
+def ping(*, is_ready: bool) -> Response:
+    """Answer `/ping`: 200 with an empty body once a prediction can be made, 503 before (HO-4, HO-6)."""
+    return Response(200 if is_ready else 503, b"", "text/plain")
+
+
+def guard(answer: Callable[[], Response]) -> Response:
+    """Give the answer, or that of whatever it raises."""
+    try:
+        return answer()
+    except RequestError as error:
+        return refuse(error.status, str(error))
+    except Exception:  # noqa: BLE001 - the serving side's one broad except: a bug must not end the worker
+        return fail()
+
+
+def describe_limit(payload_bytes: int) -> str:
+    """Say to a client how large a body may be (HO-9)."""
+    return f"the body is larger than {payload_bytes} bytes; {contract.MAX_PAYLOAD_VARIABLE} sets the limit"
 
 
 def refuse(status: int, message: str) -> Response:

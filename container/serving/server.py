@@ -1,97 +1,155 @@
 """`serve`: loads the artefact, then gunicorn hosts the application until it is told to stop.
 
-Rules of this file: processes, sockets, signals and logs only. The model is loaded and run once before any worker is
-forked: single-threaded LiteRT survives a fork, the workers share its memory, and a broken artefact ends the
-program with its reason instead of workers that die in a circle (HO-6, HO-12).
+Rules of this file: processes, sockets, signals and logs only. A light model is loaded and run before any worker is
+forked: single-threaded LiteRT survives a fork, the workers share its memory, and a broken artefact ends the program
+with its reason instead of workers that die in a circle (HO-6, HO-12). A heavy one is loaded after the fork, by one
+worker with all the cores, since LiteRT with several threads does not survive it (HO-14).
 """
 
 from __future__ import annotations
 
+import functools
 import logging
+import math
 import os
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import flask
 from gunicorn.app.base import BaseApplication
 
-from container import artifact, contract, predictor
+from container import artifact, contract, limits, predictor
 from container.errors import PlatformError, UserError
-from container.serving import app, inference
-from container.serving.settings import Settings, available_cores, parse
+from container.serving import inference, settings
+from container.serving.loads import Loads
+from container.serving.settings import Settings
+
+if TYPE_CHECKING:
+    import flask
 
 # HO-10: SIGKILL comes 30 s after SIGTERM; the rest is for the master to see its workers go.
 _GRACE_S = contract.SERVING_STOP_GRACE_S - 5
+# Above it an image earns more from all cores at once than requests do from a core each (measured on ResNet-50).
+_HEAVY_IMAGE_S = 0.005
+_HEARTBEAT_S = 30  # the event loop shows life twice a second whatever is being computed
 
 log = logging.getLogger(__name__)
+
+
+class Service:
+    """What every worker serves: the settings, and the application or how to load it."""
+
+    def __init__(self, settings: Settings, load: Callable[[], inference.Application]) -> None:
+        self.settings = settings
+        self.load = load
+        self.application: inference.Application | None = None
+        self.loads = Loads(settings.workers + 1)
+
+    @functools.cache  # noqa: B019 - a service lives as long as its process
+    def wsgi(self) -> flask.Flask:
+        """Build the Flask application; importing Flask takes as long as the rest of the start."""
+        from container.serving import app
+
+        self.application = self.application or self.load()
+        return app.create_app(self.application, payload_bytes=self.settings.payload_bytes)
 
 
 def main(layout: contract.Layout, environ: Mapping[str, str]) -> int:
     """Serve until stopped; gives 1 if the settings or the artefact are at fault."""
     try:
-        settings = parse(environ, available_cores())
-        _configure_logging(settings.log_level)
-        model = load_model(layout, settings)
+        cores = math.ceil(limits.count_cpus())
+        chosen = settings.parse(environ)
+        _configure_logging(chosen.log_level)
+        service = prepare(layout, chosen, cores)
     except (UserError, PlatformError) as error:
         print(f"the server cannot start: {error}", file=sys.stderr, flush=True)
         return 1
-    _Server(settings, app.create_app(model, payload_bytes=settings.payload_bytes)).run()
+    _Server(service).run()
     return 0
 
 
-def load_model(layout: contract.Layout, settings: Settings) -> inference.Application:
-    """Load the artefact of `layout` and wrap it for requests.
+def prepare(layout: contract.Layout, chosen: Settings, cores: int) -> Service:
+    """Load the artefact, and decide by its speed how many workers and threads serve it.
 
     Raises: UserError if there is no artefact, or one that cannot be loaded.
     """
     found = artifact.load(layout.model)
-    model = predictor.load(found)
-    log.info("loaded %s: images %s, %d classes", found.root, found.manifest.input_shape, len(found.manifest.classes))
-    return inference.Inference(
-        model.predict,
-        input_shape=found.manifest.input_shape,
-        classes=found.manifest.classes,
-        default_accept=settings.default_accept,
-        end_of_line=not settings.batch,
+    # The loop of an event worker and its compute thread each have an interpreter, so that neither waits for the other.
+    concurrency = 2 if chosen.worker_class == "event" else 1
+    model = predictor.load(found, concurrency=concurrency)
+    is_heavy = model.image_s > _HEAVY_IMAGE_S
+    workers = chosen.workers or (1 if is_heavy else cores)
+    threads = max(1, cores // workers) if is_heavy else 1
+    chosen = replace(chosen, workers=workers)
+
+    def wrap(model: predictor.Predictor) -> inference.Application:
+        return inference.Inference(
+            model.predict,
+            input_shape=found.manifest.input_shape,
+            classes=found.manifest.classes,
+            image_s=model.image_s,
+            default_accept=chosen.default_accept,
+            end_of_line=not chosen.batch,
+        )
+
+    service = Service(chosen, lambda: wrap(predictor.load(found, threads=threads)))
+    if threads == 1:
+        service.application = wrap(model)
+    log.info(
+        "serving %s (%.2f ms an image on one core) with LiteRT: %d cores, %d workers, %d threads each, port %d",
+        found.root,
+        model.image_s * 1000,
+        cores,
+        workers,
+        threads,
+        chosen.port,
     )
+    return service
 
 
 class _Server(BaseApplication):
     """gunicorn's master with our settings; it reads no file, argument or variable of its own."""
 
-    def __init__(self, settings: Settings, application: flask.Flask) -> None:
-        self._settings = settings
-        self._application = application
+    def __init__(self, service: Service) -> None:
+        self.service = service
         super().__init__()
 
     def load_config(self) -> None:
-        settings = self._settings
+        chosen = self.service.settings
+        is_event = chosen.worker_class == "event"
         options = {
-            "bind": f"0.0.0.0:{settings.port}",
-            "backlog": 2048,  # HO-7: connections are accepted by the kernel while every worker computes
-            "workers": settings.workers,
-            "worker_class": settings.worker_class,
-            "threads": settings.threads,
-            "timeout": settings.timeout_s,
+            "bind": f"0.0.0.0:{chosen.port}",
+            "backlog": 2048,  # HO-7: the kernel accepts connections while every worker computes
+            "workers": chosen.workers,
+            "worker_class": "container.serving.worker.EventWorker" if is_event else chosen.worker_class,
+            "threads": chosen.threads,
+            "timeout": _HEARTBEAT_S if is_event else chosen.timeout_s,
             "graceful_timeout": _GRACE_S,
             "keepalive": 75,
-            "preload_app": True,
-            "worker_tmp_dir": _heartbeat_directory(),
-            "loglevel": settings.log_level,
+            "worker_tmp_dir": _find_heartbeat_directory(),
+            "loglevel": chosen.log_level,
             "control_socket_disable": True,
+            "pre_fork": self._number_worker,
+            "child_exit": self._forget_worker,
         }
         for name, value in options.items():
             self.cfg.set(name, value)
 
     def load(self) -> Any:
-        return self._application
+        return self.service.wsgi()
+
+    def _number_worker(self, _: Any, worker: Any) -> None:
+        worker.row = self.service.loads.take()
+
+    def _forget_worker(self, _: Any, worker: Any) -> None:
+        self.service.loads.free(worker.row)
 
 
-def _heartbeat_directory() -> str:
-    """Give a directory for the files by which workers show life, in memory where that can be written (HO-15)."""
+def _find_heartbeat_directory() -> str:
+    """Find a directory for the files by which workers show life, in memory where that can be written (HO-15)."""
     for directory in ("/dev/shm", tempfile.gettempdir()):  # noqa: S108 - gunicorn makes its own private file there
         if os.access(directory, os.W_OK) and Path(directory).is_dir():
             return directory

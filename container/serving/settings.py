@@ -1,16 +1,13 @@
 """Every setting of the server, read once from the environment.
 
-Rules of this file: pure but for `available_cores`; defaults live here and nowhere else; all faults are reported at
-once.
+Rules of this file: pure; defaults live here and nowhere else; all faults are reported at once.
 """
 
 from __future__ import annotations
 
-import math
-import os
+import select
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, TypeVar
 
 from container import contract
@@ -19,7 +16,7 @@ from container.serving import codecs
 
 T = TypeVar("T")
 
-WORKER_CLASSES: Final = ("gthread", "sync")
+WORKER_CLASSES: Final = ("event", "gthread", "sync")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 _LOG_LEVEL_NUMBERS: Final = {"10": "debug", "20": "info", "30": "warning", "40": "error", "50": "critical"}
 _MEBIBYTE: Final = 1024**2
@@ -31,14 +28,16 @@ class Settings:
 
     port: int = contract.DEFAULT_PORT
     """TCP port on all interfaces (HO-1)."""
-    workers: int = 1
-    """Processes, each with a model of its own."""
+    workers: int = 0
+    """Processes; 0 lets the server choose by the model's speed."""
     threads: int = 16
     """Threads of a worker that read requests; predictions take turns."""
-    worker_class: str = WORKER_CLASSES[0]
-    """gunicorn's worker class."""
+    worker_class: str = "event" if hasattr(select, "epoll") else "gthread"
+    """`event` is ours; the others are gunicorn's, with Flask in front of every request."""
     timeout_s: int = contract.INVOCATION_LIMIT_S
-    """A worker that is silent for longer is replaced."""
+    """A request is answered within this time, or its worker is replaced."""
+    queue_requests: int = 64
+    """Requests of a worker that may wait for their turn; more are answered 503 at once."""
     payload_bytes: int = contract.REALTIME_PAYLOAD_BYTES
     """The largest request body; a larger one is refused with 413 (HO-9)."""
     default_accept: str = codecs.JSON
@@ -49,8 +48,8 @@ class Settings:
     """The least severe line that is logged."""
 
 
-def parse(environ: Mapping[str, str], cores: int) -> Settings:
-    """Read the settings; `cores` is how many processors the workers may fill.
+def parse(environ: Mapping[str, str]) -> Settings:
+    """Read the settings.
 
     Raises: UserError naming every variable whose value is not possible, and what is.
     """
@@ -59,7 +58,9 @@ def parse(environ: Mapping[str, str], cores: int) -> Settings:
     limit = contract.TRANSFORM_PAYLOAD_BYTES if batch else contract.REALTIME_PAYLOAD_BYTES
     settings = Settings(
         port=reader.integer([contract.BIND_TO_PORT_VARIABLE], Settings.port, 1, 65535),
-        workers=reader.integer(["SAGEMAKER_MODEL_SERVER_WORKERS", "SAGEMAKER_GUNICORN_WORKERS"], cores, 1, 1024),
+        workers=reader.integer(
+            ["SAGEMAKER_MODEL_SERVER_WORKERS", "SAGEMAKER_GUNICORN_WORKERS"], Settings.workers, 1, 1024
+        ),
         threads=reader.integer(["SAGEMAKER_GUNICORN_THREADS"], Settings.threads, 1, 1024),
         worker_class=reader.choice(["SAGEMAKER_GUNICORN_WORKER_CLASS"], Settings.worker_class, WORKER_CLASSES),
         timeout_s=reader.integer(
@@ -72,6 +73,7 @@ def parse(environ: Mapping[str, str], cores: int) -> Settings:
             1,
             3600,
         ),
+        queue_requests=reader.integer(["BYO_QUEUE_REQUESTS"], Settings.queue_requests, 1, 100_000),
         # 0 announces chunked bodies of any length (BT-6).
         payload_bytes=reader.integer([contract.MAX_PAYLOAD_VARIABLE], limit // _MEBIBYTE, 0, 2048) * _MEBIBYTE or limit,
         default_accept=reader.choice([contract.DEFAULT_ACCEPT_VARIABLE], codecs.JSON, tuple(codecs.ENCODERS)),
@@ -120,19 +122,3 @@ class _Reader:
                     return default
                 return value
         return default
-
-
-def available_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Count the processors that this process may fill: its affinity, cut by the cgroup's quota (HO-13)."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    for path in (cgroup / "cpu.max", cgroup / "cpu/cpu.cfs_quota_us"):  # version 2, version 1
-        try:
-            words = path.read_text(encoding="ascii").split()
-            if path.name != "cpu.max":
-                words.append((path.parent / "cpu.cfs_period_us").read_text(encoding="ascii").strip())
-            quota, period = int(words[0]), int(words[1])
-        except (OSError, ValueError, IndexError):  # no such file, or no limit: `max`
-            continue
-        if quota > 0 and period > 0:
-            cores = min(cores, max(1, math.ceil(quota / period)))
-    return cores

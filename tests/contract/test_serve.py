@@ -378,22 +378,13 @@ def test_killed_worker_is_replaced(artifact_base: Path, tmp_path: Path) -> None:
         assert server.request("POST", "/invocations", to_csv(DIGITS[:1]), Content_Type="text/csv")[0] == 200
 
 
-def test_import_path_of_the_server_holds_no_tensorflow_nor_training(artifact_base: Path) -> None:
-    program = (
-        "import sys, pathlib\n"
-        "from container import contract\n"
-        "from container.serving import app, inference, server, settings\n"
-        "layout = contract.Layout(pathlib.Path(sys.argv[1]))\n"
-        "application = server.load_model(layout, settings.Settings())\n"
-        "response = application.invoke(inference.Request(b'0,' * 63 + b'0', {'content-type': 'text/csv'}))\n"
-        "assert response.status == 200, response\n"
-        "print(*sys.modules)\n"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", program, artifact_base], cwd=ROOT, check=True, capture_output=True, text=True
-    )
+def test_import_path_of_the_server_holds_no_tensorflow_nor_training(server: Server) -> None:
+    program = "from container.serving import app, server, worker; import sys; print(*sys.modules)"
+    result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True)
+    modules = result.stdout.split()
+    assert {name.split(".")[0] for name in modules}.isdisjoint({"tensorflow", "keras", "PIL", "scipy", "sklearn"})
+    assert {"container.training", "container.evaluation"}.isdisjoint(modules)
 
-    packages = {name.split(".")[0] for name in result.stdout.split()}
-    assert packages.isdisjoint({"tensorflow", "keras", "PIL", "scipy", "sklearn", "h5py"})
-    assert "container.training" not in result.stdout
-    assert "container.evaluation" not in result.stdout
+    server.request("POST", "/invocations", to_csv(DIGITS[:1]), Content_Type="text/csv")
+    for pid in (server.process.pid, *server.worker_pids()):
+        assert "/tensorflow/" not in Path(f"/proc/{pid}/maps").read_text()
