@@ -39,7 +39,8 @@ _COMMAND_CHARACTERS: Final = 200
 _CAUSE_CHARACTERS: Final = 560  # with the rest of the reason's lines it fills the 1024 characters of OUT-2
 
 _SECRET_NAME: Final = re.compile(
-    r"SECRET|PASSW|TOKEN(?!S|I)|CREDENTIAL|PRIVATE|(API|ACCESS|AUTH|ENCRYPTION|SIGNING)_?KEY|AUTH(?!ORS?\b)", re.IGNORECASE
+    r"SECRET|PASSW|TOKEN(?!S|I)|CREDENTIAL|PRIVATE|(API|ACCESS|AUTH|ENCRYPTION|SIGNING)_?KEY|AUTH(?!ORS?\b)",
+    re.IGNORECASE,
 )
 _URL_LOGIN: Final = re.compile(r"(?<=://)[^/\s@]+@")
 
