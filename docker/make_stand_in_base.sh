@@ -21,10 +21,11 @@ find_mirror() {
 
 make_root() {
   local suite=$1 mirror=$2 root=$3
-  # The official image has no apt lists and no documentation either. `python` is what its Python is called.
+  # The official image has no apt lists and of its documentation the licences alone, either. `python` is what its Python is called.
   debootstrap --variant=minbase --include=ca-certificates,python3,python3-venv,python-is-python3 \
     "$suite" "$root" "$mirror" >&2 || fail "debootstrap failed; its last lines above say why."
-  rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/* "$root"/var/log/* "$root"/usr/share/{doc,man,info,locale}/*
+  rm -rf "$root"/var/{cache/apt/archives/*.deb,lib/apt/lists/*,log/*} "$root"/usr/share/{man,info,locale}/*
+  find "$root/usr/share/doc" -type f ! -name copyright -delete
   if compgen -G '/usr/local/share/ca-certificates/*.crt' >/dev/null; then
     cp /usr/local/share/ca-certificates/*.crt "$root/usr/local/share/ca-certificates/"
     chroot "$root" update-ca-certificates >&2

@@ -16,6 +16,12 @@ def image() -> str:
 
 
 @pytest.fixture(scope="session")
+def serve_image(image: str) -> str:  # noqa: ARG001 - one build at a time, and the second finds the first's layers
+    """Give the name of the image that only serves."""
+    return build("Dockerfile.cpu", "byo-test-serve", "--target", "serve")
+
+
+@pytest.fixture(scope="session")
 def trained_job(image: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give `/opt/ml` after `docker run IMAGE train` on digits."""
     base = write_job(tmp_path_factory.mktemp("trained") / "ml", {})
