@@ -1,0 +1,311 @@
+"""Endpoints: their operations, and their life on the harness's engine: creation, update with rollback, return, end.
+
+An endpoint's record keeps the requests that it runs (`_requests`), so that it comes back after a restart although a
+model or configuration was deleted meanwhile, as the service's endpoints live on.
+"""
+
+from __future__ import annotations
+
+import copy
+import shutil
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from container.errors import PlatformError, UserError
+from local_test.aws import models, protocol
+from local_test.aws.account import INTERNAL_ERROR, Account
+from local_test.aws.jobs import image_of
+from local_test.aws.meter import Meter
+from local_test.aws.protocol import reject
+from local_test.aws.resources import ENDPOINT, ENDPOINT_CONFIG, MODEL
+from local_test.aws.state import Record
+from local_test.endpoint import Endpoint, Limits, ModelRequests
+from local_test.runner import Container, Launch, Runner
+
+LOG_GROUP: Final = "/aws/sagemaker/Endpoints/"
+_ASYNC_LIMITS: Final = Limits(invocation_s=900, payload_bytes=1024**3)  # ASY-1
+
+
+class VariantRunner:
+    """Runs each variant's image by a runner of its own."""
+
+    def __init__(self, runners: Mapping[str, Runner]) -> None:
+        self._runners = runners
+
+    @property
+    def network_interface(self) -> str:
+        """Name of the interface by which peers reach each other (DS-2); servers have no peers."""
+        return next(iter(self._runners.values())).network_interface
+
+    @property
+    def description(self) -> str:
+        """What runs and how, for logs."""
+        return "; ".join(f"{name}: {runner.description}" for name, runner in self._runners.items())
+
+    def start(self, launch: Launch, on_output: Callable[[bytes], None]) -> Container:
+        """Start a container; see `runner.Runner.start`. A host's name is its variant's and a number."""
+        return self._runners[launch.name.rpartition("-")[0]].start(launch, on_output)
+
+
+def create_endpoint(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Answer CreateEndpoint; the endpoint comes up beside."""
+    models.check_fields("CreateEndpoint", request)
+    name = request["EndpointName"]
+    requests = _gather(account, request["EndpointConfigName"])
+    used = sum(len(_count(record)) for record in account.store.list(ENDPOINT.name))
+    wanted = sum(variant.get("InitialInstanceCount", 1) for variant in requests["config"]["ProductionVariants"])
+    account.check_quota("Total number of instances for endpoint usage", used, wanted)
+    extra = {"EndpointStatus": "Creating", "_requests": requests, "_generation": 1}
+    answer = models.insert(account, ENDPOINT, request, extra)
+    account.start_thread(f"endpoint {name}", lambda: _bring_up(account, name))
+    return answer
+
+
+def _count(record: Record) -> list[str]:
+    """Give a name for each instance of an endpoint."""
+    variants = record["_requests"]["config"]["ProductionVariants"]
+    return [variant["VariantName"] for variant in variants for _ in range(variant.get("InitialInstanceCount", 1))]
+
+
+def _gather(account: Account, config_name: str) -> dict[str, Any]:
+    """Give the requests that an endpoint of a configuration consists of."""
+    config = models.find(account, ENDPOINT_CONFIG, config_name)["_request"]
+    names = [variant["ModelName"] for variant in config["ProductionVariants"]]
+    return {"config": config, "models": {name: models.find(account, MODEL, name)["_request"] for name in names}}
+
+
+def _start(account: Account, name: str, requests: Mapping[str, Any], generation: int) -> Endpoint:
+    """Start all servers of an endpoint and wait until they are healthy.
+
+    Raises: UserError or PlatformError if one does not get healthy; none is left running then.
+    """
+    config = {key: value for key, value in requests["config"].items() if key != "AsyncInferenceConfig"}
+    model_requests = ModelRequests(
+        copy.deepcopy(requests["models"]),
+        config,
+        {"EndpointName": name, "EndpointConfigName": config["EndpointConfigName"]},
+    )
+    runners = {
+        variant["VariantName"]: account.choose_runner(image_of(requests["models"][variant["ModelName"]]))
+        for variant in config["ProductionVariants"]
+    }
+    begun = int(time.time())
+
+    def on_line(host: str, line: str) -> None:
+        variant = host.rpartition("-")[0]
+        account.logs.append(f"{LOG_GROUP}{name}", f"{variant}/{host}-{begun}", line)
+
+    endpoint = Endpoint(
+        model_requests,
+        VariantRunner(runners),
+        account.directory / "endpoints" / name / str(generation),
+        on_line,
+        _ASYNC_LIMITS if "AsyncInferenceConfig" in requests["config"] else None,
+    )
+    endpoint.start()
+    return endpoint
+
+
+def _try_start(account: Account, name: str, requests: Mapping[str, Any], generation: int) -> Endpoint | str:
+    """Start an endpoint, or say why it cannot be."""
+    try:
+        return _start(account, name, requests, generation)
+    except UserError as error:
+        return f"{error}. Please check CloudWatch logs for this endpoint: group {LOG_GROUP}{name}."
+    except PlatformError as error:
+        return f"InternalServerError: {error}"
+    except Exception:  # noqa: BLE001 - a bug of ours fails one endpoint, not the server
+        traceback.print_exc(file=sys.stderr)
+        return INTERNAL_ERROR
+
+
+def _bring_up(account: Account, name: str) -> None:
+    record = account.store.find(ENDPOINT.name, name)
+    if record is None:
+        return
+    started = _try_start(account, name, record["_requests"], record["_generation"])
+    if isinstance(started, str):
+        account.store.update(ENDPOINT.name, name, EndpointStatus="Failed", FailureReason=started[:1024])
+    else:
+        account.live[ENDPOINT.name, name] = started
+        account.store.update(ENDPOINT.name, name, EndpointStatus="InService", FailureReason=None)
+    if "_next_requests" in record and not isinstance(started, str):
+        account.store.update(ENDPOINT.name, name, EndpointStatus="Updating")
+        _replace(account, name)
+
+
+def describe_endpoint(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Answer DescribeEndpoint."""
+    name = request["EndpointName"]
+    record = models.find(account, ENDPOINT, name)
+    live = account.live.get((ENDPOINT.name, name))
+    if live is not None:
+        images = {
+            variant["VariantName"]: image_of(record["_requests"]["models"][variant["ModelName"]])
+            for variant in record["_requests"]["config"]["ProductionVariants"]
+        }
+        record["ProductionVariants"] = [
+            {
+                **summary,
+                "DesiredWeight": summary["CurrentWeight"],
+                "DeployedImages": [
+                    {
+                        "SpecifiedImage": images.get(summary["VariantName"]),
+                        "ResolvedImage": images.get(summary["VariantName"]),
+                        "ResolutionTime": record["LastModifiedTime"],
+                    }
+                ],
+            }
+            for summary in live.describe()["ProductionVariants"]
+        ]
+    for key in ("AsyncInferenceConfig", "DataCaptureConfig"):
+        if key in record["_requests"]["config"] and key == "AsyncInferenceConfig":
+            record[key] = record["_requests"]["config"][key]
+    return protocol.pick(protocol.output_shape("DescribeEndpoint"), record)
+
+
+def _begin_change(account: Account, name: str, next_requests: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the change down, then make it: after a crash it is made again."""
+
+    def change(record: Record) -> None:
+        _refuse_busy(record, "update")
+        record.update({"EndpointStatus": "Updating", "_next_requests": next_requests, "FailureReason": None})
+
+    record = account.store.edit(ENDPOINT.name, name, change)
+    account.start_thread(f"endpoint {name} update", lambda: _replace(account, name))
+    return {"EndpointArn": record["EndpointArn"]}
+
+
+def _refuse_busy(record: Record, verb: str) -> None:
+    if record["EndpointStatus"] in ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"):
+        reject(f'Cannot update in-progress endpoint "{record["EndpointArn"]}".')
+    if record["EndpointStatus"] == "Failed" and verb == "update":
+        reject(f'Cannot update endpoint "{record["EndpointArn"]}" in status Failed; delete it.')
+
+
+def update_endpoint(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Answer UpdateEndpoint: the new version takes over when it is healthy, else the old one stays."""
+    name = request["EndpointName"]
+    record = models.find(account, ENDPOINT, name)
+    requests = _gather(account, request["EndpointConfigName"])
+    if request.get("RetainAllVariantProperties"):
+        excluded = {item["VariantPropertyType"] for item in request.get("ExcludeRetainedVariantProperties", ())}
+        kept = {
+            key
+            for key, kind in (
+                ("InitialInstanceCount", "DesiredInstanceCount"),
+                ("InitialVariantWeight", "DesiredWeight"),
+            )
+            if kind not in excluded
+        }
+        old = {variant["VariantName"]: variant for variant in record["_requests"]["config"]["ProductionVariants"]}
+        for variant in requests["config"]["ProductionVariants"]:
+            before = old.get(variant["VariantName"], {})
+            variant.update({key: before[key] for key in kept if key in before})
+    return _begin_change(account, name, requests)
+
+
+def update_weights_and_capacities(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Answer UpdateEndpointWeightsAndCapacities."""
+    name = request["EndpointName"]
+    requests = models.find(account, ENDPOINT, name)["_requests"]
+    variants = {variant["VariantName"]: variant for variant in requests["config"]["ProductionVariants"]}
+    for wish in request["DesiredWeightsAndCapacities"]:
+        if wish["VariantName"] not in variants:
+            reject(
+                f'The variant name(s) "{wish["VariantName"]}" is/are not present within endpoint configuration '
+                f'"{requests["config"]["EndpointConfigName"]}".'
+            )
+        if "ServerlessUpdateConfig" in wish:
+            reject(f"Variant {wish['VariantName']} is not serverless.")
+        variant = variants[wish["VariantName"]]
+        for key, wanted in (
+            ("InitialVariantWeight", "DesiredWeight"),
+            ("InitialInstanceCount", "DesiredInstanceCount"),
+        ):
+            if wanted in wish:
+                variant[key] = wish[wanted]
+    return _begin_change(account, name, requests)
+
+
+def _replace(account: Account, name: str) -> None:
+    """Start the next version beside the running one, and swap them when it is healthy."""
+    record = account.store.find(ENDPOINT.name, name)
+    if record is None:
+        return
+    requests, generation = record["_next_requests"], record["_generation"] + 1
+    started = _try_start(account, name, requests, generation)
+    if isinstance(started, str):
+        account.store.update(
+            *(ENDPOINT.name, name), EndpointStatus="InService", FailureReason=started[:1024], _next_requests=None
+        )  # fmt: skip
+        shutil.rmtree(account.directory / "endpoints" / name / str(generation), ignore_errors=True)
+        account.notify()
+        return
+    old = account.live.get((ENDPOINT.name, name))
+    account.live[ENDPOINT.name, name] = started  # from here on requests go to the new version
+    account.store.update(
+        *(ENDPOINT.name, name),
+        EndpointStatus="InService",
+        EndpointConfigName=requests["config"]["EndpointConfigName"],
+        FailureReason=None,
+        _requests=requests,
+        _next_requests=None,
+        _generation=generation,
+    )
+    account.notify()
+    if old is not None:
+        old.stop()
+        shutil.rmtree(old.directory, ignore_errors=True)
+
+
+def delete_endpoint(account: Account, request: Mapping[str, Any]) -> None:
+    """Answer DeleteEndpoint; the servers stop beside."""
+    name = request["EndpointName"]
+    models.find(account, ENDPOINT, name)
+
+    def change(record: Record) -> None:
+        _refuse_busy(record, "delete")
+        record["EndpointStatus"] = "Deleting"
+
+    account.store.edit(ENDPOINT.name, name, change)
+    account.start_thread(f"endpoint {name} delete", lambda: _take_down(account, name))
+
+
+def _take_down(account: Account, name: str) -> None:
+    live = account.live.pop((ENDPOINT.name, name), None)
+    if live is not None:
+        live.stop()
+    account.logs.finish(f"{LOG_GROUP}{name}", "")
+    shutil.rmtree(account.directory / "endpoints" / name, ignore_errors=True)
+    account.meters.pop(name, None)
+    account.store.delete(ENDPOINT.name, name)
+
+
+def recover(account: Account) -> None:
+    """Bring back every endpoint of the last local AWS; finish what it had begun."""
+    for record in account.store.list(ENDPOINT.name):
+        name, status = record["EndpointName"], record["EndpointStatus"]
+        if status == "Deleting":
+            account.start_thread(f"endpoint {name} delete", lambda name=name: _take_down(account, name))  # type: ignore[misc]
+        elif status != "Failed":
+            if status == "InService":
+                account.store.update(ENDPOINT.name, name, EndpointStatus="SystemUpdating")
+            account.start_thread(f"endpoint {name}", lambda name=name: _bring_up(account, name))  # type: ignore[misc]
+
+
+def stop_all(account: Account) -> None:
+    """Stop every server; the endpoints come back with the next local AWS."""
+    names = [name for kind, name in list(account.live) if kind == ENDPOINT.name]
+    for name in names:
+        live = account.live.pop((ENDPOINT.name, name), None)
+        if live is not None:
+            account.start_thread(f"endpoint {name} stop", live.stop)
+
+
+def meter_of(account: Account, name: str) -> Meter:
+    """Give what counts an endpoint's requests."""
+    return account.meters.setdefault(name, Meter())

@@ -1,0 +1,162 @@
+"""The process that is the local AWS: one directory, one port on loopback, one server.
+
+Rules of this file: the only place that changes this process's environment, and only as a process of its own.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shlex
+import signal
+import socket
+import sys
+import threading
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+import waitress.server
+
+from container.errors import PlatformError, UserError
+from local_test.aws import installation, lifecycle
+from local_test.aws.account import Account
+from local_test.aws.installation import AlreadyRunningError, Settings
+from local_test.aws.server import Application
+from local_test.aws.services import Services
+from local_test.process import ProcessRunner
+from local_test.runner import Runner
+
+_THREADS: Final = 64  # requests at once; a slow container holds one for up to a minute
+_BODY_BYTES: Final = 5 * 1024**3  # the most that S3 takes in one PUT
+_STOP_GRACE_S: Final = 150  # more than the platform gives a training job (OUT-8)
+
+
+def run(directory: Path, settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT; give the exit code.
+
+    Raises: AlreadyRunning, PlatformError if the directory or port cannot be had.
+    """
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with installation.lock(directory):
+        listener = _listen_anew(directory, settings.port)
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        _set_environment(url, settings)
+        account, application = _make(directory, settings)
+        server = waitress.server.create_server(
+            application,
+            sockets=[listener],
+            threads=_THREADS,
+            max_request_body_size=_BODY_BYTES,
+            channel_timeout=300,
+            connection_limit=1000,
+            asyncore_use_poll=True,
+            ident="local-aws",
+        )
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        threading.Thread(target=server.run, daemon=True, name="http").start()
+        lifecycle.recover(account)
+        installation.write_settings(directory, settings)
+        installation.write(directory / "server.json", asdict(installation.Running(os.getpid(), url, time.time())))
+        print(
+            f"local AWS at {url}, account {settings.account}, region {settings.region}, data in {directory}", flush=True
+        )
+        stop.wait()
+        lifecycle.close(account)  # requests are answered meanwhile: jobs still upload what they made
+        is_idle = account.wait_for_threads(_STOP_GRACE_S)
+        (directory / "server.json").unlink(missing_ok=True)
+    return 0 if is_idle else 1
+
+
+def _make(directory: Path, settings: Settings) -> tuple[Account, Application]:
+    account = Account(
+        directory,
+        functools.partial(choose_runner, settings),
+        number=settings.account,
+        region=settings.region,
+        instances_maximum=settings.max_instances,
+    )
+    services = Services(account)
+    account.publish_metrics = services.publish_metrics
+    return account, Application(account, services)
+
+
+def choose_runner(settings: Settings, image: str) -> Runner:
+    """Give the runner of an image: the one program, or the Docker engine.
+
+    Raises: UserError if the engine does not have the image, PlatformError if the engine is out of reach.
+    """
+    if settings.program:
+        return ProcessRunner(shlex.split(settings.program), directory=Path(settings.working_directory or "."))
+    from local_test.engine import DockerRunner  # noqa: PLC0415
+
+    try:
+        return DockerRunner(image)
+    except UserError:
+        # An image that was built here carries no registry's name; one that was pulled or tagged for it does.
+        _, _, local = image.partition("/")
+        if "." not in image.partition("/")[0] or not local:
+            raise
+        return DockerRunner(local)
+
+
+def _set_environment(url: str, settings: Settings) -> None:
+    """Make this process, and the harness in it, a client of itself."""
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_DEFAULT_PROFILE"):
+        os.environ.pop(name, None)
+    os.environ.update(installation.client_environment(url, settings.region))
+    os.environ["AWS_ENDPOINT_URL_S3"] = url
+    os.environ["LOCAL_TEST_ACCOUNT"] = settings.account
+    os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
+
+
+def _listen_anew(directory: Path, port: int) -> socket.socket:
+    """Listen on a port, or on the directory's last one if it is free, so that clients find it again; else on any.
+
+    Raises: PlatformError if the port that was asked for is taken.
+    """
+    path = directory / "port"
+    try:
+        last = int(path.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        last = 0
+    try:
+        listener = _listen(port or last)
+    except OSError as error:
+        if port:
+            message = f"port {port} of 127.0.0.1 is taken: {error.strerror}; choose another with --port"
+            raise PlatformError(message) from error
+        listener = _listen(0)
+    path.write_text(str(listener.getsockname()[1]), encoding="ascii")
+    return listener
+
+
+def _listen(port: int) -> socket.socket:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def main(argv: list[str]) -> int:
+    """Run as `python -m local_test.aws.host DIRECTORY SETTINGS_JSON`, which is how `up` starts it."""
+    try:
+        return run(Path(argv[0]), Settings(**json.loads(argv[1])))
+    except AlreadyRunningError:
+        print(f"another local AWS serves {argv[0]}", file=sys.stderr)
+        return 3
+    except PlatformError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

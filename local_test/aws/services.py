@@ -1,0 +1,52 @@
+"""The services around SageMaker: moto's server, mounted in this process; its S3 keeps objects on disk.
+
+Rules of this file: nothing else imports moto, but for `objects`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from local_test.aws.account import Account
+
+# What an S3 client needs, and what SageMaker's users touch. Others answer as well; they are moto's alone.
+NAMES = ("s3", "ecr", "sts", "iam", "cloudwatch", "logs")
+
+
+class Services:
+    """moto's server for one account."""
+
+    def __init__(self, account: Account) -> None:
+        """Take a second to import moto; its settings are read at that time."""
+        os.environ["MOTO_DISABLE_GLOBAL_CORS"] = "true"  # a web page from elsewhere must not read this machine's data
+        from moto.cloudwatch.models import cloudwatch_backends  # noqa: PLC0415
+        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app  # noqa: PLC0415
+
+        from local_test.aws.objects import ObjectFiles  # noqa: PLC0415
+
+        self._account = account
+        self._moto = DomainDispatcherApplication(create_backend_app)
+        self._objects = ObjectFiles(
+            self._moto, account.store, account.directory / "objects", account.number, account.region
+        )
+        self._cloudwatch = cloudwatch_backends[account.number][account.region]
+
+    def __call__(self, service: str, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Answer one request."""
+        environ["HTTP_X_MOTO_ACCOUNT_ID"] = self._account.number
+        application = self._objects if service == "s3" else self._moto
+        return application(environ, start_response)
+
+    def publish_metrics(self, namespace: str, data: list[dict[str, Any]]) -> None:
+        """Hand CloudWatch data over; times are seconds since the epoch."""
+        converted = [
+            {
+                **datum,
+                "Timestamp": dt.datetime.fromtimestamp(datum["Timestamp"], dt.UTC).replace(tzinfo=None),
+            }
+            for datum in data
+        ]
+        self._cloudwatch.put_metric_data(namespace, converted)

@@ -1,0 +1,103 @@
+"""A user's container for the tests of the local AWS: standard library only, ready in a tenth of a second.
+
+Training prints metrics and writes a model of its hyperparameters; serving answers from that model. Hyperparameters and
+environment make it fail, wait or ignore the stop signal.
+"""
+
+import json
+import math
+import os
+import signal
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+BASE = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
+
+
+def train() -> int:
+    hyperparameters = json.loads((BASE / "input/config/hyperparameters.json").read_text())
+    stopped = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    rate = float(hyperparameters.get("learning_rate", "0.1"))
+    for epoch in range(int(hyperparameters.get("epochs", "1"))):
+        # the best rate is 0.03; later epochs come closer to what the rate allows
+        score = (1 - min(1.0, abs(math.log10(rate / 0.03)) / 3)) * (1 - 0.5 ** (epoch + 1))
+        print(f"epoch={epoch}; validation_accuracy={score:.4f};", flush=True)
+        if stopped.wait(float(hyperparameters.get("epoch_s", "0"))):
+            print("stopped early", flush=True)
+            break
+    if "failure" in hyperparameters:
+        (BASE / "output/failure").write_text(hyperparameters["failure"])
+        return 1
+    names = sorted(path.name for path in (BASE / "input/data").glob("*/*"))
+    (BASE / "model/model.json").write_text(json.dumps({"hyperparameters": hyperparameters, "files": names}))
+    return 0
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1  # one packet an answer
+
+    def do_GET(self) -> None:
+        self._answer(200, b"")
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if body == b"refuse":
+            self._answer(415, b"no such type")
+        elif body == b"fail":
+            self._answer(500, b"it broke")
+        elif body == b"sleep":
+            time.sleep(1)
+            self._answer(200, b"slept")
+        elif self.path == "/invocations" and body.startswith(b"stream"):
+            self.send_response(200)
+            self.send_header("Content-Type", "text/plain")
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            for part in body.split(b" "):
+                self.wfile.write(b"%x\r\n%b\r\n" % (len(part), part))
+                self.wfile.flush()
+                time.sleep(0.05)
+            self.wfile.write(b"0\r\n\r\n")
+        else:
+            model = json.loads((BASE / "model/model.json").read_text()) if (BASE / "model/model.json").exists() else {}
+            attributes = self.headers.get("X-Amzn-SageMaker-Custom-Attributes", "")
+            answer = {"echo": body.decode(), "model": model, "pid": os.getpid(), "attributes": attributes}
+            self._answer(200, json.dumps(answer).encode(), "application/json")
+
+    def _answer(self, status: int, body: bytes, content_type: str = "text/plain") -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def serve() -> int:
+    if os.environ.get("NEVER_HEALTHY"):
+        print("I do not come up", flush=True)
+        return 1
+    server = ThreadingHTTPServer(("0.0.0.0", int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080"))), Handler)
+    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
+    print("serving", flush=True)
+    server.serve_forever(poll_interval=0.05)
+    return 0
+
+
+def process() -> int:
+    for source in (BASE / "processing").glob("input*/*"):
+        (BASE / "processing/output" / source.name).write_bytes(source.read_bytes().upper())
+    print("processed", flush=True)
+    (BASE / "output/message").write_text("done well")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit({"train": train, "serve": serve}.get(sys.argv[1] if len(sys.argv) > 1 else "", process)())
