@@ -1,35 +1,65 @@
-"""Labelled images from a channel directory: CSV files to one uint8 array.
+"""Labelled images from a channel: of any format, as one array, or in blocks where memory does not hold them.
 
-`parse_rows` tries three readings of a file, fastest first: a vectorised digit scan (whole numbers 0-255, 110 MB in
-0.3 s on two cores), the same after the labels were cut out as text, and `numpy.loadtxt` for pixels such as `12.0`. Only
-when all three refuse the text does a slow reading find out which row and column is at fault.
+`load` reads a directory into memory. `open_channel` does the same for a channel of a training job, a directory or a
+pipe; a set that is larger than its budget goes to a scratch file while it is decoded, once, and comes back as a
+`Stream` of blocks. Formats are told by the files' names, then by their content; `container.formats` holds the readers.
 
-Rules of this file: NumPy and the standard library only, since evaluation reads with it too; a channel is never
+Rules of this file: NumPy, Pillow and the standard library only, since evaluation reads with it too; a channel is never
 written to (IN-3).
 """
 
 from __future__ import annotations
 
-import gzip
+import collections
 import io
-import math
+import mmap
 import os
-import zlib
-from collections.abc import Iterator, Sequence
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Final, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from container.errors import UserError
+from container import contract, limits
+from container.errors import PlatformError, UserError
+from container.formats import arrays, pictures, records, rows
+from container.formats.parts import Labels, Part, Reading, Shape, Source, Task, from_bytes, from_path
 
-_SUFFIXES = (".csv", ".csv.gz")
-_CHUNK_BYTES = 1 << 19  # measured: 0.25 to 4 MiB are alike, smaller ones slower
-_FAULTS_SHOWN = 5
-_SEPARATORS = b",;\t"
+DATA_FORMATS: Final = ("auto", "csv", "images", "tfrecord", "recordio", "npz", "npy", "idx")
+RESIZE_POLICIES: Final = pictures.RESIZE_POLICIES
+BAD_RECORD_POLICIES: Final = ("fail", "skip")
+BAD_RECORD_LIMIT: Final = 100
+
+_SUFFIXES: Final = {
+    ".csv": "csv",
+    ".tfrecord": "tfrecord",
+    ".tfrecords": "tfrecord",
+    ".rec": "recordio",
+    ".npz": "npz",
+    ".npy": "npy",
+    **dict.fromkeys(pictures.SUFFIXES, "images"),
+}
+_CONTENT_TYPES: Final = {
+    "text/csv": "csv",
+    "application/x-image": "images",
+    "application/x-tfrecord": "tfrecord",
+    "application/x-recordio": "recordio",
+    "application/x-npz": "npz",
+    "application/x-npy": "npy",
+}
+_NOUNS: Final = {"csv": "CSV", "images": "picture", "tfrecord": "TFRecord", "recordio": "RecordIO", "idx": "IDX"}
+_HEAD_BYTES: Final = 4096
+_FAULTS_SHOWN: Final = 5
+_CLASSES_LISTED: Final = 20
+_RUN_BYTES: Final = 1 << 18  # read in one go from the scratch file: long enough for a disk, short enough to be shuffled
+_BLOCK_BYTES: Final = 1 << 26
+_PIPE_WAIT_S: Final = 600.0
+_PIPE_POLL_S: Final = 0.02
 
 Images = npt.NDArray[np.uint8]
 Label = int | str
@@ -37,7 +67,7 @@ Label = int | str
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """A set of images in memory, in the order of their files and rows."""
+    """A set of images in memory, in the order of their files and records."""
 
     images: Images
     """`[image, height, width, channel]` 0-255."""
@@ -45,282 +75,387 @@ class LabelledImages:
     """`[image]`, indices into `classes`."""
     classes: tuple[Label, ...]
     """The labels as the files write them, sorted: integers if all of them are."""
+    rejected: tuple[str, ...] = ()
+    """Place and fault of each record that was skipped."""
 
 
 @dataclass(frozen=True)
-class _Table:
-    """One CSV file: the text below its header, and what the header or the first row says."""
+class Stream:
+    """A set of images that memory does not hold: its decoded images lie in a scratch file that has no name."""
 
-    path: Path
-    text: bytes
-    first_row: int
-    """Line number of the first row of `text`, counted from 1 as editors do."""
-    separator: bytes
-    names: tuple[str, ...]
-    """Names of the columns; `column N` where there is no header."""
-    label_index: int
+    file: BinaryIO
+    labels: npt.NDArray[np.int32]
+    """`[image]`, indices into `classes`."""
+    classes: tuple[Label, ...]
+    image_shape: Shape
+    rejected: tuple[str, ...] = ()
+
+    def blocks(self, epoch: int, seed: int, *, multiple: int = 1) -> Iterator[LabelledImages]:
+        """Give all images once, in blocks of about 64 MiB; the same for the same seed and epoch.
+
+        A block is gathered from short runs all over the set, so that order in the files does not matter; within a
+        block the images are not shuffled. Its length is a multiple of `multiple`, but for the last. While one block is
+        used the next one is read, and memory holds these two.
+        """
+        image_bytes = int(np.prod(self.image_shape))
+        run = max(1, _RUN_BYTES // image_bytes)
+        size = max(1, _BLOCK_BYTES // image_bytes // multiple) * multiple
+        starts = np.random.default_rng([seed, epoch]).permutation(-(-len(self.labels) // run)) * run
+        order = (starts[:, None] + np.arange(run)).reshape(-1)
+        order = order[order < len(self.labels)]
+        with ThreadPoolExecutor(1, thread_name_prefix="block") as pool:
+            following = pool.submit(self._read, order[:size])
+            for start in range(size, len(order) + size, size):
+                block = following.result()
+                following = pool.submit(self._read, order[start : start + size])
+                yield block
+
+    def _read(self, order: npt.NDArray[np.int64]) -> LabelledImages:
+        """Read images by index; indices that follow each other are read in one go."""
+        images = np.empty((len(order), *self.image_shape), np.uint8)
+        image_bytes = int(np.prod(self.image_shape))
+        ends = [*(np.flatnonzero(np.diff(order) != 1) + 1), len(order)] if len(order) else []
+        start = 0
+        for end in ends:
+            view = images[start:end].reshape(-1).data
+            offset = int(order[start]) * image_bytes
+            while view:
+                count = os.preadv(self.file.fileno(), [view], offset)
+                if not count:
+                    raise PlatformError("the scratch file of the images was cut off")
+                view, offset = view[count:], offset + count
+            start = end
+        return LabelledImages(images, self.labels[order], self.classes)
 
 
-def load(
+def load(  # noqa: PLR0913 - all but the first have defaults and are given by name
     directory: Path,
     *,
     label_column: str = "label",
-    image_shape: tuple[int, int, int] | None = None,
+    image_shape: Shape | None = None,
     classes: tuple[Label, ...] | None = None,
+    data_format: str = "auto",
+    content_type: str | None = None,
+    resize: str = "refuse",
+    on_bad_record: str = "fail",
+    bad_record_limit: int = BAD_RECORD_LIMIT,
+    role: str = "train",
 ) -> LabelledImages:
-    """Load every CSV file (`.csv`, `.csv.gz`) below `directory`, in the order of their names.
+    """Load every image below `directory`, in the order of the files' names.
 
-    A file may have a header. The label is the column named `label_column`, else the first; the others are pixels 0-255,
-    row by row, channels last. `image_shape` is height, width, channels; without it the image is square and grey.
-    With `classes` given, labels are looked up there, otherwise they make up the classes. Hidden and empty files are
-    passed over (IN-11).
+    `data_format` is one of `DATA_FORMATS`; `auto` goes by `content_type` if there are such files, else by names and
+    content. CSV may have a header: the label is the column named `label_column`, else the first; the others are pixels
+    0-255, row by row, channels last. `image_shape` is height, width, channels; without it the first records tell it.
+    `resize` is one of `RESIZE_POLICIES`, for pictures of another size. With `classes` given, labels are looked up
+    there, otherwise they make up the classes. With `on_bad_record="skip"`, up to `bad_record_limit` records that cannot
+    be read are left out. `role` (`train`, `validation`, `test`) chooses among sets in one NPZ file. Hidden and empty
+    files are passed over (IN-11).
 
-    Raises: UserError that names file, row and column of up to five faults.
+    Raises: UserError that names place and reason of up to five faults.
     """
-    paths = _list_files(directory)
-    with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
-        tables = [_open_table(path, label_column) for path in paths]
-        columns = len(tables[0].names)
-        for table in tables[1:]:
-            if len(table.names) != columns:
-                message = f"{table.path} has {len(table.names)} columns, {tables[0].path} has {columns}"
-                raise UserError(message)
-        if columns < 2:
-            message = f"{tables[0].path} has {columns} column; a label and pixels are expected, separated by commas"
-            raise UserError(message)
-        parts = [_parse_table(table, pool) for table in tables]
-    pixels = parts[0][1] if len(parts) == 1 else np.concatenate([part[1] for part in parts])
-    if not len(pixels):
-        message = f"{directory} holds no rows: {_name_some(paths)} hold nothing but a header"
-        raise UserError(message)
-    shape = image_shape or _infer_shape(directory, pixels.shape[1])
-    if math.prod(shape) != pixels.shape[1]:
-        message = f"{paths[0]} has {pixels.shape[1]} pixels a row; image_shape={list(shape)} needs {math.prod(shape)}"
-        raise UserError(message)
-    distinct, indices = np.unique(_join_labels([part[0] for part in parts]), return_inverse=True)
-    found: tuple[Label, ...] = tuple(distinct.tolist())
-    if classes is None:
-        return LabelledImages(pixels.reshape(-1, *shape), indices.astype(np.int32), found)
-    positions = {str(label): i for i, label in enumerate(classes)}  # `3` and `"3"` are one label
-    lookup = np.array([positions.get(str(label), -1) for label in found], np.int32)
-    if (lookup < 0).any():
-        strangers = [str(label) for label in found if str(label) not in positions]
-        where = _find_row(int(np.argmax(lookup[indices] < 0)), tables, [len(part[1]) for part in parts])
-        message = (
-            f"{where}: a label is none of the {len(classes)} classes {', '.join(map(str, classes[:20]))}"
-            f"{' ...' if len(classes) > 20 else ''}; unknown here: {', '.join(map(repr, strangers[:5]))}"
+    reading = Reading(label_column, image_shape, resize, role)
+    tasks = _read_directory(directory, reading, data_format, content_type)
+    loaded = _gather(tasks, str(directory), classes, limit=bad_record_limit if on_bad_record == "skip" else 0)
+    assert isinstance(loaded, LabelledImages)  # noqa: S101 - without a budget there is no stream
+    return loaded
+
+
+def open_channel(  # noqa: PLR0913 - all but the first two have defaults and are given by name
+    layout: contract.Layout,
+    channel: contract.Channel,
+    *,
+    label_column: str = "label",
+    image_shape: Shape | None = None,
+    classes: tuple[Label, ...] | None = None,
+    data_format: str = "auto",
+    resize: str = "refuse",
+    on_bad_record: str = "fail",
+    bad_record_limit: int = BAD_RECORD_LIMIT,
+    role: str = "train",
+    memory_budget_bytes: int | None = None,
+) -> LabelledImages | Stream:
+    """Read a channel of a training job, which is a directory, or in Pipe mode a FIFO, to its end (IN-2 to IN-6).
+
+    Of a pipe the first epoch is read and no other: the images are kept. Images beyond `memory_budget_bytes` (default:
+    a quarter of the memory that the container may use) go to a file in the directory for temporary files (IMG-15).
+
+    Raises: as `load`; also PlatformError if the pipe does not appear, or scratch space does not hold the images.
+    """
+    reading = Reading(label_column, image_shape, resize, role)
+    budget = _default_budget_bytes() if memory_budget_bytes is None else memory_budget_bytes
+    limit = bad_record_limit if on_bad_record == "skip" else 0
+    if channel.input_mode == "Pipe":
+        fifo = layout.pipe(channel.name, 0)
+        wrapped = channel.record_wrapper == "RecordIO"
+        tasks = _read_pipe(fifo, reading, data_format, channel.content_type, wrapped=wrapped)
+        return _gather(tasks, str(fifo), classes, limit=limit, budget_bytes=budget)
+    directory = layout.channel(channel.name)
+    tasks = _read_directory(directory, reading, data_format, channel.content_type)
+    return _gather(tasks, str(directory), classes, limit=limit, budget_bytes=budget)
+
+
+def split(whole: LabelledImages, fraction: float, seed: int) -> tuple[LabelledImages, LabelledImages]:
+    """Hold out a share of the images, chosen by the seed: give the others, then those; each has one image at least."""
+    order = np.random.default_rng(seed).permutation(len(whole.labels))
+    count = min(max(1, round(fraction * len(order))), len(order) - 1)
+    parts = [np.sort(order[count:]), np.sort(order[:count])]
+    rest, held_out = (LabelledImages(whole.images[part], whole.labels[part], whole.classes) for part in parts)
+    return rest, held_out
+
+
+def describe(images: LabelledImages | Stream, name: str) -> str:
+    """Report a set in a few lines: counts in all and of each class, shape, and what was skipped and why."""
+    shape = images.image_shape if isinstance(images, Stream) else images.images.shape[1:]
+    counts = np.bincount(images.labels, minlength=len(images.classes))
+    height, width, channels = shape
+    lines = [f"{name}: {len(images.labels):,} images of {height}x{width}x{channels} in {len(counts)} classes"]
+    if len(counts) <= _CLASSES_LISTED:
+        each = ", ".join(f"{label}: {count:,}" for label, count in zip(images.classes, counts, strict=True))
+        lines.append(f"  images of each class: {each}")
+    else:
+        least, most = int(counts.argmin()), int(counts.argmax())
+        lines.append(
+            f"  images of each class: {counts[least]:,} ({images.classes[least]}) to {counts[most]:,} "
+            f"({images.classes[most]}), median {np.median(counts):,.0f}"
         )
-        raise UserError(message)
-    return LabelledImages(pixels.reshape(-1, *shape), lookup[indices], classes)
+    if images.rejected:
+        lines.append(f"  skipped {len(images.rejected)} records that cannot be read:")
+        lines += [f"    {fault}" for fault in images.rejected[:_FAULTS_SHOWN]]
+        if len(images.rejected) > _FAULTS_SHOWN:
+            lines.append(f"    and {len(images.rejected) - _FAULTS_SHOWN} more")
+    if isinstance(images, Stream):
+        lines.append(f"  larger than the memory budget: {len(images.labels) * np.prod(shape):,} bytes in scratch space")
+    return "\n".join(lines)
+
+
+def _read_directory(directory: Path, reading: Reading, data_format: str, content_type: str | None) -> Iterator[Task]:
+    paths = _list_files(directory)
+    kind, chosen = _choose_files(directory, paths, data_format, content_type)
+    if kind == "csv":
+        return rows.read(map(from_path, chosen), reading)
+    if kind == "images":
+        return pictures.read(pictures.list_folders(directory, chosen), reading)
+    if kind == "tfrecord":
+        return records.read_tfrecords(map(from_path, chosen), reading)
+    if kind == "recordio":
+        return pictures.read(records.read_image_records(map(from_path, chosen)), reading)
+    if kind == "npz":
+        return arrays.read_npz(chosen, reading)
+    return arrays.read_pairs(chosen, reading)
 
 
 def _list_files(directory: Path) -> list[Path]:
+    """List files that are neither hidden nor empty (IN-11), sorted by their paths' parts."""
     if not directory.is_dir():
         message = f"the channel directory {directory} does not exist"
         raise UserError(message)
-    seen = [
-        path
-        for path in sorted(directory.rglob("*"))
-        if not any(part.startswith(".") for part in path.relative_to(directory).parts)
-        and path.is_file()
-        and path.stat().st_size
-    ]
-    paths = [path for path in seen if path.name.lower().endswith(_SUFFIXES)]
-    if not paths:
-        found = f"found {_name_some(seen)}" if seen else "it holds no files, or only empty or hidden ones"
-        message = f"{directory} holds no CSV files ({' or '.join(_SUFFIXES)}): {found}"
+    paths = []
+    for root, subdirectories, names in os.walk(directory):
+        subdirectories[:] = [name for name in subdirectories if not name.startswith(".")]
+        paths += [Path(root, name) for name in names if not name.startswith(".")]
+    return sorted(path for path in paths if path.is_file() and path.stat().st_size)
+
+
+def _choose_files(
+    directory: Path, paths: Sequence[Path], data_format: str, content_type: str | None
+) -> tuple[str, list[Path]]:
+    """Choose the format of a directory, and the files that have it; others (notes, manifests) are passed over."""
+    kinds: dict[str, list[Path]] = {}
+    for path in paths:
+        kinds.setdefault(_recognise(path), []).append(path)
+    foreign = kinds.pop("", [])
+    wanted = (
+        data_format if data_format != "auto" else _CONTENT_TYPES.get((content_type or "").partition(";")[0].strip())
+    )
+    if wanted in kinds:
+        return str(wanted), kinds[str(wanted)]
+    if data_format != "auto" and foreign and not kinds:
+        return data_format, foreign  # the user knows better
+    if data_format == "auto" and len(kinds) == 1:
+        return next(iter(kinds.items()))
+    if data_format == "auto" and kinds:
+        found = ", ".join(f"{len(files)} {_name_kind(kind)} files" for kind, files in sorted(kinds.items()))
+        message = f"{directory} holds several formats: {found}; set data_format to one of {', '.join(sorted(kinds))}"
         raise UserError(message)
-    return paths
+    what = f"{_name_kind(data_format)} files" if data_format != "auto" else "labelled images"
+    found = f"found {_name_some(paths)}" if paths else "it holds no files, or only empty or hidden ones"
+    known = "" if data_format != "auto" else "; formats: CSV, CLASS/NAME.png (jpg, bmp, gif), TFRecord, NPZ, NPY, IDX"
+    message = f"{directory} holds no {what}: {found}{known}"
+    raise UserError(message)
+
+
+def _recognise(path: Path) -> str:
+    """Give a file's format by its name, else by its content; empty if it is none that is known."""
+    name = path.name.lower().removesuffix(".gz")
+    kind = _SUFFIXES.get(Path(name).suffix)
+    if kind is None:
+        with from_path(path).reading() as stream:
+            kind = _recognise_content(stream.read(_HEAD_BYTES))
+    return kind
+
+
+def _recognise_content(head: bytes) -> str:
+    for kind, is_kind in (
+        ("images", pictures.is_picture),
+        ("tfrecord", records.is_tfrecord),
+        ("recordio", records.is_recordio),
+        ("idx", arrays.is_idx),
+        ("npy", lambda head: head.startswith(b"\x93NUMPY")),
+        ("npz", lambda head: head.startswith(b"PK\x03\x04")),
+        ("csv", rows.looks_like_rows),
+    ):
+        if is_kind(head):
+            return kind
+    return ""
+
+
+def _name_kind(kind: str) -> str:
+    return _NOUNS.get(kind, kind.upper())
 
 
 def _name_some(paths: Sequence[Path]) -> str:
     return ", ".join(path.name for path in paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
 
 
-def _open_table(path: Path, label_column: str) -> _Table:
-    try:
-        text = path.read_bytes()
-        if path.suffix.lower() == ".gz":
-            text = gzip.decompress(text)
-    except (OSError, EOFError, zlib.error) as error:
-        message = f"{path} cannot be read: {error}"
-        raise UserError(message) from error
-    text = text.removeprefix(b"\xef\xbb\xbf")
-    if b"\r" in text:
-        text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    blank = len(text) - len(text.lstrip(b"\n"))
-    first_line, _, rest = text[blank:].partition(b"\n")
-    separator = max((first_line.count(byte), -i, bytes([byte])) for i, byte in enumerate(_SEPARATORS))[2]
-    fields = [_decode(field).strip().strip('"').strip() for field in first_line.split(separator)]
-    if label_column not in fields and _may_be_row(fields):
-        names = tuple(f"column {i + 1}" for i in range(len(fields)))
-        return _Table(path, text[blank:], blank + 1, separator, names, 0)
-    return _Table(path, rest, blank + 2, separator, tuple(fields), _find_label(path, fields, label_column))
-
-
-def _may_be_row(fields: Sequence[str]) -> bool:
-    """Tell a row, even one with a few bad pixels, from a header: most of a header's fields are no numbers."""
-    return sum(map(_is_number, fields[1:])) >= len(fields[1:]) / 2
-
-
-def _find_label(path: Path, names: Sequence[str], label_column: str) -> int:
-    if label_column in names:
-        return names.index(label_column)
-    stems = [name.rstrip("0123456789_.-x") for name in names[:2]]
-    if label_column == "label" and stems[0] != stems[-1]:
-        return 0
-    shown = ", ".join(names[:4]) + (f", ... {names[-1]}" if len(names) > 4 else "")
-    message = f"{path} has no column {label_column!r}: its {len(names)} columns are {shown}; set label_column"
-    raise UserError(message)
-
-
-def _parse_table(table: _Table, pool: ThreadPoolExecutor) -> tuple[list[str] | npt.NDArray[np.int64], Images]:
-    """Parse one file's rows into labels, as integers or as text, and pixels `[row, pixel]`."""
-    parts = list(pool.map(lambda chunk: _parse_rows(chunk, table), _split_rows(table.text)))
-    whole = [part for part in parts if part is not None]
-    if len(whole) < len(parts):
-        raise UserError.from_faults("the data cannot be read", _find_faults(table))
-    row_count = sum(len(pixels) for _, pixels in whole)
-    images = np.empty((row_count, len(table.names) - 1), np.uint8)
-    at = 0
-    for _, pixels in whole:
-        images[at : at + len(pixels)] = pixels
-        at += len(pixels)
-    if all(isinstance(labels, np.ndarray) for labels, _ in whole):
-        return np.concatenate([labels for labels, _ in whole] or [np.empty(0)]).astype(np.int64), images
-    return [str(label) for labels, _ in whole for label in labels], images
-
-
-def _split_rows(text: bytes) -> Iterator[memoryview]:
-    """Cut text into pieces of whole lines."""
-    view, start = memoryview(text), 0
-    while start < len(text):
-        end = start + _CHUNK_BYTES
-        if end < len(text):
-            end = text.rfind(b"\n", start, end) + 1 or text.find(b"\n", end) + 1 or len(text)
-        yield view[start:end]
-        start = end
-
-
-def _parse_rows(text: memoryview, table: _Table) -> tuple[Any, Images] | None:
-    """Parse whole lines into labels (int64 array or list of texts) and pixels; None if a row is faulty."""
-    columns, label, separator = len(table.names), table.label_index, table.separator
-    block = bytes(text) if text[-1] == 10 else bytes(text) + b"\n"
-    values = _scan_digits(block, columns, separator[0])
-    if values is not None:
-        return values[:, label].astype(np.int64), np.delete(values, label, axis=1) if label else values[:, 1:]
-    labels, rests = [], []
-    for line in filter(None, block.split(b"\n")):
-        fields = line.split(separator, label + 1)
-        labels.append(_decode(fields.pop(label)).strip().strip('"').strip() if len(fields) > label else "")
-        rests.append(separator.join(fields))
-    if not all(labels):
-        return None
-    values = _scan_digits(b"\n".join([*rests, b""]), columns - 1, separator[0])
-    if values is not None:
-        return labels, values
-    try:
-        numbers = np.loadtxt(io.BytesIO(b"\n".join(rests)), delimiter=_decode(separator), quotechar='"', ndmin=2)
-    except ValueError:
-        return None
-    with np.errstate(invalid="ignore"):
-        pixels = numbers.astype(np.uint8)
-    return (labels, pixels) if pixels.shape == (len(labels), columns - 1) and (pixels == numbers).all() else None
-
-
-def _scan_digits(block: bytes, columns: int, separator: int) -> Images | None:
-    """Read `[row, column] uint8` from lines of whole numbers 0-255 without sign, space or more than three digits.
-
-    All work is done on whole arrays of bytes; None if the text holds anything else.
-    """
-    text = np.frombuffer(block, np.uint8)
-    values = text - np.uint8(48)
-    digit = values < 10
-    ends = np.flatnonzero(~digit)
-    row_count = ends.size // columns
-    if (
-        not ends.size
-        or ends.size != row_count * columns
-        or ends[0] == 0
-        or np.count_nonzero(text == 10) != row_count
-        or not (text[ends[columns - 1 :: columns]] == 10).all()
-        or np.count_nonzero(text == separator) != ends.size - row_count
-        or (np.diff(ends) == 1).any()
-    ):
-        return None
-    values *= digit.view(np.uint8)
-    # `pairs` is the value of the one or two digits that end at a byte; 0 at a separator.
-    pairs = values.copy()
-    pairs[1:] += values[:-1] * np.uint8(10)
-    pairs *= digit.view(np.uint8)
-    two = digit[1:] & digit[:-1]
-    too_large = (pairs[:-1] + (values[1:] > 5) > 25) & digit[1:]
-    too_large[2:] |= two[2:] & two[:-2]
-    if too_large.any():
-        return None
-    pairs *= np.uint8(10)
-    values[1:] += pairs[:-1]
-    ends -= 1
-    return values.take(ends).reshape(row_count, columns)
-
-
-def _find_faults(table: _Table) -> list[str]:
-    """Read a file slowly and describe its first faults."""
-    faults: list[str] = []
-    names, separator = table.names, _decode(table.separator)
-    for row, line in enumerate(_decode(table.text).split("\n"), table.first_row):
-        if not line:
-            continue
-        fields = [field.strip().strip('"').strip() for field in line.split(separator)]
-        where = f"{table.path}, row {row}"
-        if len(fields) != len(names):
-            faults.append(f"{where}: {len(fields)} columns, expected {len(names)}")
-        elif not fields[table.label_index]:
-            faults.append(f"{where}, {_name_column(table, table.label_index)}: the label is missing")
+def _read_pipe(
+    fifo: Path, reading: Reading, data_format: str, content_type: str | None, *, wrapped: bool
+) -> Iterator[Task]:
+    """Read one epoch of a pipe: objects one after another (IN-5), or each as a RecordIO record."""
+    source = Source(str(fifo), lambda: _open_fifo(fifo))
+    wanted = (
+        data_format if data_format != "auto" else _CONTENT_TYPES.get((content_type or "").partition(";")[0].strip())
+    )
+    with source.reading() as stream:
+        if not wrapped:
+            head = stream.peek(_HEAD_BYTES) if isinstance(stream, io.BufferedReader) else b""
+            kind = wanted or _recognise_content(head) or "csv"
+            if kind not in ("csv", "tfrecord"):
+                message = f"{fifo}: a pipe without RecordIO wrapper can carry csv and tfrecord, not {kind}"
+                raise UserError(message)
+            read = rows.read if kind == "csv" else records.read_tfrecords
+            yield from read([Source(str(fifo), lambda: stream)], reading)
+            return
+        unwrapped = records.split_recordio(stream, str(fifo))
+        first = next(unwrapped, None)
+        if first is None:
+            return
+        both = _chain(first, unwrapped)
+        kind = _recognise_content(first[:_HEAD_BYTES])
+        if kind == "images":
+            yield from pictures.read(records.pair_records(both, str(fifo)), reading)
+        elif kind in ("csv", "tfrecord") or wanted in ("csv", "tfrecord"):
+            read = rows.read if (kind or wanted) == "csv" else records.read_tfrecords
+            yield from read((from_bytes(f"{fifo}, object {i}", data) for i, data in enumerate(both)), reading)
         else:
-            for i, field in enumerate(fields):
-                if i != table.label_index and not _is_pixel(field):
-                    faults.append(f"{where}, {_name_column(table, i)}: {field[:40]!r} is no whole number from 0 to 255")
-                    break
-        if len(faults) == _FAULTS_SHOWN:
-            break
-    return faults or [f"{table.path} is not the CSV text that was expected"]
+            message = (
+                f"{fifo}: its records begin with {first[:8]!r}; pictures with labels, csv or tfrecord are expected"
+            )
+            raise UserError(message)
 
 
-def _name_column(table: _Table, index: int) -> str:
-    name = table.names[index]
-    return name if name == f"column {index + 1}" else f"column {index + 1} ({name})"
+def _chain(first: bytes, others: Iterable[bytes]) -> Iterator[bytes]:
+    yield first
+    yield from others
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _open_fifo(fifo: Path) -> BinaryIO:
+    """Wait until the platform has made the pipe, then open it, which waits until it is written to (IN-4)."""
+    deadline = time.monotonic() + _PIPE_WAIT_S
+    while not fifo.exists():
+        if time.monotonic() > deadline:
+            message = f"the pipe {fifo} did not appear within {_PIPE_WAIT_S:.0f} s"
+            raise PlatformError(message)
+        time.sleep(_PIPE_POLL_S)
+    return fifo.open("rb")
 
 
-def _is_pixel(text: str) -> bool:
-    return _is_number(text) and 0 <= float(text) <= 255 and float(text).is_integer()
+def _gather(
+    tasks: Iterator[Task],
+    where: str,
+    classes: tuple[Label, ...] | None,
+    *,
+    limit: int,
+    budget_bytes: int | None = None,
+) -> LabelledImages | Stream:
+    """Do all tasks, several at a time, and put their parts together in order."""
+    store = _Store(budget_bytes)
+    labels: list[Labels] = []
+    rejected: list[str] = []
+    positions = None if classes is None else {str(label): i for i, label in enumerate(classes)}  # `3` is `"3"`
+    shape: tuple[int, ...] | None = None
+    for part in _run_ahead(tasks):
+        rejected += part.faults
+        if len(rejected) > limit:
+            if limit:
+                summary = f"more than {limit} records cannot be read, the last of them"
+                raise UserError.from_faults(summary, rejected[-_FAULTS_SHOWN:])
+            raise UserError.from_faults("the data cannot be read", rejected[:_FAULTS_SHOWN])
+        if not len(part.labels):
+            continue
+        shape = shape or part.images.shape[1:]
+        if part.images.shape[1:] != shape:
+            message = f"{part.locate(0)} has the shape {list(part.images.shape[1:])}, those before {list(shape)}"
+            raise UserError(message)
+        store.append(part.images)
+        labels.append(part.labels if positions is None else _look_up(part, positions))
+    if shape is None:
+        message = f"{where} holds no rows: nothing but headers, or no records"
+        raise UserError(message)
+    if classes is None:
+        distinct, indices = np.unique(_join_labels(labels), return_inverse=True)
+        classes, joined = tuple(distinct.tolist()), indices.astype(np.int32)
+    else:
+        joined = np.concatenate(labels).astype(np.int32)
+    if store.file is not None:
+        return Stream(store.file, joined, classes, cast("Shape", shape), tuple(rejected))
+    return LabelledImages(store.images(shape), joined, classes, tuple(rejected))
 
 
-def _decode(text: bytes) -> str:
-    return text.decode("utf-8", errors="replace")
+def _run_ahead(tasks: Iterator[Task]) -> Iterator[Part]:
+    """Do tasks in threads, as many as there are processors, and give the results in order; a few wait at most."""
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
+        waiting: collections.deque[Any] = collections.deque()
+        try:
+            for task in tasks:
+                waiting.append(pool.submit(task))
+                if len(waiting) > 2 * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
-def _infer_shape(directory: Path, pixel_count: int) -> tuple[int, int, int]:
-    side = math.isqrt(pixel_count)
-    if side * side != pixel_count:
+def _look_up(part: Part, positions: dict[str, int]) -> npt.NDArray[np.int64]:
+    distinct, inverse = np.unique(np.asarray(part.labels), return_inverse=True)
+    names = [_canonical(label, positions) for label in distinct.tolist()]
+    indices = np.array([positions.get(name, -1) for name in names], np.int64)[inverse]
+    if (indices < 0).any():
+        strangers = [name for name in names if name not in positions]
         message = (
-            f"{directory}: the rows have {pixel_count} pixels, which is no square: set image_shape to "
-            "height, width and channels, such as [32, 32, 3]"
+            f"{part.locate(int((indices < 0).argmax()))}: a label is none of the {len(positions)} classes "
+            f"{', '.join(list(positions)[:_CLASSES_LISTED])}{' ...' if len(positions) > _CLASSES_LISTED else ''}; "
+            f"unknown here: {', '.join(map(repr, strangers[:_FAULTS_SHOWN]))}"
         )
         raise UserError(message)
-    return side, side, 1
+    return indices
 
 
-def _join_labels(parts: list[list[str] | npt.NDArray[np.int64]]) -> npt.NDArray[Any]:
-    """Join the files' labels: integers if every one of them is (`7`, `7.0`), otherwise text."""
+def _canonical(label: Label, positions: dict[str, int]) -> str:
+    """Write a label as the classes do: `7.0` is class `7` if there is no class `7.0`."""
+    text = str(label)
+    if text not in positions:
+        try:
+            return str(_to_integer(text))
+        except ValueError:
+            return text
+    return text
+
+
+def _join_labels(parts: list[Labels]) -> npt.NDArray[Any]:
+    """Join the parts' labels: integers if every one of them is (`7`, `7.0`), otherwise text."""
     try:
         return np.concatenate([part if isinstance(part, np.ndarray) else _to_integers(part) for part in parts])
     except ValueError:
@@ -328,19 +463,66 @@ def _join_labels(parts: list[list[str] | npt.NDArray[np.int64]]) -> npt.NDArray[
 
 
 def _to_integers(labels: list[str]) -> npt.NDArray[np.int64]:
-    integers = {}
-    for label in set(labels):
-        value = float(label)
-        if not value.is_integer() or "_" in label:
-            raise ValueError(label)
-        integers[label] = int(value)
+    integers = {label: _to_integer(label) for label in set(labels)}
     return np.array([integers[label] for label in labels], np.int64)
 
 
-def _find_row(position: int, tables: Sequence[_Table], row_counts: Sequence[int]) -> str:
-    """Name the file and row of the image at `position` of the whole set."""
-    for table, row_count in zip(tables, row_counts, strict=True):
-        if position < row_count:
-            return f"{table.path}, row {table.first_row + position}"
-        position -= row_count
-    raise IndexError(position)
+def _to_integer(label: str) -> int:
+    value = float(label)
+    if not value.is_integer() or "_" in label:
+        raise ValueError(label)
+    return int(value)
+
+
+class _Store:
+    """Images one after another: in memory up to the budget, then all of them in a scratch file."""
+
+    def __init__(self, budget_bytes: int | None) -> None:
+        """Reserve addresses, not memory, for the budget or the machine's whole memory: so nothing is copied later."""
+        self._budget_bytes = budget_bytes
+        size = max(mmap.PAGESIZE, budget_bytes or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
+        self._memory = np.frombuffer(mmap.mmap(-1, size, flags=flags), np.uint8)
+        self._used = 0
+        self.file: BinaryIO | None = None
+
+    def append(self, images: Images) -> None:
+        """Add images.
+
+        Raises: PlatformError if neither memory nor scratch space holds them.
+        """
+        end = self._used + images.nbytes
+        if self.file is None and end <= len(self._memory):
+            self._memory[self._used : end] = images.reshape(-1)
+            self._used = end
+            return
+        if self._budget_bytes is None:
+            raise PlatformError("the images do not fit the memory of this machine")
+        try:
+            if self.file is None:
+                self.file = cast("BinaryIO", tempfile.TemporaryFile(prefix="images-", buffering=0))  # noqa: SIM115
+                self._write(self._memory[: self._used])
+                self._memory = self._memory[:0]
+            self._write(np.ascontiguousarray(images).reshape(-1))
+        except OSError as error:
+            message = (
+                f"the images exceed their memory budget of {self._budget_bytes:,} bytes, and {tempfile.gettempdir()} "
+                f"does not hold them: {error}"
+            )
+            raise PlatformError(message) from error
+
+    def images(self, shape: tuple[int, ...]) -> Images:
+        """Give what is in memory as `[image, *shape]`."""
+        return self._memory[: self._used].reshape(-1, *shape)
+
+    def _write(self, content: Images) -> None:
+        view = content.data
+        assert self.file is not None  # noqa: S101 - `append` opened it
+        while view:
+            view = view[self.file.write(view) :]
+
+
+def _default_budget_bytes() -> int:
+    """Give a quarter of the memory that the container may use: training and its copies need the rest."""
+    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min(limits.count_memory_bytes() or whole, whole) // 4

@@ -127,9 +127,13 @@ def _run(layout: contract.Layout, options: argparse.Namespace, *, is_processing_
     with ExitStack() as stack:
         found = artifact.load(_unpack(places.model, stack))
         manifest = found.manifest
-        label_column = str(manifest.hyperparameters.get("label_column", "label"))
         labelled = dataset.load(
-            places.test, label_column=label_column, image_shape=manifest.input_shape, classes=manifest.classes
+            places.test,
+            label_column=str(manifest.hyperparameters.get("label_column", "label")),
+            image_shape=manifest.input_shape,
+            classes=manifest.classes,
+            resize=str(manifest.hyperparameters.get("resize", "refuse")),
+            role="test",
         )
         model = predictor.load(found, threads=len(os.sched_getaffinity(0)))
         blocks = range(0, len(labelled.images), IMAGES_PER_CALL)

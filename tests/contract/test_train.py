@@ -155,7 +155,7 @@ def test_a_missing_channel_fails_and_names_the_channels_that_are_there(
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        (None, ["holds no CSV files"]),
+        (None, ["holds no labelled images"]),
         (f"{ROW}\n3,256{',7' * 63}\n", ["rows.csv, row 2, column 2", "'256'", "0 to 255"]),
         (f"{ROW}\n{ROW}\n", ["one class only", "3"]),
     ],

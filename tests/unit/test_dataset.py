@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from container import dataset
 from container.errors import UserError
+from container.formats import rows as csv_rows
 
 FOUR = "1,2,3,4"
 
@@ -52,7 +53,7 @@ def test_csv_dialects_give_the_same_images(text: str, tmp_path: Path) -> None:
     assert loaded.classes == (7, 8)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(st.lists(st.integers(0, 255), min_size=10, max_size=10), min_size=1, max_size=30),
     chunk_bytes=st.integers(1, 400),
@@ -60,7 +61,7 @@ def test_csv_dialects_give_the_same_images(text: str, tmp_path: Path) -> None:
 def test_every_value_is_read_as_written_wherever_the_text_is_cut(
     rows: list[list[int]], chunk_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dataset, "_CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr(csv_rows, "_BLOCK_BYTES", chunk_bytes)
     loaded = dataset.load(write(tmp_path, "".join(",".join(map(str, row)) + "\n" for row in rows)))
     assert loaded.images.reshape(len(rows), 9).tolist() == [row[1:] for row in rows]
     assert [loaded.classes[label] for label in loaded.labels] == [row[0] for row in rows]
@@ -179,7 +180,7 @@ def test_a_cut_gzip_file_is_named(tmp_path: Path) -> None:
 def test_a_directory_without_csv_says_what_it_holds(name: str | None, tmp_path: Path) -> None:
     if name:
         write(tmp_path, "text", name)
-    with pytest.raises(UserError, match="holds no CSV files") as caught:
+    with pytest.raises(UserError, match="holds no labelled images") as caught:
         dataset.load(tmp_path)
     assert ("notes.txt" in str(caught.value)) == (name == "notes.txt")
 

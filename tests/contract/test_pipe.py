@@ -1,0 +1,158 @@
+"""Pipe mode: a writer as the platform's fills the FIFO of an epoch, and a channel is read from it (IN-4 to IN-9)."""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from container import contract, dataset
+from container.errors import UserError
+
+ROWS = b"7,0,10,255,9\n8,1,2,3,4\n"
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> contract.Layout:
+    (tmp_path / "input/data").mkdir(parents=True)
+    return contract.Layout(tmp_path)
+
+
+@contextmanager
+def written(layout: contract.Layout, objects: Sequence[bytes], *, late: bool = False) -> Iterator[None]:
+    """Write objects to the FIFO of epoch 0 while the test reads; a reader that leaves early ends the epoch."""
+    fifo = layout.base / "input/data/train_0"
+    started = threading.Event()
+
+    def write() -> None:
+        if late:
+            started.wait(5)
+        if not fifo.exists():
+            os.mkfifo(fifo)
+        try:
+            with fifo.open("wb", buffering=0) as stream:
+                for content in objects:
+                    stream.write(content)
+        except BrokenPipeError:
+            pass
+
+    if not late:
+        os.mkfifo(fifo)
+    writer = threading.Thread(target=write)
+    writer.start()
+    started.set()
+    try:
+        yield
+    finally:
+        if writer.is_alive():  # the reader never came: let the writer's open return
+            os.close(os.open(fifo, os.O_RDONLY | os.O_NONBLOCK))
+        writer.join(5)
+    assert not writer.is_alive()
+
+
+def wrap(content: bytes, flag: int = 0) -> bytes:
+    """Wrap one object as a RecordIO record (IN-6)."""
+    head = struct.pack("<II", 0xCED7230A, flag << 29 | len(content))
+    return head + content + bytes(-len(content) % 4)
+
+
+def make_channel(wrapper: str = "None", content_type: str | None = None) -> contract.Channel:
+    return contract.Channel("train", content_type=content_type, input_mode="Pipe", record_wrapper=wrapper)
+
+
+def encode(values: Sequence[int], tmp_path: Path) -> bytes:
+    Image.fromarray(np.array(values, np.uint8).reshape(2, 2)).save(tmp_path / "picture.png")
+    return (tmp_path / "picture.png").read_bytes()
+
+
+def check(loaded: dataset.LabelledImages | dataset.Stream) -> None:
+    assert isinstance(loaded, dataset.LabelledImages)
+    assert loaded.images[..., 0].tolist() == [[[0, 10], [255, 9]], [[1, 2], [3, 4]]]
+    assert loaded.classes == (7, 8)
+    assert loaded.labels.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "objects",
+    [
+        [ROWS],
+        [ROWS[:13], ROWS[13:]],
+        [b"label,a,b,c,d\n" + ROWS[:13], b"label,a,b,c,d\n" + ROWS[13:]],
+        [bytes([byte]) for byte in ROWS],
+    ],
+    ids=["one object", "two objects", "a header in each object", "byte by byte"],
+)
+def test_csv_objects_are_read_one_after_another(layout: contract.Layout, objects: list[bytes]) -> None:
+    with written(layout, objects):
+        check(dataset.open_channel(layout, make_channel()))
+
+
+def test_pipe_that_the_platform_makes_late_is_waited_for(layout: contract.Layout) -> None:
+    with written(layout, [ROWS], late=True):
+        check(dataset.open_channel(layout, make_channel()))
+
+
+def test_csv_objects_in_recordio_need_no_newline_at_their_end(layout: contract.Layout) -> None:
+    with written(layout, [wrap(b"label,a,b,c,d\n" + ROWS[:12]), wrap(b"label,a,b,c,d\n" + ROWS[13:-1])]):
+        check(dataset.open_channel(layout, make_channel("RecordIO", "text/csv")))
+
+
+def test_augmented_manifest_gives_pictures_and_labels_in_turn(layout: contract.Layout, tmp_path: Path) -> None:
+    pictures = [encode([0, 10, 255, 9], tmp_path), encode([1, 2, 3, 4], tmp_path)]
+    with written(layout, [wrap(pictures[0]), wrap(b"7"), wrap(pictures[1]), wrap(b'"8"')]):
+        check(dataset.open_channel(layout, make_channel("RecordIO", "application/x-recordio")))
+
+
+def test_record_that_was_cut_at_the_magic_is_joined_again(layout: contract.Layout, tmp_path: Path) -> None:
+    magic = struct.pack("<I", 0xCED7230A)
+    pictures = [encode([0, 10, 255, 9], tmp_path) + magic + b"tail", encode([1, 2, 3, 4], tmp_path)]
+    first, rest = pictures[0].split(magic)
+    with written(layout, [wrap(first, 1), wrap(rest, 3), wrap(b"7"), wrap(pictures[1]), wrap(b"8")]):
+        check(dataset.open_channel(layout, make_channel("RecordIO")))
+
+
+def test_tfrecord_objects_are_read_with_and_without_wrapper(layout: contract.Layout, formats: Path) -> None:
+    expected = dataset.load(formats / "tfrecord")
+    objects = [path.read_bytes() for path in sorted((formats / "tfrecord").iterdir())]
+    with written(layout, objects):
+        plain = dataset.open_channel(layout, make_channel())
+    (layout.base / "input/data/train_0").unlink()
+    with written(layout, [wrap(content) for content in objects]):
+        wrapped = dataset.open_channel(layout, make_channel("RecordIO"))
+    for loaded in (plain, wrapped):
+        assert isinstance(loaded, dataset.LabelledImages)
+        assert np.array_equal(loaded.images, expected.images)
+        assert np.array_equal(loaded.labels, expected.labels)
+
+
+@pytest.mark.parametrize(
+    ("wrapper", "objects", "reason"),
+    [
+        ("None", [], "holds no rows"),
+        ("None", [b"\x89PNG\r\n\x1a\n" * 9], "can carry csv and tfrecord, not images"),
+        ("None", [ROWS[:-1], ROWS], "9 columns, expected 5"),
+        ("RecordIO", [ROWS], "no RecordIO record begins at byte 0"),
+        ("RecordIO", [wrap(ROWS)[:-4]], "ends within the RecordIO record at byte 0"),
+        ("RecordIO", [wrap(b"nothing known")], "pictures with labels, csv or tfrecord are expected"),
+        ("RecordIO", [wrap(b"\x89PNG")], "picture without a label"),
+    ],
+)
+def test_fault_names_the_pipe_and_the_reason(
+    layout: contract.Layout, wrapper: str, objects: list[bytes], reason: str
+) -> None:
+    with written(layout, objects), pytest.raises(UserError) as caught:
+        dataset.open_channel(layout, make_channel(wrapper))
+    assert reason in str(caught.value)
+    assert "train_0" in str(caught.value)
+
+
+def test_reader_that_finds_a_fault_closes_the_pipe_early(layout: contract.Layout) -> None:
+    with written(layout, [b"7,0,10,255,x\n", *[ROWS * 10_000] * 200]), pytest.raises(UserError, match="row 1"):
+        dataset.open_channel(layout, make_channel())
