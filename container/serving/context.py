@@ -1,0 +1,143 @@
+"""The request context that handlers may take as their last argument, under the names that the model server gives it.
+
+Rules of this file: plain data; one context a request, so that requests cannot disturb each other.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+
+class Headers(dict[str, str]):
+    """Request headers under their customary names, found in any case."""
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        super().__init__({name.title(): value for name, value in headers.items()})
+
+    def __getitem__(self, name: str) -> str:
+        """Find a header; raises KeyError."""
+        return super().__getitem__(name.title())
+
+    def __contains__(self, name: object) -> bool:
+        """Tell whether the request has a header."""
+        return super().__contains__(str(name).title())
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Find a header, or give `default`."""
+        return super().get(name.title(), default)
+
+
+class RequestProcessor:
+    """The request's headers, and what the handler wants of the response."""
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self.status: int | None = None
+        self._phrase = ""
+        self._request = Headers(headers)
+        self._response: dict[str, str] = {}
+
+    def get_request_properties(self) -> Mapping[str, str]:
+        """Give all request headers."""
+        return self._request
+
+    def get_request_property(self, key: str) -> str | None:
+        """Give one request header."""
+        found: str | None = self._request.get(key)
+        return found
+
+    def report_status(self, code: int, reason_phrase: str | None = None) -> None:
+        """Set the response's status; the phrase is kept for the handler alone, HTTP has no use for it."""
+        self.status, self._phrase = int(code), reason_phrase or ""
+
+    def get_response_status_code(self) -> int:
+        """Give the response's status."""
+        return self.status or 200
+
+    def get_response_status_phrase(self) -> str:
+        """Give the phrase that was set."""
+        return self._phrase
+
+    def add_response_property(self, key: str, value: str) -> None:
+        """Set a response header."""
+        self._response[key] = value
+
+    def get_response_headers(self) -> dict[str, str]:
+        """Give all response headers that were set."""
+        return self._response
+
+    def get_response_header(self, key: str) -> str | None:
+        """Give one response header."""
+        return self._response.get(key)
+
+
+class Metrics:
+    """Writes each metric of a handler as one log line."""
+
+    def _add(self, name: str, value: float, *_: Any, **__: Any) -> None:
+        log.info("metric %s=%s;", name, value)
+
+    add_metric = add_counter = add_time = add_size = add_percent = add_error = _add
+
+
+class Context:
+    """What a handler can ask about its request, and say about its response."""
+
+    def __init__(self, headers: Mapping[str, str], model_dir: str) -> None:
+        self.model_name = "model"
+        self.manifest: dict[str, Any] = {}
+        self.system_properties = {"model_dir": model_dir, "gpu_id": None, "batch_size": 1}
+        self.request_ids = {0: headers.get("x-amzn-sagemaker-inference-id") or uuid.uuid4().hex}
+        self.request_processor = [RequestProcessor(headers)]
+        self.metrics = Metrics()
+        self._content_type: str | None = None
+
+    @property
+    def status(self) -> int | None:
+        """The status that the handler has set, if any."""
+        return self.request_processor[0].status
+
+    def get_request_id(self, idx: int = 0) -> str:
+        """Give the client's inference id, or one of our own."""
+        return self.request_ids[idx]
+
+    def get_request_header(self, idx: int, key: str) -> str | None:
+        """Give one request header, in any case."""
+        return self.request_processor[idx].get_request_property(key)
+
+    def get_all_request_header(self, idx: int = 0) -> Mapping[str, str]:
+        """Give all request headers."""
+        return self.request_processor[idx].get_request_properties()
+
+    def set_response_content_type(self, idx: int, value: str) -> None:  # noqa: ARG002 - one request a context
+        """Remember a media type; what the handler returns decides, as under the toolkit."""
+        self._content_type = value
+
+    def get_response_content_type(self, idx: int = 0) -> str | None:  # noqa: ARG002
+        """Give the media type that was set."""
+        return self._content_type
+
+    def set_response_status(self, code: int = 200, phrase: str = "", idx: int = 0) -> None:
+        """Set the response's status."""
+        self.request_processor[idx].report_status(code, phrase)
+
+    def set_all_response_status(self, code: int = 200, phrase: str = "") -> None:
+        """Set the response's status."""
+        self.set_response_status(code, phrase)
+
+    def get_response_status(self, idx: int = 0) -> tuple[int, str]:
+        """Give the response's status and phrase."""
+        processor = self.request_processor[idx]
+        return processor.get_response_status_code(), processor.get_response_status_phrase()
+
+    def set_response_header(self, idx: int, key: str, value: str) -> None:
+        """Set a response header."""
+        self.request_processor[idx].add_response_property(key, value)
+
+    def get_response_headers(self, idx: int = 0) -> dict[str, str]:
+        """Give all response headers that were set."""
+        return self.request_processor[idx].get_response_headers()

@@ -1,0 +1,284 @@
+"""Users' inference code: the toolkit's Transformer as peer in this process, and the real server around fixtures."""
+
+import io
+import json
+import os
+import sys
+import uuid
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("sagemaker_inference", reason="docker/requirements-scripts.txt is not installed")
+
+from sagemaker_inference import decoder as toolkit_decoder
+from sagemaker_inference import encoder as toolkit_encoder
+from sagemaker_inference.transformer import Transformer
+
+from container.serving import handlers, inference, toolkit
+from container.serving.context import Context
+
+ORIGINAL_CSV = toolkit_decoder._csv_to_numpy  # noqa: SLF001
+ORIGINAL_DECODE = toolkit_decoder.decode
+
+MODEL = "def model_fn(model_dir{c}):\n    return 2\n"
+VARIANTS = {
+    "input_fn": [
+        "",
+        "import numpy as np\ndef input_fn(data, content_type{c}):\n    return np.array([len(data)])\n",
+        "def input_fn(data, content_type{c}):\n    return repr((type(data).__name__, content_type))\n",
+        "def input_fn(data, content_type{c}):\n    raise KeyError('secret detail')\n",
+        """from sagemaker_inference import errors
+def input_fn(data, content_type{c}):
+    raise errors.BaseInferenceToolkitError(422, 'not like this', 'Unprocessable')
+""",
+        """from sagemaker_inference import errors
+class Mine(errors.BaseInferenceToolkitError):
+    pass
+def input_fn(data, content_type{c}):
+    raise Mine(503, 'later', 'Later')
+""",
+        """from sagemaker_inference import decoder
+def input_fn(data, content_type{c}):
+    return decoder.decode(data, content_type)
+""",
+    ],
+    "predict_fn": [
+        "def predict_fn(data, model{c}):\n    return data * model\n",
+        "def predict_fn(data, model{c}):\n    return [1.5, None, 'x']\n",
+        "def predict_fn(data, model{c}):\n    return {{'a': data}}\n",
+    ],
+    "output_fn": [
+        "",
+        "def output_fn(prediction, accept{c}):\n    return str(prediction)\n",
+        "def output_fn(prediction, accept{c}):\n    return str(prediction).encode(), 'text/plain'\n",
+        "def output_fn(prediction, accept{c}):\n    return accept\n",
+        """from sagemaker_inference import encoder
+def output_fn(prediction, accept{c}):
+    return encoder.encode(prediction, accept)
+""",
+    ],
+}
+TRANSFORM = [
+    "def transform_fn(model, data, content_type, accept{c}):\n    return repr((model, data, content_type, accept))\n",
+    "def transform_fn(model, data, content_type, accept{c}):\n    return repr(data).encode(), 'application/x-mine'\n",
+    "def transform_fn(model, data, content_type, accept{c}):\n    raise RuntimeError('secret detail')\n",
+]
+
+
+def npy(array: Any, *, allow_pickle: bool = False) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=allow_pickle)
+    return buffer.getvalue()
+
+
+BODIES = [
+    ("application/json", b"[[1, 2.5], [3, 4]]"),
+    ("application/json", b'{"instances": [1]}'),
+    ("application/json", b"not json"),
+    ("application/json", b"[[1], [2, 3]]"),
+    ("application/json", b"\xff\xfe"),
+    ("text/csv", b"1,2,3\n4,5,6\n"),
+    ("text/csv", b"1.5,2.5"),
+    ("text/csv", b"1,2.5\n3,4.5"),
+    ("text/csv", b"a,b\n1,2"),
+    ("text/csv", "é,1".encode()),
+    ("application/x-npy", npy(np.arange(6).reshape(2, 3))),
+    ("application/x-npy", npy(np.float32(1.5))),
+    ("application/x-npy", b"\x93NUMPY broken"),
+    ("application/octet-stream", b"\x00\xff"),
+    (None, b"1,2"),
+]
+ACCEPTS = [None, "*/*", "application/json", "text/csv", "application/x-npy", "text/plain"]
+
+
+@st.composite
+def modules(draw: st.DrawFn) -> str:
+    context = st.sampled_from(["", ", context", ", context=None"])
+    parts = [MODEL.format(c=draw(context))]
+    if draw(st.integers(0, 4)) == 0:
+        parts.append(draw(st.sampled_from(TRANSFORM)).format(c=draw(context)))
+    else:
+        parts += [draw(st.sampled_from(texts)).format(c=draw(context)) for texts in VARIANTS.values()]
+    if draw(st.booleans()):
+        parts.append("def pre_model_fn(model_dir):\n    assert model_dir\n")
+        parts.append("def model_warmup_fn(model_dir, model, context):\n    assert model == 2 and context is not None\n")
+    return "\n".join(parts)
+
+
+def ask_transformer(
+    code: Path, name: str, model_dir: str, headers: dict[str, str], body: bytes
+) -> tuple[int, str, Any]:
+    """Let the toolkit answer: status, media type, body."""
+    os.environ["SAGEMAKER_PROGRAM"] = name
+    sys.path.insert(0, str(code))
+    try:
+        context = Context(headers, model_dir)
+        [answer] = Transformer().transform([{"body": body}], context)
+    finally:
+        sys.path.remove(str(code))
+        del os.environ["SAGEMAKER_PROGRAM"]
+    return context.status or 200, context.get_response_content_type() or "", answer
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=modules(), sent=st.sampled_from(BODIES), accept=st.sampled_from(ACCEPTS))
+def test_handlers_answer_as_the_transformer_does(
+    tmp_path: Path, text: str, sent: tuple[str | None, bytes], accept: str | None
+) -> None:
+    content_type, body = sent
+    name = f"handlers_{uuid.uuid4().hex}.py"
+    model_dir = tmp_path / "model"
+    code = model_dir / "code"
+    code.mkdir(parents=True, exist_ok=True)
+    (code / name).write_text(text)
+    headers = {"content-type": content_type, "accept": accept}
+    sent_headers = {key: value for key, value in headers.items() if value is not None}
+    status, media_type, answer = ask_transformer(code, name, str(model_dir), sent_headers, body)
+    sys.modules.pop(name.removesuffix(".py"), None)
+
+    ours = handlers.Handlers(code / name, model_dir).load().invoke(inference.Request(body, sent_headers))
+    sys.modules.pop(name.removesuffix(".py"), None)
+
+    if isinstance(answer, bytes) and b"'descr': '|O'" in answer[:128]:
+        assert ours.status == 500  # an npy of pickled objects is not given either
+    elif status == 200:
+        assert ours.status == 200, (ours.body, text)
+        expected = answer if isinstance(answer, bytes) else str(answer).encode()
+        assert (ours.body, ours.content_type) == (expected, media_type)
+        return
+    assert b"secret detail" not in ours.body, "a bug is not echoed (SEC-4)"
+    assert b"Traceback" not in ours.body
+    if status not in (200, 500):
+        assert ours.status == status  # BaseInferenceToolkitError keeps its status and message
+        assert json.loads(ours.body)["error"] == answer.partition("\n")[0]
+    elif ours.status != 500:  # what the toolkit calls its own fault, and was the client's: body, type or Accept
+        assert ours.status in (400, 406, 415)
+        assert any(word in answer for word in ("decode", "Expecting", "not supported", "inhomogeneous", "NUMPY", "npy",
+                                               "pickle", "header", "Extra data", "codec", "version"))  # fmt: skip
+
+
+numbers = st.one_of(st.integers(-(10**17), 10**17), st.floats(allow_nan=True, allow_infinity=True), st.just(""))
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    rows=st.integers(1, 12),
+    columns=st.integers(1, 5),
+    draw=st.data(),
+    end=st.sampled_from(["", "\n"]),
+    kind=st.sampled_from(["integers", "fractions", "by column", "anything"]),
+)
+def test_csv_decodes_to_what_genfromtxt_gives(
+    rows: int, columns: int, draw: st.DataObject, end: str, kind: str
+) -> None:
+    integers, fractions = st.integers(-(10**17), 10**17), st.floats(-1e9, 1e9).map(lambda x: x + 0.5)
+    by_kind = {"integers": [integers], "fractions": [fractions], "anything": [numbers]}
+    sources = by_kind.get(kind, [integers, fractions])
+    per_column = [draw.draw(st.sampled_from(sources)) for _ in range(columns)]
+    table = [[str(draw.draw(source)) for source in per_column] for _ in range(rows)]
+    text = "\n".join(",".join(row) for row in table) + end
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = ORIGINAL_CSV(text)
+    got = toolkit.csv_to_numpy(text)
+    assert got.dtype == expected.dtype
+    assert got.shape == expected.shape
+    assert repr(got.tolist()) == repr(expected.tolist())  # which NaN equals itself in
+
+
+@pytest.mark.parametrize("prediction", [np.arange(6).reshape(2, 3), np.float32([0.1, 2]), [[1, 2.5]], np.array(["a"])])
+@pytest.mark.parametrize("content_type", ["application/json", "text/csv", "application/x-npy"])
+def test_encoding_is_the_toolkits(prediction: Any, content_type: str) -> None:
+    assert toolkit.encode(prediction, content_type) == toolkit_encoder.encode(prediction, content_type)
+
+
+def test_sparse_bodies_decode_as_the_toolkit_decodes_them() -> None:
+    buffer = io.BytesIO()
+    scipy.sparse.save_npz(buffer, scipy.sparse.csr_matrix(np.eye(3)))
+    ours = toolkit.decode(buffer.getvalue(), "application/x-npz")
+    assert (ours != ORIGINAL_DECODE(buffer.getvalue(), "application/x-npz")).nnz == 0
+
+
+# Where we differ on purpose; docs/bring-your-own.md lists the same
+
+
+@pytest.fixture
+def application(tmp_path: Path) -> Iterator[handlers.Application]:
+    code = tmp_path / "code"
+    code.mkdir()
+    name = f"handlers_{uuid.uuid4().hex}"
+    (code / f"{name}.py").write_text(
+        "import numpy as np\n"
+        "from sagemaker_inference import decoder\n"
+        "def model_fn(model_dir):\n    return 1\n"
+        "def input_fn(data, content_type):\n    return data, content_type, decoder.decode.__module__\n"
+        "def predict_fn(data, model):\n    return data\n"
+        "def output_fn(prediction, accept):\n    return repr((*prediction, accept))\n"
+    )
+    yield handlers.Handlers(code / f"{name}.py", tmp_path).load()
+    sys.modules.pop(name)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "accept", "seen"),
+    [
+        ("text/csv; charset=utf-8", "application/json", ("1,2", "text/csv", "application/json")),
+        ("Text/CSV", "text/html;q=0.5, application/json", ("1,2", "text/csv", "application/json")),
+        (
+            "multipart/form-data; boundary=x",
+            "*/*;q=0.1",
+            (b"1,2", "multipart/form-data; boundary=x", "application/json"),
+        ),
+        ("text/csv;charset=utf-16-le", "application/*", ("㈱", "text/csv", "application/json")),
+    ],
+)
+def test_handler_is_given_one_plain_media_type(
+    application: handlers.Application, content_type: str, accept: str, seen: tuple[Any, str, str]
+) -> None:
+    body = "㈱".encode("utf-16-le") if "utf-16" in content_type else b"1,2"
+    response = application.invoke(inference.Request(body, {"content-type": content_type, "accept": accept}))
+    data, given_type, _, given_accept = eval(response.body)  # noqa: S307 - a literal of our own
+    assert (data, given_type, given_accept) == seen
+    assert response.content_type == "application/json"
+
+
+def test_toolkits_decoder_inside_a_handler_is_the_safe_one(application: handlers.Application) -> None:
+    response = application.invoke(inference.Request(b"1", {"content-type": "text/csv"}))
+    assert b"container.serving.toolkit" in response.body
+
+
+def test_pickled_objects_are_refused_and_never_loaded(tmp_path: Path) -> None:
+    marker = tmp_path / "executed"
+
+    class Bomb:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (marker,)
+
+    body = npy(np.array([Bomb()], dtype=object), allow_pickle=True)
+    code = tmp_path / "code"
+    code.mkdir()
+    name = f"handlers_{uuid.uuid4().hex}"
+    (code / f"{name}.py").write_text("def model_fn(d):\n    return 1\ndef predict_fn(data, model):\n    return data\n")
+    loaded = handlers.Handlers(code / f"{name}.py", tmp_path).load()
+    response = loaded.invoke(inference.Request(body, {"content-type": "application/x-npy"}))
+    sys.modules.pop(name)
+    assert response.status == 400
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    ("accept", "status"), [("text/csv;q=0.9", 200), ("image/png", 406), ("text/html, application/x-npy;q=0.1", 200)]
+)
+def test_accept_is_weighed_where_no_output_fn_is_given(tmp_path: Path, accept: str, status: int) -> None:
+    functions = {"model_fn": lambda _: 1, "predict_fn": lambda data, _: data}
+    application = handlers.Application(functions, tmp_path)
+    request = inference.Request(b"1,2\n3,4", {"content-type": "text/csv", "accept": accept})
+    assert application.invoke(request).status == status
