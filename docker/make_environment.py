@@ -88,8 +88,12 @@ def main() -> None:
 
 
 def run(*command: str | Path) -> None:
-    """Run a program to its end; its output is the build's log."""
-    subprocess.run([str(part) for part in command], check=True)
+    """Run a program to its end; its output is the build's log.
+
+    It leaves no bytecode, which would hold times, and what it compiles holds no paths of temporary directories (-g0).
+    """
+    environ = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "CFLAGS": "-g0"}
+    subprocess.run([str(part) for part in command], check=True, env=environ)
 
 
 def install_scripts(install: list[str | Path], requirements: Path) -> None:
@@ -137,7 +141,7 @@ def compile_bytecode() -> None:
     """
     unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
     with contextlib.redirect_stdout(io.StringIO()):  # templates that are no Python fail to compile, and never run
-        compileall.compile_dir(VENV / "lib", quiet=2, workers=1, invalidation_mode=unchecked)
+        compileall.compile_dir(VENV / "lib", quiet=2, force=True, workers=1, invalidation_mode=unchecked)
 
 
 def set_times(root: Path) -> None:
