@@ -14,23 +14,26 @@ that names the place (row and column count from 1); nothing is ever unpickled (S
 from __future__ import annotations
 
 import ast
+import functools
 import io
 import json
 import math
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NoReturn, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal, NoReturn, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from container.errors import RequestError
+from container.serving import rows
 from container.serving.negotiation import MediaType
 
 Images: TypeAlias = NDArray[np.uint8]
 Probabilities: TypeAlias = NDArray[np.float32]
 Shape: TypeAlias = tuple[int, int, int]
+Classes: TypeAlias = tuple[int | str, ...]
 
 CSV: Final = "text/csv"
 JSON: Final = "application/json"
@@ -42,6 +45,8 @@ _TWO_FORMS: Final = "pixels are integers 0-255, or fractions 0-1 throughout a ro
 _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _CSV_CHARACTERS: Final = b"0123456789+-.eE,\n\r\t "
 _PICTURE_ENDS: Final = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9"}
+_PLAIN_JSON: Final = re.compile(rb'\s*(?P<object>\{\s*"instances"\s*:\s*)?\[\s*(?P<image>\[[\s\[]*)')
+_NPY_MAGIC: Final = b"\x93NUMPY"
 _CSV_BLOCK_BYTES: Final = 1_000_000
 _NPY_HEADER_BYTES_MAXIMUM: Final = 10_000
 
@@ -60,7 +65,7 @@ def decode(media_type: MediaType, body: bytes, shape: Shape) -> Images:
     return decoder(body, shape, media_type.parameters)
 
 
-def encode(name: str, probabilities: Probabilities, classes: Sequence[int | str], *, end_of_line: bool) -> bytes:
+def encode(name: str, probabilities: Probabilities, classes: Classes, *, end_of_line: bool) -> bytes:
     """Encode probabilities as the media type `name`, one of `ENCODERS`.
 
     `end_of_line` says whether the last line of a text format is closed by a newline: a transform job that assembles
@@ -70,8 +75,13 @@ def encode(name: str, probabilities: Probabilities, classes: Sequence[int | str]
 
 
 def _decode_csv(body: bytes, shape: Shape, parameters: Mapping[str, str]) -> Images:
-    body = _recode(body, parameters).rstrip()  # a newline closes the last row; a blank line closes some writers' files
-    columns, blocks, start, row = _pixels(shape), [], 0, 1
+    body = _recode(body, parameters)
+    columns = _pixels(shape)
+    decoded = rows.decode(body, (), body.count(b"\n") + 1, columns)
+    if decoded is not None:
+        return decoded[0].reshape(-1, *shape)
+    body = body.rstrip()  # a newline closes the last row, a blank line some writers' files
+    blocks, start, row = [], 0, 1
     while start <= len(body):
         # Python's numbers take ten times the room of their text, so a large body is read piece by piece.
         end = body.find(b"\n", start + _CSV_BLOCK_BYTES)
@@ -89,25 +99,25 @@ def _decode_csv_block(block: bytes, columns: int, first_row: int) -> Images:
     """
     if not block.translate(None, _CSV_CHARACTERS):
         try:
-            rows = np.array(json.loads(b"[[" + block.replace(b"\n", b"],[") + b"]]"))
+            array = np.array(json.loads(b"[[" + block.replace(b"\n", b"],[") + b"]]"))
         except (ValueError, OverflowError):
             pass
         else:
-            if rows.ndim == 2 and rows.shape[1] == columns and rows.dtype.kind in "iuf":
-                return _scale(rows, first_row)
+            if array.ndim == 2 and array.shape[1] == columns and array.dtype.kind in "iuf":
+                return _scale(array, first_row)
     return _scale(np.array(_parse_csv(block.decode("utf-8", "replace"), columns, first_row), np.float64), first_row)
 
 
 def _parse_csv(text: str, columns: int, first_row: int) -> list[list[float]]:
-    rows = []
+    parsed = []
     for number, line in enumerate(text.split("\n"), start=first_row):
         cells = line.split(",")
         row = [_parse_cell(cell, number, column) for column, cell in enumerate(cells, start=1)]
         if len(row) != columns:
             hint = "; does it still hold the label?" if len(row) == columns + 1 else ""
             raise RequestError(400, f"row {number} has {len(row)} columns; {columns} pixels are expected{hint}")
-        rows.append(row)
-    return rows
+        parsed.append(row)
+    return parsed
 
 
 def _parse_cell(cell: str, row: int, column: int) -> float:
@@ -122,7 +132,11 @@ def _parse_cell(cell: str, row: int, column: int) -> float:
 
 
 def _decode_json(body: bytes, shape: Shape, parameters: Mapping[str, str]) -> Images:
-    document = _parse_json(_recode(body, parameters))
+    body = _recode(body, parameters)
+    images = _decode_plain_json(body, shape)
+    if images is not None:
+        return images
+    document = _parse_json(body)
     if isinstance(document, dict):
         if "instances" not in document:
             keys = ", ".join(map(_quote, list(document)[:5])) or "nothing"
@@ -134,6 +148,23 @@ def _decode_json(body: bytes, shape: Shape, parameters: Mapping[str, str]) -> Im
     if b"true" in body or b"false" in body:  # numpy would take them for 1 and 0
         _refuse_other_than_numbers(document)
     return _from_nested(document, shape)
+
+
+def _decode_plain_json(body: bytes, shape: Shape) -> Images | None:
+    """Decode an array of images, alone or under "instances", that holds nothing unusual; None if it does."""
+    start = _PLAIN_JSON.match(body)
+    if start is None:
+        return None
+    columns, (_, width, channels) = _pixels(shape), shape
+    nestings = {1: (columns,), 2: (columns, width) if channels == 1 else (), 3: (columns, width * channels, channels)}
+    sizes = nestings.get(start["image"].count(b"["))
+    text = body[start.start("image") :]
+    decoded = rows.decode(text, sizes, len(text) // (2 * columns) + 1, columns) if sizes else None
+    if decoded is None:
+        return None
+    images, end = decoded
+    closing = text[end:].translate(None, b" \t\n\r")
+    return images.reshape(-1, *shape) if closing == (b"]}" if start["object"] else b"]") else None
 
 
 def _parse_json(body: bytes) -> Any:
@@ -193,33 +224,42 @@ def _flatten(value: Any) -> Any:
 
 def _decode_npy(body: bytes, shape: Shape, _: Mapping[str, str]) -> Images:
     """Read one array; the header is checked against the body's size before any memory is taken."""
-    stream = io.BytesIO(body)
-    try:
-        major = np.lib.format.read_magic(stream)[0]
-        header_bytes = int.from_bytes(stream.read(2 if major == 1 else 4), "little")
-        if header_bytes > _NPY_HEADER_BYTES_MAXIMUM:
-            message = f"the npy header claims {header_bytes} bytes; {_NPY_HEADER_BYTES_MAXIMUM} are allowed"
-            raise RequestError(400, message)
-        header = ast.literal_eval(stream.read(header_bytes).decode("utf-8" if major == 3 else "latin-1"))
-        dtype = np.lib.format.descr_to_dtype(header["descr"])
-        found_shape: tuple[int, ...] = tuple(header["shape"])
-        fortran = bool(header["fortran_order"])
-        count = math.prod(found_shape)
-        whole = all(type(size) is int and size >= 0 for size in found_shape)
-    except (ValueError, TypeError, KeyError, SyntaxError, MemoryError, RecursionError):
-        whole = False
-    if not whole:
+    if not body.startswith(_NPY_MAGIC):
+        raise RequestError(400, "the body is not an npy file")
+    width = 2 if body[6:7] == b"\x01" else 4
+    end = 8 + width + int.from_bytes(body[8 : 8 + width], "little")
+    if end > _NPY_HEADER_BYTES_MAXIMUM:
+        raise RequestError(400, f"the npy header is {end} bytes long; {_NPY_HEADER_BYTES_MAXIMUM} are allowed")
+    header = _parse_npy_header(body[:end])
+    if header is None:
         raise RequestError(400, "the body is not a whole npy file of format 1, 2 or 3")
+    dtype, found_shape, order = header
     if dtype.hasobject:
         message = "the npy file holds pickled Python objects, which are never read; a numeric array is expected"
         raise RequestError(400, message)
     if dtype.kind not in "iuf":
         raise RequestError(400, f"the npy array is of type {dtype}; integers or floating-point numbers are expected")
-    data = body[stream.tell() :]
-    if len(data) != count * dtype.itemsize:
-        message = f"the npy header promises {count * dtype.itemsize} bytes of data; {len(data)} follow"
-        raise RequestError(400, message)
-    return _from_array(np.frombuffer(data, dtype).reshape(found_shape, order="F" if fortran else "C"), shape)
+    promised = math.prod(found_shape) * dtype.itemsize
+    if len(body) - end != promised:
+        raise RequestError(400, f"the npy header promises {promised} bytes of data; {len(body) - end} follow")
+    return _from_array(np.frombuffer(body, dtype, offset=end).reshape(found_shape, order=order), shape)
+
+
+@functools.lru_cache(maxsize=256)
+def _parse_npy_header(header: bytes) -> tuple[np.dtype[Any], tuple[int, ...], Literal["C", "F"]] | None:
+    """Read element type, shape and order of an npy file; None if the header is not of one."""
+    major = header[6:7]
+    if major not in (b"\x01", b"\x02", b"\x03"):
+        return None
+    text = header[10 if major == b"\x01" else 12 :]
+    try:
+        fields = ast.literal_eval(text.decode("utf-8" if major == b"\x03" else "latin-1"))
+        dtype = np.lib.format.descr_to_dtype(fields["descr"])
+        shape = tuple(fields["shape"])
+        order: Literal["C", "F"] = "F" if fields["fortran_order"] else "C"
+    except (ValueError, TypeError, KeyError, SyntaxError, MemoryError, RecursionError):
+        return None
+    return (dtype, shape, order) if all(type(size) is int and size >= 0 for size in shape) else None
 
 
 def _from_array(array: NDArray[Any], shape: Shape) -> Images:
@@ -235,28 +275,28 @@ def _from_array(array: NDArray[Any], shape: Shape) -> Images:
     return _scale(array.reshape(count, -1)).reshape(-1, *shape)
 
 
-def _scale(rows: NDArray[Any], first_row: int = 1) -> Images:
+def _scale(array: NDArray[Any], first_row: int = 1) -> Images:
     """Turn rows of numbers `[n, pixels]` into uint8, by the rule for pixels that this file opens with."""
-    wrong = ~((rows >= 0) & (rows <= 255))  # true for NaN as well
+    wrong = ~((array >= 0) & (array <= 255))  # true for NaN as well
     if wrong.any():
-        _refuse_pixel(rows, wrong, first_row, "")
-    if rows.dtype.kind == "f":
-        fractional = rows != np.floor(rows)
+        _refuse_pixel(array, wrong, first_row, "")
+    if array.dtype.kind == "f":
+        fractional = array != np.floor(array)
         in_fractions = fractional.any(axis=1)
         if in_fractions.any():
-            unit = in_fractions & (rows <= 1).all(axis=1)
+            unit = in_fractions & (array <= 1).all(axis=1)
             wrong = fractional & ~unit[:, None]
             if wrong.any():
-                _refuse_pixel(rows, wrong, first_row, " in a row that reaches beyond 1")
-            rows = rows.astype(np.float64)
-            rows[unit] = np.rint(rows[unit] * 255)
-    return rows.astype(np.uint8)
+                _refuse_pixel(array, wrong, first_row, " in a row that reaches beyond 1")
+            array = array.astype(np.float64)
+            array[unit] = np.rint(array[unit] * 255)
+    return array.astype(np.uint8)
 
 
-def _refuse_pixel(rows: NDArray[Any], wrong: NDArray[np.bool_], first_row: int, where: str) -> NoReturn:
+def _refuse_pixel(array: NDArray[Any], wrong: NDArray[np.bool_], first_row: int, where: str) -> NoReturn:
     row, column = np.argwhere(wrong)[0].tolist()
     place = f"row {first_row + row}, column {column + 1}"
-    raise RequestError(400, f"{place} is {rows[row, column]:g}{where}; {_TWO_FORMS}")
+    raise RequestError(400, f"{place} is {array[row, column]:g}{where}; {_TWO_FORMS}")
 
 
 def _decode_picture(body: bytes, shape: Shape, kind: str) -> Images:
@@ -311,30 +351,40 @@ def _recode(body: bytes, parameters: Mapping[str, str]) -> bytes:
     return body.removeprefix(b"\xef\xbb\xbf")
 
 
-def _encode_json(probabilities: Probabilities, classes: Sequence[int | str], end_of_line: bool) -> bytes:  # noqa: FBT001
-    row_format = "[" + ", ".join(["%.9g"] * len(classes)) + "]"  # nine digits tell any two float32 apart
-    outputs = ", ".join([row_format % tuple(row) for row in probabilities.tolist()])
-    labels = [json.dumps(label) for label in classes]
-    best = probabilities.argmax(axis=1)
-    scores = probabilities[np.arange(len(best)), best]
-    predictions = ", ".join(
-        [
-            f'{{"label": {labels[index]}, "index": {index}, "score": {score:.9g}}}'
-            for index, score in zip(best.tolist(), scores.tolist(), strict=True)
-        ]
-    )
-    end = "\n" if end_of_line else ""
-    return f'{{"outputs": [{outputs}], "predictions": [{predictions}]}}{end}'.encode()
+def _encode_json(probabilities: Probabilities, classes: Classes, end_of_line: bool) -> bytes:  # noqa: FBT001
+    row_format, prediction_formats = _make_json_formats(classes)
+    outputs, predictions = [], []
+    for row in probabilities.tolist():
+        score = max(row)
+        outputs.append(row_format % tuple(row))
+        predictions.append(prediction_formats[row.index(score)] % score)
+    text = f'{{"outputs": [{", ".join(outputs)}], "predictions": [{", ".join(predictions)}]}}'
+    return (text + "\n" if end_of_line else text).encode()
 
 
-def _encode_csv(probabilities: Probabilities, classes: Sequence[int | str], end_of_line: bool) -> bytes:  # noqa: FBT001
+@functools.lru_cache(maxsize=256)
+def _make_json_formats(classes: Classes) -> tuple[str, list[str]]:
+    """Make the format of a row of probabilities, and of a prediction of each class."""
+    # Nine digits tell any two float32 apart.
+    labels = [json.dumps(label).replace("%", "%%") for label in classes]
+    predictions = [f'{{"label": {label}, "index": {index}, "score": %.9g}}' for index, label in enumerate(labels)]
+    return "[" + ", ".join(["%.9g"] * len(classes)) + "]", predictions
+
+
+def _encode_csv(probabilities: Probabilities, classes: Classes, end_of_line: bool) -> bytes:  # noqa: FBT001
     row_format = ",".join(["%.9g"] * len(classes))
-    return ("\n".join([row_format % tuple(row) for row in probabilities.tolist()]) + "\n" * end_of_line).encode()
+    text = "\n".join([row_format % tuple(row) for row in probabilities.tolist()])
+    return (text + "\n" if end_of_line else text).encode()
 
 
-def _encode_npy(probabilities: Probabilities, _: Sequence[int | str], __: bool) -> bytes:  # noqa: FBT001
+def _encode_npy(probabilities: Probabilities, _: Classes, __: bool) -> bytes:  # noqa: FBT001
+    return _make_npy_header(probabilities.shape) + probabilities.tobytes()
+
+
+@functools.lru_cache(maxsize=256)
+def _make_npy_header(shape: tuple[int, ...]) -> bytes:
     stream = io.BytesIO()
-    np.save(stream, probabilities, allow_pickle=False)
+    np.lib.format.write_array_header_1_0(stream, {"descr": "<f4", "fortran_order": False, "shape": shape})
     return stream.getvalue()
 
 
@@ -361,7 +411,7 @@ DECODERS: Final[Mapping[str, Callable[[bytes, Shape, Mapping[str, str]], Images]
     PNG: _decode_png,
     JPEG: _decode_jpeg,
 }
-ENCODERS: Final[Mapping[str, Callable[[Probabilities, Sequence[int | str], bool], bytes]]] = {
+ENCODERS: Final[Mapping[str, Callable[[Probabilities, Classes, bool], bytes]]] = {
     JSON: _encode_json,
     CSV: _encode_csv,
     NPY: _encode_npy,

@@ -1,0 +1,101 @@
+/* Rows of pixels out of decimal text, at the speed of memory: CSV lines, or the arrays of a JSON array.
+ *
+ * Only what is right is decoded: on anything unusual or wrong the answer is -1, and the caller's slow decoder, which
+ * gives the same pixels, finds out what it is. Text must be followed by a byte that belongs to no number, as the
+ * NUL behind every Python bytes object.
+ */
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+static const char *skip_space(const char *p) {
+    while (*p == ' ' || *p == '\t' || *p == '\n' || *p == '\r') p++;
+    return p;
+}
+
+/* A number as JSON writes it, without sign; NULL if there is none. */
+static const char *read_number(const char *p, double *number) {
+    static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
+                                    1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+    const char *start = p;
+    uint64_t digits = 0;
+    while (*p >= '0' && *p <= '9' && p - start < 4) digits = digits * 10 + (uint64_t)(*p++ - '0');
+    if (p == start || p - start > 3 || (*start == '0' && p - start > 1)) return NULL;
+    *number = (double)digits;
+    if (*p != '.' && *p != 'e' && *p != 'E') return p;
+    const char *point = p;
+    if (*p == '.') {
+        p++;
+        if (*p < '0' || *p > '9') return NULL;
+        while (*p >= '0' && *p <= '9' && digits < (1ull << 53) / 10) digits = digits * 10 + (uint64_t)(*p++ - '0');
+        if ((*p < '0' || *p > '9') && *p != 'e' && *p != 'E' && p - point <= 23) {
+            *number = (double)digits / powers[p - point - 1]; /* both are exact, so this is the nearest double */
+            return p;
+        }
+    }
+    char *end;
+    *number = strtod(start, &end);
+    return end;
+}
+
+/* Decode rows of `columns` numbers into `pixels`.
+ *
+ * For CSV `levels` is 0. For JSON it is the depth at which an image's numbers stand, and `sizes` says how many numbers
+ * each level holds, the outermost first. Gives the number of rows and, in `end`, how far the text was read; or -1.
+ */
+static long decode(const char *text, long size, long columns, long levels, const long *sizes, long rows_maximum,
+                   unsigned char *pixels, long *end, double *row) {
+    const char *p = text, *last = text + size;
+    long rows = 0;
+    for (; rows < rows_maximum; rows++) {
+        int fractions = 0;
+        double highest = 0;
+        for (long column = 0; column < columns; column++) {
+            for (long level = column ? 1 : 0; level < levels; level++) /* the first level holds a whole image */
+                if (column % sizes[level] == 0) {
+                    p = skip_space(p);
+                    if (*p++ != '[') return -1;
+                }
+            if (levels) p = skip_space(p);
+            while (*p == ' ') p++;
+            p = read_number(p, &row[column]);
+            if (!p) return -1;
+            fractions |= row[column] != floor(row[column]);
+            highest = row[column] > highest ? row[column] : highest;
+            while (*p == ' ') p++;
+            for (long level = levels - 1; level >= (column + 1 < columns ? 1 : 0); level--)
+                if ((column + 1) % sizes[level] == 0) {
+                    p = skip_space(p);
+                    if (*p++ != ']') return -1;
+                }
+            if (column + 1 < columns && *(p = levels ? skip_space(p) : p) != ',') return -1;
+            p += column + 1 < columns;
+        }
+        if (highest > (fractions ? 1 : 255)) return -1;
+        const double scale = fractions ? 255 : 1;
+        for (long column = 0; column < columns; column++) *pixels++ = (unsigned char)rint(row[column] * scale);
+        if (levels) {
+            p = skip_space(p);
+            if (*p != ',') break;
+            p++;
+        } else {
+            const char *after = skip_space(p);
+            if (after >= last) {
+                p = last;
+                break;
+            }
+            p += p[0] == '\r';
+            if (*p++ != '\n') return -1;
+        }
+    }
+    *end = p - text;
+    return rows < rows_maximum && p <= last ? rows + 1 : -1;
+}
+
+long decode_rows(const char *text, long size, long columns, long levels, const long *sizes, long rows_maximum,
+                 unsigned char *pixels, long *end) {
+    double *row = malloc((size_t)columns * sizeof *row);
+    long rows = row ? decode(text, size, columns, levels, sizes, rows_maximum, pixels, end, row) : -1;
+    free(row);
+    return rows;
+}

@@ -1,0 +1,151 @@
+"""The C decoder of rows gives what the slow decoders give, for text of every kind."""
+
+import importlib
+import json
+import shutil
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from container.errors import RequestError
+from container.serving import codecs, negotiation, rows
+
+SHAPES = st.sampled_from([(2, 2, 1), (1, 3, 1), (1, 2, 3), (1, 1, 1)])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def library() -> None:
+    """Build the library where there is a compiler; without one the server runs as these tests then do."""
+    if shutil.which("cc"):
+        assert rows.build() == 0
+        importlib.reload(rows)
+        assert rows.decode(b"1,2", (), 1, 2) is not None
+
+
+def outcome(content_type: str, body: bytes, shape: tuple[int, int, int]) -> Any:
+    try:
+        images = codecs.decode(negotiation.parse_media_type(content_type), body, shape)
+    except RequestError as error:
+        return str(error)
+    return images.shape, images.tolist()
+
+
+def assert_same(content_type: str, body: bytes, shape: tuple[int, int, int]) -> None:
+    with_library = outcome(content_type, body, shape)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rows, "decode", lambda *_: None)
+        without = outcome(content_type, body, shape)
+    assert with_library == without
+
+
+pixels = st.integers(0, 255).map(str)
+fractions = st.one_of(
+    st.integers(0, 255).map(lambda pixel: repr(pixel / 255)),
+    st.integers(0, 255).map(lambda pixel: repr(float(np.float32(pixel / 255)))),
+    st.floats(0, 1).map(repr),
+    st.integers(0, 255).map(lambda twice: repr((twice + 0.5) / 255)),
+)
+odd = st.sampled_from(
+    [
+        "007",
+        "-1",
+        "+1",
+        ".5",
+        "5.",
+        "1e2",
+        "1E-2",
+        "256",
+        "0.",
+        "1.0",
+        "1e",
+        "nan",
+        "",
+        " 3",
+        "4 ",
+        "1" * 30,
+        "0." + "1" * 40,
+        "1_0",
+    ]
+)
+
+
+@st.composite
+def texts(draw: st.DrawFn) -> tuple[str, bytes, tuple[int, int, int]]:
+    """Draw rows that are right, or wrong here and there, as CSV or as JSON of any nesting."""
+    shape = draw(SHAPES)
+    count = shape[0] * shape[1] * shape[2]
+    numbers = [
+        draw(st.lists(draw(st.sampled_from([pixels, pixels, fractions, odd])), min_size=count, max_size=count))
+        for _ in range(draw(st.integers(1, 3)))
+    ]
+    if draw(st.booleans()):
+        lines = [",".join(row) for row in numbers]
+        text = draw(st.sampled_from(["\n", "\r\n", "\n", "\n\n", "\r"])).join(lines)
+        return "text/csv", (text + draw(st.sampled_from(["", "\n", "\r\n", "\n\n", " ", "\0", "\n\0"]))).encode(), shape
+    comma = draw(st.sampled_from([",", ", ", " , ", ",\n"]))
+    sizes = draw(
+        st.sampled_from([(count,), (count, shape[2]), (count, shape[1] * shape[2], shape[2]), (count, shape[1])])
+    )
+    images = []
+    for row in numbers:
+        text = ""
+        for index, number in enumerate(row):
+            text += "".join("[" for size in sizes if index % size == 0) + number
+            text += "".join("]" for size in sizes if (index + 1) % size == 0) + (comma if index + 1 < count else "")
+        images.append(text)
+    text = (
+        draw(st.sampled_from(["[", " [ ", "[["]))
+        + comma.join(images)
+        + draw(st.sampled_from(["]", " ] ", "", "]]", "],"]))
+    )
+    if draw(st.booleans()):
+        text = '{"instances": ' + text + draw(st.sampled_from(["}", " } ", "", ', "a": 1}', "}}"]))
+    return "application/json", text.encode(), shape
+
+
+@given(texts())
+@example(("text/csv", b"0.00196078431372549", (1, 1, 1)))
+@example(("text/csv", b"1,2\x00", (1, 2, 1)))
+@example(("application/json", b"[[1,2],[3,4]]", (2, 2, 1)))
+@example(("application/json", b"[[[1,2],[3,4]]]", (2, 2, 1)))
+@example(("application/json", b"[[1,2", (1, 2, 1)))
+def test_text_gives_the_same_pixels_or_the_same_error_as_the_slow_decoder(
+    text: tuple[str, bytes, tuple[int, int, int]],
+) -> None:
+    assert_same(*text)
+
+
+@given(st.sampled_from(["text/csv", "application/json"]), st.binary(max_size=40), st.data())
+def test_damaged_text_gives_the_same_outcome(content_type: str, junk: bytes, data: st.DataObject) -> None:
+    right = b"1,2,3\n4,5,6" if content_type == "text/csv" else b'{"instances": [[1,2,3],[4,5,6]]}'
+    cut = data.draw(st.integers(0, len(right)))
+    skip = data.draw(st.integers(0, 3))
+
+    assert_same(content_type, right[:cut] + junk + right[cut + skip :], (1, 3, 1))
+
+
+@pytest.mark.parametrize("count", [1, 3, 500])
+def test_long_text_gives_the_pixels_that_went_in(count: int) -> None:
+    images = np.random.default_rng(count).integers(0, 256, (count, 28, 28, 1), np.uint8)
+    flat = images.reshape(count, -1)
+
+    for content_type, body in (
+        ("text/csv", "\n".join(",".join(map(str, row)) for row in flat.tolist())),
+        ("text/csv", "\r\n".join(",".join(map(repr, row)) for row in (flat / 255).tolist()) + "\r\n"),
+        ("application/json", json.dumps({"instances": images.tolist()})),
+        ("application/json", json.dumps(images[..., 0].tolist(), separators=(",", ":"))),
+        ("application/json", json.dumps((flat / 255).tolist())),
+    ):
+        decoded = codecs.decode(negotiation.parse_media_type(content_type), body.encode(), (28, 28, 1))
+        assert np.array_equal(decoded, images)
+
+
+def test_missing_compiler_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CC", raising=False)
+
+    assert rows.build() == 1
+    assert capsys.readouterr().err == "no C compiler (cc): text rows will be decoded by Python\n"
