@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from container import artifact, contract
+from container import artifact, contract, versions
 from container.errors import RequestError, UserError
 from container.serving import codecs, foreign, inference, negotiation, tfs, toolkit
 from container.serving.context import Context
@@ -65,10 +65,23 @@ class Handlers:
     def load(self) -> Application:
         """Import the code and load its model; call it in the process that will serve.
 
-        Raises: UserError if the code cannot be imported, or its functions contradict each other.
+        Raises: UserError if the code cannot be imported, its functions contradict each other, or the model cannot be
+        loaded, with what the model directory holds (TRIP-21) and which versions have changed (TRIP-28).
         """
+        changes = versions.compare(self.model_dir)
+        if changes:
+            log.warning("the model was made with other versions: %s", ", ".join(changes[:20]))
         functions = self._import()
-        application = Application(functions, self.model_dir, self.default_accept)
+        try:
+            application = Application(functions, self.model_dir, self.default_accept)
+        except UserError:
+            raise
+        except Exception as error:
+            log.exception("the model cannot be loaded")
+            hint = f"; it was made with other versions: {', '.join(changes[:5])}" if changes else ""
+            found = sorted(path.name for path in self.model_dir.iterdir()) if self.model_dir.is_dir() else []
+            message = f"{self.module}: {type(error).__name__}: {error}; {self.model_dir} holds {found[:10]}{hint}"
+            raise UserError(message) from error
         log.info("loaded %s with %s", self.module, ", ".join(functions))
         return application
 

@@ -16,6 +16,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import sys
 import tempfile
 import tomllib
@@ -24,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from container import contract, limits
+from container import contract, limits, versions
 from container.errors import PlatformError, UserError
 from container.supervision import Outcome, Supervisor
 
@@ -125,14 +126,13 @@ def run(program: Program, layout: contract.Layout, environ: Mapping[str, str]) -
         except (OSError, ValueError) as error:
             message = f"{name} cannot be started: {error}"
             raise UserError(message) from error
-        fault = "" if outcome.exit_code else _find_fault(layout, environ, outcome)
+        fault = "" if outcome.exit_code else _find_fault(layout, environ, outcome) or _finish(layout, program)
         release()
         if outcome.exit_code:
             return _report(layout, outcome, mask_command(command, secrets))
         if fault:
             return _fail(layout, fault)
     _log("the program ended with exit code 0")
-    layout.success.touch()
     return 0
 
 
@@ -348,6 +348,26 @@ def _find_fault(layout: contract.Layout, environ: Mapping[str, str], outcome: Ou
     links = sorted(str(path) for path in layout.model.rglob("*") if path.is_symlink())
     if links:  # OUT-6
         _log(f"warning: a model archive with symbolic links cannot be deployed: {_enumerate(links)}")
+    return ""
+
+
+def _finish(layout: contract.Layout, program: Program) -> str:
+    """Put beside the model what serving it takes: the job's inference code, and the versions; gives a fault, if any."""
+    try:
+        is_model = any(layout.model.iterdir())
+        if is_model and program.source and (layout.code / "inference.py").is_file():
+            shutil.copytree(
+                layout.code,
+                layout.model / "code",
+                ignore=shutil.ignore_patterns("__pycache__", ".*"),
+                dirs_exist_ok=True,
+            )
+            _log(f"copied the code with its inference.py to {layout.model / 'code'}")
+        if is_model:
+            versions.write(layout.model)
+        layout.success.touch()
+    except OSError as error:
+        return f"DiskError: the program ended with exit code 0, but what belongs beside its model cannot be: {error}"
     return ""
 
 

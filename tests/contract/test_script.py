@@ -412,6 +412,19 @@ def test_code_comes_from_an_archive_a_directory_or_the_code_channel(job: Job) ->
         shutil.rmtree(job.base / "model")
 
 
+def test_inference_code_of_the_job_travels_with_its_model(job: Job) -> None:
+    code = job.base / "input/data/code"
+    code.mkdir(parents=True)
+    for name in ("train.py", "inference.py", "beside.py"):
+        shutil.copyfile(PROGRAMS / "end.py", code / name)
+    job.configure("inputdataconfig", {"code": {"TrainingInputMode": "File"}})
+    assert job.train().returncode == 0
+    assert {path.name for path in (job.base / "model/code").iterdir()} == {"train.py", "inference.py", "beside.py"}
+    versions = json.loads((job.base / "model/.versions.json").read_text())
+    assert versions["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert versions["numpy"]
+
+
 def test_program_called_train_needs_no_name(job: Job) -> None:
     job.add_code("dump.py")
     (job.base / "code/dump.py").rename(job.base / "code/train.py")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from container import contract
+from container import contract, versions
 from container.errors import UserError
 from container.serving import foreign, handlers, inference, toolkit
 
@@ -132,6 +132,16 @@ def test_missing_package_names_the_ways_to_bring_it(tmp_path: Path) -> None:
     write(tmp_path / "code/requirements.txt", "no_such_package_anywhere")
     module = write(tmp_path / "code/inference.py", "import no_such_package_anywhere")
     with pytest.raises(UserError, match="bake it into the image, put the packages into code/lib"):
+        handlers.Handlers(module, tmp_path).load()
+
+
+def test_model_that_other_versions_made_is_named_so_when_it_does_not_load(tmp_path: Path) -> None:
+    versions.write(tmp_path)
+    made = json.loads((tmp_path / ".versions.json").read_text())
+    assert versions.compare(tmp_path) == []
+    (tmp_path / ".versions.json").write_text(json.dumps(made | {"numpy": "1.2.3", "gone": "4.5"}))
+    module = write(tmp_path / "code/inference.py", "def model_fn(d):\n    raise EOFError('torn')\n")
+    with pytest.raises(UserError, match=r"EOFError: torn; .* holds .*code.*numpy 1.2.3 -> .*gone 4.5 -> not installed"):
         handlers.Handlers(module, tmp_path).load()
 
 
