@@ -34,6 +34,8 @@ class Rule:
     low: float | None = None
     high: float | None = None
     choices: Sequence[Any] = ()
+    default_words: str = ""
+    """What the default means, where the value alone does not tell."""
 
     def describe(self, kind: str) -> str:
         """Say what is possible: `an integer from 1 to 64`."""
@@ -64,7 +66,8 @@ def parse(cls: type[T], raw: Mapping[str, str]) -> tuple[T, list[str]]:
             try:
                 values[name] = _decode(text, hints[name], fields[name].metadata["rule"])
             except ValueError as error:
-                faults.append(f"{name}={text!r}: expected {error} (default {fields[name].default!r})")
+                default = fields[name].metadata["rule"].default_words or repr(fields[name].default)
+                faults.append(f"{name}={text!r}: expected {error} (default {default})")
         elif not contract.is_platform_hyperparameter(name):
             near = difflib.get_close_matches(name, fields, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""

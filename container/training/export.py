@@ -15,7 +15,7 @@ from container.errors import PlatformError
 _TOLERANCE = 1e-5
 
 
-def write_models(stage: Path, model: keras.Model, images: Images) -> predictor.Predictor:
+def write_models(stage: Path, model: keras.Model, manifest: artifact.Manifest, images: Images) -> predictor.Predictor:
     """Write the Keras model, the SavedModel and the LiteRT flatbuffer into `stage`; give the loaded flatbuffer.
 
     `images` `[n, height, width, channel] uint8` are real ones, on which LiteRT must agree with Keras to 1e-5.
@@ -37,7 +37,7 @@ def write_models(stage: Path, model: keras.Model, images: Images) -> predictor.P
     except (OSError, tf.errors.OpError) as error:
         message = f"the model cannot be written to {stage.parent}: {error}"
         raise PlatformError(message) from error
-    litert = predictor.Predictor(str(stage / artifact.LITERT_NAME), threads=1)
+    litert = predictor.load(artifact.Artifact(stage, manifest))
     difference = np.abs(litert.predict(images) - serve(tf.constant(images))["probabilities"].numpy()).max()
     if not difference <= _TOLERANCE:
         message = f"LiteRT's probabilities differ from Keras' by {difference:g}; at most {_TOLERANCE:g} is right"

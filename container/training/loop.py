@@ -1,60 +1,34 @@
 """The inner loop: many training steps in one call of one compiled function.
 
-All weights are one float32 vector, all gradients another, so an optimiser, a decay or an average is one operation
-for any network, and so is a sum over hosts. The images stay on the device as uint8; a step gathers its batch by
-index, augments it, and cuts it into towers (see `device`). What a step does depends on the seed and the step's number
-alone: no iterator holds state, so a job can be resumed at any step.
+All weights are one float32 vector, all gradients another, so an update rule, a decay or a running mean is one
+operation for any network, and so is the sum over hosts. The images stay on the device as uint8; a step gathers its
+batch by index, augments it, and cuts it into towers (see `device`). What a step does depends on the seed and the step's
+number alone: no iterator holds state, so that a job can be resumed at any step.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from container.dataset import LabelledImages
 from container.errors import UserError
+from container.training.augmentation import augment
 from container.training.device import Device
+from container.training.optimizer import Optimizer
 from container.training.settings import Settings
 
-_EVALUATION_BATCH = 256
+_EVALUATION_IMAGES = 256
 
-
-@dataclass(frozen=True)
-class Progress:
-    """What one call of the inner loop did."""
-
-    loss: float
-    """Sum of the steps' mean losses."""
-    correct: int
-    """Training images classified rightly, as seen during the steps."""
-
-
-class Vector:
-    """Variables of a Keras model as one float32 vector, in the order of `variables`."""
-
-    def __init__(self, variables: Sequence[Any]) -> None:
-        """Take the variables' present values."""
-        self.shapes = [tuple(variable.shape) for variable in variables]
-        self.sizes = [math.prod(shape) for shape in self.shapes]
-        values = [np.ravel(variable.value.numpy()).astype(np.float32) for variable in variables]
-        self.variable = tf.Variable(np.concatenate([*values, np.zeros(0, np.float32)]))
-
-    def split(self, vector: Any) -> list[Any]:
-        """Cut a vector into tensors of the variables' shapes."""
-        parts = tf.split(vector, self.sizes) if self.sizes else []
-        return [tf.reshape(part, shape) for part, shape in zip(parts, self.shapes, strict=True)]
-
-    def assign_to(self, variables: Sequence[Any]) -> None:
-        """Write the vector's values into the variables."""
-        for variable, value in zip(variables, self.split(self.variable), strict=True):
-            variable.assign(value)
+State = dict[str, npt.NDArray[Any]]
+"""Arrays by name."""
 
 
 class Loop:
@@ -63,55 +37,91 @@ class Loop:
     def __init__(self, twin: keras.Model, data: LabelledImages, settings: Settings, device: Device) -> None:
         """`twin` ends in logits (`model.clone_for_training`) and gives the initial values."""
         self._twin, self._settings, self._device = twin, settings, device
-        self._order: tuple[int, Any] | None = None
-        self._image_shape = data.images.shape[1:]
-        self._class_count = len(data.classes)
         self.batch_size = settings.batch_size
         self.steps_per_epoch = len(data.labels) // settings.batch_size
-        self._total_steps = self.steps_per_epoch * (settings.epochs or 1)
+        self._class_count = len(data.classes)
+        self._class_weights = _weigh_classes(data) if settings.class_weights == "balanced" else None
         self._images, self._labels = tf.constant(data.images), tf.constant(data.labels)
-        self.weights = Vector(twin.trainable_variables)
-        self.statistics = Vector(twin.non_trainable_variables)
-        self._first_moment = tf.Variable(tf.zeros_like(self.weights.variable))
-        self._second_moment = tf.Variable(tf.zeros_like(self.weights.variable))
-        kernels = [np.full(math.prod(shape), float(len(shape) > 1), np.float32) for shape in self.weights.shapes]
-        self._decayed = tf.constant(np.concatenate(kernels))
-        scalar = tf.TensorSpec([], tf.int32)
-        self._run = tf.function(
-            self._run_steps, autograph=False, input_signature=[tf.TensorSpec([None], tf.int32), scalar, scalar, scalar]
-        )
-        self._measure = tf.function(self._measure_batches, autograph=False, reduce_retracing=True)
+        self._order: tuple[int, Any] | None = None
 
-    def run(self, epoch: int, start: int, count: int) -> Progress:
-        """Do steps `start` to `start + count` of an epoch.
+        self._roles = _assign_roles(twin)
+        self._shapes = {role: [tuple(v.shape) for v in found] for role, found in self._roles.items()}
+        self._weights = tf.Variable(_concatenate(self._roles["weight"]))
+        self._statistics = tf.Variable(_concatenate(self._roles["statistic"]))
+        self._optimizer = Optimizer(
+            settings, self._shapes["weight"], self.steps_per_epoch * (settings.epochs or 1), host_count=1
+        )
+        self._variables = {
+            "weights": self._weights,
+            "statistics": self._statistics,
+            **self._optimizer.slots,
+        }
+        if settings.ema_decay:
+            self._variables["mean_weights"] = tf.Variable(self._weights)
+            self._variables["mean_statistics"] = tf.Variable(self._statistics)
+
+        step = self._do_step
+        if device.xla:
+            step = tf.function(step, autograph=False, jit_compile=True)
+        self._step = step
+        whole = tf.TensorSpec([], tf.int32)
+        images = tf.TensorSpec([None, *data.images.shape[1:]], tf.uint8)
+        labels = tf.TensorSpec([None], tf.int32)
+        sums = [tf.TensorSpec([], tf.float64), tf.TensorSpec([], tf.int64)]
+        self._run = tf.function(
+            self._run_steps, autograph=False, input_signature=[images, labels, labels, whole, whole, whole, *sums]
+        )
+        self._measure = tf.function(self._measure_batches, autograph=False, input_signature=[images, labels])
+
+    def run(self, epoch: int, start: int, count: int, sums: tuple[float, int]) -> tuple[float, int]:
+        """Do steps `start` to `start + count` of an epoch; `sums` and the answer are of the epoch's steps so far.
+
+        Returns: the sum of the steps' mean losses, and the number of images that they classified rightly. Because
+        they are handed on, they are the same bits wherever an epoch is cut.
 
         Raises: UserError that names the first step whose loss was not finite.
         """
         first = epoch * self.steps_per_epoch
-        loss, correct, bad = self._run(self._shuffle(epoch), first, start, count)
+        order = self._shuffle(epoch)
+        loss, correct, bad = self._run(self._images, self._labels, order, first, start, count, *sums)
         if int(bad) >= 0:
             message = (
                 f"the loss is not finite in step {int(bad) - first + 1} of epoch {epoch + 1}: "
                 f"learning_rate={self._settings.learning_rate:g} is too high for this data, most likely"
             )
             raise UserError(message)
-        return Progress(float(loss), int(correct))
+        return float(loss), int(correct)
 
     def measure(self, data: LabelledImages) -> tuple[float, float]:
-        """Give mean loss (without label smoothing) and accuracy of the current network on `data`."""
+        """Give mean loss (without label smoothing) and accuracy, on `data`, of what would be saved now."""
         loss, correct = self._measure(tf.constant(data.images), tf.constant(data.labels))
         return float(loss) / len(data.labels), int(correct) / len(data.labels)
 
     def learning_rate(self, epoch: int, step: int) -> float:
         """Rate of the step of an epoch, both counted from 0."""
-        return float(self._schedule(epoch * self.steps_per_epoch + step))
+        return float(self._optimizer.rate(epoch * self.steps_per_epoch + step))
 
-    def _schedule(self, step: Any) -> Any:
-        """Give the rate of a step: it rises linearly over the warm-up, then falls linearly to 0."""
-        total = float(self._total_steps)
-        warm = max(1.0, self._settings.warmup_fraction * total)
-        done = tf.cast(step, tf.float32)
-        return self._settings.learning_rate * tf.minimum((done + 1) / warm, (total - done) / max(1.0, total - warm))
+    def state(self) -> State:
+        """Copy all that the next step depends on."""
+        return {name: variable.numpy() for name, variable in self._variables.items()}
+
+    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Take over a state of `state`, of a loop of the same network and settings."""
+        for name, variable in self._variables.items():
+            variable.assign(state[name])
+
+    def result(self) -> State:
+        """Copy what would be saved now: `weights` and `statistics`, or their running means."""
+        prefix = "mean_" if self._settings.ema_decay else ""
+        return {name: self._variables[prefix + name].numpy() for name in ("weights", "statistics")}
+
+    def write_to(self, network: keras.Model, result: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Write a `result` into the variables of the network that the twin was cloned from."""
+        roles = _assign_roles(network)
+        for name, role in (("weights", "weight"), ("statistics", "statistic")):
+            values = _split(tf.constant(result[name]), self._shapes[role])
+            for variable, value in zip(roles[role], values, strict=True):
+                variable.assign(value)
 
     def _shuffle(self, epoch: int) -> Any:
         """Give the order of the images in an epoch: the same for the same seed and epoch on any machine."""
@@ -120,88 +130,86 @@ class Loop:
             self._order = epoch, tf.constant(order.astype(np.int32))
         return self._order[1]
 
-    def _run_steps(self, order: Any, epoch_step: Any, start: Any, count: Any) -> tuple[Any, Any, Any]:
+    def _run_steps(  # noqa: PLR0913, PLR0917 - the signature of a compiled function
+        self, images: Any, labels: Any, order: Any, first: Any, start: Any, count: Any, loss: Any, correct: Any
+    ) -> tuple[Any, Any, Any]:
         def body(i: Any, loss: Any, correct: Any, bad: Any) -> tuple[Any, ...]:
-            step = epoch_step + i
-            step_loss, step_correct = self._do_step(order, i, step)
-            bad = tf.where(tf.math.is_finite(step_loss), bad, step)
-            return i + 1, loss + step_loss, correct + step_correct, bad
+            batch = tf.ensure_shape(order[i * self.batch_size : (i + 1) * self.batch_size], [self.batch_size])
+            step_loss, step_correct = self._step(tf.gather(images, batch), tf.gather(labels, batch), first + i)
+            bad = tf.where(tf.math.is_finite(step_loss), bad, first + i)
+            return i + 1, loss + tf.cast(step_loss, tf.float64), correct + tf.cast(step_correct, tf.int64), bad
 
         def go_on(i: Any, _loss: Any, _correct: Any, bad: Any) -> Any:
             return tf.logical_and(i < start + count, bad < 0)
 
-        _, loss, correct, bad = tf.while_loop(
-            go_on, body, [start, tf.constant(0.0), tf.constant(0), tf.constant(-1)], parallel_iterations=1
-        )
+        loop = [start, loss, correct, tf.constant(-1)]
+        _, loss, correct, bad = tf.while_loop(go_on, body, loop, parallel_iterations=1)
         return loss, correct, bad
 
-    def _do_step(self, order: Any, i: Any, step: Any) -> tuple[Any, Any]:
+    def _do_step(self, images: Any, labels: Any, step: Any) -> tuple[Any, Any]:
         """Do one step; give its mean loss and the number of images that were classified rightly."""
         size = self.batch_size
-        batch = tf.ensure_shape(order[i * size : (i + 1) * size], [size])
-        images = self._augment(tf.gather(self._images, batch), step)
-        labels = tf.gather(self._labels, batch)
-        targets = self._smooth(labels)
-        weights = self.weights.split(self.weights.variable.read_value())
-        statistics = self.statistics.split(self.statistics.variable.read_value())
-        bounds = [size * tower // self._device.towers for tower in range(self._device.towers + 1)]
+        smoothing = self._settings.label_smoothing
+        targets = tf.one_hot(labels, self._class_count) * (1 - smoothing) + smoothing / self._class_count
+        images, targets = augment(images, targets, self._settings, step, (0, size))
+        if self._class_weights is not None:
+            targets *= tf.gather(self._class_weights, labels)[:, None]
+        weights = _split(self._weights.read_value(), self._shapes["weight"])
+        statistics = _split(self._statistics.read_value(), self._shapes["statistic"])
+        towers = self._device.towers
+        bounds = [size * tower // towers for tower in range(towers + 1)]
         gradients, losses, corrects, new_statistics = [], [], [], []
-        for low, high in itertools.pairwise(bounds):
+        for tower, (low, high) in enumerate(itertools.pairwise(bounds)):
+            others = self._fill_roles(statistics, step * towers + tower)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(weights)
-                logits, state = self._twin.stateless_call(weights, statistics, images[low:high], training=True)
+                logits, state = self._twin.stateless_call(weights, others, images[low:high], training=True)
                 logits = tf.cast(logits, tf.float32)
                 loss = tf.reduce_sum(tf.nn.softmax_cross_entropy_with_logits(targets[low:high], logits)) / size
             gradients.append(_flatten(tape.gradient(loss, weights, unconnected_gradients="zero")))
-            new_statistics.append(_flatten(state) * ((high - low) / size))
+            new_statistics.append(_flatten(self._pick_statistics(state)) * ((high - low) / size))
             losses.append(loss)
             corrects.append(_count_correct(logits, labels[low:high]))
-        self._update(tf.add_n(gradients), step)
-        self.statistics.variable.assign(tf.add_n(new_statistics))
+        self._optimizer.apply(self._weights, tf.add_n(gradients), step)
+        self._statistics.assign(tf.add_n(new_statistics))
+        self._update_means(step)
         return tf.add_n(losses), tf.add_n(corrects)
 
-    def _smooth(self, labels: Any) -> Any:
-        """Give target probabilities `[image, class]`, a share of each spread over all classes."""
-        smoothing = self._settings.label_smoothing
-        return tf.one_hot(labels, self._class_count) * (1 - smoothing) + smoothing / self._class_count
+    def _update_means(self, step: Any) -> None:
+        if not self._settings.ema_decay:
+            return
+        done = tf.cast(step, tf.float32)
+        decay = tf.minimum(self._settings.ema_decay, (1 + done) / (10 + done))  # the first steps are forgotten sooner
+        for name in ("weights", "statistics"):
+            mean = self._variables[f"mean_{name}"]
+            mean.assign(decay * mean + (1 - decay) * self._variables[name])
 
-    def _augment(self, images: Any, step: Any) -> Any:
-        """Shift the whole batch by up to `shift_pixels` each way; what moves in is black."""
-        reach = min(self._settings.shift_pixels, *(side // 4 for side in self._image_shape[:2]))
-        if not reach:
-            return images
-        offset = tf.random.stateless_uniform([2], [self._settings.seed, step], 0, 2 * reach + 1, tf.int32)
-        padded = tf.pad(images, [[0, 0], [reach, reach], [reach, reach], [0, 0]])
-        return tf.slice(padded, [0, offset[0], offset[1], 0], images.shape)
+    def _fill_roles(self, statistics: Sequence[Any], draw: Any) -> list[Any]:
+        """Give values for all variables of the twin that are no weights: statistics, states of generators, the rest."""
+        rest = iter(statistics)
+        generator = tf.stack([tf.constant(self._settings.seed, tf.int64), tf.cast(draw, tf.int64)])
+        values = []
+        for variable in self._twin.non_trainable_variables:
+            if _is_generator(variable):
+                values.append(tf.cast(generator, variable.dtype))
+            else:
+                values.append(next(rest) if _is_statistic(variable) else variable.value)
+        return values
 
-    def _update(self, gradient: Any, step: Any) -> None:
-        """Adam with decoupled decay of the kernels."""
-        weights = self.weights.variable
-        rate = self._schedule(step)
-        if self._settings.weight_decay:
-            weights.assign_sub(rate * self._settings.weight_decay * self._decayed * weights)
-        count = tf.cast(step + 1, tf.float32)
-        tf.raw_ops.ResourceApplyAdam(
-            var=weights.handle,
-            m=self._first_moment.handle,
-            v=self._second_moment.handle,
-            beta1_power=tf.pow(0.9, count),
-            beta2_power=tf.pow(0.99, count),
-            lr=rate,
-            beta1=0.9,
-            beta2=0.99,
-            epsilon=1e-7,
-            grad=gradient,
-        )
+    def _pick_statistics(self, state: Sequence[Any]) -> list[Any]:
+        variables = self._twin.non_trainable_variables
+        return [value for variable, value in zip(variables, state, strict=True) if _is_statistic(variable)]
 
     def _measure_batches(self, images: Any, labels: Any) -> tuple[Any, Any]:
-        weights = self.weights.split(self.weights.variable.read_value())
-        statistics = self.statistics.split(self.statistics.variable.read_value())
+        prefix = "mean_" if self._settings.ema_decay else ""
+        weights = _split(self._variables[f"{prefix}weights"].read_value(), self._shapes["weight"])
+        statistics = _split(self._variables[f"{prefix}statistics"].read_value(), self._shapes["statistic"])
+        others = self._fill_roles(statistics, tf.constant(0))
         count = tf.shape(labels)[0]
 
         def body(i: Any, loss: Any, correct: Any) -> tuple[Any, Any, Any]:
-            end = tf.minimum(i + _EVALUATION_BATCH, count)
-            logits, _ = self._twin.stateless_call(weights, statistics, images[i:end], training=False)
+            end = tf.minimum(i + _EVALUATION_IMAGES, count)
+            logits, _ = self._twin.stateless_call(weights, others, images[i:end], training=False)
             logits = tf.cast(logits, tf.float32)
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels[i:end], logits)
             return end, loss + tf.reduce_sum(losses), correct + _count_correct(logits, labels[i:end])
@@ -209,6 +217,40 @@ class Loop:
         start = [tf.constant(0), tf.constant(0.0), tf.constant(0)]
         _, loss, correct = tf.while_loop(lambda i, *_: i < count, body, start, parallel_iterations=1)
         return loss, correct
+
+
+def _is_generator(variable: Any) -> bool:
+    """Tell whether a variable is the state of a random generator, as dropout has one."""
+    return "int" in str(variable.dtype)
+
+
+def _is_statistic(variable: Any) -> bool:
+    """Tell whether a variable is a running mean or variance, which steps change."""
+    return variable.name in ("moving_mean", "moving_variance")
+
+
+def _assign_roles(network: keras.Model) -> dict[str, list[Any]]:
+    return {
+        "weight": list(network.trainable_variables),
+        "statistic": [variable for variable in network.non_trainable_variables if _is_statistic(variable)],
+    }
+
+
+def _weigh_classes(data: LabelledImages) -> Any:
+    """Give weights `[class] float32` with which every class counts the same, and the mean image counts 1."""
+    counts = np.bincount(data.labels, minlength=len(data.classes))
+    return tf.constant(len(data.labels) / (len(data.classes) * np.maximum(counts, 1)), tf.float32)
+
+
+def _concatenate(variables: Sequence[Any]) -> npt.NDArray[np.float32]:
+    values = [np.ravel(variable.value.numpy()).astype(np.float32) for variable in variables]
+    return np.concatenate([*values, np.zeros(0, np.float32)])
+
+
+def _split(vector: Any, shapes: Sequence[tuple[int, ...]]) -> list[Any]:
+    """Cut a vector into tensors of the shapes."""
+    parts = tf.split(vector, [math.prod(shape) for shape in shapes]) if shapes else []
+    return [tf.reshape(part, shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 def _flatten(tensors: Sequence[Any]) -> Any:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from types import FrameType
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -28,9 +27,9 @@ class StopRequest:
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         self.requested = True
         name = signal.Signals(number).name
-        # os.write, since the interrupted code may be inside a buffered stream's lock.
+        # os.write, since the interrupted code may be inside a buffered stream's lock; 1, since 2 is filtered at times.
         if self.worth_saving:
-            os.write(sys.stderr.fileno(), f"{name}: finishing the current steps, then saving the model\n".encode())
+            os.write(1, f"{name}: finishing the current steps, then saving the model\n".encode())
         else:
-            os.write(sys.stderr.fileno(), f"{name} before the first step: there is no model to save\n".encode())
+            os.write(1, f"{name} before the first step: there is no model to save\n".encode())
             os._exit(0)

@@ -1,0 +1,141 @@
+"""Checkpoints: all that the next step depends on, in one file that is whole or not there.
+
+    checkpoint-0000001404.npz     arrays by name, and `progress`, a JSON text; the number is that of the steps done
+
+A file is written under a hidden name, brought to the disk and renamed (CK-2). The zip format's checksums tell a torn or
+damaged file, and the one before is then taken.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from container.dataset import LabelledImages
+from container.errors import PlatformError, UserError
+from container.training.settings import Settings
+
+FORMAT_VERSION: Final = 1
+_NAME: Final = re.compile(r"checkpoint-(\d{10,})\.npz")
+_PROGRESS: Final = "progress"
+# What a job may change between two starts without becoming another job; everything else decides the weights.
+_FREE: Final = frozenset(
+    {
+        "checkpoint_dir",
+        "checkpoint_interval_s",
+        "checkpoints_kept",
+        "max_runtime_s",
+        "min_accuracy",
+        "min_f1",
+        "require_gpu",
+        "resume",
+        "label_column",
+        "precision",
+        "threads",
+        "towers",
+        "xla",
+    }
+)
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """A training job between two steps."""
+
+    arrays: Arrays
+    """The loop's state, and of the best epoch so far `best_weights` and `best_statistics`."""
+    progress: Mapping[str, Any]
+    """Where the outer loop stands, as JSON values."""
+    identity: Mapping[str, Any]
+    """What the job is: a job with another identity must not go on from here (SP-2)."""
+
+
+def identify(settings: Settings, data: LabelledImages, parameter_count: int) -> dict[str, Any]:
+    """Describe a job by everything that decides its weights."""
+    values = {name: value for name, value in dataclasses.asdict(settings).items() if name not in _FREE}
+    return (
+        json.loads(json.dumps(values))
+        | {  # lists for tuples, as they come back from a file
+            "parameters": parameter_count,
+            "training images": len(data.labels),
+            "image size": list(data.images.shape[1:]),
+            "classes": len(data.classes),
+            "checksum of the training images": zlib.crc32(data.labels, zlib.crc32(data.images)),
+        }
+    )
+
+
+def save(directory: Path, checkpoint: Checkpoint, *, step: int, kept: int) -> None:
+    """Write a checkpoint after `step` steps, then remove all but the newest `kept` and what killed writers left.
+
+    Raises: PlatformError if the disk is full or the directory cannot be written.
+    """
+    path = directory / f"checkpoint-{step:010d}.npz"
+    partial = directory / f".{path.name}.partial"
+    document = {"format": FORMAT_VERSION, "progress": checkpoint.progress, "identity": checkpoint.identity}
+    text = np.frombuffer(json.dumps(document).encode(), np.uint8)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            np.savez(file, allow_pickle=False, **{_PROGRESS: text}, **checkpoint.arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        for old in _list_newest_first(directory)[kept:]:
+            old.unlink(missing_ok=True)
+        for left_over in directory.glob(".checkpoint-*.partial"):
+            left_over.unlink(missing_ok=True)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        message = f"the checkpoint {path} cannot be written: {error}"
+        raise PlatformError(message) from error
+
+
+def load_newest(directory: Path, identity: Mapping[str, Any], warn: Callable[[str], None]) -> Checkpoint | None:
+    """Load the newest checkpoint that can be read; None if there is none.
+
+    A damaged one is passed over with a warning, and the one before it taken.
+
+    Raises: UserError if it is another job's, naming the differences.
+    """
+    for path in _list_newest_first(directory):
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            document = json.loads(arrays.pop(_PROGRESS).tobytes())
+            found, version = document["identity"], document["format"]
+            checkpoint = Checkpoint(arrays, document["progress"], found)
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            warn(f"the checkpoint {path} is damaged ({type(error).__name__}: {error}); the one before it is tried")
+            continue
+        differences = [
+            f"{name}: {found.get(name)!r} there, {identity.get(name)!r} now"
+            for name in sorted(found.keys() | identity.keys())
+            if found.get(name) != identity.get(name)
+        ]
+        if version != FORMAT_VERSION:
+            differences = [f"format version: {version!r} there, {FORMAT_VERSION} now"]
+        if differences:
+            summary = f"the checkpoint {path} is of another job; empty the directory or set resume=false"
+            raise UserError.from_faults(summary, differences)
+        return checkpoint
+    return None
+
+
+def _list_newest_first(directory: Path) -> list[Path]:
+    if not directory.is_dir():
+        return []
+    found = [(int(match[1]), path) for path in directory.iterdir() if (match := _NAME.fullmatch(path.name))]
+    return [path for _, path in sorted(found, reverse=True)]

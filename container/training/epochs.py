@@ -1,0 +1,183 @@
+"""The outer loop: epochs of inner loops, and between these everything that needs Python: stops, checkpoints, metrics.
+
+Rules of this file: a stop, a kill or a time limit may come between any two inner loops, and a job that resumes goes on
+as if nothing had been: whatever decides what comes next is in `Progress`, and `Progress` is in the checkpoint.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from container import contract
+from container.dataset import LabelledImages
+from container.training import checkpoint
+from container.training.checkpoint import Checkpoint
+from container.training.loop import Loop, State
+from container.training.settings import Settings
+from container.training.termination import StopRequest
+
+_INNER_LOOP_S = 0.5  # a stop waits for one inner loop; a longer one is no faster
+_INNER_STEPS_MAXIMUM = 10_000
+
+
+@dataclasses.dataclass
+class Progress:
+    """Where a job stands between two steps."""
+
+    epoch: int = 0
+    step: int = 0
+    """Steps done of this epoch."""
+    loss: float = 0.0
+    """Sum of their mean losses."""
+    correct: int = 0
+    """Images that they classified rightly."""
+    history: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    """The metrics of the epochs done."""
+    best_epoch: int = 0
+    """Number, from 1, of the epoch with the best value of the monitored metric; 0 before the first."""
+    best_value: float = math.nan
+    elapsed_s: float = 0.0
+    """Time spent in training, in all starts of the job together."""
+    epoch_elapsed_s: float = 0.0
+    """Time spent in this epoch."""
+
+
+@dataclasses.dataclass
+class Training:
+    """One job's training: the compiled loop, what it is measured on, and where it stands."""
+
+    loop: Loop
+    settings: Settings
+    validation: LabelledImages | None
+    stop: StopRequest
+    checkpoints: Path | None
+    """Directory of the checkpoints; None for none."""
+    identity: Mapping[str, Any]
+    log: Callable[[str], None]
+    progress: Progress = dataclasses.field(default_factory=Progress)
+    best: State | None = None
+    """The best epoch's weights, if they are asked for."""
+
+    def run(self, deadline: float) -> str:
+        """Train until the epochs are done, a stop is asked for, no progress is made or `deadline` (monotonic) is over.
+
+        Returns: why it ended.
+        """
+        reason = "all epochs are done"
+        saved = time.monotonic()
+        inner_steps, compiled = 1, False
+        while self.progress.epoch < (self.settings.epochs or 0):
+            if self._is_stale():
+                reason = f"no better {self.monitored} since epoch {self.progress.best_epoch}"
+                break
+            if self.stop.requested or time.monotonic() > deadline:
+                reason = "a stop was asked for" if self.stop.requested else "max_runtime_s is over"
+                break
+            count = min(inner_steps, self.loop.steps_per_epoch - self.progress.step)
+            elapsed_s = self._run_inner_loop(count)
+            self.stop.worth_saving = True
+            if compiled:  # the first call has compiled, too
+                inner_steps = max(1, min(_INNER_STEPS_MAXIMUM, round(_INNER_LOOP_S * count / elapsed_s)))
+            compiled = True
+            if self.progress.step == self.loop.steps_per_epoch:
+                self._end_epoch()
+            if time.monotonic() - saved >= self.settings.checkpoint_interval_s:
+                self.save()
+                saved = time.monotonic()
+        self.save()  # first, since what follows is not part of the uninterrupted job
+        if self.progress.step:
+            self._end_epoch()
+        return reason
+
+    def resume(self) -> None:
+        """Go on from the newest checkpoint, if there is one."""
+        if self.checkpoints is None or not self.settings.resume:
+            return
+        found = checkpoint.load_newest(self.checkpoints, self.identity, self.log)
+        if found is None:
+            return
+        self.loop.restore(found.arrays)
+        self.progress = Progress(**found.progress)
+        best = {
+            name: found.arrays[f"best_{name}"] for name in ("weights", "statistics") if f"best_{name}" in found.arrays
+        }
+        self.best = best or None
+        self.stop.worth_saving = True
+        self.log(f"resumed after {self.steps_done} steps, in epoch {self.progress.epoch + 1}")
+
+    def save(self) -> None:
+        """Write a checkpoint."""
+        if self.checkpoints is None:
+            return
+        best = {f"best_{name}": array for name, array in (self.best or {}).items()}
+        checkpoint.save(
+            self.checkpoints,
+            Checkpoint({**self.loop.state(), **best}, dataclasses.asdict(self.progress), self.identity),
+            step=self.steps_done,
+            kept=self.settings.checkpoints_kept,
+        )
+
+    def result(self) -> State:
+        """Give the weights to save: the best epoch's or the last step's."""
+        return self.best if self.best is not None else self.loop.result()
+
+    @property
+    def steps_done(self) -> int:
+        """Steps since the job's first start."""
+        return self.progress.epoch * self.loop.steps_per_epoch + self.progress.step
+
+    @property
+    def monitored(self) -> str:
+        """The metric that early stopping and `keep` look at."""
+        name = self.settings.monitor
+        return name if self.validation is not None else name.replace("validation_", "train_")
+
+    def _run_inner_loop(self, count: int) -> float:
+        started, progress = time.monotonic(), self.progress
+        progress.loss, progress.correct = self.loop.run(
+            progress.epoch, progress.step, count, (progress.loss, progress.correct)
+        )
+        progress.step += count
+        elapsed_s = time.monotonic() - started
+        progress.elapsed_s += elapsed_s
+        progress.epoch_elapsed_s += elapsed_s
+        return elapsed_s
+
+    def _end_epoch(self) -> None:
+        """Measure, log and remember the epoch; one that was cut short is not compared with others."""
+        progress = self.progress
+        metrics = {
+            "epoch": progress.epoch + 1,
+            "train_loss": progress.loss / progress.step,
+            "train_accuracy": progress.correct / (progress.step * self.loop.batch_size),
+        }
+        cut_short = progress.step < self.loop.steps_per_epoch
+        if self.validation is not None and not cut_short:
+            metrics["validation_loss"], metrics["validation_accuracy"] = self.loop.measure(self.validation)
+        metrics |= {
+            "learning_rate": self.loop.learning_rate(progress.epoch, progress.step - 1),
+            "images_per_s": progress.step * self.loop.batch_size / progress.epoch_elapsed_s,
+            "epoch_time_s": progress.epoch_elapsed_s,
+        }
+        self.log(contract.format_metrics(metrics))
+        progress.history.append(metrics)
+        if not cut_short and self._is_better(metrics[self.monitored]):
+            progress.best_epoch, progress.best_value = progress.epoch + 1, metrics[self.monitored]
+            self.best = self.loop.result() if self.settings.keep == "best" else None
+        progress.epoch, progress.step = progress.epoch + 1, 0
+        progress.loss, progress.correct, progress.epoch_elapsed_s = 0.0, 0, 0.0
+
+    def _is_better(self, value: float) -> bool:
+        if not self.progress.best_epoch:
+            return True
+        falls = self.monitored.endswith("loss")
+        return value < self.progress.best_value if falls else value > self.progress.best_value
+
+    def _is_stale(self) -> bool:
+        patience, progress = self.settings.early_stopping_epochs, self.progress
+        return bool(patience and progress.best_epoch and progress.epoch - progress.best_epoch >= patience)
