@@ -27,7 +27,7 @@ from rich.table import Table
 
 from container import contract
 from container.errors import PlatformError, UserError
-from local_test import fields, shorthand
+from local_test import faults, fields, shorthand
 from local_test.endpoint import Endpoint, ModelRequests
 from local_test.front import Front
 from local_test.job import JobResult, Listeners
@@ -35,6 +35,7 @@ from local_test.process import ProcessRunner
 from local_test.processing import ProcessingJob
 from local_test.runner import Runner
 from local_test.training import TrainingJob
+from local_test.transform import TransformJob
 
 JOBS = Path(os.environ.get("LOCAL_TEST_JOBS") or Path(__file__).with_name("jobs"))
 """Where jobs and endpoints have their directories, unless a flag says else."""
@@ -108,6 +109,10 @@ def train(
     instance_type: str = "ml.m5.large",
     instance_count: int = 1,
     max_runtime_s: Annotated[int, typer.Option(help="StoppingCondition.MaxRuntimeInSeconds.")] = 86400,
+    spot: Annotated[bool, typer.Option("--spot", help="EnableManagedSpotTraining.")] = False,
+    fault: Annotated[
+        list[str] | None, typer.Option(help="KIND@SECONDSs or KIND@/LINE/, such as spot@/epoch=3;/.")
+    ] = None,
     checkpoints: Annotated[str | None, typer.Option(help="Path or URI of CheckpointConfig.")] = None,
     isolated: Isolated = False,
     request: Request = None,
@@ -129,14 +134,14 @@ def train(
         max_runtime_s=max_runtime_s,
         checkpoints=checkpoints,
         is_isolated=isolated,
+        is_spot=spot,
     )
     if print_request:
         return _print_request("CreateTrainingJob", description)
+    happenings = [faults.parse(text) for text in fault or ()]
     runner = make_runner(image, program, base_dir=base_dir)
-    fields.check("CreateTrainingJob", description)
-    job = TrainingJob(
-        description, runner, JOBS / "training" / description["TrainingJobName"], make_listeners(description)
-    )
+    directory = JOBS / "training" / str(description.get("TrainingJobName"))
+    job = TrainingJob(description, runner, directory, make_listeners(description), faults=happenings)
     _announce("CreateTrainingJob", description, runner)
     with _stopping(job):
         result = job.run()
@@ -179,10 +184,8 @@ def evaluate(
     if print_request:
         return _print_request("CreateProcessingJob", description)
     runner = make_runner(image, program, base_dir=base_dir)
-    fields.check("CreateProcessingJob", description)
-    job = ProcessingJob(
-        description, runner, JOBS / "processing" / description["ProcessingJobName"], make_listeners(description)
-    )
+    directory = JOBS / "processing" / str(description.get("ProcessingJobName"))
+    job = ProcessingJob(description, runner, directory, make_listeners(description))
     _announce("CreateProcessingJob", description, runner)
     with _stopping(job):
         result = job.run()
@@ -266,6 +269,75 @@ def invoke(
         sys.stdout.buffer.write(b"\n")
     sys.stdout.flush()
     return 0 if status == 200 else 1
+
+
+@app.command()
+def transform(
+    data: Annotated[str, typer.Argument(help="File or directory, or URI prefix, of the input objects.")] = "",
+    model: Annotated[str | None, typer.Option(help="model.tar.gz, or a directory.")] = None,
+    output: Annotated[str | None, typer.Option(help="Path or URI below which every INPUT.out will lie.")] = None,
+    content_type: Annotated[str, typer.Option(help="TransformInput.ContentType.")] = "text/csv",
+    accept: Annotated[str | None, typer.Option(help="TransformOutput.Accept.")] = None,
+    split_type: Annotated[str, typer.Option(help="None, Line, RecordIO or TFRecord.")] = "Line",
+    assemble_with: Annotated[str, typer.Option(help="None or Line.")] = "Line",
+    strategy: Annotated[str | None, typer.Option(help="MultiRecord or SingleRecord; none asks the container.")] = None,
+    concurrency: Annotated[int | None, typer.Option(help="MaxConcurrentTransforms; none asks the container.")] = None,
+    payload_megabytes: Annotated[int | None, typer.Option(help="MaxPayloadInMB; 0 sends chunks.")] = None,
+    compression: Annotated[str, typer.Option(help="None or Gzip.")] = "None",
+    input_filter: Annotated[str | None, typer.Option(help="JSONPath of what is sent of each record.")] = None,
+    output_filter: Annotated[str | None, typer.Option(help="JSONPath of what is stored of each record.")] = None,
+    join: Annotated[bool, typer.Option("--join", help="JoinSource Input: records and answers side by side.")] = False,
+    image: Image = None,
+    program: Program = OWN_PROGRAM,
+    base_dir: Prefix = False,
+    name: Name = None,
+    env: Environment = None,
+    instance_count: int = 1,
+    request: Request = None,
+    print_request: PrintRequest = False,
+    as_json: AsJson = False,
+) -> int:
+    """Run a batch transform job; --request names the job's request, --model and --env still make the model."""
+    description = _load_request(request)
+    if description is None:
+        if not data:
+            message = "the input is missing; name a file, a directory or a URI prefix"
+            raise UserError(message)
+        name = name or shorthand.make_name("transform")
+        description = shorthand.transform_request(
+            name=name,
+            model_name=name,
+            data=data,
+            output=output or str(JOBS / "transform" / name / "output"),
+            content_type=content_type,
+            accept=accept,
+            split_type=split_type,
+            assemble_with=assemble_with,
+            strategy=strategy,
+            concurrency=concurrency,
+            payload_megabytes=payload_megabytes,
+            compression=compression,
+            input_filter=input_filter,
+            output_filter=output_filter,
+            is_joined=join,
+            instance_count=instance_count,
+        )
+    if print_request:
+        return _print_request("CreateTransformJob", description)
+    made = shorthand.endpoint_requests(
+        name=description.get("ModelName", ""),
+        image=image or shorthand.PROGRAM_IMAGE,
+        model=model,
+        environment=_parse_pairs("--env", env),
+    )
+    runner = make_runner(image, program, base_dir=base_dir)
+    directory = JOBS / "transform" / str(description.get("TransformJobName"))
+    [container] = made.models.values()
+    job = TransformJob(description, container, runner, directory, make_listeners(description))
+    _announce("CreateTransformJob", description, runner)
+    with _stopping(job):
+        result = job.run()
+    return _report(result, as_json=as_json, artifact=description["TransformOutput"]["S3OutputPath"])
 
 
 @app.command()
@@ -438,7 +510,11 @@ def _announce(operation: str, request: dict[str, Any], runner: Runner) -> None:
 
 def make_listeners(request: dict[str, Any]) -> Listeners:
     """Show a job's logs, with the host before each line if there are several, and its statuses."""
-    resources = request.get("ResourceConfig") or request.get("ProcessingResources", {}).get("ClusterConfig", {})
+    resources = (
+        request.get("ResourceConfig")
+        or request.get("TransformResources")
+        or request.get("ProcessingResources", {}).get("ClusterConfig", {})
+    )
     is_single = resources.get("InstanceCount", 1) == 1 and not resources.get("InstanceGroups")
 
     def on_status(status: str, message: str) -> None:

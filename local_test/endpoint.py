@@ -200,15 +200,36 @@ class Server:
             self.ping_s = time.monotonic() - started
             connection.close()
 
-    def post(self, path: str, body: bytes, headers: Mapping[str, str], variant: str) -> Answer:
-        """Send a POST within the platform's limits.
+    def get(self, path: str) -> tuple[int, bytes]:
+        """Send a GET on a connection of its own; give status and body.
+
+        Raises: RequestError 424 if there is no answer.
+        """
+        connection = http.client.HTTPConnection(*self.container.address, timeout=self.limits.invocation_s)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, response.read()
+        except (OSError, http.client.HTTPException) as error:
+            message = f"GET {path} was not answered: {type(error).__name__}: {error}"
+            raise RequestError(424, message) from error
+        finally:
+            connection.close()
+
+    def post(
+        self, path: str, body: bytes, headers: Mapping[str, str], variant: str, *, is_chunked: bool = False
+    ) -> Answer:
+        """Send a POST within the platform's limits; in chunks of no told length if asked for (BT-6).
 
         Raises: RequestError 424 if the server does not accept, breaks off or exceeds the time (HO-7, HO-8).
         """
         started = time.monotonic()
         connection, connect_s = self._connect()
         try:
-            connection.request("POST", path, body, dict(headers))
+            if is_chunked:
+                connection.request("POST", path, iter([body]), dict(headers), encode_chunked=True)
+            else:
+                connection.request("POST", path, body, dict(headers))
             response = connection.getresponse()
             first_byte_s = time.monotonic() - started
             payload = response.read()
@@ -260,6 +281,8 @@ class Server:
     def stop(self) -> tuple[int, bool]:
         """Stop as the platform does (HO-10): SIGTERM, the grace, SIGKILL; give exit code and whether it was killed."""
         self.is_healthy = False
+        while not self._idle.empty():  # the platform's router lets go of a server before it is stopped
+            self._idle.get().close()
         self.container.send_signal(signal.SIGTERM)
         code = self.container.wait(self.limits.stop_grace_s)
         was_killed = code is None

@@ -10,6 +10,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import docker
@@ -22,8 +23,25 @@ from container.errors import PlatformError, UserError
 from local_test.runner import Launch
 
 LABEL = "byo.local-test"
-"""Marks every container and network of this harness; its value is the harness's process id."""
+"""Marks every container and network of this harness; its value names the process that owns it."""
 _UNREACHABLE = (docker.errors.DockerException, requests.exceptions.RequestException)
+
+
+def _name_process(pid: int) -> str:
+    """Name a process so that a later one of the same id has another name."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return ""
+    return f"{pid}-{stat.rpartition(')')[2].split()[19]}"
+
+
+_OWNER = _name_process(os.getpid()) or str(os.getpid())
+
+
+def _is_alive(owner: str) -> bool:
+    """Tell whether an owner still runs; where there is no /proc, nobody is taken for dead."""
+    return not Path("/proc/self/stat").exists() or _name_process(int(owner.partition("-")[0] or 0)) == owner
 
 
 class DockerRunner:
@@ -50,6 +68,19 @@ class DockerRunner:
                 f"the engine has no image {image!r}; build it or pull it first (docker images lists what there is)"
             )
             raise UserError(message) from error
+
+        self._reap()
+
+    def _reap(self) -> None:
+        """Remove what harnesses left behind that were killed and could not."""
+        for container in self._client.containers.list(all=True, filters={"label": LABEL}):
+            if not _is_alive(container.labels[LABEL]):
+                with contextlib.suppress(docker.errors.APIError):
+                    container.remove(force=True, v=True)
+        for network in self._client.networks.list(filters={"label": LABEL}):
+            if not _is_alive((network.attrs.get("Labels") or {}).get(LABEL, "")):
+                with contextlib.suppress(docker.errors.APIError):
+                    network.remove()
 
     @property
     def description(self) -> str:
@@ -90,7 +121,7 @@ class DockerRunner:
                 environment=dict(launch.environment),
                 hostname=launch.name,
                 mounts=mounts,
-                labels={LABEL: str(os.getpid())},
+                labels={LABEL: _OWNER},
                 shm_size=self._shm_bytes,
                 **options,
             )
@@ -107,7 +138,7 @@ class DockerRunner:
         found = self._client.networks.list(names=[f"^{name}$"])
         if found:
             return found[0]
-        return self._client.networks.create(name, internal=launch.is_isolated, labels={LABEL: str(os.getpid())})
+        return self._client.networks.create(name, internal=launch.is_isolated, labels={LABEL: _OWNER})
 
     def _drop(self, network: Any) -> None:
         if network is not None:

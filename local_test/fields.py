@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from container.errors import UserError
-from local_test import shapes
+from local_test import jsonpath, shapes
 
 Kind = Literal["emulated", "without effect", "refused"]
 
@@ -114,6 +114,25 @@ TREATMENTS: Final[Mapping[str, Mapping[str, Treatment]]] = {
         "NetworkConfig": _VPC,
         "NetworkConfig.EnableNetworkIsolation": _emulated("no way out of the machine (SEC-1)"),
         "RoleArn": _ROLE,
+        "Tags": _BILLING,
+        "ExperimentConfig": _CLOUD_ONLY,
+    },
+    "CreateTransformJob": {
+        "TransformJobName": _emulated("names the job's directory"),
+        "ModelName": _emulated(),
+        "MaxConcurrentTransforms": _emulated("BT-3"),
+        "ModelClientConfig": _emulated("BT-10"),
+        "MaxPayloadInMB": _emulated("BT-5, BT-6"),
+        "BatchStrategy": _emulated("BT-5"),
+        "Environment": _emulated("BT-2"),
+        "TransformInput": _emulated("file:// and s3://; Gzip, Line, RecordIO, TFRecord"),
+        "TransformOutput": _emulated("BT-8"),
+        "TransformOutput.KmsKeyId": _KMS,
+        "DataCaptureConfig": _refused("not emulated for batch"),
+        "TransformResources": _emulated("InstanceCount servers; an object never spans two"),
+        "TransformResources.VolumeKmsKeyId": _KMS,
+        "TransformResources.TransformAmiVersion": _ignored("the driver is this machine's (GPU-1)"),
+        "DataProcessing": _emulated("BT-12"),
         "Tags": _BILLING,
         "ExperimentConfig": _CLOUD_ONLY,
     },
@@ -284,7 +303,39 @@ def _find_processing_faults(request: Mapping[str, Any]) -> list[str]:
     return faults
 
 
-_RULES: Final = {"CreateTrainingJob": _find_training_faults, "CreateProcessingJob": _find_processing_faults}
+def _find_transform_faults(request: Mapping[str, Any]) -> list[str]:
+    faults = []
+    source = request["TransformInput"]["DataSource"]["S3DataSource"]
+    if source["S3DataType"] not in ("S3Prefix", "ManifestFile"):
+        faults.append(
+            f"TransformInput: S3DataType {source['S3DataType']} found; S3Prefix and ManifestFile are possible"
+        )
+    split_type = request["TransformInput"].get("SplitType", "None")
+    if split_type == "None" and request.get("BatchStrategy") == "MultiRecord":
+        faults.append("BatchStrategy: MultiRecord needs a SplitType (BT-5)")
+    product = request.get("MaxConcurrentTransforms", 1) * request.get("MaxPayloadInMB", 0)
+    if request.get("MaxPayloadInMB", 0) > 100 or product > 100:
+        faults.append("MaxPayloadInMB: at most 100, also times MaxConcurrentTransforms, is possible (BT-11)")
+    processing = request.get("DataProcessing", {})
+    for name in ("InputFilter", "OutputFilter"):
+        try:
+            jsonpath.parse(processing.get(name, "$"))
+        except UserError as error:
+            faults.append(f"DataProcessing.{name}: {error} (BT-12)")
+    if processing.get("JoinSource", "None") != "None":
+        assembly = request["TransformOutput"].get("AssembleWith", "None")
+        if (split_type, assembly) not in (("Line", "Line"), ("None", "None")):
+            faults.append(
+                f"DataProcessing.JoinSource: SplitType {split_type} and AssembleWith {assembly} do not match (BT-12)"
+            )
+    return faults
+
+
+_RULES: Final = {
+    "CreateTransformJob": _find_transform_faults,
+    "CreateTrainingJob": _find_training_faults,
+    "CreateProcessingJob": _find_processing_faults,
+}
 """What the service refuses although its model allows it."""
 
 

@@ -91,11 +91,19 @@ class Fleet:
         """Let one host's container stand still: for its peers it is lost."""
         self._containers[host].freeze()
 
-    def run(self, *, max_runtime_s: float, grace_s: float, stop_signal: int = signal.SIGTERM) -> Outcome:
+    def run(
+        self,
+        *,
+        max_runtime_s: float,
+        grace_s: float,
+        stop_signal: int = signal.SIGTERM,
+        on_started: Callable[[], None] = lambda: None,
+    ) -> Outcome:
         """Start all containers and wait for all ends; whatever happens, none is left when this returns."""
         try:
             for launch in self._launches:
                 self._start(launch)
+            on_started()
             return self._wait(time.monotonic() + max_runtime_s, grace_s, stop_signal)
         finally:
             for container in self._containers.values():

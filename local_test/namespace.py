@@ -38,6 +38,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def main(specification: dict[str, Any], argv: list[str]) -> int:
     """Run `argv` in the view that `specification` describes and give its exit code, 128 + n after signal n."""
+    if not specification:  # no view wanted, only that the program does not outlive the harness
+        _die_with_parent()
+        return _replace(argv)
     try:
         _unshare(is_isolated=specification.get("is_isolated", False))
         _mount(None, "/", _REC | _PRIVATE)
@@ -67,12 +70,17 @@ def _be_init(argv: list[str]) -> int:
         os.setsid()
         _libc.prctl(_PR_SET_PDEATHSIG, 0)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        try:
-            os.execvp(argv[0], argv)  # noqa: S606 - no shell wanted
-        except OSError as error:
-            print(f"exec {argv[0]} failed: {error.strerror}", file=sys.stderr)
-            os._exit(126 if isinstance(error, PermissionError) else 127)
+        os._exit(_replace(argv))
     return _wait_for(program)
+
+
+def _replace(argv: list[str]) -> int:
+    """Become the program; give the exit code of a shell if that cannot be."""
+    try:
+        os.execvp(argv[0], argv)  # noqa: S606 - no shell wanted
+    except OSError as error:
+        print(f"exec {argv[0]} failed: {error.strerror}", file=sys.stderr)
+        return 126 if isinstance(error, PermissionError) else 127
 
 
 def _wait_for(child: int) -> int:

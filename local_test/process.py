@@ -76,6 +76,8 @@ class ProcessRunner:
             command = [sys.executable, "-I", "-S", str(_LAUNCHER), json.dumps(specification), *command]
         else:
             environment[contract.BASE_DIR_VARIABLE] = str(launch.root)
+            if sys.platform == "linux":
+                command = [sys.executable, "-I", "-S", str(_LAUNCHER), "{}", *command]
         return ProcessContainer(_Program(command, environment, self._directory, scratch), address, on_output)
 
     def _environment(self, launch: Launch) -> dict[str, str]:

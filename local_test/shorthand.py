@@ -133,6 +133,55 @@ def processing_request(
     }
 
 
+def transform_request(
+    *,
+    name: str,
+    model_name: str,
+    data: str,
+    output: str,
+    content_type: str = "text/csv",
+    accept: str | None = None,
+    split_type: str = "Line",
+    assemble_with: str = "Line",
+    strategy: str | None = None,
+    concurrency: int | None = None,
+    payload_megabytes: int | None = None,
+    compression: str = "None",
+    input_filter: str | None = None,
+    output_filter: str | None = None,
+    is_joined: bool = False,
+    environment: Mapping[str, str] | None = None,
+    instance_type: str = "ml.m5.large",
+    instance_count: int = 1,
+) -> dict[str, Any]:
+    """Build a CreateTransformJob request; what is None is left to the container (BT-3)."""
+    request: dict[str, Any] = {
+        "TransformJobName": name,
+        "ModelName": model_name,
+        "TransformInput": {
+            "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": _data_uri(data)}},
+            "ContentType": content_type,
+            "SplitType": split_type,
+            "CompressionType": compression,
+        },
+        "TransformOutput": {
+            "S3OutputPath": storage.to_uri(output),
+            "AssembleWith": assemble_with,
+            **({"Accept": accept} if accept else {}),
+        },
+        "TransformResources": {"InstanceType": instance_type, "InstanceCount": instance_count},
+    }
+    filters = {"InputFilter": input_filter, "OutputFilter": output_filter, "JoinSource": "Input" if is_joined else None}
+    optional = {
+        "BatchStrategy": strategy,
+        "MaxConcurrentTransforms": concurrency,
+        "MaxPayloadInMB": payload_megabytes,
+        "Environment": dict(environment) if environment else None,
+        "DataProcessing": {key: value for key, value in filters.items() if value is not None} or None,
+    }
+    return request | {key: value for key, value in optional.items() if value is not None}
+
+
 def endpoint_requests(
     *,
     name: str,

@@ -12,6 +12,7 @@ import fcntl
 import functools
 import os
 import shutil
+import tempfile
 import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -146,6 +147,14 @@ def store(source: Path, uri: str) -> None:
     except OSError as error:
         message = f"{source} cannot be stored at {uri}: {error}"
         raise UserError(message) from error
+
+
+def store_bytes(body: bytes, uri: str) -> None:
+    """Write `body` to `uri`; a reader sees the old object or the whole new one."""
+    with tempfile.TemporaryDirectory(prefix="local-test-") as scratch:
+        path = Path(scratch) / "object"
+        path.write_bytes(body)
+        store(path, uri)
 
 
 def delete(uri: str) -> None:

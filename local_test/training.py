@@ -176,9 +176,10 @@ class TrainingJob:
             self._fleet = Fleet(self._runner, launches, on_logged_line)
             if self._stop_requested.is_set():
                 self._fleet.stop("Stopped")
-            self._trigger.start_clock()
             try:
-                return self._fleet.run(max_runtime_s=limit_s, grace_s=self._stop_grace_s)
+                return self._fleet.run(
+                    max_runtime_s=limit_s, grace_s=self._stop_grace_s, on_started=self._trigger.start_clock
+                )
             finally:
                 self._trigger.stop_clock()
 
