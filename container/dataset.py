@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import collections
 import io
+import itertools
 import mmap
 import os
 import tempfile
 import time
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -79,11 +81,35 @@ class LabelledImages:
     """Place and fault of each record that was skipped."""
 
 
+class _Scratch:
+    """A file without a name in the directory for temporary files; it is gone when nobody holds it any more."""
+
+    def __init__(self) -> None:
+        self.descriptor, name = tempfile.mkstemp(prefix="images-")
+        weakref.finalize(self, os.close, self.descriptor)
+        Path(name).unlink()
+
+    def write(self, content: Images) -> None:
+        """Append bytes."""
+        view = content.data
+        while view:
+            view = view[os.write(self.descriptor, view) :]
+
+    def read(self, content: Images, offset: int) -> None:
+        """Fill `content` with the bytes at `offset`."""
+        view = content.data
+        while view:
+            count = os.preadv(self.descriptor, [view], offset)
+            if not count:
+                raise PlatformError("the scratch file of the images was cut off")
+            view, offset = view[count:], offset + count
+
+
 @dataclass(frozen=True)
 class Stream:
     """A set of images that memory does not hold: its decoded images lie in a scratch file that has no name."""
 
-    file: BinaryIO
+    scratch: _Scratch
     labels: npt.NDArray[np.int32]
     """`[image]`, indices into `classes`."""
     classes: tuple[Label, ...]
@@ -115,16 +141,8 @@ class Stream:
         images = np.empty((len(order), *self.image_shape), np.uint8)
         image_bytes = int(np.prod(self.image_shape))
         ends = [*(np.flatnonzero(np.diff(order) != 1) + 1), len(order)] if len(order) else []
-        start = 0
-        for end in ends:
-            view = images[start:end].reshape(-1).data
-            offset = int(order[start]) * image_bytes
-            while view:
-                count = os.preadv(self.file.fileno(), [view], offset)
-                if not count:
-                    raise PlatformError("the scratch file of the images was cut off")
-                view, offset = view[count:], offset + count
-            start = end
+        for start, end in itertools.pairwise([0, *ends]):
+            self.scratch.read(images[start:end].reshape(-1), int(order[start]) * image_bytes)
         return LabelledImages(images, self.labels[order], self.classes)
 
 
@@ -406,8 +424,8 @@ def _gather(
         classes, joined = tuple(distinct.tolist()), indices.astype(np.int32)
     else:
         joined = np.concatenate(labels).astype(np.int32)
-    if store.file is not None:
-        return Stream(store.file, joined, classes, cast("Shape", shape), tuple(rejected))
+    if store.scratch is not None:
+        return Stream(store.scratch, joined, classes, cast("Shape", shape), tuple(rejected))
     return LabelledImages(store.images(shape), joined, classes, tuple(rejected))
 
 
@@ -480,11 +498,11 @@ class _Store:
     def __init__(self, budget_bytes: int | None) -> None:
         """Reserve addresses, not memory, for the budget or the machine's whole memory: so nothing is copied later."""
         self._budget_bytes = budget_bytes
-        size = max(mmap.PAGESIZE, budget_bytes or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+        size = max(1, budget_bytes or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
         self._memory = np.frombuffer(mmap.mmap(-1, size, flags=flags), np.uint8)
         self._used = 0
-        self.file: BinaryIO | None = None
+        self.scratch: _Scratch | None = None
 
     def append(self, images: Images) -> None:
         """Add images.
@@ -492,18 +510,18 @@ class _Store:
         Raises: PlatformError if neither memory nor scratch space holds them.
         """
         end = self._used + images.nbytes
-        if self.file is None and end <= len(self._memory):
+        if self.scratch is None and end <= len(self._memory):
             self._memory[self._used : end] = images.reshape(-1)
             self._used = end
             return
         if self._budget_bytes is None:
             raise PlatformError("the images do not fit the memory of this machine")
         try:
-            if self.file is None:
-                self.file = cast("BinaryIO", tempfile.TemporaryFile(prefix="images-", buffering=0))  # noqa: SIM115
-                self._write(self._memory[: self._used])
-                self._memory = self._memory[:0]
-            self._write(np.ascontiguousarray(images).reshape(-1))
+            if self.scratch is None:
+                self.scratch = _Scratch()
+                self.scratch.write(self._memory[: self._used])
+                self._memory = self._memory[:0].copy()
+            self.scratch.write(np.ascontiguousarray(images).reshape(-1))
         except OSError as error:
             message = (
                 f"the images exceed their memory budget of {self._budget_bytes:,} bytes, and {tempfile.gettempdir()} "
@@ -514,12 +532,6 @@ class _Store:
     def images(self, shape: tuple[int, ...]) -> Images:
         """Give what is in memory as `[image, *shape]`."""
         return self._memory[: self._used].reshape(-1, *shape)
-
-    def _write(self, content: Images) -> None:
-        view = content.data
-        assert self.file is not None  # noqa: S101 - `append` opened it
-        while view:
-            view = view[self.file.write(view) :]
 
 
 def _default_budget_bytes() -> int:

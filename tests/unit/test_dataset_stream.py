@@ -1,0 +1,139 @@
+"""Sets larger than memory, splits and the data report."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from container import contract, dataset
+from container.errors import PlatformError
+
+COUNT = 1000
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> contract.Layout:
+    """Make a channel of 1000 numbered 2x2 images, sorted by their ten classes, in two files."""
+    channel = tmp_path / "input/data/train"
+    channel.mkdir(parents=True)
+    rows = [f"{i // 100},{i // 256},{i % 256},0,255\n" for i in range(COUNT)]
+    (channel / "a.csv").write_text("".join(rows[:300]))
+    (channel / "b.csv").write_text("".join(rows[300:]))
+    return contract.Layout(tmp_path)
+
+
+def open_channel(layout: contract.Layout, budget_bytes: int) -> dataset.LabelledImages | dataset.Stream:
+    return dataset.open_channel(layout, contract.Channel("train"), memory_budget_bytes=budget_bytes)
+
+
+def open_stream(layout: contract.Layout) -> dataset.Stream:
+    stream = open_channel(layout, 1)
+    assert isinstance(stream, dataset.Stream)
+    return stream
+
+
+def number(block: dataset.LabelledImages) -> np.ndarray:
+    """Give the numbers of a block's images, and check that labels and pixels still belong together."""
+    pixels = block.images.reshape(-1, 4).astype(int)
+    numbers = pixels[:, 0] * 256 + pixels[:, 1]
+    assert (pixels[:, 2:] == [0, 255]).all()
+    assert np.array_equal(block.labels, numbers // 100)
+    return numbers
+
+
+def test_set_within_its_budget_comes_back_in_memory(layout: contract.Layout) -> None:
+    loaded = open_channel(layout, 100_000)
+    assert isinstance(loaded, dataset.LabelledImages)
+    assert np.array_equal(number(loaded), np.arange(COUNT))
+
+
+@pytest.mark.parametrize("budget_bytes", [1, 1500])
+def test_set_beyond_its_budget_comes_back_as_a_stream_of_every_image(
+    layout: contract.Layout, budget_bytes: int
+) -> None:
+    for epoch in range(2):
+        stream = open_channel(layout, budget_bytes)
+        assert isinstance(stream, dataset.Stream)
+        assert stream.classes == tuple(range(10))
+        assert stream.image_shape == (2, 2, 1)
+        assert np.bincount(stream.labels).tolist() == [100] * 10
+        numbers = np.concatenate([number(block) for block in stream.blocks(epoch, seed=3)])
+        assert np.array_equal(np.sort(numbers), np.arange(COUNT))
+
+
+def test_blocks_are_multiples_of_the_batch_and_mix_the_whole_set(
+    layout: contract.Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dataset, "_BLOCK_BYTES", 4 * 210)
+    monkeypatch.setattr(dataset, "_RUN_BYTES", 4 * 5)
+    blocks = list(open_stream(layout).blocks(0, seed=1, multiple=20))
+    assert [len(block.labels) for block in blocks] == [200] * 5
+    for block in blocks:
+        assert len(set(block.labels.tolist())) >= 8
+
+
+def test_blocks_repeat_by_seed_and_epoch(layout: contract.Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dataset, "_RUN_BYTES", 4 * 5)
+    stream = open_stream(layout)
+
+    def read(epoch: int, seed: int) -> list[int]:
+        return [value for block in stream.blocks(epoch, seed) for value in number(block).tolist()]
+
+    assert read(0, 1) == read(0, 1)
+    assert read(0, 1) != read(1, 1)
+    assert read(0, 1) != read(0, 2)
+
+
+def test_reader_of_blocks_may_leave_early(layout: contract.Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dataset, "_BLOCK_BYTES", 40)
+    blocks = open_stream(layout).blocks(0, seed=1)
+    assert len(next(blocks).labels) == 10
+    blocks.close()  # type: ignore[attr-defined]
+
+
+def test_scratch_space_that_is_full_is_named(layout: contract.Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    def open_full_device(prefix: str) -> tuple[int, str]:
+        (layout.base / prefix).touch()
+        return os.open("/dev/full", os.O_RDWR), str(layout.base / prefix)
+
+    monkeypatch.setattr("tempfile.mkstemp", open_full_device)
+    with pytest.raises(PlatformError, match=r"memory budget of 1 bytes, .*No space left"):
+        open_channel(layout, 1)
+
+
+def test_split_holds_out_a_share_that_the_seed_chooses(layout: contract.Layout) -> None:
+    whole = open_channel(layout, 100_000)
+    assert isinstance(whole, dataset.LabelledImages)
+    parts = [[number(part) for part in dataset.split(whole, 0.25, seed)] for seed in (1, 1, 2)]
+    for rest, held_out in parts:
+        assert (len(rest), len(held_out)) == (750, 250)
+        assert np.array_equal(np.sort(np.concatenate([rest, held_out])), np.arange(COUNT))
+    assert np.array_equal(parts[0][1], parts[1][1])
+    assert not np.array_equal(parts[0][1], parts[2][1])
+
+
+@pytest.mark.parametrize("fraction", [0.0001, 0.9999])
+def test_split_leaves_both_parts_an_image(layout: contract.Layout, fraction: float) -> None:
+    whole = open_channel(layout, 100_000)
+    assert isinstance(whole, dataset.LabelledImages)
+    assert min(len(part.labels) for part in dataset.split(whole, fraction, 0)) == 1
+
+
+def test_report_counts_classes_and_tells_what_was_skipped(layout: contract.Layout) -> None:
+    (layout.base / "input/data/train/c.csv").write_text("1,2,3,4,5\n1,2,3,4,x\n" + "2,300,0,0,0\n" * 6)
+    channel = contract.Channel("train")
+    text = dataset.describe(dataset.open_channel(layout, channel, on_bad_record="skip"), "training")
+    assert text.startswith("training: 1,001 images of 2x2x1 in 10 classes\n")
+    assert "0: 100, 1: 101, 2: 100" in text
+    assert "skipped 7 records" in text
+    assert "c.csv, row 2, column 5: 'x'" in text
+    assert text.endswith("and 2 more")
+
+
+def test_report_of_many_classes_gives_the_range(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("".join(f"{i},1,2,3,4\n" for i in range(50)) + "49,1,2,3,4\n")
+    text = dataset.describe(dataset.load(tmp_path), "test")
+    assert "1 (0) to 2 (49), median 1" in text
