@@ -1,0 +1,183 @@
+"""Killed and stopped training jobs go on where they were: the same bits as if nothing had happened (CK-1 to CK-4)."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from container import artifact
+
+MakeJob = Callable[..., Path]
+RunTrain = Callable[[Path], "subprocess.CompletedProcess[str]"]
+EPOCHS = 40
+# Early stopping, a running mean and the best epoch put all that a checkpoint can hold to the test.
+SETTINGS = {
+    "epochs": EPOCHS,
+    "deterministic": "true",
+    "checkpoint_interval_s": 0,
+    "ema_decay": 0.9,
+    "keep": "best",
+    "early_stopping_epochs": 39,
+    "validation_fraction": 0.1,
+    "cutout_pixels": 2,
+    "mixup_alpha": 0.2,
+}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(digits_channels: Path, make_job: MakeJob, run_train: RunTrain) -> Path:
+    """Run the job once from start to end; give its base directory."""
+    base = make_job({"train": digits_channels / "train"}, **SETTINGS)
+    (base / "checkpoints").mkdir()
+    result = run_train(base)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return base
+
+
+def start(base: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "container", "train"],
+        env={**os.environ, "SAGEMAKER_BASE_DIR": str(base)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def list_checkpoints(base: Path) -> list[Path]:
+    return sorted((base / "checkpoints").glob("checkpoint-*.npz"))
+
+
+def assert_same_result(base: Path, expected: Path) -> None:
+    newest, wanted = list_checkpoints(base)[-1], list_checkpoints(expected)[-1]
+    assert newest.name == wanted.name
+    with np.load(newest) as found, np.load(wanted) as reference:
+        assert sorted(found.files) == sorted(reference.files)
+        for name in set(found.files) - {"progress"}:
+            assert np.array_equal(found[name], reference[name]), name
+    assert (base / "model/model.tflite").read_bytes() == (expected / "model/model.tflite").read_bytes()
+    histories = [json.loads((root / "output/data/history.json").read_text()) for root in (base, expected)]
+    for found_epoch, wanted_epoch in zip(*histories, strict=True):
+        for name in ("epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy"):
+            assert found_epoch[name] == wanted_epoch[name]
+
+
+def kill_and_restart(base: Path, kill_after_s: list[float]) -> str:
+    """Start the job, kill it so long after its first checkpoint is seen, again and again, then let it end."""
+    for wait_s in kill_after_s:
+        process = start(base)
+        known = set(list_checkpoints(base))
+        while process.poll() is None and set(list_checkpoints(base)) == known:
+            time.sleep(0.005)
+        try:
+            process.communicate(timeout=wait_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+    process = start(base)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    return output
+
+
+def test_a_job_killed_twice_ends_in_the_same_bits_as_one_that_was_not(
+    uninterrupted: Path, digits_channels: Path, make_job: MakeJob
+) -> None:
+    base = make_job({"train": digits_channels / "train"}, **SETTINGS)
+    (base / "checkpoints").mkdir()
+    output = kill_and_restart(base, [0.02, 0.1])
+    assert "resumed after" in output
+    assert_same_result(base, uninterrupted)
+
+
+@pytest.mark.slow
+def test_a_job_killed_at_20_random_moments_ends_in_the_same_bits(
+    uninterrupted: Path, digits_channels: Path, make_job: MakeJob
+) -> None:
+    chance = random.Random(0)  # noqa: S311 - moments, not secrets
+    for _ in range(5):
+        base = make_job({"train": digits_channels / "train"}, **SETTINGS)
+        (base / "checkpoints").mkdir()
+        kill_and_restart(base, [chance.uniform(0, 0.5) for _ in range(4)])
+        assert_same_result(base, uninterrupted)
+
+
+def test_a_stopped_job_leaves_a_model_and_goes_on_to_the_same_bits(
+    uninterrupted: Path, digits_channels: Path, make_job: MakeJob, run_train: RunTrain
+) -> None:
+    base = make_job({"train": digits_channels / "train"}, **{**SETTINGS, "checkpoint_interval_s": 3600})
+    (base / "checkpoints").mkdir()
+    process = start(base)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("epoch=3;"):
+            break
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert artifact.load(base / "model").manifest.classes == tuple(range(10))
+    assert len(list_checkpoints(base)) == 1  # made by the stop
+    result = run_train(base)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "resumed after" in result.stdout
+    assert_same_result(base, uninterrupted)
+
+
+@pytest.mark.slow
+def test_a_job_stopped_at_20_random_moments_always_exits_0_with_a_checkpoint_no_older_than_the_stop(
+    digits_channels: Path, make_job: MakeJob
+) -> None:
+    chance = random.Random(1)  # noqa: S311 - moments, not secrets
+    for _ in range(20):
+        base = make_job({"train": digits_channels / "train"}, epochs=100_000)
+        (base / "checkpoints").mkdir()
+        process = start(base)
+        assert process.stdout is not None
+        while not process.stdout.readline().startswith("epoch="):
+            assert process.poll() is None
+        time.sleep(chance.uniform(0, 1))  # the moment itself is what is tried
+        asked = time.time()
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == 0, output
+        assert list_checkpoints(base)[-1].stat().st_mtime >= asked
+        assert artifact.load(base / "model").manifest.metrics["epoch"] >= 1
+
+
+def test_a_torn_newest_checkpoint_falls_back_to_the_one_before(
+    uninterrupted: Path, digits_channels: Path, make_job: MakeJob, run_train: RunTrain
+) -> None:
+    base = make_job({"train": digits_channels / "train"}, **SETTINGS)
+    (base / "checkpoints").mkdir()
+    older, newest = list_checkpoints(uninterrupted)
+    (base / "checkpoints" / older.name).write_bytes(older.read_bytes())
+    (base / "checkpoints" / newest.name).write_bytes(newest.read_bytes()[: newest.stat().st_size // 2])
+    result = run_train(base)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert f"{newest.name} is damaged" in result.stdout
+    assert_same_result(base, uninterrupted)
+
+
+def test_a_checkpoint_of_another_job_is_refused_with_the_differences(
+    uninterrupted: Path, digits_channels: Path, make_job: MakeJob, run_train: RunTrain
+) -> None:
+    base = make_job({"train": digits_channels / "train"}, **{**SETTINGS, "epochs": 7, "validation_fraction": 0.2})
+    (base / "checkpoints").symlink_to(uninterrupted / "checkpoints", target_is_directory=True)
+    result = run_train(base)
+    assert result.returncode == 1
+    reason = (base / "output/failure").read_text()[:1024]
+    assert "UserError" in reason
+    assert f"epochs: {EPOCHS} there, 7 now" in reason
+    assert "validation_fraction: 0.1 there, 0.2 now" in reason
+    assert "resume=false" in reason
+    assert len(list_checkpoints(uninterrupted)) == 2
