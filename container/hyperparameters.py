@@ -17,12 +17,15 @@ import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from container import contract
 from container.errors import UserError
 
 T = TypeVar("T")
+
+_NOUNS: Final = {str: "text", bool: "true or false", int: "an integer", float: "a number"}
+_OTHER_NOUN: Final = "a list of integers"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,10 +45,14 @@ class Rule:
         if self.choices:
             return "one of " + ", ".join(map(str, self.choices))
         if self.low is not None and self.high is not None:
-            return f"{kind} from {self.low:g} to {self.high:g}"
+            return f"{kind} from {_format_number(self.low)} to {_format_number(self.high)}"
         if self.low is not None:
-            return f"{kind} of at least {self.low:g}"
-        return kind if self.high is None else f"{kind} of at most {self.high:g}"
+            return f"{kind} of at least {_format_number(self.low)}"
+        return kind if self.high is None else f"{kind} of at most {_format_number(self.high)}"
+
+
+def _format_number(value: float) -> str:
+    return str(int(value)) if float(value).is_integer() else f"{value:g}"
 
 
 def field(default: Any, effect: str, **rule: Any) -> Any:
@@ -77,20 +84,35 @@ def parse(cls: type[T], raw: Mapping[str, str]) -> tuple[T, list[str]]:
     return cls(**values), warnings
 
 
+def format_table(cls: type) -> str:
+    """Format the fields of `cls` as a Markdown table: name, type, range, default, unit, effect."""
+    hints = typing.get_type_hints(cls)
+    lines = ["| name | type and range | default | unit | effect |", "|---|---|---|---|---|"]
+    for field in dataclasses.fields(cls):
+        rule = field.metadata["rule"]
+        possible = rule.describe(_NOUNS.get(_split_optional(hints[field.name])[0], _OTHER_NOUN))
+        default = rule.default_words or f"`{json.dumps(field.default)}`".replace('"', "")
+        lines.append(f"| `{field.name}` | {possible} | {default} | {rule.unit} | {rule.effect} |")
+    return "\n".join(lines) + "\n"
+
+
+def _split_optional(hint: Any) -> tuple[Any, bool]:
+    """Take the type out of `type | None`; also tell whether None is allowed."""
+    if not isinstance(hint, types.UnionType):
+        return hint, False
+    return next(part for part in typing.get_args(hint) if part is not type(None)), True
+
+
 def _decode(text: str, hint: Any, rule: Rule) -> Any:
     """Read `text` as `hint`: str, bool, int, float, tuple[int, ...], or one of them `| None`.
 
     Raises: ValueError whose message says what is possible.
     """
-    kind, optional = hint, False
-    if isinstance(hint, types.UnionType):
-        kind = next(part for part in typing.get_args(hint) if part is not type(None))
-        optional = True
+    kind, optional = _split_optional(hint)
     value = _loads(text)
     if value is None and optional:
         return None
-    noun = {str: "text", bool: "true or false", int: "an integer", float: "a number"}.get(kind, "a list of integers")
-    possible = rule.describe(noun)
+    possible = rule.describe(_NOUNS.get(kind, _OTHER_NOUN))
     if kind is str:
         value = value if isinstance(value, str) else text
     elif kind is bool:

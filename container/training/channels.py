@@ -80,16 +80,18 @@ def load(channels: Channels, settings: Settings, log: Callable[[str], None]) -> 
     if len(training.classes) < 2:
         message = f"{channels.training} holds one class only, {training.classes[0]!r}: a classifier needs two"
         raise UserError(message)
-    validation, test = (
-        directory
-        and dataset.load(
+    held_out = [
+        dataset.load(
             directory,
             label_column=settings.label_column,
             image_shape=training.images.shape[1:],
             classes=training.classes,
         )
+        if directory
+        else None
         for directory in (channels.validation, channels.test)
-    )
+    ]
+    validation, test = held_out
     if validation is None and settings.validation_fraction:
         training, validation = _split(training, settings)
     if test is None and validation is None and (settings.min_accuracy is not None or settings.min_f1 is not None):

@@ -65,16 +65,14 @@ class Checkpoint:
 def identify(settings: Settings, data: LabelledImages, parameter_count: int) -> dict[str, Any]:
     """Describe a job by everything that decides its weights."""
     values = {name: value for name, value in dataclasses.asdict(settings).items() if name not in _FREE}
-    return (
-        json.loads(json.dumps(values))
-        | {  # lists for tuples, as they come back from a file
-            "parameters": parameter_count,
-            "training images": len(data.labels),
-            "image size": list(data.images.shape[1:]),
-            "classes": len(data.classes),
-            "checksum of the training images": zlib.crc32(data.labels, zlib.crc32(data.images)),
-        }
-    )
+    plain: dict[str, Any] = json.loads(json.dumps(values))  # lists for tuples, as they come back from a file
+    return plain | {
+        "parameters": parameter_count,
+        "training images": len(data.labels),
+        "image size": list(data.images.shape[1:]),
+        "classes": len(data.classes),
+        "checksum of the training images": zlib.crc32(data.labels.data, zlib.crc32(data.images.data)),
+    }
 
 
 def save(directory: Path, checkpoint: Checkpoint, *, step: int, kept: int) -> None:

@@ -496,12 +496,20 @@ def mask_command(command: Sequence[str], secrets: Sequence[str]) -> str:
 def _log_invocation(
     command: Sequence[str], variables: Mapping[str, str], environ: Mapping[str, str], secrets: Sequence[str]
 ) -> None:
-    """Say what is run and which variables it is given beyond the container's own."""
-    for name, value in sorted(variables.items()):
-        if environ.get(name) != value:
-            shown = "***" if _SECRET_NAME.search(name) else mask(value, secrets)
-            _log(f"  {name}={shown if len(shown) <= 200 else shown[:196] + ' ...'}")
+    """Say what is run with which hyperparameters and channels; with every variable at the log level of debugging."""
+    shown = {name: value for name, value in variables.items() if environ.get(name) != value}
+    if not _is_debugging(variables):
+        shown = {name: value for name, value in shown.items() if name.startswith(("SM_HP_", "SM_CHANNEL_"))}
+    for name, value in sorted(shown.items()):
+        text = "***" if _SECRET_NAME.search(name) else mask(value, secrets)
+        _log(f"  {name}={text if len(text) <= 200 else text[:196] + ' ...'}")
     _log("running: " + mask_command(command, secrets))
+
+
+def _is_debugging(variables: Mapping[str, str]) -> bool:
+    """Tell whether `sagemaker_container_log_level`, or the variable of that name, asks for DEBUG (10) or less."""
+    levels = (variables.get("SM_LOG_LEVEL", ""), variables.get("SAGEMAKER_CONTAINER_LOG_LEVEL", ""))
+    return any(level.isdecimal() and int(level) <= 10 for level in levels)
 
 
 def _log(line: str) -> None:

@@ -1,7 +1,7 @@
 """The hyperparameters of the bundled training job: types, ranges, defaults, effects.
 
 Rules of this file: standard library only, so that a wrong value fails before TensorFlow is imported; a default stands
-here and nowhere else. docs/hyperparameters.md is generated from it (`python -m container hyperparameters`).
+here and nowhere else. docs/hyperparameters.md is made from it by `python -m container.training.settings`.
 """
 
 from __future__ import annotations
@@ -185,8 +185,31 @@ def parse(raw: Mapping[str, str]) -> tuple[Settings, list[str]]:
     return settings, warnings
 
 
+def format_page() -> str:
+    """Format the page about all hyperparameters, in Markdown."""
+    defaults = {field.name: field.default for field in dataclasses.fields(Settings)}
+    recipes = []
+    for name, recipe in RECIPES.items():
+        changes = ", ".join(f"`{key}={value}`" for key, value in recipe.items() if value != defaults[key])
+        recipes.append(f"| `{'optimizer' if name == 'sgd' else 'model'}={name}` | {changes.replace('True', 'true')} |")
+    return (
+        "# Hyperparameters of the bundled training job\n\n"
+        "This page is made from the code by `python -m container.training.settings > docs/hyperparameters.md`.\n"
+        "Values are strings, as the platform passes them; raw text, JSON and Python's notation are all understood. A\n"
+        "wrong value fails the job within two seconds, all wrong values are reported at once, and an unknown name is\n"
+        "warned of.\n\n"
+        + hyperparameters.format_table(Settings)
+        + "\n## Defaults of other models and optimisers\n\nA value that the job sets always wins.\n\n"
+        "| with | the defaults are |\n|---|---|\n" + "\n".join(recipes) + "\n"
+    )
+
+
 def _complete(settings: Settings, raw: Mapping[str, str]) -> Settings:
     """Put the recipe's defaults where the user has set nothing."""
     recipe = dict(RECIPES.get(settings.model, {}))
     recipe = {**RECIPES.get(settings.optimizer if "optimizer" in raw else str(recipe.get("optimizer")), {}), **recipe}
     return dataclasses.replace(settings, **{name: value for name, value in recipe.items() if name not in raw})  # type: ignore[arg-type]
+
+
+if __name__ == "__main__":
+    print(format_page(), end="")
