@@ -182,13 +182,14 @@ def deliver(options: argparse.Namespace) -> str:
     host, _, path = repository.partition("/")
     host = options.registry or host
     name = f"{host}/{path}:{tag}"
-    password = run([*aws, "ecr", "get-login-password"], quiet=True)
+    password = run(["aws", "ecr", "get-login-password", *aws], quiet=True).strip()
     if options.dry_run:
         say(f"would run: {' '.join([*build_command, '--tag', name, str(ROOT)])}")
         say(f"would push {name}")
         return ""
     manifest = fetch_manifest(host, path, tag, password)
-    if manifest is not None and not revision.endswith("-dirty") and not options.tag:
+    is_named_by_content = not (options.tag or revision == "unknown" or revision.endswith("-dirty"))
+    if manifest is not None and is_named_by_content:
         say(f"{name} is in the registry already")
     else:
         run([*build_command, "--tag", name, str(ROOT)], stream=True)
@@ -256,7 +257,7 @@ def compose_build(client: str, options: argparse.Namespace, version: str, revisi
 
 
 def compose_aws(options: argparse.Namespace) -> list[str]:
-    """Compose the start of every AWS command."""
+    """Compose the options of every AWS command."""
     if not shutil.which("aws"):
         message = "the AWS CLI is not on PATH: install it (the package `awscli`), or build alone with --no-push"
         raise DeliveryError(message)
@@ -268,12 +269,12 @@ def compose_aws(options: argparse.Namespace) -> list[str]:
     if not region:
         message = "no AWS region: name one with --region, or set AWS_REGION"
         raise DeliveryError(message)
-    return ["aws", *profile, "--region", region, "--output", "json", "--cli-connect-timeout", "10"]
+    return [*profile, "--region", region, "--output", "json", "--cli-connect-timeout", "10"]
 
 
 def aws_json(aws: Sequence[str], *arguments: str) -> Any:
     """Run one AWS command and give its JSON answer."""
-    return json.loads(run([*aws, *arguments], quiet=True) or "{}")
+    return json.loads(run(["aws", *arguments, *aws], quiet=True) or "{}")
 
 
 def find_or_create_repository(aws: Sequence[str], options: argparse.Namespace, client: str) -> str:

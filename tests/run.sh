@@ -13,6 +13,29 @@ set -euo pipefail
 
 step() { printf '\n== %s\n' "$*" >&2; }
 
+# The toolkits whose conventions users' scripts follow come as source: with a C compiler, or not at all.
+install_script_toolkits() {
+  python -c 'import sagemaker_training, sagemaker_inference' 2>/dev/null && return
+  python -m pip --version >/dev/null 2>&1 || python -m ensurepip >&2
+  python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-build-isolation \
+    --use-pep517 --requirement docker/requirements-scripts.txt >&2 ||
+    printf '\n*** SOME TESTS OF USERS SCRIPTS ARE SKIPPED: their toolkits need a C compiler and headers of Python ***\n\n' >&2
+}
+
+# The first client on PATH whose engine answers and that builds with BuildKit: clients before 23 do it themselves,
+# later ones with their buildx plug-in.
+find_engine_client() {
+  local client
+  while read -r client; do
+    "$client" info >/dev/null 2>&1 || continue
+    if "$client" buildx version >/dev/null 2>&1 || [[ $("$client" --version) =~ \ (1[89]|20)\. ]]; then
+      printf '%s\n' "$client"
+      return
+    fi
+  done < <(type -ap docker)
+  return 1
+}
+
 run_gates() {
   local -a scripts
   mapfile -t scripts < <(find . .ci -path ./.venv -prune -o \( -name '*.sh' -o -path '.ci/run' \) -type f -print | sort -u)
@@ -46,6 +69,7 @@ main() {
   step setting up
   PATH=$(dirname "$(local_test/setup.sh tests/requirements.txt)"):$PATH
   export PATH
+  install_script_toolkits
   if [[ ${#arguments[@]} -gt 0 ]]; then
     exec pytest --rootdir "$root" -m "$slow" "${arguments[@]}"
   fi
@@ -53,8 +77,11 @@ main() {
   run_gates
   step pytest
   local -a rings=(tests)
-  if ! docker info >/dev/null 2>&1; then
-    printf '\n*** THE IMAGE RING DOES NOT RUN: no container engine answers "docker info" ***\n\n' >&2
+  local client
+  if client=$(find_engine_client); then
+    PATH=$(dirname "$client"):$PATH
+  else
+    printf '\n*** THE IMAGE RING DOES NOT RUN: no docker client on PATH reaches an engine and builds with BuildKit ***\n\n' >&2
     [[ -z $require_engine ]] || return 1
     rings+=(--ignore tests/image)
   fi

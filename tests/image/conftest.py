@@ -2,23 +2,49 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.image.engine import build, docker, exit_code, running, write_job
+from tests.image.engine import ROOT, build, docker, exit_code, running, write_job
 
 
 @pytest.fixture(scope="session")
-def image() -> str:
-    """Give the name of the image that is built from this checkout."""
-    return build("Dockerfile.cpu", "byo-test-cpu")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a checkout of its own, committed and clean, of what images are made of."""
+    root = tmp_path_factory.mktemp("checkout")
+    for name in ("container", "docker"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in (*ROOT.glob("Dockerfile.*"), ROOT / ".dockerignore", ROOT / ".gitignore", ROOT / "build_and_push.sh"):
+        shutil.copy2(path, root)
+    git = [
+        "git",
+        "-C",
+        str(root),
+        "-c",
+        "user.name=test",
+        "-c",
+        "user.email=test@localhost",
+        "-c",
+        "commit.gpgsign=false",
+    ]
+    for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "test: a checkout"]):
+        subprocess.run([*git, *command], check=True)
+    return root
 
 
 @pytest.fixture(scope="session")
-def serve_image(image: str) -> str:  # noqa: ARG001 - one build at a time, and the second finds the first's layers
+def image(checkout: Path) -> str:
+    """Give the name of the whole CPU image."""
+    return build(checkout, "Dockerfile.cpu", "byo-test-cpu")
+
+
+@pytest.fixture(scope="session")
+def serve_image(checkout: Path) -> str:
     """Give the name of the image that only serves."""
-    return build("Dockerfile.cpu", "byo-test-serve", "--target", "serve")
+    return build(checkout, "Dockerfile.cpu", "byo-test-serve", "--target", "serve")
 
 
 @pytest.fixture(scope="session")

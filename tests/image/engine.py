@@ -33,11 +33,22 @@ def docker(*arguments: str | Path) -> str:
     return done.stdout + done.stderr
 
 
-def build(dockerfile: str, tag: str, *options: str) -> str:
-    """Build an image of this checkout and give its name."""
+def build(checkout: Path, dockerfile: str, tag: str, *options: str) -> str:
+    """Build an image and give its name."""
     base = ["--build-arg", f"BASE_IMAGE={os.environ['BASE_IMAGE']}"] if os.environ.get("BASE_IMAGE") else []
     done = subprocess.run(
-        ["docker", "build", "--progress=plain", "--file", ROOT / dockerfile, "--tag", tag, *base, *options, ROOT],
+        [
+            "docker",
+            "build",
+            "--progress=plain",
+            "--file",
+            checkout / dockerfile,
+            "--tag",
+            tag,
+            *base,
+            *options,
+            checkout,
+        ],
         capture_output=True,
         text=True,
         check=False,

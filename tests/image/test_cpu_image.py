@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 
 from tests.image.engine import (
-    ROOT,
     TEST_ROWS,
     address,
     docker,
@@ -48,7 +47,9 @@ def test_train_in_a_container_leaves_a_loadable_artefact(trained_job: Path) -> N
     assert json.loads((trained_job / "output/data/metrics.json").read_text())["accuracy"] >= 0.95
 
 
-def test_serve_in_a_container_predicts_what_the_process_predicts(server: str, trained_job: Path) -> None:
+def test_serve_in_a_container_predicts_what_the_process_predicts(
+    server: str, trained_job: Path, checkout: Path
+) -> None:
     rows = read_test_rows(trained_job)
     status, from_image = request(f"{wait_until_healthy(server)}/invocations", rows)
     assert status == 200
@@ -56,7 +57,7 @@ def test_serve_in_a_container_predicts_what_the_process_predicts(server: str, tr
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environ = {**os.environ, "SAGEMAKER_BASE_DIR": str(trained_job), "SAGEMAKER_BIND_TO_PORT": str(port)}
-    process = subprocess.Popen([sys.executable, "-m", "container", "serve"], cwd=ROOT, env=environ)
+    process = subprocess.Popen([sys.executable, "-m", "container", "serve"], cwd=checkout, env=environ)
     try:
         url = f"http://127.0.0.1:{port}"
         wait_until(lambda: request(f"{url}/ping")[0] == 200)

@@ -1,0 +1,192 @@
+"""build_and_push.sh against a real registry that checks the password, with a simulated ECR and STS beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import boto3
+import pytest
+
+from tests.image.engine import docker, wait_until
+
+pytestmark = [pytest.mark.image, pytest.mark.timeout(600)]
+
+# What the simulated ECR gives as the password of account 123456789012, and its bcrypt hash.
+PASSWORD = "123456789012-auth-token"  # noqa: S105
+HTPASSWD = "AWS:$2b$05$si58BnfrOA.m4vyu9Zc//uLWSI.Y.qzvQtYH2NOzvxF/0bZD5S8Cu\n"
+
+
+class Cloud(NamedTuple):
+    """A checkout to deliver from, a registry's host and log, and the AWS API that gives its password."""
+
+    checkout: Path
+    registry: str
+    log: Path
+    api: str
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def answers(url: str) -> bool:
+    try:
+        urllib.request.urlopen(url, timeout=5).close()  # noqa: S310 - loopback
+    except urllib.error.HTTPError as error:
+        error.close()
+        return True
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def registry(directory: Path, htpasswd: str) -> Iterator[str]:
+    """Run a registry that lets in whom `htpasswd` names; gives its host. Its log is `directory/log`."""
+    host = f"127.0.0.1:{free_port()}"
+    (directory / "htpasswd").write_text(htpasswd)
+    configuration = {
+        "version": "0.1",
+        "storage": {"filesystem": {"rootdirectory": str(directory / "storage")}},
+        "http": {"addr": host, "secret": "test"},
+        "auth": {"htpasswd": {"realm": "test", "path": str(directory / "htpasswd")}},
+    }
+    (directory / "config.yml").write_text(json.dumps(configuration))  # JSON is YAML
+    with (directory / "log").open("w") as log:
+        process = subprocess.Popen(["docker-registry", "serve", directory / "config.yml"], stdout=log, stderr=log)
+        try:
+            wait_until(lambda: answers(f"http://{host}/v2/"))
+            yield host
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def cloud(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """Start both servers on loopback; stop them at the end."""
+    directory, port = tmp_path_factory.mktemp("cloud"), free_port()
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        with registry(directory, HTPASSWD) as host:
+            wait_until(lambda: answers(f"http://127.0.0.1:{port}/"))
+            yield Cloud(checkout, host, directory / "log", f"http://127.0.0.1:{port}")
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def deliver(cloud: Cloud, *options: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run build_and_push.sh for the image that only serves."""
+    settings = {
+        "AWS_ENDPOINT_URL": cloud.api,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_MAX_ATTEMPTS": "1",
+    }
+    command = [
+        cloud.checkout / "build_and_push.sh",
+        "team/digits",
+        "--region",
+        "eu-west-1",
+        "--registry",
+        cloud.registry,
+    ]
+    return subprocess.run(
+        [*command, "--target", "serve", *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **settings, **environ},
+    )
+
+
+def repositories(cloud: Cloud) -> list[dict[str, Any]]:
+    """Give what the simulated ECR knows."""
+    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+    client = boto3.client("ecr", "eu-west-1", endpoint_url=cloud.api, **keys)  # type: ignore[call-overload]
+    found: list[dict[str, Any]] = client.describe_repositories()["repositories"]
+    client.close()
+    return found
+
+
+def count_uploads(cloud: Cloud) -> int:
+    """Count the requests of the registry's log that send a layer's bytes."""
+    return len(re.findall(r'"(?:PATCH|PUT) /v2/team/digits/blobs/uploads/', cloud.log.read_text()))
+
+
+@pytest.fixture(scope="module")
+def delivered(cloud: Cloud, serve_image: str) -> str:  # noqa: ARG001 - its layers make this build short
+    """Give the digest URI of a first delivery."""
+    done = deliver(cloud)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done.stdout
+
+
+def test_a_delivery_prints_the_digest_uri_alone(cloud: Cloud, delivered: str) -> None:
+    assert re.fullmatch(rf"{re.escape(cloud.registry)}/team/digits@sha256:[0-9a-f]{{64}}\n", delivered)
+
+
+def test_a_delivery_creates_a_repository_that_scans_and_whose_tags_never_move(cloud: Cloud, delivered: str) -> None:
+    assert delivered
+    (repository,) = repositories(cloud)
+    assert repository["repositoryName"] == "team/digits"
+    assert repository["imageTagMutability"] == "IMMUTABLE"
+    assert repository["imageScanningConfiguration"] == {"scanOnPush": True}
+
+
+def test_the_registry_refuses_whoever_does_not_log_in(cloud: Cloud, delivered: str) -> None:
+    digest = delivered.strip().rpartition("@")[2]
+    with pytest.raises(urllib.error.HTTPError, match="401") as refused:
+        urllib.request.urlopen(f"http://{cloud.registry}/v2/team/digits/manifests/{digest}", timeout=10)
+    refused.value.close()
+
+
+def test_a_second_delivery_sends_nothing_again(cloud: Cloud, delivered: str) -> None:
+    before = count_uploads(cloud)
+    assert before > 0
+    again = deliver(cloud)
+    assert (again.returncode, again.stdout) == (0, delivered), again.stderr[-4000:]
+    assert "is in the registry already" in again.stderr
+    other_tag = deliver(cloud, "--tag", "second")
+    assert (other_tag.returncode, other_tag.stdout) == (0, delivered), other_tag.stderr[-4000:]
+    assert count_uploads(cloud) == before
+
+
+def test_a_delivered_image_can_be_pulled_by_its_digest_and_runs(delivered: str) -> None:
+    uri = delivered.strip()
+    docker("rmi", "--force", docker("image", "inspect", "--format", "{{.Id}}", uri).strip())
+    assert "usage: python -m container" in docker("run", "--rm", "--pull", "always", uri, "--help")
+    manifest = json.loads(docker("manifest", "inspect", "--insecure", uri))
+    assert manifest["mediaType"] == "application/vnd.docker.distribution.manifest.v2+json"  # IMG-9
+
+
+def test_a_dry_run_changes_nothing(cloud: Cloud, delivered: str) -> None:
+    before = cloud.log.read_text().count('"PUT ')
+    done = deliver(cloud, "--tag", "third", "--dry-run")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert f"would push {delivered.partition('@')[0]}:third" in done.stderr
+    assert cloud.log.read_text().count('"PUT ') == before
+
+
+def test_a_registry_that_refuses_the_password_is_explained(cloud: Cloud, delivered: str, tmp_path: Path) -> None:
+    assert delivered
+    with registry(tmp_path, HTPASSWD.replace("AWS:", "SOMEONE:")) as strict:
+        done = deliver(cloud._replace(registry=strict))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "the registry does not accept the login" in done.stderr
