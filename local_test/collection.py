@@ -103,6 +103,8 @@ def unpack(source: Path, target: Path) -> None:
                 )
                 raise UserError(message)
             tar.extractall(target, filter="data")
+            while tar.fileobj is not None and tar.fileobj.read(1 << 20):
+                pass  # up to the checksum at the end, which tells a cut archive
     except (tarfile.TarError, EOFError, OSError) as error:
         message = f"{source} is not a whole tar.gz archive: {error}"
         raise UserError(message) from error

@@ -1,33 +1,29 @@
-"""An endpoint: servers kept healthy as the platform does it, and requests passed to them within its limits."""
+"""An endpoint: variants of servers kept healthy as the platform does it, requests shared out among them, updates."""
 
 from __future__ import annotations
 
-import http.client
+import concurrent.futures
 import itertools
-import queue
 import random
 import shutil
-import signal
-import socket
 import threading
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
 from container import contract
 from container.errors import RequestError, UserError
 from local_test import collection, fields, storage, tree
-from local_test.fleet import LineSplitter, OnLine
-from local_test.runner import Container, Launch, Runner
+from local_test.capture import Capture
+from local_test.fleet import OnLine
+from local_test.multimodel import ModelCache
+from local_test.runner import Launch, Runner
+from local_test.server import HEADER_PREFIX, Answer, Limits, Server
 
-STARTUP_LIMIT_S: Final = 8 * 60  # HO-5
-PING_INTERVAL_S: Final = 5  # not established by the platform's documents; what its local modes use
-UNHEALTHY_AFTER_PINGS: Final = 3  # not established either
-ACCEPT_LIMIT_S: Final = 0.25  # HO-7
-ORIGINAL_MESSAGE_CHARACTERS: Final = 2048  # RQ-6
-HEADER_PREFIX: Final = "x-amzn-sagemaker-"
+UNHEALTHY_AFTER_PINGS: Final = 3  # not established by the platform's documents
+ASYNC_LIMIT_S: Final = 3600  # ASY-1
 # RQ-2: what InvokeEndpoint lets through to a container, in lower case.
 FORWARDED_HEADERS: Final = frozenset(
     {"content-type", "accept"}
@@ -46,58 +42,6 @@ FORWARDED_HEADERS: Final = frozenset(
         )
     }
 )
-# RQ-5, SE-1: what comes back to the caller besides the body.
-RETURNED_HEADERS: Final = frozenset(
-    {"content-type"} | {HEADER_PREFIX + name for name in ("custom-attributes", "new-session-id", "closed-session-id")}
-)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a container answered, and what a caller of InvokeEndpoint sees of it."""
-
-    status: int
-    """The container's own status."""
-    headers: Mapping[str, str]
-    """The container's headers that reach the caller, names in lower case."""
-    body: bytes
-    variant: str
-    connect_s: float
-    """Seconds until the connection stood; 0 for one that was kept."""
-    first_byte_s: float
-    """Seconds from the request's first byte to the answer's: the platform's ModelLatency, nearly."""
-    total_s: float
-    findings: tuple[str, ...] = ()
-    """Contract clauses that this exchange broke although it went well."""
-
-    @property
-    def caller_status(self) -> int:
-        """The status that a caller of InvokeEndpoint sees: 424 for whatever the container refused (RQ-6)."""
-        return 200 if self.status < 400 else 424
-
-    def model_error(self, endpoint: str) -> dict[str, Any]:
-        """Give the ModelError that a caller sees of a refusal."""
-        text = self.body[: 4 * ORIGINAL_MESSAGE_CHARACTERS].decode("utf-8", "replace")[:ORIGINAL_MESSAGE_CHARACTERS]
-        kind = "client" if self.status < 500 else "server"
-        return {
-            "ErrorCode": "CLIENT_ERROR_FROM_MODEL" if self.status < 500 else "SERVER_ERROR_FROM_MODEL",
-            "LogStreamArn": tree.arn("endpoint", endpoint).replace(":sagemaker:", ":logs:"),
-            "Message": f'Received {kind} error ({self.status}) from {self.variant} with message "{text}".',
-            "OriginalMessage": text,
-            "OriginalStatusCode": self.status,
-        }
-
-
-@dataclass(frozen=True)
-class Limits:
-    """The platform's time and size limits for one endpoint; tests shorten them."""
-
-    startup_s: float = STARTUP_LIMIT_S
-    ping_s: float = contract.PING_LIMIT_S
-    ping_interval_s: float = PING_INTERVAL_S
-    invocation_s: float = contract.INVOCATION_LIMIT_S
-    payload_bytes: int = contract.REALTIME_PAYLOAD_BYTES
-    stop_grace_s: float = contract.SERVING_STOP_GRACE_S
 
 
 @dataclass
@@ -130,193 +74,36 @@ class ModelRequests:
             raise UserError(message)
 
 
-class Server:
-    """One serving container and the connections to it."""
-
-    def __init__(self, launch: Launch, runner: Runner, limits: Limits, on_line: OnLine) -> None:
-        self.name = launch.name
-        self.limits = limits
-        self.is_healthy = False
-        self.ping_s = 0.0
-        """How long the last ping took."""
-        splitter = LineSplitter(lambda line: on_line(launch.name, line))
-        self.container: Container = runner.start(launch, splitter.feed)
-        self._idle: queue.SimpleQueue[http.client.HTTPConnection] = queue.SimpleQueue()
-
-    def wait_until_healthy(self) -> float:
-        """Ping until the first 200 and give the seconds that it took.
-
-        Raises: UserError if the server ends, or the limit passes, first (HO-5).
-        """
-        started = time.monotonic()
-        pause_s, last = 0.01, "no answer"
-        while (passed := time.monotonic() - started) < self.limits.startup_s:
-            code = self.container.wait(pause_s)
-            if code is not None:
-                message = f"the server ended before it answered a ping: {collection.explain_exit(code)}"
-                raise UserError(message)
-            status, last = self.ping()
-            if status == 200:
-                self.is_healthy = True
-                return time.monotonic() - started
-            pause_s = min(pause_s * 1.3, 0.25)
-        message = (
-            f"{self.name} did not pass the ping health check within {passed:.0f} s (HO-5): last, {last}{self._hint()}"
-        )
-        raise UserError(message)
-
-    def _hint(self) -> str:
-        """Say what is known of a server that listens where the platform does not look."""
-        host, port = self.container.address
-        elsewhere = (
-            f"something listens on {contract.DEFAULT_PORT}, but the server was told "
-            f"{contract.BIND_TO_PORT_VARIABLE}={port} (HO-1)"
-        )
-        for candidate, advice in (
-            (("127.0.0.1", port), "it listens on 127.0.0.1 alone; bind 0.0.0.0 (HO-1)"),
-            (("127.0.0.1", contract.DEFAULT_PORT), elsewhere),
-        ):
-            if candidate != (host, port):
-                try:
-                    socket.create_connection(candidate, ACCEPT_LIMIT_S).close()
-                except OSError:
-                    continue
-                return f"; {advice}"
-        return ""
-
-    def ping(self) -> tuple[int, str]:
-        """Send GET /ping on a connection of its own; give its status, 0 without one, and what happened."""
-        started = time.monotonic()
-        connection = http.client.HTTPConnection(*self.container.address, timeout=self.limits.ping_s)
-        try:
-            connection.request("GET", "/ping", headers={"User-Agent": "AHC/2.0"})
-            response = connection.getresponse()
-            response.read()
-        except (OSError, http.client.HTTPException) as error:
-            return 0, f"{type(error).__name__}: {error}"
-        else:
-            return response.status, f"status {response.status}"
-        finally:
-            self.ping_s = time.monotonic() - started
-            connection.close()
-
-    def get(self, path: str) -> tuple[int, bytes]:
-        """Send a GET on a connection of its own; give status and body.
-
-        Raises: RequestError 424 if there is no answer.
-        """
-        connection = http.client.HTTPConnection(*self.container.address, timeout=self.limits.invocation_s)
-        try:
-            connection.request("GET", path)
-            response = connection.getresponse()
-            return response.status, response.read()
-        except (OSError, http.client.HTTPException) as error:
-            message = f"GET {path} was not answered: {type(error).__name__}: {error}"
-            raise RequestError(424, message) from error
-        finally:
-            connection.close()
-
-    def post(
-        self, path: str, body: bytes, headers: Mapping[str, str], variant: str, *, is_chunked: bool = False
-    ) -> Answer:
-        """Send a POST within the platform's limits; in chunks of no told length if asked for (BT-6).
-
-        Raises: RequestError 424 if the server does not accept, breaks off or exceeds the time (HO-7, HO-8).
-        """
-        started = time.monotonic()
-        connection, connect_s = self._connect()
-        try:
-            if is_chunked:
-                connection.request("POST", path, iter([body]), dict(headers), encode_chunked=True)
-            else:
-                connection.request("POST", path, body, dict(headers))
-            response = connection.getresponse()
-            first_byte_s = time.monotonic() - started
-            payload = response.read()
-        except (OSError, http.client.HTTPException) as error:
-            connection.close()
-            message = (
-                f"the container broke off after {time.monotonic() - started:.1f} s: {type(error).__name__}: {error}"
-            )
-            if isinstance(error, TimeoutError):
-                message = f"the container did not answer within {self.limits.invocation_s:g} s (HO-8)"
-            raise RequestError(424, message) from error
-        if response.will_close:
-            connection.close()
-        else:
-            self._idle.put(connection)
-        returned = {name.lower(): value for name, value in response.getheaders() if name.lower() in RETURNED_HEADERS}
-        return Answer(
-            status=response.status,
-            headers=returned,
-            body=payload,
-            variant=variant,
-            connect_s=connect_s,
-            first_byte_s=first_byte_s,
-            total_s=time.monotonic() - started,
-            findings=() if "content-type" in returned or not payload else ("the answer has no Content-Type (RQ-4)",),
-        )
-
-    def _connect(self) -> tuple[http.client.HTTPConnection, float]:
-        while not self._idle.empty():
-            try:
-                connection = self._idle.get_nowait()
-            except queue.Empty:
-                break
-            if connection.sock is not None and not _is_closed(connection.sock):
-                return connection, 0.0
-            connection.close()
-        started = time.monotonic()
-        connection = http.client.HTTPConnection(*self.container.address, timeout=ACCEPT_LIMIT_S)
-        try:
-            connection.connect()
-        except OSError as error:
-            connection.close()
-            message = f"the container did not accept a connection within {ACCEPT_LIMIT_S * 1000:g} ms (HO-7): {error}"
-            raise RequestError(424, message) from error
-        connection.sock.settimeout(self.limits.invocation_s)
-        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return connection, time.monotonic() - started
-
-    def stop(self) -> tuple[int, bool]:
-        """Stop as the platform does (HO-10): SIGTERM, the grace, SIGKILL; give exit code and whether it was killed."""
-        self.is_healthy = False
-        while not self._idle.empty():  # the platform's router lets go of a server before it is stopped
-            self._idle.get().close()
-        self.container.send_signal(signal.SIGTERM)
-        code = self.container.wait(self.limits.stop_grace_s)
-        was_killed = code is None
-        if was_killed:
-            self.container.kill()
-            code = self.container.wait()
-        self.container.remove()
-        while not self._idle.empty():
-            self._idle.get().close()
-        return code if code is not None else 137, was_killed
-
-
-def _is_closed(connection: socket.socket) -> bool:
-    """Tell whether the peer has closed a connection that lay idle."""
-    timeout = connection.gettimeout()
-    connection.settimeout(0)
-    try:
-        return connection.recv(1, socket.MSG_PEEK) == b""
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    finally:
-        connection.settimeout(timeout)
-
-
 @dataclass
 class Variant:
     """One production variant and its servers."""
 
-    name: str
+    description: Mapping[str, Any]
+    """Its entry in CreateEndpointConfig."""
+    model: Mapping[str, Any]
+    """Its CreateModel request."""
     weight: float
-    servers: list[Server]
+    servers: list[Server] = field(default_factory=list)
+    caches: dict[Server, ModelCache] = field(default_factory=dict)
+    """Of a multi-model variant."""
     turn: itertools.count[int] = field(default_factory=itertools.count)
+    numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+
+    @property
+    def name(self) -> str:
+        """The variant's name."""
+        return str(self.description["VariantName"])
+
+    @property
+    def container(self) -> Mapping[str, Any]:
+        """The model's only container definition."""
+        container: Mapping[str, Any] = self.model.get("PrimaryContainer", {})
+        return container
+
+    @property
+    def is_multi_model(self) -> bool:
+        """Whether requests name their model (MME-1)."""
+        return bool(self.container.get("Mode") == "MultiModel")
 
     def next_server(self) -> Server | None:
         """Give the next healthy server in turn."""
@@ -350,8 +137,16 @@ class Endpoint:
         self._on_line = on_line
         self._limits = limits or Limits()
         self._variants: list[Variant] = []
+        self._version = 0
+        self._changing = threading.Lock()
         self._ended = threading.Event()
         self._monitor = threading.Thread(target=self._watch, daemon=True, name=f"ping {self.name}")
+        self._capture = self._make_capture(requests)
+        self._async_pool: concurrent.futures.ThreadPoolExecutor | None = None
+
+    def _make_capture(self, requests: ModelRequests) -> Capture | None:
+        config = requests.config.get("DataCaptureConfig")
+        return Capture(config, self.name) if config else None
 
     def __enter__(self) -> Self:
         """Start."""
@@ -370,9 +165,7 @@ class Endpoint:
         shutil.rmtree(self.directory, ignore_errors=True)
         self.directory.mkdir(parents=True)
         try:
-            for description in self._requests.config["ProductionVariants"]:
-                self._variants.append(self._start_variant(description))
-            self.startup_s = max(server.wait_until_healthy() for server in self._servers())
+            self._variants = self._start_version(self._requests)
         except BaseException as error:
             self.status, self.failure = "Failed", str(error)
             self.stop()
@@ -380,41 +173,112 @@ class Endpoint:
         self.status = "InService"
         self._monitor.start()
 
+    def update(self, requests: ModelRequests) -> None:
+        """Replace all servers by those of a new configuration, without a gap: UpdateEndpoint.
+
+        Raises: UserError if a new one does not get healthy; the old ones go on as if nothing had been (HO-5).
+        """
+        requests.check()
+        with self._changing:
+            self.status = "Updating"
+            try:
+                variants = self._start_version(requests)
+            except UserError as error:
+                self.status, self.failure = "InService", f"the update was rolled back: {error}"
+                raise
+            old, self._variants = self._variants, variants
+            self._requests, self._capture = requests, self._make_capture(requests)
+            self.status, self.failure = "InService", ""
+            self._stop_servers([server for variant in old for server in variant.servers])
+
+    def set_weight(self, variant: str, weight: float) -> None:
+        """Give a variant another share of the requests."""
+        self._choose_variant(variant).weight = weight
+
+    def set_instance_count(self, variant: str, count: int) -> None:
+        """Start or stop servers of a variant while the others go on.
+
+        Raises: UserError if a new one does not get healthy; none is added then.
+        """
+        chosen = self._choose_variant(variant)
+        with self._changing:
+            missing = count - len(chosen.servers)
+            if missing > 0:
+                added = [self._start_server(chosen) for _ in range(missing)]
+                self._wait_until_healthy(chosen, added)
+                chosen.servers = [*chosen.servers, *added]
+            elif missing < 0:
+                surplus, chosen.servers = chosen.servers[count:], chosen.servers[:count]
+                self._stop_servers(surplus)
+
     def _servers(self) -> list[Server]:
         return [server for variant in self._variants for server in variant.servers]
 
-    def _start_variant(self, description: Mapping[str, Any]) -> Variant:
-        model = self._requests.models[description["ModelName"]]
-        container = model.get("PrimaryContainer", {})
-        startup_s = min(
-            self._limits.startup_s,
-            description.get("ContainerStartupHealthCheckTimeoutInSeconds", self._limits.startup_s),
+    def _start_version(self, requests: ModelRequests) -> list[Variant]:
+        """Start every server of a configuration at once; none is left if one does not get healthy."""
+        self._version += 1
+        variants = []
+        try:
+            for description in requests.config["ProductionVariants"]:
+                weight = description.get("InitialVariantWeight", 1.0)
+                variant = Variant(description, requests.models[description["ModelName"]], weight)
+                variants.append(variant)
+                for _ in range(description.get("InitialInstanceCount", 1)):
+                    variant.servers.append(self._start_server(variant))
+            for variant in variants:
+                self._wait_until_healthy(variant, variant.servers)
+        except BaseException:
+            self._stop_servers([server for variant in variants for server in variant.servers])
+            raise
+        return variants
+
+    def _start_server(self, variant: Variant) -> Server:
+        default = self._limits.startup_s
+        startup_s = min(default, variant.description.get("ContainerStartupHealthCheckTimeoutInSeconds", default))
+        name = f"{variant.name}-{next(variant.numbers)}"
+        root = self.directory / "hosts" / (name if self._version == 1 else f"{name}-v{self._version}")
+        layout = contract.Layout(root)
+        container = variant.container
+        environment = {**container.get("Environment", {}), "AWS_REGION": tree.region()}
+        if variant.is_multi_model:
+            layout.models.mkdir(parents=True)
+            environment[contract.MULTI_MODEL_VARIABLE] = "true"
+        else:
+            deliver_model(container, layout.model)
+        launch = Launch(
+            name=name,
+            arguments=("serve",),
+            root=root,
+            environment=environment,
+            read_only=("models",) if variant.is_multi_model else ("model",),
+            is_server=True,
+            is_isolated=variant.model.get("EnableNetworkIsolation", False),
         )
-        limits = Limits(**{**vars(self._limits), "startup_s": startup_s})
-        variant = Variant(description["VariantName"], description.get("InitialVariantWeight", 1.0), [])
-        for index in range(description.get("InitialInstanceCount", 1)):
-            name = f"{variant.name}-{index + 1}"
-            root = self.directory / "hosts" / name
-            deliver_model(container, contract.Layout(root).model)
-            launch = Launch(
-                name=name,
-                arguments=("serve",),
-                root=root,
-                environment={**container.get("Environment", {}), "AWS_REGION": tree.region()},
-                read_only=("model",),
-                is_server=True,
-                is_isolated=model.get("EnableNetworkIsolation", False),
-            )
-            variant.servers.append(Server(launch, self._runner, limits, self._on_line))
-        return variant
+        server = Server(
+            launch, self._runner, replace(self._limits, startup_s=startup_s), self._on_line, variant=variant.name
+        )
+        if variant.is_multi_model:
+            seen_at = f"{self._runner.mount_point(root)}/models"
+            variant.caches[server] = ModelCache(server, _find_model_uri(container), layout.models, seen_at)
+        return server
+
+    def _wait_until_healthy(self, variant: Variant, servers: list[Server]) -> None:
+        try:
+            for server in servers:
+                self.startup_s = max(self.startup_s, server.wait_until_healthy())
+                if variant.is_multi_model:
+                    variant.caches[server].check_list_api()
+        except BaseException:
+            self._stop_servers(servers)
+            raise
 
     def _watch(self) -> None:
         """Ping every server for as long as the endpoint lives; one that fails is out until it answers again (HO-4)."""
-        failures = dict.fromkeys(self._servers(), 0)
+        failures: dict[Server, int] = {}
         while not self._ended.wait(self._limits.ping_interval_s):
-            for server in failures:
+            for server in self._servers():
                 status, what = server.ping()
-                failures[server] = 0 if status == 200 else failures[server] + 1
+                failures[server] = 0 if status == 200 else failures.get(server, 0) + 1
                 if failures[server] == UNHEALTHY_AFTER_PINGS:
                     self._on_line(server.name, f"[platform] unhealthy: {what} {UNHEALTHY_AFTER_PINGS} times")
                 server.is_healthy = failures[server] < UNHEALTHY_AFTER_PINGS
@@ -424,6 +288,86 @@ class Endpoint:
 
         Raises: RequestError with the status and message that the service itself would answer.
         """
+        variant, server, known = self._route(body, headers)
+        target = known.get(HEADER_PREFIX + "target-model")
+        if variant.is_multi_model:
+            answer = self._invoke_model(variant, server, target, body, known)
+        elif target is not None:
+            raise RequestError(400, "TargetModel is for multi-model endpoints alone (MME-5)")
+        else:
+            answer = server.post("/invocations", body, known)
+        if len(answer.body) > self._limits.payload_bytes:
+            message = f"the answer has {len(answer.body)} bytes; {self._limits.payload_bytes} are possible (HO-9)"
+            raise RequestError(424, message)
+        if self._capture is not None and answer.status < 400:
+            self._capture.record(
+                variant.name,
+                (known.get("content-type", ""), body),
+                (answer.headers.get("content-type", ""), answer.body),
+                known.get(HEADER_PREFIX + "inference-id"),
+            )
+        return answer
+
+    def _invoke_model(
+        self, variant: Variant, server: Server, target: str | None, body: bytes, headers: Mapping[str, str]
+    ) -> Answer:
+        if target is None:
+            raise RequestError(400, "a multi-model endpoint needs TargetModel (MME-5)")
+        cache = variant.caches[server]
+        answer = server.post(cache.path_of(target), body, headers)
+        if answer.status == 404:  # the container has unloaded it by itself (MME-5)
+            cache.forget(target)
+            answer = server.post(cache.path_of(target), body, headers)
+        if variant.container.get("MultiModelConfig", {}).get("ModelCacheSetting") == "Disabled":
+            cache.unload(target)  # MME-6
+        return answer
+
+    def loaded_models(self) -> dict[str, list[str]]:
+        """Give each multi-model server's targets, the least recently used first."""
+        return {server.name: cache.loaded for variant in self._variants for server, cache in variant.caches.items()}
+
+    def invoke_stream(self, body: bytes, headers: Mapping[str, str]) -> tuple[int, dict[str, str], Iterator[bytes]]:
+        """Pass a request on as InvokeEndpointWithResponseStream does (ST-1): status, headers, parts as they come."""
+        variant, server, known = self._route(body, headers)
+        if variant.is_multi_model:
+            raise RequestError(400, "a multi-model endpoint does not stream")
+        return server.stream(body, known)
+
+    def invoke_async(self, input_uri: str, headers: Mapping[str, str]) -> dict[str, str]:
+        """Take an object as InvokeEndpointAsync does, and give the receipt; the answer is stored later (ASY-1).
+
+        Raises: RequestError 400 if the endpoint has no AsyncInferenceConfig.
+        """
+        config = self._requests.config.get("AsyncInferenceConfig")
+        if config is None:
+            raise RequestError(400, "the endpoint has no AsyncInferenceConfig (ASY-1)")
+        if self._async_pool is None:
+            workers = config.get("ClientConfig", {}).get("MaxConcurrentInvocationsPerInstance", 4)
+            self._async_pool = concurrent.futures.ThreadPoolExecutor(workers, thread_name_prefix="async")
+        identity = headers.get("X-Amzn-SageMaker-Inference-Id") or str(uuid.uuid4())
+        output = config["OutputConfig"]
+        failures = output.get("S3FailurePath", output["S3OutputPath"])
+        receipt = {
+            "InferenceId": identity,
+            "OutputLocation": f"{output['S3OutputPath'].rstrip('/')}/{identity}.out",
+            "FailureLocation": f"{failures.rstrip('/')}/{identity}-error.out",
+        }
+        self._async_pool.submit(self._answer_async, input_uri, dict(headers), receipt)
+        return receipt
+
+    def _answer_async(self, input_uri: str, headers: dict[str, str], receipt: Mapping[str, str]) -> None:
+        try:
+            body = storage.read(input_uri)
+            _, server, known = self._route(b"", headers)
+            answer = server.post("/invocations", body, known, limit_s=ASYNC_LIMIT_S)
+        except (UserError, RequestError) as error:
+            storage.store_bytes(str(error).encode(), receipt["FailureLocation"])
+            return
+        place = receipt["OutputLocation" if answer.status < 300 else "FailureLocation"]
+        storage.store_bytes(answer.body, place)
+
+    def _route(self, body: bytes, headers: Mapping[str, str]) -> tuple[Variant, Server, dict[str, str]]:
+        """Check a request and give who answers it, and the headers that reach the container (RQ-2)."""
         known = {name.lower(): value for name, value in headers.items() if name.lower() in FORWARDED_HEADERS}
         if len(body) > self._limits.payload_bytes:
             message = f"the body has {len(body)} bytes; {self._limits.payload_bytes} are possible (HO-9)"
@@ -436,26 +380,34 @@ class Endpoint:
         if server is None:
             message = f"no server of variant {variant.name!r} is healthy (HO-4)"
             raise RequestError(503, message)
-        answer = server.post("/invocations", body, known, variant.name)
-        if len(answer.body) > self._limits.payload_bytes:
-            message = f"the answer has {len(answer.body)} bytes; {self._limits.payload_bytes} are possible (HO-9)"
-            raise RequestError(424, message)
-        return answer
+        return variant, server, known
 
     def _choose_variant(self, target: str | None) -> Variant:
+        variants = self._variants
         if target is not None:
-            found = [variant for variant in self._variants if variant.name == target]
+            found = [variant for variant in variants if variant.name == target]
             if not found:
-                message = f"variant {target!r} does not exist; possible are {[v.name for v in self._variants]}"
+                message = f"variant {target!r} does not exist; possible are {[variant.name for variant in variants]}"
                 raise RequestError(400, message)
             return found[0]
-        if len(self._variants) == 1:
-            return self._variants[0]
-        return random.choices(self._variants, [variant.weight for variant in self._variants])[0]  # noqa: S311 - traffic
+        if len(variants) == 1:
+            return variants[0]
+        return random.choices(variants, [variant.weight for variant in variants])[0]  # noqa: S311 - traffic
 
     def stop(self) -> list[str]:
         """Stop all servers and give a finding for each that broke the rules of stopping (HO-10)."""
         self._ended.set()
+        if self._async_pool is not None:
+            self._async_pool.shutdown()
+        with self._changing:
+            findings = self._stop_servers(self._servers())
+        if self._capture is not None:
+            self._capture.flush()
+        if self.status != "Failed":
+            self.status = "Deleted"
+        return findings
+
+    def _stop_servers(self, servers: list[Server]) -> list[str]:
         findings: list[str] = []
 
         def stop(server: Server) -> None:
@@ -463,13 +415,11 @@ class Endpoint:
             if was_killed:
                 findings.append(f"{server.name} was killed {self._limits.stop_grace_s:g} s after SIGTERM (HO-10)")
 
-        threads = [threading.Thread(target=stop, args=(server,)) for server in self._servers()]
+        threads = [threading.Thread(target=stop, args=(server,)) for server in servers]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        if self.status != "Failed":
-            self.status = "Deleted"
         return findings
 
     def describe(self) -> dict[str, Any]:
@@ -490,6 +440,10 @@ class Endpoint:
                 for variant in self._variants
             ],
         }
+
+
+def _find_model_uri(container: Mapping[str, Any]) -> str:
+    return str(container.get("ModelDataUrl") or container["ModelDataSource"]["S3DataSource"]["S3Uri"])
 
 
 def deliver_model(container: Mapping[str, Any], directory: Path) -> None:

@@ -92,6 +92,10 @@ class DockerRunner:
         """The engine's name for a container's first interface."""
         return "eth0"
 
+    def mount_point(self, root: Path) -> str:  # noqa: ARG002 - the same for all
+        """Give the path at which a container sees its job directory."""
+        return "/opt/ml"
+
     def start(self, launch: Launch, on_output: Callable[[bytes], None]) -> DockerContainer:
         """Start a container; see `runner.Runner.start`."""
         mounts = [docker.types.Mount("/opt/ml", str(launch.root), type="bind")]

@@ -51,6 +51,10 @@ class ProcessRunner:
         """All hosts are this machine."""
         return "lo" if sys.platform == "linux" else "lo0"
 
+    def mount_point(self, root: Path) -> str:
+        """Give the path at which the program sees its job directory."""
+        return "/opt/ml" if self.is_private else str(root)
+
     def start(self, launch: Launch, on_output: Callable[[bytes], None]) -> ProcessContainer:
         """Start the program; see `runner.Runner.start`."""
         command = [*(launch.entrypoint or self._command), *launch.arguments]

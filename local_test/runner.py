@@ -73,6 +73,9 @@ class Runner(Protocol):
     def network_interface(self) -> str:
         """Name of the interface by which peers reach each other (DS-2)."""
 
+    def mount_point(self, root: Path) -> str:
+        """Give the path at which a container sees its job directory."""
+
     def start(self, launch: Launch, on_output: Callable[[bytes], None]) -> Container:
         """Start a container; `on_output` is called from another thread with pieces of its standard output and error.
 

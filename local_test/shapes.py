@@ -26,7 +26,7 @@ _TYPES: Final[Mapping[str, tuple[type | tuple[type, ...], str]]] = {
     "double": ((int, float), "a number"),
     "boolean": (bool, "true or false"),
 }
-_S3_URI_PATTERN = "(https|s3)://([^/]+)/?(.*)"
+_S3_URI_PATTERN = "(https|s3)://"
 _SHOWN_CHOICES = 8
 
 
@@ -92,7 +92,7 @@ def _check_text(shape: Any, value: str, path: str, faults: list[str]) -> None:
         possible = f"possible are {', '.join(shown)}" if shown else f"{len(shape.enum)} values are possible"
         faults.append(f"{path}: {value!r} found; {possible}")
     pattern = shape.metadata.get("pattern")
-    if pattern == _S3_URI_PATTERN and re.fullmatch(r"file:///.*", value):
+    if pattern and pattern.startswith(_S3_URI_PATTERN) and re.fullmatch(r"file:///.*", value):
         return
     if pattern and not _compile(pattern).fullmatch(value):
         faults.append(f"{path}: {value!r} does not match {pattern}")

@@ -21,11 +21,12 @@ from typing import Any, Final
 from container import contract
 from container.errors import RequestError, UserError
 from local_test import channels, fields, job, jsonpath, records, storage, tree
-from local_test.endpoint import Limits, Server, deliver_model
+from local_test.endpoint import deliver_model
 from local_test.fleet import OnLine
 from local_test.job import JobResult, Listeners
 from local_test.records import Record
 from local_test.runner import Launch, Runner
+from local_test.server import Limits, Server
 from local_test.storage import StoredObject
 
 _MEGABYTE: Final = 1024**2
@@ -204,7 +205,7 @@ class _Instance:
 
     def _read_execution_parameters(self) -> dict[str, Any]:
         assert self._server is not None  # noqa: S101 - started before
-        status, body = self._server.get("/execution-parameters")
+        status, body = self._server.exchange("GET", "/execution-parameters")
         if status == 404:
             return {}
         try:
@@ -249,9 +250,7 @@ class _Instance:
             server = self._server
             assert server is not None  # noqa: S101 - started before
             try:
-                answer = server.post(
-                    "/invocations", body, headers, self._host, is_chunked=not settings.payload_megabytes
-                )
+                answer = server.post("/invocations", body, headers, is_chunked=not settings.payload_megabytes)
             except RequestError as error:
                 last = error
                 self._revive(server)
