@@ -1,44 +1,60 @@
 """How busy each worker is, in memory that all of them see; by it they share new connections out evenly.
 
-Left to the kernel, whoever wakes first accepts, and of two workers one easily serves two thirds of the clients.
+Left to the kernel, whoever wakes first accepts, and one of two workers easily gets most of the clients.
 """
 
 from __future__ import annotations
 
+import contextlib
 import mmap
+import os
 from typing import Final
 
-_FREE: Final = 0
-_TAKEN: Final = 1
-_ACCEPTING: Final = 2
+_FREE: Final = -1
+_SILENT_S: Final = 1.5  # a worker that has not looked for so long takes no connections: it starts, or hangs
 
 
 class Loads:
-    """A row for each worker: whether it lives and accepts, and its connections and jobs."""
+    """A row for each worker: its connections and jobs, and an event by which the others wake it."""
 
     def __init__(self, workers: int) -> None:
         """Made by the master before it forks; `workers` may live at once."""
-        self._memory = memoryview(mmap.mmap(-1, 16 * workers)).cast("q")
+        self._loads = memoryview(mmap.mmap(-1, 8 * workers)).cast("q")
+        self._loads[:] = memoryview(b"\xff" * 8 * workers).cast("q")
+        self._events = [os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) for _ in range(workers)]
+        self._seen = memoryview(mmap.mmap(-1, 8 * workers)).cast("d")
         self._own = 0
-        self._rows = range(0, 2 * workers, 2)
 
     def take(self) -> int:
         """Take a free row for a worker that is about to be forked; for the master alone."""
-        self._own = next((row for row in self._rows if self._memory[row] == _FREE), self._rows[-1])
-        self._memory[self._own], self._memory[self._own + 1] = _TAKEN, 0
+        free = [row for row, load in enumerate(self._loads) if load == _FREE]
+        self._own = free[0] if free else len(self._loads) - 1
+        self._loads[self._own], self._seen[self._own] = 0, 0.0
         return self._own
 
     def free(self, row: int) -> None:
         """Free the row of a worker that has ended; for the master alone."""
-        self._memory[row] = _FREE
+        self._loads[row] = _FREE
 
-    def update(self, load: int) -> bool:
-        """Write this worker's row; tell whether new connections are its to accept.
+    @property
+    def event(self) -> int:
+        """Descriptor that becomes readable when this worker should look at the loads again."""
+        return self._events[self._own]
 
-        They are unless a worker with less to do accepts them: one that does not has not noticed yet that it should.
+    def is_least(self, load: int, now: float) -> bool:
+        """Write this worker's load; tell whether none has less, so that new connections are its to accept.
+
+        `now` is in seconds of the clock that all processes share.
         """
-        memory, own = self._memory, self._own
-        memory[own + 1] = load
-        is_next = all(memory[row] != _ACCEPTING or memory[row + 1] >= load for row in self._rows if row != own)
-        memory[own] = _ACCEPTING if is_next else _TAKEN
-        return is_next
+        self._loads[self._own], self._seen[self._own] = load, now
+        for other, seen in zip(self._loads, self._seen, strict=True):
+            if _FREE < other < load and now - seen < _SILENT_S:
+                return False
+        return True
+
+    def wake_lesser(self, load: int) -> None:
+        """Wake the workers that have less than `load`: the next connections are theirs."""
+        for other, event in zip(self._loads, self._events, strict=True):
+            if _FREE < other < load:
+                with contextlib.suppress(BlockingIOError):
+                    os.eventfd_write(event, 1)

@@ -23,7 +23,7 @@ from gunicorn.app.base import BaseApplication
 
 from container import artifact, contract, limits, predictor
 from container.errors import PlatformError, UserError
-from container.serving import inference, settings
+from container.serving import handlers, inference, settings
 from container.serving.loads import Loads
 from container.serving.settings import Settings
 
@@ -63,7 +63,7 @@ def main(layout: contract.Layout, environ: Mapping[str, str]) -> int:
         cores = math.ceil(limits.count_cpus())
         chosen = settings.parse(environ)
         _configure_logging(chosen.log_level)
-        service = prepare(layout, chosen, cores)
+        service = prepare(layout, environ, chosen, cores)
     except (UserError, PlatformError) as error:
         print(f"the server cannot start: {error}", file=sys.stderr, flush=True)
         return 1
@@ -71,11 +71,17 @@ def main(layout: contract.Layout, environ: Mapping[str, str]) -> int:
     return 0
 
 
-def prepare(layout: contract.Layout, chosen: Settings, cores: int) -> Service:
+def prepare(layout: contract.Layout, environ: Mapping[str, str], chosen: Settings, cores: int) -> Service:
     """Load the artefact, and decide by its speed how many workers and threads serve it.
+
+    A user's own handlers are left for the workers to load.
 
     Raises: UserError if there is no artefact, or one that cannot be loaded.
     """
+    foreign = handlers.find(layout, environ)
+    if foreign is not None:
+        chosen = replace(chosen, workers=chosen.workers or cores)
+        return Service(chosen, foreign.load)
     found = artifact.load(layout.model)
     # The loop of an event worker and its compute thread each have an interpreter, so that neither waits for the other.
     concurrency = 2 if chosen.worker_class == "event" else 1

@@ -45,7 +45,6 @@ _SILENCE_S: Final = 15.0  # without a byte of an unfinished body, or of a respon
 _LINGER_S: Final = 2.0  # for a client to read a refusal before the connection is reset under it
 _LAST_REQUEST_S: Final = 0.5  # after SIGTERM, for requests that are on their way
 _SWEEP_S: Final = 0.5
-_BALANCE_S: Final = 0.02  # how soon a worker that left connections to the others looks whether they take them
 _CONNECTIONS_MAXIMUM: Final = 1024
 _SPARE_FILES: Final = 64
 _READ_BYTES: Final = 65_536
@@ -134,6 +133,7 @@ class EventWorker(Worker):
         self._accepting = False
         self._epoll = select.epoll()
         self._epoll.register(self.PIPE[0], select.EPOLLIN)
+        self._epoll.register(self._loads.event, select.EPOLLIN)
         self._listeners = {listener.fileno(): listener.sock for listener in self.sockets}  # type: ignore[attr-defined]
         for listener in self._listeners.values():
             listener.settimeout(0)
@@ -141,7 +141,7 @@ class EventWorker(Worker):
             self._predictions.submit(self._load)
         while self.alive:
             self._balance()
-            self._turn(_SWEEP_S if self._accepting else _BALANCE_S)
+            self._turn(_SWEEP_S)
         self._drain()
         if self._exit_status:
             sys.exit(self._exit_status)
@@ -152,6 +152,9 @@ class EventWorker(Worker):
             self._service.application = self._service.load()
         except (UserError, PlatformError) as error:
             log.error("the model cannot be loaded: %s", error)  # noqa: TRY400 - the message is the whole story
+        except Exception:
+            log.exception("the model cannot be loaded")
+        if self._service.application is None:
             self._exit_status = _BOOT_ERROR
             self.alive = False
         self._done.append((self._predictions, None, inference.Response(200)))
@@ -166,7 +169,7 @@ class EventWorker(Worker):
             listener.close()
         started = time.monotonic()
         while self._connections and self._now < started + self.cfg.graceful_timeout:
-            self._turn(_BALANCE_S)
+            self._turn(_LAST_REQUEST_S / 10)
             if self._now > started + _LAST_REQUEST_S:
                 for connection in list(self._connections.values()):
                     if connection.state is _READING and not connection.head and not connection.buffer:
@@ -184,7 +187,7 @@ class EventWorker(Worker):
                 self._handle(connection, event)
             elif descriptor in self._listeners:
                 self._accept(self._listeners[descriptor])
-            elif descriptor == self.PIPE[0]:
+            else:  # a wake-up: by a signal or a compute thread, or by another worker
                 _empty(descriptor)
         while self._done:
             lane, connection, response = self._done.popleft()
@@ -232,9 +235,9 @@ class EventWorker(Worker):
     # Connections.
 
     def _balance(self) -> None:
-        """Accept only while no other worker that accepts has fewer connections and jobs than this one."""
+        """Accept only while no other worker has fewer connections and jobs than this one."""
         load = len(self._connections) + self._predictions.waiting
-        accepting = self._loads.update(load)
+        accepting = self._loads.is_least(load, self._now)
         if len(self._connections) >= self._connections_maximum:
             accepting = accepting and self._evict()
         if accepting and not self._accepting:
@@ -242,6 +245,7 @@ class EventWorker(Worker):
                 self._epoll.register(descriptor, select.EPOLLIN | select.EPOLLEXCLUSIVE)
         elif self._accepting and not accepting:
             self._stop_accepting()
+            self._loads.wake_lesser(load)
         self._accepting = accepting
 
     def _stop_accepting(self) -> None:

@@ -1,0 +1,167 @@
+"""Fixtures of the server's tests: a trained artefact, a running server on it, and what Keras says of the digits."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 30) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "the condition was not met in time"
+        time.sleep(0.01)
+
+
+class Server:
+    """A running server: its process, its port and its log."""
+
+    def __init__(self, base: Path, log: Path, **environ: str) -> None:
+        """Start the server on the artefact below `base`."""
+        self.base = base
+        self.port = free_port()
+        self.log = log
+        with log.open("wb") as stream:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "container", "serve"],
+                cwd=ROOT,
+                env={
+                    **os.environ,
+                    "SAGEMAKER_BASE_DIR": str(base),
+                    "SAGEMAKER_BIND_TO_PORT": str(self.port),
+                    "PYTHONDONTWRITEBYTECODE": "1",
+                    **environ,
+                },
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def wait_until_healthy(self) -> None:
+        """Wait for the first 200 of /ping."""
+
+        def is_healthy() -> bool:
+            assert self.process.poll() is None, self.log.read_text()
+            try:
+                return self.request("GET", "/ping")[0] == 200
+            except OSError:
+                return False
+
+        wait_until(is_healthy)
+
+    def request(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, dict[str, str], bytes]:
+        """Send one request on a connection of its own; give status, headers in lower case and body."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request(method, path, body, {name.replace("_", "-"): text for name, text in headers.items()})
+            answer = connection.getresponse()
+            return answer.status, {name.lower(): text for name, text in answer.getheaders()}, answer.read()
+        finally:
+            connection.close()
+
+    def wait_until_all_workers_serve(self, count: int) -> None:
+        """Wait until so many event workers wait for events."""
+
+        def serves(pid: int) -> bool:
+            links = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
+            return "anon_inode:[eventpoll]" in links and sum("socket:" in link for link in links) >= 1
+
+        wait_until(lambda: len(self.worker_pids()) == count and all(serves(pid) for pid in self.worker_pids()))
+
+    def worker_pids(self) -> list[int]:
+        """List the master's children."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return [int(pid) for pid in children]
+
+
+@contextmanager
+def run_server(base: Path, log: Path, **environ: str) -> Iterator[Server]:
+    server = Server(base, log, **environ)
+    try:
+        server.wait_until_healthy()
+        yield server
+    finally:
+        server.process.terminate()
+        try:
+            server.process.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.process.pid, signal.SIGKILL)
+            raise
+
+
+@pytest.fixture(scope="session")
+def artifact_base(digits_job: Path) -> Path:
+    """Give a base directory whose `model/` holds a trained artefact. Only to be read."""
+    return digits_job
+
+
+@pytest.fixture(scope="session")
+def images(digits: Any) -> Any:
+    """Give the test digits, `[360, 8, 8] uint8`."""
+    return digits["test"][0][..., 0]
+
+
+@pytest.fixture
+def serve(artifact_base: Path, tmp_path: Path) -> Callable[..., AbstractContextManager[Server]]:
+    """Give `serve(base=..., **environ)`: a context with a healthy server of its own."""
+    return lambda base=artifact_base, **environ: run_server(base, tmp_path / "server.log", **environ)
+
+
+@pytest.fixture
+def run_to_its_end(artifact_base: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Give `run_to_its_end(base=..., **environ)`, for a server that is expected to give up."""
+
+    def run(base: Path = artifact_base, **environ: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "container", "serve"],
+            cwd=ROOT,
+            env={**os.environ, "SAGEMAKER_BASE_DIR": str(base), "SAGEMAKER_BIND_TO_PORT": str(free_port()), **environ},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def server(artifact_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with run_server(
+        artifact_base, tmp_path_factory.mktemp("log") / "log", SAGEMAKER_MODEL_SERVER_WORKERS="2"
+    ) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def keras_probabilities(artifact_base: Path, images: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Ask Keras itself about every digit."""
+    program = (
+        "import sys, keras, numpy as np\n"
+        "np.save(sys.argv[2], keras.models.load_model(sys.argv[1]).predict(np.load(sys.argv[3]), verbose=0))"
+    )
+    directory = tmp_path_factory.mktemp("keras")
+    np.save(directory / "images.npy", images[..., None])
+    paths = [artifact_base / "model/model.keras", directory / "probabilities.npy", directory / "images.npy"]
+    subprocess.run([sys.executable, "-c", program, *paths], check=True, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
+    return np.load(paths[1])

@@ -1,0 +1,406 @@
+"""The event worker against clients that are slow, greedy, rude or gone, and under signals."""
+
+import base64
+import contextlib
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+HEAD = b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\n"
+ROW = b"0," * 63 + b"255"
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 30) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "the condition was not met in time"
+        time.sleep(0.01)
+
+
+@contextlib.contextmanager
+def connect(server: Any) -> Iterator[socket.socket]:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        yield connection
+
+
+def read_to_its_end(connection: socket.socket) -> bytes:
+    return b"".join(iter(lambda: connection.recv(1 << 20), b""))
+
+
+def read_response(stream: Any) -> tuple[int, bytes]:
+    """Read one response from a connection's file, with the body that its content length promises."""
+    status = int(stream.readline().split()[1])
+    headers = dict(line.decode().strip().lower().split(": ", 1) for line in iter(stream.readline, b"\r\n"))
+    return status, stream.read(int(headers["content-length"]))
+
+
+def to_npy(array: Any) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="module")
+def slow_body() -> bytes:
+    """Make a body that a core computes for a second or so: 2 MB of digits."""
+    return to_npy(np.zeros((2 * 2**20 // 64, 64), np.uint8))
+
+
+def ask_slowly(server: Any, body: bytes, answers: list[tuple[int, float]]) -> threading.Thread:
+    """Send `body` from a thread; its status and seconds go into `answers`."""
+
+    def ask() -> None:
+        start = time.monotonic()
+        status, _, _ = server.request(
+            "POST", "/invocations", body, Content_Type="application/x-npy", Accept="application/x-npy"
+        )
+        answers.append((status, time.monotonic() - start))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    return thread
+
+
+def test_pipelined_requests_are_answered_in_their_order(server: Any) -> None:
+    one = b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n"
+    invocation = HEAD + b"Accept: text/csv\r\nContent-Length: %d\r\n\r\n" % len(ROW) + ROW
+    unknown = b"GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n"
+    with connect(server) as connection, connection.makefile("rb") as stream:
+        connection.sendall((one + invocation + unknown) * 50)
+
+        statuses = [read_response(stream)[0] for _ in range(150)]
+
+    assert statuses == [200, 200, 404] * 50
+
+
+def test_request_may_come_byte_by_byte(server: Any) -> None:
+    request = HEAD + b"Content-Length: %d\r\n\r\n" % len(ROW) + ROW
+    with connect(server) as connection, connection.makefile("rb") as stream:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for _ in range(2):
+            for byte in request:
+                connection.sendall(bytes([byte]))
+            assert read_response(stream)[0] == 200
+
+
+def test_client_that_closes_its_sending_side_gets_its_answer(server: Any) -> None:
+    with connect(server) as connection:
+        connection.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(ROW) + ROW)
+        connection.shutdown(socket.SHUT_WR)
+
+        assert read_to_its_end(connection).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+@pytest.mark.parametrize("request_start", [b"", b"GET /pi", HEAD, HEAD + b"Content-Length: 9\r\n\r\n1,2"])
+def test_client_that_leaves_in_the_middle_harms_nobody(server: Any, request_start: bytes) -> None:
+    with connect(server) as connection:
+        connection.sendall(request_start)
+
+    assert server.request("GET", "/ping")[0] == 200
+
+
+def test_http_1_0_is_answered_and_closed(server: Any) -> None:
+    with connect(server) as connection:
+        connection.sendall(b"GET /ping HTTP/1.0\r\n\r\n")
+
+        assert b"Connection: close\r\n" in read_to_its_end(connection)
+
+
+def test_head_request_has_no_body(server: Any) -> None:
+    with connect(server) as connection:
+        connection.sendall(b"HEAD /ping HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+
+        assert read_to_its_end(connection).endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET /ping HTTP/1.1\r\n\r\n", 400),
+        (HEAD + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (HEAD + b"Transfer-Encoding: gzip\r\n\r\n", 501),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\nfffffff\r\n", 413),
+        (HEAD + b"Content-Length: 99999999999\r\n\r\n", 413),
+        (HEAD + b"Expect: 100-continue\r\nContent-Length: 99999999999\r\n\r\n", 413),
+        (b"GET /ping HTTP/1.1\r\n" + b"X: " + b"y" * 40_000, 431),
+        (b"GET /ping HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 101 + b"\r\n", 431),
+    ],
+)
+def test_request_that_cannot_be_read_is_refused_in_json_and_closed(
+    server: Any, request_bytes: bytes, status: int
+) -> None:
+    with connect(server) as connection:
+        connection.sendall(request_bytes)
+        answer = read_to_its_end(connection)
+
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert set(json.loads(body)) == {"error", "request_id"}
+
+
+def test_refusal_reaches_a_client_that_is_still_sending(server: Any) -> None:
+    """HO-9: without care the connection is reset before the client reads its 413."""
+    with connect(server) as connection:
+        connection.sendall(HEAD + b"Content-Length: 99999999\r\n\r\n")
+        with contextlib.suppress(OSError):
+            for _ in range(100):
+                connection.sendall(bytes(100_000))
+
+        assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
+
+
+def test_ping_answers_at_once_while_every_worker_computes(serve: Any, slow_body: bytes) -> None:
+    """HO-4: within two seconds, of which an idle machine needs a hundredth."""
+    with serve(SAGEMAKER_MODEL_SERVER_WORKERS="2") as server:
+        answers: list[tuple[int, float]] = []
+        threads = [ask_slowly(server, slow_body, answers) for _ in range(4)]
+        pings = []
+        while any(thread.is_alive() for thread in threads):
+            start = time.monotonic()
+            assert server.request("GET", "/ping")[0] == 200
+            pings.append(time.monotonic() - start)
+            time.sleep(0.01)
+
+        assert [status for status, _ in answers] == [200] * 4
+        assert len(pings) > 10
+        assert max(pings) < 2
+
+
+def test_small_request_does_not_wait_for_a_large_one(serve: Any, slow_body: bytes) -> None:
+    with serve(SAGEMAKER_MODEL_SERVER_WORKERS="1") as server:
+        answers: list[tuple[int, float]] = []
+        thread = ask_slowly(server, slow_body, answers)
+        small = []
+        while thread.is_alive():
+            start = time.monotonic()
+            assert server.request("POST", "/invocations", ROW, Content_Type="text/csv")[0] == 200
+            small.append(time.monotonic() - start)
+
+        assert answers[0][0] == 200
+        assert np.median(small) < answers[0][1] / 10
+
+
+def test_full_queue_is_503_with_retry_after_at_once(serve: Any, slow_body: bytes) -> None:
+    """RQ-6, S4."""
+    with serve(SAGEMAKER_MODEL_SERVER_WORKERS="1", BYO_QUEUE_REQUESTS="2") as server:
+        answers: list[tuple[int, float]] = []
+        threads = [ask_slowly(server, slow_body, answers) for _ in range(6)]
+        for thread in threads:
+            thread.join()
+
+        statuses = sorted(status for status, _ in answers)
+        assert statuses[:2] == [200, 200]
+        assert statuses[-1] == 503
+        assert set(statuses) == {200, 503}
+        assert "2 requests are waiting already" in server.log.read_text()
+
+
+def test_two_hundred_half_sent_requests_leave_room_for_everybody_else(serve: Any) -> None:
+    """HO-7: eight of them block a small threaded server altogether."""
+    with serve(SAGEMAKER_MODEL_SERVER_WORKERS="1") as server, contextlib.ExitStack() as stack:
+        loris = [stack.enter_context(connect(server)) for _ in range(200)]
+        for index, connection in enumerate(loris):
+            connection.sendall(b"GET /ping" if index % 2 else HEAD + b"Content-Length: 1000\r\n\r\n1,2")
+
+        start = time.monotonic()
+        assert server.request("GET", "/ping")[0] == 200
+        assert server.request("POST", "/invocations", ROW, Content_Type="text/csv")[0] == 200
+        assert time.monotonic() - start < 1
+
+
+def test_half_sent_request_is_given_up_after_its_time(serve: Any) -> None:
+    environ = {"SAGEMAKER_MODEL_SERVER_WORKERS": "1", "SAGEMAKER_MODEL_SERVER_TIMEOUT": "1"}
+    with serve(**environ) as server, connect(server) as connection:
+        connection.sendall(HEAD + b"Content-Length: 1000\r\n\r\n1,2")
+
+        assert read_to_its_end(connection).startswith(b"HTTP/1.1 408 ")
+
+
+def test_prediction_beyond_the_time_is_503_and_its_worker_replaced(serve: Any) -> None:
+    body = to_npy(np.zeros((50 * 2**20 // 64, 64), np.uint8))
+    environ = {"SAGEMAKER_MODEL_SERVER_WORKERS": "1", "SAGEMAKER_MODEL_SERVER_TIMEOUT": "1"}
+    with serve(**environ, SAGEMAKER_MAX_PAYLOAD_IN_MB="100") as server:
+        (pid,) = server.worker_pids()
+        answers: list[tuple[int, float]] = []
+        ask_slowly(server, body, answers).join()
+
+        assert [status for status, _ in answers] == [503]
+        wait_until(lambda: server.worker_pids() not in ([], [pid]))
+        server.wait_until_healthy()
+
+
+def test_sigterm_loses_no_request_of_clients_that_keep_asking(serve: Any) -> None:
+    """HO-10, S3: every response is whole; a client is told with the last that its connection ends."""
+    with serve(SAGEMAKER_MODEL_SERVER_WORKERS="2") as server:
+        request = HEAD + b"Content-Length: %d\r\n\r\n" % len(ROW) + ROW
+        lost: list[str] = []
+        counts: list[int] = []
+
+        def keep_asking() -> None:
+            count = 0
+            with connect(server) as connection, connection.makefile("rb") as stream:
+                while True:
+                    connection.sendall(request)
+                    line = stream.readline()
+                    if not line.startswith(b"HTTP/1.1 200"):
+                        lost.append(f"after {count}: {line!r}")
+                        break
+                    headers = dict(item.decode().strip().split(": ", 1) for item in iter(stream.readline, b"\r\n"))
+                    body = stream.read(int(headers["Content-Length"]))
+                    json.loads(body)
+                    count += 1
+                    if headers["Connection"] == "close":
+                        break
+            counts.append(count)
+
+        clients = [threading.Thread(target=keep_asking) for _ in range(8)]
+        for client in clients:
+            client.start()
+        wait_until(lambda: server.request("GET", "/ping")[0] == 200)
+        os.kill(server.process.pid, signal.SIGTERM)
+        for client in clients:
+            client.join()
+
+        assert lost == []
+        assert min(counts) > 0
+        assert server.process.wait(30) == 0
+
+
+def test_new_connection_is_refused_at_once_while_the_server_stops(serve: Any, slow_body: bytes) -> None:
+    """HO-10."""
+    with serve(SAGEMAKER_MODEL_SERVER_WORKERS="1") as server:
+        answers: list[tuple[int, float]] = []
+        thread = ask_slowly(server, slow_body, answers)
+        wait_until(lambda: server.request("GET", "/ping")[0] == 200)
+        time.sleep(0.2)
+        os.kill(server.process.pid, signal.SIGTERM)
+
+        def is_refused() -> bool:
+            try:
+                with connect(server):
+                    return False
+            except ConnectionRefusedError:
+                return True
+
+        wait_until(is_refused, timeout_s=2)
+        thread.join()
+        assert answers[0][0] == 200
+
+
+def test_killed_worker_loses_nobody_elses_connection(serve: Any) -> None:
+    """S3."""
+    with serve(SAGEMAKER_MODEL_SERVER_WORKERS="2") as server, contextlib.ExitStack() as stack:
+        server.wait_until_all_workers_serve(2)
+        streams = []
+        for _ in range(8):
+            connection = stack.enter_context(connect(server))
+            streams.append((connection, stack.enter_context(connection.makefile("rb"))))
+        request = b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n"
+        for connection, stream in streams:
+            connection.sendall(request)
+            assert read_response(stream)[0] == 200
+
+        os.kill(server.worker_pids()[0], signal.SIGKILL)
+
+        alive = 0
+        for connection, stream in streams:
+            with contextlib.suppress(OSError, IndexError):
+                connection.sendall(request)
+                alive += read_response(stream)[0] == 200
+        assert 0 < alive < 8
+        wait_until(lambda: len(server.worker_pids()) == 2, timeout_s=2)
+        assert server.request("GET", "/ping")[0] == 200
+
+
+def test_connections_are_shared_out_evenly(serve: Any) -> None:
+    with serve(SAGEMAKER_MODEL_SERVER_WORKERS="2") as server, contextlib.ExitStack() as stack:
+        server.wait_until_all_workers_serve(2)
+        for _ in range(20):
+            connection = stack.enter_context(connect(server))
+            stream = stack.enter_context(connection.makefile("rb"))
+            connection.sendall(b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert read_response(stream)[0] == 200
+
+        counts = [
+            sum("socket:" in str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir())
+            for pid in server.worker_pids()
+        ]
+        assert abs(counts[0] - counts[1]) <= 4
+
+
+def test_orphaned_worker_stops(serve: Any) -> None:
+    with serve(SAGEMAKER_MODEL_SERVER_WORKERS="1") as server:
+        (pid,) = server.worker_pids()
+
+        os.kill(server.process.pid, signal.SIGKILL)
+
+        wait_until(lambda: not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text())
+
+
+@pytest.mark.parametrize("worker_class", ["event", "gthread", "sync"])
+def test_every_worker_class_gives_the_same_answers(serve: Any, worker_class: str, images: Any) -> None:
+    """S7: the application in front of a test client is the oracle."""
+    program = (
+        "import pathlib, sys, json, base64\n"
+        "from container import contract\n"
+        "from container.serving import server, settings\n"
+        "service = server.prepare(contract.Layout(pathlib.Path(sys.argv[1])), {}, settings.Settings(), 1)\n"
+        "client = service.wsgi().test_client()\n"
+        "for method, path, headers, body in json.load(sys.stdin):\n"
+        "    answer = client.open(path, method=method, headers=headers, data=base64.b64decode(body))\n"
+        "    print(json.dumps([answer.status_code, answer.headers.get('Content-Type'),"
+        " base64.b64encode(answer.data).decode()]))\n"
+    )
+    row = b",".join(b"%d" % pixel for pixel in images[0].ravel())
+    npy = to_npy(images[:50])
+    requests = [
+        ("GET", "/ping", {}, b""),
+        ("POST", "/ping", {}, b"x"),
+        ("PUT", "/ping", {}, b""),
+        ("GET", "/%70ing", {}, b""),
+        ("GET", "/ping?a=b", {}, b""),
+        ("GET", "/invocations", {}, b""),
+        ("POST", "/invocations", {"Content-Type": "text/csv"}, row),
+        ("POST", "/invocations?x=1", {"Content-Type": "TEXT/CSV; charset=utf-8", "Accept": "text/csv"}, row),
+        ("POST", "/invocations", {"Content-Type": "application/x-npy", "Accept": "application/x-npy"}, npy),
+        ("POST", "/invocations", {"Content-Type": "application/x-npy", "Accept": "image/png"}, npy),
+        ("POST", "/invocations", {"Content-Type": "text/plain"}, row),
+        ("POST", "/invocations", {"Content-Type": "text/csv"}, b""),
+        ("POST", "/invocations", {"Content-Type": "text/csv"}, b"1,2"),
+        ("POST", "/invocations", {"Content-Type": "application/json"}, b"[" * 5000),
+    ]
+    with serve(SAGEMAKER_GUNICORN_WORKER_CLASS=worker_class) as server:
+        root = Path(__file__).parents[3]
+        encoded = json.dumps([(*request[:3], base64.b64encode(request[3]).decode()) for request in requests])
+        model_base = Path(server.base)
+        oracle = subprocess.run(
+            [sys.executable, "-c", program, model_base],
+            cwd=root,
+            input=encoded,
+            text=True,
+            capture_output=True,
+            check=True,
+        )
+        for request, line in zip(requests, oracle.stdout.splitlines(), strict=True):
+            method, path, headers, body = request
+            answer = server.request(method, path, body, **headers)
+            status, content_type, expected = json.loads(line)
+            found = answer[2]
+            wanted = base64.b64decode(expected)
+            if status >= 400:
+                found, wanted = json.loads(found)["error"], json.loads(wanted)["error"]
+            assert (answer[0], answer[1].get("content-type"), found) == (status, content_type, wanted), request

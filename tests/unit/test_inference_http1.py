@@ -1,0 +1,148 @@
+"""HTTP/1.1 parsing without a socket: what is read, and what is refused because two parsers could disagree on it."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from container.errors import RequestError
+from container.serving import http1
+
+
+def parse(text: bytes) -> http1.Head:
+    return http1.parse_head(text)
+
+
+def test_head_is_read_with_lower_case_names_and_joined_repetitions() -> None:
+    head = parse(
+        b"POST /invocations?a=1 HTTP/1.1\r\nHost: a:8080\r\nContent-Length: 12\r\nX-A: 1\r\nx-a:\t2 \r\nEmpty:\r\n\r\nbody"
+    )
+
+    assert head == http1.Head(
+        method="POST",
+        target="/invocations?a=1",
+        headers={"host": "a:8080", "content-length": "12", "x-a": "1, 2", "empty": ""},
+        body_bytes=12,
+        keep_alive=True,
+        expects_continue=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("version", "connection", "keep_alive"),
+    [
+        ("1.1", "", True),
+        ("1.1", "Connection: Close\r\n", False),
+        ("1.1", "Connection: keep-alive, close\r\n", False),
+        ("1.0", "", False),
+        ("1.0", "Connection: Keep-Alive\r\n", True),
+    ],
+)
+def test_connection_is_kept_as_its_version_says(version: str, connection: str, keep_alive: bool) -> None:  # noqa: FBT001
+    assert parse(f"GET / HTTP/{version}\r\nHost: a\r\n{connection}\r\n".encode()).keep_alive == keep_alive
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [("/ping", "/ping"), ("http://a:8080/ping?x", "/ping?x"), ("HTTP://a", "/"), ("*", "*")],
+)
+def test_target_in_absolute_form_is_read_as_its_path(target: str, expected: str) -> None:
+    assert parse(f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode()).target == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 400),
+        (b"PRI * HTTP/2.0\r\n\r\n", 400),
+        (b"GET /\r\nHost: a\r\n\r\n", 400),
+        (b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"G\x00T / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\nHost: a\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: a\x00b\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nnocolon\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 1\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0x1\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999999999999999\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: 1\r\n" * 100 + b"\r\n", 431),
+    ],
+)
+def test_ambiguous_or_malformed_head_is_refused(text: bytes, status: int) -> None:
+    with pytest.raises(RequestError) as caught:
+        parse(text)
+
+    assert caught.value.status == status
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_head_or_a_request_error(junk: bytes) -> None:
+    try:
+        parse(b"GET / HTTP/1.1\r\n" + junk + b"\r\n\r\n")
+    except RequestError as error:
+        assert error.status in (400, 431, 501)
+
+
+def feed(pieces: list[bytes], limit: int = 1000) -> tuple[bytes | None, bytes]:
+    body, buffer, decoded = http1.ChunkedBody(limit), bytearray(), None
+    for piece in pieces:
+        buffer += piece
+        if decoded is None:
+            decoded = body.feed(buffer)
+    return decoded if decoded is None else bytes(decoded), bytes(buffer)
+
+
+@given(st.lists(st.binary(min_size=1, max_size=30), max_size=8), st.data())
+def test_chunks_give_the_body_however_they_are_cut(chunks: list[bytes], data: Any) -> None:
+    text = b"".join(b"%x;ext=1\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\nTrailer: 1\r\n\r\nNEXT"
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=10)))
+
+    pieces = [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+
+    assert feed(pieces) == (b"".join(chunks), b"NEXT")
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        (b"g\r\n", 400),
+        (b"-1\r\n", 400),
+        (b"0x1\r\n", 400),
+        (b"\r\n", 400),
+        (b"1 1\r\n", 400),
+        (b"1\r\nab\r\n", 400),
+        (b"1" * 2000, 400),
+        (b"fffffffffffffff\r\n", 413),
+        (b"3e9\r\n", 413),
+        (b"0\r\n" + b"a: b\r\n" * 3000, 400),
+    ],
+)
+def test_broken_chunks_are_refused(text: bytes, status: int) -> None:
+    with pytest.raises(RequestError) as caught:
+        feed([text])
+
+    assert caught.value.status == status
+
+
+@given(st.lists(st.binary(max_size=20), max_size=6))
+def test_any_bytes_are_chunks_or_a_request_error(pieces: list[bytes]) -> None:
+    try:
+        feed(pieces)
+    except RequestError as error:
+        assert error.status in (400, 413)
