@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import mmap
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
 from container import contract, dataset
-from container.dataset import LabelledImages
+from container.contract import Channel
+from container.dataset import LabelledImages, Stream
 from container.errors import UserError
 from container.training.settings import Settings
 
@@ -22,20 +23,20 @@ PRETRAINED = ("pretrained", "model")
 
 @dataclasses.dataclass(frozen=True)
 class Channels:
-    """Directories of the channels; absent ones are None."""
+    """The channels by their use; absent ones are None."""
 
-    training: Path
-    validation: Path | None
-    test: Path | None
-    pretrained: Path | None
+    training: Channel
+    validation: Channel | None
+    test: Channel | None
+    pretrained: Channel | None
 
 
 @dataclasses.dataclass(frozen=True)
 class Sets:
     """What the channels hold; absent ones are None."""
 
-    training: LabelledImages
-    validation: LabelledImages | None
+    training: LabelledImages | Stream
+    validation: LabelledImages | Stream | None
     test: LabelledImages | None
 
 
@@ -47,71 +48,90 @@ def find(layout: contract.Layout, config: contract.TrainingConfig) -> Channels:
 
     Raises: UserError if there is no training channel.
     """
-    names = set(config.channels)
+    there = dict(config.channels)
     if not layout.input_data_config.exists():
         known = (*TRAINING, *VALIDATION, *TEST, *PRETRAINED)
-        names = {name for name in known if layout.channel(name).is_dir()}
+        there = {name: Channel(name) for name in known if layout.channel(name).is_dir()}
 
-    def pick(aliases: tuple[str, ...]) -> Path | None:
-        return next((layout.channel(name) for name in aliases if name in names), None)
+    def pick(aliases: tuple[str, ...]) -> Channel | None:
+        return next((there[name] for name in aliases if name in there), None)
 
     training = pick(TRAINING)
     if training is None:
         message = (
             f"there is no training channel: one named {' or '.join(map(repr, TRAINING))} is needed; "
-            f"the job's channels are {', '.join(sorted(names)) or 'none'}"
+            f"the job's channels are {', '.join(sorted(there)) or 'none'}"
         )
         raise UserError(message)
     return Channels(training, pick(VALIDATION), pick(TEST), pick(PRETRAINED))
 
 
-def load(channels: Channels, settings: Settings, log: Callable[[str], None]) -> Sets:
+def load(layout: contract.Layout, channels: Channels, settings: Settings, log: Callable[[str], None]) -> Sets:
     """Load all sets; validation and test images must have the training images' shape and classes.
 
     Raises: UserError that names the faults.
     """
     started = time.monotonic()
-    shape = settings.image_shape
-    training = dataset.load(
-        channels.training,
-        label_column=settings.label_column,
-        image_shape=shape,  # type: ignore[arg-type]  # settings.parse has checked its length
-    )
+    training = _open(layout, channels.training, settings, "train")
     if len(training.classes) < 2:
-        message = f"{channels.training} holds one class only, {training.classes[0]!r}: a classifier needs two"
+        message = f"the training channel holds one class only, {training.classes[0]!r}: a classifier needs two"
         raise UserError(message)
-    held_out = [
-        dataset.load(
-            directory,
-            label_column=settings.label_column,
-            image_shape=training.images.shape[1:],
-            classes=training.classes,
-        )
-        if directory
-        else None
-        for directory in (channels.validation, channels.test)
-    ]
-    validation, test = held_out
+    validation, test = (
+        _open(layout, channel, settings, role, training) if channel else None
+        for channel, role in ((channels.validation, "validation"), (channels.test, "test"))
+    )
     if validation is None and settings.validation_fraction:
-        training, validation = _split(training, settings)
+        if isinstance(training, Stream):
+            raise UserError(
+                "validation_fraction needs training images that fit memory_budget_mb; use a channel named validation"
+            )
+        training, validation = dataset.split(training, settings.validation_fraction, settings.seed)
     if test is None and validation is None and (settings.min_accuracy is not None or settings.min_f1 is not None):
         message = (
             "min_accuracy and min_f1 need images to measure: a channel named test or validation, or validation_fraction"
         )
         raise UserError(message)
-    sets = Sets(training, validation, test)
-    found = [(field.name, getattr(sets, field.name)) for field in dataclasses.fields(sets)]
-    counts = ", ".join(f"{len(images.labels)} {name}" for name, images in found if images)
-    height, width, depth = training.images.shape[1:]
-    elapsed_s = time.monotonic() - started
-    log(f"loaded {counts} images of {height}x{width}x{depth} in {len(training.classes)} classes in {elapsed_s:.1f} s")
-    return sets
+    for images, name in ((training, "training"), (validation, "validation"), (test, "test")):
+        if images is not None:
+            for line in dataset.describe(images, name).splitlines():
+                log(line)
+    log(f"read the channels in {time.monotonic() - started:.1f} s")
+    return Sets(training, validation, _map(test) if isinstance(test, Stream) else test)
 
 
-def _split(whole: LabelledImages, settings: Settings) -> tuple[LabelledImages, LabelledImages]:
-    """Hold out a share of the images, chosen by the seed."""
-    order = np.random.default_rng(settings.seed).permutation(len(whole.labels))
-    count = min(max(1, round(settings.validation_fraction * len(order))), len(order) - 1)
-    parts = [np.sort(order[count:]), np.sort(order[:count])]
-    training, validation = (LabelledImages(whole.images[part], whole.labels[part], whole.classes) for part in parts)
-    return training, validation
+def _open(
+    layout: contract.Layout,
+    channel: Channel,
+    settings: Settings,
+    role: str,
+    like: LabelledImages | Stream | None = None,
+) -> LabelledImages | Stream:
+    """Read a channel; with `like` given, images must have its shape and labels must be among its classes."""
+    budget = settings.memory_budget_mb
+    shape = settings.image_shape if like is None else image_shape(like)
+    return dataset.open_channel(
+        layout,
+        channel,
+        label_column=settings.label_column,
+        image_shape=shape,  # type: ignore[arg-type]  # settings.parse has checked its length
+        classes=None if like is None else like.classes,
+        data_format=settings.data_format,
+        resize=settings.resize,
+        on_bad_record=settings.on_bad_record,
+        bad_record_limit=settings.bad_record_limit,
+        role=role,
+        memory_budget_bytes=None if budget is None else budget * 1_000_000,
+    )
+
+
+def _map(stream: Stream) -> LabelledImages:
+    """Map a stream's images into memory, where the kernel keeps what is looked at: the report picks single ones."""
+    content = mmap.mmap(stream.scratch.descriptor, 0, prot=mmap.PROT_READ)
+    images = np.frombuffer(content, np.uint8).reshape(-1, *stream.image_shape)
+    return LabelledImages(images, stream.labels, stream.classes, stream.rejected)
+
+
+def image_shape(images: LabelledImages | Stream) -> tuple[int, int, int]:
+    """Give height, width and channels."""
+    height, width, depth = images.image_shape if isinstance(images, Stream) else images.images.shape[1:]
+    return height, width, depth

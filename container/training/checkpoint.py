@@ -21,7 +21,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from container.dataset import LabelledImages
+from container.dataset import LabelledImages, Stream
 from container.errors import PlatformError, UserError
 from container.training.settings import Settings
 
@@ -40,6 +40,7 @@ _FREE: Final = frozenset(
         "require_gpu",
         "resume",
         "label_column",
+        "memory_budget_mb",
         "precision",
         "threads",
         "towers",
@@ -62,16 +63,18 @@ class Checkpoint:
     """What the job is: a job with another identity must not go on from here (SP-2)."""
 
 
-def identify(settings: Settings, data: LabelledImages, parameter_count: int) -> dict[str, Any]:
-    """Describe a job by everything that decides its weights."""
+def identify(settings: Settings, data: LabelledImages | Stream, parameter_count: int) -> dict[str, Any]:
+    """Describe a job by everything that decides its weights; of a stream only the labels are looked at."""
     values = {name: value for name, value in dataclasses.asdict(settings).items() if name not in _FREE}
     plain: dict[str, Any] = json.loads(json.dumps(values))  # lists for tuples, as they come back from a file
+    checksum = zlib.crc32(np.ascontiguousarray(data.labels).data)
+    if isinstance(data, LabelledImages):
+        checksum = zlib.crc32(np.ascontiguousarray(data.images).data, checksum)
     return plain | {
         "parameters": parameter_count,
         "training images": len(data.labels),
-        "image size": list(data.images.shape[1:]),
         "classes": len(data.classes),
-        "checksum of the training images": zlib.crc32(data.labels.data, zlib.crc32(data.images.data)),
+        "checksum of the training images": checksum,
     }
 
 

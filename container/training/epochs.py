@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from container import contract
-from container.dataset import LabelledImages
+from container.dataset import LabelledImages, Stream
 from container.training import checkpoint
 from container.training.checkpoint import Checkpoint
 from container.training.loop import Loop, State
@@ -53,7 +53,7 @@ class Training:
 
     loop: Loop
     settings: Settings
-    validation: LabelledImages | None
+    validation: LabelledImages | Stream | None
     stop: StopRequest
     checkpoints: Path | None
     """Directory of the checkpoints; None for none."""
@@ -79,7 +79,7 @@ class Training:
                 reason = "a stop was asked for" if self.stop.requested else "max_runtime_s is over"
                 break
             count = min(inner_steps, self.loop.steps_per_epoch - self.progress.step)
-            elapsed_s = self._run_inner_loop(count)
+            count, elapsed_s = self._run_inner_loop(count)
             self.stop.worth_saving = True
             if compiled:  # the first call has compiled, too
                 inner_steps = max(1, min(_INNER_STEPS_MAXIMUM, round(_INNER_LOOP_S * count / elapsed_s)))
@@ -137,16 +137,17 @@ class Training:
         name = self.settings.monitor
         return name if self.validation is not None else name.replace("validation_", "train_")
 
-    def _run_inner_loop(self, count: int) -> float:
+    def _run_inner_loop(self, count: int) -> tuple[int, float]:
+        """Do up to `count` steps; give how many were done, and the seconds that they took."""
         started, progress = time.monotonic(), self.progress
-        progress.loss, progress.correct = self.loop.run(
+        count, (progress.loss, progress.correct) = self.loop.run(
             progress.epoch, progress.step, count, (progress.loss, progress.correct)
         )
         progress.step += count
         elapsed_s = time.monotonic() - started
         progress.elapsed_s += elapsed_s
         progress.epoch_elapsed_s += elapsed_s
-        return elapsed_s
+        return count, elapsed_s
 
     def _end_epoch(self) -> None:
         """Measure, log and remember the epoch; one that was cut short is not compared with others."""

@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 import container
 from container import artifact, contract
+from container.dataset import LabelledImages
 from container.errors import PlatformError, UserError
 from container.training import channels, script
 from container.training import device as devices
@@ -37,6 +38,7 @@ from container.training.termination import StopRequest
 _DEFAULT_EPOCHS = 3
 _DEFAULT_STEPS = 500  # a small set is seen more often: it needs the steps, not the epochs
 _EXPORT_BYTES_PER_PARAMETER = 3 * 4  # Keras model, SavedModel and flatbuffer, float32 each
+_SAMPLE_IMAGES = 2000  # enough to know the pixels' mean to a percent
 _CHECKED_IMAGES = 256
 
 
@@ -83,7 +85,7 @@ def _run(layout: contract.Layout, stop: StopRequest) -> None:
         pass  # a model directory that cannot be written is found out now, not after the training
     _make_directory(layout.output_data)
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="load") as pool:
-        loading = pool.submit(channels.load, found, settings, _log)
+        loading = pool.submit(channels.load, layout, found, settings, _log)
         devices.import_tensorflow()  # takes seconds, in which the data is read
         _log(f"imported TensorFlow in {time.monotonic() - started:.1f} s")
         sets = loading.result()
@@ -96,9 +98,10 @@ def _train(layout: contract.Layout, stop: StopRequest, settings: Settings, sets:
     """Train, export, evaluate and publish; after a stop, what was trained so far and without the evaluation."""
     import keras
 
-    from container.training import checkpoint, epochs, export, loop, model
+    from container.training import checkpoint, epochs, export, loop, model, source
 
-    training, shape = sets.training, sets.training.images.shape[1:]
+    training, shape = sets.training, channels.image_shape(sets.training)
+    sample = source.take_sample(training, _SAMPLE_IMAGES)
     settings = _complete(settings, len(training.labels))
     device = devices.choose(settings, shape, devices.describe_gpus())
     devices.configure(device, deterministic=settings.deterministic)
@@ -106,7 +109,7 @@ def _train(layout: contract.Layout, stop: StopRequest, settings: Settings, sets:
         _log(reason)
 
     keras.utils.set_random_seed(settings.seed)
-    network = model.build_small_cnn(shape, len(training.classes), *_measure_pixels(training.images))
+    network = model.build_small_cnn(shape, len(training.classes), *_measure_pixels(sample))
     _check_free_space(layout.model, network.count_params())
     trainer = loop.Loop(model.clone_for_training(network, device.precision), training, settings, device)
     directory = Path(settings.checkpoint_dir) if settings.checkpoint_dir else layout.checkpoints
@@ -142,8 +145,7 @@ def _train(layout: contract.Layout, stop: StopRequest, settings: Settings, sets:
         versions=_list_versions(),
     )
     with artifact.staging(layout.model) as stage:
-        checked = training.images[:: max(1, len(training.labels) // _CHECKED_IMAGES)][:_CHECKED_IMAGES]
-        litert = export.write_models(stage, network, manifest, checked)
+        litert = export.write_models(stage, network, manifest, sample[:_CHECKED_IMAGES])
         if not stop.requested:
             facts = {
                 "Network": network.name,
@@ -175,10 +177,9 @@ def _evaluate(
     """Evaluate what will be served on the test set, else on the validation set; give the headline metrics."""
     from container.evaluation import job as evaluation
 
-    split = "test" if sets.test else "validation"
-    images = sets.test or sets.validation
-    if images is None:
-        _log("there is no test and no validation channel: nothing to evaluate")
+    split, images = ("test", sets.test) if sets.test else ("validation", sets.validation)
+    if not isinstance(images, LabelledImages):
+        _log("there is no test channel, and no validation set in memory: no report is made")
         return {}
     metrics = evaluation.evaluate(
         images,
@@ -207,9 +208,9 @@ def _check_quality(settings: Settings, metrics: Mapping[str, float]) -> None:
 
 
 def _measure_pixels(images: npt.NDArray[np.uint8]) -> tuple[float, float]:
-    """Mean and standard deviation of the pixels of up to 2000 images, in units of 0-1."""
-    sample = images[:: max(1, len(images) // 2000)] / np.float32(255)
-    return round(float(sample.mean()), 4), round(max(float(sample.std()), 0.01), 4)
+    """Give mean and standard deviation of the pixels, in units of 0-1."""
+    scaled = images / np.float32(255)
+    return round(float(scaled.mean()), 4), round(max(float(scaled.std()), 0.01), 4)
 
 
 def _check_free_space(directory: Path, parameter_count: int) -> None:

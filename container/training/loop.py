@@ -18,12 +18,13 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from container.dataset import LabelledImages
+from container.dataset import LabelledImages, Stream
 from container.errors import UserError
 from container.training.augmentation import augment
 from container.training.device import Device
 from container.training.optimizer import Optimizer
 from container.training.settings import Settings
+from container.training.source import Source, iterate
 
 _EVALUATION_IMAGES = 256
 
@@ -34,15 +35,14 @@ State = dict[str, npt.NDArray[Any]]
 class Loop:
     """A network in training: its variables, and the compiled functions that change and measure them."""
 
-    def __init__(self, twin: keras.Model, data: LabelledImages, settings: Settings, device: Device) -> None:
+    def __init__(self, twin: keras.Model, data: LabelledImages | Stream, settings: Settings, device: Device) -> None:
         """`twin` ends in logits (`model.clone_for_training`) and gives the initial values."""
         self._twin, self._settings, self._device = twin, settings, device
         self.batch_size = settings.batch_size
         self.steps_per_epoch = len(data.labels) // settings.batch_size
         self._class_count = len(data.classes)
         self._class_weights = _weigh_classes(data) if settings.class_weights == "balanced" else None
-        self._images, self._labels = tf.constant(data.images), tf.constant(data.labels)
-        self._order: tuple[int, Any] | None = None
+        self._source = Source(data, settings.batch_size, settings.seed)
 
         self._roles = _assign_roles(twin)
         self._shapes = {role: [tuple(v.shape) for v in found] for role, found in self._roles.items()}
@@ -65,7 +65,7 @@ class Loop:
             step = tf.function(step, autograph=False, jit_compile=True)
         self._step = step
         whole = tf.TensorSpec([], tf.int32)
-        images = tf.TensorSpec([None, *data.images.shape[1:]], tf.uint8)
+        images = tf.TensorSpec([None, *twin.input_shape[1:]], tf.uint8)
         labels = tf.TensorSpec([None], tf.int32)
         sums = [tf.TensorSpec([], tf.float64), tf.TensorSpec([], tf.int64)]
         self._run = tf.function(
@@ -73,29 +73,34 @@ class Loop:
         )
         self._measure = tf.function(self._measure_batches, autograph=False, input_signature=[images, labels])
 
-    def run(self, epoch: int, start: int, count: int, sums: tuple[float, int]) -> tuple[float, int]:
-        """Do steps `start` to `start + count` of an epoch; `sums` and the answer are of the epoch's steps so far.
+    def run(self, epoch: int, start: int, count: int, sums: tuple[float, int]) -> tuple[int, tuple[float, int]]:
+        """Do up to `count` steps of an epoch from `start` on; `sums` are those of the epoch's steps so far.
 
-        Returns: the sum of the steps' mean losses, and the number of images that they classified rightly. Because
-        they are handed on, they are the same bits wherever an epoch is cut.
+        Returns: how many steps were done, fewer where a block of images ends; and the sum of the epoch's mean losses
+        and number of images that its steps classified rightly, which are handed on and so are the same bits wherever
+        an epoch is cut.
 
         Raises: UserError that names the first step whose loss was not finite.
         """
-        first = epoch * self.steps_per_epoch
-        order = self._shuffle(epoch)
-        loss, correct, bad = self._run(self._images, self._labels, order, first, start, count, *sums)
+        first = epoch * self.steps_per_epoch + start
+        block = self._source.find_block(first)
+        end = min(first + count, block.end_step)
+        loss, correct, bad = self._run(block.images, block.labels, block.order, block.first_step, first, end, *sums)
         if int(bad) >= 0:
             message = (
-                f"the loss is not finite in step {int(bad) - first + 1} of epoch {epoch + 1}: "
+                f"the loss is not finite in step {int(bad) - first + start + 1} of epoch {epoch + 1}: "
                 f"learning_rate={self._settings.learning_rate:g} is too high for this data, most likely"
             )
             raise UserError(message)
-        return float(loss), int(correct)
+        return end - first, (float(loss), int(correct))
 
-    def measure(self, data: LabelledImages) -> tuple[float, float]:
+    def measure(self, data: LabelledImages | Stream) -> tuple[float, float]:
         """Give mean loss (without label smoothing) and accuracy, on `data`, of what would be saved now."""
-        loss, correct = self._measure(tf.constant(data.images), tf.constant(data.labels))
-        return float(loss) / len(data.labels), int(correct) / len(data.labels)
+        loss, correct = 0.0, 0
+        for part in iterate(data):
+            part_loss, part_correct = self._measure(tf.constant(part.images), tf.constant(part.labels))
+            loss, correct = loss + float(part_loss), correct + int(part_correct)
+        return loss / len(data.labels), correct / len(data.labels)
 
     def learning_rate(self, epoch: int, step: int) -> float:
         """Rate of the step of an epoch, both counted from 0."""
@@ -123,26 +128,20 @@ class Loop:
             for variable, value in zip(roles[role], values, strict=True):
                 variable.assign(value)
 
-    def _shuffle(self, epoch: int) -> Any:
-        """Give the order of the images in an epoch: the same for the same seed and epoch on any machine."""
-        if self._order is None or self._order[0] != epoch:
-            order = np.random.default_rng([self._settings.seed, epoch]).permutation(len(self._labels))
-            self._order = epoch, tf.constant(order.astype(np.int32))
-        return self._order[1]
-
     def _run_steps(  # noqa: PLR0913, PLR0917 - the signature of a compiled function
-        self, images: Any, labels: Any, order: Any, first: Any, start: Any, count: Any, loss: Any, correct: Any
+        self, images: Any, labels: Any, order: Any, block_step: Any, first: Any, end: Any, loss: Any, correct: Any
     ) -> tuple[Any, Any, Any]:
-        def body(i: Any, loss: Any, correct: Any, bad: Any) -> tuple[Any, ...]:
-            batch = tf.ensure_shape(order[i * self.batch_size : (i + 1) * self.batch_size], [self.batch_size])
-            step_loss, step_correct = self._step(tf.gather(images, batch), tf.gather(labels, batch), first + i)
-            bad = tf.where(tf.math.is_finite(step_loss), bad, first + i)
-            return i + 1, loss + tf.cast(step_loss, tf.float64), correct + tf.cast(step_correct, tf.int64), bad
+        def body(step: Any, loss: Any, correct: Any, bad: Any) -> tuple[Any, ...]:
+            at = (step - block_step) * self.batch_size
+            batch = tf.ensure_shape(order[at : at + self.batch_size], [self.batch_size])
+            step_loss, step_correct = self._step(tf.gather(images, batch), tf.gather(labels, batch), step)
+            bad = tf.where(tf.math.is_finite(step_loss), bad, step)
+            return step + 1, loss + tf.cast(step_loss, tf.float64), correct + tf.cast(step_correct, tf.int64), bad
 
-        def go_on(i: Any, _loss: Any, _correct: Any, bad: Any) -> Any:
-            return tf.logical_and(i < start + count, bad < 0)
+        def go_on(step: Any, _loss: Any, _correct: Any, bad: Any) -> Any:
+            return tf.logical_and(step < end, bad < 0)
 
-        loop = [start, loss, correct, tf.constant(-1)]
+        loop = [first, loss, correct, tf.constant(-1)]
         _, loss, correct, bad = tf.while_loop(go_on, body, loop, parallel_iterations=1)
         return loss, correct, bad
 
@@ -236,7 +235,7 @@ def _assign_roles(network: keras.Model) -> dict[str, list[Any]]:
     }
 
 
-def _weigh_classes(data: LabelledImages) -> Any:
+def _weigh_classes(data: LabelledImages | Stream) -> Any:
     """Give weights `[class] float32` with which every class counts the same, and the mean image counts 1."""
     counts = np.bincount(data.labels, minlength=len(data.classes))
     return tf.constant(len(data.labels) / (len(data.classes) * np.maximum(counts, 1)), tf.float32)

@@ -122,6 +122,26 @@ class Settings:
         low=1,
         high=4096,
     )
+    data_format: str = field(
+        "auto",
+        "format of the channels' files; auto: by ContentType, names and content",
+        choices=("auto", "csv", "images", "tfrecord", "recordio", "npz", "npy", "idx"),
+    )
+    resize: str = field(
+        "refuse",
+        "what happens to pictures of another size than the first",
+        choices=("refuse", "stretch", "pad", "crop"),
+    )
+    on_bad_record: str = field("fail", "what a record that cannot be read does", choices=("fail", "skip"))
+    bad_record_limit: int = field(100, "records that may be skipped", unit="records", low=0, high=1_000_000_000)
+    memory_budget_mb: int | None = field(
+        None,
+        "decoded images that are kept in memory; more of them stream from scratch space",
+        default_words="a quarter of the container's memory",
+        unit="MB",
+        low=0,
+        high=100_000_000,
+    )
     validation_fraction: float = field(
         0.0, "share of the training images held out where there is no validation channel", low=0.0, high=0.9
     )
