@@ -28,6 +28,7 @@ from rich.table import Table
 from container import contract
 from container.errors import PlatformError, UserError
 from local_test import faults, fields, shorthand
+from local_test.aws import commands as aws
 from local_test.endpoint import Endpoint, ModelRequests
 from local_test.front import Front
 from local_test.job import JobResult, Listeners
@@ -169,7 +170,7 @@ def evaluate(
     if description is None:
         missing = [flag for flag, value in (("--model", model), ("--test", test)) if not value]
         if missing:
-            message = f"{' and '.join(missing)} is missing; or describe the job with --request"
+            message = f"{' and '.join(missing)} must be given; or describe the job with --request"
             raise UserError(message)
         name = name or shorthand.make_name("evaluation")
         description = shorthand.processing_request(
@@ -360,7 +361,7 @@ def smoke(
 
     runner = make_runner(image, program, base_dir=base_dir)
     name = shorthand.make_name("smoke")
-    data = handwritten.write(JOBS / "digits") if not channel or not test or body is None else None
+    data = handwritten.write(JOBS / "digits") if not channel or (evaluation and not test) or body is None else None
     image_name = image or shorthand.PROGRAM_IMAGE
     environment = _parse_pairs("--env", env)
     training = shorthand.training_request(
@@ -405,6 +406,9 @@ def smoke(
 def print_fields() -> None:
     """Print what happens here to each field of each request, as Markdown."""
     print(fields.format_table(), end="")
+
+
+aws.mount(app)
 
 
 @contextlib.contextmanager
@@ -556,7 +560,7 @@ def _report(result: JobResult, *, as_json: bool, artifact: str) -> int:
     if as_json:
         print(json.dumps(result.description, indent=2))
     else:
-        print(f"{result.status} {artifact}" if result.status != "Failed" else f"Failed {result.failure}")
+        print(f"{result.status} {artifact}" if result.status != "Failed" else "Failed")
         talk.print(f"job directory: {_escape(str(result.directory))}", soft_wrap=True)
     return {"Completed": 0, "Stopped": 130}.get(result.status, 1)
 

@@ -24,6 +24,20 @@ find_python() {
   fail "Python 3.11, 3.12 or 3.13 is needed; found $(python3 --version 2>/dev/null || echo none). Install one, or name it in PYTHON."
 }
 
+# One line per ten packages, or a line that changes on a terminal.
+show_progress() {
+  local line count=0 end='\n'
+  [[ -t 2 ]] && end='\r'
+  while IFS= read -r line; do
+    [[ $line == Collecting* ]] || continue
+    count=$((count + 1))
+    if [[ -t 2 || $((count % 10)) -eq 0 ]]; then
+      printf "setup: fetched %d %-60.60s$end" "$count" "${line#Collecting }" >&2
+    fi
+  done
+  printf 'setup: fetched all %d; unpacked %60s\n' "$count" "" >&2
+}
+
 main() {
   [[ $# -eq 1 && -f $1 ]] || fail "usage: local_test/setup.sh REQUIREMENTS.txt"
   local requirements=$1 root venv python stamp
@@ -42,9 +56,10 @@ main() {
   fi
   if ! cmp -s "$requirements" "$stamp"; then
     "$python" -m pip --version >/dev/null 2>&1 || "$python" -m ensurepip >&2
-    printf 'setup: installing %s (once)\n' "$requirements" >&2
-    "$python" -m pip install --disable-pip-version-check --require-hashes --requirement "$requirements" >&2 ||
-      fail "pip could not install $requirements; its last lines above say why (is a package index reachable?)."
+    printf 'setup: installing %s packages of %s (once)\n' "$(grep -c '^[a-z]' "$requirements")" "$requirements" >&2
+    "$python" -m pip install --disable-pip-version-check --progress-bar off --require-hashes --requirement \
+      "$requirements" 2>&1 | tee "$venv/install.log" | show_progress ||
+      { tail -n 5 "$venv/install.log" >&2 && fail "pip could not install $requirements (is a package index reachable?)."; }
     cp "$requirements" "$stamp"
   fi
   printf '%s\n' "$python"

@@ -86,6 +86,8 @@ class TrainingJob:
         if not failure and outcome.stop_reason != _INTERNAL_ERROR:
             self._enter("Uploading", "Uploading generated training model")
             self._collect()
+        if status == "Failed":
+            self._findings.clear()  # what a failed job left out is no news
         if status == "Failed" and not failure:
             failure = self._explain_failure(outcome)
         self._enter(secondary, failure or f"Training job {status.lower()}")
