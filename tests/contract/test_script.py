@@ -379,9 +379,13 @@ def test_secrets_are_masked_in_the_log_and_the_reason(job: Job) -> None:
     secrets = ["p4ssw0rd", "login-in-address"]
     job.configure("hyperparameters", {"api_key": "s3cr3t-value", "say": "no"})
     job.add_code("end.py")
-    result = job.train(SAGEMAKER_PROGRAM="end.py", DB_PASSWORD=secrets[0], MIRROR=f"https://me:{secrets[1]}@host/")
+    debug = {"SAGEMAKER_CONTAINER_LOG_LEVEL": "10"}
+    result = job.train(
+        **debug, SAGEMAKER_PROGRAM="end.py", DB_PASSWORD=secrets[0], MIRROR=f"https://me:{secrets[1]}@host/"
+    )
     everything = result.stdout + result.stderr + job.failure.encode()
     assert b"running: " in everything
+    assert b"SM_TRAINING_ENV=" in everything
     assert not [secret for secret in secrets if secret.encode() in everything]
     log = result.stdout.partition(b"running: ")[0]
     assert b"s3cr3t-value" not in log
