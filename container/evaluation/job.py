@@ -261,7 +261,7 @@ def _describe(manifest: artifact.Manifest) -> dict[str, str]:
     facts = {"Image": " by ".join(map(str, manifest.input_shape))}
     if manifest.training_time_s:
         facts["Training time"] = f"{manifest.training_time_s:.1f} s"
-    return facts | {name.capitalize(): version for name, version in manifest.versions.items()}
+    return facts | {name.title().replace("flow", "Flow"): version for name, version in manifest.versions.items()}
 
 
 def _headline(metrics: Mapping[str, Any], prefix: str) -> dict[str, float]:

@@ -60,6 +60,7 @@ def render(  # noqa: PLR0913 - the last three have defaults and are given by nam
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     environment.filters["percent"] = _percent
+    environment.filters["share"] = _share
     template = environment.from_string(Path(__file__).with_name("report.html").read_text(encoding="utf-8"))
     names = [str(name) for name in labelled.classes]
     labels, predictions = labelled.labels, probabilities.argmax(axis=1)
@@ -88,6 +89,14 @@ def _percent(value: float | None, digits: int = 2) -> str:
     if 0 < value < 1:
         value = min(max(value, step), 1 - step)
     return f"{value:.{digits}%}".replace("%", "\N{NARROW NO-BREAK SPACE}%")
+
+
+def _share(value: float | None, digits: int = 4) -> str:
+    """Format a share as a decimal fraction, with the care of `_percent`."""
+    if value is None:
+        return "\N{EM DASH}"
+    step = 10.0**-digits
+    return f"{min(max(value, step), 1 - step) if 0 < value < 1 else value:.{digits}f}"
 
 
 def _wilson_interval(share: float, count: int) -> tuple[float, float]:
@@ -183,7 +192,7 @@ def _matrix(names: Sequence[str], matrix: Sequence[Sequence[int]]) -> list[dict[
             {
                 "count": count,
                 "kind": "zero" if not count else "hit" if label == predicted else "miss",
-                "ink": round(0.62 * (count / total if label == predicted else math.sqrt(count / total)), 3)
+                "ink": round(0.62 * count / total if label == predicted else 0.1 + 0.52 * math.sqrt(count / total), 3)
                 if count
                 else 0,
                 "title": f"{names[label]} taken for {names[predicted]}: {count:,} of {total:,}",
