@@ -11,6 +11,7 @@ written to (IN-3).
 from __future__ import annotations
 
 import collections
+import dataclasses
 import io
 import itertools
 import mmap
@@ -22,7 +23,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, BinaryIO, Final, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -115,6 +116,18 @@ class Stream:
     classes: tuple[Label, ...]
     image_shape: Shape
     rejected: tuple[str, ...] = ()
+    rows: npt.NDArray[np.int64] | None = None
+    """`[image]`, increasing: where each image lies in the scratch file; None: one after another."""
+
+    def mapped(self) -> LabelledImages:
+        """Map the images into memory, where the kernel holds what is looked at and drops it when it needs the room.
+
+        The images cannot be written to. A part of a set is written to a scratch file of its own first.
+        """
+        whole = self if self.rows is None else self._copy()
+        content = mmap.mmap(whole.scratch.descriptor, 0, prot=mmap.PROT_READ)
+        images = np.frombuffer(content, np.uint8).reshape(-1, *self.image_shape)
+        return LabelledImages(images, self.labels, self.classes, self.rejected)
 
     def blocks(self, epoch: int, seed: int, *, multiple: int = 1) -> Iterator[LabelledImages]:
         """Give all images once, in blocks of about 64 MiB; the same for the same seed and epoch.
@@ -136,14 +149,26 @@ class Stream:
                 following = pool.submit(self._read, order[start : start + size])
                 yield block
 
+    def _copy(self) -> Stream:
+        """Copy the images to a scratch file that holds no others."""
+        scratch, count = _Scratch(), len(self.labels)
+        step = max(1, _BLOCK_BYTES // int(np.prod(self.image_shape)))
+        for start in range(0, count, step):
+            scratch.write(self._read(np.arange(start, min(start + step, count))).images.reshape(-1))
+        return Stream(scratch, self.labels, self.classes, self.image_shape, self.rejected)
+
     def _read(self, order: npt.NDArray[np.int64]) -> LabelledImages:
-        """Read images by index; indices that follow each other are read in one go."""
+        """Read images by index; those that follow each other in the file are read in one go."""
         images = np.empty((len(order), *self.image_shape), np.uint8)
         image_bytes = int(np.prod(self.image_shape))
-        ends = [*(np.flatnonzero(np.diff(order) != 1) + 1), len(order)] if len(order) else []
+        rows = order if self.rows is None else self.rows[order]
+        ends = [*(np.flatnonzero(np.diff(rows) != 1) + 1), len(rows)] if len(rows) else []
         for start, end in itertools.pairwise([0, *ends]):
-            self.scratch.read(images[start:end].reshape(-1), int(order[start]) * image_bytes)
+            self.scratch.read(images[start:end].reshape(-1), int(rows[start]) * image_bytes)
         return LabelledImages(images, self.labels[order], self.classes)
+
+
+Set = TypeVar("Set", LabelledImages, Stream)
 
 
 def load(  # noqa: PLR0913 - all but the first have defaults and are given by name
@@ -191,11 +216,14 @@ def open_channel(  # noqa: PLR0913 - all but the first two have defaults and are
     bad_record_limit: int = BAD_RECORD_LIMIT,
     role: str = "train",
     memory_budget_bytes: int | None = None,
+    allow_empty: bool = False,
 ) -> LabelledImages | Stream:
     """Read a channel of a training job, which is a directory, or in Pipe mode a FIFO, to its end (IN-2 to IN-6).
 
     Of a pipe the first epoch is read and no other: the images are kept. Images beyond `memory_budget_bytes` (default:
     a quarter of the memory that the container may use) go to a file in the directory for temporary files (IMG-15).
+    With `allow_empty`, a channel without files, as a host may get of a sharded set (IN-7), gives no images, of shape
+    0 x 0 x 0, and no classes.
 
     Raises: as `load`; also PlatformError if the pipe does not appear, or scratch space does not hold the images.
     """
@@ -208,17 +236,24 @@ def open_channel(  # noqa: PLR0913 - all but the first two have defaults and are
         tasks = _read_pipe(fifo, reading, data_format, channel.content_type, wrapped=wrapped)
         return _gather(tasks, str(fifo), classes, limit=limit, budget_bytes=budget)
     directory = layout.channel(channel.name)
+    if allow_empty and not (directory.is_dir() and _list_files(directory)):
+        return LabelledImages(np.empty((0, 0, 0, 0), np.uint8), np.empty(0, np.int32), classes or ())
     tasks = _read_directory(directory, reading, data_format, channel.content_type)
     return _gather(tasks, str(directory), classes, limit=limit, budget_bytes=budget)
 
 
-def split(whole: LabelledImages, fraction: float, seed: int) -> tuple[LabelledImages, LabelledImages]:
+def split(whole: Set, fraction: float, seed: int) -> tuple[Set, Set]:
     """Hold out a share of the images, chosen by the seed: give the others, then those; each has one image at least."""
     order = np.random.default_rng(seed).permutation(len(whole.labels))
     count = min(max(1, round(fraction * len(order))), len(order) - 1)
-    parts = [np.sort(order[count:]), np.sort(order[:count])]
-    rest, held_out = (LabelledImages(whole.images[part], whole.labels[part], whole.classes) for part in parts)
-    return rest, held_out
+    return _take(whole, np.sort(order[count:])), _take(whole, np.sort(order[:count]))
+
+
+def _take(whole: Set, part: npt.NDArray[np.int64]) -> Set:
+    if isinstance(whole, LabelledImages):
+        return dataclasses.replace(whole, images=whole.images[part], labels=whole.labels[part])
+    rows = part if whole.rows is None else whole.rows[part]
+    return dataclasses.replace(whole, labels=whole.labels[part], rows=rows)
 
 
 def describe(images: LabelledImages | Stream, name: str) -> str:

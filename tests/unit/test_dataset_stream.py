@@ -122,6 +122,36 @@ def test_split_leaves_both_parts_an_image(layout: contract.Layout, fraction: flo
     assert min(len(part.labels) for part in dataset.split(whole, fraction, 0)) == 1
 
 
+def test_split_of_a_stream_holds_out_the_same_images_as_in_memory(layout: contract.Layout) -> None:
+    whole = open_channel(layout, 100_000)
+    assert isinstance(whole, dataset.LabelledImages)
+    expected = [number(part) for part in dataset.split(whole, 0.25, 7)]
+    parts = dataset.split(open_stream(layout), 0.25, 7)
+    for part, numbers in zip(parts, expected, strict=True):
+        blocks = [number(block) for block in part.blocks(0, seed=1, multiple=8)]
+        assert np.array_equal(np.sort(np.concatenate(blocks)), numbers)
+
+
+def test_mapped_stream_gives_the_images_in_their_order_and_cannot_be_written(layout: contract.Layout) -> None:
+    stream = open_stream(layout)
+    assert np.array_equal(number(stream.mapped()), np.arange(COUNT))
+    held_out = dataset.split(stream, 0.1, 7)[1].mapped()
+    del stream
+    assert np.array_equal(held_out.labels, number(held_out) // 100)
+    with pytest.raises(ValueError, match="read-only"):
+        held_out.images[0] = 0
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_channel_without_files_is_empty_where_that_is_allowed(exists: bool, tmp_path: Path) -> None:  # noqa: FBT001
+    if exists:
+        (tmp_path / "input/data/train").mkdir(parents=True)
+    channel = contract.Channel("train", distribution="ShardedByS3Key")
+    empty = dataset.open_channel(contract.Layout(tmp_path), channel, allow_empty=True)
+    assert isinstance(empty, dataset.LabelledImages)
+    assert (empty.images.shape, len(empty.labels), empty.classes) == ((0, 0, 0, 0), 0, ())
+
+
 def test_report_counts_classes_and_tells_what_was_skipped(layout: contract.Layout) -> None:
     (layout.base / "input/data/train/c.csv").write_text("1,2,3,4,5\n1,2,3,4,x\n" + "2,300,0,0,0\n" * 6)
     channel = contract.Channel("train")
