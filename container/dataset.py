@@ -81,6 +81,10 @@ class LabelledImages:
     rejected: tuple[str, ...] = ()
     """Place and fault of each record that was skipped."""
 
+    def take(self, part: npt.NDArray[np.int64]) -> LabelledImages:
+        """Give the images of these indices."""
+        return dataclasses.replace(self, images=self.images[part], labels=self.labels[part])
+
 
 class _Scratch:
     """A file without a name in the directory for temporary files; it is gone when nobody holds it any more."""
@@ -118,6 +122,11 @@ class Stream:
     rejected: tuple[str, ...] = ()
     rows: npt.NDArray[np.int64] | None = None
     """`[image]`, increasing: where each image lies in the scratch file; None: one after another."""
+
+    def take(self, part: npt.NDArray[np.int64]) -> Stream:
+        """Give the images of these increasing indices; the scratch file is shared."""
+        rows = part if self.rows is None else self.rows[part]
+        return dataclasses.replace(self, labels=self.labels[part], rows=rows)
 
     def mapped(self) -> LabelledImages:
         """Map the images into memory, where the kernel holds what is looked at and drops it when it needs the room.
@@ -246,14 +255,7 @@ def split(whole: Set, fraction: float, seed: int) -> tuple[Set, Set]:
     """Hold out a share of the images, chosen by the seed: give the others, then those; each has one image at least."""
     order = np.random.default_rng(seed).permutation(len(whole.labels))
     count = min(max(1, round(fraction * len(order))), len(order) - 1)
-    return _take(whole, np.sort(order[count:])), _take(whole, np.sort(order[:count]))
-
-
-def _take(whole: Set, part: npt.NDArray[np.int64]) -> Set:
-    if isinstance(whole, LabelledImages):
-        return dataclasses.replace(whole, images=whole.images[part], labels=whole.labels[part])
-    rows = part if whole.rows is None else whole.rows[part]
-    return dataclasses.replace(whole, labels=whole.labels[part], rows=rows)
+    return whole.take(np.sort(order[count:])), whole.take(np.sort(order[:count]))
 
 
 def describe(images: LabelledImages | Stream, name: str) -> str:
