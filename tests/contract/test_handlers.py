@@ -1,12 +1,18 @@
 """Users' inference code: the toolkit's Transformer as peer in this process, and the real server around fixtures."""
 
+import http.client
 import io
 import json
 import os
+import socket
+import subprocess
 import sys
+import time
 import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -282,3 +288,116 @@ def test_accept_is_weighed_where_no_output_fn_is_given(tmp_path: Path, accept: s
     application = handlers.Application(functions, tmp_path)
     request = inference.Request(b"1,2\n3,4", {"content-type": "text/csv", "accept": accept})
     assert application.invoke(request).status == status
+
+
+# The real server around user code
+
+
+ROOT = Path(__file__).parents[2]
+PROGRAMS = Path(__file__).parent / "byo"
+
+
+@contextmanager
+def serve(base: Path, **environ: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """Start the server on the model directory below `base`, one worker; gives process and port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    own = {"SAGEMAKER_BASE_DIR": str(base), "SAGEMAKER_BIND_TO_PORT": str(port), "SAGEMAKER_MODEL_SERVER_WORKERS": "1"}
+    with (base / "log").open("wb") as log:
+        command = [sys.executable, "-m", "container", "serve"]
+        process = subprocess.Popen(command, cwd=ROOT, env=os.environ | own | environ, stdout=log, stderr=log)
+    try:
+        yield process, port
+    finally:
+        process.terminate()
+        process.wait(timeout=40)
+
+
+def ask(port: int, body: bytes | None = None, timeout_s: float = 30) -> tuple[int, bytes]:
+    """POST a body to /invocations, or GET /ping without one."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
+    try:
+        headers = {"Content-Type": "text/plain"}
+        connection.request(*(("GET", "/ping") if body is None else ("POST", "/invocations", body, headers)))
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def ping(port: int) -> int:
+    """Give the status of /ping; 0 while nothing listens."""
+    try:
+        return ask(port, timeout_s=2)[0]  # HO-4: two seconds
+    except OSError:
+        return 0
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 30) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "the condition was not met in time"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    (tmp_path / "model/code").mkdir(parents=True)
+    (tmp_path / "model/code/inference.py").write_text((PROGRAMS / "slow_inference.py").read_text())
+    return tmp_path
+
+
+def test_server_is_unhealthy_until_the_users_model_is_loaded(base: Path) -> None:
+    with serve(base, LOAD_S="1.5") as (_, port):
+        seen: list[int] = []
+        wait_until(lambda: seen.append(ping(port)) or seen[-1] == 200)  # type: ignore[func-returns-value]
+        assert 503 in seen
+        assert ask(port, b"hello") == (200, b"hello answered by True")
+
+
+def test_server_pings_while_the_users_code_computes_and_hides_its_faults(base: Path) -> None:
+    with serve(base) as (_, port), ThreadPoolExecutor() as pool:
+        wait_until(lambda: ping(port) == 200)
+        slow = pool.submit(ask, port, b"sleep 3")
+        while not slow.done():
+            assert ping(port) == 200
+            time.sleep(0.05)
+        assert slow.result() == (200, b"sleep answered by True")
+        status, body = ask(port, b"raise")
+        assert status == 500
+        assert b"secret" not in body
+        assert json.loads(body)["request_id"] in (base / "log").read_text()
+        assert "a secret of the server" in (base / "log").read_text()
+
+
+def test_server_outlives_a_crash_in_the_users_code(base: Path) -> None:
+    with serve(base) as (process, port):
+        wait_until(lambda: ping(port) == 200)
+        with pytest.raises((http.client.HTTPException, OSError)):
+            ask(port, b"die")
+        wait_until(lambda: ping(port) == 200)
+        assert ask(port, b"hello")[0] == 200
+        assert process.poll() is None
+
+
+def test_server_ends_with_the_reason_when_the_users_model_does_not_load(base: Path) -> None:
+    with serve(base, LOAD_FAULT="torn archive") as (process, _):
+        assert process.wait(timeout=40) != 0
+    log = (base / "log").read_text()
+    assert "EOFError: torn archive" in log
+    assert "holds ['code']" in log
+
+
+def test_every_form_of_a_model_gives_the_same_predictions_without_code(digits_job: Path, tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 1))
+    (tmp_path / "images.json").write_text(json.dumps({"instances": images.tolist()}))
+    program = [sys.executable, PROGRAMS / "ask_models.py", digits_job / "model", tmp_path, tmp_path / "images.json"]
+    environ = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    result = subprocess.run(program, env=environ, capture_output=True, text=True, check=False, timeout=120)
+    assert result.returncode == 0, result.stderr
+    answers = json.loads(result.stdout.splitlines()[-1])
+    assert list(answers) == ["LiteRT", "SavedModel", "Keras", "H5"]
+    for predictions in answers.values():
+        assert np.shape(predictions) == (3, 10)
+        np.testing.assert_allclose(predictions, answers["Keras"], atol=1e-5)

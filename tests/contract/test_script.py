@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -414,6 +415,65 @@ def test_code_comes_from_an_archive_a_directory_or_the_code_channel(job: Job) ->
         assert result.returncode == 0, result.stderr.decode()
         assert job.given["environment"]["SM_MODULE_DIR"] == (submit or str(archive))
         shutil.rmtree(job.base / "model")
+
+
+def test_code_comes_from_s3(job: Job) -> None:
+    server = pytest.importorskip("moto.server").ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "eu-west-1"}
+        endpoint = {"S3_ENDPOINT_URL": f"http://{host}:{port}"}
+        archive = job.base / "sourcedir.tar.gz"
+        make_archive(archive, "dump.py")
+        client = boto3.client(
+            "s3",
+            endpoint_url=endpoint["S3_ENDPOINT_URL"],
+            region_name="eu-west-1",
+            aws_access_key_id="a",
+            aws_secret_access_key="b",  # noqa: S106 - the stand-in takes any
+        )
+        client.create_bucket(Bucket="bucket", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+        client.upload_file(str(archive), "bucket", "code/sourcedir.tar.gz")
+        job.configure(
+            "hyperparameters",
+            {"sagemaker_program": '"dump.py"', "sagemaker_submit_directory": '"s3://bucket/code/sourcedir.tar.gz"'},
+        )
+        result = job.train(**keys, **endpoint)
+        assert result.returncode == 0, result.stderr.decode()
+        assert job.given["environment"]["SM_MODULE_DIR"] == "s3://bucket/code/sourcedir.tar.gz"
+        shutil.rmtree(job.base / "code")
+        job.configure("hyperparameters", {"sagemaker_submit_directory": '"s3://bucket/nothing.tar.gz"'})
+        assert job.train(SAGEMAKER_PROGRAM="dump.py", **keys, **endpoint).returncode == 1
+        assert "s3://bucket/nothing.tar.gz cannot be fetched" in job.failure
+    finally:
+        server.stop()
+
+
+def test_sdk_v3_source_code_runs_through_a_foreign_command(job: Job) -> None:
+    """The shape of the script that ModelTrainer puts into the channel `sm_drivers`; `train` is not called at all."""
+    drivers, code = job.base / "input/data/sm_drivers", job.base / "input/data/code"
+    for directory in (drivers, code, job.base / "model"):
+        directory.mkdir(parents=True)
+    shutil.copyfile(PROGRAMS / "dump.py", code / "dump.py")
+    (drivers / "environment.py").write_text(
+        "import os, pathlib\n"
+        "base = pathlib.Path(os.environ['SAGEMAKER_BASE_DIR'])\n"
+        "lines = [f\"export SM_MODEL_DIR='{base / 'model'}'\", \"export SM_HP_EPOCHS='3'\"]\n"
+        "(base / 'input/sm_training.env').write_text('\\n'.join(lines) + '\\n')\n"
+    )
+    (drivers / "sm_train.sh").write_text(
+        "#!/bin/bash\nset -e\ncommand -v python3 pip3 chmod cat >/dev/null\n"
+        'python3 "$SAGEMAKER_BASE_DIR/input/data/sm_drivers/environment.py"\n'
+        'set -o allexport\nsource "$SAGEMAKER_BASE_DIR/input/sm_training.env"\nset +o allexport\n'
+        'cd "$SAGEMAKER_BASE_DIR/input/data/code"\npython3 dump.py --epochs 3 --augment true\n'
+    )
+    shell = f"chmod +x {drivers}/sm_train.sh && {drivers}/sm_train.sh"
+    command = [sys.executable, "-m", "container", "/bin/bash", "-c", shell]
+    result = subprocess.run(command, cwd=ROOT, env=job.environ(), capture_output=True, check=False)
+    assert result.returncode == 0, result.stderr.decode()
+    assert job.given["arguments"] == ["dump.py", "--epochs", "3", "--augment", "true"]
+    assert job.given["environment"]["SM_HP_EPOCHS"] == "3"
 
 
 def test_inference_code_of_the_job_travels_with_its_model(job: Job) -> None:

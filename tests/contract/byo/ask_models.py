@@ -1,0 +1,35 @@
+"""Fixture program: serves the same model from each of its forms, without code; prints each form's predictions as JSON.
+
+`ask_models.py ARTEFACT SCRATCH IMAGES.json`: the artefact's forms are laid out alone, as other tools leave them.
+"""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+from container.serving import foreign, inference
+
+artefact, scratch, images = map(Path, sys.argv[1:])
+places = {
+    "model.tflite": "LiteRT/model.tflite",
+    "saved_model": "SavedModel/export/Servo/1",
+    "model.keras": "Keras/folder/model.keras",
+}
+for source, target in places.items():
+    (scratch / target).parent.mkdir(parents=True)
+    copy = shutil.copytree if (artefact / source).is_dir() else shutil.copyfile
+    copy(artefact / source, scratch / target)
+import keras  # noqa: E402
+
+(scratch / "H5").mkdir()
+keras.models.load_model(artefact / "model.keras", compile=False).save(scratch / "H5/model.h5")
+answers = {}
+for kind in ("LiteRT", "SavedModel", "Keras", "H5"):
+    found = foreign.find(scratch / kind)
+    assert found is not None
+    headers = {"content-type": "application/json"}
+    response = found.load().invoke(inference.Request(images.read_bytes(), headers))
+    assert response.status == 200, response.body
+    answers[found.kind if kind != "H5" else "H5"] = json.loads(response.body)["predictions"]
+print(json.dumps(answers))
