@@ -29,6 +29,7 @@ from container import contract
 from container.errors import PlatformError, UserError
 from local_test import faults, fields, shorthand
 from local_test.aws import commands as aws
+from local_test.conformance.catalog import Verdict
 from local_test.endpoint import Endpoint, ModelRequests
 from local_test.front import Front
 from local_test.job import JobResult, Listeners
@@ -400,6 +401,93 @@ def smoke(
         talk.print(f"invoke: the container answered {answer.status} after {answer.total_s * 1000:.1f} ms")
         print(answer.body.decode("utf-8", "replace"))
     return 0 if answer.status == 200 else 1
+
+
+@app.command()
+def conform(
+    image: Image = None,
+    program: Annotated[str | None, typer.Option("--program", help="Judge this command line.")] = None,
+    url: Annotated[str | None, typer.Option(help="Judge the server at this URL; HTTP checks alone.")] = None,
+    train: Annotated[bool, typer.Option("--train", help="Judge training alone.")] = False,
+    serve: Annotated[bool, typer.Option("--serve", help="Judge serving alone.")] = False,
+    only: Annotated[list[str] | None, typer.Option(help="Judge these checks alone, such as HO-4a; repeatable.")] = None,
+    channel: Annotated[
+        list[str] | None, typer.Option("--channel", "-c", help="NAME=PATH of a small training job; none takes digits.")
+    ] = None,
+    hyperparameter: Annotated[list[str] | None, typer.Option("--hyperparameter", "-p", help="NAME=VALUE.")] = None,
+    env: Environment = None,
+    stop_at: Annotated[
+        str, typer.Option(help="Log line, as a regular expression, at which training is stopped.")
+    ] = ".",
+    model: Annotated[str | None, typer.Option(help="model.tar.gz or directory; none takes the trained one.")] = None,
+    body: Annotated[Path | None, typer.Option(help="File with the body of a good request; none takes a digit.")] = None,
+    content_type: Annotated[str, typer.Option(help="Content-Type of the body.")] = "text/csv",
+    accept: Annotated[str, typer.Option(help="Accept of the good request.")] = "*/*",
+    multi_model: Annotated[bool, typer.Option("--multi-model", help="The container serves several models.")] = False,
+    start_s: Annotated[float, typer.Option(help="Start limit of a server.")] = 480,
+    base_dir: Prefix = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON.")] = False,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write one self-contained page here.")] = None,
+) -> int:
+    """Judge a container by the contract; exit code 1 if a MUST is violated."""
+    from local_test import digits as handwritten  # noqa: PLC0415 - needed by this command alone
+    from local_test.conformance import report  # noqa: PLC0415
+    from local_test.conformance import run as conformance  # noqa: PLC0415
+    from local_test.conformance.subject import Subject, Waits  # noqa: PLC0415
+
+    identities = conformance.choose(train=train, serve=serve, only=only or (), is_url=url is not None)
+    name = shorthand.make_name("conform")
+    data = handwritten.write(JOBS / "digits") if (not channel and not url) or body is None else None
+    runner = None if url else make_runner(image, program or OWN_PROGRAM, base_dir=base_dir)
+    subject = Subject(
+        runner=runner,
+        directory=JOBS / "conform" / name,
+        address=conformance.parse_url(url) if url else None,
+        image=_describe_image(image) if image else None,
+        can_protect=image is not None or (isinstance(runner, ProcessRunner) and runner.is_private),
+        channels=_parse_pairs("--channel", channel) or ({"training": str(data.training)} if data else {}),
+        hyperparameters=_parse_pairs("--hyperparameter", hyperparameter),
+        environment=_parse_pairs("--env", env),
+        metric_definitions=contract.METRIC_DEFINITIONS[:5] if not image and not program else (),
+        stop_at=stop_at,
+        model=model,
+        body=body.read_bytes() if body else data.test_rows()[0][1].encode() if data else b"",
+        content_type=content_type,
+        accept=accept,
+        is_multi_model=multi_model,
+        waits=Waits(start_s=start_s),
+    )
+    what = url or image or program or OWN_PROGRAM
+    subject.directory.mkdir(parents=True)
+    talk.print(f"{len(identities)} checks of {_escape(what)}; logs and job directories: {subject.directory}")
+    verdicts = conformance.run(subject, identities, on_verdict=_show_verdict)
+    if junit:
+        junit.write_text(report.format_junit(what, verdicts), encoding="utf-8")
+    if html:
+        html.write_text(report.format_html(what, verdicts), encoding="utf-8")
+    tally = report.count(verdicts)
+    if as_json:
+        print(report.format_json(what, verdicts))
+    else:
+        print(", ".join(f"{number} {outcome}" for outcome, number in tally.items()))
+    return 1 if tally["MUST violated"] else 0
+
+
+def _show_verdict(verdict: Verdict) -> None:
+    colour = {"pass": "green", "fail": "bold red"}.get(verdict.outcome, "dim")
+    outcome = "n/a" if verdict.outcome == "not applicable" else verdict.outcome
+    check = verdict.check
+    talk.print(f"[{colour}]{outcome:4}[/] {check.id:8} {check.severity:6} {_escape(check.claim)}", soft_wrap=True)
+    if verdict.is_violation:
+        talk.print(f"       {_escape(verdict.evidence)}", soft_wrap=True)
+        talk.print(f"       remedy: {_escape(check.remedy)}", soft_wrap=True)
+
+
+def _describe_image(image: str) -> dict[str, Any]:
+    from local_test import engine  # noqa: PLC0415 - the engine's client is slow to import
+
+    return engine.describe_image(image)
 
 
 @app.command("fields")

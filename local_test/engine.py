@@ -150,6 +150,16 @@ class DockerRunner:
                 network.remove()
 
 
+def describe_image(image: str) -> dict[str, Any]:
+    """Give the engine's description of an image, and the name that it was asked by.
+
+    Raises: PlatformError or UserError as `DockerRunner` does.
+    """
+    DockerRunner(image)
+    attributes: dict[str, Any] = docker.from_env().images.get(image).attrs
+    return {**attributes, "name": image}
+
+
 class DockerContainer:
     """A container in the engine."""
 
@@ -200,6 +210,14 @@ class DockerContainer:
         """Send a signal to the main process."""
         with contextlib.suppress(docker.errors.APIError):  # it has ended
             self._container.kill(signal=int(number))
+
+    def processes(self) -> list[int]:
+        """Give the ids, on this machine, of all its processes, the program first."""
+        try:
+            table = self._container.top(ps_args="-o pid")
+        except docker.errors.APIError:
+            return []
+        return [int(row[0]) for row in table["Processes"]]
 
     def freeze(self) -> None:
         """Let every process in it stand still until it is killed."""

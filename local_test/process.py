@@ -82,7 +82,9 @@ class ProcessRunner:
             environment[contract.BASE_DIR_VARIABLE] = str(launch.root)
             if sys.platform == "linux":
                 command = [sys.executable, "-I", "-S", str(_LAUNCHER), "{}", *command]
-        return ProcessContainer(_Program(command, environment, self._directory, scratch), address, on_output)
+        return ProcessContainer(
+            _Program(command, environment, self._directory, scratch, 2 if self.is_private else 0), address, on_output
+        )
 
     def _environment(self, launch: Launch) -> dict[str, str]:
         """Give the platform's variables and, of this machine's, only those that a program cannot start without."""
@@ -97,6 +99,8 @@ class _Program(NamedTuple):
     directory: Path
     scratch: Path
     """The container's own temporary directory; gone when it has ended."""
+    launchers: int
+    """How many processes stand before the program itself."""
 
 
 class ProcessContainer:
@@ -104,6 +108,7 @@ class ProcessContainer:
 
     def __init__(self, program: _Program, address: tuple[str, int], on_output: Callable[[bytes], None]) -> None:
         self.address = address
+        self._launchers = program.launchers
         self._ended = threading.Event()
         self._code = 0
         self._started = threading.Event()
@@ -157,14 +162,18 @@ class ProcessContainer:
         if self._process.poll() is None:
             self._process.send_signal(number)
 
-    def freeze(self) -> None:
-        """Stop every process that descends from the program."""
+    def processes(self) -> list[int]:
+        """Give the program and all that descend from it; without /proc the program alone."""
         pids = [self._process.pid]
         for pid in pids:
             with contextlib.suppress(OSError):
                 children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
                 pids += [int(child) for child in children.split()]
-        for pid in pids[1:] or pids:  # the launcher goes on waiting
+        return pids[self._launchers :]
+
+    def freeze(self) -> None:
+        """Stop every process of the program; the launcher goes on waiting."""
+        for pid in self.processes():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGSTOP)
 

@@ -52,6 +52,9 @@ class Container(Protocol):
     def send_signal(self, number: int) -> None:
         """Send a signal to the main process; a container that has ended is left alone."""
 
+    def processes(self) -> list[int]:
+        """Give the ids, on this machine, of all its processes, the program first."""
+
     def freeze(self) -> None:
         """Let every process in it stand still until it is killed."""
 

@@ -6,7 +6,8 @@ Rules of this file: pure but for the clock in a job's name; what a flag means is
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,38 @@ def make_name(stem: str) -> str:
     """Give a job name that no earlier job has: stem, UTC date and time to the millisecond."""
     now = dt.datetime.now(dt.UTC)
     return f"{stem}-{now:%Y-%m-%d-%H-%M-%S}-{now.microsecond // 1000:03d}"
+
+
+def guess_value(text: str) -> Any:
+    """Give the number, boolean, list or object that a hyperparameter's text looks like, else the text."""
+    try:
+        return json.loads({"True": "true", "False": "false", "None": "null"}.get(text, text))
+    except ValueError:
+        return text
+
+
+def encode_hyperparameters(values: Mapping[str, str], encoding: str) -> dict[str, str]:
+    """Write hyperparameters as the `api`, an SDK (`sdk2-json`, `sdk2-str`, `sdk3`) or a `tuner` does (HP-2, HP-3)."""
+    encode = _ENCODINGS[encoding]
+    return {name: text if encode is None else encode(guess_value(text)) for name, text in values.items()}
+
+
+def _encode_number(value: Any) -> str:
+    """Write a float as Java does, 1.0E-4, and a category in quotes (HP-6)."""
+    if isinstance(value, float):
+        mantissa, exponent = f"{value:.15E}".split("E")
+        mantissa = mantissa.rstrip("0")
+        return f"{mantissa}{'0' if mantissa.endswith('.') else ''}E{int(exponent)}"
+    return json.dumps(value)
+
+
+_ENCODINGS: dict[str, Callable[[Any], str] | None] = {
+    "api": None,
+    "sdk2-json": json.dumps,
+    "sdk2-str": str,
+    "sdk3": lambda value: value if isinstance(value, str) else json.dumps(value),
+    "tuner": _encode_number,
+}
 
 
 def training_request(

@@ -7,7 +7,7 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,7 +29,7 @@ _DEFAULT_RUNTIME_S: Final = 86400  # OUT-11
 class TrainingJob:
     """One training job; `run` once, `stop` from any thread (StopTrainingJob)."""
 
-    def __init__(  # noqa: PLR0913 - the last two are for tests and faults
+    def __init__(  # noqa: PLR0913 - the last three are for faults and tests
         self,
         request: Mapping[str, Any],
         runner: Runner,
@@ -38,8 +38,9 @@ class TrainingJob:
         *,
         faults: Sequence[Fault] = (),
         stop_grace_s: float = contract.TRAINING_STOP_GRACE_S,
+        amend: Callable[[contract.Layout], None] | None = None,
     ) -> None:
-        """`directory` is the job's own and must not exist.
+        """`directory` is the job's own and must not exist; `amend` changes each host's tree before its start.
 
         Raises: UserError for a request that the service, or this machine, does not take, or if the name is taken.
         """
@@ -50,6 +51,7 @@ class TrainingJob:
         self._runner = runner
         self._listeners = listeners or Listeners()
         self._stop_grace_s = stop_grace_s
+        self._amend = amend or (lambda _: None)
         self._trigger = Trigger(list(faults), self._do_fault)
         self._definitions = [
             (item["Name"], re.compile(item["Regex"]))
@@ -144,6 +146,7 @@ class TrainingJob:
             if mode == "FastFile":
                 read_only.append(str(layout.channel(name).relative_to(root)))
         self._restore_checkpoints(layout, resources)
+        self._amend(layout)
         algorithm = self.request.get("AlgorithmSpecification", {})
         entrypoint = algorithm.get("ContainerEntrypoint")
         arguments = algorithm.get("ContainerArguments", [] if entrypoint else ["train"])  # IMG-3

@@ -1,0 +1,1 @@
+"""Does a container keep the contract? Checks of any image, program or URL, each with evidence and remedy."""
