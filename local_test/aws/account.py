@@ -58,8 +58,8 @@ class Account:
         """What runs now, by kind and name: jobs and endpoints of the harness."""
         self.publish_metrics: Callable[[str, list[dict[str, Any]]], None] = lambda namespace, data: None  # noqa: ARG005
         """Hands CloudWatch data over: namespace and `PutMetricData` entries."""
-        self.changed = threading.Condition()
-        """Notified when a job or endpoint has come to an end or changed its status."""
+        self._changed = threading.Condition()
+        self._change_count = 0
         self.is_closing = threading.Event()
         self._threads: set[threading.Thread] = set()
         self._lock = threading.Lock()
@@ -99,8 +99,19 @@ class Account:
 
     def notify(self) -> None:
         """Wake whoever waits for a change."""
-        with self.changed:
-            self.changed.notify_all()
+        with self._changed:
+            self._change_count += 1
+            self._changed.notify_all()
+
+    def change_count(self) -> int:
+        """Give a number that grows with every change of a job, metric or endpoint."""
+        with self._changed:
+            return self._change_count
+
+    def wait_for_change(self, seen: int, timeout_s: float) -> None:
+        """Wait until the number is another than `seen`, so that no change is missed between two looks."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._change_count != seen, timeout_s)
 
     def wait_for_threads(self, timeout_s: float) -> bool:
         """Wait until nothing runs beside the requests; False when the time was over first."""

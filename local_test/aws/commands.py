@@ -60,7 +60,7 @@ def up(
     home = _find_directory(directory)
     changes = {
         "program": "" if docker else program,
-        "working_directory": str(Path.cwd() if program else _CHECKOUT) if program or not docker else None,
+        "working_directory": str(Path.cwd()) if program else None,
         "port": port,
         "region": region,
         "account": account,
@@ -175,7 +175,8 @@ def env(directory: Directory = None) -> int:
     if running is None:
         message = f"nothing is up in {home}; start it with `python -m local_test up`"
         raise UserError(message)
-    variables = installation.client_environment(running.url, installation.load_settings(home).region)
+    region = installation.load_settings(home).region
+    variables = {**installation.client_environment(running.url, region), **installation.sdk_environment(home)}
     print("unset AWS_PROFILE AWS_SESSION_TOKEN")
     for name, value in variables.items():
         print(f"export {name}={shlex.quote(value)}")

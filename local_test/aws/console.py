@@ -13,6 +13,8 @@ from local_test.aws.protocol import Reply
 def concerns(environ: dict[str, Any]) -> bool:
     """Tell whether an unsigned request is for the console."""
     path = environ.get("PATH_INFO", "")
+    if "HTTP_X_AMZ_TARGET" in environ or (path == "/" and environ["REQUEST_METHOD"] != "GET"):
+        return False
     return path in ("/", "/favicon.ico", "/console") or path.startswith("/console/")
 
 

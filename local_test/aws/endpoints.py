@@ -12,9 +12,11 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
-from container.errors import PlatformError, UserError
+from container.errors import PlatformError, RequestError, UserError
 from local_test.aws import models, protocol
 from local_test.aws.account import INTERNAL_ERROR, Account
 from local_test.aws.jobs import image_of
@@ -22,18 +24,26 @@ from local_test.aws.meter import Meter
 from local_test.aws.protocol import reject
 from local_test.aws.resources import ENDPOINT, ENDPOINT_CONFIG, MODEL
 from local_test.aws.state import Record
-from local_test.endpoint import Endpoint, Limits, ModelRequests
+from local_test.endpoint import Endpoint, ModelRequests
 from local_test.runner import Container, Launch, Runner
 
 LOG_GROUP: Final = "/aws/sagemaker/Endpoints/"
-_ASYNC_LIMITS: Final = Limits(invocation_s=900, payload_bytes=1024**3)  # ASY-1
 
 
 class VariantRunner:
     """Runs each variant's image by a runner of its own."""
 
-    def __init__(self, runners: Mapping[str, Runner]) -> None:
-        self._runners = runners
+    def __init__(self, account: Account, requests: Mapping[str, Any]) -> None:
+        self._account = account
+        self._runners: dict[str, Runner] = {}
+        self.choose(requests)
+
+    def choose(self, requests: Mapping[str, Any]) -> None:
+        """Take the runners of a configuration's variants; servers that are started from now on get them."""
+        self._runners = {
+            variant["VariantName"]: self._account.choose_runner(image_of(requests["models"][variant["ModelName"]]))
+            for variant in requests["config"]["ProductionVariants"]
+        }
 
     @property
     def network_interface(self) -> str:
@@ -45,9 +55,25 @@ class VariantRunner:
         """What runs and how, for logs."""
         return "; ".join(f"{name}: {runner.description}" for name, runner in self._runners.items())
 
+    def mount_point(self, root: Path) -> str:
+        """Give the path at which a container sees `root`; all runners of an account are of one kind."""
+        return next(iter(self._runners.values())).mount_point(root)
+
     def start(self, launch: Launch, on_output: Callable[[bytes], None]) -> Container:
         """Start a container; see `runner.Runner.start`. A host's name is its variant's and a number."""
         return self._runners[launch.name.rpartition("-")[0]].start(launch, on_output)
+
+
+@dataclass(frozen=True)
+class Live:
+    """A running endpoint."""
+
+    endpoint: Endpoint
+    runner: VariantRunner
+
+    def stop(self) -> None:
+        """Stop its servers."""
+        self.endpoint.stop()
 
 
 def create_endpoint(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,7 +84,7 @@ def create_endpoint(account: Account, request: Mapping[str, Any]) -> dict[str, A
     used = sum(len(_count(record)) for record in account.store.list(ENDPOINT.name))
     wanted = sum(variant.get("InitialInstanceCount", 1) for variant in requests["config"]["ProductionVariants"])
     account.check_quota("Total number of instances for endpoint usage", used, wanted)
-    extra = {"EndpointStatus": "Creating", "_requests": requests, "_generation": 1}
+    extra = {"EndpointStatus": "Creating", "_requests": requests}
     answer = models.insert(account, ENDPOINT, request, extra)
     account.start_thread(f"endpoint {name}", lambda: _bring_up(account, name))
     return answer
@@ -77,64 +103,54 @@ def _gather(account: Account, config_name: str) -> dict[str, Any]:
     return {"config": config, "models": {name: models.find(account, MODEL, name)["_request"] for name in names}}
 
 
-def _start(account: Account, name: str, requests: Mapping[str, Any], generation: int) -> Endpoint:
+def _make_requests(name: str, requests: Mapping[str, Any]) -> ModelRequests:
+    config = requests["config"]
+    endpoint = {"EndpointName": name, "EndpointConfigName": config["EndpointConfigName"]}
+    return ModelRequests(copy.deepcopy(requests["models"]), config, endpoint)
+
+
+def _start(account: Account, name: str, requests: Mapping[str, Any]) -> Live:
     """Start all servers of an endpoint and wait until they are healthy.
 
     Raises: UserError or PlatformError if one does not get healthy; none is left running then.
     """
-    config = {key: value for key, value in requests["config"].items() if key != "AsyncInferenceConfig"}
-    model_requests = ModelRequests(
-        copy.deepcopy(requests["models"]),
-        config,
-        {"EndpointName": name, "EndpointConfigName": config["EndpointConfigName"]},
-    )
-    runners = {
-        variant["VariantName"]: account.choose_runner(image_of(requests["models"][variant["ModelName"]]))
-        for variant in config["ProductionVariants"]
-    }
     begun = int(time.time())
 
     def on_line(host: str, line: str) -> None:
         variant = host.rpartition("-")[0]
         account.logs.append(f"{LOG_GROUP}{name}", f"{variant}/{host}-{begun}", line)
 
-    endpoint = Endpoint(
-        model_requests,
-        VariantRunner(runners),
-        account.directory / "endpoints" / name / str(generation),
-        on_line,
-        _ASYNC_LIMITS if "AsyncInferenceConfig" in requests["config"] else None,
-    )
+    runner = VariantRunner(account, requests)
+    endpoint = Endpoint(_make_requests(name, requests), runner, account.directory / "endpoints" / name, on_line)
     endpoint.start()
-    return endpoint
+    return Live(endpoint, runner)
 
 
-def _try_start(account: Account, name: str, requests: Mapping[str, Any], generation: int) -> Endpoint | str:
-    """Start an endpoint, or say why it cannot be."""
-    try:
-        return _start(account, name, requests, generation)
-    except UserError as error:
+def _explain(name: str, error: Exception) -> str:
+    """Give the FailureReason of an endpoint that did not come up, or did not change."""
+    if isinstance(error, UserError | RequestError):
         return f"{error}. Please check CloudWatch logs for this endpoint: group {LOG_GROUP}{name}."
-    except PlatformError as error:
+    if isinstance(error, PlatformError):
         return f"InternalServerError: {error}"
-    except Exception:  # noqa: BLE001 - a bug of ours fails one endpoint, not the server
-        traceback.print_exc(file=sys.stderr)
-        return INTERNAL_ERROR
+    traceback.print_exception(error, file=sys.stderr)
+    return INTERNAL_ERROR
 
 
 def _bring_up(account: Account, name: str) -> None:
     record = account.store.find(ENDPOINT.name, name)
     if record is None:
         return
-    started = _try_start(account, name, record["_requests"], record["_generation"])
-    if isinstance(started, str):
-        account.store.update(ENDPOINT.name, name, EndpointStatus="Failed", FailureReason=started[:1024])
-    else:
-        account.live[ENDPOINT.name, name] = started
-        account.store.update(ENDPOINT.name, name, EndpointStatus="InService", FailureReason=None)
-    if "_next_requests" in record and not isinstance(started, str):
+    try:
+        account.live[ENDPOINT.name, name] = _start(account, name, record["_requests"])
+    except Exception as error:  # noqa: BLE001 - a bug of ours fails one endpoint, not the server
+        reason = _explain(name, error)[:1024]
+        account.store.update(ENDPOINT.name, name, EndpointStatus="Failed", FailureReason=reason)
+        return
+    if "_next_requests" in record:  # a change that the last local AWS had begun
         account.store.update(ENDPOINT.name, name, EndpointStatus="Updating")
-        _replace(account, name)
+        _change(account, name)
+    else:
+        account.store.update(ENDPOINT.name, name, EndpointStatus="InService", FailureReason=None)
 
 
 def describe_endpoint(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,11 +175,21 @@ def describe_endpoint(account: Account, request: Mapping[str, Any]) -> dict[str,
                     }
                 ],
             }
-            for summary in live.describe()["ProductionVariants"]
+            for summary in live.endpoint.describe()["ProductionVariants"]
         ]
-    for key in ("AsyncInferenceConfig", "DataCaptureConfig"):
-        if key in record["_requests"]["config"] and key == "AsyncInferenceConfig":
-            record[key] = record["_requests"]["config"][key]
+    config = record["_requests"]["config"]
+    if "AsyncInferenceConfig" in config:
+        record["AsyncInferenceConfig"] = config["AsyncInferenceConfig"]
+    if "DataCaptureConfig" in config:
+        capture = config["DataCaptureConfig"]
+        is_on = capture.get("EnableCapture", True)
+        record["DataCaptureConfig"] = {
+            "EnableCapture": is_on,
+            "CaptureStatus": "Started" if is_on else "Stopped",
+            "CurrentSamplingPercentage": capture["InitialSamplingPercentage"],
+            "DestinationS3Uri": capture["DestinationS3Uri"],
+            "KmsKeyId": capture.get("KmsKeyId", ""),
+        }
     return protocol.pick(protocol.output_shape("DescribeEndpoint"), record)
 
 
@@ -175,7 +201,7 @@ def _begin_change(account: Account, name: str, next_requests: Mapping[str, Any])
         record.update({"EndpointStatus": "Updating", "_next_requests": next_requests, "FailureReason": None})
 
     record = account.store.edit(ENDPOINT.name, name, change)
-    account.start_thread(f"endpoint {name} update", lambda: _replace(account, name))
+    account.start_thread(f"endpoint {name} update", lambda: _change(account, name))
     return {"EndpointArn": record["EndpointArn"]}
 
 
@@ -231,35 +257,38 @@ def update_weights_and_capacities(account: Account, request: Mapping[str, Any]) 
     return _begin_change(account, name, requests)
 
 
-def _replace(account: Account, name: str) -> None:
-    """Start the next version beside the running one, and swap them when it is healthy."""
+def _change(account: Account, name: str) -> None:
+    """Bring a running endpoint to its next requests, or leave it as it is and say why."""
     record = account.store.find(ENDPOINT.name, name)
-    if record is None:
+    live: Live | None = account.live.get((ENDPOINT.name, name))
+    if record is None or live is None:
         return
-    requests, generation = record["_next_requests"], record["_generation"] + 1
-    started = _try_start(account, name, requests, generation)
-    if isinstance(started, str):
-        account.store.update(
-            *(ENDPOINT.name, name), EndpointStatus="InService", FailureReason=started[:1024], _next_requests=None
-        )  # fmt: skip
-        shutil.rmtree(account.directory / "endpoints" / name / str(generation), ignore_errors=True)
-        account.notify()
-        return
-    old = account.live.get((ENDPOINT.name, name))
-    account.live[ENDPOINT.name, name] = started  # from here on requests go to the new version
-    account.store.update(
-        *(ENDPOINT.name, name),
-        EndpointStatus="InService",
-        EndpointConfigName=requests["config"]["EndpointConfigName"],
-        FailureReason=None,
-        _requests=requests,
-        _next_requests=None,
-        _generation=generation,
-    )
-    account.notify()
-    if old is not None:
-        old.stop()
-        shutil.rmtree(old.directory, ignore_errors=True)
+    requests, failure = record["_next_requests"], None
+    try:
+        if _differs_in_size_alone(record["_requests"], requests):
+            for variant in requests["config"]["ProductionVariants"]:
+                live.endpoint.set_instance_count(variant["VariantName"], variant.get("InitialInstanceCount", 1))
+                live.endpoint.set_weight(variant["VariantName"], variant.get("InitialVariantWeight", 1.0))
+        else:
+            live.runner.choose(requests)
+            live.endpoint.update(_make_requests(name, requests))
+    except Exception as error:  # noqa: BLE001 - a bug of ours fails one update, not the server
+        failure = _explain(name, error)[:1024]
+        live.runner.choose(record["_requests"])
+    changes: dict[str, Any] = {"EndpointStatus": "InService", "FailureReason": failure, "_next_requests": None}
+    if failure is None:
+        changes |= {"EndpointConfigName": requests["config"]["EndpointConfigName"], "_requests": requests}
+    account.store.update(ENDPOINT.name, name, **changes)
+
+
+def _differs_in_size_alone(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    def strip(requests: Mapping[str, Any]) -> list[dict[str, Any]]:
+        sizes = ("InitialInstanceCount", "InitialVariantWeight")
+        variants = requests["config"]["ProductionVariants"]
+        return [{key: value for key, value in variant.items() if key not in sizes} for variant in variants]
+
+    is_same_name = old["config"]["EndpointConfigName"] == new["config"]["EndpointConfigName"]
+    return is_same_name and old["models"] == new["models"] and strip(old) == strip(new)
 
 
 def delete_endpoint(account: Account, request: Mapping[str, Any]) -> None:

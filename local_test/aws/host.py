@@ -44,9 +44,9 @@ def run(directory: Path, settings: Settings) -> int:
         listener = _listen_anew(directory, settings.port)
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         _set_environment(url, settings)
-        account, application = _make(directory, settings)
+        account, services = _make(directory, settings)
         server = waitress.server.create_server(
-            application,
+            Application(account, services),
             sockets=[listener],
             threads=_THREADS,
             max_request_body_size=_BODY_BYTES,
@@ -60,7 +60,9 @@ def run(directory: Path, settings: Settings) -> int:
             signal.signal(number, lambda *_: stop.set())
         threading.Thread(target=server.run, daemon=True, name="http").start()
         lifecycle.recover(account)
+        services.make_bucket(installation.default_bucket(settings))
         installation.write_settings(directory, settings)
+        installation.write_sdk_configuration(directory, settings)
         installation.write(directory / "server.json", asdict(installation.Running(os.getpid(), url, time.time())))
         print(
             f"local AWS at {url}, account {settings.account}, region {settings.region}, data in {directory}", flush=True
@@ -72,7 +74,7 @@ def run(directory: Path, settings: Settings) -> int:
     return 0 if is_idle else 1
 
 
-def _make(directory: Path, settings: Settings) -> tuple[Account, Application]:
+def _make(directory: Path, settings: Settings) -> tuple[Account, Services]:
     account = Account(
         directory,
         functools.partial(choose_runner, settings),
@@ -82,7 +84,7 @@ def _make(directory: Path, settings: Settings) -> tuple[Account, Application]:
     )
     services = Services(account)
     account.publish_metrics = services.publish_metrics
-    return account, Application(account, services)
+    return account, services
 
 
 def choose_runner(settings: Settings, image: str) -> Runner:

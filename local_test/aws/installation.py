@@ -17,6 +17,7 @@ from typing import Any, Final
 from container.errors import PlatformError
 
 ACCESS_KEY: Final = "local"
+_SDK_FILE: Final = "sagemaker-sdk.yaml"  # JSON, which is YAML
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,25 @@ class Running:
 
 class AlreadyRunningError(Exception):
     """Another process serves this directory."""
+
+
+def default_bucket(settings: Settings) -> str:
+    """Give the bucket that the SageMaker SDKs use where a program names none."""
+    return f"sagemaker-{settings.region}-{settings.account}"
+
+
+def write_sdk_configuration(directory: Path, settings: Settings) -> None:
+    """Write the file that tells the SageMaker SDKs their bucket.
+
+    Without it they ask STS for the account at an address that no variable changes, and send telemetry to AWS.
+    """
+    modules = {"Session": {"DefaultS3Bucket": default_bucket(settings)}, "TelemetryOptOut": True}
+    write(directory / _SDK_FILE, {"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": modules}}})
+
+
+def sdk_environment(directory: Path) -> dict[str, str]:
+    """Give the variable that points the SageMaker SDKs at that file; a user's own file stays above it."""
+    return {"SAGEMAKER_ADMIN_CONFIG_OVERRIDE": str(directory / _SDK_FILE)}
 
 
 def client_environment(url: str, region: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ What differs between the three kinds stands in `JobKind`; their life is one: a r
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 import traceback
@@ -22,6 +23,7 @@ from local_test.aws.state import Record
 from local_test.job import Listeners, Metric
 from local_test.processing import ProcessingJob
 from local_test.training import TrainingJob
+from local_test.transform import TransformJob
 
 UNFINISHED: Final = ("InProgress", "Stopping")
 _MESSAGES: Final = {
@@ -68,9 +70,7 @@ def _start_processing(account: Account, record: Record, listeners: Listeners) ->
     return ProcessingJob(record["_request"], account.choose_runner(image_of(record)), directory, listeners)
 
 
-def _start_transform(account: Account, record: Record, listeners: Listeners) -> Any:
-    from local_test.transform import TransformJob  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415
-
+def _start_transform(account: Account, record: Record, listeners: Listeners) -> TransformJob:
     directory = account.directory / "jobs/transform" / record["TransformJobName"]
     model = record["_model"]
     return TransformJob(record["_request"], model, account.choose_runner(image_of(model)), directory, listeners)
@@ -132,8 +132,16 @@ def start_training_job(account: Account, request: Mapping[str, Any], extra: Mapp
         _check_uri(channel["DataSource"]["S3DataSource"]["S3Uri"], account)
     _check_quota(account, _count_instances(request), request["ResourceConfig"].get("InstanceType", "instance groups"))
     output = request["OutputDataConfig"]["S3OutputPath"].rstrip("/")
-    artifacts = {"S3ModelArtifacts": f"{output}/{name}/output/model.tar.gz"}
-    _begin(account, TRAINING, request, {"ModelArtifacts": artifacts, **_enter([], "Starting"), **extra})
+    filled = {
+        "ModelArtifacts": {"S3ModelArtifacts": f"{output}/{name}/output/model.tar.gz"},
+        # SDK v2's `attach` reads members that Describe always has.
+        "OutputDataConfig": {"KmsKeyId": "", **request["OutputDataConfig"]},
+        "InputDataConfig": [
+            {"CompressionType": "None", "RecordWrapperType": "None", **channel}
+            for channel in request.get("InputDataConfig", ())
+        ],
+    }
+    _begin(account, TRAINING, request, {**filled, **_enter([], "Starting"), **extra})
     return {"TrainingJobArn": account.arn("training-job", name)}
 
 
@@ -262,8 +270,10 @@ def _run(account: Account, job: JobKind, name: str) -> None:
         account.metrics.append(name, metric)
         dimension = [{"Name": "TrainingJobName", "Value": name}]
         account.publish_metrics("/aws/sagemaker/TrainingJobs", [metric_datum(metric, dimension)])
+        account.notify()
 
     try:
+        shutil.rmtree(account.directory / "jobs" / job.metrics_prefix.lower() / name, ignore_errors=True)  # a retry's
         running = job.start(account, record, Listeners(on_line, on_status, on_metric))
         account.live[kind.name, name] = running
         # StopJob writes the record first and looks for the job after that, so one of the two sees the other.

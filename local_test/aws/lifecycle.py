@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from local_test.aws import endpoints, jobs
+from local_test.aws import endpoints, jobs, tuning
 from local_test.aws.account import Account
 
 
@@ -16,6 +16,7 @@ def recover(account: Account) -> None:
             account.publish_metrics("/aws/sagemaker/TrainingJobs", data)
     jobs.recover(account)
     endpoints.recover(account)
+    tuning.recover(account)
 
 
 def close(account: Account) -> None:

@@ -99,6 +99,13 @@ class ObjectFiles:
             start_response(*arguments)
         return body
 
+    def make_bucket(self, name: str) -> None:
+        """Make a bucket unless it is there."""
+        with self._lock:
+            if name not in self._backend.buckets:
+                self._backend.create_bucket(name, self._region)
+            self._keep_bucket(name)
+
     def _keep_bucket(self, name: str) -> None:
         if name in self._backend.buckets:
             created = self._backend.buckets[name].creation_date.timestamp()

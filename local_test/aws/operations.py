@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from local_test.aws import endpoints, jobs, models, packages, resources
+from local_test.aws import endpoints, jobs, models, packages, resources, tuning
 from local_test.aws.account import Account
 
 Operation = Callable[[Account, Mapping[str, Any]], dict[str, Any] | None]
@@ -31,6 +31,11 @@ def _call(function: Callable[..., Any], choice: Any, account: Account, request: 
 OPERATIONS: Final[Mapping[str, Operation]] = {
     **_job_operations(),
     **{name: functools.partial(_call, resources.list_resources, name) for name in resources.LIST_OPERATIONS},
+    "CreateHyperParameterTuningJob": tuning.create_tuning_job,
+    "DescribeHyperParameterTuningJob": tuning.describe_tuning_job,
+    "StopHyperParameterTuningJob": tuning.stop_tuning_job,
+    "ListTrainingJobsForHyperParameterTuningJob": tuning.list_training_jobs,
+    "ListHyperParameterTuningJobs": tuning.list_tuning_jobs,
     "CreateModel": models.create_model,
     "DescribeModel": functools.partial(_call, models.describe, resources.MODEL),
     "DeleteModel": models.delete_model,

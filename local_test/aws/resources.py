@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -67,10 +67,15 @@ LIST_OPERATIONS: Final = tuple(_LISTS)
 _PAGE_LENGTH: Final = 10  # MaxResults where a request says nothing
 
 
-def list_resources(account: Account, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Answer a List operation."""
+def list_resources(
+    account: Account,
+    operation: str,
+    request: Mapping[str, Any],
+    enrich: Callable[[Account, Record], Record] = lambda account, record: record,  # noqa: ARG005
+) -> dict[str, Any]:
+    """Answer a List operation; `enrich` adds what a record does not hold."""
     kind, member, sort_by, order = _LISTS[operation]
-    records = [record for record in account.store.list(kind.name) if _is_wanted(kind, record, request)]
+    records = [enrich(account, record) for record in account.store.list(kind.name) if _is_wanted(kind, record, request)]
     return page(operation, member, kind, records, {"SortBy": sort_by, "SortOrder": order, **request})
 
 

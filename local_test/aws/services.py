@@ -16,6 +16,18 @@ from local_test.aws.account import Account
 NAMES = ("s3", "ecr", "sts", "iam", "cloudwatch", "logs")
 
 
+class _ExactName(str):
+    """A header's name that the HTTP server leaves as it is: it capitalises words, and clients show S3's metadata so."""
+
+    __slots__ = ()
+
+    def split(self, *_: Any) -> list[str]:
+        return [self]
+
+    def capitalize(self) -> str:
+        return self
+
+
 class Services:
     """moto's server for one account."""
 
@@ -38,7 +50,15 @@ class Services:
         """Answer one request."""
         environ["HTTP_X_MOTO_ACCOUNT_ID"] = self._account.number
         application = self._objects if service == "s3" else self._moto
-        return application(environ, start_response)
+
+        def start_exactly(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
+            return start_response(status, [(_ExactName(name), value) for name, value in headers], *rest)
+
+        return application(environ, start_exactly)
+
+    def make_bucket(self, name: str) -> None:
+        """Make a bucket unless it is there."""
+        self._objects.make_bucket(name)
 
     def publish_metrics(self, namespace: str, data: list[dict[str, Any]]) -> None:
         """Hand CloudWatch data over; times are seconds since the epoch."""

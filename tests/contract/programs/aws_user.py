@@ -42,11 +42,11 @@ class Handler(BaseHTTPRequestHandler):
     wbufsize = -1  # one packet an answer
 
     def do_GET(self) -> None:
-        self._answer(200, b"")
+        self._answer(200 if self.path == "/ping" else 404, b"")
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        if body == b"refuse":
+        if self.path == "/invocations" and body == b"refuse":
             self._answer(415, b"no such type")
         elif body == b"fail":
             self._answer(500, b"it broke")
@@ -80,11 +80,15 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+class Server(ThreadingHTTPServer):
+    request_queue_size = 128  # the platform gives a connection 250 ms to be accepted (HO-7)
+
+
 def serve() -> int:
     if os.environ.get("NEVER_HEALTHY"):
         print("I do not come up", flush=True)
         return 1
-    server = ThreadingHTTPServer(("0.0.0.0", int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080"))), Handler)
+    server = Server(("0.0.0.0", int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080"))), Handler)
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
     print("serving", flush=True)
     server.serve_forever(poll_interval=0.05)

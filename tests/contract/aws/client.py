@@ -1,0 +1,133 @@
+"""A local AWS for tests, and the few requests that they share."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+ROOT = Path(__file__).resolve().parents[3]
+PROGRAM = f"{sys.executable} {ROOT / 'tests/contract/programs/aws_user.py'}"
+
+
+class LocalAws:
+    """One local AWS as its own process, driven by its commands."""
+
+    role = "arn:aws:iam::000000000000:role/test"
+    image = "000000000000.dkr.ecr.us-east-1.amazonaws.com/user:1"
+    bucket = "sagemaker-us-east-1-000000000000"
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.url = ""
+
+    def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command of the command line."""
+        environ = {**os.environ, "LOCAL_AWS_DIRECTORY": str(self.directory)}
+        command = [sys.executable, "-m", "local_test", *arguments]
+        return subprocess.run(command, cwd=ROOT, env=environ, check=check, capture_output=True, text=True, timeout=120)
+
+    def up(self) -> None:
+        """Start it."""
+        done = self.run("up", "--program", PROGRAM, check=False)
+        if done.returncode != 0:
+            log = self.directory / "server.log"
+            raise AssertionError(done.stderr + (log.read_text() if log.exists() else ""))
+        self.url = json.loads((self.directory / "server.json").read_text())["url"]
+        self.client.cache_clear()
+
+    @property
+    def pid(self) -> int:
+        """Process id of the server."""
+        return int(json.loads((self.directory / "server.json").read_text())["pid"])
+
+    @functools.cache  # noqa: B019 - a handful of clients, cleared with every start
+    def client(self, service: str, *, parameter_validation: bool = True, region_name: str = "us-east-1") -> Any:
+        """Give boto3's client, unmodified."""
+        return boto3.client(
+            service,
+            endpoint_url=self.url,
+            region_name=region_name,
+            aws_access_key_id="any",
+            aws_secret_access_key="key",  # noqa: S106 - any will do
+            config=Config(
+                parameter_validation=parameter_validation, retries={"total_max_attempts": 1}, max_pool_connections=64
+            ),
+        )
+
+    @property
+    def sagemaker(self) -> Any:
+        """Client of the API."""
+        return self.client("sagemaker")
+
+    @property
+    def runtime(self) -> Any:
+        """Client of the runtime API."""
+        return self.client("sagemaker-runtime")
+
+    @property
+    def s3(self) -> Any:
+        """Client of S3."""
+        return self.client("s3")
+
+    def wait(self, look: Callable[[], Any], is_there: Callable[[Any], bool], limit_s: float = 60) -> Any:
+        """Look until it is there."""
+        deadline = time.monotonic() + limit_s
+        while not is_there(seen := look()):
+            assert time.monotonic() < deadline, seen
+            time.sleep(0.05)
+        return seen
+
+
+def training_request(aws: LocalAws, name: str, **changes: Any) -> dict[str, Any]:
+    """Give a CreateTrainingJob request whose job ends at once."""
+    return {
+        "TrainingJobName": name,
+        "RoleArn": aws.role,
+        "AlgorithmSpecification": {
+            "TrainingImage": aws.image,
+            "TrainingInputMode": "File",
+            "MetricDefinitions": [{"Name": "validation_accuracy", "Regex": "validation_accuracy=([0-9.]+);"}],
+        },
+        "InputDataConfig": [
+            {
+                "ChannelName": "training",
+                "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{aws.bucket}/data/"}},
+            }
+        ],
+        "OutputDataConfig": {"S3OutputPath": f"s3://{aws.bucket}/out"},
+        "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 600},
+        **changes,
+    }
+
+
+def wait_for_status(aws: LocalAws, name: str, *, secondary: str = "") -> Any:
+    """Wait for the end of a training job, or for a secondary status."""
+    return aws.wait(
+        lambda: aws.sagemaker.describe_training_job(TrainingJobName=name),
+        lambda answer: (
+            answer["SecondaryStatus"] == secondary
+            if secondary
+            else answer["TrainingJobStatus"] in ("Completed", "Failed", "Stopped")
+        ),
+    )
+
+
+def refuse(call: Callable[..., Any], **arguments: Any) -> tuple[str, str]:
+    """Give code and message of the error that a call must get."""
+    with pytest.raises(ClientError) as caught:
+        call(**arguments)
+    error = caught.value.response["Error"]
+    return error["Code"], error["Message"]

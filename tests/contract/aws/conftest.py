@@ -1,0 +1,18 @@
+"""One local AWS for all tests of this folder that leave it as they found it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.contract.aws.client import LocalAws
+
+
+@pytest.fixture(scope="session")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
+    local = LocalAws(tmp_path_factory.mktemp("local-aws"))
+    local.up()
+    local.s3.put_object(Bucket=local.bucket, Key="data/a.csv", Body=b"1,2\n")
+    yield local
+    local.run("down", "--force")

@@ -1,0 +1,257 @@
+"""Endpoints of the local AWS: their life through the API, and requests to them by every operation of the runtime."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.contract.aws.client import LocalAws, refuse
+
+
+def make_model(aws: LocalAws, name: str, **environment: str) -> None:
+    """Make a model whose artefact says its name."""
+    packed = io.BytesIO()
+    document = json.dumps({"name": name}).encode()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        entry = tarfile.TarInfo("model.json")
+        entry.size = len(document)
+        tar.addfile(entry, io.BytesIO(document))
+    key = f"models/{name}/model.tar.gz"
+    aws.s3.put_object(Bucket=aws.bucket, Key=key, Body=packed.getvalue())
+    container = {"Image": aws.image, "ModelDataUrl": f"s3://{aws.bucket}/{key}", "Environment": environment}
+    aws.sagemaker.create_model(ModelName=name, ExecutionRoleArn=aws.role, PrimaryContainer=container)
+
+
+def make_config(aws: LocalAws, name: str, *variants: dict[str, Any], **members: Any) -> None:
+    filled = [{"InitialInstanceCount": 1, "InstanceType": "ml.m5.large", **variant} for variant in variants]
+    aws.sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=filled, **members)
+
+
+def wait_until_settled(aws: LocalAws, name: str) -> dict[str, Any]:
+    described: dict[str, Any] = aws.wait(
+        lambda: aws.sagemaker.describe_endpoint(EndpointName=name),
+        lambda answer: answer["EndpointStatus"] not in ("Creating", "Updating", "SystemUpdating"),
+    )
+    return described
+
+
+def delete_endpoint(aws: LocalAws, name: str) -> None:
+    aws.sagemaker.delete_endpoint(EndpointName=name)
+    aws.wait(
+        lambda: [item["EndpointName"] for item in aws.sagemaker.list_endpoints(MaxResults=100)["Endpoints"]],
+        lambda names: name not in names,
+    )
+
+
+def invoke(aws: LocalAws, name: str, body: bytes = b"hello", **arguments: Any) -> dict[str, Any]:
+    response = aws.runtime.invoke_endpoint(EndpointName=name, Body=body, ContentType="text/plain", **arguments)
+    answer: dict[str, Any] = json.loads(response["Body"].read())
+    return {**answer, "variant": response["InvokedProductionVariant"]}
+
+
+@pytest.fixture(scope="module")
+def endpoint(aws: LocalAws) -> Iterator[str]:
+    make_model(aws, "served")
+    make_config(aws, "served", {"VariantName": "one", "ModelName": "served"})
+    aws.sagemaker.create_endpoint(EndpointName="served", EndpointConfigName="served")
+    assert wait_until_settled(aws, "served")["EndpointStatus"] == "InService"
+    yield "served"
+    delete_endpoint(aws, "served")
+
+
+def test_an_endpoint_answers_with_its_model(aws: LocalAws, endpoint: str) -> None:
+    answer = invoke(aws, endpoint, CustomAttributes="trace=1")
+    assert answer["model"] == {"name": "served"}
+    assert (answer["echo"], answer["variant"], answer["attributes"]) == ("hello", "one", "trace=1")
+
+
+def test_a_refusal_of_the_container_is_a_model_error(aws: LocalAws, endpoint: str) -> None:
+    with pytest.raises(ClientError) as caught:
+        aws.runtime.invoke_endpoint(EndpointName=endpoint, Body=b"refuse")
+    response = caught.value.response
+    assert response["Error"]["Code"] == "ModelError"
+    assert response["OriginalStatusCode"] == 415
+    assert response["OriginalMessage"] == "no such type"
+    assert response["ResponseMetadata"]["HTTPStatusCode"] == 424
+    assert refuse(aws.runtime.invoke_endpoint, EndpointName="nowhere", Body=b"x")[0] == "ValidationError"
+    assert (
+        refuse(aws.runtime.invoke_endpoint, EndpointName=endpoint, Body=b"x", TargetVariant="none")[0]
+        == "ValidationError"
+    )
+
+
+def test_a_stream_arrives_as_events(aws: LocalAws, endpoint: str) -> None:
+    response = aws.runtime.invoke_endpoint_with_response_stream(EndpointName=endpoint, Body=b"stream me now")
+    assert response["ContentType"] == "text/plain"
+    parts = [event["PayloadPart"]["Bytes"] for event in response["Body"]]
+    assert b"".join(parts) == b"streammenow"
+    assert len(parts) == 3
+
+
+def test_32_clients_at_once_all_get_their_own_answer(aws: LocalAws, endpoint: str) -> None:
+    wrong: list[object] = []
+
+    def ask(number: int) -> None:
+        for turn in range(5):
+            body = f"{number}-{turn}"
+            if invoke(aws, endpoint, body.encode())["echo"] != body:
+                wrong.append(body)
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(32)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_names_are_taken_once_and_states_are_respected(aws: LocalAws, endpoint: str) -> None:
+    code, message = refuse(aws.sagemaker.create_endpoint, EndpointName=endpoint, EndpointConfigName="served")
+    assert (code, "Cannot create already existing endpoint" in message) == ("ValidationException", True)
+    code, message = refuse(aws.sagemaker.create_endpoint, EndpointName="new", EndpointConfigName="nowhere")
+    assert (code, "Could not find endpoint configuration" in message) == ("ValidationException", True)
+
+
+def test_an_update_switches_and_a_failing_one_rolls_back(aws: LocalAws) -> None:
+    make_model(aws, "old")
+    make_model(aws, "new")
+    make_model(aws, "broken", NEVER_HEALTHY="1")
+    for name in ("old", "new", "broken"):
+        make_config(aws, f"to-{name}", {"VariantName": "one", "ModelName": name})
+    aws.sagemaker.create_endpoint(EndpointName="changing", EndpointConfigName="to-old")
+    wait_until_settled(aws, "changing")
+
+    aws.sagemaker.update_endpoint(EndpointName="changing", EndpointConfigName="to-new")
+    code, message = refuse(aws.sagemaker.update_endpoint, EndpointName="changing", EndpointConfigName="to-old")
+    assert (code, "in-progress" in message) == ("ValidationException", True)
+    described = wait_until_settled(aws, "changing")
+    assert (described["EndpointStatus"], described["EndpointConfigName"]) == ("InService", "to-new")
+    assert invoke(aws, "changing")["model"] == {"name": "new"}
+
+    aws.sagemaker.update_endpoint(EndpointName="changing", EndpointConfigName="to-broken")
+    described = wait_until_settled(aws, "changing")
+    assert (described["EndpointStatus"], described["EndpointConfigName"]) == ("InService", "to-new")
+    assert "before it answered a ping" in described["FailureReason"]
+    assert invoke(aws, "changing")["model"] == {"name": "new"}
+
+    aws.sagemaker.create_endpoint(EndpointName="never", EndpointConfigName="to-broken")
+    assert wait_until_settled(aws, "never")["EndpointStatus"] == "Failed"
+    logs = aws.client("logs")
+    streams = logs.describe_log_streams(logGroupName="/aws/sagemaker/Endpoints/never")["logStreams"]
+    events = logs.get_log_events(
+        logGroupName="/aws/sagemaker/Endpoints/never", logStreamName=streams[0]["logStreamName"], startFromHead=True
+    )["events"]
+    assert [event["message"] for event in events] == ["I do not come up"]
+    delete_endpoint(aws, "never")
+    delete_endpoint(aws, "changing")
+
+
+def test_weights_and_capacities_change_without_new_models(aws: LocalAws) -> None:
+    make_model(aws, "a")
+    make_model(aws, "b")
+    variants = [{"VariantName": name, "ModelName": name, "InitialVariantWeight": 1} for name in ("a", "b")]
+    make_config(aws, "weighted", *variants)
+    aws.sagemaker.create_endpoint(EndpointName="weighted", EndpointConfigName="weighted")
+    wait_until_settled(aws, "weighted")
+    assert {invoke(aws, "weighted")["model"]["name"] for _ in range(40)} == {"a", "b"}
+    assert invoke(aws, "weighted", TargetVariant="b")["variant"] == "b"
+
+    wishes = [{"VariantName": "a", "DesiredWeight": 0}, {"VariantName": "b", "DesiredInstanceCount": 2}]
+    aws.sagemaker.update_endpoint_weights_and_capacities(EndpointName="weighted", DesiredWeightsAndCapacities=wishes)
+    described = wait_until_settled(aws, "weighted")
+    shown = {item["VariantName"]: item for item in described["ProductionVariants"]}
+    assert (shown["a"]["CurrentWeight"], shown["b"]["CurrentInstanceCount"]) == (0, 2)
+    assert {invoke(aws, "weighted")["model"]["name"] for _ in range(20)} == {"b"}
+    delete_endpoint(aws, "weighted")
+
+
+def test_an_asynchronous_request_answers_in_s3(aws: LocalAws) -> None:
+    make_model(aws, "later")
+    output = {"S3OutputPath": f"s3://{aws.bucket}/async/out", "S3FailurePath": f"s3://{aws.bucket}/async/failed"}
+    variant = {"VariantName": "one", "ModelName": "later"}
+    make_config(aws, "later", variant, AsyncInferenceConfig={"OutputConfig": output})
+    aws.sagemaker.create_endpoint(EndpointName="later", EndpointConfigName="later")
+    wait_until_settled(aws, "later")
+    for key, body in (("good", b"asked"), ("bad", b"refuse")):
+        aws.s3.put_object(Bucket=aws.bucket, Key=f"async/{key}", Body=body)
+        receipt = aws.runtime.invoke_endpoint_async(
+            EndpointName="later", InputLocation=f"s3://{aws.bucket}/async/{key}", InferenceId=key
+        )
+        assert receipt["ResponseMetadata"]["HTTPStatusCode"] == 202
+        place = receipt["OutputLocation" if key == "good" else "FailureLocation"].removeprefix(f"s3://{aws.bucket}/")
+        aws.wait(
+            lambda place=place: aws.s3.list_objects_v2(Bucket=aws.bucket, Prefix=place)["KeyCount"],
+            lambda count: count == 1,
+        )
+        stored = aws.s3.get_object(Bucket=aws.bucket, Key=place)["Body"].read()
+        assert (b"asked" if key == "good" else b"no such type") in stored
+    delete_endpoint(aws, "later")
+
+
+def test_only_an_approved_package_is_deployed(aws: LocalAws) -> None:
+    make_model(aws, "packaged")
+    aws.sagemaker.create_model_package_group(ModelPackageGroupName="digits")
+    specification = {
+        "Containers": [{"Image": aws.image, "ModelDataUrl": f"s3://{aws.bucket}/models/packaged/model.tar.gz"}],
+        "SupportedContentTypes": ["text/csv"],
+        "SupportedResponseMIMETypes": ["application/json"],
+    }
+    arns = [
+        aws.sagemaker.create_model_package(ModelPackageGroupName="digits", InferenceSpecification=specification)[
+            "ModelPackageArn"
+        ]
+        for _ in range(2)
+    ]
+    assert [arn.rpartition("/")[2] for arn in arns] == ["1", "2"]
+    assert (
+        aws.sagemaker.describe_model_package(ModelPackageName=arns[1])["ModelApprovalStatus"] == "PendingManualApproval"
+    )
+
+    container = {"ModelPackageName": arns[1]}
+    arguments = {"ModelName": "of-package", "ExecutionRoleArn": aws.role, "PrimaryContainer": container}
+    assert refuse(aws.sagemaker.create_model, **arguments)[0] == "ValidationException"
+    aws.sagemaker.update_model_package(ModelPackageArn=arns[1], ModelApprovalStatus="Approved")
+    listed = aws.sagemaker.list_model_packages(ModelPackageGroupName="digits", ModelApprovalStatus="Approved")
+    assert [item["ModelPackageVersion"] for item in listed["ModelPackageSummaryList"]] == [2]
+    aws.sagemaker.create_model(**arguments)
+
+    make_config(aws, "of-package", {"VariantName": "one", "ModelName": "of-package"})
+    aws.sagemaker.create_endpoint(EndpointName="of-package", EndpointConfigName="of-package")
+    wait_until_settled(aws, "of-package")
+    assert invoke(aws, "of-package")["model"] == {"name": "packaged"}
+    delete_endpoint(aws, "of-package")
+    assert refuse(aws.sagemaker.delete_model_package_group, ModelPackageGroupName="digits")[0] == "ConflictException"
+    for arn in arns:
+        aws.sagemaker.delete_model_package(ModelPackageName=arn)
+    aws.sagemaker.delete_model_package_group(ModelPackageGroupName="digits")
+
+
+def test_a_batch_transform_writes_one_answer_for_each_object(aws: LocalAws) -> None:
+    make_model(aws, "batch")
+    aws.s3.put_object(Bucket=aws.bucket, Key="batch/in/a.csv", Body=b"1\n2\n3\n")
+    aws.sagemaker.create_transform_job(
+        TransformJobName="batch",
+        ModelName="batch",
+        TransformInput={
+            "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{aws.bucket}/batch/in/"}},
+            "ContentType": "text/csv",
+            "SplitType": "Line",
+        },
+        TransformOutput={"S3OutputPath": f"s3://{aws.bucket}/batch/out", "AssembleWith": "Line"},
+        TransformResources={"InstanceType": "ml.m5.large", "InstanceCount": 1},
+        BatchStrategy="SingleRecord",
+    )
+    described = aws.wait(
+        lambda: aws.sagemaker.describe_transform_job(TransformJobName="batch"),
+        lambda answer: answer["TransformJobStatus"] != "InProgress",
+    )
+    assert described["TransformJobStatus"] == "Completed", described.get("FailureReason")
+    body = aws.s3.get_object(Bucket=aws.bucket, Key="batch/out/a.csv.out")["Body"].read()
+    assert [json.loads(line)["echo"].strip() for line in body.splitlines()] == ["1", "2", "3"]

@@ -1,0 +1,131 @@
+"""The local AWS is killed, taken down and started again: nothing is lost, forgotten or orphaned."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.contract.aws.client import LocalAws, refuse, training_request, wait_for_status
+from tests.contract.aws.test_endpoints import invoke, make_config, make_model, wait_until_settled
+
+
+@pytest.fixture
+def own_aws(tmp_path: Path) -> Iterator[LocalAws]:
+    local = LocalAws(tmp_path / "state")
+    local.up()
+    local.s3.put_object(Bucket=local.bucket, Key="data/a.csv", Body=b"1,2\n")
+    yield local
+    local.run("down", "--force")
+
+
+def list_programs(aws: LocalAws) -> list[int]:
+    """List the processes that play containers of this local AWS: their directory is in their launcher's argument."""
+    pattern = f"{aws.directory}/(endpoints|jobs)"
+    found = subprocess.run(["pgrep", "-f", pattern], check=False, capture_output=True, text=True)
+    return [int(line) for line in found.stdout.split()]
+
+
+def list_streams(aws: LocalAws, job: str) -> list[str]:
+    group = "/aws/sagemaker/TrainingJobs"
+    if not aws.client("logs").describe_log_groups(logGroupNamePrefix=group)["logGroups"]:
+        return []
+    found = aws.client("logs").describe_log_streams(logGroupName=group, logStreamNamePrefix=f"{job}/")["logStreams"]
+    return [stream["logStreamName"] for stream in found]
+
+
+def test_after_a_kill_jobs_have_failed_or_run_again_and_endpoints_answer(own_aws: LocalAws) -> None:
+    aws = own_aws
+    make_model(aws, "kept")
+    make_model(aws, "next")
+    for name in ("kept", "next"):
+        make_config(aws, name, {"VariantName": "one", "ModelName": name})
+    aws.sagemaker.create_endpoint(EndpointName="kept", EndpointConfigName="kept")
+    wait_until_settled(aws, "kept")
+    aws.sagemaker.delete_model(ModelName="kept")
+    long = {"epochs": "1000", "epoch_s": "0.1"}
+    aws.sagemaker.create_training_job(**training_request(aws, "lost", HyperParameters=long))
+    retried = training_request(
+        aws, "retried", HyperParameters={"epochs": "4", "epoch_s": "0.5"}, RetryStrategy={"MaximumRetryAttempts": 1}
+    )
+    aws.sagemaker.create_training_job(**retried)
+    for name in ("lost", "retried"):
+        wait_for_status(aws, name, secondary="Training")
+    aws.wait(lambda: list_streams(aws, "lost"), bool)
+    aws.sagemaker.update_endpoint(EndpointName="kept", EndpointConfigName="next")
+    programs = list_programs(aws)
+    assert programs
+
+    os.kill(aws.pid, signal.SIGKILL)
+    aws.wait(lambda: list_programs(aws), lambda left: not left, limit_s=10)
+
+    aws.up()
+    lost = wait_for_status(aws, "lost")
+    assert (lost["TrainingJobStatus"], lost["FailureReason"].split(":")[0]) == ("Failed", "InternalServerError")
+    described = wait_until_settled(aws, "kept")
+    assert (described["EndpointStatus"], described["EndpointConfigName"]) == ("InService", "next")
+    assert invoke(aws, "kept")["model"] == {"name": "next"}
+    again = wait_for_status(aws, "retried")
+    assert again["TrainingJobStatus"] == "Completed"
+    assert "Restarting" in [item["Status"] for item in again["SecondaryStatusTransitions"]]
+    assert aws.s3.get_object(Bucket=aws.bucket, Key="data/a.csv")["Body"].read() == b"1,2\n"
+    assert len(list_streams(aws, "lost")) == 1
+
+
+def test_down_keeps_data_refuses_running_jobs_and_purge_deletes(own_aws: LocalAws) -> None:
+    aws = own_aws
+    aws.s3.put_object(Bucket=aws.bucket, Key="deleted", Body=b"x")
+    aws.s3.put_object(Bucket=aws.bucket, Key="both", Body=b"first", Metadata={"kind": "old"})
+    aws.s3.put_object(Bucket=aws.bucket, Key="both", Body=b"second", Metadata={"kind": "new"}, ContentType="text/csv")
+    aws.s3.delete_objects(Bucket=aws.bucket, Delete={"Objects": [{"Key": "deleted"}]})
+    aws.s3.create_bucket(Bucket="another")
+    aws.s3.copy_object(Bucket="another", Key="copy", CopySource=f"{aws.bucket}/both")
+    request = training_request(aws, "long", HyperParameters={"epochs": "1000", "epoch_s": "0.1"})
+    aws.sagemaker.create_training_job(**request)
+    wait_for_status(aws, "long", secondary="Training")
+
+    refused = aws.run("down", check=False)
+    assert refused.returncode == 2
+    assert "1 job(s) run: long" in refused.stderr
+    assert aws.run("purge", "--yes", check=False).returncode == 2
+    aws.run("down", "--force")
+    assert aws.run("status", check=False).returncode == 1
+    assert not list_programs(aws)
+
+    aws.up()
+    assert wait_for_status(aws, "long")["TrainingJobStatus"] == "Stopped"
+    kept = aws.s3.get_object(Bucket="another", Key="copy")
+    assert (kept["Body"].read(), kept["Metadata"], kept["ContentType"]) == (b"second", {"kind": "new"}, "text/csv")
+    assert refuse(aws.s3.get_object, Bucket=aws.bucket, Key="deleted")[0] == "NoSuchKey"
+    assert "up: http://127.0.0.1:" in aws.run("status").stdout
+
+    aws.run("down")
+    aws.run("purge", "--yes")
+    assert not aws.directory.exists()
+
+
+def test_two_local_aws_of_one_machine_do_not_meet(own_aws: LocalAws, tmp_path: Path) -> None:
+    other = LocalAws(tmp_path / "other")
+    other.up()
+    try:
+        own_aws.s3.create_bucket(Bucket="mine")
+        names = [bucket["Name"] for bucket in other.s3.list_buckets()["Buckets"]]
+        assert "mine" not in names
+        assert other.url != own_aws.url
+    finally:
+        other.run("down")
+
+
+def test_env_points_a_client_that_knows_nothing_at_it(own_aws: LocalAws) -> None:
+    script = 'eval "$(python -m local_test env)"; python -c "{}"'.format(
+        "import boto3; print(boto3.client('sts').get_caller_identity()['Account'])"
+    )
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    environ = {"PATH": path, "LOCAL_AWS_DIRECTORY": str(own_aws.directory), "HOME": str(own_aws.directory)}
+    done = subprocess.run(["bash", "-c", script], check=True, capture_output=True, text=True, env=environ)
+    assert done.stdout.split()[-1] == "000000000000"
