@@ -13,7 +13,10 @@ from container.serving import inference
 
 
 def create_app(
-    application: inference.Application, *, payload_bytes: int = contract.REALTIME_PAYLOAD_BYTES
+    application: inference.Application,
+    *,
+    payload_bytes: int = contract.REALTIME_PAYLOAD_BYTES,
+    workers: int = 1,
 ) -> flask.Flask:
     """Build the HTTP application around what answers `/invocations`; a larger body than `payload_bytes` is refused."""
     app = flask.Flask(__name__, static_folder=None)
@@ -29,11 +32,15 @@ def create_app(
         headers = {name.lower(): value for name, value in flask.request.headers.items()}
         return _to_flask(application.invoke(inference.Request(flask.request.get_data(cache=False), headers)))
 
+    @app.get("/execution-parameters")
+    def execution_parameters() -> flask.Response:
+        return _to_flask(inference.describe_execution(workers))
+
     @app.errorhandler(HTTPException)
     def refuse(error: HTTPException) -> flask.Response:
         status = error.code or 500
         messages = {
-            404: f"there is no {flask.request.path!r} here; routes are /ping and /invocations",
+            404: f"there is no {flask.request.path!r} here; routes are /ping, /invocations and /execution-parameters",
             405: f"{flask.request.method} is not a method of {flask.request.path}",
             413: inference.describe_limit(payload_bytes),
         }

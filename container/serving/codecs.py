@@ -1,8 +1,9 @@
 """Request bodies to images, and probabilities to answer bodies.
 
-Images are `[n, height, width, channel] uint8 0-255`, probabilities `[n, class] float32`. A body holds rows of one
-image each (`text/csv`), an array of images (`application/json`, `application/x-npy`), or one picture (`image/png`,
-`image/jpeg`).
+Images are `[n, height, width, channel] uint8 0-255`, probabilities `[n, class] float32`. A body holds lines of one
+image each (`text/csv`, `application/jsonlines`), an array of images (`application/json`, `application/x-npy`,
+`application/x-npz`), records of one image each (`application/x-recordio-protobuf`), one picture (`image/png`,
+`image/jpeg`, `image/bmp`), or several of them (`multipart/form-data`).
 
 Pixels are 0-255. A row that holds a fraction and lies within 0-1 altogether is taken as unit scale, for clients that
 divide by 255; any other fraction is refused.
@@ -20,15 +21,18 @@ import json
 import math
 import re
 import warnings
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Final, Literal, NoReturn, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from container.errors import RequestError
-from container.serving import rows
-from container.serving.negotiation import MediaType
+from container.serving import recordio, rows
+from container.serving.negotiation import MediaType, parse_media_type
 
 Images: TypeAlias = NDArray[np.uint8]
 Probabilities: TypeAlias = NDArray[np.float32]
@@ -37,7 +41,17 @@ Classes: TypeAlias = tuple[int | str, ...]
 
 CSV: Final = "text/csv"
 JSON: Final = "application/json"
+JSON_LINES: Final = "application/jsonlines"
 NPY: Final = "application/x-npy"
+NPZ: Final = "application/x-npz"
+RECORDIO: Final = "application/x-recordio-protobuf"
+MULTIPART: Final = "multipart/form-data"
+BMP: Final = "image/bmp"
+
+LINES: Final = frozenset({CSV, JSON_LINES})
+"""Media types with one image a line."""
+PACKED: Final = frozenset({NPZ, MULTIPART})
+"""Media types whose bodies may hold any number of images however short they are."""
 PNG: Final = "image/png"
 JPEG: Final = "image/jpeg"
 
@@ -46,6 +60,9 @@ _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _CSV_CHARACTERS: Final = b"0123456789+-.eE,\n\r\t "
 _PICTURE_ENDS: Final = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9"}
 _PLAIN_JSON: Final = re.compile(rb'\s*(?P<object>\{\s*"instances"\s*:\s*)?\[\s*(?P<image>\[[\s\[]*)')
+_JSON_LINE: Final = re.compile(rb'\s*\{\s*"features"\s*:')
+_PART_TYPE: Final = re.compile(rb"^content-type:[ \t]*([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
+_EXPANSION_MAXIMUM: Final = 100  # digits with much background compress forty-fold
 _NPY_MAGIC: Final = b"\x93NUMPY"
 _CSV_BLOCK_BYTES: Final = 1_000_000
 _NPY_HEADER_BYTES_MAXIMUM: Final = 10_000
@@ -65,13 +82,45 @@ def decode(media_type: MediaType, body: bytes, shape: Shape) -> Images:
     return decoder(body, shape, media_type.parameters)
 
 
-def encode(name: str, probabilities: Probabilities, classes: Classes, *, end_of_line: bool) -> bytes:
+def decode_each(media_type: MediaType, body: bytes, shape: Shape) -> tuple[Images, dict[int, str]]:
+    """Decode each line of a body of `LINES` by itself: images of the good ones, and what is wrong with each other.
+
+    Lines are counted from 0. Raises: RequestError as `decode` does, for what is not the fault of a line.
+    """
+    images, errors = [np.empty((0, *shape), np.uint8)], {}
+    for number, line in enumerate(_split_lines(body, media_type.parameters)):
+        try:
+            images.append(DECODERS[media_type.name](line, shape, {}))
+        except RequestError as error:
+            errors[number] = str(error).replace("row 1", f"row {number + 1}").replace("line 1", f"line {number + 1}")
+    return np.concatenate(images), errors
+
+
+def encode(
+    name: str,
+    probabilities: Probabilities,
+    classes: Classes,
+    *,
+    end_of_line: bool,
+    errors: Mapping[int, str] = MappingProxyType({}),
+) -> bytes:
     """Encode probabilities as the media type `name`, one of `ENCODERS`.
 
     `end_of_line` says whether the last line of a text format is closed by a newline: a transform job that assembles
-    by line adds one itself (BT-8).
+    by line adds one itself (BT-8). `errors` are the records that have no probabilities, by their place among all:
+    each gets a placeholder there (BT-9).
     """
-    return ENCODERS[name](probabilities, classes, end_of_line)
+    encoded = ENCODERS[name](probabilities, classes, errors)
+    return encoded + b"\n" if end_of_line and name != NPY else encoded
+
+
+def _fill(pieces: list[str], errors: Mapping[int, str], make: Callable[[str], str]) -> list[str]:
+    """Put the placeholders of the records in error to their places among the others."""
+    if not errors:
+        return pieces
+    good = iter(pieces)
+    count = len(pieces) + len(errors)
+    return [make(errors[place]) if place in errors else next(good) for place in range(count)]
 
 
 def _decode_csv(body: bytes, shape: Shape, parameters: Mapping[str, str]) -> Images:
@@ -307,7 +356,7 @@ def _decode_picture(body: bytes, shape: Shape, kind: str) -> Images:
     mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}.get(channels)
     if mode is None:
         raise RequestError(400, f"the model takes {channels} channels; a {kind} picture cannot hold them")
-    if _PICTURE_ENDS[kind] not in body:  # Pillow fills what is missing of some truncated files with black
+    if _PICTURE_ENDS.get(kind, b"") not in body:  # Pillow fills what is missing of some truncated files with black
         raise RequestError(400, f"the body is not a {kind} picture or not a whole one: the mark of its end is missing")
     try:
         with warnings.catch_warnings():
@@ -338,6 +387,82 @@ def _decode_jpeg(body: bytes, shape: Shape, _: Mapping[str, str]) -> Images:
     return _decode_picture(body, shape, "JPEG")
 
 
+def _decode_bmp(body: bytes, shape: Shape, _: Mapping[str, str]) -> Images:
+    return _decode_picture(body, shape, "BMP")
+
+
+def _decode_json_lines(body: bytes, shape: Shape, parameters: Mapping[str, str]) -> Images:
+    """Decode lines of `[pixel, ...]`, of a nested image, or of either under "features"."""
+    images = []
+    for number, line in enumerate(_split_lines(body, parameters), start=1):
+        text = line.strip()
+        start = _JSON_LINE.match(text)
+        if start is not None and text.endswith(b"}"):
+            text = text[start.end() : -1]
+        try:
+            image = _decode_json(b"[" + text + b"]", shape, {})
+        except RequestError as error:
+            raise RequestError(400, f"line {number}: {error}") from None
+        if len(image) != 1:
+            raise RequestError(400, f"line {number} holds {len(image)} images; one is expected")
+        images.append(image)
+    return np.concatenate(images)
+
+
+def _split_lines(body: bytes, parameters: Mapping[str, str]) -> list[bytes]:
+    return _recode(body, parameters).rstrip().split(b"\n")
+
+
+def _decode_npz(body: bytes, shape: Shape, parameters: Mapping[str, str]) -> Images:
+    """Decode an archive of one npy file; what it unpacks to is bounded before it is unpacked."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(body)) as archive:
+            members = archive.infolist()
+            if len(members) != 1:
+                names = ", ".join(_quote(member.filename) for member in members[:5]) or "nothing"
+                raise RequestError(400, f"the npz file holds {names}; one array is expected")
+            maximum = max(len(body) * _EXPANSION_MAXIMUM, 1 << 20)
+            with archive.open(members[0]) as stream:
+                content = stream.read(maximum + 1)
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError, ValueError):
+        raise RequestError(400, "the body is not a whole npz file") from None
+    if len(content) > maximum:
+        raise RequestError(413, f"the npz file expands to more than {_EXPANSION_MAXIMUM} times its size")
+    return _decode_npy(content, shape, parameters)
+
+
+def _decode_recordio(body: bytes, shape: Shape, _: Mapping[str, str]) -> Images:
+    try:
+        records = recordio.decode(body)
+    except ValueError as error:
+        raise RequestError(400, f"the body is not RecordIO-protobuf: {error}") from None
+    for number, record in enumerate(records, start=1):
+        if record.size != _pixels(shape):
+            raise RequestError(400, f"record {number} has {record.size} values; {_pixels(shape)} pixels are expected")
+    return _scale(np.stack(records)).reshape(-1, *shape)
+
+
+def _decode_multipart(body: bytes, shape: Shape, parameters: Mapping[str, str]) -> Images:
+    """Decode the parts in their order; each says by its own content type what it is."""
+    boundary = parameters.get("boundary", "")
+    if not boundary:
+        raise RequestError(400, "the content type multipart/form-data has no boundary")
+    delimiter = b"\r\n--" + boundary.encode("latin-1", "replace")
+    pieces = (b"\r\n" + body).split(delimiter)
+    if len(pieces) < 3 or not pieces[-1].startswith(b"--"):
+        raise RequestError(400, "the multipart body holds no part, or its closing boundary is missing")
+    images = []
+    for number, piece in enumerate(pieces[1:-1], start=1):
+        head, _, content = piece.partition(b"\r\n\r\n")
+        found = _PART_TYPE.search(head)
+        media_type = parse_media_type(found[1].decode("latin-1") if found else "")
+        try:
+            images.append(decode(media_type._replace(name=media_type.name.replace(MULTIPART, "")), content, shape))
+        except RequestError as error:
+            raise RequestError(error.status, f"part {number}: {error}") from None
+    return np.concatenate(images)
+
+
 def _recode(body: bytes, parameters: Mapping[str, str]) -> bytes:
     """Turn a text body into UTF-8 without a byte order mark."""
     charset = parameters.get("charset", "utf-8").lower()
@@ -351,15 +476,26 @@ def _recode(body: bytes, parameters: Mapping[str, str]) -> bytes:
     return body.removeprefix(b"\xef\xbb\xbf")
 
 
-def _encode_json(probabilities: Probabilities, classes: Classes, end_of_line: bool) -> bytes:  # noqa: FBT001
+def _encode_json(probabilities: Probabilities, classes: Classes, errors: Mapping[int, str]) -> bytes:
     row_format, prediction_formats = _make_json_formats(classes)
     outputs, predictions = [], []
     for row in probabilities.tolist():
         score = max(row)
         outputs.append(row_format % tuple(row))
         predictions.append(prediction_formats[row.index(score)] % score)
-    text = f'{{"outputs": [{", ".join(outputs)}], "predictions": [{", ".join(predictions)}]}}'
-    return (text + "\n" if end_of_line else text).encode()
+    outputs = _fill(outputs, errors, lambda _: "null")
+    predictions = _fill(predictions, errors, _make_json_error)
+    return f'{{"outputs": [{", ".join(outputs)}], "predictions": [{", ".join(predictions)}]}}'.encode()
+
+
+def _encode_json_lines(probabilities: Probabilities, classes: Classes, errors: Mapping[int, str]) -> bytes:
+    row_format, prediction_formats = _make_json_formats(classes)
+    lines = []
+    for row in probabilities.tolist():
+        score = max(row)
+        prediction = prediction_formats[row.index(score)] % score
+        lines.append(f'{{"output": {row_format % tuple(row)}, "prediction": {prediction}}}')
+    return "\n".join(_fill(lines, errors, _make_json_error)).encode()
 
 
 @functools.lru_cache(maxsize=256)
@@ -371,13 +507,22 @@ def _make_json_formats(classes: Classes) -> tuple[str, list[str]]:
     return "[" + ", ".join(["%.9g"] * len(classes)) + "]", predictions
 
 
-def _encode_csv(probabilities: Probabilities, classes: Classes, end_of_line: bool) -> bytes:  # noqa: FBT001
+def _make_json_error(error: str) -> str:
+    return json.dumps({"error": error})
+
+
+def _encode_csv(probabilities: Probabilities, classes: Classes, errors: Mapping[int, str]) -> bytes:
     row_format = ",".join(["%.9g"] * len(classes))
-    text = "\n".join([row_format % tuple(row) for row in probabilities.tolist()])
-    return (text + "\n" if end_of_line else text).encode()
+    lines = [row_format % tuple(row) for row in probabilities.tolist()]
+    # As many fields as in the other lines, all empty: what reads the file finds its columns, and no value.
+    return "\n".join(_fill(lines, errors, lambda _: "," * (len(classes) - 1))).encode()
 
 
-def _encode_npy(probabilities: Probabilities, _: Classes, __: bool) -> bytes:  # noqa: FBT001
+def _encode_npy(probabilities: Probabilities, classes: Classes, errors: Mapping[int, str]) -> bytes:
+    if errors:
+        whole = np.full((len(probabilities) + len(errors), len(classes)), np.nan, np.float32)
+        whole[[place for place in range(len(whole)) if place not in errors]] = probabilities
+        probabilities = whole
     return _make_npy_header(probabilities.shape) + probabilities.tobytes()
 
 
@@ -407,12 +552,18 @@ def _quote(text: str) -> str:
 DECODERS: Final[Mapping[str, Callable[[bytes, Shape, Mapping[str, str]], Images]]] = {
     CSV: _decode_csv,
     JSON: _decode_json,
+    JSON_LINES: _decode_json_lines,
     NPY: _decode_npy,
+    NPZ: _decode_npz,
+    RECORDIO: _decode_recordio,
     PNG: _decode_png,
     JPEG: _decode_jpeg,
+    BMP: _decode_bmp,
+    MULTIPART: _decode_multipart,
 }
-ENCODERS: Final[Mapping[str, Callable[[Probabilities, Classes, bool], bytes]]] = {
+ENCODERS: Final[Mapping[str, Callable[[Probabilities, Classes, Mapping[int, str]], bytes]]] = {
     JSON: _encode_json,
+    JSON_LINES: _encode_json_lines,
     CSV: _encode_csv,
     NPY: _encode_npy,
 }

@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from container import artifact, contract, versions
+from container import algorithm, artifact, contract, versions
 from container.errors import RequestError, UserError
 from container.serving import codecs, foreign, inference, negotiation, tfs, toolkit
 from container.serving.context import Context
@@ -92,6 +92,8 @@ class Handlers:
             if str(directory) not in sys.path and directory.is_dir():
                 sys.path.insert(0, str(directory))
         try:
+            if self.module.name == algorithm.FILE_NAME:
+                return _adapt(algorithm.load(self.module))
             module = importlib.import_module(self.module.stem)
         except ImportError as error:
             hint = ""
@@ -132,13 +134,26 @@ def find_code(layout: contract.Layout, environ: Mapping[str, str]) -> Handlers |
         model_dir = inner
         code_directories += [inner / "code", inner]
     code_directories.append(layout.code)
-    names = [environ.get(contract.PROGRAM_VARIABLE, ""), DEFAULT_MODULE]
+    names = [environ.get(contract.PROGRAM_VARIABLE, ""), DEFAULT_MODULE, algorithm.FILE_NAME]
     for directory in code_directories:
         for name in filter(None, names):
             module = directory / (name if name.endswith(".py") else f"{name}.py")
-            if module.is_file() and (module.name == DEFAULT_MODULE or _may_define_handlers(module)):
+            is_known = module.name in (DEFAULT_MODULE, algorithm.FILE_NAME)
+            if module.is_file() and (is_known or _may_define_handlers(module)):
                 return Handlers(module, model_dir, environ.get(contract.DEFAULT_ACCEPT_VARIABLE) or codecs.JSON)
     return None
+
+
+def _adapt(typed: algorithm.Algorithm) -> dict[str, Callable[..., Any]]:
+    """Give the functions of an algorithm in one file under the toolkit's names."""
+    load, predict = typed.load, typed.predict
+    if load is None or predict is None:
+        message = f"{algorithm.FILE_NAME} cannot be served: it has no load(model_dir) and predict(model, data)"
+        raise UserError(message)
+    return {
+        "model_fn": lambda model_dir: load(Path(model_dir)),
+        "predict_fn": lambda data, model: predict(model, data),
+    }
 
 
 def _find_only_directory(model_dir: Path) -> Path | None:
@@ -222,7 +237,7 @@ class Application:
             self._functions["model_warmup_fn"](model_dir, model, context)
         return model
 
-    def estimate_s(self, body_bytes: int) -> float:  # noqa: ARG002 - part of every application
+    def estimate_s(self, request: inference.Request) -> float:  # noqa: ARG002 - part of every application
         """Nobody knows how long a user's code takes."""
         return math.inf
 

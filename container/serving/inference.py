@@ -11,6 +11,7 @@ import logging
 import math
 import re
 import uuid
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 
 _CUSTOM_ATTRIBUTES_NAME: Final = contract.CUSTOM_ATTRIBUTES_HEADER.lower()
 _CUSTOM_ATTRIBUTES: Final = re.compile(r"[\x20-\x7e]{1,1024}")
+_ERRORS_LOGGED: Final = 10  # of one request
 _ERROR_CHARACTERS: Final = 1900  # RQ-6: a caller sees 2048 characters of the body, the request id among them
 
 
@@ -49,8 +51,8 @@ class Application(Protocol):
     def invoke(self, request: Request) -> Response:
         """Answer one request; never raises."""
 
-    def estimate_s(self, body_bytes: int) -> float:
-        """Give the seconds that `invoke` takes at most for a body of so many bytes; infinity if nobody knows."""
+    def estimate_s(self, request: Request) -> float:
+        """Give the seconds that `invoke` takes at most, without looking into the body; infinity if nobody knows."""
 
 
 class Inference:
@@ -65,10 +67,13 @@ class Inference:
         image_s: float = math.inf,
         default_accept: str = codecs.JSON,
         end_of_line: bool = True,
+        placeholders: bool = False,
+        payload_bytes: int = contract.REALTIME_PAYLOAD_BYTES,
     ) -> None:
         """`predict` maps images to probabilities and takes `image_s` for each, as far as one knows.
 
-        `default_accept` answers a request that accepts anything (RQ-4).
+        `default_accept` answers a request that accepts anything (RQ-4); `payload_bytes` bounds what a packed body
+        expands to; `placeholders` lets a bad line be answered by a placeholder, and the others as usual (BT-9).
         """
         self._predict = predict
         self._image_s = image_s
@@ -76,6 +81,8 @@ class Inference:
         self._input_shape = input_shape
         self._classes = tuple(classes)
         self._end_of_line = end_of_line
+        self._placeholders = placeholders
+        self._payload_bytes = payload_bytes
         others = [name for name in codecs.ENCODERS if name != default_accept]
         self._offered = (default_accept, *others)
 
@@ -88,9 +95,12 @@ class Inference:
             response = response._replace(headers=(*response.headers, header))
         return response
 
-    def estimate_s(self, body_bytes: int) -> float:
-        """Give the seconds that `invoke` takes at most for a body of so many bytes: no type packs a pixel below one."""
-        return self._image_s * max(1, body_bytes // self._pixels)
+    def estimate_s(self, request: Request) -> float:
+        """Give the seconds that predictions take at most; infinity if the body may hold any number of images."""
+        media_type = negotiation.parse_media_type(request.headers.get("content-type", ""))
+        if media_type.name in codecs.PACKED or "content-encoding" in request.headers:
+            return math.inf
+        return self._image_s * max(1, len(request.body) // self._pixels)  # a pixel takes a byte or more
 
     def _answer(self, request: Request) -> Response:
         accept = request.headers.get("accept", "")
@@ -99,18 +109,42 @@ class Inference:
         if answer_type is None:
             message = f"nothing in Accept {accept[:200]!r} can be given; possible: {', '.join(self._offered)}"
             raise RequestError(406, message)
-        images = codecs.decode(media_type, request.body, self._input_shape)
+        body = unpack(request.body, request.headers.get("content-encoding", ""), self._payload_bytes)
+        images, errors = self._decode(media_type, body)
         probabilities = self._predict(images)
         if not np.isfinite(probabilities).all():
             message = "the model gave a probability that is not finite"
             raise ArithmeticError(message)
-        body = codecs.encode(answer_type, probabilities, self._classes, end_of_line=self._end_of_line)
-        return Response(200, body, answer_type)
+        answer = codecs.encode(answer_type, probabilities, self._classes, end_of_line=self._end_of_line, errors=errors)
+        return Response(200, answer, answer_type)
+
+    def _decode(self, media_type: negotiation.MediaType, body: bytes) -> tuple[codecs.Images, Mapping[int, str]]:
+        try:
+            return codecs.decode(media_type, body, self._input_shape), {}
+        except RequestError as error:
+            if not (self._placeholders and error.status == 400 and media_type.name in codecs.LINES and body):
+                raise
+        images, errors = codecs.decode_each(media_type, body, self._input_shape)
+        for place, message in list(errors.items())[:_ERRORS_LOGGED]:
+            log.warning("record %d of a request has a placeholder for an answer: %s", place + 1, message)
+        return images, errors
 
 
 def ping(*, is_ready: bool) -> Response:
     """Answer `/ping`: 200 with an empty body once a prediction can be made, 503 before (HO-4, HO-6)."""
     return Response(200 if is_ready else 503, b"", "text/plain")
+
+
+def describe_execution(workers: int) -> Response:
+    """Answer `/execution-parameters`: as many requests at once as there are workers, 100 MB in all (BT-4, BT-11)."""
+    concurrency = max(1, min(workers, contract.TRANSFORM_PAYLOAD_BYTES // 1024**2))
+    payload_mb = max(1, min(contract.TRANSFORM_PAYLOAD_DEFAULT_MB, 100 // concurrency))
+    document = {
+        "MaxConcurrentTransforms": concurrency,
+        "BatchStrategy": "MULTI_RECORD",
+        "MaxPayloadInMB": payload_mb,
+    }
+    return Response(200, json.dumps(document).encode())
 
 
 def guard(answer: Callable[[], Response]) -> Response:
@@ -121,6 +155,31 @@ def guard(answer: Callable[[], Response]) -> Response:
         return refuse(error.status, str(error))
     except Exception:  # noqa: BLE001 - the serving side's one broad except: a bug must not end the worker
         return fail()
+
+
+def unpack(body: bytes, encoding: str, bytes_maximum: int) -> bytes:
+    """Undo a body's content encoding: none or gzip.
+
+    Raises: RequestError 415 for another encoding, 413 beyond `bytes_maximum`, 400 if the body is no whole gzip stream.
+    """
+    if encoding.strip().lower() in ("", "identity"):
+        return body
+    if encoding.strip().lower() not in ("gzip", "x-gzip"):
+        raise RequestError(415, f"content encoding {encoding[:40]!r} is not supported; supported: gzip, identity")
+    pieces, room = [], bytes_maximum
+    while body:  # one gzip stream may follow another
+        stream = zlib.decompressobj(wbits=31)
+        try:
+            pieces.append(stream.decompress(body, room + 1))
+        except zlib.error:
+            raise RequestError(400, "the body is not gzip, as its content encoding says") from None
+        room -= len(pieces[-1])
+        if room < 0:
+            raise RequestError(413, describe_limit(bytes_maximum))
+        if not stream.eof:
+            raise RequestError(400, "the gzip body is cut off")
+        body = stream.unused_data
+    return b"".join(pieces)
 
 
 def describe_limit(payload_bytes: int) -> str:

@@ -54,7 +54,9 @@ class Service:
         from container.serving import app
 
         self.application = self.application or self.load()
-        return app.create_app(self.application, payload_bytes=self.settings.payload_bytes)
+        return app.create_app(
+            self.application, payload_bytes=self.settings.payload_bytes, workers=self.settings.workers
+        )
 
 
 def main(layout: contract.Layout, environ: Mapping[str, str]) -> int:
@@ -99,6 +101,8 @@ def prepare(layout: contract.Layout, environ: Mapping[str, str], chosen: Setting
             image_s=model.image_s,
             default_accept=chosen.default_accept,
             end_of_line=not chosen.batch,
+            placeholders=chosen.placeholders,
+            payload_bytes=chosen.payload_bytes,
         )
 
     service = Service(chosen, lambda: wrap(predictor.load(found, threads=threads)))

@@ -378,7 +378,7 @@ class EventWorker(Worker):
                 self._send(
                     connection, inference.refuse(503, "the model is being loaded")._replace(headers=_RETRY_AFTER)
                 )
-            elif len(body) <= _INLINE_BODY_BYTES and application.estimate_s(len(body)) <= _INLINE_S:
+            elif len(body) <= _INLINE_BODY_BYTES and application.estimate_s(request) <= _INLINE_S:
                 self._send(connection, application.invoke(request))
             else:
                 self._compute(connection, self._predictions, lambda: application.invoke(request))

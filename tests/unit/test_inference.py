@@ -1,5 +1,6 @@
 """The core: what it answers to a request, whatever shell stands in front of it."""
 
+import io
 import json
 import logging
 from typing import Any
@@ -15,7 +16,7 @@ ROW = b"0,0,0,200"
 
 def brightest_pixel(images: Any) -> Any:
     """Classify rows of four pixels: the probability of a class is its pixel's share of the light."""
-    light = images.reshape(len(images), -1).astype(np.float32) + 1
+    light = images.reshape(len(images), 4).astype(np.float32) + 1
     return light / light.sum(axis=1, keepdims=True)
 
 
@@ -54,7 +55,7 @@ def test_unacceptable_accept_is_406_and_names_what_is_possible() -> None:
 
     assert response.status == 406
     assert "'image/png'" in json.loads(response.body)["error"]
-    assert "application/json, text/csv, application/x-npy" in json.loads(response.body)["error"]
+    assert "application/json, application/jsonlines, text/csv, application/x-npy" in json.loads(response.body)["error"]
 
 
 def test_custom_attributes_are_echoed_also_on_errors() -> None:
@@ -159,3 +160,55 @@ def test_flask_gives_what_the_core_gives(client: Any) -> None:
     assert (response.status_code, response.data) == (expected.status, expected.body)
     assert response.headers["Content-Type"] == "text/csv"
     assert response.headers["X-Amzn-SageMaker-Custom-Attributes"] == "a=1"
+
+
+@pytest.mark.parametrize("content_type", ["text/csv", "application/jsonlines"])
+def test_bad_record_of_a_transform_gets_a_placeholder_in_its_place(content_type: str) -> None:
+    """BT-9."""
+    lines = [b"0,0,0,200", b"0,0,0,x", b"0,0", b"200,0,0,0", b"0,0,0,999"]
+    if content_type == "application/jsonlines":
+        lines = [b"[" + line + b"]" for line in lines]
+    body = b"\n".join(lines) + b"\n"
+    model = make(end_of_line=False, placeholders=True)
+
+    def ask(accept: str) -> bytes:
+        response = invoke(model, body, content_type=content_type, accept=accept)
+        assert response.status == 200
+        return response.body
+
+    document = json.loads(ask("application/json"))
+    assert [output is None for output in document["outputs"]] == [False, True, True, False, True]
+    assert [item.get("index") for item in document["predictions"]] == [3, None, None, 0, None]
+    assert "999" in document["predictions"][4]["error"]
+    assert [len(line.split(b",")) for line in ask("text/csv").split(b"\n")] == [4] * 5
+    assert ask("text/csv").split(b"\n")[1] == b",,,"
+    assert ["error" in json.loads(line) for line in ask("application/jsonlines").split(b"\n")] == [0, 1, 1, 0, 1]
+    assert np.isnan(np.load(io.BytesIO(ask("application/x-npy")))).all(axis=1).tolist() == [
+        False,
+        True,
+        True,
+        False,
+        True,
+    ]
+
+
+def test_transform_of_bad_records_alone_is_answered() -> None:
+    response = invoke(make(placeholders=True, end_of_line=False), b"x\ny", accept="text/csv")
+
+    assert (response.status, response.body) == (200, b",,,\n,,,")
+
+
+def test_bad_record_outside_a_transform_refuses_the_request() -> None:
+    assert invoke(make(), ROW + b"\nx").status == 400
+
+
+@pytest.mark.parametrize(("workers", "concurrency", "payload_mb"), [(1, 1, 6), (2, 2, 6), (32, 32, 3), (500, 100, 1)])
+def test_execution_parameters_keep_a_transform_within_100_mb(workers: int, concurrency: int, payload_mb: int) -> None:
+    """BT-4, BT-11."""
+    client = create_app(make(), workers=workers).test_client()
+
+    assert client.get("/execution-parameters").json == {
+        "MaxConcurrentTransforms": concurrency,
+        "BatchStrategy": "MULTI_RECORD",
+        "MaxPayloadInMB": payload_mb,
+    }
