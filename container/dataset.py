@@ -535,7 +535,8 @@ class _Store:
     def __init__(self, budget_bytes: int | None) -> None:
         """Reserve addresses, not memory, for the budget or the machine's whole memory: so nothing is copied later."""
         self._budget_bytes = budget_bytes
-        size = max(1, budget_bytes or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+        whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        size = max(1, whole if budget_bytes is None else budget_bytes)
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
         self._memory = np.frombuffer(mmap.mmap(-1, size, flags=flags), np.uint8)
         self._used = 0

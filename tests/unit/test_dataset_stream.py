@@ -50,7 +50,7 @@ def test_set_within_its_budget_comes_back_in_memory(layout: contract.Layout) -> 
     assert np.array_equal(number(loaded), np.arange(COUNT))
 
 
-@pytest.mark.parametrize("budget_bytes", [1, 1500])
+@pytest.mark.parametrize("budget_bytes", [0, 1, 1500])
 def test_set_beyond_its_budget_comes_back_as_a_stream_of_every_image(
     layout: contract.Layout, budget_bytes: int
 ) -> None:

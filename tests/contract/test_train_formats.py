@@ -1,0 +1,123 @@
+"""`python -m container train` on the same digits in several formats and input modes: the same test accuracy.
+
+That each format gives the very same images is `test_formats.py`'s; here whole jobs run, one for each way in.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+MakeJob = Callable[..., Path]
+READ_ONLY = 'mount --bind -o ro "$1" "$2" && mount -o remount,bind,ro "$2" && shift 2 && exec "$@"'
+
+
+def configure(base: Path, channel: str, **entry: str) -> None:
+    path = base / "input/config/inputdataconfig.json"
+    config = json.loads(path.read_text())
+    config[channel] = {"S3DistributionType": "FullyReplicated", "RecordWrapperType": "None", **entry}
+    path.write_text(json.dumps(config))
+
+
+def train(base: Path, *prefix: str) -> float:
+    """Run the job and give its test accuracy."""
+    done = subprocess.run(
+        [*prefix, sys.executable, "-m", "container", "train"],
+        env={**os.environ, "SAGEMAKER_BASE_DIR": str(base)},
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    (base / "train.log").write_text(done.stdout + done.stderr)
+    assert done.returncode == 0, done.stdout + done.stderr
+    accuracy: float = json.loads((base / "output/data/metrics.json").read_text())["accuracy"]
+    return accuracy
+
+
+@pytest.fixture(scope="module")
+def make_format_job(formats: Path, digits_channels: Path, make_job: MakeJob) -> MakeJob:
+    """Give `make(FORMAT)`: a job of a few epochs, its training channel in that format, its test channel CSV."""
+
+    def make(name: str, *channels: str) -> Path:
+        directories = {"test": digits_channels / "test", "train": formats / name}
+        return make_job({key: directories[key] for key in channels or directories}, epochs=12)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def csv_accuracy(make_format_job: MakeJob) -> float:
+    accuracy = train(make_format_job("csv"))
+    assert accuracy > 0.85
+    return accuracy
+
+
+def wrap(content: bytes) -> bytes:
+    return struct.pack("<II", 0xCED7230A, len(content)) + content + bytes(-len(content) % 4)
+
+
+def test_tfrecord_from_a_read_only_mount_trains_to_the_accuracy_of_csv(
+    make_format_job: MakeJob, formats: Path, csv_accuracy: float
+) -> None:
+    base = make_format_job("tfrecord", "test")
+    channel = base / "input/data/train"
+    channel.mkdir()
+    configure(base, "train", TrainingInputMode="FastFile")
+    unshare = ["unshare", "--mount", *(["--map-root-user"] if os.geteuid() else []), "sh", "-c", READ_ONLY, "sh"]
+    assert train(base, *unshare, str(formats / "tfrecord"), str(channel)) == csv_accuracy
+
+
+def test_pictures_in_folders_train_to_nearly_the_accuracy_of_csv(make_format_job: MakeJob, csv_accuracy: float) -> None:
+    assert train(make_format_job("png")) == pytest.approx(csv_accuracy, abs=0.06)  # their order is another one
+
+
+def test_csv_from_a_pipe_trains_to_the_accuracy_of_csv_from_a_file(
+    make_format_job: MakeJob, formats: Path, csv_accuracy: float
+) -> None:
+    base = make_format_job("csv", "test")
+    configure(base, "train", TrainingInputMode="Pipe", ContentType="text/csv")
+    assert train_from_pipe(base, [(formats / "csv/digits.csv").read_bytes()]) == csv_accuracy
+
+
+def test_augmented_manifest_from_a_pipe_trains_to_the_accuracy_of_the_same_pictures(
+    make_format_job: MakeJob, formats: Path, csv_accuracy: float
+) -> None:
+    base = make_format_job("csv", "test")
+    configure(base, "train", TrainingInputMode="Pipe", RecordWrapperType="RecordIO")
+    paths = sorted((formats / "png").rglob("*.png"), key=lambda path: path.name)  # the order of the rows
+    records = [part for path in paths for part in (wrap(path.read_bytes()), wrap(path.parent.name.encode()))]
+    assert train_from_pipe(base, records) == csv_accuracy
+
+
+def test_set_larger_than_its_memory_budget_trains(make_format_job: MakeJob) -> None:
+    base = make_format_job("csv")
+    path = base / "input/config/hyperparameters.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "memory_budget_mb": "0"}))
+    assert train(base) > 0.85
+    assert "larger than the memory budget" in (base / "train.log").read_text()
+
+
+def train_from_pipe(base: Path, objects: Sequence[bytes]) -> float:
+    fifo = base / "input/data/train_0"
+    os.mkfifo(fifo)
+
+    def write() -> None:
+        with fifo.open("wb") as stream:
+            for content in objects:
+                stream.write(content)
+
+    writer = threading.Thread(target=write, daemon=True)
+    writer.start()
+    accuracy = train(base)
+    writer.join(10)
+    assert not writer.is_alive()
+    return accuracy
