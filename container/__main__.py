@@ -14,11 +14,12 @@ from collections.abc import Mapping, Sequence
 
 from container import contract
 
-USAGE = """usage: python -m container train | evaluate | serve
+USAGE = """usage: python -m container train | evaluate | serve | describe
 
   train     train on the channels in input/data, evaluate, and write the artefact to model/
   evaluate  score the artefact on a labelled test set and write metrics.json and report.html
   serve     answer GET /ping and POST /invocations on port 8080
+  describe  print hyperparameters, metrics, tuning ranges or the CreateAlgorithm request of an algorithm
 
 All paths lie below /opt/ml, or below SAGEMAKER_BASE_DIR where that is set.
 """
@@ -40,6 +41,10 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         from container.serving import server
 
         return server.main(layout, environ)
+    if command == "describe":
+        from container import algorithm
+
+        return algorithm.describe(argv[1:])
     if shutil.which(command):
         os.execvpe(command, list(argv), dict(environ))  # noqa: S606 - a container's own command, no shell wanted
     asked_for_help = command in ("-h", "--help", "help")

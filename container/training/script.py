@@ -25,13 +25,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from container import contract, limits, versions
+from container import algorithm, contract, limits, versions
 from container.errors import PlatformError, UserError
 from container.supervision import Outcome, Supervisor
 
 ALLOW_EMPTY_MODEL_VARIABLE: Final = "SAGEMAKER_ALLOW_EMPTY_MODEL"
-DEFAULT_PROGRAMS: Final = ("train.py", "train.sh")
+DEFAULT_PROGRAMS: Final = ("train.py", "train.sh", algorithm.FILE_NAME)
 WHEEL_DIRECTORIES: Final = (".", "wheels", "wheelhouse")
+_PACKAGE_ROOT: Final = str(Path(__file__).parents[2])
 _ARCHIVE_SUFFIXES: Final = (".tar.gz", ".tgz")
 _TF_CONFIG_PORT: Final = 8890  # DS-6
 _RESERVE_BYTES: Final = 16 * 1024
@@ -175,7 +176,7 @@ def classify(code: Path, name: str) -> str:
     files = sorted(path.relative_to(code).as_posix() for path in code.rglob("*") if path.is_file())
     if not name:
         message = (
-            f"no program is named and {code} holds neither {' nor '.join(DEFAULT_PROGRAMS)}; set SAGEMAKER_PROGRAM or "
+            f"no program is named and {code} holds none of {', '.join(DEFAULT_PROGRAMS)}; set SAGEMAKER_PROGRAM or "
             f"the hyperparameter sagemaker_program to one of: {_enumerate(files)}"
         )
         raise UserError(message)
@@ -191,7 +192,7 @@ def classify(code: Path, name: str) -> str:
         message = f"the program {name!r} is not in {code}{hint}; found: {_enumerate(files)}"
         raise UserError(message)
     if name.endswith(".py"):
-        return "program"
+        return "algorithm" if Path(name).name == algorithm.FILE_NAME else "program"
     with (code / name).open("rb") as file:
         if file.readline().endswith(b"\r\n"):  # IMG-13, TRIP-2
             message = f"{name} has Windows line ends, which a shell takes for part of each command; save it with LF"
@@ -218,10 +219,9 @@ def _ask_toolkit(
     program: Program, layout: contract.Layout, environ: Mapping[str, str], supervisor: Supervisor
 ) -> dict[str, Any] | None:
     """Let the toolkit unpack the code and say arguments and variables; None if a stop came meanwhile."""
-    package_root = str(Path(__file__).parents[2])
     surroundings = dict(environ) | {
         contract.BASE_DIR_VARIABLE: str(layout.base),
-        "PYTHONPATH": os.pathsep.join(filter(None, (package_root, environ.get("PYTHONPATH")))),
+        "PYTHONPATH": os.pathsep.join(filter(None, (_PACKAGE_ROOT, environ.get("PYTHONPATH")))),
     }
     with tempfile.TemporaryDirectory() as scratch:
         result = Path(scratch) / "answer.json"
@@ -244,7 +244,8 @@ def _complete_variables(
     variables = dict(environ) | dict(offered)
     for name, value in offered.items():  # a shell can read no name with a hyphen or a dot in it (IN-1)
         variables.setdefault(re.sub(r"[^A-Za-z0-9_]", "_", name), value)
-    code_path = os.pathsep.join(filter(None, (str(layout.code), environ.get("PYTHONPATH"))))
+    # The toolkit's own package comes last: `container.algorithm` must be found wherever this program was started from.
+    code_path = os.pathsep.join(filter(None, (str(layout.code), environ.get("PYTHONPATH"), _PACKAGE_ROOT)))
     cpus = max(1, int(limits.count_cpus()))
     variables |= {"PYTHONPATH": code_path, "SM_NUM_CPUS": str(cpus)}
     defaults = {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}  # IMG-14, TRIP-16
@@ -276,6 +277,8 @@ def _compose_command(code: Path, name: str, kind: str, arguments: Sequence[str])
         return [sys.executable, "-m", name.removesuffix(".py").replace("/", "."), *arguments]
     if kind == "program":
         return [sys.executable, "--", name, *arguments]
+    if kind == "algorithm":
+        return [sys.executable, "-m", "container.algorithm", name]
     with contextlib.suppress(OSError):
         (code / name).chmod(0o777)
     return ["/bin/sh", "-c", f"./{shlex.quote(name)} " + " ".join(map(shlex.quote, arguments))]
@@ -287,7 +290,7 @@ def _compose_command(code: Path, name: str, kind: str, arguments: Sequence[str])
 def _plan_installation(code: Path, kind: str, environ: Mapping[str, str]) -> list[str]:
     """Compose the pip command for `requirements.txt` and the package; empty if there is nothing to install."""
     has_requirements = (code / "requirements.txt").is_file()
-    if kind in ("command", "launcher") or (kind == "program" and not has_requirements):
+    if kind in ("command", "launcher") or (kind != "package" and not has_requirements):
         return []
     command = [sys.executable, "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
     command += ["--root-user-action=ignore"]
@@ -355,14 +358,15 @@ def _finish(layout: contract.Layout, program: Program) -> str:
     """Put beside the model what serving it takes: the job's inference code, and the versions; gives a fault, if any."""
     try:
         is_model = any(layout.model.iterdir())
-        if is_model and program.source and (layout.code / "inference.py").is_file():
+        serves = any((layout.code / name).is_file() for name in ("inference.py", algorithm.FILE_NAME))
+        if is_model and program.source and serves:
             shutil.copytree(
                 layout.code,
                 layout.model / "code",
                 ignore=shutil.ignore_patterns("__pycache__", ".*"),
                 dirs_exist_ok=True,
             )
-            _log(f"copied the code with its inference.py to {layout.model / 'code'}")
+            _log(f"copied the code that serves it to {layout.model / 'code'}")
         if is_model:
             versions.write(layout.model)
         layout.success.touch()

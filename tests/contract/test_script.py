@@ -19,6 +19,9 @@ from typing import Any
 import boto3
 import pytest
 
+from container import contract
+from container.serving import handlers, inference
+
 ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(__file__).parent / "byo"
 pytest.importorskip("sagemaker_training", reason="docker/requirements-scripts.txt is not installed")
@@ -587,3 +590,56 @@ def test_requirements_that_the_image_has_need_no_network(job: Job) -> None:
     (job.base / "code/requirements.txt").write_text("numpy\n")
     variables = {"TRAINING_JOB_ARN": "arn:aws:sagemaker:eu-west-1:1:training-job/x", "PIP_NO_INDEX": "1"}
     assert job.train(SAGEMAKER_PROGRAM="end.py", **variables).returncode == 0
+
+
+# A typed algorithm in one file
+
+
+def lay_out_algorithm(job: Job, **hyperparameters: str) -> None:
+    job.configure("hyperparameters", hyperparameters)
+    job.configure(
+        "inputdataconfig", CHANNELS | {"code": {"TrainingInputMode": "File"}, "training": {"TrainingInputMode": "File"}}
+    )
+    for channel in ("code", "training"):
+        (job.base / "input/data" / channel).mkdir(parents=True)
+    shutil.copyfile(PROGRAMS / "nearest/algorithm.py", job.base / "input/data/code/algorithm.py")
+    (job.base / "input/data/training/points.csv").write_text("0,1,1\n0,1.5,1\n1,9,9\n1,9,8\n")
+
+
+def test_algorithm_in_one_file_is_trained_and_served(job: Job) -> None:
+    lay_out_algorithm(job, epochs="5", learning_rate="0.9", epoch="3")
+    result = job.train()
+    assert result.returncode == 0, result.stderr.decode()
+    assert result.stdout.count(b"accuracy=1;") == 5
+    assert b"'epoch' is unknown and has no effect; did you mean 'epochs'?" in result.stdout
+    layout = contract.Layout(job.base)
+    found = handlers.find(layout, {})
+    assert found is not None
+    request = inference.Request(b"1,2\n8,8", {"content-type": "text/csv"})
+    assert found.load().invoke(request).body == b"[0, 1]"
+    sys.modules.pop("algorithm")
+
+
+def test_algorithm_refuses_wrong_hyperparameters_and_missing_channels_before_it_starts(job: Job) -> None:
+    lay_out_algorithm(job, epochs="0", distance="far")
+    assert job.train().returncode == 1
+    assert job.failure.startswith("UserError: wrong hyperparameters: 2 faults")
+    assert "epochs='0': expected an integer from 1 to 100000 (default 3)" in job.failure
+    job.configure("hyperparameters", {})
+    job.configure("inputdataconfig", {"code": {"TrainingInputMode": "File"}})
+    assert job.train().returncode == 1
+    assert job.failure == "UserError: the job lacks the channel training; it has: code"
+
+
+def test_algorithm_sees_the_stop_and_saves(job: Job) -> None:
+    lay_out_algorithm(job, epochs="100000", pause_s="0.01")
+    process = job.start()
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with process, process.stdout, process.stderr:
+        while not process.stdout.readline().startswith(b"accuracy="):
+            assert process.poll() is None
+        process.terminate()
+        assert b"stopped after epoch" in process.stdout.read()
+        assert process.wait(timeout=30) == 0
+    assert (job.base / "model/means.json").exists()

@@ -1,0 +1,118 @@
+"""What is known of an algorithm in one file, and what the platform is told of it; botocore's models are the oracle."""
+
+import dataclasses
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import botocore.session
+import pytest
+from botocore.validate import ParamValidator
+
+from container import algorithm, contract
+from container.errors import UserError
+
+FILE = Path(__file__).parents[1] / "contract/byo/nearest/algorithm.py"
+SHAPES = botocore.session.get_session().get_service_model("sagemaker")
+
+
+@pytest.fixture(autouse=True)
+def _forget_imports() -> Iterator[None]:
+    path = list(sys.path)
+    yield
+    sys.path[:] = path
+    sys.modules.pop("algorithm", None)
+
+
+@pytest.fixture(params=["nearest", "bundled"])
+def described(request: pytest.FixtureRequest) -> algorithm.Algorithm:
+    return algorithm.load(FILE) if request.param == "nearest" else algorithm.bundled()
+
+
+def test_request_of_create_algorithm_is_one(described: algorithm.Algorithm) -> None:
+    request = algorithm.describe_algorithm(described, "account/byo:1")
+    shape = SHAPES.operation_model("CreateAlgorithm").input_shape
+    report = ParamValidator().validate(request, shape)
+    assert not report.has_errors(), report.generate_report()
+    specification = request["TrainingSpecification"]
+    assert re.fullmatch(r"[a-zA-Z0-9]([\-a-zA-Z0-9]{0,62})", request["AlgorithmName"])
+    assert 1 <= len(specification["SupportedHyperParameters"]) <= 100
+    assert 1 <= len(specification["MetricDefinitions"]) <= 40
+    assert "InferenceSpecification" in request
+
+
+def test_parameter_ranges_are_the_platforms(described: algorithm.Algorithm) -> None:
+    ranges = algorithm.describe_tuning(described)
+    shape = SHAPES.shape_for("ParameterRanges")
+    report = ParamValidator().validate(ranges, shape)
+    assert not report.has_errors(), report.generate_report()
+
+
+def test_every_hyperparameter_is_described_by_its_declaration() -> None:
+    entries = {entry["Name"]: entry for entry in algorithm.describe_hyperparameters(algorithm.load(FILE))}
+    assert entries["epochs"] == {
+        "Name": "epochs",
+        "Description": "passes over the data",
+        "Type": "Integer",
+        "IsTunable": True,
+        "IsRequired": False,
+        "Range": {"IntegerParameterRangeSpecification": {"MinValue": "1", "MaxValue": "100000"}},
+        "DefaultValue": "3",
+    }
+    assert entries["learning_rate"]["Type"] == "Continuous"
+    assert entries["distance"]["Range"]["CategoricalParameterRangeSpecification"]["Values"] == [
+        "euclidean",
+        "manhattan",
+    ]
+    assert (entries["pause_s"]["IsTunable"], entries["pause_s"]["Description"]) == (
+        False,
+        "rest between epochs (seconds)",
+    )
+    assert (entries["note"]["Type"], "DefaultValue" in entries["note"]) == ("FreeText", False)
+
+
+def test_ranges_over_two_decades_are_searched_by_their_logarithm() -> None:
+    ranges = algorithm.describe_tuning(algorithm.load(FILE))
+    assert ranges["IntegerParameterRanges"] == [
+        {"Name": "epochs", "MinValue": "1", "MaxValue": "100000", "ScalingType": "Logarithmic"}
+    ]
+    assert [entry["Name"] for entry in ranges["ContinuousParameterRanges"]] == ["learning_rate"]
+
+
+def test_metric_definitions_find_what_a_job_logs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    typed = algorithm.load(FILE)
+    job = algorithm.Job(contract.Layout(tmp_path), contract.TrainingConfig(), typed.hyperparameters())
+    job.log_metrics(accuracy=0.9731, train_loss=1e-7)
+    line = capsys.readouterr().out
+    found = {item["Name"]: re.findall(item["Regex"], line) for item in algorithm.describe_metrics(typed)}
+    assert found == {"accuracy": ["0.9731"], "train_loss": ["1e-07"]}
+
+
+def test_file_that_is_no_algorithm_is_told_everything_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "algorithm.py"
+    path.write_text(
+        "from dataclasses import dataclass\n"
+        "@dataclass\nclass Hyperparameters:\n    epochs: int = 3\n"
+        "def load(model_dir): ...\nMETRICS = ('a-b',)\nCHANNELS = ('a b',)\n"
+    )
+    with pytest.raises(UserError) as caught:
+        algorithm.load(path)
+    for part in ("5 faults", "'epochs' must be declared", "neither train", "belong together", "'a b'", "'a-b'"):
+        assert part in str(caught.value)
+    with pytest.raises(UserError, match="there is no algorithm at"):
+        algorithm.load(tmp_path / "other.py")
+
+
+def test_bundled_network_is_described_with_every_setting() -> None:
+    bundled = algorithm.bundled()
+    names = [entry["Name"] for entry in algorithm.describe_hyperparameters(bundled)]
+    assert names == [item.name for item in dataclasses.fields(bundled.hyperparameters)]
+    assert [item["Name"] for item in algorithm.describe_metrics(bundled)] == list(contract.METRIC_NAMES)
+
+
+@pytest.mark.parametrize("what", ["help", "algorithm", "tuning", "metrics"])
+def test_description_is_a_command(what: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert algorithm.describe([str(FILE), "--as", what, "--image", "byo"]) == 0
+    assert capsys.readouterr().out
+    assert algorithm.describe(["no-such-file.py"]) == 1
