@@ -73,7 +73,15 @@ def python_packages() -> Iterator[Package]:
         if "\n" in declared or len(declared) > 100:  # the licence's whole text
             declared = ""
         licence = fields.get("license_expression") or " AND ".join(classified) or declared
-        yield Package("pypi", name, distribution.version, str(licence or "unknown"))
+        yield Package("pypi", name, distribution.version, str(licence or licence_title(distribution)))
+
+
+def licence_title(distribution: importlib.metadata.Distribution) -> str:
+    """Give the first line that names a licence in the licence file that a package carries."""
+    for file in distribution.files or ():
+        if "licen" in file.name.lower() and file.suffix in ("", ".txt", ".md"):
+            return next((line.strip() for line in file.read_text().splitlines() if "licen" in line.lower()), "unknown")
+    return "unknown"
 
 
 def distribution_packages(status: Path) -> Iterator[Package]:

@@ -146,7 +146,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--client", choices=CLIENTS, help="engine client (default: the first that answers)")
     parser.add_argument("--no-push", action="store_true", help="only build; needs no AWS")
     parser.add_argument("--dry-run", action="store_true", help="check everything, change nothing, say what would be")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     if not re.fullmatch(r"(?=.{2,256}$)(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*", options.image):
         parser.error(f"IMAGE {options.image!r}: lower-case letters and digits, joined by one of . _ - / are possible")
     if options.account and not re.fullmatch(r"\d{12}", options.account):

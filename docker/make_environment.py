@@ -45,6 +45,8 @@ NEVER_RUNS: Final = {
     "nvidia/*/include": "CUDA's headers",
     "nvidia/cuda_nvcc/nvvm/bin": "the CUDA C++ compiler; XLA brings its own and wants libdevice and ptxas alone",
     "nvidia/cuda_nvcc/nvvm/lib64": "the same",
+    "nvidia/cusolver/lib/libcusolverMg.so.*": "one solver over several GPUs; TensorFlow has no call for it",
+    "nvidia/cuda_nvrtc/lib/libnvrtc.alt.so.*": "a second run-time compiler that no library here loads",
     "**/tests": "packages' own tests",
     "**/*.pyi": "types, for checkers",
     "**/*.h": "headers that packages carry for compilers",
@@ -81,6 +83,8 @@ def main() -> None:
     materials.mkdir(parents=True)
     run(VENV / "bin/python", Path(__file__).with_name("bill_of_materials.py"), BASE_PACKAGES, materials)
     remove_what_never_runs(site_packages)
+    if (site_packages / "nvidia/cuda_nvcc").exists():  # a name without Python's version in it, for XLA_FLAGS
+        (VENV / "cuda").symlink_to((site_packages / "nvidia/cuda_nvcc").relative_to(VENV))
     strip_symbols(site_packages)
     compile_bytecode()
     shutil.move(VENV, IMAGE / "opt/venv")

@@ -1,0 +1,145 @@
+"""build_and_push.sh before a registry is reached: its words for what stands in the way.
+
+`docker` and `aws` are programs on disk here, which complain in the words of the real ones.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def write_program(directory: Path, name: str, script: str) -> None:
+    (directory / name).write_text(f"#!{sys.executable}\nimport sys\narguments = sys.argv[1:]\n{script}\n")
+    (directory / name).chmod(0o755)
+
+
+def deliver(programs: Path, *options: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run build_and_push.sh where only `programs`, Python and the shell's own tools are on PATH."""
+    for tool in ("bash", "dirname", "git"):
+        if not (programs / tool).exists() and (found := shutil.which(tool)):
+            (programs / tool).symlink_to(found)
+    if not (programs / "python3").exists():
+        (programs / "python3").symlink_to(sys.executable)
+    return subprocess.run(
+        [ROOT / "build_and_push.sh", "team/digits", *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": str(programs), "HOME": os.environ.get("HOME", "/"), **environ},
+    )
+
+
+def fail_with(message: str, code: int = 255) -> str:
+    return f"sys.stderr.write({message!r} + chr(10)); sys.exit({code})"
+
+
+GOOD_DOCKER = "sys.exit('buildx' in arguments)"
+AWS = """
+if 'configure' in arguments: sys.exit(1)
+if 'get-caller-identity' in arguments: print('{"Account": "123456789012"}')
+"""
+
+
+@pytest.mark.parametrize(
+    ("docker", "aws", "words"),
+    [
+        (None, None, "no container engine: docker, podman or buildah is not on PATH"),
+        (fail_with("Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"),
+         None, "no engine answers: start Docker"),
+        (fail_with("permission denied while trying to connect to the Docker daemon socket at unix:///run/docker.sock"),
+         None, "you may not use the engine"),
+        (GOOD_DOCKER, None, "the AWS CLI is not on PATH"),
+        (GOOD_DOCKER, fail_with("Unable to locate credentials. You can configure them by running aws configure."),
+         "there are no AWS credentials"),
+        (GOOD_DOCKER, fail_with("The config profile (work) could not be found"), "there are no AWS credentials"),
+        (GOOD_DOCKER,
+         fail_with("An error occurred (ExpiredToken) when calling the GetCallerIdentity operation: The security token "
+                   "included in the request is expired"), "AWS does not accept these credentials"),
+        (GOOD_DOCKER, AWS + "else: " + fail_with(
+            "An error occurred (AccessDeniedException) when calling the DescribeRepositories operation: User: u is not "
+            "authorized to perform: ecr:DescribeRepositories on resource: r"), "ecr:DescribeRepositories"),
+    ],
+)  # fmt: skip
+def test_what_stands_in_the_way_is_told_in_clear_words(
+    docker: str | None, aws: str | None, words: str, tmp_path: Path
+) -> None:
+    for name, script in (("docker", docker), ("aws", aws)):
+        if script is not None:
+            write_program(tmp_path, name, script)
+    done = deliver(tmp_path, "--region", "eu-west-1")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_missing_region_is_told_before_anything_is_built(tmp_path: Path) -> None:
+    write_program(tmp_path, "docker", GOOD_DOCKER)
+    write_program(tmp_path, "aws", AWS)
+    done = deliver(tmp_path)
+    assert done.returncode == 1
+    assert "no AWS region: name one with --region, or set AWS_REGION" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ("write /opt/venv/lib/libtensorflow_cc.so.2: no space left on device", "the disk is full"),
+        ("exec /bin/sh: exec format error", "this machine cannot run the image's architecture"),
+        ("unknown flag: --mount", "the Dockerfiles need BuildKit"),
+    ],
+)
+def test_a_failed_build_is_explained(message: str, words: str, tmp_path: Path) -> None:
+    write_program(tmp_path, "docker", f"if 'build' in arguments:\n    {fail_with(message, 1)}\n{GOOD_DOCKER}")
+    done = deliver(tmp_path, "--no-push")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert words in done.stderr
+
+
+def test_the_build_has_docker_media_types_and_no_attestations(tmp_path: Path) -> None:
+    write_program(tmp_path, "docker", "print(*arguments, file=sys.stderr)")  # a client with the buildx plug-in
+    done = deliver(tmp_path, "gpu", "--no-push", "--tag", "one", BASE_IMAGE="base:1", PIP_CONFIG_FILE=__file__)
+    assert (done.returncode, done.stdout) == (0, "team/digits:one\n")
+    (build,) = [line for line in done.stderr.splitlines() if line.startswith("buildx build")]
+    for option in (
+        "--provenance=false",  # IMG-9
+        "--sbom=false",
+        "--platform linux/amd64",  # IMG-8
+        f"--file {ROOT}/Dockerfile.gpu",
+        "--build-arg BASE_IMAGE=base:1",
+        f"--secret id=pip,src={__file__}",
+        "--tag team/digits:one",
+    ):
+        assert option in build
+
+
+@pytest.mark.parametrize("client", ["podman", "buildah"])
+def test_other_engines_are_asked_for_dockers_format(client: str, tmp_path: Path) -> None:
+    write_program(tmp_path, client, "print(*arguments, file=sys.stderr)")
+    done = deliver(tmp_path, "--no-push")
+    assert done.returncode == 0
+    assert "build --format docker" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--platform", "linux/arm64", "gpu"), "the GPU image is for linux/amd64"),
+        (("--account", "12"), "12 digits are expected"),
+        (("--tag", "a b"), "letters, digits and _ . - are possible"),
+        (("--lifecycle-policy", "no-such-file"), "no such file"),
+    ],
+)
+def test_wrong_arguments_are_refused_with_what_is_possible(
+    arguments: tuple[str, ...], words: str, tmp_path: Path
+) -> None:
+    done = deliver(tmp_path, *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr

@@ -1,0 +1,141 @@
+"""The images where little is allowed: no root, no writable file system, no capabilities, little memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+
+from tests.image.engine import (
+    TEST_ROWS,
+    build,
+    docker,
+    exit_code,
+    read_test_rows,
+    request,
+    running,
+    wait_until_healthy,
+    write_job,
+)
+
+pytestmark = [pytest.mark.image, pytest.mark.timeout(600)]
+
+# A serverless endpoint's worst: any user, nothing but /tmp to write to (SRV-1), 64 MB of shared memory (IMG-16).
+CONFINED = (
+    *("--read-only", "--tmpfs", "/tmp", "--user", "12345:12345", "--cap-drop", "ALL"),  # noqa: S108
+    *("--security-opt", "no-new-privileges", "--memory", "512m", "--cpus", "1", "--shm-size", "64m"),
+)
+
+
+@pytest.fixture(params=["image", "serve_image"])
+def either_image(request: pytest.FixtureRequest) -> str:
+    """Give the whole image, then the one that only serves."""
+    name: str = request.getfixturevalue(request.param)
+    return name
+
+
+def test_a_confined_server_answers(either_image: str, trained_job: Path) -> None:
+    options = (*CONFINED, "--volume", f"{trained_job}/model:/opt/ml/model:ro", "--publish", "127.0.0.1::8080")
+    with running(either_image, "serve", options=options) as container:
+        status, body = request(f"{wait_until_healthy(container)}/invocations", read_test_rows(trained_job))
+        log = docker("logs", container)
+    assert status == 200, log
+    assert len(json.loads(body)["predictions"]) == TEST_ROWS
+
+
+def test_a_confined_training_job_finishes(image: str, tmp_path: Path) -> None:
+    base = write_job(tmp_path / "ml", {"epochs": "2"})
+    for name in ("model", "output"):
+        (base / name).mkdir()
+        (base / name).chmod(0o777)
+    with running(image, "train", options=(*CONFINED, "--volume", f"{base}:/opt/ml")) as container:
+        code, log = exit_code(container), docker("logs", container)
+    assert code == 0, log
+    assert (base / "model/model.json").exists()
+
+
+def test_training_with_too_little_memory_ends_with_137(image: str, tmp_path: Path) -> None:
+    base = write_job(tmp_path / "ml", {})
+    options = ("--memory", "48m", "--memory-swap", "48m", "--volume", f"{base}:/opt/ml")
+    with running(image, "train", options=options) as container:
+        assert exit_code(container) == 137
+
+
+def test_the_serving_image_says_that_it_cannot_train(serve_image: str, tmp_path: Path) -> None:
+    base = write_job(tmp_path / "ml", {})
+    with running(serve_image, "train", options=("--volume", f"{base}:/opt/ml")) as container:
+        assert exit_code(container) == 1
+    assert "TensorFlow" in (base / "output/failure").read_text()[:1024]
+
+
+def test_the_rows_of_csv_are_decoded_in_c(either_image: str) -> None:
+    script = "from container.serving import rows; print(rows.decode is not None, rows.LIBRARY.exists())"
+    assert docker("run", "--rm", either_image, "python", "-c", script) == "True True\n"
+
+
+def test_two_builds_give_the_same_layers(checkout: Path, serve_image: str) -> None:
+    again = build(checkout, "Dockerfile.cpu", "byo-test-again", "--target", "serve", "--no-cache")
+    layers = [json.loads(docker("inspect", name))[0]["RootFS"]["Layers"] for name in (serve_image, again)]
+    docker("rmi", again)
+    assert layers[0] == layers[1]
+
+
+@pytest.mark.slow
+def test_two_builds_of_the_whole_image_give_the_same_layers(checkout: Path, image: str) -> None:
+    again = build(checkout, "Dockerfile.cpu", "byo-test-again", "--no-cache")
+    layers = [json.loads(docker("inspect", name))[0]["RootFS"]["Layers"] for name in (image, again)]
+    docker("rmi", again)
+    assert layers[0] == layers[1]
+
+
+def test_the_bill_of_materials_is_valid_and_names_every_package(either_image: str) -> None:
+    text = docker("run", "--rm", either_image, "cat", "/opt/bill-of-materials/sbom.cdx.json")
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    components = {(part["name"], part["version"]) for part in json.loads(text)["components"]}
+    installed = json.loads(docker("run", "--rm", either_image, "pip", "list", "--format", "json"))
+    assert {
+        (part["name"].lower().replace("_", "-").replace(".", "-"), part["version"]) for part in installed
+    } <= components
+    packages = docker("run", "--rm", either_image, "dpkg-query", "--show", "--showformat", "${Package} ${Version}\n")
+    assert {tuple(line.split()) for line in packages.splitlines()} <= components
+
+
+def test_every_python_package_declares_its_licence(either_image: str) -> None:
+    rows = docker("run", "--rm", either_image, "cat", "/opt/bill-of-materials/licences.csv").splitlines()
+    assert [row for row in rows if row.startswith("pypi,") and row.endswith(",unknown")] == []
+
+
+@pytest.mark.slow
+def test_the_test_rings_pass_inside_the_image(checkout: Path, image: str) -> None:
+    """What make_environment.py removes is proven harmless by every test that needs no engine."""
+    base = checkout.parent / "rings"
+    base.mkdir()
+    for name in ("tests", "local_test", "pyproject.toml", "docker", "examples", "docs", "README.md"):
+        source = Path(__file__).parents[2] / name
+        if source.exists():
+            subprocess.run(["cp", "-r", source, base], check=True)
+    dockerfile = f"""
+        FROM {image}
+        RUN --mount=type=cache,target=/root/.cache/pip --mount=type=bind,source=tests,target=/tests \\
+            pip install --quiet --require-hashes --requirement /tests/requirements.txt
+        COPY . /checkout
+        RUN ln -s /opt/program/container /checkout/container
+        WORKDIR /checkout
+    """
+    done = subprocess.run(
+        ["docker", "build", "--progress=plain", "--tag", "byo-test-rings", "--file", "-", base],
+        input=dockerfile,
+        text=True,
+        capture_output=True,
+        check=False,
+        env={**os.environ, "DOCKER_BUILDKIT": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    with running("byo-test-rings", "pytest", "-q", "-m", "not slow", "tests/unit", "tests/contract") as container:
+        code, log = exit_code(container), docker("logs", container)
+    assert code == 0, log[-8000:]

@@ -1,0 +1,36 @@
+"""The Dockerfiles hold together with each other and with the program."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import container
+
+ROOT = Path(__file__).resolve().parents[2]
+CPU, GPU = ((ROOT / name).read_text() for name in ("Dockerfile.cpu", "Dockerfile.gpu"))
+
+
+def stage(dockerfile: str, name: str) -> str:
+    """Give one stage's text, comments included."""
+    found = re.search(rf"^FROM \S+ AS {name}$.*?(?=^FROM |\Z)", dockerfile, re.MULTILINE | re.DOTALL)
+    assert found is not None, name
+    return found[0]
+
+
+def test_the_gpu_image_is_the_cpu_image_on_another_base() -> None:
+    for name in ("builder", "program", "runtime"):
+        assert stage(GPU, name) == stage(CPU, name)
+
+
+def test_the_version_label_is_the_programs_version() -> None:
+    assert f"ARG VERSION={container.__version__}\n" in CPU
+
+
+def test_every_flag_of_the_row_decoders_build_stands_in_the_image() -> None:
+    source = (ROOT / "container/serving/rows.py").read_text()
+    found = re.search(r"options = \[(.*)\]", source)
+    assert found is not None
+    flags = {flag for flag in re.findall(r'"(-[^"]+)"', found[1]) if not flag.startswith("-W")}
+    (line,) = [line for line in CPU.splitlines() if "librows.so rows.c" in line]
+    assert flags <= set(line.split())
