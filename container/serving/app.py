@@ -9,7 +9,9 @@ import flask
 from werkzeug.exceptions import HTTPException
 
 from container import contract
+from container.errors import RequestError
 from container.serving import inference
+from container.serving.models import Models
 
 
 def create_app(
@@ -17,8 +19,12 @@ def create_app(
     *,
     payload_bytes: int = contract.REALTIME_PAYLOAD_BYTES,
     workers: int = 1,
+    models: Models | None = None,
 ) -> flask.Flask:
-    """Build the HTTP application around what answers `/invocations`; a larger body than `payload_bytes` is refused."""
+    """Build the HTTP application around what answers `/invocations`; a larger body than `payload_bytes` is refused.
+
+    `workers` is what `/execution-parameters` tells; with `models` it has the routes of a multi-model endpoint.
+    """
     app = flask.Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = payload_bytes
     app.url_map.merge_slashes = False  # HO-16: no path is redirected
@@ -29,12 +35,18 @@ def create_app(
 
     @app.post("/invocations")
     def invocations() -> flask.Response:
-        headers = {name.lower(): value for name, value in flask.request.headers.items()}
-        return _to_flask(application.invoke(inference.Request(flask.request.get_data(cache=False), headers)))
+        return _to_flask(application.invoke(_read_request()))
 
     @app.get("/execution-parameters")
     def execution_parameters() -> flask.Response:
         return _to_flask(inference.describe_execution(workers))
+
+    if models is not None:
+        _add_models(app, models)
+
+    @app.errorhandler(RequestError)
+    def answer_error(error: RequestError) -> flask.Response:
+        return _to_flask(inference.refuse(error.status, str(error)))
 
     @app.errorhandler(HTTPException)
     def refuse(error: HTTPException) -> flask.Response:
@@ -55,6 +67,33 @@ def create_app(
         return _to_flask(inference.fail())
 
     return app
+
+
+def _add_models(app: flask.Flask, models: Models) -> None:
+    @app.post("/models")
+    def load_model() -> flask.Response:
+        return _to_flask(models.load(flask.request.get_data(cache=False)))
+
+    @app.get("/models")
+    def list_models() -> flask.Response:
+        return _to_flask(models.list_page(flask.request.args.get("next_page_token", "")))
+
+    @app.get("/models/<path:name>")
+    def describe_model(name: str) -> flask.Response:
+        return _to_flask(models.describe(name))
+
+    @app.delete("/models/<path:name>")
+    def unload_model(name: str) -> flask.Response:
+        return _to_flask(models.unload(name))
+
+    @app.post("/models/<path:name>/invoke")
+    def invoke_model(name: str) -> flask.Response:
+        return _to_flask(models.invoke(name, _read_request()))
+
+
+def _read_request() -> inference.Request:
+    headers = {name.lower(): value for name, value in flask.request.headers.items()}
+    return inference.Request(flask.request.get_data(cache=False), headers)
 
 
 def _to_flask(response: inference.Response) -> flask.Response:

@@ -23,7 +23,7 @@ from gunicorn.app.base import BaseApplication
 
 from container import artifact, contract, limits, predictor
 from container.errors import PlatformError, UserError
-from container.serving import handlers, inference, settings
+from container.serving import handlers, inference, models, settings
 from container.serving.loads import Loads
 from container.serving.settings import Settings
 
@@ -46,6 +46,7 @@ class Service:
         self.settings = settings
         self.load = load
         self.application: inference.Application | None = None
+        self.models: models.Models | None = None
         self.loads = Loads(settings.workers + 1)
 
     @functools.cache  # noqa: B019 - a service lives as long as its process
@@ -55,7 +56,10 @@ class Service:
 
         self.application = self.application or self.load()
         return app.create_app(
-            self.application, payload_bytes=self.settings.payload_bytes, workers=self.settings.workers
+            self.application,
+            payload_bytes=self.settings.payload_bytes,
+            workers=self.settings.workers,
+            models=self.models,
         )
 
 
@@ -80,6 +84,14 @@ def prepare(layout: contract.Layout, environ: Mapping[str, str], chosen: Setting
 
     Raises: UserError if there is no artefact, or one that cannot be loaded.
     """
+    if chosen.multi_model:
+        service = Service(replace(chosen, workers=1), models.NoModel)
+        service.application = models.NoModel()
+        service.models = models.Models(
+            layout.models, lambda path: load_model(artifact.load(path), chosen, concurrency=cores)
+        )
+        log.info("serving the models below %s: %d cores, 1 worker, port %d", layout.models, cores, chosen.port)
+        return service
     foreign = handlers.find(layout, environ)
     if foreign is not None:
         chosen = replace(chosen, workers=chosen.workers or cores)
@@ -93,21 +105,9 @@ def prepare(layout: contract.Layout, environ: Mapping[str, str], chosen: Setting
     threads = max(1, cores // workers) if is_heavy else 1
     chosen = replace(chosen, workers=workers)
 
-    def wrap(model: predictor.Predictor) -> inference.Application:
-        return inference.Inference(
-            model.predict,
-            input_shape=found.manifest.input_shape,
-            classes=found.manifest.classes,
-            image_s=model.image_s,
-            default_accept=chosen.default_accept,
-            end_of_line=not chosen.batch,
-            placeholders=chosen.placeholders,
-            payload_bytes=chosen.payload_bytes,
-        )
-
-    service = Service(chosen, lambda: wrap(predictor.load(found, threads=threads)))
+    service = Service(chosen, lambda: load_model(found, chosen, threads=threads))
     if threads == 1:
-        service.application = wrap(model)
+        service.application = wrap(model, found, chosen)
     log.info(
         "serving %s (%.2f ms an image on one core) with LiteRT: %d cores, %d workers, %d threads each, port %d",
         found.root,
@@ -118,6 +118,27 @@ def prepare(layout: contract.Layout, environ: Mapping[str, str], chosen: Setting
         chosen.port,
     )
     return service
+
+
+def load_model(
+    found: artifact.Artifact, chosen: Settings, *, threads: int = 1, concurrency: int = 1
+) -> inference.Application:
+    """Load an artefact's model for requests. Raises: UserError as `predictor.load` does."""
+    return wrap(predictor.load(found, threads=threads, concurrency=concurrency), found, chosen)
+
+
+def wrap(model: predictor.Predictor, found: artifact.Artifact, chosen: Settings) -> inference.Application:
+    """Make a loaded model answer requests."""
+    return inference.Inference(
+        model.predict,
+        input_shape=found.manifest.input_shape,
+        classes=found.manifest.classes,
+        image_s=model.image_s,
+        default_accept=chosen.default_accept,
+        end_of_line=not chosen.batch,
+        placeholders=chosen.placeholders,
+        payload_bytes=chosen.payload_bytes,
+    )
 
 
 class _Server(BaseApplication):

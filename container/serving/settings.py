@@ -44,6 +44,8 @@ class Settings:
     """The answer's media type for a client that accepts anything (RQ-4)."""
     batch: bool = False
     """Whether this is a transform job: the last line of an answer is then not closed by a newline (BT-8)."""
+    multi_model: bool = False
+    """Whether this is a multi-model endpoint, which starts without a model (MME-1)."""
     placeholders: bool = False
     """Whether a line that cannot be decoded is answered by a placeholder instead of 400 for the whole body (BT-9)."""
     log_level: str = "info"
@@ -80,6 +82,7 @@ def parse(environ: Mapping[str, str]) -> Settings:
         payload_bytes=reader.integer([contract.MAX_PAYLOAD_VARIABLE], limit // _MEBIBYTE, 0, 2048) * _MEBIBYTE or limit,
         default_accept=reader.choice([contract.DEFAULT_ACCEPT_VARIABLE], codecs.JSON, tuple(codecs.ENCODERS)),
         batch=batch,
+        multi_model=environ.get(contract.MULTI_MODEL_VARIABLE, "").strip().lower() in ("true", "1"),
         placeholders=reader.choice(["BYO_BAD_RECORDS"], "placeholder" if batch else "refuse", ("placeholder", "refuse"))
         == "placeholder",
         log_level=reader.choice(
