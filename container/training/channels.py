@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import mmap
 import time
 from collections.abc import Callable
-
-import numpy as np
 
 from container import contract, dataset
 from container.contract import Channel
@@ -81,11 +78,7 @@ def load(layout: contract.Layout, channels: Channels, settings: Settings, log: C
         for channel, role in ((channels.validation, "validation"), (channels.test, "test"))
     )
     if validation is None and settings.validation_fraction:
-        if isinstance(training, Stream):
-            raise UserError(
-                "validation_fraction needs training images that fit memory_budget_mb; use a channel named validation"
-            )
-        training, validation = dataset.split(training, settings.validation_fraction, settings.seed)
+        training, validation = dataset.split(training, settings.validation_fraction, settings.seed)  # type: ignore[type-var]
     if test is None and validation is None and (settings.min_accuracy is not None or settings.min_f1 is not None):
         message = (
             "min_accuracy and min_f1 need images to measure: a channel named test or validation, or validation_fraction"
@@ -96,7 +89,7 @@ def load(layout: contract.Layout, channels: Channels, settings: Settings, log: C
             for line in dataset.describe(images, name).splitlines():
                 log(line)
     log(f"read the channels in {time.monotonic() - started:.1f} s")
-    return Sets(training, validation, _map(test) if isinstance(test, Stream) else test)
+    return Sets(training, validation, test.mapped() if isinstance(test, Stream) else test)
 
 
 def _open(
@@ -122,13 +115,6 @@ def _open(
         role=role,
         memory_budget_bytes=None if budget is None else budget * 1_000_000,
     )
-
-
-def _map(stream: Stream) -> LabelledImages:
-    """Map a stream's images into memory, where the kernel keeps what is looked at: the report picks single ones."""
-    content = mmap.mmap(stream.scratch.descriptor, 0, prot=mmap.PROT_READ)
-    images = np.frombuffer(content, np.uint8).reshape(-1, *stream.image_shape)
-    return LabelledImages(images, stream.labels, stream.classes, stream.rejected)
 
 
 def image_shape(images: LabelledImages | Stream) -> tuple[int, int, int]:

@@ -66,6 +66,8 @@ class Training:
     def run(self, deadline: float) -> str:
         """Train until the epochs are done, a stop is asked for, no progress is made or `deadline` (monotonic) is over.
 
+        However short the time, some steps are done: a job that ends well leaves a model (TRIP-24).
+
         Returns: why it ended.
         """
         reason = "all epochs are done"
@@ -75,7 +77,7 @@ class Training:
             if self._is_stale():
                 reason = f"no better {self.monitored} since epoch {self.progress.best_epoch}"
                 break
-            if self.stop.requested or time.monotonic() > deadline:
+            if self.stop.requested or (self.steps_done and time.monotonic() > deadline):
                 reason = "a stop was asked for" if self.stop.requested else "max_runtime_s is over"
                 break
             count = min(inner_steps, self.loop.steps_per_epoch - self.progress.step)

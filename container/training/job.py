@@ -16,7 +16,7 @@ import shutil
 import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 import container
 from container import artifact, contract
-from container.dataset import LabelledImages
+from container.dataset import Stream
 from container.errors import PlatformError, UserError
 from container.training import channels, script
 from container.training import device as devices
@@ -40,6 +40,7 @@ _DEFAULT_STEPS = 500  # a small set is seen more often: it needs the steps, not 
 _EXPORT_BYTES_PER_PARAMETER = 3 * 4  # Keras model, SavedModel and flatbuffer, float32 each
 _SAMPLE_IMAGES = 2000  # enough to know the pixels' mean to a percent
 _CHECKED_IMAGES = 256
+_EVALUATED_IMAGES = 4096  # at once
 
 
 def main(layout: contract.Layout, environ: Mapping[str, str]) -> int:
@@ -90,11 +91,14 @@ def _run(layout: contract.Layout, stop: StopRequest) -> None:
         _log(f"imported TensorFlow in {time.monotonic() - started:.1f} s")
         sets = loading.result()
     deadline = started + (settings.max_runtime_s or math.inf)
-    _train(layout, stop, settings, sets, deadline)
+    pretrained = layout.channel(found.pretrained.name) if found.pretrained else None
+    _train(layout, stop, settings, sets, pretrained, deadline)
     _log(f"the job took {time.monotonic() - started:.1f} s")
 
 
-def _train(layout: contract.Layout, stop: StopRequest, settings: Settings, sets: Sets, deadline: float) -> None:
+def _train(  # noqa: PLR0913, PLR0917
+    layout: contract.Layout, stop: StopRequest, settings: Settings, sets: Sets, pretrained: Path | None, deadline: float
+) -> None:
     """Train, export, evaluate and publish; after a stop, what was trained so far and without the evaluation."""
     import keras
 
@@ -109,7 +113,9 @@ def _train(layout: contract.Layout, stop: StopRequest, settings: Settings, sets:
         _log(reason)
 
     keras.utils.set_random_seed(settings.seed)
-    network = model.build_small_cnn(shape, len(training.classes), *_measure_pixels(sample))
+    network = model.build(settings.model, shape, len(training.classes), _measure_pixels(sample), pretrained)
+    if settings.freeze_trunk:
+        model.freeze_trunk(network)
     _check_free_space(layout.model, network.count_params())
     trainer = loop.Loop(model.clone_for_training(network, device.precision), training, settings, device)
     directory = Path(settings.checkpoint_dir) if settings.checkpoint_dir else layout.checkpoints
@@ -178,12 +184,14 @@ def _evaluate(
     from container.evaluation import job as evaluation
 
     split, images = ("test", sets.test) if sets.test else ("validation", sets.validation)
-    if not isinstance(images, LabelledImages):
-        _log("there is no test channel, and no validation set in memory: no report is made")
+    if images is None:
+        _log("there is no test and no validation channel: nothing to evaluate")
         return {}
+    if isinstance(images, Stream):
+        images = images.mapped()
     metrics = evaluation.evaluate(
         images,
-        litert.predict(images.images),
+        np.concatenate([litert.predict(part) for part in _cut(images.images)]),
         output_dirs=evaluation.output_dirs(layout),
         history=history,
         facts=facts,
@@ -191,6 +199,11 @@ def _evaluate(
     )
     names = ("accuracy", "precision", "recall", "f1", "auc")
     return {f"{split}_{name}": metrics[name] for name in names if metrics[name] is not None}
+
+
+def _cut(images: npt.NDArray[np.uint8]) -> Iterator[npt.NDArray[np.uint8]]:
+    """Cut a set into parts, so that one that is mapped from disk need not be in memory at once."""
+    yield from (images[start : start + _EVALUATED_IMAGES] for start in range(0, len(images), _EVALUATED_IMAGES))
 
 
 def _check_quality(settings: Settings, metrics: Mapping[str, float]) -> None:

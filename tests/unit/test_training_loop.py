@@ -1,0 +1,252 @@
+"""The pieces of a training step, against Keras and NumPy as oracles."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from container.dataset import LabelledImages
+from container.errors import PlatformError, UserError
+from container.training import device, model
+from container.training.augmentation import augment
+from container.training.loop import Loop
+from container.training.optimizer import Optimizer
+from container.training.settings import Settings
+from container.training.source import Source
+
+ONE_TOWER = device.Device("float32", 1, 1, 1, xla=False, reasons=())
+PLAIN = Settings(
+    epochs=2,
+    batch_size=8,
+    label_smoothing=0.0,
+    shift_pixels=0,
+    weight_decay=0.0,
+    schedule="constant",
+    warmup_fraction=0,
+)
+
+
+@pytest.fixture(scope="module")
+def images() -> LabelledImages:
+    chance = np.random.default_rng(0)
+    labels = np.arange(32, dtype=np.int32) % 4
+    return LabelledImages(chance.integers(0, 256, (32, 8, 8, 1)).astype(np.uint8), labels, (0, 1, 2, 3))
+
+
+def build(seed: int = 0) -> keras.Model:
+    keras.utils.set_random_seed(seed)
+    return model.build("small_cnn", (8, 8, 1), 4, (0.5, 0.3))
+
+
+@pytest.mark.parametrize("name", ["adam", "sgd", "lamb"])
+@pytest.mark.parametrize("clip_norm", [None, 0.5])
+def test_update_rules_equal_those_of_keras(name: str, clip_norm: float | None) -> None:
+    shapes = [(5, 3), (3,)]
+    settings = dataclasses.replace(PLAIN, optimizer=name, learning_rate=0.05, clip_norm=clip_norm)
+    oracle = {
+        "adam": lambda: keras.optimizers.Adam(0.05, 0.9, 0.99, epsilon=1e-7, global_clipnorm=clip_norm),
+        "sgd": lambda: keras.optimizers.SGD(0.05, 0.9, nesterov=True, global_clipnorm=clip_norm),
+        "lamb": lambda: keras.optimizers.Lamb(0.05, 0.9, 0.99, epsilon=1e-7, global_clipnorm=clip_norm),
+    }[name]()
+    chance = np.random.default_rng(0)
+    start = [chance.normal(size=shape).astype(np.float32) for shape in shapes]
+    theirs = [keras.Variable(value) for value in start]
+    ours = tf.Variable(np.concatenate([value.ravel() for value in start]))
+    rule = Optimizer(settings, shapes, total_steps=10, host_count=1)
+    for step in range(5):
+        gradients = [chance.normal(size=shape).astype(np.float32) for shape in shapes]
+        oracle.apply(gradients, theirs)
+        rule.apply(ours, tf.constant(np.concatenate([value.ravel() for value in gradients])), step)
+    expected = np.concatenate([variable.numpy().ravel() for variable in theirs])
+    assert np.abs(ours.numpy() - expected).max() < 2e-5
+
+
+def test_weight_decay_shrinks_kernels_and_leaves_biases() -> None:
+    settings = dataclasses.replace(PLAIN, weight_decay=0.5, learning_rate=0.1)
+    rule = Optimizer(settings, [(2, 2), (2,)], total_steps=10, host_count=1)
+    weights = tf.Variable([1.0, 1.0, 1.0, 1.0, 1.0, 1.0])
+    rule.apply(weights, tf.zeros(6), 0)
+    assert weights.numpy().tolist() == pytest.approx([0.95] * 4 + [1.0] * 2)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("linear", [0.5, 1.0, 1.0, 7 / 8, 1 / 8]),
+        ("cosine", [0.5, 1.0, 1.0, 0.5 + 0.5 * np.cos(np.pi / 8), 0.5 + 0.5 * np.cos(np.pi * 7 / 8)]),
+        ("step", [0.5, 1.0, 1.0, 1.0, 0.01]),
+        ("constant", [0.5, 1.0, 1.0, 1.0, 1.0]),
+    ],
+)
+def test_schedules_rise_and_fall_as_documented(schedule: str, expected: list[float]) -> None:
+    settings = dataclasses.replace(PLAIN, schedule=schedule, warmup_fraction=0.2, learning_rate=2.0)
+    rule = Optimizer(settings, [(1,)], total_steps=10, host_count=1)
+    assert [float(rule.rate(step)) / 2 for step in (0, 1, 2, 3, 9)] == pytest.approx(expected, abs=1e-6)
+
+
+def test_hosts_scale_the_learning_rate_only_when_asked() -> None:
+    for asked, peak in ((False, 0.015), (True, 0.06)):
+        settings = dataclasses.replace(PLAIN, scale_learning_rate=asked)
+        assert float(Optimizer(settings, [(1,)], total_steps=10, host_count=4).rate(5)) == pytest.approx(peak)
+
+
+def test_augmentation_is_the_same_for_a_step_whoever_asks_and_differs_between_steps(images: LabelledImages) -> None:
+    settings = Settings(shift_pixels=2, flip=True, cutout_pixels=3)
+    targets = tf.one_hot(images.labels, 4)
+    whole = augment(tf.constant(images.images), targets, settings, 5, (0, 32))[0].numpy()
+    again = augment(tf.constant(images.images), targets, settings, 5, (0, 32))[0].numpy()
+    half = augment(tf.constant(images.images[16:]), targets[16:], settings, 5, (16, 32))[0].numpy()
+    other = augment(tf.constant(images.images), targets, settings, 6, (0, 32))[0].numpy()
+    assert np.array_equal(whole, again)
+    assert np.array_equal(whole[16:], half)  # a host's part of a batch
+    assert not np.array_equal(whole, other)
+
+
+def test_shift_moves_whole_pixels_in_black_and_flip_mirrors() -> None:
+    picture = tf.constant(np.full((1, 8, 8, 1), 9, np.uint8))
+    seen = set()
+    for step in range(40):
+        moved = augment(picture, tf.ones([1, 2]), Settings(shift_pixels=1), step, (0, 1))[0].numpy()[0, ..., 0]
+        assert set(np.unique(moved)) <= {0, 9}
+        seen.add((bool((moved[0] == 0).all()), bool((moved[:, 0] == 0).all())))
+    assert seen == {(False, False), (True, False), (False, True), (True, True)}
+    ramp = tf.constant(np.arange(8, dtype=np.uint8).reshape(1, 1, 8, 1).repeat(64, axis=0))
+    mirrored = augment(ramp, tf.ones([64, 2]), Settings(shift_pixels=0, flip=True), 0, (0, 64))[0].numpy()[:, 0, :, 0]
+    first = set(mirrored[:, 0].tolist())
+    assert first == {0, 7}
+
+
+def test_mixup_blends_images_and_targets_by_the_same_share() -> None:
+    black_and_white = np.stack([np.zeros((8, 8, 1)), np.full((8, 8, 1), 255)]).astype(np.uint8)
+    settings = Settings(shift_pixels=0, mixup_alpha=1.0)
+    blended, targets = augment(tf.constant(black_and_white), tf.eye(2), settings, 3, (0, 2))
+    share = targets.numpy()[0, 0]
+    assert 0.5 <= share < 1
+    assert np.abs(blended.numpy()[0] - 255 * (1 - share)).max() <= 0.5
+    assert np.allclose(targets.numpy().sum(axis=1), 1)
+
+
+def test_the_twin_computes_what_the_network_does(images: LabelledImages) -> None:
+    network = build()
+    twin = model.clone_for_training(network, "float32")
+    logits = twin(images.images, training=False)
+    assert np.allclose(tf.nn.softmax(logits).numpy(), network(images.images, training=False).numpy(), atol=1e-6)
+
+
+def test_fused_statistics_follow_keras_own_normalisation(images: LabelledImages) -> None:
+    network = build()
+    twin = model.clone_for_training(network, "float32")
+    network(images.images, training=True)
+    twin(images.images, training=True)
+    for ours, theirs in zip(twin.get_weights(), network.get_weights(), strict=True):
+        assert np.allclose(ours, theirs, rtol=2e-2, atol=1e-5)  # Bessel's correction
+
+
+def test_towers_give_the_same_gradients_as_one_batch_where_nothing_is_normalised(images: LabelledImages) -> None:
+    results = []
+    for towers in (1, 3):
+        inputs = keras.Input((8, 8, 1), dtype="uint8")
+        keras.utils.set_random_seed(0)
+        x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(inputs))
+        outputs = keras.layers.Softmax()(keras.layers.Dense(4, name="logits")(x))
+        network = keras.Model(inputs, outputs)
+        loop = Loop(
+            model.clone_for_training(network, "float32"), images, PLAIN, dataclasses.replace(ONE_TOWER, towers=towers)
+        )
+        done, sums = loop.run(0, 0, 4, (0.0, 0))
+        assert done == 4
+        results.append((loop.result()["weights"], sums))
+    assert np.abs(results[0][0] - results[1][0]).max() < 1e-5
+    assert results[0][1][0] == pytest.approx(results[1][1][0], abs=1e-5)
+
+
+def test_steps_are_the_same_bits_however_they_are_cut_and_after_a_restore(images: LabelledImages) -> None:
+    settings = dataclasses.replace(PLAIN, shift_pixels=1, ema_decay=0.9)
+
+    def make() -> Loop:
+        return Loop(model.clone_for_training(build(), "float32"), images, settings, ONE_TOWER)
+
+    whole, cut, resumed = make(), make(), make()
+    expected = whole.run(0, 0, 4, (0.0, 0))[1]
+    sums = (0.0, 0)
+    for start in range(4):
+        _, sums = cut.run(0, start, 1, sums)
+        if start == 1:
+            resumed.restore(cut.state())
+            kept = sums
+    assert sums == expected
+    _, resumed_sums = resumed.run(0, 2, 2, kept)
+    assert resumed_sums == expected
+    for name, array in whole.state().items():
+        assert np.array_equal(array, cut.state()[name]), name
+        assert np.array_equal(array, resumed.state()[name]), name
+
+
+def test_a_source_gives_every_image_once_an_epoch_in_an_order_of_its_own(images: LabelledImages) -> None:
+    source = Source(images, 8, seed=1)
+    orders = [source.find_block(epoch * 4).order.numpy().tolist() for epoch in range(2)]
+    assert sorted(orders[0]) == sorted(orders[1]) == list(range(32))
+    assert orders[0] != orders[1]
+    assert Source(images, 8, seed=1).find_block(6).order.numpy().tolist() == orders[1]
+    assert Source(images, 8, seed=2).find_block(6).order.numpy().tolist() != orders[1]
+
+
+def test_a_loss_that_is_not_finite_names_its_step(images: LabelledImages) -> None:
+    loop = Loop(model.clone_for_training(build(), "float32"), images, PLAIN, ONE_TOWER)
+    state = loop.state()
+    loop.restore({**state, "weights": np.full_like(state["weights"], np.nan)})
+    with pytest.raises(UserError, match="step 3 of epoch 2"):
+        loop.run(1, 2, 2, (0.0, 0))
+
+
+def write_cpuinfo(path: Path, flags: str) -> Path:
+    path.write_text(f"processor : 0\nflags\t: fpu {flags}\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("flags", "precision"), [("avx512_bf16", "bfloat16"), ("amx_bf16", "bfloat16"), ("avx512f", "float32")]
+)
+def test_bfloat16_is_chosen_where_the_cpu_computes_in_it(flags: str, precision: str, tmp_path: Path) -> None:
+    cpuinfo = write_cpuinfo(tmp_path / "cpuinfo", flags)
+    chosen = device.choose(Settings(), (28, 28), cpuinfo=cpuinfo)
+    assert chosen.precision == precision
+    assert any(line.startswith(f"precision={precision}") for line in chosen.reasons)
+    assert device.choose(Settings(precision="float32"), (28, 28), cpuinfo=cpuinfo).precision == "float32"
+
+
+@pytest.mark.parametrize(
+    ("threads", "batch_size", "side", "towers", "intra"),
+    [(2, 128, 28, 2, 1), (8, 128, 28, 4, 2), (2, 32, 28, 1, 2), (4, 128, 224, 1, 4), (1, 128, 28, 1, 1)],
+)
+def test_towers_are_for_small_images_and_batches_that_can_be_cut(
+    threads: int, batch_size: int, side: int, towers: int, intra: int
+) -> None:
+    chosen = device.choose(Settings(threads=threads, batch_size=batch_size), (side, side))
+    assert (chosen.towers, chosen.intra_threads) == (towers, intra)
+    assert device.choose(Settings(threads=threads, batch_size=batch_size, towers=3), (side, side)).towers == 3
+
+
+def test_a_gpu_brings_xla_one_tower_and_bfloat16_from_ampere_on() -> None:
+    for capability, precision in (((9, 0), "bfloat16"), ((7, 5), "float32")):
+        chosen = device.choose(Settings(), (28, 28), [{"compute_capability": capability}])
+        assert (chosen.xla, chosen.towers, chosen.precision) == (True, 1, precision)
+    with pytest.raises(PlatformError, match="no GPU"):
+        device.choose(Settings(require_gpu=True), (28, 28))
+
+
+@pytest.mark.parametrize(
+    ("shape", "last"),
+    [((8, 8, 1), (4, 4)), ((28, 28, 1), (3, 3)), ((32, 32, 3), (4, 4)), ((1, 1, 3), (1, 1)), ((5, 90, 1), (1, 2))],
+)
+def test_the_small_cnn_takes_any_image_shape(shape: tuple[int, int, int], last: tuple[int, int]) -> None:
+    network = model.build("small_cnn", shape, 3, (0.5, 0.3))
+    flatten = next(layer for layer in network.layers if isinstance(layer, keras.layers.Flatten))
+    assert tuple(flatten.input.shape[1:3]) == last
+    probabilities = network(np.zeros((2, *shape), np.uint8), training=False).numpy()
+    assert np.allclose(probabilities.sum(axis=1), 1)
