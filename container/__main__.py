@@ -42,9 +42,9 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
 
         return server.main(layout, environ)
     if command == "describe":
-        from container import algorithm
+        from container import description
 
-        return algorithm.describe(argv[1:])
+        return description.main(argv[1:])
     if shutil.which(command):
         os.execvpe(command, list(argv), dict(environ))  # noqa: S606 - a container's own command, no shell wanted
     asked_for_help = command in ("-h", "--help", "help")

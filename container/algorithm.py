@@ -1,4 +1,4 @@
-"""An algorithm in one typed file, and what the platform can be told of it.
+"""An algorithm in one typed file: what is known of it, and its training job.
 
 A user's `algorithm.py` holds
 
@@ -11,8 +11,7 @@ A user's `algorithm.py` holds
     def predict(model: Model, data: Any) -> Any: ...
 
 and may hold METRICS (names that `job.log_metrics` is given) and CHANNELS (names; one that ends in `?` may be absent).
-From these come validation, help, tuning ranges, metric definitions and the request of CreateAlgorithm. The bundled
-network is described in the same way.
+What is wrong with a job is found before it starts; `container.description` makes the rest of it.
 
 Rules of this file: standard library only; the user's file is imported by `load`, in the process that runs it.
 """
@@ -21,12 +20,9 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-import json
 import os
-import re
 import signal
 import sys
-import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
@@ -41,8 +37,6 @@ __all__ = ["Algorithm", "Job", "field"]
 FILE_NAME: Final = "algorithm.py"
 T = TypeVar("T")
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-_CONTENT_TYPES: Final = ("application/json", "text/csv", "application/x-npy")
-_TUNABLE_MAXIMUM: Final = 30  # HPO-5
 
 
 class Job(Generic[T]):
@@ -119,18 +113,6 @@ def load(path: Path) -> Algorithm:
     return algorithm
 
 
-def bundled() -> Algorithm:
-    """Describe the network that the image brings."""
-    from container.training import settings
-
-    return Algorithm(
-        name="byo-container-toolkit",
-        hyperparameters=settings.Settings,
-        channels=("training", "validation?", "test?", "pretrained?"),
-        metrics=contract.METRIC_NAMES,
-    )
-
-
 def run(path: Path, layout: contract.Layout) -> None:
     """Train with a user's file.
 
@@ -154,110 +136,6 @@ def run(path: Path, layout: contract.Layout) -> None:
     for number in _STOP_SIGNALS:
         signal.signal(number, job._stop)  # noqa: SLF001 - the handler is no business of the user's
     algorithm.train(job)
-
-
-# What the platform is told
-
-
-def describe_hyperparameters(algorithm: Algorithm) -> list[dict[str, Any]]:
-    """Describe the hyperparameters as `SupportedHyperParameters` of CreateAlgorithm."""
-    hints = typing.get_type_hints(algorithm.hyperparameters)
-    described = []
-    for declared in dataclasses.fields(algorithm.hyperparameters):
-        rule: Rule = declared.metadata["rule"]
-        kind, values = _describe_type(hints[declared.name], rule)
-        entry: dict[str, Any] = {
-            "Name": declared.name,
-            "Description": rule.effect + (f" ({rule.unit})" if rule.unit else ""),
-            "Type": kind,
-            "IsTunable": bool(values),
-            "IsRequired": False,
-        }
-        if values:
-            entry["Range"] = values
-        if declared.default not in (None, "", dataclasses.MISSING):
-            default = declared.default
-            entry["DefaultValue"] = default if isinstance(default, str) else json.dumps(default)
-        described.append(entry)
-    return described
-
-
-def describe_tuning(algorithm: Algorithm) -> dict[str, Any]:
-    """Describe what may be tuned as `ParameterRanges` of CreateHyperParameterTuningJob: a start to be narrowed."""
-    ranges: dict[str, list[dict[str, Any]]] = {
-        f"{kind}ParameterRanges": [] for kind in ("Integer", "Continuous", "Categorical")
-    }
-    for entry in describe_hyperparameters(algorithm):
-        if not entry["IsTunable"]:
-            continue
-        if entry["Type"] == "Categorical":
-            values = entry["Range"]["CategoricalParameterRangeSpecification"]["Values"]
-            ranges["CategoricalParameterRanges"].append({"Name": entry["Name"], "Values": values})
-            continue
-        limits = entry["Range"][f"{entry['Type']}ParameterRangeSpecification"]
-        low, high = float(limits["MinValue"]), float(limits["MaxValue"])
-        scale = "Logarithmic" if low > 0 and high / low >= 100 else "Linear"
-        ranges[f"{entry['Type']}ParameterRanges"].append({"Name": entry["Name"], **limits, "ScalingType": scale})
-    return ranges
-
-
-def describe_metrics(algorithm: Algorithm) -> list[dict[str, str]]:
-    """Describe the metrics as `MetricDefinitions`: the regexes find what `log_metrics` prints (HPO-1)."""
-    return [{"Name": name, "Regex": rf"\b{re.escape(name)}=([0-9.eE+-]+);"} for name in algorithm.metrics]
-
-
-def describe_algorithm(algorithm: Algorithm, image: str) -> dict[str, Any]:
-    """Describe all of it as the request of CreateAlgorithm."""
-    objectives = [
-        {"Type": "Minimize" if re.search("loss|error|_time", name) else "Maximize", "MetricName": name}
-        for name in algorithm.metrics
-        if name != "epoch"
-    ]
-    request: dict[str, Any] = {
-        "AlgorithmName": re.sub(r"[^a-zA-Z0-9]+", "-", algorithm.name).strip("-")[:63] or "algorithm",
-        "TrainingSpecification": {
-            "TrainingImage": image,
-            "SupportedHyperParameters": describe_hyperparameters(algorithm),
-            "SupportedTrainingInstanceTypes": ["ml.m5.large", "ml.c5.xlarge", "ml.c5.4xlarge"],
-            "SupportsDistributedTraining": False,
-            "MetricDefinitions": describe_metrics(algorithm),
-            "TrainingChannels": [
-                {
-                    "Name": name.rstrip("?"),
-                    "IsRequired": not name.endswith("?"),
-                    "SupportedContentTypes": ["*/*"],
-                    "SupportedInputModes": ["File", "FastFile"],
-                }
-                for name in algorithm.channels or ("training",)
-            ],
-            "SupportedTuningJobObjectiveMetrics": objectives,
-        },
-    }
-    if algorithm.predict or algorithm.train is None:
-        request["InferenceSpecification"] = {
-            "Containers": [{"Image": image}],
-            "SupportedRealtimeInferenceInstanceTypes": ["ml.m5.large", "ml.c5.xlarge"],
-            "SupportedTransformInstanceTypes": ["ml.m5.large", "ml.c5.xlarge"],
-            "SupportedContentTypes": list(_CONTENT_TYPES),
-            "SupportedResponseMIMETypes": list(_CONTENT_TYPES),
-        }
-    return request
-
-
-def _describe_type(hint: Any, rule: Rule) -> tuple[str, dict[str, Any]]:
-    """Give the platform's type, and the range in its words; an empty range means that it cannot be tuned."""
-    parts = [part for part in typing.get_args(hint) if part is not type(None)] if typing.get_args(hint) else [hint]
-    choices = ["true", "false"] if parts[0] is bool else [str(choice) for choice in rule.choices]
-    if choices:
-        return "Categorical", {"CategoricalParameterRangeSpecification": {"Values": choices}}
-    kind = {int: "Integer", float: "Continuous"}.get(parts[0]) if len(parts) == 1 else None
-    if kind is None:
-        return "FreeText", {}
-    if rule.low is None or rule.high is None:
-        return kind, {}
-    number = int if kind == "Integer" else float
-    limits = {"MinValue": str(number(rule.low)), "MaxValue": str(number(rule.high))}
-    return kind, {f"{kind}ParameterRangeSpecification": limits}
 
 
 def _find_faults(algorithm: Algorithm) -> list[str]:
@@ -284,39 +162,6 @@ def _find_faults(algorithm: Algorithm) -> list[str]:
         f"metric {name!r} must be a name like validation_loss" for name in algorithm.metrics if not name.isidentifier()
     ]
     return faults
-
-
-# Commands
-
-
-def describe(argv: Sequence[str]) -> int:
-    """Print what `python -m container describe [FILE] [WHAT] [--image URI]` asks for; give the exit code."""
-    import argparse
-
-    parser = argparse.ArgumentParser(
-        prog="python -m container describe", description="Describe an algorithm in the platform's words."
-    )
-    parser.add_argument("file", nargs="?", type=Path, help=f"a file such as {FILE_NAME}; none: the bundled network")
-    parser.add_argument("--as", dest="what", choices=("help", "algorithm", "tuning", "metrics"), default="help")
-    parser.add_argument(
-        "--image", default="123456789012.dkr.ecr.eu-west-1.amazonaws.com/byo:latest", help="image's URI"
-    )
-    options = parser.parse_args(argv)
-    try:
-        algorithm = load(options.file) if options.file else bundled()
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 1
-    if options.what == "help":
-        print(hyperparameters.format_table(algorithm.hyperparameters), end="")
-        return 0
-    described: Any = describe_metrics(algorithm)
-    if options.what == "algorithm":
-        described = describe_algorithm(algorithm, options.image)
-    elif options.what == "tuning":
-        described = describe_tuning(algorithm)
-    print(json.dumps(described, indent=2))
-    return 0
 
 
 def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:

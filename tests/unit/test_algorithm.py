@@ -10,7 +10,7 @@ import botocore.session
 import pytest
 from botocore.validate import ParamValidator
 
-from container import algorithm, contract
+from container import algorithm, contract, description
 from container.errors import UserError
 
 FILE = Path(__file__).parents[1] / "contract/byo/nearest/algorithm.py"
@@ -27,11 +27,11 @@ def _forget_imports() -> Iterator[None]:
 
 @pytest.fixture(params=["nearest", "bundled"])
 def described(request: pytest.FixtureRequest) -> algorithm.Algorithm:
-    return algorithm.load(FILE) if request.param == "nearest" else algorithm.bundled()
+    return algorithm.load(FILE) if request.param == "nearest" else description.bundled()
 
 
 def test_request_of_create_algorithm_is_one(described: algorithm.Algorithm) -> None:
-    request = algorithm.describe_algorithm(described, "account/byo:1")
+    request = description.describe_algorithm(described, "account/byo:1")
     shape = SHAPES.operation_model("CreateAlgorithm").input_shape
     report = ParamValidator().validate(request, shape)
     assert not report.has_errors(), report.generate_report()
@@ -43,14 +43,14 @@ def test_request_of_create_algorithm_is_one(described: algorithm.Algorithm) -> N
 
 
 def test_parameter_ranges_are_the_platforms(described: algorithm.Algorithm) -> None:
-    ranges = algorithm.describe_tuning(described)
+    ranges = description.describe_tuning(described)
     shape = SHAPES.shape_for("ParameterRanges")
     report = ParamValidator().validate(ranges, shape)
     assert not report.has_errors(), report.generate_report()
 
 
 def test_every_hyperparameter_is_described_by_its_declaration() -> None:
-    entries = {entry["Name"]: entry for entry in algorithm.describe_hyperparameters(algorithm.load(FILE))}
+    entries = {entry["Name"]: entry for entry in description.describe_hyperparameters(algorithm.load(FILE))}
     assert entries["epochs"] == {
         "Name": "epochs",
         "Description": "passes over the data",
@@ -73,7 +73,7 @@ def test_every_hyperparameter_is_described_by_its_declaration() -> None:
 
 
 def test_ranges_over_two_decades_are_searched_by_their_logarithm() -> None:
-    ranges = algorithm.describe_tuning(algorithm.load(FILE))
+    ranges = description.describe_tuning(algorithm.load(FILE))
     assert ranges["IntegerParameterRanges"] == [
         {"Name": "epochs", "MinValue": "1", "MaxValue": "100000", "ScalingType": "Logarithmic"}
     ]
@@ -85,7 +85,7 @@ def test_metric_definitions_find_what_a_job_logs(tmp_path: Path, capsys: pytest.
     job = algorithm.Job(contract.Layout(tmp_path), contract.TrainingConfig(), typed.hyperparameters())
     job.log_metrics(accuracy=0.9731, train_loss=1e-7)
     line = capsys.readouterr().out
-    found = {item["Name"]: re.findall(item["Regex"], line) for item in algorithm.describe_metrics(typed)}
+    found = {item["Name"]: re.findall(item["Regex"], line) for item in description.describe_metrics(typed)}
     assert found == {"accuracy": ["0.9731"], "train_loss": ["1e-07"]}
 
 
@@ -105,14 +105,14 @@ def test_file_that_is_no_algorithm_is_told_everything_at_once(tmp_path: Path) ->
 
 
 def test_bundled_network_is_described_with_every_setting() -> None:
-    bundled = algorithm.bundled()
-    names = [entry["Name"] for entry in algorithm.describe_hyperparameters(bundled)]
+    bundled = description.bundled()
+    names = [entry["Name"] for entry in description.describe_hyperparameters(bundled)]
     assert names == [item.name for item in dataclasses.fields(bundled.hyperparameters)]
-    assert [item["Name"] for item in algorithm.describe_metrics(bundled)] == list(contract.METRIC_NAMES)
+    assert [item["Name"] for item in description.describe_metrics(bundled)] == list(contract.METRIC_NAMES)
 
 
 @pytest.mark.parametrize("what", ["help", "algorithm", "tuning", "metrics"])
 def test_description_is_a_command(what: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert algorithm.describe([str(FILE), "--as", what, "--image", "byo"]) == 0
+    assert description.main([str(FILE), "--as", what, "--image", "byo"]) == 0
     assert capsys.readouterr().out
-    assert algorithm.describe(["no-such-file.py"]) == 1
+    assert description.main(["no-such-file.py"]) == 1
