@@ -195,6 +195,7 @@ def load(  # noqa: PLR0913 - all but the first have defaults and are given by na
 ) -> LabelledImages:
     """Load every image below `directory`, in the order of the files' names.
 
+    Images that take more than a quarter of the memory are mapped from scratch space, and cannot be written to.
     `data_format` is one of `DATA_FORMATS`; `auto` goes by `content_type` if there are such files, else by names and
     content. CSV may have a header: the label is the column named `label_column`, else the first; the others are pixels
     0-255, row by row, channels last. `image_shape` is height, width, channels; without it the first records tell it.
@@ -207,9 +208,9 @@ def load(  # noqa: PLR0913 - all but the first have defaults and are given by na
     """
     reading = Reading(label_column, image_shape, resize, role)
     tasks = _read_directory(directory, reading, data_format, content_type)
-    loaded = _gather(tasks, str(directory), classes, limit=bad_record_limit if on_bad_record == "skip" else 0)
-    assert isinstance(loaded, LabelledImages)  # noqa: S101 - without a budget there is no stream
-    return loaded
+    limit = bad_record_limit if on_bad_record == "skip" else 0
+    loaded = _gather(tasks, str(directory), classes, limit=limit, budget_bytes=_default_budget_bytes())
+    return loaded if isinstance(loaded, LabelledImages) else loaded.mapped()
 
 
 def open_channel(  # noqa: PLR0913 - all but the first two have defaults and are given by name
@@ -430,7 +431,7 @@ def _gather(
     classes: tuple[Label, ...] | None,
     *,
     limit: int,
-    budget_bytes: int | None = None,
+    budget_bytes: int,
 ) -> LabelledImages | Stream:
     """Do all tasks, several at a time, and put their parts together in order."""
     store = _Store(budget_bytes)
@@ -532,13 +533,11 @@ def _to_integer(label: str) -> int:
 class _Store:
     """Images one after another: in memory up to the budget, then all of them in a scratch file."""
 
-    def __init__(self, budget_bytes: int | None) -> None:
-        """Reserve addresses, not memory, for the budget or the machine's whole memory: so nothing is copied later."""
-        self._budget_bytes = budget_bytes
-        whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        size = max(1, whole if budget_bytes is None else budget_bytes)
+    def __init__(self, budget_bytes: int) -> None:
+        """Reserve addresses, not memory, for the whole budget: so nothing is copied as the images grow."""
+        self._budget_bytes = min(budget_bytes, _machine_bytes())
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
-        self._memory = np.frombuffer(mmap.mmap(-1, size, flags=flags), np.uint8)
+        self._memory = np.frombuffer(mmap.mmap(-1, max(1, self._budget_bytes), flags=flags), np.uint8)
         self._used = 0
         self.scratch: _Scratch | None = None
 
@@ -548,12 +547,10 @@ class _Store:
         Raises: PlatformError if neither memory nor scratch space holds them.
         """
         end = self._used + images.nbytes
-        if self.scratch is None and end <= len(self._memory):
+        if self.scratch is None and end <= self._budget_bytes:
             self._memory[self._used : end] = images.reshape(-1)
             self._used = end
             return
-        if self._budget_bytes is None:
-            raise PlatformError("the images do not fit the memory of this machine")
         try:
             if self.scratch is None:
                 self.scratch = _Scratch()
@@ -574,5 +571,8 @@ class _Store:
 
 def _default_budget_bytes() -> int:
     """Give a quarter of the memory that the container may use: training and its copies need the rest."""
-    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return min(limits.count_memory_bytes() or whole, whole) // 4
+    return min(limits.count_memory_bytes() or _machine_bytes(), _machine_bytes()) // 4
+
+
+def _machine_bytes() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

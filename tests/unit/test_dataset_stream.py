@@ -142,6 +142,17 @@ def test_mapped_stream_gives_the_images_in_their_order_and_cannot_be_written(lay
         held_out.images[0] = 0
 
 
+def test_load_maps_what_takes_too_much_of_the_memory(layout: contract.Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dataset, "_default_budget_bytes", lambda: 1000)
+    loaded = dataset.load(layout.base / "input/data/train")
+    assert np.array_equal(number(loaded), np.arange(COUNT))
+    assert not loaded.images.flags.writeable
+
+
+def test_budget_beyond_the_machines_memory_is_no_fault(layout: contract.Layout) -> None:
+    assert isinstance(open_channel(layout, 10**15), dataset.LabelledImages)
+
+
 @pytest.mark.parametrize("exists", [True, False])
 def test_channel_without_files_is_empty_where_that_is_allowed(exists: bool, tmp_path: Path) -> None:  # noqa: FBT001
     if exists:
