@@ -446,7 +446,8 @@ def conform(
         address=conformance.parse_url(url) if url else None,
         image=_describe_image(image) if image else None,
         can_protect=image is not None or (isinstance(runner, ProcessRunner) and runner.is_private),
-        channels=_parse_pairs("--channel", channel) or ({"training": str(data.training)} if data else {}),
+        channels=_parse_pairs("--channel", channel)
+        or ({"training": str(data.training), "validation": str(data.test)} if data else {}),
         hyperparameters=_parse_pairs("--hyperparameter", hyperparameter),
         environment=_parse_pairs("--env", env),
         metric_definitions=contract.METRIC_DEFINITIONS[:5] if not image and not program else (),

@@ -17,7 +17,7 @@ from local_test.conformance.catalog import Verdict
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd]")
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; }
-table { border-collapse: collapse; width: 100%; } 
+table { border-collapse: collapse; width: 100%; }
   th, td { text-align: left; padding: .4rem .6rem; vertical-align: top; }
 tr { border-bottom: 1px solid #ddd; } code { font-size: .9em; word-break: break-word; }
 .pass { color: #17692f; } .fail { color: #a3151b; font-weight: 700; } .skip { color: #5c5c5c; }

@@ -153,7 +153,8 @@ def check_protocol(subject: Subject) -> Iterator[Verdict]:
         return
     with start(subject, "protocol") as started:
         if started.healthy_after_s is None:
-            for identity in PROTOCOL_IDS:
+            yield judge("HO-4a", False, started.failure)
+            for identity in PROTOCOL_IDS[1:]:
                 yield skip(identity, "the server never got healthy")
             return
         yield from probe(subject, started.peer)

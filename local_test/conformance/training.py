@@ -20,7 +20,7 @@ from local_test.processing import ProcessingJob
 
 _DOCUMENTED: Final = {"hyperparameters.json", "inputdataconfig.json", "resourceconfig.json"}
 _EXTRAS: Final = {
-    "sagemaker_program": '"train.py"',
+    "sagemaker_job_name": '"a-job"',
     "sagemaker_region": '"us-east-1"',
     "sagemaker_container_log_level": "20",
     "_tuning_objective_metric": "validation:accuracy",
@@ -335,7 +335,7 @@ CHECKPOINT_IDS: Final = ("CK-1a", "CK-2a")
 
 def check_checkpoints(subject: Subject) -> Iterator[Verdict]:
     """A job with checkpoints, and the same job again with what it stored."""
-    place = subject.directory / "checkpoints"
+    place = subject.directory / "checkpoint-store"
     first = subject.train("checkpoints", checkpoints=str(place))
     files = [path for path in place.rglob("*") if path.is_file()] if place.is_dir() else []
     if not files:

@@ -1,0 +1,185 @@
+"""Every check of `conform` passes a container that keeps the contract, and catches one that breaks just its clause."""
+
+from __future__ import annotations
+
+import json
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from container.errors import UserError
+from local_test.conformance import image, report, serving
+from local_test.conformance import run as conformance
+from local_test.conformance.catalog import CHECKS, Verdict
+from local_test.conformance.subject import Subject, Waits
+from local_test.process import ProcessRunner, has_namespaces
+
+PROGRAM = Path(__file__).parent / "programs/conformant.py"
+WAITS = Waits(
+    start_s=20, training_stop_s=1.5, serving_stop_s=1.5, ping_s=0.3, invocation_s=10, unhealthy_s=1.5, job_s=60
+)
+QUICK_START = Waits(**{**vars(WAITS), "start_s": 1.5})
+NEVER_HEALTHY = {"HO-1a", "HO-4a", "HO-5a", "MME-6a"}
+NEEDS_NAMESPACES = {"HO-2a", "IN-3a", "SEC-1a"}
+PROVEN_ELSEWHERE = {*image.IDS, "SEC-1b"}
+"""Images are judged by description below, and in the image ring."""
+
+
+def make_subject(directory: Path, *arguments: str, **changes: Any) -> Subject:
+    (directory / "data").mkdir()
+    (directory / "data/a.csv").write_text("1,2\n3\n")
+    (directory / "model").mkdir()
+    (directory / "model/model.json").write_text('{"totals": {"training": 6}}')
+    options: dict[str, Any] = {
+        "runner": ProcessRunner([sys.executable, str(PROGRAM), *arguments]),
+        "directory": directory / "work",
+        "can_protect": has_namespaces(),
+        "channels": {"training": str(directory / "data")},
+        "hyperparameters": {"steps": "3", "step_s": "0.05", "optimizer": "adam", "flag": "true"},
+        "metric_definitions": [{"Name": "loss", "Regex": "loss=([0-9.]+);"}],
+        "model": str(directory / "model"),
+        "body": b"1,2\n",
+        "is_multi_model": True,
+        "waits": WAITS,
+    }
+    return Subject(**{**options, **changes})
+
+
+def judge(subject: Subject, identities: Collection[str]) -> dict[str, Verdict]:
+    return {verdict.check.id: verdict for verdict in conformance.run(subject, identities)}
+
+
+def test_a_container_that_keeps_the_contract_passes_every_check(tmp_path: Path) -> None:
+    verdicts = judge(make_subject(tmp_path), CHECKS)
+
+    assert list(verdicts) == list(CHECKS)
+    violated = {identity: verdict.evidence for identity, verdict in verdicts.items() if verdict.is_violation}
+    assert violated == {}
+    skipped = {identity for identity, verdict in verdicts.items() if verdict.outcome == "not applicable"}
+    assert skipped == {*image.IDS, "SEC-1b", "HO-12a"} | (set() if has_namespaces() else NEEDS_NAMESPACES)
+
+
+@pytest.mark.parametrize("identity", [identity for identity in CHECKS if identity not in PROVEN_ELSEWHERE])
+def test_a_container_that_breaks_one_clause_is_caught(tmp_path: Path, identity: str) -> None:
+    if identity in NEEDS_NAMESPACES and not has_namespaces():
+        pytest.skip("this machine lets nobody make a private /opt/ml")
+    waits = QUICK_START if identity in NEVER_HEALTHY else WAITS
+    if identity == "HO-8a":
+        waits = Waits(**{**vars(WAITS), "invocation_s": 1})
+
+    verdict = judge(make_subject(tmp_path, "--violate", identity, waits=waits), {identity})[identity]
+
+    assert verdict.is_violation, verdict.evidence
+    assert verdict.evidence
+    assert verdict.check.remedy
+
+
+GOOD_IMAGE = {
+    "Config": {"Entrypoint": ["python", "-m", "container"], "User": "", "Labels": {}},
+    "Os": "linux",
+    "Architecture": "amd64",
+    "Size": 10**9,
+}
+
+
+def test_a_good_image_passes() -> None:
+    assert [verdict.outcome for verdict in image.judge_image(GOOD_IMAGE)] == ["pass"] * 6
+
+
+@pytest.mark.parametrize(
+    ("identity", "change"),
+    [
+        ("IMG-4a", {"Config": {"Entrypoint": ["/bin/sh", "-c", "python serve.py"]}}),
+        ("IMG-5a", {"Config": {"Entrypoint": ["/usr/bin/tini", "--", "python"]}}),
+        ("IMG-6a", {"Config": {"Entrypoint": ["python"], "User": "1000:1000"}}),
+        ("IMG-8a", {"Architecture": "arm64"}),
+        ("IMG-12a", {"Config": {"Labels": {"com.amazonaws.sagemaker.capabilities.multi-models": "yes"}}}),
+        ("SRV-1a", {"Size": 11 * 1024**3}),
+    ],
+)
+def test_an_image_that_breaks_one_clause_is_caught(identity: str, change: dict[str, Any]) -> None:
+    verdicts = {verdict.check.id: verdict for verdict in image.judge_image({**GOOD_IMAGE, **change})}
+
+    assert [name for name, verdict in verdicts.items() if verdict.is_violation] == [identity]
+
+
+def test_a_url_is_judged_by_http_alone(tmp_path: Path) -> None:
+    runner = ProcessRunner([sys.executable, str(PROGRAM)])
+    subject = make_subject(tmp_path, runner=runner)
+
+    with serving.start(subject, "elsewhere") as started:
+        host, port = started.server.container.address
+        identities = conformance.choose(train=False, serve=False, only=(), is_url=True)
+        elsewhere = Subject(
+            runner=None,
+            directory=tmp_path,
+            address=conformance.parse_url(f"http://{host}:{port}"),
+            body=b"1,2\n",
+            waits=WAITS,
+        )
+        verdicts = judge(elsewhere, identities)
+
+    assert len(verdicts) > 25
+    assert not [verdict for verdict in verdicts.values() if verdict.is_violation]
+
+
+def test_a_check_that_does_not_exist_is_named() -> None:
+    with pytest.raises(UserError, match="XX-1"):
+        conformance.choose(train=False, serve=False, only=["XX-1"], is_url=False)
+    with pytest.raises(UserError, match="OUT-1a"):
+        conformance.choose(train=False, serve=False, only=["OUT-1a"], is_url=True)
+
+
+def some_verdicts() -> list[Verdict]:
+    return [
+        Verdict(CHECKS["HO-4a"], "pass", "200"),
+        Verdict(CHECKS["HO-4b"], "fail", "<script>alert(1)</script> \x00 & more"),
+        Verdict(CHECKS["RQ-1a"], "fail", "500"),
+        Verdict(CHECKS["HO-12a"], "not applicable", "one process"),
+    ]
+
+
+def test_the_counts_tell_severities_apart() -> None:
+    assert report.count(some_verdicts()) == {
+        "pass": 1,
+        "MUST violated": 1,
+        "SHOULD violated": 1,
+        "not applicable": 1,
+    }
+
+
+def test_json_carries_every_verdict_with_its_remedy() -> None:
+    document = json.loads(report.format_json("x", some_verdicts()))
+
+    assert [row["id"] for row in document["verdicts"]] == ["HO-4a", "HO-4b", "RQ-1a", "HO-12a"]
+    assert document["verdicts"][1]["clause"] == "HO-4"
+    assert all(row["remedy"] for row in document["verdicts"])
+
+
+def test_junit_is_xml_whatever_the_evidence_holds() -> None:
+    suite = ET.fromstring(report.format_junit("x", some_verdicts()))  # noqa: S314 - ours
+
+    assert suite.attrib["failures"] == "2"
+    assert [len(case) for case in suite] == [0, 1, 1, 1]
+
+
+def test_the_page_needs_nothing_else_and_escapes_evidence() -> None:
+    page = report.format_html("x", some_verdicts())
+
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;" in page
+    assert "http" not in page.replace("HTTP", "")
+
+
+def test_every_check_belongs_to_one_session() -> None:
+    ids = [*image.IDS]
+    for sessions in (conformance.training.SESSIONS, conformance.serving.SESSIONS):
+        ids += [identity for session_ids, _ in sessions for identity in session_ids]
+
+    assert sorted(ids) == sorted(CHECKS)
+    assert len(CHECKS) >= 60
+    assert {check.severity for check in CHECKS.values()} == {"MUST", "SHOULD"}
