@@ -154,6 +154,11 @@ class Layout:
         return self.base / "checkpoints"
 
     @property
+    def tensorboard(self) -> Path:
+        """Directory of the event files that `TensorBoardOutputConfig` synchronises while the job runs."""
+        return self.base / "output/tensorboard"
+
+    @property
     def processing_job_config(self) -> Path:
         """Request of a processing job (PR-1); its presence tells that this is one."""
         return self.base / "config/processingjobconfig.json"

@@ -1,0 +1,55 @@
+"""Event files for TensorBoard: a run `train` and a run `validation`, one point an epoch in each chart.
+
+They lie in a directory that the platform synchronises while the job runs, and need the package `tensorboard` only where
+they are looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import tensorflow as tf
+from tensorflow.core.framework.summary_pb2 import SummaryMetadata
+
+from container.errors import PlatformError
+
+_CHARTS: Final = {
+    "train_loss": ("train", "loss"),
+    "train_accuracy": ("train", "accuracy"),
+    "validation_loss": ("validation", "loss"),
+    "validation_accuracy": ("validation", "accuracy"),
+    "learning_rate": ("train", "learning_rate"),
+    "images_per_s": ("train", "images_per_s"),
+    "epoch_time_s": ("train", "epoch_time_s"),
+}
+_SCALAR: Final = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name="scalars"))
+
+
+class Events:
+    """The event files of one start of a job; each start adds files, and TensorBoard joins them by epoch."""
+
+    def __init__(self, directory: Path) -> None:
+        """`directory` is made with the first point."""
+        self._directory = directory
+        self._writers: dict[str, Any] = {}
+
+    def append(self, metrics: Mapping[str, float]) -> None:
+        """Write one epoch's metrics, named as in `contract.METRIC_NAMES`; those without a chart are passed over.
+
+        Raises: PlatformError if the directory cannot be written.
+        """
+        try:
+            for name, (run, tag) in _CHARTS.items():
+                if name in metrics:
+                    if run not in self._writers:
+                        self._writers[run] = tf.summary.create_file_writer(str(self._directory / run))
+                    with self._writers[run].as_default():
+                        value = tf.constant(metrics[name], tf.float32)
+                        tf.summary.write(tag, value, step=int(metrics["epoch"]), metadata=_SCALAR)
+            for writer in self._writers.values():
+                writer.flush()
+        except tf.errors.OpError as error:
+            message = f"{self._directory} cannot be written: {error.message}"
+            raise PlatformError(message) from error
