@@ -7,6 +7,7 @@ replaces this process.
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import sys
@@ -14,11 +15,19 @@ from collections.abc import Mapping, Sequence
 
 from container import contract
 
-USAGE = """usage: python -m container train | evaluate | serve | describe
+_DEVELOPER_COMMANDS = {
+    "init": "container.scaffold",
+    "doctor": "container.doctor",
+    "describe": "container.description",
+}
+
+USAGE = """usage: python -m container train | evaluate | serve | init | doctor | describe
 
   train     train on the channels in input/data, evaluate, and write the artefact to model/
   evaluate  score the artefact on a labelled test set and write metrics.json and report.html
   serve     answer GET /ping and POST /invocations on port 8080
+  init      write the smallest project that trains and serves: a script, a typed algorithm or a shell script
+  doctor    say what is wrong with a project, a model archive or a Dockerfile before it is pushed
   describe  print hyperparameters, metrics, tuning ranges or the CreateAlgorithm request of an algorithm
 
 All paths lie below /opt/ml, or below SAGEMAKER_BASE_DIR where that is set.
@@ -41,10 +50,9 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         from container.serving import server
 
         return server.main(layout, environ)
-    if command == "describe":
-        from container import description
-
-        return description.main(argv[1:])
+    if command in _DEVELOPER_COMMANDS:
+        module = importlib.import_module(_DEVELOPER_COMMANDS[command])
+        return int(module.main(argv[1:]))
     if shutil.which(command):
         os.execvpe(command, list(argv), dict(environ))  # noqa: S606 - a container's own command, no shell wanted
     asked_for_help = command in ("-h", "--help", "help")

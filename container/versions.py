@@ -37,11 +37,9 @@ def compare(model_dir: Path) -> list[str]:
     try:
         made_with: dict[str, str] = json.loads((model_dir / FILE_NAME).read_text(encoding="utf-8"))
         here = describe()
-        return [
-            f"{name} {version} -> {here.get(name, 'not installed')}"
-            for name, version in made_with.items()
-            if _release(version) != _release(here.get(name, ""))
-        ]
+        changed = [name for name in made_with if _release(made_with[name]) != _release(here.get(name, ""))]
+        changed.sort(key=lambda name: name not in here)  # what is there in another version comes first
+        return [f"{name} {made_with[name]} -> {here.get(name, 'not installed')}" for name in changed]
     except (OSError, ValueError, AttributeError):
         return []
 

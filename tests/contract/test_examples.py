@@ -31,17 +31,36 @@ def test_every_example_has_a_readme_and_an_expected_answer() -> None:
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
 def test_readme_commands_of_the_example_give_its_answer(example: Path, tmp_path: Path) -> None:
-    [commands] = re.findall(r"^```bash\n(.*?)^```", (example / "README.md").read_text(), re.DOTALL | re.MULTILINE)
-    for name in ("examples", "local_test", "container", "LICENSE"):  # a checkout whose build/ is this test's own
-        (tmp_path / name).symlink_to(ROOT / name)
+    everything = run_readme(example / "README.md", tmp_path)
+    assert re.search(EXPECTED[example.name], everything, re.MULTILINE), everything
+
+
+@pytest.mark.parametrize("kind", ["script", "algorithm", "shell"])
+def test_new_project_trains_and_serves_as_it_is(kind: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "container", "init", "my project", "--kind", kind]
+    environ = os.environ | {"PYTHONPATH": str(ROOT)}
+    subprocess.run(command, cwd=tmp_path, env=environ, check=True, capture_output=True)
+    everything = run_readme(tmp_path / "my project/README.md", tmp_path)
+    assert "nothing stands in the way" in everything
+    assert re.search(r"^\[0\.0, 5\.0\]$", everything, re.MULTILINE), everything
+    again = subprocess.run(command, cwd=tmp_path, env=environ, check=False, capture_output=True, text=True)
+    assert again.returncode == 1
+    assert "nothing was written" in again.stderr
+
+
+def run_readme(readme: Path, directory: Path) -> str:
+    """Run the commands of a README in a checkout whose `build/` is the test's own; give all that they print."""
+    [commands] = re.findall(r"^```bash\n(.*?)^```", readme.read_text(), re.DOTALL | re.MULTILINE)
+    for name in ("examples", "local_test", "container", "LICENSE"):
+        (directory / name).symlink_to(ROOT / name)
     environ = os.environ | {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "LOCAL_TEST_JOBS": str(tmp_path / "jobs"),
+        "LOCAL_TEST_JOBS": str(directory / "jobs"),
         "TF_CPP_MIN_LOG_LEVEL": "2",
     }
     result = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", commands],
-        cwd=tmp_path,
+        cwd=directory,
         env=environ,
         capture_output=True,
         text=True,
@@ -50,4 +69,4 @@ def test_readme_commands_of_the_example_give_its_answer(example: Path, tmp_path:
     )
     everything = result.stdout + result.stderr
     assert result.returncode == 0, everything
-    assert re.search(EXPECTED[example.name], everything, re.MULTILINE), everything
+    return everything

@@ -1,0 +1,110 @@
+"""What is found wrong before a push."""
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from container import doctor, scaffold
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def errors(path: Path) -> list[str]:
+    return [finding.text for finding in doctor.examine(path) if finding.severity != "note"]
+
+
+@pytest.mark.parametrize("kind", scaffold.KINDS)
+def test_new_project_is_healthy(tmp_path: Path, kind: str) -> None:
+    scaffold.write(tmp_path, kind)
+    assert errors(tmp_path) == []
+
+
+def test_project_is_never_overwritten(tmp_path: Path) -> None:
+    write(tmp_path / "request.csv", "mine")
+    with pytest.raises(FileExistsError, match=r"request\.csv"):
+        scaffold.write(tmp_path, "script")
+    assert [path.name for path in tmp_path.iterdir()] == ["request.csv"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("train.py", "def (", "is no Python"),
+        ("train.py", "import no_such_package_anywhere", "imports no_such_package_anywhere, which are not installed"),
+        ("train.sh", "#!/bin/sh\r\necho\r\n", "Windows line ends"),
+        ("train.sh", "echo", "does not begin with #!"),
+        ("learn.py", "x = 1", "name the program by SAGEMAKER_PROGRAM"),
+        ("algorithm.py", "x = 1", "has no function train"),
+        ("inference.py", "def model_fn(): ...", "model_fn takes 0 arguments, not 1 or, with the context, 2"),
+        ("inference.py", "def transform_fn(a, b, c, d): ...\ndef input_fn(a, b): ...", "excludes input_fn"),
+        ("requirements.txt", "numpy", "needs a network when training starts"),
+    ],
+)
+def test_fault_of_code_is_told_with_its_file(tmp_path: Path, name: str, text: str, message: str) -> None:
+    write(tmp_path / "code" / name, text)
+    write(tmp_path / "Dockerfile", "FROM byo\n")
+    found = [text for text in errors(tmp_path) if message in text]
+    assert found
+    assert str(tmp_path / "code") in found[0]
+
+
+@pytest.mark.parametrize(
+    ("line", "clause"),
+    [
+        ("ENTRYPOINT python -m container", "IMG-4"),
+        ('ENTRYPOINT ["tini", "--", "python"]', "IMG-5"),
+        ("USER 1000", "IMG-6"),
+        ("COPY model.h5 /opt/ml/model/", "IMG-7"),
+        ("FROM --platform=linux/arm64 python", "IMG-8"),
+    ],
+)
+def test_fault_of_a_dockerfile_cites_its_clause(tmp_path: Path, line: str, clause: str) -> None:
+    [text] = errors(write(tmp_path / "Dockerfile", f"FROM byo\n{line}\nCOPY code \\\n  /opt/ml/code\n"))
+    assert text.endswith(f"[{clause}]")
+
+
+def make_archive(path: Path, *members: tuple[str, bytes | None]) -> Path:
+    """Write a tar.gz; content None makes a symbolic link to /etc/passwd."""
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in members:
+            member = tarfile.TarInfo(name)
+            if content is None:
+                member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
+            member.size = len(content or b"")
+            archive.addfile(member, io.BytesIO(content or b""))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ([("model.h5", b"x"), ("link", None)], "holds links: link; such an archive is refused [OUT-6]"),
+        ([("model.h5", b"x"), ("../outside", b"x")], "paths that lead out of it: ../outside"),
+        ([("folder/model.h5", b"x")], "holds the one folder folder"),
+        ([("model.h5", b"x"), ("._model.h5", b"x")], "COPYFILE_DISABLE=1"),
+        ([("a.h5", b"x"), ("b.h5", b"x")], "holds 2 models"),
+        ([("weights.bin", b"x")], "can be served without code in the image"),
+        ([("code/inference.py", b"def model_fn(: ...")], "is no Python"),
+    ],
+)
+def test_fault_of_an_archive_is_told(tmp_path: Path, members: list[tuple[str, bytes | None]], message: str) -> None:
+    found = errors(make_archive(tmp_path / "model.tar.gz", *members))
+    assert any(message in text and "model.tar.gz" in text for text in found), found
+
+
+def test_what_is_no_archive_is_told_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path / "model.tar.gz", "no archive")
+    assert doctor.main([str(path), str(tmp_path / "nowhere")]) == 1
+    out = capsys.readouterr().out
+    assert "is no tar.gz archive" in out
+    assert "nowhere does not exist" in out
+    assert out.endswith("2 errors\n")
+    good = make_archive(tmp_path / "good.tar.gz", ("1/saved_model.pb", b"x"))
+    assert doctor.main([str(good)]) == 0
+    assert "is served by SavedModel model" in capsys.readouterr().out
