@@ -72,6 +72,16 @@ class LogStore:
                 yield offset, int(stamp), text.decode("utf-8", "replace"), offset + len(line)
                 offset += len(line)
 
+    def read_tail(self, group: str, stream: str, size_bytes: int) -> Iterator[tuple[int, str]]:
+        """Give time in milliseconds and text of the whole events among a stream's last bytes."""
+        start = max(0, self.path(group, stream).stat().st_size - size_bytes)
+        with self.path(group, stream).open("rb") as file:
+            file.seek(start)
+            if start:
+                start += len(file.readline())
+        for _, stamp, text, _ in self.read(group, stream, start):
+            yield stamp, text
+
 
 def _list_names(directory: Path) -> list[str]:
     try:

@@ -19,6 +19,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
+from xml.sax import saxutils
 
 import botocore.loaders
 import botocore.model
@@ -292,6 +293,19 @@ def answer(service: str, operation: str, result: Mapping[str, Any] | None) -> Re
     shape = output_shape(operation, service)
     body = b"" if shape is None else json.dumps(serialize(shape, result or {}), allow_nan=False).encode()
     return Reply(200, body, {"Content-Type": JSON_1_1, "x-amzn-RequestId": str(uuid.uuid4())})
+
+
+def refuse_as_xml(error: AwsError, service: str) -> Reply:
+    """Make the answer of an error of S3, or of a service of the older query protocol."""
+    request_id = str(uuid.uuid4())
+    code, message = saxutils.escape(error.code), saxutils.escape(error.message)
+    inner = f"<Code>{code}</Code><Message>{message}</Message>"
+    document = f"<Error>{inner}<RequestId>{request_id}</RequestId></Error>"
+    if service != "s3":
+        kind = "Sender" if error.status < 500 else "Receiver"
+        body = f"<Error><Type>{kind}</Type>{inner}</Error><RequestId>{request_id}</RequestId>"
+        document = f"<ErrorResponse>{body}</ErrorResponse>"
+    return Reply(error.status, document.encode(), {"Content-Type": "text/xml", "x-amzn-RequestId": request_id})
 
 
 def refuse(error: AwsError, *, is_rest: bool = False) -> Reply:

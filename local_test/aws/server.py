@@ -42,24 +42,33 @@ class Application:
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one request."""
+        service: str | None = ""
         try:
             _check_host(environ.get("HTTP_HOST", ""))
             service, region = _find_service(environ)
-            if service is None:
-                return _send(console.answer(self.account, environ), start_response)
-            target = environ.get("HTTP_X_AMZ_TARGET", "")
-            own = _JSON_SERVICES.get(target.partition(".")[0])
-            if own is not None and (own != "logs" or self._concerns_us(environ, target)):
-                self._check_region(region)
-                return _send(self._answer_json(own, target.partition(".")[2], environ), start_response)
-            if service == "sagemaker":
-                self._check_region(region)
-                return runtime.answer(self.account, environ, start_response)
-            return self.services(service, environ, start_response)
+            return self._dispatch(service, region, environ, start_response)
         except AwsError as error:
-            return _send(protocol.refuse(error, is_rest="HTTP_X_AMZ_TARGET" not in environ), start_response)
+            return _send(_refuse(error, environ, service), start_response)
+        except NotImplementedError as error:
+            refusal = AwsError("NotImplemented", f"The local AWS does not emulate this: {error}", 501)
+            return _send(_refuse(refusal, environ, service), start_response)
         except Exception:  # noqa: BLE001 - a bug of ours is one request's failure
-            return _send(_report_bug(environ), start_response)
+            return _send(_refuse(_report_bug(environ), environ, service), start_response)
+
+    def _dispatch(
+        self, service: str | None, region: str, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
+        if service is None:
+            return _send(console.answer(self.account, environ), start_response)
+        target = environ.get("HTTP_X_AMZ_TARGET", "")
+        own = _JSON_SERVICES.get(target.partition(".")[0])
+        if own is not None and (own != "logs" or self._concerns_us(environ, target)):
+            self._check_region(region)
+            return _send(self._answer_json(own, target.partition(".")[2], environ), start_response)
+        if service == "sagemaker":
+            self._check_region(region)
+            return runtime.answer(self.account, environ, start_response)
+        return self.services(service, environ, start_response)
 
     def _answer_json(self, service: str, operation: str, environ: dict[str, Any]) -> Reply:
         model = protocol.service_model(service)
@@ -146,9 +155,17 @@ def _send(reply: Reply, start_response: Callable[..., Any]) -> Iterable[bytes]:
     return [reply.body]
 
 
-def _report_bug(environ: dict[str, Any]) -> Reply:
+def _report_bug(environ: dict[str, Any]) -> AwsError:
     request_id = str(uuid.uuid4())
     print(f"request {request_id}: {environ['REQUEST_METHOD']} {environ.get('PATH_INFO')}", file=sys.stderr)
     traceback.print_exc(file=sys.stderr)
-    error = AwsError("InternalFailure", f"The local AWS failed; its log has the traceback of request {request_id}", 500)
-    return protocol.refuse(error, is_rest="HTTP_X_AMZ_TARGET" not in environ)
+    return AwsError("InternalFailure", f"The local AWS failed; its log has the traceback of request {request_id}", 500)
+
+
+def _refuse(error: AwsError, environ: dict[str, Any], service: str | None) -> Reply:
+    """Word an error in the protocol of the service that was asked."""
+    if "HTTP_X_AMZ_TARGET" in environ:
+        return protocol.refuse(error)
+    if service in ("sagemaker", None):
+        return protocol.refuse(error, is_rest=True)
+    return protocol.refuse_as_xml(error, service or "s3")

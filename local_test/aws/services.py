@@ -9,6 +9,8 @@ import datetime as dt
 import os
 from collections.abc import Callable, Iterable
 from typing import Any
+from urllib.parse import parse_qs
+from xml.sax import saxutils
 
 from local_test.aws.account import Account
 
@@ -49,6 +51,10 @@ class Services:
     def __call__(self, service: str, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one request."""
         environ["HTTP_X_MOTO_ACCOUNT_ID"] = self._account.number
+        if service == "iam" and (actions := _read_simulated_actions(environ)) is not None:
+            body = _allow(actions)
+            start_response("200 OK", [("Content-Type", "text/xml"), ("Content-Length", str(len(body)))])
+            return [body]
         application = self._objects if service == "s3" else self._moto
 
         def start_exactly(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
@@ -70,3 +76,28 @@ class Services:
             for datum in data
         ]
         self._cloudwatch.put_metric_data(namespace, converted)
+
+
+def _read_simulated_actions(environ: dict[str, Any]) -> list[str] | None:
+    """Read the actions of a SimulatePrincipalPolicy request, which moto does not know; None for any other request."""
+    stream = environ["wsgi.input"]
+    form = parse_qs(stream.read(int(environ.get("CONTENT_LENGTH") or 0)).decode("utf-8", "replace"))
+    stream.seek(0)
+    if form.get("Action") != ["SimulatePrincipalPolicy"]:
+        return None
+    return [value for name, values in form.items() if name.startswith("ActionNames.member.") for value in values]
+
+
+def _allow(actions: list[str]) -> bytes:
+    """Answer that a role may do everything, as it is here: no role is looked at."""
+    results = "".join(
+        f"<member><EvalActionName>{saxutils.escape(action)}</EvalActionName><EvalResourceName>*</EvalResourceName>"
+        "<EvalDecision>allowed</EvalDecision></member>"
+        for action in actions
+    )
+    return (
+        '<SimulatePrincipalPolicyResponse xmlns="https://iam.amazonaws.com/doc/2010-05-08/">'
+        f"<SimulatePrincipalPolicyResult><IsTruncated>false</IsTruncated><EvaluationResults>{results}</EvaluationResults>"
+        "</SimulatePrincipalPolicyResult><ResponseMetadata><RequestId>local</RequestId></ResponseMetadata>"
+        "</SimulatePrincipalPolicyResponse>"
+    ).encode()

@@ -500,10 +500,15 @@ def list_tuning_jobs(account: Account, request: Mapping[str, Any]) -> dict[str, 
     return list_resources(account, "ListHyperParameterTuningJobs", request, enrich)
 
 
+def list_summaries(account: Account, record: Record) -> list[dict[str, Any]]:
+    """Give the summaries of a tuning job's training jobs in the order of their making."""
+    return [_summarize(record, child) for child in _list_children(account, record["HyperParameterTuningJobName"])]
+
+
 def list_training_jobs(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
     """Answer ListTrainingJobsForHyperParameterTuningJob."""
     record = _find(account, request)
-    summaries = [_summarize(record, child) for child in _list_children(account, request["HyperParameterTuningJobName"])]
+    summaries = list_summaries(account, record)
     wanted = [
         item
         for item in summaries
