@@ -28,7 +28,6 @@ from rich.table import Table
 from container import contract
 from container.errors import PlatformError, UserError
 from local_test import faults, fields, shorthand
-from local_test.aws import commands as aws
 from local_test.conformance.catalog import Verdict
 from local_test.endpoint import Endpoint, ModelRequests
 from local_test.front import Front
@@ -495,9 +494,6 @@ def _describe_image(image: str) -> dict[str, Any]:
 def print_fields() -> None:
     """Print what happens here to each field of each request, as Markdown."""
     print(fields.format_table(), end="")
-
-
-aws.mount(app)
 
 
 @contextlib.contextmanager

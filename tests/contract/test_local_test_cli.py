@@ -1,0 +1,243 @@
+"""The command line of the local SageMaker: whole commands, as a user types them."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from local_test import fields, shapes, shorthand
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+PROGRAM = f"{sys.executable} {Path(__file__).parent / 'programs/conformant.py'}"
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    return {**os.environ, "LOCAL_TEST_JOBS": str(tmp_path / "jobs dir"), "PYTHONPATH": str(CHECKOUT), "COLUMNS": "200"}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    (tmp_path / "my data").mkdir()
+    (tmp_path / "my data/a.csv").write_text("1,2\n3\n")
+    return tmp_path / "my data"
+
+
+def run(environment: dict[str, str], *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "local_test", *arguments]
+    return subprocess.run(
+        command, env=environment, input=stdin, capture_output=True, check=False, timeout=60, cwd=environment["HOME"]
+    )
+
+
+def test_train_says_where_the_model_lies_and_exits_0(environment: dict[str, str], data: Path, tmp_path: Path) -> None:
+    done = run(environment, "train", "--program", PROGRAM, "-c", f"training={data}", "--name", "one")
+
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stdout.decode() == f"Completed file://{tmp_path}/jobs dir/training/one/output/model.tar.gz\n"
+    assert b"step=1; loss=0.5000;" in done.stderr
+
+
+def test_train_as_json_prints_the_description_alone(environment: dict[str, str], data: Path) -> None:
+    done = run(environment, "train", "--program", PROGRAM, "-c", f"training={data}", "--json")
+
+    assert json.loads(done.stdout)["TrainingJobStatus"] == "Completed"
+
+
+def test_a_failed_job_exits_1_and_tells_the_reason(environment: dict[str, str], data: Path) -> None:
+    done = run(environment, "train", "--program", PROGRAM, "-c", f"training={data}", "-p", "fail=no luck")
+
+    assert done.returncode == 1
+    assert b"no luck" in done.stderr
+
+
+def test_a_wrong_flag_exits_2_and_says_what_is_possible(environment: dict[str, str], data: Path) -> None:
+    done = run(environment, "train", "--program", PROGRAM, "-c", str(data))
+
+    assert done.returncode == 2
+    assert b"NAME=VALUE is expected" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_wrong_request_is_refused_with_every_fault(environment: dict[str, str], tmp_path: Path, data: Path) -> None:
+    request = shorthand.training_request(name="bad_name", image="any", channels={"a": str(data)}, output=str(tmp_path))
+    request["HyperParametres"] = {}
+    request["ResourceConfig"]["InstanceType"] = "ml.m5.huge"
+    (tmp_path / "request.json").write_text(json.dumps(request))
+
+    done = run(environment, "train", "--program", PROGRAM, "--request", str(tmp_path / "request.json"))
+
+    assert done.returncode == 2
+    text = done.stderr.decode()
+    assert "did you mean HyperParameters?" in text
+    assert "ml.m5.huge" in text
+    assert "bad_name" in text
+    assert "3 faults" in text
+
+
+def test_a_request_in_yaml_is_run(environment: dict[str, str], tmp_path: Path, data: Path) -> None:
+    printed = run(environment, "train", "-c", f"training={data}", "--name", "from-yaml", "--print-request")
+    (tmp_path / "request.yaml").write_bytes(printed.stdout)  # JSON is YAML
+
+    done = run(environment, "train", "--program", PROGRAM, "--request", str(tmp_path / "request.yaml"))
+
+    assert done.returncode == 0, done.stderr.decode()
+    assert b"from-yaml" in done.stdout
+
+
+def test_a_printed_request_passes_the_services_own_model(environment: dict[str, str]) -> None:
+    done = run(
+        environment, "train", "-c", "training=s3://bucket/data/", "--output", "s3://bucket/out", "--print-request"
+    )
+
+    request = json.loads(done.stdout)
+    assert request["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"] == "s3://bucket/data/"
+    assert "file://" not in done.stdout.decode()
+    assert shapes.find_faults("CreateTrainingJob", request) == []
+
+
+@pytest.fixture
+def serving(environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "local_test", "serve", "--program", PROGRAM, "--name", "here"]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline().endswith("/endpoints/here/invocations\n")
+        yield server
+        if server.poll() is None:
+            server.send_signal(signal.SIGINT)
+            server.wait(60)
+
+
+def test_invoke_sends_bytes_from_file_or_input_and_prints_the_answer(
+    environment: dict[str, str], serving: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    (tmp_path / "body").write_bytes(b"1,2\r\n3\n")
+
+    from_file = run(environment, "invoke", str(tmp_path / "body"))
+    from_input = run(environment, "invoke", "--endpoint", "here", stdin=b"4,5")
+    refused = run(environment, "invoke", "--content-type", "image/gif", stdin=b"4,5")
+    elsewhere = run(environment, "invoke", "--endpoint", "there", stdin=b"")
+
+    assert (from_file.returncode, from_file.stdout) == (0, b"3\n3")
+    assert (from_input.returncode, from_input.stdout) == (0, b"9")
+    assert refused.returncode == 1
+    assert b"sees status 424" in refused.stderr
+    assert json.loads(refused.stdout)["OriginalStatusCode"] == 415
+    assert elsewhere.returncode == 2
+    assert b"running are: here" in elsewhere.stderr
+    serving.send_signal(signal.SIGTERM)
+    assert serving.wait(60) == 0
+
+
+def test_the_whole_way_goes_for_any_container(environment: dict[str, str], data: Path, tmp_path: Path) -> None:
+    (tmp_path / "body").write_bytes(b"1,2")
+
+    done = run(
+        environment,
+        "smoke",
+        "--program",
+        PROGRAM,
+        "-c",
+        f"training={data}",
+        "--test",
+        str(data),
+        "--body",
+        f"{tmp_path}/body",
+    )
+
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stdout.decode().splitlines()[-1] == "9"
+
+
+def test_transform_stores_an_out_file_for_each_input(environment: dict[str, str], data: Path, tmp_path: Path) -> None:
+    done = run(environment, "transform", str(data), "--program", PROGRAM, "--output", str(tmp_path / "out"))
+
+    assert done.returncode == 0, done.stderr.decode()
+    assert (tmp_path / "out/a.csv.out").read_bytes() == b"3\n3\n"
+
+
+def test_the_printed_table_of_fields_is_the_one_in_the_docs(environment: dict[str, str]) -> None:
+    done = run(environment, "fields")
+
+    assert (CHECKOUT / "docs/local-sagemaker-fields.md").read_bytes() == done.stdout
+    assert fields.format_table().encode() == done.stdout
+
+
+def test_conform_exits_1_for_a_violated_must_and_writes_its_reports(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "body").write_bytes(b"1,2")
+    reports = ("--html", f"{tmp_path}/a.html", "--junit", f"{tmp_path}/a.xml")
+    some = ("-c", f"training={tmp_path}", "--body", f"{tmp_path}/body", "--only", "HO-4a", "--only", "RQ-4d", *reports)
+
+    good = run(environment, "conform", "--program", PROGRAM, *some)
+    bad = run(environment, "conform", "--program", f"{PROGRAM} --violate RQ-4d", *some, "--json")
+
+    assert (good.returncode, good.stdout.split(b",")[0]) == (0, b"2 pass")
+    assert bad.returncode == 1
+    assert json.loads(bad.stdout)["counts"]["MUST violated"] == 1
+    assert "RQ-4d" in (tmp_path / "a.html").read_text()
+    assert 'failures="1"' in (tmp_path / "a.xml").read_text()
+
+
+def test_interrupted_at_any_moment_it_leaves_nothing_behind(
+    environment: dict[str, str], data: Path, tmp_path: Path
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    environment = {**environment, "TMPDIR": str(scratch)}
+    command = [sys.executable, "-m", "local_test", "train", "--program", PROGRAM, "-c", f"training={data}"]
+    command += ["-c", f"piped={data}", "-p", "steps=10000", "-p", "step_s=0.01"]
+    moments = random.Random(0)  # noqa: S311 - the same moments each time
+    for _ in range(20):
+        with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as harness:
+            time.sleep(moments.uniform(0, 1.5))  # any moment is the point of the test
+            harness.send_signal(signal.SIGINT)
+            assert harness.wait(60) in (130, -signal.SIGINT)
+            assert harness.stderr is not None
+            harness.stderr.read()
+
+    assert list(scratch.iterdir()) == []
+    assert [line for line in list_commands() if str(tmp_path) in line] == []
+
+
+def test_killed_outright_it_takes_the_container_with_it(
+    environment: dict[str, str], data: Path, tmp_path: Path
+) -> None:
+    mark = f"--mark-{os.getpid()}-{time.monotonic_ns()}"
+    code = "import sys, time; print('up', flush=True); time.sleep(1000)"
+    command = [sys.executable, "-m", "local_test", "train", "-c", f"training={data}"]
+    command += ["--program", f'{sys.executable} -c "{code}" {mark}']
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as harness:
+        assert harness.stderr is not None
+        while b"up" not in harness.stderr.readline():
+            pass
+        harness.kill()
+
+    deadline = time.monotonic() + 20
+    while any(mark in line and "local_test" not in line for line in list_commands()):
+        assert time.monotonic() < deadline, "the container outlives its harness"
+        time.sleep(0.05)
+
+
+def list_commands() -> list[str]:
+    """Give the command line of every process of this machine."""
+    commands = []
+    for path in Path("/proc").iterdir():
+        if path.name.isdigit():
+            try:
+                commands.append((path / "cmdline").read_text().replace("\0", " "))
+            except OSError:
+                continue
+    return commands
