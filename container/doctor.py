@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from container import algorithm, artifact, contract, versions
+from container import algorithm, archive, artifact, contract, versions
 from container.errors import UserError
 
 _FUNCTION_ARGUMENTS: Final = {
@@ -150,8 +150,8 @@ def _examine_handlers(path: Path, tree: ast.Module) -> Iterator[Finding]:
 
 def _examine_archive(path: Path) -> Iterator[Finding]:
     try:
-        with tarfile.open(path, "r:gz") as archive, tempfile.TemporaryDirectory() as scratch:
-            members = archive.getmembers()
+        with tarfile.open(path, "r:gz") as packed, tempfile.TemporaryDirectory() as scratch:
+            members = packed.getmembers()
             links = [member.name for member in members if member.issym() or member.islnk()]
             special = [
                 member.name
@@ -173,8 +173,7 @@ def _examine_archive(path: Path) -> Iterator[Finding]:
             if hidden:
                 text = f"{path} holds macOS's files {', '.join(hidden[:3])}; make it with COPYFILE_DISABLE=1"
                 yield Finding("warning", text)
-            harmless = [member for member in members if member.name not in {*links, *special, *outside}]
-            archive.extractall(scratch, members=harmless, filter="data")
+            archive.unpack(packed, [member for member in members if archive.is_harmless(member)], Path(scratch))
             yield from _examine_model(Path(scratch), shown=path)
     except (tarfile.TarError, EOFError, OSError) as error:
         yield Finding("error", f"{path} is no tar.gz archive: {error} [HO-3]")

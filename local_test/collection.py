@@ -6,7 +6,8 @@ import os
 import stat
 import tarfile
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from container import contract
 from container.errors import PlatformError, UserError
@@ -96,13 +97,16 @@ def unpack(source: Path, target: Path) -> None:
     try:
         with tarfile.open(source, "r:gz") as tar:
             members = tar.getmembers()
-            wrong = [member.name for member in members if not (member.isfile() or member.isdir())]
+            wrong = [member.name for member in members if not _is_harmless(member)]
             if wrong:
                 message = (
-                    f"{source} holds links or special files, which CreateModel refuses (OUT-6): {', '.join(wrong[:5])}"
+                    f"{source} holds links, special files or paths that lead out, which CreateModel refuses (OUT-6): "
+                    f"{', '.join(wrong[:5])}"
                 )
                 raise UserError(message)
-            tar.extractall(target, filter="data")
+            # The first releases of Python 3.11 have no filters, later ones warn without.
+            options: Any = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+            tar.extractall(target, **options)  # noqa: S202 - every member was looked at
             while tar.fileobj is not None and tar.fileobj.read(1 << 20):
                 pass  # up to the checksum at the end, which tells a cut archive
     except (tarfile.TarError, EOFError, OSError) as error:
@@ -124,3 +128,8 @@ def explain_exit(code: int) -> str:
     """Say what the platform can tell of a failure without a failure file."""
     meaning = _EXIT_CODE_MEANINGS.get(code)
     return f"AlgorithmError: the container ended with exit code: {code}" + (f" ({meaning})" if meaning else "")
+
+
+def _is_harmless(member: tarfile.TarInfo) -> bool:
+    path = PurePosixPath(member.name)
+    return (member.isfile() or member.isdir()) and not path.is_absolute() and ".." not in path.parts

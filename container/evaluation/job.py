@@ -27,7 +27,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from container import artifact, contract, dataset
+from container import archive, artifact, contract, dataset
 from container.errors import PlatformError, UserError
 from container.evaluation import metrics as measures
 from container.evaluation import report
@@ -228,12 +228,8 @@ def _unpack(model: Path, stack: ExitStack) -> Path:
         raise UserError(message)
     scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="model-")))
     try:
-        with tarfile.open(archives[0]) as archive:
-            for member in archive:
-                if not member.isfile() and not member.isdir():
-                    message = f"{archives[0]}: member {member.name!r} is neither a file nor a directory"
-                    raise UserError(message)
-                archive.extract(member, scratch, filter="data")
+        with tarfile.open(archives[0]) as packed:
+            archive.unpack(packed, packed.getmembers(), scratch)
     except (tarfile.TarError, EOFError, ValueError) as error:
         message = f"{archives[0]} cannot be unpacked: {error}"
         raise UserError(message) from error
