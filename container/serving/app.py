@@ -11,6 +11,7 @@ from werkzeug.exceptions import HTTPException
 from container import contract
 from container.errors import RequestError
 from container.serving import inference
+from container.serving.metrics import Metrics
 from container.serving.models import Models
 
 
@@ -20,6 +21,7 @@ def create_app(
     payload_bytes: int = contract.REALTIME_PAYLOAD_BYTES,
     workers: int = 1,
     models: Models | None = None,
+    metrics: Metrics | None = None,
 ) -> flask.Flask:
     """Build the HTTP application around what answers `/invocations`; a larger body than `payload_bytes` is refused.
 
@@ -41,9 +43,20 @@ def create_app(
     def execution_parameters() -> flask.Response:
         return _to_flask(inference.describe_execution(workers))
 
+    if metrics is not None:
+
+        @app.get("/metrics")
+        def render_metrics() -> flask.Response:
+            return flask.Response(metrics.render(), content_type="text/plain; version=0.0.4")
+
     if models is not None:
         _add_models(app, models)
 
+    _add_error_handlers(app, payload_bytes)
+    return app
+
+
+def _add_error_handlers(app: flask.Flask, payload_bytes: int) -> None:
     @app.errorhandler(RequestError)
     def answer_error(error: RequestError) -> flask.Response:
         return _to_flask(inference.refuse(error.status, str(error)))
@@ -52,7 +65,7 @@ def create_app(
     def refuse(error: HTTPException) -> flask.Response:
         status = error.code or 500
         messages = {
-            404: f"there is no {flask.request.path!r} here; routes are /ping, /invocations and /execution-parameters",
+            404: f"there is no {flask.request.path!r} here; try /ping, /invocations, /execution-parameters or /metrics",
             405: f"{flask.request.method} is not a method of {flask.request.path}",
             413: inference.describe_limit(payload_bytes),
         }
@@ -65,8 +78,6 @@ def create_app(
     @app.errorhandler(Exception)
     def fail(_: Exception) -> flask.Response:
         return _to_flask(inference.fail())
-
-    return app
 
 
 def _add_models(app: flask.Flask, models: Models) -> None:

@@ -10,6 +10,7 @@ import json
 import logging
 import math
 import re
+import time
 import uuid
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,7 @@ import numpy as np
 from container import contract
 from container.errors import RequestError
 from container.serving import codecs, negotiation
+from container.serving.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +57,17 @@ class Application(Protocol):
         """Give the seconds that `invoke` takes at most, without looking into the body; infinity if nobody knows."""
 
 
+class _Work:
+    """What one invocation has cost."""
+
+    __slots__ = ("images", "seconds", "started")
+
+    def __init__(self, started: float) -> None:
+        self.started = started
+        self.seconds: dict[str, float] = {}
+        self.images = 0
+
+
 class Inference:
     """The application around one loaded model."""
 
@@ -69,6 +82,7 @@ class Inference:
         end_of_line: bool = True,
         placeholders: bool = False,
         payload_bytes: int = contract.REALTIME_PAYLOAD_BYTES,
+        metrics: Metrics | None = None,
     ) -> None:
         """`predict` maps images to probabilities and takes `image_s` for each, as far as one knows.
 
@@ -83,12 +97,17 @@ class Inference:
         self._end_of_line = end_of_line
         self._placeholders = placeholders
         self._payload_bytes = payload_bytes
+        self._metrics = metrics
         others = [name for name in codecs.ENCODERS if name != default_accept]
         self._offered = (default_accept, *others)
 
     def invoke(self, request: Request) -> Response:
         """Answer `POST /invocations`; never raises."""
-        response = guard(lambda: self._answer(request))
+        work = _Work(time.perf_counter())
+        response = guard(lambda: self._answer(request, work))
+        if self._metrics is not None:
+            work.seconds["request"] = time.perf_counter() - work.started
+            self._metrics.count(response.status, work.seconds, work.images)
         attributes = request.headers.get(_CUSTOM_ATTRIBUTES_NAME)
         if attributes and _CUSTOM_ATTRIBUTES.fullmatch(attributes):  # RQ-5
             header = (contract.CUSTOM_ATTRIBUTES_HEADER, attributes)
@@ -102,7 +121,7 @@ class Inference:
             return math.inf
         return self._image_s * max(1, len(request.body) // self._pixels)  # a pixel takes a byte or more
 
-    def _answer(self, request: Request) -> Response:
+    def _answer(self, request: Request, work: _Work) -> Response:
         accept = request.headers.get("accept", "")
         media_type = negotiation.parse_media_type(request.headers.get("content-type", ""))
         answer_type = negotiation.choose(accept, self._offered)
@@ -110,12 +129,18 @@ class Inference:
             message = f"nothing in Accept {accept[:200]!r} can be given; possible: {', '.join(self._offered)}"
             raise RequestError(406, message)
         body = unpack(request.body, request.headers.get("content-encoding", ""), self._payload_bytes)
+        started = time.perf_counter()
         images, errors = self._decode(media_type, body)
+        decoded = time.perf_counter()
         probabilities = self._predict(images)
+        predicted = time.perf_counter()
         if not np.isfinite(probabilities).all():
             message = "the model gave a probability that is not finite"
             raise ArithmeticError(message)
         answer = codecs.encode(answer_type, probabilities, self._classes, end_of_line=self._end_of_line, errors=errors)
+        encoded = time.perf_counter()
+        work.images = len(images)
+        work.seconds.update(decode=decoded - started, predict=predicted - decoded, encode=encoded - predicted)
         return Response(200, answer, answer_type)
 
     def _decode(self, media_type: negotiation.MediaType, body: bytes) -> tuple[codecs.Images, Mapping[int, str]]:
@@ -128,6 +153,25 @@ class Inference:
         for place, message in list(errors.items())[:_ERRORS_LOGGED]:
             log.warning("record %d of a request has a placeholder for an answer: %s", place + 1, message)
         return images, errors
+
+
+class Counted:
+    """An application of a user's own, with its requests counted."""
+
+    def __init__(self, application: Application, metrics: Metrics) -> None:
+        self._application = application
+        self._metrics = metrics
+
+    def invoke(self, request: Request) -> Response:
+        """Answer one request; never raises."""
+        start = time.perf_counter()
+        response = self._application.invoke(request)
+        self._metrics.count(response.status, {"request": time.perf_counter() - start}, 0)
+        return response
+
+    def estimate_s(self, request: Request) -> float:
+        """Give what the application says."""
+        return self._application.estimate_s(request)
 
 
 def ping(*, is_ready: bool) -> Response:

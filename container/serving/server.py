@@ -21,10 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 from gunicorn.app.base import BaseApplication
 
+import container
 from container import artifact, contract, limits, predictor
 from container.errors import PlatformError, UserError
 from container.serving import handlers, inference, models, settings
 from container.serving.loads import Loads
+from container.serving.metrics import Metrics
 from container.serving.settings import Settings
 
 if TYPE_CHECKING:
@@ -42,12 +44,35 @@ log = logging.getLogger(__name__)
 class Service:
     """What every worker serves: the settings, and the application or how to load it."""
 
-    def __init__(self, settings: Settings, load: Callable[[], inference.Application]) -> None:
+    def __init__(self, settings: Settings, **labels: str) -> None:
+        """Made by the master; `labels` describe what is served to whoever reads the metrics."""
         self.settings = settings
-        self.load = load
         self.application: inference.Application | None = None
+        self.load: Callable[[], inference.Application] = models.NoModel
         self.models: models.Models | None = None
+        # One more than there are workers: a new one may start before the old one has been buried.
         self.loads = Loads(settings.workers + 1)
+        self.metrics = Metrics(settings.workers + 1, {"toolkit": container.__version__, **labels})
+
+    def load_artifact(
+        self, found: artifact.Artifact, *, threads: int = 1, concurrency: int = 1
+    ) -> inference.Application:
+        """Load an artefact's model for requests. Raises: UserError as `predictor.load` does."""
+        return self.wrap(predictor.load(found, threads=threads, concurrency=concurrency), found)
+
+    def wrap(self, model: predictor.Predictor, found: artifact.Artifact) -> inference.Application:
+        """Make a loaded model answer requests."""
+        return inference.Inference(
+            model.predict,
+            input_shape=found.manifest.input_shape,
+            classes=found.manifest.classes,
+            image_s=model.image_s,
+            default_accept=self.settings.default_accept,
+            end_of_line=not self.settings.batch,
+            placeholders=self.settings.placeholders,
+            payload_bytes=self.settings.payload_bytes,
+            metrics=self.metrics,
+        )
 
     @functools.cache  # noqa: B019 - a service lives as long as its process
     def wsgi(self) -> flask.Flask:
@@ -60,6 +85,7 @@ class Service:
             payload_bytes=self.settings.payload_bytes,
             workers=self.settings.workers,
             models=self.models,
+            metrics=self.metrics,
         )
 
 
@@ -85,29 +111,28 @@ def prepare(layout: contract.Layout, environ: Mapping[str, str], chosen: Setting
     Raises: UserError if there is no artefact, or one that cannot be loaded.
     """
     if chosen.multi_model:
-        service = Service(replace(chosen, workers=1), models.NoModel)
+        service = Service(replace(chosen, workers=1), runtime="LiteRT")
         service.application = models.NoModel()
         service.models = models.Models(
-            layout.models, lambda path: load_model(artifact.load(path), chosen, concurrency=cores)
+            layout.models, lambda path: service.load_artifact(artifact.load(path), concurrency=cores)
         )
         log.info("serving the models below %s: %d cores, 1 worker, port %d", layout.models, cores, chosen.port)
         return service
     foreign = handlers.find(layout, environ)
     if foreign is not None:
-        chosen = replace(chosen, workers=chosen.workers or cores)
-        return Service(chosen, foreign.load)
+        service = Service(replace(chosen, workers=chosen.workers or cores), runtime="handlers")
+        service.load = lambda: inference.Counted(foreign.load(), service.metrics)
+        return service
     found = artifact.load(layout.model)
     # The loop of an event worker and its compute thread each have an interpreter, so that neither waits for the other.
-    concurrency = 2 if chosen.worker_class == "event" else 1
-    model = predictor.load(found, concurrency=concurrency)
+    model = predictor.load(found, concurrency=2 if chosen.worker_class == "event" else 1)
     is_heavy = model.image_s > _HEAVY_IMAGE_S
     workers = chosen.workers or (1 if is_heavy else cores)
     threads = max(1, cores // workers) if is_heavy else 1
-    chosen = replace(chosen, workers=workers)
-
-    service = Service(chosen, lambda: load_model(found, chosen, threads=threads))
+    service = Service(replace(chosen, workers=workers), runtime="LiteRT", **found.manifest.versions)
+    service.load = lambda: service.load_artifact(found, threads=threads)
     if threads == 1:
-        service.application = wrap(model, found, chosen)
+        service.application = service.wrap(model, found)
     log.info(
         "serving %s (%.2f ms an image on one core) with LiteRT: %d cores, %d workers, %d threads each, port %d",
         found.root,
@@ -118,27 +143,6 @@ def prepare(layout: contract.Layout, environ: Mapping[str, str], chosen: Setting
         chosen.port,
     )
     return service
-
-
-def load_model(
-    found: artifact.Artifact, chosen: Settings, *, threads: int = 1, concurrency: int = 1
-) -> inference.Application:
-    """Load an artefact's model for requests. Raises: UserError as `predictor.load` does."""
-    return wrap(predictor.load(found, threads=threads, concurrency=concurrency), found, chosen)
-
-
-def wrap(model: predictor.Predictor, found: artifact.Artifact, chosen: Settings) -> inference.Application:
-    """Make a loaded model answer requests."""
-    return inference.Inference(
-        model.predict,
-        input_shape=found.manifest.input_shape,
-        classes=found.manifest.classes,
-        image_s=model.image_s,
-        default_accept=chosen.default_accept,
-        end_of_line=not chosen.batch,
-        placeholders=chosen.placeholders,
-        payload_bytes=chosen.payload_bytes,
-    )
 
 
 class _Server(BaseApplication):
@@ -174,6 +178,7 @@ class _Server(BaseApplication):
 
     def _number_worker(self, _: Any, worker: Any) -> None:
         worker.row = self.service.loads.take()
+        self.service.metrics.take(worker.row)
 
     def _forget_worker(self, _: Any, worker: Any) -> None:
         self.service.loads.free(worker.row)

@@ -10,6 +10,7 @@ import pytest
 
 from container.serving import inference
 from container.serving.app import create_app
+from container.serving.metrics import Metrics
 
 ROW = b"0,0,0,200"
 
@@ -212,3 +213,29 @@ def test_execution_parameters_keep_a_transform_within_100_mb(workers: int, concu
         "BatchStrategy": "MULTI_RECORD",
         "MaxPayloadInMB": payload_mb,
     }
+
+
+def test_metrics_of_every_worker_are_summed_for_prometheus() -> None:
+    """HO-17."""
+    metrics = Metrics(workers=2, labels={"toolkit": '1"0'})
+    model = make(metrics=metrics)
+    client = create_app(model, metrics=metrics).test_client()
+    for row in (0, 1):
+        metrics.take(row)
+        invoke(model, ROW + b"\n" + ROW)
+    invoke(model, b"")
+
+    page = client.get("/metrics")
+
+    lines = dict(line.rsplit(" ", 1) for line in page.text.splitlines() if not line.startswith("#"))
+    assert page.content_type == "text/plain; version=0.0.4"
+    assert lines['serving_info{toolkit="1\\"0"}'] == "1"
+    assert lines['serving_requests_total{status="200"}'] == "2"
+    assert lines['serving_requests_total{status="400"}'] == "1"
+    assert lines['serving_batch_images_bucket{le="1"}'] == "0"
+    assert lines['serving_batch_images_bucket{le="2"}'] == "2"
+    assert lines["serving_batch_images_sum"] == "4"
+    assert lines['serving_stage_seconds_count{stage="predict"}'] == "2"
+    assert lines['serving_stage_seconds_count{stage="request"}'] == "3"
+    assert lines['serving_stage_seconds_bucket{stage="request",le="+Inf"}'] == "3"
+    assert float(lines['serving_stage_seconds_sum{stage="request"}']) > 0

@@ -1,0 +1,91 @@
+"""What the server has done, counted by every worker in memory that all see, for Prometheus to scrape (HO-17).
+
+Rules of this file: a count is kept for as long as the server runs, whatever becomes of the worker that made it; a label
+takes one of a few fixed values, so that no client can make the page grow.
+"""
+
+from __future__ import annotations
+
+import bisect
+import mmap
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+STAGES: Final = ("decode", "predict", "encode", "request")
+_STATUSES: Final = (200, 400, 404, 406, 413, 415, 500, 503)
+_SECONDS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)
+_IMAGES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10_000, 100_000)
+
+# A worker's row: requests by status and of any other, then a histogram for each stage and one of images, each of its
+# buckets, one beyond the last bound, and the sum.
+_HISTOGRAM: Final = len(_SECONDS) + 2
+_STAGES_START: Final = len(_STATUSES) + 1
+_IMAGES_START: Final = _STAGES_START + len(STAGES) * _HISTOGRAM
+_WIDTH: Final = _IMAGES_START + len(_IMAGES) + 2
+
+
+class Metrics:
+    """Counters of all workers, each of which writes to a row of its own. Thread-safe."""
+
+    def __init__(self, workers: int, labels: Mapping[str, str]) -> None:
+        """Made by the master before it forks; `labels` describe what is served."""
+        self._values = memoryview(mmap.mmap(-1, 8 * _WIDTH * workers)).cast("d")
+        self._workers = workers
+        self._labels = dict(labels)
+        self._lock = threading.Lock()
+        self._start = 0
+
+    def take(self, row: int) -> None:
+        """Count in this row from now on; for the master, before it forks a worker."""
+        self._start = row * _WIDTH
+
+    def count(self, status: int, seconds: Mapping[str, float], images: int) -> None:
+        """Count a request: its status, the seconds of each stage that it reached, and its images if it has any."""
+        values, start = self._values, self._start
+        with self._lock:
+            values[start + (_STATUSES.index(status) if status in _STATUSES else len(_STATUSES))] += 1
+            for stage, stage_s in seconds.items():
+                self._observe(start + _STAGES_START + STAGES.index(stage) * _HISTOGRAM, _SECONDS, stage_s)
+            if images:
+                self._observe(start + _IMAGES_START, _IMAGES, images)
+
+    def _observe(self, start: int, bounds: Sequence[float], value: float) -> None:
+        self._values[start + bisect.bisect_left(bounds, value)] += 1
+        self._values[start + len(bounds) + 1] += value
+
+    def render(self) -> str:
+        """Give the page, in Prometheus' text format."""
+        total = [sum(self._values[column::_WIDTH]) for column in range(_WIDTH)]
+        return "\n".join(self._list_lines(total)) + "\n"
+
+    def _list_lines(self, total: Sequence[float]) -> Iterator[str]:
+        yield "# TYPE serving_info gauge"
+        labels = ",".join(f'{name}="{_escape(value)}"' for name, value in self._labels.items())
+        yield f"serving_info{{{labels}}} 1"
+        yield "# HELP serving_requests_total Answers to invocations, by status."
+        yield "# TYPE serving_requests_total counter"
+        for status, count in zip((*_STATUSES, "other"), total, strict=False):
+            yield f'serving_requests_total{{status="{status}"}} {count:.0f}'
+        yield "# HELP serving_stage_seconds Time of each stage of an invocation, and of all of it."
+        yield "# TYPE serving_stage_seconds histogram"
+        for number, stage in enumerate(STAGES):
+            start = _STAGES_START + number * _HISTOGRAM
+            yield from _list_histogram("serving_stage_seconds", f'stage="{stage}",', _SECONDS, total[start:])
+        yield "# HELP serving_batch_images Images in an invocation."
+        yield "# TYPE serving_batch_images histogram"
+        yield from _list_histogram("serving_batch_images", "", _IMAGES, total[_IMAGES_START:])
+
+
+def _list_histogram(name: str, label: str, bounds: Sequence[float], values: Sequence[float]) -> Iterator[str]:
+    count = 0.0
+    for bound, value in zip((*map(str, bounds), "+Inf"), values, strict=False):
+        count += value
+        yield f'{name}_bucket{{{label}le="{bound}"}} {count:.0f}'
+    braces = f"{{{label.rstrip(',')}}}" if label else ""
+    yield f"{name}_sum{braces} {values[len(bounds) + 1]:.9g}"
+    yield f"{name}_count{braces} {count:.0f}"
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
