@@ -25,7 +25,7 @@ from local_test.aws.runtime import invoke, read_headers
 from local_test.aws.state import Record
 
 _PAGES: Final = Path(__file__).with_name("pages")
-_ROWS: Final = 50  # of a list; the API has them all
+_ROWS: Final = 12  # of a list; the API has them all
 _LINES: Final = 400  # of a log
 _TAIL_BYTES: Final = 256 * 1024
 _POINTS: Final = 300  # of a curve; more than its pixels
@@ -112,11 +112,11 @@ def _show(account: Account, kind: str, name: str) -> Reply | None:
 
 def _list_groups(account: Account) -> list[dict[str, Any]]:
     details: dict[resources.Kind, tuple[str, Callable[[Record], str]]] = {
+        resources.ENDPOINT: ("Configuration", lambda record: record["EndpointConfigName"]),
         resources.TRAINING_JOB: ("Last metrics", lambda record: _format_metrics(account, record)),
         resources.TUNING_JOB: ("Strategy", lambda record: record["HyperParameterTuningJobConfig"]["Strategy"]),
         resources.PROCESSING_JOB: ("Image", jobs.image_of),
         resources.TRANSFORM_JOB: ("Input and progress", lambda record: _format_progress(account, record)),
-        resources.ENDPOINT: ("Configuration", lambda record: record["EndpointConfigName"]),
         resources.MODEL: ("Image", jobs.image_of),
         resources.PACKAGE: ("Approval", lambda record: record.get("ModelApprovalStatus", "")),
     }

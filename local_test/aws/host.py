@@ -60,6 +60,7 @@ def run(directory: Path, settings: Settings) -> int:
             signal.signal(number, lambda *_: stop.set())
         threading.Thread(target=server.run, daemon=True, name="http").start()
         lifecycle.recover(account)
+        services.make_role(installation.ROLE)
         services.make_bucket(installation.default_bucket(settings))
         installation.write_settings(directory, settings)
         installation.write_sdk_configuration(directory, settings)

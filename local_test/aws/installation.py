@@ -17,6 +17,7 @@ from typing import Any, Final
 from container.errors import PlatformError
 
 ACCESS_KEY: Final = "local"
+ROLE: Final = "sagemaker"
 _SDK_FILE: Final = "sagemaker-sdk.yaml"  # JSON, which is YAML
 
 

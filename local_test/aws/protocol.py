@@ -172,7 +172,7 @@ def _walk_structure(shape: Any, value: dict[str, Any], path: str, faults: list[s
 
 
 def _join(path: str, name: str) -> str:
-    own = name[0].lower() + name[1:]
+    own = name[:1].lower() + name[1:]
     return f"{path}.{own}" if path else own
 
 

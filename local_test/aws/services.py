@@ -6,6 +6,7 @@ Rules of this file: nothing else imports moto, but for `objects`.
 from __future__ import annotations
 
 import datetime as dt
+import json
 import os
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -65,6 +66,21 @@ class Services:
     def make_bucket(self, name: str) -> None:
         """Make a bucket unless it is there."""
         self._objects.make_bucket(name)
+
+    def make_role(self, name: str) -> None:
+        """Make a role that SageMaker may take; SDK v3 looks at it before it sends anything."""
+        from moto.iam.models import iam_backends  # noqa: PLC0415
+
+        statement = {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        iam_backends[self._account.number]["aws"].create_role(
+            role_name=name,
+            assume_role_policy_document=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
+            path="/",
+            permissions_boundary=None,
+            description="Every job's role on this machine",
+            tags=[],
+            max_session_duration="3600",
+        )
 
     def publish_metrics(self, namespace: str, data: list[dict[str, Any]]) -> None:
         """Hand CloudWatch data over; times are seconds since the epoch."""

@@ -32,6 +32,7 @@ if (form) {
   const canvas = find("canvas");
   const pen = canvas.getContext("2d", { willReadFrequently: true });
   const cursor = { x: 140, y: 140 };
+  const showCursor = () => { find("cursor").style.left = `${cursor.x}px`; find("cursor").style.top = `${cursor.y}px`; };
 
   const clear = () => { pen.fillStyle = "#000"; pen.fillRect(0, 0, 280, 280); };
   const dot = (x, y) => { pen.fillStyle = "#fff"; pen.beginPath(); pen.arc(x, y, 11, 0, 7); pen.fill(); };
@@ -44,6 +45,7 @@ if (form) {
     return { x: (event.clientX - box.left) * 280 / box.width, y: (event.clientY - box.top) * 280 / box.height };
   };
   clear();
+  showCursor();
 
   let last = null;
   canvas.addEventListener("pointerdown", (event) => {
@@ -65,6 +67,7 @@ if (form) {
     const from = { ...cursor };
     cursor.x = Math.min(275, Math.max(5, cursor.x + 14 * step[0]));
     cursor.y = Math.min(275, Math.max(5, cursor.y + 14 * step[1]));
+    showCursor();
     if (isDrawing) line(from, cursor);
   });
   canvas.addEventListener("keyup", (event) => { if (event.key === " ") isDrawing = false; });
