@@ -1,0 +1,185 @@
+"""Claim: over their base, the CPU image is at most 1.15 GB and the serving image at most 260 MB.
+
+The CPU image is at most 400 MB compressed; the serving container answers its first /ping within 1.5x of the bare program.
+
+    python -m benchmarks.image_budgets BASE CPU_IMAGE SERVE_IMAGE [--record]
+
+Protocol: sizes are what the engine reports, minus the base's; compressed is the sum of the layers, gzip level 6, as a
+registry keeps them. Starts are the median of n = 5, bare program and container in turn, from the start of the command
+to the first 200, polled every 5 ms. Imports are the median of 5 inside the image. Resident memory is the proportional
+set size of all processes of the serving container after one request. Prints a table beside the last recorded release,
+and ends with 1 if a size is over its budget; times depend on the machine and end nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+import zlib
+from pathlib import Path
+from typing import IO
+
+from tests.image.engine import (
+    ROOT,
+    address,
+    docker,
+    exit_code,
+    read_test_rows,
+    request,
+    running,
+    wait_until_healthy,
+    write_job,
+)
+
+RECORD = Path(__file__).with_suffix(".json")
+RUNS = 5
+# Name of the figure: budget. The sizes are a promise; the rest is watched.
+BUDGETS = {
+    "cpu uncompressed MB": 1150,
+    "cpu compressed MB": 400,
+    "serve uncompressed MB": 260,
+    "serve start / bare start": 1.5,
+}
+PROMISED = ("cpu uncompressed MB", "cpu compressed MB", "serve uncompressed MB")
+
+
+def main() -> int:
+    """Measure, print, and record if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("base")
+    parser.add_argument("cpu")
+    parser.add_argument("serve")
+    parser.add_argument("--record", action="store_true", help="keep these figures as the last release's")
+    options = parser.parse_args()
+
+    figures: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as directory:
+        job = train(options.cpu, Path(directory) / "ml")
+        for kind in ("cpu", "serve"):
+            image = getattr(options, kind)
+            figures |= {f"{kind} {name}": value for name, value in measure_size(options.base, image).items()}
+            figures[f"{kind} resident MB"] = measure_resident_mb(image, job)
+        figures["cpu import tensorflow s"] = measure_import_s(options.cpu, "tensorflow")
+        figures["serve import server s"] = measure_import_s(options.serve, "container.serving.server")
+        figures |= measure_starts(options.serve, job)
+    recorded = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
+    print(f"{'figure':28} {'budget':>9} {'released':>9} {'now':>9}")
+    for name, value in figures.items():
+        print(f"{name:28} {show(BUDGETS.get(name)):>9} {show(recorded.get(name)):>9} {show(value):>9}")
+    if options.record:
+        RECORD.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    over = [name for name in PROMISED if figures[name] > BUDGETS[name]]
+    if over:
+        print(f"over budget: {', '.join(over)}", file=sys.stderr)
+    return 1 if over else 0
+
+
+def show(value: float | None) -> str:
+    """Write a figure, or a dash where there is none."""
+    return "-" if value is None else f"{value:.3g}" if value < 100 else f"{value:.0f}"
+
+
+def train(image: str, base: Path) -> Path:
+    """Give `/opt/ml` after a short job on digits."""
+    write_job(base, {"epochs": "2"})
+    with running(image, "train", options=("--volume", f"{base}:/opt/ml")) as container:
+        code = exit_code(container)
+        if code:
+            sys.exit(docker("logs", container))
+    return base
+
+
+def measure_size(base: str, image: str) -> dict[str, float]:
+    """Measure what an image adds to its base: MB, MB compressed, layers."""
+    inspected = {name: json.loads(docker("inspect", name))[0] for name in (base, image)}
+    own = set(inspected[image]["RootFS"]["Layers"]) - set(inspected[base]["RootFS"]["Layers"])
+    compressed_bytes = 0
+    process = subprocess.Popen(["docker", "save", image], stdout=subprocess.PIPE)
+    with process, tarfile.open(fileobj=process.stdout, mode="r|") as archive:
+        for member in archive:
+            file = archive.extractfile(member)
+            digest, size_bytes = compress(file) if file else ("", 0)
+            compressed_bytes += size_bytes if digest in own else 0
+    return {
+        "uncompressed MB": (inspected[image]["Size"] - inspected[base]["Size"]) / 1e6,
+        "compressed MB": compressed_bytes / 1e6,
+        "layers": len(own),
+    }
+
+
+def compress(file: IO[bytes]) -> tuple[str, int]:
+    """Give a file's digest, as the engine names a layer by it, and its size in bytes after gzip."""
+    digest, compressor, size_bytes = hashlib.sha256(), zlib.compressobj(6), 0
+    while chunk := file.read(1 << 20):
+        digest.update(chunk)
+        size_bytes += len(compressor.compress(chunk))
+    return f"sha256:{digest.hexdigest()}", size_bytes + len(compressor.flush())
+
+
+def measure_import_s(image: str, module: str) -> float:
+    """Measure one import inside an image."""
+    script = f"import time; start = time.perf_counter(); import {module}; print('took', time.perf_counter() - start)"
+    outputs = [docker("run", "--rm", image, "python", "-c", script) for _ in range(RUNS)]
+    return statistics.median(float(output.rpartition("took ")[2].split()[0]) for output in outputs)
+
+
+def measure_resident_mb(image: str, job: Path) -> float:
+    """Measure the proportional set size of a server's processes, after one request."""
+    with running(image, "serve", options=serve_options(job)) as container:
+        url = wait_until_healthy(container)
+        request(f"{url}/invocations", read_test_rows(job))
+        pids = [int(line) for line in docker("top", container, "-eo", "pid").split() if line.isdecimal()]
+        rollups = [Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8") for pid in pids]
+    return sum(int(line.split()[1]) for text in rollups for line in text.splitlines() if line.startswith("Pss:")) / 1e3
+
+
+def measure_starts(image: str, job: Path) -> dict[str, float]:
+    """Measure the seconds from command to first 200, of the bare program and of the container in turn."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environ = {**os.environ, "SAGEMAKER_BASE_DIR": str(job), "SAGEMAKER_BIND_TO_PORT": str(port)}
+    bare, contained = [], []
+    for _ in range(RUNS):
+        start = time.perf_counter()
+        process = subprocess.Popen([sys.executable, "-m", "container", "serve"], cwd=ROOT, env=environ)
+        bare.append(wait_for_ping(f"http://127.0.0.1:{port}") - start)
+        process.terminate()
+        process.wait()
+        start = time.perf_counter()
+        with running(image, "serve", options=serve_options(job)) as container:
+            contained.append(wait_for_ping("http://{}:{}".format(*address(container))) - start)
+    ratio = statistics.median(there / here for there, here in zip(contained, bare, strict=True))
+    return {
+        "bare start s": statistics.median(bare),
+        "serve start s": statistics.median(contained),
+        "serve start / bare start": ratio,
+    }
+
+
+def serve_options(job: Path) -> tuple[str, ...]:
+    """Give the engine's options of a server on a job's artefact."""
+    return ("--volume", f"{job}/model:/opt/ml/model:ro", "--publish", "127.0.0.1::8080")
+
+
+def wait_for_ping(url: str) -> float:
+    """Give the moment of the first 200."""
+    deadline = time.perf_counter() + 60
+    while time.perf_counter() < deadline:
+        if request(f"{url}/ping", timeout_s=2)[0] == 200:
+            return time.perf_counter()
+        time.sleep(0.005)
+    sys.exit(f"{url}/ping does not answer 200")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
