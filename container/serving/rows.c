@@ -73,23 +73,20 @@ static long decode(const char *text, long size, long columns, long levels, const
         }
         if (highest > (fractions ? 1 : 255)) return -1;
         const double scale = fractions ? 255 : 1;
-        for (long column = 0; column < columns; column++) *pixels++ = (unsigned char)rint(row[column] * scale);
+        for (long i = 0; i < columns; i++) *pixels++ = (unsigned char)rint(row[i] * scale);
         if (levels) {
             p = skip_space(p);
             if (*p != ',') break;
             p++;
         } else {
             const char *after = skip_space(p);
-            if (after >= last) {
-                p = last;
-                break;
-            }
+            if (after >= last) break;
             p += p[0] == '\r';
             if (*p++ != '\n') return -1;
         }
     }
     *end = p - text;
-    return rows < rows_maximum && p <= last ? rows + 1 : -1;
+    return rows < rows_maximum ? rows + 1 : -1;
 }
 
 long decode_rows(const char *text, long size, long columns, long levels, const long *sizes, long rows_maximum,

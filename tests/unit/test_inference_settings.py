@@ -1,0 +1,121 @@
+"""The server's settings, and that the documentation has each of them and each route."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import flask
+import pytest
+
+from container.errors import PlatformError, UserError
+from container.serving import codecs, models, server, settings
+from container.serving.app import create_app
+from container.serving.metrics import Metrics
+
+ROOT = Path(__file__).parents[2]
+DOCS = (ROOT / "docs/serving.md").read_text()
+
+
+def test_defaults_are_those_of_an_endpoint() -> None:
+    """HO-1, HO-8, HO-9."""
+    found = settings.parse({})
+
+    assert (found.port, found.timeout_s, found.payload_bytes) == (8080, 60, 25 * 1024**2)
+    assert (found.default_accept, found.batch, found.placeholders) == ("application/json", False, False)
+
+
+@pytest.mark.parametrize("word", ["true", "True"])
+def test_transform_job_has_longer_times_larger_bodies_and_placeholders(word: str) -> None:
+    """BT-2, BT-9, BT-10, BT-11."""
+    found = settings.parse({"SAGEMAKER_BATCH": word})
+
+    assert (found.batch, found.placeholders) == (True, True)
+    assert (found.timeout_s, found.payload_bytes) == (3600, 100 * 1024**2)
+
+
+def test_each_variable_sets_what_its_name_says() -> None:
+    found = settings.parse(
+        {
+            "SAGEMAKER_BIND_TO_PORT": "9000",
+            "SAGEMAKER_MODEL_SERVER_WORKERS": "3",
+            "SAGEMAKER_GUNICORN_WORKERS": "4",
+            "SAGEMAKER_GUNICORN_THREADS": "5",
+            "SAGEMAKER_GUNICORN_WORKER_CLASS": "gthread",
+            "SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS": "7",
+            "SAGEMAKER_MAX_PAYLOAD_IN_MB": "1024",
+            "SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT": "text/csv",
+            "SAGEMAKER_MULTI_MODEL": "true",
+            "SAGEMAKER_CONTAINER_LOG_LEVEL": "30",
+            "BYO_QUEUE_REQUESTS": "8",
+            "BYO_BAD_RECORDS": "placeholder",
+        }
+    )
+
+    assert found == settings.Settings(
+        port=9000,
+        workers=3,
+        threads=5,
+        worker_class="gthread",
+        timeout_s=7,
+        payload_bytes=1024 * 1024**2,
+        default_accept="text/csv",
+        multi_model=True,
+        log_level="warning",
+        queue_requests=8,
+        placeholders=True,
+    )
+
+
+def test_payload_0_means_chunks_of_any_length_up_to_the_mode_s_limit() -> None:
+    """BT-6."""
+    assert (
+        settings.parse({"SAGEMAKER_BATCH": "true", "SAGEMAKER_MAX_PAYLOAD_IN_MB": "0"}).payload_bytes == 100 * 1024**2
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SAGEMAKER_BIND_TO_PORT", "65536"),
+        ("SAGEMAKER_BIND_TO_PORT", "٣"),
+        ("SAGEMAKER_MODEL_SERVER_TIMEOUT", "1.5"),
+        ("SAGEMAKER_GUNICORN_WORKER_CLASS", "gevent"),
+        ("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "image/png"),
+        ("BYO_BAD_RECORDS", "ignore"),
+    ],
+)
+def test_wrong_value_is_named_with_what_is_possible(name: str, value: str) -> None:
+    with pytest.raises(UserError, match=rf"{name}='{value}': expected .* \(default"):
+        settings.parse({name: value})
+
+
+def test_every_variable_and_every_route_and_media_type_stands_in_the_documentation() -> None:
+    source = (ROOT / "container/serving/settings.py").read_text()
+    variables = set(re.findall(r'"((?:SAGEMAKER|BYO)_[A-Z_]+)"', source)) | {
+        "SAGEMAKER_BIND_TO_PORT",
+        "SAGEMAKER_BATCH",
+        "SAGEMAKER_MAX_PAYLOAD_IN_MB",
+        "SAGEMAKER_MULTI_MODEL",
+        "SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT",
+    }
+    app = create_app(models.NoModel(), models=models.Models(ROOT, lambda _: models.NoModel()), metrics=Metrics(1, {}))
+    routes = {rule.rule.replace("<path:name>", "NAME") for rule in app.url_map.iter_rules()}
+
+    assert isinstance(app, flask.Flask)
+    assert len(variables) > 10
+    missing = [word for word in (*variables, *routes, *codecs.DECODERS, *codecs.ENCODERS) if f"{word}" not in DOCS]
+    assert missing == []
+
+
+def test_heartbeat_files_go_to_memory_or_else_to_tmp(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    """HO-15, SRV-1: serverless endpoints may have no /dev/shm."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    writable = {"/dev/shm", str(tmp_path)}  # noqa: S108 - the path that is under test
+    monkeypatch.setattr("os.access", lambda path, _: path in writable)
+
+    assert server._find_heartbeat_directory() == "/dev/shm"  # noqa: S108, SLF001
+    writable.remove("/dev/shm")  # noqa: S108
+    assert server._find_heartbeat_directory() == str(tmp_path)  # noqa: SLF001
+    writable.clear()
+    with pytest.raises(PlatformError, match="can be written"):
+        server._find_heartbeat_directory()  # noqa: SLF001
