@@ -1,6 +1,7 @@
 """Claim: over their base, the CPU image is at most 1.15 GB and the serving image at most 260 MB.
 
-The CPU image is at most 400 MB compressed; the serving container answers its first /ping within 1.5x of the bare program.
+The CPU image is at most 400 MB compressed; the serving container answers its first /ping within 1.5x of the bare
+program's time.
 
     python -m benchmarks.image_budgets BASE CPU_IMAGE SERVE_IMAGE [--record]
 

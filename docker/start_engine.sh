@@ -19,8 +19,14 @@ main() {
   [[ $EUID -eq 0 ]] || fail "starting an engine needs root; start Docker as your system does, or run this with sudo."
   if ! command -v dockerd >/dev/null; then
     command -v apt-get >/dev/null || fail "no dockerd, and no apt-get to install it with."
-    { apt-get update && apt-get install --yes --no-install-recommends docker.io iptables; } >&2 ||
-      fail "apt-get could not install docker.io; its last lines above say why."
+    apt-get update >&2
+    local package
+    local -a packages=(docker.io iptables)
+    for package in docker-cli docker-buildx; do # packages of their own in newer releases
+      ! apt-cache show "$package" >/dev/null 2>&1 || packages+=("$package")
+    done
+    apt-get install --yes --no-install-recommends "${packages[@]}" >&2 ||
+      fail "apt-get could not install ${packages[*]}; its last lines above say why."
   fi
   local log
   log=$(mktemp -t dockerd.XXXXXX.log)

@@ -53,7 +53,7 @@ run_gates() {
 }
 
 main() {
-  local root slow='not slow' require_engine=''
+  local root bin slow='not slow' require_engine=''
   local -a arguments=()
   while [[ $# -gt 0 ]]; do
     case $1 in
@@ -67,8 +67,8 @@ main() {
   cd "$(dirname "${BASH_SOURCE[0]}")/.."
   root=$PWD
   step setting up
-  PATH=$(dirname "$(local_test/setup.sh tests/requirements.txt)"):$PATH
-  export PATH
+  bin=$(dirname "$(local_test/setup.sh tests/requirements.txt)")
+  export PATH=$bin:$PATH
   install_script_toolkits
   python -m container.serving.rows >&2 || true  # the decoder in C; without a compiler, its tests take the one in Python
   if [[ ${#arguments[@]} -gt 0 ]]; then
@@ -76,17 +76,18 @@ main() {
   fi
 
   run_gates
+  local client failed=0
   step pytest
-  local -a rings=(tests)
-  local client
+  # Most of these tests wait for processes, so two workers take half the time; a file's tests share its fixtures.
+  pytest --numprocesses 2 --dist loadfile -m "$slow" tests --ignore tests/image || failed=$?
   if client=$(find_engine_client); then
-    PATH=$(dirname "$client"):$PATH
+    step "pytest: image ring"
+    PATH=$bin:$(dirname "$client"):$PATH pytest -m "$slow" tests/image || failed=$?
   else
     printf '\n*** THE IMAGE RING DOES NOT RUN: no docker client on PATH reaches an engine and builds with BuildKit ***\n\n' >&2
-    [[ -z $require_engine ]] || return 1
-    rings+=(--ignore tests/image)
+    [[ -z $require_engine ]] || failed=1
   fi
-  pytest -m "$slow" "${rings[@]}"
+  return "$failed"
 }
 
 main "$@"
