@@ -24,8 +24,13 @@ if TYPE_CHECKING:
 SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
 RESIZE_POLICIES: Final = ("refuse", "stretch", "crop", "pad")
 _MODES: Final = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
-_ENDS: Final = {b"\x89PNG": b"IEND", b"\xff\xd8\xff": b"\xff\xd9"}
-_MAGICS: Final = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM")
+_KINDS: Final = {
+    b"\x89PNG": ("PNG", b"IEND"),
+    b"\xff\xd8\xff": ("JPEG", b"\xff\xd9"),
+    b"GIF8": ("GIF", b""),
+    b"BM": ("BMP", b""),
+}
+"""Of each kind's first bytes: Pillow's name, and the mark of the end where Pillow does not miss it."""
 _SAMPLE_PICTURES: Final = 1000
 _SLAB_FILES: Final = 256  # a task for each small file would cost more than its decoding
 
@@ -35,7 +40,7 @@ Encoded = tuple[str, str, Callable[[], bytes]]
 
 def is_picture(head: bytes) -> bool:
     """Tell whether something that begins with `head` is a picture of a known kind."""
-    return head.startswith(_MAGICS)
+    return head.startswith(tuple(_KINDS))
 
 
 def list_folders(root: Path, paths: Sequence[Path]) -> list[Encoded]:
@@ -124,23 +129,27 @@ def decode(content: bytes, shape: Shape, resize: str = "refuse") -> Images:
     from PIL import Image, UnidentifiedImageError
 
     height, width, channels = shape
-    end = next((end for magic, end in _ENDS.items() if content.startswith(magic)), b"")
+    kind, end = next((_KINDS[magic] for magic in _KINDS if content.startswith(magic)), ("", b""))
+    if not kind:
+        raise ValueError("not a PNG, JPEG, BMP or GIF picture")
     if end not in content:  # Pillow fills what is missing of some truncated files with black
         raise ValueError("the picture is not whole: the mark of its end is missing")
     try:
-        with Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "BMP", "GIF")) as opened:
+        with Image.open(io.BytesIO(content), formats=(kind,)) as opened:
             if opened.size != (width, height) and resize == "refuse":
                 message = f"the picture is {opened.size[0]}x{opened.size[1]} pixels, expected {width}x{height}"
                 raise ValueError(message)
             picture: Picture = opened
             if opened.mode.startswith("I"):  # Pillow would clip sixteen bits instead of scaling them
                 picture = Image.fromarray((np.asarray(opened).astype(np.uint32) // 257).astype(np.uint8))
-            picture = picture.convert(_MODES[channels])
+            if picture.mode != _MODES[channels]:
+                picture = picture.convert(_MODES[channels])
             if picture.size != (width, height):
                 picture = _resize(picture, (width, height), resize)
             return np.array(picture, np.uint8).reshape(shape)
     except UnidentifiedImageError:
-        raise ValueError("not a PNG, JPEG, BMP or GIF picture") from None
+        message = f"not a whole {kind} picture"
+        raise ValueError(message) from None
     except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         message = f"the picture is damaged: {str(error)[:200]}"
         raise ValueError(message) from error

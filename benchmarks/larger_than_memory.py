@@ -1,0 +1,77 @@
+"""Claim: a 20 GB data set trains within 2 GB of memory.
+
+Machine and versions are printed; results stand in results.md. Run: python benchmarks/larger_than_memory.py [GB [S]]
+
+A pipe carries GB (20) of CSV in MNIST's shape, made on the fly, into `python -m container train` in Pipe mode (IN-4),
+so that nothing but the decoded set lies on disk: 784 bytes an image, 5 GB for 20 GB. The memory budget is 200 MB; the
+job ends with its first epoch or after S (170) seconds, reading included, and leaves its artefact. Its peak resident
+memory is what the kernel says of it afterwards (`ru_maxrss`); pages of the scratch file in the kernel's cache are no
+memory of the process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).parents[1]
+ROWS_PER_WRITE = 20_000
+
+
+def write_rows(fifo: Path, target_bytes: int, written: list[int]) -> None:
+    """Write random digits' rows until `target_bytes` have gone through the pipe."""
+    random = np.random.default_rng(0)
+    blocks = []
+    for _ in range(8):  # eight blocks in turn: making rows must not be what is measured
+        labels = random.integers(0, 10, ROWS_PER_WRITE)
+        images = random.integers(100, 200, (ROWS_PER_WRITE, 784))
+        marks = labels[:, None] * 70 + np.arange(70)
+        images[np.arange(ROWS_PER_WRITE)[:, None], marks] = 255  # something to learn
+        rows = np.column_stack([labels, images])
+        blocks.append("".join([",".join(map(str, row)) + "\n" for row in rows.tolist()]).encode())
+    with fifo.open("wb") as stream:
+        while written[0] < target_bytes:
+            for block in blocks:
+                stream.write(block)
+                written[0] += len(block)
+
+
+def main() -> None:
+    """Run the job and print what it took."""
+    gigabytes = float(sys.argv[1]) if len(sys.argv) > 1 else 20.0
+    seconds = sys.argv[2] if len(sys.argv) > 2 else "170"
+    print(f"{platform.machine()}, {len(os.sched_getaffinity(0))} processors, Python {platform.python_version()}")
+    with tempfile.TemporaryDirectory() as directory:
+        base = Path(directory)
+        (base / "input/config").mkdir(parents=True)
+        (base / "input/data").mkdir()
+        channel = {"TrainingInputMode": "Pipe", "ContentType": "text/csv", "RecordWrapperType": "None"}
+        (base / "input/config/inputdataconfig.json").write_text(json.dumps({"train": channel}))
+        values = {"memory_budget_mb": "200", "epochs": "1", "max_runtime_s": seconds}
+        (base / "input/config/hyperparameters.json").write_text(json.dumps(values))
+        fifo = base / "input/data/train_0"
+        os.mkfifo(fifo)
+        written = [0]
+        threading.Thread(target=write_rows, args=(fifo, gigabytes * 1e9, written), daemon=True).start()
+        started = time.perf_counter()
+        environ = {**os.environ, "SAGEMAKER_BASE_DIR": str(base), "PYTHONPATH": str(ROOT)}
+        done = subprocess.run([sys.executable, "-m", "container", "train"], env=environ, cwd=ROOT, check=False)
+        elapsed = time.perf_counter() - started
+        peak_bytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+        artefact = (base / "model/model.json").exists()
+    end = f"exit {done.returncode}, {'artefact there' if artefact else 'no artefact'}"
+    print(f"{written[0] / 1e9:.1f} GB of CSV in {elapsed:.0f} s, peak {peak_bytes / 1e9:.2f} GB, {end}")
+
+
+if __name__ == "__main__":
+    main()
