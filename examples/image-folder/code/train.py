@@ -1,6 +1,6 @@
 """Fine-tunes a Keras network on an image folder, `CLASS/NAME.png`: first the new head alone, then everything.
 
-With a channel `pretrained` that holds `weights.h5` of MobileNetV2's trunk the training starts from it; without, from
+With a channel `pretrained` that holds `weights.h5` of MobileNet's trunk the training starts from it; without, from
 random weights.
 """
 
@@ -35,6 +35,8 @@ hidden = keras.layers.Rescaling(1 / 127.5, offset=-1)(inputs)
 model = keras.Model(inputs, keras.layers.Dense(len(classes), activation="softmax")(trunk(hidden)))
 
 for trainable, epochs, learning_rate in ((False, arguments.head_epochs, 3e-3), (True, arguments.epochs, 1e-3)):
+    if not epochs:
+        continue
     trunk.trainable = trainable
     model.compile(keras.optimizers.Adam(learning_rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
     for _ in range(epochs):
