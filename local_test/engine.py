@@ -7,6 +7,7 @@ container that is shut off (SEC-1) joins a network without a way out, in which t
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import threading
 from collections.abc import Callable
@@ -44,19 +45,28 @@ def _is_alive(owner: str) -> bool:
     return not Path("/proc/self/stat").exists() or _name_process(int(owner.partition("-")[0] or 0)) == owner
 
 
+@functools.cache
+def _connect() -> docker.DockerClient:
+    """Give the process's one client of the engine."""
+    return docker.from_env()
+
+
 class DockerRunner:
     """Runs one image."""
 
-    def __init__(self, image: str, *, shm_bytes: int = 64 * 1024**2, gpus: bool = False) -> None:
+    def __init__(
+        self, image: str, *, shm_bytes: int = 64 * 1024**2, memory_bytes: int | None = None, gpus: bool = False
+    ) -> None:
         """`shm_bytes`: the engine's default, which no request can raise (IMG-16).
 
         Raises: PlatformError if the engine is out of reach, UserError if it does not have the image.
         """
         self._image = image
         self._shm_bytes = shm_bytes
+        self._memory_bytes = memory_bytes
         self._gpus = gpus
         try:
-            self._client = docker.from_env()
+            self._client = _connect()
             self._client.ping()
         except _UNREACHABLE as error:
             message = f"the Docker engine is out of reach: {error}; start it, or use --program instead of --image"
@@ -106,12 +116,14 @@ class DockerRunner:
         options: dict[str, Any] = {}
         if launch.entrypoint is not None:
             options["entrypoint"] = list(launch.entrypoint)
-        if launch.memory_bytes is not None:
-            options |= {"mem_limit": launch.memory_bytes, "memswap_limit": launch.memory_bytes}
+        if self._memory_bytes is not None:
+            options |= {"mem_limit": self._memory_bytes, "memswap_limit": self._memory_bytes}
         if self._gpus:
             options["device_requests"] = [docker.types.DeviceRequest(count=-1, capabilities=[["gpu"]])]
-        network = self._network(launch)
-        if network is not None:
+        network = None if launch.is_isolated and not launch.is_server and not launch.network else self._network(launch)
+        if network is None and launch.is_isolated:
+            options["network_mode"] = "none"
+        elif network is not None:
             options["network"] = network.name
             options["networking_config"] = {
                 network.name: self._client.api.create_endpoint_config(aliases=[launch.name])
@@ -156,7 +168,7 @@ def describe_image(image: str) -> dict[str, Any]:
     Raises: PlatformError or UserError as `DockerRunner` does.
     """
     DockerRunner(image)
-    attributes: dict[str, Any] = docker.from_env().images.get(image).attrs
+    attributes: dict[str, Any] = _connect().images.get(image).attrs
     return {**attributes, "name": image}
 
 
@@ -169,12 +181,12 @@ class DockerContainer:
         self._ended = threading.Event()
         self._code = 0
         self._removed = threading.Lock()
-        stream = container.attach(stream=True, logs=True)
         try:
             container.start()
         except docker.errors.APIError:
             container.remove(force=True)
             raise
+        stream = container.logs(stream=True, follow=True)
         self.address = self._find_address() if is_server else ("", 0)
         self._reader = threading.Thread(target=self._read, args=(stream, on_output), daemon=True)
         self._reader.start()
@@ -190,7 +202,7 @@ class DockerContainer:
         return (networks or [""])[0], contract.DEFAULT_PORT
 
     def _read(self, stream: Any, on_output: Callable[[bytes], None]) -> None:
-        with contextlib.suppress(*_UNREACHABLE):
+        with contextlib.suppress(*_UNREACHABLE), contextlib.closing(stream):
             for piece in stream:
                 on_output(piece)
 

@@ -35,8 +35,6 @@ class Launch:
     """Name of the network that peers share; empty for a container on its own."""
     is_isolated: bool = False
     """No way out of the machine (SEC-1)."""
-    memory_bytes: int | None = None
-    """Above it the kernel kills the container."""
 
 
 class Container(Protocol):

@@ -212,9 +212,7 @@ def test_interrupted_at_any_moment_it_leaves_nothing_behind(
     assert [line for line in list_commands() if str(tmp_path) in line] == []
 
 
-def test_killed_outright_it_takes_the_container_with_it(
-    environment: dict[str, str], data: Path, tmp_path: Path
-) -> None:
+def test_killed_outright_it_takes_the_container_with_it(environment: dict[str, str], data: Path) -> None:
     mark = f"--mark-{os.getpid()}-{time.monotonic_ns()}"
     code = "import sys, time; print('up', flush=True); time.sleep(1000)"
     command = [sys.executable, "-m", "local_test", "train", "-c", f"training={data}"]

@@ -66,7 +66,8 @@ class Handler(BaseHTTPRequestHandler):
         else:
             model = json.loads((BASE / "model/model.json").read_text()) if (BASE / "model/model.json").exists() else {}
             attributes = self.headers.get("X-Amzn-SageMaker-Custom-Attributes", "")
-            answer = {"echo": body.decode(), "model": model, "pid": os.getpid(), "attributes": attributes}
+            port = self.server.server_address[1]
+            answer = {"echo": body.decode(), "model": model, "port": port, "attributes": attributes}
             self._answer(200, json.dumps(answer).encode(), "application/json")
 
     def _answer(self, status: int, body: bytes, content_type: str = "text/plain") -> None:

@@ -1,0 +1,353 @@
+"""The Docker runner of the local SageMaker, with a foreign image: the same jobs as in the process runner."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+
+from container.errors import RequestError, UserError
+from local_test import faults, shorthand
+from local_test.conformance import run as conformance
+from local_test.conformance.catalog import CHECKS
+from local_test.conformance.subject import Subject, Waits
+from local_test.endpoint import Endpoint, ModelRequests
+from local_test.engine import LABEL, DockerRunner, describe_image
+from local_test.job import JobResult, Listeners
+from local_test.process import ProcessRunner
+from local_test.server import Limits
+from local_test.training import TrainingJob
+from local_test.transform import TransformJob
+
+pytestmark = [pytest.mark.image, pytest.mark.timeout(300)]
+PROGRAMS = Path(__file__).resolve().parents[1] / "contract/programs"
+BASE_IMAGE = os.environ.get("BASE_IMAGE") or "python:3.13-slim-trixie"
+FAST = Limits(startup_s=30, ping_interval_s=0.1, invocation_s=10)
+
+
+def build(client: docker.DockerClient, context: Path, name: str, *lines: str) -> str:
+    text = "\n".join([f"FROM {BASE_IMAGE}", "COPY *.py /app/", *lines])
+    for path in PROGRAMS.glob("*.py"):
+        shutil.copy(path, context)
+    (context / "Dockerfile").write_text(text)
+    client.images.build(path=str(context), tag=name, rm=True)
+    return name
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[docker.DockerClient]:
+    connection = docker.from_env()
+    yield connection
+    connection.close()
+
+
+@pytest.fixture(scope="module")
+def image(client: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory) -> str:
+    entrypoint = 'ENTRYPOINT ["python", "-u", "/app/conformant.py"]'
+    return build(client, tmp_path_factory.mktemp("image"), "harness-test-conformant", entrypoint)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(client: docker.DockerClient) -> Iterator[None]:
+    yield
+    assert client.containers.list(all=True, filters={"label": LABEL}) == []
+    assert client.networks.list(filters={"label": LABEL}) == []
+
+
+def run_job(directory: Path, runner: Any, **options: Any) -> JobResult:
+    data = directory / "data"
+    if not data.exists():
+        data.mkdir(parents=True)
+        (data / "a.csv").write_text("1,2\n3\n")
+        (data / "b.csv").write_text("10\n")
+    happenings = [faults.parse(text) for text in options.pop("faults", [])]
+    edit = options.pop("edit", lambda _: None)
+    options = {"channels": {"training": str(data)}, **options}
+    request = shorthand.training_request(name="job", image="any", output=str(directory / "out"), **options)
+    edit(request)
+    return TrainingJob(request, runner, directory / "job", Listeners(), faults=happenings, stop_grace_s=20).run()
+
+
+def digest(archive: Path) -> dict[str, str]:
+    with tarfile.open(archive) as tar:
+        return {
+            member.name: hashlib.sha256(tar.extractfile(member).read()).hexdigest()  # type: ignore[union-attr]
+            for member in tar
+            if member.isfile()
+        }
+
+
+def test_both_runners_leave_the_same_files_byte_for_byte(tmp_path: Path, image: str) -> None:
+    in_docker = run_job(tmp_path / "docker", DockerRunner(image))
+    in_process = run_job(tmp_path / "process", ProcessRunner([sys.executable, str(PROGRAMS / "conformant.py")]))
+
+    assert in_docker.status == in_process.status == "Completed"
+    for name in ("model.tar.gz", "output.tar.gz"):
+        places = [tmp_path / kind / "out/job/output" / name for kind in ("docker", "process")]
+        assert digest(places[0]) == digest(places[1])
+
+
+def test_pipes_reach_a_container(tmp_path: Path, image: str) -> None:
+    result = run_job(
+        tmp_path, DockerRunner(image), channels={"partial": str(tmp_path / "data")}, input_mode="Pipe",
+        hyperparameters={"epochs": "2"},
+    )  # fmt: skip
+
+    model = json.loads((result.directory / "hosts/algo-1/model/model.json").read_text())
+    assert model["totals"] == {"partial": 4 + 9}  # IN-4
+
+
+def test_hosts_share_a_network_and_shards(tmp_path: Path, client: docker.DockerClient) -> None:
+    context = tmp_path / "context"
+    context.mkdir()
+    name = build(client, context, "harness-test-peers", 'ENTRYPOINT ["python", "-u", "/app/peers.py"]')
+
+    result = run_job(tmp_path, DockerRunner(name), instance_count=3)
+
+    assert result.status == "Completed"
+    assert "heard from algo-2, algo-3" in (result.directory / "logs/algo-1.log").read_text()  # DS-1
+
+
+def test_shards_are_dealt_out(tmp_path: Path, image: str) -> None:
+    def shard(request: dict[str, Any]) -> None:
+        request["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3DataDistributionType"] = "ShardedByS3Key"
+
+    result = run_job(tmp_path, DockerRunner(image), instance_count=2, edit=shard)
+
+    totals = [
+        json.loads((result.directory / f"hosts/algo-{n}/model/algo-{n}.json").read_text())["totals"]["training"]
+        for n in (1, 2)
+    ]
+    assert totals == [6.0, 10.0]  # IN-7
+
+
+def test_a_spot_interruption_restarts_from_the_checkpoint(tmp_path: Path, image: str) -> None:
+    result = run_job(
+        tmp_path, DockerRunner(image), hyperparameters={"steps": "6", "step_s": "0.7"}, is_spot=True,
+        checkpoints=str(tmp_path / "checkpoints"), faults=["spot@/step=2;/"],
+    )  # fmt: skip
+
+    starts = [line for line in (result.directory / "logs/algo-1.log").read_text().splitlines() if "starting" in line]
+    assert result.status == "Completed"  # SP-1
+    assert len(starts) == 2
+    assert starts[1].startswith(("starting at step 2", "starting at step 3"))
+
+
+def test_a_stop_is_heard_and_the_model_kept(tmp_path: Path, image: str) -> None:
+    result = run_job(
+        tmp_path, DockerRunner(image), hyperparameters={"steps": "9999", "step_s": "5"}, faults=["stop@/step=0;/"]
+    )
+
+    assert result.status == "Stopped"
+    assert result.outcome.exit_codes == {"algo-1": 0}  # OUT-8
+    assert "model.json" in digest(tmp_path / "out/job/output/model.tar.gz")  # OUT-7
+
+
+def test_a_fast_file_channel_is_read_only_and_an_isolated_job_has_no_way_out(
+    tmp_path: Path, client: docker.DockerClient
+) -> None:
+    context = tmp_path / "context"
+    context.mkdir()
+    name = build(client, context, "harness-test-show", 'ENTRYPOINT ["python", "-u", "/app/show.py"]')
+
+    result = run_job(tmp_path, DockerRunner(name), input_mode="FastFile", is_isolated=True)
+
+    seen = json.loads((result.directory / "hosts/algo-1/output/data/seen.json").read_text())
+    assert seen["base"] == "/opt/ml"
+    assert seen["argv"] == ["train"]  # IMG-1
+    assert seen["write_to_channel"] == "Read-only file system"  # IN-3
+    assert "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI" not in seen["environment"]  # SEC-1
+
+
+def test_a_memory_limit_ends_a_container_with_137(tmp_path: Path, client: docker.DockerClient) -> None:
+    context = tmp_path / "context"
+    context.mkdir()
+    name = build(client, context, "harness-test-hog", """ENTRYPOINT ["python", "-c", "x = b'x' * 2**30"]""")
+
+    result = run_job(tmp_path, DockerRunner(name, memory_bytes=64 * 2**20))
+
+    assert result.status == "Failed"
+    assert "137" in result.failure
+    assert "out of memory" in result.failure  # OUT-12
+
+
+@pytest.fixture
+def requests(tmp_path: Path) -> ModelRequests:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/model.json").write_text('{"totals": {"training": 100}}')
+    return shorthand.endpoint_requests(name="e", image="any", model=str(tmp_path / "model"))
+
+
+def test_an_endpoint_serves_updates_and_rolls_back(tmp_path: Path, image: str, requests: ModelRequests) -> None:
+    csv = {"Content-Type": "text/csv"}
+    with Endpoint(requests, DockerRunner(image), tmp_path / "e", limits=FAST) as running:
+        assert running.invoke(b"1,2", csv).body == b"103"
+        (tmp_path / "newer").mkdir()
+        (tmp_path / "newer/model.json").write_text('{"totals": {"training": 200}}')
+        running.update(shorthand.endpoint_requests(name="e", image="any", model=str(tmp_path / "newer")))
+        assert running.invoke(b"1,2", csv).body == b"203"
+
+        (tmp_path / "broken").mkdir()
+        (tmp_path / "broken/model.json").write_text("no JSON")
+        with pytest.raises(UserError, match="ended before it answered a ping"):
+            running.update(shorthand.endpoint_requests(name="e", image="any", model=str(tmp_path / "broken")))
+        assert running.invoke(b"1,2", csv).body == b"203"
+
+
+def test_models_are_evicted_when_the_container_says_507(tmp_path: Path, image: str, requests: ModelRequests) -> None:
+    for name, total in (("a", 1), ("b", 2), ("c", 3)):
+        (tmp_path / "models").mkdir(exist_ok=True)
+        (tmp_path / "model.json").write_text(json.dumps({"totals": {"training": total}}))
+        with tarfile.open(tmp_path / f"models/{name}.tar.gz", "w:gz") as tar:
+            tar.add(tmp_path / "model.json", "model.json")
+    requests.models["e"]["PrimaryContainer"] = {
+        "Image": "any",
+        "Mode": "MultiModel",
+        "ModelDataUrl": f"file://{tmp_path}/models/",
+    }
+    with Endpoint(requests, DockerRunner(image), tmp_path / "e", limits=FAST) as running:
+
+        def ask(target: str) -> bytes:
+            return running.invoke(
+                b"10", {"Content-Type": "text/csv", "X-Amzn-SageMaker-Target-Model": f"{target}.tar.gz"}
+            ).body
+
+        assert [ask("a"), ask("b"), ask("a"), ask("c")] == [b"11", b"12", b"11", b"13"]
+        assert running.loaded_models() == {"AllTraffic-1": ["a.tar.gz", "c.tar.gz"]}  # MME-2
+
+
+def test_an_isolated_endpoint_is_reached_by_the_platform_alone(
+    tmp_path: Path, image: str, requests: ModelRequests
+) -> None:
+    requests.models["e"]["EnableNetworkIsolation"] = True
+    with Endpoint(requests, DockerRunner(image), tmp_path / "e", limits=FAST) as running:
+        assert running.invoke(b"1", {"Content-Type": "text/csv"}).body == b"101"  # SEC-1
+
+
+def test_a_stopped_server_answers_the_request_in_flight(tmp_path: Path, image: str, requests: ModelRequests) -> None:
+    running = Endpoint(requests, DockerRunner(image), tmp_path / "e", limits=FAST)
+    running.start()
+
+    assert running.stop() == []  # HO-10
+    with pytest.raises(RequestError):
+        running.invoke(b"1", {"Content-Type": "text/csv"})
+
+
+def test_transform_joins_in_a_container(tmp_path: Path, image: str, requests: ModelRequests) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.csv").write_bytes(b"7,1,2\n8,3,4\n")
+    request = shorthand.transform_request(
+        name="t",
+        model_name="e",
+        data=str(tmp_path / "in"),
+        output=str(tmp_path / "out"),
+        input_filter="$[1:]",
+        is_joined=True,
+    )
+
+    result = TransformJob(request, requests.models["e"], DockerRunner(image), tmp_path / "t").run()
+
+    assert result.status == "Completed"
+    assert (tmp_path / "out/a.csv.out").read_bytes() == b"7,1,2,103\n8,3,4,107\n"  # BT-12
+
+
+def test_an_image_that_keeps_the_contract_passes_every_check(tmp_path: Path, image: str) -> None:
+    verdicts = conformance.run(make_subject(tmp_path, image), CHECKS)
+
+    assert [f"{verdict.check.id}: {verdict.evidence}" for verdict in verdicts if verdict.is_violation] == []
+    assert {verdict.check.id for verdict in verdicts if verdict.outcome == "not applicable"} == {"HO-12a"}
+
+
+def make_subject(directory: Path, image: str) -> Subject:
+    (directory / "data").mkdir()
+    (directory / "data/a.csv").write_text("1,2\n3\n")
+    return Subject(
+        runner=DockerRunner(image),
+        directory=directory / "work",
+        image=describe_image(image),
+        channels={"training": str(directory / "data")},
+        hyperparameters={"steps": "3", "step_s": "0.2", "optimizer": "adam", "flag": "true"},
+        metric_definitions=[{"Name": "loss", "Regex": "loss=([0-9.]+);"}],
+        body=b"1,2\n",
+        is_multi_model=True,
+        waits=Waits(
+            start_s=30, training_stop_s=5, serving_stop_s=5, ping_s=2, invocation_s=20, unhealthy_s=3, job_s=120
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("case", "lines", "remedy"),
+    [
+        ("shell-form IMG-4a", ["ENTRYPOINT python -u /app/conformant.py train"], "JSON array"),
+        ("no-root IMG-6a", ['ENTRYPOINT ["python", "/app/conformant.py"]', "USER 1000"], "drop USER"),
+        ("loopback HO-1a", ['ENTRYPOINT ["python", "/app/loopback.py"]'], "bind 0.0.0.0"),
+        ("failure OUT-2a", ['ENTRYPOINT ["python", "/app/conformant.py", "--violate", "OUT-2a"]'], "output/failure"),
+        ("init IMG-5a", ['ENTRYPOINT ["/usr/bin/tini", "--", "python", "/app/conformant.py"]'], "drop tini"),
+    ],
+)
+def test_a_users_image_that_breaks_one_clause_gets_the_verdict_and_the_remedy(
+    tmp_path: Path, client: docker.DockerClient, case: str, lines: list[str], remedy: str
+) -> None:
+    name, identity = case.split()
+    context = tmp_path / "context"
+    context.mkdir()
+    tag = build(client, context, f"harness-test-{name}", *lines)
+    subject = make_subject(tmp_path, tag)
+    subject = Subject(**{**vars(subject), "waits": Waits(**{**vars(subject.waits), "start_s": 3}), "model": None})
+
+    [verdict] = conformance.run(subject, {identity})
+
+    assert verdict.is_violation, verdict.evidence
+    assert remedy in verdict.check.remedy
+
+
+def test_a_server_that_needs_the_world_outside_is_caught(
+    tmp_path: Path, client: docker.DockerClient, image: str
+) -> None:
+    context = tmp_path / "context"
+    context.mkdir()
+    name = build(client, context, "harness-test-network", 'ENTRYPOINT ["python", "/app/needs_network.py"]')
+    outside = client.containers.run(image, ["serve"], detach=True)
+    try:
+        outside.reload()
+        address = f"{outside.attrs['NetworkSettings']['IPAddress']}:8080"
+        waits = Waits(start_s=4)
+        subject = Subject(**{**vars(make_subject(tmp_path, name)), "environment": {"OUTSIDE": address}, "waits": waits})
+        verdicts = {verdict.check.id: verdict for verdict in conformance.run(subject, {"HO-5a", "SEC-1b"})}
+    finally:
+        outside.remove(force=True)
+
+    assert not verdicts["HO-5a"].is_violation, verdicts["HO-5a"].evidence
+    assert verdicts["SEC-1b"].is_violation, verdicts["SEC-1b"].evidence
+
+
+def test_a_missing_image_is_named() -> None:
+    with pytest.raises(UserError, match="has no image 'no-such-image:1'"):
+        DockerRunner("no-such-image:1")
+
+
+def test_what_a_killed_harness_left_is_removed_by_the_next(
+    tmp_path: Path, client: docker.DockerClient, image: str
+) -> None:
+    command = [sys.executable, "-m", "local_test", "train", "--image", image, "-p", "steps=9999", "-p", "step_s=5"]
+    environment = {**os.environ, "LOCAL_TEST_JOBS": str(tmp_path)}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as harness:
+        assert harness.stderr is not None
+        while b"step=0" not in harness.stderr.readline():
+            pass
+        harness.send_signal(signal.SIGKILL)
+    assert len(client.containers.list(filters={"label": LABEL})) == 1
+
+    DockerRunner(image)
