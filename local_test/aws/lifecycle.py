@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from local_test.aws import endpoints, jobs, tuning
+from local_test.aws import autoscaling, cloudwatch, endpoints, jobs, tuning
 from local_test.aws.account import Account
 
 
@@ -17,6 +17,8 @@ def recover(account: Account) -> None:
     jobs.recover(account)
     endpoints.recover(account)
     tuning.recover(account)
+    account.start_thread("scaler", lambda: autoscaling.run(account))
+    account.start_thread("cloudwatch", lambda: cloudwatch.run(account))
 
 
 def close(account: Account) -> None:

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from local_test.aws import endpoints, jobs, models, packages, resources, tuning
+from local_test.aws import autoscaling, endpoints, finding, jobs, models, packages, resources, tuning
 from local_test.aws.account import Account
 
 Operation = Callable[[Account, Mapping[str, Any]], dict[str, Any] | None]
@@ -54,6 +54,15 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "DescribeModelPackage": packages.describe_package,
     "UpdateModelPackage": packages.update_package,
     "DeleteModelPackage": packages.delete_package,
+    "Search": finding.search,
+    "RegisterScalableTarget": autoscaling.register_target,
+    "DeregisterScalableTarget": autoscaling.deregister_target,
+    "PutScalingPolicy": autoscaling.put_policy,
+    "DeleteScalingPolicy": autoscaling.delete_policy,
+    **{
+        name: functools.partial(_call, autoscaling.describe, name)
+        for name in ("DescribeScalableTargets", "DescribeScalingPolicies", "DescribeScalingActivities")
+    },
     "AddTags": resources.add_tags,
     "ListTags": resources.list_tags,
     "DeleteTags": resources.delete_tags,

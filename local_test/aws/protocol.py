@@ -28,13 +28,20 @@ from local_test import shapes
 
 JSON_1_1 = "application/x-amz-json-1.1"
 _NUMBERS = ("integer", "long", "float", "double")
-_JAVA_CLASSES = {
+_MARKS = r"!-/:-@\[-`{-~\u00a1-\u00bf\u2010-\u2bff\u3000-\u303f"
+_JAVA_SPELLINGS = {
+    r"[\p{Print}]": r"[\x20-\x7e]",
+    r"\p{Print}": r"[\x20-\x7e]",
+    r"\p{P}": _MARKS,
+    r"\p{S}": _MARKS,
+    r"[\w-_]": r"[\w\-_]",
     r"\p{L}": r"\w",
     r"\p{M}": r"\w",
     r"\p{N}": r"\d",
     r"\p{Z}": r"\s",
     r"\p{Alnum}": "a-zA-Z0-9",
     r"\p{ASCII}": r"\x00-\x7f",
+    r"\uD800\uDC00-\uDBFF\uDFFF": r"\U00010000-\U0010FFFF",  # surrogates are Java's spelling of all that is beyond
 }
 
 
@@ -240,9 +247,9 @@ def _quote(value: Any, path: str) -> str:
 @functools.cache
 def compile_pattern(pattern: str) -> re.Pattern[str]:
     """Compile a pattern of the model, which is Java's: `re` knows no Unicode classes."""
-    for java, python in _JAVA_CLASSES.items():
+    for java, python in _JAVA_SPELLINGS.items():
         pattern = pattern.replace(java, python)
-    return re.compile(pattern, re.DOTALL)
+    return re.compile(re.sub(r"\$\{\d+,\d+\}$", "", pattern), re.DOTALL)  # a length that slipped in behind the end
 
 
 def pick(shape: Any, record: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from typing import Any, Final
 from urllib.parse import parse_qs, unquote
 
 from container.errors import PlatformError, UserError
-from local_test.aws import console, logs, operations, protocol, runtime
+from local_test.aws import cloudwatch, console, logs, operations, protocol, runtime
 from local_test.aws.account import Account
 from local_test.aws.protocol import AwsError, Reply
 from local_test.aws.services import Services
@@ -65,6 +65,8 @@ class Application:
         if own is not None and (own != "logs" or self._concerns_us(environ, target)):
             self._check_region(region)
             return _send(self._answer_json(own, target.partition(".")[2], environ), start_response)
+        if service == "sagemaker" and environ.get("PATH_INFO") == "/BatchGetMetrics":
+            return _send(cloudwatch.batch_get_metrics(self.account, _read_body(environ)), start_response)
         if service == "sagemaker":
             self._check_region(region)
             return runtime.answer(self.account, environ, start_response)

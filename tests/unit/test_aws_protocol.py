@@ -53,6 +53,28 @@ def drop_nulls(value: Any) -> Any:
     return [drop_nulls(item) for item in value] if isinstance(value, list) else value
 
 
+def list_patterns(shape: Any, seen: set[str]) -> set[str]:
+    """Give every pattern below a shape."""
+    if shape.name in seen:
+        return set()
+    seen.add(shape.name)
+    if shape.type_name == "map":
+        return list_patterns(shape.key, seen) | list_patterns(shape.value, seen)
+    found = {shape.metadata["pattern"]} if "pattern" in shape.metadata else set()
+    inner = [shape.member] if shape.type_name == "list" else getattr(shape, "members", {}).values()
+    return found.union(*(list_patterns(item, seen) for item in inner))
+
+
+@pytest.mark.parametrize("service", ["sagemaker", "application-autoscaling", "logs", "sagemaker-metrics"])
+def test_every_pattern_of_the_services_is_understood(service: str) -> None:
+    model = protocol.service_model(service)
+    seen: set[str] = set()
+    for operation in model.operation_names:
+        shape = model.operation_model(operation).input_shape
+        for pattern in list_patterns(shape, seen) if shape else ():
+            protocol.compile_pattern(pattern)
+
+
 @pytest.mark.parametrize("operation", IMPLEMENTED)
 def test_a_minimal_request_of_every_operation_is_taken(operation: str) -> None:
     shape = protocol.service_model("sagemaker").operation_model(operation).input_shape

@@ -16,6 +16,7 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from botocore.validate import ParamValidator
 
 ROOT = Path(__file__).resolve().parents[3]
 PROGRAM = f"{sys.executable} {ROOT / 'tests/contract/programs/aws_user.py'}"
@@ -55,7 +56,7 @@ class LocalAws:
     @functools.cache  # noqa: B019 - a handful of clients, cleared with every start
     def client(self, service: str, *, parameter_validation: bool = True, region_name: str = "us-east-1") -> Any:
         """Give boto3's client, unmodified."""
-        return boto3.client(
+        client = boto3.client(
             service,
             endpoint_url=self.url,
             region_name=region_name,
@@ -65,6 +66,8 @@ class LocalAws:
                 parameter_validation=parameter_validation, retries={"total_max_attempts": 1}, max_pool_connections=64
             ),
         )
+        client.meta.events.register(f"after-call.{client.meta.service_model.service_id.hyphenize()}", check_answer)
+        return client
 
     @property
     def sagemaker(self) -> Any:
@@ -88,6 +91,14 @@ class LocalAws:
             assert time.monotonic() < deadline, seen
             time.sleep(0.05)
         return seen
+
+
+def check_answer(parsed: dict[str, Any], model: Any, **_: Any) -> None:
+    """Hold every answer of the service to botocore's model of it: required members, types, ranges."""
+    if "Error" not in parsed and model.output_shape is not None and not model.has_event_stream_output:
+        answer = {key: value for key, value in parsed.items() if key != "ResponseMetadata"}
+        report = ParamValidator().validate(answer, model.output_shape)
+        assert not report.has_errors(), f"{model.name}: {report.generate_report()}"
 
 
 def training_request(aws: LocalAws, name: str, **changes: Any) -> dict[str, Any]:

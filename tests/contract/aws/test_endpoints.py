@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import json
 import tarfile
@@ -255,3 +256,72 @@ def test_a_batch_transform_writes_one_answer_for_each_object(aws: LocalAws) -> N
     assert described["TransformJobStatus"] == "Completed", described.get("FailureReason")
     body = aws.s3.get_object(Bucket=aws.bucket, Key="batch/out/a.csv.out")["Body"].read()
     assert [json.loads(line)["echo"].strip() for line in body.splitlines()] == ["1", "2", "3"]
+
+
+def test_target_tracking_adds_and_removes_real_servers(aws: LocalAws) -> None:
+    make_model(aws, "scaled")
+    make_config(aws, "scaled", {"VariantName": "one", "ModelName": "scaled"})
+    aws.sagemaker.create_endpoint(EndpointName="scaled", EndpointConfigName="scaled")
+    wait_until_settled(aws, "scaled")
+    scaling = aws.client("application-autoscaling")
+    resource = {
+        "ServiceNamespace": "sagemaker",
+        "ResourceId": "endpoint/scaled/variant/one",
+        "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
+    }
+    code, _ = refuse(scaling.register_scalable_target, **{**resource, "ResourceId": "endpoint/no/variant/one"})
+    assert code == "ValidationException"
+    scaling.register_scalable_target(**resource, MinCapacity=1, MaxCapacity=3)
+
+    def put_policy(target: float) -> None:
+        tracking = {
+            "TargetValue": target,
+            "PredefinedMetricSpecification": {"PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"},
+            "ScaleOutCooldown": 0,
+            "ScaleInCooldown": 0,
+        }
+        scaling.put_scaling_policy(
+            PolicyName="track",
+            PolicyType="TargetTrackingScaling",
+            TargetTrackingScalingPolicyConfiguration=tracking,
+            **resource,
+        )
+
+    def count_servers() -> int:
+        variants = aws.sagemaker.describe_endpoint(EndpointName="scaled")["ProductionVariants"]
+        return int(variants[0]["CurrentInstanceCount"])
+
+    for _ in range(20):
+        invoke(aws, "scaled")
+    put_policy(5)
+    aws.wait(count_servers, lambda count: count == 3)
+    assert len({invoke(aws, "scaled")["port"] for _ in range(9)}) == 3
+    put_policy(1000)
+    aws.wait(count_servers, lambda count: count == 1)
+    activities = scaling.describe_scaling_activities(ServiceNamespace="sagemaker")["ScalingActivities"]
+    assert [item["Description"] for item in activities] == [
+        "Setting desired instance count to 1.",
+        "Setting desired instance count to 3.",
+    ]
+    policies = scaling.describe_scaling_policies(ServiceNamespace="sagemaker")["ScalingPolicies"]
+    assert [policy["PolicyName"] for policy in policies] == ["track"]
+    scaling.deregister_scalable_target(**resource)
+    assert not scaling.describe_scaling_policies(ServiceNamespace="sagemaker")["ScalingPolicies"]
+    wait_until_settled(aws, "scaled")
+
+    now = dt.datetime.now(dt.UTC)
+
+    def read_invocations() -> float:
+        points = aws.client("cloudwatch").get_metric_statistics(
+            Namespace="AWS/SageMaker",
+            MetricName="Invocations",
+            Dimensions=[{"Name": "EndpointName", "Value": "scaled"}, {"Name": "VariantName", "Value": "one"}],
+            StartTime=now - dt.timedelta(hours=1),
+            EndTime=now + dt.timedelta(hours=1),
+            Period=3600,
+            Statistics=["Sum"],
+        )["Datapoints"]
+        return float(sum(point["Sum"] for point in points))
+
+    aws.wait(read_invocations, lambda total: total == 29)
+    delete_endpoint(aws, "scaled")

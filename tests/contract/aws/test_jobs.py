@@ -310,3 +310,33 @@ def test_an_unsigned_request_and_a_foreign_host_name_are_turned_away(aws: LocalA
     assert status({"Authorization": signature, "Host": "evil.example:80"}) == 403
     with pytest.raises(ClientError, match="InvalidSignatureException"):
         aws.client("sagemaker", region_name="eu-west-1").list_models()
+
+
+def test_search_and_batch_get_metrics_find_what_a_job_printed(aws: LocalAws) -> None:
+    request = training_request(aws, "searched", HyperParameters={"epochs": "3", "learning_rate": "0.03"})
+    arn = aws.sagemaker.create_training_job(**request)["TrainingJobArn"]
+    wait_for_status(aws, "searched")
+    nested = {
+        "NestedPropertyName": "FinalMetricDataList",
+        "Filters": [
+            {"Name": "FinalMetricDataList.MetricName", "Operator": "Equals", "Value": "validation_accuracy"},
+            {"Name": "FinalMetricDataList.Value", "Operator": "GreaterThan", "Value": "0.8"},
+        ],
+    }
+    expression = {
+        "Filters": [{"Name": "HyperParameters.epochs", "Operator": "Equals", "Value": "3"}],
+        "NestedFilters": [nested],
+    }
+    found = aws.sagemaker.search(Resource="TrainingJob", SearchExpression=expression)
+    assert [item["TrainingJob"]["TrainingJobName"] for item in found["Results"]] == ["searched"]
+
+    query = {
+        "MetricName": "validation_accuracy",
+        "ResourceArn": arn,
+        "MetricStat": "Max",
+        "Period": "IterationNumber",
+        "XAxisType": "IterationNumber",
+    }
+    [result] = aws.client("sagemaker-metrics").batch_get_metrics(MetricQueries=[query])["MetricQueryResults"]
+    assert result["XAxisValues"] == [0, 1, 2]
+    assert result["MetricValues"] == pytest.approx([0.5, 0.75, 0.875])
