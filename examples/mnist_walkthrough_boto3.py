@@ -7,7 +7,8 @@ The same program runs on AWS and on the local AWS; only the environment differs:
     python examples/mnist_walkthrough_boto3.py --data DIRECTORY
 
 DIRECTORY holds `mnist_train.csv` and `mnist_test.csv` (or `.csv.gz`): the label, then the pixels of one image a row.
-On AWS, name the image and the role that SageMaker takes: `--image 111122223333.dkr.ecr.../byo:cpu --role arn:aws:iam::...`.
+On AWS, name the image and the role that SageMaker takes:
+`--image 111122223333.dkr.ecr.../byo:cpu --role arn:aws:iam::...`.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import gzip
 import io
 import json
 import random
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +27,7 @@ import boto3
 METRICS = ("validation_accuracy", "test_accuracy", "test_f1")
 
 
-def main() -> None:
+def main() -> None:  # noqa: PLR0915 - one walk, top to bottom
     """Run the walk-through."""
     options = parse_options()
     session = boto3.Session()
@@ -179,7 +181,7 @@ def find_file(directory: Path, name: str) -> Path:
     """Give the file of a name, compressed or not."""
     found = [path for path in (directory / name, directory / f"{name}.gz") if path.is_file()]
     if not found:
-        raise SystemExit(f"{directory} has neither {name} nor {name}.gz")
+        sys.exit(f"{directory} has neither {name} nor {name}.gz")
     return found[0]
 
 
@@ -217,7 +219,7 @@ def wait(describe: Callable[[], dict[str, Any]], status: str) -> dict[str, Any]:
     while (answer := describe())[status] in ("InProgress", "Stopping", "Creating", "Updating"):
         time.sleep(1)
     if answer[status] not in ("Completed", "InService"):
-        raise SystemExit(f"{answer[status]}: {answer.get('FailureReason')}")
+        sys.exit(f"{answer[status]}: {answer.get('FailureReason')}")
     return answer
 
 

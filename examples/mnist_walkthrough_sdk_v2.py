@@ -7,12 +7,14 @@ The same program runs on AWS and on the local AWS; only the environment differs:
     python examples/mnist_walkthrough_sdk_v2.py --data DIRECTORY
 
 DIRECTORY holds `mnist_train.csv` and `mnist_test.csv` (or `.csv.gz`): the label, then the pixels of one image a row.
-On AWS, name the image and the role that SageMaker takes: `--image 111122223333.dkr.ecr.../byo:cpu --role arn:aws:iam::...`.
+On AWS, name the image and the role that SageMaker takes:
+`--image 111122223333.dkr.ecr.../byo:cpu --role arn:aws:iam::...`.
 """
 
 import argparse
 import gzip
 import random
+import sys
 import tempfile
 from pathlib import Path
 
@@ -38,9 +40,11 @@ def main() -> None:
     print("1. upload")
     train, test = (find_file(options.data, f"mnist_{part}.csv") for part in ("train", "test"))
     channels = {
-        channel: TrainingInput(S3Uploader.upload(str(path), f"{place}/{channel}", sagemaker_session=session), content_type="text/csv")
+        channel: TrainingInput(
+            S3Uploader.upload(str(path), f"{place}/{channel}", sagemaker_session=session), content_type="text/csv"
+        )
         for channel, path in (("training", train), ("testing", test))
-    }  # fmt: skip
+    }
     labels, rows = read_rows(test)
 
     print("2. train, with the container's log")
@@ -71,7 +75,11 @@ def main() -> None:
         base_tuning_job_name="mnist-v2",
     )
     tuner.fit(channels, include_cls_metadata=False)
-    print(tuner.analytics().dataframe()[["TrainingJobName", "FinalObjectiveValue", "learning_rate"]].to_string(index=False))
+    print(
+        tuner.analytics()
+        .dataframe()[["TrainingJobName", "FinalObjectiveValue", "learning_rate"]]
+        .to_string(index=False)
+    )
     best = tuner.best_estimator()
 
     print("5. transform the test set")
@@ -116,7 +124,7 @@ def find_file(directory: Path, name: str) -> Path:
     """Give the file of a name, compressed or not."""
     found = [path for path in (directory / name, directory / f"{name}.gz") if path.is_file()]
     if not found:
-        raise SystemExit(f"{directory} has neither {name} nor {name}.gz")
+        sys.exit(f"{directory} has neither {name} nor {name}.gz")
     return found[0]
 
 

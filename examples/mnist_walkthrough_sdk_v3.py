@@ -1,4 +1,4 @@
-"""The MNIST walk-through with the SageMaker Python SDK v3 (`pip install "sagemaker>=3"`): train, tune, transform, deploy.
+"""The MNIST walk-through with the SageMaker SDK v3 (`pip install "sagemaker>=3"`): train, tune, transform, deploy.
 
 The same program runs on AWS and on the local AWS; only the environment differs:
 
@@ -7,12 +7,14 @@ The same program runs on AWS and on the local AWS; only the environment differs:
     python examples/mnist_walkthrough_sdk_v3.py --data DIRECTORY
 
 DIRECTORY holds `mnist_train.csv` and `mnist_test.csv` (or `.csv.gz`): the label, then the pixels of one image a row.
-On AWS, name the image and the role that SageMaker takes: `--image 111122223333.dkr.ecr.../byo:cpu --role arn:aws:iam::...`.
+On AWS, name the image and the role that SageMaker takes:
+`--image 111122223333.dkr.ecr.../byo:cpu --role arn:aws:iam::...`.
 """
 
 import argparse
 import gzip
 import random
+import sys
 import time
 from pathlib import Path
 
@@ -141,7 +143,7 @@ def find_file(directory: Path, name: str) -> Path:
     """Give the file of a name, compressed or not."""
     found = [path for path in (directory / name, directory / f"{name}.gz") if path.is_file()]
     if not found:
-        raise SystemExit(f"{directory} has neither {name} nor {name}.gz")
+        sys.exit(f"{directory} has neither {name} nor {name}.gz")
     return found[0]
 
 
