@@ -322,8 +322,8 @@ def _probe_refusals(peer: Peer, subject: Subject) -> Iterator[Verdict]:
     yield judge("RQ-8a", 400 <= empty.status < 500 or empty.status == 204, f"an empty body: {empty}")
     shown = [reply for reply in (garbage, empty) if b"Traceback (most recent call last)" in reply.body]
     yield judge("SEC-4a", not shown, str(shown[0]) if shown else "none in the answers to bad requests")
-    filler = b" " if "json" in subject.content_type else b"\n"
-    large = subject.body + filler * (contract.REALTIME_PAYLOAD_BYTES - len(subject.body) - 1)
+    large = subject.body.rstrip(b"\n")
+    large += b" " * (contract.REALTIME_PAYLOAD_BYTES - len(large) - 1)
     reply = _post(peer, subject, large)
     yield judge("HO-9a", reply.status not in (0, 413) and reply.status < 500, f"{len(large)} bytes: {reply}")
     ping, again = peer.ask("GET", "/ping"), _post(peer, subject)

@@ -116,7 +116,7 @@ def test_an_archive_with_a_link_is_refused(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as tar:
         tar.add(tmp_path / "link", "link")
 
-    with pytest.raises(UserError, match="holds links or special files"):  # OUT-6
+    with pytest.raises(UserError, match="holds links, special files"):  # OUT-6
         Endpoint(make_requests(tmp_path / "model.tar.gz"), make_runner(), tmp_path / "e").start()
 
 
