@@ -59,7 +59,7 @@ def open_page(url: str, profile: Path) -> tuple[str, list[str]]:
         *("--enable-logging=stderr", "--virtual-time-budget=10000", "--dump-dom"),
     ]
     command = [str(CHROMIUM), *arguments, f"--user-data-dir={profile}", url]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=True)
     console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
     title = re.search("<title>(.*?)</title>", done.stdout)
     assert title, done.stderr

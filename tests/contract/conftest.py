@@ -44,6 +44,6 @@ def formats(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> Path:
             file.write(bytes([0, 0, 8, 1]) + np.array([300], ">u4").tobytes() + labels.astype(np.uint8).tobytes())
     command = [sys.executable, str(Path(__file__).with_name("write_digits.py")), str(root)]
     subprocess.run(
-        command, check=True, capture_output=True, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}, timeout=120
+        command, check=True, capture_output=True, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}, timeout=300
     )
     return root

@@ -328,7 +328,7 @@ def test_stop_ends_the_job_at_once_with_a_message_and_no_metrics(
         assert process.stdout is not None
         assert process.stdout.readline().startswith("evaluating")
         process.send_signal(number)
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
     assert process.returncode == 128 + number
     assert number.name in (base / "output/message").read_text(encoding="utf-8")
     assert list((base / "processing/evaluation").iterdir()) == []

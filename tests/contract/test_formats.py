@@ -67,7 +67,7 @@ def test_every_format_is_read_from_a_directory_that_cannot_be_written(name: str,
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=120,
     )
     assert (done.returncode, done.stdout) == (0, "300\n"), done.stderr
 

@@ -29,7 +29,7 @@ def cases(draw: st.DrawFn) -> Case:
     return labels, scores / max(levels - 1, 1), class_count
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(cases())
 def test_accuracy_precision_recall_and_f1_equal_scikit_learns(case: Case) -> None:
     labels, scores, class_count = case
@@ -50,7 +50,7 @@ def test_accuracy_precision_recall_and_f1_equal_scikit_learns(case: Case) -> Non
     assert result["confusion_matrix"] == matrix.tolist()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(cases())
 def test_auc_equals_scikit_learns_where_it_is_defined_and_is_none_elsewhere(case: Case) -> None:
     labels, scores, class_count = case
@@ -73,7 +73,7 @@ def test_auc_equals_scikit_learns_where_it_is_defined_and_is_none_elsewhere(case
         assert result["weighted_auc"] is None
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.integers(3, 8))
 def test_average_auc_equals_scikit_learns_multi_class_score(seed: int, class_count: int) -> None:
     random = np.random.default_rng(seed)
@@ -87,7 +87,7 @@ def test_average_auc_equals_scikit_learns_multi_class_score(seed: int, class_cou
         assert result[name] == pytest.approx(expected, abs=1e-12)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(cases())
 def test_metrics_are_strict_json(case: Case) -> None:
     result = metrics.compute(*case)
