@@ -3,10 +3,10 @@
 Machine, versions and n are printed; results stand in results.md. Run: python benchmarks/data_stall.py [CSV or CSV.GZ]
 
 MNIST's training set is written as a folder of PNG files and loaded twice: within the memory budget, and with a budget
-of nothing, so that it streams from scratch space in six blocks. The product's own loop trains the bundled CNN, which is the
-hardest to feed. `constant` is the same loop, whose every step takes the first batch. The three take turns for n rounds
-of an epoch; a ratio is the median of the rounds' own ratios. Decoding happens once, before the first step, and is told
-apart.
+of nothing, so that it streams from scratch space in six blocks. The product's own loop trains the bundled CNN, which
+is the hardest to feed. `constant` is the same loop, whose every step takes the first batch. The three take turns for n
+rounds of an epoch; a ratio is the median of the rounds' own ratios. Decoding happens once, before the first step, and
+is told apart.
 """
 
 from __future__ import annotations
