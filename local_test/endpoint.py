@@ -211,7 +211,8 @@ class Endpoint:
                 surplus, chosen.servers = chosen.servers[count:], chosen.servers[:count]
                 self._stop_servers(surplus)
 
-    def _servers(self) -> list[Server]:
+    def servers(self) -> list[Server]:
+        """Give every server of every variant."""
         return [server for variant in self._variants for server in variant.servers]
 
     def _start_version(self, requests: ModelRequests) -> list[Variant]:
@@ -276,7 +277,7 @@ class Endpoint:
         """Ping every server for as long as the endpoint lives; one that fails is out until it answers again (HO-4)."""
         failures: dict[Server, int] = {}
         while not self._ended.wait(self._limits.ping_interval_s):
-            for server in self._servers():
+            for server in self.servers():
                 status, what = server.ping()
                 failures[server] = 0 if status == 200 else failures.get(server, 0) + 1
                 if failures[server] == UNHEALTHY_AFTER_PINGS:
@@ -400,7 +401,7 @@ class Endpoint:
         if self._async_pool is not None:
             self._async_pool.shutdown()
         with self._changing:
-            findings = self._stop_servers(self._servers())
+            findings = self._stop_servers(self.servers())
         if self._capture is not None:
             self._capture.flush()
         if self.status != "Failed":

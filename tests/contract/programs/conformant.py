@@ -193,6 +193,7 @@ def save(model: dict[str, object], current: str, hosts: list[str]) -> None:
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # one packet an answer
     server: Server
 
     def do_GET(self) -> None:
