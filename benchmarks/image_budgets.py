@@ -31,7 +31,6 @@ from typing import IO
 
 from tests.image.engine import (
     ROOT,
-    address,
     docker,
     exit_code,
     read_test_rows,
@@ -152,13 +151,14 @@ def measure_starts(image: str, job: Path) -> dict[str, float]:
     bare, contained = [], []
     for _ in range(RUNS):
         start = time.perf_counter()
-        process = subprocess.Popen([sys.executable, "-m", "container", "serve"], cwd=ROOT, env=environ)
+        command = [sys.executable, "-m", "container", "serve"]
+        process = subprocess.Popen(command, cwd=ROOT, env=environ, stderr=subprocess.DEVNULL)
         bare.append(wait_for_ping(f"http://127.0.0.1:{port}") - start)
         process.terminate()
         process.wait()
         start = time.perf_counter()
-        with running(image, "serve", options=serve_options(job)) as container:
-            contained.append(wait_for_ping("http://{}:{}".format(*address(container))) - start)
+        with running(image, "serve", options=serve_options(job, port)):
+            contained.append(wait_for_ping(f"http://127.0.0.1:{port}") - start)
     ratio = statistics.median(there / here for there, here in zip(contained, bare, strict=True))
     return {
         "bare start s": statistics.median(bare),
@@ -167,9 +167,9 @@ def measure_starts(image: str, job: Path) -> dict[str, float]:
     }
 
 
-def serve_options(job: Path) -> tuple[str, ...]:
-    """Give the engine's options of a server on a job's artefact."""
-    return ("--volume", f"{job}/model:/opt/ml/model:ro", "--publish", "127.0.0.1::8080")
+def serve_options(job: Path, port: int | None = None) -> tuple[str, ...]:
+    """Give the engine's options of a server on a job's artefact, published at any port or the one given."""
+    return ("--volume", f"{job}/model:/opt/ml/model:ro", "--publish", f"127.0.0.1:{port or ''}:8080")
 
 
 def wait_for_ping(url: str) -> float:
