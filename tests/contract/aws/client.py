@@ -39,9 +39,9 @@ class LocalAws:
         command = [sys.executable, "-m", "local_test", *arguments]
         return subprocess.run(command, cwd=ROOT, env=environ, check=check, capture_output=True, text=True, timeout=120)
 
-    def up(self) -> None:
+    def up(self, program: str = PROGRAM) -> None:
         """Start it."""
-        done = self.run("up", "--program", PROGRAM, check=False)
+        done = self.run("up", "--program", program, check=False)
         if done.returncode != 0:
             log = self.directory / "server.log"
             raise AssertionError(done.stderr + (log.read_text() if log.exists() else ""))

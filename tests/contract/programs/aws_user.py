@@ -9,6 +9,7 @@ import math
 import os
 import signal
 import sys
+import tarfile
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -97,6 +98,13 @@ def serve() -> int:
 
 
 def process() -> int:
+    archive = BASE / "processing/input/model/model.tar.gz"
+    if archive.exists():  # an evaluation: the model itself says how good it is
+        with tarfile.open(archive) as tar:
+            model = json.load(tar.extractfile("model.json"))
+        metrics = {"accuracy": float(model["hyperparameters"]["accuracy"])}
+        (BASE / "processing/output/evaluation/metrics.json").write_text(json.dumps(metrics))
+        return 0
     for source in (BASE / "processing").glob("input*/*"):
         (BASE / "processing/output" / source.name).write_bytes(source.read_bytes().upper())
     print("processed", flush=True)
