@@ -12,6 +12,7 @@ import functools
 import logging
 import math
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 _GRACE_S = contract.SERVING_STOP_GRACE_S - 5
 # Above it an image earns more from all cores at once than requests do from a core each (measured on ResNet-50).
 _HEAVY_IMAGE_S = 0.005
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 _HEARTBEAT_S = 30  # the event loop shows life twice a second whatever is being computed
 
 log = logging.getLogger(__name__)
@@ -99,6 +101,8 @@ def main(layout: contract.Layout, environ: Mapping[str, str]) -> int:
     except (UserError, PlatformError) as error:
         print(f"the server cannot start: {error}", file=sys.stderr, flush=True)
         return 1
+    # A stop that came between a worker's fork and its signal handlers would be lost, and the worker killed at last.
+    os.register_at_fork(before=_hold_signals, after_in_parent=_release_signals)
     _Server(service).run()
     return 0
 
@@ -168,6 +172,7 @@ class _Server(BaseApplication):
             "loglevel": chosen.log_level,
             "control_socket_disable": True,
             "pre_fork": self._number_worker,
+            "post_worker_init": _release_signals,
             "child_exit": self._forget_worker,
         }
         for name, value in options.items():
@@ -182,6 +187,14 @@ class _Server(BaseApplication):
 
     def _forget_worker(self, _: Any, worker: Any) -> None:
         self.service.loads.free(worker.row)
+
+
+def _hold_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+
+
+def _release_signals(_: Any = None) -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
 
 
 def _find_heartbeat_directory() -> str:

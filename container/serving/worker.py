@@ -342,6 +342,7 @@ class EventWorker(Worker):
                 raise RequestError(431, f"the request's head is longer than {http1.HEAD_BYTES_MAXIMUM} bytes")
             return None
         head = http1.parse_head(buffer)
+        connection.deadline = min(self._now + _SILENCE_S, connection.started + self._settings.timeout_s)
         del buffer[: end + len(http1.END_OF_HEAD)]
         if head.body_bytes > self._settings.payload_bytes:
             raise RequestError(413, inference.describe_limit(self._settings.payload_bytes))

@@ -41,6 +41,7 @@ class Server:
         self.base = base
         self.port = free_port()
         self.log = log
+        self.is_quiet = "SAGEMAKER_GUNICORN_LOGLEVEL" in environ
         with log.open("wb") as stream:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "container", "serve"],
@@ -63,7 +64,10 @@ class Server:
         def is_healthy() -> bool:
             assert self.process.poll() is None, self.log.read_text()
             try:
-                return self.request("GET", "/ping")[0] == 200
+                # Its log is asked as well: another program might have taken the port in between.
+                return self.request("GET", "/ping")[0] == 200 and (
+                    self.is_quiet or f"Listening at: http://0.0.0.0:{self.port}" in self.log.read_text()
+                )
             except OSError:
                 return False
 

@@ -119,18 +119,18 @@ def test_memory_of_unloaded_models_comes_back(endpoint: Any, models_base: Path) 
     """MME-4."""
 
     def load_and_unload() -> None:
-        for index in range(60):
+        for index in range(50):
             assert load(endpoint, str(index), models_base / "models/b/model")[0] == 200
             assert ask(endpoint, "POST", f"/models/{index}/invoke", ROW, Content_Type="text/csv")[0] == 200
-        for index in range(60):
+        for index in range(50):
             assert ask(endpoint, "DELETE", f"/models/{index}")[0] == 200
 
-    load_and_unload()
+    load_and_unload()  # the allocator finds its size
     before = resident_mb(endpoint)
-    load_and_unload()
-    load_and_unload()
+    for _ in range(4):
+        load_and_unload()
 
-    assert resident_mb(endpoint) < before + 10
+    assert resident_mb(endpoint) < before + 20  # of 50 MB that so many models take
 
 
 def make_client(tmp_path: Path, load_model: Callable[[Path], Any], memory_bytes: int | None = None) -> Any:
