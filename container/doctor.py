@@ -243,7 +243,7 @@ def _examine_dockerfile(path: Path) -> Iterator[Finding]:
             text = f"{path}: USER {rest}: hosting expects root, and input is owned by root"
             yield Finding("warning", f"{text} [IMG-6]")
         elif instruction in ("COPY", "ADD") and _RESERVED.search(rest):
-            text = f"{path}: {line.strip()!r}: mounts hide what lies there; /opt/ml/code is seen"
+            text = f"{path}: {line.strip()!r}: mounts hide what lies there"
             yield Finding("error", f"{text} [IMG-7]")
         elif instruction == "FROM" and "--platform=linux/arm64" in rest:
             yield Finding("warning", f"{path}: an arm64 image runs on Graviton instances alone [IMG-8]")

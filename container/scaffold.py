@@ -104,7 +104,8 @@ echo "rows=$(cat "$SM_CHANNEL_TRAINING"/*.csv | wc -l);"
 _DOCKERFILE: Final = """# The toolkit's image with this project's code baked in.
 ARG BASE_IMAGE=byo:cpu
 FROM ${BASE_IMAGE}
-COPY code /opt/ml/code
+COPY code /opt/code
+ENV SAGEMAKER_SUBMIT_DIRECTORY=/opt/code
 """
 
 _README: Final = """# {name}
