@@ -58,7 +58,7 @@ def test_the_walk_through_with_boto3_trains_tunes_transforms_and_predicts(real_a
     right, rows = map(int, re.findall(r"(\d+) of (\d+) rows are right", done.stdout)[0])
     assert rows == 360
     assert right > 180  # two epochs teach little, and a wrong column would leave a tenth
-    assert not real_aws.sagemaker.list_endpoints()["Endpoints"]
+    real_aws.wait(lambda: real_aws.sagemaker.list_endpoints()["Endpoints"], lambda endpoints: not endpoints)
 
 
 @pytest.mark.timeout(520)
