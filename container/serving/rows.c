@@ -60,7 +60,8 @@ static long decode(const char *text, long size, long columns, long levels, const
             while (*p == ' ') p++;
             p = read_number(p, &row[column]);
             if (!p) return -1;
-            fractions |= row[column] != floor(row[column]);
+            if (!(row[column] <= 255)) return -1;
+            fractions |= row[column] != (int)row[column];
             highest = row[column] > highest ? row[column] : highest;
             while (*p == ' ') p++;
             for (long level = levels - 1; level >= (column + 1 < columns ? 1 : 0); level--)
@@ -71,9 +72,9 @@ static long decode(const char *text, long size, long columns, long levels, const
             if (column + 1 < columns && *(p = levels ? skip_space(p) : p) != ',') return -1;
             p += column + 1 < columns;
         }
-        if (highest > (fractions ? 1 : 255)) return -1;
-        const double scale = fractions ? 255 : 1;
-        for (long i = 0; i < columns; i++) *pixels++ = (unsigned char)rint(row[i] * scale);
+        if (fractions && highest > 1) return -1;
+        for (long i = 0; i < columns; i++)
+            *pixels++ = (unsigned char)(fractions ? (int)rint(row[i] * 255) : (int)row[i]);
         if (levels) {
             p = skip_space(p);
             if (*p != ',') break;
