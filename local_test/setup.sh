@@ -5,6 +5,7 @@
 #
 # Needs Python 3.11 to 3.13 with the venv module, and a package index that pip can reach. Every package is checked
 # against the hash in REQUIREMENTS.txt. An environment that already holds this file's packages is used as it is.
+# docker/requirements-scripts.txt, for users' own scripts and handlers, needs a C compiler and Python's headers besides.
 # PYTHON names the interpreter to take. The path goes to stdout, all talk to stderr.
 set -euo pipefail
 
@@ -44,6 +45,9 @@ main() {
   root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
   venv=$root/.venv
   python=$venv/bin/python
+  local -a options=()
+  # The toolkits are built from source, with what is installed already, and without what they need for MPI alone.
+  [[ $requirements != *requirements-scripts.txt ]] || options=(--no-deps --no-build-isolation --use-pep517)
   stamp=$venv/installed-$(basename "$(dirname "$(realpath "$requirements")")")-$(basename "$requirements")
 
   if ! "$python" -c '' 2>/dev/null; then
@@ -57,8 +61,8 @@ main() {
   if ! cmp -s "$requirements" "$stamp"; then
     "$python" -m pip --version >/dev/null 2>&1 || "$python" -m ensurepip >&2
     printf 'setup: installing %s packages of %s (once)\n' "$(grep -c '^[a-z]' "$requirements")" "$requirements" >&2
-    "$python" -m pip install --disable-pip-version-check --progress-bar off --require-hashes --requirement \
-      "$requirements" 2>&1 | tee "$venv/install.log" | show_progress ||
+    "$python" -m pip install --disable-pip-version-check --progress-bar off --require-hashes "${options[@]}" \
+      --requirement "$requirements" 2>&1 | tee "$venv/install.log" | show_progress ||
       { tail -n 5 "$venv/install.log" >&2 && fail "pip could not install $requirements (is a package index reachable?)."; }
     cp "$requirements" "$stamp"
   fi

@@ -13,15 +13,6 @@ set -euo pipefail
 
 step() { printf '\n== %s\n' "$*" >&2; }
 
-# The toolkits whose conventions users' scripts follow come as source: with a C compiler, or not at all.
-install_script_toolkits() {
-  python -c 'import sagemaker_training, sagemaker_inference' 2>/dev/null && return
-  python -m pip --version >/dev/null 2>&1 || python -m ensurepip >&2
-  python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-build-isolation \
-    --use-pep517 --requirement docker/requirements-scripts.txt >&2 ||
-    printf '\n*** SOME TESTS OF USERS SCRIPTS ARE SKIPPED: their toolkits need a C compiler and headers of Python ***\n\n' >&2
-}
-
 # The first client on PATH whose engine answers and that builds with BuildKit: clients before 23 do it themselves,
 # later ones with their buildx plug-in.
 find_engine_client() {
@@ -69,7 +60,8 @@ main() {
   step setting up
   bin=$(dirname "$(local_test/setup.sh tests/requirements.txt)")
   export PATH=$bin:$PATH
-  install_script_toolkits
+  local_test/setup.sh docker/requirements-scripts.txt >/dev/null ||
+    printf '\n*** SOME TESTS OF USERS SCRIPTS ARE SKIPPED: their toolkits need a C compiler and headers of Python ***\n\n' >&2
   python -m container.serving.rows >&2 || true  # the decoder in C; without a compiler, its tests take the one in Python
   if [[ ${#arguments[@]} -gt 0 ]]; then
     exec pytest --rootdir "$root" -m "$slow" "${arguments[@]}"

@@ -50,7 +50,7 @@ def _ask(layout: contract.Layout, name: str, source: str) -> dict[str, Any]:
     except ImportError as error:
         message = (
             f"user scripts need the package sagemaker-training, which this image lacks ({error}); "
-            "install docker/requirements-scripts.txt"
+            "in a checkout, local_test/setup.sh docker/requirements-scripts.txt installs it"
         )
         raise PlatformError(message) from error
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
