@@ -26,6 +26,8 @@ class Channels:
     validation: Channel | None
     test: Channel | None
     pretrained: Channel | None
+    sharded: bool
+    """Whether other hosts have other training images."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,13 +56,18 @@ def find(layout: contract.Layout, config: contract.TrainingConfig) -> Channels:
         return next((there[name] for name in aliases if name in there), None)
 
     training = pick(TRAINING)
+    if training is None and len(config.resources.hosts) > 1:
+        training = Channel(TRAINING[0])  # DS-7: a channel may be absent on a host, as if its shard were empty
     if training is None:
         message = (
             f"there is no training channel: one named {' or '.join(map(repr, TRAINING))} is needed; "
             f"the job's channels are {', '.join(sorted(there)) or 'none'}"
         )
         raise UserError(message)
-    return Channels(training, pick(VALIDATION), pick(TEST), pick(PRETRAINED))
+    sharded = len(config.resources.hosts) > 1 and (
+        training.name not in there or training.distribution == "ShardedByS3Key"
+    )
+    return Channels(training, pick(VALIDATION), pick(TEST), pick(PRETRAINED), sharded)
 
 
 def load(layout: contract.Layout, channels: Channels, settings: Settings, log: Callable[[str], None]) -> Sets:
@@ -69,15 +76,14 @@ def load(layout: contract.Layout, channels: Channels, settings: Settings, log: C
     Raises: UserError that names the faults.
     """
     started = time.monotonic()
-    training = _open(layout, channels.training, settings, "train")
-    if len(training.classes) < 2:
-        message = f"the training channel holds one class only, {training.classes[0]!r}: a classifier needs two"
-        raise UserError(message)
+    training = _open(layout, channels.training, settings, "train", allow_empty=channels.sharded)
+    # The classes of a shard are not all classes: they are joined, and checked, when the hosts are connected.
+    like = None if channels.sharded else training
     validation, test = (
-        _open(layout, channel, settings, role, training) if channel else None
+        _open(layout, channel, settings, role, like) if channel else None
         for channel, role in ((channels.validation, "validation"), (channels.test, "test"))
     )
-    if validation is None and settings.validation_fraction:
+    if validation is None and settings.validation_fraction and len(training.labels) > 1:
         training, validation = dataset.split(training, settings.validation_fraction, settings.seed)  # type: ignore[type-var]
     if test is None and validation is None and (settings.min_accuracy is not None or settings.min_f1 is not None):
         message = (
@@ -92,12 +98,14 @@ def load(layout: contract.Layout, channels: Channels, settings: Settings, log: C
     return Sets(training, validation, test.mapped() if isinstance(test, Stream) else test)
 
 
-def _open(
+def _open(  # noqa: PLR0913 - the settings of one call
     layout: contract.Layout,
     channel: Channel,
     settings: Settings,
     role: str,
     like: LabelledImages | Stream | None = None,
+    *,
+    allow_empty: bool = False,
 ) -> LabelledImages | Stream:
     """Read a channel; with `like` given, images must have its shape and labels must be among its classes."""
     budget = settings.memory_budget_mb
@@ -113,6 +121,7 @@ def _open(
         on_bad_record=settings.on_bad_record,
         bad_record_limit=settings.bad_record_limit,
         role=role,
+        allow_empty=allow_empty,
         memory_budget_bytes=None if budget is None else budget * 1_000_000,
     )
 

@@ -39,6 +39,7 @@ _FREE: Final = frozenset(
         "min_f1",
         "require_gpu",
         "resume",
+        "host_wait_s",
         "label_column",
         "memory_budget_mb",
         "precision",

@@ -17,8 +17,10 @@ from container import contract
 from container.dataset import LabelledImages, Stream
 from container.training import checkpoint
 from container.training.checkpoint import Checkpoint
+from container.training.hosts import Hosts
 from container.training.loop import Loop, State
 from container.training.settings import Settings
+from container.training.tensorboard import Events
 from container.training.termination import StopRequest
 
 _INNER_LOOP_S = 0.5  # a stop waits for one inner loop; a longer one is no faster
@@ -59,6 +61,8 @@ class Training:
     """Directory of the checkpoints; None for none."""
     identity: Mapping[str, Any]
     log: Callable[[str], None]
+    hosts: Hosts | None = None
+    events: Events | None = None
     progress: Progress = dataclasses.field(default_factory=Progress)
     best: State | None = None
     """The best epoch's weights, if they are asked for."""
@@ -77,8 +81,12 @@ class Training:
             if self._is_stale():
                 reason = f"no better {self.monitored} since epoch {self.progress.best_epoch}"
                 break
-            if self.stop.requested or (self.steps_done and time.monotonic() > deadline):
-                reason = "a stop was asked for" if self.stop.requested else "max_runtime_s is over"
+            stopped, late, inner_steps = self._agree(
+                self.stop.requested, bool(self.steps_done) and time.monotonic() > deadline, inner_steps
+            )
+            if stopped or late:
+                self.stop.requested = stopped
+                reason = "a stop was asked for" if stopped else "max_runtime_s is over"
                 break
             count = min(inner_steps, self.loop.steps_per_epoch - self.progress.step)
             count, elapsed_s = self._run_inner_loop(count)
@@ -100,21 +108,29 @@ class Training:
         """Go on from the newest checkpoint, if there is one."""
         if self.checkpoints is None or not self.settings.resume:
             return
-        found = checkpoint.load_newest(self.checkpoints, self.identity, self.log)
-        if found is None:
+        found = None
+        if self.hosts is None or self.hosts.is_chief:
+            found = checkpoint.load_newest(self.checkpoints, self.identity, self.log)
+        progress = found.progress if found else None
+        names = sorted(set(found.arrays) - set(self.loop.state())) if found else []
+        if self.hosts:  # the chief's checkpoint is everybody's: the others may not have it
+            progress, names = self.hosts.exchange([progress, names])[0]
+        if progress is None:
             return
-        self.loop.restore(found.arrays)
-        self.progress = Progress(**found.progress)
-        best = {
-            name: found.arrays[f"best_{name}"] for name in ("weights", "statistics") if f"best_{name}" in found.arrays
-        }
-        self.best = best or None
+        arrays = dict(found.arrays) if found else self.loop.state()
+        if self.hosts:
+            plain = self.loop.result()
+            arrays |= {name: arrays.get(name, plain[name.removeprefix("best_")]) for name in names}
+            arrays = self.hosts.broadcast(arrays)
+        self.loop.restore(arrays)
+        self.progress = Progress(**progress)
+        self.best = {name.removeprefix("best_"): arrays[name] for name in names} or None
         self.stop.worth_saving = True
         self.log(f"resumed after {self.steps_done} steps, in epoch {self.progress.epoch + 1}")
 
     def save(self) -> None:
-        """Write a checkpoint."""
-        if self.checkpoints is None:
+        """Write a checkpoint; the chief alone does (CK-3)."""
+        if self.checkpoints is None or (self.hosts and not self.hosts.is_chief):
             return
         best = {f"best_{name}": array for name, array in (self.best or {}).items()}
         checkpoint.save(
@@ -139,6 +155,20 @@ class Training:
         name = self.settings.monitor
         return name if self.validation is not None else name.replace("validation_", "train_")
 
+    def _agree(self, stopped: bool, late: bool, inner_steps: int) -> tuple[bool, bool, int]:  # noqa: FBT001
+        """Let all hosts go on or end as one: if any was stopped or is late, and with the chief's number of steps."""
+        if self.hosts is None:
+            return stopped, late, inner_steps
+        told = self.hosts.agree([stopped, late, inner_steps if self.hosts.is_chief else 0])
+        return told[0] > 0, told[1] > 0, int(told[2])
+
+    def _measure(self, validation: LabelledImages | Stream) -> tuple[float, float]:
+        """Measure on the chief, whose numbers then are everybody's."""
+        if self.hosts is None:
+            return self.loop.measure(validation)
+        loss, accuracy = self.hosts.agree(self.loop.measure(validation) if self.hosts.is_chief else (0.0, 0.0))
+        return loss, accuracy
+
     def _run_inner_loop(self, count: int) -> tuple[int, float]:
         """Do up to `count` steps; give how many were done, and the seconds that they took."""
         started, progress = time.monotonic(), self.progress
@@ -161,13 +191,15 @@ class Training:
         }
         cut_short = progress.step < self.loop.steps_per_epoch
         if self.validation is not None and not cut_short:
-            metrics["validation_loss"], metrics["validation_accuracy"] = self.loop.measure(self.validation)
+            metrics["validation_loss"], metrics["validation_accuracy"] = self._measure(self.validation)
         metrics |= {
             "learning_rate": self.loop.learning_rate(progress.epoch, progress.step - 1),
             "images_per_s": progress.step * self.loop.batch_size / progress.epoch_elapsed_s,
             "epoch_time_s": progress.epoch_elapsed_s,
         }
         self.log(contract.format_metrics(metrics))
+        if self.events:
+            self.events.append(metrics)
         progress.history.append(metrics)
         if not cut_short and self._is_better(metrics[self.monitored]):
             progress.best_epoch, progress.best_value = progress.epoch + 1, metrics[self.monitored]

@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,12 +28,17 @@ import container
 from container import artifact, contract
 from container.dataset import Stream
 from container.errors import PlatformError, UserError
-from container.training import channels, script
+from container.training import channels, script, share
 from container.training import device as devices
 from container.training import settings as hyperparameters
 from container.training.channels import Sets
 from container.training.settings import Settings
+from container.training.share import Share
 from container.training.termination import StopRequest
+
+if TYPE_CHECKING:
+    from container.training.epochs import Training
+    from container.training.hosts import Hosts
 
 _DEFAULT_EPOCHS = 3
 _DEFAULT_STEPS = 500  # a small set is seen more often: it needs the steps, not the epochs
@@ -89,80 +94,161 @@ def _run(layout: contract.Layout, stop: StopRequest) -> None:
         loading = pool.submit(channels.load, layout, found, settings, _log)
         devices.import_tensorflow()  # takes seconds, in which the data is read
         _log(f"imported TensorFlow in {time.monotonic() - started:.1f} s")
-        sets = loading.result()
-    deadline = started + (settings.max_runtime_s or math.inf)
-    pretrained = layout.channel(found.pretrained.name) if found.pretrained else None
-    _train(layout, stop, settings, sets, pretrained, deadline)
-    _log(f"the job took {time.monotonic() - started:.1f} s")
-
-
-def _train(  # noqa: PLR0913, PLR0917
-    layout: contract.Layout, stop: StopRequest, settings: Settings, sets: Sets, pretrained: Path | None, deadline: float
-) -> None:
-    """Train, export, evaluate and publish; after a stop, what was trained so far and without the evaluation."""
-    import keras
-
-    from container.training import checkpoint, epochs, export, loop, model, source
-
-    training, shape = sets.training, channels.image_shape(sets.training)
-    sample = source.take_sample(training, _SAMPLE_IMAGES)
-    settings = _complete(settings, len(training.labels))
-    device = devices.choose(settings, shape, devices.describe_gpus())
+        fault = loading.exception()
+    alone = len(config.resources.hosts) == 1
+    if fault and (alone or not isinstance(fault, (UserError, PlatformError))):
+        raise fault
+    shape = (0, 0, 0) if fault else channels.image_shape(loading.result().training)
+    own = dataclasses.replace(settings, batch_size=max(1, settings.batch_size // len(config.resources.hosts)))
+    device = devices.choose(own, shape, devices.describe_gpus())
     devices.configure(device, deterministic=settings.deterministic)
     for reason in device.reasons:
         _log(reason)
+    hosts = _connect(config, settings, fault)
+    sets, part = _divide(loading.result(), settings, hosts, sharded=found.sharded)
+    job = _Job(
+        layout=layout,
+        stop=stop,
+        settings=_complete(settings, part.image_count),
+        sets=sets,
+        pretrained=layout.channel(found.pretrained.name) if found.pretrained else None,
+        deadline=started + (settings.max_runtime_s or math.inf),
+        device=device,
+        hosts=hosts,
+        share=part,
+    )
+    _train(job)
+    _log(f"the job took {time.monotonic() - started:.1f} s")
 
+
+def _connect(config: contract.TrainingConfig, settings: Settings, fault: BaseException | None) -> Hosts | None:
+    """Connect to the other hosts, if there are any; what failed on one fails on all, for the same reason.
+
+    Raises: UserError that names hosts and faults.
+    """
+    from container.training import hosts as peers
+
+    hosts = peers.connect(config.resources, settings.host_wait_s, _log)
+    if hosts is not None:
+        told = hosts.exchange(fault and f"{type(fault).__name__}: {fault}")
+        faults = [f"{name}: {text}" for name, text in zip(hosts.names, told, strict=True) if text]
+        if faults:
+            raise UserError.from_faults("a host of the job cannot train", faults)
+    return hosts
+
+
+def _divide(sets: Sets, settings: Settings, hosts: Hosts | None, *, sharded: bool) -> tuple[Sets, Share]:
+    """Settle the classes, and which part of each batch is this host's."""
+    if hosts is None:
+        part = share.share_alone(sets.training, settings.batch_size)
+    elif sharded:
+        sets, counts = share.join_shards(sets, hosts)
+        part = share.share_sharded(sets.training, settings.batch_size, counts, hosts.rank)
+    else:
+        part = share.share_replicated(sets.training, settings.batch_size, hosts)
+    classes = sets.training.classes
+    if len(classes) < 2:
+        message = f"the training channel holds one class only, {classes[0]!r}: a classifier needs two"
+        raise UserError(message)
+    return sets, part
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """What `_train` needs to know; all of it is settled before the first step."""
+
+    layout: contract.Layout
+    stop: StopRequest
+    settings: Settings
+    sets: Sets
+    pretrained: Path | None
+    deadline: float
+    device: devices.Device
+    hosts: Hosts | None
+    share: Share
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this host writes what the job leaves (OUT-5)."""
+        return self.hosts is None or self.hosts.is_chief
+
+
+def _train(job: _Job) -> None:
+    """Train, export, evaluate and publish; after a stop, what was trained so far and without the evaluation."""
+    import keras
+
+    from container.training import checkpoint, epochs, loop, model, source, tensorboard
+
+    layout, settings, training = job.layout, job.settings, job.sets.training
+    shape = channels.image_shape(training)
+    sample = source.take_sample(training, _SAMPLE_IMAGES)
     keras.utils.set_random_seed(settings.seed)
-    network = model.build(settings.model, shape, len(training.classes), _measure_pixels(sample), pretrained)
+    pixels = _measure_pixels(sample, job.hosts)
+    network = model.build(settings.model, shape, len(training.classes), pixels, job.pretrained)
     if settings.freeze_trunk:
         model.freeze_trunk(network)
     _check_free_space(layout.model, network.count_params())
-    trainer = loop.Loop(model.clone_for_training(network, device.precision), training, settings, device)
+    twin = model.clone_for_training(network, job.device.precision)
+    trainer = loop.Loop(twin, training, settings, job.device, job.share, job.hosts)
+    if job.hosts:
+        trainer.restore(job.hosts.broadcast(trainer.state()))
     directory = Path(settings.checkpoint_dir) if settings.checkpoint_dir else layout.checkpoints
+    validates = job.hosts.exchange(job.sets.validation is not None)[0] if job.hosts else True
     run = epochs.Training(
         loop=trainer,
         settings=settings,
-        validation=sets.validation,
-        stop=stop,
+        # On the other hosts it matters only whether the chief has one.
+        validation=job.sets.validation if job.is_chief else training if validates else None,
+        stop=job.stop,
         checkpoints=directory if settings.checkpoint_dir or directory.is_dir() else None,
         identity=checkpoint.identify(settings, training, network.count_params()),
         log=_log,
+        hosts=job.hosts,
+        events=tensorboard.Events(layout.tensorboard) if job.is_chief else None,
     )
     run.resume()
     _log(
         f"training {network.name} ({network.count_params()} parameters): {settings.epochs} epochs of "
         f"{trainer.steps_per_epoch} steps of {trainer.batch_size} images"
     )
-    reason = run.run(deadline)
-    history, training_time_s = run.progress.history, run.progress.elapsed_s
-    _log(f"trained for {training_time_s:.2f} s: {reason}")
+    reason = run.run(job.deadline)
+    _log(f"trained for {run.progress.elapsed_s:.2f} s: {reason}")
     if not run.steps_done:
         _log("no step was done: there is no model to save")
-        return
-    _write_json(layout.output_data / "history.json", history)
+    elif job.is_chief:
+        trainer.write_to(network, run.result())
+        _publish(job, network, run, sample if len(sample) else np.zeros((1, *shape), np.uint8))
+    if job.hosts:
+        job.hosts.agree([0])  # DS-5: nobody ends before the chief has saved
 
-    trainer.write_to(network, run.result())
+
+def _publish(job: _Job, network: Any, run: Training, sample: npt.NDArray[np.uint8]) -> None:
+    """Export, evaluate and publish the trained network."""
+    from container.training import export
+
+    history, training_time_s = run.progress.history, run.progress.elapsed_s
+    _write_json(job.layout.output_data / "history.json", history)
     manifest = artifact.Manifest(
-        input_shape=shape,
-        classes=training.classes,
-        hyperparameters=dataclasses.asdict(settings),
+        input_shape=channels.image_shape(job.sets.training),
+        classes=job.sets.training.classes,
+        hyperparameters=dataclasses.asdict(job.settings),
         metrics=dict(history[run.progress.best_epoch - 1 if run.best else -1]) if history else {},
         training_time_s=round(training_time_s, 3),
         versions=_list_versions(),
     )
-    with artifact.staging(layout.model) as stage:
+    with artifact.staging(job.layout.model) as stage:
         litert = export.write_models(stage, network, manifest, sample[:_CHECKED_IMAGES])
-        if not stop.requested:
+        if not job.stop.requested:
             facts = {
                 "Network": network.name,
                 "Parameters": f"{network.count_params():,}",
                 "Training time": f"{training_time_s:.1f} s",
             }
-            measured = _evaluate(layout, sets, litert, history, facts)
-            _check_quality(settings, measured)
+            measured = _evaluate(job.layout, job.sets, litert, history, facts)
+            _check_quality(job.settings, measured)
             manifest = dataclasses.replace(manifest, metrics={**manifest.metrics, **measured})
         artifact.publish(stage, manifest)
-    _log(f"the model is in {layout.model}" + (" (stopped early)" if stop.requested else ""))
+    _log(f"the model is in {job.layout.model}" + (" (stopped early)" if job.stop.requested else ""))
 
 
 def _complete(settings: Settings, image_count: int) -> Settings:
@@ -220,10 +306,13 @@ def _check_quality(settings: Settings, metrics: Mapping[str, float]) -> None:
         raise UserError.from_faults("the model does not reach the quality that was asked for", faults)
 
 
-def _measure_pixels(images: npt.NDArray[np.uint8]) -> tuple[float, float]:
-    """Give mean and standard deviation of the pixels, in units of 0-1."""
-    scaled = images / np.float32(255)
-    return round(float(scaled.mean()), 4), round(max(float(scaled.std()), 0.01), 4)
+def _measure_pixels(images: npt.NDArray[np.uint8], hosts: Hosts | None) -> tuple[float, float]:
+    """Give mean and standard deviation of the pixels, of all hosts' images, in units of 0-1."""
+    scaled = images / np.float64(255)
+    sums = [float(scaled.size), float(scaled.sum()), float(np.square(scaled).sum())]
+    count, total, squares = hosts.agree(sums) if hosts else sums
+    mean = total / count
+    return round(mean, 4), round(max(math.sqrt(max(0.0, squares / count - mean * mean)), 0.01), 4)
 
 
 def _check_free_space(directory: Path, parameter_count: int) -> None:

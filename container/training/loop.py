@@ -8,6 +8,7 @@ number alone: no iterator holds state, so that a job can be resumed at any step.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -22,8 +23,10 @@ from container.dataset import LabelledImages, Stream
 from container.errors import UserError
 from container.training.augmentation import augment
 from container.training.device import Device
+from container.training.hosts import Hosts
 from container.training.optimizer import Optimizer
 from container.training.settings import Settings
+from container.training.share import Share, share_alone
 from container.training.source import Source, iterate
 
 _EVALUATION_IMAGES = 256
@@ -35,21 +38,38 @@ State = dict[str, npt.NDArray[Any]]
 class Loop:
     """A network in training: its variables, and the compiled functions that change and measure them."""
 
-    def __init__(self, twin: keras.Model, data: LabelledImages | Stream, settings: Settings, device: Device) -> None:
-        """`twin` ends in logits (`model.clone_for_training`) and gives the initial values."""
+    def __init__(  # noqa: PLR0913, PLR0917 - each is another thing
+        self,
+        twin: keras.Model,
+        data: LabelledImages | Stream,
+        settings: Settings,
+        device: Device,
+        share: Share | None = None,
+        hosts: Hosts | None = None,
+    ) -> None:
+        """`twin` ends in logits (`model.clone_for_training`) and gives the initial values; `data` are this host's."""
+        share = share or share_alone(data, settings.batch_size)
         self._twin, self._settings, self._device = twin, settings, device
+        self._share, self._hosts = share, hosts
         self.batch_size = settings.batch_size
-        self.steps_per_epoch = len(data.labels) // settings.batch_size
+        self.steps_per_epoch = share.image_count // settings.batch_size
+        self._part_size = share.high - share.low
         self._class_count = len(data.classes)
-        self._class_weights = _weigh_classes(data) if settings.class_weights == "balanced" else None
-        self._source = Source(data, settings.batch_size, settings.seed)
+        self._class_weights = _weigh_classes(share) if settings.class_weights == "balanced" else None
+        if not self._part_size:  # nothing of a batch is this host's; it takes part in the sums all the same
+            black = np.zeros((1, *twin.input_shape[1:]), np.uint8)
+            data = LabelledImages(black, np.zeros(1, np.int32), data.classes)
+        if share.sharded:
+            self._source = Source(data, max(1, self._part_size), settings.seed)
+        else:
+            self._source = Source(data, settings.batch_size, settings.seed, slice(share.low, share.high))
 
         self._roles = _assign_roles(twin)
         self._shapes = {role: [tuple(v.shape) for v in found] for role, found in self._roles.items()}
         self._weights = tf.Variable(_concatenate(self._roles["weight"]))
         self._statistics = tf.Variable(_concatenate(self._roles["statistic"]))
         self._optimizer = Optimizer(
-            settings, self._shapes["weight"], self.steps_per_epoch * (settings.epochs or 1), host_count=1
+            settings, self._shapes["weight"], self.steps_per_epoch * (settings.epochs or 1), hosts.count if hosts else 1
         )
         self._variables = {
             "weights": self._weights,
@@ -85,7 +105,8 @@ class Loop:
         first = epoch * self.steps_per_epoch + start
         block = self._source.find_block(first)
         end = min(first + count, block.end_step)
-        loss, correct, bad = self._run(block.images, block.labels, block.order, block.first_step, first, end, *sums)
+        with self._hosts.watched() if self._hosts else contextlib.nullcontext():
+            loss, correct, bad = self._run(block.images, block.labels, block.order, block.first_step, first, end, *sums)
         if int(bad) >= 0:
             message = (
                 f"the loss is not finite in step {int(bad) - first + start + 1} of epoch {epoch + 1}: "
@@ -132,8 +153,8 @@ class Loop:
         self, images: Any, labels: Any, order: Any, block_step: Any, first: Any, end: Any, loss: Any, correct: Any
     ) -> tuple[Any, Any, Any]:
         def body(step: Any, loss: Any, correct: Any, bad: Any) -> tuple[Any, ...]:
-            at = (step - block_step) * self.batch_size
-            batch = tf.ensure_shape(order[at : at + self.batch_size], [self.batch_size])
+            at = (step - block_step) * self._part_size
+            batch = tf.ensure_shape(order[at : at + self._part_size], [self._part_size])
             step_loss, step_correct = self._step(tf.gather(images, batch), tf.gather(labels, batch), step)
             bad = tf.where(tf.math.is_finite(step_loss), bad, step)
             return step + 1, loss + tf.cast(step_loss, tf.float64), correct + tf.cast(step_correct, tf.int64), bad
@@ -147,34 +168,55 @@ class Loop:
 
     def _do_step(self, images: Any, labels: Any, step: Any) -> tuple[Any, Any]:
         """Do one step; give its mean loss and the number of images that were classified rightly."""
-        size = self.batch_size
         smoothing = self._settings.label_smoothing
         targets = tf.one_hot(labels, self._class_count) * (1 - smoothing) + smoothing / self._class_count
-        images, targets = augment(images, targets, self._settings, step, (0, size))
         if self._class_weights is not None:
             targets *= tf.gather(self._class_weights, labels)[:, None]
+        images, targets = augment(images, targets, self._settings, step, (self._share.low, self.batch_size))
         weights = _split(self._weights.read_value(), self._shapes["weight"])
         statistics = _split(self._statistics.read_value(), self._shapes["statistic"])
-        towers = self._device.towers
-        bounds = [size * tower // towers for tower in range(towers + 1)]
-        gradients, losses, corrects, new_statistics = [], [], [], []
-        for tower, (low, high) in enumerate(itertools.pairwise(bounds)):
-            others = self._fill_roles(statistics, step * towers + tower)
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(weights)
-                logits, state = self._twin.stateless_call(weights, others, images[low:high], training=True)
-                logits = tf.cast(logits, tf.float32)
-                loss = tf.reduce_sum(tf.nn.softmax_cross_entropy_with_logits(targets[low:high], logits)) / size
-            # What is told is comparable with the loss on other images: no smoothing, weights or blending.
-            told = tf.nn.sparse_softmax_cross_entropy_with_logits(labels[low:high], logits)
-            gradients.append(_flatten(tape.gradient(loss, weights, unconnected_gradients="zero")))
-            new_statistics.append(_flatten(self._pick_statistics(state)) * ((high - low) / size))
-            losses.append(tf.reduce_sum(told) / size)
-            corrects.append(_count_correct(logits, labels[low:high]))
-        self._optimizer.apply(self._weights, tf.add_n(gradients), step)
-        self._statistics.assign(tf.add_n(new_statistics))
+        towers = min(self._device.towers, self._part_size)
+        bounds = [self._part_size * tower // towers for tower in range(towers + 1)] if towers else []
+        results = [
+            self._run_tower(weights, statistics, images[low:high], targets[low:high], labels[low:high], step, tower)
+            for tower, (low, high) in enumerate(itertools.pairwise(bounds))
+        ]
+        sizes = [sum(map(math.prod, self._shapes[role])) for role in ("weight", "statistic")]
+        total = tf.add_n(results) if results else tf.zeros([sum(sizes) + 2])
+        if self._hosts:
+            total = self._hosts.add(total)
+        gradient, new_statistics, told = tf.split(total, [*sizes, 2])
+        self._optimizer.apply(self._weights, gradient, step)
+        self._statistics.assign(new_statistics)
         self._update_means(step)
-        return tf.add_n(losses), tf.add_n(corrects)
+        return told[0], tf.cast(tf.round(told[1]), tf.int32)
+
+    def _run_tower(  # noqa: PLR0913, PLR0917 - one step's arguments
+        self,
+        weights: Sequence[Any],
+        statistics: Sequence[Any],
+        images: Any,
+        targets: Any,
+        labels: Any,
+        step: Any,
+        tower: int,
+    ) -> Any:
+        """Compute a tower's part of the step's sums: gradient, statistics, loss and images classified rightly."""
+        share = images.shape[0] / self.batch_size
+        draws = self._device.towers * (self._hosts.count if self._hosts else 1)
+        draw = step * draws + self._device.towers * (self._hosts.rank if self._hosts else 0) + tower
+        others = self._fill_roles(statistics, draw)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(weights)
+            logits, state = self._twin.stateless_call(weights, others, images, training=True)
+            logits = tf.cast(logits, tf.float32)
+            loss = tf.reduce_sum(tf.nn.softmax_cross_entropy_with_logits(targets, logits)) / self.batch_size
+        # What is told is comparable with the loss on other images: no smoothing, weights or blending.
+        told = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)) * share
+        gradient = tape.gradient(loss, weights, unconnected_gradients="zero")
+        correct = tf.cast(_count_correct(logits, labels), tf.float32)
+        parts = [_flatten(gradient), _flatten(self._pick_statistics(state)) * share, told[None], correct[None]]
+        return tf.concat(parts, axis=0)
 
     def _update_means(self, step: Any) -> None:
         if not self._settings.ema_decay:
@@ -237,10 +279,10 @@ def _assign_roles(network: keras.Model) -> dict[str, list[Any]]:
     }
 
 
-def _weigh_classes(data: LabelledImages | Stream) -> Any:
+def _weigh_classes(share: Share) -> Any:
     """Give weights `[class] float32` with which every class counts the same, and the mean image counts 1."""
-    counts = np.bincount(data.labels, minlength=len(data.classes))
-    return tf.constant(len(data.labels) / (len(data.classes) * np.maximum(counts, 1)), tf.float32)
+    counts = share.class_counts
+    return tf.constant(counts.sum() / (len(counts) * np.maximum(counts, 1)), tf.float32)
 
 
 def _concatenate(variables: Sequence[Any]) -> npt.NDArray[np.float32]:

@@ -175,6 +175,9 @@ class Settings:
     require_gpu: bool = field(default=False, effect="the job fails where TensorFlow sees no GPU")
     xla: str = field("auto", "compile the step with XLA; auto: on GPUs alone", choices=("auto", "on", "off"))
     threads: int | None = field(None, "CPU threads", default_words="what the container may use", low=1, high=1024)
+    host_wait_s: float = field(
+        900.0, "time in which all hosts of the job must have come", unit="seconds", low=1.0, high=86_400.0
+    )
     towers: int | None = field(
         None,
         "parts of a batch that are computed side by side",

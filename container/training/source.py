@@ -21,7 +21,7 @@ class Block:
     labels: Any
     """`[image] int32`."""
     order: Any
-    """`[step * batch] int32`: the images of each step, one step after the other."""
+    """`[step * part] int32`: this host's images of each step, one step after the other."""
     first_step: int
     """The job's step, counted from its start, that takes the first of them."""
     end_step: int
@@ -31,9 +31,10 @@ class Block:
 class Source:
     """Gives the block of any step; the same for the same seed, whatever was asked for before."""
 
-    def __init__(self, images: LabelledImages | Stream, batch_size: int, seed: int) -> None:
-        """`batch_size` is that of this host's share; there is one batch of images at least."""
+    def __init__(self, images: LabelledImages | Stream, batch_size: int, seed: int, part: slice | None = None) -> None:
+        """Cut the images into batches of `batch_size`, of which this host takes `part`; one batch there is at least."""
         self._data, self._batch_size, self._seed = images, batch_size, seed
+        self._part = part or slice(0, batch_size)
         self._steps_per_pass = len(images.labels) // batch_size
         self._whole = None if isinstance(images, Stream) else (tf.constant(images.images), tf.constant(images.labels))
         self._block: Block | None = None
@@ -66,7 +67,9 @@ class Source:
             step = block.end_step
 
     def _make_block(self, tensors: tuple[Any, Any], order: Any, step: int) -> Block:
-        return Block(*tensors, tf.constant(order.astype(np.int32)), step, step + len(order) // self._batch_size)
+        count = len(order) // self._batch_size
+        batches = order[: count * self._batch_size].reshape(count, self._batch_size)[:, self._part]
+        return Block(*tensors, tf.constant(batches.reshape(-1).astype(np.int32)), step, step + count)
 
 
 def iterate(images: LabelledImages | Stream) -> Iterator[LabelledImages]:
