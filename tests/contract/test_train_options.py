@@ -97,7 +97,7 @@ def test_a_loss_that_is_not_finite_fails_the_job_and_names_the_step(
     digits_channels: Path, make_job: MakeJob, run_train: RunTrain
 ) -> None:
     base = make_job(
-        {"train": digits_channels / "train"}, optimizer="sgd", learning_rate=100, momentum=0.99, warmup_fraction=0
+        {"train": digits_channels / "train"}, optimizer="sgd", learning_rate=100, weight_decay=10, warmup_fraction=0
     )
     result = run_train(base)
     assert result.returncode == 1, result.stdout
