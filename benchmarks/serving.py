@@ -1,7 +1,7 @@
 """Claim: one-image requests are answered five times as fast as by the best tuned peer, 400 times as the AWS sample.
 
 Machine: everything, the load generator (wrk) included, on the same cores; read ratios. Versions are printed.
-n: the median of ROUNDS runs of SECONDS each; all servers run at once, idle but for the one asked, and take turns.
+n: the median of ROUNDS runs of SECONDS each; the servers take turns, and each runs alone.
 
 usage: serving.py MODEL_DIR CSV.gz --peers DIRECTORY [--rounds 3] [--seconds 3] [--only NAME,...]
 
@@ -28,7 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -322,7 +322,7 @@ def main() -> None:
     parser.add_argument("--only", default="")
     options = parser.parse_args()
     rows = np.loadtxt(options.csv, delimiter=",", skiprows=1, max_rows=100, dtype=np.uint8, encoding="utf-8")[:, 1:]
-    with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as stack:
+    with tempfile.TemporaryDirectory() as directory:
         scratch = Path(directory)
         names = [name.strip() for name in options.only.split(",") if name.strip()]
         peers = [
@@ -330,37 +330,36 @@ def main() -> None:
             for peer in list_peers(options.model.resolve(), options.peers.resolve(), rows.shape[1], scratch)
             if not names or any(name in peer.name for name in names)
         ]
-        running, table = [], {}
-        for number, peer in enumerate(peers):
-            port, first_s, process = stack.enter_context(start(peer, scratch / f"{number}.log"))
-            body = make_body(peer.wrap, rows[:1])
-            for _ in range(20):
-                status = ask(port, "POST", peer.path, body) if port else 0
-            if status == 200:
-                running.append((peer, port, body, process))
-                table[peer.name] = {"first": first_s, "memory": sum_memory_mb(process)}
-            else:
-                print(
-                    f"{peer.name}: no prediction, status {status}: {(scratch / f'{number}.log').read_text()[-800:]}",
-                    file=sys.stderr,
-                )
-        for connections in (1, 8, 32):
-            samples: dict[str, list[tuple[float, ...]]] = {}
-            for _ in range(options.rounds):
-                for peer, port, body, process in running:
+        table: dict[str, dict[int, list[list[float]]]] = {}
+        starts: dict[str, list[tuple[float, float]]] = {}
+        for number in range(options.rounds * len(peers)):
+            peer = peers[number % len(peers)]
+            log = scratch / f"{number}.log"
+            # One at a time: some servers keep a core busy while nobody asks.
+            with start(peer, log) as (port, first_s, process):
+                body = make_body(peer.wrap, rows[:1])
+                if not port or [ask(port, "POST", peer.path, body) for _ in range(20)][-1] != 200:
+                    print(f"{peer.name}: no prediction: {log.read_text()[-800:]}", file=sys.stderr)
+                    continue
+                starts.setdefault(peer.name, []).append((first_s, sum_memory_mb(process)))
+                for connections in (1, 8, 32):
                     before = sum_cpu_s(process)
                     sample = load(port, peer.path, body, "application/json", connections, options.seconds)
                     cpu_us = (sum_cpu_s(process) - before) / max(1, sample[0] * options.seconds) * 1e6
-                    samples.setdefault(peer.name, []).append((*sample, cpu_us))
-            for name, found in samples.items():
-                table[name][str(connections)] = [statistics.median(column) for column in zip(*found, strict=True)]
+                    table.setdefault(peer.name, {}).setdefault(connections, []).append([*sample, cpu_us])
         print("| server | c=1: req/s, p50, p99 ms, CPU us | c=8 | c=32 | first 200 s | memory MB (PSS) |")
         print("|---|---|---|---|---|---|")
-        for name, row in table.items():
-            cells = ["{:.0f}, {:.2f}, {:.1f}, {:.0f}".format(*row[str(connections)]) for connections in (1, 8, 32)]
-            print(f"| {name} | {' | '.join(cells)} | {row['first']:.2f} | {row['memory']:.0f} |")
-        print_media_types(running[0][1], rows, options)
-        print_transform(running[0][1], options)
+        for name, found in table.items():
+            cells = ["{:.0f}, {:.2f}, {:.1f}, {:.0f}".format(*take_medians(found[count])) for count in (1, 8, 32)]
+            print("| {} | {} | {:.2f} | {:.0f} |".format(name, " | ".join(cells), *take_medians(starts[name])))
+        with start(peers[0], scratch / "ours.log") as (port, _, _):
+            print_media_types(port, rows, options)
+            print_transform(port, options)
+
+
+def take_medians(samples: Sequence[Sequence[float]]) -> list[float]:
+    """Give the median of each column."""
+    return [statistics.median(column) for column in zip(*samples, strict=True)]
 
 
 def print_media_types(port: int, rows: np.ndarray, options: argparse.Namespace) -> None:
