@@ -284,8 +284,13 @@ def _parse_feature(data: bytes) -> Feature:
     ]
 
 
-def _fields(data: bytes, wanted: int) -> list[Any]:
-    """Give the values of one field of a protocol buffer: bytes, or an integer where it is a varint."""
+def _fields(data: Any, wanted: int) -> list[Any]:
+    """Give the values of one field of a protocol buffer: bytes, or an integer where it is a varint.
+
+    Raises: ValueError, IndexError if `data` is no message, such as an integer that stands in a message's place.
+    """
+    if not isinstance(data, bytes):
+        raise ValueError("a number stands where a message is expected")  # noqa: TRY004 - the data are wrong
     values: list[Any] = []
     position = 0
     while position < len(data):

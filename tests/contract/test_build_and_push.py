@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def write_program(directory: Path, name: str, script: str) -> None:
-    (directory / name).write_text(f"#!{sys.executable}\nimport sys\narguments = sys.argv[1:]\n{script}\n")
+    (directory / f"{name}.py").write_text(f"import sys\narguments = sys.argv[1:]\n{script}\n")
+    # A shebang of its own could not name a Python whose path holds a space.
+    (directory / name).write_text(f"#!/bin/sh\nexec {shlex.quote(sys.executable)} '{directory}/{name}.py' \"$@\"\n")
     (directory / name).chmod(0o755)
 
 

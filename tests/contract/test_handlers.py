@@ -154,8 +154,10 @@ def test_handlers_answer_as_the_transformer_does(
     sys.modules.pop(name.removesuffix(".py"), None)
 
     if isinstance(answer, bytes) and b"'descr': '|O'" in answer[:128]:
-        assert ours.status == 500  # an npy of pickled objects is not given either
-    elif status == 200:
+        # We give no npy of pickled objects; code that calls the toolkit's own encoder still may.
+        assert ours.status == 500 or ours.body == answer
+        return
+    if status == 200:
         assert ours.status == 200, (ours.body, text)
         expected = answer if isinstance(answer, bytes) else str(answer).encode()
         assert (ours.body, ours.content_type) == (expected, media_type)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pytest
 from local_test import fields, shapes, shorthand
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-PROGRAM = f"{sys.executable} {Path(__file__).parent / 'programs/conformant.py'}"
+PROGRAM = shlex.join([sys.executable, str(Path(__file__).parent / "programs/conformant.py")])
 
 
 @pytest.fixture
@@ -216,7 +217,7 @@ def test_killed_outright_it_takes_the_container_with_it(environment: dict[str, s
     mark = f"--mark-{os.getpid()}-{time.monotonic_ns()}"
     code = "import sys, time; print('up', flush=True); time.sleep(1000)"
     command = [sys.executable, "-m", "local_test", "train", "-c", f"training={data}"]
-    command += ["--program", f'{sys.executable} -c "{code}" {mark}']
+    command += ["--program", shlex.join([sys.executable, "-c", code, mark])]
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as harness:
         assert harness.stderr is not None
         while b"up" not in harness.stderr.readline():

@@ -30,6 +30,7 @@ class Network:
     def __init__(self, count: int) -> None:
         self.tag = f"t{os.getpid() % 10_000}"
         self.names = NAMES[:count]
+        self.processes: list[subprocess.Popen[str]] = []
         self.spaces = {name: f"{self.tag}-{i}" for i, name in enumerate(self.names)}
         # The bridge has a namespace, too: in the machine's own a firewall, such as an engine's, may stand in the way.
         self.run("netns", "add", self.tag)
@@ -65,7 +66,7 @@ class Network:
 
     def start(self, bases: dict[str, Path]) -> dict[str, subprocess.Popen[str]]:
         """Start a job's containers, each in its host's namespace."""
-        return {
+        started = {
             name: subprocess.Popen(
                 ["ip", "netns", "exec", self.spaces[name], sys.executable, "-m", "container", "train"],
                 env={**os.environ, "SAGEMAKER_BASE_DIR": str(base)},
@@ -75,9 +76,14 @@ class Network:
             )
             for name, base in bases.items()
         }
+        self.processes.extend(started.values())
+        return started
 
     def close(self) -> None:
-        """Remove everything."""
+        """End and remove everything."""
+        for process in self.processes:
+            process.kill()
+            process.communicate()
         for space in self.spaces.values():
             self.run("netns", "del", space)
             self.hosts_file(space).unlink()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ from botocore.exceptions import ClientError
 from botocore.validate import ParamValidator
 
 ROOT = Path(__file__).resolve().parents[3]
-PROGRAM = f"{sys.executable} {ROOT / 'tests/contract/programs/aws_user.py'}"
+PROGRAM = shlex.join([sys.executable, str(ROOT / "tests/contract/programs/aws_user.py")])
 
 
 class LocalAws:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import venv
@@ -24,7 +25,7 @@ Digits = dict[str, tuple[NDArray[np.uint8], NDArray[np.int32]]]
 def real_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
     """Give a local AWS whose images are this toolkit's own program."""
     local = LocalAws(tmp_path_factory.mktemp("walkthrough-aws"))
-    local.up(program=f"{sys.executable} -m container")
+    local.up(program=shlex.join([sys.executable, "-m", "container"]))
     yield local
     local.run("down", "--force")
 
