@@ -89,7 +89,7 @@ class Training:
                 reason = "a stop was asked for" if stopped else "max_runtime_s is over"
                 break
             count = min(inner_steps, self.loop.steps_per_epoch - self.progress.step)
-            count, elapsed_s = self._run_inner_loop(count)
+            elapsed_s = self._run_inner_loop(count)
             self.stop.worth_saving = True
             if compiled:  # the first call has compiled, too
                 inner_steps = max(1, min(_INNER_STEPS_MAXIMUM, round(_INNER_LOOP_S * count / elapsed_s)))
@@ -169,17 +169,17 @@ class Training:
         loss, accuracy = self.hosts.agree(self.loop.measure(validation) if self.hosts.is_chief else (0.0, 0.0))
         return loss, accuracy
 
-    def _run_inner_loop(self, count: int) -> tuple[int, float]:
-        """Do up to `count` steps; give how many were done, and the seconds that they took."""
+    def _run_inner_loop(self, count: int) -> float:
+        """Do `count` steps; give the seconds that they took."""
         started, progress = time.monotonic(), self.progress
-        count, (progress.loss, progress.correct) = self.loop.run(
+        progress.loss, progress.correct = self.loop.run(
             progress.epoch, progress.step, count, (progress.loss, progress.correct)
         )
         progress.step += count
         elapsed_s = time.monotonic() - started
         progress.elapsed_s += elapsed_s
         progress.epoch_elapsed_s += elapsed_s
-        return count, elapsed_s
+        return elapsed_s
 
     def _end_epoch(self) -> None:
         """Measure, log and remember the epoch; one that was cut short is not compared with others."""

@@ -57,8 +57,8 @@ class Loop:
         self._class_count = len(data.classes)
         self._class_weights = _weigh_classes(share) if settings.class_weights == "balanced" else None
         if not self._part_size:  # nothing of a batch is this host's; it takes part in the sums all the same
-            black = np.zeros((1, *twin.input_shape[1:]), np.uint8)
-            data = LabelledImages(black, np.zeros(1, np.int32), data.classes)
+            black = np.zeros((64, *twin.input_shape[1:]), np.uint8)
+            data = LabelledImages(black, np.zeros(64, np.int32), data.classes)
         if share.sharded:
             self._source = Source(data, max(1, self._part_size), settings.seed)
         else:
@@ -93,27 +93,32 @@ class Loop:
         )
         self._measure = tf.function(self._measure_batches, autograph=False, input_signature=[images, labels])
 
-    def run(self, epoch: int, start: int, count: int, sums: tuple[float, int]) -> tuple[int, tuple[float, int]]:
-        """Do up to `count` steps of an epoch from `start` on; `sums` are those of the epoch's steps so far.
+    def run(self, epoch: int, start: int, count: int, sums: tuple[float, int]) -> tuple[float, int]:
+        """Do `count` steps of an epoch from `start` on; `sums` are those of the epoch's steps so far.
 
-        Returns: how many steps were done, fewer where a block of images ends; and the sum of the epoch's mean losses
-        and number of images that its steps classified rightly, which are handed on and so are the same bits wherever
-        an epoch is cut.
+        All hosts do as many, wherever their blocks of images end.
+
+        Returns: the sum of the epoch's mean losses and the number of images that its steps classified rightly, which
+        are handed on and so are the same bits wherever an epoch is cut.
 
         Raises: UserError that names the first step whose loss was not finite.
         """
-        first = epoch * self.steps_per_epoch + start
-        block = self._source.find_block(first)
-        end = min(first + count, block.end_step)
-        with self._hosts.watched() if self._hosts else contextlib.nullcontext():
-            loss, correct, bad = self._run(block.images, block.labels, block.order, block.first_step, first, end, *sums)
-        if int(bad) >= 0:
-            message = (
-                f"the loss is not finite in step {int(bad) - first + start + 1} of epoch {epoch + 1}: "
-                f"learning_rate={self._settings.learning_rate:g} is too high for this data, most likely"
-            )
-            raise UserError(message)
-        return end - first, (float(loss), int(correct))
+        first = step = epoch * self.steps_per_epoch + start
+        while step < first + count:
+            block = self._source.find_block(step)
+            end = min(first + count, block.end_step)
+            with self._hosts.watched() if self._hosts else contextlib.nullcontext():
+                loss, correct, bad = self._run(
+                    block.images, block.labels, block.order, block.first_step, step, end, *sums
+                )
+            if int(bad) >= 0:
+                message = (
+                    f"the loss is not finite in step {int(bad) - first + start + 1} of epoch {epoch + 1}: "
+                    f"learning_rate={self._settings.learning_rate:g} is too high for this data, most likely"
+                )
+                raise UserError(message)
+            step, sums = end, (float(loss), int(correct))
+        return sums
 
     def measure(self, data: LabelledImages | Stream) -> tuple[float, float]:
         """Give mean loss (without label smoothing) and accuracy, on `data`, of what would be saved now."""
