@@ -81,14 +81,14 @@ class Training:
             if self._is_stale():
                 reason = f"no better {self.monitored} since epoch {self.progress.best_epoch}"
                 break
-            stopped, late, inner_steps = self._agree(
+            stopped, late, limit = self._agree(
                 self.stop.requested, bool(self.steps_done) and time.monotonic() > deadline, inner_steps
             )
             if stopped or late:
                 self.stop.requested = stopped
                 reason = "a stop was asked for" if stopped else "max_runtime_s is over"
                 break
-            count = min(inner_steps, self.loop.steps_per_epoch - self.progress.step)
+            count = min(limit, self.loop.steps_per_epoch - self.progress.step)
             elapsed_s = self._run_inner_loop(count)
             self.stop.worth_saving = True
             if compiled:  # the first call has compiled, too
@@ -156,11 +156,13 @@ class Training:
         return name if self.validation is not None else name.replace("validation_", "train_")
 
     def _agree(self, stopped: bool, late: bool, inner_steps: int) -> tuple[bool, bool, int]:  # noqa: FBT001
-        """Let all hosts go on or end as one: if any was stopped or is late, and with the chief's number of steps."""
+        """Let all hosts end as one, or do as many steps: the chief's number, if all have the images for it at hand."""
         if self.hosts is None:
             return stopped, late, inner_steps
-        told = self.hosts.agree([stopped, late, inner_steps if self.hosts.is_chief else 0])
-        return told[0] > 0, told[1] > 0, int(told[2])
+        at_hand = [0] * self.hosts.count
+        at_hand[self.hosts.rank] = self.loop.count_available(self.progress.epoch, self.progress.step)
+        told = self.hosts.agree([stopped, late, inner_steps if self.hosts.is_chief else 0, *at_hand])
+        return told[0] > 0, told[1] > 0, int(min(told[2:]))
 
     def _measure(self, validation: LabelledImages | Stream) -> tuple[float, float]:
         """Measure on the chief, whose numbers then are everybody's."""

@@ -43,7 +43,11 @@ class Hosts:
         self._add = tf.function(self.add, autograph=False, reduce_retracing=True)
 
     def add(self, vector: Any) -> Any:
-        """Sum `vector` `[n]` over all hosts, inside the graph; all must call it as often and in the same order."""
+        """Sum `vector` `[n]` over all hosts, inside the graph.
+
+        All must call it as often and in the same order, and from as many calls of compiled functions: the runtime
+        counts these to know which sums belong together.
+        """
         # To the runtime an instance is of one type and one shape for ever.
         key = tf.size(vector) * 3 + {"float32": 0, "float64": 1, "int32": 2}[vector.dtype.name]
         return tf.raw_ops.CollectiveReduceV2(

@@ -96,7 +96,7 @@ class Loop:
     def run(self, epoch: int, start: int, count: int, sums: tuple[float, int]) -> tuple[float, int]:
         """Do `count` steps of an epoch from `start` on; `sums` are those of the epoch's steps so far.
 
-        All hosts do as many, wherever their blocks of images end.
+        Several hosts must all have the images for them at hand (`count_available`).
 
         Returns: the sum of the epoch's mean losses and the number of images that its steps classified rightly, which
         are handed on and so are the same bits wherever an epoch is cut.
@@ -119,6 +119,11 @@ class Loop:
                 raise UserError(message)
             step, sums = end, (float(loss), int(correct))
         return sums
+
+    def count_available(self, epoch: int, start: int) -> int:
+        """Count the steps from `start` on whose images are at hand, in the same block."""
+        step = epoch * self.steps_per_epoch + start
+        return self._source.find_block(step).end_step - step
 
     def measure(self, data: LabelledImages | Stream) -> tuple[float, float]:
         """Give mean loss (without label smoothing) and accuracy, on `data`, of what would be saved now."""
