@@ -20,7 +20,7 @@ APPLICATIONS: Final = ("resnet50", "mobilenet_v3_small", "mobilenet_v3_large", "
 MONITORED: Final = ("validation_accuracy", "validation_loss", "train_accuracy", "train_loss")
 
 
-# Defaults that differ from the small CNN's, chosen by measurement (docs/training.md): of an optimiser, then of a model.
+# Defaults that differ from the small CNN's, the field's customary ones: of an optimiser, then of a model.
 _SGD: Final = {"learning_rate": 0.1, "weight_decay": 0.005}
 _RESNET: Final = {"optimizer": "sgd", "learning_rate": 0.2, "schedule": "linear", "shift_pixels": 4, "flip": True}
 _APPLICATION: Final = {"learning_rate": 0.001, "beta_2": 0.999, "batch_size": 32, "shift_pixels": 0, "flip": True}
