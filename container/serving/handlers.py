@@ -99,8 +99,8 @@ class Handlers:
             hint = ""
             if (code / "requirements.txt").is_file():
                 hint = (
-                    "; requirements.txt is not installed while serving: bake it into the image, put the packages into "
-                    "code/lib, or set SAGEMAKER_INSTALL_REQUIREMENTS=true"
+                    "; requirements.txt is not installed while serving: bake it into the image, or put the packages "
+                    "into code/lib"
                 )
             message = f"{self.module} cannot be imported: {error}{hint}"
             raise UserError(message) from error
