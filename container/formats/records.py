@@ -27,6 +27,7 @@ _SIZE_KEYS: Final = (
     ("image/width", "width", "cols"),
     ("image/channels", "channels", "depth", "image/depth"),
 )
+_WRONG: Final = "its checksum is wrong"
 _RECORD_BYTES_MAXIMUM: Final = 1 << 30
 _LANE_BYTES: Final = 256
 _IMAGE_HEADER: Final = struct.Struct("<IfQQ")
@@ -54,7 +55,7 @@ def read_tfrecords(sources: Iterable[Source], reading: Reading) -> Iterator[Task
     An image is a picture (`image/encoded`) or raw uint8 pixels with `image/height` and so on, a label an integer or
     a text (`image/class/label`).
 
-    Raises: UserError if the first record has no image or label that is known, or no shape.
+    Raises: UserError if the first record that is sound has no image or label that is known, or no shape.
     """
     shape = reading.image_shape
     for source in sources:
@@ -68,7 +69,10 @@ def read_tfrecords(sources: Iterable[Source], reading: Reading) -> Iterator[Task
                     batch = []
                     break
                 if shape is None:
-                    shape = _find_shape(source.name, item[1], reading)
+                    if not check([item])[0]:
+                        yield functools.partial(_fail, f"{source.name}, record {item[0]}: {_WRONG}", (0, 0, 1))
+                        continue
+                    shape = _find_shape(source.name, item[0], item[1], reading)
                 batch.append(item)
                 batch_bytes += max(len(item[1]), math.prod(shape))
                 if batch_bytes >= PART_BYTES:
@@ -172,15 +176,16 @@ def _split_tfrecords(stream: BinaryIO) -> Iterator[tuple[bytes, int]]:
         yield body[:size], int.from_bytes(body[size:], "little")
 
 
-def _find_shape(name: str, example: bytes, reading: Reading) -> Shape:
+def _find_shape(name: str, index: int, example: bytes, reading: Reading) -> Shape:
+    place = f"{name}, record {index}"
     try:
         image, _ = _parse_record(example)
     except ValueError as error:
-        message = f"{name}, record 0: {error}"
+        message = f"{place}: {error}"
         raise UserError(message) from error
     content = image[0] if isinstance(image[0], bytes) else bytes(len(image))
     if pictures.is_picture(content):
-        return pictures.find_shape([(f"{name}, record 0", "", lambda: content)], reading.resize)
+        return pictures.find_shape([(place, "", lambda: content)], reading.resize)
     features = _parse_example(example)
     height, width, channels = (
         int(next((features[key][0] for key in keys if features.get(key)), 0)) for keys in _SIZE_KEYS
@@ -190,7 +195,7 @@ def _find_shape(name: str, example: bytes, reading: Reading) -> Shape:
     shape = (height, width, channels or max(1, len(content) // max(1, height * width)))
     if math.prod(shape) != len(content):
         message = (
-            f"{name}, record 0 holds {len(content)} raw pixels, which is no square, and {list(shape)} does not fit: "
+            f"{place} holds {len(content)} raw pixels, which is no square, and {list(shape)} does not fit: "
             "set image_shape to height, width and channels"
         )
         raise UserError(message)
@@ -205,7 +210,7 @@ def _decode_examples(batch: Sequence[tuple[int, bytes, int]], shape: Shape, resi
     for (index, data, _), is_sound in zip(batch, sound, strict=True):
         place = f"{name}, record {index}"
         if not is_sound:
-            faults.append(f"{place}: its checksum is wrong")
+            faults.append(f"{place}: {_WRONG}")
             continue
         try:
             image, label = _parse_record(data)
