@@ -39,9 +39,12 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     layout = contract.Layout.from_environ(environ)
     command = argv[0] if argv else ("evaluate" if layout.processing_job_config.exists() else "")
     if command == "train":
+        from container.training.termination import StopRequest
+
+        stop = StopRequest()  # before the imports of a job, which take their time
         from container.training import job as training
 
-        return training.main(layout, environ)
+        return training.main(layout, environ, stop)
     if command == "evaluate":
         from container.evaluation import job as evaluation
 

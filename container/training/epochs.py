@@ -89,11 +89,12 @@ class Training:
                 reason = "a stop was asked for" if stopped else "max_runtime_s is over"
                 break
             count = min(limit, self.loop.steps_per_epoch - self.progress.step)
-            elapsed_s = self._run_inner_loop(count)
-            self.stop.worth_saving = True
-            if compiled:  # the first call has compiled, too
-                inner_steps = max(1, min(_INNER_STEPS_MAXIMUM, round(_INNER_LOOP_S * count / elapsed_s)))
-            compiled = True
+            if count:  # none are left where a stop came while the epoch was measured
+                elapsed_s = self._run_inner_loop(count)
+                self.stop.worth_saving = True
+                if compiled:  # the first call has compiled, too
+                    inner_steps = max(1, min(_INNER_STEPS_MAXIMUM, round(_INNER_LOOP_S * count / elapsed_s)))
+                compiled = True
             if self.progress.step == self.loop.steps_per_epoch:
                 self._end_epoch()
             if time.monotonic() - saved >= self.settings.checkpoint_interval_s:
@@ -101,7 +102,7 @@ class Training:
                 saved = time.monotonic()
         self.save()  # first, since what follows is not part of the uninterrupted job
         if self.progress.step:
-            self._end_epoch()
+            self._end_epoch(cut_short=True)
         return reason
 
     def resume(self) -> None:
@@ -139,6 +140,7 @@ class Training:
             step=self.steps_done,
             kept=self.settings.checkpoints_kept,
         )
+        self.stop.saved = f"the checkpoint after {self.steps_done} steps"
 
     def result(self) -> State:
         """Give the weights to save: the best epoch's or the last step's."""
@@ -165,10 +167,11 @@ class Training:
         return told[0] > 0, told[1] > 0, int(min(told[2:]))
 
     def _measure(self, validation: LabelledImages | Stream) -> tuple[float, float]:
-        """Measure on the chief, whose numbers then are everybody's."""
-        if self.hosts is None:
-            return self.loop.measure(validation)
-        loss, accuracy = self.hosts.agree(self.loop.measure(validation) if self.hosts.is_chief else (0.0, 0.0))
+        """Measure on the chief, whose numbers then are everybody's; NaN if it was stopped meanwhile."""
+        numbers = (0.0, 0.0)
+        if self.hosts is None or self.hosts.is_chief:
+            numbers = self.loop.measure(validation, lambda: self.stop.requested)
+        loss, accuracy = self.hosts.agree(numbers) if self.hosts else numbers
         return loss, accuracy
 
     def _run_inner_loop(self, count: int) -> float:
@@ -183,17 +186,21 @@ class Training:
         progress.epoch_elapsed_s += elapsed_s
         return elapsed_s
 
-    def _end_epoch(self) -> None:
-        """Measure, log and remember the epoch; one that was cut short is not compared with others."""
+    def _end_epoch(self, *, cut_short: bool = False) -> None:
+        """Measure, log and remember the epoch; one that was cut short is not measured or compared with others.
+
+        After a stop while it is measured, nothing is done: the epoch ends when the job is resumed.
+        """
         progress = self.progress
         metrics = {
             "epoch": progress.epoch + 1,
             "train_loss": progress.loss / progress.step,
             "train_accuracy": progress.correct / (progress.step * self.loop.batch_size),
         }
-        cut_short = progress.step < self.loop.steps_per_epoch
         if self.validation is not None and not cut_short:
             metrics["validation_loss"], metrics["validation_accuracy"] = self._measure(self.validation)
+            if math.isnan(metrics["validation_accuracy"]):
+                return
         metrics |= {
             "learning_rate": self.loop.learning_rate(progress.epoch, progress.step - 1),
             "images_per_s": progress.step * self.loop.batch_size / progress.epoch_elapsed_s,

@@ -16,7 +16,7 @@ import shutil
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,13 +45,12 @@ _DEFAULT_STEPS = 500  # a small set is seen more often: it needs the steps, not 
 _EXPORT_BYTES_PER_PARAMETER = 3 * 4  # Keras model, SavedModel and flatbuffer, float32 each
 _SAMPLE_IMAGES = 2000  # enough to know the pixels' mean to a percent
 _CHECKED_IMAGES = 256
-_EVALUATED_IMAGES = 4096  # at once
+_EVALUATED_IMAGES = 512  # between two looks at the stop
 
 
-def main(layout: contract.Layout, environ: Mapping[str, str]) -> int:
+def main(layout: contract.Layout, environ: Mapping[str, str], stop: StopRequest) -> int:
     """Run `train` and give its exit code: 0 when the job is completed or was stopped, 1 when it failed (OUT-1)."""
     faulthandler.enable(os.dup(2))  # a native crash leaves its stack in the log (TRIP-16)
-    stop = StopRequest()
     if "TF_CPP_MIN_LOG_LEVEL" not in environ:
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"  # TensorFlow's chatter would bury the metric lines
     try:
@@ -238,16 +237,17 @@ def _publish(job: _Job, network: Any, run: Training, sample: npt.NDArray[np.uint
     )
     with artifact.staging(job.layout.model) as stage:
         litert = export.write_models(stage, network, manifest, sample[:_CHECKED_IMAGES])
-        if not job.stop.requested:
-            facts = {
-                "Network": network.name,
-                "Parameters": f"{network.count_params():,}",
-                "Training time": f"{training_time_s:.1f} s",
-            }
-            measured = _evaluate(job.layout, job.sets, litert, history, facts)
+        facts = {
+            "Network": network.name,
+            "Parameters": f"{network.count_params():,}",
+            "Training time": f"{training_time_s:.1f} s",
+        }
+        measured = _evaluate(job, litert, history, facts)
+        if measured:
             _check_quality(job.settings, measured)
             manifest = dataclasses.replace(manifest, metrics={**manifest.metrics, **measured})
         artifact.publish(stage, manifest)
+    job.stop.saved = f"the model in {job.layout.model}"
     _log(f"the model is in {job.layout.model}" + (" (stopped early)" if job.stop.requested else ""))
 
 
@@ -260,36 +260,35 @@ def _complete(settings: Settings, image_count: int) -> Settings:
 
 
 def _evaluate(
-    layout: contract.Layout,
-    sets: Sets,
-    litert: Any,
-    history: Sequence[Mapping[str, float]],
-    facts: Mapping[str, str],
+    job: _Job, litert: Any, history: Sequence[Mapping[str, float]], facts: Mapping[str, str]
 ) -> dict[str, float]:
-    """Evaluate what will be served on the test set, else on the validation set; give the headline metrics."""
+    """Evaluate what will be served on the test set, else on the validation set; give the headline metrics.
+
+    There are none without such a set, or if a stop was asked for: whatever is left of the grace is for saving.
+    """
     from container.evaluation import job as evaluation
 
-    split, images = ("test", sets.test) if sets.test else ("validation", sets.validation)
+    split, images = ("test", job.sets.test) if job.sets.test else ("validation", job.sets.validation)
     if images is None:
         _log("there is no test and no validation channel: nothing to evaluate")
         return {}
     if isinstance(images, Stream):
         images = images.mapped()
+    probabilities = []
+    for start in range(0, len(images.images), _EVALUATED_IMAGES):  # a set that is mapped need not be in memory at once
+        if job.stop.requested:
+            return {}
+        probabilities.append(litert.predict(images.images[start : start + _EVALUATED_IMAGES]))
     metrics = evaluation.evaluate(
         images,
-        np.concatenate([litert.predict(part) for part in _cut(images.images)]),
-        output_dirs=evaluation.output_dirs(layout),
+        np.concatenate(probabilities),
+        output_dirs=evaluation.output_dirs(job.layout),
         history=history,
         facts=facts,
         split=split,
     )
     names = ("accuracy", "precision", "recall", "f1", "auc")
     return {f"{split}_{name}": metrics[name] for name in names if metrics[name] is not None}
-
-
-def _cut(images: npt.NDArray[np.uint8]) -> Iterator[npt.NDArray[np.uint8]]:
-    """Cut a set into parts, so that one that is mapped from disk need not be in memory at once."""
-    yield from (images[start : start + _EVALUATED_IMAGES] for start in range(0, len(images), _EVALUATED_IMAGES))
 
 
 def _check_quality(settings: Settings, metrics: Mapping[str, float]) -> None:

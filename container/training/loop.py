@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -125,10 +125,15 @@ class Loop:
         step = epoch * self.steps_per_epoch + start
         return self._source.find_block(step).end_step - step
 
-    def measure(self, data: LabelledImages | Stream) -> tuple[float, float]:
-        """Give mean loss (without label smoothing) and accuracy, on `data`, of what would be saved now."""
+    def measure(self, data: LabelledImages | Stream, is_stopped: Callable[[], bool] = bool) -> tuple[float, float]:
+        """Give mean loss (without label smoothing) and accuracy, on `data`, of what would be saved now.
+
+        Both are NaN if `is_stopped` became true meanwhile.
+        """
         loss, correct = 0.0, 0
         for part in iterate(data):
+            if is_stopped():
+                return math.nan, math.nan
             part_loss, part_correct = self._measure(tf.constant(part.images), tf.constant(part.labels))
             loss, correct = loss + float(part_loss), correct + int(part_correct)
         return loss / len(data.labels), correct / len(data.labels)

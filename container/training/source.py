@@ -11,6 +11,8 @@ import tensorflow as tf
 
 from container.dataset import Images, LabelledImages, Stream
 
+_PART_BYTES = 1 << 24
+
 
 @dataclass(frozen=True)
 class Block:
@@ -73,14 +75,16 @@ class Source:
 
 
 def iterate(images: LabelledImages | Stream) -> Iterator[LabelledImages]:
-    """Give a set in parts that memory holds, in any order."""
+    """Give a set in parts, small enough that what is done with one does not take long; in any order."""
     if isinstance(images, Stream):
         yield from images.blocks(0, 0)
-    else:
-        yield images
+        return
+    size = max(1, _PART_BYTES // images.images[0].nbytes)
+    for start in range(0, len(images.labels), size):
+        yield images.take(np.arange(start, min(start + size, len(images.labels))))
 
 
 def take_sample(images: LabelledImages | Stream, count: int) -> Images:
     """Take up to `count` images from all over a set, or over the first block of a stream."""
-    part = next(iterate(images)).images
+    part = next(images.blocks(0, 0)).images if isinstance(images, Stream) else images.images
     return part[:: max(1, len(part) // count)][:count]
