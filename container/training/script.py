@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import errno
+import importlib.util
 import json
 import os
 import re
@@ -37,6 +38,7 @@ _ARCHIVE_SUFFIXES: Final = (".tar.gz", ".tgz")
 _TF_CONFIG_PORT: Final = 8890  # DS-6
 _RESERVE_BYTES: Final = 16 * 1024
 _ENVIRONMENT_STRING_BYTES: Final = 128 * 1024 - 1  # MAX_ARG_STRLEN of Linux, less the closing NUL
+_LAUNCHER_PACKAGES: Final = ("gevent", "inotify_simple", "paramiko", "psutil", "retrying")
 _COMMAND_CHARACTERS: Final = 200
 _CAUSE_CHARACTERS: Final = 560  # with the rest of the reason's lines it fills the 1024 characters of OUT-2
 
@@ -119,7 +121,8 @@ def run(program: Program, layout: contract.Layout, environ: Mapping[str, str]) -
             if outcome.exit_code:
                 release()
                 shown = mask_command(installation, secrets)
-                return _report(layout, outcome, shown, "InstallRequirementsError", _explain_pip(environ))
+                error_class = "InstallModuleError" if kind == "package" else "InstallRequirementsError"
+                return _report(layout, outcome, shown, error_class, _explain_pip(environ))
         command = _compose_command(layout.code, name, kind, answer["arguments"])
         _log_invocation(command, variables, environ, secrets)
         try:
@@ -270,8 +273,18 @@ def _complete_variables(
 
 
 def _compose_command(code: Path, name: str, kind: str, arguments: Sequence[str]) -> list[str]:
-    """Compose the command as the toolkit does."""
+    """Compose the command as the toolkit does.
+
+    Raises: UserError if the toolkit itself is to launch the program and cannot.
+    """
     if kind == "launcher":
+        missing = [package for package in _LAUNCHER_PACKAGES if importlib.util.find_spec(package) is None]
+        if missing:
+            message = (
+                "MPI and SAGEMAKER_TRAINING_MODULE are launched by sagemaker-training itself, and what it needs for "
+                f"that is not installed here: in an image of yours, pip install {' '.join(missing)}"
+            )
+            raise UserError(message)
         return [sys.executable, "-m", "sagemaker_training.cli.train"]
     if kind == "package":
         return [sys.executable, "-m", name.removesuffix(".py").replace("/", "."), *arguments]
@@ -426,17 +439,16 @@ def _explain(outcome: Outcome) -> str:
 
 def find_cause(outcome: Outcome) -> str:
     """Find the cause in the program's last words: the exception first, then as much of the rest as fits."""
-    text = (outcome.error_tail.strip() or outcome.output_tail.strip()).decode(errors="replace")
+    text = (outcome.error_tail.rstrip() or outcome.output_tail.rstrip()).decode(errors="replace")
     text = text.rpartition("\r")[2] if "\n" not in text else text
     lines = [line for line in text.splitlines() if line.strip()]
-    start = max(
-        (i for i, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")), default=None
-    )
+    starts = [i for i, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
+    starts = starts[-1:] or [i for i, line in enumerate(lines) if line.startswith('  File "')]  # of a SyntaxError
     exception: list[str] = []
-    if start is not None:
-        for i in range(start + 1, len(lines)):
+    if starts:
+        for i in range(starts[0] + 1, len(lines)):
             if not lines[i].startswith(" "):
-                exception, lines = lines[i:], lines[start:i]
+                exception, lines = lines[i:], lines[starts[0] : i]
                 break
     cause = "\n".join(exception)[:_CAUSE_CHARACTERS]
     room = _CAUSE_CHARACTERS - len(cause)

@@ -12,71 +12,17 @@ import sys
 import tarfile
 import time
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import boto3
 import pytest
 
 from container import contract
 from container.serving import handlers, inference
+from tests.contract.training_job import PROGRAMS, ROOT, Job
 
-ROOT = Path(__file__).parents[2]
-PROGRAMS = Path(__file__).parent / "byo"
 pytest.importorskip("sagemaker_training", reason="docker/requirements-scripts.txt is not installed")
-
-
-class Job:
-    """The tree of one training job, as the platform lays it out, and its runs."""
-
-    def __init__(self, base: Path) -> None:
-        self.base = base
-        self.configure("hyperparameters", {})
-        self.configure("inputdataconfig", {})
-        self.configure("resourceconfig", {"current_host": "algo-1", "hosts": ["algo-1"]})
-
-    def configure(self, name: str, document: Mapping[str, Any]) -> None:
-        """Write one of the files of `input/config`."""
-        path = self.base / f"input/config/{name}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(document))
-
-    def add_code(self, *names: str) -> None:
-        """Copy fixture programs into the code directory."""
-        for name in names:
-            target = self.base / "code" / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(PROGRAMS / name, target)
-
-    def environ(self, **variables: str) -> dict[str, str]:
-        """Give the environment of a run, free of this process's own variables."""
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LD_LIBRARY_PATH") if name in os.environ}
-        kept["PATH"] = f"{Path(sys.executable).parent}:{kept['PATH']}"
-        return kept | {"SAGEMAKER_BASE_DIR": str(self.base), "PYTHONPATH": str(ROOT)} | variables
-
-    def start(self, *prefix: str, **variables: str) -> subprocess.Popen[bytes]:
-        """Start `train`, below the command `prefix`."""
-        command = [*prefix, sys.executable, "-m", "container", "train"]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen(command, cwd=ROOT, env=self.environ(**variables), **pipes)  # type: ignore[call-overload]
-
-    def train(self, *prefix: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
-        """Run `train` to its end."""
-        process = self.start(*prefix, **variables)
-        out, err = process.communicate(timeout=60)
-        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
-
-    @property
-    def failure(self) -> str:
-        """What the failure file says; empty without one."""
-        path = self.base / "output/failure"
-        return path.read_text() if path.exists() else ""
-
-    @property
-    def given(self) -> dict[str, Any]:
-        """What `dump.py` was given."""
-        return json.loads((self.base / "model/given.json").read_text())
 
 
 @pytest.fixture
@@ -89,99 +35,6 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 30) -> None:
     while not condition():
         assert time.monotonic() < deadline, "the condition was not met in time"
         time.sleep(0.01)
-
-
-# C1: the same arguments, variables and failure texts as the toolkit's own
-
-HYPERPARAMETERS = {
-    "raw": {"epochs": "3", "lr": "0.001", "optimizer": "adam", "augment": "true", "x": "1"},
-    "json": {"optimizer": '"adam"', "dims": "[1, 2]", "map": '{"b": 1, "a": "z"}', "flag": "false", "none": "null"},
-    "python": {"augment": "True", "none": "None", "cfg": "{'a': 1}", "text": "ünï €", "quote": 'it\'s "so"'},
-    "platform": {
-        "_tuning_objective_metric": "accuracy",
-        "sagemaker_job_name": '"job-1"',
-        "sagemaker_region": '"eu-west-1"',
-        "sagemaker_container_log_level": "20",
-        "sagemaker_custom": '"x"',
-        "model_dir": '"s3://bucket/model"',
-    },
-    "types": {"number": 3, "list": [1, 2], "with-hyphen": "1", "with.dot": "2"},
-}
-RESOURCES = {
-    "current_host": "algo-1",
-    "current_instance_type": "ml.c5.xlarge",
-    "current_group_name": "homogeneousCluster",
-    "hosts": ["algo-1"],
-    "instance_groups": [
-        {"instance_group_name": "homogeneousCluster", "instance_type": "ml.c5.xlarge", "hosts": ["algo-1"]}
-    ],
-    "network_interface_name": "eth0",
-    "topology": None,
-}
-CHANNELS = {"train": {"TrainingInputMode": "File"}, "my-data": {"TrainingInputMode": "File"}}
-
-
-@pytest.mark.parametrize(
-    ("encoding", "program"), [*((name, "dump.py") for name in HYPERPARAMETERS), ("types", "package")]
-)
-def test_program_gets_the_toolkits_arguments_and_variables(tmp_path: Path, encoding: str, program: str) -> None:
-    given = []
-    for peer in ("ours", "toolkit"):
-        base = tmp_path / "ml"  # the same paths for both
-        shutil.rmtree(base, ignore_errors=True)
-        job = Job(base)
-        job.configure("hyperparameters", HYPERPARAMETERS[encoding] | {"sagemaker_program": '"dump.py"'})
-        job.configure("resourceconfig", RESOURCES)
-        job.configure("inputdataconfig", CHANNELS)
-        job.add_code("dump.py")
-        if program == "package":
-            (base / "code/setup.py").write_text("from setuptools import setup; setup(name='dump', py_modules=[])")
-        for name in ("model", "output"):
-            (base / name).mkdir()
-        if peer == "ours":  # without credentials it installs without a network, into a directory of its own
-            result = job.train(PIP_TARGET=str(tmp_path / "target"), TRAINING_JOB_ARN="arn:aws:sagemaker:job")
-        else:
-            command = [sys.executable, str(PROGRAMS / "toolkit_train.py")]
-            result = subprocess.run(command, env=job.environ(), capture_output=True, check=False)
-        assert result.returncode == 0, result.stderr.decode()
-        given.append(job.given)
-    ours, theirs = given
-    assert ours["arguments"] == theirs["arguments"]
-    assert ours["directory"] == theirs["directory"]
-    names = {name for name in theirs["environment"] if name.startswith(("SM_", "SAGEMAKER_", "CURRENT_HOST"))}
-    assert len(names) > 30
-    differing = {name for name in names if ours["environment"].get(name) != theirs["environment"][name]}
-    assert differing <= {"SM_NUM_CPUS"}  # a container's own limit, where it has one
-    added = {name for name in ours["environment"].keys() - theirs["environment"].keys() if name.startswith("SM_")}
-    assert added <= {"SM_CHANNEL_MY_DATA", "SM_HP_WITH_HYPHEN", "SM_HP_WITH_DOT"}
-
-
-@pytest.mark.parametrize(
-    ("hyperparameters", "same"),
-    [
-        ({"code": "3"}, ["ExecuteUserScriptError:", "ExitCode 3"]),
-        ({"say": "the cause"}, ["ExecuteUserScriptError:", "ExitCode 1", "ValueError: the cause"]),
-        ({"unknown": "1"}, ["ExecuteUserScriptError:", "ExitCode 2", "unrecognized arguments: --unknown 1"]),
-    ],
-)
-def test_failure_reason_has_the_toolkits_form(tmp_path: Path, hyperparameters: dict[str, str], same: list[str]) -> None:
-    reasons = []
-    for peer in ("ours", "toolkit"):
-        job = Job(tmp_path / peer)
-        job.configure("hyperparameters", hyperparameters | {"sagemaker_program": "end.py"})
-        job.add_code("end.py")
-        (job.base / "model").mkdir()
-        (job.base / "output").mkdir()
-        if peer == "ours":
-            job.train()
-        else:
-            subprocess.run([sys.executable, str(PROGRAMS / "toolkit_train.py")], env=job.environ(), check=False)
-        reasons.append(job.failure)
-    assert reasons[0].splitlines()[:2] == reasons[1].splitlines()[:2] == same[:2]
-    assert all(part in reasons[0] for part in same)
-    assert all('ErrorMessage "' in reason for reason in reasons)
-    commands = [reason.rpartition("\n")[2] for reason in reasons]
-    assert commands[0] == commands[1]
 
 
 # C2: stops, exit codes, output, disk
@@ -597,9 +450,7 @@ def test_requirements_that_the_image_has_need_no_network(job: Job) -> None:
 
 def lay_out_algorithm(job: Job, **hyperparameters: str) -> None:
     job.configure("hyperparameters", hyperparameters)
-    job.configure(
-        "inputdataconfig", CHANNELS | {"code": {"TrainingInputMode": "File"}, "training": {"TrainingInputMode": "File"}}
-    )
+    job.configure("inputdataconfig", {"code": {"TrainingInputMode": "File"}, "training": {"TrainingInputMode": "File"}})
     for channel in ("code", "training"):
         (job.base / "input/data" / channel).mkdir(parents=True)
     shutil.copyfile(PROGRAMS / "nearest/algorithm.py", job.base / "input/data/code/algorithm.py")

@@ -147,3 +147,11 @@ def test_no_limit_is_the_machines(tmp_path: Path, cpu: str, memory: str) -> None
     (tmp_path / "memory.max").write_text(memory)
     assert limits.count_cpus(tmp_path) >= 1
     assert limits.count_memory_bytes(tmp_path) is None
+
+
+def test_launch_by_the_toolkit_names_the_packages_that_it_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name in ("gevent", "paramiko") else name)
+    with pytest.raises(UserError, match=r"pip install gevent paramiko$"):
+        script._compose_command(tmp_path, "", "launcher", [])  # noqa: SLF001

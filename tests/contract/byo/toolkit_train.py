@@ -1,21 +1,16 @@
-"""Foreign peer: runs a job's program with sagemaker-training's own pieces, in the order of its `train` command."""
+"""Foreign peer: `sagemaker-training`'s own `train`; with an argument as framework containers call it.
 
-import os
+Those capture what the program says of its errors, which `train` by itself does not.
+"""
+
+import functools
 import sys
 
-sys.modules["tensorflow"] = None  # type: ignore[assignment] # the toolkit would import it, for names of errors only
+sys.modules["tensorflow"] = None  # type: ignore[assignment] # it would be imported for the names of its errors only
 
-from sagemaker_training import environment, errors, files, process  # noqa: E402
+from sagemaker_training import entry_point, trainer  # noqa: E402
+from sagemaker_training.cli import train  # noqa: E402
 
-job = environment.Environment()
-try:
-    files.download_and_extract(job.module_dir, environment.code_dir)
-    process.validate_entry_point(job.user_entry_point)
-    variables = job.to_env_vars()
-    environment.write_env_vars(variables)
-    os.environ["USE_SMDEBUG"] = "0"
-    process.ProcessRunner(job.user_entry_point, job.to_cmd_args(), variables, 1).run(capture_error=True)
-except errors.ClientError as error:
-    files.write_failure_file(str(error))
-    sys.exit(1)
-files.write_success_file()
+if sys.argv[1:]:
+    trainer.entry_point.run = functools.partial(entry_point.run, capture_error=True)
+train.main()

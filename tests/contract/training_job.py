@@ -1,0 +1,65 @@
+"""The tree of a training job, as the platform lays it out, and runs of `python -m container train` in it."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+PROGRAMS = Path(__file__).parent / "byo"
+
+
+class Job:
+    """The tree of one training job, as the platform lays it out, and its runs."""
+
+    def __init__(self, base: Path) -> None:
+        self.base = base
+        self.configure("hyperparameters", {})
+        self.configure("inputdataconfig", {})
+        self.configure("resourceconfig", {"current_host": "algo-1", "hosts": ["algo-1"]})
+
+    def configure(self, name: str, document: Mapping[str, Any]) -> None:
+        """Write one of the files of `input/config`."""
+        path = self.base / f"input/config/{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(document))
+
+    def add_code(self, *names: str) -> None:
+        """Copy fixture programs into the code directory."""
+        for name in names:
+            target = self.base / "code" / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(PROGRAMS / name, target)
+
+    def environ(self, **variables: str) -> dict[str, str]:
+        """Give the environment of a run, free of this process's own variables."""
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LD_LIBRARY_PATH") if name in os.environ}
+        kept["PATH"] = f"{Path(sys.executable).parent}:{kept['PATH']}"
+        return kept | {"SAGEMAKER_BASE_DIR": str(self.base), "PYTHONPATH": str(ROOT)} | variables
+
+    def start(self, *prefix: str, **variables: str) -> subprocess.Popen[bytes]:
+        """Start `train`, below the command `prefix`."""
+        command = [*prefix, sys.executable, "-m", "container", "train"]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen(command, cwd=ROOT, env=self.environ(**variables), **pipes)  # type: ignore[call-overload]
+
+    def train(self, *prefix: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
+        """Run `train` to its end."""
+        process = self.start(*prefix, **variables)
+        out, err = process.communicate(timeout=60)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    @property
+    def failure(self) -> str:
+        """What the failure file says; empty without one."""
+        path = self.base / "output/failure"
+        return path.read_text() if path.exists() else ""
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """What `dump.py` was given."""
+        return json.loads((self.base / "model/given.json").read_text())
