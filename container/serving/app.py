@@ -5,12 +5,14 @@ Rules of this file: routes, methods and headers only; what an answer says is dec
 
 from __future__ import annotations
 
+import json
+
 import flask
 from werkzeug.exceptions import HTTPException
 
 from container import contract
 from container.errors import RequestError
-from container.serving import inference
+from container.serving import inference, openapi
 from container.serving.metrics import Metrics
 from container.serving.models import Models
 
@@ -42,6 +44,13 @@ def create_app(
     @app.get("/execution-parameters")
     def execution_parameters() -> flask.Response:
         return _to_flask(inference.describe_execution(workers))
+
+    @app.get("/openapi.json")
+    def describe() -> flask.Response:
+        model = application if isinstance(application, inference.Inference) else None
+        shape, classes = (model.input_shape, model.classes) if model else (None, ())
+        document = openapi.describe(shape, classes, has_models=models is not None)
+        return _to_flask(inference.Response(200, json.dumps(document).encode()))
 
     if metrics is not None:
 

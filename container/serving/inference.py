@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 _CUSTOM_ATTRIBUTES_NAME: Final = contract.CUSTOM_ATTRIBUTES_HEADER.lower()
 _CUSTOM_ATTRIBUTES: Final = re.compile(r"[\x20-\x7e]{1,1024}")
+_INLINE_S: Final = 0.005  # a prediction that costs more leaves the loop: many of them must not delay a ping
+_INLINE_BODY_BYTES: Final = 262_144  # a body that costs more to decode than a thread's hand-over leaves it too
 _ERRORS_LOGGED: Final = 10  # of one request
 _ERROR_CHARACTERS: Final = 1900  # RQ-6: a caller sees 2048 characters of the body, the request id among them
 
@@ -92,8 +94,8 @@ class Inference:
         self._predict = predict
         self._image_s = image_s
         self._pixels = math.prod(input_shape)
-        self._input_shape = input_shape
-        self._classes = tuple(classes)
+        self.input_shape = input_shape
+        self.classes = tuple(classes)
         self._end_of_line = end_of_line
         self._placeholders = placeholders
         self._payload_bytes = payload_bytes
@@ -137,7 +139,7 @@ class Inference:
         if not np.isfinite(probabilities).all():
             message = "the model gave a probability that is not finite"
             raise ArithmeticError(message)
-        answer = codecs.encode(answer_type, probabilities, self._classes, end_of_line=self._end_of_line, errors=errors)
+        answer = codecs.encode(answer_type, probabilities, self.classes, end_of_line=self._end_of_line, errors=errors)
         encoded = time.perf_counter()
         work.images = len(images)
         work.seconds.update(decode=decoded - started, predict=predicted - decoded, encode=encoded - predicted)
@@ -145,11 +147,11 @@ class Inference:
 
     def _decode(self, media_type: negotiation.MediaType, body: bytes) -> tuple[codecs.Images, Mapping[int, str]]:
         try:
-            return codecs.decode(media_type, body, self._input_shape), {}
+            return codecs.decode(media_type, body, self.input_shape), {}
         except RequestError as error:
             if not (self._placeholders and error.status == 400 and media_type.name in codecs.LINES and body):
                 raise
-        images, errors = codecs.decode_each(media_type, body, self._input_shape)
+        images, errors = codecs.decode_each(media_type, body, self.input_shape)
         for place, message in list(errors.items())[:_ERRORS_LOGGED]:
             log.warning("record %d of a request has a placeholder for an answer: %s", place + 1, message)
         return images, errors
@@ -172,6 +174,11 @@ class Counted:
     def estimate_s(self, request: Request) -> float:
         """Give what the application says."""
         return self._application.estimate_s(request)
+
+
+def is_cheap(application: Application, request: Request) -> bool:
+    """Tell whether a request may be answered on an event loop, which answers `/ping` as well (HO-4)."""
+    return len(request.body) <= _INLINE_BODY_BYTES and application.estimate_s(request) <= _INLINE_S
 
 
 def ping(*, is_ready: bool) -> Response:
@@ -236,6 +243,11 @@ def refuse(status: int, message: str) -> Response:
     request_id = uuid.uuid4().hex
     log.info("request %s refused with %d: %s", request_id, status, message)
     return _error(status, message, request_id)
+
+
+def ask_to_retry(message: str) -> Response:
+    """Give the answer to a request that comes too early or when too many wait."""
+    return refuse(503, message)._replace(headers=(("Retry-After", "1"),))
 
 
 def fail() -> Response:

@@ -33,6 +33,8 @@ from container.serving.settings import Settings
 if TYPE_CHECKING:
     import flask
 
+    from container.serving import asgi
+
 # HO-10: SIGKILL comes 30 s after SIGTERM; the rest is for the master to see its workers go.
 _GRACE_S = contract.SERVING_STOP_GRACE_S - 5
 # Above it an image earns more from all cores at once than requests do from a core each (measured on ResNet-50).
@@ -89,6 +91,13 @@ class Service:
             models=self.models,
             metrics=self.metrics,
         )
+
+    def asgi(self) -> asgi.AsgiApplication:
+        """Build the ASGI application in front of Flask's."""
+        from container.serving import asgi
+
+        self.application = self.application or self.load()
+        return asgi.AsgiApplication(self.application, self.wsgi(), self.settings)
 
 
 def main(layout: contract.Layout, environ: Mapping[str, str]) -> int:
@@ -164,7 +173,7 @@ class _Server(BaseApplication):
             "backlog": 2048,  # HO-7: the kernel accepts connections while every worker computes
             "workers": chosen.workers,
             "worker_class": "container.serving.worker.EventWorker" if is_event else chosen.worker_class,
-            "threads": chosen.threads,
+            "threads": chosen.threads if chosen.worker_class == "gthread" else 1,
             "timeout": _HEARTBEAT_S if is_event else chosen.timeout_s,
             "graceful_timeout": _GRACE_S,
             "keepalive": 75,
@@ -179,7 +188,7 @@ class _Server(BaseApplication):
             self.cfg.set(name, value)
 
     def load(self) -> Any:
-        return self.service.wsgi()
+        return self.service.asgi() if self.service.settings.worker_class == "asgi" else self.service.wsgi()
 
     def _number_worker(self, _: Any, worker: Any) -> None:
         worker.row = self.service.loads.take()

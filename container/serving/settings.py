@@ -16,7 +16,7 @@ from container.serving import codecs
 
 T = TypeVar("T")
 
-WORKER_CLASSES: Final = ("event", "gthread", "sync")
+WORKER_CLASSES: Final = ("event", "asgi", "gthread", "sync")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 _LOG_LEVEL_NUMBERS: Final = {"10": "debug", "20": "info", "30": "warning", "40": "error", "50": "critical"}
 _MEBIBYTE: Final = 1024**2

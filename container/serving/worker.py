@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_INLINE_S: Final = 0.005  # a prediction that costs more leaves the loop: many of them must not delay a ping
-_INLINE_BODY_BYTES: Final = 262_144  # a body that costs more to decode than a thread's hand-over leaves it too
 _IDLE_S: Final = 75.0  # longer than a client's pool keeps a connection unused
 _HEAD_S: Final = 10.0  # from a request's first byte to the end of its head
 _SILENCE_S: Final = 15.0  # without a byte of an unfinished body, or of a response that the client does not take
@@ -52,7 +50,6 @@ _READ_BODY_BYTES: Final = 1_048_576
 _JOIN_BYTES: Final = 65_536  # below it, copying head and body together costs less than sending two pieces
 _OTHER_THREADS: Final = 16  # the models of a multi-model endpoint are asked on them
 _BOOT_ERROR: Final = 3  # gunicorn's own code for a worker that cannot start: the master then stops as well
-_RETRY_AFTER: Final = (("Retry-After", "1"),)
 _REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
 
 _READING: Final = "reading"
@@ -376,10 +373,8 @@ class EventWorker(Worker):
         elif path == "/invocations" and head.method == "POST":
             request = inference.Request(body, head.headers)
             if application is None:
-                self._send(
-                    connection, inference.refuse(503, "the model is being loaded")._replace(headers=_RETRY_AFTER)
-                )
-            elif len(body) <= _INLINE_BODY_BYTES and application.estimate_s(request) <= _INLINE_S:
+                self._send(connection, inference.ask_to_retry("the model is being loaded"))
+            elif inference.is_cheap(application, request):
                 self._send(connection, application.invoke(request))
             else:
                 self._compute(connection, self._predictions, lambda: application.invoke(request))
@@ -402,7 +397,9 @@ class EventWorker(Worker):
         if lane.submit(job):
             self._watch(connection, _COMPUTING, 0, 0)
         else:
-            self._send(connection, _ask_to_retry(f"{self._settings.queue_requests} requests are waiting already"))
+            self._send(
+                connection, inference.ask_to_retry(f"{self._settings.queue_requests} requests are waiting already")
+            )
 
     def _finish(self, connection: _Connection, response: inference.Response) -> None:
         """Send a computed response, and go on with what the client has sent behind its request."""
@@ -489,10 +486,6 @@ class EventWorker(Worker):
             "Connection: close\r\n\r\n" if closing else "Connection: keep-alive\r\n\r\n",
         ]
         return "\r\n".join(lines).encode("latin-1")
-
-
-def _ask_to_retry(message: str) -> inference.Response:
-    return inference.refuse(503, message)._replace(headers=_RETRY_AFTER)
 
 
 def _empty(descriptor: int) -> None:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +155,20 @@ def server(artifact_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
         artifact_base, tmp_path_factory.mktemp("log") / "log", SAGEMAKER_MODEL_SERVER_WORKERS="2"
     ) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def shells(artifact_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Server]]:
+    """Start a server under each worker class."""
+    environ = {"SAGEMAKER_MODEL_SERVER_WORKERS": "1", "SAGEMAKER_MAX_PAYLOAD_IN_MB": "1"}
+    logs = tmp_path_factory.mktemp("shells")
+    with ExitStack() as stack:
+        yield {
+            name: stack.enter_context(
+                run_server(artifact_base, logs / name, SAGEMAKER_GUNICORN_WORKER_CLASS=name, **environ)
+            )
+            for name in ("event", "asgi", "gthread", "sync")
+        }
 
 
 @pytest.fixture(scope="session")

@@ -15,10 +15,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from container import contract
-from container.serving import server as server_module
-from container.serving import settings
-
 HEAD = b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\n"
 ROW = b"0," * 63 + b"255"
 
@@ -349,45 +345,3 @@ def test_orphaned_worker_stops(serve: Any) -> None:
         os.kill(server.process.pid, signal.SIGKILL)
 
         wait_until(lambda: not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text())
-
-
-@pytest.fixture(scope="module")
-def client(artifact_base: Path) -> Any:
-    """Give Flask's own client of the application, with no server around it."""
-    chosen = settings.Settings(worker_class="sync")
-    return server_module.prepare(contract.Layout(artifact_base), {}, chosen, cores=1).wsgi().test_client()
-
-
-@pytest.mark.parametrize("worker_class", ["event", "gthread", "sync"])
-def test_every_worker_class_gives_the_same_answers(serve: Any, client: Any, worker_class: str, images: Any) -> None:
-    """S7."""
-    row = b",".join(b"%d" % pixel for pixel in images[0].ravel())
-    npy = to_npy(images[:50])
-    requests = [
-        ("GET", "/ping", {}, b""),
-        ("POST", "/ping", {}, b"x"),
-        ("PUT", "/ping", {}, b""),
-        ("GET", "/%70ing", {}, b""),
-        ("GET", "/ping?a=b", {}, b""),
-        ("GET", "/invocations", {}, b""),
-        ("POST", "/invocations", {"Content-Type": "text/csv"}, row),
-        ("POST", "/invocations?x=1", {"Content-Type": "TEXT/CSV; charset=utf-8", "Accept": "text/csv"}, row),
-        ("POST", "/invocations", {"Content-Type": "application/x-npy", "Accept": "application/x-npy"}, npy),
-        ("POST", "/invocations", {"Content-Type": "application/x-npy", "Accept": "image/png"}, npy),
-        ("POST", "/invocations", {"Content-Type": "text/plain"}, row),
-        ("POST", "/invocations", {"Content-Type": "text/csv"}, b""),
-        ("POST", "/invocations", {"Content-Type": "text/csv"}, b"1,2"),
-        ("POST", "/invocations", {"Content-Type": "application/json"}, b"[" * 5000),
-    ]
-    with serve(SAGEMAKER_GUNICORN_WORKER_CLASS=worker_class) as server:
-        for method, path, headers, body in requests:
-            status, found_headers, found = server.request(method, path, body, **headers)
-            expected = client.open(path, method=method, headers=headers, data=body)
-            wanted = expected.data
-            if status >= 400:
-                found, wanted = json.loads(found)["error"], expected.json["error"]
-            assert (status, found_headers.get("content-type"), found) == (
-                expected.status_code,
-                expected.content_type,
-                wanted,
-            ), (method, path, headers)

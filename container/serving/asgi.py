@@ -1,0 +1,96 @@
+"""The application for gunicorn's own ASGI worker: `/ping` and `/invocations` from the core, all else from Flask.
+
+Rules of this file: as in `worker`, what costs more than a few milliseconds leaves the loop, behind a bounded queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeAlias
+
+from container.errors import RequestError
+from container.serving import inference, wsgi
+from container.serving.http1 import Head
+from container.serving.settings import Settings
+
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+
+
+class AsgiApplication:
+    """An ASGI 3 application around what answers `/invocations`, and a WSGI application for the other routes."""
+
+    def __init__(self, application: inference.Application, others: wsgi.Application, settings: Settings) -> None:
+        self._application = application
+        self._others = others
+        self._settings = settings
+        self._predictions = ThreadPoolExecutor(1, "predict")
+        self._waiting = 0
+        self._threads = ThreadPoolExecutor(settings.threads, "other")
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer one request; other kinds of connections are not served."""
+        if scope["type"] != "http":
+            raise NotImplementedError(scope["type"])
+        headers: dict[str, str] = {}
+        for key, value in scope["headers"]:
+            name, text = key.decode("latin-1"), value.decode("latin-1")
+            headers[name] = f"{headers[name]}, {text}" if name in headers else text
+        try:
+            body = await self._read(headers, receive)
+            response = await self._answer(scope, headers, body)
+        except RequestError as error:
+            response = inference.refuse(error.status, str(error))
+        named = [("Content-Type", response.content_type), ("Content-Length", str(len(response.body)))]
+        encoded = [(name.encode(), text.encode("latin-1")) for name, text in (*named, *response.headers)]
+        await send({"type": "http.response.start", "status": response.status, "headers": encoded})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else response.body})
+
+    async def _read(self, headers: dict[str, str], receive: Receive) -> bytes:
+        length = headers.get("content-length", "")
+        limit = self._settings.payload_bytes
+        body, more = bytearray(), not (length.isdecimal() and int(length) > limit)
+        if not more:
+            raise RequestError(413, inference.describe_limit(limit))
+        while more:
+            message = await receive()
+            body += message.get("body", b"")
+            if len(body) > limit:
+                raise RequestError(413, inference.describe_limit(limit))
+            more = message.get("more_body", False)
+        return bytes(body)
+
+    async def _answer(self, scope: Message, headers: dict[str, str], body: bytes) -> inference.Response:
+        path, method = scope["path"], scope["method"]
+        if path == "/ping" and method in ("GET", "POST"):
+            return inference.ping(is_ready=True)
+        if path == "/invocations" and method == "POST":
+            request = inference.Request(body, headers)
+            if inference.is_cheap(self._application, request):
+                return self._application.invoke(request)
+            return await self._queue(request)
+        query = scope["query_string"].decode("latin-1")
+        target = scope["raw_path"].decode("latin-1") + (f"?{query}" if query else "")
+        head = Head(method, target, headers, len(body), keep_alive=True, expects_continue=False)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, lambda: wsgi.call(self._others, head, body))
+
+    async def _queue(self, request: inference.Request) -> inference.Response:
+        if self._waiting >= self._settings.queue_requests:
+            return inference.ask_to_retry(f"{self._waiting} requests are waiting already")
+        expiry = time.monotonic() + self._settings.timeout_s
+
+        def answer() -> inference.Response:
+            if time.monotonic() > expiry:
+                return inference.refuse(503, "the request waited too long for its turn")
+            return self._application.invoke(request)
+
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._predictions, answer)
+        finally:
+            self._waiting -= 1
