@@ -1,6 +1,7 @@
 """The server's OpenAPI document against the server: the same routes and types, and what schemathesis makes of it."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -46,7 +47,7 @@ def run_schemathesis(document: Path, port: int, tmp_path: Path, *options: str) -
     ]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=550, check=False)
     assert result.returncode == 0, result.stdout[-6000:] + result.stderr[-2000:]
-    assert "No issues found" in result.stdout, result.stdout[-2000:]
+    assert re.search(r"\b([1-9]\d*) generated, \1 passed", result.stdout), result.stdout[-2000:]
 
 
 @pytest.mark.slow
