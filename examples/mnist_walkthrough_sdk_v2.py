@@ -95,9 +95,12 @@ def main() -> None:
     print(f"   {right} of {len(labels)} rows are right")
 
     print("6. deploy, update, and predict ten random images")
-    predictor = best.deploy(1, "ml.m5.xlarge", serializer=CSVSerializer(), deserializer=CSVDeserializer())
+    # `wait=True` would look every 30 seconds.
+    predictor = best.deploy(1, "ml.m5.xlarge", serializer=CSVSerializer(), deserializer=CSVDeserializer(), wait=False)
     try:
-        predictor.update_endpoint(initial_instance_count=2, instance_type="ml.m5.xlarge")
+        session.wait_for_endpoint(predictor.endpoint_name, poll=2)
+        predictor.update_endpoint(initial_instance_count=2, instance_type="ml.m5.xlarge", wait=False)
+        session.wait_for_endpoint(predictor.endpoint_name, poll=2)
         for index in random.Random(0).sample(range(len(rows)), 10):  # noqa: S311 - a repeatable choice
             [probabilities] = predictor.predict(rows[index])
             predicted = find_best(probabilities)

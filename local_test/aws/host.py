@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import shlex
 import signal
 import socket
 import sys
@@ -20,14 +19,13 @@ from typing import Final
 
 import waitress.server
 
-from container.errors import PlatformError, UserError
+from container.errors import PlatformError
 from local_test.aws import installation, lifecycle
 from local_test.aws.account import Account
+from local_test.aws.containers import choose_runner
 from local_test.aws.installation import AlreadyRunningError, Settings
 from local_test.aws.server import Application
 from local_test.aws.services import Services
-from local_test.process import ProcessRunner
-from local_test.runner import Runner
 
 _THREADS: Final = 64  # requests at once; a slow container holds one for up to a minute
 _BODY_BYTES: Final = 5 * 1024**3  # the most that S3 takes in one PUT
@@ -44,10 +42,12 @@ def run(directory: Path, settings: Settings) -> int:
         listener = _listen_anew(directory, settings.port)
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         _set_environment(url, settings)
-        account, services = _make(directory, settings)
+        listeners = [listener, *([] if settings.program else _listen_to_containers(listener.getsockname()[1]))]
+        is_reached = bool(settings.program) or len(listeners) > 1
+        account, services = _make(directory, settings, listeners[-1].getsockname() if is_reached else None)
         server = waitress.server.create_server(
             Application(account, services),
-            sockets=[listener],
+            sockets=listeners,
             threads=_THREADS,
             max_request_body_size=_BODY_BYTES,
             channel_timeout=300,
@@ -75,10 +75,31 @@ def run(directory: Path, settings: Settings) -> int:
     return 0 if is_idle else 1
 
 
-def _make(directory: Path, settings: Settings) -> tuple[Account, Services]:
+def _listen_to_containers(port: int) -> list[socket.socket]:
+    """Listen where the Docker engine's containers reach this machine, and nobody else does; not at all if that fails.
+
+    Raises: PlatformError if the engine is out of reach.
+    """
+    from local_test import engine  # noqa: PLC0415
+
+    engine.reap()
+    gateway = engine.find_gateway()
+    try:
+        return [_listen(gateway, port)] if gateway else []
+    except OSError as error:  # an engine in a virtual machine has an address that is not this machine's
+        print(
+            f"containers cannot reach this local AWS: {gateway}:{port}: {error.strerror}", file=sys.stderr, flush=True
+        )
+        return []
+
+
+def _make(directory: Path, settings: Settings, address: tuple[str, int] | None) -> tuple[Account, Services]:
+    """`address` is the one that containers are told, if there is one."""
+    url = "http://{}:{}".format(*address) if address else ""
+    variables = installation.client_environment(url, settings.region) if url else {}
     account = Account(
         directory,
-        functools.partial(choose_runner, settings),
+        functools.partial(choose_runner, settings, variables),
         number=settings.account,
         region=settings.region,
         instances_maximum=settings.max_instances,
@@ -86,25 +107,6 @@ def _make(directory: Path, settings: Settings) -> tuple[Account, Services]:
     services = Services(account)
     account.publish_metrics = services.publish_metrics
     return account, services
-
-
-def choose_runner(settings: Settings, image: str) -> Runner:
-    """Give the runner of an image: the one program, or the Docker engine.
-
-    Raises: UserError if the engine does not have the image, PlatformError if the engine is out of reach.
-    """
-    if settings.program:
-        return ProcessRunner(shlex.split(settings.program), directory=Path(settings.working_directory or "."))
-    from local_test.engine import DockerRunner  # noqa: PLC0415
-
-    try:
-        return DockerRunner(image)
-    except UserError:
-        # An image that was built here carries no registry's name; one that was pulled or tagged for it does.
-        _, _, local = image.partition("/")
-        if "." not in image.partition("/")[0] or not local:
-            raise
-        return DockerRunner(local)
 
 
 def _set_environment(url: str, settings: Settings) -> None:
@@ -128,21 +130,21 @@ def _listen_anew(directory: Path, port: int) -> socket.socket:
     except (OSError, ValueError):
         last = 0
     try:
-        listener = _listen(port or last)
+        listener = _listen("127.0.0.1", port or last)
     except OSError as error:
         if port:
             message = f"port {port} of 127.0.0.1 is taken: {error.strerror}; choose another with --port"
             raise PlatformError(message) from error
-        listener = _listen(0)
+        listener = _listen("127.0.0.1", 0)
     path.write_text(str(listener.getsockname()[1]), encoding="ascii")
     return listener
 
 
-def _listen(port: int) -> socket.socket:
+def _listen(host: str, port: int) -> socket.socket:
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind(("127.0.0.1", port))
+        listener.bind((host, port))
     except OSError:
         listener.close()
         raise

@@ -130,6 +130,8 @@ def start_training_job(account: Account, request: Mapping[str, Any], extra: Mapp
     _check_fields(TRAINING, request)
     for channel in request.get("InputDataConfig", ()):
         _check_uri(channel["DataSource"]["S3DataSource"]["S3Uri"], account)
+    if "InstanceGroups" not in request["ResourceConfig"]:
+        _check_instances(request["ResourceConfig"], "ResourceConfig")
     _check_quota(account, _count_instances(request), request["ResourceConfig"].get("InstanceType", "instance groups"))
     output = request["OutputDataConfig"]["S3OutputPath"].rstrip("/")
     filled = {
@@ -153,6 +155,7 @@ def create_processing_job(account: Account, request: Mapping[str, Any]) -> dict[
     for item in request.get("ProcessingInputs", ()):
         _check_uri(item.get("S3Input", {}).get("S3Uri", ""), account)
     cluster = request["ProcessingResources"]["ClusterConfig"]
+    _check_instances(cluster, "ClusterConfig")
     _check_quota(account, cluster["InstanceCount"], cluster["InstanceType"])
     _begin(account, PROCESSING, request, {})
     return {"ProcessingJobArn": account.arn("processing-job", name)}
@@ -199,6 +202,12 @@ def _check_uri(uri: str, account: Account) -> None:
             f'No S3 objects found under S3 URL "{uri}" given in input data source. Please ensure that the bucket '
             f"exists in the selected region ({account.region}) and that objects exist under that S3 prefix: {error}"
         )
+
+
+def _check_instances(cluster: Mapping[str, Any], member: str) -> None:
+    missing = [name for name in ("InstanceType", "InstanceCount") if name not in cluster]
+    if missing:
+        reject(f"{' and '.join(missing)} must be given in {member}")
 
 
 def _count_instances(request: Mapping[str, Any]) -> int:

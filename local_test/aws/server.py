@@ -9,6 +9,7 @@ the request id that the client gets.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import sys
 import traceback
@@ -133,15 +134,23 @@ def _find_service(environ: dict[str, Any]) -> tuple[str | None, str]:
 
 
 def _check_host(host: str) -> None:
-    """Refuse a name that is not this machine's: a web page could make it point here.
+    """Refuse a name that is not this machine's: a web page could make it point here. An address points where it says.
 
     Raises: AwsError for it.
     """
     name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
-    if name not in ("127.0.0.1", "localhost", "[::1]") and not name.startswith("172."):
+    if name != "localhost" and not _is_address(name):
         raise AwsError(
             "AccessDeniedException", f"the local AWS does not answer to the host name {name!r}; use 127.0.0.1", 403
         )
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 def _read_body(environ: dict[str, Any]) -> bytes:

@@ -147,11 +147,12 @@ def _check_configuration(
 
 def _check_parents(account: Account, request: Mapping[str, Any], faults: list[str]) -> None:
     for parent in request.get("WarmStartConfig", {}).get("ParentHyperParameterTuningJobs", ()):
-        found = account.store.find(TUNING_JOB.name, parent["HyperParameterTuningJobName"])
+        name = parent.get("HyperParameterTuningJobName", "")
+        found = account.store.find(TUNING_JOB.name, name)
         if found is None:
-            faults.append(f"The parent tuning job {parent['HyperParameterTuningJobName']} does not exist")
+            faults.append(f"The parent tuning job {name!r} does not exist")
         elif found["HyperParameterTuningJobStatus"] not in ("Completed", "Stopped", "Failed"):
-            faults.append(f"The parent tuning job {parent['HyperParameterTuningJobName']} has not ended")
+            faults.append(f"The parent tuning job {name!r} has not ended")
 
 
 class _Tuner:

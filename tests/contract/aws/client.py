@@ -40,9 +40,9 @@ class LocalAws:
         command = [sys.executable, "-m", "local_test", *arguments]
         return subprocess.run(command, cwd=ROOT, env=environ, check=check, capture_output=True, text=True, timeout=120)
 
-    def up(self, program: str = PROGRAM) -> None:
-        """Start it."""
-        done = self.run("up", "--program", program, check=False)
+    def up(self, program: str | None = PROGRAM) -> None:
+        """Start it; without a program, images run in the Docker engine."""
+        done = self.run("up", *(["--program", program] if program else ["--docker"]), check=False)
         if done.returncode != 0:
             log = self.directory / "server.log"
             raise AssertionError(done.stderr + (log.read_text() if log.exists() else ""))

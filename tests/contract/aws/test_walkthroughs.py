@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import shlex
 import subprocess
 import sys
-import venv
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.contract.aws import walkthrough
 from tests.contract.aws.client import ROOT, LocalAws
 
 Digits = dict[str, tuple[NDArray[np.uint8], NDArray[np.int32]]]
@@ -31,52 +29,46 @@ def real_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> Path:
-    directory = tmp_path_factory.mktemp("digits-csv")
-    for part, (images, labels) in digits.items():
-        rows = np.column_stack([labels, images.reshape(len(images), -1)])
-        np.savetxt(directory / f"mnist_{part}.csv", rows, "%d", ",")
-    return directory
+def walks(
+    real_aws: LocalAws, tmp_path_factory: pytest.TempPathFactory, digits: Digits
+) -> Iterator[dict[str, subprocess.Popen[str]]]:
+    """Start all walk-throughs at once: most of their time is between two looks at a job."""
+    data = walkthrough.write_digits(tmp_path_factory.mktemp("digits-csv"), digits)
+    with walkthrough.walking(real_aws, data) as processes:
+        yield processes
 
 
-def run(aws: LocalAws, python: str, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run an example in the environment that `env` prints, and in no other."""
-    exports = dict(re.findall(r"^export (\w+)=(.*)$", aws.run("env").stdout, re.MULTILINE))
-    environ = {"PATH": os.environ["PATH"], "HOME": str(aws.directory), **exports}
-    command = [python, "-W", "ignore", str(ROOT / "examples" / script), *arguments]
-    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=500, check=False)
+@pytest.mark.parametrize("sdk", walkthrough.WALKS)
+def test_a_walk_through_trains_tunes_transforms_and_predicts(walks: dict[str, subprocess.Popen[str]], sdk: str) -> None:
+    walkthrough.check(walkthrough.finish(walks[sdk]))
 
 
-@pytest.mark.timeout(520)
-def test_the_walk_through_with_boto3_trains_tunes_transforms_and_predicts(real_aws: LocalAws, data: Path) -> None:
-    options = ["--data", str(data), "--epochs", "2", "--tuning-jobs", "1"]
-    done = run(real_aws, sys.executable, "mnist_walkthrough_boto3.py", *options)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert len(re.findall(r"image \d+: \d is predicted as \d", done.stdout)) == 10
-    right, rows = map(int, re.findall(r"(\d+) of (\d+) rows are right", done.stdout)[0])
-    assert rows == 360
-    assert right > 180  # two epochs teach little, and a wrong column would leave a tenth
+def test_the_walk_throughs_leave_no_endpoint(real_aws: LocalAws, walks: dict[str, subprocess.Popen[str]]) -> None:
+    for process in walks.values():
+        process.wait(500)
     real_aws.wait(lambda: real_aws.sagemaker.list_endpoints()["Endpoints"], lambda endpoints: not endpoints)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1200)
-@pytest.mark.parametrize("sdk", ["v2", "v3"])
-def test_the_walk_through_with_the_sdk(real_aws: LocalAws, data: Path, tmp_path: Path, sdk: str) -> None:
-    python = install_sdk(tmp_path / "sdk", sdk)
-    done = run(real_aws, str(python), f"mnist_walkthrough_sdk_{sdk}.py", "--data", str(data))
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert len(re.findall(r"image \d+: \d is predicted as \d", done.stdout)) == 10
-
-
-def install_sdk(directory: Path, sdk: str) -> Path:
-    """Make an environment with one version of the SDK, whose packages clash with ours; give its Python."""
-    venv.create(directory, with_pip=True)
-    python = directory / "bin/python"
-    lock = ROOT / f"tests/requirements-sdk-{sdk}.txt"
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--require-hashes", "--requirement", str(lock)]
-    subprocess.run(pip, check=True, timeout=600)
-    return python
+def test_each_call_of_the_sdk_v2_that_people_know_works(aws: LocalAws) -> None:
+    program = ROOT / "tests/contract/programs/sdk_v2_calls.py"
+    process = walkthrough.start(aws, "v2", program, aws.image, aws.role, f"s3://{aws.bucket}/data/")
+    facts = json.loads(walkthrough.finish(process).splitlines()[-1])
+    artefact = facts["attach knows"].pop()
+    assert artefact.startswith(f"s3://{aws.bucket}/calls-")
+    assert facts == {
+        "fit shows the log": [0, 1, 2],
+        "attach knows": [aws.image, "3"],
+        "metrics": 1,
+        "fit does not wait": "InProgress",
+        "wait after stop": "Stopped",
+        "a failure raises": ["Failed", True],
+        "predict": "hello",
+        "update": ["3", "7"],
+        "transform": "1,2",
+        "transformer attach": True,
+        "tune": ["0.03", 2],
+        "stop tuning": "Stopped",
+    }
 
 
 def test_the_pipeline_deploys_what_is_good_and_keeps_the_rest_out(aws: LocalAws, tmp_path: Path) -> None:
@@ -91,7 +83,8 @@ def test_the_pipeline_deploys_what_is_good_and_keeps_the_rest_out(aws: LocalAws,
             *("--smoke-body", str(tmp_path / body), "--threshold", "0.9"),
             *("--hyperparameter", f"accuracy={accuracy}"),
         ]
-        return run(aws, sys.executable, "pipeline_with_gate.py", *arguments).returncode
+        with walkthrough.start(aws, "boto3", ROOT / "examples/pipeline_with_gate.py", *arguments) as process:
+            return process.wait(300)
 
     assert pipeline("good", "0.95") == 0
     deployed = aws.sagemaker.describe_endpoint(EndpointName="gate")["EndpointConfigName"]

@@ -1,0 +1,90 @@
+"""What the rings share of the walk-throughs: environments with the SDKs, and the examples run in them."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import subprocess
+import sys
+import venv
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tests.contract.aws.client import ROOT, LocalAws
+
+WALKS = {
+    "boto3": "mnist_walkthrough_boto3.py",
+    "v2": "mnist_walkthrough_sdk_v2.py",
+    "v3": "mnist_walkthrough_sdk_v3.py",
+}
+
+
+def install_sdk(sdk: str) -> str:
+    """Give the Python of an environment with one version of the SDK, whose packages clash with ours.
+
+    It lies in the environment that the tests run in, and is made once.
+    """
+    if sdk == "boto3":
+        return sys.executable
+    directory, lock = Path(sys.prefix, f"sdk-{sdk}"), ROOT / f"tests/requirements-sdk-{sdk}.txt"
+    python, stamp = directory / "bin/python", directory / "installed.txt"
+    with Path(sys.prefix, f"sdk-{sdk}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if not stamp.exists() or stamp.read_bytes() != lock.read_bytes():
+            venv.create(directory, with_pip=True, clear=True)
+            pip = [str(python), "-m", "pip", "install", "--quiet", "--require-hashes", "--requirement", str(lock)]
+            subprocess.run(pip, check=True, timeout=900)
+            stamp.write_bytes(lock.read_bytes())
+    return str(python)
+
+
+def start(aws: LocalAws, sdk: str, script: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Start a program in the environment that `env` prints, and in no other."""
+    exports = dict(re.findall(r"^export (\w+)=(.*)$", aws.run("env").stdout, re.MULTILINE))
+    environ = {"PATH": os.environ["PATH"], "HOME": str(aws.directory), **exports}
+    command = [install_sdk(sdk), "-W", "ignore", str(script), *arguments]
+    return subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finish(process: subprocess.Popen[str], limit_s: float = 500) -> str:
+    """Wait for the end of a program that must succeed; give what it printed."""
+    try:
+        output, _ = process.communicate(timeout=limit_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise AssertionError(process.communicate()[0]) from None
+    assert process.returncode == 0, output
+    return output
+
+
+@contextlib.contextmanager
+def walking(aws: LocalAws, data: Path, *arguments: str) -> Iterator[dict[str, subprocess.Popen[str]]]:
+    """Start all walk-throughs at once; end those that still run."""
+    options = ["--data", str(data), "--epochs", "1", "--tuning-jobs", "1", *arguments]
+    with contextlib.ExitStack() as ending:
+        processes = {}
+        for sdk, script in WALKS.items():
+            processes[sdk] = ending.enter_context(start(aws, sdk, ROOT / "examples" / script, *options))
+            ending.callback(processes[sdk].kill)
+        yield processes
+
+
+def write_digits(directory: Path, digits: Mapping[str, tuple[NDArray[np.uint8], NDArray[np.int32]]]) -> Path:
+    """Write the files that the walk-throughs look for; give their directory."""
+    for part, (images, labels) in digits.items():
+        rows = np.column_stack([labels, images.reshape(len(images), -1)])
+        np.savetxt(directory / f"mnist_{part}.csv", rows, "%d", ",")
+    return directory
+
+
+def check(output: str) -> None:
+    """Hold what a walk-through printed to what it must have done."""
+    assert len(re.findall(r"image \d+: \d is predicted as \d", output)) == 10, output
+    right, rows = map(int, re.findall(r"(\d+) of (\d+) rows are right", output)[0])
+    assert rows == 360, output
+    assert right > 100, output  # an epoch teaches little, and a wrong column would leave a tenth

@@ -1,0 +1,85 @@
+"""The local AWS with the Docker runner: the walk-throughs in our image, S3 for containers, nothing left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+
+import docker
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.contract.aws import walkthrough
+from tests.contract.aws.client import LocalAws
+from tests.contract.aws.test_clients import check_reading_s3
+from tests.image.engine import wait_until
+
+Digits = dict[str, tuple[NDArray[np.uint8], NDArray[np.int32]]]
+
+
+@pytest.fixture(scope="module")
+def docker_aws(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
+    local = LocalAws(tmp_path_factory.mktemp("docker-aws"))
+    local.image = f"000000000000.dkr.ecr.us-east-1.amazonaws.com/{image}"
+    local.up(program=None)
+    local.s3.put_object(Bucket=local.bucket, Key="data/a.csv", Body=b"validation_accuracy=0.875;\n")
+    yield local
+    local.run("down", "--force")
+
+
+@pytest.fixture(scope="module")
+def walks(
+    docker_aws: LocalAws, tmp_path_factory: pytest.TempPathFactory, digits: Digits
+) -> Iterator[dict[str, subprocess.Popen[str]]]:
+    data = walkthrough.write_digits(tmp_path_factory.mktemp("digits-csv"), digits)
+    with walkthrough.walking(docker_aws, data, "--image", docker_aws.image) as processes:
+        yield processes
+
+
+@pytest.mark.parametrize("sdk", walkthrough.WALKS)
+def test_a_walk_through_passes_in_containers(walks: dict[str, subprocess.Popen[str]], sdk: str) -> None:
+    walkthrough.check(walkthrough.finish(walks[sdk]))
+
+
+def test_a_container_reads_s3_unless_it_is_shut_off(docker_aws: LocalAws) -> None:
+    check_reading_s3(docker_aws, "python")
+
+
+def test_no_container_outlives_a_killed_local_aws(
+    docker_aws: LocalAws, walks: dict[str, subprocess.Popen[str]]
+) -> None:
+    aws, client = docker_aws, docker.from_env()
+    for process in walks.values():
+        process.wait(500)
+
+    def list_ours() -> list[str]:
+        found = client.containers.list(all=True, filters={"label": "byo.local-test"}, ignore_removed=True)
+        return [item.name for item in found if str(aws.directory) in str(item.attrs["Mounts"])]
+
+    container = {"Image": aws.image, "ModelDataUrl": find_artefact(aws)}
+    aws.sagemaker.create_model(ModelName="kept", ExecutionRoleArn=aws.role, PrimaryContainer=container)
+    variant = {"VariantName": "one", "ModelName": "kept", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+    aws.sagemaker.create_endpoint_config(EndpointConfigName="kept", ProductionVariants=[variant])
+    aws.sagemaker.create_endpoint(EndpointName="kept", EndpointConfigName="kept")
+    wait_until(lambda: aws.sagemaker.describe_endpoint(EndpointName="kept")["EndpointStatus"] == "InService")
+    [before] = list_ours()
+
+    os.kill(aws.pid, signal.SIGKILL)
+    aws.up(program=None)
+    wait_until(lambda: aws.sagemaker.describe_endpoint(EndpointName="kept")["EndpointStatus"] == "InService")
+    [after] = list_ours()
+    assert after != before
+
+    aws.sagemaker.delete_endpoint(EndpointName="kept")
+    wait_until(lambda: not list_ours())
+    client.close()
+
+
+def find_artefact(aws: LocalAws) -> str:
+    """Give the artefact of any training job that ended well."""
+    [job] = aws.sagemaker.list_training_jobs(StatusEquals="Completed", MaxResults=1)["TrainingJobSummaries"]
+    described = aws.sagemaker.describe_training_job(TrainingJobName=job["TrainingJobName"])
+    return str(described["ModelArtifacts"]["S3ModelArtifacts"])
