@@ -21,6 +21,7 @@ import json
 import os
 import platform
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -73,7 +74,11 @@ COMPLAINTS: Final = (
         "another image has this tag, and tags of this repository never move: commit your changes, or name a new --tag",
     ),
     Complaint(
-        r"Invalid endpoint|Could not connect to the endpoint URL|Provided region_name|is not a valid region",
+        r"Invalid endpoint|Provided region_name|is not a valid region",
+        "there is no such AWS region: `aws account list-regions` or the console lists those of your account",
+    ),
+    Complaint(
+        r"Could not connect to the endpoint URL|Connect timeout on endpoint URL",
         "this region's ECR cannot be reached: is the --region spelled right, and does this machine reach AWS?",
         transient=True,
     ),
@@ -96,7 +101,7 @@ COMPLAINTS: Final = (
         "the registry does not accept the login: the role needs ecr:GetAuthorizationToken in the registry's own region",
     ),
     Complaint(
-        r"BuildKit|unknown flag: --(?:mount|secret|provenance)",
+        r"requires BuildKit|BuildKit is enabled but|unknown flag: --(?:mount|secret|provenance)",
         "the Dockerfiles need BuildKit: install Docker's buildx plug-in (docker-buildx), podman or buildah",
     ),
     Complaint(
@@ -170,7 +175,7 @@ def deliver(options: argparse.Namespace) -> str:
     if options.no_push:
         name = f"{options.image}:{tag}"
         if options.dry_run:
-            say(f"would run: {' '.join([*build_command, '--tag', name, str(ROOT)])}")
+            say(f"would run: {shlex.join([*build_command, '--tag', name, str(ROOT)])}")
             return ""
         run([*build_command, "--tag", name, str(ROOT)], stream=True)
         return name
@@ -178,13 +183,13 @@ def deliver(options: argparse.Namespace) -> str:
     aws = compose_aws(options)
     account = aws_json(aws, "sts", "get-caller-identity")["Account"]
     say(f"AWS account {account}")
-    repository = find_or_create_repository(aws, options, client)
+    repository = find_or_create_repository(aws, options, options.account or account)
     host, _, path = repository.partition("/")
     host = options.registry or host
     name = f"{host}/{path}:{tag}"
     password = run(["aws", "ecr", "get-login-password", *aws], quiet=True).strip()
     if options.dry_run:
-        say(f"would run: {' '.join([*build_command, '--tag', name, str(ROOT)])}")
+        say(f"would run: {shlex.join([*build_command, '--tag', name, str(ROOT)])}")
         say(f"would push {name}")
         return ""
     manifest = fetch_manifest(host, path, tag, password)
@@ -193,9 +198,11 @@ def deliver(options: argparse.Namespace) -> str:
         say(f"{name} is in the registry already")
     else:
         run([*build_command, "--tag", name, str(ROOT)], stream=True)
-        run([client, "login", "--username", "AWS", "--password-stdin", host], text=password)
+        # docker speaks HTTP to a registry on loopback by itself; the others are told to.
+        plain = ["--tls-verify=false"] if client != "docker" and is_loopback(host) else []
+        run([client, "login", *plain, "--username", "AWS", "--password-stdin", host], text=password)
         say(f"pushing {name}")
-        run([client, "push", name], stream=True)
+        run([client, "push", *plain, name], stream=True)
         manifest = fetch_manifest(host, path, tag, password)
     if manifest is None:
         message = f"the registry took the push and then knows no {name}"
@@ -277,8 +284,11 @@ def aws_json(aws: Sequence[str], *arguments: str) -> Any:
     return json.loads(run(["aws", *arguments, *aws], quiet=True) or "{}")
 
 
-def find_or_create_repository(aws: Sequence[str], options: argparse.Namespace, client: str) -> str:
-    """Give the repository's URI, which knows the partition's own domain; create the repository if it is missing."""
+def find_or_create_repository(aws: Sequence[str], options: argparse.Namespace, account: str) -> str:
+    """Give the repository's URI; create the repository if it is missing.
+
+    The service's answer knows its partition's own domain; a dry run of a missing repository tells it by the region.
+    """
     name = ["--repository-name", options.image]
     registry = ["--registry-id", options.account] if options.account else []
     try:
@@ -288,8 +298,10 @@ def find_or_create_repository(aws: Sequence[str], options: argparse.Namespace, c
         if "RepositoryNotFoundException" not in str(failure):
             raise
     if options.dry_run:
-        say(f"would create the repository {options.image}, and push to it with {client}")
-        return f"{options.registry or 'ECR'}/{options.image}"
+        say(f"would create the repository {options.image}")
+        region = aws[aws.index("--region") + 1]
+        domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+        return f"{account}.dkr.ecr.{region}.{domain}/{options.image}"
     say(f"creating the repository {options.image}")
     settings = ["--image-scanning-configuration", "scanOnPush=true", "--image-tag-mutability", "IMMUTABLE"]
     made = aws_json(aws, "ecr", "create-repository", *name, *registry, *settings)
@@ -301,7 +313,7 @@ def find_or_create_repository(aws: Sequence[str], options: argparse.Namespace, c
 
 def fetch_manifest(host: str, path: str, tag: str, password: str) -> tuple[str, str] | None:
     """Ask the registry for media type and digest of a tag; None if there is no such tag."""
-    scheme = "http" if host.partition(":")[0] in ("localhost", "127.0.0.1") else "https"  # as the engines do
+    scheme = "http" if is_loopback(host) else "https"
     credentials = base64.b64encode(f"AWS:{password}".encode()).decode()
     headers = {"Authorization": f"Basic {credentials}", "Accept": ", ".join(MANIFEST_TYPES)}
     message = urllib.request.Request(f"{scheme}://{host}/v2/{path}/manifests/{tag}", headers=headers, method="HEAD")  # noqa: S310
@@ -322,6 +334,11 @@ def fetch_manifest(host: str, path: str, tag: str, password: str) -> tuple[str, 
     return ask()
 
 
+def is_loopback(host: str) -> bool:
+    """Tell whether a registry is on this machine, where HTTP will do."""
+    return host.partition(":")[0] in ("localhost", "127.0.0.1")
+
+
 def run(command: Sequence[str], *, text: str | None = None, quiet: bool = False, stream: bool = False) -> str:
     """Run a program to its end and give its output; a transient failure is tried again, later each time.
 
@@ -330,7 +347,7 @@ def run(command: Sequence[str], *, text: str | None = None, quiet: bool = False,
     Raises: DeliveryError with the words that help, where the complaint is known.
     """
     if not quiet:
-        say(" ".join(command))
+        say(shlex.join(command))
     for attempt in range(1, ATTEMPTS + 1):
         code, output = run_once(command, text, stream=stream)
         if code == 0:

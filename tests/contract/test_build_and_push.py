@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import os
 import shlex
 import shutil
@@ -69,6 +71,8 @@ if 'get-caller-identity' in arguments: print('{"Account": "123456789012"}')
         (GOOD_DOCKER, AWS + "else: " + fail_with(
             "An error occurred (AccessDeniedException) when calling the DescribeRepositories operation: User: u is not "
             "authorized to perform: ecr:DescribeRepositories on resource: r"), "ecr:DescribeRepositories"),
+        (GOOD_DOCKER, fail_with("Provided region_name 'eu_west_1' doesn't match a supported format."),
+         "there is no such AWS region"),
     ],
 )  # fmt: skip
 def test_what_stands_in_the_way_is_told_in_clear_words(
@@ -89,6 +93,64 @@ def test_a_missing_region_is_told_before_anything_is_built(tmp_path: Path) -> No
     done = deliver(tmp_path)
     assert done.returncode == 1
     assert "no AWS region: name one with --region, or set AWS_REGION" in done.stderr
+
+
+def test_an_unreachable_network_is_tried_again_and_then_explained(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    specification = importlib.util.spec_from_file_location("build_and_push", ROOT / "docker/build_and_push.py")
+    assert specification
+    assert specification.loader
+    program = importlib.util.module_from_spec(specification)
+    monkeypatch.setitem(sys.modules, "build_and_push", program)
+    specification.loader.exec_module(program)
+    waits: list[int] = []
+    monkeypatch.setattr(program.time, "sleep", waits.append)
+    for message, words in (
+        (
+            'Could not connect to the endpoint URL: "https://api.ecr.eu-west-9.amazonaws.com/"',
+            "is the --region spelled",
+        ),
+        ("dial tcp: lookup registry-1.docker.io: no such host", "docker/make_stand_in_base.sh makes a base image"),
+        ("received unexpected HTTP status: 503 Service Unavailable", "a registry cannot be reached"),
+    ):
+        with pytest.raises(program.DeliveryError, match=words):
+            program.run(["sh", "-c", f"echo '{message}' >&2; exit 255"])
+    assert waits == [2, 4, 8] * 3
+    assert capsys.readouterr().err.count("trying again in") == 9
+
+
+@pytest.mark.parametrize(
+    ("region", "host"),
+    [
+        ("cn-north-1", "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn"),
+        ("us-gov-west-1", "123456789012.dkr.ecr.us-gov-west-1.amazonaws.com"),
+    ],
+)
+@pytest.mark.parametrize("is_there", [True, False])
+def test_china_and_govcloud_keep_their_own_domains(region: str, host: str, *, is_there: bool, tmp_path: Path) -> None:
+    found = {"repositories": [{"repositoryUri": f"{host}/team/digits"}]}
+    missing = "An error occurred (RepositoryNotFoundException) when calling the DescribeRepositories operation: no"
+    script = (
+        f"if 'describe-repositories' in arguments: print({json.dumps(found)!r})"
+        if is_there
+        else (f"if 'describe-repositories' in arguments:\n    {fail_with(missing)}")
+    )
+    write_program(tmp_path, "docker", GOOD_DOCKER)
+    write_program(tmp_path, "aws", f"{AWS}\n{script}\nif 'get-login-password' in arguments: print('secret')")
+    done = deliver(tmp_path, "--region", region, "--tag", "one", "--dry-run")
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert f"would push {host}/team/digits:one" in done.stderr
+    assert "secret" not in done.stderr
+
+
+def test_an_apple_silicon_machine_is_told_that_it_emulates(tmp_path: Path) -> None:
+    write_program(tmp_path, "docker", GOOD_DOCKER)
+    (tmp_path / "python").mkdir()
+    (tmp_path / "python/sitecustomize.py").write_text("import platform\nplatform.machine = lambda: 'arm64'\n")
+    done = deliver(tmp_path, "--no-push", "--dry-run", PYTHONPATH=str(tmp_path / "python"))
+    assert done.returncode == 0, done.stderr
+    assert "this machine is arm64: linux/amd64 is emulated" in done.stderr
 
 
 @pytest.mark.parametrize(
