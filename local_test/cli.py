@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
+import re
 import shlex
 import signal
 import sys
@@ -16,7 +18,8 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, Protocol
@@ -31,7 +34,7 @@ from local_test import faults, fields, shorthand
 from local_test.conformance.catalog import Verdict
 from local_test.endpoint import Endpoint, ModelRequests
 from local_test.front import Front
-from local_test.job import JobResult, Listeners
+from local_test.job import JobResult, Listeners, Metric
 from local_test.process import ProcessRunner
 from local_test.processing import ProcessingJob
 from local_test.runner import Runner
@@ -41,6 +44,8 @@ from local_test.transform import TransformJob
 JOBS = Path(os.environ.get("LOCAL_TEST_JOBS") or Path(__file__).with_name("jobs"))
 """Where jobs and endpoints have their directories, unless a flag says else."""
 OWN_PROGRAM = "python -m container"
+_BARS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
+_COURSE_POINTS = 40
 CHECKOUT = Path(__file__).resolve().parents[1]
 
 app = typer.Typer(
@@ -64,6 +69,14 @@ PrintRequest = Annotated[bool, typer.Option("--print-request", help="Print the r
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, in the shape of Describe...")]
 Environment = Annotated[list[str] | None, typer.Option("--env", "-e", help="NAME=VALUE for the container.")]
 Name = Annotated[str | None, typer.Option("--name", help="Name of the job or endpoint; made from the time otherwise.")]
+Memory = Annotated[str | None, typer.Option(help="Memory limit of a container: 512m, 2g.", show_default=False)]
+Gpus = Annotated[bool, typer.Option("--gpus", help="Give the image all of this machine's GPUs.")]
+Metrics = Annotated[
+    list[str] | None, typer.Option("--metric", help="NAME=REGEX of MetricDefinitions, instead of our program's own.")
+]
+Encoding = Annotated[
+    str, typer.Option(help=f"Who writes the hyperparameters: {', '.join(shorthand.ENCODINGS)} (HP-2, HP-3, HP-6).")
+]
 Isolated = Annotated[bool, typer.Option("--isolated", help="EnableNetworkIsolation: no way out of the machine.")]
 
 
@@ -101,6 +114,8 @@ def train(
     image: Image = None,
     program: Program = OWN_PROGRAM,
     base_dir: Prefix = False,
+    memory: Memory = None,
+    gpus: Gpus = False,
     name: Name = None,
     output: Annotated[str, typer.Option(help="Path or URI below which NAME/output/model.tar.gz will lie.")] = str(
         JOBS / "training"
@@ -112,8 +127,13 @@ def train(
     max_runtime_s: Annotated[int, typer.Option(help="StoppingCondition.MaxRuntimeInSeconds.")] = 86400,
     spot: Annotated[bool, typer.Option("--spot", help="EnableManagedSpotTraining.")] = False,
     fault: Annotated[
-        list[str] | None, typer.Option(help="KIND@SECONDSs or KIND@/LINE/, such as spot@/epoch=3;/.")
+        list[str] | None,
+        typer.Option(
+            help=f"KIND@SECONDSs or KIND@/LINE/, such as spot@/epoch=3;/. Kinds: {', '.join(faults.JOB_KINDS)}."
+        ),
     ] = None,
+    encoding: Encoding = "api",
+    metric: Metrics = None,
     checkpoints: Annotated[str | None, typer.Option(help="Path or URI of CheckpointConfig.")] = None,
     isolated: Isolated = False,
     request: Request = None,
@@ -126,9 +146,9 @@ def train(
         image=image or shorthand.PROGRAM_IMAGE,
         channels=_parse_pairs("--channel", channel),
         output=output,
-        hyperparameters=_parse_pairs("--hyperparameter", hyperparameter),
+        hyperparameters=shorthand.encode_hyperparameters(_parse_pairs("--hyperparameter", hyperparameter), encoding),
         environment=_parse_pairs("--env", env),
-        metric_definitions=contract.METRIC_DEFINITIONS if image is None and program == OWN_PROGRAM else (),
+        metric_definitions=_define_metrics(metric, image, program),
         input_mode=input_mode,
         instance_type=instance_type,
         instance_count=instance_count,
@@ -140,12 +160,14 @@ def train(
     if print_request:
         return _print_request("CreateTrainingJob", description)
     happenings = [faults.parse(text) for text in fault or ()]
-    runner = make_runner(image, program, base_dir=base_dir)
+    runner = make_runner(image, program, base_dir=base_dir, memory=memory, gpus=gpus)
     directory = JOBS / "training" / str(description.get("TrainingJobName"))
-    job = TrainingJob(description, runner, directory, make_listeners(description), faults=happenings)
-    _announce("CreateTrainingJob", description, runner)
-    with _stopping(job):
-        result = job.run()
+    with _live_metrics() as on_metric:
+        listeners = replace(make_listeners(description), on_metric=on_metric)
+        job = TrainingJob(description, runner, directory, listeners, faults=happenings)
+        _announce("CreateTrainingJob", description, runner)
+        with _stopping(job):
+            result = job.run()
     return _report(result, as_json=as_json, artifact=result.description["ModelArtifacts"]["S3ModelArtifacts"])
 
 
@@ -159,6 +181,8 @@ def evaluate(
     image: Image = None,
     program: Program = OWN_PROGRAM,
     base_dir: Prefix = False,
+    memory: Memory = None,
+    gpus: Gpus = False,
     name: Name = None,
     env: Environment = None,
     request: Request = None,
@@ -184,7 +208,7 @@ def evaluate(
         )
     if print_request:
         return _print_request("CreateProcessingJob", description)
-    runner = make_runner(image, program, base_dir=base_dir)
+    runner = make_runner(image, program, base_dir=base_dir, memory=memory, gpus=gpus)
     directory = JOBS / "processing" / str(description.get("ProcessingJobName"))
     job = ProcessingJob(description, runner, directory, make_listeners(description))
     _announce("CreateProcessingJob", description, runner)
@@ -201,15 +225,27 @@ def serve(
     image: Image = None,
     program: Program = OWN_PROGRAM,
     base_dir: Prefix = False,
+    memory: Memory = None,
+    gpus: Gpus = False,
     name: Name = None,
     env: Environment = None,
     instance_count: int = 1,
     startup_s: Annotated[int | None, typer.Option(help="ContainerStartupHealthCheckTimeoutInSeconds.")] = None,
     isolated: Isolated = False,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=f"KIND@SECONDSs or KIND@/LINE/, such as kill-worker@5s. Kinds: {', '.join(faults.SERVER_KINDS)}."
+        ),
+    ] = None,
+    request: Annotated[
+        Path | None,
+        typer.Option("--request", help="Requests in the form of --print-request: models, config, endpoint."),
+    ] = None,
     print_request: PrintRequest = False,
 ) -> int:
     """Serve a model until Ctrl-C; `invoke` and any InvokeEndpoint client reach it."""
-    requests = shorthand.endpoint_requests(
+    requests = _load_endpoint_requests(request) or shorthand.endpoint_requests(
         name=name or shorthand.make_name("endpoint"),
         image=image or shorthand.PROGRAM_IMAGE,
         model=model,
@@ -221,10 +257,20 @@ def serve(
     if print_request:
         print(json.dumps(vars(requests), indent=2))
         return 0
+    happenings = [faults.parse(text, faults.SERVER_KINDS) for text in fault or ()]
+    runner = make_runner(image, program, base_dir=base_dir, memory=memory, gpus=gpus)
     ended = threading.Event()
+
+    def on_signal(*_: object) -> None:
+        if ended.is_set() or not is_up.is_set():
+            raise KeyboardInterrupt
+        ended.set()
+
+    is_up = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
-    with serving(requests, make_runner(image, program, base_dir=base_dir), port=port) as (endpoint, front):
+        signal.signal(number, on_signal)
+    with serving(requests, runner, port=port, happenings=happenings) as (endpoint, front):
+        is_up.set()
         talk.print(f"endpoint {endpoint.name} is InService after {endpoint.startup_s:.2f} s; Ctrl-C stops it")
         print(f"{front.url}/endpoints/{endpoint.name}/invocations", flush=True)
         while not ended.wait(0.5):  # an untimed wait would hold back signals on some systems
@@ -291,6 +337,8 @@ def transform(
     image: Image = None,
     program: Program = OWN_PROGRAM,
     base_dir: Prefix = False,
+    memory: Memory = None,
+    gpus: Gpus = False,
     name: Name = None,
     env: Environment = None,
     instance_count: int = 1,
@@ -331,7 +379,7 @@ def transform(
         model=model,
         environment=_parse_pairs("--env", env),
     )
-    runner = make_runner(image, program, base_dir=base_dir)
+    runner = make_runner(image, program, base_dir=base_dir, memory=memory, gpus=gpus)
     directory = JOBS / "transform" / str(description.get("TransformJobName"))
     [container] = made.models.values()
     job = TransformJob(description, container, runner, directory, make_listeners(description))
@@ -354,12 +402,14 @@ def smoke(
     image: Image = None,
     program: Program = OWN_PROGRAM,
     base_dir: Prefix = False,
+    memory: Memory = None,
+    gpus: Gpus = False,
     env: Environment = None,
 ) -> int:
     """Go the whole way once: train, evaluate, serve, invoke, stop."""
     from local_test import digits as handwritten  # noqa: PLC0415 - only the whole way needs data of its own
 
-    runner = make_runner(image, program, base_dir=base_dir)
+    runner = make_runner(image, program, base_dir=base_dir, memory=memory, gpus=gpus)
     name = shorthand.make_name("smoke")
     data = handwritten.write(JOBS / "digits") if not channel or (evaluation and not test) or body is None else None
     image_name = image or shorthand.PROGRAM_IMAGE
@@ -418,6 +468,7 @@ def conform(
     stop_at: Annotated[
         str, typer.Option(help="Log line, as a regular expression, at which training is stopped.")
     ] = ".",
+    metric: Metrics = None,
     model: Annotated[str | None, typer.Option(help="model.tar.gz or directory; none takes the trained one.")] = None,
     body: Annotated[Path | None, typer.Option(help="File with the body of a good request; none takes a digit.")] = None,
     content_type: Annotated[str, typer.Option(help="Content-Type of the body.")] = "text/csv",
@@ -425,6 +476,8 @@ def conform(
     multi_model: Annotated[bool, typer.Option("--multi-model", help="The container serves several models.")] = False,
     start_s: Annotated[float, typer.Option(help="Start limit of a server.")] = 480,
     base_dir: Prefix = False,
+    memory: Memory = None,
+    gpus: Gpus = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON.")] = False,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write one self-contained page here.")] = None,
@@ -435,10 +488,12 @@ def conform(
     from local_test.conformance import run as conformance  # noqa: PLC0415
     from local_test.conformance.subject import Subject, Waits  # noqa: PLC0415
 
-    identities = conformance.choose(train=train, serve=serve, only=only or (), is_url=url is not None)
+    identities = conformance.choose(
+        train=train, serve=serve, only=only or (), is_url=url is not None, has_model=model is not None
+    )
     name = shorthand.make_name("conform")
     data = handwritten.write(JOBS / "digits") if (not channel and not url) or body is None else None
-    runner = None if url else make_runner(image, program or OWN_PROGRAM, base_dir=base_dir)
+    runner = None if url else make_runner(image, program or OWN_PROGRAM, base_dir=base_dir, memory=memory, gpus=gpus)
     subject = Subject(
         runner=runner,
         directory=JOBS / "conform" / name,
@@ -449,7 +504,7 @@ def conform(
         or ({"training": str(data.training), "validation": str(data.test)} if data else {}),
         hyperparameters=_parse_pairs("--hyperparameter", hyperparameter),
         environment=_parse_pairs("--env", env),
-        metric_definitions=contract.METRIC_DEFINITIONS[:5] if not image and not program else (),
+        metric_definitions=_define_metrics(metric, image, program or OWN_PROGRAM)[:5],
         stop_at=stop_at,
         model=model,
         body=body.read_bytes() if body else data.test_rows()[0][1].encode() if data else b"",
@@ -497,13 +552,15 @@ def print_fields() -> None:
 
 
 @contextlib.contextmanager
-def serving(requests: ModelRequests, runner: Runner, *, port: int = 0) -> Iterator[tuple[Endpoint, Front]]:
+def serving(
+    requests: ModelRequests, runner: Runner, *, port: int = 0, happenings: Sequence[faults.Fault] = ()
+) -> Iterator[tuple[Endpoint, Front]]:
     """Start an endpoint and its front; stop both at the end and say what broke the rules of stopping."""
     requests.check()
     name = requests.endpoint["EndpointName"]
     for model in requests.models.values():
         _announce("CreateModel", model, runner)
-    endpoint = Endpoint(requests, runner, JOBS / "endpoints" / name, on_line=_show_line)
+    endpoint = Endpoint(requests, runner, JOBS / "endpoints" / name, on_line=_show_line, faults=happenings)
     endpoint.start()
     state = JOBS / "endpoints" / name / "endpoint.json"
     try:
@@ -524,14 +581,52 @@ def serving(requests: ModelRequests, runner: Runner, *, port: int = 0) -> Iterat
             talk.print(f"[yellow]finding:[/] {_escape(finding)}")
 
 
-def make_runner(image: str | None, program: str, *, base_dir: bool = False) -> Runner:
+def make_runner(
+    image: str | None, program: str, *, base_dir: bool = False, memory: str | None = None, gpus: bool = False
+) -> Runner:
     """Give the Docker runner for an image, else the process runner; our own program runs in its checkout."""
+    limit = _parse_memory(memory) if memory else None
     if image is not None:
         from local_test.engine import DockerRunner  # noqa: PLC0415 - the engine's client is slow to import
 
-        return DockerRunner(image)
+        return DockerRunner(image, memory_bytes=limit, gpus=gpus)
+    if gpus:
+        message = "--gpus is for --image; a program sees the GPUs of this machine anyway"
+        raise UserError(message)
     directory = CHECKOUT if program == OWN_PROGRAM else Path.cwd()
-    return ProcessRunner(shlex.split(program), directory=directory, is_private=False if base_dir else None)
+    private = False if base_dir else None
+    return ProcessRunner(shlex.split(program), directory=directory, is_private=private, memory_bytes=limit)
+
+
+def _parse_memory(text: str) -> int:
+    match = re.fullmatch(r"(\d+)([kmg]?)", text.lower())
+    if match is None or int(match[1]) == 0:
+        message = f"--memory {text!r}: a number of bytes is expected, or of k, m or g, such as 512m"
+        raise UserError(message)
+    return int(match[1]) << 10 * "_kmg".index(match[2] or "_")
+
+
+def _define_metrics(texts: list[str] | None, image: str | None, program: str) -> list[dict[str, str]]:
+    own = contract.METRIC_DEFINITIONS if image is None and program == OWN_PROGRAM else ()
+    given = [{"Name": name, "Regex": pattern} for name, pattern in _parse_pairs("--metric", texts).items()]
+    return given or [dict(definition) for definition in own]
+
+
+def _load_endpoint_requests(path: Path | None) -> ModelRequests | None:
+    document = _load_request(path)
+    if document is None:
+        return None
+    try:
+        requests = ModelRequests(**document)
+        requests.models.values()
+        requests.endpoint["EndpointName"]
+    except (TypeError, AttributeError, KeyError) as error:
+        message = (
+            f"{path} does not describe an endpoint: models (CreateModel by name), config (CreateEndpointConfig) and "
+            f"endpoint (CreateEndpoint) are expected, as --print-request prints them; found {', '.join(document)}"
+        )
+        raise UserError(message) from error
+    return requests
 
 
 def _load_request(path: Path | None) -> dict[str, Any] | None:
@@ -651,11 +746,37 @@ def _report(result: JobResult, *, as_json: bool, artifact: str) -> int:
 
 
 def _show_metrics(result: JobResult) -> None:
-    table = Table("metric", "values", "last")
-    for name in dict.fromkeys(metric.name for metric in result.metrics):
-        values = [metric.value for metric in result.metrics if metric.name == name]
-        table.add_row(name, str(len(values)), f"{values[-1]:.6g}")
-    talk.print(table)
+    talk.print(_tabulate(result.metrics))
+
+
+def _tabulate(metrics: Sequence[Metric]) -> Table:
+    table = Table("metric", "values", "last", "smallest", "largest", "course")
+    for name in dict.fromkeys(metric.name for metric in metrics):
+        values = [metric.value for metric in metrics if metric.name == name]
+        numbers = (f"{value:.6g}" for value in (values[-1], min(values), max(values)))
+        table.add_row(name, str(len(values)), *numbers, _draw(values[-_COURSE_POINTS:]))
+    return table
+
+
+def _draw(values: Sequence[float]) -> str:
+    """Draw values as one line of bars; what is not finite is a gap."""
+    finite = [value for value in values if math.isfinite(value)]
+    low, span = min(finite, default=0.0), (max(finite, default=0.0) - min(finite, default=0.0)) or 1.0
+    last = len(_BARS) - 1
+    return "".join(_BARS[round((value - low) / span * last)] if math.isfinite(value) else " " for value in values)
+
+
+@contextlib.contextmanager
+def _live_metrics() -> Iterator[Callable[[Metric], None]]:
+    """Show a job's metrics below its log, on a terminal; elsewhere the log has them already."""
+    if not talk.is_terminal:
+        yield lambda _: None
+        return
+    from rich.live import Live  # noqa: PLC0415 - for terminals alone
+
+    metrics: list[Metric] = []
+    with Live(console=talk, transient=True, get_renderable=lambda: _tabulate(metrics) if metrics else ""):
+        yield metrics.append
 
 
 def _find_endpoint(name: str | None) -> str:

@@ -124,9 +124,9 @@ def read_failure(layout: contract.Layout) -> str:
     return text[: contract.FAILURE_REASON_CHARACTERS]
 
 
-def explain_exit(code: int) -> str:
-    """Say what the platform can tell of a failure without a failure file."""
-    meaning = _EXIT_CODE_MEANINGS.get(code)
+def explain_exit(code: int, note: str = "") -> str:
+    """Say what the platform can tell of a failure without a failure file; `note` is what a runner knows besides."""
+    meaning = note or _EXIT_CODE_MEANINGS.get(code)
     return f"AlgorithmError: the container ended with exit code: {code}" + (f" ({meaning})" if meaning else "")
 
 

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import itertools
+import os
 import random
 import shutil
+import signal
 import threading
+import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
 from container import contract
-from container.errors import RequestError, UserError
+from container.errors import PlatformError, RequestError, UserError
 from local_test import collection, fields, storage, tree
 from local_test.capture import Capture
+from local_test.faults import SERVER_KINDS, Fault, Trigger
 from local_test.fleet import OnLine
 from local_test.multimodel import ModelCache
 from local_test.runner import Launch, Runner
@@ -114,13 +119,15 @@ class Variant:
 class Endpoint:
     """One endpoint; use as a context manager, or call `start` and `stop`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the last two are for tests and faults
         self,
         requests: ModelRequests,
         runner: Runner,
         directory: Path,
         on_line: OnLine = lambda host, line: None,  # noqa: ARG005
         limits: Limits | None = None,
+        *,
+        faults: Sequence[Fault] = (),
     ) -> None:
         """`directory` is the endpoint's own; what an earlier one of the name left in it goes.
 
@@ -134,7 +141,10 @@ class Endpoint:
         self.startup_s = 0.0
         self._requests = requests
         self._runner = runner
-        self._on_line = on_line
+        self._listener = on_line
+        self._trigger = Trigger(faults, self._do_fault)
+        self._slow_readers = 0
+        self._starting: list[Server] = []
         self._limits = limits or Limits()
         self._variants: list[Variant] = []
         self._version = 0
@@ -147,6 +157,10 @@ class Endpoint:
     def _make_capture(self, requests: ModelRequests) -> Capture | None:
         config = requests.config.get("DataCaptureConfig")
         return Capture(config, self.name) if config else None
+
+    def _on_line(self, host: str, line: str) -> None:
+        self._listener(host, line)
+        self._trigger.see(line)
 
     def __enter__(self) -> Self:
         """Start."""
@@ -164,6 +178,7 @@ class Endpoint:
         """
         shutil.rmtree(self.directory, ignore_errors=True)
         self.directory.mkdir(parents=True)
+        time.sleep(self._trigger.take("slow-start") or 0.0)
         try:
             self._variants = self._start_version(self._requests)
         except BaseException as error:
@@ -172,6 +187,7 @@ class Endpoint:
             raise
         self.status = "InService"
         self._monitor.start()
+        self._trigger.start_clock()
 
     def update(self, requests: ModelRequests) -> None:
         """Replace all servers by those of a new configuration, without a gap: UpdateEndpoint.
@@ -240,12 +256,18 @@ class Endpoint:
         root = self.directory / "hosts" / (name if self._version == 1 else f"{name}-v{self._version}")
         layout = contract.Layout(root)
         container = variant.container
-        environment = {**container.get("Environment", {}), "AWS_REGION": tree.region()}
+        is_isolated = variant.model.get("EnableNetworkIsolation", False)
+        environment = {
+            **tree.credentials(is_isolated=is_isolated),
+            **container.get("Environment", {}),
+            "AWS_REGION": tree.region(),
+        }
         if variant.is_multi_model:
             layout.models.mkdir(parents=True)
             environment[contract.MULTI_MODEL_VARIABLE] = "true"
         else:
-            deliver_model(container, layout.model)
+            is_truncated = self._trigger.take("truncated-model") is not None
+            deliver_model(container, layout.model, is_truncated=is_truncated)
         launch = Launch(
             name=name,
             arguments=("serve",),
@@ -253,7 +275,7 @@ class Endpoint:
             environment=environment,
             read_only=("models",) if variant.is_multi_model else ("model",),
             is_server=True,
-            is_isolated=variant.model.get("EnableNetworkIsolation", False),
+            is_isolated=is_isolated,
         )
         server = Server(
             launch, self._runner, replace(self._limits, startup_s=startup_s), self._on_line, variant=variant.name
@@ -264,6 +286,7 @@ class Endpoint:
         return server
 
     def _wait_until_healthy(self, variant: Variant, servers: list[Server]) -> None:
+        self._starting = servers
         try:
             for server in servers:
                 self.startup_s = max(self.startup_s, server.wait_until_healthy())
@@ -272,17 +295,56 @@ class Endpoint:
         except BaseException:
             self._stop_servers(servers)
             raise
+        finally:
+            self._starting = []
 
     def _watch(self) -> None:
         """Ping every server for as long as the endpoint lives; one that fails is out until it answers again (HO-4)."""
         failures: dict[Server, int] = {}
         while not self._ended.wait(self._limits.ping_interval_s):
             for server in self.servers():
+                if server.container.wait(0) is not None:
+                    self._replace(server)
+                    continue
                 status, what = server.ping()
                 failures[server] = 0 if status == 200 else failures.get(server, 0) + 1
                 if failures[server] == UNHEALTHY_AFTER_PINGS:
                     self._on_line(server.name, f"[platform] unhealthy: {what} {UNHEALTHY_AFTER_PINGS} times")
                 server.is_healthy = failures[server] < UNHEALTHY_AFTER_PINGS
+
+    def _replace(self, dead: Server) -> None:
+        """Start another server in the place of one that has ended (HO-12); one that does not get healthy stays out."""
+        dead.is_healthy = False
+        if not self._changing.acquire(blocking=False):  # an update may replace it anyway
+            return
+        try:
+            found = [variant for variant in self._variants if dead in variant.servers]
+            if not found or self._ended.is_set():
+                return
+            code = dead.container.wait(0) or 0
+            why = collection.explain_exit(code, dead.container.note)
+            self._on_line(dead.name, f"[platform] {why}; it is replaced (HO-12)")
+            fresh = self._start_server(found[0])
+            self._wait_until_healthy(found[0], [fresh])
+            found[0].servers = [fresh if server is dead else server for server in found[0].servers]
+            found[0].caches.pop(dead, None)
+            dead.container.remove()
+        except (UserError, PlatformError) as error:
+            self._on_line(dead.name, f"[platform] it could not be replaced: {error}")
+        finally:
+            self._changing.release()
+
+    def _do_fault(self, fault: Fault) -> None:
+        servers = self.servers()
+        server = next((server for server in servers if server.name == fault.host), servers[0])
+        self._listener(server.name, f"[fault] {fault.kind}: {SERVER_KINDS[fault.kind]}")
+        if fault.kind == "slow-reader":
+            self._slow_readers += 1
+        elif fault.kind == "kill-worker" and (workers := server.container.processes()[1:]):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(workers[0], signal.SIGKILL)
+        else:  # a server without workers is its own
+            server.container.kill()
 
     def invoke(self, body: bytes, headers: Mapping[str, str]) -> Answer:
         """Pass a request on as InvokeEndpoint does; headers that it does not know stay behind (RQ-2).
@@ -291,6 +353,9 @@ class Endpoint:
         """
         variant, server, known = self._route(body, headers)
         target = known.get(HEADER_PREFIX + "target-model")
+        while self._slow_readers > 0:
+            self._slow_readers -= 1
+            threading.Thread(target=server.read_slowly, args=(body, known, self._ended), daemon=True).start()
         if variant.is_multi_model:
             answer = self._invoke_model(variant, server, target, body, known)
         elif target is not None:
@@ -398,6 +463,9 @@ class Endpoint:
     def stop(self) -> list[str]:
         """Stop all servers and give a finding for each that broke the rules of stopping (HO-10)."""
         self._ended.set()
+        self._trigger.stop_clock()
+        for server in self._starting:  # nobody waits for them any more
+            server.container.kill()
         if self._async_pool is not None:
             self._async_pool.shutdown()
         with self._changing:
@@ -447,8 +515,10 @@ def _find_model_uri(container: Mapping[str, Any]) -> str:
     return str(container.get("ModelDataUrl") or container["ModelDataSource"]["S3DataSource"]["S3Uri"])
 
 
-def deliver_model(container: Mapping[str, Any], directory: Path) -> None:
+def deliver_model(container: Mapping[str, Any], directory: Path, *, is_truncated: bool = False) -> None:
     """Make `directory` hold the model of a container definition; without model data it stays empty (HO-3).
+
+    `is_truncated` cuts the archive in half before it is unpacked.
 
     Raises: UserError if the archive or prefix does not exist, or CreateModel would refuse it.
     """
@@ -460,6 +530,8 @@ def deliver_model(container: Mapping[str, Any], directory: Path) -> None:
     if "ModelDataUrl" in container or source.get("CompressionType") == "Gzip":
         packed = directory.with_name("model.tar.gz")
         storage.fetch(uri, packed)
+        if is_truncated:
+            os.truncate(packed, packed.stat().st_size // 2)
         collection.unpack(packed, directory)
         packed.unlink()
         return

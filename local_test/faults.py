@@ -1,36 +1,47 @@
-"""Faults that the platform, or the world, does to a job: written as `KIND@WHEN`.
+"""Faults that the platform, or the world, does to a container: written as `KIND@WHEN`, or `KIND@WHEN/HOST`.
 
-spot@2.5s              a spot interruption 2.5 s after the containers' start: SIGTERM, the grace, SIGKILL, restart
-spot@/step=3;/         the same when a log line matches
-spot-kill@...          the same without a notice
-kill@.../algo-2        SIGKILL for one host's container, as the kernel kills what takes too much memory
-stop@...               StopTrainingJob
-internal-error@...     the platform's own fault: the job is retried if RetryStrategy allows
-lost-peer@.../algo-2   one host is frozen and answers no more
-slow-start@3s          containers start 3 s late
+`WHEN` is seconds after the containers' start (`2.5s`) or a log line (`/step=3;/`). `HOST` names whom it hits, the first
+if nobody is named. What a job or server meets at its start has seconds alone (`slow-start@3s`), or no `WHEN`.
 """
 
 from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from container.errors import UserError
 
-KINDS: Final = {
-    "spot": "Interrupted: the job restarts with its checkpoints (SP-1)",
-    "spot-kill": "Interrupted without a notice: the job restarts with its checkpoints (SP-1)",
-    "kill": "Failed with exit code 137 (OUT-12)",
-    "stop": "Stopped: what lies in the model directory is uploaded (OUT-7, OUT-8)",
-    "internal-error": "InternalServerError: retried as RetryStrategy allows, else Failed (OUT-11)",
-    "lost-peer": "a host is unreachable; peers have to notice (DS-5)",
-    "slow-start": "Pending: nothing is lost",
+JOB_KINDS: Final = {
+    "spot": "SIGTERM, the grace, SIGKILL. Interrupted: the job restarts with its checkpoints (SP-1)",
+    "spot-kill": "SIGKILL without a notice. Interrupted: the job restarts with its checkpoints (SP-1)",
+    "kill": "SIGKILL for one host. Failed: AlgorithmError, exit code 137 (OUT-12)",
+    "out-of-memory": "SIGKILL, as the kernel's for want of memory. Failed: AlgorithmError, exit code 137 (OUT-12)",
+    "disk-full": "no room for another byte below /opt/ml. Whatever the container makes of it: Completed if it ends "
+    "with 0 (TRIP-24)",
+    "stop": "StopTrainingJob. Stopped: what lies in the model directory is uploaded (OUT-7, OUT-8)",
+    "internal-error": "the platform's own. InternalServerError: retried as RetryStrategy allows, else Failed (OUT-11)",
+    "lost-peer": "one host answers no more. Nothing is reported: peers have to notice (DS-5)",
+    "slow-start": "containers start late. Pending: nothing is lost",
+    "slow-dns": "peers' names are unknown at first. Nothing is reported: peers have to try again (DS-4)",
 }
-"""What each fault is, and what the platform reports of it."""
-_FORM = re.compile(r"(?P<kind>[a-z-]+)@(?:(?P<seconds>\d+(?:\.\d+)?)s|/(?P<pattern>.+)/)(?:/(?P<host>algo-\d+))?")
+"""What each fault of a training job does, and what the platform reports of it."""
+SERVER_KINDS: Final = {
+    "kill-worker": "SIGKILL for one process below the server's first. Nothing is reported: /ping has to tell (HO-12)",
+    "kill": "SIGKILL for a whole server. The instance is replaced; requests in flight are answered 424 (HO-12, RQ-6)",
+    "out-of-memory": "SIGKILL, as the kernel's for want of memory. As kill, with exit code 137 in the log (HO-12)",
+    "slow-start": "servers start late. Creating: nothing is lost",
+    "slow-reader": "one more caller asks what the next one asks, and takes a byte a second. Nothing is reported: other "
+    "requests have to be answered meanwhile (HO-4, HO-8)",
+    "truncated-model": "the model archive ends in the middle. Failed: the model data cannot be unpacked (HO-2)",
+}
+"""What each fault of an endpoint does, and what the platform reports of it."""
+AT_START: Final = ("slow-start", "slow-dns", "truncated-model")
+_FORM = re.compile(
+    r"(?P<kind>[a-z-]+)(?:@(?:(?P<seconds>\d+(?:\.\d+)?)s|/(?P<pattern>.+)/)(?:/(?P<host>[A-Za-z0-9-]+))?)?"
+)
 
 
 @dataclass(frozen=True)
@@ -45,23 +56,26 @@ class Fault:
     host: str | None = None
     """Whom it hits; the first host if nobody is named."""
 
-    @property
-    def report(self) -> str:
-        """What the platform says of it."""
-        return KINDS[self.kind]
 
-
-def parse(text: str) -> Fault:
+def parse(text: str, kinds: dict[str, str] = JOB_KINDS) -> Fault:
     """Read `KIND@WHEN`.
 
     Raises: UserError that says what is possible.
     """
     match = _FORM.fullmatch(text)
-    if match is None or match["kind"] not in KINDS:
+    if match is None or match["kind"] not in kinds:
         message = (
-            f"{text!r} is no fault; possible are {', '.join(KINDS)}, each as KIND@SECONDSs or KIND@/REGEX/ with an "
+            f"{text!r} is no fault; possible are {', '.join(kinds)}, each as KIND@SECONDSs or KIND@/REGEX/ with an "
             "optional /HOST at the end"
         )
+        raise UserError(message)
+    needed, is_fit = "SECONDSs or /REGEX/ as its moment", "@" in text
+    if match["kind"] == "truncated-model":
+        needed, is_fit = "no moment", "@" not in text
+    elif match["kind"] in AT_START:
+        needed, is_fit = "SECONDSs as its moment", match["seconds"] is not None
+    if not is_fit:
+        message = f"{text!r}: {match['kind']} takes {needed}"
         raise UserError(message)
     try:
         pattern = re.compile(match["pattern"]) if match["pattern"] else None
@@ -74,7 +88,7 @@ def parse(text: str) -> Fault:
 class Trigger:
     """Does faults when their time or line comes; each once, also across restarts of a job."""
 
-    def __init__(self, faults: list[Fault], do: Callable[[Fault], None]) -> None:
+    def __init__(self, faults: Sequence[Fault], do: Callable[[Fault], None]) -> None:
         self._waiting = list(faults)
         self._do = do
         self._lock = threading.Lock()
@@ -83,7 +97,7 @@ class Trigger:
     def start_clock(self) -> None:
         """Containers have started: faults with a time count from here."""
         with self._lock:
-            timed = [fault for fault in self._waiting if fault.after_s is not None and fault.kind != "slow-start"]
+            timed = [fault for fault in self._waiting if fault.after_s is not None and fault.kind not in AT_START]
         self._timers = [threading.Timer(fault.after_s or 0.0, self._fire, (fault,)) for fault in timed]
         for timer in self._timers:
             timer.daemon = True
@@ -100,12 +114,16 @@ class Trigger:
             for fault in [fault for fault in self._waiting if fault.pattern and fault.pattern.search(line)]:
                 self._fire(fault)
 
-    def take_delay_s(self) -> float:
-        """Give the seconds by which the next start is late; a delay is done once."""
+    def expects(self, kind: str) -> bool:
+        """Tell whether a fault of this kind is still to come."""
+        return any(fault.kind == kind for fault in self._waiting)
+
+    def take(self, kind: str) -> float | None:
+        """Give the seconds of the faults of a start's kind, None if there are none; they are done with that."""
         with self._lock:
-            delays = [fault for fault in self._waiting if fault.kind == "slow-start"]
-            self._waiting = [fault for fault in self._waiting if fault not in delays]
-        return sum(fault.after_s or 0.0 for fault in delays)
+            taken = [fault for fault in self._waiting if fault.kind == kind]
+            self._waiting = [fault for fault in self._waiting if fault not in taken]
+        return sum(fault.after_s or 0.0 for fault in taken) if taken else None
 
     def _fire(self, fault: Fault) -> None:
         with self._lock:

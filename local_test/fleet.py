@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from container.errors import PlatformError
 from local_test.runner import Container, Launch, Runner
 
 _TIME_IS_OVER = "MaxRuntimeExceeded"
@@ -22,12 +23,13 @@ OnLine = Callable[[str, str], None]
 
 
 class _Event(NamedTuple):
-    """A container's end, or, with a reason, that all have to stop."""
+    """A container's end, or, with a reason, that all have to stop, or, with an error, that the engine was lost."""
 
     host: str = ""
     exit_code: int = 0
     reason: str = ""
     grace_s: float | None = None
+    error: PlatformError | None = None
 
 
 class LineSplitter:
@@ -56,6 +58,8 @@ class Outcome:
 
     exit_codes: dict[str, int] = field(default_factory=dict)
     """By host, 128 + n after signal n."""
+    notes: dict[str, str] = field(default_factory=dict)
+    """By host, what is known of its end beside the exit code: see `runner.Container.note`."""
     stop_reason: str = ""
     """Why the platform stopped them; empty if they ended by themselves."""
     was_killed: bool = False
@@ -78,13 +82,15 @@ class Fleet:
         self._on_line = on_line
         self._events: queue.SimpleQueue[_Event] = queue.SimpleQueue()  # a signal handler may put
         self._containers: dict[str, Container] = {}
+        self._notes: dict[str, str] = {}
 
     def stop(self, reason: str, *, grace_s: float | None = None) -> None:
         """Ask for the stop signal, the grace (the run's own for None, none at all for 0), and SIGKILL."""
         self._events.put(_Event(reason=reason, grace_s=grace_s))
 
-    def kill(self, host: str) -> None:
-        """Send SIGKILL to one host's container, as the kernel does to what takes too much memory."""
+    def kill(self, host: str, note: str = "") -> None:
+        """Send SIGKILL to one host's container; `note` says why."""
+        self._notes[host] = note
         self._containers[host].kill()
 
     def freeze(self, host: str) -> None:
@@ -115,7 +121,11 @@ class Fleet:
         self._containers[launch.name] = container
 
         def report_end() -> None:
-            code = container.wait()
+            try:
+                code = container.wait()
+            except PlatformError as error:
+                self._events.put(_Event(error=error))
+                return
             splitter.close()
             self._events.put(_Event(launch.name, code if code is not None else 137))
 
@@ -126,8 +136,11 @@ class Fleet:
         stopped_at: float | None = None
         while len(outcome.exit_codes) < len(self._launches):
             event = self._next_event(deadline)
+            if event.error is not None:
+                raise event.error
             if event.host:
                 outcome.exit_codes[event.host] = event.exit_code
+                outcome.notes[event.host] = self._containers[event.host].note or self._notes.get(event.host, "")
             if event.reason == _TIME_IS_OVER and stopped_at is not None:
                 outcome.was_killed = True
                 deadline = float("inf")

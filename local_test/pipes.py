@@ -34,6 +34,7 @@ class Pipe:
         self._objects = objects
         self._layout = layout
         self._is_closed = False
+        self._fifos: list[Path] = []
         self._current = self._make(0)
         self._error: OSError | UserError | None = None
         if channel["DataSource"]["S3DataSource"]["S3DataType"] == "AugmentedManifestFile":
@@ -46,6 +47,7 @@ class Pipe:
         path = self._layout.pipe(self._channel["ChannelName"], epoch)
         path.parent.mkdir(parents=True, exist_ok=True)
         os.mkfifo(path)
+        self._fifos.append(path)
         return path
 
     def _feed(self) -> None:
@@ -72,6 +74,8 @@ class Pipe:
             with contextlib.suppress(OSError):
                 os.close(os.open(self._current, os.O_RDONLY | os.O_NONBLOCK))
             self._thread.join(0.02)
+        for fifo in self._fifos:
+            fifo.unlink(missing_ok=True)
         if self._error is not None:
             raise self._error
 

@@ -22,10 +22,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from container import contract
-from container.errors import UserError
+from container.errors import PlatformError, UserError
 from local_test.runner import Launch
 
 _LAUNCHER = Path(__file__).with_name("namespace.py")
+_LOCALHOST = "127.0.0.1 localhost\n"
+_MEMORY_INTERVAL_S = 0.05
 _KEPT_VARIABLES = ("LD_LIBRARY_PATH", "TMPDIR", "SYSTEMROOT")
 
 
@@ -33,9 +35,23 @@ class ProcessRunner:
     """Runs `command` with the platform's arguments appended, as an image's entry point is run."""
 
     def __init__(
-        self, command: Sequence[str], *, directory: Path | None = None, is_private: bool | None = None
+        self,
+        command: Sequence[str],
+        *,
+        directory: Path | None = None,
+        is_private: bool | None = None,
+        memory_bytes: int | None = None,
     ) -> None:
-        """`directory` is the program's working directory; `is_private` None tries namespaces and does without."""
+        """`directory` is the program's working directory; `is_private` None tries namespaces and does without.
+
+        `memory_bytes`: a container whose processes together take more is killed, some moments later (Linux).
+
+        Raises: PlatformError for a memory limit where there is no /proc.
+        """
+        if memory_bytes is not None and not Path("/proc/self/smaps_rollup").exists():
+            message = "a program's memory cannot be limited here, only on Linux; use an image in Docker"
+            raise PlatformError(message)
+        self._memory_bytes = memory_bytes
         self._command = tuple(command)
         self._directory = directory or Path.cwd()
         self.is_private = has_namespaces() if is_private is None else is_private
@@ -68,13 +84,18 @@ class ProcessRunner:
         if executable is None and not (self._directory / command[0]).exists():
             message = f"{command[0]!r} is not an executable on PATH: {environment['PATH']}"
             raise UserError(message)
+        if launch.names_after_s and not self.is_private:
+            message = (
+                "names cannot come late here: that needs a private /etc/hosts (Linux namespaces), or Docker (DS-4)"
+            )
+            raise PlatformError(message)
         scratch = Path(tempfile.mkdtemp(prefix="local-test-"))
         environment["HOME"] = str(scratch)  # writable and empty, as an image's /root is
         if self.is_private:
             specification = {
                 "root": str(launch.root),
                 "read_only": launch.read_only,
-                "hosts_file": _write_hosts(scratch, launch),
+                "hosts_file": _write_hosts(scratch / "hosts", launch),
                 "is_isolated": launch.is_isolated and not launch.is_server and not launch.network,
             }
             command = [sys.executable, "-I", "-S", str(_LAUNCHER), json.dumps(specification), *command]
@@ -82,9 +103,9 @@ class ProcessRunner:
             environment[contract.BASE_DIR_VARIABLE] = str(launch.root)
             if sys.platform == "linux":
                 command = [sys.executable, "-I", "-S", str(_LAUNCHER), "{}", *command]
-        return ProcessContainer(
-            _Program(command, environment, self._directory, scratch, 2 if self.is_private else 0), address, on_output
-        )
+        launchers = 2 if self.is_private else 0
+        program = _Program(command, environment, self._directory, scratch, launchers, self._memory_bytes)
+        return ProcessContainer(program, address, on_output)
 
     def _environment(self, launch: Launch) -> dict[str, str]:
         """Give the platform's variables and, of this machine's, only those that a program cannot start without."""
@@ -101,6 +122,7 @@ class _Program(NamedTuple):
     """The container's own temporary directory; gone when it has ended."""
     launchers: int
     """How many processes stand before the program itself."""
+    memory_bytes: int | None
 
 
 class ProcessContainer:
@@ -108,6 +130,7 @@ class ProcessContainer:
 
     def __init__(self, program: _Program, address: tuple[str, int], on_output: Callable[[bytes], None]) -> None:
         self.address = address
+        self.note = ""
         self._launchers = program.launchers
         self._ended = threading.Event()
         self._code = 0
@@ -138,6 +161,8 @@ class ProcessContainer:
             return
         watcher = threading.Thread(target=self._watch, daemon=True)
         watcher.start()
+        if program.memory_bytes is not None:
+            threading.Thread(target=self._limit_memory, args=(program.memory_bytes,), daemon=True).start()
         self._started.set()
         output = self._process.stdout
         assert output is not None  # noqa: S101 - asked for above
@@ -152,6 +177,20 @@ class ProcessContainer:
         code = self._process.wait()
         self._code = 128 - code if code < 0 else code
         self._kill_group()  # whoever outlives the main process would hold its output open
+
+    def _limit_memory(self, limit_bytes: int) -> None:
+        """Kill as the kernel does; a limit by address space would hit what was only reserved."""
+        while not self._ended.wait(_MEMORY_INTERVAL_S):
+            pids = self.processes()
+            # The quick count first: it counts what processes share several times.
+            if sum(map(_count_resident_bytes, pids)) <= limit_bytes:
+                continue
+            used = sum(map(_count_own_bytes, pids))
+            if used > limit_bytes:
+                limit = f"its limit of {limit_bytes / 2**20:.0f} MB"
+                self.note = f"out of memory: its processes took {used / 2**20:.0f} MB, more than {limit}"
+                self.kill()
+                return
 
     def wait(self, timeout_s: float | None = None) -> int | None:
         """Wait for the end of program and output; see `runner.Container.wait`."""
@@ -210,9 +249,40 @@ def find_free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def _write_hosts(scratch: Path, launch: Launch) -> str | None:
+def _write_hosts(path: Path, launch: Launch) -> str | None:
+    """Write a container's /etc/hosts; late names are added to the same file, as that is what is mounted."""
     if not launch.host_names:
         return None
-    lines = ["127.0.0.1 localhost", *(f"{address} {name}" for name, address in launch.host_names.items())]
-    (scratch / "hosts").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return str(scratch / "hosts")
+    early = {name: address for name, address in launch.host_names.items() if name == launch.name}
+    lines = [f"{address} {name}\n" for name, address in launch.host_names.items()]
+    if launch.names_after_s:
+        path.write_text(_LOCALHOST + "".join(f"{address} {name}\n" for name, address in early.items()), "utf-8")
+        timer = threading.Timer(launch.names_after_s, _add_late, (path, _LOCALHOST + "".join(lines)))
+        timer.daemon = True
+        timer.start()
+    else:
+        path.write_text(_LOCALHOST + "".join(lines), "utf-8")
+    return str(path)
+
+
+def _add_late(path: Path, text: str) -> None:
+    with contextlib.suppress(FileNotFoundError), path.open("r+", encoding="utf-8") as file:  # the container has ended
+        file.write(text)
+
+
+def _count_resident_bytes(pid: int) -> int:
+    """Give a process's anonymous memory, shared pages counted whole; 0 for one that is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()
+    except OSError:
+        return 0
+    return (int(fields[1]) - int(fields[2])) * os.sysconf("SC_PAGESIZE")
+
+
+def _count_own_bytes(pid: int) -> int:
+    """Give a process's anonymous memory, of shared pages its part; 0 for one that is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) for line in lines if line.startswith(("Pss_Anon:", "SwapPss:"))) * 1024

@@ -78,7 +78,8 @@ class ProcessingJob:
         if outcome.stop_reason:
             status = "Stopped"
         elif outcome.failed_host and not failure:
-            failure = collection.explain_exit(outcome.exit_codes[outcome.failed_host])
+            host = outcome.failed_host
+            failure = collection.explain_exit(outcome.exit_codes[host], outcome.notes[host])
         self._listeners.on_status(status, failure)
         description = {
             **{name: value for name, value in self.request.items() if name != "Tags"},
@@ -114,13 +115,18 @@ class ProcessingJob:
             (root / output["S3Output"]["LocalPath"].removeprefix(_MOUNT_POINT)).mkdir(parents=True, exist_ok=True)
         application = self.request["AppSpecification"]
         entrypoint = application.get("ContainerEntrypoint")
+        is_isolated = self.request.get("NetworkConfig", {}).get("EnableNetworkIsolation", False)
         return Launch(
             name=host,
             arguments=tuple(application.get("ContainerArguments", ())),
             entrypoint=tuple(entrypoint) if entrypoint else None,
             root=root,
-            environment={"AWS_REGION": tree.region(), **self.request.get("Environment", {})},
-            is_isolated=self.request.get("NetworkConfig", {}).get("EnableNetworkIsolation", False),
+            environment={
+                **tree.credentials(is_isolated=is_isolated),
+                "AWS_REGION": tree.region(),
+                **self.request.get("Environment", {}),
+            },
+            is_isolated=is_isolated,
         )
 
     def _outputs(self) -> list[dict[str, Any]]:

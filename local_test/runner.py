@@ -29,6 +29,8 @@ class Launch:
     """Directories below `root` that the container must not write to, such as `model` when serving (HO-2)."""
     host_names: Mapping[str, str] = field(default_factory=dict)
     """Address of every peer by name; a runner with a name service of its own needs none."""
+    names_after_s: float = 0.0
+    """Peers' names are unknown for so long after the start (DS-4)."""
     is_server: bool = False
     """It will listen on port 8080, or on the port that `SAGEMAKER_BIND_TO_PORT` names (HO-1)."""
     network: str = ""
@@ -44,8 +46,15 @@ class Container(Protocol):
     def address(self) -> tuple[str, int]:
         """Host and port where its server can be reached."""
 
+    @property
+    def note(self) -> str:
+        """What is known of its end beside the exit code, such as the memory limit that it ran into; else empty."""
+
     def wait(self, timeout_s: float | None = None) -> int | None:
-        """Wait for its end; give the exit code (128 + n after signal n), or None when the time is over first."""
+        """Wait for its end; give the exit code (128 + n after signal n), or None when the time is over first.
+
+        Raises: PlatformError if the engine that runs it was lost.
+        """
 
     def send_signal(self, number: int) -> None:
         """Send a signal to the main process; a container that has ended is left alone."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import queue
 import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -104,7 +106,9 @@ class Server:
         while (passed := time.monotonic() - started) < self.limits.startup_s:
             code = self.container.wait(pause_s)
             if code is not None:
-                message = f"the server ended before it answered a ping: {collection.explain_exit(code)}"
+                message = (
+                    f"the server ended before it answered a ping: {collection.explain_exit(code, self.container.note)}"
+                )
                 raise UserError(message)
             status, last = self.ping()
             if status == 200:
@@ -245,6 +249,18 @@ class Server:
 
         returned = {name.lower(): value for name, value in response.getheaders() if name.lower() in RETURNED_HEADERS}
         return response.status, returned, read_parts()
+
+    def read_slowly(self, body: bytes, headers: Mapping[str, str], ended: threading.Event) -> None:
+        """Send a POST and take a byte of its answer a second, until it is over, the server goes, or `ended` is set."""
+        host, port = self.container.address
+        lines = [f"{name}: {value}\r\n" for name, value in {**headers, "Content-Length": str(len(body))}.items()]
+        with contextlib.suppress(OSError), socket.socket() as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)  # the kernel must not take it for the caller
+            connection.connect((host, port))
+            head = f"POST /invocations HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{''.join(lines)}\r\n"
+            connection.sendall(head.encode("latin-1") + body)
+            while connection.recv(1) and not ended.wait(1):
+                pass
 
     def _connect(self) -> tuple[http.client.HTTPConnection, float]:
         while not self._idle.empty():

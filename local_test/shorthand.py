@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from container.errors import UserError
 from local_test import storage, tree
 from local_test.endpoint import ModelRequests
 
@@ -34,8 +35,14 @@ def guess_value(text: str) -> Any:
 
 
 def encode_hyperparameters(values: Mapping[str, str], encoding: str) -> dict[str, str]:
-    """Write hyperparameters as the `api`, an SDK (`sdk2-json`, `sdk2-str`, `sdk3`) or a `tuner` does (HP-2, HP-3)."""
-    encode = _ENCODINGS[encoding]
+    """Write hyperparameters as the `api`, an SDK (`sdk2-json`, `sdk2-str`, `sdk3`) or a `tuner` does (HP-2, HP-3).
+
+    Raises: UserError for another encoding.
+    """
+    if encoding not in ENCODINGS:
+        message = f"nobody writes hyperparameters as {encoding!r}; possible are {', '.join(ENCODINGS)}"
+        raise UserError(message)
+    encode = ENCODINGS[encoding]
     return {name: text if encode is None else encode(guess_value(text)) for name, text in values.items()}
 
 
@@ -48,7 +55,7 @@ def _encode_number(value: Any) -> str:
     return json.dumps(value)
 
 
-_ENCODINGS: dict[str, Callable[[Any], str] | None] = {
+ENCODINGS: dict[str, Callable[[Any], str] | None] = {
     "api": None,
     "sdk2-json": json.dumps,
     "sdk2-str": str,

@@ -8,6 +8,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,11 +16,12 @@ from container import contract
 from container.errors import UserError
 from local_test import channels, collection, fields, job, storage, tree
 from local_test.checkpoints import CheckpointSync
-from local_test.faults import Fault, Trigger
+from local_test.faults import JOB_KINDS, Fault, Trigger
 from local_test.fleet import Fleet, Outcome
 from local_test.job import JobResult, Listeners, Metric
 from local_test.pipes import Pipe
 from local_test.runner import Launch, Runner
+from local_test.volume import Volume
 
 _INTERRUPTED: Final = "Interrupted"
 _INTERNAL_ERROR: Final = "InternalServerError"
@@ -52,7 +54,8 @@ class TrainingJob:
         self._listeners = listeners or Listeners()
         self._stop_grace_s = stop_grace_s
         self._amend = amend or (lambda _: None)
-        self._trigger = Trigger(list(faults), self._do_fault)
+        self._trigger = Trigger(faults, self._do_fault)
+        self._volumes: dict[str, Volume] = {}
         self._definitions = [
             (item["Name"], re.compile(item["Regex"]))
             for item in request.get("AlgorithmSpecification", {}).get("MetricDefinitions", ())
@@ -107,8 +110,11 @@ class TrainingJob:
         while True:
             self._enter("Downloading", "Downloading input data")
             with contextlib.ExitStack() as resources:
-                launches = [self._prepare(host, resources) for host in self._group_by_host]
-                time.sleep(self._trigger.take_delay_s())
+                names_after_s = self._trigger.take("slow-dns") or 0.0
+                launches = [
+                    replace(self._prepare(host, resources), names_after_s=names_after_s) for host in self._group_by_host
+                ]
+                time.sleep(self._trigger.take("slow-start") or 0.0)
                 self._enter("Training", "Training image download completed. Training in progress.")
                 started = time.time()
                 times.setdefault("TrainingStart", started)
@@ -130,6 +136,9 @@ class TrainingJob:
 
     def _prepare(self, host: str, resources: contextlib.ExitStack) -> Launch:
         root = self._layouts[host].base
+        if self._trigger.expects("disk-full"):
+            self._volumes[host] = Volume(root)
+            resources.callback(self._volumes[host].close)
         group = self._group_by_host[host]
         layout = tree.make_training_tree(root, self.request, host, self._runner.network_interface)
         read_only = []
@@ -192,7 +201,7 @@ class TrainingJob:
         fleet = self._fleet
         assert fleet is not None  # noqa: S101 - faults come after the containers' start
         host = fault.host or next(iter(self._layouts))
-        self._listeners.on_status("Fault", f"{fault.kind} for {host}: {fault.report}")
+        self._listeners.on_status("Fault", f"{fault.kind} for {host}: {JOB_KINDS[fault.kind]}")
         if fault.kind == "spot":
             fleet.stop(_INTERRUPTED)
         elif fault.kind == "spot-kill":
@@ -203,6 +212,10 @@ class TrainingJob:
             fleet.stop(_INTERNAL_ERROR, grace_s=0)
         elif fault.kind == "kill":
             fleet.kill(host)
+        elif fault.kind == "out-of-memory":
+            fleet.kill(host, "out of memory: the fault that was asked for")
+        elif fault.kind == "disk-full":
+            self._volumes[host].fill()
         elif fault.kind == "lost-peer":
             fleet.freeze(host)
 
@@ -246,7 +259,7 @@ class TrainingJob:
             return "InternalServerError: We encountered an internal error. Please try again."
         host = outcome.failed_host or next(iter(self._layouts))
         reason = collection.read_failure(self._layouts[host])
-        return reason or collection.explain_exit(outcome.exit_codes.get(host, 1))
+        return reason or collection.explain_exit(outcome.exit_codes.get(host, 1), outcome.notes.get(host, ""))
 
     def _enter(self, status: str, message: str) -> None:
         now = job.format_time(time.time())

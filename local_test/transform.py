@@ -185,18 +185,20 @@ class _Instance:
 
     def _start(self, root: Path) -> None:
         container = self._job.model["PrimaryContainer"]
+        is_isolated = self._job.model.get("EnableNetworkIsolation", False)
         launch = Launch(
             name=self._host,
             arguments=("serve",),
             root=root,
             environment={
+                **tree.credentials(is_isolated=is_isolated),
                 **container.get("Environment", {}),
                 "AWS_REGION": tree.region(),
                 **batch_environment(self._request),
             },
             read_only=("model",),
             is_server=True,
-            is_isolated=self._job.model.get("EnableNetworkIsolation", False),
+            is_isolated=is_isolated,
         )
         timeout_s = self._request.get("ModelClientConfig", {}).get("InvocationsTimeoutInSeconds", Settings.timeout_s)
         limits = Limits(invocation_s=timeout_s)

@@ -104,13 +104,19 @@ def _channel_entry(request: Mapping[str, Any], channel: Mapping[str, Any]) -> di
     }
 
 
+def credentials(*, is_isolated: bool) -> dict[str, str]:
+    """Give the variable by which a container asks for its role's credentials; an isolated one has none (SEC-1).
+
+    Nothing answers there, as with a role that may do nothing; but who sees no variable takes itself for isolated.
+    """
+    return {} if is_isolated else {"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "/v2/credentials/local"}
+
+
 def training_environment(request: Mapping[str, Any]) -> dict[str, str]:
     """Give the variables of a training container (TF-4); the caller's come first, the platform's win."""
     name = request["TrainingJobName"]
-    # Nothing answers there, as in a job whose role may do nothing; an isolated job has none at all (SEC-1).
-    credentials = {"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "/v2/credentials/local"}
     return {
-        **({} if request.get("EnableNetworkIsolation") else credentials),
+        **credentials(is_isolated=request.get("EnableNetworkIsolation", False)),
         **request.get("Environment", {}),
         "AWS_REGION": region(),
         contract.TRAINING_JOB_NAME_VARIABLE: name,

@@ -18,7 +18,7 @@ SERVING_IDS: Final = frozenset(identity for ids, _ in serving.SESSIONS for ident
 IMAGE_IDS: Final = frozenset(image.IDS)
 
 
-def choose(*, train: bool, serve: bool, only: Collection[str], is_url: bool) -> list[str]:
+def choose(*, train: bool, serve: bool, only: Collection[str], is_url: bool, has_model: bool = False) -> list[str]:
     """Give the checks that the command's flags ask for.
 
     Raises: UserError for a check that does not exist, or that a URL cannot be asked.
@@ -32,7 +32,7 @@ def choose(*, train: bool, serve: bool, only: Collection[str], is_url: bool) -> 
         return [identity for identity in CHECKS if identity in only]
     groups = [group for group, is_asked in ((TRAINING_IDS, train), (SERVING_IDS, serve)) if is_asked]
     asked = set().union(*groups, IMAGE_IDS) if groups else possible
-    if serve and not train:
+    if serve and not train and not has_model:
         asked |= {"OUT-1a"}  # the job that makes the model
     return [identity for identity in CHECKS if identity in asked & possible]
 

@@ -78,7 +78,12 @@ def start(  # noqa: PLR0913 - the situations that sessions ask for
         name=name,
         arguments=("serve",),
         root=layout.base,
-        environment={**subject.environment, "AWS_REGION": tree.region(), **(environment or {})},
+        environment={
+            **tree.credentials(is_isolated=is_isolated),
+            **subject.environment,
+            "AWS_REGION": tree.region(),
+            **(environment or {}),
+        },
         read_only=() if is_writable else ("model",),
         is_server=True,
         is_isolated=is_isolated,
