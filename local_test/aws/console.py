@@ -16,7 +16,8 @@ from urllib.parse import quote
 
 import jinja2
 
-from container.errors import RequestError
+from container.errors import RequestError, UserError
+from local_test import channels, storage
 from local_test.aws import jobs, resources, tuning
 from local_test.aws.account import Account
 from local_test.aws.endpoints import LOG_GROUP, meter_of
@@ -116,7 +117,7 @@ def _list_groups(account: Account) -> list[dict[str, Any]]:
         resources.TRAINING_JOB: ("Last metrics", lambda record: _format_metrics(account, record)),
         resources.TUNING_JOB: ("Strategy", lambda record: record["HyperParameterTuningJobConfig"]["Strategy"]),
         resources.PROCESSING_JOB: ("Image", jobs.image_of),
-        resources.TRANSFORM_JOB: ("Input and progress", lambda record: _format_progress(account, record)),
+        resources.TRANSFORM_JOB: ("Input", _find_input),
         resources.MODEL: ("Image", jobs.image_of),
         resources.PACKAGE: ("Approval", lambda record: record.get("ModelApprovalStatus", "")),
     }
@@ -160,7 +161,8 @@ def _show_job(account: Account, job: jobs.JobKind, record: Record) -> Reply:
         ("Ran for", f"{ended - started:.1f} s" if started and ended else None),
         ("Artefact", record.get("ModelArtifacts", {}).get("S3ModelArtifacts")),
         ("Model", record.get("ModelName")),
-        ("Progress", _format_progress(account, record) if job is jobs.TRANSFORM else None),
+        ("Input", _find_input(record) if job is jobs.TRANSFORM else None),
+        ("Progress", _count_transformed(record) if job is jobs.TRANSFORM else None),
         ("Exit message", record.get("ExitMessage")),
         ("Tuning job", record.get("_tuning")),
     ]
@@ -323,11 +325,19 @@ def _format_metrics(account: Account, record: Record) -> str:
     return ", ".join(f"{item['MetricName']} {_shorten(item['Value'])}" for item in found[:3])
 
 
-def _format_progress(account: Account, record: Record) -> str:
-    live = account.live.get((resources.TRANSFORM_JOB.name, record["TransformJobName"]))
-    progress = getattr(live, "progress", None)
-    source = record["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]
-    return f"{source}: {progress[0]} of {progress[1]} objects" if progress else str(source)
+def _find_input(record: Record) -> str:
+    return str(record["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"])
+
+
+def _count_transformed(record: Record) -> str:
+    """Say how many objects have their answers in S3."""
+    prefix = record["TransformOutput"]["S3OutputPath"].rstrip("/") + "/"
+    try:
+        inputs = channels.list_channel(record["TransformInput"])
+        stored = {item.name for item in storage.list_objects(prefix, may_be_empty=True)}
+    except UserError as error:  # a bucket that is gone
+        return str(error)
+    return f"{sum(f'{item.name}.out' in stored for item in inputs)} of {len(inputs)} objects"
 
 
 def _format(document: Any) -> str:

@@ -13,7 +13,6 @@ import binascii
 import datetime as dt
 import functools
 import json
-import math
 import re
 import uuid
 from collections.abc import Mapping
@@ -205,9 +204,9 @@ def _parse_time(value: Any, path: str) -> float:
         if isinstance(value, str):
             parsed = dt.datetime.fromisoformat(value)
             return (parsed if parsed.tzinfo else parsed.replace(tzinfo=dt.UTC)).timestamp()
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-            return float(value)
-    except ValueError:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return dt.datetime.fromtimestamp(value, dt.UTC).timestamp()  # refuses what no calendar has
+    except (ValueError, OverflowError, OSError):
         pass
     raise AwsError("SerializationException", f"{path}: {value!r} can not be converted to a time")
 

@@ -18,8 +18,13 @@ SHOTS = os.environ.get("CONSOLE_SCREENSHOTS")  # a directory to keep what was sh
 
 @pytest.fixture(scope="module")
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
-    local = LocalAws(tmp_path_factory.mktemp("console-aws"))
-    local.up()
+    with LocalAws(tmp_path_factory.mktemp("console-aws")).running() as local:
+        furnish(local)
+        yield local
+
+
+def furnish(local: LocalAws) -> None:
+    """Make one of each kind of thing that the pages show."""
     local.s3.put_object(Bucket=local.bucket, Key="data/a.csv", Body=b"1,2\n")
     make_model(local, "shown")
     make_config(local, "shown", {"VariantName": "AllTraffic", "ModelName": "shown"})
@@ -52,9 +57,21 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
         lambda: local.sagemaker.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName="tuned"),
         lambda answer: answer["HyperParameterTuningJobStatus"] == "Completed",
     )
+    local.sagemaker.create_transform_job(
+        TransformJobName="transformed",
+        ModelName="shown",
+        TransformInput={
+            "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{local.bucket}/data/"}},
+            "ContentType": "text/plain",
+        },
+        TransformOutput={"S3OutputPath": f"s3://{local.bucket}/transformed"},
+        TransformResources={"InstanceType": "ml.m5.large", "InstanceCount": 1},
+    )
+    local.wait(
+        lambda: local.sagemaker.describe_transform_job(TransformJobName="transformed"),
+        lambda answer: answer["TransformJobStatus"] == "Completed",
+    )
     local.runtime.invoke_endpoint(EndpointName="shown", Body=b"hello")
-    yield local
-    local.run("down", "--force")
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +85,7 @@ PAGES = {
     "job": ("/training-job/done", "epoch=7; validation_accuracy="),
     "failed-job": ("/training-job/failed", "<script>document.title"),
     "tuning": ("/hyper-parameter-tuning-job/tuned", "Leaderboard"),
+    "transform": ("/transform-job/transformed", "1 of 1 objects"),
     "endpoint": ("/endpoint/shown", "AllTraffic"),
     "playground": ("/playground/shown", "Draw something"),
     "model": ("/model/shown", "ModelDataUrl"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -9,9 +10,9 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import boto3
 import pytest
@@ -48,6 +49,15 @@ class LocalAws:
             raise AssertionError(done.stderr + (log.read_text() if log.exists() else ""))
         self.url = json.loads((self.directory / "server.json").read_text())["url"]
         self.client.cache_clear()
+
+    @contextlib.contextmanager
+    def running(self, program: str | None = PROGRAM) -> Iterator[Self]:
+        """Keep it up, also while what fills it fails."""
+        try:
+            self.up(program)
+            yield self
+        finally:
+            self.run("down", "--force", check=False)
 
     @property
     def pid(self) -> int:

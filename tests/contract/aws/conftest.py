@@ -11,8 +11,6 @@ from tests.contract.aws.client import LocalAws
 
 @pytest.fixture(scope="session")
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
-    local = LocalAws(tmp_path_factory.mktemp("local-aws"))
-    local.up()
-    local.s3.put_object(Bucket=local.bucket, Key="data/a.csv", Body=b"1,2\n")
-    yield local
-    local.run("down", "--force")
+    with LocalAws(tmp_path_factory.mktemp("local-aws")).running() as local:
+        local.s3.put_object(Bucket=local.bucket, Key="data/a.csv", Body=b"1,2\n")
+        yield local

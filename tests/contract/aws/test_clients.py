@@ -35,11 +35,9 @@ def check_reading_s3(aws: LocalAws, python: str) -> None:
 
 @pytest.fixture(scope="module")
 def own_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
-    local = LocalAws(tmp_path_factory.mktemp("clients-aws"))
-    local.up()
-    local.s3.put_object(Bucket=local.bucket, Key="data/a.csv", Body=b"validation_accuracy=0.875;\n")
-    yield local
-    local.run("down", "--force")
+    with LocalAws(tmp_path_factory.mktemp("clients-aws")).running() as local:
+        local.s3.put_object(Bucket=local.bucket, Key="data/a.csv", Body=b"validation_accuracy=0.875;\n")
+        yield local
 
 
 def test_a_container_reads_s3_unless_it_is_shut_off(own_aws: LocalAws) -> None:

@@ -17,11 +17,9 @@ from tests.contract.aws.test_endpoints import invoke, make_config, make_model, w
 
 @pytest.fixture
 def own_aws(tmp_path: Path) -> Iterator[LocalAws]:
-    local = LocalAws(tmp_path / "state")
-    local.up()
-    local.s3.put_object(Bucket=local.bucket, Key="data/a.csv", Body=b"1,2\n")
-    yield local
-    local.run("down", "--force")
+    with LocalAws(tmp_path / "state").running() as local:
+        local.s3.put_object(Bucket=local.bucket, Key="data/a.csv", Body=b"1,2\n")
+        yield local
 
 
 def list_programs(aws: LocalAws) -> list[int]:
@@ -42,7 +40,7 @@ def list_streams(aws: LocalAws, job: str) -> list[str]:
 def test_after_a_kill_jobs_have_failed_or_run_again_and_endpoints_answer(own_aws: LocalAws) -> None:
     aws = own_aws
     make_model(aws, "kept")
-    make_model(aws, "next")
+    make_model(aws, "next", START_S="3")  # the update lasts until the kill
     for name in ("kept", "next"):
         make_config(aws, name, {"VariantName": "one", "ModelName": name})
     aws.sagemaker.create_endpoint(EndpointName="kept", EndpointConfigName="kept")
@@ -57,9 +55,10 @@ def test_after_a_kill_jobs_have_failed_or_run_again_and_endpoints_answer(own_aws
     for name in ("lost", "retried"):
         wait_for_status(aws, name, secondary="Training")
     aws.wait(lambda: list_streams(aws, "lost"), bool)
+    before = set(list_programs(aws))
     aws.sagemaker.update_endpoint(EndpointName="kept", EndpointConfigName="next")
-    programs = list_programs(aws)
-    assert programs
+    aws.wait(lambda: set(list_programs(aws)) - before, bool)
+    assert aws.sagemaker.describe_endpoint(EndpointName="kept")["EndpointStatus"] == "Updating"
 
     os.kill(aws.pid, signal.SIGKILL)
     aws.wait(lambda: list_programs(aws), lambda left: not left, limit_s=10)
@@ -110,15 +109,11 @@ def test_down_keeps_data_refuses_running_jobs_and_purge_deletes(own_aws: LocalAw
 
 
 def test_two_local_aws_of_one_machine_do_not_meet(own_aws: LocalAws, tmp_path: Path) -> None:
-    other = LocalAws(tmp_path / "other")
-    other.up()
-    try:
+    with LocalAws(tmp_path / "other").running() as other:
         own_aws.s3.create_bucket(Bucket="mine")
         names = [bucket["Name"] for bucket in other.s3.list_buckets()["Buckets"]]
         assert "mine" not in names
         assert other.url != own_aws.url
-    finally:
-        other.run("down")
 
 
 def test_env_points_a_client_that_knows_nothing_at_it(own_aws: LocalAws) -> None:

@@ -22,10 +22,9 @@ Digits = dict[str, tuple[NDArray[np.uint8], NDArray[np.int32]]]
 @pytest.fixture(scope="module")
 def real_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
     """Give a local AWS whose images are this toolkit's own program."""
-    local = LocalAws(tmp_path_factory.mktemp("walkthrough-aws"))
-    local.up(program=shlex.join([sys.executable, "-m", "container"]))
-    yield local
-    local.run("down", "--force")
+    program = shlex.join([sys.executable, "-m", "container"])
+    with LocalAws(tmp_path_factory.mktemp("walkthrough-aws")).running(program) as local:
+        yield local
 
 
 @pytest.fixture(scope="module")

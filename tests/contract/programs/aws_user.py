@@ -90,6 +90,7 @@ def serve() -> int:
     if os.environ.get("NEVER_HEALTHY"):
         print("I do not come up", flush=True)
         return 1
+    time.sleep(float(os.environ.get("START_S", "0")))
     server = Server(("0.0.0.0", int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080"))), Handler)
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
     print("serving", flush=True)
