@@ -3,7 +3,7 @@
 Besides: memory stays over a million requests; while every worker predicts for 20 s, pings take less than 250 ms.
 
 Machine: any; everything, the clients included, runs on the same cores.
-n: KILLS kills, STOPS stops, REQUESTS requests by wrk, and every ping within one prediction of 20 s, which is a busy loop
+n: KILLS kills, STOPS stops, REQUESTS requests by wrk, every ping within one prediction of 20 s, which is a busy loop
 in Python: the worst for the event loop beside it.
 
 usage: serving_faults.py MODEL_DIR [--kills 5] [--stops 5] [--requests 1000000]

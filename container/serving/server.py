@@ -64,7 +64,14 @@ class Service:
         """Load an artefact's model for requests. Raises: UserError as `predictor.load` does."""
         return self.wrap(predictor.load(found, threads=threads, concurrency=concurrency), found)
 
-    def wrap(self, model: predictor.Predictor, found: artifact.Artifact) -> inference.Application:
+    def load_with_tensorflow(self, found: artifact.Artifact, threads: int) -> inference.Application:
+        """Load an artefact's SavedModel or Keras model. Raises: UserError as `predictor.load_with_tensorflow` does."""
+        runtime: Any = self.settings.runtime
+        return self.wrap(predictor.load_with_tensorflow(found, runtime=runtime, threads=threads), found)
+
+    def wrap(
+        self, model: predictor.Predictor | predictor.TensorFlowPredictor, found: artifact.Artifact
+    ) -> inference.Application:
         """Make a loaded model answer requests."""
         return inference.Inference(
             model.predict,
@@ -137,6 +144,15 @@ def prepare(layout: contract.Layout, environ: Mapping[str, str], chosen: Setting
         service.load = lambda: inference.Counted(foreign.load(), service.metrics)
         return service
     found = artifact.load(layout.model)
+    if chosen.runtime != "litert":
+        # Its threads do not survive a fork, and it fills all cores by itself.
+        service = Service(
+            replace(chosen, workers=chosen.workers or 1), runtime=chosen.runtime, **found.manifest.versions
+        )
+        threads = max(1, cores // service.settings.workers)
+        service.load = lambda: service.load_with_tensorflow(found, threads)
+        log.info("serving %s as %s: %d cores, %d workers", found.root, chosen.runtime, cores, service.settings.workers)
+        return service
     # The loop of an event worker and its compute thread each have an interpreter, so that neither waits for the other.
     model = predictor.load(found, concurrency=2 if chosen.worker_class == "event" else 1)
     is_heavy = model.image_s > _HEAVY_IMAGE_S

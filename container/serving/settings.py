@@ -17,6 +17,7 @@ from container.serving import codecs
 T = TypeVar("T")
 
 WORKER_CLASSES: Final = ("event", "asgi", "gthread", "sync")
+RUNTIMES: Final = ("litert", "saved_model", "keras")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 _LOG_LEVEL_NUMBERS: Final = {"10": "debug", "20": "info", "30": "warning", "40": "error", "50": "critical"}
 _MEBIBYTE: Final = 1024**2
@@ -36,6 +37,8 @@ class Settings:
     """`event` is ours; the others are gunicorn's, with Flask in front of every request."""
     timeout_s: int = contract.INVOCATION_LIMIT_S
     """A request is answered within this time, or its worker is replaced."""
+    runtime: str = "litert"
+    """Which of the artefact's models predicts; the others than LiteRT need TensorFlow."""
     queue_requests: int = 64
     """Requests of a worker that may wait for their turn; more are answered 503 at once."""
     payload_bytes: int = contract.REALTIME_PAYLOAD_BYTES
@@ -77,6 +80,7 @@ def parse(environ: Mapping[str, str]) -> Settings:
             1,
             3600,
         ),
+        runtime=reader.choice(["BYO_RUNTIME"], Settings.runtime, RUNTIMES),
         queue_requests=reader.integer(["BYO_QUEUE_REQUESTS"], Settings.queue_requests, 1, 100_000),
         # 0 announces chunked bodies of any length (BT-6).
         payload_bytes=reader.integer([contract.MAX_PAYLOAD_VARIABLE], limit // _MEBIBYTE, 0, 2048) * _MEBIBYTE or limit,
