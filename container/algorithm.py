@@ -1,6 +1,6 @@
 """An algorithm in one typed file: what is known of it, and its training job.
 
-A user's `algorithm.py` holds
+A user's `algorithm.py`, like `container.training.job` for the bundled network, holds
 
     @dataclass(frozen=True)
     class Hyperparameters:                      # each field declared by `field`: default, effect, range
@@ -10,23 +10,24 @@ A user's `algorithm.py` holds
     def load(model_dir: Path) -> Model: ...     # these two if it is to be served
     def predict(model: Model, data: Any) -> Any: ...
 
-and may hold METRICS (names that `job.log_metrics` is given) and CHANNELS (names; one that ends in `?` may be absent).
-What is wrong with a job is found before it starts; `container.description` makes the rest of it.
+and may hold METRICS (names that `job.log_metrics` is given), CHANNELS (names; one that ends in `?` may be absent, and
+`training|train` has two names) and `parse_hyperparameters(raw)`, which gives them and a list of warnings, for defaults
+that depend on each other. What is wrong with a job is found before it starts; `container.description` makes the rest.
 
-Rules of this file: standard library only; the user's file is imported by `load`, in the process that runs it.
+Rules of this file: standard library only; the user's file is imported by `load`, in the process that runs it. Whatever
+the bundled network is given a user's algorithm is given, too.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.util
-import os
-import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
-from typing import Any, Final, Generic, TypeVar
+from types import ModuleType
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from container import contract, hyperparameters
 from container.errors import PlatformError, UserError
@@ -36,36 +37,73 @@ __all__ = ["Algorithm", "Job", "field"]
 
 FILE_NAME: Final = "algorithm.py"
 T = TypeVar("T")
-_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+class Stop(Protocol):
+    """The platform's wish to end the job, and what is to be kept then."""
+
+    requested: bool
+    """Becomes true when the platform stops the job."""
+    worth_saving: bool
+    """Set it once there is something to save: a stop before that may end the process at once."""
+    saved: str
+    """Set it to what is on the disk already, in words: that is told if saving the rest takes too long."""
 
 
 class Job(Generic[T]):
     """What a training job is given: `train(job)` reads it, and leaves its model in `model_dir`."""
 
-    def __init__(self, layout: contract.Layout, config: contract.TrainingConfig, hyperparameters: T) -> None:
-        """Make the directories that the job writes to."""
+    def __init__(
+        self,
+        layout: contract.Layout,
+        config: contract.TrainingConfig,
+        hyperparameters: T,
+        channels: Mapping[str, Path],
+        stop: Stop,
+    ) -> None:
+        """Make the directories of model and output.
+
+        Raises: PlatformError if they cannot be made.
+        """
         self.hyperparameters = hyperparameters
-        self.channels: dict[str, Path] = {name: layout.channel(name) for name in config.channels}
-        """Directory of each channel that the job has."""
+        self.channels = channels
+        """Directory of each channel that the job has, by its declared name."""
         self.model_dir = layout.model
-        self.checkpoint_dir = layout.checkpoints
-        """Kept across spot interruptions: look here for a checkpoint first."""
         self.output_dir = layout.output_data
         self.hosts = config.resources.hosts
         """Names of all hosts, the leader first."""
         self.rank = config.resources.rank
         """Index of this host among them."""
-        self.should_stop = False
+        self.stop = stop
+        self.layout = layout
+        """Where everything lies below `/opt/ml`."""
+        self.config = config
+        """What the platform's files say: content types, distribution, network interface."""
+        _make_directory(self.model_dir, "model")
+        _make_directory(self.output_dir, "output")
+
+    @property
+    def checkpoint_dir(self) -> Path:
+        """Kept across spot interruptions: look here for a checkpoint first. It is made when it is asked for."""
+        return _make_directory(self.layout.checkpoints, "checkpoint")
+
+    @property
+    def should_stop(self) -> bool:
         """Becomes true when the platform stops the job: save, and return."""
-        for directory in (self.model_dir, self.checkpoint_dir, self.output_dir):
-            directory.mkdir(parents=True, exist_ok=True)
+        return self.stop.requested
 
     def log_metrics(self, **metrics: float) -> None:
         """Print metrics as one line that the metric definitions find again; what is not finite is left out."""
         print(contract.format_metrics(metrics), flush=True)
 
-    def _stop(self, _number: int, _frame: FrameType | None) -> None:
-        self.should_stop = True
+
+def _make_directory(directory: Path, name: str) -> Path:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"the {name} directory {directory} cannot be written: {error}"
+        raise PlatformError(message) from error
+    return directory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +112,8 @@ class Algorithm:
 
     name: str
     hyperparameters: type
+    parse: Callable[[Mapping[str, str]], tuple[Any, list[str]]]
+    """Makes the hyperparameters of the platform's strings; also gives warnings."""
     channels: Sequence[str]
     metrics: Sequence[str]
     train: Callable[[Job[Any]], None] | None = None
@@ -99,43 +139,58 @@ def load(path: Path) -> Algorithm:
     module = importlib.util.module_from_spec(specification)
     sys.modules[path.stem] = module
     specification.loader.exec_module(module)
+    return read(module, path.parent.name if path.name == FILE_NAME else path.stem)
+
+
+def read(module: ModuleType, name: str) -> Algorithm:
+    """Read what a module declares.
+
+    Raises: UserError that names everything that is wrong with it.
+    """
+    declared = getattr(module, "Hyperparameters", _NoHyperparameters)
     algorithm = Algorithm(
-        name=path.parent.name if path.stem == Path(FILE_NAME).stem else path.stem,
-        hyperparameters=getattr(module, "Hyperparameters", _NoHyperparameters),
+        name=name,
+        hyperparameters=declared,
+        parse=getattr(module, "parse_hyperparameters", functools.partial(hyperparameters.parse, declared)),
         channels=tuple(getattr(module, "CHANNELS", ())),
         metrics=tuple(getattr(module, "METRICS", ())),
-        **{name: getattr(module, name, None) for name in ("train", "load", "predict")},
+        **{function: getattr(module, function, None) for function in ("train", "load", "predict")},
     )
     faults = _find_faults(algorithm)
     if faults:
-        summary = f"{path} is no algorithm"
+        summary = f"{module.__file__} is no algorithm"
         raise UserError.from_faults(summary, faults)
     return algorithm
 
 
-def run(path: Path, layout: contract.Layout) -> None:
-    """Train with a user's file.
+def split_channel(declared: str) -> tuple[list[str], bool]:
+    """Take an entry of CHANNELS apart: the names, the first of them its own, and whether it is required."""
+    return declared.removesuffix("?").split("|"), not declared.endswith("?")
 
-    Raises: UserError before the training starts if a hyperparameter is wrong or a channel is missing.
+
+def name_channels(declared: Sequence[str], layout: contract.Layout, config: contract.TrainingConfig) -> dict[str, Path]:
+    """Give the directory of each channel that the job has, by the name that it is declared with, if it is.
+
+    Raises: UserError that tells which are missing, and which there are.
     """
-    algorithm = load(path)
-    config = contract.load_training_config(layout)
-    declared: type[Any] = algorithm.hyperparameters
-    values, warnings = hyperparameters.parse(declared, config.hyperparameters)
-    for warning in warnings:
-        print(f"warning: {warning}", flush=True)
-    missing = [name for name in algorithm.channels if not name.endswith("?") and name not in config.channels]
-    if missing:
-        found = ", ".join(config.channels) or "none"
-        message = f"the job lacks the channel{'s' * (len(missing) > 1)} {', '.join(missing)}; it has: {found}"
+    entries = [split_channel(entry) for entry in declared]
+    there = {name: layout.channel(name) for name in config.channels}
+    if not layout.input_data_config.exists():  # a plain `docker run`
+        known = {name: layout.channel(name) for names, _ in entries for name in names}
+        there = {name: directory for name, directory in known.items() if directory.is_dir()}
+    faults = []
+    for names, is_required in entries:
+        found = next((name for name in names if name in there), "")
+        if found:
+            there[names[0]] = there.pop(found)
+        elif is_required and len(config.resources.hosts) > 1:
+            there[names[0]] = layout.channel(names[0])  # DS-7: absent on a host, as if its shard were empty
+        elif is_required:
+            faults.append(f"there is no {names[0]} channel: one named {' or '.join(map(repr, names))} is needed")
+    if faults:
+        message = f"{'; '.join(faults)}; the job's channels are {', '.join(sorted(config.channels)) or 'none'}"
         raise UserError(message)
-    if algorithm.train is None:
-        message = f"{path} has no function train(job)"
-        raise UserError(message)
-    job: Job[Any] = Job(layout, config, values)
-    for number in _STOP_SIGNALS:
-        signal.signal(number, job._stop)  # noqa: SLF001 - the handler is no business of the user's
-    algorithm.train(job)
+    return there
 
 
 def _find_faults(algorithm: Algorithm) -> list[str]:
@@ -155,27 +210,11 @@ def _find_faults(algorithm: Algorithm) -> list[str]:
         faults.append("load(model_dir) and predict(model, data) belong together")
     faults += [
         f"channel {name!r} must be up to 64 letters, digits, '.', '-' and '_'"
-        for name in algorithm.channels
-        if not contract.CHANNEL_NAME_PATTERN.fullmatch(name.removesuffix("?"))
+        for entry in algorithm.channels
+        for name in split_channel(entry)[0]
+        if not contract.CHANNEL_NAME_PATTERN.fullmatch(name)
     ]
     faults += [
         f"metric {name!r} must be a name like validation_loss" for name in algorithm.metrics if not name.isidentifier()
     ]
     return faults
-
-
-def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Train with the file that is named first, in the process that `training.script` supervises."""
-    layout = contract.Layout.from_environ(environ)
-    try:
-        run(Path(argv[0]).absolute(), layout)
-    except (UserError, PlatformError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        print(reason, file=sys.stderr, flush=True)
-        contract.write_failure(layout, reason)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], os.environ))

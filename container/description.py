@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from container import algorithm as algorithms
-from container import contract, hyperparameters
+from container import hyperparameters
 from container.algorithm import Algorithm
 from container.errors import UserError
 from container.hyperparameters import Rule
@@ -28,14 +28,9 @@ _CONTENT_TYPES: Final = ("application/json", "text/csv", "application/x-npy")
 
 def bundled() -> Algorithm:
     """Describe the network that the image brings."""
-    from container.training import settings
+    from container.training import job
 
-    return Algorithm(
-        name="byo-container-toolkit",
-        hyperparameters=settings.Settings,
-        channels=("training", "validation?", "test?", "pretrained?"),
-        metrics=contract.METRIC_NAMES,
-    )
+    return job.BUNDLED
 
 
 def describe_hyperparameters(algorithm: Algorithm) -> list[dict[str, Any]]:
@@ -102,12 +97,12 @@ def describe_algorithm(algorithm: Algorithm, image: str) -> dict[str, Any]:
             "MetricDefinitions": describe_metrics(algorithm),
             "TrainingChannels": [
                 {
-                    "Name": name.rstrip("?"),
-                    "IsRequired": not name.endswith("?"),
+                    "Name": algorithms.split_channel(entry)[0][0],
+                    "IsRequired": algorithms.split_channel(entry)[1],
                     "SupportedContentTypes": ["*/*"],
                     "SupportedInputModes": ["File", "FastFile"],
                 }
-                for name in algorithm.channels or ("training",)
+                for entry in algorithm.channels or ("training",)
             ],
             "SupportedTuningJobObjectiveMetrics": objectives,
         },

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from container import contract
+from container.algorithm import Stop
 from container.dataset import LabelledImages, Stream
 from container.training import checkpoint
 from container.training.checkpoint import Checkpoint
@@ -21,7 +22,6 @@ from container.training.hosts import Hosts
 from container.training.loop import Loop, State
 from container.training.settings import Settings
 from container.training.tensorboard import Events
-from container.training.termination import StopRequest
 
 _INNER_LOOP_S = 0.5  # a stop waits for one inner loop; a longer one is no faster
 _INNER_STEPS_MAXIMUM = 10_000
@@ -56,7 +56,7 @@ class Training:
     loop: Loop
     settings: Settings
     validation: LabelledImages | Stream | None
-    stop: StopRequest
+    stop: Stop
     checkpoints: Path | None
     """Directory of the checkpoints; None for none."""
     identity: Mapping[str, Any]

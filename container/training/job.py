@@ -1,7 +1,10 @@
 """The life of a training job, top to bottom: read the contract's files, load, train, export, evaluate, publish.
 
-Rules of this file: TensorFlow is imported in `_run`, after everything that can be found wrong without it, and while the
-data is being read; the broad `except` of this side of the container stands in `main`.
+`main` runs a user's program or, if there is none, the bundled network, which this module declares as a user declares an
+algorithm of his own: CHANNELS, METRICS, Hyperparameters, parse_hyperparameters, train, load and predict.
+
+Rules of this file: TensorFlow is imported in `train`, after everything that can be found wrong without it, and while
+the data is being read; the broad `except` of this side of the container stands in `main`.
 """
 
 from __future__ import annotations
@@ -25,10 +28,11 @@ import numpy as np
 import numpy.typing as npt
 
 import container
-from container import artifact, contract
+from container import algorithm, artifact, contract
+from container.algorithm import Job
 from container.dataset import Stream
 from container.errors import PlatformError, UserError
-from container.training import channels, script, share
+from container.training import channels, script, share, typed
 from container.training import device as devices
 from container.training import settings as hyperparameters
 from container.training.channels import Sets
@@ -37,8 +41,22 @@ from container.training.share import Share
 from container.training.termination import StopRequest
 
 if TYPE_CHECKING:
+    from container.predictor import Predictor
     from container.training.epochs import Training
     from container.training.hosts import Hosts
+
+CHANNELS = tuple(
+    "|".join(names) + optional
+    for names, optional in (
+        (channels.TRAINING, ""),
+        (channels.VALIDATION, "?"),
+        (channels.TEST, "?"),
+        (channels.PRETRAINED, "?"),
+    )
+)
+METRICS = contract.METRIC_NAMES
+Hyperparameters = Settings
+parse_hyperparameters = hyperparameters.parse
 
 _DEFAULT_EPOCHS = 3
 _DEFAULT_STEPS = 500  # a small set is seen more often: it needs the steps, not the epochs
@@ -57,7 +75,7 @@ def main(layout: contract.Layout, environ: Mapping[str, str], stop: StopRequest)
         program = script.find_program(layout, environ)
         if program is not None:
             return script.run(program, layout, environ)
-        _run(layout, stop)
+        typed.run(BUNDLED, layout, stop)
     except (UserError, PlatformError) as error:
         return _fail(layout, f"{type(error).__name__}: {error}")
     except MemoryError as error:
@@ -79,16 +97,16 @@ def _fail(layout: contract.Layout, reason: str) -> int:
     return 1
 
 
-def _run(layout: contract.Layout, stop: StopRequest) -> None:
+def train(job: Job[Settings]) -> None:
+    """Train, and leave the artefact in the model directory, and history, metrics and report in the output.
+
+    Raises: UserError or PlatformError that tells what stands in the way.
+    """
     started = time.monotonic()
-    config = contract.load_training_config(layout)
-    settings, warnings = hyperparameters.parse(config.hyperparameters)
-    for warning in warnings:
-        _log(f"warning: {warning}")
+    layout, config, settings = job.layout, job.config, job.hyperparameters
     found = channels.find(layout, config)
     with artifact.staging(layout.model):
         pass  # a model directory that cannot be written is found out now, not after the training
-    _make_directory(layout.output_data)
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="load") as pool:
         loading = pool.submit(channels.load, layout, found, settings, _log)
         devices.import_tensorflow()  # takes seconds, in which the data is read
@@ -105,9 +123,9 @@ def _run(layout: contract.Layout, stop: StopRequest) -> None:
         _log(reason)
     hosts = _connect(config, settings, fault)
     sets, part = _divide(loading.result(), settings, hosts, sharded=found.sharded)
-    job = _Job(
+    settled = _Job(
         layout=layout,
-        stop=stop,
+        stop=job.stop,
         settings=_complete(settings, part.image_count),
         sets=sets,
         pretrained=layout.channel(found.pretrained.name) if found.pretrained else None,
@@ -116,8 +134,20 @@ def _run(layout: contract.Layout, stop: StopRequest) -> None:
         hosts=hosts,
         share=part,
     )
-    _train(job)
+    _train(settled)
     _log(f"the job took {time.monotonic() - started:.1f} s")
+
+
+def load(model_dir: Path) -> Predictor:
+    """Load the artefact's flatbuffer; what `serve` does with more care for speed."""
+    from container import predictor
+
+    return predictor.load(artifact.load(model_dir))
+
+
+def predict(model: Predictor, data: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    """Give probabilities [n, class] of images, numbers 0-255 in any shape of as many as the network takes."""
+    return model.predict(np.asarray(data).reshape(-1, *model.input_shape).astype(np.uint8))
 
 
 def _connect(config: contract.TrainingConfig, settings: Settings, fault: BaseException | None) -> Hosts | None:
@@ -157,7 +187,7 @@ class _Job:
     """What `_train` needs to know; all of it is settled before the first step."""
 
     layout: contract.Layout
-    stop: StopRequest
+    stop: algorithm.Stop
     settings: Settings
     sets: Sets
     pretrained: Path | None
@@ -326,14 +356,6 @@ def _check_free_space(directory: Path, parameter_count: int) -> None:
         raise PlatformError(message)
 
 
-def _make_directory(directory: Path) -> None:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        message = f"{directory} cannot be made: {error}"
-        raise PlatformError(message) from error
-
-
 def _write_json(path: Path, value: Any) -> None:
     try:
         path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
@@ -356,3 +378,6 @@ def _list_versions() -> dict[str, str]:
 
 def _log(line: str) -> None:
     print(line, flush=True)
+
+
+BUNDLED = algorithm.read(sys.modules[__name__], "byo-container-toolkit")

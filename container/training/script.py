@@ -247,7 +247,7 @@ def _complete_variables(
     variables = dict(environ) | dict(offered)
     for name, value in offered.items():  # a shell can read no name with a hyphen or a dot in it (IN-1)
         variables.setdefault(re.sub(r"[^A-Za-z0-9_]", "_", name), value)
-    # The toolkit's own package comes last: `container.algorithm` must be found wherever this program was started from.
+    # The toolkit's own package comes last: `container` must be found wherever this program was started from.
     code_path = os.pathsep.join(filter(None, (str(layout.code), environ.get("PYTHONPATH"), _PACKAGE_ROOT)))
     cpus = max(1, int(limits.count_cpus()))
     variables |= {"PYTHONPATH": code_path, "SM_NUM_CPUS": str(cpus)}
@@ -291,7 +291,7 @@ def _compose_command(code: Path, name: str, kind: str, arguments: Sequence[str])
     if kind == "program":
         return [sys.executable, "--", name, *arguments]
     if kind == "algorithm":
-        return [sys.executable, "-m", "container.algorithm", name]
+        return [sys.executable, "-m", "container.training.typed", name]
     with contextlib.suppress(OSError):
         (code / name).chmod(0o777)
     return ["/bin/sh", "-c", f"./{shlex.quote(name)} " + " ".join(map(shlex.quote, arguments))]

@@ -16,7 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import boto3
+import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 
 from container import contract
 from container.serving import handlers, inference
@@ -479,7 +481,9 @@ def test_algorithm_refuses_wrong_hyperparameters_and_missing_channels_before_it_
     job.configure("hyperparameters", {})
     job.configure("inputdataconfig", {"code": {"TrainingInputMode": "File"}})
     assert job.train().returncode == 1
-    assert job.failure == "UserError: the job lacks the channel training; it has: code"
+    assert job.failure == (
+        "UserError: there is no training channel: one named 'training' is needed; the job's channels are code"
+    )
 
 
 def test_algorithm_sees_the_stop_and_saves(job: Job) -> None:
@@ -494,3 +498,33 @@ def test_algorithm_sees_the_stop_and_saves(job: Job) -> None:
         assert b"stopped after epoch" in process.stdout.read()
         assert process.wait(timeout=30) == 0
     assert (job.base / "model/means.json").exists()
+
+
+def test_bundled_network_is_an_algorithm_that_a_users_file_can_be(job: Job) -> None:
+    """No private door: supervised, in a process of its own, it has all that it needs; its `predict` serves it."""
+    code = job.base / "input/data/code"
+    code.mkdir(parents=True)
+    (code / "algorithm.py").write_text(
+        "from container.training.job import (\n"
+        "    CHANNELS, METRICS, Hyperparameters, load, parse_hyperparameters, predict, train\n)\n"
+    )
+    images, labels = load_digits(return_X_y=True)
+    rows = [[label, *pixels] for label, pixels in zip(labels, (images * 255 / 16).astype(int), strict=True)]
+    for channel, part in (("train", rows[:900]), ("testing", rows[-100:])):  # the other names of the two
+        (job.base / "input/data" / channel).mkdir()
+        text = "\n".join(",".join(map(str, row)) for row in part)
+        (job.base / "input/data" / channel / "digits.csv").write_text(text)
+    job.configure("inputdataconfig", {name: {"TrainingInputMode": "File"} for name in ("code", "train", "testing")})
+    job.configure("hyperparameters", {"epochs": "10", "learning_rte": "1"})
+    result = job.train()
+    assert result.returncode == 0, result.stderr.decode()
+    assert b"container.training.typed algorithm.py" in result.stdout
+    assert b"did you mean 'learning_rate'?" in result.stdout
+    assert json.loads((job.base / "output/evaluation/metrics.json").read_text())["accuracy"] > 0.8
+    layout = contract.Layout(job.base)
+    found = handlers.find(layout, {})
+    assert isinstance(found, handlers.Handlers)
+    body = "\n".join(",".join(map(str, row[1:])) for row in rows[-100:]).encode()
+    response = found.load().invoke(inference.Request(body, {"content-type": "text/csv"}))
+    sys.modules.pop("algorithm")
+    assert np.mean(np.argmax(json.loads(response.body), axis=1) == labels[-100:]) > 0.8

@@ -108,7 +108,7 @@ def run_both(case: Case, base: Path, *, captures: bool = False) -> tuple[End, En
 
     def ask_toolkit(job: Job) -> "subprocess.CompletedProcess[bytes]":
         environ = job.environ(**case.variables)
-        return subprocess.run(command, env=environ, capture_output=True, check=False, timeout=60)
+        return subprocess.run(command, env=environ, capture_output=True, check=False, timeout=300)
 
     return run(case, base, lambda job: job.train(**case.variables)), run(case, base, ask_toolkit)
 

@@ -50,7 +50,7 @@ class Job:
     def train(self, *prefix: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
         """Run `train` to its end."""
         process = self.start(*prefix, **variables)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=300)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     @property

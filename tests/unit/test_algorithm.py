@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import botocore.session
 import pytest
@@ -82,7 +83,9 @@ def test_ranges_over_two_decades_are_searched_by_their_logarithm() -> None:
 
 def test_metric_definitions_find_what_a_job_logs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     typed = algorithm.load(FILE)
-    job = algorithm.Job(contract.Layout(tmp_path), contract.TrainingConfig(), typed.hyperparameters())
+    stop = SimpleNamespace(requested=False, worth_saving=False, saved="")
+    config = contract.TrainingConfig()
+    job = algorithm.Job(contract.Layout(tmp_path), config, typed.hyperparameters(), {}, stop)
     job.log_metrics(accuracy=0.9731, train_loss=1e-7)
     line = capsys.readouterr().out
     found = {item["Name"]: re.findall(item["Regex"], line) for item in description.describe_metrics(typed)}
@@ -109,6 +112,37 @@ def test_bundled_network_is_described_with_every_setting() -> None:
     names = [entry["Name"] for entry in description.describe_hyperparameters(bundled)]
     assert names == [item.name for item in dataclasses.fields(bundled.hyperparameters)]
     assert [item["Name"] for item in description.describe_metrics(bundled)] == list(contract.METRIC_NAMES)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "configured", "there", "expected"),
+    [
+        (1, ["train", "b"], [], {"training": "train", "b": "b"}),
+        (1, ["training", "train"], [], {"training": "training", "train": "train"}),
+        (1, None, ["train", "other"], {"training": "train"}),
+        (2, ["b"], [], {"training": "training", "b": "b"}),
+        (1, ["b"], [], "there is no training channel: one named 'training' or 'train' is needed; .* are b$"),
+    ],
+)
+def test_channels_come_under_their_declared_names(
+    tmp_path: Path, hosts: int, configured: list[str] | None, there: list[str], expected: dict[str, str] | str
+) -> None:
+    layout = contract.Layout(tmp_path)
+    for name in there:
+        layout.channel(name).mkdir(parents=True)
+    if configured is not None:
+        layout.input_data_config.parent.mkdir(parents=True)
+        layout.input_data_config.touch()
+    resources = contract.Resources(hosts=tuple(f"algo-{i}" for i in range(1, hosts + 1)))
+    channels = {name: contract.Channel(name) for name in configured or []}
+    config = contract.TrainingConfig(channels=channels, resources=resources)
+    declared = ("training|train", "validation?")
+    if isinstance(expected, str):
+        with pytest.raises(UserError, match=expected):
+            algorithm.name_channels(declared, layout, config)
+    else:
+        found = algorithm.name_channels(declared, layout, config)
+        assert found == {name: layout.channel(directory) for name, directory in expected.items()}
 
 
 @pytest.mark.parametrize("what", ["help", "algorithm", "tuning", "metrics"])

@@ -1,0 +1,55 @@
+"""Runs a typed algorithm as a training job: the bundled network, or a user's `algorithm.py`; both by `run`.
+
+Rules of this file: what is wrong with the job's files is found before `train` is called; a user's file is run by
+`main`, in a process of its own that `script` supervises.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from container import algorithm as algorithms
+from container import contract
+from container.algorithm import Algorithm, Job
+from container.errors import PlatformError, UserError
+from container.training.termination import StopRequest
+
+
+def run(algorithm: Algorithm, layout: contract.Layout, stop: algorithms.Stop) -> None:
+    """Train.
+
+    Raises: UserError before the training starts if a hyperparameter is wrong or a channel is missing.
+    """
+    config = contract.load_training_config(layout)
+    values, warnings = algorithm.parse(config.hyperparameters)
+    for warning in warnings:
+        print(f"warning: {warning}", flush=True)
+    if algorithm.train is None:
+        message = f"the algorithm {algorithm.name} has no function train(job)"
+        raise UserError(message)
+    channels = algorithms.name_channels(algorithm.channels, layout, config)
+    job: Job[Any] = Job(layout, config, values, channels, stop)
+    algorithm.train(job)
+
+
+def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Train with the file that is named first."""
+    layout = contract.Layout.from_environ(environ)
+    stop = StopRequest(contract.TRAINING_STOP_GRACE_S)  # the supervisor counts, and is sooner
+    stop.worth_saving = True  # the user's code sees the request, and knows best
+    try:
+        run(algorithms.load(Path(argv[0]).absolute()), layout, stop)
+    except (UserError, PlatformError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        print(reason, file=sys.stderr, flush=True)
+        contract.write_failure(layout, reason)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))
