@@ -142,6 +142,7 @@ def _list_groups(account: Account) -> list[dict[str, Any]]:
                     "name": name,
                     "link": f"/console/{kind.name}/{quote(name, safe='')}",
                     "status": record.get(kind.status_name, "Available") if kind.status_name else "Available",
+                    "label": "Failure reason" if reason else detail,
                     "detail": reason[:160] or describe(record),
                     "created": record["CreationTime"],
                 }
@@ -228,18 +229,21 @@ def _show_endpoint(account: Account, record: Record) -> Reply:
         shown = running.get(variant["VariantName"], {})
         minutes = meter.minutes(variant["VariantName"]).values()
         p50, p99 = (meter.latency_s(variant["VariantName"], quantile) for quantile in (0.5, 0.99))
+        healthy = shown.get("CurrentInstanceCount", 0)
+        wanted = shown.get("DesiredInstanceCount", variant.get("InitialInstanceCount", 1))
         variants.append(
             {
                 "name": variant["VariantName"],
                 "model": variant["ModelName"],
-                "weight": shown.get("CurrentWeight", variant.get("InitialVariantWeight", 1.0)),
-                "healthy": shown.get("CurrentInstanceCount", 0),
-                "servers": shown.get("DesiredInstanceCount", variant.get("InitialInstanceCount", 1)),
-                "requests": sum(minute.invocations for minute in minutes),
-                "client_errors": sum(minute.client_errors for minute in minutes),
-                "server_errors": sum(minute.server_errors for minute in minutes),
-                "p50": f"{p50 * 1000:.1f} ms" if p50 is not None else "",
-                "p99": f"{p99 * 1000:.1f} ms" if p99 is not None else "",
+                "numbers": {
+                    "Weight": shown.get("CurrentWeight", variant.get("InitialVariantWeight", 1.0)),
+                    "Healthy servers": f"{healthy} of {wanted}",
+                    "Requests": sum(minute.invocations for minute in minutes),
+                    "4xx": sum(minute.client_errors for minute in minutes),
+                    "5xx": sum(minute.server_errors for minute in minutes),
+                    "p50": f"{p50 * 1000:.1f} ms" if p50 is not None else "",
+                    "p99": f"{p99 * 1000:.1f} ms" if p99 is not None else "",
+                },
             }
         )
     lines, skipped = _read_log(account, f"{LOG_GROUP}{name}", "")

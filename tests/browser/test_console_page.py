@@ -105,6 +105,10 @@ def test_a_page_says_its_matter_and_is_no_wider_than_its_window(
         browser.screenshot(Path(SHOTS, f"{page}-{width}.png"))
     assert text in browser.evaluate("document.body.innerText")
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    # Nothing but a request's JSON and the answers of the playground may lie beyond an edge.
+    boxes = "[...document.querySelectorAll('.scroll, .log, section')]"
+    cut = browser.evaluate(f"{boxes}.filter((box) => box.scrollWidth > box.clientWidth + 1).length")
+    assert cut == 0
     assert "taken over" not in browser.evaluate("document.title")
     assert [error for error in browser.errors if "404" not in error] == []
 
