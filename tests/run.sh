@@ -8,7 +8,8 @@
 #
 # Needs bash, Python 3.11 to 3.13 with venv, and a package index. The image ring needs a container engine besides; it
 # builds Dockerfile.cpu from BASE_IMAGE, if that is set (docker/make_stand_in_base.sh makes one without a registry).
-# With a PYTEST ARGUMENT, such as tests/unit or -k NAME, only those tests run, without the other checks.
+# With a PYTEST ARGUMENT, such as tests/unit or -k NAME, only those tests run, without the other checks; tests/image is
+# refused where there is no engine.
 set -euo pipefail
 
 step() { printf '\n== %s\n' "$*" >&2; }
@@ -25,6 +26,10 @@ find_engine_client() {
     fi
   done < <(type -ap docker)
   return 1
+}
+
+say_no_engine() {
+  printf '\n*** THE IMAGE RING DOES NOT RUN: no docker client on PATH reaches an engine and builds with BuildKit ***\n\n' >&2
 }
 
 run_gates() {
@@ -63,20 +68,26 @@ main() {
   local_test/setup.sh docker/requirements-scripts.txt >/dev/null ||
     printf '\n*** SOME TESTS OF USERS SCRIPTS ARE SKIPPED: their toolkits need a C compiler and headers of Python ***\n\n' >&2
   python -m container.serving.rows >&2 || true  # the decoder in C; without a compiler, its tests take the one in Python
+  local client failed=0 image_path=''
+  ! client=$(find_engine_client) || image_path=$bin:$(dirname "$client"):$PATH
   if [[ ${#arguments[@]} -gt 0 ]]; then
-    exec pytest --rootdir "$root" -m "$slow" "${arguments[@]}"
+    if [[ ${arguments[*]} == *tests/image* && -z $image_path ]]; then
+      say_no_engine
+      return 1
+    fi
+    PATH=${image_path:-$PATH} exec pytest --rootdir "$root" -m "$slow" "${arguments[@]}"
   fi
 
+  [[ -n $image_path ]] || say_no_engine
   run_gates
-  local client failed=0
   step pytest
   # Most of these tests wait for processes, so two workers take half the time; a file's tests share its fixtures.
   pytest --numprocesses 2 --dist loadfile -m "$slow" tests --ignore tests/image || failed=$?
-  if client=$(find_engine_client); then
+  if [[ -n $image_path ]]; then
     step "pytest: image ring"
-    PATH=$bin:$(dirname "$client"):$PATH pytest -m "$slow" tests/image || failed=$?
+    PATH=$image_path pytest -m "$slow" tests/image || failed=$?
   else
-    printf '\n*** THE IMAGE RING DOES NOT RUN: no docker client on PATH reaches an engine and builds with BuildKit ***\n\n' >&2
+    say_no_engine
     [[ -z $require_engine ]] || failed=1
   fi
   return "$failed"
