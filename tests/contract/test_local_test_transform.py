@@ -207,8 +207,8 @@ def test_several_instances_share_the_objects(tmp_path: Path) -> None:
 
 
 def test_a_hundred_thousand_rows_are_complete_in_order_though_the_server_dies_once(tmp_path: Path) -> None:
-    rows = 100_000
-    body = b"".join(b"%d,1\n" % number for number in range(rows))
+    rows, width = 100_000, 60
+    body = b"".join(b"%d,%s\n" % (number, b"1," * width + b"1") for number in range(rows))
 
     result, out = run_transform(
         tmp_path,
@@ -217,13 +217,14 @@ def test_a_hundred_thousand_rows_are_complete_in_order_though_the_server_dies_on
         strategy="MultiRecord",
         concurrency=8,
         payload_megabytes=1,
-        model_environment={"DIES_AT": str(tmp_path / "died")},
-        extra={"MaxPayloadInMB": 1},
+        model_environment={"DIES_AT": str(tmp_path / "died"), "DIES_WITH": "8"},
     )
 
     assert result.status == "Completed"
-    assert "it is started again" in read_log(tmp_path)  # HO-12
-    assert out["a.csv.out"] == b"".join(b"%d\n" % (number + 1) for number in range(rows))
+    assert len(body) > 12 * 1024**2  # more than a dozen requests, so that eight are under way when it dies
+    assert (tmp_path / "died").read_text() == "8"
+    assert read_log(tmp_path).count("it is started again") == 1  # HO-12
+    assert out == {"a.csv.out": b"".join(b"%d\n" % (number + width + 1) for number in range(rows))}
 
 
 def test_a_server_that_never_gets_healthy_fails_the_job_with_its_exit_code(tmp_path: Path) -> None:

@@ -1,12 +1,12 @@
-"""Serves row sums; the process ends without a word in its first request, the first time that it runs."""
+"""Serves row sums; the process ends without a word, once in its life, when so many requests are under way at once."""
 
 import os
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-MARK = Path(os.environ["DIES_AT"])
-is_first = threading.Lock()
+MARK, CROWD = Path(os.environ["DIES_AT"]), int(os.environ["DIES_WITH"])
+crowd = threading.Barrier(CROWD)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -17,8 +17,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         rows = self.rfile.read(int(self.headers["Content-Length"])).decode().splitlines()
-        if is_first.acquire(blocking=False) and not MARK.exists():
-            MARK.touch()
+        if not MARK.exists():
+            crowd.wait()
+            MARK.write_text(str(CROWD))
             os._exit(3)
         self.answer(200, "\n".join(str(sum(map(int, row.split(",")))) for row in rows).encode())
 
