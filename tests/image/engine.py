@@ -33,30 +33,46 @@ def docker(*arguments: str | Path) -> str:
     return done.stdout + done.stderr
 
 
-def build(checkout: Path, dockerfile: str, tag: str, *options: str) -> str:
-    """Build an image and give its name."""
+def build(context: Path, dockerfile: str, tag: str, *options: str) -> str:
+    """Build an image and give its name; the image that bore the name before is removed."""
     base = ["--build-arg", f"BASE_IMAGE={os.environ['BASE_IMAGE']}"] if os.environ.get("BASE_IMAGE") else []
-    done = subprocess.run(
-        [
-            "docker",
-            "build",
-            "--progress=plain",
-            "--file",
-            checkout / dockerfile,
-            "--tag",
-            tag,
-            *base,
-            *options,
-            checkout,
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "DOCKER_BUILDKIT": "1"},
-    )
+    with replacing(tag):
+        done = subprocess.run(
+            [
+                "docker",
+                "build",
+                "--progress=plain",
+                "--file",
+                context / dockerfile,
+                "--tag",
+                tag,
+                *base,
+                *options,
+                context,
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "DOCKER_BUILDKIT": "1"},
+        )
     hint = "where no registry is reached, docker/make_stand_in_base.sh makes a base; name it in BASE_IMAGE"
     assert done.returncode == 0, f"{(done.stdout + done.stderr)[-8000:]}\nthe build failed; {hint}"
     return tag
+
+
+@contextmanager
+def replacing(tag: str) -> Iterator[None]:
+    """Remove the image that bore a name before, if it does so no longer."""
+    before = find_image(tag)
+    yield
+    if before and before != find_image(tag):
+        subprocess.run(["docker", "image", "rm", before], capture_output=True, check=False)  # if in use, it stays
+
+
+def find_image(name: str) -> str:
+    """Give the ID of an image; empty if there is none of that name."""
+    command = ["docker", "image", "inspect", "--format", "{{.Id}}", name]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from local_test.process import ProcessRunner
 from local_test.server import Limits
 from local_test.training import TrainingJob
 from local_test.transform import TransformJob
+from tests.image.engine import replacing
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(300)]
 PROGRAMS = Path(__file__).resolve().parents[1] / "contract/programs"
@@ -41,7 +42,8 @@ def build(client: docker.DockerClient, context: Path, name: str, *lines: str) ->
     for path in PROGRAMS.glob("*.py"):
         shutil.copy(path, context)
     (context / "Dockerfile").write_text(text)
-    client.images.build(path=str(context), tag=name, rm=True)
+    with replacing(name):
+        client.images.build(path=str(context), tag=name, rm=True)
     return name
 
 

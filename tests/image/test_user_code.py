@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.image.engine import ROOT, docker, exit_code, running, wait_until
+from tests.image.engine import ROOT, build, docker, exit_code, running, wait_until
 
 pytestmark = pytest.mark.image
 
@@ -65,6 +65,26 @@ def test_script_killed_for_want_of_memory_is_told_so(image: str, tmp_path: Path)
     assert "OutOfMemory: Process killed by SIGKILL (signal 9); the container may use 300 MiB" in reason
 
 
+@pytest.mark.parametrize(
+    ("program", "hyperparameters", "code", "reason"),
+    [
+        ("end.py", {"code": "3"}, 3, "ExitCode 3"),
+        ("end.py", {"signal": "11"}, 139, "segmentation fault in native code"),
+        ("fill.py", {}, 1, "No space left on device"),
+        ("", {}, 1, "pip install gevent inotify_simple paramiko psutil retrying"),
+    ],
+)
+def test_end_of_the_script_is_the_end_of_the_container(  # noqa: PLR0913 - a table of ends
+    image: str, tmp_path: Path, *, program: str, hyperparameters: dict[str, str], code: int, reason: str
+) -> None:
+    base = lay_out(tmp_path / "ml", "end.py", "fill.py", **hyperparameters)
+    launch = f"SAGEMAKER_PROGRAM={program}" if program else "SAGEMAKER_TRAINING_MODULE=framework:main"
+    disk = ("--tmpfs", "/opt/ml/model:size=1m")
+    with running(image, "train", options=("--volume", f"{base}:/opt/ml", *disk, "--env", launch)) as container:
+        assert exit_code(container) == code, docker("logs", container)
+    assert reason in (base / "output/failure").read_text()[:1024]
+
+
 def test_network_isolation_is_the_reason_when_requirements_cannot_be_installed(image: str, tmp_path: Path) -> None:
     base = lay_out(tmp_path / "ml", "end.py")
     (base / "code/requirements.txt").write_text("byo-fixture-that-is-nowhere\n")
@@ -107,10 +127,20 @@ def own_images(image: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str
             download = [sys.executable, "-m", "pip", "download", "--only-binary", ":all:"]
             download += ["--python-version", version, "--requirement", requirements, "--dest", context / "code/wheels"]
             subprocess.run(download, check=True, capture_output=True)
-        images[name] = f"byo-test-{name}"
         arguments = ["--build-arg", f"BASE_IMAGE={image}", "--build-arg", "PIP_NO_INDEX=1"]
-        docker("build", *arguments, "--tag", images[name], context)
+        images[name] = build(context, "Dockerfile", f"byo-test-{name}", *arguments)
     return images
+
+
+@pytest.mark.parametrize("kind", ["script", "algorithm", "shell"])
+def test_new_project_becomes_an_image_by_the_commands_of_its_readme(image: str, kind: str, tmp_path: Path) -> None:
+    project = f"byo-test-init-{kind}"
+    run(f"python -m container init {project} --kind {kind}", tmp_path)
+    steps = (tmp_path / project / "README.md").read_text().partition("As an image:\n")[2]
+    build_command, smoke = re.sub(r"^ {4}", "", steps.strip("\n"), flags=re.MULTILINE).split("\n", 1)
+    assert build_command == f"docker build --tag {project} {project}"
+    build(tmp_path / project, "Dockerfile", project, "--build-arg", f"BASE_IMAGE={image}")
+    assert re.search(r"^\[0\.0, 5\.0\]$", run(smoke, tmp_path), re.MULTILINE)
 
 
 @pytest.mark.parametrize("example", ANSWERS)
@@ -122,15 +152,23 @@ def test_example_runs_in_the_image(image: str, own_images: dict[str, str], examp
     )
     if example in own_images:  # the code is in the image
         commands = re.sub(r"--channel code=\S+ ", "", commands)
+    everything = run(commands, tmp_path)
+    assert re.search(ANSWERS[example], everything, re.MULTILINE), everything
+
+
+def run(commands: str, directory: Path) -> str:
+    """Run shell commands in a checkout whose other files are the test's own; give all that they print."""
     for name in ("examples", "local_test", "container", "LICENSE"):
-        (tmp_path / name).symlink_to(ROOT / name)
+        if not (directory / name).exists():
+            (directory / name).symlink_to(ROOT / name)
     environ = os.environ | {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "LOCAL_TEST_JOBS": str(tmp_path / "jobs"),
+        "LOCAL_TEST_JOBS": str(directory / "jobs"),
     }
     command = ["bash", "-euo", "pipefail", "-c", commands]
     result = subprocess.run(
-        command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=400, check=False
+        command, cwd=directory, env=environ, capture_output=True, text=True, timeout=400, check=False
     )
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert re.search(ANSWERS[example], result.stdout, re.MULTILINE), result.stdout + result.stderr
+    everything = result.stdout + result.stderr
+    assert result.returncode == 0, everything
+    return everything
