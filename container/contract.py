@@ -280,6 +280,8 @@ METRIC_NAMES: Final = (
     "learning_rate",
     "images_per_s",
     "epoch_time_s",
+    "data_stall_share",
+    "eta_s",
     "test_accuracy",
     "test_precision",
     "test_recall",

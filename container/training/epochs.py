@@ -25,6 +25,7 @@ from container.training.tensorboard import Events
 
 _INNER_LOOP_S = 0.5  # a stop waits for one inner loop; a longer one is no faster
 _INNER_STEPS_MAXIMUM = 10_000
+_NEWS_S = 30.0  # between lines within an epoch
 
 
 @dataclasses.dataclass
@@ -47,6 +48,8 @@ class Progress:
     """Time spent in training, in all starts of the job together."""
     epoch_elapsed_s: float = 0.0
     """Time spent in this epoch."""
+    epoch_stalled_s: float = 0.0
+    """Part of it in which the steps waited for images."""
 
 
 @dataclasses.dataclass
@@ -75,12 +78,13 @@ class Training:
         Returns: why it ended.
         """
         reason = "all epochs are done"
-        saved = time.monotonic()
+        saved = told = time.monotonic()
         inner_steps, compiled = 1, False
         while self.progress.epoch < (self.settings.epochs or 0):
             if self._is_stale():
                 reason = f"no better {self.monitored} since epoch {self.progress.best_epoch}"
                 break
+            started, stalled_s = time.monotonic(), self.loop.stalled_s
             stopped, late, limit = self._agree(
                 self.stop.requested, bool(self.steps_done) and time.monotonic() > deadline, inner_steps
             )
@@ -90,13 +94,17 @@ class Training:
                 break
             count = min(limit, self.loop.steps_per_epoch - self.progress.step)
             if count:  # none are left where a stop came while the epoch was measured
-                elapsed_s = self._run_inner_loop(count)
+                elapsed_s = self._run_inner_loop(count, started, stalled_s)
                 self.stop.worth_saving = True
                 if compiled:  # the first call has compiled, too
                     inner_steps = max(1, min(_INNER_STEPS_MAXIMUM, round(_INNER_LOOP_S * count / elapsed_s)))
                 compiled = True
             if self.progress.step == self.loop.steps_per_epoch:
                 self._end_epoch()
+                told = time.monotonic()
+            elif time.monotonic() - told >= _NEWS_S:
+                self._tell_progress()
+                told = time.monotonic()
             if time.monotonic() - saved >= self.settings.checkpoint_interval_s:
                 self.save()
                 saved = time.monotonic()
@@ -174,9 +182,9 @@ class Training:
         loss, accuracy = self.hosts.agree(numbers) if self.hosts else numbers
         return loss, accuracy
 
-    def _run_inner_loop(self, count: int) -> float:
-        """Do `count` steps; give the seconds that they took."""
-        started, progress = time.monotonic(), self.progress
+    def _run_inner_loop(self, count: int, started: float, stalled_s: float) -> float:
+        """Do `count` steps; give the seconds since `started`, when the loop had waited for images for `stalled_s`."""
+        progress = self.progress
         progress.loss, progress.correct = self.loop.run(
             progress.epoch, progress.step, count, (progress.loss, progress.correct)
         )
@@ -184,7 +192,23 @@ class Training:
         elapsed_s = time.monotonic() - started
         progress.elapsed_s += elapsed_s
         progress.epoch_elapsed_s += elapsed_s
+        progress.epoch_stalled_s += self.loop.stalled_s - stalled_s
         return elapsed_s
+
+    def _estimate_rest_s(self) -> float:
+        """Estimate the time to the end of all epochs, at the pace of this one; the time to measure them is left out."""
+        rest = self.loop.steps_per_epoch * (self.settings.epochs or 0) - self.steps_done
+        return rest * self.progress.epoch_elapsed_s / self.progress.step
+
+    def _tell_progress(self) -> None:
+        """Log where the epoch stands, in words that the metrics' regexes pass over."""
+        progress = self.progress
+        images_per_s = progress.step * self.loop.batch_size / progress.epoch_elapsed_s
+        self.log(
+            f"epoch {progress.epoch + 1} of {self.settings.epochs}, step {progress.step} of "
+            f"{self.loop.steps_per_epoch}: loss {progress.loss / progress.step:.4f}, {images_per_s:.0f} images/s, "
+            f"{self._estimate_rest_s():.0f} s to go"
+        )
 
     def _end_epoch(self, *, cut_short: bool = False) -> None:
         """Measure, log and remember the epoch; one that was cut short is not measured or compared with others.
@@ -205,6 +229,8 @@ class Training:
             "learning_rate": self.loop.learning_rate(progress.epoch, progress.step - 1),
             "images_per_s": progress.step * self.loop.batch_size / progress.epoch_elapsed_s,
             "epoch_time_s": progress.epoch_elapsed_s,
+            "data_stall_share": progress.epoch_stalled_s / progress.epoch_elapsed_s,
+            "eta_s": self._estimate_rest_s(),
         }
         self.log(contract.format_metrics(metrics))
         if self.events:
@@ -214,7 +240,7 @@ class Training:
             progress.best_epoch, progress.best_value = progress.epoch + 1, metrics[self.monitored]
             self.best = self.loop.result() if self.settings.keep == "best" else None
         progress.epoch, progress.step = progress.epoch + 1, 0
-        progress.loss, progress.correct, progress.epoch_elapsed_s = 0.0, 0, 0.0
+        progress.loss, progress.correct, progress.epoch_elapsed_s, progress.epoch_stalled_s = 0.0, 0, 0.0, 0.0
 
     def _is_better(self, value: float) -> bool:
         if not self.progress.best_epoch:

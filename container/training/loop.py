@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -27,7 +28,7 @@ from container.training.hosts import Hosts
 from container.training.optimizer import Optimizer
 from container.training.settings import Settings
 from container.training.share import Share, share_alone
-from container.training.source import Source, iterate
+from container.training.source import Block, Source, iterate
 
 _EVALUATION_IMAGES = 256
 
@@ -54,6 +55,7 @@ class Loop:
         self.batch_size = settings.batch_size
         self.steps_per_epoch = share.image_count // settings.batch_size
         self._part_size = share.high - share.low
+        self.stalled_s = 0.0  # waited for images, since the loop was made
         self._class_count = len(data.classes)
         self._class_weights = _weigh_classes(share) if settings.class_weights == "balanced" else None
         if not self._part_size:  # nothing of a batch is this host's; it takes part in the sums all the same
@@ -105,7 +107,7 @@ class Loop:
         """
         first = step = epoch * self.steps_per_epoch + start
         while step < first + count:
-            block = self._source.find_block(step)
+            block = self._find_block(step)
             end = min(first + count, block.end_step)
             with self._hosts.watched() if self._hosts else contextlib.nullcontext():
                 loss, correct, bad = self._run(
@@ -123,7 +125,7 @@ class Loop:
     def count_available(self, epoch: int, start: int) -> int:
         """Count the steps from `start` on whose images are at hand, in the same block."""
         step = epoch * self.steps_per_epoch + start
-        return self._source.find_block(step).end_step - step
+        return self._find_block(step).end_step - step
 
     def measure(self, data: LabelledImages | Stream, is_stopped: Callable[[], bool] = bool) -> tuple[float, float]:
         """Give mean loss (without label smoothing) and accuracy, on `data`, of what would be saved now.
@@ -163,6 +165,12 @@ class Loop:
             values = _split(tf.constant(result[name]), self._shapes[role])
             for variable, value in zip(roles[role], values, strict=True):
                 variable.assign(value)
+
+    def _find_block(self, step: int) -> Block:
+        started = time.monotonic()
+        block = self._source.find_block(step)
+        self.stalled_s += time.monotonic() - started
+        return block
 
     def _run_steps(  # noqa: PLR0913, PLR0917 - the signature of a compiled function
         self, images: Any, labels: Any, order: Any, block_step: Any, first: Any, end: Any, loss: Any, correct: Any

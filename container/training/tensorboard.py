@@ -23,6 +23,7 @@ _CHARTS: Final = {
     "learning_rate": ("train", "learning_rate"),
     "images_per_s": ("train", "images_per_s"),
     "epoch_time_s": ("train", "epoch_time_s"),
+    "data_stall_share": ("train", "data_stall_share"),
 }
 _SCALAR: Final = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name="scalars"))
 

@@ -85,10 +85,15 @@ def test_keras_and_saved_model_load_without_this_toolkit_and_agree(digits_job: P
 
 def test_train_prints_a_metric_line_an_epoch_that_the_published_regexes_find(digits_job: Path) -> None:
     log = (digits_job / "train.log").read_text()
-    for name in ("epoch", "train_loss", "train_accuracy", "learning_rate", "images_per_s", "epoch_time_s"):
+    names = ("epoch", "train_loss", "train_accuracy", "learning_rate", "images_per_s", "epoch_time_s")
+    for name in (*names, "data_stall_share", "eta_s"):
         values = re.findall(rf"\b{name}=([0-9.eE+-]+);", log)
         assert len(values) == 20, name
         assert all(math.isfinite(float(value)) for value in values)
+    shares = [float(value) for value in re.findall(r"\bdata_stall_share=([0-9.eE+-]+);", log)]
+    assert all(0 <= share < 1 for share in shares)
+    left_s = [float(value) for value in re.findall(r"\beta_s=([0-9.eE+-]+);", log)]
+    assert left_s[0] > left_s[-1] == 0
     assert len(re.findall(r"\btest_accuracy=([0-9.eE+-]+);", log)) == 1
     assert "\r" not in log
     assert "\x1b" not in log
