@@ -91,17 +91,16 @@ def start(  # noqa: PLR0913 - the situations that sessions ask for
     limits = Limits(
         startup_s=waits.start_s, ping_s=waits.ping_s, invocation_s=waits.invocation_s, stop_grace_s=waits.serving_stop_s
     )
-    log = (subject.directory / f"{name}.log").open("w", encoding="utf-8")
-    server = Server(launch, subject.runner, limits, lambda _, line: print(line, file=log, flush=True))
-    try:
+    with (subject.directory / f"{name}.log").open("w", encoding="utf-8") as log:
+        server = Server(launch, subject.runner, limits, lambda _, line: print(line, file=log, flush=True))
         try:
-            started = Started(server, layout.base, server.wait_until_healthy(), "")
-        except UserError as error:
-            started = Started(server, layout.base, None, str(error))
-        yield started
-    finally:
-        server.container.remove()
-        log.close()
+            try:
+                started = Started(server, layout.base, server.wait_until_healthy(), "")
+            except UserError as error:
+                started = Started(server, layout.base, None, str(error))
+            yield started
+        finally:
+            server.container.remove()
 
 
 def _headers(subject: Subject, **changes: str | None) -> dict[str, str]:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import sys
 import xml.etree.ElementTree as ET
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from container.errors import UserError
 from local_test.conformance import image, report, serving
 from local_test.conformance import run as conformance
-from local_test.conformance.catalog import CHECKS, Verdict
+from local_test.conformance.catalog import CHECKS, Outcome, Verdict
 from local_test.conformance.subject import Subject, Waits
 from local_test.process import ProcessRunner, has_namespaces
+from tests.contract import mutants
 
 PROGRAM = Path(__file__).parent / "programs/conformant.py"
 WAITS = Waits(
@@ -63,19 +65,96 @@ def test_a_container_that_keeps_the_contract_passes_every_check(tmp_path: Path) 
     assert skipped == {*image.IDS, "SEC-1b", "HO-12a"} | (set() if has_namespaces() else NEEDS_NAMESPACES)
 
 
-@pytest.mark.parametrize("identity", [identity for identity in CHECKS if identity not in PROVEN_ELSEWHERE])
-def test_a_container_that_breaks_one_clause_is_caught(tmp_path: Path, identity: str) -> None:
-    if identity in NEEDS_NAMESPACES and not has_namespaces():
-        pytest.skip("this machine lets nobody make a private /opt/ml")
-    waits = QUICK_START if identity in NEVER_HEALTHY else WAITS
-    if identity == "HO-8a":
+class Case(NamedTuple):
+    """A container, and what a check has to say of it."""
+
+    identity: str
+    violated: str
+    """What the fixture program is told to do wrong; a clause alone, or one way to break it."""
+    outcome: Outcome = "fail"
+    through: str = "program"
+    """Or by `url`; or `missing`, a program that does not exist."""
+
+    @property
+    def name(self) -> str:
+        """Name it for a test report."""
+        return f"{self.identity} of {self.violated or 'a good one'}: {self.outcome}"
+
+
+CASES = [
+    *(Case(identity, identity) for identity in CHECKS if identity not in PROVEN_ELSEWHERE),
+    # A second way to break a clause, where the check looks in two places.
+    Case("IMG-14a", "IMG-14a/silent"),
+    Case("HO-1b", "HO-1b/drop"),
+    Case("CK-1a", "CK-1a/resume"),
+    Case("BT-2a", "BT-2a/refuse"),
+    Case("HO-4a", "HO-4a", through="url"),
+    Case("IMG-1b", "", through="missing"),
+    # What a container is not to be blamed for.
+    Case("BT-3a", "no parameters", "pass"),
+    Case("BT-4a", "no parameters", "not applicable"),
+    Case("HO-12a", "supervised", "pass"),
+    Case("TF-1a", "TF-4a", "pass"),
+    Case("TF-4a", "HP-1a", "pass"),
+    Case("HP-1a", "TF-4a", "pass"),
+    Case("TF-3a", "TF-2a", "pass"),
+]
+
+
+def judge_case(directory: Path, case: Case) -> Verdict:
+    waits = QUICK_START if case.identity in NEVER_HEALTHY else WAITS
+    if case.identity == "HO-8a":
         waits = Waits(**{**vars(WAITS), "invocation_s": 1})
+    arguments = ["--violate", case.violated] if case.violated else []
+    subject = make_subject(directory, *arguments, waits=waits)
+    if case.through == "missing":
+        subject = replace(subject, runner=ProcessRunner(["no-such-program"]))
+    if case.through != "url":
+        return judge(subject, {case.identity})[case.identity]
+    with serving.start(subject, "elsewhere") as started:
+        elsewhere = replace(subject, runner=None, address=started.server.container.address)
+        return judge(elsewhere, {case.identity})[case.identity]
 
-    verdict = judge(make_subject(tmp_path, "--violate", identity, waits=waits), {identity})[identity]
 
-    assert verdict.is_violation, verdict.evidence
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_a_container_gets_the_verdict_that_it_deserves(tmp_path: Path, case: Case) -> None:
+    if case.identity in NEEDS_NAMESPACES and not has_namespaces():
+        pytest.skip("this machine lets nobody make a private /opt/ml")
+
+    verdict = judge_case(tmp_path, case)
+
+    assert verdict.outcome == case.outcome, verdict.evidence
     assert verdict.evidence
     assert verdict.check.remedy
+
+
+MUTANTS = list(mutants.find_mutants(without={"SEC-1b"}))  # that one needs an image
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mutant", MUTANTS, ids=str)
+def test_a_verdict_that_is_always_the_same_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mutant: mutants.Mutant
+) -> None:
+    module = mutant.build()
+    if mutant.module is image:
+        assert notices_image(module.judge_image, mutant)
+        return
+    if mutant.module is conformance:
+        monkeypatch.setattr(conformance, "_run_session", vars(module)["_run_session"])
+    else:
+        monkeypatch.setattr(conformance, mutant.module.__name__.rsplit(".", 1)[1], module)
+    good = [Case(identity, "", "pass") for identity in CHECKS if identity not in {*PROVEN_ELSEWHERE, "HO-12a"}]
+    cases = [case for case in [*CASES, *good] if case.identity in mutant.identities]
+    # First those that such a change is likely to hit.
+    likely = {"passes": "fail", "fails": "pass", "is skipped": "fail"}[mutant.change]
+    cases.sort(key=lambda case: (case.through == "program", case.outcome != likely))
+
+    for number, case in enumerate(cases):
+        (tmp_path / str(number)).mkdir()
+        if judge_case(tmp_path / str(number), case).outcome != case.outcome:
+            return
+    pytest.fail(f"none of {len(cases)} fixtures notices it")
 
 
 GOOD_IMAGE = {
@@ -90,21 +169,29 @@ def test_a_good_image_passes() -> None:
     assert [verdict.outcome for verdict in image.judge_image(GOOD_IMAGE)] == ["pass"] * 6
 
 
-@pytest.mark.parametrize(
-    ("identity", "change"),
-    [
-        ("IMG-4a", {"Config": {"Entrypoint": ["/bin/sh", "-c", "python serve.py"]}}),
-        ("IMG-5a", {"Config": {"Entrypoint": ["/usr/bin/tini", "--", "python"]}}),
-        ("IMG-6a", {"Config": {"Entrypoint": ["python"], "User": "1000:1000"}}),
-        ("IMG-8a", {"Architecture": "arm64"}),
-        ("IMG-12a", {"Config": {"Labels": {"com.amazonaws.sagemaker.capabilities.multi-models": "yes"}}}),
-        ("SRV-1a", {"Size": 11 * 1024**3}),
-    ],
-)
+BAD_IMAGES = [
+    ("IMG-4a", {"Config": {"Entrypoint": ["/bin/sh", "-c", "python serve.py"]}}),
+    ("IMG-5a", {"Config": {"Entrypoint": ["/usr/bin/tini", "--", "python"]}}),
+    ("IMG-6a", {"Config": {"Entrypoint": ["python"], "User": "1000:1000"}}),
+    ("IMG-8a", {"Architecture": "arm64"}),
+    ("IMG-12a", {"Config": {"Labels": {"com.amazonaws.sagemaker.capabilities.multi-models": "yes"}}}),
+    ("SRV-1a", {"Size": 11 * 1024**3}),
+]
+
+
+@pytest.mark.parametrize(("identity", "change"), BAD_IMAGES)
 def test_an_image_that_breaks_one_clause_is_caught(identity: str, change: dict[str, Any]) -> None:
     verdicts = {verdict.check.id: verdict for verdict in image.judge_image({**GOOD_IMAGE, **change})}
 
     assert [name for name, verdict in verdicts.items() if verdict.is_violation] == [identity]
+
+
+def notices_image(judge_image: Callable[[dict[str, Any]], Iterable[Verdict]], mutant: mutants.Mutant) -> bool:
+    [change] = [change for identity, change in BAD_IMAGES if identity in mutant.identities]
+    outcomes = {}
+    for name, description in (("good", GOOD_IMAGE), ("bad", {**GOOD_IMAGE, **change})):
+        [outcomes[name]] = [v.outcome for v in judge_image(description) if v.check.id in mutant.identities]
+    return outcomes != {"good": "pass", "bad": "fail"}
 
 
 def test_a_url_is_judged_by_http_alone(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """A container in one file of the standard library: keeps the whole contract, or breaks the one clause it is told to.
 
-    python conformant.py [--violate CLAUSE] train | serve | (nothing: processing)
+    python conformant.py [--violate CLAUSE[/WAY]] train | serve | (nothing: processing)
 
 `train` adds up the numbers in the CSV files of its channels. `serve` answers each CSV row with its sum plus that total.
 Behaviour for single tests comes by hyperparameter: `steps`, `step_s`, `fail`, `ignore_stop`.
@@ -29,7 +29,8 @@ def violates(clause: str) -> bool:
 
 
 def log(text: str) -> None:
-    print(text, flush=not violates("IMG-14a"))
+    if not violates("IMG-14a/silent"):
+        print(text, flush=not violates("IMG-14a"))
 
 
 class Stop:
@@ -110,6 +111,7 @@ def find_breach(hyperparameters: dict[str, str], channels: dict[str, object], re
         "DS-1a": len(hosts) > 1,
         "DS-2a": resources["network_interface_name"] not in ("eth0", "lo"),
         "DS-3a": not current.startswith("algo-"),
+        "CK-1a/resume": (BASE / "checkpoints/step").exists(),
         "SEC-1a": [name for _, name in socket.if_nameindex()] == ["lo"],
     }
     return f"cannot stand {VIOLATED}" if breaches.get(VIOLATED) else ""
@@ -205,7 +207,7 @@ class Handler(BaseHTTPRequestHandler):
             self.path == "/no-such-path" and violates("HO-16a")
         ):
             self.answer(200, b"")
-        elif self.path == "/execution-parameters":
+        elif self.path == "/execution-parameters" and not violates("no parameters"):
             strategy = "MultiRecord" if violates("BT-4a") else "MULTI_RECORD"
             document = {"MaxConcurrentTransforms": 4, "BatchStrategy": strategy, "MaxPayloadInMB": 6}
             body = b"oops" if violates("BT-3a") else json.dumps(document).encode()
@@ -222,6 +224,10 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(405 if self.path == "/invocations" else 404, b"no such page", "text/plain")
 
     def ping(self) -> None:
+        if violates("HO-1b/drop") and hasattr(self, "is_known"):
+            self.close_connection = True
+            return
+        self.is_known = True
         if violates("HO-4a") or violates("HO-5a"):
             self.answer(500 if violates("HO-4a") else 503, b"")
         elif violates("MME-6a") and not self.server.models:
@@ -311,6 +317,7 @@ class Handler(BaseHTTPRequestHandler):
             "RQ-5a": (len(self.headers.get("X-Amzn-SageMaker-Custom-Attributes", "")) > 256, 400),
             "HO-6a": (self.server.requests == 1, 503),
             "HO-9a": (len(body) > 2**20, 413),
+            "BT-2a/refuse": ("SAGEMAKER_BATCH" in os.environ, 500),
             "HO-12a": (self.server.worker is not None and self.server.worker.poll() is not None, 500),
         }
         is_broken, status = breaches.get(VIOLATED, (False, 0))
@@ -371,7 +378,7 @@ class Server(ThreadingHTTPServer):
         self.models: dict[str, str] = {}
         self.model = self.load()
         self.lock = threading.Lock()
-        self.worker = subprocess.Popen(["sleep", "1000"]) if violates("HO-12a") else None
+        self.worker = subprocess.Popen(["sleep", "1000"]) if violates("HO-12a") or violates("supervised") else None
         self.active = threading.Semaphore(1)
 
     def load(self) -> dict[str, object]:
