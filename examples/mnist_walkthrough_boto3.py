@@ -35,7 +35,7 @@ def main() -> None:  # noqa: PLR0915 - one walk, top to bottom
     account = session.client("sts").get_caller_identity()["Account"]
     bucket = options.bucket or f"sagemaker-{session.region_name}-{account}"
     image = options.image or f"{account}.dkr.ecr.{session.region_name}.amazonaws.com/byo:cpu"
-    name = f"mnist-{int(time.time())}"
+    name = f"mnist-{int(time.time() * 1000)}"
     place = f"s3://{bucket}/{name}"
 
     print("1. upload")
@@ -165,7 +165,7 @@ def main() -> None:  # noqa: PLR0915 - one walk, top to bottom
     sagemaker.delete_model(ModelName=name)
 
 
-def parse_options() -> argparse.Namespace:
+def parse_options(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="directory of mnist_train.csv and mnist_test.csv")
@@ -174,7 +174,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--bucket", help="by default SageMaker's own of the account")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--tuning-jobs", type=int, default=3)
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 def find_file(directory: Path, name: str) -> Path:

@@ -112,7 +112,7 @@ def main() -> None:
         predictor.delete_endpoint(delete_endpoint_config=True)
 
 
-def parse_options() -> argparse.Namespace:
+def parse_options(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="directory of mnist_train.csv and mnist_test.csv")
@@ -120,7 +120,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--role", default="arn:aws:iam::000000000000:role/sagemaker", help="ARN that SageMaker takes")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--tuning-jobs", type=int, default=2)
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 def find_file(directory: Path, name: str) -> Path:

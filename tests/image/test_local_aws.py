@@ -24,10 +24,9 @@ Digits = dict[str, tuple[NDArray[np.uint8], NDArray[np.int32]]]
 def docker_aws(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
     local = LocalAws(tmp_path_factory.mktemp("docker-aws"))
     local.image = f"000000000000.dkr.ecr.us-east-1.amazonaws.com/{image}"
-    local.up(program=None)
-    local.s3.put_object(Bucket=local.bucket, Key="data/a.csv", Body=b"validation_accuracy=0.875;\n")
-    yield local
-    local.run("down", "--force")
+    with local.running(program=None):
+        local.s3.put_object(Bucket=local.bucket, Key="data/a.csv", Body=b"validation_accuracy=0.875;\n")
+        yield local
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +38,9 @@ def walks(
         yield processes
 
 
-@pytest.mark.parametrize("sdk", walkthrough.WALKS)
-def test_a_walk_through_passes_in_containers(walks: dict[str, subprocess.Popen[str]], sdk: str) -> None:
-    walkthrough.check(walkthrough.finish(walks[sdk]))
+@pytest.mark.parametrize("walk", walkthrough.WALKS)
+def test_a_walk_through_passes_in_containers(walks: dict[str, subprocess.Popen[str]], walk: str) -> None:
+    walkthrough.check(walkthrough.finish(walks[walk]))
 
 
 def test_a_container_reads_s3_unless_it_is_shut_off(docker_aws: LocalAws) -> None:

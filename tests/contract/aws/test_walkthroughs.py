@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import shlex
 import subprocess
 import sys
@@ -31,21 +32,29 @@ def real_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
 def walks(
     real_aws: LocalAws, tmp_path_factory: pytest.TempPathFactory, digits: Digits
 ) -> Iterator[dict[str, subprocess.Popen[str]]]:
-    """Start all walk-throughs at once: most of their time is between two looks at a job."""
+    """Start all walk-throughs and a notebook at once: most of their time is between two looks at a job."""
     data = walkthrough.write_digits(tmp_path_factory.mktemp("digits-csv"), digits)
     with walkthrough.walking(real_aws, data) as processes:
         yield processes
 
 
-@pytest.mark.parametrize("sdk", walkthrough.WALKS)
-def test_a_walk_through_trains_tunes_transforms_and_predicts(walks: dict[str, subprocess.Popen[str]], sdk: str) -> None:
-    walkthrough.check(walkthrough.finish(walks[sdk]))
+@pytest.mark.parametrize("walk", walkthrough.WALKS)
+def test_a_walk_through_trains_tunes_transforms_and_predicts(
+    walks: dict[str, subprocess.Popen[str]], walk: str
+) -> None:
+    walkthrough.check(walkthrough.finish(walks[walk]))
 
 
 def test_the_walk_throughs_leave_no_endpoint(real_aws: LocalAws, walks: dict[str, subprocess.Popen[str]]) -> None:
     for process in walks.values():
         process.wait(500)
     real_aws.wait(lambda: real_aws.sagemaker.list_endpoints()["Endpoints"], lambda endpoints: not endpoints)
+
+
+@pytest.mark.parametrize("script", sorted(ROOT.glob("examples/mnist_walkthrough_*.py")), ids=lambda path: path.stem)
+def test_a_notebook_is_its_script(script: Path) -> None:
+    made = runpy.run_path(str(ROOT / "examples/make_notebooks.py"))["make_notebook"](script)
+    assert script.with_suffix(".ipynb").read_text() == made, "run examples/make_notebooks.py"
 
 
 def test_each_call_of_the_sdk_v2_that_people_know_works(aws: LocalAws) -> None:

@@ -43,11 +43,11 @@ def install_sdk(sdk: str) -> str:
     return str(python)
 
 
-def start(aws: LocalAws, sdk: str, script: Path, *arguments: str) -> subprocess.Popen[str]:
+def start(aws: LocalAws, sdk: str, *arguments: str | Path) -> subprocess.Popen[str]:
     """Start a program in the environment that `env` prints, and in no other."""
     exports = dict(re.findall(r"^export (\w+)=(.*)$", aws.run("env").stdout, re.MULTILINE))
     environ = {"PATH": os.environ["PATH"], "HOME": str(aws.directory), **exports}
-    command = [install_sdk(sdk), "-W", "ignore", str(script), *arguments]
+    command = [install_sdk(sdk), "-W", "ignore", *map(str, arguments)]
     return subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -68,9 +68,9 @@ def walking(aws: LocalAws, data: Path, *arguments: str) -> Iterator[dict[str, su
     options = ["--data", str(data), "--epochs", "1", "--tuning-jobs", "1", *arguments]
     with contextlib.ExitStack() as ending:
         processes = {}
-        for sdk, script in WALKS.items():
-            processes[sdk] = ending.enter_context(start(aws, sdk, ROOT / "examples" / script, *options))
-            ending.callback(processes[sdk].kill)
+        for walk, (sdk, command) in WALKS.items():
+            processes[walk] = ending.enter_context(start(aws, sdk, *command, *options))
+            ending.callback(processes[walk].kill)
         yield processes
 
 
