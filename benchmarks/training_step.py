@@ -177,7 +177,7 @@ def contend(engine: str, name: str) -> None:
         devices.import_tensorflow()
     make = {"ours": make_ours, "keras fit": make_keras, "torch bf16": make_torch}[engine]
     do = make(name)
-    for count in (2, 2 * BATCHES if name != "resnet50" else 1):
+    for count in (2, 1 if name == "resnet50" else BATCHES):
         do(count)
     print("ready", flush=True)
     for line in sys.stdin:

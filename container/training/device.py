@@ -23,6 +23,7 @@ from container.training.settings import Settings
 
 _BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16")
 _BFLOAT16_CAPABILITY = (8, 0)  # Ampere
+_FLOAT16_CAPABILITY = (7, 0)  # Volta, the first with tensor cores
 _TOWER_IMAGES = 32  # fewer images a tower cost more in overhead, and in batch statistics, than they gain
 _TOWER_PIXELS = 64 * 64  # larger images keep all cores busy within one operation
 # TensorFlow 2.21 says these whatever its log level is; neither is of use, and one is a WARNING about logging itself.
@@ -34,7 +35,7 @@ class Device:
     """How training steps are executed."""
 
     precision: str
-    """`float32` or `bfloat16`; weights, statistics and losses are float32 in either."""
+    """`float32`, `bfloat16` or `float16`; weights, statistics and losses are float32 in each."""
     towers: int
     """Parts into which a batch is cut."""
     intra_threads: int
@@ -88,8 +89,9 @@ def choose(
 def _choose_precision(gpus: Sequence[Any], cpuinfo: Path) -> tuple[str, str]:
     if gpus:
         capability = min(tuple(gpu.get("compute_capability", (0, 0))) for gpu in gpus)
-        able = capability >= _BFLOAT16_CAPABILITY
-        return "bfloat16" if able else "float32", f"the GPU's compute capability is {capability[0]}.{capability[1]}"
+        able = {"bfloat16": _BFLOAT16_CAPABILITY, "float16": _FLOAT16_CAPABILITY}
+        precision = next((name for name, least in able.items() if capability >= least), "float32")
+        return precision, f"the GPU's compute capability is {capability[0]}.{capability[1]}"
     try:
         lines = cpuinfo.read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -31,6 +31,9 @@ from container.training.share import Share, share_alone
 from container.training.source import Block, Source, iterate
 
 _EVALUATION_IMAGES = 256
+# float16 ends at 65504 and loses what is below 6e-8: gradients are scaled up as far as they do not overflow.
+_FIRST_LOSS_SCALE = 2.0**15
+_GROWTH_STEPS = 2000
 
 State = dict[str, npt.NDArray[Any]]
 """Arrays by name."""
@@ -82,6 +85,8 @@ class Loop:
             self._variables["mean_weights"] = tf.Variable(self._weights)
             self._variables["mean_statistics"] = tf.Variable(self._statistics)
 
+        if device.precision == "float16":
+            self._variables["loss_scale"] = tf.Variable([_FIRST_LOSS_SCALE, 0.0])  # and steps since it was changed
         step = self._do_step
         if device.xla:
             step = tf.function(step, autograph=False, jit_compile=True)
@@ -209,10 +214,29 @@ class Loop:
         if self._hosts:
             total = self._hosts.add(total)
         gradient, new_statistics, told = tf.split(total, [*sizes, 2])
-        self._optimizer.apply(self._weights, gradient, step)
-        self._statistics.assign(new_statistics)
+        if "loss_scale" in self._variables:
+            self._update_scaled(gradient, new_statistics, step)
+        else:
+            self._update(gradient, new_statistics, step)
         self._update_means(step)
         return told[0], tf.cast(tf.round(told[1]), tf.int32)
+
+    def _update(self, gradient: Any, statistics: Any, step: Any) -> None:
+        self._optimizer.apply(self._weights, gradient, step)
+        self._statistics.assign(statistics)
+
+    def _update_scaled(self, gradient: Any, statistics: Any, step: Any) -> None:
+        """Update by a scaled gradient; one that overflowed is left out, and halves the scale."""
+        variable = self._variables["loss_scale"]
+        scale, steps = tf.unstack(variable.read_value())
+        fits = tf.reduce_all(tf.math.is_finite(gradient)) & tf.reduce_all(tf.math.is_finite(statistics))
+
+        def update() -> Any:
+            self._update(gradient / scale, statistics, step)
+            grows = steps + 1 >= _GROWTH_STEPS
+            return tf.where(grows, [2 * scale, 0.0], [scale, steps + 1])
+
+        variable.assign(tf.cond(fits, update, lambda: tf.stack([tf.maximum(scale / 2, 1.0), 0.0])))
 
     def _run_tower(  # noqa: PLR0913, PLR0917 - one step's arguments
         self,
@@ -234,6 +258,8 @@ class Loop:
             logits, state = self._twin.stateless_call(weights, others, images, training=True)
             logits = tf.cast(logits, tf.float32)
             loss = tf.reduce_sum(tf.nn.softmax_cross_entropy_with_logits(targets, logits)) / self.batch_size
+            if "loss_scale" in self._variables:
+                loss *= self._variables["loss_scale"][0]
         # What is told is comparable with the loss on other images: no smoothing, weights or blending.
         told = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)) * share
         gradient = tape.gradient(loss, weights, unconnected_gradients="zero")

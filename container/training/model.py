@@ -69,11 +69,11 @@ def freeze_trunk(network: keras.Model) -> None:
 
 
 def clone_for_training(model: keras.Model, precision: str) -> keras.Model:
-    """Clone `model` up to its logits, in `precision` (float32 or bfloat16), with fused batch normalisation.
+    """Clone `model` up to its logits, in `precision` (float32, bfloat16 or float16), with fused batch normalisation.
 
     The clone's variables have the order, shapes and values of the model's own.
     """
-    policy = "mixed_bfloat16" if precision == "bfloat16" else "float32"
+    policy = "float32" if precision == "float32" else f"mixed_{precision}"
 
     def clone(layer: Any) -> Any:
         config = layer.get_config()

@@ -169,8 +169,9 @@ class Settings:
     # Machine
     precision: str = field(
         "auto",
-        "arithmetic of the training step; auto: bfloat16 where the device computes in it",
-        choices=("auto", "float32", "bfloat16"),
+        "arithmetic of the training step, float16 with a scaled loss; auto: bfloat16 where the device computes in it, "
+        "else float16 on GPUs with tensor cores",
+        choices=("auto", "float32", "bfloat16", "float16"),
     )
     require_gpu: bool = field(default=False, effect="the job fails where TensorFlow sees no GPU")
     xla: str = field("auto", "compile the step with XLA; auto: on GPUs alone", choices=("auto", "on", "off"))

@@ -207,6 +207,37 @@ def write_cpuinfo(path: Path, flags: str) -> Path:
     return path
 
 
+def test_float16_learns_what_float32_learns(images: LabelledImages) -> None:
+    ends = {}
+    for precision in ("float32", "float16"):
+        trainer = Loop(
+            model.clone_for_training(build(), precision),
+            images,
+            PLAIN,
+            dataclasses.replace(ONE_TOWER, precision=precision),
+        )
+        losses = [trainer.run(epoch, 0, 4, (0.0, 0))[0] / 4 for epoch in range(2)]
+        assert losses[1] < losses[0]
+        ends[precision] = losses[0]
+    assert ends["float16"] == pytest.approx(ends["float32"], rel=0.05)
+
+
+def test_a_float16_gradient_that_overflows_is_left_out_and_halves_the_scale(images: LabelledImages) -> None:
+    twin = model.clone_for_training(build(), "float16")
+    trainer = Loop(twin, images, PLAIN, dataclasses.replace(ONE_TOWER, precision="float16"))
+    trainer.restore(trainer.state() | {"loss_scale": np.array([2.0**60, 7.0], np.float32)})
+    before = trainer.state()
+    loss, _ = trainer.run(0, 0, 1, (0.0, 0))
+    after = trainer.state()
+    assert np.isfinite(loss)
+    assert after["loss_scale"].tolist() == [2.0**59, 0.0]
+    assert np.array_equal(after["weights"], before["weights"])
+    trainer.restore(after | {"loss_scale": np.array([1024.0, 1999.0], np.float32)})
+    trainer.run(0, 1, 1, (0.0, 0))
+    assert trainer.state()["loss_scale"].tolist() == [2048.0, 0.0]
+    assert not np.array_equal(trainer.state()["weights"], before["weights"])
+
+
 @pytest.mark.parametrize(
     ("flags", "precision"), [("avx512_bf16", "bfloat16"), ("amx_bf16", "bfloat16"), ("avx512f", "float32")]
 )
@@ -231,7 +262,7 @@ def test_towers_are_for_small_images_and_batches_that_can_be_cut(
 
 
 def test_a_gpu_brings_xla_one_tower_and_bfloat16_from_ampere_on() -> None:
-    for capability, precision in (((9, 0), "bfloat16"), ((7, 5), "float32")):
+    for capability, precision in (((9, 0), "bfloat16"), ((7, 5), "float16"), ((6, 1), "float32")):
         chosen = device.choose(Settings(), (28, 28), [{"compute_capability": capability}])
         assert (chosen.xla, chosen.towers, chosen.precision) == (True, 1, precision)
     with pytest.raises(PlatformError, match="no GPU"):
