@@ -1,0 +1,121 @@
+"""What a build takes from its surroundings: wheels carried over, another package index, its certificate authority."""
+
+from __future__ import annotations
+
+import base64
+import http.server
+import json
+import shutil
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.image.engine import build, docker
+
+pytestmark = [pytest.mark.image, pytest.mark.slow, pytest.mark.timeout(1200)]
+
+
+@pytest.fixture(scope="module")
+def wheels(serve_image: str, checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a directory that was filled as docs/images.md says, by the image's own Python."""
+    directory = tmp_path_factory.mktemp("wheels")
+    download = ["pip", "download", "--quiet", "--require-hashes", "--dest", "/wheels"]
+    scripts = ("--no-deps", "--no-build-isolation", "--requirement", "/locks/requirements-scripts.txt")
+    for options in (("--only-binary", ":all:", "--requirement", "/locks/requirements-serve.txt"), scripts):
+        mounts = ("--volume", f"{directory}:/wheels", "--volume", f"{checkout}/docker:/locks:ro")
+        docker("run", "--rm", *mounts, serve_image, *download, *options)
+    return directory
+
+
+def layers(image: str) -> list[str]:
+    found: list[str] = json.loads(docker("inspect", image))[0]["RootFS"]["Layers"]
+    return found
+
+
+@contextmanager
+def removed(image: str) -> Iterator[str]:
+    """Give the image's name, and remove it at the end."""
+    try:
+        yield image
+    finally:
+        docker("rmi", image)
+
+
+def test_a_build_with_a_wheelhouse_asks_no_index(
+    wheels: Path, checkout: Path, serve_image: str, tmp_path: Path
+) -> None:
+    context = shutil.copytree(checkout, tmp_path / "context")
+    shutil.copytree(wheels, context / "docker/wheelhouse", dirs_exist_ok=True)
+    (tmp_path / "pip.conf").write_text("[global]\nindex-url = http://127.0.0.1:9/nobody-answers\nretries = 0\n")
+    secret = f"id=pip,src={tmp_path}/pip.conf"
+    with removed(
+        build(context, "Dockerfile.cpu", "byo-test-wheelhouse", "--target", "serve", "--secret", secret)
+    ) as it:
+        assert layers(it) == layers(serve_image)
+
+
+class Index(http.server.SimpleHTTPRequestHandler):
+    """A package index that wants a password: one page per project, and the files themselves."""
+
+    served: list[str]
+
+    def do_GET(self) -> None:
+        """Answer whoever has the password."""
+        given = self.headers.get("Authorization", "").removeprefix("Basic ")
+        if base64.b64decode(given) != b"reader:not-to-be-kept":
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", "Basic")
+            self.end_headers()
+        elif self.path.startswith("/simple/"):
+            project = self.path.split("/")[2].replace("-", "_")
+            names = [path.name for path in Path(self.directory).iterdir()]
+            found = [
+                name for name in names if name.lower().replace("-", "_").replace(".", "_").startswith(f"{project}_")
+            ]
+            body = "".join(f'<a href="/{name}">{name}</a>' for name in found).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+        else:
+            self.served.append(self.path)
+            super().do_GET()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_a_build_takes_index_password_and_authority_from_secrets(
+    wheels: Path, checkout: Path, serve_image: str, tmp_path: Path
+) -> None:
+    gateway = docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}").strip()
+    key, authority = tmp_path / "key.pem", tmp_path / "authority.pem"
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=index"]
+    names = ["-addext", "subjectAltName=DNS:index.test", "-keyout", key, "-out", authority]
+    subprocess.run([*make, *names], check=True, capture_output=True)
+    context = shutil.copytree(checkout, tmp_path / "context")
+    with (context / "docker/requirements-serve.txt").open("a") as file:
+        file.write("# read anew, not taken from the build's cache\n")
+    Index.served = []
+    with http.server.ThreadingHTTPServer((gateway, 0), partial(Index, directory=str(wheels))) as server:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(authority, key)
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"https://reader:not-to-be-kept@index.test:{server.server_port}/simple"
+        (tmp_path / "pip.conf").write_text(f"[global]\nindex-url = {url}\nno-cache-dir = true\n")
+        secrets = ("--secret", f"id=pip,src={tmp_path}/pip.conf", "--secret", f"id=ca,src={authority}")
+        host = ("--add-host", f"index.test:{gateway}")
+        name = build(context, "Dockerfile.cpu", "byo-test-index", "--target", "serve", *secrets, *host)
+        server.shutdown()
+    with removed(name):
+        assert len(Index.served) > 20
+        assert layers(name) == layers(serve_image)  # so nothing of the secrets is in a layer
+        assert "not-to-be-kept" not in docker("history", "--no-trunc", name) + docker("inspect", name)
