@@ -15,12 +15,15 @@ import os
 import signal
 import sys
 import tempfile
+import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.errors import HaltServer
 
 import container
 from container import artifact, contract, limits, predictor
@@ -39,6 +42,8 @@ if TYPE_CHECKING:
 _GRACE_S = contract.SERVING_STOP_GRACE_S - 5
 # Above it an image earns more from all cores at once than requests do from a core each (measured on ResNet-50).
 _HEAVY_IMAGE_S = 0.005
+# A request that kills its worker may be sent again a few times; ten such deaths a minute are the server's own fault.
+_EARLY_S, _EARLY_DEATHS, _CIRCLE_S, _CIRCLE_STATUS = 10, 10, 60, 5
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 _HEARTBEAT_S = 30  # the event loop shows life twice a second whatever is being computed
 
@@ -179,6 +184,7 @@ class _Server(BaseApplication):
 
     def __init__(self, service: Service) -> None:
         self.service = service
+        self._early_deaths: deque[float] = deque(maxlen=_EARLY_DEATHS)
         super().__init__()
 
     def load_config(self) -> None:
@@ -198,7 +204,7 @@ class _Server(BaseApplication):
             "control_socket_disable": True,
             "pre_fork": self._number_worker,
             "post_worker_init": _release_signals,
-            "child_exit": self._forget_worker,
+            "child_exit": self._bury_worker,
         }
         for name, value in options.items():
             self.cfg.set(name, value)
@@ -207,11 +213,21 @@ class _Server(BaseApplication):
         return self.service.asgi() if self.service.settings.worker_class == "asgi" else self.service.wsgi()
 
     def _number_worker(self, _: Any, worker: Any) -> None:
+        worker.forked = time.monotonic()
         worker.row = self.service.loads.take()
         self.service.metrics.take(worker.row)
 
-    def _forget_worker(self, _: Any, worker: Any) -> None:
+    def _bury_worker(self, arbiter: Any, worker: Any) -> None:
+        """Free a dead worker's row; give up where they die in a circle, so that the instance is replaced (HO-12)."""
         self.service.loads.free(worker.row)
+        now = time.monotonic()
+        if now - worker.forked < _EARLY_S:
+            self._early_deaths.append(now)
+        is_stopping = not arbiter.LISTENERS
+        if not is_stopping and len(self._early_deaths) == _EARLY_DEATHS and self._early_deaths[0] > now - _CIRCLE_S:
+            message = f"{_EARLY_DEATHS} workers died within {_EARLY_S} s of their start each: the server gives up"
+            log.critical(message)
+            raise HaltServer(message, _CIRCLE_STATUS)
 
 
 def _hold_signals() -> None:

@@ -43,7 +43,7 @@ def test_answer_has_exactly_outputs_and_predictions() -> None:
 
 
 def test_default_accept_answers_whoever_accepts_anything() -> None:
-    """RQ-4."""
+    """RQ-4, DC-1."""
     model = make(default_accept="text/csv")
 
     assert invoke(model).content_type == "text/csv"
@@ -205,7 +205,7 @@ def test_bad_record_outside_a_transform_refuses_the_request() -> None:
 
 @pytest.mark.parametrize(("workers", "concurrency", "payload_mb"), [(1, 1, 6), (2, 2, 6), (32, 32, 3), (500, 100, 1)])
 def test_execution_parameters_keep_a_transform_within_100_mb(workers: int, concurrency: int, payload_mb: int) -> None:
-    """BT-4, BT-11."""
+    """BT-3, BT-4, BT-11."""
     client = create_app(make(), workers=workers).test_client()
 
     assert client.get("/execution-parameters").json == {

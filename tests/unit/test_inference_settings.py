@@ -66,6 +66,13 @@ def test_each_variable_sets_what_its_name_says() -> None:
     )
 
 
+def test_asynchronous_endpoint_may_take_1_gb_and_an_hour() -> None:
+    """ASY-1."""
+    chosen = settings.parse({"SAGEMAKER_MAX_PAYLOAD_IN_MB": "1024", "SAGEMAKER_MODEL_SERVER_TIMEOUT": "3600"})
+
+    assert (chosen.payload_bytes, chosen.timeout_s) == (2**30, 3600)
+
+
 def test_payload_0_means_chunks_of_any_length_up_to_the_mode_s_limit() -> None:
     """BT-6."""
     assert (

@@ -40,7 +40,7 @@ def to_csv(images: Any) -> bytes:
 
 
 def test_ping_answers_get_and_post_with_200_and_nothing_else(server: Any) -> None:
-    """HO-1, HO-4, HO-16."""
+    """HO-1, HO-4, HO-5, HO-16, PIP-1: healthy within the fixture's 30 s, on the port that it was told."""
     for method in ("GET", "POST"):
         status, headers, body = server.request(method, "/ping")
         assert (status, body, headers.get("content-length")) == (200, b"", "0")
@@ -126,6 +126,33 @@ def test_request_at_fault_is_refused_with_its_reason(  # noqa: PLR0913, PLR0917 
     assert server.request("GET", "/ping")[0] == 200
 
 
+def test_transform_job_is_served_as_the_platform_asks(images: Any, serve: Any) -> None:
+    """BT-1, BT-2, BT-3, BT-4, BT-8, in the platform's order; local mode writes True."""
+    with serve(SAGEMAKER_BATCH="True", SAGEMAKER_MODEL_SERVER_WORKERS="2") as server:
+        status, headers, answer = server.request("GET", "/execution-parameters")
+        assert (status, headers["content-type"]) == (200, "application/json")
+        told = json.loads(answer)
+        assert told == {"MaxConcurrentTransforms": 2, "BatchStrategy": "MULTI_RECORD", "MaxPayloadInMB": 6}
+
+        status, _, answer = server.request(
+            "POST", "/invocations", to_csv(images[:10]), Content_Type="text/csv", Accept="text/csv"
+        )
+        assert (status, answer.count(b"\n"), answer[-1:]) == (200, 9, answer.strip()[-1:])
+
+
+def test_workers_are_as_many_as_the_processors_that_the_server_may_use(serve: Any) -> None:
+    """HO-13, IC-1."""
+    allowed = os.sched_getaffinity(0)
+    for cores in {1, min(2, len(allowed))}:
+        try:
+            os.sched_setaffinity(0, sorted(allowed)[:cores])
+            with serve() as server:
+                server.wait_until_all_workers_serve(cores)
+                assert f"with LiteRT: {cores} cores, {cores} workers, 1 threads each" in server.log.read_text()
+        finally:
+            os.sched_setaffinity(0, allowed)
+
+
 def test_chunked_body_is_read_to_its_end(server: Any, images: Any) -> None:
     """BT-6."""
     body = to_csv(images[:200])
@@ -208,6 +235,7 @@ def test_damaged_model_ends_the_server_with_its_reason(
 
 
 def test_wrong_settings_are_all_named_at_once(run_to_its_end: Any) -> None:
+    """HO-11."""
     result = run_to_its_end(
         SAGEMAKER_BIND_TO_PORT="80a",
         SAGEMAKER_MODEL_SERVER_WORKERS="0",
@@ -263,7 +291,24 @@ def test_killed_worker_is_replaced(images: Any, serve: Any) -> None:
         assert server.request("POST", "/invocations", to_csv(images[:1]), Content_Type="text/csv")[0] == 200
 
 
+def test_workers_that_die_in_a_circle_end_the_server_with_its_reason(tmp_path: Path, run_to_its_end: Any) -> None:
+    """HO-12: the platform replaces what has ended, and keeps what starts and dies for ever."""
+    (tmp_path / "model/code").mkdir(parents=True)
+    (tmp_path / "model/code/inference.py").write_text(
+        "import os\n"
+        "def model_fn(model_dir):\n    os.kill(os.getpid(), 9)\n"
+        "def predict_fn(data, model):\n    return data\n"
+    )
+
+    result = run_to_its_end(base=tmp_path)
+
+    assert result.returncode == 5
+    assert "10 workers died within 10 s of their start each: the server gives up" in result.stdout
+    assert "Traceback" not in result.stdout + result.stderr
+
+
 def test_import_path_of_the_server_holds_no_tensorflow_nor_training(server: Any, images: Any) -> None:
+    """HO-14: what does not survive a fork is in none of the processes."""
     program = "from container.serving import app, server, worker; import sys; print(*sys.modules)"
     result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True)
     modules = result.stdout.split()

@@ -47,7 +47,7 @@ def ask(server: Any, method: str, path: str, body: bytes | None = None, **header
 
 
 def test_models_are_loaded_asked_listed_and_unloaded(endpoint: Any, models_base: Path) -> None:
-    """MME-2 to MME-6."""
+    """MME-1 to MME-6."""
     url = str(models_base / "models/a/model")
     odd_name = "a/b c%2F?é"
     assert endpoint.request("GET", "/ping")[0] == 200

@@ -45,7 +45,7 @@ def assert_shells_agree(  # noqa: PLR0913, PLR0917 - a request's parts
 
 
 def test_every_worker_class_gives_the_answers_of_the_test_client(shells: Any, client: Any, images: Any) -> None:
-    """S7."""
+    """S7, RQ-1, RQ-2."""
     row = b",".join(b"%d" % pixel for pixel in images[0].ravel())
     npy = to_npy(images[:50])
     requests: list[tuple[str, str, dict[str, str], bytes]] = [
@@ -63,6 +63,12 @@ def test_every_worker_class_gives_the_answers_of_the_test_client(shells: Any, cl
         ("POST", "/invocations?x=1", {"Content-Type": "TEXT/CSV; charset=utf-8", "Accept": "text/csv"}, row),
         ("POST", "/invocations", {"Content-Type": "application/x-npy", "Accept": "application/x-npy"}, npy),
         ("POST", "/invocations", {"Content-Type": "application/x-npy", "Accept": "image/png"}, npy),
+        (
+            "POST",
+            "/invocations?a=b",
+            {"Content-Type": "text/csv", "Authorization": "x", "Cookie": "a=b", "X-Y": ""},
+            row,
+        ),
         ("POST", "/invocations", {"Content-Type": "text/plain"}, row),
         ("POST", "/invocations", {"Content-Type": "text/csv"}, b""),
         ("POST", "/invocations", {"Content-Type": "text/csv"}, b"1,2"),

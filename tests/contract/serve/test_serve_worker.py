@@ -227,6 +227,7 @@ def test_half_sent_request_is_given_up_after_its_time(serve: Any) -> None:
 
 
 def test_prediction_beyond_the_time_is_503_and_its_worker_replaced(serve: Any) -> None:
+    """HO-8."""
     body = to_npy(np.zeros((50 * 2**20 // 64, 64), np.uint8))
     environ = {"SAGEMAKER_MODEL_SERVER_WORKERS": "1", "SAGEMAKER_MODEL_SERVER_TIMEOUT": "1"}
     with serve(**environ, SAGEMAKER_MAX_PAYLOAD_IN_MB="100") as server:
