@@ -27,7 +27,7 @@ USAGE = """usage: python -m container train | evaluate | serve | init | doctor |
   evaluate  score the artefact on a labelled test set and write metrics.json and report.html
   serve     answer GET /ping and POST /invocations on port 8080
   init      write the smallest project that trains and serves: a script, a typed algorithm or a shell script
-  doctor    say what is wrong with a project, a model archive or a Dockerfile before it is pushed
+  doctor    say what is wrong with a project, a model archive, a Dockerfile or an image before it is pushed
   describe  print hyperparameters, metrics, tuning ranges or the CreateAlgorithm request of an algorithm
 
 All paths lie below /opt/ml, or below SAGEMAKER_BASE_DIR where that is set.

@@ -1,7 +1,7 @@
-"""`doctor`: says what is wrong with a project, a model archive or a Dockerfile before it is pushed.
+"""`doctor`: says what is wrong with a project, a model archive, a Dockerfile or an image before it is pushed.
 
-Rules of this file: reads, never runs the user's code; each finding names the file, what will happen and what to do; the
-clause that a finding rests on stands in brackets.
+Rules of this file: reads, never runs the user's code, nor a container of an image; each finding names the file, what
+will happen and what to do; the clause that a finding rests on stands in brackets.
 """
 
 from __future__ import annotations
@@ -9,14 +9,16 @@ from __future__ import annotations
 import argparse
 import ast
 import importlib.util
+import json
 import re
+import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from container import algorithm, archive, artifact, contract, versions
 from container.errors import UserError
@@ -30,6 +32,7 @@ _FUNCTION_ARGUMENTS: Final = {
     "pre_model_fn": 1,
     "model_warmup_fn": 2,
 }
+_IMAGE_NAME: Final = re.compile(r"[a-z0-9][a-zA-Z0-9._/:@-]*")
 _RESERVED: Final = re.compile(r"/opt/ml/(model|input|output|checkpoints)\b")
 
 
@@ -42,9 +45,10 @@ class Finding:
 
 
 def examine(path: Path) -> list[Finding]:
-    """Examine a model archive, a Dockerfile or a directory (a project, a code directory, a model directory)."""
+    """Examine a model archive, a Dockerfile, a directory (of a project, code or a model), or an image by its name."""
     if not path.exists():
-        return [Finding("error", f"{path} does not exist")]
+        is_name = _IMAGE_NAME.fullmatch(str(path))
+        return list(_examine_image(str(path))) if is_name else [Finding("error", f"{path} does not exist")]
     if path.is_dir():
         return list(_examine_directory(path))
     if path.name.startswith("Dockerfile"):
@@ -55,9 +59,10 @@ def examine(path: Path) -> list[Finding]:
 def main(argv: Sequence[str]) -> int:
     """Run `doctor` and give its exit code: 1 if anything is an error."""
     parser = argparse.ArgumentParser(
-        prog="python -m container doctor", description="Say what is wrong with a project, model archive or Dockerfile."
+        prog="python -m container doctor",
+        description="Say what is wrong with a project, model archive, Dockerfile or image.",
     )
-    parser.add_argument("path", type=Path, nargs="+")
+    parser.add_argument("path", type=Path, nargs="+", help="a path, or an image's name")
     findings = [finding for path in parser.parse_args(argv).path for finding in examine(path)]
     for finding in findings:
         print(f"{finding.severity}: {finding.text}")
@@ -225,6 +230,62 @@ class _ModelLayout(contract.Layout):
     def code(self) -> Path:
         """Nowhere."""
         return self.base / ".no-such-directory"
+
+
+def _examine_image(name: str) -> Iterator[Finding]:
+    """Examine an image of the container engine by what is recorded of it."""
+    try:
+        described = json.loads(_ask_engine("inspect", name))[0]
+        history = _ask_engine("history", "--no-trunc", "--format", "{{.CreatedBy}}", name).splitlines()
+    except (OSError, subprocess.SubprocessError) as error:
+        reason = str(getattr(error, "stderr", "") or error).strip()
+        yield Finding("error", f"{name} does not exist, nor does the container engine know such an image: {reason}")
+        return
+    yield from judge_image(name, described, history)
+
+
+def _ask_engine(*arguments: str) -> str:
+    """Ask about images; raises OSError without a client, SubprocessError with its words in `stderr` if it fails."""
+    command = ["docker", "image", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout  # noqa: S603
+
+
+def judge_image(name: str, described: Mapping[str, Any], history: Sequence[str]) -> Iterator[Finding]:
+    """Judge an image by the answer of `docker image inspect`, and by the instructions that made it."""
+    config = described.get("Config") or {}
+    entry_point = config.get("Entrypoint") or []
+    command = " ".join(entry_point)
+    if not entry_point:
+        text = f"{name} has no ENTRYPOINT: `train` and `serve` must be programs on its PATH"
+        yield Finding("warning", f"{text} [IMG-1]")
+    elif entry_point[:2] in (["/bin/sh", "-c"], ["/bin/bash", "-c"]):
+        text = f"{name} starts a shell that keeps SIGTERM to itself ({command}); write ENTRYPOINT as [...]"
+        yield Finding("error", f"{text} [IMG-4]")
+    elif "tini" in command:
+        yield Finding("error", f"{name} starts tini, which is confused by `train` and `serve`; leave it out [IMG-5]")
+    user = config.get("User") or ""
+    if user.partition(":")[0] not in ("", "root", "0"):
+        yield Finding("warning", f"{name} runs as {user}: hosting expects root, and input is owned by root [IMG-6]")
+    if described.get("Architecture") not in (None, "amd64"):
+        text = f"{name} is built for {described['Architecture']}: it runs on Graviton instances alone"
+        yield Finding("warning", f"{text}; build it with --platform linux/amd64 [IMG-8]")
+    volumes = [path for path in config.get("Volumes") or {} if path.startswith("/opt/ml")]
+    if volumes:
+        yield Finding("error", f"{name} declares volumes that hide the platform's mounts: {', '.join(volumes)} [IMG-7]")
+    for line in history:
+        if re.match(r"(/bin/sh -c #\(nop\) )?\s*(COPY|ADD) ", line) and _RESERVED.search(line):
+            yield Finding("error", f"{name} holds files where mounts hide them: {line.strip()[:120]} [IMG-7]")
+    secrets = [entry.partition("=")[0] for entry in config.get("Env") or [] if _is_secret(entry)]
+    if secrets:
+        text = f"{name} holds secrets for everybody who pulls it: {', '.join(secrets)}; give them to the job instead"
+        yield Finding("error", text)
+
+
+def _is_secret(entry: str) -> bool:
+    from container.training import script
+
+    name, _, value = entry.partition("=")
+    return bool(value and script.find_secrets({name: value}))
 
 
 def _examine_dockerfile(path: Path) -> Iterator[Finding]:

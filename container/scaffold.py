@@ -26,7 +26,7 @@ def model_fn(model_dir):
 
 def predict_fn(data, model):
     return np.linalg.norm(np.atleast_2d(data) - model, axis=1)
-'''.replace("means.json", "means.json")
+'''
 
 _TRAIN: Final = '''"""Trains on the CSV files of the channel `training`; hyperparameters are arguments."""
 
@@ -118,7 +118,7 @@ python -m local_test smoke --no-evaluation --channel code={path}/code --channel 
   --body {path}/request.csv
 ```
 
-As an image:
+As an image, made from the toolkit's own, which its checkout builds once (`docker build -f Dockerfile.cpu -t byo:cpu .`):
 
     docker build --tag {name} {path}
     python -m local_test smoke --no-evaluation --image {name} --channel training={path}/data --body {path}/request.csv

@@ -136,11 +136,12 @@ def own_images(image: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 def test_new_project_becomes_an_image_by_the_commands_of_its_readme(image: str, kind: str, tmp_path: Path) -> None:
     project = f"byo-test-init-{kind}"
     run(f"python -m container init {project} --kind {kind}", tmp_path)
-    steps = (tmp_path / project / "README.md").read_text().partition("As an image:\n")[2]
+    steps = (tmp_path / project / "README.md").read_text().partition("-t byo:cpu .`):\n")[2]
     build_command, smoke = re.sub(r"^ {4}", "", steps.strip("\n"), flags=re.MULTILINE).split("\n", 1)
     assert build_command == f"docker build --tag {project} {project}"
     build(tmp_path / project, "Dockerfile", project, "--build-arg", f"BASE_IMAGE={image}")
     assert re.search(r"^\[0\.0, 5\.0\]$", run(smoke, tmp_path), re.MULTILINE)
+    assert "nothing stands in the way" in run(f"python -m container doctor {project}:latest", tmp_path)
 
 
 @pytest.mark.parametrize("example", ANSWERS)

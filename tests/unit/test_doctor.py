@@ -69,6 +69,35 @@ def test_fault_of_a_dockerfile_cites_its_clause(tmp_path: Path, line: str, claus
     assert text.endswith(f"[{clause}]")
 
 
+GOOD = {"Architecture": "amd64", "Config": {"Entrypoint": ["python", "-m", "container"], "Env": ["PATH=/bin"]}}
+
+
+@pytest.mark.parametrize(
+    ("config", "history", "words"),
+    [
+        ({"Entrypoint": None}, "", "[IMG-1]"),
+        ({"Entrypoint": ["/bin/sh", "-c", "python serve.py"]}, "", "[IMG-4]"),
+        ({"Entrypoint": ["/usr/bin/tini", "--", "python"]}, "", "[IMG-5]"),
+        ({"User": "1000:1000"}, "", "[IMG-6]"),
+        ({"Volumes": {"/opt/ml/model": {}}}, "", "[IMG-7]"),
+        ({}, "COPY model.h5 /opt/ml/model/ # buildkit", "[IMG-7]"),
+        ({}, "/bin/sh -c #(nop) COPY file:5a in /opt/ml/model/ ", "[IMG-7]"),
+        ({"Env": ["DB_PASSWORD=hunter22"]}, "", "holds secrets for everybody who pulls it: DB_PASSWORD;"),
+    ],
+)
+def test_fault_of_an_image_is_told(config: dict[str, object], history: str, words: str) -> None:
+    described = GOOD | {"Config": GOOD["Config"] | config}  # type: ignore[operator]
+    [finding] = doctor.judge_image("byo", described, [history, "COPY code /opt/ml/code", "ENV A=/opt/ml/model"])
+    assert words in finding.text
+    assert "hunter22" not in finding.text
+
+
+def test_image_for_other_processors_is_told_and_a_good_one_is_left_alone() -> None:
+    assert list(doctor.judge_image("byo", GOOD, [])) == []
+    [finding] = doctor.judge_image("byo", GOOD | {"Architecture": "arm64"}, [])
+    assert finding.text.endswith("[IMG-8]")
+
+
 def make_archive(path: Path, *members: tuple[str, bytes | None]) -> Path:
     """Write a tar.gz; content None makes a symbolic link to /etc/passwd."""
     with tarfile.open(path, "w:gz") as archive:
