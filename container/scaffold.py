@@ -118,7 +118,7 @@ python -m local_test smoke --no-evaluation --channel code={path}/code --channel 
   --body {path}/request.csv
 ```
 
-As an image, made from the toolkit's own, which its checkout builds once (`docker build -f Dockerfile.cpu -t byo:cpu .`):
+As an image, from the toolkit's own, which its checkout builds once (`docker build -f Dockerfile.cpu -t byo:cpu .`):
 
     docker build --tag {name} {path}
     python -m local_test smoke --no-evaluation --image {name} --channel training={path}/data --body {path}/request.csv
