@@ -4,10 +4,12 @@ Machine: everything, the load generator (wrk) included, on the same cores; read 
 n: the median of ROUNDS runs of SECONDS each; the servers take turns, and each runs alone.
 
 usage: serving.py MODEL_DIR CSV.gz --peers DIRECTORY [--rounds 3] [--seconds 3] [--only NAME,...]
+       [--parts servers,bodies,transform] [--heavy MODEL_DIR]
 
 MODEL_DIR is an artefact of this toolkit; CSV.gz has a header and the label first; below DIRECTORY lies a virtual
 environment for each peer: litserve, mlserver, bentoml, triton (nvidia-pytriton) and mms (multi-model-server,
-sagemaker-inference, setuptools<81), each with ai-edge-litert. nginx and java are on PATH.
+sagemaker-inference, setuptools<81), each with ai-edge-litert. nginx and java are on PATH. peers/resnet50.py writes an
+artefact for --heavy.
 """
 
 from __future__ import annotations
@@ -320,6 +322,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3)
     parser.add_argument("--only", default="")
+    parser.add_argument("--parts", default="servers,bodies,transform")
+    parser.add_argument("--heavy", type=Path)
     options = parser.parse_args()
     rows = np.loadtxt(options.csv, delimiter=",", skiprows=1, max_rows=100, dtype=np.uint8, encoding="utf-8")[:, 1:]
     with tempfile.TemporaryDirectory() as directory:
@@ -330,6 +334,8 @@ def main() -> None:
             for peer in list_peers(options.model.resolve(), options.peers.resolve(), rows.shape[1], scratch)
             if not names or any(name in peer.name for name in names)
         ]
+        ours = peers[0]
+        peers = peers if "servers" in options.parts else []
         table: dict[str, dict[int, list[list[float]]]] = {}
         starts: dict[str, list[tuple[float, float]]] = {}
         for number in range(options.rounds * len(peers)):
@@ -352,9 +358,15 @@ def main() -> None:
         for name, found in table.items():
             cells = ["{:.0f}, {:.2f}, {:.1f}, {:.0f}".format(*take_medians(found[count])) for count in (1, 8, 32)]
             print("| {} | {} | {:.2f} | {:.0f} |".format(name, " | ".join(cells), *take_medians(starts[name])))
-        with start(peers[0], scratch / "ours.log") as (port, _, _):
-            print_media_types(port, rows, options)
-            print_transform(port, options)
+        with start(ours, scratch / "ours.log") as (port, _, _):
+            if "bodies" in options.parts:
+                print_media_types(port, rows, options)
+            if "transform" in options.parts:
+                print_transform(port, options)
+        if options.heavy:
+            heavy = list_peers(options.heavy.resolve(), options.peers, 0, scratch)[0]
+            with start(heavy, scratch / "heavy.log") as (port, _, _):
+                print_heavy(port, options)
 
 
 def take_medians(samples: Sequence[Sequence[float]]) -> list[float]:
@@ -389,6 +401,8 @@ def print_media_types(port: int, rows: np.ndarray, options: argparse.Namespace) 
                 "{:.0f}, {:.2f}, {:.1f}".format(*[statistics.median(column) for column in zip(*found, strict=True)])
             )
         print(f"| {name} | {' | '.join(cells)} |")
+    bare = measure_bare_rate(options.model, options.seconds, len(rows), os.cpu_count() or 1) / len(rows)
+    print(f"| the bare model, {len(rows)} images at once, a process for each core | | {bare:.0f} |")
 
 
 BARE = """
@@ -396,30 +410,51 @@ import sys, time
 from pathlib import Path
 import numpy as np
 from container import artifact, predictor
-model = predictor.load(artifact.load(Path(sys.argv[1])))
-images = np.random.default_rng(0).integers(0, 256, (10_000, *model.input_shape), np.uint8)
-model.predict(images[:1000])
+batch, threads = int(sys.argv[3]), int(sys.argv[4])
+model = predictor.load(artifact.load(Path(sys.argv[1])), threads=threads)
+images = np.random.default_rng(0).integers(0, 256, (batch, *model.input_shape), np.uint8)
+model.predict(images)
+print("ready", flush=True)
 input()
 begin, count = time.perf_counter(), 0
 while time.perf_counter() - begin < float(sys.argv[2]):
-    model.predict(images[:1000])
-    count += 1000
+    model.predict(images)
+    count += batch
 print(count / (time.perf_counter() - begin))
 """
 
 
-def measure_bare_rate(options: argparse.Namespace) -> float:
-    """Give the images per second of the model itself, one process for each core."""
-    command = [sys.executable, "-c", BARE, str(options.model), str(options.seconds)]
+def measure_bare_rate(model: Path, seconds: float, batch: int, processes_count: int) -> float:
+    """Give the images per second of the model itself, with all cores shared out among the processes."""
+    threads = max(1, (os.cpu_count() or 1) // processes_count)
+    command = [sys.executable, "-c", BARE, str(model), str(seconds), str(batch), str(threads)]
     processes = [
         subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for _ in range(os.cpu_count() or 1)
+        for _ in range(processes_count)
     ]
-    time.sleep(1)  # they load the model
+    for process in processes:
+        process.stdout.readline()  # type: ignore[union-attr] # it has loaded the model
     for process in processes:
         process.stdin.write("\n")  # type: ignore[union-attr]
         process.stdin.flush()  # type: ignore[union-attr]
     return sum(float(process.communicate()[0]) for process in processes)
+
+
+def print_heavy(port: int, options: argparse.Namespace) -> None:
+    """Measure single images as npy on a heavy model, next to the model itself with all cores."""
+    shape = json.loads((options.heavy / "model.json").read_text())["input_shape"]
+    image = io.BytesIO()
+    np.save(image, np.random.default_rng(0).integers(0, 256, (1, *shape), np.uint8))
+    samples: dict[str, list[float]] = {"the bare model": [], "ours, 1 connection": [], "ours, 8 connections": []}
+    for _ in range(options.rounds):
+        for name, connections in (("ours, 1 connection", 1), ("ours, 8 connections", 8)):
+            found = load(port, "/invocations", image.getvalue(), "application/x-npy", connections, 2 * options.seconds)
+            samples[name].append(found[0])
+        samples["the bare model"].append(measure_bare_rate(options.heavy, 2 * options.seconds, 1, 1))
+    bare = statistics.median(samples["the bare model"])
+    print("\n| heavy model, one image as npy | images/s | of the bare model |\n|---|---|---|")
+    for name, rates in samples.items():
+        print(f"| {name} | {statistics.median(rates):.1f} | {statistics.median(rates) / bare:.2f} |")
 
 
 def print_transform(port: int, options: argparse.Namespace) -> None:
@@ -439,7 +474,7 @@ def print_transform(port: int, options: argparse.Namespace) -> None:
         return rows
 
     print("\n| transform of 60,000 rows, concurrent requests | rows/s | of the bare model |\n|---|---|---|")
-    bare = measure_bare_rate(options)
+    bare = measure_bare_rate(options.model, options.seconds, 1000, os.cpu_count() or 1)
     for concurrency in (1, 2, 4):
         with ThreadPoolExecutor(concurrency) as pool:
             begin = time.perf_counter()

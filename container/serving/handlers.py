@@ -13,25 +13,30 @@ Each of the first kind may take a `Context` as one more argument. They are calle
 them; docs/bring-your-own.md lists where we differ and why.
 
 Rules of this file: `find` is cheap and imports nothing of the user's; the user's code is imported by `Handlers.load`,
-in the worker, because it may not survive a fork (HO-14); nothing is installed while requests come.
+in the worker, because it may not survive a fork (HO-14); what is installed is installed before the first request.
 """
 
 from __future__ import annotations
 
 import ast
 import contextlib
+import fcntl
+import hashlib
 import importlib
 import inspect
 import json
 import logging
 import math
+import os
+import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from container import algorithm, artifact, contract, versions
+from container import algorithm, artifact, contract, packages, versions
 from container.errors import RequestError, UserError
 from container.serving import codecs, foreign, inference, negotiation, tfs, toolkit
 from container.serving.context import Context
@@ -39,6 +44,7 @@ from container.serving.context import Context
 log = logging.getLogger(__name__)
 
 DEFAULT_MODULE: Final = "inference.py"
+INSTALL_VARIABLE: Final = "SAGEMAKER_INSTALL_REQUIREMENTS"
 _TOOLKIT_FUNCTIONS: Final = (
     "model_fn",
     "input_fn",
@@ -61,9 +67,11 @@ class Handlers:
     model_dir: Path
     """What `model_fn` is given: the model directory, or the only directory in it (TRIP-21)."""
     default_accept: str = codecs.JSON
+    installation: tuple[str, ...] = ()
+    """The pip command that its packages take."""
 
     def load(self) -> Application:
-        """Import the code and load its model; call it in the process that will serve.
+        """Install what the code needs, import it and load its model; call it in the process that will serve.
 
         Raises: UserError if the code cannot be imported, its functions contradict each other, or the model cannot be
         loaded, with what the model directory holds (TRIP-21) and which versions have changed (TRIP-28).
@@ -71,6 +79,7 @@ class Handlers:
         changes = versions.compare(self.model_dir)
         if changes:
             log.warning("the model was made with other versions: %s", ", ".join(changes[:20]))
+        self._install()
         functions = self._import()
         try:
             application = Application(functions, self.model_dir, self.default_accept)
@@ -84,6 +93,27 @@ class Handlers:
             raise UserError(message) from error
         log.info("loaded %s with %s", self.module, ", ".join(functions))
         return application
+
+    def _install(self) -> None:
+        """Run pip, once for all workers, while `/ping` answers 503."""
+        if not self.installation:
+            return
+        code, line = self.module.parent, " ".join(self.installation)
+        key = hashlib.sha256(f"{os.getppid()} {code} {line}".encode()).hexdigest()[:16]
+        mark = Path(tempfile.gettempdir()) / f"installed-{key}"
+        with mark.open("a+b") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if lock.seek(0, os.SEEK_END):  # another worker was first
+                return
+            log.info("installing: %s", line)
+            done = subprocess.run(  # noqa: S603
+                list(self.installation), cwd=code, capture_output=True, text=True, check=False
+            )
+            if done.returncode:
+                message = f"{code / packages.REQUIREMENTS} cannot be installed: {done.stderr.strip()[-800:]}"
+                raise UserError(message)
+            importlib.invalidate_caches()
+            lock.write(b"done")
 
     def _import(self) -> dict[str, Callable[..., Any]]:
         toolkit.stand_in_for_decoder()
@@ -99,8 +129,8 @@ class Handlers:
             hint = ""
             if (code / "requirements.txt").is_file():
                 hint = (
-                    "; requirements.txt is not installed while serving: bake it into the image, or put the packages "
-                    "into code/lib"
+                    "; requirements.txt is not installed from an index while serving: bake it into the image, put the "
+                    f"packages into code/lib or their wheels into code/wheels, or set {INSTALL_VARIABLE}=true"
                 )
             message = f"{self.module} cannot be imported: {error}{hint}"
             raise UserError(message) from error
@@ -140,8 +170,17 @@ def find_code(layout: contract.Layout, environ: Mapping[str, str]) -> Handlers |
             module = directory / (name if name.endswith(".py") else f"{name}.py")
             is_known = module.name in (DEFAULT_MODULE, algorithm.FILE_NAME)
             if module.is_file() and (is_known or _may_define_handlers(module)):
-                return Handlers(module, model_dir, environ.get(contract.DEFAULT_ACCEPT_VARIABLE) or codecs.JSON)
+                accept = environ.get(contract.DEFAULT_ACCEPT_VARIABLE) or codecs.JSON
+                return Handlers(module, model_dir, accept, _plan_installation(directory, environ))
     return None
+
+
+def _plan_installation(code: Path, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Compose the pip command if it needs no network, or is asked for."""
+    is_asked_for = environ.get(INSTALL_VARIABLE, "").lower() in ("1", "true", "yes")
+    if is_asked_for or packages.find_wheel_directories(code):
+        return tuple(packages.plan_installation(code, environ))
+    return ()
 
 
 def _adapt(typed: algorithm.Algorithm) -> dict[str, Callable[..., Any]]:

@@ -384,8 +384,8 @@ class EventWorker(Worker):
 
     def _compute(self, connection: _Connection, lane: _Lane, answer: Callable[[], inference.Response]) -> None:
         def job() -> None:
-            if connection.state is not _COMPUTING:  # the client has gone
-                response = inference.Response(200)
+            if connection.state is _CLOSED:  # the client has gone: nobody reads this
+                response = inference.Response(500)
             elif time.monotonic() > expiry:
                 response = inference.refuse(503, "the request waited too long for its turn")
             else:
@@ -394,9 +394,10 @@ class EventWorker(Worker):
             self._wake()
 
         expiry = self._now + self._settings.timeout_s
-        if lane.submit(job):
-            self._watch(connection, _COMPUTING, 0, 0)
-        else:
+        # The job may be over before `submit` returns: whatever it looks at is written first.
+        self._watch(connection, _COMPUTING, 0, 0)
+        if not lane.submit(job):
+            self._watch(connection, _READING, select.EPOLLIN, _IDLE_S)
             self._send(
                 connection, inference.ask_to_retry(f"{self._settings.queue_requests} requests are waiting already")
             )

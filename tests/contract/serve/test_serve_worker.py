@@ -346,3 +346,21 @@ def test_orphaned_worker_stops(serve: Any) -> None:
         os.kill(server.process.pid, signal.SIGKILL)
 
         wait_until(lambda: not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text())
+
+
+def test_every_computed_answer_is_whole_however_soon_it_is_there(serve: Any) -> None:
+    """A job that was over before the loop had gone on was once answered by an empty 200."""
+    digits = to_npy(np.zeros((40, 64), np.uint8))
+    unknown = HEAD + b"Content-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc"  # refused by the compute thread at once
+    with serve(SAGEMAKER_MODEL_SERVER_WORKERS="1", SAGEMAKER_GUNICORN_LOGLEVEL="error") as server:
+        with connect(server) as connection, connection.makefile("rb") as stream:
+            for _ in range(1500):
+                connection.sendall(unknown)
+                status, body = read_response(stream)
+                assert (status, json.loads(body)["error"]) == (
+                    400,
+                    "the body is not gzip, as its content encoding says",
+                )
+        for _ in range(50):
+            status, _, body = server.request("POST", "/invocations", digits, Content_Type="application/x-npy")
+            assert (status, len(json.loads(body)["outputs"])) == (200, 40)
