@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from container import algorithm, archive, artifact, contract, versions
+from container import algorithm, archive, artifact, contract, packages, versions
 from container.errors import UserError
 
 _FUNCTION_ARGUMENTS: Final = {
@@ -101,9 +101,8 @@ def _examine_code(code: Path) -> Iterator[Finding]:
         elif not first.startswith(b"#!"):
             yield Finding("warning", f"{path} does not begin with #! and an interpreter: /bin/sh runs it")
     local = {path.stem for path in code.rglob("*.py")} | {path.name for path in code.rglob("*") if path.is_dir()}
-    requirements = code / "requirements.txt"
-    has_wheels = any(path for name in script.WHEEL_DIRECTORIES for path in (code / name).glob("*.whl"))
-    if requirements.is_file() and not has_wheels:
+    requirements = code / packages.REQUIREMENTS
+    if requirements.is_file() and not packages.find_wheel_directories(code):
         text = f"{requirements} needs a network when training starts, and is not installed for serving; bake it in, or"
         yield Finding("warning", f"{text} lay its wheels into {code / 'wheels'} [TRIP-27]")
     for path in sorted(code.rglob("*.py")):

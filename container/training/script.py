@@ -26,13 +26,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from container import algorithm, contract, limits, versions
+from container import algorithm, contract, limits, packages, versions
 from container.errors import PlatformError, UserError
 from container.supervision import Outcome, Supervisor
 
 ALLOW_EMPTY_MODEL_VARIABLE: Final = "SAGEMAKER_ALLOW_EMPTY_MODEL"
 DEFAULT_PROGRAMS: Final = ("train.py", "train.sh", algorithm.FILE_NAME)
-WHEEL_DIRECTORIES: Final = (".", "wheels", "wheelhouse")
 _PACKAGE_ROOT: Final = str(Path(__file__).parents[2])
 _ARCHIVE_SUFFIXES: Final = (".tar.gz", ".tgz")
 _TF_CONFIG_PORT: Final = 8890  # DS-6
@@ -113,7 +112,9 @@ def run(program: Program, layout: contract.Layout, environ: Mapping[str, str]) -
         secrets = find_secrets(variables)
         name = answer["program"]
         kind = "launcher" if _is_launched_by_toolkit(answer["variables"], environ) else classify(layout.code, name)
-        installation = _plan_installation(layout.code, kind, environ)
+        installation = []
+        if kind not in ("command", "launcher"):
+            installation = packages.plan_installation(layout.code, environ, is_package=kind == "package")
         if installation:
             _log("installing: " + mask_command(installation, secrets))
             index = {"PIP_INDEX_URL": answer["package_index"]} if answer.get("package_index") else {}
@@ -122,7 +123,7 @@ def run(program: Program, layout: contract.Layout, environ: Mapping[str, str]) -
                 release()
                 shown = mask_command(installation, secrets)
                 error_class = "InstallModuleError" if kind == "package" else "InstallRequirementsError"
-                return _report(layout, outcome, shown, error_class, _explain_pip(environ))
+                return _report(layout, outcome, shown, error_class, packages.explain_failure(environ))
         command = _compose_command(layout.code, name, kind, answer["arguments"])
         _log_invocation(command, variables, environ, secrets)
         try:
@@ -295,46 +296,6 @@ def _compose_command(code: Path, name: str, kind: str, arguments: Sequence[str])
     with contextlib.suppress(OSError):
         (code / name).chmod(0o777)
     return ["/bin/sh", "-c", f"./{shlex.quote(name)} " + " ".join(map(shlex.quote, arguments))]
-
-
-# What it needs installed
-
-
-def _plan_installation(code: Path, kind: str, environ: Mapping[str, str]) -> list[str]:
-    """Compose the pip command for `requirements.txt` and the package; empty if there is nothing to install."""
-    has_requirements = (code / "requirements.txt").is_file()
-    if kind in ("command", "launcher") or (kind != "package" and not has_requirements):
-        return []
-    command = [sys.executable, "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
-    command += ["--root-user-action=ignore"]
-    wheels = [directory for directory in WHEEL_DIRECTORIES if any((code / directory).glob("*.whl"))]
-    if wheels:  # TRIP-27
-        command += ["--no-index", *(f"--find-links={directory}" for directory in wheels)]
-    elif is_isolated(environ):
-        command += ["--retries=0", "--timeout=5"]  # what the image has already satisfies a requirement without network
-    if kind == "package":
-        if wheels or is_isolated(environ):
-            command += ["--no-build-isolation"]
-        command += ["."]
-    return command + (["-r", "requirements.txt"] if has_requirements else [])
-
-
-def is_isolated(environ: Mapping[str, str], routes: Path = Path("/proc/net/route")) -> bool:
-    """Tell whether there is most likely no network (SEC-1): no route, or a platform job without credentials."""
-    with contextlib.suppress(OSError):
-        if len(routes.read_text(encoding="ascii").splitlines()) <= 1:
-            return True
-    on_platform = bool(environ.get(contract.TRAINING_JOB_ARN_VARIABLE))
-    return on_platform and not any(environ.get(name) for name in contract.CREDENTIALS_VARIABLES)
-
-
-def _explain_pip(environ: Mapping[str, str]) -> str:
-    if is_isolated(environ):
-        return (
-            "this job has no network (EnableNetworkIsolation?): bake the packages into the image, or lay their wheels "
-            "beside requirements.txt or in wheels/"
-        )
-    return "requirements.txt could not be installed; see pip's last lines"
 
 
 # What its end means

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import scipy.sparse
 from hypothesis import HealthCheck, given, settings
@@ -28,8 +29,9 @@ from sagemaker_inference import decoder as toolkit_decoder
 from sagemaker_inference import encoder as toolkit_encoder
 from sagemaker_inference.transformer import Transformer
 
-from container.serving import handlers, inference, toolkit
+from container.serving import foreign, handlers, inference, toolkit
 from container.serving.context import Context
+from tests.contract.training_job import make_wheel
 
 ORIGINAL_CSV = toolkit_decoder._csv_to_numpy  # noqa: SLF001
 ORIGINAL_DECODE = toolkit_decoder.decode
@@ -300,14 +302,14 @@ PROGRAMS = Path(__file__).parent / "byo"
 
 
 @contextmanager
-def serve(base: Path, **environ: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+def serve(base: Path, python: str = sys.executable, **environ: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """Start the server on the model directory below `base`, one worker; gives process and port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     own = {"SAGEMAKER_BASE_DIR": str(base), "SAGEMAKER_BIND_TO_PORT": str(port), "SAGEMAKER_MODEL_SERVER_WORKERS": "1"}
     with (base / "log").open("wb") as log:
-        command = [sys.executable, "-m", "container", "serve"]
+        command = [python, "-m", "container", "serve"]
         process = subprocess.Popen(command, cwd=ROOT, env=os.environ | own | environ, stdout=log, stderr=log)
     try:
         yield process, port
@@ -403,3 +405,82 @@ def test_every_form_of_a_model_gives_the_same_predictions_without_code(digits_jo
     for predictions in answers.values():
         assert np.shape(predictions) == (3, 10)
         np.testing.assert_allclose(predictions, answers["Keras"], atol=1e-5)
+
+
+# What the code needs installed
+
+
+CODE = "import byo_served_wheel\ndef model_fn(model_dir):\n    return byo_served_wheel.NAME\n"
+CODE += "def transform_fn(model, data, content_type, accept):\n    return model, 'text/plain'\n"
+
+
+def test_wheels_in_the_archive_are_installed_once_before_the_first_request(base: Path, tmp_path: Path) -> None:
+    (base / "model/code/inference.py").write_text(CODE)
+    (base / "model/code/requirements.txt").write_text("byo_served_wheel==1.0\nnumpy\n")
+    make_wheel(base / "model/code/wheels", "byo_served_wheel")
+    target = tmp_path / "venv"
+    command = [sys.executable, "-m", "venv", "--system-site-packages", "--without-pip", str(target)]
+    subprocess.run(command, check=True)  # an environment of the server's own, on top of this one
+    [site] = target.glob("lib/python*/site-packages")
+    (site / "below.pth").write_text(str(Path(np.__file__).parents[1]))
+    environ = {"SAGEMAKER_MODEL_SERVER_WORKERS": "2", "PYTHONPATH": str(ROOT)}
+    with serve(base, python=str(target / "bin/python"), **environ) as (_, port):
+        wait_until(lambda: ping(port) == 200)
+        answers = []
+        wait_until(lambda: answers.append(ask(port, b"")) or answers[-1][0] != 503)  # of the other worker
+        assert answers[-1] == (200, b"byo_served_wheel")
+    log = (base / "log").read_text()
+    assert log.count("installing: ") == 1
+    assert "--no-index" in log
+    assert (site / "byo_served_wheel.py").exists()
+
+
+def test_requirements_without_wheels_are_installed_only_when_asked_for(base: Path) -> None:
+    (base / "model/code/inference.py").write_text(CODE)
+    (base / "model/code/requirements.txt").write_text("byo_served_wheel==1.0\n")
+    for asked, words in (("", "or set SAGEMAKER_INSTALL_REQUIREMENTS=true"), ("true", "cannot be installed: ERROR")):
+        with serve(base, SAGEMAKER_INSTALL_REQUIREMENTS=asked, PIP_NO_INDEX="1") as (process, _):
+            assert process.wait(timeout=60) != 0
+        assert words in (base / "log").read_text()
+
+
+# Models that need no code: ONNX, with the runtime that users add
+
+
+def make_onnx(path: Path) -> None:
+    """Write a model of two inputs, `x` [n, 3] float32 and `scale` [1] int64, and two outputs."""
+    tensor = onnx.TensorProto
+    weights = onnx.numpy_helper.from_array(np.eye(3, 2, dtype=np.float32), "w")
+    nodes = [
+        onnx.helper.make_node("MatMul", ["x", "w"], ["y"]),
+        onnx.helper.make_node("Cast", ["scale"], ["factor"], to=tensor.FLOAT),
+        onnx.helper.make_node("Mul", ["y", "factor"], ["scaled"]),
+        onnx.helper.make_node("ArgMax", ["y"], ["best"], axis=1, keepdims=0),
+    ]
+    inputs = [
+        onnx.helper.make_tensor_value_info("x", tensor.FLOAT, ["n", 3]),
+        onnx.helper.make_tensor_value_info("scale", tensor.INT64, [1]),
+    ]
+    outputs = [
+        onnx.helper.make_tensor_value_info("scaled", tensor.FLOAT, ["n", 2]),
+        onnx.helper.make_tensor_value_info("best", tensor.INT64, ["n"]),
+    ]
+    graph = onnx.helper.make_graph(nodes, "fixture", inputs, outputs, [weights])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=10)
+    onnx.save(model, path)
+
+
+def test_onnx_model_is_served_without_code(tmp_path: Path) -> None:
+    make_onnx(tmp_path / "model.onnx")
+    found = foreign.find(tmp_path)
+    assert found is not None
+    application = found.load()
+    body = json.dumps({"inputs": {"x": [[1, 2, 3], [5, 4, 3]], "scale": [10]}}).encode()
+    headers = {"content-type": "application/json"}
+    answer = application.invoke(inference.Request(body, headers))
+    assert answer.status == 200, answer.body
+    rows = json.loads(answer.body)["predictions"]
+    assert rows == [{"scaled": [10, 20], "best": 1}, {"scaled": [50, 40], "best": 0}]
+    missing = application.invoke(inference.Request(b'{"inputs": {"x": [[1, 2, 3]], "y": 1}}', headers))
+    assert missing.status == 400
+    assert b"'scale' is missing" in missing.body

@@ -1,8 +1,5 @@
 """`python -m container train` with a user's own program: real processes, signals and files, and the toolkit as peer."""
 
-import base64
-import hashlib
-import io
 import json
 import os
 import shutil
@@ -11,7 +8,6 @@ import subprocess
 import sys
 import tarfile
 import time
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,7 +18,7 @@ from sklearn.datasets import load_digits
 
 from container import contract
 from container.serving import handlers, inference
-from tests.contract.training_job import PROGRAMS, ROOT, Job
+from tests.contract.training_job import PROGRAMS, ROOT, Job, make_wheel
 
 pytest.importorskip("sagemaker_training", reason="docker/requirements-scripts.txt is not installed")
 
@@ -397,24 +393,6 @@ def test_several_hosts_are_offered_as_tf_config(job: Job) -> None:
 
 
 # What it needs installed
-
-
-def make_wheel(directory: Path, name: str) -> None:
-    """Write the smallest legal wheel of a module that says `name`."""
-    directory.mkdir(parents=True, exist_ok=True)
-    info = f"{name}-1.0.dist-info"
-    files = {
-        f"{name}.py": f"NAME = {name!r}\n",
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    record = io.StringIO()
-    with zipfile.ZipFile(directory / f"{name}-1.0-py3-none-any.whl", "w") as wheel:
-        for path, text in files.items():
-            wheel.writestr(path, text)
-            digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
-            record.write(f"{path},sha256={digest},{len(text)}\n")
-        wheel.writestr(f"{info}/RECORD", record.getvalue() + f"{info}/RECORD,,\n")
 
 
 def test_wheels_beside_the_requirements_are_installed_without_a_network(job: Job, tmp_path: Path) -> None:

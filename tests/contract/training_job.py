@@ -1,10 +1,14 @@
 """The tree of a training job, as the platform lays it out, and runs of `python -m container train` in it."""
 
+import base64
+import hashlib
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -63,3 +67,21 @@ class Job:
     def given(self) -> dict[str, Any]:
         """What `dump.py` was given."""
         return json.loads((self.base / "model/given.json").read_text())
+
+
+def make_wheel(directory: Path, name: str) -> None:
+    """Write the smallest legal wheel of a module that says `name`."""
+    directory.mkdir(parents=True, exist_ok=True)
+    info = f"{name}-1.0.dist-info"
+    files = {
+        f"{name}.py": f"NAME = {name!r}\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = io.StringIO()
+    with zipfile.ZipFile(directory / f"{name}-1.0-py3-none-any.whl", "w") as wheel:
+        for path, text in files.items():
+            wheel.writestr(path, text)
+            digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+            record.write(f"{path},sha256={digest},{len(text)}\n")
+        wheel.writestr(f"{info}/RECORD", record.getvalue() + f"{info}/RECORD,,\n")

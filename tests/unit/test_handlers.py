@@ -131,7 +131,7 @@ def test_wrong_inference_code_is_explained_before_any_request(tmp_path: Path, te
 def test_missing_package_names_the_ways_to_bring_it(tmp_path: Path) -> None:
     write(tmp_path / "code/requirements.txt", "no_such_package_anywhere")
     module = write(tmp_path / "code/inference.py", "import no_such_package_anywhere")
-    with pytest.raises(UserError, match=r"bake it into the image, or put the packages into code/lib$"):
+    with pytest.raises(UserError, match=r"packages into code/lib or their wheels into code/wheels, or"):
         handlers.Handlers(module, tmp_path).load()
 
 

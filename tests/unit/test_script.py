@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from container import contract, limits
+from container import contract, limits, packages
 from container.errors import UserError
 from container.supervision import Outcome
 from container.training import script
@@ -69,11 +69,11 @@ def test_platform_job_without_credentials_counts_as_isolated(tmp_path: Path) -> 
     routes = tmp_path / "route"
     routes.write_text("Iface Destination\neth0 00000000\n")
     arn = {"TRAINING_JOB_ARN": "arn:aws:sagemaker"}
-    assert script.is_isolated(arn, routes)
-    assert not script.is_isolated(arn | {"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "/v2/x"}, routes)
-    assert not script.is_isolated({}, routes)
+    assert packages.is_isolated(arn, routes)
+    assert not packages.is_isolated(arn | {"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "/v2/x"}, routes)
+    assert not packages.is_isolated({}, routes)
     routes.write_text("Iface Destination\n")
-    assert script.is_isolated({}, routes)
+    assert packages.is_isolated({}, routes)
 
 
 TRACEBACK = b"""epoch 1
