@@ -357,6 +357,7 @@ class ImmediateLane:
     """Has run a job before `submit` returns, as a thread may that the system prefers to the loop's."""
 
     def submit(self, job: Callable[[], None]) -> bool:
+        """Run it."""
         job()
         return True
 
