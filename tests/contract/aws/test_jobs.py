@@ -260,6 +260,36 @@ def test_tuning_finds_the_best_of_its_training_jobs(aws: LocalAws, strategy: str
         assert described["BestTrainingJob"]["TunedHyperParameters"] == {"learning_rate": "0.03"}
 
 
+def test_early_stopping_ends_a_run_that_is_worse_than_the_median(aws: LocalAws) -> None:
+    request = training_request(aws, "unused")
+    definition = {key: request[key] for key in DEFINITION_MEMBERS}
+    rates = ["0.03", "0.031", "0.029", "10"]  # in this order; the last is hopeless from its first epoch on
+    aws.sagemaker.create_hyper_parameter_tuning_job(
+        HyperParameterTuningJobName="tune-early",
+        HyperParameterTuningJobConfig={
+            "Strategy": "Grid",
+            "HyperParameterTuningJobObjective": {"Type": "Maximize", "MetricName": "validation_accuracy"},
+            "ResourceLimits": {"MaxParallelTrainingJobs": 3},
+            "ParameterRanges": {"CategoricalParameterRanges": [{"Name": "learning_rate", "Values": rates}]},
+            "TrainingJobEarlyStoppingType": "Auto",
+        },
+        TrainingJobDefinition={**definition, "StaticHyperParameters": {"epochs": "10", "epoch_s": "0.3"}},
+    )
+    described = aws.wait(
+        lambda: aws.sagemaker.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName="tune-early"),
+        lambda answer: answer["HyperParameterTuningJobStatus"] not in ("InProgress", "Stopping"),
+    )
+    assert described["HyperParameterTuningJobStatus"] == "Completed"
+    assert described["TrainingJobStatusCounters"]["Completed"] == 3
+    jobs = aws.sagemaker.list_training_jobs_for_hyper_parameter_tuning_job(HyperParameterTuningJobName="tune-early")
+    [stopped] = [job for job in jobs["TrainingJobSummaries"] if job["TrainingJobStatus"] == "Stopped"]
+    assert stopped["TunedHyperParameters"] == {"learning_rate": "10"}
+    trained = aws.sagemaker.describe_training_job(TrainingJobName=stopped["TrainingJobName"])
+    assert aws.s3.head_object(  # the stop is the platform's: what the container left is kept
+        Bucket=aws.bucket, Key=trained["ModelArtifacts"]["S3ModelArtifacts"].removeprefix(f"s3://{aws.bucket}/")
+    )
+
+
 def test_a_stopped_tuning_job_stops_its_training_jobs(aws: LocalAws) -> None:
     request = training_request(aws, "unused")
     definition = {key: request[key] for key in DEFINITION_MEMBERS}
