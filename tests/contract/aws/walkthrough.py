@@ -17,10 +17,15 @@ from numpy.typing import NDArray
 
 from tests.contract.aws.client import ROOT, LocalAws
 
-WALKS = {
-    "boto3": "mnist_walkthrough_boto3.py",
-    "v2": "mnist_walkthrough_sdk_v2.py",
-    "v3": "mnist_walkthrough_sdk_v3.py",
+EXAMPLES = ROOT / "examples"
+WALKS = {  # the environment that each runs in, and what is run
+    "boto3": ("boto3", [EXAMPLES / "mnist_walkthrough_boto3.py"]),
+    "sdk-v2": ("v2", [EXAMPLES / "mnist_walkthrough_sdk_v2.py"]),
+    "sdk-v3": ("v3", [EXAMPLES / "mnist_walkthrough_sdk_v3.py"]),
+    "notebook": (
+        "v2",
+        [ROOT / "tests/contract/programs/run_notebook.py", EXAMPLES / "mnist_walkthrough_boto3.ipynb"],
+    ),
 }
 
 
