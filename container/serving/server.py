@@ -44,6 +44,8 @@ _GRACE_S = contract.SERVING_STOP_GRACE_S - 5
 _HEAVY_IMAGE_S = 0.005
 # A request that kills its worker may be sent again a few times; ten such deaths a minute are the server's own fault.
 _EARLY_S, _EARLY_DEATHS, _CIRCLE_S, _CIRCLE_STATUS = 10, 10, 60, 5
+# Resident memory as measured; a model takes three times its file: mapped, packed for the kernels, and working memory.
+_MASTER_BYTES, _WORKER_BYTES, _MODEL_MEMORY = 56 * 2**20, 40 * 2**20, 3
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 _HEARTBEAT_S = 30  # the event loop shows life twice a second whatever is being computed
 
@@ -161,7 +163,7 @@ def prepare(layout: contract.Layout, environ: Mapping[str, str], chosen: Setting
     # The loop of an event worker and its compute thread each have an interpreter, so that neither waits for the other.
     model = predictor.load(found, concurrency=2 if chosen.worker_class == "event" else 1)
     is_heavy = model.image_s > _HEAVY_IMAGE_S
-    workers = chosen.workers or (1 if is_heavy else cores)
+    workers = chosen.workers or (1 if is_heavy else min(cores, _count_workers_in_memory(found.litert)))
     threads = max(1, cores // workers) if is_heavy else 1
     service = Service(replace(chosen, workers=workers), runtime="LiteRT", **found.manifest.versions)
     service.load = lambda: service.load_artifact(found, threads=threads)
@@ -177,6 +179,15 @@ def prepare(layout: contract.Layout, environ: Mapping[str, str], chosen: Setting
         chosen.port,
     )
     return service
+
+
+def _count_workers_in_memory(flatbuffer: Path) -> int:
+    """Give how many workers the container's memory holds, at least one (HO-13)."""
+    memory_bytes = limits.count_memory_bytes()
+    if memory_bytes is None:
+        return sys.maxsize
+    worker_bytes = _WORKER_BYTES + _MODEL_MEMORY * flatbuffer.stat().st_size
+    return max(1, (memory_bytes - _MASTER_BYTES) // worker_bytes)
 
 
 class _Server(BaseApplication):

@@ -19,6 +19,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from container import contract, limits
+from container.serving import server as server_module
+from container.serving import settings
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -151,6 +155,18 @@ def test_workers_are_as_many_as_the_processors_that_the_server_may_use(serve: An
                 assert f"with LiteRT: {cores} cores, {cores} workers, 1 threads each" in server.log.read_text()
         finally:
             os.sched_setaffinity(0, allowed)
+
+
+@pytest.mark.parametrize(("memory_mb", "workers"), [(None, 8), (4096, 8), (150, 2), (10, 1)])
+def test_workers_are_no_more_than_the_memory_holds(
+    artifact_base: Path, monkeypatch: pytest.MonkeyPatch, memory_mb: int | None, workers: int
+) -> None:
+    """HO-13, IC-1."""
+    monkeypatch.setattr(limits, "count_memory_bytes", lambda: memory_mb and memory_mb * 2**20)
+
+    for chosen, expected in ((settings.Settings(), workers), (settings.Settings(workers=5), 5)):
+        service = server_module.prepare(contract.Layout(artifact_base), {}, chosen, cores=8)
+        assert service.settings.workers == expected
 
 
 def test_chunked_body_is_read_to_its_end(server: Any, images: Any) -> None:
