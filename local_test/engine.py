@@ -7,6 +7,8 @@ joins a network without a way out, in which the harness still reaches it.
 
 from __future__ import annotations
 
+import atexit
+import concurrent.futures
 import contextlib
 import functools
 import io
@@ -53,7 +55,18 @@ def _is_alive(owner: str) -> bool:
 @functools.cache
 def _connect() -> docker.DockerClient:
     """Give the process's one client of the engine."""
-    return docker.from_env()
+    client = docker.from_env()
+    atexit.register(_remove_own, client)
+    return client
+
+
+def _remove_own(client: docker.DockerClient) -> None:
+    """Remove at the end what an interruption at a bad moment left without an owner."""
+    with contextlib.suppress(*_UNREACHABLE):
+        for container in client.containers.list(all=True, filters={"label": f"{LABEL}={_OWNER}"}, ignore_removed=True):
+            with contextlib.suppress(docker.errors.APIError):
+                container.remove(force=True, v=True)
+        _remove_networks(client.networks.list(filters={"label": f"{LABEL}={_OWNER}"}))
 
 
 def _reach() -> docker.DockerClient:
@@ -131,6 +144,17 @@ class DockerRunner:
 
     def start(self, launch: Launch, on_output: Callable[[bytes], None]) -> DockerContainer:
         """Start a container; see `runner.Runner.start`."""
+        # In another thread, as Ctrl-C reaches the main one: what the engine has begun to make has to be removed.
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            future = pool.submit(self._start, launch, on_output)
+            try:
+                return future.result()
+            except KeyboardInterrupt:
+                with contextlib.suppress(UserError, PlatformError):
+                    future.result().remove()
+                raise
+
+    def _start(self, launch: Launch, on_output: Callable[[bytes], None]) -> DockerContainer:
         names = {path.name for path in launch.root.iterdir()} | set(launch.read_only)
         mounts = [
             docker.types.Mount(

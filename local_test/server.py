@@ -116,26 +116,25 @@ class Server:
                 return time.monotonic() - started
             pause_s = min(pause_s * 1.3, 0.25)
         message = (
-            f"{self.name} did not pass the ping health check within {passed:.0f} s (HO-5): last, {last}{self._hint()}"
+            f"{self.name} did not pass the ping health check within {passed:.0f} s (HO-5): last, {last}"
+            f"{self._hint(last)}"
         )
         raise UserError(message)
 
-    def _hint(self) -> str:
+    def _hint(self, last: str) -> str:
         """Say what is known of a server that listens where the platform does not look."""
         host, port = self.container.address
         elsewhere = (
             f"something listens on {contract.DEFAULT_PORT}, but the server was told "
             f"{contract.BIND_TO_PORT_VARIABLE}={port} (HO-1)"
         )
+        if _is_listening((host, port)):
+            return "; it accepts connections, but does not answer in time (HO-4)" if "timed out" in last else ""
         for candidate, advice in (
             (("127.0.0.1", port), "it listens on 127.0.0.1 alone; bind 0.0.0.0 (HO-1)"),
             (("127.0.0.1", contract.DEFAULT_PORT), elsewhere),
         ):
-            if candidate != (host, port):
-                try:
-                    socket.create_connection(candidate, ACCEPT_LIMIT_S).close()
-                except OSError:
-                    continue
+            if candidate != (host, port) and _is_listening(candidate):
                 return f"; {advice}"
         return ""
 
@@ -298,6 +297,14 @@ class Server:
         while not self._idle.empty():
             self._idle.get().close()
         return code if code is not None else 137, was_killed
+
+
+def _is_listening(address: tuple[str, int]) -> bool:
+    try:
+        socket.create_connection(address, ACCEPT_LIMIT_S).close()
+    except OSError:
+        return False
+    return True
 
 
 def _is_closed(connection: socket.socket) -> bool:

@@ -192,6 +192,68 @@ def test_conform_exits_1_for_a_violated_must_and_writes_its_reports(
     assert 'failures="1"' in (tmp_path / "a.xml").read_text()
 
 
+def test_hyperparameters_are_written_as_an_sdk_would(environment: dict[str, str]) -> None:
+    flags = ("-p", "optimizer=adam", "-p", "flag=true", "--encoding", "sdk2-json", "--print-request")
+
+    done = run(environment, "train", *flags)
+    wrong = run(environment, "train", *flags[:-2], "sdk9", "--print-request")
+
+    assert json.loads(done.stdout)["HyperParameters"] == {"optimizer": '"adam"', "flag": "true"}  # HP-2
+    assert wrong.returncode == 2
+    assert b"possible are api, sdk2-json" in wrong.stderr
+
+
+def test_a_memory_limit_is_read_and_told_when_it_is_hit(environment: dict[str, str]) -> None:
+    hog = shlex.join([sys.executable, "-c", "hoard = b'x' * 400_000_000; import time; time.sleep(600)"])
+
+    done = run(environment, "train", "--program", hog, "--memory", "100m")
+    wrong = run(environment, "train", "--program", hog, "--memory", "much")
+
+    assert done.returncode == 1
+    assert b"more than its limit of 100 MB" in done.stderr  # OUT-12
+    assert (wrong.returncode, b"such as 512m" in wrong.stderr) == (2, True)
+
+
+def test_serve_takes_the_requests_that_it_prints(environment: dict[str, str], tmp_path: Path) -> None:
+    printed = run(environment, "serve", "--name", "again", "--env", "A=1", "--print-request")
+    (tmp_path / "requests.json").write_bytes(printed.stdout)
+    (tmp_path / "wrong.json").write_text('{"EndpointName": "e"}')
+
+    again = run(environment, "serve", "--request", str(tmp_path / "requests.json"), "--print-request")
+    wrong = run(environment, "serve", "--request", str(tmp_path / "wrong.json"))
+
+    assert json.loads(again.stdout) == json.loads(printed.stdout)
+    assert wrong.returncode == 2
+    assert b"models (CreateModel by name)" in wrong.stderr
+
+
+def test_metrics_stand_below_the_log_on_a_terminal(environment: dict[str, str], data: Path) -> None:
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "local_test", "train", "--program", PROGRAM, "-c", f"training={data}"]
+    command += ["--metric", "loss=loss=([0-9.]+);", "-p", "steps=4", "-p", "step_s=0.4"]
+    seen = b""
+    with subprocess.Popen(
+        command, env={**environment, "TERM": "xterm-256color"}, stdout=subprocess.DEVNULL, stderr=theirs
+    ) as job:
+        os.close(theirs)
+        while piece := _read_terminal(ours):
+            seen += piece
+    os.close(ours)
+
+    assert job.returncode == 0
+    while_running, _, at_the_end = seen.decode().partition("step=3")
+    assert "course" in while_running
+    assert "\u2588" in while_running  # the first loss is the largest
+    assert "0.25" in at_the_end
+
+
+def _read_terminal(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 65536)
+    except OSError:  # the other side is closed
+        return b""
+
+
 SLOW_STEPS = ["-p", "steps=10000", "-p", "step_s=0.01"]
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ from local_test.process import ProcessRunner
 from local_test.server import Limits
 from local_test.training import TrainingJob
 from local_test.transform import TransformJob
+from tests.contract import mutants
 from tests.image.engine import replacing
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(300)]
@@ -102,48 +105,58 @@ def digest(archive: Path) -> dict[str, str]:
         }
 
 
-def test_both_runners_leave_the_same_files_byte_for_byte(tmp_path: Path, image: str) -> None:
-    in_docker = run_job(tmp_path / "docker", DockerRunner(image))
-    in_process = run_job(tmp_path / "process", ProcessRunner([sys.executable, str(PROGRAMS / "conformant.py")]))
+def shard(request: dict[str, Any]) -> None:
+    request["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3DataDistributionType"] = "ShardedByS3Key"
 
-    assert in_docker.status == in_process.status == "Completed"
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({}, id="file"),
+        pytest.param({"input_mode": "Pipe", "hyperparameters": {"epochs": "2"}}, id="pipe"),
+        pytest.param({"instance_count": 2, "edit": shard}, id="two hosts, sharded"),
+        pytest.param({"hyperparameters": {"steps": "99", "step_s": "9"}, "faults": ["stop@/step=0;/"]}, id="stopped"),
+    ],
+)
+def test_both_runners_leave_the_same_files_byte_for_byte(tmp_path: Path, image: str, options: dict[str, Any]) -> None:
+    in_docker = run_job(tmp_path / "docker", DockerRunner(image), **options)
+    in_process = run_job(
+        tmp_path / "process", ProcessRunner([sys.executable, str(PROGRAMS / "conformant.py")]), **options
+    )
+
+    assert in_docker.status == in_process.status == ("Stopped" if options.get("faults") else "Completed")
     for name in ("model.tar.gz", "output.tar.gz"):
         places = [tmp_path / kind / "out/job/output" / name for kind in ("docker", "process")]
         assert digest(places[0]) == digest(places[1])
+        assert len(digest(places[0])) == options.get("instance_count", 1)
 
 
-def test_pipes_reach_a_container(tmp_path: Path, image: str) -> None:
-    result = run_job(
-        tmp_path, DockerRunner(image), channels={"partial": str(tmp_path / "data")}, input_mode="Pipe",
-        hyperparameters={"epochs": "2"},
-    )  # fmt: skip
-
-    model = json.loads((result.directory / "hosts/algo-1/model/model.json").read_text())
-    assert model["totals"] == {"partial": 4 + 9}  # IN-4
-
-
-def test_hosts_share_a_network_and_shards(tmp_path: Path, client: docker.DockerClient) -> None:
+def test_hosts_share_a_network_in_which_names_may_come_late(tmp_path: Path, client: docker.DockerClient) -> None:
     context = tmp_path / "context"
     context.mkdir()
     name = build(client, context, "harness-test-peers", 'ENTRYPOINT ["python", "-u", "/app/peers.py"]')
 
-    result = run_job(tmp_path, DockerRunner(name), instance_count=3)
+    result = run_job(tmp_path, DockerRunner(name), instance_count=3, faults=["slow-dns@8s"])
 
     assert result.status == "Completed"
     assert "heard from algo-2, algo-3" in (result.directory / "logs/algo-1.log").read_text()  # DS-1
+    assert (result.directory / "logs/algo-2.log").read_text() == "algo-1 is unknown\n"  # DS-4
 
 
-def test_shards_are_dealt_out(tmp_path: Path, image: str) -> None:
-    def shard(request: dict[str, Any]) -> None:
-        request["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3DataDistributionType"] = "ShardedByS3Key"
-
-    result = run_job(tmp_path, DockerRunner(image), instance_count=2, edit=shard)
-
-    totals = [
-        json.loads((result.directory / f"hosts/algo-{n}/model/algo-{n}.json").read_text())["totals"]["training"]
-        for n in (1, 2)
+def test_code_that_is_baked_below_opt_ml_stays_visible(tmp_path: Path, client: docker.DockerClient) -> None:
+    context = tmp_path / "context"
+    context.mkdir()
+    lines = [
+        "RUN mkdir -p /opt/ml/code /opt/ml/model && echo baked > /opt/ml/code/user.txt && touch /opt/ml/model/hidden",
+        """ENTRYPOINT ["sh", "-c", "cat /opt/ml/code/user.txt; ls -A /opt/ml/model /opt/ml/input/data"]""",
     ]
-    assert totals == [6.0, 10.0]  # IN-7
+
+    result = run_job(tmp_path, DockerRunner(build(client, context, "harness-test-baked", *lines)))
+
+    log = (result.directory / "logs/algo-1.log").read_text()
+    assert log.startswith("baked\n")  # IMG-7
+    assert "hidden" not in log
+    assert "training-manifest" in log
 
 
 def test_a_spot_interruption_restarts_from_the_checkpoint(tmp_path: Path, image: str) -> None:
@@ -193,7 +206,7 @@ def test_a_memory_limit_ends_a_container_with_137(tmp_path: Path, client: docker
 
     assert result.status == "Failed"
     assert "137" in result.failure
-    assert "out of memory" in result.failure  # OUT-12
+    assert "out of memory: its processes took more than its limit of 64 MB" in result.failure  # OUT-12
 
 
 @pytest.fixture
@@ -274,6 +287,10 @@ def test_transform_joins_in_a_container(tmp_path: Path, image: str, requests: Mo
 
     assert result.status == "Completed"
     assert (tmp_path / "out/a.csv.out").read_bytes() == b"7,1,2,103\n8,3,4,107\n"  # BT-12
+    again = {**request, "TransformOutput": {**request["TransformOutput"], "S3OutputPath": f"file://{tmp_path}/process"}}
+    program = ProcessRunner([sys.executable, str(PROGRAMS / "conformant.py")])
+    TransformJob(again, requests.models["e"], program, tmp_path / "p").run()
+    assert (tmp_path / "process/a.csv.out").read_bytes() == (tmp_path / "out/a.csv.out").read_bytes()
 
 
 def test_an_image_that_keeps_the_contract_passes_every_check(tmp_path: Path, image: str) -> None:
@@ -325,6 +342,7 @@ def test_a_users_image_that_breaks_one_clause_gets_the_verdict_and_the_remedy(
 
     assert verdict.is_violation, verdict.evidence
     assert remedy in verdict.check.remedy
+    assert ("found failure instead" in verdict.evidence) is (name == "failure")
 
 
 def test_a_server_that_needs_the_world_outside_is_caught(
@@ -373,3 +391,49 @@ def list_owners(client: docker.DockerClient) -> list[str]:
     """Give the owner of each container that any harness has."""
     found = client.containers.list(all=True, filters={"label": LABEL}, ignore_removed=True)
     return [container.labels[LABEL] for container in found]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_interrupted_at_any_moment_it_leaves_nothing_in_the_engine(
+    tmp_path: Path, client: docker.DockerClient, image: str
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/a.csv").write_text("1,2\n")
+    environment = {**os.environ, "LOCAL_TEST_JOBS": str(tmp_path / "jobs")}
+    training = ["train", "--image", image, "-p", "steps=9999", "-p", "step_s=0.05", "--input-mode", "Pipe"]
+    training += ["-c", f"training={tmp_path}/data", "-p", "epochs=1000"]
+    commands = [[*training, "--instance-count", "2"], ["serve", "--image", image]]
+    moments = random.Random(0)  # noqa: S311 - the same moments each time
+    for number in range(20):
+        with subprocess.Popen(
+            [sys.executable, "-m", "local_test", *commands[number % 2]],
+            env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        ) as harness:  # fmt: skip
+            time.sleep(moments.uniform(0, 5))  # any moment is the point of the test
+            harness.send_signal(signal.SIGINT)
+            assert harness.stderr is not None
+            said = harness.stderr.read().decode()
+            code = harness.wait(120)
+            assert code in (0, 130, -signal.SIGINT) or (code == 1 and "KeyboardInterrupt" in said), said
+        assert find_left(client) == [], said
+    assert [path for path in tmp_path.rglob("*") if path.is_fifo()] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mutant", [m for m in mutants.find_mutants() if m.identities == ("SEC-1b",)], ids=str)
+def test_a_verdict_on_isolation_that_is_always_the_same_is_noticed(
+    tmp_path: Path, client: docker.DockerClient, image: str, monkeypatch: pytest.MonkeyPatch, mutant: mutants.Mutant
+) -> None:
+    monkeypatch.setattr(conformance, "serving", mutant.build())
+    context = tmp_path / "context"
+    context.mkdir()
+    bad = build(client, context, "harness-test-network", 'ENTRYPOINT ["python", "/app/needs_network.py"]')
+    outcomes = []
+    for name in (image, bad):
+        (tmp_path / name).mkdir()
+        subject = make_subject(tmp_path / name, name)
+        subject = Subject(**{**vars(subject), "environment": {"OUTSIDE": "192.0.2.1:80"}, "waits": Waits(start_s=8)})
+        outcomes += [verdict.outcome for verdict in conformance.run(subject, {"SEC-1b"})]
+
+    assert outcomes != ["pass", "fail"]

@@ -111,6 +111,7 @@ def find_breach(hyperparameters: dict[str, str], channels: dict[str, object], re
         "DS-1a": len(hosts) > 1,
         "DS-2a": resources["network_interface_name"] not in ("eth0", "lo"),
         "DS-3a": not current.startswith("algo-"),
+        "root": os.getuid() != 0,
         "CK-1a/resume": (BASE / "checkpoints/step").exists(),
         "SEC-1a": [name for _, name in socket.if_nameindex()] == ["lo"],
     }

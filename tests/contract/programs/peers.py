@@ -19,10 +19,14 @@ if own == leader:
                 heard.append(connection.recv(100).decode())
     print("heard from", ", ".join(sorted(heard)), flush=True)
 else:
-    for _ in range(500):
+    is_told = False
+    for _ in range(3000):
         try:
             with socket.create_connection((leader, port), 5) as connection:
                 connection.sendall(own.encode())
             break
-        except OSError:
+        except OSError as error:
+            if isinstance(error, socket.gaierror) and not is_told:
+                print(leader, "is unknown", flush=True)
+                is_told = True
             time.sleep(0.02)
