@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tests.contract.aws import walkthrough
 from tests.contract.aws.client import ROOT, LocalAws
 
+pytestmark = pytest.mark.timeout(1500)  # the SDKs' environments are made once, of 180 packages
 Digits = dict[str, tuple[NDArray[np.uint8], NDArray[np.int32]]]
 
 
