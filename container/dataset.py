@@ -1,8 +1,9 @@
 """Labelled images from a channel: of any format, as one array, or in blocks where memory does not hold them.
 
 `load` reads a directory into memory. `open_channel` does the same for a channel of a training job, a directory or a
-pipe; a set that is larger than its budget goes to a scratch file while it is decoded, once, and comes back as a
-`Stream` of blocks. Formats are told by the files' names, then by their content; `container.formats` holds the readers.
+pipe; a set that is larger than its budget comes back as a `Stream` of blocks: of a directory, from a scratch file to
+which it goes while it is decoded, once; of a pipe, which the platform fills again for every epoch, from the pipe.
+Formats are told by the files' names, then by their content; `container.formats` holds the readers.
 
 Rules of this file: NumPy, Pillow and the standard library only, since evaluation reads with it too; a channel is never
 written to (IN-3).
@@ -10,8 +11,10 @@ written to (IN-3).
 
 from __future__ import annotations
 
+import abc
 import collections
 import dataclasses
+import functools
 import io
 import itertools
 import mmap
@@ -19,11 +22,11 @@ import os
 import tempfile
 import time
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final, TypeVar, cast
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -90,15 +93,32 @@ class _Scratch:
     """A file without a name in the directory for temporary files; it is gone when nobody holds it any more."""
 
     def __init__(self) -> None:
-        self.descriptor, name = tempfile.mkstemp(prefix="images-")
+        self._bytes = 0
+        try:
+            self.descriptor, name = tempfile.mkstemp(prefix="images-")
+        except OSError as error:
+            raise self._refuse(error) from error
         weakref.finalize(self, os.close, self.descriptor)
         Path(name).unlink()
 
-    def write(self, content: Images) -> None:
-        """Append bytes."""
-        view = content.data
-        while view:
-            view = view[os.write(self.descriptor, view) :]
+    def append(self, images: Images) -> None:
+        """Append images.
+
+        Raises: PlatformError if the disk does not hold them.
+        """
+        view = np.ascontiguousarray(images).reshape(-1).data
+        try:
+            while view:
+                count = os.write(self.descriptor, view)
+                self._bytes, view = self._bytes + count, view[count:]
+        except OSError as error:
+            raise self._refuse(error) from error
+
+    def _refuse(self, error: OSError) -> PlatformError:
+        return PlatformError(
+            f"the images exceed their memory budget, and {tempfile.gettempdir()} does not hold them: {error}, after "
+            f"{self._bytes:,} bytes; memory_budget_mb, a larger volume or TMPDIR can make room"
+        )
 
     def read(self, content: Images, offset: int) -> None:
         """Fill `content` with the bytes at `offset`."""
@@ -110,41 +130,139 @@ class _Scratch:
             view, offset = view[count:], offset + count
 
 
-@dataclass(frozen=True)
-class Stream:
-    """A set of images that memory does not hold: its decoded images lie in a scratch file that has no name."""
+@dataclass(frozen=True, kw_only=True)
+class Stream(abc.ABC):
+    """A set of images that memory does not hold."""
 
-    scratch: _Scratch
     labels: npt.NDArray[np.int32]
     """`[image]`, indices into `classes`."""
     classes: tuple[Label, ...]
     image_shape: Shape
     rejected: tuple[str, ...] = ()
-    rows: npt.NDArray[np.int64] | None = None
-    """`[image]`, increasing: where each image lies in the scratch file; None: one after another."""
 
-    def take(self, part: npt.NDArray[np.int64]) -> Stream:
-        """Give the images of these increasing indices; the scratch file is shared."""
-        rows = part if self.rows is None else self.rows[part]
-        return dataclasses.replace(self, labels=self.labels[part], rows=rows)
+    @abc.abstractmethod
+    def blocks(self, epoch: int, seed: int, *, multiple: int = 1) -> Iterator[LabelledImages]:
+        """Give all images once, in blocks of 64 MiB or more; the same for the same seed and epoch.
+
+        Within a block the images are not shuffled. Its length is a multiple of `multiple`, but for the last. While one
+        block is used the next one is read, and memory holds these two.
+        """
+
+    @abc.abstractmethod
+    def sample(self) -> Images:
+        """Give some images, as different as they can be had without reading the set."""
+
+    @abc.abstractmethod
+    def spilled(self) -> _Scratched:
+        """Give the set with its images in a scratch file, where each can be reached.
+
+        Raises: PlatformError if the disk does not hold them.
+        """
 
     def mapped(self) -> LabelledImages:
         """Map the images into memory, where the kernel holds what is looked at and drops it when it needs the room.
 
-        The images cannot be written to. A part of a set is written to a scratch file of its own first.
+        The images cannot be written to.
         """
+        return self.spilled().map()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Piped(Stream):
+    """Images that a pipe brings anew for every epoch, in an order that is the platform's business."""
+
+    read: Callable[[], Iterator[tuple[Images, npt.NDArray[Any]]]]
+    """Opens the FIFO of the next epoch; gives images, and indices into the classes as they were when it was opened."""
+    first_classes: tuple[Label, ...]
+    """Those classes."""
+    first_images: Images
+    block_bytes: int
+
+    def sample(self) -> Images:
+        """Give the images that came first: for others an epoch would be spent."""
+        return self.first_images
+
+    def blocks(self, epoch: int, seed: int, *, multiple: int = 1) -> Iterator[LabelledImages]:  # noqa: ARG002
+        """Give the images of the next epoch in the order of the pipe; leaving early closes it, which ends its epoch.
+
+        Raises: UserError if there are fewer than in the first epoch.
+        """
+        size = max(1, self.block_bytes // int(np.prod(self.image_shape)) // multiple) * multiple
+        with ThreadPoolExecutor(1, thread_name_prefix="block") as pool:
+            cut = self._cut(size)
+            following = pool.submit(next, cut, None)
+            try:
+                while (block := following.result()) is not None:
+                    following = pool.submit(next, cut, None)
+                    yield block
+            finally:
+                following.exception()  # waits
+                cut.close()
+
+    def spilled(self) -> _Scratched:
+        """Read one more epoch into a scratch file."""
+        scratch, labels = _Scratch(), []
+        for block in self.blocks(0, 0):
+            scratch.append(block.images)
+            labels.append(block.labels)
+        joined = np.concatenate(labels)
+        return _Scratched(
+            scratch=scratch, labels=joined, classes=self.classes, image_shape=self.image_shape, rejected=self.rejected
+        )
+
+    def _cut(self, size: int) -> Generator[LabelledImages, None, None]:
+        positions = {str(label): i for i, label in enumerate(self.classes)}
+        lookup = np.array([positions[str(label)] for label in self.first_classes], np.int32)
+        images, labels = np.empty((size, *self.image_shape), np.uint8), np.empty(size, np.int32)
+        filled = count = 0
+        for part_images, part_labels in self.read():
+            count += len(part_labels)
+            start = 0
+            while start < len(part_labels):
+                end = min(len(part_labels), start + size - filled)
+                images[filled : filled + end - start] = part_images[start:end]
+                labels[filled : filled + end - start] = lookup[part_labels[start:end]]
+                filled, start = filled + end - start, end
+                if filled == size:
+                    yield LabelledImages(images, labels, self.classes)
+                    images, labels, filled = np.empty_like(images), np.empty_like(labels), 0
+        if filled:
+            yield LabelledImages(images[:filled], labels[:filled], self.classes)
+        if count < len(self.labels):
+            message = f"the pipe brought {count:,} images in an epoch, and {len(self.labels):,} in the first"
+            raise UserError(message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Scratched(Stream):
+    """Images that lie, decoded, in a scratch file that has no name."""
+
+    scratch: _Scratch
+    rows: npt.NDArray[np.int64] | None = None
+    """`[image]`, increasing: where each image lies in the scratch file; None: one after another."""
+
+    def take(self, part: npt.NDArray[np.int64]) -> _Scratched:
+        """Give the images of these increasing indices; the scratch file is shared."""
+        rows = part if self.rows is None else self.rows[part]
+        return dataclasses.replace(self, labels=self.labels[part], rows=rows)
+
+    def sample(self) -> Images:
+        """Give the images of a block."""
+        return next(self.blocks(0, 0)).images
+
+    def spilled(self) -> _Scratched:
+        """Give itself."""
+        return self
+
+    def map(self) -> LabelledImages:
+        """Map the images into memory; a part of a set is written to a scratch file of its own first."""
         whole = self if self.rows is None else self._copy()
         content = mmap.mmap(whole.scratch.descriptor, 0, prot=mmap.PROT_READ)
         images = np.frombuffer(content, np.uint8).reshape(-1, *self.image_shape)
         return LabelledImages(images, self.labels, self.classes, self.rejected)
 
     def blocks(self, epoch: int, seed: int, *, multiple: int = 1) -> Iterator[LabelledImages]:
-        """Give all images once, in blocks of about 64 MiB; the same for the same seed and epoch.
-
-        A block is gathered from short runs all over the set, so that order in the files does not matter; within a
-        block the images are not shuffled. Its length is a multiple of `multiple`, but for the last. While one block is
-        used the next one is read, and memory holds these two.
-        """
+        """Gather each block from short runs all over the set, so that order in the files does not matter."""
         image_bytes = int(np.prod(self.image_shape))
         run = max(1, _RUN_BYTES // image_bytes)
         size = max(1, _BLOCK_BYTES // image_bytes // multiple) * multiple
@@ -158,13 +276,13 @@ class Stream:
                 following = pool.submit(self._read, order[start : start + size])
                 yield block
 
-    def _copy(self) -> Stream:
+    def _copy(self) -> _Scratched:
         """Copy the images to a scratch file that holds no others."""
         scratch, count = _Scratch(), len(self.labels)
         step = max(1, _BLOCK_BYTES // int(np.prod(self.image_shape)))
         for start in range(0, count, step):
-            scratch.write(self._read(np.arange(start, min(start + step, count))).images.reshape(-1))
-        return Stream(scratch, self.labels, self.classes, self.image_shape, self.rejected)
+            scratch.append(self._read(np.arange(start, min(start + step, count))).images)
+        return dataclasses.replace(self, scratch=scratch, rows=None)
 
     def _read(self, order: npt.NDArray[np.int64]) -> LabelledImages:
         """Read images by index; those that follow each other in the file are read in one go."""
@@ -175,9 +293,6 @@ class Stream:
         for start, end in itertools.pairwise([0, *ends]):
             self.scratch.read(images[start:end].reshape(-1), int(rows[start]) * image_bytes)
         return LabelledImages(images, self.labels[order], self.classes)
-
-
-Set = TypeVar("Set", LabelledImages, Stream)
 
 
 def load(  # noqa: PLR0913 - all but the first have defaults and are given by name
@@ -230,8 +345,9 @@ def open_channel(  # noqa: PLR0913 - all but the first two have defaults and are
 ) -> LabelledImages | Stream:
     """Read a channel of a training job, which is a directory, or in Pipe mode a FIFO, to its end (IN-2 to IN-6).
 
-    Of a pipe the first epoch is read and no other: the images are kept. Images beyond `memory_budget_bytes` (default:
-    a quarter of the memory that the container may use) go to a file in the directory for temporary files (IMG-15).
+    Of a pipe the first epoch is read and kept, and no other, if `memory_budget_bytes` (default: a quarter of the memory
+    that the container may use) hold the images; else they are counted, and each pass over them reads another epoch.
+    Images of a directory beyond the budget go to a file in the directory for temporary files (IMG-15).
     With `allow_empty`, a channel without files, as a host may get of a sharded set (IN-7), gives no images, of shape
     0 x 0 x 0, and no classes.
 
@@ -241,10 +357,15 @@ def open_channel(  # noqa: PLR0913 - all but the first two have defaults and are
     budget = _default_budget_bytes() if memory_budget_bytes is None else memory_budget_bytes
     limit = bad_record_limit if on_bad_record == "skip" else 0
     if channel.input_mode == "Pipe":
-        fifo = layout.pipe(channel.name, 0)
-        wrapped = channel.record_wrapper == "RecordIO"
-        tasks = _read_pipe(fifo, reading, data_format, channel.content_type, wrapped=wrapped)
-        return _gather(tasks, str(fifo), classes, limit=limit, budget_bytes=budget)
+        epochs = itertools.count()
+
+        def read_next_epoch() -> Iterator[Task]:
+            fifo = layout.pipe(channel.name, next(epochs))
+            wrapped = channel.record_wrapper == "RecordIO"
+            return _read_pipe(fifo, reading, data_format, channel.content_type, wrapped=wrapped)
+
+        where = str(layout.pipe(channel.name, 0))
+        return _gather(read_next_epoch(), where, classes, limit=limit, budget_bytes=budget, again=read_next_epoch)
     directory = layout.channel(channel.name)
     if allow_empty and not (directory.is_dir() and _list_files(directory)):
         return LabelledImages(np.empty((0, 0, 0, 0), np.uint8), np.empty(0, np.int32), classes or ())
@@ -252,8 +373,11 @@ def open_channel(  # noqa: PLR0913 - all but the first two have defaults and are
     return _gather(tasks, str(directory), classes, limit=limit, budget_bytes=budget)
 
 
-def split(whole: Set, fraction: float, seed: int) -> tuple[Set, Set]:
+def split(
+    whole: LabelledImages | Stream, fraction: float, seed: int
+) -> tuple[LabelledImages | Stream, LabelledImages | Stream]:
     """Hold out a share of the images, chosen by the seed: give the others, then those; each has one image at least."""
+    whole = whole if isinstance(whole, LabelledImages) else whole.spilled()
     order = np.random.default_rng(seed).permutation(len(whole.labels))
     count = min(max(1, round(fraction * len(order))), len(order) - 1)
     return whole.take(np.sort(order[count:])), whole.take(np.sort(order[:count]))
@@ -280,7 +404,8 @@ def describe(images: LabelledImages | Stream, name: str) -> str:
         if len(images.rejected) > _FAULTS_SHOWN:
             lines.append(f"    and {len(images.rejected) - _FAULTS_SHOWN} more")
     if isinstance(images, Stream):
-        lines.append(f"  larger than the memory budget: {len(images.labels) * np.prod(shape):,} bytes in scratch space")
+        place = "read anew from the pipe in every epoch" if isinstance(images, _Piped) else "in scratch space"
+        lines.append(f"  larger than the memory budget: {len(images.labels) * np.prod(shape):,} bytes, {place}")
     return "\n".join(lines)
 
 
@@ -425,16 +550,20 @@ def _open_fifo(fifo: Path) -> BinaryIO:
     return fifo.open("rb")
 
 
-def _gather(
+def _gather(  # noqa: PLR0913 - the settings of one call
     tasks: Iterator[Task],
     where: str,
     classes: tuple[Label, ...] | None,
     *,
     limit: int,
     budget_bytes: int,
+    again: Callable[[], Iterator[Task]] | None = None,
 ) -> LabelledImages | Stream:
-    """Do all tasks, several at a time, and put their parts together in order."""
-    store = _Store(budget_bytes)
+    """Do all tasks, several at a time, and put their parts together in order.
+
+    With `again` given, which reads the same images another time, those beyond the budget are counted and dropped.
+    """
+    store = _Store(budget_bytes, spills=again is None)
     labels: list[Labels] = []
     rejected: list[str] = []
     positions = None if classes is None else {str(label): i for i, label in enumerate(classes)}  # `3` is `"3"`
@@ -462,9 +591,35 @@ def _gather(
         classes, joined = tuple(distinct.tolist()), indices.astype(np.int32)
     else:
         joined = np.concatenate(labels).astype(np.int32)
-    if store.scratch is not None:
-        return Stream(store.scratch, joined, classes, cast("Shape", shape), tuple(rejected))
+    if store.is_full:
+        whole: dict[str, Any] = {"classes": classes, "image_shape": shape, "rejected": tuple(rejected)}
+        if store.scratch is not None:
+            return _Scratched(scratch=store.scratch, labels=joined, **whole)
+        assert again is not None  # noqa: S101 - for the type checker: else the store would have spilled
+        read = functools.partial(_read_again, again, classes, shape, limit)
+        block_bytes = max(_BLOCK_BYTES, budget_bytes // 4)  # two of them, and a copy of one on the device
+        return _Piped(
+            read=read, first_classes=classes, first_images=store.first, block_bytes=block_bytes, labels=joined, **whole
+        )
     return LabelledImages(store.images(shape), joined, classes, tuple(rejected))
+
+
+def _read_again(
+    again: Callable[[], Iterator[Task]], classes: tuple[Label, ...], shape: tuple[int, ...], limit: int
+) -> Iterator[tuple[Images, npt.NDArray[Any]]]:
+    """Give images and indices into `classes` of another epoch.
+
+    Raises: UserError if a record cannot be read and none may be skipped, or has another shape or class than before.
+    """
+    positions = {str(label): i for i, label in enumerate(classes)}
+    for part in _run_ahead(again()):
+        if part.faults and not limit:
+            raise UserError.from_faults("the data cannot be read", part.faults[:_FAULTS_SHOWN])
+        if len(part.labels):
+            if part.images.shape[1:] != shape:
+                message = f"{part.locate(0)} has the shape {list(part.images.shape[1:])}, the first epoch {list(shape)}"
+                raise UserError(message)
+            yield part.images, _look_up(part, positions)
 
 
 def _run_ahead(tasks: Iterator[Task]) -> Iterator[Part]:
@@ -531,14 +686,19 @@ def _to_integer(label: str) -> int:
 
 
 class _Store:
-    """Images one after another: in memory up to the budget, then all of them in a scratch file."""
+    """Images one after another: in memory up to the budget, then all of them in a scratch file, or nowhere."""
 
-    def __init__(self, budget_bytes: int) -> None:
+    def __init__(self, budget_bytes: int, *, spills: bool) -> None:
         """Reserve addresses, not memory, for the whole budget: so nothing is copied as the images grow."""
         self._budget_bytes = min(budget_bytes, _machine_bytes())
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
         self._memory = np.frombuffer(mmap.mmap(-1, max(1, self._budget_bytes), flags=flags), np.uint8)
         self._used = 0
+        self._spills = spills
+        self.is_full = False
+        """Whether the images are not in memory."""
+        self.first: Images = np.empty(0, np.uint8)
+        """Some images from the start, once they are not in memory."""
         self.scratch: _Scratch | None = None
 
     def append(self, images: Images) -> None:
@@ -547,22 +707,20 @@ class _Store:
         Raises: PlatformError if neither memory nor scratch space holds them.
         """
         end = self._used + images.nbytes
-        if self.scratch is None and end <= self._budget_bytes:
+        if not self.is_full and end <= self._budget_bytes:
             self._memory[self._used : end] = images.reshape(-1)
             self._used = end
             return
-        try:
-            if self.scratch is None:
+        if not self.is_full:
+            self.is_full = True
+            first = self._memory[: self._used] if self._used else images.reshape(-1)
+            self.first = first.reshape(-1, *images.shape[1:])[: max(1, _BLOCK_BYTES // images[0].nbytes)].copy()
+            if self._spills:
                 self.scratch = _Scratch()
-                self.scratch.write(self._memory[: self._used])
-                self._memory = self._memory[:0].copy()
-            self.scratch.write(np.ascontiguousarray(images).reshape(-1))
-        except OSError as error:
-            message = (
-                f"the images exceed their memory budget of {self._budget_bytes:,} bytes, and {tempfile.gettempdir()} "
-                f"does not hold them: {error}"
-            )
-            raise PlatformError(message) from error
+                self.scratch.append(self._memory[: self._used])
+            self._memory = self._memory[:0].copy()
+        if self.scratch is not None:
+            self.scratch.append(images)
 
     def images(self, shape: tuple[int, ...]) -> Images:
         """Give what is in memory as `[image, *shape]`."""

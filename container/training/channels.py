@@ -26,8 +26,11 @@ class Channels:
     validation: Channel | None
     test: Channel | None
     pretrained: Channel | None
+    host_count: int
     sharded: bool
     """Whether other hosts have other training images."""
+    evaluates: bool
+    """Whether this host reads the validation and test images: only the chief does."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,25 +70,34 @@ def find(layout: contract.Layout, config: contract.TrainingConfig) -> Channels:
     sharded = len(config.resources.hosts) > 1 and (
         training.name not in there or training.distribution == "ShardedByS3Key"
     )
-    return Channels(training, pick(VALIDATION), pick(TEST), pick(PRETRAINED), sharded)
+    resources = config.resources
+    return Channels(
+        training, pick(VALIDATION), pick(TEST), pick(PRETRAINED), len(resources.hosts), sharded, resources.rank == 0
+    )
 
 
 def load(layout: contract.Layout, channels: Channels, settings: Settings, log: Callable[[str], None]) -> Sets:
     """Load all sets; validation and test images must have the training images' shape and classes.
 
+    Of several hosts, one may have no training images (IN-7), and none but the chief reads the others.
+
     Raises: UserError that names the faults.
     """
     started = time.monotonic()
-    training = _open(layout, channels.training, settings, "train", allow_empty=channels.sharded)
+    training = _open(layout, channels.training, settings, "train", allow_empty=channels.host_count > 1)
     # The classes of a shard are not all classes: they are joined, and checked, when the hosts are connected.
-    like = None if channels.sharded else training
+    like = None if channels.sharded or not len(training.labels) else training
     validation, test = (
-        _open(layout, channel, settings, role, like) if channel else None
+        _open(layout, channel, settings, role, like, allow_empty=channel.distribution != "FullyReplicated")
+        if channel and channels.evaluates
+        else None
         for channel, role in ((channels.validation, "validation"), (channels.test, "test"))
     )
-    if validation is None and settings.validation_fraction and len(training.labels) > 1:
-        training, validation = dataset.split(training, settings.validation_fraction, settings.seed)  # type: ignore[type-var]
-    if test is None and validation is None and (settings.min_accuracy is not None or settings.min_f1 is not None):
+    validation, test = (images if images and len(images.labels) else None for images in (validation, test))
+    if channels.validation is None and settings.validation_fraction and len(training.labels) > 1:
+        training, validation = dataset.split(training, settings.validation_fraction, settings.seed)
+    is_gated = settings.min_accuracy is not None or settings.min_f1 is not None
+    if is_gated and channels.evaluates and test is None and validation is None:
         message = (
             "min_accuracy and min_f1 need images to measure: a channel named test or validation, or validation_fraction"
         )

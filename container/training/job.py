@@ -170,11 +170,8 @@ def _divide(sets: Sets, settings: Settings, hosts: Hosts | None, *, sharded: boo
     """Settle the classes, and which part of each batch is this host's."""
     if hosts is None:
         part = share.share_alone(sets.training, settings.batch_size)
-    elif sharded:
-        sets, counts = share.join_shards(sets, hosts)
-        part = share.share_sharded(sets.training, settings.batch_size, counts, hosts.rank)
     else:
-        part = share.share_replicated(sets.training, settings.batch_size, hosts)
+        sets, part = share.divide(sets, settings.batch_size, hosts, sharded=sharded)
     classes = sets.training.classes
     if len(classes) < 2:
         message = f"the training channel holds one class only, {classes[0]!r}: a classifier needs two"

@@ -58,14 +58,18 @@ def share_sharded(data: LabelledImages | Stream, batch_size: int, image_counts: 
     return Share(total, counts, int(bounds[rank]), int(bounds[rank + 1]), sharded=True)
 
 
-def join_shards(sets: Sets, hosts: Hosts) -> tuple[Sets, list[int]]:
-    """Give this host's sets with the classes and the shape of all hosts' images; also how many images each host has.
+def divide(sets: Sets, batch_size: int, hosts: Hosts, *, sharded: bool) -> tuple[Sets, Share]:
+    """Give this host's share, and its sets with the classes and the shape of all hosts' images.
+
+    Hosts that were promised the same images and have others, as where a directory is empty, share as if sharded.
 
     Raises: UserError if the hosts' images differ in shape, none has any, or a test label is in no host's training set.
     """
     data = sets.training
     own = {"shape": list(image_shape(data)), "classes": list(data.classes), "count": len(data.labels)}
     found = hosts.exchange(own)
+    if not sharded and own["count"] and all(entry == own for entry in found):
+        return sets, share_replicated(data, batch_size, hosts)
     shapes = {tuple(entry["shape"]) for entry in found if entry["count"]}
     if len(shapes) != 1:
         told = ", ".join(f"{name}: {entry['shape']}" for name, entry in zip(hosts.names, found, strict=True))
@@ -77,7 +81,8 @@ def join_shards(sets: Sets, hosts: Hosts) -> tuple[Sets, list[int]]:
     if isinstance(data, LabelledImages):
         data = dataclasses.replace(data, images=data.images.reshape(-1, *shapes.pop()))
     validation, test = (_rename(images, classes) if images else None for images in (sets.validation, sets.test))
-    return Sets(_rename(data, classes), validation, test), [entry["count"] for entry in found]
+    sets = Sets(_rename(data, classes), validation, test)
+    return sets, share_sharded(sets.training, batch_size, [entry["count"] for entry in found], hosts.rank)
 
 
 def _rename(images: Any, classes: tuple[int | str, ...]) -> Any:

@@ -85,6 +85,6 @@ def iterate(images: LabelledImages | Stream) -> Iterator[LabelledImages]:
 
 
 def take_sample(images: LabelledImages | Stream, count: int) -> Images:
-    """Take up to `count` images from all over a set, or over the first block of a stream."""
-    part = next(images.blocks(0, 0)).images if isinstance(images, Stream) else images.images
+    """Take up to `count` images from all over a set, or over the sample of a stream."""
+    part = images.sample() if isinstance(images, Stream) else images.images
     return part[:: max(1, len(part) // count)][:count]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import struct
 import threading
@@ -156,3 +157,101 @@ def test_fault_names_the_pipe_and_the_reason(
 def test_reader_that_finds_a_fault_closes_the_pipe_early(layout: contract.Layout) -> None:
     with written(layout, [b"7,0,10,255,x\n", *[ROWS * 10_000] * 20]), pytest.raises(UserError, match="row 1"):
         dataset.open_channel(layout, make_channel())
+
+
+@contextmanager
+def fed(layout: contract.Layout, content: bytes) -> Iterator[list[int]]:
+    """Fill a FIFO for every epoch as the platform does: the next one is made when the one before is done with.
+
+    Gives the bytes that were taken of each.
+    """
+    taken: list[int] = []
+    is_over = threading.Event()
+    fifo = layout.base / "input/data/train_0"
+    os.mkfifo(fifo)
+
+    def feed() -> None:
+        epoch = 0
+        while not is_over.is_set():
+            taken.append(0)
+            try:
+                with (layout.base / f"input/data/train_{epoch}").open("wb", buffering=0) as stream:
+                    for start in range(0, len(content), 65_536):
+                        taken[epoch] += stream.write(content[start : start + 65_536])
+            except BrokenPipeError:
+                pass
+            epoch += 1
+            os.mkfifo(layout.base / f"input/data/train_{epoch}")
+
+    writer = threading.Thread(target=feed, daemon=True)
+    writer.start()
+    try:
+        yield taken
+    finally:
+        is_over.set()
+        while writer.is_alive():
+            newest = layout.base / f"input/data/train_{len(taken) - 1}"
+            os.close(os.open(newest, os.O_RDONLY | os.O_NONBLOCK))
+            writer.join(0.02)
+
+
+COUNT = 1000
+NUMBERED = "".join(f"{i % 7},{i // 256},{i % 256},0,255\n" for i in range(COUNT)).encode()
+
+
+def number(images: np.ndarray) -> list[int]:
+    return (images[:, 0, 0, 0].astype(int) * 256 + images[:, 0, 1, 0]).tolist()
+
+
+def test_pipe_that_memory_does_not_hold_is_opened_anew_for_every_pass_and_leaves_nothing_on_disk(
+    layout: contract.Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dataset, "_BLOCK_BYTES", 4 * 150)
+    monkeypatch.setattr("tempfile.mkstemp", None)  # a scratch file would need it
+    with fed(layout, NUMBERED) as taken:
+        stream = dataset.open_channel(layout, make_channel(), memory_budget_bytes=100)
+        assert isinstance(stream, dataset.Stream)
+        assert len(stream.labels) == COUNT
+        assert number(stream.sample())[:3] == [0, 1, 2]
+        for epoch in (1, 2):
+            blocks = list(stream.blocks(epoch, seed=0, multiple=40))
+            assert [len(block.labels) for block in blocks] == [120] * 8 + [40]
+            assert [i for block in blocks for i in number(block.images)] == list(range(COUNT))
+            assert [i for block in blocks for i in block.labels.tolist()] == [i % 7 for i in range(COUNT)]
+        assert taken[:3] == [len(NUMBERED)] * 3
+
+
+def test_pipe_that_is_closed_early_ends_its_epoch_and_the_next_pass_has_all_images(
+    layout: contract.Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dataset, "_BLOCK_BYTES", 4 * 100)
+    content = NUMBERED * 100
+    with fed(layout, content) as taken:
+        stream = dataset.open_channel(layout, make_channel(), memory_budget_bytes=0)
+        assert isinstance(stream, dataset.Stream)
+        blocks = stream.blocks(0, 0)
+        assert number(next(blocks).images) == list(range(100))
+        blocks.close()  # type: ignore[attr-defined]
+        assert sum(len(block.labels) for block in stream.blocks(1, 0)) == 100 * COUNT
+        assert taken[1] < len(content)
+        assert taken[2] == len(content)
+
+
+def test_part_of_a_pipe_that_memory_does_not_hold_can_be_held_out(layout: contract.Layout) -> None:
+    with fed(layout, NUMBERED):
+        whole = dataset.open_channel(layout, make_channel(), memory_budget_bytes=0)
+        training, held_out = dataset.split(whole, 0.1, 3)
+        assert isinstance(training, dataset.Stream)
+        assert isinstance(held_out, dataset.Stream)
+        assert len(held_out.labels) == 100
+        found = number(training.mapped().images) + number(held_out.mapped().images)
+        assert sorted(found) == list(range(COUNT))
+
+
+def test_pipe_that_brings_fewer_images_than_at_first_is_told(layout: contract.Layout) -> None:
+    with fed(layout, NUMBERED):
+        whole = dataset.open_channel(layout, make_channel(), memory_budget_bytes=0)
+        assert isinstance(whole, dataset.Stream)
+        more = dataclasses.replace(whole, labels=np.concatenate([whole.labels, whole.labels]))
+        with pytest.raises(UserError, match="brought 1,000 images in an epoch, and 2,000 in the first"):
+            list(more.blocks(0, 0))

@@ -100,7 +100,7 @@ def test_scratch_space_that_is_full_is_named(layout: contract.Layout, monkeypatc
         return os.open("/dev/full", os.O_RDWR), str(layout.base / prefix)
 
     monkeypatch.setattr("tempfile.mkstemp", open_full_device)
-    with pytest.raises(PlatformError, match=r"memory budget of 1 bytes, .*No space left"):
+    with pytest.raises(PlatformError, match=r"memory budget, .*No space left on device, after 0 bytes"):
         open_channel(layout, 1)
 
 
