@@ -1,7 +1,7 @@
 """Claim: a training step at 1.9x the speed of `fit` and PyTorch (mnist_convnet); 1.0x, 0.8x of PyTorch (ResNet-20, 50).
 
 Machine, versions and n are printed; results stand in results.md.
-Run: python benchmarks/training_step.py TORCH_PYTHON [--only mnist_convnet,resnet20,resnet50] [--rounds 7]
+Run: python benchmarks/training_step.py TORCH_PYTHON [--only mnist_convnet,resnet20,resnet50] [--rounds 7] [--no-keras]
 TORCH_PYTHON is the interpreter of an environment with torch; `none` leaves PyTorch out.
 
 A step is forward, backward and an update of SGD with Nesterov momentum; no augmentation. Ours is the product's loop
@@ -222,12 +222,13 @@ def main() -> None:
     parser.add_argument("torch_python", nargs="?", default="")
     parser.add_argument("--only", default=",".join(NETWORKS))
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--no-keras", action="store_true")
     parser.add_argument("--contend", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.contend:
         contend(options.contend, options.only)
         return
-    engines = {"ours": sys.executable, "keras fit": sys.executable}
+    engines = {"ours": sys.executable} | ({} if options.no_keras else {"keras fit": sys.executable})
     if options.torch_python != "none":
         command = [options.torch_python, "-c", "import torch; print(torch.__version__)"]
         try:
