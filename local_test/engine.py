@@ -183,7 +183,7 @@ class DockerRunner:
                 self._image,
                 command=list(launch.arguments),
                 environment=dict(launch.environment),
-                hostname=launch.name,
+                hostname=None if launch.names_after_s else launch.name,  # the engine makes it known to peers, too
                 mounts=mounts,
                 labels={LABEL: _OWNER},
                 shm_size=self._shm_bytes,

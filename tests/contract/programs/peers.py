@@ -11,7 +11,7 @@ resources = json.loads((base / "input/config/resourceconfig.json").read_text())
 hosts, own = resources["hosts"], resources["current_host"]
 leader, port = hosts[0], 17843
 if own == leader:
-    with socket.create_server((leader, port)) as server:
+    with socket.create_server(("", port)) as server:
         heard = []
         while len(heard) < len(hosts) - 1:
             connection, _ = server.accept()
