@@ -1,0 +1,47 @@
+"""Our own image and program, judged by the harness's conformance checks: every MUST passes (local_test/README.md)."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.image.engine import ROOT
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+ARGUED = {"IN-7a"}
+"""SHOULD clauses whose breach local_test/README.md argues."""
+FLAGS = ["-p", "epochs=3", "-p", "optimizer=adam", "-p", "learning_rate=0.015", "-p", "flip=false"]
+FLAGS += ["--stop-at", "epoch=1", "--multi-model", "--json"]
+
+
+def conform(directory: Path, *flags: str) -> dict[str, dict[str, str]]:
+    """Give every verdict by its check's id."""
+    done = subprocess.run(
+        [sys.executable, "-m", "local_test", "conform", *flags, *FLAGS],
+        env={**os.environ, "LOCAL_TEST_JOBS": str(directory)},
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        check=False,
+    )
+    verdicts = {row["id"]: row for row in json.loads(done.stdout)["verdicts"]}
+    violated = {identity: row["evidence"] for identity, row in verdicts.items() if row["outcome"] == "fail"}
+    assert set(violated) <= ARGUED, violated
+    assert done.returncode == 0
+    return verdicts
+
+
+def test_our_image_keeps_the_contract(tmp_path: Path, image: str) -> None:
+    verdicts = conform(tmp_path, "--image", image)
+
+    assert {identity for identity, row in verdicts.items() if row["outcome"] == "not applicable"} <= {"HPO-1a"}
+
+
+def test_our_program_keeps_the_contract(tmp_path: Path) -> None:
+    verdicts = conform(tmp_path)
+
+    assert verdicts["HPO-1a"]["outcome"] == "pass"
