@@ -72,8 +72,18 @@ def registry(directory: Path, htpasswd: str) -> Iterator[str]:
             wait_until(lambda: answers(f"http://{host}/v2/"))
             yield host
         finally:
+            subprocess.run(["docker", "logout", host], capture_output=True, check=False)
+            forget_images(host)
             process.terminate()
             process.wait(30)
+
+
+def forget_images(host: str) -> None:
+    """Remove the names that deliveries to a registry left in the engine, tags and digests."""
+    names = docker("images", "--digests", "--format", "{{.Repository}} {{.Tag}} {{.Digest}}", f"{host}/team/digits")
+    for repository, tag, digest in (line.split() for line in names.splitlines()):
+        name = f"{repository}:{tag}" if tag != "<none>" else f"{repository}@{digest}"
+        subprocess.run(["docker", "rmi", name], capture_output=True, check=False)
 
 
 @pytest.fixture(scope="module")
