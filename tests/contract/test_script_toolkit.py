@@ -79,6 +79,10 @@ def run(case: Case, base: Path, start: Callable[[Job], "subprocess.CompletedProc
     """Lay the job out in `base`, the same for either peer, and run it."""
     shutil.rmtree(base, ignore_errors=True)
     job = Job(base)
+    environment = base.parent / "environment"  # the toolkit cannot call a pip whose path has a space
+    if not environment.exists():
+        environment.symlink_to(sys.prefix)
+    job.python = str(environment / "bin/python")
     documents = (case.hyperparameters, case.channels, case.resources)
     for name, document in zip(("hyperparameters", "inputdataconfig", "resourceconfig"), documents, strict=True):
         job.configure(name, document)
@@ -104,10 +108,11 @@ def run(case: Case, base: Path, start: Callable[[Job], "subprocess.CompletedProc
 
 def run_both(case: Case, base: Path, *, captures: bool = False) -> tuple[End, End]:
     """Run the job by us and by the toolkit."""
-    command = [sys.executable, str(PROGRAMS / "toolkit_train.py"), *(["captures"] if captures else [])]
+    options = ["captures"] if captures else []
 
     def ask_toolkit(job: Job) -> "subprocess.CompletedProcess[bytes]":
         environ = job.environ(**case.variables)
+        command = [job.python, str(PROGRAMS / "toolkit_train.py"), *options]
         return subprocess.run(command, env=environ, capture_output=True, check=False, timeout=300)
 
     return run(case, base, lambda job: job.train(**case.variables)), run(case, base, ask_toolkit)

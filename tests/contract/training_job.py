@@ -22,6 +22,7 @@ class Job:
 
     def __init__(self, base: Path) -> None:
         self.base = base
+        self.python = sys.executable
         self.configure("hyperparameters", {})
         self.configure("inputdataconfig", {})
         self.configure("resourceconfig", {"current_host": "algo-1", "hosts": ["algo-1"]})
@@ -47,7 +48,7 @@ class Job:
 
     def start(self, *prefix: str, **variables: str) -> subprocess.Popen[bytes]:
         """Start `train`, below the command `prefix`."""
-        command = [*prefix, sys.executable, "-m", "container", "train"]
+        command = [*prefix, self.python, "-m", "container", "train"]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return subprocess.Popen(command, cwd=ROOT, env=self.environ(**variables), **pipes)  # type: ignore[call-overload]
 
