@@ -1,6 +1,7 @@
 """Claim: none; the table of networks in docs/training.md: parameters, operations and measured images/s of training.
 
-Machine and versions are printed. n: `--rounds` calls of the product's loop a network, of which the best counts.
+Machine and versions are printed. n: `--rounds` calls of the product's loop a network, of which the best counts; with 0
+nothing is trained.
 Run: python benchmarks/models.py [--only NAME,...] [--rounds 3]
 
 Each network trains in a process of its own with the defaults of its recipe and 10 classes, on noise: those for small
@@ -46,9 +47,9 @@ def measure(name: str, rounds: int) -> str:
         draw.integers(0, 256, (count, *shape), np.uint8), draw.integers(0, 10, count, np.int32), tuple(range(10))
     )
     trainer = loop.Loop(model.clone_for_training(network, device.precision), data, settings, device)
-    trainer.run(0, 0, 1, (0.0, 0))
+    trainer.run(0, 0, min(1, rounds), (0.0, 0))
     started = time.perf_counter()
-    trainer.run(0, 1, 1, (0.0, 0))
+    trainer.run(0, 1, min(1, rounds), (0.0, 0))
     epochs = max(1, round(CALL_S / (time.perf_counter() - started) / 2))
     best_s = float("inf")
     for _ in range(rounds):
@@ -63,7 +64,8 @@ def measure(name: str, rounds: int) -> str:
     operations = tf.compat.v1.profiler.profile(graph, options=options).total_float_ops
     size = "x".join(map(str, shape[:2]))
     row = f"`{name}` | {size} | {network.count_params() / 1e6:.2f} | {operations / 1e9:.3f} | {settings.batch_size}"
-    return f"| {row} | {device.precision}, {device.towers} | {1 / best_s:,.{0 if best_s < 0.01 else 1}f} |"
+    rate = f"{1 / best_s:,.{0 if best_s < 0.01 else 1}f}" if rounds else "-"
+    return f"| {row} | {device.precision}, {device.towers} | {rate} |"
 
 
 def main() -> None:
