@@ -76,18 +76,18 @@ again = Transformer.attach(transformer.latest_transform_job.name, sagemaker_sess
 facts["transformer attach"] = again.model_name == transformer.model_name
 
 
-def make_tuner(estimator: Estimator) -> HyperparameterTuner:
+def make_tuner(name: str, estimator: Estimator) -> HyperparameterTuner:
     ranges = {"learning_rate": CategoricalParameter(["0.3", "0.03"])}
     return HyperparameterTuner(
         estimator, "validation_accuracy", ranges, METRICS, strategy="Grid", max_jobs=2, max_parallel_jobs=2,
-        base_tuning_job_name="calls",
+        base_tuning_job_name=name,
     )  # fmt: skip
 
 
-tuner = make_tuner(make_estimator(epochs=2))
+tuner = make_tuner("best", make_estimator(epochs=2))
 tuner.fit({"training": CHANNEL}, include_cls_metadata=False)
 facts["tune"] = [tuner.best_estimator().hyperparameters()["learning_rate"], len(tuner.analytics().dataframe())]
-stopped = make_tuner(make_estimator(epochs=1000, epoch_s=0.2))
+stopped = make_tuner("stopped", make_estimator(epochs=1000, epoch_s=0.2))
 stopped.fit({"training": CHANNEL}, include_cls_metadata=False, wait=False)
 stopped.stop_tuning_job()
 session.wait_for_tuning_job(stopped.latest_tuning_job.name, poll=1)
