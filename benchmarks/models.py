@@ -1,4 +1,4 @@
-"""Claim: none; the table of networks in docs/training.md: parameters, operations and measured images/s of training.
+"""Claim: none; the table of networks in docs/training.md: parameters, operations and images/s of training, printed.
 
 Machine and versions are printed. n: `--rounds` calls of the product's loop a network, of which the best counts; with 0
 nothing is trained.
