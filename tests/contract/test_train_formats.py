@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.contract.test_formats import FORMATS
+
 MakeJob = Callable[..., Path]
 READ_ONLY = 'mount --bind -o ro "$1" "$2" && mount -o remount,bind,ro "$2" && shift 2 && exec "$@"'
 
@@ -65,29 +67,43 @@ def wrap(content: bytes) -> bytes:
     return struct.pack("<II", 0xCED7230A, len(content)) + content + bytes(-len(content) % 4)
 
 
-def test_tfrecord_from_a_read_only_mount_trains_to_the_accuracy_of_csv(
-    make_format_job: MakeJob, formats: Path, csv_accuracy: float
+CELLS = [
+    pytest.param(name, mode, marks=() if (name, mode) == ("tfrecord", "FastFile") else pytest.mark.slow)
+    for name in FORMATS
+    for mode in ("File", "FastFile")
+    if (name, mode) != ("csv", "File")
+]
+
+
+@pytest.mark.parametrize(("name", "mode"), CELLS)
+def test_every_format_trains_to_the_accuracy_of_csv(
+    name: str, mode: str, make_format_job: MakeJob, formats: Path, csv_accuracy: float
 ) -> None:
-    base = make_format_job("tfrecord", "test")
-    channel = base / "input/data/train"
-    channel.mkdir()
-    configure(base, "train", TrainingInputMode="FastFile")
-    unshare = ["unshare", "--mount", *(["--map-root-user"] if os.geteuid() else []), "sh", "-c", READ_ONLY, "sh"]
-    assert train(base, *unshare, str(formats / "tfrecord"), str(channel)) == csv_accuracy
+    if mode == "File":
+        accuracy = train(make_format_job(name))
+    else:
+        base = make_format_job(name, "test")
+        channel = base / "input/data/train"
+        channel.mkdir()
+        configure(base, "train", TrainingInputMode=mode)
+        unshare = ["unshare", "--mount", *(["--map-root-user"] if os.geteuid() else []), "sh", "-c", READ_ONLY, "sh"]
+        accuracy = train(base, *unshare, str(formats / name), str(channel))
+    order_differs = name in {"png", "bmp", "gif"}  # class by class
+    assert accuracy == pytest.approx(csv_accuracy, abs=0.06 if order_differs else 0)
 
 
 @pytest.mark.slow
-def test_pictures_in_folders_train_to_nearly_the_accuracy_of_csv(make_format_job: MakeJob, csv_accuracy: float) -> None:
-    assert train(make_format_job("png")) == pytest.approx(csv_accuracy, abs=0.06)  # their order is another one
-
-
-@pytest.mark.slow
-def test_csv_from_a_pipe_trains_to_the_accuracy_of_csv_from_a_file(
-    make_format_job: MakeJob, formats: Path, csv_accuracy: float
+@pytest.mark.parametrize(
+    ("path", "wrapper"),
+    [("csv/digits.csv", "None"), ("csv/digits.csv", "RecordIO"), ("tfrecord-raw/digits.tfrecord", "None")],
+)
+def test_every_format_that_may_come_by_pipe_trains_to_the_accuracy_of_csv(
+    path: str, wrapper: str, make_format_job: MakeJob, formats: Path, csv_accuracy: float
 ) -> None:
     base = make_format_job("csv", "test")
-    configure(base, "train", TrainingInputMode="Pipe", ContentType="text/csv")
-    assert train_from_pipe(base, [(formats / "csv/digits.csv").read_bytes()]) == csv_accuracy
+    configure(base, "train", TrainingInputMode="Pipe", RecordWrapperType=wrapper)
+    content = (formats / path).read_bytes()
+    assert train_from_pipe(base, [wrap(content) if wrapper == "RecordIO" else content]) == csv_accuracy
 
 
 def test_augmented_manifest_from_a_pipe_trains_to_the_accuracy_of_the_same_pictures(
