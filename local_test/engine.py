@@ -295,8 +295,12 @@ class DockerContainer:
 
     def _read(self, stream: Any, on_output: Callable[[bytes], None]) -> None:
         with contextlib.suppress(*_UNREACHABLE), contextlib.closing(stream):
-            for piece in stream:
-                on_output(piece)
+            try:
+                for piece in stream:
+                    on_output(piece)
+            except PlatformError as error:  # a fault that was to be injected cannot be
+                self._lost = str(error)
+                self.kill()
 
     def _watch(self) -> None:
         try:

@@ -136,6 +136,7 @@ class ProcessContainer:
         self._code = 0
         self._started = threading.Event()
         self._error: OSError | None = None
+        self._fault: PlatformError | None = None
         # The thread that starts the process outlives it: the kernel ties a launcher to the thread that it came from.
         threading.Thread(target=self._run, args=(program, on_output), daemon=True).start()
         self._started.wait()
@@ -166,12 +167,17 @@ class ProcessContainer:
         self._started.set()
         output = self._process.stdout
         assert output is not None  # noqa: S101 - asked for above
-        with output:
-            while piece := os.read(output.fileno(), 65536):
-                on_output(piece)
-        watcher.join()
-        shutil.rmtree(program.scratch, ignore_errors=True)
-        self._ended.set()
+        try:
+            with output:
+                while piece := os.read(output.fileno(), 65536):
+                    on_output(piece)
+        except PlatformError as error:  # a fault that was to be injected cannot be
+            self._fault = error
+            self.kill()
+        finally:
+            watcher.join()
+            shutil.rmtree(program.scratch, ignore_errors=True)
+            self._ended.set()
 
     def _watch(self) -> None:
         code = self._process.wait()
@@ -194,7 +200,11 @@ class ProcessContainer:
 
     def wait(self, timeout_s: float | None = None) -> int | None:
         """Wait for the end of program and output; see `runner.Container.wait`."""
-        return self._code if self._ended.wait(timeout_s) else None
+        if not self._ended.wait(timeout_s):
+            return None
+        if self._fault is not None:
+            raise self._fault
+        return self._code
 
     def send_signal(self, number: int) -> None:
         """Send a signal to the main process."""

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from container.errors import PlatformError
 
+_ATTEMPTS = 50
+
 
 class Volume:
     """Stands at `root`, an empty directory, until `close`, which leaves the files in a plain directory there."""
@@ -27,9 +29,16 @@ class Volume:
 
     def fill(self) -> None:
         """Let it have no room for one byte more than lies in it now."""
-        status = os.statvfs(self._root)
-        used = (status.f_blocks - status.f_bfree) * status.f_frsize
-        _mount("-o", f"remount,size={max(used, status.f_frsize)}", str(self._root))
+        for attempts_left in reversed(range(_ATTEMPTS)):
+            status = os.statvfs(self._root)
+            used = (status.f_blocks - status.f_bfree) * status.f_frsize
+            try:
+                _mount("-o", f"remount,size={max(used, status.f_frsize)}", str(self._root))
+            except PlatformError:  # the job has written more meanwhile
+                if not attempts_left:
+                    raise
+            else:
+                return
 
     def close(self) -> None:
         """Take the files out of it and unmount it."""

@@ -44,6 +44,7 @@ _LINGER_S: Final = 2.0  # for a client to read a refusal before the connection i
 _LAST_REQUEST_S: Final = 0.5  # after SIGTERM, for requests that are on their way
 _SWEEP_S: Final = 0.5
 _CONNECTIONS_MAXIMUM: Final = 1024
+_LOADING_LOAD: Final = 1 << 20  # more than any worker has that can answer: the others get the connections meanwhile
 _SPARE_FILES: Final = 64
 _READ_BYTES: Final = 65_536
 _READ_BODY_BYTES: Final = 1_048_576
@@ -221,7 +222,8 @@ class EventWorker(Worker):
             else:
                 self._close(connection)
         limit = self._now - self._settings.timeout_s
-        if self.alive and any(started < limit for started in list(self._predictions.started.values())):
+        is_loaded = self._service.application is not None  # which may take as long as the platform lets it
+        if self.alive and is_loaded and any(started < limit for started in list(self._predictions.started.values())):
             log.error("a prediction has run for more than %d s: this worker is replaced", self._settings.timeout_s)
             for connection in list(self._connections.values()):
                 if connection.state is _COMPUTING:
@@ -234,6 +236,8 @@ class EventWorker(Worker):
     def _balance(self) -> None:
         """Accept only while no other worker has fewer connections and jobs than this one."""
         load = len(self._connections) + self._predictions.waiting
+        if self._service.application is None:
+            load += _LOADING_LOAD
         accepting = self._loads.is_least(load, self._now)
         if len(self._connections) >= self._connections_maximum:
             accepting = accepting and self._evict()
@@ -372,15 +376,18 @@ class EventWorker(Worker):
             self._send(connection, inference.ping(is_ready=application is not None))
         elif path == "/invocations" and head.method == "POST":
             request = inference.Request(body, head.headers)
-            if application is None:
-                self._send(connection, inference.ask_to_retry("the model is being loaded"))
-            elif inference.is_cheap(application, request):
+            if application is not None and inference.is_cheap(application, request):
                 self._send(connection, application.invoke(request))
             else:
-                self._compute(connection, self._predictions, lambda: application.invoke(request))
+                self._compute(connection, self._predictions, lambda: self._invoke(request))
         else:
             self._others = self._others or _Lane("other", _OTHER_THREADS, self._settings.queue_requests)
             self._compute(connection, self._others, lambda: wsgi.call(self._service.wsgi(), head, body))
+
+    def _invoke(self, request: inference.Request) -> inference.Response:
+        """Predict on the compute thread, behind the model's loading: another worker may have told that all is well."""
+        application = self._service.application
+        return application.invoke(request) if application else inference.ask_to_retry("the model cannot be loaded")
 
     def _compute(self, connection: _Connection, lane: _Lane, answer: Callable[[], inference.Response]) -> None:
         def job() -> None:

@@ -225,14 +225,14 @@ def test_pipe_that_is_closed_early_ends_its_epoch_and_the_next_pass_has_all_imag
     layout: contract.Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dataset, "_BLOCK_BYTES", 4 * 100)
-    content = NUMBERED * 100
+    content = NUMBERED * 1000
     with fed(layout, content) as taken:
         stream = dataset.open_channel(layout, make_channel(), memory_budget_bytes=0)
         assert isinstance(stream, dataset.Stream)
         blocks = stream.blocks(0, 0)
         assert number(next(blocks).images) == list(range(100))
         blocks.close()  # type: ignore[attr-defined]
-        assert sum(len(block.labels) for block in stream.blocks(1, 0)) == 100 * COUNT
+        assert sum(len(block.labels) for block in stream.blocks(1, 0)) == 1000 * COUNT
         assert taken[1] < len(content)
         assert taken[2] == len(content)
 

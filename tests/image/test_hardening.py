@@ -61,7 +61,7 @@ def test_a_confined_training_job_finishes(image: str, tmp_path: Path) -> None:
 
 def test_training_with_too_little_memory_ends_with_137(image: str, tmp_path: Path) -> None:
     base = write_job(tmp_path / "ml", {})
-    options = ("--memory", "48m", "--memory-swap", "48m", "--volume", f"{base}:/opt/ml")
+    options = ("--memory", "140m", "--memory-swap", "140m", "--volume", f"{base}:/opt/ml")
     with running(image, "train", options=options) as container:
         assert exit_code(container) == 137
 

@@ -70,7 +70,7 @@ def finish(process: subprocess.Popen[str], limit_s: float = 500) -> str:
 @contextlib.contextmanager
 def walking(aws: LocalAws, data: Path, *arguments: str) -> Iterator[dict[str, subprocess.Popen[str]]]:
     """Start all walk-throughs at once; end those that still run."""
-    options = ["--data", str(data), "--epochs", "1", "--tuning-jobs", "1", *arguments]
+    options = ["--data", str(data), "--epochs", "5", "--tuning-jobs", "1", *arguments]
     with contextlib.ExitStack() as ending:
         processes = {}
         for walk, (sdk, command) in WALKS.items():

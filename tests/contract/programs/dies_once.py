@@ -18,9 +18,10 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         rows = self.rfile.read(int(self.headers["Content-Length"])).decode().splitlines()
         if not MARK.exists():
-            crowd.wait()
-            MARK.write_text(str(CROWD))
-            os._exit(3)
+            if crowd.wait() == 0:  # one of them
+                MARK.write_text(str(CROWD))
+                os._exit(3)
+            threading.Event().wait()
         self.answer(200, "\n".join(str(sum(map(int, row.split(",")))) for row in rows).encode())
 
     def answer(self, status: int, body: bytes) -> None:

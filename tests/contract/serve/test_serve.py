@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -305,6 +306,26 @@ def test_killed_worker_is_replaced(images: Any, serve: Any) -> None:
         wait_until(lambda: server.worker_pids() not in ([], [pid]))
         server.wait_until_healthy()
         assert server.request("POST", "/invocations", to_csv(images[:1]), Content_Type="text/csv")[0] == 200
+
+
+def test_no_request_is_refused_after_the_first_200_while_another_worker_still_loads(tmp_path: Path, serve: Any) -> None:
+    """HO-6: with several clients at once, since a worker that loads must not be the least busy one."""
+    (tmp_path / "base/model/code").mkdir(parents=True)
+    (tmp_path / "base/model/code/inference.py").write_text(
+        "import os, time\n"
+        "def model_fn(model_dir):\n"
+        "    try:\n        os.close(os.open(os.environ['FIRST'], os.O_CREAT | os.O_EXCL))\n"
+        "    except FileExistsError:\n        time.sleep(3)\n"
+        "def predict_fn(data, model):\n    time.sleep(0.01)\n    return data\n"
+    )
+    environ = {"SAGEMAKER_MODEL_SERVER_WORKERS": "2", "FIRST": str(tmp_path / "first")}
+    with serve(base=tmp_path / "base", **environ) as server, ThreadPoolExecutor(4) as pool:
+
+        def ask(_: int) -> int:
+            return int(server.request("POST", "/invocations", b"1,2", Content_Type="text/csv")[0])
+
+        assert set(pool.map(ask, range(200))) == {200}
+        assert {server.request("GET", "/ping")[0] for _ in range(20)} == {200}
 
 
 def test_workers_that_die_in_a_circle_end_the_server_with_its_reason(tmp_path: Path, run_to_its_end: Any) -> None:
