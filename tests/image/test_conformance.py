@@ -13,8 +13,8 @@ import pytest
 from tests.image.engine import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
-ARGUED = {"IN-7a"}
-"""SHOULD clauses whose breach local_test/README.md argues."""
+ARGUED = {"IN-7a", "DS-1a"}
+"""SHOULD clauses whose breach local_test/README.md argues; DS-1a of the program alone."""
 FLAGS = ["-p", "epochs=3", "-p", "optimizer=adam", "-p", "learning_rate=0.015", "-p", "flip=false"]
 FLAGS += ["--stop-at", "epoch=1", "--multi-model", "--json"]
 
@@ -38,6 +38,7 @@ def conform(directory: Path, *flags: str) -> dict[str, dict[str, str]]:
 def test_our_image_keeps_the_contract(tmp_path: Path, image: str) -> None:
     verdicts = conform(tmp_path, "--image", image)
 
+    assert verdicts["DS-1a"]["outcome"] == "pass"
     assert {identity for identity, row in verdicts.items() if row["outcome"] == "not applicable"} <= {"HPO-1a"}
 
 
