@@ -35,7 +35,7 @@ from local_test.conformance.catalog import Verdict
 from local_test.endpoint import Endpoint, ModelRequests
 from local_test.front import Front
 from local_test.job import JobResult, Listeners, Metric
-from local_test.process import ProcessRunner
+from local_test.process import ProcessRunner, name_process
 from local_test.processing import ProcessingJob
 from local_test.runner import Runner
 from local_test.training import TrainingJob
@@ -782,7 +782,7 @@ def _live_metrics() -> Iterator[Callable[[Metric], None]]:
 def _find_endpoint(name: str | None) -> str:
     paths = JOBS.glob("endpoints/*/endpoint.json")
     states = {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in paths}
-    running = {key: state for key, state in states.items() if _is_alive(state["pid"])}
+    running = {key: state for key, state in states.items() if name_process(state["pid"])}
     if name is not None and name in running:
         return str(running[name]["url"])
     if name is None and len(running) == 1:
@@ -790,16 +790,6 @@ def _find_endpoint(name: str | None) -> str:
     what = f"endpoint {name!r} does not run" if name else "name one with --endpoint"
     message = f"{what}; running are: {', '.join(running) or 'none (python -m local_test serve starts one)'}"
     raise UserError(message)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _escape(text: str) -> str:

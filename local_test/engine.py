@@ -26,6 +26,7 @@ import requests
 
 from container import contract
 from container.errors import PlatformError, UserError
+from local_test.process import name_process
 from local_test.runner import Launch
 
 LABEL = "byo.local-test"
@@ -35,21 +36,12 @@ _IMAGE_FAULTS = ("exec format error", "executable file not found", "no such file
 """What engines report as a failure of their own although the image is to blame."""
 
 
-def _name_process(pid: int) -> str:
-    """Name a process so that a later one of the same id has another name."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return ""
-    return f"{pid}-{stat.rpartition(')')[2].split()[19]}"
-
-
-_OWNER = _name_process(os.getpid()) or str(os.getpid())
+_OWNER = name_process(os.getpid())
 
 
 def _is_alive(owner: str) -> bool:
-    """Tell whether an owner still runs; where there is no /proc, nobody is taken for dead."""
-    return not Path("/proc/self/stat").exists() or _name_process(int(owner.partition("-")[0] or 0)) == owner
+    """Tell whether an owner still runs."""
+    return name_process(int(owner.partition("-")[0] or 0)) == owner
 
 
 @functools.cache

@@ -259,6 +259,32 @@ def find_free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+def name_process(pid: int) -> str:
+    """Name a process so that a later one of the same id has another name; empty for one that has ended.
+
+    One that was killed and whose parent has not asked for its end, as in a container whose first process asks for
+    nobody's, is still in /proc: it has ended.
+    """
+    if not Path("/proc/self/stat").exists():
+        return _name_by_signal(pid)
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return ""
+    fields = stat.rpartition(")")[2].split()
+    return "" if fields[0] in "ZX" else f"{pid}-{fields[19]}"
+
+
+def _name_by_signal(pid: int) -> str:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return ""
+    except PermissionError:
+        pass
+    return str(pid)
+
+
 def _write_hosts(path: Path, launch: Launch) -> str | None:
     """Write a container's /etc/hosts; late names are added to the same file, as that is what is mounted."""
     if not launch.host_names:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 from container.errors import UserError
 from local_test import collection, faults, fields, jsonpath, records, shapes, shorthand, storage, tree
 from local_test.fleet import LineSplitter
+from local_test.process import name_process
 from local_test.transform import Settings, choose_settings, plan_requests
 
 
@@ -328,3 +331,13 @@ def test_archives_merge_hosts_and_tell_what_has_no_place(tmp_path: Path) -> None
     assert "same was written by algo-1 and algo-2" in text  # OUT-5
     assert "fifo is a socket, FIFO or device" in text  # OUT-6
     assert "link is a symbolic link" in text
+
+
+def test_a_process_that_nobody_has_asked_after_has_ended() -> None:
+    with subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.read() == b""
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it is a zombie until `wait`
+        assert name_process(process.pid) == ""
+    assert name_process(process.pid) == ""
+    assert name_process(os.getpid()) not in {"", name_process(os.getppid())}
