@@ -1,7 +1,8 @@
 """Which device, arithmetic, threads and towers a training step uses, and why; decided before TensorFlow's first op.
 
 A batch is cut into towers, equal parts that are computed side by side on one thread each: for small images that keeps
-two cores busier than sharing each operation (2.0x at 28x28, 1.6x on ResNet-20; docs/training.md).
+two cores busier than sharing each operation (2.0x at 28x28, 1.6x on ResNet-20; docs/training.md). Several GPUs have a
+tower each.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ class Device:
     """Whether the step is compiled by XLA."""
     reasons: tuple[str, ...]
     """One line per choice."""
+    places: tuple[str, ...] = ()
+    """TensorFlow's names of the devices that towers are computed on in turn, where there are several."""
 
 
 def choose(
@@ -70,8 +73,8 @@ def choose(
     towers, why = settings.towers or 0, "as set"
     if not towers:
         height, width = image_shape[:2]
-        small = not gpus and height * width <= _TOWER_PIXELS
-        towers = max(1, min(threads, settings.batch_size // _TOWER_IMAGES)) if small else 1
+        small = height * width <= _TOWER_PIXELS
+        towers = max(1, min(len(gpus) or (threads if small else 1), settings.batch_size // _TOWER_IMAGES))
         why = f"batches of {settings.batch_size} images of {height}x{width}"
     reasons.append(f"towers={towers}: {why}")
     xla = settings.xla == "on" or (settings.xla == "auto" and bool(gpus))
@@ -83,7 +86,9 @@ def choose(
         else "convolutions on CPUs are slower with it"
     )
     reasons.append(f"xla={'on' if xla else 'off'}: {why}")
-    return Device(precision, towers, max(1, threads // towers), towers, xla, tuple(reasons))
+    places = tuple(f"/GPU:{index}" for index in range(len(gpus))) if len(gpus) > 1 else ()
+    intra_threads = threads if gpus else max(1, threads // towers)
+    return Device(precision, towers, intra_threads, towers, xla, tuple(reasons), places)
 
 
 def _choose_precision(gpus: Sequence[Any], cpuinfo: Path) -> tuple[str, str]:

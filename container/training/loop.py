@@ -87,10 +87,9 @@ class Loop:
 
         if device.precision == "float16":
             self._variables["loss_scale"] = tf.Variable([_FIRST_LOSS_SCALE, 0.0])  # and steps since it was changed
-        step = self._do_step
-        if device.xla:
-            step = tf.function(step, autograph=False, jit_compile=True)
-        self._step = step
+        # What XLA compiles lies on one device.
+        self._tower = _compile(self._run_tower) if device.xla and device.places else self._run_tower
+        self._step = _compile(self._do_step) if device.xla and not device.places else self._do_step
         whole = tf.TensorSpec([], tf.int32)
         images = tf.TensorSpec([None, *twin.input_shape[1:]], tf.uint8)
         labels = tf.TensorSpec([None], tf.int32)
@@ -205,10 +204,11 @@ class Loop:
         statistics = _split(self._statistics.read_value(), self._shapes["statistic"])
         towers = min(self._device.towers, self._part_size)
         bounds = [self._part_size * tower // towers for tower in range(towers + 1)] if towers else []
-        results = [
-            self._run_tower(weights, statistics, images[low:high], targets[low:high], labels[low:high], step, tower)
-            for tower, (low, high) in enumerate(itertools.pairwise(bounds))
-        ]
+        results = []
+        for tower, (low, high) in enumerate(itertools.pairwise(bounds)):
+            with tf.device(self._device.places[tower % len(self._device.places)] if self._device.places else None):
+                part = (images[low:high], targets[low:high], labels[low:high])
+                results.append(self._tower(weights, statistics, *part, step, tower))
         sizes = [sum(map(math.prod, self._shapes[role])) for role in ("weight", "statistic")]
         total = tf.add_n(results) if results else tf.zeros([sum(sizes) + 2])
         if self._hosts:
@@ -309,6 +309,12 @@ class Loop:
         start = [tf.constant(0), tf.constant(0.0), tf.constant(0)]
         _, loss, correct = tf.while_loop(lambda i, *_: i < count, body, start, parallel_iterations=1)
         return loss, correct
+
+
+def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let XLA compile a function."""
+    compiled: Callable[..., Any] = tf.function(function, autograph=False, jit_compile=True)
+    return compiled
 
 
 def _is_generator(variable: Any) -> bool:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
@@ -19,6 +22,7 @@ from container.training.optimizer import Optimizer
 from container.training.settings import Settings
 from container.training.source import Source
 
+ROOT = Path(__file__).resolve().parents[2]
 ONE_TOWER = device.Device("float32", 1, 1, 1, xla=False, reasons=())
 PLAIN = Settings(
     epochs=2,
@@ -164,6 +168,18 @@ def test_towers_give_the_same_gradients_as_one_batch_where_nothing_is_normalised
     assert results[0][1][0] == pytest.approx(results[1][1][0], abs=1e-5)
 
 
+@pytest.mark.parametrize("xla", ["xla", "plain"])
+def test_towers_on_devices_of_their_own_learn_what_towers_on_one_do(xla: str) -> None:
+    # A process of its own: devices are divided before TensorFlow's first operation.
+    command = [sys.executable, "-m", "tests.contract.programs.towers_on_devices", xla]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["used"] == ["/device:CPU:0", "/device:CPU:1"]
+    assert told["difference"] < 1e-6
+    assert told["losses"][0] == pytest.approx(told["losses"][1], abs=1e-5)
+
+
 def test_steps_are_the_same_bits_however_they_are_cut_and_after_a_restore(images: LabelledImages) -> None:
     settings = dataclasses.replace(PLAIN, shift_pixels=1, ema_decay=0.9)
 
@@ -259,6 +275,14 @@ def test_towers_are_for_small_images_and_batches_that_can_be_cut(
     chosen = device.choose(Settings(threads=threads, batch_size=batch_size), (side, side))
     assert (chosen.towers, chosen.intra_threads) == (towers, intra)
     assert device.choose(Settings(threads=threads, batch_size=batch_size, towers=3), (side, side)).towers == 3
+
+
+def test_several_gpus_have_a_tower_each_as_far_as_the_batch_goes() -> None:
+    gpus = [{"compute_capability": (9, 0)}] * 4
+    for batch_size, towers in ((256, 4), (64, 2), (8, 1)):
+        chosen = device.choose(Settings(batch_size=batch_size), (224, 224), gpus)
+        assert (chosen.towers, chosen.places) == (towers, ("/GPU:0", "/GPU:1", "/GPU:2", "/GPU:3"))
+    assert device.choose(Settings(), (224, 224), gpus[:1]).places == ()
 
 
 def test_a_gpu_brings_xla_one_tower_and_bfloat16_from_ampere_on() -> None:

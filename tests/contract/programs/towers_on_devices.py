@@ -1,0 +1,35 @@
+"""Trains two towers on one device and on two, and prints how far they differ and which devices the graph names."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from container.dataset import LabelledImages
+from container.training import model
+from container.training.device import Device
+from container.training.loop import Loop
+from container.training.settings import Settings
+
+[processor] = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
+chance = np.random.default_rng(0)
+labels = np.arange(32, dtype=np.int32) % 4
+data = LabelledImages(chance.integers(0, 256, (32, 8, 8, 1)).astype(np.uint8), labels, (0, 1, 2, 3))
+settings = Settings(epochs=1, batch_size=8, schedule="constant", ema_decay=0.9)
+weights, losses = [], []
+for places in ((), ("/CPU:0", "/CPU:1")):
+    keras.utils.set_random_seed(0)
+    twin = model.clone_for_training(model.build("small_cnn", (8, 8, 1), 4, (0.5, 0.3)), "float32")
+    device = Device("float32", 2, 1, 2, xla=sys.argv[1] == "xla", reasons=(), places=places)
+    loop = Loop(twin, data, settings, device)
+    loss, _ = loop.run(0, 0, 4, (0.0, 0))
+    weights.append(loop.result()["weights"])
+    losses.append(loss)
+    library = loop._run.get_concrete_function().graph.as_graph_def().library  # noqa: SLF001 - only TensorFlow's graph tells
+    used = sorted({node.device for function in library.function for node in function.node_def} - {""})
+print(json.dumps({"difference": float(np.abs(weights[0] - weights[1]).max()), "losses": losses, "used": used}))
