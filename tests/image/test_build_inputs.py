@@ -15,10 +15,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from tests.image.engine import build, docker
 
 pytestmark = [pytest.mark.image, pytest.mark.slow, pytest.mark.timeout(1200)]
+ARM64 = [f"manylinux_2_{minor}_aarch64" for minor in (28, 27, 26, 17)] + ["manylinux2014_aarch64"]
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +33,30 @@ def wheels(serve_image: str, checkout: Path, tmp_path_factory: pytest.TempPathFa
         mounts = ("--volume", f"{directory}:/wheels", "--volume", f"{checkout}/docker:/locks:ro")
         docker("run", "--rm", *mounts, serve_image, *download, *options)
     return directory
+
+
+PYTHON_VERSION = "import platform; print(platform.python_version())"
+
+
+@pytest.mark.parametrize("name", ["requirements-cpu.txt", "requirements-serve.txt"])
+def test_the_locks_name_wheels_for_arm64(name: str, serve_image: str, checkout: Path, tmp_path: Path) -> None:
+    version = docker("run", "--rm", serve_image, "python", "-c", PYTHON_VERSION).strip()
+    arm = {"platform_machine": "aarch64", "sys_platform": "linux", "python_full_version": version}
+    # pip takes wheels of another platform, but asks its own for the markers: so these are answered here.
+    lock = (checkout / "docker" / name).read_text().replace(" \\\n", " ")
+    packages = [line.partition(" --hash") for line in lock.splitlines() if " --hash" in line]
+    wanted = [Requirement(package) for package, _, _ in packages]
+    lines = [
+        f"{package.partition(';')[0]}{separator}{hashes}\n"
+        for (package, separator, hashes), it in zip(packages, wanted, strict=True)
+        if it.marker is None or it.marker.evaluate(arm)
+    ]
+    (tmp_path / "lock.txt").write_text("".join(lines))
+    download = ["pip", "download", "--quiet", "--require-hashes", "--no-deps", "--only-binary", ":all:"]
+    platforms = [part for tag in ARM64 for part in ("--platform", tag)]
+    places = ("--dest", "/wheels", "--requirement", "/wheels/lock.txt")
+    docker("run", "--rm", "--volume", f"{tmp_path}:/wheels", serve_image, *download, *platforms, *places)
+    assert len(list(tmp_path.glob("*.whl"))) == len(lines) > 10
 
 
 def layers(image: str) -> list[str]:
