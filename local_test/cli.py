@@ -77,7 +77,12 @@ Metrics = Annotated[
 Encoding = Annotated[
     str, typer.Option(help=f"Who writes the hyperparameters: {', '.join(shorthand.ENCODINGS)} (HP-2, HP-3, HP-6).")
 ]
-Isolated = Annotated[bool, typer.Option("--isolated", help="EnableNetworkIsolation: no way out of the machine.")]
+Isolated = Annotated[
+    bool,
+    typer.Option(
+        "--isolated", help="EnableNetworkIsolation: no way out; hosts that are processes get ports of their own, too."
+    ),
+]
 
 
 class _Stoppable(Protocol):
@@ -166,6 +171,8 @@ def train(
         listeners = replace(make_listeners(description), on_metric=on_metric)
         job = TrainingJob(description, runner, directory, listeners, faults=happenings)
         _announce("CreateTrainingJob", description, runner)
+        if len(job.hosts) > 1 and isinstance(runner, ProcessRunner) and not description.get("EnableNetworkIsolation"):
+            talk.print("[yellow]note:[/] the hosts share this machine's ports; with --isolated each has its own (DS-1)")
         with _stopping(job):
             result = job.run()
     return _report(result, as_json=as_json, artifact=result.description["ModelArtifacts"]["S3ModelArtifacts"])

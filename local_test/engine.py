@@ -125,9 +125,8 @@ class DockerRunner:
         """What runs and how, for logs."""
         return f"image {self._image!r} in the Docker engine"
 
-    @property
-    def network_interface(self) -> str:
-        """The engine's name for a container's first interface."""
+    def network_interface(self, *, has_peers: bool, is_isolated: bool) -> str:  # noqa: ARG002 - the same for all
+        """Give the engine's name for a container's first interface."""
         return "eth0"
 
     def mount_point(self, root: Path) -> str:  # noqa: ARG002 - the same for all

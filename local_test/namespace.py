@@ -9,8 +9,13 @@ namespace, in which the program is root as it is on the platform (IMG-6).
 Three processes: this one waits and passes signals on; its child is process 1 of the namespace and reaps, as the
 platform's init does (IMG-5); the grandchild is the program.
 
+With {"is_switch": true} and no program it makes a switch, a network namespace with nothing but a bridge, and keeps it
+until its standard input ends; who opens its namespaces' files meanwhile keeps it longer. "switch": {"files": [...],
+"address": ...} plugs an isolated program into it by an interface eth0: so hosts of one job are peers and no one else's.
+
 Rules of this file: standard library only, no import of the package (it starts in 20 ms); nothing outside the
-namespace changes; exit 120 means that the view could not be made.
+namespace changes, so nothing has to be undone: the kernel takes back a namespace and its interfaces when the last
+process in it, or open file of it, is gone; exit 120 means that the view could not be made.
 """
 
 from __future__ import annotations
@@ -32,6 +37,11 @@ _NEWNS, _NEWUSER, _NEWPID, _NEWNET = 0x00020000, 0x10000000, 0x20000000, 0x40000
 _RDONLY, _REMOUNT, _BIND, _REC, _PRIVATE = 1, 32, 4096, 16384, 1 << 18
 _DETACH = 2
 _PR_SET_PDEATHSIG = 1
+_IFNAME, _MASTER, _LINKINFO, _NET_NS_FD = 3, 10, 18, 28
+_INFO_KIND, _INFO_DATA, _VETH_INFO_PEER = 1, 2, 1
+_HEADER = struct.Struct("=BxHiII")
+"""ifinfomsg: family, type, index, flags, and which of the flags to change."""
+_BRIDGE, _INTERFACE = "bridge", "eth0"
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -42,7 +52,13 @@ def main(specification: dict[str, Any], argv: list[str]) -> int:
         _die_with_parent()
         return _replace(argv)
     try:
-        _unshare(is_isolated=specification.get("is_isolated", False))
+        if specification.get("is_switch"):
+            return _keep_switch()
+        flags = _NEWNS | _NEWPID | (_NEWNET if specification.get("is_isolated") else 0)
+        if specification.get("switch"):
+            _plug_in(**specification["switch"], flags=flags)
+        else:
+            _unshare(flags)
         _mount(None, "/", _REC | _PRIVATE)
         _mount_root(specification["root"])
         for name in specification.get("read_only", ()):
@@ -50,9 +66,9 @@ def main(specification: dict[str, Any], argv: list[str]) -> int:
         if specification.get("hosts_file"):
             _mount(specification["hosts_file"], "/etc/hosts", _BIND)
         if specification.get("is_isolated"):
-            _raise_loopback()
+            _set_up("lo")
     except OSError as error:
-        print(f"no private /opt/ml on this machine: {error}", file=sys.stderr)
+        print(f"no private /opt/ml, or network, on this machine: {error}", file=sys.stderr)
         return CANNOT
     _die_with_parent()
     child = os.fork()
@@ -105,8 +121,7 @@ def _die_with_parent() -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _unshare(*, is_isolated: bool) -> None:
-    flags = _NEWNS | _NEWPID | (_NEWNET if is_isolated else 0)
+def _unshare(flags: int) -> None:
     uid, gid = os.getuid(), os.getgid()
     if uid == 0:
         _check(_libc.unshare(flags), "unshare")
@@ -115,6 +130,55 @@ def _unshare(*, is_isolated: bool) -> None:
     for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
         with open(f"/proc/self/{name}", "w", encoding="ascii") as file:  # noqa: PTH123 - pathlib would double the start
             file.write(text)
+
+
+def _keep_switch() -> int:
+    _unshare(_NEWNET)
+    with _open_netlink() as control:
+        _add_link(control, _name(_BRIDGE) + _attribute(_LINKINFO, _attribute(_INFO_KIND, b"bridge")))
+    print("ready", flush=True)
+    sys.stdin.read()
+    return 0
+
+
+def _plug_in(files: list[int], address: str, flags: int) -> None:
+    """Unshare with a network whose `eth0` ends in a bridge; `files`: the namespaces of its switch, user's first."""
+    for file in files:
+        os.set_inheritable(file, False)  # noqa: FBT003 - the program must not get them
+        _check(_libc.setns(file, 0), "setns")
+    with _open_netlink() as control:  # stays in the switch's network
+        bridge = struct.pack("=i", socket.if_nametoindex(_BRIDGE))
+        _unshare(flags)
+        here = os.open("/proc/self/ns/net", os.O_RDONLY)
+        peer = _HEADER.pack(0, 0, 0, 0, 0) + _name(_INTERFACE) + _attribute(_NET_NS_FD, struct.pack("=i", here))
+        data = _attribute(_INFO_KIND, b"veth") + _attribute(_INFO_DATA, _attribute(_VETH_INFO_PEER, peer))
+        _add_link(control, _attribute(_MASTER, bridge) + _attribute(_LINKINFO, data))
+        os.close(here)
+    with socket.socket() as control:
+        request = struct.pack("16sHH4s8x8x", _INTERFACE.encode(), socket.AF_INET, 0, socket.inet_aton(address))
+        fcntl.ioctl(control, 0x8916, request)  # SIOCSIFADDR
+    _set_up(_INTERFACE)
+
+
+def _open_netlink() -> socket.socket:
+    return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)  # NETLINK_ROUTE
+
+
+def _add_link(control: socket.socket, attributes: bytes) -> None:
+    """Make an interface that is up from the start."""
+    body = _HEADER.pack(0, 0, 0, 1, 1) + attributes  # IFF_UP
+    control.send(struct.pack("=IHHII", 16 + len(body), 16, 0x605, 1, 0) + body)  # RTM_NEWLINK: request, ack, create
+    (number,) = struct.unpack_from("=i", control.recv(4096), 16)
+    if number:
+        raise OSError(-number, f"new interface: {os.strerror(-number)}")
+
+
+def _name(text: str) -> bytes:
+    return _attribute(_IFNAME, text.encode() + b"\0")
+
+
+def _attribute(kind: int, value: bytes) -> bytes:
+    return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
 
 
 def _mount_root(root: str) -> None:
@@ -152,9 +216,9 @@ def _bind_read_only(path: str) -> None:
     _mount(None, path, _REMOUNT | _BIND | _RDONLY | flags)
 
 
-def _raise_loopback() -> None:
+def _set_up(interface: str) -> None:
     with socket.socket() as control:
-        request = struct.pack("16sh", b"lo", 1)  # IFF_UP
+        request = struct.pack("16sh", interface.encode(), 1)  # IFF_UP
         fcntl.ioctl(control, 0x8914, request.ljust(40, b"\0"))  # SIOCSIFFLAGS
 
 

@@ -6,6 +6,7 @@ nothing is read-only then, and no network is shut off. Servers are told their po
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import functools
 import json
@@ -17,9 +18,9 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from container import contract
 from container.errors import PlatformError, UserError
@@ -55,6 +56,9 @@ class ProcessRunner:
         self._command = tuple(command)
         self._directory = directory or Path.cwd()
         self.is_private = has_namespaces() if is_private is None else is_private
+        self._switches: dict[str, tuple[int, ...]] = {}
+        self._plugged: collections.Counter[str] = collections.Counter()
+        self._switching = threading.Lock()
 
     @property
     def description(self) -> str:
@@ -62,9 +66,10 @@ class ProcessRunner:
         view = "a private /opt/ml" if self.is_private else f"{contract.BASE_DIR_VARIABLE} for /opt/ml"
         return f"process {' '.join(self._command)!r} with {view}"
 
-    @property
-    def network_interface(self) -> str:
-        """All hosts are this machine."""
+    def network_interface(self, *, has_peers: bool, is_isolated: bool) -> str:
+        """Give the interface of the hosts' own network, else this machine's loopback: all hosts are this machine."""
+        if has_peers and is_isolated and self.is_private and has_networks():
+            return "eth0"
         return "lo" if sys.platform == "linux" else "lo0"
 
     def mount_point(self, root: Path) -> str:
@@ -89,23 +94,49 @@ class ProcessRunner:
                 "names cannot come late here: that needs a private /etc/hosts (Linux namespaces), or Docker (DS-4)"
             )
             raise PlatformError(message)
-        scratch = Path(tempfile.mkdtemp(prefix="local-test-"))
-        environment["HOME"] = str(scratch)  # writable and empty, as an image's /root is
-        if self.is_private:
-            specification = {
-                "root": str(launch.root),
-                "read_only": launch.read_only,
-                "hosts_file": _write_hosts(scratch / "hosts", launch),
-                "is_isolated": launch.is_isolated and not launch.is_server and not launch.network,
-            }
-            command = [sys.executable, "-I", "-S", str(_LAUNCHER), json.dumps(specification), *command]
-        else:
-            environment[contract.BASE_DIR_VARIABLE] = str(launch.root)
-            if sys.platform == "linux":
-                command = [sys.executable, "-I", "-S", str(_LAUNCHER), "{}", *command]
-        launchers = 2 if self.is_private else 0
-        program = _Program(command, environment, self._directory, scratch, launchers, self._memory_bytes)
+        with contextlib.ExitStack() as resources:
+            scratch = Path(tempfile.mkdtemp(prefix="local-test-"))
+            resources.callback(shutil.rmtree, scratch, ignore_errors=True)
+            environment["HOME"] = str(scratch)  # writable and empty, as an image's /root is
+            files: tuple[int, ...] = ()
+            if self.is_private:
+                has_switch = bool(launch.network) and launch.is_isolated and has_networks()
+                addresses = {name: f"{'10' if has_switch else '127'}.0.0.{n}" for n, name in enumerate(launch.peers, 1)}
+                specification: dict[str, Any] = {
+                    "root": str(launch.root),
+                    "read_only": launch.read_only,
+                    "hosts_file": _write_hosts(scratch / "hosts", launch, addresses),
+                    "is_isolated": launch.is_isolated and not launch.is_server and (has_switch or not launch.network),
+                }
+                if has_switch:
+                    files = resources.enter_context(self._share_switch(launch.network))
+                    specification["switch"] = {"files": files, "address": addresses[launch.name]}
+                command = _wrap(specification, command)
+            else:
+                environment[contract.BASE_DIR_VARIABLE] = str(launch.root)
+                if sys.platform == "linux":
+                    command = _wrap({}, command)
+            launchers = 2 if self.is_private else 0
+            given = resources.pop_all()
+        program = _Program(command, environment, self._directory, files, given, launchers, self._memory_bytes)
         return ProcessContainer(program, address, on_output)
+
+    @contextlib.contextmanager
+    def _share_switch(self, network: str) -> Iterator[tuple[int, ...]]:
+        """Give the open files of a network's switch; when nobody has them any more, it is gone."""
+        with self._switching:
+            if network not in self._switches:
+                self._switches[network] = _open_switch()
+            self._plugged[network] += 1
+        try:
+            yield self._switches[network]
+        finally:
+            with self._switching:
+                self._plugged[network] -= 1
+                if not self._plugged[network]:
+                    del self._plugged[network]
+                    for file in self._switches.pop(network):
+                        os.close(file)
 
     def _environment(self, launch: Launch) -> dict[str, str]:
         """Give the platform's variables and, of this machine's, only those that a program cannot start without."""
@@ -118,8 +149,10 @@ class _Program(NamedTuple):
     command: Sequence[str]
     environment: dict[str, str]
     directory: Path
-    scratch: Path
-    """The container's own temporary directory; gone when it has ended."""
+    files: tuple[int, ...]
+    """Open files that the launcher needs."""
+    resources: contextlib.ExitStack
+    """What is the container's own on this machine; given back when it has ended."""
     launchers: int
     """How many processes stand before the program itself."""
     memory_bytes: int | None
@@ -141,7 +174,7 @@ class ProcessContainer:
         threading.Thread(target=self._run, args=(program, on_output), daemon=True).start()
         self._started.wait()
         if self._error is not None:
-            shutil.rmtree(program.scratch, ignore_errors=True)
+            program.resources.close()
             message = f"{program.command[0]} cannot be started in {program.directory}: {self._error}"
             raise UserError(message) from self._error
 
@@ -155,6 +188,7 @@ class ProcessContainer:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                pass_fds=program.files,
             )
         except OSError as error:
             self._error = error
@@ -176,7 +210,7 @@ class ProcessContainer:
             self.kill()
         finally:
             watcher.join()
-            shutil.rmtree(program.scratch, ignore_errors=True)
+            program.resources.close()
             self._ended.set()
 
     def _watch(self) -> None:
@@ -246,10 +280,54 @@ def has_namespaces() -> bool:
     """Tell whether this machine lets this user make a private `/opt/ml`."""
     if sys.platform != "linux":
         return False
+    return _probe({})
+
+
+@functools.cache
+def has_networks() -> bool:
+    """Tell whether this machine lets this user give the hosts of a job a network of their own."""
+    if not has_namespaces():
+        return False
+    try:
+        files = _open_switch()
+    except PlatformError:
+        return False
+    try:
+        return _probe({"is_isolated": True, "switch": {"files": files, "address": "10.0.0.1"}}, files)
+    finally:
+        for file in files:
+            os.close(file)
+
+
+def _probe(specification: Mapping[str, Any], files: tuple[int, ...] = ()) -> bool:
     with tempfile.TemporaryDirectory(prefix="local-test-") as root:
-        specification = json.dumps({"root": root})
-        probe = [sys.executable, "-I", "-S", str(_LAUNCHER), specification, "true"]
-        return subprocess.run(probe, check=False, capture_output=True).returncode == 0  # noqa: S603 - ours
+        probe = _wrap({"root": root, **specification}, ["true"])
+        return subprocess.run(probe, check=False, capture_output=True, pass_fds=files).returncode == 0  # noqa: S603
+
+
+def _wrap(specification: Mapping[str, Any], command: Sequence[str]) -> list[str]:
+    return [sys.executable, "-I", "-S", str(_LAUNCHER), json.dumps(specification), *command]
+
+
+def _open_switch() -> tuple[int, ...]:
+    """Make a switch and give its namespaces' open files, by which it lives.
+
+    Raises: PlatformError if this machine does not allow that.
+    """
+    names = ("net",) if os.getuid() == 0 else ("user", "net")
+    with subprocess.Popen(  # noqa: S603 - ours
+        _wrap({"is_switch": True}, ()),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    ) as switch:
+        assert switch.stdout is not None  # noqa: S101 - asked for above
+        answer = switch.stdout.readline()
+        if answer != b"ready\n":
+            message = f"hosts cannot have a network of their own here: {answer.decode(errors='replace').strip()}"
+            raise PlatformError(message)
+        return tuple(os.open(f"/proc/{switch.pid}/ns/{name}", os.O_RDONLY) for name in names)
 
 
 def find_free_port() -> int:
@@ -285,14 +363,13 @@ def _name_by_signal(pid: int) -> str:
     return str(pid)
 
 
-def _write_hosts(path: Path, launch: Launch) -> str | None:
+def _write_hosts(path: Path, launch: Launch, addresses: Mapping[str, str]) -> str | None:
     """Write a container's /etc/hosts; late names are added to the same file, as that is what is mounted."""
-    if not launch.host_names:
+    if not addresses:
         return None
-    early = {name: address for name, address in launch.host_names.items() if name == launch.name}
-    lines = [f"{address} {name}\n" for name, address in launch.host_names.items()]
+    lines = [f"{address} {name}\n" for name, address in addresses.items()]
     if launch.names_after_s:
-        path.write_text(_LOCALHOST + "".join(f"{address} {name}\n" for name, address in early.items()), "utf-8")
+        path.write_text(f"{_LOCALHOST}{addresses[launch.name]} {launch.name}\n", "utf-8")
         timer = threading.Timer(launch.names_after_s, _add_late, (path, _LOCALHOST + "".join(lines)))
         timer.daemon = True
         timer.start()

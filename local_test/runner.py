@@ -6,7 +6,7 @@ Two exist: `process` (any command line) and `engine` (a Docker image). Nothing e
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -27,8 +27,8 @@ class Launch:
     """Replaces the image's own (IMG-3)."""
     read_only: tuple[str, ...] = ()
     """Directories below `root` that the container must not write to, such as `model` when serving (HO-2)."""
-    host_names: Mapping[str, str] = field(default_factory=dict)
-    """Address of every peer by name; a runner with a name service of its own needs none."""
+    peers: tuple[str, ...] = ()
+    """Names of all hosts that it has to find, its own among them."""
     names_after_s: float = 0.0
     """Peers' names are unknown for so long after the start (DS-4)."""
     is_server: bool = False
@@ -79,9 +79,8 @@ class Runner(Protocol):
     def description(self) -> str:
         """What runs and how, for logs."""
 
-    @property
-    def network_interface(self) -> str:
-        """Name of the interface by which peers reach each other (DS-2)."""
+    def network_interface(self, *, has_peers: bool, is_isolated: bool) -> str:
+        """Name of the interface by which such a job's containers reach their peers (DS-2)."""
 
     def mount_point(self, root: Path) -> str:
         """Give the path at which a container sees its job directory."""

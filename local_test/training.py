@@ -67,6 +67,7 @@ class TrainingJob:
         self._stop_requested = threading.Event()
         groups = tree.instance_groups(request)
         self._group_by_host = {host: group for group in groups for host in group["hosts"]}
+        self.hosts = tuple(self._group_by_host)
         self._layouts = {host: contract.Layout(directory / "hosts" / host) for host in self._group_by_host}
 
     def stop(self) -> None:
@@ -140,7 +141,9 @@ class TrainingJob:
             self._volumes[host] = Volume(root)
             resources.callback(self._volumes[host].close)
         group = self._group_by_host[host]
-        layout = tree.make_training_tree(root, self.request, host, self._runner.network_interface)
+        is_isolated = self.request.get("EnableNetworkIsolation", False)
+        interface = self._runner.network_interface(has_peers=len(self.hosts) > 1, is_isolated=is_isolated)
+        layout = tree.make_training_tree(root, self.request, host, interface)
         read_only = []
         for channel in tree.channels_of(self.request, group):
             name = channel["ChannelName"]
@@ -159,7 +162,6 @@ class TrainingJob:
         algorithm = self.request.get("AlgorithmSpecification", {})
         entrypoint = algorithm.get("ContainerEntrypoint")
         arguments = algorithm.get("ContainerArguments", [] if entrypoint else ["train"])  # IMG-3
-        hosts = list(self._group_by_host)
         return Launch(
             name=host,
             arguments=tuple(arguments),
@@ -167,9 +169,9 @@ class TrainingJob:
             root=root,
             environment=tree.training_environment(self.request),
             read_only=tuple(read_only),
-            host_names={name: f"127.0.0.{index + 1}" for index, name in enumerate(hosts)},
-            network=f"local-test-{self.name}" if len(hosts) > 1 else "",
-            is_isolated=self.request.get("EnableNetworkIsolation", False),
+            peers=self.hosts,
+            network=f"local-test-{self.name}" if len(self.hosts) > 1 else "",
+            is_isolated=is_isolated,
         )
 
     def _restore_checkpoints(self, layout: contract.Layout, resources: contextlib.ExitStack) -> None:

@@ -29,10 +29,9 @@ class ClientRunner:
         """What runs and how, for logs."""
         return self.runner.description
 
-    @property
-    def network_interface(self) -> str:
-        """Name of the interface by which peers reach each other (DS-2)."""
-        return self.runner.network_interface
+    def network_interface(self, *, has_peers: bool, is_isolated: bool) -> str:
+        """Name of the interface by which such a job's containers reach their peers (DS-2)."""
+        return self.runner.network_interface(has_peers=has_peers, is_isolated=is_isolated)
 
     def mount_point(self, root: Path) -> str:
         """Give the path at which a container sees its job directory."""

@@ -45,10 +45,9 @@ class VariantRunner:
             for variant in requests["config"]["ProductionVariants"]
         }
 
-    @property
-    def network_interface(self) -> str:
+    def network_interface(self, *, has_peers: bool, is_isolated: bool) -> str:
         """Name of the interface by which peers reach each other (DS-2); servers have no peers."""
-        return next(iter(self._runners.values())).network_interface
+        return next(iter(self._runners.values())).network_interface(has_peers=has_peers, is_isolated=is_isolated)
 
     @property
     def description(self) -> str:

@@ -228,11 +228,16 @@ HOSTS_IDS: Final = ("DS-1a", "OUT-5a", "IN-7a", "DS-3a")
 
 def check_hosts(subject: Subject) -> Iterator[Verdict]:
     """Two hosts, a host without data, and a host of another name."""
-    trial = subject.train("two-hosts", instance_count=2)
+    # Hosts that are processes have ports of their own only when isolated; who needs a way out is no breach of DS-1.
+    is_isolated = subject.image is None and subject.can_protect
+    trial = subject.train("two-hosts", instance_count=2, is_isolated=is_isolated)
+    if is_isolated and not trial.is_good:
+        is_isolated = False
+        trial = subject.train("two-open-hosts", instance_count=2)
     yield judge("DS-1a", trial.is_good, trial.evidence)
     clashes = [finding for finding in trial.result.findings if "OUT-5" in finding]
     yield judge("OUT-5a", not clashes, "; ".join(clashes[:3]) or "no name was written twice")
-    empty = subject.train("empty-shard", _empty_second_host, instance_count=2)
+    empty = subject.train("empty-shard", _empty_second_host, instance_count=2, is_isolated=is_isolated)
     yield (
         judge("IN-7a", empty.is_good, empty.evidence)
         if trial.is_good

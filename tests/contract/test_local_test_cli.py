@@ -257,7 +257,7 @@ def _read_terminal(descriptor: int) -> bytes:
 SLOW_STEPS = ["-p", "steps=10000", "-p", "step_s=0.01"]
 
 
-@pytest.mark.parametrize("command", ["train", "serve", "transform", "conform"])
+@pytest.mark.parametrize("command", ["train", "train hosts", "serve", "transform", "conform"])
 def test_interrupted_at_any_moment_it_leaves_nothing_behind(
     environment: dict[str, str], data: Path, tmp_path: Path, command: str
 ) -> None:
@@ -268,6 +268,7 @@ def test_interrupted_at_any_moment_it_leaves_nothing_behind(
     (tmp_path / "body").write_bytes(b"1,2")
     options = {
         "train": [*training, "-c", f"piped={data}", "--input-mode", "Pipe", "-p", "epochs=1000"],
+        "train hosts": [*training, "--instance-count", "3", "--isolated"],
         "serve": [],
         "transform": [str(data)],
         "conform": [*training, "--body", f"{tmp_path}/body"],
@@ -275,7 +276,7 @@ def test_interrupted_at_any_moment_it_leaves_nothing_behind(
     moments = random.Random(command)  # noqa: S311 - the same moments each time
     for _ in range(5):
         with subprocess.Popen(
-            [sys.executable, "-m", "local_test", command, "--program", PROGRAM, *options[command]],
+            [sys.executable, "-m", "local_test", command.partition(" ")[0], "--program", PROGRAM, *options[command]],
             env=environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -288,7 +289,7 @@ def test_interrupted_at_any_moment_it_leaves_nothing_behind(
             assert code in (0, 130, -signal.SIGINT) or (code == 1 and "KeyboardInterrupt" in said), said
 
     assert list(scratch.iterdir()) == []
-    assert [line for line in list_commands() if str(tmp_path) in line] == []
+    assert [line for line in list_commands() + list_commands("environ") if str(tmp_path) in line] == []
     assert [line for line in Path("/proc/mounts").read_text().splitlines() if str(tmp_path) in line] == []
     assert [path for path in tmp_path.rglob("*") if path.is_fifo()] == []
 
@@ -310,13 +311,13 @@ def test_killed_outright_it_takes_the_container_with_it(environment: dict[str, s
         time.sleep(0.05)
 
 
-def list_commands() -> list[str]:
-    """Give the command line of every process of this machine."""
+def list_commands(file: str = "cmdline") -> list[str]:
+    """Give the command line, or another file of /proc, of every process of this machine."""
     commands = []
     for path in Path("/proc").iterdir():
         if path.name.isdigit():
             try:
-                commands.append((path / "cmdline").read_text().replace("\0", " "))
+                commands.append((path / file).read_text(errors="replace").replace("\0", " "))
             except OSError:
                 continue
     return commands

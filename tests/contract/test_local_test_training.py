@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
 import sys
 import tarfile
 import threading
@@ -17,7 +18,7 @@ from container.errors import UserError
 from local_test import faults, records, shapes, shorthand
 from local_test.checkpoints import CheckpointSync
 from local_test.job import JobResult, Listeners
-from local_test.process import ProcessRunner, has_namespaces
+from local_test.process import ProcessRunner, has_namespaces, has_networks
 from local_test.training import TrainingJob
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -271,6 +272,26 @@ def test_peers_find_each_other_by_name(tmp_path: Path) -> None:
     assert result.status == "Completed"
     log = (tmp_path / "job/logs/algo-1.log").read_text()
     assert "heard from algo-2, algo-3" in log
+
+
+@pytest.mark.skipif(not has_networks(), reason="a network of their own needs namespaces and pairs of interfaces")
+def test_isolated_hosts_have_ports_an_interface_and_peers_of_their_own_and_nothing_else(tmp_path: Path) -> None:
+    with socket.create_server(("", 17844)):  # this machine's port: theirs are others (DS-1)
+        result = run_job(tmp_path, make_runner("ring.py"), instance_count=3, is_isolated=True)
+
+    assert result.status == "Completed", result.failure
+    for number, before in ((1, 3), (2, 1), (3, 2)):
+        root = tmp_path / f"job/hosts/algo-{number}/output/data"
+        assert json.loads((root / f"algo-{number}.json").read_text()) == {
+            "heard": f"algo-{before}",
+            "named": "eth0",  # DS-2
+            "interfaces": ["eth0", "lo"],
+            "way_out": "Network is unreachable",  # SEC-1
+            "open_files": ["1", "2"],  # its log's pipe; nothing of the namespaces
+        }
+    assert not [
+        path for path in Path("/proc/self/fd").iterdir() if path.is_symlink() and "net:" in str(path.readlink())
+    ]
 
 
 def test_one_hosts_failure_ends_the_others(tmp_path: Path, runner: ProcessRunner) -> None:

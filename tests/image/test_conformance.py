@@ -1,4 +1,4 @@
-"""Our own image and program, judged by the harness's conformance checks: every MUST passes (local_test/README.md)."""
+"""Our own image and program, judged by the harness's conformance checks: nothing is violated (local_test/README.md)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ import pytest
 from tests.image.engine import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
-ARGUED = {"IN-7a", "DS-1a"}
-"""SHOULD clauses whose breach local_test/README.md argues; DS-1a of the program alone."""
 FLAGS = ["-p", "epochs=3", "-p", "optimizer=adam", "-p", "learning_rate=0.015", "-p", "flip=false"]
 FLAGS += ["--stop-at", "epoch=1", "--multi-model", "--json"]
 
@@ -30,7 +28,7 @@ def conform(directory: Path, *flags: str) -> dict[str, dict[str, str]]:
     )
     verdicts = {row["id"]: row for row in json.loads(done.stdout)["verdicts"]}
     violated = {identity: row["evidence"] for identity, row in verdicts.items() if row["outcome"] == "fail"}
-    assert set(violated) <= ARGUED, violated
+    assert violated == {}
     assert done.returncode == 0
     return verdicts
 
