@@ -6,6 +6,7 @@ Rules of this file: routes, methods and headers only; what an answer says is dec
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import flask
 from werkzeug.exceptions import HTTPException
@@ -39,7 +40,7 @@ def create_app(
 
     @app.post("/invocations")
     def invocations() -> flask.Response:
-        return _to_flask(application.invoke(_read_request()))
+        return _to_flask(application.invoke(_read_request()._replace(can_stream=True)))
 
     @app.get("/execution-parameters")
     def execution_parameters() -> flask.Response:
@@ -118,4 +119,14 @@ def _read_request() -> inference.Request:
 
 def _to_flask(response: inference.Response) -> flask.Response:
     headers = [("Content-Type", response.content_type), *response.headers]
-    return flask.Response(response.body, response.status, headers)
+    return flask.Response(_iterate(response) if response.rest else response.body, response.status, headers)
+
+
+def _iterate(response: inference.Response) -> Iterator[bytes]:
+    """Give a streamed answer's pieces; an error makes the server break the connection off, so that the client knows."""
+    while response.rest is not None and response.body:
+        yield response.body
+        response = inference.take_piece(response)
+    if response.status != 200:
+        message = "a streamed answer broke off; the line before tells why"
+        raise ConnectionAbortedError(message)

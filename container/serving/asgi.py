@@ -6,6 +6,7 @@ Rules of this file: as in `worker`, what costs more than a few milliseconds leav
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
@@ -45,9 +46,17 @@ class AsgiApplication:
             response = await self._answer(scope, headers, body)
         except RequestError as error:
             response = inference.refuse(error.status, str(error))
-        named = [("Content-Type", response.content_type), ("Content-Length", str(len(response.body)))]
-        encoded = [(name.encode(), text.encode("latin-1")) for name, text in (*named, *response.headers)]
+        named = [("Content-Type", response.content_type), *response.headers]
+        if response.rest is None:
+            named.append(("Content-Length", str(len(response.body))))
+        encoded = [(name.encode(), text.encode("latin-1")) for name, text in named]
         await send({"type": "http.response.start", "status": response.status, "headers": encoded})
+        while response.rest is not None and response.body:
+            await send({"type": "http.response.body", "body": response.body, "more_body": True})
+            take = functools.partial(inference.take_piece, response)
+            response = await asyncio.get_running_loop().run_in_executor(self._predictions, take)
+            if response.rest is None:  # broken off: without an end, the client knows
+                return
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else response.body})
 
     async def _read(self, headers: dict[str, str], receive: Receive) -> bytes:
@@ -87,7 +96,7 @@ class AsgiApplication:
         def answer() -> inference.Response:
             if time.monotonic() > expiry:
                 return inference.refuse(503, "the request waited too long for its turn")
-            return self._application.invoke(request)
+            return self._application.invoke(request._replace(can_stream=True))
 
         self._waiting += 1
         try:

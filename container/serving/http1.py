@@ -43,6 +43,8 @@ class Head(NamedTuple):
     """Whether the client wants the connection left open."""
     expects_continue: bool
     """Whether the client waits for `100 Continue` before it sends the body."""
+    takes_chunks: bool = True
+    """Whether the client speaks HTTP/1.1, and so takes an answer in chunks."""
 
 
 def parse_head(data: bytes | bytearray) -> Head:
@@ -79,6 +81,7 @@ def parse_head(data: bytes | bytearray) -> Head:
         body_bytes=_parse_body_bytes(headers, is_1_1=is_1_1),
         keep_alive="close" not in connection if is_1_1 else "keep-alive" in connection,
         expects_continue=is_1_1 and headers.get("expect", "").lower() == "100-continue",
+        takes_chunks=is_1_1,
     )
 
 

@@ -13,7 +13,7 @@ import re
 import time
 import uuid
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 import numpy as np
@@ -29,6 +29,8 @@ _CUSTOM_ATTRIBUTES_NAME: Final = contract.CUSTOM_ATTRIBUTES_HEADER.lower()
 _CUSTOM_ATTRIBUTES: Final = re.compile(r"[\x20-\x7e]{1,1024}")
 _INLINE_S: Final = 0.005  # a prediction that costs more leaves the loop: many of them must not delay a ping
 _INLINE_BODY_BYTES: Final = 262_144  # a body that costs more to decode than a thread's hand-over leaves it too
+_PIECE_S: Final = 0.02  # of a streamed answer: long beside a thread's hand-over, short beside a client's patience
+_PIECE_IMAGES: Final = (1024, 512, 256, 128, 64, 32)  # whole blocks of the predictor, so that no digit changes
 _ERRORS_LOGGED: Final = 10  # of one request
 _ERROR_CHARACTERS: Final = 1900  # RQ-6: a caller sees 2048 characters of the body, the request id among them
 
@@ -38,6 +40,8 @@ class Request(NamedTuple):
 
     body: bytes
     headers: Mapping[str, str]
+    can_stream: bool = False
+    """Whether the shell can send an answer piece by piece, as its predictions are made (ST-1)."""
 
 
 class Response(NamedTuple):
@@ -47,6 +51,8 @@ class Response(NamedTuple):
     body: bytes = b""
     content_type: str = codecs.JSON
     headers: tuple[tuple[str, str], ...] = ()
+    rest: Iterator[bytes] | None = None
+    """Pieces that follow `body`, each computed when it is taken, by `take_piece`; only for who `can_stream`."""
 
 
 class Application(Protocol):
@@ -93,6 +99,8 @@ class Inference:
         """
         self._predict = predict
         self._image_s = image_s
+        quick = [count for count in _PIECE_IMAGES if count * image_s <= _PIECE_S]
+        self._piece_images = quick[0] if quick else _PIECE_IMAGES[-1]
         self._pixels = math.prod(input_shape)
         self.input_shape = input_shape
         self.classes = tuple(classes)
@@ -107,9 +115,11 @@ class Inference:
         """Answer `POST /invocations`; never raises."""
         work = _Work(time.perf_counter())
         response = guard(lambda: self._answer(request, work))
-        if self._metrics is not None:
-            work.seconds["request"] = time.perf_counter() - work.started
-            self._metrics.count(response.status, work.seconds, work.images)
+        if response.rest is None:
+            self._count(response.status, work)
+        else:
+            pieces = self._count_at_the_end(response.rest, work)
+            response = guard(lambda: response._replace(body=next(pieces), rest=pieces))
         attributes = request.headers.get(_CUSTOM_ATTRIBUTES_NAME)
         if attributes and _CUSTOM_ATTRIBUTES.fullmatch(attributes):  # RQ-5
             header = (contract.CUSTOM_ATTRIBUTES_HEADER, attributes)
@@ -133,17 +143,58 @@ class Inference:
         body = unpack(request.body, request.headers.get("content-encoding", ""), self._payload_bytes)
         started = time.perf_counter()
         images, errors = self._decode(media_type, body)
-        decoded = time.perf_counter()
+        work.seconds["decode"] = time.perf_counter() - started
+        work.images = len(images)
+        if request.can_stream and answer_type == codecs.JSON_LINES and len(images) > self._piece_images:
+            return Response(200, b"", answer_type, rest=self._stream(images, errors, work))
+        answer = self._predict_and_encode(images, answer_type, errors, work, end_of_line=self._end_of_line)
+        return Response(200, answer, answer_type)
+
+    def _stream(self, images: codecs.Images, errors: Mapping[int, str], work: _Work) -> Iterator[bytes]:
+        """Give the answer in JSON lines piece by piece; `errors` are records beside the images (BT-9)."""
+        good = [place for place in range(len(images) + len(errors)) if place not in errors] if errors else []
+        first = 0  # record of the piece
+        for start in range(0, len(images), self._piece_images):
+            end = start + self._piece_images
+            is_last = end >= len(images)
+            faults = {}
+            if errors:
+                behind = len(images) + len(errors) if is_last else good[end]
+                faults = {place - first: errors[place] for place in range(first, behind) if place in errors}
+                first = behind
+            end_of_line = self._end_of_line or not is_last
+            yield self._predict_and_encode(images[start:end], codecs.JSON_LINES, faults, work, end_of_line=end_of_line)
+
+    def _predict_and_encode(
+        self, images: codecs.Images, answer_type: str, errors: Mapping[int, str], work: _Work, *, end_of_line: bool
+    ) -> bytes:
+        started = time.perf_counter()
         probabilities = self._predict(images)
         predicted = time.perf_counter()
         if not np.isfinite(probabilities).all():
             message = "the model gave a probability that is not finite"
             raise ArithmeticError(message)
-        answer = codecs.encode(answer_type, probabilities, self.classes, end_of_line=self._end_of_line, errors=errors)
-        encoded = time.perf_counter()
-        work.images = len(images)
-        work.seconds.update(decode=decoded - started, predict=predicted - decoded, encode=encoded - predicted)
-        return Response(200, answer, answer_type)
+        answer = codecs.encode(answer_type, probabilities, self.classes, end_of_line=end_of_line, errors=errors)
+        seconds = work.seconds
+        seconds["predict"] = seconds.get("predict", 0.0) + predicted - started
+        seconds["encode"] = seconds.get("encode", 0.0) + time.perf_counter() - predicted
+        return answer
+
+    def _count(self, status: int, work: _Work) -> None:
+        if self._metrics is not None:
+            work.seconds["request"] = time.perf_counter() - work.started
+            self._metrics.count(status, work.seconds, work.images)
+
+    def _count_at_the_end(self, pieces: Iterator[bytes], work: _Work) -> Iterator[bytes]:
+        status = 500
+        try:
+            yield from pieces
+            status = 200
+        except GeneratorExit:  # nobody takes the rest: no fault of ours
+            status = 200
+            raise
+        finally:
+            self._count(status, work)
 
     def _decode(self, media_type: negotiation.MediaType, body: bytes) -> tuple[codecs.Images, Mapping[int, str]]:
         try:
@@ -206,6 +257,13 @@ def guard(answer: Callable[[], Response]) -> Response:
         return refuse(error.status, str(error))
     except Exception:  # noqa: BLE001 - the serving side's one broad except: a bug must not end the worker
         return fail()
+
+
+def take_piece(response: Response) -> Response:
+    """Give the next piece of a streamed answer; an empty body is its end, 500 that it breaks off, as the log tells."""
+    assert response.rest is not None  # noqa: S101 - for the type checker
+    pieces = response.rest
+    return guard(lambda: response._replace(body=next(pieces, b"")))
 
 
 def unpack(body: bytes, encoding: str, bytes_maximum: int) -> bytes:

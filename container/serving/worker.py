@@ -18,6 +18,7 @@ import queue
 import resource
 import select
 import socket
+import struct
 import sys
 import threading
 import time
@@ -41,6 +42,7 @@ _IDLE_S: Final = 75.0  # longer than a client's pool keeps a connection unused
 _HEAD_S: Final = 10.0  # from a request's first byte to the end of its head
 _SILENCE_S: Final = 15.0  # without a byte of an unfinished body, or of a response that the client does not take
 _LINGER_S: Final = 2.0  # for a client to read a refusal before the connection is reset under it
+_STREAM_S: Final = 480  # ST-1: longer, the platform ends a stream
 _LAST_REQUEST_S: Final = 0.5  # after SIGTERM, for requests that are on their way
 _SWEEP_S: Final = 0.5
 _CONNECTIONS_MAXIMUM: Final = 1024
@@ -63,7 +65,19 @@ _CLOSED: Final = "closed"
 class _Connection:
     """A client's connection and how far its current request is."""
 
-    __slots__ = ("body", "buffer", "closing", "deadline", "head", "held_bytes", "out", "socket", "started", "state")
+    __slots__ = (
+        "body",
+        "buffer",
+        "closing",
+        "deadline",
+        "head",
+        "held_bytes",
+        "out",
+        "socket",
+        "started",
+        "state",
+        "stream",
+    )
 
     def __init__(self, client: socket.socket, now: float) -> None:
         self.socket = client
@@ -73,6 +87,7 @@ class _Connection:
         self.body: http1.ChunkedBody | None = None
         self.held_bytes = 0  # of a body that did not come in one piece with its head
         self.out = memoryview(b"")  # of the response, not yet taken by the client
+        self.stream: inference.Response | None = None  # whose next piece is to be sent
         self.closing = False  # after the response
         self.started = now  # of the request, or of waiting for one
         self.deadline = now + _IDLE_S
@@ -89,9 +104,12 @@ class _Lane:
         for number in range(threads):
             threading.Thread(target=self._run, name=f"{name}-{number}", daemon=True).start()
 
-    def submit(self, job: Callable[[], None]) -> bool:
-        """Queue a job that never raises; False if the queue is full. For the loop alone, as is `waiting`."""
-        if self.waiting >= self._jobs_maximum:
+    def submit(self, job: Callable[[], None], *, has_begun: bool = False) -> bool:
+        """Queue a job that never raises; False if the queue is full. For the loop alone, as is `waiting`.
+
+        The next step of a request that `has_begun` is always taken.
+        """
+        if self.waiting >= self._jobs_maximum and not has_begun:
             return False
         self.waiting += 1
         self._jobs.put(job)
@@ -103,7 +121,7 @@ class _Lane:
             job = self._jobs.get()
             self.started[thread] = time.monotonic()
             job()
-            del self.started[thread]
+            del self.started[thread], job  # which holds a body, or a stream that its client has left
 
 
 class EventWorker(Worker):
@@ -277,6 +295,7 @@ class EventWorker(Worker):
         self._release(connection)
         del self._connections[connection.socket.fileno()]
         connection.state = _CLOSED
+        connection.stream = None
         connection.socket.close()  # which takes it out of the epoll set as well
 
     def _release(self, connection: _Connection) -> None:
@@ -387,7 +406,9 @@ class EventWorker(Worker):
     def _invoke(self, request: inference.Request) -> inference.Response:
         """Predict on the compute thread, behind the model's loading: another worker may have told that all is well."""
         application = self._service.application
-        return application.invoke(request) if application else inference.ask_to_retry("the model cannot be loaded")
+        if application is None:
+            return inference.ask_to_retry("the model cannot be loaded")
+        return application.invoke(request._replace(can_stream=True))
 
     def _compute(self, connection: _Connection, lane: _Lane, answer: Callable[[], inference.Response]) -> None:
         def job() -> None:
@@ -412,9 +433,46 @@ class EventWorker(Worker):
     def _finish(self, connection: _Connection, response: inference.Response) -> None:
         """Send a computed response, and go on with what the client has sent behind its request."""
         connection.state = _WRITING
-        self._send(connection, response)
+        if connection.stream is None:
+            self._send(connection, response)
+        else:
+            self._send_piece(connection, response)
         if connection.state is _WRITING and not connection.out:
             self._resume(connection)
+
+    def _compute_piece(self, connection: _Connection, streamed: inference.Response) -> None:
+        """Have the next piece of a stream computed, now that the client has taken what there was."""
+        if self._now > connection.started + max(_STREAM_S, self._settings.timeout_s):
+            log.error("a streamed answer has lasted too long: it is broken off")
+            self._break_off(connection)
+            return
+
+        def job() -> None:
+            is_gone = connection.state is _CLOSED
+            self._done.append((self._predictions, connection, streamed if is_gone else inference.take_piece(streamed)))
+            self._wake()
+
+        self._watch(connection, _COMPUTING, 0, 0)
+        self._predictions.submit(job, has_begun=True)
+
+    def _send_piece(self, connection: _Connection, piece: inference.Response) -> None:
+        """Send a piece of a stream, or its end; break it off if there is no next one."""
+        request = connection.head
+        if piece.rest is None or request is None:
+            self._break_off(connection)
+            return
+        data = _frame(piece.body) if request.takes_chunks else piece.body
+        connection.stream = piece if piece.body else None
+        if not piece.body:
+            self._release(connection)
+        self._put(connection, data, b"")
+
+    def _break_off(self, connection: _Connection) -> None:
+        """Close in the middle of an answer so that the client cannot take it for the whole."""
+        if connection.head is not None and not connection.head.takes_chunks:  # its end is that of the connection
+            with contextlib.suppress(OSError):
+                connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._close(connection)
 
     def _resume(self, connection: _Connection) -> None:
         self._watch(connection, _READING, select.EPOLLIN, _HEAD_S if connection.buffer else _IDLE_S)
@@ -430,8 +488,18 @@ class EventWorker(Worker):
         linger = connection.state is _LINGERING
         connection.closing = linger or not self.alive or request is None or not request.keep_alive
         body = b"" if request is not None and request.method == "HEAD" else response.body
-        head = self._format_head(response, closing=connection.closing)
-        self._release(connection)
+        framing = f"Content-Length: {len(response.body)}\r\n"
+        if response.rest is None or request is None:
+            self._release(connection)
+        else:
+            connection.stream = response
+            framing = "Transfer-Encoding: chunked\r\n" if request.takes_chunks else ""
+            connection.closing = connection.closing or not framing
+            body = _frame(body) if framing else body
+        self._put(connection, self._format_head(response, framing, closing=connection.closing), body)
+
+    def _put(self, connection: _Connection, head: bytes, body: bytes) -> None:
+        """Hand bytes to the kernel; what it does not take now is for `_write`."""
         try:
             if len(body) <= _JOIN_BYTES:
                 data = head + body
@@ -446,7 +514,10 @@ class EventWorker(Worker):
             return
         connection.out = memoryview(data)[sent:]
         if connection.out:
+            linger = connection.state is _LINGERING
             self._watch(connection, _LINGERING if linger else _WRITING, select.EPOLLOUT, _SILENCE_S)
+        elif connection.stream is not None:
+            self._compute_piece(connection, connection.stream)
         elif connection.closing:
             self._end(connection)
         else:
@@ -464,6 +535,8 @@ class EventWorker(Worker):
         connection.out = connection.out[sent:]
         if connection.out:
             connection.deadline = self._now + _SILENCE_S
+        elif connection.stream is not None:
+            self._compute_piece(connection, connection.stream)
         elif connection.closing:
             self._end(connection)
         else:
@@ -481,7 +554,7 @@ class EventWorker(Worker):
         else:
             self._watch(connection, _LINGERING, select.EPOLLIN, _LINGER_S)
 
-    def _format_head(self, response: inference.Response, *, closing: bool) -> bytes:
+    def _format_head(self, response: inference.Response, framing: str, *, closing: bool) -> bytes:
         second = int(time.time())
         if self._date[0] != second:
             self._date = (second, formatdate(second, usegmt=True))
@@ -489,11 +562,15 @@ class EventWorker(Worker):
             f"HTTP/1.1 {response.status} {_REASONS.get(response.status, '')}",
             f"Date: {self._date[1]}",
             f"Content-Type: {response.content_type}",
-            f"Content-Length: {len(response.body)}",
             *[f"{name}: {value}" for name, value in response.headers],
-            "Connection: close\r\n\r\n" if closing else "Connection: keep-alive\r\n\r\n",
+            framing + ("Connection: close\r\n\r\n" if closing else "Connection: keep-alive\r\n\r\n"),
         ]
         return "\r\n".join(lines).encode("latin-1")
+
+
+def _frame(piece: bytes) -> bytes:
+    """Make a chunk of a body; the empty one ends it (RFC 9112, 7.1)."""
+    return b"%x\r\n%b\r\n" % (len(piece), piece)
 
 
 def _empty(descriptor: int) -> None:

@@ -239,3 +239,91 @@ def test_metrics_of_every_worker_are_summed_for_prometheus() -> None:
     assert lines['serving_stage_seconds_count{stage="request"}'] == "3"
     assert lines['serving_stage_seconds_bucket{stage="request",le="+Inf"}'] == "3"
     assert float(lines['serving_stage_seconds_sum{stage="request"}']) > 0
+
+
+def make_stream(count: int, predict: Any = brightest_pixel, body: bytes = b"", **options: Any) -> inference.Response:
+    """Ask for `count` rows in JSON lines; pieces hold 32 images, since nobody says how long one takes."""
+    body = body or b"\n".join(b"0,0,%d,200" % (row % 200) for row in range(count))
+    headers = {"content-type": "text/csv", "accept": "application/jsonlines"}
+    return make(predict, **options).invoke(inference.Request(body, headers, can_stream=True))
+
+
+def take_all(response: inference.Response) -> list[bytes]:
+    pieces = [response.body]
+    while response.rest is not None and response.body:
+        response = inference.take_piece(response)
+        pieces.append(response.body)
+    assert response.status == 200
+    return pieces[:-1] if len(pieces) > 1 else pieces
+
+
+@pytest.mark.parametrize("options", [{}, {"end_of_line": False}])
+@pytest.mark.parametrize(("count", "pieces"), [(1, 1), (32, 1), (33, 2), (64, 2), (100, 4)])
+def test_streamed_pieces_are_the_whole_answer_and_are_computed_when_they_are_taken(
+    count: int, pieces: int, options: dict[str, Any]
+) -> None:
+    """ST-1."""
+    asked: list[int] = []
+
+    def predict(images: Any) -> Any:
+        asked.append(len(images))
+        return brightest_pixel(images)
+
+    response = make_stream(count, predict, **options)
+    assert len(asked) == 1
+
+    taken = take_all(response)
+
+    body = b"\n".join(b"0,0,%d,200" % (row % 200) for row in range(count))
+    assert b"".join(taken) == invoke(make(**options), body, accept="application/jsonlines").body
+    assert len(taken) == len(asked) == pieces
+    assert max(asked) <= 32
+
+
+@pytest.mark.parametrize("bad", [{0}, {31, 32, 33}, {64}, {99}, set(range(40, 100)), set(range(60))])
+def test_placeholders_of_a_stream_stand_in_their_places(bad: set[int]) -> None:
+    """BT-9, ST-1."""
+    body = b"\n".join(b"x" if row in bad else b"0,0,%d,200" % row for row in range(100))
+    options = {"placeholders": True, "end_of_line": False}
+
+    taken = take_all(make_stream(0, body=body, **options))
+
+    assert b"".join(taken) == invoke(make(**options), body, accept="application/jsonlines").body
+
+
+def test_error_in_the_middle_of_a_stream_is_told_and_counted_once(caplog: pytest.LogCaptureFixture) -> None:
+    """ST-1."""
+    metrics = Metrics(workers=1, labels={})
+    asked: list[int] = []
+
+    def predict(images: Any) -> Any:
+        asked.append(len(images))
+        if len(asked) == 2:
+            raise KeyError("model")
+        return brightest_pixel(images)
+
+    response = make_stream(100, predict, metrics=metrics)
+    piece = inference.take_piece(response)
+
+    assert (response.status, piece.status, piece.rest) == (200, 500, None)
+    assert "KeyError: 'model'" in caplog.text
+    assert 'serving_requests_total{status="500"} 1\n' in metrics.render()
+    assert 'serving_requests_total{status="200"} 0\n' in metrics.render()
+    assert 'serving_stage_seconds_count{stage="request"} 1\n' in metrics.render()
+
+
+def test_error_before_the_first_piece_is_an_answer_as_any_other() -> None:
+    metrics = Metrics(workers=1, labels={})
+
+    response = make_stream(100, lambda images: np.full((len(images), 4), np.nan, np.float32), metrics=metrics)
+
+    assert (response.status, response.rest) == (500, None)
+    assert 'serving_requests_total{status="500"} 1\n' in metrics.render()
+
+
+def test_stream_that_nobody_takes_to_its_end_is_counted_once() -> None:
+    metrics = Metrics(workers=1, labels={})
+
+    make_stream(100, metrics=metrics)  # and dropped
+
+    assert 'serving_requests_total{status="200"} 1\n' in metrics.render()
