@@ -12,6 +12,7 @@ import tensorflow as tf
 from container.dataset import Images, LabelledImages, Stream
 
 _PART_BYTES = 1 << 24
+_ALIGNMENT_BYTES = 64
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Source:
         self._data, self._batch_size, self._seed = images, batch_size, seed
         self._part = part or slice(0, batch_size)
         self._steps_per_pass = len(images.labels) // batch_size
-        self._whole = None if isinstance(images, Stream) else (tf.constant(images.images), tf.constant(images.labels))
+        self._whole = None if isinstance(images, Stream) else (_place(images.images), tf.constant(images.labels))
         self._block: Block | None = None
         self._blocks: Iterator[Block] = iter(())
 
@@ -72,6 +73,14 @@ class Source:
         count = len(order) // self._batch_size
         batches = order[: count * self._batch_size].reshape(count, self._batch_size)[:, self._part]
         return Block(*tensors, tf.constant(batches.reshape(-1).astype(np.int32)), step, step + count)
+
+
+def _place(array: Images) -> Any:
+    """Give a tensor of an array: on a CPU the same memory, where it lies as TensorFlow wants it."""
+    fits = array.flags.c_contiguous and array.flags.writeable and array.ctypes.data % _ALIGNMENT_BYTES == 0
+    if fits and not tf.config.list_physical_devices("GPU"):
+        return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
+    return tf.constant(array)
 
 
 def iterate(images: LabelledImages | Stream) -> Iterator[LabelledImages]:
