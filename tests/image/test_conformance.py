@@ -17,7 +17,7 @@ FLAGS = ["-p", "epochs=3", "-p", "optimizer=adam", "-p", "learning_rate=0.015", 
 FLAGS += ["--stop-at", "epoch=1", "--multi-model", "--json"]
 
 
-def conform(directory: Path, *flags: str) -> dict[str, dict[str, str]]:
+def conform(directory: Path, *flags: str | Path) -> dict[str, dict[str, str]]:
     """Give every verdict by its check's id."""
     done = subprocess.run(
         [sys.executable, "-m", "local_test", "conform", *flags, *FLAGS],
@@ -38,6 +38,14 @@ def test_our_image_keeps_the_contract(tmp_path: Path, image: str) -> None:
 
     assert verdicts["DS-1a"]["outcome"] == "pass"
     assert {identity for identity, row in verdicts.items() if row["outcome"] == "not applicable"} <= {"HPO-1a"}
+
+
+def test_our_serving_image_keeps_the_contract(tmp_path: Path, serve_image: str, trained_job: Path) -> None:
+    verdicts = conform(tmp_path, "--image", serve_image, "--serve", "--model", trained_job / "model")
+
+    assert {row["outcome"] for row in verdicts.values()} == {"pass"}
+    assert {"IMG-1b", "HO-4a", "HO-12a", "MME-2a"} <= set(verdicts)
+    assert not {"IMG-1a", "OUT-1a"} & set(verdicts)  # this image does not train
 
 
 def test_our_program_keeps_the_contract(tmp_path: Path) -> None:
