@@ -7,20 +7,35 @@ takes one of a few fixed values, so that no client can make the page grow.
 from __future__ import annotations
 
 import bisect
+import math
 import mmap
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 STAGES: Final = ("decode", "predict", "encode", "request")
+ERRORS: Final = {
+    "refused": "the request is at fault",
+    "failed": "the server or the model is",
+    "busy": "too many requests or bodies were there",
+    "late": "the answer took too long",
+    "unreadable": "it was no whole HTTP request, too slow or too large",
+    "gone": "the client left in the middle of its request or of the answer",
+}
+GAUGES: Final = {
+    "serving_connections": "Open connections.",
+    "serving_requests_in_flight": "Requests that are read, computed or answered.",
+    "serving_queue_requests": "Requests that wait for a prediction to begin.",
+}
 _STATUSES: Final = (200, 400, 404, 406, 413, 415, 500, 503)
 _SECONDS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)
 _IMAGES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10_000, 100_000)
 
-# A worker's row: requests by status and of any other, then a histogram for each stage and one of images, each of its
-# buckets, one beyond the last bound, and the sum.
+# A worker's row: requests by status and of any other, errors by kind, then a histogram for each stage and one of
+# images, each of its buckets, one beyond the last bound, and the sum.
 _HISTOGRAM: Final = len(_SECONDS) + 2
-_STAGES_START: Final = len(_STATUSES) + 1
+_ERRORS_START: Final = len(_STATUSES) + 1
+_STAGES_START: Final = _ERRORS_START + len(ERRORS)
 _IMAGES_START: Final = _STAGES_START + len(STAGES) * _HISTOGRAM
 _WIDTH: Final = _IMAGES_START + len(_IMAGES) + 2
 
@@ -31,24 +46,51 @@ class Metrics:
     def __init__(self, workers: int, labels: Mapping[str, str]) -> None:
         """Made by the master before it forks; `labels` describe what is served."""
         self._values = memoryview(mmap.mmap(-1, 8 * _WIDTH * workers)).cast("d")
+        self._gauges = memoryview(mmap.mmap(-1, 8 * len(GAUGES) * workers)).cast("d")
         self._workers = workers
         self._labels = dict(labels)
         self._lock = threading.Lock()
-        self._start = 0
+        self._row = self._start = 0
+        for row in range(workers):
+            self.clear(row)
 
     def take(self, row: int) -> None:
         """Count in this row from now on; for the master, before it forks a worker."""
-        self._start = row * _WIDTH
+        self._row, self._start = row, row * _WIDTH
+
+    def clear(self, row: int) -> None:
+        """Forget the gauges of a worker that has ended; for the master."""
+        self._show(row, (math.nan,) * len(GAUGES))
+
+    def show(self, *values: float) -> None:
+        """Show this worker's `GAUGES`."""
+        self._show(self._row, values)
+
+    def _show(self, row: int, values: Sequence[float]) -> None:
+        for place, value in enumerate(values, start=row * len(GAUGES)):
+            self._gauges[place] = value
 
     def count(self, status: int, seconds: Mapping[str, float], images: int) -> None:
         """Count a request: its status, the seconds of each stage that it reached, and its images if it has any."""
-        values, start = self._values, self._start
+        start = self._start
         with self._lock:
-            values[start + (_STATUSES.index(status) if status in _STATUSES else len(_STATUSES))] += 1
+            self._values[start + _find_status(status)] += 1
+            if status >= 400:
+                self._count_kind("failed" if status == 500 else "busy" if status == 503 else "refused")
             for stage, stage_s in seconds.items():
                 self._observe(start + _STAGES_START + STAGES.index(stage) * _HISTOGRAM, _SECONDS, stage_s)
             if images:
                 self._observe(start + _IMAGES_START, _IMAGES, images)
+
+    def count_error(self, kind: str, status: int = 0) -> None:
+        """Count one of `ERRORS` that no application has seen, and the status that answered it, if any did."""
+        with self._lock:
+            self._count_kind(kind)
+            if status:
+                self._values[self._start + _find_status(status)] += 1
+
+    def _count_kind(self, kind: str) -> None:
+        self._values[self._start + _ERRORS_START + list(ERRORS).index(kind)] += 1
 
     def _observe(self, start: int, bounds: Sequence[float], value: float) -> None:
         self._values[start + bisect.bisect_left(bounds, value)] += 1
@@ -63,10 +105,17 @@ class Metrics:
         yield "# TYPE serving_info gauge"
         labels = ",".join(f'{name}="{_escape(value)}"' for name, value in self._labels.items())
         yield f"serving_info{{{labels}}} 1"
-        yield "# HELP serving_requests_total Answers to invocations, by status."
+        yield "# HELP serving_requests_total Answers to invocations, and refusals before one could be read, by status."
         yield "# TYPE serving_requests_total counter"
         for status, count in zip((*_STATUSES, "other"), total, strict=False):
             yield f'serving_requests_total{{status="{status}"}} {count:.0f}'
+        yield "# HELP serving_errors_total Requests without a good answer: " + "; ".join(
+            f"{kind}: {text}" for kind, text in ERRORS.items()
+        )
+        yield "# TYPE serving_errors_total counter"
+        for kind, count in zip(ERRORS, total[_ERRORS_START:], strict=False):
+            yield f'serving_errors_total{{kind="{kind}"}} {count:.0f}'
+        yield from self._list_gauges()
         yield "# HELP serving_stage_seconds Time of each stage of an invocation, and of all of it."
         yield "# TYPE serving_stage_seconds histogram"
         for number, stage in enumerate(STAGES):
@@ -75,6 +124,26 @@ class Metrics:
         yield "# HELP serving_batch_images Images in an invocation."
         yield "# TYPE serving_batch_images histogram"
         yield from _list_histogram("serving_batch_images", "", _IMAGES, total[_IMAGES_START:])
+
+    def _list_gauges(self) -> Iterator[str]:
+        """Sum what the workers show; one that shows nothing does not serve, or is none of ours."""
+        rows = [
+            self._gauges[start : start + len(GAUGES)].tolist() for start in range(0, len(self._gauges), len(GAUGES))
+        ]
+        shown = [row for row in rows if not math.isnan(row[0])]
+        if not shown:
+            return
+        yield "# HELP serving_workers Processes that serve."
+        yield "# TYPE serving_workers gauge"
+        yield f"serving_workers {len(shown)}"
+        for (name, text), values in zip(GAUGES.items(), zip(*shown, strict=True), strict=True):
+            yield f"# HELP {name} {text}"
+            yield f"# TYPE {name} gauge"
+            yield f"{name} {sum(values):.0f}"
+
+
+def _find_status(status: int) -> int:
+    return _STATUSES.index(status) if status in _STATUSES else len(_STATUSES)
 
 
 def _list_histogram(name: str, label: str, bounds: Sequence[float], values: Sequence[float]) -> Iterator[str]:

@@ -9,6 +9,7 @@ worker with all the cores, since LiteRT with several threads does not survive it
 from __future__ import annotations
 
 import functools
+import hashlib
 import logging
 import math
 import os
@@ -63,7 +64,7 @@ class Service:
         self.models: models.Models | None = None
         # One more than there are workers: a new one may start before the old one has been buried.
         self.loads = Loads(settings.workers + 1)
-        self.metrics = Metrics(settings.workers + 1, {"toolkit": container.__version__, **labels})
+        self.metrics = Metrics(settings.workers + 1, {**labels, "toolkit": container.__version__})
 
     def load_artifact(
         self, found: artifact.Artifact, *, threads: int = 1, concurrency: int = 1
@@ -154,7 +155,7 @@ def prepare(layout: contract.Layout, environ: Mapping[str, str], chosen: Setting
     if chosen.runtime != "litert":
         # Its threads do not survive a fork, and it fills all cores by itself.
         service = Service(
-            replace(chosen, workers=chosen.workers or 1), runtime=chosen.runtime, **found.manifest.versions
+            replace(chosen, workers=chosen.workers or 1), runtime=chosen.runtime, **_describe_model(found)
         )
         threads = max(1, cores // service.settings.workers)
         service.load = lambda: service.load_with_tensorflow(found, threads)
@@ -165,7 +166,7 @@ def prepare(layout: contract.Layout, environ: Mapping[str, str], chosen: Setting
     is_heavy = model.image_s > _HEAVY_IMAGE_S
     workers = chosen.workers or (1 if is_heavy else min(cores, _count_workers_in_memory(found.litert)))
     threads = max(1, cores // workers) if is_heavy else 1
-    service = Service(replace(chosen, workers=workers), runtime="LiteRT", **found.manifest.versions)
+    service = Service(replace(chosen, workers=workers), runtime="LiteRT", **_describe_model(found))
     service.load = lambda: service.load_artifact(found, threads=threads)
     if threads == 1:
         service.application = service.wrap(model, found)
@@ -179,6 +180,12 @@ def prepare(layout: contract.Layout, environ: Mapping[str, str], chosen: Setting
         chosen.port,
     )
     return service
+
+
+def _describe_model(found: artifact.Artifact) -> dict[str, str]:
+    """Give the labels that tell whoever reads the metrics which training's model this is."""
+    manifest = (found.root / artifact.MANIFEST_NAME).read_bytes()  # its times and metrics are those of one training
+    return {**found.manifest.versions, "model": hashlib.sha256(manifest).hexdigest()[:12]}
 
 
 def _count_workers_in_memory(flatbuffer: Path) -> int:
@@ -231,6 +238,7 @@ class _Server(BaseApplication):
     def _bury_worker(self, arbiter: Any, worker: Any) -> None:
         """Free a dead worker's row; give up where they die in a circle, so that the instance is replaced (HO-12)."""
         self.service.loads.free(worker.row)
+        self.service.metrics.clear(worker.row)
         now = time.monotonic()
         if now - worker.forked < _EARLY_S:
             self._early_deaths.append(now)

@@ -219,7 +219,7 @@ class EventWorker(Worker):
         elif event & select.EPOLLOUT:
             self._write(connection)
         else:  # the client has reset the connection
-            self._close(connection)
+            self._lose(connection)
 
     def _wake(self) -> None:
         with contextlib.suppress(BlockingIOError):  # full of wake-ups already
@@ -229,6 +229,7 @@ class EventWorker(Worker):
         """Show life to the master; close what is past its deadline; give up where a prediction is."""
         self._swept = self._now
         self.notify()
+        self._show()
         if os.getppid() != self.ppid:
             log.error("the master is gone: this worker stops")
             self.alive = False
@@ -238,16 +239,26 @@ class EventWorker(Worker):
             if connection.state is _READING and (connection.head or connection.buffer):
                 self._refuse(connection, RequestError(408, "the request was not complete in time"))
             else:
-                self._close(connection)
+                self._lose(connection)
         limit = self._now - self._settings.timeout_s
         is_loaded = self._service.application is not None  # which may take as long as the platform lets it
         if self.alive and is_loaded and any(started < limit for started in list(self._predictions.started.values())):
             log.error("a prediction has run for more than %d s: this worker is replaced", self._settings.timeout_s)
             for connection in list(self._connections.values()):
                 if connection.state is _COMPUTING:
+                    self._service.metrics.count_error("late", 503)
                     self._finish(connection, inference.refuse(503, "the prediction took too long"))
             self._exit_status = 1
             self.alive = False
+
+    def _show(self) -> None:
+        """Tell how busy this worker is; twice a second, so that no request pays for it."""
+        in_flight = sum(
+            connection.state in (_COMPUTING, _WRITING) or connection.head is not None or bool(connection.buffer)
+            for connection in self._connections.values()
+        )
+        queued = max(0, self._predictions.waiting - len(self._predictions.started))
+        self._service.metrics.show(len(self._connections), in_flight, queued)
 
     # Connections.
 
@@ -298,6 +309,13 @@ class EventWorker(Worker):
         connection.stream = None
         connection.socket.close()  # which takes it out of the epoll set as well
 
+    def _lose(self, connection: _Connection) -> None:
+        """Close the connection of a client that has gone, or takes nothing; it may leave a request behind."""
+        has_begun = connection.state is _READING and (connection.head or connection.buffer)
+        if has_begun or connection.state in (_COMPUTING, _WRITING):
+            self._service.metrics.count_error("gone")
+        self._close(connection)
+
     def _release(self, connection: _Connection) -> None:
         """Forget the request that is over."""
         self._held_bytes -= connection.held_bytes
@@ -319,7 +337,7 @@ class EventWorker(Worker):
         except OSError:
             data = b""
         if not data:
-            self._close(connection)
+            self._lose(connection)
         elif connection.state is _READING:
             self._take(connection, data)
 
@@ -415,6 +433,7 @@ class EventWorker(Worker):
             if connection.state is _CLOSED:  # the client has gone: nobody reads this
                 response = inference.Response(500)
             elif time.monotonic() > expiry:
+                self._service.metrics.count_error("late", 503)
                 response = inference.refuse(503, "the request waited too long for its turn")
             else:
                 response = inference.guard(answer)
@@ -426,6 +445,7 @@ class EventWorker(Worker):
         self._watch(connection, _COMPUTING, 0, 0)
         if not lane.submit(job):
             self._watch(connection, _READING, select.EPOLLIN, _IDLE_S)
+            self._service.metrics.count_error("busy", 503)
             self._send(
                 connection, inference.ask_to_retry(f"{self._settings.queue_requests} requests are waiting already")
             )
@@ -444,6 +464,7 @@ class EventWorker(Worker):
         """Have the next piece of a stream computed, now that the client has taken what there was."""
         if self._now > connection.started + max(_STREAM_S, self._settings.timeout_s):
             log.error("a streamed answer has lasted too long: it is broken off")
+            self._service.metrics.count_error("late")
             self._break_off(connection)
             return
 
@@ -480,6 +501,7 @@ class EventWorker(Worker):
 
     def _refuse(self, connection: _Connection, error: RequestError) -> None:
         """Answer a request that cannot be read, after which the connection cannot either."""
+        self._service.metrics.count_error("busy" if error.status == 503 else "unreadable", error.status)
         connection.state = _LINGERING
         self._send(connection, inference.refuse(error.status, str(error)))
 
@@ -510,6 +532,7 @@ class EventWorker(Worker):
         except BlockingIOError:
             data, sent = head + body, 0
         except OSError:
+            self._service.metrics.count_error("gone")
             self._close(connection)
             return
         connection.out = memoryview(data)[sent:]
@@ -530,7 +553,7 @@ class EventWorker(Worker):
         except BlockingIOError:
             return
         except OSError:
-            self._close(connection)
+            self._lose(connection)
             return
         connection.out = connection.out[sent:]
         if connection.out:

@@ -3,6 +3,8 @@
 import io
 import json
 import logging
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -239,6 +241,54 @@ def test_metrics_of_every_worker_are_summed_for_prometheus() -> None:
     assert lines['serving_stage_seconds_count{stage="request"}'] == "3"
     assert lines['serving_stage_seconds_bucket{stage="request",le="+Inf"}'] == "3"
     assert float(lines['serving_stage_seconds_sum{stage="request"}']) > 0
+    assert lines['serving_errors_total{kind="refused"}'] == "1"
+    assert lines['serving_errors_total{kind="failed"}'] == "0"
+
+
+def test_errors_are_counted_by_kind_and_what_never_reached_the_model_as_well() -> None:
+    metrics = Metrics(workers=1, labels={})
+
+    def fail(_: Any) -> Any:
+        raise KeyError
+
+    assert invoke(make(fail, metrics=metrics)).status == 500
+    assert invoke(make(metrics=metrics), accept="image/png").status == 406
+    metrics.count_error("busy", 503)
+    metrics.count_error("gone")
+
+    page = metrics.render()
+    for kind, count in {"failed": 1, "refused": 1, "busy": 1, "gone": 1, "late": 0, "unreadable": 0}.items():
+        assert f'serving_errors_total{{kind="{kind}"}} {count}\n' in page
+    for status in (406, 500, 503):
+        assert f'serving_requests_total{{status="{status}"}} 1\n' in page
+
+
+def test_gauges_are_summed_over_the_workers_that_live() -> None:
+    metrics = Metrics(workers=3, labels={})
+    assert "gauge" not in metrics.render().partition("serving_requests_total")[2]
+    for row in (0, 1):
+        metrics.take(row)
+        metrics.show(10, 4, 2)
+
+    assert "serving_workers 2\n" in metrics.render()
+    assert "serving_connections 20\n" in metrics.render()
+    assert "serving_requests_in_flight 8\n" in metrics.render()
+    assert "serving_queue_requests 4\n" in metrics.render()
+
+    metrics.clear(0)
+    assert "serving_workers 1\n" in metrics.render()
+    assert "serving_connections 10\n" in metrics.render()
+
+
+def test_every_metric_stands_in_the_docs() -> None:
+    metrics = Metrics(workers=1, labels={})
+    metrics.show(0, 0, 0)
+    documented = (Path(__file__).parents[2] / "docs/serving.md").read_text()
+
+    for name in re.findall(r"^# TYPE (\w+) ", metrics.render(), re.MULTILINE):
+        assert f"| `{name}` |" in documented, name
+    for kind in ("refused", "failed", "busy", "late", "unreadable", "gone"):
+        assert f"`{kind}`" in documented
 
 
 def make_stream(count: int, predict: Any = brightest_pixel, body: bytes = b"", **options: Any) -> inference.Response:

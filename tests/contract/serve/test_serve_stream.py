@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ import pytest
 from container import contract
 from container.serving import inference, settings, worker
 from container.serving import server as server_module
+from container.serving.metrics import Metrics
 
 HEADERS = {"Content-Type": "text/csv", "Accept": "application/jsonlines"}
 HEAD = "".join(f"{name}: {text}\r\n" for name, text in HEADERS.items()).encode()
@@ -204,11 +206,13 @@ def test_stream_that_lasts_too_long_is_broken_off(caplog: pytest.LogCaptureFixtu
         connection = worker._Connection(ours, now=0)
         loop._connections = {ours.fileno(): connection}
         loop._now = 481.0
+        loop._service = SimpleNamespace(metrics=Metrics(1, {}))
 
         loop._compute_piece(connection, inference.Response(200, b"1", rest=iter([b"2"])))
 
         assert theirs.recv(1) == b""
         assert loop._connections == {}
+        assert 'serving_errors_total{kind="late"} 1\n' in loop._service.metrics.render()
     assert "a streamed answer has lasted too long" in caplog.text
 
 

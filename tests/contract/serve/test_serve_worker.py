@@ -2,9 +2,11 @@
 """The event worker against clients that are slow, greedy, rude or gone, and under signals."""
 
 import contextlib
+import hashlib
 import io
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -208,6 +210,57 @@ def test_full_queue_is_503_with_retry_after_at_once(serve: Any, slow_body: bytes
         assert statuses[-1] == 503
         assert set(statuses) == {200, 503}
         assert "2 requests are waiting already" in server.log.read_text()
+
+
+def test_gauges_and_errors_tell_what_the_worker_goes_through(serve: Any, slow_body: bytes) -> None:
+    """HO-17."""
+    with serve(SAGEMAKER_MODEL_SERVER_WORKERS="1", BYO_QUEUE_REQUESTS="3") as server:
+
+        def read(name: str) -> float:
+            lines = server.request("GET", "/metrics")[2].decode().splitlines()
+            return float(dict(line.rsplit(" ", 1) for line in lines)[name])
+
+        answers: list[tuple[int, float]] = []
+        threads = [ask_slowly(server, slow_body, answers) for _ in range(4)]
+        wait_until(lambda: read("serving_queue_requests") >= 1)
+        assert read("serving_requests_in_flight") >= 2
+        assert read("serving_connections") >= 2
+        assert read("serving_workers") == 1
+        for thread in threads:
+            thread.join()
+        with connect(server) as connection:
+            connection.sendall(b"nonsense\r\n\r\n")
+            read_to_its_end(connection)
+        with connect(server) as connection:
+            connection.sendall(HEAD)
+
+        assert sorted(status for status, _ in answers) == [200, 200, 200, 503]
+        wait_until(lambda: read("serving_queue_requests") == 0)
+        wait_until(lambda: read('serving_errors_total{kind="gone"}') == 1)
+        assert read('serving_errors_total{kind="busy"}') == 1
+        assert read('serving_errors_total{kind="unreadable"}') == 1
+        assert read('serving_requests_total{status="503"}') == 1
+        assert read('serving_requests_total{status="200"}') == 3
+        (info,) = re.findall(r"^serving_info\{.*\} 1$", server.request("GET", "/metrics")[2].decode(), re.MULTILINE)
+        manifest = (server.base / "model/model.json").read_bytes()
+        assert f'model="{hashlib.sha256(manifest).hexdigest()[:12]}"' in info
+
+
+def test_gauges_of_a_killed_worker_are_forgotten(serve: Any) -> None:
+    with serve(SAGEMAKER_MODEL_SERVER_WORKERS="2") as server:
+
+        def count_workers() -> int:
+            return int(dict(line.rsplit(" ", 1) for line in read_lines())["serving_workers"])
+
+        def read_lines() -> list[str]:
+            return [str(line) for line in server.request("GET", "/metrics")[2].decode().splitlines()]
+
+        wait_until(lambda: count_workers() == 2)
+        for _ in range(3):
+            pids = server.worker_pids()
+            os.kill(pids[0], signal.SIGKILL)
+            wait_until(lambda killed=pids[0]: len(server.worker_pids()) == 2 and killed not in server.worker_pids())
+            wait_until(lambda: count_workers() == 2)
 
 
 def test_two_hundred_half_sent_requests_leave_room_for_everybody_else(serve: Any) -> None:
