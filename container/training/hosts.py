@@ -31,6 +31,8 @@ _MEETING_PORT: Final = 8891
 _FIRST_WAIT_S: Final = 0.1  # DS-4: names of peers are not known at once
 _LONGEST_WAIT_S: Final = 5.0
 _PROBE_S: Final = 2.0
+# The others ask this host, too, and must not take it for the one that was lost.
+_LAST_ANSWERS_S: Final = 2 * _PROBE_S
 # A peer that is killed is found out at once, by its closed connections. One that vanishes without a word, or hangs, has
 # failed three checks of 10 s each, the first of them after so long: it is found out within 40 s. A peer that is merely
 # starved of processors answers within 10 s, since no Python and no step stands in the way of its answer.
@@ -108,6 +110,7 @@ class Hosts:
         ) as error:
             others = [name for name in self.names if name != self.names[self.rank]]
             silent = [name for name in others if not _answers(name)]
+            time.sleep(_LAST_ANSWERS_S)
             message = (
                 f"{', '.join(silent) or 'a host'} of this job ({self.count} hosts) has ended or cannot be reached any "
                 f"more; its own log tells why ({type(error).__name__})"
