@@ -1,11 +1,12 @@
 """The artefact: what training leaves in the model directory and serving and evaluation find there.
 
-    model.json      the manifest; its presence says that the artefact is whole
-    model.keras     the Keras model
-    saved_model/    the same as a SavedModel with the signature `serving_default`
-    model.tflite    the same as a LiteRT flatbuffer
+    model.json          the manifest; its presence says that the artefact is whole
+    model.keras         the Keras model
+    saved_model/        the same as a SavedModel with the signature `serving_default`
+    model.tflite        the same as a LiteRT flatbuffer, if the model converts
+    model_int8.tflite   the same with eight-bit weights and activations, if the training was asked for it
 
-All three take `[batch, height, width, channel] uint8 0-255` and give `[batch, class] float32` probabilities.
+All take `[batch, height, width, channel] uint8 0-255` and give `[batch, class] float32` probabilities.
 
 Rules of this file: it is the only reader and writer of the manifest; standard library only.
 """
@@ -19,7 +20,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +31,10 @@ MANIFEST_NAME: Final = "model.json"
 KERAS_NAME: Final = "model.keras"
 SAVED_MODEL_NAME: Final = "saved_model"
 LITERT_NAME: Final = "model.tflite"
+LITERT_INT8_NAME: Final = "model_int8.tflite"
+FLATBUFFERS: Final = {"litert": LITERT_NAME, "litert_int8": LITERT_INT8_NAME}
+TOLERANCE: Final = 1e-5
+"""Two models agree whose probabilities differ by no more."""
 _STAGING_PREFIX: Final = ".staging-"
 
 
@@ -49,6 +54,10 @@ class Manifest:
     """Seconds from the first to the last training step."""
     versions: Mapping[str, str]
     """Versions of `python`, `tensorflow`, `keras` and `toolkit` (TRIP-28)."""
+    # Without the entry a flatbuffer is there that agreed: older versions published no other artefact.
+    differences: Mapping[str, float] = field(default_factory=lambda: {"litert": TOLERANCE})
+    """How far the probabilities of each flatbuffer in the artefact are from Keras', at most, on real images at export;
+    `litert` and `litert_int8` are possible."""
     input_dtype: str = "uint8"
     format_version: int = FORMAT_VERSION
 
@@ -72,8 +81,18 @@ class Artifact:
 
     @property
     def litert(self) -> Path:
-        """The LiteRT flatbuffer."""
+        """The LiteRT flatbuffer, if the manifest's `differences` name it."""
         return self.root / LITERT_NAME
+
+    @property
+    def litert_int8(self) -> Path:
+        """The eight-bit LiteRT flatbuffer, if the manifest's `differences` name it."""
+        return self.root / LITERT_INT8_NAME
+
+    @property
+    def litert_agrees(self) -> bool:
+        """Whether there is a LiteRT flatbuffer that gives Keras' probabilities."""
+        return self.manifest.differences.get("litert", 1.0) <= TOLERANCE
 
 
 def load(model_dir: Path) -> Artifact:
@@ -84,7 +103,8 @@ def load(model_dir: Path) -> Artifact:
     """
     root = _find_root(model_dir)
     manifest = _parse_manifest(root / MANIFEST_NAME)
-    missing = [name for name in (KERAS_NAME, SAVED_MODEL_NAME, LITERT_NAME) if not (root / name).exists()]
+    promised = [KERAS_NAME, SAVED_MODEL_NAME, *(FLATBUFFERS[name] for name in manifest.differences)]
+    missing = [name for name in promised if not (root / name).exists()]
     if missing:
         message = f"the artefact in {root} is not whole: {', '.join(missing)} missing; found {_listing(root)}"
         raise UserError(message)
@@ -127,11 +147,14 @@ def publish(stage: Path, manifest: Manifest) -> Artifact:
         for path in sorted(stage.rglob("*")):
             _sync(path)
         (model_dir / MANIFEST_NAME).unlink(missing_ok=True)
-        for name in (KERAS_NAME, SAVED_MODEL_NAME, LITERT_NAME):
+        for name in (KERAS_NAME, SAVED_MODEL_NAME, *FLATBUFFERS.values()):
             target = model_dir / name
             if target.is_dir():
                 shutil.rmtree(target)
-            (stage / name).replace(target)
+            if (stage / name).exists():
+                (stage / name).replace(target)
+            else:
+                target.unlink(missing_ok=True)  # of an older artefact
         (stage / MANIFEST_NAME).replace(model_dir / MANIFEST_NAME)
         _sync(model_dir)
     except OSError as error:
@@ -181,6 +204,9 @@ def _parse_manifest(path: Path) -> Manifest:
             raise UserError(message)
         height, width, channels = document.pop("input_shape")
         classes = tuple(document.pop("classes"))
+        for name, difference in document.get("differences", {}).items():
+            if name not in FLATBUFFERS or float(difference) < 0:
+                raise ValueError(f"differences: {name}: {difference}")  # noqa: EM102, TRY301 - told in full below
         return Manifest(input_shape=(int(height), int(width), int(channels)), classes=classes, **document)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         message = f"{path} is not a manifest of this toolkit: {type(error).__name__}: {error}"

@@ -287,6 +287,7 @@ METRIC_NAMES: Final = (
     "test_recall",
     "test_f1",
     "test_auc",
+    "int8_test_accuracy",
 )
 METRIC_DEFINITIONS: Final = tuple({"Name": name, "Regex": rf"\b{name}=([0-9.eE+-]+);"} for name in METRIC_NAMES)
 

@@ -15,5 +15,6 @@ scaled = keras.layers.Rescaling(1 / 255)(images)
 model = keras.Model(images, keras.applications.ResNet50(weights=None, input_shape=(224, 224, 3))(scaled))
 manifest = artifact.Manifest((224, 224, 3), tuple(range(1000)), {}, {}, 0.0, {})
 with artifact.staging(Path(sys.argv[1])) as stage:
-    export.write_models(stage, model, manifest, np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), np.uint8))
-    artifact.publish(stage, manifest)
+    images = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), np.uint8)
+    exported = export.write_models(stage, model, manifest, images, log=print)
+    artifact.publish(stage, exported.manifest)

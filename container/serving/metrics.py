@@ -30,14 +30,16 @@ GAUGES: Final = {
 _STATUSES: Final = (200, 400, 404, 406, 413, 415, 500, 503)
 _SECONDS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)
 _IMAGES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10_000, 100_000)
+_REQUESTS: Final = (1, 2, 4, 8, 16, 32, 64, 128)
 
-# A worker's row: requests by status and of any other, errors by kind, then a histogram for each stage and one of
-# images, each of its buckets, one beyond the last bound, and the sum.
+# A worker's row: requests by status and of any other, errors by kind, then a histogram for each stage, one of images
+# and one of batched requests, each of its buckets, one beyond the last bound, and the sum.
 _HISTOGRAM: Final = len(_SECONDS) + 2
 _ERRORS_START: Final = len(_STATUSES) + 1
 _STAGES_START: Final = _ERRORS_START + len(ERRORS)
 _IMAGES_START: Final = _STAGES_START + len(STAGES) * _HISTOGRAM
-_WIDTH: Final = _IMAGES_START + len(_IMAGES) + 2
+_REQUESTS_START: Final = _IMAGES_START + len(_IMAGES) + 2
+_WIDTH: Final = _REQUESTS_START + len(_REQUESTS) + 2
 
 
 class Metrics:
@@ -82,6 +84,11 @@ class Metrics:
             if images:
                 self._observe(start + _IMAGES_START, _IMAGES, images)
 
+    def count_batch(self, requests: int) -> None:
+        """Count a prediction that was made for so many requests at once."""
+        with self._lock:
+            self._observe(self._start + _REQUESTS_START, _REQUESTS, requests)
+
     def count_error(self, kind: str, status: int = 0) -> None:
         """Count one of `ERRORS` that no application has seen, and the status that answered it, if any did."""
         with self._lock:
@@ -124,6 +131,9 @@ class Metrics:
         yield "# HELP serving_batch_images Images in an invocation."
         yield "# TYPE serving_batch_images histogram"
         yield from _list_histogram("serving_batch_images", "", _IMAGES, total[_IMAGES_START:])
+        yield "# HELP serving_batch_requests Requests of a prediction, where BYO_BATCH_IMAGES batches them."
+        yield "# TYPE serving_batch_requests histogram"
+        yield from _list_histogram("serving_batch_requests", "", _REQUESTS, total[_REQUESTS_START:])
 
     def _list_gauges(self) -> Iterator[str]:
         """Sum what the workers show; one that shows nothing does not serve, or is none of ours."""

@@ -3,7 +3,7 @@
 Rules of this file: processes, sockets, signals and logs only. A light model is loaded and run before any worker is
 forked: single-threaded LiteRT survives a fork, the workers share its memory, and a broken artefact ends the program
 with its reason instead of workers that die in a circle (HO-6, HO-12). A heavy one is loaded after the fork, by one
-worker with all the cores, since LiteRT with several threads does not survive it (HO-14).
+worker with all the cores, since no runtime with several threads survives it (HO-14).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from gunicorn.errors import HaltServer
 import container
 from container import artifact, contract, limits, predictor
 from container.errors import PlatformError, UserError
-from container.serving import handlers, inference, models, settings
+from container.serving import batching, handlers, inference, models, settings
 from container.serving.loads import Loads
 from container.serving.metrics import Metrics
 from container.serving.settings import Settings
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 _GRACE_S = contract.SERVING_STOP_GRACE_S - 5
 # Above it an image earns more from all cores at once than requests do from a core each (measured on ResNet-50).
 _HEAVY_IMAGE_S = 0.005
+_BATCH_IMAGES = 32  # on TensorFlow, where a call costs as much as many small images
 # A request that kills its worker may be sent again a few times; ten such deaths a minute are the server's own fault.
 _EARLY_S, _EARLY_DEATHS, _CIRCLE_S, _CIRCLE_STATUS = 10, 10, 60, 5
 # Resident memory as measured; a model takes three times its file: mapped, packed for the kernels, and working memory.
@@ -65,33 +66,45 @@ class Service:
         # One more than there are workers: a new one may start before the old one has been buried.
         self.loads = Loads(settings.workers + 1)
         self.metrics = Metrics(settings.workers + 1, {**labels, "toolkit": container.__version__})
+        self.prediction_threads = 1
+        """As many requests as this are read at once by a worker; more than one where predictions are batched."""
+        self.computing_since = -math.inf
+        """When the latest batch began, by `time.monotonic`."""
 
     def load_artifact(
-        self, found: artifact.Artifact, *, threads: int = 1, concurrency: int = 1
+        self, found: artifact.Artifact, runtime: str, *, threads: int = 1, concurrency: int = 1
     ) -> inference.Application:
         """Load an artefact's model for requests. Raises: UserError as `predictor.load` does."""
-        return self.wrap(predictor.load(found, threads=threads, concurrency=concurrency), found)
+        model = predictor.load(found, runtime=runtime, threads=threads, concurrency=concurrency)
+        return self.wrap(model, found, count_batch_images(self.settings, runtime))
 
-    def load_with_tensorflow(self, found: artifact.Artifact, threads: int) -> inference.Application:
-        """Load an artefact's SavedModel or Keras model. Raises: UserError as `predictor.load_with_tensorflow` does."""
-        runtime: Any = self.settings.runtime
-        return self.wrap(predictor.load_with_tensorflow(found, runtime=runtime, threads=threads), found)
-
-    def wrap(
-        self, model: predictor.Predictor | predictor.TensorFlowPredictor, found: artifact.Artifact
-    ) -> inference.Application:
-        """Make a loaded model answer requests."""
+    def wrap(self, model: predictor.Predictor, found: artifact.Artifact, batch_images: int) -> inference.Application:
+        """Make a loaded model answer requests, with up to `batch_images` of several in one prediction."""
+        predict, image_s = model.predict, model.image_s
+        if batch_images > 1:
+            predict = batching.Batcher(
+                model.predict,
+                images_maximum=batch_images,
+                delay_s=self.settings.batch_delay_ms / 1000,
+                timeout_s=self.settings.timeout_s,
+                observe=self._observe_batch,
+            ).predict
+            image_s = math.inf  # it may wait for others: no request may be answered on an event loop
         return inference.Inference(
-            model.predict,
+            predict,
             input_shape=found.manifest.input_shape,
             classes=found.manifest.classes,
-            image_s=model.image_s,
+            image_s=image_s,
             default_accept=self.settings.default_accept,
             end_of_line=not self.settings.batch,
             placeholders=self.settings.placeholders,
             payload_bytes=self.settings.payload_bytes,
             metrics=self.metrics,
         )
+
+    def _observe_batch(self, requests: int) -> None:
+        self.computing_since = time.monotonic()
+        self.metrics.count_batch(requests)
 
     @functools.cache  # noqa: B019 - a service lives as long as its process
     def wsgi(self) -> flask.Flask:
@@ -141,9 +154,7 @@ def prepare(layout: contract.Layout, environ: Mapping[str, str], chosen: Setting
     if chosen.multi_model:
         service = Service(replace(chosen, workers=1), runtime="LiteRT")
         service.application = models.NoModel()
-        service.models = models.Models(
-            layout.models, lambda path: service.load_artifact(artifact.load(path), concurrency=cores)
-        )
+        service.models = models.Models(layout.models, lambda path: _load_one_of_many(service, path, cores))
         log.info("serving the models below %s: %d cores, 1 worker, port %d", layout.models, cores, chosen.port)
         return service
     foreign = handlers.find(layout, environ)
@@ -152,34 +163,59 @@ def prepare(layout: contract.Layout, environ: Mapping[str, str], chosen: Setting
         service.load = lambda: inference.Counted(foreign.load(), service.metrics)
         return service
     found = artifact.load(layout.model)
-    if chosen.runtime != "litert":
-        # Its threads do not survive a fork, and it fills all cores by itself.
-        service = Service(
-            replace(chosen, workers=chosen.workers or 1), runtime=chosen.runtime, **_describe_model(found)
-        )
-        threads = max(1, cores // service.settings.workers)
-        service.load = lambda: service.load_with_tensorflow(found, threads)
-        log.info("serving %s as %s: %d cores, %d workers", found.root, chosen.runtime, cores, service.settings.workers)
-        return service
-    # The loop of an event worker and its compute thread each have an interpreter, so that neither waits for the other.
-    model = predictor.load(found, concurrency=2 if chosen.worker_class == "event" else 1)
-    is_heavy = model.image_s > _HEAVY_IMAGE_S
-    workers = chosen.workers or (1 if is_heavy else min(cores, _count_workers_in_memory(found.litert)))
+    runtime, reason = chosen.runtime, "as BYO_RUNTIME says"
+    if runtime == "auto":
+        runtime, reason = predictor.choose(found)
+    model, speed = None, ""
+    if runtime in artifact.FLATBUFFERS:
+        # The loop of an event worker and its compute thread have an interpreter each: neither waits for the other.
+        model = predictor.load(found, runtime=runtime, concurrency=2 if chosen.worker_class == "event" else 1)
+        speed = f" ({model.image_s * 1000:.2f} ms an image on one core)"
+        if chosen.runtime == "auto" and model.image_s > _HEAVY_IMAGE_S and _has_gpu_runtime(environ):
+            runtime, reason, model = "saved_model", "as the model is heavy and there is a GPU", None
+    is_heavy = model is None or model.image_s > _HEAVY_IMAGE_S
+    workers = chosen.workers or (
+        1 if is_heavy else min(cores, _count_workers_in_memory(found.root / artifact.FLATBUFFERS[runtime]))
+    )
     threads = max(1, cores // workers) if is_heavy else 1
-    service = Service(replace(chosen, workers=workers), runtime="LiteRT", **_describe_model(found))
-    service.load = lambda: service.load_artifact(found, threads=threads)
-    if threads == 1:
-        service.application = service.wrap(model, found)
+    batch_images = count_batch_images(chosen, runtime)
+    service = Service(replace(chosen, workers=workers), runtime=runtime, **_describe_model(found))
+    service.load = lambda: service.load_artifact(found, runtime, threads=threads)
+    service.prediction_threads = min(batch_images, chosen.queue_requests)
+    if model is not None and threads == 1:  # the threads of others do not survive a fork
+        service.application = service.wrap(model, found, batch_images)
     log.info(
-        "serving %s (%.2f ms an image on one core) with LiteRT: %d cores, %d workers, %d threads each, port %d",
+        "serving %s%s with %s, %s: %d cores, %d workers, %d threads each%s, port %d",
         found.root,
-        model.image_s * 1000,
+        speed,
+        runtime,
+        reason,
         cores,
         workers,
         threads,
+        f", batches of up to {batch_images} images" if batch_images > 1 else "",
         chosen.port,
     )
     return service
+
+
+def count_batch_images(chosen: Settings, runtime: str) -> int:
+    """Give the number of images that a runtime predicts together; 1 where requests are kept apart."""
+    return chosen.batch_images or (_BATCH_IMAGES if runtime in ("saved_model", "keras") else 1)
+
+
+def _has_gpu_runtime(environ: Mapping[str, str]) -> bool:
+    return predictor.finds_gpu(environ) and predictor.is_installed("saved_model")
+
+
+def _load_one_of_many(service: Service, path: Path, cores: int) -> inference.Application:
+    """Load a model of a multi-model endpoint, whose models share one process."""
+    found, runtime = artifact.load(path), service.settings.runtime
+    if runtime == "auto":
+        runtime, _ = predictor.choose(found)
+    if runtime in artifact.FLATBUFFERS:
+        return service.load_artifact(found, runtime, concurrency=cores)
+    return service.load_artifact(found, runtime, threads=cores)
 
 
 def _describe_model(found: artifact.Artifact) -> dict[str, str]:

@@ -10,14 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from container import contract
+from container import contract, predictor
 from container.errors import UserError
 from container.serving import codecs
 
 T = TypeVar("T")
 
 WORKER_CLASSES: Final = ("event", "asgi", "gthread", "sync")
-RUNTIMES: Final = ("litert", "saved_model", "keras")
+RUNTIMES: Final = ("auto", *predictor.RUNTIMES)
 LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 _LOG_LEVEL_NUMBERS: Final = {"10": "debug", "20": "info", "30": "warning", "40": "error", "50": "critical"}
 _MEBIBYTE: Final = 1024**2
@@ -37,8 +37,12 @@ class Settings:
     """`event` is ours; the others are gunicorn's, with Flask in front of every request."""
     timeout_s: int = contract.INVOCATION_LIMIT_S
     """A request is answered within this time, or its worker is replaced."""
-    runtime: str = "litert"
-    """Which of the artefact's models predicts; the others than LiteRT need TensorFlow."""
+    runtime: str = "auto"
+    """Which of the artefact's models predicts, and with what; `auto` is chosen from the artefact and the machine."""
+    batch_images: int = 0
+    """The most images of different requests that are predicted together; 0 lets the runtime decide, 1 is none."""
+    batch_delay_ms: int = 2
+    """The longest that a prediction waits for requests that are expected."""
     queue_requests: int = 64
     """Requests of a worker that may wait for their turn; more are answered 503 at once."""
     payload_bytes: int = contract.REALTIME_PAYLOAD_BYTES
@@ -81,6 +85,8 @@ def parse(environ: Mapping[str, str]) -> Settings:
             3600,
         ),
         runtime=reader.choice(["BYO_RUNTIME"], Settings.runtime, RUNTIMES),
+        batch_images=reader.integer(["BYO_BATCH_IMAGES"], Settings.batch_images, 1, 1024),
+        batch_delay_ms=reader.integer(["BYO_BATCH_DELAY_MS"], Settings.batch_delay_ms, 0, 1000),
         queue_requests=reader.integer(["BYO_QUEUE_REQUESTS"], Settings.queue_requests, 1, 100_000),
         # 0 announces chunked bodies of any length (BT-6).
         payload_bytes=reader.integer([contract.MAX_PAYLOAD_VARIABLE], limit // _MEBIBYTE, 0, 2048) * _MEBIBYTE or limit,

@@ -101,8 +101,13 @@ class _Lane:
         self.started: dict[int, float] = {}  # when each running job began, by thread
         self._jobs_maximum = jobs_maximum
         self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        for number in range(threads):
-            threading.Thread(target=self._run, name=f"{name}-{number}", daemon=True).start()
+        self._name = name
+        self.add_threads(threads)
+
+    def add_threads(self, count: int) -> None:
+        """Run as many jobs more at once."""
+        for number in range(count):
+            threading.Thread(target=self._run, name=f"{self._name}-{number}", daemon=True).start()
 
     def submit(self, job: Callable[[], None], *, has_begun: bool = False) -> bool:
         """Queue a job that never raises; False if the queue is full. For the loop alone, as is `waiting`.
@@ -154,7 +159,9 @@ class EventWorker(Worker):
         for listener in self._listeners.values():
             listener.settimeout(0)
         if self._service.application is None:
-            self._predictions.submit(self._load)
+            self._predictions.submit(self._load)  # and whatever comes meanwhile stays behind it
+        else:
+            self._predictions.add_threads(self._service.prediction_threads - 1)
         while self.alive:
             self._balance()
             self._turn(_SWEEP_S)
@@ -173,6 +180,8 @@ class EventWorker(Worker):
         if self._service.application is None:
             self._exit_status = _BOOT_ERROR
             self.alive = False
+        else:
+            self._predictions.add_threads(self._service.prediction_threads - 1)
         self._done.append((self._predictions, None, inference.Response(200)))
         self._wake()
 
@@ -241,6 +250,8 @@ class EventWorker(Worker):
             else:
                 self._lose(connection)
         limit = self._now - self._settings.timeout_s
+        if self._service.computing_since > limit:  # those that wait for their turn in a batch make progress
+            return
         is_loaded = self._service.application is not None  # which may take as long as the platform lets it
         if self.alive and is_loaded and any(started < limit for started in list(self._predictions.started.values())):
             log.error("a prediction has run for more than %d s: this worker is replaced", self._settings.timeout_s)

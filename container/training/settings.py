@@ -166,6 +166,12 @@ class Settings:
         None, "the job fails if the macro F1 on the test images is lower", default_words="no limit", low=0.0, high=1.0
     )
 
+    # Export
+    int8_export: bool = field(
+        default=False,
+        effect="also leave a LiteRT model in eight bits, which `BYO_RUNTIME=litert_int8` serves; its accuracy is told",
+    )
+
     # Machine
     precision: str = field(
         "auto",

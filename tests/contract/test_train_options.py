@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from container import artifact
+from container import artifact, predictor
 
 MakeJob = Callable[..., Path]
 RunTrain = Callable[[Path], "subprocess.CompletedProcess[str]"]
@@ -164,3 +164,22 @@ def test_two_deterministic_runs_give_the_same_bits(
         models.append((base / "model/model.tflite").read_bytes())
     assert models[0] == models[1]
     assert len(np.frombuffer(models[0], np.uint8)) > 10_000
+
+
+def test_int8_export_leaves_an_eight_bit_model_and_tells_its_cost(
+    digits_channels: Path, make_job: MakeJob, run_train: RunTrain, digits: dict[str, tuple[np.ndarray, np.ndarray]]
+) -> None:
+    base = make_job({name: digits_channels / name for name in ("train", "test")}, epochs=10, int8_export="true")
+
+    result = run_train(base)
+
+    assert result.returncode == 0, result.stdout + result.stderr
+    found = artifact.load(base / "model")
+    images, labels = digits["test"]
+    accuracy = (predictor.load(found, runtime="litert_int8").predict(images).argmax(1) == labels).mean()
+    words = f"{accuracy:.4f} of the test images are right, {found.manifest.metrics['test_accuracy']:.4f} without"
+    assert f"eight-bit model: {words}" in result.stdout
+    assert f"int8_test_accuracy={accuracy:.6g};" in result.stdout
+    assert found.manifest.metrics["int8_test_accuracy"] == pytest.approx(accuracy)
+    assert accuracy > 0.9
+    assert words in (base / "output/data/report.html").read_text()

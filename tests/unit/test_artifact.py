@@ -100,7 +100,52 @@ def test_artifact_that_misses_a_file_names_it(tmp_path: Path) -> None:
         artifact.load(tmp_path)
 
 
-@pytest.mark.parametrize("change", [{"format_version": 99}, {"unheard_of": 1}, {"input_shape": [28]}, {"classes": 7}])
+def test_artifact_without_a_flatbuffer_is_whole_and_takes_away_that_of_an_older_one(tmp_path: Path) -> None:
+    publish(tmp_path)
+    with artifact.staging(tmp_path) as stage:
+        build(stage)
+        (stage / "model.tflite").unlink()
+        artifact.publish(stage, dataclasses.replace(MANIFEST, differences={}))
+
+    found = artifact.load(tmp_path)
+
+    assert not found.litert_agrees
+    assert not found.litert.exists()
+
+
+def test_artifact_of_a_version_that_measured_no_differences_has_a_flatbuffer_that_agrees(tmp_path: Path) -> None:
+    publish(tmp_path)
+    document = dataclasses.asdict(MANIFEST)
+    del document["differences"]
+    (tmp_path / "model.json").write_text(json.dumps(document))
+
+    assert artifact.load(tmp_path).litert_agrees
+
+
+def test_artifact_that_promises_an_eight_bit_model_must_have_it(tmp_path: Path) -> None:
+    publish(tmp_path)
+    document = dataclasses.asdict(MANIFEST) | {"differences": {"litert": 1e-4, "litert_int8": 0.1}}
+    (tmp_path / "model.json").write_text(json.dumps(document))
+
+    with pytest.raises(UserError, match=r"not whole: model_int8\.tflite missing"):
+        artifact.load(tmp_path)
+
+    (tmp_path / "model_int8.tflite").touch()
+    assert not artifact.load(tmp_path).litert_agrees
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format_version": 99},
+        {"unheard_of": 1},
+        {"input_shape": [28]},
+        {"classes": 7},
+        {"differences": {"onnx": 0}},
+        {"differences": {"litert": "none"}},
+        {"differences": {"litert": -1}},
+    ],
+)
 def test_artifact_with_a_foreign_manifest_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
     publish(tmp_path)
     document = dataclasses.asdict(MANIFEST) | change

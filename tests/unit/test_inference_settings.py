@@ -46,6 +46,9 @@ def test_each_variable_sets_what_its_name_says() -> None:
             "SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT": "text/csv",
             "SAGEMAKER_MULTI_MODEL": "true",
             "SAGEMAKER_CONTAINER_LOG_LEVEL": "30",
+            "BYO_RUNTIME": "litert_int8",
+            "BYO_BATCH_IMAGES": "64",
+            "BYO_BATCH_DELAY_MS": "0",
             "BYO_QUEUE_REQUESTS": "8",
             "BYO_BAD_RECORDS": "placeholder",
         }
@@ -61,6 +64,9 @@ def test_each_variable_sets_what_its_name_says() -> None:
         default_accept="text/csv",
         multi_model=True,
         log_level="warning",
+        runtime="litert_int8",
+        batch_images=64,
+        batch_delay_ms=0,
         queue_requests=8,
         placeholders=True,
     )

@@ -153,7 +153,8 @@ def test_workers_are_as_many_as_the_processors_that_the_server_may_use(serve: An
             os.sched_setaffinity(0, sorted(allowed)[:cores])
             with serve() as server:
                 server.wait_until_all_workers_serve(cores)
-                assert f"with LiteRT: {cores} cores, {cores} workers, 1 threads each" in server.log.read_text()
+                words = f"with litert, which agreed with Keras: {cores} cores, {cores} workers, 1 threads each"
+                assert words in server.log.read_text()
         finally:
             os.sched_setaffinity(0, allowed)
 

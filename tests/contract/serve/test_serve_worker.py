@@ -202,9 +202,13 @@ def test_full_queue_is_503_with_retry_after_at_once(serve: Any, slow_body: bytes
     with serve(SAGEMAKER_MODEL_SERVER_WORKERS="1", BYO_QUEUE_REQUESTS="2") as server:
         answers: list[tuple[int, float]] = []
         threads = [ask_slowly(server, slow_body, answers) for _ in range(6)]
+        wait_until(lambda: any(status == 503 for status, _ in answers))
+        status, headers, body = server.request("POST", "/invocations", slow_body, Content_Type="application/x-npy")
         for thread in threads:
             thread.join()
 
+        assert (status, headers["retry-after"]) == (503, "1")
+        assert "2 requests are waiting already" in json.loads(body)["error"]
         statuses = sorted(status for status, _ in answers)
         assert statuses[:2] == [200, 200]
         assert statuses[-1] == 503
