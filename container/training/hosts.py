@@ -31,6 +31,8 @@ _MEETING_PORT: Final = 8891
 _FIRST_WAIT_S: Final = 0.1  # DS-4: names of peers are not known at once
 _LONGEST_WAIT_S: Final = 5.0
 _PROBE_S: Final = 2.0
+# Up to here every host's values go round once and are summed by each; longer vectors go round in parts, twice.
+_SHORT_VALUES: Final = 1 << 20
 # The others ask this host, too, and must not take it for the one that was lost.
 _LAST_ANSWERS_S: Final = 2 * _PROBE_S
 # A peer that is killed is found out at once, by its closed connections. One that vanishes without a word, or hangs, has
@@ -54,18 +56,20 @@ class Hosts:
         All must call it as often and in the same order, and from as many calls of compiled functions: the runtime
         counts these to know which sums belong together.
         """
+        size = vector.shape[0]
+        is_short = size is not None and size * self.count <= _SHORT_VALUES
         # To the runtime an instance is of one type and one shape for ever.
-        key = tf.size(vector) * 3 + {"float32": 0, "float64": 1, "int32": 2}[vector.dtype.name]
-        return tf.raw_ops.CollectiveReduceV2(
-            input=vector,
-            group_size=self.count,
-            group_key=1,
-            instance_key=key,
-            ordering_token=[],
-            merge_op="Add",
-            final_op="Id",
-            communication_hint="auto",
-        )
+        kind = 2 * {"float32": 0, "float64": 1, "int32": 2}[vector.dtype.name] + is_short
+        whom: dict[str, Any] = {
+            "group_size": self.count,
+            "group_key": 1,
+            "instance_key": tf.size(vector) * 6 + kind,
+            "ordering_token": [],
+            "communication_hint": "auto",
+        }
+        if is_short:
+            return tf.add_n(tf.unstack(tf.raw_ops.CollectiveGatherV2(input=vector[None], **whom), self.count))
+        return tf.raw_ops.CollectiveReduceV2(input=vector, merge_op="Add", final_op="Id", **whom)
 
     def agree(self, values: Sequence[float]) -> list[float]:
         """Sum a few numbers over all hosts; also a barrier."""
