@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from local_test.process import find_free_port
 from tests.contract.aws.walkthrough import install_sdk, write_digits
-from tests.image.engine import ROOT
+from tests.image.engine import ROOT, docker
 
 Digits = dict[str, tuple[NDArray[np.uint8], NDArray[np.int32]]]
 
@@ -34,17 +34,28 @@ def run(sdk: str, image: str, directory: Path, *arguments: str) -> str:
     program = ROOT / f"tests/contract/programs/sdk_{sdk}_local_mode.py"
     environ = {"PATH": os.environ["PATH"], "HOME": str(directory), "AWS_DEFAULT_REGION": "us-east-1"}
     keys = {"AWS_ACCESS_KEY_ID": "none", "AWS_SECRET_ACCESS_KEY": "none", "AWS_EC2_METADATA_DISABLED": "true"}
-    # The names of this mode's containers come from the directory's; it leaves them to their owner.
     command = [install_sdk(sdk), "-W", "ignore", str(program), image, str(directory), *arguments]
     try:
         done = subprocess.run(
             command, cwd=directory, env={**environ, **keys}, capture_output=True, text=True, timeout=500, check=False
         )
     finally:
-        for file in directory.rglob("docker-compose.yaml"):
-            subprocess.run(["docker-compose", "--file", str(file), "down"], check=False, capture_output=True)
+        remove_projects(directory)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
+
+
+def remove_projects(directory: Path) -> None:
+    """Remove the containers and networks that this mode left, by label: the file of an endpoint it has removed."""
+    project, place = "com.docker.compose.project", "com.docker.compose.project.working_dir"
+    rows = docker("ps", "--all", "--format", f'{{{{.ID}}}}\t{{{{.Label "{project}"}}}}\t{{{{.Label "{place}"}}}}')
+    found = [row.split("\t") for row in rows.splitlines()]
+    found = [row for row in found if row[2] and Path(row[2]).is_relative_to(directory)]
+    for container, _, _ in found:
+        docker("rm", "--force", "--volumes", container)
+    for name in {name for _, name, _ in found}:
+        for network in docker("network", "ls", "--quiet", "--filter", f"label={project}={name}").split():
+            docker("network", "rm", network)
 
 
 @pytest.mark.slow
