@@ -4,12 +4,12 @@ Machine: everything, the load generator (wrk) included, on the same cores; read 
 n: the median of ROUNDS runs of SECONDS each; the servers take turns, and each runs alone.
 
 usage: serving.py MODEL_DIR CSV.gz --peers DIRECTORY [--rounds 3] [--seconds 3] [--only NAME,...]
-       [--parts servers,bodies,transform] [--heavy MODEL_DIR]
+       [--parts servers,bodies,transform] [--heavy MODEL_DIR [--runtimes litert,openvino,saved_model]]
 
 MODEL_DIR is an artefact of this toolkit; CSV.gz has a header and the label first; below DIRECTORY lies a virtual
 environment for each peer: litserve, mlserver, bentoml, triton (nvidia-pytriton) and mms (multi-model-server,
 sagemaker-inference, setuptools<81), each with ai-edge-litert. nginx and java are on PATH. peers/resnet50.py writes an
-artefact for --heavy.
+artefact for --heavy, which is asked through each of the runtimes; BYO_BATCH_IMAGES=1 or more sets the batches of all.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -324,6 +324,7 @@ def main() -> None:
     parser.add_argument("--only", default="")
     parser.add_argument("--parts", default="servers,bodies,transform")
     parser.add_argument("--heavy", type=Path)
+    parser.add_argument("--runtimes", default="litert")
     options = parser.parse_args()
     rows = np.loadtxt(options.csv, delimiter=",", skiprows=1, max_rows=100, dtype=np.uint8, encoding="utf-8")[:, 1:]
     with tempfile.TemporaryDirectory() as directory:
@@ -364,9 +365,7 @@ def main() -> None:
             if "transform" in options.parts:
                 print_transform(port, options)
         if options.heavy:
-            heavy = list_peers(options.heavy.resolve(), options.peers, 0, scratch)[0]
-            with start(heavy, scratch / "heavy.log") as (port, _, _):
-                print_heavy(port, options)
+            print_heavy(options, scratch)
 
 
 def take_medians(samples: Sequence[Sequence[float]]) -> list[float]:
@@ -411,7 +410,7 @@ from pathlib import Path
 import numpy as np
 from container import artifact, predictor
 batch, threads = int(sys.argv[3]), int(sys.argv[4])
-model = predictor.load(artifact.load(Path(sys.argv[1])), threads=threads)
+model = predictor.load(artifact.load(Path(sys.argv[1])), threads=threads, runtime=sys.argv[5])
 images = np.random.default_rng(0).integers(0, 256, (batch, *model.input_shape), np.uint8)
 model.predict(images)
 print("ready", flush=True)
@@ -424,10 +423,10 @@ print(count / (time.perf_counter() - begin))
 """
 
 
-def measure_bare_rate(model: Path, seconds: float, batch: int, processes_count: int) -> float:
+def measure_bare_rate(model: Path, seconds: float, batch: int, processes_count: int, runtime: str = "auto") -> float:
     """Give the images per second of the model itself, with all cores shared out among the processes."""
     threads = max(1, (os.cpu_count() or 1) // processes_count)
-    command = [sys.executable, "-c", BARE, str(model), str(seconds), str(batch), str(threads)]
+    command = [sys.executable, "-c", BARE, str(model), str(seconds), str(batch), str(threads), runtime]
     processes = [
         subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for _ in range(processes_count)
@@ -440,21 +439,37 @@ def measure_bare_rate(model: Path, seconds: float, batch: int, processes_count: 
     return sum(float(process.communicate()[0]) for process in processes)
 
 
-def print_heavy(port: int, options: argparse.Namespace) -> None:
-    """Measure single images as npy on a heavy model, next to the model itself with all cores."""
+def print_heavy(options: argparse.Namespace, scratch: Path) -> None:
+    """Measure single images as npy on a heavy model, next to the model itself with all cores, through each runtime."""
     shape = json.loads((options.heavy / "model.json").read_text())["input_shape"]
     image = io.BytesIO()
     np.save(image, np.random.default_rng(0).integers(0, 256, (1, *shape), np.uint8))
-    samples: dict[str, list[float]] = {"the bare model": [], "ours, 1 connection": [], "ours, 8 connections": []}
+    runtimes = options.runtimes.split(",")
+    ours = list_peers(options.heavy.resolve(), options.peers, 0, scratch)[0]
+    samples: dict[tuple[str, str], list[list[float]]] = {}
     for _ in range(options.rounds):
-        for name, connections in (("ours, 1 connection", 1), ("ours, 8 connections", 8)):
-            found = load(port, "/invocations", image.getvalue(), "application/x-npy", connections, 2 * options.seconds)
-            samples[name].append(found[0])
-        samples["the bare model"].append(measure_bare_rate(options.heavy, 2 * options.seconds, 1, 1))
-    bare = statistics.median(samples["the bare model"])
-    print("\n| heavy model, one image as npy | images/s | of the bare model |\n|---|---|---|")
-    for name, rates in samples.items():
-        print(f"| {name} | {statistics.median(rates):.1f} | {statistics.median(rates) / bare:.2f} |")
+        for runtime in runtimes:
+            peer = replace(ours, environ={**ours.environ, "BYO_RUNTIME": runtime})
+            with start(peer, scratch / f"{runtime}.log") as (port, _, process):
+                for connections in (1, 8):
+                    before = sum_cpu_s(process)
+                    body, seconds = image.getvalue(), 2 * options.seconds
+                    rate, p50_ms, _ = load(port, "/invocations", body, "application/x-npy", connections, seconds)
+                    cpu_ms = (sum_cpu_s(process) - before) / max(1.0, rate * seconds) * 1000
+                    name = f"ours, {connections} connection{'s' * (connections > 1)}"
+                    samples.setdefault((runtime, name), []).append([rate, p50_ms, cpu_ms])
+            for batch in (1, 8):
+                rate = measure_bare_rate(options.heavy, 2 * options.seconds, batch, 1, runtime)
+                samples.setdefault((runtime, f"the bare model, {batch} at once"), []).append(
+                    [rate, 1000 * batch / rate, 0]
+                )
+    print("\n| heavy model, one image as npy | | images/s | of the bare model | p50 ms | CPU ms an image |")
+    print("|---|---|---|---|---|---|")
+    for (runtime, name), found in samples.items():
+        rate, p50_ms, cpu_ms = take_medians(found)
+        bare = take_medians(samples[runtime, "the bare model, 1 at once"])[0]
+        cpu = f"{cpu_ms:.1f}" if cpu_ms else ""
+        print(f"| {runtime} | {name} | {rate:.1f} | {rate / bare:.2f} | {p50_ms:.0f} | {cpu} |")
 
 
 def print_transform(port: int, options: argparse.Namespace) -> None:
