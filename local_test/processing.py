@@ -126,6 +126,8 @@ class ProcessingJob:
                 "AWS_REGION": tree.region(),
                 **self.request.get("Environment", {}),
             },
+            peers=tuple(hosts),
+            network=f"local-test-{self.name}" if len(hosts) > 1 else "",
             is_isolated=is_isolated,
         )
 

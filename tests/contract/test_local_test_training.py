@@ -1,4 +1,4 @@
-"""Training jobs of the local SageMaker, with a foreign program as the container."""
+"""Training jobs of the local SageMaker, with a foreign program as the container; processing jobs of several hosts."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from local_test import faults, records, shapes, shorthand
 from local_test.checkpoints import CheckpointSync
 from local_test.job import JobResult, Listeners
 from local_test.process import ProcessRunner, has_namespaces, has_networks
+from local_test.processing import ProcessingJob
 from local_test.training import TrainingJob
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -272,6 +273,18 @@ def test_peers_find_each_other_by_name(tmp_path: Path) -> None:
     assert result.status == "Completed"
     log = (tmp_path / "job/logs/algo-1.log").read_text()
     assert "heard from algo-2, algo-3" in log
+
+
+@pytest.mark.skipif(not has_namespaces(), reason="names need a private /etc/hosts")
+@pytest.mark.parametrize("is_isolated", [False, True])
+def test_hosts_of_a_processing_job_find_each_other_by_name(tmp_path: Path, *, is_isolated: bool) -> None:
+    request = shorthand.processing_request(name="job", image="any", inputs={}, outputs={}, instance_count=2)
+    request["NetworkConfig"] = {"EnableNetworkIsolation": is_isolated}
+
+    result = ProcessingJob(request, make_runner("peers.py", is_private=True), tmp_path / "job").run()
+
+    assert result.status == "Completed"
+    assert (tmp_path / "job/logs/algo-1.log").read_text() == "heard from algo-2\n"
 
 
 @pytest.mark.skipif(not has_networks(), reason="a network of their own needs namespaces and pairs of interfaces")
