@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from container import artifact, predictor
+from container import artifact, contract, predictor
+from container.serving import inference, server, settings
 
 MakeJob = Callable[..., Path]
 RunTrain = Callable[[Path], "subprocess.CompletedProcess[str]"]
@@ -183,3 +184,10 @@ def test_int8_export_leaves_an_eight_bit_model_and_tells_its_cost(
     assert found.manifest.metrics["int8_test_accuracy"] == pytest.approx(accuracy)
     assert accuracy > 0.9
     assert words in (base / "output/data/report.html").read_text()
+    chosen = settings.parse({"BYO_RUNTIME": "litert_int8"})
+    application = server.prepare(contract.Layout(base), {}, chosen, 1).application
+    assert application is not None
+    row = ",".join(map(str, images[0].ravel()))
+    request = inference.Request(row.encode(), {"content-type": "text/csv", "accept": "text/csv"})
+    answer = np.array(application.invoke(request).body.split(b","), np.float32)
+    assert np.abs(answer - predictor.load(found, runtime="litert_int8").predict(images[:1])).max() <= 1e-6

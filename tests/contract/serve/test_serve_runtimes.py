@@ -76,6 +76,28 @@ def test_artefact_without_a_flatbuffer_is_served_by_tensorflow(
         assert "with saved_model, as the model did not convert to LiteRT" in server.log.read_text()
 
 
+def test_one_of_many_models_may_need_tensorflow(
+    artifact_base: Path, tmp_path: Path, serve: Any, images: Any, keras_probabilities: Any
+) -> None:
+    """MME-2: the others are served by LiteRT in the same process."""
+    for name in ("light", "unconverted"):
+        shutil.copytree(artifact_base / "model", tmp_path / "models" / name / "model")
+    model = tmp_path / "models/unconverted/model"
+    (model / "model.tflite").unlink()
+    document = json.loads((model / "model.json").read_text()) | {"differences": {}}
+    (model / "model.json").write_text(json.dumps(document))
+
+    with serve(tmp_path, SAGEMAKER_MULTI_MODEL="true") as server:
+        for name in ("light", "unconverted"):
+            url = str(tmp_path / "models" / name / "model")
+            assert server.request("POST", "/models", json.dumps({"model_name": name, "url": url}))[0] == 200
+            status, _, body = server.request("POST", f"/models/{name}/invoke", to_npy(images[:5]), **NPY)
+
+            assert status == 200
+            assert np.abs(np.load(io.BytesIO(body)) - keras_probabilities[:5]).max() <= 1e-5
+        assert "TensorFlow" in server.log.read_text()
+
+
 def test_artefact_that_needs_tensorflow_ends_a_server_without_it_at_once(
     artifact_base: Path, tmp_path: Path, run_to_its_end: Any
 ) -> None:

@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import io
 import json
+import math
 import os
 import re
 import select
@@ -15,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -417,6 +419,24 @@ class ImmediateLane:
         """Run it."""
         job()
         return True
+
+
+@pytest.mark.parametrize(("batch_began", "is_stuck"), [(-1, False), (-61, True), (-math.inf, True)])
+def test_worker_whose_batches_go_on_is_not_replaced_for_requests_that_wait_for_theirs(
+    batch_began: float,
+    is_stuck: bool,  # noqa: FBT001
+) -> None:
+    """HO-8."""
+    loop: Any = worker.EventWorker.__new__(worker.EventWorker)
+    loop._now, loop._settings, loop._connections = time.monotonic(), settings.Settings(), {}
+    loop._service = SimpleNamespace(application=object(), computing_since=loop._now + batch_began)
+    loop._predictions = SimpleNamespace(started={1: loop._now - 61, 2: loop._now - 1})
+    loop._show = loop.notify = lambda: None
+    loop.ppid, loop.alive, loop._exit_status = os.getppid(), True, 0
+
+    loop._sweep()
+
+    assert loop.alive is not is_stuck
 
 
 def test_answer_that_is_there_before_the_loop_goes_on_is_sent_whole() -> None:
