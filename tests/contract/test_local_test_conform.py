@@ -91,6 +91,7 @@ CASES = [
     Case("HO-4a", "HO-4a", through="url"),
     Case("IMG-1b", "", through="missing"),
     # What a container is not to be blamed for.
+    Case("DS-1a", "SEC-1a/credentials", "pass"),
     Case("BT-3a", "no parameters", "pass"),
     Case("BT-4a", "no parameters", "not applicable"),
     Case("HO-12a", "supervised", "pass"),

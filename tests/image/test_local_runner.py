@@ -28,6 +28,7 @@ from local_test.endpoint import Endpoint, ModelRequests
 from local_test.engine import LABEL, DockerRunner, describe_image
 from local_test.job import JobResult, Listeners
 from local_test.process import ProcessRunner
+from local_test.processing import ProcessingJob
 from local_test.server import Limits
 from local_test.training import TrainingJob
 from local_test.transform import TransformJob
@@ -141,6 +142,21 @@ def test_hosts_share_a_network_in_which_names_may_come_late(tmp_path: Path, clie
     assert result.status == "Completed"
     assert "heard from algo-2, algo-3" in (result.directory / "logs/algo-1.log").read_text()  # DS-1
     assert (result.directory / "logs/algo-2.log").read_text() == "algo-1 is unknown\n"  # DS-4
+
+
+def test_isolated_hosts_of_a_processing_job_find_each_other_by_name(
+    tmp_path: Path, client: docker.DockerClient
+) -> None:
+    context = tmp_path / "context"
+    context.mkdir()
+    name = build(client, context, "harness-test-peers", 'ENTRYPOINT ["python", "-u", "/app/peers.py"]')
+    request = shorthand.processing_request(name="job", image=name, inputs={}, outputs={}, instance_count=2)
+    request["NetworkConfig"] = {"EnableNetworkIsolation": True}
+
+    result = ProcessingJob(request, DockerRunner(name), tmp_path / "job").run()
+
+    assert result.status == "Completed"
+    assert (tmp_path / "job/logs/algo-1.log").read_text() == "heard from algo-2\n"
 
 
 def test_code_that_is_baked_below_opt_ml_stays_visible(tmp_path: Path, client: docker.DockerClient) -> None:

@@ -113,6 +113,7 @@ def find_breach(hyperparameters: dict[str, str], channels: dict[str, object], re
         "DS-3a": not current.startswith("algo-"),
         "root": os.getuid() != 0,
         "CK-1a/resume": (BASE / "checkpoints/step").exists(),
+        "SEC-1a/credentials": "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI" not in os.environ,
         "SEC-1a": [name for _, name in socket.if_nameindex()] == ["lo"],
     }
     return f"cannot stand {VIOLATED}" if breaches.get(VIOLATED) else ""
