@@ -13,7 +13,7 @@ from werkzeug.exceptions import HTTPException
 
 from container import contract
 from container.errors import RequestError
-from container.serving import inference, openapi
+from container.serving import inference, openapi, wsgi
 from container.serving.metrics import Metrics
 from container.serving.models import Models
 
@@ -118,6 +118,7 @@ def _read_request() -> inference.Request:
 
 
 def _to_flask(response: inference.Response) -> flask.Response:
+    flask.request.environ[wsgi.RESPONSE] = response
     headers = [("Content-Type", response.content_type), *response.headers]
     return flask.Response(_iterate(response) if response.rest else response.body, response.status, headers)
 

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
 from container.errors import RequestError
-from container.serving import inference, wsgi
+from container.serving import inference, logs, wsgi
 from container.serving.http1 import Head
 from container.serving.settings import Settings
 
@@ -37,10 +37,12 @@ class AsgiApplication:
         """Answer one request; other kinds of connections are not served."""
         if scope["type"] != "http":
             raise NotImplementedError(scope["type"])
+        started = time.monotonic()
         headers: dict[str, str] = {}
         for key, value in scope["headers"]:
             name, text = key.decode("latin-1"), value.decode("latin-1")
             headers[name] = f"{headers[name]}, {text}" if name in headers else text
+        body = b""
         try:
             body = await self._read(headers, receive)
             response = await self._answer(scope, headers, body)
@@ -51,13 +53,25 @@ class AsgiApplication:
             named.append(("Content-Length", str(len(response.body))))
         encoded = [(name.encode(), text.encode("latin-1")) for name, text in named]
         await send({"type": "http.response.start", "status": response.status, "headers": encoded})
+        is_broken, bytes_out = False, 0 if scope["method"] == "HEAD" else len(response.body)
         while response.rest is not None and response.body:
             await send({"type": "http.response.body", "body": response.body, "more_body": True})
             take = functools.partial(inference.take_piece, response)
             response = await asyncio.get_running_loop().run_in_executor(self._predictions, take)
-            if response.rest is None:  # broken off: without an end, the client knows
-                return
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else response.body})
+            is_broken = response.rest is None
+            bytes_out += 0 if is_broken else len(response.body)
+        if not is_broken:  # else there is no end, and the client knows
+            await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else response.body})
+        if logs.has_requests():
+            logs.log_request(
+                response,
+                method=scope["method"],
+                target=scope["path"],
+                headers=headers,
+                started=started,
+                bytes_in=len(body),
+                bytes_out=bytes_out,
+            )
 
     async def _read(self, headers: dict[str, str], receive: Receive) -> bytes:
         length = headers.get("content-length", "")

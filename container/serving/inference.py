@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 _CUSTOM_ATTRIBUTES_NAME: Final = contract.CUSTOM_ATTRIBUTES_HEADER.lower()
 _CUSTOM_ATTRIBUTES: Final = re.compile(r"[\x20-\x7e]{1,1024}")
+_QUOTED: Final = re.compile(r"'(?:[^'\\]|\\.)*(?:'|$)|\"(?:[^\"\\]|\\.)*(?:\"|$)", re.DOTALL)
 _INLINE_S: Final = 0.005  # a prediction that costs more leaves the loop: many of them must not delay a ping
 _INLINE_BODY_BYTES: Final = 262_144  # a body that costs more to decode than a thread's hand-over leaves it too
 _PIECE_S: Final = 0.02  # of a streamed answer: long beside a thread's hand-over, short beside a client's patience
@@ -53,6 +54,10 @@ class Response(NamedTuple):
     headers: tuple[tuple[str, str], ...] = ()
     rest: Iterator[bytes] | None = None
     """Pieces that follow `body`, each computed when it is taken, by `take_piece`; only for who `can_stream`."""
+    request_id: str = ""
+    """Of an error, as its body and its line in the log tell it."""
+    seconds: Mapping[str, float] | None = None
+    """Of each stage that an invocation has reached; of a stream, so far."""
 
 
 class Application(Protocol):
@@ -146,9 +151,9 @@ class Inference:
         work.seconds["decode"] = time.perf_counter() - started
         work.images = len(images)
         if request.can_stream and answer_type == codecs.JSON_LINES and len(images) > self._piece_images:
-            return Response(200, b"", answer_type, rest=self._stream(images, errors, work))
+            return Response(200, b"", answer_type, rest=self._stream(images, errors, work), seconds=work.seconds)
         answer = self._predict_and_encode(images, answer_type, errors, work, end_of_line=self._end_of_line)
-        return Response(200, answer, answer_type)
+        return Response(200, answer, answer_type, seconds=work.seconds)
 
     def _stream(self, images: codecs.Images, errors: Mapping[int, str], work: _Work) -> Iterator[bytes]:
         """Give the answer in JSON lines piece by piece; `errors` are records beside the images (BT-9)."""
@@ -204,7 +209,7 @@ class Inference:
                 raise
         images, errors = codecs.decode_each(media_type, body, self.input_shape)
         for place, message in list(errors.items())[:_ERRORS_LOGGED]:
-            log.warning("record %d of a request has a placeholder for an answer: %s", place + 1, message)
+            log.warning("record %d of a request has a placeholder for an answer: %s", place + 1, _hide(message))
         return images, errors
 
 
@@ -254,7 +259,7 @@ def guard(answer: Callable[[], Response]) -> Response:
     try:
         return answer()
     except RequestError as error:
-        return refuse(error.status, str(error))
+        return refuse(error.status, str(error), _hide(str(error)) if error.status == 400 else "")
     except Exception:  # noqa: BLE001 - the serving side's one broad except: a bug must not end the worker
         return fail()
 
@@ -296,10 +301,20 @@ def describe_limit(payload_bytes: int) -> str:
     return f"the body is larger than {payload_bytes} bytes; {contract.MAX_PAYLOAD_VARIABLE} sets the limit"
 
 
-def refuse(status: int, message: str) -> Response:
-    """Give the answer to a request that is at fault, or that comes when there are too many (503)."""
+def _hide(message: str) -> str:
+    """Leave out of a message what it quotes of a body, for the log."""
+    return _QUOTED.sub("'...'", message)
+
+
+def refuse(status: int, message: str, logged: str = "") -> Response:
+    """Give the answer to a request that is at fault, or that comes when there are too many (503).
+
+    The log gets the message that is to be `logged`, if it is another one.
+    """
     request_id = uuid.uuid4().hex
-    log.info("request %s refused with %d: %s", request_id, status, message)
+    reason = logged or message
+    fields = {"message": "refused", "request_id": request_id, "status": status, "reason": reason}
+    log.info("request %s refused with %d: %s", request_id, status, reason, extra={"fields": fields})
     return _error(status, message, request_id)
 
 
@@ -311,10 +326,11 @@ def ask_to_retry(message: str) -> Response:
 def fail() -> Response:
     """Give the answer to a request that met a bug; called while the exception is handled, which goes to the log."""
     request_id = uuid.uuid4().hex
-    log.exception("request %s failed", request_id)  # noqa: LOG004
+    fields = {"message": "failed", "request_id": request_id, "status": 500}
+    log.exception("request %s failed", request_id, extra={"fields": fields})  # noqa: LOG004
     return _error(500, "the server failed on this request; its log tells why under this request id", request_id)
 
 
 def _error(status: int, message: str, request_id: str) -> Response:
     document = {"error": message[:_ERROR_CHARACTERS], "request_id": request_id}
-    return Response(status, json.dumps(document).encode() + b"\n")
+    return Response(status, json.dumps(document).encode() + b"\n", request_id=request_id)

@@ -11,7 +11,7 @@ import math
 import mmap
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 STAGES: Final = ("decode", "predict", "encode", "request")
 ERRORS: Final = {
@@ -28,18 +28,32 @@ GAUGES: Final = {
     "serving_queue_requests": "Requests that wait for a prediction to begin.",
 }
 _STATUSES: Final = (200, 400, 404, 406, 413, 415, 500, 503)
-_SECONDS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)
+SECONDS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)
 _IMAGES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10_000, 100_000)
 _REQUESTS: Final = (1, 2, 4, 8, 16, 32, 64, 128)
 
 # A worker's row: requests by status and of any other, errors by kind, then a histogram for each stage, one of images
 # and one of batched requests, each of its buckets, one beyond the last bound, and the sum.
-_HISTOGRAM: Final = len(_SECONDS) + 2
+_HISTOGRAM: Final = len(SECONDS) + 2
 _ERRORS_START: Final = len(_STATUSES) + 1
 _STAGES_START: Final = _ERRORS_START + len(ERRORS)
 _IMAGES_START: Final = _STAGES_START + len(STAGES) * _HISTOGRAM
 _REQUESTS_START: Final = _IMAGES_START + len(_IMAGES) + 2
 _WIDTH: Final = _REQUESTS_START + len(_REQUESTS) + 2
+
+
+class Totals(NamedTuple):
+    """What has been counted so far, and the gauges as they are."""
+
+    requests: Mapping[str, float]
+    """By status."""
+    errors: Mapping[str, float]
+    """By kind."""
+    request_seconds: Sequence[float]
+    """Requests in each bucket of `SECONDS`, and beyond the last."""
+    images: float
+    gauges: Mapping[str, float]
+    """Empty if no worker shows any."""
 
 
 class Metrics:
@@ -50,7 +64,7 @@ class Metrics:
         self._values = memoryview(mmap.mmap(-1, 8 * _WIDTH * workers)).cast("d")
         self._gauges = memoryview(mmap.mmap(-1, 8 * len(GAUGES) * workers)).cast("d")
         self._workers = workers
-        self._labels = dict(labels)
+        self.labels = dict(labels)
         self._lock = threading.Lock()
         self._row = self._start = 0
         for row in range(workers):
@@ -80,7 +94,7 @@ class Metrics:
             if status >= 400:
                 self._count_kind("failed" if status == 500 else "busy" if status == 503 else "refused")
             for stage, stage_s in seconds.items():
-                self._observe(start + _STAGES_START + STAGES.index(stage) * _HISTOGRAM, _SECONDS, stage_s)
+                self._observe(start + _STAGES_START + STAGES.index(stage) * _HISTOGRAM, SECONDS, stage_s)
             if images:
                 self._observe(start + _IMAGES_START, _IMAGES, images)
 
@@ -105,12 +119,11 @@ class Metrics:
 
     def render(self) -> str:
         """Give the page, in Prometheus' text format."""
-        total = [sum(self._values[column::_WIDTH]) for column in range(_WIDTH)]
-        return "\n".join(self._list_lines(total)) + "\n"
+        return "\n".join(self._list_lines(self._sum())) + "\n"
 
     def _list_lines(self, total: Sequence[float]) -> Iterator[str]:
         yield "# TYPE serving_info gauge"
-        labels = ",".join(f'{name}="{_escape(value)}"' for name, value in self._labels.items())
+        labels = ",".join(f'{name}="{_escape(value)}"' for name, value in self.labels.items())
         yield f"serving_info{{{labels}}} 1"
         yield "# HELP serving_requests_total Answers to invocations, and refusals before one could be read, by status."
         yield "# TYPE serving_requests_total counter"
@@ -122,12 +135,15 @@ class Metrics:
         yield "# TYPE serving_errors_total counter"
         for kind, count in zip(ERRORS, total[_ERRORS_START:], strict=False):
             yield f'serving_errors_total{{kind="{kind}"}} {count:.0f}'
-        yield from self._list_gauges()
+        for name, value in self._sum_gauges().items():
+            yield f"# HELP {name} {GAUGES.get(name, 'Processes that serve.')}"
+            yield f"# TYPE {name} gauge"
+            yield f"{name} {value:.0f}"
         yield "# HELP serving_stage_seconds Time of each stage of an invocation, and of all of it."
         yield "# TYPE serving_stage_seconds histogram"
         for number, stage in enumerate(STAGES):
             start = _STAGES_START + number * _HISTOGRAM
-            yield from _list_histogram("serving_stage_seconds", f'stage="{stage}",', _SECONDS, total[start:])
+            yield from _list_histogram("serving_stage_seconds", f'stage="{stage}",', SECONDS, total[start:])
         yield "# HELP serving_batch_images Images in an invocation."
         yield "# TYPE serving_batch_images histogram"
         yield from _list_histogram("serving_batch_images", "", _IMAGES, total[_IMAGES_START:])
@@ -135,21 +151,28 @@ class Metrics:
         yield "# TYPE serving_batch_requests histogram"
         yield from _list_histogram("serving_batch_requests", "", _REQUESTS, total[_REQUESTS_START:])
 
-    def _list_gauges(self) -> Iterator[str]:
+    def read(self) -> Totals:
+        """Give the totals of all workers."""
+        total = self._sum()
+        start = _STAGES_START + STAGES.index("request") * _HISTOGRAM
+        return Totals(
+            requests=dict(zip((*map(str, _STATUSES), "other"), total, strict=False)),
+            errors=dict(zip(ERRORS, total[_ERRORS_START:], strict=False)),
+            request_seconds=total[start : start + len(SECONDS) + 1],
+            images=total[_IMAGES_START + len(_IMAGES) + 1],
+            gauges=self._sum_gauges(),
+        )
+
+    def _sum(self) -> list[float]:
+        return [sum(self._values[column::_WIDTH]) for column in range(_WIDTH)]
+
+    def _sum_gauges(self) -> dict[str, float]:
         """Sum what the workers show; one that shows nothing does not serve, or is none of ours."""
-        rows = [
-            self._gauges[start : start + len(GAUGES)].tolist() for start in range(0, len(self._gauges), len(GAUGES))
-        ]
+        values, width = self._gauges.tolist(), len(GAUGES)
+        rows = [values[start : start + width] for start in range(0, len(values), width)]
         shown = [row for row in rows if not math.isnan(row[0])]
-        if not shown:
-            return
-        yield "# HELP serving_workers Processes that serve."
-        yield "# TYPE serving_workers gauge"
-        yield f"serving_workers {len(shown)}"
-        for (name, text), values in zip(GAUGES.items(), zip(*shown, strict=True), strict=True):
-            yield f"# HELP {name} {text}"
-            yield f"# TYPE {name} gauge"
-            yield f"{name} {sum(values):.0f}"
+        sums = {name: float(sum(column)) for name, column in zip(GAUGES, zip(*shown, strict=True), strict=False)}
+        return {"serving_workers": float(len(shown)), **sums} if shown else {}
 
 
 def _find_status(status: int) -> int:

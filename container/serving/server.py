@@ -29,7 +29,8 @@ from gunicorn.errors import HaltServer
 import container
 from container import artifact, contract, limits, predictor
 from container.errors import PlatformError, UserError
-from container.serving import batching, handlers, inference, models, settings
+from container.serving import batching, handlers, inference, logs, models, settings, wsgi
+from container.serving.emf import Emf
 from container.serving.loads import Loads
 from container.serving.metrics import Metrics
 from container.serving.settings import Settings
@@ -133,7 +134,7 @@ def main(layout: contract.Layout, environ: Mapping[str, str]) -> int:
     try:
         cores = math.ceil(limits.count_cpus())
         chosen = settings.parse(environ)
-        _configure_logging(chosen.log_level)
+        logs.configure(chosen.log_level, chosen.log_format)
         service = prepare(layout, environ, chosen, cores)
     except (UserError, PlatformError) as error:
         print(f"the server cannot start: {error}", file=sys.stderr, flush=True)
@@ -142,6 +143,12 @@ def main(layout: contract.Layout, environ: Mapping[str, str]) -> int:
     os.register_at_fork(before=_hold_signals, after_in_parent=_release_signals)
     _Server(service).run()
     return 0
+
+
+def _write_at_intervals(emf: Emf, interval_s: int) -> None:
+    """Have the master, which this runs in, write metrics; workers do not inherit its timer."""
+    signal.signal(signal.SIGALRM, lambda *_: emf.write())
+    signal.setitimer(signal.ITIMER_REAL, interval_s, interval_s)
 
 
 def prepare(layout: contract.Layout, environ: Mapping[str, str], chosen: Settings, cores: int) -> Service:
@@ -260,6 +267,14 @@ class _Server(BaseApplication):
             "post_worker_init": _release_signals,
             "child_exit": self._bury_worker,
         }
+        if chosen.log_format == "json":
+            options["logger_class"] = logs.GunicornJsonLogger
+        if logs.has_requests() and chosen.worker_class in ("gthread", "sync"):
+            options |= {"pre_request": _note_start, "post_request": _log_request}
+        if chosen.emf_namespace:
+            emf = Emf(self.service.metrics, chosen.emf_namespace, dict(chosen.emf_dimensions))
+            options |= {"when_ready": lambda _: _write_at_intervals(emf, chosen.emf_interval_s)}
+            options |= {"on_exit": lambda _: emf.write()}  # of the time since the last interval
         for name, value in options.items():
             self.cfg.set(name, value)
 
@@ -285,6 +300,25 @@ class _Server(BaseApplication):
             raise HaltServer(message, _CIRCLE_STATUS)
 
 
+def _note_start(_: Any, request: Any) -> None:
+    request.started = time.monotonic()
+
+
+def _log_request(_: Any, request: Any, environ: Mapping[str, Any], sent: Any) -> None:
+    """Log a request that gunicorn's own worker and Flask have answered."""
+    response: inference.Response | None = environ.get(wsgi.RESPONSE)
+    if response is not None and sent is not None:
+        logs.log_request(
+            response,
+            method=request.method,
+            target=request.path,
+            headers={name.lower(): text for name, text in request.headers},
+            started=request.started,
+            bytes_in=int(environ.get("CONTENT_LENGTH") or 0),
+            bytes_out=sent.sent,
+        )
+
+
 def _hold_signals() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
 
@@ -300,12 +334,3 @@ def _find_heartbeat_directory() -> str:
             return directory
     message = f"neither /dev/shm nor {tempfile.gettempdir()} can be written"
     raise PlatformError(message)
-
-
-def _configure_logging(level: str) -> None:
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(process)d %(message)s"))
-    package = logging.getLogger("container")
-    package.handlers[:] = [handler]
-    package.setLevel(level.upper())
-    package.propagate = False

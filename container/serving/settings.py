@@ -5,6 +5,7 @@ Rules of this file: pure; defaults live here and nowhere else; all faults are re
 
 from __future__ import annotations
 
+import re
 import select
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,8 +19,11 @@ T = TypeVar("T")
 
 WORKER_CLASSES: Final = ("event", "asgi", "gthread", "sync")
 RUNTIMES: Final = ("auto", *predictor.RUNTIMES)
+LOG_FORMATS: Final = ("text", "json")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 _LOG_LEVEL_NUMBERS: Final = {"10": "debug", "20": "info", "30": "warning", "40": "error", "50": "critical"}
+_NAMESPACE: Final = re.compile(r"(?!AWS/)[0-9A-Za-z._/#:-]{1,255}")
+_PAIR: Final = re.compile(r"(?P<name>[0-9A-Za-z._/#-]{1,250}) *= *(?P<value>[\x21-\x7e][\x20-\x7e]{0,1023})")
 _MEBIBYTE: Final = 1024**2
 
 
@@ -57,6 +61,14 @@ class Settings:
     """Whether a line that cannot be decoded is answered by a placeholder instead of 400 for the whole body (BT-9)."""
     log_level: str = "info"
     """The least severe line that is logged."""
+    log_format: str = "text"
+    """How a line of the log is written."""
+    emf_namespace: str = ""
+    """Namespace of CloudWatch in which lines of embedded metrics are written; none are if it is empty."""
+    emf_dimensions: tuple[tuple[str, str], ...] = ()
+    """Names and values of the dimensions of embedded metrics."""
+    emf_interval_s: int = 60
+    """Time between two lines of embedded metrics."""
 
 
 def parse(environ: Mapping[str, str]) -> Settings:
@@ -101,6 +113,15 @@ def parse(environ: Mapping[str, str]) -> Settings:
             LOG_LEVELS,
             _LOG_LEVEL_NUMBERS,
         ),
+        log_format=reader.choice(["BYO_LOG_FORMAT"], Settings.log_format, LOG_FORMATS),
+        emf_namespace=reader.text(
+            ["BYO_EMF_NAMESPACE"],
+            Settings.emf_namespace,
+            _NAMESPACE,
+            "a namespace of CloudWatch, as Team/Models: letters, digits, . - _ / # : and none that starts with AWS/",
+        ),
+        emf_dimensions=reader.pairs(["BYO_EMF_DIMENSIONS"], Settings.emf_dimensions, 30),
+        emf_interval_s=reader.integer(["BYO_EMF_INTERVAL_S"], Settings.emf_interval_s, 1, 3600),
     )
     if reader.faults:
         raise UserError.from_faults("wrong server setting" + "s" * (len(reader.faults) > 1), reader.faults)
@@ -128,6 +149,19 @@ class _Reader:
             return value if value in choices else None
 
         return self._read(names, default, convert, "one of " + ", ".join(choices))
+
+    def text(self, names: Sequence[str], default: str, pattern: re.Pattern[str], possible: str) -> str:
+        return self._read(names, default, lambda text: text if pattern.fullmatch(text) else None, possible)
+
+    def pairs(
+        self, names: Sequence[str], default: tuple[tuple[str, str], ...], pairs_maximum: int
+    ) -> tuple[tuple[str, str], ...]:
+        def convert(text: str) -> tuple[tuple[str, str], ...] | None:
+            items = [_PAIR.fullmatch(item.strip()) for item in text.split(",")]
+            found = tuple((item["name"], item["value"]) for item in items if item)
+            return found if len(dict(found)) == len(items) <= pairs_maximum else None
+
+        return self._read(names, default, convert, f"up to {pairs_maximum} pairs as Name=value,Other=value")
 
     def _read(self, names: Sequence[str], default: T, convert: Callable[[str], T | None], possible: str) -> T:
         for name in names:

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Final
 from gunicorn.workers.base import Worker
 
 from container.errors import PlatformError, RequestError, UserError
-from container.serving import http1, inference, wsgi
+from container.serving import http1, inference, logs, wsgi
 
 if TYPE_CHECKING:
     from container.serving.server import Service
@@ -73,6 +73,8 @@ class _Connection:
         "head",
         "held_bytes",
         "out",
+        "received_bytes",
+        "sent_bytes",
         "socket",
         "started",
         "state",
@@ -88,6 +90,8 @@ class _Connection:
         self.held_bytes = 0  # of a body that did not come in one piece with its head
         self.out = memoryview(b"")  # of the response, not yet taken by the client
         self.stream: inference.Response | None = None  # whose next piece is to be sent
+        self.received_bytes = 0  # of the body, for the log
+        self.sent_bytes = 0  # of a stream, for the log
         self.closing = False  # after the response
         self.started = now  # of the request, or of waiting for one
         self.deadline = now + _IDLE_S
@@ -140,6 +144,7 @@ class EventWorker(Worker):
         self._service: Service = self.app.service  # type: ignore[attr-defined] # it hosts us: see `server`
         self._settings = self._service.settings
         self._loads = self._service.loads
+        self._logs_requests = logs.has_requests()
         self._now = time.monotonic()
         self._connections: dict[int, _Connection] = {}
         self._connections_maximum = _raise_file_limit()
@@ -418,6 +423,8 @@ class EventWorker(Worker):
     # Answering.
 
     def _answer(self, connection: _Connection, head: http1.Head, body: bytes) -> None:
+        if self._logs_requests:
+            connection.received_bytes = len(body)
         path = head.target.partition("?")[0]
         application = self._service.application
         if path == "/ping" and head.method in ("GET", "POST"):
@@ -491,11 +498,16 @@ class EventWorker(Worker):
         """Send a piece of a stream, or its end; break it off if there is no next one."""
         request = connection.head
         if piece.rest is None or request is None:
+            if self._logs_requests:
+                self._log(connection, piece, connection.sent_bytes)
             self._break_off(connection)
             return
         data = _frame(piece.body) if request.takes_chunks else piece.body
         connection.stream = piece if piece.body else None
+        connection.sent_bytes += len(piece.body)
         if not piece.body:
+            if self._logs_requests:
+                self._log(connection, piece, connection.sent_bytes)
             self._release(connection)
         self._put(connection, data, b"")
 
@@ -523,13 +535,30 @@ class EventWorker(Worker):
         body = b"" if request is not None and request.method == "HEAD" else response.body
         framing = f"Content-Length: {len(response.body)}\r\n"
         if response.rest is None or request is None:
+            if self._logs_requests:
+                self._log(connection, response, len(body))
             self._release(connection)
         else:
             connection.stream = response
+            connection.sent_bytes = len(body)
             framing = "Transfer-Encoding: chunked\r\n" if request.takes_chunks else ""
             connection.closing = connection.closing or not framing
             body = _frame(body) if framing else body
         self._put(connection, self._format_head(response, framing, closing=connection.closing), body)
+
+    def _log(self, connection: _Connection, response: inference.Response, bytes_out: int) -> None:
+        """Write a request's line, before it is forgotten."""
+        head = connection.head  # None if it could not be read
+        logs.log_request(
+            response,
+            method=head.method if head else "",
+            target=head.target if head else "",
+            headers=head.headers if head else {},
+            started=connection.started,
+            bytes_in=connection.received_bytes,
+            bytes_out=bytes_out,
+        )
+        connection.received_bytes = 0
 
     def _put(self, connection: _Connection, head: bytes, body: bytes) -> None:
         """Hand bytes to the kernel; what it does not take now is for `_write`."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterable
+from typing import Any, Final, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from container.serving.http1 import Head
 from container.serving.inference import Response
+
+RESPONSE: Final = "container.response"
+"""Where in a request's environment our application leaves its answer, for the log."""
 
 Application: TypeAlias = Callable[..., Iterable[bytes]]
 
@@ -23,7 +26,8 @@ def call(application: Application, head: Head, body: bytes) -> Response:
         return parts.append
 
     parts: list[bytes] = []
-    result = application(_make_environ(head, body), start_response)
+    environ = _make_environ(head, body)
+    result = application(environ, start_response)
     try:
         parts.extend(result)
     finally:
@@ -33,10 +37,12 @@ def call(application: Application, head: Head, body: bytes) -> Response:
     status, headers = started[0]
     others = tuple((name, text) for name, text in headers if name.lower() not in ("content-type", "content-length"))
     content_type = next((text for name, text in headers if name.lower() == "content-type"), "")
-    return Response(int(status[:3]), b"".join(parts), content_type, others)
+    left = environ.get(RESPONSE, Response(0))
+    response = Response(int(status[:3]), b"".join(parts), content_type, others)
+    return response._replace(request_id=left.request_id, seconds=left.seconds)
 
 
-def _make_environ(head: Head, body: bytes) -> Mapping[str, Any]:
+def _make_environ(head: Head, body: bytes) -> dict[str, Any]:
     path, _, query = head.target.partition("?")
     environ = {
         "REQUEST_METHOD": head.method,

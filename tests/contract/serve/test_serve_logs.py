@@ -1,0 +1,102 @@
+"""The log of a running server under each worker class: what stands there, and what must not."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+ROW = b"0," * 63 + b"255"
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 30) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "the condition was not met in time"
+        time.sleep(0.01)
+
+
+def read_lines(server: Any) -> list[dict[str, Any]]:
+    """Read the log's whole lines; each must be JSON, but what LiteRT's own library says of itself."""
+    lines = server.log.read_text().split("\n")[:-1]
+    return [json.loads(line) for line in lines if not line.startswith("INFO: Created TensorFlow Lite")]
+
+
+@pytest.mark.parametrize("name", ["event", "asgi", "gthread", "sync"])
+def test_each_request_has_one_line_of_json_at_debug_without_anything_secret(serve: Any, name: str) -> None:
+    environ = {
+        "SAGEMAKER_GUNICORN_WORKER_CLASS": name,
+        "SAGEMAKER_MODEL_SERVER_WORKERS": "1",
+        "SAGEMAKER_GUNICORN_LOGLEVEL": "debug",
+        "BYO_LOG_FORMAT": "json",
+    }
+    with serve(**environ) as server:
+
+        def list_requests(path: str) -> list[dict[str, Any]]:
+            return [line for line in read_lines(server) if line["message"] == "request" and line["path"] == path]
+
+        secret = {"Authorization": "SECRET", "X-Amzn-SageMaker-Custom-Attributes": "SECRET"}
+        identified = {"X-Amzn-SageMaker-Inference-Id": "i-7", "Content-Type": "text/csv; charset=utf-8"}
+        answer = server.request("POST", "/invocations?SECRET=1", ROW, **identified, **secret)[2]
+        refused = server.request("POST", "/invocations", b"SECRET," + ROW, Content_Type="text/csv", **secret)[2]
+        missing = server.request("GET", "/nothing?SECRET")[2]
+        body = b"\n".join([ROW] * 2500)
+        streamed = server.request("POST", "/invocations", body, Content_Type="text/csv", Accept="application/jsonlines")
+
+        wait_until(lambda: len(list_requests("/invocations")) == 3)
+        good, bad, stream = list_requests("/invocations")
+        assert (good["method"], good["status"], good["bytes_in"]) == ("POST", 200, len(ROW))
+        assert (good["bytes_out"], good["content_type"]) == (len(answer), "text/csv")
+        assert (good["inference_id"], good["answer_type"]) == ("i-7", "application/json")
+        assert good["ms"]["total"] >= good["ms"]["request"] >= good["ms"]["predict"] > 0
+        assert {"decode", "encode"} < set(good["ms"])
+        assert (bad["status"], bad["request_id"]) == (400, json.loads(refused)["request_id"])
+        assert (stream["status"], stream["bytes_in"], stream["bytes_out"]) == (200, len(body), len(streamed[2]))
+        assert {"total", "decode", "predict", "encode", "request"} == set(stream["ms"])
+        (nothing,) = list_requests("/nothing")
+        assert (nothing["status"], nothing["request_id"]) == (404, json.loads(missing)["request_id"])
+        (reason,) = [line for line in read_lines(server) if line["message"] == "refused" and line["status"] == 400]
+        assert reason["request_id"] == bad["request_id"]
+        assert reason["reason"].startswith("row 1")
+        assert "SECRET" not in server.log.read_text()
+
+
+def test_requests_have_no_lines_unless_they_are_asked_for(serve: Any) -> None:
+    with serve(SAGEMAKER_MODEL_SERVER_WORKERS="1") as server:
+        assert server.request("POST", "/invocations", ROW, Content_Type="text/csv")[0] == 200
+
+        assert "/invocations" not in server.log.read_text()
+
+
+def test_embedded_metrics_tell_each_request_once_whatever_happens_to_the_workers(serve: Any) -> None:
+    environ = {"BYO_EMF_NAMESPACE": "Team/Models", "BYO_EMF_DIMENSIONS": "EndpointName=digits"}
+    with serve(SAGEMAKER_MODEL_SERVER_WORKERS="2", BYO_EMF_INTERVAL_S="1", **environ) as server:
+
+        def list_metrics() -> list[dict[str, Any]]:
+            lines = [line for line in server.log.read_text().split("\n")[:-1] if "CloudWatchMetrics" in line]
+            return [json.loads(line) for line in lines]
+
+        server.wait_until_all_workers_serve(2)
+        for _ in range(7):
+            assert server.request("POST", "/invocations", ROW, Content_Type="text/csv")[0] == 200
+        wait_until(lambda: sum(line["Requests"] for line in list_metrics()) == 7)
+        os.kill(server.worker_pids()[0], signal.SIGKILL)
+        wait_until(lambda: len(server.worker_pids()) == 2)
+        server.wait_until_healthy()
+        body = b"\n".join([ROW] * 5)
+        assert server.request("POST", "/invocations", body, Content_Type="text/csv")[0] == 200
+        assert server.request("POST", "/invocations", b"", Content_Type="text/csv")[0] == 400
+        server.process.terminate()
+        server.process.wait(30)
+
+        lines = list_metrics()
+        sums = {name: sum(line[name] for line in lines) for name in ("Requests", "Images", "Refused", "Failed")}
+        assert sums == {"Requests": 9, "Images": 12, "Refused": 1, "Failed": 0}
+        assert sum(len(line.get("Latency", [])) for line in lines) == 9
+        assert {line["EndpointName"] for line in lines} == {"digits"}
+        assert max(line.get("Workers", 0) for line in lines) == 2
+        times = [line["_aws"]["Timestamp"] for line in lines]
+        assert times == sorted(times)
