@@ -264,9 +264,8 @@ def _publish(job: _Job, network: Any, run: Training, sample: npt.NDArray[np.uint
         versions=_list_versions(),
     )
     with artifact.staging(job.layout.model) as stage:
-        exported = export.write_models(
-            stage, network, manifest, sample[:_CHECKED_IMAGES], log=_log, int8=job.settings.int8_export
-        )
+        int8 = job.settings.int8_export and not job.stop.requested  # which takes longer than a stop may
+        exported = export.write_models(stage, network, manifest, sample[:_CHECKED_IMAGES], log=_log, int8=int8)
         manifest = exported.manifest
         models = {"": predictor.load(exported)}  # what `serve` will choose
         if "litert_int8" in manifest.differences:
