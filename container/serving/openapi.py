@@ -96,7 +96,7 @@ def _describe_invocation(input_shape: codecs.Shape | None) -> dict[str, Any]:
     answers = {
         codecs.CSV: {"type": "string"},
         codecs.JSON: {"$ref": "#/components/schemas/Answer"},
-        codecs.JSON_LINES: {"type": "object", "description": "One a line."},
+        codecs.JSON_LINES: {"type": "object", "description": "One a line; many come in chunks, as they are made."},
         codecs.NPY: binary,
     }
     return {
