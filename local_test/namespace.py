@@ -4,7 +4,8 @@ The program gets a mount namespace in which the job directory is `/opt/ml`, a pr
 first process, and, when isolated, a network of its own without a way out. Without root the same is done inside a user
 namespace, in which the program is root as it is on the platform (IMG-6).
 
-    python -I -S namespace.py '{"root": ..., "read_only": [...], "hosts_file": ..., "is_isolated": ...}' PROGRAM ARG...
+    python -I -S namespace.py '{"harness": PID, "root": ..., "read_only": [...], "hosts_file": ...,
+        "is_isolated": ...}' PROGRAM ARG...
 
 Three processes: this one waits and passes signals on; its child is process 1 of the namespace and reaps, as the
 platform's init does (IMG-5); the grandchild is the program.
@@ -48,8 +49,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def main(specification: dict[str, Any], argv: list[str]) -> int:
     """Run `argv` in the view that `specification` describes and give its exit code, 128 + n after signal n."""
+    harness = specification.pop("harness")
     if not specification:  # no view wanted, only that the program does not outlive the harness
-        _die_with_parent()
+        _die_with_parent(harness)
         return _replace(argv)
     try:
         if specification.get("is_switch"):
@@ -70,7 +72,7 @@ def main(specification: dict[str, Any], argv: list[str]) -> int:
     except OSError as error:
         print(f"no private /opt/ml, or network, on this machine: {error}", file=sys.stderr)
         return CANNOT
-    _die_with_parent()
+    _die_with_parent(harness)
     child = os.fork()
     if child == 0:
         os._exit(_be_init(argv))
@@ -117,8 +119,10 @@ def _forward(child: int, number: int) -> None:
         os.kill(child, number)
 
 
-def _die_with_parent() -> None:
+def _die_with_parent(parent: int | None = None) -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if parent not in (None, os.getppid()):  # it died before that, and will not signal any more
+        os._exit(CANNOT)
 
 
 def _unshare(flags: int) -> None:

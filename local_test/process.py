@@ -306,7 +306,8 @@ def _probe(specification: Mapping[str, Any], files: tuple[int, ...] = ()) -> boo
 
 
 def _wrap(specification: Mapping[str, Any], command: Sequence[str]) -> list[str]:
-    return [sys.executable, "-I", "-S", str(_LAUNCHER), json.dumps(specification), *command]
+    text = json.dumps({"harness": os.getpid(), **specification})
+    return [sys.executable, "-I", "-S", str(_LAUNCHER), text, *command]
 
 
 def _open_switch() -> tuple[int, ...]:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from local_test import fields, shapes, shorthand
+from local_test.process import has_namespaces
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PROGRAM = shlex.join([sys.executable, str(Path(__file__).parent / "programs/conformant.py")])
@@ -309,6 +310,18 @@ def test_killed_outright_it_takes_the_container_with_it(environment: dict[str, s
     while any(mark in line and "local_test" not in line for line in list_commands()):
         assert time.monotonic() < deadline, "the container outlives its harness"
         time.sleep(0.05)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of its parent's end")
+@pytest.mark.parametrize("view", [{}, {"root": "."}])
+def test_a_launcher_whose_harness_has_died_meanwhile_starts_nothing(tmp_path: Path, view: dict[str, str]) -> None:
+    outputs = []
+    for harness in (os.getpid(), os.getppid()):
+        launcher = [sys.executable, "-I", "-S", str(CHECKOUT / "local_test/namespace.py")]
+        command = [*launcher, json.dumps({"harness": harness, **view}), "echo", "started"]
+        outputs.append(subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).stdout)
+
+    assert outputs == [b"started\n" if has_namespaces() or not view else b"", b""]
 
 
 def list_commands(file: str = "cmdline") -> list[str]:
