@@ -263,6 +263,7 @@ def test_bfloat16_is_chosen_where_the_cpu_computes_in_it(flags: str, precision: 
     assert chosen.precision == precision
     assert any(line.startswith(f"precision={precision}") for line in chosen.reasons)
     assert device.choose(Settings(precision="float32"), (28, 28), cpuinfo=cpuinfo).precision == "float32"
+    assert device.choose(Settings(model="mobilenet_v3_small"), (224, 224), cpuinfo=cpuinfo).precision == "float32"
 
 
 @pytest.mark.parametrize(
