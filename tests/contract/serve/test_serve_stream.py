@@ -30,14 +30,14 @@ import os
 from container import predictor
 from container.serving import worker
 
-predict = predictor.Predictor.predict
+predict = predictor.LiteRtPredictor.predict
 
 def predict_until_the_switch(self, images):
     if os.path.exists(os.environ["SWITCH"]):
         raise RuntimeError("the model has a bug")
     return predict(self, images)
 
-predictor.Predictor.predict = predict_until_the_switch
+predictor.LiteRtPredictor.predict = predict_until_the_switch
 worker._SILENCE_S = float(os.environ.get("SILENCE_S", "15"))
 """
 
