@@ -157,9 +157,7 @@ def measure_starts(base: str, image: str, job: Path) -> dict[str, float]:
     for _ in range(STARTS):
         start = time.time()
         command = [sys.executable, "-m", "container", "serve"]
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         bare.append(wait_for_ping(url) - start)
         process.terminate()
         process.wait()
