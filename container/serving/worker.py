@@ -323,7 +323,9 @@ class EventWorker(Worker):
         del self._connections[connection.socket.fileno()]
         connection.state = _CLOSED
         connection.stream = None
-        connection.socket.close()  # which takes it out of the epoll set as well
+        # Closing alone leaves it in the epoll set while a child has it: one that users' code is just starting.
+        self._epoll.unregister(connection.socket)
+        connection.socket.close()
 
     def _lose(self, connection: _Connection) -> None:
         """Close the connection of a client that has gone, or takes nothing; it may leave a request behind."""

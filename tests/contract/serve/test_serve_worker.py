@@ -453,3 +453,21 @@ def test_answer_that_is_there_before_the_loop_goes_on_is_sent_whole() -> None:
 
         assert [response.body for _, _, response in loop._done] == [b"whole"]
         assert connection.state == "computing"
+
+
+def test_connection_that_a_child_still_holds_gives_no_event_after_it_was_closed() -> None:
+    """A worker once died of it, while user code was starting a program."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs, select.epoll() as epoll:
+        epoll.register(ours, select.EPOLLIN)
+        loop: Any = worker.EventWorker.__new__(worker.EventWorker)
+        loop._epoll, loop._held_bytes = epoll, 0
+        connection = worker._Connection(ours, now=0)
+        loop._connections = {ours.fileno(): connection}
+        held_by_a_child = os.dup(ours.fileno())
+
+        loop._close(connection)
+        theirs.close()
+
+        assert epoll.poll(0) == []
+        os.close(held_by_a_child)
