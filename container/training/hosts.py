@@ -9,6 +9,7 @@ health checks that end a job whose peer is gone); no operation of the strategy i
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -33,8 +34,7 @@ _LONGEST_WAIT_S: Final = 5.0
 _PROBE_S: Final = 2.0
 # Up to here every host's values go round once and are summed by each; longer vectors go round in parts, twice.
 _SHORT_VALUES: Final = 1 << 20
-# The others ask this host, too, and must not take it for the one that was lost.
-_LAST_ANSWERS_S: Final = 2 * _PROBE_S
+_MESSAGE_BYTES: Final = 65_536
 # A peer that is killed is found out at once, by its closed connections. One that vanishes without a word, or hangs, has
 # failed three checks of 10 s each, the first of them after so long: it is found out within 40 s. A peer that is merely
 # starved of processors answers within 10 s, since no Python and no step stands in the way of its answer.
@@ -44,10 +44,11 @@ _HEALTH_CHECK_S: Final = 10
 class Hosts:
     """The hosts of a job that is connected."""
 
-    def __init__(self, resources: Resources) -> None:
-        """`resources` names the hosts; their order gives the ranks (DS-1)."""
+    def __init__(self, resources: Resources, lost: set[str]) -> None:
+        """`resources` names the hosts; their order gives the ranks (DS-1). Peers tell which are `lost`."""
         self.names, self.rank, self.count = resources.hosts, resources.rank, len(resources.hosts)
         self.is_chief = self.rank == 0
+        self._lost = lost
         self._add = tf.function(self.add, autograph=False, reduce_retracing=True)
 
     def add(self, vector: Any) -> Any:
@@ -112,14 +113,28 @@ class Hosts:
             tf.errors.InternalError,
             tf.errors.FailedPreconditionError,
         ) as error:
-            others = [name for name in self.names if name != self.names[self.rank]]
-            silent = [name for name in others if not _answers(name)]
-            time.sleep(_LAST_ANSWERS_S)
+            lost = self._find_lost()
             message = (
-                f"{', '.join(silent) or 'a host'} of this job ({self.count} hosts) has ended or cannot be reached any "
+                f"{', '.join(lost) or 'a host'} of this job ({self.count} hosts) has ended or cannot be reached any "
                 f"more; its own log tells why ({type(error).__name__})"
             )
             raise PlatformError(message) from error
+
+    def _find_lost(self) -> list[str]:
+        """Name the peers that are lost, and tell the others.
+
+        Whoever finds out first ends, too, and must not be taken for the one that was lost: it has told by then.
+        """
+        others = [name for name in self.names if name != self.names[self.rank]]
+        lost: list[str] = []
+        deadline = time.monotonic() + 2 * _PROBE_S
+        while not lost and time.monotonic() < deadline:  # one that is killed closes its connections one by one
+            silent = [name for name in others if not _answers(name)]
+            lost = sorted(self._lost) or silent
+            time.sleep(0 if lost else _FIRST_WAIT_S)
+        for name in set(others) - set(lost):
+            _answers(name, " ".join(lost))
+        return lost
 
 
 def connect(resources: Resources, wait_s: float, log: Callable[[str], None]) -> Hosts | None:
@@ -136,14 +151,15 @@ def connect(resources: Resources, wait_s: float, log: Callable[[str], None]) -> 
     for variable in ("NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME"):  # DS-2
         os.environ.setdefault(variable, nic)
     os.environ.setdefault("no_grpc_proxy", ",".join(resources.hosts))
-    _meet(resources, started + wait_s)
+    lost: set[str] = set()
+    _meet(resources, started + wait_s, lost)
     cluster = tf.train.ClusterSpec({"worker": [f"{name}:{_PORT}" for name in resources.hosts]})
     resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
         cluster, task_type="worker", task_id=resources.rank, rpc_layer="grpc"
     )
     CollectiveAllReduceExtended._check_health_interval = _HEALTH_CHECK_S  # noqa: SLF001 - there is no public way
     tf.distribute.MultiWorkerMirroredStrategy(resolver)
-    hosts = Hosts(resources)
+    hosts = Hosts(resources, lost)
     log(
         f"connected {hosts.count} hosts in {time.monotonic() - started:.1f} s; this is {resources.current_host}, "
         f"rank {hosts.rank}{', the chief' if hosts.is_chief else ''}"
@@ -151,15 +167,16 @@ def connect(resources: Resources, wait_s: float, log: Callable[[str], None]) -> 
     return hosts
 
 
-def _meet(resources: Resources, deadline: float) -> None:
+def _meet(resources: Resources, deadline: float, lost: set[str]) -> None:
     """Wait until every host has come as far as this; TensorFlow's own servers wait for each other without end.
 
-    Every host listens, to the end of its process, on a port that does nothing but accept: it tells that it is there.
+    Every host listens, to the end of its process, on a port that tells that it is there, and on which it is told who is
+    lost.
 
     Raises: PlatformError that names the hosts that have not come.
     """
     listener = socket.create_server(("", _MEETING_PORT), backlog=4 * len(resources.hosts))
-    threading.Thread(target=_accept, args=(listener,), daemon=True, name="meeting").start()
+    threading.Thread(target=_accept, args=(listener, resources.hosts, lost), daemon=True, name="meeting").start()
     missing = {name for name in resources.hosts if name != resources.current_host}
     pause_s = _FIRST_WAIT_S
     while missing := {name for name in missing if not _answers(name)}:
@@ -171,15 +188,20 @@ def _meet(resources: Resources, deadline: float) -> None:
         pause_s = min(2 * pause_s, _LONGEST_WAIT_S)
 
 
-def _accept(listener: socket.socket) -> None:
+def _accept(listener: socket.socket, names: Sequence[str], lost: set[str]) -> None:
     while True:
         connection, _ = listener.accept()
-        connection.close()
+        with contextlib.suppress(OSError), connection:
+            connection.settimeout(_PROBE_S)
+            told = connection.recv(_MESSAGE_BYTES).decode(errors="replace").split()  # nothing: it only asks
+            lost.update(name for name in told if name in names)
 
 
-def _answers(name: str) -> bool:
+def _answers(name: str, lost: str = "") -> bool:
+    """Tell whether a host is there, and tell it who is `lost`."""
     try:
-        with socket.create_connection((name, _MEETING_PORT), timeout=_PROBE_S):
+        with socket.create_connection((name, _MEETING_PORT), timeout=_PROBE_S) as connection:
+            connection.sendall(lost.encode())
             return True
     except OSError:
         return False
