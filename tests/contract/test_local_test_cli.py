@@ -275,7 +275,7 @@ def test_interrupted_at_any_moment_it_leaves_nothing_behind(
         "conform": [*training, "--body", f"{tmp_path}/body"],
     }
     moments = random.Random(command)  # noqa: S311 - the same moments each time
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background job: the harness would inherit it
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # inherited by a shell's background job
         signal.signal(signal.SIGINT, signal.default_int_handler)
     for _ in range(5):
         with subprocess.Popen(
