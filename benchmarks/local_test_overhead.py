@@ -4,7 +4,7 @@ Machine, versions and n are printed with the results. Baselines, interleaved wit
   job         the same program on a job directory made beforehand, started by subprocess
   invocation  the same POST on one kept connection to the same server, with http.client
 
-    python benchmarks/local_test_overhead.py
+    python -m benchmarks.local_test_overhead
 """
 
 from __future__ import annotations

@@ -364,6 +364,10 @@ def main() -> None:
                 print_media_types(port, rows, options)
             if "transform" in options.parts:
                 print_transform(port, options)
+        sample = next((peer for peer in peers if peer.name.startswith("AWS")), None)
+        if sample:
+            with start(sample, scratch / "sample.log") as (port, _, _):
+                print_sample(port, rows, options)
         if options.heavy:
             print_heavy(options, scratch)
 
@@ -472,14 +476,33 @@ def print_heavy(options: argparse.Namespace, scratch: Path) -> None:
         print(f"| {runtime} | {name} | {rate:.1f} | {rate / bare:.2f} | {p50_ms:.0f} | {cpu} |")
 
 
-def print_transform(port: int, options: argparse.Namespace) -> None:
-    """Measure a transform job of 60,000 rows in bodies of 6 MB, as CSV in and out."""
-    with gzip.open(options.csv) as stream:
+def make_transform_bodies(csv: Path) -> list[bytes]:
+    """Give 60,000 rows of CSV in bodies of 6 MB."""
+    with gzip.open(csv) as stream:
         lines = [line.partition(b",")[2].strip() for line in stream][1:]
     lines = (lines * (60_000 // len(lines) + 1))[:60_000]
     row_bytes = sum(map(len, lines)) // len(lines) + 1
     count = 6 * 1024**2 // row_bytes
-    bodies = [b"\n".join(lines[start : start + count]) for start in range(0, len(lines), count)]
+    return [b"\n".join(lines[start : start + count]) for start in range(0, len(lines), count)]
+
+
+def print_sample(port: int, rows: np.ndarray, options: argparse.Namespace) -> None:
+    """Measure the AWS sample with many rows in a body."""
+    body = "\n".join(",".join(map(str, row)) for row in rows.tolist()).encode()
+    print("\n| AWS sample, CSV | |\n|---|---|")
+    rate, p50_ms, p99_ms = load(port, "/invocations", body, "text/csv", 32, 2 * options.seconds)
+    print(f"| {len(rows)} rows, 32 connections: req/s, p50, p99 ms | {rate:.1f}, {p50_ms:.1f}, {p99_ms:.1f} |")
+    bodies = make_transform_bodies(options.csv)
+    with ThreadPoolExecutor(4) as pool:
+        begin = time.perf_counter()
+        statuses = list(pool.map(lambda body: ask(port, "POST", "/invocations", body, "text/csv"), bodies))
+        rate = 60_000 * statuses.count(200) / len(statuses) / (time.perf_counter() - begin)
+    print(f"| transform of 60,000 rows, 4 requests at once: rows/s; statuses | {rate:.0f}; {set(statuses)} |")
+
+
+def print_transform(port: int, options: argparse.Namespace) -> None:
+    """Measure a transform job of 60,000 rows, as CSV in and out."""
+    bodies = make_transform_bodies(options.csv)
 
     def send(body: bytes) -> int:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
