@@ -3,20 +3,13 @@
 import json
 import os
 import signal
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from tests.contract.serve.waiting import wait_until
+
 ROW = b"0," * 63 + b"255"
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float = 30) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "the condition was not met in time"
-        time.sleep(0.01)
 
 
 def read_lines(server: Any) -> list[dict[str, Any]]:

@@ -7,7 +7,6 @@ import os
 import select
 import signal
 import socket
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +19,7 @@ from container import contract
 from container.serving import inference, settings, worker
 from container.serving import server as server_module
 from container.serving.metrics import Metrics
+from tests.contract.serve.waiting import wait_until
 
 HEADERS = {"Content-Type": "text/csv", "Accept": "application/jsonlines"}
 HEAD = "".join(f"{name}: {text}\r\n" for name, text in HEADERS.items()).encode()
@@ -40,13 +40,6 @@ def predict_until_the_switch(self, images):
 predictor.LiteRtPredictor.predict = predict_until_the_switch
 worker._SILENCE_S = float(os.environ.get("SILENCE_S", "15"))
 """
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float = 60) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "the condition was not met in time"
-        time.sleep(0.01)
 
 
 def make_csv(images: Any, count: int) -> bytes:

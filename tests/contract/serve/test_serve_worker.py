@@ -23,16 +23,10 @@ import numpy as np
 import pytest
 
 from container.serving import inference, settings, worker
+from tests.contract.serve.waiting import wait_until
 
 HEAD = b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\n"
 ROW = b"0," * 63 + b"255"
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float = 30) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "the condition was not met in time"
-        time.sleep(0.01)
 
 
 @contextlib.contextmanager
