@@ -363,7 +363,11 @@ def run(command: Sequence[str], *, text: str | None = None, quiet: bool = False,
 def run_once(command: Sequence[str], text: str | None, *, stream: bool) -> tuple[int, str]:
     """Run a program once; gives its exit code and output, in which a failure's two streams are joined."""
     if not stream:
-        done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+        try:
+            done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+        except OSError as error:  # such as a script whose interpreter is gone
+            message = f"{shutil.which(command[0])} cannot be started: {error.strerror}; install it anew"
+            raise DeliveryError(message) from error
         return done.returncode, done.stdout if done.returncode == 0 else done.stdout + done.stderr
     lines: list[str] = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:

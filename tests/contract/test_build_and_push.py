@@ -95,6 +95,16 @@ def test_a_missing_region_is_told_before_anything_is_built(tmp_path: Path) -> No
     assert "no AWS region: name one with --region, or set AWS_REGION" in done.stderr
 
 
+def test_a_program_that_cannot_be_started_is_named(tmp_path: Path) -> None:
+    write_program(tmp_path, "docker", GOOD_DOCKER)
+    (tmp_path / "aws").write_text("#!/no/such/interpreter\n")
+    (tmp_path / "aws").chmod(0o755)
+    done = deliver(tmp_path, "--region", "eu-west-1")
+    assert done.returncode == 1
+    assert "/aws cannot be started: No such file or directory" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_an_unreachable_network_is_tried_again_and_then_explained(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
