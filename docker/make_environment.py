@@ -69,13 +69,15 @@ def main() -> None:
 
     run(sys.executable, "-m", "venv", VENV)
     pip: list[str | Path] = [VENV / "bin/python", "-m", "pip", "--disable-pip-version-check", "--no-input"]
-    install = [*pip, "install", "--quiet", "--require-hashes", "--no-compile"]
+    # The lock names every package, so pip need not look for more; `pip check` below holds it to that.
+    install = [*pip, "install", "--quiet", "--require-hashes", "--no-deps", "--no-compile"]
     if any(WHEELHOUSE.glob("*.whl")):
         install += ["--no-index", "--find-links", WHEELHOUSE]
     run(*install, "--only-binary=:all:", "--requirement", options.requirements)
     site_packages = next(VENV.glob("lib/python3.*/site-packages"))
     if options.scripts:
-        install_scripts(install, options.scripts)
+        # They come as source, for the locked setuptools, and without what only MPI needs.
+        run(*install, "--use-pep517", "--no-build-isolation", "--requirement", options.scripts)
         for package, names in OPTIONAL.items():
             make_optional(next(site_packages.glob(f"{package}-*.dist-info/METADATA")), names)
     run(*pip, "check")
@@ -98,11 +100,6 @@ def run(*command: str | Path) -> None:
     """
     environ = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "CFLAGS": "-g0"}
     subprocess.run([str(part) for part in command], check=True, env=environ)
-
-
-def install_scripts(install: list[str | Path], requirements: Path) -> None:
-    """Install the toolkits without what only MPI needs; they come as source, for the locked setuptools."""
-    run(*install, "--no-deps", "--use-pep517", "--no-build-isolation", "--requirement", requirements)
 
 
 def make_optional(metadata: Path, names: tuple[str, ...]) -> None:

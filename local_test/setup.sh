@@ -45,9 +45,11 @@ main() {
   root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
   venv=$root/.venv
   python=$venv/bin/python
-  local -a options=()
-  # The toolkits are built from source, with what is installed already, and without what they need for MPI alone.
-  [[ $requirements != *requirements-scripts.txt ]] || options=(--no-deps --no-build-isolation --use-pep517)
+  # The lock names every package. Left to look for more, pip before 23.1 refuses `name[extra]` as unlocked as soon as
+  # the index has a newer `name`.
+  local -a options=(--no-deps)
+  # The toolkits are built from source, with what is installed already.
+  [[ $requirements != *requirements-scripts.txt ]] || options+=(--no-build-isolation --use-pep517)
   stamp=$venv/installed-$(basename "$(dirname "$(realpath "$requirements")")")-$(basename "$requirements")
 
   if ! "$python" -c '' 2>/dev/null; then

@@ -49,7 +49,7 @@ run_gates() {
 }
 
 main() {
-  local root bin slow='not slow' require_engine=''
+  local root python bin slow='not slow' require_engine=''
   local -a arguments=()
   while [[ $# -gt 0 ]]; do
     case $1 in
@@ -63,7 +63,8 @@ main() {
   cd "$(dirname "${BASH_SOURCE[0]}")/.."
   root=$PWD
   step setting up
-  bin=$(dirname "$(local_test/setup.sh tests/requirements.txt)")
+  python=$(local_test/setup.sh tests/requirements.txt)
+  bin=$(dirname "$python")
   export PATH=$bin:$PATH
   local_test/setup.sh docker/requirements-scripts.txt >/dev/null ||
     printf '\n*** SOME TESTS OF USERS SCRIPTS ARE SKIPPED: their toolkits need a C compiler and headers of Python ***\n\n' >&2

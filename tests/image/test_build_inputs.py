@@ -27,8 +27,8 @@ ARM64 = [f"manylinux_2_{minor}_aarch64" for minor in (28, 27, 26, 17)] + ["manyl
 def wheels(serve_image: str, checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a directory that was filled as docs/images.md says, by the image's own Python."""
     directory = tmp_path_factory.mktemp("wheels")
-    download = ["pip", "download", "--quiet", "--require-hashes", "--dest", "/wheels"]
-    scripts = ("--no-deps", "--no-build-isolation", "--requirement", "/locks/requirements-scripts.txt")
+    download = ["pip", "download", "--quiet", "--require-hashes", "--no-deps", "--dest", "/wheels"]
+    scripts = ("--no-build-isolation", "--requirement", "/locks/requirements-scripts.txt")
     for options in (("--only-binary", ":all:", "--requirement", "/locks/requirements-serve.txt"), scripts):
         mounts = ("--volume", f"{directory}:/wheels", "--volume", f"{checkout}/docker:/locks:ro")
         docker("run", "--rm", *mounts, serve_image, *download, *options)

@@ -147,7 +147,7 @@ def test_the_test_rings_pass_inside_the_image(image: str, tmp_path: Path) -> Non
         # The tests' own tools.
         RUN apt-get update -qq && apt-get install -qq --yes --no-install-recommends curl git iproute2 procps >/dev/null
         RUN --mount=type=cache,target=/root/.cache/pip --mount=type=bind,source=tests,target=/tests \\
-            pip install --quiet --require-hashes --requirement /tests/requirements.txt
+            pip install --quiet --require-hashes --no-deps --requirement /tests/requirements.txt
         COPY . /checkout
         RUN ln -s /opt/program/container /checkout/container
         WORKDIR /checkout
