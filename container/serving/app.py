@@ -5,7 +5,9 @@ Rules of this file: routes, methods and headers only; what an answer says is dec
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
 from collections.abc import Iterator
 
 import flask
@@ -79,6 +81,8 @@ def _add_error_handlers(app: flask.Flask, payload_bytes: int) -> None:
             405: f"{flask.request.method} is not a method of {flask.request.path}",
             413: inference.describe_limit(payload_bytes),
         }
+        if status == 413:
+            _discard_body()
         response = _to_flask(inference.refuse(status, messages.get(status, error.description or error.name)))
         allowed = error.get_response().headers.get("Allow")
         if allowed:
@@ -115,6 +119,14 @@ def _add_models(app: flask.Flask, models: Models) -> None:
 def _read_request() -> inference.Request:
     headers = {name.lower(): value for name, value in flask.request.headers.items()}
     return inference.Request(flask.request.get_data(cache=False), headers)
+
+
+def _discard_body() -> None:
+    """Take what the client of a refused request still sends, for a while: it reads the answer only after that."""
+    deadline = time.monotonic() + inference.LINGER_S
+    with contextlib.suppress(OSError):  # it has gone
+        while time.monotonic() < deadline and flask.request.environ["wsgi.input"].read(2**16):
+            pass
 
 
 def _to_flask(response: inference.Response) -> flask.Response:

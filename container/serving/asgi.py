@@ -6,6 +6,7 @@ Rules of this file: as in `worker`, what costs more than a few milliseconds leav
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -48,6 +49,8 @@ class AsgiApplication:
             response = await self._answer(scope, headers, body)
         except RequestError as error:
             response = inference.refuse(error.status, str(error))
+            if error.status == 413 and "expect" not in headers:
+                await _discard_body(receive)
         named = [("Content-Type", response.content_type), *response.headers]
         if response.rest is None:
             named.append(("Content-Length", str(len(response.body))))
@@ -117,3 +120,11 @@ class AsgiApplication:
             return await asyncio.get_running_loop().run_in_executor(self._predictions, answer)
         finally:
             self._waiting -= 1
+
+
+async def _discard_body(receive: Receive) -> None:
+    """Take what the client of a refused request still sends, for a while: it reads the answer only after that."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(inference.LINGER_S):
+            while (await receive()).get("more_body", False):
+                pass

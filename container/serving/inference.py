@@ -25,6 +25,8 @@ from container.serving.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
+LINGER_S: Final = 2.0  # how long a refused client is listened to, so that it reads the answer before a reset
+
 _CUSTOM_ATTRIBUTES_NAME: Final = contract.CUSTOM_ATTRIBUTES_HEADER.lower()
 _CUSTOM_ATTRIBUTES: Final = re.compile(r"[\x20-\x7e]{1,1024}")
 _QUOTED: Final = re.compile(r"'(?:[^'\\]|\\.)*(?:'|$)|\"(?:[^\"\\]|\\.)*(?:\"|$)", re.DOTALL)

@@ -41,7 +41,6 @@ log = logging.getLogger(__name__)
 _IDLE_S: Final = 75.0  # longer than a client's pool keeps a connection unused
 _HEAD_S: Final = 10.0  # from a request's first byte to the end of its head
 _SILENCE_S: Final = 15.0  # without a byte of an unfinished body, or of a response that the client does not take
-_LINGER_S: Final = 2.0  # for a client to read a refusal before the connection is reset under it
 _STREAM_S: Final = 480  # ST-1: longer, the platform ends a stream
 _LAST_REQUEST_S: Final = 0.5  # after SIGTERM, for requests that are on their way
 _SWEEP_S: Final = 0.5
@@ -617,7 +616,7 @@ class EventWorker(Worker):
         except OSError:
             self._close(connection)
         else:
-            self._watch(connection, _LINGERING, select.EPOLLIN, _LINGER_S)
+            self._watch(connection, _LINGERING, select.EPOLLIN, inference.LINGER_S)
 
     def _format_head(self, response: inference.Response, framing: str, *, closing: bool) -> bytes:
         second = int(time.time())

@@ -219,7 +219,7 @@ def test_a_spot_interruption_restarts_from_the_checkpoint(tmp_path: Path, runner
     assert "Interrupted" in statuses  # SP-1
     starts = [line for line in (tmp_path / "job/logs/algo-1.log").read_text().splitlines() if "starting" in line]
     assert starts[0].startswith("starting at step 0")
-    assert starts[1].startswith(("starting at step 2", "starting at step 3"))
+    assert 2 <= int(starts[1].split()[3]) < 6  # the harness reads a line, and acts, while the program goes on
     assert (tmp_path / "checkpoints/step").read_text() == "5"  # CK-2
 
 

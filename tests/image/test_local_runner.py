@@ -184,7 +184,7 @@ def test_a_spot_interruption_restarts_from_the_checkpoint(tmp_path: Path, image:
     starts = [line for line in (result.directory / "logs/algo-1.log").read_text().splitlines() if "starting" in line]
     assert result.status == "Completed"  # SP-1
     assert len(starts) == 2
-    assert starts[1].startswith(("starting at step 2", "starting at step 3"))
+    assert 2 <= int(starts[1].split()[3]) < 6  # the harness reads a line, and acts, while the program goes on
 
 
 def test_a_stop_is_heard_and_the_model_kept(tmp_path: Path, image: str) -> None:

@@ -3,6 +3,8 @@
 import gzip
 import io
 import json
+import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +81,20 @@ def test_every_worker_class_gives_the_answers_of_the_test_client(shells: Any, cl
     ]
     for method, path, headers, body in requests:
         assert_shells_agree(shells, client, method, path, headers, body)
+
+
+def test_a_client_that_is_still_sending_reads_its_refusal_from_every_worker_class(shells: Any) -> None:
+    """RQ-6."""
+    size_bytes = 2**20 + 1  # one too many
+    head = b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\nContent-Length: %d\r\n\r\n"
+    for name, server in shells.items():
+        with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+            connection.sendall(head % size_bytes)
+            for _ in range(16):  # slowly, and more than the kernel would hold for the server
+                connection.sendall(bytes(2**16))
+                time.sleep(0.002)
+            connection.sendall(b"\n")
+            assert connection.recv(100).startswith(b"HTTP/1.1 413 "), name
 
 
 TYPES = [*codecs.DECODERS, "TEXT/CSV; charset=utf-16", "application/json;charset=latin-1", "text/plain", "", "*/*", ";"]
