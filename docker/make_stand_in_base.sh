@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Makes a stand-in for the official slim Python image, for machines that reach a Debian mirror but no image registry.
 #
-#   usage: docker/make_stand_in_base.sh [--suite trixie] [--mirror URL] [--client docker] NAME
+#   usage: docker/make_stand_in_base.sh [--suite trixie] [--platform linux/arm64] [--mirror URL] [--client docker] NAME
 #
 # The same Debian release and Python minor version as the default of BASE_IMAGE in Dockerfile.cpu; pass NAME as that
-# argument. Needs root, debootstrap, and docker or podman. Without --mirror it takes this machine's own Debian mirror.
+# argument. Needs root, debootstrap, and docker (with BuildKit) or podman. Without --mirror it takes this machine's own
+# Debian mirror; another --platform than this machine's needs emulation (on Debian: qemu-user-static, binfmt-support).
 # This machine's certificate authorities come along. The root file system is kept in the cache directory and used
 # again; an image that has NAME already is left as it is. Talk goes to stderr.
 set -euo pipefail
@@ -20,9 +21,9 @@ find_mirror() {
 }
 
 make_root() {
-  local suite=$1 mirror=$2 root=$3
+  local suite=$1 architecture=$2 mirror=$3 root=$4
   # The official image has no apt lists and of its documentation the licences alone, either. `python` is what its Python is called.
-  debootstrap --variant=minbase --include=ca-certificates,python3,python3-venv,python-is-python3 \
+  debootstrap --arch="$architecture" --variant=minbase --include=ca-certificates,python3,python3-venv,python-is-python3 \
     "$suite" "$root" "$mirror" >&2 || fail "debootstrap failed; its last lines above say why."
   rm -rf "$root"/var/{cache/apt/archives/*.deb,lib/apt/lists/*,log/*} "$root"/usr/share/{man,info,locale}/*
   find "$root/usr/share/doc" -type f ! -name copyright -delete
@@ -33,16 +34,16 @@ make_root() {
 }
 
 main() {
-  local suite=trixie mirror='' client=docker name=''
+  local suite=trixie platform='' mirror='' client=docker name=''
   while [[ $# -gt 0 ]]; do
     case $1 in
-      --suite | --mirror | --client) [[ $# -gt 1 ]] || fail "$1 needs a value"; printf -v "${1#--}" '%s' "$2"; shift 2 ;;
+      --suite | --platform | --mirror | --client) [[ $# -gt 1 ]] || fail "$1 needs a value"; printf -v "${1#--}" '%s' "$2"; shift 2 ;;
       -h | --help) sed -n '2,/^set /{s/^# \{0,1\}//;/^set /d;p}' "${BASH_SOURCE[0]}"; return ;;
       -*) fail "unknown option $1; see --help" ;;
       *) name=$1; shift ;;
     esac
   done
-  [[ -n $name ]] || fail "usage: docker/make_stand_in_base.sh [--suite trixie] [--mirror URL] [--client docker] NAME"
+  [[ -n $name ]] || fail "an image NAME is needed; see --help"
   [[ $EUID -eq 0 ]] || fail "debootstrap needs root; run this with sudo."
   command -v debootstrap >/dev/null || fail "debootstrap is missing (apt-get install debootstrap)."
   command -v "$client" >/dev/null || fail "$client is missing."
@@ -50,22 +51,24 @@ main() {
     printf 'make_stand_in_base: %s stands already\n' "$name" >&2
     return
   fi
+  platform=${platform:-linux/$(dpkg --print-architecture)} || fail "dpkg does not tell this machine's architecture; name a --platform."
   mirror=${mirror:-$(find_mirror)} || fail "no Debian mirror in this machine's apt sources; name one with --mirror."
 
-  local cache=${XDG_CACHE_HOME:-$HOME/.cache}/byo-container-toolkit
-  local archive=$cache/stand-in-base-$suite.tar
-  if [[ ! -f $archive ]]; then
+  local cache=${XDG_CACHE_HOME:-$HOME/.cache}/byo-container-toolkit/stand-in-base-$suite-${platform#linux/}
+  if [[ ! -f $cache/root.tar ]]; then
     local work
     work=$(mktemp -d)
     # shellcheck disable=SC2064  # the directory's name is wanted now
     trap "rm -rf '$work'" EXIT
     chmod 755 "$work"
-    make_root "$suite" "$mirror" "$work"
+    make_root "$suite" "${platform#linux/}" "$mirror" "$work"
     mkdir -p "$cache"
-    tar --create --numeric-owner --sort=name --directory "$work" --file "$archive.part" .
-    mv "$archive.part" "$archive"
+    tar --create --numeric-owner --sort=name --directory "$work" --file "$cache/root.tar.part" .
+    mv "$cache/root.tar.part" "$cache/root.tar"
   fi
-  "$client" import --change 'CMD ["python3"]' "$archive" "$name" >&2
+  # `docker import` would say of every image that it is of this machine's architecture.
+  printf 'FROM scratch\nADD root.tar /\nCMD ["python3"]\n' |
+    DOCKER_BUILDKIT=1 "$client" build --platform "$platform" --tag "$name" --file - "$cache" >&2
 }
 
 main "$@"

@@ -480,7 +480,9 @@ def conform(
     body: Annotated[Path | None, typer.Option(help="File with the body of a good request; none takes a digit.")] = None,
     content_type: Annotated[str, typer.Option(help="Content-Type of the body.")] = "text/csv",
     accept: Annotated[str, typer.Option(help="Accept of the good request.")] = "*/*",
-    multi_model: Annotated[bool, typer.Option("--multi-model", help="The container serves several models.")] = False,
+    multi_model: Annotated[
+        bool, typer.Option("--multi-model", help="The container serves several models, as its label says (IMG-12).")
+    ] = False,
     start_s: Annotated[float, typer.Option(help="Start limit of a server.")] = 480,
     base_dir: Prefix = False,
     memory: Memory = None,
@@ -501,11 +503,13 @@ def conform(
     name = shorthand.make_name("conform")
     data = handwritten.write(JOBS / "digits") if (not channel and not url) or body is None else None
     runner = None if url else make_runner(image, program or OWN_PROGRAM, base_dir=base_dir, memory=memory, gpus=gpus)
+    description = _describe_image(image) if image else None
+    labels = (description or {}).get("Config", {}).get("Labels") or {}
     subject = Subject(
         runner=runner,
         directory=JOBS / "conform" / name,
         address=conformance.parse_url(url) if url else None,
-        image=_describe_image(image) if image else None,
+        image=description,
         can_protect=image is not None or (isinstance(runner, ProcessRunner) and runner.is_private),
         channels=_parse_pairs("--channel", channel)
         or ({"training": str(data.training), "validation": str(data.test)} if data else {}),
@@ -517,7 +521,7 @@ def conform(
         body=body.read_bytes() if body else data.test_rows()[0][1].encode() if data else b"",
         content_type=content_type,
         accept=accept,
-        is_multi_model=multi_model,
+        is_multi_model=multi_model or labels.get(contract.MULTI_MODEL_LABEL) == "true",
         waits=Waits(start_s=start_s),
     )
     what = url or image or program or OWN_PROGRAM

@@ -275,6 +275,7 @@ class Endpoint:
             environment=environment,
             read_only=("models",) if variant.is_multi_model else ("model",),
             is_server=True,
+            is_multi_model=variant.is_multi_model,
             is_isolated=is_isolated,
         )
         server = Server(

@@ -112,7 +112,7 @@ class DockerRunner:
         self._gpus = gpus
         self._client = _reach()
         try:
-            self._client.images.get(image)
+            self._labels: dict[str, str] = self._client.images.get(image).labels
         except docker.errors.ImageNotFound as error:
             message = (
                 f"the engine has no image {image!r}; build it or pull it first (docker images lists what there is)"
@@ -135,6 +135,9 @@ class DockerRunner:
 
     def start(self, launch: Launch, on_output: Callable[[bytes], None]) -> DockerContainer:
         """Start a container; see `runner.Runner.start`."""
+        if launch.is_multi_model and self._labels.get(contract.MULTI_MODEL_LABEL) != "true":
+            message = f"a multi-model endpoint needs an image with the label {contract.MULTI_MODEL_LABEL}=true (IMG-12)"
+            raise UserError(message)
         # In another thread, as Ctrl-C reaches the main one: what the engine has begun to make has to be removed.
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             future = pool.submit(self._start, launch, on_output)

@@ -33,6 +33,8 @@ class Launch:
     """Peers' names are unknown for so long after the start (DS-4)."""
     is_server: bool = False
     """It will listen on port 8080, or on the port that `SAGEMAKER_BIND_TO_PORT` names (HO-1)."""
+    is_multi_model: bool = False
+    """It will be asked to load models: an image must say by a label that it can (IMG-12)."""
     network: str = ""
     """Name of the network that peers share; empty for a container on its own."""
     is_isolated: bool = False

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from container import contract
 from local_test.conformance.catalog import Verdict, judge, skip
 from local_test.conformance.subject import Subject
 
 IDS: Final = ("IMG-4a", "IMG-5a", "IMG-6a", "IMG-8a", "IMG-12a", "SRV-1a")
-MULTI_MODEL_LABEL: Final = "com.amazonaws.sagemaker.capabilities.multi-models"
-BIND_LABEL: Final = "com.amazonaws.sagemaker.capabilities.accept-bind-to-port"
+_LABELS: Final = (contract.MULTI_MODEL_LABEL, contract.BIND_TO_PORT_LABEL)
 _SHELLS: Final = ("sh", "bash", "dash", "ash")
 _INITS: Final = ("tini", "dumb-init", "docker-init", "catatonit")
 _LARGEST_BYTES: Final = 10 * 1024**3
@@ -22,11 +22,11 @@ def check_image(subject: Subject) -> Iterator[Verdict]:
         for identity in IDS:
             yield skip(identity, "a program has no image")
         return
-    yield from judge_image(subject.image)
+    yield from judge_image(subject.image, is_multi_model=subject.is_multi_model)
 
 
-def judge_image(image: Mapping[str, Any]) -> Iterator[Verdict]:
-    """Judge the engine's description of an image: Config, Architecture, Os, Size."""
+def judge_image(image: Mapping[str, Any], *, is_multi_model: bool = False) -> Iterator[Verdict]:
+    """Judge the engine's description of an image, which is to serve one model or several."""
     config = image.get("Config") or {}
     entrypoint = config.get("Entrypoint") or []
     names = [part.rsplit("/", 1)[-1] for part in entrypoint]
@@ -38,8 +38,10 @@ def judge_image(image: Mapping[str, Any]) -> Iterator[Verdict]:
     platform = f"{image.get('Os')}/{image.get('Architecture')}"
     yield judge("IMG-8a", platform == "linux/amd64", platform)
     labels = config.get("Labels") or {}
-    wrong = [f"{name}={labels[name]}" for name in (MULTI_MODEL_LABEL, BIND_LABEL) if labels.get(name, "true") != "true"]
-    shown = [name.rsplit(".", 1)[-1] for name in (MULTI_MODEL_LABEL, BIND_LABEL) if name in labels]
+    wrong = [f"{name}={labels[name]}" for name in _LABELS if labels.get(name, "true") != "true"]
+    if is_multi_model and contract.MULTI_MODEL_LABEL not in labels:
+        wrong.append(f"no label {contract.MULTI_MODEL_LABEL}: a multi-model endpoint of this image is refused")
+    shown = [name.rsplit(".", 1)[-1] for name in _LABELS if name in labels]
     yield judge("IMG-12a", not wrong, ", ".join(wrong) or f"labels: {', '.join(shown) or 'none'}")
     size = int(image.get("Size") or 0)
     yield judge("SRV-1a", size <= _LARGEST_BYTES, f"{size / 1024**3:.2f} GB")

@@ -172,7 +172,8 @@ def test_the_image_says_what_it_is(image: str) -> None:
     assert environ["PYTHONUNBUFFERED"] == "1"  # IMG-14
     assert environ["PYTHONDONTWRITEBYTECODE"] == "1"  # HO-2
     labels = config["Labels"]
-    assert labels["com.amazonaws.sagemaker.capabilities.accept-bind-to-port"] == "true"
+    assert labels["com.amazonaws.sagemaker.capabilities.accept-bind-to-port"] == "true"  # IMG-12
+    assert labels["com.amazonaws.sagemaker.capabilities.multi-models"] == "true"
     assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
     program = docker("run", "--rm", image, "python", "-c", "import container; print(container.__version__)")
     assert labels["org.opencontainers.image.version"] == program.strip()

@@ -38,6 +38,7 @@ from tests.image.engine import replacing
 pytestmark = [pytest.mark.image, pytest.mark.timeout(300)]
 PROGRAMS = Path(__file__).resolve().parents[1] / "contract/programs"
 BASE_IMAGE = os.environ.get("BASE_IMAGE") or "python:3.13-slim-trixie"
+MULTI_MODEL = {"Image": "any", "Mode": "MultiModel"}
 FAST = Limits(startup_s=30, ping_interval_s=0.1, invocation_s=10)
 
 
@@ -60,8 +61,11 @@ def client() -> Iterator[docker.DockerClient]:
 
 @pytest.fixture(scope="module")
 def image(client: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory) -> str:
-    entrypoint = 'ENTRYPOINT ["python", "-u", "/app/conformant.py"]'
-    return build(client, tmp_path_factory.mktemp("image"), "harness-test-conformant", entrypoint)
+    lines = (
+        'ENTRYPOINT ["python", "-u", "/app/conformant.py"]',
+        "LABEL com.amazonaws.sagemaker.capabilities.multi-models=true",
+    )
+    return build(client, tmp_path_factory.mktemp("image"), "harness-test-conformant", *lines)
 
 
 @pytest.fixture(autouse=True)
@@ -248,17 +252,22 @@ def test_an_endpoint_serves_updates_and_rolls_back(tmp_path: Path, image: str, r
         assert running.invoke(b"1,2", csv).body == b"203"
 
 
+def test_a_multi_model_endpoint_needs_an_image_that_says_so(
+    tmp_path: Path, client: docker.DockerClient, requests: ModelRequests
+) -> None:
+    name = build(client, tmp_path, "harness-test-no-label", 'ENTRYPOINT ["python", "/app/conformant.py"]')
+    requests.models["e"]["PrimaryContainer"] = MULTI_MODEL | {"ModelDataUrl": f"file://{tmp_path}/models/"}
+    with pytest.raises(UserError, match=r"label com\.amazonaws\.sagemaker\.capabilities\.multi-models=true"):
+        Endpoint(requests, DockerRunner(name), tmp_path / "e", limits=FAST).start()  # IMG-12
+
+
 def test_models_are_evicted_when_the_container_says_507(tmp_path: Path, image: str, requests: ModelRequests) -> None:
     for name, total in (("a", 1), ("b", 2), ("c", 3)):
         (tmp_path / "models").mkdir(exist_ok=True)
         (tmp_path / "model.json").write_text(json.dumps({"totals": {"training": total}}))
         with tarfile.open(tmp_path / f"models/{name}.tar.gz", "w:gz") as tar:
             tar.add(tmp_path / "model.json", "model.json")
-    requests.models["e"]["PrimaryContainer"] = {
-        "Image": "any",
-        "Mode": "MultiModel",
-        "ModelDataUrl": f"file://{tmp_path}/models/",
-    }
+    requests.models["e"]["PrimaryContainer"] = MULTI_MODEL | {"ModelDataUrl": f"file://{tmp_path}/models/"}
     with Endpoint(requests, DockerRunner(image), tmp_path / "e", limits=FAST) as running:
 
         def ask(target: str) -> bytes:
@@ -341,6 +350,7 @@ def make_subject(directory: Path, image: str) -> Subject:
         ("no-root IMG-6a", ['ENTRYPOINT ["python", "/app/conformant.py"]', "USER 1000"], "drop USER"),
         ("loopback HO-1a", ['ENTRYPOINT ["python", "/app/loopback.py"]'], "bind 0.0.0.0"),
         ("failure OUT-2a", ['ENTRYPOINT ["python", "/app/conformant.py", "--violate", "OUT-2a"]'], "output/failure"),
+        ("no-label IMG-12a", ['ENTRYPOINT ["python", "/app/conformant.py"]'], "multi-models label"),
         ("init IMG-5a", ['ENTRYPOINT ["/usr/bin/tini", "--", "python", "/app/conformant.py"]'], "drop tini"),
     ],
 )
