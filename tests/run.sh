@@ -82,11 +82,11 @@ main() {
   [[ -n $image_path ]] || say_no_engine
   run_gates
   step pytest
-  # Most of these tests wait for processes, so two workers take half the time; a file's tests share its fixtures.
+  # Most tests wait for processes or the engine, so two workers take half the time; a file's tests share its fixtures.
   pytest --numprocesses 2 --dist loadfile -m "$slow" tests --ignore tests/image || failed=$?
   if [[ -n $image_path ]]; then
     step "pytest: image ring"
-    PATH=$image_path pytest -m "$slow" tests/image || failed=$?
+    PATH=$image_path pytest --numprocesses 2 --dist loadfile -m "$slow" tests/image || failed=$?
   else
     say_no_engine
     [[ -z $require_engine ]] || failed=1

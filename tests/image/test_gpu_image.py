@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.image.engine import build, docker, exit_code, running, write_job
+from tests.image.test_conformance import conform
 
 pytestmark = [pytest.mark.image, pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -61,3 +62,9 @@ def test_it_asks_for_the_drivers_compute_libraries(gpu_image: str) -> None:
     config = json.loads(docker("inspect", gpu_image))[0]["Config"]
     assert config["Entrypoint"] == ["python", "/opt/start/gpu_start.py"]
     assert "NVIDIA_DRIVER_CAPABILITIES=compute,utility" in config["Env"]
+
+
+def test_it_keeps_the_contract(gpu_image: str, tmp_path: Path) -> None:
+    verdicts = conform(tmp_path, "--image", gpu_image)
+
+    assert {identity for identity, row in verdicts.items() if row["outcome"] == "not applicable"} <= {"HPO-1a"}
