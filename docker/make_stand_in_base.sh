@@ -5,7 +5,7 @@
 #
 # The same Debian release and Python minor version as the default of BASE_IMAGE in Dockerfile.cpu; pass NAME as that
 # argument. Needs root, debootstrap, and docker (with BuildKit) or podman. Without --mirror it takes this machine's own
-# Debian mirror; another --platform than this machine's needs emulation (on Debian: qemu-user-static, binfmt-support).
+# Debian mirror; another --platform than this machine's needs emulation (Debian 13: qemu-user-binfmt).
 # This machine's certificate authorities come along. The root file system is kept in the cache directory and used
 # again; an image that has NAME already is left as it is. Talk goes to stderr.
 set -euo pipefail
