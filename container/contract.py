@@ -32,14 +32,15 @@ TRAINING_JOB_ARN_VARIABLE: Final = "TRAINING_JOB_ARN"
 PROGRAM_VARIABLE: Final = "SAGEMAKER_PROGRAM"
 TRAINING_MODULE_VARIABLE: Final = "SAGEMAKER_TRAINING_MODULE"
 SUBMIT_DIRECTORY_VARIABLE: Final = "SAGEMAKER_SUBMIT_DIRECTORY"
-# What an image's labels may promise (IMG-12); the value is "true".
-MULTI_MODEL_LABEL: Final = "com.amazonaws.sagemaker.capabilities.multi-models"
-BIND_TO_PORT_LABEL: Final = "com.amazonaws.sagemaker.capabilities.accept-bind-to-port"
 CREDENTIALS_VARIABLES: Final = (  # SEC-1, SEC-2: none of them is there under network isolation
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
     "AWS_ACCESS_KEY_ID",
 )
+
+# Labels by which an image promises what it can (IMG-12): the value is "true".
+MULTI_MODEL_LABEL: Final = "com.amazonaws.sagemaker.capabilities.multi-models"
+BIND_TO_PORT_LABEL: Final = "com.amazonaws.sagemaker.capabilities.accept-bind-to-port"
 
 # Ports, times and sizes.
 DEFAULT_PORT: Final = 8080  # HO-1

@@ -106,6 +106,8 @@ ARG BASE_IMAGE=byo:cpu
 FROM ${BASE_IMAGE}
 COPY code /opt/code
 ENV SAGEMAKER_SUBMIT_DIRECTORY=/opt/code
+# Multi-model endpoints are for models of the bundled trainer.
+LABEL com.amazonaws.sagemaker.capabilities.multi-models="false"
 """
 
 _README: Final = """# {name}

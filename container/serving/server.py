@@ -159,6 +159,13 @@ def prepare(layout: contract.Layout, environ: Mapping[str, str], chosen: Setting
     Raises: UserError if there is no artefact, or one that cannot be loaded.
     """
     if chosen.multi_model:
+        own = handlers.find_code(layout, environ)
+        if own is not None:
+            message = (
+                f"{contract.MULTI_MODEL_VARIABLE} is set, and {own.module} serves one model: multi-model endpoints are "
+                f"for models of the bundled trainer; an image of your own code says {contract.MULTI_MODEL_LABEL}=false"
+            )
+            raise UserError(message)
         service = Service(replace(chosen, workers=1), runtime="LiteRT")
         service.application = models.NoModel()
         service.models = models.Models(layout.models, lambda path: _load_one_of_many(service, path, cores))

@@ -38,10 +38,10 @@ def judge_image(image: Mapping[str, Any], *, is_multi_model: bool = False) -> It
     platform = f"{image.get('Os')}/{image.get('Architecture')}"
     yield judge("IMG-8a", platform == "linux/amd64", platform)
     labels = config.get("Labels") or {}
-    wrong = [f"{name}={labels[name]}" for name in _LABELS if labels.get(name, "true") != "true"]
-    if is_multi_model and contract.MULTI_MODEL_LABEL not in labels:
-        wrong.append(f"no label {contract.MULTI_MODEL_LABEL}: a multi-model endpoint of this image is refused")
-    shown = [name.rsplit(".", 1)[-1] for name in _LABELS if name in labels]
+    wrong = [f"{name}={labels[name]}" for name in _LABELS if labels.get(name, "true") not in ("true", "false")]
+    if is_multi_model and labels.get(contract.MULTI_MODEL_LABEL) != "true":
+        wrong.append(f"no label {contract.MULTI_MODEL_LABEL}=true: a multi-model endpoint of this image is refused")
+    shown = [name.rsplit(".", 1)[-1] for name in _LABELS if labels.get(name) == "true"]
     yield judge("IMG-12a", not wrong, ", ".join(wrong) or f"labels: {', '.join(shown) or 'none'}")
     size = int(image.get("Size") or 0)
     yield judge("SRV-1a", size <= _LARGEST_BYTES, f"{size / 1024**3:.2f} GB")

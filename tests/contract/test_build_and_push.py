@@ -121,7 +121,7 @@ def test_an_unreachable_network_is_tried_again_and_then_explained(
             'Could not connect to the endpoint URL: "https://api.ecr.eu-west-9.amazonaws.com/"',
             "is the --region spelled",
         ),
-        ("dial tcp: lookup registry-1.docker.io: no such host", "docker/make_stand_in_base.sh makes a base image"),
+        ("dial tcp: lookup registry.example: no such host", "docker/make_stand_in_base.sh makes a base image"),
         ("received unexpected HTTP status: 503 Service Unavailable", "a registry cannot be reached"),
     ):
         with pytest.raises(program.DeliveryError, match=words):

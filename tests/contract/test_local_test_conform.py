@@ -189,10 +189,12 @@ def test_an_image_that_breaks_one_clause_is_caught(identity: str, change: dict[s
 
 def test_an_image_for_several_models_needs_the_label() -> None:
     [missing] = [v for v in image.judge_image(GOOD_IMAGE, is_multi_model=True) if v.is_violation]
-    assert "no label com.amazonaws.sagemaker.capabilities.multi-models" in missing.evidence
-    labels = {"com.amazonaws.sagemaker.capabilities.multi-models": "true"}
-    labelled = {**GOOD_IMAGE, "Config": {**GOOD_IMAGE["Config"], "Labels": labels}}  # type: ignore[dict-item]
-    assert not [v for v in image.judge_image(labelled, is_multi_model=True) if v.is_violation]
+    assert "no label com.amazonaws.sagemaker.capabilities.multi-models=true" in missing.evidence
+    for value, violations in (("true", []), ("false", ["IMG-12a"])):
+        labels = {"com.amazonaws.sagemaker.capabilities.multi-models": value}
+        labelled = {**GOOD_IMAGE, "Config": {**GOOD_IMAGE["Config"], "Labels": labels}}  # type: ignore[dict-item]
+        assert [v.check.id for v in image.judge_image(labelled, is_multi_model=True) if v.is_violation] == violations
+        assert not [v for v in image.judge_image(labelled) if v.is_violation]
 
 
 def notices_image(judge_image: Callable[[dict[str, Any]], Iterable[Verdict]], mutant: mutants.Mutant) -> bool:
