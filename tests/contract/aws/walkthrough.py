@@ -42,7 +42,7 @@ def install_sdk(sdk: str) -> str:
         fcntl.flock(file, fcntl.LOCK_EX)
         if not stamp.exists() or stamp.read_bytes() != lock.read_bytes():
             venv.create(directory, with_pip=True, clear=True)
-            install = [str(python), "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps"]
+            install = [str(python), "-m", "pip", "install", "--quiet", "--no-compile", "--require-hashes", "--no-deps"]
             subprocess.run([*install, "--requirement", str(lock)], check=True, timeout=900)
             stamp.write_bytes(lock.read_bytes())
     return str(python)
