@@ -30,13 +30,11 @@ import signal
 import socket
 import struct
 import sys
-import tempfile
 from typing import Any
 
 CANNOT = 120
 _NEWNS, _NEWUSER, _NEWPID, _NEWNET = 0x00020000, 0x10000000, 0x20000000, 0x40000000
 _RDONLY, _REMOUNT, _BIND, _REC, _PRIVATE = 1, 32, 4096, 16384, 1 << 18
-_DETACH = 2
 _PR_SET_PDEATHSIG = 1
 _IFNAME, _MASTER, _LINKINFO, _NET_NS_FD = 3, 10, 18, 28
 _INFO_KIND, _INFO_DATA, _VETH_INFO_PEER = 1, 2, 1
@@ -195,10 +193,9 @@ def _mount_root(root: str) -> None:
 
 
 def _rebuild_opt() -> None:
-    aside = tempfile.mkdtemp(prefix="local-test-")
-    _mount("/opt", aside, _BIND | _REC)
+    held = os.open("/opt", os.O_PATH)  # by descriptor: a directory for it would outlive a launcher that is killed
     _mount("tmpfs", "/opt", 0, kind="tmpfs")
-    with os.scandir(aside) as entries:
+    with os.scandir(f"/proc/self/fd/{held}") as entries:
         for entry in entries:
             target = f"/opt/{entry.name}"
             if entry.is_symlink():
@@ -210,8 +207,7 @@ def _rebuild_opt() -> None:
                 os.close(os.open(target, os.O_CREAT | os.O_WRONLY))
                 _mount(entry.path, target, _BIND)
     os.mkdir("/opt/ml")  # noqa: PTH102
-    _check(_libc.umount2(aside.encode(), _DETACH), "umount")
-    os.rmdir(aside)  # noqa: PTH106
+    os.close(held)
 
 
 def _bind_read_only(path: str) -> None:

@@ -172,7 +172,13 @@ class ProcessContainer:
         self._fault: PlatformError | None = None
         # The thread that starts the process outlives it: the kernel ties a launcher to the thread that it came from.
         threading.Thread(target=self._run, args=(program, on_output), daemon=True).start()
-        self._started.wait()
+        try:
+            self._started.wait()
+        except KeyboardInterrupt:  # whoever asked gets no container, so nobody else removes it
+            self._started.wait()
+            if self._error is None:
+                self.remove()
+            raise
         if self._error is not None:
             program.resources.close()
             message = f"{program.command[0]} cannot be started in {program.directory}: {self._error}"
