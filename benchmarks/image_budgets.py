@@ -9,9 +9,9 @@ Protocol: sizes are what the engine reports, minus the base's; compressed is the
 registry keeps them. Starts are the median of n = 9, bare program, container and base in turn, from the start of the
 command to the first 200, polled every 5 ms. A container's start has two shares: the engine's, until the moment that it
 notes as the start of the process, which a container of the base that does nothing has too; and the program's, from
-there. Imports are the median of 5 inside the image. Resident memory is the proportional
-set size of all processes of the serving container after one request. Prints a table beside the last recorded release,
-and ends with 1 if a size is over its budget; times depend on the machine and end nothing.
+there. On the host's network the engine has none to make. Imports are the median of 5 inside the image. Resident memory
+is the proportional set size of all processes of the serving container after one request. Prints a table beside the last
+recorded release, and ends with 1 if a size is over its budget; times depend on the machine and end nothing.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ from tests.image.engine import (
 
 RECORD = Path(__file__).with_suffix(".json")
 RUNS, STARTS = 5, 9
+BIND_TO_PORT = "SAGEMAKER_BIND_TO_PORT"
 # Name of the figure: budget. The sizes are a promise; the rest is watched.
 BUDGETS = {
     "cpu uncompressed MB": 1150,
@@ -151,9 +152,9 @@ def measure_starts(base: str, image: str, job: Path) -> dict[str, float]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    url, options = f"http://127.0.0.1:{port}", serve_options(job, port)
-    environ = {**os.environ, "SAGEMAKER_BASE_DIR": str(job), "SAGEMAKER_BIND_TO_PORT": str(port)}
-    bare, idle, engine, program = [], [], [], []
+    url, options, mount = f"http://127.0.0.1:{port}", serve_options(job, port), serve_options(job)[:2]
+    environ = {**os.environ, "SAGEMAKER_BASE_DIR": str(job), BIND_TO_PORT: str(port)}
+    bare, idle, engine, program, host_network = [], [], [], [], []
     for _ in range(STARTS):
         start = time.time()
         command = [sys.executable, "-m", "container", "serve"]
@@ -161,6 +162,9 @@ def measure_starts(base: str, image: str, job: Path) -> dict[str, float]:
         bare.append(wait_for_ping(url) - start)
         process.terminate()
         process.wait()
+        start = time.time()
+        with running(image, "serve", options=(*mount, "--network", "host", "--env", f"{BIND_TO_PORT}={port}")):
+            host_network.append(wait_for_ping(url) - start)
         start = time.time()
         with running(image, "serve", options=options) as container:
             answered, started = wait_for_ping(url), process_start(container)
@@ -175,8 +179,12 @@ def measure_starts(base: str, image: str, job: Path) -> dict[str, float]:
         "serve start s": statistics.median(starts),
         "serve start s, engine's share": statistics.median(engine),
         "serve start s, program's share": statistics.median(program),
+        "serve start s, host network": statistics.median(host_network),
         "base start s, /bin/true": statistics.median(idle),
         "serve start / bare start": statistics.median(there / here for there, here in zip(starts, bare, strict=True)),
+        "host network start / bare start": statistics.median(
+            there / here for there, here in zip(host_network, bare, strict=True)
+        ),
         "program's share / bare start": statistics.median(
             there / here for there, here in zip(program, bare, strict=True)
         ),
