@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import subprocess
 from pathlib import Path
 
@@ -28,7 +29,7 @@ PLATFORM = ("--platform", "linux/arm64")
 @pytest.fixture(scope="module")
 def base() -> tuple[str, ...]:
     """Give the build's options for the base: the default has both architectures, a stand-in is made."""
-    if not Path("/proc/sys/fs/binfmt_misc/qemu-aarch64").exists():
+    if platform.machine() not in ("aarch64", "arm64") and not Path("/proc/sys/fs/binfmt_misc/qemu-aarch64").exists():
         pytest.skip("no emulation of arm64; Debian 13's qemu-user-binfmt is one, Debian 12's QEMU crashes LiteRT")
     if "BASE_IMAGE" not in os.environ:
         return PLATFORM
@@ -42,8 +43,8 @@ def test_the_serving_image_answers_as_on_amd64(
 ) -> None:
     name = build(checkout, "Dockerfile.cpu", "byo-test-arm64-serve", "--target", "serve", *base)
     answers = []
-    for image, platform in ((name, PLATFORM), (serve_image, ())):
-        options = ("--volume", f"{trained_job}/model:/opt/ml/model:ro", "--publish", "127.0.0.1::8080", *platform)
+    for image, chosen in ((name, PLATFORM), (serve_image, ())):
+        options = ("--volume", f"{trained_job}/model:/opt/ml/model:ro", "--publish", "127.0.0.1::8080", *chosen)
         with running(image, "serve", options=options) as container:
             status, body = request(f"{wait_until_healthy(container)}/invocations", read_test_rows(trained_job))
         assert status == 200, body

@@ -18,6 +18,11 @@ def stage(dockerfile: str, name: str) -> str:
     return found[0]
 
 
+def test_the_bases_are_named_by_tag_and_digest() -> None:
+    for dockerfile in (CPU, GPU):
+        assert re.search(r"^ARG BASE_IMAGE=[\w/]+:[\w.-]+@sha256:[0-9a-f]{64}$", dockerfile, re.MULTILINE)
+
+
 def test_the_gpu_image_is_the_cpu_image_on_another_base() -> None:
     for name in ("builder", "program", "runtime"):
         assert stage(GPU, name) == stage(CPU, name)
