@@ -9,14 +9,18 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from local_test import fields, shapes, shorthand
+from local_test import fields, process, shapes, shorthand
 from local_test.process import has_namespaces
+from local_test.runner import Launch
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PROGRAM = shlex.join([sys.executable, str(Path(__file__).parent / "programs/conformant.py")])
@@ -253,6 +257,34 @@ def _read_terminal(descriptor: int) -> bytes:
         return os.read(descriptor, 65536)
     except OSError:  # the other side is closed
         return b""
+
+
+class InterruptedEvent(threading.Event):
+    """One whose first wait a Ctrl-C ends."""
+
+    is_interrupted = False
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait, but for the first time."""
+        if not InterruptedEvent.is_interrupted:
+            InterruptedEvent.is_interrupted = True
+            raise KeyboardInterrupt
+        return super().wait(timeout)
+
+
+def test_an_interrupt_while_a_program_starts_leaves_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runner = process.ProcessRunner(["sleep", "60"])
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    (tmp_path / "ml").mkdir()
+    launch = Launch(name="algo-1", arguments=(), root=tmp_path / "ml", environment={})
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    monkeypatch.setattr(process, "threading", SimpleNamespace(Event=InterruptedEvent, Thread=threading.Thread))
+
+    with pytest.raises(KeyboardInterrupt):
+        runner.start(launch, lambda _: None)
+
+    assert list(scratch.iterdir()) == []  # its home goes when it has ended
 
 
 SLOW_STEPS = ["-p", "steps=10000", "-p", "step_s=0.01"]
