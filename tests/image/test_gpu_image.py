@@ -64,6 +64,18 @@ def test_it_asks_for_the_drivers_compute_libraries(gpu_image: str) -> None:
     assert "NVIDIA_DRIVER_CAPABILITIES=compute,utility" in config["Env"]
 
 
+def test_it_is_smaller_than_its_wheels_of_tensorflow_and_cuda(gpu_image: str) -> None:
+    script = """
+import csv, pathlib
+records = pathlib.Path("/opt/venv").glob("lib/python3*/site-packages/*.dist-info/RECORD")
+wanted = [path for path in records if path.parent.name.startswith(("tensorflow-", "nvidia_"))]
+print(sum(int(row[2] or 0) for path in wanted for row in csv.reader(path.open())))
+"""
+    wheels_bytes = int(docker("run", "--rm", "--entrypoint", "python", gpu_image, "-c", script))
+    assert wheels_bytes > 5e9
+    assert int(docker("inspect", "--format", "{{.Size}}", gpu_image)) < wheels_bytes
+
+
 def test_it_keeps_the_contract(gpu_image: str, tmp_path: Path) -> None:
     verdicts = conform(tmp_path, "--image", gpu_image)
 
