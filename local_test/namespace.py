@@ -71,6 +71,8 @@ def main(specification: dict[str, Any], argv: list[str]) -> int:
         print(f"no private /opt/ml, or network, on this machine: {error}", file=sys.stderr)
         return CANNOT
     _die_with_parent(harness)
+    # Blocked, and waited for: process 1 loses signals that it has no handler for, Python those just before it waits.
+    signal.pthread_sigmask(signal.SIG_BLOCK, (*_FORWARDED, signal.SIGCHLD))
     child = os.fork()
     if child == 0:
         os._exit(_be_init(argv))
@@ -100,21 +102,16 @@ def _replace(argv: list[str]) -> int:
 
 
 def _wait_for(child: int) -> int:
-    for number in _FORWARDED:
-        signal.signal(number, lambda received, _: _forward(child, received))
+    """Pass signals on and reap until the child has ended; gives its exit code."""
     while True:
-        try:
-            pid, status = os.wait()
-        except ChildProcessError:
-            return CANNOT
-        if pid == child:
-            code = os.waitstatus_to_exitcode(status)
-            return 128 - code if code < 0 else code
-
-
-def _forward(child: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(child, number)
+        number = signal.sigwait((*_FORWARDED, signal.SIGCHLD))
+        if number != signal.SIGCHLD:
+            os.kill(child, number)
+            continue
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            if ended[0] == child:
+                code = os.waitstatus_to_exitcode(ended[1])
+                return 128 - code if code < 0 else code
 
 
 def _die_with_parent(parent: int | None = None) -> None:

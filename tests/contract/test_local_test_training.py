@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
+import signal
 import socket
 import sys
 import tarfile
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ from local_test.checkpoints import CheckpointSync
 from local_test.job import JobResult, Listeners
 from local_test.process import ProcessRunner, has_namespaces, has_networks
 from local_test.processing import ProcessingJob
+from local_test.runner import Launch
 from local_test.training import TrainingJob
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -194,6 +198,18 @@ def test_stop_from_another_thread_ends_the_job(tmp_path: Path, runner: ProcessRu
     thread.join(20)
 
     assert results[0].status == "Stopped"
+
+
+def test_a_stop_reaches_a_program_whose_start_is_under_way(tmp_path: Path) -> None:
+    moments = random.Random(1)  # noqa: S311 - the same moments each time
+    launch = Launch(name="algo-1", arguments=(), root=tmp_path, environment={})
+    for _ in range(60):
+        program = ProcessRunner(["sleep", "600"]).start(launch, lambda _: None)
+        time.sleep(moments.uniform(0.01, 0.04))  # while the launcher makes its view and its processes
+        program.send_signal(signal.SIGTERM)
+        ended = program.wait(20)
+        program.remove()
+        assert ended == 128 + signal.SIGTERM
 
 
 def test_the_longest_runtime_stops_the_job(tmp_path: Path, runner: ProcessRunner) -> None:
