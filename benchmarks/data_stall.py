@@ -1,12 +1,14 @@
 """Claim: a step on real data costs at most 1.02 of a step on one batch in the cache, from memory; 1.10 when streamed.
 
-Machine, versions and n are printed; results stand in results.md. Run: python benchmarks/data_stall.py [CSV or CSV.GZ]
+Machine, versions and n are printed; results stand in results.md. Run: python
+benchmarks/data_stall.py [CSV or CSV.GZ]
 
-24,000 images of MNIST are written as a folder of PNG files and loaded twice: within the memory budget, and with a
-budget of nothing, so that they stream from scratch space in five blocks. The product's own loop trains the bundled CNN,
-which is the hardest to feed. `constant` is the same loop, whose every step takes the first batch. The three take turns
-for n rounds of an epoch; a ratio is the median of the rounds' own ratios. Decoding happens once, before the first step,
-and is told apart.
+24,000 images of MNIST are written as a folder of PNG files and loaded twice: within the memory
+budget, and with a budget of nothing, so that they stream from scratch space in five blocks. The
+product's own loop trains the bundled CNN, which is the hardest to feed. `constant` is the same
+loop, whose every step takes the first batch. The three take turns for n rounds of an epoch; a ratio
+is the median of the rounds' own ratios. Decoding happens once, before the first step, and is told
+apart.
 """
 
 from __future__ import annotations
@@ -35,28 +37,37 @@ def main() -> None:
     import keras
     import tensorflow as tf
 
-    from container import contract, dataset
-    from container.training import device as devices
-    from container.training import loop, model
+    from container import contract
+    from container.data import loading
     from container.training import settings as hyperparameters
+    from container.training.step import device as devices
+    from container.training.step import loop, networks
 
-    source = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "../shared/data/mnist/mnist_train.csv.gz"
+    source = (
+        Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "../shared/data/mnist/mnist_train.csv.gz"
+    )
     print(f"{platform.machine()}, {len(os.sched_getaffinity(0))} processors, n={ROUNDS}")
-    print(f"Python {platform.python_version()}, numpy {np.__version__}, TensorFlow {tf.__version__}")
+    print(
+        f"Python {platform.python_version()}, numpy {np.__version__}, TensorFlow {tf.__version__}"
+    )
     with tempfile.TemporaryDirectory() as directory:
         layout = contract.Layout(Path(directory))
         layout.channel("csv").mkdir(parents=True)
         (layout.channel("csv") / source.name).symlink_to(source.resolve())
-        rows = dataset.load(layout.channel("csv"))
-        for index, (image, label) in enumerate(zip(rows.images[:IMAGES], rows.labels[:IMAGES], strict=True)):
+        rows = loading.load(layout.channel("csv"))
+        for index, (image, label) in enumerate(
+            zip(rows.images[:IMAGES], rows.labels[:IMAGES], strict=True)
+        ):
             path = layout.channel("png") / str(label) / f"{index:05}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(image[:, :, 0]).save(path)
-        dataset._BLOCK_BYTES = 1 << 22  # noqa: SLF001 - the set must take several blocks
+        loading._BLOCK_BYTES = 1 << 22  # noqa: SLF001 - the set must take several blocks
         sets: dict[str, Any] = {}
         for name, budget_bytes in (("memory", None), ("stream", 0)):
             started = time.perf_counter()
-            sets[name] = dataset.open_channel(layout, contract.Channel("png"), memory_budget_bytes=budget_bytes)
+            sets[name] = loading.open_channel(
+                layout, contract.Channel("png"), memory_budget_bytes=budget_bytes
+            )
             print(f"{name}: {IMAGES:,} PNG files decoded in {time.perf_counter() - started:.2f} s")
         settings, _ = hyperparameters.parse({"epochs": str(ROUNDS + 1)})
         device = devices.choose(settings, (28, 28, 1), [])
@@ -64,10 +75,12 @@ def main() -> None:
         loops = {}
         for name in ("constant", "memory", "stream"):
             keras.utils.set_random_seed(0)
-            twin = model.clone_for_training(
-                model.build("small_cnn", (28, 28, 1), 10, (0.13, 0.31), None), device.precision
+            twin = networks.clone_for_training(
+                networks.build("small_cnn", (28, 28, 1), 10, (0.13, 0.31), None), device.precision
             )
-            loops[name] = loop.Loop(twin, sets["memory" if name == "constant" else name], settings, device)
+            loops[name] = loop.Loop(
+                twin, sets["memory" if name == "constant" else name], settings, device
+            )
         repeat_first_batch(loops["constant"])
         seconds: dict[str, list[float]] = {name: [] for name in loops}
         for round_ in range(ROUNDS + 1):
@@ -80,7 +93,9 @@ def main() -> None:
     for name, times in seconds.items():
         ratio = statistics.median(a / b for a, b in zip(times, seconds["constant"], strict=True))
         median = statistics.median(times)
-        print(f"{name:10}{median * 1e3:20.3f}{min(times) * 1e3:8.3f}{settings.batch_size / median:10.0f}{ratio:18.3f}")
+        print(
+            f"{name:10}{median * 1e3:20.3f}{min(times) * 1e3:8.3f}{settings.batch_size / median:10.0f}{ratio:18.3f}"
+        )
 
 
 def repeat_first_batch(trainer: Any) -> None:
@@ -92,11 +107,17 @@ def repeat_first_batch(trainer: Any) -> None:
     whole, size = trainer._source.find_block, trainer.batch_size  # noqa: SLF001 - only here is a step kept from its data
     first = whole(0)
     order = tf.constant(np.tile(np.arange(size, dtype=np.int32), trainer.steps_per_epoch))
-    few = {"images": tf.identity(first.images[:size]), "labels": tf.identity(first.labels[:size]), "order": order}
+    few = {
+        "images": tf.identity(first.images[:size]),
+        "labels": tf.identity(first.labels[:size]),
+        "order": order,
+    }
 
     def find_block(step: int) -> Any:
         begin = step // trainer.steps_per_epoch * trainer.steps_per_epoch
-        return dataclasses.replace(first, **few, first_step=begin, end_step=begin + trainer.steps_per_epoch)
+        return dataclasses.replace(
+            first, **few, first_step=begin, end_step=begin + trainer.steps_per_epoch
+        )
 
     trainer._source.find_block = find_block  # noqa: SLF001
 

@@ -1,17 +1,19 @@
 """Claim: over their base, the CPU image is at most 1.15 GB and the serving image at most 260 MB.
 
-The CPU image is at most 400 MB compressed; inside its container the server answers its first /ping within 1.5x of the
-bare program's time.
+The CPU image is at most 400 MB compressed; inside its container the server answers its first /ping
+within 1.5x of the bare program's time.
 
     python -m benchmarks.image_budgets BASE CPU_IMAGE SERVE_IMAGE [--record]
 
-Protocol: sizes are what the engine reports, minus the base's; compressed is the sum of the layers, gzip level 6, as a
-registry keeps them. Starts are the median of n = 9, bare program, container and base in turn, from the start of the
-command to the first 200, polled every 5 ms. A container's start has two shares: the engine's, until the moment that it
-notes as the start of the process, which a container of the base that does nothing has too; and the program's, from
-there. On the host's network the engine has none to make. Imports are the median of 5 inside the image. Resident memory
-is the proportional set size of all processes of the serving container after one request. Prints a table beside the last
-recorded release, and ends with 1 if a size is over its budget; times depend on the machine and end nothing.
+Protocol: sizes are what the engine reports, minus the base's; compressed is the sum of the layers,
+gzip level 6, as a registry keeps them. Starts are the median of n = 9, bare program, container and
+base in turn, from the start of the command to the first 200, polled every 5 ms. A container's start
+has two shares: the engine's, until the moment that it notes as the start of the process, which a
+container of the base that does nothing has too; and the program's, from there. On the host's
+network the engine has none to make. Imports are the median of 5 inside the image. Resident memory
+is the proportional set size of all processes of the serving container after one request. Prints a
+table beside the last recorded release, and ends with 1 if a size is over its budget; times depend
+on the machine and end nothing.
 """
 
 from __future__ import annotations
@@ -63,7 +65,9 @@ def main() -> int:
     parser.add_argument("base")
     parser.add_argument("cpu")
     parser.add_argument("serve")
-    parser.add_argument("--record", action="store_true", help="keep these figures as the last release's")
+    parser.add_argument(
+        "--record", action="store_true", help="keep these figures as the last release's"
+    )
     options = parser.parse_args()
 
     figures: dict[str, float] = {}
@@ -71,15 +75,21 @@ def main() -> int:
         job = train(options.cpu, Path(directory) / "ml")
         for kind in ("cpu", "serve"):
             image = getattr(options, kind)
-            figures |= {f"{kind} {name}": value for name, value in measure_size(options.base, image).items()}
+            figures |= {
+                f"{kind} {name}": value for name, value in measure_size(options.base, image).items()
+            }
             figures[f"{kind} resident MB"] = measure_resident_mb(image, job)
         figures["cpu import tensorflow s"] = measure_import_s(options.cpu, "tensorflow")
-        figures["serve import server s"] = measure_import_s(options.serve, "container.serving.server")
+        figures["serve import server s"] = measure_import_s(
+            options.serve, "container.serving.server"
+        )
         figures |= measure_starts(options.base, options.serve, job)
     recorded = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
     print(f"{'figure':32} {'budget':>9} {'released':>9} {'now':>9}")
     for name, value in figures.items():
-        print(f"{name:32} {show(BUDGETS.get(name)):>9} {show(recorded.get(name)):>9} {show(value):>9}")
+        print(
+            f"{name:32} {show(BUDGETS.get(name)):>9} {show(recorded.get(name)):>9} {show(value):>9}"
+        )
     if options.record:
         RECORD.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     over = [name for name in PROMISED if figures[name] > BUDGETS[name]]
@@ -142,9 +152,19 @@ def measure_resident_mb(image: str, job: Path) -> float:
     with running(image, "serve", options=serve_options(job)) as container:
         url = wait_until_healthy(container)
         request(f"{url}/invocations", read_test_rows(job))
-        pids = [int(line) for line in docker("top", container, "-eo", "pid").split() if line.isdecimal()]
+        pids = [
+            int(line) for line in docker("top", container, "-eo", "pid").split() if line.isdecimal()
+        ]
         rollups = [Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8") for pid in pids]
-    return sum(int(line.split()[1]) for text in rollups for line in text.splitlines() if line.startswith("Pss:")) / 1e3
+    return (
+        sum(
+            int(line.split()[1])
+            for text in rollups
+            for line in text.splitlines()
+            if line.startswith("Pss:")
+        )
+        / 1e3
+    )
 
 
 def measure_starts(base: str, image: str, job: Path) -> dict[str, float]:
@@ -152,18 +172,26 @@ def measure_starts(base: str, image: str, job: Path) -> dict[str, float]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    url, options, mount = f"http://127.0.0.1:{port}", serve_options(job, port), serve_options(job)[:2]
+    url, options, mount = (
+        f"http://127.0.0.1:{port}",
+        serve_options(job, port),
+        serve_options(job)[:2],
+    )
     environ = {**os.environ, "SAGEMAKER_BASE_DIR": str(job), BIND_TO_PORT: str(port)}
     bare, idle, engine, program, host_network = [], [], [], [], []
     for _ in range(STARTS):
         start = time.time()
         command = [sys.executable, "-m", "container", "serve"]
-        process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         bare.append(wait_for_ping(url) - start)
         process.terminate()
         process.wait()
         start = time.time()
-        with running(image, "serve", options=(*mount, "--network", "host", "--env", f"{BIND_TO_PORT}={port}")):
+        with running(
+            image, "serve", options=(*mount, "--network", "host", "--env", f"{BIND_TO_PORT}={port}")
+        ):
             host_network.append(wait_for_ping(url) - start)
         start = time.time()
         with running(image, "serve", options=options) as container:
@@ -181,7 +209,9 @@ def measure_starts(base: str, image: str, job: Path) -> dict[str, float]:
         "serve start s, program's share": statistics.median(program),
         "serve start s, host network": statistics.median(host_network),
         "base start s, /bin/true": statistics.median(idle),
-        "serve start / bare start": statistics.median(there / here for there, here in zip(starts, bare, strict=True)),
+        "serve start / bare start": statistics.median(
+            there / here for there, here in zip(starts, bare, strict=True)
+        ),
         "host network start / bare start": statistics.median(
             there / here for there, here in zip(host_network, bare, strict=True)
         ),
@@ -193,12 +223,19 @@ def measure_starts(base: str, image: str, job: Path) -> dict[str, float]:
 
 def process_start(container: str) -> float:
     """Give the moment at which the engine started a container's process, in seconds since 1970."""
-    return datetime.fromisoformat(docker("inspect", "--format", "{{.State.StartedAt}}", container).strip()).timestamp()
+    return datetime.fromisoformat(
+        docker("inspect", "--format", "{{.State.StartedAt}}", container).strip()
+    ).timestamp()
 
 
 def serve_options(job: Path, port: int | None = None) -> tuple[str, ...]:
     """Give the engine's options of a server on a job's artefact, published at any port or the one given."""
-    return ("--volume", f"{job}/model:/opt/ml/model:ro", "--publish", f"127.0.0.1:{port or ''}:8080")
+    return (
+        "--volume",
+        f"{job}/model:/opt/ml/model:ro",
+        "--publish",
+        f"127.0.0.1:{port or ''}:8080",
+    )
 
 
 def wait_for_ping(url: str) -> float:

@@ -1,11 +1,13 @@
 """Claim: a 20 GB data set trains within 2 GB of memory.
 
-Machine and versions are printed; results stand in results.md. Run: python benchmarks/larger_than_memory.py [GB [S]]
+Machine and versions are printed; results stand in results.md. Run: python
+benchmarks/larger_than_memory.py [GB [S]]
 
-A pipe carries GB (20) of CSV in MNIST's shape, made on the fly, into `python -m container train` in Pipe mode (IN-4):
-epoch 0 is counted, the others are trained on as they come, and nothing lies on disk. The memory budget is 200 MB; the
-job ends with its first epoch or after S (170) seconds, reading included, and leaves its artefact. Its peak resident
-memory is what the kernel says of it afterwards (`ru_maxrss`).
+A pipe carries GB (20) of CSV in MNIST's shape, made on the fly, into `python -m container train` in
+Pipe mode (IN-4): epoch 0 is counted, the others are trained on as they come, and nothing lies on
+disk. The memory budget is 200 MB; the job ends with its first epoch or after S (170) seconds,
+reading included, and leaves its artefact. Its peak resident memory is what the kernel says of it
+afterwards (`ru_maxrss`).
 """
 
 from __future__ import annotations
@@ -55,20 +57,30 @@ def main() -> None:
     """Run the job and print what it took."""
     gigabytes = float(sys.argv[1]) if len(sys.argv) > 1 else 20.0
     seconds = sys.argv[2] if len(sys.argv) > 2 else "170"
-    print(f"{platform.machine()}, {len(os.sched_getaffinity(0))} processors, Python {platform.python_version()}")
+    print(
+        f"{platform.machine()}, {len(os.sched_getaffinity(0))} processors, Python {platform.python_version()}"
+    )
     with tempfile.TemporaryDirectory() as directory:
         base = Path(directory)
         (base / "input/config").mkdir(parents=True)
         (base / "input/data").mkdir()
-        channel = {"TrainingInputMode": "Pipe", "ContentType": "text/csv", "RecordWrapperType": "None"}
+        channel = {
+            "TrainingInputMode": "Pipe",
+            "ContentType": "text/csv",
+            "RecordWrapperType": "None",
+        }
         (base / "input/config/inputdataconfig.json").write_text(json.dumps({"train": channel}))
         values = {"memory_budget_mb": "200", "epochs": "1", "max_runtime_s": seconds}
         (base / "input/config/hyperparameters.json").write_text(json.dumps(values))
         written: list[int] = []
-        threading.Thread(target=write_rows, args=(base / "input/data", gigabytes * 1e9, written), daemon=True).start()
+        threading.Thread(
+            target=write_rows, args=(base / "input/data", gigabytes * 1e9, written), daemon=True
+        ).start()
         started = time.perf_counter()
         environ = {**os.environ, "SAGEMAKER_BASE_DIR": str(base), "PYTHONPATH": str(ROOT)}
-        done = subprocess.run([sys.executable, "-m", "container", "train"], env=environ, cwd=ROOT, check=False)
+        done = subprocess.run(
+            [sys.executable, "-m", "container", "train"], env=environ, cwd=ROOT, check=False
+        )
         elapsed = time.perf_counter() - started
         peak_bytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
         artefact = (base / "model/model.json").exists()

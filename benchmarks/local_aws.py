@@ -1,10 +1,11 @@
 """Claim: InvokeEndpoint of the local AWS adds 3 ms at most to a direct POST; 32 clients get no error in a minute.
 
-Machine, versions and n are printed with the results. The container is a small program of the standard library, so that
-nearly all time is the way to it. Medians, interleaved in one run, from one client that keeps its connections:
-  direct   the POST that the local AWS sends, sent to the container
-  HTTP     the signed request of InvokeEndpoint, made beforehand, with http.client: what the local AWS itself adds
-  boto3    `invoke_endpoint`, with all that boto3 does for it
+Machine, versions and n are printed with the results. The container is a small program of the
+standard library, so that nearly all time is the way to it. Medians, interleaved in one run, from
+one client that keeps its connections:
+  direct   the POST that the local AWS sends, sent to the container HTTP     the signed request of
+  InvokeEndpoint, made beforehand, with http.client: what the local AWS itself adds boto3
+  `invoke_endpoint`, with all that boto3 does for it
 
     python benchmarks/local_aws.py [--seconds 60]
 """
@@ -39,12 +40,19 @@ BODY = b",".join([b"127"] * 784)
 
 def main() -> int:
     """Measure and print; the exit code is 1 if the claim does not hold."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=60)
     options = parser.parse_args()
     machine = platform.processor() or platform.machine()
-    print(f"machine: {os.cpu_count()} x {machine}, Python {platform.python_version()}, boto3 {boto3.__version__}")
-    with tempfile.TemporaryDirectory() as directory, LocalAws(Path(directory, "aws")).running() as aws:
+    print(
+        f"machine: {os.cpu_count()} x {machine}, Python {platform.python_version()}, boto3 {boto3.__version__}"
+    )
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        LocalAws(Path(directory, "aws")).running() as aws,
+    ):
         make_model(aws, "e")
         make_config(aws, "e", {"VariantName": "one", "ModelName": "e"})
         aws.sagemaker.create_endpoint(EndpointName="e", EndpointConfigName="e")
@@ -59,7 +67,9 @@ def measure_overhead(aws: LocalAws) -> float:
     port = json.loads(invoke(aws))["port"]
     container = http.client.HTTPConnection("127.0.0.1", port)
     api = http.client.HTTPConnection(aws.url.removeprefix("http://"))
-    signature = "AWS4-HMAC-SHA256 Credential=k/20260101/us-east-1/sagemaker/aws4_request, Signature=0"
+    signature = (
+        "AWS4-HMAC-SHA256 Credential=k/20260101/us-east-1/sagemaker/aws4_request, Signature=0"
+    )
     ways: dict[str, Callable[[], Any]] = {
         "direct": lambda: post(container, "/invocations", {}),
         "HTTP": lambda: post(api, "/endpoints/e/invocations", {"Authorization": signature}),
@@ -122,7 +132,9 @@ def post(connection: http.client.HTTPConnection, path: str, headers: dict[str, s
 
 def invoke(aws: LocalAws) -> bytes:
     """Send it with boto3."""
-    body: bytes = aws.runtime.invoke_endpoint(EndpointName="e", ContentType="text/csv", Body=BODY)["Body"].read()
+    body: bytes = aws.runtime.invoke_endpoint(EndpointName="e", ContentType="text/csv", Body=BODY)[
+        "Body"
+    ].read()
     return body
 
 

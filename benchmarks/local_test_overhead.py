@@ -20,13 +20,17 @@ import threading
 import time
 from pathlib import Path
 
-from local_test import shorthand, tree
-from local_test.endpoint import Endpoint
-from local_test.front import Front
-from local_test.process import ProcessRunner
-from local_test.training import TrainingJob
+from local_test.endpoints.endpoint import Endpoint
+from local_test.endpoints.front import Front
+from local_test.jobs import job_directory
+from local_test.jobs.training import TrainingJob
+from local_test.requests import shorthand
+from local_test.runners.process import ProcessRunner
 
-PROGRAM = [sys.executable, str(Path(__file__).resolve().parents[1] / "tests/contract/programs/conformant.py")]
+PROGRAM = [
+    sys.executable,
+    str(Path(__file__).resolve().parents[1] / "tests/contract/programs/conformant.py"),
+]
 JOBS = 20
 INVOCATIONS = 1000
 
@@ -48,7 +52,7 @@ def measure_jobs(directory: Path) -> None:
         request = shorthand.training_request(
             name=f"job-{number}", image="any", channels={}, output=str(directory / "out")
         )
-        layout = tree.make_training_tree(directory / f"direct-{number}", request, "algo-1")
+        layout = job_directory.make_training_tree(directory / f"direct-{number}", request, "algo-1")
         environment = {"PATH": os.environ["PATH"], "SAGEMAKER_BASE_DIR": str(layout.base)}
         started = time.perf_counter()
         subprocess.run([*PROGRAM, "train"], env=environment, check=True, stdout=subprocess.DEVNULL)

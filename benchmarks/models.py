@@ -1,12 +1,13 @@
 """Claim: none; the table of networks in docs/training.md: parameters, operations and images/s of training, printed.
 
-Machine and versions are printed. n: `--rounds` calls of the product's loop a network, of which the best counts; with 0
-nothing is trained.
-Run: python benchmarks/models.py [--only NAME,...] [--rounds 3]
+Machine and versions are printed. n: `--rounds` calls of the product's loop a network, of which the
+best counts; with 0 nothing is trained. Run: python benchmarks/models.py [--only NAME,...] [--rounds
+3]
 
-Each network trains in a process of its own with the defaults of its recipe and 10 classes, on noise: those for small
-images at 32x32, those of keras.applications at 224x224, colour. Operations are multiplications and additions of one
-image's forward pass, counted by TensorFlow's profiler in the graph; a training step takes about three times as many.
+Each network trains in a process of its own with the defaults of its recipe and 10 classes, on
+noise: those for small images at 32x32, those of keras.applications at 224x224, colour. Operations
+are multiplications and additions of one image's forward pass, counted by TensorFlow's profiler in
+the graph; a training step takes about three times as many.
 """
 
 from __future__ import annotations
@@ -26,27 +27,31 @@ CALL_S = 2.0
 
 def measure(name: str, rounds: int) -> str:
     """Measure one network; give its row of the table."""
-    from container.training import device as devices
     from container.training import settings as hyperparameters
+    from container.training.step import device as devices
 
     devices.import_tensorflow()
     import numpy as np
     import tensorflow as tf
 
-    from container.dataset import LabelledImages
-    from container.training import loop, model
+    from container.data.loading import LabelledImages
+    from container.training.step import loop, networks
 
     shape = (224, 224, 3) if name in hyperparameters.APPLICATIONS else (32, 32, 3)
     settings, _ = hyperparameters.parse({"model": name, "epochs": "1000"})
     device = devices.choose(settings, shape, devices.describe_gpus())
     devices.configure(device, deterministic=False)
-    network = model.build(name, shape, 10, (0.5, 0.25))
+    network = networks.build(name, shape, 10, (0.5, 0.25))
     draw = np.random.default_rng(0)
     count = 2 * settings.batch_size
     data = LabelledImages(
-        draw.integers(0, 256, (count, *shape), np.uint8), draw.integers(0, 10, count, np.int32), tuple(range(10))
+        draw.integers(0, 256, (count, *shape), np.uint8),
+        draw.integers(0, 10, count, np.int32),
+        tuple(range(10)),
     )
-    trainer = loop.Loop(model.clone_for_training(network, device.precision), data, settings, device)
+    trainer = loop.Loop(
+        networks.clone_for_training(network, device.precision), data, settings, device
+    )
     trainer.run(0, 0, min(1, rounds), (0.0, 0))
     started = time.perf_counter()
     trainer.run(0, 1, min(1, rounds), (0.0, 0))
@@ -74,7 +79,9 @@ def main() -> None:
 
     from container.training.settings import APPLICATIONS, SMALL_MODELS
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--only", default=",".join((*SMALL_MODELS, *APPLICATIONS)))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--measure", help=argparse.SUPPRESS)
@@ -83,8 +90,13 @@ def main() -> None:
         print("ROW", measure(options.measure, options.rounds))
         return
     print(f"Python {platform.python_version()}, TensorFlow {version('tensorflow_cpu')}, ", end="")
-    print(f"{platform.machine()}, {len(os.sched_getaffinity(0))} processors, best of n={options.rounds}", flush=True)
-    print("| `model` | pixels | million parameters | GFLOP forward | batch | arithmetic, towers | images/s |")
+    print(
+        f"{platform.machine()}, {len(os.sched_getaffinity(0))} processors, best of n={options.rounds}",
+        flush=True,
+    )
+    print(
+        "| `model` | pixels | million parameters | GFLOP forward | batch | arithmetic, towers | images/s |"
+    )
     print("|---|---|---|---|---|---|---|", flush=True)
     for name in options.only.split(","):
         command = [sys.executable, __file__, "--measure", name, "--rounds", str(options.rounds)]
@@ -92,7 +104,10 @@ def main() -> None:
         result = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
         if result.returncode:
             sys.exit(f"{name}: {result.stderr}")
-        print(next(line[4:] for line in result.stdout.splitlines() if line.startswith("ROW ")), flush=True)
+        print(
+            next(line[4:] for line in result.stdout.splitlines() if line.startswith("ROW ")),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """Claim: MNIST's training CSV (110 MB) becomes uint8 arrays faster than with polars, pyarrow or pandas.
 
-Machine, versions and n are printed; results stand in results.md. Run: python benchmarks/read_csv.py [CSV or CSV.GZ]
-in an environment that has polars, pyarrow and pandas besides numpy; the image has none of them. The file has a header.
-Every reader gives labels `[n]` and pixels `[n, 784] uint8`, checked to be equal. Readers take turns, so that a noisy
-minute hits all of them; the file is in the page cache. A ratio is the median of the rounds' own ratios.
+Machine, versions and n are printed; results stand in results.md. Run: python benchmarks/read_csv.py
+[CSV or CSV.GZ] in an environment that has polars, pyarrow and pandas besides numpy; the image has
+none of them. The file has a header. Every reader gives labels `[n]` and pixels `[n, 784] uint8`,
+checked to be equal. Readers take turns, so that a noisy minute hits all of them; the file is in the
+page cache. A ratio is the median of the rounds' own ratios.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ Arrays = tuple[Any, Any]
 
 def read_ours(path: Path) -> Arrays:
     """Read the directory of `path`, as training does."""
-    from container import dataset
+    from container.data import loading
 
-    loaded = dataset.load(path.parent)
+    loaded = loading.load(path.parent)
     return np.array(loaded.classes)[loaded.labels], loaded.images.reshape(len(loaded.labels), -1)
 
 
@@ -80,8 +81,12 @@ READERS: dict[str, Callable[[Path], Arrays]] = {
 
 def main() -> None:
     """Run the rounds and print a table."""
-    source = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "../shared/data/mnist/mnist_train.csv.gz"
-    print(f"{platform.processor() or platform.machine()}, {len(os.sched_getaffinity(0))} processors, n={ROUNDS}")
+    source = (
+        Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "../shared/data/mnist/mnist_train.csv.gz"
+    )
+    print(
+        f"{platform.processor() or platform.machine()}, {len(os.sched_getaffinity(0))} processors, n={ROUNDS}"
+    )
     print(f"Python {platform.python_version()}, numpy {np.__version__}", end="")
     for name in list(READERS)[1:]:
         print(f", {name} {__import__(name).__version__}", end="")
@@ -99,14 +104,18 @@ def main() -> None:
                 labels, pixels = read(path)
                 elapsed = time.perf_counter() - started
                 if not round_:  # the first round warms up and checks
-                    if not (np.array_equal(labels, expected[0]) and np.array_equal(pixels, expected[1])):
+                    if not (
+                        np.array_equal(labels, expected[0]) and np.array_equal(pixels, expected[1])
+                    ):
                         sys.exit(f"{name} reads other values")
                 else:
                     seconds[name].append(elapsed)
         megabytes = path.stat().st_size / 1e6
     print(f"{'reader':10}{'median s':>10}{'best s':>10}{'MB/s':>8}{'time / ours':>14}")
     for name, times in seconds.items():
-        ratio = statistics.median(theirs / ours for theirs, ours in zip(times, seconds["ours"], strict=True))
+        ratio = statistics.median(
+            theirs / ours for theirs, ours in zip(times, seconds["ours"], strict=True)
+        )
         median = statistics.median(times)
         print(f"{name:10}{median:10.3f}{min(times):10.3f}{megabytes / median:8.0f}{ratio:14.2f}")
 

@@ -1,15 +1,17 @@
 """Claim: one-image requests are answered five times as fast as by the best tuned peer, 400 times as the AWS sample.
 
-Machine: everything, the load generator (wrk) included, on the same cores; read ratios. Versions are printed.
-n: the median of ROUNDS runs of SECONDS each; the servers take turns, and each runs alone.
+Machine: everything, the load generator (wrk) included, on the same cores; read ratios. Versions are
+printed. n: the median of ROUNDS runs of SECONDS each; the servers take turns, and each runs alone.
 
 usage: serving.py MODEL_DIR CSV.gz --peers DIRECTORY [--rounds 3] [--seconds 3] [--only NAME,...]
-       [--parts servers,bodies,transform] [--heavy MODEL_DIR [--runtimes litert,openvino,saved_model]]
+       [--parts servers,bodies,transform] [--heavy MODEL_DIR [--runtimes
+       litert,openvino,saved_model]]
 
-MODEL_DIR is an artefact of this toolkit; CSV.gz has a header and the label first; below DIRECTORY lies a virtual
-environment for each peer: litserve, mlserver, bentoml, triton (nvidia-pytriton) and mms (multi-model-server,
-sagemaker-inference, setuptools<81), each with ai-edge-litert. nginx and java are on PATH. peers/resnet50.py writes an
-artefact for --heavy, which is asked through each of the runtimes; BYO_BATCH_IMAGES=1 or more sets the batches of all.
+MODEL_DIR is an artefact of this toolkit; CSV.gz has a header and the label first; below DIRECTORY
+lies a virtual environment for each peer: litserve, mlserver, bentoml, triton (nvidia-pytriton) and
+mms (multi-model-server, sagemaker-inference, setuptools<81), each with ai-edge-litert. nginx and
+java are on PATH. peers/resnet50.py writes an artefact for --heavy, which is asked through each of
+the runtimes; BYO_BATCH_IMAGES=1 or more sets the batches of all.
 """
 
 from __future__ import annotations
@@ -55,7 +57,9 @@ class Peer:
 
 def free_port() -> int:
     """Find a port, with two free ones above it."""
-    for port in random.sample(range(20_000, 32_000, 8), 1000):  # multi-model-server takes none above 32767
+    for port in random.sample(
+        range(20_000, 32_000, 8), 1000
+    ):  # multi-model-server takes none above 32767
         with contextlib.suppress(OSError), socket.socket() as probe:
             probe.bind(("127.0.0.1", port))
             return port
@@ -78,12 +82,24 @@ def list_peers(model: Path, peers: Path, pixels: int, scratch: Path) -> list[Pee
         "2",
         "-b",
     ]
-    base = {"MODEL": str(model), "PYTHONPATH": here, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
+    base = {
+        "MODEL": str(model),
+        "PYTHONPATH": here,
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "KERAS_BACKEND": "tensorflow",
+    }
 
     def ours(name: str, **environ: str) -> Peer:
         return Peer(
             name,
-            lambda port: ["/usr/bin/env", f"SAGEMAKER_BIND_TO_PORT={port}", python, "-m", "container", "serve"],
+            lambda port: [
+                "/usr/bin/env",
+                f"SAGEMAKER_BIND_TO_PORT={port}",
+                python,
+                "-m",
+                "container",
+                "serve",
+            ],
             {
                 "SAGEMAKER_BASE_DIR": str(model.parent),
                 "SAGEMAKER_GUNICORN_LOGLEVEL": "error",
@@ -120,11 +136,23 @@ def list_peers(model: Path, peers: Path, pixels: int, scratch: Path) -> list[Pee
             str(scratch / "store"),
         ]
         archive = [
-            *(str(peers / "mms/bin/model-archiver"), "--model-name", "digits", "--model-path", str(HERE / "peers/mms")),
+            *(
+                str(peers / "mms/bin/model-archiver"),
+                "--model-name",
+                "digits",
+                "--model-path",
+                str(HERE / "peers/mms"),
+            ),
             *("--handler", "handler:handle", "--export-path", str(scratch / "store"), "--force"),
         ]
         subprocess.run(archive, check=True)
-        return [*tool, "--mms-config", str(scratch / "mms.properties"), "--models", "digits=digits.mar"]
+        return [
+            *tool,
+            "--mms-config",
+            str(scratch / "mms.properties"),
+            "--models",
+            "digits=digits.mar",
+        ]
 
     return [
         ours("ours"),
@@ -136,7 +164,15 @@ def list_peers(model: Path, peers: Path, pixels: int, scratch: Path) -> list[Pee
         ),
         Peer(
             "Flask + LiteRT, gunicorn gthread 2x16",
-            lambda p: [*gunicorn, f"127.0.0.1:{p}", "-k", "gthread", "--threads", "16", "flask_litert:app"],
+            lambda p: [
+                *gunicorn,
+                f"127.0.0.1:{p}",
+                "-k",
+                "gthread",
+                "--threads",
+                "16",
+                "flask_litert:app",
+            ],
             base,
         ),
         Peer("AWS sample (nginx, gunicorn sync, Flask, predict)", with_nginx, base),
@@ -191,7 +227,12 @@ def list_peers(model: Path, peers: Path, pixels: int, scratch: Path) -> list[Pee
         ),
         Peer(
             "PyTriton, LiteRT",
-            lambda p: [f"{peers}/triton/bin/python", f"{here}/pytriton_server.py", str(p), str(pixels)],
+            lambda p: [
+                f"{peers}/triton/bin/python",
+                f"{here}/pytriton_server.py",
+                str(p),
+                str(pixels),
+            ],
             base,
             "/v2/models/digits/ready",
             "/v2/models/digits/infer",
@@ -212,7 +253,13 @@ def make_body(wrap: str, rows: np.ndarray) -> bytes:
     ).encode()
 
 
-def ask(port: int, method: str, path: str, body: bytes | None = None, content_type: str = "application/json") -> int:
+def ask(
+    port: int,
+    method: str,
+    path: str,
+    body: bytes | None = None,
+    content_type: str = "application/json",
+) -> int:
     """Give the status of one request, 0 if nobody answers."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
@@ -282,7 +329,10 @@ def load(  # noqa: PLR0913, PLR0917 - what wrk needs, in its order
     port: int, path: str, body: bytes, content_type: str, connections: int, seconds: float
 ) -> tuple[float, float, float]:
     """Give requests per second, and the median and 99th percentile of the latency in milliseconds."""
-    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script, tempfile.NamedTemporaryFile() as content:
+    with (
+        tempfile.NamedTemporaryFile("w", suffix=".lua") as script,
+        tempfile.NamedTemporaryFile() as content,
+    ):
         content.write(body)
         content.flush()
         script.write(
@@ -307,7 +357,8 @@ def load(  # noqa: PLR0913, PLR0917 - what wrk needs, in its order
         print(text, file=sys.stderr)
     units = {"us": 0.001, "ms": 1, "s": 1000, "m": 60_000}
     percentiles = {
-        mark: float(value) * units[unit] for mark, value, unit in re.findall(r"(50|99)%\s+([\d.]+)(us|ms|s|m)\b", text)
+        mark: float(value) * units[unit]
+        for mark, value, unit in re.findall(r"(50|99)%\s+([\d.]+)(us|ms|s|m)\b", text)
     }
     rate = float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1])  # type: ignore[index]
     return rate, percentiles.get("50", 0), percentiles.get("99", 0)
@@ -315,7 +366,9 @@ def load(  # noqa: PLR0913, PLR0917 - what wrk needs, in its order
 
 def main() -> None:
     """Run all and print tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("model", type=Path)
     parser.add_argument("csv", type=Path)
     parser.add_argument("--peers", type=Path, required=True)
@@ -326,13 +379,17 @@ def main() -> None:
     parser.add_argument("--heavy", type=Path)
     parser.add_argument("--runtimes", default="litert")
     options = parser.parse_args()
-    rows = np.loadtxt(options.csv, delimiter=",", skiprows=1, max_rows=100, dtype=np.uint8, encoding="utf-8")[:, 1:]
+    rows = np.loadtxt(
+        options.csv, delimiter=",", skiprows=1, max_rows=100, dtype=np.uint8, encoding="utf-8"
+    )[:, 1:]
     with tempfile.TemporaryDirectory() as directory:
         scratch = Path(directory)
         names = [name.strip() for name in options.only.split(",") if name.strip()]
         peers = [
             peer
-            for peer in list_peers(options.model.resolve(), options.peers.resolve(), rows.shape[1], scratch)
+            for peer in list_peers(
+                options.model.resolve(), options.peers.resolve(), rows.shape[1], scratch
+            )
             if not names or any(name in peer.name for name in names)
         ]
         ours = peers[0]
@@ -351,14 +408,29 @@ def main() -> None:
                 starts.setdefault(peer.name, []).append((first_s, sum_memory_mb(process)))
                 for connections in (1, 8, 32):
                     before = sum_cpu_s(process)
-                    sample = load(port, peer.path, body, "application/json", connections, options.seconds)
-                    cpu_us = (sum_cpu_s(process) - before) / max(1, sample[0] * options.seconds) * 1e6
-                    table.setdefault(peer.name, {}).setdefault(connections, []).append([*sample, cpu_us])
-        print("| server | c=1: req/s, p50, p99 ms, CPU us | c=8 | c=32 | first 200 s | memory MB (PSS) |")
+                    sample = load(
+                        port, peer.path, body, "application/json", connections, options.seconds
+                    )
+                    cpu_us = (
+                        (sum_cpu_s(process) - before) / max(1, sample[0] * options.seconds) * 1e6
+                    )
+                    table.setdefault(peer.name, {}).setdefault(connections, []).append(
+                        [*sample, cpu_us]
+                    )
+        print(
+            "| server | c=1: req/s, p50, p99 ms, CPU us | c=8 | c=32 | first 200 s | memory MB (PSS) |"
+        )
         print("|---|---|---|---|---|---|")
         for name, found in table.items():
-            cells = ["{:.0f}, {:.2f}, {:.1f}, {:.0f}".format(*take_medians(found[count])) for count in (1, 8, 32)]
-            print("| {} | {} | {:.2f} | {:.0f} |".format(name, " | ".join(cells), *take_medians(starts[name])))
+            cells = [
+                "{:.0f}, {:.2f}, {:.1f}, {:.0f}".format(*take_medians(found[count]))
+                for count in (1, 8, 32)
+            ]
+            print(
+                "| {} | {} | {:.2f} | {:.0f} |".format(
+                    name, " | ".join(cells), *take_medians(starts[name])
+                )
+            )
         with start(ours, scratch / "ours.log") as (port, _, _):
             if "bodies" in options.parts:
                 print_media_types(port, rows, options)
@@ -401,10 +473,14 @@ def print_media_types(port: int, rows: np.ndarray, options: argparse.Namespace) 
                 for _ in range(options.rounds)
             ]
             cells.append(
-                "{:.0f}, {:.2f}, {:.1f}".format(*[statistics.median(column) for column in zip(*found, strict=True)])
+                "{:.0f}, {:.2f}, {:.1f}".format(
+                    *[statistics.median(column) for column in zip(*found, strict=True)]
+                )
             )
         print(f"| {name} | {' | '.join(cells)} |")
-    bare = measure_bare_rate(options.model, options.seconds, len(rows), os.cpu_count() or 1) / len(rows)
+    bare = measure_bare_rate(options.model, options.seconds, len(rows), os.cpu_count() or 1) / len(
+        rows
+    )
     print(f"| the bare model, {len(rows)} images at once, a process for each core | | {bare:.0f} |")
 
 
@@ -427,12 +503,25 @@ print(count / (time.perf_counter() - begin))
 """
 
 
-def measure_bare_rate(model: Path, seconds: float, batch: int, processes_count: int, runtime: str = "auto") -> float:
+def measure_bare_rate(
+    model: Path, seconds: float, batch: int, processes_count: int, runtime: str = "auto"
+) -> float:
     """Give the images per second of the model itself, with all cores shared out among the processes."""
     threads = max(1, (os.cpu_count() or 1) // processes_count)
-    command = [sys.executable, "-c", BARE, str(model), str(seconds), str(batch), str(threads), runtime]
+    command = [
+        sys.executable,
+        "-c",
+        BARE,
+        str(model),
+        str(seconds),
+        str(batch),
+        str(threads),
+        runtime,
+    ]
     processes = [
-        subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         for _ in range(processes_count)
     ]
     for process in processes:
@@ -458,7 +547,9 @@ def print_heavy(options: argparse.Namespace, scratch: Path) -> None:
                 for connections in (1, 8):
                     before = sum_cpu_s(process)
                     body, seconds = image.getvalue(), 2 * options.seconds
-                    rate, p50_ms, _ = load(port, "/invocations", body, "application/x-npy", connections, seconds)
+                    rate, p50_ms, _ = load(
+                        port, "/invocations", body, "application/x-npy", connections, seconds
+                    )
                     cpu_ms = (sum_cpu_s(process) - before) / max(1.0, rate * seconds) * 1000
                     name = f"ours, {connections} connection{'s' * (connections > 1)}"
                     samples.setdefault((runtime, name), []).append([rate, p50_ms, cpu_ms])
@@ -467,7 +558,9 @@ def print_heavy(options: argparse.Namespace, scratch: Path) -> None:
                 samples.setdefault((runtime, f"the bare model, {batch} at once"), []).append(
                     [rate, 1000 * batch / rate, 0]
                 )
-    print("\n| heavy model, one image as npy | | images/s | of the bare model | p50 ms | CPU ms an image |")
+    print(
+        "\n| heavy model, one image as npy | | images/s | of the bare model | p50 ms | CPU ms an image |"
+    )
     print("|---|---|---|---|---|---|")
     for (runtime, name), found in samples.items():
         rate, p50_ms, cpu_ms = take_medians(found)
@@ -491,13 +584,19 @@ def print_sample(port: int, rows: np.ndarray, options: argparse.Namespace) -> No
     body = "\n".join(",".join(map(str, row)) for row in rows.tolist()).encode()
     print("\n| AWS sample, CSV | |\n|---|---|")
     rate, p50_ms, p99_ms = load(port, "/invocations", body, "text/csv", 32, 2 * options.seconds)
-    print(f"| {len(rows)} rows, 32 connections: req/s, p50, p99 ms | {rate:.1f}, {p50_ms:.1f}, {p99_ms:.1f} |")
+    print(
+        f"| {len(rows)} rows, 32 connections: req/s, p50, p99 ms | {rate:.1f}, {p50_ms:.1f}, {p99_ms:.1f} |"
+    )
     bodies = make_transform_bodies(options.csv)
     with ThreadPoolExecutor(4) as pool:
         begin = time.perf_counter()
-        statuses = list(pool.map(lambda body: ask(port, "POST", "/invocations", body, "text/csv"), bodies))
+        statuses = list(
+            pool.map(lambda body: ask(port, "POST", "/invocations", body, "text/csv"), bodies)
+        )
         rate = 60_000 * statuses.count(200) / len(statuses) / (time.perf_counter() - begin)
-    print(f"| transform of 60,000 rows, 4 requests at once: rows/s; statuses | {rate:.0f}; {set(statuses)} |")
+    print(
+        f"| transform of 60,000 rows, 4 requests at once: rows/s; statuses | {rate:.0f}; {set(statuses)} |"
+    )
 
 
 def print_transform(port: int, options: argparse.Namespace) -> None:
@@ -506,12 +605,16 @@ def print_transform(port: int, options: argparse.Namespace) -> None:
 
     def send(body: bytes) -> int:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
-        connection.request("POST", "/invocations", body, {"Content-Type": "text/csv", "Accept": "text/csv"})
+        connection.request(
+            "POST", "/invocations", body, {"Content-Type": "text/csv", "Accept": "text/csv"}
+        )
         rows = connection.getresponse().read().count(b"\n")
         connection.close()
         return rows
 
-    print("\n| transform of 60,000 rows, concurrent requests | rows/s | of the bare model |\n|---|---|---|")
+    print(
+        "\n| transform of 60,000 rows, concurrent requests | rows/s | of the bare model |\n|---|---|---|"
+    )
     bare = measure_bare_rate(options.model, options.seconds, 1000, os.cpu_count() or 1)
     for concurrency in (1, 2, 4):
         with ThreadPoolExecutor(concurrency) as pool:

@@ -1,11 +1,13 @@
 """Claim: LiteRT, SavedModel and Keras give the same probabilities within 1e-5, through HTTP, in every media type.
 
-Machine: any. n: every image of CSV.gz in every media type of a body; in JSON, JSON lines, CSV and npy for answers.
+Machine: any. n: every image of CSV.gz in every media type of a body; in JSON, JSON lines, CSV and
+npy for answers.
 
 usage: serving_agreement.py MODEL_DIR CSV.gz
 
-MODEL_DIR is an artefact of this toolkit; CSV.gz has a header and the label first. Keras' own `predict`, in a process of
-its own, is what all are compared to; for JPEG, on the pixels that Pillow reads. Exits 1 where a difference is larger.
+MODEL_DIR is an artefact of this toolkit; CSV.gz has a header and the label first. Keras' own
+`predict`, in a process of its own, is what all are compared to; for JPEG, on the pixels that Pillow
+reads. Exits 1 where a difference is larger.
 """
 
 from __future__ import annotations
@@ -42,7 +44,11 @@ def predict_with_keras(model: Path, images: np.ndarray) -> np.ndarray:
         given, found = Path(directory, "images.npy"), Path(directory, "probabilities.npy")
         np.save(given, images)
         environ = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-        subprocess.run([sys.executable, "-c", KERAS, model / "model.keras", given, found], check=True, env=environ)
+        subprocess.run(
+            [sys.executable, "-c", KERAS, model / "model.keras", given, found],
+            check=True,
+            env=environ,
+        )
         return np.load(found)
 
 
@@ -82,16 +88,28 @@ def list_bodies(images: np.ndarray, size: int) -> Iterator[tuple[str, list[bytes
     blocks = [images[start : start + size] for start in range(0, len(images), size)]
     flat = [block.reshape(len(block), -1).tolist() for block in blocks]
     yield "text/csv", ["\n".join(",".join(map(str, row)) for row in rows).encode() for rows in flat]
-    yield "application/json", [json.dumps({"instances": block.tolist()}).encode() for block in blocks]
+    yield (
+        "application/json",
+        [json.dumps({"instances": block.tolist()}).encode() for block in blocks],
+    )
     yield "application/json", [json.dumps([scale(row) for row in rows]).encode() for rows in flat]
-    yield "application/jsonlines", ["\n".join(json.dumps({"features": row}) for row in rows).encode() for rows in flat]
+    yield (
+        "application/jsonlines",
+        ["\n".join(json.dumps({"features": row}) for row in rows).encode() for rows in flat],
+    )
     yield "application/x-npy", [save(np.save, block) for block in blocks]
     yield "application/x-npz", [save(np.savez_compressed, block) for block in blocks]
-    yield "application/x-recordio-protobuf", [b"".join(map(frame_record, block)) for block in blocks]
+    yield (
+        "application/x-recordio-protobuf",
+        [b"".join(map(frame_record, block)) for block in blocks],
+    )
     part = b"--XX\r\nContent-Type: image/png\r\n\r\n"
     yield (
         "multipart/form-data; boundary=XX",
-        [part + (b"\r\n" + part).join(picture(image, "PNG") for image in block) + b"\r\n--XX--" for block in blocks],
+        [
+            part + (b"\r\n" + part).join(picture(image, "PNG") for image in block) + b"\r\n--XX--"
+            for block in blocks
+        ],
     )
     for kind in ("png", "jpeg", "bmp"):
         yield f"image/{kind}", [picture(image, kind) for image in images]
@@ -121,7 +139,9 @@ def start(model: Path, runtime: str) -> tuple[subprocess.Popen[bytes], http.clie
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "PYTHONPATH": str(ROOT),
     }
-    process = subprocess.Popen([sys.executable, "-m", "container", "serve"], env={**os.environ, **environ})
+    process = subprocess.Popen(
+        [sys.executable, "-m", "container", "serve"], env={**os.environ, **environ}
+    )
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
     for _ in range(3000):
         try:
@@ -141,7 +161,9 @@ def start(model: Path, runtime: str) -> tuple[subprocess.Popen[bytes], http.clie
 
 def main() -> int:
     """Compare all."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("model", type=Path)
     parser.add_argument("csv", type=Path)
     options = parser.parse_args()
@@ -152,17 +174,31 @@ def main() -> int:
     blurred = [np.asarray(Image.open(io.BytesIO(picture(image, "jpeg")))) for image in images]
     expected_of_jpeg = predict_with_keras(options.model, np.stack(blurred).reshape(images.shape))
     worst = 0.0
-    print(f"{len(images)} images\n\n| body | answer | LiteRT | SavedModel | Keras |\n|---|---|---|---|---|")
+    print(
+        f"{len(images)} images\n\n| body | answer | LiteRT | SavedModel | Keras |\n|---|---|---|---|---|"
+    )
     differences: dict[tuple[str, str], list[float]] = {}
     for runtime in ("litert", "saved_model", "keras"):
         process, connection = start(options.model.resolve(), runtime)
         for number, (content_type, bodies) in enumerate(list_bodies(images, BLOCK)):
-            answer_types = ["application/json", "application/jsonlines", "text/csv", "application/x-npy"]
+            answer_types = [
+                "application/json",
+                "application/jsonlines",
+                "text/csv",
+                "application/x-npy",
+            ]
             # One of the four for every body, and for CSV all: decoding and encoding do not meet.
-            for accept in answer_types if content_type == "text/csv" else [answer_types[number % 4]]:
+            for accept in (
+                answer_types if content_type == "text/csv" else [answer_types[number % 4]]
+            ):
                 found = []
                 for body in bodies:
-                    connection.request("POST", "/invocations", body, {"Content-Type": content_type, "Accept": accept})
+                    connection.request(
+                        "POST",
+                        "/invocations",
+                        body,
+                        {"Content-Type": content_type, "Accept": accept},
+                    )
                     answer = connection.getresponse()
                     content = answer.read()
                     if answer.status != 200:
@@ -171,7 +207,9 @@ def main() -> int:
                 wanted = expected_of_jpeg if content_type == "image/jpeg" else expected
                 difference = float(np.abs(np.concatenate(found) - wanted).max())
                 worst = max(worst, difference)
-                differences.setdefault((f"{content_type} ({number + 1})", accept), []).append(difference)
+                differences.setdefault((f"{content_type} ({number + 1})", accept), []).append(
+                    difference
+                )
         process.terminate()
         process.wait(60)
     for (content_type, accept), found_differences in differences.items():

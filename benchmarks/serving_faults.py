@@ -1,10 +1,11 @@
 """Claim: a killed worker costs what it held, and the server is whole within 2 s; a stop loses no accepted request.
 
-Besides: memory stays over a million requests; while every worker predicts for 20 s, pings take less than 250 ms.
+Besides: memory stays over a million requests; while every worker predicts for 20 s, pings take less
+than 250 ms.
 
-Machine: any; everything, the clients included, runs on the same cores.
-n: KILLS kills, STOPS stops, REQUESTS requests by wrk, every ping within one prediction of 20 s, which is a busy loop
-in Python: the worst for the event loop beside it.
+Machine: any; everything, the clients included, runs on the same cores. n: KILLS kills, STOPS stops,
+REQUESTS requests by wrk, every ping within one prediction of 20 s, which is a busy loop in Python:
+the worst for the event loop beside it.
 
 usage: serving_faults.py MODEL_DIR [--kills 5] [--stops 5] [--requests 1000000]
 """
@@ -57,10 +58,15 @@ class Server:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
-        fixed = {"SAGEMAKER_BASE_DIR": str(base), "SAGEMAKER_BIND_TO_PORT": str(self.port), "PYTHONPATH": str(ROOT)}
+        fixed = {
+            "SAGEMAKER_BASE_DIR": str(base),
+            "SAGEMAKER_BIND_TO_PORT": str(self.port),
+            "PYTHONPATH": str(ROOT),
+        }
         options = {"SAGEMAKER_MODEL_SERVER_WORKERS": "2", "SAGEMAKER_GUNICORN_LOGLEVEL": "critical"}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "container", "serve"], env={**os.environ, **fixed, **options, **environ}
+            [sys.executable, "-m", "container", "serve"],
+            env={**os.environ, **fixed, **options, **environ},
         )
         wait_until(lambda: len(self.workers()) == 2 and all(accepts(pid) for pid in self.workers()))
         wait_until(lambda: self.ask("GET", "/ping", b"", "") == 200)
@@ -128,7 +134,11 @@ class Client(threading.Thread):
                 self.not_accepted += 1
                 time.sleep(0.01)
                 continue
-            with connection, connection.makefile("rb") as stream, contextlib.suppress(ConnectionError):
+            with (
+                connection,
+                connection.makefile("rb") as stream,
+                contextlib.suppress(ConnectionError),
+            ):
                 while not self.stopped and self._ask(connection, stream):
                     pass
 
@@ -139,7 +149,10 @@ class Client(threading.Thread):
             if not stream.readline().startswith(b"HTTP/1.1 200"):
                 self.lost += 1
                 return False
-            head = dict(line.decode().strip().lower().split(": ", 1) for line in iter(stream.readline, b"\r\n"))
+            head = dict(
+                line.decode().strip().lower().split(": ", 1)
+                for line in iter(stream.readline, b"\r\n")
+            )
             body = stream.read(int(head["content-length"]))
             json.loads(body)
         except (OSError, ValueError, KeyError):
@@ -165,7 +178,9 @@ def clients(port: int, request: bytes) -> Iterator[list[Client]]:
 
 def print_kills(base: Path, request: bytes, kills: int) -> None:
     """Kill workers under load."""
-    print("| kill -9 of one of 2 workers, 16 clients | lost | not accepted | answered | whole again after |")
+    print(
+        "| kill -9 of one of 2 workers, 16 clients | lost | not accepted | answered | whole again after |"
+    )
     print("|---|---|---|---|---|")
     server = Server(base)
     for number in range(kills):
@@ -180,15 +195,25 @@ def print_kills(base: Path, request: bytes, kills: int) -> None:
                 )
             )
             counts = [client.answered for client in asking]
-            wait_until(lambda: all(client.answered > count + 20 for client, count in zip(asking, counts, strict=True)))  # noqa: B023
-        sums = [sum(getattr(client, name) for client in asking) for name in ("lost", "not_accepted", "answered")]
+            wait_until(
+                lambda: all(
+                    client.answered > count + 20
+                    for client, count in zip(asking, counts, strict=True)  # noqa: B023
+                )
+            )
+        sums = [
+            sum(getattr(client, name) for client in asking)
+            for name in ("lost", "not_accepted", "answered")
+        ]
         print(f"| {number + 1} | {sums[0]} | {sums[1]} | {sums[2]} | {seconds:.2f} s |", flush=True)
     server.stop()
 
 
 def print_stops(base: Path, request: bytes, stops: int) -> None:
     """Stop servers under load."""
-    print("\n| SIGTERM, 16 clients | lost of what was accepted | answered | exit status | ended after |")
+    print(
+        "\n| SIGTERM, 16 clients | lost of what was accepted | answered | exit status | ended after |"
+    )
     print("|---|---|---|---|---|")
     for number in range(stops):
         server = Server(base)
@@ -228,11 +253,21 @@ def print_memory(base: Path, rows: np.ndarray, requests: int) -> None:
             )
         # wrk knows the host only when a thread starts.
         script = [lines[0], "function init()", *lines[1:], "end"]
-        script.append(f"function request() turn = turn % {len(kinds)} + 1; return requests[turn] end")
+        script.append(
+            f"function request() turn = turn % {len(kinds)} + 1; return requests[turn] end"
+        )
         (Path(directory) / "mixed.lua").write_text("\n".join(script))
         sent = 0
         for _ in itertools.count():
-            command = ["wrk", "-t1", "-c32", "-d10s", "-s", f"{directory}/mixed.lua", f"http://127.0.0.1:{server.port}"]
+            command = [
+                "wrk",
+                "-t1",
+                "-c32",
+                "-d10s",
+                "-s",
+                f"{directory}/mixed.lua",
+                f"http://127.0.0.1:{server.port}",
+            ]
             text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
             errors = re.findall(r"Socket errors.*", text)
             sent += int(re.search(r"(\d+) requests in", text)[1])  # type: ignore[index]
@@ -258,7 +293,11 @@ def print_pings(directory: Path) -> None:
     server = Server(directory, BYO_QUEUE_REQUESTS="1")
     statuses: list[int] = []
     slow = [
-        threading.Thread(target=lambda: statuses.append(server.ask("POST", "/invocations", b"[1]", "application/json")))
+        threading.Thread(
+            target=lambda: statuses.append(
+                server.ask("POST", "/invocations", b"[1]", "application/json")
+            )
+        )
         for _ in range(2)
     ]
     for thread in slow:
@@ -277,17 +316,23 @@ def print_pings(directory: Path) -> None:
     for thread in slow:
         thread.join()
     server.stop()
-    print("\n| while both workers predict for 20 s | n | statuses | median | slowest |\n|---|---|---|---|---|")
+    print(
+        "\n| while both workers predict for 20 s | n | statuses | median | slowest |\n|---|---|---|---|---|"
+    )
     for name, found in (("ping", pings), ("one request too many", refusals)):
         times = sorted(seconds * 1000 for seconds, _ in found)
         kinds = sorted({status for _, status in found})
-        print(f"| {name} | {len(times)} | {kinds} | {times[len(times) // 2]:.1f} ms | {times[-1]:.1f} ms |")
+        print(
+            f"| {name} | {len(times)} | {kinds} | {times[len(times) // 2]:.1f} ms | {times[-1]:.1f} ms |"
+        )
     print(f"| the predictions | 2 | {statuses} | | |")
 
 
 def main() -> None:
     """Run all and print tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("model", type=Path)
     parser.add_argument("--kills", type=int, default=5)
     parser.add_argument("--stops", type=int, default=5)
@@ -297,10 +342,13 @@ def main() -> None:
     pixels = int(np.prod(json.loads((options.model / "model.json").read_text())["input_shape"]))
     rows = np.random.default_rng(0).integers(0, 256, (3, pixels), np.uint8)
     body = b",".join(b"%d" % pixel for pixel in rows[0])
-    request = b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\nContent-Length: %d\r\n\r\n" % len(
-        body
+    request = (
+        b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\nContent-Length: %d\r\n\r\n"
+        % len(body)
     )
-    print(f"{platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}\n")
+    print(
+        f"{platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}\n"
+    )
     if options.kills:
         print_kills(base, request + body, options.kills)
     if options.stops:

@@ -1,11 +1,13 @@
 """Claim: MNIST to 99.0 % in 1/45 of the training time, and 1/12 of the command's time, of Keras' own example.
 
-Machine: 2 vCPU (AMD EPYC, AVX-512 with bfloat16), no GPU; Python 3.11, TensorFlow 2.21, Keras 3.15. n: as many seeds as
+Machine: 2 vCPU (AMD EPYC, AVX-512 with bfloat16), no GPU; Python 3.11, TensorFlow 2.21, Keras 3.15.
+n: as many seeds as
 `--seeds` (5 for the claim); the baseline's epoch is timed between our runs and counted 15 times, as its example trains.
 
-Ours is the product: `python -m container train` from process start to exit, with CSV reading, export to three formats
-and evaluation; `epochs=1` for 99.0 % and the defaults for 99.4 %. The baseline is the network and settings of Keras'
-mnist_convnet example (batch 128, Adam, dropout, 15 epochs), in a process of its own, on arrays that are in memory.
+Ours is the product: `python -m container train` from process start to exit, with CSV reading,
+export to three formats and evaluation; `epochs=1` for 99.0 % and the defaults for 99.4 %. The
+baseline is the network and settings of Keras' mnist_convnet example (batch 128, Adam, dropout, 15
+epochs), in a process of its own, on arrays that are in memory.
 
 Usage: python benchmarks/time_to_accuracy.py ../shared/data/mnist [--seeds 5] [--epochs 1]
 """
@@ -55,7 +57,9 @@ print("REST", time.perf_counter() - began - sum(times))
 def run_command(command: list[str], environ: dict[str, str]) -> tuple[str, float]:
     """Run a program to its end; give its standard output and its peak memory in MB."""
     with tempfile.TemporaryFile("w+") as kept:
-        process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=kept, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environ, stdout=kept, stderr=subprocess.DEVNULL
+        )
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         kept.seek(0)
@@ -85,7 +89,9 @@ def run_ours(base: Path, seed: int, epochs: int) -> dict[str, float]:
 def run_baseline(arrays: Path, epochs: int) -> tuple[list[float], float, float]:
     """Run the baseline; give its epochs' seconds, the other seconds of its process and its peak memory in MB."""
     environ = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
-    output, peak_mb = run_command([sys.executable, "-c", BASELINE, str(arrays), str(epochs)], environ)
+    output, peak_mb = run_command(
+        [sys.executable, "-c", BASELINE, str(arrays), str(epochs)], environ
+    )
     times = [float(text) for text in re.findall(r"EPOCHS (.*)", output)[0].split()]
     return times, float(re.findall(r"REST (.*)", output)[0]), peak_mb
 
@@ -101,18 +107,22 @@ def prepare(source: Path, base: Path) -> Path:
         (base / "input/data" / channel).mkdir(parents=True)
         text = gzip.decompress((source / f"{name}.gz").read_bytes())
         (base / "input/data" / channel / name).write_bytes(text)
-    (base / "input/config/inputdataconfig.json").write_text(json.dumps({"training": {}, "test": {}}))
+    (base / "input/config/inputdataconfig.json").write_text(
+        json.dumps({"training": {}, "test": {}})
+    )
     sys.path.insert(0, str(ROOT))
-    from container import dataset
+    from container.data import loading
 
-    images = dataset.load(base / "input/data/training")
+    images = loading.load(base / "input/data/training")
     np.savez(base / "train.npz", x=images.images, y=images.labels)
     return base / "train.npz"
 
 
 def main() -> None:
     """Run both, interleaved, and print each run and the ratios."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("data", type=Path)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=1)
@@ -128,14 +138,21 @@ def main() -> None:
                 times, rest, baseline_mb = run_baseline(arrays, 1)
                 epochs += times
                 rests.append(rest)
-                print(f"baseline: epoch {times[0]:.2f} s, rest {rest:.2f} s, {baseline_mb:.0f} MB", flush=True)
+                print(
+                    f"baseline: epoch {times[0]:.2f} s, rest {rest:.2f} s, {baseline_mb:.0f} MB",
+                    flush=True,
+                )
     epoch_s, rest_s = statistics.median(epochs), statistics.median(rests)
     train_s = statistics.median(run["train_s"] for run in ours)
     command_s = statistics.median(run["command_s"] for run in ours)
     accuracies = [run["accuracy"] for run in ours]
-    print(f"accuracy: mean {statistics.mean(accuracies):.2f} %, min {min(accuracies):.2f} %, n={len(ours)}")
+    print(
+        f"accuracy: mean {statistics.mean(accuracies):.2f} %, min {min(accuracies):.2f} %, n={len(ours)}"
+    )
     fit_s = BASELINE_EPOCHS * epoch_s
-    print(f"training: {train_s:.2f} s against {BASELINE_EPOCHS} x {epoch_s:.2f} s = {fit_s / train_s:.1f}x")
+    print(
+        f"training: {train_s:.2f} s against {BASELINE_EPOCHS} x {epoch_s:.2f} s = {fit_s / train_s:.1f}x"
+    )
     whole = fit_s + rest_s
     print(f"command: {command_s:.2f} s against {whole:.1f} s = {whole / command_s:.1f}x")
     print(f"peak memory: {max(run['peak_mb'] for run in ours):.0f} MB against {baseline_mb:.0f} MB")

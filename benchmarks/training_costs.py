@@ -1,12 +1,13 @@
 """Claim: what `deterministic=true` costs; two hosts on the same two cores cost 1.3 of one, and end in its weights.
 
-Machine, versions and n are printed; results stand in results.md. Linux, as root: hosts are network namespaces.
-Run: python benchmarks/training_costs.py [CSV or CSV.GZ] [--rounds 3]
+Machine, versions and n are printed; results stand in results.md. Linux, as root: hosts are network
+namespaces. Run: python benchmarks/training_costs.py [CSV or CSV.GZ] [--rounds 3]
 
-The product's own jobs on MNIST's training set, its defaults but for `epochs=2`; a cost is that of the second epoch, by
-the job's own `images_per_s`, so that nothing is compiled in it. The three kinds of job take turns for n rounds. Two
-hosts share each batch of 128 and have one core each, as one tower of the single host has. Deterministic models are
-compared byte for byte. Weights of one host and of two are compared in float32, after `--steps` steps of an epoch.
+The product's own jobs on MNIST's training set, its defaults but for `epochs=2`; a cost is that of
+the second epoch, by the job's own `images_per_s`, so that nothing is compiled in it. The three
+kinds of job take turns for n rounds. Two hosts share each batch of 128 and have one core each, as
+one tower of the single host has. Deterministic models are compared byte for byte. Weights of one
+host and of two are compared in float32, after `--steps` steps of an epoch.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ def run_alone(base: Path) -> float:
     """Run a job on one host; give the images/s of its last epoch."""
     environ = {**os.environ, "SAGEMAKER_BASE_DIR": str(base)}
     command = [sys.executable, "-m", "container", "train"]
-    result = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False
+    )
     return read_rate(result.returncode, result.stdout + result.stderr)
 
 
@@ -59,7 +62,11 @@ def run_two(directory: Path, images: Path, **values: Any) -> tuple[float, Path]:
     try:
         network.announce()
         bases = {
-            name: prepare(make_job(directory / name, images, towers=1, threads=1, **values), name, network.names)
+            name: prepare(
+                make_job(directory / name, images, towers=1, threads=1, **values),
+                name,
+                network.names,
+            )
             for name in network.names
         }
         ended = wait(network.start(bases))
@@ -78,22 +85,29 @@ def read_rate(code: int, log: str) -> float:
 
 def main() -> None:
     """Run the jobs and print the costs."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, nargs="?", default=ROOT / "../shared/data/mnist/mnist_train.csv.gz")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "data", type=Path, nargs="?", default=ROOT / "../shared/data/mnist/mnist_train.csv.gz"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=50)
     options = parser.parse_args()
     from test_train_hosts import load_weights
 
-    from container import dataset
+    from container.data import loading
 
     print(f"Python {platform.python_version()}, TensorFlow {version('tensorflow_cpu')}, ", end="")
-    print(f"{platform.machine()}, {len(os.sched_getaffinity(0))} processors, n={options.rounds}", flush=True)
+    print(
+        f"{platform.machine()}, {len(os.sched_getaffinity(0))} processors, n={options.rounds}",
+        flush=True,
+    )
     with tempfile.TemporaryDirectory() as scratch:
         base = Path(scratch)
         (base / "csv").mkdir()
         (base / "csv" / options.data.name).symlink_to(options.data.resolve())
-        found = dataset.load(base / "csv")
+        found = loading.load(base / "csv")
         few = options.steps * BATCH
         np.savez(base / "all.npz", images=found.images, labels=found.labels)
         np.savez(base / "few.npz", images=found.images[:few], labels=found.labels[:few])
@@ -101,7 +115,9 @@ def main() -> None:
         models = set()
         for round_ in range(options.rounds):
             directory = base / str(round_)
-            rates["one host"].append(run_alone(make_job(directory / "plain", base / "all.npz", epochs=2)))
+            rates["one host"].append(
+                run_alone(make_job(directory / "plain", base / "all.npz", epochs=2))
+            )
             sure = make_job(directory / "sure", base / "all.npz", epochs=2, deterministic="true")
             rates["deterministic"].append(run_alone(sure))
             models.add((sure / "model/model.tflite").read_bytes())
@@ -113,8 +129,12 @@ def main() -> None:
         difference = float(np.abs(load_weights(alone) - load_weights(chief)).max())
     print(f"{'':16}{'images/s, median':>18}{'best':>10}{'step cost':>11}")
     for name, found_rates in rates.items():
-        ratio = statistics.median(a / b for a, b in zip(rates["one host"], found_rates, strict=True))
-        print(f"{name:16}{statistics.median(found_rates):18.0f}{max(found_rates):10.0f}{ratio:10.2f}x")
+        ratio = statistics.median(
+            a / b for a, b in zip(rates["one host"], found_rates, strict=True)
+        )
+        print(
+            f"{name:16}{statistics.median(found_rates):18.0f}{max(found_rates):10.0f}{ratio:10.2f}x"
+        )
     print(f"deterministic: {options.rounds} runs gave {len(models)} model(s), byte for byte")
     print(
         f"two hosts, {options.steps} steps in float32: no weight differs from one host's by more than {difference:.1e}"

@@ -1,14 +1,17 @@
 """Claim: a training step at 1.9x the speed of `fit` and PyTorch (mnist_convnet); 1.0x, 0.8x of PyTorch (ResNet-20, 50).
 
-Machine, versions and n are printed; results stand in results.md.
-Run: python benchmarks/training_step.py TORCH_PYTHON [--only mnist_convnet,resnet20,resnet50] [--rounds 7] [--no-keras]
-TORCH_PYTHON is the interpreter of an environment with torch; `none` leaves PyTorch out.
+Machine, versions and n are printed; results stand in results.md. Run: python
+benchmarks/training_step.py TORCH_PYTHON [--only mnist_convnet,resnet20,resnet50] [--rounds 7]
+[--no-keras] TORCH_PYTHON is the interpreter of an environment with torch; `none` leaves PyTorch
+out.
 
-A step is forward, backward and an update of SGD with Nesterov momentum; no augmentation. Ours is the product's loop
-with its automatic choices, and gathers its batches from uint8 images. Keras trains float32 arrays in memory by `fit`
-with its defaults; PyTorch a constant float32 batch, channels last, eager under bfloat16 autocast. Each is a process of
-its own that compiles and warms up first; they then take turns for n rounds, and a ratio is the median of the rounds'
-own. The processor's time counts where other work shares the machine; PyTorch's includes threads that spin and wait.
+A step is forward, backward and an update of SGD with Nesterov momentum; no augmentation. Ours is
+the product's loop with its automatic choices, and gathers its batches from uint8 images. Keras
+trains float32 arrays in memory by `fit` with its defaults; PyTorch a constant float32 batch,
+channels last, eager under bfloat16 autocast. Each is a process of its own that compiles and warms
+up first; they then take turns for n rounds, and a ratio is the median of the rounds' own. The
+processor's time counts where other work shares the machine; PyTorch's includes threads that spin
+and wait.
 """
 
 from __future__ import annotations
@@ -37,36 +40,50 @@ def build(name: str, shape: tuple[int, int, int]) -> Any:
     """Build a Keras network on uint8 images that ends in `logits` and `probabilities`."""
     import keras
 
-    from container.training import model
+    from container.training.step import networks
 
     if name != "mnist_convnet":
-        return model.build(name, shape, 10, (0.5, 0.25))
+        return networks.build(name, shape, 10, (0.5, 0.25))
     layers = keras.layers
     inputs = keras.Input(shape, dtype="uint8")
     x = layers.Rescaling(1 / 255)(inputs)
     for width in (32, 64):
         x = layers.MaxPooling2D(2)(layers.Conv2D(width, 3, activation="relu")(x))
     x = layers.Dropout(0.5)(layers.Flatten()(x))
-    return keras.Model(inputs, layers.Softmax(name="probabilities")(layers.Dense(10, name="logits")(x)))
+    return keras.Model(
+        inputs, layers.Softmax(name="probabilities")(layers.Dense(10, name="logits")(x))
+    )
 
 
 def make_ours(name: str) -> Any:
     """Give a function that does `n` steps of the product's loop."""
-    from container.dataset import LabelledImages
-    from container.training import device as devices
-    from container.training import loop, model
+    from container.data.loading import LabelledImages
     from container.training import settings as hyperparameters
+    from container.training.step import device as devices
+    from container.training.step import loop, networks
 
     shape, batch = NETWORKS[name]
-    values = {"model": name if name != "mnist_convnet" else "small_cnn", "batch_size": str(batch), "optimizer": "sgd"}
-    values |= {"learning_rate": "0.001", "weight_decay": "0", "shift_pixels": "0", "flip": "false", "epochs": "1000"}
+    values = {
+        "model": name if name != "mnist_convnet" else "small_cnn",
+        "batch_size": str(batch),
+        "optimizer": "sgd",
+    }
+    values |= {
+        "learning_rate": "0.001",
+        "weight_decay": "0",
+        "shift_pixels": "0",
+        "flip": "false",
+        "epochs": "1000",
+    }
     settings, _ = hyperparameters.parse(values | {"label_smoothing": "0"})
     device = devices.choose(settings, shape)
     devices.configure(device, deterministic=False)
     print("; ".join(device.reasons), file=sys.stderr, flush=True)
     images, labels = make_data(name)
     data = LabelledImages(images, labels, tuple(range(10)))
-    trainer = loop.Loop(model.clone_for_training(build(name, shape), device.precision), data, settings, device)
+    trainer = loop.Loop(
+        networks.clone_for_training(build(name, shape), device.precision), data, settings, device
+    )
 
     def do(count: int) -> None:
         for start in range(0, count, BATCHES):
@@ -86,7 +103,9 @@ def make_keras(name: str) -> Any:
     network = build(name, shape)
     trunk = keras.Model(network.input, network.output)
     network = keras.models.clone_model(trunk, input_tensors=inputs)
-    network.compile(keras.optimizers.SGD(0.001, momentum=0.9, nesterov=True), "sparse_categorical_crossentropy")
+    network.compile(
+        keras.optimizers.SGD(0.001, momentum=0.9, nesterov=True), "sparse_categorical_crossentropy"
+    )
     images = images.astype("float32")
 
     def do(count: int) -> None:
@@ -102,7 +121,9 @@ def make_data(name: str) -> tuple[Any, Any]:
 
     shape, batch = NETWORKS[name]
     draw = np.random.default_rng(0)
-    return draw.integers(0, 256, (BATCHES * batch, *shape), np.uint8), draw.integers(0, 10, BATCHES * batch, np.int32)
+    return draw.integers(0, 256, (BATCHES * batch, *shape), np.uint8), draw.integers(
+        0, 10, BATCHES * batch, np.int32
+    )
 
 
 def make_torch(name: str) -> Any:
@@ -135,28 +156,46 @@ def build_torch(name: str) -> Any:
     class Residual(nn.Module):  # type: ignore[misc]
         """Convolutions (width, size, stride) with batch normalisation, and a way round them."""
 
-        def __init__(self, before: int, convolutions: list[tuple[int, int, int]], *, project: bool) -> None:
+        def __init__(
+            self, before: int, convolutions: list[tuple[int, int, int]], *, project: bool
+        ) -> None:
             super().__init__()
             parts: list[Any] = []
             width = before
             for position, (after, size, stride) in enumerate(convolutions):
-                parts += [nn.Conv2d(width, after, size, stride, size // 2, bias=False), nn.BatchNorm2d(after)]
+                parts += [
+                    nn.Conv2d(width, after, size, stride, size // 2, bias=False),
+                    nn.BatchNorm2d(after),
+                ]
                 parts += [nn.ReLU(inplace=True)] if position < len(convolutions) - 1 else []
                 width = after
             self.body = nn.Sequential(*parts)
             stride = max(stride for _, _, stride in convolutions)
-            side = nn.Sequential(nn.Conv2d(before, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+            side = nn.Sequential(
+                nn.Conv2d(before, width, 1, stride, bias=False), nn.BatchNorm2d(width)
+            )
             self.side = side if project else nn.Identity()
 
         def forward(self, x: Any) -> Any:
             return torch.relu_(self.body(x) + self.side(x))
 
     if name == "mnist_convnet":
-        parts = [nn.Conv2d(1, 32, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2)]
+        parts = [
+            nn.Conv2d(1, 32, 3),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(32, 64, 3),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+        ]
         return nn.Sequential(*parts, nn.Flatten(), nn.Dropout(0.5), nn.Linear(1600, 10))
     small = name == "resnet20"
     before, size, stride = (16, 3, 1) if small else (64, 7, 2)
-    parts = [nn.Conv2d(3, before, size, stride, size // 2, bias=False), nn.BatchNorm2d(before), nn.ReLU(inplace=True)]
+    parts = [
+        nn.Conv2d(3, before, size, stride, size // 2, bias=False),
+        nn.BatchNorm2d(before),
+        nn.ReLU(inplace=True),
+    ]
     parts += [] if small else [nn.MaxPool2d(3, 2, 1)]
     stages = ((16, 3), (32, 3), (64, 3)) if small else ((64, 3), (128, 4), (256, 6), (512, 3))
     for stage, (width, blocks) in enumerate(stages):
@@ -172,7 +211,7 @@ def build_torch(name: str) -> Any:
 def contend(engine: str, name: str) -> None:
     """Warm up, then do as many steps as each line of the input says, and tell the seconds."""
     if engine != "torch bf16":
-        from container.training import device as devices
+        from container.training.step import device as devices
 
         devices.import_tensorflow()
     make = {"ours": make_ours, "keras fit": make_keras, "torch bf16": make_torch}[engine]
@@ -194,7 +233,12 @@ class Contender:
         command = [interpreter, __file__, "--contend", engine, "--only", name]
         environ = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"}
         self._process = subprocess.Popen(
-            command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+            command,
+            env=environ,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
         )
         if self._read() != "ready":
             sys.exit(f"{engine} with {interpreter} does not run {name}")
@@ -218,7 +262,9 @@ class Contender:
 
 def main() -> None:
     """Let the engines take turns on each network and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("torch_python", nargs="?", default="")
     parser.add_argument("--only", default=",".join(NETWORKS))
     parser.add_argument("--rounds", type=int, default=7)
@@ -232,19 +278,27 @@ def main() -> None:
     if options.torch_python != "none":
         command = [options.torch_python, "-c", "import torch; print(torch.__version__)"]
         try:
-            version = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+            version = subprocess.run(
+                command, check=True, capture_output=True, text=True
+            ).stdout.strip()
         except (OSError, subprocess.CalledProcessError) as error:
-            parser.error(f"{options.torch_python!r} is no interpreter with torch (`none` leaves PyTorch out): {error}")
+            parser.error(
+                f"{options.torch_python!r} is no interpreter with torch (`none` leaves PyTorch out): {error}"
+            )
         engines["torch bf16"] = options.torch_python
         print(f"PyTorch {version}", end=", ")
     from importlib.metadata import version as find_version
 
-    print(f"TensorFlow {find_version('tensorflow_cpu')}, Keras {find_version('keras')}, {platform.python_version()}")
+    print(
+        f"TensorFlow {find_version('tensorflow_cpu')}, Keras {find_version('keras')}, {platform.python_version()}"
+    )
     print(
         f"{platform.machine()}, {len(os.sched_getaffinity(0))} processors, n={options.rounds} rounds of {ROUND_S:g} s"
     )
     for name in options.only.split(","):
-        contenders = {engine: Contender(interpreter, engine, name) for engine, interpreter in engines.items()}
+        contenders = {
+            engine: Contender(interpreter, engine, name) for engine, interpreter in engines.items()
+        }
         seconds: dict[str, list[tuple[float, float]]] = {engine: [] for engine in engines}
         for _ in range(options.rounds):
             for engine, contender in contenders.items():
@@ -253,10 +307,17 @@ def main() -> None:
             contender.end()
         batch = NETWORKS[name][1]
         print(f"{name}, batch {batch}")
-        print(f"{'':12}{'ms a step':>12}{'best':>10}{'images/s':>10}{'ours is':>10}{'processor ms':>14}{'ours is':>10}")
+        print(
+            f"{'':12}{'ms a step':>12}{'best':>10}{'images/s':>10}{'ours is':>10}{'processor ms':>14}{'ours is':>10}"
+        )
         for engine, times in seconds.items():
-            wall, processor = (statistics.median(column) * 1e3 for column in zip(*times, strict=True))
-            ratios = [[b / a for a, b in zip(*pair, strict=True)] for pair in zip(seconds["ours"], times, strict=True)]
+            wall, processor = (
+                statistics.median(column) * 1e3 for column in zip(*times, strict=True)
+            )
+            ratios = [
+                [b / a for a, b in zip(*pair, strict=True)]
+                for pair in zip(seconds["ours"], times, strict=True)
+            ]
             faster, cheaper = (statistics.median(column) for column in zip(*ratios, strict=True))
             row = f"{wall:12.2f}{min(times)[0] * 1e3:10.2f}{batch / wall * 1e3:10.1f}{faster:9.2f}x"
             print(f"{engine:12}{row}{processor:14.2f}{cheaper:9.2f}x", flush=True)

@@ -1,6 +1,7 @@
 """`python -m container COMMAND`: reads the command, then imports that command alone.
 
-A training job calls `train`, an endpoint or transform job `serve`; a processing job gives no argument (IMG-2), and
+A training job calls `train`, an endpoint or transform job `serve`; a processing job gives no
+argument (IMG-2), and
 `evaluate` is then meant. Any other command is the user's own (`bash`, `python check.py`, IMG-3) and
 replaces this process.
 """
@@ -16,9 +17,9 @@ from collections.abc import Mapping, Sequence
 from container import contract
 
 _DEVELOPER_COMMANDS = {
-    "init": "container.scaffold",
-    "doctor": "container.doctor",
-    "describe": "container.description",
+    "init": "container.developer.init",
+    "doctor": "container.developer.doctor",
+    "describe": "container.developer.describe",
 }
 
 USAGE = """usage: python -m container train | evaluate | serve | init | doctor | describe
@@ -42,7 +43,7 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         from container.training.termination import StopRequest
 
         stop = StopRequest()  # before the imports of a job, which take their time
-        from container.training import job as training
+        from container.training import bundled as training
 
         return training.main(layout, environ, stop)
     if command == "evaluate":
@@ -60,7 +61,10 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         os.execvpe(command, list(argv), dict(environ))  # noqa: S606 - a container's own command, no shell wanted
     asked_for_help = command in ("-h", "--help", "help")
     if command and not asked_for_help:
-        print(f"{command!r} is neither a command of this program nor an executable on PATH", file=sys.stderr)
+        print(
+            f"{command!r} is neither a command of this program nor an executable on PATH",
+            file=sys.stderr,
+        )
     print(USAGE, end="", file=sys.stdout if asked_for_help else sys.stderr)
     return 0 if asked_for_help else 2
 

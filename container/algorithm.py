@@ -1,21 +1,22 @@
 """An algorithm in one typed file: what is known of it, and its training job.
 
-A user's `algorithm.py`, like `container.training.job` for the bundled network, holds
+A user's `algorithm.py`, like `container.training.bundled` for the bundled network, holds
 
-    @dataclass(frozen=True)
-    class Hyperparameters:                      # each field declared by `field`: default, effect, range
+    @dataclass(frozen=True) class Hyperparameters:                      # each field declared by
+    `field`: default, effect, range
         epochs: int = field(10, "passes over the data", low=1, high=100)
 
     def train(job: Job) -> None: ...            # leaves the model in job.model_dir
     def load(model_dir: Path) -> Model: ...     # these two if it is to be served
     def predict(model: Model, data: Any) -> Any: ...
 
-and may hold METRICS (names that `job.log_metrics` is given), CHANNELS (names; one that ends in `?` may be absent, and
+and may hold METRICS (names that `job.log_metrics` is given), CHANNELS (names; one that ends in `?`
+may be absent, and
 `training|train` has two names) and `parse_hyperparameters(raw)`, which gives them and a list of warnings, for defaults
-that depend on each other. What is wrong with a job is found before it starts; `container.description` makes the rest.
+that depend on each other. What is wrong with a job is found before it starts; `container.developer.describe` makes the rest.
 
-Rules of this file: standard library only; the user's file is imported by `load`, in the process that runs it. Whatever
-the bundled network is given a user's algorithm is given, too.
+Rules of this file: standard library only; the user's file is imported by `load`, in the process
+that runs it. Whatever the bundled network is given a user's algorithm is given, too.
 """
 
 from __future__ import annotations
@@ -151,7 +152,9 @@ def read(module: ModuleType, name: str) -> Algorithm:
     algorithm = Algorithm(
         name=name,
         hyperparameters=declared,
-        parse=getattr(module, "parse_hyperparameters", functools.partial(hyperparameters.parse, declared)),
+        parse=getattr(
+            module, "parse_hyperparameters", functools.partial(hyperparameters.parse, declared)
+        ),
         channels=tuple(getattr(module, "CHANNELS", ())),
         metrics=tuple(getattr(module, "METRICS", ())),
         **{function: getattr(module, function, None) for function in ("train", "load", "predict")},
@@ -168,7 +171,9 @@ def split_channel(declared: str) -> tuple[list[str], bool]:
     return declared.removesuffix("?").split("|"), not declared.endswith("?")
 
 
-def name_channels(declared: Sequence[str], layout: contract.Layout, config: contract.TrainingConfig) -> dict[str, Path]:
+def name_channels(
+    declared: Sequence[str], layout: contract.Layout, config: contract.TrainingConfig
+) -> dict[str, Path]:
     """Give the directory of each channel that the job has, by the name that it is declared with, if it is.
 
     Raises: UserError that tells which are missing, and which there are.
@@ -184,9 +189,13 @@ def name_channels(declared: Sequence[str], layout: contract.Layout, config: cont
         if found:
             there[names[0]] = there.pop(found)
         elif is_required and len(config.resources.hosts) > 1:
-            there[names[0]] = layout.channel(names[0])  # DS-7: absent on a host, as if its shard were empty
+            there[names[0]] = layout.channel(
+                names[0]
+            )  # DS-7: absent on a host, as if its shard were empty
         elif is_required:
-            faults.append(f"there is no {names[0]} channel: one named {' or '.join(map(repr, names))} is needed")
+            faults.append(
+                f"there is no {names[0]} channel: one named {' or '.join(map(repr, names))} is needed"
+            )
     if faults:
         message = f"{'; '.join(faults)}; the job's channels are {', '.join(sorted(config.channels)) or 'none'}"
         raise UserError(message)
@@ -215,6 +224,8 @@ def _find_faults(algorithm: Algorithm) -> list[str]:
         if not contract.CHANNEL_NAME_PATTERN.fullmatch(name)
     ]
     faults += [
-        f"metric {name!r} must be a name like validation_loss" for name in algorithm.metrics if not name.isidentifier()
+        f"metric {name!r} must be a name like validation_loss"
+        for name in algorithm.metrics
+        if not name.isidentifier()
     ]
     return faults

@@ -1,12 +1,13 @@
 """The artefact: what training leaves in the model directory and serving and evaluation find there.
 
-    model.json          the manifest; its presence says that the artefact is whole
-    model.keras         the Keras model
-    saved_model/        the same as a SavedModel with the signature `serving_default`
-    model.tflite        the same as a LiteRT flatbuffer, if the model converts
-    model_int8.tflite   the same with eight-bit weights and activations, if the training was asked for it
+    model.json          the manifest; its presence says that the artefact is whole model.keras
+    the Keras model saved_model/        the same as a SavedModel with the signature
+    `serving_default` model.tflite        the same as a LiteRT flatbuffer, if the model converts
+    model_int8.tflite   the same with eight-bit weights and activations, if the training was asked
+    for it
 
-All take `[batch, height, width, channel] uint8 0-255` and give `[batch, class] float32` probabilities.
+All take `[batch, height, width, channel] uint8 0-255` and give `[batch, class] float32`
+probabilities.
 
 Rules of this file: it is the only reader and writer of the manifest; standard library only.
 """
@@ -54,7 +55,8 @@ class Manifest:
     """Seconds from the first to the last training step."""
     versions: Mapping[str, str]
     """Versions of `python`, `tensorflow`, `keras` and `toolkit` (TRIP-28)."""
-    # Without the entry a flatbuffer is there that agreed: older versions published no other artefact.
+    # Without the entry a flatbuffer is there that agreed: older versions published no other
+    # artefact.
     differences: Mapping[str, float] = field(default_factory=lambda: {"litert": TOLERANCE})
     """How far the probabilities of each flatbuffer in the artefact are from Keras', at most, on real images at export;
     `litert` and `litert_int8` are possible."""
@@ -98,8 +100,8 @@ class Artifact:
 def load(model_dir: Path) -> Artifact:
     """Find the artefact in `model_dir`, or in the only directory below it (TRIP-21).
 
-    Raises: UserError if there is none, naming what the directory holds; if the manifest is not one that this version
-    reads; or if a file that it promises is missing.
+    Raises: UserError if there is none, naming what the directory holds; if the manifest is not one
+    that this version reads; or if a file that it promises is missing.
     """
     root = _find_root(model_dir)
     manifest = _parse_manifest(root / MANIFEST_NAME)
@@ -136,8 +138,9 @@ def staging(model_dir: Path) -> Iterator[Path]:
 def publish(stage: Path, manifest: Manifest) -> Artifact:
     """Move a staged artefact's files into the model directory and write its manifest last.
 
-    An older artefact's manifest goes first: a reader, or an upload that a stop sets off, sees the old artefact, none,
-    or the new one, and never a mixture. Files are on disk before the manifest names them (TRIP-24).
+    An older artefact's manifest goes first: a reader, or an upload that a stop sets off, sees the
+    old artefact, none, or the new one, and never a mixture. Files are on disk before the manifest
+    names them (TRIP-24).
 
     Raises: PlatformError if the disk is full or the directory cannot be written.
     """
@@ -174,7 +177,9 @@ def _sync(path: Path) -> None:
 def _find_root(model_dir: Path) -> Path:
     if (model_dir / MANIFEST_NAME).is_file():
         return model_dir
-    entries = [] if not model_dir.is_dir() else [entry for entry in model_dir.iterdir() if entry.is_dir()]
+    entries = (
+        [] if not model_dir.is_dir() else [entry for entry in model_dir.iterdir() if entry.is_dir()]
+    )
     if len(entries) == 1 and (entries[0] / MANIFEST_NAME).is_file():
         return entries[0]
     message = (
@@ -207,7 +212,9 @@ def _parse_manifest(path: Path) -> Manifest:
         for name, difference in document.get("differences", {}).items():
             if name not in FLATBUFFERS or float(difference) < 0:
                 raise ValueError(f"differences: {name}: {difference}")  # noqa: EM102, TRY301 - told in full below
-        return Manifest(input_shape=(int(height), int(width), int(channels)), classes=classes, **document)
+        return Manifest(
+            input_shape=(int(height), int(width), int(channels)), classes=classes, **document
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         message = f"{path} is not a manifest of this toolkit: {type(error).__name__}: {error}"
         raise UserError(message) from error

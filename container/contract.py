@@ -1,8 +1,8 @@
 """SageMaker's words: the paths, files, variables, limits and line formats of the container contract.
 
-Rules of this file: standard library only; names quote the platform; no policy of ours. A comment's ID (TF-1, HO-4)
-is the clause that a line obeys. Nothing else in the container spells these values; the tests spell them a second
-time as literals.
+Rules of this file: standard library only; names quote the platform; no policy of ours. A comment's
+ID (TF-1, HO-4) is the clause that a line obeys. Nothing else in the container spells these values;
+the tests spell them a second time as literals.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ BIND_TO_PORT_LABEL: Final = "com.amazonaws.sagemaker.capabilities.accept-bind-to
 
 # Ports, times and sizes.
 DEFAULT_PORT: Final = 8080  # HO-1
-FAILURE_REASON_CHARACTERS: Final = 1024  # OUT-2: what DescribeTrainingJob returns of the failure file
+FAILURE_REASON_CHARACTERS: Final = (
+    1024  # OUT-2: what DescribeTrainingJob returns of the failure file
+)
 EXIT_MESSAGE_BYTES: Final = 1024  # PR-3: what DescribeProcessingJob returns of the message file
 TRAINING_STOP_GRACE_S: Final = 120  # OUT-8: SIGTERM, then SIGKILL
 SERVING_STOP_GRACE_S: Final = 30  # HO-10
@@ -55,7 +57,8 @@ TRANSFORM_PAYLOAD_DEFAULT_MB: Final = 6  # BT-3
 TRANSFORM_PAYLOAD_BYTES: Final = 100 * 1024**2  # BT-11
 CUSTOM_ATTRIBUTES_HEADER: Final = "X-Amzn-SageMaker-Custom-Attributes"  # RQ-5
 
-# Script mode: these hyperparameters say which program to run and where its code comes from (section 9, IN-12).
+# Script mode: these hyperparameters say which program to run and where its code comes from (section
+# 9, IN-12).
 PROGRAM_HYPERPARAMETER: Final = "sagemaker_program"
 SUBMIT_DIRECTORY_HYPERPARAMETER: Final = "sagemaker_submit_directory"
 MPI_HYPERPARAMETER: Final = "sagemaker_mpi_enabled"
@@ -69,7 +72,9 @@ CHANNEL_NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9.\-_]{1,64}")  # IN-1
 CHANNELS_MAXIMUM: Final = 20  # IN-1
 
 # HP-5: these arrive among the user's hyperparameters and belong to the platform or its SDK.
-_PLATFORM_HYPERPARAMETERS: Final = frozenset({"_tuning_objective_metric", "model_dir", "mp_parameters"})
+_PLATFORM_HYPERPARAMETERS: Final = frozenset(
+    {"_tuning_objective_metric", "model_dir", "mp_parameters"}
+)
 _PLATFORM_HYPERPARAMETER_PREFIX: Final = "sagemaker_"
 
 
@@ -235,8 +240,8 @@ def load_json_object(path: Path) -> dict[str, Any]:
 def load_training_config(layout: Layout) -> TrainingConfig:
     """Load the three documented files of a training job.
 
-    Hyperparameter values that are not strings (SDK local mode, LM-4) are turned into their JSON text, empty ones are
-    dropped as the service drops them (HP-4).
+    Hyperparameter values that are not strings (SDK local mode, LM-4) are turned into their JSON
+    text, empty ones are dropped as the service drops them (HP-4).
 
     Raises: PlatformError if a file is unreadable or has another shape than the contract's.
     """
@@ -248,7 +253,9 @@ def load_training_config(layout: Layout) -> TrainingConfig:
     channels = {}
     for name, entry in load_json_object(layout.input_data_config).items():
         if not isinstance(entry, dict):
-            message = f"{layout.input_data_config}: channel {name!r} is {entry!r}; an object is expected"
+            message = (
+                f"{layout.input_data_config}: channel {name!r} is {entry!r}; an object is expected"
+            )
             raise PlatformError(message)
         channels[name] = Channel(
             name=name,
@@ -273,8 +280,8 @@ def _load_resources(path: Path) -> Resources:
     return Resources(current, tuple(sorted(hosts)), nic if isinstance(nic, str) and nic else "eth0")
 
 
-# HPO-1, HPO-2: each metric is printed as `name=value;` on a line of its own or among others, and is found again by
-# the regex of the same name. `\b` keeps `loss=` from matching inside `train_loss=`.
+# HPO-1, HPO-2: each metric is printed as `name=value;` on a line of its own or among others, and is
+# found again by the regex of the same name. `\b` keeps `loss=` from matching inside `train_loss=`.
 METRIC_NAMES: Final = (
     "epoch",
     "train_loss",
@@ -293,7 +300,9 @@ METRIC_NAMES: Final = (
     "test_auc",
     "int8_test_accuracy",
 )
-METRIC_DEFINITIONS: Final = tuple({"Name": name, "Regex": rf"\b{name}=([0-9.eE+-]+);"} for name in METRIC_NAMES)
+METRIC_DEFINITIONS: Final = tuple(
+    {"Name": name, "Regex": rf"\b{name}=([0-9.eE+-]+);"} for name in METRIC_NAMES
+)
 
 
 def format_metrics(metrics: Mapping[str, float]) -> str:
@@ -301,7 +310,9 @@ def format_metrics(metrics: Mapping[str, float]) -> str:
 
     A tuner reads the last value printed, and `nan` for the objective fails the tuning job (HPO-2).
     """
-    return " ".join(f"{name}={value:.6g};" for name, value in metrics.items() if math.isfinite(value))
+    return " ".join(
+        f"{name}={value:.6g};" for name, value in metrics.items() if math.isfinite(value)
+    )
 
 
 def write_failure(layout: Layout, reason: str) -> None:

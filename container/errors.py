@@ -1,7 +1,8 @@
 """The errors of the container, named by who can mend them.
 
-A message says what was wrong, what was found and what is possible. Whoever can find several faults collects
-them first and raises once: `UserError.from_faults`. Anything else that escapes is a bug of ours.
+A message says what was wrong, what was found and what is possible. Whoever can find several faults
+collects them first and raises once: `UserError.from_faults`. Anything else that escapes is a bug of
+ours.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ class UserError(Exception):
         """Join several faults into one error; a single fault stands on the summary's line."""
         if len(faults) == 1:
             return cls(f"{summary}: {faults[0]}")
-        return cls(f"{summary}: {len(faults)} faults\n" + "\n".join(f"  - {fault}" for fault in faults))
+        return cls(
+            f"{summary}: {len(faults)} faults\n" + "\n".join(f"  - {fault}" for fault in faults)
+        )
 
 
 class PlatformError(Exception):

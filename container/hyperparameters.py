@@ -1,6 +1,7 @@
 """From the platform's strings to one frozen dataclass: the type of a field decides how its text is read.
 
-A hyperparameter's text may be raw (`adam`), JSON (`"adam"`, `[1, 2]`, `true`) or Python's `str()` (`True`, `None`,
+A hyperparameter's text may be raw (`adam`), JSON (`"adam"`, `[1, 2]`, `true`) or Python's `str()`
+(`True`, `None`,
 `[1, 2]`): the platform, its SDKs and its tuner write all of them (HP-2, HP-6). A string field keeps `007` and `1e3` as
 they are.
 
@@ -146,7 +147,11 @@ def _loads(text: str) -> Any:
         return text
     except RecursionError:
         return text
-    return _loads(value) if isinstance(value, str) and text.startswith('"') and value != text else value
+    return (
+        _loads(value)
+        if isinstance(value, str) and text.startswith('"') and value != text
+        else value
+    )
 
 
 def _is_number(value: Any) -> bool:

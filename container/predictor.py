@@ -1,8 +1,9 @@
 """From an artefact to probabilities: through LiteRT with numpy alone beside it, or through TensorFlow or OpenVINO.
 
-LiteRT gets batches cut into blocks of a fixed size, and the rest image by image, for two measured reasons: telling the
-interpreter a new batch size costs five single predictions, and beyond 32 images its working set leaves the cache (28 us
-an image become 45). So memory does not grow with a request either.
+LiteRT gets batches cut into blocks of a fixed size, and the rest image by image, for two measured
+reasons: telling the interpreter a new batch size costs five single predictions, and beyond 32
+images its working set leaves the cache (28 us an image become 45). So memory does not grow with a
+request either.
 """
 
 from __future__ import annotations
@@ -62,7 +63,9 @@ class LiteRtPredictor:
         self._idle = [pair]
         self.input_shape: tuple[int, ...] = pair.single.input_shape[1:]
         self.class_count: int = pair.single.class_count
-        self.image_s: float = min(_measure_s(pair.single.run, pair.single.input_shape) for _ in range(3))
+        self.image_s: float = min(
+            _measure_s(pair.single.run, pair.single.input_shape) for _ in range(3)
+        )
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Give probabilities; `Predictor` says more."""
@@ -107,14 +110,19 @@ class _Interpreter:
 
     def __init__(self, path: str, threads: int, batch: int) -> None:
         interpreter: Any = Interpreter(model_path=path, num_threads=threads)
-        model_input, model_output = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+        model_input, model_output = (
+            interpreter.get_input_details()[0],
+            interpreter.get_output_details()[0],
+        )
         self.input_shape = (batch, *(int(size) for size in model_input["shape"][1:]))
         interpreter.resize_tensor_input(model_input["index"], self.input_shape)
         interpreter.allocate_tensors()
         self._input, self._output = model_input["index"], model_output["index"]
         self._interpreter = interpreter
         self.class_count = int(model_output["shape"][-1])
-        self.run(np.zeros(self.input_shape, np.uint8))  # warm: the first run allocates and costs many others
+        self.run(
+            np.zeros(self.input_shape, np.uint8)
+        )  # warm: the first run allocates and costs many others
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         self._interpreter.set_tensor(self._input, images)
@@ -126,16 +134,20 @@ class _Interpreter:
 class TensorFlowPredictor:
     """The artefact's SavedModel or Keras model, as one function. Made after a fork (HO-14).
 
-    On a GPU XLA compiles it for each power of two images up to 32, and batches are padded to the next of them; other
-    shapes would each be compiled when they are first seen, for seconds. On CPUs XLA was no faster (measured on
-    ResNet-50), so that every shape runs as it is.
+    On a GPU XLA compiles it for each power of two images up to 32, and batches are padded to the
+    next of them; other shapes would each be compiled when they are first seen, for seconds. On CPUs
+    XLA was no faster (measured on ResNet-50), so that every shape runs as it is.
     """
 
-    def __init__(self, artifact: Artifact, *, runtime: str, threads: int, xla: bool | None = None) -> None:
+    def __init__(
+        self, artifact: Artifact, *, runtime: str, threads: int, xla: bool | None = None
+    ) -> None:
         """`threads` run within one prediction; without `xla` a GPU decides."""
         tf: Any = importlib.import_module("tensorflow")
         gpus = tf.config.list_physical_devices("GPU")
-        with contextlib.suppress(RuntimeError):  # it is at work already, for a training or another model: as it is
+        with contextlib.suppress(
+            RuntimeError
+        ):  # it is at work already, for a training or another model: as it is
             tf.config.threading.set_intra_op_parallelism_threads(threads)
             for device in gpus:
                 tf.config.experimental.set_memory_growth(device, True)  # noqa: FBT003 - TensorFlow's own signature
@@ -147,19 +159,28 @@ class TensorFlowPredictor:
             keras: Any = importlib.import_module("keras")
             model = keras.models.load_model(artifact.keras, compile=False)
             signature = [tf.TensorSpec([None, *self.input_shape], tf.uint8)]
-            self._run = tf.function(lambda images: model(images, training=False), input_signature=signature)
+            self._run = tf.function(
+                lambda images: model(images, training=False), input_signature=signature
+            )
         else:
-            self._loaded = tf.saved_model.load(str(artifact.saved_model))  # keeps the function's variables alive
+            self._loaded = tf.saved_model.load(
+                str(artifact.saved_model)
+            )  # keeps the function's variables alive
             signature = self._loaded.signatures["serving_default"]
             self._run = lambda images: signature(images=images)["probabilities"]
         self.pads = bool(gpus) if xla is None else xla
         if self.pads:
             self._compile(tf)
-        self.image_s: float = min(_measure_s(self.predict, (1, *self.input_shape)) for _ in range(3))
+        self.image_s: float = min(
+            _measure_s(self.predict, (1, *self.input_shape)) for _ in range(3)
+        )
         log.info(
             "TensorFlow %s computes on %s%s",
             tf.__version__,
-            ", ".join(tf.config.experimental.get_device_details(gpu).get("device_name", "a GPU") for gpu in gpus)
+            ", ".join(
+                tf.config.experimental.get_device_details(gpu).get("device_name", "a GPU")
+                for gpu in gpus
+            )
             or f"the CPU with {threads} threads",
             " through XLA" if self.pads else "",
         )
@@ -172,7 +193,10 @@ class TensorFlowPredictor:
                 self.predict(np.zeros((count, *self.input_shape), np.uint8))
                 count *= 2
         except tf.errors.OpError as error:
-            log.warning("XLA does not compile this model, which runs without it: %s", str(error).partition("\n")[0])
+            log.warning(
+                "XLA does not compile this model, which runs without it: %s",
+                str(error).partition("\n")[0],
+            )
             self._run, self.pads = plain, False
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -197,8 +221,8 @@ def _pad(images: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
 class OpenVinoPredictor:
     """The artefact's flatbuffer, or else its SavedModel, on OpenVINO. One prediction at a time; made after a fork.
 
-    It computes in bfloat16 where the CPU does. Images run one by one: a batch of eight saved a tenth on ResNet-50, and
-    every size would be a compiled model of its own.
+    It computes in bfloat16 where the CPU does. Images run one by one: a batch of eight saved a
+    tenth on ResNet-50, and every size would be a compiled model of its own.
     """
 
     def __init__(self, artifact: Artifact, *, threads: int) -> None:
@@ -207,22 +231,30 @@ class OpenVinoPredictor:
         self.input_shape: tuple[int, ...] = artifact.manifest.input_shape
         self.class_count = len(artifact.manifest.classes)
         core = openvino.Core()
-        model = core.read_model(str(artifact.litert if artifact.litert_agrees else artifact.saved_model))
+        model = core.read_model(
+            str(artifact.litert if artifact.litert_agrees else artifact.saved_model)
+        )
         model.reshape([1, *self.input_shape])
         options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
         compiled = core.compile_model(model, "CPU", options)
         self._request = compiled.create_infer_request()
         self._turn = threading.Lock()
-        self.image_s: float = min(_measure_s(self.predict, (1, *self.input_shape)) for _ in range(3))
+        self.image_s: float = min(
+            _measure_s(self.predict, (1, *self.input_shape)) for _ in range(3)
+        )
         precision = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
-        log.info("OpenVINO %s computes in %s with %d threads", openvino.__version__, precision, threads)
+        log.info(
+            "OpenVINO %s computes in %s with %d threads", openvino.__version__, precision, threads
+        )
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Give probabilities; `Predictor` says more."""
         probabilities = np.empty((len(images), self.class_count), np.float32)
         with self._turn:
             for index in range(len(images)):
-                probabilities[index] = self._request.infer([images[index : index + 1]], share_inputs=True)[0][0]
+                probabilities[index] = self._request.infer(
+                    [images[index : index + 1]], share_inputs=True
+                )[0][0]
         return probabilities
 
 
@@ -247,7 +279,9 @@ def choose(artifact: Artifact) -> tuple[str, str]:
         else f"as LiteRT's probabilities were {difference:g} from Keras', and {TOLERANCE:g} is right"
     )
     if not is_installed("saved_model"):
-        remedy = "" if difference is None else ", or set BYO_RUNTIME=litert to serve it all the same"
+        remedy = (
+            "" if difference is None else ", or set BYO_RUNTIME=litert to serve it all the same"
+        )
         message = (
             f"the artefact in {artifact.root} needs TensorFlow, which this image lacks, {reason}; "
             f"serve it with an image that trains{remedy}"
@@ -267,12 +301,15 @@ def finds_gpu(environ: Mapping[str, str], devices: Path = Path("/dev")) -> bool:
     return not hidden and any(path.name[6:].isdigit() for path in devices.glob("nvidia*"))
 
 
-def load(artifact: Artifact, *, runtime: str = "auto", threads: int = 1, concurrency: int = 1) -> Predictor:
+def load(
+    artifact: Artifact, *, runtime: str = "auto", threads: int = 1, concurrency: int = 1
+) -> Predictor:
     """Load an artefact's model and run it a few times, so that the first prediction is as fast as the next.
 
     `threads` run within one prediction; LiteRT makes `concurrency` of them at once. `auto` is what `choose` gives.
 
-    Raises: UserError if the artefact has no such model, it cannot be loaded, or the image lacks what it needs.
+    Raises: UserError if the artefact has no such model, it cannot be loaded, or the image lacks
+    what it needs.
     """
     if runtime == "auto":
         runtime, _ = choose(artifact)
@@ -291,11 +328,15 @@ def load(artifact: Artifact, *, runtime: str = "auto", threads: int = 1, concurr
         raise UserError(message) from error
 
 
-def _load_flatbuffer(artifact: Artifact, runtime: str, threads: int, concurrency: int) -> LiteRtPredictor:
+def _load_flatbuffer(
+    artifact: Artifact, runtime: str, threads: int, concurrency: int
+) -> LiteRtPredictor:
     path, manifest = artifact.root / FLATBUFFERS[runtime], artifact.manifest
     if runtime not in manifest.differences:
         reason = (
-            "the model did not convert" if path.name == LITERT_NAME else "the training was not asked for int8_export"
+            "the model did not convert"
+            if path.name == LITERT_NAME
+            else "the training was not asked for int8_export"
         )
         message = f"the artefact in {artifact.root} holds no {path.name}: {reason}"
         raise UserError(message)

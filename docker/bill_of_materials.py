@@ -2,10 +2,12 @@
 
     python bill_of_materials.py DPKG_STATUS DIRECTORY
 
-Covers the Python packages of the interpreter that runs it, and the distribution's packages that `DPKG_STATUS` lists.
-Leaves `sbom.cdx.json` and `licences.csv` in the directory; equal packages give equal files.
+Covers the Python packages of the interpreter that runs it, and the distribution's packages that
+`DPKG_STATUS` lists. Leaves `sbom.cdx.json` and `licences.csv` in the directory; equal packages give
+equal files.
 
-Rules of this file: standard library only; a licence is what the package itself declares, and `unknown` if it is silent.
+Rules of this file: standard library only; a licence is what the package itself declares, and
+`unknown` if it is silent.
 """
 
 from __future__ import annotations
@@ -47,14 +49,21 @@ def main(status: Path, directory: Path) -> None:
         "metadata": {"component": {"type": "container", "name": "byo-container-toolkit"}},
         "components": [describe(package) for package in packages],
     }
-    (directory / "sbom.cdx.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    (directory / "sbom.cdx.json").write_text(
+        json.dumps(document, indent=1) + "\n", encoding="utf-8"
+    )
     with (directory / "licences.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([Package._fields, *packages])
 
 
 def describe(package: Package) -> dict[str, Any]:
     """Describe a package as a CycloneDX component."""
-    component = {"type": "library", "bom-ref": package.url, "name": package.name, "version": package.version}
+    component = {
+        "type": "library",
+        "bom-ref": package.url,
+        "name": package.name,
+        "version": package.version,
+    }
     return component | {"purl": package.url, "licenses": [{"license": {"name": package.licence}}]}
 
 
@@ -68,19 +77,28 @@ def python_packages() -> Iterator[Package]:
     for distribution in importlib.metadata.distributions():
         fields = distribution.metadata.json
         name = re.sub(r"[-_.]+", "-", str(fields["name"])).lower()
-        classified = [line.rpartition(" :: ")[2] for line in fields.get("classifier", []) if "License ::" in line]
+        classified = [
+            line.rpartition(" :: ")[2]
+            for line in fields.get("classifier", [])
+            if "License ::" in line
+        ]
         declared = str(fields.get("license", "")).strip()
         if "\n" in declared or len(declared) > 100:  # the licence's whole text
             declared = ""
         licence = fields.get("license_expression") or " AND ".join(classified) or declared
-        yield Package("pypi", name, distribution.version, str(licence or licence_title(distribution)))
+        yield Package(
+            "pypi", name, distribution.version, str(licence or licence_title(distribution))
+        )
 
 
 def licence_title(distribution: importlib.metadata.Distribution) -> str:
     """Give the first line that names a licence in the licence file that a package carries."""
     for file in distribution.files or ():
         if "licen" in file.name.lower() and file.suffix in ("", ".txt", ".md"):
-            return next((line.strip() for line in file.read_text().splitlines() if "licen" in line.lower()), "unknown")
+            return next(
+                (line.strip() for line in file.read_text().splitlines() if "licen" in line.lower()),
+                "unknown",
+            )
     return "unknown"
 
 
@@ -89,7 +107,9 @@ def distribution_packages(status: Path) -> Iterator[Package]:
     for paragraph in status.read_text(encoding="utf-8").split("\n\n"):
         fields = dict(re.findall(r"^([\w-]+): (.*)$", paragraph, re.MULTILINE))
         if fields.get("Status") == "install ok installed":
-            yield Package("deb", fields["Package"], fields["Version"], copyright_licence(fields["Package"]))
+            yield Package(
+                "deb", fields["Package"], fields["Version"], copyright_licence(fields["Package"])
+            )
 
 
 def copyright_licence(name: str, documents: Path = Path("/usr/share/doc")) -> str:
@@ -105,7 +125,9 @@ def copyright_licence(name: str, documents: Path = Path("/usr/share/doc")) -> st
 def distribution_id(release: Path = Path("/etc/os-release")) -> str:
     """Give the distribution's own short name, such as `debian`."""
     found = (
-        re.search(r'^ID="?([\w.-]+)', release.read_text(encoding="utf-8"), re.MULTILINE) if release.exists() else None
+        re.search(r'^ID="?([\w.-]+)', release.read_text(encoding="utf-8"), re.MULTILINE)
+        if release.exists()
+        else None
     )
     return found[1] if found else "linux"
 

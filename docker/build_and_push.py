@@ -2,14 +2,15 @@
 
     build_and_push.sh IMAGE [cpu|gpu] [options]
 
-The repository is created where it is missing, with scan on push and tags that never move. A tag is the version, the
-kind of image and the git revision; what the registry has already is not built or sent again.
+The repository is created where it is missing, with scan on push and tags that never move. A tag is
+the version, the kind of image and the git revision; what the registry has already is not built or
+sent again.
 
-BASE_IMAGE names another base. SSL_CERT_FILE and PIP_CONFIG_FILE, where set, reach the build as secrets: authorities
-and package index of the machine, which leave no trace in the image.
+BASE_IMAGE names another base. SSL_CERT_FILE and PIP_CONFIG_FILE, where set, reach the build as
+secrets: authorities and package index of the machine, which leave no trace in the image.
 
-Rules of this file: standard library only; the AWS CLI and the engine's client do the work; each of their known
-complaints stands in one table with the words that help.
+Rules of this file: standard library only; the AWS CLI and the engine's client do the work; each of
+their known complaints stands in one table with the words that help.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).resolve().parents[1]
 CLIENTS: Final = ("docker", "podman", "buildah")
 ATTEMPTS: Final = 4
-DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"  # IMG-9: hosting takes no other
+DOCKER_MANIFEST: Final = (
+    "application/vnd.docker.distribution.manifest.v2+json"  # IMG-9: hosting takes no other
+)
 MANIFEST_TYPES: Final = (
     DOCKER_MANIFEST,
     "application/vnd.docker.distribution.manifest.list.v2+json",
@@ -82,7 +85,10 @@ COMPLAINTS: Final = (
         "this region's ECR cannot be reached: is the --region spelled right, and does this machine reach AWS?",
         transient=True,
     ),
-    Complaint(r"no space left on device|disk quota exceeded", "the disk is full: `docker system prune` frees space"),
+    Complaint(
+        r"no space left on device|disk quota exceeded",
+        "the disk is full: `docker system prune` frees space",
+    ),
     Complaint(
         r"exec format error",
         "this machine cannot run the image's architecture: install emulation (docker run --privileged "
@@ -135,25 +141,53 @@ def main(arguments: Sequence[str]) -> int:
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the command line; a wrong one ends the program with what is possible."""
     parser = argparse.ArgumentParser(
-        prog="build_and_push.sh", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="build_and_push.sh",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("image", metavar="IMAGE", help="name of the ECR repository, such as my-team/digits")
-    parser.add_argument("kind", nargs="?", choices=("cpu", "gpu"), default="cpu", help="which Dockerfile (default cpu)")
-    parser.add_argument("--target", choices=("serve",), help="build the smaller image that only serves (cpu)")
+    parser.add_argument(
+        "image", metavar="IMAGE", help="name of the ECR repository, such as my-team/digits"
+    )
+    parser.add_argument(
+        "kind",
+        nargs="?",
+        choices=("cpu", "gpu"),
+        default="cpu",
+        help="which Dockerfile (default cpu)",
+    )
+    parser.add_argument(
+        "--target", choices=("serve",), help="build the smaller image that only serves (cpu)"
+    )
     parser.add_argument("--region", help="AWS region (default: as the AWS CLI finds it)")
-    parser.add_argument("--account", help="account of the repository (default: the credentials' own)")
+    parser.add_argument(
+        "--account", help="account of the repository (default: the credentials' own)"
+    )
     parser.add_argument("--profile", help="profile of the AWS CLI")
     parser.add_argument("--tag", help="tag (default: VERSION-KIND-REVISION)")
     parser.add_argument("--platform", choices=("linux/amd64", "linux/arm64"), default="linux/amd64",
                         help="linux/arm64 is for Graviton instances alone (default linux/amd64)")  # fmt: skip
-    parser.add_argument("--registry", help="push through this host instead of ECR's own name: a VPC endpoint, a proxy")
-    parser.add_argument("--lifecycle-policy", type=Path, help="JSON file of a lifecycle policy for a new repository")
-    parser.add_argument("--client", choices=CLIENTS, help="engine client (default: the first that answers)")
+    parser.add_argument(
+        "--registry",
+        help="push through this host instead of ECR's own name: a VPC endpoint, a proxy",
+    )
+    parser.add_argument(
+        "--lifecycle-policy", type=Path, help="JSON file of a lifecycle policy for a new repository"
+    )
+    parser.add_argument(
+        "--client", choices=CLIENTS, help="engine client (default: the first that answers)"
+    )
     parser.add_argument("--no-push", action="store_true", help="only build; needs no AWS")
-    parser.add_argument("--dry-run", action="store_true", help="check everything, change nothing, say what would be")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="check everything, change nothing, say what would be"
+    )
     options = parser.parse_intermixed_args(arguments)
-    if not re.fullmatch(r"(?=.{2,256}$)(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*", options.image):
-        parser.error(f"IMAGE {options.image!r}: lower-case letters and digits, joined by one of . _ - / are possible")
+    if not re.fullmatch(
+        r"(?=.{2,256}$)(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*",
+        options.image,
+    ):
+        parser.error(
+            f"IMAGE {options.image!r}: lower-case letters and digits, joined by one of . _ - / are possible"
+        )
     if options.account and not re.fullmatch(r"\d{12}", options.account):
         parser.error(f"--account {options.account!r}: 12 digits are expected")
     if options.tag and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", options.tag):
@@ -168,7 +202,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def deliver(options: argparse.Namespace) -> str:
     """Build, and push unless told not to; gives the digest URI, the image's name, or nothing for a dry run."""
     client = find_client(options.client)
-    version = re.search(r'__version__ = "(.+)"', (ROOT / "container/__init__.py").read_text(encoding="utf-8"))[1]  # type: ignore[index]
+    version = re.search(
+        r'__version__ = "(.+)"', (ROOT / "container/__init__.py").read_text(encoding="utf-8")
+    )[1]  # type: ignore[index]
     revision = find_revision()
     tag = options.tag or "-".join(filter(None, (version, options.kind, options.target, revision)))
     build_command = compose_build(client, options, version, revision)
@@ -234,17 +270,36 @@ def find_client(wanted: str | None) -> str:
 def find_revision() -> str:
     """Give the git revision of the checkout, marked where files differ from it; `unknown` outside of git."""
     with contextlib.suppress(OSError, subprocess.CalledProcessError):
-        command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+        command = [
+            "git",
+            "-C",
+            str(ROOT),
+            "describe",
+            "--always",
+            "--dirty",
+            "--abbrev=12",
+            "--exclude=*",
+        ]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     return "unknown"
 
 
-def compose_build(client: str, options: argparse.Namespace, version: str, revision: str) -> list[str]:
+def compose_build(
+    client: str, options: argparse.Namespace, version: str, revision: str
+) -> list[str]:
     """Compose the build command, up to tag and directory, so that it gives docker media types, no attestations."""
     if client != "docker":
         command = [client, "build", "--format", "docker", "--layers"]
     elif succeeds(["docker", "buildx", "version"]):
-        command = ["docker", "buildx", "build", "--progress=plain", "--load", "--provenance=false", "--sbom=false"]
+        command = [
+            "docker",
+            "buildx",
+            "build",
+            "--progress=plain",
+            "--load",
+            "--provenance=false",
+            "--sbom=false",
+        ]
     else:
         os.environ["DOCKER_BUILDKIT"] = "1"  # clients before 23 hold BuildKit's client themselves
         command = ["docker", "build", "--progress=plain"]
@@ -257,9 +312,16 @@ def compose_build(client: str, options: argparse.Namespace, version: str, revisi
     for secret, variable in (("ca", "SSL_CERT_FILE"), ("pip", "PIP_CONFIG_FILE")):
         if os.environ.get(variable) and Path(os.environ[variable]).is_file():
             command += ["--secret", f"id={secret},src={os.environ[variable]}"]
-    machine = {"x86_64": "linux/amd64", "AMD64": "linux/amd64", "arm64": "linux/arm64", "aarch64": "linux/arm64"}
+    machine = {
+        "x86_64": "linux/amd64",
+        "AMD64": "linux/amd64",
+        "arm64": "linux/arm64",
+        "aarch64": "linux/arm64",
+    }
     if machine.get(platform.machine(), options.platform) != options.platform:
-        say(f"this machine is {platform.machine()}: {options.platform} is emulated, which takes several times as long")
+        say(
+            f"this machine is {platform.machine()}: {options.platform} is emulated, which takes several times as long"
+        )
     return command
 
 
@@ -287,12 +349,15 @@ def aws_json(aws: Sequence[str], *arguments: str) -> Any:
 def find_or_create_repository(aws: Sequence[str], options: argparse.Namespace, account: str) -> str:
     """Give the repository's URI; create the repository if it is missing.
 
-    The service's answer knows its partition's own domain; a dry run of a missing repository tells it by the region.
+    The service's answer knows its partition's own domain; a dry run of a missing repository tells
+    it by the region.
     """
     name = ["--repository-name", options.image]
     registry = ["--registry-id", options.account] if options.account else []
     try:
-        found = aws_json(aws, "ecr", "describe-repositories", "--repository-names", options.image, *registry)
+        found = aws_json(
+            aws, "ecr", "describe-repositories", "--repository-names", options.image, *registry
+        )
         return str(found["repositories"][0]["repositoryUri"])
     except DeliveryError as failure:
         if "RepositoryNotFoundException" not in str(failure):
@@ -303,11 +368,18 @@ def find_or_create_repository(aws: Sequence[str], options: argparse.Namespace, a
         domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
         return f"{account}.dkr.ecr.{region}.{domain}/{options.image}"
     say(f"creating the repository {options.image}")
-    settings = ["--image-scanning-configuration", "scanOnPush=true", "--image-tag-mutability", "IMMUTABLE"]
+    settings = [
+        "--image-scanning-configuration",
+        "scanOnPush=true",
+        "--image-tag-mutability",
+        "IMMUTABLE",
+    ]
     made = aws_json(aws, "ecr", "create-repository", *name, *registry, *settings)
     if options.lifecycle_policy:
         policy = f"file://{options.lifecycle_policy}"
-        aws_json(aws, "ecr", "put-lifecycle-policy", *name, *registry, "--lifecycle-policy-text", policy)
+        aws_json(
+            aws, "ecr", "put-lifecycle-policy", *name, *registry, "--lifecycle-policy-text", policy
+        )
     return str(made["repository"]["repositoryUri"])
 
 
@@ -316,7 +388,9 @@ def fetch_manifest(host: str, path: str, tag: str, password: str) -> tuple[str, 
     scheme = "http" if is_loopback(host) else "https"
     credentials = base64.b64encode(f"AWS:{password}".encode()).decode()
     headers = {"Authorization": f"Basic {credentials}", "Accept": ", ".join(MANIFEST_TYPES)}
-    message = urllib.request.Request(f"{scheme}://{host}/v2/{path}/manifests/{tag}", headers=headers, method="HEAD")  # noqa: S310
+    message = urllib.request.Request(  # noqa: S310
+        f"{scheme}://{host}/v2/{path}/manifests/{tag}", headers=headers, method="HEAD"
+    )
 
     def ask() -> tuple[str, str] | None:
         try:
@@ -326,7 +400,9 @@ def fetch_manifest(host: str, path: str, tag: str, password: str) -> tuple[str, 
             with error:
                 if error.code == 404:
                     return None
-                raise DeliveryError(explain(f"{host} answers {error.code} {error.reason}")) from error
+                raise DeliveryError(
+                    explain(f"{host} answers {error.code} {error.reason}")
+                ) from error
         except OSError as error:
             text = f"{host} cannot be reached: {error}"
             raise DeliveryError(text) from error
@@ -339,7 +415,9 @@ def is_loopback(host: str) -> bool:
     return host.partition(":")[0] in ("localhost", "127.0.0.1")
 
 
-def run(command: Sequence[str], *, text: str | None = None, quiet: bool = False, stream: bool = False) -> str:
+def run(
+    command: Sequence[str], *, text: str | None = None, quiet: bool = False, stream: bool = False
+) -> str:
     """Run a program to its end and give its output; a transient failure is tried again, later each time.
 
     `text` goes to its standard input; with `stream` its output is shown as it comes.
@@ -366,11 +444,15 @@ def run_once(command: Sequence[str], text: str | None, *, stream: bool) -> tuple
         try:
             done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
         except OSError as error:  # such as a script whose interpreter is gone
-            message = f"{shutil.which(command[0])} cannot be started: {error.strerror}; install it anew"
+            message = (
+                f"{shutil.which(command[0])} cannot be started: {error.strerror}; install it anew"
+            )
             raise DeliveryError(message) from error
         return done.returncode, done.stdout if done.returncode == 0 else done.stdout + done.stderr
     lines: list[str] = []
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
         for line in process.stdout or ():
             sys.stderr.write(line)
             lines = [*lines[-99:], line]

@@ -1,10 +1,12 @@
 """Entry point of the GPU image: looks at the host's NVIDIA driver, then becomes `python -m container`.
 
-The driver comes from the host, never from the image (IMG-11), and may be years older than the image's CUDA (GPU-1).
-Where it is older than the image's cuda-compat, that is put before it; where it is newer, cuda-compat would break it
-(GPU-2). Libraries are looked up where a process starts, so this comes before anything else does.
+The driver comes from the host, never from the image (IMG-11), and may be years older than the
+image's CUDA (GPU-1). Where it is older than the image's cuda-compat, that is put before it; where
+it is newer, cuda-compat would break it (GPU-2). Libraries are looked up where a process starts, so
+this comes before anything else does.
 
-Rules of this file: standard library only; one line is said, whatever is found; nothing here ends a job.
+Rules of this file: standard library only; one line is said, whatever is found; nothing here ends a
+job.
 """
 
 from __future__ import annotations
@@ -39,16 +41,24 @@ def decide(driver: Version | None, compat: Version | None) -> tuple[str, bool]:
     if driver is None:
         return "no NVIDIA driver on this host: TensorFlow computes on the CPU", False
     if compat is not None and driver < compat:
-        return f"NVIDIA driver {show(driver)} is older than the image's cuda-compat {show(compat)}, which is used", True
+        return (
+            f"NVIDIA driver {show(driver)} is older than the image's cuda-compat {show(compat)}, which is used",
+            True,
+        )
     if driver < MINIMUM:
-        return f"NVIDIA driver {show(driver)} is too old: CUDA 12 needs {show(MINIMUM)}; expect the CPU only", False
+        return (
+            f"NVIDIA driver {show(driver)} is too old: CUDA 12 needs {show(MINIMUM)}; expect the CPU only",
+            False,
+        )
     return f"NVIDIA driver {show(driver)}: CUDA 12 needs {show(MINIMUM)} or newer", False
 
 
 def read_driver(path: Path) -> Version | None:
     """Read the version of the host's kernel module; None if there is none."""
     try:
-        found = re.search(r"Kernel Module\s+(?:for \S+\s+)?(\d[\d.]+)", path.read_text(encoding="utf-8"))
+        found = re.search(
+            r"Kernel Module\s+(?:for \S+\s+)?(\d[\d.]+)", path.read_text(encoding="utf-8")
+        )
     except OSError:
         return None
     return parse(found[1]) if found else None
@@ -56,7 +66,9 @@ def read_driver(path: Path) -> Version | None:
 
 def read_compat(directory: Path) -> Version | None:
     """Read the driver version that cuda-compat stands for off the name of its library; None if it is not there."""
-    versions = [parse(path.name.removeprefix("libcuda.so.")) for path in directory.glob("libcuda.so.*.*")]
+    versions = [
+        parse(path.name.removeprefix("libcuda.so.")) for path in directory.glob("libcuda.so.*.*")
+    ]
     return max(versions, default=None)
 
 

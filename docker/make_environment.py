@@ -2,11 +2,12 @@
 
     python make_environment.py REQUIREMENTS.txt [--scripts REQUIREMENTS.txt]
 
-Runs in the builder stage of the Dockerfiles, on the Python that the final stage has too. The environment is made at
-/opt/venv and left in /image/opt/venv, beside its bill of materials: all of /image is what the final stage copies.
+Runs in the builder stage of the Dockerfiles, on the Python that the final stage has too. The
+environment is made at /opt/venv and left in /image/opt/venv, beside its bill of materials: all of
+/image is what the final stage copies.
 
-Rules of this file: standard library only; what is removed stands in one table with its reason; nothing is left that
-depends on the clock, on the order of a directory or on a cache.
+Rules of this file: standard library only; what is removed stands in one table with its reason;
+nothing is left that depends on the clock, on the order of a directory or on a cache.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ NEVER_RUNS: Final = {
     "**/*.a": "static libraries",
 }
 
-# What these packages say that they require, and need for MPI alone (docker/requirements-scripts.in).
+# What these packages say that they require, and need for MPI alone
+# (docker/requirements-scripts.in).
 OPTIONAL: Final = {
     "sagemaker_training": ("gevent", "inotify_simple", "paramiko", "psutil", "retrying", "scipy"),
     "sagemaker_inference": ("psutil", "retrying", "scipy"),
@@ -68,8 +70,15 @@ def main() -> None:
     options = parser.parse_args()
 
     run(sys.executable, "-m", "venv", VENV)
-    pip: list[str | Path] = [VENV / "bin/python", "-m", "pip", "--disable-pip-version-check", "--no-input"]
-    # The lock names every package, so pip need not look for more; `pip check` below holds it to that.
+    pip: list[str | Path] = [
+        VENV / "bin/python",
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "--no-input",
+    ]
+    # The lock names every package, so pip need not look for more; `pip check` below holds it to
+    # that.
     install = [*pip, "install", "--quiet", "--require-hashes", "--no-deps", "--no-compile"]
     if any(WHEELHOUSE.glob("*.whl")):
         install += ["--no-index", "--find-links", WHEELHOUSE]
@@ -83,9 +92,16 @@ def main() -> None:
     run(*pip, "check")
     materials = IMAGE / "opt/bill-of-materials"
     materials.mkdir(parents=True)
-    run(VENV / "bin/python", Path(__file__).with_name("bill_of_materials.py"), BASE_PACKAGES, materials)
+    run(
+        VENV / "bin/python",
+        Path(__file__).with_name("bill_of_materials.py"),
+        BASE_PACKAGES,
+        materials,
+    )
     remove_what_never_runs(site_packages)
-    if (site_packages / "nvidia/cuda_nvcc").exists():  # a name without Python's version in it, for XLA_FLAGS
+    if (
+        site_packages / "nvidia/cuda_nvcc"
+    ).exists():  # a name without Python's version in it, for XLA_FLAGS
         (VENV / "cuda").symlink_to((site_packages / "nvidia/cuda_nvcc").relative_to(VENV))
     strip_symbols(site_packages)
     compile_bytecode()
@@ -96,7 +112,8 @@ def main() -> None:
 def run(*command: str | Path) -> None:
     """Run a program to its end; its output is the build's log.
 
-    It leaves no bytecode, which would hold times, and what it compiles holds no paths of temporary directories (-g0).
+    It leaves no bytecode, which would hold times, and what it compiles holds no paths of temporary
+    directories (-g0).
     """
     environ = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "CFLAGS": "-g0"}
     subprocess.run([str(part) for part in command], check=True, env=environ)
@@ -106,7 +123,9 @@ def make_optional(metadata: Path, names: tuple[str, ...]) -> None:
     """Say in a package's metadata that it needs `names` for its extra `mpi` alone: `pip check` then tells the truth."""
     text = metadata.read_text(encoding="utf-8")
     for name in names:
-        text, count = re.subn(rf"^(Requires-Dist: {name}\b[^;\n]*)$", r'\1; extra == "mpi"', text, flags=re.MULTILINE)
+        text, count = re.subn(
+            rf"^(Requires-Dist: {name}\b[^;\n]*)$", r'\1; extra == "mpi"', text, flags=re.MULTILINE
+        )
         if count != 1:
             message = f"{metadata} requires {name} {count} times; OPTIONAL expects it once"
             raise SystemExit(message)
@@ -138,11 +157,16 @@ def strip_symbols(site_packages: Path) -> None:
 def compile_bytecode() -> None:
     """Compile all modules once, here: the running image writes no bytecode, and may not.
 
-    Bytecode is valid whatever its source's time says, so that times can be set; the image's files do not change.
+    Bytecode is valid whatever its source's time says, so that times can be set; the image's files
+    do not change.
     """
     unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
-    with contextlib.redirect_stdout(io.StringIO()):  # templates that are no Python fail to compile, and never run
-        compileall.compile_dir(VENV / "lib", quiet=2, force=True, workers=1, invalidation_mode=unchecked)
+    with contextlib.redirect_stdout(
+        io.StringIO()
+    ):  # templates that are no Python fail to compile, and never run
+        compileall.compile_dir(
+            VENV / "lib", quiet=2, force=True, workers=1, invalidation_mode=unchecked
+        )
 
 
 def set_times(root: Path) -> None:

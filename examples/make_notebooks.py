@@ -32,7 +32,9 @@ def make_notebook(script: Path) -> str:
     """Give the notebook of a script: its imports and functions, its options, and the steps that its `main` prints."""
     source = script.read_text(encoding="utf-8")
     tree = ast.parse(source)
-    walk = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "main")
+    walk = next(
+        node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "main"
+    )
     title, _, rest = (ast.get_docstring(tree) or "").partition("\n")
     data = "The data are" + rest.partition("DIRECTORY holds")[2]
     cells = [_text(f"# {title}\n\n{SETUP.format(script=script.name)}\n\n{data}")]
@@ -54,7 +56,9 @@ def make_notebook(script: Path) -> str:
     cells.append(_code(_dedent(step)))
     document = {
         "cells": [{**cell, "id": f"cell-{number}"} for number, cell in enumerate(cells)],
-        "metadata": {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}},
+        "metadata": {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}
+        },
         "nbformat": 4,
         "nbformat_minor": 5,
     }
@@ -72,7 +76,11 @@ def _code(source: str) -> dict[str, Any]:
 
 
 def _text(source: str) -> dict[str, Any]:
-    return {"cell_type": "markdown", "metadata": {}, "source": source.strip().splitlines(keepends=True)}
+    return {
+        "cell_type": "markdown",
+        "metadata": {},
+        "source": source.strip().splitlines(keepends=True),
+    }
 
 
 if __name__ == "__main__":

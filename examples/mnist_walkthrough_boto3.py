@@ -6,8 +6,8 @@ The same program runs on AWS and on the local AWS; only the environment differs:
     eval "$(python -m local_test env)"
     python examples/mnist_walkthrough_boto3.py --data DIRECTORY
 
-DIRECTORY holds `mnist_train.csv` and `mnist_test.csv` (or `.csv.gz`): the label, then the pixels of one image a row.
-On AWS, name the image and the role that SageMaker takes:
+DIRECTORY holds `mnist_train.csv` and `mnist_test.csv` (or `.csv.gz`): the label, then the pixels of
+one image a row. On AWS, name the image and the role that SageMaker takes:
 `--image 111122223333.dkr.ecr.../byo:cpu --role arn:aws:iam::...`.
 """
 
@@ -49,19 +49,29 @@ def main() -> None:  # noqa: PLR0915 - one walk, top to bottom
     algorithm = {
         "TrainingImage": image,
         "TrainingInputMode": "File",
-        "MetricDefinitions": [{"Name": metric, "Regex": rf"\b{metric}=([0-9.eE+-]+);"} for metric in METRICS],
+        "MetricDefinitions": [
+            {"Name": metric, "Regex": rf"\b{metric}=([0-9.eE+-]+);"} for metric in METRICS
+        ],
     }
     job = {
         "AlgorithmSpecification": algorithm,
         "RoleArn": options.role,
-        "InputDataConfig": [make_channel(channel, f"{place}/{channel}/") for channel in ("training", "testing")],
+        "InputDataConfig": [
+            make_channel(channel, f"{place}/{channel}/") for channel in ("training", "testing")
+        ],
         "OutputDataConfig": {"S3OutputPath": f"{place}/output"},
-        "ResourceConfig": {"InstanceType": "ml.m5.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 10},
+        "ResourceConfig": {
+            "InstanceType": "ml.m5.xlarge",
+            "InstanceCount": 1,
+            "VolumeSizeInGB": 10,
+        },
         "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
     }
     hyperparameters = {"epochs": str(options.epochs), "seed": "0"}
     sagemaker.create_training_job(TrainingJobName=name, HyperParameters=hyperparameters, **job)
-    trained = wait(lambda: sagemaker.describe_training_job(TrainingJobName=name), "TrainingJobStatus")
+    trained = wait(
+        lambda: sagemaker.describe_training_job(TrainingJobName=name), "TrainingJobStatus"
+    )
     for metric in trained["FinalMetricDataList"]:
         print(f"   {metric['MetricName']} = {metric['Value']:.4f}")
     artifact = trained["ModelArtifacts"]["S3ModelArtifacts"]
@@ -72,7 +82,11 @@ def main() -> None:  # noqa: PLR0915 - one walk, top to bottom
         AppSpecification={"ImageUri": image},
         RoleArn=options.role,
         ProcessingResources={
-            "ClusterConfig": {"InstanceType": "ml.m5.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 10}
+            "ClusterConfig": {
+                "InstanceType": "ml.m5.xlarge",
+                "InstanceCount": 1,
+                "VolumeSizeInGB": 10,
+            }
         },
         ProcessingInputs=[make_input("model", artifact), make_input("test", f"{place}/testing/")],
         ProcessingOutputConfig={
@@ -90,7 +104,12 @@ def main() -> None:  # noqa: PLR0915 - one walk, top to bottom
     )
     wait(lambda: sagemaker.describe_processing_job(ProcessingJobName=name), "ProcessingJobStatus")
     report = json.load(s3.get_object(Bucket=bucket, Key=f"{name}/evaluation/metrics.json")["Body"])
-    print("  ", ", ".join(f"{key} {report[key]:.4f}" for key in ("accuracy", "precision", "recall", "f1", "auc")))
+    print(
+        "  ",
+        ", ".join(
+            f"{key} {report[key]:.4f}" for key in ("accuracy", "precision", "recall", "f1", "auc")
+        ),
+    )
 
     print("4. tune the learning rate")
     sagemaker.create_hyper_parameter_tuning_job(
@@ -98,10 +117,18 @@ def main() -> None:  # noqa: PLR0915 - one walk, top to bottom
         HyperParameterTuningJobConfig={
             "Strategy": "Bayesian",
             "HyperParameterTuningJobObjective": {"Type": "Maximize", "MetricName": "test_accuracy"},
-            "ResourceLimits": {"MaxNumberOfTrainingJobs": options.tuning_jobs, "MaxParallelTrainingJobs": 1},
+            "ResourceLimits": {
+                "MaxNumberOfTrainingJobs": options.tuning_jobs,
+                "MaxParallelTrainingJobs": 1,
+            },
             "ParameterRanges": {
                 "ContinuousParameterRanges": [
-                    {"Name": "learning_rate", "MinValue": "0.001", "MaxValue": "0.1", "ScalingType": "Logarithmic"}
+                    {
+                        "Name": "learning_rate",
+                        "MinValue": "0.001",
+                        "MaxValue": "0.1",
+                        "ScalingType": "Logarithmic",
+                    }
                 ]
             },
         },
@@ -113,37 +140,56 @@ def main() -> None:  # noqa: PLR0915 - one walk, top to bottom
     )
     best = tuned["BestTrainingJob"]
     value = best["FinalHyperParameterTuningJobObjectiveMetric"]["Value"]
-    print(f"   best of {options.tuning_jobs}: {best['TunedHyperParameters']} with test_accuracy {value:.4f}")
-    artifact = sagemaker.describe_training_job(TrainingJobName=best["TrainingJobName"])["ModelArtifacts"][
-        "S3ModelArtifacts"
-    ]
+    print(
+        f"   best of {options.tuning_jobs}: {best['TunedHyperParameters']} with test_accuracy {value:.4f}"
+    )
+    artifact = sagemaker.describe_training_job(TrainingJobName=best["TrainingJobName"])[
+        "ModelArtifacts"
+    ]["S3ModelArtifacts"]
 
     print("5. transform the test set")
     container = {"Image": image, "ModelDataUrl": artifact}
-    sagemaker.create_model(ModelName=name, ExecutionRoleArn=options.role, PrimaryContainer=container)
+    sagemaker.create_model(
+        ModelName=name, ExecutionRoleArn=options.role, PrimaryContainer=container
+    )
     sagemaker.create_transform_job(
         TransformJobName=name,
         ModelName=name,
         BatchStrategy="MultiRecord",
         TransformInput={
-            "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"{place}/unlabelled/"}},
+            "DataSource": {
+                "S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"{place}/unlabelled/"}
+            },
             "ContentType": "text/csv",
             "SplitType": "Line",
         },
-        TransformOutput={"S3OutputPath": f"{place}/transformed", "Accept": "text/csv", "AssembleWith": "Line"},
+        TransformOutput={
+            "S3OutputPath": f"{place}/transformed",
+            "Accept": "text/csv",
+            "AssembleWith": "Line",
+        },
         TransformResources={"InstanceType": "ml.m5.xlarge", "InstanceCount": 1},
     )
     wait(lambda: sagemaker.describe_transform_job(TransformJobName=name), "TransformJobStatus")
-    body = s3.get_object(Bucket=bucket, Key=f"{name}/transformed/rows.csv.out")["Body"].read().decode()
+    body = (
+        s3.get_object(Bucket=bucket, Key=f"{name}/transformed/rows.csv.out")["Body"].read().decode()
+    )
     answers = [line.split(",") for line in body.splitlines()]
-    right = sum(find_best(answer) == int(label) for answer, label in zip(answers, labels, strict=True))
+    right = sum(
+        find_best(answer) == int(label) for answer, label in zip(answers, labels, strict=True)
+    )
     print(f"   {right} of {len(labels)} rows are right")
 
     print("6. deploy, and predict ten random images")
     sagemaker.create_endpoint_config(
         EndpointConfigName=name,
         ProductionVariants=[
-            {"VariantName": "AllTraffic", "ModelName": name, "InstanceType": "ml.m5.xlarge", "InitialInstanceCount": 1}
+            {
+                "VariantName": "AllTraffic",
+                "ModelName": name,
+                "InstanceType": "ml.m5.xlarge",
+                "InitialInstanceCount": 1,
+            }
         ],
     )
     sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
@@ -167,10 +213,20 @@ def main() -> None:  # noqa: PLR0915 - one walk, top to bottom
 
 def parse_options(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="directory of mnist_train.csv and mnist_test.csv")
-    parser.add_argument("--image", help="URI of the image in ECR; by default byo:cpu of this account")
-    parser.add_argument("--role", default="arn:aws:iam::000000000000:role/sagemaker", help="ARN that SageMaker takes")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--data", type=Path, required=True, help="directory of mnist_train.csv and mnist_test.csv"
+    )
+    parser.add_argument(
+        "--image", help="URI of the image in ECR; by default byo:cpu of this account"
+    )
+    parser.add_argument(
+        "--role",
+        default="arn:aws:iam::000000000000:role/sagemaker",
+        help="ARN that SageMaker takes",
+    )
     parser.add_argument("--bucket", help="by default SageMaker's own of the account")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--tuning-jobs", type=int, default=3)
@@ -205,7 +261,12 @@ def make_input(name: str, uri: str) -> dict[str, Any]:
     path = f"/opt/ml/processing/input/{name}"
     return {
         "InputName": name,
-        "S3Input": {"S3Uri": uri, "LocalPath": path, "S3DataType": "S3Prefix", "S3InputMode": "File"},
+        "S3Input": {
+            "S3Uri": uri,
+            "LocalPath": path,
+            "S3DataType": "S3Prefix",
+            "S3InputMode": "File",
+        },
     }
 
 

@@ -6,8 +6,8 @@ The same program runs on AWS and on the local AWS; only the environment differs:
     eval "$(python -m local_test env)"
     python examples/mnist_walkthrough_sdk_v2.py --data DIRECTORY
 
-DIRECTORY holds `mnist_train.csv` and `mnist_test.csv` (or `.csv.gz`): the label, then the pixels of one image a row.
-On AWS, name the image and the role that SageMaker takes:
+DIRECTORY holds `mnist_train.csv` and `mnist_test.csv` (or `.csv.gz`): the label, then the pixels of
+one image a row. On AWS, name the image and the role that SageMaker takes:
 `--image 111122223333.dkr.ecr.../byo:cpu --role arn:aws:iam::...`.
 """
 
@@ -27,7 +27,8 @@ from sagemaker.serializers import CSVSerializer
 from sagemaker.tuner import ContinuousParameter, HyperparameterTuner
 
 METRICS = [
-    {"Name": name, "Regex": rf"\b{name}=([0-9.eE+-]+);"} for name in ("validation_accuracy", "test_accuracy", "test_f1")
+    {"Name": name, "Regex": rf"\b{name}=([0-9.eE+-]+);"}
+    for name in ("validation_accuracy", "test_accuracy", "test_f1")
 ]
 
 
@@ -41,7 +42,8 @@ def main() -> None:
     train, test = (find_file(options.data, f"mnist_{part}.csv") for part in ("train", "test"))
     channels = {
         channel: TrainingInput(
-            S3Uploader.upload(str(path), f"{place}/{channel}", sagemaker_session=session), content_type="text/csv"
+            S3Uploader.upload(str(path), f"{place}/{channel}", sagemaker_session=session),
+            content_type="text/csv",
         )
         for channel, path in (("training", train), ("testing", test))
     }
@@ -62,13 +64,17 @@ def main() -> None:
 
     print("3. attach to the job by its name, and read its metrics")
     attached = Estimator.attach(estimator.latest_training_job.name, sagemaker_session=session)
-    print(attached.training_job_analytics.dataframe()[["metric_name", "value"]].to_string(index=False))
+    print(
+        attached.training_job_analytics.dataframe()[["metric_name", "value"]].to_string(index=False)
+    )
 
     print("4. tune the learning rate")
     tuner = HyperparameterTuner(
         estimator,
         objective_metric_name="test_accuracy",
-        hyperparameter_ranges={"learning_rate": ContinuousParameter(0.001, 0.1, scaling_type="Logarithmic")},
+        hyperparameter_ranges={
+            "learning_rate": ContinuousParameter(0.001, 0.1, scaling_type="Logarithmic")
+        },
         metric_definitions=METRICS,
         max_jobs=options.tuning_jobs,
         max_parallel_jobs=1,
@@ -87,19 +93,29 @@ def main() -> None:
         path = Path(directory, "rows.csv")
         path.write_text("\n".join(rows), encoding="ascii")
         unlabelled = S3Uploader.upload(str(path), f"{place}/unlabelled", sagemaker_session=session)
-    transformer = best.transformer(1, "ml.m5.xlarge", strategy="MultiRecord", assemble_with="Line", accept="text/csv")
+    transformer = best.transformer(
+        1, "ml.m5.xlarge", strategy="MultiRecord", assemble_with="Line", accept="text/csv"
+    )
     transformer.transform(unlabelled, content_type="text/csv", split_type="Line", logs=True)
-    body = S3Downloader.read_file(f"{transformer.output_path}/rows.csv.out", sagemaker_session=session)
+    body = S3Downloader.read_file(
+        f"{transformer.output_path}/rows.csv.out", sagemaker_session=session
+    )
     answers = [line.split(",") for line in body.splitlines()]
-    right = sum(find_best(answer) == int(label) for answer, label in zip(answers, labels, strict=True))
+    right = sum(
+        find_best(answer) == int(label) for answer, label in zip(answers, labels, strict=True)
+    )
     print(f"   {right} of {len(labels)} rows are right")
 
     print("6. deploy, update, and predict ten random images")
     # `wait=True` would look every 30 seconds.
-    predictor = best.deploy(1, "ml.m5.xlarge", serializer=CSVSerializer(), deserializer=CSVDeserializer(), wait=False)
+    predictor = best.deploy(
+        1, "ml.m5.xlarge", serializer=CSVSerializer(), deserializer=CSVDeserializer(), wait=False
+    )
     try:
         session.wait_for_endpoint(predictor.endpoint_name, poll=2)
-        predictor.update_endpoint(initial_instance_count=2, instance_type="ml.m5.xlarge", wait=False)
+        predictor.update_endpoint(
+            initial_instance_count=2, instance_type="ml.m5.xlarge", wait=False
+        )
         session.wait_for_endpoint(predictor.endpoint_name, poll=2)
         for index in random.Random(0).sample(range(len(rows)), 10):  # noqa: S311 - a repeatable choice
             [probabilities] = predictor.predict(rows[index])
@@ -114,10 +130,20 @@ def main() -> None:
 
 def parse_options(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="directory of mnist_train.csv and mnist_test.csv")
-    parser.add_argument("--image", default="000000000000.dkr.ecr.us-east-1.amazonaws.com/byo:cpu", help="URI in ECR")
-    parser.add_argument("--role", default="arn:aws:iam::000000000000:role/sagemaker", help="ARN that SageMaker takes")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--data", type=Path, required=True, help="directory of mnist_train.csv and mnist_test.csv"
+    )
+    parser.add_argument(
+        "--image", default="000000000000.dkr.ecr.us-east-1.amazonaws.com/byo:cpu", help="URI in ECR"
+    )
+    parser.add_argument(
+        "--role",
+        default="arn:aws:iam::000000000000:role/sagemaker",
+        help="ARN that SageMaker takes",
+    )
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--tuning-jobs", type=int, default=2)
     return parser.parse_args(argv)
@@ -135,7 +161,9 @@ def read_rows(path: Path) -> tuple[list[str], list[str]]:
     """Give labels and pixel rows of a CSV file, without its header."""
     data = path.read_bytes()
     text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
-    labels, rows = zip(*(line.split(",", 1) for line in text.splitlines() if line[:1].isdecimal()), strict=True)
+    labels, rows = zip(
+        *(line.split(",", 1) for line in text.splitlines() if line[:1].isdecimal()), strict=True
+    )
     return list(labels), list(rows)
 
 

@@ -6,8 +6,8 @@ The same program runs on AWS and on the local AWS; only the environment differs:
     eval "$(python -m local_test env)"
     python examples/mnist_walkthrough_sdk_v3.py --data DIRECTORY
 
-DIRECTORY holds `mnist_train.csv` and `mnist_test.csv` (or `.csv.gz`): the label, then the pixels of one image a row.
-On AWS, name the image and the role that SageMaker takes:
+DIRECTORY holds `mnist_train.csv` and `mnist_test.csv` (or `.csv.gz`): the label, then the pixels of
+one image a row. On AWS, name the image and the role that SageMaker takes:
 `--image 111122223333.dkr.ecr.../byo:cpu --role arn:aws:iam::...`.
 """
 
@@ -34,7 +34,10 @@ from sagemaker.train import ModelTrainer
 from sagemaker.train.configs import Compute, InputData, MetricDefinition, OutputDataConfig
 from sagemaker.train.tuner import HyperparameterTuner
 
-METRICS = {name: rf"\b{name}=([0-9.eE+-]+);" for name in ("validation_accuracy", "test_accuracy", "test_f1")}
+METRICS = {
+    name: rf"\b{name}=([0-9.eE+-]+);"
+    for name in ("validation_accuracy", "test_accuracy", "test_f1")
+}
 
 
 def main() -> None:
@@ -65,7 +68,9 @@ def main() -> None:
         hyperparameters={"epochs": options.epochs, "seed": 0},
         output_data_config=OutputDataConfig(s3_output_path=f"{place}/output"),
         sagemaker_session=session,
-    ).with_metric_definitions([MetricDefinition(name=key, regex=regex) for key, regex in METRICS.items()])
+    ).with_metric_definitions(
+        [MetricDefinition(name=key, regex=regex) for key, regex in METRICS.items()]
+    )
     trainer.train(input_data_config=channels, wait=True, logs=True)
     artifact = trainer._latest_training_job.model_artifacts.s3_model_artifacts  # noqa: SLF001 - the SDK's only way to it
 
@@ -73,7 +78,9 @@ def main() -> None:
     tuner = HyperparameterTuner(
         trainer,
         objective_metric_name="test_accuracy",
-        hyperparameter_ranges={"learning_rate": ContinuousParameter(0.001, 0.1, scaling_type="Logarithmic")},
+        hyperparameter_ranges={
+            "learning_rate": ContinuousParameter(0.001, 0.1, scaling_type="Logarithmic")
+        },
         metric_definitions=[{"Name": key, "Regex": regex} for key, regex in METRICS.items()],
         max_jobs=options.tuning_jobs,
         max_parallel_jobs=1,
@@ -94,7 +101,9 @@ def main() -> None:
         model_name=name,
         batch_strategy="MultiRecord",
         transform_input=TransformInput(
-            data_source=TransformDataSource(s3_data_source=source), content_type="text/csv", split_type="Line"
+            data_source=TransformDataSource(s3_data_source=source),
+            content_type="text/csv",
+            split_type="Line",
         ),
         transform_output=TransformOutput(
             s3_output_path=f"{place}/transformed", accept="text/csv", assemble_with="Line"
@@ -102,14 +111,21 @@ def main() -> None:
         transform_resources=TransformResources(instance_type="ml.m5.xlarge", instance_count=1),
     )
     transform.wait(poll=1)
-    body = s3.get_object(Bucket=bucket, Key=f"{name}/transformed/rows.csv.out")["Body"].read().decode()
+    body = (
+        s3.get_object(Bucket=bucket, Key=f"{name}/transformed/rows.csv.out")["Body"].read().decode()
+    )
     answers = [line.split(",") for line in body.splitlines()]
-    right = sum(find_best(answer) == int(label) for answer, label in zip(answers, labels, strict=True))
+    right = sum(
+        find_best(answer) == int(label) for answer, label in zip(answers, labels, strict=True)
+    )
     print(f"   {right} of {len(labels)} rows are right")
 
     print("5. deploy, and predict ten random images")
     variant = ProductionVariant(
-        variant_name="AllTraffic", model_name=name, instance_type="ml.m5.xlarge", initial_instance_count=1
+        variant_name="AllTraffic",
+        model_name=name,
+        instance_type="ml.m5.xlarge",
+        initial_instance_count=1,
     )
     config = EndpointConfig.create(endpoint_config_name=name, production_variants=[variant])
     endpoint = Endpoint.create(endpoint_name=name, endpoint_config_name=name)
@@ -130,10 +146,20 @@ def main() -> None:
 
 def parse_options(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="directory of mnist_train.csv and mnist_test.csv")
-    parser.add_argument("--image", default="000000000000.dkr.ecr.us-east-1.amazonaws.com/byo:cpu", help="URI in ECR")
-    parser.add_argument("--role", default="arn:aws:iam::000000000000:role/sagemaker", help="ARN that SageMaker takes")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--data", type=Path, required=True, help="directory of mnist_train.csv and mnist_test.csv"
+    )
+    parser.add_argument(
+        "--image", default="000000000000.dkr.ecr.us-east-1.amazonaws.com/byo:cpu", help="URI in ECR"
+    )
+    parser.add_argument(
+        "--role",
+        default="arn:aws:iam::000000000000:role/sagemaker",
+        help="ARN that SageMaker takes",
+    )
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--tuning-jobs", type=int, default=2)
     return parser.parse_args(argv)
@@ -151,7 +177,9 @@ def read_rows(path: Path) -> tuple[list[str], list[str]]:
     """Give labels and pixel rows of a CSV file, without its header."""
     data = path.read_bytes()
     text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
-    labels, rows = zip(*(line.split(",", 1) for line in text.splitlines() if line[:1].isdecimal()), strict=True)
+    labels, rows = zip(
+        *(line.split(",", 1) for line in text.splitlines() if line[:1].isdecimal()), strict=True
+    )
     return list(labels), list(rows)
 
 

@@ -2,11 +2,11 @@
 
 The same program runs on AWS and on the local AWS; only the environment differs:
 
-    python -m local_test up
-    eval "$(python -m local_test env)"
-    python examples/pipeline_with_gate.py --data s3://BUCKET/PREFIX --smoke-body FILE --threshold 0.9
+    python -m local_test up eval "$(python -m local_test env)" python examples/pipeline_with_gate.py
+    --data s3://BUCKET/PREFIX --smoke-body FILE --threshold 0.9
 
-Below PREFIX lie `training/` and `testing/`. The model is registered whatever its quality; it is approved only if its
+Below PREFIX lie `training/` and `testing/`. The model is registered whatever its quality; it is
+approved only if its
 `--metric` of the processing job reaches `--threshold`, and only an approved model is deployed. The endpoint is made,
 or updated if it is there; if it does not come into service, or the smoke test fails, the version before is put back and
 the package is rejected. Exit codes: 0 deployed, 3 below the threshold, 4 rolled back.
@@ -44,9 +44,13 @@ class Pipeline:
         package = self.register(artifact)
         value = metrics[self.options.metric]
         if value < self.options.threshold:
-            self.decide(package, "Rejected", f"{self.options.metric} {value:.4f} < {self.options.threshold}")
+            self.decide(
+                package, "Rejected", f"{self.options.metric} {value:.4f} < {self.options.threshold}"
+            )
             return BELOW_THRESHOLD
-        self.decide(package, "Approved", f"{self.options.metric} {value:.4f} >= {self.options.threshold}")
+        self.decide(
+            package, "Approved", f"{self.options.metric} {value:.4f} >= {self.options.threshold}"
+        )
         before = self.find_config()
         failure = self.deploy(package, before) or self.smoke_test()
         if failure:
@@ -63,7 +67,10 @@ class Pipeline:
                 "ChannelName": name,
                 "ContentType": "text/csv",
                 "DataSource": {
-                    "S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"{self.options.data.rstrip('/')}/{name}/"}
+                    "S3DataSource": {
+                        "S3DataType": "S3Prefix",
+                        "S3Uri": f"{self.options.data.rstrip('/')}/{name}/",
+                    }
                 },
             }
             for name in ("training", "testing")
@@ -71,14 +78,24 @@ class Pipeline:
         self.sagemaker.create_training_job(
             TrainingJobName=self.name,
             RoleArn=self.options.role,
-            AlgorithmSpecification={"TrainingImage": self.options.image, "TrainingInputMode": "File"},
+            AlgorithmSpecification={
+                "TrainingImage": self.options.image,
+                "TrainingInputMode": "File",
+            },
             HyperParameters=dict(pair.split("=", 1) for pair in self.options.hyperparameter),
             InputDataConfig=channels,
             OutputDataConfig={"S3OutputPath": self.place},
-            ResourceConfig={"InstanceType": self.options.instance_type, "InstanceCount": 1, "VolumeSizeInGB": 10},
+            ResourceConfig={
+                "InstanceType": self.options.instance_type,
+                "InstanceCount": 1,
+                "VolumeSizeInGB": 10,
+            },
             StoppingCondition={"MaxRuntimeInSeconds": 3600},
         )
-        done = wait(lambda: self.sagemaker.describe_training_job(TrainingJobName=self.name), "TrainingJobStatus")
+        done = wait(
+            lambda: self.sagemaker.describe_training_job(TrainingJobName=self.name),
+            "TrainingJobStatus",
+        )
         if done["TrainingJobStatus"] != "Completed":
             sys.exit(f"training {done['TrainingJobStatus']}: {done.get('FailureReason')}")
         artifact: str = done["ModelArtifacts"]["S3ModelArtifacts"]
@@ -87,7 +104,11 @@ class Pipeline:
     def evaluate(self, artifact: str) -> dict[str, Any]:
         """Score the artefact in a processing job; give its metrics."""
         inputs = {"model": artifact, "test": f"{self.options.data.rstrip('/')}/testing/"}
-        cluster = {"InstanceType": self.options.instance_type, "InstanceCount": 1, "VolumeSizeInGB": 10}
+        cluster = {
+            "InstanceType": self.options.instance_type,
+            "InstanceCount": 1,
+            "VolumeSizeInGB": 10,
+        }
         output = {
             "S3Uri": f"{self.place}/evaluation",
             "LocalPath": "/opt/ml/processing/output/evaluation",
@@ -112,11 +133,16 @@ class Pipeline:
             ],
             ProcessingOutputConfig={"Outputs": [{"OutputName": "evaluation", "S3Output": output}]},
         )
-        done = wait(lambda: self.sagemaker.describe_processing_job(ProcessingJobName=self.name), "ProcessingJobStatus")
+        done = wait(
+            lambda: self.sagemaker.describe_processing_job(ProcessingJobName=self.name),
+            "ProcessingJobStatus",
+        )
         if done["ProcessingJobStatus"] != "Completed":
             sys.exit(f"evaluation {done['ProcessingJobStatus']}: {done.get('FailureReason')}")
         place = urlsplit(f"{self.place}/evaluation/metrics.json")
-        body = boto3.client("s3").get_object(Bucket=place.netloc, Key=place.path.lstrip("/"))["Body"]
+        body = boto3.client("s3").get_object(Bucket=place.netloc, Key=place.path.lstrip("/"))[
+            "Body"
+        ]
         metrics: dict[str, Any] = json.load(body)
         return metrics
 
@@ -156,14 +182,18 @@ class Pipeline:
     def deploy(self, package: str, before: str | None) -> str:
         """Make or update the endpoint; give why it failed, if it did."""
         container = {"ModelPackageName": package}
-        self.sagemaker.create_model(ModelName=self.name, ExecutionRoleArn=self.options.role, PrimaryContainer=container)
+        self.sagemaker.create_model(
+            ModelName=self.name, ExecutionRoleArn=self.options.role, PrimaryContainer=container
+        )
         variant = {
             "VariantName": "AllTraffic",
             "ModelName": self.name,
             "InstanceType": self.options.instance_type,
             "InitialInstanceCount": 1,
         }
-        self.sagemaker.create_endpoint_config(EndpointConfigName=self.name, ProductionVariants=[variant])
+        self.sagemaker.create_endpoint_config(
+            EndpointConfigName=self.name, ProductionVariants=[variant]
+        )
         change = self.sagemaker.update_endpoint if before else self.sagemaker.create_endpoint
         change(EndpointName=self.options.endpoint, EndpointConfigName=self.name)
         done = self.wait_for_endpoint()
@@ -173,14 +203,20 @@ class Pipeline:
 
     def wait_for_endpoint(self) -> dict[str, Any]:
         """Wait until the endpoint is in service, or failed."""
-        return wait(lambda: self.sagemaker.describe_endpoint(EndpointName=self.options.endpoint), "EndpointStatus")
+        return wait(
+            lambda: self.sagemaker.describe_endpoint(EndpointName=self.options.endpoint),
+            "EndpointStatus",
+        )
 
     def smoke_test(self) -> str:
         """Send a real request; give why the answer is not good, if it is not."""
         body = Path(self.options.smoke_body).read_bytes()
         try:
             response = boto3.client("sagemaker-runtime").invoke_endpoint(
-                EndpointName=self.options.endpoint, ContentType="text/csv", Accept="application/json", Body=body
+                EndpointName=self.options.endpoint,
+                ContentType="text/csv",
+                Accept="application/json",
+                Body=body,
             )
             json.load(response["Body"])
         except (ClientError, ValueError) as error:
@@ -192,7 +228,9 @@ class Pipeline:
         if before is None:
             self.sagemaker.delete_endpoint(EndpointName=self.options.endpoint)
         elif self.find_config() != before:
-            self.sagemaker.update_endpoint(EndpointName=self.options.endpoint, EndpointConfigName=before)
+            self.sagemaker.update_endpoint(
+                EndpointName=self.options.endpoint, EndpointConfigName=before
+            )
             self.wait_for_endpoint()
         self.sagemaker.delete_endpoint_config(EndpointConfigName=self.name)
         self.sagemaker.delete_model(ModelName=self.name)
@@ -200,23 +238,39 @@ class Pipeline:
 
 def wait(describe: Callable[[], dict[str, Any]], status: str) -> dict[str, Any]:
     """Wait until a job has ended or an endpoint has settled."""
-    while (answer := describe())[status] in ("InProgress", "Stopping", "Creating", "Updating", "RollingBack"):
+    while (answer := describe())[status] in (
+        "InProgress",
+        "Stopping",
+        "Creating",
+        "Updating",
+        "RollingBack",
+    ):
         time.sleep(1)
     return answer
 
 
 def main() -> int:
     """Run the pipeline."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", required=True, help="S3 prefix of training/ and testing/")
-    parser.add_argument("--smoke-body", required=True, help="file with the CSV body of the smoke test")
+    parser.add_argument(
+        "--smoke-body", required=True, help="file with the CSV body of the smoke test"
+    )
     parser.add_argument("--metric", default="accuracy", help="name in metrics.json")
     parser.add_argument("--threshold", type=float, default=0.95)
     parser.add_argument("--group", default="mnist", help="model package group")
     parser.add_argument("--endpoint", default="mnist")
     parser.add_argument("--hyperparameter", action="append", default=[], metavar="NAME=VALUE")
-    parser.add_argument("--image", default="000000000000.dkr.ecr.us-east-1.amazonaws.com/byo:cpu", help="URI in ECR")
-    parser.add_argument("--role", default="arn:aws:iam::000000000000:role/sagemaker", help="ARN that SageMaker takes")
+    parser.add_argument(
+        "--image", default="000000000000.dkr.ecr.us-east-1.amazonaws.com/byo:cpu", help="URI in ECR"
+    )
+    parser.add_argument(
+        "--role",
+        default="arn:aws:iam::000000000000:role/sagemaker",
+        help="ARN that SageMaker takes",
+    )
     parser.add_argument("--instance-type", default="ml.m5.xlarge")
     return Pipeline(parser.parse_args()).run()
 

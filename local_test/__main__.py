@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from local_test import cli
-from local_test.aws import commands
+from local_test.cli import aws_commands, commands
 
 if __name__ == "__main__":
-    commands.mount(cli.app)
-    sys.exit(cli.main())
+    aws_commands.mount(commands.app)
+    sys.exit(commands.main())

@@ -24,13 +24,16 @@ def digits() -> dict[str, tuple[NDArray[np.uint8], NDArray[np.int32]]]:
     bunch = load_digits()
     images = np.round(bunch.images * (255 / 16)).astype(np.uint8)[..., None]
     labels = bunch.target.astype(np.int32)
-    train, test = train_test_split(np.arange(len(labels)), test_size=360, random_state=0, stratify=labels)
+    train, test = train_test_split(
+        np.arange(len(labels)), test_size=360, random_state=0, stratify=labels
+    )
     return {name: (images[part], labels[part]) for name, part in (("train", train), ("test", test))}
 
 
 @pytest.fixture(scope="session")
 def digits_channels(
-    tmp_path_factory: pytest.TempPathFactory, digits: dict[str, tuple[NDArray[np.uint8], NDArray[np.int32]]]
+    tmp_path_factory: pytest.TempPathFactory,
+    digits: dict[str, tuple[NDArray[np.uint8], NDArray[np.int32]]],
 ) -> Path:
     """Write a directory with the channels `train` and `test`, each of two CSV files with a header. Only to be read."""
     root = tmp_path_factory.mktemp("digits")
@@ -39,7 +42,9 @@ def digits_channels(
         (root / name).mkdir()
         rows = np.column_stack([labels, images.reshape(len(images), -1)])
         for part, half in enumerate(np.array_split(rows, 2)):
-            np.savetxt(root / name / f"part-{part}.csv", half, "%d", ",", header=header, comments="")
+            np.savetxt(
+                root / name / f"part-{part}.csv", half, "%d", ",", header=header, comments=""
+            )
     return root
 
 
@@ -59,9 +64,19 @@ def make_job(tmp_path_factory: pytest.TempPathFactory) -> MakeJob:
             (base / "input/data" / name).symlink_to(directory, target_is_directory=True)
         values = {name: str(value) for name, value in hyperparameters.items()}
         (base / "input/config/hyperparameters.json").write_text(json.dumps(values))
-        entry = {"TrainingInputMode": "File", "S3DistributionType": "FullyReplicated", "RecordWrapperType": "None"}
-        (base / "input/config/inputdataconfig.json").write_text(json.dumps(dict.fromkeys(channels, entry)))
-        resources = {"current_host": "algo-1", "hosts": ["algo-1"], "network_interface_name": "eth0"}
+        entry = {
+            "TrainingInputMode": "File",
+            "S3DistributionType": "FullyReplicated",
+            "RecordWrapperType": "None",
+        }
+        (base / "input/config/inputdataconfig.json").write_text(
+            json.dumps(dict.fromkeys(channels, entry))
+        )
+        resources = {
+            "current_host": "algo-1",
+            "hosts": ["algo-1"],
+            "network_interface_name": "eth0",
+        }
         (base / "input/config/resourceconfig.json").write_text(json.dumps(resources))
         return base
 
@@ -75,14 +90,18 @@ def run_train() -> Callable[[Path], subprocess.CompletedProcess[str]]:
     def run(base: Path) -> subprocess.CompletedProcess[str]:
         environ = {**os.environ, "SAGEMAKER_BASE_DIR": str(base)}
         command = [sys.executable, "-m", "container", "train"]
-        return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=300, check=False)
+        return subprocess.run(
+            command, env=environ, capture_output=True, text=True, timeout=300, check=False
+        )
 
     return run
 
 
 @pytest.fixture(scope="session")
 def digits_job(
-    digits_channels: Path, make_job: MakeJob, run_train: Callable[[Path], subprocess.CompletedProcess[str]]
+    digits_channels: Path,
+    make_job: MakeJob,
+    run_train: Callable[[Path], subprocess.CompletedProcess[str]],
 ) -> Path:
     """Train on the digits and give the finished job's base directory; its log is `train.log`. Only to be read."""
     base = make_job({name: digits_channels / name for name in ("train", "test")}, epochs=20)

@@ -68,7 +68,7 @@ main() {
   export PATH=$bin:$PATH
   local_test/setup.sh docker/requirements-scripts.txt >/dev/null ||
     printf '\n*** SOME TESTS OF USERS SCRIPTS ARE SKIPPED: their toolkits need a C compiler and headers of Python ***\n\n' >&2
-  python -m container.serving.rows >&2 || true  # the decoder in C; without a compiler, its tests take the one in Python
+  python -m container.serving.bodies.rows >&2 || true  # the decoder in C; without a compiler, its tests take the one in Python
   local client failed=0 image_path=''
   ! client=$(find_engine_client) || image_path=$bin:$(dirname "$client"):$PATH
   if [[ ${#arguments[@]} -gt 0 ]]; then

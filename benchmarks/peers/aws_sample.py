@@ -31,4 +31,6 @@ def invocations() -> flask.Response:
     else:
         rows = np.array(flask.request.get_json()["instances"])
     shape = get_model().input_shape[1:]
-    return flask.jsonify(outputs=get_model().predict(rows.reshape(-1, *shape).astype("uint8"), verbose=0).tolist())
+    return flask.jsonify(
+        outputs=get_model().predict(rows.reshape(-1, *shape).astype("uint8"), verbose=0).tolist()
+    )

@@ -11,7 +11,9 @@ class Model:
 
     def __init__(self) -> None:
         """Load `$MODEL/model.tflite`."""
-        self._interpreter = Interpreter(model_path=os.environ["MODEL"] + "/model.tflite", num_threads=1)
+        self._interpreter = Interpreter(
+            model_path=os.environ["MODEL"] + "/model.tflite", num_threads=1
+        )
         self._interpreter.allocate_tensors()
         self._input = self._interpreter.get_input_details()[0]
         self._output = self._interpreter.get_output_details()[0]["index"]

@@ -38,4 +38,6 @@ class Api(litserve.LitAPI):
 if __name__ == "__main__":
     api = Api(max_batch_size=32, batch_timeout=0.0, api_path="/invocations")
     server = litserve.LitServer(api, accelerator="cpu", workers_per_device=2, fast_queue=True)
-    server.run(port=int(sys.argv[1]), num_api_servers=2, log_level="error", generate_client_file=False)
+    server.run(
+        port=int(sys.argv[1]), num_api_servers=2, log_level="error", generate_client_file=False
+    )

@@ -24,7 +24,9 @@ def main() -> None:
     """Serve until stopped."""
     with Triton(
         config=TritonConfig(
-            http_port=int(sys.argv[1]), grpc_port=int(sys.argv[1]) + 1, metrics_port=int(sys.argv[1]) + 2
+            http_port=int(sys.argv[1]),
+            grpc_port=int(sys.argv[1]) + 1,
+            metrics_port=int(sys.argv[1]) + 2,
         )
     ) as triton:
         triton.bind(
@@ -32,7 +34,9 @@ def main() -> None:
             infer_func=[make(), make()],
             inputs=[Tensor(name="rows", dtype=np.uint8, shape=(int(sys.argv[2]),))],
             outputs=[Tensor(name="outputs", dtype=np.float32, shape=(-1,))],
-            config=ModelConfig(max_batch_size=64, batcher=DynamicBatcher(max_queue_delay_microseconds=0)),
+            config=ModelConfig(
+                max_batch_size=64, batcher=DynamicBatcher(max_queue_delay_microseconds=0)
+            ),
         )
         triton.serve()
 

@@ -12,7 +12,9 @@ from container.training import export
 keras.utils.set_random_seed(0)
 images = keras.Input((224, 224, 3), dtype="uint8")
 scaled = keras.layers.Rescaling(1 / 255)(images)
-model = keras.Model(images, keras.applications.ResNet50(weights=None, input_shape=(224, 224, 3))(scaled))
+model = keras.Model(
+    images, keras.applications.ResNet50(weights=None, input_shape=(224, 224, 3))(scaled)
+)
 manifest = artifact.Manifest((224, 224, 3), tuple(range(1000)), {}, {}, 0.0, {})
 with artifact.staging(Path(sys.argv[1])) as stage:
     images = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), np.uint8)

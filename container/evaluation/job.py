@@ -1,7 +1,8 @@
 """The life of an evaluation, top to bottom: find artefact and test set, predict, measure, write.
 
-As a processing job (PR-1 to PR-5) the inputs are named `model` and `test` (or `testing`) and the output `evaluation`.
-Elsewhere the artefact lies in `model/`, the test set in the channel `test` or `testing`, and the results go to
+As a processing job (PR-1 to PR-5) the inputs are named `model` and `test` (or `testing`) and the
+output `evaluation`. Elsewhere the artefact lies in `model/`, the test set in the channel `test` or
+`testing`, and the results go to
 `output/evaluation` and `output/data`. Options on the command line override either.
 
 Training measures its own test set with `evaluate`, so that a report looks the same whoever made it.
@@ -27,13 +28,17 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from container import archive, artifact, contract, dataset
+from container import artifact, contract
+from container.data import loading
 from container.errors import PlatformError, UserError
-from container.evaluation import metrics as measures
+from container.evaluation import classification as measures
 from container.evaluation import report
+from container.user_packages import archive
 
 TEST_NAMES: Final = ("test", "testing")
-IMAGES_PER_CALL: Final = 256  # few enough for a stop to be heard at once, enough to hide the cost of a call
+IMAGES_PER_CALL: Final = (
+    256  # few enough for a stop to be heard at once, enough to hide the cost of a call
+)
 
 
 class _Stopped(BaseException):
@@ -66,7 +71,10 @@ def main(layout: contract.Layout, environ: Mapping[str, str], argv: Sequence[str
         code, message = 1, f"{type(error).__name__}: {error}"
     except _Stopped as stop:
         number = stop.args[0]
-        code, message = 128 + number, f"stopped by {signal.Signals(number).name} before the evaluation was done"
+        code, message = (
+            128 + number,
+            f"stopped by {signal.Signals(number).name} before the evaluation was done",
+        )
     except Exception as error:  # noqa: BLE001 - the one place of this side where a bug is met
         traceback.print_exc()
         code, message = 1, f"this is a fault of the toolkit: {type(error).__name__}: {error}"
@@ -80,7 +88,7 @@ def main(layout: contract.Layout, environ: Mapping[str, str], argv: Sequence[str
 
 
 def evaluate(  # noqa: PLR0913 - the last three have defaults, all are given by name
-    labelled: dataset.LabelledImages,
+    labelled: loading.LabelledImages,
     probabilities: NDArray[Any],
     *,
     output_dirs: Sequence[Path],
@@ -93,10 +101,11 @@ def evaluate(  # noqa: PLR0913 - the last three have defaults, all are given by 
     `history` has one mapping an epoch with names of `contract.METRIC_NAMES`; `facts` are shown on the page. `split`
     says what the images are; only those of `test` are printed as `test_...` metrics (HPO-2).
 
-    Returns: what `metrics.compute` returns, with the `class` of each of `per_class`, `classes` and `split`; this is
-    the content of `metrics.json`.
+    Returns: what `metrics.compute` returns, with the `class` of each of `per_class`, `classes` and
+    `split`; this is the content of `metrics.json`.
 
-    Raises: UserError if there are no rows or the probabilities do not fit; PlatformError if a file cannot be written.
+    Raises: UserError if there are no rows or the probabilities do not fit; PlatformError if a file
+    cannot be written.
     """
     metrics = measures.compute(labelled.labels, probabilities, len(labelled.classes))
     for name, row in zip(labelled.classes, metrics["per_class"], strict=True):
@@ -120,14 +129,20 @@ def evaluate(  # noqa: PLR0913 - the last three have defaults, all are given by 
 
 
 def _run(layout: contract.Layout, options: argparse.Namespace, *, is_processing_job: bool) -> str:
-    from container import predictor  # training, which has its probabilities at hand, need not load LiteRT
+    from container import (
+        predictor,  # training, which has its probabilities at hand, need not load LiteRT
+    )
 
-    places = _find_processing_places(layout, options) if is_processing_job else _find_places(layout, options)
+    places = (
+        _find_processing_places(layout, options)
+        if is_processing_job
+        else _find_places(layout, options)
+    )
     print(f"evaluating the artefact in {places.model} on {places.test}", flush=True)
     with ExitStack() as stack:
         found = artifact.load(_unpack(places.model, stack))
         manifest = found.manifest
-        labelled = dataset.load(
+        labelled = loading.load(
             places.test,
             label_column=str(manifest.hyperparameters.get("label_column", "label")),
             image_shape=manifest.input_shape,
@@ -137,7 +152,9 @@ def _run(layout: contract.Layout, options: argparse.Namespace, *, is_processing_
         )
         model = predictor.load(found, threads=len(os.sched_getaffinity(0)))
         blocks = range(0, len(labelled.images), IMAGES_PER_CALL)
-        parts = [model.predict(labelled.images[start : start + IMAGES_PER_CALL]) for start in blocks]
+        parts = [
+            model.predict(labelled.images[start : start + IMAGES_PER_CALL]) for start in blocks
+        ]
     metrics = evaluate(
         labelled,
         np.concatenate([np.zeros((0, len(manifest.classes)), np.float32), *parts]),
@@ -155,9 +172,13 @@ def _parse_options(argv: Sequence[str]) -> argparse.Namespace:
         prog="python -m container evaluate",
         description="Score an artefact on labelled images; write metrics.json and report.html.",
     )
-    parser.add_argument("--model-dir", type=Path, help="directory of the artefact, or a model.tar.gz")
+    parser.add_argument(
+        "--model-dir", type=Path, help="directory of the artefact, or a model.tar.gz"
+    )
     parser.add_argument("--test-dir", type=Path, help="directory of the labelled images")
-    parser.add_argument("--output-dir", type=Path, help="directory for metrics.json and report.html")
+    parser.add_argument(
+        "--output-dir", type=Path, help="directory for metrics.json and report.html"
+    )
     return parser.parse_args(argv)
 
 
@@ -165,9 +186,7 @@ def _find_places(layout: contract.Layout, options: argparse.Namespace) -> Places
     channels = [layout.channel(name) for name in TEST_NAMES]
     test = options.test_dir or next((channel for channel in channels if channel.is_dir()), None)
     if test is None:
-        message = (
-            f"there is no test set: neither {channels[0]} nor {channels[1]} is a directory; --test-dir names another"
-        )
+        message = f"there is no test set: neither {channels[0]} nor {channels[1]} is a directory; --test-dir names another"
         raise UserError(message)
     outputs = (options.output_dir,) if options.output_dir else output_dirs(layout)
     return Places(options.model_dir or layout.model, test, outputs)
@@ -177,7 +196,9 @@ def _find_processing_places(layout: contract.Layout, options: argparse.Namespace
     """Read the places from the job's request; every missing one is told at once."""
     config = contract.load_json_object(layout.processing_job_config)
     inputs = _local_paths(layout, config.get("ProcessingInputs"), "Input")
-    outputs = _local_paths(layout, (config.get("ProcessingOutputConfig") or {}).get("Outputs"), "Output")
+    outputs = _local_paths(
+        layout, (config.get("ProcessingOutputConfig") or {}).get("Outputs"), "Output"
+    )
     model = options.model_dir or inputs.get("model")
     test = options.test_dir or next((inputs[name] for name in TEST_NAMES if name in inputs), None)
     output = options.output_dir or outputs.get("evaluation")
@@ -203,9 +224,7 @@ def _local_paths(layout: contract.Layout, entries: Any, kind: str) -> dict[str, 
         source = entry.get(f"S3{kind}") or entry.get("DatasetDefinition") or {}
         local = PurePosixPath(source.get("LocalPath") or f"/opt/ml/processing/{name}")
         if not local.is_relative_to("/opt/ml/processing") or ".." in local.parts:
-            message = (
-                f"{kind.lower()} {name!r} has the local path {local}; only paths below /opt/ml/processing are mounted"
-            )
+            message = f"{kind.lower()} {name!r} has the local path {local}; only paths below /opt/ml/processing are mounted"
             raise PlatformError(message)
         paths[name] = layout.processing / local.relative_to("/opt/ml/processing")
     return paths
@@ -217,14 +236,16 @@ def _unpack(model: Path, stack: ExitStack) -> Path:
     Members other than files and directories, and paths that lead out, are refused (OUT-6, SEC-3).
     """
     archives = (
-        [model] if model.is_file() else [] if (model / artifact.MANIFEST_NAME).exists() else [*model.glob("*.tar.gz")]
+        [model]
+        if model.is_file()
+        else []
+        if (model / artifact.MANIFEST_NAME).exists()
+        else [*model.glob("*.tar.gz")]
     )
     if not archives:
         return model
     if len(archives) > 1:
-        message = (
-            f"{model} holds several archives, one is expected: {', '.join(sorted(path.name for path in archives))}"
-        )
+        message = f"{model} holds several archives, one is expected: {', '.join(sorted(path.name for path in archives))}"
         raise UserError(message)
     scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="model-")))
     try:
@@ -257,7 +278,9 @@ def _describe(manifest: artifact.Manifest) -> dict[str, str]:
     facts = {"Image": " by ".join(map(str, manifest.input_shape))}
     if manifest.training_time_s:
         facts["Training time"] = f"{manifest.training_time_s:.1f} s"
-    return facts | {name.title().replace("flow", "Flow"): version for name, version in manifest.versions.items()}
+    return facts | {
+        name.title().replace("flow", "Flow"): version for name, version in manifest.versions.items()
+    }
 
 
 def _headline(metrics: Mapping[str, Any], prefix: str) -> dict[str, float]:
@@ -285,7 +308,9 @@ def _write(path: Path, text: str) -> None:
 
 def _write_message(layout: contract.Layout, message: str) -> None:
     """Write what becomes `ExitMessage`: at most 1 KB of whole characters of UTF-8 (PR-3)."""
-    text = message.encode("utf-8", errors="replace")[: contract.EXIT_MESSAGE_BYTES].decode("utf-8", errors="ignore")
+    text = message.encode("utf-8", errors="replace")[: contract.EXIT_MESSAGE_BYTES].decode(
+        "utf-8", errors="ignore"
+    )
     try:
         _write(layout.message, text)
     except PlatformError as error:

@@ -2,8 +2,8 @@
 
 `report.html` beside this file is the template; here stands what it shows and in which numbers.
 
-Rules of this file: pure, returns text; every word of the user's data goes through the template's escaping; Pillow and
-Jinja are imported when a page is made.
+Rules of this file: pure, returns text; every word of the user's data goes through the template's
+escaping; Pillow and Jinja are imported when a page is made.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from container.dataset import LabelledImages
+from container.data.loading import LabelledImages
 
-MATRIX_CLASSES_MAXIMUM: Final = 30  # wider tables are no picture any more; the confused pairs tell the same
+MATRIX_CLASSES_MAXIMUM: Final = (
+    30  # wider tables are no picture any more; the confused pairs tell the same
+)
 TABLE_CLASSES_MAXIMUM: Final = 200
 PAIRS_MAXIMUM: Final = 10
 MISTAKES_MAXIMUM: Final = 24
@@ -61,7 +63,9 @@ def render(  # noqa: PLR0913 - the last three have defaults and are given by nam
     )
     environment.filters["percent"] = _percent
     environment.filters["share"] = _share
-    template = environment.from_string(Path(__file__).with_name("report.html").read_text(encoding="utf-8"))
+    template = environment.from_string(
+        Path(__file__).with_name("report.html").read_text(encoding="utf-8")
+    )
     names = [str(name) for name in labelled.classes]
     labels, predictions = labelled.labels, probabilities.argmax(axis=1)
     wrong = np.flatnonzero(predictions != labels)
@@ -73,7 +77,9 @@ def render(  # noqa: PLR0913 - the last three have defaults and are given by nam
         facts=facts or {},
         charts=[chart for chart in (_chart(history, *kind) for kind in CHARTS) if chart],
         history=_history_table(history),
-        matrix=_matrix(names, metrics["confusion_matrix"]) if len(names) <= MATRIX_CLASSES_MAXIMUM else None,
+        matrix=_matrix(names, metrics["confusion_matrix"])
+        if len(names) <= MATRIX_CLASSES_MAXIMUM
+        else None,
         pairs=_confused_pairs(names, labels[wrong], predictions[wrong], metrics["per_class"]),
         rows=_class_rows(names, metrics["per_class"]),
         mistake_count=len(wrong),
@@ -103,7 +109,9 @@ def _wilson_interval(share: float, count: int) -> tuple[float, float]:
     """Give the 95 % interval of a share counted in `count` rows; Wilson's, which holds near 1 and for few rows."""
     z_square = 1.959964**2
     centre = (share + z_square / (2 * count)) / (1 + z_square / count)
-    half = math.sqrt(z_square * (share * (1 - share) + z_square / (4 * count)) / count) / (1 + z_square / count)
+    half = math.sqrt(z_square * (share * (1 - share) + z_square / (4 * count)) / count) / (
+        1 + z_square / count
+    )
     return max(centre - half, 0.0), min(centre + half, 1.0)
 
 
@@ -141,9 +149,13 @@ def _chart(
     form = f".{digits}f" if digits <= 6 and top < 1e6 else ".3g"
     return {
         "title": title,
-        "y_ticks": [(up(y), f"{y:.{max(0, digits - 2)}%}" if is_share else f"{y:{form}}") for y in y_ticks],
+        "y_ticks": [
+            (up(y), f"{y:.{max(0, digits - 2)}%}" if is_share else f"{y:{form}}") for y in y_ticks
+        ],
         "x_ticks": [
-            (across(x), f"{x:.0f}") for x in _ticks(left, right, 8) if left <= x <= right and float(x).is_integer()
+            (across(x), f"{x:.0f}")
+            for x in _ticks(left, right, 8)
+            if left <= x <= right and float(x).is_integer()
         ],
         "series": [
             {
@@ -151,7 +163,11 @@ def _chart(
                 "kind": name,
                 "line": " ".join(f"{across(x)},{100 - up(y)}" for x, y in points),
                 "marks": [
-                    (across(x), 100 - up(y), f"Epoch {x:.0f}: " + (_percent(y) if is_share else f"{y:.4g}"))
+                    (
+                        across(x),
+                        100 - up(y),
+                        f"Epoch {x:.0f}: " + (_percent(y) if is_share else f"{y:.4g}"),
+                    )
                     for x, y in points
                 ]
                 if len(points) <= MARKED_EPOCHS_MAXIMUM
@@ -176,10 +192,15 @@ def _ticks(low: float, high: float, parts: int = 4) -> list[float]:
 
 
 def _history_table(history: Sequence[Mapping[str, float]]) -> dict[str, Any]:
-    columns = [column for column in _HISTORY_COLUMNS if any(column[0] in epoch for epoch in history)]
+    columns = [
+        column for column in _HISTORY_COLUMNS if any(column[0] in epoch for epoch in history)
+    ]
     return {
         "titles": [title for _, title, _ in columns],
-        "rows": [[form.format(epoch[name]) if name in epoch else "" for name, _, form in columns] for epoch in history],
+        "rows": [
+            [form.format(epoch[name]) if name in epoch else "" for name, _, form in columns]
+            for epoch in history
+        ],
     }
 
 
@@ -192,7 +213,12 @@ def _matrix(names: Sequence[str], matrix: Sequence[Sequence[int]]) -> list[dict[
             {
                 "count": count,
                 "kind": "zero" if not count else "hit" if label == predicted else "miss",
-                "ink": round(0.62 * count / total if label == predicted else 0.1 + 0.52 * math.sqrt(count / total), 3)
+                "ink": round(
+                    0.62 * count / total
+                    if label == predicted
+                    else 0.1 + 0.52 * math.sqrt(count / total),
+                    3,
+                )
                 if count
                 else 0,
                 "title": f"{names[label]} taken for {names[predicted]}: {count:,} of {total:,}",
@@ -204,7 +230,10 @@ def _matrix(names: Sequence[str], matrix: Sequence[Sequence[int]]) -> list[dict[
 
 
 def _confused_pairs(
-    names: Sequence[str], labels: NDArray[Any], predictions: NDArray[Any], per_class: Sequence[Mapping[str, Any]]
+    names: Sequence[str],
+    labels: NDArray[Any],
+    predictions: NDArray[Any],
+    per_class: Sequence[Mapping[str, Any]],
 ) -> list[dict[str, Any]]:
     pairs, counts = np.unique(np.stack([labels, predictions]), axis=1, return_counts=True)
     order = np.argsort(-counts, kind="stable")[:PAIRS_MAXIMUM]
@@ -219,7 +248,9 @@ def _confused_pairs(
     ]
 
 
-def _class_rows(names: Sequence[str], per_class: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _class_rows(
+    names: Sequence[str], per_class: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
     """Give all classes in their order, or of very many the worst by F1."""
     shown: Iterable[int] = range(len(names))
     if len(names) > TABLE_CLASSES_MAXIMUM:
@@ -227,7 +258,9 @@ def _class_rows(names: Sequence[str], per_class: Sequence[Mapping[str, Any]]) ->
     return [{"name": names[index], **per_class[index]} for index in shown]
 
 
-def _worst_mistakes(labelled: LabelledImages, probabilities: NDArray[Any], wrong: NDArray[Any]) -> list[dict[str, Any]]:
+def _worst_mistakes(
+    labelled: LabelledImages, probabilities: NDArray[Any], wrong: NDArray[Any]
+) -> list[dict[str, Any]]:
     """Give the mistakes in which the model was most certain, the worst first."""
     images, labels, predictions = labelled.images, labelled.labels, probabilities.argmax(axis=1)
     certainty = probabilities[wrong, predictions[wrong]] - probabilities[wrong, labels[wrong]]
@@ -239,7 +272,8 @@ def _worst_mistakes(labelled: LabelledImages, probabilities: NDArray[Any], wrong
             "score": float(probabilities[row, predictions[row]]),
             "label_score": float(probabilities[row, labels[row]]),
             "pixelated": max(images.shape[1:3]) < THUMBNAIL_PIXELS // 2,
-            "source": "data:image/png;base64," + base64.b64encode(_encode_png(images[row])).decode("ascii"),
+            "source": "data:image/png;base64,"
+            + base64.b64encode(_encode_png(images[row])).decode("ascii"),
         }
         for row in wrong[np.argsort(-certainty, kind="stable")[:MISTAKES_MAXIMUM]]
     ]

@@ -16,8 +16,8 @@ from werkzeug.exceptions import HTTPException
 from container import contract
 from container.errors import RequestError
 from container.serving import inference, openapi, wsgi
-from container.serving.metrics import Metrics
 from container.serving.models import Models
+from container.serving.telemetry.metrics import Metrics
 
 
 def create_app(
@@ -38,7 +38,9 @@ def create_app(
 
     @app.route("/ping", methods=["GET", "POST"])
     def ping() -> flask.Response:
-        return _to_flask(inference.ping(is_ready=True))  # the model was loaded before this application was made
+        return _to_flask(
+            inference.ping(is_ready=True)
+        )  # the model was loaded before this application was made
 
     @app.post("/invocations")
     def invocations() -> flask.Response:
@@ -83,7 +85,9 @@ def _add_error_handlers(app: flask.Flask, payload_bytes: int) -> None:
         }
         if status == 413:
             _discard_body()
-        response = _to_flask(inference.refuse(status, messages.get(status, error.description or error.name)))
+        response = _to_flask(
+            inference.refuse(status, messages.get(status, error.description or error.name))
+        )
         allowed = error.get_response().headers.get("Allow")
         if allowed:
             response.headers["Allow"] = allowed
@@ -132,7 +136,9 @@ def _discard_body() -> None:
 def _to_flask(response: inference.Response) -> flask.Response:
     flask.request.environ[wsgi.RESPONSE] = response
     headers = [("Content-Type", response.content_type), *response.headers]
-    return flask.Response(_iterate(response) if response.rest else response.body, response.status, headers)
+    return flask.Response(
+        _iterate(response) if response.rest else response.body, response.status, headers
+    )
 
 
 def _iterate(response: inference.Response) -> Iterator[bytes]:

@@ -1,6 +1,7 @@
 """The application for gunicorn's own ASGI worker: `/ping` and `/invocations` from the core, all else from Flask.
 
-Rules of this file: as in `worker`, what costs more than a few milliseconds leaves the loop, behind a bounded queue.
+Rules of this file: as in `worker`, what costs more than a few milliseconds leaves the loop, behind
+a bounded queue.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
 from container.errors import RequestError
-from container.serving import inference, logs, wsgi
-from container.serving.http1 import Head
-from container.serving.settings import Settings
+from container.serving import inference, wsgi
+from container.serving.event_worker.http1 import Head
+from container.serving.server_settings import Settings
+from container.serving.telemetry import logs
 
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
@@ -26,7 +28,9 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 class AsgiApplication:
     """An ASGI 3 application around what answers `/invocations`, and a WSGI application for the other routes."""
 
-    def __init__(self, application: inference.Application, others: wsgi.Application, settings: Settings) -> None:
+    def __init__(
+        self, application: inference.Application, others: wsgi.Application, settings: Settings
+    ) -> None:
         self._application = application
         self._others = others
         self._settings = settings
@@ -64,7 +68,12 @@ class AsgiApplication:
             is_broken = response.rest is None
             bytes_out += 0 if is_broken else len(response.body)
         if not is_broken:  # else there is no end, and the client knows
-            await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else response.body})
+            await send(
+                {
+                    "type": "http.response.body",
+                    "body": b"" if scope["method"] == "HEAD" else response.body,
+                }
+            )
         if logs.has_requests():
             logs.log_request(
                 response,
@@ -90,7 +99,9 @@ class AsgiApplication:
             more = message.get("more_body", False)
         return bytes(body)
 
-    async def _answer(self, scope: Message, headers: dict[str, str], body: bytes) -> inference.Response:
+    async def _answer(
+        self, scope: Message, headers: dict[str, str], body: bytes
+    ) -> inference.Response:
         path, method = scope["path"], scope["method"]
         if path == "/ping" and method in ("GET", "POST"):
             return inference.ping(is_ready=True)
@@ -103,7 +114,9 @@ class AsgiApplication:
         target = scope["raw_path"].decode("latin-1") + (f"?{query}" if query else "")
         head = Head(method, target, headers, len(body), keep_alive=True, expects_continue=False)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, lambda: wsgi.call(self._others, head, body))
+        return await loop.run_in_executor(
+            self._threads, lambda: wsgi.call(self._others, head, body)
+        )
 
     async def _queue(self, request: inference.Request) -> inference.Response:
         if self._waiting >= self._settings.queue_requests:

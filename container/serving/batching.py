@@ -1,8 +1,9 @@
 """Predictions that several threads ask for at once, made together: where a call costs far more than an image does.
 
-Whoever comes while nothing is computed computes at once. Whoever comes meanwhile waits; when the prediction is over,
-the first of them computes for all that have come. It waits for others only as long as a prediction takes, and only for
-as many as were there the last time: a client alone never waits.
+Whoever comes while nothing is computed computes at once. Whoever comes meanwhile waits; when the
+prediction is over, the first of them computes for all that have come. It waits for others only as
+long as a prediction takes, and only for as many as were there the last time: a client alone never
+waits.
 
 Rules of this file: first come, first served; a fault of one request's images is its own.
 """
@@ -17,7 +18,7 @@ from collections.abc import Callable
 import numpy as np
 
 from container.errors import RequestError
-from container.serving.codecs import Images, Probabilities
+from container.serving.bodies.codecs import Images, Probabilities
 
 
 class _Call:
@@ -47,8 +48,8 @@ class Batcher:
     ) -> None:
         """`predict` gets at most `images_maximum` images, or those of one request alone if they are more.
 
-        A prediction waits at most `delay_s` for others, a request at most `timeout_s` for its turn; `observe` is
-        told the number of requests before each prediction.
+        A prediction waits at most `delay_s` for others, a request at most `timeout_s` for its turn;
+        `observe` is told the number of requests before each prediction.
         """
         self._predict = predict
         self._images_maximum = images_maximum
@@ -65,7 +66,8 @@ class Batcher:
     def predict(self, images: Images) -> Probabilities:
         """Give the probabilities of these images, computed with others' perhaps.
 
-        Raises: RequestError 503 if its turn does not come in time, and whatever the prediction of these images raises.
+        Raises: RequestError 503 if its turn does not come in time, and whatever the prediction of
+        these images raises.
         """
         call = _Call(images)
         with self._lock:
@@ -111,7 +113,9 @@ class Batcher:
         with self._lock:
             deadline = time.monotonic() + min(self._delay_s, self._last_s)
             while True:
-                while self._waiting and count + len(self._waiting[0].images) <= self._images_maximum:
+                while (
+                    self._waiting and count + len(self._waiting[0].images) <= self._images_maximum
+                ):
                     call = self._waiting.popleft()
                     batch.append(call)
                     count += len(call.images)
@@ -122,7 +126,11 @@ class Batcher:
 
     def _compute(self, batch: list[_Call]) -> None:
         try:
-            images = batch[0].images if len(batch) == 1 else np.concatenate([call.images for call in batch])
+            images = (
+                batch[0].images
+                if len(batch) == 1
+                else np.concatenate([call.images for call in batch])
+            )
             probabilities = self._predict(images)
         except Exception as error:  # noqa: BLE001 - it is raised again, in the thread whose images it comes from
             if len(batch) == 1:

@@ -1,7 +1,8 @@
 """The serving core: request parts in, status, headers and body out; no HTTP library, so that every shell is thin.
 
-Rules of this file: whatever a client sends is answered with the status that names whose fault it is (RQ-6), and never
-with a traceback (SEC-4); what can be refused by its headers is refused before the body is decoded.
+Rules of this file: whatever a client sends is answered with the status that names whose fault it is
+(RQ-6), and never with a traceback (SEC-4); what can be refused by its headers is refused before the
+body is decoded.
 """
 
 from __future__ import annotations
@@ -20,22 +21,39 @@ import numpy as np
 
 from container import contract
 from container.errors import RequestError
-from container.serving import codecs, negotiation
-from container.serving.metrics import Metrics
+from container.serving.bodies import codecs, negotiation
+from container.serving.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-LINGER_S: Final = 2.0  # how long a refused client is listened to, so that it reads the answer before a reset
+LINGER_S: Final = (
+    2.0  # how long a refused client is listened to, so that it reads the answer before a reset
+)
 
 _CUSTOM_ATTRIBUTES_NAME: Final = contract.CUSTOM_ATTRIBUTES_HEADER.lower()
 _CUSTOM_ATTRIBUTES: Final = re.compile(r"[\x20-\x7e]{1,1024}")
 _QUOTED: Final = re.compile(r"'(?:[^'\\]|\\.)*(?:'|$)|\"(?:[^\"\\]|\\.)*(?:\"|$)", re.DOTALL)
-_INLINE_S: Final = 0.005  # a prediction that costs more leaves the loop: many of them must not delay a ping
-_INLINE_BODY_BYTES: Final = 262_144  # a body that costs more to decode than a thread's hand-over leaves it too
-_PIECE_S: Final = 0.02  # of a streamed answer: long beside a thread's hand-over, short beside a client's patience
-_PIECE_IMAGES: Final = (1024, 512, 256, 128, 64, 32)  # whole blocks of the predictor, so that no digit changes
+_INLINE_S: Final = (
+    0.005  # a prediction that costs more leaves the loop: many of them must not delay a ping
+)
+_INLINE_BODY_BYTES: Final = (
+    262_144  # a body that costs more to decode than a thread's hand-over leaves it too
+)
+_PIECE_S: Final = (
+    0.02  # of a streamed answer: long beside a thread's hand-over, short beside a client's patience
+)
+_PIECE_IMAGES: Final = (
+    1024,
+    512,
+    256,
+    128,
+    64,
+    32,
+)  # whole blocks of the predictor, so that no digit changes
 _ERRORS_LOGGED: Final = 10  # of one request
-_ERROR_CHARACTERS: Final = 1900  # RQ-6: a caller sees 2048 characters of the body, the request id among them
+_ERROR_CHARACTERS: Final = (
+    1900  # RQ-6: a caller sees 2048 characters of the body, the request id among them
+)
 
 
 class Request(NamedTuple):
@@ -138,7 +156,9 @@ class Inference:
         media_type = negotiation.parse_media_type(request.headers.get("content-type", ""))
         if media_type.name in codecs.PACKED or "content-encoding" in request.headers:
             return math.inf
-        return self._image_s * max(1, len(request.body) // self._pixels)  # a pixel takes a byte or more
+        return self._image_s * max(
+            1, len(request.body) // self._pixels
+        )  # a pixel takes a byte or more
 
     def _answer(self, request: Request, work: _Work) -> Response:
         accept = request.headers.get("accept", "")
@@ -147,19 +167,35 @@ class Inference:
         if answer_type is None:
             message = f"nothing in Accept {accept[:200]!r} can be given; possible: {', '.join(self._offered)}"
             raise RequestError(406, message)
-        body = unpack(request.body, request.headers.get("content-encoding", ""), self._payload_bytes)
+        body = unpack(
+            request.body, request.headers.get("content-encoding", ""), self._payload_bytes
+        )
         started = time.perf_counter()
         images, errors = self._decode(media_type, body)
         work.seconds["decode"] = time.perf_counter() - started
         work.images = len(images)
-        if request.can_stream and answer_type == codecs.JSON_LINES and len(images) > self._piece_images:
-            return Response(200, b"", answer_type, rest=self._stream(images, errors, work), seconds=work.seconds)
-        answer = self._predict_and_encode(images, answer_type, errors, work, end_of_line=self._end_of_line)
+        if (
+            request.can_stream
+            and answer_type == codecs.JSON_LINES
+            and len(images) > self._piece_images
+        ):
+            return Response(
+                200, b"", answer_type, rest=self._stream(images, errors, work), seconds=work.seconds
+            )
+        answer = self._predict_and_encode(
+            images, answer_type, errors, work, end_of_line=self._end_of_line
+        )
         return Response(200, answer, answer_type, seconds=work.seconds)
 
-    def _stream(self, images: codecs.Images, errors: Mapping[int, str], work: _Work) -> Iterator[bytes]:
+    def _stream(
+        self, images: codecs.Images, errors: Mapping[int, str], work: _Work
+    ) -> Iterator[bytes]:
         """Give the answer in JSON lines piece by piece; `errors` are records beside the images (BT-9)."""
-        good = [place for place in range(len(images) + len(errors)) if place not in errors] if errors else []
+        good = (
+            [place for place in range(len(images) + len(errors)) if place not in errors]
+            if errors
+            else []
+        )
         first = 0  # record of the piece
         for start in range(0, len(images), self._piece_images):
             end = start + self._piece_images
@@ -167,13 +203,25 @@ class Inference:
             faults = {}
             if errors:
                 behind = len(images) + len(errors) if is_last else good[end]
-                faults = {place - first: errors[place] for place in range(first, behind) if place in errors}
+                faults = {
+                    place - first: errors[place]
+                    for place in range(first, behind)
+                    if place in errors
+                }
                 first = behind
             end_of_line = self._end_of_line or not is_last
-            yield self._predict_and_encode(images[start:end], codecs.JSON_LINES, faults, work, end_of_line=end_of_line)
+            yield self._predict_and_encode(
+                images[start:end], codecs.JSON_LINES, faults, work, end_of_line=end_of_line
+            )
 
     def _predict_and_encode(
-        self, images: codecs.Images, answer_type: str, errors: Mapping[int, str], work: _Work, *, end_of_line: bool
+        self,
+        images: codecs.Images,
+        answer_type: str,
+        errors: Mapping[int, str],
+        work: _Work,
+        *,
+        end_of_line: bool,
     ) -> bytes:
         started = time.perf_counter()
         probabilities = self._predict(images)
@@ -181,7 +229,9 @@ class Inference:
         if not np.isfinite(probabilities).all():
             message = "the model gave a probability that is not finite"
             raise ArithmeticError(message)
-        answer = codecs.encode(answer_type, probabilities, self.classes, end_of_line=end_of_line, errors=errors)
+        answer = codecs.encode(
+            answer_type, probabilities, self.classes, end_of_line=end_of_line, errors=errors
+        )
         seconds = work.seconds
         seconds["predict"] = seconds.get("predict", 0.0) + predicted - started
         seconds["encode"] = seconds.get("encode", 0.0) + time.perf_counter() - predicted
@@ -203,15 +253,26 @@ class Inference:
         finally:
             self._count(status, work)
 
-    def _decode(self, media_type: negotiation.MediaType, body: bytes) -> tuple[codecs.Images, Mapping[int, str]]:
+    def _decode(
+        self, media_type: negotiation.MediaType, body: bytes
+    ) -> tuple[codecs.Images, Mapping[int, str]]:
         try:
             return codecs.decode(media_type, body, self.input_shape), {}
         except RequestError as error:
-            if not (self._placeholders and error.status == 400 and media_type.name in codecs.LINES and body):
+            if not (
+                self._placeholders
+                and error.status == 400
+                and media_type.name in codecs.LINES
+                and body
+            ):
                 raise
         images, errors = codecs.decode_each(media_type, body, self.input_shape)
         for place, message in list(errors.items())[:_ERRORS_LOGGED]:
-            log.warning("record %d of a request has a placeholder for an answer: %s", place + 1, _hide(message))
+            log.warning(
+                "record %d of a request has a placeholder for an answer: %s",
+                place + 1,
+                _hide(message),
+            )
         return images, errors
 
 
@@ -276,12 +337,15 @@ def take_piece(response: Response) -> Response:
 def unpack(body: bytes, encoding: str, bytes_maximum: int) -> bytes:
     """Undo a body's content encoding: none or gzip.
 
-    Raises: RequestError 415 for another encoding, 413 beyond `bytes_maximum`, 400 if the body is no whole gzip stream.
+    Raises: RequestError 415 for another encoding, 413 beyond `bytes_maximum`, 400 if the body is no
+    whole gzip stream.
     """
     if encoding.strip().lower() in ("", "identity"):
         return body
     if encoding.strip().lower() not in ("gzip", "x-gzip"):
-        raise RequestError(415, f"content encoding {encoding[:40]!r} is not supported; supported: gzip, identity")
+        raise RequestError(
+            415, f"content encoding {encoding[:40]!r} is not supported; supported: gzip, identity"
+        )
     pieces, room = [], bytes_maximum
     while body:  # one gzip stream may follow another
         stream = zlib.decompressobj(wbits=31)
@@ -330,7 +394,11 @@ def fail() -> Response:
     request_id = uuid.uuid4().hex
     fields = {"message": "failed", "request_id": request_id, "status": 500}
     log.exception("request %s failed", request_id, extra={"fields": fields})  # noqa: LOG004
-    return _error(500, "the server failed on this request; its log tells why under this request id", request_id)
+    return _error(
+        500,
+        "the server failed on this request; its log tells why under this request id",
+        request_id,
+    )
 
 
 def _error(status: int, message: str, request_id: str) -> Response:

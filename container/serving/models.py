@@ -1,7 +1,8 @@
 """The models of a multi-model endpoint: loaded, listed, asked and unloaded by the platform (MME-1 to MME-6).
 
-Rules of this file: a model's name is an opaque key and never part of a path; a model that is broken or too large
-changes nothing for the others; all models live in one process, since the next request may come to any worker.
+Rules of this file: a model's name is an opaque key and never part of a path; a model that is broken
+or too large changes nothing for the others; all models live in one process, since the next request
+may come to any worker.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from container import limits
+from container import machine
 from container.errors import RequestError, UserError
 from container.serving import inference
 from container.serving.inference import Request, Response
@@ -43,19 +44,23 @@ class Models:
     """The loaded models. Thread-safe; loads of different models run at the same time."""
 
     def __init__(
-        self, root: Path, load: Callable[[Path], inference.Application], memory_bytes: int | None = None
+        self,
+        root: Path,
+        load: Callable[[Path], inference.Application],
+        memory_bytes: int | None = None,
     ) -> None:
         """`load` loads the artefact in a directory below `root`; `memory_bytes` is what the process may fill."""
         self._root = root
         self._load = load
-        self._memory_bytes = memory_bytes or limits.count_memory_bytes()
+        self._memory_bytes = memory_bytes or machine.count_memory_bytes()
         self._models: dict[str, _Model] = {}
         self._lock = threading.Lock()
 
     def load(self, body: bytes) -> Response:
         """Answer `POST /models`; the model can be asked once this returns 200 (MME-2).
 
-        Raises: RequestError 400 or 404 for a bad request or path, 409 if the name is taken, 507 without memory.
+        Raises: RequestError 400 or 404 for a bad request or path, 409 if the name is taken, 507
+        without memory.
         """
         name, url = _parse_load(body)
         path = Path(url).resolve()
@@ -87,11 +92,18 @@ class Models:
         """Answer `GET /models`, which a page token continues (MME-3)."""
         after = _parse_token(token)
         with self._lock:
-            names = sorted(name for name, model in self._models.items() if model.application and name > after)
-            page = [{"modelName": name, "modelUrl": self._models[name].url} for name in names[:_PAGE_MODELS]]
+            names = sorted(
+                name for name, model in self._models.items() if model.application and name > after
+            )
+            page = [
+                {"modelName": name, "modelUrl": self._models[name].url}
+                for name in names[:_PAGE_MODELS]
+            ]
         document: dict[str, Any] = {"models": page}
         if len(names) > _PAGE_MODELS:
-            document["nextPageToken"] = base64.urlsafe_b64encode(page[-1]["modelName"].encode()).decode()
+            document["nextPageToken"] = base64.urlsafe_b64encode(
+                page[-1]["modelName"].encode()
+            ).decode()
         return _answer(document)
 
     def describe(self, name: str) -> Response:
@@ -130,7 +142,9 @@ class Models:
     def _check_memory(self, path: Path) -> None:
         if self._memory_bytes is None:
             return
-        needed = _MODEL_MEMORY * max((file.stat().st_size for file in path.rglob("*.tflite")), default=0)
+        needed = _MODEL_MEMORY * max(
+            (file.stat().st_size for file in path.rglob("*.tflite")), default=0
+        )
         if _count_resident_bytes() + needed > self._memory_bytes * (1 - _SPARE_MEMORY):
             raise MemoryError
 
@@ -153,8 +167,15 @@ def _parse_load(body: bytes) -> tuple[str, str]:
         name, url = document["model_name"], document["url"]
     except (ValueError, TypeError, KeyError, RecursionError):
         raise RequestError(400, '{"model_name": ..., "url": ...} is expected') from None
-    if not (isinstance(name, str) and isinstance(url, str) and 0 < len(name) <= _NAME_CHARACTERS and "\0" not in url):
-        raise RequestError(400, f"model_name is a text of 1 to {_NAME_CHARACTERS} characters, and url a path")
+    if not (
+        isinstance(name, str)
+        and isinstance(url, str)
+        and 0 < len(name) <= _NAME_CHARACTERS
+        and "\0" not in url
+    ):
+        raise RequestError(
+            400, f"model_name is a text of 1 to {_NAME_CHARACTERS} characters, and url a path"
+        )
     return name, url
 
 

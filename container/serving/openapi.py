@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import container
 from container import contract
-from container.serving import codecs
+from container.serving.bodies import codecs
 
 _BYTE: Final = "([0-9]|[1-9][0-9]|1[0-9][0-9]|2[0-4][0-9]|25[0-5])"
 _ERROR: Final = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
@@ -59,7 +59,9 @@ def describe(
                 "responses": _answer({"type": "string"}, "text/plain; version=0.0.4"),
             }
         },
-        "/openapi.json": {"get": {"operationId": "describe", "responses": _answer({"type": "object"})}},
+        "/openapi.json": {
+            "get": {"operationId": "describe", "responses": _answer({"type": "object"})}
+        },
     }
     if has_models:
         paths |= _describe_models(invocation)
@@ -84,7 +86,9 @@ def _describe_invocation(input_shape: codecs.Shape | None) -> dict[str, Any]:
         return {
             "parameters": [attributes],
             "requestBody": {"required": True, "content": content},
-            "responses": {"default": {"description": "What the handlers answer.", "content": content}},
+            "responses": {
+                "default": {"description": "What the handlers answer.", "content": content}
+            },
         }
     row = rf"{_BYTE}(,{_BYTE}){{{math.prod(input_shape) - 1}}}"
     schemas = {
@@ -96,7 +100,10 @@ def _describe_invocation(input_shape: codecs.Shape | None) -> dict[str, Any]:
     answers = {
         codecs.CSV: {"type": "string"},
         codecs.JSON: {"$ref": "#/components/schemas/Answer"},
-        codecs.JSON_LINES: {"type": "object", "description": "One a line; many come in chunks, as they are made."},
+        codecs.JSON_LINES: {
+            "type": "object",
+            "description": "One a line; many come in chunks, as they are made.",
+        },
         codecs.NPY: binary,
     }
     return {
@@ -116,7 +123,12 @@ def _describe_invocation(input_shape: codecs.Shape | None) -> dict[str, Any]:
 
 
 def _describe_models(invocation: dict[str, Any]) -> dict[str, Any]:
-    name = {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "pattern": "^[0-9A-Za-z_-]+$"}}
+    name = {
+        "name": "name",
+        "in": "path",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^[0-9A-Za-z_-]+$"},
+    }
     token = {"name": "next_page_token", "in": "query", "schema": {"type": "string"}}
     model = _answer({"$ref": "#/components/schemas/Model"})
     load = {"type": "object", "required": ["model_name", "url"], "properties": {}}
@@ -161,7 +173,9 @@ def _describe_models(invocation: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _describe_schemas(input_shape: codecs.Shape | None, classes: Sequence[int | str]) -> dict[str, Any]:
+def _describe_schemas(
+    input_shape: codecs.Shape | None, classes: Sequence[int | str]
+) -> dict[str, Any]:
     text = {"type": "string"}
     schemas: dict[str, Any] = {
         "Error": {
@@ -187,11 +201,19 @@ def _describe_schemas(input_shape: codecs.Shape | None, classes: Sequence[int | 
     if input_shape is None:
         return schemas
     height, width, channels = input_shape
-    pixels = [{"type": "integer", "minimum": 0, "maximum": 255}, {"type": "number", "minimum": 0, "maximum": 1}]
-    flat = {"anyOf": [_repeat(pixel, math.prod(input_shape), math.prod(input_shape)) for pixel in pixels]}
+    pixels = [
+        {"type": "integer", "minimum": 0, "maximum": 255},
+        {"type": "number", "minimum": 0, "maximum": 1},
+    ]
+    flat = {
+        "anyOf": [
+            _repeat(pixel, math.prod(input_shape), math.prod(input_shape)) for pixel in pixels
+        ]
+    }
     nested = {
         "anyOf": [
-            _repeat(_repeat(_repeat(pixel, channels, channels), width, width), height, height) for pixel in pixels
+            _repeat(_repeat(_repeat(pixel, channels, channels), width, width), height, height)
+            for pixel in pixels
         ]
     }
     whole = {"anyOf": [_repeat(image, 1) for image in (flat, nested)]}
@@ -199,14 +221,23 @@ def _describe_schemas(input_shape: codecs.Shape | None, classes: Sequence[int | 
     prediction = {
         "type": "object",
         "required": ["label", "index", "score"],
-        "properties": {"label": {"enum": list(classes)}, "index": {"type": "integer"}, "score": {"type": "number"}},
+        "properties": {
+            "label": {"enum": list(classes)},
+            "index": {"type": "integer"},
+            "score": {"type": "number"},
+        },
     }
     return schemas | {
         "Image": {
             "description": "Its pixels row by row, or nested: integers, or fractions where each was divided by 255.",
             "anyOf": [flat, nested],
         },
-        "Images": {"anyOf": [whole, {"type": "object", "required": ["instances"], "properties": {"instances": whole}}]},
+        "Images": {
+            "anyOf": [
+                whole,
+                {"type": "object", "required": ["instances"], "properties": {"instances": whole}},
+            ]
+        },
         "Answer": {
             "type": "object",
             "required": ["outputs", "predictions"],
@@ -222,12 +253,19 @@ def _describe_schemas(input_shape: codecs.Shape | None, classes: Sequence[int | 
 
 
 def _repeat(items: dict[str, Any], least: int, most: int | None = None) -> dict[str, Any]:
-    return {"type": "array", "items": items, "minItems": least} | ({} if most is None else {"maxItems": most})
+    return {"type": "array", "items": items, "minItems": least} | (
+        {} if most is None else {"maxItems": most}
+    )
 
 
 def _answer(schema: dict[str, Any] | None, content_type: str = codecs.JSON) -> dict[int, Any]:
-    return {200: {"description": "OK"} | ({} if schema is None else {"content": {content_type: {"schema": schema}}})}
+    return {
+        200: {"description": "OK"}
+        | ({} if schema is None else {"content": {content_type: {"schema": schema}}})
+    }
 
 
 def _refuse(*statuses: int) -> dict[int, Any]:
-    return {status: {"description": _REFUSALS[status], "content": _ERROR} for status in sorted(statuses)}
+    return {
+        status: {"description": _REFUSALS[status], "content": _ERROR} for status in sorted(statuses)
+    }

@@ -1,9 +1,10 @@
 """`serve`: loads the artefact, then gunicorn hosts the application until it is told to stop.
 
-Rules of this file: processes, sockets, signals and logs only. A light model is loaded and run before any worker is
-forked: single-threaded LiteRT survives a fork, the workers share its memory, and a broken artefact ends the program
-with its reason instead of workers that die in a circle (HO-6, HO-12). A heavy one is loaded after the fork, by one
-worker with all the cores, since no runtime with several threads survives it (HO-14).
+Rules of this file: processes, sockets, signals and logs only. A light model is loaded and run
+before any worker is forked: single-threaded LiteRT survives a fork, the workers share its memory,
+and a broken artefact ends the program with its reason instead of workers that die in a circle
+(HO-6, HO-12). A heavy one is loaded after the fork, by one worker with all the cores, since no
+runtime with several threads survives it (HO-14).
 """
 
 from __future__ import annotations
@@ -27,13 +28,15 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.errors import HaltServer
 
 import container
-from container import artifact, contract, limits, predictor
+from container import artifact, contract, machine, predictor
 from container.errors import PlatformError, UserError
-from container.serving import batching, handlers, inference, logs, models, settings, wsgi
-from container.serving.emf import Emf
-from container.serving.loads import Loads
-from container.serving.metrics import Metrics
-from container.serving.settings import Settings
+from container.serving import batching, inference, models, server_settings, wsgi
+from container.serving.event_worker.loads import Loads
+from container.serving.server_settings import Settings
+from container.serving.telemetry import logs
+from container.serving.telemetry.emf import Emf
+from container.serving.telemetry.metrics import Metrics
+from container.serving.user_code import handlers
 
 if TYPE_CHECKING:
     import flask
@@ -42,12 +45,15 @@ if TYPE_CHECKING:
 
 # HO-10: SIGKILL comes 30 s after SIGTERM; the rest is for the master to see its workers go.
 _GRACE_S = contract.SERVING_STOP_GRACE_S - 5
-# Above it an image earns more from all cores at once than requests do from a core each (measured on ResNet-50).
+# Above it an image earns more from all cores at once than requests do from a core each (measured on
+# ResNet-50).
 _HEAVY_IMAGE_S = 0.005
 _BATCH_IMAGES = 32  # on TensorFlow, where a call costs as much as many small images
-# A request that kills its worker may be sent again a few times; ten such deaths a minute are the server's own fault.
+# A request that kills its worker may be sent again a few times; ten such deaths a minute are the
+# server's own fault.
 _EARLY_S, _EARLY_DEATHS, _CIRCLE_S, _CIRCLE_STATUS = 10, 10, 60, 5
-# Resident memory as measured; a model takes three times its file: mapped, packed for the kernels, and working memory.
+# Resident memory as measured; a model takes three times its file: mapped, packed for the kernels,
+# and working memory.
 _MASTER_BYTES, _WORKER_BYTES, _MODEL_MEMORY = 56 * 2**20, 40 * 2**20, 3
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 _HEARTBEAT_S = 30  # the event loop shows life twice a second whatever is being computed
@@ -79,7 +85,9 @@ class Service:
         model = predictor.load(found, runtime=runtime, threads=threads, concurrency=concurrency)
         return self.wrap(model, found, count_batch_images(self.settings, runtime))
 
-    def wrap(self, model: predictor.Predictor, found: artifact.Artifact, batch_images: int) -> inference.Application:
+    def wrap(
+        self, model: predictor.Predictor, found: artifact.Artifact, batch_images: int
+    ) -> inference.Application:
         """Make a loaded model answer requests, with up to `batch_images` of several in one prediction."""
         predict, image_s = model.predict, model.image_s
         if batch_images > 1:
@@ -90,7 +98,9 @@ class Service:
                 timeout_s=self.settings.timeout_s,
                 observe=self._observe_batch,
             ).predict
-            image_s = math.inf  # it may wait for others: no request may be answered on an event loop
+            image_s = (
+                math.inf
+            )  # it may wait for others: no request may be answered on an event loop
         return inference.Inference(
             predict,
             input_shape=found.manifest.input_shape,
@@ -132,14 +142,15 @@ class Service:
 def main(layout: contract.Layout, environ: Mapping[str, str]) -> int:
     """Serve until stopped; gives 1 if the settings or the artefact are at fault."""
     try:
-        cores = math.ceil(limits.count_cpus())
-        chosen = settings.parse(environ)
+        cores = math.ceil(machine.count_cpus())
+        chosen = server_settings.parse(environ)
         logs.configure(chosen.log_level, chosen.log_format)
         service = prepare(layout, environ, chosen, cores)
     except (UserError, PlatformError) as error:
         print(f"the server cannot start: {error}", file=sys.stderr, flush=True)
         return 1
-    # A stop that came between a worker's fork and its signal handlers would be lost, and the worker killed at last.
+    # A stop that came between a worker's fork and its signal handlers would be lost, and the worker
+    # killed at last.
     os.register_at_fork(before=_hold_signals, after_in_parent=_release_signals)
     _Server(service).run()
     return 0
@@ -151,7 +162,9 @@ def _write_at_intervals(emf: Emf, interval_s: int) -> None:
     signal.setitimer(signal.ITIMER_REAL, interval_s, interval_s)
 
 
-def prepare(layout: contract.Layout, environ: Mapping[str, str], chosen: Settings, cores: int) -> Service:
+def prepare(
+    layout: contract.Layout, environ: Mapping[str, str], chosen: Settings, cores: int
+) -> Service:
     """Load the artefact, and decide by its speed how many workers and threads serve it.
 
     A user's own handlers are left for the workers to load.
@@ -168,8 +181,15 @@ def prepare(layout: contract.Layout, environ: Mapping[str, str], chosen: Setting
             raise UserError(message)
         service = Service(replace(chosen, workers=1), runtime="LiteRT")
         service.application = models.NoModel()
-        service.models = models.Models(layout.models, lambda path: _load_one_of_many(service, path, cores))
-        log.info("serving the models below %s: %d cores, 1 worker, port %d", layout.models, cores, chosen.port)
+        service.models = models.Models(
+            layout.models, lambda path: _load_one_of_many(service, path, cores)
+        )
+        log.info(
+            "serving the models below %s: %d cores, 1 worker, port %d",
+            layout.models,
+            cores,
+            chosen.port,
+        )
         return service
     foreign = handlers.find(layout, environ)
     if foreign is not None:
@@ -182,14 +202,23 @@ def prepare(layout: contract.Layout, environ: Mapping[str, str], chosen: Setting
         runtime, reason = predictor.choose(found)
     model, speed = None, ""
     if runtime in artifact.FLATBUFFERS:
-        # The loop of an event worker and its compute thread have an interpreter each: neither waits for the other.
-        model = predictor.load(found, runtime=runtime, concurrency=2 if chosen.worker_class == "event" else 1)
+        # The loop of an event worker and its compute thread have an interpreter each: neither waits
+        # for the other.
+        model = predictor.load(
+            found, runtime=runtime, concurrency=2 if chosen.worker_class == "event" else 1
+        )
         speed = f" ({model.image_s * 1000:.2f} ms an image on one core)"
-        if chosen.runtime == "auto" and model.image_s > _HEAVY_IMAGE_S and _has_gpu_runtime(environ):
+        if (
+            chosen.runtime == "auto"
+            and model.image_s > _HEAVY_IMAGE_S
+            and _has_gpu_runtime(environ)
+        ):
             runtime, reason, model = "saved_model", "as the model is heavy and there is a GPU", None
     is_heavy = model is None or model.image_s > _HEAVY_IMAGE_S
     workers = chosen.workers or (
-        1 if is_heavy else min(cores, _count_workers_in_memory(found.root / artifact.FLATBUFFERS[runtime]))
+        1
+        if is_heavy
+        else min(cores, _count_workers_in_memory(found.root / artifact.FLATBUFFERS[runtime]))
     )
     threads = max(1, cores // workers) if is_heavy else 1
     batch_images = count_batch_images(chosen, runtime)
@@ -234,13 +263,15 @@ def _load_one_of_many(service: Service, path: Path, cores: int) -> inference.App
 
 def _describe_model(found: artifact.Artifact) -> dict[str, str]:
     """Give the labels that tell whoever reads the metrics which training's model this is."""
-    manifest = (found.root / artifact.MANIFEST_NAME).read_bytes()  # its times and metrics are those of one training
+    manifest = (
+        found.root / artifact.MANIFEST_NAME
+    ).read_bytes()  # its times and metrics are those of one training
     return {**found.manifest.versions, "model": hashlib.sha256(manifest).hexdigest()[:12]}
 
 
 def _count_workers_in_memory(flatbuffer: Path) -> int:
     """Give how many workers the container's memory holds, at least one (HO-13)."""
-    memory_bytes = limits.count_memory_bytes()
+    memory_bytes = machine.count_memory_bytes()
     if memory_bytes is None:
         return sys.maxsize
     worker_bytes = _WORKER_BYTES + _MODEL_MEMORY * flatbuffer.stat().st_size
@@ -262,7 +293,9 @@ class _Server(BaseApplication):
             "bind": f"0.0.0.0:{chosen.port}",
             "backlog": 2048,  # HO-7: the kernel accepts connections while every worker computes
             "workers": chosen.workers,
-            "worker_class": "container.serving.worker.EventWorker" if is_event else chosen.worker_class,
+            "worker_class": "container.serving.event_worker.worker.EventWorker"
+            if is_event
+            else chosen.worker_class,
             "threads": chosen.threads if chosen.worker_class == "gthread" else 1,
             "timeout": _HEARTBEAT_S if is_event else chosen.timeout_s,
             "graceful_timeout": _GRACE_S,
@@ -286,7 +319,11 @@ class _Server(BaseApplication):
             self.cfg.set(name, value)
 
     def load(self) -> Any:
-        return self.service.asgi() if self.service.settings.worker_class == "asgi" else self.service.wsgi()
+        return (
+            self.service.asgi()
+            if self.service.settings.worker_class == "asgi"
+            else self.service.wsgi()
+        )
 
     def _number_worker(self, _: Any, worker: Any) -> None:
         worker.forked = time.monotonic()
@@ -301,7 +338,11 @@ class _Server(BaseApplication):
         if now - worker.forked < _EARLY_S:
             self._early_deaths.append(now)
         is_stopping = not arbiter.LISTENERS
-        if not is_stopping and len(self._early_deaths) == _EARLY_DEATHS and self._early_deaths[0] > now - _CIRCLE_S:
+        if (
+            not is_stopping
+            and len(self._early_deaths) == _EARLY_DEATHS
+            and self._early_deaths[0] > now - _CIRCLE_S
+        ):
             message = f"{_EARLY_DEATHS} workers died within {_EARLY_S} s of their start each: the server gives up"
             log.critical(message)
             raise HaltServer(message, _CIRCLE_STATUS)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeAlias
 from urllib.parse import unquote_to_bytes
 
-from container.serving.http1 import Head
+from container.serving.event_worker.http1 import Head
 from container.serving.inference import Response
 
 RESPONSE: Final = "container.response"
@@ -21,7 +21,9 @@ def call(application: Application, head: Head, body: bytes) -> Response:
     """Answer one request whose body has been read."""
     started: list[tuple[str, list[tuple[str, str]]]] = []
 
-    def start_response(status: str, headers: list[tuple[str, str]], _: Any = None) -> Callable[[bytes], None]:
+    def start_response(
+        status: str, headers: list[tuple[str, str]], _: Any = None
+    ) -> Callable[[bytes], None]:
         started[:] = [(status, headers)]
         return parts.append
 
@@ -35,7 +37,11 @@ def call(application: Application, head: Head, body: bytes) -> Response:
         if close is not None:
             close()
     status, headers = started[0]
-    others = tuple((name, text) for name, text in headers if name.lower() not in ("content-type", "content-length"))
+    others = tuple(
+        (name, text)
+        for name, text in headers
+        if name.lower() not in ("content-type", "content-length")
+    )
     content_type = next((text for name, text in headers if name.lower() == "content-type"), "")
     left = environ.get(RESPONSE, Response(0))
     response = Response(int(status[:3]), b"".join(parts), content_type, others)

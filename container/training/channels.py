@@ -6,9 +6,10 @@ import dataclasses
 import time
 from collections.abc import Callable
 
-from container import contract, dataset
+from container import contract
 from container.contract import Channel
-from container.dataset import LabelledImages, Stream
+from container.data import loading
+from container.data.loading import LabelledImages, Stream
 from container.errors import UserError
 from container.training.settings import Settings
 
@@ -45,8 +46,8 @@ class Sets:
 def find(layout: contract.Layout, config: contract.TrainingConfig) -> Channels:
     """Find the channels by their names.
 
-    Channels are those that the configuration names (TF-3); without that file, as in a plain `docker run`, those whose
-    directory exists.
+    Channels are those that the configuration names (TF-3); without that file, as in a plain `docker
+    run`, those whose directory exists.
 
     Raises: UserError if there is no training channel.
     """
@@ -60,7 +61,9 @@ def find(layout: contract.Layout, config: contract.TrainingConfig) -> Channels:
 
     training = pick(TRAINING)
     if training is None and len(config.resources.hosts) > 1:
-        training = Channel(TRAINING[0])  # DS-7: a channel may be absent on a host, as if its shard were empty
+        training = Channel(
+            TRAINING[0]
+        )  # DS-7: a channel may be absent on a host, as if its shard were empty
     if training is None:
         message = (
             f"there is no training channel: one named {' or '.join(map(repr, TRAINING))} is needed; "
@@ -72,39 +75,58 @@ def find(layout: contract.Layout, config: contract.TrainingConfig) -> Channels:
     )
     resources = config.resources
     return Channels(
-        training, pick(VALIDATION), pick(TEST), pick(PRETRAINED), len(resources.hosts), sharded, resources.rank == 0
+        training,
+        pick(VALIDATION),
+        pick(TEST),
+        pick(PRETRAINED),
+        len(resources.hosts),
+        sharded,
+        resources.rank == 0,
     )
 
 
-def load(layout: contract.Layout, channels: Channels, settings: Settings, log: Callable[[str], None]) -> Sets:
+def load(
+    layout: contract.Layout, channels: Channels, settings: Settings, log: Callable[[str], None]
+) -> Sets:
     """Load all sets; validation and test images must have the training images' shape and classes.
 
-    Of several hosts, one may have no training images (IN-7), and none but the chief reads the others.
+    Of several hosts, one may have no training images (IN-7), and none but the chief reads the
+    others.
 
     Raises: UserError that names the faults.
     """
     started = time.monotonic()
-    training = _open(layout, channels.training, settings, "train", allow_empty=channels.host_count > 1)
-    # The classes of a shard are not all classes: they are joined, and checked, when the hosts are connected.
+    training = _open(
+        layout, channels.training, settings, "train", allow_empty=channels.host_count > 1
+    )
+    # The classes of a shard are not all classes: they are joined, and checked, when the hosts are
+    # connected.
     like = None if channels.sharded or not len(training.labels) else training
     validation, test = (
-        _open(layout, channel, settings, role, like, allow_empty=channel.distribution != "FullyReplicated")
+        _open(
+            layout,
+            channel,
+            settings,
+            role,
+            like,
+            allow_empty=channel.distribution != "FullyReplicated",
+        )
         if channel and channels.evaluates
         else None
         for channel, role in ((channels.validation, "validation"), (channels.test, "test"))
     )
-    validation, test = (images if images and len(images.labels) else None for images in (validation, test))
+    validation, test = (
+        images if images and len(images.labels) else None for images in (validation, test)
+    )
     if channels.validation is None and settings.validation_fraction and len(training.labels) > 1:
-        training, validation = dataset.split(training, settings.validation_fraction, settings.seed)
+        training, validation = loading.split(training, settings.validation_fraction, settings.seed)
     is_gated = settings.min_accuracy is not None or settings.min_f1 is not None
     if is_gated and channels.evaluates and test is None and validation is None:
-        message = (
-            "min_accuracy and min_f1 need images to measure: a channel named test or validation, or validation_fraction"
-        )
+        message = "min_accuracy and min_f1 need images to measure: a channel named test or validation, or validation_fraction"
         raise UserError(message)
     for images, name in ((training, "training"), (validation, "validation"), (test, "test")):
         if images is not None:
-            for line in dataset.describe(images, name).splitlines():
+            for line in loading.describe(images, name).splitlines():
                 log(line)
     log(f"read the channels in {time.monotonic() - started:.1f} s")
     return Sets(training, validation, test.mapped() if isinstance(test, Stream) else test)
@@ -122,7 +144,7 @@ def _open(  # noqa: PLR0913 - the settings of one call
     """Read a channel; with `like` given, images must have its shape and labels must be among its classes."""
     budget = settings.memory_budget_mb
     shape = settings.image_shape if like is None else image_shape(like)
-    return dataset.open_channel(
+    return loading.open_channel(
         layout,
         channel,
         label_column=settings.label_column,
@@ -140,5 +162,7 @@ def _open(  # noqa: PLR0913 - the settings of one call
 
 def image_shape(images: LabelledImages | Stream) -> tuple[int, int, int]:
     """Give height, width and channels."""
-    height, width, depth = images.image_shape if isinstance(images, Stream) else images.images.shape[1:]
+    height, width, depth = (
+        images.image_shape if isinstance(images, Stream) else images.images.shape[1:]
+    )
     return height, width, depth

@@ -1,9 +1,10 @@
 """Checkpoints: all that the next step depends on, in one file that is whole or not there.
 
-    checkpoint-0000001404.npz     arrays by name, and `progress`, a JSON text; the number is that of the steps done
+    checkpoint-0000001404.npz     arrays by name, and `progress`, a JSON text; the number is that of
+    the steps done
 
-A file is written under a hidden name, brought to the disk and renamed (CK-2). The zip format's checksums tell a torn or
-damaged file, and the one before is then taken.
+A file is written under a hidden name, brought to the disk and renamed (CK-2). The zip format's
+checksums tell a torn or damaged file, and the one before is then taken.
 """
 
 from __future__ import annotations
@@ -21,14 +22,15 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from container.dataset import LabelledImages, Stream
+from container.data.loading import LabelledImages, Stream
 from container.errors import PlatformError, UserError
 from container.training.settings import Settings
 
 FORMAT_VERSION: Final = 1
 _NAME: Final = re.compile(r"checkpoint-(\d{10,})\.npz")
 _PROGRESS: Final = "progress"
-# What a job may change between two starts without becoming another job; everything else decides the weights.
+# What a job may change between two starts without becoming another job; everything else decides the
+# weights.
 _FREE: Final = frozenset(
     {
         "checkpoint_dir",
@@ -64,10 +66,16 @@ class Checkpoint:
     """What the job is: a job with another identity must not go on from here (SP-2)."""
 
 
-def identify(settings: Settings, data: LabelledImages | Stream, parameter_count: int) -> dict[str, Any]:
+def identify(
+    settings: Settings, data: LabelledImages | Stream, parameter_count: int
+) -> dict[str, Any]:
     """Describe a job by everything that decides its weights; of a stream only the labels are looked at."""
-    values = {name: value for name, value in dataclasses.asdict(settings).items() if name not in _FREE}
-    plain: dict[str, Any] = json.loads(json.dumps(values))  # lists for tuples, as they come back from a file
+    values = {
+        name: value for name, value in dataclasses.asdict(settings).items() if name not in _FREE
+    }
+    plain: dict[str, Any] = json.loads(
+        json.dumps(values)
+    )  # lists for tuples, as they come back from a file
     checksum = zlib.crc32(np.ascontiguousarray(data.labels).data)
     if isinstance(data, LabelledImages):
         checksum = zlib.crc32(np.ascontiguousarray(data.images).data, checksum)
@@ -86,7 +94,11 @@ def save(directory: Path, checkpoint: Checkpoint, *, step: int, kept: int) -> No
     """
     path = directory / f"checkpoint-{step:010d}.npz"
     partial = directory / f".{path.name}.partial"
-    document = {"format": FORMAT_VERSION, "progress": checkpoint.progress, "identity": checkpoint.identity}
+    document = {
+        "format": FORMAT_VERSION,
+        "progress": checkpoint.progress,
+        "identity": checkpoint.identity,
+    }
     text = np.frombuffer(json.dumps(document).encode(), np.uint8)
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -105,7 +117,9 @@ def save(directory: Path, checkpoint: Checkpoint, *, step: int, kept: int) -> No
         raise PlatformError(message) from error
 
 
-def load_newest(directory: Path, identity: Mapping[str, Any], warn: Callable[[str], None]) -> Checkpoint | None:
+def load_newest(
+    directory: Path, identity: Mapping[str, Any], warn: Callable[[str], None]
+) -> Checkpoint | None:
     """Load the newest checkpoint that can be read; None if there is none.
 
     A damaged one is passed over with a warning, and the one before it taken.
@@ -120,7 +134,9 @@ def load_newest(directory: Path, identity: Mapping[str, Any], warn: Callable[[st
             found, version = document["identity"], document["format"]
             checkpoint = Checkpoint(arrays, document["progress"], found)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            warn(f"the checkpoint {path} is damaged ({type(error).__name__}: {error}); the one before it is tried")
+            warn(
+                f"the checkpoint {path} is damaged ({type(error).__name__}: {error}); the one before it is tried"
+            )
             continue
         differences = [
             f"{name}: {found.get(name)!r} there, {identity.get(name)!r} now"
@@ -130,7 +146,9 @@ def load_newest(directory: Path, identity: Mapping[str, Any], warn: Callable[[st
         if version != FORMAT_VERSION:
             differences = [f"format version: {version!r} there, {FORMAT_VERSION} now"]
         if differences:
-            summary = f"the checkpoint {path} is of another job; empty the directory or set resume=false"
+            summary = (
+                f"the checkpoint {path} is of another job; empty the directory or set resume=false"
+            )
             raise UserError.from_faults(summary, differences)
         return checkpoint
     return None
@@ -139,5 +157,9 @@ def load_newest(directory: Path, identity: Mapping[str, Any], warn: Callable[[st
 def _list_newest_first(directory: Path) -> list[Path]:
     if not directory.is_dir():
         return []
-    found = [(int(match[1]), path) for path in directory.iterdir() if (match := _NAME.fullmatch(path.name))]
+    found = [
+        (int(match[1]), path)
+        for path in directory.iterdir()
+        if (match := _NAME.fullmatch(path.name))
+    ]
     return [path for _, path in sorted(found, reverse=True)]

@@ -1,7 +1,8 @@
 """The outer loop: epochs of inner loops, and between these everything that needs Python: stops, checkpoints, metrics.
 
-Rules of this file: a stop, a kill or a time limit may come between any two inner loops, and a job that resumes goes on
-as if nothing had been: whatever decides what comes next is in `Progress`, and `Progress` is in the checkpoint.
+Rules of this file: a stop, a kill or a time limit may come between any two inner loops, and a job
+that resumes goes on as if nothing had been: whatever decides what comes next is in `Progress`, and
+`Progress` is in the checkpoint.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from typing import Any
 
 from container import contract
 from container.algorithm import Stop
-from container.dataset import LabelledImages, Stream
+from container.data.loading import LabelledImages, Stream
 from container.training import checkpoint
 from container.training.checkpoint import Checkpoint
-from container.training.hosts import Hosts
-from container.training.loop import Loop, State
+from container.training.distributed.rendezvous import Hosts
 from container.training.settings import Settings
+from container.training.step.loop import Loop, State
 from container.training.tensorboard import Events
 
 _INNER_LOOP_S = 0.5  # a stop waits for one inner loop; a longer one is no faster
@@ -86,7 +87,9 @@ class Training:
                 break
             started, stalled_s = time.monotonic(), self.loop.stalled_s
             stopped, late, limit = self._agree(
-                self.stop.requested, bool(self.steps_done) and time.monotonic() > deadline, inner_steps
+                self.stop.requested,
+                bool(self.steps_done) and time.monotonic() > deadline,
+                inner_steps,
             )
             if stopped or late:
                 self.stop.requested = stopped
@@ -97,7 +100,9 @@ class Training:
                 elapsed_s = self._run_inner_loop(count, started, stalled_s)
                 self.stop.worth_saving = True
                 if compiled:  # the first call has compiled, too
-                    inner_steps = max(1, min(_INNER_STEPS_MAXIMUM, round(_INNER_LOOP_S * count / elapsed_s)))
+                    inner_steps = max(
+                        1, min(_INNER_STEPS_MAXIMUM, round(_INNER_LOOP_S * count / elapsed_s))
+                    )
                 compiled = True
             if self.progress.step == self.loop.steps_per_epoch:
                 self._end_epoch()
@@ -144,7 +149,9 @@ class Training:
         best = {f"best_{name}": array for name, array in (self.best or {}).items()}
         checkpoint.save(
             self.checkpoints,
-            Checkpoint({**self.loop.state(), **best}, dataclasses.asdict(self.progress), self.identity),
+            Checkpoint(
+                {**self.loop.state(), **best}, dataclasses.asdict(self.progress), self.identity
+            ),
             step=self.steps_done,
             kept=self.settings.checkpoints_kept,
         )
@@ -170,8 +177,12 @@ class Training:
         if self.hosts is None:
             return stopped, late, inner_steps
         at_hand = [0] * self.hosts.count
-        at_hand[self.hosts.rank] = self.loop.count_available(self.progress.epoch, self.progress.step)
-        told = self.hosts.agree([stopped, late, inner_steps if self.hosts.is_chief else 0, *at_hand])
+        at_hand[self.hosts.rank] = self.loop.count_available(
+            self.progress.epoch, self.progress.step
+        )
+        told = self.hosts.agree(
+            [stopped, late, inner_steps if self.hosts.is_chief else 0, *at_hand]
+        )
         return told[0] > 0, told[1] > 0, int(min(told[2:]))
 
     def _measure(self, validation: LabelledImages | Stream) -> tuple[float, float]:
@@ -222,7 +233,9 @@ class Training:
             "train_accuracy": progress.correct / (progress.step * self.loop.batch_size),
         }
         if self.validation is not None and not cut_short:
-            metrics["validation_loss"], metrics["validation_accuracy"] = self._measure(self.validation)
+            metrics["validation_loss"], metrics["validation_accuracy"] = self._measure(
+                self.validation
+            )
             if math.isnan(metrics["validation_accuracy"]):
                 return
         metrics |= {
@@ -240,7 +253,12 @@ class Training:
             progress.best_epoch, progress.best_value = progress.epoch + 1, metrics[self.monitored]
             self.best = self.loop.result() if self.settings.keep == "best" else None
         progress.epoch, progress.step = progress.epoch + 1, 0
-        progress.loss, progress.correct, progress.epoch_elapsed_s, progress.epoch_stalled_s = 0.0, 0, 0.0, 0.0
+        progress.loss, progress.correct, progress.epoch_elapsed_s, progress.epoch_stalled_s = (
+            0.0,
+            0,
+            0.0,
+            0.0,
+        )
 
     def _is_better(self, value: float) -> bool:
         if not self.progress.best_epoch:
@@ -250,4 +268,6 @@ class Training:
 
     def _is_stale(self) -> bool:
         patience, progress = self.settings.early_stopping_epochs, self.progress
-        return bool(patience and progress.best_epoch and progress.epoch - progress.best_epoch >= patience)
+        return bool(
+            patience and progress.best_epoch and progress.epoch - progress.best_epoch >= patience
+        )

@@ -1,6 +1,7 @@
 """From a trained Keras model to the files of an artefact, each compared with the model on real images.
 
-Rules of this file: what does not convert costs a line in the log and a runtime in serving, never the training.
+Rules of this file: what does not convert costs a line in the log and a runtime in serving, never
+the training.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from container import artifact, predictor
-from container.dataset import Images
+from container.data.loading import Images
 from container.errors import PlatformError
 
 
@@ -33,7 +34,8 @@ def write_models(  # noqa: PLR0913 - each by name
     `images` `[n, height, width, channel] uint8` are real ones: the flatbuffers' differences in the manifest are from
     Keras' probabilities of them, and with `int8` the ranges of the activations are taken from them.
 
-    Raises: PlatformError if a file cannot be written; RuntimeError if Keras' probabilities are not finite.
+    Raises: PlatformError if a file cannot be written; RuntimeError if Keras' probabilities are not
+    finite.
     """
     serve = tf.function(
         lambda images: {"probabilities": model(images, training=False)},
@@ -45,7 +47,9 @@ def write_models(  # noqa: PLR0913 - each by name
     differences = {}
     try:
         model.save(stage / artifact.KERAS_NAME)
-        tf.saved_model.save(module, str(stage / artifact.SAVED_MODEL_NAME), signatures={"serving_default": serve})
+        tf.saved_model.save(
+            module, str(stage / artifact.SAVED_MODEL_NAME), signatures={"serving_default": serve}
+        )
         expected = serve(tf.constant(images))["probabilities"].numpy()
         if not np.isfinite(expected).all():
             message = "the trained network gives probabilities that are not finite"
@@ -79,7 +83,9 @@ def _convert(  # noqa: PLR0913, PLR0917 - what `write_models` has
     converter = tf.lite.TFLiteConverter.from_saved_model(str(stage / artifact.SAVED_MODEL_NAME))
     if name == "litert_int8":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.representative_dataset = lambda: ([images[index : index + 1]] for index in range(len(images)))
+        converter.representative_dataset = lambda: (
+            [images[index : index + 1]] for index in range(len(images))
+        )
     try:
         path.write_bytes(converter.convert())
         known = dataclasses.replace(manifest, differences={name: 0.0})
@@ -88,8 +94,12 @@ def _convert(  # noqa: PLR0913, PLR0917 - what `write_models` has
         raise
     except Exception as error:  # noqa: BLE001 - neither the converter's errors nor the interpreter's have a common base
         path.unlink(missing_ok=True)
-        without = "eight-bit LiteRT" if name == "litert_int8" else "LiteRT, and TensorFlow will serve it"
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        without = (
+            "eight-bit LiteRT" if name == "litert_int8" else "LiteRT, and TensorFlow will serve it"
+        )
+        reason = next(
+            (line for line in str(error).splitlines() if line.strip()), type(error).__name__
+        )
         log(f"the model does not convert and is left without {without}: {reason[:300]}")
         return None
     # A probability that is not a number is as far away as can be.

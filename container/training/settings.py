@@ -1,14 +1,15 @@
 """The hyperparameters of the bundled training job: types, ranges, defaults, effects.
 
-Rules of this file: standard library only, so that a wrong value fails before TensorFlow is imported; a default stands
-here and nowhere else. docs/hyperparameters.md is made from it by `python -m container.training.settings`.
+Rules of this file: standard library only, so that a wrong value fails before TensorFlow is
+imported; a default stands here and nowhere else. docs/hyperparameters.md is made from it by `python
+-m container.training.settings`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from container import hyperparameters
 from container.errors import UserError
@@ -16,14 +17,33 @@ from container.hyperparameters import field
 
 CHANNEL_COUNTS: Final = (1, 3, 4)
 SMALL_MODELS: Final = ("small_cnn", "resnet20", "resnet32", "resnet56")
-APPLICATIONS: Final = ("resnet50", "mobilenet_v3_small", "mobilenet_v3_large", "efficientnet_b0", "convnext_tiny")
+APPLICATIONS: Final = (
+    "resnet50",
+    "mobilenet_v3_small",
+    "mobilenet_v3_large",
+    "efficientnet_b0",
+    "convnext_tiny",
+)
 MONITORED: Final = ("validation_accuracy", "validation_loss", "train_accuracy", "train_loss")
 
 
-# Defaults that differ from the small CNN's, the field's customary ones: of an optimiser, then of a model.
+# Defaults that differ from the small CNN's, the field's customary ones: of an optimiser, then of a
+# model.
 _SGD: Final = {"learning_rate": 0.1, "weight_decay": 0.005}
-_RESNET: Final = {"optimizer": "sgd", "learning_rate": 0.2, "schedule": "linear", "shift_pixels": 4, "flip": True}
-_APPLICATION: Final = {"learning_rate": 0.001, "beta_2": 0.999, "batch_size": 32, "shift_pixels": 0, "flip": True}
+_RESNET: Final = {
+    "optimizer": "sgd",
+    "learning_rate": 0.2,
+    "schedule": "linear",
+    "shift_pixels": 4,
+    "flip": True,
+}
+_APPLICATION: Final = {
+    "learning_rate": 0.001,
+    "beta_2": 0.999,
+    "batch_size": 32,
+    "shift_pixels": 0,
+    "flip": True,
+}
 RECIPES: Final[Mapping[str, Mapping[str, object]]] = {
     "sgd": _SGD,
     "resnet20": _RESNET,
@@ -60,7 +80,11 @@ class Settings:
         high=2_419_200.0,
     )
     early_stopping_epochs: int = field(
-        0, "ends the training when `monitor` has not improved for so long; 0: never", unit="epochs", low=0, high=10_000
+        0,
+        "ends the training when `monitor` has not improved for so long; 0: never",
+        unit="epochs",
+        low=0,
+        high=10_000,
     )
     monitor: str = field(
         "validation_accuracy",
@@ -68,12 +92,16 @@ class Settings:
         choices=MONITORED,
     )
     keep: str = field(
-        "last", "whether the last epoch's weights are saved or the best epoch's", choices=("last", "best")
+        "last",
+        "whether the last epoch's weights are saved or the best epoch's",
+        choices=("last", "best"),
     )
 
     # Optimiser
     optimizer: str = field(
-        "adam", "update rule; weight decay is decoupled in all of them", choices=("adam", "lamb", "sgd")
+        "adam",
+        "update rule; weight decay is decoupled in all of them",
+        choices=("adam", "lamb", "sgd"),
     )
     batch_size: int = field(
         128, "images of one training step, on all hosts together", unit="images", low=1, high=65_536
@@ -85,35 +113,62 @@ class Settings:
         "75 % of the steps, or not at all",
         choices=("linear", "cosine", "step", "constant"),
     )
-    warmup_fraction: float = field(0.25, "share of the steps in which the learning rate rises", low=0.0, high=0.9)
-    weight_decay: float = field(0.02, "shrinks the kernels by this times the learning rate a step", low=0.0, high=10.0)
-    momentum: float = field(0.9, "share of the last update that sgd keeps (Nesterov)", low=0.0, high=0.999)
+    warmup_fraction: float = field(
+        0.25, "share of the steps in which the learning rate rises", low=0.0, high=0.9
+    )
+    weight_decay: float = field(
+        0.02, "shrinks the kernels by this times the learning rate a step", low=0.0, high=10.0
+    )
+    momentum: float = field(
+        0.9, "share of the last update that sgd keeps (Nesterov)", low=0.0, high=0.999
+    )
     beta_1: float = field(0.9, "decay of adam's and lamb's mean gradient", low=0.0, high=0.9999)
-    beta_2: float = field(0.99, "decay of adam's and lamb's mean squared gradient", low=0.0, high=0.99999)
+    beta_2: float = field(
+        0.99, "decay of adam's and lamb's mean squared gradient", low=0.0, high=0.99999
+    )
     clip_norm: float | None = field(
-        None, "longest gradient; a longer one is scaled down", default_words="no limit", low=1e-6, high=1e6
+        None,
+        "longest gradient; a longer one is scaled down",
+        default_words="no limit",
+        low=1e-6,
+        high=1e6,
     )
     ema_decay: float = field(
-        0.0, "decay of a running mean of the weights, which is saved in their place; 0: none", low=0.0, high=0.99999
+        0.0,
+        "decay of a running mean of the weights, which is saved in their place; 0: none",
+        low=0.0,
+        high=0.99999,
     )
-    scale_learning_rate: bool = field(default=False, effect="multiply the learning rate by the number of hosts")
+    scale_learning_rate: bool = field(
+        default=False, effect="multiply the learning rate by the number of hosts"
+    )
 
     # Loss
     label_smoothing: float = field(0.1, "probability spread over all classes", low=0.0, high=0.9)
-    class_weights: str = field("none", "balanced: images of rare classes count more", choices=("none", "balanced"))
+    class_weights: str = field(
+        "none", "balanced: images of rare classes count more", choices=("none", "balanced")
+    )
 
     # Augmentation
-    shift_pixels: int = field(1, "furthest random shift of a batch, each way", unit="pixels", low=0, high=64)
+    shift_pixels: int = field(
+        1, "furthest random shift of a batch, each way", unit="pixels", low=0, high=64
+    )
     flip: bool = field(default=False, effect="mirror every other image, at random")
     cutout_pixels: int = field(
-        0, "side of a square that is blackened at random in each image", unit="pixels", low=0, high=512
+        0,
+        "side of a square that is blackened at random in each image",
+        unit="pixels",
+        low=0,
+        high=512,
     )
     mixup_alpha: float = field(
         0.0, "strength of blending pairs of images (beta distribution); 0: none", low=0.0, high=10.0
     )
 
     # Data
-    label_column: str = field("label", "header of the label's column in CSV; without a header it is the first column")
+    label_column: str = field(
+        "label", "header of the label's column in CSV; without a header it is the first column"
+    )
     image_shape: tuple[int, ...] | None = field(
         None,
         "height, width and channels of CSV rows",
@@ -132,8 +187,12 @@ class Settings:
         "what happens to pictures of another size than the first",
         choices=("refuse", "stretch", "pad", "crop"),
     )
-    on_bad_record: str = field("fail", "what a record that cannot be read does", choices=("fail", "skip"))
-    bad_record_limit: int = field(100, "records that may be skipped", unit="records", low=0, high=1_000_000_000)
+    on_bad_record: str = field(
+        "fail", "what a record that cannot be read does", choices=("fail", "skip")
+    )
+    bad_record_limit: int = field(
+        100, "records that may be skipped", unit="records", low=0, high=1_000_000_000
+    )
     memory_budget_mb: int | None = field(
         None,
         "decoded images that are kept in memory; more of them stream from scratch space",
@@ -143,27 +202,45 @@ class Settings:
         high=100_000_000,
     )
     validation_fraction: float = field(
-        0.0, "share of the training images held out where there is no validation channel", low=0.0, high=0.9
+        0.0,
+        "share of the training images held out where there is no validation channel",
+        low=0.0,
+        high=0.9,
     )
 
     # Reproducibility and safety
-    seed: int = field(0, "seed of weights, order of the images, augmentation and split", low=0, high=2**31 - 1)
+    seed: int = field(
+        0, "seed of weights, order of the images, augmentation and split", low=0, high=2**31 - 1
+    )
     deterministic: bool = field(
-        default=False, effect="allow TensorFlow only operations that give the same bits in every run"
+        default=False,
+        effect="allow TensorFlow only operations that give the same bits in every run",
     )
     resume: bool = field(default=True, effect="go on from the newest checkpoint if there is one")
     checkpoint_dir: str | None = field(
         None, "directory of checkpoints", default_words="/opt/ml/checkpoints, if it exists"
     )
     checkpoint_interval_s: float = field(
-        60.0, "time between checkpoints; 0: after every inner loop", unit="seconds", low=0.0, high=86_400.0
+        60.0,
+        "time between checkpoints; 0: after every inner loop",
+        unit="seconds",
+        low=0.0,
+        high=86_400.0,
     )
     checkpoints_kept: int = field(2, "newest checkpoints that are kept", low=1, high=1000)
     min_accuracy: float | None = field(
-        None, "the job fails if the accuracy on the test images is lower", default_words="no limit", low=0.0, high=1.0
+        None,
+        "the job fails if the accuracy on the test images is lower",
+        default_words="no limit",
+        low=0.0,
+        high=1.0,
     )
     min_f1: float | None = field(
-        None, "the job fails if the macro F1 on the test images is lower", default_words="no limit", low=0.0, high=1.0
+        None,
+        "the job fails if the macro F1 on the test images is lower",
+        default_words="no limit",
+        low=0.0,
+        high=1.0,
     )
 
     # Export
@@ -180,10 +257,18 @@ class Settings:
         choices=("auto", "float32", "bfloat16", "float16"),
     )
     require_gpu: bool = field(default=False, effect="the job fails where TensorFlow sees no GPU")
-    xla: str = field("auto", "compile the step with XLA; auto: on GPUs alone", choices=("auto", "on", "off"))
-    threads: int | None = field(None, "CPU threads", default_words="what the container may use", low=1, high=1024)
+    xla: str = field(
+        "auto", "compile the step with XLA; auto: on GPUs alone", choices=("auto", "on", "off")
+    )
+    threads: int | None = field(
+        None, "CPU threads", default_words="what the container may use", low=1, high=1024
+    )
     host_wait_s: float = field(
-        900.0, "time in which all hosts of the job must have come", unit="seconds", low=1.0, high=86_400.0
+        900.0,
+        "time in which all hosts of the job must have come",
+        unit="seconds",
+        low=1.0,
+        high=86_400.0,
     )
     towers: int | None = field(
         None,
@@ -209,7 +294,9 @@ def parse(raw: Mapping[str, str]) -> tuple[Settings, list[str]]:
             f"(one of {', '.join(map(str, CHANNEL_COUNTS))}), such as [28, 28, 1]"
         )
     if settings.towers and settings.towers > settings.batch_size:
-        faults.append(f"towers={settings.towers}: expected at most batch_size={settings.batch_size}")
+        faults.append(
+            f"towers={settings.towers}: expected at most batch_size={settings.batch_size}"
+        )
     if faults:
         raise UserError.from_faults("wrong hyperparameters", faults)
     return settings, warnings
@@ -220,8 +307,12 @@ def format_page() -> str:
     defaults = {field.name: field.default for field in dataclasses.fields(Settings)}
     recipes = []
     for name, recipe in RECIPES.items():
-        changes = ", ".join(f"`{key}={value}`" for key, value in recipe.items() if value != defaults[key])
-        recipes.append(f"| `{'optimizer' if name == 'sgd' else 'model'}={name}` | {changes.replace('True', 'true')} |")
+        changes = ", ".join(
+            f"`{key}={value}`" for key, value in recipe.items() if value != defaults[key]
+        )
+        recipes.append(
+            f"| `{'optimizer' if name == 'sgd' else 'model'}={name}` | {changes.replace('True', 'true')} |"
+        )
     return (
         "# Hyperparameters of the bundled training job\n\n"
         "This page is made from the code by `python -m container.training.settings > docs/hyperparameters.md`.\n"
@@ -237,8 +328,14 @@ def format_page() -> str:
 def _complete(settings: Settings, raw: Mapping[str, str]) -> Settings:
     """Put the recipe's defaults where the user has set nothing."""
     recipe = dict(RECIPES.get(settings.model, {}))
-    recipe = {**RECIPES.get(settings.optimizer if "optimizer" in raw else str(recipe.get("optimizer")), {}), **recipe}
-    return dataclasses.replace(settings, **{name: value for name, value in recipe.items() if name not in raw})  # type: ignore[arg-type]
+    recipe = {
+        **RECIPES.get(
+            settings.optimizer if "optimizer" in raw else str(recipe.get("optimizer")), {}
+        ),
+        **recipe,
+    }
+    unset: dict[str, Any] = {name: value for name, value in recipe.items() if name not in raw}
+    return dataclasses.replace(settings, **unset)
 
 
 if __name__ == "__main__":

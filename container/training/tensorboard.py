@@ -1,7 +1,7 @@
 """Event files for TensorBoard: a run `train` and a run `validation`, one point an epoch in each chart.
 
-They lie in a directory that the platform synchronises while the job runs, and need the package `tensorboard` only where
-they are looked at.
+They lie in a directory that the platform synchronises while the job runs, and need the package
+`tensorboard` only where they are looked at.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ class Events:
             for name, (run, tag) in _CHARTS.items():
                 if name in metrics:
                     if run not in self._writers:
-                        self._writers[run] = tf.summary.create_file_writer(str(self._directory / run))
+                        self._writers[run] = tf.summary.create_file_writer(
+                            str(self._directory / run)
+                        )
                     with self._writers[run].as_default():
                         value = tf.constant(metrics[name], tf.float32)
                         tf.summary.write(tag, value, step=int(metrics["epoch"]), metadata=_SCALAR)

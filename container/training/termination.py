@@ -1,11 +1,13 @@
 """Stop requests: SIGTERM and SIGINT set a flag that the training loop looks at between its inner loops.
 
-A handler that raised would tear a TensorFlow call apart; a flag lets the loop finish its steps and save (OUT-8). While
-there is nothing to save the process ends at once instead, whatever it is doing: importing, loading, compiling. If the
-main thread does not end in time, the process ends with what was saved before.
+A handler that raised would tear a TensorFlow call apart; a flag lets the loop finish its steps and
+save (OUT-8). While there is nothing to save the process ends at once instead, whatever it is doing:
+importing, loading, compiling. If the main thread does not end in time, the process ends with what
+was saved before.
 
-Rules of this file: Python runs handlers in the main thread, and only between two of its own instructions; so a thread
-hears of signals from the interpreter's wake-up descriptor, and does all that a handler would.
+Rules of this file: Python runs handlers in the main thread, and only between two of its own
+instructions; so a thread hears of signals from the interpreter's wake-up descriptor, and does all
+that a handler would.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ class StopRequest:
         self.saved = ""
         """What is on the disk, in words: the checkpoint or the model written last."""
         self._longest_s = longest_s
-        receiver, self._sender = socket.socketpair()  # the interpreter wants a descriptor that does not block
+        receiver, self._sender = (
+            socket.socketpair()
+        )  # the interpreter wants a descriptor that does not block
         self._sender.settimeout(0)
         threading.Thread(target=self._listen, args=(receiver,), daemon=True, name="stop").start()
         signal.set_wakeup_fd(self._sender.fileno(), warn_on_full_buffer=False)
@@ -52,11 +56,15 @@ class StopRequest:
         _say(f"{name}: finishing the current steps, then saving the model")
         time.sleep(self._longest_s)
         kept = f"what is kept is {self.saved}" if self.saved else "nothing had been saved"
-        _end(f"{name} was {self._longest_s:.0f} s ago and the job has not ended: {kept}", 0 if self.saved else 1)
+        _end(
+            f"{name} was {self._longest_s:.0f} s ago and the job has not ended: {kept}",
+            0 if self.saved else 1,
+        )
 
 
 def _say(line: str) -> None:
-    # os.write, since another thread may hold a buffered stream's lock; 1, since 2 is filtered at times.
+    # os.write, since another thread may hold a buffered stream's lock; 1, since 2 is filtered at
+    # times.
     os.write(1, f"{line}\n".encode())
 
 

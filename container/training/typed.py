@@ -1,6 +1,7 @@
 """Runs a typed algorithm as a training job: the bundled network, or a user's `algorithm.py`; both by `run`.
 
-Rules of this file: what is wrong with the job's files is found before `train` is called; a user's file is run by
+Rules of this file: what is wrong with the job's files is found before `train` is called; a user's
+file is run by
 `main`, in a process of its own that `script` supervises.
 """
 
@@ -22,7 +23,8 @@ from container.training.termination import StopRequest
 def run(algorithm: Algorithm, layout: contract.Layout, stop: algorithms.Stop) -> None:
     """Train.
 
-    Raises: UserError before the training starts if a hyperparameter is wrong or a channel is missing.
+    Raises: UserError before the training starts if a hyperparameter is wrong or a channel is
+    missing.
     """
     config = contract.load_training_config(layout)
     values, warnings = algorithm.parse(config.hyperparameters)

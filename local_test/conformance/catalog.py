@@ -1,7 +1,7 @@
 """Every check: the clause that it holds a container to, how grave a breach is, and what mends it.
 
-MUST: the platform fails, or gives wrong results, for who breaks it. SHOULD: a breach costs at times, or on the caller's
-side.
+MUST: the platform fails, or gives wrong results, for who breaks it. SHOULD: a breach costs at
+times, or on the caller's side.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Verdicts as JSON, JUnit XML and one self-contained HTML page.
 
-Rules of this file: pure functions of verdicts; evidence comes from strangers and is escaped everywhere.
+Rules of this file: pure functions of verdicts; evidence comes from strangers and is escaped
+everywhere.
 """
 
 from __future__ import annotations
@@ -31,9 +32,12 @@ tr { border-bottom: 1px solid #ddd; } code { font-size: .9em; word-break: break-
 def count(verdicts: Sequence[Verdict]) -> dict[str, int]:
     """Count passes, violations by severity, and checks that do not apply."""
     tally = Counter(
-        f"{verdict.check.severity} violated" if verdict.is_violation else verdict.outcome for verdict in verdicts
+        f"{verdict.check.severity} violated" if verdict.is_violation else verdict.outcome
+        for verdict in verdicts
     )
-    return {name: tally[name] for name in ("pass", "MUST violated", "SHOULD violated", "not applicable")}
+    return {
+        name: tally[name] for name in ("pass", "MUST violated", "SHOULD violated", "not applicable")
+    }
 
 
 def format_json(subject: str, verdicts: Sequence[Verdict]) -> str:
@@ -65,10 +69,15 @@ def format_junit(subject: str, verdicts: Sequence[Verdict]) -> str:
     )
     for verdict in verdicts:
         case = ET.SubElement(
-            suite, "testcase", classname=verdict.check.clause, name=f"{verdict.check.id} {verdict.check.claim}"
+            suite,
+            "testcase",
+            classname=verdict.check.clause,
+            name=f"{verdict.check.id} {verdict.check.claim}",
         )
         if verdict.is_violation:
-            failure = ET.SubElement(case, "failure", type=verdict.check.severity, message=_clean(verdict.evidence))
+            failure = ET.SubElement(
+                case, "failure", type=verdict.check.severity, message=_clean(verdict.evidence)
+            )
             failure.text = f"remedy: {verdict.check.remedy}"
         elif verdict.outcome == "not applicable":
             ET.SubElement(case, "skipped", message=_clean(verdict.evidence))
@@ -82,7 +91,10 @@ def _clean(text: str) -> str:
 def format_html(subject: str, verdicts: Sequence[Verdict]) -> str:
     """Format the verdicts as one page that needs nothing else."""
     tally = ", ".join(f"{number} {name}" for name, number in count(verdicts).items())
-    rows = "\n".join(_format_row(verdict) for verdict in sorted(verdicts, key=lambda verdict: not verdict.is_violation))
+    rows = "\n".join(
+        _format_row(verdict)
+        for verdict in sorted(verdicts, key=lambda verdict: not verdict.is_violation)
+    )
     title = f"Conformance of {html.escape(subject)}"
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from container import contract
-from local_test import shorthand
-from local_test.job import JobResult, Listeners
-from local_test.runner import Runner
-from local_test.training import TrainingJob
+from local_test.jobs.result import JobResult, Listeners
+from local_test.jobs.training import TrainingJob
+from local_test.requests import shorthand
+from local_test.runners.interface import Runner
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,9 @@ class Subject:
     is_multi_model: bool = False
     waits: Waits = Waits()
 
-    def train(self, name: str, amend: Callable[[contract.Layout], None] | None = None, **changes: Any) -> Trial:
+    def train(
+        self, name: str, amend: Callable[[contract.Layout], None] | None = None, **changes: Any
+    ) -> Trial:
         """Run the training job with changes: those of `shorthand.training_request`, `extra` fields, and `faults`."""
         assert self.runner is not None  # noqa: S101 - asked for by the caller
         extra = changes.pop("extra", {})
@@ -73,7 +75,9 @@ class Subject:
             "max_runtime_s": self.waits.job_s,
         } | changes
         image = "image" if self.image is None else str(self.image.get("name", "image"))
-        request = shorthand.training_request(name=name, image=image, output=str(self.directory / "out"), **options)
+        request = shorthand.training_request(
+            name=name, image=image, output=str(self.directory / "out"), **options
+        )
         trial = Trial()
         job = TrainingJob(
             {**request, **extra},
@@ -118,7 +122,9 @@ class Trial:
     @property
     def evidence(self) -> str:
         """How the job ended, in one line."""
-        codes = ", ".join(f"{host} exit code {code}" for host, code in self.result.outcome.exit_codes.items())
+        codes = ", ".join(
+            f"{host} exit code {code}" for host, code in self.result.outcome.exit_codes.items()
+        )
         reason = " ".join(self.result.failure.split())[:200]
         last = next((line for _, line in reversed(self.lines) if line.strip()), "")[:160]
         why = f": {reason}" if reason else ""
@@ -180,7 +186,9 @@ class Peer:
             response = connection.getresponse()
             payload = response.read()
         except (OSError, http.client.HTTPException) as error:
-            return Reply(0, seconds=time.monotonic() - started, error=f"{type(error).__name__}: {error}")
+            return Reply(
+                0, seconds=time.monotonic() - started, error=f"{type(error).__name__}: {error}"
+            )
         finally:
             connection.close()
         names = {name.lower(): value for name, value in response.getheaders()}

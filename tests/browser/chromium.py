@@ -13,7 +13,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 
 
 class Browser:
@@ -21,14 +23,20 @@ class Browser:
 
     def __init__(self, profile: Path) -> None:
         """Start it; use as a context manager."""
-        # The browser reads orders from descriptor 3 and writes answers to descriptor 4, each ended by a zero byte.
+        # The browser reads orders from descriptor 3 and writes answers to descriptor 4, each ended
+        # by a zero byte.
         order_read, self._orders = os.pipe()
         self._answers, answer_write = os.pipe()
         flags = "--headless --no-sandbox --disable-gpu --hide-scrollbars --no-first-run --remote-debugging-pipe"
-        script = f'exec "$0" {flags} --user-data-dir="$1" about:blank 3<&{order_read} 4>&{answer_write}'
+        script = (
+            f'exec "$0" {flags} --user-data-dir="$1" about:blank 3<&{order_read} 4>&{answer_write}'
+        )
         command = ["bash", "-c", script, str(CHROMIUM), str(profile)]
         self._process = subprocess.Popen(
-            command, pass_fds=(order_read, answer_write), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            command,
+            pass_fds=(order_read, answer_write),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         os.close(order_read)
         os.close(answer_write)
@@ -37,7 +45,9 @@ class Browser:
         self._session: str | None = None
         self.errors: list[str] = []
         target = self.order("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.order("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._session = self.order("Target.attachToTarget", targetId=target, flatten=True)[
+            "sessionId"
+        ]
         for domain in ("Page", "Runtime", "Log"):
             self.order(f"{domain}.enable")
 
@@ -46,7 +56,10 @@ class Browser:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         """End the browser."""
         self._process.kill()
@@ -78,20 +91,31 @@ class Browser:
         return message
 
     def _note(self, message: dict[str, Any]) -> None:
-        if message.get("method") == "Log.entryAdded" and message["params"]["entry"]["level"] == "error":
+        if (
+            message.get("method") == "Log.entryAdded"
+            and message["params"]["entry"]["level"] == "error"
+        ):
             self.errors.append(message["params"]["entry"]["text"])
         if message.get("method") == "Runtime.exceptionThrown":
             self.errors.append(json.dumps(message["params"]["exceptionDetails"]))
 
     def open(self, url: str, width: int) -> None:
         """Show a page in a window of a width."""
-        self.order("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
+        self.order(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=900,
+            deviceScaleFactor=1,
+            mobile=False,
+        )
         self.order("Page.navigate", url=url)
         self.wait("document.readyState === 'complete' && location.href !== 'about:blank'")
 
     def evaluate(self, script: str) -> Any:
         """Give the value of a script's last expression."""
-        result = self.order("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        result = self.order(
+            "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True
+        )
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
 

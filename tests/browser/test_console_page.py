@@ -13,7 +13,9 @@ from tests.contract.aws.client import LocalAws, training_request, wait_for_statu
 from tests.contract.aws.test_endpoints import make_config, make_model, wait_until_settled
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="the browser ring needs chromium on PATH")
-SHOTS = os.environ.get("CONSOLE_SCREENSHOTS")  # a directory to keep what was shown, for people to look at
+SHOTS = os.environ.get(
+    "CONSOLE_SCREENSHOTS"
+)  # a directory to keep what was shown, for people to look at
 
 
 @pytest.fixture(scope="module")
@@ -29,19 +31,34 @@ def furnish(local: LocalAws) -> None:
     make_model(local, "shown")
     make_config(local, "shown", {"VariantName": "AllTraffic", "ModelName": "shown"})
     local.sagemaker.create_endpoint(EndpointName="shown", EndpointConfigName="shown")
-    local.sagemaker.create_training_job(**training_request(local, "done", HyperParameters={"epochs": "8"}))
+    local.sagemaker.create_training_job(
+        **training_request(local, "done", HyperParameters={"epochs": "8"})
+    )
     hostile = {"failure": "<script>document.title = 'taken over'</script> " + "long " * 60}
-    local.sagemaker.create_training_job(**training_request(local, "failed", HyperParameters=hostile))
+    local.sagemaker.create_training_job(
+        **training_request(local, "failed", HyperParameters=hostile)
+    )
     request = training_request(local, "of-tuning")
-    members = ("AlgorithmSpecification", "RoleArn", "InputDataConfig", "OutputDataConfig", "ResourceConfig")
+    members = (
+        "AlgorithmSpecification",
+        "RoleArn",
+        "InputDataConfig",
+        "OutputDataConfig",
+        "ResourceConfig",
+    )
     local.sagemaker.create_hyper_parameter_tuning_job(
         HyperParameterTuningJobName="tuned",
         HyperParameterTuningJobConfig={
             "Strategy": "Grid",
-            "HyperParameterTuningJobObjective": {"Type": "Maximize", "MetricName": "validation_accuracy"},
+            "HyperParameterTuningJobObjective": {
+                "Type": "Maximize",
+                "MetricName": "validation_accuracy",
+            },
             "ResourceLimits": {"MaxParallelTrainingJobs": 3},
             "ParameterRanges": {
-                "CategoricalParameterRanges": [{"Name": "learning_rate", "Values": ["0.1", "0.03", "0.01"]}]
+                "CategoricalParameterRanges": [
+                    {"Name": "learning_rate", "Values": ["0.1", "0.03", "0.01"]}
+                ]
             },
         },
         TrainingJobDefinition={
@@ -54,14 +71,18 @@ def furnish(local: LocalAws) -> None:
         wait_for_status(local, name)
     wait_until_settled(local, "shown")
     local.wait(
-        lambda: local.sagemaker.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName="tuned"),
+        lambda: local.sagemaker.describe_hyper_parameter_tuning_job(
+            HyperParameterTuningJobName="tuned"
+        ),
         lambda answer: answer["HyperParameterTuningJobStatus"] == "Completed",
     )
     local.sagemaker.create_transform_job(
         TransformJobName="transformed",
         ModelName="shown",
         TransformInput={
-            "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{local.bucket}/data/"}},
+            "DataSource": {
+                "S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{local.bucket}/data/"}
+            },
             "ContentType": "text/plain",
         },
         TransformOutput={"S3OutputPath": f"s3://{local.bucket}/transformed"},
@@ -115,7 +136,9 @@ def test_a_page_says_its_matter_and_is_no_wider_than_its_window(
 
 def test_a_running_job_shows_new_lines_without_a_reload(aws: LocalAws, browser: Browser) -> None:
     parameters = {"epochs": "1000", "epoch_s": "0.2"}
-    aws.sagemaker.create_training_job(**training_request(aws, "running", HyperParameters=parameters))
+    aws.sagemaker.create_training_job(
+        **training_request(aws, "running", HyperParameters=parameters)
+    )
     wait_for_status(aws, "running", secondary="Training")
     browser.open(f"{aws.url}/console/training-job/running", 1280)
     browser.wait("document.body.innerText.includes('epoch=3;')")
@@ -124,9 +147,13 @@ def test_a_running_job_shows_new_lines_without_a_reload(aws: LocalAws, browser: 
     assert browser.evaluate("document.querySelectorAll('polyline').length") == 1
 
 
-def test_a_digit_drawn_by_keyboard_is_sent_and_its_answer_shown(aws: LocalAws, browser: Browser) -> None:
+def test_a_digit_drawn_by_keyboard_is_sent_and_its_answer_shown(
+    aws: LocalAws, browser: Browser
+) -> None:
     browser.open(f"{aws.url}/console/playground/shown", 1280)
-    browser.evaluate("document.getElementById('side').value = 8; document.getElementById('canvas').focus()")
+    browser.evaluate(
+        "document.getElementById('side').value = 8; document.getElementById('canvas').focus()"
+    )
     browser.press(" ", release=False)
     for key in ("ArrowDown", "ArrowDown", "ArrowRight"):
         browser.press(key)
@@ -138,7 +165,9 @@ def test_a_digit_drawn_by_keyboard_is_sent_and_its_answer_shown(aws: LocalAws, b
     assert len(pixels) == 64
     assert max(pixels) > 200
     assert pixels[0] == 0
-    assert ",".join(map(str, pixels)) in browser.evaluate("document.getElementById('response').innerText")
+    assert ",".join(map(str, pixels)) in browser.evaluate(
+        "document.getElementById('response').innerText"
+    )
     if SHOTS:
         browser.screenshot(Path(SHOTS, "playground-answered.png"))
 

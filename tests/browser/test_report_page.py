@@ -14,13 +14,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from container.dataset import LabelledImages
-from container.evaluation import metrics, report
+from container.data.loading import LabelledImages
+from container.evaluation import classification, report
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="the browser ring needs chromium on PATH")
 
-# The page allows no script, so another page of the same origin measures it, in a frame of the wanted width.
+# The page allows no script, so another page of the same origin measures it, in a frame of the
+# wanted width.
 FRAME = """<!doctype html><title>waiting</title>
 <iframe src="report.html" style="width:{width}px;height:800px;border:0"></iframe>
 <script>
@@ -42,7 +45,9 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[tuple[Path, str]]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Handler, directory=str(tmp_path)))
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(_Handler, directory=str(tmp_path))
+    )
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield tmp_path, f"http://127.0.0.1:{server.server_port}"
@@ -55,7 +60,12 @@ def open_page(url: str, profile: Path) -> tuple[str, list[str]]:
     """Give the title that the page ended with, and the lines of its console."""
     arguments = [
         *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars"),
-        *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"),
+        *(
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--disable-quic",
+        ),
         *("--enable-logging=stderr", "--virtual-time-budget=10000", "--dump-dom"),
     ]
     command = [str(CHROMIUM), *arguments, f"--user-data-dir={profile}", url]
@@ -69,7 +79,15 @@ def open_page(url: str, profile: Path) -> tuple[str, list[str]]:
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize(
     "classes",
-    [tuple(range(10)), ("T-shirt/top", "<script>alert(1)</script>", "a name of many words, and then some", "x" * 90)],
+    [
+        tuple(range(10)),
+        (
+            "T-shirt/top",
+            "<script>alert(1)</script>",
+            "a name of many words, and then some",
+            "x" * 90,
+        ),
+    ],
     ids=["digits", "long names"],
 )
 def test_page_is_no_wider_than_its_window_and_its_console_is_quiet(
@@ -83,8 +101,10 @@ def test_page_is_no_wider_than_its_window_and_its_console_is_quiet(
     html = report.render(
         labelled,
         scores,
-        metrics.compute(labels, scores, len(classes)),
-        history=[{"epoch": i, "train_loss": 1 / i, "validation_accuracy": 1 - 1 / i} for i in range(1, 9)],
+        classification.compute(labels, scores, len(classes)),
+        history=[
+            {"epoch": i, "train_loss": 1 / i, "validation_accuracy": 1 - 1 / i} for i in range(1, 9)
+        ],
         facts={"A fact": "y" * 200},
     )
     (directory / "report.html").write_text(html, encoding="utf-8")

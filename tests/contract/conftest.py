@@ -24,26 +24,48 @@ def formats(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> Path:
     for name in ("csv", "csv-gzip", "npz", "npz-float", "npy", "idx", "idx-gzip"):
         (root / name).mkdir()
     np.savez(root / "digits.npz", x=images, y=labels)
-    rows = "".join(",".join(map(str, row)) + "\n" for row in np.column_stack([labels, images.reshape(300, -1)]))
+    rows = "".join(
+        ",".join(map(str, row)) + "\n" for row in np.column_stack([labels, images.reshape(300, -1)])
+    )
     (root / "csv/digits.csv").write_text(rows)
-    (root / "csv-gzip/part-00000").write_bytes(gzip.compress(rows.encode()))  # a name that tells nothing
+    (root / "csv-gzip/part-00000").write_bytes(
+        gzip.compress(rows.encode())
+    )  # a name that tells nothing
     for suffix in ("png", "bmp", "gif"):
         for index, (image, label) in enumerate(zip(images, labels, strict=True)):
             path = root / suffix / str(label) / f"{index:03}.{suffix}"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(image[:, :, 0]).save(path)
-    np.savez_compressed(root / "npz/digits.npz", x_train=images[..., 0], y_train=labels, x_test=images[:3], y_test=[0])
-    np.savez(root / "npz-float/digits.npz", images=(images / np.float32(255)), labels=labels.astype(str))
+    np.savez_compressed(
+        root / "npz/digits.npz",
+        x_train=images[..., 0],
+        y_train=labels,
+        x_test=images[:3],
+        y_test=[0],
+    )
+    np.savez(
+        root / "npz-float/digits.npz", images=(images / np.float32(255)), labels=labels.astype(str)
+    )
     np.save(root / "npy/images.npy", np.asfortranarray(images.reshape(300, 64)))
     np.save(root / "npy/labels.npy", labels[:, None])
     for name, opener in (("idx", open), ("idx-gzip", gzip.open)):
         end = ".gz" if name == "idx-gzip" else ""
         with opener(root / name / f"train-images-idx3-ubyte{end}", "wb") as file:
-            file.write(bytes([0, 0, 8, 3]) + np.array([300, 8, 8], ">u4").tobytes() + images.tobytes())
+            file.write(
+                bytes([0, 0, 8, 3]) + np.array([300, 8, 8], ">u4").tobytes() + images.tobytes()
+            )
         with opener(root / name / f"train-labels-idx1-ubyte{end}", "wb") as file:
-            file.write(bytes([0, 0, 8, 1]) + np.array([300], ">u4").tobytes() + labels.astype(np.uint8).tobytes())
+            file.write(
+                bytes([0, 0, 8, 1])
+                + np.array([300], ">u4").tobytes()
+                + labels.astype(np.uint8).tobytes()
+            )
     command = [sys.executable, str(Path(__file__).with_name("write_digits.py")), str(root)]
     subprocess.run(
-        command, check=True, capture_output=True, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}, timeout=300
+        command,
+        check=True,
+        capture_output=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        timeout=300,
     )
     return root

@@ -1,6 +1,7 @@
 """Mutants of the conformance checks: copies of a module in which one verdict is always the same.
 
-Each place where a verdict is given has up to three: it always passes, always fails, or never applies.
+Each place where a verdict is given has up to three: it always passes, always fails, or never
+applies.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from local_test.conformance import image, run, serving, training
+from local_test.conformance import image_checks, run, serving_checks, training_checks
 from local_test.conformance.catalog import CHECKS
 
 Change = Literal["passes", "fails", "is skipped"]
@@ -39,7 +40,9 @@ class Mutant:
         if self.change == "is skipped":
             call.func = ast.Name("_skip", ast.Load())
             call.args = [call.args[0], ast.Constant("mutant")]
-            tree.body.append(ast.parse("from local_test.conformance.catalog import skip as _skip").body[0])
+            tree.body.append(
+                ast.parse("from local_test.conformance.catalog import skip as _skip").body[0]
+            )
         else:
             call.args[1] = ast.Constant(self.change == "passes")
         module = types.ModuleType(self.module.__name__)
@@ -50,7 +53,7 @@ class Mutant:
 
 def find_mutants(*, without: Collection[str] = ()) -> Iterator[Mutant]:
     """Give every mutant of every module, but for those of some checks."""
-    for module in (image, training, serving, run):
+    for module in (image_checks, training_checks, serving_checks, run):
         tree = ast.parse(_read(module))
         for call in _find_verdicts(tree):
             identities = _name_checks(module, tree, call)
@@ -77,8 +80,11 @@ def _name_checks(module: types.ModuleType, tree: ast.Module, call: ast.Call) -> 
     around = [
         function.name
         for function in tree.body
-        if isinstance(function, ast.FunctionDef) and function.lineno < call.lineno <= (function.end_lineno or 0)
+        if isinstance(function, ast.FunctionDef)
+        and function.lineno < call.lineno <= (function.end_lineno or 0)
     ]
     sessions = getattr(module, "SESSIONS", ())
-    found = [identity for ids, session in sessions for identity in ids if [session.__name__] == around]
+    found = [
+        identity for ids, session in sessions for identity in ids if [session.__name__] == around
+    ]
     return tuple(found) or tuple(CHECKS)

@@ -22,7 +22,9 @@ ROOT = Path(__file__).resolve().parents[2]
 def write_program(directory: Path, name: str, script: str) -> None:
     (directory / f"{name}.py").write_text(f"import sys\narguments = sys.argv[1:]\n{script}\n")
     # A shebang of its own could not name a Python whose path holds a space.
-    (directory / name).write_text(f"#!/bin/sh\nexec {shlex.quote(sys.executable)} '{directory}/{name}.py' \"$@\"\n")
+    (directory / name).write_text(
+        f"#!/bin/sh\nexec {shlex.quote(sys.executable)} '{directory}/{name}.py' \"$@\"\n"
+    )
     (directory / name).chmod(0o755)
 
 
@@ -108,7 +110,9 @@ def test_a_program_that_cannot_be_started_is_named(tmp_path: Path) -> None:
 def test_an_unreachable_network_is_tried_again_and_then_explained(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    specification = importlib.util.spec_from_file_location("build_and_push", ROOT / "docker/build_and_push.py")
+    specification = importlib.util.spec_from_file_location(
+        "build_and_push", ROOT / "docker/build_and_push.py"
+    )
     assert specification
     assert specification.loader
     program = importlib.util.module_from_spec(specification)
@@ -121,8 +125,14 @@ def test_an_unreachable_network_is_tried_again_and_then_explained(
             'Could not connect to the endpoint URL: "https://api.ecr.eu-west-9.amazonaws.com/"',
             "is the --region spelled",
         ),
-        ("dial tcp: lookup registry.example: no such host", "docker/make_stand_in_base.sh makes a base image"),
-        ("received unexpected HTTP status: 503 Service Unavailable", "a registry cannot be reached"),
+        (
+            "dial tcp: lookup registry.example: no such host",
+            "docker/make_stand_in_base.sh makes a base image",
+        ),
+        (
+            "received unexpected HTTP status: 503 Service Unavailable",
+            "a registry cannot be reached",
+        ),
     ):
         with pytest.raises(program.DeliveryError, match=words):
             program.run(["sh", "-c", f"echo '{message}' >&2; exit 255"])
@@ -138,7 +148,9 @@ def test_an_unreachable_network_is_tried_again_and_then_explained(
     ],
 )
 @pytest.mark.parametrize("is_there", [True, False])
-def test_china_and_govcloud_keep_their_own_domains(region: str, host: str, *, is_there: bool, tmp_path: Path) -> None:
+def test_china_and_govcloud_keep_their_own_domains(
+    region: str, host: str, *, is_there: bool, tmp_path: Path
+) -> None:
     found = {"repositories": [{"repositoryUri": f"{host}/team/digits"}]}
     missing = "An error occurred (RepositoryNotFoundException) when calling the DescribeRepositories operation: no"
     script = (
@@ -147,7 +159,9 @@ def test_china_and_govcloud_keep_their_own_domains(region: str, host: str, *, is
         else (f"if 'describe-repositories' in arguments:\n    {fail_with(missing)}")
     )
     write_program(tmp_path, "docker", GOOD_DOCKER)
-    write_program(tmp_path, "aws", f"{AWS}\n{script}\nif 'get-login-password' in arguments: print('secret')")
+    write_program(
+        tmp_path, "aws", f"{AWS}\n{script}\nif 'get-login-password' in arguments: print('secret')"
+    )
     done = deliver(tmp_path, "--region", region, "--tag", "one", "--dry-run")
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     assert f"would push {host}/team/digits:one" in done.stderr
@@ -157,7 +171,9 @@ def test_china_and_govcloud_keep_their_own_domains(region: str, host: str, *, is
 def test_an_apple_silicon_machine_is_told_that_it_emulates(tmp_path: Path) -> None:
     write_program(tmp_path, "docker", GOOD_DOCKER)
     (tmp_path / "python").mkdir()
-    (tmp_path / "python/sitecustomize.py").write_text("import platform\nplatform.machine = lambda: 'arm64'\n")
+    (tmp_path / "python/sitecustomize.py").write_text(
+        "import platform\nplatform.machine = lambda: 'arm64'\n"
+    )
     done = deliver(tmp_path, "--no-push", "--dry-run", PYTHONPATH=str(tmp_path / "python"))
     assert done.returncode == 0, done.stderr
     assert "this machine is arm64: linux/amd64 is emulated" in done.stderr
@@ -172,15 +188,21 @@ def test_an_apple_silicon_machine_is_told_that_it_emulates(tmp_path: Path) -> No
     ],
 )
 def test_a_failed_build_is_explained(message: str, words: str, tmp_path: Path) -> None:
-    write_program(tmp_path, "docker", f"if 'build' in arguments:\n    {fail_with(message, 1)}\n{GOOD_DOCKER}")
+    write_program(
+        tmp_path, "docker", f"if 'build' in arguments:\n    {fail_with(message, 1)}\n{GOOD_DOCKER}"
+    )
     done = deliver(tmp_path, "--no-push")
     assert (done.returncode, done.stdout) == (1, "")
     assert words in done.stderr
 
 
 def test_the_build_has_docker_media_types_and_no_attestations(tmp_path: Path) -> None:
-    write_program(tmp_path, "docker", "print(*arguments, file=sys.stderr)")  # a client with the buildx plug-in
-    done = deliver(tmp_path, "gpu", "--no-push", "--tag", "one", BASE_IMAGE="base:1", PIP_CONFIG_FILE=__file__)
+    write_program(
+        tmp_path, "docker", "print(*arguments, file=sys.stderr)"
+    )  # a client with the buildx plug-in
+    done = deliver(
+        tmp_path, "gpu", "--no-push", "--tag", "one", BASE_IMAGE="base:1", PIP_CONFIG_FILE=__file__
+    )
     assert (done.returncode, done.stdout) == (0, "team/digits:one\n")
     (build,) = [line for line in done.stderr.splitlines() if line.startswith("buildx build")]
     for option in (

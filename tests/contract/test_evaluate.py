@@ -20,7 +20,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as oracle
 
-from container import artifact, dataset, predictor
+from container import artifact, predictor
+from container.data import loading
 
 HEADLINE = ("accuracy", "precision", "recall", "f1", "auc")
 
@@ -59,7 +60,10 @@ def make_processing_job(base: Path, model: Path, test: Path, **changes: object) 
             {
                 "InputName": name,
                 "AppManaged": False,
-                "S3Input": {"LocalPath": f"/opt/ml/processing/{name}", "S3Uri": f"s3://bucket/{name}"},
+                "S3Input": {
+                    "LocalPath": f"/opt/ml/processing/{name}",
+                    "S3Uri": f"s3://bucket/{name}",
+                },
             }
             for name in ("model", "test")
         ],
@@ -68,12 +72,17 @@ def make_processing_job(base: Path, model: Path, test: Path, **changes: object) 
                 {
                     "OutputName": "evaluation",
                     "AppManaged": False,
-                    "S3Output": {"LocalPath": "/opt/ml/processing/evaluation", "S3Uri": "s3://bucket/evaluation"},
+                    "S3Output": {
+                        "LocalPath": "/opt/ml/processing/evaluation",
+                        "S3Uri": "s3://bucket/evaluation",
+                    },
                 }
             ]
         },
     }
-    (base / "config/processingjobconfig.json").write_text(json.dumps({**request, **changes}), encoding="utf-8")
+    (base / "config/processingjobconfig.json").write_text(
+        json.dumps({**request, **changes}), encoding="utf-8"
+    )
     return base
 
 
@@ -90,7 +99,9 @@ def local_job(digits_job: Path, tmp_path: Path) -> Path:
 def processing_job(digits_job: Path, tmp_path: Path) -> Callable[..., Path]:
     def make(**changes: object) -> Path:
         base = tmp_path / "processing job"
-        return make_processing_job(base, digits_job / "model", digits_job / "input/data/test", **changes)
+        return make_processing_job(
+            base, digits_job / "model", digits_job / "input/data/test", **changes
+        )
 
     return make
 
@@ -102,26 +113,37 @@ def test_evaluate_measures_the_test_channel_as_scikit_learn_does(local_job: Path
     assert done.returncode == 0, done.stderr
     measured = load_strict_json(local_job / "output/evaluation/metrics.json")
     found = artifact.load(local_job / "model")
-    test = dataset.load(local_job / "input/data/test", classes=found.manifest.classes)
+    test = loading.load(local_job / "input/data/test", classes=found.manifest.classes)
     scores = predictor.load(found).predict(test.images)
     predictions = scores.argmax(axis=1)
     expected = [
         oracle.accuracy_score(test.labels, predictions),
         *oracle.precision_recall_fscore_support(test.labels, predictions, average="macro")[:3],
-        np.mean([oracle.roc_auc_score(test.labels == index, scores[:, index]) for index in range(10)]),
+        np.mean(
+            [oracle.roc_auc_score(test.labels == index, scores[:, index]) for index in range(10)]
+        ),
     ]
     assert [measured[name] for name in HEADLINE] == pytest.approx(expected, abs=1e-12)
-    assert measured["confusion_matrix"] == oracle.confusion_matrix(test.labels, predictions).tolist()
+    assert (
+        measured["confusion_matrix"] == oracle.confusion_matrix(test.labels, predictions).tolist()
+    )
     assert measured["classes"] == [row["class"] for row in measured["per_class"]] == list(range(10))
 
 
-def test_evaluate_leaves_metrics_and_report_in_both_outputs_and_nothing_else(local_job: Path) -> None:
+def test_evaluate_leaves_metrics_and_report_in_both_outputs_and_nothing_else(
+    local_job: Path,
+) -> None:
     shutil.rmtree(local_job / "output")
     assert run_evaluate(local_job).returncode == 0
     for name in ("evaluation", "data"):
-        assert sorted(path.name for path in (local_job / "output" / name).iterdir()) == ["metrics.json", "report.html"]
+        assert sorted(path.name for path in (local_job / "output" / name).iterdir()) == [
+            "metrics.json",
+            "report.html",
+        ]
     for name in ("metrics.json", "report.html"):
-        assert (local_job / "output/data" / name).read_bytes() == (local_job / "output/evaluation" / name).read_bytes()
+        assert (local_job / "output/data" / name).read_bytes() == (
+            local_job / "output/evaluation" / name
+        ).read_bytes()
 
 
 def test_evaluate_prints_the_test_metrics_in_the_published_form(local_job: Path) -> None:
@@ -132,19 +154,28 @@ def test_evaluate_prints_the_test_metrics_in_the_published_form(local_job: Path)
         assert [float(value) for value in printed] == [pytest.approx(measured[name], rel=1e-5)]
 
 
-def test_evaluate_after_training_gives_the_training_jobs_numbers_and_keeps_its_curves(local_job: Path) -> None:
+def test_evaluate_after_training_gives_the_training_jobs_numbers_and_keeps_its_curves(
+    local_job: Path,
+) -> None:
     trained = load_strict_json(local_job / "output/data/metrics.json")
     assert run_evaluate(local_job).returncode == 0
-    assert load_strict_json(local_job / "output/evaluation/metrics.json")["accuracy"] == trained["accuracy"]
+    assert (
+        load_strict_json(local_job / "output/evaluation/metrics.json")["accuracy"]
+        == trained["accuracy"]
+    )
     assert "Learning curves" in (local_job / "output/data/report.html").read_text(encoding="utf-8")
 
 
 def test_evaluate_shows_no_curves_of_another_training(local_job: Path) -> None:
     history = local_job / "output/data/history.json"
     epochs = json.loads(history.read_text(encoding="utf-8"))
-    history.write_text(json.dumps([{name: value + 1 for name, value in epoch.items()} for epoch in epochs]))
+    history.write_text(
+        json.dumps([{name: value + 1 for name, value in epoch.items()} for epoch in epochs])
+    )
     assert run_evaluate(local_job).returncode == 0
-    assert "Learning curves" not in (local_job / "output/data/report.html").read_text(encoding="utf-8")
+    assert "Learning curves" not in (local_job / "output/data/report.html").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_evaluate_of_one_row_has_no_auc_and_no_warning(local_job: Path) -> None:
@@ -160,14 +191,24 @@ def test_evaluate_of_one_row_has_no_auc_and_no_warning(local_job: Path) -> None:
     assert "test_auc" not in done.stdout
 
 
-def test_evaluate_takes_its_directories_from_the_command_line(digits_job: Path, tmp_path: Path) -> None:
+def test_evaluate_takes_its_directories_from_the_command_line(
+    digits_job: Path, tmp_path: Path
+) -> None:
     done = run_evaluate(
         tmp_path / "nowhere",
-        *("--model-dir", str(digits_job / "model"), "--test-dir", str(digits_job / "input/data/test")),
+        *(
+            "--model-dir",
+            str(digits_job / "model"),
+            "--test-dir",
+            str(digits_job / "input/data/test"),
+        ),
         *("--output-dir", str(tmp_path / "results")),
     )
     assert done.returncode == 0, done.stderr
-    assert sorted(path.name for path in (tmp_path / "results").iterdir()) == ["metrics.json", "report.html"]
+    assert sorted(path.name for path in (tmp_path / "results").iterdir()) == [
+        "metrics.json",
+        "report.html",
+    ]
 
 
 def test_evaluate_without_a_test_set_says_where_it_looked(local_job: Path) -> None:
@@ -197,7 +238,9 @@ def test_evaluate_names_file_row_and_column_of_a_bad_pixel(local_job: Path) -> N
     assert "row 6, column 10" in done.stderr
 
 
-def test_evaluate_that_cannot_write_its_output_fails_and_says_so(local_job: Path, tmp_path: Path) -> None:
+def test_evaluate_that_cannot_write_its_output_fails_and_says_so(
+    local_job: Path, tmp_path: Path
+) -> None:
     blocked = tmp_path / "a file"
     blocked.touch()
     done = run_evaluate(local_job, "--output-dir", str(blocked / "results"))
@@ -211,7 +254,9 @@ def test_evaluate_refuses_an_unknown_option_as_wrong_usage(tmp_path: Path) -> No
     assert "--model-dir" in done.stderr
 
 
-def test_processing_job_scores_the_archive_and_writes_output_and_message(processing_job: Callable[..., Path]) -> None:
+def test_processing_job_scores_the_archive_and_writes_output_and_message(
+    processing_job: Callable[..., Path],
+) -> None:
     base = processing_job()
     done = subprocess.run(  # no argument at all: IMG-2
         [sys.executable, "-m", "container"],
@@ -226,11 +271,15 @@ def test_processing_job_scores_the_archive_and_writes_output_and_message(process
     assert sorted(path.name for path in results.iterdir()) == ["metrics.json", "report.html"]
     message = (base / "output/message").read_text(encoding="utf-8")
     accuracy = load_strict_json(results / "metrics.json")["accuracy"]
-    assert float(re.findall(r"\baccuracy=([0-9.]+);", message)[0]) == pytest.approx(accuracy, rel=1e-5)
+    assert float(re.findall(r"\baccuracy=([0-9.]+);", message)[0]) == pytest.approx(
+        accuracy, rel=1e-5
+    )
     assert not (base / "output/data").exists()
 
 
-def test_processing_job_finds_its_inputs_wherever_they_are_mounted(processing_job: Callable[..., Path]) -> None:
+def test_processing_job_finds_its_inputs_wherever_they_are_mounted(
+    processing_job: Callable[..., Path],
+) -> None:
     base = processing_job(
         ProcessingInputs=[
             {"InputName": "model", "S3Input": {"LocalPath": "/opt/ml/processing/input/a"}},
@@ -247,7 +296,9 @@ def test_processing_job_finds_its_inputs_wherever_they_are_mounted(processing_jo
 def test_processing_job_names_every_missing_input_and_output_in_its_message(
     processing_job: Callable[..., Path],
 ) -> None:
-    base = processing_job(ProcessingInputs=[{"InputName": "modell"}], ProcessingOutputConfig={"Outputs": []})
+    base = processing_job(
+        ProcessingInputs=[{"InputName": "modell"}], ProcessingOutputConfig={"Outputs": []}
+    )
     done = run_evaluate(base)
     assert done.returncode == 1
     message = (base / "output/message").read_text(encoding="utf-8")
@@ -255,15 +306,23 @@ def test_processing_job_names_every_missing_input_and_output_in_its_message(
         assert part in message
 
 
-def test_processing_job_refuses_a_local_path_outside_of_processing(processing_job: Callable[..., Path]) -> None:
+def test_processing_job_refuses_a_local_path_outside_of_processing(
+    processing_job: Callable[..., Path],
+) -> None:
     base = processing_job(
-        ProcessingInputs=[{"InputName": "model", "S3Input": {"LocalPath": "/opt/ml/processing/../../../etc"}}]
+        ProcessingInputs=[
+            {"InputName": "model", "S3Input": {"LocalPath": "/opt/ml/processing/../../../etc"}}
+        ]
     )
     assert run_evaluate(base).returncode == 1
-    assert "only paths below /opt/ml/processing" in (base / "output/message").read_text(encoding="utf-8")
+    assert "only paths below /opt/ml/processing" in (base / "output/message").read_text(
+        encoding="utf-8"
+    )
 
 
-def test_message_is_at_most_a_kilobyte_of_whole_characters(processing_job: Callable[..., Path]) -> None:
+def test_message_is_at_most_a_kilobyte_of_whole_characters(
+    processing_job: Callable[..., Path],
+) -> None:
     base = processing_job(ProcessingInputs=[{"InputName": "\N{EURO SIGN}" * 700}])
     assert run_evaluate(base).returncode == 1
     content = (base / "output/message").read_bytes()

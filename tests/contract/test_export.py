@@ -18,7 +18,9 @@ from container.errors import PlatformError
 from container.serving.batching import Batcher
 from container.training import export
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*__array__:DeprecationWarning")  # Keras against numpy 2
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*__array__:DeprecationWarning"
+)  # Keras against numpy 2
 
 MANIFEST = artifact.Manifest((8, 8, 1), tuple(range(10)), {}, {}, 0.0, {})
 
@@ -48,7 +50,9 @@ def build(*last: keras.layers.Layer) -> keras.Model:
     return keras.Model(images, outputs)
 
 
-def write(root: Path, model: keras.Model, images: Any, **options: Any) -> tuple[artifact.Artifact, list[str]]:
+def write(
+    root: Path, model: keras.Model, images: Any, **options: Any
+) -> tuple[artifact.Artifact, list[str]]:
     lines: list[str] = []
     with artifact.staging(root) as stage:
         exported = export.write_models(stage, model, MANIFEST, images, log=lines.append, **options)
@@ -74,7 +78,9 @@ def test_network_that_converts_leaves_flatbuffers_and_how_far_they_are_from_kera
     differences = exported.manifest.differences
 
     for runtime in ("litert", "litert_int8"):
-        found = np.abs(predictor.load(exported, runtime=runtime).predict(images[:100]) - expected).max()
+        found = np.abs(
+            predictor.load(exported, runtime=runtime).predict(images[:100]) - expected
+        ).max()
         assert differences[runtime] == pytest.approx(found, abs=2e-6)
     assert differences["litert"] <= 1e-5 < differences["litert_int8"] < 0.1
     assert exported.litert_int8.stat().st_size < exported.litert.stat().st_size / 2
@@ -89,8 +95,14 @@ def test_network_that_does_not_convert_is_exported_without_flatbuffers_and_serve
     found, lines = write(tmp_path, model, images[:100], int8=True)
 
     assert found.manifest.differences == {}
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.json", "model.keras", "saved_model"]
-    assert lines[0].startswith("the model does not convert and is left without LiteRT, and TensorFlow will serve it: ")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "model.json",
+        "model.keras",
+        "saved_model",
+    ]
+    assert lines[0].startswith(
+        "the model does not convert and is left without LiteRT, and TensorFlow will serve it: "
+    )
     assert lines[1].startswith("the model does not convert and is left without eight-bit LiteRT: ")
     expected = model.predict(images, verbose=0)
     assert np.abs(predictor.load(found).predict(images) - expected).max() <= 1e-5
@@ -105,10 +117,16 @@ def test_network_whose_flatbuffer_does_not_agree_keeps_it_and_is_served_by_tenso
 
     assert found.litert.exists()
     assert predictor.choose(found)[0] == "saved_model"
-    assert [line for line in lines if "from Keras'" in line and "served by TensorFlow" in line] == lines != []
+    assert (
+        [line for line in lines if "from Keras'" in line and "served by TensorFlow" in line]
+        == lines
+        != []
+    )
 
 
-def test_network_with_weights_that_are_no_numbers_is_not_exported(tmp_path: Path, images: Any) -> None:
+def test_network_with_weights_that_are_no_numbers_is_not_exported(
+    tmp_path: Path, images: Any
+) -> None:
     model = build()
     model.set_weights([weights * np.nan for weights in model.get_weights()])
 
@@ -145,7 +163,9 @@ def model(request: Any, exported: artifact.Artifact) -> predictor.TensorFlowPred
 def test_answers_of_batches_are_those_of_single_requests(
     model: predictor.TensorFlowPredictor, images: Any, sizes: list[int]
 ) -> None:
-    batcher = Batcher(model.predict, images_maximum=32, delay_s=0.01, timeout_s=60, observe=lambda _: None)
+    batcher = Batcher(
+        model.predict, images_maximum=32, delay_s=0.01, timeout_s=60, observe=lambda _: None
+    )
     starts = np.cumsum([0, *sizes])
     requests = [images[start : start + size] for start, size in zip(starts, sizes, strict=False)]
     answers: list[Any] = [None] * len(requests)
@@ -169,13 +189,18 @@ def test_answers_of_batches_are_those_of_single_requests(
 
 
 def test_network_that_xla_does_not_compile_runs_without_it(
-    images: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, exported: artifact.Artifact
+    images: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    exported: artifact.Artifact,
 ) -> None:
     function = tf.function
 
     def refuse(run: Any, **options: Any) -> Any:
         def fail(_: Any) -> Any:
-            raise tf.errors.InvalidArgumentError(None, None, "Detected unsupported operations\nmore")
+            raise tf.errors.InvalidArgumentError(
+                None, None, "Detected unsupported operations\nmore"
+            )
 
         return fail if options.get("jit_compile") else function(run, **options)
 
@@ -185,4 +210,7 @@ def test_network_that_xla_does_not_compile_runs_without_it(
 
     assert not found.pads
     assert found.predict(images[:3]).shape == (3, 10)
-    assert "XLA does not compile this model, which runs without it: Detected unsupported operations" in caplog.text
+    assert (
+        "XLA does not compile this model, which runs without it: Detected unsupported operations"
+        in caplog.text
+    )

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from container import contract, dataset
+from container import contract
+from container.data import loading
 from container.errors import UserError
 
 FORMATS = (
@@ -30,18 +31,19 @@ FORMATS = (
 )
 
 
-def sort(loaded: dataset.LabelledImages) -> tuple[list[bytes], list[object]]:
+def sort(loaded: loading.LabelledImages) -> tuple[list[bytes], list[object]]:
     """Give images and labels in an order that does not depend on the files'."""
     rows = sorted(
-        (image.tobytes(), loaded.classes[label]) for image, label in zip(loaded.images, loaded.labels, strict=True)
+        (image.tobytes(), loaded.classes[label])
+        for image, label in zip(loaded.images, loaded.labels, strict=True)
     )
     return [row[0] for row in rows], [row[1] for row in rows]
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_gives_the_same_digits(name: str, formats: Path) -> None:
-    expected = dataset.load(formats / "csv")
-    loaded = dataset.load(formats / name)
+    expected = loading.load(formats / "csv")
+    loaded = loading.load(formats / name)
     assert loaded.images.shape == (300, 8, 8, 1)
     assert loaded.images.dtype == np.uint8
     assert loaded.labels.dtype == np.int32
@@ -50,7 +52,9 @@ def test_every_format_gives_the_same_digits(name: str, formats: Path) -> None:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_every_format_is_read_from_a_directory_that_cannot_be_written(name: str, formats: Path, tmp_path: Path) -> None:
+def test_every_format_is_read_from_a_directory_that_cannot_be_written(
+    name: str, formats: Path, tmp_path: Path
+) -> None:
     channel = tmp_path / "input/data/train"
     channel.mkdir(parents=True)
     script = (
@@ -61,7 +65,15 @@ def test_every_format_is_read_from_a_directory_that_cannot_be_written(name: str,
     mount = 'mount --bind -o ro "$1" "$2" && mount -o remount,bind,ro "$2" && shift 2 && exec "$@"'
     done = subprocess.run(
         [
-            *("unshare", "--mount", *(["--map-root-user"] if os.geteuid() else []), "sh", "-c", mount, "sh"),
+            *(
+                "unshare",
+                "--mount",
+                *(["--map-root-user"] if os.geteuid() else []),
+                "sh",
+                "-c",
+                mount,
+                "sh",
+            ),
             *(str(formats / name), str(channel), sys.executable, "-c", script, str(tmp_path)),
         ],
         capture_output=True,
@@ -74,43 +86,63 @@ def test_every_format_is_read_from_a_directory_that_cannot_be_written(name: str,
 
 @pytest.mark.parametrize(
     ("name", "content_type"),
-    [("csv", "text/csv"), ("png", "application/x-image"), ("tfrecord", "application/x-tfrecord"), ("csv", "image/png")],
+    [
+        ("csv", "text/csv"),
+        ("png", "application/x-image"),
+        ("tfrecord", "application/x-tfrecord"),
+        ("csv", "image/png"),
+    ],
 )
 def test_content_type_is_a_hint(name: str, content_type: str, formats: Path) -> None:
-    assert len(dataset.load(formats / name, content_type=content_type).labels) == 300
+    assert len(loading.load(formats / name, content_type=content_type).labels) == 300
 
 
-def test_mixed_formats_are_told_apart_by_content_type_or_hyperparameter(formats: Path, tmp_path: Path) -> None:
+def test_mixed_formats_are_told_apart_by_content_type_or_hyperparameter(
+    formats: Path, tmp_path: Path
+) -> None:
     (tmp_path / "digits.csv").symlink_to(formats / "csv/digits.csv")
     (tmp_path / "digits.npz").symlink_to(formats / "npz/digits.npz")
-    with pytest.raises(UserError, match=r"several formats: 1 CSV files, 1 NPZ files; set data_format"):
-        dataset.load(tmp_path)
-    assert dataset.load(tmp_path, content_type="text/csv; charset=utf-8").images.shape == (300, 8, 8, 1)
-    assert dataset.load(tmp_path, data_format="npz").images.shape == (300, 8, 8, 1)
+    with pytest.raises(
+        UserError, match=r"several formats: 1 CSV files, 1 NPZ files; set data_format"
+    ):
+        loading.load(tmp_path)
+    assert loading.load(tmp_path, content_type="text/csv; charset=utf-8").images.shape == (
+        300,
+        8,
+        8,
+        1,
+    )
+    assert loading.load(tmp_path, data_format="npz").images.shape == (300, 8, 8, 1)
 
 
 @pytest.mark.parametrize("offset", [0, 1, 40, 100])
-def test_records_with_a_wrong_checksum_are_named_and_can_be_skipped(offset: int, formats: Path, tmp_path: Path) -> None:
+def test_records_with_a_wrong_checksum_are_named_and_can_be_skipped(
+    offset: int, formats: Path, tmp_path: Path
+) -> None:
     content = bytearray((formats / "tfrecord-raw/digits.tfrecord").read_bytes())
     content[12 + offset] ^= 1
     (tmp_path / "digits.tfrecord").write_bytes(content)
     with pytest.raises(UserError, match=r"digits\.tfrecord, record 0: its checksum is wrong"):
-        dataset.load(tmp_path)
-    loaded = dataset.load(tmp_path, on_bad_record="skip")
+        loading.load(tmp_path)
+    loaded = loading.load(tmp_path, on_bad_record="skip")
     assert len(loaded.labels) == 299
     assert loaded.rejected == (f"{tmp_path}/digits.tfrecord, record 0: its checksum is wrong",)
 
 
 @pytest.mark.parametrize("cut", [1, 5, 20])
-def test_tfrecord_file_that_ends_early_names_the_record(cut: int, formats: Path, tmp_path: Path) -> None:
+def test_tfrecord_file_that_ends_early_names_the_record(
+    cut: int, formats: Path, tmp_path: Path
+) -> None:
     content = (formats / "tfrecord-raw/digits.tfrecord").read_bytes()
     (tmp_path / "digits.tfrecord").write_bytes(content[:-cut])
     with pytest.raises(UserError, match=r"record 299"):
-        dataset.load(tmp_path)
-    assert len(dataset.load(tmp_path, on_bad_record="skip").labels) == 299
+        loading.load(tmp_path)
+    assert len(loading.load(tmp_path, on_bad_record="skip").labels) == 299
 
 
-def test_empty_shards_hidden_files_and_manifests_are_passed_over(formats: Path, tmp_path: Path) -> None:
+def test_empty_shards_hidden_files_and_manifests_are_passed_over(
+    formats: Path, tmp_path: Path
+) -> None:
     channel = tmp_path / "input/data/train"
     (channel / "part-0").mkdir(parents=True)
     (channel / "part-0/digits.csv").symlink_to(formats / "csv/digits.csv")
@@ -119,5 +151,5 @@ def test_empty_shards_hidden_files_and_manifests_are_passed_over(formats: Path, 
     (channel / "folder").touch()
     (channel / ".DS_Store").write_bytes(b"\0\1")
     (tmp_path / "input/data/train-manifest").write_text('[{"prefix": "s3://bucket/x"}]')
-    loaded = dataset.open_channel(contract.Layout(tmp_path), contract.Channel("train"))
+    loaded = loading.open_channel(contract.Layout(tmp_path), contract.Channel("train"))
     assert len(loaded.labels) == 300

@@ -23,14 +23,17 @@ import scipy.sparse
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-pytest.importorskip("sagemaker_inference", reason="docker/requirements-scripts.txt is not installed")
+pytest.importorskip(
+    "sagemaker_inference", reason="docker/requirements-scripts.txt is not installed"
+)
 
 from sagemaker_inference import decoder as toolkit_decoder
 from sagemaker_inference import encoder as toolkit_encoder
 from sagemaker_inference.transformer import Transformer
 
-from container.serving import foreign, handlers, inference, toolkit
-from container.serving.context import Context
+from container.serving import inference
+from container.serving.user_code import handlers, inference_toolkit, third_party_models
+from container.serving.user_code.context import Context
 from tests.contract.training_job import make_wheel
 
 ORIGINAL_CSV = toolkit_decoder._csv_to_numpy  # noqa: SLF001
@@ -114,10 +117,14 @@ def modules(draw: st.DrawFn) -> str:
     if draw(st.integers(0, 4)) == 0:
         parts.append(draw(st.sampled_from(TRANSFORM)).format(c=draw(context)))
     else:
-        parts += [draw(st.sampled_from(texts)).format(c=draw(context)) for texts in VARIANTS.values()]
+        parts += [
+            draw(st.sampled_from(texts)).format(c=draw(context)) for texts in VARIANTS.values()
+        ]
     if draw(st.booleans()):
         parts.append("def pre_model_fn(model_dir):\n    assert model_dir\n")
-        parts.append("def model_warmup_fn(model_dir, model, context):\n    assert model == 2 and context is not None\n")
+        parts.append(
+            "def model_warmup_fn(model_dir, model, context):\n    assert model == 2 and context is not None\n"
+        )
     return "\n".join(parts)
 
 
@@ -136,7 +143,9 @@ def ask_transformer(
     return context.status or 200, context.get_response_content_type() or "", answer
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(text=modules(), sent=st.sampled_from(BODIES), accept=st.sampled_from(ACCEPTS))
 def test_handlers_answer_as_the_transformer_does(
     tmp_path: Path, text: str, sent: tuple[str | None, bytes], accept: str | None
@@ -152,7 +161,11 @@ def test_handlers_answer_as_the_transformer_does(
     status, media_type, answer = ask_transformer(code, name, str(model_dir), sent_headers, body)
     sys.modules.pop(name.removesuffix(".py"), None)
 
-    ours = handlers.Handlers(code / name, model_dir).load().invoke(inference.Request(body, sent_headers))
+    ours = (
+        handlers.Handlers(code / name, model_dir)
+        .load()
+        .invoke(inference.Request(body, sent_headers))
+    )
     sys.modules.pop(name.removesuffix(".py"), None)
 
     if isinstance(answer, bytes) and b"'descr': '|O'" in answer[:128]:
@@ -169,13 +182,17 @@ def test_handlers_answer_as_the_transformer_does(
     if status not in (200, 500):
         assert ours.status == status  # BaseInferenceToolkitError keeps its status and message
         assert json.loads(ours.body)["error"] == answer.partition("\n")[0]
-    elif ours.status != 500:  # what the toolkit calls its own fault, and was the client's: body, type or Accept
+    elif (
+        ours.status != 500
+    ):  # what the toolkit calls its own fault, and was the client's: body, type or Accept
         assert ours.status in (400, 406, 415)
         assert any(word in answer for word in ("decode", "Expecting", "not supported", "inhomogeneous", "NUMPY", "npy",
                                                "pickle", "header", "Extra data", "codec", "version"))  # fmt: skip
 
 
-numbers = st.one_of(st.integers(-(10**17), 10**17), st.floats(allow_nan=True, allow_infinity=True), st.just(""))
+numbers = st.one_of(
+    st.integers(-(10**17), 10**17), st.floats(allow_nan=True, allow_infinity=True), st.just("")
+)
 
 
 @settings(max_examples=300, deadline=None)
@@ -189,7 +206,10 @@ numbers = st.one_of(st.integers(-(10**17), 10**17), st.floats(allow_nan=True, al
 def test_csv_decodes_to_what_genfromtxt_gives(
     rows: int, columns: int, draw: st.DataObject, end: str, kind: str
 ) -> None:
-    integers, fractions = st.integers(-(10**17), 10**17), st.floats(-1e9, 1e9).map(lambda x: x + 0.5)
+    integers, fractions = (
+        st.integers(-(10**17), 10**17),
+        st.floats(-1e9, 1e9).map(lambda x: x + 0.5),
+    )
     by_kind = {"integers": [integers], "fractions": [fractions], "anything": [numbers]}
     sources = by_kind.get(kind, [integers, fractions])
     per_column = [draw.draw(st.sampled_from(sources)) for _ in range(columns)]
@@ -198,22 +218,26 @@ def test_csv_decodes_to_what_genfromtxt_gives(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         expected = ORIGINAL_CSV(text)
-    got = toolkit.csv_to_numpy(text)
+    got = inference_toolkit.csv_to_numpy(text)
     assert got.dtype == expected.dtype
     assert got.shape == expected.shape
     assert repr(got.tolist()) == repr(expected.tolist())  # which NaN equals itself in
 
 
-@pytest.mark.parametrize("prediction", [np.arange(6).reshape(2, 3), np.float32([0.1, 2]), [[1, 2.5]], np.array(["a"])])
+@pytest.mark.parametrize(
+    "prediction", [np.arange(6).reshape(2, 3), np.float32([0.1, 2]), [[1, 2.5]], np.array(["a"])]
+)
 @pytest.mark.parametrize("content_type", ["application/json", "text/csv", "application/x-npy"])
 def test_encoding_is_the_toolkits(prediction: Any, content_type: str) -> None:
-    assert toolkit.encode(prediction, content_type) == toolkit_encoder.encode(prediction, content_type)
+    assert inference_toolkit.encode(prediction, content_type) == toolkit_encoder.encode(
+        prediction, content_type
+    )
 
 
 def test_sparse_bodies_decode_as_the_toolkit_decodes_them() -> None:
     buffer = io.BytesIO()
     scipy.sparse.save_npz(buffer, scipy.sparse.csr_matrix(np.eye(3)))
-    ours = toolkit.decode(buffer.getvalue(), "application/x-npz")
+    ours = inference_toolkit.decode(buffer.getvalue(), "application/x-npz")
     assert (ours != ORIGINAL_DECODE(buffer.getvalue(), "application/x-npz")).nnz == 0
 
 
@@ -254,15 +278,19 @@ def test_handler_is_given_one_plain_media_type(
     application: handlers.Application, content_type: str, accept: str, seen: tuple[Any, str, str]
 ) -> None:
     body = "㈱".encode("utf-16-le") if "utf-16" in content_type else b"1,2"
-    response = application.invoke(inference.Request(body, {"content-type": content_type, "accept": accept}))
+    response = application.invoke(
+        inference.Request(body, {"content-type": content_type, "accept": accept})
+    )
     data, given_type, _, given_accept = eval(response.body)  # noqa: S307 - a literal of our own
     assert (data, given_type, given_accept) == seen
     assert response.content_type == "application/json"
 
 
-def test_toolkits_decoder_inside_a_handler_is_the_safe_one(application: handlers.Application) -> None:
+def test_toolkits_decoder_inside_a_handler_is_the_safe_one(
+    application: handlers.Application,
+) -> None:
     response = application.invoke(inference.Request(b"1", {"content-type": "text/csv"}))
-    assert b"container.serving.toolkit" in response.body
+    assert b"container.serving.user_code.inference_toolkit" in response.body
 
 
 def test_pickled_objects_are_refused_and_never_loaded(tmp_path: Path) -> None:
@@ -276,7 +304,9 @@ def test_pickled_objects_are_refused_and_never_loaded(tmp_path: Path) -> None:
     code = tmp_path / "code"
     code.mkdir()
     name = f"handlers_{uuid.uuid4().hex}"
-    (code / f"{name}.py").write_text("def model_fn(d):\n    return 1\ndef predict_fn(data, model):\n    return data\n")
+    (code / f"{name}.py").write_text(
+        "def model_fn(d):\n    return 1\ndef predict_fn(data, model):\n    return data\n"
+    )
     loaded = handlers.Handlers(code / f"{name}.py", tmp_path).load()
     response = loaded.invoke(inference.Request(body, {"content-type": "application/x-npy"}))
     sys.modules.pop(name)
@@ -285,9 +315,12 @@ def test_pickled_objects_are_refused_and_never_loaded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("accept", "status"), [("text/csv;q=0.9", 200), ("image/png", 406), ("text/html, application/x-npy;q=0.1", 200)]
+    ("accept", "status"),
+    [("text/csv;q=0.9", 200), ("image/png", 406), ("text/html, application/x-npy;q=0.1", 200)],
 )
-def test_accept_is_weighed_where_no_output_fn_is_given(tmp_path: Path, accept: str, status: int) -> None:
+def test_accept_is_weighed_where_no_output_fn_is_given(
+    tmp_path: Path, accept: str, status: int
+) -> None:
     functions = {"model_fn": lambda _: 1, "predict_fn": lambda data, _: data}
     application = handlers.Application(functions, tmp_path)
     request = inference.Request(b"1,2\n3,4", {"content-type": "text/csv", "accept": accept})
@@ -302,15 +335,23 @@ PROGRAMS = Path(__file__).parent / "byo"
 
 
 @contextmanager
-def serve(base: Path, python: str = sys.executable, **environ: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+def serve(
+    base: Path, python: str = sys.executable, **environ: str
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """Start the server on the model directory below `base`, one worker; gives process and port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    own = {"SAGEMAKER_BASE_DIR": str(base), "SAGEMAKER_BIND_TO_PORT": str(port), "SAGEMAKER_MODEL_SERVER_WORKERS": "1"}
+    own = {
+        "SAGEMAKER_BASE_DIR": str(base),
+        "SAGEMAKER_BIND_TO_PORT": str(port),
+        "SAGEMAKER_MODEL_SERVER_WORKERS": "1",
+    }
     with (base / "log").open("wb") as log:
         command = [python, "-m", "container", "serve"]
-        process = subprocess.Popen(command, cwd=ROOT, env=os.environ | own | environ, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=os.environ | own | environ, stdout=log, stderr=log
+        )
     try:
         yield process, port
     finally:
@@ -323,7 +364,9 @@ def ask(port: int, body: bytes | None = None, timeout_s: float = 30) -> tuple[in
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
     try:
         headers = {"Content-Type": "text/plain"}
-        connection.request(*(("GET", "/ping") if body is None else ("POST", "/invocations", body, headers)))
+        connection.request(
+            *(("GET", "/ping") if body is None else ("POST", "/invocations", body, headers))
+        )
         response = connection.getresponse()
         return response.status, response.read()
     finally:
@@ -393,12 +436,22 @@ def test_server_ends_with_the_reason_when_the_users_model_does_not_load(base: Pa
     assert "holds ['code']" in log
 
 
-def test_every_form_of_a_model_gives_the_same_predictions_without_code(digits_job: Path, tmp_path: Path) -> None:
+def test_every_form_of_a_model_gives_the_same_predictions_without_code(
+    digits_job: Path, tmp_path: Path
+) -> None:
     images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 1))
     (tmp_path / "images.json").write_text(json.dumps({"instances": images.tolist()}))
-    program = [sys.executable, PROGRAMS / "ask_models.py", digits_job / "model", tmp_path, tmp_path / "images.json"]
+    program = [
+        sys.executable,
+        PROGRAMS / "ask_models.py",
+        digits_job / "model",
+        tmp_path,
+        tmp_path / "images.json",
+    ]
     environ = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    result = subprocess.run(program, env=environ, capture_output=True, text=True, check=False, timeout=120)
+    result = subprocess.run(
+        program, env=environ, capture_output=True, text=True, check=False, timeout=120
+    )
     assert result.returncode == 0, result.stderr
     answers = json.loads(result.stdout.splitlines()[-1])
     assert list(answers) == ["LiteRT", "SavedModel", "Keras", "H5"]
@@ -414,7 +467,9 @@ CODE = "import byo_served_wheel\ndef model_fn(model_dir):\n    return byo_served
 CODE += "def transform_fn(model, data, content_type, accept):\n    return model, 'text/plain'\n"
 
 
-def test_wheels_in_the_archive_are_installed_once_before_the_first_request(base: Path, tmp_path: Path) -> None:
+def test_wheels_in_the_archive_are_installed_once_before_the_first_request(
+    base: Path, tmp_path: Path
+) -> None:
     (base / "model/code/inference.py").write_text(CODE)
     (base / "model/code/requirements.txt").write_text("byo_served_wheel==1.0\nnumpy\n")
     make_wheel(base / "model/code/wheels", "byo_served_wheel")
@@ -427,7 +482,9 @@ def test_wheels_in_the_archive_are_installed_once_before_the_first_request(base:
     with serve(base, python=str(target / "bin/python"), **environ) as (_, port):
         wait_until(lambda: ping(port) == 200)
         answers = []
-        wait_until(lambda: answers.append(ask(port, b"")) or answers[-1][0] != 503)  # of the other worker
+        wait_until(
+            lambda: answers.append(ask(port, b"")) or answers[-1][0] != 503
+        )  # of the other worker
         assert answers[-1] == (200, b"byo_served_wheel")
     log = (base / "log").read_text()
     assert log.count("installing: ") == 1
@@ -438,7 +495,10 @@ def test_wheels_in_the_archive_are_installed_once_before_the_first_request(base:
 def test_requirements_without_wheels_are_installed_only_when_asked_for(base: Path) -> None:
     (base / "model/code/inference.py").write_text(CODE)
     (base / "model/code/requirements.txt").write_text("byo_served_wheel==1.0\n")
-    for asked, words in (("", "or set SAGEMAKER_INSTALL_REQUIREMENTS=true"), ("true", "cannot be installed: ERROR")):
+    for asked, words in (
+        ("", "or set SAGEMAKER_INSTALL_REQUIREMENTS=true"),
+        ("true", "cannot be installed: ERROR"),
+    ):
         with serve(base, SAGEMAKER_INSTALL_REQUIREMENTS=asked, PIP_NO_INDEX="1") as (process, _):
             assert process.wait(timeout=60) != 0
         assert words in (base / "log").read_text()
@@ -466,13 +526,15 @@ def make_onnx(path: Path) -> None:
         onnx.helper.make_tensor_value_info("best", tensor.INT64, ["n"]),
     ]
     graph = onnx.helper.make_graph(nodes, "fixture", inputs, outputs, [weights])
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=10)
+    model = onnx.helper.make_model(
+        graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=10
+    )
     onnx.save(model, path)
 
 
 def test_onnx_model_is_served_without_code(tmp_path: Path) -> None:
     make_onnx(tmp_path / "model.onnx")
-    found = foreign.find(tmp_path)
+    found = third_party_models.find(tmp_path)
     assert found is not None
     application = found.load()
     body = json.dumps({"inputs": {"x": [[1, 2, 3], [5, 4, 3]], "scale": [10]}}).encode()
@@ -481,6 +543,8 @@ def test_onnx_model_is_served_without_code(tmp_path: Path) -> None:
     assert answer.status == 200, answer.body
     rows = json.loads(answer.body)["predictions"]
     assert rows == [{"scaled": [10, 20], "best": 1}, {"scaled": [50, 40], "best": 0}]
-    missing = application.invoke(inference.Request(b'{"inputs": {"x": [[1, 2, 3]], "y": 1}}', headers))
+    missing = application.invoke(
+        inference.Request(b'{"inputs": {"x": [[1, 2, 3]], "y": 1}}', headers)
+    )
     assert missing.status == 400
     assert b"'scale' is missing" in missing.body

@@ -18,9 +18,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from local_test import fields, process, shapes, shorthand
-from local_test.process import has_namespaces
-from local_test.runner import Launch
+from local_test.requests import emulation, shorthand, validation
+from local_test.runners import process
+from local_test.runners.interface import Launch
+from local_test.runners.process import has_namespaces
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PROGRAM = shlex.join([sys.executable, str(Path(__file__).parent / "programs/conformant.py")])
@@ -28,7 +29,12 @@ PROGRAM = shlex.join([sys.executable, str(Path(__file__).parent / "programs/conf
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    return {**os.environ, "LOCAL_TEST_JOBS": str(tmp_path / "jobs dir"), "PYTHONPATH": str(CHECKOUT), "COLUMNS": "200"}
+    return {
+        **os.environ,
+        "LOCAL_TEST_JOBS": str(tmp_path / "jobs dir"),
+        "PYTHONPATH": str(CHECKOUT),
+        "COLUMNS": "200",
+    }
 
 
 @pytest.fixture
@@ -38,35 +44,56 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "my data"
 
 
-def run(environment: dict[str, str], *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+def run(
+    environment: dict[str, str], *arguments: str, stdin: bytes = b""
+) -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-m", "local_test", *arguments]
     return subprocess.run(
-        command, env=environment, input=stdin, capture_output=True, check=False, timeout=60, cwd=environment["HOME"]
+        command,
+        env=environment,
+        input=stdin,
+        capture_output=True,
+        check=False,
+        timeout=60,
+        cwd=environment["HOME"],
     )
 
 
-def test_train_says_where_the_model_lies_and_exits_0(environment: dict[str, str], data: Path, tmp_path: Path) -> None:
-    done = run(environment, "train", "--program", PROGRAM, "-c", f"training={data}", "--name", "one")
+def test_train_says_where_the_model_lies_and_exits_0(
+    environment: dict[str, str], data: Path, tmp_path: Path
+) -> None:
+    done = run(
+        environment, "train", "--program", PROGRAM, "-c", f"training={data}", "--name", "one"
+    )
 
     assert done.returncode == 0, done.stderr.decode()
-    assert done.stdout.decode() == f"Completed file://{tmp_path}/jobs dir/training/one/output/model.tar.gz\n"
+    assert (
+        done.stdout.decode()
+        == f"Completed file://{tmp_path}/jobs dir/training/one/output/model.tar.gz\n"
+    )
     assert b"step=1; loss=0.5000;" in done.stderr
 
 
-def test_train_as_json_prints_the_description_alone(environment: dict[str, str], data: Path) -> None:
+def test_train_as_json_prints_the_description_alone(
+    environment: dict[str, str], data: Path
+) -> None:
     done = run(environment, "train", "--program", PROGRAM, "-c", f"training={data}", "--json")
 
     assert json.loads(done.stdout)["TrainingJobStatus"] == "Completed"
 
 
 def test_a_failed_job_exits_1_and_tells_the_reason(environment: dict[str, str], data: Path) -> None:
-    done = run(environment, "train", "--program", PROGRAM, "-c", f"training={data}", "-p", "fail=no luck")
+    done = run(
+        environment, "train", "--program", PROGRAM, "-c", f"training={data}", "-p", "fail=no luck"
+    )
 
     assert done.returncode == 1
     assert b"no luck" in done.stderr
 
 
-def test_a_wrong_flag_exits_2_and_says_what_is_possible(environment: dict[str, str], data: Path) -> None:
+def test_a_wrong_flag_exits_2_and_says_what_is_possible(
+    environment: dict[str, str], data: Path
+) -> None:
     done = run(environment, "train", "--program", PROGRAM, "-c", str(data))
 
     assert done.returncode == 2
@@ -74,13 +101,19 @@ def test_a_wrong_flag_exits_2_and_says_what_is_possible(environment: dict[str, s
     assert b"Traceback" not in done.stderr
 
 
-def test_a_wrong_request_is_refused_with_every_fault(environment: dict[str, str], tmp_path: Path, data: Path) -> None:
-    request = shorthand.training_request(name="bad_name", image="any", channels={"a": str(data)}, output=str(tmp_path))
+def test_a_wrong_request_is_refused_with_every_fault(
+    environment: dict[str, str], tmp_path: Path, data: Path
+) -> None:
+    request = shorthand.training_request(
+        name="bad_name", image="any", channels={"a": str(data)}, output=str(tmp_path)
+    )
     request["HyperParametres"] = {}
     request["ResourceConfig"]["InstanceType"] = "ml.m5.huge"
     (tmp_path / "request.json").write_text(json.dumps(request))
 
-    done = run(environment, "train", "--program", PROGRAM, "--request", str(tmp_path / "request.json"))
+    done = run(
+        environment, "train", "--program", PROGRAM, "--request", str(tmp_path / "request.json")
+    )
 
     assert done.returncode == 2
     text = done.stderr.decode()
@@ -91,10 +124,14 @@ def test_a_wrong_request_is_refused_with_every_fault(environment: dict[str, str]
 
 
 def test_a_request_in_yaml_is_run(environment: dict[str, str], tmp_path: Path, data: Path) -> None:
-    printed = run(environment, "train", "-c", f"training={data}", "--name", "from-yaml", "--print-request")
+    printed = run(
+        environment, "train", "-c", f"training={data}", "--name", "from-yaml", "--print-request"
+    )
     (tmp_path / "request.yaml").write_bytes(printed.stdout)  # JSON is YAML
 
-    done = run(environment, "train", "--program", PROGRAM, "--request", str(tmp_path / "request.yaml"))
+    done = run(
+        environment, "train", "--program", PROGRAM, "--request", str(tmp_path / "request.yaml")
+    )
 
     assert done.returncode == 0, done.stderr.decode()
     assert b"from-yaml" in done.stdout
@@ -102,13 +139,21 @@ def test_a_request_in_yaml_is_run(environment: dict[str, str], tmp_path: Path, d
 
 def test_a_printed_request_passes_the_services_own_model(environment: dict[str, str]) -> None:
     done = run(
-        environment, "train", "-c", "training=s3://bucket/data/", "--output", "s3://bucket/out", "--print-request"
+        environment,
+        "train",
+        "-c",
+        "training=s3://bucket/data/",
+        "--output",
+        "s3://bucket/out",
+        "--print-request",
     )
 
     request = json.loads(done.stdout)
-    assert request["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"] == "s3://bucket/data/"
+    assert (
+        request["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"] == "s3://bucket/data/"
+    )
     assert "file://" not in done.stdout.decode()
-    assert shapes.find_faults("CreateTrainingJob", request) == []
+    assert validation.find_faults("CreateTrainingJob", request) == []
 
 
 @pytest.fixture
@@ -146,7 +191,9 @@ def test_invoke_sends_bytes_from_file_or_input_and_prints_the_answer(
     assert serving.wait(60) == 0
 
 
-def test_the_whole_way_goes_for_any_container(environment: dict[str, str], data: Path, tmp_path: Path) -> None:
+def test_the_whole_way_goes_for_any_container(
+    environment: dict[str, str], data: Path, tmp_path: Path
+) -> None:
     (tmp_path / "body").write_bytes(b"1,2")
 
     done = run(
@@ -166,8 +213,12 @@ def test_the_whole_way_goes_for_any_container(environment: dict[str, str], data:
     assert done.stdout.decode().splitlines()[-1] == "9"
 
 
-def test_transform_stores_an_out_file_for_each_input(environment: dict[str, str], data: Path, tmp_path: Path) -> None:
-    done = run(environment, "transform", str(data), "--program", PROGRAM, "--output", str(tmp_path / "out"))
+def test_transform_stores_an_out_file_for_each_input(
+    environment: dict[str, str], data: Path, tmp_path: Path
+) -> None:
+    done = run(
+        environment, "transform", str(data), "--program", PROGRAM, "--output", str(tmp_path / "out")
+    )
 
     assert done.returncode == 0, done.stderr.decode()
     assert (tmp_path / "out/a.csv.out").read_bytes() == b"3\n3\n"
@@ -177,7 +228,7 @@ def test_the_printed_table_of_fields_is_the_one_in_the_docs(environment: dict[st
     done = run(environment, "fields")
 
     assert (CHECKOUT / "docs/local-sagemaker-fields.md").read_bytes() == done.stdout
-    assert fields.format_table().encode() == done.stdout
+    assert emulation.format_table().encode() == done.stdout
 
 
 def test_conform_exits_1_for_a_violated_must_and_writes_its_reports(
@@ -185,7 +236,17 @@ def test_conform_exits_1_for_a_violated_must_and_writes_its_reports(
 ) -> None:
     (tmp_path / "body").write_bytes(b"1,2")
     reports = ("--html", f"{tmp_path}/a.html", "--junit", f"{tmp_path}/a.xml")
-    some = ("-c", f"training={tmp_path}", "--body", f"{tmp_path}/body", "--only", "HO-4a", "--only", "RQ-4d", *reports)
+    some = (
+        "-c",
+        f"training={tmp_path}",
+        "--body",
+        f"{tmp_path}/body",
+        "--only",
+        "HO-4a",
+        "--only",
+        "RQ-4d",
+        *reports,
+    )
 
     good = run(environment, "conform", "--program", PROGRAM, *some)
     bad = run(environment, "conform", "--program", f"{PROGRAM} --violate RQ-4d", *some, "--json")
@@ -198,18 +259,31 @@ def test_conform_exits_1_for_a_violated_must_and_writes_its_reports(
 
 
 def test_hyperparameters_are_written_as_an_sdk_would(environment: dict[str, str]) -> None:
-    flags = ("-p", "optimizer=adam", "-p", "flag=true", "--encoding", "sdk2-json", "--print-request")
+    flags = (
+        "-p",
+        "optimizer=adam",
+        "-p",
+        "flag=true",
+        "--encoding",
+        "sdk2-json",
+        "--print-request",
+    )
 
     done = run(environment, "train", *flags)
     wrong = run(environment, "train", *flags[:-2], "sdk9", "--print-request")
 
-    assert json.loads(done.stdout)["HyperParameters"] == {"optimizer": '"adam"', "flag": "true"}  # HP-2
+    assert json.loads(done.stdout)["HyperParameters"] == {
+        "optimizer": '"adam"',
+        "flag": "true",
+    }  # HP-2
     assert wrong.returncode == 2
     assert b"possible are api, sdk2-json" in wrong.stderr
 
 
 def test_a_memory_limit_is_read_and_told_when_it_is_hit(environment: dict[str, str]) -> None:
-    hog = shlex.join([sys.executable, "-c", "hoard = b'x' * 400_000_000; import time; time.sleep(600)"])
+    hog = shlex.join(
+        [sys.executable, "-c", "hoard = b'x' * 400_000_000; import time; time.sleep(600)"]
+    )
 
     done = run(environment, "train", "--program", hog, "--memory", "100m")
     wrong = run(environment, "train", "--program", hog, "--memory", "much")
@@ -219,12 +293,16 @@ def test_a_memory_limit_is_read_and_told_when_it_is_hit(environment: dict[str, s
     assert (wrong.returncode, b"such as 512m" in wrong.stderr) == (2, True)
 
 
-def test_serve_takes_the_requests_that_it_prints(environment: dict[str, str], tmp_path: Path) -> None:
+def test_serve_takes_the_requests_that_it_prints(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
     printed = run(environment, "serve", "--name", "again", "--env", "A=1", "--print-request")
     (tmp_path / "requests.json").write_bytes(printed.stdout)
     (tmp_path / "wrong.json").write_text('{"EndpointName": "e"}')
 
-    again = run(environment, "serve", "--request", str(tmp_path / "requests.json"), "--print-request")
+    again = run(
+        environment, "serve", "--request", str(tmp_path / "requests.json"), "--print-request"
+    )
     wrong = run(environment, "serve", "--request", str(tmp_path / "wrong.json"))
 
     assert json.loads(again.stdout) == json.loads(printed.stdout)
@@ -234,11 +312,23 @@ def test_serve_takes_the_requests_that_it_prints(environment: dict[str, str], tm
 
 def test_metrics_stand_below_the_log_on_a_terminal(environment: dict[str, str], data: Path) -> None:
     ours, theirs = os.openpty()
-    command = [sys.executable, "-m", "local_test", "train", "--program", PROGRAM, "-c", f"training={data}"]
+    command = [
+        sys.executable,
+        "-m",
+        "local_test",
+        "train",
+        "--program",
+        PROGRAM,
+        "-c",
+        f"training={data}",
+    ]
     command += ["--metric", "loss=loss=([0-9.]+);", "-p", "steps=4", "-p", "step_s=0.4"]
     seen = b""
     with subprocess.Popen(
-        command, env={**environment, "TERM": "xterm-256color"}, stdout=subprocess.DEVNULL, stderr=theirs
+        command,
+        env={**environment, "TERM": "xterm-256color"},
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
     ) as job:
         os.close(theirs)
         while piece := _read_terminal(ours):
@@ -272,14 +362,18 @@ class InterruptedEvent(threading.Event):
         return super().wait(timeout)
 
 
-def test_an_interrupt_while_a_program_starts_leaves_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_while_a_program_starts_leaves_no_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     runner = process.ProcessRunner(["sleep", "60"])
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     (tmp_path / "ml").mkdir()
     launch = Launch(name="algo-1", arguments=(), root=tmp_path / "ml", environment={})
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))
-    monkeypatch.setattr(process, "threading", SimpleNamespace(Event=InterruptedEvent, Thread=threading.Thread))
+    monkeypatch.setattr(
+        process, "threading", SimpleNamespace(Event=InterruptedEvent, Thread=threading.Thread)
+    )
 
     with pytest.raises(KeyboardInterrupt):
         runner.start(launch, lambda _: None)
@@ -311,7 +405,15 @@ def test_interrupted_at_any_moment_it_leaves_nothing_behind(
         signal.signal(signal.SIGINT, signal.default_int_handler)
     for _ in range(5):
         with subprocess.Popen(
-            [sys.executable, "-m", "local_test", command.partition(" ")[0], "--program", PROGRAM, *options[command]],
+            [
+                sys.executable,
+                "-m",
+                "local_test",
+                command.partition(" ")[0],
+                "--program",
+                PROGRAM,
+                *options[command],
+            ],
             env=environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -319,21 +421,33 @@ def test_interrupted_at_any_moment_it_leaves_nothing_behind(
             time.sleep(moments.uniform(0, 2))  # any moment is the point of the test
             harness.send_signal(signal.SIGINT)
             said = harness.communicate(timeout=60)[1].decode()
-            code = harness.returncode  # 0: a server or transform that was done; 1: Python itself was still starting
-            assert code in (0, 130, -signal.SIGINT) or (code == 1 and "KeyboardInterrupt" in said), said
+            code = (
+                harness.returncode
+            )  # 0: a server or transform that was done; 1: Python itself was still starting
+            assert code in (0, 130, -signal.SIGINT) or (
+                code == 1 and "KeyboardInterrupt" in said
+            ), said
 
     assert list(scratch.iterdir()) == []
-    assert [line for line in list_commands() + list_commands("environ") if str(tmp_path) in line] == []
-    assert [line for line in Path("/proc/mounts").read_text().splitlines() if str(tmp_path) in line] == []
+    assert [
+        line for line in list_commands() + list_commands("environ") if str(tmp_path) in line
+    ] == []
+    assert [
+        line for line in Path("/proc/mounts").read_text().splitlines() if str(tmp_path) in line
+    ] == []
     assert [path for path in tmp_path.rglob("*") if path.is_fifo()] == []
 
 
-def test_killed_outright_it_takes_the_container_with_it(environment: dict[str, str], data: Path) -> None:
+def test_killed_outright_it_takes_the_container_with_it(
+    environment: dict[str, str], data: Path
+) -> None:
     mark = f"--mark-{os.getpid()}-{time.monotonic_ns()}"
     code = "import sys, time; print('up', flush=True); time.sleep(1000)"
     command = [sys.executable, "-m", "local_test", "train", "-c", f"training={data}"]
     command += ["--program", shlex.join([sys.executable, "-c", code, mark])]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as harness:
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    ) as harness:
         assert harness.stderr is not None
         while b"up" not in harness.stderr.readline():
             pass
@@ -345,14 +459,20 @@ def test_killed_outright_it_takes_the_container_with_it(environment: dict[str, s
         time.sleep(0.05)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of its parent's end")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux tells a process of its parent's end"
+)
 @pytest.mark.parametrize("view", [{}, {"root": "."}])
-def test_a_launcher_whose_harness_has_died_meanwhile_starts_nothing(tmp_path: Path, view: dict[str, str]) -> None:
+def test_a_launcher_whose_harness_has_died_meanwhile_starts_nothing(
+    tmp_path: Path, view: dict[str, str]
+) -> None:
     outputs = []
     for harness in (os.getpid(), os.getppid()):
-        launcher = [sys.executable, "-I", "-S", str(CHECKOUT / "local_test/namespace.py")]
+        launcher = [sys.executable, "-I", "-S", str(CHECKOUT / "local_test/runners/namespace.py")]
         command = [*launcher, json.dumps({"harness": harness, **view}), "echo", "started"]
-        outputs.append(subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).stdout)
+        outputs.append(
+            subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).stdout
+        )
 
     assert outputs == [b"started\n" if has_namespaces() or not view else b"", b""]
 

@@ -13,21 +13,27 @@ from typing import Any, NamedTuple
 import pytest
 
 from container.errors import UserError
-from local_test.conformance import image, report, serving
+from local_test.conformance import image_checks, report, serving_checks
 from local_test.conformance import run as conformance
 from local_test.conformance.catalog import CHECKS, Outcome, Verdict
 from local_test.conformance.subject import Subject, Waits
-from local_test.process import ProcessRunner, has_namespaces
+from local_test.runners.process import ProcessRunner, has_namespaces
 from tests.contract import mutants
 
 PROGRAM = Path(__file__).parent / "programs/conformant.py"
 WAITS = Waits(
-    start_s=20, training_stop_s=1.5, serving_stop_s=1.5, ping_s=0.3, invocation_s=10, unhealthy_s=1.5, job_s=60
+    start_s=20,
+    training_stop_s=1.5,
+    serving_stop_s=1.5,
+    ping_s=0.3,
+    invocation_s=10,
+    unhealthy_s=1.5,
+    job_s=60,
 )
 QUICK_START = Waits(**{**vars(WAITS), "start_s": 1.5})
 NEVER_HEALTHY = {"HO-1a", "HO-4a", "HO-5a", "MME-6a"}
 NEEDS_NAMESPACES = {"HO-2a", "IN-3a", "SEC-1a"}
-PROVEN_ELSEWHERE = {*image.IDS, "SEC-1b"}
+PROVEN_ELSEWHERE = {*image_checks.IDS, "SEC-1b"}
 """Images are judged by description below, and in the image ring."""
 
 
@@ -59,10 +65,16 @@ def test_a_container_that_keeps_the_contract_passes_every_check(tmp_path: Path) 
     verdicts = judge(make_subject(tmp_path), CHECKS)
 
     assert list(verdicts) == list(CHECKS)
-    violated = {identity: verdict.evidence for identity, verdict in verdicts.items() if verdict.is_violation}
+    violated = {
+        identity: verdict.evidence for identity, verdict in verdicts.items() if verdict.is_violation
+    }
     assert violated == {}
-    skipped = {identity for identity, verdict in verdicts.items() if verdict.outcome == "not applicable"}
-    assert skipped == {*image.IDS, "SEC-1b", "HO-12a"} | (set() if has_namespaces() else NEEDS_NAMESPACES)
+    skipped = {
+        identity for identity, verdict in verdicts.items() if verdict.outcome == "not applicable"
+    }
+    assert skipped == {*image_checks.IDS, "SEC-1b", "HO-12a"} | (
+        set() if has_namespaces() else NEEDS_NAMESPACES
+    )
 
 
 class Case(NamedTuple):
@@ -112,7 +124,7 @@ def judge_case(directory: Path, case: Case) -> Verdict:
         subject = replace(subject, runner=ProcessRunner(["no-such-program"]))
     if case.through != "url":
         return judge(subject, {case.identity})[case.identity]
-    with serving.start(subject, "elsewhere") as started:
+    with serving_checks.start(subject, "elsewhere") as started:
         elsewhere = replace(subject, runner=None, address=started.server.container.address)
         return judge(elsewhere, {case.identity})[case.identity]
 
@@ -138,14 +150,18 @@ def test_a_verdict_that_is_always_the_same_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mutant: mutants.Mutant
 ) -> None:
     module = mutant.build()
-    if mutant.module is image:
+    if mutant.module is image_checks:
         assert notices_image(module.judge_image, mutant)
         return
     if mutant.module is conformance:
         monkeypatch.setattr(conformance, "_run_session", vars(module)["_run_session"])
     else:
         monkeypatch.setattr(conformance, mutant.module.__name__.rsplit(".", 1)[1], module)
-    good = [Case(identity, "", "pass") for identity in CHECKS if identity not in {*PROVEN_ELSEWHERE, "HO-12a"}]
+    good = [
+        Case(identity, "", "pass")
+        for identity in CHECKS
+        if identity not in {*PROVEN_ELSEWHERE, "HO-12a"}
+    ]
     cases = [case for case in [*CASES, *good] if case.identity in mutant.identities]
     # First those that such a change is likely to hit.
     likely = {"passes": "fail", "fails": "pass", "is skipped": "fail"}[mutant.change]
@@ -167,7 +183,7 @@ GOOD_IMAGE = {
 
 
 def test_a_good_image_passes() -> None:
-    assert [verdict.outcome for verdict in image.judge_image(GOOD_IMAGE)] == ["pass"] * 6
+    assert [verdict.outcome for verdict in image_checks.judge_image(GOOD_IMAGE)] == ["pass"] * 6
 
 
 BAD_IMAGES = [
@@ -175,33 +191,48 @@ BAD_IMAGES = [
     ("IMG-5a", {"Config": {"Entrypoint": ["/usr/bin/tini", "--", "python"]}}),
     ("IMG-6a", {"Config": {"Entrypoint": ["python"], "User": "1000:1000"}}),
     ("IMG-8a", {"Architecture": "arm64"}),
-    ("IMG-12a", {"Config": {"Labels": {"com.amazonaws.sagemaker.capabilities.multi-models": "yes"}}}),
+    (
+        "IMG-12a",
+        {"Config": {"Labels": {"com.amazonaws.sagemaker.capabilities.multi-models": "yes"}}},
+    ),
     ("SRV-1a", {"Size": 11 * 1024**3}),
 ]
 
 
 @pytest.mark.parametrize(("identity", "change"), BAD_IMAGES)
 def test_an_image_that_breaks_one_clause_is_caught(identity: str, change: dict[str, Any]) -> None:
-    verdicts = {verdict.check.id: verdict for verdict in image.judge_image({**GOOD_IMAGE, **change})}
+    verdicts = {
+        verdict.check.id: verdict for verdict in image_checks.judge_image({**GOOD_IMAGE, **change})
+    }
 
     assert [name for name, verdict in verdicts.items() if verdict.is_violation] == [identity]
 
 
 def test_an_image_for_several_models_needs_the_label() -> None:
-    [missing] = [v for v in image.judge_image(GOOD_IMAGE, is_multi_model=True) if v.is_violation]
+    [missing] = [
+        v for v in image_checks.judge_image(GOOD_IMAGE, is_multi_model=True) if v.is_violation
+    ]
     assert "no label com.amazonaws.sagemaker.capabilities.multi-models=true" in missing.evidence
     for value, violations in (("true", []), ("false", ["IMG-12a"])):
         labels = {"com.amazonaws.sagemaker.capabilities.multi-models": value}
         labelled = {**GOOD_IMAGE, "Config": {**GOOD_IMAGE["Config"], "Labels": labels}}  # type: ignore[dict-item]
-        assert [v.check.id for v in image.judge_image(labelled, is_multi_model=True) if v.is_violation] == violations
-        assert not [v for v in image.judge_image(labelled) if v.is_violation]
+        assert [
+            v.check.id
+            for v in image_checks.judge_image(labelled, is_multi_model=True)
+            if v.is_violation
+        ] == violations
+        assert not [v for v in image_checks.judge_image(labelled) if v.is_violation]
 
 
-def notices_image(judge_image: Callable[[dict[str, Any]], Iterable[Verdict]], mutant: mutants.Mutant) -> bool:
+def notices_image(
+    judge_image: Callable[[dict[str, Any]], Iterable[Verdict]], mutant: mutants.Mutant
+) -> bool:
     [change] = [change for identity, change in BAD_IMAGES if identity in mutant.identities]
     outcomes = {}
     for name, description in (("good", GOOD_IMAGE), ("bad", {**GOOD_IMAGE, **change})):
-        [outcomes[name]] = [v.outcome for v in judge_image(description) if v.check.id in mutant.identities]
+        [outcomes[name]] = [
+            v.outcome for v in judge_image(description) if v.check.id in mutant.identities
+        ]
     return outcomes != {"good": "pass", "bad": "fail"}
 
 
@@ -209,7 +240,7 @@ def test_a_url_is_judged_by_http_alone(tmp_path: Path) -> None:
     runner = ProcessRunner([sys.executable, str(PROGRAM)])
     subject = make_subject(tmp_path, runner=runner)
 
-    with serving.start(subject, "elsewhere") as started:
+    with serving_checks.start(subject, "elsewhere") as started:
         host, port = started.server.container.address
         identities = conformance.choose(train=False, serve=False, only=(), is_url=True)
         elsewhere = Subject(
@@ -274,7 +305,7 @@ def test_the_page_needs_nothing_else_and_escapes_evidence() -> None:
 
 
 def test_every_check_belongs_to_one_session() -> None:
-    ids = [*image.IDS]
+    ids = [*image_checks.IDS]
     for sessions in (conformance.training.SESSIONS, conformance.serving.SESSIONS):
         ids += [identity for session_ids, _ in sessions for identity in session_ids]
 

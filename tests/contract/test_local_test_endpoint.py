@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 
 from container.errors import RequestError, UserError
-from local_test import shapes, shorthand
-from local_test.endpoint import Endpoint, ModelRequests
-from local_test.front import Front
-from local_test.process import ProcessRunner, has_namespaces
-from local_test.server import Limits
+from local_test.endpoints.endpoint import Endpoint, ModelRequests
+from local_test.endpoints.front import Front
+from local_test.endpoints.server import Limits
+from local_test.requests import shorthand, validation
+from local_test.runners.process import ProcessRunner, has_namespaces
 
 PROGRAMS = Path(__file__).parent / "programs"
 FAST = Limits(startup_s=15, ping_interval_s=0.05, invocation_s=5)
@@ -48,7 +48,9 @@ def make_runner(program: str = "conformant.py") -> ProcessRunner:
 
 
 def make_requests(model: Path | None, **options: Any) -> ModelRequests:
-    return shorthand.endpoint_requests(name="e", image="any", model=str(model) if model else None, **options)
+    return shorthand.endpoint_requests(
+        name="e", image="any", model=str(model) if model else None, **options
+    )
 
 
 @pytest.fixture
@@ -67,10 +69,14 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
 def test_an_answer_carries_status_body_and_content_type(endpoint: Endpoint) -> None:
     answer = endpoint.invoke(b"1,2\n3", {"Content-Type": "text/csv", "Accept": "text/csv"})
 
-    assert (answer.status, answer.body, answer.headers["content-type"]) == (200, b"103\n103", "text/csv")
+    assert (answer.status, answer.body, answer.headers["content-type"]) == (
+        200,
+        b"103\n103",
+        "text/csv",
+    )
     assert answer.variant == "AllTraffic"
     assert endpoint.describe()["EndpointStatus"] == "InService"
-    shape = shapes.service_model().operation_model("DescribeEndpoint").output_shape
+    shape = validation.service_model().operation_model("DescribeEndpoint").output_shape
     assert set(endpoint.describe()) <= set(shape.members)
 
 
@@ -81,7 +87,9 @@ def test_headers_that_the_api_does_not_know_stay_behind(endpoint: Endpoint) -> N
 
 
 def test_custom_attributes_go_there_and_back(endpoint: Endpoint) -> None:
-    answer = endpoint.invoke(b"1", {"Content-Type": "text/csv", "X-Amzn-SageMaker-Custom-Attributes": "trace=7"})
+    answer = endpoint.invoke(
+        b"1", {"Content-Type": "text/csv", "X-Amzn-SageMaker-Custom-Attributes": "trace=7"}
+    )
 
     assert answer.headers["x-amzn-sagemaker-custom-attributes"] == "trace=7"  # RQ-5
 
@@ -97,7 +105,9 @@ def test_the_callers_view_of_a_refusal_is_a_model_error(endpoint: Endpoint) -> N
 
 @pytest.mark.skipif(not has_namespaces(), reason="without namespaces nothing is read-only")
 def test_the_model_directory_is_read_only(tmp_path: Path, model: Path) -> None:
-    with Endpoint(make_requests(model), make_runner("writes_model.py"), tmp_path / "e", limits=FAST) as running:
+    with Endpoint(
+        make_requests(model), make_runner("writes_model.py"), tmp_path / "e", limits=FAST
+    ) as running:
         answer = running.invoke(b"", {})
 
     assert answer.body == b"Read-only file system"  # HO-2
@@ -107,7 +117,9 @@ def test_a_model_directory_serves_as_an_archive_does(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model/model.json").write_text('{"totals": {"training": 7}}')
 
-    with Endpoint(make_requests(tmp_path / "model"), make_runner(), tmp_path / "e", limits=FAST) as running:
+    with Endpoint(
+        make_requests(tmp_path / "model"), make_runner(), tmp_path / "e", limits=FAST
+    ) as running:
         assert running.invoke(b"1", {"Content-Type": "text/csv"}).body == b"8"  # HO-3
 
 
@@ -136,14 +148,21 @@ def test_a_server_that_ends_at_once_is_told_without_waiting(tmp_path: Path) -> N
 
 def test_a_server_on_loopback_alone_never_gets_healthy_and_is_told_why(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"127\.0\.0\.1 alone; bind 0\.0\.0\.0"):  # HO-1
-        Endpoint(make_requests(None), make_runner("loopback.py"), tmp_path / "e", limits=Limits(startup_s=1.5)).start()
+        Endpoint(
+            make_requests(None),
+            make_runner("loopback.py"),
+            tmp_path / "e",
+            limits=Limits(startup_s=1.5),
+        ).start()
 
 
 def test_an_unhealthy_ping_keeps_an_endpoint_out_of_service(tmp_path: Path) -> None:
     requests = make_requests(None, environment={"PING_STATUS": "503"})
 
     with pytest.raises(UserError, match="status 503"):  # HO-6
-        Endpoint(requests, make_runner("moody.py"), tmp_path / "e", limits=Limits(startup_s=1)).start()
+        Endpoint(
+            requests, make_runner("moody.py"), tmp_path / "e", limits=Limits(startup_s=1)
+        ).start()
 
 
 def test_a_server_that_turns_unhealthy_gets_no_requests_until_it_recovers(tmp_path: Path) -> None:
@@ -151,13 +170,19 @@ def test_a_server_that_turns_unhealthy_gets_no_requests_until_it_recovers(tmp_pa
     requests = make_requests(None, environment={"MOOD": str(mood)})
     with Endpoint(requests, make_runner("moody.py"), tmp_path / "e", limits=FAST) as running:
         mood.write_text("503")
-        wait_until(lambda: running.describe()["ProductionVariants"][0]["CurrentInstanceCount"] == 0, "never out")
+        wait_until(
+            lambda: running.describe()["ProductionVariants"][0]["CurrentInstanceCount"] == 0,
+            "never out",
+        )
         with pytest.raises(RequestError) as refusal:
             running.invoke(b"", {})
         assert refusal.value.status == 503
 
         mood.write_text("200")
-        wait_until(lambda: running.describe()["ProductionVariants"][0]["CurrentInstanceCount"] == 1, "never back")
+        wait_until(
+            lambda: running.describe()["ProductionVariants"][0]["CurrentInstanceCount"] == 1,
+            "never back",
+        )
         assert running.invoke(b"", {}).status == 200
 
 
@@ -176,12 +201,16 @@ def test_a_body_above_the_limit_does_not_reach_the_container(endpoint: Endpoint)
     assert refusal.value.status == 413
 
 
-def test_a_request_in_flight_is_answered_before_the_server_stops(tmp_path: Path, model: Path) -> None:
+def test_a_request_in_flight_is_answered_before_the_server_stops(
+    tmp_path: Path, model: Path
+) -> None:
     running = Endpoint(make_requests(model), make_runner(), tmp_path / "e", limits=FAST)
     running.start()
     answers: list[bytes] = []
     call = threading.Thread(
-        target=lambda: answers.append(running.invoke(b"-1,0.7\n5", {"Content-Type": "text/csv"}).body)
+        target=lambda: answers.append(
+            running.invoke(b"-1,0.7\n5", {"Content-Type": "text/csv"}).body
+        )
     )
     call.start()
     time.sleep(0.3)  # the request has to be under way; nothing can be seen of it from outside
@@ -196,7 +225,10 @@ def test_a_request_in_flight_is_answered_before_the_server_stops(tmp_path: Path,
 def test_a_server_that_ignores_the_stop_is_killed_and_told(tmp_path: Path) -> None:
     limits = Limits(startup_s=15, stop_grace_s=0.2)
     running = Endpoint(
-        make_requests(None, environment={"IGNORE": "1"}), make_runner("moody.py"), tmp_path / "e", limits=limits
+        make_requests(None, environment={"IGNORE": "1"}),
+        make_runner("moody.py"),
+        tmp_path / "e",
+        limits=limits,
     )
     running.start()
 
@@ -204,7 +236,9 @@ def test_a_server_that_ignores_the_stop_is_killed_and_told(tmp_path: Path) -> No
 
 
 def test_instances_take_turns_and_can_be_added_and_removed(tmp_path: Path) -> None:
-    with Endpoint(make_requests(None), make_runner("moody.py"), tmp_path / "e", limits=FAST) as running:
+    with Endpoint(
+        make_requests(None), make_runner("moody.py"), tmp_path / "e", limits=FAST
+    ) as running:
         running.set_instance_count("AllTraffic", 3)
         pids = {running.invoke(b"", {}).body for _ in range(9)}
         assert len(pids) == 3
@@ -219,7 +253,10 @@ def make_two_variants(directory: Path, weights: tuple[float, float]) -> ModelReq
     variants, models = [], {}
     for name, weight, total in (("blue", weights[0], 1000), ("green", weights[1], 2000)):
         archive = make_model(directory / f"{name}.tar.gz", total)
-        models[name] = {"ModelName": name, "PrimaryContainer": {"Image": "any", "ModelDataUrl": f"file://{archive}"}}
+        models[name] = {
+            "ModelName": name,
+            "PrimaryContainer": {"Image": "any", "ModelDataUrl": f"file://{archive}"},
+        }
         variants.append(
             {
                 "VariantName": name,
@@ -238,7 +275,10 @@ def test_variants_share_the_traffic_by_weight_and_a_request_can_name_one(tmp_pat
     with Endpoint(requests, make_runner(), tmp_path / "e", limits=FAST) as running:
         csv = {"Content-Type": "text/csv"}
         assert {running.invoke(b"0", csv).body for _ in range(20)} == {b"1000"}
-        assert running.invoke(b"0", {**csv, "X-Amzn-SageMaker-Target-Variant": "green"}).body == b"2000"
+        assert (
+            running.invoke(b"0", {**csv, "X-Amzn-SageMaker-Target-Variant": "green"}).body
+            == b"2000"
+        )
         with pytest.raises(RequestError, match="'red' does not exist"):
             running.invoke(b"0", {**csv, "X-Amzn-SageMaker-Target-Variant": "red"})
 
@@ -292,7 +332,9 @@ def make_multi_model(directory: Path, cache: str = "Enabled") -> ModelRequests:
 
 
 def test_models_are_loaded_when_asked_for_and_the_least_used_makes_room(tmp_path: Path) -> None:
-    with Endpoint(make_multi_model(tmp_path), make_runner(), tmp_path / "e", limits=FAST) as running:
+    with Endpoint(
+        make_multi_model(tmp_path), make_runner(), tmp_path / "e", limits=FAST
+    ) as running:
 
         def ask(target: str) -> bytes:
             headers = {"Content-Type": "text/csv", "X-Amzn-SageMaker-Target-Model": target}
@@ -310,23 +352,33 @@ def test_models_are_loaded_when_asked_for_and_the_least_used_makes_room(tmp_path
 
 
 def test_a_disabled_cache_unloads_after_each_request(tmp_path: Path) -> None:
-    with Endpoint(make_multi_model(tmp_path, "Disabled"), make_runner(), tmp_path / "e", limits=FAST) as running:
+    with Endpoint(
+        make_multi_model(tmp_path, "Disabled"), make_runner(), tmp_path / "e", limits=FAST
+    ) as running:
         headers = {"Content-Type": "text/csv", "X-Amzn-SageMaker-Target-Model": "a.tar.gz"}
 
         assert running.invoke(b"10", headers).body == b"11"
         assert running.loaded_models() == {"AllTraffic-1": []}  # MME-6
 
 
-def test_a_multi_model_container_without_a_list_of_models_never_gets_healthy(tmp_path: Path) -> None:
+def test_a_multi_model_container_without_a_list_of_models_never_gets_healthy(
+    tmp_path: Path,
+) -> None:
     with pytest.raises(UserError, match="GET /models was answered 404"):  # MME-3
-        Endpoint(make_multi_model(tmp_path), make_runner("echo.py"), tmp_path / "e", limits=FAST).start()
+        Endpoint(
+            make_multi_model(tmp_path), make_runner("echo.py"), tmp_path / "e", limits=FAST
+        ).start()
 
 
 def test_a_stream_arrives_part_by_part(tmp_path: Path) -> None:
-    with Endpoint(make_requests(None), make_runner("streams.py"), tmp_path / "e", limits=FAST) as running:
+    with Endpoint(
+        make_requests(None), make_runner("streams.py"), tmp_path / "e", limits=FAST
+    ) as running:
         status, headers, parts = running.invoke_stream(b"", {"Content-Type": "text/csv"})
         first = next(parts)
-        (tmp_path / "e/hosts/AllTraffic-1/go").touch()  # the rest comes only when the first part was read
+        (
+            tmp_path / "e/hosts/AllTraffic-1/go"
+        ).touch()  # the rest comes only when the first part was read
         rest = b"".join(parts)
 
     assert (status, headers["content-type"]) == (200, "application/jsonlines")
@@ -336,7 +388,10 @@ def test_a_stream_arrives_part_by_part(tmp_path: Path) -> None:
 def test_an_asynchronous_answer_is_stored(tmp_path: Path, model: Path) -> None:
     requests = make_requests(model)
     requests.config["AsyncInferenceConfig"] = {
-        "OutputConfig": {"S3OutputPath": f"file://{tmp_path}/out", "S3FailurePath": f"file://{tmp_path}/failed"}
+        "OutputConfig": {
+            "S3OutputPath": f"file://{tmp_path}/out",
+            "S3FailurePath": f"file://{tmp_path}/failed",
+        }
     }
     (tmp_path / "good").write_bytes(b"1")
     (tmp_path / "bad").write_bytes(b"one")
@@ -366,7 +421,11 @@ def test_captured_data_has_the_platforms_form(tmp_path: Path, model: Path) -> No
     assert line["eventVersion"] == "0"  # DC-1
     assert line["eventMetadata"]["inferenceId"] == "i-1"
     told = line["captureData"]["endpointInput"]
-    assert (told["mode"], told["encoding"], base64.b64decode(told["data"])) == ("INPUT", "BASE64", b"1,2")
+    assert (told["mode"], told["encoding"], base64.b64decode(told["data"])) == (
+        "INPUT",
+        "BASE64",
+        b"1,2",
+    )
 
 
 def test_the_front_speaks_the_runtime_api(endpoint: Endpoint) -> None:
@@ -387,9 +446,17 @@ def test_the_front_speaks_the_runtime_api(endpoint: Endpoint) -> None:
 
     try:
         status, headers, body = post("/endpoints/e/invocations", b"1")
-        assert (status, body, headers["X-Amzn-Invoked-Production-Variant"]) == (200, b"101", "AllTraffic")
+        assert (status, body, headers["X-Amzn-Invoked-Production-Variant"]) == (
+            200,
+            b"101",
+            "AllTraffic",
+        )
         status, headers, body = post("/endpoints/e/invocations", b"-3")
-        assert (status, headers["X-Amzn-ErrorType"], json.loads(body)["OriginalStatusCode"]) == (424, "ModelError", 500)
+        assert (status, headers["X-Amzn-ErrorType"], json.loads(body)["OriginalStatusCode"]) == (
+            424,
+            "ModelError",
+            500,
+        )
         status, headers, body = post("/endpoints/other/invocations", b"1")
         assert (status, headers["X-Amzn-ErrorType"]) == (400, "ValidationError")
         assert b"other not found" in body
@@ -399,7 +466,9 @@ def test_the_front_speaks_the_runtime_api(endpoint: Endpoint) -> None:
         thread.join()
 
 
-def test_boto3_invokes_an_endpoint_through_the_front(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_boto3_invokes_an_endpoint_through_the_front(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
     boto3 = pytest.importorskip("boto3")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "any")
@@ -409,9 +478,17 @@ def test_boto3_invokes_an_endpoint_through_the_front(endpoint: Endpoint, monkeyp
     try:
         client = boto3.client("sagemaker-runtime", endpoint_url=front.url, region_name="us-east-1")
         answer = client.invoke_endpoint(
-            EndpointName="e", Body=b"1", ContentType="text/csv", Accept="text/csv", CustomAttributes="a=b"
+            EndpointName="e",
+            Body=b"1",
+            ContentType="text/csv",
+            Accept="text/csv",
+            CustomAttributes="a=b",
         )
-        assert (answer["Body"].read(), answer["ContentType"], answer["CustomAttributes"]) == (b"101", "text/csv", "a=b")
+        assert (answer["Body"].read(), answer["ContentType"], answer["CustomAttributes"]) == (
+            b"101",
+            "text/csv",
+            "a=b",
+        )
         with pytest.raises(client.exceptions.ModelError) as refusal:
             client.invoke_endpoint(EndpointName="e", Body=b"-3", ContentType="text/csv")
         assert refusal.value.response["OriginalStatusCode"] == 500

@@ -16,12 +16,13 @@ import pytest
 import requests
 
 from container.errors import PlatformError, RequestError, UserError
-from local_test import engine, faults, shorthand
-from local_test.endpoint import Endpoint
-from local_test.job import JobResult
-from local_test.process import ProcessRunner, has_namespaces
-from local_test.server import Limits
-from local_test.training import TrainingJob
+from local_test.endpoints.endpoint import Endpoint
+from local_test.endpoints.server import Limits
+from local_test.jobs.result import JobResult
+from local_test.jobs.training import TrainingJob
+from local_test.requests import shorthand
+from local_test.runners import docker, faults
+from local_test.runners.process import ProcessRunner, has_namespaces
 
 PROGRAMS = Path(__file__).parent / "programs"
 CSV = {"Content-Type": "text/csv"}
@@ -29,9 +30,15 @@ BASE = "from pathlib import Path; import os; base = Path(os.environ.get('SAGEMAK
 
 
 def run_job(
-    directory: Path, command: list[str], *kinds: str, memory_bytes: int | None = None, **options: Any
+    directory: Path,
+    command: list[str],
+    *kinds: str,
+    memory_bytes: int | None = None,
+    **options: Any,
 ) -> JobResult:
-    request = shorthand.training_request(name="job", image="any", channels={}, output=str(directory / "out"), **options)
+    request = shorthand.training_request(
+        name="job", image="any", channels={}, output=str(directory / "out"), **options
+    )
     runner = ProcessRunner([sys.executable, *command], memory_bytes=memory_bytes)
     happenings = [faults.parse(kind) for kind in kinds]
     return TrainingJob(request, runner, directory / "job", faults=happenings).run()
@@ -55,7 +62,9 @@ def test_a_program_that_takes_too_much_memory_is_killed_and_told_its_limit(tmp_p
 
 
 def test_a_program_within_its_limit_is_left_alone_though_it_reserves_more(tmp_path: Path) -> None:
-    reserving = "import mmap; hoard = mmap.mmap(-1, 10**9); hoard[0] = 1"  # address space is not memory
+    reserving = (
+        "import mmap; hoard = mmap.mmap(-1, 10**9); hoard[0] = 1"  # address space is not memory
+    )
 
     assert run_job(tmp_path, ["-c", reserving], memory_bytes=100 * 2**20).status == "Completed"
 
@@ -104,7 +113,9 @@ def test_names_that_come_late_are_unknown_until_then(tmp_path: Path) -> None:
 
 
 def test_names_cannot_come_late_without_a_namespace(tmp_path: Path) -> None:
-    request = shorthand.training_request(name="job", image="any", channels={}, output=str(tmp_path), instance_count=2)
+    request = shorthand.training_request(
+        name="job", image="any", channels={}, output=str(tmp_path), instance_count=2
+    )
     runner = ProcessRunner([sys.executable, str(PROGRAMS / "peers.py")], is_private=False)
 
     with pytest.raises(PlatformError, match="needs a private /etc/hosts"):
@@ -112,7 +123,9 @@ def test_names_cannot_come_late_without_a_namespace(tmp_path: Path) -> None:
 
 
 @contextmanager
-def serving(directory: Path, command: list[str], *kinds: str, **limits: Any) -> Iterator[tuple[Endpoint, list[str]]]:
+def serving(
+    directory: Path, command: list[str], *kinds: str, **limits: Any
+) -> Iterator[tuple[Endpoint, list[str]]]:
     lines: list[str] = []
     endpoint = Endpoint(
         shorthand.endpoint_requests(name="e", image="any", model=None),
@@ -134,7 +147,11 @@ def ask(endpoint: Endpoint) -> int:
 
 
 def test_a_killed_worker_is_the_servers_to_notice(tmp_path: Path) -> None:
-    command = [str(PROGRAMS / "conformant.py"), "--violate", "HO-12a"]  # answers 500 without its worker
+    command = [
+        str(PROGRAMS / "conformant.py"),
+        "--violate",
+        "HO-12a",
+    ]  # answers 500 without its worker
     with serving(tmp_path, command, "kill-worker@0.1s") as (endpoint, lines):
         wait_until(lambda: ask(endpoint) == 500, "the worker lives on")
 
@@ -143,7 +160,9 @@ def test_a_killed_worker_is_the_servers_to_notice(tmp_path: Path) -> None:
 
 def test_a_killed_server_is_replaced(tmp_path: Path) -> None:
     with serving(tmp_path, [str(PROGRAMS / "conformant.py")], "kill@0.1s") as (endpoint, lines):
-        wait_until(lambda: any("it is replaced (HO-12)" in line for line in lines), "nobody noticed")
+        wait_until(
+            lambda: any("it is replaced (HO-12)" in line for line in lines), "nobody noticed"
+        )
         wait_until(lambda: ask(endpoint) == 200, "it was not replaced")
         assert endpoint.describe()["ProductionVariants"][0]["CurrentInstanceCount"] == 1
 
@@ -165,7 +184,9 @@ kind(('0.0.0.0', int(os.environ['SAGEMAKER_BIND_TO_PORT'])), Handler).serve_fore
 
 
 @pytest.mark.parametrize(("kind", "status"), [("HTTPServer", 424), ("ThreadingHTTPServer", 200)])
-def test_a_slow_reader_holds_up_a_server_that_does_one_thing_at_a_time(tmp_path: Path, kind: str, status: int) -> None:
+def test_a_slow_reader_holds_up_a_server_that_does_one_thing_at_a_time(
+    tmp_path: Path, kind: str, status: int
+) -> None:
     command = ["-c", ANSWERS_AT_LENGTH, kind]
     limits = {"invocation_s": 5, "ping_s": 30, "stop_grace_s": 1}
     with serving(tmp_path, command, "slow-reader@0s", **limits) as (endpoint, lines):
@@ -178,7 +199,9 @@ def test_a_truncated_model_never_gets_into_service(tmp_path: Path) -> None:
     (tmp_path / "model").write_bytes(os.urandom(100_000))
     with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as tar:
         tar.add(tmp_path / "model", "model")
-    request = shorthand.endpoint_requests(name="e", image="any", model=str(tmp_path / "model.tar.gz"))
+    request = shorthand.endpoint_requests(
+        name="e", image="any", model=str(tmp_path / "model.tar.gz")
+    )
     runner = ProcessRunner([sys.executable, str(PROGRAMS / "conformant.py")])
     happening = faults.parse("truncated-model", faults.SERVER_KINDS)
 
@@ -187,7 +210,8 @@ def test_a_truncated_model_never_gets_into_service(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["kill", "kill@", "slow-dns@/x/", "spot@2", "clock@1s", "truncated-model@1s", "kill@/(/"]
+    "text",
+    ["kill", "kill@", "slow-dns@/x/", "spot@2", "clock@1s", "truncated-model@1s", "kill@/(/"],
 )
 def test_a_fault_that_cannot_be_is_refused(text: str) -> None:
     with pytest.raises(UserError):
@@ -203,11 +227,13 @@ def test_a_fault_that_cannot_be_is_refused(text: str) -> None:
         (404, "no such image", UserError),
     ],
 )
-def test_the_engines_own_failure_is_not_the_images(status: int, text: str, kind: type[Exception]) -> None:
+def test_the_engines_own_failure_is_not_the_images(
+    status: int, text: str, kind: type[Exception]
+) -> None:
     response = requests.Response()
     response.status_code = status
 
-    error = engine._explain_start(docker.errors.APIError("failed", response, text))  # noqa: SLF001
+    error = docker._explain_start(docker.errors.APIError("failed", response, text))  # noqa: SLF001
 
     assert type(error) is kind
     assert text in str(error)
@@ -215,9 +241,9 @@ def test_the_engines_own_failure_is_not_the_images(status: int, text: str, kind:
 
 def test_an_engine_out_of_reach_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
-    engine._connect.cache_clear()  # noqa: SLF001
+    docker._connect.cache_clear()  # noqa: SLF001
     try:
         with pytest.raises(PlatformError, match="out of reach"):
-            engine.DockerRunner("any")
+            docker.DockerRunner("any")
     finally:
-        engine._connect.cache_clear()  # noqa: SLF001
+        docker._connect.cache_clear()  # noqa: SLF001

@@ -18,13 +18,15 @@ from typing import Any
 import pytest
 
 from container.errors import UserError
-from local_test import faults, records, shapes, shorthand
-from local_test.checkpoints import CheckpointSync
-from local_test.job import JobResult, Listeners
-from local_test.process import ProcessRunner, has_namespaces, has_networks
-from local_test.processing import ProcessingJob
-from local_test.runner import Launch
-from local_test.training import TrainingJob
+from local_test.data import record_formats
+from local_test.data.checkpoints import CheckpointSync
+from local_test.jobs.processing import ProcessingJob
+from local_test.jobs.result import JobResult, Listeners
+from local_test.jobs.training import TrainingJob
+from local_test.requests import shorthand, validation
+from local_test.runners import faults
+from local_test.runners.interface import Launch
+from local_test.runners.process import ProcessRunner, has_namespaces, has_networks
 
 PROGRAMS = Path(__file__).parent / "programs"
 RunJob = Callable[..., JobResult]
@@ -58,40 +60,64 @@ def run_job(directory: Path, runner: ProcessRunner, **options: Any) -> JobResult
         name=name, image="any", channels=channels, output=str(directory / "out"), **options
     )
     return TrainingJob(
-        {**request, **extra}, runner, directory / name, listeners, faults=happenings, stop_grace_s=grace_s
+        {**request, **extra},
+        runner,
+        directory / name,
+        listeners,
+        faults=happenings,
+        stop_grace_s=grace_s,
     ).run()
 
 
 def read_model(result: JobResult) -> dict[str, Any]:
     uri = result.description["ModelArtifacts"]["S3ModelArtifacts"]
     with tarfile.open(uri.removeprefix("file://")) as tar:
-        return {name: json.load(tar.extractfile(name)) for name in tar.getnames() if name.endswith(".json")}  # type: ignore[arg-type]
+        return {
+            name: json.load(tar.extractfile(name))
+            for name in tar.getnames()
+            if name.endswith(".json")
+        }  # type: ignore[arg-type]
 
 
 def secondary_statuses(result: JobResult) -> list[str]:
     return [transition["Status"] for transition in result.description["SecondaryStatusTransitions"]]
 
 
-def test_a_job_completes_and_its_archives_hold_what_the_container_wrote(tmp_path: Path, runner: ProcessRunner) -> None:
+def test_a_job_completes_and_its_archives_hold_what_the_container_wrote(
+    tmp_path: Path, runner: ProcessRunner
+) -> None:
     result = run_job(tmp_path, runner)
 
     assert result.status == "Completed"
     assert read_model(result) == {"model.json": {"totals": {"training": 16.0}, "host": "algo-1"}}
     with tarfile.open(tmp_path / "out/job/output/output.tar.gz") as tar:
         assert tar.getnames() == ["algo-1.txt"]
-    assert secondary_statuses(result) == ["Starting", "Downloading", "Training", "Uploading", "Completed"]  # OUT-10
+    assert secondary_statuses(result) == [
+        "Starting",
+        "Downloading",
+        "Training",
+        "Uploading",
+        "Completed",
+    ]  # OUT-10
     assert (tmp_path / "job/logs/algo-1.log").read_text().splitlines()[1] == "step=0; loss=1.0000;"
 
 
-def test_a_description_has_the_shape_of_describe_training_job(tmp_path: Path, runner: ProcessRunner) -> None:
-    result = run_job(tmp_path, runner, metric_definitions=[{"Name": "loss", "Regex": "loss=([0-9.]+);"}])
+def test_a_description_has_the_shape_of_describe_training_job(
+    tmp_path: Path, runner: ProcessRunner
+) -> None:
+    result = run_job(
+        tmp_path, runner, metric_definitions=[{"Name": "loss", "Regex": "loss=([0-9.]+);"}]
+    )
 
-    shape = shapes.service_model().operation_model("DescribeTrainingJob").output_shape
+    shape = validation.service_model().operation_model("DescribeTrainingJob").output_shape
     assert set(result.description) <= set(shape.members)
     assert set(shape.required_members) <= set(result.description)
     assert [metric.value for metric in result.metrics] == [1.0, 0.5]  # HPO-1
     assert result.description["FinalMetricDataList"][0]["Value"] == 0.5
-    assert result.description["TrainingJobArn"] == "arn:aws:sagemaker:us-east-1:000000000000:training-job/job"
+    assert (
+        result.description["TrainingJobArn"]
+        == "arn:aws:sagemaker:us-east-1:000000000000:training-job/job"
+    )
 
 
 def test_the_job_directory_is_the_platforms(tmp_path: Path) -> None:
@@ -108,19 +134,36 @@ def test_the_job_directory_is_the_platforms(tmp_path: Path) -> None:
     config = seen["config"]
     assert config["hyperparameters.json"] == {"epochs": "3"}  # TF-1, HP-1, HP-4
     assert config["inputdataconfig.json"] == {
-        "training": {"TrainingInputMode": "File", "S3DistributionType": "FullyReplicated", "RecordWrapperType": "None"}
+        "training": {
+            "TrainingInputMode": "File",
+            "S3DistributionType": "FullyReplicated",
+            "RecordWrapperType": "None",
+        }
     }
     assert config["resourceconfig.json"]["current_host"] == "algo-1"
     assert config["resourceconfig.json"]["hosts"] == ["algo-1"]
     assert config["resourceconfig.json"]["instance_groups"] == [
-        {"instance_group_name": "homogeneousCluster", "instance_type": "ml.m5.large", "hosts": ["algo-1"]}
+        {
+            "instance_group_name": "homogeneousCluster",
+            "instance_type": "ml.m5.large",
+            "hosts": ["algo-1"],
+        }
     ]
-    assert {"init-config.json", "metric-definition-regex.json", "upstreamoutputdataconfig.json"} <= set(config)  # TF-2
+    assert {
+        "init-config.json",
+        "metric-definition-regex.json",
+        "upstreamoutputdataconfig.json",
+    } <= set(config)  # TF-2
     assert sorted(seen["data"]) == ["training", "training-manifest"]  # TF-3
     assert seen["environment"]["TRAINING_JOB_NAME"] == "job"  # TF-4
-    assert seen["environment"]["TRAINING_JOB_ARN"] == "arn:aws:sagemaker:us-east-1:000000000000:training-job/job"
+    assert (
+        seen["environment"]["TRAINING_JOB_ARN"]
+        == "arn:aws:sagemaker:us-east-1:000000000000:training-job/job"
+    )
     assert seen["environment"]["MINE"] == "1"
-    assert not [name for name in seen["environment"] if name.startswith(("SM_", "PYTEST", "VIRTUAL_ENV"))]
+    assert not [
+        name for name in seen["environment"] if name.startswith(("SM_", "PYTEST", "VIRTUAL_ENV"))
+    ]
 
 
 @pytest.mark.skipif(not has_namespaces(), reason="this machine lets nobody make a private /opt/ml")
@@ -136,7 +179,9 @@ def test_a_private_program_sees_opt_ml_as_root_and_leaves_the_machine_alone(tmp_
     assert Path("/opt/ml").exists() == existed
 
 
-def test_the_failure_files_first_1024_characters_are_the_reason(tmp_path: Path, runner: ProcessRunner) -> None:
+def test_the_failure_files_first_1024_characters_are_the_reason(
+    tmp_path: Path, runner: ProcessRunner
+) -> None:
     result = run_job(tmp_path, runner, hyperparameters={"fail": "the cause " + "x" * 2000})
 
     assert result.status == result.description["TrainingJobStatus"] == "Failed"  # OUT-1
@@ -166,8 +211,15 @@ def test_a_missing_channel_is_told_as_a_client_error(tmp_path: Path, runner: Pro
     assert str(tmp_path / "nothing") in result.failure
 
 
-def test_a_stop_order_is_sigterm_and_what_was_saved_is_uploaded(tmp_path: Path, runner: ProcessRunner) -> None:
-    result = run_job(tmp_path, runner, hyperparameters={"steps": "9999", "step_s": "5"}, faults=["stop@/step=0;/"])
+def test_a_stop_order_is_sigterm_and_what_was_saved_is_uploaded(
+    tmp_path: Path, runner: ProcessRunner
+) -> None:
+    result = run_job(
+        tmp_path,
+        runner,
+        hyperparameters={"steps": "9999", "step_s": "5"},
+        faults=["stop@/step=0;/"],
+    )
 
     assert (result.status, result.description["SecondaryStatus"]) == ("Stopped", "Stopped")
     assert result.outcome.exit_codes == {"algo-1": 0}  # OUT-8
@@ -175,8 +227,16 @@ def test_a_stop_order_is_sigterm_and_what_was_saved_is_uploaded(tmp_path: Path, 
     assert read_model(result)["model.json"]["totals"] == {"training": 16.0}  # OUT-7
 
 
-def test_a_program_that_ignores_the_stop_is_killed_after_the_grace(tmp_path: Path, runner: ProcessRunner) -> None:
-    result = run_job(tmp_path, runner, hyperparameters={"ignore_stop": "1"}, faults=["stop@/step=1;/"], grace_s=0.2)
+def test_a_program_that_ignores_the_stop_is_killed_after_the_grace(
+    tmp_path: Path, runner: ProcessRunner
+) -> None:
+    result = run_job(
+        tmp_path,
+        runner,
+        hyperparameters={"ignore_stop": "1"},
+        faults=["stop@/step=1;/"],
+        grace_s=0.2,
+    )
 
     assert result.status == "Stopped"
     assert result.outcome.was_killed
@@ -185,10 +245,16 @@ def test_a_program_that_ignores_the_stop_is_killed_after_the_grace(tmp_path: Pat
 
 def test_stop_from_another_thread_ends_the_job(tmp_path: Path, runner: ProcessRunner) -> None:
     request = shorthand.training_request(
-        name="job", image="any", channels={}, output=str(tmp_path), hyperparameters={"steps": "9999", "step_s": "5"}
+        name="job",
+        image="any",
+        channels={},
+        output=str(tmp_path),
+        hyperparameters={"steps": "9999", "step_s": "5"},
     )
     is_training = threading.Event()
-    job = TrainingJob(request, runner, tmp_path / "job", Listeners(on_line=lambda *_: is_training.set()))
+    job = TrainingJob(
+        request, runner, tmp_path / "job", Listeners(on_line=lambda *_: is_training.set())
+    )
     results: list[JobResult] = []
     thread = threading.Thread(target=lambda: results.append(job.run()))
     thread.start()
@@ -205,7 +271,9 @@ def test_a_stop_reaches_a_program_whose_start_is_under_way(tmp_path: Path) -> No
     launch = Launch(name="algo-1", arguments=(), root=tmp_path, environment={})
     for _ in range(60):
         program = ProcessRunner(["sleep", "600"]).start(launch, lambda _: None)
-        time.sleep(moments.uniform(0.01, 0.04))  # while the launcher makes its view and its processes
+        time.sleep(
+            moments.uniform(0.01, 0.04)
+        )  # while the launcher makes its view and its processes
         program.send_signal(signal.SIGTERM)
         ended = program.wait(20)
         program.remove()
@@ -213,13 +281,20 @@ def test_a_stop_reaches_a_program_whose_start_is_under_way(tmp_path: Path) -> No
 
 
 def test_the_longest_runtime_stops_the_job(tmp_path: Path, runner: ProcessRunner) -> None:
-    result = run_job(tmp_path, runner, hyperparameters={"steps": "9999", "step_s": "5"}, max_runtime_s=1)
+    result = run_job(
+        tmp_path, runner, hyperparameters={"steps": "9999", "step_s": "5"}, max_runtime_s=1
+    )
 
-    assert (result.status, result.description["SecondaryStatus"]) == ("Stopped", "MaxRuntimeExceeded")
+    assert (result.status, result.description["SecondaryStatus"]) == (
+        "Stopped",
+        "MaxRuntimeExceeded",
+    )
 
 
 @pytest.mark.parametrize("kind", ["spot", "spot-kill"])
-def test_a_spot_interruption_restarts_from_the_checkpoint(tmp_path: Path, runner: ProcessRunner, kind: str) -> None:
+def test_a_spot_interruption_restarts_from_the_checkpoint(
+    tmp_path: Path, runner: ProcessRunner, kind: str
+) -> None:
     result = run_job(
         tmp_path,
         runner,
@@ -233,9 +308,15 @@ def test_a_spot_interruption_restarts_from_the_checkpoint(tmp_path: Path, runner
     statuses = secondary_statuses(result)
     assert statuses.count("Training") == 2
     assert "Interrupted" in statuses  # SP-1
-    starts = [line for line in (tmp_path / "job/logs/algo-1.log").read_text().splitlines() if "starting" in line]
+    starts = [
+        line
+        for line in (tmp_path / "job/logs/algo-1.log").read_text().splitlines()
+        if "starting" in line
+    ]
     assert starts[0].startswith("starting at step 0")
-    assert 2 <= int(starts[1].split()[3]) < 6  # the harness reads a line, and acts, while the program goes on
+    assert (
+        2 <= int(starts[1].split()[3]) < 6
+    )  # the harness reads a line, and acts, while the program goes on
     assert (tmp_path / "checkpoints/step").read_text() == "5"  # CK-2
 
 
@@ -252,7 +333,9 @@ def test_a_checkpoint_that_is_deleted_goes_behind_the_uri_too(tmp_path: Path) ->
     assert sorted(path.name for path in (tmp_path / "store").iterdir()) == ["new"]  # CK-2
 
 
-def test_an_internal_error_is_retried_as_often_as_the_request_allows(tmp_path: Path, runner: ProcessRunner) -> None:
+def test_an_internal_error_is_retried_as_often_as_the_request_allows(
+    tmp_path: Path, runner: ProcessRunner
+) -> None:
     result = run_job(
         tmp_path,
         runner,
@@ -266,10 +349,14 @@ def test_an_internal_error_is_retried_as_often_as_the_request_allows(tmp_path: P
     assert secondary_statuses(result).count("Restarting") == 1
 
 
-def test_every_host_has_its_own_directory_and_clashes_are_told(tmp_path: Path, runner: ProcessRunner) -> None:
+def test_every_host_has_its_own_directory_and_clashes_are_told(
+    tmp_path: Path, runner: ProcessRunner
+) -> None:
     result = run_job(tmp_path, runner, instance_count=11)
 
-    resources = json.loads((tmp_path / "job/hosts/algo-10/input/config/resourceconfig.json").read_text())
+    resources = json.loads(
+        (tmp_path / "job/hosts/algo-10/input/config/resourceconfig.json").read_text()
+    )
     assert resources["current_host"] == "algo-10"
     assert resources["hosts"][:3] == ["algo-1", "algo-10", "algo-11"]  # DS-1
     assert sorted(read_model(result)) == sorted(f"algo-{number}.json" for number in range(1, 12))
@@ -279,7 +366,9 @@ def test_every_host_has_its_own_directory_and_clashes_are_told(tmp_path: Path, r
 def test_two_hosts_that_write_the_same_name_are_told_of_the_clash(tmp_path: Path) -> None:
     result = run_job(tmp_path, make_runner("show.py"), instance_count=2)
 
-    assert any("was written by algo-1 and algo-2" in finding for finding in result.findings)  # OUT-5
+    assert any(
+        "was written by algo-1 and algo-2" in finding for finding in result.findings
+    )  # OUT-5
 
 
 @pytest.mark.skipif(not has_namespaces(), reason="names need a private /etc/hosts")
@@ -293,18 +382,28 @@ def test_peers_find_each_other_by_name(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not has_namespaces(), reason="names need a private /etc/hosts")
 @pytest.mark.parametrize("is_isolated", [False, True])
-def test_hosts_of_a_processing_job_find_each_other_by_name(tmp_path: Path, *, is_isolated: bool) -> None:
-    request = shorthand.processing_request(name="job", image="any", inputs={}, outputs={}, instance_count=2)
+def test_hosts_of_a_processing_job_find_each_other_by_name(
+    tmp_path: Path, *, is_isolated: bool
+) -> None:
+    request = shorthand.processing_request(
+        name="job", image="any", inputs={}, outputs={}, instance_count=2
+    )
     request["NetworkConfig"] = {"EnableNetworkIsolation": is_isolated}
 
-    result = ProcessingJob(request, make_runner("peers.py", is_private=True), tmp_path / "job").run()
+    result = ProcessingJob(
+        request, make_runner("peers.py", is_private=True), tmp_path / "job"
+    ).run()
 
     assert result.status == "Completed"
     assert (tmp_path / "job/logs/algo-1.log").read_text() == "heard from algo-2\n"
 
 
-@pytest.mark.skipif(not has_networks(), reason="a network of their own needs namespaces and pairs of interfaces")
-def test_isolated_hosts_have_ports_an_interface_and_peers_of_their_own_and_nothing_else(tmp_path: Path) -> None:
+@pytest.mark.skipif(
+    not has_networks(), reason="a network of their own needs namespaces and pairs of interfaces"
+)
+def test_isolated_hosts_have_ports_an_interface_and_peers_of_their_own_and_nothing_else(
+    tmp_path: Path,
+) -> None:
     with socket.create_server(("", 17844)):  # this machine's port: theirs are others (DS-1)
         result = run_job(tmp_path, make_runner("ring.py"), instance_count=3, is_isolated=True)
 
@@ -319,7 +418,9 @@ def test_isolated_hosts_have_ports_an_interface_and_peers_of_their_own_and_nothi
             "open_files": ["1", "2"],  # its log's pipe; nothing of the namespaces
         }
     assert not [
-        path for path in Path("/proc/self/fd").iterdir() if path.is_symlink() and "net:" in str(path.readlink())
+        path
+        for path in Path("/proc/self/fd").iterdir()
+        if path.is_symlink() and "net:" in str(path.readlink())
     ]
 
 
@@ -349,7 +450,9 @@ def test_sharded_channels_give_each_host_its_part(tmp_path: Path, runner: Proces
         output=str(tmp_path / "out"),
         instance_count=2,
     )
-    request["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3DataDistributionType"] = "ShardedByS3Key"
+    request["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3DataDistributionType"] = (
+        "ShardedByS3Key"
+    )
 
     result = TrainingJob(request, runner, tmp_path / "job").run()
 
@@ -390,9 +493,14 @@ def test_a_manifest_names_the_objects_of_a_channel(tmp_path: Path, runner: Proce
     (tmp_path / "data").mkdir()
     for name, number in (("a", 1), ("b", 2), ("c", 4)):
         (tmp_path / "data" / name).write_text(str(number))
-    (tmp_path / "list.json").write_text(json.dumps([{"prefix": f"file://{tmp_path}/data/"}, "a", "c"]))
+    (tmp_path / "list.json").write_text(
+        json.dumps([{"prefix": f"file://{tmp_path}/data/"}, "a", "c"])
+    )
     request = shorthand.training_request(
-        name="job", image="any", channels={"training": f"{tmp_path}/list.json"}, output=str(tmp_path / "out")
+        name="job",
+        image="any",
+        channels={"training": f"{tmp_path}/list.json"},
+        output=str(tmp_path / "out"),
     )
     request["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3DataType"] = "ManifestFile"
 
@@ -401,7 +509,9 @@ def test_a_manifest_names_the_objects_of_a_channel(tmp_path: Path, runner: Proce
     assert read_model(result)["model.json"]["totals"] == {"training": 5.0}
 
 
-def make_pipe_request(directory: Path, channel: Mapping[str, Any], data_type: str = "S3Prefix") -> dict[str, Any]:
+def make_pipe_request(
+    directory: Path, channel: Mapping[str, Any], data_type: str = "S3Prefix"
+) -> dict[str, Any]:
     name = channel.get("ChannelName", "training")
     request = shorthand.training_request(
         name="job",
@@ -416,12 +526,16 @@ def make_pipe_request(directory: Path, channel: Mapping[str, Any], data_type: st
     return request
 
 
-def test_a_pipe_gives_every_epoch_anew_also_after_an_early_close(tmp_path: Path, runner: ProcessRunner) -> None:
+def test_a_pipe_gives_every_epoch_anew_also_after_an_early_close(
+    tmp_path: Path, runner: ProcessRunner
+) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data/a").write_bytes(b"x" * 300_000)
     (tmp_path / "data/b").write_bytes(b"y" * 7)
 
-    result = TrainingJob(make_pipe_request(tmp_path, {"ChannelName": "partial"}), runner, tmp_path / "job").run()
+    result = TrainingJob(
+        make_pipe_request(tmp_path, {"ChannelName": "partial"}), runner, tmp_path / "job"
+    ).run()
 
     # IN-4: four bytes of the first epoch, then two whole ones
     assert read_model(result)["model.json"]["totals"] == {"partial": 4 + 2 * 300_007}
@@ -438,12 +552,19 @@ def test_a_recordio_pipe_frames_each_object(tmp_path: Path) -> None:
     (tmp_path / "data/b").write_bytes(b"")
 
     TrainingJob(
-        make_pipe_request(tmp_path, {"RecordWrapperType": "RecordIO"}), make_runner("pipe.py"), tmp_path / "job"
+        make_pipe_request(tmp_path, {"RecordWrapperType": "RecordIO"}),
+        make_runner("pipe.py"),
+        tmp_path / "job",
     ).run()
 
-    framed = bytes.fromhex("0a23d7ce05000000") + b"abcde\0\0\0" + bytes.fromhex("0a23d7ce00000000")  # IN-6
+    framed = (
+        bytes.fromhex("0a23d7ce05000000") + b"abcde\0\0\0" + bytes.fromhex("0a23d7ce00000000")
+    )  # IN-6
     assert read_piped(tmp_path) == [framed] * 3
-    assert [record.payload for record in records.split(framed, "RecordIO")] == [b"abcde", b""]
+    assert [record.payload for record in record_formats.split(framed, "RecordIO")] == [
+        b"abcde",
+        b"",
+    ]
 
 
 def test_a_gzip_pipe_is_decompressed(tmp_path: Path) -> None:
@@ -451,7 +572,9 @@ def test_a_gzip_pipe_is_decompressed(tmp_path: Path) -> None:
     (tmp_path / "data/a.gz").write_bytes(gzip.compress(b"hello"))
 
     TrainingJob(
-        make_pipe_request(tmp_path, {"CompressionType": "Gzip"}), make_runner("pipe.py"), tmp_path / "job"
+        make_pipe_request(tmp_path, {"CompressionType": "Gzip"}),
+        make_runner("pipe.py"),
+        tmp_path / "job",
     ).run()
 
     assert read_piped(tmp_path) == [b"hello"] * 3  # IN-5
@@ -461,16 +584,25 @@ def test_an_augmented_manifest_streams_its_attributes(tmp_path: Path) -> None:
     (tmp_path / "one.png").write_bytes(b"PNG")
     line = json.dumps({"image-ref": f"file://{tmp_path}/one.png", "label": 3, "other": "unused"})
     (tmp_path / "data").write_text(line + "\n" + line + "\n")
-    request = make_pipe_request(tmp_path, {"RecordWrapperType": "RecordIO"}, "AugmentedManifestFile")
-    request["InputDataConfig"][0]["DataSource"]["S3DataSource"]["AttributeNames"] = ["image-ref", "label"]
+    request = make_pipe_request(
+        tmp_path, {"RecordWrapperType": "RecordIO"}, "AugmentedManifestFile"
+    )
+    request["InputDataConfig"][0]["DataSource"]["S3DataSource"]["AttributeNames"] = [
+        "image-ref",
+        "label",
+    ]
 
     TrainingJob(request, make_runner("pipe.py"), tmp_path / "job").run()
 
-    payloads = [record.payload for record in records.split(read_piped(tmp_path)[0], "RecordIO")]
+    payloads = [
+        record.payload for record in record_formats.split(read_piped(tmp_path)[0], "RecordIO")
+    ]
     assert payloads == [b"PNG", b"3", b"PNG", b"3"]
 
 
-def test_shuffled_pipes_change_their_order_each_epoch_and_repeat_it_each_job(tmp_path: Path) -> None:
+def test_shuffled_pipes_change_their_order_each_epoch_and_repeat_it_each_job(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "data").mkdir()
     for name in "abcdefgh":
         (tmp_path / "data" / name).write_text(name)
@@ -478,7 +610,9 @@ def test_shuffled_pipes_change_their_order_each_epoch_and_repeat_it_each_job(tmp
 
     TrainingJob(request, make_runner("pipe.py"), tmp_path / "job").run()
     first = read_piped(tmp_path)
-    TrainingJob({**request, "TrainingJobName": "again"}, make_runner("pipe.py"), tmp_path / "again").run()
+    TrainingJob(
+        {**request, "TrainingJobName": "again"}, make_runner("pipe.py"), tmp_path / "again"
+    ).run()
 
     assert all(sorted(epoch) == sorted(b"abcdefgh") for epoch in first)
     assert len(set(first)) > 1  # IN-8
@@ -491,7 +625,9 @@ def test_a_program_that_never_reads_its_pipe_leaves_nothing_waiting(tmp_path: Pa
     (tmp_path / "data/a").write_text("a")
     before = threading.active_count()
 
-    result = TrainingJob(make_pipe_request(tmp_path, {}), make_runner("show.py"), tmp_path / "job").run()
+    result = TrainingJob(
+        make_pipe_request(tmp_path, {}), make_runner("show.py"), tmp_path / "job"
+    ).run()
 
     assert result.status == "Completed"
     assert threading.active_count() <= before + 1
@@ -503,7 +639,9 @@ def test_links_in_the_model_are_told(tmp_path: Path) -> None:
     result = run_job(tmp_path, ProcessRunner([sys.executable, "-c", program]))
 
     assert result.status == "Completed"
-    assert any("link is a symbolic link" in finding and "OUT-6" in finding for finding in result.findings)
+    assert any(
+        "link is a symbolic link" in finding and "OUT-6" in finding for finding in result.findings
+    )
 
 
 def test_an_empty_model_directory_is_told(tmp_path: Path) -> None:
@@ -522,7 +660,11 @@ def test_loose_output_is_not_packed(tmp_path: Path, runner: ProcessRunner) -> No
 
 
 def test_a_container_argument_replaces_train(tmp_path: Path) -> None:
-    algorithm = {"TrainingImage": "any", "TrainingInputMode": "File", "ContainerArguments": ["--lr", "1"]}
+    algorithm = {
+        "TrainingImage": "any",
+        "TrainingInputMode": "File",
+        "ContainerArguments": ["--lr", "1"],
+    }
 
     result = run_job(tmp_path, make_runner("show.py"), extra={"AlgorithmSpecification": algorithm})
 
@@ -532,9 +674,15 @@ def test_a_container_argument_replaces_train(tmp_path: Path) -> None:
 
 def test_an_entrypoint_alone_gets_no_train(tmp_path: Path) -> None:
     entrypoint = [sys.executable, str(PROGRAMS / "show.py")]
-    algorithm = {"TrainingImage": "any", "TrainingInputMode": "File", "ContainerEntrypoint": entrypoint}
+    algorithm = {
+        "TrainingImage": "any",
+        "TrainingInputMode": "File",
+        "ContainerEntrypoint": entrypoint,
+    }
 
-    result = run_job(tmp_path, ProcessRunner(["unused"]), extra={"AlgorithmSpecification": algorithm})
+    result = run_job(
+        tmp_path, ProcessRunner(["unused"]), extra={"AlgorithmSpecification": algorithm}
+    )
 
     seen = json.loads((result.directory / "hosts/algo-1/output/data/seen.json").read_text())
     assert seen["argv"] == []  # IMG-3

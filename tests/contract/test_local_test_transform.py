@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from local_test import records, shapes, shorthand
-from local_test.job import JobResult, Listeners
-from local_test.process import ProcessRunner
-from local_test.transform import TransformJob
+from local_test.data import record_formats
+from local_test.jobs.result import JobResult, Listeners
+from local_test.jobs.transform import TransformJob
+from local_test.requests import shorthand, validation
+from local_test.runners.process import ProcessRunner
 
 PROGRAMS = Path(__file__).parent / "programs"
 
@@ -37,7 +38,9 @@ def run_transform(
     runner = ProcessRunner([sys.executable, str(PROGRAMS / program)])
     result = TransformJob({**request, **extra}, model, runner, directory / "job", Listeners()).run()
     out = directory / "out"
-    return result, {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    return result, {
+        str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()
+    }
 
 
 def read_log(directory: Path) -> str:
@@ -49,20 +52,29 @@ def test_every_object_gets_an_out_object_at_its_place(tmp_path: Path) -> None:
 
     assert result.status == "Completed"
     assert out == {"a.csv.out": b"3\n7\n", "sub/b.csv.out": b"5\n"}  # BT-8
-    shape = shapes.service_model().operation_model("DescribeTransformJob").output_shape
+    shape = validation.service_model().operation_model("DescribeTransformJob").output_shape
     assert set(result.description) <= set(shape.members)
 
 
-def test_the_containers_execution_parameters_count_unless_the_request_says_else(tmp_path: Path) -> None:
+def test_the_containers_execution_parameters_count_unless_the_request_says_else(
+    tmp_path: Path,
+) -> None:
     run_transform(tmp_path, {"a": b"1\n"}, concurrency=2)
 
-    line = "[sagemaker logs]: MaxConcurrentTransforms=2, MaxPayloadInMB=6, BatchStrategy=MULTI_RECORD"
+    line = (
+        "[sagemaker logs]: MaxConcurrentTransforms=2, MaxPayloadInMB=6, BatchStrategy=MULTI_RECORD"
+    )
     assert line in read_log(tmp_path)  # BT-3
 
 
 def test_the_container_is_told_what_the_request_says(tmp_path: Path) -> None:
     _, out = run_transform(
-        tmp_path, {"a": b"x"}, "echo.py", strategy="SingleRecord", payload_megabytes=7, model_environment={"MINE": "1"}
+        tmp_path,
+        {"a": b"x"},
+        "echo.py",
+        strategy="SingleRecord",
+        payload_megabytes=7,
+        model_environment={"MINE": "1"},
     )
 
     told = json.loads(out["a.out"].splitlines()[0])
@@ -114,7 +126,8 @@ def test_gzip_objects_are_decompressed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("split_type", "encode"), [("RecordIO", records.encode_recordio), ("TFRecord", records.encode_tfrecord)]
+    ("split_type", "encode"),
+    [("RecordIO", record_formats.encode_recordio), ("TFRecord", record_formats.encode_tfrecord)],
 )
 def test_framed_records_lose_their_frame_when_sent_singly_and_keep_it_when_packed(
     tmp_path: Path, split_type: str, encode: Any
@@ -153,7 +166,11 @@ def test_a_failing_request_is_tried_four_times(tmp_path: Path) -> None:
 
 def test_csv_columns_are_joined_and_filtered(tmp_path: Path) -> None:
     result, out = run_transform(
-        tmp_path, {"a": b'7,1,2\n"8, b",3,4\n'}, input_filter="$[1:]", is_joined=True, output_filter="$[0,-1]"
+        tmp_path,
+        {"a": b'7,1,2\n"8, b",3,4\n'},
+        input_filter="$[1:]",
+        is_joined=True,
+        output_filter="$[0,-1]",
     )
 
     assert result.status == "Completed"
@@ -172,19 +189,28 @@ def test_json_objects_are_joined_under_a_key(tmp_path: Path) -> None:
         output_filter="$['id','SageMakerOutput']",
     )
 
-    assert [json.loads(line) for line in out["a.out"].splitlines()] == [[1, {"got": [5]}], [2, {"got": [6]}]]
+    assert [json.loads(line) for line in out["a.out"].splitlines()] == [
+        [1, {"got": [5]}],
+        [2, {"got": [6]}],
+    ]
 
 
 def test_json_values_that_are_no_objects_are_joined_in_one(tmp_path: Path) -> None:
     _, out = run_transform(
-        tmp_path, {"a": b"[5]\n"}, "jsonlines.py", content_type="application/jsonlines", is_joined=True
+        tmp_path,
+        {"a": b"[5]\n"},
+        "jsonlines.py",
+        content_type="application/jsonlines",
+        is_joined=True,
     )
 
     assert json.loads(out["a.out"]) == {"SageMakerInput": [5], "SageMakerOutput": {"got": [5]}}
 
 
 def test_an_answer_with_too_few_records_cannot_be_joined(tmp_path: Path) -> None:
-    result, out = run_transform(tmp_path, {"a": b"1\n2\n"}, "echo.py", is_joined=True, strategy="MultiRecord")
+    result, out = run_transform(
+        tmp_path, {"a": b"1\n2\n"}, "echo.py", is_joined=True, strategy="MultiRecord"
+    )
 
     assert result.status == "Failed"  # BT-9
     assert "2 records were sent, 1 came back" in result.failure
@@ -194,19 +220,25 @@ def test_an_answer_with_too_few_records_cannot_be_joined(tmp_path: Path) -> None
 def test_a_container_without_execution_parameters_gets_the_defaults(tmp_path: Path) -> None:
     run_transform(tmp_path, {"a": b"1\n"}, "echo.py")
 
-    line = "[sagemaker logs]: MaxConcurrentTransforms=1, MaxPayloadInMB=6, BatchStrategy=MULTI_RECORD"
+    line = (
+        "[sagemaker logs]: MaxConcurrentTransforms=1, MaxPayloadInMB=6, BatchStrategy=MULTI_RECORD"
+    )
     assert line in read_log(tmp_path)
 
 
 def test_several_instances_share_the_objects(tmp_path: Path) -> None:
-    result, out = run_transform(tmp_path, {f"{n}": f"{n}\n".encode() for n in range(5)}, instance_count=2)
+    result, out = run_transform(
+        tmp_path, {f"{n}": f"{n}\n".encode() for n in range(5)}, instance_count=2
+    )
 
     assert result.status == "Completed"
     assert out == {f"{n}.out": f"{n}\n".encode() for n in range(5)}  # BT-13
     assert "serving" in (tmp_path / "job/logs/algo-2.log").read_text()
 
 
-def test_a_hundred_thousand_rows_are_complete_in_order_though_the_server_dies_once(tmp_path: Path) -> None:
+def test_a_hundred_thousand_rows_are_complete_in_order_though_the_server_dies_once(
+    tmp_path: Path,
+) -> None:
     rows, width = 100_000, 60
     body = b"".join(b"%d,%s\n" % (number, b"1," * width + b"1") for number in range(rows))
 
@@ -221,7 +253,9 @@ def test_a_hundred_thousand_rows_are_complete_in_order_though_the_server_dies_on
     )
 
     assert result.status == "Completed"
-    assert len(body) > 12 * 1024**2  # more than a dozen requests, so that eight are under way when it dies
+    assert (
+        len(body) > 12 * 1024**2
+    )  # more than a dozen requests, so that eight are under way when it dies
     assert (tmp_path / "died").read_text() == "8"
     assert read_log(tmp_path).count("it is started again") == 1  # HO-12
     assert out == {"a.csv.out": b"".join(b"%d\n" % (number + width + 1) for number in range(rows))}

@@ -12,16 +12,22 @@ import pytest
 from local_test.conformance import run as conformance
 from local_test.conformance.catalog import CHECKS, Verdict
 from local_test.conformance.subject import Subject, Waits
-from local_test.process import ProcessRunner, has_namespaces
+from local_test.runners.process import ProcessRunner, has_namespaces
 
-pytestmark = pytest.mark.skipif(not has_namespaces(), reason="the program wants its files at /opt/ml")
+pytestmark = pytest.mark.skipif(
+    not has_namespaces(), reason="the program wants its files at /opt/ml"
+)
 PROGRAM = [sys.executable, str(Path(__file__).parent / "programs/tree.py")]
 
 
-def judge(directory: Path, command: list[str], identities: Collection[str], start_s: float = 120) -> dict[str, Verdict]:
+def judge(
+    directory: Path, command: list[str], identities: Collection[str], start_s: float = 120
+) -> dict[str, Verdict]:
     (directory / "data").mkdir()
     rows = [
-        f"{kind},{kind + 0.1 * number:.1f},{2 * kind - 0.1 * number:.1f}\n" for kind in range(3) for number in range(9)
+        f"{kind},{kind + 0.1 * number:.1f},{2 * kind - 0.1 * number:.1f}\n"
+        for kind in range(3)
+        for number in range(9)
     ]
     (directory / "data/flowers.csv").write_text("".join(rows))
     subject = Subject(
@@ -30,7 +36,14 @@ def judge(directory: Path, command: list[str], identities: Collection[str], star
         channels={"training": str(directory / "data")},
         hyperparameters={"max_leaf_nodes": "5"},
         body=b"1.0,2.0\n",
-        waits=Waits(start_s=start_s, training_stop_s=10, serving_stop_s=10, invocation_s=30, unhealthy_s=5, job_s=300),
+        waits=Waits(
+            start_s=start_s,
+            training_stop_s=10,
+            serving_stop_s=10,
+            invocation_s=30,
+            unhealthy_s=5,
+            job_s=300,
+        ),
     )
     return {verdict.check.id: verdict for verdict in conformance.run(subject, identities)}
 
@@ -54,7 +67,9 @@ def test_every_usual_carelessness_is_found_and_nothing_else(tmp_path: Path) -> N
 def test_its_must_is_told_with_evidence_and_remedy(tmp_path: Path) -> None:
     verdicts = judge(tmp_path, PROGRAM, {"OUT-1a", "OUT-3a", "RQ-1a", "RQ-3a", "RQ-6a"})
 
-    assert [verdicts[identity].outcome for identity in ("OUT-1a", "OUT-3a", "RQ-1a")] == ["pass"] * 3
+    assert [verdicts[identity].outcome for identity in ("OUT-1a", "OUT-3a", "RQ-1a")] == [
+        "pass"
+    ] * 3
     assert "text/csv; charset=utf-8: 415" in verdicts["RQ-3a"].evidence
     assert verdicts["RQ-3a"].check.remedy == "compare the media type before the semicolon"
     assert ": 500 " in verdicts["RQ-6a"].evidence
@@ -89,4 +104,6 @@ def test_a_shell_between_platform_and_server_costs_the_request_in_flight(tmp_pat
 
 
 def test_what_needs_root_has_it(tmp_path: Path) -> None:
-    assert judge(tmp_path, [*PROGRAM, "--needs-root"], {"OUT-1a"})["OUT-1a"].outcome == "pass"  # IMG-6
+    assert (
+        judge(tmp_path, [*PROGRAM, "--needs-root"], {"OUT-1a"})["OUT-1a"].outcome == "pass"
+    )  # IMG-6

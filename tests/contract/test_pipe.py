@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from container import contract, dataset
+from container import contract
+from container.data import loading
 from container.errors import UserError
 
 ROWS = b"7,0,10,255,9\n8,1,2,3,4\n"
@@ -27,7 +28,9 @@ def layout(tmp_path: Path) -> contract.Layout:
 
 
 @contextmanager
-def written(layout: contract.Layout, objects: Sequence[bytes], *, late: bool = False) -> Iterator[None]:
+def written(
+    layout: contract.Layout, objects: Sequence[bytes], *, late: bool = False
+) -> Iterator[None]:
     """Write objects to the FIFO of epoch 0 while the test reads; a reader that leaves early ends the epoch."""
     fifo = layout.base / "input/data/train_0"
     started = threading.Event()
@@ -65,7 +68,9 @@ def wrap(content: bytes, flag: int = 0) -> bytes:
 
 
 def make_channel(wrapper: str = "None", content_type: str | None = None) -> contract.Channel:
-    return contract.Channel("train", content_type=content_type, input_mode="Pipe", record_wrapper=wrapper)
+    return contract.Channel(
+        "train", content_type=content_type, input_mode="Pipe", record_wrapper=wrapper
+    )
 
 
 def encode(values: Sequence[int], tmp_path: Path) -> bytes:
@@ -73,8 +78,8 @@ def encode(values: Sequence[int], tmp_path: Path) -> bytes:
     return (tmp_path / "picture.png").read_bytes()
 
 
-def check(loaded: dataset.LabelledImages | dataset.Stream) -> None:
-    assert isinstance(loaded, dataset.LabelledImages)
+def check(loaded: loading.LabelledImages | loading.Stream) -> None:
+    assert isinstance(loaded, loading.LabelledImages)
     assert loaded.images[..., 0].tolist() == [[[0, 10], [255, 9]], [[1, 2], [3, 4]]]
     assert loaded.classes == (7, 8)
     assert loaded.labels.tolist() == [0, 1]
@@ -90,45 +95,57 @@ def check(loaded: dataset.LabelledImages | dataset.Stream) -> None:
     ],
     ids=["one object", "two objects", "a header in each object", "byte by byte"],
 )
-def test_csv_objects_are_read_one_after_another(layout: contract.Layout, objects: list[bytes]) -> None:
+def test_csv_objects_are_read_one_after_another(
+    layout: contract.Layout, objects: list[bytes]
+) -> None:
     with written(layout, objects):
-        check(dataset.open_channel(layout, make_channel()))
+        check(loading.open_channel(layout, make_channel()))
 
 
 def test_pipe_that_the_platform_makes_late_is_waited_for(layout: contract.Layout) -> None:
     with written(layout, [ROWS], late=True):
-        check(dataset.open_channel(layout, make_channel()))
+        check(loading.open_channel(layout, make_channel()))
 
 
 def test_csv_objects_in_recordio_need_no_newline_at_their_end(layout: contract.Layout) -> None:
-    with written(layout, [wrap(b"label,a,b,c,d\n" + ROWS[:12]), wrap(b"label,a,b,c,d\n" + ROWS[13:-1])]):
-        check(dataset.open_channel(layout, make_channel("RecordIO", "text/csv")))
+    with written(
+        layout, [wrap(b"label,a,b,c,d\n" + ROWS[:12]), wrap(b"label,a,b,c,d\n" + ROWS[13:-1])]
+    ):
+        check(loading.open_channel(layout, make_channel("RecordIO", "text/csv")))
 
 
-def test_augmented_manifest_gives_pictures_and_labels_in_turn(layout: contract.Layout, tmp_path: Path) -> None:
+def test_augmented_manifest_gives_pictures_and_labels_in_turn(
+    layout: contract.Layout, tmp_path: Path
+) -> None:
     pictures = [encode([0, 10, 255, 9], tmp_path), encode([1, 2, 3, 4], tmp_path)]
     with written(layout, [wrap(pictures[0]), wrap(b"7"), wrap(pictures[1]), wrap(b'"8"')]):
-        check(dataset.open_channel(layout, make_channel("RecordIO", "application/x-recordio")))
+        check(loading.open_channel(layout, make_channel("RecordIO", "application/x-recordio")))
 
 
-def test_record_that_was_cut_at_the_magic_is_joined_again(layout: contract.Layout, tmp_path: Path) -> None:
+def test_record_that_was_cut_at_the_magic_is_joined_again(
+    layout: contract.Layout, tmp_path: Path
+) -> None:
     magic = struct.pack("<I", 0xCED7230A)
     pictures = [encode([0, 10, 255, 9], tmp_path) + magic + b"tail", encode([1, 2, 3, 4], tmp_path)]
     first, rest = pictures[0].split(magic)
-    with written(layout, [wrap(first, 1), wrap(rest, 3), wrap(b"7"), wrap(pictures[1]), wrap(b"8")]):
-        check(dataset.open_channel(layout, make_channel("RecordIO")))
+    with written(
+        layout, [wrap(first, 1), wrap(rest, 3), wrap(b"7"), wrap(pictures[1]), wrap(b"8")]
+    ):
+        check(loading.open_channel(layout, make_channel("RecordIO")))
 
 
-def test_tfrecord_objects_are_read_with_and_without_wrapper(layout: contract.Layout, formats: Path) -> None:
-    expected = dataset.load(formats / "tfrecord")
+def test_tfrecord_objects_are_read_with_and_without_wrapper(
+    layout: contract.Layout, formats: Path
+) -> None:
+    expected = loading.load(formats / "tfrecord")
     objects = [path.read_bytes() for path in sorted((formats / "tfrecord").iterdir())]
     with written(layout, objects):
-        plain = dataset.open_channel(layout, make_channel())
+        plain = loading.open_channel(layout, make_channel())
     (layout.base / "input/data/train_0").unlink()
     with written(layout, [wrap(content) for content in objects]):
-        wrapped = dataset.open_channel(layout, make_channel("RecordIO"))
+        wrapped = loading.open_channel(layout, make_channel("RecordIO"))
     for loaded in (plain, wrapped):
-        assert isinstance(loaded, dataset.LabelledImages)
+        assert isinstance(loaded, loading.LabelledImages)
         assert np.array_equal(loaded.images, expected.images)
         assert np.array_equal(loaded.labels, expected.labels)
 
@@ -141,7 +158,11 @@ def test_tfrecord_objects_are_read_with_and_without_wrapper(layout: contract.Lay
         ("None", [ROWS[:-1], ROWS], "9 columns, expected 5"),
         ("RecordIO", [ROWS], "no RecordIO record begins at byte 0"),
         ("RecordIO", [wrap(ROWS)[:-4]], "ends within the RecordIO record at byte 0"),
-        ("RecordIO", [wrap(b"nothing known")], "pictures with labels, csv or tfrecord are expected"),
+        (
+            "RecordIO",
+            [wrap(b"nothing known")],
+            "pictures with labels, csv or tfrecord are expected",
+        ),
         ("RecordIO", [wrap(b"\x89PNG")], "picture without a label"),
     ],
 )
@@ -149,14 +170,17 @@ def test_fault_names_the_pipe_and_the_reason(
     layout: contract.Layout, wrapper: str, objects: list[bytes], reason: str
 ) -> None:
     with written(layout, objects), pytest.raises(UserError) as caught:
-        dataset.open_channel(layout, make_channel(wrapper))
+        loading.open_channel(layout, make_channel(wrapper))
     assert reason in str(caught.value)
     assert "train_0" in str(caught.value)
 
 
 def test_reader_that_finds_a_fault_closes_the_pipe_early(layout: contract.Layout) -> None:
-    with written(layout, [b"7,0,10,255,x\n", *[ROWS * 10_000] * 20]), pytest.raises(UserError, match="row 1"):
-        dataset.open_channel(layout, make_channel())
+    with (
+        written(layout, [b"7,0,10,255,x\n", *[ROWS * 10_000] * 20]),
+        pytest.raises(UserError, match="row 1"),
+    ):
+        loading.open_channel(layout, make_channel())
 
 
 @contextmanager
@@ -206,29 +230,31 @@ def number(images: np.ndarray) -> list[int]:
 def test_pipe_that_memory_does_not_hold_is_opened_anew_for_every_pass_and_leaves_nothing_on_disk(
     layout: contract.Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dataset, "_BLOCK_BYTES", 4 * 150)
+    monkeypatch.setattr(loading, "_BLOCK_BYTES", 4 * 150)
     monkeypatch.setattr("tempfile.mkstemp", None)  # a scratch file would need it
     with fed(layout, NUMBERED) as taken:
-        stream = dataset.open_channel(layout, make_channel(), memory_budget_bytes=100)
-        assert isinstance(stream, dataset.Stream)
+        stream = loading.open_channel(layout, make_channel(), memory_budget_bytes=100)
+        assert isinstance(stream, loading.Stream)
         assert len(stream.labels) == COUNT
         assert number(stream.sample())[:3] == [0, 1, 2]
         for epoch in (1, 2):
             blocks = list(stream.blocks(epoch, seed=0, multiple=40))
             assert [len(block.labels) for block in blocks] == [120] * 8 + [40]
             assert [i for block in blocks for i in number(block.images)] == list(range(COUNT))
-            assert [i for block in blocks for i in block.labels.tolist()] == [i % 7 for i in range(COUNT)]
+            assert [i for block in blocks for i in block.labels.tolist()] == [
+                i % 7 for i in range(COUNT)
+            ]
         assert taken[:3] == [len(NUMBERED)] * 3
 
 
 def test_pipe_that_is_closed_early_ends_its_epoch_and_the_next_pass_has_all_images(
     layout: contract.Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dataset, "_BLOCK_BYTES", 4 * 100)
+    monkeypatch.setattr(loading, "_BLOCK_BYTES", 4 * 100)
     content = NUMBERED * 1000
     with fed(layout, content) as taken:
-        stream = dataset.open_channel(layout, make_channel(), memory_budget_bytes=0)
-        assert isinstance(stream, dataset.Stream)
+        stream = loading.open_channel(layout, make_channel(), memory_budget_bytes=0)
+        assert isinstance(stream, loading.Stream)
         blocks = stream.blocks(0, 0)
         assert number(next(blocks).images) == list(range(100))
         blocks.close()  # type: ignore[attr-defined]
@@ -239,10 +265,10 @@ def test_pipe_that_is_closed_early_ends_its_epoch_and_the_next_pass_has_all_imag
 
 def test_part_of_a_pipe_that_memory_does_not_hold_can_be_held_out(layout: contract.Layout) -> None:
     with fed(layout, NUMBERED):
-        whole = dataset.open_channel(layout, make_channel(), memory_budget_bytes=0)
-        training, held_out = dataset.split(whole, 0.1, 3)
-        assert isinstance(training, dataset.Stream)
-        assert isinstance(held_out, dataset.Stream)
+        whole = loading.open_channel(layout, make_channel(), memory_budget_bytes=0)
+        training, held_out = loading.split(whole, 0.1, 3)
+        assert isinstance(training, loading.Stream)
+        assert isinstance(held_out, loading.Stream)
         assert len(held_out.labels) == 100
         found = number(training.mapped().images) + number(held_out.mapped().images)
         assert sorted(found) == list(range(COUNT))
@@ -250,8 +276,10 @@ def test_part_of_a_pipe_that_memory_does_not_hold_can_be_held_out(layout: contra
 
 def test_pipe_that_brings_fewer_images_than_at_first_is_told(layout: contract.Layout) -> None:
     with fed(layout, NUMBERED):
-        whole = dataset.open_channel(layout, make_channel(), memory_budget_bytes=0)
-        assert isinstance(whole, dataset.Stream)
+        whole = loading.open_channel(layout, make_channel(), memory_budget_bytes=0)
+        assert isinstance(whole, loading.Stream)
         more = dataclasses.replace(whole, labels=np.concatenate([whole.labels, whole.labels]))
-        with pytest.raises(UserError, match="brought 1,000 images in an epoch, and 2,000 in the first"):
+        with pytest.raises(
+            UserError, match="brought 1,000 images in an epoch, and 2,000 in the first"
+        ):
             list(more.blocks(0, 0))

@@ -17,7 +17,8 @@ import pytest
 from sklearn.datasets import load_digits
 
 from container import contract
-from container.serving import handlers, inference
+from container.serving import inference
+from container.serving.user_code import handlers
 from tests.contract.training_job import PROGRAMS, ROOT, Job, make_wheel
 
 pytest.importorskip("sagemaker_training", reason="docker/requirements-scripts.txt is not installed")
@@ -52,7 +53,9 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 30) -> None:
         ({"code": "4", "reason": "my own words"}, 4, "my own words"),
     ],
 )
-def test_exit_code_is_kept_and_explained(job: Job, hyperparameters: dict[str, str], code: int, reason: str) -> None:
+def test_exit_code_is_kept_and_explained(
+    job: Job, hyperparameters: dict[str, str], code: int, reason: str
+) -> None:
     job.configure("hyperparameters", hyperparameters)
     job.add_code("end.py")
     result = job.train(SAGEMAKER_PROGRAM="end.py")
@@ -65,7 +68,9 @@ def test_exit_code_is_kept_and_explained(job: Job, hyperparameters: dict[str, st
 
 
 def test_reason_of_a_long_command_keeps_the_cause_among_the_first_1024_characters(job: Job) -> None:
-    job.configure("hyperparameters", {"say": "the cause"} | {f"u{i}": "y" * 2000 for i in range(20)})
+    job.configure(
+        "hyperparameters", {"say": "the cause"} | {f"u{i}": "y" * 2000 for i in range(20)}
+    )
     job.add_code("end.py")
     (job.base / "code/end.py").write_text("raise ValueError('the cause')")
     job.train(SAGEMAKER_PROGRAM="end.py")
@@ -75,7 +80,9 @@ def test_reason_of_a_long_command_keeps_the_cause_among_the_first_1024_character
 
 @pytest.mark.parametrize("program", ["saver.py", "parent.sh"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_stop_reaches_the_program_and_waits_for_its_work(job: Job, program: str, number: signal.Signals) -> None:
+def test_stop_reaches_the_program_and_waits_for_its_work(
+    job: Job, program: str, number: signal.Signals
+) -> None:
     job.add_code("saver.py", "parent.sh")
     if number == signal.SIGINT:
         text = (job.base / "code/saver.py").read_text().replace("signal.SIGTERM,", "signal.SIGINT,")
@@ -107,7 +114,9 @@ def test_program_that_ignores_the_stop_is_killed_when_its_grace_is_over(job: Job
         "print(outcome.exit_code, outcome.stopped, outcome.overstayed, again.exit_code)\n"
     )
     command = [sys.executable, "-c", drive, str(job.base / "code")]
-    process = subprocess.Popen(command, cwd=ROOT, env=job.environ(PYTHONUNBUFFERED="1"), stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=job.environ(PYTHONUNBUFFERED="1"), stdout=subprocess.PIPE
+    )
     assert process.stdout is not None
     with process, process.stdout:
         assert process.stdout.readline() == b"training\n"
@@ -138,7 +147,9 @@ def test_program_as_a_container_sees_it_runs_under_pid_1(job: Job) -> None:
 
 
 def test_stop_while_the_program_is_being_prepared_ends_the_job(job: Job) -> None:
-    job.configure("resourceconfig", {"current_host": "algo-1", "hosts": ["algo-1", "no-such-host.invalid"]})
+    job.configure(
+        "resourceconfig", {"current_host": "algo-1", "hosts": ["algo-1", "no-such-host.invalid"]}
+    )
     job.add_code("end.py")
     process = job.start(SAGEMAKER_PROGRAM="end.py")
     time.sleep(0)
@@ -179,7 +190,9 @@ def test_output_passes_whole_and_in_order(job: Job) -> None:
 
 def test_line_passes_at_once_and_a_prompt_soon(job: Job) -> None:
     job.add_code("end.py")
-    (job.base / "code/end.py").write_text("import time\nprint('line')\nprint('prompt', end='')\ntime.sleep(600)")
+    (job.base / "code/end.py").write_text(
+        "import time\nprint('line')\nprint('prompt', end='')\ntime.sleep(600)"
+    )
     process = job.start(SAGEMAKER_PROGRAM="end.py")
     assert process.stdout is not None
     assert process.stderr is not None
@@ -236,7 +249,10 @@ def test_secrets_are_masked_in_the_log_and_the_reason(job: Job) -> None:
     job.add_code("end.py")
     debug = {"SAGEMAKER_CONTAINER_LOG_LEVEL": "10"}
     result = job.train(
-        **debug, SAGEMAKER_PROGRAM="end.py", DB_PASSWORD=secrets[0], MIRROR=f"https://me:{secrets[1]}@host/"
+        **debug,
+        SAGEMAKER_PROGRAM="end.py",
+        DB_PASSWORD=secrets[0],
+        MIRROR=f"https://me:{secrets[1]}@host/",
     )
     everything = result.stdout + result.stderr + job.failure.encode()
     assert b"running: " in everything
@@ -287,17 +303,24 @@ def test_code_comes_from_s3(job: Job) -> None:
             aws_access_key_id="a",
             aws_secret_access_key="b",  # noqa: S106 - the stand-in takes any
         )
-        client.create_bucket(Bucket="bucket", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+        client.create_bucket(
+            Bucket="bucket", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
+        )
         client.upload_file(str(archive), "bucket", "code/sourcedir.tar.gz")
         job.configure(
             "hyperparameters",
-            {"sagemaker_program": '"dump.py"', "sagemaker_submit_directory": '"s3://bucket/code/sourcedir.tar.gz"'},
+            {
+                "sagemaker_program": '"dump.py"',
+                "sagemaker_submit_directory": '"s3://bucket/code/sourcedir.tar.gz"',
+            },
         )
         result = job.train(**keys, **endpoint)
         assert result.returncode == 0, result.stderr.decode()
         assert job.given["environment"]["SM_MODULE_DIR"] == "s3://bucket/code/sourcedir.tar.gz"
         shutil.rmtree(job.base / "code")
-        job.configure("hyperparameters", {"sagemaker_submit_directory": '"s3://bucket/nothing.tar.gz"'})
+        job.configure(
+            "hyperparameters", {"sagemaker_submit_directory": '"s3://bucket/nothing.tar.gz"'}
+        )
         assert job.train(SAGEMAKER_PROGRAM="dump.py", **keys, **endpoint).returncode == 1
         assert "s3://bucket/nothing.tar.gz cannot be fetched" in job.failure
     finally:
@@ -337,7 +360,11 @@ def test_inference_code_of_the_job_travels_with_its_model(job: Job) -> None:
         shutil.copyfile(PROGRAMS / "end.py", code / name)
     job.configure("inputdataconfig", {"code": {"TrainingInputMode": "File"}})
     assert job.train().returncode == 0
-    assert {path.name for path in (job.base / "model/code").iterdir()} == {"train.py", "inference.py", "beside.py"}
+    assert {path.name for path in (job.base / "model/code").iterdir()} == {
+        "train.py",
+        "inference.py",
+        "beside.py",
+    }
     versions = json.loads((job.base / "model/.versions.json").read_text())
     assert versions["python"] == ".".join(map(str, sys.version_info[:3]))
     assert versions["numpy"]
@@ -360,12 +387,17 @@ def test_program_called_train_needs_no_name(job: Job) -> None:
         ("end.py", "{base}/broken.tar.gz", "no tar.gz archive"),
     ],
 )
-def test_program_that_cannot_start_is_explained(job: Job, program: str, submit: str, message: str) -> None:
+def test_program_that_cannot_start_is_explained(
+    job: Job, program: str, submit: str, message: str
+) -> None:
     if not submit:
         job.add_code("end.py")
         (job.base / "code/dos.sh").write_bytes(b"#!/bin/sh\r\necho\r\n")
     (job.base / "broken.tar.gz").write_bytes(b"\x1f\x8bbroken")
-    job.configure("hyperparameters", {"sagemaker_submit_directory": submit.format(base=job.base)} if submit else {})
+    job.configure(
+        "hyperparameters",
+        {"sagemaker_submit_directory": submit.format(base=job.base)} if submit else {},
+    )
     assert job.train(SAGEMAKER_PROGRAM=program).returncode == 1
     assert message in job.failure[:1024]
 
@@ -381,7 +413,10 @@ def test_variables_too_long_for_linux_are_left_out_and_the_program_runs(job: Job
 
 def test_several_hosts_are_offered_as_tf_config(job: Job) -> None:
     hosts = ["localhost", "algo-2"]
-    job.configure("resourceconfig", {"current_host": "algo-2", "hosts": hosts, "network_interface_name": "eth1"})
+    job.configure(
+        "resourceconfig",
+        {"current_host": "algo-2", "hosts": hosts, "network_interface_name": "eth1"},
+    )
     job.add_code("dump.py")
     assert job.train(SAGEMAKER_PROGRAM="dump.py").returncode == 0
     environment = job.given["environment"]
@@ -395,7 +430,9 @@ def test_several_hosts_are_offered_as_tf_config(job: Job) -> None:
 # What it needs installed
 
 
-def test_wheels_beside_the_requirements_are_installed_without_a_network(job: Job, tmp_path: Path) -> None:
+def test_wheels_beside_the_requirements_are_installed_without_a_network(
+    job: Job, tmp_path: Path
+) -> None:
     make_wheel(job.base / "code/wheels", "byo_fixture_wheel")
     (job.base / "code/requirements.txt").write_text("byo_fixture_wheel==1.0\n")
     (job.base / "code/end.py").write_text(
@@ -407,10 +444,15 @@ def test_wheels_beside_the_requirements_are_installed_without_a_network(job: Job
     assert (job.base / "model/m").read_text() == "byo_fixture_wheel"
 
 
-def test_requirements_under_network_isolation_are_refused_with_the_reason(job: Job, tmp_path: Path) -> None:
+def test_requirements_under_network_isolation_are_refused_with_the_reason(
+    job: Job, tmp_path: Path
+) -> None:
     job.add_code("end.py")
     (job.base / "code/requirements.txt").write_text("byo-fixture-that-is-nowhere==1.0\n")
-    variables = {"TRAINING_JOB_ARN": "arn:aws:sagemaker:eu-west-1:1:training-job/x", "PIP_NO_INDEX": "1"}
+    variables = {
+        "TRAINING_JOB_ARN": "arn:aws:sagemaker:eu-west-1:1:training-job/x",
+        "PIP_NO_INDEX": "1",
+    }
     result = job.train(SAGEMAKER_PROGRAM="end.py", PIP_TARGET=str(tmp_path / "target"), **variables)
     assert result.returncode == 1
     assert job.failure.startswith("InstallRequirementsError:")
@@ -421,7 +463,10 @@ def test_requirements_under_network_isolation_are_refused_with_the_reason(job: J
 def test_requirements_that_the_image_has_need_no_network(job: Job) -> None:
     job.add_code("end.py")
     (job.base / "code/requirements.txt").write_text("numpy\n")
-    variables = {"TRAINING_JOB_ARN": "arn:aws:sagemaker:eu-west-1:1:training-job/x", "PIP_NO_INDEX": "1"}
+    variables = {
+        "TRAINING_JOB_ARN": "arn:aws:sagemaker:eu-west-1:1:training-job/x",
+        "PIP_NO_INDEX": "1",
+    }
     assert job.train(SAGEMAKER_PROGRAM="end.py", **variables).returncode == 0
 
 
@@ -430,7 +475,10 @@ def test_requirements_that_the_image_has_need_no_network(job: Job) -> None:
 
 def lay_out_algorithm(job: Job, **hyperparameters: str) -> None:
     job.configure("hyperparameters", hyperparameters)
-    job.configure("inputdataconfig", {"code": {"TrainingInputMode": "File"}, "training": {"TrainingInputMode": "File"}})
+    job.configure(
+        "inputdataconfig",
+        {"code": {"TrainingInputMode": "File"}, "training": {"TrainingInputMode": "File"}},
+    )
     for channel in ("code", "training"):
         (job.base / "input/data" / channel).mkdir(parents=True)
     shutil.copyfile(PROGRAMS / "nearest/algorithm.py", job.base / "input/data/code/algorithm.py")
@@ -451,7 +499,9 @@ def test_algorithm_in_one_file_is_trained_and_served(job: Job) -> None:
     sys.modules.pop("algorithm")
 
 
-def test_algorithm_refuses_wrong_hyperparameters_and_missing_channels_before_it_starts(job: Job) -> None:
+def test_algorithm_refuses_wrong_hyperparameters_and_missing_channels_before_it_starts(
+    job: Job,
+) -> None:
     lay_out_algorithm(job, epochs="0", distance="far")
     assert job.train().returncode == 1
     assert job.failure.startswith("UserError: wrong hyperparameters: 2 faults")
@@ -483,16 +533,25 @@ def test_bundled_network_is_an_algorithm_that_a_users_file_can_be(job: Job) -> N
     code = job.base / "input/data/code"
     code.mkdir(parents=True)
     (code / "algorithm.py").write_text(
-        "from container.training.job import (\n"
+        "from container.training.bundled import (\n"
         "    CHANNELS, METRICS, Hyperparameters, load, parse_hyperparameters, predict, train\n)\n"
     )
     images, labels = load_digits(return_X_y=True)
-    rows = [[label, *pixels] for label, pixels in zip(labels, (images * 255 / 16).astype(int), strict=True)]
-    for channel, part in (("train", rows[:900]), ("testing", rows[-100:])):  # the other names of the two
+    rows = [
+        [label, *pixels]
+        for label, pixels in zip(labels, (images * 255 / 16).astype(int), strict=True)
+    ]
+    for channel, part in (
+        ("train", rows[:900]),
+        ("testing", rows[-100:]),
+    ):  # the other names of the two
         (job.base / "input/data" / channel).mkdir()
         text = "\n".join(",".join(map(str, row)) for row in part)
         (job.base / "input/data" / channel / "digits.csv").write_text(text)
-    job.configure("inputdataconfig", {name: {"TrainingInputMode": "File"} for name in ("code", "train", "testing")})
+    job.configure(
+        "inputdataconfig",
+        {name: {"TrainingInputMode": "File"} for name in ("code", "train", "testing")},
+    )
     job.configure("hyperparameters", {"epochs": "10", "learning_rte": "1"})
     result = job.train()
     assert result.returncode == 0, result.stderr.decode()

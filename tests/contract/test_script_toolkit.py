@@ -1,7 +1,7 @@
 """The same jobs run by `python -m container train` and by `sagemaker-training`'s own `train`, side by side.
 
-What a program is given and what is said of its failure must be equal, but for the rows of the table of differences in
-docs/bring-your-own.md: DIFFERENCES names for each row where it is shown.
+What a program is given and what is said of its failure must be equal, but for the rows of the table
+of differences in docs/bring-your-own.md: DIFFERENCES names for each row where it is shown.
 """
 
 import io
@@ -25,7 +25,8 @@ pytest.importorskip("sagemaker_training", reason="docker/requirements-scripts.tx
 HOST = {"current_host": "localhost", "hosts": ["localhost"], "network_interface_name": "eth0"}
 FILE = {"TrainingInputMode": "File"}
 
-# The row of the documentation -> the word that cases below use for it, or the test that shows it elsewhere.
+# The row of the documentation -> the word that cases below use for it, or the test that shows it
+# elsewhere.
 DIFFERENCES = {
     "exit code is always 1": "exit code",
     "`ExitCode -9` after a signal": "signal",
@@ -75,16 +76,22 @@ class End:
     output: str
 
 
-def run(case: Case, base: Path, start: Callable[[Job], "subprocess.CompletedProcess[bytes]"]) -> End:
+def run(
+    case: Case, base: Path, start: Callable[[Job], "subprocess.CompletedProcess[bytes]"]
+) -> End:
     """Lay the job out in `base`, the same for either peer, and run it."""
     shutil.rmtree(base, ignore_errors=True)
     job = Job(base)
-    environment = base.parent / "environment"  # the toolkit cannot call a pip whose path has a space
+    environment = (
+        base.parent / "environment"
+    )  # the toolkit cannot call a pip whose path has a space
     if not environment.exists():
         environment.symlink_to(sys.prefix)
     job.python = str(environment / "bin/python")
     documents = (case.hyperparameters, case.channels, case.resources)
-    for name, document in zip(("hyperparameters", "inputdataconfig", "resourceconfig"), documents, strict=True):
+    for name, document in zip(
+        ("hyperparameters", "inputdataconfig", "resourceconfig"), documents, strict=True
+    ):
         job.configure(name, document)
     if "no files" in case.differs:
         shutil.rmtree(base / "input/config")
@@ -204,10 +211,17 @@ SUCCESSES = {
     ),
     "a shell script": Case(
         DUMP | {"code/dump.sh": read("dump.sh")},
-        {"sagemaker_program": "dump.sh", "quote": 'it\'s "so" $HOME; `id` * \\', "empty": "", "n": "1"},
+        {
+            "sagemaker_program": "dump.sh",
+            "quote": 'it\'s "so" $HOME; `id` * \\',
+            "empty": "",
+            "n": "1",
+        },
     ),
     "a program below a directory": Case(
-        {"code/bin/dump.py": read("dump.py")}, {"epochs": "3"}, variables={"SAGEMAKER_PROGRAM": "bin/dump.py"}
+        {"code/bin/dump.py": read("dump.py")},
+        {"epochs": "3"},
+        variables={"SAGEMAKER_PROGRAM": "bin/dump.py"},
     ),
     "a program that is no Python": Case(
         DUMP | {"code/dump": read("dump.sh")}, {"sagemaker_program": "dump", "epochs": "3"}
@@ -224,7 +238,10 @@ SUCCESSES = {
     ),
     "code in an archive": Case(
         {"source/code.tar.gz": pack(dump_py=read("dump.py"))},
-        {"sagemaker_program": '"dump.py"', "sagemaker_submit_directory": '"{base}/source/code.tar.gz"'},
+        {
+            "sagemaker_program": '"dump.py"',
+            "sagemaker_submit_directory": '"{base}/source/code.tar.gz"',
+        },
     ),
     "code in a directory": Case(
         {"source/dump.py": read("dump.py")},
@@ -242,7 +259,11 @@ SUCCESSES = {
             "current_instance_type": "ml.c5.xlarge",
             "current_group_name": "homogeneousCluster",
             "instance_groups": [
-                {"instance_group_name": "homogeneousCluster", "instance_type": "ml.c5.xlarge", "hosts": ["localhost"]}
+                {
+                    "instance_group_name": "homogeneousCluster",
+                    "instance_type": "ml.c5.xlarge",
+                    "hosts": ["localhost"],
+                }
             ],
             "topology": None,
         },
@@ -264,10 +285,17 @@ SUCCESSES = {
     "variables of the user's": Case(
         DUMP,
         {"sagemaker_program": "dump.py"},
-        variables={"MY_OWN": "1", "OMP_NUM_THREADS": "3", "PYTHONUNBUFFERED": "x", "SM_MODEL_DIR": "/elsewhere"},
+        variables={
+            "MY_OWN": "1",
+            "OMP_NUM_THREADS": "3",
+            "PYTHONUNBUFFERED": "x",
+            "SM_MODEL_DIR": "/elsewhere",
+        },
     ),
     "a framework's own callable": Case(
-        {"python/framework.py": "def main():\n    import os, runpy\n    runpy.run_path(os.environ['PROGRAM'])\n"}
+        {
+            "python/framework.py": "def main():\n    import os, runpy\n    runpy.run_path(os.environ['PROGRAM'])\n"
+        }
         | DUMP,
         {"epochs": "3"},
         variables={
@@ -293,7 +321,9 @@ SUCCESSES = {
         DUMP, variables={"SAGEMAKER_PROGRAM": "dump.py"}, differs=frozenset({"no files"})
     ),
     "a name with a space": Case(
-        {"code/my dump.py": read("dump.py")}, {"sagemaker_program": "my dump.py"}, differs=frozenset({"name"})
+        {"code/my dump.py": read("dump.py")},
+        {"sagemaker_program": "my dump.py"},
+        differs=frozenset({"name"}),
     ),
 }
 REFUSED_BY_THE_TOOLKIT = {"submit directory", "too long", "no files", "name"}
@@ -323,9 +353,13 @@ def find_differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> set[
         "NCCL_SOCKET_IFNAME": "hosts",
         "GLOO_SOCKET_IFNAME": "hosts",
     }
-    names |= dict.fromkeys(("PYTHONUNBUFFERED", "PYTHONFAULTHANDLER", "TF_CPP_MIN_LOG_LEVEL"), "defaults")
+    names |= dict.fromkeys(
+        ("PYTHONUNBUFFERED", "PYTHONFAULTHANDLER", "TF_CPP_MIN_LOG_LEVEL"), "defaults"
+    )
     names |= {
-        re.sub(r"[^A-Za-z0-9_]", "_", name): "hyphen" for name in theirs["environment"] if re.search(r"[^\w]", name)
+        re.sub(r"[^A-Za-z0-9_]", "_", name): "hyphen"
+        for name in theirs["environment"]
+        if re.search(r"[^\w]", name)
     }
     found = {names.get(name, name) for name in differing}
     return found | {name for name in ("arguments", "directory") if ours[name] != theirs[name]}
@@ -353,7 +387,10 @@ def test_program_is_given_what_the_toolkit_gives(tmp_path: Path, name: str) -> N
         assert ours.given["arguments"][1:] == theirs.given["arguments"][1:] == []
         return
     found = find_differences(ours.given, theirs.given)
-    assert len([variable for variable in theirs.given["environment"] if variable.startswith("SM_")]) > 30
+    assert (
+        len([variable for variable in theirs.given["environment"] if variable.startswith("SM_")])
+        > 30
+    )
     # A container's own limit of processors shows only where there is one.
     assert found - {"processors"} == case.differs | ALWAYS
 
@@ -362,7 +399,9 @@ def test_program_is_given_what_the_toolkit_gives(tmp_path: Path, name: str) -> N
 
 FAILURES = {
     "exit code 1": Case(hyperparameters={"code": "1"}),
-    "exit code 2": Case(hyperparameters={"code": "2"}, differs=frozenset({"exit code", "extra info"})),
+    "exit code 2": Case(
+        hyperparameters={"code": "2"}, differs=frozenset({"exit code", "extra info"})
+    ),
     "exit code 3": Case(hyperparameters={"code": "3"}, differs=frozenset({"exit code"})),
     "exit code 137 of a shell": Case(
         hyperparameters={"code": "137"},
@@ -374,17 +413,24 @@ FAILURES = {
         variables={"SAGEMAKER_PROGRAM": "end.sh"},
         differs=frozenset({"exit code", "extra info"}),
     ),
-    "SIGKILL": Case(hyperparameters={"signal": "9"}, differs=frozenset({"exit code", "signal", "extra info"})),
+    "SIGKILL": Case(
+        hyperparameters={"signal": "9"}, differs=frozenset({"exit code", "signal", "extra info"})
+    ),
     "SIGSEGV": Case(
-        hyperparameters={"signal": "11"}, differs=frozenset({"exit code", "signal", "extra info", "message"})
+        hyperparameters={"signal": "11"},
+        differs=frozenset({"exit code", "signal", "extra info", "message"}),
     ),
     "an exception": Case(hyperparameters={"say": "the cause: ünï"}, differs=frozenset({"message"})),
     "wrong arguments": Case(
         hyperparameters={"unknown": "1"}, differs=frozenset({"exit code", "extra info", "message"})
     ),
     "a syntax error": Case({"code/end.py": "def f(:\n"}, differs=frozenset({"message"})),
-    "a missing import": Case({"code/end.py": "import no_such_module_here\n"}, differs=frozenset({"message"})),
-    "its own reason": Case(hyperparameters={"code": "4", "reason": "my own words"}, differs=frozenset({"exit code"})),
+    "a missing import": Case(
+        {"code/end.py": "import no_such_module_here\n"}, differs=frozenset({"message"})
+    ),
+    "its own reason": Case(
+        hyperparameters={"code": "4", "reason": "my own words"}, differs=frozenset({"exit code"})
+    ),
     "requirements that are nowhere": Case(
         {"code/requirements.txt": "byo-fixture-that-is-nowhere==1.0\n"},
         variables={"PIP_NO_INDEX": "1"},
@@ -400,7 +446,9 @@ FAILURES = {
 
 def parse(reason: str) -> dict[str, str]:
     """Take a failure reason of the toolkit's form apart."""
-    pattern = r'(\w+):\nExitCode (\S+)\nErrorMessage "(.*?)"\n(?:ExtraInfo "(.*?)"\n)?Command "(.*)"'
+    pattern = (
+        r'(\w+):\nExitCode (\S+)\nErrorMessage "(.*?)"\n(?:ExtraInfo "(.*?)"\n)?Command "(.*)"'
+    )
     found = re.fullmatch(pattern, reason, re.DOTALL)
     assert found, reason
     names = ("class", "exit code", "message", "extra info", "command")
@@ -412,7 +460,10 @@ def test_failure_is_told_in_the_toolkits_words(tmp_path: Path, name: str) -> Non
     case = FAILURES[name]
     files = {f"code/{program}": read(program) for program in ("end.py", "end.sh")} | case.files
     case = Case(
-        files, case.hyperparameters, variables={"SAGEMAKER_PROGRAM": "end.py"} | case.variables, differs=case.differs
+        files,
+        case.hyperparameters,
+        variables={"SAGEMAKER_PROGRAM": "end.py"} | case.variables,
+        differs=case.differs,
     )
     ours, theirs = run_both(case, tmp_path / "ml")
     assert theirs.exit_code == 1
@@ -433,7 +484,9 @@ def test_failure_is_told_in_the_toolkits_words(tmp_path: Path, name: str) -> Non
         found.add("message")
     if our_reason["extra info"] != their_reason["extra info"]:
         found.add("extra info")
-    if our_reason["command"] != their_reason["command"]:  # our pip asks nobody, and is told where the wheels are
+    if (
+        our_reason["command"] != their_reason["command"]
+    ):  # our pip asks nobody, and is told where the wheels are
         assert " -m pip install " in our_reason["command"]
         assert " -m pip install " in their_reason["command"]
         found.add("pip")
@@ -448,7 +501,10 @@ def test_cause_is_the_error_that_framework_containers_report(tmp_path: Path, nam
     case = Case(files, case.hyperparameters, variables={"SAGEMAKER_PROGRAM": "end.py"})
     ours, theirs = run_both(case, tmp_path / "ml", captures=True)
     our_reason, their_reason = parse(ours.failure), parse(theirs.failure)
-    assert (our_reason["class"], our_reason["command"]) == (their_reason["class"], their_reason["command"])
+    assert (our_reason["class"], our_reason["command"]) == (
+        their_reason["class"],
+        their_reason["command"],
+    )
     cause = our_reason["message"].splitlines()[0]
     assert re.match(r"(ValueError|SyntaxError|ModuleNotFoundError): ", cause)
     assert cause in their_reason["message"]
@@ -467,7 +523,9 @@ def test_program_that_is_not_there_fails_with_what_there_is(
     tmp_path: Path, program: str, theirs_says: str, ours_says: str
 ) -> None:
     files: dict[str, str | bytes] = {"code/end.py": read("end.py")}
-    channels = {"code": FILE} if not program else {}  # so that we, too, know that a program was meant
+    channels = (
+        {"code": FILE} if not program else {}
+    )  # so that we, too, know that a program was meant
     ours, theirs = run_both(Case(files, {"sagemaker_program": program}, channels), tmp_path / "ml")
     assert theirs.exit_code == ours.exit_code == 1
     assert theirs_says in theirs.failure
@@ -475,7 +533,9 @@ def test_program_that_is_not_there_fails_with_what_there_is(
 
 
 def test_success_without_a_model_is_none_here_alone(tmp_path: Path) -> None:
-    ours, theirs = run_both(Case({"code/end.py": ""}, {"sagemaker_program": "end.py"}), tmp_path / "ml")
+    ours, theirs = run_both(
+        Case({"code/end.py": ""}, {"sagemaker_program": "end.py"}), tmp_path / "ml"
+    )
     assert (theirs.exit_code, theirs.succeeded) == (0, True)
     assert (ours.exit_code, ours.succeeded) == (1, False)
 
@@ -483,8 +543,14 @@ def test_success_without_a_model_is_none_here_alone(tmp_path: Path) -> None:
 def test_project_of_today_is_a_package_here_alone(tmp_path: Path) -> None:
     project = '[project]\nname = "dump"\nversion = "1"\n[build-system]\nrequires = ["setuptools"]\n'
     project += 'build-backend = "setuptools.build_meta"\n[tool.setuptools]\npy-modules = []\n'
-    environ = {"PIP_TARGET": str(tmp_path / "target"), "PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0"}
-    case = Case(DUMP | {"code/pyproject.toml": project}, {"sagemaker_program": "dump.py"}, variables=environ)
+    environ = {
+        "PIP_TARGET": str(tmp_path / "target"),
+        "PIP_NO_INDEX": "1",
+        "PIP_NO_BUILD_ISOLATION": "0",
+    }
+    case = Case(
+        DUMP | {"code/pyproject.toml": project}, {"sagemaker_program": "dump.py"}, variables=environ
+    )
     ours, theirs = run_both(case, tmp_path / "ml")
     assert ours.exit_code == theirs.exit_code == 0
     assert "-m dump" in ours.output
@@ -507,10 +573,19 @@ def test_s3_output_has_no_effect(tmp_path: Path) -> None:
 def test_every_documented_difference_is_shown_by_a_test() -> None:
     page = (ROOT / "docs/bring-your-own.md").read_text()
     table = page.partition("| the toolkit | here | why |\n|---|---|---|\n")[2].partition("\n\n")[0]
-    assert [line.split(" | ")[0].removeprefix("| ") for line in table.splitlines()] == list(DIFFERENCES)
+    assert [line.split(" | ")[0].removeprefix("| ") for line in table.splitlines()] == list(
+        DIFFERENCES
+    )
     text = Path(__file__).read_text() + (ROOT / "tests/contract/test_script.py").read_text()
     text += (ROOT / "tests/unit/test_script.py").read_text()
-    shown = set().union(ALWAYS, *(case.differs for case in (*SUCCESSES.values(), *FAILURES.values())))
-    shown |= {"program", "empty model", "package", "processors"}  # the tests above; limits are those of the container
+    shown = set().union(
+        ALWAYS, *(case.differs for case in (*SUCCESSES.values(), *FAILURES.values()))
+    )
+    shown |= {
+        "program",
+        "empty model",
+        "package",
+        "processors",
+    }  # the tests above; limits are those of the container
     for where in DIFFERENCES.values():
         assert where in shown or f"def {where}(" in text, where

@@ -21,10 +21,15 @@ def test_setup_installs_what_the_lock_names_and_looks_for_nothing_else(tmp_path:
         metadata = "Metadata-Version: 2.1\nName: thing\nVersion: 1.0\nRequires-Dist: nowhere-to-be-found>=1\n"
         file.writestr("thing.py", "")
         file.writestr("thing-1.0.dist-info/METADATA", metadata)
-        file.writestr("thing-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        file.writestr(
+            "thing-1.0.dist-info/WHEEL",
+            "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        )
         file.writestr("thing-1.0.dist-info/RECORD", "")
     lock = tmp_path / "lock.txt"
-    lock.write_text(f"thing @ {wheel.as_uri()} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n")
+    lock.write_text(
+        f"thing @ {wheel.as_uri()} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
+    )
 
     done = subprocess.run([script, lock], capture_output=True, text=True, check=False)
 

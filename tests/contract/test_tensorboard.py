@@ -35,7 +35,9 @@ except PlatformError as error:
 def test_event_files_hold_a_point_for_each_epoch_and_chart(tmp_path: Path) -> None:
     environ = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     command = [sys.executable, "-c", SCRIPT, str(tmp_path)]
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=300, check=True)
+    done = subprocess.run(
+        command, env=environ, capture_output=True, text=True, timeout=300, check=True
+    )
     assert done.stdout.splitlines() == [
         "train loss 1 0.5",
         "train loss 2 0.25",

@@ -20,7 +20,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from container import artifact, dataset, predictor
+from container import artifact, predictor
+from container.data import loading
 
 MakeJob = Callable[..., Path]
 RunTrain = Callable[[Path], "subprocess.CompletedProcess[str]"]
@@ -44,7 +45,9 @@ def assert_failed(base: Path, result: subprocess.CompletedProcess[str], *parts: 
     assert "Traceback" not in reason
 
 
-def test_train_leaves_a_whole_artifact_that_predicts_the_digits(digits_job: Path, digits: Digits) -> None:
+def test_train_leaves_a_whole_artifact_that_predicts_the_digits(
+    digits_job: Path, digits: Digits
+) -> None:
     found = artifact.load(digits_job / "model")
     images, labels = digits["test"]
     probabilities = predictor.load(found).predict(images)
@@ -63,7 +66,9 @@ def test_train_leaves_a_whole_artifact_that_predicts_the_digits(digits_job: Path
     ]
 
 
-def test_keras_and_saved_model_load_without_this_toolkit_and_agree(digits_job: Path, digits: Digits) -> None:
+def test_keras_and_saved_model_load_without_this_toolkit_and_agree(
+    digits_job: Path, digits: Digits
+) -> None:
     program = (
         "import sys, keras, numpy as np, tensorflow as tf\n"
         "images = np.load('images.npy')\n"
@@ -77,15 +82,26 @@ def test_keras_and_saved_model_load_without_this_toolkit_and_agree(digits_job: P
     shutil.copytree(digits_job / "model", work / "model")
     images = digits["test"][0][:50]
     np.save(work / "images.npy", images)
-    subprocess.run([sys.executable, "-c", program], cwd=work, check=True, timeout=300, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-c", program], cwd=work, check=True, timeout=300, capture_output=True
+    )
     litert = predictor.load(artifact.load(digits_job / "model")).predict(images)
     for answer in np.load(work / "answers.npy"):
         assert np.abs(answer - litert).max() <= 1e-5
 
 
-def test_train_prints_a_metric_line_an_epoch_that_the_published_regexes_find(digits_job: Path) -> None:
+def test_train_prints_a_metric_line_an_epoch_that_the_published_regexes_find(
+    digits_job: Path,
+) -> None:
     log = (digits_job / "train.log").read_text()
-    names = ("epoch", "train_loss", "train_accuracy", "learning_rate", "images_per_s", "epoch_time_s")
+    names = (
+        "epoch",
+        "train_loss",
+        "train_accuracy",
+        "learning_rate",
+        "images_per_s",
+        "epoch_time_s",
+    )
     for name in (*names, "data_stall_share", "eta_s"):
         values = re.findall(rf"\b{name}=([0-9.eE+-]+);", log)
         assert len(values) == 20, name
@@ -119,16 +135,31 @@ def test_a_wrong_epochs_value_fails_with_what_is_possible(
 def test_three_wrong_hyperparameters_are_reported_at_once_and_before_tensorflow_is_imported(
     digits_channels: Path, make_job: MakeJob
 ) -> None:
-    base = make_job({"train": digits_channels / "train"}, epochs=0, learning_rate="fast", precision="int4")
+    base = make_job(
+        {"train": digits_channels / "train"}, epochs=0, learning_rate="fast", precision="int4"
+    )
     program = (
         "import os, sys\nfrom container.__main__ import main\ncode = main(['train'], os.environ)\n"
         "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules\nsys.exit(code)"
     )
     environ = {**os.environ, "SAGEMAKER_BASE_DIR": str(base)}
     result = subprocess.run(
-        [sys.executable, "-c", program], env=environ, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", program],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
-    assert_failed(base, result, "3 faults", "epochs='0'", "learning_rate='fast'", "precision='int4'", "bfloat16")
+    assert_failed(
+        base,
+        result,
+        "3 faults",
+        "epochs='0'",
+        "learning_rate='fast'",
+        "precision='int4'",
+        "bfloat16",
+    )
 
 
 def test_an_unknown_hyperparameter_is_warned_of_with_the_nearest_name_and_platform_extras_are_not(
@@ -154,7 +185,9 @@ def test_a_missing_channel_fails_and_names_the_channels_that_are_there(
 ) -> None:
     base = make_job({"test": digits_channels / "test"})
     (base / "input/data/training-manifest").write_text("[]")  # TF-3: no channel
-    assert_failed(base, run_train(base), "UserError", "no training channel", "'training' or 'train'", "test")
+    assert_failed(
+        base, run_train(base), "UserError", "no training channel", "'training' or 'train'", "test"
+    )
 
 
 @pytest.mark.parametrize(
@@ -243,7 +276,9 @@ def test_a_stop_during_training_leaves_a_loadable_model_and_exits_0_within_secon
     process.send_signal(number)
     text, _ = process.communicate(timeout=60)
     assert process.returncode == 0, text
-    assert time.monotonic() - asked < 60  # far below the platform's 120 s; speed is the benchmarks' business
+    assert (
+        time.monotonic() - asked < 60
+    )  # far below the platform's 120 s; speed is the benchmarks' business
     probabilities = predictor.load(artifact.load(base / "model")).predict(digits["test"][0])
     assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     assert not (base / "model/model_int8.tflite").exists()  # there is no time for it
@@ -252,7 +287,9 @@ def test_a_stop_during_training_leaves_a_loadable_model_and_exits_0_within_secon
     output.close()
 
 
-def test_a_stop_before_the_first_step_exits_0_and_leaves_no_model(digits_channels: Path, make_job: MakeJob) -> None:
+def test_a_stop_before_the_first_step_exits_0_and_leaves_no_model(
+    digits_channels: Path, make_job: MakeJob
+) -> None:
     base = make_job({"train": digits_channels / "train"})
     process = subprocess.Popen(
         [sys.executable, "-m", "container", "train"],
@@ -262,7 +299,9 @@ def test_a_stop_before_the_first_step_exits_0_and_leaves_no_model(digits_channel
         text=True,
     )
     assert process.stdout is not None
-    assert process.stdout.readline().startswith("training:")  # the data is there, TensorFlow is on its way
+    assert process.stdout.readline().startswith(
+        "training:"
+    )  # the data is there, TensorFlow is on its way
     process.send_signal(signal.SIGTERM)
     text, _ = process.communicate(timeout=60)
     assert process.returncode == 0
@@ -295,7 +334,10 @@ def test_gzip_text_labels_and_no_header_train_as_well(
 ) -> None:
     images, labels = digits["train"]
     names = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
-    rows = [",".join([names[label], *map(str, image.ravel())]) for image, label in zip(images, labels, strict=True)]
+    rows = [
+        ",".join([names[label], *map(str, image.ravel())])
+        for image, label in zip(images, labels, strict=True)
+    ]
     (tmp_path / "train").mkdir()
     (tmp_path / "train/digits.csv.gz").write_bytes(gzip.compress("\n".join(rows).encode()))
     base = make_job({"training": tmp_path / "train"}, epochs=20, validation_fraction=0.2)
@@ -304,5 +346,5 @@ def test_gzip_text_labels_and_no_header_train_as_well(
     manifest = artifact.load(base / "model").manifest
     assert manifest.classes == tuple(sorted(names))
     assert manifest.metrics["validation_accuracy"] >= 0.95
-    loaded = dataset.load(tmp_path / "train", classes=tuple(manifest.classes))
+    loaded = loading.load(tmp_path / "train", classes=tuple(manifest.classes))
     assert loaded.classes == manifest.classes

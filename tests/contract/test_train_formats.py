@@ -1,6 +1,7 @@
 """`python -m container train` on the same digits in several formats and input modes: the same test accuracy.
 
-That each format gives the very same images is `test_formats.py`'s; here whole jobs run, one for each way in.
+That each format gives the very same images is `test_formats.py`'s; here whole jobs run, one for
+each way in.
 """
 
 from __future__ import annotations
@@ -25,7 +26,11 @@ READ_ONLY = 'mount --bind -o ro "$1" "$2" && mount -o remount,bind,ro "$2" && sh
 def configure(base: Path, channel: str, **entry: str) -> None:
     path = base / "input/config/inputdataconfig.json"
     config = json.loads(path.read_text())
-    config[channel] = {"S3DistributionType": "FullyReplicated", "RecordWrapperType": "None", **entry}
+    config[channel] = {
+        "S3DistributionType": "FullyReplicated",
+        "RecordWrapperType": "None",
+        **entry,
+    }
     path.write_text(json.dumps(config))
 
 
@@ -68,7 +73,9 @@ def wrap(content: bytes) -> bytes:
 
 
 CELLS = [
-    pytest.param(name, mode, marks=() if (name, mode) == ("tfrecord", "FastFile") else pytest.mark.slow)
+    pytest.param(
+        name, mode, marks=() if (name, mode) == ("tfrecord", "FastFile") else pytest.mark.slow
+    )
     for name in FORMATS
     for mode in ("File", "FastFile")
     if (name, mode) != ("csv", "File")
@@ -86,7 +93,15 @@ def test_every_format_trains_to_the_accuracy_of_csv(
         channel = base / "input/data/train"
         channel.mkdir()
         configure(base, "train", TrainingInputMode=mode)
-        unshare = ["unshare", "--mount", *(["--map-root-user"] if os.geteuid() else []), "sh", "-c", READ_ONLY, "sh"]
+        unshare = [
+            "unshare",
+            "--mount",
+            *(["--map-root-user"] if os.geteuid() else []),
+            "sh",
+            "-c",
+            READ_ONLY,
+            "sh",
+        ]
         accuracy = train(base, *unshare, str(formats / name), str(channel))
     order_differs = name in {"png", "bmp", "gif"}  # class by class
     assert accuracy == pytest.approx(csv_accuracy, abs=0.06 if order_differs else 0)
@@ -95,7 +110,11 @@ def test_every_format_trains_to_the_accuracy_of_csv(
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "wrapper"),
-    [("csv/digits.csv", "None"), ("csv/digits.csv", "RecordIO"), ("tfrecord-raw/digits.tfrecord", "None")],
+    [
+        ("csv/digits.csv", "None"),
+        ("csv/digits.csv", "RecordIO"),
+        ("tfrecord-raw/digits.tfrecord", "None"),
+    ],
 )
 def test_every_format_that_may_come_by_pipe_trains_to_the_accuracy_of_csv(
     path: str, wrapper: str, make_format_job: MakeJob, formats: Path, csv_accuracy: float
@@ -103,7 +122,9 @@ def test_every_format_that_may_come_by_pipe_trains_to_the_accuracy_of_csv(
     base = make_format_job("csv", "test")
     configure(base, "train", TrainingInputMode="Pipe", RecordWrapperType=wrapper)
     content = (formats / path).read_bytes()
-    assert train_from_pipe(base, [wrap(content) if wrapper == "RecordIO" else content]) == csv_accuracy
+    assert (
+        train_from_pipe(base, [wrap(content) if wrapper == "RecordIO" else content]) == csv_accuracy
+    )
 
 
 def test_augmented_manifest_from_a_pipe_trains_to_the_accuracy_of_the_same_pictures(
@@ -111,8 +132,14 @@ def test_augmented_manifest_from_a_pipe_trains_to_the_accuracy_of_the_same_pictu
 ) -> None:
     base = make_format_job("csv", "test")
     configure(base, "train", TrainingInputMode="Pipe", RecordWrapperType="RecordIO")
-    paths = sorted((formats / "png").rglob("*.png"), key=lambda path: path.name)  # the order of the rows
-    records = [part for path in paths for part in (wrap(path.read_bytes()), wrap(path.parent.name.encode()))]
+    paths = sorted(
+        (formats / "png").rglob("*.png"), key=lambda path: path.name
+    )  # the order of the rows
+    records = [
+        part
+        for path in paths
+        for part in (wrap(path.read_bytes()), wrap(path.parent.name.encode()))
+    ]
     assert train_from_pipe(base, records) == csv_accuracy
 
 

@@ -19,7 +19,8 @@ from container import artifact
 MakeJob = Callable[..., Path]
 RunTrain = Callable[[Path], "subprocess.CompletedProcess[str]"]
 Digits = dict[str, tuple[NDArray[np.uint8], NDArray[np.int32]]]
-# The order of ranks is that of the sorted names: algo-10 comes before algo-2, and no name need be algo-N.
+# The order of ranks is that of the sorted names: algo-10 comes before algo-2, and no name need be
+# algo-N.
 NAMES = ("algo-2", "algo-10", "node-b", "node-a")
 PLAIN = {"epochs": 5, "precision": "float32", "checkpoint_interval_s": 3600}
 
@@ -32,13 +33,27 @@ class Network:
         self.names = NAMES[:count]
         self.processes: list[subprocess.Popen[str]] = []
         self.spaces = {name: f"{self.tag}-{i}" for i, name in enumerate(self.names)}
-        # The bridge has a namespace, too: in the machine's own a firewall, such as an engine's, may stand in the way.
+        # The bridge has a namespace, too: in the machine's own a firewall, such as an engine's, may
+        # stand in the way.
         self.run("netns", "add", self.tag)
         self.run("-n", self.tag, "link", "add", "bridge", "type", "bridge")
         self.run("-n", self.tag, "link", "set", "bridge", "up")
         for i, space in enumerate(self.spaces.values()):
             self.run("netns", "add", space)
-            self.run("-n", self.tag, "link", "add", f"port{i}", "type", "veth", "peer", "name", "eth0", "netns", space)
+            self.run(
+                "-n",
+                self.tag,
+                "link",
+                "add",
+                f"port{i}",
+                "type",
+                "veth",
+                "peer",
+                "name",
+                "eth0",
+                "netns",
+                space,
+            )
             self.run("-n", self.tag, "link", "set", f"port{i}", "master", "bridge", "up")
             self.run("-n", space, "addr", "add", f"10.77.0.{i + 1}/24", "dev", "eth0")
             self.run("-n", space, "link", "set", "eth0", "up")
@@ -61,14 +76,25 @@ class Network:
         """Give every host the names of all."""
         lines = "".join(f"10.77.0.{i + 1} {name}\n" for i, name in enumerate(self.names))
         for space in self.spaces.values():
-            with self.hosts_file(space).open("a") as file:  # in place: it is mounted in the namespace
+            with self.hosts_file(space).open(
+                "a"
+            ) as file:  # in place: it is mounted in the namespace
                 file.write(lines)
 
     def start(self, bases: dict[str, Path]) -> dict[str, subprocess.Popen[str]]:
         """Start a job's containers, each in its host's namespace."""
         started = {
             name: subprocess.Popen(
-                ["ip", "netns", "exec", self.spaces[name], sys.executable, "-m", "container", "train"],
+                [
+                    "ip",
+                    "netns",
+                    "exec",
+                    self.spaces[name],
+                    sys.executable,
+                    "-m",
+                    "container",
+                    "train",
+                ],
                 env={**os.environ, "SAGEMAKER_BASE_DIR": str(base)},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -104,7 +130,9 @@ def make_network() -> Iterator[Callable[[int], Network]]:
         network.close()
 
 
-def prepare(base: Path, name: str, names: Sequence[str], distribution: str = "FullyReplicated") -> Path:
+def prepare(
+    base: Path, name: str, names: Sequence[str], distribution: str = "FullyReplicated"
+) -> Path:
     resources = {"current_host": name, "hosts": sorted(names), "network_interface_name": "eth0"}
     (base / "input/config/resourceconfig.json").write_text(json.dumps(resources))
     channels = json.loads((base / "input/config/inputdataconfig.json").read_text())
@@ -114,7 +142,9 @@ def prepare(base: Path, name: str, names: Sequence[str], distribution: str = "Fu
     return base
 
 
-def wait(processes: dict[str, subprocess.Popen[str]], timeout_s: float = 300) -> dict[str, tuple[int, str]]:
+def wait(
+    processes: dict[str, subprocess.Popen[str]], timeout_s: float = 300
+) -> dict[str, tuple[int, str]]:
     ended = {}
     for name, process in processes.items():
         output, _ = process.communicate(timeout=timeout_s)
@@ -130,7 +160,10 @@ def load_weights(base: Path) -> NDArray[np.float32]:
 
 
 def test_two_hosts_reach_the_weights_of_one_and_only_the_first_writes(
-    digits_channels: Path, make_job: MakeJob, run_train: RunTrain, make_network: Callable[[int], Network]
+    digits_channels: Path,
+    make_job: MakeJob,
+    run_train: RunTrain,
+    make_network: Callable[[int], Network],
 ) -> None:
     channels = {name: digits_channels / name for name in ("train", "test")}
     alone = make_job(channels, **PLAIN, towers=2)
@@ -138,7 +171,8 @@ def test_two_hosts_reach_the_weights_of_one_and_only_the_first_writes(
     assert run_train(alone).returncode == 0
     network = make_network(2)
     bases = {
-        name: prepare(make_job(channels, **PLAIN, towers=1, threads=1), name, network.names) for name in network.names
+        name: prepare(make_job(channels, **PLAIN, towers=1, threads=1), name, network.names)
+        for name in network.names
     }
     for base in bases.values():
         (base / "checkpoints").mkdir()
@@ -155,7 +189,11 @@ def test_two_hosts_reach_the_weights_of_one_and_only_the_first_writes(
 
 
 def test_four_hosts_with_shards_of_other_classes_and_an_empty_one_train_one_model(
-    digits: Digits, digits_channels: Path, make_job: MakeJob, make_network: Callable[[int], Network], tmp_path: Path
+    digits: Digits,
+    digits_channels: Path,
+    make_job: MakeJob,
+    make_network: Callable[[int], Network],
+    tmp_path: Path,
 ) -> None:
     network = make_network(4)
     network.announce()
@@ -184,7 +222,9 @@ def test_a_host_that_is_killed_ends_the_job_on_all_hosts_with_a_reason(
     network = make_network(count)
     network.announce()
     bases = {
-        name: prepare(make_job({"train": digits_channels / "train"}, epochs=100_000), name, network.names)
+        name: prepare(
+            make_job({"train": digits_channels / "train"}, epochs=100_000), name, network.names
+        )
         for name in network.names
     }
     processes = network.start(bases)
@@ -227,4 +267,7 @@ def test_a_host_that_never_comes_is_named(
     prepare(base, "algo-2", ["algo-2", "algo-7"])
     code, _ = wait(network.start({"algo-2": base}))["algo-2"]
     assert code == 1
-    assert "algo-7 of the job's 2 hosts cannot be reached" in (base / "output/failure").read_text()[:1024]
+    assert (
+        "algo-7 of the job's 2 hosts cannot be reached"
+        in (base / "output/failure").read_text()[:1024]
+    )

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from container import artifact, contract, predictor
-from container.serving import inference, server, settings
+from container.serving import inference, server, server_settings
 
 MakeJob = Callable[..., Path]
 RunTrain = Callable[[Path], "subprocess.CompletedProcess[str]"]
@@ -29,7 +29,11 @@ def test_a_frozen_trunk_keeps_the_pretrained_weights_and_learns_new_classes(
             header, *rows = path.read_text().splitlines()
             named = [("odd" if int(row[0]) % 2 else "even") + row[1:] for row in rows]
             (tmp_path / name / path.name).write_text("\n".join([header, *named]))
-    channels = {"train": tmp_path / "train", "test": tmp_path / "test", "pretrained": digits_job / "model"}
+    channels = {
+        "train": tmp_path / "train",
+        "test": tmp_path / "test",
+        "pretrained": digits_job / "model",
+    }
     base = make_job(channels, epochs=20, freeze_trunk="true")
     result = run_train(base)
     assert result.returncode == 0, result.stdout + result.stderr
@@ -45,7 +49,9 @@ def test_a_frozen_trunk_keeps_the_pretrained_weights_and_learns_new_classes(
         "    assert same or layer.name == 'logits', layer.name\n"
     )
     paths = [str(root / "model/model.keras") for root in (digits_job, base)]
-    subprocess.run([sys.executable, "-c", program, *paths], check=True, timeout=300, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-c", program, *paths], check=True, timeout=300, capture_output=True
+    )
 
 
 def test_every_option_at_once_trains_and_the_best_epoch_is_kept(
@@ -98,12 +104,18 @@ def test_a_loss_that_is_not_finite_fails_the_job_and_names_the_step(
     digits_channels: Path, make_job: MakeJob, run_train: RunTrain
 ) -> None:
     base = make_job(
-        {"train": digits_channels / "train"}, optimizer="sgd", learning_rate=100, weight_decay=10, warmup_fraction=0
+        {"train": digits_channels / "train"},
+        optimizer="sgd",
+        learning_rate=100,
+        weight_decay=10,
+        warmup_fraction=0,
     )
     result = run_train(base)
     assert result.returncode == 1, result.stdout
     reason = (base / "output/failure").read_text()[:1024]
-    assert re.search(r"UserError: the loss is not finite in step \d+ of epoch \d+: learning_rate=100", reason)
+    assert re.search(
+        r"UserError: the loss is not finite in step \d+ of epoch \d+: learning_rate=100", reason
+    )
 
 
 def test_max_runtime_s_ends_the_training_in_good_order_with_an_evaluated_model(
@@ -144,7 +156,11 @@ def test_early_stopping_ends_the_training_when_nothing_improves(
     ],
 )
 def test_what_cannot_work_fails_with_the_reason(
-    settings: dict[str, object], parts: list[str], digits_channels: Path, make_job: MakeJob, run_train: RunTrain
+    settings: dict[str, object],
+    parts: list[str],
+    digits_channels: Path,
+    make_job: MakeJob,
+    run_train: RunTrain,
 ) -> None:
     base = make_job({"train": digits_channels / "train"}, **settings)
     result = run_train(base)
@@ -168,26 +184,36 @@ def test_two_deterministic_runs_give_the_same_bits(
 
 
 def test_int8_export_leaves_an_eight_bit_model_and_tells_its_cost(
-    digits_channels: Path, make_job: MakeJob, run_train: RunTrain, digits: dict[str, tuple[np.ndarray, np.ndarray]]
+    digits_channels: Path,
+    make_job: MakeJob,
+    run_train: RunTrain,
+    digits: dict[str, tuple[np.ndarray, np.ndarray]],
 ) -> None:
-    base = make_job({name: digits_channels / name for name in ("train", "test")}, epochs=10, int8_export="true")
+    base = make_job(
+        {name: digits_channels / name for name in ("train", "test")}, epochs=10, int8_export="true"
+    )
 
     result = run_train(base)
 
     assert result.returncode == 0, result.stdout + result.stderr
     found = artifact.load(base / "model")
     images, labels = digits["test"]
-    accuracy = (predictor.load(found, runtime="litert_int8").predict(images).argmax(1) == labels).mean()
+    accuracy = (
+        predictor.load(found, runtime="litert_int8").predict(images).argmax(1) == labels
+    ).mean()
     words = f"{accuracy:.4f} of the test images are right, {found.manifest.metrics['test_accuracy']:.4f} without"
     assert f"eight-bit model: {words}" in result.stdout
     assert f"int8_test_accuracy={accuracy:.6g};" in result.stdout
     assert found.manifest.metrics["int8_test_accuracy"] == pytest.approx(accuracy)
     assert accuracy > 0.9
     assert words in (base / "output/data/report.html").read_text()
-    chosen = settings.parse({"BYO_RUNTIME": "litert_int8"})
+    chosen = server_settings.parse({"BYO_RUNTIME": "litert_int8"})
     application = server.prepare(contract.Layout(base), {}, chosen, 1).application
     assert application is not None
     row = ",".join(map(str, images[0].ravel()))
     request = inference.Request(row.encode(), {"content-type": "text/csv", "accept": "text/csv"})
     answer = np.array(application.invoke(request).body.split(b","), np.float32)
-    assert np.abs(answer - predictor.load(found, runtime="litert_int8").predict(images[:1])).max() <= 1e-6
+    assert (
+        np.abs(answer - predictor.load(found, runtime="litert_int8").predict(images[:1])).max()
+        <= 1e-6
+    )

@@ -65,14 +65,26 @@ def assert_same_result(base: Path, expected: Path) -> None:
         assert sorted(found.files) == sorted(reference.files)
         for name in set(found.files) - {"progress"}:
             assert np.array_equal(found[name], reference[name]), name
-    assert (base / "model/model.tflite").read_bytes() == (expected / "model/model.tflite").read_bytes()
-    histories = [json.loads((root / "output/data/history.json").read_text()) for root in (base, expected)]
+    assert (base / "model/model.tflite").read_bytes() == (
+        expected / "model/model.tflite"
+    ).read_bytes()
+    histories = [
+        json.loads((root / "output/data/history.json").read_text()) for root in (base, expected)
+    ]
     for found_epoch, wanted_epoch in zip(*histories, strict=True):
-        for name in ("epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy"):
+        for name in (
+            "epoch",
+            "train_loss",
+            "train_accuracy",
+            "validation_loss",
+            "validation_accuracy",
+        ):
             assert found_epoch[name] == wanted_epoch[name]
 
 
-def kill_and_restart(base: Path, kills: Sequence[Callable[[subprocess.Popen[str], Path], None]]) -> str:
+def kill_and_restart(
+    base: Path, kills: Sequence[Callable[[subprocess.Popen[str], Path], None]]
+) -> str:
     """Start the job and let a kill do its work, again and again, then let the job end."""
     for kill in kills:
         process = start(base)
@@ -142,7 +154,9 @@ def test_a_job_killed_at_20_random_moments_ends_in_the_same_bits(
 def test_a_stopped_job_leaves_a_model_and_goes_on_to_the_same_bits(
     uninterrupted: Path, digits_channels: Path, make_job: MakeJob, run_train: RunTrain
 ) -> None:
-    base = make_job({"train": digits_channels / "train"}, **{**SETTINGS, "checkpoint_interval_s": 3600})
+    base = make_job(
+        {"train": digits_channels / "train"}, **{**SETTINGS, "checkpoint_interval_s": 3600}
+    )
     (base / "checkpoints").mkdir()
     process = start(base)
     assert process.stdout is not None
@@ -162,7 +176,11 @@ def test_a_stopped_job_leaves_a_model_and_goes_on_to_the_same_bits(
 
 def listens(process: subprocess.Popen[str]) -> bool:
     """Tell whether a process has a handler for SIGTERM: before, Python itself is only starting."""
-    caught = next(line for line in Path(f"/proc/{process.pid}/status").read_text().splitlines() if "SigCgt" in line)
+    caught = next(
+        line
+        for line in Path(f"/proc/{process.pid}/status").read_text().splitlines()
+        if "SigCgt" in line
+    )
     return bool(int(caught.split()[1], 16) & 1 << (signal.SIGTERM - 1))
 
 
@@ -176,7 +194,9 @@ def start_and_wait_until_it_listens(base: Path) -> subprocess.Popen[str]:
 @pytest.fixture(scope="module")
 def startup_s(digits_channels: Path, make_job: MakeJob) -> float:
     """Measure how long a job takes to its first metrics, from where it can be stopped."""
-    process = start_and_wait_until_it_listens(make_job({"train": digits_channels / "train"}, epochs=100_000))
+    process = start_and_wait_until_it_listens(
+        make_job({"train": digits_channels / "train"}, epochs=100_000)
+    )
     started = time.monotonic()
     assert process.stdout is not None
     while not process.stdout.readline().startswith("epoch="):
@@ -225,7 +245,9 @@ def test_a_torn_newest_checkpoint_falls_back_to_the_one_before(
     (base / "checkpoints").mkdir()
     older, newest = list_checkpoints(uninterrupted)
     (base / "checkpoints" / older.name).write_bytes(older.read_bytes())
-    (base / "checkpoints" / newest.name).write_bytes(newest.read_bytes()[: newest.stat().st_size // 2])
+    (base / "checkpoints" / newest.name).write_bytes(
+        newest.read_bytes()[: newest.stat().st_size // 2]
+    )
     result = run_train(base)
     assert result.returncode == 0, result.stdout + result.stderr
     assert f"{newest.name} is damaged" in result.stdout
@@ -235,7 +257,10 @@ def test_a_torn_newest_checkpoint_falls_back_to_the_one_before(
 def test_a_checkpoint_of_another_job_is_refused_with_the_differences(
     uninterrupted: Path, digits_channels: Path, make_job: MakeJob, run_train: RunTrain
 ) -> None:
-    base = make_job({"train": digits_channels / "train"}, **{**SETTINGS, "epochs": 7, "validation_fraction": 0.2})
+    base = make_job(
+        {"train": digits_channels / "train"},
+        **{**SETTINGS, "epochs": 7, "validation_fraction": 0.2},
+    )
     (base / "checkpoints").symlink_to(uninterrupted / "checkpoints", target_is_directory=True)
     result = run_train(base)
     assert result.returncode == 1

@@ -42,7 +42,11 @@ class Job:
 
     def environ(self, **variables: str) -> dict[str, str]:
         """Give the environment of a run, free of this process's own variables."""
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LD_LIBRARY_PATH") if name in os.environ}
+        kept = {
+            name: os.environ[name]
+            for name in ("PATH", "HOME", "LD_LIBRARY_PATH")
+            if name in os.environ
+        }
         kept["PATH"] = f"{Path(sys.executable).parent}:{kept['PATH']}"
         return kept | {"SAGEMAKER_BASE_DIR": str(self.base), "PYTHONPATH": str(ROOT)} | variables
 
@@ -83,6 +87,10 @@ def make_wheel(directory: Path, name: str) -> None:
     with zipfile.ZipFile(directory / f"{name}-1.0-py3-none-any.whl", "w") as wheel:
         for path, text in files.items():
             wheel.writestr(path, text)
-            digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+            digest = (
+                base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest())
+                .rstrip(b"=")
+                .decode()
+            )
             record.write(f"{path},sha256={digest},{len(text)}\n")
         wheel.writestr(f"{info}/RECORD", record.getvalue() + f"{info}/RECORD,,\n")

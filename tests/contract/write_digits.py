@@ -22,7 +22,9 @@ def write(path: Path, rows: range, features: object) -> None:
     with tf.io.TFRecordWriter(str(path), options) as writer:
         for row in rows:
             values = {key: feature(value) for key, value in features(row).items()}
-            writer.write(tf.train.Example(features=tf.train.Features(feature=values)).SerializeToString())
+            writer.write(
+                tf.train.Example(features=tf.train.Features(feature=values)).SerializeToString()
+            )
 
 
 def encoded(row: int) -> dict[str, object]:

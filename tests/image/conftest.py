@@ -16,8 +16,15 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a checkout of its own, committed and clean, of what images are made of."""
     root = tmp_path_factory.mktemp("checkout")
     for name in ("container", "docker"):
-        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
-    for path in (*ROOT.glob("Dockerfile.*"), ROOT / ".dockerignore", ROOT / ".gitignore", ROOT / "build_and_push.sh"):
+        shutil.copytree(
+            ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__", "*.so")
+        )
+    for path in (
+        *ROOT.glob("Dockerfile.*"),
+        ROOT / ".dockerignore",
+        ROOT / ".gitignore",
+        ROOT / "build_and_push.sh",
+    ):
         shutil.copy2(path, root)
     git = [
         "git",
@@ -30,7 +37,11 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "-c",
         "commit.gpgsign=false",
     ]
-    for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "test: a checkout"]):
+    for command in (
+        ["init", "--quiet"],
+        ["add", "."],
+        ["commit", "--quiet", "--message", "test: a checkout"],
+    ):
         subprocess.run([*git, *command], check=True)
     return root
 

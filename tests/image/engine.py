@@ -1,7 +1,7 @@
 """Drives a container engine as the platform does: argv, mounts, signals, HTTP.
 
-Rules of this file: the engine's own command-line client is all that touches a container; every container that is
-started here is removed when its test ends.
+Rules of this file: the engine's own command-line client is all that touches a container; every
+container that is started here is removed when its test ends.
 """
 
 from __future__ import annotations
@@ -28,14 +28,22 @@ TEST_ROWS = 300
 
 def docker(*arguments: str | Path) -> str:
     """Run the engine's client to its end and give its output, both streams; fails the test if it fails."""
-    done = subprocess.run(["docker", *map(str, arguments)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"docker {arguments[0]}: exit {done.returncode}\n{done.stdout}{done.stderr}"
+    done = subprocess.run(
+        ["docker", *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, (
+        f"docker {arguments[0]}: exit {done.returncode}\n{done.stdout}{done.stderr}"
+    )
     return done.stdout + done.stderr
 
 
 def build(context: Path, dockerfile: str, tag: str, *options: str) -> str:
     """Build an image and give its name; the image that bore the name before is removed."""
-    base = ["--build-arg", f"BASE_IMAGE={os.environ['BASE_IMAGE']}"] if os.environ.get("BASE_IMAGE") else []
+    base = (
+        ["--build-arg", f"BASE_IMAGE={os.environ['BASE_IMAGE']}"]
+        if os.environ.get("BASE_IMAGE")
+        else []
+    )
     with replacing(tag):
         done = subprocess.run(
             [
@@ -66,7 +74,9 @@ def replacing(tag: str) -> Iterator[None]:
     before = find_image(tag)
     yield
     if before and before != find_image(tag):
-        subprocess.run(["docker", "image", "rm", before], capture_output=True, check=False)  # if in use, it stays
+        subprocess.run(
+            ["docker", "image", "rm", before], capture_output=True, check=False
+        )  # if in use, it stays
 
 
 def find_image(name: str) -> str:
@@ -110,7 +120,9 @@ def request(
     url: str, body: bytes | None = None, content_type: str = "text/csv", timeout_s: float = 60
 ) -> tuple[int, bytes]:
     """Send one request and give status and body; status 0 if nobody answers in time."""
-    message = urllib.request.Request(url, data=body, headers={"Content-Type": content_type} if body else {})  # noqa: S310
+    message = urllib.request.Request(  # noqa: S310
+        url, data=body, headers={"Content-Type": content_type} if body else {}
+    )
     try:
         with urllib.request.urlopen(message, timeout=timeout_s) as answer:  # noqa: S310 - the test's own server
             return answer.status, answer.read()
@@ -133,7 +145,10 @@ def write_job(base: Path, hyperparameters: dict[str, str]) -> Path:
     """Lay out `/opt/ml` of a training job on scikit-learn's digits; gives `base`."""
     digits = load_digits()
     images = (digits.images.reshape(len(digits.images), -1) * 255 / 16).round().astype(np.uint8)
-    rows = [[label, *pixels] for label, pixels in zip(digits.target.tolist(), images.tolist(), strict=True)]
+    rows = [
+        [label, *pixels]
+        for label, pixels in zip(digits.target.tolist(), images.tolist(), strict=True)
+    ]
     for channel, part in (("training", rows[:-TEST_ROWS]), ("testing", rows[-TEST_ROWS:])):
         directory = base / "input/data" / channel
         directory.mkdir(parents=True)
@@ -142,10 +157,18 @@ def write_job(base: Path, hyperparameters: dict[str, str]) -> Path:
     config = base / "input/config"
     config.mkdir()
     (config / "hyperparameters.json").write_text(json.dumps(hyperparameters))
-    channel_config = {"TrainingInputMode": "File", "S3DistributionType": "FullyReplicated", "RecordWrapperType": "None"}
-    (config / "inputdataconfig.json").write_text(json.dumps(dict.fromkeys(("training", "testing"), channel_config)))
+    channel_config = {
+        "TrainingInputMode": "File",
+        "S3DistributionType": "FullyReplicated",
+        "RecordWrapperType": "None",
+    }
+    (config / "inputdataconfig.json").write_text(
+        json.dumps(dict.fromkeys(("training", "testing"), channel_config))
+    )
     (config / "resourceconfig.json").write_text(
-        json.dumps({"current_host": "algo-1", "hosts": ["algo-1"], "network_interface_name": "eth0"})
+        json.dumps(
+            {"current_host": "algo-1", "hosts": ["algo-1"], "network_interface_name": "eth0"}
+        )
     )
     return base
 

@@ -29,8 +29,13 @@ PLATFORM = ("--platform", "linux/arm64")
 @pytest.fixture(scope="module")
 def base() -> tuple[str, ...]:
     """Give the build's options for the base: the default has both architectures, a stand-in is made."""
-    if platform.machine() not in ("aarch64", "arm64") and not Path("/proc/sys/fs/binfmt_misc/qemu-aarch64").exists():
-        pytest.skip("no emulation of arm64; Debian 13's qemu-user-binfmt is one, Debian 12's QEMU crashes LiteRT")
+    if (
+        platform.machine() not in ("aarch64", "arm64")
+        and not Path("/proc/sys/fs/binfmt_misc/qemu-aarch64").exists()
+    ):
+        pytest.skip(
+            "no emulation of arm64; Debian 13's qemu-user-binfmt is one, Debian 12's QEMU crashes LiteRT"
+        )
     if "BASE_IMAGE" not in os.environ:
         return PLATFORM
     name = "byo-stand-in-base:trixie-arm64"
@@ -44,9 +49,17 @@ def test_the_serving_image_answers_as_on_amd64(
     name = build(checkout, "Dockerfile.cpu", "byo-test-arm64-serve", "--target", "serve", *base)
     answers = []
     for image, chosen in ((name, PLATFORM), (serve_image, ())):
-        options = ("--volume", f"{trained_job}/model:/opt/ml/model:ro", "--publish", "127.0.0.1::8080", *chosen)
+        options = (
+            "--volume",
+            f"{trained_job}/model:/opt/ml/model:ro",
+            "--publish",
+            "127.0.0.1::8080",
+            *chosen,
+        )
         with running(image, "serve", options=options) as container:
-            status, body = request(f"{wait_until_healthy(container)}/invocations", read_test_rows(trained_job))
+            status, body = request(
+                f"{wait_until_healthy(container)}/invocations", read_test_rows(trained_job)
+            )
         assert status == 200, body
         answers.append(json.loads(body))
     there, here = answers
@@ -61,4 +74,6 @@ def test_the_whole_image_trains(checkout: Path, base: tuple[str, ...], tmp_path:
     with running(name, "train", options=("--volume", f"{job}:/opt/ml", *PLATFORM)) as container:
         code, log = exit_code(container), docker("logs", container)
     assert code == 0, log
-    assert json.loads((job / "output/data/metrics.json").read_text())["accuracy"] >= 0.8  # on amd64, 0.85
+    assert (
+        json.loads((job / "output/data/metrics.json").read_text())["accuracy"] >= 0.8
+    )  # on amd64, 0.85

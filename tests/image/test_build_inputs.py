@@ -29,7 +29,10 @@ def wheels(serve_image: str, checkout: Path, tmp_path_factory: pytest.TempPathFa
     directory = tmp_path_factory.mktemp("wheels")
     download = ["pip", "download", "--quiet", "--require-hashes", "--no-deps", "--dest", "/wheels"]
     scripts = ("--no-build-isolation", "--requirement", "/locks/requirements-scripts.txt")
-    for options in (("--only-binary", ":all:", "--requirement", "/locks/requirements-serve.txt"), scripts):
+    for options in (
+        ("--only-binary", ":all:", "--requirement", "/locks/requirements-serve.txt"),
+        scripts,
+    ):
         mounts = ("--volume", f"{directory}:/wheels", "--volume", f"{checkout}/docker:/locks:ro")
         docker("run", "--rm", *mounts, serve_image, *download, *options)
     return directory
@@ -39,10 +42,13 @@ PYTHON_VERSION = "import platform; print(platform.python_version())"
 
 
 @pytest.mark.parametrize("name", ["requirements-cpu.txt", "requirements-serve.txt"])
-def test_the_locks_name_wheels_for_arm64(name: str, serve_image: str, checkout: Path, tmp_path: Path) -> None:
+def test_the_locks_name_wheels_for_arm64(
+    name: str, serve_image: str, checkout: Path, tmp_path: Path
+) -> None:
     version = docker("run", "--rm", serve_image, "python", "-c", PYTHON_VERSION).strip()
     arm = {"platform_machine": "aarch64", "sys_platform": "linux", "python_full_version": version}
-    # pip takes wheels of another platform, but asks its own for the markers: so these are answered here.
+    # pip takes wheels of another platform, but asks its own for the markers: so these are answered
+    # here.
     lock = (checkout / "docker" / name).read_text().replace(" \\\n", " ")
     packages = [line.partition(" --hash") for line in lock.splitlines() if " --hash" in line]
     wanted = [Requirement(package) for package, _, _ in packages]
@@ -52,10 +58,27 @@ def test_the_locks_name_wheels_for_arm64(name: str, serve_image: str, checkout: 
         if it.marker is None or it.marker.evaluate(arm)
     ]
     (tmp_path / "lock.txt").write_text("".join(lines))
-    download = ["pip", "download", "--quiet", "--require-hashes", "--no-deps", "--only-binary", ":all:"]
+    download = [
+        "pip",
+        "download",
+        "--quiet",
+        "--require-hashes",
+        "--no-deps",
+        "--only-binary",
+        ":all:",
+    ]
     platforms = [part for tag in ARM64 for part in ("--platform", tag)]
     places = ("--dest", "/wheels", "--requirement", "/wheels/lock.txt")
-    docker("run", "--rm", "--volume", f"{tmp_path}:/wheels", serve_image, *download, *platforms, *places)
+    docker(
+        "run",
+        "--rm",
+        "--volume",
+        f"{tmp_path}:/wheels",
+        serve_image,
+        *download,
+        *platforms,
+        *places,
+    )
     assert len(list(tmp_path.glob("*.whl"))) == len(lines) > 10
 
 
@@ -78,10 +101,20 @@ def test_a_build_with_a_wheelhouse_asks_no_index(
 ) -> None:
     context = shutil.copytree(checkout, tmp_path / "context")
     shutil.copytree(wheels, context / "docker/wheelhouse", dirs_exist_ok=True)
-    (tmp_path / "pip.conf").write_text("[global]\nindex-url = http://127.0.0.1:9/nobody-answers\nretries = 0\n")
+    (tmp_path / "pip.conf").write_text(
+        "[global]\nindex-url = http://127.0.0.1:9/nobody-answers\nretries = 0\n"
+    )
     secret = f"id=pip,src={tmp_path}/pip.conf"
     with removed(
-        build(context, "Dockerfile.cpu", "byo-test-wheelhouse", "--target", "serve", "--secret", secret)
+        build(
+            context,
+            "Dockerfile.cpu",
+            "byo-test-wheelhouse",
+            "--target",
+            "serve",
+            "--secret",
+            secret,
+        )
     ) as it:
         assert layers(it) == layers(serve_image)
 
@@ -102,7 +135,9 @@ class Index(http.server.SimpleHTTPRequestHandler):
             project = self.path.split("/")[2].replace("-", "_")
             names = [path.name for path in Path(self.directory).iterdir()]
             found = [
-                name for name in names if name.lower().replace("-", "_").replace(".", "_").startswith(f"{project}_")
+                name
+                for name in names
+                if name.lower().replace("-", "_").replace(".", "_").startswith(f"{project}_")
             ]
             body = "".join(f'<a href="/{name}">{name}</a>' for name in found).encode()
             self.send_response(200)
@@ -121,27 +156,51 @@ class Index(http.server.SimpleHTTPRequestHandler):
 def test_a_build_takes_index_password_and_authority_from_secrets(
     wheels: Path, checkout: Path, serve_image: str, tmp_path: Path
 ) -> None:
-    gateway = docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}").strip()
+    gateway = docker(
+        "network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"
+    ).strip()
     key, authority = tmp_path / "key.pem", tmp_path / "authority.pem"
-    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=index"]
+    make = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=index",
+    ]
     names = ["-addext", "subjectAltName=DNS:index.test", "-keyout", key, "-out", authority]
     subprocess.run([*make, *names], check=True, capture_output=True)
     context = shutil.copytree(checkout, tmp_path / "context")
     with (context / "docker/requirements-serve.txt").open("a") as file:
         file.write("# read anew, not taken from the build's cache\n")
     Index.served = []
-    with http.server.ThreadingHTTPServer((gateway, 0), partial(Index, directory=str(wheels))) as server:
+    with http.server.ThreadingHTTPServer(
+        (gateway, 0), partial(Index, directory=str(wheels))
+    ) as server:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(authority, key)
         server.socket = tls.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"https://reader:not-to-be-kept@index.test:{server.server_port}/simple"
         (tmp_path / "pip.conf").write_text(f"[global]\nindex-url = {url}\nno-cache-dir = true\n")
-        secrets = ("--secret", f"id=pip,src={tmp_path}/pip.conf", "--secret", f"id=ca,src={authority}")
+        secrets = (
+            "--secret",
+            f"id=pip,src={tmp_path}/pip.conf",
+            "--secret",
+            f"id=ca,src={authority}",
+        )
         host = ("--add-host", f"index.test:{gateway}")
-        name = build(context, "Dockerfile.cpu", "byo-test-index", "--target", "serve", *secrets, *host)
+        name = build(
+            context, "Dockerfile.cpu", "byo-test-index", "--target", "serve", *secrets, *host
+        )
         server.shutdown()
     with removed(name):
         assert len(Index.served) > 20
         assert layers(name) == layers(serve_image)  # so nothing of the secrets is in a layer
-        assert "not-to-be-kept" not in docker("history", "--no-trunc", name) + docker("inspect", name)
+        assert "not-to-be-kept" not in docker("history", "--no-trunc", name) + docker(
+            "inspect", name
+        )

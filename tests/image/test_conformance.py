@@ -27,7 +27,9 @@ def conform(directory: Path, *flags: str | Path) -> dict[str, dict[str, str]]:
         check=False,
     )
     verdicts = {row["id"]: row for row in json.loads(done.stdout)["verdicts"]}
-    violated = {identity: row["evidence"] for identity, row in verdicts.items() if row["outcome"] == "fail"}
+    violated = {
+        identity: row["evidence"] for identity, row in verdicts.items() if row["outcome"] == "fail"
+    }
     assert violated == {}
     assert done.returncode == 0
     return verdicts
@@ -37,11 +39,17 @@ def test_our_image_keeps_the_contract(tmp_path: Path, image: str) -> None:
     verdicts = conform(tmp_path, "--image", image)
 
     assert verdicts["DS-1a"]["outcome"] == "pass"
-    assert {identity for identity, row in verdicts.items() if row["outcome"] == "not applicable"} <= {"HPO-1a"}
+    assert {
+        identity for identity, row in verdicts.items() if row["outcome"] == "not applicable"
+    } <= {"HPO-1a"}
 
 
-def test_our_serving_image_keeps_the_contract(tmp_path: Path, serve_image: str, trained_job: Path) -> None:
-    verdicts = conform(tmp_path, "--image", serve_image, "--serve", "--model", trained_job / "model")
+def test_our_serving_image_keeps_the_contract(
+    tmp_path: Path, serve_image: str, trained_job: Path
+) -> None:
+    verdicts = conform(
+        tmp_path, "--image", serve_image, "--serve", "--model", trained_job / "model"
+    )
 
     assert {row["outcome"] for row in verdicts.values()} == {"pass"}
     assert {"IMG-1b", "HO-4a", "HO-12a", "MME-2a"} <= set(verdicts)

@@ -56,8 +56,14 @@ def test_serve_in_a_container_predicts_what_the_process_predicts(
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environ = {**os.environ, "SAGEMAKER_BASE_DIR": str(trained_job), "SAGEMAKER_BIND_TO_PORT": str(port)}
-    process = subprocess.Popen([sys.executable, "-m", "container", "serve"], cwd=checkout, env=environ)
+    environ = {
+        **os.environ,
+        "SAGEMAKER_BASE_DIR": str(trained_job),
+        "SAGEMAKER_BIND_TO_PORT": str(port),
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "container", "serve"], cwd=checkout, env=environ
+    )
     try:
         url = f"http://127.0.0.1:{port}"
         wait_until(lambda: request(f"{url}/ping")[0] == 200)
@@ -72,7 +78,9 @@ def test_serve_in_a_container_predicts_what_the_process_predicts(
     assert [pytest.approx(row, abs=1e-6) for row in theirs["outputs"]] == ours["outputs"]
 
 
-def test_stopping_the_server_answers_the_request_in_flight_first(server: str, trained_job: Path) -> None:
+def test_stopping_the_server_answers_the_request_in_flight_first(
+    server: str, trained_job: Path
+) -> None:
     rows = read_test_rows(trained_job)
     with socket.create_connection(address(server), timeout=60) as connection:
         connection.sendall(
@@ -83,7 +91,9 @@ def test_stopping_the_server_answers_the_request_in_flight_first(server: str, tr
         connection.sendall(rows[:1000])
         stop = threading.Thread(target=docker, args=("stop", "--time", "30", server))
         stop.start()
-        wait_until(lambda: request("http://{}:{}/ping".format(*address(server)), timeout_s=2)[0] != 200)
+        wait_until(
+            lambda: request("http://{}:{}/ping".format(*address(server)), timeout_s=2)[0] != 200
+        )
         connection.sendall(rows[1000:])
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     stop.join()
@@ -92,7 +102,9 @@ def test_stopping_the_server_answers_the_request_in_flight_first(server: str, tr
     assert exit_code(server) == 0
 
 
-def test_stopping_a_training_job_leaves_a_loadable_artefact_and_exit_code_0(image: str, tmp_path: Path) -> None:
+def test_stopping_a_training_job_leaves_a_loadable_artefact_and_exit_code_0(
+    image: str, tmp_path: Path
+) -> None:
     base = write_job(tmp_path / "ml", {"epochs": "100000"})
     with running(image, "train", options=("--volume", f"{base}:/opt/ml")) as container:
         wait_until(lambda: re.search(r"\bepoch=[1-9]", docker("logs", container)), timeout_s=120)
@@ -117,7 +129,12 @@ def test_evaluate_in_a_container_writes_the_report_of_a_processing_job(
             {"InputName": "test", "S3Input": {"LocalPath": "/opt/ml/processing/input/test"}},
         ],
         "ProcessingOutputConfig": {
-            "Outputs": [{"OutputName": "evaluation", "S3Output": {"LocalPath": "/opt/ml/processing/output/evaluation"}}]
+            "Outputs": [
+                {
+                    "OutputName": "evaluation",
+                    "S3Output": {"LocalPath": "/opt/ml/processing/output/evaluation"},
+                }
+            ]
         },
     }
     (config / "processingjobconfig.json").write_text(json.dumps(request_body))
@@ -130,7 +147,9 @@ def test_evaluate_in_a_container_writes_the_report_of_a_processing_job(
         trained_job / "input/data/testing": "processing/input/test",
         output: "processing/output/evaluation",
     }
-    options = [part for host, inside in mounts.items() for part in ("--volume", f"{host}:/opt/ml/{inside}")]
+    options = [
+        part for host, inside in mounts.items() for part in ("--volume", f"{host}:/opt/ml/{inside}")
+    ]
     with running(image, options=tuple(options)) as container:  # IMG-2: no argument
         code = exit_code(container)
         log = docker("logs", container)
@@ -151,20 +170,30 @@ def test_a_failed_job_ends_with_1_and_tells_its_cause(image: str, tmp_path: Path
     [
         ((), 2, "usage: python -m container train | evaluate | serve"),
         (("--help",), 0, "usage: python -m container train | evaluate | serve"),
-        (("no-such-command",), 2, "'no-such-command' is neither a command of this program nor an executable on PATH"),
+        (
+            ("no-such-command",),
+            2,
+            "'no-such-command' is neither a command of this program nor an executable on PATH",
+        ),
         (("bash", "-c", "echo from bash; exit 7"), 7, "from bash"),
         (("python", "-c", "import os; print('pid', os.getpid())"), 0, "pid 1"),
         (("pip", "check"), 0, "No broken requirements found."),
     ],
 )
-def test_the_entry_point_takes_any_command(image: str, command: tuple[str, ...], code: int, words: str) -> None:
+def test_the_entry_point_takes_any_command(
+    image: str, command: tuple[str, ...], code: int, words: str
+) -> None:
     with running(image, *command) as container:
         assert (exit_code(container), words in docker("logs", container)) == (code, True)
 
 
 def test_the_image_says_what_it_is(image: str) -> None:
     config = json.loads(docker("inspect", image))[0]["Config"]
-    assert config["Entrypoint"] == ["python", "-m", "container"]  # exec form: signals reach Python (IMG-4)
+    assert config["Entrypoint"] == [
+        "python",
+        "-m",
+        "container",
+    ]  # exec form: signals reach Python (IMG-4)
     assert not config["Cmd"]
     assert config["User"] == ""  # IMG-6
     assert "8080/tcp" in config["ExposedPorts"]
@@ -175,7 +204,9 @@ def test_the_image_says_what_it_is(image: str) -> None:
     assert labels["com.amazonaws.sagemaker.capabilities.accept-bind-to-port"] == "true"  # IMG-12
     assert labels["com.amazonaws.sagemaker.capabilities.multi-models"] == "true"
     assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
-    program = docker("run", "--rm", image, "python", "-c", "import container; print(container.__version__)")
+    program = docker(
+        "run", "--rm", image, "python", "-c", "import container; print(container.__version__)"
+    )
     assert labels["org.opencontainers.image.version"] == program.strip()
 
 

@@ -68,7 +68,9 @@ def registry(directory: Path, htpasswd: str) -> Iterator[str]:
     }
     (directory / "config.yml").write_text(json.dumps(configuration))  # JSON is YAML
     with (directory / "log").open("w") as log:
-        process = subprocess.Popen(["docker-registry", "serve", directory / "config.yml"], stdout=log, stderr=log)
+        process = subprocess.Popen(
+            ["docker-registry", "serve", directory / "config.yml"], stdout=log, stderr=log
+        )
         try:
             wait_until(lambda: answers(f"http://{host}/v2/"))
             yield host
@@ -81,7 +83,13 @@ def registry(directory: Path, htpasswd: str) -> Iterator[str]:
 
 def forget_images(host: str) -> None:
     """Remove the names that deliveries to a registry left in the engine, tags and digests."""
-    names = docker("images", "--digests", "--format", "{{.Repository}} {{.Tag}} {{.Digest}}", f"{host}/team/digits")
+    names = docker(
+        "images",
+        "--digests",
+        "--format",
+        "{{.Repository}} {{.Tag}} {{.Digest}}",
+        f"{host}/team/digits",
+    )
     for repository, tag, digest in (line.split() for line in names.splitlines()):
         name = f"{repository}:{tag}" if tag != "<none>" else f"{repository}@{digest}"
         subprocess.run(["docker", "rmi", name], capture_output=True, check=False)
@@ -92,7 +100,9 @@ def cloud(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """Start both servers on loopback; stop them at the end."""
     directory, port = tmp_path_factory.mktemp("cloud"), free_port()
     (directory / "bin").mkdir()
-    client = directory / "bin/aws"  # pip's own has a first line that breaks where its path holds a space
+    client = (
+        directory / "bin/aws"
+    )  # pip's own has a first line that breaks where its path holds a space
     client.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m awscli "$@"\n', encoding="utf-8")
     client.chmod(0o755)
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
@@ -100,7 +110,9 @@ def cloud(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     try:
         with registry(directory, HTPASSWD) as host:
             wait_until(lambda: answers(f"http://127.0.0.1:{port}/"))
-            yield Cloud(checkout, host, directory / "log", f"http://127.0.0.1:{port}", directory / "bin")
+            yield Cloud(
+                checkout, host, directory / "log", f"http://127.0.0.1:{port}", directory / "bin"
+            )
     finally:
         process.terminate()
         process.wait(30)
@@ -155,10 +167,14 @@ def delivered(cloud: Cloud, serve_image: str) -> str:  # noqa: ARG001 - its laye
 
 
 def test_a_delivery_prints_the_digest_uri_alone(cloud: Cloud, delivered: str) -> None:
-    assert re.fullmatch(rf"{re.escape(cloud.registry)}/team/digits@sha256:[0-9a-f]{{64}}\n", delivered)
+    assert re.fullmatch(
+        rf"{re.escape(cloud.registry)}/team/digits@sha256:[0-9a-f]{{64}}\n", delivered
+    )
 
 
-def test_a_delivery_creates_a_repository_that_scans_and_whose_tags_never_move(cloud: Cloud, delivered: str) -> None:
+def test_a_delivery_creates_a_repository_that_scans_and_whose_tags_never_move(
+    cloud: Cloud, delivered: str
+) -> None:
     assert delivered
     (repository,) = repositories(cloud)
     assert repository["repositoryName"] == "team/digits"
@@ -169,7 +185,9 @@ def test_a_delivery_creates_a_repository_that_scans_and_whose_tags_never_move(cl
 def test_the_registry_refuses_whoever_does_not_log_in(cloud: Cloud, delivered: str) -> None:
     digest = delivered.strip().rpartition("@")[2]
     with pytest.raises(urllib.error.HTTPError, match="401") as refused:
-        urllib.request.urlopen(f"http://{cloud.registry}/v2/team/digits/manifests/{digest}", timeout=10)
+        urllib.request.urlopen(
+            f"http://{cloud.registry}/v2/team/digits/manifests/{digest}", timeout=10
+        )
     refused.value.close()
 
 
@@ -200,7 +218,9 @@ def test_a_dry_run_changes_nothing(cloud: Cloud, delivered: str) -> None:
     assert cloud.log.read_text().count('"PUT ') == before
 
 
-def test_a_registry_that_refuses_the_password_is_explained(cloud: Cloud, delivered: str, tmp_path: Path) -> None:
+def test_a_registry_that_refuses_the_password_is_explained(
+    cloud: Cloud, delivered: str, tmp_path: Path
+) -> None:
     assert delivered
     with registry(tmp_path, HTPASSWD.replace("AWS:", "SOMEONE:")) as strict:
         done = deliver(cloud._replace(registry=strict))

@@ -30,9 +30,7 @@ def test_every_library_is_found_but_the_drivers(gpu_image: str) -> None:
 
 
 def test_every_library_that_tensorflow_opens_by_name_can_be_opened(gpu_image: str) -> None:
-    names = (
-        "cudart.so.12 cublas.so.12 cublasLt.so.12 cufft.so.11 curand.so.10 cusolver.so.11 cusparse.so.12 cudnn.so.9 "
-    )
+    names = "cudart.so.12 cublas.so.12 cublasLt.so.12 cufft.so.11 curand.so.10 cusolver.so.11 cusparse.so.12 cudnn.so.9 "
     names += "cudnn.so.9 nccl.so.2 cupti.so.12 nvrtc.so.12"
     script = f"""
 import ctypes, pathlib
@@ -49,7 +47,9 @@ def test_xla_finds_its_assembler_and_device_library(gpu_image: str) -> None:
     assert "release 12" in docker("run", "--rm", "--entrypoint", "bash", gpu_image, "-ec", script)
 
 
-def test_it_says_that_there_is_no_driver_and_trains_on_the_cpu(gpu_image: str, tmp_path: Path) -> None:
+def test_it_says_that_there_is_no_driver_and_trains_on_the_cpu(
+    gpu_image: str, tmp_path: Path
+) -> None:
     base = write_job(tmp_path / "ml", {"epochs": "2"})
     with running(gpu_image, "train", options=("--volume", f"{base}:/opt/ml")) as container:
         code, log = exit_code(container), docker("logs", container)
@@ -79,4 +79,6 @@ print(sum(int(row[2] or 0) for path in wanted for row in csv.reader(path.open())
 def test_it_keeps_the_contract(gpu_image: str, tmp_path: Path) -> None:
     verdicts = conform(tmp_path, "--image", gpu_image)
 
-    assert {identity for identity, row in verdicts.items() if row["outcome"] == "not applicable"} <= {"HPO-1a"}
+    assert {
+        identity for identity, row in verdicts.items() if row["outcome"] == "not applicable"
+    } <= {"HPO-1a"}

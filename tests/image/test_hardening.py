@@ -25,14 +25,24 @@ from tests.image.engine import (
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(600)]
 
-# A serverless endpoint's worst: any user, nothing but /tmp to write to (SRV-1), 64 MB of shared memory (IMG-16).
+# A serverless endpoint's worst: any user, nothing but /tmp to write to (SRV-1), 64 MB of shared
+# memory (IMG-16).
 CONFINED = (
     *("--read-only", "--tmpfs", "/tmp", "--user", "12345:12345", "--cap-drop", "ALL"),  # noqa: S108
-    *("--security-opt", "no-new-privileges", "--memory", "512m", "--cpus", "1", "--shm-size", "64m"),
+    *(
+        "--security-opt",
+        "no-new-privileges",
+        "--memory",
+        "512m",
+        "--cpus",
+        "1",
+        "--shm-size",
+        "64m",
+    ),
 )
 
-# The jobs of the tests make namespaces, and leave orphans to process 1. --privileged would do, but engines that run
-# inside a container themselves have not all that it gives.
+# The jobs of the tests make namespaces, and leave orphans to process 1. --privileged would do, but
+# engines that run inside a container themselves have not all that it gives.
 NAMESPACES = (
     *("--init", "--cap-add", "SYS_ADMIN", "--cap-add", "NET_ADMIN"),
     *("--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined"),
@@ -47,9 +57,17 @@ def either_image(request: pytest.FixtureRequest) -> str:
 
 
 def test_a_confined_server_answers(either_image: str, trained_job: Path) -> None:
-    options = (*CONFINED, "--volume", f"{trained_job}/model:/opt/ml/model:ro", "--publish", "127.0.0.1::8080")
+    options = (
+        *CONFINED,
+        "--volume",
+        f"{trained_job}/model:/opt/ml/model:ro",
+        "--publish",
+        "127.0.0.1::8080",
+    )
     with running(either_image, "serve", options=options) as container:
-        status, body = request(f"{wait_until_healthy(container)}/invocations", read_test_rows(trained_job))
+        status, body = request(
+            f"{wait_until_healthy(container)}/invocations", read_test_rows(trained_job)
+        )
         log = docker("logs", container)
     assert status == 200, log
     assert len(json.loads(body)["predictions"]) == TEST_ROWS
@@ -81,14 +99,18 @@ def test_the_serving_image_says_that_it_cannot_train(serve_image: str, tmp_path:
 
 
 def test_the_rows_of_csv_are_decoded_in_c(either_image: str) -> None:
-    script = "from container.serving import rows; print(rows.decode is not None, rows.LIBRARY.exists())"
+    script = (
+        "from container.serving import rows; print(rows.decode is not None, rows.LIBRARY.exists())"
+    )
     assert docker("run", "--rm", either_image, "python", "-c", script) == "True True\n"
 
 
 @pytest.fixture
 def clone(checkout: Path, tmp_path: Path) -> Path:
     """Give the same commit as somebody else has it: later, and with a umask that lets nobody in."""
-    subprocess.run(["git", "clone", "--quiet", checkout, tmp_path / "clone"], check=True, umask=0o077)
+    subprocess.run(
+        ["git", "clone", "--quiet", checkout, tmp_path / "clone"], check=True, umask=0o077
+    )
     return tmp_path / "clone"
 
 
@@ -121,14 +143,25 @@ def test_the_bill_of_materials_is_valid_and_names_every_package(either_image: st
     components = {(part["name"], part["version"]) for part in json.loads(text)["components"]}
     installed = json.loads(docker("run", "--rm", either_image, "pip", "list", "--format", "json"))
     assert {
-        (part["name"].lower().replace("_", "-").replace(".", "-"), part["version"]) for part in installed
+        (part["name"].lower().replace("_", "-").replace(".", "-"), part["version"])
+        for part in installed
     } <= components
-    packages = docker("run", "--rm", either_image, "dpkg-query", "--show", "--showformat", "${Package} ${Version}\n")
+    packages = docker(
+        "run",
+        "--rm",
+        either_image,
+        "dpkg-query",
+        "--show",
+        "--showformat",
+        "${Package} ${Version}\n",
+    )
     assert {tuple(line.split()) for line in packages.splitlines()} <= components
 
 
 def test_every_python_package_declares_its_licence(either_image: str) -> None:
-    rows = docker("run", "--rm", either_image, "cat", "/opt/bill-of-materials/licences.csv").splitlines()
+    rows = docker(
+        "run", "--rm", either_image, "cat", "/opt/bill-of-materials/licences.csv"
+    ).splitlines()
     assert [row for row in rows if row.startswith("pypi,") and row.endswith(",unknown")] == []
 
 
@@ -137,9 +170,16 @@ def test_every_python_package_declares_its_licence(either_image: str) -> None:
 def test_the_test_rings_pass_inside_the_image(image: str, tmp_path: Path) -> None:
     """What make_environment.py removes is proven harmless by every test but those that need an engine or a browser."""
     root, context = Path(__file__).parents[2], tmp_path / "context"
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=root, capture_output=True, text=True, check=True
+    ).stdout
     for name in listed.split("\0"):
-        if name and not name.startswith("container/") and name != ".dockerignore" and (root / name).exists():
+        if (
+            name
+            and not name.startswith("container/")
+            and name != ".dockerignore"
+            and (root / name).exists()
+        ):
             (context / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(root / name, context / name)
     (context / "Rings").write_text(f"""
@@ -154,7 +194,16 @@ def test_the_test_rings_pass_inside_the_image(image: str, tmp_path: Path) -> Non
     """)
     build(context, "Rings", "byo-test-rings")
     try:
-        rings = ("--numprocesses", "2", "--dist", "loadfile", "-m", "not slow", "tests/unit", "tests/contract")
+        rings = (
+            "--numprocesses",
+            "2",
+            "--dist",
+            "loadfile",
+            "-m",
+            "not slow",
+            "tests/unit",
+            "tests/contract",
+        )
         with running("byo-test-rings", "pytest", "-q", *rings, options=NAMESPACES) as container:
             code, log = exit_code(container), docker("logs", container)
         assert code == 0, log[-8000:]

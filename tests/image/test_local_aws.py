@@ -26,7 +26,9 @@ def docker_aws(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     local = LocalAws(tmp_path_factory.mktemp("docker-aws"))
     local.image = f"000000000000.dkr.ecr.us-east-1.amazonaws.com/{image}"
     with local.running(program=None):
-        local.s3.put_object(Bucket=local.bucket, Key="data/a.csv", Body=b"validation_accuracy=0.875;\n")
+        local.s3.put_object(
+            Bucket=local.bucket, Key="data/a.csv", Body=b"validation_accuracy=0.875;\n"
+        )
         yield local
 
 
@@ -40,7 +42,9 @@ def walks(
 
 
 @pytest.mark.parametrize("walk", walkthrough.WALKS)
-def test_a_walk_through_passes_in_containers(walks: dict[str, subprocess.Popen[str]], walk: str) -> None:
+def test_a_walk_through_passes_in_containers(
+    walks: dict[str, subprocess.Popen[str]], walk: str
+) -> None:
     walkthrough.check(walkthrough.finish(walks[walk]))
 
 
@@ -56,21 +60,38 @@ def test_no_container_outlives_a_killed_local_aws(
         process.wait(500)
 
     def list_ours() -> list[str]:
-        found = client.containers.list(all=True, filters={"label": "byo.local-test"}, ignore_removed=True)
+        found = client.containers.list(
+            all=True, filters={"label": "byo.local-test"}, ignore_removed=True
+        )
         return [item.name for item in found if str(aws.directory) in str(item.attrs["Mounts"])]
 
     container = {"Image": aws.image, "ModelDataUrl": find_artefact(aws)}
-    aws.sagemaker.create_model(ModelName="kept", ExecutionRoleArn=aws.role, PrimaryContainer=container)
-    variant = {"VariantName": "one", "ModelName": "kept", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+    aws.sagemaker.create_model(
+        ModelName="kept", ExecutionRoleArn=aws.role, PrimaryContainer=container
+    )
+    variant = {
+        "VariantName": "one",
+        "ModelName": "kept",
+        "InstanceType": "ml.m5.large",
+        "InitialInstanceCount": 1,
+    }
     aws.sagemaker.create_endpoint_config(EndpointConfigName="kept", ProductionVariants=[variant])
     aws.sagemaker.create_endpoint(EndpointName="kept", EndpointConfigName="kept")
-    wait_until(lambda: aws.sagemaker.describe_endpoint(EndpointName="kept")["EndpointStatus"] == "InService")
+    wait_until(
+        lambda: (
+            aws.sagemaker.describe_endpoint(EndpointName="kept")["EndpointStatus"] == "InService"
+        )
+    )
     [before] = list_ours()
 
     os.kill(aws.pid, signal.SIGKILL)
     aws.up(program=None)
     wait_until(lambda: len(now := list_ours()) == 1 and now != [before])
-    wait_until(lambda: aws.sagemaker.describe_endpoint(EndpointName="kept")["EndpointStatus"] == "InService")
+    wait_until(
+        lambda: (
+            aws.sagemaker.describe_endpoint(EndpointName="kept")["EndpointStatus"] == "InService"
+        )
+    )
 
     aws.sagemaker.delete_endpoint(EndpointName="kept")
     wait_until(lambda: not list_ours())
@@ -79,6 +100,8 @@ def test_no_container_outlives_a_killed_local_aws(
 
 def find_artefact(aws: LocalAws) -> str:
     """Give the artefact of any training job that ended well."""
-    [job] = aws.sagemaker.list_training_jobs(StatusEquals="Completed", MaxResults=1)["TrainingJobSummaries"]
+    [job] = aws.sagemaker.list_training_jobs(StatusEquals="Completed", MaxResults=1)[
+        "TrainingJobSummaries"
+    ]
     described = aws.sagemaker.describe_training_job(TrainingJobName=job["TrainingJobName"])
     return str(described["ModelArtifacts"]["S3ModelArtifacts"])

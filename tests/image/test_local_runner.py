@@ -20,18 +20,19 @@ import docker
 import pytest
 
 from container.errors import RequestError, UserError
-from local_test import faults, shorthand
 from local_test.conformance import run as conformance
 from local_test.conformance.catalog import CHECKS
 from local_test.conformance.subject import Subject, Waits
-from local_test.endpoint import Endpoint, ModelRequests
-from local_test.engine import LABEL, DockerRunner, describe_image
-from local_test.job import JobResult, Listeners
-from local_test.process import ProcessRunner
-from local_test.processing import ProcessingJob
-from local_test.server import Limits
-from local_test.training import TrainingJob
-from local_test.transform import TransformJob
+from local_test.endpoints.endpoint import Endpoint, ModelRequests
+from local_test.endpoints.server import Limits
+from local_test.jobs.processing import ProcessingJob
+from local_test.jobs.result import JobResult, Listeners
+from local_test.jobs.training import TrainingJob
+from local_test.jobs.transform import TransformJob
+from local_test.requests import shorthand
+from local_test.runners import faults
+from local_test.runners.docker import LABEL, DockerRunner, describe_image
+from local_test.runners.process import ProcessRunner
 from tests.contract import mutants
 from tests.image.engine import replacing, wait_until
 
@@ -72,18 +73,29 @@ def image(client: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory)
 def nothing_is_left(client: docker.DockerClient) -> Iterator[None]:
     yield
     assert os.getpid() not in find_left(client).values()
-    wait_until(lambda: not find_left(client))  # tests beside these kill harnesses, too, and tidy up later
+    wait_until(
+        lambda: not find_left(client)
+    )  # tests beside these kill harnesses, too, and tidy up later
 
 
 def find_left(client: docker.DockerClient) -> dict[str, int]:
     """Give what this process, or one that has ended, has in the engine, with its owner's process ID."""
     things = [
         (container.name, container.labels[LABEL])
-        for container in client.containers.list(all=True, filters={"label": LABEL}, ignore_removed=True)
+        for container in client.containers.list(
+            all=True, filters={"label": LABEL}, ignore_removed=True
+        )
     ]
-    things += [(net.name, net.attrs["Labels"][LABEL]) for net in client.networks.list(filters={"label": LABEL})]
+    things += [
+        (net.name, net.attrs["Labels"][LABEL])
+        for net in client.networks.list(filters={"label": LABEL})
+    ]
     owners = {name: int(owner.split("-")[0]) for name, owner in things}
-    return {name: pid for name, pid in owners.items() if pid == os.getpid() or not Path(f"/proc/{pid}").exists()}
+    return {
+        name: pid
+        for name, pid in owners.items()
+        if pid == os.getpid() or not Path(f"/proc/{pid}").exists()
+    }
 
 
 def run_job(directory: Path, runner: Any, **options: Any) -> JobResult:
@@ -95,9 +107,13 @@ def run_job(directory: Path, runner: Any, **options: Any) -> JobResult:
     happenings = [faults.parse(text) for text in options.pop("faults", [])]
     edit = options.pop("edit", lambda _: None)
     options = {"channels": {"training": str(data)}, **options}
-    request = shorthand.training_request(name="job", image="any", output=str(directory / "out"), **options)
+    request = shorthand.training_request(
+        name="job", image="any", output=str(directory / "out"), **options
+    )
     edit(request)
-    return TrainingJob(request, runner, directory / "job", Listeners(), faults=happenings, stop_grace_s=20).run()
+    return TrainingJob(
+        request, runner, directory / "job", Listeners(), faults=happenings, stop_grace_s=20
+    ).run()
 
 
 def digest(archive: Path) -> dict[str, str]:
@@ -110,7 +126,9 @@ def digest(archive: Path) -> dict[str, str]:
 
 
 def shard(request: dict[str, Any]) -> None:
-    request["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3DataDistributionType"] = "ShardedByS3Key"
+    request["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3DataDistributionType"] = (
+        "ShardedByS3Key"
+    )
 
 
 @pytest.mark.parametrize(
@@ -119,26 +137,41 @@ def shard(request: dict[str, Any]) -> None:
         pytest.param({}, id="file"),
         pytest.param({"input_mode": "Pipe", "hyperparameters": {"epochs": "2"}}, id="pipe"),
         pytest.param({"instance_count": 2, "edit": shard}, id="two hosts, sharded"),
-        pytest.param({"hyperparameters": {"steps": "99", "step_s": "9"}, "faults": ["stop@/step=0;/"]}, id="stopped"),
+        pytest.param(
+            {"hyperparameters": {"steps": "99", "step_s": "9"}, "faults": ["stop@/step=0;/"]},
+            id="stopped",
+        ),
     ],
 )
-def test_both_runners_leave_the_same_files_byte_for_byte(tmp_path: Path, image: str, options: dict[str, Any]) -> None:
+def test_both_runners_leave_the_same_files_byte_for_byte(
+    tmp_path: Path, image: str, options: dict[str, Any]
+) -> None:
     in_docker = run_job(tmp_path / "docker", DockerRunner(image), **options)
     in_process = run_job(
-        tmp_path / "process", ProcessRunner([sys.executable, str(PROGRAMS / "conformant.py")]), **options
+        tmp_path / "process",
+        ProcessRunner([sys.executable, str(PROGRAMS / "conformant.py")]),
+        **options,
     )
 
-    assert in_docker.status == in_process.status == ("Stopped" if options.get("faults") else "Completed")
+    assert (
+        in_docker.status
+        == in_process.status
+        == ("Stopped" if options.get("faults") else "Completed")
+    )
     for name in ("model.tar.gz", "output.tar.gz"):
         places = [tmp_path / kind / "out/job/output" / name for kind in ("docker", "process")]
         assert digest(places[0]) == digest(places[1])
         assert len(digest(places[0])) == options.get("instance_count", 1)
 
 
-def test_hosts_share_a_network_in_which_names_may_come_late(tmp_path: Path, client: docker.DockerClient) -> None:
+def test_hosts_share_a_network_in_which_names_may_come_late(
+    tmp_path: Path, client: docker.DockerClient
+) -> None:
     context = tmp_path / "context"
     context.mkdir()
-    name = build(client, context, "harness-test-peers", 'ENTRYPOINT ["python", "-u", "/app/peers.py"]')
+    name = build(
+        client, context, "harness-test-peers", 'ENTRYPOINT ["python", "-u", "/app/peers.py"]'
+    )
 
     result = run_job(tmp_path, DockerRunner(name), instance_count=3, faults=["slow-dns@8s"])
 
@@ -152,8 +185,12 @@ def test_isolated_hosts_of_a_processing_job_find_each_other_by_name(
 ) -> None:
     context = tmp_path / "context"
     context.mkdir()
-    name = build(client, context, "harness-test-peers", 'ENTRYPOINT ["python", "-u", "/app/peers.py"]')
-    request = shorthand.processing_request(name="job", image=name, inputs={}, outputs={}, instance_count=2)
+    name = build(
+        client, context, "harness-test-peers", 'ENTRYPOINT ["python", "-u", "/app/peers.py"]'
+    )
+    request = shorthand.processing_request(
+        name="job", image=name, inputs={}, outputs={}, instance_count=2
+    )
     request["NetworkConfig"] = {"EnableNetworkIsolation": True}
 
     result = ProcessingJob(request, DockerRunner(name), tmp_path / "job").run()
@@ -162,7 +199,9 @@ def test_isolated_hosts_of_a_processing_job_find_each_other_by_name(
     assert (tmp_path / "job/logs/algo-1.log").read_text() == "heard from algo-2\n"
 
 
-def test_code_that_is_baked_below_opt_ml_stays_visible(tmp_path: Path, client: docker.DockerClient) -> None:
+def test_code_that_is_baked_below_opt_ml_stays_visible(
+    tmp_path: Path, client: docker.DockerClient
+) -> None:
     context = tmp_path / "context"
     context.mkdir()
     lines = [
@@ -184,15 +223,24 @@ def test_a_spot_interruption_restarts_from_the_checkpoint(tmp_path: Path, image:
         checkpoints=str(tmp_path / "checkpoints"), faults=["spot@/step=2;/"],
     )  # fmt: skip
 
-    starts = [line for line in (result.directory / "logs/algo-1.log").read_text().splitlines() if "starting" in line]
+    starts = [
+        line
+        for line in (result.directory / "logs/algo-1.log").read_text().splitlines()
+        if "starting" in line
+    ]
     assert result.status == "Completed"  # SP-1
     assert len(starts) == 2
-    assert 2 <= int(starts[1].split()[3]) < 6  # the harness reads a line, and acts, while the program goes on
+    assert (
+        2 <= int(starts[1].split()[3]) < 6
+    )  # the harness reads a line, and acts, while the program goes on
 
 
 def test_a_stop_is_heard_and_the_model_kept(tmp_path: Path, image: str) -> None:
     result = run_job(
-        tmp_path, DockerRunner(image), hyperparameters={"steps": "9999", "step_s": "5"}, faults=["stop@/step=0;/"]
+        tmp_path,
+        DockerRunner(image),
+        hyperparameters={"steps": "9999", "step_s": "5"},
+        faults=["stop@/step=0;/"],
     )
 
     assert result.status == "Stopped"
@@ -205,7 +253,9 @@ def test_a_fast_file_channel_is_read_only_and_an_isolated_job_has_no_way_out(
 ) -> None:
     context = tmp_path / "context"
     context.mkdir()
-    name = build(client, context, "harness-test-show", 'ENTRYPOINT ["python", "-u", "/app/show.py"]')
+    name = build(
+        client, context, "harness-test-show", 'ENTRYPOINT ["python", "-u", "/app/show.py"]'
+    )
 
     result = run_job(tmp_path, DockerRunner(name), input_mode="FastFile", is_isolated=True)
 
@@ -216,16 +266,22 @@ def test_a_fast_file_channel_is_read_only_and_an_isolated_job_has_no_way_out(
     assert "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI" not in seen["environment"]  # SEC-1
 
 
-def test_a_memory_limit_ends_a_container_with_137(tmp_path: Path, client: docker.DockerClient) -> None:
+def test_a_memory_limit_ends_a_container_with_137(
+    tmp_path: Path, client: docker.DockerClient
+) -> None:
     context = tmp_path / "context"
     context.mkdir()
-    name = build(client, context, "harness-test-hog", """ENTRYPOINT ["python", "-c", "x = b'x' * 2**30"]""")
+    name = build(
+        client, context, "harness-test-hog", """ENTRYPOINT ["python", "-c", "x = b'x' * 2**30"]"""
+    )
 
     result = run_job(tmp_path, DockerRunner(name, memory_bytes=64 * 2**20))
 
     assert result.status == "Failed"
     assert "137" in result.failure
-    assert "out of memory: its processes took more than its limit of 64 MB" in result.failure  # OUT-12
+    assert (
+        "out of memory: its processes took more than its limit of 64 MB" in result.failure
+    )  # OUT-12
 
 
 @pytest.fixture
@@ -235,43 +291,60 @@ def requests(tmp_path: Path) -> ModelRequests:
     return shorthand.endpoint_requests(name="e", image="any", model=str(tmp_path / "model"))
 
 
-def test_an_endpoint_serves_updates_and_rolls_back(tmp_path: Path, image: str, requests: ModelRequests) -> None:
+def test_an_endpoint_serves_updates_and_rolls_back(
+    tmp_path: Path, image: str, requests: ModelRequests
+) -> None:
     csv = {"Content-Type": "text/csv"}
     with Endpoint(requests, DockerRunner(image), tmp_path / "e", limits=FAST) as running:
         assert running.invoke(b"1,2", csv).body == b"103"
         (tmp_path / "newer").mkdir()
         (tmp_path / "newer/model.json").write_text('{"totals": {"training": 200}}')
-        running.update(shorthand.endpoint_requests(name="e", image="any", model=str(tmp_path / "newer")))
+        running.update(
+            shorthand.endpoint_requests(name="e", image="any", model=str(tmp_path / "newer"))
+        )
         assert running.invoke(b"1,2", csv).body == b"203"
 
         (tmp_path / "broken").mkdir()
         (tmp_path / "broken/model.json").write_text("no JSON")
         with pytest.raises(UserError, match="ended before it answered a ping"):
-            running.update(shorthand.endpoint_requests(name="e", image="any", model=str(tmp_path / "broken")))
+            running.update(
+                shorthand.endpoint_requests(name="e", image="any", model=str(tmp_path / "broken"))
+            )
         assert running.invoke(b"1,2", csv).body == b"203"
 
 
 def test_a_multi_model_endpoint_needs_an_image_that_says_so(
     tmp_path: Path, client: docker.DockerClient, requests: ModelRequests
 ) -> None:
-    name = build(client, tmp_path, "harness-test-no-label", 'ENTRYPOINT ["python", "/app/conformant.py"]')
-    requests.models["e"]["PrimaryContainer"] = MULTI_MODEL | {"ModelDataUrl": f"file://{tmp_path}/models/"}
-    with pytest.raises(UserError, match=r"label com\.amazonaws\.sagemaker\.capabilities\.multi-models=true"):
+    name = build(
+        client, tmp_path, "harness-test-no-label", 'ENTRYPOINT ["python", "/app/conformant.py"]'
+    )
+    requests.models["e"]["PrimaryContainer"] = MULTI_MODEL | {
+        "ModelDataUrl": f"file://{tmp_path}/models/"
+    }
+    with pytest.raises(
+        UserError, match=r"label com\.amazonaws\.sagemaker\.capabilities\.multi-models=true"
+    ):
         Endpoint(requests, DockerRunner(name), tmp_path / "e", limits=FAST).start()  # IMG-12
 
 
-def test_models_are_evicted_when_the_container_says_507(tmp_path: Path, image: str, requests: ModelRequests) -> None:
+def test_models_are_evicted_when_the_container_says_507(
+    tmp_path: Path, image: str, requests: ModelRequests
+) -> None:
     for name, total in (("a", 1), ("b", 2), ("c", 3)):
         (tmp_path / "models").mkdir(exist_ok=True)
         (tmp_path / "model.json").write_text(json.dumps({"totals": {"training": total}}))
         with tarfile.open(tmp_path / f"models/{name}.tar.gz", "w:gz") as tar:
             tar.add(tmp_path / "model.json", "model.json")
-    requests.models["e"]["PrimaryContainer"] = MULTI_MODEL | {"ModelDataUrl": f"file://{tmp_path}/models/"}
+    requests.models["e"]["PrimaryContainer"] = MULTI_MODEL | {
+        "ModelDataUrl": f"file://{tmp_path}/models/"
+    }
     with Endpoint(requests, DockerRunner(image), tmp_path / "e", limits=FAST) as running:
 
         def ask(target: str) -> bytes:
             return running.invoke(
-                b"10", {"Content-Type": "text/csv", "X-Amzn-SageMaker-Target-Model": f"{target}.tar.gz"}
+                b"10",
+                {"Content-Type": "text/csv", "X-Amzn-SageMaker-Target-Model": f"{target}.tar.gz"},
             ).body
 
         assert [ask("a"), ask("b"), ask("a"), ask("c")] == [b"11", b"12", b"11", b"13"]
@@ -286,7 +359,9 @@ def test_an_isolated_endpoint_is_reached_by_the_platform_alone(
         assert running.invoke(b"1", {"Content-Type": "text/csv"}).body == b"101"  # SEC-1
 
 
-def test_a_stopped_server_answers_the_request_in_flight(tmp_path: Path, image: str, requests: ModelRequests) -> None:
+def test_a_stopped_server_answers_the_request_in_flight(
+    tmp_path: Path, image: str, requests: ModelRequests
+) -> None:
     running = Endpoint(requests, DockerRunner(image), tmp_path / "e", limits=FAST)
     running.start()
 
@@ -295,7 +370,9 @@ def test_a_stopped_server_answers_the_request_in_flight(tmp_path: Path, image: s
         running.invoke(b"1", {"Content-Type": "text/csv"})
 
 
-def test_transform_joins_in_a_container(tmp_path: Path, image: str, requests: ModelRequests) -> None:
+def test_transform_joins_in_a_container(
+    tmp_path: Path, image: str, requests: ModelRequests
+) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in/a.csv").write_bytes(b"7,1,2\n8,3,4\n")
     request = shorthand.transform_request(
@@ -311,17 +388,29 @@ def test_transform_joins_in_a_container(tmp_path: Path, image: str, requests: Mo
 
     assert result.status == "Completed"
     assert (tmp_path / "out/a.csv.out").read_bytes() == b"7,1,2,103\n8,3,4,107\n"  # BT-12
-    again = {**request, "TransformOutput": {**request["TransformOutput"], "S3OutputPath": f"file://{tmp_path}/process"}}
+    again = {
+        **request,
+        "TransformOutput": {
+            **request["TransformOutput"],
+            "S3OutputPath": f"file://{tmp_path}/process",
+        },
+    }
     program = ProcessRunner([sys.executable, str(PROGRAMS / "conformant.py")])
     TransformJob(again, requests.models["e"], program, tmp_path / "p").run()
-    assert (tmp_path / "process/a.csv.out").read_bytes() == (tmp_path / "out/a.csv.out").read_bytes()
+    assert (tmp_path / "process/a.csv.out").read_bytes() == (
+        tmp_path / "out/a.csv.out"
+    ).read_bytes()
 
 
 def test_an_image_that_keeps_the_contract_passes_every_check(tmp_path: Path, image: str) -> None:
     verdicts = conformance.run(make_subject(tmp_path, image), CHECKS)
 
-    assert [f"{verdict.check.id}: {verdict.evidence}" for verdict in verdicts if verdict.is_violation] == []
-    assert {verdict.check.id for verdict in verdicts if verdict.outcome == "not applicable"} == {"HO-12a"}
+    assert [
+        f"{verdict.check.id}: {verdict.evidence}" for verdict in verdicts if verdict.is_violation
+    ] == []
+    assert {verdict.check.id for verdict in verdicts if verdict.outcome == "not applicable"} == {
+        "HO-12a"
+    }
 
 
 def make_subject(directory: Path, image: str) -> Subject:
@@ -337,7 +426,13 @@ def make_subject(directory: Path, image: str) -> Subject:
         body=b"1,2\n",
         is_multi_model=True,
         waits=Waits(
-            start_s=30, training_stop_s=5, serving_stop_s=5, ping_s=2, invocation_s=20, unhealthy_s=3, job_s=120
+            start_s=30,
+            training_stop_s=5,
+            serving_stop_s=5,
+            ping_s=2,
+            invocation_s=20,
+            unhealthy_s=3,
+            job_s=120,
         ),
     )
 
@@ -346,11 +441,23 @@ def make_subject(directory: Path, image: str) -> Subject:
     ("case", "lines", "remedy"),
     [
         ("shell-form IMG-4a", ["ENTRYPOINT python -u /app/conformant.py train"], "JSON array"),
-        ("no-root IMG-6a", ['ENTRYPOINT ["python", "/app/conformant.py"]', "USER 1000"], "drop USER"),
+        (
+            "no-root IMG-6a",
+            ['ENTRYPOINT ["python", "/app/conformant.py"]', "USER 1000"],
+            "drop USER",
+        ),
         ("loopback HO-1a", ['ENTRYPOINT ["python", "/app/loopback.py"]'], "bind 0.0.0.0"),
-        ("failure OUT-2a", ['ENTRYPOINT ["python", "/app/conformant.py", "--violate", "OUT-2a"]'], "output/failure"),
+        (
+            "failure OUT-2a",
+            ['ENTRYPOINT ["python", "/app/conformant.py", "--violate", "OUT-2a"]'],
+            "output/failure",
+        ),
         ("no-label IMG-12a", ['ENTRYPOINT ["python", "/app/conformant.py"]'], "multi-models label"),
-        ("init IMG-5a", ['ENTRYPOINT ["/usr/bin/tini", "--", "python", "/app/conformant.py"]'], "drop tini"),
+        (
+            "init IMG-5a",
+            ['ENTRYPOINT ["/usr/bin/tini", "--", "python", "/app/conformant.py"]'],
+            "drop tini",
+        ),
     ],
 )
 def test_a_users_image_that_breaks_one_clause_gets_the_verdict_and_the_remedy(
@@ -361,7 +468,9 @@ def test_a_users_image_that_breaks_one_clause_gets_the_verdict_and_the_remedy(
     context.mkdir()
     tag = build(client, context, f"harness-test-{name}", *lines)
     subject = make_subject(tmp_path, tag)
-    subject = Subject(**{**vars(subject), "waits": Waits(**{**vars(subject.waits), "start_s": 3}), "model": None})
+    subject = Subject(
+        **{**vars(subject), "waits": Waits(**{**vars(subject.waits), "start_s": 3}), "model": None}
+    )
 
     [verdict] = conformance.run(subject, {identity})
 
@@ -375,14 +484,24 @@ def test_a_server_that_needs_the_world_outside_is_caught(
 ) -> None:
     context = tmp_path / "context"
     context.mkdir()
-    name = build(client, context, "harness-test-network", 'ENTRYPOINT ["python", "/app/needs_network.py"]')
+    name = build(
+        client, context, "harness-test-network", 'ENTRYPOINT ["python", "/app/needs_network.py"]'
+    )
     outside = client.containers.run(image, ["serve"], detach=True)
     try:
         outside.reload()
         address = f"{outside.attrs['NetworkSettings']['IPAddress']}:8080"
         waits = Waits(start_s=4)
-        subject = Subject(**{**vars(make_subject(tmp_path, name)), "environment": {"OUTSIDE": address}, "waits": waits})
-        verdicts = {verdict.check.id: verdict for verdict in conformance.run(subject, {"HO-5a", "SEC-1b"})}
+        subject = Subject(
+            **{
+                **vars(make_subject(tmp_path, name)),
+                "environment": {"OUTSIDE": address},
+                "waits": waits,
+            }
+        )
+        verdicts = {
+            verdict.check.id: verdict for verdict in conformance.run(subject, {"HO-5a", "SEC-1b"})
+        }
     finally:
         outside.remove(force=True)
 
@@ -398,9 +517,22 @@ def test_a_missing_image_is_named() -> None:
 def test_what_a_killed_harness_left_is_removed_by_the_next(
     tmp_path: Path, client: docker.DockerClient, image: str
 ) -> None:
-    command = [sys.executable, "-m", "local_test", "train", "--image", image, "-p", "steps=9999", "-p", "step_s=5"]
+    command = [
+        sys.executable,
+        "-m",
+        "local_test",
+        "train",
+        "--image",
+        image,
+        "-p",
+        "steps=9999",
+        "-p",
+        "step_s=5",
+    ]
     environment = {**os.environ, "LOCAL_TEST_JOBS": str(tmp_path)}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as harness:
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    ) as harness:
         assert harness.stderr is not None
         while b"step=0" not in harness.stderr.readline():
             pass
@@ -426,7 +558,17 @@ def test_interrupted_at_any_moment_it_leaves_nothing_in_the_engine(
     (tmp_path / "data").mkdir()
     (tmp_path / "data/a.csv").write_text("1,2\n")
     environment = {**os.environ, "LOCAL_TEST_JOBS": str(tmp_path / "jobs")}
-    training = ["train", "--image", image, "-p", "steps=9999", "-p", "step_s=0.05", "--input-mode", "Pipe"]
+    training = [
+        "train",
+        "--image",
+        image,
+        "-p",
+        "steps=9999",
+        "-p",
+        "step_s=0.05",
+        "--input-mode",
+        "Pipe",
+    ]
     training += ["-c", f"training={tmp_path}/data", "-p", "epochs=1000"]
     commands = [[*training, "--instance-count", "2"], ["serve", "--image", image]]
     moments = random.Random(0)  # noqa: S311 - the same moments each time
@@ -440,25 +582,41 @@ def test_interrupted_at_any_moment_it_leaves_nothing_in_the_engine(
             assert harness.stderr is not None
             said = harness.stderr.read().decode()
             code = harness.wait(120)
-            assert code in (0, 130, -signal.SIGINT) or (code == 1 and "KeyboardInterrupt" in said), said
+            assert code in (0, 130, -signal.SIGINT) or (
+                code == 1 and "KeyboardInterrupt" in said
+            ), said
         assert find_left(client) == {}, said
     assert [path for path in tmp_path.rglob("*") if path.is_fifo()] == []
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mutant", [m for m in mutants.find_mutants() if m.identities == ("SEC-1b",)], ids=str)
+@pytest.mark.parametrize(
+    "mutant", [m for m in mutants.find_mutants() if m.identities == ("SEC-1b",)], ids=str
+)
 def test_a_verdict_on_isolation_that_is_always_the_same_is_noticed(
-    tmp_path: Path, client: docker.DockerClient, image: str, monkeypatch: pytest.MonkeyPatch, mutant: mutants.Mutant
+    tmp_path: Path,
+    client: docker.DockerClient,
+    image: str,
+    monkeypatch: pytest.MonkeyPatch,
+    mutant: mutants.Mutant,
 ) -> None:
     monkeypatch.setattr(conformance, "serving", mutant.build())
     context = tmp_path / "context"
     context.mkdir()
-    bad = build(client, context, "harness-test-network", 'ENTRYPOINT ["python", "/app/needs_network.py"]')
+    bad = build(
+        client, context, "harness-test-network", 'ENTRYPOINT ["python", "/app/needs_network.py"]'
+    )
     outcomes = []
     for name in (image, bad):
         (tmp_path / name).mkdir()
         subject = make_subject(tmp_path / name, name)
-        subject = Subject(**{**vars(subject), "environment": {"OUTSIDE": "192.0.2.1:80"}, "waits": Waits(start_s=8)})
+        subject = Subject(
+            **{
+                **vars(subject),
+                "environment": {"OUTSIDE": "192.0.2.1:80"},
+                "waits": Waits(start_s=8),
+            }
+        )
         outcomes += [verdict.outcome for verdict in conformance.run(subject, {"SEC-1b"})]
 
     assert outcomes != ["pass", "fail"]

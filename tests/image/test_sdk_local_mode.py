@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from local_test.process import find_free_port
+from local_test.runners.process import find_free_port
 from tests.contract.aws.walkthrough import install_sdk, write_digits
 from tests.image.engine import ROOT, docker
 
@@ -32,12 +32,26 @@ def run(sdk: str, image: str, directory: Path, *arguments: str) -> str:
     if shutil.which("docker-compose") is None:
         pytest.skip("the SDKs' local modes need docker-compose on PATH")
     program = ROOT / f"tests/contract/programs/sdk_{sdk}_local_mode.py"
-    environ = {"PATH": os.environ["PATH"], "HOME": str(directory), "AWS_DEFAULT_REGION": "us-east-1"}
-    keys = {"AWS_ACCESS_KEY_ID": "none", "AWS_SECRET_ACCESS_KEY": "none", "AWS_EC2_METADATA_DISABLED": "true"}
+    environ = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(directory),
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    keys = {
+        "AWS_ACCESS_KEY_ID": "none",
+        "AWS_SECRET_ACCESS_KEY": "none",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
     command = [install_sdk(sdk), "-W", "ignore", str(program), image, str(directory), *arguments]
     try:
         done = subprocess.run(
-            command, cwd=directory, env={**environ, **keys}, capture_output=True, text=True, timeout=500, check=False
+            command,
+            cwd=directory,
+            env={**environ, **keys},
+            capture_output=True,
+            text=True,
+            timeout=500,
+            check=False,
         )
     finally:
         remove_projects(directory)
@@ -48,13 +62,20 @@ def run(sdk: str, image: str, directory: Path, *arguments: str) -> str:
 def remove_projects(directory: Path) -> None:
     """Remove the containers and networks that this mode left, by label: the file of an endpoint it has removed."""
     project, place = "com.docker.compose.project", "com.docker.compose.project.working_dir"
-    rows = docker("ps", "--all", "--format", f'{{{{.ID}}}}\t{{{{.Label "{project}"}}}}\t{{{{.Label "{place}"}}}}')
+    rows = docker(
+        "ps",
+        "--all",
+        "--format",
+        f'{{{{.ID}}}}\t{{{{.Label "{project}"}}}}\t{{{{.Label "{place}"}}}}',
+    )
     found = [row.split("\t") for row in rows.splitlines()]
     found = [row for row in found if row[2] and Path(row[2]).is_relative_to(directory)]
     for container, _, _ in found:
         docker("rm", "--force", "--volumes", container)
     for name in {name for _, name, _ in found}:
-        for network in docker("network", "ls", "--quiet", "--filter", f"label={project}={name}").split():
+        for network in docker(
+            "network", "ls", "--quiet", "--filter", f"label={project}={name}"
+        ).split():
             docker("network", "rm", network)
 
 

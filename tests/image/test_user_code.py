@@ -42,7 +42,9 @@ def lay_out(base: Path, *programs: str, **hyperparameters: str) -> Path:
 
 
 @pytest.mark.parametrize("program", ["saver.py", "parent.sh"])
-def test_stop_of_the_container_reaches_the_script_which_saves(image: str, tmp_path: Path, program: str) -> None:
+def test_stop_of_the_container_reaches_the_script_which_saves(
+    image: str, tmp_path: Path, program: str
+) -> None:
     base = lay_out(tmp_path / "ml", "saver.py", "parent.sh")
     options = ("--volume", f"{base}:/opt/ml", "--env", f"SAGEMAKER_PROGRAM={program}")
     with running(image, "train", options=options) as container:
@@ -56,13 +58,17 @@ def test_stop_of_the_container_reaches_the_script_which_saves(image: str, tmp_pa
 
 def test_script_killed_for_want_of_memory_is_told_so(image: str, tmp_path: Path) -> None:
     base = lay_out(tmp_path / "ml")
-    (base / "code/train.py").write_text("hoard = []\nwhile True:\n    hoard.append(bytearray(b'x' * 2**20) * 16)\n")
+    (base / "code/train.py").write_text(
+        "hoard = []\nwhile True:\n    hoard.append(bytearray(b'x' * 2**20) * 16)\n"
+    )
     options = ("--volume", f"{base}:/opt/ml", "--memory", "300m", "--memory-swap", "300m")
     with running(image, "train", options=options) as container:
         assert exit_code(container) == 137
     reason = (base / "output/failure").read_text()
     assert "ExitCode 137" in reason
-    assert "OutOfMemory: Process killed by SIGKILL (signal 9); the container may use 300 MiB" in reason
+    assert (
+        "OutOfMemory: Process killed by SIGKILL (signal 9); the container may use 300 MiB" in reason
+    )
 
 
 @pytest.mark.parametrize(
@@ -75,20 +81,39 @@ def test_script_killed_for_want_of_memory_is_told_so(image: str, tmp_path: Path)
     ],
 )
 def test_end_of_the_script_is_the_end_of_the_container(  # noqa: PLR0913 - a table of ends
-    image: str, tmp_path: Path, *, program: str, hyperparameters: dict[str, str], code: int, reason: str
+    image: str,
+    tmp_path: Path,
+    *,
+    program: str,
+    hyperparameters: dict[str, str],
+    code: int,
+    reason: str,
 ) -> None:
     base = lay_out(tmp_path / "ml", "end.py", "fill.py", **hyperparameters)
-    launch = f"SAGEMAKER_PROGRAM={program}" if program else "SAGEMAKER_TRAINING_MODULE=framework:main"
+    launch = (
+        f"SAGEMAKER_PROGRAM={program}" if program else "SAGEMAKER_TRAINING_MODULE=framework:main"
+    )
     disk = ("--tmpfs", "/opt/ml/model:size=1m")
-    with running(image, "train", options=("--volume", f"{base}:/opt/ml", *disk, "--env", launch)) as container:
+    with running(
+        image, "train", options=("--volume", f"{base}:/opt/ml", *disk, "--env", launch)
+    ) as container:
         assert exit_code(container) == code, docker("logs", container)
     assert reason in (base / "output/failure").read_text()[:1024]
 
 
-def test_network_isolation_is_the_reason_when_requirements_cannot_be_installed(image: str, tmp_path: Path) -> None:
+def test_network_isolation_is_the_reason_when_requirements_cannot_be_installed(
+    image: str, tmp_path: Path
+) -> None:
     base = lay_out(tmp_path / "ml", "end.py")
     (base / "code/requirements.txt").write_text("byo-fixture-that-is-nowhere\n")
-    options = ("--volume", f"{base}:/opt/ml", "--network", "none", "--env", "SAGEMAKER_PROGRAM=end.py")
+    options = (
+        "--volume",
+        f"{base}:/opt/ml",
+        "--network",
+        "none",
+        "--env",
+        "SAGEMAKER_PROGRAM=end.py",
+    )
     with running(image, "train", options=options) as container:
         assert exit_code(container) == 1
     assert "this job has no network" in (base / "output/failure").read_text()[:1024]
@@ -110,7 +135,11 @@ def test_image_has_what_the_sdks_own_entry_point_needs(image: str, tmp_path: Pat
     shell = "chmod +x /opt/ml/input/data/sm_drivers/sm_train.sh && /opt/ml/input/data/sm_drivers/sm_train.sh"
     with running(image, "-c", shell, options=options) as container:
         assert exit_code(container) == 0, docker("logs", container)
-    assert json.loads((base / "model/given.json").read_text())["arguments"] == ["dump.py", "--epochs", "3"]
+    assert json.loads((base / "model/given.json").read_text())["arguments"] == [
+        "dump.py",
+        "--epochs",
+        "3",
+    ]
 
 
 @pytest.fixture(scope="session")
@@ -123,9 +152,18 @@ def own_images(image: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         shutil.copytree(dockerfile.parent, context)
         requirements = context / "code/requirements.txt"
         if requirements.is_file():
-            version = docker("run", "--rm", "--entrypoint", "python3", image, "--version").split()[1]
+            version = docker("run", "--rm", "--entrypoint", "python3", image, "--version").split()[
+                1
+            ]
             download = [sys.executable, "-m", "pip", "download", "--only-binary", ":all:"]
-            download += ["--python-version", version, "--requirement", requirements, "--dest", context / "code/wheels"]
+            download += [
+                "--python-version",
+                version,
+                "--requirement",
+                requirements,
+                "--dest",
+                context / "code/wheels",
+            ]
             subprocess.run(download, check=True, capture_output=True)
         arguments = ["--build-arg", f"BASE_IMAGE={image}", "--build-arg", "PIP_NO_INDEX=1"]
         images[name] = build(context, "Dockerfile", f"byo-test-{name}", *arguments)
@@ -133,23 +171,33 @@ def own_images(image: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 
 
 @pytest.mark.parametrize("kind", ["script", "algorithm", "shell"])
-def test_new_project_becomes_an_image_by_the_commands_of_its_readme(image: str, kind: str, tmp_path: Path) -> None:
+def test_new_project_becomes_an_image_by_the_commands_of_its_readme(
+    image: str, kind: str, tmp_path: Path
+) -> None:
     project = f"byo-test-init-{kind}"
     run(f"python -m container init {project} --kind {kind}", tmp_path)
     steps = (tmp_path / project / "README.md").read_text().partition("-t byo:cpu .`):\n")[2]
-    build_command, smoke = re.sub(r"^ {4}", "", steps.strip("\n"), flags=re.MULTILINE).split("\n", 1)
+    build_command, smoke = re.sub(r"^ {4}", "", steps.strip("\n"), flags=re.MULTILINE).split(
+        "\n", 1
+    )
     assert build_command == f"docker build --tag {project} {project}"
     build(tmp_path / project, "Dockerfile", project, "--build-arg", f"BASE_IMAGE={image}")
     assert re.search(r"^\[0\.0, 5\.0\]$", run(smoke, tmp_path), re.MULTILINE)
-    assert "nothing stands in the way" in run(f"python -m container doctor {project}:latest", tmp_path)
+    assert "nothing stands in the way" in run(
+        f"python -m container doctor {project}:latest", tmp_path
+    )
 
 
 @pytest.mark.parametrize("example", ANSWERS)
-def test_example_runs_in_the_image(image: str, own_images: dict[str, str], example: str, tmp_path: Path) -> None:
+def test_example_runs_in_the_image(
+    image: str, own_images: dict[str, str], example: str, tmp_path: Path
+) -> None:
     readme = (ROOT / "examples" / example / "README.md").read_text()
     [commands] = re.findall(r"^```bash\n(.*?)^```", readme, re.DOTALL | re.MULTILINE)
     commands = re.sub(
-        r"-m local_test (train|serve|smoke)", rf"\g<0> --image {own_images.get(example, image)}", commands
+        r"-m local_test (train|serve|smoke)",
+        rf"\g<0> --image {own_images.get(example, image)}",
+        commands,
     )
     if example in own_images:  # the code is in the image
         commands = re.sub(r"--channel code=\S+ ", "", commands)
@@ -168,7 +216,13 @@ def run(commands: str, directory: Path) -> str:
     }
     command = ["bash", "-euo", "pipefail", "-c", commands]
     result = subprocess.run(
-        command, cwd=directory, env=environ, capture_output=True, text=True, timeout=400, check=False
+        command,
+        cwd=directory,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
     )
     everything = result.stdout + result.stderr
     assert result.returncode == 0, everything

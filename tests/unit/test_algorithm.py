@@ -11,7 +11,8 @@ import botocore.session
 import pytest
 from botocore.validate import ParamValidator
 
-from container import algorithm, contract, description
+from container import algorithm, contract
+from container.developer import describe
 from container.errors import UserError
 
 FILE = Path(__file__).parents[1] / "contract/byo/nearest/algorithm.py"
@@ -28,11 +29,11 @@ def _forget_imports() -> Iterator[None]:
 
 @pytest.fixture(params=["nearest", "bundled"])
 def described(request: pytest.FixtureRequest) -> algorithm.Algorithm:
-    return algorithm.load(FILE) if request.param == "nearest" else description.bundled()
+    return algorithm.load(FILE) if request.param == "nearest" else describe.bundled()
 
 
 def test_request_of_create_algorithm_is_one(described: algorithm.Algorithm) -> None:
-    request = description.describe_algorithm(described, "account/byo:1")
+    request = describe.describe_algorithm(described, "account/byo:1")
     shape = SHAPES.operation_model("CreateAlgorithm").input_shape
     report = ParamValidator().validate(request, shape)
     assert not report.has_errors(), report.generate_report()
@@ -44,14 +45,16 @@ def test_request_of_create_algorithm_is_one(described: algorithm.Algorithm) -> N
 
 
 def test_parameter_ranges_are_the_platforms(described: algorithm.Algorithm) -> None:
-    ranges = description.describe_tuning(described)
+    ranges = describe.describe_tuning(described)
     shape = SHAPES.shape_for("ParameterRanges")
     report = ParamValidator().validate(ranges, shape)
     assert not report.has_errors(), report.generate_report()
 
 
 def test_every_hyperparameter_is_described_by_its_declaration() -> None:
-    entries = {entry["Name"]: entry for entry in description.describe_hyperparameters(algorithm.load(FILE))}
+    entries = {
+        entry["Name"]: entry for entry in describe.describe_hyperparameters(algorithm.load(FILE))
+    }
     assert entries["epochs"] == {
         "Name": "epochs",
         "Description": "passes over the data",
@@ -74,21 +77,25 @@ def test_every_hyperparameter_is_described_by_its_declaration() -> None:
 
 
 def test_ranges_over_two_decades_are_searched_by_their_logarithm() -> None:
-    ranges = description.describe_tuning(algorithm.load(FILE))
+    ranges = describe.describe_tuning(algorithm.load(FILE))
     assert ranges["IntegerParameterRanges"] == [
         {"Name": "epochs", "MinValue": "1", "MaxValue": "100000", "ScalingType": "Logarithmic"}
     ]
     assert [entry["Name"] for entry in ranges["ContinuousParameterRanges"]] == ["learning_rate"]
 
 
-def test_metric_definitions_find_what_a_job_logs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_metric_definitions_find_what_a_job_logs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     typed = algorithm.load(FILE)
     stop = SimpleNamespace(requested=False, worth_saving=False, saved="")
     config = contract.TrainingConfig()
     job = algorithm.Job(contract.Layout(tmp_path), config, typed.hyperparameters(), {}, stop)
     job.log_metrics(accuracy=0.9731, train_loss=1e-7)
     line = capsys.readouterr().out
-    found = {item["Name"]: re.findall(item["Regex"], line) for item in description.describe_metrics(typed)}
+    found = {
+        item["Name"]: re.findall(item["Regex"], line) for item in describe.describe_metrics(typed)
+    }
     assert found == {"accuracy": ["0.9731"], "train_loss": ["1e-07"]}
 
 
@@ -101,17 +108,26 @@ def test_file_that_is_no_algorithm_is_told_everything_at_once(tmp_path: Path) ->
     )
     with pytest.raises(UserError) as caught:
         algorithm.load(path)
-    for part in ("5 faults", "'epochs' must be declared", "neither train", "belong together", "'a b'", "'a-b'"):
+    for part in (
+        "5 faults",
+        "'epochs' must be declared",
+        "neither train",
+        "belong together",
+        "'a b'",
+        "'a-b'",
+    ):
         assert part in str(caught.value)
     with pytest.raises(UserError, match="there is no algorithm at"):
         algorithm.load(tmp_path / "other.py")
 
 
 def test_bundled_network_is_described_with_every_setting() -> None:
-    bundled = description.bundled()
-    names = [entry["Name"] for entry in description.describe_hyperparameters(bundled)]
+    bundled = describe.bundled()
+    names = [entry["Name"] for entry in describe.describe_hyperparameters(bundled)]
     assert names == [item.name for item in dataclasses.fields(bundled.hyperparameters)]
-    assert [item["Name"] for item in description.describe_metrics(bundled)] == list(contract.METRIC_NAMES)
+    assert [item["Name"] for item in describe.describe_metrics(bundled)] == list(
+        contract.METRIC_NAMES
+    )
 
 
 @pytest.mark.parametrize(
@@ -121,11 +137,20 @@ def test_bundled_network_is_described_with_every_setting() -> None:
         (1, ["training", "train"], [], {"training": "training", "train": "train"}),
         (1, None, ["train", "other"], {"training": "train"}),
         (2, ["b"], [], {"training": "training", "b": "b"}),
-        (1, ["b"], [], "there is no training channel: one named 'training' or 'train' is needed; .* are b$"),
+        (
+            1,
+            ["b"],
+            [],
+            "there is no training channel: one named 'training' or 'train' is needed; .* are b$",
+        ),
     ],
 )
 def test_channels_come_under_their_declared_names(
-    tmp_path: Path, hosts: int, configured: list[str] | None, there: list[str], expected: dict[str, str] | str
+    tmp_path: Path,
+    hosts: int,
+    configured: list[str] | None,
+    there: list[str],
+    expected: dict[str, str] | str,
 ) -> None:
     layout = contract.Layout(tmp_path)
     for name in there:
@@ -147,6 +172,6 @@ def test_channels_come_under_their_declared_names(
 
 @pytest.mark.parametrize("what", ["help", "algorithm", "tuning", "metrics"])
 def test_description_is_a_command(what: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert description.main([str(FILE), "--as", what, "--image", "byo"]) == 0
+    assert describe.main([str(FILE), "--as", what, "--image", "byo"]) == 0
     assert capsys.readouterr().out
-    assert description.main(["no-such-file.py"]) == 1
+    assert describe.main(["no-such-file.py"]) == 1

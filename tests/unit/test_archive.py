@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from container import archive
+from container.user_packages import archive
 
 
 def pack(path: Path, *members: tarfile.TarInfo) -> Path:
@@ -32,7 +32,12 @@ def test_unpacked_files_lose_owner_and_set_user_id(
     source = pack(tmp_path / "a.tar.gz", make_member("code", tarfile.DIRTYPE, 0o2777), member)
     if not has_filter:  # as on the first releases of Python 3.11
         monkeypatch.delattr(tarfile, "data_filter", raising=False)
-        monkeypatch.setattr(tarfile.TarFile, "extraction_filter", staticmethod(lambda member, _: member), raising=False)
+        monkeypatch.setattr(
+            tarfile.TarFile,
+            "extraction_filter",
+            staticmethod(lambda member, _: member),
+            raising=False,
+        )
 
     with tarfile.open(source) as packed:
         archive.unpack(packed, packed.getmembers(), tmp_path / "out")
@@ -55,7 +60,9 @@ def test_unpacked_files_lose_owner_and_set_user_id(
     ],
     ids=lambda member: member.name,
 )
-def test_harmful_member_is_refused_before_anything_is_unpacked(tmp_path: Path, member: tarfile.TarInfo) -> None:
+def test_harmful_member_is_refused_before_anything_is_unpacked(
+    tmp_path: Path, member: tarfile.TarInfo
+) -> None:
     source = pack(tmp_path / "a.tar.gz", make_member("first"), member)
 
     with tarfile.open(source) as packed, pytest.raises(ValueError, match="inside the archive"):

@@ -88,7 +88,9 @@ def test_artifact_staging_of_a_killed_run_is_swept(tmp_path: Path) -> None:
 def test_artifact_without_manifest_names_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "model.h5").touch()
 
-    with pytest.raises(UserError, match=r"model\.json is expected there or one directory below; found model\.h5"):
+    with pytest.raises(
+        UserError, match=r"model\.json is expected there or one directory below; found model\.h5"
+    ):
         artifact.load(tmp_path)
 
 
@@ -100,7 +102,9 @@ def test_artifact_that_misses_a_file_names_it(tmp_path: Path) -> None:
         artifact.load(tmp_path)
 
 
-def test_artifact_without_a_flatbuffer_is_whole_and_takes_away_that_of_an_older_one(tmp_path: Path) -> None:
+def test_artifact_without_a_flatbuffer_is_whole_and_takes_away_that_of_an_older_one(
+    tmp_path: Path,
+) -> None:
     publish(tmp_path)
     with artifact.staging(tmp_path) as stage:
         build(stage)
@@ -113,7 +117,9 @@ def test_artifact_without_a_flatbuffer_is_whole_and_takes_away_that_of_an_older_
     assert not found.litert.exists()
 
 
-def test_artifact_of_a_version_that_measured_no_differences_has_a_flatbuffer_that_agrees(tmp_path: Path) -> None:
+def test_artifact_of_a_version_that_measured_no_differences_has_a_flatbuffer_that_agrees(
+    tmp_path: Path,
+) -> None:
     publish(tmp_path)
     document = dataclasses.asdict(MANIFEST)
     del document["differences"]
@@ -146,7 +152,9 @@ def test_artifact_that_promises_an_eight_bit_model_must_have_it(tmp_path: Path) 
         {"differences": {"litert": -1}},
     ],
 )
-def test_artifact_with_a_foreign_manifest_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
+def test_artifact_with_a_foreign_manifest_is_refused(
+    tmp_path: Path, change: dict[str, object]
+) -> None:
     publish(tmp_path)
     document = dataclasses.asdict(MANIFEST) | change
     (tmp_path / "model.json").write_text(json.dumps(document))
@@ -158,5 +166,8 @@ def test_artifact_with_a_foreign_manifest_is_refused(tmp_path: Path, change: dic
 def test_artifact_directory_that_cannot_be_made_is_the_platforms_fault(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
-    with pytest.raises(PlatformError, match="cannot be written"), artifact.staging(tmp_path / "file/model"):
+    with (
+        pytest.raises(PlatformError, match="cannot be written"),
+        artifact.staging(tmp_path / "file/model"),
+    ):
         pass

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local_test.aws import autoscaling, finding, logs
-from local_test.aws.protocol import AwsError
+from local_test.aws.account import logs
+from local_test.aws.protocol.messages import AwsError
+from local_test.aws.sagemaker import autoscaling, search_operations
 
 
 @pytest.mark.parametrize(
@@ -30,9 +31,17 @@ def test_disabled_scale_in_keeps_what_is_there() -> None:
     assert autoscaling.decide(4, 0, {"TargetValue": 100.0, "DisableScaleIn": True}, 1, 4) == 4
 
 
-@given(st.integers(1, 10), st.floats(0, 1e5), st.floats(0.1, 1e4), st.integers(1, 5), st.integers(0, 5))
-def test_the_decision_keeps_to_the_capacities(current: int, load: float, target: float, least: int, extra: int) -> None:
-    assert least <= autoscaling.decide(current, load, {"TargetValue": target}, least, least + extra) <= least + extra
+@given(
+    st.integers(1, 10), st.floats(0, 1e5), st.floats(0.1, 1e4), st.integers(1, 5), st.integers(0, 5)
+)
+def test_the_decision_keeps_to_the_capacities(
+    current: int, load: float, target: float, least: int, extra: int
+) -> None:
+    assert (
+        least
+        <= autoscaling.decide(current, load, {"TargetValue": target}, least, least + extra)
+        <= least + extra
+    )
 
 
 @pytest.mark.parametrize(
@@ -50,7 +59,9 @@ def test_the_decision_keeps_to_the_capacities(current: int, load: float, target:
         ("_request", "Exists", None, False),
     ],
 )
-def test_a_filter_compares_as_the_service_does(name: str, operator: str, value: str | None, *, is_found: bool) -> None:
+def test_a_filter_compares_as_the_service_does(
+    name: str, operator: str, value: str | None, *, is_found: bool
+) -> None:
     record = {
         "TrainingJobName": "nightly",
         "TrainingJobStatus": "Completed",
@@ -59,8 +70,12 @@ def test_a_filter_compares_as_the_service_does(name: str, operator: str, value: 
         "CreationTime": 1.7e9,
         "_request": {},
     }
-    condition = {"Name": name, "Operator": operator, **({"Value": value} if value is not None else {})}
-    assert finding._matches({"Filters": [condition]}, record) is is_found  # noqa: SLF001 - the pure part of Search
+    condition = {
+        "Name": name,
+        "Operator": operator,
+        **({"Value": value} if value is not None else {}),
+    }
+    assert search_operations._matches({"Filters": [condition]}, record) is is_found  # noqa: SLF001 - the pure part of Search
 
 
 def test_nested_filters_hold_for_one_and_the_same_entry() -> None:
@@ -72,7 +87,9 @@ def test_nested_filters_hold_for_one_and_the_same_entry() -> None:
             {"Name": "FinalMetricDataList.Value", "Operator": "GreaterThan", "Value": value},
         ]
         nested = {"NestedPropertyName": "FinalMetricDataList", "Filters": filters}
-        return finding._matches({"NestedFilters": [nested]}, {"FinalMetricDataList": metrics})  # noqa: SLF001
+        return search_operations._matches(  # noqa: SLF001
+            {"NestedFilters": [nested]}, {"FinalMetricDataList": metrics}
+        )
 
     assert search("0.1")
     assert not search("0.5")

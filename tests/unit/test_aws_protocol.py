@@ -13,18 +13,35 @@ from botocore.validate import ParamValidator
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from local_test.aws import eventstream, operations, protocol
-from local_test.aws.protocol import AwsError
+from local_test.aws.protocol import event_stream, messages
+from local_test.aws.protocol.messages import AwsError
+from local_test.aws.sagemaker import operations
 
 IMPLEMENTED = sorted(
-    name for name in operations.OPERATIONS if name in protocol.service_model("sagemaker").operation_names
+    name
+    for name in operations.OPERATIONS
+    if name in messages.service_model("sagemaker").operation_names
 )
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
     max_leaves=6,
 )
-SAMPLES = {"string": "a1", "integer": 1, "long": 1, "float": 1.0, "double": 1.0, "boolean": True, "timestamp": 0}
+SAMPLES = {
+    "string": "a1",
+    "integer": 1,
+    "long": 1,
+    "float": 1.0,
+    "double": 1.0,
+    "boolean": True,
+    "timestamp": 0,
+}
 NAMED = {
     "RoleArn": "arn:aws:iam::000000000000:role/r",
     "S3Uri": "s3://bucket/key",
@@ -37,7 +54,9 @@ def make_sample(shape: Any, name: str = "") -> Any:
     """Give a small value that the model takes, with the required members alone."""
     least = shape.metadata.get("min", 0)
     if shape.type_name == "structure":
-        return {member: make_sample(shape.members[member], member) for member in shape.required_members}
+        return {
+            member: make_sample(shape.members[member], member) for member in shape.required_members
+        }
     if shape.type_name == "list":
         return [make_sample(shape.member, name)] * max(1, least)
     if shape.type_name == "string":
@@ -65,52 +84,58 @@ def list_patterns(shape: Any, seen: set[str]) -> set[str]:
     return found.union(*(list_patterns(item, seen) for item in inner))
 
 
-@pytest.mark.parametrize("service", ["sagemaker", "application-autoscaling", "logs", "sagemaker-metrics"])
+@pytest.mark.parametrize(
+    "service", ["sagemaker", "application-autoscaling", "logs", "sagemaker-metrics"]
+)
 def test_every_pattern_of_the_services_is_understood(service: str) -> None:
-    model = protocol.service_model(service)
+    model = messages.service_model(service)
     seen: set[str] = set()
     for operation in model.operation_names:
         shape = model.operation_model(operation).input_shape
         for pattern in list_patterns(shape, seen) if shape else ():
-            protocol.compile_pattern(pattern)
+            messages.compile_pattern(pattern)
 
 
 @pytest.mark.parametrize("operation", IMPLEMENTED)
 def test_a_minimal_request_of_every_operation_is_taken(operation: str) -> None:
-    shape = protocol.service_model("sagemaker").operation_model(operation).input_shape
+    shape = messages.service_model("sagemaker").operation_model(operation).input_shape
     sample = make_sample(shape)
     assert not ParamValidator().validate(sample, shape).has_errors()
-    assert protocol.parse("sagemaker", operation, json.dumps(sample).encode()) == sample
+    assert messages.parse("sagemaker", operation, json.dumps(sample).encode()) == sample
 
 
 @pytest.mark.parametrize("operation", IMPLEMENTED)
 def test_a_missing_required_member_is_named(operation: str) -> None:
-    shape = protocol.service_model("sagemaker").operation_model(operation).input_shape
+    shape = messages.service_model("sagemaker").operation_model(operation).input_shape
     for name in shape.required_members:
         sample = make_sample(shape)
         del sample[name]
-        with pytest.raises(AwsError, match=f"at '{name[0].lower()}{name[1:]}'.*must not be null") as caught:
-            protocol.parse("sagemaker", operation, json.dumps(sample).encode())
+        with pytest.raises(
+            AwsError, match=f"at '{name[0].lower()}{name[1:]}'.*must not be null"
+        ) as caught:
+            messages.parse("sagemaker", operation, json.dumps(sample).encode())
         assert caught.value.code == "ValidationException"
 
 
 @given(st.sampled_from(IMPLEMENTED), st.binary(max_size=40))
 def test_any_bytes_are_taken_or_refused(operation: str, body: bytes) -> None:
     with contextlib.suppress(AwsError):  # and nothing else
-        protocol.parse("sagemaker", operation, body)
+        messages.parse("sagemaker", operation, body)
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
-def test_any_json_in_place_of_a_member_is_taken_or_refused_in_the_services_words(data: st.DataObject) -> None:
+def test_any_json_in_place_of_a_member_is_taken_or_refused_in_the_services_words(
+    data: st.DataObject,
+) -> None:
     operation = data.draw(st.sampled_from(IMPLEMENTED))
-    shape = protocol.service_model("sagemaker").operation_model(operation).input_shape
+    shape = messages.service_model("sagemaker").operation_model(operation).input_shape
     name = data.draw(st.sampled_from(sorted(shape.members)))
     sample = {**make_sample(shape), name: data.draw(JSON)}
     try:
-        protocol.parse("sagemaker", operation, json.dumps(sample).encode())
+        messages.parse("sagemaker", operation, json.dumps(sample).encode())
     except AwsError as error:
-        reply = protocol.refuse(error)
+        reply = messages.refuse(error)
     else:
         # botocore checks less than the service: what we take, it takes.
         assert not ParamValidator().validate(drop_nulls(sample), shape).has_errors()
@@ -132,23 +157,25 @@ def test_any_json_in_place_of_a_member_is_taken_or_refused_in_the_services_words
 )
 def test_a_name_breaks_its_constraint_in_the_services_words(value: str, message: str) -> None:
     with pytest.raises(AwsError, match=message):
-        protocol.parse("sagemaker", "DescribeTrainingJob", json.dumps({"TrainingJobName": value}).encode())
+        messages.parse(
+            "sagemaker", "DescribeTrainingJob", json.dumps({"TrainingJobName": value}).encode()
+        )
 
 
 def test_a_member_that_the_api_does_not_have_is_not_dropped_in_silence() -> None:
     with pytest.raises(AwsError, match=r"'trainingJobNam'.*unknown"):
-        protocol.parse("sagemaker", "ListTrainingJobs", b'{"TrainingJobNam": 1}')
+        messages.parse("sagemaker", "ListTrainingJobs", b'{"TrainingJobNam": 1}')
 
 
 def test_an_answer_with_a_member_that_the_shape_lacks_is_a_bug() -> None:
     with pytest.raises(ValueError, match="has no member"):
-        protocol.answer("sagemaker", "ListModels", {"Modells": []})
+        messages.answer("sagemaker", "ListModels", {"Modells": []})
 
 
 @given(st.binary(max_size=200))
 def test_an_event_is_read_back_by_botocore(payload: bytes) -> None:
     buffer = botocore.eventstream.EventStreamBuffer()
-    buffer.add_data(eventstream.encode_event("PayloadPart", payload))
+    buffer.add_data(event_stream.encode_event("PayloadPart", payload))
     event = next(iter(buffer))
     assert event.payload == payload
     assert event.headers == {

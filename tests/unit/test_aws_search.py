@@ -8,19 +8,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local_test.aws import search
-from local_test.aws.search import Range
+from local_test.aws.sagemaker import tuning_strategy
+from local_test.aws.sagemaker.tuning_strategy import Range
 
 POSITIONS = st.floats(0, 1, exclude_max=True)
 
 
 @given(POSITIONS, st.floats(-1e6, 1e6), st.floats(0, 1e6))
-def test_a_continuous_value_lies_within_its_range(position: float, low: float, width: float) -> None:
+def test_a_continuous_value_lies_within_its_range(
+    position: float, low: float, width: float
+) -> None:
     item = Range("x", "Continuous", low, low + width)
     assert low <= float(item.format(position)) <= low + width
 
 
-@given(POSITIONS, st.integers(-1000, 1000), st.integers(0, 1000), st.sampled_from(["Linear", "Logarithmic"]))
+@given(
+    POSITIONS,
+    st.integers(-1000, 1000),
+    st.integers(0, 1000),
+    st.sampled_from(["Linear", "Logarithmic"]),
+)
 def test_an_integer_is_whole_within_its_range_and_found_again(
     position: float, low: int, width: int, scaling: str
 ) -> None:
@@ -46,7 +53,12 @@ def test_logarithmic_and_reverse_logarithmic_are_mirror_images(position: float) 
 def test_a_random_integer_is_as_likely_at_the_ends() -> None:
     item = Range("x", "Integer", 1, 4)
     found = [item.format((index + 0.5) / 1000) for index in range(1000)]
-    assert {value: found.count(value) for value in set(found)} == {"1": 250, "2": 250, "3": 250, "4": 250}
+    assert {value: found.count(value) for value in set(found)} == {
+        "1": 250,
+        "2": 250,
+        "3": 250,
+        "4": 250,
+    }
 
 
 @pytest.mark.parametrize(
@@ -59,44 +71,56 @@ def test_a_random_integer_is_as_likely_at_the_ends() -> None:
         ("Continuous", "0", "1", "ReverseLogarithmic", "[0, 1)"),
     ],
 )
-def test_a_range_that_makes_no_sense_is_a_fault(kind: str, low: str, high: str, scaling: str, fault: str) -> None:
+def test_a_range_that_makes_no_sense_is_a_fault(
+    kind: str, low: str, high: str, scaling: str, fault: str
+) -> None:
     faults: list[str] = []
     item = {"Name": "n", "MinValue": low, "MaxValue": high, "ScalingType": scaling}
-    assert search.parse_ranges({f"{kind}ParameterRanges": [item]}, faults) == []
+    assert tuning_strategy.parse_ranges({f"{kind}ParameterRanges": [item]}, faults) == []
     assert len(faults) == 1
     assert fault in faults[0]
 
 
 def test_a_name_has_one_range() -> None:
     faults: list[str] = []
-    search.parse_ranges({"CategoricalParameterRanges": [{"Name": "n", "Values": ["a"]}] * 2}, faults)
+    tuning_strategy.parse_ranges(
+        {"CategoricalParameterRanges": [{"Name": "n", "Values": ["a"]}] * 2}, faults
+    )
     assert faults == ["n: has more than one range"]
 
 
 def test_auto_takes_the_logarithm_of_wide_ranges() -> None:
     ranges = [{"Name": "n", "MinValue": "0.001", "MaxValue": high} for high in ("0.05", "1")]
-    scalings = [search.parse_ranges({"ContinuousParameterRanges": [item]}, [])[0].scaling for item in ranges]
+    scalings = [
+        tuning_strategy.parse_ranges({"ContinuousParameterRanges": [item]}, [])[0].scaling
+        for item in ranges
+    ]
     assert scalings == ["Linear", "Logarithmic"]
 
 
 def test_grid_gives_every_combination_once_and_goes_on_where_another_process_stopped() -> None:
-    ranges = [Range("a", "Categorical", values=("x", "y")), Range("b", "Categorical", values=("1", "2", "3"))]
+    ranges = [
+        Range("a", "Categorical", values=("x", "y")),
+        Range("b", "Categorical", values=("1", "2", "3")),
+    ]
 
-    def combinations(searcher: search.GridSearcher) -> list[tuple[str, ...]]:
+    def combinations(searcher: tuning_strategy.GridSearcher) -> list[tuple[str, ...]]:
         found = []
         while (point := searcher.propose()) is not None:
-            found.append(tuple(item.format(position) for item, position in zip(ranges, point, strict=True)))
+            found.append(
+                tuple(item.format(position) for item, position in zip(ranges, point, strict=True))
+            )
         return found
 
-    everything = combinations(search.GridSearcher(ranges))
+    everything = combinations(tuning_strategy.GridSearcher(ranges))
     assert sorted(everything) == [(a, b) for a in "xy" for b in "123"]
-    assert combinations(search.GridSearcher(ranges, tried=4)) == everything[4:]
+    assert combinations(tuning_strategy.GridSearcher(ranges, tried=4)) == everything[4:]
 
 
 def test_bayesian_search_beats_random_search_on_a_narrow_peak() -> None:
     ranges = [Range("x", "Continuous", 0, 1)]
 
-    def best(searcher: search.Searcher) -> float:
+    def best(searcher: tuning_strategy.Searcher) -> float:
         values = []
         for _ in range(40):
             point = searcher.propose()
@@ -105,13 +129,13 @@ def test_bayesian_search_beats_random_search_on_a_narrow_peak() -> None:
             searcher.learn(point, values[-1])
         return sum(sorted(values)[-10:])
 
-    bayesian = [best(search.BayesianSearcher(ranges, seed)) for seed in range(3)]
-    uniform = [best(search.RandomSearcher(ranges, seed)) for seed in range(3)]
+    bayesian = [best(tuning_strategy.BayesianSearcher(ranges, seed)) for seed in range(3)]
+    uniform = [best(tuning_strategy.RandomSearcher(ranges, seed)) for seed in range(3)]
     assert sum(bayesian) > 2 * sum(uniform)
 
 
 def test_bayesian_search_learns_from_points_that_it_did_not_propose() -> None:
-    searcher = search.BayesianSearcher(
+    searcher = tuning_strategy.BayesianSearcher(
         [Range("x", "Continuous", 0, 1), Range("c", "Categorical", values=("a", "b"))], 0
     )
     for index in range(20):
@@ -122,19 +146,19 @@ def test_bayesian_search_learns_from_points_that_it_did_not_propose() -> None:
 
 def test_the_median_rule_waits_for_three_runs_and_stops_the_worse_half() -> None:
     done = [[0.5, 0.7, 0.9], [0.4, 0.6, 0.8], [0.3, 0.5, 0.7]]
-    assert not search.is_worse_than_median([0.1], done[:2])
-    assert not search.is_worse_than_median([], done)
-    assert search.is_worse_than_median([0.1, 0.2], done)
-    assert not search.is_worse_than_median([0.6], done)
+    assert not tuning_strategy.is_worse_than_median([0.1], done[:2])
+    assert not tuning_strategy.is_worse_than_median([], done)
+    assert tuning_strategy.is_worse_than_median([0.1, 0.2], done)
+    assert not tuning_strategy.is_worse_than_median([0.6], done)
 
 
 def test_hyperband_cuts_two_of_three_at_a_rung() -> None:
-    assert search.rungs(1, 9, 0) == [1, 3]
-    assert search.rungs(1, 9, 1) == [3]
-    assert search.rungs(1, 9, 2) == []
-    assert search.bracket_count(1, 9) == 3
+    assert tuning_strategy.rungs(1, 9, 0) == [1, 3]
+    assert tuning_strategy.rungs(1, 9, 1) == [3]
+    assert tuning_strategy.rungs(1, 9, 2) == []
+    assert tuning_strategy.bracket_count(1, 9) == 3
     others = [[0.9], [0.5], [0.4], [0.3], [0.2]]
-    assert not search.is_cut([0.95], others, [1, 3])
-    assert search.is_cut([0.1], others, [1, 3])
-    assert not search.is_cut([0.1], others[:1], [1, 3])
-    assert not search.is_cut([0.1, 0.1], others, [1, 3])
+    assert not tuning_strategy.is_cut([0.95], others, [1, 3])
+    assert tuning_strategy.is_cut([0.1], others, [1, 3])
+    assert not tuning_strategy.is_cut([0.1], others[:1], [1, 3])
+    assert not tuning_strategy.is_cut([0.1, 0.1], others, [1, 3])

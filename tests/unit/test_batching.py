@@ -28,7 +28,12 @@ def predict(images: Any) -> Any:
 
 def make_batcher(run: Callable[[Any], Any] = predict, **options: Any) -> tuple[Batcher, list[int]]:
     batches: list[int] = []
-    defaults: dict[str, Any] = {"images_maximum": 16, "delay_s": 0.0, "timeout_s": 30.0, "observe": batches.append}
+    defaults: dict[str, Any] = {
+        "images_maximum": 16,
+        "delay_s": 0.0,
+        "timeout_s": 30.0,
+        "observe": batches.append,
+    }
     return Batcher(run, **{**defaults, **options}), batches
 
 
@@ -164,7 +169,10 @@ def test_client_alone_never_waits_and_one_of_several_waits_for_the_others() -> N
     ask_behind(gate, batcher, [make_images(1, seed) for seed in range(3)])
     batcher._last_s = 30.0  # noqa: SLF001 - as if the prediction had taken so long: then there is time to wait
     answers: list[Any] = []
-    threads = [threading.Thread(target=lambda: answers.append(batcher.predict(make_images(1, 0)))) for _ in range(3)]
+    threads = [
+        threading.Thread(target=lambda: answers.append(batcher.predict(make_images(1, 0))))
+        for _ in range(3)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as st_numpy
 from PIL import Image
 
 from container.errors import RequestError
-from container.serving import codecs, negotiation
+from container.serving.bodies import codecs, negotiation
 
 SHAPE = (2, 3, 1)
 images = st_numpy.arrays(np.uint8, st.tuples(st.integers(1, 5), *map(st.just, SHAPE)))
@@ -70,14 +70,20 @@ def test_every_media_type_decodes_to_the_same_images(expected: Any) -> None:
         assert np.array_equal(decoded, expected), (content_type, body)
 
 
-@given(images.filter(lambda array: bool(((array % 255) != 0).reshape(len(array), -1).any(axis=1).all())))
+@given(
+    images.filter(
+        lambda array: bool(((array % 255) != 0).reshape(len(array), -1).any(axis=1).all())
+    )
+)
 def test_fractions_of_255_decode_to_the_pixels_they_came_from(expected: Any) -> None:
     unit = expected / 255
     flat = unit.reshape(len(unit), -1).tolist()
 
     assert np.array_equal(decode("application/json", json.dumps(flat).encode()), expected)
     assert np.array_equal(decode("application/x-npy", to_npy(unit.astype(np.float32))), expected)
-    assert np.array_equal(decode("text/csv", "\n".join(",".join(map(str, row)) for row in flat).encode()), expected)
+    assert np.array_equal(
+        decode("text/csv", "\n".join(",".join(map(str, row)) for row in flat).encode()), expected
+    )
 
 
 def test_whole_numbers_of_0_and_1_are_pixels_and_not_unit_scale() -> None:
@@ -112,14 +118,20 @@ def test_csv_longer_than_a_block_keeps_its_rows_in_order() -> None:
         (b"1,2,3,,5,6", ["row 1, column 4 is empty"]),
         (b"1,2,3,4,5,256", ["row 1, column 6 is 256", "0-255"]),
         (b"1,2,3,4,5,-1", ["row 1, column 6 is -1", "0-255"]),
-        (b"0,0,0,0,0,0\n0,0.5,2,0,0,0", ["row 2, column 2 is 0.5", "0-255", "0-1", "divided by 255"]),
+        (
+            b"0,0,0,0,0,0\n0,0.5,2,0,0,0",
+            ["row 2, column 2 is 0.5", "0-255", "0-1", "divided by 255"],
+        ),
         (b"0,0,0,0,0,nan", ["row 1, column 6 is 'nan'", "finite"]),
         (b"0,0,0,0,0,NaN", ["row 1, column 6 is 'NaN'"]),
         (b"0,0,inf,0,0,0", ["row 1, column 3 is 'inf'"]),
         (b"0,0,1e999,0,0,0", ["row 1, column 3 is inf"]),
         (b"0,0,1_0,0,0,0", ["row 1, column 3 is '1_0'"]),
         ("0,0,٣,0,0,0".encode(), ["row 1, column 3 is"]),
-        (b"pixel0,pixel1,a,b,c,d\n0,0,0,0,0,0", ["row 1, column 1 is 'pixel0'", "without a header"]),
+        (
+            b"pixel0,pixel1,a,b,c,d\n0,0,0,0,0,0",
+            ["row 1, column 1 is 'pixel0'", "without a header"],
+        ),
         (b"1;2;3;4;5;6", ["row 1, column 1 is '1;2;3;4;5;6'"]),
         (b"1,2,3,4,5,6],[1,2,3,4,5,6", ["row 1, column 6"]),
         (b"1,2,3,4,5," + b"9" * 400, ["row 1, column 6 is"]),
@@ -195,11 +207,26 @@ def forge_npy(header: str, data: bytes = b"", version: bytes = b"\x01\x00") -> b
         (b"\x93NUMPY\x01", ["not a whole npy file"]),
         (to_npy(np.zeros((1, 6), np.uint8))[:-1], ["promises 6 bytes", "5 follow"]),
         (to_npy(np.zeros((1, 6), np.uint8)) + b"1", ["promises 6 bytes", "7 follow"]),
-        (forge_npy("{'descr': '|u1', 'fortran_order': False, 'shape': (1000000000000, 6)}"), ["0 follow"]),
-        (forge_npy("{'descr': '|u1', 'fortran_order': False, 'shape': (-1, 6)}"), ["not a whole npy file"]),
-        (forge_npy("{'descr': '|u1', 'fortran_order': False, 'shape': (True, 6)}"), ["not a whole npy file"]),
-        (forge_npy("{'descr': '|u1', 'fortran_order': False, 'shape': 6}"), ["not a whole npy file"]),
-        (forge_npy("{'descr': 'nonsense', 'fortran_order': False, 'shape': (1, 6)}"), ["not a whole npy file"]),
+        (
+            forge_npy("{'descr': '|u1', 'fortran_order': False, 'shape': (1000000000000, 6)}"),
+            ["0 follow"],
+        ),
+        (
+            forge_npy("{'descr': '|u1', 'fortran_order': False, 'shape': (-1, 6)}"),
+            ["not a whole npy file"],
+        ),
+        (
+            forge_npy("{'descr': '|u1', 'fortran_order': False, 'shape': (True, 6)}"),
+            ["not a whole npy file"],
+        ),
+        (
+            forge_npy("{'descr': '|u1', 'fortran_order': False, 'shape': 6}"),
+            ["not a whole npy file"],
+        ),
+        (
+            forge_npy("{'descr': 'nonsense', 'fortran_order': False, 'shape': (1, 6)}"),
+            ["not a whole npy file"],
+        ),
         (forge_npy("__import__('os').abort()"), ["not a whole npy file"]),
         (forge_npy("(" * 9000), ["not a whole npy file"]),
         (forge_npy("[]"), ["not a whole npy file"]),
@@ -234,19 +261,26 @@ def test_npy_fault_is_named_and_nothing_is_unpickled(body: bytes, parts: list[st
         (np.arange(6, dtype=np.uint16).reshape(2, 3) * 257, (2, 3, 1), np.arange(6)),
     ],
 )
-def test_png_decodes_to_the_channels_of_the_model(picture: Any, shape: tuple[int, int, int], expected: Any) -> None:
+def test_png_decodes_to_the_channels_of_the_model(
+    picture: Any, shape: tuple[int, int, int], expected: Any
+) -> None:
     assert decode("image/png", to_picture(picture), shape).ravel().tolist() == expected.tolist()
 
 
 def test_jpeg_decodes_close_to_the_picture() -> None:
     picture = np.full((8, 8), 100, np.uint8)
 
-    assert np.abs(decode("image/jpeg", to_picture(picture, "JPEG"), (8, 8, 1)).astype(int) - 100).max() <= 2
+    assert (
+        np.abs(decode("image/jpeg", to_picture(picture, "JPEG"), (8, 8, 1)).astype(int) - 100).max()
+        <= 2
+    )
 
 
 def bomb_png(width: int, height: int) -> bytes:
     def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     return (
@@ -263,7 +297,11 @@ def bomb_png(width: int, height: int) -> bytes:
         ("image/png", to_picture(np.zeros((2, 3), np.uint8))[:-20], ["PNG", "not a whole one"]),
         ("image/png", to_picture(np.zeros((2, 3), np.uint8))[:20], ["PNG", "not a whole one"]),
         ("image/png", to_picture(np.zeros((2, 3), np.uint8)).replace(b"IDATx", b"IDATy"), ["PNG"]),
-        ("image/png", to_picture(np.zeros((5, 4), np.uint8)), ["4x5", "3x2 (width x height) is expected"]),
+        (
+            "image/png",
+            to_picture(np.zeros((5, 4), np.uint8)),
+            ["4x5", "3x2 (width x height) is expected"],
+        ),
         ("image/png", to_picture(np.zeros((2, 3), np.uint8), "JPEG"), ["not a PNG picture"]),
         ("image/jpeg", to_picture(np.zeros((2, 3), np.uint8)), ["not a JPEG picture"]),
         ("image/jpeg", b"\xff\xd8\xff", ["JPEG"]),
@@ -278,7 +316,9 @@ def test_picture_fault_is_named(content_type: str, body: bytes, parts: list[str]
     assert all(part in message for part in parts), message
 
 
-@pytest.mark.parametrize("content_type", ["", "text/plain", "application/x-www-form-urlencoded", "nonsense"])
+@pytest.mark.parametrize(
+    "content_type", ["", "text/plain", "application/x-www-form-urlencoded", "nonsense"]
+)
 def test_unknown_content_type_is_415_and_names_what_is_supported(content_type: str) -> None:
     """RQ-3."""
     with pytest.raises(RequestError, match=r"text/csv, application/json, .*image/png") as caught:
@@ -294,7 +334,9 @@ def test_unknown_charset_is_415() -> None:
     assert caught.value.status == 415
 
 
-@pytest.mark.parametrize("content_type", ["text/csv", "application/json", "application/x-npy", "image/png"])
+@pytest.mark.parametrize(
+    "content_type", ["text/csv", "application/json", "application/x-npy", "image/png"]
+)
 def test_empty_body_is_400(content_type: str) -> None:
     """RQ-8."""
     assert "empty" in refusal(content_type, b"")
@@ -306,7 +348,9 @@ def test_empty_body_is_400(content_type: str) -> None:
     ),
     end_of_line=st.booleans(),
 )
-def test_answers_in_every_media_type_hold_the_same_float32(probabilities: Any, *, end_of_line: bool) -> None:
+def test_answers_in_every_media_type_hold_the_same_float32(
+    probabilities: Any, *, end_of_line: bool
+) -> None:
     classes = (3, 'a "b"', "é")
 
     def encode(name: str) -> bytes:
@@ -320,9 +364,12 @@ def test_answers_in_every_media_type_hold_the_same_float32(probabilities: Any, *
     assert np.array_equal(np.load(io.BytesIO(encode("application/x-npy"))), probabilities)
     assert set(document) == {"outputs", "predictions"}
     assert [prediction["index"] for prediction in document["predictions"]] == best
-    assert [prediction["label"] for prediction in document["predictions"]] == [classes[index] for index in best]
+    assert [prediction["label"] for prediction in document["predictions"]] == [
+        classes[index] for index in best
+    ]
     assert np.array_equal(
-        np.float32([prediction["score"] for prediction in document["predictions"]]), probabilities.max(axis=1)
+        np.float32([prediction["score"] for prediction in document["predictions"]]),
+        probabilities.max(axis=1),
     )
     assert encode("text/csv").endswith(b"\n") == end_of_line
     assert encode("application/json").endswith(b"\n") == end_of_line

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from container.errors import RequestError
-from container.serving import codecs, inference, negotiation
+from container.serving import inference
+from container.serving.bodies import codecs, negotiation
 
 SHAPE = (2, 3, 1)
 IMAGES = np.arange(24, dtype=np.uint8).reshape(4, *SHAPE)
@@ -42,7 +43,11 @@ def make_record_class() -> Any:
     """Build the published schema of SageMaker's records: field numbers and types, by their names."""
     file = descriptor_pb2.FileDescriptorProto(name="record.proto", package="t", syntax="proto2")
     kinds = descriptor_pb2.FieldDescriptorProto
-    for name, kind in (("Float32Tensor", kinds.TYPE_FLOAT), ("Float64Tensor", kinds.TYPE_DOUBLE), ("Int32Tensor", 5)):
+    for name, kind in (
+        ("Float32Tensor", kinds.TYPE_FLOAT),
+        ("Float64Tensor", kinds.TYPE_DOUBLE),
+        ("Int32Tensor", 5),
+    ):
         tensor = file.message_type.add(name=name)
         values = tensor.field.add(name="values", number=1, type=kind, label=3)
         values.options.packed = True
@@ -51,7 +56,11 @@ def make_record_class() -> Any:
     value = file.message_type.add(name="Value")
     for name, number in (("float32", 2), ("float64", 3), ("int32", 7)):
         value.field.add(
-            name=f"{name}_tensor", number=number, type=11, label=1, type_name=f".t.{name.capitalize()}Tensor"
+            name=f"{name}_tensor",
+            number=number,
+            type=11,
+            label=1,
+            type_name=f".t.{name.capitalize()}Tensor",
         )
     record = file.message_type.add(name="Record")
     for name, number in (("features", 1), ("label", 2)):
@@ -59,7 +68,13 @@ def make_record_class() -> Any:
         entry.options.map_entry = True
         entry.field.add(name="key", number=1, type=9, label=1)
         entry.field.add(name="value", number=2, type=11, label=1, type_name=".t.Value")
-        record.field.add(name=name, number=number, type=11, label=3, type_name=f".t.Record.{name.capitalize()}Entry")
+        record.field.add(
+            name=name,
+            number=number,
+            type=11,
+            label=3,
+            type_name=f".t.Record.{name.capitalize()}Entry",
+        )
     record.field.add(name="uid", number=3, type=9, label=1)
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
@@ -85,7 +100,9 @@ def to_records(rows: Any, kind: str) -> bytes:
 
 @pytest.mark.parametrize("kind", ["float32", "float64", "int32"])
 def test_recordio_of_dense_tensors_decodes_to_its_images(kind: str) -> None:
-    assert np.array_equal(decode("application/x-recordio-protobuf", to_records(IMAGES, kind)), IMAGES)
+    assert np.array_equal(
+        decode("application/x-recordio-protobuf", to_records(IMAGES, kind)), IMAGES
+    )
 
 
 def make_sparse() -> bytes:
@@ -137,7 +154,9 @@ def test_json_lines_decode_to_their_images() -> None:
     ]
 
     assert np.array_equal(decode("application/jsonlines", "\n".join(lines).encode()), IMAGES)
-    assert np.array_equal(decode("application/jsonlines", ("\r\n".join(lines) + "\r\n").encode()), IMAGES)
+    assert np.array_equal(
+        decode("application/jsonlines", ("\r\n".join(lines) + "\r\n").encode()), IMAGES
+    )
 
 
 @pytest.mark.parametrize(
@@ -157,7 +176,9 @@ def test_json_lines_fault_is_named_by_its_line(body: bytes, part: str) -> None:
 
 def test_npz_of_one_array_decodes_to_its_images() -> None:
     assert np.array_equal(decode("application/x-npz", save(np.savez, IMAGES)), IMAGES)
-    assert np.array_equal(decode("application/x-npz", save(np.savez_compressed, images=IMAGES)), IMAGES)
+    assert np.array_equal(
+        decode("application/x-npz", save(np.savez_compressed, images=IMAGES)), IMAGES
+    )
 
 
 def make_bomb() -> bytes:
@@ -194,7 +215,10 @@ def to_multipart(parts: list[tuple[str, bytes]]) -> bytes:
 
 
 def test_multipart_decodes_its_parts_in_order() -> None:
-    pictures = [("image/png", save(Image.fromarray(image[:, :, 0]).save, format="PNG")) for image in IMAGES[:2]]
+    pictures = [
+        ("image/png", save(Image.fromarray(image[:, :, 0]).save, format="PNG"))
+        for image in IMAGES[:2]
+    ]
     body = to_multipart([*pictures, ("application/x-npy", save(np.save, IMAGES[2:]))])
 
     assert np.array_equal(decode('multipart/form-data; boundary="XX"', body), IMAGES)
@@ -205,11 +229,15 @@ def test_multipart_fault_is_named_by_its_part() -> None:
 
     assert "no boundary" in refusal("multipart/form-data", to_multipart([good]))
     assert "no part" in refusal("multipart/form-data; boundary=YY", to_multipart([good]))
-    assert "closing boundary" in refusal("multipart/form-data; boundary=XX", to_multipart([good])[:-6])
+    assert "closing boundary" in refusal(
+        "multipart/form-data; boundary=XX", to_multipart([good])[:-6]
+    )
     assert "part 2: row 1 has 2 columns" in refusal(
         "multipart/form-data; boundary=XX", to_multipart([good, ("text/csv", b"1,2")])
     )
-    assert "part 1" in refusal("multipart/form-data; boundary=XX", to_multipart([("text/html", b"")]), 415)
+    assert "part 1" in refusal(
+        "multipart/form-data; boundary=XX", to_multipart([("text/html", b"")]), 415
+    )
     nested = to_multipart([("multipart/form-data; boundary=XX", b"1")])
     assert "part 1" in refusal("multipart/form-data; boundary=XX", nested, 415)
 

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from container.errors import RequestError
-from container.serving import codecs, negotiation, rows
+from container.serving.bodies import codecs, negotiation, rows
 
 SHAPES = st.sampled_from([(2, 2, 1), (1, 3, 1), (1, 2, 3), (1, 1, 1)])
 
@@ -78,23 +78,37 @@ def texts(draw: st.DrawFn) -> tuple[str, bytes, tuple[int, int, int]]:
     shape = draw(SHAPES)
     count = shape[0] * shape[1] * shape[2]
     numbers = [
-        draw(st.lists(draw(st.sampled_from([pixels, pixels, fractions, odd])), min_size=count, max_size=count))
+        draw(
+            st.lists(
+                draw(st.sampled_from([pixels, pixels, fractions, odd])),
+                min_size=count,
+                max_size=count,
+            )
+        )
         for _ in range(draw(st.integers(1, 3)))
     ]
     if draw(st.booleans()):
         lines = [",".join(row) for row in numbers]
         text = draw(st.sampled_from(["\n", "\r\n", "\n", "\n\n", "\r"])).join(lines)
-        return "text/csv", (text + draw(st.sampled_from(["", "\n", "\r\n", "\n\n", " ", "\0", "\n\0"]))).encode(), shape
+        return (
+            "text/csv",
+            (text + draw(st.sampled_from(["", "\n", "\r\n", "\n\n", " ", "\0", "\n\0"]))).encode(),
+            shape,
+        )
     comma = draw(st.sampled_from([",", ", ", " , ", ",\n"]))
     sizes = draw(
-        st.sampled_from([(count,), (count, shape[2]), (count, shape[1] * shape[2], shape[2]), (count, shape[1])])
+        st.sampled_from(
+            [(count,), (count, shape[2]), (count, shape[1] * shape[2], shape[2]), (count, shape[1])]
+        )
     )
     images = []
     for row in numbers:
         text = ""
         for index, number in enumerate(row):
             text += "".join("[" for size in sizes if index % size == 0) + number
-            text += "".join("]" for size in sizes if (index + 1) % size == 0) + (comma if index + 1 < count else "")
+            text += "".join("]" for size in sizes if (index + 1) % size == 0) + (
+                comma if index + 1 < count else ""
+            )
         images.append(text)
     text = (
         draw(st.sampled_from(["[", " [ ", "[["]))
@@ -119,7 +133,9 @@ def test_text_gives_the_same_pixels_or_the_same_error_as_the_slow_decoder(
 
 
 @given(st.sampled_from(["text/csv", "application/json"]), st.binary(max_size=40), st.data())
-def test_damaged_text_gives_the_same_outcome(content_type: str, junk: bytes, data: st.DataObject) -> None:
+def test_damaged_text_gives_the_same_outcome(
+    content_type: str, junk: bytes, data: st.DataObject
+) -> None:
     right = b"1,2,3\n4,5,6" if content_type == "text/csv" else b'{"instances": [[1,2,3],[4,5,6]]}'
     cut = data.draw(st.integers(0, len(right)))
     skip = data.draw(st.integers(0, 3))
@@ -134,12 +150,17 @@ def test_long_text_gives_the_pixels_that_went_in(count: int) -> None:
 
     for content_type, body in (
         ("text/csv", "\n".join(",".join(map(str, row)) for row in flat.tolist())),
-        ("text/csv", "\r\n".join(",".join(map(repr, row)) for row in (flat / 255).tolist()) + "\r\n"),
+        (
+            "text/csv",
+            "\r\n".join(",".join(map(repr, row)) for row in (flat / 255).tolist()) + "\r\n",
+        ),
         ("application/json", json.dumps({"instances": images.tolist()})),
         ("application/json", json.dumps(images[..., 0].tolist(), separators=(",", ":"))),
         ("application/json", json.dumps((flat / 255).tolist())),
     ):
-        decoded = codecs.decode(negotiation.parse_media_type(content_type), body.encode(), (28, 28, 1))
+        decoded = codecs.decode(
+            negotiation.parse_media_type(content_type), body.encode(), (28, 28, 1)
+        )
         assert np.array_equal(decoded, images)
 
 

@@ -34,7 +34,9 @@ def test_layout_is_opt_ml_where_nothing_else_is_said() -> None:
 
 
 def test_layout_moves_with_sagemaker_base_dir() -> None:
-    assert contract.Layout.from_environ({"SAGEMAKER_BASE_DIR": "/srv/job"}).model == Path("/srv/job/model")
+    assert contract.Layout.from_environ({"SAGEMAKER_BASE_DIR": "/srv/job"}).model == Path(
+        "/srv/job/model"
+    )
 
 
 def test_training_config_of_an_empty_tree_is_one_host_without_channels(tmp_path: Path) -> None:
@@ -49,16 +51,25 @@ def test_training_config_of_an_empty_tree_is_one_host_without_channels(tmp_path:
 def test_training_config_reads_the_three_documented_files(tmp_path: Path) -> None:
     layout = contract.Layout(tmp_path)
     write(layout.hyperparameters, {"epochs": "3", "comment": "", "dims": [1, 2]})
-    write(layout.input_data_config, {"train": {"TrainingInputMode": "Pipe", "ContentType": "text/csv"}, "my-data": {}})
+    write(
+        layout.input_data_config,
+        {"train": {"TrainingInputMode": "Pipe", "ContentType": "text/csv"}, "my-data": {}},
+    )
     write(
         layout.resource_config,
-        {"current_host": "algo-2", "hosts": ["algo-10", "algo-2", "algo-1"], "network_interface_name": "eth1"},
+        {
+            "current_host": "algo-2",
+            "hosts": ["algo-10", "algo-2", "algo-1"],
+            "network_interface_name": "eth1",
+        },
     )
 
     config = contract.load_training_config(layout)
 
     assert config.hyperparameters == {"epochs": "3", "dims": "[1, 2]"}  # HP-4, LM-4
-    assert config.channels["train"] == contract.Channel("train", content_type="text/csv", input_mode="Pipe")
+    assert config.channels["train"] == contract.Channel(
+        "train", content_type="text/csv", input_mode="Pipe"
+    )
     assert config.channels["my-data"].input_mode == "File"
     assert config.resources.hosts == ("algo-1", "algo-10", "algo-2")  # DS-1: sorted as strings
     assert config.resources.rank == 2
@@ -73,7 +84,9 @@ def test_training_config_reads_the_three_documented_files(tmp_path: Path) -> Non
         ('{"train": "s3://bucket"}', "channel 'train' is 's3://bucket'; an object is expected"),
     ],
 )
-def test_training_config_names_the_file_that_is_wrong(tmp_path: Path, document: str, said: str) -> None:
+def test_training_config_names_the_file_that_is_wrong(
+    tmp_path: Path, document: str, said: str
+) -> None:
     layout = contract.Layout(tmp_path)
     write(layout.input_data_config, document)
 
@@ -98,7 +111,9 @@ def test_metric_lines_are_found_again_by_the_published_regexes() -> None:
 
     for definition in contract.METRIC_DEFINITIONS:
         found = re.findall(definition["Regex"], line)
-        assert [float(text) for text in found] == [pytest.approx(values[definition["Name"]], rel=1e-5)]
+        assert [float(text) for text in found] == [
+            pytest.approx(values[definition["Name"]], rel=1e-5)
+        ]
 
 
 def test_metric_regexes_keep_within_the_service_limits() -> None:
@@ -111,7 +126,10 @@ def test_metric_regexes_keep_within_the_service_limits() -> None:
 
 
 def test_metric_lines_never_hold_nan() -> None:
-    assert contract.format_metrics({"train_loss": float("nan"), "epoch": 2.0, "test_f1": float("inf")}) == "epoch=2;"
+    assert (
+        contract.format_metrics({"train_loss": float("nan"), "epoch": 2.0, "test_f1": float("inf")})
+        == "epoch=2;"
+    )
 
 
 def test_failure_file_is_made_where_the_platform_reads_it(tmp_path: Path) -> None:
@@ -120,7 +138,9 @@ def test_failure_file_is_made_where_the_platform_reads_it(tmp_path: Path) -> Non
     assert (tmp_path / "output/failure").read_text() == "no such channel: ?train"
 
 
-@pytest.mark.parametrize("name", ["sagemaker_program", "_tuning_objective_metric", "model_dir", "mp_parameters"])
+@pytest.mark.parametrize(
+    "name", ["sagemaker_program", "_tuning_objective_metric", "model_dir", "mp_parameters"]
+)
 def test_platform_hyperparameters_are_known_as_such(name: str) -> None:
     assert contract.is_platform_hyperparameter(name)
     assert not contract.is_platform_hyperparameter(name + "s") or name.startswith("sagemaker_")

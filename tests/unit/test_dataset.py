@@ -1,4 +1,4 @@
-"""`container.dataset`: what CSV text becomes, and what the errors name."""
+"""`container.data.loading`: what CSV text becomes, and what the errors name."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from container import dataset
+from container.data import loading
+from container.data.formats import csv_files as csv_rows
 from container.errors import UserError
-from container.formats import rows as csv_rows
 
 FOUR = "1,2,3,4"
 
@@ -45,7 +45,7 @@ def write(directory: Path, text: str | bytes, name: str = "rows.csv") -> Path:
     ],
 )
 def test_csv_dialects_give_the_same_images(text: str, tmp_path: Path) -> None:
-    loaded = dataset.load(write(tmp_path, text))
+    loaded = loading.load(write(tmp_path, text))
     assert loaded.images.dtype == np.uint8
     assert loaded.images[..., 0].tolist() == [[[0, 10], [255, 9]], [[1, 2], [3, 4]]]
     assert loaded.labels.dtype == np.int32
@@ -53,7 +53,9 @@ def test_csv_dialects_give_the_same_images(text: str, tmp_path: Path) -> None:
     assert loaded.classes == (7, 8)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     rows=st.lists(st.lists(st.integers(0, 255), min_size=10, max_size=10), min_size=1, max_size=30),
     chunk_bytes=st.integers(1, 400),
@@ -62,7 +64,7 @@ def test_every_value_is_read_as_written_wherever_the_text_is_cut(
     rows: list[list[int]], chunk_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(csv_rows, "_BLOCK_BYTES", chunk_bytes)
-    loaded = dataset.load(write(tmp_path, "".join(",".join(map(str, row)) + "\n" for row in rows)))
+    loaded = loading.load(write(tmp_path, "".join(",".join(map(str, row)) + "\n" for row in rows)))
     assert loaded.images.reshape(len(rows), 9).tolist() == [row[1:] for row in rows]
     assert [loaded.classes[label] for label in loaded.labels] == [row[0] for row in rows]
 
@@ -84,16 +86,18 @@ def test_every_value_is_read_as_written_wherever_the_text_is_cut(
 def test_labels_are_integers_if_all_are_and_text_otherwise(
     labels: list[str], classes: tuple[int | str, ...], tmp_path: Path
 ) -> None:
-    loaded = dataset.load(write(tmp_path, "".join(f"{label},{FOUR}\n" for label in labels)))
+    loaded = loading.load(write(tmp_path, "".join(f"{label},{FOUR}\n" for label in labels)))
     assert loaded.classes == classes
     assert [type(name) for name in loaded.classes] == [type(name) for name in classes]
 
 
-def test_many_files_plain_and_gzip_in_subdirectories_are_read_in_the_order_of_their_names(tmp_path: Path) -> None:
+def test_many_files_plain_and_gzip_in_subdirectories_are_read_in_the_order_of_their_names(
+    tmp_path: Path,
+) -> None:
     write(tmp_path, f"label,a,b,c,d\n1,{FOUR}\n", "b/second.csv")
     write(tmp_path, gzip.compress(f"0,{FOUR}\n".encode()), "a/first.csv.gz")
     write(tmp_path, f"2,{FOUR}\n", "c.CSV")
-    assert dataset.load(tmp_path).labels.tolist() == [0, 1, 2]
+    assert loading.load(tmp_path).labels.tolist() == [0, 1, 2]
 
 
 def test_hidden_and_empty_files_and_foreign_ones_are_passed_over(tmp_path: Path) -> None:
@@ -102,16 +106,16 @@ def test_hidden_and_empty_files_and_foreign_ones_are_passed_over(tmp_path: Path)
     write(tmp_path, "no,csv\n", ".ipynb_checkpoints/rows.csv")
     write(tmp_path, "", "empty.csv")
     write(tmp_path, "read me", "README.txt")
-    assert len(dataset.load(tmp_path).labels) == 2
+    assert len(loading.load(tmp_path).labels) == 2
 
 
 def test_image_shape_puts_channels_last(tmp_path: Path) -> None:
-    loaded = dataset.load(write(tmp_path, "0,1,2,3,4,5,6\n"), image_shape=(1, 2, 3))
+    loaded = loading.load(write(tmp_path, "0,1,2,3,4,5,6\n"), image_shape=(1, 2, 3))
     assert loaded.images.tolist() == [[[[1, 2, 3], [4, 5, 6]]]]
 
 
 def test_given_classes_are_kept_and_agree_as_text(tmp_path: Path) -> None:
-    loaded = dataset.load(write(tmp_path, f"3,{FOUR}\n"), classes=("1", "3", "x"))
+    loaded = loading.load(write(tmp_path, f"3,{FOUR}\n"), classes=("1", "3", "x"))
     assert loaded.classes == ("1", "3", "x")
     assert loaded.labels.tolist() == [1]
 
@@ -139,41 +143,47 @@ def test_given_classes_are_kept_and_agree_as_text(tmp_path: Path) -> None:
         ("a1,a2,a3,a4,target\n1,2,3,4,5\n", ["no column 'label'", "target", "label_column"]),
     ],
 )
-def test_faults_name_file_row_and_column(text: str | bytes, parts: list[str], tmp_path: Path) -> None:
+def test_faults_name_file_row_and_column(
+    text: str | bytes, parts: list[str], tmp_path: Path
+) -> None:
     with pytest.raises(UserError) as caught:
-        dataset.load(write(tmp_path, text))
+        loading.load(write(tmp_path, text))
     for part in [*parts, str(tmp_path)]:
         assert part in str(caught.value)
 
 
 def test_a_wrong_label_column_fails_and_shows_the_columns(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no column 'class': its 5 columns are label, a, b, c, ... d"):
-        dataset.load(write(tmp_path, f"label,a,b,c,d\n1,{FOUR}\n"), label_column="class")
+    with pytest.raises(
+        UserError, match=r"no column 'class': its 5 columns are label, a, b, c, ... d"
+    ):
+        loading.load(write(tmp_path, f"label,a,b,c,d\n1,{FOUR}\n"), label_column="class")
 
 
 def test_a_wrong_image_shape_tells_both_counts(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"has 4 pixels a row; image_shape=\[3, 3, 1\] needs 9"):
-        dataset.load(write(tmp_path, f"1,{FOUR}\n"), image_shape=(3, 3, 1))
+        loading.load(write(tmp_path, f"1,{FOUR}\n"), image_shape=(3, 3, 1))
 
 
 def test_an_unknown_label_names_file_and_row(tmp_path: Path) -> None:
     write(tmp_path, f"label,a,b,c,d\n1,{FOUR}\n2,{FOUR}\n", "a.csv")
     write(tmp_path, f"1,{FOUR}\n77,{FOUR}\n", "b.csv")
-    with pytest.raises(UserError, match=r"b\.csv, row 2: .*none of the 2 classes 1, 2; unknown here: '77'"):
-        dataset.load(tmp_path, classes=(1, 2))
+    with pytest.raises(
+        UserError, match=r"b\.csv, row 2: .*none of the 2 classes 1, 2; unknown here: '77'"
+    ):
+        loading.load(tmp_path, classes=(1, 2))
 
 
 def test_files_of_different_widths_are_told_apart(tmp_path: Path) -> None:
     write(tmp_path, f"1,{FOUR}\n", "a.csv")
     write(tmp_path, f"1,{FOUR},5\n", "b.csv")
     with pytest.raises(UserError, match=r"b\.csv has 6 columns, .*a\.csv has 5"):
-        dataset.load(tmp_path)
+        loading.load(tmp_path)
 
 
 def test_a_cut_gzip_file_is_named(tmp_path: Path) -> None:
     write(tmp_path, gzip.compress(f"1,{FOUR}\n".encode() * 100)[:-20], "cut.csv.gz")
     with pytest.raises(UserError, match=r"cut\.csv\.gz cannot be read"):
-        dataset.load(tmp_path)
+        loading.load(tmp_path)
 
 
 @pytest.mark.parametrize("name", [None, "notes.txt", ".hidden.csv"])
@@ -181,10 +191,10 @@ def test_a_directory_without_csv_says_what_it_holds(name: str | None, tmp_path: 
     if name:
         write(tmp_path, "text", name)
     with pytest.raises(UserError, match="holds no labelled images") as caught:
-        dataset.load(tmp_path)
+        loading.load(tmp_path)
     assert ("notes.txt" in str(caught.value)) == (name == "notes.txt")
 
 
 def test_a_directory_that_does_not_exist_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"absent does not exist"):
-        dataset.load(tmp_path / "absent")
+        loading.load(tmp_path / "absent")

@@ -13,14 +13,18 @@ CPU, GPU = ((ROOT / name).read_text() for name in ("Dockerfile.cpu", "Dockerfile
 
 def stage(dockerfile: str, name: str) -> str:
     """Give one stage's text, comments included."""
-    found = re.search(rf"^FROM \S+ AS {name}$.*?(?=^FROM |\Z)", dockerfile, re.MULTILINE | re.DOTALL)
+    found = re.search(
+        rf"^FROM \S+ AS {name}$.*?(?=^FROM |\Z)", dockerfile, re.MULTILINE | re.DOTALL
+    )
     assert found is not None, name
     return found[0]
 
 
 def test_the_bases_are_named_by_tag_and_digest() -> None:
     for dockerfile in (CPU, GPU):
-        assert re.search(r"^ARG BASE_IMAGE=[\w/]+:[\w.-]+@sha256:[0-9a-f]{64}$", dockerfile, re.MULTILINE)
+        assert re.search(
+            r"^ARG BASE_IMAGE=[\w/]+:[\w.-]+@sha256:[0-9a-f]{64}$", dockerfile, re.MULTILINE
+        )
 
 
 def test_the_gpu_image_is_the_cpu_image_on_another_base() -> None:
@@ -33,7 +37,7 @@ def test_the_version_label_is_the_programs_version() -> None:
 
 
 def test_every_flag_of_the_row_decoders_build_stands_in_the_image() -> None:
-    source = (ROOT / "container/serving/rows.py").read_text()
+    source = (ROOT / "container/serving/bodies/rows.py").read_text()
     found = re.search(r"options = \[(.*)\]", source)
     assert found is not None
     flags = {flag for flag in re.findall(r'"(-[^"]+)"', found[1]) if not flag.startswith("-W")}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from container import doctor, scaffold
+from container.developer import doctor, init
 
 
 def write(path: Path, text: str) -> Path:
@@ -19,16 +19,16 @@ def errors(path: Path) -> list[str]:
     return [finding.text for finding in doctor.examine(path) if finding.severity != "note"]
 
 
-@pytest.mark.parametrize("kind", scaffold.KINDS)
+@pytest.mark.parametrize("kind", init.KINDS)
 def test_new_project_is_healthy(tmp_path: Path, kind: str) -> None:
-    scaffold.write(tmp_path, kind)
+    init.write(tmp_path, kind)
     assert errors(tmp_path) == []
 
 
 def test_project_is_never_overwritten(tmp_path: Path) -> None:
     write(tmp_path / "request.csv", "mine")
     with pytest.raises(FileExistsError, match=r"request\.csv"):
-        scaffold.write(tmp_path, "script")
+        init.write(tmp_path, "script")
     assert [path.name for path in tmp_path.iterdir()] == ["request.csv"]
 
 
@@ -36,17 +36,31 @@ def test_project_is_never_overwritten(tmp_path: Path) -> None:
     ("name", "text", "message"),
     [
         ("train.py", "def (", "is no Python"),
-        ("train.py", "import no_such_package_anywhere", "imports no_such_package_anywhere, which are not installed"),
+        (
+            "train.py",
+            "import no_such_package_anywhere",
+            "imports no_such_package_anywhere, which are not installed",
+        ),
         ("train.sh", "#!/bin/sh\r\necho\r\n", "Windows line ends"),
         ("train.sh", "echo", "does not begin with #!"),
         ("learn.py", "x = 1", "name the program by SAGEMAKER_PROGRAM"),
         ("algorithm.py", "x = 1", "has no function train"),
-        ("inference.py", "def model_fn(): ...", "model_fn takes 0 arguments, not 1 or, with the context, 2"),
-        ("inference.py", "def transform_fn(a, b, c, d): ...\ndef input_fn(a, b): ...", "excludes input_fn"),
+        (
+            "inference.py",
+            "def model_fn(): ...",
+            "model_fn takes 0 arguments, not 1 or, with the context, 2",
+        ),
+        (
+            "inference.py",
+            "def transform_fn(a, b, c, d): ...\ndef input_fn(a, b): ...",
+            "excludes input_fn",
+        ),
         ("requirements.txt", "numpy", "needs a network when training starts"),
     ],
 )
-def test_fault_of_code_is_told_with_its_file(tmp_path: Path, name: str, text: str, message: str) -> None:
+def test_fault_of_code_is_told_with_its_file(
+    tmp_path: Path, name: str, text: str, message: str
+) -> None:
     write(tmp_path / "code" / name, text)
     write(tmp_path / "Dockerfile", "FROM byo\n")
     found = [text for text in errors(tmp_path) if message in text]
@@ -65,11 +79,16 @@ def test_fault_of_code_is_told_with_its_file(tmp_path: Path, name: str, text: st
     ],
 )
 def test_fault_of_a_dockerfile_cites_its_clause(tmp_path: Path, line: str, clause: str) -> None:
-    [text] = errors(write(tmp_path / "Dockerfile", f"FROM byo\n{line}\nCOPY code \\\n  /opt/ml/code\n"))
+    [text] = errors(
+        write(tmp_path / "Dockerfile", f"FROM byo\n{line}\nCOPY code \\\n  /opt/ml/code\n")
+    )
     assert text.endswith(f"[{clause}]")
 
 
-GOOD = {"Architecture": "amd64", "Config": {"Entrypoint": ["python", "-m", "container"], "Env": ["PATH=/bin"]}}
+GOOD = {
+    "Architecture": "amd64",
+    "Config": {"Entrypoint": ["python", "-m", "container"], "Env": ["PATH=/bin"]},
+}
 
 
 @pytest.mark.parametrize(
@@ -82,12 +101,18 @@ GOOD = {"Architecture": "amd64", "Config": {"Entrypoint": ["python", "-m", "cont
         ({"Volumes": {"/opt/ml/model": {}}}, "", "[IMG-7]"),
         ({}, "COPY model.h5 /opt/ml/model/ # buildkit", "[IMG-7]"),
         ({}, "/bin/sh -c #(nop) COPY file:5a in /opt/ml/model/ ", "[IMG-7]"),
-        ({"Env": ["DB_PASSWORD=hunter22"]}, "", "holds secrets for everybody who pulls it: DB_PASSWORD;"),
+        (
+            {"Env": ["DB_PASSWORD=hunter22"]},
+            "",
+            "holds secrets for everybody who pulls it: DB_PASSWORD;",
+        ),
     ],
 )
 def test_fault_of_an_image_is_told(config: dict[str, object], history: str, words: str) -> None:
     described = GOOD | {"Config": GOOD["Config"] | config}  # type: ignore[operator]
-    [finding] = doctor.judge_image("byo", described, [history, "COPY code /opt/ml/code", "ENV A=/opt/ml/model"])
+    [finding] = doctor.judge_image(
+        "byo", described, [history, "COPY code /opt/ml/code", "ENV A=/opt/ml/model"]
+    )
     assert words in finding.text
     assert "hunter22" not in finding.text
 
@@ -113,7 +138,10 @@ def make_archive(path: Path, *members: tuple[str, bytes | None]) -> Path:
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ([("model.h5", b"x"), ("link", None)], "holds links: link; such an archive is refused [OUT-6]"),
+        (
+            [("model.h5", b"x"), ("link", None)],
+            "holds links: link; such an archive is refused [OUT-6]",
+        ),
         ([("model.h5", b"x"), ("../outside", b"x")], "paths that lead out of it: ../outside"),
         ([("folder/model.h5", b"x")], "holds the one folder folder"),
         ([("model.h5", b"x"), ("._model.h5", b"x")], "COPYFILE_DISABLE=1"),
@@ -122,7 +150,9 @@ def make_archive(path: Path, *members: tuple[str, bytes | None]) -> Path:
         ([("code/inference.py", b"def model_fn(: ...")], "is no Python"),
     ],
 )
-def test_fault_of_an_archive_is_told(tmp_path: Path, members: list[tuple[str, bytes | None]], message: str) -> None:
+def test_fault_of_an_archive_is_told(
+    tmp_path: Path, members: list[tuple[str, bytes | None]], message: str
+) -> None:
     found = errors(make_archive(tmp_path / "model.tar.gz", *members))
     assert any(message in text and "model.tar.gz" in text for text in found), found
 

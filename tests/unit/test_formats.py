@@ -1,4 +1,4 @@
-"""The readers of `container.formats`: what they refuse, and how they name it."""
+"""The readers of `container.data.formats`: what they refuse, and how they name it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from container import dataset
+from container.data import loading
+from container.data.formats import picture_files, record_files
 from container.errors import UserError
-from container.formats import pictures, records
 
 Pixels = NDArray[np.uint8]
 
@@ -41,7 +41,7 @@ COLOUR = np.stack([GREY, GREY // 2, 255 - GREY], axis=2)
 def test_folders_become_classes_and_colours_become_channels(tmp_path: Path) -> None:
     for name in ("dog/a.png", "dog/deeper/b.PNG", "cat/c.bmp"):
         add(tmp_path, name, encode(COLOUR, "BMP" if name.endswith("bmp") else "PNG"))
-    loaded = dataset.load(tmp_path)
+    loaded = loading.load(tmp_path)
     assert loaded.classes == ("cat", "dog")
     assert loaded.labels.tolist() == [0, 1, 1]
     assert all(np.array_equal(image, COLOUR) for image in loaded.images)
@@ -50,35 +50,39 @@ def test_folders_become_classes_and_colours_become_channels(tmp_path: Path) -> N
 def test_one_directory_above_all_classes_is_no_class(tmp_path: Path) -> None:
     for name in ("images/cat/a.png", "images/dog/b.png"):
         add(tmp_path, name, encode(GREY))
-    assert dataset.load(tmp_path).classes == ("cat", "dog")
+    assert loading.load(tmp_path).classes == ("cat", "dog")
 
 
 def test_channel_of_one_class_keeps_it(tmp_path: Path) -> None:
     add(tmp_path, "cat/a.png", encode(GREY))
     add(tmp_path, "cat/b.png", encode(GREY))
-    assert dataset.load(tmp_path).classes == ("cat",)
+    assert loading.load(tmp_path).classes == ("cat",)
 
 
 def test_picture_in_no_folder_is_named(tmp_path: Path) -> None:
     add(tmp_path, "cat/a.png", encode(GREY))
     stray = add(tmp_path, "b.png", encode(GREY))
     with pytest.raises(UserError, match=rf"{stray} lies in no class's directory.*1 of 2"):
-        dataset.load(tmp_path)
+        loading.load(tmp_path)
 
 
 def test_grey_and_colour_together_are_colour_unless_the_shape_says_grey(tmp_path: Path) -> None:
     add(tmp_path, "cat/a.png", encode(GREY))
     add(tmp_path, "dog/b.png", encode(COLOUR))
-    assert dataset.load(tmp_path).images.shape == (2, 4, 5, 3)
-    assert dataset.load(tmp_path, image_shape=(4, 5, 1)).images.shape == (2, 4, 5, 1)
+    assert loading.load(tmp_path).images.shape == (2, 4, 5, 3)
+    assert loading.load(tmp_path, image_shape=(4, 5, 1)).images.shape == (2, 4, 5, 1)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16", "CMYK"])
 def test_every_kind_of_pixel_is_read_as_pillow_converts_it(mode: str) -> None:
-    picture = Image.fromarray(GREY.astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(COLOUR).convert(mode)
+    picture = (
+        Image.fromarray(GREY.astype(np.uint16) * 257)
+        if mode == "I;16"
+        else Image.fromarray(COLOUR).convert(mode)
+    )
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG" if mode == "CMYK" else "PNG")
-    pixels = pictures.decode(buffer.getvalue(), (4, 5, 1))[..., 0]
+    pixels = picture_files.decode(buffer.getvalue(), (4, 5, 1))[..., 0]
     if mode == "I;16":
         assert np.array_equal(pixels, GREY)
     else:
@@ -89,8 +93,10 @@ def test_pictures_of_several_sizes_ask_for_a_policy(tmp_path: Path) -> None:
     add(tmp_path, "cat/a.png", encode(GREY))
     add(tmp_path, "cat/b.png", encode(GREY))
     add(tmp_path, "dog/c.png", encode(GREY[:2]))
-    with pytest.raises(UserError, match=r"2 sizes: .*a\.png is 5x4, .*c\.png is 5x2; set resize to one of stretch"):
-        dataset.load(tmp_path)
+    with pytest.raises(
+        UserError, match=r"2 sizes: .*a\.png is 5x4, .*c\.png is 5x2; set resize to one of stretch"
+    ):
+        loading.load(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +106,7 @@ def test_pictures_of_several_sizes_ask_for_a_policy(tmp_path: Path) -> None:
 def test_resize_policies_stretch_crop_or_pad(policy: str, corner: int, tmp_path: Path) -> None:
     add(tmp_path, "cat/wide.png", encode(np.full((4, 8), 200, np.uint8)))
     add(tmp_path, "cat/square.png", encode(np.full((4, 4), 200, np.uint8)))
-    wide = dataset.load(tmp_path, image_shape=(4, 4, 1), resize=policy).images[1]
+    wide = loading.load(tmp_path, image_shape=(4, 4, 1), resize=policy).images[1]
     assert wide.shape == (4, 4, 1)
     assert wide[0, 0, 0] == corner
     assert wide[2, 2, 0] == 200
@@ -112,18 +118,22 @@ def test_truncated_picture_is_a_fault_and_never_half_black(kind: str, share: flo
     random = np.random.default_rng(0)
     content = encode(random.integers(0, 256, (32, 32), np.uint8), kind)
     with pytest.raises(ValueError, match="picture"):
-        pictures.decode(content[: int(len(content) * share)], (32, 32, 1))
+        picture_files.decode(content[: int(len(content) * share)], (32, 32, 1))
 
 
 @settings(deadline=None, max_examples=200)
 @given(
-    position=st.floats(0, 1, exclude_max=True), value=st.integers(0, 255), kind=st.sampled_from(["PNG", "JPEG", "GIF"])
+    position=st.floats(0, 1, exclude_max=True),
+    value=st.integers(0, 255),
+    kind=st.sampled_from(["PNG", "JPEG", "GIF"]),
 )
-def test_damaged_picture_raises_nothing_but_value_error(position: float, value: int, kind: str) -> None:
+def test_damaged_picture_raises_nothing_but_value_error(
+    position: float, value: int, kind: str
+) -> None:
     content = bytearray(encode(GREY, kind))
     content[int(position * len(content))] = value
     with contextlib.suppress(ValueError):
-        assert pictures.decode(bytes(content), (4, 5, 1)).shape == (4, 5, 1)
+        assert picture_files.decode(bytes(content), (4, 5, 1)).shape == (4, 5, 1)
 
 
 def test_bad_pictures_are_all_named_or_skipped_up_to_a_limit(tmp_path: Path) -> None:
@@ -133,18 +143,24 @@ def test_bad_pictures_are_all_named_or_skipped_up_to_a_limit(tmp_path: Path) -> 
         add(tmp_path, f"dog/bad{index}.png", b"no picture")
     add(tmp_path, "dog/good.png", encode(GREY))
     add(tmp_path, "dog/empty.png", b"")
-    with pytest.raises(UserError, match=r"3 faults\n(.*bad\d\.png: not a PNG, JPEG, BMP or GIF picture\n?){3}"):
-        dataset.load(tmp_path)
-    loaded = dataset.load(tmp_path, on_bad_record="skip", bad_record_limit=3)
+    with pytest.raises(
+        UserError, match=r"3 faults\n(.*bad\d\.png: not a PNG, JPEG, BMP or GIF picture\n?){3}"
+    ):
+        loading.load(tmp_path)
+    loaded = loading.load(tmp_path, on_bad_record="skip", bad_record_limit=3)
     assert loaded.labels.tolist() == [0] * 8 + [1]
-    assert [fault.split(":")[0][-8:] for fault in loaded.rejected] == ["bad0.png", "bad1.png", "bad2.png"]
+    assert [fault.split(":")[0][-8:] for fault in loaded.rejected] == [
+        "bad0.png",
+        "bad1.png",
+        "bad2.png",
+    ]
     with pytest.raises(UserError, match="more than 2 records cannot be read"):
-        dataset.load(tmp_path, on_bad_record="skip", bad_record_limit=2)
+        loading.load(tmp_path, on_bad_record="skip", bad_record_limit=2)
 
 
 def test_skipping_bad_rows_keeps_the_good_ones_of_the_same_block(tmp_path: Path) -> None:
     add(tmp_path, "rows.csv", b"7,0,1,2,3\n8,4,5,6,x\n9,4,5,6,7\n8,1\n7,9,9,9,9\n")
-    loaded = dataset.load(tmp_path, on_bad_record="skip")
+    loaded = loading.load(tmp_path, on_bad_record="skip")
     assert [loaded.classes[label] for label in loaded.labels] == [7, 9, 7]
     assert [fault.split("rows.csv, ")[1] for fault in loaded.rejected] == [
         "row 2, column 5: 'x' is no whole number from 0 to 255",
@@ -162,9 +178,15 @@ IMAGES = np.arange(48, dtype=np.uint8).reshape(3, 4, 4)
         ({"foo": IMAGES, "bar": [1, 2, 3]}, "holds foo, bar; images are expected as one of images"),
         ({"x": IMAGES, "y": [1, 2]}, "one label an image"),
         ({"x": IMAGES, "y": [[1, 0], [0, 1], [1, 0]]}, "one label an image"),
-        ({"x": IMAGES.astype(int) - 1, "y": [1, 2, 3]}, "image 0: a pixel is no whole number from 0 to 255"),
+        (
+            {"x": IMAGES.astype(int) - 1, "y": [1, 2, 3]},
+            "image 0: a pixel is no whole number from 0 to 255",
+        ),
         ({"x": IMAGES + 0.5, "y": [1, 2, 3]}, "image 0: a pixel is no whole number"),
-        ({"x": np.where(IMAGES == 40, 2, IMAGES / 255), "y": [1, 2, 3]}, "image 2: a pixel is no whole number"),
+        (
+            {"x": np.where(IMAGES == 40, 2, IMAGES / 255), "y": [1, 2, 3]},
+            "image 2: a pixel is no whole number",
+        ),
         ({"x": IMAGES * np.nan, "y": [1, 2, 3]}, "image 0"),
         ({"x": IMAGES.reshape(3, 2, 2, 2, 2), "y": [1, 2, 3]}, "set image_shape"),
         ({"x": IMAGES.reshape(3, 8, 2)[:, :7], "y": [1, 2, 3]}, ""),
@@ -172,44 +194,50 @@ IMAGES = np.arange(48, dtype=np.uint8).reshape(3, 4, 4)
         ({"x": IMAGES, "y": np.array([None, {}, 1])}, "never unpickled"),
     ],
 )
-def test_npz_faults_name_file_and_reason(arrays: dict[str, object], reason: str, tmp_path: Path) -> None:
+def test_npz_faults_name_file_and_reason(
+    arrays: dict[str, object], reason: str, tmp_path: Path
+) -> None:
     path = tmp_path / "digits.npz"
     np.savez(path, **arrays)
     if not reason:
-        assert dataset.load(tmp_path).images.shape == (3, 7, 2, 1)
+        assert loading.load(tmp_path).images.shape == (3, 7, 2, 1)
         return
     with pytest.raises(UserError) as caught:
-        dataset.load(tmp_path)
+        loading.load(tmp_path)
     assert reason in str(caught.value)
     assert "digits.npz" in str(caught.value)
 
 
-def test_float_images_of_unit_scale_stay_in_scale_where_one_is_black_and_white(tmp_path: Path) -> None:
+def test_float_images_of_unit_scale_stay_in_scale_where_one_is_black_and_white(
+    tmp_path: Path,
+) -> None:
     images = IMAGES / 255
     images[1] = np.eye(4)
     np.savez(tmp_path / "digits.npz", x=images, y=["a", "b", "c"])
-    loaded = dataset.load(tmp_path)
+    loaded = loading.load(tmp_path)
     assert np.array_equal(loaded.images[1, ..., 0], np.eye(4) * 255)
     assert np.array_equal(loaded.images[2, ..., 0], IMAGES[2])
     assert loaded.classes == ("a", "b", "c")
 
 
 def test_npz_of_several_sets_gives_the_one_of_its_role(tmp_path: Path) -> None:
-    np.savez(tmp_path / "mnist.npz", x_train=IMAGES, y_train=[1, 2, 3], x_test=IMAGES[:2], y_test=[4, 5])
-    assert dataset.load(tmp_path).classes == (1, 2, 3)
-    assert dataset.load(tmp_path, role="test").classes == (4, 5)
+    np.savez(
+        tmp_path / "mnist.npz", x_train=IMAGES, y_train=[1, 2, 3], x_test=IMAGES[:2], y_test=[4, 5]
+    )
+    assert loading.load(tmp_path).classes == (1, 2, 3)
+    assert loading.load(tmp_path, role="test").classes == (4, 5)
 
 
 def test_npy_files_pair_by_their_names(tmp_path: Path) -> None:
     for name, label in (("a", 1), ("b", 2)):
         np.save(tmp_path / f"x_{name}.npy", np.full((2, 4, 4), label, np.uint8))
         np.save(tmp_path / f"y_{name}.npy", [label, label])
-    loaded = dataset.load(tmp_path)
+    loaded = loading.load(tmp_path)
     assert [loaded.classes[label] for label in loaded.labels] == [1, 1, 2, 2]
     assert loaded.images[:, 0, 0, 0].tolist() == [1, 1, 2, 2]
     (tmp_path / "y_b.npy").unlink()
     with pytest.raises(UserError, match=r"pairs such as.*x_a\.npy, x_b\.npy, labels y_a\.npy"):
-        dataset.load(tmp_path)
+        loading.load(tmp_path)
 
 
 @pytest.mark.parametrize("cut", [3, 20, 200])
@@ -217,9 +245,11 @@ def test_array_file_that_ends_early_is_named(cut: int, tmp_path: Path) -> None:
     np.save(tmp_path / "images.npy", IMAGES)
     np.save(tmp_path / "labels.npy", [1, 2, 3])
     content = (tmp_path / "images.npy").read_bytes()
-    (tmp_path / "images.npy").write_bytes(content[: len(content) - cut] if cut < 100 else content[: cut - 150])
+    (tmp_path / "images.npy").write_bytes(
+        content[: len(content) - cut] if cut < 100 else content[: cut - 150]
+    )
     with pytest.raises(UserError, match=r"images\.npy"):
-        dataset.load(tmp_path)
+        loading.load(tmp_path)
 
 
 def frame(data: bytes) -> bytes:
@@ -244,35 +274,39 @@ def test_checksum_of_any_record_is_right_and_any_flipped_bit_is_seen(
     contents: list[bytes], data: st.DataObject
 ) -> None:
     batch = [(0, content, int.from_bytes(frame(content)[-4:], "little")) for content in contents]
-    assert records.check(batch) == [True] * len(contents)
+    assert record_files.check(batch) == [True] * len(contents)
     damaged = [content for content in contents if content]
     if damaged:
         content = bytearray(data.draw(st.sampled_from(damaged)))
         checksum = int.from_bytes(frame(bytes(content))[-4:], "little")
         content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
-        assert records.check([(0, bytes(content), checksum)]) == [False]
+        assert record_files.check([(0, bytes(content), checksum)]) == [False]
 
 
 @settings(deadline=None, max_examples=200)
 @given(st.binary(max_size=200))
 def test_record_that_is_no_example_is_a_fault(content: bytes) -> None:
     with pytest.raises(ValueError, match=r"no tf\.train\.Example|is expected as the"):
-        records._parse_record(content)  # noqa: SLF001 - the parser of foreign bytes
+        record_files._parse_record(content)  # noqa: SLF001 - the parser of foreign bytes
 
 
 @pytest.mark.parametrize("content", [b"", b"\x0a", b"nothing at all"])
-def test_tfrecord_without_image_or_label_says_what_is_expected(content: bytes, tmp_path: Path) -> None:
+def test_tfrecord_without_image_or_label_says_what_is_expected(
+    content: bytes, tmp_path: Path
+) -> None:
     add(tmp_path, "x.tfrecord", frame(content))
     with pytest.raises(UserError, match=r"x\.tfrecord, record 0"):
-        dataset.load(tmp_path)
+        loading.load(tmp_path)
 
 
 def test_recordio_pictures_with_label_headers_are_read(tmp_path: Path) -> None:
     stream = b""
     for label in (3, 5):
-        content = struct.pack("<IfQQ", 0, label, label, 0) + encode(np.full((4, 4), label, np.uint8))
+        content = struct.pack("<IfQQ", 0, label, label, 0) + encode(
+            np.full((4, 4), label, np.uint8)
+        )
         stream += struct.pack("<II", 0xCED7230A, len(content)) + content + bytes(-len(content) % 4)
     add(tmp_path, "digits.rec", stream)
-    loaded = dataset.load(tmp_path)
+    loaded = loading.load(tmp_path)
     assert loaded.classes == (3, 5)
     assert loaded.images[:, 0, 0, 0].tolist() == [3, 5]

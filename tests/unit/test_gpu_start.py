@@ -44,7 +44,12 @@ def test_cuda_compat_is_known_by_the_name_of_its_library(tmp_path: Path) -> None
             True,
             "470.256.02 is older than the image's cuda-compat 575.57.08, which is used",
         ),
-        ((580, 65, 6), (575, 57, 8), False, "NVIDIA driver 580.65.06: CUDA 12 needs 525.60.13 or newer"),
+        (
+            (580, 65, 6),
+            (575, 57, 8),
+            False,
+            "NVIDIA driver 580.65.06: CUDA 12 needs 525.60.13 or newer",
+        ),
         ((470, 256, 2), None, False, "470.256.02 is too old: CUDA 12 needs 525.60.13"),
         ((535, 183, 1), None, False, "NVIDIA driver 535.183.01: CUDA 12 needs 525.60.13 or newer"),
     ],

@@ -95,7 +95,9 @@ def test_parse_understands_every_encoding_in_use(name: str, text: str, value: ob
         ("shape", "28,x", "a list of integers of at least 1"),
     ],
 )
-def test_a_wrong_value_tells_what_was_found_and_what_is_possible(name: str, text: str, possible: str) -> None:
+def test_a_wrong_value_tells_what_was_found_and_what_is_possible(
+    name: str, text: str, possible: str
+) -> None:
     with pytest.raises(UserError) as caught:
         hyperparameters.parse(Example, {name: text})
     assert f"{name}={text!r}: expected {possible}" in str(caught.value)
@@ -127,7 +129,11 @@ def test_platform_extras_are_ignored_and_unknown_names_warned_of() -> None:
     assert "did you mean" not in warnings[1]
 
 
-@given(st.dictionaries(st.sampled_from([f.name for f in dataclasses.fields(settings.Settings)]), st.text()))
+@given(
+    st.dictionaries(
+        st.sampled_from([f.name for f in dataclasses.fields(settings.Settings)]), st.text()
+    )
+)
 def test_no_text_makes_parse_raise_anything_but_a_user_error(raw: dict[str, str]) -> None:
     with contextlib.suppress(UserError):
         assert isinstance(settings.parse(raw)[0], settings.Settings)
@@ -166,5 +172,7 @@ def test_every_hyperparameter_is_documented_with_its_effect() -> None:
 
 def test_importing_the_settings_imports_neither_numpy_nor_tensorflow() -> None:
     program = "import sys, container.training.settings; print({'numpy', 'tensorflow', 'keras'} & set(sys.modules))"
-    result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert result.stdout == "set()\n"

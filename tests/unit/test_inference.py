@@ -12,7 +12,7 @@ import pytest
 
 from container.serving import inference
 from container.serving.app import create_app
-from container.serving.metrics import Metrics
+from container.serving.telemetry.metrics import Metrics
 
 ROW = b"0,0,0,200"
 
@@ -24,11 +24,16 @@ def brightest_pixel(images: Any) -> Any:
 
 
 def make(predict: Any = brightest_pixel, **options: Any) -> inference.Inference:
-    return inference.Inference(predict, input_shape=(1, 4, 1), classes=("a", "b", "c", "d"), **options)
+    return inference.Inference(
+        predict, input_shape=(1, 4, 1), classes=("a", "b", "c", "d"), **options
+    )
 
 
 def invoke(model: inference.Inference, body: bytes = ROW, **headers: str) -> inference.Response:
-    named = {"content-type": "text/csv", **{name.replace("_", "-"): value for name, value in headers.items()}}
+    named = {
+        "content-type": "text/csv",
+        **{name.replace("_", "-"): value for name, value in headers.items()},
+    }
     return model.invoke(inference.Request(body, named))
 
 
@@ -58,7 +63,10 @@ def test_unacceptable_accept_is_406_and_names_what_is_possible() -> None:
 
     assert response.status == 406
     assert "'image/png'" in json.loads(response.body)["error"]
-    assert "application/json, application/jsonlines, text/csv, application/x-npy" in json.loads(response.body)["error"]
+    assert (
+        "application/json, application/jsonlines, text/csv, application/x-npy"
+        in json.loads(response.body)["error"]
+    )
 
 
 def test_custom_attributes_are_echoed_also_on_errors() -> None:
@@ -66,12 +74,16 @@ def test_custom_attributes_are_echoed_also_on_errors() -> None:
     name = "X-Amzn-SageMaker-Custom-Attributes"
 
     assert (name, "trace=1") in invoke(make(), x_amzn_sagemaker_custom_attributes="trace=1").headers
-    assert (name, "trace=1") in invoke(make(), b"", x_amzn_sagemaker_custom_attributes="trace=1").headers
+    assert (name, "trace=1") in invoke(
+        make(), b"", x_amzn_sagemaker_custom_attributes="trace=1"
+    ).headers
     assert invoke(make(), x_amzn_sagemaker_custom_attributes="a\r\nSet-Cookie: b").headers == ()
     assert invoke(make(), x_amzn_sagemaker_custom_attributes="x" * 1025).headers == ()
 
 
-def test_bug_is_500_whose_request_id_stands_in_the_log_with_the_traceback(caplog: pytest.LogCaptureFixture) -> None:
+def test_bug_is_500_whose_request_id_stands_in_the_log_with_the_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     """SEC-4."""
 
     def fail(_: Any) -> Any:
@@ -108,7 +120,9 @@ def test_error_is_useful_in_its_first_2048_bytes(caplog: pytest.LogCaptureFixtur
 def test_transform_answer_has_no_newline_at_its_end() -> None:
     """BT-8."""
     assert not invoke(make(end_of_line=False), accept="text/csv").body.endswith(b"\n")
-    assert invoke(make(end_of_line=False), ROW + b"\n" + ROW, accept="text/csv").body.count(b"\n") == 1
+    assert (
+        invoke(make(end_of_line=False), ROW + b"\n" + ROW, accept="text/csv").body.count(b"\n") == 1
+    )
 
 
 @pytest.fixture
@@ -155,7 +169,11 @@ def test_body_beyond_the_limit_is_413_that_names_the_setting(client: Any) -> Non
 
 
 def test_flask_gives_what_the_core_gives(client: Any) -> None:
-    headers = {"Content-Type": "text/csv", "X-Amzn-SageMaker-Custom-Attributes": "a=1", "Accept": "text/csv"}
+    headers = {
+        "Content-Type": "text/csv",
+        "X-Amzn-SageMaker-Custom-Attributes": "a=1",
+        "Accept": "text/csv",
+    }
 
     response = client.post("/invocations", data=ROW, headers=headers)
 
@@ -185,7 +203,13 @@ def test_bad_record_of_a_transform_gets_a_placeholder_in_its_place(content_type:
     assert "999" in document["predictions"][4]["error"]
     assert [len(line.split(b",")) for line in ask("text/csv").split(b"\n")] == [4] * 5
     assert ask("text/csv").split(b"\n")[1] == b",,,"
-    assert ["error" in json.loads(line) for line in ask("application/jsonlines").split(b"\n")] == [0, 1, 1, 0, 1]
+    assert ["error" in json.loads(line) for line in ask("application/jsonlines").split(b"\n")] == [
+        0,
+        1,
+        1,
+        0,
+        1,
+    ]
     assert np.isnan(np.load(io.BytesIO(ask("application/x-npy")))).all(axis=1).tolist() == [
         False,
         True,
@@ -205,8 +229,12 @@ def test_bad_record_outside_a_transform_refuses_the_request() -> None:
     assert invoke(make(), ROW + b"\nx").status == 400
 
 
-@pytest.mark.parametrize(("workers", "concurrency", "payload_mb"), [(1, 1, 6), (2, 2, 6), (32, 32, 3), (500, 100, 1)])
-def test_execution_parameters_keep_a_transform_within_100_mb(workers: int, concurrency: int, payload_mb: int) -> None:
+@pytest.mark.parametrize(
+    ("workers", "concurrency", "payload_mb"), [(1, 1, 6), (2, 2, 6), (32, 32, 3), (500, 100, 1)]
+)
+def test_execution_parameters_keep_a_transform_within_100_mb(
+    workers: int, concurrency: int, payload_mb: int
+) -> None:
     """BT-3, BT-4, BT-11."""
     client = create_app(make(), workers=workers).test_client()
 
@@ -257,7 +285,14 @@ def test_errors_are_counted_by_kind_and_what_never_reached_the_model_as_well() -
     metrics.count_error("gone")
 
     page = metrics.render()
-    for kind, count in {"failed": 1, "refused": 1, "busy": 1, "gone": 1, "late": 0, "unreadable": 0}.items():
+    for kind, count in {
+        "failed": 1,
+        "refused": 1,
+        "busy": 1,
+        "gone": 1,
+        "late": 0,
+        "unreadable": 0,
+    }.items():
         assert f'serving_errors_total{{kind="{kind}"}} {count}\n' in page
     for status in (406, 500, 503):
         assert f'serving_requests_total{{status="{status}"}} 1\n' in page
@@ -291,7 +326,9 @@ def test_every_metric_stands_in_the_docs() -> None:
         assert f"`{kind}`" in documented
 
 
-def make_stream(count: int, predict: Any = brightest_pixel, body: bytes = b"", **options: Any) -> inference.Response:
+def make_stream(
+    count: int, predict: Any = brightest_pixel, body: bytes = b"", **options: Any
+) -> inference.Response:
     """Ask for `count` rows in JSON lines; pieces hold 32 images, since nobody says how long one takes."""
     body = body or b"\n".join(b"0,0,%d,200" % (row % 200) for row in range(count))
     headers = {"content-type": "text/csv", "accept": "application/jsonlines"}
@@ -330,7 +367,9 @@ def test_streamed_pieces_are_the_whole_answer_and_are_computed_when_they_are_tak
     assert max(asked) <= 32
 
 
-@pytest.mark.parametrize("bad", [{0}, {31, 32, 33}, {64}, {99}, set(range(40, 100)), set(range(60))])
+@pytest.mark.parametrize(
+    "bad", [{0}, {31, 32, 33}, {64}, {99}, set(range(40, 100)), set(range(60))]
+)
 def test_placeholders_of_a_stream_stand_in_their_places(bad: set[int]) -> None:
     """BT-9, ST-1."""
     body = b"\n".join(b"x" if row in bad else b"0,0,%d,200" % row for row in range(100))
@@ -341,7 +380,9 @@ def test_placeholders_of_a_stream_stand_in_their_places(bad: set[int]) -> None:
     assert b"".join(taken) == invoke(make(**options), body, accept="application/jsonlines").body
 
 
-def test_error_in_the_middle_of_a_stream_is_told_and_counted_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_error_in_the_middle_of_a_stream_is_told_and_counted_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     """ST-1."""
     metrics = Metrics(workers=1, labels={})
     asked: list[int] = []
@@ -365,7 +406,9 @@ def test_error_in_the_middle_of_a_stream_is_told_and_counted_once(caplog: pytest
 def test_error_before_the_first_piece_is_an_answer_as_any_other() -> None:
     metrics = Metrics(workers=1, labels={})
 
-    response = make_stream(100, lambda images: np.full((len(images), 4), np.nan, np.float32), metrics=metrics)
+    response = make_stream(
+        100, lambda images: np.full((len(images), 4), np.nan, np.float32), metrics=metrics
+    )
 
     assert (response.status, response.rest) == (500, None)
     assert 'serving_requests_total{status="500"} 1\n' in metrics.render()

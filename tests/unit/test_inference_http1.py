@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from container.errors import RequestError
-from container.serving import http1
+from container.serving.event_worker import http1
 
 
 def parse(text: bytes) -> http1.Head:
@@ -41,8 +41,15 @@ def test_head_is_read_with_lower_case_names_and_joined_repetitions() -> None:
         ("1.0", "Connection: Keep-Alive\r\n", True),
     ],
 )
-def test_connection_is_kept_as_its_version_says(version: str, connection: str, keep_alive: bool) -> None:  # noqa: FBT001
-    assert parse(f"GET / HTTP/{version}\r\nHost: a\r\n{connection}\r\n".encode()).keep_alive == keep_alive
+def test_connection_is_kept_as_its_version_says(
+    version: str,
+    connection: str,
+    keep_alive: bool,  # noqa: FBT001
+) -> None:
+    assert (
+        parse(f"GET / HTTP/{version}\r\nHost: a\r\n{connection}\r\n".encode()).keep_alive
+        == keep_alive
+    )
 
 
 @pytest.mark.parametrize(
@@ -79,10 +86,16 @@ def test_target_in_absolute_form_is_read_as_its_path(target: str, expected: str)
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0x1\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999999999999999\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (
+            b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            400,
+        ),
         (b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501),
-        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (
+            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+            400,
+        ),
         (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: 1\r\n" * 100 + b"\r\n", 431),
     ],
 )
@@ -110,7 +123,10 @@ def feed(pieces: list[bytes], limit: int = 1000) -> tuple[bytes | None, bytes]:
 
 @given(st.lists(st.binary(min_size=1, max_size=30), max_size=8), st.data())
 def test_chunks_give_the_body_however_they_are_cut(chunks: list[bytes], data: Any) -> None:
-    text = b"".join(b"%x;ext=1\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\nTrailer: 1\r\n\r\nNEXT"
+    text = (
+        b"".join(b"%x;ext=1\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks)
+        + b"0\r\nTrailer: 1\r\n\r\nNEXT"
+    )
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=10)))
 
     pieces = [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]

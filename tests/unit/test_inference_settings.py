@@ -8,9 +8,10 @@ import flask
 import pytest
 
 from container.errors import PlatformError, UserError
-from container.serving import codecs, models, server, settings
+from container.serving import models, server, server_settings
 from container.serving.app import create_app
-from container.serving.metrics import Metrics
+from container.serving.bodies import codecs
+from container.serving.telemetry.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
 DOCS = (ROOT / "docs/serving.md").read_text()
@@ -18,23 +19,27 @@ DOCS = (ROOT / "docs/serving.md").read_text()
 
 def test_defaults_are_those_of_an_endpoint() -> None:
     """HO-1, HO-8, HO-9."""
-    found = settings.parse({})
+    found = server_settings.parse({})
 
     assert (found.port, found.timeout_s, found.payload_bytes) == (8080, 60, 25 * 1024**2)
-    assert (found.default_accept, found.batch, found.placeholders) == ("application/json", False, False)
+    assert (found.default_accept, found.batch, found.placeholders) == (
+        "application/json",
+        False,
+        False,
+    )
 
 
 @pytest.mark.parametrize("word", ["true", "True"])
 def test_transform_job_has_longer_times_larger_bodies_and_placeholders(word: str) -> None:
     """BT-2, BT-9, BT-10, BT-11."""
-    found = settings.parse({"SAGEMAKER_BATCH": word})
+    found = server_settings.parse({"SAGEMAKER_BATCH": word})
 
     assert (found.batch, found.placeholders) == (True, True)
     assert (found.timeout_s, found.payload_bytes) == (3600, 100 * 1024**2)
 
 
 def test_each_variable_sets_what_its_name_says() -> None:
-    found = settings.parse(
+    found = server_settings.parse(
         {
             "SAGEMAKER_BIND_TO_PORT": "9000",
             "SAGEMAKER_MODEL_SERVER_WORKERS": "3",
@@ -54,7 +59,7 @@ def test_each_variable_sets_what_its_name_says() -> None:
         }
     )
 
-    assert found == settings.Settings(
+    assert found == server_settings.Settings(
         port=9000,
         workers=3,
         threads=5,
@@ -74,7 +79,9 @@ def test_each_variable_sets_what_its_name_says() -> None:
 
 def test_asynchronous_endpoint_may_take_1_gb_and_an_hour() -> None:
     """ASY-1."""
-    chosen = settings.parse({"SAGEMAKER_MAX_PAYLOAD_IN_MB": "1024", "SAGEMAKER_MODEL_SERVER_TIMEOUT": "3600"})
+    chosen = server_settings.parse(
+        {"SAGEMAKER_MAX_PAYLOAD_IN_MB": "1024", "SAGEMAKER_MODEL_SERVER_TIMEOUT": "3600"}
+    )
 
     assert (chosen.payload_bytes, chosen.timeout_s) == (2**30, 3600)
 
@@ -82,7 +89,10 @@ def test_asynchronous_endpoint_may_take_1_gb_and_an_hour() -> None:
 def test_payload_0_means_chunks_of_any_length_up_to_the_mode_s_limit() -> None:
     """BT-6."""
     assert (
-        settings.parse({"SAGEMAKER_BATCH": "true", "SAGEMAKER_MAX_PAYLOAD_IN_MB": "0"}).payload_bytes == 100 * 1024**2
+        server_settings.parse(
+            {"SAGEMAKER_BATCH": "true", "SAGEMAKER_MAX_PAYLOAD_IN_MB": "0"}
+        ).payload_bytes
+        == 100 * 1024**2
     )
 
 
@@ -99,11 +109,11 @@ def test_payload_0_means_chunks_of_any_length_up_to_the_mode_s_limit() -> None:
 )
 def test_wrong_value_is_named_with_what_is_possible(name: str, value: str) -> None:
     with pytest.raises(UserError, match=rf"{name}='{value}': expected .* \(default"):
-        settings.parse({name: value})
+        server_settings.parse({name: value})
 
 
 def test_every_variable_and_every_route_and_media_type_stands_in_the_documentation() -> None:
-    source = (ROOT / "container/serving/settings.py").read_text()
+    source = (ROOT / "container/serving/server_settings.py").read_text()
     variables = set(re.findall(r'"((?:SAGEMAKER|BYO)_[A-Z_]+)"', source)) | {
         "SAGEMAKER_BIND_TO_PORT",
         "SAGEMAKER_BATCH",
@@ -111,16 +121,26 @@ def test_every_variable_and_every_route_and_media_type_stands_in_the_documentati
         "SAGEMAKER_MULTI_MODEL",
         "SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT",
     }
-    app = create_app(models.NoModel(), models=models.Models(ROOT, lambda _: models.NoModel()), metrics=Metrics(1, {}))
+    app = create_app(
+        models.NoModel(),
+        models=models.Models(ROOT, lambda _: models.NoModel()),
+        metrics=Metrics(1, {}),
+    )
     routes = {rule.rule.replace("<path:name>", "NAME") for rule in app.url_map.iter_rules()}
 
     assert isinstance(app, flask.Flask)
     assert len(variables) > 10
-    missing = [word for word in (*variables, *routes, *codecs.DECODERS, *codecs.ENCODERS) if f"{word}" not in DOCS]
+    missing = [
+        word
+        for word in (*variables, *routes, *codecs.DECODERS, *codecs.ENCODERS)
+        if f"{word}" not in DOCS
+    ]
     assert missing == []
 
 
-def test_heartbeat_files_go_to_memory_or_else_to_tmp(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+def test_heartbeat_files_go_to_memory_or_else_to_tmp(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
     """HO-15, SRV-1: serverless endpoints may have no /dev/shm."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     writable = {"/dev/shm", str(tmp_path)}  # noqa: S108 - the path that is under test

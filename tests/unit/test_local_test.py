@@ -15,38 +15,53 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from container.errors import UserError
-from local_test import collection, faults, fields, jsonpath, records, shapes, shorthand, storage, tree
-from local_test.fleet import LineSplitter
-from local_test.process import name_process
-from local_test.transform import Settings, choose_settings, plan_requests
+from local_test.data import job_outputs, record_formats, storage
+from local_test.jobs import job_directory
+from local_test.jobs.fleet import LineSplitter
+from local_test.jobs.transform import Settings, choose_settings, plan_requests
+from local_test.requests import emulation, json_path, shorthand, validation
+from local_test.runners import faults
+from local_test.runners.process import name_process
 
 
 def make_request(**changes: Any) -> dict[str, Any]:
     request = shorthand.training_request(
-        name="job", image="any", channels={"training": "s3://bucket/data/"}, output="s3://bucket/out"
+        name="job",
+        image="any",
+        channels={"training": "s3://bucket/data/"},
+        output="s3://bucket/out",
     )
     return {**request, **changes}
 
 
 def find_faults(request: Any) -> str:
-    return "\n".join(shapes.find_faults("CreateTrainingJob", request))
+    return "\n".join(validation.find_faults("CreateTrainingJob", request))
 
 
 def test_a_good_request_has_no_faults() -> None:
     assert find_faults(make_request()) == ""
-    assert fields.check("CreateTrainingJob", make_request()) is None  # type: ignore[func-returns-value]
+    assert emulation.check("CreateTrainingJob", make_request()) is None  # type: ignore[func-returns-value]
 
 
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        ({"HyperParameters": {"epochs": 3}}, "HyperParameters['epochs']: a string is expected, found 3"),  # HP-1
+        (
+            {"HyperParameters": {"epochs": 3}},
+            "HyperParameters['epochs']: a string is expected, found 3",
+        ),  # HP-1
         ({"HyperParameters": {"a": "x" * 2501}}, "2501 characters found, 0 to 2500 possible"),
-        ({"HyperParameters": {f"{n}": "" for n in range(101)}}, "101 entries found, 0 to 100 possible"),
+        (
+            {"HyperParameters": {f"{n}": "" for n in range(101)}},
+            "101 entries found, 0 to 100 possible",
+        ),
         ({"Environment": {"9a": "x"}}, "does not match"),  # TF-5
         ({"TrainingJobName": "under_score"}, "'under_score' does not match"),
         ({"EnableManagedSpotTraining": "yes"}, "true or false is expected"),
-        ({"StoppingCondition": {"MaxRuntimeInSeconds": True}}, "an integer is expected, found True"),
+        (
+            {"StoppingCondition": {"MaxRuntimeInSeconds": True}},
+            "an integer is expected, found True",
+        ),
         ({"StoppingCondition": {"MaxRuntimeInSeconds": 0}}, "0 found, 1 to any number of possible"),
         ({"InputDataConfig": {}}, "InputDataConfig: a list is expected"),
         ({"Hyperparameters": {}}, "no such field; did you mean HyperParameters?"),
@@ -61,7 +76,7 @@ def test_all_faults_are_told_at_once() -> None:
     request = make_request(Nonsense=1, TrainingJobName="_")
     del request["RoleArn"]
 
-    assert len(shapes.find_faults("CreateTrainingJob", request)) == 3
+    assert len(validation.find_faults("CreateTrainingJob", request)) == 3
 
 
 def test_an_enumeration_names_near_values() -> None:
@@ -76,17 +91,19 @@ def test_files_stand_where_the_api_wants_s3() -> None:
     assert find_faults(make_request(OutputDataConfig={"S3OutputPath": "file://relative"})) != ""
 
 
-@pytest.mark.parametrize("operation", sorted(fields.TREATMENTS))
+@pytest.mark.parametrize("operation", sorted(emulation.TREATMENTS))
 def test_every_field_of_the_api_has_a_treatment(operation: str) -> None:
-    shape = shapes.service_model().operation_model(operation).input_shape
+    shape = validation.service_model().operation_model(operation).input_shape
 
-    assert set(shape.members) == {path for path in fields.TREATMENTS[operation] if "." not in path and "[" not in path}
+    assert set(shape.members) == {
+        path for path in emulation.TREATMENTS[operation] if "." not in path and "[" not in path
+    }
 
 
-@pytest.mark.parametrize("operation", sorted(fields.TREATMENTS))
+@pytest.mark.parametrize("operation", sorted(emulation.TREATMENTS))
 def test_every_treated_path_exists_in_the_api(operation: str) -> None:
-    top = shapes.service_model().operation_model(operation).input_shape
-    for path in fields.TREATMENTS[operation]:
+    top = validation.service_model().operation_model(operation).input_shape
+    for path in emulation.TREATMENTS[operation]:
         shape = top
         for part in path.split("."):
             name = part.removesuffix("[]")
@@ -98,14 +115,22 @@ def test_every_treated_path_exists_in_the_api(operation: str) -> None:
 
 def test_a_refused_field_is_named_with_the_reason() -> None:
     request = make_request()
-    request["AlgorithmSpecification"] = {"TrainingInputMode": "File", "AlgorithmName": "a", "TrainingImage": "b"}
+    request["AlgorithmSpecification"] = {
+        "TrainingInputMode": "File",
+        "AlgorithmName": "a",
+        "TrainingImage": "b",
+    }
 
-    with pytest.raises(UserError, match="AlgorithmName: refused here: algorithms of the marketplace"):
-        fields.check("CreateTrainingJob", request)
+    with pytest.raises(
+        UserError, match="AlgorithmName: refused here: algorithms of the marketplace"
+    ):
+        emulation.check("CreateTrainingJob", request)
 
 
 def test_a_field_without_effect_is_named() -> None:
-    lines = fields.list_without_effect("CreateTrainingJob", make_request(Tags=[{"Key": "a", "Value": "b"}]))
+    lines = emulation.list_without_effect(
+        "CreateTrainingJob", make_request(Tags=[{"Key": "a", "Value": "b"}])
+    )
 
     assert "Tags has no effect here: tags and cost belong to the account" in lines
 
@@ -117,53 +142,58 @@ def test_a_field_without_effect_is_named() -> None:
         ({"RecordWrapperType": "RecordIO"}, "RecordIO needs InputMode Pipe"),
     ],
 )
-def test_a_channel_that_does_not_fit_its_mode_is_refused(change: dict[str, str], fault: str) -> None:
+def test_a_channel_that_does_not_fit_its_mode_is_refused(
+    change: dict[str, str], fault: str
+) -> None:
     request = make_request()
     request["InputDataConfig"][0] |= change
 
     with pytest.raises(UserError, match=fault):
-        fields.check("CreateTrainingJob", request)
+        emulation.check("CreateTrainingJob", request)
 
 
 def test_spot_needs_a_waiting_time() -> None:
     with pytest.raises(UserError, match="at least MaxRuntimeInSeconds, 86400"):  # SP-1
-        fields.check("CreateTrainingJob", make_request(EnableManagedSpotTraining=True))
+        emulation.check("CreateTrainingJob", make_request(EnableManagedSpotTraining=True))
 
 
 @given(st.lists(st.binary(max_size=40), max_size=8))
 def test_recordio_gives_back_what_was_framed(payloads: list[bytes]) -> None:
-    body = b"".join(map(records.encode_recordio, payloads))
+    body = b"".join(map(record_formats.encode_recordio, payloads))
 
-    found = records.split(body, "RecordIO")
+    found = record_formats.split(body, "RecordIO")
     assert [record.payload for record in found] == payloads
     assert b"".join(record.framed for record in found) == body
 
 
 @given(st.lists(st.binary(max_size=40), max_size=8))
 def test_tfrecord_gives_back_what_was_framed(payloads: list[bytes]) -> None:
-    body = b"".join(map(records.encode_tfrecord, payloads))
+    body = b"".join(map(record_formats.encode_tfrecord, payloads))
 
-    assert [record.payload for record in records.split(body, "TFRecord")] == payloads
+    assert [record.payload for record in record_formats.split(body, "TFRecord")] == payloads
 
 
 def test_a_tfrecord_has_the_bytes_that_tensorflow_writes() -> None:
     # the file that its TFRecordWriter made of the one record b"hi"
-    assert records.encode_tfrecord(b"hi").hex() == "020000000000000078270b34686913d60856"
+    assert record_formats.encode_tfrecord(b"hi").hex() == "020000000000000078270b34686913d60856"
 
 
 def test_a_recordio_record_of_several_parts_is_one() -> None:
     magic = (0xCED7230A).to_bytes(4, "little")
     parts = [(1, b"ab"), (2, b"cd"), (3, b"e")]
     body = b"".join(
-        magic + (flag << 29 | len(data)).to_bytes(4, "little") + data + bytes(-len(data) % 4) for flag, data in parts
+        magic + (flag << 29 | len(data)).to_bytes(4, "little") + data + bytes(-len(data) % 4)
+        for flag, data in parts
     )
 
-    assert [record.payload for record in records.split(body, "RecordIO")] == [b"ab" + magic + b"cd" + magic + b"e"]
+    assert [record.payload for record in record_formats.split(body, "RecordIO")] == [
+        b"ab" + magic + b"cd" + magic + b"e"
+    ]
 
 
 @given(st.binary(max_size=60))
 def test_lines_are_bytes_and_none_is_lost(body: bytes) -> None:
-    found = records.split(body, "Line")
+    found = record_formats.split(body, "Line")
 
     assert b"".join(record.framed for record in found) == body
     assert [record.payload for record in found] == body.split(b"\n")[: len(found)]
@@ -174,7 +204,7 @@ def test_lines_are_bytes_and_none_is_lost(body: bytes) -> None:
 )
 def test_a_cut_file_is_told(split_type: str, body: bytes) -> None:
     with pytest.raises(UserError, match="at byte 0"):
-        records.split(body, split_type)
+        record_formats.split(body, split_type)
 
 
 @pytest.mark.parametrize(
@@ -193,34 +223,46 @@ def test_a_cut_file_is_told(split_type: str, body: bytes) -> None:
     ],
 )
 def test_a_path_selects(path: str, value: Any, selected: Any) -> None:
-    assert jsonpath.select(value, jsonpath.parse(path)) == selected  # BT-12
+    assert json_path.select(value, json_path.parse(path)) == selected  # BT-12
 
 
 @pytest.mark.parametrize("path", ["a", "$.", "$[", "$[a]", "$..a", "$[?(@.a)]", "$." + "a" * 63])
 def test_a_wrong_path_is_refused(path: str) -> None:
     with pytest.raises(UserError):
-        jsonpath.parse(path)
+        json_path.parse(path)
 
 
 def test_a_path_that_finds_nothing_is_told() -> None:
     with pytest.raises(UserError, match="finds no"):
-        jsonpath.select({"a": 1}, jsonpath.parse("$.b"))
+        json_path.select({"a": 1}, json_path.parse("$.b"))
 
 
 def test_execution_parameters_are_checked() -> None:
-    request = shorthand.transform_request(name="t", model_name="m", data="s3://b/x", output="s3://b/o")
+    request = shorthand.transform_request(
+        name="t", model_name="m", data="s3://b/x", output="s3://b/o"
+    )
 
     assert choose_settings(request, {}) == Settings(1, "MultiRecord", 6, 600.0, 3)  # BT-3
-    asked = choose_settings({**request, "MaxPayloadInMB": 0, "BatchStrategy": "SingleRecord"}, {"MaxPayloadInMB": 9})
+    asked = choose_settings(
+        {**request, "MaxPayloadInMB": 0, "BatchStrategy": "SingleRecord"}, {"MaxPayloadInMB": 9}
+    )
     assert (asked.payload_megabytes, asked.strategy) == (0, "SingleRecord")
-    for wrong in ({"BatchStrategy": "MultiRecord"}, {"MaxPayloadInMB": "6"}, {"MaxConcurrentTransforms": 50}):
+    for wrong in (
+        {"BatchStrategy": "MultiRecord"},
+        {"MaxPayloadInMB": "6"},
+        {"MaxConcurrentTransforms": 50},
+    ):
         with pytest.raises(UserError, match="BT-"):
             choose_settings(request, wrong)
 
 
 @given(st.lists(st.text("ab,", max_size=9), max_size=30), st.integers(1, 40))
-def test_packed_requests_hold_every_byte_once_within_the_limit(lines: list[str], limit: int) -> None:
-    request = shorthand.transform_request(name="t", model_name="m", data="s3://b/x", output="s3://b/o")
+def test_packed_requests_hold_every_byte_once_within_the_limit(
+    lines: list[str], limit: int
+) -> None:
+    request = shorthand.transform_request(
+        name="t", model_name="m", data="s3://b/x", output="s3://b/o"
+    )
     body = "".join(line + "\n" for line in lines).encode()
 
     class Tight(Settings):
@@ -243,7 +285,9 @@ def test_packed_requests_hold_every_byte_once_within_the_limit(lines: list[str],
         ("tuner", {"rate": "1.0E-4", "flag": "true", "name": '"adam"', "n": "3"}),
     ],
 )
-def test_hyperparameters_are_written_as_each_sender_does(encoding: str, encoded: dict[str, str]) -> None:
+def test_hyperparameters_are_written_as_each_sender_does(
+    encoding: str, encoded: dict[str, str]
+) -> None:
     values = {"rate": "0.0001", "flag": "true", "name": "adam", "n": "3"}
 
     assert shorthand.encode_hyperparameters(values, encoding) == encoded  # HP-2, HP-3, HP-6
@@ -269,21 +313,26 @@ def test_resources_name_every_group_and_host() -> None:
         "VolumeSizeInGB": 1,
     }
 
-    document = tree.training_documents(request, "algo-3")["resourceconfig.json"]
+    document = job_directory.training_documents(request, "algo-3")["resourceconfig.json"]
 
     assert document["current_group_name"] == "b"  # DS-7
     assert document["current_instance_type"] == "ml.c5.xlarge"
     assert document["hosts"] == ["algo-1", "algo-2", "algo-3"]
-    assert [group["hosts"] for group in document["instance_groups"]] == [["algo-1"], ["algo-2", "algo-3"]]
+    assert [group["hosts"] for group in document["instance_groups"]] == [
+        ["algo-1"],
+        ["algo-2", "algo-3"],
+    ]
 
 
 def test_the_environment_is_the_platforms() -> None:
-    environment = tree.training_environment(make_request(Environment={"A": "1", "TRAINING_JOB_NAME": "mine"}))
+    environment = job_directory.training_environment(
+        make_request(Environment={"A": "1", "TRAINING_JOB_NAME": "mine"})
+    )
 
     assert environment["A"] == "1"
     assert environment["TRAINING_JOB_NAME"] == "job"  # TF-4
     assert not [name for name in environment if name.startswith("SM_")]
-    isolated = tree.training_environment(make_request(EnableNetworkIsolation=True))
+    isolated = job_directory.training_environment(make_request(EnableNetworkIsolation=True))
     assert "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI" not in isolated  # SEC-1
 
 
@@ -322,7 +371,7 @@ def test_archives_merge_hosts_and_tell_what_has_no_place(tmp_path: Path) -> None
     (tmp_path / "algo-2/link").symlink_to("same")
 
     roots = {host: tmp_path / host for host in ("algo-1", "algo-2")}
-    findings = collection.archive(roots, tmp_path / "x.tar.gz")
+    findings = job_outputs.archive(roots, tmp_path / "x.tar.gz")
 
     with tarfile.open(tmp_path / "x.tar.gz") as tar:
         assert sorted(tar.getnames()) == ["link", "same", "sub", "sub/algo-1", "sub/algo-2"]

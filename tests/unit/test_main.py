@@ -8,7 +8,11 @@ import pytest
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "container", *arguments], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-m", "container", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
 

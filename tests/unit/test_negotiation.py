@@ -2,7 +2,7 @@
 
 import pytest
 
-from container.serving import negotiation
+from container.serving.bodies import negotiation
 
 OFFERED = ("application/json", "text/csv", "application/x-npy")
 
@@ -12,14 +12,20 @@ OFFERED = ("application/json", "text/csv", "application/x-npy")
     [
         ("text/csv", "text/csv", {}),
         ("Text/CSV; Charset=UTF-8", "text/csv", {"charset": "UTF-8"}),
-        (' application/json ;charset="utf-8"; a=b', "application/json", {"charset": "utf-8", "a": "b"}),
+        (
+            ' application/json ;charset="utf-8"; a=b',
+            "application/json",
+            {"charset": "utf-8", "a": "b"},
+        ),
         ('a/b; x="1;2"', "a/b", {"x": "1;2"}),
         (r'a/b; x="1\"2"', "a/b", {"x": '1"2'}),
         ("", "", {}),
         ("text/csv;", "text/csv", {}),
     ],
 )
-def test_media_type_is_read_with_its_parameters(text: str, name: str, parameters: dict[str, str]) -> None:
+def test_media_type_is_read_with_its_parameters(
+    text: str, name: str, parameters: dict[str, str]
+) -> None:
     """RQ-3."""
     assert negotiation.parse_media_type(text) == (name, parameters)
 

@@ -12,7 +12,7 @@ import pytest
 
 from container import artifact, contract, predictor
 from container.errors import UserError
-from container.serving import server, settings
+from container.serving import server, server_settings
 
 MANIFEST = artifact.Manifest((28, 28, 1), (0, 1), {}, {}, 1.0, {})
 
@@ -25,7 +25,11 @@ def find(root: Path, **differences: float) -> artifact.Artifact:
     ("differences", "runtime", "reason"),
     [
         ({"litert": 9e-6}, "litert", "which agreed with Keras"),
-        ({"litert": 2e-5}, "saved_model", "as LiteRT's probabilities were 2e-05 from Keras', and 1e-05 is right"),
+        (
+            {"litert": 2e-5},
+            "saved_model",
+            "as LiteRT's probabilities were 2e-05 from Keras', and 1e-05 is right",
+        ),
         ({}, "saved_model", "as the model did not convert to LiteRT"),
         ({"litert_int8": 1e-7}, "saved_model", "as the model did not convert to LiteRT"),
     ],
@@ -39,14 +43,22 @@ def test_auto_is_litert_where_it_agreed_with_keras_and_else_tensorflow(
 @pytest.mark.parametrize(
     ("differences", "message"),
     [
-        ({"litert": 0.5}, r"needs TensorFlow, which this image lacks, .* 0\.5 from .*or set BYO_RUNTIME=litert"),
-        ({}, r"needs TensorFlow, which this image lacks, as the model did not convert to LiteRT; .* that trains$"),
+        (
+            {"litert": 0.5},
+            r"needs TensorFlow, which this image lacks, .* 0\.5 from .*or set BYO_RUNTIME=litert",
+        ),
+        (
+            {},
+            r"needs TensorFlow, which this image lacks, as the model did not convert to LiteRT; .* that trains$",
+        ),
     ],
 )
 def test_auto_says_what_the_image_lacks(
     differences: dict[str, float], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "tensorflow" else object())
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name == "tensorflow" else object()
+    )
 
     with pytest.raises(UserError, match=message):
         predictor.choose(find(tmp_path, **differences))
@@ -75,7 +87,12 @@ def test_model_that_the_artefact_lacks_is_named(runtime: str, message: str, tmp_
         ([], {"NVIDIA_VISIBLE_DEVICES": "all"}, False),
     ],
 )
-def test_gpu_is_found_by_its_device(names: list[str], environ: dict[str, str], found: bool, tmp_path: Path) -> None:  # noqa: FBT001
+def test_gpu_is_found_by_its_device(
+    names: list[str],
+    environ: dict[str, str],
+    found: bool,  # noqa: FBT001
+    tmp_path: Path,
+) -> None:
     for name in names:
         (tmp_path / name).touch()
 
@@ -122,7 +139,7 @@ def test_heavy_model_on_a_gpu_is_tensorflows(  # noqa: PLR0913, PLR0917 - a tabl
     monkeypatch.setattr(predictor, "finds_gpu", lambda _: has_gpu)
     layout = contract.Layout(tmp_path)
     with caplog.at_level(logging.INFO, "container"):
-        service = server.prepare(layout, environ, settings.parse(environ), 2)
+        service = server.prepare(layout, environ, server_settings.parse(environ), 2)
 
     assert (service.application is not None) is is_loaded
     assert f"with {runtime}, " in caplog.text

@@ -12,12 +12,24 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from container.dataset import LabelledImages
-from container.evaluation import metrics, report
+from container.data.loading import LabelledImages
+from container.evaluation import classification, report
 
 HISTORY = [
-    {"epoch": 1, "train_loss": 0.9, "validation_loss": 0.8, "train_accuracy": 0.7, "validation_accuracy": 0.75},
-    {"epoch": 2, "train_loss": 0.4, "validation_loss": 0.5, "train_accuracy": 0.9, "validation_accuracy": 0.85},
+    {
+        "epoch": 1,
+        "train_loss": 0.9,
+        "validation_loss": 0.8,
+        "train_accuracy": 0.7,
+        "validation_accuracy": 0.75,
+    },
+    {
+        "epoch": 2,
+        "train_loss": 0.4,
+        "validation_loss": 0.5,
+        "train_accuracy": 0.9,
+        "validation_accuracy": 0.85,
+    },
 ]
 
 
@@ -44,24 +56,39 @@ class Page(HTMLParser):
 
 
 def make_case(
-    class_count: int = 3, row_count: int = 60, classes: tuple[int | str, ...] | None = None, channels: int = 1
+    class_count: int = 3,
+    row_count: int = 60,
+    classes: tuple[int | str, ...] | None = None,
+    channels: int = 1,
 ) -> tuple[LabelledImages, np.ndarray]:
     random = np.random.default_rng(7)
     images = random.integers(0, 256, (row_count, 8, 8, channels), np.uint8)
     labels = random.integers(0, class_count, row_count).astype(np.int32)
     scores = random.random((row_count, class_count)) + np.eye(class_count)[labels] / 2
     scores /= scores.sum(axis=1, keepdims=True)
-    return LabelledImages(images, labels, classes or tuple(range(class_count))), scores.astype(np.float32)
+    return LabelledImages(images, labels, classes or tuple(range(class_count))), scores.astype(
+        np.float32
+    )
 
 
 def render(labelled: LabelledImages, scores: np.ndarray, **options: object) -> str:
-    return report.render(labelled, scores, metrics.compute(labelled.labels, scores, len(labelled.classes)), **options)
+    return report.render(
+        labelled,
+        scores,
+        classification.compute(labelled.labels, scores, len(labelled.classes)),
+        **options,
+    )
 
 
 def test_page_refers_to_nothing_outside_itself() -> None:
     page = Page(render(*make_case(), history=HISTORY))
     assert page.all("script") == page.all("link") == []
-    references = [value for _, attributes in page.elements for key in ("src", "href") if (value := attributes.get(key))]
+    references = [
+        value
+        for _, attributes in page.elements
+        for key in ("src", "href")
+        if (value := attributes.get(key))
+    ]
     assert references
     assert all(reference.startswith("data:image/png;base64,") for reference in references)
 
@@ -83,7 +110,7 @@ def test_every_count_of_the_confusion_matrix_stands_in_its_cell() -> None:
     labelled, scores = make_case()
     html = render(labelled, scores)
     counts = re.findall(r'<td class="(?:hit|miss|zero)"[^>]*>([\d,]+)</td>', html)
-    expected = metrics.compute(labelled.labels, scores, 3)["confusion_matrix"]
+    expected = classification.compute(labelled.labels, scores, 3)["confusion_matrix"]
     assert np.array(counts, int).reshape(3, 3).tolist() == expected
 
 
@@ -98,13 +125,17 @@ def test_worst_mistakes_are_the_images_themselves_the_most_certain_first(channel
     for row, image in zip(expected, shown, strict=False):
         label, predicted = labelled.labels[row], scores[row].argmax()
         assert image["alt"] == f"Row {row}: {label} taken for {predicted}"
-        pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode((image["src"] or "").split(",")[1]))))
+        pixels = np.asarray(
+            Image.open(io.BytesIO(base64.b64decode((image["src"] or "").split(",")[1])))
+        )
         expected_pixels = labelled.images[row] if channels == 3 else labelled.images[row, :, :, 0]
         assert np.array_equal(pixels, expected_pixels)
 
 
 def test_large_images_are_shown_small() -> None:
-    labelled = LabelledImages(np.zeros((1, 600, 300, 3), np.uint8), np.array([0], np.int32), ("a", "b"))
+    labelled = LabelledImages(
+        np.zeros((1, 600, 300, 3), np.uint8), np.array([0], np.int32), ("a", "b")
+    )
     source = Page(render(labelled, np.array([[0.1, 0.9]]))).all("img")[0]["src"] or ""
     assert Image.open(io.BytesIO(base64.b64decode(source.split(",")[1]))).size == (80, 160)
 
@@ -116,7 +147,9 @@ def test_every_header_cell_says_what_it_heads() -> None:
 
 
 def test_page_without_mistakes_says_so() -> None:
-    labelled = LabelledImages(np.zeros((1, 8, 8, 1), np.uint8), np.array([1], np.int32), ("cat", "dog"))
+    labelled = LabelledImages(
+        np.zeros((1, 8, 8, 1), np.uint8), np.array([1], np.int32), ("cat", "dog")
+    )
     page = Page(render(labelled, np.array([[0.0, 1.0]])))
     assert page.all("img") == []
     assert "every image was put into its class" in " ".join(page.text)
@@ -159,7 +192,7 @@ def test_table_of_very_many_classes_shows_those_with_the_lowest_f1() -> None:
     labelled, scores = make_case(class_count=300, row_count=900)
     html = render(labelled, scores)
     assert "The 200 classes of 300 with the lowest F1" in html
-    per_class = metrics.compute(labelled.labels, scores, 300)["per_class"]
+    per_class = classification.compute(labelled.labels, scores, 300)["per_class"]
     worst = min(range(300), key=lambda index: per_class[index]["f1"])
     table = html[html.index('id="classes"') :]
     assert re.search(r'<th scope="row"><bdi>(\d+)</bdi>', table)[1] == str(worst)
@@ -167,7 +200,13 @@ def test_table_of_very_many_classes_shows_those_with_the_lowest_f1() -> None:
 
 @pytest.mark.parametrize(
     ("share", "digits", "text"),
-    [(0.99999, 2, "99.99"), (1.0, 2, "100.00"), (0.00001, 1, "0.1"), (0.0, 1, "0.0"), (0.5, 1, "50.0")],
+    [
+        (0.99999, 2, "99.99"),
+        (1.0, 2, "100.00"),
+        (0.00001, 1, "0.1"),
+        (0.0, 1, "0.0"),
+        (0.5, 1, "50.0"),
+    ],
 )
 def test_percentages_never_round_to_all_or_nothing(share: float, digits: int, text: str) -> None:
     assert report._percent(share, digits) == text + "\u202f%"  # noqa: SLF001 - the rule of this number

@@ -52,10 +52,15 @@ def list_tests() -> dict[str, str]:
 def test_rule_has_a_test_that_exists_and_cites_it_or_a_reason(rule: str) -> None:
     held_by, tests = list_rows()[rule], list_tests()
     cited = re.findall(r"`(test_\w+)`", held_by)
-    sources = {name: [source for found, source in tests.items() if found.startswith(name)] for name in cited}
+    sources = {
+        name: [source for found, source in tests.items() if found.startswith(name)]
+        for name in cited
+    }
     assert all(sources.values()), [name for name, found in sources.items() if not found]
     if cited:
-        found_rules = {each for found in sources.values() for source in found for each in list_rules(source)}
+        found_rules = {
+            each for found in sources.values() for source in found for each in list_rules(source)
+        }
         assert rule == "12" or rule in found_rules, f"{cited}: none cites {rule}"
     else:
         assert "Why not: " in held_by, held_by

@@ -9,8 +9,9 @@ import jsonschema_rs
 import pytest
 
 from container.errors import UserError
-from container.serving import emf, inference, logs, settings
-from container.serving.metrics import SECONDS, Metrics
+from container.serving import inference, server_settings
+from container.serving.telemetry import emf, logs
+from container.serving.telemetry.metrics import SECONDS, Metrics
 
 # Written from the facts of CloudWatch's user guide, "Specification: Embedded metric format".
 EMF_SCHEMA = {
@@ -21,7 +22,11 @@ EMF_SCHEMA = {
             "type": "object",
             "required": ["Timestamp", "CloudWatchMetrics"],
             "properties": {
-                "Timestamp": {"type": "integer", "minimum": 1_500_000_000_000, "maximum": 9_999_999_999_999},
+                "Timestamp": {
+                    "type": "integer",
+                    "minimum": 1_500_000_000_000,
+                    "maximum": 9_999_999_999_999,
+                },
                 "CloudWatchMetrics": {
                     "type": "array",
                     "minItems": 1,
@@ -50,7 +55,11 @@ EMF_SCHEMA = {
                                     "additionalProperties": False,
                                     "required": ["Name"],
                                     "properties": {
-                                        "Name": {"type": "string", "minLength": 1, "maxLength": 1024},
+                                        "Name": {
+                                            "type": "string",
+                                            "minLength": 1,
+                                            "maxLength": 1024,
+                                        },
                                         "Unit": {"enum": ["Count", "Milliseconds"]},
                                         "StorageResolution": {"enum": [1, 60]},
                                     },
@@ -91,7 +100,11 @@ def test_line_of_json_has_time_level_process_and_message_and_the_traceback_in_on
 
     document = json.loads(line)
     assert "\n" not in line
-    assert (document["level"], document["process"], document["message"]) == ("INFO", record.process, 'said "so"\n')
+    assert (document["level"], document["process"], document["message"]) == (
+        "INFO",
+        record.process,
+        'said "so"\n',
+    )
     assert document["time"].endswith("+00:00")
     assert document["exception"].endswith("KeyError: 'model'")
 
@@ -100,11 +113,23 @@ def test_line_of_a_request_has_what_is_asked_of_it_and_no_query_nor_other_header
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    headers = {"content-type": "text/csv; secret=1", "x-amzn-sagemaker-inference-id": "i-1", "authorization": "secret"}
-    response = inference.Response(200, b"12345", "text/csv", seconds={"decode": 0.001, "predict": 0.5})
+    headers = {
+        "content-type": "text/csv; secret=1",
+        "x-amzn-sagemaker-inference-id": "i-1",
+        "authorization": "secret",
+    }
+    response = inference.Response(
+        200, b"12345", "text/csv", seconds={"decode": 0.001, "predict": 0.5}
+    )
 
     logs.log_request(
-        response, method="POST", target="/invocations?secret", headers=headers, started=0, bytes_in=3, bytes_out=5
+        response,
+        method="POST",
+        target="/invocations?secret",
+        headers=headers,
+        started=0,
+        bytes_in=3,
+        bytes_out=5,
     )
 
     (record,) = caplog.records
@@ -131,7 +156,10 @@ def test_line_of_a_request_has_what_is_asked_of_it_and_no_query_nor_other_header
         ("text/csv", b"1,2,3,SECRET"),
         ("text/csv", b"SECRET\\',\"SECRET"),
         ("application/json", b'{"SECRET": 1}'),
-        ("application/json", b'[["SECRET", {"SECRET": "SECRET SECRET SECRET SECRET SECRET"}, 1, 1]]'),
+        (
+            "application/json",
+            b'[["SECRET", {"SECRET": "SECRET SECRET SECRET SECRET SECRET"}, 1, 1]]',
+        ),
         ("application/json", b'[[{"SECRET": "SECRET SECRET SECRET SECRET SECRET"}, 1, 1, 1]]'),
         ("application/jsonlines", b'{"features": ["SECRET", 1, 1, 1]}'),
         ("text/csv; charset=SECRET", b"1"),
@@ -142,9 +170,13 @@ def test_reason_in_the_log_quotes_nothing_of_the_body(
     caplog: pytest.LogCaptureFixture, content_type: str, body: bytes, placeholders: dict[str, bool]
 ) -> None:
     caplog.set_level(logging.INFO)
-    model = inference.Inference(lambda _: 1 / 0, input_shape=(1, 4, 1), classes=(1, 2), **placeholders)
+    model = inference.Inference(
+        lambda _: 1 / 0, input_shape=(1, 4, 1), classes=(1, 2), **placeholders
+    )
 
-    model.invoke(inference.Request(body, {"content-type": content_type.replace("SECRET", "klingon")}))
+    model.invoke(
+        inference.Request(body, {"content-type": content_type.replace("SECRET", "klingon")})
+    )
 
     assert caplog.records
     assert "SECRET" not in caplog.text
@@ -162,12 +194,22 @@ def test_embedded_metrics_tell_what_happened_since_the_last_line() -> None:
             metrics.count(status, {"request": 0.004}, 3 if status == 200 else 0)
     metrics.count_error("busy", 503)
 
-    document = emf.describe(before, metrics.read(), "Team/Models", {"EndpointName": "digits"}, 1_795_000_000_000)
+    document = emf.describe(
+        before, metrics.read(), "Team/Models", {"EndpointName": "digits"}, 1_795_000_000_000
+    )
 
     assert_is_emf(document)
     assert document["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["EndpointName"]]
     assert document["EndpointName"] == "digits"
-    wanted = {"Requests": 5, "Images": 6, "Refused": 2, "Failed": 0, "Busy": 1, "QueueRequests": 4, "Connections": 20}
+    wanted = {
+        "Requests": 5,
+        "Images": 6,
+        "Refused": 2,
+        "Failed": 0,
+        "Busy": 1,
+        "QueueRequests": 4,
+        "Connections": 20,
+    }
     assert {name: document[name] for name in wanted} == wanted
     assert document["Workers"] == 2
     assert len(document["Latency"]) == 4
@@ -214,11 +256,11 @@ def test_values_of_a_histogram_are_spread_as_it_says(total: int) -> None:
 )
 def test_wrong_setting_of_the_log_is_named(name: str, value: str) -> None:
     with pytest.raises(UserError, match=f"{name}=.*expected"):
-        settings.parse({name: value})
+        server_settings.parse({name: value})
 
 
 def test_settings_of_the_log_are_read() -> None:
-    found = settings.parse(
+    found = server_settings.parse(
         {
             "BYO_LOG_FORMAT": "json",
             "BYO_EMF_NAMESPACE": "Team/Models",
@@ -227,5 +269,9 @@ def test_settings_of_the_log_are_read() -> None:
         }
     )
 
-    assert (found.log_format, found.emf_namespace, found.emf_interval_s) == ("json", "Team/Models", 10)
+    assert (found.log_format, found.emf_namespace, found.emf_interval_s) == (
+        "json",
+        "Team/Models",
+        10,
+    )
     assert found.emf_dimensions == (("EndpointName", "digits"), ("Variant", "All Traffic"))

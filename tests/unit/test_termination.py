@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-# A mutex that is taken twice: a call that holds the main thread for ever, and that no signal interrupts.
+# A mutex that is taken twice: a call that holds the main thread for ever, and that no signal
+# interrupts.
 PROGRAM = """
 import ctypes, sys
 from container.training.termination import StopRequest
@@ -25,7 +26,12 @@ ctypes.CDLL(None).pthread_mutex_lock(mutex)
     ("worth_saving", "saved", "code", "told"),
     [
         ("nothing", "", 0, "before the first step: there is no model to save"),
-        ("worth saving", "the checkpoint after 7 steps", 0, "what is kept is the checkpoint after 7 steps"),
+        (
+            "worth saving",
+            "the checkpoint after 7 steps",
+            0,
+            "what is kept is the checkpoint after 7 steps",
+        ),
         ("worth saving", "", 1, "nothing had been saved"),
     ],
 )
@@ -33,7 +39,9 @@ def test_a_stop_ends_a_process_whose_main_thread_is_inside_a_call_for_ever(
     signal_name: str, worth_saving: str, saved: str, code: int, told: str
 ) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, worth_saving, saved], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [sys.executable, "-c", PROGRAM, worth_saving, saved],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from container.dataset import LabelledImages
+from container.data.loading import LabelledImages
 from container.errors import PlatformError, UserError
-from container.training import device, model
-from container.training.augmentation import augment
-from container.training.loop import Loop
-from container.training.optimizer import Optimizer
 from container.training.settings import Settings
-from container.training.source import Source
+from container.training.step import device, networks
+from container.training.step.augmentation import augment
+from container.training.step.loop import Loop
+from container.training.step.optimizer import Optimizer
+from container.training.step.source import Source
 
 ROOT = Path(__file__).resolve().parents[2]
 ONE_TOWER = device.Device("float32", 1, 1, 1, xla=False, reasons=())
@@ -39,12 +39,14 @@ PLAIN = Settings(
 def images() -> LabelledImages:
     chance = np.random.default_rng(0)
     labels = np.arange(32, dtype=np.int32) % 4
-    return LabelledImages(chance.integers(0, 256, (32, 8, 8, 1)).astype(np.uint8), labels, (0, 1, 2, 3))
+    return LabelledImages(
+        chance.integers(0, 256, (32, 8, 8, 1)).astype(np.uint8), labels, (0, 1, 2, 3)
+    )
 
 
 def build(seed: int = 0) -> keras.Model:
     keras.utils.set_random_seed(seed)
-    return model.build("small_cnn", (8, 8, 1), 4, (0.5, 0.3))
+    return networks.build("small_cnn", (8, 8, 1), 4, (0.5, 0.3))
 
 
 @pytest.mark.parametrize("name", ["adam", "sgd", "lamb"])
@@ -53,9 +55,13 @@ def test_update_rules_equal_those_of_keras(name: str, clip_norm: float | None) -
     shapes = [(5, 3), (3,)]
     settings = dataclasses.replace(PLAIN, optimizer=name, learning_rate=0.05, clip_norm=clip_norm)
     oracle = {
-        "adam": lambda: keras.optimizers.Adam(0.05, 0.9, 0.99, epsilon=1e-7, global_clipnorm=clip_norm),
+        "adam": lambda: keras.optimizers.Adam(
+            0.05, 0.9, 0.99, epsilon=1e-7, global_clipnorm=clip_norm
+        ),
         "sgd": lambda: keras.optimizers.SGD(0.05, 0.9, nesterov=True, global_clipnorm=clip_norm),
-        "lamb": lambda: keras.optimizers.Lamb(0.05, 0.9, 0.99, epsilon=1e-7, global_clipnorm=clip_norm),
+        "lamb": lambda: keras.optimizers.Lamb(
+            0.05, 0.9, 0.99, epsilon=1e-7, global_clipnorm=clip_norm
+        ),
     }[name]()
     chance = np.random.default_rng(0)
     start = [chance.normal(size=shape).astype(np.float32) for shape in shapes]
@@ -82,7 +88,10 @@ def test_weight_decay_shrinks_kernels_and_leaves_biases() -> None:
     ("schedule", "expected"),
     [
         ("linear", [0.5, 1.0, 1.0, 7 / 8, 1 / 8]),
-        ("cosine", [0.5, 1.0, 1.0, 0.5 + 0.5 * np.cos(np.pi / 8), 0.5 + 0.5 * np.cos(np.pi * 7 / 8)]),
+        (
+            "cosine",
+            [0.5, 1.0, 1.0, 0.5 + 0.5 * np.cos(np.pi / 8), 0.5 + 0.5 * np.cos(np.pi * 7 / 8)],
+        ),
         ("step", [0.5, 1.0, 1.0, 1.0, 0.01]),
         ("constant", [0.5, 1.0, 1.0, 1.0, 1.0]),
     ],
@@ -90,16 +99,22 @@ def test_weight_decay_shrinks_kernels_and_leaves_biases() -> None:
 def test_schedules_rise_and_fall_as_documented(schedule: str, expected: list[float]) -> None:
     settings = dataclasses.replace(PLAIN, schedule=schedule, warmup_fraction=0.2, learning_rate=2.0)
     rule = Optimizer(settings, [(1,)], total_steps=10, host_count=1)
-    assert [float(rule.rate(step)) / 2 for step in (0, 1, 2, 3, 9)] == pytest.approx(expected, abs=1e-6)
+    assert [float(rule.rate(step)) / 2 for step in (0, 1, 2, 3, 9)] == pytest.approx(
+        expected, abs=1e-6
+    )
 
 
 def test_hosts_scale_the_learning_rate_only_when_asked() -> None:
     for asked, peak in ((False, 0.015), (True, 0.06)):
         settings = dataclasses.replace(PLAIN, scale_learning_rate=asked)
-        assert float(Optimizer(settings, [(1,)], total_steps=10, host_count=4).rate(5)) == pytest.approx(peak)
+        assert float(
+            Optimizer(settings, [(1,)], total_steps=10, host_count=4).rate(5)
+        ) == pytest.approx(peak)
 
 
-def test_augmentation_is_the_same_for_a_step_whoever_asks_and_differs_between_steps(images: LabelledImages) -> None:
+def test_augmentation_is_the_same_for_a_step_whoever_asks_and_differs_between_steps(
+    images: LabelledImages,
+) -> None:
     settings = Settings(shift_pixels=2, flip=True, cutout_pixels=3)
     targets = tf.one_hot(images.labels, 4)
     whole = augment(tf.constant(images.images), targets, settings, 5, (0, 32))[0].numpy()
@@ -115,12 +130,16 @@ def test_shift_moves_whole_pixels_in_black_and_flip_mirrors() -> None:
     picture = tf.constant(np.full((1, 8, 8, 1), 9, np.uint8))
     seen = set()
     for step in range(40):
-        moved = augment(picture, tf.ones([1, 2]), Settings(shift_pixels=1), step, (0, 1))[0].numpy()[0, ..., 0]
+        moved = augment(picture, tf.ones([1, 2]), Settings(shift_pixels=1), step, (0, 1))[
+            0
+        ].numpy()[0, ..., 0]
         assert set(np.unique(moved)) <= {0, 9}
         seen.add((bool((moved[0] == 0).all()), bool((moved[:, 0] == 0).all())))
     assert seen == {(False, False), (True, False), (False, True), (True, True)}
     ramp = tf.constant(np.arange(8, dtype=np.uint8).reshape(1, 1, 8, 1).repeat(64, axis=0))
-    mirrored = augment(ramp, tf.ones([64, 2]), Settings(shift_pixels=0, flip=True), 0, (0, 64))[0].numpy()[:, 0, :, 0]
+    mirrored = augment(ramp, tf.ones([64, 2]), Settings(shift_pixels=0, flip=True), 0, (0, 64))[
+        0
+    ].numpy()[:, 0, :, 0]
     first = set(mirrored[:, 0].tolist())
     assert first == {0, 7}
 
@@ -137,21 +156,25 @@ def test_mixup_blends_images_and_targets_by_the_same_share() -> None:
 
 def test_the_twin_computes_what_the_network_does(images: LabelledImages) -> None:
     network = build()
-    twin = model.clone_for_training(network, "float32")
+    twin = networks.clone_for_training(network, "float32")
     logits = twin(images.images, training=False)
-    assert np.allclose(tf.nn.softmax(logits).numpy(), network(images.images, training=False).numpy(), atol=1e-6)
+    assert np.allclose(
+        tf.nn.softmax(logits).numpy(), network(images.images, training=False).numpy(), atol=1e-6
+    )
 
 
 def test_fused_statistics_follow_keras_own_normalisation(images: LabelledImages) -> None:
     network = build()
-    twin = model.clone_for_training(network, "float32")
+    twin = networks.clone_for_training(network, "float32")
     network(images.images, training=True)
     twin(images.images, training=True)
     for ours, theirs in zip(twin.get_weights(), network.get_weights(), strict=True):
         assert np.allclose(ours, theirs, rtol=2e-2, atol=1e-5)  # Bessel's correction
 
 
-def test_towers_give_the_same_gradients_as_one_batch_where_nothing_is_normalised(images: LabelledImages) -> None:
+def test_towers_give_the_same_gradients_as_one_batch_where_nothing_is_normalised(
+    images: LabelledImages,
+) -> None:
     results = []
     for towers in (1, 3):
         inputs = keras.Input((8, 8, 1), dtype="uint8")
@@ -160,7 +183,10 @@ def test_towers_give_the_same_gradients_as_one_batch_where_nothing_is_normalised
         outputs = keras.layers.Softmax()(keras.layers.Dense(4, name="logits")(x))
         network = keras.Model(inputs, outputs)
         loop = Loop(
-            model.clone_for_training(network, "float32"), images, PLAIN, dataclasses.replace(ONE_TOWER, towers=towers)
+            networks.clone_for_training(network, "float32"),
+            images,
+            PLAIN,
+            dataclasses.replace(ONE_TOWER, towers=towers),
         )
         sums = loop.run(0, 0, 4, (0.0, 0))
         results.append((loop.result()["weights"], sums))
@@ -180,11 +206,13 @@ def test_towers_on_devices_of_their_own_learn_what_towers_on_one_do(xla: str) ->
     assert told["losses"][0] == pytest.approx(told["losses"][1], abs=1e-5)
 
 
-def test_steps_are_the_same_bits_however_they_are_cut_and_after_a_restore(images: LabelledImages) -> None:
+def test_steps_are_the_same_bits_however_they_are_cut_and_after_a_restore(
+    images: LabelledImages,
+) -> None:
     settings = dataclasses.replace(PLAIN, shift_pixels=1, ema_decay=0.9)
 
     def make() -> Loop:
-        return Loop(model.clone_for_training(build(), "float32"), images, settings, ONE_TOWER)
+        return Loop(networks.clone_for_training(build(), "float32"), images, settings, ONE_TOWER)
 
     whole, cut, resumed = make(), make(), make()
     expected = whole.run(0, 0, 4, (0.0, 0))
@@ -201,7 +229,9 @@ def test_steps_are_the_same_bits_however_they_are_cut_and_after_a_restore(images
         assert np.array_equal(array, resumed.state()[name]), name
 
 
-def test_a_source_gives_every_image_once_an_epoch_in_an_order_of_its_own(images: LabelledImages) -> None:
+def test_a_source_gives_every_image_once_an_epoch_in_an_order_of_its_own(
+    images: LabelledImages,
+) -> None:
     source = Source(images, 8, seed=1)
     orders = [source.find_block(epoch * 4).order.numpy().tolist() for epoch in range(2)]
     assert sorted(orders[0]) == sorted(orders[1]) == list(range(32))
@@ -211,7 +241,7 @@ def test_a_source_gives_every_image_once_an_epoch_in_an_order_of_its_own(images:
 
 
 def test_a_loss_that_is_not_finite_names_its_step(images: LabelledImages) -> None:
-    loop = Loop(model.clone_for_training(build(), "float32"), images, PLAIN, ONE_TOWER)
+    loop = Loop(networks.clone_for_training(build(), "float32"), images, PLAIN, ONE_TOWER)
     state = loop.state()
     loop.restore({**state, "weights": np.full_like(state["weights"], np.nan)})
     with pytest.raises(UserError, match="step 3 of epoch 2"):
@@ -227,7 +257,7 @@ def test_float16_learns_what_float32_learns(images: LabelledImages) -> None:
     ends = {}
     for precision in ("float32", "float16"):
         trainer = Loop(
-            model.clone_for_training(build(), precision),
+            networks.clone_for_training(build(), precision),
             images,
             PLAIN,
             dataclasses.replace(ONE_TOWER, precision=precision),
@@ -238,8 +268,10 @@ def test_float16_learns_what_float32_learns(images: LabelledImages) -> None:
     assert ends["float16"] == pytest.approx(ends["float32"], rel=0.05)
 
 
-def test_a_float16_gradient_that_overflows_is_left_out_and_halves_the_scale(images: LabelledImages) -> None:
-    twin = model.clone_for_training(build(), "float16")
+def test_a_float16_gradient_that_overflows_is_left_out_and_halves_the_scale(
+    images: LabelledImages,
+) -> None:
+    twin = networks.clone_for_training(build(), "float16")
     trainer = Loop(twin, images, PLAIN, dataclasses.replace(ONE_TOWER, precision="float16"))
     trainer.restore(trainer.state() | {"loss_scale": np.array([2.0**60, 7.0], np.float32)})
     before = trainer.state()
@@ -255,27 +287,47 @@ def test_a_float16_gradient_that_overflows_is_left_out_and_halves_the_scale(imag
 
 
 @pytest.mark.parametrize(
-    ("flags", "precision"), [("avx512_bf16", "bfloat16"), ("amx_bf16", "bfloat16"), ("avx512f", "float32")]
+    ("flags", "precision"),
+    [("avx512_bf16", "bfloat16"), ("amx_bf16", "bfloat16"), ("avx512f", "float32")],
 )
-def test_bfloat16_is_chosen_where_the_cpu_computes_in_it(flags: str, precision: str, tmp_path: Path) -> None:
+def test_bfloat16_is_chosen_where_the_cpu_computes_in_it(
+    flags: str, precision: str, tmp_path: Path
+) -> None:
     cpuinfo = write_cpuinfo(tmp_path / "cpuinfo", flags)
     chosen = device.choose(Settings(), (28, 28), cpuinfo=cpuinfo)
     assert chosen.precision == precision
     assert any(line.startswith(f"precision={precision}") for line in chosen.reasons)
-    assert device.choose(Settings(precision="float32"), (28, 28), cpuinfo=cpuinfo).precision == "float32"
-    assert device.choose(Settings(model="mobilenet_v3_small"), (224, 224), cpuinfo=cpuinfo).precision == "float32"
+    assert (
+        device.choose(Settings(precision="float32"), (28, 28), cpuinfo=cpuinfo).precision
+        == "float32"
+    )
+    assert (
+        device.choose(Settings(model="mobilenet_v3_small"), (224, 224), cpuinfo=cpuinfo).precision
+        == "float32"
+    )
 
 
 @pytest.mark.parametrize(
     ("threads", "batch_size", "side", "towers", "intra"),
-    [(2, 128, 28, 2, 1), (8, 128, 28, 4, 2), (2, 32, 28, 1, 2), (4, 128, 224, 1, 4), (1, 128, 28, 1, 1)],
+    [
+        (2, 128, 28, 2, 1),
+        (8, 128, 28, 4, 2),
+        (2, 32, 28, 1, 2),
+        (4, 128, 224, 1, 4),
+        (1, 128, 28, 1, 1),
+    ],
 )
 def test_towers_are_for_small_images_and_batches_that_can_be_cut(
     threads: int, batch_size: int, side: int, towers: int, intra: int
 ) -> None:
     chosen = device.choose(Settings(threads=threads, batch_size=batch_size), (side, side))
     assert (chosen.towers, chosen.intra_threads) == (towers, intra)
-    assert device.choose(Settings(threads=threads, batch_size=batch_size, towers=3), (side, side)).towers == 3
+    assert (
+        device.choose(
+            Settings(threads=threads, batch_size=batch_size, towers=3), (side, side)
+        ).towers
+        == 3
+    )
 
 
 def test_several_gpus_have_a_tower_each_as_far_as_the_batch_goes() -> None:
@@ -296,10 +348,18 @@ def test_a_gpu_brings_xla_one_tower_and_bfloat16_from_ampere_on() -> None:
 
 @pytest.mark.parametrize(
     ("shape", "last"),
-    [((8, 8, 1), (4, 4)), ((28, 28, 1), (3, 3)), ((32, 32, 3), (4, 4)), ((1, 1, 3), (1, 1)), ((5, 90, 1), (1, 2))],
+    [
+        ((8, 8, 1), (4, 4)),
+        ((28, 28, 1), (3, 3)),
+        ((32, 32, 3), (4, 4)),
+        ((1, 1, 3), (1, 1)),
+        ((5, 90, 1), (1, 2)),
+    ],
 )
-def test_the_small_cnn_takes_any_image_shape(shape: tuple[int, int, int], last: tuple[int, int]) -> None:
-    network = model.build("small_cnn", shape, 3, (0.5, 0.3))
+def test_the_small_cnn_takes_any_image_shape(
+    shape: tuple[int, int, int], last: tuple[int, int]
+) -> None:
+    network = networks.build("small_cnn", shape, 3, (0.5, 0.3))
     flatten = next(layer for layer in network.layers if isinstance(layer, keras.layers.Flatten))
     assert tuple(flatten.input.shape[1:3]) == last
     probabilities = network(np.zeros((2, *shape), np.uint8), training=False).numpy()

@@ -1,7 +1,7 @@
 """Fine-tunes a Keras network on an image folder, `CLASS/NAME.png`: first the new head alone, then everything.
 
-With a channel `pretrained` that holds `weights.h5` of MobileNet's trunk the training starts from it; without, from
-random weights.
+With a channel `pretrained` that holds `weights.h5` of MobileNet's trunk the training starts from
+it; without, from random weights.
 """
 
 import argparse
@@ -21,7 +21,12 @@ arguments = parser.parse_args()
 keras.utils.set_random_seed(1)
 size = (arguments.image_size, arguments.image_size)
 training, validation = keras.utils.image_dataset_from_directory(
-    os.environ["SM_CHANNEL_TRAINING"], image_size=size, batch_size=32, validation_split=0.2, subset="both", seed=1
+    os.environ["SM_CHANNEL_TRAINING"],
+    image_size=size,
+    batch_size=32,
+    validation_split=0.2,
+    subset="both",
+    seed=1,
 )
 classes = training.class_names
 
@@ -34,14 +39,26 @@ inputs = keras.Input((*size, 3))
 hidden = keras.layers.Rescaling(1 / 127.5, offset=-1)(inputs)
 model = keras.Model(inputs, keras.layers.Dense(len(classes), activation="softmax")(trunk(hidden)))
 
-for trainable, epochs, learning_rate in ((False, arguments.head_epochs, 3e-3), (True, arguments.epochs, 1e-3)):
+for trainable, epochs, learning_rate in (
+    (False, arguments.head_epochs, 3e-3),
+    (True, arguments.epochs, 1e-3),
+):
     if not epochs:
         continue
     trunk.trainable = trainable
-    model.compile(keras.optimizers.Adam(learning_rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.compile(
+        keras.optimizers.Adam(learning_rate),
+        "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
     for _ in range(epochs):
         history = model.fit(training, validation_data=validation, verbose=0).history
-        print(" ".join(f"{name.replace('val_', 'validation_')}={np.mean(v):.4f};" for name, v in history.items()))
+        print(
+            " ".join(
+                f"{name.replace('val_', 'validation_')}={np.mean(v):.4f};"
+                for name, v in history.items()
+            )
+        )
 
 model.save(Path(os.environ["SM_MODEL_DIR"], "model.keras"))
 Path(os.environ["SM_MODEL_DIR"], "classes.json").write_text(json.dumps(classes))

@@ -13,7 +13,11 @@ import numpy as np
 
 processing = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"), "processing")
 if processing.exists():  # the platform lays inputs and outputs here, the model packed as it was
-    testing, model_dir, output = processing / "test", processing / "model", processing / "evaluation"
+    testing, model_dir, output = (
+        processing / "test",
+        processing / "model",
+        processing / "evaluation",
+    )
     shutil.unpack_archive(model_dir / "model.tar.gz", model_dir)
 else:
     testing, model_dir = Path(os.environ["SM_CHANNEL_TESTING"]), Path(os.environ["SM_MODEL_DIR"])

@@ -14,7 +14,9 @@ parser.add_argument("--batch-size", type=int, default=32)
 parser.add_argument("--learning-rate", type=float, default=0.003)
 arguments = parser.parse_args()
 
-table = np.loadtxt(Path(os.environ["SM_CHANNEL_TRAINING"], "mnist_train.csv"), np.uint8, delimiter=",", skiprows=1)
+table = np.loadtxt(
+    Path(os.environ["SM_CHANNEL_TRAINING"], "mnist_train.csv"), np.uint8, delimiter=",", skiprows=1
+)
 labels, images = table[:, 0], table[:, 1:].reshape(-1, 28, 28, 1)
 
 model = keras.Sequential(
@@ -27,11 +29,19 @@ model = keras.Sequential(
         keras.layers.Dense(10, activation="softmax"),
     ]
 )
-model.compile(keras.optimizers.Adam(arguments.learning_rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
+model.compile(
+    keras.optimizers.Adam(arguments.learning_rate),
+    "sparse_categorical_crossentropy",
+    metrics=["accuracy"],
+)
 for epoch in range(arguments.epochs):
     history = model.fit(images, labels, batch_size=arguments.batch_size, verbose=0).history
-    print(f"epoch={epoch + 1}; train_loss={history['loss'][0]:.4f}; train_accuracy={history['accuracy'][0]:.4f};")
+    print(
+        f"epoch={epoch + 1}; train_loss={history['loss'][0]:.4f}; train_accuracy={history['accuracy'][0]:.4f};"
+    )
 model.save(Path(os.environ["SM_MODEL_DIR"], "model.h5"))
 
 if "SM_CHANNEL_TESTING" in os.environ:
-    runpy.run_path(str(Path(__file__).with_name("evaluate.py")))  # a program of its own, run in this process
+    runpy.run_path(
+        str(Path(__file__).with_name("evaluate.py"))
+    )  # a program of its own, run in this process

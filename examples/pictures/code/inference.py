@@ -1,6 +1,7 @@
 """Pictures in, JSON out, around the bundled network: any size and colour of picture, and an answer in words.
 
-There is no `model_fn` here: the model directory holds an artefact of the toolkit, which is loaded for us, and its
+There is no `model_fn` here: the model directory holds an artefact of the toolkit, which is loaded
+for us, and its
 `predict` takes images `[n, height, width, channel] uint8` and gives probabilities.
 """
 
@@ -22,16 +23,24 @@ def pre_model_fn(model_dir):
 
 def input_fn(data, content_type):
     if content_type not in TYPES:
-        raise BaseInferenceToolkitError(415, f"send one of {', '.join(TYPES)}, not {content_type}", "Unsupported")
+        raise BaseInferenceToolkitError(
+            415, f"send one of {', '.join(TYPES)}, not {content_type}", "Unsupported"
+        )
     height, width, channels = manifest["input_shape"]
     try:
         picture = Image.open(io.BytesIO(data)).convert("L" if channels == 1 else "RGB")
     except (UnidentifiedImageError, OSError) as error:
-        raise BaseInferenceToolkitError(400, f"the body is no picture: {error}", "Bad Request") from error
-    return np.asarray(ImageOps.fit(picture, (width, height)), np.uint8).reshape(1, height, width, channels)
+        raise BaseInferenceToolkitError(
+            400, f"the body is no picture: {error}", "Bad Request"
+        ) from error
+    return np.asarray(ImageOps.fit(picture, (width, height)), np.uint8).reshape(
+        1, height, width, channels
+    )
 
 
 def output_fn(prediction, accept):
     best = np.argsort(prediction[0])[::-1][:3]
-    answer = [{"label": manifest["classes"][i], "score": round(float(prediction[0][i]), 4)} for i in best]
+    answer = [
+        {"label": manifest["classes"][i], "score": round(float(prediction[0][i]), 4)} for i in best
+    ]
     return json.dumps({"best": answer}), "application/json"

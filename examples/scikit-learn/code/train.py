@@ -17,7 +17,9 @@ arguments = parser.parse_args()
 files = sorted(Path(os.environ["SM_CHANNEL_TRAINING"]).glob("*.csv"))
 table = np.concatenate([np.loadtxt(file, delimiter=",", dtype=str, ndmin=2) for file in files])
 features, classes = table[:, 1:].astype(float), table[:, 0]
-train_x, held_out_x, train_y, held_out_y = train_test_split(features, classes, random_state=0, stratify=classes)
+train_x, held_out_x, train_y, held_out_y = train_test_split(
+    features, classes, random_state=0, stratify=classes
+)
 
 tree = DecisionTreeClassifier(max_depth=arguments.max_depth, random_state=0).fit(train_x, train_y)
 print(f"validation_accuracy={accuracy_score(held_out_y, tree.predict(held_out_x)):.4f};")

@@ -39,7 +39,9 @@ class LocalAws:
         """Run a command of the command line."""
         environ = {**os.environ, "LOCAL_AWS_DIRECTORY": str(self.directory)}
         command = [sys.executable, "-m", "local_test", *arguments]
-        return subprocess.run(command, cwd=ROOT, env=environ, check=check, capture_output=True, text=True, timeout=120)
+        return subprocess.run(
+            command, cwd=ROOT, env=environ, check=check, capture_output=True, text=True, timeout=120
+        )
 
     def up(self, program: str | None = PROGRAM) -> None:
         """Start it; without a program, images run in the Docker engine."""
@@ -65,7 +67,9 @@ class LocalAws:
         return int(json.loads((self.directory / "server.json").read_text())["pid"])
 
     @functools.cache  # noqa: B019 - a handful of clients, cleared with every start
-    def client(self, service: str, *, parameter_validation: bool = True, region_name: str = "us-east-1") -> Any:
+    def client(
+        self, service: str, *, parameter_validation: bool = True, region_name: str = "us-east-1"
+    ) -> Any:
         """Give boto3's client, unmodified."""
         client = boto3.client(
             service,
@@ -74,10 +78,14 @@ class LocalAws:
             aws_access_key_id="any",
             aws_secret_access_key="key",  # noqa: S106 - any will do
             config=Config(
-                parameter_validation=parameter_validation, retries={"total_max_attempts": 1}, max_pool_connections=64
+                parameter_validation=parameter_validation,
+                retries={"total_max_attempts": 1},
+                max_pool_connections=64,
             ),
         )
-        client.meta.events.register(f"after-call.{client.meta.service_model.service_id.hyphenize()}", check_answer)
+        client.meta.events.register(
+            f"after-call.{client.meta.service_model.service_id.hyphenize()}", check_answer
+        )
         return client
 
     @property
@@ -95,7 +103,9 @@ class LocalAws:
         """Client of S3."""
         return self.client("s3")
 
-    def wait(self, look: Callable[[], Any], is_there: Callable[[Any], bool], limit_s: float = 60) -> Any:
+    def wait(
+        self, look: Callable[[], Any], is_there: Callable[[Any], bool], limit_s: float = 60
+    ) -> Any:
         """Look until it is there."""
         deadline = time.monotonic() + limit_s
         while not is_there(seen := look()):
@@ -106,7 +116,11 @@ class LocalAws:
 
 def check_answer(parsed: dict[str, Any], model: Any, **_: Any) -> None:
     """Hold every answer of the service to botocore's model of it: required members, types, ranges."""
-    if "Error" not in parsed and model.output_shape is not None and not model.has_event_stream_output:
+    if (
+        "Error" not in parsed
+        and model.output_shape is not None
+        and not model.has_event_stream_output
+    ):
         answer = {key: value for key, value in parsed.items() if key != "ResponseMetadata"}
         report = ParamValidator().validate(answer, model.output_shape)
         assert not report.has_errors(), f"{model.name}: {report.generate_report()}"
@@ -120,12 +134,16 @@ def training_request(aws: LocalAws, name: str, **changes: Any) -> dict[str, Any]
         "AlgorithmSpecification": {
             "TrainingImage": aws.image,
             "TrainingInputMode": "File",
-            "MetricDefinitions": [{"Name": "validation_accuracy", "Regex": "validation_accuracy=([0-9.]+);"}],
+            "MetricDefinitions": [
+                {"Name": "validation_accuracy", "Regex": "validation_accuracy=([0-9.]+);"}
+            ],
         },
         "InputDataConfig": [
             {
                 "ChannelName": "training",
-                "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{aws.bucket}/data/"}},
+                "DataSource": {
+                    "S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{aws.bucket}/data/"}
+                },
             }
         ],
         "OutputDataConfig": {"S3OutputPath": f"s3://{aws.bucket}/out"},

@@ -15,9 +15,7 @@ import pytest
 from tests.contract.aws.client import LocalAws, wait_for_status
 
 ROLE = "arn:aws:iam::000000000000:role/SageMakerRole"
-CHANNEL = (
-    '[{"ChannelName":"training","DataSource":{"S3DataSource":{"S3DataType":"S3Prefix","S3Uri":"s3://{bucket}/data/"}}}]'
-)
+CHANNEL = '[{"ChannelName":"training","DataSource":{"S3DataSource":{"S3DataType":"S3Prefix","S3Uri":"s3://{bucket}/data/"}}}]'
 COMMANDS = [  # in this order: each lives on what the ones before it made
     "sts get-caller-identity",
     "s3 ls s3://{bucket}",
@@ -99,7 +97,13 @@ def call(aws: LocalAws, commands: list[list[str]]) -> list[tuple[int, str, str]]
     environ = {"PATH": os.environ["PATH"], "HOME": str(aws.directory), "AWS_PAGER": "", **exports}
     command = [sys.executable, "-W", "ignore", "-c", DRIVER]
     done = subprocess.run(
-        command, input=json.dumps(commands), env=environ, capture_output=True, text=True, timeout=240, check=True
+        command,
+        input=json.dumps(commands),
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=True,
     )
     return [(code, out, err) for code, out, err in json.loads(done.stdout)]
 
@@ -111,7 +115,8 @@ def test_documented_commands_work_as_printed(aws: LocalAws, tmp_path: Path) -> N
     values = {"bucket": aws.bucket, "file": file, "directory": tmp_path, "role": ROLE}
     channel = CHANNEL.replace("{bucket}", aws.bucket)
     commands = [
-        [channel if word == "{channel}" else word.format(**values) for word in command.split()] for command in COMMANDS
+        [channel if word == "{channel}" else word.format(**values) for word in command.split()]
+        for command in COMMANDS
     ]
     answers: dict[str, str] = {}
     waiting = next(index for index, words in enumerate(commands) if words[1] == "wait")
@@ -138,5 +143,8 @@ def test_documented_commands_work_as_printed(aws: LocalAws, tmp_path: Path) -> N
     [(code, _, _), (_, _, errors)] = call(aws, [invoke.split(), refused.split()])
     assert code == 0
     assert json.loads(body.read_text())["echo"] == "hello"
-    assert "An error occurred (ValidationException) when calling the DescribeEndpoint operation" in errors
+    assert (
+        "An error occurred (ValidationException) when calling the DescribeEndpoint operation"
+        in errors
+    )
     aws.sagemaker.delete_endpoint(EndpointName="cli")

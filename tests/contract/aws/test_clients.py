@@ -21,11 +21,15 @@ print(urllib.request.urlopen(request, timeout=20).read().decode(), flush=True)
 
 def check_reading_s3(aws: LocalAws, python: str) -> None:
     """Hold a container to reading an object with a metric in it, and one that is shut off to not reading it."""
-    aws.s3.put_object(Bucket=aws.bucket, Key="data/read.py", Body=READER.replace("BUCKET", aws.bucket).encode())
+    aws.s3.put_object(
+        Bucket=aws.bucket, Key="data/read.py", Body=READER.replace("BUCKET", aws.bucket).encode()
+    )
     statuses = {}
     for name, is_isolated in (("reader", False), ("isolated", True)):
         request = training_request(aws, name, EnableNetworkIsolation=is_isolated)
-        request["AlgorithmSpecification"] |= {"ContainerEntrypoint": [python, "/opt/ml/input/data/training/read.py"]}
+        request["AlgorithmSpecification"] |= {
+            "ContainerEntrypoint": [python, "/opt/ml/input/data/training/read.py"]
+        }
         aws.sagemaker.create_training_job(**request)
         statuses[name] = wait_for_status(aws, name)
     [metric] = statuses["reader"]["FinalMetricDataList"]
@@ -36,7 +40,9 @@ def check_reading_s3(aws: LocalAws, python: str) -> None:
 @pytest.fixture(scope="module")
 def own_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
     with LocalAws(tmp_path_factory.mktemp("clients-aws")).running() as local:
-        local.s3.put_object(Bucket=local.bucket, Key="data/a.csv", Body=b"validation_accuracy=0.875;\n")
+        local.s3.put_object(
+            Bucket=local.bucket, Key="data/a.csv", Body=b"validation_accuracy=0.875;\n"
+        )
         yield local
 
 

@@ -26,13 +26,24 @@ def make_model(aws: LocalAws, name: str, **environment: str) -> None:
         tar.addfile(entry, io.BytesIO(document))
     key = f"models/{name}/model.tar.gz"
     aws.s3.put_object(Bucket=aws.bucket, Key=key, Body=packed.getvalue())
-    container = {"Image": aws.image, "ModelDataUrl": f"s3://{aws.bucket}/{key}", "Environment": environment}
-    aws.sagemaker.create_model(ModelName=name, ExecutionRoleArn=aws.role, PrimaryContainer=container)
+    container = {
+        "Image": aws.image,
+        "ModelDataUrl": f"s3://{aws.bucket}/{key}",
+        "Environment": environment,
+    }
+    aws.sagemaker.create_model(
+        ModelName=name, ExecutionRoleArn=aws.role, PrimaryContainer=container
+    )
 
 
 def make_config(aws: LocalAws, name: str, *variants: dict[str, Any], **members: Any) -> None:
-    filled = [{"InitialInstanceCount": 1, "InstanceType": "ml.m5.large", **variant} for variant in variants]
-    aws.sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=filled, **members)
+    filled = [
+        {"InitialInstanceCount": 1, "InstanceType": "ml.m5.large", **variant}
+        for variant in variants
+    ]
+    aws.sagemaker.create_endpoint_config(
+        EndpointConfigName=name, ProductionVariants=filled, **members
+    )
 
 
 def wait_until_settled(aws: LocalAws, name: str) -> dict[str, Any]:
@@ -46,13 +57,18 @@ def wait_until_settled(aws: LocalAws, name: str) -> dict[str, Any]:
 def delete_endpoint(aws: LocalAws, name: str) -> None:
     aws.sagemaker.delete_endpoint(EndpointName=name)
     aws.wait(
-        lambda: [item["EndpointName"] for item in aws.sagemaker.list_endpoints(MaxResults=100)["Endpoints"]],
+        lambda: [
+            item["EndpointName"]
+            for item in aws.sagemaker.list_endpoints(MaxResults=100)["Endpoints"]
+        ],
         lambda names: name not in names,
     )
 
 
 def invoke(aws: LocalAws, name: str, body: bytes = b"hello", **arguments: Any) -> dict[str, Any]:
-    response = aws.runtime.invoke_endpoint(EndpointName=name, Body=body, ContentType="text/plain", **arguments)
+    response = aws.runtime.invoke_endpoint(
+        EndpointName=name, Body=body, ContentType="text/plain", **arguments
+    )
     answer: dict[str, Any] = json.loads(response["Body"].read())
     return {**answer, "variant": response["InvokedProductionVariant"]}
 
@@ -81,15 +97,22 @@ def test_a_refusal_of_the_container_is_a_model_error(aws: LocalAws, endpoint: st
     assert response["OriginalStatusCode"] == 415
     assert response["OriginalMessage"] == "no such type"
     assert response["ResponseMetadata"]["HTTPStatusCode"] == 424
-    assert refuse(aws.runtime.invoke_endpoint, EndpointName="nowhere", Body=b"x")[0] == "ValidationError"
     assert (
-        refuse(aws.runtime.invoke_endpoint, EndpointName=endpoint, Body=b"x", TargetVariant="none")[0]
+        refuse(aws.runtime.invoke_endpoint, EndpointName="nowhere", Body=b"x")[0]
+        == "ValidationError"
+    )
+    assert (
+        refuse(aws.runtime.invoke_endpoint, EndpointName=endpoint, Body=b"x", TargetVariant="none")[
+            0
+        ]
         == "ValidationError"
     )
 
 
 def test_a_stream_arrives_as_events(aws: LocalAws, endpoint: str) -> None:
-    response = aws.runtime.invoke_endpoint_with_response_stream(EndpointName=endpoint, Body=b"stream me now")
+    response = aws.runtime.invoke_endpoint_with_response_stream(
+        EndpointName=endpoint, Body=b"stream me now"
+    )
     assert response["ContentType"] == "text/plain"
     parts = [event["PayloadPart"]["Bytes"] for event in response["Body"]]
     assert b"".join(parts) == b"streammenow"
@@ -114,10 +137,20 @@ def test_32_clients_at_once_all_get_their_own_answer(aws: LocalAws, endpoint: st
 
 
 def test_names_are_taken_once_and_states_are_respected(aws: LocalAws, endpoint: str) -> None:
-    code, message = refuse(aws.sagemaker.create_endpoint, EndpointName=endpoint, EndpointConfigName="served")
-    assert (code, "Cannot create already existing endpoint" in message) == ("ValidationException", True)
-    code, message = refuse(aws.sagemaker.create_endpoint, EndpointName="new", EndpointConfigName="nowhere")
-    assert (code, "Could not find endpoint configuration" in message) == ("ValidationException", True)
+    code, message = refuse(
+        aws.sagemaker.create_endpoint, EndpointName=endpoint, EndpointConfigName="served"
+    )
+    assert (code, "Cannot create already existing endpoint" in message) == (
+        "ValidationException",
+        True,
+    )
+    code, message = refuse(
+        aws.sagemaker.create_endpoint, EndpointName="new", EndpointConfigName="nowhere"
+    )
+    assert (code, "Could not find endpoint configuration" in message) == (
+        "ValidationException",
+        True,
+    )
 
 
 def test_an_update_switches_and_a_failing_one_rolls_back(aws: LocalAws) -> None:
@@ -130,7 +163,9 @@ def test_an_update_switches_and_a_failing_one_rolls_back(aws: LocalAws) -> None:
     wait_until_settled(aws, "changing")
 
     aws.sagemaker.update_endpoint(EndpointName="changing", EndpointConfigName="to-new")
-    code, message = refuse(aws.sagemaker.update_endpoint, EndpointName="changing", EndpointConfigName="to-old")
+    code, message = refuse(
+        aws.sagemaker.update_endpoint, EndpointName="changing", EndpointConfigName="to-old"
+    )
     assert (code, "in-progress" in message) == ("ValidationException", True)
     described = wait_until_settled(aws, "changing")
     assert (described["EndpointStatus"], described["EndpointConfigName"]) == ("InService", "to-new")
@@ -147,7 +182,9 @@ def test_an_update_switches_and_a_failing_one_rolls_back(aws: LocalAws) -> None:
     logs = aws.client("logs")
     streams = logs.describe_log_streams(logGroupName="/aws/sagemaker/Endpoints/never")["logStreams"]
     events = logs.get_log_events(
-        logGroupName="/aws/sagemaker/Endpoints/never", logStreamName=streams[0]["logStreamName"], startFromHead=True
+        logGroupName="/aws/sagemaker/Endpoints/never",
+        logStreamName=streams[0]["logStreamName"],
+        startFromHead=True,
     )["events"]
     assert [event["message"] for event in events] == ["I do not come up"]
     delete_endpoint(aws, "never")
@@ -157,15 +194,22 @@ def test_an_update_switches_and_a_failing_one_rolls_back(aws: LocalAws) -> None:
 def test_weights_and_capacities_change_without_new_models(aws: LocalAws) -> None:
     make_model(aws, "a")
     make_model(aws, "b")
-    variants = [{"VariantName": name, "ModelName": name, "InitialVariantWeight": 1} for name in ("a", "b")]
+    variants = [
+        {"VariantName": name, "ModelName": name, "InitialVariantWeight": 1} for name in ("a", "b")
+    ]
     make_config(aws, "weighted", *variants)
     aws.sagemaker.create_endpoint(EndpointName="weighted", EndpointConfigName="weighted")
     wait_until_settled(aws, "weighted")
     assert {invoke(aws, "weighted")["model"]["name"] for _ in range(40)} == {"a", "b"}
     assert invoke(aws, "weighted", TargetVariant="b")["variant"] == "b"
 
-    wishes = [{"VariantName": "a", "DesiredWeight": 0}, {"VariantName": "b", "DesiredInstanceCount": 2}]
-    aws.sagemaker.update_endpoint_weights_and_capacities(EndpointName="weighted", DesiredWeightsAndCapacities=wishes)
+    wishes = [
+        {"VariantName": "a", "DesiredWeight": 0},
+        {"VariantName": "b", "DesiredInstanceCount": 2},
+    ]
+    aws.sagemaker.update_endpoint_weights_and_capacities(
+        EndpointName="weighted", DesiredWeightsAndCapacities=wishes
+    )
     described = wait_until_settled(aws, "weighted")
     shown = {item["VariantName"]: item for item in described["ProductionVariants"]}
     assert (shown["a"]["CurrentWeight"], shown["b"]["CurrentInstanceCount"]) == (0, 2)
@@ -175,7 +219,10 @@ def test_weights_and_capacities_change_without_new_models(aws: LocalAws) -> None
 
 def test_an_asynchronous_request_answers_in_s3(aws: LocalAws) -> None:
     make_model(aws, "later")
-    output = {"S3OutputPath": f"s3://{aws.bucket}/async/out", "S3FailurePath": f"s3://{aws.bucket}/async/failed"}
+    output = {
+        "S3OutputPath": f"s3://{aws.bucket}/async/out",
+        "S3FailurePath": f"s3://{aws.bucket}/async/failed",
+    }
     variant = {"VariantName": "one", "ModelName": "later"}
     make_config(aws, "later", variant, AsyncInferenceConfig={"OutputConfig": output})
     aws.sagemaker.create_endpoint(EndpointName="later", EndpointConfigName="later")
@@ -186,7 +233,9 @@ def test_an_asynchronous_request_answers_in_s3(aws: LocalAws) -> None:
             EndpointName="later", InputLocation=f"s3://{aws.bucket}/async/{key}", InferenceId=key
         )
         assert receipt["ResponseMetadata"]["HTTPStatusCode"] == 202
-        place = receipt["OutputLocation" if key == "good" else "FailureLocation"].removeprefix(f"s3://{aws.bucket}/")
+        place = receipt["OutputLocation" if key == "good" else "FailureLocation"].removeprefix(
+            f"s3://{aws.bucket}/"
+        )
         aws.wait(
             lambda place=place: aws.s3.list_objects_v2(Bucket=aws.bucket, Prefix=place)["KeyCount"],
             lambda count: count == 1,
@@ -200,26 +249,35 @@ def test_only_an_approved_package_is_deployed(aws: LocalAws) -> None:
     make_model(aws, "packaged")
     aws.sagemaker.create_model_package_group(ModelPackageGroupName="digits")
     specification = {
-        "Containers": [{"Image": aws.image, "ModelDataUrl": f"s3://{aws.bucket}/models/packaged/model.tar.gz"}],
+        "Containers": [
+            {"Image": aws.image, "ModelDataUrl": f"s3://{aws.bucket}/models/packaged/model.tar.gz"}
+        ],
         "SupportedContentTypes": ["text/csv"],
         "SupportedResponseMIMETypes": ["application/json"],
     }
     arns = [
-        aws.sagemaker.create_model_package(ModelPackageGroupName="digits", InferenceSpecification=specification)[
-            "ModelPackageArn"
-        ]
+        aws.sagemaker.create_model_package(
+            ModelPackageGroupName="digits", InferenceSpecification=specification
+        )["ModelPackageArn"]
         for _ in range(2)
     ]
     assert [arn.rpartition("/")[2] for arn in arns] == ["1", "2"]
     assert (
-        aws.sagemaker.describe_model_package(ModelPackageName=arns[1])["ModelApprovalStatus"] == "PendingManualApproval"
+        aws.sagemaker.describe_model_package(ModelPackageName=arns[1])["ModelApprovalStatus"]
+        == "PendingManualApproval"
     )
 
     container = {"ModelPackageName": arns[1]}
-    arguments = {"ModelName": "of-package", "ExecutionRoleArn": aws.role, "PrimaryContainer": container}
+    arguments = {
+        "ModelName": "of-package",
+        "ExecutionRoleArn": aws.role,
+        "PrimaryContainer": container,
+    }
     assert refuse(aws.sagemaker.create_model, **arguments)[0] == "ValidationException"
     aws.sagemaker.update_model_package(ModelPackageArn=arns[1], ModelApprovalStatus="Approved")
-    listed = aws.sagemaker.list_model_packages(ModelPackageGroupName="digits", ModelApprovalStatus="Approved")
+    listed = aws.sagemaker.list_model_packages(
+        ModelPackageGroupName="digits", ModelApprovalStatus="Approved"
+    )
     assert [item["ModelPackageVersion"] for item in listed["ModelPackageSummaryList"]] == [2]
     aws.sagemaker.create_model(**arguments)
 
@@ -228,7 +286,10 @@ def test_only_an_approved_package_is_deployed(aws: LocalAws) -> None:
     wait_until_settled(aws, "of-package")
     assert invoke(aws, "of-package")["model"] == {"name": "packaged"}
     delete_endpoint(aws, "of-package")
-    assert refuse(aws.sagemaker.delete_model_package_group, ModelPackageGroupName="digits")[0] == "ConflictException"
+    assert (
+        refuse(aws.sagemaker.delete_model_package_group, ModelPackageGroupName="digits")[0]
+        == "ConflictException"
+    )
     for arn in arns:
         aws.sagemaker.delete_model_package(ModelPackageName=arn)
     aws.sagemaker.delete_model_package_group(ModelPackageGroupName="digits")
@@ -241,7 +302,9 @@ def test_a_batch_transform_writes_one_answer_for_each_object(aws: LocalAws) -> N
         TransformJobName="batch",
         ModelName="batch",
         TransformInput={
-            "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{aws.bucket}/batch/in/"}},
+            "DataSource": {
+                "S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{aws.bucket}/batch/in/"}
+            },
             "ContentType": "text/csv",
             "SplitType": "Line",
         },
@@ -269,14 +332,18 @@ def test_target_tracking_adds_and_removes_real_servers(aws: LocalAws) -> None:
         "ResourceId": "endpoint/scaled/variant/one",
         "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
     }
-    code, _ = refuse(scaling.register_scalable_target, **{**resource, "ResourceId": "endpoint/no/variant/one"})
+    code, _ = refuse(
+        scaling.register_scalable_target, **{**resource, "ResourceId": "endpoint/no/variant/one"}
+    )
     assert code == "ValidationException"
     scaling.register_scalable_target(**resource, MinCapacity=1, MaxCapacity=3)
 
     def put_policy(target: float) -> None:
         tracking = {
             "TargetValue": target,
-            "PredefinedMetricSpecification": {"PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"},
+            "PredefinedMetricSpecification": {
+                "PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"
+            },
             "ScaleOutCooldown": 0,
             "ScaleInCooldown": 0,
         }
@@ -298,7 +365,9 @@ def test_target_tracking_adds_and_removes_real_servers(aws: LocalAws) -> None:
     assert len({invoke(aws, "scaled")["port"] for _ in range(9)}) == 3
     put_policy(1000)
     aws.wait(count_servers, lambda count: count == 1)
-    activities = scaling.describe_scaling_activities(ServiceNamespace="sagemaker")["ScalingActivities"]
+    activities = scaling.describe_scaling_activities(ServiceNamespace="sagemaker")[
+        "ScalingActivities"
+    ]
     assert [item["Description"] for item in activities] == [
         "Setting desired instance count to 1.",
         "Setting desired instance count to 3.",
@@ -315,7 +384,10 @@ def test_target_tracking_adds_and_removes_real_servers(aws: LocalAws) -> None:
         points = aws.client("cloudwatch").get_metric_statistics(
             Namespace="AWS/SageMaker",
             MetricName="Invocations",
-            Dimensions=[{"Name": "EndpointName", "Value": "scaled"}, {"Name": "VariantName", "Value": "one"}],
+            Dimensions=[
+                {"Name": "EndpointName", "Value": "scaled"},
+                {"Name": "VariantName", "Value": "one"},
+            ],
             StartTime=now - dt.timedelta(hours=1),
             EndTime=now + dt.timedelta(hours=1),
             Period=3600,

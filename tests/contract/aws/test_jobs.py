@@ -19,34 +19,58 @@ DEFINITION_MEMBERS = (
 
 
 def test_a_training_job_runs_from_starting_to_completed(aws: LocalAws) -> None:
-    request = training_request(aws, "complete", HyperParameters={"epochs": "2", "learning_rate": "0.03"})
+    request = training_request(
+        aws, "complete", HyperParameters={"epochs": "2", "learning_rate": "0.03"}
+    )
     answer = aws.sagemaker.create_training_job(**request)
-    assert answer["TrainingJobArn"] == "arn:aws:sagemaker:us-east-1:000000000000:training-job/complete"
+    assert (
+        answer["TrainingJobArn"] == "arn:aws:sagemaker:us-east-1:000000000000:training-job/complete"
+    )
 
     described = wait_for_status(aws, "complete")
     assert described["TrainingJobStatus"] == described["SecondaryStatus"] == "Completed"
     entered = [item["Status"] for item in described["SecondaryStatusTransitions"]]
     assert entered == ["Starting", "Downloading", "Training", "Uploading", "Completed"]
-    assert all(item["EndTime"] >= item["StartTime"] for item in described["SecondaryStatusTransitions"])
-    assert described["TrainingEndTime"] >= described["TrainingStartTime"] >= described["CreationTime"]
+    assert all(
+        item["EndTime"] >= item["StartTime"] for item in described["SecondaryStatusTransitions"]
+    )
+    assert (
+        described["TrainingEndTime"] >= described["TrainingStartTime"] >= described["CreationTime"]
+    )
     assert described["FinalMetricDataList"][0]["MetricName"] == "validation_accuracy"
     assert described["FinalMetricDataList"][0]["Value"] == pytest.approx(0.75)
-    assert described["ModelArtifacts"]["S3ModelArtifacts"] == f"s3://{aws.bucket}/out/complete/output/model.tar.gz"
-    assert aws.s3.head_object(Bucket=aws.bucket, Key="out/complete/output/model.tar.gz")["ContentLength"] > 0
+    assert (
+        described["ModelArtifacts"]["S3ModelArtifacts"]
+        == f"s3://{aws.bucket}/out/complete/output/model.tar.gz"
+    )
+    assert (
+        aws.s3.head_object(Bucket=aws.bucket, Key="out/complete/output/model.tar.gz")[
+            "ContentLength"
+        ]
+        > 0
+    )
 
 
 def test_logs_and_metrics_are_where_the_sdk_looks_for_them(aws: LocalAws) -> None:
-    aws.sagemaker.create_training_job(**training_request(aws, "logged", HyperParameters={"epochs": "3"}))
+    aws.sagemaker.create_training_job(
+        **training_request(aws, "logged", HyperParameters={"epochs": "3"})
+    )
     wait_for_status(aws, "logged")
 
     group = "/aws/sagemaker/TrainingJobs"
-    streams = aws.client("logs").describe_log_streams(logGroupName=group, logStreamNamePrefix="logged/")["logStreams"]
+    streams = aws.client("logs").describe_log_streams(
+        logGroupName=group, logStreamNamePrefix="logged/"
+    )["logStreams"]
     assert [stream["logStreamName"].split("-")[0] for stream in streams] == ["logged/algo"]
     pages: list[str] = []
     token: dict[str, Any] = {}
     while True:
         page = aws.client("logs").get_log_events(
-            logGroupName=group, logStreamName=streams[0]["logStreamName"], startFromHead=True, limit=2, **token
+            logGroupName=group,
+            logStreamName=streams[0]["logStreamName"],
+            startFromHead=True,
+            limit=2,
+            **token,
         )
         if page["nextForwardToken"] == token.get("nextToken"):
             break
@@ -85,7 +109,12 @@ def test_a_stopped_job_keeps_its_artefact_and_cannot_be_stopped_twice(aws: Local
     assert stopping["TrainingJobStatus"] in ("Stopping", "Stopped")
     described = wait_for_status(aws, "stopping")
     assert (described["TrainingJobStatus"], described["SecondaryStatus"]) == ("Stopped", "Stopped")
-    assert aws.s3.head_object(Bucket=aws.bucket, Key="out/stopping/output/model.tar.gz")["ContentLength"] > 0
+    assert (
+        aws.s3.head_object(Bucket=aws.bucket, Key="out/stopping/output/model.tar.gz")[
+            "ContentLength"
+        ]
+        > 0
+    )
 
     code, message = refuse(aws.sagemaker.stop_training_job, TrainingJobName="stopping")
     assert code == "ValidationException"
@@ -126,18 +155,25 @@ def test_unknown_names_get_the_services_error_codes(
 
 def test_constraints_are_worded_as_the_service_words_them(aws: LocalAws) -> None:
     client = aws.client("sagemaker", parameter_validation=False)
-    code, message = refuse(client.create_training_job, **{**training_request(aws, "bad"), "TrainingJobName": "-bad-"})
+    code, message = refuse(
+        client.create_training_job, **{**training_request(aws, "bad"), "TrainingJobName": "-bad-"}
+    )
     assert code == "ValidationException"
     assert message.startswith(
         "1 validation error detected: Value '-bad-' at 'trainingJobName' failed to satisfy constraint"
     )
     code, message = refuse(client.create_training_job, TrainingJobName="bad")
-    assert "Value null at 'outputDataConfig' failed to satisfy constraint: Member must not be null" in message
+    assert (
+        "Value null at 'outputDataConfig' failed to satisfy constraint: Member must not be null"
+        in message
+    )
 
 
 def test_missing_input_is_refused_when_the_job_is_created(aws: LocalAws) -> None:
     request = training_request(aws, "no-data")
-    request["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"] = f"s3://{aws.bucket}/nothing-here/"
+    request["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"] = (
+        f"s3://{aws.bucket}/nothing-here/"
+    )
     code, message = refuse(aws.sagemaker.create_training_job, **request)
     assert code == "ValidationException"
     assert message.startswith("No S3 objects found under S3 URL")
@@ -157,22 +193,33 @@ def test_lists_filter_sort_and_page_without_losing_anything(aws: LocalAws) -> No
         wait_for_status(aws, name)
     paginator = aws.sagemaker.get_paginator("list_training_jobs")
     pages = paginator.paginate(
-        NameContains="list-", SortBy="Name", SortOrder="Descending", PaginationConfig={"PageSize": 2}
+        NameContains="list-",
+        SortBy="Name",
+        SortOrder="Descending",
+        PaginationConfig={"PageSize": 2},
     )
     found = [[job["TrainingJobName"] for job in page["TrainingJobSummaries"]] for page in pages]
     assert found == [["list-4", "list-3"], ["list-2", "list-1"], ["list-0"]]
 
     first = aws.sagemaker.list_training_jobs(NameContains="list-", MaxResults=2)
-    code, _ = refuse(aws.sagemaker.list_training_jobs, NameContains="other", NextToken=first["NextToken"])
+    code, _ = refuse(
+        aws.sagemaker.list_training_jobs, NameContains="other", NextToken=first["NextToken"]
+    )
     assert code == "ValidationException"
-    assert not aws.sagemaker.list_training_jobs(NameContains="list-", StatusEquals="Failed")["TrainingJobSummaries"]
+    assert not aws.sagemaker.list_training_jobs(NameContains="list-", StatusEquals="Failed")[
+        "TrainingJobSummaries"
+    ]
 
 
 def test_tags_are_kept_replaced_and_removed(aws: LocalAws) -> None:
     request = training_request(aws, "tagged", Tags=[{"Key": "team", "Value": "one"}])
     arn = aws.sagemaker.create_training_job(**request)["TrainingJobArn"]
-    aws.sagemaker.add_tags(ResourceArn=arn, Tags=[{"Key": "team", "Value": "two"}, {"Key": "cost", "Value": "3"}])
-    assert {tag["Key"]: tag["Value"] for tag in aws.sagemaker.list_tags(ResourceArn=arn)["Tags"]} == {
+    aws.sagemaker.add_tags(
+        ResourceArn=arn, Tags=[{"Key": "team", "Value": "two"}, {"Key": "cost", "Value": "3"}]
+    )
+    assert {
+        tag["Key"]: tag["Value"] for tag in aws.sagemaker.list_tags(ResourceArn=arn)["Tags"]
+    } == {
         "team": "two",
         "cost": "3",
     }
@@ -185,7 +232,13 @@ def test_a_processing_job_brings_its_output_to_s3(aws: LocalAws) -> None:
     aws.s3.put_object(Bucket=aws.bucket, Key="processing/in.txt", Body=b"small letters")
     aws.sagemaker.create_processing_job(
         ProcessingJobName="upper",
-        ProcessingResources={"ClusterConfig": {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}},
+        ProcessingResources={
+            "ClusterConfig": {
+                "InstanceCount": 1,
+                "InstanceType": "ml.m5.large",
+                "VolumeSizeInGB": 1,
+            }
+        },
         AppSpecification={"ImageUri": aws.image},
         RoleArn=aws.role,
         ProcessingInputs=[
@@ -226,10 +279,16 @@ def test_a_processing_job_brings_its_output_to_s3(aws: LocalAws) -> None:
 def test_tuning_finds_the_best_of_its_training_jobs(aws: LocalAws, strategy: str) -> None:
     name = f"tune-{strategy.lower()}"
     values = ["0.3", "0.03", "0.003"]
-    ranges: dict[str, Any] = {"CategoricalParameterRanges": [{"Name": "learning_rate", "Values": values}]}
+    ranges: dict[str, Any] = {
+        "CategoricalParameterRanges": [{"Name": "learning_rate", "Values": values}]
+    }
     limits = {"MaxParallelTrainingJobs": 3}
     if strategy != "Grid":
-        ranges = {"ContinuousParameterRanges": [{"Name": "learning_rate", "MinValue": "0.001", "MaxValue": "1"}]}
+        ranges = {
+            "ContinuousParameterRanges": [
+                {"Name": "learning_rate", "MinValue": "0.001", "MaxValue": "1"}
+            ]
+        }
         limits["MaxNumberOfTrainingJobs"] = 3
     request = training_request(aws, "unused")
     definition = {key: request[key] for key in DEFINITION_MEMBERS}
@@ -237,7 +296,10 @@ def test_tuning_finds_the_best_of_its_training_jobs(aws: LocalAws, strategy: str
         HyperParameterTuningJobName=name,
         HyperParameterTuningJobConfig={
             "Strategy": strategy,
-            "HyperParameterTuningJobObjective": {"Type": "Maximize", "MetricName": "validation_accuracy"},
+            "HyperParameterTuningJobObjective": {
+                "Type": "Maximize",
+                "MetricName": "validation_accuracy",
+            },
             "ResourceLimits": limits,
             "ParameterRanges": ranges,
         },
@@ -263,30 +325,50 @@ def test_tuning_finds_the_best_of_its_training_jobs(aws: LocalAws, strategy: str
 def test_early_stopping_ends_a_run_that_is_worse_than_the_median(aws: LocalAws) -> None:
     request = training_request(aws, "unused")
     definition = {key: request[key] for key in DEFINITION_MEMBERS}
-    rates = ["0.03", "0.031", "0.029", "10"]  # in this order; the last is hopeless from its first epoch on
+    rates = [
+        "0.03",
+        "0.031",
+        "0.029",
+        "10",
+    ]  # in this order; the last is hopeless from its first epoch on
     aws.sagemaker.create_hyper_parameter_tuning_job(
         HyperParameterTuningJobName="tune-early",
         HyperParameterTuningJobConfig={
             "Strategy": "Grid",
-            "HyperParameterTuningJobObjective": {"Type": "Maximize", "MetricName": "validation_accuracy"},
+            "HyperParameterTuningJobObjective": {
+                "Type": "Maximize",
+                "MetricName": "validation_accuracy",
+            },
             "ResourceLimits": {"MaxParallelTrainingJobs": 3},
-            "ParameterRanges": {"CategoricalParameterRanges": [{"Name": "learning_rate", "Values": rates}]},
+            "ParameterRanges": {
+                "CategoricalParameterRanges": [{"Name": "learning_rate", "Values": rates}]
+            },
             "TrainingJobEarlyStoppingType": "Auto",
         },
-        TrainingJobDefinition={**definition, "StaticHyperParameters": {"epochs": "10", "epoch_s": "0.3"}},
+        TrainingJobDefinition={
+            **definition,
+            "StaticHyperParameters": {"epochs": "10", "epoch_s": "0.3"},
+        },
     )
     described = aws.wait(
-        lambda: aws.sagemaker.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName="tune-early"),
+        lambda: aws.sagemaker.describe_hyper_parameter_tuning_job(
+            HyperParameterTuningJobName="tune-early"
+        ),
         lambda answer: answer["HyperParameterTuningJobStatus"] not in ("InProgress", "Stopping"),
     )
     assert described["HyperParameterTuningJobStatus"] == "Completed"
     assert described["TrainingJobStatusCounters"]["Completed"] == 3
-    jobs = aws.sagemaker.list_training_jobs_for_hyper_parameter_tuning_job(HyperParameterTuningJobName="tune-early")
-    [stopped] = [job for job in jobs["TrainingJobSummaries"] if job["TrainingJobStatus"] == "Stopped"]
+    jobs = aws.sagemaker.list_training_jobs_for_hyper_parameter_tuning_job(
+        HyperParameterTuningJobName="tune-early"
+    )
+    [stopped] = [
+        job for job in jobs["TrainingJobSummaries"] if job["TrainingJobStatus"] == "Stopped"
+    ]
     assert stopped["TunedHyperParameters"] == {"learning_rate": "10"}
     trained = aws.sagemaker.describe_training_job(TrainingJobName=stopped["TrainingJobName"])
     assert aws.s3.head_object(  # the stop is the platform's: what the container left is kept
-        Bucket=aws.bucket, Key=trained["ModelArtifacts"]["S3ModelArtifacts"].removeprefix(f"s3://{aws.bucket}/")
+        Bucket=aws.bucket,
+        Key=trained["ModelArtifacts"]["S3ModelArtifacts"].removeprefix(f"s3://{aws.bucket}/"),
     )
 
 
@@ -297,13 +379,21 @@ def test_a_stopped_tuning_job_stops_its_training_jobs(aws: LocalAws) -> None:
         HyperParameterTuningJobName="tune-stop",
         HyperParameterTuningJobConfig={
             "Strategy": "Random",
-            "HyperParameterTuningJobObjective": {"Type": "Maximize", "MetricName": "validation_accuracy"},
+            "HyperParameterTuningJobObjective": {
+                "Type": "Maximize",
+                "MetricName": "validation_accuracy",
+            },
             "ResourceLimits": {"MaxNumberOfTrainingJobs": 4, "MaxParallelTrainingJobs": 2},
             "ParameterRanges": {
-                "ContinuousParameterRanges": [{"Name": "learning_rate", "MinValue": "0.1", "MaxValue": "1"}]
+                "ContinuousParameterRanges": [
+                    {"Name": "learning_rate", "MinValue": "0.1", "MaxValue": "1"}
+                ]
             },
         },
-        TrainingJobDefinition={**definition, "StaticHyperParameters": {"epochs": "1000", "epoch_s": "0.1"}},
+        TrainingJobDefinition={
+            **definition,
+            "StaticHyperParameters": {"epochs": "1000", "epoch_s": "0.1"},
+        },
     )
 
     def describe() -> dict[str, Any]:
@@ -314,7 +404,9 @@ def test_a_stopped_tuning_job_stops_its_training_jobs(aws: LocalAws) -> None:
 
     aws.wait(describe, lambda answer: answer["TrainingJobStatusCounters"]["InProgress"] == 2)
     aws.sagemaker.stop_hyper_parameter_tuning_job(HyperParameterTuningJobName="tune-stop")
-    described = aws.wait(describe, lambda answer: answer["HyperParameterTuningJobStatus"] == "Stopped")
+    described = aws.wait(
+        describe, lambda answer: answer["HyperParameterTuningJobStatus"] == "Stopped"
+    )
     counters = described["TrainingJobStatusCounters"]
     assert counters["InProgress"] == 0
     assert counters["Stopped"] == 2
@@ -332,9 +424,7 @@ def test_an_unsigned_request_and_a_foreign_host_name_are_turned_away(aws: LocalA
             error.close()
             return error.code
 
-    signature = (
-        "AWS4-HMAC-SHA256 Credential=k/20260101/us-east-1/sagemaker/aws4_request, SignedHeaders=host, Signature=x"
-    )
+    signature = "AWS4-HMAC-SHA256 Credential=k/20260101/us-east-1/sagemaker/aws4_request, SignedHeaders=host, Signature=x"
     assert status({}) == 403
     assert status({"Authorization": signature}) == 200
     assert status({"Authorization": signature, "Host": "evil.example:80"}) == 403
@@ -343,13 +433,19 @@ def test_an_unsigned_request_and_a_foreign_host_name_are_turned_away(aws: LocalA
 
 
 def test_search_and_batch_get_metrics_find_what_a_job_printed(aws: LocalAws) -> None:
-    request = training_request(aws, "searched", HyperParameters={"epochs": "3", "learning_rate": "0.03"})
+    request = training_request(
+        aws, "searched", HyperParameters={"epochs": "3", "learning_rate": "0.03"}
+    )
     arn = aws.sagemaker.create_training_job(**request)["TrainingJobArn"]
     wait_for_status(aws, "searched")
     nested = {
         "NestedPropertyName": "FinalMetricDataList",
         "Filters": [
-            {"Name": "FinalMetricDataList.MetricName", "Operator": "Equals", "Value": "validation_accuracy"},
+            {
+                "Name": "FinalMetricDataList.MetricName",
+                "Operator": "Equals",
+                "Value": "validation_accuracy",
+            },
             {"Name": "FinalMetricDataList.Value", "Operator": "GreaterThan", "Value": "0.8"},
         ],
     }
@@ -367,6 +463,8 @@ def test_search_and_batch_get_metrics_find_what_a_job_printed(aws: LocalAws) -> 
         "Period": "IterationNumber",
         "XAxisType": "IterationNumber",
     }
-    [result] = aws.client("sagemaker-metrics").batch_get_metrics(MetricQueries=[query])["MetricQueryResults"]
+    [result] = aws.client("sagemaker-metrics").batch_get_metrics(MetricQueries=[query])[
+        "MetricQueryResults"
+    ]
     assert result["XAxisValues"] == [0, 1, 2]
     assert result["MetricValues"] == pytest.approx([0.5, 0.75, 0.875])

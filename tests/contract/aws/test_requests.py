@@ -16,7 +16,8 @@ from botocore.validate import ParamValidator
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from local_test.aws import operations, protocol
+from local_test.aws.protocol import messages
+from local_test.aws.sagemaker import operations
 from tests.contract.aws.client import LocalAws, training_request, wait_for_status
 from tests.contract.aws.test_endpoints import make_config, make_model, wait_until_settled
 
@@ -26,38 +27,79 @@ OPERATIONS = sorted(
     (service, name)
     for service in TARGETS
     for name in operations.OPERATIONS
-    if name in protocol.service_model(service).operation_names
+    if name in messages.service_model(service).operation_names
 )
 # What every operation may answer beside the errors that its model lists.
 ALWAYS = {"ValidationException", "SerializationException"}
-# Members whose words mean something to each other: what there is, what there is not, and what is no such thing.
+# Members whose words mean something to each other: what there is, what there is not, and what is no
+# such thing.
 WORDS = [
-    *("known", "nowhere", "a", "us-east-1", "AllTraffic", "s3://sagemaker-us-east-1-000000000000/data/"),
-    *("s3://no-such-bucket/key", "arn:aws:iam::000000000000:role/test", f"{ARN}:model-package/known/1"),
-    *(f"{ARN}:training-job/known", f"{ARN}:endpoint/nowhere", "ml.m5.large", "text/csv", "/opt/ml/processing/in"),
-    *("endpoint/known/variant/AllTraffic", "sagemaker:variant:DesiredInstanceCount", "0.5", "1", ".*=([0-9.]+)"),
+    *(
+        "known",
+        "nowhere",
+        "a",
+        "us-east-1",
+        "AllTraffic",
+        "s3://sagemaker-us-east-1-000000000000/data/",
+    ),
+    *(
+        "s3://no-such-bucket/key",
+        "arn:aws:iam::000000000000:role/test",
+        f"{ARN}:model-package/known/1",
+    ),
+    *(
+        f"{ARN}:training-job/known",
+        f"{ARN}:endpoint/nowhere",
+        "ml.m5.large",
+        "text/csv",
+        "/opt/ml/processing/in",
+    ),
+    *(
+        "endpoint/known/variant/AllTraffic",
+        "sagemaker:variant:DesiredInstanceCount",
+        "0.5",
+        "1",
+        ".*=([0-9.]+)",
+    ),
 ]
-RUBBISH = st.sampled_from([None, True, -1, 2**40, 0.5, "", "ü" * 3000, "-", [], ["x"], {}, {"x": 1}, [[]], [None]])
+RUBBISH = st.sampled_from(
+    [None, True, -1, 2**40, 0.5, "", "ü" * 3000, "-", [], ["x"], {}, {"x": 1}, [[]], [None]]
+)
 
 
 def make_value(shape: Any, depth: int = 0) -> st.SearchStrategy[Any]:  # noqa: PLR0911 - one for each type
     """Give values that a shape takes; deep down, required members alone."""
     kind, low, high = shape.type_name, shape.metadata.get("min"), shape.metadata.get("max")
     if kind == "structure":
-        required = {name: make_value(shape.members[name], depth + 1) for name in shape.required_members}
+        required = {
+            name: make_value(shape.members[name], depth + 1) for name in shape.required_members
+        }
         if getattr(shape, "is_tagged_union", False):
             return st.one_of(
-                *(st.fixed_dictionaries({name: make_value(item, depth + 1)}) for name, item in shape.members.items())
+                *(
+                    st.fixed_dictionaries({name: make_value(item, depth + 1)})
+                    for name, item in shape.members.items()
+                )
             )
-        optional = {} if depth > 2 else {name: item for name, item in shape.members.items() if name not in required}
-        chosen = st.lists(st.sampled_from(sorted(optional)), max_size=3, unique=True) if optional else st.just([])
+        optional = (
+            {}
+            if depth > 2
+            else {name: item for name, item in shape.members.items() if name not in required}
+        )
+        chosen = (
+            st.lists(st.sampled_from(sorted(optional)), max_size=3, unique=True)
+            if optional
+            else st.just([])
+        )
         return chosen.flatmap(
             lambda names: st.fixed_dictionaries(
                 {**required, **{name: make_value(optional[name], depth + 1) for name in names}}
             )
         )
     if kind == "list":
-        return st.lists(make_value(shape.member, depth + 1), min_size=low or 0, max_size=max(low or 0, 2))
+        return st.lists(
+            make_value(shape.member, depth + 1), min_size=low or 0, max_size=max(low or 0, 2)
+        )
     if kind == "map":
         return st.dictionaries(make_value(shape.key), make_value(shape.value), max_size=2)
     if kind == "string":
@@ -70,13 +112,17 @@ def make_value(shape: Any, depth: int = 0) -> st.SearchStrategy[Any]:  # noqa: P
         return st.just("eA==")
     least = max(low or 0, -5)
     most = min(high if high is not None else least + 3, least + 3)
-    return st.integers(int(least), int(most)) if kind in ("integer", "long") else st.floats(least, most)
+    return (
+        st.integers(int(least), int(most))
+        if kind in ("integer", "long")
+        else st.floats(least, most)
+    )
 
 
 def make_text(shape: Any) -> st.SearchStrategy[str]:
     """Give texts that a shape takes: words that mean something if they fit, else whatever fits its pattern."""
     low, high = shape.metadata.get("min", 0), shape.metadata.get("max", 2**31)
-    pattern = protocol.compile_pattern(shape.metadata.get("pattern", ".*"))
+    pattern = messages.compile_pattern(shape.metadata.get("pattern", ".*"))
     if shape.enum:
         return st.sampled_from(shape.enum)
     words = [word for word in WORDS if low <= len(word) <= high and pattern.fullmatch(word)]
@@ -115,14 +161,25 @@ def crowded_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
 
 def ask(aws: LocalAws, path: str, body: bytes, headers: dict[str, str]) -> dict[str, Any]:
     """Send a request as it is, signed with any key; give the answer as botocore's parsers take it."""
-    signed = {"Authorization": "AWS4-HMAC-SHA256 Credential=k/20261123/us-east-1/sagemaker/aws4_request", **headers}
+    signed = {
+        "Authorization": "AWS4-HMAC-SHA256 Credential=k/20261123/us-east-1/sagemaker/aws4_request",
+        **headers,
+    }
     request = urllib.request.Request(aws.url + path, data=body, headers=signed)  # noqa: S310 - loopback
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
-            return {"status_code": answer.status, "headers": HeadersDict(answer.headers), "body": answer.read()}
+            return {
+                "status_code": answer.status,
+                "headers": HeadersDict(answer.headers),
+                "body": answer.read(),
+            }
     except urllib.error.HTTPError as error:
         with error:
-            return {"status_code": error.code, "headers": HeadersDict(error.headers), "body": error.read()}
+            return {
+                "status_code": error.code,
+                "headers": HeadersDict(error.headers),
+                "body": error.read(),
+            }
 
 
 def list_codes(model: Any) -> set[str]:
@@ -133,21 +190,27 @@ def list_codes(model: Any) -> set[str]:
 HEADER = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40).map(str.strip)
 
 
-@pytest.mark.parametrize("kind", ["invocations", "invocations-response-stream", "async-invocations"])
-def test_every_answer_of_the_runtime_is_one_that_the_model_knows(crowded_aws: LocalAws, kind: str) -> None:
+@pytest.mark.parametrize(
+    "kind", ["invocations", "invocations-response-stream", "async-invocations"]
+)
+def test_every_answer_of_the_runtime_is_one_that_the_model_knows(
+    crowded_aws: LocalAws, kind: str
+) -> None:
     operation = {
         "invocations": "InvokeEndpoint",
         "invocations-response-stream": "InvokeEndpointWithResponseStream",
         "async-invocations": "InvokeEndpointAsync",
     }[kind]
-    model = protocol.service_model("sagemaker-runtime").operation_model(operation)
+    model = messages.service_model("sagemaker-runtime").operation_model(operation)
     names = sorted(
         member.serialization["name"]
         for member in model.input_shape.members.values()
         if member.serialization.get("location") == "header"
     )
 
-    @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(
+        max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), database=None
+    )
     @given(
         st.sampled_from(["known", "known", "nowhere", "-", "a" * 64, "%00", "..", "k%20n"]),
         st.dictionaries(st.sampled_from(names), HEADER, max_size=3),
@@ -160,7 +223,10 @@ def test_every_answer_of_the_runtime_is_one_that_the_model_knows(crowded_aws: Lo
             assert body not in (b"refuse", b"fail")
             return
         parsed = botocore.parsers.create_parser("rest-json").parse(answer, model.output_shape)
-        assert parsed["Error"]["Code"] in list_codes(model) | {"ValidationError", "UnknownOperationException"}, parsed
+        assert parsed["Error"]["Code"] in list_codes(model) | {
+            "ValidationError",
+            "UnknownOperationException",
+        }, parsed
         assert answer["status_code"] in (400, 404, 424), parsed
         assert parsed["Error"]["Message"]
 
@@ -168,9 +234,14 @@ def test_every_answer_of_the_runtime_is_one_that_the_model_knows(crowded_aws: Lo
 
 
 @pytest.mark.parametrize(("service", "operation"), OPERATIONS)
-def test_every_answer_is_one_that_the_model_knows(crowded_aws: LocalAws, service: str, operation: str) -> None:
-    model = protocol.service_model(service).operation_model(operation)
-    target = {"X-Amz-Target": f"{TARGETS[service]}.{operation}", "Content-Type": "application/x-amz-json-1.1"}
+def test_every_answer_is_one_that_the_model_knows(
+    crowded_aws: LocalAws, service: str, operation: str
+) -> None:
+    model = messages.service_model(service).operation_model(operation)
+    target = {
+        "X-Amz-Target": f"{TARGETS[service]}.{operation}",
+        "Content-Type": "application/x-amz-json-1.1",
+    }
 
     @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), database=None)
     @given(requests(model.input_shape))
@@ -178,7 +249,9 @@ def test_every_answer_is_one_that_the_model_knows(crowded_aws: LocalAws, service
         answer = ask(crowded_aws, "/", json.dumps(request).encode(), target)
         parsed = botocore.parsers.create_parser("json").parse(answer, model.output_shape)
         if answer["status_code"] == 200:
-            assert not ParamValidator().validate(drop_nulls(request), model.input_shape).has_errors()
+            assert (
+                not ParamValidator().validate(drop_nulls(request), model.input_shape).has_errors()
+            )
             if model.output_shape is not None:
                 result = {key: value for key, value in parsed.items() if key != "ResponseMetadata"}
                 report = ParamValidator().validate(result, model.output_shape)

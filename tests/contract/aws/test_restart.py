@@ -33,7 +33,9 @@ def list_streams(aws: LocalAws, job: str) -> list[str]:
     group = "/aws/sagemaker/TrainingJobs"
     if not aws.client("logs").describe_log_groups(logGroupNamePrefix=group)["logGroups"]:
         return []
-    found = aws.client("logs").describe_log_streams(logGroupName=group, logStreamNamePrefix=f"{job}/")["logStreams"]
+    found = aws.client("logs").describe_log_streams(
+        logGroupName=group, logStreamNamePrefix=f"{job}/"
+    )["logStreams"]
     return [stream["logStreamName"] for stream in found]
 
 
@@ -49,7 +51,10 @@ def test_after_a_kill_jobs_have_failed_or_run_again_and_endpoints_answer(own_aws
     long = {"epochs": "1000", "epoch_s": "0.1"}
     aws.sagemaker.create_training_job(**training_request(aws, "lost", HyperParameters=long))
     retried = training_request(
-        aws, "retried", HyperParameters={"epochs": "4", "epoch_s": "0.5"}, RetryStrategy={"MaximumRetryAttempts": 1}
+        aws,
+        "retried",
+        HyperParameters={"epochs": "4", "epoch_s": "0.5"},
+        RetryStrategy={"MaximumRetryAttempts": 1},
     )
     aws.sagemaker.create_training_job(**retried)
     for name in ("lost", "retried"):
@@ -65,7 +70,10 @@ def test_after_a_kill_jobs_have_failed_or_run_again_and_endpoints_answer(own_aws
 
     aws.up()
     lost = wait_for_status(aws, "lost")
-    assert (lost["TrainingJobStatus"], lost["FailureReason"].split(":")[0]) == ("Failed", "InternalServerError")
+    assert (lost["TrainingJobStatus"], lost["FailureReason"].split(":")[0]) == (
+        "Failed",
+        "InternalServerError",
+    )
     described = wait_until_settled(aws, "kept")
     assert (described["EndpointStatus"], described["EndpointConfigName"]) == ("InService", "next")
     assert invoke(aws, "kept")["model"] == {"name": "next"}
@@ -80,7 +88,13 @@ def test_down_keeps_data_refuses_running_jobs_and_purge_deletes(own_aws: LocalAw
     aws = own_aws
     aws.s3.put_object(Bucket=aws.bucket, Key="deleted", Body=b"x")
     aws.s3.put_object(Bucket=aws.bucket, Key="both", Body=b"first", Metadata={"kind": "old"})
-    aws.s3.put_object(Bucket=aws.bucket, Key="both", Body=b"second", Metadata={"kind": "new"}, ContentType="text/csv")
+    aws.s3.put_object(
+        Bucket=aws.bucket,
+        Key="both",
+        Body=b"second",
+        Metadata={"kind": "new"},
+        ContentType="text/csv",
+    )
     aws.s3.delete_objects(Bucket=aws.bucket, Delete={"Objects": [{"Key": "deleted"}]})
     aws.s3.create_bucket(Bucket="another")
     aws.s3.copy_object(Bucket="another", Key="copy", CopySource=f"{aws.bucket}/both")
@@ -99,7 +113,11 @@ def test_down_keeps_data_refuses_running_jobs_and_purge_deletes(own_aws: LocalAw
     aws.up()
     assert wait_for_status(aws, "long")["TrainingJobStatus"] == "Stopped"
     kept = aws.s3.get_object(Bucket="another", Key="copy")
-    assert (kept["Body"].read(), kept["Metadata"], kept["ContentType"]) == (b"second", {"kind": "new"}, "text/csv")
+    assert (kept["Body"].read(), kept["Metadata"], kept["ContentType"]) == (
+        b"second",
+        {"kind": "new"},
+        "text/csv",
+    )
     assert refuse(aws.s3.get_object, Bucket=aws.bucket, Key="deleted")[0] == "NoSuchKey"
     assert "up: http://127.0.0.1:" in aws.run("status").stdout
 
@@ -121,6 +139,12 @@ def test_env_points_a_client_that_knows_nothing_at_it(own_aws: LocalAws) -> None
         "import boto3; print(boto3.client('sts').get_caller_identity()['Account'])"
     )
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
-    environ = {"PATH": path, "LOCAL_AWS_DIRECTORY": str(own_aws.directory), "HOME": str(own_aws.directory)}
-    done = subprocess.run(["bash", "-c", script], check=True, capture_output=True, text=True, env=environ)
+    environ = {
+        "PATH": path,
+        "LOCAL_AWS_DIRECTORY": str(own_aws.directory),
+        "HOME": str(own_aws.directory),
+    }
+    done = subprocess.run(
+        ["bash", "-c", script], check=True, capture_output=True, text=True, env=environ
+    )
     assert done.stdout.split()[-1] == "000000000000"

@@ -46,13 +46,19 @@ def test_a_walk_through_trains_tunes_transforms_and_predicts(
     walkthrough.check(walkthrough.finish(walks[walk]))
 
 
-def test_the_walk_throughs_leave_no_endpoint(real_aws: LocalAws, walks: dict[str, subprocess.Popen[str]]) -> None:
+def test_the_walk_throughs_leave_no_endpoint(
+    real_aws: LocalAws, walks: dict[str, subprocess.Popen[str]]
+) -> None:
     for process in walks.values():
         process.wait(500)
-    real_aws.wait(lambda: real_aws.sagemaker.list_endpoints()["Endpoints"], lambda endpoints: not endpoints)
+    real_aws.wait(
+        lambda: real_aws.sagemaker.list_endpoints()["Endpoints"], lambda endpoints: not endpoints
+    )
 
 
-@pytest.mark.parametrize("script", sorted(ROOT.glob("examples/mnist_walkthrough_*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "script", sorted(ROOT.glob("examples/mnist_walkthrough_*.py")), ids=lambda path: path.stem
+)
 def test_a_notebook_is_its_script(script: Path) -> None:
     made = runpy.run_path(str(ROOT / "examples/make_notebooks.py"))["make_notebook"](script)
     assert script.with_suffix(".ipynb").read_text() == made, "run examples/make_notebooks.py"
@@ -80,7 +86,9 @@ def test_each_call_of_the_sdk_v2_that_people_know_works(aws: LocalAws) -> None:
     }
 
 
-def test_the_pipeline_deploys_what_is_good_and_keeps_the_rest_out(aws: LocalAws, tmp_path: Path) -> None:
+def test_the_pipeline_deploys_what_is_good_and_keeps_the_rest_out(
+    aws: LocalAws, tmp_path: Path
+) -> None:
     for name in ("training", "testing"):
         aws.s3.put_object(Bucket=aws.bucket, Key=f"gate/{name}/rows.csv", Body=b"1,2\n")
     (tmp_path / "good").write_bytes(b"1,2,3")
@@ -92,7 +100,9 @@ def test_the_pipeline_deploys_what_is_good_and_keeps_the_rest_out(aws: LocalAws,
             *("--smoke-body", str(tmp_path / body), "--threshold", "0.9"),
             *("--hyperparameter", f"accuracy={accuracy}"),
         ]
-        with walkthrough.start(aws, "boto3", ROOT / "examples/pipeline_with_gate.py", *arguments) as process:
+        with walkthrough.start(
+            aws, "boto3", ROOT / "examples/pipeline_with_gate.py", *arguments
+        ) as process:
             return process.wait(300)
 
     assert pipeline("good", "0.95") == 0
@@ -101,8 +111,14 @@ def test_the_pipeline_deploys_what_is_good_and_keeps_the_rest_out(aws: LocalAws,
     assert pipeline("bad", "0.99") == 4
     described = aws.sagemaker.describe_endpoint(EndpointName="gate")
     assert (described["EndpointStatus"], described["EndpointConfigName"]) == ("InService", deployed)
-    packages = aws.sagemaker.list_model_packages(ModelPackageGroupName="gate")["ModelPackageSummaryList"]
-    assert [package["ModelApprovalStatus"] for package in packages] == ["Approved", "Rejected", "Rejected"]
+    packages = aws.sagemaker.list_model_packages(ModelPackageGroupName="gate")[
+        "ModelPackageSummaryList"
+    ]
+    assert [package["ModelApprovalStatus"] for package in packages] == [
+        "Approved",
+        "Rejected",
+        "Rejected",
+    ]
     answer = aws.runtime.invoke_endpoint(EndpointName="gate", Body=b"1,2,3")
     assert json.load(answer["Body"])["model"]["hyperparameters"]["accuracy"] == "0.95"
     aws.sagemaker.delete_endpoint(EndpointName="gate")

@@ -24,7 +24,10 @@ WALKS = {  # the environment that each runs in, and what is run
     "sdk-v3": ("v3", [EXAMPLES / "mnist_walkthrough_sdk_v3.py"]),
     "notebook": (
         "v2",
-        [ROOT / "tests/contract/programs/run_notebook.py", EXAMPLES / "mnist_walkthrough_boto3.ipynb"],
+        [
+            ROOT / "tests/contract/programs/run_notebook.py",
+            EXAMPLES / "mnist_walkthrough_boto3.ipynb",
+        ],
     ),
 }
 
@@ -42,7 +45,16 @@ def install_sdk(sdk: str) -> str:
         fcntl.flock(file, fcntl.LOCK_EX)
         if not stamp.exists() or stamp.read_bytes() != lock.read_bytes():
             venv.create(directory, with_pip=True, clear=True)
-            install = [str(python), "-m", "pip", "install", "--quiet", "--no-compile", "--require-hashes", "--no-deps"]
+            install = [
+                str(python),
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--no-compile",
+                "--require-hashes",
+                "--no-deps",
+            ]
             subprocess.run([*install, "--requirement", str(lock)], check=True, timeout=900)
             stamp.write_bytes(lock.read_bytes())
     return str(python)
@@ -53,7 +65,9 @@ def start(aws: LocalAws, sdk: str, *arguments: str | Path) -> subprocess.Popen[s
     exports = dict(re.findall(r"^export (\w+)=(.*)$", aws.run("env").stdout, re.MULTILINE))
     environ = {"PATH": os.environ["PATH"], "HOME": str(aws.directory), **exports}
     command = [install_sdk(sdk), "-W", "ignore", *map(str, arguments)]
-    return subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
 
 
 def finish(process: subprocess.Popen[str], limit_s: float = 500) -> str:
@@ -68,7 +82,9 @@ def finish(process: subprocess.Popen[str], limit_s: float = 500) -> str:
 
 
 @contextlib.contextmanager
-def walking(aws: LocalAws, data: Path, *arguments: str) -> Iterator[dict[str, subprocess.Popen[str]]]:
+def walking(
+    aws: LocalAws, data: Path, *arguments: str
+) -> Iterator[dict[str, subprocess.Popen[str]]]:
     """Start all walk-throughs at once; end those that still run."""
     options = ["--data", str(data), "--epochs", "5", "--tuning-jobs", "1", *arguments]
     with contextlib.ExitStack() as ending:
@@ -79,7 +95,9 @@ def walking(aws: LocalAws, data: Path, *arguments: str) -> Iterator[dict[str, su
         yield processes
 
 
-def write_digits(directory: Path, digits: Mapping[str, tuple[NDArray[np.uint8], NDArray[np.int32]]]) -> Path:
+def write_digits(
+    directory: Path, digits: Mapping[str, tuple[NDArray[np.uint8], NDArray[np.int32]]]
+) -> Path:
     """Write the files that the walk-throughs look for; give their directory."""
     for part, (images, labels) in digits.items():
         rows = np.column_stack([labels, images.reshape(len(images), -1)])

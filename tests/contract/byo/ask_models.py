@@ -8,7 +8,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from container.serving import foreign, inference
+from container.serving import inference
+from container.serving.user_code import third_party_models
 
 artefact, scratch, images = map(Path, sys.argv[1:])
 places = {
@@ -26,7 +27,7 @@ import keras  # noqa: E402
 keras.models.load_model(artefact / "model.keras", compile=False).save(scratch / "H5/model.h5")
 answers = {}
 for kind in ("LiteRT", "SavedModel", "Keras", "H5"):
-    found = foreign.find(scratch / kind)
+    found = third_party_models.find(scratch / kind)
     assert found is not None
     headers = {"content-type": "application/json"}
     response = found.load().invoke(inference.Request(images.read_bytes(), headers))

@@ -1,7 +1,7 @@
 """A user's container for the tests of the local AWS: standard library only, ready in a tenth of a second.
 
-Training prints metrics and writes a model of its hyperparameters; serving answers from that model. Hyperparameters and
-environment make it fail, wait or ignore the stop signal.
+Training prints metrics and writes a model of its hyperparameters; serving answers from that model.
+Hyperparameters and environment make it fail, wait or ignore the stop signal.
 """
 
 import json
@@ -34,7 +34,9 @@ def train() -> int:
         (BASE / "output/failure").write_text(hyperparameters["failure"])
         return 1
     names = sorted(path.name for path in (BASE / "input/data").glob("*/*"))
-    (BASE / "model/model.json").write_text(json.dumps({"hyperparameters": hyperparameters, "files": names}))
+    (BASE / "model/model.json").write_text(
+        json.dumps({"hyperparameters": hyperparameters, "files": names})
+    )
     return 0
 
 
@@ -65,7 +67,11 @@ class Handler(BaseHTTPRequestHandler):
                 time.sleep(0.05)
             self.wfile.write(b"0\r\n\r\n")
         else:
-            model = json.loads((BASE / "model/model.json").read_text()) if (BASE / "model/model.json").exists() else {}
+            model = (
+                json.loads((BASE / "model/model.json").read_text())
+                if (BASE / "model/model.json").exists()
+                else {}
+            )
             attributes = self.headers.get("X-Amzn-SageMaker-Custom-Attributes", "")
             port = self.server.server_address[1]
             answer = {"echo": body.decode(), "model": model, "port": port, "attributes": attributes}
@@ -114,4 +120,6 @@ def process() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit({"train": train, "serve": serve}.get(sys.argv[1] if len(sys.argv) > 1 else "", process)())
+    sys.exit(
+        {"train": train, "serve": serve}.get(sys.argv[1] if len(sys.argv) > 1 else "", process)()
+    )

@@ -86,11 +86,15 @@ def read_pipe(name: str, epochs: int) -> float:
         while not fifo.exists():
             time.sleep(0.01)
         with fifo.open("rb") as stream:
-            total += len(stream.read(4) if name.startswith("partial") and epoch == 0 else stream.read())
+            total += len(
+                stream.read(4) if name.startswith("partial") and epoch == 0 else stream.read()
+            )
     return total
 
 
-def find_breach(hyperparameters: dict[str, str], channels: dict[str, object], resources: dict[str, object]) -> str:
+def find_breach(
+    hyperparameters: dict[str, str], channels: dict[str, object], resources: dict[str, object]
+) -> str:
     """Say what a container that violates a clause cannot stand."""
     config = BASE / "input/config"
     documented = {"hyperparameters.json", "inputdataconfig.json", "resourceconfig.json"}
@@ -159,9 +163,9 @@ def train() -> int:
                 checkpoint.write_text(str(step))
             else:
                 partial.replace(checkpoint)
-        is_stopped = stop.event.wait(float(hyperparameters.get("step_s", "0"))) and not hyperparameters.get(
-            "ignore_stop"
-        )
+        is_stopped = stop.event.wait(
+            float(hyperparameters.get("step_s", "0"))
+        ) and not hyperparameters.get("ignore_stop")
         if is_stopped:
             log("stopping")
             break
@@ -211,11 +215,21 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, b"")
         elif self.path == "/execution-parameters" and not violates("no parameters"):
             strategy = "MultiRecord" if violates("BT-4a") else "MULTI_RECORD"
-            document = {"MaxConcurrentTransforms": 4, "BatchStrategy": strategy, "MaxPayloadInMB": 6}
+            document = {
+                "MaxConcurrentTransforms": 4,
+                "BatchStrategy": strategy,
+                "MaxPayloadInMB": 6,
+            }
             body = b"oops" if violates("BT-3a") else json.dumps(document).encode()
             self.answer(200, body, "application/json")
-        elif self.path.split("?")[0] == "/models" and self.server.is_multi_model and not violates("MME-3a"):
-            models = [{"modelName": name, "modelUrl": url} for name, url in self.server.models.items()]
+        elif (
+            self.path.split("?")[0] == "/models"
+            and self.server.is_multi_model
+            and not violates("MME-3a")
+        ):
+            models = [
+                {"modelName": name, "modelUrl": url} for name, url in self.server.models.items()
+            ]
             self.answer(200, json.dumps({"models": models}).encode(), "application/json")
         elif self.path.startswith("/models/") and self.server.is_multi_model:
             name = unquote(self.path.split("/")[2])
@@ -238,7 +252,11 @@ class Handler(BaseHTTPRequestHandler):
             with self.server.lock:
                 self.answer(200, b"")
         else:
-            self.answer(200, b"healthy" if violates("HO-4d") else b"", "text/plain" if violates("HO-4d") else "")
+            self.answer(
+                200,
+                b"healthy" if violates("HO-4d") else b"",
+                "text/plain" if violates("HO-4d") else "",
+            )
 
     def do_DELETE(self) -> None:
         name = unquote(self.path.split("/")[2]) if self.path.startswith("/models/") else ""
@@ -258,7 +276,9 @@ class Handler(BaseHTTPRequestHandler):
             if name not in self.server.models:
                 self.answer(500 if violates("MME-5a") else 404, b"not loaded", "text/plain")
             else:
-                self.predict(body, json.loads((Path(self.server.models[name]) / "model.json").read_text()))
+                self.predict(
+                    body, json.loads((Path(self.server.models[name]) / "model.json").read_text())
+                )
         elif self.path == "/invocations":
             self.predict(body, self.server.model)
         else:
@@ -281,7 +301,9 @@ class Handler(BaseHTTPRequestHandler):
         if refusal is not None:
             self.answer(*refusal)
             return
-        rows = [[float(cell) for cell in line.split(",")] for line in body.decode().splitlines() if line]
+        rows = [
+            [float(cell) for cell in line.split(",")] for line in body.decode().splitlines() if line
+        ]
         if rows[0][0] == -1:  # a slow answer, for time limits and stops
             time.sleep(rows[0][1])
         if rows[0][0] == -3:  # a bug
@@ -293,7 +315,9 @@ class Handler(BaseHTTPRequestHandler):
         if violates("HO-7a") or violates("HO-8a"):
             time.sleep(0.8 if violates("HO-7a") else 1.5)
         total = sum(model.get("totals", {}).values())  # type: ignore[attr-defined]
-        text = "\n".join(f"{sum(row) + total:g}" for row in (rows[:1] if violates("BT-9a") else rows))
+        text = "\n".join(
+            f"{sum(row) + total:g}" for row in (rows[:1] if violates("BT-9a") else rows)
+        )
         if violates("HO-14a") and self.server.is_crowded():
             text = "mixed up"
         extra = {}
@@ -310,7 +334,11 @@ class Handler(BaseHTTPRequestHandler):
         content_type = raw if violates("RQ-3a") else raw.split(";")[0].strip()
         content_type = content_type if violates("RQ-3b") else content_type.lower()
         accept = self.headers.get("Accept") or ("" if violates("RQ-4a") else "*/*")
-        kinds = [accept] if violates("RQ-4b") else [part.split(";")[0].strip() for part in accept.split(",")]
+        kinds = (
+            [accept]
+            if violates("RQ-4b")
+            else [part.split(";")[0].strip() for part in accept.split(",")]
+        )
         self.server.requests += 1
         breaches = {
             "RQ-1a": (True, 500),
@@ -320,7 +348,10 @@ class Handler(BaseHTTPRequestHandler):
             "HO-6a": (self.server.requests == 1, 503),
             "HO-9a": (len(body) > 2**20, 413),
             "BT-2a/refuse": ("SAGEMAKER_BATCH" in os.environ, 500),
-            "HO-12a": (self.server.worker is not None and self.server.worker.poll() is not None, 500),
+            "HO-12a": (
+                self.server.worker is not None and self.server.worker.poll() is not None,
+                500,
+            ),
         }
         is_broken, status = breaches.get(VIOLATED, (False, 0))
         if is_broken:
@@ -334,12 +365,22 @@ class Handler(BaseHTTPRequestHandler):
         if violates("RQ-8a") and not body:
             return 500, b"IndexError", "text/plain"
         try:
-            rows = [[float(cell) for cell in line.split(",")] for line in body.decode().splitlines() if line]
+            rows = [
+                [float(cell) for cell in line.split(",")]
+                for line in body.decode().splitlines()
+                if line
+            ]
         except ValueError as error:
             if violates("RQ-6a"):
                 return 500, b"ValueError", "text/plain"
-            text = f"Traceback (most recent call last):\n{error}" if violates("SEC-4a") else str(error)
-            return 400, b"" if violates("RQ-6b") else json.dumps({"error": text}).encode(), "application/json"
+            text = (
+                f"Traceback (most recent call last):\n{error}" if violates("SEC-4a") else str(error)
+            )
+            return (
+                400,
+                b"" if violates("RQ-6b") else json.dumps({"error": text}).encode(),
+                "application/json",
+            )
         return None if rows else (400, b'{"error": "the body is empty"}', "application/json")
 
     def read_body(self) -> bytes:
@@ -352,9 +393,14 @@ class Handler(BaseHTTPRequestHandler):
         self.rfile.readline()
         return b"".join(pieces)
 
-    def answer(self, status: int, body: bytes, content_type: str = "", extra: dict[str, str] | None = None) -> None:
+    def answer(
+        self, status: int, body: bytes, content_type: str = "", extra: dict[str, str] | None = None
+    ) -> None:
         self.send_response(status)
-        for name, value in {**({"Content-Type": content_type} if content_type else {}), **(extra or {})}.items():
+        for name, value in {
+            **({"Content-Type": content_type} if content_type else {}),
+            **(extra or {}),
+        }.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -380,7 +426,11 @@ class Server(ThreadingHTTPServer):
         self.models: dict[str, str] = {}
         self.model = self.load()
         self.lock = threading.Lock()
-        self.worker = subprocess.Popen(["sleep", "1000"]) if violates("HO-12a") or violates("supervised") else None
+        self.worker = (
+            subprocess.Popen(["sleep", "1000"])
+            if violates("HO-12a") or violates("supervised")
+            else None
+        )
         self.active = threading.Semaphore(1)
 
     def load(self) -> dict[str, object]:
@@ -414,7 +464,9 @@ def serve() -> int:
         raise KeyError("SAGEMAKER_BATCH")
     stop = Stop(is_deaf=violates("HO-10a"))
     server = Server()
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+    ).start()
     log("serving")
     stop.event.wait()
     if violates("HO-10b"):
@@ -427,7 +479,9 @@ def serve() -> int:
 def process() -> int:
     config = json.loads((BASE / "config/processingjobconfig.json").read_text())
     place = {item["InputName"]: item["S3Input"]["LocalPath"] for item in config["ProcessingInputs"]}
-    names = sorted(p.name for path in place.values() for p in (BASE / path.removeprefix("/opt/ml/")).rglob("*"))
+    names = sorted(
+        p.name for path in place.values() for p in (BASE / path.removeprefix("/opt/ml/")).rglob("*")
+    )
     for output in config["ProcessingOutputConfig"]["Outputs"]:
         path = BASE / output["S3Output"]["LocalPath"].removeprefix("/opt/ml/")
         (path / "names.json").write_text(json.dumps(names))

@@ -21,7 +21,12 @@ class Handler(BaseHTTPRequestHandler):
         else:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        told = {"body": body.hex(), "headers": headers, "environment": dict(os.environ), "path": self.path}
+        told = {
+            "body": body.hex(),
+            "headers": headers,
+            "environment": dict(os.environ),
+            "path": self.path,
+        }
         self.answer(200, json.dumps(told).encode())
 
     def answer(self, status: int, body: bytes) -> None:
@@ -35,4 +40,6 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-ThreadingHTTPServer(("0.0.0.0", int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080"))), Handler).serve_forever()
+ThreadingHTTPServer(
+    ("0.0.0.0", int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080"))), Handler
+).serve_forever()

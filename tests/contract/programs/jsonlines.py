@@ -13,7 +13,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         lines = self.rfile.read(int(self.headers["Content-Length"])).decode().splitlines()
-        self.answer(200, "\n".join(json.dumps({"got": json.loads(line)}) for line in lines).encode())
+        self.answer(
+            200, "\n".join(json.dumps({"got": json.loads(line)}) for line in lines).encode()
+        )
 
     def answer(self, status: int, body: bytes) -> None:
         self.send_response(status)
@@ -26,4 +28,6 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-ThreadingHTTPServer(("0.0.0.0", int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080"))), Handler).serve_forever()
+ThreadingHTTPServer(
+    ("0.0.0.0", int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080"))), Handler
+).serve_forever()

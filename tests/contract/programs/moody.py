@@ -11,7 +11,11 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         mood = Path(os.environ.get("MOOD", "/nothing"))
         self.answer(
-            int(mood.read_text() if mood.exists() and mood.read_text() else os.environ.get("PING_STATUS", "200"))
+            int(
+                mood.read_text()
+                if mood.exists() and mood.read_text()
+                else os.environ.get("PING_STATUS", "200")
+            )
         )
 
     def do_POST(self) -> None:
@@ -29,5 +33,9 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-signal.signal(signal.SIGTERM, signal.SIG_IGN if os.environ.get("IGNORE") else lambda *_: sys.exit(0))
-ThreadingHTTPServer(("0.0.0.0", int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080"))), Handler).serve_forever()
+signal.signal(
+    signal.SIGTERM, signal.SIG_IGN if os.environ.get("IGNORE") else lambda *_: sys.exit(0)
+)
+ThreadingHTTPServer(
+    ("0.0.0.0", int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080"))), Handler
+).serve_forever()

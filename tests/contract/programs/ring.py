@@ -30,6 +30,8 @@ seen = {
     "named": resources["network_interface_name"],
     "interfaces": sorted(name for _, name in socket.if_nameindex()),
     "way_out": way_out,
-    "open_files": sorted(path.name for path in fds if path.is_symlink() and "[" in str(path.readlink())),
+    "open_files": sorted(
+        path.name for path in fds if path.is_symlink() and "[" in str(path.readlink())
+    ),
 }
 Path("/opt/ml/output/data", f"{own}.json").write_text(json.dumps(seen))

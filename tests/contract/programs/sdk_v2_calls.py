@@ -39,7 +39,11 @@ with contextlib.redirect_stdout(io.StringIO()) as shown:
 facts["fit shows the log"] = [epoch for epoch in range(3) if f"epoch={epoch};" in shown.getvalue()]
 
 attached = Estimator.attach(estimator.latest_training_job.name, sagemaker_session=session)
-facts["attach knows"] = [attached.image_uri, attached.hyperparameters()["epochs"], attached.model_data]
+facts["attach knows"] = [
+    attached.image_uri,
+    attached.hyperparameters()["epochs"],
+    attached.model_data,
+]
 facts["metrics"] = len(attached.training_job_analytics.dataframe())
 
 long = make_estimator(epochs=1000, epoch_s=0.2)
@@ -70,7 +74,9 @@ facts["update"] = [first, predictor.predict("x")["model"]["hyperparameters"]["ep
 transformer = estimator.transformer(1, "ml.m5.large", strategy="SingleRecord", assemble_with="Line")
 transformer.transform(CHANNEL, content_type="text/plain", split_type="Line", wait=False)
 transformer.wait(logs=False)
-answered = sagemaker.s3.S3Downloader.read_file(f"{transformer.output_path}/a.csv.out", sagemaker_session=session)
+answered = sagemaker.s3.S3Downloader.read_file(
+    f"{transformer.output_path}/a.csv.out", sagemaker_session=session
+)
 facts["transform"] = json.loads(answered.splitlines()[0])["echo"]
 again = Transformer.attach(transformer.latest_transform_job.name, sagemaker_session=session)
 facts["transformer attach"] = again.model_name == transformer.model_name
@@ -86,7 +92,10 @@ def make_tuner(name: str, estimator: Estimator) -> HyperparameterTuner:
 
 tuner = make_tuner("best", make_estimator(epochs=2))
 tuner.fit({"training": CHANNEL}, include_cls_metadata=False)
-facts["tune"] = [tuner.best_estimator().hyperparameters()["learning_rate"], len(tuner.analytics().dataframe())]
+facts["tune"] = [
+    tuner.best_estimator().hyperparameters()["learning_rate"],
+    len(tuner.analytics().dataframe()),
+]
 stopped = make_tuner("stopped", make_estimator(epochs=1000, epoch_s=0.2))
 stopped.fit({"training": CHANNEL}, include_cls_metadata=False, wait=False)
 stopped.stop_tuning_job()

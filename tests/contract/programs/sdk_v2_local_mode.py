@@ -10,7 +10,13 @@ from sagemaker.serializers import CSVSerializer
 
 image, directory = sys.argv[1], Path(sys.argv[2])
 session = LocalSession()
-session.config = {"local": {"local_code": True, "container_root": str(directory), "serving_port": int(sys.argv[3])}}
+session.config = {
+    "local": {
+        "local_code": True,
+        "container_root": str(directory),
+        "serving_port": int(sys.argv[3]),
+    }
+}
 estimator = Estimator(
     image,
     "arn:aws:iam::000000000000:role/sagemaker",
@@ -20,7 +26,9 @@ estimator = Estimator(
     output_path=f"file://{directory}/output",
     sagemaker_session=session,
 )
-estimator.fit({"training": f"file://{directory}/training", "testing": f"file://{directory}/testing"})
+estimator.fit(
+    {"training": f"file://{directory}/training", "testing": f"file://{directory}/testing"}
+)
 predictor = estimator.deploy(1, "local", serializer=CSVSerializer(), deserializer=CSVDeserializer())
 try:
     row = (directory / "testing/rows.csv").read_text().splitlines()[0].partition(",")[2]

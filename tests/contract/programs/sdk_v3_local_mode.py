@@ -1,6 +1,7 @@
 """The SDK v3's own local mode with an image: train. `python sdk_v3_local_mode.py IMAGE DIRECTORY`.
 
-Without source code this mode, unlike the platform, starts an image without the word `train`: so the command is named.
+Without source code this mode, unlike the platform, starts an image without the word `train`: so the
+command is named.
 """
 
 import sys
@@ -20,5 +21,8 @@ trainer = ModelTrainer(
     hyperparameters={"epochs": 1},
     local_container_root=str(directory),
 )
-channels = [InputData(channel_name=name, data_source=str(directory / name)) for name in ("training", "testing")]
+channels = [
+    InputData(channel_name=name, data_source=str(directory / name))
+    for name in ("training", "testing")
+]
 trainer.train(input_data_config=channels, wait=True)

@@ -19,7 +19,9 @@ seen = {
     "base": str(base),
     "uid": os.getuid(),
     "environment": dict(os.environ),
-    "config": {path.name: json.loads(path.read_text()) for path in (base / "input/config").iterdir()},
+    "config": {
+        path.name: json.loads(path.read_text()) for path in (base / "input/config").iterdir()
+    },
     "data": [path.name for path in (base / "input/data").iterdir()],
     "interfaces": [name for _, name in socket.if_nameindex()],
     "write_to_channel": outcome,

@@ -9,11 +9,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from container.dataset import LabelledImages
-from container.training import model
-from container.training.device import Device
-from container.training.loop import Loop
+from container.data.loading import LabelledImages
 from container.training.settings import Settings
+from container.training.step import networks
+from container.training.step.device import Device
+from container.training.step.loop import Loop
 
 [processor] = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
@@ -24,12 +24,20 @@ settings = Settings(epochs=1, batch_size=8, schedule="constant", ema_decay=0.9)
 weights, losses = [], []
 for places in ((), ("/CPU:0", "/CPU:1")):
     keras.utils.set_random_seed(0)
-    twin = model.clone_for_training(model.build("small_cnn", (8, 8, 1), 4, (0.5, 0.3)), "float32")
+    twin = networks.clone_for_training(
+        networks.build("small_cnn", (8, 8, 1), 4, (0.5, 0.3)), "float32"
+    )
     device = Device("float32", 2, 1, 2, xla=sys.argv[1] == "xla", reasons=(), places=places)
     loop = Loop(twin, data, settings, device)
     loss, _ = loop.run(0, 0, 4, (0.0, 0))
     weights.append(loop.result()["weights"])
     losses.append(loss)
     library = loop._run.get_concrete_function().graph.as_graph_def().library  # noqa: SLF001 - only TensorFlow's graph tells
-    used = sorted({node.device for function in library.function for node in function.node_def} - {""})
-print(json.dumps({"difference": float(np.abs(weights[0] - weights[1]).max()), "losses": losses, "used": used}))
+    used = sorted(
+        {node.device for function in library.function for node in function.node_def} - {""}
+    )
+print(
+    json.dumps(
+        {"difference": float(np.abs(weights[0] - weights[1]).max()), "losses": losses, "used": used}
+    )
+)

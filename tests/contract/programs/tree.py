@@ -48,7 +48,9 @@ def transformation() -> Response:
         return Response("This predictor only supports CSV data", 415, mimetype="text/plain")
     rows = np.loadtxt(io.StringIO(request.data.decode("utf-8")), delimiter=",", ndmin=2)
     predictions = ScoringService.get_model().predict(rows)
-    return Response("".join(f"{prediction:g}\n" for prediction in predictions), 200, mimetype="text/csv")
+    return Response(
+        "".join(f"{prediction:g}\n" for prediction in predictions), 200, mimetype="text/csv"
+    )
 
 
 def train(options: list[str]) -> None:
@@ -62,7 +64,9 @@ def train(options: list[str]) -> None:
             raise ValueError("There are no files in the training channel")
         rows = np.concatenate([np.loadtxt(path, delimiter=",", ndmin=2) for path in files])
         leaves = hyperparameters.get("max_leaf_nodes")
-        tree = DecisionTreeClassifier(max_leaf_nodes=int(leaves) if leaves else None, random_state=0)
+        tree = DecisionTreeClassifier(
+            max_leaf_nodes=int(leaves) if leaves else None, random_state=0
+        )
         tree.fit(rows[:, 1:], rows[:, 0])
         with MODEL.open("wb") as file:
             pickle.dump(tree, file)
@@ -80,7 +84,10 @@ def serve(options: list[str]) -> None:
     address = "127.0.0.1" if "--loopback" in options else "0.0.0.0"
     port = os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080")
     directory = str(Path(__file__).parent)
-    os.execvp("gunicorn", ["gunicorn", "-w", "2", "-b", f"{address}:{port}", "--chdir", directory, "tree:app"])  # noqa: S606
+    os.execvp(  # noqa: S606
+        "gunicorn",
+        ["gunicorn", "-w", "2", "-b", f"{address}:{port}", "--chdir", directory, "tree:app"],
+    )
 
 
 if __name__ == "__main__":

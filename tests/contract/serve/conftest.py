@@ -60,20 +60,29 @@ class Server:
             try:
                 # Its log is asked as well: another program might have taken the port in between.
                 return self.request("GET", "/ping")[0] == 200 and (
-                    self.is_quiet or f"Listening at: http://0.0.0.0:{self.port}" in self.log.read_text()
+                    self.is_quiet
+                    or f"Listening at: http://0.0.0.0:{self.port}" in self.log.read_text()
                 )
             except OSError:
                 return False
 
         wait_until(is_healthy)
 
-    def request(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, dict[str, str], bytes]:
+    def request(
+        self, method: str, path: str, body: Any = None, **headers: str
+    ) -> tuple[int, dict[str, str], bytes]:
         """Send one request on a connection of its own; give status, headers in lower case and body."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         try:
-            connection.request(method, path, body, {name.replace("_", "-"): text for name, text in headers.items()})
+            connection.request(
+                method, path, body, {name.replace("_", "-"): text for name, text in headers.items()}
+            )
             answer = connection.getresponse()
-            return answer.status, {name.lower(): text for name, text in answer.getheaders()}, answer.read()
+            return (
+                answer.status,
+                {name.lower(): text for name, text in answer.getheaders()},
+                answer.read(),
+            )
         finally:
             connection.close()
 
@@ -82,13 +91,21 @@ class Server:
 
         def serves(pid: int) -> bool:
             links = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
-            return "anon_inode:[eventpoll]" in links and sum("socket:" in link for link in links) >= 1
+            return (
+                "anon_inode:[eventpoll]" in links and sum("socket:" in link for link in links) >= 1
+            )
 
-        wait_until(lambda: len(self.worker_pids()) == count and all(serves(pid) for pid in self.worker_pids()))
+        wait_until(
+            lambda: (
+                len(self.worker_pids()) == count and all(serves(pid) for pid in self.worker_pids())
+            )
+        )
 
     def worker_pids(self) -> list[int]:
         """List the master's children."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        children = (
+            Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        )
         return [int(pid) for pid in children]
 
 
@@ -122,7 +139,9 @@ def images(digits: Any) -> Any:
 @pytest.fixture
 def serve(artifact_base: Path, tmp_path: Path) -> Callable[..., AbstractContextManager[Server]]:
     """Give `serve(base=..., **environ)`: a context with a healthy server of its own."""
-    return lambda base=artifact_base, **environ: run_server(base, tmp_path / "server.log", **environ)
+    return lambda base=artifact_base, **environ: run_server(
+        base, tmp_path / "server.log", **environ
+    )
 
 
 @pytest.fixture
@@ -133,7 +152,12 @@ def run_to_its_end(artifact_base: Path) -> Callable[..., subprocess.CompletedPro
         return subprocess.run(
             [sys.executable, "-m", "container", "serve"],
             cwd=ROOT,
-            env={**os.environ, "SAGEMAKER_BASE_DIR": str(base), "SAGEMAKER_BIND_TO_PORT": str(free_port()), **environ},
+            env={
+                **os.environ,
+                "SAGEMAKER_BASE_DIR": str(base),
+                "SAGEMAKER_BIND_TO_PORT": str(free_port()),
+                **environ,
+            },
             capture_output=True,
             text=True,
             timeout=60,
@@ -152,21 +176,27 @@ def server(artifact_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.fixture(scope="module")
-def shells(artifact_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Server]]:
+def shells(
+    artifact_base: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Server]]:
     """Start a server under each worker class."""
     environ = {"SAGEMAKER_MODEL_SERVER_WORKERS": "1", "SAGEMAKER_MAX_PAYLOAD_IN_MB": "1"}
     logs = tmp_path_factory.mktemp("shells")
     with ExitStack() as stack:
         yield {
             name: stack.enter_context(
-                run_server(artifact_base, logs / name, SAGEMAKER_GUNICORN_WORKER_CLASS=name, **environ)
+                run_server(
+                    artifact_base, logs / name, SAGEMAKER_GUNICORN_WORKER_CLASS=name, **environ
+                )
             )
             for name in ("event", "asgi", "gthread", "sync")
         }
 
 
 @pytest.fixture(scope="session")
-def keras_probabilities(artifact_base: Path, images: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def keras_probabilities(
+    artifact_base: Path, images: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Any:
     """Ask Keras itself about every digit."""
     program = (
         "import sys, keras, numpy as np\n"
@@ -174,6 +204,14 @@ def keras_probabilities(artifact_base: Path, images: Any, tmp_path_factory: pyte
     )
     directory = tmp_path_factory.mktemp("keras")
     np.save(directory / "images.npy", images[..., None])
-    paths = [artifact_base / "model/model.keras", directory / "probabilities.npy", directory / "images.npy"]
-    subprocess.run([sys.executable, "-c", program, *paths], check=True, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
+    paths = [
+        artifact_base / "model/model.keras",
+        directory / "probabilities.npy",
+        directory / "images.npy",
+    ]
+    subprocess.run(
+        [sys.executable, "-c", program, *paths],
+        check=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
     return np.load(paths[1])

@@ -20,9 +20,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from container import contract, limits
+from container import contract, machine
 from container.serving import server as server_module
-from container.serving import settings
+from container.serving import server_settings
 
 ROOT = Path(__file__).parents[3]
 
@@ -62,22 +62,32 @@ def test_every_digit_has_the_probabilities_that_keras_gives_in_every_media_type(
 ) -> None:
     bodies = {
         "text/csv": to_csv(images),
-        "application/json": json.dumps({"instances": images.reshape(len(images), -1).tolist()}).encode(),
+        "application/json": json.dumps(
+            {"instances": images.reshape(len(images), -1).tolist()}
+        ).encode(),
         "application/x-npy": to_npy(images),
     }
     for content_type, body in bodies.items():
-        status, headers, answer = server.request("POST", "/invocations", body, Content_Type=content_type)
+        status, headers, answer = server.request(
+            "POST", "/invocations", body, Content_Type=content_type
+        )
         assert (status, headers["content-type"]) == (200, "application/json")
         document = json.loads(answer)
         assert np.abs(np.array(document["outputs"]) - keras_probabilities).max() < 1e-5
-        assert [item["index"] for item in document["predictions"]] == keras_probabilities.argmax(axis=1).tolist()
-        assert np.mean([item["label"] for item in document["predictions"]] == digits["test"][1]) > 0.9
+        assert [item["index"] for item in document["predictions"]] == keras_probabilities.argmax(
+            axis=1
+        ).tolist()
+        assert (
+            np.mean([item["label"] for item in document["predictions"]] == digits["test"][1]) > 0.9
+        )
 
         status, headers, answer = server.request(
             "POST", "/invocations", body, Content_Type=content_type, Accept="text/csv"
         )
         assert (status, headers["content-type"]) == (200, "text/csv")
-        assert np.abs(np.loadtxt(io.BytesIO(answer), delimiter=",") - keras_probabilities).max() < 1e-5
+        assert (
+            np.abs(np.loadtxt(io.BytesIO(answer), delimiter=",") - keras_probabilities).max() < 1e-5
+        )
 
         status, headers, answer = server.request(
             "POST", "/invocations", body, Content_Type=content_type, Accept="application/x-npy"
@@ -86,18 +96,27 @@ def test_every_digit_has_the_probabilities_that_keras_gives_in_every_media_type(
         assert np.abs(np.load(io.BytesIO(answer)) - keras_probabilities).max() < 1e-5
 
 
-def test_picture_has_the_probabilities_that_keras_gives(server: Any, keras_probabilities: Any, images: Any) -> None:
+def test_picture_has_the_probabilities_that_keras_gives(
+    server: Any, keras_probabilities: Any, images: Any
+) -> None:
     for index in (0, 1, 2):
         stream = io.BytesIO()
         Image.fromarray(images[index]).save(stream, "PNG")
-        _, _, answer = server.request("POST", "/invocations", stream.getvalue(), Content_Type="image/png")
-        assert np.abs(np.array(json.loads(answer)["outputs"]) - keras_probabilities[index]).max() < 1e-5
+        _, _, answer = server.request(
+            "POST", "/invocations", stream.getvalue(), Content_Type="image/png"
+        )
+        assert (
+            np.abs(np.array(json.loads(answer)["outputs"]) - keras_probabilities[index]).max()
+            < 1e-5
+        )
 
 
 def test_client_that_divides_by_255_gets_the_same_answer(server: Any, images: Any) -> None:
     rows = images[:5].reshape(5, -1)
     answers = [
-        server.request("POST", "/invocations", json.dumps(body).encode(), Content_Type="application/json")[2]
+        server.request(
+            "POST", "/invocations", json.dumps(body).encode(), Content_Type="application/json"
+        )[2]
         for body in (rows.tolist(), (rows / 255).tolist())
     ]
     assert answers[0] == answers[1]
@@ -123,7 +142,9 @@ def test_request_at_fault_is_refused_with_its_reason(  # noqa: PLR0913, PLR0917 
     server: Any, content_type: str, accept: str, body: bytes, status: int, part: str
 ) -> None:
     """RQ-3, RQ-4, RQ-6, RQ-8."""
-    found, headers, answer = server.request("POST", "/invocations", body, Content_Type=content_type, Accept=accept)
+    found, headers, answer = server.request(
+        "POST", "/invocations", body, Content_Type=content_type, Accept=accept
+    )
 
     assert (found, headers["content-type"]) == (status, "application/json")
     assert part in json.loads(answer)["error"]
@@ -137,7 +158,11 @@ def test_transform_job_is_served_as_the_platform_asks(images: Any, serve: Any) -
         status, headers, answer = server.request("GET", "/execution-parameters")
         assert (status, headers["content-type"]) == (200, "application/json")
         told = json.loads(answer)
-        assert told == {"MaxConcurrentTransforms": 2, "BatchStrategy": "MULTI_RECORD", "MaxPayloadInMB": 6}
+        assert told == {
+            "MaxConcurrentTransforms": 2,
+            "BatchStrategy": "MULTI_RECORD",
+            "MaxPayloadInMB": 6,
+        }
 
         status, _, answer = server.request(
             "POST", "/invocations", to_csv(images[:10]), Content_Type="text/csv", Accept="text/csv"
@@ -164,9 +189,12 @@ def test_workers_are_no_more_than_the_memory_holds(
     artifact_base: Path, monkeypatch: pytest.MonkeyPatch, memory_mb: int | None, workers: int
 ) -> None:
     """HO-13, IC-1."""
-    monkeypatch.setattr(limits, "count_memory_bytes", lambda: memory_mb and memory_mb * 2**20)
+    monkeypatch.setattr(machine, "count_memory_bytes", lambda: memory_mb and memory_mb * 2**20)
 
-    for chosen, expected in ((settings.Settings(), workers), (settings.Settings(workers=5), 5)):
+    for chosen, expected in (
+        (server_settings.Settings(), workers),
+        (server_settings.Settings(workers=5), 5),
+    ):
         service = server_module.prepare(contract.Layout(artifact_base), {}, chosen, cores=8)
         assert service.settings.workers == expected
 
@@ -199,32 +227,55 @@ def test_expect_100_continue_is_answered(server: Any, images: Any) -> None:
 def test_body_beyond_the_limit_is_413(serve: Any) -> None:
     """HO-9."""
     with serve(SAGEMAKER_MAX_PAYLOAD_IN_MB="1") as server:
-        status, _, answer = server.request("POST", "/invocations", bytes(1024**2 + 1), Content_Type="text/csv")
+        status, _, answer = server.request(
+            "POST", "/invocations", bytes(1024**2 + 1), Content_Type="text/csv"
+        )
 
         assert status == 413
         assert "SAGEMAKER_MAX_PAYLOAD_IN_MB" in json.loads(answer)["error"]
-        assert server.request("POST", "/invocations", bytes(1024**2), Content_Type="text/csv")[0] == 400
+        assert (
+            server.request("POST", "/invocations", bytes(1024**2), Content_Type="text/csv")[0]
+            == 400
+        )
 
 
-def test_model_directory_is_never_written(artifact_base: Path, tmp_path: Path, images: Any, serve: Any) -> None:
+def test_model_directory_is_never_written(
+    artifact_base: Path, tmp_path: Path, images: Any, serve: Any
+) -> None:
     """HO-2."""
     shutil.copytree(artifact_base / "model", tmp_path / "model")
-    before = sorted(path.stat().st_mtime_ns for path in [tmp_path / "model", *(tmp_path / "model").rglob("*")])
+    before = sorted(
+        path.stat().st_mtime_ns for path in [tmp_path / "model", *(tmp_path / "model").rglob("*")]
+    )
     for path in [*(tmp_path / "model").rglob("*"), tmp_path / "model"]:
         path.chmod(path.stat().st_mode & ~(stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH))
 
     with serve(base=tmp_path) as server:
-        assert server.request("POST", "/invocations", to_csv(images[:1]), Content_Type="text/csv")[0] == 200
+        assert (
+            server.request("POST", "/invocations", to_csv(images[:1]), Content_Type="text/csv")[0]
+            == 200
+        )
 
-    assert sorted(path.stat().st_mtime_ns for path in [tmp_path / "model", *(tmp_path / "model").rglob("*")]) == before
+    assert (
+        sorted(
+            path.stat().st_mtime_ns
+            for path in [tmp_path / "model", *(tmp_path / "model").rglob("*")]
+        )
+        == before
+    )
 
 
-def test_artifact_one_directory_below_is_served(artifact_base: Path, tmp_path: Path, images: Any, serve: Any) -> None:
+def test_artifact_one_directory_below_is_served(
+    artifact_base: Path, tmp_path: Path, images: Any, serve: Any
+) -> None:
     """HO-3, TRIP-21."""
     shutil.copytree(artifact_base / "model", tmp_path / "model/nested")
 
     with serve(base=tmp_path) as server:
-        assert server.request("POST", "/invocations", to_csv(images[:1]), Content_Type="text/csv")[0] == 200
+        assert (
+            server.request("POST", "/invocations", to_csv(images[:1]), Content_Type="text/csv")[0]
+            == 200
+        )
 
 
 def test_missing_model_ends_the_server_with_its_reason(tmp_path: Path, run_to_its_end: Any) -> None:
@@ -243,7 +294,11 @@ def test_damaged_model_ends_the_server_with_its_reason(
     """HO-6."""
     shutil.copytree(artifact_base / "model", tmp_path / "model")
     path = tmp_path / "model/model.tflite"
-    content = {"truncated": path.read_bytes()[: path.stat().st_size // 2], "empty": b"", "text": b"no model" * 99}
+    content = {
+        "truncated": path.read_bytes()[: path.stat().st_size // 2],
+        "empty": b"",
+        "text": b"no model" * 99,
+    }
     path.write_bytes(content[damage])
 
     result = run_to_its_end(base=tmp_path)
@@ -277,12 +332,16 @@ def test_sigterm_answers_the_request_in_flight_and_exits_0(images: Any, serve: A
         answers: list[tuple[int, int]] = []
 
         def ask() -> None:
-            status, _, answer = server.request("POST", "/invocations", body, Content_Type="text/csv", Accept="text/csv")
+            status, _, answer = server.request(
+                "POST", "/invocations", body, Content_Type="text/csv", Accept="text/csv"
+            )
             answers.append((status, answer.count(b"\n")))
 
         with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
             head = b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\nAccept: text/csv\r\n"
-            connection.sendall(head + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body[:-1])
+            connection.sendall(
+                head + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body[:-1]
+            )
             client = threading.Thread(target=ask)
             client.start()
             client.join()
@@ -306,10 +365,15 @@ def test_killed_worker_is_replaced(images: Any, serve: Any) -> None:
 
         wait_until(lambda: server.worker_pids() not in ([], [pid]))
         server.wait_until_healthy()
-        assert server.request("POST", "/invocations", to_csv(images[:1]), Content_Type="text/csv")[0] == 200
+        assert (
+            server.request("POST", "/invocations", to_csv(images[:1]), Content_Type="text/csv")[0]
+            == 200
+        )
 
 
-def test_no_request_is_refused_after_the_first_200_while_another_worker_still_loads(tmp_path: Path, serve: Any) -> None:
+def test_no_request_is_refused_after_the_first_200_while_another_worker_still_loads(
+    tmp_path: Path, serve: Any
+) -> None:
     """HO-6: with several clients at once, since a worker that loads must not be the least busy one."""
     (tmp_path / "base/model/code").mkdir(parents=True)
     (tmp_path / "base/model/code/inference.py").write_text(
@@ -329,7 +393,9 @@ def test_no_request_is_refused_after_the_first_200_while_another_worker_still_lo
         assert {server.request("GET", "/ping")[0] for _ in range(20)} == {200}
 
 
-def test_workers_that_die_in_a_circle_end_the_server_with_its_reason(tmp_path: Path, run_to_its_end: Any) -> None:
+def test_workers_that_die_in_a_circle_end_the_server_with_its_reason(
+    tmp_path: Path, run_to_its_end: Any
+) -> None:
     """HO-12: the platform replaces what has ended, and keeps what starts and dies for ever."""
     (tmp_path / "model/code").mkdir(parents=True)
     (tmp_path / "model/code/inference.py").write_text(
@@ -345,12 +411,18 @@ def test_workers_that_die_in_a_circle_end_the_server_with_its_reason(tmp_path: P
     assert "Traceback" not in result.stdout + result.stderr
 
 
-def test_import_path_of_the_server_holds_no_tensorflow_nor_training(server: Any, images: Any) -> None:
+def test_import_path_of_the_server_holds_no_tensorflow_nor_training(
+    server: Any, images: Any
+) -> None:
     """HO-14: what does not survive a fork is in none of the processes."""
     program = "from container.serving import app, server, worker; import sys; print(*sys.modules)"
-    result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True)
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True
+    )
     modules = result.stdout.split()
-    assert {name.split(".")[0] for name in modules}.isdisjoint({"tensorflow", "keras", "PIL", "scipy", "sklearn"})
+    assert {name.split(".")[0] for name in modules}.isdisjoint(
+        {"tensorflow", "keras", "PIL", "scipy", "sklearn"}
+    )
     assert {"container.training", "container.evaluation"}.isdisjoint(modules)
 
     server.request("POST", "/invocations", to_csv(images[:1]), Content_Type="text/csv")

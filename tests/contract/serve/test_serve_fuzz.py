@@ -20,11 +20,44 @@ from PIL import Image
 REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "1500"))
 STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 TOKENS = [
-    *(b"\r\n", b"\r\n\r\n", b"\n", b"\0", b" ", b":", b",", b";", b"%00", b"//", b"..", b"*", b'"', b"[", b"]"),
+    *(
+        b"\r\n",
+        b"\r\n\r\n",
+        b"\n",
+        b"\0",
+        b" ",
+        b":",
+        b",",
+        b";",
+        b"%00",
+        b"//",
+        b"..",
+        b"*",
+        b'"',
+        b"[",
+        b"]",
+    ),
     *(b"HTTP/1.1", b"HTTP/1.0", b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n"),
     *(b"Expect: 100-continue\r\n", b"Connection: close\r\n", b"Content-Encoding: gzip\r\n"),
-    *(b"Accept: text/csv;q=0.1, */*\r\n", b"0", b"-1", b"256", b"1e999", b"nan", b"99999999999999999999"),
-    *(b"\x93NUMPY", b"PK\x03\x04", b"\x89PNG", b"\xff\xd8", b"\x1f\x8b", b"\x0a#\xd7\xce", b"--XX", b"\xff" * 9),
+    *(
+        b"Accept: text/csv;q=0.1, */*\r\n",
+        b"0",
+        b"-1",
+        b"256",
+        b"1e999",
+        b"nan",
+        b"99999999999999999999",
+    ),
+    *(
+        b"\x93NUMPY",
+        b"PK\x03\x04",
+        b"\x89PNG",
+        b"\xff\xd8",
+        b"\x1f\x8b",
+        b"\x0a#\xd7\xce",
+        b"--XX",
+        b"\xff" * 9,
+    ),
     b"[" * 500,
 ]
 
@@ -49,12 +82,18 @@ def make_seeds() -> list[bytes]:
         (b"application/jsonlines", json.dumps(images[0].tolist()).encode()),
         (b"application/x-npy", save(np.save, images)),
         (b"application/x-npz", save(np.savez_compressed, images)),
-        (b"application/x-recordio-protobuf", b"\x0a#\xd7\xce" + len(record).to_bytes(4, "little") + record),
+        (
+            b"application/x-recordio-protobuf",
+            b"\x0a#\xd7\xce" + len(record).to_bytes(4, "little") + record,
+        ),
         *(
             (b"image/" + kind.encode(), save(Image.fromarray(images[0]).save, format=kind))
             for kind in ("png", "jpeg", "bmp")
         ),
-        (b"multipart/form-data; boundary=XX", b"--XX\r\nContent-Type: text/csv\r\n\r\n" + csv + b"\r\n--XX--\r\n"),
+        (
+            b"multipart/form-data; boundary=XX",
+            b"--XX\r\nContent-Type: text/csv\r\n\r\n" + csv + b"\r\n--XX--\r\n",
+        ),
         (b"text/csv\r\nContent-Encoding: gzip", gzip.compress(csv)),
     ]
     seeds = [
@@ -68,7 +107,13 @@ def make_seeds() -> list[bytes]:
     seeds.append(head + chunks + b"0\r\n\r\n")
     seeds += [
         b"%b HTTP/1.1\r\nHost: a\r\n\r\n" % line
-        for line in (b"GET /ping", b"GET /metrics", b"HEAD /ping", b"GET /execution-parameters", b"GET /models")
+        for line in (
+            b"GET /ping",
+            b"GET /metrics",
+            b"HEAD /ping",
+            b"GET /execution-parameters",
+            b"GET /models",
+        )
     ]
     return seeds
 
@@ -122,5 +167,8 @@ def test_mutated_requests_are_answered_below_500_and_leave_nothing_behind(serve:
         assert server.worker_pids() == pids
         assert resident_mb(pids[0]) < before * 1.1 + 3
         assert server.request("GET", "/ping")[0] == 200
-        assert {status for status in statuses if status >= 500} <= {501}, (statuses, server.log.read_text()[-3000:])
+        assert {status for status in statuses if status >= 500} <= {501}, (
+            statuses,
+            server.log.read_text()[-3000:],
+        )
         assert {200, 400, 404, 405, 415} <= set(statuses)

@@ -48,16 +48,26 @@ def make_png_bomb() -> bytes:
     """Make a picture of 50,000 by 50,000 pixels in 3 MB."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        return (
+            struct.pack(">I", len(content))
+            + kind
+            + content
+            + struct.pack(">I", zlib.crc32(kind + content))
+        )
 
     header = struct.pack(">IIBBBBB", 50_000, 50_000, 8, 0, 0, 0, 0)
     pixels = zlib.compress(bytes(100_000_000), 1)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    )
 
 
 def make_npz_bomb() -> bytes:
     stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("a.npy", "w") as member:
+    with (
+        zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("a.npy", "w") as member,
+    ):
         for _ in range(200):
             member.write(bytes(1_000_000))
     return stream.getvalue()
@@ -82,7 +92,18 @@ def make_npz_bomb() -> bytes:
         ("application/jsonlines", "", lambda: b"\n".join([b"[" * 10_000] * 20), 400),
         ("application/json", "", lambda: b"[" + b"9" * 1_000_000 + b"]", 400),
     ],
-    ids=["gzip", "gzip members", "png", "png in multipart", "npz", "json", "closed json", "objects", "lines", "digits"],
+    ids=[
+        "gzip",
+        "gzip members",
+        "png",
+        "png in multipart",
+        "npz",
+        "json",
+        "closed json",
+        "objects",
+        "lines",
+        "digits",
+    ],
 )
 def test_bomb_is_refused_while_pings_are_answered(
     server: Any, content_type: str, encoding: str, make: Callable[[], bytes], status: int
@@ -104,7 +125,10 @@ def test_bomb_is_refused_while_pings_are_answered(
 def send(server: Any, data: bytes, *, half_close: bool) -> bytes:
     """Send all of `data`, then read to the end or to where the server breaks off."""
     answer = b""
-    with contextlib.suppress(ConnectionError), socket.create_connection(("127.0.0.1", server.port), 30) as connection:
+    with (
+        contextlib.suppress(ConnectionError),
+        socket.create_connection(("127.0.0.1", server.port), 30) as connection,
+    ):
         with contextlib.suppress(ConnectionError):
             connection.sendall(data)
             if half_close:
@@ -117,27 +141,36 @@ def send(server: Any, data: bytes, *, half_close: bool) -> bytes:
 @pytest.mark.parametrize(
     ("data", "statuses"),
     [
-        (b"GET /ping HTTP/1.1\r\nHost: a\r\n" + b"".join(b"X-%d: y\r\n" % n for n in range(20_000)), {b"431"}),
+        (
+            b"GET /ping HTTP/1.1\r\nHost: a\r\n"
+            + b"".join(b"X-%d: y\r\n" % n for n in range(20_000)),
+            {b"431"},
+        ),
         (b"GET /ping HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 1_000_000, {b"431"}),
         (b"GET /" + b"p" * 1_000_000, {b"431"}),
         (b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n" * 2000, {b"200"}),
         (
-            b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\nContent-Length: 129\r\n\r\n" + ROW,
+            b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\nContent-Length: 129\r\n\r\n"
+            + ROW,
             {b"200"},
         ),
         (
-            b"POST /invocations HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 20_000,
+            b"POST /invocations HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+            + b"1\r\nx\r\n" * 20_000,
             set(),
         ),
     ],
     ids=["many headers", "long header", "long target", "pipelined", "half closed", "tiny chunks"],
 )
-def test_flood_of_twenty_clients_leaves_pings_their_answers(server: Any, data: bytes, statuses: set[bytes]) -> None:
+def test_flood_of_twenty_clients_leaves_pings_their_answers(
+    server: Any, data: bytes, statuses: set[bytes]
+) -> None:
     """S2, HO-4, HO-7."""
     answers: list[bytes] = []
     with pinging(server) as seconds:
         clients = [
-            threading.Thread(target=lambda: answers.append(send(server, data, half_close=True))) for _ in range(20)
+            threading.Thread(target=lambda: answers.append(send(server, data, half_close=True)))
+            for _ in range(20)
         ]
         for client in clients:
             client.start()

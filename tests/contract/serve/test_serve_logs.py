@@ -15,11 +15,15 @@ ROW = b"0," * 63 + b"255"
 def read_lines(server: Any) -> list[dict[str, Any]]:
     """Read the log's whole lines; each must be JSON, but what LiteRT's own library says of itself."""
     lines = server.log.read_text().split("\n")[:-1]
-    return [json.loads(line) for line in lines if not line.startswith("INFO: Created TensorFlow Lite")]
+    return [
+        json.loads(line) for line in lines if not line.startswith("INFO: Created TensorFlow Lite")
+    ]
 
 
 @pytest.mark.parametrize("name", ["event", "asgi", "gthread", "sync"])
-def test_each_request_has_one_line_of_json_at_debug_without_anything_secret(serve: Any, name: str) -> None:
+def test_each_request_has_one_line_of_json_at_debug_without_anything_secret(
+    serve: Any, name: str
+) -> None:
     environ = {
         "SAGEMAKER_GUNICORN_WORKER_CLASS": name,
         "SAGEMAKER_MODEL_SERVER_WORKERS": "1",
@@ -29,15 +33,26 @@ def test_each_request_has_one_line_of_json_at_debug_without_anything_secret(serv
     with serve(**environ) as server:
 
         def list_requests(path: str) -> list[dict[str, Any]]:
-            return [line for line in read_lines(server) if line["message"] == "request" and line["path"] == path]
+            return [
+                line
+                for line in read_lines(server)
+                if line["message"] == "request" and line["path"] == path
+            ]
 
         secret = {"Authorization": "SECRET", "X-Amzn-SageMaker-Custom-Attributes": "SECRET"}
-        identified = {"X-Amzn-SageMaker-Inference-Id": "i-7", "Content-Type": "text/csv; charset=utf-8"}
+        identified = {
+            "X-Amzn-SageMaker-Inference-Id": "i-7",
+            "Content-Type": "text/csv; charset=utf-8",
+        }
         answer = server.request("POST", "/invocations?SECRET=1", ROW, **identified, **secret)[2]
-        refused = server.request("POST", "/invocations", b"SECRET," + ROW, Content_Type="text/csv", **secret)[2]
+        refused = server.request(
+            "POST", "/invocations", b"SECRET," + ROW, Content_Type="text/csv", **secret
+        )[2]
         missing = server.request("GET", "/nothing?SECRET")[2]
         body = b"\n".join([ROW] * 2500)
-        streamed = server.request("POST", "/invocations", body, Content_Type="text/csv", Accept="application/jsonlines")
+        streamed = server.request(
+            "POST", "/invocations", body, Content_Type="text/csv", Accept="application/jsonlines"
+        )
 
         wait_until(lambda: len(list_requests("/invocations")) == 3)
         good, bad, stream = list_requests("/invocations")
@@ -47,11 +62,22 @@ def test_each_request_has_one_line_of_json_at_debug_without_anything_secret(serv
         assert good["ms"]["total"] >= good["ms"]["request"] >= good["ms"]["predict"] > 0
         assert {"decode", "encode"} < set(good["ms"])
         assert (bad["status"], bad["request_id"]) == (400, json.loads(refused)["request_id"])
-        assert (stream["status"], stream["bytes_in"], stream["bytes_out"]) == (200, len(body), len(streamed[2]))
+        assert (stream["status"], stream["bytes_in"], stream["bytes_out"]) == (
+            200,
+            len(body),
+            len(streamed[2]),
+        )
         assert {"total", "decode", "predict", "encode", "request"} == set(stream["ms"])
         (nothing,) = list_requests("/nothing")
-        assert (nothing["status"], nothing["request_id"]) == (404, json.loads(missing)["request_id"])
-        (reason,) = [line for line in read_lines(server) if line["message"] == "refused" and line["status"] == 400]
+        assert (nothing["status"], nothing["request_id"]) == (
+            404,
+            json.loads(missing)["request_id"],
+        )
+        (reason,) = [
+            line
+            for line in read_lines(server)
+            if line["message"] == "refused" and line["status"] == 400
+        ]
         assert reason["request_id"] == bad["request_id"]
         assert reason["reason"].startswith("row 1")
         assert "SECRET" not in server.log.read_text()
@@ -64,12 +90,18 @@ def test_requests_have_no_lines_unless_they_are_asked_for(serve: Any) -> None:
         assert "/invocations" not in server.log.read_text()
 
 
-def test_embedded_metrics_tell_each_request_once_whatever_happens_to_the_workers(serve: Any) -> None:
+def test_embedded_metrics_tell_each_request_once_whatever_happens_to_the_workers(
+    serve: Any,
+) -> None:
     environ = {"BYO_EMF_NAMESPACE": "Team/Models", "BYO_EMF_DIMENSIONS": "EndpointName=digits"}
     with serve(SAGEMAKER_MODEL_SERVER_WORKERS="2", BYO_EMF_INTERVAL_S="1", **environ) as server:
 
         def list_metrics() -> list[dict[str, Any]]:
-            lines = [line for line in server.log.read_text().split("\n")[:-1] if "CloudWatchMetrics" in line]
+            lines = [
+                line
+                for line in server.log.read_text().split("\n")[:-1]
+                if "CloudWatchMetrics" in line
+            ]
             return [json.loads(line) for line in lines]
 
         server.wait_until_all_workers_serve(2)
@@ -86,7 +118,10 @@ def test_embedded_metrics_tell_each_request_once_whatever_happens_to_the_workers
         server.process.wait(30)
 
         lines = list_metrics()
-        sums = {name: sum(line[name] for line in lines) for name in ("Requests", "Images", "Refused", "Failed")}
+        sums = {
+            name: sum(line[name] for line in lines)
+            for name in ("Requests", "Images", "Refused", "Failed")
+        }
         assert sums == {"Requests": 9, "Images": 12, "Refused": 1, "Failed": 0}
         assert sum(len(line.get("Latency", [])) for line in lines) == 9
         assert {line["EndpointName"] for line in lines} == {"digits"}

@@ -41,7 +41,9 @@ def load(server: Any, name: str, url: Any) -> tuple[int, Any]:
     return status, json.loads(answer)
 
 
-def ask(server: Any, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, Any]:
+def ask(
+    server: Any, method: str, path: str, body: bytes | None = None, **headers: str
+) -> tuple[int, Any]:
     status, _, answer = server.request(method, path, body, **headers)
     return status, json.loads(answer)
 
@@ -60,10 +62,22 @@ def test_models_are_loaded_asked_listed_and_unloaded(endpoint: Any, models_base:
 
     status, answer = ask(endpoint, "POST", "/models/a/invoke", ROW, Content_Type="text/csv")
     assert (status, len(answer["outputs"][0])) == (200, 10)
-    assert ask(endpoint, "POST", f"/models/{quote(odd_name, safe='')}/invoke", ROW, Content_Type="text/csv")[0] == 200
+    assert (
+        ask(
+            endpoint,
+            "POST",
+            f"/models/{quote(odd_name, safe='')}/invoke",
+            ROW,
+            Content_Type="text/csv",
+        )[0]
+        == 200
+    )
     assert ask(endpoint, "POST", "/models/a/invoke", b"x", Content_Type="text/csv")[0] == 400
     assert ask(endpoint, "GET", "/models/a") == (200, {"modelName": "a", "modelUrl": url})
-    assert [model["modelName"] for model in ask(endpoint, "GET", "/models")[1]["models"]] == ["a", odd_name]
+    assert [model["modelName"] for model in ask(endpoint, "GET", "/models")[1]["models"]] == [
+        "a",
+        odd_name,
+    ]
     assert ask(endpoint, "POST", "/invocations", ROW, Content_Type="text/csv")[0] == 404
 
     assert ask(endpoint, "DELETE", "/models/a")[0] == 200
@@ -107,7 +121,9 @@ def test_inference_code_of_ones_own_serves_one_model(tmp_path: Path, run_to_its_
 def test_concurrent_loads_of_one_name_load_it_once(endpoint: Any, models_base: Path) -> None:
     statuses: list[int] = []
     threads = [
-        threading.Thread(target=lambda: statuses.append(load(endpoint, "c", models_base / "models/c/model")[0]))
+        threading.Thread(
+            target=lambda: statuses.append(load(endpoint, "c", models_base / "models/c/model")[0])
+        )
         for _ in range(8)
     ]
     for thread in threads:
@@ -130,7 +146,10 @@ def test_memory_of_unloaded_models_comes_back(endpoint: Any, models_base: Path) 
     def load_and_unload() -> None:
         for index in range(50):
             assert load(endpoint, str(index), models_base / "models/b/model")[0] == 200
-            assert ask(endpoint, "POST", f"/models/{index}/invoke", ROW, Content_Type="text/csv")[0] == 200
+            assert (
+                ask(endpoint, "POST", f"/models/{index}/invoke", ROW, Content_Type="text/csv")[0]
+                == 200
+            )
         for index in range(50):
             assert ask(endpoint, "DELETE", f"/models/{index}")[0] == 200
 
@@ -142,8 +161,12 @@ def test_memory_of_unloaded_models_comes_back(endpoint: Any, models_base: Path) 
     assert resident_mb(endpoint) < before + 20  # of 50 MB that so many models take
 
 
-def make_client(tmp_path: Path, load_model: Callable[[Path], Any], memory_bytes: int | None = None) -> Any:
-    return create_app(models.NoModel(), models=models.Models(tmp_path, load_model, memory_bytes)).test_client()
+def make_client(
+    tmp_path: Path, load_model: Callable[[Path], Any], memory_bytes: int | None = None
+) -> Any:
+    return create_app(
+        models.NoModel(), models=models.Models(tmp_path, load_model, memory_bytes)
+    ).test_client()
 
 
 def test_list_comes_in_pages_that_hold_every_model_once(tmp_path: Path) -> None:
@@ -151,7 +174,10 @@ def test_list_comes_in_pages_that_hold_every_model_once(tmp_path: Path) -> None:
     client = make_client(tmp_path, lambda _: models.NoModel())
     names = sorted(f"model-{index}" for index in range(250))
     for name in reversed(names):
-        assert client.post("/models", json={"model_name": name, "url": str(tmp_path)}).status_code == 200
+        assert (
+            client.post("/models", json={"model_name": name, "url": str(tmp_path)}).status_code
+            == 200
+        )
 
     found, query = [], {}
     for _ in range(3):
@@ -168,11 +194,15 @@ def test_model_without_room_is_507_and_may_be_loaded_later(tmp_path: Path) -> No
     body = {"model_name": "a", "url": str(tmp_path)}
 
     assert (
-        make_client(tmp_path, lambda _: models.NoModel(), memory_bytes=1000).post("/models", json=body).status_code
+        make_client(tmp_path, lambda _: models.NoModel(), memory_bytes=1000)
+        .post("/models", json=body)
+        .status_code
         == 507
     )
     assert (
-        make_client(tmp_path, lambda _: models.NoModel(), memory_bytes=1 << 40).post("/models", json=body).status_code
+        make_client(tmp_path, lambda _: models.NoModel(), memory_bytes=1 << 40)
+        .post("/models", json=body)
+        .status_code
         == 200
     )
 

@@ -10,15 +10,21 @@ from typing import Any
 import pytest
 
 from container import contract
-from container.serving import codecs, settings
 from container.serving import server as server_module
+from container.serving import server_settings
+from container.serving.bodies import codecs
 
 
-def test_document_has_the_routes_methods_and_media_types_of_the_application(artifact_base: Path) -> None:
-    chosen = settings.Settings(worker_class="sync")
+def test_document_has_the_routes_methods_and_media_types_of_the_application(
+    artifact_base: Path,
+) -> None:
+    chosen = server_settings.Settings(worker_class="sync")
     one = server_module.prepare(contract.Layout(artifact_base), {}, chosen, cores=1).wsgi()
     many = server_module.prepare(
-        contract.Layout(artifact_base), {}, settings.Settings(worker_class="sync", multi_model=True), cores=1
+        contract.Layout(artifact_base),
+        {},
+        server_settings.Settings(worker_class="sync", multi_model=True),
+        cores=1,
     ).wsgi()
 
     for app in (one, many):
@@ -42,16 +48,28 @@ def test_document_has_the_routes_methods_and_media_types_of_the_application(arti
 
 def run_schemathesis(document: Path, port: int, tmp_path: Path, *options: str) -> None:
     command = [
-        *(sys.executable, "-m", "schemathesis.cli", "run", str(document), "--url", f"http://127.0.0.1:{port}"),
+        *(
+            sys.executable,
+            "-m",
+            "schemathesis.cli",
+            "run",
+            str(document),
+            "--url",
+            f"http://127.0.0.1:{port}",
+        ),
         *("--phases", "examples,coverage,fuzzing", "--seed", "20261123", "--no-color", *options),
     ]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=550, check=False)
+    result = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=550, check=False
+    )
     assert result.returncode == 0, result.stdout[-6000:] + result.stderr[-2000:]
     assert re.search(r"\b([1-9]\d*) generated, \1 passed", result.stdout), result.stdout[-2000:]
 
 
 @pytest.mark.slow
-def test_schemathesis_finds_no_fault_in_requests_made_from_the_document(server: Any, tmp_path: Path) -> None:
+def test_schemathesis_finds_no_fault_in_requests_made_from_the_document(
+    server: Any, tmp_path: Path
+) -> None:
     """S2: valid text is accepted, invalid is refused, and nothing is answered but what is described."""
     document = json.loads(server.request("GET", "/openapi.json")[2])
     whole, text = tmp_path / "whole.json", tmp_path / "text.json"

@@ -35,28 +35,40 @@ def test_every_runtime_gives_the_probabilities_of_keras_in_every_media_type(
         np.savetxt(stream, rows, "%d", ",", header="label", comments="")
     program = [sys.executable, ROOT / "benchmarks/serving_agreement.py", artifact_base / "model"]
 
-    result = subprocess.run([*program, tmp_path / "digits.csv.gz"], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [*program, tmp_path / "digits.csv.gz"], capture_output=True, text=True, check=False
+    )
 
     assert result.returncode == 0, result.stdout + result.stderr[-3000:]
     assert "100 images" in result.stdout
     assert result.stdout.count("| image/") == 3
 
 
-def test_runtime_that_the_image_lacks_ends_the_server_with_its_reason(tmp_path: Path, run_to_its_end: Any) -> None:
+def test_runtime_that_the_image_lacks_ends_the_server_with_its_reason(
+    tmp_path: Path, run_to_its_end: Any
+) -> None:
     """HO-6: a stand-in for TensorFlow that cannot be imported, as in the image that only serves."""
     (tmp_path / "tensorflow.py").write_text("raise ImportError('not here')")
 
-    result = run_to_its_end(BYO_RUNTIME="saved_model", PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)]))
+    result = run_to_its_end(
+        BYO_RUNTIME="saved_model", PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)])
+    )
 
     assert result.returncode == 3
-    assert "the runtime saved_model needs TensorFlow, which this image lacks" in result.stdout + result.stderr
+    assert (
+        "the runtime saved_model needs TensorFlow, which this image lacks"
+        in result.stdout + result.stderr
+    )
 
 
 def test_runtime_is_chosen_from_the_artefact_and_told_in_one_line(serve: Any) -> None:
     with serve() as server:
         line = next(line for line in server.log.read_text().splitlines() if " serving " in line)
 
-    assert re.search(r"serving \S+ \(\d\.\d\d ms an image on one core\) with litert, which agreed with Keras: ", line)
+    assert re.search(
+        r"serving \S+ \(\d\.\d\d ms an image on one core\) with litert, which agreed with Keras: ",
+        line,
+    )
 
 
 def test_artefact_without_a_flatbuffer_is_served_by_tensorflow(
@@ -90,8 +102,13 @@ def test_one_of_many_models_may_need_tensorflow(
     with serve(tmp_path, SAGEMAKER_MULTI_MODEL="true") as server:
         for name in ("light", "unconverted"):
             url = str(tmp_path / "models" / name / "model")
-            assert server.request("POST", "/models", json.dumps({"model_name": name, "url": url}))[0] == 200
-            status, _, body = server.request("POST", f"/models/{name}/invoke", to_npy(images[:5]), **NPY)
+            assert (
+                server.request("POST", "/models", json.dumps({"model_name": name, "url": url}))[0]
+                == 200
+            )
+            status, _, body = server.request(
+                "POST", f"/models/{name}/invoke", to_npy(images[:5]), **NPY
+            )
 
             assert status == 200
             assert np.abs(np.load(io.BytesIO(body)) - keras_probabilities[:5]).max() <= 1e-5
@@ -103,7 +120,9 @@ def test_artefact_that_needs_tensorflow_ends_a_server_without_it_at_once(
 ) -> None:
     """HO-6."""
     shutil.copytree(artifact_base / "model", tmp_path / "model")
-    document = json.loads((tmp_path / "model/model.json").read_text()) | {"differences": {"litert": 0.25}}
+    document = json.loads((tmp_path / "model/model.json").read_text()) | {
+        "differences": {"litert": 0.25}
+    }
     (tmp_path / "model/model.json").write_text(json.dumps(document))
     # As in the image that only serves: the module is nowhere to be found.
     hide = "import importlib.util, sys\nfind = importlib.util.find_spec\n"
@@ -113,7 +132,10 @@ def test_artefact_that_needs_tensorflow_ends_a_server_without_it_at_once(
     result = run_to_its_end(tmp_path, PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)]))
 
     assert result.returncode == 1
-    assert "needs TensorFlow, which this image lacks, as LiteRT's probabilities were 0.25 from Keras'" in result.stderr
+    assert (
+        "needs TensorFlow, which this image lacks, as LiteRT's probabilities were 0.25 from Keras'"
+        in result.stderr
+    )
     assert "set BYO_RUNTIME=litert" in result.stderr
 
 
@@ -131,7 +153,9 @@ def test_requests_of_many_clients_are_batched_on_tensorflow_and_each_gets_its_ow
                     status = server.request("POST", "/invocations", b"no array", **NPY)[0]
                     faults.extend([f"{status}"] if status != 400 else [])
                     continue
-                status, _, body = server.request("POST", "/invocations", to_npy(images[start : start + size]), **NPY)
+                status, _, body = server.request(
+                    "POST", "/invocations", to_npy(images[start : start + size]), **NPY
+                )
                 expected = keras_probabilities[start : start + size]
                 if status != 200 or np.abs(np.load(io.BytesIO(body)) - expected).max() > 1e-5:
                     faults.append(f"{number} {start} {size}: {status}")
@@ -162,26 +186,36 @@ def test_batches_of_another_runtime_give_the_same_answers(
 
         assert (status, single[0]) == (200, 200)
         found = np.load(io.BytesIO(body))
-        assert np.abs(found - keras_probabilities).max() <= (0.05 if runtime == "openvino" else 1e-5)
+        assert np.abs(found - keras_probabilities).max() <= (
+            0.05 if runtime == "openvino" else 1e-5
+        )
         assert (found.argmax(1) == keras_probabilities.argmax(1)).mean() >= 0.98
         assert np.abs(np.load(io.BytesIO(single[2])) - found[:1]).max() <= 1e-6
 
 
 @pytest.mark.parametrize(
-    ("runtime", "package", "name"), [("openvino", "openvino", "OpenVINO"), ("keras", "tensorflow", "TensorFlow")]
+    ("runtime", "package", "name"),
+    [("openvino", "openvino", "OpenVINO"), ("keras", "tensorflow", "TensorFlow")],
 )
 def test_runtime_whose_package_is_missing_says_so(
     runtime: str, package: str, name: str, tmp_path: Path, run_to_its_end: Any
 ) -> None:
     (tmp_path / f"{package}.py").write_text("raise ImportError('not here')")
 
-    result = run_to_its_end(BYO_RUNTIME=runtime, PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)]))
+    result = run_to_its_end(
+        BYO_RUNTIME=runtime, PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)])
+    )
 
     assert result.returncode == 3
-    assert f"the runtime {runtime} needs {name}, which this image lacks" in result.stdout + result.stderr
+    assert (
+        f"the runtime {runtime} needs {name}, which this image lacks"
+        in result.stdout + result.stderr
+    )
 
 
-def test_eight_bit_model_that_was_not_asked_for_is_refused_with_its_hyperparameter(run_to_its_end: Any) -> None:
+def test_eight_bit_model_that_was_not_asked_for_is_refused_with_its_hyperparameter(
+    run_to_its_end: Any,
+) -> None:
     result = run_to_its_end(BYO_RUNTIME="litert_int8")
 
     assert result.returncode == 1
@@ -193,5 +227,6 @@ def test_unknown_runtime_is_refused_with_what_is_possible(run_to_its_end: Any) -
 
     assert result.returncode == 1
     assert (
-        "BYO_RUNTIME='onnx': expected one of auto, litert, litert_int8, openvino, saved_model, keras" in result.stderr
+        "BYO_RUNTIME='onnx': expected one of auto, litert, litert_int8, openvino, saved_model, keras"
+        in result.stderr
     )

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import strategies as st
 
 from container import contract
-from container.serving import codecs, settings
 from container.serving import server as server_module
+from container.serving import server_settings
+from container.serving.bodies import codecs
 
 
 def to_npy(array: Any) -> bytes:
@@ -27,11 +28,17 @@ def to_npy(array: Any) -> bytes:
 @pytest.fixture(scope="module")
 def client(artifact_base: Path) -> Any:
     """Give Flask's own client of the application, with no server around it."""
-    chosen = settings.Settings(worker_class="sync", payload_bytes=2**20)
-    return server_module.prepare(contract.Layout(artifact_base), {}, chosen, cores=1).wsgi().test_client()
+    chosen = server_settings.Settings(worker_class="sync", payload_bytes=2**20)
+    return (
+        server_module.prepare(contract.Layout(artifact_base), {}, chosen, cores=1)
+        .wsgi()
+        .test_client()
+    )
 
 
-def take_apart(status: int, content_type: str | None, body: bytes) -> tuple[int, str | None, object]:
+def take_apart(
+    status: int, content_type: str | None, body: bytes
+) -> tuple[int, str | None, object]:
     """Give what must be equal of an answer; each error has a request id of its own."""
     return status, content_type, json.loads(body)["error"] if status >= 400 and body else body
 
@@ -43,10 +50,17 @@ def assert_shells_agree(  # noqa: PLR0913, PLR0917 - a request's parts
     wanted = take_apart(expected.status_code, expected.content_type, expected.data)
     for name, server in shells.items():
         status, found_headers, found = server.request(method, path, body, **headers)
-        assert take_apart(status, found_headers.get("content-type"), found) == wanted, (name, method, path, headers)
+        assert take_apart(status, found_headers.get("content-type"), found) == wanted, (
+            name,
+            method,
+            path,
+            headers,
+        )
 
 
-def test_every_worker_class_gives_the_answers_of_the_test_client(shells: Any, client: Any, images: Any) -> None:
+def test_every_worker_class_gives_the_answers_of_the_test_client(
+    shells: Any, client: Any, images: Any
+) -> None:
     """S7, RQ-1, RQ-2."""
     row = b",".join(b"%d" % pixel for pixel in images[0].ravel())
     npy = to_npy(images[:50])
@@ -62,8 +76,18 @@ def test_every_worker_class_gives_the_answers_of_the_test_client(shells: Any, cl
         ("GET", "/execution-parameters", {}, b""),
         ("GET", "/openapi.json", {}, b""),
         ("POST", "/invocations", {"Content-Type": "text/csv"}, row),
-        ("POST", "/invocations?x=1", {"Content-Type": "TEXT/CSV; charset=utf-8", "Accept": "text/csv"}, row),
-        ("POST", "/invocations", {"Content-Type": "application/x-npy", "Accept": "application/x-npy"}, npy),
+        (
+            "POST",
+            "/invocations?x=1",
+            {"Content-Type": "TEXT/CSV; charset=utf-8", "Accept": "text/csv"},
+            row,
+        ),
+        (
+            "POST",
+            "/invocations",
+            {"Content-Type": "application/x-npy", "Accept": "application/x-npy"},
+            npy,
+        ),
         ("POST", "/invocations", {"Content-Type": "application/x-npy", "Accept": "image/png"}, npy),
         (
             "POST",
@@ -76,14 +100,21 @@ def test_every_worker_class_gives_the_answers_of_the_test_client(shells: Any, cl
         ("POST", "/invocations", {"Content-Type": "text/csv"}, b"1,2"),
         ("POST", "/invocations", {"Content-Type": "application/json"}, b"[" * 10_000),
         ("POST", "/invocations", {"Content-Type": "text/csv"}, b"\n".join([row] * 3000)),
-        ("POST", "/invocations", {"Content-Type": "text/csv", "Content-Encoding": "gzip"}, gzip.compress(row)),
+        (
+            "POST",
+            "/invocations",
+            {"Content-Type": "text/csv", "Content-Encoding": "gzip"},
+            gzip.compress(row),
+        ),
         ("POST", "/invocations", {"Content-Type": "text/csv"}, bytes(2**20 + 1)),
     ]
     for method, path, headers, body in requests:
         assert_shells_agree(shells, client, method, path, headers, body)
 
 
-def test_a_client_that_is_still_sending_reads_its_refusal_from_every_worker_class(shells: Any) -> None:
+def test_a_client_that_is_still_sending_reads_its_refusal_from_every_worker_class(
+    shells: Any,
+) -> None:
     """RQ-6."""
     size_bytes = 2**20 + 1  # one too many
     head = b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\nContent-Length: %d\r\n\r\n"
@@ -97,19 +128,41 @@ def test_a_client_that_is_still_sending_reads_its_refusal_from_every_worker_clas
             assert connection.recv(100).startswith(b"HTTP/1.1 413 "), name
 
 
-TYPES = [*codecs.DECODERS, "TEXT/CSV; charset=utf-16", "application/json;charset=latin-1", "text/plain", "", "*/*", ";"]
-ACCEPTS = [*codecs.ENCODERS, "", "*/*", "text/*;q=0.5, application/json;q=0.4", "image/png", "text/csv;q=0", ",;="]
+TYPES = [
+    *codecs.DECODERS,
+    "TEXT/CSV; charset=utf-16",
+    "application/json;charset=latin-1",
+    "text/plain",
+    "",
+    "*/*",
+    ";",
+]
+ACCEPTS = [
+    *codecs.ENCODERS,
+    "",
+    "*/*",
+    "text/*;q=0.5, application/json;q=0.4",
+    "image/png",
+    "text/csv;q=0",
+    ",;=",
+]
 CELLS = st.sampled_from([b"0", b"7", b"255", b"256", b"0.5", b"nan", b"", b"-1", b'"1"'])
 ROWS = st.one_of(
-    st.lists(st.integers(0, 255), min_size=64, max_size=64).map(lambda row: b",".join(b"%d" % pixel for pixel in row)),
+    st.lists(st.integers(0, 255), min_size=64, max_size=64).map(
+        lambda row: b",".join(b"%d" % pixel for pixel in row)
+    ),
     st.lists(CELLS, min_size=62, max_size=65).map(b",".join),
 )
 BODIES = st.one_of(
     st.binary(max_size=200),
     st.lists(ROWS, max_size=40).map(b"\n".join),
-    st.lists(ROWS, min_size=1, max_size=3).map(lambda rows: b'{"instances": [[' + b"],[".join(rows) + b"]]}"),
+    st.lists(ROWS, min_size=1, max_size=3).map(
+        lambda rows: b'{"instances": [[' + b"],[".join(rows) + b"]]}"
+    ),
     st.builds(
-        lambda count, tail: to_npy(np.zeros((count, 64), np.uint8)) + tail, st.integers(0, 40), st.binary(max_size=1)
+        lambda count, tail: to_npy(np.zeros((count, 64), np.uint8)) + tail,
+        st.integers(0, 40),
+        st.binary(max_size=1),
     ),
 )
 
@@ -118,12 +171,18 @@ BODIES = st.one_of(
 @hypothesis.given(
     content_type=st.sampled_from(TYPES),
     accept=st.sampled_from(ACCEPTS),
-    attributes=st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20).map(str.strip),
+    attributes=st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20).map(
+        str.strip
+    ),
     body=BODIES,
 )
 def test_every_worker_class_gives_the_answers_of_the_test_client_to_any_request(  # noqa: PLR0913, PLR0917
     shells: Any, client: Any, content_type: str, accept: str, attributes: str, body: bytes
 ) -> None:
     """S7."""
-    headers = {"Content-Type": content_type, "Accept": accept, "X-Amzn-SageMaker-Custom-Attributes": attributes}
+    headers = {
+        "Content-Type": content_type,
+        "Accept": accept,
+        "X-Amzn-SageMaker-Custom-Attributes": attributes,
+    }
     assert_shells_agree(shells, client, "POST", "/invocations", headers, body)

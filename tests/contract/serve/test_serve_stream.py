@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 
 from container import contract
-from container.serving import inference, settings, worker
+from container.serving import inference, server_settings
 from container.serving import server as server_module
-from container.serving.metrics import Metrics
+from container.serving.event_worker import worker
+from container.serving.telemetry.metrics import Metrics
 from tests.contract.serve.waiting import wait_until
 
 HEADERS = {"Content-Type": "text/csv", "Accept": "application/jsonlines"}
@@ -48,7 +49,9 @@ def make_csv(images: Any, count: int) -> bytes:
 
 
 @contextlib.contextmanager
-def ask_without_reading(server: Any, body: bytes, version: bytes = b"1.1") -> Iterator[http.client.HTTPResponse]:
+def ask_without_reading(
+    server: Any, body: bytes, version: bytes = b"1.1"
+) -> Iterator[http.client.HTTPResponse]:
     """Send a request whose answer the kernel cannot take for the client; gives the answer once it has begun."""
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -75,8 +78,10 @@ def large_body(images: Any) -> bytes:
 @pytest.fixture(scope="module")
 def answer_whole(artifact_base: Path) -> Callable[[bytes], bytes]:
     """Give a function that answers a body of CSV in JSON lines, in one piece."""
-    chosen = settings.Settings(worker_class="sync")
-    application = server_module.prepare(contract.Layout(artifact_base), {}, chosen, cores=1).application
+    chosen = server_settings.Settings(worker_class="sync")
+    application = server_module.prepare(
+        contract.Layout(artifact_base), {}, chosen, cores=1
+    ).application
     assert application is not None
     headers = {name.lower(): text for name, text in HEADERS.items()}
 
@@ -94,7 +99,11 @@ def serve_with_switch(serve: Any, tmp_path: Path) -> Callable[..., Any]:
     (tmp_path / "site").mkdir()
     (tmp_path / "site/sitecustomize.py").write_text(SWITCH)
     path = os.pathsep.join([str(tmp_path / "site"), str(Path(__file__).parents[3])])
-    environ = {"PYTHONPATH": path, "SWITCH": str(tmp_path / "switch"), "SAGEMAKER_MODEL_SERVER_WORKERS": "1"}
+    environ = {
+        "PYTHONPATH": path,
+        "SWITCH": str(tmp_path / "switch"),
+        "SAGEMAKER_MODEL_SERVER_WORKERS": "1",
+    }
     return lambda **more: serve(**environ, **more)
 
 
@@ -116,7 +125,10 @@ def test_stream_begins_before_its_end_is_computed_and_waits_for_its_reader(
     serve: Any, images: Any, large_body: bytes, answer_whole: Any
 ) -> None:
     """ST-1: a request is counted at its end, which the server cannot reach before the client reads."""
-    with serve(SAGEMAKER_MODEL_SERVER_WORKERS="1") as server, ask_without_reading(server, large_body) as response:
+    with (
+        serve(SAGEMAKER_MODEL_SERVER_WORKERS="1") as server,
+        ask_without_reading(server, large_body) as response,
+    ):
         assert response.headers["Transfer-Encoding"] == "chunked"
         assert read_metric(server, 'serving_requests_total{status="200"}') == 0
         small = server.request("POST", "/invocations", make_csv(images, 1), Content_Type="text/csv")
@@ -142,7 +154,9 @@ def test_connection_is_used_again_after_a_stream(server: Any, images: Any) -> No
         assert connection.sock is used
 
 
-def test_http_1_0_gets_the_stream_without_chunks(server: Any, images: Any, answer_whole: Any) -> None:
+def test_http_1_0_gets_the_stream_without_chunks(
+    server: Any, images: Any, answer_whole: Any
+) -> None:
     """ST-1: the end of the connection is that of the answer."""
     body = make_csv(images, 2500)
     with ask_without_reading(server, body, b"1.0") as response:
@@ -151,9 +165,15 @@ def test_http_1_0_gets_the_stream_without_chunks(server: Any, images: Any, answe
         assert response.read() == answer_whole(body)
 
 
-@pytest.mark.parametrize(("version", "error"), [(b"1.1", http.client.IncompleteRead), (b"1.0", ConnectionResetError)])
+@pytest.mark.parametrize(
+    ("version", "error"), [(b"1.1", http.client.IncompleteRead), (b"1.0", ConnectionResetError)]
+)
 def test_error_in_the_middle_breaks_the_connection_off_and_stands_in_the_log(
-    serve_with_switch: Any, tmp_path: Path, large_body: bytes, version: bytes, error: type[Exception]
+    serve_with_switch: Any,
+    tmp_path: Path,
+    large_body: bytes,
+    version: bytes,
+    error: type[Exception],
 ) -> None:
     """ST-1: the client must not take what there is for the whole."""
     with serve_with_switch() as server:
@@ -165,7 +185,12 @@ def test_error_in_the_middle_breaks_the_connection_off_and_stands_in_the_log(
         assert read_metric(server, 'serving_requests_total{status="500"}') == 1
 
         (tmp_path / "switch").unlink()
-        assert server.request("POST", "/invocations", large_body[:10_000].rpartition(b"\n")[0], **HEADERS)[0] == 200
+        assert (
+            server.request(
+                "POST", "/invocations", large_body[:10_000].rpartition(b"\n")[0], **HEADERS
+            )[0]
+            == 200
+        )
 
 
 @pytest.mark.parametrize("name", ["asgi", "gthread", "sync"])
@@ -183,8 +208,13 @@ def test_error_in_the_middle_is_seen_in_every_other_shell(
 
 def test_reader_that_takes_nothing_is_left(serve_with_switch: Any, large_body: bytes) -> None:
     """ST-1: a stream holds a body's memory, so nobody may hold it for ever."""
-    with serve_with_switch(SILENCE_S="1") as server, ask_without_reading(server, large_body) as response:
-        wait_until(lambda: read_metric(server, 'serving_requests_total{status="200"}') == 1)  # as the rest is left
+    with (
+        serve_with_switch(SILENCE_S="1") as server,
+        ask_without_reading(server, large_body) as response,
+    ):
+        wait_until(
+            lambda: read_metric(server, 'serving_requests_total{status="200"}') == 1
+        )  # as the rest is left
         with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
             response.read()
 
@@ -195,7 +225,7 @@ def test_stream_that_lasts_too_long_is_broken_off(caplog: pytest.LogCaptureFixtu
     with ours, theirs, select.epoll() as epoll:
         epoll.register(ours, select.EPOLLIN)
         loop: Any = worker.EventWorker.__new__(worker.EventWorker)
-        loop._settings, loop._epoll, loop._held_bytes = settings.Settings(), epoll, 0
+        loop._settings, loop._epoll, loop._held_bytes = server_settings.Settings(), epoll, 0
         connection = worker._Connection(ours, now=0)
         loop._connections = {ours.fileno(): connection}
         loop._now = 481.0
@@ -214,12 +244,19 @@ def test_client_that_leaves_a_stream_harms_nobody(serve: Any, large_body: bytes)
         for count in (1, 2):
             with ask_without_reading(server, large_body):
                 pass
-            wait_until(lambda expected=count: read_metric(server, "serving_batch_images_count") == expected)
+            wait_until(
+                lambda expected=count: read_metric(server, "serving_batch_images_count") == expected
+            )
 
 
-def test_sigterm_lets_a_stream_come_to_its_end(serve: Any, large_body: bytes, answer_whole: Any) -> None:
+def test_sigterm_lets_a_stream_come_to_its_end(
+    serve: Any, large_body: bytes, answer_whole: Any
+) -> None:
     """HO-10."""
-    with serve(SAGEMAKER_MODEL_SERVER_WORKERS="1") as server, ask_without_reading(server, large_body) as response:
+    with (
+        serve(SAGEMAKER_MODEL_SERVER_WORKERS="1") as server,
+        ask_without_reading(server, large_body) as response,
+    ):
         os.kill(server.process.pid, signal.SIGTERM)
         wait_until(lambda: "Handling signal: term" in server.log.read_text())
 

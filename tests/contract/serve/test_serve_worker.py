@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from container.serving import inference, settings, worker
+from container.serving import inference, server_settings
+from container.serving.event_worker import worker
 from tests.contract.serve.waiting import wait_until
 
 HEAD = b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\n"
@@ -42,7 +43,9 @@ def read_to_its_end(connection: socket.socket) -> bytes:
 def read_response(stream: Any) -> tuple[int, bytes]:
     """Read one response from a connection's file, with the body that its content length promises."""
     status = int(stream.readline().split()[1])
-    headers = dict(line.decode().strip().lower().split(": ", 1) for line in iter(stream.readline, b"\r\n"))
+    headers = dict(
+        line.decode().strip().lower().split(": ", 1) for line in iter(stream.readline, b"\r\n")
+    )
     return status, stream.read(int(headers["content-length"]))
 
 
@@ -64,7 +67,11 @@ def ask_slowly(server: Any, body: bytes, answers: list[tuple[int, float]]) -> th
     def ask() -> None:
         start = time.monotonic()
         status, _, _ = server.request(
-            "POST", "/invocations", body, Content_Type="application/x-npy", Accept="application/x-npy"
+            "POST",
+            "/invocations",
+            body,
+            Content_Type="application/x-npy",
+            Accept="application/x-npy",
         )
         answers.append((status, time.monotonic() - start))
 
@@ -103,7 +110,9 @@ def test_client_that_closes_its_sending_side_gets_its_answer(server: Any) -> Non
         assert read_to_its_end(connection).startswith(b"HTTP/1.1 200 OK\r\n")
 
 
-@pytest.mark.parametrize("request_start", [b"", b"GET /pi", HEAD, HEAD + b"Content-Length: 9\r\n\r\n1,2"])
+@pytest.mark.parametrize(
+    "request_start", [b"", b"GET /pi", HEAD, HEAD + b"Content-Length: 9\r\n\r\n1,2"]
+)
 def test_client_that_leaves_in_the_middle_harms_nobody(server: Any, request_start: bytes) -> None:
     with connect(server) as connection:
         connection.sendall(request_start)
@@ -199,7 +208,9 @@ def test_full_queue_is_503_with_retry_after_at_once(serve: Any, slow_body: bytes
         answers: list[tuple[int, float]] = []
         threads = [ask_slowly(server, slow_body, answers) for _ in range(6)]
         wait_until(lambda: any(status == 503 for status, _ in answers))
-        status, headers, body = server.request("POST", "/invocations", slow_body, Content_Type="application/x-npy")
+        status, headers, body = server.request(
+            "POST", "/invocations", slow_body, Content_Type="application/x-npy"
+        )
         for thread in threads:
             thread.join()
 
@@ -241,7 +252,9 @@ def test_gauges_and_errors_tell_what_the_worker_goes_through(serve: Any, slow_bo
         assert read('serving_errors_total{kind="unreadable"}') == 1
         assert read('serving_requests_total{status="503"}') == 1
         assert read('serving_requests_total{status="200"}') == 3
-        (info,) = re.findall(r"^serving_info\{.*\} 1$", server.request("GET", "/metrics")[2].decode(), re.MULTILINE)
+        (info,) = re.findall(
+            r"^serving_info\{.*\} 1$", server.request("GET", "/metrics")[2].decode(), re.MULTILINE
+        )
         manifest = (server.base / "model/model.json").read_bytes()
         assert f'model="{hashlib.sha256(manifest).hexdigest()[:12]}"' in info
 
@@ -253,13 +266,19 @@ def test_gauges_of_a_killed_worker_are_forgotten(serve: Any) -> None:
             return int(dict(line.rsplit(" ", 1) for line in read_lines())["serving_workers"])
 
         def read_lines() -> list[str]:
-            return [str(line) for line in server.request("GET", "/metrics")[2].decode().splitlines()]
+            return [
+                str(line) for line in server.request("GET", "/metrics")[2].decode().splitlines()
+            ]
 
         wait_until(lambda: count_workers() == 2)
         for _ in range(3):
             pids = server.worker_pids()
             os.kill(pids[0], signal.SIGKILL)
-            wait_until(lambda killed=pids[0]: len(server.worker_pids()) == 2 and killed not in server.worker_pids())
+            wait_until(
+                lambda killed=pids[0]: (
+                    len(server.worker_pids()) == 2 and killed not in server.worker_pids()
+                )
+            )
             wait_until(lambda: count_workers() == 2)
 
 
@@ -268,7 +287,9 @@ def test_two_hundred_half_sent_requests_leave_room_for_everybody_else(serve: Any
     with serve(SAGEMAKER_MODEL_SERVER_WORKERS="1") as server, contextlib.ExitStack() as stack:
         loris = [stack.enter_context(connect(server)) for _ in range(200)]
         for index, connection in enumerate(loris):
-            connection.sendall(b"GET /ping" if index % 2 else HEAD + b"Content-Length: 1000\r\n\r\n1,2")
+            connection.sendall(
+                b"GET /ping" if index % 2 else HEAD + b"Content-Length: 1000\r\n\r\n1,2"
+            )
 
         start = time.monotonic()
         assert server.request("GET", "/ping")[0] == 200
@@ -314,7 +335,10 @@ def test_sigterm_loses_no_request_of_clients_that_keep_asking(serve: Any) -> Non
                     if not line.startswith(b"HTTP/1.1 200"):
                         lost.append(f"after {count}: {line!r}")
                         break
-                    headers = dict(item.decode().strip().split(": ", 1) for item in iter(stream.readline, b"\r\n"))
+                    headers = dict(
+                        item.decode().strip().split(": ", 1)
+                        for item in iter(stream.readline, b"\r\n")
+                    )
                     body = stream.read(int(headers["Content-Length"]))
                     json.loads(body)
                     count += 1
@@ -335,7 +359,9 @@ def test_sigterm_loses_no_request_of_clients_that_keep_asking(serve: Any) -> Non
         assert server.process.wait(30) == 0
 
 
-def test_new_connection_is_refused_at_once_while_the_server_stops(serve: Any, slow_body: bytes) -> None:
+def test_new_connection_is_refused_at_once_while_the_server_stops(
+    serve: Any, slow_body: bytes
+) -> None:
     """HO-10."""
     with serve(SAGEMAKER_MODEL_SERVER_WORKERS="1") as server:
         answers: list[tuple[int, float]] = []
@@ -403,7 +429,11 @@ def test_orphaned_worker_stops(serve: Any) -> None:
 
         os.kill(server.process.pid, signal.SIGKILL)
 
-        wait_until(lambda: not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text())
+        wait_until(
+            lambda: (
+                not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text()
+            )
+        )
 
 
 class ImmediateLane:
@@ -422,7 +452,7 @@ def test_worker_whose_batches_go_on_is_not_replaced_for_requests_that_wait_for_t
 ) -> None:
     """HO-8."""
     loop: Any = worker.EventWorker.__new__(worker.EventWorker)
-    loop._now, loop._settings, loop._connections = time.monotonic(), settings.Settings(), {}
+    loop._now, loop._settings, loop._connections = time.monotonic(), server_settings.Settings(), {}
     loop._service = SimpleNamespace(application=object(), computing_since=loop._now + batch_began)
     loop._predictions = SimpleNamespace(started={1: loop._now - 61, 2: loop._now - 1})
     loop._show = loop.notify = lambda: None
@@ -439,7 +469,12 @@ def test_answer_that_is_there_before_the_loop_goes_on_is_sent_whole() -> None:
     with ours, theirs, select.epoll() as epoll:
         epoll.register(ours, select.EPOLLIN)
         loop: Any = worker.EventWorker.__new__(worker.EventWorker)
-        loop._now, loop._settings, loop._done, loop._epoll = time.monotonic(), settings.Settings(), deque(), epoll
+        loop._now, loop._settings, loop._done, loop._epoll = (
+            time.monotonic(),
+            server_settings.Settings(),
+            deque(),
+            epoll,
+        )
         loop._wake = lambda: None
         connection = worker._Connection(ours, loop._now)
 

@@ -24,13 +24,18 @@ class Hyperparameters:  # noqa: D101 - as users write it
 
 def train(job: Job[Hyperparameters]) -> None:
     table = np.concatenate(
-        [np.loadtxt(file, delimiter=",", ndmin=2) for file in job.channels["training"].glob("*.csv")]
+        [
+            np.loadtxt(file, delimiter=",", ndmin=2)
+            for file in job.channels["training"].glob("*.csv")
+        ]
     )
     labels, points = table[:, 0].astype(int), table[:, 1:]
     means = np.zeros((labels.max() + 1, points.shape[1]))
     for epoch in range(job.hyperparameters.epochs):
         for label in range(len(means)):
-            means[label] += job.hyperparameters.learning_rate * (points[labels == label].mean(axis=0) - means[label])
+            means[label] += job.hyperparameters.learning_rate * (
+                points[labels == label].mean(axis=0) - means[label]
+            )
         found = predict({"means": means}, points)
         job.log_metrics(accuracy=float(np.mean(found == labels)), train_loss=float("nan"))
         if job.should_stop:

@@ -1,0 +1,137 @@
+"""The measures of a classifier, in numpy alone; equal to scikit-learn's wherever scikit-learn has a value.
+
+    precision, recall, F1   0 where nothing was predicted, or nothing labelled, as the class
+    (`zero_division=0`) macro averages          the mean over the classes that occur among labels or
+    predictions weighted averages       weighted by each class's number of labels ROC AUC
+    one class against the rest; a tie counts half, so constant scores give 0.5; None for a class
+                            that has no row, or every row; averages leave such classes out, None if
+                            none is left
+
+A predicted class is the one of highest probability, the first of equals.
+
+Rules of this file: pure; no warnings; results are Python numbers, ready for JSON.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from container.errors import UserError
+
+CONFUSION_MATRIX_CLASSES_MAXIMUM: Final = 2000  # four million cells: some 10 MB of JSON
+
+
+def compute(labels: NDArray[Any], probabilities: NDArray[Any], class_count: int) -> dict[str, Any]:
+    """Measure `probabilities` `[n, class] float` against `labels` `[n] int`, indices of the true classes.
+
+    Returns: `accuracy`; macro `precision`, `recall`, `f1`, `auc`; the same as `weighted_...`;
+    `row_count`;
+    `class_count`; `per_class`, a list in class order of `precision`, `recall`, `f1`, `auc`, `support` (rows of the
+    class) and `predicted` (rows taken for it); `confusion_matrix`, rows labels and columns predictions, None beyond
+    2000 classes.
+
+    Raises: UserError if there is no row, a label is no class, or a probability is missing or not
+    finite.
+    """
+    labels, probabilities = _check(labels, probabilities, class_count)
+    predictions = probabilities.argmax(axis=1)
+    support = np.bincount(labels, minlength=class_count)
+    predicted = np.bincount(predictions, minlength=class_count)
+    hits = np.bincount(labels[labels == predictions], minlength=class_count)
+    by_class = {
+        "precision": _divide(hits, predicted),
+        "recall": _divide(hits, support),
+        "f1": _divide(2 * hits, support + predicted),
+    }
+    present = (support > 0) | (predicted > 0)
+    auc = _compute_auc(labels, probabilities, support)
+    ranked = np.isfinite(auc)
+    matrix = None
+    if class_count <= CONFUSION_MATRIX_CLASSES_MAXIMUM:
+        cells = np.bincount(labels * class_count + predictions, minlength=class_count**2)
+        matrix = cells.reshape(class_count, class_count).tolist()
+    return {
+        "accuracy": float(hits.sum() / len(labels)),
+        **{name: float(values[present].mean()) for name, values in by_class.items()},
+        "auc": float(auc[ranked].mean()) if ranked.any() else None,
+        **{
+            f"weighted_{name}": float(values @ support / len(labels))
+            for name, values in by_class.items()
+        },
+        "weighted_auc": float(auc[ranked] @ support[ranked] / support[ranked].sum())
+        if ranked.any()
+        else None,
+        "row_count": len(labels),
+        "class_count": class_count,
+        "per_class": [
+            {
+                **{name: float(values[index]) for name, values in by_class.items()},
+                "auc": float(auc[index]) if ranked[index] else None,
+                "support": int(support[index]),
+                "predicted": int(predicted[index]),
+            }
+            for index in range(class_count)
+        ],
+        "confusion_matrix": matrix,
+    }
+
+
+def _check(
+    labels: NDArray[Any], probabilities: NDArray[Any], class_count: int
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    labels = np.asarray(labels).astype(np.int64, copy=False)
+    probabilities = np.asarray(probabilities)
+    if probabilities.dtype not in (np.float32, np.float64):
+        probabilities = probabilities.astype(np.float64)
+    if len(labels) == 0:
+        raise UserError("there is nothing to measure: the test set has no rows")
+    if probabilities.shape != (len(labels), class_count):
+        message = (
+            f"the model gives probabilities of shape {list(probabilities.shape)}; "
+            f"{[len(labels), class_count]} is expected: one row an image, one column a class"
+        )
+        raise UserError(message)
+    if labels.min() < 0 or labels.max() >= class_count:
+        row = int(np.flatnonzero((labels < 0) | (labels >= class_count))[0])
+        message = f"row {row} has the class index {labels[row]}; the model's {class_count} classes are counted from 0"
+        raise UserError(message)
+    finite = np.isfinite(probabilities).all(axis=1)
+    if not finite.all():
+        bad = np.flatnonzero(~finite)
+        message = f"the model gives probabilities that are not finite in {len(bad)} rows, the first is row {bad[0]}"
+        raise UserError(message)
+    return labels, probabilities
+
+
+def _divide(numerator: NDArray[Any], denominator: NDArray[Any]) -> NDArray[np.float64]:
+    quotient = np.zeros(len(numerator))
+    np.divide(numerator, denominator, out=quotient, where=denominator > 0)
+    return quotient
+
+
+def _compute_auc(
+    labels: NDArray[Any], probabilities: NDArray[Any], support: NDArray[Any]
+) -> NDArray[np.float64]:
+    """Give each class's ROC AUC, `[class] float64`, NaN where it is undefined.
+
+    The AUC is the share of pairs (row of the class, other row) that the score orders rightly. Only
+    the class's own rows are looked up in the sorted column, twice because ties count half; pairs
+    among themselves are then taken off, which always count half their number. All of it is whole
+    numbers up to the one division.
+    """
+    rows = np.argsort(labels, kind="stable")
+    ends = np.cumsum(support)
+    auc = np.full(len(support), np.nan)
+    for index in np.flatnonzero((support > 0) & (support < len(labels))):
+        column = np.ascontiguousarray(probabilities[:, index])
+        own = np.sort(column[rows[ends[index] - support[index] : ends[index]]])
+        column = np.sort(column)
+        below = (
+            np.searchsorted(column, own, "left").sum() + np.searchsorted(column, own, "right").sum()
+        )
+        positives = int(support[index])
+        auc[index] = (int(below) - positives**2) / (2 * positives * (len(labels) - positives))
+    return auc

@@ -1,0 +1,1 @@
+"""Request bodies to arrays, and predictions to answer bodies."""

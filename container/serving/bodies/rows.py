@@ -1,0 +1,103 @@
+"""The C decoder of text rows, where it has been built; `python -m container.serving.bodies.rows` builds it.
+
+Rules of this file: without the library everything works, at a fifteenth of the speed; what it gives
+is what the slow decoders of `codecs` give, or None.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Decoded: TypeAlias = tuple[NDArray[np.uint8], int]
+_SOURCE: Final = Path(__file__).with_name("rows.c")
+LIBRARY: Final = Path(__file__).with_name("librows.so")
+_SHORT_BYTES: Final = (
+    32_768  # decoding less than that takes a few microseconds: not worth giving up Python's lock
+)
+
+
+def _load(make: type[ctypes.CDLL]) -> Any:
+    try:
+        function = make(str(LIBRARY)).decode_rows
+    except OSError:
+        return None
+    integer, address = ctypes.c_long, ctypes.c_void_p
+    function.argtypes = [
+        ctypes.c_char_p,
+        integer,
+        integer,
+        integer,
+        address,
+        integer,
+        address,
+        address,
+    ]
+    function.restype = ctypes.c_long
+    return function
+
+
+_decode_short = _load(ctypes.PyDLL)
+_decode_long = _load(ctypes.CDLL)
+
+
+def decode(text: bytes, sizes: tuple[int, ...], rows_maximum: int, columns: int) -> Decoded | None:
+    """Decode rows of pixels into `[n, columns] uint8`, and say where in `text` they end.
+
+    `sizes` is empty for CSV; for the inside of a JSON array it says how many numbers each level of nesting holds, the
+    outermost first. None if there is no library, or if anything is not plain: the slow decoders then find out what.
+    """
+    function = _decode_short if len(text) < _SHORT_BYTES else _decode_long
+    if function is None:
+        return None
+    pixels = np.empty((rows_maximum, columns), np.uint8)
+    end = ctypes.c_long()
+    rows = function(
+        text,
+        len(text),
+        columns,
+        len(sizes),
+        _make_array(sizes),
+        rows_maximum,
+        pixels.ctypes.data,
+        ctypes.byref(end),
+    )
+    return None if rows < 0 else (pixels[:rows], end.value)
+
+
+@functools.lru_cache(maxsize=16)
+def _make_array(sizes: tuple[int, ...]) -> ctypes.Array[ctypes.c_long]:
+    return (ctypes.c_long * len(sizes))(*sizes)
+
+
+def build() -> int:
+    """Compile the library beside its source; gives 1 and says so where there is no C compiler."""
+    compiler = os.environ.get("CC") or shutil.which("cc")
+    if compiler is None:
+        print("no C compiler (cc): text rows will be decoded by Python", file=sys.stderr)
+        return 1
+    partial = LIBRARY.with_suffix(f".{os.getpid()}")
+    options = ["-O3", "-std=c99", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
+    try:
+        subprocess.run([compiler, *options, "-o", partial, _SOURCE, "-lm"], check=True)  # noqa: S603
+        partial.replace(LIBRARY)
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f"{_SOURCE} cannot be compiled: {error}", file=sys.stderr)
+        return 1
+    finally:
+        partial.unlink(missing_ok=True)
+    print(LIBRARY)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(build())

@@ -1,0 +1,1 @@
+"""The gunicorn worker that serves with one event loop."""

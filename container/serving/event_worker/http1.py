@@ -1,0 +1,170 @@
+"""HTTP/1.1 requests out of bytes, without I/O (RFC 9112).
+
+Rules of this file: strict wherever leniency lets two parsers read one stream as two different
+requests (bare line feeds, two lengths, a length beside chunks, white space before a colon); every
+fault is a RequestError, after which the stream cannot be read on.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+from container.errors import RequestError
+
+HEAD_BYTES_MAXIMUM: Final = 32_768  # RQ-2: eleven headers of at most 1 kB reach a container
+HEADERS_MAXIMUM: Final = 100
+END_OF_HEAD: Final = b"\r\n\r\n"
+
+_TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_HEAD: Final = re.compile(
+    rb"(?P<method>%b) (?P<target>[\x21-\x7e]+) HTTP/1\.(?P<minor>[01])\r\n"
+    rb"(?P<headers>(?:%b:[\t\x20-\x7e\x80-\xff]*\r\n)*)\r\n" % (_TOKEN, _TOKEN)
+)
+_ORIGIN: Final = re.compile(r"https?://[^/?]*", re.IGNORECASE)
+_DIGITS: Final = re.compile(r"[0-9]{1,18}")
+_CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
+_CHUNK_LINE_BYTES_MAXIMUM: Final = 1024
+_TRAILER_BYTES_MAXIMUM: Final = 8192
+_ONCE: Final = frozenset({"content-length", "content-type", "host", "transfer-encoding"})
+
+
+class Head(NamedTuple):
+    """A request without its body."""
+
+    method: str
+    target: str
+    """Path and query, as the client wrote them."""
+    headers: dict[str, str]
+    """Values under lower-case names; those of a repeated header are joined by commas."""
+    body_bytes: int
+    """Length of the body; -1 if it comes in chunks."""
+    keep_alive: bool
+    """Whether the client wants the connection left open."""
+    expects_continue: bool
+    """Whether the client waits for `100 Continue` before it sends the body."""
+    takes_chunks: bool = True
+    """Whether the client speaks HTTP/1.1, and so takes an answer in chunks."""
+
+
+def parse_head(data: bytes | bytearray) -> Head:
+    """Parse the head that `data` starts with; its end has been found before.
+
+    Raises: RequestError 400, or 501 for a transfer encoding other than chunked.
+    """
+    match = _HEAD.match(data)
+    if match is None:
+        raise RequestError(
+            400, "the request is not HTTP/1.1: its request line or a header line is malformed"
+        )
+    method, target, minor, block = match.group("method", "target", "minor", "headers")
+    headers: dict[str, str] = {}
+    lines = block.decode("latin-1").split("\r\n")
+    if len(lines) > HEADERS_MAXIMUM + 1:
+        raise RequestError(
+            431, f"the request has {len(lines) - 1} headers; {HEADERS_MAXIMUM} are allowed"
+        )
+    for line in lines[:-1]:
+        name, _, value = line.partition(":")
+        name, value = name.lower(), value.strip(" \t")
+        if name in headers:
+            if name in _ONCE:
+                raise RequestError(400, f"header {name} stands in the request twice")
+            value = f"{headers[name]}, {value}"
+        headers[name] = value
+    is_1_1 = minor == b"1"
+    if is_1_1 and "host" not in headers:
+        raise RequestError(400, "the request has no Host header")
+    connection = headers.get("connection", "").lower()
+    return Head(
+        method=method.decode("ascii"),
+        target=_ORIGIN.sub("", target.decode("ascii"), count=1) or "/"
+        if target[:1] != b"/"
+        else target.decode("ascii"),
+        headers=headers,
+        body_bytes=_parse_body_bytes(headers, is_1_1=is_1_1),
+        keep_alive="close" not in connection if is_1_1 else "keep-alive" in connection,
+        expects_continue=is_1_1 and headers.get("expect", "").lower() == "100-continue",
+        takes_chunks=is_1_1,
+    )
+
+
+def _parse_body_bytes(headers: dict[str, str], *, is_1_1: bool) -> int:
+    coding, length = headers.get("transfer-encoding"), headers.get("content-length")
+    if coding is not None:
+        if length is not None or not is_1_1:
+            raise RequestError(
+                400, "a body has a content length or comes in chunks of HTTP/1.1; this one has both"
+            )
+        if coding.lower() != "chunked":
+            raise RequestError(501, "the only transfer encoding supported is chunked")
+        return -1
+    if length is None:
+        return 0
+    if not _DIGITS.fullmatch(length):
+        raise RequestError(400, "the content length is no number of bytes")
+    return int(length)
+
+
+class ChunkedBody:
+    """A body that comes in chunks; trailers are read and dropped."""
+
+    def __init__(self, bytes_maximum: int) -> None:
+        """`bytes_maximum` bounds the body without its framing."""
+        self._bytes_maximum = bytes_maximum
+        self._body = bytearray()
+        self._in_chunk = (
+            0  # bytes of the open chunk that are still to come, with the line end behind it
+        )
+        self._in_trailer = False
+
+    def feed(self, data: bytearray) -> bytearray | None:
+        """Take what belongs to the body off the front of `data`; gives the whole body once it is there.
+
+        Raises: RequestError 400 if the framing is broken, 413 if the body grows too large.
+        """
+        while True:
+            if self._in_trailer:
+                return self._body if self._read_trailer(data) else None
+            if self._in_chunk > 2:
+                piece = data[: self._in_chunk - 2]
+                self._body += piece
+                self._in_chunk -= len(piece)
+                del data[: len(piece)]
+            if self._in_chunk > 2 or len(data) < 2:
+                return None
+            if self._in_chunk:
+                if data[:2] != b"\r\n":
+                    raise RequestError(400, "a chunk of the body is longer than its size says")
+                del data[:2]
+                self._in_chunk = 0
+            if not self._read_size(data):
+                return None
+
+    def _read_size(self, data: bytearray) -> bool:
+        end = data.find(b"\r\n", 0, _CHUNK_LINE_BYTES_MAXIMUM)
+        if end < 0:
+            if len(data) >= _CHUNK_LINE_BYTES_MAXIMUM:
+                raise RequestError(400, "a chunk's size line of the body is too long")
+            return False
+        match = _CHUNK_SIZE.fullmatch(data, 0, end)
+        if match is None:
+            raise RequestError(400, "a chunk of the body has no size in hexadecimal digits")
+        size = int(match[1], 16)
+        if len(self._body) + size > self._bytes_maximum:
+            raise RequestError(413, "the body is larger than the limit")
+        del data[: end + 2]
+        self._in_chunk = size + 2 if size else 0
+        self._in_trailer = not size
+        return True
+
+    def _read_trailer(self, data: bytearray) -> bool:
+        if data[:2] == b"\r\n":
+            del data[:2]
+            return True
+        end = data.find(END_OF_HEAD, 0, _TRAILER_BYTES_MAXIMUM)
+        if end < 0 and len(data) >= _TRAILER_BYTES_MAXIMUM:
+            raise RequestError(400, "the trailer of the body is too long")
+        if end >= 0:
+            del data[: end + 4]
+        return end >= 0

@@ -1,0 +1,1 @@
+"""Models and handlers that users bring."""

@@ -1,0 +1,175 @@
+"""Handlers in the style of the TensorFlow Serving container, and the predict requests between them.
+
+A predict request is TensorFlow Serving's REST form, `{"instances": [...]}` in rows or `{"inputs":
+...}` in columns; its answer is `{"predictions": [...]}` or `{"outputs": ...}`. The model answers in
+this process; `context.rest_uri`, for handlers that post to it themselves, is a loopback server that
+starts when it is first read.
+
+Rules of this file: the model is any object with `predict`; a fault of a request is a RequestError.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import numpy as np
+
+from container import contract
+from container.errors import RequestError
+from container.serving import inference
+from container.serving.bodies import codecs
+
+
+@dataclass(frozen=True)
+class TfsContext:
+    """What the TensorFlow Serving container tells its handlers of a request."""
+
+    request_content_type: str
+    accept_header: str
+    content_length: int
+    custom_attributes: str | None
+    model: Any
+    model_name: str = "model"
+    model_version: str = "1"
+    method: str = "predict"
+    grpc_port: str = ""
+
+    @property
+    def rest_uri(self) -> str:
+        """Address of the loopback server that answers predict requests."""
+        return _start_rest(self.model)
+
+
+@dataclass(frozen=True)
+class TfsResponse:
+    """The answer to a predict request, with the attributes of an HTTP client's response that handlers read."""
+
+    content: bytes
+    status_code: int = 200
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.content.decode()
+
+    def json(self) -> Any:
+        """Decode the body."""
+        return json.loads(self.content)
+
+
+def answer(
+    functions: Mapping[str, Callable[..., Any]], model: Any, request: inference.Request, accept: str
+) -> tuple[Any, str]:
+    """Run the handlers on one request; gives body and media type."""
+    context = TfsContext(
+        request_content_type=request.headers.get("content-type", codecs.JSON),
+        accept_header=accept,
+        content_length=len(request.body),
+        custom_attributes=request.headers.get(contract.CUSTOM_ATTRIBUTES_HEADER.lower()),
+        model=model,
+    )
+    data = io.BytesIO(request.body)
+    if "handler" in functions:
+        result = functions["handler"](data, context)
+    else:
+        asked = (
+            functions["input_handler"](data, context)
+            if "input_handler" in functions
+            else request.body
+        )
+        response = TfsResponse(predict(model, asked))
+        result = (
+            functions["output_handler"](response, context)
+            if "output_handler" in functions
+            else response.content
+        )
+    return (result[0], result[1]) if isinstance(result, tuple) else (result, accept)
+
+
+def predict(model: Any, body: str | bytes) -> bytes:
+    """Answer one predict request.
+
+    Raises: RequestError 400 if the request is not of the REST form, or the model does not take it.
+    """
+    document = _parse(body)
+    by_row = "instances" in document
+    return encode(model.predict(_to_arrays(document)), by_row=by_row).encode()
+
+
+def decode(body: str | bytes) -> Any:
+    """Decode a predict request into one array, or one by name.
+
+    Raises: RequestError 400 if it is not of the REST form.
+    """
+    return _to_arrays(_parse(body))
+
+
+def encode(prediction: Any, *, by_row: bool = True) -> str:
+    """Encode what a model gave as the answer to a predict request."""
+    return json.dumps({"predictions" if by_row else "outputs": _to_json(prediction, by_row=by_row)})
+
+
+def _parse(body: str | bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        message = f"a predict request is JSON, which this is not: {error}"
+        raise RequestError(400, message) from error
+    if isinstance(document, dict) and ("instances" in document or "inputs" in document):
+        return document
+    raise RequestError(400, 'a predict request is {"instances": [...]} or {"inputs": ...}')
+
+
+def _to_arrays(document: dict[str, Any]) -> Any:
+    try:
+        if "instances" in document:
+            rows = document["instances"]
+            if rows and isinstance(rows, list) and isinstance(rows[0], dict):
+                return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+            return np.array(rows)
+        columns = document["inputs"]
+        if isinstance(columns, dict):
+            return {name: np.array(column) for name, column in columns.items()}
+        return np.array(columns)
+    except (ValueError, KeyError, TypeError) as error:
+        message = f"the rows of a predict request must be of one shape: {error}"
+        raise RequestError(400, message) from error
+
+
+def _to_json(prediction: Any, *, by_row: bool) -> Any:
+    if not isinstance(prediction, dict):
+        return np.asarray(prediction).tolist()
+    columns = {name: np.asarray(column).tolist() for name, column in prediction.items()}
+    if not by_row:
+        return columns
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+@functools.lru_cache(maxsize=1)
+def _start_rest(model: Any) -> str:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            try:
+                status, content = 200, predict(model, body)
+            except RequestError as error:
+                status, content = error.status, json.dumps({"error": str(error)}).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", codecs.JSON)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: Any) -> None:
+            """Keep the log for the endpoint's own requests."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, name="rest", daemon=True).start()
+    return f"http://127.0.0.1:{server.server_port}/v1/models/model:predict"

@@ -1,0 +1,1 @@
+"""One training step: input, network, gradients, update."""

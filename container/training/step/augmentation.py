@@ -1,0 +1,62 @@
+"""Random changes of a batch inside the graph; each depends on the seed and the step's number alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from container.training.settings import Settings
+
+_SHIFT, _FLIP, _CUTOUT, _MIXUP = range(4)
+_KINDS = 4
+
+
+def augment(
+    images: Any, targets: Any, settings: Settings, step: Any, part: tuple[int, int]
+) -> tuple[Any, Any]:
+    """Change `images` `[n, height, width, channel] uint8` and `targets` `[n, class] float32`.
+
+    `part` is the position of the first of them in the whole batch, and the batch's size: hosts that share a batch draw
+    the same numbers and take their own.
+    """
+    first, batch_size = part
+    count, height, width, _ = images.shape
+    reach = min(settings.shift_pixels, height // 4, width // 4)
+    if reach:
+        offset = tf.random.stateless_uniform(
+            [2], _seed(settings, _SHIFT, step), 0, 2 * reach + 1, tf.int32
+        )
+        padded = tf.pad(images, [[0, 0], [reach, reach], [reach, reach], [0, 0]])
+        images = tf.slice(padded, [0, offset[0], offset[1], 0], images.shape)
+    if settings.flip:
+        drawn = tf.random.stateless_uniform([batch_size], _seed(settings, _FLIP, step))
+        mirrored = tf.slice(drawn, [first], [count]) < 0.5
+        images = tf.where(mirrored[:, None, None, None], tf.reverse(images, [2]), images)
+    if settings.cutout_pixels:
+        drawn = tf.random.stateless_uniform([batch_size, 2], _seed(settings, _CUTOUT, step))
+        centre = tf.slice(drawn, [first, 0], [count, 2]) * tf.constant([height, width], tf.float32)
+        rows = (
+            tf.abs(tf.range(height, dtype=tf.float32)[None] + 0.5 - centre[:, :1])
+            < settings.cutout_pixels / 2
+        )
+        columns = (
+            tf.abs(tf.range(width, dtype=tf.float32)[None] + 0.5 - centre[:, 1:])
+            < settings.cutout_pixels / 2
+        )
+        cut = rows[:, :, None] & columns[:, None, :]
+        images = tf.where(cut[..., None], tf.zeros_like(images), images)
+    if settings.mixup_alpha:
+        drawn = tf.random.stateless_gamma([2], _seed(settings, _MIXUP, step), settings.mixup_alpha)
+        share = drawn[0] / tf.maximum(drawn[0] + drawn[1], 1e-30)
+        share = tf.maximum(share, 1 - share)
+        blend = share * tf.cast(images, tf.float32) + (1 - share) * tf.cast(
+            tf.reverse(images, [0]), tf.float32
+        )
+        images = tf.cast(tf.round(blend), tf.uint8)
+        targets = share * targets + (1 - share) * tf.reverse(targets, [0])
+    return images, targets
+
+
+def _seed(settings: Settings, kind: int, step: Any) -> Any:
+    return tf.stack([tf.constant(settings.seed * _KINDS + kind, tf.int64), tf.cast(step, tf.int64)])

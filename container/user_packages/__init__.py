@@ -1,0 +1,1 @@
+"""What user code brings along: requirements, archives, versions, supervised processes."""

@@ -1,0 +1,1 @@
+"""What the local account remembers: records, logs, measurements."""

@@ -1,0 +1,1 @@
+"""The services around SageMaker, played by moto."""

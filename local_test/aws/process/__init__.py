@@ -1,0 +1,1 @@
+"""The process that hosts the local AWS: directory, port, HTTP server."""

@@ -1,0 +1,69 @@
+"""What runs the containers of a local AWS: one program for every image, or the Docker engine.
+
+Containers get what the platform's have, access to AWS, in the form that works here: an address and
+keys as variables.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from container.errors import UserError
+from local_test.aws.process.installation import Settings
+from local_test.runners.interface import Container, Launch, Runner
+from local_test.runners.process import ProcessRunner
+
+
+@dataclass(frozen=True)
+class ClientRunner:
+    """Runs containers as another runner does; those that are not shut off (SEC-1) become clients of the local AWS."""
+
+    runner: Runner
+    variables: Mapping[str, str]
+    """What makes a program a client; a variable that a request sets itself stays as it is."""
+
+    @property
+    def description(self) -> str:
+        """What runs and how, for logs."""
+        return self.runner.description
+
+    def network_interface(self, *, has_peers: bool, is_isolated: bool) -> str:
+        """Name of the interface by which such a job's containers reach their peers (DS-2)."""
+        return self.runner.network_interface(has_peers=has_peers, is_isolated=is_isolated)
+
+    def mount_point(self, root: Path) -> str:
+        """Give the path at which a container sees its job directory."""
+        return self.runner.mount_point(root)
+
+    def start(self, launch: Launch, on_output: Callable[[bytes], None]) -> Container:
+        """Start a container; see `runner.Runner.start`."""
+        if not launch.is_isolated:
+            launch = replace(launch, environment={**self.variables, **launch.environment})
+        return self.runner.start(launch, on_output)
+
+
+def choose_runner(settings: Settings, variables: Mapping[str, str], image: str) -> Runner:
+    """Give the runner of an image.
+
+    Raises: UserError if the engine does not have the image, PlatformError if the engine is out of
+    reach.
+    """
+    if settings.program:
+        directory = Path(settings.working_directory or ".")
+        return ClientRunner(
+            ProcessRunner(shlex.split(settings.program), directory=directory), variables
+        )
+    from local_test.runners.docker import DockerRunner  # noqa: PLC0415 - the engine's client takes 0.2 s to import
+
+    try:
+        return ClientRunner(DockerRunner(image), variables)
+    except UserError:
+        # An image that was built here carries no registry's name; one that was pulled or tagged for
+        # it does.
+        registry, _, local = image.partition("/")
+        if "." not in registry or not local:
+            raise
+        return ClientRunner(DockerRunner(local), variables)

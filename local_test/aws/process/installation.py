@@ -1,0 +1,152 @@
+"""What a directory of a local AWS says of it: whether it runs, where, and with which settings.
+
+Rules of this file: light to import; commands of the client side use it, and so does the process
+that serves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from container.errors import PlatformError
+
+ACCESS_KEY: Final = "local"
+ROLE: Final = "sagemaker"
+_SDK_FILE: Final = "sagemaker-sdk.yaml"  # JSON, which is YAML
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How one local AWS is run; kept in its directory, so that the next start needs no flags."""
+
+    program: str = "python -m container"
+    """Command line that plays every image; empty to run images in the Docker engine."""
+    working_directory: str = ""
+    """Where the program is started."""
+    port: int = 0
+    """0 takes the last one, or a free one."""
+    region: str = "us-east-1"
+    account: str = "000000000000"
+    max_instances: int = 20
+    """Quota of instances for jobs, and of instances for endpoints."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """What `server.json` says of a running local AWS."""
+
+    pid: int
+    url: str
+    started: float
+
+
+class AlreadyRunningError(Exception):
+    """Another process serves this directory."""
+
+
+def default_bucket(settings: Settings) -> str:
+    """Give the bucket that the SageMaker SDKs use where a program names none."""
+    return f"sagemaker-{settings.region}-{settings.account}"
+
+
+def write_sdk_configuration(directory: Path, settings: Settings) -> None:
+    """Write the file that tells the SageMaker SDKs their bucket.
+
+    Without it they ask STS for the account at an address that no variable changes, and send
+    telemetry to AWS.
+    """
+    modules = {"Session": {"DefaultS3Bucket": default_bucket(settings)}, "TelemetryOptOut": True}
+    write(
+        directory / _SDK_FILE,
+        {"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": modules}}},
+    )
+
+
+def sdk_environment(directory: Path) -> dict[str, str]:
+    """Give the variable that points the SageMaker SDKs at that file; a user's own file stays above it."""
+    return {"SAGEMAKER_ADMIN_CONFIG_OVERRIDE": str(directory / _SDK_FILE)}
+
+
+def client_environment(url: str, region: str) -> dict[str, str]:
+    """Give the variables that point any AWS client at a local AWS."""
+    return {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": ACCESS_KEY,
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
+    }
+
+
+@contextlib.contextmanager
+def lock(directory: Path) -> Iterator[None]:
+    """Hold a directory for this process.
+
+    Raises: AlreadyRunningError if another one holds it.
+    """
+    deadline = time.monotonic() + 1  # `is_running` holds it for a moment
+    with (directory / "lock").open("a") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > deadline:
+                    raise AlreadyRunningError from error
+                time.sleep(0.02)
+        yield
+
+
+def is_running(directory: Path) -> bool:
+    """Tell whether a process serves this directory."""
+    try:
+        with (directory / "lock").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False
+
+
+def find_running(directory: Path) -> Running | None:
+    """Give what a directory's process says of itself; None if there is none, or it is not ready yet."""
+    if not is_running(directory):
+        return None
+    with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
+        return Running(**json.loads((directory / "server.json").read_text(encoding="utf-8")))
+    return None
+
+
+def load_settings(directory: Path) -> Settings:
+    """Give the settings of the last start in a directory, else the defaults.
+
+    Raises: PlatformError if they cannot be read.
+    """
+    path = directory / "settings.json"
+    try:
+        return Settings(**json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return Settings()
+    except (OSError, ValueError, TypeError) as error:
+        message = f"{path} cannot be read: {error}; remove it"
+        raise PlatformError(message) from error
+
+
+def write_settings(directory: Path, settings: Settings) -> None:
+    """Keep settings for the next start."""
+    write(directory / "settings.json", asdict(settings))
+
+
+def write(path: Path, document: dict[str, Any]) -> None:
+    """Write a JSON document; a reader sees the old one or the whole new one."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(document), encoding="utf-8")
+    partial.replace(path)

@@ -1,0 +1,1 @@
+"""SageMaker's operations, by resource."""

@@ -1,0 +1,263 @@
+"""The commands of the local AWS: up, down, status, env, purge.
+
+Results go to standard output, talk to standard error. Nothing heavy is imported before a command
+needs it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from container.errors import PlatformError, UserError
+from local_test.aws.process import installation
+from local_test.aws.process.installation import Running, Settings
+
+_READY_LIMIT_S: Final = 60
+_CHECKOUT = Path(__file__).resolve().parents[2]
+
+Directory = Annotated[
+    Path | None,
+    typer.Option(
+        "--directory",
+        envvar="LOCAL_AWS_DIRECTORY",
+        help="Where everything is kept; by default ~/.local/share/local-aws.",
+        show_default=False,
+    ),
+]
+
+
+def mount(app: typer.Typer) -> None:
+    """Add the commands to a command line."""
+    for command in (up, down, status, env, purge):
+        app.command()(command)
+
+
+def up(
+    directory: Directory = None,
+    program: Annotated[
+        str | None,
+        typer.Option(
+            help="Command line that plays every image; by default this toolkit's own program."
+        ),
+    ] = None,
+    docker: Annotated[
+        bool, typer.Option("--docker", help="Run each request's image in the Docker engine.")
+    ] = False,
+    port: Annotated[
+        int | None, typer.Option(help="On loopback; by default the last one, at first a free one.")
+    ] = None,
+    region: Annotated[str | None, typer.Option(help="By default us-east-1.")] = None,
+    account: Annotated[
+        str | None, typer.Option(help="Twelve digits; by default 000000000000.")
+    ] = None,
+    max_instances: Annotated[
+        int | None, typer.Option(help="Quota for jobs, and for endpoints.")
+    ] = None,
+    foreground: Annotated[
+        bool, typer.Option("--foreground", help="Stay here until Ctrl-C.")
+    ] = False,
+) -> int:
+    """Start a local AWS; flags are remembered for the next start."""
+    home = _find_directory(directory)
+    changes = {
+        "program": "" if docker else program,
+        "working_directory": str(Path.cwd()) if program else None,
+        "port": port,
+        "region": region,
+        "account": account,
+        "max_instances": max_instances,
+    }
+    settings = _load_settings(
+        home, {name: value for name, value in changes.items() if value is not None}
+    )
+    if (running := installation.find_running(home)) is not None:
+        _say(f"it is up already: {running.url}, data in {home}; `down` first to change it")
+        return 0
+    if foreground:
+        from local_test.aws.process import host  # noqa: PLC0415
+
+        return host.run(home, settings)
+    running = _start(home, settings)
+    _say(
+        f"local AWS is up: {running.url}/console, account {settings.account}, region {settings.region}, data in {home}"
+    )
+    _say('point any AWS client of this shell at it: eval "$(python -m local_test env)"')
+    return 0
+
+
+def _load_settings(home: Path, changes: dict[str, object]) -> Settings:
+    settings = replace(installation.load_settings(home), **changes)  # type: ignore[arg-type]
+    faults = []
+    if not (settings.account.isdecimal() and len(settings.account) == 12):
+        faults.append(f"--account {settings.account!r}: twelve digits are expected")
+    if not 0 <= settings.port < 65536:
+        faults.append(f"--port {settings.port}: 0 to 65535 is possible")
+    if settings.max_instances < 1:
+        faults.append(f"--max-instances {settings.max_instances}: at least 1 is needed")
+    if faults:
+        raise UserError.from_faults("the local AWS cannot be started so", faults)
+    if not settings.working_directory:
+        settings = replace(settings, working_directory=str(_CHECKOUT))
+    return settings
+
+
+def _start(home: Path, settings: Settings) -> Running:
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    log = home / "server.log"
+    with log.open("ab") as file:
+        process = subprocess.Popen(  # noqa: S603 - our own module
+            [
+                sys.executable,
+                "-m",
+                "local_test.aws.process.host",
+                str(home),
+                json.dumps(vars(settings)),
+            ],
+            cwd=_CHECKOUT,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + _READY_LIMIT_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            text = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            message = f"the local AWS did not start: {text[-1] if text else 'no reason given'}; its log is {log}"
+            raise PlatformError(message)
+        running = installation.find_running(home)
+        if running is not None and running.pid == process.pid:
+            return running
+        time.sleep(0.05)
+    process.terminate()
+    message = f"the local AWS was not ready after {_READY_LIMIT_S} s; its log is {log}"
+    raise PlatformError(message)
+
+
+def down(
+    directory: Directory = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Stop running jobs too, as StopTrainingJob would.")
+    ] = False,
+) -> int:
+    """Stop the local AWS; its data stays, and its endpoints come back with the next `up`."""
+    home = _find_directory(directory)
+    running = installation.find_running(home)
+    if running is None:
+        _say(f"nothing is up in {home}")
+        return 0
+    jobs = _ask(running)["jobs"]
+    if jobs and not force:
+        names = ", ".join(jobs[:5])
+        message = (
+            f"{len(jobs)} job(s) run: {names}; wait for them, or stop them with `down --force`"
+        )
+        raise UserError(message)
+    os.kill(running.pid, signal.SIGTERM)
+    while installation.is_running(home):
+        time.sleep(0.05)
+    _say(f"local AWS is down; data stays in {home}")
+    return 0
+
+
+def status(
+    directory: Directory = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+) -> int:
+    """Say whether a local AWS is up, and what runs in it; exit code 1 if none is."""
+    home = _find_directory(directory)
+    running = installation.find_running(home)
+    if running is None:
+        print(
+            json.dumps({"up": False, "directory": str(home)})
+            if as_json
+            else f"down; data in {home}"
+        )
+        return 1
+    facts = {
+        "up": True,
+        "url": running.url,
+        "pid": running.pid,
+        "directory": str(home),
+        **_ask(running),
+    }
+    if as_json:
+        print(json.dumps(facts))
+        return 0
+    print(
+        f"up: {running.url}, process {running.pid}, account {facts['account']}, region {facts['region']}"
+    )
+    print(f"console: {running.url}/console\ndata: {home}")
+    print(f"jobs running: {', '.join(facts['jobs']) or 'none'}")
+    print(
+        f"endpoints: {', '.join(f'{name} {state}' for name, state in facts['endpoints'].items()) or 'none'}"
+    )
+    return 0
+
+
+def env(directory: Directory = None) -> int:
+    """Print the variables that point any AWS client at the local AWS, for `eval`."""
+    home = _find_directory(directory)
+    running = installation.find_running(home)
+    if running is None:
+        message = f"nothing is up in {home}; start it with `python -m local_test up`"
+        raise UserError(message)
+    region = installation.load_settings(home).region
+    variables = {
+        **installation.client_environment(running.url, region),
+        **installation.sdk_environment(home),
+    }
+    print("unset AWS_PROFILE AWS_SESSION_TOKEN")
+    for name, value in variables.items():
+        print(f"export {name}={shlex.quote(value)}")
+    return 0
+
+
+def purge(
+    directory: Directory = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> int:
+    """Delete everything of a local AWS that is down: buckets, jobs, models, endpoints, logs."""
+    home = _find_directory(directory)
+    if installation.is_running(home):
+        message = f"the local AWS in {home} is up; `down` first"
+        raise UserError(message)
+    if not home.exists():
+        _say(f"there is nothing in {home}")
+        return 0
+    if not (home / "state.sqlite").exists() and any(home.iterdir()):
+        message = f"{home} does not look like the data of a local AWS; it is left alone"
+        raise UserError(message)
+    if not yes:
+        typer.confirm(f"Delete everything in {home}?", abort=True, err=True)
+    shutil.rmtree(home)
+    _say(f"{home} is deleted")
+    return 0
+
+
+def _find_directory(directory: Path | None) -> Path:
+    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share")
+    return (directory or data / "local-aws").expanduser().absolute()
+
+
+def _ask(running: Running) -> dict[str, Any]:
+    with urllib.request.urlopen(f"{running.url}/console/status.json", timeout=10) as response:  # noqa: S310 - loopback
+        facts: dict[str, Any] = json.load(response)
+    return facts
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)

@@ -1,0 +1,1 @@
+"""Objects behind URIs, and how they enter and leave a container."""

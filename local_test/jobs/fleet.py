@@ -1,0 +1,174 @@
+"""Runs one container on every host of a job to its end: logs, time limit, stop with grace, one host's failure.
+
+Event-driven: ends and stop orders arrive in one queue; nothing polls.
+"""
+
+from __future__ import annotations
+
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from container.errors import PlatformError
+from local_test.runners.interface import Container, Launch, Runner
+
+_TIME_IS_OVER = "MaxRuntimeExceeded"
+
+OnLine = Callable[[str, str], None]
+"""Called with a host's name and one line of its log, without the line's end."""
+
+
+class _Event(NamedTuple):
+    """A container's end, or, with a reason, that all have to stop, or, with an error, that the engine was lost."""
+
+    host: str = ""
+    exit_code: int = 0
+    reason: str = ""
+    grace_s: float | None = None
+    error: PlatformError | None = None
+
+
+class LineSplitter:
+    """Turns pieces of output into lines, as the log service does: at line feeds alone (HPO-2)."""
+
+    def __init__(self, on_line: Callable[[str], None]) -> None:
+        self._on_line = on_line
+        self._rest = b""
+
+    def feed(self, piece: bytes) -> None:
+        """Take the next piece; give every line that it completes."""
+        *lines, self._rest = (self._rest + piece).split(b"\n")
+        for line in lines:
+            self._on_line(line.decode("utf-8", "replace"))
+
+    def close(self) -> None:
+        """Give the last line if nothing ended it."""
+        if self._rest:
+            self._on_line(self._rest.decode("utf-8", "replace"))
+        self._rest = b""
+
+
+@dataclass
+class Outcome:
+    """How the containers of a job ended."""
+
+    exit_codes: dict[str, int] = field(default_factory=dict)
+    """By host, 128 + n after signal n."""
+    notes: dict[str, str] = field(default_factory=dict)
+    """By host, what is known of its end beside the exit code: see `runner.Container.note`."""
+    stop_reason: str = ""
+    """Why the platform stopped them; empty if they ended by themselves."""
+    was_killed: bool = False
+    """Whether the grace ran out and SIGKILL followed (OUT-8)."""
+    stop_took_s: float | None = None
+    """Seconds from the stop signal to the end of the last container."""
+
+    @property
+    def failed_host(self) -> str | None:
+        """The first host whose container ended with another code than 0."""
+        return next((name for name, code in self.exit_codes.items() if code != 0), None)
+
+
+class Fleet:
+    """The containers of one job; `run` once, `stop` from any thread."""
+
+    def __init__(self, runner: Runner, launches: Sequence[Launch], on_line: OnLine) -> None:
+        self._runner = runner
+        self._launches = launches
+        self._on_line = on_line
+        self._events: queue.SimpleQueue[_Event] = queue.SimpleQueue()  # a signal handler may put
+        self._containers: dict[str, Container] = {}
+        self._notes: dict[str, str] = {}
+
+    def stop(self, reason: str, *, grace_s: float | None = None) -> None:
+        """Ask for the stop signal, the grace (the run's own for None, none at all for 0), and SIGKILL."""
+        self._events.put(_Event(reason=reason, grace_s=grace_s))
+
+    def kill(self, host: str, note: str = "") -> None:
+        """Send SIGKILL to one host's container; `note` says why."""
+        self._notes[host] = note
+        self._containers[host].kill()
+
+    def freeze(self, host: str) -> None:
+        """Let one host's container stand still: for its peers it is lost."""
+        self._containers[host].freeze()
+
+    def run(
+        self,
+        *,
+        max_runtime_s: float,
+        grace_s: float,
+        stop_signal: int = signal.SIGTERM,
+        on_started: Callable[[], None] = lambda: None,
+    ) -> Outcome:
+        """Start all containers and wait for all ends; whatever happens, none is left when this returns."""
+        try:
+            for launch in self._launches:
+                self._start(launch)
+            on_started()
+            return self._wait(time.monotonic() + max_runtime_s, grace_s, stop_signal)
+        finally:
+            for container in self._containers.values():
+                container.remove()
+
+    def _start(self, launch: Launch) -> None:
+        splitter = LineSplitter(lambda line: self._on_line(launch.name, line))
+        container = self._runner.start(launch, splitter.feed)
+        self._containers[launch.name] = container
+
+        def report_end() -> None:
+            try:
+                code = container.wait()
+            except PlatformError as error:
+                self._events.put(_Event(error=error))
+                return
+            splitter.close()
+            self._events.put(_Event(launch.name, code if code is not None else 137))
+
+        threading.Thread(target=report_end, daemon=True, name=f"wait {launch.name}").start()
+
+    def _wait(self, deadline: float, grace_s: float, stop_signal: int) -> Outcome:
+        outcome = Outcome()
+        stopped_at: float | None = None
+        while len(outcome.exit_codes) < len(self._launches):
+            event = self._next_event(deadline)
+            if event.error is not None:
+                raise event.error
+            if event.host:
+                outcome.exit_codes[event.host] = event.exit_code
+                outcome.notes[event.host] = self._containers[event.host].note or self._notes.get(
+                    event.host, ""
+                )
+            if event.reason == _TIME_IS_OVER and stopped_at is not None:
+                outcome.was_killed = True
+                deadline = float("inf")
+                self._for_all_running(outcome, lambda container: container.kill())
+            elif stopped_at is None and (
+                event.reason or event.exit_code
+            ):  # an order, the time, a failure: all end
+                outcome.stop_reason = event.reason
+                stopped_at = time.monotonic()
+                deadline = stopped_at + (grace_s if event.grace_s is None else event.grace_s)
+                if event.grace_s != 0:
+                    self._for_all_running(
+                        outcome, lambda container: container.send_signal(stop_signal)
+                    )
+        outcome.stop_took_s = None if stopped_at is None else time.monotonic() - stopped_at
+        return outcome
+
+    def _next_event(self, deadline: float) -> _Event:
+        try:
+            return self._events.get(
+                timeout=min(max(0.0, deadline - time.monotonic()), threading.TIMEOUT_MAX)
+            )
+        except queue.Empty:
+            return _Event(reason=_TIME_IS_OVER)
+
+    def _for_all_running(self, outcome: Outcome, act: Callable[[Container], None]) -> None:
+        for name, container in self._containers.items():
+            if name not in outcome.exit_codes:
+                act(container)

@@ -1,0 +1,196 @@
+"""The job directory: every file that the platform puts below `/opt/ml` before a container starts.
+
+Rules of this file: documents are built by pure functions of the request, and written by the last
+two functions.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from container import contract
+from local_test.data import channels
+
+ACCOUNT = os.environ.get("LOCAL_TEST_ACCOUNT") or "000000000000"
+"""The account in every ARN and role of this machine."""
+GROUP = "homogeneousCluster"
+"""The instance group of a job that names none, as seen in real files."""
+
+
+def region() -> str:
+    """Give the region that jobs are told to be in."""
+    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+
+
+def arn(kind: str, name: str) -> str:
+    """Give the ARN of a job, model or endpoint."""
+    return f"arn:aws:sagemaker:{region()}:{ACCOUNT}:{kind}/{name.lower()}"
+
+
+def instance_groups(request: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Give the groups of `resourceconfig.json`; hosts are numbered across groups (DS-7)."""
+    resources = request["ResourceConfig"]
+    groups = resources.get("InstanceGroups") or [
+        {
+            "InstanceGroupName": GROUP,
+            "InstanceType": resources.get("InstanceType", "ml.m5.large"),
+            "InstanceCount": resources.get("InstanceCount", 1),
+        }
+    ]
+    result, number = [], 0
+    for group in groups:
+        names = [f"algo-{number + index + 1}" for index in range(group["InstanceCount"])]
+        number += len(names)
+        entry = {
+            "instance_group_name": group["InstanceGroupName"],
+            "instance_type": group["InstanceType"],
+        }
+        result.append({**entry, "hosts": names})
+    return result
+
+
+def training_documents(
+    request: Mapping[str, Any], host: str, network_interface: str = "eth0"
+) -> dict[str, Any]:
+    """Give the documents of `input/config` by file name, for one host of a training job."""
+    groups = instance_groups(request)
+    own = next(group for group in groups if host in group["hosts"])
+    documents: dict[str, Any] = {
+        "hyperparameters.json": {  # values are strings, empty ones are dropped (HP-1, HP-4)
+            name: value for name, value in request.get("HyperParameters", {}).items() if value != ""
+        },
+        "inputdataconfig.json": {
+            channel["ChannelName"]: _channel_entry(request, channel)
+            for channel in channels_of(request, own)
+        },
+        "resourceconfig.json": {
+            "current_host": host,
+            "current_instance_type": own["instance_type"],
+            "current_group_name": own["instance_group_name"],
+            "hosts": sorted(name for group in groups for name in group["hosts"]),  # DS-1
+            "instance_groups": groups,
+            "network_interface_name": network_interface,
+            "topology": None,
+        },
+        # Seen on the platform and documented nowhere (TF-2): they catch a program that reads
+        # config/*.json.
+        "init-config.json": {"undocumented": "for the platform's own start-up"},
+        "metric-definition-regex.json": {},
+        "trainingjobconfig.json": {"TrainingJobName": request["TrainingJobName"]},
+        "upstreamoutputdataconfig.json": [request["OutputDataConfig"]],
+        "debughookconfig.json": request.get("DebugHookConfig", {}),
+        "profilerconfig.json": request.get("ProfilerConfig", {"DisableProfiler": True}),
+    }
+    if "CheckpointConfig" in request:
+        documents["checkpointconfig.json"] = request["CheckpointConfig"]
+    return documents
+
+
+def channels_of(request: Mapping[str, Any], group: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Give the channels that an instance group gets (DS-7)."""
+    return [
+        channel
+        for channel in request.get("InputDataConfig", ())
+        if group["instance_group_name"]
+        in channel["DataSource"]["S3DataSource"].get(
+            "InstanceGroupNames", [group["instance_group_name"]]
+        )
+    ]
+
+
+def _channel_entry(request: Mapping[str, Any], channel: Mapping[str, Any]) -> dict[str, str]:
+    mode = channels.input_mode(request, channel)
+    entry = {"ContentType": channel["ContentType"]} if channel.get("ContentType") else {}
+    source = channel["DataSource"]["S3DataSource"]
+    return {
+        **entry,
+        "TrainingInputMode": "File"
+        if mode == "FastFile"
+        else mode,  # IN-3: the newest guide's form
+        "S3DistributionType": source.get("S3DataDistributionType", "FullyReplicated"),
+        "RecordWrapperType": channel.get("RecordWrapperType", "None"),
+    }
+
+
+def credentials(*, is_isolated: bool) -> dict[str, str]:
+    """Give the variable by which a container asks for its role's credentials; an isolated one has none (SEC-1).
+
+    Nothing answers there, as with a role that may do nothing; but who sees no variable takes itself
+    for isolated.
+    """
+    return (
+        {} if is_isolated else {"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "/v2/credentials/local"}
+    )
+
+
+def training_environment(request: Mapping[str, Any]) -> dict[str, str]:
+    """Give the variables of a training container (TF-4); the caller's come first, the platform's win."""
+    name = request["TrainingJobName"]
+    return {
+        **credentials(is_isolated=request.get("EnableNetworkIsolation", False)),
+        **request.get("Environment", {}),
+        "AWS_REGION": region(),
+        contract.TRAINING_JOB_NAME_VARIABLE: name,
+        contract.TRAINING_JOB_ARN_VARIABLE: arn("training-job", name),
+        "SAGEMAKER_METRICS_DIRECTORY": "/opt/ml/output/metrics/sagemaker",
+        "SAGEMAKER_MANAGED_WARMPOOL_CACHE_DIRECTORY": "/opt/ml/sagemaker/warmpoolcache",
+    }
+
+
+def processing_documents(
+    request: Mapping[str, Any], host: str, hosts: Sequence[str]
+) -> dict[str, Any]:
+    """Give the documents of `/opt/ml/config` by file name, for one host of a processing job (PR-1)."""
+    name = request["ProcessingJobName"]
+    application = {
+        "ContainerEntrypoint": None,
+        "ContainerArguments": None,
+        **request["AppSpecification"],
+    }
+    return {
+        "processingjobconfig.json": {
+            "ProcessingJobArn": arn("processing-job", name),
+            "ProcessingJobName": name,
+            "AppSpecification": application,
+            "Environment": request.get("Environment", {}),
+            "ProcessingInputs": request.get("ProcessingInputs", []),
+            "ProcessingOutputConfig": {
+                "KmsKeyId": None,
+                **request.get("ProcessingOutputConfig", {"Outputs": []}),
+            },
+            "ProcessingResources": request["ProcessingResources"],
+            "RoleArn": request["RoleArn"],
+            "StoppingCondition": request.get("StoppingCondition", {"MaxRuntimeInSeconds": 86400}),
+        },
+        "resourceconfig.json": {"current_host": host, "hosts": sorted(hosts)},
+    }
+
+
+def make_training_tree(
+    root: Path, request: Mapping[str, Any], host: str, network_interface: str = "eth0"
+) -> contract.Layout:
+    """Make a host's `/opt/ml` for a training job, without the channels' data (TF-1, TF-2)."""
+    layout = contract.Layout(root)
+    for directory in (
+        layout.input_data,
+        layout.model,
+        layout.output_data,
+        root / "output/metrics/sagemaker",
+        root / "sagemaker/warmpoolcache",
+    ):
+        directory.mkdir(parents=True, exist_ok=True)
+    write_documents(
+        layout.hyperparameters.parent, training_documents(request, host, network_interface)
+    )
+    return layout
+
+
+def write_documents(directory: Path, documents: Mapping[str, Any]) -> None:
+    """Write each document as a JSON file."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, document in documents.items():
+        (directory / name).write_text(json.dumps(document), encoding="utf-8")

@@ -1,0 +1,86 @@
+"""What jobs of every kind share: their result, who listens to them, and their log files."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from container.errors import UserError
+from local_test.jobs.fleet import OnLine, Outcome
+
+
+@dataclass
+class Metric:
+    """One value that a metric definition found in the log."""
+
+    name: str
+    value: float
+    time_s: float
+    """Seconds since the epoch."""
+
+
+@dataclass
+class JobResult:
+    """What a finished job leaves."""
+
+    description: dict[str, Any]
+    """In the shape of the service's Describe answer."""
+    directory: Path
+    """The job's directory on this machine: `hosts/<host>` is each container's `/opt/ml`, `logs/<host>.log` its log."""
+    status: str
+    """`Completed`, `Failed` or `Stopped`."""
+    failure: str = ""
+    """Why it failed; empty if it did not."""
+    findings: list[str] = field(default_factory=list)
+    """What the platform accepts now and the user will regret, with contract IDs."""
+    metrics: list[Metric] = field(default_factory=list)
+    outcome: Outcome = field(default_factory=Outcome)
+
+
+@dataclass(frozen=True)
+class Listeners:
+    """Who wants to hear of a job while it runs."""
+
+    on_line: OnLine = lambda host, line: None  # noqa: ARG005
+    on_status: Callable[[str, str], None] = lambda status, message: None  # noqa: ARG005
+    on_metric: Callable[[Metric], None] = lambda metric: None  # noqa: ARG005
+
+
+def make_directory(directory: Path) -> None:
+    """Make a job's own directory.
+
+    Raises: UserError if there is one already: a job's name is used once, as in the service.
+    """
+    try:
+        directory.mkdir(parents=True)
+    except FileExistsError as error:
+        message = (
+            f"a job of the name {directory.name!r} exists already; its directory is {directory}"
+        )
+        raise UserError(message) from error
+
+
+@contextlib.contextmanager
+def log_files(directory: Path, hosts: Sequence[str], on_line: OnLine) -> Iterator[OnLine]:
+    """Give a listener that writes every line to its host's file, flushed, before it passes the line on."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        files = {
+            host: stack.enter_context((directory / f"{host}.log").open("a", encoding="utf-8"))
+            for host in hosts
+        }
+
+        def write(host: str, line: str) -> None:
+            print(line, file=files[host], flush=True)
+            on_line(host, line)
+
+        yield write
+
+
+def format_time(seconds: float) -> str:
+    """Format seconds since the epoch as the service's JSON answers are shown: ISO 8601, UTC."""
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,1 @@
+"""Ways to run a container: as a process or in Docker."""

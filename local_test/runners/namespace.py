@@ -1,0 +1,261 @@
+"""Started as a script: makes a private view of the machine, then runs a program in it. Linux only.
+
+The program gets a mount namespace in which the job directory is `/opt/ml`, a process namespace that
+dies with its first process, and, when isolated, a network of its own without a way out. Without
+root the same is done inside a user namespace, in which the program is root as it is on the platform
+(IMG-6).
+
+    python -I -S namespace.py '{"harness": PID, "root": ..., "read_only": [...], "hosts_file": ...,
+        "is_isolated": ...}' PROGRAM ARG...
+
+Three processes: this one waits and passes signals on; its child is process 1 of the namespace and
+reaps, as the platform's init does (IMG-5); the grandchild is the program.
+
+With {"is_switch": true} and no program it makes a switch, a network namespace with nothing but a
+bridge, and keeps it until its standard input ends; who opens its namespaces' files meanwhile keeps
+it longer. "switch": {"files": [...], "address": ...} plugs an isolated program into it by an
+interface eth0: so hosts of one job are peers and no one else's.
+
+Rules of this file: standard library only, no import of the package (it starts in 20 ms); nothing
+outside the namespace changes, so nothing has to be undone: the kernel takes back a namespace and
+its interfaces when the last process in it, or open file of it, is gone; exit 120 means that the
+view could not be made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import json
+import os
+import signal
+import socket
+import struct
+import sys
+from typing import Any
+
+CANNOT = 120
+_NEWNS, _NEWUSER, _NEWPID, _NEWNET = 0x00020000, 0x10000000, 0x20000000, 0x40000000
+_RDONLY, _REMOUNT, _BIND, _REC, _PRIVATE = 1, 32, 4096, 16384, 1 << 18
+_PR_SET_PDEATHSIG = 1
+_IFNAME, _MASTER, _LINKINFO, _NET_NS_FD = 3, 10, 18, 28
+_INFO_KIND, _INFO_DATA, _VETH_INFO_PEER = 1, 2, 1
+_HEADER = struct.Struct("=BxHiII")
+"""ifinfomsg: family, type, index, flags, and which of the flags to change."""
+_BRIDGE, _INTERFACE = "bridge", "eth0"
+_FORWARDED = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGHUP,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def main(specification: dict[str, Any], argv: list[str]) -> int:
+    """Run `argv` in the view that `specification` describes and give its exit code, 128 + n after signal n."""
+    harness = specification.pop("harness")
+    if not specification:  # no view wanted, only that the program does not outlive the harness
+        _die_with_parent(harness)
+        return _replace(argv)
+    try:
+        if specification.get("is_switch"):
+            return _keep_switch()
+        flags = _NEWNS | _NEWPID | (_NEWNET if specification.get("is_isolated") else 0)
+        if specification.get("switch"):
+            _plug_in(**specification["switch"], flags=flags)
+        else:
+            _unshare(flags)
+        _mount(None, "/", _REC | _PRIVATE)
+        _mount_root(specification["root"])
+        for name in specification.get("read_only", ()):
+            _bind_read_only(f"/opt/ml/{name}")
+        if specification.get("hosts_file"):
+            _mount(specification["hosts_file"], "/etc/hosts", _BIND)
+        if specification.get("is_isolated"):
+            _set_up("lo")
+    except OSError as error:
+        print(f"no private /opt/ml, or network, on this machine: {error}", file=sys.stderr)
+        return CANNOT
+    _die_with_parent(harness)
+    # Blocked, and waited for: process 1 loses signals that it has no handler for, Python those just
+    # before it waits.
+    signal.pthread_sigmask(signal.SIG_BLOCK, (*_FORWARDED, signal.SIGCHLD))
+    child = os.fork()
+    if child == 0:
+        os._exit(_be_init(argv))
+    return _wait_for(child)
+
+
+def _be_init(argv: list[str]) -> int:
+    _die_with_parent()
+    with contextlib.suppress(OSError):  # a masked /proc shows the outer processes; harmless
+        _mount("proc", "/proc", 0, kind="proc")
+    program = os.fork()
+    if program == 0:
+        os.setsid()
+        _libc.prctl(_PR_SET_PDEATHSIG, 0)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        os._exit(_replace(argv))
+    return _wait_for(program)
+
+
+def _replace(argv: list[str]) -> int:
+    """Become the program; give the exit code of a shell if that cannot be."""
+    try:
+        os.execvp(argv[0], argv)  # noqa: S606 - no shell wanted
+    except OSError as error:
+        print(f"exec {argv[0]} failed: {error.strerror}", file=sys.stderr)
+        return 126 if isinstance(error, PermissionError) else 127
+
+
+def _wait_for(child: int) -> int:
+    """Pass signals on and reap until the child has ended; gives its exit code."""
+    while True:
+        number = signal.sigwait((*_FORWARDED, signal.SIGCHLD))
+        if number != signal.SIGCHLD:
+            os.kill(child, number)
+            continue
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            if ended[0] == child:
+                code = os.waitstatus_to_exitcode(ended[1])
+                return 128 - code if code < 0 else code
+
+
+def _die_with_parent(parent: int | None = None) -> None:
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if parent not in (None, os.getppid()):  # it died before that, and will not signal any more
+        os._exit(CANNOT)
+
+
+def _unshare(flags: int) -> None:
+    uid, gid = os.getuid(), os.getgid()
+    if uid == 0:
+        _check(_libc.unshare(flags), "unshare")
+        return
+    _check(_libc.unshare(flags | _NEWUSER), "unshare")
+    for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
+        with open(f"/proc/self/{name}", "w", encoding="ascii") as file:  # noqa: PTH123 - pathlib would double the start
+            file.write(text)
+
+
+def _keep_switch() -> int:
+    _unshare(_NEWNET)
+    with _open_netlink() as control:
+        _add_link(
+            control, _name(_BRIDGE) + _attribute(_LINKINFO, _attribute(_INFO_KIND, b"bridge"))
+        )
+    print("ready", flush=True)
+    sys.stdin.read()
+    return 0
+
+
+def _plug_in(files: list[int], address: str, flags: int) -> None:
+    """Unshare with a network whose `eth0` ends in a bridge; `files`: the namespaces of its switch, user's first."""
+    for file in files:
+        os.set_inheritable(file, False)  # noqa: FBT003 - the program must not get them
+        _check(_libc.setns(file, 0), "setns")
+    with _open_netlink() as control:  # stays in the switch's network
+        bridge = struct.pack("=i", socket.if_nametoindex(_BRIDGE))
+        _unshare(flags)
+        here = os.open("/proc/self/ns/net", os.O_RDONLY)
+        peer = (
+            _HEADER.pack(0, 0, 0, 0, 0)
+            + _name(_INTERFACE)
+            + _attribute(_NET_NS_FD, struct.pack("=i", here))
+        )
+        data = _attribute(_INFO_KIND, b"veth") + _attribute(
+            _INFO_DATA, _attribute(_VETH_INFO_PEER, peer)
+        )
+        _add_link(control, _attribute(_MASTER, bridge) + _attribute(_LINKINFO, data))
+        os.close(here)
+    with socket.socket() as control:
+        request = struct.pack(
+            "16sHH4s8x8x", _INTERFACE.encode(), socket.AF_INET, 0, socket.inet_aton(address)
+        )
+        fcntl.ioctl(control, 0x8916, request)  # SIOCSIFADDR
+    _set_up(_INTERFACE)
+
+
+def _open_netlink() -> socket.socket:
+    return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)  # NETLINK_ROUTE
+
+
+def _add_link(control: socket.socket, attributes: bytes) -> None:
+    """Make an interface that is up from the start."""
+    body = _HEADER.pack(0, 0, 0, 1, 1) + attributes  # IFF_UP
+    control.send(
+        struct.pack("=IHHII", 16 + len(body), 16, 0x605, 1, 0) + body
+    )  # RTM_NEWLINK: request, ack, create
+    (number,) = struct.unpack_from("=i", control.recv(4096), 16)
+    if number:
+        raise OSError(-number, f"new interface: {os.strerror(-number)}")
+
+
+def _name(text: str) -> bytes:
+    return _attribute(_IFNAME, text.encode() + b"\0")
+
+
+def _attribute(kind: int, value: bytes) -> bytes:
+    return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
+
+
+def _mount_root(root: str) -> None:
+    """Make `/opt/ml` show the directory `root`; where it does not exist, build an `/opt` that has it."""
+    held = os.open(root, os.O_PATH)  # by descriptor, as it may itself lie below /opt
+    if not os.path.isdir("/opt/ml"):  # noqa: PTH112
+        _rebuild_opt()
+    _mount(f"/proc/self/fd/{held}", "/opt/ml", _BIND | _REC)
+    os.close(held)
+
+
+def _rebuild_opt() -> None:
+    held = os.open(
+        "/opt", os.O_PATH
+    )  # by descriptor: a directory for it would outlive a launcher that is killed
+    _mount("tmpfs", "/opt", 0, kind="tmpfs")
+    with os.scandir(f"/proc/self/fd/{held}") as entries:
+        for entry in entries:
+            target = f"/opt/{entry.name}"
+            if entry.is_symlink():
+                os.symlink(os.readlink(entry.path), target)  # noqa: PTH115, PTH211
+            elif entry.is_dir():
+                os.mkdir(target)  # noqa: PTH102
+                _mount(entry.path, target, _BIND | _REC)
+            else:
+                os.close(os.open(target, os.O_CREAT | os.O_WRONLY))
+                _mount(entry.path, target, _BIND)
+    os.mkdir("/opt/ml")  # noqa: PTH102
+    os.close(held)
+
+
+def _bind_read_only(path: str) -> None:
+    _mount(path, path, _BIND | _REC)
+    flags = (
+        os.statvfs(path).f_flag & 0x0F
+    )  # nosuid, nodev and noexec of the outer mount are locked: keep them
+    _mount(None, path, _REMOUNT | _BIND | _RDONLY | flags)
+
+
+def _set_up(interface: str) -> None:
+    with socket.socket() as control:
+        request = struct.pack("16sh", interface.encode(), 1)  # IFF_UP
+        fcntl.ioctl(control, 0x8914, request.ljust(40, b"\0"))  # SIOCSIFFLAGS
+
+
+def _mount(source: str | None, target: str, flags: int, kind: str | None = None) -> None:
+    arguments = [text.encode() if text else None for text in (source, target, kind)]
+    _check(_libc.mount(*arguments, ctypes.c_ulong(flags), None), f"mount {target}")
+
+
+def _check(result: int, what: str) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(json.loads(sys.argv[1]), sys.argv[2:]))
