@@ -229,7 +229,7 @@ def process_start(container: str) -> float:
 
 
 def serve_options(job: Path, port: int | None = None) -> tuple[str, ...]:
-    """Give the engine's options of a server on a job's artefact, published at any port or the one given."""
+    """Give the engine's options of a server on a job's artifact, published at any port or the one given."""
     return (
         "--volume",
         f"{job}/model:/opt/ml/model:ro",

@@ -6,7 +6,7 @@ benchmarks/larger_than_memory.py [GB [S]]
 A pipe carries GB (20) of CSV in MNIST's shape, made on the fly, into `python -m container train` in
 Pipe mode (IN-4): epoch 0 is counted, the others are trained on as they come, and nothing lies on
 disk. The memory budget is 200 MB; the job ends with its first epoch or after S (170) seconds,
-reading included, and leaves its artefact. Its peak resident memory is what the kernel says of it
+reading included, and leaves its artifact. Its peak resident memory is what the kernel says of it
 afterwards (`ru_maxrss`).
 """
 
@@ -83,8 +83,8 @@ def main() -> None:
         )
         elapsed = time.perf_counter() - started
         peak_bytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-        artefact = (base / "model/model.json").exists()
-    end = f"exit {done.returncode}, {'artefact there' if artefact else 'no artefact'}"
+        artifact = (base / "model/model.json").exists()
+    end = f"exit {done.returncode}, {'artifact there' if artifact else 'no artifact'}"
     read = " + ".join(f"{count / 1e9:.1f}" for count in written)
     print(f"{read} GB of CSV in {elapsed:.0f} s, peak {peak_bytes / 1e9:.2f} GB, {end}")
 

@@ -5,7 +5,7 @@ best counts; with 0 nothing is trained. Run: python benchmarks/models.py [--only
 3]
 
 Each network trains in a process of its own with the defaults of its recipe and 10 classes, on
-noise: those for small images at 32x32, those of keras.applications at 224x224, colour. Operations
+noise: those for small images at 32x32, those of keras.applications at 224x224, color. Operations
 are multiplications and additions of one image's forward pass, counted by TensorFlow's profiler in
 the graph; a training step takes about three times as many.
 """
@@ -34,7 +34,7 @@ def measure(name: str, rounds: int) -> str:
     import numpy as np
     import tensorflow as tf
 
-    from container.data.loading import LabelledImages
+    from container.data.loading import LabeledImages
     from container.training.step import loop, networks
 
     shape = (224, 224, 3) if name in hyperparameters.APPLICATIONS else (32, 32, 3)
@@ -44,7 +44,7 @@ def measure(name: str, rounds: int) -> str:
     network = networks.build(name, shape, 10, (0.5, 0.25))
     draw = np.random.default_rng(0)
     count = 2 * settings.batch_size
-    data = LabelledImages(
+    data = LabeledImages(
         draw.integers(0, 256, (count, *shape), np.uint8),
         draw.integers(0, 10, count, np.int32),
         tuple(range(10)),

@@ -7,10 +7,10 @@ usage: serving.py MODEL_DIR CSV.gz --peers DIRECTORY [--rounds 3] [--seconds 3] 
        [--parts servers,bodies,transform] [--heavy MODEL_DIR [--runtimes
        litert,openvino,saved_model]]
 
-MODEL_DIR is an artefact of this toolkit; CSV.gz has a header and the label first; below DIRECTORY
+MODEL_DIR is an artifact of this toolkit; CSV.gz has a header and the label first; below DIRECTORY
 lies a virtual environment for each peer: litserve, mlserver, bentoml, triton (nvidia-pytriton) and
 mms (multi-model-server, sagemaker-inference, setuptools<81), each with ai-edge-litert. nginx and
-java are on PATH. peers/resnet50.py writes an artefact for --heavy, which is asked through each of
+java are on PATH. peers/resnet50.py writes an artifact for --heavy, which is asked through each of
 the runtimes; BYO_BATCH_IMAGES=1 or more sets the batches of all.
 """
 

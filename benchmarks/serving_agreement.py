@@ -5,7 +5,7 @@ npy for answers.
 
 usage: serving_agreement.py MODEL_DIR CSV.gz
 
-MODEL_DIR is an artefact of this toolkit; CSV.gz has a header and the label first. Keras' own
+MODEL_DIR is an artifact of this toolkit; CSV.gz has a header and the label first. Keras' own
 `predict`, in a process of its own, is what all are compared to; for JPEG, on the pixels that Pillow
 reads. Exits 1 where a difference is larger.
 """

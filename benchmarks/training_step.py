@@ -57,7 +57,7 @@ def build(name: str, shape: tuple[int, int, int]) -> Any:
 
 def make_ours(name: str) -> Any:
     """Give a function that does `n` steps of the product's loop."""
-    from container.data.loading import LabelledImages
+    from container.data.loading import LabeledImages
     from container.training import settings as hyperparameters
     from container.training.step import device as devices
     from container.training.step import loop, networks
@@ -80,7 +80,7 @@ def make_ours(name: str) -> Any:
     devices.configure(device, deterministic=False)
     print("; ".join(device.reasons), file=sys.stderr, flush=True)
     images, labels = make_data(name)
-    data = LabelledImages(images, labels, tuple(range(10)))
+    data = LabeledImages(images, labels, tuple(range(10)))
     trainer = loop.Loop(
         networks.clone_for_training(build(name, shape), device.precision), data, settings, device
     )
@@ -154,7 +154,7 @@ def build_torch(name: str) -> Any:
     from torch import nn
 
     class Residual(nn.Module):  # type: ignore[misc]
-        """Convolutions (width, size, stride) with batch normalisation, and a way round them."""
+        """Convolutions (width, size, stride) with batch normalization, and a way round them."""
 
         def __init__(
             self, before: int, convolutions: list[tuple[int, int, int]], *, project: bool

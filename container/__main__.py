@@ -24,8 +24,8 @@ _DEVELOPER_COMMANDS = {
 
 USAGE = """usage: python -m container train | evaluate | serve | init | doctor | describe
 
-  train     train on the channels in input/data, evaluate, and write the artefact to model/
-  evaluate  score the artefact on a labelled test set and write metrics.json and report.html
+  train     train on the channels in input/data, evaluate, and write the artifact to model/
+  evaluate  score the artifact on a labeled test set and write metrics.json and report.html
   serve     answer GET /ping and POST /invocations on port 8080
   init      write the smallest project that trains and serves: a script, a typed algorithm or a shell script
   doctor    say what is wrong with a project, a model archive, a Dockerfile or an image before it is pushed

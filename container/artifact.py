@@ -1,6 +1,6 @@
-"""The artefact: what training leaves in the model directory and serving and evaluation find there.
+"""The artifact: what training leaves in the model directory and serving and evaluation find there.
 
-    model.json          the manifest; its presence says that the artefact is whole model.keras
+    model.json          the manifest; its presence says that the artifact is whole model.keras
     the Keras model saved_model/        the same as a SavedModel with the signature
     `serving_default` model.tflite        the same as a LiteRT flatbuffer, if the model converts
     model_int8.tflite   the same with eight-bit weights and activations, if the training was asked
@@ -56,9 +56,9 @@ class Manifest:
     versions: Mapping[str, str]
     """Versions of `python`, `tensorflow`, `keras` and `toolkit` (TRIP-28)."""
     # Without the entry a flatbuffer is there that agreed: older versions published no other
-    # artefact.
+    # artifact.
     differences: Mapping[str, float] = field(default_factory=lambda: {"litert": TOLERANCE})
-    """How far the probabilities of each flatbuffer in the artefact are from Keras', at most, on real images at export;
+    """How far the probabilities of each flatbuffer in the artifact are from Keras', at most, on real images at export;
     `litert` and `litert_int8` are possible."""
     input_dtype: str = "uint8"
     format_version: int = FORMAT_VERSION
@@ -66,7 +66,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Artifact:
-    """A whole artefact on disk."""
+    """A whole artifact on disk."""
 
     root: Path
     manifest: Manifest
@@ -98,7 +98,7 @@ class Artifact:
 
 
 def load(model_dir: Path) -> Artifact:
-    """Find the artefact in `model_dir`, or in the only directory below it (TRIP-21).
+    """Find the artifact in `model_dir`, or in the only directory below it (TRIP-21).
 
     Raises: UserError if there is none, naming what the directory holds; if the manifest is not one
     that this version reads; or if a file that it promises is missing.
@@ -108,14 +108,14 @@ def load(model_dir: Path) -> Artifact:
     promised = [KERAS_NAME, SAVED_MODEL_NAME, *(FLATBUFFERS[name] for name in manifest.differences)]
     missing = [name for name in promised if not (root / name).exists()]
     if missing:
-        message = f"the artefact in {root} is not whole: {', '.join(missing)} missing; found {_listing(root)}"
+        message = f"the artifact in {root} is not whole: {', '.join(missing)} missing; found {_listing(root)}"
         raise UserError(message)
     return Artifact(root, manifest)
 
 
 @contextmanager
 def staging(model_dir: Path) -> Iterator[Path]:
-    """Give a directory, on the model directory's own file system, to build an artefact in; `publish` it from there.
+    """Give a directory, on the model directory's own file system, to build an artifact in; `publish` it from there.
 
     On any error it is removed again, so that nothing half-written is uploaded (OUT-7).
 
@@ -136,10 +136,10 @@ def staging(model_dir: Path) -> Iterator[Path]:
 
 
 def publish(stage: Path, manifest: Manifest) -> Artifact:
-    """Move a staged artefact's files into the model directory and write its manifest last.
+    """Move a staged artifact's files into the model directory and write its manifest last.
 
-    An older artefact's manifest goes first: a reader, or an upload that a stop sets off, sees the
-    old artefact, none, or the new one, and never a mixture. Files are on disk before the manifest
+    An older artifact's manifest goes first: a reader, or an upload that a stop sets off, sees the
+    old artifact, none, or the new one, and never a mixture. Files are on disk before the manifest
     names them (TRIP-24).
 
     Raises: PlatformError if the disk is full or the directory cannot be written.
@@ -157,11 +157,11 @@ def publish(stage: Path, manifest: Manifest) -> Artifact:
             if (stage / name).exists():
                 (stage / name).replace(target)
             else:
-                target.unlink(missing_ok=True)  # of an older artefact
+                target.unlink(missing_ok=True)  # of an older artifact
         (stage / MANIFEST_NAME).replace(model_dir / MANIFEST_NAME)
         _sync(model_dir)
     except OSError as error:
-        message = f"the artefact cannot be written to {model_dir}: {error}"
+        message = f"the artifact cannot be written to {model_dir}: {error}"
         raise PlatformError(message) from error
     return load(model_dir)
 
@@ -183,7 +183,7 @@ def _find_root(model_dir: Path) -> Path:
     if len(entries) == 1 and (entries[0] / MANIFEST_NAME).is_file():
         return entries[0]
     message = (
-        f"{model_dir} holds no artefact: {MANIFEST_NAME} is expected there or one directory below; "
+        f"{model_dir} holds no artifact: {MANIFEST_NAME} is expected there or one directory below; "
         f"found {_listing(model_dir)}"
     )
     raise UserError(message)

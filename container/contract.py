@@ -159,12 +159,12 @@ class Layout:
 
     @property
     def checkpoints(self) -> Path:
-        """Directory that is synchronised with S3 while the job runs (CK-1)."""
+        """Directory that is synchronized with S3 while the job runs (CK-1)."""
         return self.base / "checkpoints"
 
     @property
     def tensorboard(self) -> Path:
-        """Directory of the event files that `TensorBoardOutputConfig` synchronises while the job runs."""
+        """Directory of the event files that `TensorBoardOutputConfig` synchronizes while the job runs."""
         return self.base / "output/tensorboard"
 
     @property

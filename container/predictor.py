@@ -1,4 +1,4 @@
-"""From an artefact to probabilities: through LiteRT with numpy alone beside it, or through TensorFlow or OpenVINO.
+"""From an artifact to probabilities: through LiteRT with numpy alone beside it, or through TensorFlow or OpenVINO.
 
 LiteRT gets batches cut into blocks of a fixed size, and the rest image by image, for two measured
 reasons: telling the interpreter a new batch size costs five single predictions, and beyond 32
@@ -132,7 +132,7 @@ class _Interpreter:
 
 
 class TensorFlowPredictor:
-    """The artefact's SavedModel or Keras model, as one function. Made after a fork (HO-14).
+    """The artifact's SavedModel or Keras model, as one function. Made after a fork (HO-14).
 
     On a GPU XLA compiles it for each power of two images up to 32, and batches are padded to the
     next of them; other shapes would each be compiled when they are first seen, for seconds. On CPUs
@@ -219,7 +219,7 @@ def _pad(images: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
 
 
 class OpenVinoPredictor:
-    """The artefact's flatbuffer, or else its SavedModel, on OpenVINO. One prediction at a time; made after a fork.
+    """The artifact's flatbuffer, or else its SavedModel, on OpenVINO. One prediction at a time; made after a fork.
 
     It computes in bfloat16 where the CPU does. Images run one by one: a batch of eight saved a
     tenth on ResNet-50, and every size would be a compiled model of its own.
@@ -266,7 +266,7 @@ def _measure_s(run: Callable[[NDArray[np.uint8]], object], shape: tuple[int, ...
 
 
 def choose(artifact: Artifact) -> tuple[str, str]:
-    """Give the runtime that serves an artefact best as far as its manifest tells, and why.
+    """Give the runtime that serves an artifact best as far as its manifest tells, and why.
 
     Raises: UserError if that needs TensorFlow and it is not installed.
     """
@@ -283,7 +283,7 @@ def choose(artifact: Artifact) -> tuple[str, str]:
             "" if difference is None else ", or set BYO_RUNTIME=litert to serve it all the same"
         )
         message = (
-            f"the artefact in {artifact.root} needs TensorFlow, which this image lacks, {reason}; "
+            f"the artifact in {artifact.root} needs TensorFlow, which this image lacks, {reason}; "
             f"serve it with an image that trains{remedy}"
         )
         raise UserError(message)
@@ -304,11 +304,11 @@ def finds_gpu(environ: Mapping[str, str], devices: Path = Path("/dev")) -> bool:
 def load(
     artifact: Artifact, *, runtime: str = "auto", threads: int = 1, concurrency: int = 1
 ) -> Predictor:
-    """Load an artefact's model and run it a few times, so that the first prediction is as fast as the next.
+    """Load an artifact's model and run it a few times, so that the first prediction is as fast as the next.
 
     `threads` run within one prediction; LiteRT makes `concurrency` of them at once. `auto` is what `choose` gives.
 
-    Raises: UserError if the artefact has no such model, it cannot be loaded, or the image lacks
+    Raises: UserError if the artifact has no such model, it cannot be loaded, or the image lacks
     what it needs.
     """
     if runtime == "auto":
@@ -324,7 +324,7 @@ def load(
         message = f"the runtime {runtime} needs {package}, which this image lacks: {error}"
         raise UserError(message) from error
     except Exception as error:  # the frameworks' own errors have no common base
-        message = f"the artefact in {artifact.root} cannot be loaded as {runtime}: {type(error).__name__}: {error}"
+        message = f"the artifact in {artifact.root} cannot be loaded as {runtime}: {type(error).__name__}: {error}"
         raise UserError(message) from error
 
 
@@ -338,7 +338,7 @@ def _load_flatbuffer(
             if path.name == LITERT_NAME
             else "the training was not asked for int8_export"
         )
-        message = f"the artefact in {artifact.root} holds no {path.name}: {reason}"
+        message = f"the artifact in {artifact.root} holds no {path.name}: {reason}"
         raise UserError(message)
     try:
         predictor = LiteRtPredictor(str(path), threads=threads, concurrency=concurrency)

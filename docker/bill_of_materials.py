@@ -1,12 +1,12 @@
-"""Writes what an image is made of: a CycloneDX bill of materials and a list of licences.
+"""Writes what an image is made of: a CycloneDX bill of materials and a list of licenses.
 
     python bill_of_materials.py DPKG_STATUS DIRECTORY
 
 Covers the Python packages of the interpreter that runs it, and the distribution's packages that
-`DPKG_STATUS` lists. Leaves `sbom.cdx.json` and `licences.csv` in the directory; equal packages give
+`DPKG_STATUS` lists. Leaves `sbom.cdx.json` and `licenses.csv` in the directory; equal packages give
 equal files.
 
-Rules of this file: standard library only; a licence is what the package itself declares, and
+Rules of this file: standard library only; a license is what the package itself declares, and
 `unknown` if it is silent.
 """
 
@@ -30,7 +30,7 @@ class Package(NamedTuple):
     kind: str
     name: str
     version: str
-    licence: str
+    license: str
 
     @property
     def url(self) -> str:
@@ -52,7 +52,7 @@ def main(status: Path, directory: Path) -> None:
     (directory / "sbom.cdx.json").write_text(
         json.dumps(document, indent=1) + "\n", encoding="utf-8"
     )
-    with (directory / "licences.csv").open("w", newline="", encoding="utf-8") as file:
+    with (directory / "licenses.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([Package._fields, *packages])
 
 
@@ -64,7 +64,7 @@ def describe(package: Package) -> dict[str, Any]:
         "name": package.name,
         "version": package.version,
     }
-    return component | {"purl": package.url, "licenses": [{"license": {"name": package.licence}}]}
+    return component | {"purl": package.url, "licenses": [{"license": {"name": package.license}}]}
 
 
 def interpreter() -> Package:
@@ -83,16 +83,16 @@ def python_packages() -> Iterator[Package]:
             if "License ::" in line
         ]
         declared = str(fields.get("license", "")).strip()
-        if "\n" in declared or len(declared) > 100:  # the licence's whole text
+        if "\n" in declared or len(declared) > 100:  # the license's whole text
             declared = ""
-        licence = fields.get("license_expression") or " AND ".join(classified) or declared
+        license = fields.get("license_expression") or " AND ".join(classified) or declared
         yield Package(
-            "pypi", name, distribution.version, str(licence or licence_title(distribution))
+            "pypi", name, distribution.version, str(license or license_title(distribution))
         )
 
 
-def licence_title(distribution: importlib.metadata.Distribution) -> str:
-    """Give the first line that names a licence in the licence file that a package carries."""
+def license_title(distribution: importlib.metadata.Distribution) -> str:
+    """Give the first line that names a license in the license file that a package carries."""
     for file in distribution.files or ():
         if "licen" in file.name.lower() and file.suffix in ("", ".txt", ".md"):
             return next(
@@ -108,12 +108,12 @@ def distribution_packages(status: Path) -> Iterator[Package]:
         fields = dict(re.findall(r"^([\w-]+): (.*)$", paragraph, re.MULTILINE))
         if fields.get("Status") == "install ok installed":
             yield Package(
-                "deb", fields["Package"], fields["Version"], copyright_licence(fields["Package"])
+                "deb", fields["Package"], fields["Version"], copyright_license(fields["Package"])
             )
 
 
-def copyright_licence(name: str, documents: Path = Path("/usr/share/doc")) -> str:
-    """Give the short names of the licences in a package's machine-readable copyright file."""
+def copyright_license(name: str, documents: Path = Path("/usr/share/doc")) -> str:
+    """Give the short names of the licenses in a package's machine-readable copyright file."""
     try:
         text = (documents / name / "copyright").read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -22,7 +22,7 @@ find_mirror() {
 
 make_root() {
   local suite=$1 architecture=$2 mirror=$3 root=$4
-  # The official image has no apt lists and of its documentation the licences alone, either. `python` is what its Python is called.
+  # The official image has no apt lists and of its documentation the licenses alone, either. `python` is what its Python is called.
   debootstrap --arch="$architecture" --variant=minbase --include=ca-certificates,python3,python3-venv,python-is-python3 \
     "$suite" "$root" "$mirror" >&2 || fail "debootstrap failed; its last lines above say why."
   rm -rf "$root"/var/{cache/apt/archives/*.deb,lib/apt/lists/*,log/*} "$root"/usr/share/{man,info,locale}/*

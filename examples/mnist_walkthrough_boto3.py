@@ -43,7 +43,7 @@ def main() -> None:  # noqa: PLR0915 - one walk, top to bottom
     for path, channel in ((train, "training"), (test, "testing")):
         s3.upload_file(str(path), bucket, f"{name}/{channel}/{path.name}")
     labels, rows = read_rows(test)
-    s3.put_object(Bucket=bucket, Key=f"{name}/unlabelled/rows.csv", Body="\n".join(rows).encode())
+    s3.put_object(Bucket=bucket, Key=f"{name}/unlabeled/rows.csv", Body="\n".join(rows).encode())
 
     print("2. train")
     algorithm = {
@@ -158,7 +158,7 @@ def main() -> None:  # noqa: PLR0915 - one walk, top to bottom
         BatchStrategy="MultiRecord",
         TransformInput={
             "DataSource": {
-                "S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"{place}/unlabelled/"}
+                "S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"{place}/unlabeled/"}
             },
             "ContentType": "text/csv",
             "SplitType": "Line",

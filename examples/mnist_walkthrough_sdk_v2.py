@@ -92,11 +92,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory, "rows.csv")
         path.write_text("\n".join(rows), encoding="ascii")
-        unlabelled = S3Uploader.upload(str(path), f"{place}/unlabelled", sagemaker_session=session)
+        unlabeled = S3Uploader.upload(str(path), f"{place}/unlabeled", sagemaker_session=session)
     transformer = best.transformer(
         1, "ml.m5.xlarge", strategy="MultiRecord", assemble_with="Line", accept="text/csv"
     )
-    transformer.transform(unlabelled, content_type="text/csv", split_type="Line", logs=True)
+    transformer.transform(unlabeled, content_type="text/csv", split_type="Line", logs=True)
     body = S3Downloader.read_file(
         f"{transformer.output_path}/rows.csv.out", sagemaker_session=session
     )

@@ -53,7 +53,7 @@ def main() -> None:
     for path, channel in ((train, "training"), (test, "testing")):
         s3.upload_file(str(path), bucket, f"{name}/{channel}/{path.name}")
     labels, rows = read_rows(test)
-    s3.put_object(Bucket=bucket, Key=f"{name}/unlabelled/rows.csv", Body="\n".join(rows).encode())
+    s3.put_object(Bucket=bucket, Key=f"{name}/unlabeled/rows.csv", Body="\n".join(rows).encode())
     channels = [
         InputData(channel_name=channel, data_source=f"{place}/{channel}/", content_type="text/csv")
         for channel in ("training", "testing")
@@ -95,7 +95,7 @@ def main() -> None:
         primary_container=ContainerDefinition(image=options.image, model_data_url=artifact),
         execution_role_arn=options.role,
     )
-    source = TransformS3DataSource(s3_data_type="S3Prefix", s3_uri=f"{place}/unlabelled/")
+    source = TransformS3DataSource(s3_data_type="S3Prefix", s3_uri=f"{place}/unlabeled/")
     transform = TransformJob.create(
         transform_job_name=name,
         model_name=name,

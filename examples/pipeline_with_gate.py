@@ -61,7 +61,7 @@ class Pipeline:
         return 0
 
     def train(self) -> str:
-        """Train; give the URI of the artefact."""
+        """Train; give the URI of the artifact."""
         channels = [
             {
                 "ChannelName": name,
@@ -102,7 +102,7 @@ class Pipeline:
         return artifact
 
     def evaluate(self, artifact: str) -> dict[str, Any]:
-        """Score the artefact in a processing job; give its metrics."""
+        """Score the artifact in a processing job; give its metrics."""
         inputs = {"model": artifact, "test": f"{self.options.data.rstrip('/')}/testing/"}
         cluster = {
             "InstanceType": self.options.instance_type,

@@ -1,4 +1,4 @@
-"""Writes an artefact of ResNet-50 with random weights, 224x224x3, 1000 classes: usage: resnet50.py MODEL_DIR."""
+"""Writes an artifact of ResNet-50 with random weights, 224x224x3, 1000 classes: usage: resnet50.py MODEL_DIR."""
 
 import sys
 from pathlib import Path

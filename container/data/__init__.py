@@ -1,1 +1,1 @@
-"""Labelled images from a channel."""
+"""Labeled images from a channel."""

@@ -1,4 +1,4 @@
-"""Labelled images from a channel: of any format, as one array, or in blocks where memory does not hold them.
+"""Labeled images from a channel: of any format, as one array, or in blocks where memory does not hold them.
 
 `load` reads a directory into memory. `open_channel` does the same for a channel of a training job, a directory or a
 pipe; a set that is larger than its budget comes back as a `Stream` of blocks: of a directory, from a scratch file to
@@ -89,7 +89,7 @@ Label = int | str
 
 
 @dataclass(frozen=True)
-class LabelledImages:
+class LabeledImages:
     """A set of images in memory, in the order of their files and records."""
 
     images: Images
@@ -101,7 +101,7 @@ class LabelledImages:
     rejected: tuple[str, ...] = ()
     """Place and fault of each record that was skipped."""
 
-    def take(self, part: npt.NDArray[np.int64]) -> LabelledImages:
+    def take(self, part: npt.NDArray[np.int64]) -> LabeledImages:
         """Give the images of these indices."""
         return dataclasses.replace(self, images=self.images[part], labels=self.labels[part])
 
@@ -158,7 +158,7 @@ class Stream(abc.ABC):
     rejected: tuple[str, ...] = ()
 
     @abc.abstractmethod
-    def blocks(self, epoch: int, seed: int, *, multiple: int = 1) -> Iterator[LabelledImages]:
+    def blocks(self, epoch: int, seed: int, *, multiple: int = 1) -> Iterator[LabeledImages]:
         """Give all images once, in blocks of 64 MiB or more; the same for the same seed and epoch.
 
         Within a block the images are not shuffled. Its length is a multiple of `multiple`, but for
@@ -176,7 +176,7 @@ class Stream(abc.ABC):
         Raises: PlatformError if the disk does not hold them.
         """
 
-    def mapped(self) -> LabelledImages:
+    def mapped(self) -> LabeledImages:
         """Map the images into memory, where the kernel holds what is looked at and drops it when it needs the room.
 
         The images cannot be written to.
@@ -199,7 +199,7 @@ class _Piped(Stream):
         """Give the images that came first: for others an epoch would be spent."""
         return self.first_images
 
-    def blocks(self, epoch: int, seed: int, *, multiple: int = 1) -> Iterator[LabelledImages]:  # noqa: ARG002
+    def blocks(self, epoch: int, seed: int, *, multiple: int = 1) -> Iterator[LabeledImages]:  # noqa: ARG002
         """Give the images of the next epoch in the order of the pipe; leaving early closes it, which ends its epoch.
 
         Raises: UserError if there are fewer than in the first epoch.
@@ -231,7 +231,7 @@ class _Piped(Stream):
             rejected=self.rejected,
         )
 
-    def _cut(self, size: int) -> Generator[LabelledImages, None, None]:
+    def _cut(self, size: int) -> Generator[LabeledImages, None, None]:
         positions = {str(label): i for i, label in enumerate(self.classes)}
         lookup = np.array([positions[str(label)] for label in self.first_classes], np.int32)
         images, labels = np.empty((size, *self.image_shape), np.uint8), np.empty(size, np.int32)
@@ -245,10 +245,10 @@ class _Piped(Stream):
                 labels[filled : filled + end - start] = lookup[part_labels[start:end]]
                 filled, start = filled + end - start, end
                 if filled == size:
-                    yield LabelledImages(images, labels, self.classes)
+                    yield LabeledImages(images, labels, self.classes)
                     images, labels, filled = np.empty_like(images), np.empty_like(labels), 0
         if filled:
-            yield LabelledImages(images[:filled], labels[:filled], self.classes)
+            yield LabeledImages(images[:filled], labels[:filled], self.classes)
         if count < len(self.labels):
             message = f"the pipe brought {count:,} images in an epoch, and {len(self.labels):,} in the first"
             raise UserError(message)
@@ -275,14 +275,14 @@ class _Scratched(Stream):
         """Give itself."""
         return self
 
-    def map(self) -> LabelledImages:
+    def map(self) -> LabeledImages:
         """Map the images into memory; a part of a set is written to a scratch file of its own first."""
         whole = self if self.rows is None else self._copy()
         content = mmap.mmap(whole.scratch.descriptor, 0, prot=mmap.PROT_READ)
         images = np.frombuffer(content, np.uint8).reshape(-1, *self.image_shape)
-        return LabelledImages(images, self.labels, self.classes, self.rejected)
+        return LabeledImages(images, self.labels, self.classes, self.rejected)
 
-    def blocks(self, epoch: int, seed: int, *, multiple: int = 1) -> Iterator[LabelledImages]:
+    def blocks(self, epoch: int, seed: int, *, multiple: int = 1) -> Iterator[LabeledImages]:
         """Gather each block from short runs all over the set, so that order in the files does not matter."""
         image_bytes = int(np.prod(self.image_shape))
         run = max(1, _RUN_BYTES // image_bytes)
@@ -305,7 +305,7 @@ class _Scratched(Stream):
             scratch.append(self._read(np.arange(start, min(start + step, count))).images)
         return dataclasses.replace(self, scratch=scratch, rows=None)
 
-    def _read(self, order: npt.NDArray[np.int64]) -> LabelledImages:
+    def _read(self, order: npt.NDArray[np.int64]) -> LabeledImages:
         """Read images by index; those that follow each other in the file are read in one go."""
         images = np.empty((len(order), *self.image_shape), np.uint8)
         image_bytes = int(np.prod(self.image_shape))
@@ -313,7 +313,7 @@ class _Scratched(Stream):
         ends = [*(np.flatnonzero(np.diff(rows) != 1) + 1), len(rows)] if len(rows) else []
         for start, end in itertools.pairwise([0, *ends]):
             self.scratch.read(images[start:end].reshape(-1), int(rows[start]) * image_bytes)
-        return LabelledImages(images, self.labels[order], self.classes)
+        return LabeledImages(images, self.labels[order], self.classes)
 
 
 def load(  # noqa: PLR0913 - all but the first have defaults and are given by name
@@ -328,7 +328,7 @@ def load(  # noqa: PLR0913 - all but the first have defaults and are given by na
     on_bad_record: str = "fail",
     bad_record_limit: int = BAD_RECORD_LIMIT,
     role: str = "train",
-) -> LabelledImages:
+) -> LabeledImages:
     """Load every image below `directory`, in the order of the files' names.
 
     Images that take more than a quarter of the memory are mapped from scratch space, and cannot be
@@ -349,7 +349,7 @@ def load(  # noqa: PLR0913 - all but the first have defaults and are given by na
     loaded = _gather(
         tasks, str(directory), classes, limit=limit, budget_bytes=_default_budget_bytes()
     )
-    return loaded if isinstance(loaded, LabelledImages) else loaded.mapped()
+    return loaded if isinstance(loaded, LabeledImages) else loaded.mapped()
 
 
 def open_channel(  # noqa: PLR0913 - all but the first two have defaults and are given by name
@@ -366,7 +366,7 @@ def open_channel(  # noqa: PLR0913 - all but the first two have defaults and are
     role: str = "train",
     memory_budget_bytes: int | None = None,
     allow_empty: bool = False,
-) -> LabelledImages | Stream:
+) -> LabeledImages | Stream:
     """Read a channel of a training job, which is a directory, or in Pipe mode a FIFO, to its end (IN-2 to IN-6).
 
     Of a pipe the first epoch is read and kept, and no other, if `memory_budget_bytes` (default: a
@@ -400,24 +400,22 @@ def open_channel(  # noqa: PLR0913 - all but the first two have defaults and are
         )
     directory = layout.channel(channel.name)
     if allow_empty and not (directory.is_dir() and _list_files(directory)):
-        return LabelledImages(
-            np.empty((0, 0, 0, 0), np.uint8), np.empty(0, np.int32), classes or ()
-        )
+        return LabeledImages(np.empty((0, 0, 0, 0), np.uint8), np.empty(0, np.int32), classes or ())
     tasks = _read_directory(directory, reading, data_format, channel.content_type)
     return _gather(tasks, str(directory), classes, limit=limit, budget_bytes=budget)
 
 
 def split(
-    whole: LabelledImages | Stream, fraction: float, seed: int
-) -> tuple[LabelledImages | Stream, LabelledImages | Stream]:
+    whole: LabeledImages | Stream, fraction: float, seed: int
+) -> tuple[LabeledImages | Stream, LabeledImages | Stream]:
     """Hold out a share of the images, chosen by the seed: give the others, then those; each has one image at least."""
-    whole = whole if isinstance(whole, LabelledImages) else whole.spilled()
+    whole = whole if isinstance(whole, LabeledImages) else whole.spilled()
     order = np.random.default_rng(seed).permutation(len(whole.labels))
     count = min(max(1, round(fraction * len(order))), len(order) - 1)
     return whole.take(np.sort(order[count:])), whole.take(np.sort(order[:count]))
 
 
-def describe(images: LabelledImages | Stream, name: str) -> str:
+def describe(images: LabeledImages | Stream, name: str) -> str:
     """Report a set in a few lines: counts in all and of each class, shape, and what was skipped and why."""
     shape = images.image_shape if isinstance(images, Stream) else images.images.shape[1:]
     counts = np.bincount(images.labels, minlength=len(images.classes))
@@ -489,7 +487,7 @@ def _choose_files(
     """Choose the format of a directory, and the files that have it; others (notes, manifests) are passed over."""
     kinds: dict[str, list[Path]] = {}
     for path in paths:
-        kinds.setdefault(_recognise(path), []).append(path)
+        kinds.setdefault(_recognize(path), []).append(path)
     foreign = kinds.pop("", [])
     wanted = (
         data_format
@@ -508,7 +506,7 @@ def _choose_files(
         )
         message = f"{directory} holds several formats: {found}; set data_format to one of {', '.join(sorted(kinds))}"
         raise UserError(message)
-    what = f"{_name_kind(data_format)} files" if data_format != "auto" else "labelled images"
+    what = f"{_name_kind(data_format)} files" if data_format != "auto" else "labeled images"
     found = (
         f"found {_name_some(paths)}" if paths else "it holds no files, or only empty or hidden ones"
     )
@@ -521,17 +519,17 @@ def _choose_files(
     raise UserError(message)
 
 
-def _recognise(path: Path) -> str:
+def _recognize(path: Path) -> str:
     """Give a file's format by its name, else by its content; empty if it is none that is known."""
     name = path.name.lower().removesuffix(".gz")
     kind = _SUFFIXES.get(Path(name).suffix)
     if kind is None:
         with from_path(path).reading() as stream:
-            kind = _recognise_content(stream.read(_HEAD_BYTES))
+            kind = _recognize_content(stream.read(_HEAD_BYTES))
     return kind
 
 
-def _recognise_content(head: bytes) -> str:
+def _recognize_content(head: bytes) -> str:
     for kind, is_kind in (
         ("images", picture_files.is_picture),
         ("tfrecord", record_files.is_tfrecord),
@@ -569,7 +567,7 @@ def _read_pipe(
     with source.reading() as stream:
         if not wrapped:
             head = stream.peek(_HEAD_BYTES) if isinstance(stream, io.BufferedReader) else b""
-            kind = wanted or _recognise_content(head) or "csv"
+            kind = wanted or _recognize_content(head) or "csv"
             if kind not in ("csv", "tfrecord"):
                 message = f"{fifo}: a pipe without RecordIO wrapper can carry csv and tfrecord, not {kind}"
                 raise UserError(message)
@@ -581,7 +579,7 @@ def _read_pipe(
         if first is None:
             return
         both = _chain(first, unwrapped)
-        kind = _recognise_content(first[:_HEAD_BYTES])
+        kind = _recognize_content(first[:_HEAD_BYTES])
         if kind == "images":
             yield from picture_files.read(record_files.pair_records(both, str(fifo)), reading)
         elif kind in ("csv", "tfrecord") or wanted in ("csv", "tfrecord"):
@@ -618,7 +616,7 @@ def _gather(  # noqa: PLR0913 - the settings of one call
     limit: int,
     budget_bytes: int,
     again: Callable[[], Iterator[Task]] | None = None,
-) -> LabelledImages | Stream:
+) -> LabeledImages | Stream:
     """Do all tasks, several at a time, and put their parts together in order.
 
     With `again` given, which reads the same images another time, those beyond the budget are
@@ -675,7 +673,7 @@ def _gather(  # noqa: PLR0913 - the settings of one call
             labels=joined,
             **whole,
         )
-    return LabelledImages(store.images(shape), joined, classes, tuple(rejected))
+    return LabeledImages(store.images(shape), joined, classes, tuple(rejected))
 
 
 def _read_again(

@@ -247,7 +247,7 @@ def _examine_model(model_dir: Path, shown: Path | None = None) -> Iterator[Findi
     else:
         try:
             artifact.load(model_dir)
-            yield Finding("note", f"{shown} is an artefact of this toolkit")
+            yield Finding("note", f"{shown} is an artifact of this toolkit")
         except UserError as error:
             text = str(error).replace(str(model_dir), str(shown))
             yield Finding(

@@ -1,1 +1,1 @@
-"""`evaluate`: scores an artefact on labelled images and writes metrics and a report."""
+"""`evaluate`: scores an artifact on labeled images and writes metrics and a report."""

@@ -1,6 +1,6 @@
 """The measures of a classifier, in numpy alone; equal to scikit-learn's wherever scikit-learn has a value.
 
-    precision, recall, F1   0 where nothing was predicted, or nothing labelled, as the class
+    precision, recall, F1   0 where nothing was predicted, or nothing labeled, as the class
     (`zero_division=0`) macro averages          the mean over the classes that occur among labels or
     predictions weighted averages       weighted by each class's number of labels ROC AUC
     one class against the rest; a tie counts half, so constant scores give 0.5; None for a class

@@ -1,7 +1,7 @@
-"""The life of an evaluation, top to bottom: find artefact and test set, predict, measure, write.
+"""The life of an evaluation, top to bottom: find artifact and test set, predict, measure, write.
 
 As a processing job (PR-1 to PR-5) the inputs are named `model` and `test` (or `testing`) and the
-output `evaluation`. Elsewhere the artefact lies in `model/`, the test set in the channel `test` or
+output `evaluation`. Elsewhere the artifact lies in `model/`, the test set in the channel `test` or
 `testing`, and the results go to
 `output/evaluation` and `output/data`. Options on the command line override either.
 
@@ -50,7 +50,7 @@ class Places:
     """Where one evaluation reads and writes."""
 
     model: Path
-    """Directory of an artefact, directory that holds one `model.tar.gz`, or such an archive."""
+    """Directory of an artifact, directory that holds one `model.tar.gz`, or such an archive."""
     test: Path
     outputs: tuple[Path, ...]
 
@@ -88,7 +88,7 @@ def main(layout: contract.Layout, environ: Mapping[str, str], argv: Sequence[str
 
 
 def evaluate(  # noqa: PLR0913 - the last three have defaults, all are given by name
-    labelled: loading.LabelledImages,
+    labeled: loading.LabeledImages,
     probabilities: NDArray[Any],
     *,
     output_dirs: Sequence[Path],
@@ -96,7 +96,7 @@ def evaluate(  # noqa: PLR0913 - the last three have defaults, all are given by 
     facts: Mapping[str, str] | None = None,
     split: str = "test",
 ) -> dict[str, Any]:
-    """Measure `probabilities` `[n, class] float` of `labelled`; write `metrics.json` and `report.html`; print a line.
+    """Measure `probabilities` `[n, class] float` of `labeled`; write `metrics.json` and `report.html`; print a line.
 
     `history` has one mapping an epoch with names of `contract.METRIC_NAMES`; `facts` are shown on the page. `split`
     says what the images are; only those of `test` are printed as `test_...` metrics (HPO-2).
@@ -107,12 +107,12 @@ def evaluate(  # noqa: PLR0913 - the last three have defaults, all are given by 
     Raises: UserError if there are no rows or the probabilities do not fit; PlatformError if a file
     cannot be written.
     """
-    metrics = measures.compute(labelled.labels, probabilities, len(labelled.classes))
-    for name, row in zip(labelled.classes, metrics["per_class"], strict=True):
+    metrics = measures.compute(labeled.labels, probabilities, len(labeled.classes))
+    for name, row in zip(labeled.classes, metrics["per_class"], strict=True):
         row["class"] = name
-    metrics |= {"classes": list(labelled.classes), "split": split}
+    metrics |= {"classes": list(labeled.classes), "split": split}
     page = report.render(
-        labelled,
+        labeled,
         probabilities,
         metrics,
         history=history,
@@ -138,11 +138,11 @@ def _run(layout: contract.Layout, options: argparse.Namespace, *, is_processing_
         if is_processing_job
         else _find_places(layout, options)
     )
-    print(f"evaluating the artefact in {places.model} on {places.test}", flush=True)
+    print(f"evaluating the artifact in {places.model} on {places.test}", flush=True)
     with ExitStack() as stack:
         found = artifact.load(_unpack(places.model, stack))
         manifest = found.manifest
-        labelled = loading.load(
+        labeled = loading.load(
             places.test,
             label_column=str(manifest.hyperparameters.get("label_column", "label")),
             image_shape=manifest.input_shape,
@@ -151,12 +151,10 @@ def _run(layout: contract.Layout, options: argparse.Namespace, *, is_processing_
             role="test",
         )
         model = predictor.load(found, threads=len(os.sched_getaffinity(0)))
-        blocks = range(0, len(labelled.images), IMAGES_PER_CALL)
-        parts = [
-            model.predict(labelled.images[start : start + IMAGES_PER_CALL]) for start in blocks
-        ]
+        blocks = range(0, len(labeled.images), IMAGES_PER_CALL)
+        parts = [model.predict(labeled.images[start : start + IMAGES_PER_CALL]) for start in blocks]
     metrics = evaluate(
-        labelled,
+        labeled,
         np.concatenate([np.zeros((0, len(manifest.classes)), np.float32), *parts]),
         output_dirs=places.outputs,
         history=_load_history(layout, manifest.metrics),
@@ -170,12 +168,12 @@ def _run(layout: contract.Layout, options: argparse.Namespace, *, is_processing_
 def _parse_options(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m container evaluate",
-        description="Score an artefact on labelled images; write metrics.json and report.html.",
+        description="Score an artifact on labeled images; write metrics.json and report.html.",
     )
     parser.add_argument(
-        "--model-dir", type=Path, help="directory of the artefact, or a model.tar.gz"
+        "--model-dir", type=Path, help="directory of the artifact, or a model.tar.gz"
     )
-    parser.add_argument("--test-dir", type=Path, help="directory of the labelled images")
+    parser.add_argument("--test-dir", type=Path, help="directory of the labeled images")
     parser.add_argument(
         "--output-dir", type=Path, help="directory for metrics.json and report.html"
     )
@@ -231,7 +229,7 @@ def _local_paths(layout: contract.Layout, entries: Any, kind: str) -> dict[str, 
 
 
 def _unpack(model: Path, stack: ExitStack) -> Path:
-    """Give a directory that holds the artefact; a `model.tar.gz` is unpacked into scratch space until `stack` closes.
+    """Give a directory that holds the artifact; a `model.tar.gz` is unpacked into scratch space until `stack` closes.
 
     Members other than files and directories, and paths that lead out, are refused (OUT-6, SEC-3).
     """
@@ -261,7 +259,7 @@ def _unpack(model: Path, stack: ExitStack) -> Path:
 
 
 def _load_history(layout: contract.Layout, recorded: Mapping[str, float]) -> list[dict[str, float]]:
-    """Load the training job's history if it lies here and is this artefact's: one of its epochs gave its metrics."""
+    """Load the training job's history if it lies here and is this artifact's: one of its epochs gave its metrics."""
     try:
         history = json.loads((layout.output_data / "history.json").read_text(encoding="utf-8"))
         return history if any(_agrees(epoch, recorded) for epoch in history) else []

@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from container.data.loading import LabelledImages
+from container.data.loading import LabeledImages
 
 MATRIX_CLASSES_MAXIMUM: Final = (
     30  # wider tables are no picture any more; the confused pairs tell the same
@@ -43,7 +43,7 @@ _HISTORY_COLUMNS: Final = (
 
 
 def render(  # noqa: PLR0913 - the last three have defaults and are given by name
-    labelled: LabelledImages,
+    labeled: LabeledImages,
     probabilities: NDArray[Any],
     metrics: Mapping[str, Any],
     *,
@@ -51,7 +51,7 @@ def render(  # noqa: PLR0913 - the last three have defaults and are given by nam
     facts: Mapping[str, str] | None = None,
     split: str = "test",
 ) -> str:
-    """Make the page of `metrics`, computed from the `probabilities` `[n, class] float` of `labelled`.
+    """Make the page of `metrics`, computed from the `probabilities` `[n, class] float` of `labeled`.
 
     `history` has one mapping an epoch, with names of `contract.METRIC_NAMES`. `facts` are shown as they are. `split` is
     the word for the images: `test`, `validation`.
@@ -66,8 +66,8 @@ def render(  # noqa: PLR0913 - the last three have defaults and are given by nam
     template = environment.from_string(
         Path(__file__).with_name("report.html").read_text(encoding="utf-8")
     )
-    names = [str(name) for name in labelled.classes]
-    labels, predictions = labelled.labels, probabilities.argmax(axis=1)
+    names = [str(name) for name in labeled.classes]
+    labels, predictions = labeled.labels, probabilities.argmax(axis=1)
     wrong = np.flatnonzero(predictions != labels)
     return template.render(
         metrics=metrics,
@@ -83,7 +83,7 @@ def render(  # noqa: PLR0913 - the last three have defaults and are given by nam
         pairs=_confused_pairs(names, labels[wrong], predictions[wrong], metrics["per_class"]),
         rows=_class_rows(names, metrics["per_class"]),
         mistake_count=len(wrong),
-        mistakes=_worst_mistakes(labelled, probabilities, wrong),
+        mistakes=_worst_mistakes(labeled, probabilities, wrong),
     )
 
 
@@ -108,11 +108,11 @@ def _share(value: float | None, digits: int = 4) -> str:
 def _wilson_interval(share: float, count: int) -> tuple[float, float]:
     """Give the 95 % interval of a share counted in `count` rows; Wilson's, which holds near 1 and for few rows."""
     z_square = 1.959964**2
-    centre = (share + z_square / (2 * count)) / (1 + z_square / count)
+    center = (share + z_square / (2 * count)) / (1 + z_square / count)
     half = math.sqrt(z_square * (share * (1 - share) + z_square / (4 * count)) / count) / (
         1 + z_square / count
     )
-    return max(centre - half, 0.0), min(centre + half, 1.0)
+    return max(center - half, 0.0), min(center + half, 1.0)
 
 
 def _chart(
@@ -259,16 +259,16 @@ def _class_rows(
 
 
 def _worst_mistakes(
-    labelled: LabelledImages, probabilities: NDArray[Any], wrong: NDArray[Any]
+    labeled: LabeledImages, probabilities: NDArray[Any], wrong: NDArray[Any]
 ) -> list[dict[str, Any]]:
     """Give the mistakes in which the model was most certain, the worst first."""
-    images, labels, predictions = labelled.images, labelled.labels, probabilities.argmax(axis=1)
+    images, labels, predictions = labeled.images, labeled.labels, probabilities.argmax(axis=1)
     certainty = probabilities[wrong, predictions[wrong]] - probabilities[wrong, labels[wrong]]
     return [
         {
             "row": int(row),
-            "label": labelled.classes[labels[row]],
-            "predicted": labelled.classes[predictions[row]],
+            "label": labeled.classes[labels[row]],
+            "predicted": labeled.classes[predictions[row]],
             "score": float(probabilities[row, predictions[row]]),
             "label_score": float(probabilities[row, labels[row]]),
             "pixelated": max(images.shape[1:3]) < THUMBNAIL_PIXELS // 2,
@@ -280,7 +280,7 @@ def _worst_mistakes(
 
 
 def _encode_png(image: NDArray[np.uint8]) -> bytes:
-    """Encode `[height, width, channel] uint8`: 3 channels are colours, of any other number the first is shown."""
+    """Encode `[height, width, channel] uint8`: 3 channels are colors, of any other number the first is shown."""
     from PIL import Image
 
     pixels = image if image.shape[2] == 3 else image[:, :, 0]

@@ -1,1 +1,1 @@
-"""`serve`: answers `/ping` and `/invocations` from an artefact."""
+"""`serve`: answers `/ping` and `/invocations` from an artifact."""

@@ -49,7 +49,7 @@ class Models:
         load: Callable[[Path], inference.Application],
         memory_bytes: int | None = None,
     ) -> None:
-        """`load` loads the artefact in a directory below `root`; `memory_bytes` is what the process may fill."""
+        """`load` loads the artifact in a directory below `root`; `memory_bytes` is what the process may fill."""
         self._root = root
         self._load = load
         self._memory_bytes = memory_bytes or machine.count_memory_bytes()

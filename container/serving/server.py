@@ -1,8 +1,8 @@
-"""`serve`: loads the artefact, then gunicorn hosts the application until it is told to stop.
+"""`serve`: loads the artifact, then gunicorn hosts the application until it is told to stop.
 
 Rules of this file: processes, sockets, signals and logs only. A light model is loaded and run
 before any worker is forked: single-threaded LiteRT survives a fork, the workers share its memory,
-and a broken artefact ends the program with its reason instead of workers that die in a circle
+and a broken artifact ends the program with its reason instead of workers that die in a circle
 (HO-6, HO-12). A heavy one is loaded after the fork, by one worker with all the cores, since no
 runtime with several threads survives it (HO-14).
 """
@@ -81,7 +81,7 @@ class Service:
     def load_artifact(
         self, found: artifact.Artifact, runtime: str, *, threads: int = 1, concurrency: int = 1
     ) -> inference.Application:
-        """Load an artefact's model for requests. Raises: UserError as `predictor.load` does."""
+        """Load an artifact's model for requests. Raises: UserError as `predictor.load` does."""
         model = predictor.load(found, runtime=runtime, threads=threads, concurrency=concurrency)
         return self.wrap(model, found, count_batch_images(self.settings, runtime))
 
@@ -140,7 +140,7 @@ class Service:
 
 
 def main(layout: contract.Layout, environ: Mapping[str, str]) -> int:
-    """Serve until stopped; gives 1 if the settings or the artefact are at fault."""
+    """Serve until stopped; gives 1 if the settings or the artifact are at fault."""
     try:
         cores = math.ceil(machine.count_cpus())
         chosen = server_settings.parse(environ)
@@ -165,11 +165,11 @@ def _write_at_intervals(emf: Emf, interval_s: int) -> None:
 def prepare(
     layout: contract.Layout, environ: Mapping[str, str], chosen: Settings, cores: int
 ) -> Service:
-    """Load the artefact, and decide by its speed how many workers and threads serve it.
+    """Load the artifact, and decide by its speed how many workers and threads serve it.
 
     A user's own handlers are left for the workers to load.
 
-    Raises: UserError if there is no artefact, or one that cannot be loaded.
+    Raises: UserError if there is no artifact, or one that cannot be loaded.
     """
     if chosen.multi_model:
         own = handlers.find_code(layout, environ)

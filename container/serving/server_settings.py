@@ -50,7 +50,7 @@ class Settings:
     timeout_s: int = contract.INVOCATION_LIMIT_S
     """A request is answered within this time, or its worker is replaced."""
     runtime: str = "auto"
-    """Which of the artefact's models predicts, and with what; `auto` is chosen from the artefact and the machine."""
+    """Which of the artifact's models predicts, and with what; `auto` is chosen from the artifact and the machine."""
     batch_images: int = 0
     """The most images of different requests that are predicted together; 0 lets the runtime decide, 1 is none."""
     batch_delay_ms: int = 2

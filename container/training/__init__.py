@@ -1,1 +1,1 @@
-"""`train`: from channels and hyperparameters to an artefact in the model directory."""
+"""`train`: from channels and hyperparameters to an artifact in the model directory."""

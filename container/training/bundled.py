@@ -103,7 +103,7 @@ def _fail(layout: contract.Layout, reason: str) -> int:
 
 
 def train(job: Job[Settings]) -> None:
-    """Train, and leave the artefact in the model directory, and history, metrics and report in the output.
+    """Train, and leave the artifact in the model directory, and history, metrics and report in the output.
 
     Raises: UserError or PlatformError that tells what stands in the way.
     """
@@ -146,7 +146,7 @@ def train(job: Job[Settings]) -> None:
 
 
 def load(model_dir: Path) -> Predictor:
-    """Load the artefact's flatbuffer; what `serve` does with more care for speed."""
+    """Load the artifact's flatbuffer; what `serve` does with more care for speed."""
     from container import predictor
 
     return predictor.load(artifact.load(model_dir))
@@ -347,7 +347,7 @@ def _evaluate(
             float((probabilities[name].argmax(1) == images.labels).mean()) for name in ("", "int8")
         )
         int8 = {f"int8_{split}_accuracy": found}
-        words = f"{found:.4f} of the {split} images are right, {accuracy:.4f} without quantisation"
+        words = f"{found:.4f} of the {split} images are right, {accuracy:.4f} without quantization"
         facts = {**facts, "Eight-bit model": words}
         _log(f"eight-bit model: {words}; {contract.format_metrics(int8)}")
     metrics = evaluation.evaluate(

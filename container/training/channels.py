@@ -9,7 +9,7 @@ from collections.abc import Callable
 from container import contract
 from container.contract import Channel
 from container.data import loading
-from container.data.loading import LabelledImages, Stream
+from container.data.loading import LabeledImages, Stream
 from container.errors import UserError
 from container.training.settings import Settings
 
@@ -38,9 +38,9 @@ class Channels:
 class Sets:
     """What the channels hold; absent ones are None."""
 
-    training: LabelledImages | Stream
-    validation: LabelledImages | Stream | None
-    test: LabelledImages | None
+    training: LabeledImages | Stream
+    validation: LabeledImages | Stream | None
+    test: LabeledImages | None
 
 
 def find(layout: contract.Layout, config: contract.TrainingConfig) -> Channels:
@@ -137,10 +137,10 @@ def _open(  # noqa: PLR0913 - the settings of one call
     channel: Channel,
     settings: Settings,
     role: str,
-    like: LabelledImages | Stream | None = None,
+    like: LabeledImages | Stream | None = None,
     *,
     allow_empty: bool = False,
-) -> LabelledImages | Stream:
+) -> LabeledImages | Stream:
     """Read a channel; with `like` given, images must have its shape and labels must be among its classes."""
     budget = settings.memory_budget_mb
     shape = settings.image_shape if like is None else image_shape(like)
@@ -160,7 +160,7 @@ def _open(  # noqa: PLR0913 - the settings of one call
     )
 
 
-def image_shape(images: LabelledImages | Stream) -> tuple[int, int, int]:
+def image_shape(images: LabeledImages | Stream) -> tuple[int, int, int]:
     """Give height, width and channels."""
     height, width, depth = (
         images.image_shape if isinstance(images, Stream) else images.images.shape[1:]

@@ -22,7 +22,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from container.data.loading import LabelledImages, Stream
+from container.data.loading import LabeledImages, Stream
 from container.errors import PlatformError, UserError
 from container.training.settings import Settings
 
@@ -67,7 +67,7 @@ class Checkpoint:
 
 
 def identify(
-    settings: Settings, data: LabelledImages | Stream, parameter_count: int
+    settings: Settings, data: LabeledImages | Stream, parameter_count: int
 ) -> dict[str, Any]:
     """Describe a job by everything that decides its weights; of a stream only the labels are looked at."""
     values = {
@@ -77,7 +77,7 @@ def identify(
         json.dumps(values)
     )  # lists for tuples, as they come back from a file
     checksum = zlib.crc32(np.ascontiguousarray(data.labels).data)
-    if isinstance(data, LabelledImages):
+    if isinstance(data, LabeledImages):
         checksum = zlib.crc32(np.ascontiguousarray(data.images).data, checksum)
     return plain | {
         "parameters": parameter_count,

@@ -16,7 +16,7 @@ from typing import Any
 
 from container import contract
 from container.algorithm import Stop
-from container.data.loading import LabelledImages, Stream
+from container.data.loading import LabeledImages, Stream
 from container.training import checkpoint
 from container.training.checkpoint import Checkpoint
 from container.training.distributed.rendezvous import Hosts
@@ -59,7 +59,7 @@ class Training:
 
     loop: Loop
     settings: Settings
-    validation: LabelledImages | Stream | None
+    validation: LabeledImages | Stream | None
     stop: Stop
     checkpoints: Path | None
     """Directory of the checkpoints; None for none."""
@@ -185,7 +185,7 @@ class Training:
         )
         return told[0] > 0, told[1] > 0, int(min(told[2:]))
 
-    def _measure(self, validation: LabelledImages | Stream) -> tuple[float, float]:
+    def _measure(self, validation: LabeledImages | Stream) -> tuple[float, float]:
         """Measure on the chief, whose numbers then are everybody's; NaN if it was stopped meanwhile."""
         numbers = (0.0, 0.0)
         if self.hosts is None or self.hosts.is_chief:

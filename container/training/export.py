@@ -1,4 +1,4 @@
-"""From a trained Keras model to the files of an artefact, each compared with the model on real images.
+"""From a trained Keras model to the files of an artifact, each compared with the model on real images.
 
 Rules of this file: what does not convert costs a line in the log and a runtime in serving, never
 the training.
@@ -29,7 +29,7 @@ def write_models(  # noqa: PLR0913 - each by name
     log: Callable[[str], None],
     int8: bool = False,
 ) -> artifact.Artifact:
-    """Write the Keras model, the SavedModel and the LiteRT flatbuffers into `stage`; give the artefact there.
+    """Write the Keras model, the SavedModel and the LiteRT flatbuffers into `stage`; give the artifact there.
 
     `images` `[n, height, width, channel] uint8` are real ones: the flatbuffers' differences in the manifest are from
     Keras' probabilities of them, and with `int8` the ranges of the activations are taken from them.

@@ -27,7 +27,7 @@ APPLICATIONS: Final = (
 MONITORED: Final = ("validation_accuracy", "validation_loss", "train_accuracy", "train_loss")
 
 
-# Defaults that differ from the small CNN's, the field's customary ones: of an optimiser, then of a
+# Defaults that differ from the small CNN's, the field's customary ones: of an optimizer, then of a
 # model.
 _SGD: Final = {"learning_rate": 0.1, "weight_decay": 0.005}
 _RESNET: Final = {
@@ -97,7 +97,7 @@ class Settings:
         choices=("last", "best"),
     )
 
-    # Optimiser
+    # Optimizer
     optimizer: str = field(
         "adam",
         "update rule; weight decay is decoupled in all of them",
@@ -320,7 +320,7 @@ def format_page() -> str:
         "wrong value fails the job within two seconds, all wrong values are reported at once, and an unknown name is\n"
         "warned of.\n\n"
         + hyperparameters.format_table(Settings)
-        + "\n## Defaults of other models and optimisers\n\nA value that the job sets always wins.\n\n"
+        + "\n## Defaults of other models and optimizers\n\nA value that the job sets always wins.\n\n"
         "| with | the defaults are |\n|---|---|\n" + "\n".join(recipes) + "\n"
     )
 

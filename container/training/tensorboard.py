@@ -1,6 +1,6 @@
 """Event files for TensorBoard: a run `train` and a run `validation`, one point an epoch in each chart.
 
-They lie in a directory that the platform synchronises while the job runs, and need the package
+They lie in a directory that the platform synchronizes while the job runs, and need the package
 `tensorboard` only where they are looked at.
 """
 

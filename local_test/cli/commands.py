@@ -685,11 +685,11 @@ def conform(
 
 
 def _show_verdict(verdict: Verdict) -> None:
-    colour = {"pass": "green", "fail": "bold red"}.get(verdict.outcome, "dim")
+    color = {"pass": "green", "fail": "bold red"}.get(verdict.outcome, "dim")
     outcome = "n/a" if verdict.outcome == "not applicable" else verdict.outcome
     check = verdict.check
     talk.print(
-        f"[{colour}]{outcome:4}[/] {check.id:8} {check.severity:6} {_escape(check.claim)}",
+        f"[{color}]{outcome:4}[/] {check.id:8} {check.severity:6} {_escape(check.claim)}",
         soft_wrap=True,
     )
     if verdict.is_violation:

@@ -1,4 +1,4 @@
-"""The demonstration that `demo.sh` starts: digits are learnt, the model is judged, served and asked for ten answers.
+"""The demonstration that `demo.sh` starts: digits are learned, the model is judged, served and asked for ten answers.
 
 Everything goes through the harness as any container would: training job, processing job, endpoint.
 """

@@ -62,7 +62,7 @@ _ALL: Final = (
     Check("OUT-3a", "MUST", "leaves a model in /opt/ml/model", "save everything that serving needs below /opt/ml/model"),
     Check("OUT-6a", "MUST", "leaves no links or special files in the model directory", "copy files instead of linking them"),
     Check("OUT-6b", "SHOULD", "leaves no rubbish in the model directory", "save to a temporary directory and move the result; keep caches in /tmp"),
-    Check("OUT-7a", "SHOULD", "leaves a usable model when it is stopped", "on SIGTERM save what is learnt so far, under a temporary name first"),
+    Check("OUT-7a", "SHOULD", "leaves a usable model when it is stopped", "on SIGTERM save what is learned so far, under a temporary name first"),
     Check("OUT-8a", "MUST", "ends within 120 s of SIGTERM", "handle SIGTERM: set a flag, finish the step, save; no shell between the platform and the program"),
     Check("OUT-8b", "SHOULD", "ends with code 0 after a stop", "exit 0 after the model was saved"),
     Check("TF-1a", "MUST", "trains with the three documented files and nothing else", "read hyperparameters.json, inputdataconfig.json and resourceconfig.json below /opt/ml/input/config"),
@@ -87,7 +87,7 @@ _ALL: Final = (
     Check("OUT-5a", "SHOULD", "does not let two hosts write the same file", "save the model on the first host alone, or under names with the host's"),
     Check("SEC-1a", "MUST", "trains without a network", "bake everything into the image: no pip, download or telemetry at start"),
     Check("HPO-1a", "MUST", "prints every metric that it defines", "print each metric on a line that its regex finds"),
-    Check("HPO-2a", "SHOULD", "prints neither carriage returns nor escape sequences", "turn progress bars and colours off: metrics are searched line by line"),
+    Check("HPO-2a", "SHOULD", "prints neither carriage returns nor escape sequences", "turn progress bars and colors off: metrics are searched line by line"),
     Check("TRIP-24a", "MUST", "fails when the model cannot be saved", "let errors of writing end the program; check that the file is there"),
     # Serving
     Check("HO-1a", "MUST", "listens on all addresses at the port that it is told", "bind 0.0.0.0 at $SAGEMAKER_BIND_TO_PORT, or 8080"),

@@ -1,4 +1,4 @@
-"""Runs the sessions that the asked checks need, and gives the verdicts in the catalogue's order."""
+"""Runs the sessions that the asked checks need, and gives the verdicts in the catalog's order."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from container.data.loading import LabelledImages
+from container.data.loading import LabeledImages
 from container.evaluation import classification, report
 
 CHROMIUM = (
@@ -97,9 +97,9 @@ def test_page_is_no_wider_than_its_window_and_its_console_is_quiet(
     random = np.random.default_rng(3)
     labels = random.integers(0, len(classes), 300).astype(np.int32)
     scores = random.dirichlet(np.ones(len(classes)), 300) + np.eye(len(classes))[labels] / 3
-    labelled = LabelledImages(random.integers(0, 256, (300, 8, 8, 1), np.uint8), labels, classes)
+    labeled = LabeledImages(random.integers(0, 256, (300, 8, 8, 1), np.uint8), labels, classes)
     html = report.render(
-        labelled,
+        labeled,
         scores,
         classification.compute(labels, scores, len(classes)),
         history=[

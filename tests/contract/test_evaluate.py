@@ -88,7 +88,7 @@ def make_processing_job(base: Path, model: Path, test: Path, **changes: object) 
 
 @pytest.fixture
 def local_job(digits_job: Path, tmp_path: Path) -> Path:
-    """Give a tree of its own with the trained artefact, the test channel and the training job's output data."""
+    """Give a tree of its own with the trained artifact, the test channel and the training job's output data."""
     base = tmp_path / "opt ml"
     for name in ("model", "input/data/test", "output/data"):
         shutil.copytree(digits_job / name, base / name)
@@ -219,7 +219,7 @@ def test_evaluate_without_a_test_set_says_where_it_looked(local_job: Path) -> No
     assert "Traceback" not in done.stderr
 
 
-def test_evaluate_without_an_artefact_says_what_it_found(local_job: Path) -> None:
+def test_evaluate_without_an_artifact_says_what_it_found(local_job: Path) -> None:
     (local_job / "model/model.json").unlink()
     done = run_evaluate(local_job)
     assert done.returncode == 1

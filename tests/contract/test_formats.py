@@ -31,7 +31,7 @@ FORMATS = (
 )
 
 
-def sort(loaded: loading.LabelledImages) -> tuple[list[bytes], list[object]]:
+def sort(loaded: loading.LabeledImages) -> tuple[list[bytes], list[object]]:
     """Give images and labels in an order that does not depend on the files'."""
     rows = sorted(
         (image.tobytes(), loaded.classes[label])

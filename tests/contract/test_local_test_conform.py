@@ -215,13 +215,13 @@ def test_an_image_for_several_models_needs_the_label() -> None:
     assert "no label com.amazonaws.sagemaker.capabilities.multi-models=true" in missing.evidence
     for value, violations in (("true", []), ("false", ["IMG-12a"])):
         labels = {"com.amazonaws.sagemaker.capabilities.multi-models": value}
-        labelled = {**GOOD_IMAGE, "Config": {**GOOD_IMAGE["Config"], "Labels": labels}}  # type: ignore[dict-item]
+        labeled = {**GOOD_IMAGE, "Config": {**GOOD_IMAGE["Config"], "Labels": labels}}  # type: ignore[dict-item]
         assert [
             v.check.id
-            for v in image_checks.judge_image(labelled, is_multi_model=True)
+            for v in image_checks.judge_image(labeled, is_multi_model=True)
             if v.is_violation
         ] == violations
-        assert not [v for v in image_checks.judge_image(labelled) if v.is_violation]
+        assert not [v for v in image_checks.judge_image(labeled) if v.is_violation]
 
 
 def notices_image(

@@ -78,8 +78,8 @@ def encode(values: Sequence[int], tmp_path: Path) -> bytes:
     return (tmp_path / "picture.png").read_bytes()
 
 
-def check(loaded: loading.LabelledImages | loading.Stream) -> None:
-    assert isinstance(loaded, loading.LabelledImages)
+def check(loaded: loading.LabeledImages | loading.Stream) -> None:
+    assert isinstance(loaded, loading.LabeledImages)
     assert loaded.images[..., 0].tolist() == [[[0, 10], [255, 9]], [[1, 2], [3, 4]]]
     assert loaded.classes == (7, 8)
     assert loaded.labels.tolist() == [0, 1]
@@ -145,7 +145,7 @@ def test_tfrecord_objects_are_read_with_and_without_wrapper(
     with written(layout, [wrap(content) for content in objects]):
         wrapped = loading.open_channel(layout, make_channel("RecordIO"))
     for loaded in (plain, wrapped):
-        assert isinstance(loaded, loading.LabelledImages)
+        assert isinstance(loaded, loading.LabeledImages)
         assert np.array_equal(loaded.images, expected.images)
         assert np.array_equal(loaded.labels, expected.labels)
 

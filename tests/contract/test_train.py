@@ -1,4 +1,4 @@
-"""`python -m container train` as a process: its artefact, its output, its exit codes, its failure file, its stop."""
+"""`python -m container train` as a process: its artifact, its output, its exit codes, its failure file, its stop."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def write_channel(directory: Path, text: str, name: str = "rows.csv") -> Path:
 
 
 def assert_failed(base: Path, result: subprocess.CompletedProcess[str], *parts: str) -> None:
-    """OUT-1, OUT-2: a non-zero exit, the cause in the first 1024 characters of the failure file, no artefact."""
+    """OUT-1, OUT-2: a non-zero exit, the cause in the first 1024 characters of the failure file, no artifact."""
     assert result.returncode == 1, result.stdout + result.stderr
     reason = (base / "output/failure").read_text()[:1024]
     for part in parts:
@@ -193,7 +193,7 @@ def test_a_missing_channel_fails_and_names_the_channels_that_are_there(
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        (None, ["holds no labelled images"]),
+        (None, ["holds no labeled images"]),
         (f"{ROW}\n3,256{',7' * 63}\n", ["rows.csv, row 2, column 2", "'256'", "0 to 255"]),
         (f"{ROW}\n{ROW}\n", ["one class only", "3"]),
     ],

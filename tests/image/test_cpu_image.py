@@ -32,14 +32,14 @@ pytestmark = [pytest.mark.image, pytest.mark.timeout(300)]
 
 @pytest.fixture
 def server(image: str, trained_job: Path) -> Iterator[str]:
-    """Give a container that serves the trained artefact, mounted read-only (HO-2)."""
+    """Give a container that serves the trained artifact, mounted read-only (HO-2)."""
     options = ("--volume", f"{trained_job}/model:/opt/ml/model:ro", "--publish", "127.0.0.1::8080")
     with running(image, "serve", options=options) as container:
         wait_until_healthy(container)
         yield container
 
 
-def test_train_in_a_container_leaves_a_loadable_artefact(trained_job: Path) -> None:
+def test_train_in_a_container_leaves_a_loadable_artifact(trained_job: Path) -> None:
     manifest = json.loads((trained_job / "model/model.json").read_text())
     assert manifest["classes"] == list(range(10))
     assert manifest["input_shape"] == [8, 8, 1]
@@ -102,7 +102,7 @@ def test_stopping_the_server_answers_the_request_in_flight_first(
     assert exit_code(server) == 0
 
 
-def test_stopping_a_training_job_leaves_a_loadable_artefact_and_exit_code_0(
+def test_stopping_a_training_job_leaves_a_loadable_artifact_and_exit_code_0(
     image: str, tmp_path: Path
 ) -> None:
     base = write_job(tmp_path / "ml", {"epochs": "100000"})

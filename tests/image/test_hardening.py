@@ -158,9 +158,9 @@ def test_the_bill_of_materials_is_valid_and_names_every_package(either_image: st
     assert {tuple(line.split()) for line in packages.splitlines()} <= components
 
 
-def test_every_python_package_declares_its_licence(either_image: str) -> None:
+def test_every_python_package_declares_its_license(either_image: str) -> None:
     rows = docker(
-        "run", "--rm", either_image, "cat", "/opt/bill-of-materials/licences.csv"
+        "run", "--rm", either_image, "cat", "/opt/bill-of-materials/licenses.csv"
     ).splitlines()
     assert [row for row in rows if row.startswith("pypi,") and row.endswith(",unknown")] == []
 

@@ -65,7 +65,7 @@ def test_no_container_outlives_a_killed_local_aws(
         )
         return [item.name for item in found if str(aws.directory) in str(item.attrs["Mounts"])]
 
-    container = {"Image": aws.image, "ModelDataUrl": find_artefact(aws)}
+    container = {"Image": aws.image, "ModelDataUrl": find_artifact(aws)}
     aws.sagemaker.create_model(
         ModelName="kept", ExecutionRoleArn=aws.role, PrimaryContainer=container
     )
@@ -98,8 +98,8 @@ def test_no_container_outlives_a_killed_local_aws(
     client.close()
 
 
-def find_artefact(aws: LocalAws) -> str:
-    """Give the artefact of any training job that ended well."""
+def find_artifact(aws: LocalAws) -> str:
+    """Give the artifact of any training job that ended well."""
     [job] = aws.sagemaker.list_training_jobs(StatusEquals="Completed", MaxResults=1)[
         "TrainingJobSummaries"
     ]

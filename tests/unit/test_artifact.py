@@ -1,4 +1,4 @@
-"""The artefact's manifest and its publication."""
+"""The artifact's manifest and its publication."""
 
 import dataclasses
 import json

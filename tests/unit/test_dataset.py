@@ -190,7 +190,7 @@ def test_a_cut_gzip_file_is_named(tmp_path: Path) -> None:
 def test_a_directory_without_csv_says_what_it_holds(name: str | None, tmp_path: Path) -> None:
     if name:
         write(tmp_path, "text", name)
-    with pytest.raises(UserError, match="holds no labelled images") as caught:
+    with pytest.raises(UserError, match="holds no labeled images") as caught:
         loading.load(tmp_path)
     assert ("notes.txt" in str(caught.value)) == (name == "notes.txt")
 

@@ -28,7 +28,7 @@ def layout(tmp_path: Path) -> contract.Layout:
 
 def open_channel(
     layout: contract.Layout, budget_bytes: int
-) -> loading.LabelledImages | loading.Stream:
+) -> loading.LabeledImages | loading.Stream:
     return loading.open_channel(layout, contract.Channel("train"), memory_budget_bytes=budget_bytes)
 
 
@@ -38,7 +38,7 @@ def open_stream(layout: contract.Layout) -> loading.Stream:
     return stream
 
 
-def number(block: loading.LabelledImages) -> np.ndarray:
+def number(block: loading.LabeledImages) -> np.ndarray:
     """Give the numbers of a block's images, and check that labels and pixels still belong together."""
     pixels = block.images.reshape(-1, 4).astype(int)
     numbers = pixels[:, 0] * 256 + pixels[:, 1]
@@ -49,7 +49,7 @@ def number(block: loading.LabelledImages) -> np.ndarray:
 
 def test_set_within_its_budget_comes_back_in_memory(layout: contract.Layout) -> None:
     loaded = open_channel(layout, 100_000)
-    assert isinstance(loaded, loading.LabelledImages)
+    assert isinstance(loaded, loading.LabeledImages)
     assert np.array_equal(number(loaded), np.arange(COUNT))
 
 
@@ -117,7 +117,7 @@ def test_scratch_space_that_is_full_is_named(
 
 def test_split_holds_out_a_share_that_the_seed_chooses(layout: contract.Layout) -> None:
     whole = open_channel(layout, 100_000)
-    assert isinstance(whole, loading.LabelledImages)
+    assert isinstance(whole, loading.LabeledImages)
     parts = [[number(part) for part in loading.split(whole, 0.25, seed)] for seed in (1, 1, 2)]
     for rest, held_out in parts:
         assert (len(rest), len(held_out)) == (750, 250)
@@ -129,13 +129,13 @@ def test_split_holds_out_a_share_that_the_seed_chooses(layout: contract.Layout) 
 @pytest.mark.parametrize("fraction", [0.0001, 0.9999])
 def test_split_leaves_both_parts_an_image(layout: contract.Layout, fraction: float) -> None:
     whole = open_channel(layout, 100_000)
-    assert isinstance(whole, loading.LabelledImages)
+    assert isinstance(whole, loading.LabeledImages)
     assert min(len(part.labels) for part in loading.split(whole, fraction, 0)) == 1
 
 
 def test_split_of_a_stream_holds_out_the_same_images_as_in_memory(layout: contract.Layout) -> None:
     whole = open_channel(layout, 100_000)
-    assert isinstance(whole, loading.LabelledImages)
+    assert isinstance(whole, loading.LabeledImages)
     expected = [number(part) for part in loading.split(whole, 0.25, 7)]
     parts = loading.split(open_stream(layout), 0.25, 7)
     for part, numbers in zip(parts, expected, strict=True):
@@ -165,7 +165,7 @@ def test_load_maps_what_takes_too_much_of_the_memory(
 
 
 def test_budget_beyond_the_machines_memory_is_no_fault(layout: contract.Layout) -> None:
-    assert isinstance(open_channel(layout, 10**15), loading.LabelledImages)
+    assert isinstance(open_channel(layout, 10**15), loading.LabeledImages)
 
 
 @pytest.mark.parametrize("exists", [True, False])
@@ -174,7 +174,7 @@ def test_channel_without_files_is_empty_where_that_is_allowed(exists: bool, tmp_
         (tmp_path / "input/data/train").mkdir(parents=True)
     channel = contract.Channel("train", distribution="ShardedByS3Key")
     empty = loading.open_channel(contract.Layout(tmp_path), channel, allow_empty=True)
-    assert isinstance(empty, loading.LabelledImages)
+    assert isinstance(empty, loading.LabeledImages)
     assert (empty.images.shape, len(empty.labels), empty.classes) == ((0, 0, 0, 0), 0, ())
 
 

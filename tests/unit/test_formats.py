@@ -38,7 +38,7 @@ GREY = np.arange(20, dtype=np.uint8).reshape(4, 5) * 12
 COLOUR = np.stack([GREY, GREY // 2, 255 - GREY], axis=2)
 
 
-def test_folders_become_classes_and_colours_become_channels(tmp_path: Path) -> None:
+def test_folders_become_classes_and_colors_become_channels(tmp_path: Path) -> None:
     for name in ("dog/a.png", "dog/deeper/b.PNG", "cat/c.bmp"):
         add(tmp_path, name, encode(COLOUR, "BMP" if name.endswith("bmp") else "PNG"))
     loaded = loading.load(tmp_path)
@@ -66,7 +66,7 @@ def test_picture_in_no_folder_is_named(tmp_path: Path) -> None:
         loading.load(tmp_path)
 
 
-def test_grey_and_colour_together_are_colour_unless_the_shape_says_grey(tmp_path: Path) -> None:
+def test_grey_and_color_together_are_color_unless_the_shape_says_grey(tmp_path: Path) -> None:
     add(tmp_path, "cat/a.png", encode(GREY))
     add(tmp_path, "dog/b.png", encode(COLOUR))
     assert loading.load(tmp_path).images.shape == (2, 4, 5, 3)

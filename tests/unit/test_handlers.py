@@ -81,7 +81,7 @@ def test_training_program_of_the_same_variable_is_not_taken_for_handlers(
     assert found.module.name == "train.py"
 
 
-def test_own_artefact_needs_no_handlers_and_a_foreign_model_neither(
+def test_own_artifact_needs_no_handlers_and_a_foreign_model_neither(
     layout: contract.Layout,
 ) -> None:
     assert handlers.find(layout, {}) is None

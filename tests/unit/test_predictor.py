@@ -1,4 +1,4 @@
-"""Which runtime an artefact is served with."""
+"""Which runtime an artifact is served with."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_auto_says_what_the_image_lacks(
         ("litert_int8", r"holds no model_int8\.tflite: the training was not asked for int8_export"),
     ],
 )
-def test_model_that_the_artefact_lacks_is_named(runtime: str, message: str, tmp_path: Path) -> None:
+def test_model_that_the_artifact_lacks_is_named(runtime: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=message):
         predictor.load(find(tmp_path), runtime=runtime)
 

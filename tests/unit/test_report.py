@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from container.data.loading import LabelledImages
+from container.data.loading import LabeledImages
 from container.evaluation import classification, report
 
 HISTORY = [
@@ -60,22 +60,22 @@ def make_case(
     row_count: int = 60,
     classes: tuple[int | str, ...] | None = None,
     channels: int = 1,
-) -> tuple[LabelledImages, np.ndarray]:
+) -> tuple[LabeledImages, np.ndarray]:
     random = np.random.default_rng(7)
     images = random.integers(0, 256, (row_count, 8, 8, channels), np.uint8)
     labels = random.integers(0, class_count, row_count).astype(np.int32)
     scores = random.random((row_count, class_count)) + np.eye(class_count)[labels] / 2
     scores /= scores.sum(axis=1, keepdims=True)
-    return LabelledImages(images, labels, classes or tuple(range(class_count))), scores.astype(
+    return LabeledImages(images, labels, classes or tuple(range(class_count))), scores.astype(
         np.float32
     )
 
 
-def render(labelled: LabelledImages, scores: np.ndarray, **options: object) -> str:
+def render(labeled: LabeledImages, scores: np.ndarray, **options: object) -> str:
     return report.render(
-        labelled,
+        labeled,
         scores,
-        classification.compute(labelled.labels, scores, len(labelled.classes)),
+        classification.compute(labeled.labels, scores, len(labeled.classes)),
         **options,
     )
 
@@ -107,36 +107,36 @@ def test_class_name_that_is_no_unicode_does_not_stop_the_page() -> None:
 
 
 def test_every_count_of_the_confusion_matrix_stands_in_its_cell() -> None:
-    labelled, scores = make_case()
-    html = render(labelled, scores)
+    labeled, scores = make_case()
+    html = render(labeled, scores)
     counts = re.findall(r'<td class="(?:hit|miss|zero)"[^>]*>([\d,]+)</td>', html)
-    expected = classification.compute(labelled.labels, scores, 3)["confusion_matrix"]
+    expected = classification.compute(labeled.labels, scores, 3)["confusion_matrix"]
     assert np.array(counts, int).reshape(3, 3).tolist() == expected
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_worst_mistakes_are_the_images_themselves_the_most_certain_first(channels: int) -> None:
-    labelled, scores = make_case(channels=channels)
-    shown = Page(render(labelled, scores)).all("img")
-    wrong = np.flatnonzero(scores.argmax(axis=1) != labelled.labels)
-    certainty = scores[wrong].max(axis=1) - scores[wrong, labelled.labels[wrong]]
+    labeled, scores = make_case(channels=channels)
+    shown = Page(render(labeled, scores)).all("img")
+    wrong = np.flatnonzero(scores.argmax(axis=1) != labeled.labels)
+    certainty = scores[wrong].max(axis=1) - scores[wrong, labeled.labels[wrong]]
     expected = wrong[np.argsort(-certainty, kind="stable")]
     assert len(shown) == min(len(wrong), 24)
     for row, image in zip(expected, shown, strict=False):
-        label, predicted = labelled.labels[row], scores[row].argmax()
+        label, predicted = labeled.labels[row], scores[row].argmax()
         assert image["alt"] == f"Row {row}: {label} taken for {predicted}"
         pixels = np.asarray(
             Image.open(io.BytesIO(base64.b64decode((image["src"] or "").split(",")[1])))
         )
-        expected_pixels = labelled.images[row] if channels == 3 else labelled.images[row, :, :, 0]
+        expected_pixels = labeled.images[row] if channels == 3 else labeled.images[row, :, :, 0]
         assert np.array_equal(pixels, expected_pixels)
 
 
 def test_large_images_are_shown_small() -> None:
-    labelled = LabelledImages(
+    labeled = LabeledImages(
         np.zeros((1, 600, 300, 3), np.uint8), np.array([0], np.int32), ("a", "b")
     )
-    source = Page(render(labelled, np.array([[0.1, 0.9]]))).all("img")[0]["src"] or ""
+    source = Page(render(labeled, np.array([[0.1, 0.9]]))).all("img")[0]["src"] or ""
     assert Image.open(io.BytesIO(base64.b64decode(source.split(",")[1]))).size == (80, 160)
 
 
@@ -147,10 +147,10 @@ def test_every_header_cell_says_what_it_heads() -> None:
 
 
 def test_page_without_mistakes_says_so() -> None:
-    labelled = LabelledImages(
+    labeled = LabeledImages(
         np.zeros((1, 8, 8, 1), np.uint8), np.array([1], np.int32), ("cat", "dog")
     )
-    page = Page(render(labelled, np.array([[0.0, 1.0]])))
+    page = Page(render(labeled, np.array([[0.0, 1.0]])))
     assert page.all("img") == []
     assert "every image was put into its class" in " ".join(page.text)
 
@@ -189,10 +189,10 @@ def test_wide_matrices_give_way_to_the_confused_pairs() -> None:
 
 
 def test_table_of_very_many_classes_shows_those_with_the_lowest_f1() -> None:
-    labelled, scores = make_case(class_count=300, row_count=900)
-    html = render(labelled, scores)
+    labeled, scores = make_case(class_count=300, row_count=900)
+    html = render(labeled, scores)
     assert "The 200 classes of 300 with the lowest F1" in html
-    per_class = classification.compute(labelled.labels, scores, 300)["per_class"]
+    per_class = classification.compute(labeled.labels, scores, 300)["per_class"]
     worst = min(range(300), key=lambda index: per_class[index]["f1"])
     table = html[html.index('id="classes"') :]
     assert re.search(r'<th scope="row"><bdi>(\d+)</bdi>', table)[1] == str(worst)

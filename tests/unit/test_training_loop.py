@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from container.data.loading import LabelledImages
+from container.data.loading import LabeledImages
 from container.errors import PlatformError, UserError
 from container.training.settings import Settings
 from container.training.step import device, networks
@@ -36,10 +36,10 @@ PLAIN = Settings(
 
 
 @pytest.fixture(scope="module")
-def images() -> LabelledImages:
+def images() -> LabeledImages:
     chance = np.random.default_rng(0)
     labels = np.arange(32, dtype=np.int32) % 4
-    return LabelledImages(
+    return LabeledImages(
         chance.integers(0, 256, (32, 8, 8, 1)).astype(np.uint8), labels, (0, 1, 2, 3)
     )
 
@@ -113,7 +113,7 @@ def test_hosts_scale_the_learning_rate_only_when_asked() -> None:
 
 
 def test_augmentation_is_the_same_for_a_step_whoever_asks_and_differs_between_steps(
-    images: LabelledImages,
+    images: LabeledImages,
 ) -> None:
     settings = Settings(shift_pixels=2, flip=True, cutout_pixels=3)
     targets = tf.one_hot(images.labels, 4)
@@ -154,7 +154,7 @@ def test_mixup_blends_images_and_targets_by_the_same_share() -> None:
     assert np.allclose(targets.numpy().sum(axis=1), 1)
 
 
-def test_the_twin_computes_what_the_network_does(images: LabelledImages) -> None:
+def test_the_twin_computes_what_the_network_does(images: LabeledImages) -> None:
     network = build()
     twin = networks.clone_for_training(network, "float32")
     logits = twin(images.images, training=False)
@@ -163,7 +163,7 @@ def test_the_twin_computes_what_the_network_does(images: LabelledImages) -> None
     )
 
 
-def test_fused_statistics_follow_keras_own_normalisation(images: LabelledImages) -> None:
+def test_fused_statistics_follow_keras_own_normalization(images: LabeledImages) -> None:
     network = build()
     twin = networks.clone_for_training(network, "float32")
     network(images.images, training=True)
@@ -172,8 +172,8 @@ def test_fused_statistics_follow_keras_own_normalisation(images: LabelledImages)
         assert np.allclose(ours, theirs, rtol=2e-2, atol=1e-5)  # Bessel's correction
 
 
-def test_towers_give_the_same_gradients_as_one_batch_where_nothing_is_normalised(
-    images: LabelledImages,
+def test_towers_give_the_same_gradients_as_one_batch_where_nothing_is_normalized(
+    images: LabeledImages,
 ) -> None:
     results = []
     for towers in (1, 3):
@@ -207,7 +207,7 @@ def test_towers_on_devices_of_their_own_learn_what_towers_on_one_do(xla: str) ->
 
 
 def test_steps_are_the_same_bits_however_they_are_cut_and_after_a_restore(
-    images: LabelledImages,
+    images: LabeledImages,
 ) -> None:
     settings = dataclasses.replace(PLAIN, shift_pixels=1, ema_decay=0.9)
 
@@ -230,7 +230,7 @@ def test_steps_are_the_same_bits_however_they_are_cut_and_after_a_restore(
 
 
 def test_a_source_gives_every_image_once_an_epoch_in_an_order_of_its_own(
-    images: LabelledImages,
+    images: LabeledImages,
 ) -> None:
     source = Source(images, 8, seed=1)
     orders = [source.find_block(epoch * 4).order.numpy().tolist() for epoch in range(2)]
@@ -240,7 +240,7 @@ def test_a_source_gives_every_image_once_an_epoch_in_an_order_of_its_own(
     assert Source(images, 8, seed=2).find_block(6).order.numpy().tolist() != orders[1]
 
 
-def test_a_loss_that_is_not_finite_names_its_step(images: LabelledImages) -> None:
+def test_a_loss_that_is_not_finite_names_its_step(images: LabeledImages) -> None:
     loop = Loop(networks.clone_for_training(build(), "float32"), images, PLAIN, ONE_TOWER)
     state = loop.state()
     loop.restore({**state, "weights": np.full_like(state["weights"], np.nan)})
@@ -253,7 +253,7 @@ def write_cpuinfo(path: Path, flags: str) -> Path:
     return path
 
 
-def test_float16_learns_what_float32_learns(images: LabelledImages) -> None:
+def test_float16_learns_what_float32_learns(images: LabeledImages) -> None:
     ends = {}
     for precision in ("float32", "float16"):
         trainer = Loop(
@@ -269,7 +269,7 @@ def test_float16_learns_what_float32_learns(images: LabelledImages) -> None:
 
 
 def test_a_float16_gradient_that_overflows_is_left_out_and_halves_the_scale(
-    images: LabelledImages,
+    images: LabeledImages,
 ) -> None:
     twin = networks.clone_for_training(build(), "float16")
     trainer = Loop(twin, images, PLAIN, dataclasses.replace(ONE_TOWER, precision="float16"))

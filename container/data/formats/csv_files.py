@@ -1,6 +1,6 @@
 """CSV: a label and the pixels of one image in each row.
 
-A block of rows is read in one of four ways, fastest first: a vectorised digit scan (whole numbers
+A block of rows is read in one of four ways, fastest first: a vectorized digit scan (whole numbers
 0-255, 110 MB in
 0.3 s on two cores), the same after the labels were cut out as text, `numpy.loadtxt` for pixels such as `12.0`, and,
 where all refuse, row by row, which finds out which row and column is at fault.

@@ -1,6 +1,6 @@
 """Pictures (PNG, JPEG, BMP, GIF): in folders named after their classes, or as the values of records.
 
-A picture gives the same pixels here as in a request to the server: 16 bits are scaled to 8, colours
+A picture gives the same pixels here as in a request to the server: 16 bits are scaled to 8, colors
 become the channels that the model takes, an orientation tag is not obeyed, of an animation the
 first frame counts.
 """
@@ -94,7 +94,7 @@ def read(pictures: Iterable[Encoded], reading: Reading) -> Iterator[Task]:
 
 
 def find_shape(sample: Sequence[Encoded], resize: str) -> Shape:
-    """Choose the shape of a set by its pictures' headers: their size, and colours if any picture has them.
+    """Choose the shape of a set by its pictures' headers: their size, and colors if any picture has them.
 
     Raises: UserError if sizes differ and nothing says how to resize.
     """
@@ -185,9 +185,9 @@ def _decode_slab(slab: Sequence[Encoded], shape: Shape, resize: str) -> Part:
 def _is_grey(picture: Picture) -> bool:
     mode = picture.mode
     if mode == "P" and picture.palette is not None:
-        colours = np.frombuffer(bytes(picture.palette.getdata()[1]), np.uint8)
-        colours = colours[: len(colours) // 3 * 3].reshape(-1, 3)
-        return bool((colours == colours[:, :1]).all())
+        colors = np.frombuffer(bytes(picture.palette.getdata()[1]), np.uint8)
+        colors = colors[: len(colors) // 3 * 3].reshape(-1, 3)
+        return bool((colors == colors[:, :1]).all())
     return mode in ("1", "L", "LA") or mode.startswith("I")
 
 

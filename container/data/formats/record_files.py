@@ -141,7 +141,7 @@ def read_image_records(sources: Iterable[Source]) -> Iterator[picture_files.Enco
                 if len(record) < _IMAGE_HEADER.size or not picture_files.is_picture(
                     record[_IMAGE_HEADER.size :][:8]
                 ):
-                    message = f"{source.name}, record {index} is no labelled picture"
+                    message = f"{source.name}, record {index} is no labeled picture"
                     raise UserError(message)
                 flag, label, _, _ = _IMAGE_HEADER.unpack_from(record)
                 if flag:

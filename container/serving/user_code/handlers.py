@@ -160,7 +160,7 @@ def find(
 ) -> Handlers | third_party_models.Found | None:
     """Find a user's inference code in the model archive, else baked into the image; else a model that others made.
 
-    None means that the model directory holds our own artefact, or nothing.
+    None means that the model directory holds our own artifact, or nothing.
     """
     code = find_code(layout, environ)
     if code or (layout.model / artifact.MANIFEST_NAME).is_file():

@@ -96,7 +96,7 @@ def find(model_dir: Path, default_accept: str = codecs.JSON) -> Found | None:
     Raises: UserError if there are several models of that kind.
     """
     if (model_dir / artifact.MANIFEST_NAME).is_file():
-        return Found("artefact", model_dir, default_accept)
+        return Found("artifact", model_dir, default_accept)
     found: dict[str, list[Path]] = {}
     for path in _walk(model_dir, _DEPTH):
         kind = {".tflite": "LiteRT", ".onnx": "ONNX", ".keras": "Keras", ".h5": "Keras"}.get(
@@ -313,7 +313,7 @@ class _Keras:
         )
 
 
-class _Artefact:
+class _Artifact:
     def __init__(self, path: Path) -> None:
         from container import predictor
 
@@ -330,7 +330,7 @@ _LOADERS: Final[dict[str, Any]] = {
     "ONNX": _Onnx,
     "SavedModel": _SavedModel,
     "Keras": _Keras,
-    "artefact": _Artefact,
+    "artifact": _Artifact,
 }
 
 

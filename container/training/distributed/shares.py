@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from container.data.loading import LabelledImages, Stream
+from container.data.loading import LabeledImages, Stream
 from container.errors import UserError
 from container.training.channels import Sets, image_shape
 
@@ -32,13 +32,13 @@ class Share:
     """Whether the hosts have different images; otherwise all have all of them and take turns."""
 
 
-def share_alone(data: LabelledImages | Stream, batch_size: int) -> Share:
+def share_alone(data: LabeledImages | Stream, batch_size: int) -> Share:
     """Give the share of the only host: everything."""
     counts = np.bincount(data.labels, minlength=len(data.classes))
     return Share(len(data.labels), counts, 0, min(batch_size, len(data.labels)), sharded=False)
 
 
-def share_replicated(data: LabelledImages | Stream, batch_size: int, hosts: Hosts) -> Share:
+def share_replicated(data: LabeledImages | Stream, batch_size: int, hosts: Hosts) -> Share:
     """Give the share of a host where all have the same images: an equal part of each batch."""
     alone = share_alone(data, batch_size)
     size = alone.high
@@ -47,7 +47,7 @@ def share_replicated(data: LabelledImages | Stream, batch_size: int, hosts: Host
 
 
 def share_sharded(
-    data: LabelledImages | Stream, batch_size: int, image_counts: list[int], rank: int
+    data: LabeledImages | Stream, batch_size: int, image_counts: list[int], rank: int
 ) -> Share:
     """Give the share of a host whose images nobody else has: as much of each batch as it has of all images.
 
@@ -89,7 +89,7 @@ def divide(sets: Sets, batch_size: int, hosts: Hosts, *, sharded: bool) -> tuple
     names = {name for entry in found for name in entry["classes"]}
     mixed = any(isinstance(name, str) for name in names)
     classes = tuple(sorted({str(name) for name in names}) if mixed else sorted(names))
-    if isinstance(data, LabelledImages):
+    if isinstance(data, LabeledImages):
         data = dataclasses.replace(data, images=data.images.reshape(-1, *shapes.pop()))
     validation, test = (
         _rename(images, classes) if images else None for images in (sets.validation, sets.test)

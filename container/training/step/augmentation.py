@@ -35,13 +35,13 @@ def augment(
         images = tf.where(mirrored[:, None, None, None], tf.reverse(images, [2]), images)
     if settings.cutout_pixels:
         drawn = tf.random.stateless_uniform([batch_size, 2], _seed(settings, _CUTOUT, step))
-        centre = tf.slice(drawn, [first, 0], [count, 2]) * tf.constant([height, width], tf.float32)
+        center = tf.slice(drawn, [first, 0], [count, 2]) * tf.constant([height, width], tf.float32)
         rows = (
-            tf.abs(tf.range(height, dtype=tf.float32)[None] + 0.5 - centre[:, :1])
+            tf.abs(tf.range(height, dtype=tf.float32)[None] + 0.5 - center[:, :1])
             < settings.cutout_pixels / 2
         )
         columns = (
-            tf.abs(tf.range(width, dtype=tf.float32)[None] + 0.5 - centre[:, 1:])
+            tf.abs(tf.range(width, dtype=tf.float32)[None] + 0.5 - center[:, 1:])
             < settings.cutout_pixels / 2
         )
         cut = rows[:, :, None] & columns[:, None, :]

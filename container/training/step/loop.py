@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from container.data.loading import LabelledImages, Stream
+from container.data.loading import LabeledImages, Stream
 from container.errors import UserError
 from container.training.distributed.rendezvous import Hosts
 from container.training.distributed.shares import Share, share_alone
@@ -47,7 +47,7 @@ class Loop:
     def __init__(  # noqa: PLR0913, PLR0917 - each is another thing
         self,
         twin: keras.Model,
-        data: LabelledImages | Stream,
+        data: LabeledImages | Stream,
         settings: Settings,
         device: Device,
         share: Share | None = None,
@@ -69,7 +69,7 @@ class Loop:
             not self._part_size
         ):  # nothing of a batch is this host's; it takes part in the sums all the same
             black = np.zeros((64, *twin.input_shape[1:]), np.uint8)
-            data = LabelledImages(black, np.zeros(64, np.int32), data.classes)
+            data = LabeledImages(black, np.zeros(64, np.int32), data.classes)
         if share.sharded:
             self._source = Source(data, max(1, self._part_size), settings.seed)
         else:
@@ -151,7 +151,7 @@ class Loop:
         return self._find_block(step).end_step - step
 
     def measure(
-        self, data: LabelledImages | Stream, is_stopped: Callable[[], bool] = bool
+        self, data: LabeledImages | Stream, is_stopped: Callable[[], bool] = bool
     ) -> tuple[float, float]:
         """Give mean loss (without label smoothing) and accuracy, on `data`, of what would be saved now.
 

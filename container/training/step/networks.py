@@ -1,6 +1,6 @@
 """The networks, as plain Keras models, and the twin of a network that trains fast.
 
-A network takes `[batch, height, width, channel] uint8 0-255`, normalises inside its graph, and ends
+A network takes `[batch, height, width, channel] uint8 0-255`, normalizes inside its graph, and ends
 with the layers
 `logits` (`[batch, class]`) and `probabilities` (softmax, float32); it loads with stock Keras.
 """
@@ -47,7 +47,7 @@ def build(
     """Build a network for images of `shape` = height, width, channels.
 
     `pixels` are mean and standard deviation of the training pixels, in units of 0-1. `pretrained` is a directory with
-    an artefact of this toolkit, or one `.keras` or `.h5` file, whose layers are taken over by name where they fit: the
+    an artifact of this toolkit, or one `.keras` or `.h5` file, whose layers are taken over by name where they fit: the
     last layer of another set of classes does not, and starts anew.
 
     Raises: UserError if the images are too small for the network, or nothing of `pretrained` fits
@@ -59,7 +59,7 @@ def build(
         features = _build_application(name, inputs, weights)
     else:
         mean, deviation = pixels
-        x = keras.layers.Rescaling(1 / (255 * deviation), -mean / deviation, name="normalise")(
+        x = keras.layers.Rescaling(1 / (255 * deviation), -mean / deviation, name="normalize")(
             inputs
         )
         features = (
@@ -81,7 +81,7 @@ def freeze_trunk(network: keras.Model) -> None:
 
 
 def clone_for_training(model: keras.Model, precision: str) -> keras.Model:
-    """Clone `model` up to its logits, in `precision` (float32, bfloat16 or float16), with fused batch normalisation.
+    """Clone `model` up to its logits, in `precision` (float32, bfloat16 or float16), with fused batch normalization.
 
     The clone's variables have the order, shapes and values of the model's own.
     """
@@ -107,7 +107,7 @@ def clone_for_training(model: keras.Model, precision: str) -> keras.Model:
 def _build_small_cnn(x: Any) -> Any:
     """Add a strided 5x5 convolution, then 3x3 ones of doubling width with 2x2 pooling until 4 pixels are left.
 
-    Pooling comes before normalisation and ReLU, which then touch a quarter of the elements; widths
+    Pooling comes before normalization and ReLU, which then touch a quarter of the elements; widths
     are multiples of 16, the blocks in which oneDNN computes.
     """
     layers = keras.layers
@@ -130,26 +130,26 @@ def _build_resnet(x: Any, block_count: int) -> Any:
     """
     layers = keras.layers
 
-    def normalise(x: Any, name: str) -> Any:
+    def normalize(x: Any, name: str) -> Any:
         return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_norm")(x)
 
-    x = layers.ReLU()(normalise(_convolve(x, 16, 3, 1, "stem"), "stem"))
+    x = layers.ReLU()(normalize(_convolve(x, 16, 3, 1, "stem"), "stem"))
     for stage, width in enumerate((16, 32, 64)):
         for block in range(block_count):
             name = f"stage{stage + 1}_block{block + 1}"
             stride = 2 if stage and not block else 1
             y = layers.ReLU()(
-                normalise(_convolve(x, width, 3, stride, f"{name}_conv1"), f"{name}_conv1")
+                normalize(_convolve(x, width, 3, stride, f"{name}_conv1"), f"{name}_conv1")
             )
-            y = normalise(_convolve(y, width, 3, 1, f"{name}_conv2"), f"{name}_conv2")
+            y = normalize(_convolve(y, width, 3, 1, f"{name}_conv2"), f"{name}_conv2")
             if stride == 2:
-                x = normalise(_convolve(x, width, 1, stride, f"{name}_project"), f"{name}_project")
+                x = normalize(_convolve(x, width, 1, stride, f"{name}_project"), f"{name}_project")
             x = layers.ReLU()(layers.Add()([x, y]))
     return layers.GlobalAveragePooling2D()(x)
 
 
 def _build_application(name: str, inputs: Any, weights: Path | None) -> Any:
-    """Build a trunk of keras.applications on uint8 images, grey or colour, with the preprocessing that it expects."""
+    """Build a trunk of keras.applications on uint8 images, grey or color, with the preprocessing that it expects."""
     height, width, depth = inputs.shape[1:]
     if min(height, width) < _APPLICATION_PIXELS or depth not in (1, 3):
         message = (
@@ -159,7 +159,7 @@ def _build_application(name: str, inputs: Any, weights: Path | None) -> Any:
         raise UserError(message)
     x = keras.layers.Rescaling(1.0, name="cast")(inputs)
     if depth == 1:
-        x = keras.layers.Concatenate(name="colour")([x, x, x])
+        x = keras.layers.Concatenate(name="color")([x, x, x])
     if name == "resnet50":  # the others bring their own
         swap = keras.layers.Conv2D(3, 1, name="to_blue_green_red", trainable=False)
         x = swap(x)
@@ -187,7 +187,7 @@ def _build_application(name: str, inputs: Any, weights: Path | None) -> Any:
 
 
 def _find_weights(directory: Path) -> Path:
-    """Find the file with weights: the artefact's Keras model, or the only `.keras` or `.h5` file."""
+    """Find the file with weights: the artifact's Keras model, or the only `.keras` or `.h5` file."""
     if (directory / artifact.MANIFEST_NAME).exists():
         return artifact.load(directory).keras
     found = sorted(
@@ -195,7 +195,7 @@ def _find_weights(directory: Path) -> Path:
     )
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
-        message = f"{directory} must hold an artefact of this toolkit or one .keras or .h5 file; found {names}"
+        message = f"{directory} must hold an artifact of this toolkit or one .keras or .h5 file; found {names}"
         raise UserError(message)
     return found[0]
 
@@ -237,10 +237,10 @@ def _convolve(x: Any, width: int, size: int, stride: int, name: str) -> Any:
 
 
 class _FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
-    """Batch normalisation of images in TensorFlow's one fused kernel; statistics stay float32 under bfloat16."""
+    """Batch normalization of images in TensorFlow's one fused kernel; statistics stay float32 under bfloat16."""
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:  # noqa: FBT001 - Keras' signature
-        """Normalise; in training, by the batch's own mean and variance."""
+        """Normalize; in training, by the batch's own mean and variance."""
         if (
             self.axis not in (-1, 3)
             or len(inputs.shape) != 4

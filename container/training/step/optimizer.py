@@ -31,7 +31,7 @@ class Optimizer:
         self._sizes = [math.prod(shape) for shape in shapes]
         names = ("momentum",) if settings.optimizer == "sgd" else ("first_moment", "second_moment")
         self.slots = {name: tf.Variable(tf.zeros([sum(self._sizes)])) for name in names}
-        # Kernels have two axes or more; biases, and the scales of normalisations, are not decayed.
+        # Kernels have two axes or more; biases, and the scales of normalizations, are not decayed.
         kernels = [tf.fill([math.prod(shape)], float(len(shape) > 1)) for shape in shapes]
         self._decayed = tf.concat(kernels, axis=0)
 

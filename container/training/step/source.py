@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from container.data.loading import Images, LabelledImages, Stream
+from container.data.loading import Images, LabeledImages, Stream
 
 _PART_BYTES = 1 << 24
 _ALIGNMENT_BYTES = 64
@@ -35,7 +35,7 @@ class Source:
     """Gives the block of any step; the same for the same seed, whatever was asked for before."""
 
     def __init__(
-        self, images: LabelledImages | Stream, batch_size: int, seed: int, part: slice | None = None
+        self, images: LabeledImages | Stream, batch_size: int, seed: int, part: slice | None = None
     ) -> None:
         """Cut the images into batches of `batch_size`, of which this host takes `part`; one batch there is at least."""
         self._data, self._batch_size, self._seed = images, batch_size, seed
@@ -101,7 +101,7 @@ def _place(array: Images) -> Any:
     return tf.constant(array)
 
 
-def iterate(images: LabelledImages | Stream) -> Iterator[LabelledImages]:
+def iterate(images: LabeledImages | Stream) -> Iterator[LabeledImages]:
     """Give a set in parts, small enough that what is done with one does not take long; in any order."""
     if isinstance(images, Stream):
         yield from images.blocks(0, 0)
@@ -111,7 +111,7 @@ def iterate(images: LabelledImages | Stream) -> Iterator[LabelledImages]:
         yield images.take(np.arange(start, min(start + size, len(images.labels))))
 
 
-def take_sample(images: LabelledImages | Stream, count: int) -> Images:
+def take_sample(images: LabeledImages | Stream, count: int) -> Images:
     """Take up to `count` images from all over a set, or over the sample of a stream."""
     part = images.sample() if isinstance(images, Stream) else images.images
     return part[:: max(1, len(part) // count)][:count]

@@ -1,6 +1,6 @@
-"""Pictures in, JSON out, around the bundled network: any size and colour of picture, and an answer in words.
+"""Pictures in, JSON out, around the bundled network: any size and color of picture, and an answer in words.
 
-There is no `model_fn` here: the model directory holds an artefact of the toolkit, which is loaded
+There is no `model_fn` here: the model directory holds an artifact of the toolkit, which is loaded
 for us, and its
 `predict` takes images `[n, height, width, channel] uint8` and gives probabilities.
 """

@@ -184,7 +184,7 @@ def _show_job(account: Account, job: job_operations.JobKind, record: Record) -> 
         ("Image", job_operations.image_of(record)),
         ("Created", _clock(record["CreationTime"])),
         ("Ran for", f"{ended - started:.1f} s" if started and ended else None),
-        ("Artefact", record.get("ModelArtifacts", {}).get("S3ModelArtifacts")),
+        ("Artifact", record.get("ModelArtifacts", {}).get("S3ModelArtifacts")),
         ("Model", record.get("ModelName")),
         ("Input", _find_input(record) if job is job_operations.TRANSFORM else None),
         ("Progress", _count_transformed(record) if job is job_operations.TRANSFORM else None),

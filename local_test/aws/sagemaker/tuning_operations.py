@@ -43,7 +43,7 @@ class _Definition:
     ranges: list[tuning_strategy.Range]
     metric: str
     sign: int
-    """1 to maximise, -1 to minimise."""
+    """1 to maximize, -1 to minimize."""
 
     @property
     def name(self) -> str:
@@ -210,13 +210,13 @@ class _Tuner:
             for index in range(len(self._definitions))
         ]
         self._learn_from_parents(request)
-        learnt: set[str] = set()
+        learned: set[str] = set()
         while True:
             seen = self._account.change_count()
             record, children = self._record(), _list_children(self._account, self._name)
             for child in children:
-                if child["TrainingJobStatus"] in _ENDED and child["TrainingJobName"] not in learnt:
-                    learnt.add(child["TrainingJobName"])
+                if child["TrainingJobStatus"] in _ENDED and child["TrainingJobName"] not in learned:
+                    learned.add(child["TrainingJobName"])
                     self._learn(child)
             running = [child for child in children if child["TrainingJobStatus"] not in _ENDED]
             verdict = self._judge(record, children)

@@ -17,7 +17,7 @@ from tests.contract.aws.client import LocalAws, refuse
 
 
 def make_model(aws: LocalAws, name: str, **environment: str) -> None:
-    """Make a model whose artefact says its name."""
+    """Make a model whose artifact says its name."""
     packed = io.BytesIO()
     document = json.dumps({"name": name}).encode()
     with tarfile.open(fileobj=packed, mode="w:gz") as tar:

@@ -99,7 +99,7 @@ def test_a_failing_container_gives_its_failure_reason(aws: LocalAws) -> None:
     assert "UserError: bad data" in described["FailureReason"]
 
 
-def test_a_stopped_job_keeps_its_artefact_and_cannot_be_stopped_twice(aws: LocalAws) -> None:
+def test_a_stopped_job_keeps_its_artifact_and_cannot_be_stopped_twice(aws: LocalAws) -> None:
     aws.sagemaker.create_training_job(
         **training_request(aws, "stopping", HyperParameters={"epochs": "1000", "epoch_s": "0.1"})
     )

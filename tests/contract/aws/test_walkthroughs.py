@@ -68,8 +68,8 @@ def test_each_call_of_the_sdk_v2_that_people_know_works(aws: LocalAws) -> None:
     program = ROOT / "tests/contract/programs/sdk_v2_calls.py"
     process = walkthrough.start(aws, "v2", program, aws.image, aws.role, f"s3://{aws.bucket}/data/")
     facts = json.loads(walkthrough.finish(process).splitlines()[-1])
-    artefact = facts["attach knows"].pop()
-    assert artefact.startswith(f"s3://{aws.bucket}/calls-")
+    artifact = facts["attach knows"].pop()
+    assert artifact.startswith(f"s3://{aws.bucket}/calls-")
     assert facts == {
         "fit shows the log": [0, 1, 2],
         "attach knows": [aws.image, "3"],

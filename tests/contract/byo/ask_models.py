@@ -1,6 +1,6 @@
 """Fixture program: serves the same model from each of its forms, without code; prints each form's predictions as JSON.
 
-`ask_models.py ARTEFACT SCRATCH IMAGES.json`: the artefact's forms are laid out alone, as other tools leave them.
+`ask_models.py ARTEFACT SCRATCH IMAGES.json`: the artifact's forms are laid out alone, as other tools leave them.
 """
 
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 from container.serving import inference
 from container.serving.user_code import third_party_models
 
-artefact, scratch, images = map(Path, sys.argv[1:])
+artifact, scratch, images = map(Path, sys.argv[1:])
 places = {
     "model.tflite": "LiteRT/model.tflite",
     "saved_model": "SavedModel/export/Servo/1",
@@ -19,12 +19,12 @@ places = {
 }
 for source, target in places.items():
     (scratch / target).parent.mkdir(parents=True)
-    copy = shutil.copytree if (artefact / source).is_dir() else shutil.copyfile
-    copy(artefact / source, scratch / target)
+    copy = shutil.copytree if (artifact / source).is_dir() else shutil.copyfile
+    copy(artifact / source, scratch / target)
 import keras  # noqa: E402
 
 (scratch / "H5").mkdir()
-keras.models.load_model(artefact / "model.keras", compile=False).save(scratch / "H5/model.h5")
+keras.models.load_model(artifact / "model.keras", compile=False).save(scratch / "H5/model.h5")
 answers = {}
 for kind in ("LiteRT", "SavedModel", "Keras", "H5"):
     found = third_party_models.find(scratch / kind)

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from container.data.loading import LabelledImages
+from container.data.loading import LabeledImages
 from container.training.settings import Settings
 from container.training.step import networks
 from container.training.step.device import Device
@@ -19,7 +19,7 @@ from container.training.step.loop import Loop
 tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
 chance = np.random.default_rng(0)
 labels = np.arange(32, dtype=np.int32) % 4
-data = LabelledImages(chance.integers(0, 256, (32, 8, 8, 1)).astype(np.uint8), labels, (0, 1, 2, 3))
+data = LabeledImages(chance.integers(0, 256, (32, 8, 8, 1)).astype(np.uint8), labels, (0, 1, 2, 3))
 settings = Settings(epochs=1, batch_size=8, schedule="constant", ema_decay=0.9)
 weights, losses = [], []
 for places in ((), ("/CPU:0", "/CPU:1")):

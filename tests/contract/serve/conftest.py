@@ -1,4 +1,4 @@
-"""Fixtures of the server's tests: a trained artefact, a running server on it, and what Keras says of the digits."""
+"""Fixtures of the server's tests: a trained artifact, a running server on it, and what Keras says of the digits."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Server:
     """A running server: its process, its port and its log."""
 
     def __init__(self, base: Path, log: Path, **environ: str) -> None:
-        """Start the server on the artefact below `base`."""
+        """Start the server on the artifact below `base`."""
         self.base = base
         self.port = free_port()
         self.log = log
@@ -126,7 +126,7 @@ def run_server(base: Path, log: Path, **environ: str) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def artifact_base(digits_job: Path) -> Path:
-    """Give a base directory whose `model/` holds a trained artefact. Only to be read."""
+    """Give a base directory whose `model/` holds a trained artifact. Only to be read."""
     return digits_job
 
 

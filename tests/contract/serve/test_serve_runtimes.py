@@ -1,4 +1,4 @@
-"""The artefact's three models behind the same server."""
+"""The artifact's three models behind the same server."""
 
 import gzip
 import io
@@ -61,7 +61,7 @@ def test_runtime_that_the_image_lacks_ends_the_server_with_its_reason(
     )
 
 
-def test_runtime_is_chosen_from_the_artefact_and_told_in_one_line(serve: Any) -> None:
+def test_runtime_is_chosen_from_the_artifact_and_told_in_one_line(serve: Any) -> None:
     with serve() as server:
         line = next(line for line in server.log.read_text().splitlines() if " serving " in line)
 
@@ -71,7 +71,7 @@ def test_runtime_is_chosen_from_the_artefact_and_told_in_one_line(serve: Any) ->
     )
 
 
-def test_artefact_without_a_flatbuffer_is_served_by_tensorflow(
+def test_artifact_without_a_flatbuffer_is_served_by_tensorflow(
     artifact_base: Path, tmp_path: Path, serve: Any, images: Any, keras_probabilities: Any
 ) -> None:
     model = tmp_path / "model"
@@ -115,7 +115,7 @@ def test_one_of_many_models_may_need_tensorflow(
         assert "TensorFlow" in server.log.read_text()
 
 
-def test_artefact_that_needs_tensorflow_ends_a_server_without_it_at_once(
+def test_artifact_that_needs_tensorflow_ends_a_server_without_it_at_once(
     artifact_base: Path, tmp_path: Path, run_to_its_end: Any
 ) -> None:
     """HO-6."""
