@@ -85,9 +85,9 @@ def python_packages() -> Iterator[Package]:
         declared = str(fields.get("license", "")).strip()
         if "\n" in declared or len(declared) > 100:  # the license's whole text
             declared = ""
-        license = fields.get("license_expression") or " AND ".join(classified) or declared
+        expression = fields.get("license_expression") or " AND ".join(classified) or declared
         yield Package(
-            "pypi", name, distribution.version, str(license or license_title(distribution))
+            "pypi", name, distribution.version, str(expression or license_title(distribution))
         )
 
 
