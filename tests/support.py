@@ -1,0 +1,39 @@
+"""What tests of every ring share: places in the checkout, free ports, and waiting."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+ROOT = Path(__file__).resolve().parents[1]
+"""The checkout."""
+PROGRAMS = ROOT / "tests/contract/programs"
+"""Programs that play a user's container."""
+USER_CODE = ROOT / "tests/contract/byo"
+"""Scripts, handlers and typed algorithms, as users write them."""
+
+Value = TypeVar("Value")
+
+
+def wait_until(
+    condition: Callable[[], Value], what: str = "the condition was met", timeout_s: float = 60
+) -> Value:
+    """Poll until `condition` returns something true, and return that.
+
+    Raises: AssertionError after `timeout_s`, naming `what`.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"not within {timeout_s:g} s: {what}"
+        time.sleep(0.01)
+    return value
+
+
+def free_port() -> int:
+    """Return a port of loopback that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
