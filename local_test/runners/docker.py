@@ -13,6 +13,7 @@ import concurrent.futures
 import contextlib
 import functools
 import io
+import ipaddress
 import os
 import tarfile
 import threading
@@ -97,13 +98,26 @@ def reap() -> None:
                 network.remove()
 
 
-def find_gateway() -> str:
-    """Give the address by which containers reach this machine; empty if the engine tells none."""
+def find_gateway() -> str | None:
+    """Return the IPv4 address at which containers reach this machine, or None if there is none."""
     try:
-        settings = _reach().networks.get("bridge").attrs["IPAM"]["Config"] or [{}]
-    except docker.errors.NotFound:
-        return ""
-    return str(settings[0].get("Gateway", ""))
+        bridge = _reach().networks.get("bridge")
+    except docker.errors.NotFound:  # an engine can run without its default network
+        return None
+    return _read_gateway(bridge.attrs["IPAM"]["Config"] or [])
+
+
+def _read_gateway(entries: list[dict[str, str]]) -> str | None:
+    """Read the gateway from a network's address settings, as `docker network inspect` prints them.
+
+    An engine that has just created the network (Docker 20.10 at its first start) lists the subnet
+    but no gateway. The gateway is then the subnet's first address.
+    """
+    for entry in entries:
+        subnet = ipaddress.ip_network(entry["Subnet"])
+        if subnet.version == 4:
+            return entry.get("Gateway") or str(subnet[1])
+    return None
 
 
 class DockerRunner:

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from local_test.runners.docker import find_gateway
 from tests.image.engine import build, docker
 
 pytestmark = [pytest.mark.image, pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -156,9 +157,8 @@ class Index(http.server.SimpleHTTPRequestHandler):
 def test_a_build_takes_index_password_and_authority_from_secrets(
     wheels: Path, checkout: Path, serve_image: str, tmp_path: Path
 ) -> None:
-    gateway = docker(
-        "network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"
-    ).strip()
+    gateway = find_gateway()
+    assert gateway is not None
     key, authority = tmp_path / "key.pem", tmp_path / "authority.pem"
     make = [
         "openssl",

@@ -1,0 +1,39 @@
+"""The local AWS's process: how containers reach it, and what is logged when they cannot."""
+
+from __future__ import annotations
+
+import pytest
+
+from local_test.aws.process import host
+from local_test.runners import docker
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    monkeypatch.setattr(docker, "reap", lambda: None)
+    return monkeypatch
+
+
+def test_it_listens_where_containers_look(engine: pytest.MonkeyPatch) -> None:
+    engine.setattr(docker, "find_gateway", lambda: "127.0.0.2")
+    [listener] = host.listen_to_containers(0)
+    with listener:
+        assert listener.getsockname()[0] == "127.0.0.2"
+
+
+@pytest.mark.parametrize(
+    ("gateway", "reason"),
+    [
+        (None, "the Docker engine's network 'bridge' has no IPv4 address; remove the setting"),
+        ("198.51.100.77", "cannot listen on 198.51.100.77:0: Cannot assign requested address"),
+    ],
+)
+def test_containers_that_cannot_reach_it_are_reported(
+    engine: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    gateway: str | None,
+    reason: str,
+) -> None:
+    engine.setattr(docker, "find_gateway", lambda: gateway)
+    assert host.listen_to_containers(0) == []
+    assert f"containers cannot reach this local AWS: {reason}" in capsys.readouterr().err

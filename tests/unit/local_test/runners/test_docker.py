@@ -1,0 +1,59 @@
+"""The Docker runner: facts of the engine that its descriptions state in more than one way."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import docker.errors
+import pytest
+
+from local_test.runners import docker as runner
+
+IPV4 = {"Subnet": "172.17.0.0/16", "Gateway": "172.17.0.1"}
+IPV6 = {"Subnet": "fd00:17::/64", "Gateway": "fd00:17::1"}
+
+
+def set_bridge(monkeypatch: pytest.MonkeyPatch, configuration: list[dict[str, str]] | None) -> None:
+    """Stand in for an engine that describes its default network as `docker network inspect` did."""
+    bridge = SimpleNamespace(attrs={"Name": "bridge", "IPAM": {"Config": configuration}})
+    client = SimpleNamespace(networks=SimpleNamespace(get={"bridge": bridge}.__getitem__))
+    monkeypatch.setattr(runner, "_reach", lambda: client)
+
+
+@pytest.mark.parametrize(
+    ("configuration", "expected"),
+    [
+        pytest.param([IPV4], "172.17.0.1", id="an engine that was restarted"),
+        pytest.param([{"Subnet": "172.17.0.0/16"}], "172.17.0.1", id="an engine's first start"),
+        pytest.param([{"Subnet": "10.9.8.64/26"}], "10.9.8.65", id="another subnet"),
+        pytest.param(
+            [{"Subnet": "192.168.5.0/24", "Gateway": "192.168.5.254"}], "192.168.5.254", id="bip"
+        ),
+        pytest.param([IPV6, IPV4], "172.17.0.1", id="IPv6 first"),
+        pytest.param([IPV6, {"Subnet": "172.18.0.0/16"}], "172.18.0.1", id="IPv6, no gateway"),
+        pytest.param([IPV4, {"Subnet": "172.30.0.0/16"}], "172.17.0.1", id="several subnets"),
+        pytest.param([IPV6], None, id="IPv6 only"),
+        pytest.param([], None, id="no subnet"),
+        pytest.param(None, None, id="null"),
+    ],
+)
+def test_the_gateway_is_an_ipv4_address_even_if_the_engine_does_not_list_it(
+    monkeypatch: pytest.MonkeyPatch,
+    configuration: list[dict[str, str]] | None,
+    expected: str | None,
+) -> None:
+    set_bridge(monkeypatch, configuration)
+    assert runner.find_gateway() == expected
+
+
+def test_an_engine_without_the_default_network_has_no_gateway(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def get(name: str) -> Any:
+        message = f"network {name} not found"
+        raise docker.errors.NotFound(message)
+
+    client = SimpleNamespace(networks=SimpleNamespace(get=get))
+    monkeypatch.setattr(runner, "_reach", lambda: client)
+    assert runner.find_gateway() is None
