@@ -32,13 +32,14 @@ from rich.table import Table
 from container import contract
 from container.errors import PlatformError, UserError
 from local_test.conformance.catalog import Verdict
-from local_test.endpoints.endpoint import Endpoint, ModelRequests
+from local_test.endpoints.endpoint import Endpoint
 from local_test.endpoints.front import Front
 from local_test.jobs.processing import ProcessingJob
 from local_test.jobs.result import JobResult, Listeners, Metric
 from local_test.jobs.training import TrainingJob
 from local_test.jobs.transform import TransformJob
 from local_test.requests import emulation, shorthand
+from local_test.requests.endpoint_requests import EndpointRequests
 from local_test.runners import faults
 from local_test.runners.interface import Runner
 from local_test.runners.process import ProcessRunner, name_process
@@ -711,7 +712,7 @@ def print_fields() -> None:
 
 @contextlib.contextmanager
 def serving(
-    requests: ModelRequests,
+    requests: EndpointRequests,
     runner: Runner,
     *,
     port: int = 0,
@@ -788,12 +789,12 @@ def _define_metrics(
     return given or [dict(definition) for definition in own]
 
 
-def _load_endpoint_requests(path: Path | None) -> ModelRequests | None:
+def _load_endpoint_requests(path: Path | None) -> EndpointRequests | None:
     document = _load_request(path)
     if document is None:
         return None
     try:
-        requests = ModelRequests(**document)
+        requests = EndpointRequests(**document)
         requests.models.values()
         requests.endpoint["EndpointName"]
     except (TypeError, AttributeError, KeyError) as error:

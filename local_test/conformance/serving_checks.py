@@ -20,11 +20,11 @@ from typing import Any, Final
 
 from container import contract
 from container.errors import UserError
+from local_test import identity
 from local_test.conformance.catalog import Verdict, judge, skip
 from local_test.conformance.subject import Peer, Reply, Subject, run_parallel
-from local_test.endpoints.endpoint import deliver_model
+from local_test.data import models
 from local_test.endpoints.server import ACCEPT_LIMIT_S, Limits, Server
-from local_test.jobs import job_directory
 from local_test.runners.interface import Launch
 
 _GARBAGE: Final = b'\xff\xfe{]\x00"not, a\x00request\xff'
@@ -73,7 +73,7 @@ def start(  # noqa: PLR0913 - the situations that sessions ask for
     elif source:
         prefix = source if "://" in source else f"file://{Path(source).absolute()}"
         container["ModelDataSource"] = {"S3DataSource": {"S3Uri": prefix.rstrip("/") + "/"}}
-    deliver_model(container, layout.model)
+    models.deliver(container, layout.model)
     if amend:
         amend(layout)
     launch = Launch(
@@ -81,9 +81,9 @@ def start(  # noqa: PLR0913 - the situations that sessions ask for
         arguments=("serve",),
         root=layout.base,
         environment={
-            **job_directory.credentials(is_isolated=is_isolated),
+            **identity.credentials(is_isolated=is_isolated),
             **subject.environment,
-            "AWS_REGION": job_directory.region(),
+            "AWS_REGION": identity.region(),
             **(environment or {}),
         },
         read_only=() if is_writable else ("model",),

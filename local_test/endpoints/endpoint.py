@@ -19,15 +19,15 @@ from typing import Any, Final, Self
 
 from container import contract
 from container.errors import PlatformError, RequestError, UserError
-from local_test.data import job_outputs, storage
+from local_test import identity
+from local_test.data import job_outputs, models, storage
 from local_test.endpoints.data_capture import Capture
 from local_test.endpoints.multi_model import ModelCache
 from local_test.endpoints.server import HEADER_PREFIX, Answer, Limits, Server
-from local_test.jobs import job_directory
-from local_test.jobs.fleet import OnLine
-from local_test.requests import emulation
+from local_test.requests.endpoint_requests import EndpointRequests
 from local_test.runners.faults import SERVER_KINDS, Fault, Trigger
 from local_test.runners.interface import Launch, Runner
+from local_test.runners.log_lines import OnLine
 
 UNHEALTHY_AFTER_PINGS: Final = 3  # not established by the platform's documents
 ASYNC_LIMIT_S: Final = 3600  # ASY-1
@@ -49,36 +49,6 @@ FORWARDED_HEADERS: Final = frozenset(
         )
     }
 )
-
-
-@dataclass
-class ModelRequests:
-    """The three requests that make an endpoint."""
-
-    models: dict[str, dict[str, Any]]
-    """CreateModel by ModelName."""
-    config: dict[str, Any]
-    """CreateEndpointConfig."""
-    endpoint: dict[str, Any]
-    """CreateEndpoint."""
-
-    def check(self) -> None:
-        """Refuse what the service, or this machine, does not take.
-
-        Raises: UserError that names every fault of the first request that has some.
-        """
-        for model in self.models.values():
-            emulation.check("CreateModel", model)
-        emulation.check("CreateEndpointConfig", self.config)
-        emulation.check("CreateEndpoint", self.endpoint)
-        missing = [
-            variant["ModelName"]
-            for variant in self.config["ProductionVariants"]
-            if variant.get("ModelName") not in self.models
-        ]
-        if missing:
-            message = f"the endpoint's configuration names models that were not made: {', '.join(map(str, missing))}"
-            raise UserError(message)
 
 
 @dataclass
@@ -123,7 +93,7 @@ class Endpoint:
 
     def __init__(  # noqa: PLR0913 - the last two are for tests and faults
         self,
-        requests: ModelRequests,
+        requests: EndpointRequests,
         runner: Runner,
         directory: Path,
         on_line: OnLine = lambda host, line: None,  # noqa: ARG005
@@ -156,7 +126,7 @@ class Endpoint:
         self._capture = self._make_capture(requests)
         self._async_pool: concurrent.futures.ThreadPoolExecutor | None = None
 
-    def _make_capture(self, requests: ModelRequests) -> Capture | None:
+    def _make_capture(self, requests: EndpointRequests) -> Capture | None:
         config = requests.config.get("DataCaptureConfig")
         return Capture(config, self.name) if config else None
 
@@ -191,7 +161,7 @@ class Endpoint:
         self._monitor.start()
         self._trigger.start_clock()
 
-    def update(self, requests: ModelRequests) -> None:
+    def update(self, requests: EndpointRequests) -> None:
         """Replace all servers by those of a new configuration, without a gap: UpdateEndpoint.
 
         Raises: UserError if a new one does not get healthy; the old ones go on as if nothing had
@@ -234,7 +204,7 @@ class Endpoint:
         """Give every server of every variant."""
         return [server for variant in self._variants for server in variant.servers]
 
-    def _start_version(self, requests: ModelRequests) -> list[Variant]:
+    def _start_version(self, requests: EndpointRequests) -> list[Variant]:
         """Start every server of a configuration at once; none is left if one does not get healthy."""
         self._version += 1
         variants = []
@@ -265,16 +235,16 @@ class Endpoint:
         container = variant.container
         is_isolated = variant.model.get("EnableNetworkIsolation", False)
         environment = {
-            **job_directory.credentials(is_isolated=is_isolated),
+            **identity.credentials(is_isolated=is_isolated),
             **container.get("Environment", {}),
-            "AWS_REGION": job_directory.region(),
+            "AWS_REGION": identity.region(),
         }
         if variant.is_multi_model:
             layout.models.mkdir(parents=True)
             environment[contract.MULTI_MODEL_VARIABLE] = "true"
         else:
             is_truncated = self._trigger.take("truncated-model") is not None
-            deliver_model(container, layout.model, is_truncated=is_truncated)
+            models.deliver(container, layout.model, is_truncated=is_truncated)
         launch = Launch(
             name=name,
             arguments=("serve",),
@@ -295,7 +265,7 @@ class Endpoint:
         if variant.is_multi_model:
             seen_at = f"{self._runner.mount_point(root)}/models"
             variant.caches[server] = ModelCache(
-                server, _find_model_uri(container), layout.models, seen_at
+                server, models.find_uri(container), layout.models, seen_at
             )
         return server
 
@@ -538,7 +508,7 @@ class Endpoint:
         """Describe the endpoint in the shape of DescribeEndpoint."""
         return {
             "EndpointName": self.name,
-            "EndpointArn": job_directory.arn("endpoint", self.name),
+            "EndpointArn": identity.arn("endpoint", self.name),
             "EndpointConfigName": self._requests.config["EndpointConfigName"],
             "EndpointStatus": self.status,
             **(
@@ -556,35 +526,3 @@ class Endpoint:
                 for variant in self._variants
             ],
         }
-
-
-def _find_model_uri(container: Mapping[str, Any]) -> str:
-    return str(
-        container.get("ModelDataUrl") or container["ModelDataSource"]["S3DataSource"]["S3Uri"]
-    )
-
-
-def deliver_model(
-    container: Mapping[str, Any], directory: Path, *, is_truncated: bool = False
-) -> None:
-    """Make `directory` hold the model of a container definition; without model data it stays empty (HO-3).
-
-    `is_truncated` cuts the archive in half before it is unpacked.
-
-    Raises: UserError if the archive or prefix does not exist, or CreateModel would refuse it.
-    """
-    directory.mkdir(parents=True, exist_ok=True)
-    source = container.get("ModelDataSource", {}).get("S3DataSource", {})
-    uri = container.get("ModelDataUrl") or source.get("S3Uri")
-    if not uri:
-        return
-    if "ModelDataUrl" in container or source.get("CompressionType") == "Gzip":
-        packed = directory.with_name("model.tar.gz")
-        storage.fetch(uri, packed)
-        if is_truncated:
-            os.truncate(packed, packed.stat().st_size // 2)
-        job_outputs.unpack(packed, directory)
-        packed.unlink()
-        return
-    for item in storage.list_objects(uri):
-        storage.fetch(item.uri, directory / item.name)

@@ -15,10 +15,10 @@ from typing import Any, Final
 
 from container import contract
 from container.errors import RequestError, UserError
+from local_test import identity
 from local_test.data import job_outputs
-from local_test.jobs import job_directory
-from local_test.jobs.fleet import LineSplitter, OnLine
 from local_test.runners.interface import Container, Launch, Runner
+from local_test.runners.log_lines import LineSplitter, OnLine
 
 STARTUP_LIMIT_S: Final = 8 * 60  # HO-5
 PING_INTERVAL_S: Final = 5  # not established by the platform's documents; what its local modes use
@@ -69,9 +69,7 @@ class Answer:
             "ErrorCode": "CLIENT_ERROR_FROM_MODEL"
             if self.status < 500
             else "SERVER_ERROR_FROM_MODEL",
-            "LogStreamArn": job_directory.arn("endpoint", endpoint).replace(
-                ":sagemaker:", ":logs:"
-            ),
+            "LogStreamArn": identity.arn("endpoint", endpoint).replace(":sagemaker:", ":logs:"),
             "Message": f'Received {kind} error ({self.status}) from {self.variant} with message "{text}".',
             "OriginalMessage": text,
             "OriginalStatusCode": self.status,

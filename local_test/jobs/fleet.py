@@ -15,11 +15,9 @@ from typing import NamedTuple
 
 from container.errors import PlatformError
 from local_test.runners.interface import Container, Launch, Runner
+from local_test.runners.log_lines import LineSplitter, OnLine
 
 _TIME_IS_OVER = "MaxRuntimeExceeded"
-
-OnLine = Callable[[str, str], None]
-"""Called with a host's name and one line of its log, without the line's end."""
 
 
 class _Event(NamedTuple):
@@ -30,26 +28,6 @@ class _Event(NamedTuple):
     reason: str = ""
     grace_s: float | None = None
     error: PlatformError | None = None
-
-
-class LineSplitter:
-    """Turns pieces of output into lines, as the log service does: at line feeds alone (HPO-2)."""
-
-    def __init__(self, on_line: Callable[[str], None]) -> None:
-        self._on_line = on_line
-        self._rest = b""
-
-    def feed(self, piece: bytes) -> None:
-        """Take the next piece; give every line that it completes."""
-        *lines, self._rest = (self._rest + piece).split(b"\n")
-        for line in lines:
-            self._on_line(line.decode("utf-8", "replace"))
-
-    def close(self) -> None:
-        """Give the last line if nothing ended it."""
-        if self._rest:
-            self._on_line(self._rest.decode("utf-8", "replace"))
-        self._rest = b""
 
 
 @dataclass

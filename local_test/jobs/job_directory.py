@@ -7,28 +7,16 @@ two functions.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from container import contract
+from local_test import identity
 from local_test.data import channels
 
-ACCOUNT = os.environ.get("LOCAL_TEST_ACCOUNT") or "000000000000"
-"""The account in every ARN and role of this machine."""
 GROUP = "homogeneousCluster"
 """The instance group of a job that names none, as seen in real files."""
-
-
-def region() -> str:
-    """Give the region that jobs are told to be in."""
-    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
-
-
-def arn(kind: str, name: str) -> str:
-    """Give the ARN of a job, model or endpoint."""
-    return f"arn:aws:sagemaker:{region()}:{ACCOUNT}:{kind}/{name.lower()}"
 
 
 def instance_groups(request: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -116,26 +104,15 @@ def _channel_entry(request: Mapping[str, Any], channel: Mapping[str, Any]) -> di
     }
 
 
-def credentials(*, is_isolated: bool) -> dict[str, str]:
-    """Give the variable by which a container asks for its role's credentials; an isolated one has none (SEC-1).
-
-    Nothing answers there, as with a role that may do nothing; but who sees no variable takes itself
-    for isolated.
-    """
-    return (
-        {} if is_isolated else {"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "/v2/credentials/local"}
-    )
-
-
 def training_environment(request: Mapping[str, Any]) -> dict[str, str]:
     """Give the variables of a training container (TF-4); the caller's come first, the platform's win."""
     name = request["TrainingJobName"]
     return {
-        **credentials(is_isolated=request.get("EnableNetworkIsolation", False)),
+        **identity.credentials(is_isolated=request.get("EnableNetworkIsolation", False)),
         **request.get("Environment", {}),
-        "AWS_REGION": region(),
+        "AWS_REGION": identity.region(),
         contract.TRAINING_JOB_NAME_VARIABLE: name,
-        contract.TRAINING_JOB_ARN_VARIABLE: arn("training-job", name),
+        contract.TRAINING_JOB_ARN_VARIABLE: identity.arn("training-job", name),
         "SAGEMAKER_METRICS_DIRECTORY": "/opt/ml/output/metrics/sagemaker",
         "SAGEMAKER_MANAGED_WARMPOOL_CACHE_DIRECTORY": "/opt/ml/sagemaker/warmpoolcache",
     }
@@ -153,7 +130,7 @@ def processing_documents(
     }
     return {
         "processingjobconfig.json": {
-            "ProcessingJobArn": arn("processing-job", name),
+            "ProcessingJobArn": identity.arn("processing-job", name),
             "ProcessingJobName": name,
             "AppSpecification": application,
             "Environment": request.get("Environment", {}),

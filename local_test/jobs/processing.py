@@ -11,6 +11,7 @@ from typing import Any
 
 from container import contract
 from container.errors import UserError
+from local_test import identity
 from local_test.data import job_outputs, storage
 from local_test.jobs import job_directory, result
 from local_test.jobs.fleet import Fleet, Outcome
@@ -90,7 +91,7 @@ class ProcessingJob:
         self._listeners.on_status(status, failure)
         description = {
             **{name: value for name, value in self.request.items() if name != "Tags"},
-            "ProcessingJobArn": job_directory.arn("processing-job", self.name),
+            "ProcessingJobArn": identity.arn("processing-job", self.name),
             "ProcessingJobStatus": status,
             **({"ExitMessage": message} if message else {}),
             **({"FailureReason": failure[: contract.FAILURE_REASON_CHARACTERS]} if failure else {}),
@@ -133,8 +134,8 @@ class ProcessingJob:
             entrypoint=tuple(entrypoint) if entrypoint else None,
             root=root,
             environment={
-                **job_directory.credentials(is_isolated=is_isolated),
-                "AWS_REGION": job_directory.region(),
+                **identity.credentials(is_isolated=is_isolated),
+                "AWS_REGION": identity.region(),
                 **self.request.get("Environment", {}),
             },
             peers=tuple(hosts),

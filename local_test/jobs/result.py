@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from container.errors import UserError
-from local_test.jobs.fleet import OnLine, Outcome
+from local_test.jobs.fleet import Outcome
+from local_test.runners.log_lines import OnLine
 
 
 @dataclass

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from container import contract
 from container.errors import UserError
+from local_test import identity
 from local_test.data import channels, job_outputs, storage
 from local_test.data.checkpoints import CheckpointSync
 from local_test.data.pipes import Pipe
@@ -302,7 +303,7 @@ class TrainingJob:
         is_loose = self.request["OutputDataConfig"].get("CompressionType") == "NONE"
         return {
             **kept,
-            "TrainingJobArn": job_directory.arn("training-job", self.name),
+            "TrainingJobArn": identity.arn("training-job", self.name),
             "ModelArtifacts": {
                 "S3ModelArtifacts": self._output_uri("model/" if is_loose else "model.tar.gz")
             },

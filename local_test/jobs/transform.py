@@ -21,16 +21,16 @@ from typing import Any, Final
 
 from container import contract
 from container.errors import RequestError, UserError
-from local_test.data import channels, record_formats, storage
+from local_test import identity
+from local_test.data import channels, models, record_formats, storage
 from local_test.data.record_formats import Record
 from local_test.data.storage import StoredObject
-from local_test.endpoints.endpoint import deliver_model
 from local_test.endpoints.server import Limits, Server
 from local_test.jobs import job_directory, result
-from local_test.jobs.fleet import OnLine
 from local_test.jobs.result import JobResult, Listeners
 from local_test.requests import emulation, json_path
 from local_test.runners.interface import Launch, Runner
+from local_test.runners.log_lines import OnLine
 
 _MEGABYTE: Final = 1024**2
 _STRATEGIES: Final = {"MULTI_RECORD": "MultiRecord", "SINGLE_RECORD": "SingleRecord"}
@@ -138,7 +138,7 @@ class TransformJob:
         self._listeners.on_status(status, failure)
         description = {
             **{name: value for name, value in self.request.items() if name != "Tags"},
-            "TransformJobArn": job_directory.arn("transform-job", self.name),
+            "TransformJobArn": identity.arn("transform-job", self.name),
             "TransformJobStatus": status,
             **({"FailureReason": failure[: contract.FAILURE_REASON_CHARACTERS]} if failure else {}),
             "CreationTime": result.format_time(created),
@@ -171,7 +171,7 @@ class _Instance:
         """Transform every object; a failed one does not hold up the others (BT-9)."""
         try:
             root = self._job.directory / "hosts" / self._host
-            deliver_model(self._job.model["PrimaryContainer"], contract.Layout(root).model)
+            models.deliver(self._job.model["PrimaryContainer"], contract.Layout(root).model)
             self._start(root)
             settings = choose_settings(self._request, self._read_execution_parameters())
             shown = ", ".join(
@@ -203,9 +203,9 @@ class _Instance:
             arguments=("serve",),
             root=root,
             environment={
-                **job_directory.credentials(is_isolated=is_isolated),
+                **identity.credentials(is_isolated=is_isolated),
                 **container.get("Environment", {}),
-                "AWS_REGION": job_directory.region(),
+                "AWS_REGION": identity.region(),
                 **batch_environment(self._request),
             },
             read_only=("model",),

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from container.errors import UserError
+from local_test import identity
 from local_test.data import storage
-from local_test.endpoints.endpoint import ModelRequests
-from local_test.jobs import job_directory
+from local_test.requests.endpoint_requests import EndpointRequests
 
-ROLE = f"arn:aws:iam::{job_directory.ACCOUNT}:role/local-test"
+ROLE = f"arn:aws:iam::{identity.ACCOUNT}:role/local-test"
 PROGRAM_IMAGE = "program"
 """The image's name in requests for the process runner, which runs a program instead."""
 
@@ -256,7 +256,7 @@ def endpoint_requests(
     instance_count: int = 1,
     is_isolated: bool = False,
     startup_s: int | None = None,
-) -> ModelRequests:
+) -> EndpointRequests:
     """Build the requests for an endpoint of one model: an archive `*.tar.gz`, a directory, or none at all."""
     container: dict[str, Any] = {"Image": image}
     if environment:
@@ -274,7 +274,7 @@ def endpoint_requests(
     }
     if startup_s is not None:
         variant["ContainerStartupHealthCheckTimeoutInSeconds"] = startup_s
-    return ModelRequests(
+    return EndpointRequests(
         models={
             name: {
                 "ModelName": name,

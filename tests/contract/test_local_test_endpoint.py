@@ -17,10 +17,11 @@ from typing import Any
 import pytest
 
 from container.errors import RequestError, UserError
-from local_test.endpoints.endpoint import Endpoint, ModelRequests
+from local_test.endpoints.endpoint import Endpoint
 from local_test.endpoints.front import Front
 from local_test.endpoints.server import Limits
 from local_test.requests import shorthand, validation
+from local_test.requests.endpoint_requests import EndpointRequests
 from local_test.runners.process import ProcessRunner, has_namespaces
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -47,7 +48,7 @@ def make_runner(program: str = "conformant.py") -> ProcessRunner:
     return ProcessRunner([sys.executable, str(PROGRAMS / program)])
 
 
-def make_requests(model: Path | None, **options: Any) -> ModelRequests:
+def make_requests(model: Path | None, **options: Any) -> EndpointRequests:
     return shorthand.endpoint_requests(
         name="e", image="any", model=str(model) if model else None, **options
     )
@@ -248,7 +249,7 @@ def test_instances_take_turns_and_can_be_added_and_removed(tmp_path: Path) -> No
         assert running.describe()["ProductionVariants"][0]["DesiredInstanceCount"] == 1
 
 
-def make_two_variants(directory: Path, weights: tuple[float, float]) -> ModelRequests:
+def make_two_variants(directory: Path, weights: tuple[float, float]) -> EndpointRequests:
     requests = make_requests(None)
     variants, models = [], {}
     for name, weight, total in (("blue", weights[0], 1000), ("green", weights[1], 2000)):
@@ -267,7 +268,7 @@ def make_two_variants(directory: Path, weights: tuple[float, float]) -> ModelReq
             }
         )
     config = {"EndpointConfigName": "e", "ProductionVariants": variants}
-    return ModelRequests(models, config, requests.endpoint)
+    return EndpointRequests(models, config, requests.endpoint)
 
 
 def test_variants_share_the_traffic_by_weight_and_a_request_can_name_one(tmp_path: Path) -> None:
@@ -318,7 +319,7 @@ def test_an_update_that_never_gets_healthy_is_rolled_back(tmp_path: Path, model:
         assert running.invoke(b"0", {"Content-Type": "text/csv"}).body == b"100"
 
 
-def make_multi_model(directory: Path, cache: str = "Enabled") -> ModelRequests:
+def make_multi_model(directory: Path, cache: str = "Enabled") -> EndpointRequests:
     for name, total in (("a.tar.gz", 1), ("b.tar.gz", 2), ("sub/c.tar.gz", 3)):
         make_model(directory / "models" / name, total)
     requests = make_requests(None)

@@ -23,13 +23,14 @@ from container.errors import RequestError, UserError
 from local_test.conformance import run as conformance
 from local_test.conformance.catalog import CHECKS
 from local_test.conformance.subject import Subject, Waits
-from local_test.endpoints.endpoint import Endpoint, ModelRequests
+from local_test.endpoints.endpoint import Endpoint
 from local_test.endpoints.server import Limits
 from local_test.jobs.processing import ProcessingJob
 from local_test.jobs.result import JobResult, Listeners
 from local_test.jobs.training import TrainingJob
 from local_test.jobs.transform import TransformJob
 from local_test.requests import shorthand
+from local_test.requests.endpoint_requests import EndpointRequests
 from local_test.runners import faults
 from local_test.runners.docker import LABEL, DockerRunner, describe_image
 from local_test.runners.process import ProcessRunner
@@ -285,14 +286,14 @@ def test_a_memory_limit_ends_a_container_with_137(
 
 
 @pytest.fixture
-def requests(tmp_path: Path) -> ModelRequests:
+def requests(tmp_path: Path) -> EndpointRequests:
     (tmp_path / "model").mkdir()
     (tmp_path / "model/model.json").write_text('{"totals": {"training": 100}}')
     return shorthand.endpoint_requests(name="e", image="any", model=str(tmp_path / "model"))
 
 
 def test_an_endpoint_serves_updates_and_rolls_back(
-    tmp_path: Path, image: str, requests: ModelRequests
+    tmp_path: Path, image: str, requests: EndpointRequests
 ) -> None:
     csv = {"Content-Type": "text/csv"}
     with Endpoint(requests, DockerRunner(image), tmp_path / "e", limits=FAST) as running:
@@ -314,7 +315,7 @@ def test_an_endpoint_serves_updates_and_rolls_back(
 
 
 def test_a_multi_model_endpoint_needs_an_image_that_says_so(
-    tmp_path: Path, client: docker.DockerClient, requests: ModelRequests
+    tmp_path: Path, client: docker.DockerClient, requests: EndpointRequests
 ) -> None:
     name = build(
         client, tmp_path, "harness-test-no-label", 'ENTRYPOINT ["python", "/app/conformant.py"]'
@@ -329,7 +330,7 @@ def test_a_multi_model_endpoint_needs_an_image_that_says_so(
 
 
 def test_models_are_evicted_when_the_container_says_507(
-    tmp_path: Path, image: str, requests: ModelRequests
+    tmp_path: Path, image: str, requests: EndpointRequests
 ) -> None:
     for name, total in (("a", 1), ("b", 2), ("c", 3)):
         (tmp_path / "models").mkdir(exist_ok=True)
@@ -352,7 +353,7 @@ def test_models_are_evicted_when_the_container_says_507(
 
 
 def test_an_isolated_endpoint_is_reached_by_the_platform_alone(
-    tmp_path: Path, image: str, requests: ModelRequests
+    tmp_path: Path, image: str, requests: EndpointRequests
 ) -> None:
     requests.models["e"]["EnableNetworkIsolation"] = True
     with Endpoint(requests, DockerRunner(image), tmp_path / "e", limits=FAST) as running:
@@ -360,7 +361,7 @@ def test_an_isolated_endpoint_is_reached_by_the_platform_alone(
 
 
 def test_a_stopped_server_answers_the_request_in_flight(
-    tmp_path: Path, image: str, requests: ModelRequests
+    tmp_path: Path, image: str, requests: EndpointRequests
 ) -> None:
     running = Endpoint(requests, DockerRunner(image), tmp_path / "e", limits=FAST)
     running.start()
@@ -371,7 +372,7 @@ def test_a_stopped_server_answers_the_request_in_flight(
 
 
 def test_transform_joins_in_a_container(
-    tmp_path: Path, image: str, requests: ModelRequests
+    tmp_path: Path, image: str, requests: EndpointRequests
 ) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in/a.csv").write_bytes(b"7,1,2\n8,3,4\n")

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from container.errors import UserError
 from local_test.data import job_outputs, record_formats, storage
 from local_test.jobs import job_directory
-from local_test.jobs.fleet import LineSplitter
 from local_test.jobs.transform import Settings, choose_settings, plan_requests
 from local_test.requests import emulation, json_path, shorthand, validation
 from local_test.runners import faults
+from local_test.runners.log_lines import LineSplitter
 from local_test.runners.process import name_process
 
 

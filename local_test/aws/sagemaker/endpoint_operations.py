@@ -26,7 +26,8 @@ from local_test.aws.protocol import messages
 from local_test.aws.protocol.messages import reject
 from local_test.aws.sagemaker import model_operations
 from local_test.aws.sagemaker.job_operations import image_of
-from local_test.endpoints.endpoint import Endpoint, ModelRequests
+from local_test.endpoints.endpoint import Endpoint
+from local_test.requests.endpoint_requests import EndpointRequests
 from local_test.runners.interface import Container, Launch, Runner
 
 LOG_GROUP: Final = "/aws/sagemaker/Endpoints/"
@@ -118,10 +119,10 @@ def _gather(account: Account, config_name: str) -> dict[str, Any]:
     }
 
 
-def _make_requests(name: str, requests: Mapping[str, Any]) -> ModelRequests:
+def _make_requests(name: str, requests: Mapping[str, Any]) -> EndpointRequests:
     config = requests["config"]
     endpoint = {"EndpointName": name, "EndpointConfigName": config["EndpointConfigName"]}
-    return ModelRequests(copy.deepcopy(requests["models"]), config, endpoint)
+    return EndpointRequests(copy.deepcopy(requests["models"]), config, endpoint)
 
 
 def _start(account: Account, name: str, requests: Mapping[str, Any]) -> Live:

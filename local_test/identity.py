@@ -1,0 +1,29 @@
+"""Who jobs and endpoints belong to: account, region, ARNs, and credentials."""
+
+from __future__ import annotations
+
+import os
+
+ACCOUNT = os.environ.get("LOCAL_TEST_ACCOUNT") or "000000000000"
+"""The account in every ARN and role of this machine."""
+
+
+def region() -> str:
+    """Return the region in ARNs and in the containers' environment."""
+    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+
+
+def arn(kind: str, name: str) -> str:
+    """Return the ARN of a job, model or endpoint."""
+    return f"arn:aws:sagemaker:{region()}:{ACCOUNT}:{kind}/{name.lower()}"
+
+
+def credentials(*, is_isolated: bool) -> dict[str, str]:
+    """Return the variable by which a container asks for its role's credentials (SEC-1).
+
+    An isolated container has none. Nothing answers at the address, as for a role without
+    permissions; but a container that sees no variable takes itself for isolated.
+    """
+    if is_isolated:
+        return {}
+    return {"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "/v2/credentials/local"}
