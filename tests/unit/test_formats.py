@@ -274,19 +274,19 @@ def test_checksum_of_any_record_is_right_and_any_flipped_bit_is_seen(
     contents: list[bytes], data: st.DataObject
 ) -> None:
     batch = [(0, content, int.from_bytes(frame(content)[-4:], "little")) for content in contents]
-    assert record_files.check(batch) == [True] * len(contents)
+    assert record_files.find_sound(batch) == [True] * len(contents)
     damaged = [content for content in contents if content]
     if damaged:
         content = bytearray(data.draw(st.sampled_from(damaged)))
         checksum = int.from_bytes(frame(bytes(content))[-4:], "little")
         content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
-        assert record_files.check([(0, bytes(content), checksum)]) == [False]
+        assert record_files.find_sound([(0, bytes(content), checksum)]) == [False]
 
 
 @settings(deadline=None, max_examples=200)
 @given(st.binary(max_size=200))
 def test_record_that_is_no_example_is_a_fault(content: bytes) -> None:
-    with pytest.raises(ValueError, match=r"no tf\.train\.Example|is expected as the"):
+    with pytest.raises(ValueError, match=r"not a tf\.train\.Example|is expected as the"):
         record_files._parse_record(content)  # noqa: SLF001 - the parser of foreign bytes
 
 

@@ -1,0 +1,106 @@
+"""The framing that training and serving both read: RecordIO records and protocol buffer fields.
+
+A RecordIO record (IN-6) is a u32 magic, a u32 of 3 bits flag and 29 bits length, the data, and
+padding to 4 bytes, all little-endian. The flag is 0 for a record in one piece; the pieces of a
+longer one have 1, 2 and 3 for the first, a middle and the last.
+
+Rules of this file: standard library only; every fault of the data is a ValueError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, BinaryIO, Final
+
+RECORDIO_MAGIC: Final = b"\x0a\x23\xd7\xce"
+_VARINT, _FIXED_64, _BYTES, _FIXED_32 = 0, 1, 2, 5
+_FIXED_BYTES: Final = {_FIXED_64: 8, _FIXED_32: 4}
+_MAXIMUM: Final = (1 << 64) - 1
+
+
+def read_recordio(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Yield flag and data of each RecordIO record.
+
+    Raises: ValueError if the stream is not RecordIO or ends within a record, naming the byte.
+    """
+    position = 0
+    while head := stream.read(8):
+        if len(head) == 8 and head[:4] != RECORDIO_MAGIC:
+            message = f"no RecordIO record begins at byte {position}"
+            raise ValueError(message)
+        word = int.from_bytes(head[4:], "little")
+        size = word & (1 << 29) - 1
+        data = stream.read(size)
+        if len(head) < 8 or len(data) < size:
+            message = f"it ends within the RecordIO record at byte {position}"
+            raise ValueError(message)
+        padding = -size % 4
+        stream.read(padding)
+        position += 8 + size + padding
+        yield word >> 29, data
+
+
+def read_fields(message: Any, wanted: int) -> list[Any]:
+    """Return the values of one field of a protocol buffer: an int for a varint, otherwise bytes.
+
+    Raises: ValueError if `message` is not a protocol buffer, or is an int where one is expected.
+    """
+    if not isinstance(message, bytes):
+        raise ValueError("a number stands where a protobuf message is expected")  # noqa: TRY004 - the data are wrong
+    values: list[Any] = []
+    position = 0
+    while position < len(message):
+        tag, position = _read_varint(message, position)
+        wire = tag & 7
+        if wire == _VARINT:
+            value, position = _read_varint(message, position)
+            if tag >> 3 == wanted:
+                values.append(value)
+            continue
+        if wire == _BYTES:
+            size, position = _read_varint(message, position)
+        elif wire in _FIXED_BYTES:
+            size = _FIXED_BYTES[wire]
+        else:
+            raise ValueError("this is not a protobuf message")
+        end = position + size
+        if end > len(message):
+            raise ValueError("a protobuf message is cut off")
+        if tag >> 3 == wanted:
+            values.append(message[position:end])
+        position = end
+    return values
+
+
+def read_integers(message: Any, wanted: int) -> list[int]:
+    """Return the signed integers of one repeated field, packed or not.
+
+    Raises: ValueError as `read_fields` does.
+    """
+    unsigned = []
+    for content in read_fields(message, wanted):
+        if isinstance(content, int):
+            unsigned.append(content)
+            continue
+        position = 0
+        while position < len(content):
+            value, position = _read_varint(content, position)
+            unsigned.append(value)
+    return [value - (1 << 64) if value >> 63 else value for value in unsigned]
+
+
+def _read_varint(message: bytes, position: int) -> tuple[int, int]:
+    try:
+        value = message[position]
+        if value < 128:
+            return value, position + 1
+        value &= 127
+        for shift in range(7, 70, 7):
+            position += 1
+            byte = message[position]
+            value |= (byte & 127) << shift
+            if byte < 128:
+                return value & _MAXIMUM, position + 1
+    except IndexError:
+        raise ValueError("a protobuf message is cut off") from None
+    raise ValueError("a protobuf message holds a number of more than ten bytes")
