@@ -92,16 +92,16 @@ def _examine_directory(directory: Path) -> Iterator[Finding]:
 
 
 def _examine_code(code: Path) -> Iterator[Finding]:
-    from container.training.user_script import launch
+    from container.training.user_script import find
 
-    program = launch.find_default(code)
+    program = find.find_default(code)
     if program:
         yield Finding(
             "note",
             f"{code / program} trains, when the code is the channel 'code' or lies in /opt/ml/code",
         )
     elif not (code / "inference.py").is_file():
-        names = ", ".join(launch.DEFAULT_PROGRAMS)
+        names = ", ".join(find.DEFAULT_PROGRAMS)
         yield Finding(
             "warning", f"{code} holds none of {names}: name the program by SAGEMAKER_PROGRAM"
         )
@@ -344,10 +344,10 @@ def judge_image(
 
 
 def _is_secret(entry: str) -> bool:
-    from container.training.user_script import launch
+    from container.training.user_script.masking import find_secrets
 
     name, _, value = entry.partition("=")
-    return bool(value and launch.find_secrets({name: value}))
+    return bool(value and find_secrets({name: value}))
 
 
 def _examine_dockerfile(path: Path) -> Iterator[Finding]:

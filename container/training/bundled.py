@@ -41,7 +41,8 @@ from container.training.distributed.shares import Share
 from container.training.settings import Settings
 from container.training.step import device as devices
 from container.training.termination import StopRequest
-from container.training.user_script import launch
+from container.training.user_script.find import find_program
+from container.training.user_script.run import run as run_program
 
 if TYPE_CHECKING:
     from container.predictor import Predictor
@@ -75,9 +76,9 @@ def main(layout: contract.Layout, environ: Mapping[str, str], stop: StopRequest)
     if "TF_CPP_MIN_LOG_LEVEL" not in environ:
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"  # TensorFlow's chatter would bury the metric lines
     try:
-        program = launch.find_program(layout, environ)
+        program = find_program(layout, environ)
         if program is not None:
-            return launch.run(program, layout, environ)
+            return run_program(program, layout, environ)
         typed.run(BUNDLED, layout, stop)
     except (UserError, PlatformError) as error:
         return _fail(layout, f"{type(error).__name__}: {error}")

@@ -106,7 +106,7 @@ def test_program_that_ignores_the_stop_is_killed_when_its_grace_is_over(job: Job
     job.add_code("saver.py")
     drive = (
         "import sys, os, pathlib\n"
-        "from container import supervision\n"
+        "from container.user_packages import supervision\n"
         "with supervision.Supervisor(stop_grace_s=0.5) as supervisor:\n"
         "    command = [sys.executable, 'saver.py', '--deaf', '1']\n"
         "    outcome = supervisor.run(command, pathlib.Path(sys.argv[1]), os.environ)\n"
@@ -384,7 +384,7 @@ def test_program_called_train_needs_no_name(job: Job) -> None:
         ("../end.py", "", "must be a path inside"),
         ("dos.sh", "", "Windows line ends"),
         ("end.py", "/no/such/archive.tar.gz", "does not exist"),
-        ("end.py", "{base}/broken.tar.gz", "no tar.gz archive"),
+        ("end.py", "{base}/broken.tar.gz", "not a tar.gz archive"),
     ],
 )
 def test_program_that_cannot_start_is_explained(

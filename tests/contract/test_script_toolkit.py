@@ -577,7 +577,6 @@ def test_every_documented_difference_is_shown_by_a_test() -> None:
         DIFFERENCES
     )
     text = Path(__file__).read_text() + (ROOT / "tests/contract/test_script.py").read_text()
-    text += (ROOT / "tests/unit/test_script.py").read_text()
     shown = set().union(
         ALWAYS, *(case.differs for case in (*SUCCESSES.values(), *FAILURES.values()))
     )

@@ -1,12 +1,11 @@
-"""Asks `sagemaker-training` what a user's script is to be given: code, arguments and `SM_*` variables.
+"""Asks `sagemaker-training` for a user program's code, arguments and `SM_*` variables.
 
-Runs in a process of its own, started by `script`, because importing the toolkit makes directories,
-sets variables and loads boto3. Its answer is a JSON file, `{"program": ..., "arguments": [...],
-"variables": {...}}` or
+Runs in a process of its own, started by `environment`, because importing the toolkit creates
+directories, sets variables and loads boto3. The answer is a JSON file: an `Answer`, or
 `{"error": ..., "kind": ...}`.
 
-Rules of this file: the only importer of `sagemaker_training`; everything it does is undone by its
-end, but the code that it unpacked.
+Rules of this file: only this file imports `sagemaker_training`; it leaves nothing behind but the
+code that it unpacked.
 """
 
 from __future__ import annotations
@@ -19,25 +18,39 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NotRequired, TypedDict
 
 from container import contract
 from container.errors import PlatformError, UserError
-from container.training.user_script import launch
+from container.training.user_script.find import find_default
 
-DNS_WAIT_S: Final = 900.0  # DS-4: as long as the toolkit waits
+_DNS_WAIT_S: Final = 900.0  # DS-4: as long as the toolkit waits
 _TOOLKIT_VARIABLES: Final = ("SAGEMAKER_JOB_NAME", "CURRENT_HOST", "SAGEMAKER_REGION")
 
 
+class Answer(TypedDict):
+    """What the toolkit wants a program to be started with."""
+
+    program: str
+    arguments: list[str]
+    variables: dict[str, str]
+    package_index: NotRequired[str]
+    """URL of a CodeArtifact repository, with its login."""
+
+
 class _Given(dict[str, Any]):
-    """A mapping that is true when empty: the toolkit reads the file again, and fails where there is none (TF-1)."""
+    """A mapping that is true when empty.
+
+    For a false one the toolkit reads the file again, and fails if there is none (TF-1).
+    """
 
     def __bool__(self) -> bool:
         return True
 
 
 def main(result: Path, name: str, source: str) -> None:
-    """Unpack the code from `source` (empty: it is in place) and write the answer for program `name` to `result`."""
+    """Unpack the code from `source`, if that is not empty; write the answer to `result`."""
+    answer: Answer | dict[str, str]
     try:
         answer = _ask(contract.Layout.from_environ(os.environ), name, source)
     except (UserError, PlatformError) as error:
@@ -45,24 +58,23 @@ def main(result: Path, name: str, source: str) -> None:
     result.write_text(json.dumps(answer), encoding="utf-8")
 
 
-def _ask(layout: contract.Layout, name: str, source: str) -> dict[str, Any]:
+def _ask(layout: contract.Layout, name: str, source: str) -> Answer:
     try:
         from sagemaker_training import environment, logging_config
     except ImportError as error:
         message = (
-            f"user scripts need the package sagemaker-training, which this image lacks ({error}); "
-            "in a checkout, local_test/setup.sh docker/requirements-scripts.txt installs it"
+            f"user scripts need the package sagemaker-training, which is not installed ({error}); "
+            "in a checkout, run local_test/setup.sh docker/requirements-scripts.txt"
         )
         raise PlatformError(message) from error
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    logging_config.get_logger().setLevel(
-        logging.WARNING
-    )  # its INFO lines explain the absence of GPUs and Neurons
+    # Its INFO lines explain the absence of GPUs and Neurons.
+    logging_config.get_logger().setLevel(logging.WARNING)
     hyperparameters = _decode(contract.load_json_object(layout.hyperparameters))
     if source:
         hyperparameters[contract.SUBMIT_DIRECTORY_HYPERPARAMETER] = source
         _unpack(source, layout)
-    os.environ[contract.PROGRAM_VARIABLE] = name = name or launch.find_default(layout.code)
+    os.environ[contract.PROGRAM_VARIABLE] = name = name or find_default(layout.code)
     resources = contract.load_json_object(layout.resource_config) or {
         "current_host": "algo-1",
         "hosts": ["algo-1"],
@@ -74,7 +86,7 @@ def _ask(layout: contract.Layout, name: str, source: str) -> dict[str, Any]:
         _Given(hyperparameters),
     )
     variables = {name: os.environ[name] for name in _TOOLKIT_VARIABLES}
-    answer = {
+    answer: Answer = {
         "program": name,
         "arguments": toolkit.to_cmd_args(),
         "variables": variables | toolkit.to_env_vars(),
@@ -85,20 +97,19 @@ def _ask(layout: contract.Layout, name: str, source: str) -> dict[str, Any]:
 
 
 def _find_package_index() -> str:
-    """Ask CodeArtifact for the address, login included, of the repository that `CA_REPOSITORY_ARN` names."""
+    """Return the URL, with its login, of the repository that `CA_REPOSITORY_ARN` names."""
     from sagemaker_training import modules
 
     try:
         return str(modules._get_codeartifact_index())  # noqa: SLF001 - the toolkit's only way to it
     except Exception as error:
-        message = (
-            f"pip cannot use the CodeArtifact repository {os.environ['CA_REPOSITORY_ARN']}: {error}"
-        )
+        repository = os.environ["CA_REPOSITORY_ARN"]
+        message = f"pip cannot use the CodeArtifact repository {repository}: {error}"
         raise UserError(message) from error
 
 
 def _decode(raw: Mapping[str, Any]) -> _Given:
-    """Decode hyperparameters as the toolkit does: JSON where it is JSON, else the text itself."""
+    """Decode hyperparameters as the toolkit does: as JSON if possible, else as plain text."""
     values = _Given()
     for name, text in raw.items():
         try:
@@ -115,43 +126,49 @@ def _unpack(source: str, layout: contract.Layout) -> None:
     from sagemaker_training import files
 
     if layout.code.is_dir() and any(layout.code.iterdir()):
-        print(f"{layout.code} holds code already: {source} is not unpacked over it", flush=True)
+        print(f"{layout.code} already holds code: {source} is not unpacked over it", flush=True)
         return
+    code = f"the code at {source}"
     advice = "under network isolation send the code as the channel 'code'"
     try:
         files.download_and_extract(source, str(layout.code))
     except exceptions.NoCredentialsError as error:
-        message = f"the code at {source} cannot be fetched: this container has no AWS credentials; {advice}"
+        message = f"{code} cannot be fetched: this container has no AWS credentials; {advice}"
         raise UserError(message) from error
     except (exceptions.BotoCoreError, exceptions.ClientError) as error:
-        message = f"the code at {source} cannot be fetched: {error}; the job's role must be allowed to read it; {advice}"
+        advice = f"the job's role must be allowed to read it; {advice}"
+        message = f"{code} cannot be fetched: {error}; {advice}"
         raise UserError(message) from error
     except (tarfile.TarError, EOFError) as error:
-        message = f"the code at {source} is no tar.gz archive: {error}"
+        message = f"{code} is not a tar.gz archive: {error}"
         raise UserError(message) from error
     except FileNotFoundError as error:
-        message = f"the code at {source} does not exist; it may be s3://..., a directory, a tar.gz archive or a file"
+        message = f"{code} does not exist; use s3://..., a directory, a tar.gz archive or a file"
         raise UserError(message) from error
     except OSError as error:
-        message = f"the code from {source} cannot be written to {layout.code}: {error}"
+        message = f"{code} cannot be written to {layout.code}: {error}"
         raise PlatformError(message) from error
 
 
 def _wait_for_peers(resources: Mapping[str, Any]) -> None:
-    """Wait until every other host's name is known (DS-4)."""
-    deadline = time.monotonic() + DNS_WAIT_S
+    """Wait until the name of every other host resolves (DS-4)."""
+    deadline = time.monotonic() + _DNS_WAIT_S
     for host in sorted(set(resources["hosts"]) - {resources["current_host"]}):
         wait_s = 0.1
-        while True:
-            try:
-                socket.getaddrinfo(host, None)
-                break
-            except OSError as error:
-                if time.monotonic() + wait_s > deadline:
-                    message = f"the name of host {host!r} is still unknown after {DNS_WAIT_S:g} s: {error}"
-                    raise PlatformError(message) from error
-                time.sleep(wait_s)
-                wait_s = min(2 * wait_s, 30.0)
+        while (error := _look_up(host)) is not None:
+            if time.monotonic() + wait_s > deadline:
+                message = f"the host name {host!r} still fails to resolve after {_DNS_WAIT_S:g} s"
+                raise PlatformError(message) from error
+            time.sleep(wait_s)
+            wait_s = min(2 * wait_s, 30.0)
+
+
+def _look_up(host: str) -> OSError | None:
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError as error:
+        return error
+    return None
 
 
 if __name__ == "__main__":

@@ -14,8 +14,9 @@ from botocore.validate import ParamValidator
 from container import algorithm, contract
 from container.developer import describe
 from container.errors import UserError
+from tests.support import USER_CODE
 
-FILE = Path(__file__).parents[1] / "contract/byo/nearest/algorithm.py"
+FILE = USER_CODE / "nearest/algorithm.py"
 SHAPES = botocore.session.get_session().get_service_model("sagemaker")
 
 

@@ -7,7 +7,6 @@ import dataclasses
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -17,8 +16,7 @@ from container import hyperparameters
 from container.errors import UserError
 from container.hyperparameters import field
 from container.training import settings
-
-ROOT = Path(__file__).parents[2]
+from tests.support import ROOT
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import container
+from tests.support import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 CPU, GPU = ((ROOT / name).read_text() for name in ("Dockerfile.cpu", "Dockerfile.gpu"))
 
 

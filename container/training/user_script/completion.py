@@ -1,0 +1,85 @@
+"""Completes a job whose program ended with exit code 0: checks its model, adds what serving needs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from container import algorithm, contract
+from container.training.user_script.diagnosis import Failure
+from container.training.user_script.find import Program, enumerate_names
+from container.user_packages import versions
+from container.user_packages.supervision import Outcome
+
+ALLOW_EMPTY_MODEL_VARIABLE: Final = "SAGEMAKER_ALLOW_EMPTY_MODEL"
+_PROBE_BYTES: Final = 16 * 1024
+
+
+def complete(
+    program: Program, layout: contract.Layout, environ: Mapping[str, str], outcome: Outcome
+) -> Failure | None:
+    """Make the model durable, and put beside it what serving it needs.
+
+    Return a failure if there is no model, or if the disk did not take it (TRIP-24).
+    """
+    try:
+        has_files = _make_durable(layout.model)
+    except OSError as error:
+        return _describe_disk_error(f"its files may be truncated: {error}")
+    allowed = environ.get(ALLOW_EMPTY_MODEL_VARIABLE, "").lower() in ("1", "true", "yes")
+    is_leader = contract.load_training_config(layout).resources.rank == 0
+    if is_leader and not has_files and not allowed and not outcome.stopped:
+        return Failure(
+            "EmptyModelError: the program ended with exit code 0 but left no file in "
+            f"{layout.model}; save the model to the directory that SM_MODEL_DIR names, or set "
+            f"{ALLOW_EMPTY_MODEL_VARIABLE}=true if there is none"
+        )
+    links = sorted(str(path) for path in layout.model.rglob("*") if path.is_symlink())
+    if links:
+        print(
+            "warning: a model archive with symbolic links cannot be deployed: "
+            f"{enumerate_names(links)} [OUT-6]",
+            flush=True,
+        )
+    try:
+        _add_code_and_versions(program, layout)
+        layout.success.touch()
+    except OSError as error:
+        return _describe_disk_error(f"its inference code and versions cannot be saved: {error}")
+    return None
+
+
+def _describe_disk_error(what: str) -> Failure:
+    return Failure(f"DiskError: the program ended with exit code 0, but {what}")
+
+
+def _make_durable(directory: Path) -> bool:
+    """Write all files through to the disk, which fails if it is full; tell whether there are any."""
+    files = [path for path in directory.rglob("*") if path.is_file()]
+    probe = directory / ".probe"
+    try:
+        probe.write_bytes(os.urandom(_PROBE_BYTES))
+        for path in (*files, probe):
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+    finally:
+        probe.unlink(missing_ok=True)
+    return bool(files)
+
+
+def _add_code_and_versions(program: Program, layout: contract.Layout) -> None:
+    if not any(layout.model.iterdir()):
+        return
+    names = ("inference.py", algorithm.FILE_NAME)
+    if program.source and any((layout.code / name).is_file() for name in names):
+        target = layout.model / "code"
+        ignored = shutil.ignore_patterns("__pycache__", ".*")
+        shutil.copytree(layout.code, target, ignore=ignored, dirs_exist_ok=True)
+        print(f"copied the inference code to {target}", flush=True)
+    versions.write(layout.model)

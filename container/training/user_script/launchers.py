@@ -1,0 +1,56 @@
+"""Composes the command that starts each kind of program, as the toolkit does."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from container import contract
+from container.errors import UserError
+from container.training import typed
+from container.training.user_script.find import Kind
+
+_LAUNCHER_PACKAGES: Final = ("gevent", "inotify_simple", "paramiko", "psutil", "retrying")
+
+
+def needs_toolkit(offered: Mapping[str, str], environ: Mapping[str, str]) -> bool:
+    """Tell whether the toolkit itself must launch: by MPI (DS-8), or a framework's callable."""
+    if environ.get(contract.TRAINING_MODULE_VARIABLE):
+        return True
+    return bool(json.loads(offered["SM_FRAMEWORK_PARAMS"]).get(contract.MPI_HYPERPARAMETER))
+
+
+def compose_toolkit_command() -> list[str]:
+    """Compose the command by which the toolkit launches the program.
+
+    Raises: UserError if packages that it needs are not installed.
+    """
+    missing = [name for name in _LAUNCHER_PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        message = (
+            "MPI and SAGEMAKER_TRAINING_MODULE are launched by sagemaker-training itself, and "
+            "packages that it needs are not installed here: in an image of yours, pip install "
+            f"{' '.join(missing)}"
+        )
+        raise UserError(message)
+    return [sys.executable, "-m", "sagemaker_training.cli.train"]
+
+
+def compose_command(code: Path, name: str, kind: Kind, arguments: Sequence[str]) -> list[str]:
+    """Compose the command of a program; a file that is not Python is made executable."""
+    if kind == "package":
+        module = name.removesuffix(".py").replace("/", ".")
+        return [sys.executable, "-m", module, *arguments]
+    if kind == "program":
+        return [sys.executable, "--", name, *arguments]
+    if kind == "algorithm":
+        return [sys.executable, "-m", typed.__name__, name]
+    with contextlib.suppress(OSError):
+        (code / name).chmod(0o777)
+    return ["/bin/sh", "-c", f"./{shlex.quote(name)} " + " ".join(map(shlex.quote, arguments))]

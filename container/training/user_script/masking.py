@@ -1,0 +1,42 @@
+"""Hides secrets in what is logged and reported (HP-7)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+_SECRET_NAME: Final = re.compile(
+    r"SECRET|PASSW|TOKEN(?!S|I)|CREDENTIAL|PRIVATE"
+    r"|(API|ACCESS|AUTH|ENCRYPTION|SIGNING)_?KEY|AUTH(?!ORS?\b)",
+    re.IGNORECASE,
+)
+_URL_LOGIN: Final = re.compile(r"(?<=://)[^/\s@]+@")
+
+
+def is_secret(name: str) -> bool:
+    """Tell whether a variable or option of this name holds a secret."""
+    return bool(_SECRET_NAME.search(name))
+
+
+def find_secrets(variables: Mapping[str, str]) -> list[str]:
+    """Return the values of variables with secret names, the longest first."""
+    values = {value for name, value in variables.items() if is_secret(name) and len(value) >= 4}
+    return sorted(values, key=len, reverse=True)
+
+
+def mask(text: str, secrets: Sequence[str] = ()) -> str:
+    """Hide secret values, and logins in URLs, everywhere in `text`."""
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return _URL_LOGIN.sub("***@", text)
+
+
+def mask_command(command: Sequence[str], secrets: Sequence[str]) -> str:
+    """Write a command as one line; also hide the value that follows an option of a secret name."""
+    shown = []
+    hide = False
+    for part in command:
+        shown.append("***" if hide else mask(part, secrets))
+        hide = part.startswith("-") and is_secret(part)
+    return " ".join(shown)

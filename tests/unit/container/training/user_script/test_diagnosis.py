@@ -1,0 +1,34 @@
+"""The cause of a failure, found in the program's last output."""
+
+from container.training.user_script import diagnosis
+from container.user_packages.supervision import Outcome
+
+TRACEBACK = b"""epoch 1
+Traceback (most recent call last):
+  File "a.py", line 1, in <module>
+    f()
+KeyError: 'x'
+
+During handling of the above exception, another exception occurred:
+
+Traceback (most recent call last):
+  File "a.py", line 3, in <module>
+    raise ValueError("the cause,\\nin two lines")
+ValueError: the cause,
+in two lines
+"""
+
+
+def test_cause_of_a_traceback_is_the_last_exception_and_comes_first() -> None:
+    cause = diagnosis.find_cause(Outcome(1, error_tail=TRACEBACK))
+    assert cause.startswith("ValueError: the cause,\nin two lines\nTraceback")
+    assert "KeyError" not in cause
+
+
+def test_cause_without_a_traceback_is_the_end_of_the_output() -> None:
+    assert diagnosis.find_cause(Outcome(1, output_tail=b"a\n" * 9000 + b"the end\n")).endswith(
+        "the end"
+    )
+    assert diagnosis.find_cause(Outcome(1, error_tail=b"10%\r20%\r30%")) == "30%"
+    assert diagnosis.find_cause(Outcome(1)) == ""
+    assert len(diagnosis.find_cause(Outcome(1, error_tail=b"x" * 16384))) <= 1024

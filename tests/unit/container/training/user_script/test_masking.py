@@ -1,0 +1,24 @@
+"""Secrets in logs and failure reasons."""
+
+import pytest
+
+from container.training.user_script import masking
+
+
+@pytest.mark.parametrize(
+    "name", ["API_KEY", "db_password", "AWS_SECRET_ACCESS_KEY", "HF_TOKEN", "Authorization"]
+)
+def test_value_of_a_secret_name_is_hidden_wherever_it_occurs(name: str) -> None:
+    secrets = masking.find_secrets({name: "hunter2", "other": "visible"})
+    assert (
+        masking.mask('{"a": "hunter2", "b": "visible"}', secrets) == '{"a": "***", "b": "visible"}'
+    )
+    assert (
+        masking.mask_command(["run", f"--{name}", "abc", "--x", "1"], secrets)
+        == f"run --{name} *** --x 1"
+    )
+
+
+@pytest.mark.parametrize("name", ["tokenizer", "max_tokens", "author", "sort_key", "monkey"])
+def test_value_of_a_harmless_name_is_shown(name: str) -> None:
+    assert masking.find_secrets({name: "value"}) == []
