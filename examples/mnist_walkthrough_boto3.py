@@ -27,190 +27,6 @@ import boto3
 METRICS = ("validation_accuracy", "test_accuracy", "test_f1")
 
 
-def main() -> None:  # noqa: PLR0915 - one walk, top to bottom
-    """Run the walk-through."""
-    options = parse_options()
-    session = boto3.Session()
-    sagemaker, s3 = session.client("sagemaker"), session.client("s3")
-    account = session.client("sts").get_caller_identity()["Account"]
-    bucket = options.bucket or f"sagemaker-{session.region_name}-{account}"
-    image = options.image or f"{account}.dkr.ecr.{session.region_name}.amazonaws.com/byo:cpu"
-    name = f"mnist-{int(time.time() * 1000)}"
-    place = f"s3://{bucket}/{name}"
-
-    print("1. upload")
-    train, test = (find_file(options.data, f"mnist_{part}.csv") for part in ("train", "test"))
-    for path, channel in ((train, "training"), (test, "testing")):
-        s3.upload_file(str(path), bucket, f"{name}/{channel}/{path.name}")
-    labels, rows = read_rows(test)
-    s3.put_object(Bucket=bucket, Key=f"{name}/unlabeled/rows.csv", Body="\n".join(rows).encode())
-
-    print("2. train")
-    algorithm = {
-        "TrainingImage": image,
-        "TrainingInputMode": "File",
-        "MetricDefinitions": [
-            {"Name": metric, "Regex": rf"\b{metric}=([0-9.eE+-]+);"} for metric in METRICS
-        ],
-    }
-    job = {
-        "AlgorithmSpecification": algorithm,
-        "RoleArn": options.role,
-        "InputDataConfig": [
-            make_channel(channel, f"{place}/{channel}/") for channel in ("training", "testing")
-        ],
-        "OutputDataConfig": {"S3OutputPath": f"{place}/output"},
-        "ResourceConfig": {
-            "InstanceType": "ml.m5.xlarge",
-            "InstanceCount": 1,
-            "VolumeSizeInGB": 10,
-        },
-        "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
-    }
-    hyperparameters = {"epochs": str(options.epochs), "seed": "0"}
-    sagemaker.create_training_job(TrainingJobName=name, HyperParameters=hyperparameters, **job)
-    trained = wait(
-        lambda: sagemaker.describe_training_job(TrainingJobName=name), "TrainingJobStatus"
-    )
-    for metric in trained["FinalMetricDataList"]:
-        print(f"   {metric['MetricName']} = {metric['Value']:.4f}")
-    artifact = trained["ModelArtifacts"]["S3ModelArtifacts"]
-
-    print("3. evaluate, as a processing job")
-    sagemaker.create_processing_job(
-        ProcessingJobName=name,
-        AppSpecification={"ImageUri": image},
-        RoleArn=options.role,
-        ProcessingResources={
-            "ClusterConfig": {
-                "InstanceType": "ml.m5.xlarge",
-                "InstanceCount": 1,
-                "VolumeSizeInGB": 10,
-            }
-        },
-        ProcessingInputs=[make_input("model", artifact), make_input("test", f"{place}/testing/")],
-        ProcessingOutputConfig={
-            "Outputs": [
-                {
-                    "OutputName": "evaluation",
-                    "S3Output": {
-                        "S3Uri": f"{place}/evaluation",
-                        "LocalPath": "/opt/ml/processing/output/evaluation",
-                        "S3UploadMode": "EndOfJob",
-                    },
-                }
-            ]
-        },
-    )
-    wait(lambda: sagemaker.describe_processing_job(ProcessingJobName=name), "ProcessingJobStatus")
-    report = json.load(s3.get_object(Bucket=bucket, Key=f"{name}/evaluation/metrics.json")["Body"])
-    print(
-        "  ",
-        ", ".join(
-            f"{key} {report[key]:.4f}" for key in ("accuracy", "precision", "recall", "f1", "auc")
-        ),
-    )
-
-    print("4. tune the learning rate")
-    sagemaker.create_hyper_parameter_tuning_job(
-        HyperParameterTuningJobName=name,
-        HyperParameterTuningJobConfig={
-            "Strategy": "Bayesian",
-            "HyperParameterTuningJobObjective": {"Type": "Maximize", "MetricName": "test_accuracy"},
-            "ResourceLimits": {
-                "MaxNumberOfTrainingJobs": options.tuning_jobs,
-                "MaxParallelTrainingJobs": 1,
-            },
-            "ParameterRanges": {
-                "ContinuousParameterRanges": [
-                    {
-                        "Name": "learning_rate",
-                        "MinValue": "0.001",
-                        "MaxValue": "0.1",
-                        "ScalingType": "Logarithmic",
-                    }
-                ]
-            },
-        },
-        TrainingJobDefinition={**job, "StaticHyperParameters": hyperparameters},
-    )
-    tuned = wait(
-        lambda: sagemaker.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name),
-        "HyperParameterTuningJobStatus",
-    )
-    best = tuned["BestTrainingJob"]
-    value = best["FinalHyperParameterTuningJobObjectiveMetric"]["Value"]
-    print(
-        f"   best of {options.tuning_jobs}: {best['TunedHyperParameters']} with test_accuracy {value:.4f}"
-    )
-    artifact = sagemaker.describe_training_job(TrainingJobName=best["TrainingJobName"])[
-        "ModelArtifacts"
-    ]["S3ModelArtifacts"]
-
-    print("5. transform the test set")
-    container = {"Image": image, "ModelDataUrl": artifact}
-    sagemaker.create_model(
-        ModelName=name, ExecutionRoleArn=options.role, PrimaryContainer=container
-    )
-    sagemaker.create_transform_job(
-        TransformJobName=name,
-        ModelName=name,
-        BatchStrategy="MultiRecord",
-        TransformInput={
-            "DataSource": {
-                "S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"{place}/unlabeled/"}
-            },
-            "ContentType": "text/csv",
-            "SplitType": "Line",
-        },
-        TransformOutput={
-            "S3OutputPath": f"{place}/transformed",
-            "Accept": "text/csv",
-            "AssembleWith": "Line",
-        },
-        TransformResources={"InstanceType": "ml.m5.xlarge", "InstanceCount": 1},
-    )
-    wait(lambda: sagemaker.describe_transform_job(TransformJobName=name), "TransformJobStatus")
-    body = (
-        s3.get_object(Bucket=bucket, Key=f"{name}/transformed/rows.csv.out")["Body"].read().decode()
-    )
-    answers = [line.split(",") for line in body.splitlines()]
-    right = sum(
-        find_best(answer) == int(label) for answer, label in zip(answers, labels, strict=True)
-    )
-    print(f"   {right} of {len(labels)} rows are right")
-
-    print("6. deploy, and predict ten random images")
-    sagemaker.create_endpoint_config(
-        EndpointConfigName=name,
-        ProductionVariants=[
-            {
-                "VariantName": "AllTraffic",
-                "ModelName": name,
-                "InstanceType": "ml.m5.xlarge",
-                "InitialInstanceCount": 1,
-            }
-        ],
-    )
-    sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
-    wait(lambda: sagemaker.describe_endpoint(EndpointName=name), "EndpointStatus")
-    runtime = session.client("sagemaker-runtime")
-    for index in random.Random(0).sample(range(len(rows)), 10):  # noqa: S311 - a repeatable choice
-        response = runtime.invoke_endpoint(
-            EndpointName=name, ContentType="text/csv", Accept="text/csv", Body=rows[index]
-        )
-        probabilities = response["Body"].read().decode().strip().split(",")
-        predicted = find_best(probabilities)
-        print(
-            f"   image {index}: {labels[index]} is predicted as {predicted} with {float(probabilities[predicted]):.3f}"
-        )
-
-    print("7. delete")
-    sagemaker.delete_endpoint(EndpointName=name)
-    sagemaker.delete_endpoint_config(EndpointConfigName=name)
-    sagemaker.delete_model(ModelName=name)
-
-
 def parse_options(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
@@ -284,5 +100,181 @@ def wait(describe: Callable[[], dict[str, Any]], status: str) -> dict[str, Any]:
     return answer
 
 
-if __name__ == "__main__":
-    main()
+# %% 0. options (in a notebook: parse_options(["--data", "."]))
+options = parse_options()
+session = boto3.Session()
+sagemaker, s3 = session.client("sagemaker"), session.client("s3")
+account = session.client("sts").get_caller_identity()["Account"]
+bucket = options.bucket or f"sagemaker-{session.region_name}-{account}"
+image = options.image or f"{account}.dkr.ecr.{session.region_name}.amazonaws.com/byo:cpu"
+name = f"mnist-{int(time.time() * 1000)}"
+place = f"s3://{bucket}/{name}"
+
+# %% 1. upload
+print("1. upload")
+train, test = (find_file(options.data, f"mnist_{part}.csv") for part in ("train", "test"))
+for path, channel in ((train, "training"), (test, "testing")):
+    s3.upload_file(str(path), bucket, f"{name}/{channel}/{path.name}")
+labels, rows = read_rows(test)
+s3.put_object(Bucket=bucket, Key=f"{name}/unlabeled/rows.csv", Body="\n".join(rows).encode())
+
+# %% 2. train
+print("2. train")
+algorithm = {
+    "TrainingImage": image,
+    "TrainingInputMode": "File",
+    "MetricDefinitions": [
+        {"Name": metric, "Regex": rf"\b{metric}=([0-9.eE+-]+);"} for metric in METRICS
+    ],
+}
+job = {
+    "AlgorithmSpecification": algorithm,
+    "RoleArn": options.role,
+    "InputDataConfig": [
+        make_channel(channel, f"{place}/{channel}/") for channel in ("training", "testing")
+    ],
+    "OutputDataConfig": {"S3OutputPath": f"{place}/output"},
+    "ResourceConfig": {
+        "InstanceType": "ml.m5.xlarge",
+        "InstanceCount": 1,
+        "VolumeSizeInGB": 10,
+    },
+    "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
+}
+hyperparameters = {"epochs": str(options.epochs), "seed": "0"}
+sagemaker.create_training_job(TrainingJobName=name, HyperParameters=hyperparameters, **job)
+trained = wait(lambda: sagemaker.describe_training_job(TrainingJobName=name), "TrainingJobStatus")
+for metric in trained["FinalMetricDataList"]:
+    print(f"   {metric['MetricName']} = {metric['Value']:.4f}")
+artifact = trained["ModelArtifacts"]["S3ModelArtifacts"]
+
+# %% 3. evaluate, as a processing job
+print("3. evaluate, as a processing job")
+sagemaker.create_processing_job(
+    ProcessingJobName=name,
+    AppSpecification={"ImageUri": image},
+    RoleArn=options.role,
+    ProcessingResources={
+        "ClusterConfig": {
+            "InstanceType": "ml.m5.xlarge",
+            "InstanceCount": 1,
+            "VolumeSizeInGB": 10,
+        }
+    },
+    ProcessingInputs=[make_input("model", artifact), make_input("test", f"{place}/testing/")],
+    ProcessingOutputConfig={
+        "Outputs": [
+            {
+                "OutputName": "evaluation",
+                "S3Output": {
+                    "S3Uri": f"{place}/evaluation",
+                    "LocalPath": "/opt/ml/processing/output/evaluation",
+                    "S3UploadMode": "EndOfJob",
+                },
+            }
+        ]
+    },
+)
+wait(lambda: sagemaker.describe_processing_job(ProcessingJobName=name), "ProcessingJobStatus")
+report = json.load(s3.get_object(Bucket=bucket, Key=f"{name}/evaluation/metrics.json")["Body"])
+print(
+    "  ",
+    ", ".join(
+        f"{key} {report[key]:.4f}" for key in ("accuracy", "precision", "recall", "f1", "auc")
+    ),
+)
+
+# %% 4. tune the learning rate
+print("4. tune the learning rate")
+sagemaker.create_hyper_parameter_tuning_job(
+    HyperParameterTuningJobName=name,
+    HyperParameterTuningJobConfig={
+        "Strategy": "Bayesian",
+        "HyperParameterTuningJobObjective": {"Type": "Maximize", "MetricName": "test_accuracy"},
+        "ResourceLimits": {
+            "MaxNumberOfTrainingJobs": options.tuning_jobs,
+            "MaxParallelTrainingJobs": 1,
+        },
+        "ParameterRanges": {
+            "ContinuousParameterRanges": [
+                {
+                    "Name": "learning_rate",
+                    "MinValue": "0.001",
+                    "MaxValue": "0.1",
+                    "ScalingType": "Logarithmic",
+                }
+            ]
+        },
+    },
+    TrainingJobDefinition={**job, "StaticHyperParameters": hyperparameters},
+)
+tuned = wait(
+    lambda: sagemaker.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name),
+    "HyperParameterTuningJobStatus",
+)
+best = tuned["BestTrainingJob"]
+value = best["FinalHyperParameterTuningJobObjectiveMetric"]["Value"]
+print(
+    f"   best of {options.tuning_jobs}: {best['TunedHyperParameters']} with test_accuracy {value:.4f}"
+)
+artifact = sagemaker.describe_training_job(TrainingJobName=best["TrainingJobName"])[
+    "ModelArtifacts"
+]["S3ModelArtifacts"]
+
+# %% 5. transform the test set
+print("5. transform the test set")
+container = {"Image": image, "ModelDataUrl": artifact}
+sagemaker.create_model(ModelName=name, ExecutionRoleArn=options.role, PrimaryContainer=container)
+sagemaker.create_transform_job(
+    TransformJobName=name,
+    ModelName=name,
+    BatchStrategy="MultiRecord",
+    TransformInput={
+        "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"{place}/unlabeled/"}},
+        "ContentType": "text/csv",
+        "SplitType": "Line",
+    },
+    TransformOutput={
+        "S3OutputPath": f"{place}/transformed",
+        "Accept": "text/csv",
+        "AssembleWith": "Line",
+    },
+    TransformResources={"InstanceType": "ml.m5.xlarge", "InstanceCount": 1},
+)
+wait(lambda: sagemaker.describe_transform_job(TransformJobName=name), "TransformJobStatus")
+body = s3.get_object(Bucket=bucket, Key=f"{name}/transformed/rows.csv.out")["Body"].read().decode()
+answers = [line.split(",") for line in body.splitlines()]
+right = sum(find_best(answer) == int(label) for answer, label in zip(answers, labels, strict=True))
+print(f"   {right} of {len(labels)} rows are right")
+
+# %% 6. deploy, and predict ten random images
+print("6. deploy, and predict ten random images")
+sagemaker.create_endpoint_config(
+    EndpointConfigName=name,
+    ProductionVariants=[
+        {
+            "VariantName": "AllTraffic",
+            "ModelName": name,
+            "InstanceType": "ml.m5.xlarge",
+            "InitialInstanceCount": 1,
+        }
+    ],
+)
+sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
+wait(lambda: sagemaker.describe_endpoint(EndpointName=name), "EndpointStatus")
+runtime = session.client("sagemaker-runtime")
+for index in random.Random(0).sample(range(len(rows)), 10):  # noqa: S311 - a repeatable choice
+    response = runtime.invoke_endpoint(
+        EndpointName=name, ContentType="text/csv", Accept="text/csv", Body=rows[index]
+    )
+    probabilities = response["Body"].read().decode().strip().split(",")
+    predicted = find_best(probabilities)
+    print(
+        f"   image {index}: {labels[index]} is predicted as {predicted} with {float(probabilities[predicted]):.3f}"
+    )
+
+# %% 7. delete
+print("7. delete")
+sagemaker.delete_endpoint(EndpointName=name)
+sagemaker.delete_endpoint_config(EndpointConfigName=name)
+sagemaker.delete_model(ModelName=name)

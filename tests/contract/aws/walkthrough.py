@@ -22,13 +22,6 @@ WALKS = {  # the environment that each runs in, and what is run
     "boto3": ("boto3", [EXAMPLES / "mnist_walkthrough_boto3.py"]),
     "sdk-v2": ("v2", [EXAMPLES / "mnist_walkthrough_sdk_v2.py"]),
     "sdk-v3": ("v3", [EXAMPLES / "mnist_walkthrough_sdk_v3.py"]),
-    "notebook": (
-        "v2",
-        [
-            ROOT / "tests/contract/programs/run_notebook.py",
-            EXAMPLES / "mnist_walkthrough_boto3.ipynb",
-        ],
-    ),
 }
 
 
