@@ -42,7 +42,12 @@ from container import algorithm, artifact, contract
 from container.errors import RequestError, UserError
 from container.serving import inference
 from container.serving.bodies import codecs, negotiation
-from container.serving.user_code import inference_toolkit, tensorflow_serving, third_party_models
+from container.serving.user_code import (
+    handler_rules,
+    inference_toolkit,
+    tensorflow_serving,
+    third_party_models,
+)
 from container.serving.user_code.context import Context
 from container.user_packages import required_packages, versions
 
@@ -50,17 +55,7 @@ log = logging.getLogger(__name__)
 
 DEFAULT_MODULE: Final = "inference.py"
 INSTALL_VARIABLE: Final = "SAGEMAKER_INSTALL_REQUIREMENTS"
-_TOOLKIT_FUNCTIONS: Final = (
-    "model_fn",
-    "input_fn",
-    "predict_fn",
-    "output_fn",
-    "transform_fn",
-    "pre_model_fn",
-    "model_warmup_fn",
-)
-_TFS_FUNCTIONS: Final = ("handler", "input_handler", "output_handler")
-_FUNCTIONS: Final = (*_TOOLKIT_FUNCTIONS, *_TFS_FUNCTIONS)
+_FUNCTIONS: Final = (*handler_rules.TOOLKIT_FUNCTIONS, *handler_rules.TFS_FUNCTIONS)
 
 
 @dataclass(frozen=True)
@@ -259,28 +254,16 @@ class Application:
         self._default_accept = default_accept
         self._encoder = encoder
         self._model_dir = model_dir
-        self._is_tfs = any(name in functions for name in _TFS_FUNCTIONS)
-        faults = _find_contradictions(functions)
+        self._is_tfs = any(name in functions for name in handler_rules.TFS_FUNCTIONS)
+        faults = handler_rules.find_contradictions(functions)
         bound = {}
-        for name, count in {
-            "pre_model_fn": 1,
-            "model_fn": 1,
-            "model_warmup_fn": 2,
-            "input_fn": 2,
-            "predict_fn": 2,
-            "output_fn": 2,
-            "transform_fn": 4,
-            "handler": 2,
-            "input_handler": 2,
-            "output_handler": 2,
-        }.items():
-            if name in functions:
-                try:
-                    bound[name] = _bind(
-                        functions[name], count, has_context=name in _TOOLKIT_FUNCTIONS
-                    )
-                except TypeError as error:
-                    faults.append(str(error))
+        for name, function in functions.items():
+            taken = len(inspect.signature(function).parameters)
+            fault = handler_rules.find_wrong_count(name, taken)
+            if fault:
+                faults.append(fault)
+            else:
+                bound[name] = _bind(function, name, taken)
         if faults:
             raise UserError.from_faults("wrong inference code", faults)
         self._functions: dict[str, Callable[..., Any]] = {
@@ -431,39 +414,12 @@ def _answer_error(error: Exception) -> inference.Response:
     return inference.fail()
 
 
-# Which functions
-
-
-def _find_contradictions(functions: Mapping[str, Any]) -> list[str]:
-    faults = []
-    others = sorted({"input_fn", "predict_fn", "output_fn"} & functions.keys())
-    if "transform_fn" in functions and others:
-        faults.append(f"transform_fn does the work of all three and excludes {', '.join(others)}")
-    if "handler" in functions and {"input_handler", "output_handler"} & functions.keys():
-        faults.append("handler does the work of both and excludes input_handler and output_handler")
-    kinds = [set(kind) & functions.keys() for kind in (_TOOLKIT_FUNCTIONS, _TFS_FUNCTIONS)]
-    if all(kinds):
-        faults.append(
-            f"functions of two kinds are mixed: {', '.join(sorted(kinds[0]))} and {', '.join(sorted(kinds[1]))}"
-        )
-    return faults
-
-
-def _bind(function: Callable[..., Any], count: int, *, has_context: bool) -> Callable[..., Any]:
-    """Give a function of (*arguments, context) that leaves the context out where the user's does not take it.
-
-    Raises: TypeError that says how many arguments are possible.
-    """
-    taken = len(inspect.signature(function).parameters)
-    if has_context and taken == count + 1:
+def _bind(function: Callable[..., Any], name: str, taken: int) -> Callable[..., Any]:
+    """Return a function of (*arguments, context), whether or not the user's takes the context."""
+    count = handler_rules.TOOLKIT_FUNCTIONS.get(name, taken)
+    if taken == count + 1:
         return function
-    if taken == count:
-        return lambda *arguments: function(*arguments[:count])
-    possible = f"{count} or, with the context, {count + 1}" if has_context else str(count)
-    message = (
-        f"{getattr(function, '__name__', function)} takes {taken} arguments; possible: {possible}"
-    )
-    raise TypeError(message)
+    return lambda *arguments: function(*arguments[:count])
 
 
 def _decode(data: Any, content_type: str | None, _context: Context) -> Any:

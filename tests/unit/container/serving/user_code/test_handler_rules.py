@@ -1,0 +1,43 @@
+"""Rules of inference code that its start and `doctor` share."""
+
+import pytest
+
+from container.serving.user_code import handler_rules
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["model_fn", "input_fn", "predict_fn", "output_fn"], []),
+        (["handler"], []),
+        (
+            ["transform_fn", "output_fn", "input_fn"],
+            ["transform_fn replaces all three and excludes input_fn, output_fn"],
+        ),
+        (
+            ["handler", "input_handler"],
+            ["handler replaces both and excludes input_handler and output_handler"],
+        ),
+        (["handler", "model_fn"], ["functions of two kinds are mixed: model_fn and handler"]),
+    ],
+)
+def test_functions_that_exclude_each_other_are_named(names: list[str], expected: list[str]) -> None:
+    assert handler_rules.find_contradictions(names) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "taken", "possible"),
+    [
+        ("model_fn", 1, None),
+        ("model_fn", 2, None),
+        ("model_fn", 3, "1 or, with the context, 2"),
+        ("transform_fn", 3, "4 or, with the context, 5"),
+        ("handler", 2, None),
+        ("handler", 3, "2"),
+    ],
+)
+def test_the_number_of_arguments_leaves_room_for_the_context(
+    name: str, taken: int, possible: str | None
+) -> None:
+    expected = f"{name} takes {taken} arguments; possible: {possible}" if possible else ""
+    assert handler_rules.find_wrong_count(name, taken) == expected
