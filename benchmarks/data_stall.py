@@ -1,4 +1,4 @@
-"""Claim: a step on real data costs at most 1.02 of a step on one batch in the cache, from memory; 1.10 when streamed.
+"""Claim: a step on real data costs at most 1.02 of a step on a cached batch; 1.10 when streamed.
 
 Machine, versions and n are printed; results stand in results.md. Run: python
 benchmarks/data_stall.py [CSV or CSV.GZ]
@@ -94,7 +94,8 @@ def main() -> None:
         ratio = statistics.median(a / b for a, b in zip(times, seconds["constant"], strict=True))
         median = statistics.median(times)
         print(
-            f"{name:10}{median * 1e3:20.3f}{min(times) * 1e3:8.3f}{settings.batch_size / median:10.0f}{ratio:18.3f}"
+            f"{name:10}{median * 1e3:20.3f}{min(times) * 1e3:8.3f}"
+            f"{settings.batch_size / median:10.0f}{ratio:18.3f}"
         )
 
 

@@ -142,7 +142,10 @@ def compress(file: IO[bytes]) -> tuple[str, int]:
 
 def measure_import_s(image: str, module: str) -> float:
     """Measure one import inside an image."""
-    script = f"import time; start = time.perf_counter(); import {module}; print('took', time.perf_counter() - start)"
+    script = (
+        f"import time; start = time.perf_counter(); import {module}; print('took', "
+        f"time.perf_counter() - start)"
+    )
     outputs = [docker("run", "--rm", image, "python", "-c", script) for _ in range(RUNS)]
     return statistics.median(float(output.rpartition("took ")[2].split()[0]) for output in outputs)
 
@@ -168,7 +171,7 @@ def measure_resident_mb(image: str, job: Path) -> float:
 
 
 def measure_starts(base: str, image: str, job: Path) -> dict[str, float]:
-    """Measure the seconds from command to first 200, of the bare program and of the container in turn."""
+    """Return the seconds from command to first 200: the bare program and the container in turns."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -229,7 +232,7 @@ def process_start(container: str) -> float:
 
 
 def serve_options(job: Path, port: int | None = None) -> tuple[str, ...]:
-    """Give the engine's options of a server on a job's artifact, published at any port or the one given."""
+    """Return the engine's options for a server on a job's artifact, published at `port` or any."""
     return (
         "--volume",
         f"{job}/model:/opt/ml/model:ro",

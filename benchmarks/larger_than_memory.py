@@ -32,7 +32,7 @@ ROWS_PER_WRITE = 20_000
 
 
 def write_rows(directory: Path, target_bytes: float, written: list[int]) -> None:
-    """Write random digits' rows, `target_bytes` in every epoch; the next FIFO is made when one is done with."""
+    """Write `target_bytes` of random rows each epoch; make the next FIFO when one is finished."""
     random = np.random.default_rng(0)
     blocks = []
     for _ in range(8):  # eight blocks in turn: making rows must not be what is measured
@@ -58,7 +58,8 @@ def main() -> None:
     gigabytes = float(sys.argv[1]) if len(sys.argv) > 1 else 20.0
     seconds = sys.argv[2] if len(sys.argv) > 2 else "170"
     print(
-        f"{platform.machine()}, {len(os.sched_getaffinity(0))} processors, Python {platform.python_version()}"
+        f"{platform.machine()}, {len(os.sched_getaffinity(0))} processors, Python "
+        f"{platform.python_version()}"
     )
     with tempfile.TemporaryDirectory() as directory:
         base = Path(directory)

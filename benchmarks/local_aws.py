@@ -1,4 +1,4 @@
-"""Claim: InvokeEndpoint of the local AWS adds 3 ms at most to a direct POST; 32 clients get no error in a minute.
+"""Claim: InvokeEndpoint adds at most 3 ms to a direct POST; 32 clients get no error in a minute.
 
 Machine, versions and n are printed with the results. The container is a small program of the
 standard library, so that nearly all time is the way to it. Medians, interleaved in one run, from
@@ -47,7 +47,8 @@ def main() -> int:
     options = parser.parse_args()
     machine = platform.processor() or platform.machine()
     print(
-        f"machine: {os.cpu_count()} x {machine}, Python {platform.python_version()}, boto3 {boto3.__version__}"
+        f"machine: {os.cpu_count()} x {machine}, Python {platform.python_version()}, boto3 "
+        f"{boto3.__version__}"
     )
     with (
         tempfile.TemporaryDirectory() as directory,
@@ -63,7 +64,7 @@ def main() -> int:
 
 
 def measure_overhead(aws: LocalAws) -> float:
-    """Send the same request by each way in turns; give the median that boto3 and the local AWS add, in ms."""
+    """Send the same request each way in turns; return the median ms that boto3 and we add."""
     port = json.loads(invoke(aws))["port"]
     container = http.client.HTTPConnection("127.0.0.1", port)
     api = http.client.HTTPConnection(aws.url.removeprefix("http://"))
@@ -88,7 +89,8 @@ def measure_overhead(aws: LocalAws) -> float:
     for name, values in times_s.items():
         p50, p99 = statistics.median(values) * 1000, statistics.quantiles(values, n=100)[98] * 1000
         print(
-            f"{name:7} p50 {p50:.2f} ms, p99 {p99:.2f} ms, p50 over direct {p50 - direct_ms:+.2f} ms (n={len(values)})"
+            f"{name:7} p50 {p50:.2f} ms, p99 {p99:.2f} ms, p50 over direct {p50 - direct_ms:+.2f} "
+            f"ms (n={len(values)})"
         )
     return statistics.median(times_s["boto3"]) * 1000 - direct_ms
 

@@ -1,4 +1,4 @@
-"""Claim: the local SageMaker adds at most 0.5 s to a job, and at most 1 ms at the median to an invocation.
+"""Claim: the local SageMaker adds at most 0.5 s to a job, and 1 ms (median) to an invocation.
 
 Machine, versions and n are printed with the results. Baselines, interleaved with ours in one run:
   job         the same program on a job directory made beforehand, started by subprocess
@@ -38,7 +38,8 @@ INVOCATIONS = 1000
 def main() -> None:
     """Measure and print."""
     print(
-        f"machine: {os.cpu_count()} x {platform.processor() or platform.machine()}, Python {platform.python_version()}"
+        f"machine: {os.cpu_count()} x {platform.processor() or platform.machine()}, Python "
+        f"{platform.python_version()}"
     )
     with tempfile.TemporaryDirectory() as directory:
         measure_jobs(Path(directory))
@@ -66,7 +67,7 @@ def measure_jobs(directory: Path) -> None:
 
 
 def measure_invocations(directory: Path) -> None:
-    """Send the same request directly, by `Endpoint.invoke`, and through the HTTP front, in turns."""
+    """Send the same request directly, by `Endpoint.invoke` and by HTTP, in turns."""
     requests = shorthand.endpoint_requests(name="e", image="any", model=None)
     headers = {"Content-Type": "text/csv"}
     body = b",".join([b"1"] * 784)

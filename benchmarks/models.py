@@ -1,4 +1,4 @@
-"""Claim: none; the table of networks in docs/training.md: parameters, operations and images/s of training, printed.
+"""Print the table of networks in docs/training.md: parameters, operations, images/s of training.
 
 Machine and versions are printed. n: `--rounds` calls of the product's loop a network, of which the
 best counts; with 0 nothing is trained. Run: python benchmarks/models.py [--only NAME,...] [--rounds
@@ -68,7 +68,10 @@ def measure(name: str, rounds: int) -> str:
     options["output"] = "none"
     operations = tf.compat.v1.profiler.profile(graph, options=options).total_float_ops
     size = "x".join(map(str, shape[:2]))
-    row = f"`{name}` | {size} | {network.count_params() / 1e6:.2f} | {operations / 1e9:.3f} | {settings.batch_size}"
+    row = (
+        f"`{name}` | {size} | {network.count_params() / 1e6:.2f} | {operations / 1e9:.3f} | "
+        f"{settings.batch_size}"
+    )
     rate = f"{1 / best_s:,.{0 if best_s < 0.01 else 1}f}" if rounds else "-"
     return f"| {row} | {device.precision}, {device.towers} | {rate} |"
 
@@ -91,11 +94,13 @@ def main() -> None:
         return
     print(f"Python {platform.python_version()}, TensorFlow {version('tensorflow_cpu')}, ", end="")
     print(
-        f"{platform.machine()}, {len(os.sched_getaffinity(0))} processors, best of n={options.rounds}",
+        f"{platform.machine()}, {len(os.sched_getaffinity(0))} processors, best of "
+        f"n={options.rounds}",
         flush=True,
     )
     print(
-        "| `model` | pixels | million parameters | GFLOP forward | batch | arithmetic, towers | images/s |"
+        "| `model` | pixels | million parameters | GFLOP forward | batch | arithmetic, towers | "
+        "images/s |"
     )
     print("|---|---|---|---|---|---|---|", flush=True)
     for name in options.only.split(","):

@@ -1,4 +1,4 @@
-"""Claim: this checkout is not slower than another one: serving, a training job, a step, the harness.
+"""Claim: this checkout is not slower than another: serving, a job, a step, the harness.
 
 Machine, versions and n are printed. Every round measures both checkouts, each first in turn, and
 the ratio is the median of the rounds' own. Needs wrk, and real MNIST as CSV.

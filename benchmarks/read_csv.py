@@ -1,4 +1,4 @@
-"""Claim: MNIST's training CSV (110 MB) becomes uint8 arrays faster than with polars, pyarrow or pandas.
+"""Claim: MNIST's training CSV becomes uint8 arrays faster than by polars, pyarrow or pandas.
 
 Machine, versions and n are printed; results stand in results.md. Run: python benchmarks/read_csv.py
 [CSV or CSV.GZ] in an environment that has polars, pyarrow and pandas besides numpy; the image has
@@ -85,7 +85,8 @@ def main() -> None:
         Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "../shared/data/mnist/mnist_train.csv.gz"
     )
     print(
-        f"{platform.processor() or platform.machine()}, {len(os.sched_getaffinity(0))} processors, n={ROUNDS}"
+        f"{platform.processor() or platform.machine()}, {len(os.sched_getaffinity(0))} processors, "
+        f"n={ROUNDS}"
     )
     print(f"Python {platform.python_version()}, numpy {np.__version__}", end="")
     for name in list(READERS)[1:]:

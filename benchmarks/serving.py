@@ -1,4 +1,4 @@
-"""Claim: one-image requests are answered five times as fast as by the best tuned peer, 400 times as the AWS sample.
+"""Claim: one-image requests: 5 times as fast as the best tuned peer, 400 times the AWS sample.
 
 Machine: everything, the load generator (wrk) included, on the same cores; read ratios. Versions are
 printed. n: the median of ROUNDS runs of SECONDS each; the servers take turns, and each runs alone.
@@ -111,10 +111,13 @@ def list_peers(model: Path, peers: Path, pixels: int, scratch: Path) -> list[Pee
     def with_nginx(port: int) -> list[str]:
         backend = scratch / "aws.sock"
         (scratch / "nginx.conf").write_text(
-            f"daemon off; user root; pid {scratch}/nginx.pid; error_log stderr; worker_processes auto;"
+            f"daemon off; user root; pid {scratch}/nginx.pid; "
+            "error_log stderr; worker_processes auto;"
             "events { worker_connections 2048; }"
-            f"http {{ access_log off; client_body_temp_path {scratch}/body; proxy_temp_path {scratch}/proxy;"
-            f" fastcgi_temp_path {scratch}/f; uwsgi_temp_path {scratch}/u; scgi_temp_path {scratch}/s;"
+            f"http {{ access_log off; client_body_temp_path {scratch}/body; "
+            f"proxy_temp_path {scratch}/proxy;"
+            f" fastcgi_temp_path {scratch}/f; uwsgi_temp_path {scratch}/u; "
+            f"scgi_temp_path {scratch}/s;"
             f" upstream backend {{ server unix:{backend}; }}"
             f" server {{ listen {port}; client_max_body_size 50m;"
             " location / { proxy_pass http://backend; proxy_read_timeout 300s; } } }"
@@ -125,7 +128,8 @@ def list_peers(model: Path, peers: Path, pixels: int, scratch: Path) -> list[Pee
     def mms(port: int) -> list[str]:
         (scratch / "store").mkdir(exist_ok=True)
         (scratch / "mms.properties").write_text(
-            f"inference_address=http://127.0.0.1:{port}\nmanagement_address=http://127.0.0.1:{port + 1}\n"
+            f"inference_address=http://127.0.0.1:{port}\n"
+            f"management_address=http://127.0.0.1:{port + 1}\n"
             "default_workers_per_model=2\ndecode_input_request=false\nvmargs=-Xmx256m\n"
         )
         tool = [
@@ -304,7 +308,7 @@ def start(peer: Peer, log: Path) -> Iterator[tuple[int, float, subprocess.Popen[
 
 
 def sum_cpu_s(process: subprocess.Popen[bytes]) -> float:
-    """Sum the processor seconds of the server's session, which other work on the machine leaves alone."""
+    """Sum the processor seconds of the server's session; other work does not change them."""
     ticks = 0
     for directory in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError, IndexError):
@@ -328,7 +332,7 @@ def sum_memory_mb(process: subprocess.Popen[bytes]) -> float:
 def load(  # noqa: PLR0913, PLR0917 - what wrk needs, in its order
     port: int, path: str, body: bytes, content_type: str, connections: int, seconds: float
 ) -> tuple[float, float, float]:
-    """Give requests per second, and the median and 99th percentile of the latency in milliseconds."""
+    """Return requests per second, and the median and 99th percentile of the latency in ms."""
     with (
         tempfile.NamedTemporaryFile("w", suffix=".lua") as script,
         tempfile.NamedTemporaryFile() as content,
@@ -336,7 +340,8 @@ def load(  # noqa: PLR0913, PLR0917 - what wrk needs, in its order
         content.write(body)
         content.flush()
         script.write(
-            f'local f = io.open("{content.name}", "rb"); wrk.method = "POST"; wrk.body = f:read("*a"); f:close()\n'
+            f'local f = io.open("{content.name}", "rb")\n'
+            'wrk.method = "POST"\nwrk.body = f:read("*a")\nf:close()\n'
             f'wrk.headers["Content-Type"] = "{content_type}"\n'
         )
         script.flush()
@@ -418,7 +423,8 @@ def main() -> None:
                         [*sample, cpu_us]
                     )
         print(
-            "| server | c=1: req/s, p50, p99 ms, CPU us | c=8 | c=32 | first 200 s | memory MB (PSS) |"
+            "| server | c=1: req/s, p50, p99 ms, CPU us | c=8 | c=32 | first 200 s | memory MB "
+            "(PSS) |"
         )
         print("|---|---|---|---|---|---|")
         for name, found in table.items():
@@ -506,7 +512,7 @@ print(count / (time.perf_counter() - begin))
 def measure_bare_rate(
     model: Path, seconds: float, batch: int, processes_count: int, runtime: str = "auto"
 ) -> float:
-    """Give the images per second of the model itself, with all cores shared out among the processes."""
+    """Return the images per second of the bare model, one process for each share of the cores."""
     threads = max(1, (os.cpu_count() or 1) // processes_count)
     command = [
         sys.executable,
@@ -533,7 +539,7 @@ def measure_bare_rate(
 
 
 def print_heavy(options: argparse.Namespace, scratch: Path) -> None:
-    """Measure single images as npy on a heavy model, next to the model itself with all cores, through each runtime."""
+    """Measure single images as npy on a heavy model and on the bare model, by each runtime."""
     shape = json.loads((options.heavy / "model.json").read_text())["input_shape"]
     image = io.BytesIO()
     np.save(image, np.random.default_rng(0).integers(0, 256, (1, *shape), np.uint8))
@@ -559,7 +565,8 @@ def print_heavy(options: argparse.Namespace, scratch: Path) -> None:
                     [rate, 1000 * batch / rate, 0]
                 )
     print(
-        "\n| heavy model, one image as npy | | images/s | of the bare model | p50 ms | CPU ms an image |"
+        "\n| heavy model, one image as npy | | images/s | of the bare model | p50 ms | CPU ms an "
+        "image |"
     )
     print("|---|---|---|---|---|---|")
     for (runtime, name), found in samples.items():
@@ -585,7 +592,8 @@ def print_sample(port: int, rows: np.ndarray, options: argparse.Namespace) -> No
     print("\n| AWS sample, CSV | |\n|---|---|")
     rate, p50_ms, p99_ms = load(port, "/invocations", body, "text/csv", 32, 2 * options.seconds)
     print(
-        f"| {len(rows)} rows, 32 connections: req/s, p50, p99 ms | {rate:.1f}, {p50_ms:.1f}, {p99_ms:.1f} |"
+        f"| {len(rows)} rows, 32 connections: req/s, p50, p99 ms | {rate:.1f}, {p50_ms:.1f}, "
+        f"{p99_ms:.1f} |"
     )
     bodies = make_transform_bodies(options.csv)
     with ThreadPoolExecutor(4) as pool:
@@ -595,7 +603,8 @@ def print_sample(port: int, rows: np.ndarray, options: argparse.Namespace) -> No
         )
         rate = 60_000 * statuses.count(200) / len(statuses) / (time.perf_counter() - begin)
     print(
-        f"| transform of 60,000 rows, 4 requests at once: rows/s; statuses | {rate:.0f}; {set(statuses)} |"
+        f"| transform of 60,000 rows, 4 requests at once: rows/s; statuses | {rate:.0f}; "
+        f"{set(statuses)} |"
     )
 
 
@@ -613,7 +622,8 @@ def print_transform(port: int, options: argparse.Namespace) -> None:
         return rows
 
     print(
-        "\n| transform of 60,000 rows, concurrent requests | rows/s | of the bare model |\n|---|---|---|"
+        "\n| transform of 60,000 rows, concurrent requests | rows/s | of the bare model |\n|---|"
+        "---|---|"
     )
     bare = measure_bare_rate(options.model, options.seconds, 1000, os.cpu_count() or 1)
     for concurrency in (1, 2, 4):

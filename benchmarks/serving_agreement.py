@@ -1,4 +1,4 @@
-"""Claim: LiteRT, SavedModel and Keras give the same probabilities within 1e-5, through HTTP, in every media type.
+"""Claim: LiteRT, SavedModel and Keras agree within 1e-5, through HTTP, in every media type.
 
 Machine: any. n: every image of CSV.gz in every media type of a body; in JSON, JSON lines, CSV and
 npy for answers.
@@ -34,7 +34,8 @@ TOLERANCE = 1e-5
 BLOCK = 500
 KERAS = """
 import sys, keras, numpy as np
-np.save(sys.argv[3], keras.models.load_model(sys.argv[1]).predict(np.load(sys.argv[2]), verbose=0, batch_size=500))
+model = keras.models.load_model(sys.argv[1])
+np.save(sys.argv[3], model.predict(np.load(sys.argv[2]), verbose=0, batch_size=500))
 """
 
 
@@ -79,7 +80,7 @@ def picture(image: np.ndarray, kind: str) -> bytes:
 
 
 def scale(row: list[int]) -> list[int] | list[float]:
-    """Divide by 255, but not a row of nothing but 0 and 255: 0 and 1 would mean the two darkest pixels there."""
+    """Divide by 255, except rows of only 0 and 255, where 0 and 1 would mean very dark pixels."""
     return row if set(row) <= {0, 255} else [pixel / 255 for pixel in row]
 
 
@@ -175,7 +176,8 @@ def main() -> int:
     expected_of_jpeg = predict_with_keras(options.model, np.stack(blurred).reshape(images.shape))
     worst = 0.0
     print(
-        f"{len(images)} images\n\n| body | answer | LiteRT | SavedModel | Keras |\n|---|---|---|---|---|"
+        f"{len(images)} images\n\n| body | answer | LiteRT | SavedModel | Keras |\n|---|---|---|"
+        f"---|---|"
     )
     differences: dict[tuple[str, str], list[float]] = {}
     for runtime in ("litert", "saved_model", "keras"):

@@ -1,4 +1,4 @@
-"""Claim: a killed worker costs what it held, and the server is whole within 2 s; a stop loses no accepted request.
+"""Claim: a killed worker loses only what it held, for at most 2 s; a stop loses no request.
 
 Besides: memory stays over a million requests; while every worker predicts for 20 s, pings take less
 than 250 ms.
@@ -96,7 +96,7 @@ class Server:
 
 
 def accepts(pid: int) -> bool:
-    """Tell whether a worker's loop runs: its epoll set holds more than the two wake-ups, the listening socket."""
+    """Return whether a worker accepts: its epoll set also holds the listening socket."""
     with contextlib.suppress(OSError):
         for link in Path(f"/proc/{pid}/fd").iterdir():
             if str(link.readlink()) == "anon_inode:[eventpoll]":
@@ -179,7 +179,8 @@ def clients(port: int, request: bytes) -> Iterator[list[Client]]:
 def print_kills(base: Path, request: bytes, kills: int) -> None:
     """Kill workers under load."""
     print(
-        "| kill -9 of one of 2 workers, 16 clients | lost | not accepted | answered | whole again after |"
+        "| kill -9 of one of 2 workers, 16 clients | lost | not accepted | answered | whole again "
+        "after |"
     )
     print("|---|---|---|---|---|")
     server = Server(base)
@@ -212,7 +213,8 @@ def print_kills(base: Path, request: bytes, kills: int) -> None:
 def print_stops(base: Path, request: bytes, stops: int) -> None:
     """Stop servers under load."""
     print(
-        "\n| SIGTERM, 16 clients | lost of what was accepted | answered | exit status | ended after |"
+        "\n| SIGTERM, 16 clients | lost of what was accepted | answered | exit status | ended "
+        "after |"
     )
     print("|---|---|---|---|---|")
     for number in range(stops):
@@ -248,7 +250,8 @@ def print_memory(base: Path, rows: np.ndarray, requests: int) -> None:
         for number, (content_type, body) in enumerate(kinds):
             (Path(directory) / str(number)).write_bytes(body)
             lines.append(
-                f'requests[{number + 1}] = wrk.format("POST", "/invocations", {{["Content-Type"] = "{content_type}"}},'
+                f'requests[{number + 1}] = wrk.format("POST", "/invocations", '
+                f'{{["Content-Type"] = "{content_type}"}},'
                 f' io.open("{directory}/{number}", "rb"):read("*a"))'
             )
         # wrk knows the host only when a thread starts.
@@ -273,7 +276,8 @@ def print_memory(base: Path, rows: np.ndarray, requests: int) -> None:
             sent += int(re.search(r"(\d+) requests in", text)[1])  # type: ignore[index]
             sizes = [resident_mb(pid) for pid in (server.process.pid, *server.workers())]
             print(
-                f"| {sent} | {sum(sizes):.1f} ({', '.join(f'{size:.1f}' for size in sizes)}) {errors or ''} |",
+                f"| {sent} | {sum(sizes):.1f} ({', '.join(f'{size:.1f}' for size in sizes)}) "
+                f"{errors or ''} |",
                 flush=True,
             )
             if sent >= requests:
@@ -317,13 +321,15 @@ def print_pings(directory: Path) -> None:
         thread.join()
     server.stop()
     print(
-        "\n| while both workers predict for 20 s | n | statuses | median | slowest |\n|---|---|---|---|---|"
+        "\n| while both workers predict for 20 s | n | statuses | median | slowest |\n|---|---|---|"
+        "---|---|"
     )
     for name, found in (("ping", pings), ("one request too many", refusals)):
         times = sorted(seconds * 1000 for seconds, _ in found)
         kinds = sorted({status for _, status in found})
         print(
-            f"| {name} | {len(times)} | {kinds} | {times[len(times) // 2]:.1f} ms | {times[-1]:.1f} ms |"
+            f"| {name} | {len(times)} | {kinds} | {times[len(times) // 2]:.1f} ms | "
+            f"{times[-1]:.1f} ms |"
         )
     print(f"| the predictions | 2 | {statuses} | | |")
 
@@ -343,8 +349,8 @@ def main() -> None:
     rows = np.random.default_rng(0).integers(0, 256, (3, pixels), np.uint8)
     body = b",".join(b"%d" % pixel for pixel in rows[0])
     request = (
-        b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\nContent-Length: %d\r\n\r\n"
-        % len(body)
+        b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\nContent-Length: "
+        b"%d\r\n\r\n" % len(body)
     )
     print(
         f"{platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}\n"

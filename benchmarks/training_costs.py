@@ -1,4 +1,4 @@
-"""Claim: what `deterministic=true` costs; two hosts on the same two cores cost 1.3 of one, and end in its weights.
+"""Claim: two hosts on the same cores cost 1.3 of one and end in its weights; determinism's cost.
 
 Machine, versions and n are printed; results stand in results.md. Linux, as root: hosts are network
 namespaces. Run: python benchmarks/training_costs.py [CSV or CSV.GZ] [--rounds 3]
@@ -55,7 +55,7 @@ def run_alone(base: Path) -> float:
 
 
 def run_two(directory: Path, images: Path, **values: Any) -> tuple[float, Path]:
-    """Run a job on two hosts with one core each; give the images/s of its last epoch and the chief's directory."""
+    """Run on two hosts with a core each; return the last epoch's images/s and the chief's directory."""
     from test_train_hosts import Network, prepare, wait
 
     network = Network(2)
@@ -137,7 +137,8 @@ def main() -> None:
         )
     print(f"deterministic: {options.rounds} runs gave {len(models)} model(s), byte for byte")
     print(
-        f"two hosts, {options.steps} steps in float32: no weight differs from one host's by more than {difference:.1e}"
+        f"two hosts, {options.steps} steps in float32: no weight differs from one host's by more "
+        f"than {difference:.1e}"
     )
 
 

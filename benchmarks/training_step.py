@@ -1,9 +1,11 @@
-"""Claim: a training step at 1.9x the speed of `fit` and PyTorch (mnist_convnet); 1.0x, 0.8x of PyTorch (ResNet-20, 50).
+"""Claim: a step is 1.9x as fast as `fit` and PyTorch (mnist_convnet); ResNets 1.0x, 0.8x PyTorch.
 
-Machine, versions and n are printed; results stand in results.md. Run: python
-benchmarks/training_step.py TORCH_PYTHON [--only mnist_convnet,resnet20,resnet50] [--rounds 7]
-[--no-keras] TORCH_PYTHON is the interpreter of an environment with torch; `none` leaves PyTorch
-out.
+Machine, versions and n are printed; results.md has the results.
+
+usage: python benchmarks/training_step.py TORCH_PYTHON [--only mnist_convnet,resnet20,resnet50]
+       [--rounds 7] [--no-keras]
+
+TORCH_PYTHON is the interpreter of an environment with torch; `none` leaves PyTorch out.
 
 A step is forward, backward and an update of SGD with Nesterov momentum; no augmentation. Ours is
 the product's loop with its automatic choices, and gathers its batches from uint8 images. Keras
@@ -283,17 +285,20 @@ def main() -> None:
             ).stdout.strip()
         except (OSError, subprocess.CalledProcessError) as error:
             parser.error(
-                f"{options.torch_python!r} is no interpreter with torch (`none` leaves PyTorch out): {error}"
+                f"{options.torch_python!r} is no interpreter with torch (`none` leaves PyTorch "
+                f"out): {error}"
             )
         engines["torch bf16"] = options.torch_python
         print(f"PyTorch {version}", end=", ")
     from importlib.metadata import version as find_version
 
     print(
-        f"TensorFlow {find_version('tensorflow_cpu')}, Keras {find_version('keras')}, {platform.python_version()}"
+        f"TensorFlow {find_version('tensorflow_cpu')}, Keras {find_version('keras')}, "
+        f"{platform.python_version()}"
     )
     print(
-        f"{platform.machine()}, {len(os.sched_getaffinity(0))} processors, n={options.rounds} rounds of {ROUND_S:g} s"
+        f"{platform.machine()}, {len(os.sched_getaffinity(0))} processors, n={options.rounds} "
+        f"rounds of {ROUND_S:g} s"
     )
     for name in options.only.split(","):
         contenders = {
@@ -308,7 +313,8 @@ def main() -> None:
         batch = NETWORKS[name][1]
         print(f"{name}, batch {batch}")
         print(
-            f"{'':12}{'ms a step':>12}{'best':>10}{'images/s':>10}{'ours is':>10}{'processor ms':>14}{'ours is':>10}"
+            f"{'':12}{'ms a step':>12}{'best':>10}{'images/s':>10}{'ours is':>10}"
+            f"{'processor ms':>14}{'ours is':>10}"
         )
         for engine, times in seconds.items():
             wall, processor = (

@@ -92,7 +92,7 @@ def find_best(probabilities: list[str]) -> int:
 
 
 def wait(describe: Callable[[], dict[str, Any]], status: str) -> dict[str, Any]:
-    """Wait until a job has ended or an endpoint is up; a failure ends the program with its reason."""
+    """Wait for the end of a job or an endpoint's start; exit with the reason if it fails."""
     while (answer := describe())[status] in ("InProgress", "Stopping", "Creating", "Updating"):
         time.sleep(1)
     if answer[status] not in ("Completed", "InService"):
@@ -215,7 +215,8 @@ tuned = wait(
 best = tuned["BestTrainingJob"]
 value = best["FinalHyperParameterTuningJobObjectiveMetric"]["Value"]
 print(
-    f"   best of {options.tuning_jobs}: {best['TunedHyperParameters']} with test_accuracy {value:.4f}"
+    f"   best of {options.tuning_jobs}: {best['TunedHyperParameters']} with test_accuracy "
+    f"{value:.4f}"
 )
 artifact = sagemaker.describe_training_job(TrainingJobName=best["TrainingJobName"])[
     "ModelArtifacts"
@@ -270,7 +271,8 @@ for index in random.Random(0).sample(range(len(rows)), 10):  # noqa: S311 - a re
     probabilities = response["Body"].read().decode().strip().split(",")
     predicted = find_best(probabilities)
     print(
-        f"   image {index}: {labels[index]} is predicted as {predicted} with {float(probabilities[predicted]):.3f}"
+        f"   image {index}: {labels[index]} is predicted as {predicted} with "
+        f"{float(probabilities[predicted]):.3f}"
     )
 
 # %% 7. delete

@@ -1,4 +1,4 @@
-"""The MNIST walk-through with the SageMaker Python SDK v2 (`pip install "sagemaker<3"`): fit, tune, transform, deploy.
+"""The MNIST walk-through with the SageMaker SDK v2 (`pip install "sagemaker<3"`).
 
 The same program runs on AWS and on the local AWS; only the environment differs:
 

@@ -1,15 +1,17 @@
-"""A pipeline with a gate: train, evaluate, register, approve, deploy, smoke-test, and roll back what fails.
+"""A pipeline with a gate: train, evaluate, register, approve, deploy, test, roll back.
 
 The same program runs on AWS and on the local AWS; only the environment differs:
 
-    python -m local_test up eval "$(python -m local_test env)" python examples/pipeline_with_gate.py
-    --data s3://BUCKET/PREFIX --smoke-body FILE --threshold 0.9
+    python -m local_test up
+    eval "$(python -m local_test env)"
+    python examples/pipeline_with_gate.py --data s3://BUCKET/PREFIX --smoke-body FILE \
+        --threshold 0.9
 
-Below PREFIX lie `training/` and `testing/`. The model is registered whatever its quality; it is
-approved only if its
-`--metric` of the processing job reaches `--threshold`, and only an approved model is deployed. The endpoint is made,
-or updated if it is there; if it does not come into service, or the smoke test fails, the version before is put back and
-the package is rejected. Exit codes: 0 deployed, 3 below the threshold, 4 rolled back.
+PREFIX holds `training/` and `testing/`. Every model is registered. It is approved only if the
+processing job's `--metric` reaches `--threshold`, and only an approved model is deployed. The
+endpoint is created or updated. If it does not come into service, or the smoke test fails, the
+previous version is restored and the package is rejected. Exit codes: 0 deployed, 3 below the
+threshold, 4 rolled back.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The design of AWS's own container samples: Flask and `model.predict`; hosted by gunicorn's sync workers and nginx."""
+"""Flask and `model.predict` behind gunicorn's sync workers and nginx, as in AWS's samples."""
 
 import os
 

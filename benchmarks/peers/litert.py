@@ -1,4 +1,4 @@
-"""The same LiteRT model for every tuned peer: `predict(rows)` of `[n, pixels]` or images, on one thread."""
+"""The same LiteRT model for every tuned peer: `predict` of `[n, pixels]` or images, one thread."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""PyTriton as its documentation says: two instances with dynamic batching behind Triton's HTTP front."""
+"""PyTriton as documented: two instances with dynamic batching behind Triton's HTTP server."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Writes an artifact of ResNet-50 with random weights, 224x224x3, 1000 classes: usage: resnet50.py MODEL_DIR."""
+"""Write an artifact of ResNet-50 with random weights, 1000 classes: resnet50.py MODEL_DIR."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Writes MNIST's layout, `label` and 784 pixels 0-255 a row, with scikit-learn's digits: DIR/training, DIR/testing."""
+"""Write scikit-learn's digits in MNIST's layout to DIR/training and DIR/testing."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Writes scikit-learn's digits as CSV, DIR/training/digits.csv, and one larger picture, DIR/seven.png."""
+"""Write scikit-learn's digits to DIR/training/digits.csv, and a larger picture, DIR/seven.png."""
 
 import sys
 from pathlib import Path

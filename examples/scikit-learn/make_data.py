@@ -1,4 +1,4 @@
-"""Writes scikit-learn's iris flowers: DIR/training/iris.csv (class, four features) and one request, DIR/request.csv."""
+"""Write scikit-learn's iris flowers to DIR/training/iris.csv, and a request, DIR/request.csv."""
 
 import sys
 from pathlib import Path

@@ -1,5 +1,5 @@
 # ruff: noqa: ARG002 - the signatures are the toolkit's
-"""multi-model-server with sagemaker-inference's handler service, as the AWS framework containers have it."""
+"""multi-model-server with the handler service of sagemaker-inference, as in AWS's containers."""
 
 from litert import Model
 from sagemaker_inference import content_types, decoder, encoder

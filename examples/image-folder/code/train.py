@@ -1,4 +1,4 @@
-"""Fine-tunes a Keras network on an image folder, `CLASS/NAME.png`: first the new head alone, then everything.
+"""Fine-tune a Keras network on an image folder, `CLASS/NAME.png`: first the head, then all of it.
 
 With a channel `pretrained` that holds `weights.h5` of MobileNet's trunk the training starts from
 it; without, from random weights.

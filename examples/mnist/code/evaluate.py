@@ -1,4 +1,4 @@
-"""Scores `model.h5` on `mnist_test.csv`: accuracy, precision, recall and f1 in `evaluation/metrics.json`.
+"""Score `model.h5` on `mnist_test.csv`; write `evaluation/metrics.json`.
 
 At the end of the training job, or as a processing job of its own.
 """

@@ -37,7 +37,8 @@ model.compile(
 for epoch in range(arguments.epochs):
     history = model.fit(images, labels, batch_size=arguments.batch_size, verbose=0).history
     print(
-        f"epoch={epoch + 1}; train_loss={history['loss'][0]:.4f}; train_accuracy={history['accuracy'][0]:.4f};"
+        f"epoch={epoch + 1}; train_loss={history['loss'][0]:.4f}; "
+        f"train_accuracy={history['accuracy'][0]:.4f};"
     )
 model.save(Path(os.environ["SM_MODEL_DIR"], "model.h5"))
 

@@ -1,4 +1,4 @@
-"""Pictures in, JSON out, around the bundled network: any size and color of picture, and an answer in words.
+"""Serve the bundled network for pictures of any size and color; answer in words, as JSON.
 
 There is no `model_fn` here: the model directory holds an artifact of the toolkit, which is loaded
 for us, and its

@@ -1,4 +1,4 @@
-"""Serves the decision tree: rows of features in, a class for each out; CSV, JSON and npy work by default."""
+"""Serve the decision tree: rows of features in, a class for each row out, as CSV, JSON or npy."""
 
 from pathlib import Path
 
