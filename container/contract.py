@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from container.errors import PlatformError
 
-# Variables that the platform, its toolkits or its local modes set.
+# Variables that the platform, its toolkits (TK-1, TK-2) or its local modes set.
 BASE_DIR_VARIABLE: Final = "SAGEMAKER_BASE_DIR"
 BIND_TO_PORT_VARIABLE: Final = "SAGEMAKER_BIND_TO_PORT"
 SAFE_PORT_RANGE_VARIABLE: Final = "SAGEMAKER_SAFE_PORT_RANGE"
@@ -57,8 +57,8 @@ TRANSFORM_PAYLOAD_DEFAULT_MB: Final = 6  # BT-3
 TRANSFORM_PAYLOAD_BYTES: Final = 100 * 1024**2  # BT-11
 CUSTOM_ATTRIBUTES_HEADER: Final = "X-Amzn-SageMaker-Custom-Attributes"  # RQ-5
 
-# Script mode: these hyperparameters say which program to run and where its code comes from (section
-# 9, IN-12).
+# Script mode: these hyperparameters say which program to run and where its code comes from (TK-1,
+# IN-12, SDK-1).
 PROGRAM_HYPERPARAMETER: Final = "sagemaker_program"
 SUBMIT_DIRECTORY_HYPERPARAMETER: Final = "sagemaker_submit_directory"
 MPI_HYPERPARAMETER: Final = "sagemaker_mpi_enabled"
@@ -149,7 +149,7 @@ class Layout:
 
     @property
     def code(self) -> Path:
-        """Directory of a user's own program, baked into the image or unpacked there (section 9)."""
+        """Directory of a user's own program, baked into the image or unpacked there (TK-1)."""
         return self.base / "code"
 
     @property

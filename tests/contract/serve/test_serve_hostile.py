@@ -1,4 +1,4 @@
-"""Floods and bombs (S2): each is refused, `/ping` keeps its two seconds meanwhile, and memory stays within bounds."""
+"""Floods and bombs: each is refused, `/ping` keeps its two seconds meanwhile, and memory stays within bounds."""
 
 import contextlib
 import gzip
@@ -108,7 +108,7 @@ def make_npz_bomb() -> bytes:
 def test_bomb_is_refused_while_pings_are_answered(
     server: Any, content_type: str, encoding: str, make: Callable[[], bytes], status: int
 ) -> None:
-    """S2, HO-4, RQ-8, SEC-3."""
+    """HO-4, RQ-8, SEC-3."""
     body = make()
     before = [resident_mb(pid) for pid in server.worker_pids()]
     headers = {"Content-Type": content_type} | ({"Content-Encoding": encoding} if encoding else {})
@@ -165,7 +165,7 @@ def send(server: Any, data: bytes, *, half_close: bool) -> bytes:
 def test_flood_of_twenty_clients_leaves_pings_their_answers(
     server: Any, data: bytes, statuses: set[bytes]
 ) -> None:
-    """S2, HO-4, HO-7."""
+    """HO-4, HO-7."""
     answers: list[bytes] = []
     with pinging(server) as seconds:
         clients = [

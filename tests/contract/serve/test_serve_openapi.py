@@ -70,7 +70,7 @@ def run_schemathesis(document: Path, port: int, tmp_path: Path, *options: str) -
 def test_schemathesis_finds_no_fault_in_requests_made_from_the_document(
     server: Any, tmp_path: Path
 ) -> None:
-    """S2: valid text is accepted, invalid is refused, and nothing is answered but what is described."""
+    """Valid text is accepted, invalid is refused, and nothing is answered but what is described."""
     document = json.loads(server.request("GET", "/openapi.json")[2])
     whole, text = tmp_path / "whole.json", tmp_path / "text.json"
     whole.write_text(json.dumps(document))

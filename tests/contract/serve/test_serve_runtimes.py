@@ -28,7 +28,6 @@ def to_npy(array: Any) -> bytes:
 def test_every_runtime_gives_the_probabilities_of_keras_in_every_media_type(
     artifact_base: Path, digits: Any, tmp_path: Path
 ) -> None:
-    """S6."""
     images, labels = digits["test"]
     rows = np.column_stack([labels, images.reshape(len(images), -1)])[:100]
     with gzip.open(tmp_path / "digits.csv.gz", "wt") as stream:

@@ -61,7 +61,7 @@ def assert_shells_agree(  # noqa: PLR0913, PLR0917 - a request's parts
 def test_every_worker_class_gives_the_answers_of_the_test_client(
     shells: Any, client: Any, images: Any
 ) -> None:
-    """S7, RQ-1, RQ-2."""
+    """RQ-1, RQ-2."""
     row = b",".join(b"%d" % pixel for pixel in images[0].ravel())
     npy = to_npy(images[:50])
     requests: list[tuple[str, str, dict[str, str], bytes]] = [
@@ -179,7 +179,6 @@ BODIES = st.one_of(
 def test_every_worker_class_gives_the_answers_of_the_test_client_to_any_request(  # noqa: PLR0913, PLR0917
     shells: Any, client: Any, content_type: str, accept: str, attributes: str, body: bytes
 ) -> None:
-    """S7."""
     headers = {
         "Content-Type": content_type,
         "Accept": accept,

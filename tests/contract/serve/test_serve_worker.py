@@ -203,7 +203,7 @@ def test_small_request_does_not_wait_for_a_large_one(serve: Any, slow_body: byte
 
 
 def test_full_queue_is_503_with_retry_after_at_once(serve: Any, slow_body: bytes) -> None:
-    """RQ-6, S4."""
+    """RQ-6."""
     with serve(SAGEMAKER_MODEL_SERVER_WORKERS="1", BYO_QUEUE_REQUESTS="2") as server:
         answers: list[tuple[int, float]] = []
         threads = [ask_slowly(server, slow_body, answers) for _ in range(6)]
@@ -320,7 +320,7 @@ def test_prediction_beyond_the_time_is_503_and_its_worker_replaced(serve: Any) -
 
 
 def test_sigterm_loses_no_request_of_clients_that_keep_asking(serve: Any) -> None:
-    """HO-10, S3: every response is whole; a client is told with the last that its connection ends."""
+    """HO-10: every response is whole; a client is told with the last that its connection ends."""
     with serve(SAGEMAKER_MODEL_SERVER_WORKERS="2") as server:
         request = HEAD + b"Content-Length: %d\r\n\r\n" % len(ROW) + ROW
         lost: list[str] = []
