@@ -18,7 +18,8 @@ from collections.abc import Callable
 import numpy as np
 
 from container.errors import RequestError
-from container.serving.bodies.codecs import Images, Probabilities
+from container.serving.bodies.encoding import Probabilities
+from container.serving.bodies.pixels import Images
 
 
 class _Call:

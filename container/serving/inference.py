@@ -21,7 +21,7 @@ import numpy as np
 
 from container import contract
 from container.errors import RequestError
-from container.serving.bodies import codecs, negotiation
+from container.serving.bodies import decoding, encoding, media_types, negotiation, pixels
 from container.serving.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class Response(NamedTuple):
 
     status: int
     body: bytes = b""
-    content_type: str = codecs.JSON
+    content_type: str = media_types.JSON
     headers: tuple[tuple[str, str], ...] = ()
     rest: Iterator[bytes] | None = None
     """Pieces that follow `body`, each computed when it is taken, by `take_piece`; only for who `can_stream`."""
@@ -106,12 +106,12 @@ class Inference:
 
     def __init__(  # noqa: PLR0913 - each by name
         self,
-        predict: Callable[[codecs.Images], codecs.Probabilities],
+        predict: Callable[[pixels.Images], encoding.Probabilities],
         *,
-        input_shape: codecs.Shape,
+        input_shape: pixels.Shape,
         classes: Sequence[int | str],
         image_s: float = math.inf,
-        default_accept: str = codecs.JSON,
+        default_accept: str = media_types.JSON,
         end_of_line: bool = True,
         placeholders: bool = False,
         payload_bytes: int = contract.REALTIME_PAYLOAD_BYTES,
@@ -133,7 +133,7 @@ class Inference:
         self._placeholders = placeholders
         self._payload_bytes = payload_bytes
         self._metrics = metrics
-        others = [name for name in codecs.ENCODERS if name != default_accept]
+        others = [name for name in encoding.ENCODERS if name != default_accept]
         self._offered = (default_accept, *others)
 
     def invoke(self, request: Request) -> Response:
@@ -154,7 +154,7 @@ class Inference:
     def estimate_s(self, request: Request) -> float:
         """Give the seconds that predictions take at most; infinity if the body may hold any number of images."""
         media_type = negotiation.parse_media_type(request.headers.get("content-type", ""))
-        if media_type.name in codecs.PACKED or "content-encoding" in request.headers:
+        if media_type.name in media_types.PACKED or "content-encoding" in request.headers:
             return math.inf
         return self._image_s * max(
             1, len(request.body) // self._pixels
@@ -176,7 +176,7 @@ class Inference:
         work.images = len(images)
         if (
             request.can_stream
-            and answer_type == codecs.JSON_LINES
+            and answer_type == media_types.JSON_LINES
             and len(images) > self._piece_images
         ):
             return Response(
@@ -188,7 +188,7 @@ class Inference:
         return Response(200, answer, answer_type, seconds=work.seconds)
 
     def _stream(
-        self, images: codecs.Images, errors: Mapping[int, str], work: _Work
+        self, images: pixels.Images, errors: Mapping[int, str], work: _Work
     ) -> Iterator[bytes]:
         """Give the answer in JSON lines piece by piece; `errors` are records beside the images (BT-9)."""
         good = (
@@ -211,12 +211,12 @@ class Inference:
                 first = behind
             end_of_line = self._end_of_line or not is_last
             yield self._predict_and_encode(
-                images[start:end], codecs.JSON_LINES, faults, work, end_of_line=end_of_line
+                images[start:end], media_types.JSON_LINES, faults, work, end_of_line=end_of_line
             )
 
     def _predict_and_encode(
         self,
-        images: codecs.Images,
+        images: pixels.Images,
         answer_type: str,
         errors: Mapping[int, str],
         work: _Work,
@@ -229,7 +229,7 @@ class Inference:
         if not np.isfinite(probabilities).all():
             message = "the model gave a probability that is not finite"
             raise ArithmeticError(message)
-        answer = codecs.encode(
+        answer = encoding.encode(
             answer_type, probabilities, self.classes, end_of_line=end_of_line, errors=errors
         )
         seconds = work.seconds
@@ -255,18 +255,18 @@ class Inference:
 
     def _decode(
         self, media_type: negotiation.MediaType, body: bytes
-    ) -> tuple[codecs.Images, Mapping[int, str]]:
+    ) -> tuple[pixels.Images, Mapping[int, str]]:
         try:
-            return codecs.decode(media_type, body, self.input_shape), {}
+            return decoding.decode(media_type, body, self.input_shape), {}
         except RequestError as error:
             if not (
                 self._placeholders
                 and error.status == 400
-                and media_type.name in codecs.LINES
+                and media_type.name in decoding.LINES
                 and body
             ):
                 raise
-        images, errors = codecs.decode_each(media_type, body, self.input_shape)
+        images, errors = decoding.decode_lines(media_type, body, self.input_shape)
         for place, message in list(errors.items())[:_ERRORS_LOGGED]:
             log.warning(
                 "record %d of a request has a placeholder for an answer: %s",

@@ -1,6 +1,6 @@
 """The server's own description in OpenAPI's words, for `GET /openapi.json`: routes, bodies and answers of this model.
 
-Rules of this file: pure; media types come from `codecs`, so that none can be missing here.
+Rules of this file: pure; media types come from `bodies`, so that none can be missing here.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import container
 from container import contract
-from container.serving.bodies import codecs
+from container.serving.bodies import decoding, encoding, media_types, pixels
 
 _BYTE: Final = "([0-9]|[1-9][0-9]|1[0-9][0-9]|2[0-4][0-9]|25[0-5])"
 _ERROR: Final = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
@@ -33,7 +33,7 @@ _ALWAYS: Final = (400, 408, 413, 431, 500, 501, 503)
 
 
 def describe(
-    input_shape: codecs.Shape | None, classes: Sequence[int | str], *, has_models: bool = False
+    input_shape: pixels.Shape | None, classes: Sequence[int | str], *, has_models: bool = False
 ) -> dict[str, Any]:
     """Give the OpenAPI 3.1 document of a server.
 
@@ -73,7 +73,7 @@ def describe(
     }
 
 
-def _describe_invocation(input_shape: codecs.Shape | None) -> dict[str, Any]:
+def _describe_invocation(input_shape: pixels.Shape | None) -> dict[str, Any]:
     binary = {"type": "string", "format": "binary"}
     attributes = {
         "name": contract.CUSTOM_ATTRIBUTES_HEADER,
@@ -92,30 +92,37 @@ def _describe_invocation(input_shape: codecs.Shape | None) -> dict[str, Any]:
         }
     row = rf"{_BYTE}(,{_BYTE}){{{math.prod(input_shape) - 1}}}"
     schemas = {
-        codecs.CSV: {"type": "string", "pattern": rf"^{row}(\n{row})*\n?$"},
-        codecs.JSON: {"$ref": "#/components/schemas/Images"},
-        codecs.JSON_LINES: {"$ref": "#/components/schemas/Image", "description": "One a line."},
-        codecs.MULTIPART: {"type": "object", "additionalProperties": binary, "minProperties": 1},
+        media_types.CSV: {"type": "string", "pattern": rf"^{row}(\n{row})*\n?$"},
+        media_types.JSON: {"$ref": "#/components/schemas/Images"},
+        media_types.JSON_LINES: {
+            "$ref": "#/components/schemas/Image",
+            "description": "One a line.",
+        },
+        media_types.MULTIPART: {
+            "type": "object",
+            "additionalProperties": binary,
+            "minProperties": 1,
+        },
     }
     answers = {
-        codecs.CSV: {"type": "string"},
-        codecs.JSON: {"$ref": "#/components/schemas/Answer"},
-        codecs.JSON_LINES: {
+        media_types.CSV: {"type": "string"},
+        media_types.JSON: {"$ref": "#/components/schemas/Answer"},
+        media_types.JSON_LINES: {
             "type": "object",
             "description": "One a line; many come in chunks, as they are made.",
         },
-        codecs.NPY: binary,
+        media_types.NPY: binary,
     }
     return {
         "parameters": [attributes],
         "requestBody": {
             "required": True,
-            "content": {name: {"schema": schemas.get(name, binary)} for name in codecs.DECODERS},
+            "content": {name: {"schema": schemas.get(name, binary)} for name in decoding.DECODERS},
         },
         "responses": {
             200: {
                 "description": "A row of probabilities for each image, in order.",
-                "content": {name: {"schema": answers[name]} for name in codecs.ENCODERS},
+                "content": {name: {"schema": answers[name]} for name in encoding.ENCODERS},
             },
             **_refuse(406, 415, *_ALWAYS),
         },
@@ -153,7 +160,7 @@ def _describe_models(invocation: dict[str, Any]) -> dict[str, Any]:
             },
             "post": {
                 "operationId": "loadModel",
-                "requestBody": {"required": True, "content": {codecs.JSON: {"schema": load}}},
+                "requestBody": {"required": True, "content": {media_types.JSON: {"schema": load}}},
                 "responses": {**model, **_refuse(404, 409, 507, *_ALWAYS)},
             },
         },
@@ -174,7 +181,7 @@ def _describe_models(invocation: dict[str, Any]) -> dict[str, Any]:
 
 
 def _describe_schemas(
-    input_shape: codecs.Shape | None, classes: Sequence[int | str]
+    input_shape: pixels.Shape | None, classes: Sequence[int | str]
 ) -> dict[str, Any]:
     text = {"type": "string"}
     schemas: dict[str, Any] = {
@@ -258,7 +265,7 @@ def _repeat(items: dict[str, Any], least: int, most: int | None = None) -> dict[
     )
 
 
-def _answer(schema: dict[str, Any] | None, content_type: str = codecs.JSON) -> dict[int, Any]:
+def _answer(schema: dict[str, Any] | None, content_type: str = media_types.JSON) -> dict[int, Any]:
     return {
         200: {"description": "OK"}
         | ({} if schema is None else {"content": {content_type: {"schema": schema}}})

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 from container import contract, predictor
 from container.errors import UserError
-from container.serving.bodies import codecs
+from container.serving.bodies import encoding, media_types
 
 T = TypeVar("T")
 
@@ -59,7 +59,7 @@ class Settings:
     """Requests of a worker that may wait for their turn; more are answered 503 at once."""
     payload_bytes: int = contract.REALTIME_PAYLOAD_BYTES
     """The largest request body; a larger one is refused with 413 (HO-9)."""
-    default_accept: str = codecs.JSON
+    default_accept: str = media_types.JSON
     """The answer's media type for a client that accepts anything (RQ-4)."""
     batch: bool = False
     """Whether this is a transform job: the last line of an answer is then not closed by a newline (BT-8)."""
@@ -121,7 +121,7 @@ def parse(environ: Mapping[str, str]) -> Settings:
         * _MEBIBYTE
         or limit,
         default_accept=reader.choice(
-            [contract.DEFAULT_ACCEPT_VARIABLE], codecs.JSON, tuple(codecs.ENCODERS)
+            [contract.DEFAULT_ACCEPT_VARIABLE], media_types.JSON, tuple(encoding.ENCODERS)
         ),
         batch=batch,
         multi_model=environ.get(contract.MULTI_MODEL_VARIABLE, "").strip().lower() in ("true", "1"),

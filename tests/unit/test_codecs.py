@@ -16,14 +16,14 @@ from hypothesis.extra import numpy as st_numpy
 from PIL import Image
 
 from container.errors import RequestError
-from container.serving.bodies import codecs, negotiation
+from container.serving.bodies import decoding, encoding, negotiation
 
 SHAPE = (2, 3, 1)
 images = st_numpy.arrays(np.uint8, st.tuples(st.integers(1, 5), *map(st.just, SHAPE)))
 
 
 def decode(content_type: str, body: bytes, shape: tuple[int, int, int] = SHAPE) -> Any:
-    return codecs.decode(negotiation.parse_media_type(content_type), body, shape)
+    return decoding.decode(negotiation.parse_media_type(content_type), body, shape)
 
 
 def refusal(content_type: str, body: bytes, shape: tuple[int, int, int] = SHAPE) -> str:
@@ -204,7 +204,7 @@ def forge_npy(header: str, data: bytes = b"", version: bytes = b"\x01\x00") -> b
         (to_npy(np.array([Bomb()], dtype=object)), ["pickled", "never read"]),
         (pickle.dumps(Bomb()), ["not an npy file"]),
         (b"\x93NUM", ["not an npy file"]),
-        (b"\x93NUMPY\x01", ["not a whole npy file"]),
+        (b"\x93NUMPY\x01", ["not a complete npy file"]),
         (to_npy(np.zeros((1, 6), np.uint8))[:-1], ["promises 6 bytes", "5 follow"]),
         (to_npy(np.zeros((1, 6), np.uint8)) + b"1", ["promises 6 bytes", "7 follow"]),
         (
@@ -213,23 +213,23 @@ def forge_npy(header: str, data: bytes = b"", version: bytes = b"\x01\x00") -> b
         ),
         (
             forge_npy("{'descr': '|u1', 'fortran_order': False, 'shape': (-1, 6)}"),
-            ["not a whole npy file"],
+            ["not a complete npy file"],
         ),
         (
             forge_npy("{'descr': '|u1', 'fortran_order': False, 'shape': (True, 6)}"),
-            ["not a whole npy file"],
+            ["not a complete npy file"],
         ),
         (
             forge_npy("{'descr': '|u1', 'fortran_order': False, 'shape': 6}"),
-            ["not a whole npy file"],
+            ["not a complete npy file"],
         ),
         (
             forge_npy("{'descr': 'nonsense', 'fortran_order': False, 'shape': (1, 6)}"),
-            ["not a whole npy file"],
+            ["not a complete npy file"],
         ),
-        (forge_npy("__import__('os').abort()"), ["not a whole npy file"]),
-        (forge_npy("(" * 9000), ["not a whole npy file"]),
-        (forge_npy("[]"), ["not a whole npy file"]),
+        (forge_npy("__import__('os').abort()"), ["not a complete npy file"]),
+        (forge_npy("(" * 9000), ["not a complete npy file"]),
+        (forge_npy("[]"), ["not a complete npy file"]),
         (b"\x93NUMPY\x02\x00\xff\xff\xff\x7f", ["header is 2147483659 bytes long"]),
         (to_npy(np.zeros((1, 6), bool)), ["type bool"]),
         (to_npy(np.zeros((1, 6), complex)), ["type complex128"]),
@@ -294,8 +294,8 @@ def bomb_png(width: int, height: int) -> bytes:
 @pytest.mark.parametrize(
     ("content_type", "body", "parts"),
     [
-        ("image/png", to_picture(np.zeros((2, 3), np.uint8))[:-20], ["PNG", "not a whole one"]),
-        ("image/png", to_picture(np.zeros((2, 3), np.uint8))[:20], ["PNG", "not a whole one"]),
+        ("image/png", to_picture(np.zeros((2, 3), np.uint8))[:-20], ["PNG", "not a complete one"]),
+        ("image/png", to_picture(np.zeros((2, 3), np.uint8))[:20], ["PNG", "not a complete one"]),
         ("image/png", to_picture(np.zeros((2, 3), np.uint8)).replace(b"IDATx", b"IDATy"), ["PNG"]),
         (
             "image/png",
@@ -354,7 +354,7 @@ def test_answers_in_every_media_type_hold_the_same_float32(
     classes = (3, 'a "b"', "é")
 
     def encode(name: str) -> bytes:
-        return codecs.encode(name, probabilities, classes, end_of_line=end_of_line)
+        return encoding.encode(name, probabilities, classes, end_of_line=end_of_line)
 
     document = json.loads(encode("application/json"))
     rows = list(csv.reader(io.StringIO(encode("text/csv").decode())))

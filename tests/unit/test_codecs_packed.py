@@ -16,14 +16,14 @@ from PIL import Image
 
 from container.errors import RequestError
 from container.serving import inference
-from container.serving.bodies import codecs, negotiation
+from container.serving.bodies import decoding, encoding, negotiation
 
 SHAPE = (2, 3, 1)
 IMAGES = np.arange(24, dtype=np.uint8).reshape(4, *SHAPE)
 
 
 def decode(content_type: str, body: bytes) -> Any:
-    return codecs.decode(negotiation.parse_media_type(content_type), body, SHAPE)
+    return decoding.decode(negotiation.parse_media_type(content_type), body, SHAPE)
 
 
 def refusal(content_type: str, body: bytes, status: int = 400) -> str:
@@ -191,8 +191,8 @@ def make_bomb() -> bytes:
 def test_npz_fault_is_named() -> None:
     whole = save(np.savez, IMAGES)
 
-    assert "not a whole npz file" in refusal("application/x-npz", b"PK")
-    assert "not a whole npz file" in refusal("application/x-npz", whole[:-30])
+    assert "not a complete npz file" in refusal("application/x-npz", b"PK")
+    assert "not a complete npz file" in refusal("application/x-npz", whole[:-30])
     assert "'a.npy', 'b.npy'" in refusal("application/x-npz", save(np.savez, a=IMAGES, b=IMAGES))
     assert "pickled" in refusal("application/x-npz", save(np.savez, np.array([{}], dtype=object)))
     assert "expands to more than 100 times" in refusal("application/x-npz", make_bomb(), 413)
@@ -263,7 +263,7 @@ def test_gzip_body_is_unpacked_up_to_the_limit() -> None:
 def test_json_lines_answer_has_a_line_for_each_image() -> None:
     probabilities = np.array([[0.25, 0.75], [1, 0]], np.float32)
 
-    body = codecs.encode("application/jsonlines", probabilities, ("a", "b"), end_of_line=False)
+    body = encoding.encode("application/jsonlines", probabilities, ("a", "b"), end_of_line=False)
 
     assert [json.loads(line) for line in body.split(b"\n")] == [
         {"output": [0.25, 0.75], "prediction": {"label": "b", "index": 1, "score": 0.75}},

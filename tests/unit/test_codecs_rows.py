@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from container.errors import RequestError
-from container.serving.bodies import codecs, negotiation, rows
+from container.serving.bodies import decoding, negotiation, rows
 
 SHAPES = st.sampled_from([(2, 2, 1), (1, 3, 1), (1, 2, 3), (1, 1, 1)])
 
@@ -27,7 +27,7 @@ def library() -> None:
 
 def outcome(content_type: str, body: bytes, shape: tuple[int, int, int]) -> Any:
     try:
-        images = codecs.decode(negotiation.parse_media_type(content_type), body, shape)
+        images = decoding.decode(negotiation.parse_media_type(content_type), body, shape)
     except RequestError as error:
         return str(error)
     return images.shape, images.tolist()
@@ -158,7 +158,7 @@ def test_long_text_gives_the_pixels_that_went_in(count: int) -> None:
         ("application/json", json.dumps(images[..., 0].tolist(), separators=(",", ":"))),
         ("application/json", json.dumps((flat / 255).tolist())),
     ):
-        decoded = codecs.decode(
+        decoded = decoding.decode(
             negotiation.parse_media_type(content_type), body.encode(), (28, 28, 1)
         )
         assert np.array_equal(decoded, images)

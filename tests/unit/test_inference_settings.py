@@ -10,7 +10,7 @@ import pytest
 from container.errors import PlatformError, UserError
 from container.serving import models, server, server_settings
 from container.serving.app import create_app
-from container.serving.bodies import codecs
+from container.serving.bodies import decoding, encoding
 from container.serving.telemetry.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
@@ -132,7 +132,7 @@ def test_every_variable_and_every_route_and_media_type_stands_in_the_documentati
     assert len(variables) > 10
     missing = [
         word
-        for word in (*variables, *routes, *codecs.DECODERS, *codecs.ENCODERS)
+        for word in (*variables, *routes, *decoding.DECODERS, *encoding.ENCODERS)
         if f"{word}" not in DOCS
     ]
     assert missing == []

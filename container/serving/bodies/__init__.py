@@ -1,1 +1,1 @@
-"""Request bodies to arrays, and predictions to answer bodies."""
+"""Request bodies to images, and predictions to answer bodies."""

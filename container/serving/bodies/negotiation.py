@@ -1,12 +1,13 @@
-"""Content negotiation: what a `Content-Type` says, and which of our media types an `Accept` prefers (RQ-3, RQ-4).
+"""Content negotiation: the parts of a `Content-Type`, and the media type that an `Accept` prefers.
 
-Rules of this file: pure; knows no media type by name. Results are cached, because a client repeats
-its headers.
+Rules of this file: pure; knows no media type by name. Results are cached, because clients repeat
+their headers (RQ-3, RQ-4).
 """
 
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ class MediaType(NamedTuple):
 
 @functools.lru_cache(maxsize=256)
 def parse_media_type(text: str) -> MediaType:
-    """Read `text/csv; charset=utf-8`; the parameters must not be written to."""
+    """Parse `text/csv; charset=utf-8`. The parameters are shared by all callers: do not change them."""
     name, *rest = _split(text, ";")
     parameters = {}
     for part in rest:
@@ -32,7 +33,7 @@ def parse_media_type(text: str) -> MediaType:
 
 @functools.lru_cache(maxsize=256)
 def choose(accept: str, offered: tuple[str, ...]) -> str | None:
-    """Give the offered media type that `accept` prefers, or None if it accepts none of them.
+    """Return the offered media type that `accept` prefers, or None if it accepts none of them.
 
     The most specific range that matches a type decides its quality; equal qualities go to the one
     offered first, and a range of quality 0 excludes (RFC 9110, 12.5.1). An empty `accept` accepts
@@ -41,34 +42,22 @@ def choose(accept: str, offered: tuple[str, ...]) -> str | None:
     ranges = [parse_media_type(part) for part in _split(accept, ",") if part.strip()]
     if not ranges:
         return offered[0]
-    best, best_quality = None, 0.0
-    for name in offered:
-        quality = _quality(name, ranges)
-        if quality > best_quality:
-            best, best_quality = name, quality
-    return best
+    best = max(offered, key=lambda name: _find_quality(name, ranges))  # the first of equals
+    return best if _find_quality(best, ranges) > 0 else None
 
 
-def _quality(name: str, ranges: Sequence[MediaType]) -> float:
-    specificity, quality = -1, 0.0
-    for pattern, parameters in ranges:
-        if pattern == name:
-            found = 2
-        elif pattern == name.partition("/")[0] + "/*":
-            found = 1
-        elif pattern in ("*/*", "*"):
-            found = 0
-        else:
-            continue
-        if found > specificity:
-            specificity, quality = found, _parse_quality(parameters.get("q"))
-    return quality
+def _find_quality(name: str, ranges: Sequence[MediaType]) -> float:
+    for matching in ((name,), (name.partition("/")[0] + "/*",), ("*/*", "*")):
+        for pattern, parameters in ranges:
+            if pattern in matching:
+                return _parse_quality(parameters.get("q", "1"))
+    return 0.0
 
 
-def _parse_quality(text: str | None) -> float:
-    """Read a q-value; one that is none of 0 to 1 counts as 1, as if it were not there."""
+def _parse_quality(text: str) -> float:
+    """Parse a q-value; anything but a number from 0 to 1 counts as 1."""
     try:
-        quality = 1.0 if text is None else float(text)
+        quality = float(text)
     except ValueError:
         return 1.0
     return quality if 0 <= quality <= 1 else 1.0
@@ -76,20 +65,13 @@ def _parse_quality(text: str | None) -> float:
 
 def _split(text: str, separator: str) -> list[str]:
     """Split at separators outside quotation marks."""
-    if '"' not in text:
-        return text.split(separator)
-    parts, quoted, start, escaped = [], False, 0, False
-    for index, character in enumerate(text):
-        if escaped:
-            escaped = False
-        elif quoted and character == "\\":
-            escaped = True
-        elif character == '"':
-            quoted = not quoted
-        elif character == separator and not quoted:
-            parts.append(text[start:index])
-            start = index + 1
-    return [*parts, text[start:]]
+    pieces = []
+    start = 0
+    for found in re.finditer(rf'"(?:\\.|[^"\\])*"?|{separator}', text):
+        if found[0] == separator:
+            pieces.append(text[start : found.start()])
+            start = found.end()
+    return [*pieces, text[start:]]
 
 
 def _unquote(text: str) -> str:

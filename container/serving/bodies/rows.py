@@ -1,7 +1,7 @@
-"""The C decoder of text rows, where it has been built; `python -m container.serving.bodies.rows` builds it.
+"""The decoder of text rows in C; `python -m container.serving.bodies.rows` compiles it.
 
-Rules of this file: without the library everything works, at a fifteenth of the speed; what it gives
-is what the slow decoders of `codecs` give, or None.
+Rules of this file: what it returns is what the decoders of `text` return, or None; without the
+library everything works, at a fifteenth of the speed.
 """
 
 from __future__ import annotations
@@ -21,9 +21,8 @@ from numpy.typing import NDArray
 Decoded: TypeAlias = tuple[NDArray[np.uint8], int]
 _SOURCE: Final = Path(__file__).with_name("rows.c")
 LIBRARY: Final = Path(__file__).with_name("librows.so")
-_SHORT_BYTES: Final = (
-    32_768  # decoding less than that takes a few microseconds: not worth giving up Python's lock
-)
+_SHORT_BYTES: Final = 32_768
+"""Shorter text takes a few microseconds, which is not worth giving up Python's lock."""
 
 
 def _load(make: type[ctypes.CDLL]) -> Any:
@@ -32,17 +31,8 @@ def _load(make: type[ctypes.CDLL]) -> Any:
     except OSError:
         return None
     integer, address = ctypes.c_long, ctypes.c_void_p
-    function.argtypes = [
-        ctypes.c_char_p,
-        integer,
-        integer,
-        integer,
-        address,
-        integer,
-        address,
-        address,
-    ]
-    function.restype = ctypes.c_long
+    function.argtypes = [ctypes.c_char_p, *[integer] * 3, address, integer, address, address]
+    function.restype = integer
     return function
 
 
@@ -51,10 +41,11 @@ _decode_long = _load(ctypes.CDLL)
 
 
 def decode(text: bytes, sizes: tuple[int, ...], rows_maximum: int, columns: int) -> Decoded | None:
-    """Decode rows of pixels into `[n, columns] uint8`, and say where in `text` they end.
+    """Decode rows of pixels into `[n, columns] uint8`, and find where in `text` they end.
 
-    `sizes` is empty for CSV; for the inside of a JSON array it says how many numbers each level of nesting holds, the
-    outermost first. None if there is no library, or if anything is not plain: the slow decoders then find out what.
+    `sizes` is empty for CSV. For the inside of a JSON array it holds how many numbers each level of
+    nesting has, the outermost first. Returns None if there is no library, or if anything is unusual
+    or wrong: the slow decoders then find out what.
     """
     function = _decode_short if len(text) < _SHORT_BYTES else _decode_long
     if function is None:
@@ -71,7 +62,9 @@ def decode(text: bytes, sizes: tuple[int, ...], rows_maximum: int, columns: int)
         pixels.ctypes.data,
         ctypes.byref(end),
     )
-    return None if rows < 0 else (pixels[:rows], end.value)
+    if rows < 0:
+        return None
+    return pixels[:rows], end.value
 
 
 @functools.lru_cache(maxsize=16)
@@ -80,7 +73,7 @@ def _make_array(sizes: tuple[int, ...]) -> ctypes.Array[ctypes.c_long]:
 
 
 def build() -> int:
-    """Compile the library beside its source; gives 1 and says so where there is no C compiler."""
+    """Compile the library beside its source; return 1 and print the reason if that fails."""
     compiler = os.environ.get("CC") or shutil.which("cc")
     if compiler is None:
         print("no C compiler (cc): text rows will be decoded by Python", file=sys.stderr)
@@ -88,10 +81,10 @@ def build() -> int:
     partial = LIBRARY.with_suffix(f".{os.getpid()}")
     options = ["-O3", "-std=c99", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
     try:
-        subprocess.run([compiler, *options, "-o", partial, _SOURCE, "-lm"], check=True)  # noqa: S603
+        subprocess.run([compiler, *options, "-o", partial, _SOURCE, "-lm"], check=True)  # noqa: S603 - the compiler of this machine
         partial.replace(LIBRARY)
     except (OSError, subprocess.CalledProcessError) as error:
-        print(f"{_SOURCE} cannot be compiled: {error}", file=sys.stderr)
+        print(f"cannot compile {_SOURCE}: {error}", file=sys.stderr)
         return 1
     finally:
         partial.unlink(missing_ok=True)

@@ -41,7 +41,7 @@ from typing import Any, Final
 from container import algorithm, artifact, contract
 from container.errors import RequestError, UserError
 from container.serving import inference
-from container.serving.bodies import codecs, negotiation
+from container.serving.bodies import media_types, negotiation
 from container.serving.user_code import (
     handler_rules,
     inference_toolkit,
@@ -66,7 +66,7 @@ class Handlers:
     """The file that holds the functions."""
     model_dir: Path
     """What `model_fn` is given: the model directory, or the only directory in it (TRIP-21)."""
-    default_accept: str = codecs.JSON
+    default_accept: str = media_types.JSON
     installation: tuple[str, ...] = ()
     """The pip command that its packages take."""
 
@@ -161,7 +161,7 @@ def find(
     if code or (layout.model / artifact.MANIFEST_NAME).is_file():
         return code
     return third_party_models.find(
-        layout.model, environ.get(contract.DEFAULT_ACCEPT_VARIABLE) or codecs.JSON
+        layout.model, environ.get(contract.DEFAULT_ACCEPT_VARIABLE) or media_types.JSON
     )
 
 
@@ -187,7 +187,7 @@ def find_code(layout: contract.Layout, environ: Mapping[str, str]) -> Handlers |
             module = directory / (name if name.endswith(".py") else f"{name}.py")
             is_known = module.name in (DEFAULT_MODULE, algorithm.FILE_NAME)
             if module.is_file() and (is_known or _may_define_handlers(module)):
-                accept = environ.get(contract.DEFAULT_ACCEPT_VARIABLE) or codecs.JSON
+                accept = environ.get(contract.DEFAULT_ACCEPT_VARIABLE) or media_types.JSON
                 return Handlers(module, model_dir, accept, _plan_installation(directory, environ))
     return None
 
@@ -243,7 +243,7 @@ class Application:
         self,
         functions: Mapping[str, Callable[..., Any]],
         model_dir: Path,
-        default_accept: str = codecs.JSON,
+        default_accept: str = media_types.JSON,
         encoder: Callable[[Any, str], str | bytes] = inference_toolkit.encode,
     ) -> None:
         """Check the functions and load the model; `encoder` does the work of a missing `output_fn`.

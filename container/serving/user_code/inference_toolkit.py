@@ -24,11 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from container.errors import RequestError
-from container.serving.bodies import codecs
+from container.serving.bodies import media_types
 
 NPZ: Final = "application/x-npz"
-ENCODED_TYPES: Final = (codecs.JSON, codecs.CSV, codecs.NPY)
-TEXT_TYPES: Final = (codecs.JSON, codecs.CSV)
+ENCODED_TYPES: Final = (media_types.JSON, media_types.CSV, media_types.NPY)
+TEXT_TYPES: Final = (media_types.JSON, media_types.CSV)
 _INTEGER_CHARACTERS: Final = re.compile(r"[0-9,\n-]+")
 _NUMBER_CHARACTERS: Final = re.compile(r"[0-9,.eE\n+-]+")
 _FRACTION: Final = re.compile(r"[.eE]")
@@ -98,20 +98,20 @@ def npz_to_sparse(npz_bytes: bytes) -> Any:
 
 
 _DECODERS: Final[dict[str, Callable[[Any], Any]]] = {
-    codecs.NPY: npy_to_numpy,
-    codecs.CSV: csv_to_numpy,
-    codecs.JSON: json_to_numpy,
+    media_types.NPY: npy_to_numpy,
+    media_types.CSV: csv_to_numpy,
+    media_types.JSON: json_to_numpy,
     NPZ: npz_to_sparse,
 }
 
 
 def encode(array_like: Any, content_type: str) -> str | bytes:
     """Encode a prediction as one of `ENCODED_TYPES`."""
-    if content_type == codecs.NPY:
+    if content_type == media_types.NPY:
         buffer = io.BytesIO()
         np.save(buffer, array_like, allow_pickle=False)
         return buffer.getvalue()
-    if content_type == codecs.CSV:
+    if content_type == media_types.CSV:
         stream = io.StringIO()
         np.savetxt(stream, array_like, delimiter=",", fmt="%s")
         return stream.getvalue()

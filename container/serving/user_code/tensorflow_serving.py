@@ -24,7 +24,7 @@ import numpy as np
 from container import contract
 from container.errors import RequestError
 from container.serving import inference
-from container.serving.bodies import codecs
+from container.serving.bodies import media_types
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def answer(
 ) -> tuple[Any, str]:
     """Run the handlers on one request; gives body and media type."""
     context = TfsContext(
-        request_content_type=request.headers.get("content-type", codecs.JSON),
+        request_content_type=request.headers.get("content-type", media_types.JSON),
         accept_header=accept,
         content_length=len(request.body),
         custom_attributes=request.headers.get(contract.CUSTOM_ATTRIBUTES_HEADER.lower()),
@@ -162,7 +162,7 @@ def _start_rest(model: Any) -> str:
             except RequestError as error:
                 status, content = error.status, json.dumps({"error": str(error)}).encode()
             self.send_response(status)
-            self.send_header("Content-Type", codecs.JSON)
+            self.send_header("Content-Type", media_types.JSON)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from container import artifact, machine
 from container.errors import RequestError, UserError
-from container.serving.bodies import codecs
+from container.serving.bodies import media_types
 from container.serving.user_code import inference_toolkit
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class Found:
 
     kind: str
     path: Path
-    default_accept: str = codecs.JSON
+    default_accept: str = media_types.JSON
 
     def load(self) -> Any:
         """Load the model and build the application around it.
@@ -90,7 +90,7 @@ class Found:
         return model
 
 
-def find(model_dir: Path, default_accept: str = codecs.JSON) -> Found | None:
+def find(model_dir: Path, default_accept: str = media_types.JSON) -> Found | None:
     """Find the one model in `model_dir`; where the same model lies there in several kinds, the lightest runtime's.
 
     Raises: UserError if there are several models of that kind.
@@ -142,9 +142,9 @@ class _Decoder:
     model: Model
 
     def decode(self, data: Any, content_type: str | None) -> Any:
-        if content_type in (codecs.PNG, codecs.JPEG):
+        if content_type in (media_types.PNG, media_types.JPEG):
             return self._decode_picture(data)
-        if content_type == codecs.JSON and data.lstrip().startswith("{"):
+        if content_type == media_types.JSON and data.lstrip().startswith("{"):
             from container.serving.user_code import tensorflow_serving
 
             return tensorflow_serving.decode(data)
@@ -178,13 +178,13 @@ class _Decoder:
 
 
 def _encode(prediction: Any, content_type: str) -> str | bytes:
-    if content_type == codecs.JSON:
+    if content_type == media_types.JSON:
         from container.serving.user_code import tensorflow_serving
 
         return tensorflow_serving.encode(prediction)
     if isinstance(prediction, dict):
         raise RequestError(
-            406, f"this model has several outputs, which only {codecs.JSON} can hold"
+            406, f"this model has several outputs, which only {media_types.JSON} can hold"
         )
     return inference_toolkit.encode(
         np.asarray(prediction).reshape(len(prediction), -1), content_type

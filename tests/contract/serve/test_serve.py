@@ -133,7 +133,7 @@ def test_client_that_divides_by_255_gets_the_same_answer(server: Any, images: An
         ("application/json", "", b"[1, 2, 3]", 400, "shape [3]"),
         ("application/json", "", b"{", 400, "not JSON"),
         ("application/x-npy", "", to_npy(np.array([{}], dtype=object)), 400, "pickled"),
-        ("image/png", "", b"\x89PNG\r\n\x1a\n", 400, "not a whole one"),
+        ("image/png", "", b"\x89PNG\r\n\x1a\n", 400, "not a complete one"),
         ("text/plain", "", b"1", 415, "supported: text/csv"),
         ("text/csv", "image/png", b"1", 406, "possible: application/json"),
     ],

@@ -12,7 +12,7 @@ import pytest
 from container import contract
 from container.serving import server as server_module
 from container.serving import server_settings
-from container.serving.bodies import codecs
+from container.serving.bodies import decoding, encoding, media_types
 
 
 def test_document_has_the_routes_methods_and_media_types_of_the_application(
@@ -42,8 +42,8 @@ def test_document_has_the_routes_methods_and_media_types_of_the_application(
         }
         assert described == routed
     invocation = one.test_client().get("/openapi.json").json["paths"]["/invocations"]["post"]
-    assert set(invocation["requestBody"]["content"]) == set(codecs.DECODERS)
-    assert set(invocation["responses"]["200"]["content"]) == set(codecs.ENCODERS)
+    assert set(invocation["requestBody"]["content"]) == set(decoding.DECODERS)
+    assert set(invocation["responses"]["200"]["content"]) == set(encoding.ENCODERS)
 
 
 def run_schemathesis(document: Path, port: int, tmp_path: Path, *options: str) -> None:
@@ -75,7 +75,7 @@ def test_schemathesis_finds_no_fault_in_requests_made_from_the_document(
     whole, text = tmp_path / "whole.json", tmp_path / "text.json"
     whole.write_text(json.dumps(document))
     content = document["paths"]["/invocations"]["post"]["requestBody"]["content"]
-    for name in set(content) - {codecs.CSV, codecs.JSON, codecs.JSON_LINES}:
+    for name in set(content) - {media_types.CSV, media_types.JSON, media_types.JSON_LINES}:
         del content[name]
     text.write_text(json.dumps(document))
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from container import contract
 from container.serving import server as server_module
 from container.serving import server_settings
-from container.serving.bodies import codecs
+from container.serving.bodies import decoding, encoding
 
 
 def to_npy(array: Any) -> bytes:
@@ -129,7 +129,7 @@ def test_a_client_that_is_still_sending_reads_its_refusal_from_every_worker_clas
 
 
 TYPES = [
-    *codecs.DECODERS,
+    *decoding.DECODERS,
     "TEXT/CSV; charset=utf-16",
     "application/json;charset=latin-1",
     "text/plain",
@@ -138,7 +138,7 @@ TYPES = [
     ";",
 ]
 ACCEPTS = [
-    *codecs.ENCODERS,
+    *encoding.ENCODERS,
     "",
     "*/*",
     "text/*;q=0.5, application/json;q=0.4",

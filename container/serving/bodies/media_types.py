@@ -1,0 +1,17 @@
+"""The media types of requests and answers; `decoding` and `encoding` say which can be which."""
+
+from typing import Final
+
+CSV: Final = "text/csv"
+JSON: Final = "application/json"
+JSON_LINES: Final = "application/jsonlines"
+NPY: Final = "application/x-npy"
+NPZ: Final = "application/x-npz"
+RECORDIO: Final = "application/x-recordio-protobuf"
+PNG: Final = "image/png"
+JPEG: Final = "image/jpeg"
+BMP: Final = "image/bmp"
+MULTIPART: Final = "multipart/form-data"
+
+PACKED: Final = frozenset({NPZ, MULTIPART})
+"""Media types whose bodies may hold any number of images however short they are."""

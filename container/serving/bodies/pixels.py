@@ -1,0 +1,87 @@
+"""The rules for pixel values and for the shapes of arrays that hold images.
+
+Pixels are 0-255. A row that holds a fraction and lies within 0-1 throughout is taken as unit scale,
+for clients that divide by 255; any other fraction is refused.
+
+Rules of this file: pure; every fault is a RequestError that names row and column, counted from 1.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final, NoReturn, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from container.errors import RequestError
+
+Images: TypeAlias = NDArray[np.uint8]
+"""`[n, height, width, channel] uint8 0-255`"""
+Shape: TypeAlias = tuple[int, int, int]
+"""Height, width and channels of one image."""
+
+TWO_FORMS: Final = (
+    "pixels are integers 0-255, or fractions 0-1 throughout a row (each pixel divided by 255)"
+)
+
+
+def from_array(array: NDArray[Any], shape: Shape) -> Images:
+    """Check and scale `[n, pixels]`, `[n, *shape]`, or for one channel `[n, height, width]`.
+
+    Raises: RequestError 400 for another shape, no image, or a value that is not a pixel.
+    """
+    count = len(array) if array.ndim else 0
+    possible = [(count, math.prod(shape)), (count, *shape)]
+    if shape[2] == 1:
+        possible.append((count, *shape[:2]))
+    if array.shape not in possible:
+        message = f"an array of shape {list(array.shape)} was found"
+        raise RequestError(400, f"{message}; {describe_shapes(shape)} is expected")
+    if not count:
+        expected = f"{describe_shapes(shape)} with n of at least 1"
+        raise RequestError(400, f"the array holds no image; {expected} is expected")
+    if array.dtype == np.uint8:
+        return np.ascontiguousarray(array).reshape(-1, *shape)
+    return scale(array.reshape(count, -1)).reshape(-1, *shape)
+
+
+def scale(array: NDArray[Any], first_row: int = 1) -> Images:
+    """Turn rows of numbers `[n, pixels]` into uint8; errors count rows from `first_row`.
+
+    Raises: RequestError 400 for a value that is not a pixel.
+    """
+    wrong = ~((array >= 0) & (array <= 255))  # true for NaN as well
+    if wrong.any():
+        _refuse_pixel(array, wrong, first_row, "")
+    if array.dtype.kind == "f":
+        fractional = array != np.floor(array)
+        in_fractions = fractional.any(axis=1)
+        if in_fractions.any():
+            unit = in_fractions & (array <= 1).all(axis=1)
+            wrong = fractional & ~unit[:, None]
+            if wrong.any():
+                _refuse_pixel(array, wrong, first_row, " in a row that reaches beyond 1")
+            array = array.astype(np.float64)
+            array[unit] = np.rint(array[unit] * 255)
+    return array.astype(np.uint8)
+
+
+def _refuse_pixel(
+    array: NDArray[Any], wrong: NDArray[np.bool_], first_row: int, where: str
+) -> NoReturn:
+    row, column = np.argwhere(wrong)[0].tolist()
+    place = f"row {first_row + row}, column {column + 1}"
+    raise RequestError(400, f"{place} is {array[row, column]:g}{where}; {TWO_FORMS}")
+
+
+def describe_shapes(shape: Shape) -> str:
+    """Name the shapes that an array of images may have."""
+    height, width, channels = shape
+    described = f"[n, {math.prod(shape)}] or [n, {height}, {width}, {channels}]"
+    return described + (f" or [n, {height}, {width}]" if channels == 1 else "")
+
+
+def quote(text: str) -> str:
+    """Quote a client's text for an error message, cut so that there is room for the rest (RQ-6)."""
+    return repr(text if len(text) <= 40 else text[:40] + "...")
