@@ -58,9 +58,9 @@ def test_every_format_is_read_from_a_directory_that_cannot_be_written(
     channel = tmp_path / "input/data/train"
     channel.mkdir(parents=True)
     script = (
-        "import sys; from pathlib import Path; from container import contract, dataset\n"
+        "import sys; from pathlib import Path; from container import contract; from container.data import loading\n"
         "layout = contract.Layout(Path(sys.argv[1]))\n"
-        "print(len(dataset.open_channel(layout, contract.Channel('train', input_mode='FastFile')).labels))"
+        "print(len(loading.open_channel(layout, contract.Channel('train', input_mode='FastFile')).labels))"
     )
     mount = 'mount --bind -o ro "$1" "$2" && mount -o remount,bind,ro "$2" && shift 2 && exec "$@"'
     done = subprocess.run(

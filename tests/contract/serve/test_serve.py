@@ -415,7 +415,7 @@ def test_import_path_of_the_server_holds_no_tensorflow_nor_training(
     server: Any, images: Any
 ) -> None:
     """HO-14: what does not survive a fork is in none of the processes."""
-    program = "from container.serving import app, server, worker; import sys; print(*sys.modules)"
+    program = "from container.serving import app, server; from container.serving.event_worker import worker; import sys; print(*sys.modules)"
     result = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True
     )
