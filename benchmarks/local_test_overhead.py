@@ -25,6 +25,7 @@ from local_test.endpoints.front import Front
 from local_test.jobs import job_directory
 from local_test.jobs.training import TrainingJob
 from local_test.requests import shorthand
+from local_test.requests.validation import validate
 from local_test.runners.process import ProcessRunner
 
 PROGRAM = [
@@ -59,7 +60,11 @@ def measure_jobs(directory: Path) -> None:
         subprocess.run([*PROGRAM, "train"], env=environment, check=True, stdout=subprocess.DEVNULL)
         direct.append(time.perf_counter() - started)
         started = time.perf_counter()
-        result = TrainingJob(request, ProcessRunner(PROGRAM), directory / f"job-{number}").run()
+        result = TrainingJob(
+            validate("CreateTrainingJob", request),
+            ProcessRunner(PROGRAM),
+            directory / f"job-{number}",
+        ).run()
         through.append(time.perf_counter() - started)
         if result.status != "Completed":
             sys.exit(f"the job failed: {result.failure}")

@@ -38,8 +38,9 @@ from local_test.jobs.processing import ProcessingJob
 from local_test.jobs.result import JobResult, Listeners, Metric
 from local_test.jobs.training import TrainingJob
 from local_test.jobs.transform import TransformJob
-from local_test.requests import emulation, shorthand
+from local_test.requests import shorthand, treatments, validation
 from local_test.requests.endpoint_requests import EndpointRequests
+from local_test.requests.validation import ValidRequest
 from local_test.runners import faults
 from local_test.runners.interface import Runner
 from local_test.runners.process import ProcessRunner, name_process
@@ -208,8 +209,9 @@ def train(
     directory = JOBS / "training" / str(description.get("TrainingJobName"))
     with _live_metrics() as on_metric:
         listeners = replace(make_listeners(description), on_metric=on_metric)
-        job = TrainingJob(description, runner, directory, listeners, faults=happenings)
-        _announce("CreateTrainingJob", description, runner)
+        valid = validation.validate("CreateTrainingJob", description)
+        job = TrainingJob(valid, runner, directory, listeners, faults=happenings)
+        _announce(valid, runner)
         if (
             len(job.hosts) > 1
             and isinstance(runner, ProcessRunner)
@@ -272,8 +274,9 @@ def evaluate(
         return _print_request("CreateProcessingJob", description)
     runner = make_runner(image, program, base_dir=base_dir, memory=memory, gpus=gpus)
     directory = JOBS / "processing" / str(description.get("ProcessingJobName"))
-    job = ProcessingJob(description, runner, directory, make_listeners(description))
-    _announce("CreateProcessingJob", description, runner)
+    valid = validation.validate("CreateProcessingJob", description)
+    job = ProcessingJob(valid, runner, directory, make_listeners(description))
+    _announce(valid, runner)
     with _stopping(job):
         result = job.run()
     outputs = description.get("ProcessingOutputConfig", {}).get("Outputs", [])
@@ -484,8 +487,10 @@ def transform(
     runner = make_runner(image, program, base_dir=base_dir, memory=memory, gpus=gpus)
     directory = JOBS / "transform" / str(description.get("TransformJobName"))
     [container] = made.models.values()
-    job = TransformJob(description, container, runner, directory, make_listeners(description))
-    _announce("CreateTransformJob", description, runner)
+    valid = validation.validate("CreateTransformJob", description)
+    valid_model = validation.validate("CreateModel", container)
+    job = TransformJob(valid, valid_model, runner, directory, make_listeners(description))
+    _announce(valid, runner)
     with _stopping(job):
         result = job.run()
     return _report(result, as_json=as_json, artifact=description["TransformOutput"]["S3OutputPath"])
@@ -541,7 +546,12 @@ def smoke(
         if image is None and program == OWN_PROGRAM
         else (),
     )
-    job = TrainingJob(training, runner, JOBS / "training" / name, make_listeners(training))
+    job = TrainingJob(
+        validation.validate("CreateTrainingJob", training),
+        runner,
+        JOBS / "training" / name,
+        make_listeners(training),
+    )
     with _stopping(job):
         trained = job.run()
     model = trained.description["ModelArtifacts"]["S3ModelArtifacts"]
@@ -557,7 +567,10 @@ def smoke(
             environment=environment,
         )
         scoring = ProcessingJob(
-            processing, runner, JOBS / "processing" / name, make_listeners(processing)
+            validation.validate("CreateProcessingJob", processing),
+            runner,
+            JOBS / "processing" / name,
+            make_listeners(processing),
         )
         with _stopping(scoring):
             scored = scoring.run()
@@ -707,7 +720,7 @@ def _describe_image(image: str) -> dict[str, Any]:
 @app.command("fields")
 def print_fields() -> None:
     """Print what happens here to each field of each request, as Markdown."""
-    print(emulation.format_table(), end="")
+    print(treatments.format_table(), end="")
 
 
 @contextlib.contextmanager
@@ -719,10 +732,10 @@ def serving(
     happenings: Sequence[faults.Fault] = (),
 ) -> Iterator[tuple[Endpoint, Front]]:
     """Start an endpoint and its front; stop both at the end and say what broke the rules of stopping."""
-    requests.check()
     name = requests.endpoint["EndpointName"]
-    for model in requests.models.values():
-        _announce("CreateModel", model, runner)
+    for request in requests.validate():
+        if request.operation == "CreateModel":
+            _announce(request, runner)
     endpoint = Endpoint(
         requests, runner, JOBS / "endpoints" / name, on_line=_show_line, faults=happenings
     )
@@ -840,7 +853,7 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _print_request(operation: str, request: dict[str, Any]) -> int:
-    emulation.check(operation, request)
+    validation.validate(operation, request)
     text = json.dumps(request, indent=2)
     if "file://" in text:
         talk.print(
@@ -864,9 +877,9 @@ def _parse_pairs(flag: str, texts: list[str] | None) -> dict[str, str]:
     return pairs
 
 
-def _announce(operation: str, request: dict[str, Any], runner: Runner) -> None:
-    talk.print(f"{operation}: {_escape(runner.description)}", soft_wrap=True)
-    for line in emulation.list_without_effect(operation, request):
+def _announce(request: ValidRequest, runner: Runner) -> None:
+    talk.print(f"{request.operation}: {_escape(runner.description)}", soft_wrap=True)
+    for line in request.notes:
         if not line.startswith(
             ("RoleArn", "ExecutionRoleArn", "ResourceConfig.Volume", "ProcessingResources.Cluster")
         ):

@@ -14,7 +14,7 @@ from local_test.cli import commands, digits
 from local_test.jobs.processing import ProcessingJob
 from local_test.jobs.result import JobResult
 from local_test.jobs.training import TrainingJob
-from local_test.requests import shorthand
+from local_test.requests import shorthand, validation
 
 HYPERPARAMETERS = {"epochs": "40"}
 SHOWN_IMAGES = 10
@@ -36,7 +36,10 @@ def main() -> int:
         hyperparameters=HYPERPARAMETERS,
     )
     trained = TrainingJob(
-        training, runner, commands.JOBS / "training" / name, commands.make_listeners(training)
+        validation.validate("CreateTrainingJob", training),
+        runner,
+        commands.JOBS / "training" / name,
+        commands.make_listeners(training),
     ).run()
     _require_completed(trained)
     model = trained.description["ModelArtifacts"]["S3ModelArtifacts"]
@@ -49,7 +52,10 @@ def main() -> int:
         outputs={"evaluation": str(evaluation)},
     )
     judging = ProcessingJob(
-        processing, runner, evaluation.parent, commands.make_listeners(processing)
+        validation.validate("CreateProcessingJob", processing),
+        runner,
+        evaluation.parent,
+        commands.make_listeners(processing),
     )
     _require_completed(judging.run())
     accuracy = json.loads((evaluation / "metrics.json").read_text(encoding="utf-8"))["accuracy"]

@@ -14,6 +14,7 @@ from container import contract
 from local_test.jobs.result import JobResult, Listeners
 from local_test.jobs.training import TrainingJob
 from local_test.requests import shorthand
+from local_test.requests.validation import validate
 from local_test.runners.interface import Runner
 
 
@@ -80,7 +81,7 @@ class Subject:
         )
         trial = Trial()
         job = TrainingJob(
-            {**request, **extra},
+            validate("CreateTrainingJob", {**request, **extra}),
             self.runner,
             self.directory / name,
             Listeners(on_line=trial.see),

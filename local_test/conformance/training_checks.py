@@ -18,6 +18,7 @@ from local_test.data import storage
 from local_test.jobs.processing import ProcessingJob
 from local_test.jobs.result import Listeners
 from local_test.requests import shorthand
+from local_test.requests.validation import validate
 from local_test.runners import faults
 
 _DOCUMENTED: Final = {"hyperparameters.json", "inputdataconfig.json", "resourceconfig.json"}
@@ -453,7 +454,10 @@ def check_processing(subject: Subject) -> Iterator[Verdict]:
     lines: list[str] = []
     listeners = Listeners(on_line=lambda _, line: lines.append(line))
     result = ProcessingJob(
-        request, subject.runner, subject.directory / "processing", listeners
+        validate("CreateProcessingJob", request),
+        subject.runner,
+        subject.directory / "processing",
+        listeners,
     ).run()
     last = next((line for line in reversed(lines) if line.strip()), "no output")[:160]
     yield judge(

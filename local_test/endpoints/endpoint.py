@@ -105,7 +105,7 @@ class Endpoint:
 
         Raises: UserError for a request that the service, or this machine, does not take.
         """
-        requests.check()
+        requests.validate()
         self.name: str = requests.endpoint["EndpointName"]
         self.directory = directory
         self.status = "Creating"
@@ -167,7 +167,7 @@ class Endpoint:
         Raises: UserError if a new one does not get healthy; the old ones go on as if nothing had
         been (HO-5).
         """
-        requests.check()
+        requests.validate()
         with self._changing:
             self.status = "Updating"
             try:

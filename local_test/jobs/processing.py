@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from local_test.data import job_outputs, storage
 from local_test.jobs import job_directory, result
 from local_test.jobs.fleet import Fleet, Outcome
 from local_test.jobs.result import JobResult, Listeners
-from local_test.requests import emulation
+from local_test.requests.validation import ValidRequest
 from local_test.runners.interface import Launch, Runner
 
 _MOUNT_POINT = "/opt/ml/"
@@ -27,7 +26,7 @@ class ProcessingJob:
 
     def __init__(
         self,
-        request: Mapping[str, Any],
+        request: ValidRequest,
         runner: Runner,
         directory: Path,
         listeners: Listeners | None = None,
@@ -39,9 +38,8 @@ class ProcessingJob:
         Raises: UserError for a request that the service, or this machine, does not take, or if the
         name is taken.
         """
-        emulation.check("CreateProcessingJob", request)
-        self.request = request
-        self.name: str = request["ProcessingJobName"]
+        self.request = request.fields
+        self.name: str = self.request["ProcessingJobName"]
         self.directory = directory
         self._runner = runner
         self._listeners = listeners or Listeners()

@@ -21,7 +21,7 @@ from local_test.data.pipes import Pipe
 from local_test.jobs import job_directory, result
 from local_test.jobs.fleet import Fleet, Outcome
 from local_test.jobs.result import JobResult, Listeners, Metric
-from local_test.requests import emulation
+from local_test.requests.validation import ValidRequest
 from local_test.runners.faults import JOB_KINDS, Fault, Trigger
 from local_test.runners.interface import Launch, Runner
 from local_test.runners.volume import Volume
@@ -36,7 +36,7 @@ class TrainingJob:
 
     def __init__(  # noqa: PLR0913 - the last three are for faults and tests
         self,
-        request: Mapping[str, Any],
+        request: ValidRequest,
         runner: Runner,
         directory: Path,
         listeners: Listeners | None = None,
@@ -50,9 +50,8 @@ class TrainingJob:
         Raises: UserError for a request that the service, or this machine, does not take, or if the
         name is taken.
         """
-        emulation.check("CreateTrainingJob", request)
-        self.request = request
-        self.name: str = request["TrainingJobName"]
+        self.request = request.fields
+        self.name: str = self.request["TrainingJobName"]
         self.directory = directory
         self._runner = runner
         self._listeners = listeners or Listeners()
@@ -62,14 +61,14 @@ class TrainingJob:
         self._volumes: dict[str, Volume] = {}
         self._definitions = [
             (item["Name"], re.compile(item["Regex"]))
-            for item in request.get("AlgorithmSpecification", {}).get("MetricDefinitions", ())
+            for item in self.request.get("AlgorithmSpecification", {}).get("MetricDefinitions", ())
         ]
         self._metrics: list[Metric] = []
         self._transitions: list[dict[str, Any]] = []
         self._findings: list[str] = []
         self._fleet: Fleet | None = None
         self._stop_requested = threading.Event()
-        groups = job_directory.instance_groups(request)
+        groups = job_directory.instance_groups(self.request)
         self._group_by_host = {host: group for group in groups for host in group["hosts"]}
         self.hosts = tuple(self._group_by_host)
         self._layouts = {

@@ -28,7 +28,8 @@ from local_test.data.storage import StoredObject
 from local_test.endpoints.server import Limits, Server
 from local_test.jobs import job_directory, result
 from local_test.jobs.result import JobResult, Listeners
-from local_test.requests import emulation, json_path
+from local_test.requests import json_path
+from local_test.requests.validation import ValidRequest
 from local_test.runners.interface import Launch, Runner
 from local_test.runners.log_lines import OnLine
 
@@ -79,8 +80,8 @@ class TransformJob:
 
     def __init__(
         self,
-        request: Mapping[str, Any],
-        model: Mapping[str, Any],
+        request: ValidRequest,
+        model: ValidRequest,
         runner: Runner,
         directory: Path,
         listeners: Listeners | None = None,
@@ -90,13 +91,11 @@ class TransformJob:
         Raises: UserError for a request that the service, or this machine, does not take, or if the
         name is taken.
         """
-        emulation.check("CreateModel", model)
-        emulation.check("CreateTransformJob", request)
-        self.request = request
-        self.name: str = request["TransformJobName"]
+        self.request = request.fields
+        self.name: str = self.request["TransformJobName"]
         self.directory = directory
         self._listeners = listeners or Listeners()
-        self._job = _Job(request, model, runner, directory)
+        self._job = _Job(self.request, model.fields, runner, directory)
 
     def stop(self) -> None:
         """Stop the job; nothing more is stored (BT-13)."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from container.errors import UserError
-from local_test.requests import emulation
+from local_test.requests.validation import ValidRequest, validate
 
 
 @dataclass(frozen=True)
@@ -20,16 +20,15 @@ class EndpointRequests:
     endpoint: dict[str, Any]
     """CreateEndpoint."""
 
-    def check(self) -> None:
-        """Check the requests.
+    def validate(self) -> list[ValidRequest]:
+        """Validate the requests and return them, the models first.
 
         Raises: UserError with every fault of the first request that the service, or this machine,
         refuses.
         """
-        for model in self.models.values():
-            emulation.check("CreateModel", model)
-        emulation.check("CreateEndpointConfig", self.config)
-        emulation.check("CreateEndpoint", self.endpoint)
+        valid = [validate("CreateModel", model) for model in self.models.values()]
+        valid.append(validate("CreateEndpointConfig", self.config))
+        valid.append(validate("CreateEndpoint", self.endpoint))
         names = [variant.get("ModelName") for variant in self.config["ProductionVariants"]]
         missing = [str(name) for name in names if name not in self.models]
         if missing:
@@ -38,3 +37,4 @@ class EndpointRequests:
                 f"{', '.join(missing)}; create them first"
             )
             raise UserError(message)
+        return valid

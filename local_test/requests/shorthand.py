@@ -42,9 +42,7 @@ def encode_hyperparameters(values: Mapping[str, str], encoding: str) -> dict[str
     Raises: UserError for another encoding.
     """
     if encoding not in ENCODINGS:
-        message = (
-            f"nobody writes hyperparameters as {encoding!r}; possible are {', '.join(ENCODINGS)}"
-        )
+        message = f"unknown encoding {encoding!r}; choose one of {', '.join(ENCODINGS)}"
         raise UserError(message)
     encode = ENCODINGS[encoding]
     return {

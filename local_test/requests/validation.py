@@ -1,135 +1,127 @@
-"""The service's own request shapes, from botocore's model: what is wrong with a request, before anything runs.
+"""Validate a request once: by the service's shapes, by what is emulated here, by the service's rules.
 
-Rules of this file: pure but for loading the model; every fault is collected; a fault names the
-field, what was found and what is possible. The only liberty: where the API wants an `s3://` URI,
-`file:///...` is accepted as well.
+A `ValidRequest` is the proof: jobs take nothing else, and only this module makes one.
 """
 
 from __future__ import annotations
 
 import difflib
-import functools
-import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
-import botocore.loaders
-import botocore.model
+from container.errors import UserError
+from local_test.requests import rules, shapes, treatments
+from local_test.requests.shapes import Fault, Path
 
-_TYPES: Final[Mapping[str, tuple[type | tuple[type, ...], str]]] = {
-    "string": (str, "a string"),
-    "structure": (dict, "an object"),
-    "map": (dict, "an object"),
-    "list": (list, "a list"),
-    "integer": (int, "an integer"),
-    "long": (int, "an integer"),
-    "float": ((int, float), "a number"),
-    "double": ((int, float), "a number"),
-    "boolean": (bool, "true or false"),
+_NOUNS: Final[Mapping[str, str]] = {
+    "string": "a string",
+    "structure": "an object",
+    "map": "an object",
+    "list": "a list",
+    "integer": "an integer",
+    "long": "an integer",
+    "float": "a number",
+    "double": "a number",
+    "boolean": "true or false",
+    "timestamp": "a time",
+    "blob": "base64 text",
 }
-_S3_URI_PATTERN = "(https|s3)://"
-_SHOWN_CHOICES = 8
+_UNITS: Final[Mapping[type, str]] = {str: " characters", list: " items", dict: " entries"}
+_SHOWN_CHOICES: Final = 8
 
 
-@functools.cache
-def service_model() -> botocore.model.ServiceModel:
-    """Load botocore's model of the SageMaker API (a quarter of a second, once)."""
-    return botocore.model.ServiceModel(
-        botocore.loaders.Loader().load_service_model("sagemaker", "service-2")
-    )
+@dataclass(frozen=True)
+class ValidRequest:
+    """A request that this machine can run; made by `validate` and `admit` only."""
+
+    operation: str
+    """The operation that it is for, such as `CreateTrainingJob`."""
+    fields: Mapping[str, Any]
+    """The request itself."""
+    notes: tuple[str, ...]
+    """A line for each field that it sets without effect here."""
 
 
-def find_faults(operation: str, request: Any) -> list[str]:
-    """Give a line for everything that the service's model refuses in `request`, such as `CreateTrainingJob`'s."""
-    shape = service_model().operation_model(operation).input_shape
-    faults: list[str] = []
-    _walk(shape, request, "", faults)
-    return faults
+def validate(operation: str, request: Any) -> ValidRequest:
+    """Validate a request that a person or a program of this machine wrote.
+
+    Raises: UserError that lists every fault.
+    """
+    _, faults = shapes.read(shapes.input_shape(operation), request, is_handwritten=True)
+    if faults:
+        raise _refuse(operation, [describe(fault) for fault in faults])
+    return admit(operation, request)
 
 
-def _walk(shape: Any, value: Any, path: str, faults: list[str]) -> None:
-    expected, noun = _TYPES[shape.type_name]
-    is_expected = isinstance(value, expected) and (
-        shape.type_name == "boolean" or not isinstance(value, bool)
-    )
-    if not is_expected:
-        faults.append(f"{path or 'request'}: {noun} is expected, found {value!r}")
-    elif shape.type_name == "structure":
-        _walk_structure(shape, value, path, faults)
-    elif shape.type_name == "map":
-        _check_size(shape, len(value), "entries", path, faults)
-        for key, item in value.items():
-            _walk(shape.key, key, f"{path}[{key!r}] name", faults)
-            _walk(shape.value, item, f"{path}[{key!r}]", faults)
-    elif shape.type_name == "list":
-        _check_size(shape, len(value), "items", path, faults)
-        for index, item in enumerate(value):
-            _walk(shape.member, item, f"{path}[{index}]", faults)
-    elif shape.type_name == "string":
-        _check_text(shape, value, path, faults)
-    elif shape.type_name != "boolean":
-        _check_size(shape, value, "", path, faults)
+def admit(operation: str, fields: Mapping[str, Any]) -> ValidRequest:
+    """Check a request that has been read by its shape already, as requests of the API are.
+
+    Raises: UserError that lists every field that is refused and every rule that is broken.
+    """
+    notes = []
+    faults = []
+    for path, treatment in treatments.treat(operation, fields).items():
+        if treatment.kind == "without effect":
+            notes.append(f"{path} has no effect here: {treatment.note}")
+        elif treatment.kind != "emulated":
+            faults.append(f"{path}: refused here: {treatment.note}")
+    faults += rules.find_faults(operation, fields)
+    if faults:
+        raise _refuse(operation, faults)
+    return ValidRequest(operation, fields, tuple(notes))
 
 
-def _walk_structure(shape: Any, value: dict[str, Any], path: str, faults: list[str]) -> None:
-    faults.extend(
-        f"{_join(path, name)}: is required" for name in shape.required_members if name not in value
-    )
-    for name, item in value.items():
-        if name in shape.members:
-            _walk(shape.members[name], item, _join(path, name), faults)
+def _refuse(operation: str, faults: list[str]) -> UserError:
+    return UserError.from_faults(f"{operation} is refused", faults)
+
+
+def describe(fault: Fault) -> str:
+    """Word a fault for the person who wrote the request."""
+    return f"{_format_path(fault.path)}: {_describe_rule(fault)}"
+
+
+def _describe_rule(fault: Fault) -> str:  # noqa: PLR0911 - one for each rule
+    found = fault.found
+    match fault.rule:
+        case "type":
+            return f"expected {_NOUNS[fault.bound]}, found {found!r}"
+        case "required":
+            return "is required"
+        case "unknown":
+            name = str(fault.path[-1].name)
+            return f"no such field; {_suggest(name, fault.bound)}"
+        case "choice":
+            return f"unknown value {found!r}; {_suggest(found, fault.bound)}"
+        case "minimum" | "maximum":
+            unit = _UNITS.get(type(found), "")
+            size = len(found) if unit else found
+            limit = "least" if fault.rule == "minimum" else "most"
+            return f"expected at {limit} {fault.bound}{unit}, found {size}"
+        case "pattern":
+            return f"{found!r} does not match {fault.bound}"
+        case "one member":
+            return f"expected exactly one of {', '.join(fault.bound)}; found {', '.join(found)}"
+        case "32 bits":
+            return f"{found} does not fit in 32 bits"
+
+
+def _suggest(name: str, choices: tuple[str, ...]) -> str:
+    near = difflib.get_close_matches(name, choices, n=3)
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    if len(choices) <= _SHOWN_CHOICES:
+        return f"choose one of {', '.join(choices)}"
+    return f"there are {len(choices)} others, such as {', '.join(choices[:_SHOWN_CHOICES])}"
+
+
+def _format_path(path: Path) -> str:
+    text = ""
+    for step in path:
+        if step.kind == "member":
+            text += f".{step.name}" if text else str(step.name)
         else:
-            near = difflib.get_close_matches(name, shape.members, n=1)
-            hint = (
-                f"did you mean {near[0]}?" if near else f"possible are {', '.join(shape.members)}"
-            )
-            faults.append(f"{_join(path, name)}: no such field; {hint}")
-
-
-def _check_size(shape: Any, size: float, unit: str, path: str, faults: list[str]) -> None:
-    low, high = shape.metadata.get("min"), shape.metadata.get("max")
-    if (low is not None and size < low) or (high is not None and size > high):
-        possible = (
-            f"{'-inf' if low is None else low} to {'any number of' if high is None else high}"
-        )
-        faults.append(
-            f"{path}: {size} {unit} found, {possible} possible".replace("  ", " ").replace(
-                " ,", ","
-            )
-        )
-
-
-def _check_text(shape: Any, value: str, path: str, faults: list[str]) -> None:
-    _check_size(shape, len(value), "characters", path, faults)
-    if shape.enum and value not in shape.enum:
-        near = difflib.get_close_matches(value, shape.enum, n=3)
-        shown = shape.enum if len(shape.enum) <= _SHOWN_CHOICES else near
-        possible = (
-            f"possible are {', '.join(shown)}"
-            if shown
-            else f"{len(shape.enum)} values are possible"
-        )
-        faults.append(f"{path}: {value!r} found; {possible}")
-    pattern = shape.metadata.get("pattern")
-    if pattern and pattern.startswith(_S3_URI_PATTERN) and re.fullmatch(r"file:///.*", value):
-        return
-    if pattern and not _compile(pattern).fullmatch(value):
-        faults.append(f"{path}: {value!r} does not match {pattern}")
-
-
-@functools.cache
-def _compile(pattern: str) -> re.Pattern[str]:
-    # The model writes Java's classes; Python's `re` has no Unicode classes, so these are their
-    # widest equivalents.
-    for java, python in (
-        (r"\p{L}", r"^\W\d_"),
-        (r"\p{N}", r"\d"),
-        (r"\p{Z}", r"\s"),
-        (r"\p{Alnum}", "a-zA-Z0-9"),
-    ):
-        pattern = pattern.replace(java, python if java != r"\p{L}" else r"\w")
-    return re.compile(pattern, re.DOTALL)
-
-
-def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
+            text += f"[{step.name!r}]"
+            if step.kind == "key":
+                text += " name"
+    return text or "request"

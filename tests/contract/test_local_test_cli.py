@@ -18,7 +18,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from local_test.requests import emulation, shorthand, validation
+from local_test.requests import shapes, shorthand, treatments
 from local_test.runners import process
 from local_test.runners.interface import Launch
 from local_test.runners.process import has_namespaces
@@ -153,7 +153,7 @@ def test_a_printed_request_passes_the_services_own_model(environment: dict[str, 
         request["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"] == "s3://bucket/data/"
     )
     assert "file://" not in done.stdout.decode()
-    assert validation.find_faults("CreateTrainingJob", request) == []
+    assert not shapes.read(shapes.input_shape("CreateTrainingJob"), request)[1]
 
 
 @pytest.fixture
@@ -228,7 +228,7 @@ def test_the_printed_table_of_fields_is_the_one_in_the_docs(environment: dict[st
     done = run(environment, "fields")
 
     assert (CHECKOUT / "docs/local-sagemaker-fields.md").read_bytes() == done.stdout
-    assert emulation.format_table().encode() == done.stdout
+    assert treatments.format_table().encode() == done.stdout
 
 
 def test_conform_exits_1_for_a_violated_must_and_writes_its_reports(
@@ -277,7 +277,7 @@ def test_hyperparameters_are_written_as_an_sdk_would(environment: dict[str, str]
         "flag": "true",
     }  # HP-2
     assert wrong.returncode == 2
-    assert b"possible are api, sdk2-json" in wrong.stderr
+    assert b"choose one of api, sdk2-json" in wrong.stderr
 
 
 def test_a_memory_limit_is_read_and_told_when_it_is_hit(environment: dict[str, str]) -> None:

@@ -20,7 +20,7 @@ from container.errors import RequestError, UserError
 from local_test.endpoints.endpoint import Endpoint
 from local_test.endpoints.front import Front
 from local_test.endpoints.server import Limits
-from local_test.requests import shorthand, validation
+from local_test.requests import shapes, shorthand
 from local_test.requests.endpoint_requests import EndpointRequests
 from local_test.runners.process import ProcessRunner, has_namespaces
 
@@ -77,7 +77,7 @@ def test_an_answer_carries_status_body_and_content_type(endpoint: Endpoint) -> N
     )
     assert answer.variant == "AllTraffic"
     assert endpoint.describe()["EndpointStatus"] == "InService"
-    shape = validation.service_model().operation_model("DescribeEndpoint").output_shape
+    shape = shapes.service_model().operation_model("DescribeEndpoint").output_shape
     assert set(endpoint.describe()) <= set(shape.members)
 
 

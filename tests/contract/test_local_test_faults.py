@@ -21,6 +21,7 @@ from local_test.endpoints.server import Limits
 from local_test.jobs.result import JobResult
 from local_test.jobs.training import TrainingJob
 from local_test.requests import shorthand
+from local_test.requests.validation import validate
 from local_test.runners import docker, faults
 from local_test.runners.process import ProcessRunner, has_namespaces
 
@@ -41,7 +42,9 @@ def run_job(
     )
     runner = ProcessRunner([sys.executable, *command], memory_bytes=memory_bytes)
     happenings = [faults.parse(kind) for kind in kinds]
-    return TrainingJob(request, runner, directory / "job", faults=happenings).run()
+    return TrainingJob(
+        validate("CreateTrainingJob", request), runner, directory / "job", faults=happenings
+    ).run()
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
@@ -119,7 +122,12 @@ def test_names_cannot_come_late_without_a_namespace(tmp_path: Path) -> None:
     runner = ProcessRunner([sys.executable, str(PROGRAMS / "peers.py")], is_private=False)
 
     with pytest.raises(PlatformError, match="needs a private /etc/hosts"):
-        TrainingJob(request, runner, tmp_path / "job", faults=[faults.parse("slow-dns@1s")]).run()
+        TrainingJob(
+            validate("CreateTrainingJob", request),
+            runner,
+            tmp_path / "job",
+            faults=[faults.parse("slow-dns@1s")],
+        ).run()
 
 
 @contextmanager

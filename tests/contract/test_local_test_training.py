@@ -23,7 +23,8 @@ from local_test.data.checkpoints import CheckpointSync
 from local_test.jobs.processing import ProcessingJob
 from local_test.jobs.result import JobResult, Listeners
 from local_test.jobs.training import TrainingJob
-from local_test.requests import shorthand, validation
+from local_test.requests import shapes, shorthand
+from local_test.requests.validation import validate
 from local_test.runners import faults
 from local_test.runners.interface import Launch
 from local_test.runners.process import ProcessRunner, has_namespaces, has_networks
@@ -60,7 +61,7 @@ def run_job(directory: Path, runner: ProcessRunner, **options: Any) -> JobResult
         name=name, image="any", channels=channels, output=str(directory / "out"), **options
     )
     return TrainingJob(
-        {**request, **extra},
+        validate("CreateTrainingJob", {**request, **extra}),
         runner,
         directory / name,
         listeners,
@@ -109,7 +110,7 @@ def test_a_description_has_the_shape_of_describe_training_job(
         tmp_path, runner, metric_definitions=[{"Name": "loss", "Regex": "loss=([0-9.]+);"}]
     )
 
-    shape = validation.service_model().operation_model("DescribeTrainingJob").output_shape
+    shape = shapes.service_model().operation_model("DescribeTrainingJob").output_shape
     assert set(result.description) <= set(shape.members)
     assert set(shape.required_members) <= set(result.description)
     assert [metric.value for metric in result.metrics] == [1.0, 0.5]  # HPO-1
@@ -253,7 +254,10 @@ def test_stop_from_another_thread_ends_the_job(tmp_path: Path, runner: ProcessRu
     )
     is_training = threading.Event()
     job = TrainingJob(
-        request, runner, tmp_path / "job", Listeners(on_line=lambda *_: is_training.set())
+        validate("CreateTrainingJob", request),
+        runner,
+        tmp_path / "job",
+        Listeners(on_line=lambda *_: is_training.set()),
     )
     results: list[JobResult] = []
     thread = threading.Thread(target=lambda: results.append(job.run()))
@@ -391,7 +395,9 @@ def test_hosts_of_a_processing_job_find_each_other_by_name(
     request["NetworkConfig"] = {"EnableNetworkIsolation": is_isolated}
 
     result = ProcessingJob(
-        request, make_runner("peers.py", is_private=True), tmp_path / "job"
+        validate("CreateProcessingJob", request),
+        make_runner("peers.py", is_private=True),
+        tmp_path / "job",
     ).run()
 
     assert result.status == "Completed"
@@ -454,7 +460,7 @@ def test_sharded_channels_give_each_host_its_part(tmp_path: Path, runner: Proces
         "ShardedByS3Key"
     )
 
-    result = TrainingJob(request, runner, tmp_path / "job").run()
+    result = TrainingJob(validate("CreateTrainingJob", request), runner, tmp_path / "job").run()
 
     model = read_model(result)
     assert model["algo-1.json"]["totals"] == {"training": 10101.0}  # IN-7
@@ -504,7 +510,7 @@ def test_a_manifest_names_the_objects_of_a_channel(tmp_path: Path, runner: Proce
     )
     request["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3DataType"] = "ManifestFile"
 
-    result = TrainingJob(request, runner, tmp_path / "job").run()
+    result = TrainingJob(validate("CreateTrainingJob", request), runner, tmp_path / "job").run()
 
     assert read_model(result)["model.json"]["totals"] == {"training": 5.0}
 
@@ -534,7 +540,9 @@ def test_a_pipe_gives_every_epoch_anew_also_after_an_early_close(
     (tmp_path / "data/b").write_bytes(b"y" * 7)
 
     result = TrainingJob(
-        make_pipe_request(tmp_path, {"ChannelName": "partial"}), runner, tmp_path / "job"
+        validate("CreateTrainingJob", make_pipe_request(tmp_path, {"ChannelName": "partial"})),
+        runner,
+        tmp_path / "job",
     ).run()
 
     # IN-4: four bytes of the first epoch, then two whole ones
@@ -552,7 +560,9 @@ def test_a_recordio_pipe_frames_each_object(tmp_path: Path) -> None:
     (tmp_path / "data/b").write_bytes(b"")
 
     TrainingJob(
-        make_pipe_request(tmp_path, {"RecordWrapperType": "RecordIO"}),
+        validate(
+            "CreateTrainingJob", make_pipe_request(tmp_path, {"RecordWrapperType": "RecordIO"})
+        ),
         make_runner("pipe.py"),
         tmp_path / "job",
     ).run()
@@ -572,7 +582,7 @@ def test_a_gzip_pipe_is_decompressed(tmp_path: Path) -> None:
     (tmp_path / "data/a.gz").write_bytes(gzip.compress(b"hello"))
 
     TrainingJob(
-        make_pipe_request(tmp_path, {"CompressionType": "Gzip"}),
+        validate("CreateTrainingJob", make_pipe_request(tmp_path, {"CompressionType": "Gzip"})),
         make_runner("pipe.py"),
         tmp_path / "job",
     ).run()
@@ -592,7 +602,9 @@ def test_an_augmented_manifest_streams_its_attributes(tmp_path: Path) -> None:
         "label",
     ]
 
-    TrainingJob(request, make_runner("pipe.py"), tmp_path / "job").run()
+    TrainingJob(
+        validate("CreateTrainingJob", request), make_runner("pipe.py"), tmp_path / "job"
+    ).run()
 
     payloads = [
         record.payload for record in record_formats.split(read_piped(tmp_path)[0], "RecordIO")
@@ -608,10 +620,14 @@ def test_shuffled_pipes_change_their_order_each_epoch_and_repeat_it_each_job(
         (tmp_path / "data" / name).write_text(name)
     request = make_pipe_request(tmp_path, {"ShuffleConfig": {"Seed": 7}})
 
-    TrainingJob(request, make_runner("pipe.py"), tmp_path / "job").run()
+    TrainingJob(
+        validate("CreateTrainingJob", request), make_runner("pipe.py"), tmp_path / "job"
+    ).run()
     first = read_piped(tmp_path)
     TrainingJob(
-        {**request, "TrainingJobName": "again"}, make_runner("pipe.py"), tmp_path / "again"
+        validate("CreateTrainingJob", {**request, "TrainingJobName": "again"}),
+        make_runner("pipe.py"),
+        tmp_path / "again",
     ).run()
 
     assert all(sorted(epoch) == sorted(b"abcdefgh") for epoch in first)
@@ -626,7 +642,9 @@ def test_a_program_that_never_reads_its_pipe_leaves_nothing_waiting(tmp_path: Pa
     before = threading.active_count()
 
     result = TrainingJob(
-        make_pipe_request(tmp_path, {}), make_runner("show.py"), tmp_path / "job"
+        validate("CreateTrainingJob", make_pipe_request(tmp_path, {})),
+        make_runner("show.py"),
+        tmp_path / "job",
     ).run()
 
     assert result.status == "Completed"

@@ -13,7 +13,8 @@ import pytest
 from local_test.data import record_formats
 from local_test.jobs.result import JobResult, Listeners
 from local_test.jobs.transform import TransformJob
-from local_test.requests import shorthand, validation
+from local_test.requests import shapes, shorthand
+from local_test.requests.validation import validate
 from local_test.runners.process import ProcessRunner
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -36,7 +37,13 @@ def run_transform(
         name="m", image="any", model=None, environment=model_environment
     ).models.values()
     runner = ProcessRunner([sys.executable, str(PROGRAMS / program)])
-    result = TransformJob({**request, **extra}, model, runner, directory / "job", Listeners()).run()
+    result = TransformJob(
+        validate("CreateTransformJob", {**request, **extra}),
+        validate("CreateModel", model),
+        runner,
+        directory / "job",
+        Listeners(),
+    ).run()
     out = directory / "out"
     return result, {
         str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()
@@ -52,7 +59,7 @@ def test_every_object_gets_an_out_object_at_its_place(tmp_path: Path) -> None:
 
     assert result.status == "Completed"
     assert out == {"a.csv.out": b"3\n7\n", "sub/b.csv.out": b"5\n"}  # BT-8
-    shape = validation.service_model().operation_model("DescribeTransformJob").output_shape
+    shape = shapes.service_model().operation_model("DescribeTransformJob").output_shape
     assert set(result.description) <= set(shape.members)
 
 

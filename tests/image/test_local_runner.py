@@ -31,6 +31,7 @@ from local_test.jobs.training import TrainingJob
 from local_test.jobs.transform import TransformJob
 from local_test.requests import shorthand
 from local_test.requests.endpoint_requests import EndpointRequests
+from local_test.requests.validation import validate
 from local_test.runners import faults
 from local_test.runners.docker import LABEL, DockerRunner, describe_image
 from local_test.runners.process import ProcessRunner
@@ -113,7 +114,12 @@ def run_job(directory: Path, runner: Any, **options: Any) -> JobResult:
     )
     edit(request)
     return TrainingJob(
-        request, runner, directory / "job", Listeners(), faults=happenings, stop_grace_s=20
+        validate("CreateTrainingJob", request),
+        runner,
+        directory / "job",
+        Listeners(),
+        faults=happenings,
+        stop_grace_s=20,
     ).run()
 
 
@@ -194,7 +200,9 @@ def test_isolated_hosts_of_a_processing_job_find_each_other_by_name(
     )
     request["NetworkConfig"] = {"EnableNetworkIsolation": True}
 
-    result = ProcessingJob(request, DockerRunner(name), tmp_path / "job").run()
+    result = ProcessingJob(
+        validate("CreateProcessingJob", request), DockerRunner(name), tmp_path / "job"
+    ).run()
 
     assert result.status == "Completed"
     assert (tmp_path / "job/logs/algo-1.log").read_text() == "heard from algo-2\n"
@@ -385,7 +393,12 @@ def test_transform_joins_in_a_container(
         is_joined=True,
     )
 
-    result = TransformJob(request, requests.models["e"], DockerRunner(image), tmp_path / "t").run()
+    result = TransformJob(
+        validate("CreateTransformJob", request),
+        validate("CreateModel", requests.models["e"]),
+        DockerRunner(image),
+        tmp_path / "t",
+    ).run()
 
     assert result.status == "Completed"
     assert (tmp_path / "out/a.csv.out").read_bytes() == b"7,1,2,103\n8,3,4,107\n"  # BT-12
@@ -397,7 +410,12 @@ def test_transform_joins_in_a_container(
         },
     }
     program = ProcessRunner([sys.executable, str(PROGRAMS / "conformant.py")])
-    TransformJob(again, requests.models["e"], program, tmp_path / "p").run()
+    TransformJob(
+        validate("CreateTransformJob", again),
+        validate("CreateModel", requests.models["e"]),
+        program,
+        tmp_path / "p",
+    ).run()
     assert (tmp_path / "process/a.csv.out").read_bytes() == (
         tmp_path / "out/a.csv.out"
     ).read_bytes()

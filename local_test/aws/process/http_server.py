@@ -28,6 +28,7 @@ from local_test.aws.moto.mount import Services
 from local_test.aws.protocol import messages
 from local_test.aws.protocol.messages import AwsError, Reply
 from local_test.aws.sagemaker import cloudwatch, operations, runtime
+from local_test.requests import shapes
 
 _CREDENTIAL = re.compile(r"[^/]+/\d{8}/([a-z0-9-]+)/([a-z0-9-]+)/aws4_request")
 _JSON_SERVICES: Final = {
@@ -88,7 +89,7 @@ class Application:
         return self.services(service, environ, start_response)
 
     def _answer_json(self, service: str, operation: str, environ: dict[str, Any]) -> Reply:
-        model = messages.service_model(service)
+        model = shapes.service_model(service)
         if operation not in model.operation_names:
             raise AwsError(
                 "UnknownOperationException", f"{service} has no operation {operation!r}", 404

@@ -11,38 +11,37 @@ here.
 from __future__ import annotations
 
 import base64
-import binascii
 import datetime as dt
-import functools
 import json
-import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 from xml.sax import saxutils
 
-import botocore.loaders
-import botocore.model
-
-from local_test.requests import validation
+from local_test.requests import shapes
+from local_test.requests.shapes import Fault, Path
 
 JSON_1_1 = "application/x-amz-json-1.1"
-_NUMBERS = ("integer", "long", "float", "double")
-_MARKS = r"!-/:-@\[-`{-~\u00a1-\u00bf\u2010-\u2bff\u3000-\u303f"
-_JAVA_SPELLINGS = {
-    r"[\p{Print}]": r"[\x20-\x7e]",
-    r"\p{Print}": r"[\x20-\x7e]",
-    r"\p{P}": _MARKS,
-    r"\p{S}": _MARKS,
-    r"[\w-_]": r"[\w\-_]",
-    r"\p{L}": r"\w",
-    r"\p{M}": r"\w",
-    r"\p{N}": r"\d",
-    r"\p{Z}": r"\s",
-    r"\p{Alnum}": "a-zA-Z0-9",
-    r"\p{ASCII}": r"\x00-\x7f",
-    r"\uD800\uDC00-\uDBFF\uDFFF": r"\U00010000-\U0010FFFF",  # surrogates are Java's spelling of all that is beyond
+_JSON_TYPES = {
+    dict: "a structure",
+    list: "a list",
+    str: "a string",
+    bool: "a boolean",
+    type(None): "null",
+}
+_WANTED = {
+    "structure": "a structure",
+    "map": "a structure",
+    "list": "a list",
+    "string": "a string",
+    "boolean": "a boolean",
+    "integer": "a whole number",
+    "long": "a whole number",
+    "float": "a number",
+    "double": "a number",
+    "timestamp": "a time",
+    "blob": "bytes in base64",
 }
 
 
@@ -72,16 +71,6 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-@functools.cache
-def service_model(name: str) -> botocore.model.ServiceModel:
-    """Load the model of one service, such as `sagemaker-runtime`."""
-    if name == "sagemaker":
-        return validation.service_model()
-    return botocore.model.ServiceModel(
-        botocore.loaders.Loader().load_service_model(name, "service-2")
-    )
-
-
 def parse(service: str, operation: str, body: bytes) -> dict[str, Any]:
     """Turn the body of a JSON 1.1 request into its validated input; times become seconds since the epoch.
 
@@ -89,7 +78,7 @@ def parse(service: str, operation: str, body: bytes) -> dict[str, Any]:
     ValidationException for what breaks constraints; it names all of them.
     """
     request = load(body)
-    shape = service_model(service).operation_model(operation).input_shape
+    shape = shapes.input_shape(operation, service)
     return {} if shape is None else validate(shape, request)
 
 
@@ -106,189 +95,74 @@ def load(body: bytes) -> dict[str, Any]:
         ) from error
     if not isinstance(request, dict):
         raise AwsError(
-            "SerializationException", f"Start of structure expected, found {_describe(request)}"
+            "SerializationException", f"Start of structure expected, found {_name_type(request)}"
         )
     return request
 
 
 def validate(shape: Any, request: Mapping[str, Any]) -> dict[str, Any]:
     """Check an input against its shape; see `parse`."""
-    faults: list[str] = []
-    value: dict[str, Any] = _walk(shape, request, "", faults)
+    value, faults = shapes.read(shape, request)
+    for fault in faults:
+        if fault.rule in ("type", "32 bits"):
+            raise AwsError("SerializationException", _describe_type(fault))
     if faults:
         count = f"{len(faults)} validation error{'s' if len(faults) > 1 else ''} detected"
-        reject(f"{count}: {'; '.join(faults)}")
-    return value
+        reject(f"{count}: {'; '.join(map(_describe, faults))}")
+    parsed: dict[str, Any] = value
+    return parsed
 
 
 def _refuse_constant(text: str) -> float:
-    message = f"{text} is no JSON number"
+    message = f"{text} is not a JSON number"
     raise ValueError(message)
 
 
-def _describe(value: Any) -> str:
-    names = {
-        dict: "a structure",
-        list: "a list",
-        str: "a string",
-        bool: "a boolean",
-        type(None): "null",
+def _name_type(value: Any) -> str:
+    return _JSON_TYPES.get(type(value), "a number")
+
+
+def _describe_type(fault: Fault) -> str:
+    path = _format_path(fault.path)
+    if fault.rule == "32 bits":
+        return f"{path}: {fault.found} does not fit 32 bits"
+    return f"{path}: {_name_type(fault.found)} can not be converted to {_WANTED[fault.bound]}"
+
+
+def _describe(fault: Fault) -> str:
+    """Word a fault as the service does."""
+    found = fault.found
+    if fault.rule in ("required", "unknown", "one member"):
+        shown = "Value null" if fault.rule == "required" else "Value"
+    else:
+        text = found if isinstance(found, str) else json.dumps(found, default=str)
+        shown = f"Value '{text if len(text) <= 256 else text[:253] + '...'}'"
+    noun = "length" if isinstance(found, str | list | dict) else "value"
+    constraint = {
+        "required": "Member must not be null",
+        "unknown": "Member is unknown to this version of the API",
+        "one member": "Exactly one member must be set",
+        "minimum": f"Member must have {noun} greater than or equal to {fault.bound}",
+        "maximum": f"Member must have {noun} less than or equal to {fault.bound}",
+        "pattern": f"Member must satisfy regular expression pattern: {fault.bound}",
     }
-    return names.get(type(value), "a number")
+    if fault.rule == "choice":
+        constraint["choice"] = f"Member must satisfy enum value set: [{', '.join(fault.bound)}]"
+    place = f"{shown} at '{_format_path(fault.path)}'"
+    return f"{place} failed to satisfy constraint: {constraint[fault.rule]}"
 
 
-def _walk(shape: Any, value: Any, path: str, faults: list[str]) -> Any:
-    kind = shape.type_name
-    if kind == "structure":
-        return _walk_structure(shape, _expect(value, dict, path), path, faults)
-    if kind == "list":
-        items = _expect(value, list, path)
-        _check_range(shape, len(items), "length", (value, path), faults)
-        return [
-            _walk(shape.member, item, f"{path}.{index + 1}.member", faults)
-            for index, item in enumerate(items)
-        ]
-    if kind == "map":
-        entries = _expect(value, dict, path)
-        _check_range(shape, len(entries), "length", (value, path), faults)
-        for key in entries:
-            _check_text(shape.key, key, f"{path}.{key}.key", faults)
-        return {
-            key: _walk(shape.value, item, f"{path}.{key}.value", faults)
-            for key, item in entries.items()
-        }
-    return _walk_scalar(shape, value, path, faults)
-
-
-def _walk_scalar(shape: Any, value: Any, path: str, faults: list[str]) -> Any:
-    kind = shape.type_name
-    if kind == "boolean":
-        return _expect(value, bool, path)
-    if kind == "timestamp":
-        return _parse_time(value, path)
-    if kind == "blob":
-        return _parse_blob(value, path)
-    if kind in _NUMBERS:
-        _check_range(shape, _expect_number(kind, value, path), "value", (value, path), faults)
-        return value
-    _check_text(shape, _expect(value, str, path), path, faults)
-    return value
-
-
-def _walk_structure(
-    shape: Any, value: dict[str, Any], path: str, faults: list[str]
-) -> dict[str, Any]:
-    faults += [
-        f"Value null at '{_join(path, name)}' failed to satisfy constraint: Member must not be null"
-        for name in shape.required_members
-        if value.get(name) is None
-    ]
-    # The service itself drops what it does not know; here nothing is dropped in silence.
-    faults += [
-        f"Value at '{_join(path, name)}' failed to satisfy constraint: Member is unknown to this version of the API"
-        for name in value
-        if name not in shape.members and name != "__type"
-    ]
-    result = {
-        name: _walk(shape.members[name], item, _join(path, name), faults)
-        for name, item in value.items()
-        if name in shape.members and item is not None
-    }
-    if getattr(shape, "is_tagged_union", False) and len(result) != 1:
-        faults.append(
-            f"Value at '{path}' failed to satisfy constraint: Exactly one member must be set"
-        )
-    return result
-
-
-def _join(path: str, name: str) -> str:
-    own = name[:1].lower() + name[1:]
-    return f"{path}.{own}" if path else own
-
-
-def _expect(value: Any, kind: type, path: str) -> Any:
-    if not isinstance(value, kind):
-        wanted = {dict: "a structure", list: "a list", str: "a string", bool: "a boolean"}[kind]
-        raise AwsError(
-            "SerializationException", f"{path}: {_describe(value)} can not be converted to {wanted}"
-        )
-    return value
-
-
-def _expect_number(kind: str, value: Any, path: str) -> float:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or (kind in ("integer", "long") and not isinstance(value, int)):
-        wanted = "a whole number" if kind in ("integer", "long") else "a number"
-        raise AwsError(
-            "SerializationException", f"{path}: {_describe(value)} can not be converted to {wanted}"
-        )
-    if kind == "integer" and not -(2**31) <= value < 2**31:
-        raise AwsError("SerializationException", f"{path}: {value} does not fit 32 bits")
-    return float(value)
-
-
-def _parse_time(value: Any, path: str) -> float:
-    try:
-        if isinstance(value, str):
-            parsed = dt.datetime.fromisoformat(value)
-            return (parsed if parsed.tzinfo else parsed.replace(tzinfo=dt.UTC)).timestamp()
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return dt.datetime.fromtimestamp(
-                value, dt.UTC
-            ).timestamp()  # refuses what no calendar has
-    except (ValueError, OverflowError, OSError):
-        pass
-    raise AwsError("SerializationException", f"{path}: {value!r} can not be converted to a time")
-
-
-def _parse_blob(value: Any, path: str) -> bytes:
-    try:
-        return base64.b64decode(_expect(value, str, path), validate=True)
-    except binascii.Error as error:
-        raise AwsError("SerializationException", f"{path}: {error}") from error
-
-
-def _check_range(
-    shape: Any, size: float, noun: str, place: tuple[Any, str], faults: list[str]
-) -> None:
-    low, high = shape.metadata.get("min"), shape.metadata.get("max")
-    for limit, word, is_broken in (
-        (low, "greater", low is not None and size < low),
-        (high, "less", high is not None and size > high),
-    ):
-        if is_broken:
-            faults.append(
-                f"{_quote(*place)}: Member must have {noun} {word} than or equal to {limit}"
-            )
-
-
-def _check_text(shape: Any, value: str, path: str, faults: list[str]) -> None:
-    _check_range(shape, len(value), "length", (value, path), faults)
-    if shape.enum and value not in shape.enum:
-        faults.append(
-            f"{_quote(value, path)}: Member must satisfy enum value set: [{', '.join(shape.enum)}]"
-        )
-    pattern = shape.metadata.get("pattern")
-    if pattern and not compile_pattern(pattern).fullmatch(value):
-        faults.append(
-            f"{_quote(value, path)}: Member must satisfy regular expression pattern: {pattern}"
-        )
-
-
-def _quote(value: Any, path: str) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
-    shown = text if len(text) <= 256 else text[:253] + "..."
-    return f"Value '{shown}' at '{path}' failed to satisfy constraint"
-
-
-@functools.cache
-def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """Compile a pattern of the model, which is Java's: `re` knows no Unicode classes."""
-    for java, python in _JAVA_SPELLINGS.items():
-        pattern = pattern.replace(java, python)
-    return re.compile(
-        re.sub(r"\$\{\d+,\d+\}$", "", pattern), re.DOTALL
-    )  # a length that slipped in behind the end
+def _format_path(path: Path) -> str:
+    parts = []
+    for step in path:
+        if step.kind == "member":
+            name = str(step.name)
+            parts.append(name[:1].lower() + name[1:])
+        elif step.kind == "item":
+            parts.append(f"{int(step.name) + 1}.member")
+        else:
+            parts.append(f"{step.name}.{step.kind}")
+    return ".".join(parts)
 
 
 def pick(shape: Any, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -298,7 +172,7 @@ def pick(shape: Any, record: Mapping[str, Any]) -> dict[str, Any]:
 
 def output_shape(operation: str, service: str = "sagemaker") -> Any:
     """Give the shape of an operation's answer."""
-    return service_model(service).operation_model(operation).output_shape
+    return shapes.service_model(service).operation_model(operation).output_shape
 
 
 def summary_shape(operation: str, member: str) -> Any:

@@ -13,6 +13,7 @@ from local_test.aws.account.resources import ENDPOINT, TRAINING_JOB
 from local_test.aws.protocol import messages
 from local_test.aws.protocol.messages import AwsError, Reply
 from local_test.aws.sagemaker.endpoint_operations import meter_of
+from local_test.requests import shapes
 
 PUBLISH_S: Final = 5.0
 _PERIOD_S: Final = {"OneMinute": 60, "FiveMinute": 300, "OneHour": 3600}
@@ -64,9 +65,7 @@ def batch_get_metrics(account: Account, body: bytes) -> Reply:
 
     Raises: AwsError for a request that the API does not take.
     """
-    shape = (
-        messages.service_model("sagemaker-metrics").operation_model("BatchGetMetrics").input_shape
-    )
+    shape = shapes.input_shape("BatchGetMetrics", "sagemaker-metrics")
     request = messages.validate(shape, messages.load(body))
     results = [_query(account, query) for query in request["MetricQueries"]]
     return Reply(

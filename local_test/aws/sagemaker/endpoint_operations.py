@@ -27,6 +27,7 @@ from local_test.aws.protocol.messages import reject
 from local_test.aws.sagemaker import model_operations
 from local_test.aws.sagemaker.job_operations import image_of
 from local_test.endpoints.endpoint import Endpoint
+from local_test.requests import validation
 from local_test.requests.endpoint_requests import EndpointRequests
 from local_test.runners.interface import Container, Launch, Runner
 
@@ -84,7 +85,7 @@ class Live:
 
 def create_endpoint(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
     """Answer CreateEndpoint; the endpoint comes up beside."""
-    model_operations.check_fields("CreateEndpoint", request)
+    valid = validation.admit("CreateEndpoint", request)
     name = request["EndpointName"]
     requests = _gather(account, request["EndpointConfigName"])
     used = sum(len(_count(record)) for record in account.store.list(ENDPOINT.name))
@@ -94,7 +95,7 @@ def create_endpoint(account: Account, request: Mapping[str, Any]) -> dict[str, A
     )
     account.check_quota("Total number of instances for endpoint usage", used, wanted)
     extra = {"EndpointStatus": "Creating", "_requests": requests}
-    answer = model_operations.insert(account, ENDPOINT, request, extra)
+    answer = model_operations.insert(account, ENDPOINT, valid, extra)
     account.start_thread(f"endpoint {name}", lambda: _bring_up(account, name))
     return answer
 

@@ -32,7 +32,8 @@ from local_test.jobs.processing import ProcessingJob
 from local_test.jobs.result import Listeners, Metric
 from local_test.jobs.training import TrainingJob
 from local_test.jobs.transform import TransformJob
-from local_test.requests import emulation
+from local_test.requests import validation
+from local_test.requests.validation import ValidRequest
 
 UNFINISHED: Final = ("InProgress", "Stopping")
 _MESSAGES: Final = {
@@ -62,32 +63,34 @@ class JobKind:
     create: str
     """Its Create operation, whose fields the harness knows."""
     log_group: str
-    start: Callable[[Account, Record, Listeners], Any]
-    """Makes the harness's job of a record's request; it has `run` and `stop`."""
+    start: Callable[[Account, ValidRequest, Listeners], Any]
+    """Makes the harness's job of a request; it has `run` and `stop`."""
     defaults: Mapping[str, Any]
     """Members that Describe answers although the request does not name them."""
     metrics_prefix: str
 
 
-def _start_training(account: Account, record: Record, listeners: Listeners) -> TrainingJob:
-    directory = account.directory / "jobs/training" / record["TrainingJobName"]
-    return TrainingJob(
-        record["_request"], account.choose_runner(image_of(record)), directory, listeners
-    )
+def _start_training(account: Account, request: ValidRequest, listeners: Listeners) -> TrainingJob:
+    directory = account.directory / "jobs/training" / request.fields["TrainingJobName"]
+    runner = account.choose_runner(image_of(request.fields))
+    return TrainingJob(request, runner, directory, listeners)
 
 
-def _start_processing(account: Account, record: Record, listeners: Listeners) -> ProcessingJob:
-    directory = account.directory / "jobs/processing" / record["ProcessingJobName"]
-    return ProcessingJob(
-        record["_request"], account.choose_runner(image_of(record)), directory, listeners
-    )
+def _start_processing(
+    account: Account, request: ValidRequest, listeners: Listeners
+) -> ProcessingJob:
+    directory = account.directory / "jobs/processing" / request.fields["ProcessingJobName"]
+    runner = account.choose_runner(image_of(request.fields))
+    return ProcessingJob(request, runner, directory, listeners)
 
 
-def _start_transform(account: Account, record: Record, listeners: Listeners) -> TransformJob:
-    directory = account.directory / "jobs/transform" / record["TransformJobName"]
-    model = record["_model"]
+def _start_transform(account: Account, request: ValidRequest, listeners: Listeners) -> TransformJob:
+    name = request.fields["TransformJobName"]
+    record = account.store.find(TRANSFORM_JOB.name, name) or {}
+    model = validation.validate("CreateModel", record["_model"])
+    runner = account.choose_runner(image_of(model.fields))
     return TransformJob(
-        record["_request"], model, account.choose_runner(image_of(model)), directory, listeners
+        request, model, runner, account.directory / "jobs/transform" / name, listeners
     )
 
 
@@ -137,16 +140,16 @@ JOB_KINDS: Final = (TRAINING, PROCESSING, TRANSFORM)
 
 def create_training_job(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
     """Answer CreateTrainingJob."""
-    return start_training_job(account, request, {})
+    _refuse_taken_name(account, TRAINING, request["TrainingJobName"])
+    return start_training_job(account, validation.admit(TRAINING.create, request), {})
 
 
 def start_training_job(
-    account: Account, request: Mapping[str, Any], extra: Mapping[str, Any]
+    account: Account, valid: ValidRequest, extra: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Start a training job; `extra` are members that no request can set, such as the tuning job's ARN."""
+    request = valid.fields
     name = request["TrainingJobName"]
-    _refuse_taken_name(account, TRAINING, name)
-    _check_fields(TRAINING, request)
     for channel in request.get("InputDataConfig", ()):
         _check_uri(channel["DataSource"]["S3DataSource"]["S3Uri"], account)
     if "InstanceGroups" not in request["ResourceConfig"]:
@@ -166,7 +169,7 @@ def start_training_job(
             for channel in request.get("InputDataConfig", ())
         ],
     }
-    _begin(account, TRAINING, request, {**filled, **_enter([], "Starting"), **extra})
+    _begin(account, TRAINING, valid, {**filled, **_enter([], "Starting"), **extra})
     return {"TrainingJobArn": account.arn("training-job", name)}
 
 
@@ -174,13 +177,13 @@ def create_processing_job(account: Account, request: Mapping[str, Any]) -> dict[
     """Answer CreateProcessingJob."""
     name = request["ProcessingJobName"]
     _refuse_taken_name(account, PROCESSING, name)
-    _check_fields(PROCESSING, request)
+    valid = validation.admit(PROCESSING.create, request)
     for item in request.get("ProcessingInputs", ()):
         _check_uri(item.get("S3Input", {}).get("S3Uri", ""), account)
     cluster = request["ProcessingResources"]["ClusterConfig"]
     _check_instances(cluster, "ClusterConfig")
     _check_quota(account, cluster["InstanceCount"], cluster["InstanceType"])
-    _begin(account, PROCESSING, request, {})
+    _begin(account, PROCESSING, valid, {})
     return {"ProcessingJobArn": account.arn("processing-job", name)}
 
 
@@ -192,11 +195,11 @@ def create_transform_job(account: Account, request: Mapping[str, Any]) -> dict[s
     if model is None:
         arn = account.arn("model", request["ModelName"])
         reject(f'Could not find model "{arn}".')
-    _check_fields(TRANSFORM, request)
+    valid = validation.admit(TRANSFORM.create, request)
     _check_uri(request["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"], account)
     resources = request["TransformResources"]
     _check_quota(account, resources["InstanceCount"], resources["InstanceType"])
-    _begin(account, TRANSFORM, request, {"_model": model["_request"]})
+    _begin(account, TRANSFORM, valid, {"_model": model["_request"]})
     return {"TransformJobArn": account.arn("transform-job", name)}
 
 
@@ -208,13 +211,6 @@ def _refuse_taken_name(account: Account, job: JobKind, name: str) -> None:
             f"{job.metrics_prefix} job names must be unique within an AWS account and region, and a job with this name "
             f"already exists ({found[job.kind.arn_name]})",
         )
-
-
-def _check_fields(job: JobKind, request: Mapping[str, Any]) -> None:
-    try:
-        emulation.check(job.create, request)
-    except UserError as error:
-        reject(str(error))
 
 
 def _check_uri(uri: str, account: Account) -> None:
@@ -253,9 +249,8 @@ def _check_quota(account: Account, count: int, instance_type: str) -> None:
     account.check_quota(f"{instance_type} for job usage", used, count)
 
 
-def _begin(
-    account: Account, job: JobKind, request: Mapping[str, Any], extra: Mapping[str, Any]
-) -> None:
+def _begin(account: Account, job: JobKind, valid: ValidRequest, extra: Mapping[str, Any]) -> None:
+    request = valid.fields
     now = time.time()
     kind = job.kind
     name = request[kind.name_name]
@@ -266,7 +261,7 @@ def _begin(
         "_request": kept,
         "_instances": _count_instances(request) if job is TRAINING else 1,
         "_attempts": 1,
-        "_without_effect": emulation.list_without_effect(job.create, request),
+        "_without_effect": list(valid.notes),
         "Tags": merge_tags([], request.get("Tags", [])),
         kind.arn_name: account.arn(kind.name, name),
         kind.status_name: "InProgress",
@@ -276,7 +271,7 @@ def _begin(
     }
     if not account.store.insert(kind.name, name, record):
         _refuse_taken_name(account, job, name)
-    account.start_thread(f"{kind.name} {name}", lambda: _run(account, job, name))
+    account.start_thread(f"{kind.name} {name}", lambda: _run(account, job, valid))
 
 
 def _enter(transitions: list[dict[str, Any]], status: str, message: str = "") -> dict[str, Any]:
@@ -291,11 +286,9 @@ def _enter(transitions: list[dict[str, Any]], status: str, message: str = "") ->
     return {"SecondaryStatus": status, "SecondaryStatusTransitions": [*closed, entry]}
 
 
-def _run(account: Account, job: JobKind, name: str) -> None:
+def _run(account: Account, job: JobKind, request: ValidRequest) -> None:
     kind = job.kind
-    record = account.store.find(kind.name, name)
-    if record is None:
-        return
+    name = request.fields[kind.name_name]
     begun = int(time.time())
     end = _End()
 
@@ -320,7 +313,7 @@ def _run(account: Account, job: JobKind, name: str) -> None:
         shutil.rmtree(
             account.directory / "jobs" / job.metrics_prefix.lower() / name, ignore_errors=True
         )  # a retry's
-        running = job.start(account, record, Listeners(on_line, on_status, on_metric))
+        running = job.start(account, request, Listeners(on_line, on_status, on_metric))
         account.live[kind.name, name] = running
         # StopJob writes the record first and looks for the job after that, so one of the two sees
         # the other.
@@ -455,7 +448,10 @@ def recover(account: Account) -> None:
                     job.kind.name, name, _attempts=record["_attempts"] + 1, **restart
                 )
                 account.start_thread(
-                    f"{job.kind.name} {name}", functools.partial(_run, account, job, name)
+                    f"{job.kind.name} {name}",
+                    functools.partial(
+                        _run, account, job, validation.validate(job.create, record["_request"])
+                    ),
                 )
             else:
                 was_stopping = record[job.kind.status_name] == "Stopping"

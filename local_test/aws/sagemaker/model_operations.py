@@ -6,14 +6,14 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from container.errors import UserError
 from local_test.aws.account.account import Account
 from local_test.aws.account.resources import ENDPOINT, ENDPOINT_CONFIG, MODEL, Kind, merge_tags
 from local_test.aws.account.state import Record
 from local_test.aws.protocol import messages
 from local_test.aws.protocol.messages import reject
 from local_test.aws.sagemaker import package_operations
-from local_test.requests import emulation
+from local_test.requests import validation
+from local_test.requests.validation import ValidRequest
 
 _NOUNS: Final = {
     "model": "model",
@@ -34,12 +34,13 @@ def find(account: Account, kind: Kind, name: str) -> Record:
 
 
 def insert(
-    account: Account, kind: Kind, request: Mapping[str, Any], extra: Mapping[str, Any]
+    account: Account, kind: Kind, valid: ValidRequest, extra: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Keep a new record and answer with its ARN.
 
     Raises: AwsError if the name is taken.
     """
+    request = valid.fields
     name = request[kind.name_name]
     arn = account.arn(kind.name, name)
     now = time.time()
@@ -48,7 +49,7 @@ def insert(
         **kept,
         **extra,
         "_request": kept,
-        "_without_effect": emulation.list_without_effect(f"Create{kind.prefix}", request),
+        "_without_effect": list(valid.notes),
         "Tags": merge_tags([], request.get("Tags", [])),
         kind.arn_name: arn,
         "CreationTime": now,
@@ -59,17 +60,6 @@ def insert(
     return {kind.arn_name: arn}
 
 
-def check_fields(operation: str, request: Mapping[str, Any]) -> None:
-    """Refuse what cannot be emulated.
-
-    Raises: AwsError that says all of it.
-    """
-    try:
-        emulation.check(operation, request)
-    except UserError as error:
-        reject(str(error))
-
-
 def create_model(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
     """Answer CreateModel; a container that names a model package gets the package's image and data."""
     if "PrimaryContainer" not in request and "Containers" not in request:
@@ -77,15 +67,9 @@ def create_model(account: Account, request: Mapping[str, Any]) -> dict[str, Any]
     resolved = {**request}
     if "PrimaryContainer" in request:
         resolved["PrimaryContainer"] = _resolve_package(account, request["PrimaryContainer"])
-    check_fields("CreateModel", resolved)
-    answer = insert(
-        account,
-        MODEL,
-        request,
-        {"EnableNetworkIsolation": request.get("EnableNetworkIsolation", False)},
-    )
-    account.store.update(MODEL.name, request["ModelName"], _request=resolved)
-    return answer
+    valid = validation.admit("CreateModel", resolved)
+    described = {key: value for key, value in request.items() if key != "Tags"}
+    return insert(account, MODEL, valid, {"EnableNetworkIsolation": False, **described})
 
 
 def _resolve_package(account: Account, container: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,13 +96,13 @@ def _resolve_package(account: Account, container: Mapping[str, Any]) -> dict[str
 
 def create_endpoint_config(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
     """Answer CreateEndpointConfig."""
-    check_fields("CreateEndpointConfig", request)
+    valid = validation.admit("CreateEndpointConfig", request)
     names = [variant["VariantName"] for variant in request["ProductionVariants"]]
     if len(set(names)) < len(names):
         reject(f"Duplicate production variant names: {', '.join(names)}")
     for variant in request["ProductionVariants"]:
         find(account, MODEL, variant.get("ModelName", ""))
-    return insert(account, ENDPOINT_CONFIG, request, {})
+    return insert(account, ENDPOINT_CONFIG, valid, {})
 
 
 def describe(account: Account, kind: Kind, request: Mapping[str, Any]) -> dict[str, Any]:

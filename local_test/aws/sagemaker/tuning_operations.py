@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from container.errors import UserError
 from local_test.aws.account.account import INTERNAL_ERROR, Account
 from local_test.aws.account.resources import (
     TRAINING_JOB,
@@ -28,6 +29,7 @@ from local_test.aws.account.state import Record
 from local_test.aws.protocol import messages
 from local_test.aws.protocol.messages import AwsError, reject
 from local_test.aws.sagemaker import job_operations, tuning_strategy
+from local_test.requests import shapes, validation
 
 _RUNS_WITHOUT_OBJECTIVE: Final = 5  # after so many the service gives up
 _ENDED: Final = ("Completed", "Failed", "Stopped")
@@ -182,8 +184,8 @@ class _Tuner:
     def run(self) -> None:
         try:
             status, failure = self._run()
-        except AwsError as error:  # a training job that the service would not have taken
-            status, failure = "Failed", error.message
+        except (AwsError, UserError) as error:  # SageMaker would have refused the training job
+            status, failure = "Failed", str(error)
         except Exception:  # noqa: BLE001 - a bug of ours ends the job, not the server
             traceback.print_exc(file=sys.stderr)
             status, failure = "Failed", INTERNAL_ERROR
@@ -351,7 +353,9 @@ class _Tuner:
             "_bracket": number,
         }
         try:
-            job_operations.start_training_job(self._account, request, extra)
+            job_operations.start_training_job(
+                self._account, validation.validate("CreateTrainingJob", request), extra
+            )
         except AwsError as error:
             if error.code != "ResourceLimitExceeded":
                 raise
@@ -458,7 +462,7 @@ def _summarize(record: Record, child: Record) -> dict[str, Any]:
     definitions = _read_definitions(record["_request"], [])
     definition = definitions[child["_definition"]]
     value = _final_value(child, definition.metric)
-    shape = messages.service_model("sagemaker").shape_for("HyperParameterTrainingJobSummary")
+    shape = shapes.service_model().shape_for("HyperParameterTrainingJobSummary")
     summary = messages.pick(shape, child)
     summary |= {"TunedHyperParameters": child["_tuned"]}
     if definition.name:

@@ -16,8 +16,8 @@ from botocore.validate import ParamValidator
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from local_test.aws.protocol import messages
 from local_test.aws.sagemaker import operations
+from local_test.requests import shapes
 from tests.contract.aws.client import LocalAws, training_request, wait_for_status
 from tests.contract.aws.test_endpoints import make_config, make_model, wait_until_settled
 
@@ -27,7 +27,7 @@ OPERATIONS = sorted(
     (service, name)
     for service in TARGETS
     for name in operations.OPERATIONS
-    if name in messages.service_model(service).operation_names
+    if name in shapes.service_model(service).operation_names
 )
 # What every operation may answer beside the errors that its model lists.
 ALWAYS = {"ValidationException", "SerializationException"}
@@ -122,7 +122,7 @@ def make_value(shape: Any, depth: int = 0) -> st.SearchStrategy[Any]:  # noqa: P
 def make_text(shape: Any) -> st.SearchStrategy[str]:
     """Give texts that a shape takes: words that mean something if they fit, else whatever fits its pattern."""
     low, high = shape.metadata.get("min", 0), shape.metadata.get("max", 2**31)
-    pattern = messages.compile_pattern(shape.metadata.get("pattern", ".*"))
+    pattern = shapes.compile_pattern(shape.metadata.get("pattern", ".*"))
     if shape.enum:
         return st.sampled_from(shape.enum)
     words = [word for word in WORDS if low <= len(word) <= high and pattern.fullmatch(word)]
@@ -201,7 +201,7 @@ def test_every_answer_of_the_runtime_is_one_that_the_model_knows(
         "invocations-response-stream": "InvokeEndpointWithResponseStream",
         "async-invocations": "InvokeEndpointAsync",
     }[kind]
-    model = messages.service_model("sagemaker-runtime").operation_model(operation)
+    model = shapes.service_model("sagemaker-runtime").operation_model(operation)
     names = sorted(
         member.serialization["name"]
         for member in model.input_shape.members.values()
@@ -237,7 +237,7 @@ def test_every_answer_of_the_runtime_is_one_that_the_model_knows(
 def test_every_answer_is_one_that_the_model_knows(
     crowded_aws: LocalAws, service: str, operation: str
 ) -> None:
-    model = messages.service_model(service).operation_model(operation)
+    model = shapes.service_model(service).operation_model(operation)
     target = {
         "X-Amz-Target": f"{TARGETS[service]}.{operation}",
         "Content-Type": "application/x-amz-json-1.1",

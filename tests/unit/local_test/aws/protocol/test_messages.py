@@ -6,21 +6,19 @@ import contextlib
 import json
 from typing import Any
 
-import botocore.eventstream
 import botocore.parsers
 import pytest
 from botocore.validate import ParamValidator
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from local_test.aws.protocol import event_stream, messages
+from local_test.aws.protocol import messages
 from local_test.aws.protocol.messages import AwsError
 from local_test.aws.sagemaker import operations
+from local_test.requests import shapes
 
 IMPLEMENTED = sorted(
-    name
-    for name in operations.OPERATIONS
-    if name in messages.service_model("sagemaker").operation_names
+    name for name in operations.OPERATIONS if name in shapes.service_model().operation_names
 )
 JSON = st.recursive(
     st.none()
@@ -72,33 +70,9 @@ def drop_nulls(value: Any) -> Any:
     return [drop_nulls(item) for item in value] if isinstance(value, list) else value
 
 
-def list_patterns(shape: Any, seen: set[str]) -> set[str]:
-    """Give every pattern below a shape."""
-    if shape.name in seen:
-        return set()
-    seen.add(shape.name)
-    if shape.type_name == "map":
-        return list_patterns(shape.key, seen) | list_patterns(shape.value, seen)
-    found = {shape.metadata["pattern"]} if "pattern" in shape.metadata else set()
-    inner = [shape.member] if shape.type_name == "list" else getattr(shape, "members", {}).values()
-    return found.union(*(list_patterns(item, seen) for item in inner))
-
-
-@pytest.mark.parametrize(
-    "service", ["sagemaker", "application-autoscaling", "logs", "sagemaker-metrics"]
-)
-def test_every_pattern_of_the_services_is_understood(service: str) -> None:
-    model = messages.service_model(service)
-    seen: set[str] = set()
-    for operation in model.operation_names:
-        shape = model.operation_model(operation).input_shape
-        for pattern in list_patterns(shape, seen) if shape else ():
-            messages.compile_pattern(pattern)
-
-
 @pytest.mark.parametrize("operation", IMPLEMENTED)
 def test_a_minimal_request_of_every_operation_is_taken(operation: str) -> None:
-    shape = messages.service_model("sagemaker").operation_model(operation).input_shape
+    shape = shapes.input_shape(operation)
     sample = make_sample(shape)
     assert not ParamValidator().validate(sample, shape).has_errors()
     assert messages.parse("sagemaker", operation, json.dumps(sample).encode()) == sample
@@ -106,7 +80,7 @@ def test_a_minimal_request_of_every_operation_is_taken(operation: str) -> None:
 
 @pytest.mark.parametrize("operation", IMPLEMENTED)
 def test_a_missing_required_member_is_named(operation: str) -> None:
-    shape = messages.service_model("sagemaker").operation_model(operation).input_shape
+    shape = shapes.input_shape(operation)
     for name in shape.required_members:
         sample = make_sample(shape)
         del sample[name]
@@ -129,7 +103,7 @@ def test_any_json_in_place_of_a_member_is_taken_or_refused_in_the_services_words
     data: st.DataObject,
 ) -> None:
     operation = data.draw(st.sampled_from(IMPLEMENTED))
-    shape = messages.service_model("sagemaker").operation_model(operation).input_shape
+    shape = shapes.input_shape(operation)
     name = data.draw(st.sampled_from(sorted(shape.members)))
     sample = {**make_sample(shape), name: data.draw(JSON)}
     try:
@@ -170,16 +144,3 @@ def test_a_member_that_the_api_does_not_have_is_not_dropped_in_silence() -> None
 def test_an_answer_with_a_member_that_the_shape_lacks_is_a_bug() -> None:
     with pytest.raises(ValueError, match="has no member"):
         messages.answer("sagemaker", "ListModels", {"Modells": []})
-
-
-@given(st.binary(max_size=200))
-def test_an_event_is_read_back_by_botocore(payload: bytes) -> None:
-    buffer = botocore.eventstream.EventStreamBuffer()
-    buffer.add_data(event_stream.encode_event("PayloadPart", payload))
-    event = next(iter(buffer))
-    assert event.payload == payload
-    assert event.headers == {
-        ":event-type": "PayloadPart",
-        ":content-type": "application/octet-stream",
-        ":message-type": "event",
-    }

@@ -1,0 +1,145 @@
+"""What the service refuses although the request fits its shapes: rules between fields.
+
+Each function returns one line per fault. Contract IDs in brackets are defined in docs/contract.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from container.errors import UserError
+from local_test.requests import json_path
+
+_PAYLOAD_LIMIT_MB: Final = 100
+
+
+def find_faults(operation: str, fields: Mapping[str, Any]) -> list[str]:
+    """Return a line for each broken rule of an operation's request that fits its shapes."""
+    rules = _RULES.get(operation)
+    return rules(fields) if rules else []
+
+
+def _check_training(fields: Mapping[str, Any]) -> list[str]:
+    faults = [
+        f"{name}: is required to train with your own container"
+        for name in ("AlgorithmSpecification", "ResourceConfig")
+        if name not in fields
+    ]
+    resources = fields.get("ResourceConfig", {"InstanceCount": 1})
+    if not resources.get("InstanceGroups") and "InstanceCount" not in resources:
+        faults.append(
+            "ResourceConfig: either InstanceType and InstanceCount, or InstanceGroups, is required"
+        )
+    algorithm = fields.get("AlgorithmSpecification", {"TrainingImage": ""})
+    if "TrainingImage" not in algorithm:
+        faults.append("AlgorithmSpecification.TrainingImage: is required")
+    if fields.get("EnableManagedSpotTraining"):
+        faults += _check_spot(fields.get("StoppingCondition", {}))
+    job_mode = algorithm.get("TrainingInputMode", "File")
+    names: list[str] = []
+    for channel in fields.get("InputDataConfig", ()):
+        if channel["ChannelName"] in names:
+            faults.append(f"InputDataConfig: channel {channel['ChannelName']!r} is defined twice")
+        names.append(channel["ChannelName"])
+        faults += _check_channel(channel, channel.get("InputMode", job_mode))
+    return faults
+
+
+def _check_spot(stopping: Mapping[str, Any]) -> list[str]:
+    longest_s = stopping.get("MaxWaitTimeInSeconds")
+    runtime_s = stopping.get("MaxRuntimeInSeconds", 86400)
+    if longest_s is not None and longest_s >= runtime_s:
+        return []
+    fault = (
+        f"StoppingCondition.MaxWaitTimeInSeconds: found {longest_s}; spot training needs at least "
+        f"MaxRuntimeInSeconds, {runtime_s} (SP-1)"
+    )
+    return [fault]
+
+
+def _check_channel(channel: Mapping[str, Any], mode: str) -> list[str]:
+    label = f"InputDataConfig channel {channel['ChannelName']!r}"
+    source = channel["DataSource"].get("S3DataSource")
+    if source is None:
+        return [f"{label}: DataSource.S3DataSource is required"]
+    data_type = source["S3DataType"]
+    needs_pipe = {
+        "CompressionType Gzip": channel.get("CompressionType", "None") != "None",
+        "RecordWrapperType RecordIO": channel.get("RecordWrapperType", "None") != "None",
+        "AugmentedManifestFile": data_type == "AugmentedManifestFile",
+    }
+    faults = [
+        f"{label}: {setting} needs InputMode Pipe, found {mode} (IN-5, IN-9)"
+        for setting, is_set in needs_pipe.items()
+        if is_set and mode != "Pipe"
+    ]
+    if data_type != "S3Prefix" and mode == "FastFile":
+        faults.append(f"{label}: InputMode FastFile needs S3Prefix, found {data_type} (IN-3)")
+    if data_type == "Converse":
+        faults.append(f"{label}: S3DataType Converse is only for SageMaker's own models")
+    return faults
+
+
+def _check_processing(fields: Mapping[str, Any]) -> list[str]:
+    faults = []
+    places = [
+        (item["InputName"], item.get("S3Input", {})) for item in fields.get("ProcessingInputs", ())
+    ]
+    outputs = fields.get("ProcessingOutputConfig", {}).get("Outputs", ())
+    places += [(item["OutputName"], item.get("S3Output", {})) for item in outputs]
+    for name, place in places:
+        path = place.get("LocalPath", "")
+        if not path.startswith("/opt/ml/processing/"):
+            faults.append(
+                f"{name}: LocalPath must be below /opt/ml/processing/, found {path!r} (PR-2)"
+            )
+        mode = place.get("S3InputMode", "File")
+        if mode != "File":
+            faults.append(f"{name}: S3InputMode {mode} is not emulated; use File")
+    return faults
+
+
+def _check_transform(fields: Mapping[str, Any]) -> list[str]:
+    source = fields["TransformInput"]
+    split_type = source.get("SplitType", "None")
+    data_type = source["DataSource"]["S3DataSource"]["S3DataType"]
+    faults = []
+    if data_type not in ("S3Prefix", "ManifestFile"):
+        faults.append(
+            f"TransformInput: S3DataType must be S3Prefix or ManifestFile, found {data_type}"
+        )
+    if split_type == "None" and fields.get("BatchStrategy") == "MultiRecord":
+        faults.append("BatchStrategy: MultiRecord needs a SplitType (BT-5)")
+    payload_mb = fields.get("MaxPayloadInMB", 0)
+    if max(1, fields.get("MaxConcurrentTransforms", 1)) * payload_mb > _PAYLOAD_LIMIT_MB:
+        faults.append(
+            f"MaxPayloadInMB: may be at most {_PAYLOAD_LIMIT_MB}, alone and times "
+            f"MaxConcurrentTransforms; found {payload_mb} (BT-11)"
+        )
+    return faults + _check_data_processing(fields, split_type)
+
+
+def _check_data_processing(fields: Mapping[str, Any], split_type: str) -> list[str]:
+    processing = fields.get("DataProcessing", {})
+    faults = []
+    for name in ("InputFilter", "OutputFilter"):
+        try:
+            json_path.parse(processing.get(name, "$"))
+        except UserError as error:
+            faults.append(f"DataProcessing.{name}: {error} (BT-12)")
+    assembly = fields["TransformOutput"].get("AssembleWith", "None")
+    is_joined = processing.get("JoinSource", "None") != "None"
+    if is_joined and (split_type, assembly) not in (("Line", "Line"), ("None", "None")):
+        faults.append(
+            "DataProcessing.JoinSource: SplitType and AssembleWith must both be Line or both be "
+            f"None, found {split_type} and {assembly} (BT-12)"
+        )
+    return faults
+
+
+_RULES: Final[Mapping[str, Callable[[Mapping[str, Any]], list[str]]]] = {
+    "CreateTrainingJob": _check_training,
+    "CreateProcessingJob": _check_processing,
+    "CreateTransformJob": _check_transform,
+}

@@ -1,0 +1,88 @@
+"""What the local SageMaker does with each field of a request; nothing is dropped silently.
+
+The table is `treatments.toml`. A field's treatment is that of its longest prefix in the table.
+`python -m local_test fields` writes it to `docs/local-sagemaker-fields.md`.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+Kind = Literal["emulated", "without effect", "refused", "only `up`"]
+"""Only `up` means that the local AWS resolves the field before the request reaches the harness."""
+
+_HEAD: Final = """\
+# What the local SageMaker does with each request field
+
+This page is the output of `python -m local_test fields`. A field that is not listed is treated as
+its parent. The treatments are:
+
+- **emulated**: the field does what it does on SageMaker.
+- **without effect**: the field is accepted and changes nothing; commands print a note.
+- **refused**: a request that sets the field fails.
+- **only `up`**: the local AWS takes the field; the other commands refuse it.
+"""
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """What happens to a field, and why."""
+
+    kind: Kind
+    note: str
+
+
+def _load() -> dict[str, dict[str, Treatment]]:
+    text = importlib.resources.files(__package__).joinpath("treatments.toml").read_text("utf-8")
+    tables: dict[str, dict[str, Treatment]] = {}
+    for operation, fields in tomllib.loads(text).items():
+        tables[operation] = {}
+        for path, treatment in fields.items():
+            kind, _, note = treatment.partition(": ")
+            tables[operation][path] = Treatment(kind, note)
+    return tables
+
+
+TREATMENTS: Final[Mapping[str, Mapping[str, Treatment]]] = _load()
+"""For each operation, the treatments by path: `InputDataConfig[].DataSource.DatasetSource`."""
+
+
+def treat(operation: str, request: Any) -> dict[str, Treatment]:
+    """Return the treatment of each path in the table that a request sets."""
+    table = TREATMENTS[operation]
+    owners = (_find_owner(table, path) for path in _list_paths(request, ""))
+    return {owner: table[owner] for owner in owners}
+
+
+def _find_owner(table: Mapping[str, Treatment], path: str) -> str:
+    while path and path not in table:
+        path = path[:-2] if path.endswith("[]") else path.rpartition(".")[0]
+    return path
+
+
+def _list_paths(value: Any, path: str) -> Iterator[str]:
+    if isinstance(value, dict) and value:
+        for name, item in value.items():
+            yield from _list_paths(item, f"{path}.{name}" if path else name)
+    elif isinstance(value, list) and value:
+        for item in value:
+            yield from _list_paths(item, f"{path}[]")
+    elif path:
+        yield path
+
+
+def format_table() -> str:
+    """Format the entire table as Markdown."""
+    lines = [_HEAD]
+    for operation, table in TREATMENTS.items():
+        lines += [f"## {operation}", "", "| field | here | note |", "|---|---|---|"]
+        lines += [
+            f"| `{path}` | {treatment.kind} | {treatment.note} |"
+            for path, treatment in table.items()
+        ]
+        lines.append("")
+    return "\n".join(lines)

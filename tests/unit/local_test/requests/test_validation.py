@@ -1,0 +1,142 @@
+"""A request is validated: its shapes, what is refused here, the rules between its fields."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from container.errors import UserError
+from local_test.requests import shorthand, validation
+from local_test.requests.validation import validate
+
+
+def make_request(**changes: Any) -> dict[str, Any]:
+    request = shorthand.training_request(
+        name="job",
+        image="any",
+        channels={"training": "s3://bucket/data/"},
+        output="s3://bucket/out",
+    )
+    return {**request, **changes}
+
+
+def find_faults(request: Any) -> str:
+    try:
+        validate("CreateTrainingJob", request)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def test_a_good_request_has_no_faults() -> None:
+    valid = validate("CreateTrainingJob", make_request())
+
+    assert valid.operation == "CreateTrainingJob"
+    assert valid.fields == make_request()
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (
+            {"HyperParameters": {"epochs": 3}},
+            "HyperParameters['epochs']: expected a string, found 3",
+        ),  # HP-1
+        ({"HyperParameters": {"a": "x" * 2501}}, "expected at most 2500 characters, found 2501"),
+        (
+            {"HyperParameters": {f"{n}": "" for n in range(101)}},
+            "expected at most 100 entries, found 101",
+        ),
+        ({"Environment": {"9a": "x"}}, "does not match"),  # TF-5
+        ({"TrainingJobName": "under_score"}, "'under_score' does not match"),
+        ({"EnableManagedSpotTraining": "yes"}, "expected true or false"),
+        (
+            {"StoppingCondition": {"MaxRuntimeInSeconds": True}},
+            "expected an integer, found True",
+        ),
+        ({"StoppingCondition": {"MaxRuntimeInSeconds": 0}}, "expected at least 1, found 0"),
+        ({"InputDataConfig": {}}, "InputDataConfig: expected a list"),
+        ({"Hyperparameters": {}}, "no such field; did you mean HyperParameters?"),
+        ({"OutputDataConfig": {"S3OutputPath": "ftp://x"}}, "'ftp://x' does not match"),
+    ],
+)
+def test_a_fault_says_where_it_is_what_was_found_and_what_is_expected(
+    change: dict[str, Any], fault: str
+) -> None:
+    assert fault in find_faults(make_request(**change))
+
+
+def test_all_faults_are_reported_at_once() -> None:
+    request = make_request(Nonsense=1, TrainingJobName="_")
+    del request["RoleArn"]
+
+    assert "3 faults" in find_faults(request)
+
+
+def test_an_enumeration_names_near_values() -> None:
+    request = make_request()
+    request["ResourceConfig"]["InstanceType"] = "ml.m5.largee"
+
+    assert "ml.m5.large" in find_faults(request).split("did you mean", 1)[1]
+
+
+def test_files_stand_where_the_api_wants_s3() -> None:
+    assert find_faults(make_request(OutputDataConfig={"S3OutputPath": "file:///tmp/out"})) == ""
+    assert find_faults(make_request(OutputDataConfig={"S3OutputPath": "file://relative"})) != ""
+
+
+def test_a_refused_field_is_named_with_the_reason() -> None:
+    request = make_request()
+    request["AlgorithmSpecification"] = {
+        "TrainingInputMode": "File",
+        "AlgorithmName": "a",
+        "TrainingImage": "b",
+    }
+
+    with pytest.raises(UserError, match="AlgorithmName: refused here: Marketplace algorithms"):
+        validate("CreateTrainingJob", request)
+
+
+def test_a_field_without_effect_is_named() -> None:
+    valid = validate("CreateTrainingJob", make_request(Tags=[{"Key": "a", "Value": "b"}]))
+
+    assert "Tags has no effect here: tags and billing belong to an AWS account" in valid.notes
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"CompressionType": "Gzip"}, "Gzip needs InputMode Pipe"),  # IN-5
+        ({"RecordWrapperType": "RecordIO"}, "RecordIO needs InputMode Pipe"),
+    ],
+)
+def test_a_channel_that_does_not_fit_its_mode_is_refused(
+    change: dict[str, str], fault: str
+) -> None:
+    request = make_request()
+    request["InputDataConfig"][0] |= change
+
+    with pytest.raises(UserError, match=fault):
+        validate("CreateTrainingJob", request)
+
+
+def test_spot_needs_a_waiting_time() -> None:
+    with pytest.raises(UserError, match="at least MaxRuntimeInSeconds, 86400"):  # SP-1
+        validate("CreateTrainingJob", make_request(EnableManagedSpotTraining=True))
+
+
+def test_a_spot_request_that_waits_long_enough_is_taken() -> None:
+    stopping = {"MaxRuntimeInSeconds": 60, "MaxWaitTimeInSeconds": 60}
+
+    assert (
+        find_faults(make_request(EnableManagedSpotTraining=True, StoppingCondition=stopping)) == ""
+    )
+
+
+def test_only_this_module_makes_a_valid_request() -> None:
+    sources = Path(validation.__file__).parents[1].rglob("*.py")
+    makers = [path.name for path in sources if " ValidRequest(" in path.read_text("utf-8")]
+
+    assert makers == ["validation.py"]
