@@ -18,7 +18,7 @@ from container import contract
 
 _DEVELOPER_COMMANDS = {
     "init": "container.developer.init",
-    "doctor": "container.developer.doctor",
+    "doctor": "container.developer.doctor.command",
     "describe": "container.developer.describe",
 }
 

@@ -1,8 +1,8 @@
-"""SageMaker's words: the paths, files, variables, limits and line formats of the container contract.
+"""SageMaker's container contract: its paths, files, variables, limits and line formats.
 
 Rules of this file: standard library only; names quote the platform; no policy of ours. A comment's
-ID (TF-1, HO-4) is the clause that a line obeys. Nothing else in the container spells these values;
-the tests spell them a second time as literals.
+ID (TF-1, HO-4) is the clause that a line obeys. Tests spell these values a second time, as
+literals: a wrong name agrees with itself.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +20,6 @@ from container.errors import PlatformError
 # Variables that the platform, its toolkits (TK-1, TK-2) or its local modes set.
 BASE_DIR_VARIABLE: Final = "SAGEMAKER_BASE_DIR"
 BIND_TO_PORT_VARIABLE: Final = "SAGEMAKER_BIND_TO_PORT"
-SAFE_PORT_RANGE_VARIABLE: Final = "SAGEMAKER_SAFE_PORT_RANGE"
 BATCH_VARIABLE: Final = "SAGEMAKER_BATCH"
 BATCH_STRATEGY_VARIABLE: Final = "SAGEMAKER_BATCH_STRATEGY"
 MAX_CONCURRENT_TRANSFORMS_VARIABLE: Final = "SAGEMAKER_MAX_CONCURRENT_TRANSFORMS"
@@ -38,16 +37,14 @@ CREDENTIALS_VARIABLES: Final = (  # SEC-1, SEC-2: none of them is there under ne
     "AWS_ACCESS_KEY_ID",
 )
 
-# Labels by which an image promises what it can (IMG-12): the value is "true".
+# Labels by which an image declares its capabilities, with the value "true" (IMG-12).
 MULTI_MODEL_LABEL: Final = "com.amazonaws.sagemaker.capabilities.multi-models"
 BIND_TO_PORT_LABEL: Final = "com.amazonaws.sagemaker.capabilities.accept-bind-to-port"
 
 # Ports, times and sizes.
 DEFAULT_PORT: Final = 8080  # HO-1
-FAILURE_REASON_CHARACTERS: Final = (
-    1024  # OUT-2: what DescribeTrainingJob returns of the failure file
-)
-EXIT_MESSAGE_BYTES: Final = 1024  # PR-3: what DescribeProcessingJob returns of the message file
+FAILURE_REASON_CHARACTERS: Final = 1024  # OUT-2: what DescribeTrainingJob returns
+EXIT_MESSAGE_BYTES: Final = 1024  # PR-3: what DescribeProcessingJob returns
 TRAINING_STOP_GRACE_S: Final = 120  # OUT-8: SIGTERM, then SIGKILL
 SERVING_STOP_GRACE_S: Final = 30  # HO-10
 PING_LIMIT_S: Final = 2  # HO-4
@@ -57,21 +54,16 @@ TRANSFORM_PAYLOAD_DEFAULT_MB: Final = 6  # BT-3
 TRANSFORM_PAYLOAD_BYTES: Final = 100 * 1024**2  # BT-11
 CUSTOM_ATTRIBUTES_HEADER: Final = "X-Amzn-SageMaker-Custom-Attributes"  # RQ-5
 
-# Script mode: these hyperparameters say which program to run and where its code comes from (TK-1,
-# IN-12, SDK-1).
+# Script mode: hyperparameters that name the program and where its code comes from (TK-1, IN-12,
+# SDK-1).
 PROGRAM_HYPERPARAMETER: Final = "sagemaker_program"
 SUBMIT_DIRECTORY_HYPERPARAMETER: Final = "sagemaker_submit_directory"
 MPI_HYPERPARAMETER: Final = "sagemaker_mpi_enabled"
 CODE_CHANNEL: Final = "code"
 
-# Request limits of CreateTrainingJob.
-HYPERPARAMETERS_MAXIMUM: Final = 100  # HP-1
-HYPERPARAMETER_NAME_CHARACTERS: Final = 256  # HP-1
-HYPERPARAMETER_VALUE_CHARACTERS: Final = 2500  # HP-1
 CHANNEL_NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9.\-_]{1,64}")  # IN-1
-CHANNELS_MAXIMUM: Final = 20  # IN-1
 
-# HP-5: these arrive among the user's hyperparameters and belong to the platform or its SDK.
+# HP-5: arrive among the user's hyperparameters, and belong to the platform or its SDK.
 _PLATFORM_HYPERPARAMETERS: Final = frozenset(
     {"_tuning_objective_metric", "model_dir", "mp_parameters"}
 )
@@ -79,19 +71,19 @@ _PLATFORM_HYPERPARAMETER_PREFIX: Final = "sagemaker_"
 
 
 def is_platform_hyperparameter(name: str) -> bool:
-    """Tell whether the platform or an SDK put this hyperparameter there, not the user (HP-5)."""
+    """Tell whether the platform or an SDK set this hyperparameter, not the user (HP-5)."""
     return name in _PLATFORM_HYPERPARAMETERS or name.startswith(_PLATFORM_HYPERPARAMETER_PREFIX)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The directory tree that the platform and the container share; `/opt/ml` unless `SAGEMAKER_BASE_DIR` says else."""
+    """The directory tree that the platform and the container share."""
 
     base: Path = Path("/opt/ml")
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Layout:
-        """Read the root of the tree from `SAGEMAKER_BASE_DIR`."""
+        """Read the root of the tree from `SAGEMAKER_BASE_DIR`; by default it is `/opt/ml`."""
         return cls(Path(environ.get(BASE_DIR_VARIABLE) or "/opt/ml"))
 
     @property
@@ -111,7 +103,7 @@ class Layout:
 
     @property
     def input_data(self) -> Path:
-        """Directory of the channel directories; never listed, `inputdataconfig.json` names the channels (TF-3)."""
+        """Directory of the channels; never listed, `inputdataconfig.json` names them (TF-3)."""
         return self.base / "input/data"
 
     def channel(self, name: str) -> Path:
@@ -124,7 +116,7 @@ class Layout:
 
     @property
     def model(self) -> Path:
-        """Directory that becomes `model.tar.gz` (OUT-3), and where serving finds it unpacked (HO-2)."""
+        """Directory that becomes `model.tar.gz` (OUT-3) and is unpacked for serving (HO-2)."""
         return self.base / "model"
 
     @property
@@ -164,17 +156,17 @@ class Layout:
 
     @property
     def tensorboard(self) -> Path:
-        """Directory of the event files that `TensorBoardOutputConfig` synchronizes while the job runs."""
+        """Directory of event files that `TensorBoardOutputConfig` synchronizes."""
         return self.base / "output/tensorboard"
 
     @property
     def processing_job_config(self) -> Path:
-        """Request of a processing job (PR-1); its presence tells that this is one."""
+        """Request of a processing job (PR-1); absent in other jobs."""
         return self.base / "config/processingjobconfig.json"
 
     @property
     def processing(self) -> Path:
-        """Directory below which a processing job's inputs and outputs are mounted (PR-2)."""
+        """Directory of a processing job's inputs and outputs (PR-2)."""
         return self.base / "processing"
 
 
@@ -191,7 +183,7 @@ class Channel:
 
 @dataclass(frozen=True)
 class Resources:
-    """`resourceconfig.json`: who takes part in a training job. `hosts` is sorted as strings (DS-1)."""
+    """`resourceconfig.json`: the hosts of a training job, sorted as strings (DS-1)."""
 
     current_host: str = "algo-1"
     hosts: tuple[str, ...] = ("algo-1",)
@@ -205,7 +197,7 @@ class Resources:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """What the three documented files of a training job say (TF-1); a missing file says nothing."""
+    """The three documented files of a training job (TF-1); a missing file counts as empty."""
 
     hyperparameters: Mapping[str, str] = field(default_factory=dict)
     channels: Mapping[str, Channel] = field(default_factory=dict)
@@ -240,10 +232,10 @@ def load_json_object(path: Path) -> dict[str, Any]:
 def load_training_config(layout: Layout) -> TrainingConfig:
     """Load the three documented files of a training job.
 
-    Hyperparameter values that are not strings (SDK local mode, LM-4) are turned into their JSON
-    text, empty ones are dropped as the service drops them (HP-4).
+    Hyperparameter values that are not strings (SDK local mode, LM-4) become their JSON text; empty
+    ones are dropped, as the service drops them (HP-4).
 
-    Raises: PlatformError if a file is unreadable or has another shape than the contract's.
+    Raises: PlatformError if a file is unreadable or does not follow the contract.
     """
     hyperparameters = {
         name: value if isinstance(value, str) else json.dumps(value)
@@ -276,12 +268,14 @@ def _load_resources(path: Path) -> Resources:
     if not isinstance(current, str) or not isinstance(hosts, list) or current not in hosts:
         message = f"{path}: current_host {current!r} must be one of hosts {hosts!r}"
         raise PlatformError(message)
-    nic = document.get("network_interface_name")
-    return Resources(current, tuple(sorted(hosts)), nic if isinstance(nic, str) and nic else "eth0")
+    interface = document.get("network_interface_name")
+    if not isinstance(interface, str) or not interface:
+        interface = Resources.network_interface_name
+    return Resources(current, tuple(sorted(hosts)), interface)
 
 
-# HPO-1, HPO-2: each metric is printed as `name=value;` on a line of its own or among others, and is
-# found again by the regex of the same name. `\b` keeps `loss=` from matching inside `train_loss=`.
+# Each metric is printed as `name=value;` and matched by the regex of its name (HPO-1, HPO-2).
+# `\b` keeps `loss=` from matching inside `train_loss=`.
 METRIC_NAMES: Final = (
     "epoch",
     "train_loss",
@@ -300,13 +294,18 @@ METRIC_NAMES: Final = (
     "test_auc",
     "int8_test_accuracy",
 )
-METRIC_DEFINITIONS: Final = tuple(
-    {"Name": name, "Regex": rf"\b{name}=([0-9.eE+-]+);"} for name in METRIC_NAMES
-)
+
+
+def define_metrics(names: Iterable[str]) -> list[dict[str, str]]:
+    """Define metrics as `MetricDefinitions`, which find what `format_metrics` writes (HPO-1)."""
+    return [{"Name": name, "Regex": rf"\b{re.escape(name)}=([0-9.eE+-]+);"} for name in names]
+
+
+METRIC_DEFINITIONS: Final = tuple(define_metrics(METRIC_NAMES))
 
 
 def format_metrics(metrics: Mapping[str, float]) -> str:
-    """Format metrics as one log line that the published regexes find again; values that are not finite are left out.
+    """Format metrics as one log line that their regexes match; leave out values not finite.
 
     A tuner reads the last value printed, and `nan` for the objective fails the tuning job (HPO-2).
     """
@@ -316,6 +315,6 @@ def format_metrics(metrics: Mapping[str, float]) -> str:
 
 
 def write_failure(layout: Layout, reason: str) -> None:
-    """Write the failure file, the cause first: the platform shows its first 1024 characters (OUT-2)."""
+    """Write the failure file; the platform shows its first 1024 characters (OUT-2)."""
     layout.failure.parent.mkdir(parents=True, exist_ok=True)
     layout.failure.write_text(reason, encoding="utf-8", errors="replace")

@@ -1,9 +1,9 @@
-"""An algorithm in the platform's words: hyperparameters, tuning ranges, metric definitions, CreateAlgorithm's request.
+"""`describe`: an algorithm's hyperparameters, tuning ranges, metrics and CreateAlgorithm request.
 
 A user's `algorithm.py` and the bundled network are described in the same way, from their
-declarations alone.
+declarations.
 
-Rules of this file: standard library only; pure, but for the command at its end.
+Rules of this file: standard library only; pure, except for the command at its end.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from container import algorithm as algorithms
-from container import hyperparameters
+from container import contract, hyperparameters
 from container.algorithm import Algorithm
 from container.errors import UserError
 from container.hyperparameters import Rule
@@ -28,7 +28,7 @@ _CONTENT_TYPES: Final = ("application/json", "text/csv", "application/x-npy")
 
 
 def bundled() -> Algorithm:
-    """Describe the network that the image brings."""
+    """Return the bundled network's declarations."""
     from container.training import bundled
 
     return bundled.BUNDLED
@@ -41,9 +41,10 @@ def describe_hyperparameters(algorithm: Algorithm) -> list[dict[str, Any]]:
     for declared in dataclasses.fields(algorithm.hyperparameters):
         rule: Rule = declared.metadata["rule"]
         kind, values = _describe_type(hints[declared.name], rule)
+        unit = f" ({rule.unit})" if rule.unit else ""
         entry: dict[str, Any] = {
             "Name": declared.name,
-            "Description": rule.effect + (f" ({rule.unit})" if rule.unit else ""),
+            "Description": rule.effect + unit,
             "Type": kind,
             "IsTunable": bool(values),
             "IsRequired": False,
@@ -58,47 +59,36 @@ def describe_hyperparameters(algorithm: Algorithm) -> list[dict[str, Any]]:
 
 
 def describe_tuning(algorithm: Algorithm) -> dict[str, Any]:
-    """Describe what may be tuned as `ParameterRanges` of CreateHyperParameterTuningJob: a start to be narrowed."""
+    """Describe what may be tuned as `ParameterRanges` of CreateHyperParameterTuningJob.
+
+    The ranges are the widest possible: a start, to be narrowed.
+    """
     ranges: dict[str, list[dict[str, Any]]] = {
         f"{kind}ParameterRanges": [] for kind in ("Integer", "Continuous", "Categorical")
     }
     for entry in describe_hyperparameters(algorithm):
         if not entry["IsTunable"]:
             continue
-        if entry["Type"] == "Categorical":
-            values = entry["Range"]["CategoricalParameterRangeSpecification"]["Values"]
-            ranges["CategoricalParameterRanges"].append({"Name": entry["Name"], "Values": values})
-            continue
-        limits = entry["Range"][f"{entry['Type']}ParameterRangeSpecification"]
-        low, high = float(limits["MinValue"]), float(limits["MaxValue"])
-        scale = "Logarithmic" if low > 0 and high / low >= 100 else "Linear"
-        ranges[f"{entry['Type']}ParameterRanges"].append(
-            {"Name": entry["Name"], **limits, "ScalingType": scale}
-        )
+        kind = entry["Type"]
+        tuned = {"Name": entry["Name"], **entry["Range"][f"{kind}ParameterRangeSpecification"]}
+        if kind != "Categorical":
+            low = float(tuned["MinValue"])
+            spans_decades = low > 0 and float(tuned["MaxValue"]) / low >= 100
+            tuned["ScalingType"] = "Logarithmic" if spans_decades else "Linear"
+        ranges[f"{kind}ParameterRanges"].append(tuned)
     return ranges
 
 
 def describe_metrics(algorithm: Algorithm) -> list[dict[str, str]]:
-    """Describe the metrics as `MetricDefinitions`: the regexes find what `log_metrics` prints (HPO-1)."""
-    return [
-        {"Name": name, "Regex": rf"\b{re.escape(name)}=([0-9.eE+-]+);"}
-        for name in algorithm.metrics
-    ]
+    """Describe the metrics as `MetricDefinitions`, which find what `log_metrics` prints."""
+    return contract.define_metrics(algorithm.metrics)
 
 
 def describe_algorithm(algorithm: Algorithm, image: str) -> dict[str, Any]:
-    """Describe all of it as the request of CreateAlgorithm."""
-    objectives = [
-        {
-            "Type": "Minimize" if re.search("loss|error|_time", name) else "Maximize",
-            "MetricName": name,
-        }
-        for name in algorithm.metrics
-        if name != "epoch"
-    ]
+    """Describe everything as the request of CreateAlgorithm."""
+    name = re.sub(r"[^a-zA-Z0-9]+", "-", algorithm.name).strip("-")[:63]
     request: dict[str, Any] = {
-        "AlgorithmName": re.sub(r"[^a-zA-Z0-9]+", "-", algorithm.name).strip("-")[:63]
-        or "algorithm",
+        "AlgorithmName": name or "algorithm",
         "TrainingSpecification": {
             "TrainingImage": image,
             "SupportedHyperParameters": describe_hyperparameters(algorithm),
@@ -106,15 +96,11 @@ def describe_algorithm(algorithm: Algorithm, image: str) -> dict[str, Any]:
             "SupportsDistributedTraining": False,
             "MetricDefinitions": describe_metrics(algorithm),
             "TrainingChannels": [
-                {
-                    "Name": algorithms.split_channel(entry)[0][0],
-                    "IsRequired": algorithms.split_channel(entry)[1],
-                    "SupportedContentTypes": ["*/*"],
-                    "SupportedInputModes": ["File", "FastFile"],
-                }
-                for entry in algorithm.channels or ("training",)
+                _describe_channel(entry) for entry in algorithm.channels or ("training",)
             ],
-            "SupportedTuningJobObjectiveMetrics": objectives,
+            "SupportedTuningJobObjectiveMetrics": [
+                _describe_objective(metric) for metric in algorithm.metrics if metric != "epoch"
+            ],
         },
     }
     if algorithm.predict or algorithm.train is None:
@@ -128,18 +114,31 @@ def describe_algorithm(algorithm: Algorithm, image: str) -> dict[str, Any]:
     return request
 
 
+def _describe_channel(declared: str) -> dict[str, Any]:
+    names, is_required = algorithms.split_channel(declared)
+    return {
+        "Name": names[0],
+        "IsRequired": is_required,
+        "SupportedContentTypes": ["*/*"],
+        "SupportedInputModes": ["File", "FastFile"],
+    }
+
+
+def _describe_objective(metric: str) -> dict[str, str]:
+    is_cost = re.search("loss|error|_time", metric)
+    return {"Type": "Minimize" if is_cost else "Maximize", "MetricName": metric}
+
+
 def _describe_type(hint: Any, rule: Rule) -> tuple[str, dict[str, Any]]:
-    """Give the platform's type, and the range in its words; an empty range means that it cannot be tuned."""
-    parts = (
-        [part for part in typing.get_args(hint) if part is not type(None)]
-        if typing.get_args(hint)
-        else [hint]
-    )
-    choices = ["true", "false"] if parts[0] is bool else [str(choice) for choice in rule.choices]
+    """Return the platform's type and range; the range of what cannot be tuned is empty."""
+    parts = [part for part in typing.get_args(hint) if part is not type(None)] or [hint]
+    choices = [str(choice) for choice in rule.choices]
+    if parts[0] is bool:
+        choices = ["true", "false"]
     if choices:
         return "Categorical", {"CategoricalParameterRangeSpecification": {"Values": choices}}
-    kind = {int: "Integer", float: "Continuous"}.get(parts[0]) if len(parts) == 1 else None
-    if kind is None:
+    kind = {int: "Integer", float: "Continuous"}.get(parts[0])
+    if kind is None or len(parts) > 1:
         return "FreeText", {}
     if rule.low is None or rule.high is None:
         return kind, {}
@@ -149,16 +148,16 @@ def _describe_type(hint: Any, rule: Rule) -> tuple[str, dict[str, Any]]:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print what `python -m container describe [FILE] [WHAT] [--image URI]` asks for; give the exit code."""
+    """Run `describe` and return its exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m container describe",
-        description="Describe an algorithm in the platform's words.",
+        description="Describe an algorithm as SageMaker's API expects it.",
     )
     parser.add_argument(
         "file",
         nargs="?",
         type=Path,
-        help=f"a file such as {algorithms.FILE_NAME}; none: the bundled network",
+        help=f"a file such as {algorithms.FILE_NAME}; default: the bundled network",
     )
     parser.add_argument(
         "--as", dest="what", choices=("help", "algorithm", "tuning", "metrics"), default="help"
@@ -166,7 +165,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--image",
         default="123456789012.dkr.ecr.eu-west-1.amazonaws.com/byo:latest",
-        help="image's URI",
+        help="the image's URI",
     )
     options = parser.parse_args(argv)
     try:
@@ -177,10 +176,12 @@ def main(argv: Sequence[str]) -> int:
     if options.what == "help":
         print(hyperparameters.format_table(algorithm.hyperparameters), end="")
         return 0
-    described: Any = describe_metrics(algorithm)
+    described: Any
     if options.what == "algorithm":
         described = describe_algorithm(algorithm, options.image)
     elif options.what == "tuning":
         described = describe_tuning(algorithm)
+    else:
+        described = describe_metrics(algorithm)
     print(json.dumps(described, indent=2))
     return 0

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from container import contract
+from container import contract, image_rules
 from local_test.conformance.catalog import Verdict, judge, skip
 from local_test.conformance.subject import Subject
 
 IDS: Final = ("IMG-4a", "IMG-5a", "IMG-6a", "IMG-8a", "IMG-12a", "SRV-1a")
-_LABELS: Final = (contract.MULTI_MODEL_LABEL, contract.BIND_TO_PORT_LABEL)
-_SHELLS: Final = ("sh", "bash", "dash", "ash")
-_INITS: Final = ("tini", "dumb-init", "docker-init", "catatonit")
 _LARGEST_BYTES: Final = 10 * 1024**3
 
 
@@ -28,26 +25,22 @@ def check_image(subject: Subject) -> Iterator[Verdict]:
 def judge_image(image: Mapping[str, Any], *, is_multi_model: bool = False) -> Iterator[Verdict]:
     """Judge the engine's description of an image, which is to serve one model or several."""
     config = image.get("Config") or {}
-    entrypoint = config.get("Entrypoint") or []
-    names = [part.rsplit("/", 1)[-1] for part in entrypoint]
-    is_shell_form = len(names) > 1 and names[0] in _SHELLS and entrypoint[1] == "-c"
-    yield judge("IMG-4a", not is_shell_form, f"ENTRYPOINT {entrypoint}")
-    yield judge("IMG-5a", not names or names[0] not in _INITS, f"ENTRYPOINT {entrypoint}")
+    entry_point = config.get("Entrypoint") or []
+    evidence = f"ENTRYPOINT {entry_point}"
+    yield judge("IMG-4a", not image_rules.is_shell_form(entry_point), evidence)
+    yield judge("IMG-5a", not image_rules.starts_init(entry_point), evidence)
     user = config.get("User") or ""
-    yield judge("IMG-6a", user.partition(":")[0] in ("", "0", "root"), f"USER {user or 'root'}")
-    platform = f"{image.get('Os')}/{image.get('Architecture')}"
-    yield judge("IMG-8a", platform == "linux/amd64", platform)
+    yield judge("IMG-6a", image_rules.is_root(user), f"USER {user or 'root'}")
+    platform = image_rules.read_platform(image)
+    yield judge("IMG-8a", platform == image_rules.PLATFORM, platform)
     labels = config.get("Labels") or {}
-    wrong = [
-        f"{name}={labels[name]}"
-        for name in _LABELS
-        if labels.get(name, "true") not in ("true", "false")
-    ]
+    wrong = image_rules.find_wrong_labels(labels)
     if is_multi_model and labels.get(contract.MULTI_MODEL_LABEL) != "true":
         wrong.append(
-            f"no label {contract.MULTI_MODEL_LABEL}=true: a multi-model endpoint of this image is refused"
+            f"no label {contract.MULTI_MODEL_LABEL}=true: a multi-model endpoint of this image is"
+            " refused"
         )
-    shown = [name.rsplit(".", 1)[-1] for name in _LABELS if labels.get(name) == "true"]
+    shown = [name.rsplit(".", 1)[-1] for name in image_rules.LABELS if labels.get(name) == "true"]
     yield judge("IMG-12a", not wrong, ", ".join(wrong) or f"labels: {', '.join(shown) or 'none'}")
     size = int(image.get("Size") or 0)
     yield judge("SRV-1a", size <= _LARGEST_BYTES, f"{size / 1024**3:.2f} GB")

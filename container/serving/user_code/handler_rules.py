@@ -21,6 +21,8 @@ TOOLKIT_FUNCTIONS: Final = {
 TFS_FUNCTIONS: Final = {"handler": 2, "input_handler": 2, "output_handler": 2}
 """Functions of the TensorFlow Serving container: the number of their arguments."""
 
+FUNCTIONS: Final = (*TOOLKIT_FUNCTIONS, *TFS_FUNCTIONS)
+
 
 def find_contradictions(names: Collection[str]) -> list[str]:
     """Return a message for each set of functions that exclude each other."""

@@ -55,7 +55,6 @@ log = logging.getLogger(__name__)
 
 DEFAULT_MODULE: Final = "inference.py"
 INSTALL_VARIABLE: Final = "SAGEMAKER_INSTALL_REQUIREMENTS"
-_FUNCTIONS: Final = (*handler_rules.TOOLKIT_FUNCTIONS, *handler_rules.TFS_FUNCTIONS)
 
 
 @dataclass(frozen=True)
@@ -141,11 +140,13 @@ class Handlers:
             raise UserError(message) from error
         functions = {
             name: getattr(module, name)
-            for name in _FUNCTIONS
+            for name in handler_rules.FUNCTIONS
             if callable(getattr(module, name, None))
         }
         if not functions:
-            message = f"{self.module} defines no handler; possible: {', '.join(_FUNCTIONS)}"
+            message = (
+                f"{self.module} defines no handler; possible: {', '.join(handler_rules.FUNCTIONS)}"
+            )
             raise UserError(message)
         return functions
 
@@ -233,7 +234,7 @@ def _may_define_handlers(module: Path) -> bool:
             names |= {alias.asname or alias.name for alias in node.names}
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             names.add(node.id)
-    return bool(names & {*_FUNCTIONS, "*"})
+    return bool(names & {*handler_rules.FUNCTIONS, "*"})
 
 
 class Application:

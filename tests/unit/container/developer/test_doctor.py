@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from container.developer import doctor, init
+from container.developer import init
+from container.developer.doctor import command, image
 
 
 def write(path: Path, text: str) -> Path:
@@ -16,7 +17,7 @@ def write(path: Path, text: str) -> Path:
 
 
 def errors(path: Path) -> list[str]:
-    return [finding.text for finding in doctor.examine(path) if finding.severity != "note"]
+    return [finding.text for finding in command.examine(path) if finding.severity != "note"]
 
 
 @pytest.mark.parametrize("kind", init.KINDS)
@@ -25,17 +26,10 @@ def test_new_project_is_healthy(tmp_path: Path, kind: str) -> None:
     assert errors(tmp_path) == []
 
 
-def test_project_is_never_overwritten(tmp_path: Path) -> None:
-    write(tmp_path / "request.csv", "mine")
-    with pytest.raises(FileExistsError, match=r"request\.csv"):
-        init.write(tmp_path, "script")
-    assert [path.name for path in tmp_path.iterdir()] == ["request.csv"]
-
-
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("train.py", "def (", "is no Python"),
+        ("train.py", "def (", "is not valid Python"),
         (
             "train.py",
             "import no_such_package_anywhere",
@@ -43,12 +37,12 @@ def test_project_is_never_overwritten(tmp_path: Path) -> None:
         ),
         ("train.sh", "#!/bin/sh\r\necho\r\n", "Windows line ends"),
         ("train.sh", "echo", "does not begin with #!"),
-        ("learn.py", "x = 1", "name the program by SAGEMAKER_PROGRAM"),
+        ("learn.py", "x = 1", "name the program with SAGEMAKER_PROGRAM"),
         ("algorithm.py", "x = 1", "has no function train"),
         (
             "inference.py",
             "def model_fn(): ...",
-            "model_fn takes 0 arguments, not 1 or, with the context, 2",
+            "model_fn takes 0 arguments; possible: 1 or, with the context, 2",
         ),
         (
             "inference.py",
@@ -86,6 +80,7 @@ def test_fault_of_a_dockerfile_cites_its_clause(tmp_path: Path, line: str, claus
 
 
 GOOD = {
+    "Os": "linux",
     "Architecture": "amd64",
     "Config": {"Entrypoint": ["python", "-m", "container"], "Env": ["PATH=/bin"]},
 }
@@ -104,13 +99,13 @@ GOOD = {
         (
             {"Env": ["DB_PASSWORD=hunter22"]},
             "",
-            "holds secrets for everybody who pulls it: DB_PASSWORD;",
+            "holds a secret that everyone who pulls it can read: DB_PASSWORD;",
         ),
     ],
 )
 def test_fault_of_an_image_is_told(config: dict[str, object], history: str, words: str) -> None:
     described = GOOD | {"Config": GOOD["Config"] | config}  # type: ignore[operator]
-    [finding] = doctor.judge_image(
+    [finding] = image.judge(
         "byo", described, [history, "COPY code /opt/ml/code", "ENV A=/opt/ml/model"]
     )
     assert words in finding.text
@@ -118,8 +113,8 @@ def test_fault_of_an_image_is_told(config: dict[str, object], history: str, word
 
 
 def test_image_for_other_processors_is_told_and_a_good_one_is_left_alone() -> None:
-    assert list(doctor.judge_image("byo", GOOD, [])) == []
-    [finding] = doctor.judge_image("byo", GOOD | {"Architecture": "arm64"}, [])
+    assert list(image.judge("byo", GOOD, [])) == []
+    [finding] = image.judge("byo", GOOD | {"Architecture": "arm64"}, [])
     assert finding.text.endswith("[IMG-8]")
 
 
@@ -143,11 +138,11 @@ def make_archive(path: Path, *members: tuple[str, bytes | None]) -> Path:
             "holds links: link; such an archive is refused [OUT-6]",
         ),
         ([("model.h5", b"x"), ("../outside", b"x")], "paths that lead out of it: ../outside"),
-        ([("folder/model.h5", b"x")], "holds the one folder folder"),
+        ([("folder/model.h5", b"x")], "holds only the folder folder"),
         ([("model.h5", b"x"), ("._model.h5", b"x")], "COPYFILE_DISABLE=1"),
         ([("a.h5", b"x"), ("b.h5", b"x")], "holds 2 models"),
         ([("weights.bin", b"x")], "can be served without code in the image"),
-        ([("code/inference.py", b"def model_fn(: ...")], "is no Python"),
+        ([("code/inference.py", b"def model_fn(: ...")], "is not valid Python"),
     ],
 )
 def test_fault_of_an_archive_is_told(
@@ -159,11 +154,11 @@ def test_fault_of_an_archive_is_told(
 
 def test_what_is_no_archive_is_told_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path / "model.tar.gz", "no archive")
-    assert doctor.main([str(path), str(tmp_path / "nowhere")]) == 1
+    assert command.main([str(path), str(tmp_path / "nowhere")]) == 1
     out = capsys.readouterr().out
-    assert "is no tar.gz archive" in out
+    assert "is not a tar.gz archive" in out
     assert "nowhere does not exist" in out
     assert out.endswith("2 errors\n")
     good = make_archive(tmp_path / "good.tar.gz", ("1/saved_model.pb", b"x"))
-    assert doctor.main([str(good)]) == 0
-    assert "is served by SavedModel model" in capsys.readouterr().out
+    assert command.main([str(good)]) == 0
+    assert "is served by the SavedModel model" in capsys.readouterr().out

@@ -1,0 +1,105 @@
+"""Examines a model archive or a model directory: what would be served, and by what."""
+
+from __future__ import annotations
+
+import contextlib
+import tarfile
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from container import artifact, contract
+from container.developer.doctor import source_code
+from container.developer.doctor.finding import Finding
+from container.errors import UserError
+from container.user_packages import archive, versions
+
+
+def examine(path: Path) -> Iterator[Finding]:
+    """Examine a model archive."""
+    try:
+        with tarfile.open(path, "r:gz") as packed:
+            members = packed.getmembers()
+            yield from _examine_members(path, members)
+            harmless = [member for member in members if archive.is_harmless(member)]
+            with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(scratch):
+                # Unpacked under the archive's own name, messages about the directory name it.
+                directory = Path(path.name)
+                archive.unpack(packed, harmless, directory)
+                findings = list(examine_directory(directory))
+            yield from findings
+    except (tarfile.TarError, EOFError, OSError) as error:
+        yield Finding("error", f"{path} is not a tar.gz archive: {error} [HO-3]")
+
+
+def _examine_members(path: Path, members: Sequence[tarfile.TarInfo]) -> Iterator[Finding]:
+    refused: dict[str, list[str]] = {}
+    hidden = []
+    for member in members:
+        name = Path(member.name)
+        if member.issym() or member.islnk():
+            refused.setdefault("links", []).append(member.name)
+        elif not (member.isfile() or member.isdir()):
+            refused.setdefault("devices or pipes", []).append(member.name)
+        if name.is_absolute() or ".." in name.parts:
+            refused.setdefault("paths that lead out of it", []).append(member.name)
+        if name.name.startswith("._"):
+            hidden.append(member.name)
+    for what, names in refused.items():
+        text = f"{path} holds {what}: {', '.join(names[:5])}; such an archive is refused [OUT-6]"
+        yield Finding("error", text)
+    if hidden:
+        text = f"{path} holds macOS metadata files, {', '.join(hidden[:3])}"
+        yield Finding("warning", f"{text}; pack it with COPYFILE_DISABLE=1")
+
+
+def examine_directory(model_dir: Path) -> Iterator[Finding]:
+    """Examine a model directory."""
+    entries = [entry for entry in model_dir.iterdir() if not entry.name.startswith(".")]
+    if len(entries) == 1 and entries[0].is_dir() and entries[0].name not in ("code", "1"):
+        name = entries[0].name
+        text = f"{model_dir} holds only the folder {name}; pack what is inside it (tar -C {name} .)"
+        yield Finding("warning", f"{text}; it is served nevertheless [TRIP-21]")
+    yield from _examine_serving(model_dir)
+    changes = versions.compare(model_dir)
+    if changes:
+        text = f"{model_dir} was built with other versions: {', '.join(changes[:10])}"
+        yield Finding("warning", f"{text} [TRIP-28]")
+
+
+def _examine_serving(model_dir: Path) -> Iterator[Finding]:
+    from container.serving.user_code import handlers  # loads numpy
+
+    try:
+        found = handlers.find(_ModelLayout(model_dir), {})
+    except UserError as error:
+        yield Finding("error", str(error))
+        return
+    if isinstance(found, handlers.Handlers):
+        yield Finding("note", f"{model_dir} is served by {found.module}")
+        for finding in source_code.examine(found.module.parent):
+            if finding.severity != "note":
+                yield finding
+    elif found is not None:
+        yield Finding("note", f"{model_dir} is served by the {found.kind} model {found.path}")
+    else:
+        try:
+            artifact.load(model_dir)
+            yield Finding("note", f"{model_dir} is an artifact of this toolkit")
+        except UserError as error:
+            text = f"nothing in {model_dir} can be served without code in the image: {error}"
+            yield Finding("error", text)
+
+
+class _ModelLayout(contract.Layout):
+    """The layout of a model directory outside a container."""
+
+    @property
+    def model(self) -> Path:
+        """The directory itself."""
+        return self.base
+
+    @property
+    def code(self) -> Path:
+        """No directory: what the image brings is unknown here."""
+        return self.base / ".no-such-directory"

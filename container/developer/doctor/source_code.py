@@ -1,0 +1,93 @@
+"""Examines a directory of user code: its program, scripts, requirements and handlers."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from container import algorithm
+from container.developer.doctor.finding import Finding
+from container.serving.user_code import handler_rules
+from container.training.user_script import find
+from container.user_packages import required_packages
+
+
+def examine(code: Path) -> Iterator[Finding]:
+    """Examine a code directory."""
+    program = find.find_default(code)
+    if program:
+        text = f"{code / program} trains if the code is sent as the channel 'code' or is in"
+        yield Finding("note", f"{text} /opt/ml/code")
+    elif not (code / "inference.py").is_file():
+        text = f"{code} holds none of {', '.join(find.DEFAULT_PROGRAMS)}"
+        yield Finding("warning", f"{text}: name the program with SAGEMAKER_PROGRAM")
+    for path in sorted(code.rglob("*.sh")):
+        yield from _examine_shell_script(path)
+    requirements = code / required_packages.REQUIREMENTS
+    if requirements.is_file() and not required_packages.find_wheel_directories(code):
+        text = (
+            f"{requirements} needs a network when training starts, and is not installed for "
+            "serving; install the packages in an image, or put their wheels into"
+        )
+        yield Finding("warning", f"{text} {code / 'wheels'} [TRIP-27]")
+    modules = sorted(code.rglob("*.py"))
+    local = {path.stem for path in modules}
+    local |= {path.name for path in code.rglob("*") if path.is_dir()}
+    for path in modules:
+        yield from _examine_module(path, local, has_requirements=requirements.is_file())
+
+
+def _examine_shell_script(path: Path) -> Iterator[Finding]:
+    first_line = path.read_bytes().partition(b"\n")[0]
+    if first_line.endswith(b"\r"):
+        text = f"{path} has Windows line ends, which no shell runs; save it with LF line ends"
+        yield Finding("error", f"{text} [IMG-13, TRIP-2]")
+    elif not first_line.startswith(b"#!"):
+        text = f"{path} does not begin with #! and an interpreter: /bin/sh will run it"
+        yield Finding("warning", text)
+
+
+def _examine_module(path: Path, local: set[str], *, has_requirements: bool) -> Iterator[Finding]:
+    try:
+        tree = ast.parse(path.read_bytes(), str(path))
+    except (SyntaxError, ValueError) as error:
+        version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+        yield Finding("error", f"{path} is not valid Python {version}: {error}")
+        return
+    missing = sorted(
+        name for name in _list_imports(tree) - local if importlib.util.find_spec(name) is None
+    )
+    if missing and not has_requirements:
+        text = f"{path} imports {', '.join(missing)}, which are not installed here and are not in"
+        yield Finding("warning", f"{text} a requirements.txt: does the image install them?")
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    if path.name == "inference.py":
+        yield from _examine_handlers(path, functions)
+    names = {getattr(node, "name", "") for node in tree.body}
+    if path.name == algorithm.FILE_NAME and "train" not in names:
+        yield Finding("error", f"{path} has no function train(job)")
+
+
+def _list_imports(tree: ast.Module) -> set[str]:
+    """Return the top-level packages that a module imports when it is loaded."""
+    names: set[str] = set()
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module)
+    return {name.partition(".")[0] for name in names}
+
+
+def _examine_handlers(path: Path, functions: dict[str, ast.FunctionDef]) -> Iterator[Finding]:
+    for fault in handler_rules.find_contradictions(functions):
+        yield Finding("error", f"{path}: {fault}")
+    for name in functions.keys() & set(handler_rules.FUNCTIONS):
+        arguments = functions[name].args
+        taken = len(arguments.posonlyargs) + len(arguments.args) + len(arguments.kwonlyargs)
+        fault = handler_rules.find_wrong_count(name, taken)
+        if fault:
+            yield Finding("error", f"{path}:{functions[name].lineno}: {fault}")

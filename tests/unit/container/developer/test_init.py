@@ -1,0 +1,52 @@
+"""Projects that `init` writes from the templates."""
+
+import os
+import py_compile
+import shutil
+from pathlib import Path
+
+import pytest
+
+from container.developer import init
+
+COMMON = {"Dockerfile", "README.md", "data/numbers.csv", "request.csv"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "files"),
+    [
+        ("script", {"code/train.py", "code/inference.py"}),
+        ("algorithm", {"code/algorithm.py"}),
+        ("shell", {"code/train.sh", "code/inference.py"}),
+    ],
+)
+def test_project_holds_the_files_of_its_kind(tmp_path: Path, kind: str, files: set[str]) -> None:
+    written = init.write(tmp_path, kind)
+    assert {path.relative_to(tmp_path).as_posix() for path in written} == COMMON | files
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == set(written)
+    for path in written:
+        assert os.access(path, os.X_OK) == (path.suffix == ".sh")
+
+
+def test_readme_names_the_project_and_quotes_its_path(tmp_path: Path) -> None:
+    init.write(tmp_path / "My project", "script")
+    text = (tmp_path / "My project/README.md").read_text()
+    assert text.startswith("# my-project\n")
+    assert f"python -m container doctor '{tmp_path}/My project'\n" in text
+    assert "docker build --tag my-project " in text
+
+
+def test_project_is_never_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "request.csv").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"request\.csv"):
+        init.write(tmp_path, "script")
+    assert [path.name for path in tmp_path.iterdir()] == ["request.csv"]
+
+
+def test_bytecode_of_an_image_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image's build compiles every module, also the templates."""
+    templates = shutil.copytree(init._TEMPLATES, tmp_path / "templates")  # noqa: SLF001 - a place
+    assert py_compile.compile(str(templates / "script/code/train.py"))
+    monkeypatch.setattr(init, "_TEMPLATES", templates)
+    init.write(tmp_path / "project", "script")
+    assert not list((tmp_path / "project").rglob("*.pyc"))
