@@ -16,12 +16,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
 from local_test.endpoints.endpoint import Endpoint
-from local_test.endpoints.front import Front
+from local_test.endpoints.invocation_server import InvocationServer
 from local_test.jobs import job_directory
 from local_test.jobs.training import TrainingJob
 from local_test.requests import shorthand
@@ -76,13 +75,14 @@ def measure_invocations(directory: Path) -> None:
     requests = shorthand.endpoint_requests(name="e", image="any", model=None)
     headers = {"Content-Type": "text/csv"}
     body = b",".join([b"1"] * 784)
-    times: dict[str, list[float]] = {"direct": [], "Endpoint.invoke": [], "HTTP front": []}
-    with Endpoint(requests, ProcessRunner(PROGRAM), directory / "endpoint") as endpoint:
-        front = Front({"e": endpoint})
-        threading.Thread(target=front.serve_forever, daemon=True).start()
+    times: dict[str, list[float]] = {"direct": [], "Endpoint.invoke": [], "HTTP server": []}
+    with (
+        Endpoint(requests, ProcessRunner(PROGRAM), directory / "endpoint") as endpoint,
+        InvocationServer({"e": endpoint}) as http_server,
+    ):
         [server] = endpoint.servers()
         to_server = http.client.HTTPConnection(*server.container.address)
-        to_front = http.client.HTTPConnection("127.0.0.1", front.server_port)
+        to_http = http.client.HTTPConnection(http_server.url.removeprefix("http://"))
 
         def post(connection: http.client.HTTPConnection, path: str) -> None:
             connection.request("POST", path, body, headers)
@@ -92,17 +92,15 @@ def measure_invocations(directory: Path) -> None:
             for name, act in (
                 ("direct", lambda: post(to_server, "/invocations")),
                 ("Endpoint.invoke", lambda: endpoint.invoke(body, headers)),
-                ("HTTP front", lambda: post(to_front, "/endpoints/e/invocations")),
+                ("HTTP server", lambda: post(to_http, "/endpoints/e/invocations")),
             ):
                 started = time.perf_counter()
                 act()
                 if number >= 100:
                     times[name].append(time.perf_counter() - started)
-        for connection in (to_server, to_front):
+        for connection in (to_server, to_http):
             connection.close()
-        front.shutdown()
-        front.server_close()
-    for name in ("Endpoint.invoke", "HTTP front"):
+    for name in ("Endpoint.invoke", "HTTP server"):
         report(f"invocation by {name}", times["direct"], times[name])
 
 

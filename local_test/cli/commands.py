@@ -33,7 +33,7 @@ from container import contract
 from container.errors import PlatformError, UserError
 from local_test.conformance.catalog import Verdict
 from local_test.endpoints.endpoint import Endpoint
-from local_test.endpoints.front import Front
+from local_test.endpoints.invocation_server import InvocationServer
 from local_test.jobs.processing import ProcessingJob
 from local_test.jobs.result import JobResult, Listeners, Metric
 from local_test.jobs.training import TrainingJob
@@ -342,12 +342,12 @@ def serve(
     is_up = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
-    with serving(requests, runner, port=port, happenings=happenings) as (endpoint, front):
+    with serving(requests, runner, port=port, happenings=happenings) as (endpoint, server):
         is_up.set()
         talk.print(
             f"endpoint {endpoint.name} is InService after {endpoint.startup_s:.2f} s; Ctrl-C stops it"
         )
-        print(f"{front.url}/endpoints/{endpoint.name}/invocations", flush=True)
+        print(f"{server.url}/endpoints/{endpoint.name}/invocations", flush=True)
         while not ended.wait(0.5):  # an untimed wait would hold back signals on some systems
             pass
     return 0
@@ -730,8 +730,8 @@ def serving(
     *,
     port: int = 0,
     happenings: Sequence[faults.Fault] = (),
-) -> Iterator[tuple[Endpoint, Front]]:
-    """Start an endpoint and its front; stop both at the end and say what broke the rules of stopping."""
+) -> Iterator[tuple[Endpoint, InvocationServer]]:
+    """Start an endpoint and its HTTP server; at the end, stop both and report findings."""
     name = requests.endpoint["EndpointName"]
     for request in requests.validate():
         if request.operation == "CreateModel":
@@ -739,24 +739,18 @@ def serving(
     endpoint = Endpoint(
         requests, runner, JOBS / "endpoints" / name, on_line=_show_line, faults=happenings
     )
-    endpoint.start()
-    state = JOBS / "endpoints" / name / "endpoint.json"
-    try:
-        front = Front({name: endpoint}, port)
-        thread = threading.Thread(target=front.serve_forever, daemon=True)
-        thread.start()
-        state.parent.mkdir(parents=True, exist_ok=True)
-        url = f"{front.url}/endpoints/{name}/invocations"
-        state.write_text(json.dumps({"url": url, "pid": os.getpid()}), encoding="utf-8")
+    with contextlib.closing(InvocationServer({name: endpoint}, port)) as server:
+        endpoint.start()
+        server.start()
+        state = JOBS / "endpoints" / name / "endpoint.json"
         try:
-            yield endpoint, front
+            url = f"{server.url}/endpoints/{name}/invocations"
+            state.write_text(json.dumps({"url": url, "pid": os.getpid()}), encoding="utf-8")
+            yield endpoint, server
         finally:
-            front.shutdown()
-            front.server_close()
-    finally:
-        state.unlink(missing_ok=True)
-        for finding in endpoint.stop():
-            talk.print(f"[yellow]finding:[/] {_escape(finding)}")
+            state.unlink(missing_ok=True)
+            for finding in endpoint.stop():
+                talk.print(f"[yellow]finding:[/] {_escape(finding)}")
 
 
 def make_runner(

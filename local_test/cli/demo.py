@@ -62,8 +62,8 @@ def main() -> int:
 
     _announce("3/4 serving")
     requests = shorthand.endpoint_requests(name=name, image=shorthand.PROGRAM_IMAGE, model=model)
-    with commands.serving(requests, runner) as (endpoint, front):
-        print(f"healthy after {endpoint.startup_s:.2f} s at {front.url}")
+    with commands.serving(requests, runner) as (endpoint, server):
+        print(f"healthy after {endpoint.startup_s:.2f} s at {server.url}")
         _announce(f"4/4 asking for {SHOWN_IMAGES} of them")
         right = 0
         for label, pixels in random.sample(data.test_rows(), SHOWN_IMAGES):

@@ -25,7 +25,8 @@ from local_test import identity
 from local_test.data import channels, models, record_formats, storage
 from local_test.data.record_formats import Record
 from local_test.data.storage import StoredObject
-from local_test.endpoints.server import Limits, Server
+from local_test.endpoints.limits import Limits
+from local_test.endpoints.server import Server
 from local_test.jobs import job_directory, result
 from local_test.jobs.result import JobResult, Listeners
 from local_test.requests import json_path
@@ -220,7 +221,7 @@ class _Instance:
 
     def _read_execution_parameters(self) -> dict[str, Any]:
         assert self._server is not None  # noqa: S101 - started before
-        status, body = self._server.exchange("GET", "/execution-parameters")
+        status, body = self._server.client.exchange("GET", "/execution-parameters")
         if status == 404:
             return {}
         try:
@@ -265,7 +266,7 @@ class _Instance:
             server = self._server
             assert server is not None  # noqa: S101 - started before
             try:
-                answer = server.post(
+                answer = server.client.post(
                     "/invocations", body, headers, is_chunked=not settings.payload_megabytes
                 )
             except RequestError as error:

@@ -10,7 +10,8 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,14 @@ import pytest
 
 from container.errors import RequestError, UserError
 from local_test.endpoints.endpoint import Endpoint
-from local_test.endpoints.front import Front
-from local_test.endpoints.server import Limits
+from local_test.endpoints.invocation_http import InvocationApi, InvocationError
+from local_test.endpoints.invocation_server import InvocationServer
+from local_test.endpoints.limits import Limits
 from local_test.requests import shapes, shorthand
 from local_test.requests.endpoint_requests import EndpointRequests
 from local_test.runners.process import ProcessRunner, has_namespaces
+from tests.support import PROGRAMS, wait_until
 
-PROGRAMS = Path(__file__).parent / "programs"
 FAST = Limits(startup_s=15, ping_interval_s=0.05, invocation_s=5)
 
 
@@ -60,13 +62,6 @@ def endpoint(tmp_path: Path, model: Path) -> Iterator[Endpoint]:
         yield running
 
 
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
-
-
 def test_an_answer_carries_status_body_and_content_type(endpoint: Endpoint) -> None:
     answer = endpoint.invoke(b"1,2\n3", {"Content-Type": "text/csv", "Accept": "text/csv"})
 
@@ -96,12 +91,15 @@ def test_custom_attributes_go_there_and_back(endpoint: Endpoint) -> None:
 
 
 def test_the_callers_view_of_a_refusal_is_a_model_error(endpoint: Endpoint) -> None:
-    answer = endpoint.invoke(b"-3", {"Content-Type": "text/csv"})
+    with pytest.raises(
+        InvocationError, match=r"Received server error \(500\) from AllTraffic"
+    ) as refusal:
+        InvocationApi({"e": endpoint}.get).invoke(endpoint, b"-3", {"Content-Type": "text/csv"})
 
-    error = answer.model_error("e")
-    assert (answer.status, answer.caller_status) == (500, 424)  # RQ-6
-    assert error["OriginalStatusCode"] == 500
-    assert error["OriginalMessage"] == "x" * 2048
+    error = refusal.value
+    assert (error.code, error.status) == ("ModelError", 424)  # RQ-6
+    assert error.members["OriginalStatusCode"] == 500
+    assert error.members["OriginalMessage"] == "x" * 2048
 
 
 @pytest.mark.skipif(not has_namespaces(), reason="without namespaces nothing is read-only")
@@ -148,7 +146,7 @@ def test_a_server_that_ends_at_once_is_told_without_waiting(tmp_path: Path) -> N
 
 
 def test_a_server_on_loopback_alone_never_gets_healthy_and_is_told_why(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"127\.0\.0\.1 alone; bind 0\.0\.0\.0"):  # HO-1
+    with pytest.raises(UserError, match=r"127\.0\.0\.1 only; bind 0\.0\.0\.0"):  # HO-1
         Endpoint(
             make_requests(None),
             make_runner("loopback.py"),
@@ -375,14 +373,13 @@ def test_a_stream_arrives_part_by_part(tmp_path: Path) -> None:
     with Endpoint(
         make_requests(None), make_runner("streams.py"), tmp_path / "e", limits=FAST
     ) as running:
-        status, headers, parts = running.invoke_stream(b"", {"Content-Type": "text/csv"})
-        first = next(parts)
-        (
-            tmp_path / "e/hosts/AllTraffic-1/go"
-        ).touch()  # the rest comes only when the first part was read
-        rest = b"".join(parts)
+        stream = running.invoke_stream(b"", {"Content-Type": "text/csv"})
+        first = next(stream.parts)
+        # The program sends the rest only when the first part was read.
+        (tmp_path / "e/hosts/AllTraffic-1/go").touch()
+        rest = b"".join(stream.parts)
 
-    assert (status, headers["content-type"]) == (200, "application/jsonlines")
+    assert (stream.status, stream.headers["content-type"]) == (200, "application/jsonlines")
     assert (first, rest) == (b"first\n", b"second\nthird\n")  # ST-1
 
 
@@ -429,55 +426,48 @@ def test_captured_data_has_the_platforms_form(tmp_path: Path, model: Path) -> No
     )
 
 
-def test_the_front_speaks_the_runtime_api(endpoint: Endpoint) -> None:
-    front = Front({"e": endpoint})
-    thread = threading.Thread(target=front.serve_forever)
-    thread.start()
+def test_the_http_server_speaks_the_runtime_api(endpoint: Endpoint) -> None:
+    with InvocationServer({"e": endpoint}) as server:
 
-    def post(path: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
-        call = urllib.request.Request(  # noqa: S310 - loopback
-            front.url + path, body, {"Content-Type": "text/csv"}, method="POST"
-        )
-        try:
-            with urllib.request.urlopen(call, timeout=20) as response:  # noqa: S310
-                return response.status, dict(response.headers), response.read()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, dict(error.headers), error.read()
+        def post(path: str, body: bytes) -> tuple[int, Message, bytes]:
+            call = urllib.request.Request(  # noqa: S310 - loopback
+                server.url + path, body, {"Content-Type": "text/csv"}, method="POST"
+            )
+            try:
+                with urllib.request.urlopen(call, timeout=20) as response:  # noqa: S310 - loopback
+                    return response.status, response.headers, response.read()
+            except urllib.error.HTTPError as error:
+                with error:
+                    return error.code, error.headers, error.read()
 
-    try:
         status, headers, body = post("/endpoints/e/invocations", b"1")
-        assert (status, body, headers["X-Amzn-Invoked-Production-Variant"]) == (
+        assert (status, body, headers["x-Amzn-Invoked-Production-Variant"]) == (
             200,
             b"101",
             "AllTraffic",
         )
+        assert headers["X-Local-Test-Container-Status"] == "200"
+        assert float(headers["X-Local-Test-First-Byte-Seconds"]) > 0
         status, headers, body = post("/endpoints/e/invocations", b"-3")
-        assert (status, headers["X-Amzn-ErrorType"], json.loads(body)["OriginalStatusCode"]) == (
+        assert (status, headers["x-amzn-ErrorType"], json.loads(body)["OriginalStatusCode"]) == (
             424,
             "ModelError",
             500,
         )
         status, headers, body = post("/endpoints/other/invocations", b"1")
-        assert (status, headers["X-Amzn-ErrorType"]) == (400, "ValidationError")
-        assert b"other not found" in body
-    finally:
-        front.shutdown()
-        front.server_close()
-        thread.join()
+        assert (status, headers["x-amzn-ErrorType"]) == (400, "ValidationError")
+        assert b"Endpoint other of account 000000000000 not found" in body
+        assert post("/endpoints", b"")[0] == 404
 
 
-def test_boto3_invokes_an_endpoint_through_the_front(
+def test_boto3_invokes_an_endpoint_through_the_http_server(
     endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     boto3 = pytest.importorskip("boto3")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "any")
-    front = Front({"e": endpoint})
-    thread = threading.Thread(target=front.serve_forever)
-    thread.start()
-    try:
-        client = boto3.client("sagemaker-runtime", endpoint_url=front.url, region_name="us-east-1")
+    with InvocationServer({"e": endpoint}) as server:
+        client = boto3.client("sagemaker-runtime", endpoint_url=server.url, region_name="us-east-1")
         answer = client.invoke_endpoint(
             EndpointName="e",
             Body=b"1",
@@ -494,7 +484,27 @@ def test_boto3_invokes_an_endpoint_through_the_front(
             client.invoke_endpoint(EndpointName="e", Body=b"-3", ContentType="text/csv")
         assert refusal.value.response["OriginalStatusCode"] == 500
         client.close()
-    finally:
-        front.shutdown()
-        front.server_close()
-        thread.join()
+
+
+def test_a_stream_passes_the_http_server_part_by_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boto3 = pytest.importorskip("boto3")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "any")
+    with (
+        Endpoint(
+            make_requests(None), make_runner("streams.py"), tmp_path / "e", limits=FAST
+        ) as running,
+        InvocationServer({"e": running}) as server,
+    ):
+        client = boto3.client("sagemaker-runtime", endpoint_url=server.url, region_name="us-east-1")
+        answer = client.invoke_endpoint_with_response_stream(EndpointName="e", Body=b"")
+        parts = (event["PayloadPart"]["Bytes"] for event in answer["Body"])
+        first = next(parts)
+        (tmp_path / "e/hosts/AllTraffic-1/go").touch()
+        rest = b"".join(parts)
+        client.close()
+
+    assert answer["ContentType"] == "application/jsonlines"
+    assert (first, rest) == (b"first\n", b"second\nthird\n")

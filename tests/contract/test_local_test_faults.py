@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import docker.errors
 import pytest
 import requests
+from docker.errors import APIError
 
 from container.errors import PlatformError, RequestError, UserError
 from local_test.endpoints.endpoint import Endpoint
-from local_test.endpoints.server import Limits
+from local_test.endpoints.limits import Limits
 from local_test.jobs.result import JobResult
 from local_test.jobs.training import TrainingJob
 from local_test.requests import shorthand
@@ -241,7 +241,7 @@ def test_the_engines_own_failure_is_not_the_images(
     response = requests.Response()
     response.status_code = status
 
-    error = docker._explain_start(docker.errors.APIError("failed", response, text))  # noqa: SLF001
+    error = docker._explain_start(APIError("failed", response, text))  # noqa: SLF001
 
     assert type(error) is kind
     assert text in str(error)

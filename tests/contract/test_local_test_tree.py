@@ -89,7 +89,7 @@ def test_a_server_on_loopback_alone_is_told_to_bind_all_addresses(tmp_path: Path
     verdicts = judge(tmp_path, [*PROGRAM, "--loopback"], {"HO-1a", "OUT-1a"}, start_s=20)
 
     assert verdicts["HO-1a"].is_violation
-    assert "it listens on 127.0.0.1 alone" in verdicts["HO-1a"].evidence
+    assert "it listens on 127.0.0.1 only" in verdicts["HO-1a"].evidence
     assert "bind 0.0.0.0" in verdicts["HO-1a"].check.remedy
 
 

@@ -17,15 +17,16 @@ from urllib.parse import quote
 
 import jinja2
 
-from container.errors import RequestError, UserError
+from container.errors import UserError
 from local_test.aws.account import resources
 from local_test.aws.account.account import Account
 from local_test.aws.account.state import Record
-from local_test.aws.protocol.messages import AwsError, Reply
+from local_test.aws.protocol.messages import Reply
 from local_test.aws.sagemaker import job_operations, tuning_operations
-from local_test.aws.sagemaker.endpoint_operations import LOG_GROUP, meter_of
-from local_test.aws.sagemaker.runtime import invoke, read_headers
+from local_test.aws.sagemaker.endpoint_operations import meter_of
+from local_test.aws.sagemaker.runtime import api_of
 from local_test.data import channels, storage
+from local_test.endpoints.invocation_http import LOG_GROUP, InvocationError, read_headers
 
 _PAGES: Final = Path(__file__).with_name("assets")
 _ROWS: Final = 12  # of a list; the API has them all
@@ -309,12 +310,10 @@ def _invoke(account: Account, name: str, environ: dict[str, Any]) -> Reply:
         )
     body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
     try:
-        result = invoke(account, live.endpoint, body, read_headers(environ))
-    except AwsError as error:
+        result = api_of(account).invoke(live.endpoint, body, read_headers(environ))
+    except InvocationError as error:
         text = json.dumps({"code": error.code, "message": error.message, **error.members})
         return Reply(error.status, text.encode(), {"Content-Type": "application/json", **_HEADERS})
-    except RequestError as error:
-        return Reply(error.status, str(error).encode(), {"Content-Type": "text/plain", **_HEADERS})
     content_type = result.headers.get("content-type", "application/octet-stream")
     return Reply(200, result.body, {**_HEADERS, "Content-Type": content_type})
 

@@ -85,7 +85,7 @@ class Application:
             )
         if service == "sagemaker":
             self._check_region(region)
-            return runtime.answer(self.account, environ, start_response)
+            return runtime.api_of(self.account)(environ, start_response)
         return self.services(service, environ, start_response)
 
     def _answer_json(self, service: str, operation: str, environ: dict[str, Any]) -> Reply:

@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from container.errors import PlatformError, RequestError, UserError
 from local_test.aws.account.account import INTERNAL_ERROR, Account
@@ -27,11 +27,10 @@ from local_test.aws.protocol.messages import reject
 from local_test.aws.sagemaker import model_operations
 from local_test.aws.sagemaker.job_operations import image_of
 from local_test.endpoints.endpoint import Endpoint
+from local_test.endpoints.invocation_http import LOG_GROUP
 from local_test.requests import validation
 from local_test.requests.endpoint_requests import EndpointRequests
 from local_test.runners.interface import Container, Launch, Runner
-
-LOG_GROUP: Final = "/aws/sagemaker/Endpoints/"
 
 
 class VariantRunner:

@@ -1,0 +1,207 @@
+"""HTTP from the platform to one serving container, within the platform's limits."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import queue
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+
+from container.errors import RequestError
+from local_test.endpoints.invocation import RETURNED_HEADERS, Answer, Stream, select_headers
+from local_test.endpoints.limits import ACCEPT_LIMIT_S, Limits
+
+BROKEN = (OSError, http.client.HTTPException)
+"""What a request raises when the container does not answer it properly."""
+
+
+class Client:
+    """Sends requests to one container; safe to use from several threads."""
+
+    def __init__(self, address: tuple[str, int], limits: Limits, variant: str) -> None:
+        """`variant` is what the answers name as theirs."""
+        self._address = address
+        self._limits = limits
+        self._variant = variant
+        self._idle: queue.SimpleQueue[http.client.HTTPConnection] = queue.SimpleQueue()
+        self._is_closed = False
+
+    def exchange(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
+        """Send a request of the platform itself on a new connection; return status and body.
+
+        Raises: RequestError 424 if there is no answer.
+        """
+        connection = http.client.HTTPConnection(*self._address, timeout=self._limits.invocation_s)
+        headers = {"Content-Type": "application/json"} if body else {}
+        try:
+            connection.request(method, path, body or None, headers)
+            response = connection.getresponse()
+            return response.status, response.read()
+        except BROKEN as error:
+            message = f"{method} {path} was not answered: {describe(error)}"
+            raise RequestError(424, message) from error
+        finally:
+            connection.close()
+
+    def post(
+        self,
+        path: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        *,
+        is_chunked: bool = False,
+        limit_s: float | None = None,
+    ) -> Answer:
+        """Send a caller's request; `is_chunked` sends it without Content-Length (BT-6).
+
+        Raises: RequestError 424 if the container does not accept the connection, closes it, or
+        exceeds the time limit (HO-7, HO-8).
+        """
+        limit_s = limit_s or self._limits.invocation_s
+        started = time.monotonic()
+        connection, connect_s = self._connect()
+        connection.sock.settimeout(limit_s)
+        try:
+            if is_chunked:
+                connection.request("POST", path, iter([body]), dict(headers), encode_chunked=True)
+            else:
+                connection.request("POST", path, body, dict(headers))
+            response = connection.getresponse()
+            first_byte_s = time.monotonic() - started
+            payload = response.read()
+        except TimeoutError as error:
+            connection.close()
+            message = f"the container did not answer within {limit_s:g} s (HO-8)"
+            raise RequestError(424, message) from error
+        except BROKEN as error:
+            connection.close()
+            passed_s = time.monotonic() - started
+            message = f"the connection broke after {passed_s:.1f} s: {describe(error)}"
+            raise RequestError(424, message) from error
+        if response.will_close or self._is_closed:
+            connection.close()
+        else:
+            self._idle.put(connection)
+        returned = select_headers(response.getheaders(), RETURNED_HEADERS)
+        is_typed = "content-type" in returned or not payload
+        return Answer(
+            status=response.status,
+            headers=returned,
+            body=payload,
+            variant=self._variant,
+            connect_s=connect_s,
+            first_byte_s=first_byte_s,
+            total_s=time.monotonic() - started,
+            findings=() if is_typed else ("the answer has no Content-Type (RQ-4)",),
+        )
+
+    def stream(self, body: bytes, headers: Mapping[str, str]) -> Stream:
+        """Send a caller's request whose answer is read as it arrives (ST-1).
+
+        Raises: RequestError 424 if the answer does not begin.
+        """
+        connection, _ = self._connect()
+        try:
+            connection.request("POST", "/invocations", body, dict(headers))
+            response = connection.getresponse()
+        except BROKEN as error:
+            connection.close()
+            message = f"the connection broke: {describe(error)}"
+            raise RequestError(424, message) from error
+        returned = select_headers(response.getheaders(), RETURNED_HEADERS)
+        parts = self._read_parts(connection, response)
+        return Stream(response.status, returned, parts, self._variant)
+
+    def _read_parts(
+        self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse
+    ) -> Iterator[bytes]:
+        deadline = time.monotonic() + self._limits.stream_s
+        try:
+            while part := response.read1(65536):
+                yield part
+                if time.monotonic() > deadline:
+                    message = (
+                        "ModelInvocationTimeExceeded: the stream took longer than "
+                        f"{self._limits.stream_s:g} s (HO-8)"
+                    )
+                    raise RequestError(424, message)
+        except BROKEN as error:
+            message = f"StreamBroken: {describe(error)} (ST-1)"
+            raise RequestError(424, message) from error
+        finally:
+            connection.close()
+
+    def read_slowly(self, body: bytes, headers: Mapping[str, str], ended: threading.Event) -> None:
+        """Send a request and read one byte of its answer per second, until it or `ended` ends."""
+        host, _ = self._address
+        fields = {"Host": host, "Connection": "close", **headers, "Content-Length": str(len(body))}
+        head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+        request = f"POST /invocations HTTP/1.1\r\n{head}\r\n".encode("latin-1") + body
+        with contextlib.suppress(OSError), socket.socket() as connection:
+            # The smallest buffer, so that the kernel does not read on the caller's behalf.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+            connection.connect(self._address)
+            connection.sendall(request)
+            while connection.recv(1) and not ended.wait(1):
+                pass
+
+    def _connect(self) -> tuple[http.client.HTTPConnection, float]:
+        """Return a connection, and the seconds that it took to establish it."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                connection = self._idle.get_nowait()
+                if connection.sock is not None and not _is_closed(connection.sock):
+                    return connection, 0.0
+                connection.close()
+        started = time.monotonic()
+        connection = http.client.HTTPConnection(*self._address, timeout=ACCEPT_LIMIT_S)
+        try:
+            connection.connect()
+        except OSError as error:
+            connection.close()
+            message = (
+                f"the container did not accept a connection within {ACCEPT_LIMIT_S * 1000:g} ms "
+                f"(HO-7): {error}"
+            )
+            raise RequestError(424, message) from error
+        connection.sock.settimeout(self._limits.invocation_s)
+        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection, time.monotonic() - started
+
+    def close(self) -> None:
+        """Close all idle connections, and from now on each one after its request."""
+        self._is_closed = True
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._idle.get_nowait().close()
+
+
+def describe(error: Exception) -> str:
+    """Return an error's type and text."""
+    return f"{type(error).__name__}: {error}"
+
+
+def is_listening(address: tuple[str, int]) -> bool:
+    """Return whether something accepts connections at an address."""
+    try:
+        socket.create_connection(address, ACCEPT_LIMIT_S).close()
+    except OSError:
+        return False
+    return True
+
+
+def _is_closed(connection: socket.socket) -> bool:
+    """Return whether the peer has closed an idle connection."""
+    timeout = connection.gettimeout()
+    connection.settimeout(0)
+    try:
+        return connection.recv(1, socket.MSG_PEEK) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    finally:
+        connection.settimeout(timeout)

@@ -1,0 +1,61 @@
+"""The health of an endpoint's servers: pings, and the replacement of those that have exited."""
+
+from __future__ import annotations
+
+import threading
+
+from container.errors import PlatformError, UserError
+from local_test.data import job_outputs
+from local_test.endpoints.deployment import Deployment
+from local_test.endpoints.limits import UNHEALTHY_AFTER_PINGS
+from local_test.endpoints.server import Server
+from local_test.runners.log_lines import OnLine
+
+
+class HealthMonitor:
+    """Pings every server; one that fails gets no requests until it answers again (HO-4)."""
+
+    def __init__(self, name: str, deployment: Deployment, on_line: OnLine) -> None:
+        self.ended = threading.Event()
+        """Set when the endpoint is to end."""
+        self._deployment = deployment
+        self._on_line = on_line
+        self._failures: dict[Server, int] = {}
+        self._thread = threading.Thread(target=self._watch, daemon=True, name=f"ping {name}")
+
+    def start(self) -> None:
+        """Ping from now on until `ended` is set."""
+        self._thread.start()
+
+    def _watch(self) -> None:
+        while not self.ended.wait(self._deployment.limits.ping_interval_s):
+            for server in self._deployment.servers():
+                if server.container.wait(0) is None:
+                    self._ping(server)
+                else:
+                    self._replace(server)
+
+    def _ping(self, server: Server) -> None:
+        status, what = server.ping()
+        failures = 0 if status == 200 else self._failures.get(server, 0) + 1
+        self._failures[server] = failures
+        if failures == UNHEALTHY_AFTER_PINGS:
+            self._on_line(server.name, f"[platform] unhealthy: {what} {failures} times")
+        server.is_healthy = failures < UNHEALTHY_AFTER_PINGS
+
+    def _replace(self, dead: Server) -> None:
+        """Replace a server that has exited; if that fails, the next look tries again (HO-12)."""
+        dead.is_healthy = False
+        changing = self._deployment.changing
+        if not changing.acquire(blocking=False):  # an update may replace it anyway
+            return
+        try:
+            if self.ended.is_set() or dead not in self._deployment.servers():
+                return
+            reason = job_outputs.explain_exit(dead.container.wait(0) or 0, dead.container.note)
+            self._on_line(dead.name, f"[platform] {reason}; it is replaced (HO-12)")
+            self._deployment.replace(dead)
+        except (UserError, PlatformError) as error:
+            self._on_line(dead.name, f"[platform] it could not be replaced: {error}")
+        finally:
+            changing.release()

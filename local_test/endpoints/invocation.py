@@ -1,0 +1,93 @@
+"""An invocation: the headers that pass in each direction, and what came back."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from container import contract
+from container.errors import RequestError
+from local_test.endpoints.limits import Limits
+
+HEADER_PREFIX: Final = "x-amzn-sagemaker-"
+FORWARDED_HEADERS: Final = frozenset(
+    {
+        "content-type",
+        "accept",
+        HEADER_PREFIX + "custom-attributes",
+        HEADER_PREFIX + "target-model",
+        HEADER_PREFIX + "target-variant",
+        HEADER_PREFIX + "target-container-hostname",
+        HEADER_PREFIX + "inference-id",
+        HEADER_PREFIX + "inference-component",
+        HEADER_PREFIX + "session-id",
+        HEADER_PREFIX + "enable-explanations",
+        HEADER_PREFIX + "prefix-aware-id",
+    }
+)
+"""What InvokeEndpoint passes to a container, in lower case (RQ-2)."""
+RETURNED_HEADERS: Final = frozenset(
+    {
+        "content-type",
+        HEADER_PREFIX + "custom-attributes",
+        HEADER_PREFIX + "new-session-id",
+        HEADER_PREFIX + "closed-session-id",
+    }
+)
+"""What a container returns to the caller besides the body (RQ-5, SE-1)."""
+_ATTRIBUTES_CHARACTERS: Final = 1024
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A container's answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    """Those of `RETURNED_HEADERS`."""
+    body: bytes
+    variant: str
+    connect_s: float
+    """Seconds until the connection was established; 0 for one that was kept open."""
+    first_byte_s: float
+    """Seconds from the start of the request to the start of the answer: about ModelLatency."""
+    total_s: float
+    findings: tuple[str, ...] = ()
+    """Contract clauses that a successful exchange violated."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A container's answer that is read part by part, as it arrives (ST-1)."""
+
+    status: int
+    headers: Mapping[str, str]
+    """Those of `RETURNED_HEADERS`."""
+    parts: Iterator[bytes]
+    """Raises RequestError if the stream breaks or takes too long."""
+    variant: str
+
+
+def select_headers(headers: Iterable[tuple[str, str]], names: Collection[str]) -> dict[str, str]:
+    """Return the headers whose name is among `names`, with their names in lower case."""
+    return {name.lower(): value for name, value in headers if name.lower() in names}
+
+
+def check_request(body: bytes, headers: Mapping[str, str], limits: Limits) -> None:
+    """Check what the service checks before a request reaches a container.
+
+    Raises: RequestError 413 for a body that is too large, 400 for wrong custom attributes.
+    """
+    if len(body) > limits.payload_bytes:
+        message = (
+            f"the body has {len(body)} bytes; at most {limits.payload_bytes} are possible (HO-9)"
+        )
+        raise RequestError(413, message)
+    attributes = headers.get(contract.CUSTOM_ATTRIBUTES_HEADER.lower(), "")
+    if len(attributes) > _ATTRIBUTES_CHARACTERS or not attributes.isascii():
+        message = (
+            f"custom attributes are at most {_ATTRIBUTES_CHARACTERS} ASCII characters (RQ-2); "
+            f"found {len(attributes)} characters"
+        )
+        raise RequestError(400, message)

@@ -1,0 +1,274 @@
+"""Invocations over HTTP: the runtime API as one WSGI application, for `serve` and the local AWS.
+
+    POST /endpoints/NAME/invocations                    InvokeEndpoint
+    POST /endpoints/NAME/invocations-response-stream    InvokeEndpointWithResponseStream
+    POST /endpoints/NAME/async-invocations              InvokeEndpointAsync
+
+An answer to InvokeEndpoint also carries `X-Local-Test-...` headers: the container's own status, the
+times of each stage, and findings.
+
+Every request passes here, so nothing expensive does: the path is parsed by one regular expression,
+and the API's model is not consulted. The limits are the endpoint's own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, Final
+
+from container.errors import RequestError
+from local_test import identity
+from local_test.endpoints import event_stream
+from local_test.endpoints.endpoint import Endpoint
+from local_test.endpoints.invocation import Answer, Stream
+
+LOG_GROUP: Final = "/aws/sagemaker/Endpoints/"
+_PATH: Final = re.compile(
+    r"/endpoints/([A-Za-z0-9-]{1,63})/(invocations|invocations-response-stream|async-invocations)"
+)
+_MESSAGE_CHARACTERS: Final = 2048  # of the container's answer in a ModelError (RQ-6)
+_SPELLED_HEADERS: Final = {  # as the API spells what a container may return (RQ-5)
+    "x-amzn-sagemaker-custom-attributes": "X-Amzn-SageMaker-Custom-Attributes",
+    "x-amzn-sagemaker-new-session-id": "X-Amzn-SageMaker-New-Session-Id",
+    "x-amzn-sagemaker-closed-session-id": "X-Amzn-SageMaker-Closed-Session-Id",
+    "content-type": "Content-Type",
+}
+_ERROR_CODES: Final[Mapping[int, str]] = {
+    HTTPStatus.NOT_FOUND: "UnknownOperationException",
+    HTTPStatus.SERVICE_UNAVAILABLE: "ServiceUnavailable",
+}
+
+Count = Callable[[str, str, int, float, float], None]
+"""Called with an endpoint's name, the variant, the container's status (0 if it did not answer), and
+the seconds to the first byte and in total."""
+
+
+class InvocationError(Exception):
+    """A refused or failed invocation, as the API reports it."""
+
+    def __init__(self, code: str, message: str, status: int, **members: Any) -> None:
+        """`code` is the API's name of the error; `members` are further fields of its shape."""
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.status = status
+        self.members = members
+
+
+@dataclass(frozen=True)
+class InvocationApi:
+    """The WSGI application for a set of endpoints."""
+
+    find: Callable[[str], Endpoint | None]
+    """Return the running endpoint of a name."""
+    account: str = identity.ACCOUNT
+    region: str = field(default_factory=identity.region)
+    count: Count = lambda *_: None
+
+    def __call__(
+        self, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
+        """Answer one request."""
+        try:
+            return self._dispatch(environ, start_response)
+        except InvocationError as error:
+            document = {"Message": error.message, **error.members}
+            headers = [("Content-Type", "application/json"), ("x-amzn-ErrorType", error.code)]
+            return _send(start_response, error.status, json.dumps(document).encode(), headers)
+
+    def _dispatch(
+        self, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        match = _PATH.fullmatch(path)
+        if match is None or environ["REQUEST_METHOD"] != "POST":
+            message = (
+                f"{environ['REQUEST_METHOD']} {path} does not exist; "
+                "POST /endpoints/NAME/invocations does"
+            )
+            raise _refuse(HTTPStatus.NOT_FOUND, message)
+        name, operation = match.groups()
+        endpoint = self.find(name)
+        if endpoint is None:
+            message = f"Endpoint {name} of account {self.account} not found."
+            raise _refuse(HTTPStatus.BAD_REQUEST, message)
+        body = environ["wsgi.input"].read()
+        headers = read_headers(environ)
+        if operation == "invocations":
+            answer = self.invoke(endpoint, body, headers)
+            return _send(start_response, HTTPStatus.OK, answer.body, _describe(answer))
+        if operation == "async-invocations":
+            return _accept(endpoint, headers, start_response)
+        return self._stream(endpoint, body, headers, start_response)
+
+    def invoke(self, endpoint: Endpoint, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """Pass a request to an endpoint and return the container's answer.
+
+        Raises: InvocationError if the request is refused, or the container answers 400 or above.
+        """
+        started = time.perf_counter()
+        try:
+            answer = endpoint.invoke(body, headers)
+        except RequestError as error:
+            passed_s = time.perf_counter() - started
+            variant = _default_variant(endpoint, headers)
+            if error.status == HTTPStatus.FAILED_DEPENDENCY:
+                self.count(endpoint.name, variant, 0, passed_s, passed_s)
+            raise self._explain(endpoint, variant, error) from error
+        total_s = time.perf_counter() - started
+        self.count(endpoint.name, answer.variant, answer.status, answer.first_byte_s, total_s)
+        if answer.status >= 400:
+            raise self._model_error(endpoint, answer.variant, answer.status, answer.body)
+        return answer
+
+    def _stream(
+        self,
+        endpoint: Endpoint,
+        body: bytes,
+        headers: Mapping[str, str],
+        start_response: Callable[..., Any],
+    ) -> Iterable[bytes]:
+        stream = self._open_stream(endpoint, body, headers)
+        content_type = stream.headers.get("content-type", "application/octet-stream")
+        start_response(
+            "200 OK",
+            [
+                ("Content-Type", event_stream.CONTENT_TYPE),
+                ("X-Amzn-SageMaker-Content-Type", content_type),
+                ("x-Amzn-Invoked-Production-Variant", stream.variant),
+                ("x-amzn-RequestId", str(uuid.uuid4())),
+            ],
+        )
+        return _encode_parts(stream.parts)
+
+    def _open_stream(self, endpoint: Endpoint, body: bytes, headers: Mapping[str, str]) -> Stream:
+        started = time.perf_counter()
+        try:
+            stream = endpoint.invoke_stream(body, headers)
+            passed_s = time.perf_counter() - started
+            self.count(endpoint.name, stream.variant, stream.status, passed_s, passed_s)
+            original = b"".join(stream.parts) if stream.status >= 400 else b""
+        except RequestError as error:
+            raise self._explain(endpoint, _default_variant(endpoint, headers), error) from error
+        if stream.status >= 400:
+            raise self._model_error(endpoint, stream.variant, stream.status, original)
+        return stream
+
+    def _explain(self, endpoint: Endpoint, variant: str, error: RequestError) -> InvocationError:
+        if error.status == HTTPStatus.FAILED_DEPENDENCY:
+            return self._model_error(endpoint, variant, 0, str(error).encode())
+        return _refuse(error.status, str(error))
+
+    def _model_error(
+        self, endpoint: Endpoint, variant: str, status: int, answer: bytes
+    ) -> InvocationError:
+        """Return the ModelError for a container's answer; `status` is 0 without one (RQ-6)."""
+        original = answer[: 4 * _MESSAGE_CHARACTERS].decode("utf-8", "replace")
+        original = original[:_MESSAGE_CHARACTERS]
+        kind = "client" if 400 <= status < 500 else "server"
+        group = LOG_GROUP + endpoint.name
+        console = (
+            f"https://{self.region}.console.aws.amazon.com/cloudwatch/home"
+            f"?region={self.region}#logEventViewer:group={group}"
+        )
+        return InvocationError(
+            "ModelError",
+            f'Received {kind} error ({status}) from {variant} with message "{original}". '
+            f"See {console} in account {self.account} for more information.",
+            HTTPStatus.FAILED_DEPENDENCY,
+            ErrorCode=f"{kind.upper()}_ERROR_FROM_MODEL",
+            LogStreamArn=f"arn:aws:logs:{self.region}:{self.account}:log-group:{group}",
+            OriginalMessage=original,
+            OriginalStatusCode=status,
+        )
+
+
+def read_headers(environ: Mapping[str, Any]) -> dict[str, str]:
+    """Return the headers of a WSGI request that may concern a container, names in lower case."""
+    headers = {
+        key[5:].replace("_", "-").lower(): str(value)
+        for key, value in environ.items()
+        if key.startswith("HTTP_X_AMZN_SAGEMAKER")
+    }
+    for key, name in (("CONTENT_TYPE", "content-type"), ("HTTP_ACCEPT", "accept")):
+        # Streams and asynchronous requests carry the container's headers beside the API's own.
+        value = headers.pop(f"x-amzn-sagemaker-{name}", None) or environ.get(key)
+        if value:
+            headers[name] = value
+    return headers
+
+
+def _send(
+    start_response: Callable[..., Any],
+    status: int,
+    body: bytes,
+    headers: list[tuple[str, str]],
+) -> list[bytes]:
+    length = ("Content-Length", str(len(body)))
+    request_id = ("x-amzn-RequestId", str(uuid.uuid4()))
+    start_response(f"{status:d} {HTTPStatus(status).phrase}", [*headers, length, request_id])
+    return [body]
+
+
+def _describe(answer: Answer) -> list[tuple[str, str]]:
+    headers = [
+        (_SPELLED_HEADERS[name], value)
+        for name, value in answer.headers.items()
+        if name in _SPELLED_HEADERS
+    ]
+    headers += [
+        ("x-Amzn-Invoked-Production-Variant", answer.variant),
+        ("X-Local-Test-Container-Status", str(answer.status)),
+        ("X-Local-Test-Connect-Seconds", f"{answer.connect_s:.6f}"),
+        ("X-Local-Test-First-Byte-Seconds", f"{answer.first_byte_s:.6f}"),
+        ("X-Local-Test-Total-Seconds", f"{answer.total_s:.6f}"),
+    ]
+    if answer.findings:
+        headers.append(("X-Local-Test-Findings", "; ".join(answer.findings)))
+    return headers
+
+
+def _accept(
+    endpoint: Endpoint, headers: Mapping[str, str], start_response: Callable[..., Any]
+) -> list[bytes]:
+    location = headers.get("x-amzn-sagemaker-inputlocation")
+    if not location:
+        message = "InputLocation is required; inline bodies are not emulated"
+        raise _refuse(HTTPStatus.BAD_REQUEST, message)
+    try:
+        receipt = endpoint.invoke_async(location, headers)
+    except RequestError as error:
+        raise _refuse(error.status, str(error)) from error
+    places = [
+        (f"X-Amzn-SageMaker-{key}", receipt[key]) for key in ("OutputLocation", "FailureLocation")
+    ]
+    document = json.dumps({"InferenceId": receipt["InferenceId"]}).encode()
+    content_type = ("Content-Type", "application/json")
+    return _send(start_response, HTTPStatus.ACCEPTED, document, [content_type, *places])
+
+
+def _encode_parts(parts: Iterator[bytes]) -> Iterator[bytes]:
+    """Wrap each part as an event; a stream that breaks ends with the API's own error event."""
+    try:
+        for part in parts:
+            yield event_stream.encode_event("PayloadPart", part)
+    except RequestError as error:
+        code = str(error).partition(":")[0]
+        yield event_stream.encode_exception(
+            "ModelStreamError", {"Message": str(error), "ErrorCode": code}
+        )
+
+
+def _default_variant(endpoint: Endpoint, headers: Mapping[str, str]) -> str:
+    target = headers.get("x-amzn-sagemaker-target-variant")
+    return target or str(endpoint.describe()["ProductionVariants"][0]["VariantName"])
+
+
+def _refuse(status: int, message: str) -> InvocationError:
+    return InvocationError(_ERROR_CODES.get(status, "ValidationError"), message, status)
