@@ -6,7 +6,7 @@ import botocore.eventstream
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local_test.aws.protocol import event_stream
+from local_test.endpoints import event_stream
 
 
 @given(st.binary(max_size=200))
