@@ -46,7 +46,7 @@ def read_fields(message: Any, wanted: int) -> list[Any]:
     Raises: ValueError if `message` is not a protocol buffer, or is an int where one is expected.
     """
     if not isinstance(message, bytes):
-        raise ValueError("a number stands where a protobuf message is expected")  # noqa: TRY004 - the data are wrong
+        raise ValueError("a number was found, not a protobuf message")  # noqa: TRY004 - wrong data
     values: list[Any] = []
     position = 0
     while position < len(message):

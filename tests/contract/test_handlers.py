@@ -33,6 +33,7 @@ from sagemaker_inference.transformer import Transformer
 
 from container.serving import inference
 from container.serving.user_code import handlers, inference_toolkit, third_party_models
+from container.serving.user_code.application import Application
 from container.serving.user_code.context import Context
 from tests.contract.training_job import make_wheel
 
@@ -245,7 +246,7 @@ def test_sparse_bodies_decode_as_the_toolkit_decodes_them() -> None:
 
 
 @pytest.fixture
-def application(tmp_path: Path) -> Iterator[handlers.Application]:
+def application(tmp_path: Path) -> Iterator[Application]:
     code = tmp_path / "code"
     code.mkdir()
     name = f"handlers_{uuid.uuid4().hex}"
@@ -275,7 +276,7 @@ def application(tmp_path: Path) -> Iterator[handlers.Application]:
     ],
 )
 def test_handler_is_given_one_plain_media_type(
-    application: handlers.Application, content_type: str, accept: str, seen: tuple[Any, str, str]
+    application: Application, content_type: str, accept: str, seen: tuple[Any, str, str]
 ) -> None:
     body = "㈱".encode("utf-16-le") if "utf-16" in content_type else b"1,2"
     response = application.invoke(
@@ -287,7 +288,7 @@ def test_handler_is_given_one_plain_media_type(
 
 
 def test_toolkits_decoder_inside_a_handler_is_the_safe_one(
-    application: handlers.Application,
+    application: Application,
 ) -> None:
     response = application.invoke(inference.Request(b"1", {"content-type": "text/csv"}))
     assert b"container.serving.user_code.inference_toolkit" in response.body
@@ -322,7 +323,7 @@ def test_accept_is_weighed_where_no_output_fn_is_given(
     tmp_path: Path, accept: str, status: int
 ) -> None:
     functions = {"model_fn": lambda _: 1, "predict_fn": lambda data, _: data}
-    application = handlers.Application(functions, tmp_path)
+    application = Application(functions, tmp_path)
     request = inference.Request(b"1,2\n3,4", {"content-type": "text/csv", "accept": accept})
     assert application.invoke(request).status == status
 

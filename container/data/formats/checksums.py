@@ -70,7 +70,7 @@ def _byte_table() -> NDArray[np.uint32]:
 
 @functools.cache
 def _lane_tables() -> NDArray[np.uint32]:
-    """Return `[position, byte] uint32`: what a byte at a position of a lane adds to its register."""
+    """Return `[position, byte] uint32`, what a byte at a position of a lane adds to the sum."""
     tables = np.empty((_LANE_BYTES, 256), np.uint32)
     tables[-1] = _byte_table()
     for position in range(_LANE_BYTES - 2, -1, -1):

@@ -21,7 +21,7 @@ class MediaType(NamedTuple):
 
 @functools.lru_cache(maxsize=256)
 def parse_media_type(text: str) -> MediaType:
-    """Parse `text/csv; charset=utf-8`. The parameters are shared by all callers: do not change them."""
+    """Parse `text/csv; charset=utf-8`; callers share the parameters and must not change them."""
     name, *rest = _split(text, ";")
     parameters = {}
     for part in rest:
@@ -44,6 +44,25 @@ def choose(accept: str, offered: tuple[str, ...]) -> str | None:
         return offered[0]
     best = max(offered, key=lambda name: _find_quality(name, ranges))  # the first of equals
     return best if _find_quality(best, ranges) > 0 else None
+
+
+@functools.lru_cache(maxsize=256)
+def find_preferred(accept: str, default: str) -> str:
+    """Return the media type that `accept` wants most, a single one as it came.
+
+    `default` stands for a wildcard and for an empty `accept`.
+    """
+    if not any(mark in accept for mark in ",;*"):
+        return accept.strip() or default
+    best = default
+    best_quality = 0.0
+    for part in _split(accept, ","):
+        name, parameters = parse_media_type(part)
+        quality = _parse_quality(parameters.get("q", "1"))
+        if name and quality > best_quality:
+            best = default if "*" in name else name
+            best_quality = quality
+    return best
 
 
 def _find_quality(name: str, ranges: Sequence[MediaType]) -> float:

@@ -81,7 +81,8 @@ def build() -> int:
     partial = LIBRARY.with_suffix(f".{os.getpid()}")
     options = ["-O3", "-std=c99", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
     try:
-        subprocess.run([compiler, *options, "-o", partial, _SOURCE, "-lm"], check=True)  # noqa: S603 - the compiler of this machine
+        command = [compiler, *options, "-o", str(partial), str(_SOURCE), "-lm"]
+        subprocess.run(command, check=True)  # noqa: S603 - the compiler, with arguments of ours
         partial.replace(LIBRARY)
     except (OSError, subprocess.CalledProcessError) as error:
         print(f"cannot compile {_SOURCE}: {error}", file=sys.stderr)

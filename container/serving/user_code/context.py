@@ -1,6 +1,6 @@
-"""The request context that handlers may take as their last argument, under the names that the model server gives it.
+"""The request context that handlers may take as their last argument, with the model server's names.
 
-Rules of this file: plain data; one context a request, so that requests cannot disturb each other.
+Each request has a context of its own, so that requests cannot disturb each other.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ class Headers(dict[str, str]):
         super().__init__({name.title(): value for name, value in headers.items()})
 
     def __getitem__(self, name: str) -> str:
-        """Find a header; raises KeyError."""
+        """Return a header, or raise KeyError."""
         return super().__getitem__(name.title())
 
     def __contains__(self, name: object) -> bool:
-        """Tell whether the request has a header."""
+        """Return whether the request has a header."""
         return super().__contains__(str(name).title())
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Find a header, or give `default`."""
+        """Return a header, or `default`."""
         return super().get(name.title(), default)
 
 
 class RequestProcessor:
-    """The request's headers, and what the handler wants of the response."""
+    """The headers of the request, and the status and headers that the handler sets."""
 
     def __init__(self, headers: Mapping[str, str]) -> None:
         self.status: int | None = None
@@ -42,24 +42,25 @@ class RequestProcessor:
         self._response: dict[str, str] = {}
 
     def get_request_properties(self) -> Mapping[str, str]:
-        """Give all request headers."""
+        """Return all request headers."""
         return self._request
 
     def get_request_property(self, key: str) -> str | None:
-        """Give one request header."""
+        """Return one request header."""
         found: str | None = self._request.get(key)
         return found
 
     def report_status(self, code: int, reason_phrase: str | None = None) -> None:
-        """Set the response's status; the phrase is kept for the handler alone, HTTP has no use for it."""
-        self.status, self._phrase = int(code), reason_phrase or ""
+        """Set the response's status; the phrase is not sent, only kept for the handler."""
+        self.status = int(code)
+        self._phrase = reason_phrase or ""
 
     def get_response_status_code(self) -> int:
-        """Give the response's status."""
+        """Return the response's status."""
         return self.status or 200
 
     def get_response_status_phrase(self) -> str:
-        """Give the phrase that was set."""
+        """Return the phrase that was set."""
         return self._phrase
 
     def add_response_property(self, key: str, value: str) -> None:
@@ -67,11 +68,11 @@ class RequestProcessor:
         self._response[key] = value
 
     def get_response_headers(self) -> dict[str, str]:
-        """Give all response headers that were set."""
+        """Return all response headers that were set."""
         return self._response
 
     def get_response_header(self, key: str) -> str | None:
-        """Give one response header."""
+        """Return one response header."""
         return self._response.get(key)
 
 
@@ -85,7 +86,7 @@ class Metrics:
 
 
 class Context:
-    """What a handler can ask about its request, and say about its response."""
+    """One request, and the response to it as far as the handler sets it."""
 
     def __init__(self, headers: Mapping[str, str], model_dir: str) -> None:
         self.model_name = "model"
@@ -102,23 +103,23 @@ class Context:
         return self.request_processor[0].status
 
     def get_request_id(self, idx: int = 0) -> str:
-        """Give the client's inference id, or one of our own."""
+        """Return the client's inference id, or a generated one."""
         return self.request_ids[idx]
 
     def get_request_header(self, idx: int, key: str) -> str | None:
-        """Give one request header, in any case."""
+        """Return one request header, found in any case."""
         return self.request_processor[idx].get_request_property(key)
 
     def get_all_request_header(self, idx: int = 0) -> Mapping[str, str]:
-        """Give all request headers."""
+        """Return all request headers."""
         return self.request_processor[idx].get_request_properties()
 
-    def set_response_content_type(self, idx: int, value: str) -> None:  # noqa: ARG002 - one request a context
-        """Remember a media type; what the handler returns decides, as under the toolkit."""
+    def set_response_content_type(self, idx: int, value: str) -> None:  # noqa: ARG002 - the API
+        """Keep a media type, without effect: as in the toolkit, the handler's result decides."""
         self._content_type = value
 
-    def get_response_content_type(self, idx: int = 0) -> str | None:  # noqa: ARG002
-        """Give the media type that was set."""
+    def get_response_content_type(self, idx: int = 0) -> str | None:  # noqa: ARG002 - the API
+        """Return the media type that was set."""
         return self._content_type
 
     def set_response_status(self, code: int = 200, phrase: str = "", idx: int = 0) -> None:
@@ -130,7 +131,7 @@ class Context:
         self.set_response_status(code, phrase)
 
     def get_response_status(self, idx: int = 0) -> tuple[int, str]:
-        """Give the response's status and phrase."""
+        """Return the response's status and phrase."""
         processor = self.request_processor[idx]
         return processor.get_response_status_code(), processor.get_response_status_phrase()
 
@@ -139,5 +140,5 @@ class Context:
         self.request_processor[idx].add_response_property(key, value)
 
     def get_response_headers(self, idx: int = 0) -> dict[str, str]:
-        """Give all response headers that were set."""
+        """Return all response headers that were set."""
         return self.request_processor[idx].get_response_headers()

@@ -17,7 +17,7 @@ TOOLKIT_FUNCTIONS: Final = {
     "pre_model_fn": 1,
     "model_warmup_fn": 2,
 }
-"""Functions of `sagemaker-inference`: the number of their arguments without the optional context."""
+"""Functions of `sagemaker-inference`: how many arguments they take without the context."""
 TFS_FUNCTIONS: Final = {"handler": 2, "input_handler": 2, "output_handler": 2}
 """Functions of the TensorFlow Serving container: the number of their arguments."""
 

@@ -1,11 +1,8 @@
 """Bodies to arrays and back, as `sagemaker-inference` does it for handlers that leave this to it.
 
-The results are the toolkit's, but they come faster, and nothing is unpickled (SEC-3). Inside the
-server this stands in for `sagemaker_inference.decoder`: a handler that calls that is as safe, and
-scipy, which the original imports, is needed for sparse bodies alone.
-
-Rules of this file: pure; the functions' names and results are the toolkit's; a fault of a body is a
-RequestError.
+The names and results are the toolkit's, but faster, and nothing is unpickled (SEC-3). Inside the
+server this replaces `sagemaker_inference.decoder`, so that handlers that call it are as safe.
+scipy, which the original imports, is needed only for sparse bodies.
 """
 
 from __future__ import annotations
@@ -26,13 +23,21 @@ from numpy.typing import NDArray
 from container.errors import RequestError
 from container.serving.bodies import media_types
 
-NPZ: Final = "application/x-npz"
 ENCODED_TYPES: Final = (media_types.JSON, media_types.CSV, media_types.NPY)
 TEXT_TYPES: Final = (media_types.JSON, media_types.CSV)
 _INTEGER_CHARACTERS: Final = re.compile(r"[0-9,\n-]+")
 _NUMBER_CHARACTERS: Final = re.compile(r"[0-9,.eE\n+-]+")
 _FRACTION: Final = re.compile(r"[.eE]")
 _LOOK_CHARACTERS: Final = 1_000_000
+_FAULTS: Final = (
+    ValueError,
+    TypeError,
+    EOFError,
+    OverflowError,
+    RecursionError,
+    KeyError,
+    OSError,
+)
 
 
 def decode(obj: Any, content_type: str | None) -> Any:
@@ -42,27 +47,17 @@ def decode(obj: Any, content_type: str | None) -> Any:
     """
     decoder = _DECODERS.get(content_type or "")
     if decoder is None:
-        given = (
-            f"content type {content_type!r}" if content_type else "a request without content type"
-        )
-        message = (
-            f"{given} is not supported; supported: {', '.join(_DECODERS)}; others need an input_fn"
-        )
-        raise RequestError(415, message)
+        given = "a request without content type"
+        if content_type:
+            given = f"content type {content_type!r}"
+        supported = f"supported: {', '.join(_DECODERS)}; others need an input_fn"
+        raise RequestError(415, f"{given} is not supported; {supported}")
     try:
         return decoder(obj)
     except RequestError:
         raise
-    except (
-        ValueError,
-        TypeError,
-        EOFError,
-        OverflowError,
-        RecursionError,
-        KeyError,
-        OSError,
-    ) as error:
-        message = f"the body is no {content_type}: {error}"
+    except _FAULTS as error:
+        message = f"the body is not {content_type}: {error}"
         raise RequestError(400, message) from error
 
 
@@ -72,10 +67,14 @@ def json_to_numpy(string_like: str, dtype: Any = None) -> NDArray[Any]:
 
 
 def csv_to_numpy(string_like: str, dtype: Any = None) -> NDArray[Any]:
-    """Decode CSV as `numpy.genfromtxt` does: types by column, one row or column as a vector, a hole as NaN."""
-    array = _parse_numbers(string_like) if dtype is None else None
-    if array is not None:
-        return array
+    """Decode CSV as `numpy.genfromtxt` does.
+
+    Types go by column, one row or one column is a vector, a missing value is NaN.
+    """
+    if dtype is None:
+        array = _parse_numbers(string_like)
+        if array is not None:
+            return array
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about an empty body
         return np.genfromtxt(io.StringIO(string_like), dtype=dtype, delimiter=",")
@@ -92,7 +91,8 @@ def npz_to_sparse(npz_bytes: bytes) -> Any:
     Raises: RequestError 415 if scipy, which has the type, is not installed.
     """
     if importlib.util.find_spec("scipy") is None:
-        raise RequestError(415, f"{NPZ} needs scipy, which this image lacks; add it to the image")
+        message = f"{media_types.NPZ} needs scipy, which this image lacks; add it to the image"
+        raise RequestError(415, message)
     sparse: Any = importlib.import_module("scipy.sparse")
     return sparse.load_npz(io.BytesIO(npz_bytes))
 
@@ -101,7 +101,7 @@ _DECODERS: Final[dict[str, Callable[[Any], Any]]] = {
     media_types.NPY: npy_to_numpy,
     media_types.CSV: csv_to_numpy,
     media_types.JSON: json_to_numpy,
-    NPZ: npz_to_sparse,
+    media_types.NPZ: npz_to_sparse,
 }
 
 
@@ -119,34 +119,35 @@ def encode(array_like: Any, content_type: str) -> str | bytes:
 
 
 def stand_in_for_decoder() -> None:
-    """Put these decoders in the place of `sagemaker_inference.decoder`, if that package is installed."""
+    """Replace `sagemaker_inference.decoder` by these decoders, if that package is installed."""
     if importlib.util.find_spec("sagemaker_inference") is None:
         return
     package: Any = importlib.import_module("sagemaker_inference")
     module: Any = types.ModuleType("sagemaker_inference.decoder", __doc__)
     module.decode = decode
-    module._json_to_numpy = json_to_numpy  # noqa: SLF001 - the toolkit's names
-    module._csv_to_numpy = csv_to_numpy  # noqa: SLF001
-    module._npy_to_numpy = npy_to_numpy  # noqa: SLF001
-    module._npz_to_sparse = npz_to_sparse  # noqa: SLF001
-    module._decoder_map = _DECODERS  # noqa: SLF001
+    vars(module).update(  # the toolkit's names
+        _json_to_numpy=json_to_numpy,
+        _csv_to_numpy=csv_to_numpy,
+        _npy_to_numpy=npy_to_numpy,
+        _npz_to_sparse=npz_to_sparse,
+        _decoder_map=_DECODERS,
+    )
     sys.modules["sagemaker_inference.decoder"] = package.decoder = module
 
 
 def _parse_numbers(text: str) -> NDArray[Any] | None:
-    """Parse what is all integers, or has a fraction in every column; None for the rest, which numpy must look at."""
+    """Parse what is all integers, or has a fraction in every column; return None for the rest."""
     if not _NUMBER_CHARACTERS.fullmatch(text) or not text.strip("\n"):
         return None
     dtype: Any = np.int64
     if not _INTEGER_CHARACTERS.fullmatch(text):
-        first_lines = [
-            line.split(",") for line in text.lstrip("\n")[:_LOOK_CHARACTERS].split("\n")[:8]
-        ]
-        columns = zip(
-            *(line for line in first_lines if len(line) == len(first_lines[0])), strict=True
-        )
+        lines = text.lstrip("\n")[:_LOOK_CHARACTERS].split("\n")[:8]
+        rows = [line.split(",") for line in lines]
+        columns = zip(*(row for row in rows if len(row) == len(rows[0])), strict=True)
         if not all(any(map(_FRACTION.search, column)) for column in columns):
-            return None  # a column of integers among others, perhaps: numpy makes a record type of that
+            return (
+                None  # perhaps a column of integers among others, which is a record type of numpy
+            )
         dtype = np.float64
     try:
         return np.loadtxt(io.StringIO(text), dtype=dtype, delimiter=",", comments=None)

@@ -1,11 +1,9 @@
 """Handlers in the style of the TensorFlow Serving container, and the predict requests between them.
 
 A predict request is TensorFlow Serving's REST form, `{"instances": [...]}` in rows or `{"inputs":
-...}` in columns; its answer is `{"predictions": [...]}` or `{"outputs": ...}`. The model answers in
-this process; `context.rest_uri`, for handlers that post to it themselves, is a loopback server that
-starts when it is first read.
-
-Rules of this file: the model is any object with `predict`; a fault of a request is a RequestError.
+...}` in columns; the answer is `{"predictions": [...]}` or `{"outputs": ...}`. The model answers in
+this process. `context.rest_uri`, for handlers that send HTTP requests to it, is the address of a
+loopback server that starts when it is first read.
 """
 
 from __future__ import annotations
@@ -29,7 +27,7 @@ from container.serving.bodies import media_types
 
 @dataclass(frozen=True)
 class TfsContext:
-    """What the TensorFlow Serving container tells its handlers of a request."""
+    """What the TensorFlow Serving container passes to its handlers about a request."""
 
     request_content_type: str
     accept_header: str
@@ -49,7 +47,7 @@ class TfsContext:
 
 @dataclass(frozen=True)
 class TfsResponse:
-    """The answer to a predict request, with the attributes of an HTTP client's response that handlers read."""
+    """The answer to a predict request, with what handlers read of an HTTP response."""
 
     content: bytes
     status_code: int = 200
@@ -66,8 +64,8 @@ class TfsResponse:
 
 def answer(
     functions: Mapping[str, Callable[..., Any]], model: Any, request: inference.Request, accept: str
-) -> tuple[Any, str]:
-    """Run the handlers on one request; gives body and media type."""
+) -> Any:
+    """Run the handlers on one request; return the body, or body and media type."""
     context = TfsContext(
         request_content_type=request.headers.get("content-type", media_types.JSON),
         accept_header=accept,
@@ -77,20 +75,14 @@ def answer(
     )
     data = io.BytesIO(request.body)
     if "handler" in functions:
-        result = functions["handler"](data, context)
-    else:
-        asked = (
-            functions["input_handler"](data, context)
-            if "input_handler" in functions
-            else request.body
-        )
-        response = TfsResponse(predict(model, asked))
-        result = (
-            functions["output_handler"](response, context)
-            if "output_handler" in functions
-            else response.content
-        )
-    return (result[0], result[1]) if isinstance(result, tuple) else (result, accept)
+        return functions["handler"](data, context)
+    asked = request.body
+    if "input_handler" in functions:
+        asked = functions["input_handler"](data, context)
+    response = TfsResponse(predict(model, asked))
+    if "output_handler" in functions:
+        return functions["output_handler"](response, context)
+    return response.content
 
 
 def predict(model: Any, body: str | bytes) -> bytes:
@@ -112,15 +104,16 @@ def decode(body: str | bytes) -> Any:
 
 
 def encode(prediction: Any, *, by_row: bool = True) -> str:
-    """Encode what a model gave as the answer to a predict request."""
-    return json.dumps({"predictions" if by_row else "outputs": _to_json(prediction, by_row=by_row)})
+    """Encode a model's prediction as the answer to a predict request."""
+    key = "predictions" if by_row else "outputs"
+    return json.dumps({key: _to_json(prediction, by_row=by_row)})
 
 
 def _parse(body: str | bytes) -> dict[str, Any]:
     try:
         document = json.loads(body)
     except (ValueError, RecursionError) as error:
-        message = f"a predict request is JSON, which this is not: {error}"
+        message = f"the predict request is not JSON: {error}"
         raise RequestError(400, message) from error
     if isinstance(document, dict) and ("instances" in document or "inputs" in document):
         return document
@@ -139,7 +132,7 @@ def _to_arrays(document: dict[str, Any]) -> Any:
             return {name: np.array(column) for name, column in columns.items()}
         return np.array(columns)
     except (ValueError, KeyError, TypeError) as error:
-        message = f"the rows of a predict request must be of one shape: {error}"
+        message = f"the rows of a predict request must have one shape: {error}"
         raise RequestError(400, message) from error
 
 
