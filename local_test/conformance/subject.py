@@ -84,10 +84,9 @@ class Subject:
             validate("CreateTrainingJob", {**request, **extra}),
             self.runner,
             self.directory / name,
-            Listeners(on_line=trial.see),
+            Listeners(on_line=trial.see, on_prepared=amend or (lambda _: None)),
             faults=faults,
             stop_grace_s=self.waits.training_stop_s,
-            amend=amend,
         )
         started = time.monotonic()
         trial.started = started

@@ -1,10 +1,10 @@
-"""A processing job from its CreateProcessingJob request to its DescribeProcessingJob answer (PR-1 to PR-5)."""
+"""A processing job, from its CreateProcessingJob request to DescribeProcessingJob (PR-1 to PR-5)."""
 
 from __future__ import annotations
 
 import signal
-import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,116 +13,57 @@ from container.errors import UserError
 from local_test import identity
 from local_test.data import job_outputs, storage
 from local_test.jobs import job_directory, result
-from local_test.jobs.fleet import Fleet, Outcome
-from local_test.jobs.result import JobResult, Listeners
-from local_test.requests.validation import ValidRequest
-from local_test.runners.interface import Launch, Runner
-
-_MOUNT_POINT = "/opt/ml/"
+from local_test.jobs.fleet import Outcome
+from local_test.jobs.job import DEFAULT_RUNTIME_S, Job, count_hosts
+from local_test.runners.interface import Launch
 
 
-class ProcessingJob:
-    """One processing job; `run` once, `stop` from any thread (StopProcessingJob)."""
+class ProcessingJob(Job):
+    """One processing job; `stop` sends SIGINT (PR-4)."""
 
-    def __init__(
-        self,
-        request: ValidRequest,
-        runner: Runner,
-        directory: Path,
-        listeners: Listeners | None = None,
-        *,
-        stop_grace_s: float = contract.TRAINING_STOP_GRACE_S,
-    ) -> None:
-        """`directory` is the job's own and must not exist.
+    kind = "Processing"
+    _exit_message = ""
 
-        Raises: UserError for a request that the service, or this machine, does not take, or if the
-        name is taken.
-        """
-        self.request = request.fields
-        self.name: str = self.request["ProcessingJobName"]
-        self.directory = directory
-        self._runner = runner
-        self._listeners = listeners or Listeners()
-        self._stop_grace_s = stop_grace_s
-        self._fleet: Fleet | None = None
-        self._stop_requested = threading.Event()
+    def _name_hosts(self) -> tuple[str, ...]:
+        return count_hosts(self.request["ProcessingResources"]["ClusterConfig"]["InstanceCount"])
 
-    def stop(self) -> None:
-        """Stop the job: SIGINT, the grace, SIGKILL (PR-4)."""
-        self._stop_requested.set()
-        if self._fleet is not None:
-            self._fleet.stop("Stopped")
+    def _execute(self) -> Outcome:
+        launches = [self._prepare(host) for host in self.hosts]
+        self._times_s["ProcessingStart"] = time.time()
+        stopping = self.request.get("StoppingCondition", {})
+        outcome = self._run_containers(
+            launches,
+            self._listeners.on_line,
+            max_runtime_s=stopping.get("MaxRuntimeInSeconds", DEFAULT_RUNTIME_S),
+            stop_signal=signal.SIGINT,
+        )
+        self._upload_outputs()
+        self._exit_message = self._read_exit_message()
+        return outcome
 
-    def run(self) -> JobResult:
-        """Run the job to its end; a failure of the container is a result, not an error."""
-        created = time.time()
-        result.make_directory(self.directory)
-        job_directory.write_documents(self.directory, {"request.json": self.request})
-        count = self.request["ProcessingResources"]["ClusterConfig"]["InstanceCount"]
-        hosts = [f"algo-{index + 1}" for index in range(count)]
-        outcome, failure, findings = Outcome(), "", []
-        self._listeners.on_status("InProgress", "")
-        started = time.time()
-        try:
-            launches = [self._prepare(host, hosts) for host in hosts]
-            started = time.time()
-            with result.log_files(
-                self.directory / "logs", hosts, self._listeners.on_line
-            ) as on_line:
-                self._fleet = Fleet(self._runner, launches, on_line)
-                if self._stop_requested.is_set():
-                    self._fleet.stop("Stopped")
-                limit = self.request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", 86400)
-                outcome = self._fleet.run(
-                    max_runtime_s=limit, grace_s=self._stop_grace_s, stop_signal=signal.SIGINT
-                )
-            findings = self._upload_outputs(hosts)
-            message = self._read_exit_message(hosts)
-        except UserError as error:
-            failure, message = f"ClientError: {error}", ""
-        status = "Failed" if failure or outcome.failed_host else "Completed"
-        if outcome.stop_reason:
-            status = "Stopped"
-        elif outcome.failed_host and not failure:
-            host = outcome.failed_host
-            failure = job_outputs.explain_exit(outcome.exit_codes[host], outcome.notes[host])
-        self._listeners.on_status(status, failure)
-        description = {
-            **{name: value for name, value in self.request.items() if name != "Tags"},
-            "ProcessingJobArn": identity.arn("processing-job", self.name),
-            "ProcessingJobStatus": status,
-            **({"ExitMessage": message} if message else {}),
-            **({"FailureReason": failure[: contract.FAILURE_REASON_CHARACTERS]} if failure else {}),
-            "CreationTime": result.format_time(created),
-            "ProcessingStartTime": result.format_time(started),
-            "ProcessingEndTime": result.format_time(time.time()),
-            "LastModifiedTime": result.format_time(time.time()),
-        }
-        job_directory.write_documents(self.directory, {"description.json": description})
-        return JobResult(description, self.directory, status, failure, findings, outcome=outcome)
+    def _describe(self) -> dict[str, Any]:
+        facts: dict[str, Any] = {"LastModifiedTime": result.format_time(time.time())}
+        if self._exit_message:
+            facts["ExitMessage"] = self._exit_message
+        return facts
 
-    def _root(self, host: str) -> Path:
-        return self.directory / "hosts" / host
-
-    def _prepare(self, host: str, hosts: list[str]) -> Launch:
+    def _prepare(self, host: str) -> Launch:
         root = self._root(host)
         job_directory.write_documents(
-            root / "config", job_directory.processing_documents(self.request, host, hosts)
+            root / "config", job_directory.processing_documents(self.request, host, self.hosts)
         )
         (root / "output").mkdir(exist_ok=True)
         for item in self.request.get("ProcessingInputs", ()):
             source = item["S3Input"]
             objects = storage.list_objects(source["S3Uri"])
             if source.get("S3DataDistributionType") == "ShardedByS3Key":
-                objects = objects[hosts.index(host) :: len(hosts)]
-            directory = root / source["LocalPath"].removeprefix(_MOUNT_POINT)
+                objects = objects[self.hosts.index(host) :: len(self.hosts)]
+            directory = self._local(host, source)
             directory.mkdir(parents=True, exist_ok=True)
             for entry in objects:
                 storage.fetch(entry.uri, directory / entry.name)
         for output in self._outputs():
-            (root / output["S3Output"]["LocalPath"].removeprefix(_MOUNT_POINT)).mkdir(
-                parents=True, exist_ok=True
-            )
+            self._local(host, output["S3Output"]).mkdir(parents=True, exist_ok=True)
         application = self.request["AppSpecification"]
         entrypoint = application.get("ContainerEntrypoint")
         is_isolated = self.request.get("NetworkConfig", {}).get("EnableNetworkIsolation", False)
@@ -136,47 +77,50 @@ class ProcessingJob:
                 "AWS_REGION": identity.region(),
                 **self.request.get("Environment", {}),
             },
-            peers=tuple(hosts),
-            network=f"local-test-{self.name}" if len(hosts) > 1 else "",
+            peers=self.hosts,
+            network=f"local-test-{self.name}" if len(self.hosts) > 1 else "",
             is_isolated=is_isolated,
         )
+
+    def _local(self, host: str, place: Mapping[str, Any]) -> Path:
+        """Return where a host's container finds or leaves the files of an input or output."""
+        local_path: str = place["LocalPath"]
+        return self._root(host) / local_path.removeprefix("/opt/ml/")
 
     def _outputs(self) -> list[dict[str, Any]]:
         outputs = self.request.get("ProcessingOutputConfig", {}).get("Outputs", [])
         return [output for output in outputs if "S3Output" in output]
 
-    def _upload_outputs(self, hosts: list[str]) -> list[str]:
+    def _upload_outputs(self) -> None:
         """Store every output directory's files under its URI; links are not followed (PR-2)."""
-        findings: list[str] = []
         for output in self._outputs():
             place = output["S3Output"]
             stored = 0
-            for host in hosts:
-                directory = self._root(host) / place["LocalPath"].removeprefix(_MOUNT_POINT)
+            for host in self.hosts:
+                directory = self._local(host, place)
                 members, faults = job_outputs.list_files(directory)
-                findings += faults
+                self._findings += faults
                 for path in members:
                     if path.is_file() and not path.is_symlink():
-                        storage.store(
-                            path, f"{place['S3Uri'].rstrip('/')}/{path.relative_to(directory)}"
-                        )
+                        name = path.relative_to(directory)
+                        storage.store(path, f"{place['S3Uri'].rstrip('/')}/{name}")
                         stored += 1
             if not stored:
-                findings.append(
-                    f"output {output['OutputName']!r} is empty: nothing lies in {place['LocalPath']} (PR-2)"
+                self._findings.append(
+                    f"output {output['OutputName']!r} is empty: "
+                    f"{place['LocalPath']} contains no files (PR-2)"
                 )
-        return findings
 
-    def _read_exit_message(self, hosts: list[str]) -> str:
-        """Give the start of every container's message file, one after the other (PR-3)."""
+    def _read_exit_message(self) -> str:
+        """Return the start of all containers' message files, one after the other (PR-3)."""
         text = b""
-        for host in hosts:
+        for host in self.hosts:
             path = contract.Layout(self._root(host)).message
             text += path.read_bytes() if path.is_file() else b""
         try:
-            return text[: contract.EXIT_MESSAGE_BYTES].decode(
-                "utf-8", "strict" if len(text) <= 1024 else "ignore"
-            )
+            # A character that the limit cuts in half is dropped.
+            errors = "strict" if len(text) <= contract.EXIT_MESSAGE_BYTES else "ignore"
+            return text[: contract.EXIT_MESSAGE_BYTES].decode("utf-8", errors)
         except UnicodeDecodeError as error:
             message = f"output/message is not UTF-8: {error} (PR-3)"
             raise UserError(message) from error

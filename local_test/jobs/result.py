@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from container import contract
 from container.errors import UserError
 from local_test.jobs.fleet import Outcome
 from local_test.runners.log_lines import OnLine
@@ -46,9 +47,11 @@ class JobResult:
 class Listeners:
     """Who wants to hear of a job while it runs."""
 
-    on_line: OnLine = lambda host, line: None  # noqa: ARG005
-    on_status: Callable[[str, str], None] = lambda status, message: None  # noqa: ARG005
-    on_metric: Callable[[Metric], None] = lambda metric: None  # noqa: ARG005
+    on_line: OnLine = lambda host, line: None  # noqa: ARG005 - it ignores them
+    on_status: Callable[[str, str], None] = lambda status, message: None  # noqa: ARG005 - it ignores them
+    on_metric: Callable[[Metric], None] = lambda metric: None  # noqa: ARG005 - it ignores them
+    on_prepared: Callable[[contract.Layout], None] = lambda layout: None  # noqa: ARG005 - it ignores them
+    """Called with each host's `/opt/ml` before its container starts; it may change it."""
 
 
 def make_directory(directory: Path) -> None:

@@ -1,40 +1,38 @@
-"""A training job from its CreateTrainingJob request to its DescribeTrainingJob answer."""
+"""A training job, from its CreateTrainingJob request to its DescribeTrainingJob answer."""
 
 from __future__ import annotations
 
 import contextlib
 import re
 import shutil
-import threading
+import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from container import contract
-from container.errors import UserError
-from local_test import identity
 from local_test.data import channels, job_outputs, storage
 from local_test.data.checkpoints import CheckpointSync
 from local_test.data.pipes import Pipe
-from local_test.jobs import job_directory, result
-from local_test.jobs.fleet import Fleet, Outcome
-from local_test.jobs.result import JobResult, Listeners, Metric
+from local_test.jobs import job_directory, result, status
+from local_test.jobs.fleet import Outcome
+from local_test.jobs.job import DEFAULT_RUNTIME_S, Job
+from local_test.jobs.result import Listeners, Metric
+from local_test.jobs.status import Transition
 from local_test.requests.validation import ValidRequest
 from local_test.runners.faults import JOB_KINDS, Fault, Trigger
 from local_test.runners.interface import Launch, Runner
 from local_test.runners.volume import Volume
 
-_INTERRUPTED: Final = "Interrupted"
-_INTERNAL_ERROR: Final = "InternalServerError"
-_DEFAULT_RUNTIME_S: Final = 86400  # OUT-11
 
+class TrainingJob(Job):
+    """One training job; `stop` also uploads what is in the model directory (OUT-7)."""
 
-class TrainingJob:
-    """One training job; `run` once, `stop` from any thread (StopTrainingJob)."""
+    kind = "Training"
 
-    def __init__(  # noqa: PLR0913 - the last three are for faults and tests
+    def __init__(  # noqa: PLR0913 - a job's parts, its faults, and the grace period for tests
         self,
         request: ValidRequest,
         runner: Runner,
@@ -43,114 +41,92 @@ class TrainingJob:
         *,
         faults: Sequence[Fault] = (),
         stop_grace_s: float = contract.TRAINING_STOP_GRACE_S,
-        amend: Callable[[contract.Layout], None] | None = None,
     ) -> None:
-        """`directory` is the job's own and must not exist; `amend` changes each host's tree before its start.
-
-        Raises: UserError for a request that the service, or this machine, does not take, or if the
-        name is taken.
-        """
-        self.request = request.fields
-        self.name: str = self.request["TrainingJobName"]
-        self.directory = directory
-        self._runner = runner
-        self._listeners = listeners or Listeners()
-        self._stop_grace_s = stop_grace_s
-        self._amend = amend or (lambda _: None)
+        """Prepare a job; `directory` is its own and must not exist yet."""
+        self._groups = job_directory.instance_groups(request.fields)
+        super().__init__(request, runner, directory, listeners, stop_grace_s)
         self._trigger = Trigger(faults, self._do_fault)
         self._volumes: dict[str, Volume] = {}
         self._definitions = [
             (item["Name"], re.compile(item["Regex"]))
-            for item in self.request.get("AlgorithmSpecification", {}).get("MetricDefinitions", ())
+            for item in self.request["AlgorithmSpecification"].get("MetricDefinitions", ())
         ]
-        self._metrics: list[Metric] = []
-        self._transitions: list[dict[str, Any]] = []
-        self._findings: list[str] = []
-        self._fleet: Fleet | None = None
-        self._stop_requested = threading.Event()
-        groups = job_directory.instance_groups(self.request)
-        self._group_by_host = {host: group for group in groups for host in group["hosts"]}
-        self.hosts = tuple(self._group_by_host)
-        self._layouts = {
-            host: contract.Layout(directory / "hosts" / host) for host in self._group_by_host
-        }
+        self._history: list[Transition] = []
+        self._layouts = {host: contract.Layout(self._root(host)) for host in self.hosts}
 
-    def stop(self) -> None:
-        """Stop the job: SIGTERM, the grace, SIGKILL; what lies in the model directory is uploaded (OUT-7)."""
-        self._stop_requested.set()
-        if self._fleet is not None:
-            self._fleet.stop("Stopped")
+    def _name_hosts(self) -> tuple[str, ...]:
+        return tuple(host for group in self._groups for host in group["hosts"])
 
-    def run(self) -> JobResult:
-        """Run the job to its end; a failure of the container is a result, not an error."""
-        times = {"Creation": time.time()}
-        result.make_directory(self.directory)
-        job_directory.write_documents(self.directory, {"request.json": self.request})
-        outcome, failure = Outcome(), ""
-        try:
-            outcome = self._run_attempts(times)
-        except UserError as error:
-            failure = f"ClientError: {error}"
-        times.setdefault("TrainingStart", time.time())
-        times["TrainingEnd"] = time.time()
-        status, secondary = _judge(outcome, failure)
-        if not failure and outcome.stop_reason != _INTERNAL_ERROR:
-            self._enter("Uploading", "Uploading generated training model")
+    def _begin(self) -> None:
+        self._enter("Starting")
+
+    def _execute(self) -> Outcome:
+        outcome = self._run_attempts()
+        self._times_s["TrainingEnd"] = time.time()
+        if outcome.stop_reason != status.INTERNAL_ERROR:
+            self._enter("Uploading")
             self._collect()
-        if status == "Failed":
-            self._findings.clear()  # what a failed job left out is no news
-        if status == "Failed" and not failure:
-            failure = self._explain_failure(outcome)
-        self._enter(secondary, failure or f"Training job {status.lower()}")
-        description = self._describe(status, failure, times)
-        job_directory.write_documents(self.directory, {"description.json": description})
-        return JobResult(
-            description, self.directory, status, failure, self._findings, self._metrics, outcome
-        )
+        if outcome.failed_host and not outcome.stop_reason:
+            self._findings.clear()  # a failed job is expected to leave things out
+        return outcome
 
-    def _run_attempts(self, times: dict[str, float]) -> Outcome:
-        """Run the containers, again after each interruption, with nothing kept but the checkpoints (SP-1)."""
+    def _run_attempts(self) -> Outcome:
+        """Run the containers, again after each interruption; only checkpoints are kept (SP-1)."""
         stopping = self.request.get("StoppingCondition", {})
-        wait_limit_s = stopping.get("MaxWaitTimeInSeconds", float("inf"))
         retries = self.request.get("RetryStrategy", {}).get("MaximumRetryAttempts", 0)
-        runtime_left_s = float(stopping.get("MaxRuntimeInSeconds", _DEFAULT_RUNTIME_S))
-        self._enter("Starting", "Preparing the instances for training")
+        runtime_left_s = float(stopping.get("MaxRuntimeInSeconds", DEFAULT_RUNTIME_S))
         while True:
-            self._enter("Downloading", "Downloading input data")
-            with contextlib.ExitStack() as resources:
-                names_after_s = self._trigger.take("slow-dns") or 0.0
-                launches = [
-                    replace(self._prepare(host, resources), names_after_s=names_after_s)
-                    for host in self._group_by_host
-                ]
-                time.sleep(self._trigger.take("slow-start") or 0.0)
-                self._enter("Training", "Training image download completed. Training in progress.")
-                started = time.time()
-                times.setdefault("TrainingStart", started)
-                outcome = self._run_containers(
-                    launches, min(runtime_left_s, times["Creation"] + wait_limit_s - started)
-                )
-            runtime_left_s -= time.time() - started
+            runtime_s, outcome = self._attempt(runtime_left_s)
+            runtime_left_s -= runtime_s
             if outcome.stop_reason == "MaxRuntimeExceeded" and runtime_left_s > 0:
                 outcome.stop_reason = "MaxWaitTimeExceeded"
-            if outcome.stop_reason == _INTERRUPTED:
-                self._enter(_INTERRUPTED, "The spot instances were taken back")
-                self._enter("Starting", "Preparing the instances for training")
-            elif outcome.stop_reason == _INTERNAL_ERROR and retries > 0:
+            if outcome.stop_reason == status.INTERRUPTED:
+                self._enter(status.INTERRUPTED)
+                self._enter("Starting")
+            elif outcome.stop_reason == status.INTERNAL_ERROR and retries > 0:
                 retries -= 1
-                self._enter("Restarting", "Retrying after an internal error")
+                self._enter("Restarting")
             else:
                 return outcome
-            shutil.rmtree(
-                self.directory / "hosts"
-            )  # the model directory is not restored, only checkpoints are (SP-1)
+            shutil.rmtree(self.directory / "hosts")
 
-    def _prepare(self, host: str, resources: contextlib.ExitStack) -> Launch:
+    def _attempt(self, runtime_left_s: float) -> tuple[float, Outcome]:
+        """Run the containers once; return how long they ran, and how they ended."""
+        wait_limit_s = self.request.get("StoppingCondition", {}).get("MaxWaitTimeInSeconds")
+        self._enter("Downloading")
+        with contextlib.ExitStack() as resources:
+            names_after_s = self._trigger.take("slow-dns") or 0.0
+            launches = [
+                replace(self._prepare(group, host, resources), names_after_s=names_after_s)
+                for group in self._groups
+                for host in group["hosts"]
+            ]
+            time.sleep(self._trigger.take("slow-start") or 0.0)
+            self._enter("Training")
+            started_s = time.time()
+            self._times_s.setdefault("TrainingStart", started_s)
+            limit_s = runtime_left_s
+            if wait_limit_s is not None:
+                limit_s = min(limit_s, self._times_s["Creation"] + wait_limit_s - started_s)
+            try:
+                outcome = self._run_containers(
+                    launches,
+                    self._see_line,
+                    max_runtime_s=limit_s,
+                    stop_signal=signal.SIGTERM,
+                    on_started=self._trigger.start_clock,
+                )
+            finally:
+                self._trigger.stop_clock()
+        return time.time() - started_s, outcome
+
+    def _prepare(
+        self, group: Mapping[str, Any], host: str, resources: contextlib.ExitStack
+    ) -> Launch:
         root = self._layouts[host].base
         if self._trigger.expects("disk-full"):
             self._volumes[host] = Volume(root)
             resources.callback(self._volumes[host].close)
-        group = self._group_by_host[host]
         is_isolated = self.request.get("EnableNetworkIsolation", False)
         interface = self._runner.network_interface(
             has_peers=len(self.hosts) > 1, is_isolated=is_isolated
@@ -170,8 +146,8 @@ class TrainingJob:
             if mode == "FastFile":
                 read_only.append(str(layout.channel(name).relative_to(root)))
         self._restore_checkpoints(layout, resources)
-        self._amend(layout)
-        algorithm = self.request.get("AlgorithmSpecification", {})
+        self._listeners.on_prepared(layout)
+        algorithm = self.request["AlgorithmSpecification"]
         entrypoint = algorithm.get("ContainerEntrypoint")
         arguments = algorithm.get("ContainerArguments", [] if entrypoint else ["train"])  # IMG-3
         return Launch(
@@ -196,26 +172,10 @@ class TrainingJob:
         place = config.get("LocalPath", "/opt/ml/checkpoints").removeprefix("/opt/ml/").rstrip("/")
         resources.callback(CheckpointSync(layout.base / place, config["S3Uri"]).close)
 
-    def _run_containers(self, launches: list[Launch], limit_s: float) -> Outcome:
-        def on_line(host: str, line: str) -> None:
-            self._listeners.on_line(host, line)
-            self._scrape(line)
-            self._trigger.see(line)
-
-        with result.log_files(
-            self.directory / "logs", list(self._layouts), on_line
-        ) as on_logged_line:
-            self._fleet = Fleet(self._runner, launches, on_logged_line)
-            if self._stop_requested.is_set():
-                self._fleet.stop("Stopped")
-            try:
-                return self._fleet.run(
-                    max_runtime_s=limit_s,
-                    grace_s=self._stop_grace_s,
-                    on_started=self._trigger.start_clock,
-                )
-            finally:
-                self._trigger.stop_clock()
+    def _see_line(self, host: str, line: str) -> None:
+        self._listeners.on_line(host, line)
+        self._scrape(line)
+        self._trigger.see(line)
 
     def _do_fault(self, fault: Fault) -> None:
         fleet = self._fleet
@@ -223,13 +183,13 @@ class TrainingJob:
         host = fault.host or next(iter(self._layouts))
         self._listeners.on_status("Fault", f"{fault.kind} for {host}: {JOB_KINDS[fault.kind]}")
         if fault.kind == "spot":
-            fleet.stop(_INTERRUPTED)
+            fleet.stop(status.INTERRUPTED)
         elif fault.kind == "spot-kill":
-            fleet.stop(_INTERRUPTED, grace_s=0)
+            fleet.stop(status.INTERRUPTED, grace_s=0)
         elif fault.kind == "stop":
             fleet.stop("Stopped")
         elif fault.kind == "internal-error":
-            fleet.stop(_INTERNAL_ERROR, grace_s=0)
+            fleet.stop(status.INTERNAL_ERROR, grace_s=0)
         elif fault.kind == "kill":
             fleet.kill(host)
         elif fault.kind == "out-of-memory":
@@ -262,7 +222,7 @@ class TrainingJob:
             self._upload(data, "output")
 
     def _upload(self, roots: Mapping[str, Path], stem: str) -> None:
-        if self.request["OutputDataConfig"].get("CompressionType") == "NONE":
+        if self._is_loose():
             members, findings = job_outputs.merge(roots)
             for name, path in members.items():
                 if path.is_file():
@@ -274,47 +234,47 @@ class TrainingJob:
         storage.store(packed, self._output_uri(packed.name))
         packed.unlink()
 
+    def _is_loose(self) -> bool:
+        """Return whether files are uploaded as they are, not in an archive (OUT-3)."""
+        return bool(self.request["OutputDataConfig"].get("CompressionType") == "NONE")
+
     def _output_uri(self, name: str) -> str:
         prefix = self.request["OutputDataConfig"]["S3OutputPath"].rstrip("/")
         return f"{prefix}/{self.name}/output/{name}"
 
-    def _explain_failure(self, outcome: Outcome) -> str:
-        if outcome.stop_reason == _INTERNAL_ERROR:
-            return "InternalServerError: We encountered an internal error. Please try again."
-        host = outcome.failed_host or next(iter(self._layouts))
-        reason = job_outputs.read_failure(self._layouts[host])
-        return reason or job_outputs.explain_exit(
-            outcome.exit_codes.get(host, 1), outcome.notes.get(host, "")
-        )
+    def _explain(self, outcome: Outcome) -> str:
+        if outcome.stop_reason == status.INTERNAL_ERROR:
+            return status.INTERNAL_ERROR_MESSAGE
+        host = outcome.failed_host or self.hosts[0]
+        return job_outputs.read_failure(self._layouts[host]) or super()._explain(outcome)
 
-    def _enter(self, status: str, message: str) -> None:
-        now = result.format_time(time.time())
-        if self._transitions:
-            self._transitions[-1]["EndTime"] = now
-        self._transitions.append({"Status": status, "StartTime": now, "StatusMessage": message})
-        self._listeners.on_status(status, message)
+    def _enter(self, secondary: str, message: str = "") -> None:
+        self._history = status.enter(self._history, secondary, time.time(), message)
+        self._listeners.on_status(secondary, self._history[-1]["StatusMessage"])
 
-    def _describe(self, status: str, failure: str, times: Mapping[str, float]) -> dict[str, Any]:
-        self._transitions[-1]["EndTime"] = self._transitions[-1]["StartTime"]
-        kept = {name: value for name, value in self.request.items() if name != "Tags"}
+    def _end(self, primary: str, secondary: str, failure: str) -> None:
+        del primary  # the secondary status says more
+        self._enter(secondary, failure)
+
+    def _describe(self) -> dict[str, Any]:
         last = {metric.name: metric for metric in self._metrics}
-        duration_s = max(1, round(times["TrainingEnd"] - times["TrainingStart"]))
-        is_loose = self.request["OutputDataConfig"].get("CompressionType") == "NONE"
+        duration_s = max(1, round(self._times_s["TrainingEnd"] - self._times_s["TrainingStart"]))
+        artifacts = "model/" if self._is_loose() else "model.tar.gz"
         return {
-            **kept,
-            "TrainingJobArn": identity.arn("training-job", self.name),
-            "ModelArtifacts": {
-                "S3ModelArtifacts": self._output_uri("model/" if is_loose else "model.tar.gz")
-            },
-            "TrainingJobStatus": status,
-            "SecondaryStatus": self._transitions[-1]["Status"],
-            **({"FailureReason": failure[: contract.FAILURE_REASON_CHARACTERS]} if failure else {}),
+            "ModelArtifacts": {"S3ModelArtifacts": self._output_uri(artifacts)},
+            "SecondaryStatus": self._history[-1]["Status"],
             "StoppingCondition": self.request.get(
-                "StoppingCondition", {"MaxRuntimeInSeconds": _DEFAULT_RUNTIME_S}
+                "StoppingCondition", {"MaxRuntimeInSeconds": DEFAULT_RUNTIME_S}
             ),
-            **{f"{name}Time": result.format_time(seconds) for name, seconds in times.items()},
             "LastModifiedTime": result.format_time(time.time()),
-            "SecondaryStatusTransitions": self._transitions,
+            "SecondaryStatusTransitions": [
+                {
+                    **transition,
+                    "StartTime": result.format_time(transition["StartTime"]),
+                    "EndTime": result.format_time(transition["EndTime"]),
+                }
+                for transition in self._history
+            ],
             "FinalMetricDataList": [
                 {
                     "MetricName": metric.name,
@@ -326,12 +286,3 @@ class TrainingJob:
             "TrainingTimeInSeconds": duration_s,
             "BillableTimeInSeconds": duration_s,
         }
-
-
-def _judge(outcome: Outcome, failure: str) -> tuple[str, str]:
-    """Give status and secondary status of a job (OUT-1, OUT-10)."""
-    if failure or outcome.stop_reason == _INTERNAL_ERROR:
-        return "Failed", "Failed"
-    if outcome.stop_reason:
-        return "Stopped", outcome.stop_reason
-    return ("Failed", "Failed") if outcome.failed_host else ("Completed", "Completed")
