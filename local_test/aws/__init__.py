@@ -1,1 +1,1 @@
-"""One local AWS: SageMaker's API on real jobs and endpoints of this machine, with moto's server around it."""
+"""One local AWS: SageMaker's API on real jobs and endpoints, with moto's services around it."""

@@ -22,8 +22,9 @@ from typing import Annotated, Any, Final
 import typer
 
 from container.errors import PlatformError, UserError
+from local_test.aws.account.settings import Settings
 from local_test.aws.process import installation
-from local_test.aws.process.installation import Running, Settings
+from local_test.aws.process.installation import Running
 
 _READY_LIMIT_S: Final = 60
 _CHECKOUT = Path(__file__).resolve().parents[2]

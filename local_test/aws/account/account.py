@@ -1,34 +1,29 @@
-"""The account that the local AWS plays: its records, its logs, and what runs in it.
+"""One account of the local AWS: its records, its logs, and what runs in it.
 
-Rules of this file: it knows no operation and no kind of job; those know it.
+Rules of this file: it knows no operation and no kind of job.
 """
 
 from __future__ import annotations
 
-import collections
-import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from local_test.aws.account.logs import LogStore
 from local_test.aws.account.meter import Meter
-from local_test.aws.account.state import Store
+from local_test.aws.account.metric_files import MetricFiles
+from local_test.aws.account.settings import Settings
+from local_test.aws.account.store import Store
 from local_test.aws.protocol.messages import AwsError
-from local_test.jobs.result import Metric
 from local_test.runners.interface import Runner
 
 INTERNAL_ERROR = "InternalServerError: We encountered an internal error. Please try again."
-"""What the platform says of a job that it lost; here the local AWS was killed while the job ran."""
+"""The platform's failure reason for a job it lost: here, the local AWS was killed while it ran."""
 
-
-class Stoppable(Protocol):
-    """A job that runs here."""
-
-    def stop(self) -> None:
-        """Stop it as the API's Stop operation does."""
+PublishMetrics = Callable[[str, list[dict[str, Any]]], None]
+"""Takes a CloudWatch namespace and `PutMetricData` entries."""
 
 
 class Account:
@@ -37,37 +32,32 @@ class Account:
     def __init__(
         self,
         directory: Path,
+        settings: Settings,
+        store: Store,
         choose_runner: Callable[[str], Runner],
-        *,
-        number: str,
-        region: str,
-        instances_maximum: int = 20,
+        publish_metrics: PublishMetrics,
     ) -> None:
-        """`choose_runner` gives the runner for an image; `instances_maximum` is the quota of each usage."""
+        """`choose_runner` returns the runner of an image."""
         self.directory = directory
+        self.number = settings.account
+        self.region = settings.region
+        self.store = store
         self.choose_runner = choose_runner
-        self.number = number
-        self.region = region
-        self.instances_maximum = instances_maximum
-        self.store = Store(directory / "state.sqlite")
+        self.publish_metrics = publish_metrics
         self.logs = LogStore(directory / "logs")
         self.metrics = MetricFiles(directory / "metrics")
-        self.meters: dict[str, Meter] = {}
-        """What counts the requests of each endpoint."""
         self.live: dict[tuple[str, str], Any] = {}
-        """What runs now, by kind and name: jobs and endpoints of the harness."""
-        self.publish_metrics: Callable[[str, list[dict[str, Any]]], None] = lambda namespace, data: (  # noqa: ARG005
-            None
-        )
-        """Hands CloudWatch data over: namespace and `PutMetricData` entries."""
+        """The harness's running jobs and endpoints, by kind and name."""
+        self.is_closing = threading.Event()
+        self._max_instances = settings.max_instances
+        self._meters: dict[str, Meter] = {}
         self._changed = threading.Condition()
         self._change_count = 0
-        self.is_closing = threading.Event()
         self._threads: set[threading.Thread] = set()
         self._lock = threading.Lock()
 
     def arn(self, kind: str, name: str) -> str:
-        """Give the ARN of a resource; the service writes names in lower case."""
+        """Return the ARN of a resource; the service writes names in lower case."""
         return f"arn:aws:sagemaker:{self.region}:{self.number}:{kind}/{name.lower()}"
 
     def check_quota(self, usage: str, used: int, wanted: int) -> None:
@@ -75,16 +65,24 @@ class Account:
 
         Raises: AwsError ResourceLimitExceeded.
         """
-        if used + wanted > self.instances_maximum:
+        if used + wanted > self._max_instances:
             message = (
-                f"The account-level service limit '{usage}' is {self.instances_maximum} Instances, with current "
-                f"utilization of {used} Instances and a request delta of {wanted} Instances. "
-                "Here the limit is `up --max-instances`."
+                f"The account-level service limit '{usage}' is {self._max_instances} Instances, "
+                f"with current utilization of {used} Instances and a request delta of {wanted} "
+                "Instances. In the local AWS, `up --max-instances` sets this limit."
             )
             raise AwsError("ResourceLimitExceeded", message)
 
+    def meter(self, endpoint: str) -> Meter:
+        """Return the meter of an endpoint's requests; a new endpoint gets a new one."""
+        return self._meters.setdefault(endpoint, Meter())
+
+    def drop_meter(self, endpoint: str) -> None:
+        """Forget the requests of an endpoint that was deleted."""
+        self._meters.pop(endpoint, None)
+
     def start_thread(self, label: str, target: Callable[[], None]) -> None:
-        """Run `target` beside the requests; `close` waits for it."""
+        """Run `target` in a thread that `wait_for_threads` waits for."""
 
         def run() -> None:
             try:
@@ -100,23 +98,23 @@ class Account:
         thread.start()
 
     def notify(self) -> None:
-        """Wake whoever waits for a change."""
+        """Wake every thread that waits for a change."""
         with self._changed:
             self._change_count += 1
             self._changed.notify_all()
 
     def change_count(self) -> int:
-        """Give a number that grows with every change of a job, metric or endpoint."""
+        """Return a number that grows with every change of a job, metric or endpoint."""
         with self._changed:
             return self._change_count
 
     def wait_for_change(self, seen: int, timeout_s: float) -> None:
-        """Wait until the number is another than `seen`, so that no change is missed between two looks."""
+        """Wait until `change_count` differs from `seen`, so that no change is missed."""
         with self._changed:
             self._changed.wait_for(lambda: self._change_count != seen, timeout_s)
 
     def wait_for_threads(self, timeout_s: float) -> bool:
-        """Wait until nothing runs beside the requests; False when the time was over first."""
+        """Wait until no thread runs; return False if some still run after `timeout_s`."""
         deadline = time.monotonic() + timeout_s
         while threads := self._list_threads():
             threads[0].join(max(0.0, deadline - time.monotonic()))
@@ -127,44 +125,3 @@ class Account:
     def _list_threads(self) -> list[threading.Thread]:
         with self._lock:
             return list(self._threads)
-
-
-class MetricFiles:
-    """The metrics that jobs printed: a file of JSON lines for each job."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._lock = threading.Lock()
-        self._last: dict[str, dict[str, Metric]] = collections.defaultdict(dict)
-
-    def append(self, job: str, metric: Metric) -> None:
-        """Add a value."""
-        with self._lock:
-            self._directory.mkdir(parents=True, exist_ok=True)
-            with self._path(job).open("a", encoding="utf-8") as file:
-                print(json.dumps([metric.name, metric.value, metric.time_s]), file=file)
-            self._last[job][metric.name] = metric
-
-    def last(self, job: str) -> Mapping[str, Metric]:
-        """Give the last value of every metric since this process started."""
-        with self._lock:
-            return dict(self._last.get(job, {}))
-
-    def read(self, job: str) -> Iterator[Metric]:
-        """Give all values in the order of their printing; a line that a crash cut off is left out."""
-        try:
-            text = self._path(job).read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return
-        for line in text.splitlines(keepends=True):
-            if line.endswith("\n"):
-                yield Metric(*json.loads(line))
-
-    def forget(self, job: str) -> None:
-        """Remove the values of a job that starts again."""
-        with self._lock:
-            self._last.pop(job, None)
-            self._path(job).unlink(missing_ok=True)
-
-    def _path(self, job: str) -> Path:
-        return self._directory / f"{job}.jsonl"

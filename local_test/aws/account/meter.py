@@ -1,4 +1,4 @@
-"""What an endpoint's requests amount to, by variant and minute: the numbers that CloudWatch and the scaler read."""
+"""Counts of an endpoint's requests, by variant and minute, for CloudWatch and the scaler."""
 
 from __future__ import annotations
 
@@ -13,23 +13,37 @@ _MOMENTS_KEPT_S = 60
 
 
 @dataclass
+class Statistic:
+    """Sum and extremes of some values."""
+
+    total: float = 0.0
+    least: float = float("inf")
+    most: float = 0.0
+
+    def add(self, value: float) -> None:
+        """Add a value."""
+        self.total += value
+        self.least = min(self.least, value)
+        self.most = max(self.most, value)
+
+
+@dataclass
 class Minute:
     """The requests of one variant in one minute."""
 
     invocations: int = 0
     client_errors: int = 0
     server_errors: int = 0
-    model_latency_s: list[float] = field(default_factory=lambda: [0.0, float("inf"), 0.0])
-    """Sum, least, greatest."""
-    overhead_s: list[float] = field(default_factory=lambda: [0.0, float("inf"), 0.0])
+    model_latency_s: Statistic = field(default_factory=Statistic)
+    overhead_s: Statistic = field(default_factory=Statistic)
 
     def add(self, status: int, model_latency_s: float, overhead_s: float) -> None:
         """Add one request."""
         self.invocations += 1
         self.client_errors += 400 <= status < 500
         self.server_errors += status >= 500 or status == 0
-        for sums, value in ((self.model_latency_s, model_latency_s), (self.overhead_s, overhead_s)):
-            sums[:] = [sums[0] + value, min(sums[1], value), max(sums[2], value)]
+        self.model_latency_s.add(model_latency_s)
+        self.overhead_s.add(overhead_s)
 
 
 class Meter:
@@ -43,54 +57,51 @@ class Meter:
         self._latencies_s: dict[str, collections.deque[float]] = {}
 
     def count(self, variant: str, status: int, model_latency_s: float, total_s: float) -> None:
-        """Add one request with the status that the container gave; 0 if it gave none."""
-        minute_number = int(time.time() // 60)
+        """Add one request with the container's status; 0 if the container did not answer."""
+        now = time.time()
+        number = int(now // 60)
         with self._lock:
             minutes = self._minutes.setdefault(variant, {})
-            if minute_number not in minutes:
-                minutes[minute_number] = Minute()
-                for old in [number for number in minutes if number < minute_number - _MINUTES_KEPT]:
+            if number not in minutes:
+                minutes[number] = Minute()
+                for old in [old for old in minutes if old < number - _MINUTES_KEPT]:
                     del minutes[old]
-            pending = self._pending.setdefault(variant, {}).setdefault(minute_number, Minute())
-            for minute in (minutes[minute_number], pending):
+            pending = self._pending.setdefault(variant, {}).setdefault(number, Minute())
+            for minute in (minutes[number], pending):
                 minute.add(status, model_latency_s, total_s - model_latency_s)
             moments = self._moments.setdefault(variant, collections.deque())
-            moments.append(time.time())
-            while moments[0] < moments[-1] - _MOMENTS_KEPT_S:
+            moments.append(now)
+            while moments[0] < now - _MOMENTS_KEPT_S:
                 moments.popleft()
-            latencies = self._latencies_s.setdefault(
-                variant, collections.deque(maxlen=_LATENCIES_KEPT)
-            )
-            latencies.append(total_s)
+            new = collections.deque[float](maxlen=_LATENCIES_KEPT)
+            self._latencies_s.setdefault(variant, new).append(total_s)
 
     def count_recent(self, variant: str, window_s: int) -> int:
-        """Give the number of requests in the last seconds."""
+        """Return the number of requests in the last `window_s` seconds."""
         since = time.time() - window_s
         with self._lock:
             return sum(moment >= since for moment in self._moments.get(variant, ()))
 
     def drain(self, variant: str) -> list[tuple[float, Minute]]:
-        """Give what was counted since the last time, with the time of its minute."""
+        """Return the counts since the last call, with the start of their minute in seconds."""
         with self._lock:
             pending = self._pending.pop(variant, {})
         return [(number * 60.0, minute) for number, minute in pending.items()]
 
-    def minutes(self, variant: str) -> dict[int, Minute]:
-        """Give the counts of a variant by minute since the epoch."""
+    def minutes(self, variant: str) -> list[Minute]:
+        """Return the counts of a variant, oldest minute first."""
         with self._lock:
-            return dict(self._minutes.get(variant, {}))
+            return list(self._minutes.get(variant, {}).values())
 
     def variants(self) -> list[str]:
-        """Give the variants that had requests."""
+        """Return the variants that had requests."""
         with self._lock:
             return list(self._minutes)
 
     def latency_s(self, variant: str, quantile: float) -> float | None:
-        """Give a quantile of the last requests' total time."""
+        """Return a quantile of the recent requests' total times, or None without requests."""
         with self._lock:
             latencies = sorted(self._latencies_s.get(variant, ()))
-        return (
-            latencies[min(len(latencies) - 1, int(quantile * len(latencies)))]
-            if latencies
-            else None
-        )
+        if not latencies:
+            return None
+        return latencies[min(len(latencies) - 1, int(quantile * len(latencies)))]

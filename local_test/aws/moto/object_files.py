@@ -1,12 +1,14 @@
-"""S3 that survives: moto answers the requests, the objects lie in files of ours.
+"""S3 that survives a restart: moto answers the requests, and the objects are in our files.
 
-After each request that changed something, what it changed is written to disk before the answer
-leaves: the object's bytes as a file, its facts as a record. At the next start moto is given the
-records back; bytes are read when asked for.
+After each request that changed something, the change is written to disk before the answer leaves:
+the bytes of an object as a file, its facts as a record. The next start gives the records back to
+moto; bytes are read on demand. Kept are buckets, and the latest version of objects with their
+metadata. Policies, versions and tags of S3 live as long as the process.
 
-Rules of this file: a file is complete before a record names it, and is removed after no record
-does. Kept are buckets and the latest version of objects with their metadata; policies, versions and
-tags of S3 live as long as the process.
+moto has no hook for storage, so this uses its private `FakeKey._value_buffer`; a unit test fails
+when moto changes it.
+
+Rules of this file: a file is complete before a record names it, and removed after no record does.
 """
 
 from __future__ import annotations
@@ -20,21 +22,24 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any
 from urllib.parse import parse_qs
 from xml.etree import ElementTree as ET
 
 from moto.s3.models import FakeBucket, FakeKey, S3Backend, s3_backends
 
-from local_test.aws.account.state import Record, Store
+from local_test.aws.account.kinds import BUCKET, OBJECT
+from local_test.aws.account.records import StoredObject
+from local_test.aws.account.store import Store
 
-_BUCKET: Final = "s3-bucket"
-_OBJECT: Final = "s3-object"
 WsgiApplication = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 class StoredBytes:
-    """The bytes of a stored object: a file that is open only while it is read, as there may be many objects."""
+    """The bytes of a stored object, as moto reads them.
+
+    The file is open only during a read, as there may be many objects.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -53,7 +58,7 @@ class StoredBytes:
         return data
 
     def close(self) -> None:
-        """Nothing is open between reads."""
+        """Do nothing: no file is open between reads."""
 
 
 class ObjectFiles:
@@ -81,7 +86,7 @@ class ObjectFiles:
         path = environ["PATH_INFO"].encode("latin-1").decode("utf-8", "replace").lstrip("/")
         bucket, _, key = path.partition("/")
         query = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)
-        listed = _read_deleted_keys(environ) if "delete" in query and not key else []
+        deleted = _read_deleted_keys(environ) if "delete" in query and not key else []
         answers: list[tuple[Any, ...]] = []
 
         def keep(*arguments: Any) -> Callable[[bytes], None]:
@@ -89,16 +94,13 @@ class ObjectFiles:
             return lambda data: None  # noqa: ARG005 - moto's applications return their bodies
 
         body = self._application(environ, keep)
-        if answers and str(answers[-1][0]).startswith("2") and "partNumber" not in query:
+        is_done = answers and str(answers[-1][0]).startswith("2")
+        if is_done and "partNumber" not in query:  # a part is not an object yet
             with self._lock:
-                if key:
-                    self._keep_object(bucket, key)
-                elif listed:
-                    for name in listed:
+                if key or deleted:
+                    for name in [key] if key else deleted:
                         self._keep_object(bucket, name)
-                elif (
-                    environ["REQUEST_METHOD"] == "POST"
-                ):  # a form upload names its object in the form
+                elif environ["REQUEST_METHOD"] == "POST":  # a form names the object it uploads
                     self._keep_all(bucket)
                 else:
                     self._keep_bucket(bucket)
@@ -107,87 +109,89 @@ class ObjectFiles:
         return body
 
     def make_bucket(self, name: str) -> None:
-        """Make a bucket unless it is there."""
+        """Create a bucket, unless it exists."""
         with self._lock:
             if name not in self._backend.buckets:
                 self._backend.create_bucket(name, self._region)
             self._keep_bucket(name)
 
     def _keep_bucket(self, name: str) -> None:
-        if name in self._backend.buckets:
-            created = self._backend.buckets[name].creation_date.timestamp()
-            self._store.insert(
-                _BUCKET, name, {"name": name, "region": self._region, "created": created}
-            )
-        else:
-            self._store.delete(_BUCKET, name)
+        if name not in self._backend.buckets:
+            self._store.delete(BUCKET, name)
+            return
+        created = self._backend.buckets[name].creation_date.timestamp()
+        record = {"name": name, "region": self._region, "created": created}
+        self._store.insert(BUCKET, name, record)
 
     def _keep_all(self, bucket: str) -> None:
-        known = {
-            record["key"] for record in self._store.list(_OBJECT) if record["bucket"] == bucket
-        }
+        objects = self._store.list(OBJECT)
+        known = {record["key"] for record in objects if record["bucket"] == bucket}
         for name in known | set(self._backend.buckets[bucket].keys):
             self._keep_object(bucket, name)
 
     def _keep_object(self, bucket: str, name: str) -> None:
-        key = (
-            self._backend.buckets[bucket].keys.get(name)
-            if bucket in self._backend.buckets
-            else None
-        )
+        """Write an object to disk, or remove it if moto no longer has it."""
+        key = None
+        if bucket in self._backend.buckets:
+            key = self._backend.buckets[bucket].keys.get(name)
         record_name = f"{bucket}/{name}"
-        old = self._store.find(_OBJECT, record_name)
+        old = self._store.find(OBJECT, record_name)
         if isinstance(key, FakeKey):
-            if not isinstance(key._value_buffer, StoredBytes):  # noqa: SLF001 - moto keeps bytes there and offers no other way
-                path = self._directory / uuid.uuid4().hex
-                with path.open("wb") as file, key.lock:
-                    _copy(key._value_buffer, file)  # noqa: SLF001
-                record = {
-                    "bucket": bucket,
-                    "key": name,
-                    "file": path.name,
-                    "bytes": path.stat().st_size,
-                    "etag": key.etag.strip('"'),
-                    "modified": key.last_modified.timestamp(),
-                    "metadata": dict(key.metadata),
-                }
-                if old is None:
-                    self._store.insert(_OBJECT, record_name, record)
-                else:
-                    self._store.update(_OBJECT, record_name, **record)
-                _point_to(key, path)
-                if old is not None:
-                    (self._directory / old["file"]).unlink(missing_ok=True)
+            if isinstance(key._value_buffer, StoredBytes):  # noqa: SLF001 - see the head of this file
+                return
+            record = self._write(bucket, name, key)
+            if not self._store.insert(OBJECT, record_name, record):
+                self._store.update(OBJECT, record_name, **record)
+            _point_to(key, self._directory / record["file"])
         elif old is not None:
-            self._store.delete(_OBJECT, record_name)
+            self._store.delete(OBJECT, record_name)
+        if old is not None:
             (self._directory / old["file"]).unlink(missing_ok=True)
 
+    def _write(self, bucket: str, name: str, key: FakeKey) -> StoredObject:
+        path = self._directory / uuid.uuid4().hex
+        with path.open("wb") as file, key.lock:
+            _copy(key._value_buffer, file)  # noqa: SLF001 - see the head of this file
+        return {
+            "bucket": bucket,
+            "key": name,
+            "file": path.name,
+            "bytes": path.stat().st_size,
+            "etag": key.etag.strip('"'),
+            "modified": key.last_modified.timestamp(),
+            "metadata": dict(key.metadata),
+        }
+
     def _restore(self) -> None:
-        for record in self._store.list(_BUCKET):
+        for record in self._store.list(BUCKET):
             bucket = FakeBucket(record["name"], self._account, record["region"])
             bucket.creation_date = dt.datetime.fromtimestamp(record["created"], dt.UTC)
             self._backend.buckets[record["name"]] = bucket
-        named = set()
-        for record in self._store.list(_OBJECT):
-            named.add(record["file"])
-            self._restore_object(record)
-        for path in self._directory.iterdir():  # what a crash left behind
-            if path.name not in named:
+        objects = self._store.list(OBJECT)
+        for item in objects:
+            self._restore_object(item)
+        named = {item["file"] for item in objects}
+        for path in self._directory.iterdir():
+            if path.name not in named:  # a crash left it behind
                 path.unlink()
 
-    def _restore_object(self, record: Record) -> None:
+    def _restore_object(self, record: StoredObject) -> None:
         path = self._directory / record["file"]
         bucket = self._backend.buckets.get(record["bucket"])
         if bucket is None or not path.is_file():
-            self._store.delete(_OBJECT, f"{record['bucket']}/{record['key']}")
+            self._store.delete(OBJECT, f"{record['bucket']}/{record['key']}")
             return
         key = FakeKey(
-            record["key"], b"", self._account, self._region,
-            etag=record["etag"], version_id="null", bucket_name=record["bucket"],
-        )  # fmt: skip
-        key.last_modified = dt.datetime.fromtimestamp(record["modified"], dt.UTC).replace(
-            tzinfo=None
+            record["key"],
+            b"",
+            self._account,
+            self._region,
+            etag=record["etag"],
+            version_id="null",
+            bucket_name=record["bucket"],
         )
+        modified = dt.datetime.fromtimestamp(record["modified"], dt.UTC)
+        key.last_modified = modified.replace(tzinfo=None)
         key.set_metadata(record["metadata"])
         key.contentsize = record["bytes"]
         _point_to(key, path)
@@ -195,8 +199,10 @@ class ObjectFiles:
 
 
 def _point_to(key: FakeKey, path: Path) -> None:
+    """Let moto read an object's bytes from our file."""
     with key.lock:
-        old, key._value_buffer = key._value_buffer, StoredBytes(path)  # noqa: SLF001
+        old = key._value_buffer  # noqa: SLF001 - see the head of this file
+        key._value_buffer = StoredBytes(path)  # noqa: SLF001 - see the head of this file
         old.close()
 
 
@@ -208,10 +214,10 @@ def _copy(source: IO[bytes], target: IO[bytes]) -> None:
 
 
 def _read_deleted_keys(environ: dict[str, Any]) -> list[str]:
-    """Read the keys of a DeleteObjects request; moto judges the request itself."""
+    """Return the keys of a DeleteObjects request; moto checks the request itself."""
     body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
     environ["wsgi.input"] = io.BytesIO(body)
     with contextlib.suppress(ET.ParseError):
-        root = ET.fromstring(body)  # noqa: S314 - expat expands no external entities, and the client is local
+        root = ET.fromstring(body)  # noqa: S314 - no external entities, and the client is local
         return [item.text or "" for item in root.iter() if item.tag.rpartition("}")[2] == "Key"]
     return []

@@ -1,7 +1,7 @@
 """What runs the containers of a local AWS: one program for every image, or the Docker engine.
 
-Containers get what the platform's have, access to AWS, in the form that works here: an address and
-keys as variables.
+Containers get access to AWS as on the platform, in the form that works here: an address and keys as
+environment variables.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from container.errors import UserError
-from local_test.aws.process.installation import Settings
+from local_test.aws.account.settings import Settings
 from local_test.runners.interface import Container, Launch, Runner
 from local_test.runners.process import ProcessRunner
 
 
 @dataclass(frozen=True)
 class ClientRunner:
-    """Runs containers as another runner does; those that are not shut off (SEC-1) become clients of the local AWS."""
+    """Runs containers with another runner, as clients of the local AWS unless they are isolated."""
 
     runner: Runner
     variables: Mapping[str, str]
-    """What makes a program a client; a variable that a request sets itself stays as it is."""
+    """What makes a program a client; a variable that a request sets itself keeps its value."""
 
     @property
     def description(self) -> str:
@@ -31,38 +31,36 @@ class ClientRunner:
         return self.runner.description
 
     def network_interface(self, *, has_peers: bool, is_isolated: bool) -> str:
-        """Name of the interface by which such a job's containers reach their peers (DS-2)."""
+        """Return the name of the interface by which a job's containers reach their peers."""
         return self.runner.network_interface(has_peers=has_peers, is_isolated=is_isolated)
 
     def mount_point(self, root: Path) -> str:
-        """Give the path at which a container sees its job directory."""
+        """Return the path at which a container sees its job directory."""
         return self.runner.mount_point(root)
 
     def start(self, launch: Launch, on_output: Callable[[bytes], None]) -> Container:
-        """Start a container; see `runner.Runner.start`."""
+        """Start a container."""
         if not launch.is_isolated:
             launch = replace(launch, environment={**self.variables, **launch.environment})
         return self.runner.start(launch, on_output)
 
 
 def choose_runner(settings: Settings, variables: Mapping[str, str], image: str) -> Runner:
-    """Give the runner of an image.
+    """Return the runner of an image.
 
-    Raises: UserError if the engine does not have the image, PlatformError if the engine is out of
-    reach.
+    Raises: UserError if the engine does not have the image, PlatformError if the engine cannot be
+    reached.
     """
     if settings.program:
         directory = Path(settings.working_directory or ".")
-        return ClientRunner(
-            ProcessRunner(shlex.split(settings.program), directory=directory), variables
-        )
-    from local_test.runners.docker import DockerRunner  # noqa: PLC0415 - the engine's client takes 0.2 s to import
+        program = ProcessRunner(shlex.split(settings.program), directory=directory)
+        return ClientRunner(program, variables)
+    from local_test.runners.docker import DockerRunner  # noqa: PLC0415 - takes 0.2 s to import
 
     try:
         return ClientRunner(DockerRunner(image), variables)
     except UserError:
-        # An image that was built here carries no registry's name; one that was pulled or tagged for
-        # it does.
+        # An image that was built here has no registry in its name; one that was pulled has.
         registry, _, local = image.partition("/")
         if "." not in registry or not local:
             raise

@@ -1,4 +1,4 @@
-"""The process that is the local AWS: one directory, one port on loopback, one server.
+"""The process of a local AWS: one directory, one port on loopback, one server.
 
 Rules of this file: the only place that changes this process's environment, and only as a process of
 its own.
@@ -22,36 +22,39 @@ import waitress.server
 
 from container.errors import PlatformError
 from local_test.aws.account.account import Account
+from local_test.aws.account.settings import Settings
+from local_test.aws.account.store import Store
 from local_test.aws.moto.mount import Services
-from local_test.aws.process import installation
+from local_test.aws.process import installation, lifecycle
 from local_test.aws.process.containers import choose_runner
 from local_test.aws.process.http_server import Application
-from local_test.aws.process.installation import AlreadyRunningError, Settings
-from local_test.aws.sagemaker import lifecycle
+from local_test.aws.process.installation import AlreadyRunningError, Running
 
 _THREADS: Final = 64  # requests at once; a slow container holds one for up to a minute
 _BODY_BYTES: Final = 5 * 1024**3  # the most that S3 takes in one PUT
 _STOP_GRACE_S: Final = 150  # more than the platform gives a training job (OUT-8)
+_UNSET: Final = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_DEFAULT_PROFILE")
 
 
 def run(directory: Path, settings: Settings) -> int:
-    """Serve until SIGTERM or SIGINT; give the exit code.
+    """Serve until SIGTERM or SIGINT, and return the exit code.
 
-    Raises: AlreadyRunning, PlatformError if the directory or port cannot be had.
+    Raises: AlreadyRunningError if another process serves the directory, PlatformError if the
+    directory or the port cannot be used.
     """
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     with installation.lock(directory):
         listener = _listen_anew(directory, settings.port)
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        port = listener.getsockname()[1]
+        url = f"http://127.0.0.1:{port}"
         _set_environment(url, settings)
-        listeners = [
-            listener,
-            *([] if settings.program else listen_to_containers(listener.getsockname()[1])),
-        ]
-        is_reached = bool(settings.program) or len(listeners) > 1
-        account, services = _make(
-            directory, settings, listeners[-1].getsockname() if is_reached else None
-        )
+        if settings.program:
+            listeners, container_url = [listener], url
+        else:
+            for_containers = listen_to_containers(port)
+            listeners = [listener, *for_containers]
+            container_url = _find_url(for_containers)
+        account, services = _make_account(directory, settings, container_url)
         server = waitress.server.create_server(
             Application(account, services),
             sockets=listeners,
@@ -71,17 +74,16 @@ def run(directory: Path, settings: Settings) -> int:
         services.make_bucket(installation.default_bucket(settings))
         installation.write_settings(directory, settings)
         installation.write_sdk_configuration(directory, settings)
-        installation.write(
-            directory / "server.json", asdict(installation.Running(os.getpid(), url, time.time()))
-        )
+        running = Running(os.getpid(), url, time.time())
+        installation.write(directory / "server.json", asdict(running))
         print(
-            f"local AWS at {url}, account {settings.account}, region {settings.region}, data in {directory}",
+            f"local AWS at {url}, account {settings.account}, region {settings.region}, "
+            f"data in {directory}",
             flush=True,
         )
         stop.wait()
-        lifecycle.close(
-            account
-        )  # requests are answered meanwhile: jobs still upload what they made
+        # The server still answers, as jobs that stop upload what they have.
+        lifecycle.close(account)
         is_idle = account.wait_for_threads(_STOP_GRACE_S)
         (directory / "server.json").unlink(missing_ok=True)
     return 0 if is_idle else 1
@@ -115,27 +117,30 @@ def _report_unreachable(reason: str) -> None:
     print(f"containers cannot reach this local AWS: {reason}", file=sys.stderr, flush=True)
 
 
-def _make(
-    directory: Path, settings: Settings, address: tuple[str, int] | None
+def _find_url(listeners: list[socket.socket]) -> str:
+    """Return the URL of the first listener, or an empty string if there is none."""
+    for listener in listeners:
+        host, port = listener.getsockname()
+        return f"http://{host}:{port}"
+    return ""
+
+
+def _make_account(
+    directory: Path, settings: Settings, container_url: str
 ) -> tuple[Account, Services]:
-    """`address` is the one that containers are told, if there is one."""
-    url = "http://{}:{}".format(*address) if address else ""
-    variables = installation.client_environment(url, settings.region) if url else {}
-    account = Account(
-        directory,
-        functools.partial(choose_runner, settings, variables),
-        number=settings.account,
-        region=settings.region,
-        instances_maximum=settings.max_instances,
-    )
-    services = Services(account)
-    account.publish_metrics = services.publish_metrics
-    return account, services
+    """Create the account; containers get `container_url`, if it is not empty."""
+    variables: dict[str, str] = {}
+    if container_url:
+        variables = installation.client_environment(container_url, settings.region)
+    store = Store(directory / "state.sqlite")
+    services = Services(store, directory / "objects", settings)
+    runners = functools.partial(choose_runner, settings, variables)
+    return Account(directory, settings, store, runners, services.publish_metrics), services
 
 
 def _set_environment(url: str, settings: Settings) -> None:
     """Make this process, and the harness in it, a client of itself."""
-    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_DEFAULT_PROFILE"):
+    for name in _UNSET:
         os.environ.pop(name, None)
     os.environ.update(installation.client_environment(url, settings.region))
     os.environ["AWS_ENDPOINT_URL_S3"] = url
@@ -144,9 +149,9 @@ def _set_environment(url: str, settings: Settings) -> None:
 
 
 def _listen_anew(directory: Path, port: int) -> socket.socket:
-    """Listen on a port, or on the directory's last one if it is free, so that clients find it again; else on any.
+    """Listen on `port`; if it is 0, on the directory's last port, or on any if that is taken.
 
-    Raises: PlatformError if the port that was asked for is taken.
+    Raises: PlatformError if `port` is taken.
     """
     path = directory / "port"
     try:
@@ -178,7 +183,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def main(argv: list[str]) -> int:
-    """Run as `python -m local_test.aws.process.host DIRECTORY SETTINGS_JSON`, which is how `up` starts it."""
+    """Run as `python -m local_test.aws.process.host DIRECTORY SETTINGS_JSON`, as `up` does."""
     try:
         return run(Path(argv[0]), Settings(**json.loads(argv[1])))
     except AlreadyRunningError:

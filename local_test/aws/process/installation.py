@@ -1,7 +1,6 @@
-"""What a directory of a local AWS says of it: whether it runs, where, and with which settings.
+"""The directory of a local AWS: whether it runs, where, and with which settings.
 
-Rules of this file: light to import; commands of the client side use it, and so does the process
-that serves.
+Rules of this file: light to import, as the commands use it too.
 """
 
 from __future__ import annotations
@@ -16,31 +15,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from container.errors import PlatformError
+from local_test.aws.account.settings import Settings
 
 ACCESS_KEY: Final = "local"
 ROLE: Final = "sagemaker"
 _SDK_FILE: Final = "sagemaker-sdk.yaml"  # JSON, which is YAML
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How one local AWS is run; kept in its directory, so that the next start needs no flags."""
-
-    program: str = "python -m container"
-    """Command line that plays every image; empty to run images in the Docker engine."""
-    working_directory: str = ""
-    """Where the program is started."""
-    port: int = 0
-    """0 takes the last one, or a free one."""
-    region: str = "us-east-1"
-    account: str = "000000000000"
-    max_instances: int = 20
-    """Quota of instances for jobs, and of instances for endpoints."""
+_LOCK_LIMIT_S: Final = 1.0  # `is_running` holds the lock for a moment
 
 
 @dataclass(frozen=True)
 class Running:
-    """What `server.json` says of a running local AWS."""
+    """A running local AWS, as `server.json` describes it."""
 
     pid: int
     url: str
@@ -52,30 +37,28 @@ class AlreadyRunningError(Exception):
 
 
 def default_bucket(settings: Settings) -> str:
-    """Give the bucket that the SageMaker SDKs use where a program names none."""
+    """Return the bucket that the SageMaker SDKs use when a program names none."""
     return f"sagemaker-{settings.region}-{settings.account}"
 
 
 def write_sdk_configuration(directory: Path, settings: Settings) -> None:
-    """Write the file that tells the SageMaker SDKs their bucket.
+    """Write the file that names the bucket for the SageMaker SDKs.
 
     Without it they ask STS for the account at an address that no variable changes, and send
     telemetry to AWS.
     """
     modules = {"Session": {"DefaultS3Bucket": default_bucket(settings)}, "TelemetryOptOut": True}
-    write(
-        directory / _SDK_FILE,
-        {"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": modules}}},
-    )
+    document = {"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": modules}}}
+    write(directory / _SDK_FILE, document)
 
 
 def sdk_environment(directory: Path) -> dict[str, str]:
-    """Give the variable that points the SageMaker SDKs at that file; a user's own file stays above it."""
+    """Return the variable that points the SageMaker SDKs at that file; a user's file goes first."""
     return {"SAGEMAKER_ADMIN_CONFIG_OVERRIDE": str(directory / _SDK_FILE)}
 
 
 def client_environment(url: str, region: str) -> dict[str, str]:
-    """Give the variables that point any AWS client at a local AWS."""
+    """Return the variables that point any AWS client at a local AWS."""
     return {
         "AWS_ENDPOINT_URL": url,
         "AWS_ACCESS_KEY_ID": ACCESS_KEY,
@@ -89,9 +72,9 @@ def client_environment(url: str, region: str) -> dict[str, str]:
 def lock(directory: Path) -> Iterator[None]:
     """Hold a directory for this process.
 
-    Raises: AlreadyRunningError if another one holds it.
+    Raises: AlreadyRunningError if another process holds it.
     """
-    deadline = time.monotonic() + 1  # `is_running` holds it for a moment
+    deadline = time.monotonic() + _LOCK_LIMIT_S
     with (directory / "lock").open("a") as file:
         while True:
             try:
@@ -105,7 +88,7 @@ def lock(directory: Path) -> Iterator[None]:
 
 
 def is_running(directory: Path) -> bool:
-    """Tell whether a process serves this directory."""
+    """Return whether a process serves this directory."""
     try:
         with (directory / "lock").open("a") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -117,7 +100,7 @@ def is_running(directory: Path) -> bool:
 
 
 def find_running(directory: Path) -> Running | None:
-    """Give what a directory's process says of itself; None if there is none, or it is not ready yet."""
+    """Return the process of a directory, or None if there is none, or it is not ready yet."""
     if not is_running(directory):
         return None
     with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
@@ -126,7 +109,7 @@ def find_running(directory: Path) -> Running | None:
 
 
 def load_settings(directory: Path) -> Settings:
-    """Give the settings of the last start in a directory, else the defaults.
+    """Return the settings of the last start in a directory, or the defaults.
 
     Raises: PlatformError if they cannot be read.
     """
@@ -136,17 +119,17 @@ def load_settings(directory: Path) -> Settings:
     except FileNotFoundError:
         return Settings()
     except (OSError, ValueError, TypeError) as error:
-        message = f"{path} cannot be read: {error}; remove it"
+        message = f"cannot read {path}: {error}; delete it to start with the default settings"
         raise PlatformError(message) from error
 
 
 def write_settings(directory: Path, settings: Settings) -> None:
-    """Keep settings for the next start."""
+    """Keep the settings for the next start."""
     write(directory / "settings.json", asdict(settings))
 
 
 def write(path: Path, document: dict[str, Any]) -> None:
-    """Write a JSON document; a reader sees the old one or the whole new one."""
+    """Write a JSON document; a reader sees the old one or the complete new one."""
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(document), encoding="utf-8")
     partial.replace(path)

@@ -1,4 +1,4 @@
-"""The platform's own metrics: what CloudWatch shows of endpoints, and BatchGetMetrics of training jobs."""
+"""The platform's own metrics: those of endpoints in CloudWatch, and BatchGetMetrics."""
 
 from __future__ import annotations
 
@@ -8,108 +8,106 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from local_test.aws.account.account import Account
-from local_test.aws.account.meter import Minute
-from local_test.aws.account.resources import ENDPOINT, TRAINING_JOB
+from local_test.aws.account.kinds import ENDPOINT, TRAINING_JOB
+from local_test.aws.account.meter import Minute, Statistic
 from local_test.aws.protocol import messages
 from local_test.aws.protocol.messages import AwsError, Reply
-from local_test.aws.sagemaker.endpoint_operations import meter_of
 from local_test.requests import shapes
 
 PUBLISH_S: Final = 5.0
 _PERIOD_S: Final = {"OneMinute": 60, "FiveMinute": 300, "OneHour": 3600}
+_MEASURES: Final[Mapping[str, Callable[[list[float]], float]]] = {
+    "Min": min,
+    "Max": max,
+    "Avg": statistics.fmean,
+    "Count": len,
+    "StdDev": statistics.pstdev,
+    "Last": lambda values: values[-1],
+}
 
 
 def run(account: Account) -> None:
-    """Publish the counts of all endpoints every few seconds until the local AWS goes down."""
+    """Publish the counts of all endpoints every few seconds until the local AWS stops."""
     while not account.is_closing.wait(PUBLISH_S):
-        for record in account.store.list(ENDPOINT.name):
-            meter = meter_of(account, record["EndpointName"])
+        for record in account.store.list(ENDPOINT):
+            name = record["EndpointName"]
+            meter = account.meter(name)
             for variant in meter.variants():
+                dimensions = [
+                    {"Name": "EndpointName", "Value": name},
+                    {"Name": "VariantName", "Value": variant},
+                ]
                 for time_s, counts in meter.drain(variant):
-                    publish(account, record["EndpointName"], variant, time_s, counts)
+                    data = _make_data(time_s, counts, dimensions)
+                    account.publish_metrics("AWS/SageMaker", data)
 
 
-def publish(account: Account, endpoint: str, variant: str, time_s: float, counts: Minute) -> None:
-    """Hand the requests of one variant since the last time over; latencies are microseconds, as the service's."""
+def _make_data(
+    time_s: float, counts: Minute, dimensions: list[dict[str, str]]
+) -> list[dict[str, Any]]:
+    """Return the metrics of a variant's requests; latencies are microseconds, as the service's."""
     count = counts.invocations
-    sums = {
-        "Invocations": (count, 1, 1),
-        "Invocation4XXErrors": (counts.client_errors, 0, min(1, counts.client_errors)),
-        "Invocation5XXErrors": (counts.server_errors, 0, min(1, counts.server_errors)),
-        "ModelLatency": [value * 1e6 for value in counts.model_latency_s],
-        "OverheadLatency": [value * 1e6 for value in counts.overhead_s],
-    }
-    dimensions = [
-        {"Name": "EndpointName", "Value": endpoint},
-        {"Name": "VariantName", "Value": variant},
-    ]
-    data = [
-        {
+
+    def make(name: str, values: Statistic, factor: float = 1) -> dict[str, Any]:
+        statistic = {
+            "SampleCount": count,
+            "Sum": values.total * factor,
+            "Minimum": values.least * factor,
+            "Maximum": values.most * factor,
+        }
+        return {
             "MetricName": name,
             "Timestamp": time_s,
             "Dimensions": dimensions,
-            "StatisticValues": {
-                "SampleCount": count,
-                "Sum": total,
-                "Minimum": least,
-                "Maximum": most,
-            },
+            "StatisticValues": statistic,
         }
-        for name, (total, least, most) in sums.items()
+
+    def count_errors(errors: int) -> Statistic:
+        return Statistic(errors, 0, min(1, errors))
+
+    return [
+        make("Invocations", Statistic(count, 1, 1)),
+        make("Invocation4XXErrors", count_errors(counts.client_errors)),
+        make("Invocation5XXErrors", count_errors(counts.server_errors)),
+        make("ModelLatency", counts.model_latency_s, 1e6),
+        make("OverheadLatency", counts.overhead_s, 1e6),
     ]
-    account.publish_metrics("AWS/SageMaker", data)
 
 
 def batch_get_metrics(account: Account, body: bytes) -> Reply:
-    """Answer BatchGetMetrics for the metrics that training jobs printed.
+    """Answer BatchGetMetrics with the metrics that training jobs printed.
 
-    Raises: AwsError for a request that the API does not take.
+    Raises: AwsError for a request that the API does not accept.
     """
     shape = shapes.input_shape("BatchGetMetrics", "sagemaker-metrics")
     request = messages.validate(shape, messages.load(body))
     results = [_query(account, query) for query in request["MetricQueries"]]
-    return Reply(
-        200,
-        json.dumps({"MetricQueryResults": results}).encode(),
-        {"Content-Type": "application/json"},
-    )
+    document = json.dumps({"MetricQueryResults": results})
+    return Reply(200, document.encode(), {"Content-Type": "application/json"})
 
 
 def _query(account: Account, query: Mapping[str, Any]) -> dict[str, Any]:
+    arn = query["ResourceArn"]
     names = {
         record["TrainingJobArn"]: record["TrainingJobName"]
-        for record in account.store.list(TRAINING_JOB.name)
+        for record in account.store.list(TRAINING_JOB)
     }
-    name = names.get(query["ResourceArn"].lower()) or names.get(query["ResourceArn"])
+    name = names.get(arn.lower()) or names.get(arn)
     if name is None:
-        return {
-            "Status": "ValidationError",
-            "Message": f"{query['ResourceArn']} is no training job of this account",
-        }
+        message = f"{arn} is not a training job of this account"
+        return {"Status": "ValidationError", "Message": message}
     by_iteration = query["XAxisType"] == "IterationNumber"
     if by_iteration != (query["Period"] == "IterationNumber"):
-        raise AwsError(
-            "ValidationException", "Period and XAxisType must both be IterationNumber, or neither"
-        )
-    groups: dict[int, list[float]] = {}
+        message = "Period and XAxisType must both be IterationNumber, or neither"
+        raise AwsError("ValidationException", message)
+    period_s = _PERIOD_S.get(query["Period"], 1)
     found = [metric for metric in account.metrics.read(name) if metric.name == query["MetricName"]]
+    groups: dict[int, list[float]] = {}
     for index, metric in enumerate(found):
-        place = (
-            index
-            if by_iteration
-            else int(metric.time_s // _PERIOD_S[query["Period"]] * _PERIOD_S[query["Period"]])
-        )
-        if query.get("Start", place) <= place <= query.get("End", place):
-            groups.setdefault(place, []).append(metric.value)
-    measures: dict[str, Callable[[list[float]], float]] = {
-        "Min": min,
-        "Max": max,
-        "Avg": statistics.fmean,
-        "Count": lambda values: float(len(values)),
-        "StdDev": statistics.pstdev,
-        "Last": lambda values: values[-1],
-    }
-    measure = measures[query["MetricStat"]]
+        x = index if by_iteration else int(metric.time_s // period_s * period_s)
+        if query.get("Start", x) <= x <= query.get("End", x):
+            groups.setdefault(x, []).append(metric.value)
+    measure = _MEASURES[query["MetricStat"]]
     return {
         "Status": "Complete",
         "XAxisValues": list(groups),

@@ -17,16 +17,10 @@ from typing import Any, Final
 
 from container.errors import PlatformError, UserError
 from local_test.aws.account.account import INTERNAL_ERROR, Account
-from local_test.aws.account.resources import (
-    PROCESSING_JOB,
-    TRAINING_JOB,
-    TRANSFORM_JOB,
-    Kind,
-    merge_tags,
-)
-from local_test.aws.account.state import Record
+from local_test.aws.account.kinds import MODEL, PROCESSING_JOB, TRAINING_JOB, TRANSFORM_JOB, Kind
 from local_test.aws.protocol import messages
 from local_test.aws.protocol.messages import AwsError, reject
+from local_test.aws.sagemaker.tags import merge_tags
 from local_test.data import storage
 from local_test.jobs.processing import ProcessingJob
 from local_test.jobs.result import Listeners, Metric
@@ -35,6 +29,7 @@ from local_test.jobs.transform import TransformJob
 from local_test.requests import validation
 from local_test.requests.validation import ValidRequest
 
+Record = dict[str, Any]
 UNFINISHED: Final = ("InProgress", "Stopping")
 _MESSAGES: Final = {
     "Stopping": "Stopping the training job",
@@ -59,7 +54,7 @@ class _End:
 class JobKind:
     """What is a kind's own."""
 
-    kind: Kind
+    kind: Kind[Any]
     create: str
     """Its Create operation, whose fields the harness knows."""
     log_group: str
@@ -86,7 +81,8 @@ def _start_processing(
 
 def _start_transform(account: Account, request: ValidRequest, listeners: Listeners) -> TransformJob:
     name = request.fields["TransformJobName"]
-    record = account.store.find(TRANSFORM_JOB.name, name) or {}
+    record = account.store.find(TRANSFORM_JOB, name)
+    assert record is not None  # noqa: S101 - jobs are never deleted
     model = validation.validate("CreateModel", record["_model"])
     runner = account.choose_runner(image_of(model.fields))
     return TransformJob(
@@ -191,7 +187,7 @@ def create_transform_job(account: Account, request: Mapping[str, Any]) -> dict[s
     """Answer CreateTransformJob."""
     name = request["TransformJobName"]
     _refuse_taken_name(account, TRANSFORM, name)
-    model = account.store.find("model", request["ModelName"])
+    model = account.store.find(MODEL, request["ModelName"])
     if model is None:
         arn = account.arn("model", request["ModelName"])
         reject(f'Could not find model "{arn}".')
@@ -204,7 +200,7 @@ def create_transform_job(account: Account, request: Mapping[str, Any]) -> dict[s
 
 
 def _refuse_taken_name(account: Account, job: JobKind, name: str) -> None:
-    found = account.store.find(job.kind.name, name)
+    found = account.store.find(job.kind, name)
     if found is not None:
         raise AwsError(
             "ResourceInUse",
@@ -243,7 +239,7 @@ def _check_quota(account: Account, count: int, instance_type: str) -> None:
     used = sum(
         record.get("_instances", 1)
         for job in JOB_KINDS
-        for record in account.store.list(job.kind.name)
+        for record in account.store.list(job.kind)
         if record[job.kind.status_name] in UNFINISHED
     )
     account.check_quota(f"{instance_type} for job usage", used, count)
@@ -269,7 +265,7 @@ def _begin(account: Account, job: JobKind, valid: ValidRequest, extra: Mapping[s
         "LastModifiedTime": now,
         **extra,
     }
-    if not account.store.insert(kind.name, name, record):
+    if not account.store.insert(kind, name, record):
         _refuse_taken_name(account, job, name)
     account.start_thread(f"{kind.name} {name}", lambda: _run(account, job, valid))
 
@@ -298,9 +294,7 @@ def _run(account: Account, job: JobKind, request: ValidRequest) -> None:
     def on_status(status: str, message: str) -> None:
         end.secondary, end.message = status, message
         if job is TRAINING and status not in _FINAL:
-            account.store.edit(
-                kind.name, name, lambda record: _pass_through(record, status, message)
-            )
+            account.store.edit(kind, name, lambda record: _pass_through(record, status, message))
             account.notify()
 
     def on_metric(metric: Metric) -> None:
@@ -317,7 +311,7 @@ def _run(account: Account, job: JobKind, request: ValidRequest) -> None:
         account.live[kind.name, name] = running
         # StopJob writes the record first and looks for the job after that, so one of the two sees
         # the other.
-        if (account.store.find(kind.name, name) or {}).get(kind.status_name) == "Stopping":
+        if (account.store.find(kind, name) or {}).get(kind.status_name) == "Stopping":
             running.stop()
         result = running.run()
         end.status, end.failure, end.description = result.status, result.failure, result.description
@@ -361,7 +355,7 @@ def _end(account: Account, job: JobKind, name: str, end: _End) -> None:
             record["SecondaryStatusTransitions"][-1]["EndTime"] = time.time()
             record["FinalMetricDataList"] = final_metrics(account, name) or None
 
-    account.store.edit(job.kind.name, name, change)
+    account.store.edit(job.kind, name, change)
     account.notify()
 
 
@@ -385,7 +379,7 @@ def metric_datum(metric: Metric, dimensions: list[dict[str, str]]) -> dict[str, 
 
 def _find(account: Account, job: JobKind, request: Mapping[str, Any]) -> Record:
     name = request[job.kind.name_name]
-    record = account.store.find(job.kind.name, name)
+    record: Record | None = account.store.find(job.kind, name)
     if record is None:
         text = (
             "Requested resource not found."
@@ -421,7 +415,7 @@ def stop_job(account: Account, job: JobKind, request: Mapping[str, Any]) -> dict
             if job is TRAINING:
                 record.update(_enter(record["SecondaryStatusTransitions"], "Stopping"))
 
-    account.store.edit(kind.name, name, change)
+    account.store.edit(kind, name, change)
     running = account.live.get((kind.name, name))
     if running is not None:
         running.stop()
@@ -432,7 +426,7 @@ def stop_job(account: Account, job: JobKind, request: Mapping[str, Any]) -> dict
 def recover(account: Account) -> None:
     """Treat what the last local AWS left in flight as the platform would after an internal error (OUT-11)."""
     for job in JOB_KINDS:
-        for record in account.store.list(job.kind.name):
+        for record in account.store.list(job.kind):
             if record[job.kind.status_name] not in UNFINISHED:
                 continue
             name = record[job.kind.name_name]
@@ -444,9 +438,7 @@ def recover(account: Account) -> None:
             ):
                 account.metrics.forget(name)
                 restart = _enter(record["SecondaryStatusTransitions"], "Restarting")
-                account.store.update(
-                    job.kind.name, name, _attempts=record["_attempts"] + 1, **restart
-                )
+                account.store.update(job.kind, name, _attempts=record["_attempts"] + 1, **restart)
                 account.start_thread(
                     f"{job.kind.name} {name}",
                     functools.partial(
@@ -466,6 +458,6 @@ def recover(account: Account) -> None:
 def stop_all(account: Account) -> None:
     """Stop every job, as its Stop operation would."""
     for job in JOB_KINDS:
-        for record in account.store.list(job.kind.name):
+        for record in account.store.list(job.kind):
             if record[job.kind.status_name] in UNFINISHED:
                 stop_job(account, job, {job.kind.name_name: record[job.kind.name_name]})

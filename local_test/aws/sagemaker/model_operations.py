@@ -1,4 +1,4 @@
-"""Models and endpoint configurations: records that endpoints and transform jobs are made of."""
+"""Models and endpoint configurations: the records from which endpoints and transform jobs start."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from local_test.aws.account.account import Account
-from local_test.aws.account.resources import ENDPOINT, ENDPOINT_CONFIG, MODEL, Kind, merge_tags
-from local_test.aws.account.state import Record
+from local_test.aws.account.kinds import ENDPOINT, ENDPOINT_CONFIG, MODEL, Kind, R
+from local_test.aws.account.records import Request
 from local_test.aws.protocol import messages
 from local_test.aws.protocol.messages import reject
 from local_test.aws.sagemaker import package_operations
+from local_test.aws.sagemaker.tags import merge_tags
 from local_test.requests import validation
 from local_test.requests.validation import ValidRequest
 
@@ -20,23 +21,24 @@ _NOUNS: Final = {
     "endpoint-config": "endpoint configuration",
     "endpoint": "endpoint",
 }
+_OF_PACKAGE: Final = ("Image", "ModelDataUrl", "ModelDataSource")
 
 
-def find(account: Account, kind: Kind, name: str) -> Record:
-    """Give the record of a model, endpoint configuration or endpoint.
+def find(account: Account, kind: Kind[R], name: str) -> R:
+    """Return the record of a model, endpoint configuration or endpoint.
 
     Raises: AwsError if there is none.
     """
-    record = account.store.find(kind.name, name)
+    record = account.store.find(kind, name)
     if record is None:
         reject(f'Could not find {_NOUNS[kind.name]} "{account.arn(kind.name, name)}".')
     return record
 
 
 def insert(
-    account: Account, kind: Kind, valid: ValidRequest, extra: Mapping[str, Any]
+    account: Account, kind: Kind[Any], valid: ValidRequest, extra: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Keep a new record and answer with its ARN.
+    """Keep the record of a new resource and answer with its ARN.
 
     Raises: AwsError if the name is taken.
     """
@@ -47,51 +49,51 @@ def insert(
     kept = {key: value for key, value in request.items() if key != "Tags"}
     record = {
         **kept,
-        **extra,
         "_request": kept,
         "_without_effect": list(valid.notes),
         "Tags": merge_tags([], request.get("Tags", [])),
         kind.arn_name: arn,
         "CreationTime": now,
         "LastModifiedTime": now,
+        **extra,
     }
-    if not account.store.insert(kind.name, name, record):
+    if not account.store.insert(kind, name, record):
         reject(f'Cannot create already existing {_NOUNS[kind.name]} "{arn}".')
     return {kind.arn_name: arn}
 
 
 def create_model(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Answer CreateModel; a container that names a model package gets the package's image and data."""
+    """Answer CreateModel; a container that names a model package gets its image and data."""
     if "PrimaryContainer" not in request and "Containers" not in request:
         reject("One of PrimaryContainer and Containers is required.")
     resolved = {**request}
     if "PrimaryContainer" in request:
         resolved["PrimaryContainer"] = _resolve_package(account, request["PrimaryContainer"])
     valid = validation.admit("CreateModel", resolved)
-    described = {key: value for key, value in request.items() if key != "Tags"}
-    return insert(account, MODEL, valid, {"EnableNetworkIsolation": False, **described})
+    # Describe answers with the container as it was requested.
+    requested = {key: value for key, value in request.items() if key != "Tags"}
+    return insert(account, MODEL, valid, {"EnableNetworkIsolation": False, **requested})
 
 
-def _resolve_package(account: Account, container: Mapping[str, Any]) -> dict[str, Any]:
+def _resolve_package(account: Account, container: Request) -> Request:
     if "ModelPackageName" not in container:
-        return dict(container)
-    package = package_operations.find_package(account, container["ModelPackageName"])
-    if package.get("ModelApprovalStatus") not in (None, "Approved"):
-        reject(
-            f"Cannot create a model from {container['ModelPackageName']}: "
-            f"it is {package['ModelApprovalStatus']}, not Approved."
-        )
+        return container
+    name = container["ModelPackageName"]
+    package = package_operations.find_package(account, name)
+    approval = package.get("ModelApprovalStatus", "Approved")
+    if approval != "Approved":
+        reject(f"Cannot create a model from {name}: it is {approval}, not Approved.")
     source = package["InferenceSpecification"]["Containers"][0]
+    taken = {key: source[key] for key in _OF_PACKAGE if key in source}
     own = {
         key: value
         for key, value in container.items()
         if key not in ("ModelPackageName", "InferenceSpecificationName")
     }
     environment = {**source.get("Environment", {}), **container.get("Environment", {})}
-    taken = {
-        key: source[key] for key in ("Image", "ModelDataUrl", "ModelDataSource") if key in source
-    }
-    return {**taken, **own, **({"Environment": environment} if environment else {})}
+    if environment:
+        own["Environment"] = environment
+    return {**taken, **own}
 
 
 def create_endpoint_config(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,28 +107,34 @@ def create_endpoint_config(account: Account, request: Mapping[str, Any]) -> dict
     return insert(account, ENDPOINT_CONFIG, valid, {})
 
 
-def describe(account: Account, kind: Kind, request: Mapping[str, Any]) -> dict[str, Any]:
+def describe(account: Account, kind: Kind[Any], request: Mapping[str, Any]) -> dict[str, Any]:
     """Answer DescribeModel and DescribeEndpointConfig."""
     record = find(account, kind, request[kind.name_name])
     return messages.pick(messages.output_shape(f"Describe{kind.prefix}"), record)
 
 
 def delete_model(account: Account, request: Mapping[str, Any]) -> None:
-    """Answer DeleteModel; endpoints that run it go on."""
+    """Answer DeleteModel; endpoints that run the model keep running."""
     find(account, MODEL, request["ModelName"])
-    account.store.delete(MODEL.name, request["ModelName"])
+    account.store.delete(MODEL, request["ModelName"])
 
 
 def delete_endpoint_config(account: Account, request: Mapping[str, Any]) -> None:
-    """Answer DeleteEndpointConfig; one that an endpoint is being made of is kept."""
+    """Answer DeleteEndpointConfig; refuse while an endpoint is created from it or updated to it.
+
+    Source: the API reference of DeleteEndpointConfig.
+    """
     name = request["EndpointConfigName"]
     find(account, ENDPOINT_CONFIG, name)
-    for record in account.store.list(ENDPOINT.name):
-        if record["EndpointStatus"] in ("Creating", "Updating") and name in (
-            record["EndpointConfigName"],
-            record.get("_next_config"),
-        ):
+    for record in account.store.list(ENDPOINT):
+        if record["EndpointStatus"] not in ("Creating", "Updating"):
+            continue
+        used = [record["EndpointConfigName"]]
+        if next_requests := record.get("_next_requests"):
+            used.append(next_requests["config"]["EndpointConfigName"])
+        if name in used:
             reject(
-                f'Cannot delete endpoint configuration "{name}": endpoint {record["EndpointName"]} uses it.'
+                f'Cannot delete endpoint configuration "{name}" because endpoint '
+                f'"{record["EndpointArn"]}" is being created from it or updated with it.'
             )
-    account.store.delete(ENDPOINT_CONFIG.name, name)
+    account.store.delete(ENDPOINT_CONFIG, name)

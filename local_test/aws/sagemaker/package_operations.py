@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from local_test.aws.account.account import Account
-from local_test.aws.account.resources import PACKAGE, PACKAGE_GROUP, merge_tags
-from local_test.aws.account.state import Record
+from local_test.aws.account.kinds import PACKAGE, PACKAGE_GROUP
+from local_test.aws.account.records import Package, PackageGroup
 from local_test.aws.protocol import messages
 from local_test.aws.protocol.messages import AwsError, reject
+from local_test.aws.sagemaker.tags import merge_tags
 
-_CREATOR = {"UserProfileName": "local"}
+_CREATOR: Final = {"UserProfileName": "local"}
+_REPLACED: Final = (
+    *("ModelApprovalStatus", "ApprovalDescription", "InferenceSpecification", "SourceUri"),
+    *("ModelCard", "ModelLifeCycle"),
+)
+"""The members that UpdateModelPackage replaces."""
 
 
 def create_group(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -28,17 +34,17 @@ def create_group(account: Account, request: Mapping[str, Any]) -> dict[str, Any]
         "Tags": merge_tags([], request.get("Tags", [])),
         "_last_version": 0,
     }
-    if not account.store.insert(PACKAGE_GROUP.name, name, record):
+    if not account.store.insert(PACKAGE_GROUP, name, record):
         reject(f"Model Package Group already exists: {arn}")
     return {"ModelPackageGroupArn": arn}
 
 
-def _find_group(account: Account, name_or_arn: str) -> Record:
+def _find_group(account: Account, name_or_arn: str) -> PackageGroup:
     name = name_or_arn.rpartition("/")[2]
-    found = account.store.find(PACKAGE_GROUP.name, name)
-    return found or reject(
-        f"ModelPackageGroup {account.arn(PACKAGE_GROUP.name, name)} does not exist."
-    )
+    found = account.store.find(PACKAGE_GROUP, name)
+    if found is None:
+        reject(f"ModelPackageGroup {account.arn(PACKAGE_GROUP.name, name)} does not exist.")
+    return found
 
 
 def describe_group(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,69 +54,68 @@ def describe_group(account: Account, request: Mapping[str, Any]) -> dict[str, An
 
 
 def delete_group(account: Account, request: Mapping[str, Any]) -> None:
-    """Answer DeleteModelPackageGroup; one that holds packages stays."""
-    record = _find_group(account, request["ModelPackageGroupName"])
-    name = record["ModelPackageGroupName"]
-    if any(
-        package.get("ModelPackageGroupName") == name for package in account.store.list(PACKAGE.name)
-    ):
-        message = f"Model Package Group cannot be deleted because it still contains Model Packages: {name}"
+    """Answer DeleteModelPackageGroup; a group that contains packages stays."""
+    name = _find_group(account, request["ModelPackageGroupName"])["ModelPackageGroupName"]
+    groups = [package.get("ModelPackageGroupName") for package in account.store.list(PACKAGE)]
+    if name in groups:
+        message = (
+            "Model Package Group cannot be deleted because it still contains Model Packages: "
+            f"{name}"
+        )
         raise AwsError("ConflictException", message)
-    account.store.delete(PACKAGE_GROUP.name, name)
+    account.store.delete(PACKAGE_GROUP, name)
 
 
 def create_package(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Answer CreateModelPackage: the next version of a group, or a package with a name of its own."""
+    """Answer CreateModelPackage: the next version of a group, or a package with its own name."""
     if ("ModelPackageGroupName" in request) == ("ModelPackageName" in request):
         reject("One of ModelPackageGroupName and ModelPackageName must be given.")
     if "InferenceSpecification" not in request and "SourceAlgorithmSpecification" not in request:
         reject("One of InferenceSpecification and SourceAlgorithmSpecification must be given.")
-    record: Record = {
+    token = request.get("ClientToken")
+    if token and "ModelPackageGroupName" in request:  # a repeated request returns the same package
+        for package in account.store.list(PACKAGE):
+            if package.get("_client_token") == token:
+                return {"ModelPackageArn": package["ModelPackageArn"]}
+    now = time.time()
+    name = request.get("ModelPackageName")
+    record: dict[str, Any] = {
         **{key: value for key, value in request.items() if key != "ClientToken"},
         "ModelPackageStatus": "Completed",
         "ModelPackageStatusDetails": {"ValidationStatuses": [], "ImageScanStatuses": []},
-        "CreationTime": time.time(),
-        "LastModifiedTime": time.time(),
+        "CreationTime": now,
+        "LastModifiedTime": now,
         "CreatedBy": _CREATOR,
         "Tags": merge_tags([], request.get("Tags", [])),
     }
-    if "ModelPackageName" in request:
-        name = request["ModelPackageName"]
-    else:
+    if name is None:
         group = _find_group(account, request["ModelPackageGroupName"])["ModelPackageGroupName"]
-        # A ClientToken makes a repeated request give the same package.
-        for package in account.store.list(PACKAGE.name):
-            if (
-                request.get("ClientToken")
-                and package.get("_client_token") == request["ClientToken"]
-            ):
-                return {"ModelPackageArn": package["ModelPackageArn"]}
-        counted = account.store.edit(PACKAGE_GROUP.name, group, _count_version)
-        name = f"{group}/{counted['_last_version']}"
+        version = account.store.edit(PACKAGE_GROUP, group, _count_version)["_last_version"]
+        name = f"{group}/{version}"
         record |= {
             "ModelPackageGroupName": group,
             "ModelPackageName": group,
-            "ModelPackageVersion": counted["_last_version"],
+            "ModelPackageVersion": version,
             "ModelApprovalStatus": request.get("ModelApprovalStatus", "PendingManualApproval"),
-            "_client_token": request.get("ClientToken"),
+            "_client_token": token,
         }
-    record |= {"_name": name, "ModelPackageArn": account.arn(PACKAGE.name, name)}
-    if not account.store.insert(PACKAGE.name, name, record):
-        reject(f"Model Package already exists: {record['ModelPackageArn']}")
-    return {"ModelPackageArn": record["ModelPackageArn"]}
+    arn = account.arn(PACKAGE.name, name)
+    if not account.store.insert(PACKAGE, name, {**record, "_name": name, "ModelPackageArn": arn}):
+        reject(f"Model Package already exists: {arn}")
+    return {"ModelPackageArn": arn}
 
 
-def _count_version(record: Record) -> None:
+def _count_version(record: PackageGroup) -> None:
     record["_last_version"] += 1
 
 
-def find_package(account: Account, name_or_arn: str) -> Record:
-    """Give a package by its name or ARN.
+def find_package(account: Account, name_or_arn: str) -> Package:
+    """Return a package by its name or ARN.
 
     Raises: AwsError if there is none.
     """
     arn = name_or_arn if name_or_arn.startswith("arn:") else account.arn(PACKAGE.name, name_or_arn)
-    for record in account.store.list(PACKAGE.name):
+    for record in account.store.list(PACKAGE):
         if record["ModelPackageArn"] == arn.lower():
             return record
     return reject(f"ModelPackage {arn} does not exist.")
@@ -128,33 +133,27 @@ def update_package(account: Account, request: Mapping[str, Any]) -> dict[str, An
     if "ModelApprovalStatus" in request and "ModelPackageVersion" not in package:
         reject("ModelApprovalStatus can be set for versioned model packages only.")
 
-    def change(record: Record) -> None:
-        plain = (
-            "ModelApprovalStatus",
-            "ApprovalDescription",
-            "InferenceSpecification",
-            "SourceUri",
-            "ModelCard",
-        )
-        record.update({key: request[key] for key in (*plain, "ModelLifeCycle") if key in request})
+    def change(record: Any) -> None:
+        record.update({key: request[key] for key in _REPLACED if key in request})
         properties = {
             **record.get("CustomerMetadataProperties", {}),
             **request.get("CustomerMetadataProperties", {}),
         }
         for key in request.get("CustomerMetadataPropertiesToRemove", ()):
             properties.pop(key, None)
-        record["CustomerMetadataProperties"] = properties or None
-        added = request.get("AdditionalInferenceSpecificationsToAdd", [])
-        record["AdditionalInferenceSpecifications"] = [
+        specifications = [
             *record.get("AdditionalInferenceSpecifications", []),
-            *added,
-        ] or None
+            *request.get("AdditionalInferenceSpecificationsToAdd", []),
+        ]
+        record["CustomerMetadataProperties"] = properties or None
+        record["AdditionalInferenceSpecifications"] = specifications or None
         record["LastModifiedBy"] = _CREATOR
 
-    account.store.edit(PACKAGE.name, package["_name"], change)
+    account.store.edit(PACKAGE, package["_name"], change)
     return {"ModelPackageArn": package["ModelPackageArn"]}
 
 
 def delete_package(account: Account, request: Mapping[str, Any]) -> None:
-    """Answer DeleteModelPackage; models made of it stay."""
-    account.store.delete(PACKAGE.name, find_package(account, request["ModelPackageName"])["_name"])
+    """Answer DeleteModelPackage; models created from it stay."""
+    package = find_package(account, request["ModelPackageName"])
+    account.store.delete(PACKAGE, package["_name"])

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from local_test.aws.account.account import Account
-from local_test.aws.account.resources import ENDPOINT
-from local_test.aws.sagemaker.endpoint_operations import meter_of
+from local_test.aws.sagemaker.live_endpoints import find_live
 from local_test.endpoints.endpoint import Endpoint
 from local_test.endpoints.invocation_http import InvocationApi
 
@@ -13,10 +12,10 @@ def api_of(account: Account) -> InvocationApi:
     """Return the API for an account's endpoints; it counts requests for CloudWatch and scaling."""
 
     def find(name: str) -> Endpoint | None:
-        live = account.live.get((ENDPOINT.name, name))
+        live = find_live(account, name)
         return live.endpoint if live else None
 
     def count(name: str, variant: str, status: int, model_latency_s: float, total_s: float) -> None:
-        meter_of(account, name).count(variant, status, model_latency_s, total_s)
+        account.meter(name).count(variant, status, model_latency_s, total_s)
 
     return InvocationApi(find, account.number, account.region, count)

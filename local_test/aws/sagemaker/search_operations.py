@@ -1,25 +1,34 @@
-"""Search: training jobs, models' packages and endpoints by what their records say."""
+"""Search: resources by the values in their records."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from local_test.aws.account import resources
+from local_test.aws.account import kinds
 from local_test.aws.account.account import Account
-from local_test.aws.account.resources import Kind
-from local_test.aws.account.state import Record
+from local_test.aws.account.kinds import Kind
 from local_test.aws.protocol import messages
 from local_test.aws.protocol.messages import reject
+from local_test.aws.protocol.paging import Pager
 
-_KINDS: Final[Mapping[str, Kind]] = {
-    "TrainingJob": resources.TRAINING_JOB,
-    "HyperParameterTuningJob": resources.TUNING_JOB,
-    "Endpoint": resources.ENDPOINT,
-    "ModelPackage": resources.PACKAGE,
-    "ModelPackageGroup": resources.PACKAGE_GROUP,
+_KINDS: Final[Mapping[str, Kind[Any]]] = {
+    "TrainingJob": kinds.TRAINING_JOB,
+    "HyperParameterTuningJob": kinds.TUNING_JOB,
+    "Endpoint": kinds.ENDPOINT,
+    "ModelPackage": kinds.PACKAGE,
+    "ModelPackageGroup": kinds.PACKAGE_GROUP,
 }
+_PAGER: Final = Pager("Search", 10)
+_SIGNS: Final[Mapping[str, tuple[int, ...]]] = {
+    "Equals": (0,),
+    "GreaterThan": (1,),
+    "GreaterThanOrEqualTo": (0, 1),
+    "LessThan": (-1,),
+    "LessThanOrEqualTo": (0, -1),
+}
+"""The results of a comparison for which an operator holds."""
 _MISSING: Final = object()
 
 
@@ -28,99 +37,88 @@ def search(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
     resource = request["Resource"]
     kind = _KINDS.get(resource)
     if kind is None:
-        reject(f"The local AWS searches {', '.join(_KINDS)}; found {resource}.")
+        reject(f"The local AWS can search for {', '.join(_KINDS)}; found {resource}.")
     expression = request.get("SearchExpression", {})
-    found = [record for record in account.store.list(kind.name) if _matches(expression, record)]
-    by = request.get("SortBy", "LastModifiedTime")
-    order = {"SortBy": by, "SortOrder": request.get("SortOrder", "Descending")}
-    # Records without the member that is sorted by come last, whatever its type.
-    having = [record for record in found if _read(record, by) is not _MISSING]
-    having.sort(key=lambda record: _read(record, by), reverse=order["SortOrder"] == "Descending")
-    ordered = having + [record for record in found if _read(record, by) is _MISSING]
-    token, limit = request.get("NextToken") or "0", request.get("MaxResults", 10)
-    if not token.isdecimal():
-        reject("Invalid NextToken")
-    start = int(token)
+    found = [record for record in account.store.list(kind) if matches(expression, record)]
+    sort_by = request.get("SortBy", "LastModifiedTime")
+    # Records without the member that is sorted by come last in either order.
+    having = [record for record in found if _read(record, sort_by) is not _MISSING]
+    missing = [record for record in found if _read(record, sort_by) is _MISSING]
+    is_descending = request.get("SortOrder", "Descending") == "Descending"
+    having.sort(key=lambda record: _read(record, sort_by), reverse=is_descending)
+    shown, more = _PAGER.cut([*having, *missing], request)
     shape = messages.summary_shape("Search", "Results").members[resource]
-    more = {"NextToken": str(start + limit)} if start + limit < len(ordered) else {}
-    results = [
-        {resource: messages.pick(shape, record)} for record in ordered[start : start + limit]
-    ]
-    return {"Results": results, "TotalHits": {"Value": len(ordered), "Relation": "EqualTo"}, **more}
+    results = [{resource: messages.pick(shape, record)} for record in shown]
+    return {"Results": results, "TotalHits": {"Value": len(found), "Relation": "EqualTo"}, **more}
 
 
-def _matches(expression: Mapping[str, Any], record: Record) -> bool:
-    verdicts = [
-        _passes(item, list(_read_all(record, item["Name"])))
-        for item in expression.get("Filters", ())
-    ]
+def matches(expression: Mapping[str, Any], record: Mapping[str, Any]) -> bool:
+    """Return whether a record matches a SearchExpression."""
+    verdicts = [_passes(item, record, item["Name"]) for item in expression.get("Filters", ())]
     verdicts += [_matches_nested(item, record) for item in expression.get("NestedFilters", ())]
-    verdicts += [_matches(item, record) for item in expression.get("SubExpressions", ())]
-    return not verdicts or (any(verdicts) if expression.get("Operator") == "Or" else all(verdicts))
+    verdicts += [matches(item, record) for item in expression.get("SubExpressions", ())]
+    if expression.get("Operator") == "Or":
+        return any(verdicts) or not verdicts
+    return all(verdicts)
 
 
-def _matches_nested(nested: Mapping[str, Any], record: Record) -> bool:
-    """Tell whether one item of a list meets all of the filters."""
-    prefix = nested["NestedPropertyName"] + "."
+def _matches_nested(nested: Mapping[str, Any], record: Mapping[str, Any]) -> bool:
+    """Return whether one entry of a list passes all of the filters."""
+    prefix = nested["NestedPropertyName"]
     return any(
         all(
-            _passes(item, list(_read_all(entry, item["Name"].removeprefix(prefix))))
+            _passes(item, entry, item["Name"].removeprefix(f"{prefix}."))
             for item in nested["Filters"]
         )
-        for entry in _read_all(record, nested["NestedPropertyName"])
+        for entry in _read_all(record, prefix)
     )
 
 
-def _read(record: Any, path: str) -> Any:
+def _read(record: Mapping[str, Any], path: str) -> Any:
     return next(_read_all(record, path), _MISSING)
 
 
 def _read_all(value: Any, path: str) -> Iterator[Any]:
-    """Give every value at a path such as `HyperParameters.epochs` or `Tags.team`; a list is looked into."""
+    """Yield every value at a path such as `HyperParameters.epochs` or `Tags.team`."""
     if not path:
         yield from value if isinstance(value, list) else [value]
     elif isinstance(value, list):
-        name, _, rest = path.partition(".")
         for item in value:
-            if isinstance(item, dict) and item.get("Key") == name and not rest:
+            if isinstance(item, dict) and item.get("Key") == path:  # a tag
                 yield item["Value"]
             yield from _read_all(item, path)
     elif isinstance(value, dict):
         name, _, rest = path.partition(".")
-        if path in value and rest:  # a hyperparameter's own name may hold dots
+        if rest and path in value:  # the name of a hyperparameter may contain dots
             yield value[path]
         if name in value and not name.startswith("_"):
             yield from _read_all(value[name], rest)
 
 
-def _passes(condition: Mapping[str, Any], values: list[Any]) -> bool:
-    operator, wanted = condition.get("Operator", "Equals"), condition.get("Value")
-    if operator in ("Exists", "NotExists"):
-        is_there = bool(values)
-        return is_there if operator == "Exists" else not is_there
+def _passes(condition: Mapping[str, Any], place: Any, path: str) -> bool:
+    operator = condition.get("Operator", "Equals")
+    wanted = condition.get("Value")
+    values = list(_read_all(place, path))
+    if operator == "Exists":
+        return bool(values)
+    if operator == "NotExists":
+        return not values
     if wanted is None:
         reject(f"Filter {condition['Name']} needs a Value for {operator}.")
     if operator == "NotEquals":
         return all(_compare(value, wanted) != 0 for value in values)
     if operator == "In":
-        return any(
-            _compare(value, item.strip()) == 0 for value in values for item in wanted.split(",")
-        )
+        choices = [item.strip() for item in wanted.split(",")]
+        return any(_compare(value, item) == 0 for value in values for item in choices)
     if operator == "Contains":
         return any(wanted.lower() in str(value).lower() for value in values)
-    verdicts: dict[str, Callable[[int | None], bool]] = {
-        "Equals": lambda sign: sign == 0,
-        "GreaterThan": lambda sign: sign == 1,
-        "GreaterThanOrEqualTo": lambda sign: sign in (0, 1),
-        "LessThan": lambda sign: sign == -1,
-        "LessThanOrEqualTo": lambda sign: sign in (0, -1),
-    }
-    return any(verdicts[operator](_compare(value, wanted)) for value in values)
+    return any(_compare(value, wanted) in _SIGNS[operator] for value in values)
 
 
-def _compare(value: Any, wanted: str) -> int | None:
-    """Compare as numbers or times where both are, else as texts; None if they cannot be compared."""
-    left, right = _to_number(value), _to_number(wanted)
+def _compare(value: Any, wanted: str) -> int:
+    """Return -1, 0 or 1; compare as numbers or times if both are such, else as strings."""
+    left = _to_number(value)
+    right = _to_number(wanted)
     if left is not None and right is not None:
         return (left > right) - (left < right)
     return (str(value) > wanted) - (str(value) < wanted)

@@ -16,7 +16,7 @@ from botocore.validate import ParamValidator
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from local_test.aws.sagemaker import operations
+from local_test.aws.process import operations
 from local_test.requests import shapes
 from tests.contract.aws.client import LocalAws, training_request, wait_for_status
 from tests.contract.aws.test_endpoints import make_config, make_model, wait_until_settled

@@ -12,9 +12,9 @@ from botocore.validate import ParamValidator
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from local_test.aws.process import operations
 from local_test.aws.protocol import messages
 from local_test.aws.protocol.messages import AwsError
-from local_test.aws.sagemaker import operations
 from local_test.requests import shapes
 
 IMPLEMENTED = sorted(

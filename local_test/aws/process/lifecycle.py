@@ -1,21 +1,17 @@
-"""What happens when the local AWS starts and when it is taken down."""
+"""What happens to an account when the local AWS starts and stops."""
 
 from __future__ import annotations
 
 from local_test.aws.account.account import Account
-from local_test.aws.sagemaker import (
-    autoscaling,
-    cloudwatch,
-    endpoint_operations,
-    job_operations,
-    tuning_operations,
-)
+from local_test.aws.account.kinds import TRAINING_JOB
+from local_test.aws.sagemaker import autoscaling, cloudwatch, job_operations, live_endpoints
+from local_test.aws.sagemaker.tuning import tuning_operations
 
 
 def recover(account: Account) -> None:
-    """Take up what the last process left: jobs first, as they need no server."""
-    for job in account.store.list(job_operations.TRAINING.kind.name):
-        name = job["TrainingJobName"]
+    """Continue what the last process left; tuning jobs last, as they read their training jobs."""
+    for record in account.store.list(TRAINING_JOB):
+        name = record["TrainingJobName"]
         dimensions = [{"Name": "TrainingJobName", "Value": name}]
         data = [
             job_operations.metric_datum(metric, dimensions) for metric in account.metrics.read(name)
@@ -23,7 +19,7 @@ def recover(account: Account) -> None:
         if data:
             account.publish_metrics("/aws/sagemaker/TrainingJobs", data)
     job_operations.recover(account)
-    endpoint_operations.recover(account)
+    live_endpoints.recover(account)
     tuning_operations.recover(account)
     account.start_thread("scaler", lambda: autoscaling.run(account))
     account.start_thread("cloudwatch", lambda: cloudwatch.run(account))
@@ -33,5 +29,5 @@ def close(account: Account) -> None:
     """Stop all jobs as StopJob does, and all servers; endpoints come back at the next start."""
     account.is_closing.set()
     job_operations.stop_all(account)
-    endpoint_operations.stop_all(account)
+    live_endpoints.stop_all(account)
     account.notify()

@@ -2,63 +2,52 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from local_test.aws.account import resources
+from local_test.aws.account import kinds
 from local_test.aws.account.account import Account
 from local_test.aws.sagemaker import (
     autoscaling,
     endpoint_operations,
     job_operations,
+    listing,
     model_operations,
     package_operations,
     search_operations,
-    tuning_operations,
+    tags,
 )
+from local_test.aws.sagemaker.tuning import tuning_operations
 
 Operation = Callable[[Account, Mapping[str, Any]], dict[str, Any] | None]
 
 
-def _job_operations() -> dict[str, Operation]:
-    found: dict[str, Operation] = {
-        "CreateTrainingJob": job_operations.create_training_job,
-        "CreateProcessingJob": job_operations.create_processing_job,
-        "CreateTransformJob": job_operations.create_transform_job,
-    }
-    for job in job_operations.JOB_KINDS:
-        found[f"Describe{job.kind.prefix}"] = functools.partial(
-            _call, job_operations.describe_job, job
-        )
-        found[f"Stop{job.kind.prefix}"] = functools.partial(_call, job_operations.stop_job, job)
-    return found
-
-
-def _call(
-    function: Callable[..., Any], choice: Any, account: Account, request: Mapping[str, Any]
-) -> Any:
-    return function(account, choice, request)
+def _bind(function: Callable[..., dict[str, Any]], choice: Any) -> Operation:
+    """Return the operation that calls a function for one kind of resource, job or list."""
+    return lambda account, request: function(account, choice, request)
 
 
 OPERATIONS: Final[Mapping[str, Operation]] = {
-    **_job_operations(),
-    **{
-        name: functools.partial(_call, resources.list_resources, name)
-        for name in resources.LIST_OPERATIONS
-    },
+    **{name: _bind(listing.list_resources, name) for name in listing.LISTINGS},
+    "CreateTrainingJob": job_operations.create_training_job,
+    "DescribeTrainingJob": _bind(job_operations.describe_job, job_operations.TRAINING),
+    "StopTrainingJob": _bind(job_operations.stop_job, job_operations.TRAINING),
+    "CreateProcessingJob": job_operations.create_processing_job,
+    "DescribeProcessingJob": _bind(job_operations.describe_job, job_operations.PROCESSING),
+    "StopProcessingJob": _bind(job_operations.stop_job, job_operations.PROCESSING),
+    "CreateTransformJob": job_operations.create_transform_job,
+    "DescribeTransformJob": _bind(job_operations.describe_job, job_operations.TRANSFORM),
+    "StopTransformJob": _bind(job_operations.stop_job, job_operations.TRANSFORM),
     "CreateHyperParameterTuningJob": tuning_operations.create_tuning_job,
     "DescribeHyperParameterTuningJob": tuning_operations.describe_tuning_job,
     "StopHyperParameterTuningJob": tuning_operations.stop_tuning_job,
-    "ListTrainingJobsForHyperParameterTuningJob": tuning_operations.list_training_jobs,
     "ListHyperParameterTuningJobs": tuning_operations.list_tuning_jobs,
+    "ListTrainingJobsForHyperParameterTuningJob": tuning_operations.list_training_jobs,
     "CreateModel": model_operations.create_model,
-    "DescribeModel": functools.partial(_call, model_operations.describe, resources.MODEL),
+    "DescribeModel": _bind(model_operations.describe, kinds.MODEL),
     "DeleteModel": model_operations.delete_model,
     "CreateEndpointConfig": model_operations.create_endpoint_config,
-    "DescribeEndpointConfig": functools.partial(
-        _call, model_operations.describe, resources.ENDPOINT_CONFIG
-    ),
+    "DescribeEndpointConfig": _bind(model_operations.describe, kinds.ENDPOINT_CONFIG),
     "DeleteEndpointConfig": model_operations.delete_endpoint_config,
     "CreateEndpoint": endpoint_operations.create_endpoint,
     "DescribeEndpoint": endpoint_operations.describe_endpoint,
@@ -77,15 +66,8 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "DeregisterScalableTarget": autoscaling.deregister_target,
     "PutScalingPolicy": autoscaling.put_policy,
     "DeleteScalingPolicy": autoscaling.delete_policy,
-    **{
-        name: functools.partial(_call, autoscaling.describe, name)
-        for name in (
-            "DescribeScalableTargets",
-            "DescribeScalingPolicies",
-            "DescribeScalingActivities",
-        )
-    },
-    "AddTags": resources.add_tags,
-    "ListTags": resources.list_tags,
-    "DeleteTags": resources.delete_tags,
+    **{name: _bind(autoscaling.describe, name) for name in autoscaling.DESCRIBE_OPERATIONS},
+    "AddTags": tags.add_tags,
+    "ListTags": tags.list_tags,
+    "DeleteTags": tags.delete_tags,
 }

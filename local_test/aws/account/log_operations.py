@@ -1,0 +1,183 @@
+"""The operations of CloudWatch Logs on the groups of SageMaker; all other groups belong to moto."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from local_test.aws.account.logs import Event, LogStore
+from local_test.aws.protocol.messages import AwsError
+from local_test.aws.protocol.paging import Pager
+
+_PREFIX: Final = "/aws/sagemaker/"
+_EVENTS_PER_PAGE: Final = 10_000
+_PAGE_BYTES: Final = 1024 * 1024
+_EVENT_OVERHEAD_BYTES: Final = 26  # as the service counts
+_END_OF_TIME: Final = 2**63
+_TOKEN: Final = re.compile(r"[fb]/(\d+)")
+_BAD_PARAMETER: Final = "InvalidParameterException"
+_NAMES: Final = ("nextToken", "limit", _BAD_PARAMETER)
+_STREAMS: Final = Pager("DescribeLogStreams", 50, *_NAMES)
+_EVENTS: Final = Pager("FilterLogEvents", _EVENTS_PER_PAGE, *_NAMES)
+
+
+def concerns(operation: str, request: Mapping[str, Any]) -> bool:
+    """Return whether a request is about the groups of SageMaker."""
+    names = ("logGroupName", "logGroupIdentifier", "logGroupNamePrefix")
+    name = next((request[name] for name in names if request.get(name)), "")
+    return operation in OPERATIONS and _PREFIX in name
+
+
+def _describe_groups(store: LogStore, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe all groups on one page."""
+    prefix = request.get("logGroupNamePrefix", "")
+    part = request.get("logGroupNamePattern", "")
+    names = [name for name in store.groups() if name.startswith(prefix) and part in name]
+    return {"logGroups": [{"logGroupName": name, "storedBytes": 0} for name in names]}
+
+
+def _describe_streams(store: LogStore, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe the streams of a group by name or by last event."""
+    group = _find_group(store, request)
+    names = store.streams(group, request.get("logStreamNamePrefix", ""))
+    if request.get("orderBy") == "LastEventTime":
+        names.sort(key=lambda name: store.path(group, name).stat().st_mtime)
+    if request.get("descending"):
+        names.reverse()
+    shown, more = _STREAMS.cut(names, request)
+    return {"logStreams": [_describe_stream(store, group, name) for name in shown], **more}
+
+
+def _describe_stream(store: LogStore, group: str, name: str) -> dict[str, Any]:
+    stat = store.path(group, name).stat()
+    last = int(stat.st_mtime * 1000)
+    described = {
+        "logStreamName": name,
+        "lastEventTimestamp": last,
+        "lastIngestionTime": last,
+        "storedBytes": stat.st_size,
+    }
+    first = next(store.read(group, name), None)
+    if first is not None:
+        described |= {"firstEventTimestamp": first.time_ms, "creationTime": first.time_ms}
+    return described
+
+
+def _get_events(store: LogStore, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a page of one stream: without a token the newest, or with `startFromHead` the oldest."""
+    group = _find_group(store, request)
+    stream = _find_stream(store, group, request["logStreamName"])
+    limit = request.get("limit", _EVENTS_PER_PAGE)
+    start = end = _find_start(store, group, stream, request)
+    events: list[dict[str, Any]] = []
+    size = 0
+    for event in store.read(group, stream, start):
+        if len(events) >= limit or size >= _PAGE_BYTES:
+            break
+        end = event.end
+        if request.get("startTime", 0) <= event.time_ms < request.get("endTime", _END_OF_TIME):
+            size += len(event.text) + _EVENT_OVERHEAD_BYTES
+            events.append(_show(event))
+    return {"events": events, "nextForwardToken": f"f/{end}", "nextBackwardToken": f"b/{start}"}
+
+
+def _find_start(store: LogStore, group: str, stream: str, request: Mapping[str, Any]) -> int:
+    """Return the offset at which a page starts; a token is a direction and an offset."""
+    limit = request.get("limit", _EVENTS_PER_PAGE)
+    size = store.path(group, stream).stat().st_size
+    token = request.get("nextToken")
+    if token is None and request.get("startFromHead"):
+        return 0
+    if token is None:
+        return _find_page_before(store, group, stream, size, limit)
+    match = _TOKEN.fullmatch(token)
+    if match is None or int(match.group(1)) > size:
+        raise AwsError(_BAD_PARAMETER, "The specified nextToken is invalid.")
+    offset = int(match.group(1))
+    if token.startswith("b"):
+        return _find_page_before(store, group, stream, offset, limit)
+    return offset
+
+
+def _find_page_before(store: LogStore, group: str, stream: str, end: int, limit: int) -> int:
+    starts = [event.start for event in store.read(group, stream) if event.end <= end]
+    return starts[-limit:][0] if starts else 0
+
+
+def _filter_events(store: LogStore, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the events of several streams that match a filter, oldest first."""
+    group = _find_group(store, request)
+    names = request.get("logStreamNames") or store.streams(
+        group, request.get("logStreamNamePrefix", "")
+    )
+    first_ms = request.get("startTime", 0)
+    last_ms = request.get("endTime", _END_OF_TIME)
+    matches = compile_filter(request.get("filterPattern", ""))
+    found = [
+        (name, event)
+        for name in names
+        for event in store.read(group, _find_stream(store, group, name))
+        if first_ms <= event.time_ms <= last_ms and matches(event.text)
+    ]
+    shown, more = _EVENTS.cut(
+        found, request, lambda item: [item[1].time_ms, item[0], item[1].start]
+    )
+    events = [
+        {"logStreamName": name, "eventId": f"{name}:{event.start}", **_show(event)}
+        for name, event in shown
+    ]
+    return {"events": events, "searchedLogStreams": [], **more}
+
+
+def _show(event: Event) -> dict[str, Any]:
+    return {"timestamp": event.time_ms, "ingestionTime": event.time_ms, "message": event.text}
+
+
+def compile_filter(pattern: str) -> Callable[[str], bool]:
+    """Compile the part of the filter language that takes terms.
+
+    All plain terms must occur in an event, one of those after `?` if there are any, and none of
+    those after `-`. A term can be in quotes.
+
+    Raises: AwsError for another kind of pattern.
+    """
+    if pattern.startswith(("{", "[", "%")):
+        message = (
+            "The local AWS filters by terms only; patterns {...}, [...] and %...% are not emulated."
+        )
+        raise AwsError(_BAD_PARAMETER, message)
+    terms: dict[str, list[str]] = {"": [], "?": [], "-": []}
+    for sign, quoted, plain in re.findall(r'([?-]?)(?:"([^"]*)"|([^\s"]+))', pattern):
+        terms[sign].append(quoted or plain)
+
+    def matches(text: str) -> bool:
+        return (
+            all(term in text for term in terms[""])
+            and (not terms["?"] or any(term in text for term in terms["?"]))
+            and not any(term in text for term in terms["-"])
+        )
+
+    return matches
+
+
+def _find_group(store: LogStore, request: Mapping[str, Any]) -> str:
+    identifier = request.get("logGroupIdentifier", "")
+    name = request.get("logGroupName") or identifier.partition("log-group:")[2]
+    if name not in store.groups():
+        raise AwsError("ResourceNotFoundException", "The specified log group does not exist.")
+    return str(name)
+
+
+def _find_stream(store: LogStore, group: str, name: str) -> str:
+    if not store.path(group, name).is_file():
+        raise AwsError("ResourceNotFoundException", "The specified log stream does not exist.")
+    return name
+
+
+OPERATIONS: Final[Mapping[str, Callable[[LogStore, Mapping[str, Any]], dict[str, Any]]]] = {
+    "DescribeLogGroups": _describe_groups,
+    "DescribeLogStreams": _describe_streams,
+    "GetLogEvents": _get_events,
+    "FilterLogEvents": _filter_events,
+}

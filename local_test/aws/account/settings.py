@@ -1,0 +1,21 @@
+"""How one local AWS runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What `up` was asked for; kept in the directory, so that the next start needs no flags."""
+
+    program: str = "python -m container"
+    """Command line that runs for every image; empty to run images in the Docker engine."""
+    working_directory: str = ""
+    """Where the program starts."""
+    port: int = 0
+    """0 takes the last port, or a free one."""
+    region: str = "us-east-1"
+    account: str = "000000000000"
+    max_instances: int = 20
+    """Quota of instances for jobs, and of instances for endpoints."""

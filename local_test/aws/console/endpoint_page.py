@@ -1,0 +1,63 @@
+"""The page of an endpoint: its variants with their requests, and the end of its log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from local_test.aws.account.account import Account
+from local_test.aws.account.meter import Meter
+from local_test.aws.account.records import Endpoint
+from local_test.aws.console.job_page import read_log
+from local_test.aws.console.rendering import format_date
+from local_test.aws.sagemaker.live_endpoints import find_live
+from local_test.endpoints.invocation_http import LOG_GROUP
+
+
+def show_endpoint(account: Account, record: Endpoint) -> dict[str, Any]:
+    """Return the values of an endpoint's page."""
+    name = record["EndpointName"]
+    live = find_live(account, name)
+    described = live.endpoint.describe()["ProductionVariants"] if live else []
+    running = {variant["VariantName"]: variant for variant in described}
+    variants = record["_requests"]["config"]["ProductionVariants"]
+    return {
+        "record": record,
+        "facts": {
+            "ARN": record["EndpointArn"],
+            "Configuration": record["EndpointConfigName"],
+            "Changed": format_date(record.get("LastModifiedTime", record["CreationTime"])),
+        },
+        "variants": [
+            {
+                "name": variant["VariantName"],
+                "model": variant["ModelName"],
+                "numbers": _count(
+                    variant, running.get(variant["VariantName"], {}), account.meter(name)
+                ),
+            }
+            for variant in variants
+        ],
+        "log": read_log(account, f"{LOG_GROUP}{name}", ""),
+        "request": record["_requests"],
+    }
+
+
+def _count(variant: Mapping[str, Any], running: Mapping[str, Any], meter: Meter) -> dict[str, Any]:
+    name = variant["VariantName"]
+    minutes = meter.minutes(name)
+    healthy = running.get("CurrentInstanceCount", 0)
+    desired = running.get("DesiredInstanceCount", variant.get("InitialInstanceCount", 1))
+    return {
+        "Weight": running.get("CurrentWeight", variant.get("InitialVariantWeight", 1.0)),
+        "Healthy servers": f"{healthy} of {desired}",
+        "Requests": sum(minute.invocations for minute in minutes),
+        "4xx": sum(minute.client_errors for minute in minutes),
+        "5xx": sum(minute.server_errors for minute in minutes),
+        "p50": _format_latency(meter.latency_s(name, 0.5)),
+        "p99": _format_latency(meter.latency_s(name, 0.99)),
+    }
+
+
+def _format_latency(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds * 1000:.1f} ms"

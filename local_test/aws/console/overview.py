@@ -1,0 +1,114 @@
+"""The overview: the newest resources of each kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import quote
+
+from local_test.aws.account import kinds
+from local_test.aws.account.account import Account
+from local_test.aws.account.kinds import Kind
+from local_test.aws.console.job_page import find_input
+from local_test.aws.console.rendering import shorten
+from local_test.aws.sagemaker import job_operations
+
+_ROWS: Final = 12  # of a list; the API has them all
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class _Group:
+    """One table of the overview."""
+
+    kind: Kind[Any]
+    title: str
+    label: str
+    """Head of the column that is the kind's own."""
+    describe: Callable[[Account, Record], str]
+
+
+def _list_metrics(account: Account, record: Record) -> str:
+    found = record.get("FinalMetricDataList") or job_operations.final_metrics(
+        account, record["TrainingJobName"]
+    )
+    return ", ".join(f"{item['MetricName']} {shorten(item['Value'])}" for item in found[:3])
+
+
+def _find_image(_: Account, record: Record) -> str:
+    return job_operations.image_of(record)
+
+
+_GROUPS: Final = (
+    _Group(
+        kinds.ENDPOINT,
+        "Endpoints",
+        "Configuration",
+        lambda _, record: str(record["EndpointConfigName"]),
+    ),
+    _Group(kinds.TRAINING_JOB, "Training jobs", "Last metrics", _list_metrics),
+    _Group(
+        kinds.TUNING_JOB,
+        "Tuning jobs",
+        "Strategy",
+        lambda _, record: str(record["HyperParameterTuningJobConfig"]["Strategy"]),
+    ),
+    _Group(kinds.PROCESSING_JOB, "Processing jobs", "Image", _find_image),
+    _Group(kinds.TRANSFORM_JOB, "Transform jobs", "Input", lambda _, record: find_input(record)),
+    _Group(kinds.MODEL, "Models", "Image", _find_image),
+    _Group(
+        kinds.PACKAGE,
+        "Model packages",
+        "Approval",
+        lambda _, record: str(record.get("ModelApprovalStatus", "")),
+    ),
+)
+
+
+def list_groups(account: Account) -> list[dict[str, Any]]:
+    """Return the tables, each with its newest rows."""
+    groups = []
+    for group in _GROUPS:
+        records = account.store.list(group.kind)
+        newest = sorted(records, key=lambda record: -record["CreationTime"])[:_ROWS]
+        rows = [_make_row(account, group, record) for record in newest]
+        groups.append(
+            {"title": group.title, "total": len(records), "label": group.label, "rows": rows}
+        )
+    return groups
+
+
+def _make_row(account: Account, group: _Group, record: Record) -> dict[str, Any]:
+    kind = group.kind
+    name = record.get("_name") or record[kind.name_name]
+    row = {
+        "name": name,
+        "link": f"/console/{kind.name}/{quote(name, safe='')}",
+        "status": record.get(kind.status_name, "Available"),
+        "created": record["CreationTime"],
+    }
+    if reason := record.get("FailureReason"):
+        return {**row, "label": "Failure reason", "detail": reason[:160]}
+    return {**row, "label": group.label, "detail": group.describe(account, record)}
+
+
+def summarize(account: Account) -> dict[str, Any]:
+    """Return what runs, for the commands `status` and `down`."""
+    jobs = [
+        record[job.kind.name_name]
+        for job in job_operations.JOB_KINDS
+        for record in account.store.list(job.kind)
+        if record[job.kind.status_name] in job_operations.UNFINISHED
+    ]
+    endpoints = {
+        record["EndpointName"]: record["EndpointStatus"]
+        for record in account.store.list(kinds.ENDPOINT)
+    }
+    return {
+        "account": account.number,
+        "region": account.region,
+        "jobs": jobs,
+        "endpoints": endpoints,
+    }

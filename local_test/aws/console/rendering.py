@@ -1,0 +1,87 @@
+"""Pages from templates: everything is escaped, and a page loads nothing from elsewhere."""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import jinja2
+
+from local_test.aws.account.account import Account
+from local_test.aws.protocol.messages import Reply
+
+_ASSETS: Final = Path(__file__).with_name("assets")
+_FILES: Final = {
+    "style.css": "text/css; charset=utf-8",
+    "script.js": "text/javascript; charset=utf-8",
+}
+_HEADERS: Final = {
+    "Content-Security-Policy": (
+        "default-src 'self'; img-src 'self' data: blob:; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+def render(
+    account: Account, template: str, title: str, *, status_code: int = 200, **values: Any
+) -> Reply:
+    """Return the page of a template."""
+    text = _load_templates().get_template(template).render(account=account, title=title, **values)
+    return answer(status_code, text.encode(), "text/html; charset=utf-8")
+
+
+def render_message(account: Account, status_code: int, text: str) -> Reply:
+    """Return a page that says why there is nothing else."""
+    title = "Not found" if status_code == 404 else "Refused"
+    return render(account, "message.html", title, status_code=status_code, text=text)
+
+
+def answer(status_code: int, body: bytes, content_type: str) -> Reply:
+    """Return a reply that a browser takes for nothing else."""
+    return Reply(status_code, body, {**_HEADERS, "Content-Type": content_type})
+
+
+def find_file(name: str) -> Reply | None:
+    """Return a file that the pages load, or None if there is none of that name."""
+    if name not in _FILES:
+        return None
+    return answer(200, (_ASSETS / name).read_bytes(), _FILES[name])
+
+
+def shorten(value: Any) -> str:
+    """Format a number with four significant digits; leave other values as they are."""
+    try:
+        return f"{float(value):.4g}"
+    except (TypeError, ValueError):
+        return str(value or "")
+
+
+def format_date(seconds: float, pattern: str = "%Y-%m-%d %H:%M:%S") -> str:
+    """Format seconds since the epoch in the time zone of this machine."""
+    return dt.datetime.fromtimestamp(seconds).astimezone().strftime(pattern)
+
+
+@functools.cache
+def _load_templates() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_ASSETS),
+        autoescape=True,
+        trim_blocks=True,
+        undefined=jinja2.ChainableUndefined,
+    )
+    environment.filters |= {
+        "date": format_date,
+        "clock": lambda seconds: format_date(seconds, "%H:%M:%S"),
+        "iso": lambda seconds: dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat(
+            timespec="seconds"
+        ),
+        "short": shorten,
+        "pretty": lambda document: json.dumps(document, indent=2),
+    }
+    return environment

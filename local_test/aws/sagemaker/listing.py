@@ -1,0 +1,100 @@
+"""List operations: filters, sorting, pages and summaries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from local_test.aws.account import kinds
+from local_test.aws.account.account import Account
+from local_test.aws.account.kinds import Kind
+from local_test.aws.protocol import messages
+from local_test.aws.protocol.paging import Pager
+
+Record = Mapping[str, Any]
+_PAGE_LENGTH: Final = 10  # MaxResults where a request has none
+_MATCHED: Final = ("ModelApprovalStatus", "ModelPackageGroupName")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What one List operation returns, and in which order if the request does not say."""
+
+    kind: Kind[Any]
+    member: str
+    sort_by: str = "CreationTime"
+    order: str = "Ascending"
+
+
+# Source: the API reference's defaults of SortBy and SortOrder; they differ between lists.
+LISTINGS: Final[Mapping[str, Listing]] = {
+    "ListTrainingJobs": Listing(kinds.TRAINING_JOB, "TrainingJobSummaries"),
+    "ListProcessingJobs": Listing(kinds.PROCESSING_JOB, "ProcessingJobSummaries"),
+    "ListTransformJobs": Listing(kinds.TRANSFORM_JOB, "TransformJobSummaries", order="Descending"),
+    "ListHyperParameterTuningJobs": Listing(
+        kinds.TUNING_JOB, "HyperParameterTuningJobSummaries", "Name"
+    ),
+    "ListTrainingJobsForHyperParameterTuningJob": Listing(
+        kinds.TRAINING_JOB, "TrainingJobSummaries", "Name"
+    ),
+    "ListModels": Listing(kinds.MODEL, "Models", order="Descending"),
+    "ListEndpointConfigs": Listing(kinds.ENDPOINT_CONFIG, "EndpointConfigs", order="Descending"),
+    "ListEndpoints": Listing(kinds.ENDPOINT, "Endpoints", order="Descending"),
+    "ListModelPackageGroups": Listing(kinds.PACKAGE_GROUP, "ModelPackageGroupSummaryList"),
+    "ListModelPackages": Listing(kinds.PACKAGE, "ModelPackageSummaryList"),
+}
+
+
+def list_resources(
+    account: Account,
+    operation: str,
+    request: Mapping[str, Any],
+    enrich: Callable[[Account, Any], Record] | None = None,
+) -> dict[str, Any]:
+    """Answer a List operation; `enrich` adds what a record does not hold."""
+    kind = LISTINGS[operation].kind
+    found: list[Record] = [
+        record for record in account.store.list(kind) if _is_wanted(kind, record, request)
+    ]
+    if enrich is not None:
+        found = [enrich(account, record) for record in found]
+    return list_page(operation, found, request)
+
+
+def list_page(operation: str, found: list[Record], request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the page of records that a request asks for, as summaries.
+
+    Raises: AwsError for a token that does not come from the same request.
+    """
+    listing = LISTINGS[operation]
+    kind = listing.kind
+    request = {"SortBy": listing.sort_by, "SortOrder": listing.order, **request}
+    members = {"Name": kind.name_name, "Status": kind.status_name}
+    sort_by = members.get(request["SortBy"], request["SortBy"])
+    shown, more = Pager(operation, _PAGE_LENGTH).cut(
+        found,
+        request,
+        lambda record: [record.get(sort_by, ""), record["CreationTime"], record[kind.name_name]],
+        is_descending=request["SortOrder"] == "Descending",
+    )
+    shape = messages.summary_shape(operation, listing.member)
+    return {listing.member: [messages.pick(shape, record) for record in shown], **more}
+
+
+def _is_wanted(kind: Kind[Any], record: Record, request: Mapping[str, Any]) -> bool:
+    created = record["CreationTime"]
+    status = record.get(kind.status_name)
+    return (
+        request.get("NameContains", "") in record[kind.name_name]
+        and request.get("StatusEquals", status) == status
+        and _is_in_time(request, "CreationTime", created)
+        and _is_in_time(request, "LastModifiedTime", record.get("LastModifiedTime", created))
+        and all(request.get(name, record.get(name)) == record.get(name) for name in _MATCHED)
+    )
+
+
+def _is_in_time(request: Mapping[str, Any], member: str, time_s: float) -> bool:
+    earliest: float = request.get(f"{member}After", time_s)
+    latest: float = request.get(f"{member}Before", time_s)
+    return earliest <= time_s <= latest

@@ -1,0 +1,223 @@
+"""The running endpoints: their start, change, return after a restart, and end.
+
+An endpoint's record keeps the requests that it runs (`_requests`). So it comes back after a restart
+even if a model or its configuration was deleted meanwhile, as the service's endpoints live on.
+"""
+
+from __future__ import annotations
+
+import copy
+import shutil
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from container.errors import PlatformError, RequestError, UserError
+from local_test.aws.account.account import INTERNAL_ERROR, Account
+from local_test.aws.account.kinds import ENDPOINT
+from local_test.aws.account.records import Request, ServedRequests
+from local_test.aws.sagemaker.job_operations import image_of
+from local_test.endpoints.endpoint import Endpoint
+from local_test.endpoints.invocation_http import LOG_GROUP
+from local_test.requests.endpoint_requests import EndpointRequests
+from local_test.runners.interface import Container, Launch, Runner
+
+_SIZES: Final = ("InitialInstanceCount", "InitialVariantWeight")
+
+
+class VariantRunner:
+    """Runs the image of each variant with its own runner."""
+
+    def __init__(self, account: Account, requests: ServedRequests) -> None:
+        self._account = account
+        self._runners: dict[str, Runner] = {}
+        self.choose(requests)
+
+    def choose(self, requests: ServedRequests) -> None:
+        """Use the runners of these variants for the servers that start from now on."""
+        self._runners = {
+            variant: self._account.choose_runner(image)
+            for variant, image in list_images(requests).items()
+        }
+
+    def network_interface(self, *, has_peers: bool, is_isolated: bool) -> str:
+        """Return the name of the interface by which peers reach each other; servers have none."""
+        return self._any().network_interface(has_peers=has_peers, is_isolated=is_isolated)
+
+    @property
+    def description(self) -> str:
+        """What runs and how, for logs."""
+        return "; ".join(f"{name}: {runner.description}" for name, runner in self._runners.items())
+
+    def mount_point(self, root: Path) -> str:
+        """Return the path at which a container sees `root`."""
+        return self._any().mount_point(root)
+
+    def start(self, launch: Launch, on_output: Callable[[bytes], None]) -> Container:
+        """Start a container; its host name is VARIANT-NUMBER."""
+        return self._runners[launch.name.rpartition("-")[0]].start(launch, on_output)
+
+    def _any(self) -> Runner:
+        """Return one runner; all runners of an account are of one kind."""
+        return next(iter(self._runners.values()))
+
+
+@dataclass(frozen=True)
+class LiveEndpoint:
+    """A running endpoint."""
+
+    endpoint: Endpoint
+    runner: VariantRunner
+
+
+def find_live(account: Account, name: str) -> LiveEndpoint | None:
+    """Return a running endpoint, or None if it does not run."""
+    found: LiveEndpoint | None = account.live.get((ENDPOINT.name, name))
+    return found
+
+
+def list_images(requests: ServedRequests) -> dict[str, str]:
+    """Return the image of each variant."""
+    return {
+        variant["VariantName"]: image_of(requests["models"][variant["ModelName"]])
+        for variant in requests["config"]["ProductionVariants"]
+    }
+
+
+def start(account: Account, name: str) -> None:
+    """Start an endpoint in the background; its record shows when it is in service."""
+    account.start_thread(f"endpoint {name}", lambda: _bring_up(account, name))
+
+
+def start_change(account: Account, name: str) -> None:
+    """Bring a running endpoint to its `_next_requests` in the background."""
+    account.start_thread(f"endpoint {name} update", lambda: _change(account, name))
+
+
+def start_deletion(account: Account, name: str) -> None:
+    """Stop an endpoint and delete its record in the background."""
+    account.start_thread(f"endpoint {name} delete", lambda: _take_down(account, name))
+
+
+def _bring_up(account: Account, name: str) -> None:
+    record = account.store.find(ENDPOINT, name)
+    if record is None:
+        return
+    begun = int(time.time())
+
+    def on_line(host: str, line: str) -> None:
+        variant = host.rpartition("-")[0]
+        account.logs.append(f"{LOG_GROUP}{name}", f"{variant}/{host}-{begun}", line)
+
+    requests = record["_requests"]
+    try:
+        runner = VariantRunner(account, requests)
+        endpoint = Endpoint(
+            _make_requests(name, requests), runner, account.directory / "endpoints" / name, on_line
+        )
+        endpoint.start()
+    except Exception as error:  # noqa: BLE001 - a bug of ours fails one endpoint, not the server
+        reason = _explain(name, error)
+        account.store.update(ENDPOINT, name, EndpointStatus="Failed", FailureReason=reason)
+        return
+    account.live[ENDPOINT.name, name] = LiveEndpoint(endpoint, runner)
+    if "_next_requests" in record:  # a change that the last local AWS had begun
+        account.store.update(ENDPOINT, name, EndpointStatus="Updating")
+        _change(account, name)
+    else:
+        account.store.update(ENDPOINT, name, EndpointStatus="InService", FailureReason=None)
+
+
+def _make_requests(name: str, requests: ServedRequests) -> EndpointRequests:
+    config = requests["config"]
+    endpoint = {"EndpointName": name, "EndpointConfigName": config["EndpointConfigName"]}
+    return EndpointRequests(copy.deepcopy(requests["models"]), config, endpoint)
+
+
+def _explain(name: str, error: Exception) -> str:
+    """Return the FailureReason of an endpoint that did not start or change."""
+    if isinstance(error, UserError | RequestError):
+        reason = (
+            f"{error}. Please check CloudWatch logs for this endpoint: group {LOG_GROUP}{name}."
+        )
+    elif isinstance(error, PlatformError):
+        reason = f"InternalServerError: {error}"
+    else:
+        traceback.print_exception(error, file=sys.stderr)
+        reason = INTERNAL_ERROR
+    return reason[:1024]
+
+
+def _change(account: Account, name: str) -> None:
+    """Bring a running endpoint to its next requests, or leave it as it is and record the reason."""
+    record = account.store.find(ENDPOINT, name)
+    live = find_live(account, name)
+    requests = record and record.get("_next_requests")
+    if record is None or live is None or not requests:
+        return
+    changes: dict[str, Any] = {"FailureReason": None}
+    try:
+        if _differs_only_in_size(record["_requests"], requests):
+            _resize(live.endpoint, requests["config"])
+        else:
+            live.runner.choose(requests)
+            live.endpoint.update(_make_requests(name, requests))
+        changes["EndpointConfigName"] = requests["config"]["EndpointConfigName"]
+        changes["_requests"] = requests
+    except Exception as error:  # noqa: BLE001 - a bug of ours fails one update, not the server
+        changes["FailureReason"] = _explain(name, error)
+        live.runner.choose(record["_requests"])
+    account.store.update(ENDPOINT, name, EndpointStatus="InService", _next_requests=None, **changes)
+
+
+def _resize(endpoint: Endpoint, config: Request) -> None:
+    for variant in config["ProductionVariants"]:
+        name = variant["VariantName"]
+        endpoint.set_instance_count(name, variant.get("InitialInstanceCount", 1))
+        endpoint.set_weight(name, variant.get("InitialVariantWeight", 1.0))
+
+
+def _differs_only_in_size(old: ServedRequests, new: ServedRequests) -> bool:
+    def strip(requests: ServedRequests) -> list[Mapping[str, Any]]:
+        return [
+            {key: value for key, value in variant.items() if key not in _SIZES}
+            for variant in requests["config"]["ProductionVariants"]
+        ]
+
+    is_same_name = old["config"]["EndpointConfigName"] == new["config"]["EndpointConfigName"]
+    return is_same_name and old["models"] == new["models"] and strip(old) == strip(new)
+
+
+def _take_down(account: Account, name: str) -> None:
+    live = account.live.pop((ENDPOINT.name, name), None)
+    if live is not None:
+        live.endpoint.stop()
+    account.logs.finish(f"{LOG_GROUP}{name}", "")
+    shutil.rmtree(account.directory / "endpoints" / name, ignore_errors=True)
+    account.drop_meter(name)
+    account.store.delete(ENDPOINT, name)
+
+
+def recover(account: Account) -> None:
+    """Bring back every endpoint of the last local AWS, and finish what it had begun."""
+    for record in account.store.list(ENDPOINT):
+        name = record["EndpointName"]
+        status = record["EndpointStatus"]
+        if status == "Deleting":
+            start_deletion(account, name)
+        elif status != "Failed":
+            if status == "InService":
+                account.store.update(ENDPOINT, name, EndpointStatus="SystemUpdating")
+            start(account, name)
+
+
+def stop_all(account: Account) -> None:
+    """Stop every server; the endpoints come back with the next local AWS."""
+    for kind, name in list(account.live):
+        live = account.live.pop((kind, name), None) if kind == ENDPOINT.name else None
+        if live is not None:
+            account.start_thread(f"endpoint {name} stop", live.endpoint.stop)

@@ -1,0 +1,92 @@
+"""When a tuning job ends, and how.
+
+Rules of this file: pure, except for the clock.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from local_test.aws.account.records import TrainingJob, TuningJob
+from local_test.aws.sagemaker.job_operations import UNFINISHED
+from local_test.aws.sagemaker.tuning.definitions import Definition
+
+_RUNS_WITHOUT_OBJECTIVE: Final = 5  # after so many the service gives up
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a tuning job ends."""
+
+    status: str
+    failure: str = ""
+
+
+def judge(
+    record: TuningJob,
+    definitions: Sequence[Definition],
+    jobs: Sequence[TrainingJob],
+    *,
+    is_exhausted: bool,
+) -> Verdict | None:
+    """Return how a tuning job should end now, or None if it should continue.
+
+    `is_exhausted` means that the search has nothing left to try.
+    """
+    if record["HyperParameterTuningJobStatus"] == "Stopping":
+        return Verdict("Stopped")
+    config = record["HyperParameterTuningJobConfig"]
+    limits = config["ResourceLimits"]
+    ended = [job for job in jobs if job["TrainingJobStatus"] not in UNFINISHED]
+    values = _read_objectives(definitions, ended)
+    metric = definitions[0].metric
+    if len(ended) >= _RUNS_WITHOUT_OBJECTIVE and not values:
+        return Verdict(
+            "Failed",
+            f"No objective metrics found after running {len(ended)} training jobs. Please ensure "
+            f"that the custom algorithm is emitting the objective metric {metric} as defined by "
+            "the regular expression provided.",
+        )
+    passed_s = time.time() - record["CreationTime"]
+    is_over = passed_s > limits.get("MaxRuntimeInSeconds", math.inf)
+    if is_over or _is_good_enough(config, definitions[0].sign, values):
+        return Verdict("Completed")
+    has_started_all = is_exhausted or len(jobs) >= limits.get("MaxNumberOfTrainingJobs", math.inf)
+    if not has_started_all or len(ended) < len(jobs):
+        return None
+    if values:
+        return Verdict("Completed")
+    reasons = [
+        job.get("FailureReason", "") for job in ended if job["TrainingJobStatus"] == "Failed"
+    ]
+    reason = reasons[0] if reasons else f"None printed {metric}."
+    return Verdict("Failed", f"All training jobs failed. {reason}")
+
+
+def _read_objectives(definitions: Sequence[Definition], jobs: Sequence[TrainingJob]) -> list[float]:
+    """Return the objective values of the jobs that have one; greater is better."""
+    values = []
+    for job in jobs:
+        definition = definitions[job["_definition"]]
+        value = definition.final_value(job)
+        if value is not None:
+            values.append(definition.sign * value)
+    return values
+
+
+def _is_good_enough(config: Mapping[str, Any], sign: int, values: list[float]) -> bool:
+    if not values:
+        return False
+    criteria = config.get("TuningJobCompletionCriteria", {})
+    target = criteria.get("TargetObjectiveMetricValue")
+    best = max(values)
+    if target is not None and best >= sign * target:
+        return True
+    patience = criteria.get("BestObjectiveNotImproving", {}).get(
+        "MaxNumberOfTrainingJobsNotImproving", math.inf
+    )
+    return bool(len(values) - 1 - values.index(best) >= patience)

@@ -1,0 +1,95 @@
+"""CloudWatch Logs on the groups of SageMaker: filters and pages; no process, no network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local_test.aws.account import log_operations
+from local_test.aws.account.logs import LogStore
+from local_test.aws.protocol.messages import AwsError
+
+GROUP = "/aws/sagemaker/TrainingJobs"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "is_found"),
+    [
+        ("", True),
+        ("epoch", True),
+        ('"epoch=1; loss"', True),
+        ("epoch missing", False),
+        ("?missing ?loss", True),
+        ("epoch -loss", False),
+    ],
+)
+def test_log_filters_take_terms_as_the_service_does(pattern: str, *, is_found: bool) -> None:
+    assert log_operations.compile_filter(pattern)("epoch=1; loss=2") is is_found
+
+
+def test_a_log_filter_that_is_not_emulated_says_so() -> None:
+    with pytest.raises(AwsError, match="not emulated"):
+        log_operations.compile_filter("{ $.level = 1 }")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LogStore:
+    """Two streams; ten lines in one, one in the other."""
+    found = LogStore(tmp_path)
+    for number in range(10):
+        found.append(GROUP, "job/algo-1-0", f"line {number}")
+    found.append(GROUP, "other/algo-1-0", "line of another job")
+    found.finish(GROUP, "")
+    return found
+
+
+def read(store: LogStore, **members: Any) -> tuple[list[str], dict[str, Any]]:
+    request = {"logGroupName": GROUP, "logStreamName": "job/algo-1-0", **members}
+    answer = log_operations.OPERATIONS["GetLogEvents"](store, request)
+    return [event["message"][-1] for event in answer["events"]], answer
+
+
+def test_events_are_read_page_by_page_in_both_directions(store: LogStore) -> None:
+    newest, answer = read(store, limit=4)
+    assert newest == ["6", "7", "8", "9"]
+    older, _ = read(store, limit=4, nextToken=answer["nextBackwardToken"])
+    assert older == ["2", "3", "4", "5"]
+    oldest, answer = read(store, limit=4, startFromHead=True)
+    assert oldest == ["0", "1", "2", "3"]
+    younger, _ = read(store, limit=4, nextToken=answer["nextForwardToken"])
+    assert younger == older[2:] + newest[:2]
+
+
+def test_the_forward_token_of_the_end_stays_the_same(store: LogStore) -> None:
+    _, answer = read(store)
+    found, again = read(store, nextToken=answer["nextForwardToken"])
+    assert found == []
+    assert again["nextForwardToken"] == answer["nextForwardToken"]
+
+
+@pytest.mark.parametrize("token", ["x", "f/1000000", "f/-1"])
+def test_a_token_that_nobody_got_is_refused(store: LogStore, token: str) -> None:
+    with pytest.raises(AwsError) as caught:
+        read(store, nextToken=token)
+    assert caught.value.code == "InvalidParameterException"
+
+
+def test_filtered_events_of_all_streams_come_in_pages(store: LogStore) -> None:
+    seen: list[str] = []
+    request: dict[str, Any] = {"logGroupName": GROUP, "filterPattern": "line", "limit": 4}
+    while True:
+        answer = log_operations.OPERATIONS["FilterLogEvents"](store, request)
+        seen += [event["message"] for event in answer["events"]]
+        if "nextToken" not in answer:
+            break
+        request["nextToken"] = answer["nextToken"]
+    assert sorted(seen) == sorted([*(f"line {n}" for n in range(10)), "line of another job"])
+
+
+def test_a_line_that_a_crash_cut_off_is_not_an_event(store: LogStore) -> None:
+    with store.path(GROUP, "job/algo-1-0").open("ab") as file:
+        file.write(b"1700000000000 half a li")
+    found, _ = read(store)
+    assert found[-1] == "9"
