@@ -1,3 +1,3 @@
-"""The program inside the image: trains, evaluates and serves under SageMaker's `/opt/ml` contract."""
+"""The program inside the image: trains, evaluates and serves under SageMaker's contract."""
 
 __version__ = "0.1.0"

@@ -1,9 +1,8 @@
-"""`python -m container COMMAND`: reads the command, then imports that command alone.
+"""`python -m container COMMAND`: imports and runs only that command.
 
-A training job calls `train`, an endpoint or transform job `serve`; a processing job gives no
-argument (IMG-2), and
-`evaluate` is then meant. Any other command is the user's own (`bash`, `python check.py`, IMG-3) and
-replaces this process.
+A training job calls `train`, an endpoint or transform job `serve`. A processing job passes no
+argument, which means `evaluate` (IMG-2). Any other command is the user's own, such as `bash` or
+`python check.py`, and replaces this process (IMG-3).
 """
 
 from __future__ import annotations
@@ -25,24 +24,26 @@ _DEVELOPER_COMMANDS = {
 USAGE = """usage: python -m container train | evaluate | serve | init | doctor | describe
 
   train     train on the channels in input/data, evaluate, and write the artifact to model/
-  evaluate  score the artifact on a labeled test set and write metrics.json and report.html
+  evaluate  score the artifact on a labeled test set; write metrics.json and report.html
   serve     answer GET /ping and POST /invocations on port 8080
-  init      write the smallest project that trains and serves: a script, a typed algorithm or a shell script
-  doctor    say what is wrong with a project, a model archive, a Dockerfile or an image before it is pushed
-  describe  print hyperparameters, metrics, tuning ranges or the CreateAlgorithm request of an algorithm
+  init      write the smallest project that trains and serves
+  doctor    report what is wrong with a project, a model archive, a Dockerfile or an image
+  describe  print an algorithm's hyperparameters, metrics, tuning ranges or CreateAlgorithm request
 
-All paths lie below /opt/ml, or below SAGEMAKER_BASE_DIR where that is set.
+All paths are below /opt/ml, or below SAGEMAKER_BASE_DIR if that is set.
 """
 
 
 def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Run one command and give its exit code."""
+    """Run one command and return its exit code."""
     layout = contract.Layout.from_environ(environ)
-    command = argv[0] if argv else ("evaluate" if layout.processing_job_config.exists() else "")
+    command = argv[0] if argv else ""
+    if not argv and layout.processing_job_config.exists():
+        command = "evaluate"
     if command == "train":
         from container.training.termination import StopRequest
 
-        stop = StopRequest()  # before the imports of a job, which take their time
+        stop = StopRequest()  # before a job's imports, which take seconds
         from container.training import bundled as training
 
         return training.main(layout, environ, stop)
@@ -58,15 +59,15 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         module = importlib.import_module(_DEVELOPER_COMMANDS[command])
         return int(module.main(argv[1:]))
     if shutil.which(command):
-        os.execvpe(command, list(argv), dict(environ))  # noqa: S606 - a container's own command, no shell wanted
-    asked_for_help = command in ("-h", "--help", "help")
-    if command and not asked_for_help:
-        print(
-            f"{command!r} is neither a command of this program nor an executable on PATH",
-            file=sys.stderr,
-        )
-    print(USAGE, end="", file=sys.stdout if asked_for_help else sys.stderr)
-    return 0 if asked_for_help else 2
+        os.execvpe(command, list(argv), dict(environ))  # noqa: S606 - the user's own command
+    if command in ("-h", "--help", "help"):
+        print(USAGE, end="")
+        return 0
+    if command:
+        message = f"{command!r} is neither a command of this program nor an executable on PATH"
+        print(message, file=sys.stderr)
+    print(USAGE, end="", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

@@ -1,22 +1,21 @@
-"""An algorithm in one typed file: what is known of it, and its training job.
+"""An algorithm in one typed file: its declarations, and its training job.
 
 A user's `algorithm.py`, like `container.training.bundled` for the bundled network, holds
 
-    @dataclass(frozen=True) class Hyperparameters:                      # each field declared by
-    `field`: default, effect, range
+    @dataclass(frozen=True)
+    class Hyperparameters:                      # `field`: default, effect, range
         epochs: int = field(10, "passes over the data", low=1, high=100)
 
-    def train(job: Job) -> None: ...            # leaves the model in job.model_dir
-    def load(model_dir: Path) -> Model: ...     # these two if it is to be served
+    def train(job: Job) -> None: ...            # writes the model to job.model_dir
+    def load(model_dir: Path) -> Model: ...     # this and the next to serve the model
     def predict(model: Model, data: Any) -> Any: ...
 
-and may hold METRICS (names that `job.log_metrics` is given), CHANNELS (names; one that ends in `?`
-may be absent, and
-`training|train` has two names) and `parse_hyperparameters(raw)`, which gives them and a list of warnings, for defaults
-that depend on each other. What is wrong with a job is found before it starts; `container.developer.describe` makes the rest.
+and may hold METRICS (names that are passed to `job.log_metrics`), CHANNELS (names; `validation?`
+may be absent, `training|train` has two names) and `parse_hyperparameters(raw)`, which returns the
+dataclass and a list of warnings, for defaults that depend on each other.
 
 Rules of this file: standard library only; the user's file is imported by `load`, in the process
-that runs it. Whatever the bundled network is given a user's algorithm is given, too.
+that runs it. A user's algorithm gets everything that the bundled network gets.
 """
 
 from __future__ import annotations
@@ -34,25 +33,25 @@ from container import contract, hyperparameters
 from container.errors import PlatformError, UserError
 from container.hyperparameters import Rule, field
 
-__all__ = ["Algorithm", "Job", "field"]
+__all__ = ["Algorithm", "Job", "PlatformError", "Stop", "UserError", "field"]
 
 FILE_NAME: Final = "algorithm.py"
 T = TypeVar("T")
 
 
 class Stop(Protocol):
-    """The platform's wish to end the job, and what is to be kept then."""
+    """The platform's request to stop the job."""
 
     requested: bool
     """Becomes true when the platform stops the job."""
     worth_saving: bool
     """Set it once there is something to save: a stop before that may end the process at once."""
     saved: str
-    """Set it to what is on the disk already, in words: that is told if saving the rest takes too long."""
+    """Set it to a description of what is on disk, logged if saving the rest takes too long."""
 
 
 class Job(Generic[T]):
-    """What a training job is given: `train(job)` reads it, and leaves its model in `model_dir`."""
+    """A training job: the argument of `train(job)`, which writes its model to `model_dir`."""
 
     def __init__(
         self,
@@ -62,13 +61,13 @@ class Job(Generic[T]):
         channels: Mapping[str, Path],
         stop: Stop,
     ) -> None:
-        """Make the directories of model and output.
+        """Create the model and output directories.
 
-        Raises: PlatformError if they cannot be made.
+        Raises: PlatformError if they cannot be created.
         """
         self.hyperparameters = hyperparameters
         self.channels = channels
-        """Directory of each channel that the job has, by its declared name."""
+        """Directory of each of the job's channels, by its declared name."""
         self.model_dir = layout.model
         self.output_dir = layout.output_data
         self.hosts = config.resources.hosts
@@ -77,24 +76,27 @@ class Job(Generic[T]):
         """Index of this host among them."""
         self.stop = stop
         self.layout = layout
-        """Where everything lies below `/opt/ml`."""
+        """Every path below `/opt/ml`."""
         self.config = config
-        """What the platform's files say: content types, distribution, network interface."""
+        """The platform's files: content types, distribution, network interface."""
         _make_directory(self.model_dir, "model")
         _make_directory(self.output_dir, "output")
 
     @property
     def checkpoint_dir(self) -> Path:
-        """Kept across spot interruptions: look here for a checkpoint first. It is made when it is asked for."""
+        """Directory kept across spot interruptions: look for a checkpoint here first.
+
+        It is created on first use.
+        """
         return _make_directory(self.layout.checkpoints, "checkpoint")
 
     @property
     def should_stop(self) -> bool:
-        """Becomes true when the platform stops the job: save, and return."""
+        """Whether the platform stops the job: save the model and return."""
         return self.stop.requested
 
     def log_metrics(self, **metrics: float) -> None:
-        """Print metrics as one line that the metric definitions find again; what is not finite is left out."""
+        """Print metrics as one line that the metric definitions match, without infinite and NaN."""
         print(contract.format_metrics(metrics), flush=True)
 
 
@@ -109,12 +111,12 @@ def _make_directory(directory: Path, name: str) -> Path:
 
 @dataclasses.dataclass(frozen=True)
 class Algorithm:
-    """What is known of an algorithm without running it."""
+    """An algorithm's declarations."""
 
     name: str
     hyperparameters: type
     parse: Callable[[Mapping[str, str]], tuple[Any, list[str]]]
-    """Makes the hyperparameters of the platform's strings; also gives warnings."""
+    """Parses the platform's strings into the hyperparameters and a list of warnings."""
     channels: Sequence[str]
     metrics: Sequence[str]
     train: Callable[[Job[Any]], None] | None = None
@@ -124,13 +126,13 @@ class Algorithm:
 
 @dataclasses.dataclass(frozen=True)
 class _NoHyperparameters:
-    """Of an algorithm that declares none."""
+    """The hyperparameters of an algorithm that declares none."""
 
 
 def load(path: Path) -> Algorithm:
-    """Import a user's file; the modules beside it are importable.
+    """Import a user's file, which may import the modules beside it.
 
-    Raises: UserError that names everything that is wrong with it.
+    Raises: UserError that names every fault.
     """
     sys.path.insert(0, str(path.parent))
     specification = importlib.util.spec_from_file_location(path.stem, path)
@@ -144,88 +146,90 @@ def load(path: Path) -> Algorithm:
 
 
 def read(module: ModuleType, name: str) -> Algorithm:
-    """Read what a module declares.
+    """Read a module's declarations.
 
-    Raises: UserError that names everything that is wrong with it.
+    Raises: UserError that names every fault.
     """
     declared = getattr(module, "Hyperparameters", _NoHyperparameters)
+    default_parse = functools.partial(hyperparameters.parse, declared)
     algorithm = Algorithm(
         name=name,
         hyperparameters=declared,
-        parse=getattr(
-            module, "parse_hyperparameters", functools.partial(hyperparameters.parse, declared)
-        ),
+        parse=getattr(module, "parse_hyperparameters", default_parse),
         channels=tuple(getattr(module, "CHANNELS", ())),
         metrics=tuple(getattr(module, "METRICS", ())),
         **{function: getattr(module, function, None) for function in ("train", "load", "predict")},
     )
     faults = _find_faults(algorithm)
     if faults:
-        summary = f"{module.__file__} is no algorithm"
+        summary = f"{module.__file__} is not an algorithm"
         raise UserError.from_faults(summary, faults)
     return algorithm
 
 
 def split_channel(declared: str) -> tuple[list[str], bool]:
-    """Take an entry of CHANNELS apart: the names, the first of them its own, and whether it is required."""
+    """Split an entry of CHANNELS into its names, its own first, and whether it is required."""
     return declared.removesuffix("?").split("|"), not declared.endswith("?")
 
 
 def name_channels(
     declared: Sequence[str], layout: contract.Layout, config: contract.TrainingConfig
 ) -> dict[str, Path]:
-    """Give the directory of each channel that the job has, by the name that it is declared with, if it is.
+    """Return the directory of each of the job's channels, by its declared name if it has one.
 
-    Raises: UserError that tells which are missing, and which there are.
+    Raises: UserError that names the missing channels, and those that the job has.
     """
-    entries = [split_channel(entry) for entry in declared]
-    there = {name: layout.channel(name) for name in config.channels}
-    if not layout.input_data_config.exists():  # a plain `docker run`
-        known = {name: layout.channel(name) for names, _ in entries for name in names}
-        there = {name: directory for name, directory in known.items() if directory.is_dir()}
+    found = _find_channels(declared, layout, config)
+    has_peers = len(config.resources.hosts) > 1
     faults = []
-    for names, is_required in entries:
-        found = next((name for name in names if name in there), "")
-        if found:
-            there[names[0]] = there.pop(found)
-        elif is_required and len(config.resources.hosts) > 1:
-            there[names[0]] = layout.channel(
-                names[0]
-            )  # DS-7: absent on a host, as if its shard were empty
+    for names, is_required in map(split_channel, declared):
+        own = names[0]
+        alias = next(filter(found.__contains__, names), None)
+        if alias is not None:
+            found[own] = found.pop(alias)
+        elif is_required and has_peers:
+            found[own] = layout.channel(own)  # DS-7: an empty shard
         elif is_required:
-            faults.append(
-                f"there is no {names[0]} channel: one named {' or '.join(map(repr, names))} is needed"
-            )
+            possible = " or ".join(map(repr, names))
+            faults.append(f"there is no {own} channel: one named {possible} is needed")
     if faults:
-        message = f"{'; '.join(faults)}; the job's channels are {', '.join(sorted(config.channels)) or 'none'}"
+        present = ", ".join(sorted(config.channels)) or "none"
+        message = f"{'; '.join(faults)}; the job's channels are {present}"
         raise UserError(message)
-    return there
+    return found
+
+
+def _find_channels(
+    declared: Sequence[str], layout: contract.Layout, config: contract.TrainingConfig
+) -> dict[str, Path]:
+    """Return the directories of the job's channels; in a plain `docker run`, those that exist."""
+    if layout.input_data_config.exists():
+        return {name: layout.channel(name) for name in config.channels}
+    known = [layout.channel(name) for entry in declared for name in split_channel(entry)[0]]
+    return {directory.name: directory for directory in known if directory.is_dir()}
 
 
 def _find_faults(algorithm: Algorithm) -> list[str]:
-    faults = []
-    declared = algorithm.hyperparameters
-    if not (isinstance(declared, type) and dataclasses.is_dataclass(declared)):
-        faults.append("Hyperparameters must be a dataclass")
-    else:
-        faults += [
-            f"hyperparameter {item.name!r} must be declared by container.algorithm.field(default, effect, ...)"
-            for item in dataclasses.fields(declared)
-            if not isinstance(item.metadata.get("rule"), Rule)
-        ]
+    faults = _find_undeclared(algorithm.hyperparameters)
     if algorithm.train is None and algorithm.predict is None:
         faults.append("it has neither train(job) nor load(model_dir) and predict(model, data)")
     if (algorithm.load is None) != (algorithm.predict is None):
         faults.append("load(model_dir) and predict(model, data) belong together")
-    faults += [
-        f"channel {name!r} must be up to 64 letters, digits, '.', '-' and '_'"
-        for entry in algorithm.channels
-        for name in split_channel(entry)[0]
-        if not contract.CHANNEL_NAME_PATTERN.fullmatch(name)
-    ]
-    faults += [
-        f"metric {name!r} must be a name like validation_loss"
-        for name in algorithm.metrics
-        if not name.isidentifier()
-    ]
+    names = [name for entry in algorithm.channels for name in split_channel(entry)[0]]
+    for name in names:
+        if not contract.CHANNEL_NAME_PATTERN.fullmatch(name):
+            faults.append(f"channel {name!r} must be up to 64 letters, digits, '.', '-' and '_'")
+    for name in algorithm.metrics:
+        if not name.isidentifier():
+            faults.append(f"metric {name!r} must be a name like validation_loss")
     return faults
+
+
+def _find_undeclared(declared: Any) -> list[str]:
+    if not (isinstance(declared, type) and dataclasses.is_dataclass(declared)):
+        return ["Hyperparameters must be a dataclass"]
+    return [
+        f"declare hyperparameter {item.name!r} with container.algorithm.field(default, effect, ...)"
+        for item in dataclasses.fields(declared)
+        if not isinstance(item.metadata.get("rule"), Rule)
+    ]

@@ -1,9 +1,8 @@
-"""From the platform's strings to one frozen dataclass: the type of a field decides how its text is read.
+"""Parses the platform's strings into a frozen dataclass, by the types of its fields.
 
 A hyperparameter's text may be raw (`adam`), JSON (`"adam"`, `[1, 2]`, `true`) or Python's `str()`
-(`True`, `None`,
-`[1, 2]`): the platform, its SDKs and its tuner write all of them (HP-2, HP-6). A string field keeps `007` and `1e3` as
-they are.
+(`True`, `None`, `[1, 2]`): the platform, its SDKs and its tuner write all of them (HP-2, HP-6). A
+string field keeps `007` and `1e3` unchanged.
 
 Rules of this file: standard library only; pure; knows no hyperparameter by name.
 """
@@ -11,6 +10,7 @@ Rules of this file: standard library only; pure; knows no hyperparameter by name
 from __future__ import annotations
 
 import ast
+import contextlib
 import dataclasses
 import difflib
 import json
@@ -27,11 +27,12 @@ T = TypeVar("T")
 
 _NOUNS: Final = {str: "text", bool: "true or false", int: "an integer", float: "a number"}
 _OTHER_NOUN: Final = "a list of integers"
+_BOOLEANS: Final = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """What a hyperparameter's value must obey and what it does; kept as the `rule` metadata of its field."""
+    """A hyperparameter's effect and possible values; the `rule` metadata of its field."""
 
     effect: str
     unit: str = ""
@@ -39,10 +40,10 @@ class Rule:
     high: float | None = None
     choices: Sequence[Any] = ()
     default_words: str = ""
-    """What the default means, where the value alone does not tell."""
+    """What the default means, if its value does not say so."""
 
     def describe(self, kind: str) -> str:
-        """Say what is possible: `an integer from 1 to 64`."""
+        """Describe the possible values, such as `an integer from 1 to 64`."""
         if self.choices:
             return "one of " + ", ".join(map(str, self.choices))
         if self.low is not None and self.high is not None:
@@ -57,12 +58,12 @@ def _format_number(value: float) -> str:
 
 
 def field(default: Any, effect: str, **rule: Any) -> Any:
-    """Declare a hyperparameter with its default, its effect and its `Rule`."""
+    """Declare a hyperparameter with its default, its effect and the other fields of `Rule`."""
     return dataclasses.field(default=default, metadata={"rule": Rule(effect, **rule)})
 
 
 def parse(cls: type[T], raw: Mapping[str, str]) -> tuple[T, list[str]]:
-    """Build `cls` from the platform's strings; also give a warning for each name that is not a field.
+    """Build `cls` from the platform's strings; also return a warning for each unknown name.
 
     Raises: UserError that names every wrong value, what was found and what is possible.
     """
@@ -98,7 +99,7 @@ def format_table(cls: type) -> str:
 
 
 def _split_optional(hint: Any) -> tuple[Any, bool]:
-    """Take the type out of `type | None`; also tell whether None is allowed."""
+    """Return the type in `type | None`, and whether None is allowed."""
     if not isinstance(hint, types.UnionType):
         return hint, False
     return next(part for part in typing.get_args(hint) if part is not type(None)), True
@@ -107,51 +108,55 @@ def _split_optional(hint: Any) -> tuple[Any, bool]:
 def _decode(text: str, hint: Any, rule: Rule) -> Any:
     """Read `text` as `hint`: str, bool, int, float, tuple[int, ...], or one of them `| None`.
 
-    Raises: ValueError whose message says what is possible.
+    Raises: ValueError whose message names the possible values.
     """
     kind, optional = _split_optional(hint)
     value = _loads(text)
     if value is None and optional:
         return None
-    possible = rule.describe(_NOUNS.get(kind, _OTHER_NOUN))
-    if kind is str:
-        value = value if isinstance(value, str) else text
-    elif kind is bool:
-        value = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}.get(
-            str(value).strip().lower()
-        )
-    elif kind is int:
-        value = int(value) if _is_number(value) and float(value).is_integer() else None
-    elif kind is float:
-        value = float(value) if _is_number(value) and math.isfinite(value) else None
-    else:
-        value = _decode_integers(value)
+    value = _convert(value, text, kind)
     if value is None or not _obeys(value, rule):
-        raise ValueError(possible)
+        raise ValueError(rule.describe(_NOUNS.get(kind, _OTHER_NOUN)))
     return value
 
 
+def _convert(value: Any, text: str, kind: type) -> Any:
+    """Convert a decoded value to the type of its field; None if that is impossible."""
+    if kind is str:
+        return value if isinstance(value, str) else text
+    if kind is bool:
+        return _BOOLEANS.get(str(value).strip().lower())
+    if kind is int:
+        is_integer = _is_number(value) and (isinstance(value, int) or value.is_integer())
+        return int(value) if is_integer else None
+    if kind is float:
+        with contextlib.suppress(OverflowError):  # an integer that no float can hold
+            if _is_number(value) and math.isfinite(value):
+                return float(value)
+        return None
+    return _decode_integers(value)
+
+
 def _loads(text: str) -> Any:
-    """Read one of the encodings that HP-2 lists; a quoted text inside quotes is unquoted as often as it was quoted."""
+    """Decode one of the encodings of HP-2; unquote a text as often as it is quoted."""
     text = text.strip()
     try:
         value = json.loads(text)
-    except ValueError:
-        if text in ("True", "False", "None"):
-            return {"True": True, "False": False, "None": None}[text]
-        if text[:1] in ("[", "(", "{"):
-            try:
-                return ast.literal_eval(text)
-            except (ValueError, SyntaxError, MemoryError, RecursionError):
-                return text
-        return text
-    except RecursionError:
-        return text
-    return (
-        _loads(value)
-        if isinstance(value, str) and text.startswith('"') and value != text
-        else value
-    )
+    except (ValueError, RecursionError):
+        return _evaluate(text)
+    if isinstance(value, str) and text.startswith('"') and value != text:
+        return _loads(value)
+    return value
+
+
+def _evaluate(text: str) -> Any:
+    """Read what Python's `str()` writes of a constant or a collection; other text is itself."""
+    if text in ("True", "False", "None") or text.startswith(("[", "(", "{")):
+        try:
+            return ast.literal_eval(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return text
+    return text
 
 
 def _is_number(value: Any) -> bool:

@@ -1,13 +1,13 @@
-"""What this container may use of its machine: processors and memory, from affinity and cgroup limits (HO-13).
+"""What this container may use of its machine, by CPU affinity and cgroup limits (HO-13).
 
-Rules of this file: standard library only; reads, never sets; a limit that cannot be read is no
-limit.
+Rules of this file: standard library only; it reads and never sets; a limit that cannot be read
+counts as none.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
 from pathlib import Path
 
 _CGROUP = Path("/sys/fs/cgroup")
@@ -15,41 +15,36 @@ _NO_LIMIT_BYTES = 1 << 60  # cgroup v1 writes "no limit" as the greatest multipl
 
 
 def count_cpus(cgroup: Path = _CGROUP) -> float:
-    """Processors that this process may keep busy, at least 0.1; a quota may leave a fraction."""
-    affinity = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    quotas = [float(affinity)]
-    for text in _read(cgroup, "cpu.max"):  # v2: "max 100000" or "150000 100000"
+    """Count the processors that this process may keep busy: at least 0.1, perhaps a fraction."""
+    if hasattr(os, "sched_getaffinity"):
+        cpus = float(len(os.sched_getaffinity(0)))
+    else:
+        cpus = float(os.cpu_count() or 1)
+    v2 = _read(cgroup / "cpu.max")  # "max 100000" or "150000 100000"
+    v1_quota = _read(cgroup / "cpu/cpu.cfs_quota_us")  # -1 is no quota
+    v1_period = _read(cgroup / "cpu/cpu.cfs_period_us")
+    for text in (v2, f"{v1_quota} {v1_period}"):
         quota, _, period = text.partition(" ")
         if quota.isdecimal() and period.isdecimal() and int(period):
-            quotas.append(int(quota) / int(period))
-    for quota, period in zip(
-        _read(cgroup / "cpu", "cpu.cfs_quota_us"),
-        _read(cgroup / "cpu", "cpu.cfs_period_us"),
-        strict=False,
-    ):  # v1: -1 is no quota
-        if quota.isdecimal() and period.isdecimal() and int(period):
-            quotas.append(int(quota) / int(period))
-    return max(0.1, min(quotas))
+            cpus = min(cpus, int(quota) / int(period))
+    return max(0.1, cpus)
 
 
 def count_memory_bytes(cgroup: Path = _CGROUP) -> int | None:
-    """Bytes of memory that the container may use; None where there is no limit but the machine's."""
-    texts = [*_read(cgroup, "memory.max"), *_read(cgroup / "memory", "memory.limit_in_bytes")]
+    """Count the bytes of memory that the container may use; None without a limit."""
+    texts = [_read(cgroup / "memory.max"), _read(cgroup / "memory/memory.limit_in_bytes")]
     limits = [int(text) for text in texts if text.isdecimal() and int(text) < _NO_LIMIT_BYTES]
     return min(limits, default=None)
 
 
 def count_memory_kills(cgroup: Path = _CGROUP) -> int:
-    """How many processes of this container the kernel has killed for want of memory so far."""
-    texts = [*_read(cgroup, "memory.events"), *_read(cgroup / "memory", "memory.oom_control")]
-    fields = [line.split() for text in texts for line in text.splitlines()]
-    return sum(int(field[1]) for field in fields if len(field) == 2 and field[0] == "oom_kill")
+    """Count the processes of this container that the kernel killed because memory ran out."""
+    texts = [_read(cgroup / "memory.events"), _read(cgroup / "memory/memory.oom_control")]
+    return sum(map(int, re.findall(r"^oom_kill (\d+)$", "\n".join(texts), re.MULTILINE)))
 
 
-def _read(directory: Path, name: str) -> Iterator[str]:
+def _read(path: Path) -> str:
     try:
-        yield (directory / name).read_text(encoding="ascii").strip()
+        return path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError):
-        return
+        return ""

@@ -1,7 +1,7 @@
-"""Unpacking archives of others: files and directories alone, inside the target, whoever packed them (SEC-3, OUT-6).
+"""Unpacks untrusted archives: only files and directories, only inside the target (SEC-3, OUT-6).
 
-Python's own filter for this is missing from the first releases of 3.11, which distributions still
-ship, so what it promises is done here for all.
+The first releases of Python 3.11, which distributions still ship, lack `tarfile`'s own filter; the
+same checks are made here for every version.
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ def is_harmless(member: tarfile.TarInfo) -> bool:
 
 
 def unpack(archive: tarfile.TarFile, members: Sequence[tarfile.TarInfo], target: Path) -> None:
-    """Unpack harmless members as files of this process's user, without set-user-id bits.
+    """Unpack members as files of this process's user, without set-user-ID bits.
 
-    Raises: ValueError for a member that is not harmless; what `tarfile` raises for a broken archive
-    or a full disk.
+    Raises: ValueError for a member that is not harmless; tarfile.TarError, EOFError or OSError.
     """
     harmful = [member.name for member in members if not is_harmless(member)]
     if harmful:
@@ -32,7 +31,7 @@ def unpack(archive: tarfile.TarFile, members: Sequence[tarfile.TarInfo], target:
     for member in members:
         member.uid, member.gid, member.uname, member.gname = os.getuid(), os.getgid(), "", ""
         member.mode = member.mode & 0o755 | (0o700 if member.isdir() else 0o600)
-    options: Any = (
-        {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
-    )  # later Pythons warn without one
-    archive.extractall(target, members=members, **options)  # noqa: S202 - every member was looked at
+    options: dict[str, Any] = {}
+    if hasattr(tarfile, "data_filter"):  # later Pythons warn without a filter
+        options["filter"] = "data"
+    archive.extractall(target, members=members, **options)  # noqa: S202 - members were checked above

@@ -1,11 +1,11 @@
 """Runs a user's program as a child process: its signals, its output, its end.
 
-A stop is passed on to the program's whole process group, which then has its time; output is passed
-on at once, in whole lines, byte for byte; every dead process is reaped, also when this process is
-PID 1 (IMG-5).
+A stop signal is passed on to the program's process group, which then has a grace period. Output is
+passed on at once, in complete lines, byte for byte. Every dead process is reaped, also when this
+process is PID 1 (IMG-5).
 
-Rules of this file: one thread, the main one; signal handlers do what must not wait for a slow
-reader of our output; standard library only; knows nothing of what it runs.
+Rules of this file: only the main thread; signal handlers do what must not wait for a slow reader of
+our output; standard library only.
 """
 
 from __future__ import annotations
@@ -29,14 +29,12 @@ from typing import Any, Final, Self
 from container import contract, machine
 
 TAIL_BYTES: Final = 16 * 1024
-STOP_GRACE_S: Final = (
-    contract.TRAINING_STOP_GRACE_S - 5.0
-)  # leaves time to say what happened before our own SIGKILL
+STOP_GRACE_S: Final = contract.TRAINING_STOP_GRACE_S - 5.0  # time to report before our own SIGKILL
 _PIPE_BYTES: Final = (
-    1024 * 1024
-)  # the most that Linux gives an unprivileged process; a slow log reader blocks later
+    1024**2
+)  # Linux's limit without privileges; delays blocking by a slow log reader
 _LINE_WAIT_S: Final = (
-    0.1  # how long the start of a line waits for its end: prompts and progress bars have none
+    0.1  # how long an unfinished line is held: prompts and progress bars never end
 )
 _LINE_BYTES: Final = 4 * 1024 * 1024
 _DRAIN_S: Final = 5.0
@@ -49,13 +47,13 @@ class Outcome:
     """How a program ended."""
 
     exit_code: int
-    """As a shell would say it: 128 + n if signal n ended the program."""
+    """As a shell reports it: 128 + n if signal n ended the program."""
     stopped: bool = False
-    """A stop was asked for before the program ended."""
+    """A stop was requested before the program ended."""
     overstayed: bool = False
-    """The program was still there when the stop's grace was over, and was killed."""
+    """The program was still running at the end of its grace period, and was killed."""
     out_of_memory: bool = False
-    """The kernel killed a process of this container for want of memory meanwhile."""
+    """The kernel killed a process of this container meanwhile, because memory ran out."""
     output_tail: bytes = b""
     """The last 16 KiB of standard output."""
     error_tail: bytes = b""
@@ -87,14 +85,13 @@ class Supervisor:
         for number in _FORWARDED:
             self._previous[number] = signal.signal(number, self._stop)
         self._previous[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._kill)
-        self._previous[signal.SIGCHLD] = signal.signal(
-            signal.SIGCHLD, lambda *_: None
-        )  # wakes the selector
+        # Its handler does nothing: the signal wakes the selector.
+        self._previous[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda *_: None)
         _adopt_orphans(wanted=True)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Give the signals back."""
+        """Restore the signal handlers."""
         signal.setitimer(signal.ITIMER_REAL, 0)
         _adopt_orphans(wanted=False)
         for number, handler in self._previous.items():
@@ -104,14 +101,14 @@ class Supervisor:
         self._wakeup_sender.close()
 
     def run(self, command: Sequence[str], cwd: Path, environ: Mapping[str, str]) -> Outcome:
-        """Run `command` to its end; give its outcome at once, without a start, if a stop was asked for before.
+        """Run `command` to its end; if a stop was requested before, do not start it.
 
         Raises: OSError if the command cannot be started.
         """
         if self.stop_signal is not None:
             return Outcome(128 + self.stop_signal, stopped=True)
         kills_before = machine.count_memory_kills()
-        process = subprocess.Popen(  # noqa: S603 - to run the user's program is what this is for
+        process = subprocess.Popen(  # noqa: S603 - the user's program
             list(command),
             cwd=cwd,
             env=dict(environ),
@@ -119,13 +116,13 @@ class Supervisor:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
-            start_new_session=True,  # a group of its own, to signal as a whole (OUT-9)
+            start_new_session=True,  # a group of its own, to be signaled (OUT-9)
         )
         self._group = process.pid
         if self.stop_signal is not None:  # it came while the program was being started
             self._signal_group(self.stop_signal)
         assert process.stdout is not None  # noqa: S101 - for the type checker
-        assert process.stderr is not None  # noqa: S101
+        assert process.stderr is not None  # noqa: S101 - for the type checker
         streams = [
             _Stream(process.stdout.fileno(), sink=1),
             _Stream(process.stderr.fileno(), sink=2),
@@ -137,8 +134,10 @@ class Supervisor:
         signal.setitimer(signal.ITIMER_REAL, 0)
         self._group = None
         code = process.returncode
+        if code < 0:
+            code = 128 - code
         return Outcome(
-            exit_code=code if code >= 0 else 128 - code,
+            exit_code=code,
             stopped=self.stop_signal is not None,
             overstayed=self._overstayed,
             out_of_memory=machine.count_memory_kills() > kills_before,
@@ -152,28 +151,33 @@ class Supervisor:
             selector.register(self._wakeup, selectors.EVENT_READ)
             for stream in streams:
                 selector.register(stream.source, selectors.EVENT_READ, stream)
-            while process.returncode is None or (
-                self.stop_signal is not None and self._group_lives()
-            ):
-                # After a stop a shell may be dead while what it started still saves its work: the
-                # group counts.
-                waiting = process.returncode is not None or any(stream.held for stream in streams)
-                _forward(selector, _LINE_WAIT_S if waiting else None)
+            while self._is_running(process):
+                # The end of a process wakes the selector; that of its group, or of a line, does not.
+                is_polling = process.returncode is not None or any(
+                    stream.held for stream in streams
+                )
+                _forward(selector, _LINE_WAIT_S if is_polling else None)
                 self._drain_wakeup()
                 self._reap(process)
-            self._signal_group(
-                signal.SIGKILL
-            )  # what the program left behind: the end of PID 1 would kill it too
-            drain_until = time.monotonic() + _DRAIN_S
-            while time.monotonic() < drain_until and _forward(selector, _LINE_WAIT_S):
-                self._drain_wakeup()
-            while (
-                self._group_lives() and time.monotonic() < drain_until
-            ):  # the killed are dead soon, then reaped
-                self._reap(process)
-                time.sleep(0.001)
+            self._end_group(process, selector)
         for stream in streams:
             stream.flush()
+
+    def _is_running(self, process: subprocess.Popen[bytes]) -> bool:
+        """Tell whether to wait: after a stop a shell's children may still save their work."""
+        return process.returncode is None or (self.stop_signal is not None and self._group_lives())
+
+    def _end_group(
+        self, process: subprocess.Popen[bytes], selector: selectors.BaseSelector
+    ) -> None:
+        """Kill what the program left behind, as the end of PID 1 would; pass on its last output."""
+        self._signal_group(signal.SIGKILL)
+        drain_until = time.monotonic() + _DRAIN_S
+        while time.monotonic() < drain_until and _forward(selector, _LINE_WAIT_S):
+            self._drain_wakeup()
+        while self._group_lives() and time.monotonic() < drain_until:
+            self._reap(process)
+            time.sleep(0.001)
 
     def _drain_wakeup(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -214,7 +218,7 @@ class Supervisor:
 
 @dataclass
 class _Stream:
-    """One stream of the program: reads its pipe, writes whole lines to our own stream, keeps the end of it."""
+    """One output stream: reads its pipe, writes complete lines to our own, keeps the end of it."""
 
     source: int
     sink: int
@@ -228,7 +232,7 @@ class _Stream:
             fcntl.fcntl(self.source, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
     def forward(self) -> bool:
-        """Read once and write what is whole; False at the end of the stream."""
+        """Read once and write the complete lines; return False at the end of the stream."""
         try:
             chunk = os.read(self.source, _PIPE_BYTES)
         except BlockingIOError:
@@ -247,10 +251,9 @@ class _Stream:
         return True
 
     def flush_if_waiting(self) -> None:
-        """Write the start of a line that has waited for its end long enough."""
-        if len(self.held) > _LINE_BYTES or (
-            self.held and time.monotonic() - self.held_since_s >= _LINE_WAIT_S
-        ):
+        """Write an unfinished line that is too long or was held long enough."""
+        waited_s = time.monotonic() - self.held_since_s
+        if self.held and (waited_s >= _LINE_WAIT_S or len(self.held) > _LINE_BYTES):
             self.flush()
 
     def flush(self) -> None:
@@ -263,16 +266,16 @@ class _Stream:
         while view:
             try:
                 view = view[os.write(self.sink, view) :]
-            except BlockingIOError:  # our own stream may have been handed to us non-blocking
+            except BlockingIOError:  # our own stream may be non-blocking
                 with selectors.DefaultSelector() as selector:
                     selector.register(self.sink, selectors.EVENT_WRITE)
                     selector.select()
-            except OSError:  # nobody reads our log any more; the program's work goes on
+            except OSError:  # nobody reads our log any more; the program goes on
                 return
 
 
 def _forward(selector: selectors.BaseSelector, timeout_s: float | None) -> bool:
-    """Wait for output and pass it on; False when none came, or none can come any more."""
+    """Wait for output and pass it on; return False if none came, or none can come any more."""
     ready = [key.data for key, _ in selector.select(timeout_s) if key.data is not None]
     for stream in ready:
         if not stream.forward():
@@ -284,6 +287,6 @@ def _forward(selector: selectors.BaseSelector, timeout_s: float | None) -> bool:
 
 
 def _adopt_orphans(*, wanted: bool) -> None:
-    """Let orphans of the program become our children, so that they are reaped whoever PID 1 is; Linux only."""
+    """Make the program's orphans our children, to reap them even if we are not PID 1; on Linux."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, int(wanted), 0, 0, 0)

@@ -1,6 +1,6 @@
-"""The versions that a model was made with, kept beside it, so that serving can say what has changed since (TRIP-28).
+"""The versions that a model was built with, saved beside it, so that serving can report changes.
 
-Rules of this file: standard library only; the file is ours alone, hidden, and never needed.
+Source: TRIP-28. Rules of this file: standard library only; the file is hidden and optional.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ FILE_NAME: Final = ".versions.json"
 
 
 def describe() -> dict[str, str]:
-    """Give the versions of Python and of every installed package, by name in lower case."""
+    """Return the versions of Python and of every installed package, by name in lower case."""
     packages = {}
     for distribution in metadata.distributions():
         name = distribution.metadata["Name"]
@@ -25,30 +25,30 @@ def describe() -> dict[str, str]:
 
 
 def write(model_dir: Path) -> None:
-    """Leave the versions in `model_dir`; raises OSError."""
+    """Save the versions in `model_dir`.
+
+    Raises: OSError.
+    """
     (model_dir / FILE_NAME).write_text(json.dumps(describe(), indent=0), encoding="utf-8")
 
 
 def compare(model_dir: Path) -> list[str]:
-    """Tell which packages of the model's making have another version here, or are missing; empty if none, or unknown.
+    """List packages whose version differs from the one the model was built with.
 
-    Patch releases are taken as equal: they pickle alike.
+    Packages that are missing here come last; patch releases count as equal, since they pickle
+    alike. The list is empty if the model's versions are unknown.
     """
     try:
-        made_with: dict[str, str] = json.loads((model_dir / FILE_NAME).read_text(encoding="utf-8"))
+        built_with: dict[str, str] = json.loads((model_dir / FILE_NAME).read_text(encoding="utf-8"))
         here = describe()
         changed = [
-            name for name in made_with if _release(made_with[name]) != _release(here.get(name, ""))
-        ]
-        changed.sort(
-            key=lambda name: name not in here
-        )  # what is there in another version comes first
-        return [
-            f"{name} {made_with[name]} -> {here.get(name, 'not installed')}" for name in changed
+            name for name, version in built_with.items() if not _is_same(version, here.get(name))
         ]
     except (OSError, ValueError, AttributeError):
         return []
+    changed.sort(key=lambda name: name not in here)
+    return [f"{name} {built_with[name]} -> {here.get(name, 'not installed')}" for name in changed]
 
 
-def _release(version: str) -> list[str]:
-    return version.split(".")[:2]
+def _is_same(version: str, other: str | None) -> bool:
+    return other is not None and version.split(".")[:2] == other.split(".")[:2]

@@ -111,7 +111,7 @@ def test_file_that_is_no_algorithm_is_told_everything_at_once(tmp_path: Path) ->
         algorithm.load(path)
     for part in (
         "5 faults",
-        "'epochs' must be declared",
+        "declare hyperparameter 'epochs' with",
         "neither train",
         "belong together",
         "'a b'",

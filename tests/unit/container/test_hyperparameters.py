@@ -84,6 +84,8 @@ def test_parse_understands_every_encoding_in_use(name: str, text: str, value: ob
         ("rate", "NaN", "a number of at least 0"),
         ("rate", "Infinity", "a number of at least 0"),
         ("rate", "fast", "a number of at least 0"),
+        ("rate", "1" + "0" * 400, "a number of at least 0"),
+        ("count", "1" + "0" * 400, "an integer from 1 to 64"),
         ("kind", "c", "one of a, b"),
         ("flag", "maybe", "true or false"),
         ("shape", "[28, 0, 1]", "a list of integers of at least 1"),
