@@ -152,7 +152,7 @@ class Supervisor:
             for stream in streams:
                 selector.register(stream.source, selectors.EVENT_READ, stream)
             while self._is_running(process):
-                # The end of a process wakes the selector; that of its group, or of a line, does not.
+                # A group that ends, or a line that is held too long, does not wake the selector.
                 is_polling = process.returncode is not None or any(
                     stream.held for stream in streams
                 )
