@@ -1,13 +1,13 @@
-"""The artifact: what training leaves in the model directory and serving and evaluation find there.
+"""The artifact: what training leaves in the model directory, for serving and evaluation.
 
-    model.json          the manifest; its presence says that the artifact is whole model.keras
-    the Keras model saved_model/        the same as a SavedModel with the signature
-    `serving_default` model.tflite        the same as a LiteRT flatbuffer, if the model converts
-    model_int8.tflite   the same with eight-bit weights and activations, if the training was asked
-    for it
+    model.json          the manifest; its presence means that the artifact is complete
+    model.keras         the Keras model
+    saved_model/        the same as a SavedModel with the signature `serving_default`
+    model.tflite        the same as a LiteRT flatbuffer, if the model converts
+    model_int8.tflite   the same with eight-bit weights and activations, if they were asked for
 
-All take `[batch, height, width, channel] uint8 0-255` and give `[batch, class] float32`
-probabilities.
+All take `[batch, height, width, channel] uint8 0-255` and return probabilities `[batch, class]
+float32`.
 
 Rules of this file: it is the only reader and writer of the manifest; standard library only.
 """
@@ -41,7 +41,7 @@ _STAGING_PREFIX: Final = ".staging-"
 
 @dataclass(frozen=True)
 class Manifest:
-    """What `model.json` says: all that a reader needs to know before it loads a model."""
+    """The content of `model.json`: all that a reader must know before it loads a model."""
 
     input_shape: tuple[int, int, int]
     """Height, width and channels of one image."""
@@ -55,18 +55,17 @@ class Manifest:
     """Seconds from the first to the last training step."""
     versions: Mapping[str, str]
     """Versions of `python`, `tensorflow`, `keras` and `toolkit` (TRIP-28)."""
-    # Without the entry a flatbuffer is there that agreed: older versions published no other
-    # artifact.
+    # The default is for manifests of older versions, which published only flatbuffers that agreed.
     differences: Mapping[str, float] = field(default_factory=lambda: {"litert": TOLERANCE})
-    """How far the probabilities of each flatbuffer in the artifact are from Keras', at most, on real images at export;
-    `litert` and `litert_int8` are possible."""
+    """For each flatbuffer in the artifact, `litert` or `litert_int8`, the largest difference of its
+    probabilities from Keras', measured on real images at export."""
     input_dtype: str = "uint8"
     format_version: int = FORMAT_VERSION
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A whole artifact on disk."""
+    """A complete artifact on disk."""
 
     root: Path
     manifest: Manifest
@@ -93,31 +92,34 @@ class Artifact:
 
     @property
     def litert_agrees(self) -> bool:
-        """Whether there is a LiteRT flatbuffer that gives Keras' probabilities."""
+        """Whether there is a LiteRT flatbuffer with Keras' probabilities."""
         return self.manifest.differences.get("litert", 1.0) <= TOLERANCE
 
 
 def load(model_dir: Path) -> Artifact:
     """Find the artifact in `model_dir`, or in the only directory below it (TRIP-21).
 
-    Raises: UserError if there is none, naming what the directory holds; if the manifest is not one
-    that this version reads; or if a file that it promises is missing.
+    Raises: UserError if there is none, if this version cannot read the manifest, or if a file that
+    the manifest names is missing.
     """
     root = _find_root(model_dir)
     manifest = _parse_manifest(root / MANIFEST_NAME)
     promised = [KERAS_NAME, SAVED_MODEL_NAME, *(FLATBUFFERS[name] for name in manifest.differences)]
     missing = [name for name in promised if not (root / name).exists()]
     if missing:
-        message = f"the artifact in {root} is not whole: {', '.join(missing)} missing; found {_listing(root)}"
+        found = _list_entries(root)
+        message = (
+            f"the artifact in {root} is incomplete: {', '.join(missing)} missing; found {found}"
+        )
         raise UserError(message)
     return Artifact(root, manifest)
 
 
 @contextmanager
 def staging(model_dir: Path) -> Iterator[Path]:
-    """Give a directory, on the model directory's own file system, to build an artifact in; `publish` it from there.
+    """Make a directory on the model directory's file system, to build an artifact for `publish`.
 
-    On any error it is removed again, so that nothing half-written is uploaded (OUT-7).
+    It is removed at the end, so that nothing half-written is uploaded (OUT-7).
 
     Raises: PlatformError if the model directory cannot be written.
     """
@@ -138,9 +140,9 @@ def staging(model_dir: Path) -> Iterator[Path]:
 def publish(stage: Path, manifest: Manifest) -> Artifact:
     """Move a staged artifact's files into the model directory and write its manifest last.
 
-    An older artifact's manifest goes first: a reader, or an upload that a stop sets off, sees the
-    old artifact, none, or the new one, and never a mixture. Files are on disk before the manifest
-    names them (TRIP-24).
+    An older artifact's manifest is removed first: a reader, or an upload after a stop, finds the
+    old artifact, none, or the new one, never a mixture. Files are on disk before the manifest names
+    them (TRIP-24).
 
     Raises: PlatformError if the disk is full or the directory cannot be written.
     """
@@ -177,23 +179,23 @@ def _sync(path: Path) -> None:
 def _find_root(model_dir: Path) -> Path:
     if (model_dir / MANIFEST_NAME).is_file():
         return model_dir
-    entries = (
-        [] if not model_dir.is_dir() else [entry for entry in model_dir.iterdir() if entry.is_dir()]
-    )
-    if len(entries) == 1 and (entries[0] / MANIFEST_NAME).is_file():
-        return entries[0]
+    directories = [entry for entry in model_dir.glob("*") if entry.is_dir()]
+    if len(directories) == 1 and (directories[0] / MANIFEST_NAME).is_file():
+        return directories[0]
     message = (
         f"{model_dir} holds no artifact: {MANIFEST_NAME} is expected there or one directory below; "
-        f"found {_listing(model_dir)}"
+        f"found {_list_entries(model_dir)}"
     )
     raise UserError(message)
 
 
-def _listing(directory: Path) -> str:
+def _list_entries(directory: Path) -> str:
     if not directory.is_dir():
         return "no such directory"
     names = sorted(entry.name for entry in directory.iterdir())
-    return ", ".join(names[:10]) + (" ..." if len(names) > 10 else "") if names else "nothing"
+    if len(names) > 10:
+        names[10:] = ["..."]
+    return ", ".join(names) or "nothing"
 
 
 def _format_manifest(manifest: Manifest) -> str:
@@ -211,7 +213,8 @@ def _parse_manifest(path: Path) -> Manifest:
         classes = tuple(document.pop("classes"))
         for name, difference in document.get("differences", {}).items():
             if name not in FLATBUFFERS or float(difference) < 0:
-                raise ValueError(f"differences: {name}: {difference}")  # noqa: EM102, TRY301 - told in full below
+                message = f"differences: {name}: {difference}"
+                raise ValueError(message)  # noqa: TRY301 - reported below
         return Manifest(
             input_shape=(int(height), int(width), int(channels)), classes=classes, **document
         )

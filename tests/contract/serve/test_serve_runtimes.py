@@ -132,7 +132,7 @@ def test_artifact_that_needs_tensorflow_ends_a_server_without_it_at_once(
 
     assert result.returncode == 1
     assert (
-        "needs TensorFlow, which this image lacks, as LiteRT's probabilities were 0.25 from Keras'"
+        "needs TensorFlow, which this image lacks, as LiteRT's probabilities differ by 0.25 from Keras'"
         in result.stderr
     )
     assert "set BYO_RUNTIME=litert" in result.stderr

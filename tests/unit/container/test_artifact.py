@@ -98,7 +98,7 @@ def test_artifact_that_misses_a_file_names_it(tmp_path: Path) -> None:
     publish(tmp_path)
     (tmp_path / "model.tflite").unlink()
 
-    with pytest.raises(UserError, match=r"not whole: model\.tflite missing"):
+    with pytest.raises(UserError, match=r"incomplete: model\.tflite missing"):
         artifact.load(tmp_path)
 
 
@@ -133,7 +133,7 @@ def test_artifact_that_promises_an_eight_bit_model_must_have_it(tmp_path: Path) 
     document = dataclasses.asdict(MANIFEST) | {"differences": {"litert": 1e-4, "litert_int8": 0.1}}
     (tmp_path / "model.json").write_text(json.dumps(document))
 
-    with pytest.raises(UserError, match=r"not whole: model_int8\.tflite missing"):
+    with pytest.raises(UserError, match=r"incomplete: model_int8\.tflite missing"):
         artifact.load(tmp_path)
 
     (tmp_path / "model_int8.tflite").touch()
