@@ -34,6 +34,8 @@ SAVED_MODEL_NAME: Final = "saved_model"
 LITERT_NAME: Final = "model.tflite"
 LITERT_INT8_NAME: Final = "model_int8.tflite"
 FLATBUFFERS: Final = {"litert": LITERT_NAME, "litert_int8": LITERT_INT8_NAME}
+RUNTIMES: Final = (*FLATBUFFERS, "openvino", "saved_model", "keras")
+"""What can predict with an artifact."""
 TOLERANCE: Final = 1e-5
 """Two models agree whose probabilities differ by no more."""
 _STAGING_PREFIX: Final = ".staging-"

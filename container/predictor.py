@@ -17,7 +17,6 @@ from container.artifact import FLATBUFFERS, LITERT_NAME, TOLERANCE, Artifact
 from container.errors import UserError
 from container.runtimes import LiteRtPredictor, OpenVinoPredictor, TensorFlowPredictor
 
-RUNTIMES: Final = ("litert", "litert_int8", "openvino", "saved_model", "keras")
 _NEEDS: Final = {"openvino": "openvino", "saved_model": "tensorflow", "keras": "tensorflow"}
 
 

@@ -11,14 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from container import contract, predictor
+from container import artifact, contract
 from container.errors import UserError
 from container.serving.bodies import encoding, media_types
 
 T = TypeVar("T")
 
 WORKER_CLASSES: Final = ("event", "asgi", "gthread", "sync")
-RUNTIMES: Final = ("auto", *predictor.RUNTIMES)
+RUNTIMES: Final = ("auto", *artifact.RUNTIMES)
 LOG_FORMATS: Final = ("text", "json")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 _LOG_LEVEL_NUMBERS: Final = {

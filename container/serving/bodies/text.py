@@ -26,7 +26,11 @@ _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _CSV_CHARACTERS: Final = b"0123456789+-.eE,\n\r\t "
 _CSV_BLOCK_BYTES: Final = 1_000_000
 _PLAIN_JSON: Final = re.compile(
-    rb'\s*(?P<object>\{\s*"instances"\s*:\s*)?\[\s*(?P<image>\[[\s\[]*)'
+    rb"""
+    [ \t\n\r]* (?P<object> \{ [ \t\n\r]* "instances" [ \t\n\r]* : [ \t\n\r]* )?
+    \[ [ \t\n\r]* (?P<image> \[ [ \t\n\r[]* )
+    """,
+    re.VERBOSE,
 )
 _JSON_LINE: Final = re.compile(rb'\s*\{\s*"features"\s*:')
 _CHARSETS: Final = frozenset(

@@ -126,6 +126,7 @@ def texts(draw: st.DrawFn) -> tuple[str, bytes, tuple[int, int, int]]:
 @example(("application/json", b"[[1,2],[3,4]]", (2, 2, 1)))
 @example(("application/json", b"[[[1,2],[3,4]]]", (2, 2, 1)))
 @example(("application/json", b"[[1,2", (1, 2, 1)))
+@example(("application/json", b"\x0b[[1,2]]", (1, 2, 1)))
 def test_text_gives_the_same_pixels_or_the_same_error_as_the_slow_decoder(
     text: tuple[str, bytes, tuple[int, int, int]],
 ) -> None:

@@ -1,0 +1,147 @@
+"""Bodies of every media type to images, and the refusal of what has no decoder."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as st_numpy
+from PIL import Image
+
+from container.errors import RequestError
+from container.serving.bodies import decoding, negotiation
+from tests.unit.container.serving.bodies.request_bodies import IMAGES, SHAPE, decode, refusal, save
+
+images = st_numpy.arrays(np.uint8, st.tuples(st.integers(1, 5), *map(st.just, SHAPE)))
+
+
+@given(images)
+def test_every_media_type_decodes_to_the_same_images(expected: Any) -> None:
+    flat = expected.reshape(len(expected), -1).tolist()
+    as_csv = "\n".join(",".join(map(str, row)) for row in flat)
+    bodies = [
+        ("text/csv", as_csv.encode()),
+        ("text/csv", as_csv.replace("\n", "\r\n").encode() + b"\r\n"),
+        ("text/csv; charset=utf-16", as_csv.encode("utf-16")),
+        ("text/csv", b"\xef\xbb\xbf" + as_csv.encode()),
+        ("text/csv", as_csv.replace(",", ".0 , ").encode()),
+        ("application/json", json.dumps(flat).encode()),
+        ("application/json", json.dumps({"instances": flat}).encode()),
+        ("application/json", json.dumps({"instances": expected.tolist()}).encode()),
+        ("application/json", json.dumps(expected[..., 0].tolist()).encode()),
+        ("application/x-npy", save(np.save, expected)),
+        ("application/x-npy", save(np.save, np.asfortranarray(expected))),
+        ("application/x-npy", save(np.save, expected.reshape(len(expected), -1).astype(">i4"))),
+        ("application/x-npy", save(np.save, expected[..., 0].astype(np.float32))),
+    ]
+    for content_type, body in bodies:
+        decoded = decode(content_type, body)
+        assert decoded.dtype == np.uint8
+        assert np.array_equal(decoded, expected), (content_type, body)
+
+
+@given(
+    images.filter(
+        lambda array: bool(((array % 255) != 0).reshape(len(array), -1).any(axis=1).all())
+    )
+)
+def test_fractions_of_255_decode_to_the_pixels_they_came_from(expected: Any) -> None:
+    unit = expected / 255
+    flat = unit.reshape(len(unit), -1).tolist()
+
+    assert np.array_equal(decode("application/json", json.dumps(flat).encode()), expected)
+    assert np.array_equal(
+        decode("application/x-npy", save(np.save, unit.astype(np.float32))), expected
+    )
+    assert np.array_equal(
+        decode("text/csv", "\n".join(",".join(map(str, row)) for row in flat).encode()), expected
+    )
+
+
+@pytest.mark.parametrize(
+    "content_type", ["", "text/plain", "application/x-www-form-urlencoded", "nonsense"]
+)
+def test_unknown_content_type_is_415_and_names_what_is_supported(content_type: str) -> None:
+    """RQ-3."""
+    with pytest.raises(RequestError, match=r"text/csv, application/json, .*image/png") as caught:
+        decode(content_type, b"1,2,3,4,5,6")
+
+    assert caught.value.status == 415
+
+
+@pytest.mark.parametrize(
+    "content_type", ["text/csv", "application/json", "application/x-npy", "image/png"]
+)
+def test_empty_body_is_400(content_type: str) -> None:
+    """RQ-8."""
+    assert "empty" in refusal(content_type, b"")
+
+
+def to_multipart(parts: list[tuple[str, bytes]]) -> bytes:
+    body = b"a preamble that is skipped"
+    for content_type, content in parts:
+        head = f'Content-Disposition: form-data; name="a"; filename="b"\r\nContent-Type: {content_type}'
+        body += b"\r\n--XX\r\n" + head.encode() + b"\r\n\r\n" + content
+    return body + b"\r\n--XX--\r\n"
+
+
+def test_multipart_decodes_its_parts_in_order() -> None:
+    pictures = [
+        ("image/png", save(Image.fromarray(image[:, :, 0]).save, format="PNG"))
+        for image in IMAGES[:2]
+    ]
+    body = to_multipart([*pictures, ("application/x-npy", save(np.save, IMAGES[2:]))])
+
+    assert np.array_equal(decode('multipart/form-data; boundary="XX"', body), IMAGES)
+
+
+def test_multipart_fault_is_named_by_its_part() -> None:
+    good = ("text/csv", b"1,2,3,4,5,6")
+
+    assert "no boundary" in refusal("multipart/form-data", to_multipart([good]))
+    assert "no part" in refusal("multipart/form-data; boundary=YY", to_multipart([good]))
+    assert "closing boundary" in refusal(
+        "multipart/form-data; boundary=XX", to_multipart([good])[:-6]
+    )
+    assert "part 2: row 1 has 2 columns" in refusal(
+        "multipart/form-data; boundary=XX", to_multipart([good, ("text/csv", b"1,2")])
+    )
+    assert "part 1" in refusal(
+        "multipart/form-data; boundary=XX", to_multipart([("text/html", b"")]), status=415
+    )
+    nested = to_multipart([("multipart/form-data; boundary=XX", b"1")])
+    assert "part 1" in refusal("multipart/form-data; boundary=XX", nested, status=415)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "lines", "faults"),
+    [
+        (
+            "text/csv",
+            [b"row 1,2,3,4,5,6", b"1,2,3,4,5,6", b"1,2", b"x,2,3,4,5,6"],
+            {
+                0: "row 1, column 1 is 'row 1'",
+                2: "row 3 has 2 columns",
+                3: "row 4, column 1 is 'x'",
+            },
+        ),
+        (
+            "application/jsonlines",
+            [b"[1,2]", b"[1,2,3,4,5,6]", b'["line 1",2,3,4,5,6]'],
+            {0: "line 1: ", 2: "line 3: row 1, column 1 is 'line 1'"},
+        ),
+    ],
+)
+def test_each_bad_line_is_named_by_its_number(
+    content_type: str, lines: list[bytes], faults: dict[int, str]
+) -> None:
+    """BT-9."""
+    media_type = negotiation.parse_media_type(content_type)
+
+    decoded, errors = decoding.decode_lines(media_type, b"\n".join(lines), SHAPE)
+
+    assert decoded.reshape(-1, 6).tolist() == [[1, 2, 3, 4, 5, 6]]
+    assert errors.keys() == faults.keys()
+    assert all(errors[number].startswith(faults[number]) for number in faults), errors

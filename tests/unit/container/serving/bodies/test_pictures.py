@@ -1,0 +1,92 @@
+"""PNG, JPEG and BMP to images; the oracle is Pillow."""
+
+import io
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.unit.container.serving.bodies.request_bodies import IMAGES, decode, refusal, save
+
+
+def to_picture(array: Any, kind: str = "PNG", **options: Any) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(array).save(stream, kind, **options)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("picture", "shape", "expected"),
+    [
+        (np.arange(6, dtype=np.uint8).reshape(2, 3), (2, 3, 1), np.arange(6)),
+        (np.arange(18, dtype=np.uint8).reshape(2, 3, 3), (2, 3, 3), np.arange(18)),
+        (np.full((2, 3), 7, np.uint8), (2, 3, 3), np.full(18, 7)),
+        (np.full((2, 3, 3), 7, np.uint8), (2, 3, 1), np.full(6, 7)),
+        (np.arange(24, dtype=np.uint8).reshape(2, 3, 4), (2, 3, 4), np.arange(24)),
+        (np.arange(6, dtype=np.uint16).reshape(2, 3) * 257, (2, 3, 1), np.arange(6)),
+    ],
+)
+def test_png_decodes_to_the_channels_of_the_model(
+    picture: Any, shape: tuple[int, int, int], expected: Any
+) -> None:
+    assert decode("image/png", to_picture(picture), shape).ravel().tolist() == expected.tolist()
+
+
+def test_jpeg_decodes_close_to_the_picture() -> None:
+    picture = np.full((8, 8), 100, np.uint8)
+
+    assert (
+        np.abs(decode("image/jpeg", to_picture(picture, "JPEG"), (8, 8, 1)).astype(int) - 100).max()
+        <= 2
+    )
+
+
+def bomb_png(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(bytes(10**6)))
+        + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "parts"),
+    [
+        ("image/png", to_picture(np.zeros((2, 3), np.uint8))[:-20], ["PNG", "not a complete one"]),
+        ("image/png", to_picture(np.zeros((2, 3), np.uint8))[:20], ["PNG", "not a complete one"]),
+        ("image/png", to_picture(np.zeros((2, 3), np.uint8)).replace(b"IDATx", b"IDATy"), ["PNG"]),
+        (
+            "image/png",
+            to_picture(np.zeros((5, 4), np.uint8)),
+            ["4x5", "3x2 (width x height) is expected"],
+        ),
+        ("image/png", to_picture(np.zeros((2, 3), np.uint8), "JPEG"), ["not a PNG picture"]),
+        ("image/jpeg", to_picture(np.zeros((2, 3), np.uint8)), ["not a JPEG picture"]),
+        ("image/jpeg", b"\xff\xd8\xff", ["JPEG"]),
+        ("image/png", b"GIF89a", ["not a PNG picture"]),
+        ("image/png", bomb_png(60_000, 60_000), ["too large", "3x2 (width x height) is expected"]),
+        ("image/png", bomb_png(2**31 - 1, 2**31 - 1), ["3x2 (width x height) is expected"]),
+    ],
+)
+def test_picture_fault_is_named(content_type: str, body: bytes, parts: list[str]) -> None:
+    message = refusal(content_type, body)
+
+    assert all(part in message for part in parts), message
+
+
+def test_bmp_decodes_exactly() -> None:
+    body = save(Image.fromarray(IMAGES[1, :, :, 0]).save, format="BMP")
+
+    assert np.array_equal(decode("image/bmp", body), IMAGES[1:2])
+    assert "BMP" in refusal("image/bmp", body[:-4])
+    assert "BMP" in refusal("image/bmp", b"BM")
