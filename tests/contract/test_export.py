@@ -211,6 +211,6 @@ def test_network_that_xla_does_not_compile_runs_without_it(
     assert not found.pads
     assert found.predict(images[:3]).shape == (3, 10)
     assert (
-        "XLA does not compile this model, which runs without it: Detected unsupported operations"
+        "XLA cannot compile this model, which runs without it: Detected unsupported operations"
         in caplog.text
     )
