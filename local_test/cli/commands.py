@@ -43,7 +43,8 @@ from local_test.requests.endpoint_requests import EndpointRequests
 from local_test.requests.validation import ValidRequest
 from local_test.runners import faults
 from local_test.runners.interface import Runner
-from local_test.runners.process import ProcessRunner, name_process
+from local_test.runners.process import ProcessRunner
+from local_test.runners.procfs import name_process
 
 JOBS = Path(os.environ.get("LOCAL_TEST_JOBS") or Path(__file__).resolve().parents[2] / "jobs")
 """Where jobs and endpoints have their directories, unless a flag says else."""
@@ -712,9 +713,9 @@ def _show_verdict(verdict: Verdict) -> None:
 
 
 def _describe_image(image: str) -> dict[str, Any]:
-    from local_test.runners import docker  # noqa: PLC0415 - the engine's client is slow to import
+    from local_test.runners import engine  # noqa: PLC0415 - the engine's client is slow to import
 
-    return docker.describe_image(image)
+    return engine.describe_image(image)
 
 
 @app.command("fields")

@@ -1,7 +1,7 @@
-"""What a runner is: something that starts a container from a description and tells when it has ended.
+"""What a runner is: something that starts a container and reports its end.
 
-Two exist: `process` (any command line) and `engine` (a Docker image). Nothing else in the harness
-knows which one runs.
+There are two: `process` (any command) and `docker` (an image). The rest of the harness does not know
+which one runs.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ class Launch:
     """One container to start, in the platform's terms."""
 
     name: str
-    """Name of its host: `algo-1`."""
+    """Name of its host, such as `algo-1`."""
     arguments: tuple[str, ...]
-    """What the entry point gets: `("train",)` (IMG-1); empty for a processing job (IMG-2)."""
+    """Arguments of the entry point: `("train",)` (IMG-1); none for a processing job (IMG-2)."""
     root: Path
     """The directory that the container sees as `/opt/ml`."""
     environment: Mapping[str, str]
-    """Every variable that the platform sets."""
+    """All variables that the platform sets."""
     entrypoint: tuple[str, ...] | None = None
     """Replaces the image's own (IMG-3)."""
     read_only: tuple[str, ...] = ()
-    """Directories below `root` that the container must not write to, such as `model` when serving (HO-2)."""
+    """Directories below `root` that the container cannot write to, such as `model` (HO-2)."""
     peers: tuple[str, ...] = ()
-    """Names of all hosts that it has to find, its own among them."""
+    """Names of all hosts of the job, its own among them."""
     names_after_s: float = 0.0
-    """Peers' names are unknown for so long after the start (DS-4)."""
+    """How long after the start the peers' names are unknown (DS-4)."""
     is_server: bool = False
-    """It will listen on port 8080, or on the port that `SAGEMAKER_BIND_TO_PORT` names (HO-1)."""
+    """It listens on port 8080, or on the one in `SAGEMAKER_BIND_TO_PORT` (HO-1)."""
     is_multi_model: bool = False
-    """It will be asked to load models: an image must say by a label that it can (IMG-12)."""
+    """It loads models on request; the label of an image has to allow that (IMG-12)."""
     network: str = ""
-    """Name of the network that peers share; empty for a container on its own."""
+    """Name of the network that the peers share; empty for a single container."""
     is_isolated: bool = False
-    """No way out of the machine (SEC-1)."""
+    """It cannot reach anything outside (SEC-1)."""
 
 
 class Container(Protocol):
@@ -47,32 +47,32 @@ class Container(Protocol):
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port where its server can be reached."""
+        """Host and port of its server."""
 
     @property
     def note(self) -> str:
-        """What is known of its end beside the exit code, such as the memory limit that it ran into; else empty."""
+        """What is known of its end besides the exit code, such as its memory limit; or empty."""
 
     def wait(self, timeout_s: float | None = None) -> int | None:
-        """Wait for its end; give the exit code (128 + n after signal n), or None when the time is over first.
+        """Wait for its end; return the exit code (128 + n after signal n), or None at the timeout.
 
         Raises: PlatformError if the engine that runs it was lost.
         """
 
     def send_signal(self, number: int) -> None:
-        """Send a signal to the main process; a container that has ended is left alone."""
+        """Send a signal to its first process, if that still runs."""
 
     def processes(self) -> list[int]:
-        """Give the ids, on this machine, of all its processes, the program first."""
+        """Return the IDs, on this machine, of its processes, the first one at the head."""
 
     def freeze(self) -> None:
-        """Let every process in it stand still until it is killed."""
+        """Pause every process in it until it is killed."""
 
     def kill(self) -> None:
         """Send SIGKILL to every process in it."""
 
     def remove(self) -> None:
-        """Leave nothing behind; kills what still runs."""
+        """Kill what still runs, and leave nothing behind."""
 
 
 class Runner(Protocol):
@@ -83,14 +83,14 @@ class Runner(Protocol):
         """What runs and how, for logs."""
 
     def network_interface(self, *, has_peers: bool, is_isolated: bool) -> str:
-        """Name of the interface by which such a job's containers reach their peers (DS-2)."""
+        """Return the interface by which such a job's containers reach their peers (DS-2)."""
 
     def mount_point(self, root: Path) -> str:
-        """Give the path at which a container sees its job directory."""
+        """Return the path at which a container sees its job directory."""
 
     def start(self, launch: Launch, on_output: Callable[[bytes], None]) -> Container:
-        """Start a container; `on_output` is called from another thread with pieces of its standard output and error.
+        """Start a container; another thread calls `on_output` with pieces of its output.
 
-        Raises: UserError if the program or image cannot be started, PlatformError if the engine is
-        out of reach.
+        Raises: UserError if the program or image cannot be started, PlatformError if the engine
+        cannot be reached.
         """

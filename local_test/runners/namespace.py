@@ -1,25 +1,24 @@
-"""Started as a script: makes a private view of the machine, then runs a program in it. Linux only.
+"""A script that makes a private view of the machine and runs a program in it. Linux only.
 
 The program gets a mount namespace in which the job directory is `/opt/ml`, a process namespace that
-dies with its first process, and, when isolated, a network of its own without a way out. Without
-root the same is done inside a user namespace, in which the program is root as it is on the platform
-(IMG-6).
+ends with its first process, and, if it is isolated, a network without a way out. Without root, all
+this happens in a user namespace in which the program is root, as on the platform (IMG-6).
 
     python -I -S namespace.py '{"harness": PID, "root": ..., "read_only": [...], "hosts_file": ...,
         "is_isolated": ...}' PROGRAM ARG...
 
-Three processes: this one waits and passes signals on; its child is process 1 of the namespace and
-reaps, as the platform's init does (IMG-5); the grandchild is the program.
+There are three processes: this one waits and forwards signals; its child is process 1 of the
+namespace and reaps, as the platform's init does (IMG-5); the grandchild is the program.
 
-With {"is_switch": true} and no program it makes a switch, a network namespace with nothing but a
-bridge, and keeps it until its standard input ends; who opens its namespaces' files meanwhile keeps
-it longer. "switch": {"files": [...], "address": ...} plugs an isolated program into it by an
-interface eth0: so hosts of one job are peers and no one else's.
+With {"is_switch": true} and no program, the script makes a switch: a network namespace with nothing
+but a bridge. The switch lasts until its standard input ends, or longer if another process has
+opened the files of its namespaces. "switch": {"files": [...], "address": ...} connects an isolated
+program to it by an interface eth0, so that the hosts of a job reach each other and nothing else.
 
-Rules of this file: standard library only, no import of the package (it starts in 20 ms); nothing
-outside the namespace changes, so nothing has to be undone: the kernel takes back a namespace and
-its interfaces when the last process in it, or open file of it, is gone; exit 120 means that the
-view could not be made.
+The script uses only the standard library and does not import the package, so it starts in 20 ms.
+Nothing outside the namespace changes, so nothing has to be undone: the kernel removes a namespace
+and its interfaces with the last process in it, or the last open file of it. Exit code 120 means
+that the view could not be made.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ _PR_SET_PDEATHSIG = 1
 _IFNAME, _MASTER, _LINKINFO, _NET_NS_FD = 3, 10, 18, 28
 _INFO_KIND, _INFO_DATA, _VETH_INFO_PEER = 1, 2, 1
 _HEADER = struct.Struct("=BxHiII")
-"""ifinfomsg: family, type, index, flags, and which of the flags to change."""
+"""ifinfomsg: family, type, index, flags, and a mask of the flags to change."""
 _BRIDGE, _INTERFACE = "bridge", "eth0"
 _FORWARDED = (
     signal.SIGTERM,
@@ -56,9 +55,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def main(specification: dict[str, Any], argv: list[str]) -> int:
-    """Run `argv` in the view that `specification` describes and give its exit code, 128 + n after signal n."""
+    """Run `argv` in a view; return its exit code, 128 + n after signal n."""
     harness = specification.pop("harness")
-    if not specification:  # no view wanted, only that the program does not outlive the harness
+    if not specification:  # no view: the program only must not outlive the harness
         _die_with_parent(harness)
         return _replace(argv)
     try:
@@ -78,11 +77,11 @@ def main(specification: dict[str, Any], argv: list[str]) -> int:
         if specification.get("is_isolated"):
             _set_up("lo")
     except OSError as error:
-        print(f"no private /opt/ml, or network, on this machine: {error}", file=sys.stderr)
+        print(f"cannot make a private /opt/ml or network on this machine: {error}", file=sys.stderr)
         return CANNOT
     _die_with_parent(harness)
-    # Blocked, and waited for: process 1 loses signals that it has no handler for, Python those just
-    # before it waits.
+    # Signals are blocked and waited for: process 1 would lose those it has no handler for, and
+    # Python those that come just before it waits.
     signal.pthread_sigmask(signal.SIG_BLOCK, (*_FORWARDED, signal.SIGCHLD))
     child = os.fork()
     if child == 0:
@@ -92,7 +91,7 @@ def main(specification: dict[str, Any], argv: list[str]) -> int:
 
 def _be_init(argv: list[str]) -> int:
     _die_with_parent()
-    with contextlib.suppress(OSError):  # a masked /proc shows the outer processes; harmless
+    with contextlib.suppress(OSError):  # a masked /proc shows the outer processes: harmless
         _mount("proc", "/proc", 0, kind="proc")
     program = os.fork()
     if program == 0:
@@ -104,16 +103,16 @@ def _be_init(argv: list[str]) -> int:
 
 
 def _replace(argv: list[str]) -> int:
-    """Become the program; give the exit code of a shell if that cannot be."""
+    """Become the program; return the exit code of a shell if that fails."""
     try:
-        os.execvp(argv[0], argv)  # noqa: S606 - no shell wanted
+        os.execvp(argv[0], argv)  # noqa: S606 - without a shell
     except OSError as error:
         print(f"exec {argv[0]} failed: {error.strerror}", file=sys.stderr)
         return 126 if isinstance(error, PermissionError) else 127
 
 
 def _wait_for(child: int) -> int:
-    """Pass signals on and reap until the child has ended; gives its exit code."""
+    """Forward signals and reap until the child has ended; return its exit code."""
     while True:
         number = signal.sigwait((*_FORWARDED, signal.SIGCHLD))
         if number != signal.SIGCHLD:
@@ -127,7 +126,7 @@ def _wait_for(child: int) -> int:
 
 def _die_with_parent(parent: int | None = None) -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if parent not in (None, os.getppid()):  # it died before that, and will not signal any more
+    if parent not in (None, os.getppid()):  # it died before the call, so no signal will come
         os._exit(CANNOT)
 
 
@@ -138,7 +137,7 @@ def _unshare(flags: int) -> None:
         return
     _check(_libc.unshare(flags | _NEWUSER), "unshare")
     for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
-        with open(f"/proc/self/{name}", "w", encoding="ascii") as file:  # noqa: PTH123 - pathlib would double the start
+        with open(f"/proc/self/{name}", "w", encoding="ascii") as file:  # noqa: PTH123 - pathlib doubles the start-up time
             file.write(text)
 
 
@@ -154,9 +153,9 @@ def _keep_switch() -> int:
 
 
 def _plug_in(files: list[int], address: str, flags: int) -> None:
-    """Unshare with a network whose `eth0` ends in a bridge; `files`: the namespaces of its switch, user's first."""
+    """Unshare with a network whose `eth0` is connected to a switch, given by its `files`."""
     for file in files:
-        os.set_inheritable(file, False)  # noqa: FBT003 - the program must not get them
+        os.set_inheritable(file, False)  # noqa: FBT003 - a positional-only parameter
         _check(_libc.setns(file, 0), "setns")
     with _open_netlink() as control:  # stays in the switch's network
         bridge = struct.pack("=i", socket.if_nametoindex(_BRIDGE))
@@ -185,11 +184,10 @@ def _open_netlink() -> socket.socket:
 
 
 def _add_link(control: socket.socket, attributes: bytes) -> None:
-    """Make an interface that is up from the start."""
+    """Create an interface that is up."""
     body = _HEADER.pack(0, 0, 0, 1, 1) + attributes  # IFF_UP
-    control.send(
-        struct.pack("=IHHII", 16 + len(body), 16, 0x605, 1, 0) + body
-    )  # RTM_NEWLINK: request, ack, create
+    header = struct.pack("=IHHII", 16 + len(body), 16, 0x605, 1, 0)  # RTM_NEWLINK
+    control.send(header + body)
     (number,) = struct.unpack_from("=i", control.recv(4096), 16)
     if number:
         raise OSError(-number, f"new interface: {os.strerror(-number)}")
@@ -204,39 +202,37 @@ def _attribute(kind: int, value: bytes) -> bytes:
 
 
 def _mount_root(root: str) -> None:
-    """Make `/opt/ml` show the directory `root`; where it does not exist, build an `/opt` that has it."""
-    held = os.open(root, os.O_PATH)  # by descriptor, as it may itself lie below /opt
-    if not os.path.isdir("/opt/ml"):  # noqa: PTH112
+    """Mount `root` at `/opt/ml`; if that does not exist, build an `/opt` that has it."""
+    held = os.open(root, os.O_PATH)  # the directory itself may be below /opt
+    if not os.path.isdir("/opt/ml"):  # noqa: PTH112 - no pathlib here
         _rebuild_opt()
     _mount(f"/proc/self/fd/{held}", "/opt/ml", _BIND | _REC)
     os.close(held)
 
 
 def _rebuild_opt() -> None:
-    held = os.open(
-        "/opt", os.O_PATH
-    )  # by descriptor: a directory for it would outlive a launcher that is killed
+    # By descriptor: a directory to mount it at would outlive a launcher that is killed.
+    held = os.open("/opt", os.O_PATH)
     _mount("tmpfs", "/opt", 0, kind="tmpfs")
     with os.scandir(f"/proc/self/fd/{held}") as entries:
         for entry in entries:
             target = f"/opt/{entry.name}"
             if entry.is_symlink():
-                os.symlink(os.readlink(entry.path), target)  # noqa: PTH115, PTH211
+                os.symlink(os.readlink(entry.path), target)  # noqa: PTH115, PTH211 - no pathlib here
             elif entry.is_dir():
-                os.mkdir(target)  # noqa: PTH102
+                os.mkdir(target)  # noqa: PTH102 - no pathlib here
                 _mount(entry.path, target, _BIND | _REC)
             else:
                 os.close(os.open(target, os.O_CREAT | os.O_WRONLY))
                 _mount(entry.path, target, _BIND)
-    os.mkdir("/opt/ml")  # noqa: PTH102
+    os.mkdir("/opt/ml")  # noqa: PTH102 - no pathlib here
     os.close(held)
 
 
 def _bind_read_only(path: str) -> None:
     _mount(path, path, _BIND | _REC)
-    flags = (
-        os.statvfs(path).f_flag & 0x0F
-    )  # nosuid, nodev and noexec of the outer mount are locked: keep them
+    # The outer mount's nosuid, nodev and noexec are locked and have to stay.
+    flags = os.statvfs(path).f_flag & 0x0F
     _mount(None, path, _REMOUNT | _BIND | _RDONLY | flags)
 
 

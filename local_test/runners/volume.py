@@ -1,6 +1,7 @@
-"""A job's volume that can be made full at a chosen moment: a file system in memory on the job directory. Linux, root.
+"""A volume for a job directory that can become full at a chosen moment. Linux, root.
 
-Both runners see it, as it is mounted before they start; `/tmp` is not on it.
+It is a file system in memory. It is mounted before a runner starts, so both runners see it. `/tmp`
+is not on it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ _ATTEMPTS = 50
 
 
 class Volume:
-    """Stands at `root`, an empty directory, until `close`, which leaves the files in a plain directory there."""
+    """A file system at `root`, an empty directory, until `close`."""
 
     def __init__(self, root: Path) -> None:
         """Mount it.
@@ -28,44 +29,43 @@ class Volume:
         _mount("-t", "tmpfs", "-o", "size=90%", "local-test", str(root))
 
     def fill(self) -> None:
-        """Let it have no room for one byte more than lies in it now."""
+        """Shrink it to what is in it now, so that no further byte fits."""
         for attempts_left in reversed(range(_ATTEMPTS)):
             status = os.statvfs(self._root)
             used = (status.f_blocks - status.f_bfree) * status.f_frsize
             try:
                 _mount("-o", f"remount,size={max(used, status.f_frsize)}", str(self._root))
-            except PlatformError:  # the job has written more meanwhile
+            except PlatformError:  # the job has written more in the meantime
                 if not attempts_left:
                     raise
             else:
                 return
 
     def close(self) -> None:
-        """Take the files out of it and unmount it."""
+        """Unmount it, and leave its files in a plain directory at `root`."""
         aside = self._root.with_name(f".{self._root.name}.files")
         try:
             shutil.copytree(self._root, aside, symlinks=True, ignore=_ignore_special)
         finally:
-            subprocess.run(["umount", "--lazy", str(self._root)], check=False, capture_output=True)  # noqa: S603, S607
+            subprocess.run(["umount", "--lazy", str(self._root)], check=False, capture_output=True)  # noqa: S603, S607 - umount from PATH
         self._root.rmdir()
         aside.rename(self._root)
 
 
 def _ignore_special(directory: str, names: list[str]) -> list[str]:
-    """Name the FIFOs and sockets of a directory: they cannot be copied, and are left out of archives, too."""
+    """Return the FIFOs and sockets of a directory, which cannot be copied."""
+    paths = [Path(directory, name) for name in names]
     return [
-        name
-        for name in names
-        if (path := Path(directory, name)).exists() and not (path.is_file() or path.is_dir())
+        path.name for path in paths if path.exists() and not path.is_file() and not path.is_dir()
     ]
 
 
 def _mount(*arguments: str) -> None:
     try:
-        done = subprocess.run(["mount", *arguments], check=False, capture_output=True, text=True)  # noqa: S603, S607
+        done = subprocess.run(["mount", *arguments], check=False, capture_output=True, text=True)  # noqa: S603, S607 - mount from PATH
     except OSError as error:
-        message = f"a volume that can be made full needs Linux: {error}"
+        message = f"a volume that can become full needs Linux: {error}"
         raise PlatformError(message) from error
     if done.returncode != 0:
-        message = f"a volume that can be made full needs Linux and root: {done.stderr.strip()}"
+        message = f"a volume that can become full needs Linux and root: {done.stderr.strip()}"
         raise PlatformError(message)

@@ -21,7 +21,7 @@ import pytest
 from local_test.requests import shapes, shorthand, treatments
 from local_test.runners import process
 from local_test.runners.interface import Launch
-from local_test.runners.process import has_namespaces
+from local_test.runners.launcher import has_namespaces
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PROGRAM = shlex.join([sys.executable, str(Path(__file__).parent / "programs/conformant.py")])

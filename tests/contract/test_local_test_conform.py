@@ -17,7 +17,8 @@ from local_test.conformance import image_checks, report, serving_checks
 from local_test.conformance import run as conformance
 from local_test.conformance.catalog import CHECKS, Outcome, Verdict
 from local_test.conformance.subject import Subject, Waits
-from local_test.runners.process import ProcessRunner, has_namespaces
+from local_test.runners.launcher import has_namespaces
+from local_test.runners.process import ProcessRunner
 from tests.contract import mutants
 
 PROGRAM = Path(__file__).parent / "programs/conformant.py"

@@ -24,7 +24,8 @@ from local_test.endpoints.invocation_server import InvocationServer
 from local_test.endpoints.limits import Limits
 from local_test.requests import shapes, shorthand
 from local_test.requests.endpoint_requests import EndpointRequests
-from local_test.runners.process import ProcessRunner, has_namespaces
+from local_test.runners.launcher import has_namespaces
+from local_test.runners.process import ProcessRunner
 from tests.support import PROGRAMS, wait_until
 
 FAST = Limits(startup_s=15, ping_interval_s=0.05, invocation_s=5)

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
-from docker.errors import APIError
 
 from container.errors import PlatformError, RequestError, UserError
 from local_test.endpoints.endpoint import Endpoint
@@ -22,8 +20,9 @@ from local_test.jobs.result import JobResult
 from local_test.jobs.training import TrainingJob
 from local_test.requests import shorthand
 from local_test.requests.validation import validate
-from local_test.runners import docker, faults
-from local_test.runners.process import ProcessRunner, has_namespaces
+from local_test.runners import faults
+from local_test.runners.launcher import has_namespaces
+from local_test.runners.process import ProcessRunner
 
 PROGRAMS = Path(__file__).parent / "programs"
 CSV = {"Content-Type": "text/csv"}
@@ -121,7 +120,7 @@ def test_names_cannot_come_late_without_a_namespace(tmp_path: Path) -> None:
     )
     runner = ProcessRunner([sys.executable, str(PROGRAMS / "peers.py")], is_private=False)
 
-    with pytest.raises(PlatformError, match="needs a private /etc/hosts"):
+    with pytest.raises(PlatformError, match="only with a private /etc/hosts"):
         TrainingJob(
             validate("CreateTrainingJob", request),
             runner,
@@ -224,34 +223,3 @@ def test_a_truncated_model_never_gets_into_service(tmp_path: Path) -> None:
 def test_a_fault_that_cannot_be_is_refused(text: str) -> None:
     with pytest.raises(UserError):
         faults.parse(text, {**faults.JOB_KINDS, **faults.SERVER_KINDS})
-
-
-@pytest.mark.parametrize(
-    ("status", "text", "kind"),
-    [
-        (500, "driver failed programming external connectivity", PlatformError),
-        (500, "OCI runtime create failed: exec format error", UserError),
-        (400, 'exec: "train": executable file not found in $PATH', UserError),
-        (404, "no such image", UserError),
-    ],
-)
-def test_the_engines_own_failure_is_not_the_images(
-    status: int, text: str, kind: type[Exception]
-) -> None:
-    response = requests.Response()
-    response.status_code = status
-
-    error = docker._explain_start(APIError("failed", response, text))  # noqa: SLF001
-
-    assert type(error) is kind
-    assert text in str(error)
-
-
-def test_an_engine_out_of_reach_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
-    docker._connect.cache_clear()  # noqa: SLF001
-    try:
-        with pytest.raises(PlatformError, match="out of reach"):
-            docker.DockerRunner("any")
-    finally:
-        docker._connect.cache_clear()  # noqa: SLF001

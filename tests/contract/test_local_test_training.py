@@ -27,7 +27,8 @@ from local_test.requests import shapes, shorthand
 from local_test.requests.validation import validate
 from local_test.runners import faults
 from local_test.runners.interface import Launch
-from local_test.runners.process import ProcessRunner, has_namespaces, has_networks
+from local_test.runners.launcher import has_namespaces, has_networks
+from local_test.runners.process import ProcessRunner
 
 PROGRAMS = Path(__file__).parent / "programs"
 RunJob = Callable[..., JobResult]

@@ -12,7 +12,8 @@ import pytest
 from local_test.conformance import run as conformance
 from local_test.conformance.catalog import CHECKS, Verdict
 from local_test.conformance.subject import Subject, Waits
-from local_test.runners.process import ProcessRunner, has_namespaces
+from local_test.runners.launcher import has_namespaces
+from local_test.runners.process import ProcessRunner
 
 pytestmark = pytest.mark.skipif(
     not has_namespaces(), reason="the program wants its files at /opt/ml"

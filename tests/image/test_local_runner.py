@@ -33,7 +33,8 @@ from local_test.requests import shorthand
 from local_test.requests.endpoint_requests import EndpointRequests
 from local_test.requests.validation import validate
 from local_test.runners import faults
-from local_test.runners.docker import LABEL, DockerRunner, describe_image
+from local_test.runners.docker import DockerRunner
+from local_test.runners.engine import LABEL, describe_image
 from local_test.runners.process import ProcessRunner
 from tests.contract import mutants
 from tests.image.engine import replacing, wait_until

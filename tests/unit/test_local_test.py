@@ -17,7 +17,7 @@ from container.errors import UserError
 from local_test.data import job_outputs, record_formats, storage
 from local_test.runners import faults
 from local_test.runners.log_lines import LineSplitter
-from local_test.runners.process import name_process
+from local_test.runners.procfs import name_process
 
 
 @given(st.lists(st.binary(max_size=40), max_size=8))

@@ -96,10 +96,10 @@ def listen_to_containers(port: int) -> list[socket.socket]:
 
     Raises: PlatformError if the engine is out of reach.
     """
-    from local_test.runners import docker  # noqa: PLC0415 - takes 0.2 s to import
+    from local_test.runners import engine  # noqa: PLC0415 - takes 0.2 s to import
 
-    docker.reap()
-    gateway = docker.find_gateway()
+    engine.reap()
+    gateway = engine.find_gateway()
     if gateway is None:
         _report_unreachable(
             "the Docker engine's network 'bridge' has no IPv4 address; remove the setting"

@@ -5,17 +5,17 @@ from __future__ import annotations
 import pytest
 
 from local_test.aws.process import host
-from local_test.runners import docker
+from local_test.runners import engine
 
 
 @pytest.fixture
-def engine(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    monkeypatch.setattr(docker, "reap", lambda: None)
+def patch(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    monkeypatch.setattr(engine, "reap", lambda: None)
     return monkeypatch
 
 
-def test_it_listens_where_containers_look(engine: pytest.MonkeyPatch) -> None:
-    engine.setattr(docker, "find_gateway", lambda: "127.0.0.2")
+def test_it_listens_where_containers_look(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(engine, "find_gateway", lambda: "127.0.0.2")
     [listener] = host.listen_to_containers(0)
     with listener:
         assert listener.getsockname()[0] == "127.0.0.2"
@@ -29,11 +29,11 @@ def test_it_listens_where_containers_look(engine: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_containers_that_cannot_reach_it_are_reported(
-    engine: pytest.MonkeyPatch,
+    patch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     gateway: str | None,
     reason: str,
 ) -> None:
-    engine.setattr(docker, "find_gateway", lambda: gateway)
+    patch.setattr(engine, "find_gateway", lambda: gateway)
     assert host.listen_to_containers(0) == []
     assert f"containers cannot reach this local AWS: {reason}" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The Docker runner: facts of the engine that its descriptions state in more than one way."""
+"""The Docker engine: what its descriptions and errors mean."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from typing import Any
 
 import docker.errors
 import pytest
+import requests
 
-from local_test.runners import docker as runner
+from container.errors import PlatformError, UserError
+from local_test.runners import engine
+from local_test.runners.docker import DockerRunner
 
 IPV4 = {"Subnet": "172.17.0.0/16", "Gateway": "172.17.0.1"}
 IPV6 = {"Subnet": "fd00:17::/64", "Gateway": "fd00:17::1"}
@@ -18,7 +21,7 @@ def set_bridge(monkeypatch: pytest.MonkeyPatch, configuration: list[dict[str, st
     """Stand in for an engine that describes its default network as `docker network inspect` did."""
     bridge = SimpleNamespace(attrs={"Name": "bridge", "IPAM": {"Config": configuration}})
     client = SimpleNamespace(networks=SimpleNamespace(get={"bridge": bridge}.__getitem__))
-    monkeypatch.setattr(runner, "_reach", lambda: client)
+    monkeypatch.setattr(engine, "reach", lambda: client)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +47,7 @@ def test_the_gateway_is_an_ipv4_address_even_if_the_engine_does_not_list_it(
     expected: str | None,
 ) -> None:
     set_bridge(monkeypatch, configuration)
-    assert runner.find_gateway() == expected
+    assert engine.find_gateway() == expected
 
 
 def test_an_engine_without_the_default_network_has_no_gateway(
@@ -55,5 +58,36 @@ def test_an_engine_without_the_default_network_has_no_gateway(
         raise docker.errors.NotFound(message)
 
     client = SimpleNamespace(networks=SimpleNamespace(get=get))
-    monkeypatch.setattr(runner, "_reach", lambda: client)
-    assert runner.find_gateway() is None
+    monkeypatch.setattr(engine, "reach", lambda: client)
+    assert engine.find_gateway() is None
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "kind"),
+    [
+        (500, "driver failed programming external connectivity", PlatformError),
+        (500, "OCI runtime create failed: exec format error", UserError),
+        (400, 'exec: "train": executable file not found in $PATH', UserError),
+        (404, "no such image", UserError),
+    ],
+)
+def test_the_engines_own_failure_is_not_the_images(
+    status: int, text: str, kind: type[Exception]
+) -> None:
+    response = requests.Response()
+    response.status_code = status
+
+    error = engine.explain_start(docker.errors.APIError("failed", response, text))
+
+    assert type(error) is kind
+    assert text in str(error)
+
+
+def test_an_engine_that_cannot_be_reached_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
+    engine.connect.cache_clear()
+    try:
+        with pytest.raises(PlatformError, match="cannot reach the Docker engine"):
+            DockerRunner("any")
+    finally:
+        engine.connect.cache_clear()

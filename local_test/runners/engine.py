@@ -1,0 +1,144 @@
+"""The Docker engine: the connection to it, and what belongs to this harness in it."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import ipaddress
+import os
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import docker
+import docker.errors
+import requests
+
+from container.errors import PlatformError, UserError
+from local_test.runners.procfs import name_process
+
+LABEL: Final = "byo.local-test"
+"""Marks every container and network of this harness; its value names the process that owns it."""
+OWNER: Final = name_process(os.getpid())
+UNREACHABLE: Final = (docker.errors.DockerException, requests.exceptions.RequestException)
+"""What the client raises when the engine refuses, or cannot be reached."""
+_IMAGE_FAULTS: Final = (
+    "exec format error",
+    "executable file not found",
+    "no such file or directory",
+    "permission denied",
+)
+"""What engines report as their own failure although the image is to blame."""
+
+
+@functools.cache
+def connect() -> docker.DockerClient:
+    """Return the process's client, whose containers and networks are removed at exit."""
+    client = docker.from_env()
+    atexit.register(_remove_own, client)
+    return client
+
+
+def reach() -> docker.DockerClient:
+    """Return the client of an engine that answers.
+
+    Raises: PlatformError if the engine cannot be reached.
+    """
+    try:
+        client = connect()
+        client.ping()
+    except UNREACHABLE as error:
+        message = f"cannot reach the Docker engine: {error}; start it, or use --program instead of an image"
+        raise PlatformError(message) from error
+    return client
+
+
+def find_image(name: str) -> Any:
+    """Return an image of the engine.
+
+    Raises: PlatformError if the engine cannot be reached, UserError if it has no such image.
+    """
+    try:
+        return reach().images.get(name)
+    except docker.errors.ImageNotFound as error:
+        message = f"the engine has no image {name!r}; build or pull it, or see `docker images`"
+        raise UserError(message) from error
+
+
+def describe_image(name: str) -> dict[str, Any]:
+    """Return the engine's description of an image, and `name`.
+
+    Raises: PlatformError, UserError as `find_image` does.
+    """
+    return {**find_image(name).attrs, "name": name}
+
+
+def reap() -> None:
+    """Remove what harnesses that were killed left behind.
+
+    Raises: PlatformError if the engine cannot be reached.
+    """
+    _remove(reach(), LABEL, lambda owner: not _is_alive(owner))
+
+
+def _remove_own(client: docker.DockerClient) -> None:
+    """Remove what an interruption at a bad moment left without an owner."""
+    with contextlib.suppress(*UNREACHABLE):
+        _remove(client, f"{LABEL}={OWNER}", lambda _: True)
+
+
+def _remove(client: docker.DockerClient, label: str, concerns: Callable[[str], bool]) -> None:
+    containers = client.containers
+    for container in containers.list(all=True, filters={"label": label}, ignore_removed=True):
+        if concerns(container.labels[LABEL]):
+            with contextlib.suppress(docker.errors.APIError):
+                container.remove(force=True, v=True)
+    networks = client.networks.list(filters={"label": label})
+    remove_networks(
+        network
+        for network in networks
+        if concerns((network.attrs.get("Labels") or {}).get(LABEL, ""))
+    )
+
+
+def remove_networks(networks: Iterable[Any]) -> None:
+    """Remove those networks that nobody is in; the last one to leave removes the others."""
+    for network in networks:
+        with contextlib.suppress(*UNREACHABLE):
+            network.remove()
+
+
+def _is_alive(owner: str) -> bool:
+    return name_process(int(owner.partition("-")[0] or 0)) == owner
+
+
+def find_gateway() -> str | None:
+    """Return the IPv4 address at which containers reach this machine, or None if there is none."""
+    try:
+        bridge = reach().networks.get("bridge")
+    except docker.errors.NotFound:  # an engine can run without its default network
+        return None
+    return _read_gateway(bridge.attrs["IPAM"]["Config"] or [])
+
+
+def _read_gateway(entries: list[dict[str, str]]) -> str | None:
+    """Read the gateway from a network's address settings, as `docker network inspect` prints them.
+
+    An engine that has just created the network (Docker 20.10 at its first start) lists the subnet
+    but no gateway. The gateway is then the subnet's first address.
+    """
+    for entry in entries:
+        subnet = ipaddress.ip_network(entry["Subnet"])
+        if subnet.version == 4:
+            return entry.get("Gateway") or str(subnet[1])
+    return None
+
+
+def explain_start(error: Exception) -> UserError | PlatformError:
+    """Return whose fault it is that a container does not start: the image's or the engine's."""
+    if not isinstance(error, docker.errors.APIError):
+        return PlatformError(f"lost the Docker engine: {error}")
+    text = str(error.explanation or error)
+    if error.is_client_error() or any(sign in text for sign in _IMAGE_FAULTS):
+        return UserError(f"the container could not be started: {text} (TRIP-1, TRIP-3, TRIP-4)")
+    return PlatformError(f"the Docker engine failed to start the container: {text}")

@@ -1,0 +1,104 @@
+"""Starts programs by `namespace.py`, in a private view of this machine where it allows one."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import functools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from container.errors import PlatformError
+
+_SCRIPT = Path(__file__).with_name("namespace.py")
+
+
+def wrap(specification: Mapping[str, Any], command: Sequence[str]) -> list[str]:
+    """Return the command that runs `command` in the view that a specification describes."""
+    text = json.dumps({"harness": os.getpid(), **specification})
+    return [sys.executable, "-I", "-S", str(_SCRIPT), text, *command]
+
+
+@functools.cache
+def has_namespaces() -> bool:
+    """Return whether this user can have a private `/opt/ml` on this machine."""
+    return sys.platform == "linux" and _probe({})
+
+
+@functools.cache
+def has_networks() -> bool:
+    """Return whether this user can give the hosts of a job a network of their own."""
+    if not has_namespaces():
+        return False
+    try:
+        files = _open_switch()
+    except PlatformError:
+        return False
+    switch = {"files": files, "address": "10.0.0.1"}
+    try:
+        return _probe({"is_isolated": True, "switch": switch}, files)
+    finally:
+        for file in files:
+            os.close(file)
+
+
+def _probe(specification: Mapping[str, Any], files: tuple[int, ...] = ()) -> bool:
+    with tempfile.TemporaryDirectory(prefix="local-test-") as root:
+        command = wrap({"root": root, **specification}, ["true"])
+        done = subprocess.run(command, check=False, capture_output=True, pass_fds=files)  # noqa: S603 - our own script
+        return done.returncode == 0
+
+
+class Switches:
+    """The switches that connect isolated hosts, one for each network that is in use."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, tuple[int, ...]] = {}
+        self._users: collections.Counter[str] = collections.Counter()
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def share(self, network: str) -> Iterator[tuple[int, ...]]:
+        """Yield the open files of a network's switch, which ends with its last user.
+
+        Raises: PlatformError if this machine does not allow a switch.
+        """
+        with self._lock:
+            if network not in self._files:
+                self._files[network] = _open_switch()
+            self._users[network] += 1
+        try:
+            yield self._files[network]
+        finally:
+            with self._lock:
+                self._users[network] -= 1
+                if not self._users[network]:
+                    del self._users[network]
+                    for file in self._files.pop(network):
+                        os.close(file)
+
+
+def _open_switch() -> tuple[int, ...]:
+    """Make a switch and return its namespaces' open files, which keep it alive."""
+    names = ("net",) if os.getuid() == 0 else ("user", "net")
+    with subprocess.Popen(  # noqa: S603 - our own script
+        wrap({"is_switch": True}, ()),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    ) as switch:
+        assert switch.stdout is not None  # noqa: S101 - it is a pipe
+        answer = switch.stdout.readline()
+        if answer != b"ready\n":
+            reason = answer.decode(errors="replace").strip()
+            message = f"hosts cannot have a network of their own on this machine: {reason}"
+            raise PlatformError(message)
+        return tuple(os.open(f"/proc/{switch.pid}/ns/{name}", os.O_RDONLY) for name in names)

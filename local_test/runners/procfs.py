@@ -1,0 +1,61 @@
+"""What the system knows about processes, on Linux from /proc: their names, children and memory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+
+def name_process(pid: int) -> str:
+    """Return a name that no later process of the same ID has; empty for one that has exited.
+
+    A zombie has exited, too: in a container whose first process does not reap, it stays in /proc.
+    """
+    if not Path("/proc/self/stat").exists():
+        return _name_by_signal(pid)
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return ""
+    fields = stat.rpartition(")")[2].split()
+    return "" if fields[0] in "ZX" else f"{pid}-{fields[19]}"
+
+
+def _name_by_signal(pid: int) -> str:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return ""
+    except PermissionError:
+        pass
+    return str(pid)
+
+
+def list_descendants(pid: int) -> list[int]:
+    """Return a process and all that descend from it; without /proc only the process itself."""
+    pids = [pid]
+    for parent in pids:
+        with contextlib.suppress(OSError):
+            children = Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="ascii")
+            pids += [int(child) for child in children.split()]
+    return pids
+
+
+def count_resident_bytes(pid: int) -> int:
+    """Return a process's anonymous memory, with shared pages in full; 0 if it has exited."""
+    try:
+        fields = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()
+    except OSError:
+        return 0
+    return (int(fields[1]) - int(fields[2])) * os.sysconf("SC_PAGESIZE")
+
+
+def count_own_bytes(pid: int) -> int:
+    """Return a process's anonymous memory, with its part of shared pages; 0 if it has exited."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    own = [line for line in lines if line.startswith(("Pss_Anon:", "SwapPss:"))]
+    return sum(int(line.split()[1]) for line in own) * 1024
