@@ -24,8 +24,8 @@ from local_test import identity
 from local_test.conformance.catalog import Verdict, judge, skip
 from local_test.conformance.subject import Peer, Reply, Subject, run_parallel
 from local_test.data import models
-from local_test.endpoints.limits import ACCEPT_LIMIT_S, Limits
-from local_test.endpoints.server import Server
+from local_test.endpoints.client import ACCEPT_LIMIT_S
+from local_test.endpoints.server import Limits, Server
 from local_test.runners.interface import Launch
 
 _GARBAGE: Final = b'\xff\xfe{]\x00"not, a\x00request\xff'

@@ -1,8 +1,4 @@
-"""Input channels: which objects a host gets of a channel, and how they appear in its job directory.
-
-Rules of this file: a channel's bytes are the host's own copy in File mode, which a container may
-write to; in FastFile mode they are linked, and the runner mounts them read-only (IN-3).
-"""
+"""Input channels: which objects a host gets of a channel, and how they enter its job directory."""
 
 from __future__ import annotations
 
@@ -11,15 +7,23 @@ import os
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from container.errors import UserError
 from local_test.data import storage
 from local_test.data.storage import StoredObject
 
+Item = TypeVar("Item")
+
+
+def source_of(channel: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a channel's S3DataSource."""
+    source: Mapping[str, Any] = channel["DataSource"]["S3DataSource"]
+    return source
+
 
 def input_mode(request: Mapping[str, Any], channel: Mapping[str, Any]) -> str:
-    """Give a channel's mode: its own, else the job's."""
+    """Return a channel's input mode, which defaults to the job's."""
     return str(
         channel.get("InputMode")
         or request.get("AlgorithmSpecification", {}).get("TrainingInputMode")
@@ -28,19 +32,25 @@ def input_mode(request: Mapping[str, Any], channel: Mapping[str, Any]) -> str:
 
 
 def list_channel(channel: Mapping[str, Any]) -> list[StoredObject]:
-    """List all objects of a channel in the order in which the platform delivers them.
+    """Return all objects of a channel, or of a transform's input, in the order of delivery.
 
     Raises: UserError if there are none, or if a manifest cannot be read.
     """
-    source = channel["DataSource"]["S3DataSource"]
+    source = source_of(channel)
     if source["S3DataType"] == "ManifestFile":
         objects = _read_manifest(source["S3Uri"])
     else:
         objects = storage.list_objects(source["S3Uri"])
+    return shuffle(objects, channel)
+
+
+def shuffle(items: Sequence[Item], channel: Mapping[str, Any], epoch: int = 0) -> list[Item]:
+    """Return the items in an epoch's order: shuffled by the request's seed, if it has one (IN-8)."""
+    result = list(items)
     seed = channel.get("ShuffleConfig", {}).get("Seed")
     if seed is not None:
-        random.Random(seed).shuffle(objects)  # noqa: S311 - the request's own seed, for repeatable order (IN-8)
-    return objects
+        random.Random(seed + epoch).shuffle(result)  # noqa: S311 - a repeatable order
+    return result
 
 
 def _read_manifest(uri: str) -> list[StoredObject]:
@@ -49,7 +59,8 @@ def _read_manifest(uri: str) -> list[StoredObject]:
         prefix = head["prefix"]
         places = [(name, prefix + name) for name in names]
     except (ValueError, KeyError, TypeError) as error:
-        message = f'the manifest {uri} is not of the form [{{"prefix": "s3://..."}}, "name", ...]: {error}'
+        form = '[{"prefix": "s3://..."}, "name", ...]'
+        message = f"the manifest {uri} does not have the form {form}: {error}"
         raise UserError(message) from error
     objects = []
     for name, place in places:
@@ -64,15 +75,17 @@ def _read_manifest(uri: str) -> list[StoredObject]:
 def share(
     objects: Sequence[StoredObject], channel: Mapping[str, Any], host_index: int, host_count: int
 ) -> list[StoredObject]:
-    """Give a host's part: all of them, or every `host_count`-th by key when sharded (IN-7)."""
-    source = channel["DataSource"]["S3DataSource"]
-    if source.get("S3DataDistributionType", "FullyReplicated") == "FullyReplicated":
+    """Return a host's part: all objects, or every `host_count`-th by key when sharded (IN-7)."""
+    if source_of(channel).get("S3DataDistributionType", "FullyReplicated") == "FullyReplicated":
         return list(objects)
     return list(objects[host_index::host_count])
 
 
 def deliver(objects: Sequence[StoredObject], directory: Path, *, is_linked: bool) -> None:
-    """Make `directory` hold the objects under their names.
+    """Put the objects into `directory` under their names.
+
+    In File mode they are copies, which a container may change. In FastFile mode, `is_linked`, they
+    are links where possible, and the runner mounts them read-only (IN-3).
 
     Raises: UserError if two names clash as file and directory, or the disk is full.
     """
@@ -80,20 +93,25 @@ def deliver(objects: Sequence[StoredObject], directory: Path, *, is_linked: bool
     for item in objects:
         target = directory / item.name
         if not target.resolve().is_relative_to(directory.resolve()):
-            message = f"{item.uri} would lie outside of its channel as {target}"
+            message = f"{item.uri} would be outside of its channel, at {target}"
             raise UserError(message)
-        if is_linked and item.uri.startswith("file://"):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                os.link(storage.to_path(item.uri).resolve(), target)
-                continue
-            except OSError:  # another file system
-                pass
-        storage.fetch(item.uri, target)
+        if not (is_linked and _link(item.uri, target)):
+            storage.fetch(item.uri, target)
+
+
+def _link(uri: str, target: Path) -> bool:
+    if not uri.startswith("file://"):
+        return False
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(storage.to_path(uri).resolve(), target)
+    except OSError:  # another file system
+        return False
+    return True
 
 
 def write_manifest(objects: Sequence[StoredObject], path: Path) -> None:
-    """Write the file that sits beside the channel directories and catches who lists them (TF-3)."""
+    """Write the file that the platform puts beside a channel's directory (TF-3)."""
     prefix = min(item.uri[: len(item.uri) - len(item.name)] for item in objects)
     names = [item.uri.removeprefix(prefix) for item in objects]
     path.write_text(json.dumps([{"prefix": prefix}, *names]), encoding="utf-8")

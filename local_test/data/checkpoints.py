@@ -1,7 +1,7 @@
-"""The checkpoint directory and its copy behind a URI: restored before each start, kept in step while the job runs.
+"""The checkpoint directory and its copy at a URI, which is updated while the job runs.
 
-What the container deletes is deleted behind the URI too (CK-2); what others add there is not
-fetched (CK-1).
+What the container deletes is deleted at the URI, too (CK-2). What others add there is not fetched
+(CK-1).
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from container.errors import UserError
 from local_test.data import storage
 
 INTERVAL_S: Final = 0.5
-"""How often changes are looked for; the platform promises no time."""
+"""How often to look for changes; the platform does not document a time."""
 
 
 class CheckpointSync:
-    """Keeps one directory's files stored until `close`."""
+    """Stores the files of a directory until `close`."""
 
     def __init__(self, directory: Path, uri: str) -> None:
-        """Fetch the stored files into `directory`."""
+        """Fetch the stored files into `directory`, and start to store changes."""
         self._directory = directory
         self._uri = uri.rstrip("/")
         self._seen: dict[str, tuple[int, int]] = {}
@@ -50,13 +50,12 @@ class CheckpointSync:
 
     def _store_changes(self) -> None:
         now = self._scan()
-        for name in now.keys() - self._seen.keys() | {
-            n for n in now.keys() & self._seen.keys() if now[n] != self._seen[n]
-        }:
+        changed = [name for name, state in now.items() if self._seen.get(name) != state]
+        for name in changed:
             try:
                 storage.store(self._directory / name, f"{self._uri}/{name}")
             except UserError:
-                now.pop(name)  # it went while it was copied: the next look decides
+                now.pop(name)  # it was deleted meanwhile: decide next time
         for name in self._seen.keys() - now.keys():
             storage.delete(f"{self._uri}/{name}")
         self._seen = now

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import tarfile
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from local_test.data import job_outputs, storage
+from container.errors import UserError
+from local_test.data import storage
 
 
 def find_uri(container: Mapping[str, Any]) -> str:
@@ -33,8 +35,36 @@ def deliver(container: Mapping[str, Any], directory: Path, *, is_truncated: bool
         storage.fetch(uri, packed)
         if is_truncated:
             os.truncate(packed, packed.stat().st_size // 2)
-        job_outputs.unpack(packed, directory)
+        _unpack(packed, directory)
         packed.unlink()
         return
     for item in storage.list_objects(uri):
         storage.fetch(item.uri, directory / item.name)
+
+
+def _unpack(source: Path, target: Path) -> None:
+    """Unpack an archive as CreateModel does (OUT-6)."""
+    try:
+        with tarfile.open(source, "r:gz") as tar:
+            wrong = [member.name for member in tar.getmembers() if not _is_harmless(member)]
+            if wrong:
+                message = (
+                    f"{source} holds links, special files or paths that lead out of it, which "
+                    f"CreateModel refuses (OUT-6): {', '.join(wrong[:5])}"
+                )
+                raise UserError(message)
+            # The first releases of Python 3.11 have no filters; later ones warn without.
+            options: dict[str, Any] = {}
+            if hasattr(tarfile, "data_filter"):
+                options["filter"] = "data"
+            tar.extractall(target, **options)  # noqa: S202 - every member was checked
+            while tar.fileobj is not None and tar.fileobj.read(1 << 20):
+                pass  # up to the checksum at the end, which reveals a truncated archive
+    except (tarfile.TarError, EOFError, OSError) as error:
+        message = f"{source} is not a complete tar.gz archive: {error}"
+        raise UserError(message) from error
+
+
+def _is_harmless(member: tarfile.TarInfo) -> bool:
+    path = PurePosixPath(member.name)
+    return (member.isfile() or member.isdir()) and not path.is_absolute() and ".." not in path.parts

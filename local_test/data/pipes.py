@@ -1,7 +1,7 @@
 """Channels in Pipe mode: a FIFO for each epoch, fed from the channel's objects (IN-4, IN-5, IN-8).
 
-The next epoch's FIFO appears when the reader has taken or closed the one before; an old one stays,
-and blocks who opens it again, as on the platform.
+The next epoch's FIFO appears when the reader has read or closed the previous one. An old one stays,
+and blocks whoever opens it again, as on the platform.
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ import contextlib
 import gzip
 import json
 import os
-import random
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from container import contract
 from container.errors import UserError
-from local_test.data import record_formats, storage
+from local_test.data import channels, record_formats, storage
 from local_test.data.storage import StoredObject
 
 
@@ -39,9 +38,9 @@ class Pipe:
         self._fifos: list[Path] = []
         self._current = self._make(0)
         self._error: OSError | UserError | None = None
-        if channel["DataSource"]["S3DataSource"]["S3DataType"] == "AugmentedManifestFile":
+        if _has_augmented_manifest(channel):
             for item in objects:
-                _parse_augmented_manifest(item.uri)  # faults are told before the job starts
+                _parse_augmented_manifest(item.uri)  # report faults before the job starts
         self._thread = threading.Thread(
             target=self._feed, daemon=True, name=f"pipe {channel['ChannelName']}"
         )
@@ -59,22 +58,20 @@ class Pipe:
         while not self._is_closed:
             with (
                 contextlib.suppress(BrokenPipeError),
-                self._current.open("wb", buffering=0) as fifo,
-            ):  # waits for a reader
+                self._current.open("wb", buffering=0) as fifo,  # waits for a reader
+            ):
                 if self._is_closed:
                     return
                 try:
                     for piece in encode_epoch(self._channel, self._objects, epoch):
                         _write_all(fifo.fileno(), piece)
-                except (
-                    UserError
-                ) as error:  # an object that vanished: the reader sees the stream end
+                except UserError as error:  # an object has vanished: the reader sees the end
                     self._error = error
             epoch += 1
             self._current = self._make(epoch)
 
     def close(self) -> None:
-        """Stop feeding; a feeder that waits for a reader is released."""
+        """Stop feeding, and release a feeder that waits for a reader."""
         self._is_closed = True
         while self._thread.is_alive():
             with contextlib.suppress(OSError):
@@ -95,33 +92,34 @@ def _write_all(descriptor: int, data: bytes) -> None:
 def encode_epoch(
     channel: Mapping[str, Any], objects: Sequence[StoredObject], epoch: int
 ) -> Iterator[bytes]:
-    """Give the bytes of one epoch, object by object, in that epoch's order."""
-    is_wrapped = channel.get("RecordWrapperType") == "RecordIO"
-    source = channel["DataSource"]["S3DataSource"]
-    if source["S3DataType"] == "AugmentedManifestFile":
+    """Yield the bytes of one epoch, in that epoch's order (IN-5, IN-8)."""
+    encode: Callable[[bytes], bytes] = bytes
+    if channel.get("RecordWrapperType") == "RecordIO":
+        encode = record_formats.encode_recordio
+    if _has_augmented_manifest(channel):
+        names = channels.source_of(channel).get("AttributeNames", ())
         lines = [line for item in objects for line in _parse_augmented_manifest(item.uri)]
-        for line in _shuffle(lines, channel, epoch):
-            for name in source.get("AttributeNames", ()):
-                value = _read_attribute(line, name)
-                yield record_formats.encode_recordio(value) if is_wrapped else value
-        return
-    for item in _shuffle(objects, channel, epoch):
-        body = storage.read(item.uri)
-        if channel.get("CompressionType") == "Gzip":
-            try:
-                body = gzip.decompress(body)
-            except (OSError, EOFError) as error:
-                message = f"{item.uri} is not gzip: {error} (IN-5)"
-                raise UserError(message) from error
-        yield record_formats.encode_recordio(body) if is_wrapped else body
+        for line in channels.shuffle(lines, channel, epoch):
+            for name in names:
+                yield encode(_read_attribute(line, name))
+    else:
+        for item in channels.shuffle(objects, channel, epoch):
+            yield encode(_read_object(item.uri, channel.get("CompressionType")))
 
 
-def _shuffle(items: Sequence[Any], channel: Mapping[str, Any], epoch: int) -> list[Any]:
-    seed = channel.get("ShuffleConfig", {}).get("Seed")
-    result = list(items)
-    if seed is not None:
-        random.Random(seed + epoch).shuffle(result)  # noqa: S311 - the request's own seed (IN-8)
-    return result
+def _read_object(uri: str, compression: str | None) -> bytes:
+    body = storage.read(uri)
+    if compression != "Gzip":
+        return body
+    try:
+        return gzip.decompress(body)
+    except (OSError, EOFError) as error:
+        message = f"{uri} is not a gzip file: {error} (IN-5)"
+        raise UserError(message) from error
+
+
+def _has_augmented_manifest(channel: Mapping[str, Any]) -> bool:
+    return bool(channels.source_of(channel)["S3DataType"] == "AugmentedManifestFile")
 
 
 def _parse_augmented_manifest(uri: str) -> list[dict[str, Any]]:
@@ -133,18 +131,23 @@ def _parse_augmented_manifest(uri: str) -> list[dict[str, Any]]:
             message = f"{uri} line {number} is not JSON: {error} (IN-9)"
             raise UserError(message) from error
         if not isinstance(line, dict):
-            message = f"{uri} line {number} is no JSON object (IN-9)"
+            message = f"{uri} line {number} is not a JSON object (IN-9)"
             raise UserError(message)
         lines.append(line)
     return lines
 
 
 def _read_attribute(line: Mapping[str, Any], name: str) -> bytes:
-    """Give an attribute's bytes: those of the object that a `-ref` names, else the value's text."""
+    """Return the object that a `-ref` attribute names, or the value of another one as text."""
     if name not in line:
-        message = f"a line of the augmented manifest has no attribute {name!r}; it has {', '.join(line)} (IN-9)"
+        message = (
+            f"a line of the augmented manifest has no attribute {name!r}; "
+            f"it has {', '.join(line)} (IN-9)"
+        )
         raise UserError(message)
     value = line[name]
     if name.endswith("-ref"):
         return storage.read(value)
-    return (value if isinstance(value, str) else json.dumps(value)).encode()
+    if isinstance(value, str):
+        return value.encode()
+    return json.dumps(value).encode()

@@ -1,8 +1,4 @@
-"""Record formats that the platform writes into pipes and splits batch inputs by: lines, RecordIO, TFRecord.
-
-Rules of this file: pure functions of bytes. A split gives each record twice: `framed`, the bytes as
-they lie in the object, and `payload`, what is left without framing and padding.
-"""
+"""The record formats of pipes and batch inputs: lines, RecordIO and TFRecord."""
 
 from __future__ import annotations
 
@@ -21,80 +17,80 @@ class Record(NamedTuple):
     """One record of an object."""
 
     framed: bytes
+    """Its bytes in the object."""
     payload: bytes
+    """The same without framing and padding."""
 
 
 def split(body: bytes, split_type: str) -> list[Record]:
-    """Split an object's bytes by `None`, `Line`, `RecordIO` or `TFRecord`.
+    """Split an object by `None`, `Line`, `RecordIO` or `TFRecord`.
 
-    Raises: UserError if the bytes are not of the format.
+    Raises: UserError if the bytes do not have the format.
     """
-    return list(
-        {
-            "None": _split_nothing,
-            "Line": split_lines,
-            "RecordIO": split_recordio,
-            "TFRecord": split_tfrecord,
-        }[split_type](body)
-    )
-
-
-def _split_nothing(body: bytes) -> Iterator[Record]:
-    yield Record(body, body)
+    if split_type == "None":
+        return [Record(body, body)]
+    splitters = {"Line": split_lines, "RecordIO": split_recordio, "TFRecord": split_tfrecord}
+    return list(splitters[split_type](body))
 
 
 def split_lines(body: bytes) -> Iterator[Record]:
-    """Split at line feeds alone, which stay with `framed`: quoted line ends are not understood (BT-5)."""
-    start = 0
-    while start < len(body):
-        end = body.find(b"\n", start)
-        stop = len(body) if end < 0 else end + 1
-        yield Record(body[start:stop], body[start : stop if end < 0 else end])
-        start = stop
+    """Split at every line feed, also a quoted one; `framed` includes it (BT-5)."""
+    *lines, last = body.split(b"\n")
+    for line in lines:
+        yield Record(line + b"\n", line)
+    if last:
+        yield Record(last, last)
 
 
 def encode_recordio(payload: bytes) -> bytes:
     """Frame one record: magic, length, payload, padding to 4 bytes (IN-6)."""
-    if len(payload) >> _LENGTH_BITS:
-        message = (
-            f"a RecordIO record holds less than {1 << _LENGTH_BITS} bytes; found {len(payload)}"
-        )
+    limit = 1 << _LENGTH_BITS
+    if len(payload) >= limit:
+        message = f"a RecordIO record holds less than {limit} bytes; found {len(payload)}"
         raise UserError(message)
     return struct.pack("<II", RECORDIO_MAGIC, len(payload)) + payload + bytes(-len(payload) % 4)
 
 
 def split_recordio(body: bytes) -> Iterator[Record]:
-    """Split RecordIO; a record of several parts is one record."""
-    start, position, payload = 0, 0, b""
+    """Split RecordIO; the parts of a record are joined."""
+    start = 0
+    position = 0
+    payload = b""
     while position < len(body):
-        try:
-            magic, word = struct.unpack_from("<II", body, position)
-        except struct.error as error:
-            message = f"the RecordIO file ends inside a record at byte {position}"
-            raise UserError(message) from error
-        flag, length = word >> _LENGTH_BITS, word & ((1 << _LENGTH_BITS) - 1)
+        flag, length = _read_recordio_head(body, position)
         end = position + 8 + length
-        if magic != RECORDIO_MAGIC or end > len(body):
-            what = (
-                f"{magic:#x} stands where the magic {RECORDIO_MAGIC:#x} is expected"
-                if magic != RECORDIO_MAGIC
-                else "cut"
-            )
-            message = f"not a whole RecordIO file: at byte {position}, {what}"
-            raise UserError(message)
-        # A payload that held the magic was cut there: the parts (flags 1, 2, 3) are joined by it
-        # again.
-        payload += (struct.pack("<I", RECORDIO_MAGIC) if flag in (2, 3) else b"") + body[
-            position + 8 : end
-        ]
+        # A payload that holds the magic is split there into parts with flags 1, 2 and 3.
+        if flag in (2, 3):
+            payload += struct.pack("<I", RECORDIO_MAGIC)
+        payload += body[position + 8 : end]
         position = end + (-length % 4)
         if flag in (0, 3):
             yield Record(body[start:position], payload)
-            start, payload = position, b""
+            start = position
+            payload = b""
+
+
+def _read_recordio_head(body: bytes, position: int) -> tuple[int, int]:
+    """Return flag and length of the part at a position."""
+    if position + 8 > len(body):
+        message = f"incomplete RecordIO file: it ends inside the record at byte {position}"
+        raise UserError(message)
+    magic, word = struct.unpack_from("<II", body, position)
+    length = word & ((1 << _LENGTH_BITS) - 1)
+    if magic != RECORDIO_MAGIC:
+        message = (
+            f"not a RecordIO file: found {magic:#x} at byte {position}, "
+            f"where the magic number {RECORDIO_MAGIC:#x} has to be"
+        )
+        raise UserError(message)
+    if position + 8 + length > len(body):
+        message = f"incomplete RecordIO file: it ends inside the record at byte {position}"
+        raise UserError(message)
+    return word >> _LENGTH_BITS, length
 
 
 def encode_tfrecord(payload: bytes) -> bytes:
-    """Frame one record: length and its checksum, payload and its checksum (BT-14)."""
+    """Frame one record: length and payload, each with its checksum (BT-14)."""
     length = struct.pack("<Q", len(payload))
     return (
         length
@@ -105,29 +101,31 @@ def encode_tfrecord(payload: bytes) -> bytes:
 
 
 def split_tfrecord(body: bytes) -> Iterator[Record]:
-    """Split TFRecord; the checksum of every length is verified."""
+    """Split TFRecord, and verify the checksum of every length."""
     position = 0
     while position < len(body):
-        head = body[position : position + 12]
-        length = struct.unpack("<Q", head[:8])[0] if len(head) == 12 else 0
-        end = position + 16 + length
-        if (
-            len(head) < 12
-            or struct.unpack("<I", head[8:])[0] != _masked_crc(head[:8])
-            or end > len(body)
-        ):
-            message = f"not a whole TFRecord file: no record begins at byte {position}"
-            raise UserError(message)
+        end = _find_tfrecord_end(body, position)
         yield Record(body[position:end], body[position + 12 : end - 4])
         position = end
 
 
+def _find_tfrecord_end(body: bytes, position: int) -> int:
+    if position + 12 <= len(body):
+        length, checksum = struct.unpack_from("<QI", body, position)
+        end = position + 16 + int(length)
+        if checksum == _masked_crc(body[position : position + 8]) and end <= len(body):
+            return end
+    message = f"not a complete TFRecord file: no record begins at byte {position}"
+    raise UserError(message)
+
+
 def _make_crc_table() -> list[int]:
     table = []
-    for number in range(256):
+    for byte in range(256):
+        remainder = byte
         for _ in range(8):
-            number = (number >> 1) ^ (_CASTAGNOLI if number & 1 else 0)  # noqa: PLW2901 - shifted bit by bit
-        table.append(number)
+            remainder = (remainder >> 1) ^ (_CASTAGNOLI * (remainder & 1))
+        table.append(remainder)
     return table
 
 

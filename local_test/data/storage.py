@@ -1,14 +1,13 @@
-"""Objects behind URIs: `file:///...` on this disk, `s3://...` through boto3 at any endpoint.
+"""Objects at URIs: `file:///...` on this disk, `s3://...` by boto3 at any endpoint.
 
-A URI is a *string* prefix, as in S3 (IN-9): `file:///data/train` also names `/data/train2/x`; end
-it with a slash to mean a directory. The order is that of the keys. Keys and paths stand in a URI as
-they are, nothing is percent-encoded.
-
-Rules of this file: nothing else in the harness reads or writes a URI.
+A URI is a *string* prefix, as in S3 (IN-9): `file:///data/train` also names `/data/train2/x`. End
+it with a slash to name a directory. Objects are in the order of their keys. Keys and paths are not
+percent-encoded. Nothing else in the harness reads or writes a URI.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import functools
 import os
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from container.errors import UserError
+from local_test.data.atomic_file import replacing
 
 _FICLONE = 0x40049409
 
@@ -35,29 +35,33 @@ class StoredObject:
 
 
 def to_uri(path: Path | str, *, is_directory: bool = False) -> str:
-    """Give the URI of a path on this disk; a text that already is a URI stays as it is."""
+    """Return the URI of a path on this disk; text that is a URI already stays as it is."""
     if isinstance(path, str) and "://" in path:
         return path
     absolute = str(Path(path).expanduser().absolute())
-    return "file://" + absolute + ("/" if is_directory and absolute != "/" else "")
+    if is_directory:
+        absolute = absolute.rstrip("/") + "/"
+    return f"file://{absolute}"
 
 
 def to_path(uri: str) -> Path:
-    """Give the path of a `file://` URI."""
+    """Return the path of a `file://` URI."""
     return Path(uri.removeprefix("file://"))
 
 
 def list_objects(uri: str, *, may_be_empty: bool = False) -> list[StoredObject]:
-    """List all objects whose key starts with `uri`, sorted by key.
+    """Return all objects whose key starts with `uri`, sorted by key.
 
-    Raises: UserError if the bucket or directory does not exist or cannot be read, or if nothing has
-    the prefix
-        unless that may be.
+    Raises: UserError if the bucket or directory cannot be read, or if there are no such objects,
+    unless `may_be_empty`.
     """
-    if may_be_empty and uri.startswith("file://") and not to_path(uri.rpartition("/")[0]).is_dir():
+    if not uri.startswith("file://"):
+        listed = _list_s3(uri)
+    elif may_be_empty and not to_path(uri.rpartition("/")[0]).is_dir():
         return []
-    listed = sorted(_list_local(uri) if uri.startswith("file://") else _list_s3(uri))
-    found = [StoredObject(key, _name_below(uri, key), size) for key, size in listed]
+    else:
+        listed = _list_local(uri)
+    found = [StoredObject(key, _name_below(uri, key), size) for key, size in sorted(listed)]
     if not found and not may_be_empty:
         message = f"no object has the prefix {uri}"
         raise UserError(message)
@@ -78,7 +82,7 @@ def _list_local(prefix: str) -> Iterator[tuple[str, int]]:
     try:
         entries = sorted(os.scandir(directory or "/"), key=lambda entry: entry.name)
     except OSError as error:
-        message = f"{prefix} cannot be listed: {error}"
+        message = f"cannot list {prefix}: {error}"
         raise UserError(message) from error
     for entry in entries:
         if not entry.name.startswith(stem):
@@ -95,7 +99,7 @@ def _list_local(prefix: str) -> Iterator[tuple[str, int]]:
 def _list_s3(prefix: str) -> Iterator[tuple[str, int]]:
     bucket, key_prefix = _split_s3(prefix)
     pages = _s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key_prefix)
-    with _s3_errors(prefix):
+    with _translating_errors(prefix):
         for page in pages:
             for entry in page.get("Contents", ()):
                 if not entry["Key"].endswith("/"):  # zero-byte "folders" of the S3 console (IN-11)
@@ -103,56 +107,61 @@ def _list_s3(prefix: str) -> Iterator[tuple[str, int]]:
 
 
 def fetch(uri: str, target: Path) -> None:
-    """Write an object's bytes to `target`: a private copy, shared block by block where the file system can.
+    """Copy an object to `target`.
 
-    Raises: UserError if the object does not exist or the target's disk is full.
+    Raises: UserError if the object does not exist or the disk is full.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         if uri.startswith("file://"):
-            copy_file(to_path(uri), target)
+            _copy_file(to_path(uri), target)
         else:
             bucket, key = _split_s3(uri)
-            with _s3_errors(uri):
+            with _translating_errors(uri):
                 _s3().download_file(bucket, key, str(target))
     except OSError as error:
-        message = f"{uri} cannot be brought to {target}: {error}"
+        message = f"cannot copy {uri} to {target}: {error}"
         raise UserError(message) from error
 
 
 def read(uri: str) -> bytes:
-    """Give an object's bytes."""
+    """Return an object's bytes.
+
+    Raises: UserError if it cannot be read.
+    """
     try:
         if uri.startswith("file://"):
             return to_path(uri).read_bytes()
         bucket, key = _split_s3(uri)
-        with _s3_errors(uri):
+        with _translating_errors(uri):
             return bytes(_s3().get_object(Bucket=bucket, Key=key)["Body"].read())
     except OSError as error:
-        message = f"{uri} cannot be read: {error}"
+        message = f"cannot read {uri}: {error}"
         raise UserError(message) from error
 
 
 def store(source: Path, uri: str) -> None:
-    """Write the file `source` to `uri`; a reader sees the old object or the whole new one."""
+    """Copy a file to `uri`, where a reader sees the old object or the complete new one.
+
+    Raises: UserError if it cannot be stored.
+    """
     try:
         if uri.startswith("file://"):
             target = to_path(uri)
             target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.with_name(f".{target.name}.partial")
-            copy_file(source, partial)
-            partial.replace(target)
+            with replacing(target) as partial:
+                _copy_file(source, partial)
         else:
             bucket, key = _split_s3(uri)
-            with _s3_errors(uri):
+            with _translating_errors(uri):
                 _s3().upload_file(str(source), bucket, key)
     except OSError as error:
-        message = f"{source} cannot be stored at {uri}: {error}"
+        message = f"cannot store {source} at {uri}: {error}"
         raise UserError(message) from error
 
 
 def store_bytes(body: bytes, uri: str) -> None:
-    """Write `body` to `uri`; a reader sees the old object or the whole new one."""
+    """Write bytes to `uri`; see `store`."""
     with tempfile.TemporaryDirectory(prefix="local-test-") as scratch:
         path = Path(scratch) / "object"
         path.write_bytes(body)
@@ -160,17 +169,17 @@ def store_bytes(body: bytes, uri: str) -> None:
 
 
 def delete(uri: str) -> None:
-    """Delete an object; it may be gone already."""
+    """Delete an object if it exists."""
     if uri.startswith("file://"):
         to_path(uri).unlink(missing_ok=True)
     else:
         bucket, key = _split_s3(uri)
-        with _s3_errors(uri):
+        with _translating_errors(uri):
             _s3().delete_object(Bucket=bucket, Key=key)
 
 
-def copy_file(source: Path, target: Path) -> None:
-    """Copy bytes, never a link: a container may write into its copy (IN-2). Free of cost where blocks can be shared."""
+def _copy_file(source: Path, target: Path) -> None:
+    """Copy a file, which may be changed then (IN-2), sharing blocks where the file system can."""
     with source.open("rb") as reader, target.open("wb") as writer:
         try:
             fcntl.ioctl(writer, _FICLONE, reader.fileno())
@@ -182,32 +191,25 @@ def copy_file(source: Path, target: Path) -> None:
 def _split_s3(uri: str) -> tuple[str, str]:
     parts = urllib.parse.urlsplit(uri)
     if parts.scheme != "s3":
-        message = f"{uri!r} is no URI that the harness can read; file:///path and s3://bucket/key are possible"
+        message = f"cannot read the URI {uri!r}; use file:///path or s3://bucket/key"
         raise UserError(message)
     return parts.netloc, uri.removeprefix(f"s3://{parts.netloc}").removeprefix("/")
 
 
 @functools.cache
 def _s3() -> Any:
-    import boto3  # noqa: PLC0415 - a fifth of a second that file:// users do not pay
+    import boto3  # noqa: PLC0415 - takes 0.2 s, which file:// does not need
 
     return boto3.client("s3")
 
 
-class _s3_errors:  # noqa: N801 - reads as a statement: with _s3_errors(uri)
-    """Turn boto3's errors into ours."""
+@contextlib.contextmanager
+def _translating_errors(uri: str) -> Iterator[None]:
+    """Raise boto3's errors as UserError."""
+    import botocore.exceptions  # noqa: PLC0415 - as above
 
-    def __init__(self, uri: str) -> None:
-        self.uri = uri
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: object
-    ) -> None:
-        import botocore.exceptions as boto  # noqa: PLC0415
-
-        if isinstance(error, (boto.ClientError, boto.BotoCoreError)):
-            message = f"{self.uri}: {error} (credentials and AWS_ENDPOINT_URL_S3 are read from the environment)"
-            raise UserError(message) from error
+    try:
+        yield
+    except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
+        message = f"{uri}: {error} (the environment sets the credentials and AWS_ENDPOINT_URL_S3)"
+        raise UserError(message) from error

@@ -9,23 +9,27 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 from container.errors import RequestError
 from local_test.endpoints.invocation import RETURNED_HEADERS, Answer, Stream, select_headers
-from local_test.endpoints.limits import ACCEPT_LIMIT_S, Limits
 
-BROKEN = (OSError, http.client.HTTPException)
+ACCEPT_LIMIT_S: Final = 0.25  # for a connection to be accepted (HO-7)
+BROKEN: Final = (OSError, http.client.HTTPException)
 """What a request raises when the container does not answer it properly."""
 
 
 class Client:
     """Sends requests to one container; safe to use from several threads."""
 
-    def __init__(self, address: tuple[str, int], limits: Limits, variant: str) -> None:
-        """`variant` is what the answers name as theirs."""
+    def __init__(
+        self, address: tuple[str, int], variant: str, *, invocation_s: float, stream_s: float
+    ) -> None:
+        """`variant` is what the answers name as theirs; the others are time limits."""
         self._address = address
-        self._limits = limits
         self._variant = variant
+        self._invocation_s = invocation_s
+        self._stream_s = stream_s
         self._idle: queue.SimpleQueue[http.client.HTTPConnection] = queue.SimpleQueue()
         self._is_closed = False
 
@@ -34,7 +38,7 @@ class Client:
 
         Raises: RequestError 424 if there is no answer.
         """
-        connection = http.client.HTTPConnection(*self._address, timeout=self._limits.invocation_s)
+        connection = http.client.HTTPConnection(*self._address, timeout=self._invocation_s)
         headers = {"Content-Type": "application/json"} if body else {}
         try:
             connection.request(method, path, body or None, headers)
@@ -60,7 +64,7 @@ class Client:
         Raises: RequestError 424 if the container does not accept the connection, closes it, or
         exceeds the time limit (HO-7, HO-8).
         """
-        limit_s = limit_s or self._limits.invocation_s
+        limit_s = limit_s or self._invocation_s
         started = time.monotonic()
         connection, connect_s = self._connect()
         connection.sock.settimeout(limit_s)
@@ -86,7 +90,9 @@ class Client:
         else:
             self._idle.put(connection)
         returned = select_headers(response.getheaders(), RETURNED_HEADERS)
-        is_typed = "content-type" in returned or not payload
+        findings: tuple[str, ...] = ()
+        if payload and "content-type" not in returned:
+            findings = ("the answer has no Content-Type (RQ-4)",)
         return Answer(
             status=response.status,
             headers=returned,
@@ -95,7 +101,7 @@ class Client:
             connect_s=connect_s,
             first_byte_s=first_byte_s,
             total_s=time.monotonic() - started,
-            findings=() if is_typed else ("the answer has no Content-Type (RQ-4)",),
+            findings=findings,
         )
 
     def stream(self, body: bytes, headers: Mapping[str, str]) -> Stream:
@@ -118,14 +124,14 @@ class Client:
     def _read_parts(
         self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse
     ) -> Iterator[bytes]:
-        deadline = time.monotonic() + self._limits.stream_s
+        deadline = time.monotonic() + self._stream_s
         try:
             while part := response.read1(65536):
                 yield part
                 if time.monotonic() > deadline:
                     message = (
                         "ModelInvocationTimeExceeded: the stream took longer than "
-                        f"{self._limits.stream_s:g} s (HO-8)"
+                        f"{self._stream_s:g} s (HO-8)"
                     )
                     raise RequestError(424, message)
         except BROKEN as error:
@@ -167,7 +173,7 @@ class Client:
                 f"(HO-7): {error}"
             )
             raise RequestError(424, message) from error
-        connection.sock.settimeout(self._limits.invocation_s)
+        connection.sock.settimeout(self._invocation_s)
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection, time.monotonic() - started
 

@@ -1,4 +1,4 @@
-"""Data capture: what went in and out of an endpoint, one JSON line each (DC-1)."""
+"""Data capture: an endpoint's requests and answers, as JSON lines (DC-1)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from local_test.data import storage
 
 
 class Capture:
-    """Keeps the lines of one endpoint and stores them, an object for each variant and hour, at `flush`."""
+    """Keeps the lines of an endpoint; `flush` stores an object for each variant and hour."""
 
     def __init__(self, config: Mapping[str, Any], endpoint: str) -> None:
         """`config` is a request's DataCaptureConfig."""
@@ -33,7 +33,7 @@ class Capture:
         answer: tuple[str, bytes],
         inference_id: str | None,
     ) -> None:
-        """Keep one exchange, each side as content type and body, if the sampling takes it."""
+        """Keep an exchange, each side as content type and body, if sampling selects it."""
         if not self._config.get("EnableCapture", True):
             return
         if random.uniform(0, 100) >= self._config["InitialSamplingPercentage"]:  # noqa: S311 - sampling
@@ -54,9 +54,10 @@ class Capture:
                 }
         metadata = {
             "eventId": str(uuid.uuid4()),
-            **({"inferenceId": inference_id} if inference_id else {}),
             "inferenceTime": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
         }
+        if inference_id:
+            metadata["inferenceId"] = inference_id
         line = json.dumps({"captureData": sides, "eventMetadata": metadata, "eventVersion": "0"})
         place = f"{self._endpoint}/{variant}/{now:%Y/%m/%d/%H}/{self._session}.jsonl"
         with self._lock:
@@ -71,7 +72,7 @@ class Capture:
         return "BASE64", base64.b64encode(body).decode("ascii")
 
     def flush(self) -> None:
-        """Store every line that was kept."""
+        """Store all lines."""
         prefix = self._config["DestinationS3Uri"].rstrip("/")
         with self._lock:
             for place, lines in self._lines.items():

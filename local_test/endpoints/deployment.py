@@ -12,9 +12,8 @@ from typing import Any
 from container import contract
 from local_test import identity
 from local_test.data import models
-from local_test.endpoints.limits import Limits
 from local_test.endpoints.multi_model import ModelCache
-from local_test.endpoints.server import Server
+from local_test.endpoints.server import Limits, Server
 from local_test.requests.endpoint_requests import EndpointRequests
 from local_test.runners.interface import Launch, Runner
 from local_test.runners.log_lines import OnLine
@@ -56,7 +55,9 @@ class Variant:
     def next_server(self) -> Server | None:
         """Return the healthy servers in turn, None if there are none."""
         healthy = [server for server in self.servers if server.is_healthy]
-        return healthy[next(self._turns) % len(healthy)] if healthy else None
+        if not healthy:
+            return None
+        return healthy[next(self._turns) % len(healthy)]
 
     def next_server_name(self) -> str:
         """Return a name that no earlier server of this variant had."""
@@ -153,8 +154,7 @@ class Deployment:
         findings: list[str] = []
 
         def stop(server: Server) -> None:
-            _, was_killed = server.stop()
-            if was_killed:
+            if server.stop():
                 grace_s = self.limits.stop_grace_s
                 findings.append(f"{server.name} was killed {grace_s:g} s after SIGTERM (HO-10)")
 
@@ -172,8 +172,8 @@ class Deployment:
 
     def _start_server(self, variant: Variant) -> Server:
         name = variant.next_server_name()
-        suffix = f"-v{variant.version}" if variant.version > 1 else ""
-        layout = contract.Layout(self._directory / "hosts" / (name + suffix))
+        host = name if variant.version == 1 else f"{name}-v{variant.version}"
+        layout = contract.Layout(self._directory / "hosts" / host)
         is_isolated = variant.model.get("EnableNetworkIsolation", False)
         environment = {
             **identity.credentials(is_isolated=is_isolated),
@@ -181,16 +181,18 @@ class Deployment:
             "AWS_REGION": identity.region(),
         }
         if variant.is_multi_model:
+            read_only = "models"
             layout.models.mkdir(parents=True)
             environment[contract.MULTI_MODEL_VARIABLE] = "true"
         else:
+            read_only = "model"
             models.deliver(variant.container, layout.model, is_truncated=self._take_truncation())
         launch = Launch(
             name=name,
             arguments=("serve",),
             root=layout.base,
             environment=environment,
-            read_only=("models",) if variant.is_multi_model else ("model",),
+            read_only=(read_only,),
             is_server=True,
             is_multi_model=variant.is_multi_model,
             is_isolated=is_isolated,

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from container import contract
 from container.errors import RequestError, UserError
@@ -28,12 +28,13 @@ from local_test.endpoints.invocation import (
     check_request,
     select_headers,
 )
-from local_test.endpoints.limits import ASYNC_LIMIT_S, Limits
-from local_test.endpoints.server import Server
+from local_test.endpoints.server import Limits, Server
 from local_test.requests.endpoint_requests import EndpointRequests
 from local_test.runners.faults import SERVER_KINDS, Fault, Trigger
 from local_test.runners.interface import Runner
 from local_test.runners.log_lines import OnLine
+
+ASYNC_LIMIT_S: Final = 3600  # for an asynchronous request (ASY-1)
 
 
 class Endpoint:
@@ -184,7 +185,7 @@ class Endpoint:
         Raises: RequestError with the status and message of the service.
         """
         known = select_headers(headers.items(), FORWARDED_HEADERS)
-        check_request(body, known, self._limits)
+        check_request(body, known, self._limits.payload_bytes)
         variant, server = self._route(known)
         while self._slow_readers > 0:
             self._slow_readers -= 1
@@ -216,7 +217,7 @@ class Endpoint:
         Raises: RequestError with the status and message of the service.
         """
         known = select_headers(headers.items(), FORWARDED_HEADERS)
-        check_request(body, known, self._limits)
+        check_request(body, known, self._limits.payload_bytes)
         variant, server = self._route(known)
         if variant.is_multi_model:
             raise RequestError(400, "a multi-model endpoint does not stream")
@@ -236,7 +237,9 @@ class Endpoint:
 
     def _answer_async(self, body: bytes, headers: Mapping[str, str]) -> Answer:
         known = select_headers(headers.items(), FORWARDED_HEADERS)
-        check_request(b"", known, self._limits)  # the limit of a body is another one here
+        check_request(
+            b"", known, self._limits.payload_bytes
+        )  # the limit of a body is another one here
         _, server = self._route(known)
         return server.client.post("/invocations", body, known, limit_s=ASYNC_LIMIT_S)
 

@@ -1,4 +1,4 @@
-"""AWS's event stream encoding: messages of a prelude, headers, a payload and two checksums.
+"""AWS's event stream encoding: a message is a prelude, headers, a payload, and two checksums.
 
 Source: the Smithy specification of `application/vnd.amazon.eventstream`.
 """

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
+from typing import Final
 
 from container.errors import PlatformError, UserError
 from local_test.data import job_outputs
 from local_test.endpoints.deployment import Deployment
-from local_test.endpoints.limits import UNHEALTHY_AFTER_PINGS
 from local_test.endpoints.server import Server
 from local_test.runners.log_lines import OnLine
+
+UNHEALTHY_AFTER_PINGS: Final = 3  # not documented by the platform
 
 
 class HealthMonitor:
@@ -37,7 +39,9 @@ class HealthMonitor:
 
     def _ping(self, server: Server) -> None:
         status, what = server.ping()
-        failures = 0 if status == 200 else self._failures.get(server, 0) + 1
+        failures = self._failures.get(server, 0) + 1
+        if status == 200:
+            failures = 0
         self._failures[server] = failures
         if failures == UNHEALTHY_AFTER_PINGS:
             self._on_line(server.name, f"[platform] unhealthy: {what} {failures} times")

@@ -8,7 +8,6 @@ from typing import Final
 
 from container import contract
 from container.errors import RequestError
-from local_test.endpoints.limits import Limits
 
 HEADER_PREFIX: Final = "x-amzn-sagemaker-"
 FORWARDED_HEADERS: Final = frozenset(
@@ -74,15 +73,13 @@ def select_headers(headers: Iterable[tuple[str, str]], names: Collection[str]) -
     return {name.lower(): value for name, value in headers if name.lower() in names}
 
 
-def check_request(body: bytes, headers: Mapping[str, str], limits: Limits) -> None:
+def check_request(body: bytes, headers: Mapping[str, str], maximum_bytes: int) -> None:
     """Check what the service checks before a request reaches a container.
 
     Raises: RequestError 413 for a body that is too large, 400 for wrong custom attributes.
     """
-    if len(body) > limits.payload_bytes:
-        message = (
-            f"the body has {len(body)} bytes; at most {limits.payload_bytes} are possible (HO-9)"
-        )
+    if len(body) > maximum_bytes:
+        message = f"the body has {len(body)} bytes; at most {maximum_bytes} are possible (HO-9)"
         raise RequestError(413, message)
     attributes = headers.get(contract.CUSTOM_ATTRIBUTES_HEADER.lower(), "")
     if len(attributes) > _ATTRIBUTES_CHARACTERS or not attributes.isascii():

@@ -153,12 +153,12 @@ class InvocationApi:
             stream = endpoint.invoke_stream(body, headers)
             passed_s = time.perf_counter() - started
             self.count(endpoint.name, stream.variant, stream.status, passed_s, passed_s)
-            original = b"".join(stream.parts) if stream.status >= 400 else b""
+            if stream.status < 400:
+                return stream
+            original = b"".join(stream.parts)
         except RequestError as error:
             raise self._explain(endpoint, _default_variant(endpoint, headers), error) from error
-        if stream.status >= 400:
-            raise self._model_error(endpoint, stream.variant, stream.status, original)
-        return stream
+        raise self._model_error(endpoint, stream.variant, stream.status, original)
 
     def _explain(self, endpoint: Endpoint, variant: str, error: RequestError) -> InvocationError:
         if error.status == HTTPStatus.FAILED_DEPENDENCY:

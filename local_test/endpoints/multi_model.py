@@ -1,4 +1,4 @@
-"""The models of one multi-model server: loaded when asked for, the least recently used unloaded for room (MME-1..6)."""
+"""The models of one multi-model server: loaded on request, unloaded to make room (MME-1 to 6)."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from typing import Final, Protocol
 from urllib.parse import quote
 
 from container.errors import RequestError, UserError
-from local_test.data import job_outputs, storage
+from local_test.data import models
 
 _CONFLICT: Final = 409
 _NO_ROOM: Final = 507
 
 
 class Http(Protocol):
-    """The two ways to speak to a server."""
+    """Sends requests to the server."""
 
     def exchange(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
-        """Send a request of the platform's own; give status and body."""
+        """Send a request of the platform itself; return status and body."""
 
 
 class ModelCache:
-    """Knows which models a server has loaded; safe from several threads."""
+    """The models that a server has loaded; safe to use from several threads."""
 
     def __init__(
         self,
@@ -37,9 +37,11 @@ class ModelCache:
         *,
         capacity: int | None = None,
     ) -> None:
-        """`prefix` is the URI below which targets lie; the server sees `directory` as `seen_at`: `/opt/ml/models`.
+        """Take the place of the models.
 
-        `capacity` is how many models are loaded at most; None loads until the container says 507.
+        `prefix` is the URI to which a target is relative. The server sees `directory` at `seen_at`,
+        such as `/opt/ml/models`. `capacity` is the maximal number of loaded models; None loads
+        until the container answers 507.
         """
         self._server = server
         self._prefix = prefix.rstrip("/")
@@ -51,33 +53,33 @@ class ModelCache:
 
     @property
     def loaded(self) -> list[str]:
-        """Targets that are loaded, the least recently used first."""
+        """The loaded targets, the least recently used first."""
         return list(self._loaded)
 
     def check_list_api(self) -> None:
-        """Ask for the models of a fresh server.
+        """Request the list of models of a new server, as the health check does.
 
-        Raises: UserError if it does not answer 200 with none: the endpoint would not get healthy
-        (MME-3, MME-6).
+        Raises: UserError if the answer is not 200 with an empty list (MME-3, MME-6).
         """
         status, body = self._server.exchange("GET", "/models")
         try:
-            models = json.loads(body)["models"] if status == 200 else None
+            loaded = json.loads(body)["models"]
         except (ValueError, KeyError, TypeError):
-            models = None
-        if models != []:
-            message = f'GET /models was answered {status} {body[:100]!r}; 200 with {{"models": []}} is expected (MME-3)'
+            loaded = None
+        if status != 200 or loaded != []:
+            message = (
+                f"GET /models was answered {status} {body[:100]!r}; "
+                'the answer has to be 200 with {"models": []} (MME-3)'
+            )
             raise UserError(message)
 
     def path_of(self, target: str) -> str:
-        """Give the path that invokes a model, which is loaded when this returns.
+        """Load a model if necessary, and return the path that invokes it.
 
-        Raises: RequestError 400 for a target that does not exist, else with the status of what went
-        wrong.
+        Raises: RequestError 400 for a target that does not exist, 424 if the container fails.
         """
-        name = hashlib.sha256(
-            f"{self._prefix}/{target}".encode()
-        ).hexdigest()  # opaque, as on the platform (MME-1)
+        # Opaque, as on the platform (MME-1).
+        name = hashlib.sha256(f"{self._prefix}/{target}".encode()).hexdigest()
         with self._lock:
             if target in self._loaded:
                 self._loaded.move_to_end(target)
@@ -86,7 +88,7 @@ class ModelCache:
         return f"/models/{quote(name, safe='')}/invoke"
 
     def forget(self, target: str) -> None:
-        """Note that the server does not have the model any more (MME-5): the next `path_of` loads it again."""
+        """Note that the server has unloaded a model by itself (MME-5)."""
         with self._lock:
             self._loaded.pop(target, None)
 
@@ -107,21 +109,17 @@ class ModelCache:
             status, answer = self._server.exchange("POST", "/models", body)
         if status not in (200, _CONFLICT):
             shutil.rmtree(directory.parent, ignore_errors=True)
-            message = f"loading {target} was answered {status}: {answer[:300].decode('utf-8', 'replace')} (MME-2)"
+            message = f"loading {target} was answered {status}: {_shorten(answer)} (MME-2)"
             raise RequestError(424, message)
         self._loaded[target] = name
 
     def _deliver(self, target: str, directory: Path) -> None:
-        packed = directory.with_suffix(".tar.gz")
         try:
-            storage.fetch(f"{self._prefix}/{target}", packed)
-            directory.mkdir(parents=True, exist_ok=True)
-            job_outputs.unpack(packed, directory)
+            models.deliver({"ModelDataUrl": f"{self._prefix}/{target}"}, directory)
         except UserError as error:
             shutil.rmtree(directory.parent, ignore_errors=True)
-            message = f"TargetModel {target!r} cannot be had: {error}"
+            message = f"cannot fetch TargetModel {target!r}: {error}"
             raise RequestError(400, message) from error
-        packed.unlink()
 
     def _unload(self, target: str) -> None:
         name = self._loaded.pop(target, None)
@@ -130,5 +128,9 @@ class ModelCache:
         status, answer = self._server.exchange("DELETE", f"/models/{quote(name, safe='')}")
         shutil.rmtree(self._directory / name, ignore_errors=True)
         if status not in (200, 404):
-            message = f"unloading {target} was answered {status}: {answer[:300].decode('utf-8', 'replace')} (MME-4)"
+            message = f"unloading {target} was answered {status}: {_shorten(answer)} (MME-4)"
             raise RequestError(424, message)
+
+
+def _shorten(answer: bytes) -> str:
+    return answer[:300].decode("utf-8", "replace")

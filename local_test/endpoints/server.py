@@ -5,14 +5,30 @@ from __future__ import annotations
 import http.client
 import signal
 import time
+from dataclasses import dataclass
 
 from container import contract
 from container.errors import UserError
 from local_test.data import job_outputs
 from local_test.endpoints.client import BROKEN, Client, describe, is_listening
-from local_test.endpoints.limits import Limits
 from local_test.runners.interface import Container, Launch, Runner
 from local_test.runners.log_lines import LineSplitter, OnLine
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The platform's limits for an endpoint; tests shorten them."""
+
+    startup_s: float = 8 * 60
+    """From the start to the first successful ping (HO-5)."""
+    ping_s: float = contract.PING_LIMIT_S
+    ping_interval_s: float = 5
+    """Not documented by the platform; the interval of its local modes."""
+    invocation_s: float = contract.INVOCATION_LIMIT_S
+    stream_s: float = 8 * 60
+    """For a response stream from its first to its last byte (HO-8)."""
+    payload_bytes: int = contract.REALTIME_PAYLOAD_BYTES
+    stop_grace_s: float = contract.SERVING_STOP_GRACE_S
 
 
 class Server:
@@ -27,7 +43,12 @@ class Server:
         self.is_healthy = False
         splitter = LineSplitter(lambda line: on_line(launch.name, line))
         self.container: Container = runner.start(launch, splitter.feed)
-        self.client = Client(self.container.address, limits, variant or launch.name)
+        self.client = Client(
+            self.container.address,
+            variant or launch.name,
+            invocation_s=limits.invocation_s,
+            stream_s=limits.stream_s,
+        )
 
     def wait_until_healthy(self) -> float:
         """Ping until the first status 200; return the seconds that it took.
@@ -85,19 +106,18 @@ class Server:
         finally:
             connection.close()
 
-    def stop(self) -> tuple[int, bool]:
-        """Stop it as the platform does: SIGTERM, the grace, SIGKILL (HO-10).
+    def stop(self) -> bool:
+        """Stop it as the platform does: SIGTERM, the grace period, SIGKILL (HO-10).
 
-        Returns the exit code, and whether it had to be killed.
+        Returns whether it had to be killed.
         """
         self.is_healthy = False
         self.client.close()  # the platform's router disconnects before it stops a server
         self.container.send_signal(signal.SIGTERM)
-        code = self.container.wait(self.limits.stop_grace_s)
-        was_killed = code is None
+        was_killed = self.container.wait(self.limits.stop_grace_s) is None
         if was_killed:
             self.container.kill()
-            code = self.container.wait()
+            self.container.wait()
         self.container.remove()
         self.client.close()
-        return (137 if code is None else code), was_killed
+        return was_killed

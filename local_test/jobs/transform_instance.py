@@ -17,8 +17,7 @@ from container.errors import RequestError, UserError
 from local_test import identity
 from local_test.data import models, storage
 from local_test.data.storage import StoredObject
-from local_test.endpoints.limits import Limits
-from local_test.endpoints.server import Server
+from local_test.endpoints.server import Limits, Server
 from local_test.jobs.transform_records import assemble, plan_requests
 from local_test.jobs.transform_settings import (
     Settings,
@@ -108,10 +107,7 @@ class Instance:
         return self._server
 
     def _stop(self) -> None:
-        if self._server is None:
-            return
-        _, was_killed = self._server.stop()
-        if was_killed:
+        if self._server is not None and self._server.stop():
             self._shared.findings.append(
                 f"{self._host} did not stop within the grace period and was killed (HO-10)"
             )

@@ -63,7 +63,9 @@ def main(specification: dict[str, Any], argv: list[str]) -> int:
     try:
         if specification.get("is_switch"):
             return _keep_switch()
-        flags = _NEWNS | _NEWPID | (_NEWNET if specification.get("is_isolated") else 0)
+        flags = _NEWNS | _NEWPID
+        if specification.get("is_isolated"):
+            flags |= _NEWNET
         if specification.get("switch"):
             _plug_in(**specification["switch"], flags=flags)
         else:

@@ -21,7 +21,7 @@ from container.errors import RequestError, UserError
 from local_test.endpoints.endpoint import Endpoint
 from local_test.endpoints.invocation_http import InvocationApi, InvocationError
 from local_test.endpoints.invocation_server import InvocationServer
-from local_test.endpoints.limits import Limits
+from local_test.endpoints.server import Limits
 from local_test.requests import shapes, shorthand
 from local_test.requests.endpoint_requests import EndpointRequests
 from local_test.runners.launcher import has_namespaces
@@ -135,7 +135,7 @@ def test_an_archive_with_a_link_is_refused(tmp_path: Path) -> None:
 def test_a_cut_archive_is_refused(tmp_path: Path, model: Path) -> None:
     model.write_bytes(model.read_bytes()[:-20])
 
-    with pytest.raises(UserError, match=r"not a whole tar\.gz"):
+    with pytest.raises(UserError, match=r"not a complete tar\.gz"):
         Endpoint(make_requests(model), make_runner(), tmp_path / "e").start()
 
 
@@ -310,7 +310,7 @@ def test_an_update_takes_over_without_losing_a_request(tmp_path: Path, model: Pa
 
 def test_an_update_that_never_gets_healthy_is_rolled_back(tmp_path: Path, model: Path) -> None:
     with Endpoint(make_requests(model), make_runner(), tmp_path / "e", limits=FAST) as running:
-        with pytest.raises(UserError, match=r"no object has the prefix|cannot be brought"):
+        with pytest.raises(UserError, match=r"no object has the prefix|cannot copy"):
             running.update(make_requests(tmp_path / "missing.tar.gz"))
 
         assert running.describe()["EndpointStatus"] == "InService"
@@ -344,7 +344,7 @@ def test_models_are_loaded_when_asked_for_and_the_least_used_makes_room(tmp_path
         assert [ask("a.tar.gz"), ask("b.tar.gz"), ask("a.tar.gz")] == [b"11", b"12", b"11"]
         assert ask("sub/c.tar.gz") == b"13"  # the program holds two and answers 507: MME-2
         assert running.loaded_models() == {"AllTraffic-1": ["a.tar.gz", "sub/c.tar.gz"]}
-        with pytest.raises(RequestError, match="cannot be had") as refusal:
+        with pytest.raises(RequestError, match="cannot fetch TargetModel") as refusal:
             ask("none.tar.gz")
         assert refusal.value.status == 400
         with pytest.raises(RequestError, match="needs TargetModel"):

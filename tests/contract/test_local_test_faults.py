@@ -15,7 +15,7 @@ import pytest
 
 from container.errors import PlatformError, RequestError, UserError
 from local_test.endpoints.endpoint import Endpoint
-from local_test.endpoints.limits import Limits
+from local_test.endpoints.server import Limits
 from local_test.jobs.result import JobResult
 from local_test.jobs.training import TrainingJob
 from local_test.requests import shorthand
@@ -212,7 +212,7 @@ def test_a_truncated_model_never_gets_into_service(tmp_path: Path) -> None:
     runner = ProcessRunner([sys.executable, str(PROGRAMS / "conformant.py")])
     happening = faults.parse("truncated-model", faults.SERVER_KINDS)
 
-    with pytest.raises(UserError, match=r"not a whole tar\.gz"):
+    with pytest.raises(UserError, match=r"not a complete tar\.gz"):
         Endpoint(request, runner, tmp_path / "e", faults=[happening]).start()
 
 

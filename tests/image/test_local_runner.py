@@ -24,7 +24,7 @@ from local_test.conformance import run as conformance
 from local_test.conformance.catalog import CHECKS
 from local_test.conformance.subject import Subject, Waits
 from local_test.endpoints.endpoint import Endpoint
-from local_test.endpoints.limits import Limits
+from local_test.endpoints.server import Limits
 from local_test.jobs.processing import ProcessingJob
 from local_test.jobs.result import JobResult, Listeners
 from local_test.jobs.training import TrainingJob

@@ -102,7 +102,7 @@ def test_a_stored_object_is_whole_and_a_prefix_lists_in_order(tmp_path: Path) ->
     assert len(storage.list_objects(f"file://{tmp_path}/a b/")) == 2
     with pytest.raises(UserError, match="no object has the prefix"):
         storage.list_objects(f"file://{tmp_path}/a b/nothing")
-    with pytest.raises(UserError, match="file:///path and s3://bucket/key are possible"):
+    with pytest.raises(UserError, match="use file:///path or s3://bucket/key"):
         storage.read("gs://bucket/key")
 
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from container.errors import PlatformError
 from local_test.aws.account.settings import Settings
+from local_test.data.atomic_file import replacing
 
 ACCESS_KEY: Final = "local"
 ROLE: Final = "sagemaker"
@@ -130,6 +131,5 @@ def write_settings(directory: Path, settings: Settings) -> None:
 
 def write(path: Path, document: dict[str, Any]) -> None:
     """Write a JSON document; a reader sees the old one or the complete new one."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(document), encoding="utf-8")
-    partial.replace(path)
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(document), encoding="utf-8")
