@@ -1,31 +1,27 @@
-"""The decoder of text rows in C; `python -m container.serving.bodies.rows` compiles it.
+"""Compiles and loads `rows.c`: `python -m container.serving.bodies.rows` compiles it.
 
-Rules of this file: what it returns is what the decoders of `text` return, or None; without the
-library everything works, at a fifteenth of the speed.
+Without the library `text` decodes the same at a fifteenth of the speed.
 """
 
 from __future__ import annotations
 
 import ctypes
-import functools
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
-Decoded: TypeAlias = tuple[NDArray[np.uint8], int]
 _SOURCE: Final = Path(__file__).with_name("rows.c")
 LIBRARY: Final = Path(__file__).with_name("librows.so")
-_SHORT_BYTES: Final = 32_768
-"""Shorter text takes a few microseconds, which is not worth giving up Python's lock."""
 
 
-def _load(make: type[ctypes.CDLL]) -> Any:
+def load(make: type[ctypes.CDLL]) -> Any:
+    """Return the function `decode_rows` of the library, or None if that has not been compiled.
+
+    Functions of a `ctypes.PyDLL` keep Python's lock while they run; those of a `ctypes.CDLL` do not.
+    """
     try:
         function = make(str(LIBRARY)).decode_rows
     except OSError:
@@ -34,42 +30,6 @@ def _load(make: type[ctypes.CDLL]) -> Any:
     function.argtypes = [ctypes.c_char_p, *[integer] * 3, address, integer, address, address]
     function.restype = integer
     return function
-
-
-_decode_short = _load(ctypes.PyDLL)
-_decode_long = _load(ctypes.CDLL)
-
-
-def decode(text: bytes, sizes: tuple[int, ...], rows_maximum: int, columns: int) -> Decoded | None:
-    """Decode rows of pixels into `[n, columns] uint8`, and find where in `text` they end.
-
-    `sizes` is empty for CSV. For the inside of a JSON array it holds how many numbers each level of
-    nesting has, the outermost first. Returns None if there is no library, or if anything is unusual
-    or wrong: the slow decoders then find out what.
-    """
-    function = _decode_short if len(text) < _SHORT_BYTES else _decode_long
-    if function is None:
-        return None
-    pixels = np.empty((rows_maximum, columns), np.uint8)
-    end = ctypes.c_long()
-    rows = function(
-        text,
-        len(text),
-        columns,
-        len(sizes),
-        _make_array(sizes),
-        rows_maximum,
-        pixels.ctypes.data,
-        ctypes.byref(end),
-    )
-    if rows < 0:
-        return None
-    return pixels[:rows], end.value
-
-
-@functools.lru_cache(maxsize=16)
-def _make_array(sizes: tuple[int, ...]) -> ctypes.Array[ctypes.c_long]:
-    return (ctypes.c_long * len(sizes))(*sizes)
 
 
 def build() -> int:

@@ -1,13 +1,14 @@
 """Images from text: CSV, JSON and JSON lines.
 
-Plain text is decoded by `rows`, in C. What it declines, because it is unusual or wrong, is decoded
-here: with the same pixels, or with an error that names the place.
+Plain text is decoded in C, by `rows.c`. What that declines, because it is unusual or wrong, is
+decoded in Python: to the same pixels, or with an error that names the place.
 
 Rules of this file: pure; every fault is a RequestError that names row or line, counted from 1.
 """
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import json
 import math
@@ -17,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 
 from container.errors import RequestError
 from container.serving.bodies import pixels, rows
@@ -37,12 +39,17 @@ _CHARSETS: Final = frozenset(
     ["utf-8", "utf8", "utf-8-sig", "us-ascii", "ascii", "iso-8859-1", "latin-1", "latin1", "utf-16"]
 )
 
+_SHORT_BYTES: Final = 32_768
+"""Shorter text takes a few microseconds, which is not worth giving up Python's lock."""
+_decode_short = rows.load(ctypes.PyDLL)
+_decode_long = rows.load(ctypes.CDLL)
+
 
 def decode_csv(body: bytes, shape: Shape, parameters: Mapping[str, str], first: int = 1) -> Images:
     """Decode rows of one image each; errors count rows from `first`."""
     body = _to_utf8(body, parameters)
     columns = math.prod(shape)
-    decoded = rows.decode(body, (), body.count(b"\n") + 1, columns)
+    decoded = _decode_rows(body, (), body.count(b"\n") + 1, columns)
     if decoded is not None:
         return decoded[0].reshape(-1, *shape)
     body = body.rstrip()  # a newline closes the last row, a blank line some writers' files
@@ -162,7 +169,7 @@ def _decode_plain_json(body: bytes, shape: Shape) -> Images | None:
         return None
     text = body[start.start("image") :]
     columns = sizes[0]
-    decoded = rows.decode(text, sizes, len(text) // (2 * columns) + 1, columns)
+    decoded = _decode_rows(text, sizes, len(text) // (2 * columns) + 1, columns)
     if decoded is None:
         return None
     images, end = decoded
@@ -184,6 +191,40 @@ def _find_nestings(shape: Shape) -> dict[int, tuple[int, ...]]:
     if channels == 1:
         nestings[2] = (columns, width)
     return nestings
+
+
+def _decode_rows(
+    text: bytes, sizes: tuple[int, ...], rows_maximum: int, columns: int
+) -> tuple[NDArray[np.uint8], int] | None:
+    """Decode plain rows of pixels into `[n, columns] uint8`, and find where in `text` they end.
+
+    `sizes` is empty for CSV. For the inside of a JSON array it holds how many numbers each level of
+    nesting has, the outermost first. Returns None if there is no library, or if anything is unusual
+    or wrong.
+    """
+    decode = _decode_short if len(text) < _SHORT_BYTES else _decode_long
+    if decode is None:
+        return None
+    images = np.empty((rows_maximum, columns), np.uint8)
+    end = ctypes.c_long()
+    count = decode(
+        text,
+        len(text),
+        columns,
+        len(sizes),
+        _make_array(sizes),
+        rows_maximum,
+        images.ctypes.data,
+        ctypes.byref(end),
+    )
+    if count < 0:
+        return None
+    return images[:count], end.value
+
+
+@functools.lru_cache(maxsize=256)
+def _make_array(sizes: tuple[int, ...]) -> ctypes.Array[ctypes.c_long]:
+    return (ctypes.c_long * len(sizes))(*sizes)
 
 
 def _parse_json(body: bytes) -> Any:
