@@ -88,11 +88,6 @@ class Artifact:
         return self.root / LITERT_NAME
 
     @property
-    def litert_int8(self) -> Path:
-        """The eight-bit LiteRT flatbuffer, if the manifest's `differences` name it."""
-        return self.root / LITERT_INT8_NAME
-
-    @property
     def litert_agrees(self) -> bool:
         """Whether there is a LiteRT flatbuffer with Keras' probabilities."""
         return self.manifest.differences.get("litert", 1.0) <= TOLERANCE

@@ -114,13 +114,13 @@ class TensorFlowPredictor:
 
     On a GPU, XLA compiles it for each power of two images up to 32, and batches are padded to the
     next of them; any other size would be compiled when it is first seen, for seconds. On CPUs XLA
-    was no faster (measured on ResNet-50), so that every size runs as it is.
+    was no faster (measured on ResNet-50), so every size runs unchanged there.
     """
 
     def __init__(
         self, artifact: Artifact, *, runtime: str, threads: int, xla: bool | None = None
     ) -> None:
-        """`threads` run within one prediction; `xla` is used on a GPU, unless it is given."""
+        """`threads` run within one prediction; without `xla`, XLA is used on GPUs only."""
         tf: Any = importlib.import_module("tensorflow")
         gpus = tf.config.list_physical_devices("GPU")
         with contextlib.suppress(RuntimeError):  # already initialized: keep its settings

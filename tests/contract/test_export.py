@@ -83,7 +83,7 @@ def test_network_that_converts_leaves_flatbuffers_and_how_far_they_are_from_kera
         ).max()
         assert differences[runtime] == pytest.approx(found, abs=2e-6)
     assert differences["litert"] <= 1e-5 < differences["litert_int8"] < 0.1
-    assert exported.litert_int8.stat().st_size < exported.litert.stat().st_size / 2
+    assert (exported.root / "model_int8.tflite").stat().st_size < exported.litert.stat().st_size / 2
     assert predictor.choose(exported)[0] == "litert"
 
 

@@ -23,7 +23,7 @@ Classes: TypeAlias = tuple[int | str, ...]
 Errors: TypeAlias = Mapping[int, str]
 """What is wrong with each record that has no probabilities, by its number among all, from 0."""
 
-_NUMBER: Final = "%.9g"  # nine digits tell any two float32 apart
+_NUMBER: Final = "%.9g"  # nine digits distinguish any two float32
 
 
 def encode(

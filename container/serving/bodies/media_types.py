@@ -1,4 +1,4 @@
-"""The media types of requests and answers; `decoding` and `encoding` say which can be which."""
+"""The media types of requests and answers; see `decoding` and `encoding` for which is which."""
 
 from typing import Final
 

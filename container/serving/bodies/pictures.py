@@ -1,7 +1,7 @@
 """Images from pictures in PNG, JPEG or BMP.
 
-Rules of this file: a picture's size stands in its header, and a wrong one is refused before a pixel
-is unpacked; Pillow is imported with the first picture.
+Rules of this file: a picture of the wrong size is refused by its header, before a pixel is
+unpacked; Pillow is imported with the first picture.
 """
 
 from __future__ import annotations

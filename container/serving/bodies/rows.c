@@ -1,8 +1,8 @@
-/* Rows of pixels out of decimal text, at the speed of memory: CSV lines, or the arrays of a JSON array.
+/* Decodes rows of pixels from decimal text at the speed of memory: CSV lines, or arrays in a JSON array.
  *
- * Only what is right is decoded: on anything unusual or wrong the answer is -1, and the caller's slow decoder, which
- * gives the same pixels, finds out what it is. Text must be followed by a byte that belongs to no number, as the
- * NUL behind every Python bytes object.
+ * Returns -1 for anything unusual or wrong. The caller's slow decoder, which returns the same pixels,
+ * then finds out what it is. The text must be followed by a byte that cannot be part of a number, such
+ * as the NUL after every Python bytes object.
  */
 #include <math.h>
 #include <stdint.h>
@@ -13,7 +13,7 @@ static const char *skip_space(const char *p) {
     return p;
 }
 
-/* A number as JSON writes it, without sign; NULL if there is none. */
+/* Reads a number as JSON writes it, without a sign; returns NULL if there is none. */
 static const char *read_number(const char *p, double *number) {
     static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
                                     1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
@@ -38,10 +38,11 @@ static const char *read_number(const char *p, double *number) {
     return end;
 }
 
-/* Decode rows of `columns` numbers into `pixels`.
+/* Decodes rows of `columns` numbers into `pixels`.
  *
- * For CSV `levels` is 0. For JSON it is the depth at which an image's numbers stand, and `sizes` says how many numbers
- * each level holds, the outermost first. Gives the number of rows and, in `end`, how far the text was read; or -1.
+ * For CSV `levels` is 0. For JSON it is the depth of an image's numbers, and `sizes` holds how many
+ * numbers each level has, the outermost first. Returns the number of rows, or -1; `end` is set to how
+ * far the text was read.
  */
 static long decode(const char *text, long size, long columns, long levels, const long *sizes, long rows_maximum,
                    unsigned char *pixels, long *end, double *row) {
@@ -51,7 +52,7 @@ static long decode(const char *text, long size, long columns, long levels, const
         int fractions = 0;
         double highest = 0;
         for (long column = 0; column < columns; column++) {
-            for (long level = column ? 1 : 0; level < levels; level++) /* the first level holds a whole image */
+            for (long level = column ? 1 : 0; level < levels; level++) /* the first level is an image */
                 if (column % sizes[level] == 0) {
                     p = skip_space(p);
                     if (*p++ != '[') return -1;

@@ -20,7 +20,7 @@ LIBRARY: Final = Path(__file__).with_name("librows.so")
 def load(make: type[ctypes.CDLL]) -> Any:
     """Return the function `decode_rows` of the library, or None if that has not been compiled.
 
-    Functions of a `ctypes.PyDLL` keep Python's lock while they run; those of a `ctypes.CDLL` do not.
+    `make` is `ctypes.PyDLL` to keep Python's lock during a call, `ctypes.CDLL` to release it.
     """
     try:
         function = make(str(LIBRARY)).decode_rows

@@ -295,5 +295,7 @@ def _to_utf8(body: bytes, parameters: Mapping[str, str]) -> bytes:
         try:
             return body.decode(charset).encode()
         except ValueError:
-            raise RequestError(400, "the body is not utf-16, as its content type says") from None
+            raise RequestError(
+                400, "the body is not utf-16, the charset of its content type"
+            ) from None
     return body.removeprefix(b"\xef\xbb\xbf")

@@ -1,6 +1,7 @@
-"""The request context that handlers may take as their last argument, with the model server's names.
+"""The request context that handlers may take as their last argument.
 
-Each request has a context of its own, so that requests cannot disturb each other.
+Its methods are those of the model server's context (multi-model-server, `mms/context.py`). Each
+request has a context of its own, so that requests cannot disturb each other.
 """
 
 from __future__ import annotations
@@ -20,15 +21,12 @@ class Headers(dict[str, str]):
         super().__init__({name.title(): value for name, value in headers.items()})
 
     def __getitem__(self, name: str) -> str:
-        """Return a header, or raise KeyError."""
         return super().__getitem__(name.title())
 
     def __contains__(self, name: object) -> bool:
-        """Return whether the request has a header."""
         return super().__contains__(str(name).title())
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Return a header, or `default`."""
         return super().get(name.title(), default)
 
 
@@ -42,11 +40,9 @@ class RequestProcessor:
         self._response: dict[str, str] = {}
 
     def get_request_properties(self) -> Mapping[str, str]:
-        """Return all request headers."""
         return self._request
 
     def get_request_property(self, key: str) -> str | None:
-        """Return one request header."""
         found: str | None = self._request.get(key)
         return found
 
@@ -56,23 +52,18 @@ class RequestProcessor:
         self._phrase = reason_phrase or ""
 
     def get_response_status_code(self) -> int:
-        """Return the response's status."""
         return self.status or 200
 
     def get_response_status_phrase(self) -> str:
-        """Return the phrase that was set."""
         return self._phrase
 
     def add_response_property(self, key: str, value: str) -> None:
-        """Set a response header."""
         self._response[key] = value
 
     def get_response_headers(self) -> dict[str, str]:
-        """Return all response headers that were set."""
         return self._response
 
     def get_response_header(self, key: str) -> str | None:
-        """Return one response header."""
         return self._response.get(key)
 
 
@@ -103,15 +94,12 @@ class Context:
         return self.request_processor[0].status
 
     def get_request_id(self, idx: int = 0) -> str:
-        """Return the client's inference id, or a generated one."""
         return self.request_ids[idx]
 
     def get_request_header(self, idx: int, key: str) -> str | None:
-        """Return one request header, found in any case."""
         return self.request_processor[idx].get_request_property(key)
 
     def get_all_request_header(self, idx: int = 0) -> Mapping[str, str]:
-        """Return all request headers."""
         return self.request_processor[idx].get_request_properties()
 
     def set_response_content_type(self, idx: int, value: str) -> None:  # noqa: ARG002 - the API
@@ -119,26 +107,20 @@ class Context:
         self._content_type = value
 
     def get_response_content_type(self, idx: int = 0) -> str | None:  # noqa: ARG002 - the API
-        """Return the media type that was set."""
         return self._content_type
 
     def set_response_status(self, code: int = 200, phrase: str = "", idx: int = 0) -> None:
-        """Set the response's status."""
         self.request_processor[idx].report_status(code, phrase)
 
     def set_all_response_status(self, code: int = 200, phrase: str = "") -> None:
-        """Set the response's status."""
         self.set_response_status(code, phrase)
 
     def get_response_status(self, idx: int = 0) -> tuple[int, str]:
-        """Return the response's status and phrase."""
         processor = self.request_processor[idx]
         return processor.get_response_status_code(), processor.get_response_status_phrase()
 
     def set_response_header(self, idx: int, key: str, value: str) -> None:
-        """Set a response header."""
         self.request_processor[idx].add_response_property(key, value)
 
     def get_response_headers(self, idx: int = 0) -> dict[str, str]:
-        """Return all response headers that were set."""
         return self.request_processor[idx].get_response_headers()

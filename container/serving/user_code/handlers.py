@@ -41,7 +41,7 @@ class Handlers:
     module: Path
     """The file that holds the functions."""
     model_dir: Path
-    """What `model_fn` is given: the model directory, or the only directory in it (TRIP-21)."""
+    """The argument of `model_fn`: the model directory, or the only directory in it (TRIP-21)."""
     default_accept: str = media_types.JSON
     installation: tuple[str, ...] = ()
     """The pip command that installs its packages; empty if none is needed."""

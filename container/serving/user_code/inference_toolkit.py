@@ -145,9 +145,7 @@ def _parse_numbers(text: str) -> NDArray[Any] | None:
         rows = [line.split(",") for line in lines]
         columns = zip(*(row for row in rows if len(row) == len(rows[0])), strict=True)
         if not all(any(map(_FRACTION.search, column)) for column in columns):
-            return (
-                None  # perhaps a column of integers among others, which is a record type of numpy
-            )
+            return None  # perhaps a column of integers among others: numpy makes a record type
         dtype = np.float64
     try:
         return np.loadtxt(io.StringIO(text), dtype=dtype, delimiter=",", comments=None)
