@@ -45,7 +45,7 @@ def list_channel(channel: Mapping[str, Any]) -> list[StoredObject]:
 
 
 def shuffle(items: Sequence[Item], channel: Mapping[str, Any], epoch: int = 0) -> list[Item]:
-    """Return the items in an epoch's order: shuffled by the request's seed, if it has one (IN-8)."""
+    """Return the items in an epoch's order, shuffled if the request has a seed (IN-8)."""
     result = list(items)
     seed = channel.get("ShuffleConfig", {}).get("Seed")
     if seed is not None:

@@ -15,8 +15,7 @@ from container.errors import RequestError
 from local_test.endpoints.invocation import RETURNED_HEADERS, Answer, Stream, select_headers
 
 ACCEPT_LIMIT_S: Final = 0.25  # for a connection to be accepted (HO-7)
-BROKEN: Final = (OSError, http.client.HTTPException)
-"""What a request raises when the container does not answer it properly."""
+_BROKEN: Final = (OSError, http.client.HTTPException)
 
 
 class Client:
@@ -33,19 +32,24 @@ class Client:
         self._idle: queue.SimpleQueue[http.client.HTTPConnection] = queue.SimpleQueue()
         self._is_closed = False
 
-    def exchange(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
+    def exchange(
+        self, method: str, path: str, body: bytes | None = None, *, limit_s: float | None = None
+    ) -> tuple[int, bytes]:
         """Send a request of the platform itself on a new connection; return status and body.
 
         Raises: RequestError 424 if there is no answer.
         """
-        connection = http.client.HTTPConnection(*self._address, timeout=self._invocation_s)
-        headers = {"Content-Type": "application/json"} if body else {}
+        limit_s = limit_s or self._invocation_s
+        connection = http.client.HTTPConnection(*self._address, timeout=limit_s)
+        headers = {"User-Agent": "AHC/2.0"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
         try:
-            connection.request(method, path, body or None, headers)
+            connection.request(method, path, body, headers)
             response = connection.getresponse()
             return response.status, response.read()
-        except BROKEN as error:
-            message = f"{method} {path} was not answered: {describe(error)}"
+        except _BROKEN as error:
+            message = f"{method} {path} was not answered: {_describe(error)}"
             raise RequestError(424, message) from error
         finally:
             connection.close()
@@ -80,10 +84,10 @@ class Client:
             connection.close()
             message = f"the container did not answer within {limit_s:g} s (HO-8)"
             raise RequestError(424, message) from error
-        except BROKEN as error:
+        except _BROKEN as error:
             connection.close()
             passed_s = time.monotonic() - started
-            message = f"the connection broke after {passed_s:.1f} s: {describe(error)}"
+            message = f"the connection broke after {passed_s:.1f} s: {_describe(error)}"
             raise RequestError(424, message) from error
         if response.will_close or self._is_closed:
             connection.close()
@@ -113,9 +117,9 @@ class Client:
         try:
             connection.request("POST", "/invocations", body, dict(headers))
             response = connection.getresponse()
-        except BROKEN as error:
+        except _BROKEN as error:
             connection.close()
-            message = f"the connection broke: {describe(error)}"
+            message = f"the connection broke: {_describe(error)}"
             raise RequestError(424, message) from error
         returned = select_headers(response.getheaders(), RETURNED_HEADERS)
         parts = self._read_parts(connection, response)
@@ -134,8 +138,8 @@ class Client:
                         f"{self._stream_s:g} s (HO-8)"
                     )
                     raise RequestError(424, message)
-        except BROKEN as error:
-            message = f"StreamBroken: {describe(error)} (ST-1)"
+        except _BROKEN as error:
+            message = f"StreamBroken: {_describe(error)} (ST-1)"
             raise RequestError(424, message) from error
         finally:
             connection.close()
@@ -185,8 +189,7 @@ class Client:
                 self._idle.get_nowait().close()
 
 
-def describe(error: Exception) -> str:
-    """Return an error's type and text."""
+def _describe(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 

@@ -150,7 +150,7 @@ class Deployment:
             dead.container.remove()
 
     def stop(self, servers: Sequence[Server]) -> list[str]:
-        """Stop servers at the same time; return a finding for each that had to be killed (HO-10)."""
+        """Stop servers in parallel; return a finding for each that had to be killed (HO-10)."""
         findings: list[str] = []
 
         def stop(server: Server) -> None:

@@ -180,7 +180,7 @@ class Endpoint:
             server.container.kill()
 
     def invoke(self, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """Pass a request to a container as InvokeEndpoint does, with the headers it forwards (RQ-2).
+        """Pass a request to a container as InvokeEndpoint does (RQ-2).
 
         Raises: RequestError with the status and message of the service.
         """

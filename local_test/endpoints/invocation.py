@@ -10,31 +10,21 @@ from container import contract
 from container.errors import RequestError
 
 HEADER_PREFIX: Final = "x-amzn-sagemaker-"
-FORWARDED_HEADERS: Final = frozenset(
-    {
-        "content-type",
-        "accept",
-        HEADER_PREFIX + "custom-attributes",
-        HEADER_PREFIX + "target-model",
-        HEADER_PREFIX + "target-variant",
-        HEADER_PREFIX + "target-container-hostname",
-        HEADER_PREFIX + "inference-id",
-        HEADER_PREFIX + "inference-component",
-        HEADER_PREFIX + "session-id",
-        HEADER_PREFIX + "enable-explanations",
-        HEADER_PREFIX + "prefix-aware-id",
-    }
+_SAGEMAKER_HEADERS: Final = (
+    "custom-attributes target-model target-variant target-container-hostname inference-id "
+    "inference-component session-id enable-explanations prefix-aware-id"
 )
+FORWARDED_HEADERS: Final = {"content-type", "accept"} | {
+    HEADER_PREFIX + name for name in _SAGEMAKER_HEADERS.split()
+}
 """What InvokeEndpoint passes to a container, in lower case (RQ-2)."""
-RETURNED_HEADERS: Final = frozenset(
-    {
-        "content-type",
-        HEADER_PREFIX + "custom-attributes",
-        HEADER_PREFIX + "new-session-id",
-        HEADER_PREFIX + "closed-session-id",
-    }
-)
-"""What a container returns to the caller besides the body (RQ-5, SE-1)."""
+RETURNED_HEADERS: Final = {  # as the API spells them
+    "content-type": "Content-Type",
+    "x-amzn-sagemaker-custom-attributes": "X-Amzn-SageMaker-Custom-Attributes",
+    "x-amzn-sagemaker-new-session-id": "X-Amzn-SageMaker-New-Session-Id",
+    "x-amzn-sagemaker-closed-session-id": "X-Amzn-SageMaker-Closed-Session-Id",
+}
+"""What a container returns to the caller besides the body (RQ-5, SE-1), by lower-case name."""
 _ATTRIBUTES_CHARACTERS: Final = 1024
 
 

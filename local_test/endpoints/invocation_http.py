@@ -26,19 +26,13 @@ from container.errors import RequestError
 from local_test import identity
 from local_test.endpoints import event_stream
 from local_test.endpoints.endpoint import Endpoint
-from local_test.endpoints.invocation import Answer, Stream
+from local_test.endpoints.invocation import RETURNED_HEADERS, Answer, Stream
 
 LOG_GROUP: Final = "/aws/sagemaker/Endpoints/"
 _PATH: Final = re.compile(
     r"/endpoints/([A-Za-z0-9-]{1,63})/(invocations|invocations-response-stream|async-invocations)"
 )
 _MESSAGE_CHARACTERS: Final = 2048  # of the container's answer in a ModelError (RQ-6)
-_SPELLED_HEADERS: Final = {  # as the API spells what a container may return (RQ-5)
-    "x-amzn-sagemaker-custom-attributes": "X-Amzn-SageMaker-Custom-Attributes",
-    "x-amzn-sagemaker-new-session-id": "X-Amzn-SageMaker-New-Session-Id",
-    "x-amzn-sagemaker-closed-session-id": "X-Amzn-SageMaker-Closed-Session-Id",
-    "content-type": "Content-Type",
-}
 _ERROR_CODES: Final[Mapping[int, str]] = {
     HTTPStatus.NOT_FOUND: "UnknownOperationException",
     HTTPStatus.SERVICE_UNAVAILABLE: "ServiceUnavailable",
@@ -217,11 +211,7 @@ def _send(
 
 
 def _describe(answer: Answer) -> list[tuple[str, str]]:
-    headers = [
-        (_SPELLED_HEADERS[name], value)
-        for name, value in answer.headers.items()
-        if name in _SPELLED_HEADERS
-    ]
+    headers = [(RETURNED_HEADERS[name], value) for name, value in answer.headers.items()]
     headers += [
         ("x-Amzn-Invoked-Production-Variant", answer.variant),
         ("X-Local-Test-Container-Status", str(answer.status)),

@@ -21,33 +21,19 @@ _NO_ROOM: Final = 507
 class Http(Protocol):
     """Sends requests to the server."""
 
-    def exchange(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
+    def exchange(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
         """Send a request of the platform itself; return status and body."""
 
 
 class ModelCache:
     """The models that a server has loaded; safe to use from several threads."""
 
-    def __init__(
-        self,
-        server: Http,
-        prefix: str,
-        directory: Path,
-        seen_at: str,
-        *,
-        capacity: int | None = None,
-    ) -> None:
-        """Take the place of the models.
-
-        `prefix` is the URI to which a target is relative. The server sees `directory` at `seen_at`,
-        such as `/opt/ml/models`. `capacity` is the maximal number of loaded models; None loads
-        until the container answers 507.
-        """
+    def __init__(self, server: Http, prefix: str, directory: Path, seen_at: str) -> None:
+        """Targets are relative to the URI `prefix`; the server sees `directory` at `seen_at`."""
         self._server = server
         self._prefix = prefix.rstrip("/")
         self._directory = directory
         self._seen_at = seen_at
-        self._capacity = capacity
         self._loaded: collections.OrderedDict[str, str] = collections.OrderedDict()
         self._lock = threading.Lock()
 
@@ -100,8 +86,6 @@ class ModelCache:
     def _load(self, target: str, name: str) -> None:
         directory = self._directory / name / "model"
         self._deliver(target, directory)
-        if self._capacity is not None and len(self._loaded) >= self._capacity:
-            self._unload(next(iter(self._loaded)))
         body = json.dumps({"model_name": name, "url": f"{self._seen_at}/{name}/model"}).encode()
         status, answer = self._server.exchange("POST", "/models", body)
         while status == _NO_ROOM and self._loaded:  # MME-2: make room and try again

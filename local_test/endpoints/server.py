@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import http.client
 import signal
 import time
 from dataclasses import dataclass
 
 from container import contract
-from container.errors import UserError
+from container.errors import RequestError, UserError
 from local_test.data import job_outputs
-from local_test.endpoints.client import BROKEN, Client, describe, is_listening
+from local_test.endpoints.client import Client, is_listening
 from local_test.runners.interface import Container, Launch, Runner
 from local_test.runners.log_lines import LineSplitter, OnLine
 
@@ -93,18 +92,12 @@ class Server:
         return ""
 
     def ping(self) -> tuple[int, str]:
-        """Send GET /ping on a new connection; return its status, 0 without one, and a description."""
-        connection = http.client.HTTPConnection(*self.container.address, timeout=self.limits.ping_s)
+        """Send GET /ping; return the status, 0 without one, and a description."""
         try:
-            connection.request("GET", "/ping", headers={"User-Agent": "AHC/2.0"})
-            response = connection.getresponse()
-            response.read()
-        except BROKEN as error:
-            return 0, describe(error)
-        else:
-            return response.status, f"status {response.status}"
-        finally:
-            connection.close()
+            status, _ = self.client.exchange("GET", "/ping", limit_s=self.limits.ping_s)
+        except RequestError as error:
+            return 0, str(error)
+        return status, f"status {status}"
 
     def stop(self) -> bool:
         """Stop it as the platform does: SIGTERM, the grace period, SIGKILL (HO-10).

@@ -195,7 +195,7 @@ class DockerContainer:
         threading.Thread(target=self._watch, daemon=True, name=f"wait {container.name}").start()
 
     def _publish_name(self, name: str) -> None:
-        """Join a second network, where peers find the name; leaving the first breaks connections."""
+        """Join a second network with the name: leaving the first would break connections."""
         with self._removing:
             if not self._is_removed:
                 with contextlib.suppress(*UNREACHABLE):

@@ -48,7 +48,10 @@ def reach() -> docker.DockerClient:
         client = connect()
         client.ping()
     except UNREACHABLE as error:
-        message = f"cannot reach the Docker engine: {error}; start it, or use --program instead of an image"
+        message = (
+            f"cannot reach the Docker engine: {error}; "
+            "start it, or use --program instead of an image"
+        )
         raise PlatformError(message) from error
     return client
 

@@ -18,7 +18,8 @@ from container.errors import UserError
 JOB_KINDS: Final = {
     "spot": "SIGTERM, the grace period, SIGKILL. "
     "Interrupted: the job restarts with its checkpoints (SP-1)",
-    "spot-kill": "SIGKILL without notice. Interrupted: the job restarts with its checkpoints (SP-1)",
+    "spot-kill": "SIGKILL without notice. "
+    "Interrupted: the job restarts with its checkpoints (SP-1)",
     "kill": "SIGKILL for one host. Failed: AlgorithmError, exit code 137 (OUT-12)",
     "out-of-memory": "SIGKILL, as when memory runs out. "
     "Failed: AlgorithmError, exit code 137 (OUT-12)",

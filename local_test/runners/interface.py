@@ -1,7 +1,7 @@
 """What a runner is: something that starts a container and reports its end.
 
-There are two: `process` (any command) and `docker` (an image). The rest of the harness does not know
-which one runs.
+There are two: `process` (any command) and `docker` (an image). The rest of the harness does not
+know which one runs.
 """
 
 from __future__ import annotations

@@ -214,12 +214,3 @@ def test_a_truncated_model_never_gets_into_service(tmp_path: Path) -> None:
 
     with pytest.raises(UserError, match=r"not a complete tar\.gz"):
         Endpoint(request, runner, tmp_path / "e", faults=[happening]).start()
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["kill", "kill@", "slow-dns@/x/", "spot@2", "clock@1s", "truncated-model@1s", "kill@/(/"],
-)
-def test_a_fault_that_cannot_be_is_refused(text: str) -> None:
-    with pytest.raises(UserError):
-        faults.parse(text, {**faults.JOB_KINDS, **faults.SERVER_KINDS})

@@ -1,0 +1,138 @@
+"""The runtime API over HTTP, for endpoints that are played."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+import pytest
+
+from container.errors import RequestError
+from local_test.endpoints.endpoint import Endpoint
+from local_test.endpoints.invocation import Answer, Stream
+from local_test.endpoints.invocation_http import InvocationApi, read_headers
+
+
+class PlayedEndpoint:
+    """Answers with what a test asks for."""
+
+    name = "e"
+
+    def __init__(self, status: int = 200, error: RequestError | None = None) -> None:
+        self.status = status
+        self.error = error
+
+    def describe(self) -> dict[str, Any]:
+        """Name the default variant."""
+        return {"ProductionVariants": [{"VariantName": "first"}]}
+
+    def invoke(self, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """Echo the body."""
+        if self.error is not None:
+            raise self.error
+        content_type = {"content-type": headers["content-type"]}
+        return Answer(self.status, content_type, body, "second", 0.0, 0.25, 0.5)
+
+    def invoke_stream(self, body: bytes, headers: Mapping[str, str]) -> Stream:
+        """Echo the body as a stream, which breaks if there is an error."""
+
+        def read() -> Iterator[bytes]:
+            yield body
+            if self.error is not None:
+                raise self.error
+
+        return Stream(self.status, {"content-type": headers["content-type"]}, read(), "second")
+
+
+def ask(
+    endpoint: PlayedEndpoint | None, path: str = "/endpoints/e/invocations", method: str = "POST"
+) -> tuple[str, dict[str, str], bytes, list[tuple[Any, ...]]]:
+    counted: list[tuple[Any, ...]] = []
+    started: list[Any] = []
+    api = InvocationApi(
+        lambda _: cast("Endpoint", endpoint),
+        "123456789012",
+        "eu-west-1",
+        lambda *count: counted.append(count[:3]),
+    )
+    environ = {
+        "PATH_INFO": path,
+        "REQUEST_METHOD": method,
+        "CONTENT_TYPE": "text/csv",
+        "wsgi.input": io.BytesIO(b"1,2"),
+    }
+    body = b"".join(api(environ, lambda *arguments: started.extend(arguments)))
+    return started[0], dict(started[1]), body, counted
+
+
+def test_an_answer_carries_variant_times_and_content_type() -> None:
+    status, headers, body, counted = ask(PlayedEndpoint())
+
+    assert (status, body, headers["Content-Type"]) == ("200 OK", b"1,2", "text/csv")
+    assert headers["x-Amzn-Invoked-Production-Variant"] == "second"
+    assert headers["X-Local-Test-First-Byte-Seconds"] == "0.250000"
+    assert counted == [("e", "second", 200)]
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(415, "CLIENT_ERROR_FROM_MODEL"), (500, "SERVER_ERROR_FROM_MODEL")]
+)
+@pytest.mark.parametrize("operation", ["invocations", "invocations-response-stream"])
+def test_a_container_s_refusal_is_a_model_error(status: int, code: str, operation: str) -> None:
+    line, headers, body, counted = ask(PlayedEndpoint(status), f"/endpoints/e/{operation}")
+
+    error = json.loads(body)
+    assert (line, headers["x-amzn-ErrorType"]) == ("424 Failed Dependency", "ModelError")  # RQ-6
+    assert (error["ErrorCode"], error["OriginalStatusCode"]) == (code, status)
+    assert error["OriginalMessage"] == "1,2"
+    assert f'error ({status}) from second with message "1,2"' in error["Message"]
+    assert error["LogStreamArn"].endswith("123456789012:log-group:/aws/sagemaker/Endpoints/e")
+    assert counted == [("e", "second", status)]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "path", "method", "status", "code"),
+    [
+        (None, "/endpoints/e/invocations", "POST", 400, "ValidationError"),
+        (None, "/endpoints/e/other", "POST", 404, "UnknownOperationException"),
+        (None, "/endpoints/e/invocations", "GET", 404, "UnknownOperationException"),
+        (PlayedEndpoint(error=RequestError(413, "")), "", "POST", 413, "ValidationError"),
+        (PlayedEndpoint(error=RequestError(503, "")), "", "POST", 503, "ServiceUnavailable"),
+        (PlayedEndpoint(error=RequestError(424, "late")), "", "POST", 424, "ModelError"),
+    ],
+)
+def test_a_refusal_has_the_service_s_status_and_name(
+    endpoint: PlayedEndpoint | None, path: str, method: str, status: int, code: str
+) -> None:
+    line, headers, _, counted = ask(endpoint, path or "/endpoints/e/invocations", method)
+
+    assert (line[:3], headers["x-amzn-ErrorType"]) == (str(status), code)
+    assert counted == ([("e", "first", 0)] if status == 424 else [])
+
+
+def test_a_stream_that_breaks_ends_with_an_error_event() -> None:
+    endpoint = PlayedEndpoint(error=RequestError(424, "StreamBroken: reset"))
+
+    status, headers, body, _ = ask(endpoint, "/endpoints/e/invocations-response-stream")
+
+    assert (status, headers["X-Amzn-SageMaker-Content-Type"]) == ("200 OK", "text/csv")
+    assert headers["x-Amzn-Invoked-Production-Variant"] == "second"
+    assert body.index(b"1,2") < body.index(b"ModelStreamError") < body.index(b"StreamBroken: reset")
+
+
+def test_the_container_s_headers_of_a_stream_replace_the_api_s_own() -> None:
+    environ = {
+        "CONTENT_TYPE": "application/json",
+        "HTTP_ACCEPT": "*/*",
+        "HTTP_X_AMZN_SAGEMAKER_CONTENT_TYPE": "text/csv",
+        "HTTP_X_AMZN_SAGEMAKER_TARGET_MODEL": "a",
+        "HTTP_COOKIE": "a=b",
+    }
+
+    assert read_headers(environ) == {
+        "content-type": "text/csv",
+        "accept": "*/*",
+        "x-amzn-sagemaker-target-model": "a",
+    }
