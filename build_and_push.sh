@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the CPU or GPU image, pushes it to Amazon ECR, and prints its digest URI: `./build_and_push.sh --help`.
+# Builds the CPU or GPU image, pushes it to Amazon ECR, and prints its digest URI; see --help.
 # Needs Python 3.11+, docker, podman or buildah, and the AWS CLI; nothing is installed.
 set -euo pipefail
 
@@ -11,7 +11,8 @@ main() {
       exec "$candidate" "$root/docker/build_and_push.py" "$@"
     fi
   done
-  printf 'build_and_push: Python 3.11 or newer is needed; found %s\n' "$(python3 --version 2>/dev/null || echo none)" >&2
+  printf 'build_and_push: Python 3.11 or newer is needed; found %s\n' \
+    "$(python3 --version 2>/dev/null || echo none)" >&2
   return 1
 }
 

@@ -3,11 +3,9 @@
     python bill_of_materials.py DPKG_STATUS DIRECTORY
 
 Covers the Python packages of the interpreter that runs it, and the distribution's packages that
-`DPKG_STATUS` lists. Leaves `sbom.cdx.json` and `licenses.csv` in the directory; equal packages give
-equal files.
+`DPKG_STATUS` lists. Writes `sbom.cdx.json` and `licenses.csv`; equal packages make equal files.
 
-Rules of this file: standard library only; a license is what the package itself declares, and
-`unknown` if it is silent.
+Rules of this file: standard library only; a license is what the package declares, else `unknown`.
 """
 
 from __future__ import annotations
@@ -68,12 +66,12 @@ def describe(package: Package) -> dict[str, Any]:
 
 
 def interpreter() -> Package:
-    """Give the Python that runs this; the official image builds its own, which dpkg does not know."""
+    """Return the Python that runs this; the official image's own is unknown to dpkg."""
     return Package("generic", "python", platform.python_version(), "PSF-2.0")
 
 
 def python_packages() -> Iterator[Package]:
-    """Give the distributions that this interpreter finds."""
+    """Yield the distributions that this interpreter finds."""
     for distribution in importlib.metadata.distributions():
         fields = distribution.metadata.json
         name = re.sub(r"[-_.]+", "-", str(fields["name"])).lower()
@@ -83,37 +81,33 @@ def python_packages() -> Iterator[Package]:
             if "License ::" in line
         ]
         declared = str(fields.get("license", "")).strip()
-        if "\n" in declared or len(declared) > 100:  # the license's whole text
+        if "\n" in declared or len(declared) > 100:  # the license's text
             declared = ""
         expression = fields.get("license_expression") or " AND ".join(classified) or declared
-        yield Package(
-            "pypi", name, distribution.version, str(expression or license_title(distribution))
-        )
+        declared = str(expression or license_title(distribution))
+        yield Package("pypi", name, distribution.version, declared)
 
 
 def license_title(distribution: importlib.metadata.Distribution) -> str:
-    """Give the first line that names a license in the license file that a package carries."""
+    """Return the first line that names a license in a package's license file."""
     for file in distribution.files or ():
         if "licen" in file.name.lower() and file.suffix in ("", ".txt", ".md"):
-            return next(
-                (line.strip() for line in file.read_text().splitlines() if "licen" in line.lower()),
-                "unknown",
-            )
+            lines = (line.strip() for line in file.read_text().splitlines())
+            return next((line for line in lines if "licen" in line.lower()), "unknown")
     return "unknown"
 
 
 def distribution_packages(status: Path) -> Iterator[Package]:
-    """Give the installed packages of a dpkg status file."""
+    """Yield the installed packages of a dpkg status file."""
     for paragraph in status.read_text(encoding="utf-8").split("\n\n"):
         fields = dict(re.findall(r"^([\w-]+): (.*)$", paragraph, re.MULTILINE))
         if fields.get("Status") == "install ok installed":
-            yield Package(
-                "deb", fields["Package"], fields["Version"], copyright_license(fields["Package"])
-            )
+            name = fields["Package"]
+            yield Package("deb", name, fields["Version"], copyright_license(name))
 
 
 def copyright_license(name: str, documents: Path = Path("/usr/share/doc")) -> str:
-    """Give the short names of the licenses in a package's machine-readable copyright file."""
+    """Return the short names of the licenses in a package's copyright file."""
     try:
         text = (documents / name / "copyright").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -123,12 +117,9 @@ def copyright_license(name: str, documents: Path = Path("/usr/share/doc")) -> st
 
 
 def distribution_id(release: Path = Path("/etc/os-release")) -> str:
-    """Give the distribution's own short name, such as `debian`."""
-    found = (
-        re.search(r'^ID="?([\w.-]+)', release.read_text(encoding="utf-8"), re.MULTILINE)
-        if release.exists()
-        else None
-    )
+    """Return the distribution's short name, such as `debian`."""
+    text = release.read_text(encoding="utf-8") if release.exists() else ""
+    found = re.search(r'^ID="?([\w.-]+)', text, re.MULTILINE)
     return found[1] if found else "linux"
 
 

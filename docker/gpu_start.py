@@ -1,12 +1,11 @@
-"""Entry point of the GPU image: looks at the host's NVIDIA driver, then becomes `python -m container`.
+"""The GPU image's entry point: checks the host's driver, then becomes `python -m container`.
 
 The driver comes from the host, never from the image (IMG-11), and may be years older than the
-image's CUDA (GPU-1). Where it is older than the image's cuda-compat, that is put before it; where
-it is newer, cuda-compat would break it (GPU-2). Libraries are looked up where a process starts, so
-this comes before anything else does.
+image's CUDA (GPU-1). If it is older than the image's cuda-compat, cuda-compat goes before it on the
+library path; with a newer driver cuda-compat would fail (GPU-2). Libraries are looked up when a
+process starts, so this runs before anything else.
 
-Rules of this file: standard library only; one line is said, whatever is found; nothing here ends a
-job.
+Rules of this file: standard library only; it logs one line, and never ends a job.
 """
 
 from __future__ import annotations
@@ -27,30 +26,27 @@ MINIMUM: Final = (525, 60, 13)
 
 
 def main() -> None:
-    """Say what was found, set the library path, become the program."""
+    """Log the driver, set the library path, become the program."""
     words, needs_compat = decide(read_driver(DRIVER), read_compat(COMPAT))
     print(words, file=sys.stderr, flush=True)
     if needs_compat:
         paths = [str(COMPAT), os.environ.get("LD_LIBRARY_PATH", "")]
         os.environ["LD_LIBRARY_PATH"] = ":".join(filter(None, paths))
-    os.execv(sys.executable, [sys.executable, "-m", "container", *sys.argv[1:]])  # noqa: S606 - no shell wanted
+    command = [sys.executable, "-m", "container", *sys.argv[1:]]
+    os.execv(sys.executable, command)  # noqa: S606 - no shell wanted
 
 
 def decide(driver: Version | None, compat: Version | None) -> tuple[str, bool]:
-    """Give the line to say, and whether cuda-compat goes before the host's driver."""
+    """Return the line to log, and whether cuda-compat goes before the host's driver."""
     if driver is None:
         return "no NVIDIA driver on this host: TensorFlow computes on the CPU", False
+    found = f"NVIDIA driver {show(driver)}"
     if compat is not None and driver < compat:
-        return (
-            f"NVIDIA driver {show(driver)} is older than the image's cuda-compat {show(compat)}, which is used",
-            True,
-        )
+        return f"{found} is older than the image's cuda-compat {show(compat)}, which is used", True
+    needed = f"CUDA 12 needs {show(MINIMUM)}"
     if driver < MINIMUM:
-        return (
-            f"NVIDIA driver {show(driver)} is too old: CUDA 12 needs {show(MINIMUM)}; expect the CPU only",
-            False,
-        )
-    return f"NVIDIA driver {show(driver)}: CUDA 12 needs {show(MINIMUM)} or newer", False
+        return f"{found} is too old: {needed}; expect the CPU only", False
+    return f"{found}: {needed} or newer", False
 
 
 def read_driver(path: Path) -> Version | None:
@@ -65,7 +61,7 @@ def read_driver(path: Path) -> Version | None:
 
 
 def read_compat(directory: Path) -> Version | None:
-    """Read the driver version that cuda-compat stands for off the name of its library; None if it is not there."""
+    """Read cuda-compat's driver version from the name of its library; None if it is missing."""
     versions = [
         parse(path.name.removeprefix("libcuda.so.")) for path in directory.glob("libcuda.so.*.*")
     ]

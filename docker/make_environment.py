@@ -1,13 +1,13 @@
-"""Makes an image's Python environment: hash-locked wheels, without what never runs, and the same bytes each time.
+"""Makes an image's Python environment: hash-locked wheels, only what runs, always the same bytes.
 
     python make_environment.py REQUIREMENTS.txt [--scripts REQUIREMENTS.txt]
 
-Runs in the builder stage of the Dockerfiles, on the Python that the final stage has too. The
-environment is made at /opt/venv and left in /image/opt/venv, beside its bill of materials: all of
-/image is what the final stage copies.
+Runs in the builder stage of the Dockerfiles, with the Python that the final stage has too. The
+environment is made at /opt/venv and moved to /image/opt/venv, beside its bill of materials; the
+final stage copies /image.
 
-Rules of this file: standard library only; what is removed stands in one table with its reason;
-nothing is left that depends on the clock, on the order of a directory or on a cache.
+Rules of this file: standard library only; one table names what is removed, with reasons; nothing in
+the result depends on the clock, on the order of a directory or on a cache.
 """
 
 from __future__ import annotations
@@ -28,34 +28,31 @@ from typing import Final
 
 VENV: Final = Path("/opt/venv")
 IMAGE: Final = Path("/image")
-WHEELHOUSE: Final = Path(
-    "/wheelhouse"
-)  # the build context's docker/wheelhouse; installed from alone if it holds wheels
+WHEELHOUSE: Final = Path("/wheelhouse")  # docker/wheelhouse; the only source if it holds wheels
 BASE_PACKAGES: Final = Path("/build/base-packages")
 
-# Below site-packages. Proven harmless by the test rings, which run inside the image.
+# Below site-packages. The test rings, run inside the image, prove that nothing needs them.
 NEVER_RUNS: Final = {
     "tensorflow/include": "C++ headers, for compiling custom operations",
     "tensorflow/xla_aot_runtime_src": "C++ sources of compiled-ahead models",
     "tensorflow/python/kernel_tests": "TensorFlow's own tests",
     "clang": "libclang: TensorFlow requires it, and only its source tools import it",
-    "ai_edge_litert/libLiteRtWebGpuAccelerator.so": "runs models on a WebGPU device; servers have none",
+    "ai_edge_litert/libLiteRtWebGpuAccelerator.so": "runs models on WebGPU; servers have none",
     "ai_edge_litert/vendors": "plug-ins for phones' neural processors",
     "ai_edge_litert/tools": "converters' command lines",
     "sagemaker_training/etc": "MPI's start scripts; MPI is left out",
     "nvidia/*/include": "CUDA's headers",
-    "nvidia/cuda_nvcc/nvvm/bin": "the CUDA C++ compiler; XLA brings its own and wants libdevice and ptxas alone",
+    "nvidia/cuda_nvcc/nvvm/bin": "the CUDA C++ compiler; XLA needs only libdevice and ptxas",
     "nvidia/cuda_nvcc/nvvm/lib64": "the same",
-    "nvidia/cusolver/lib/libcusolverMg.so.*": "one solver over several GPUs; TensorFlow has no call for it",
-    "nvidia/cuda_nvrtc/lib/libnvrtc.alt.so.*": "a second run-time compiler that no library here loads",
+    "nvidia/cusolver/lib/libcusolverMg.so.*": "solves on several GPUs; TensorFlow never calls it",
+    "nvidia/cuda_nvrtc/lib/libnvrtc.alt.so.*": "a second run-time compiler; no library loads it",
     "**/tests": "packages' own tests",
     "**/*.pyi": "types, for checkers",
     "**/*.h": "headers that packages carry for compilers",
     "**/*.a": "static libraries",
 }
 
-# What these packages say that they require, and need for MPI alone
-# (docker/requirements-scripts.in).
+# What these packages require only for MPI (docker/requirements-scripts.in).
 OPTIONAL: Final = {
     "sagemaker_training": ("gevent", "inotify_simple", "paramiko", "psutil", "retrying", "scipy"),
     "sagemaker_inference": ("psutil", "retrying", "scipy"),
@@ -70,39 +67,28 @@ def main() -> None:
     options = parser.parse_args()
 
     run(sys.executable, "-m", "venv", VENV)
-    pip: list[str | Path] = [
-        VENV / "bin/python",
-        "-m",
-        "pip",
-        "--disable-pip-version-check",
-        "--no-input",
-    ]
-    # The lock names every package, so pip need not look for more; `pip check` below holds it to
-    # that.
+    pip: list[str | Path] = [VENV / "bin/python", "-m", "pip"]
+    pip += ["--disable-pip-version-check", "--no-input"]
+    # The lock names every package, so pip need not look for more; `pip check` below verifies that.
     install = [*pip, "install", "--quiet", "--require-hashes", "--no-deps", "--no-compile"]
     if any(WHEELHOUSE.glob("*.whl")):
         install += ["--no-index", "--find-links", WHEELHOUSE]
     run(*install, "--only-binary=:all:", "--requirement", options.requirements)
     site_packages = next(VENV.glob("lib/python3.*/site-packages"))
     if options.scripts:
-        # They come as source, for the locked setuptools, and without what only MPI needs.
+        # They are sources, built by the locked setuptools, without what only MPI needs.
         run(*install, "--use-pep517", "--no-build-isolation", "--requirement", options.scripts)
         for package, names in OPTIONAL.items():
             make_optional(next(site_packages.glob(f"{package}-*.dist-info/METADATA")), names)
     run(*pip, "check")
     materials = IMAGE / "opt/bill-of-materials"
     materials.mkdir(parents=True)
-    run(
-        VENV / "bin/python",
-        Path(__file__).with_name("bill_of_materials.py"),
-        BASE_PACKAGES,
-        materials,
-    )
+    program = Path(__file__).with_name("bill_of_materials.py")
+    run(VENV / "bin/python", program, BASE_PACKAGES, materials)
     remove_what_never_runs(site_packages)
-    if (
-        site_packages / "nvidia/cuda_nvcc"
-    ).exists():  # a name without Python's version in it, for XLA_FLAGS
-        (VENV / "cuda").symlink_to((site_packages / "nvidia/cuda_nvcc").relative_to(VENV))
+    cuda = site_packages / "nvidia/cuda_nvcc"
+    if cuda.exists():  # XLA_FLAGS needs a name without Python's version
+        (VENV / "cuda").symlink_to(cuda.relative_to(VENV))
     strip_symbols(site_packages)
     compile_bytecode()
     shutil.move(VENV, IMAGE / "opt/venv")
@@ -112,7 +98,7 @@ def main() -> None:
 def run(*command: str | Path) -> None:
     """Run a program to its end; its output is the build's log.
 
-    It leaves no bytecode, which would hold times, and what it compiles holds no paths of temporary
+    It writes no bytecode, which would contain times, and compiles without the paths of temporary
     directories (-g0).
     """
     environ = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "CFLAGS": "-g0"}
@@ -120,7 +106,7 @@ def run(*command: str | Path) -> None:
 
 
 def make_optional(metadata: Path, names: tuple[str, ...]) -> None:
-    """Say in a package's metadata that it needs `names` for its extra `mpi` alone: `pip check` then tells the truth."""
+    """Change a package's metadata to require `names` only for an extra `mpi`, for `pip check`."""
     text = metadata.read_text(encoding="utf-8")
     for name in names:
         text, count = re.subn(
@@ -133,7 +119,7 @@ def make_optional(metadata: Path, names: tuple[str, ...]) -> None:
 
 
 def remove_what_never_runs(site_packages: Path) -> None:
-    """Remove the paths of `NEVER_RUNS`; a pattern that finds nothing is fine, packages differ between images."""
+    """Remove the paths of `NEVER_RUNS`; a pattern may match nothing, as images differ."""
     for pattern in NEVER_RUNS:
         for path in list(site_packages.glob(pattern)):
             if path.is_dir():
@@ -143,9 +129,9 @@ def remove_what_never_runs(site_packages: Path) -> None:
 
 
 def strip_symbols(site_packages: Path) -> None:
-    """Strip shared libraries of the symbols that only debuggers read: a quarter of TensorFlow's bytes.
+    """Strip shared libraries of debuggers' symbols: a quarter of TensorFlow's bytes.
 
-    NVIDIA's libraries come stripped, and patched in ways that another tool had better not touch.
+    NVIDIA's libraries are already stripped, and patched in ways that `strip` may break.
     """
     for path in sorted(files_below(site_packages)):
         with path.open("rb") as file:
@@ -155,22 +141,19 @@ def strip_symbols(site_packages: Path) -> None:
 
 
 def compile_bytecode() -> None:
-    """Compile all modules once, here: the running image writes no bytecode, and may not.
+    """Compile all modules once: the running image writes no bytecode, and may not.
 
-    Bytecode is valid whatever its source's time says, so that times can be set; the image's files
-    do not change.
+    The bytecode stays valid whatever its source's time, so that times can be set.
     """
     unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
-    with contextlib.redirect_stdout(
-        io.StringIO()
-    ):  # templates that are no Python fail to compile, and never run
+    with contextlib.redirect_stdout(io.StringIO()):  # templates that are not Python fail to compile
         compileall.compile_dir(
             VENV / "lib", quiet=2, force=True, workers=1, invalidation_mode=unchecked
         )
 
 
 def set_times(root: Path) -> None:
-    """Give each file and directory one time: layers of equal content are then equal."""
+    """Set one time for all files and directories, so that equal content makes equal layers."""
     epoch_s = int(os.environ.get("SOURCE_DATE_EPOCH", "0"))
     for directory, directories, names in os.walk(root):
         for name in (*directories, *names, "."):
@@ -178,7 +161,7 @@ def set_times(root: Path) -> None:
 
 
 def files_below(root: Path) -> Iterator[Path]:
-    """Give every regular file below `root`; links are left out."""
+    """Yield every regular file below `root`, without links."""
     for directory, _, names in os.walk(root):
         for path in (Path(directory, name) for name in names):
             if path.is_file() and not path.is_symlink():

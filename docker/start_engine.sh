@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Has a container engine answer on a Debian or Ubuntu machine that has no service manager, such as a CI runner.
+# Starts a container engine on a Debian or Ubuntu machine without a service manager, such as a CI
+# runner.
 #
 #   usage: docker/start_engine.sh
 #
-# Installs Docker's engine if none is there, starts it if none answers, and prints the process ID of the one that it
-# started, or nothing; whoever called it stops that one again. Needs root. Talk goes to stderr.
+# Installs Docker's engine if it is missing, starts it if none answers, and prints the process ID of
+# the engine that it started, or nothing; the caller stops it. Needs root. Logs go to stderr.
 set -euo pipefail
 
 fail() {
@@ -16,9 +17,10 @@ main() {
   if docker info >/dev/null 2>&1; then
     return
   fi
-  [[ $EUID -eq 0 ]] || fail "starting an engine needs root; start Docker as your system does, or run this with sudo."
+  [[ $EUID -eq 0 ]] ||
+    fail "starting an engine needs root; start Docker as your system does, or run this with sudo."
   if ! command -v dockerd >/dev/null; then
-    command -v apt-get >/dev/null || fail "no dockerd, and no apt-get to install it with."
+    command -v apt-get >/dev/null || fail "there is neither dockerd nor apt-get to install it."
     apt-get update >&2
     local package
     local -a packages=(docker.io iptables)
@@ -26,7 +28,7 @@ main() {
       ! apt-cache show "$package" >/dev/null 2>&1 || packages+=("$package")
     done
     apt-get install --yes --no-install-recommends "${packages[@]}" >&2 ||
-      fail "apt-get could not install ${packages[*]}; its last lines above say why."
+      fail "apt-get could not install ${packages[*]}; see its last lines above."
   fi
   local log
   log=$(mktemp -t dockerd.XXXXXX.log)

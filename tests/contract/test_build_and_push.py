@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import os
 import shlex
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support import ROOT
 
 
 def write_program(directory: Path, name: str, script: str) -> None:
@@ -110,16 +110,10 @@ def test_a_program_that_cannot_be_started_is_named(tmp_path: Path) -> None:
 def test_an_unreachable_network_is_tried_again_and_then_explained(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    specification = importlib.util.spec_from_file_location(
-        "build_and_push", ROOT / "docker/build_and_push.py"
-    )
-    assert specification
-    assert specification.loader
-    program = importlib.util.module_from_spec(specification)
-    monkeypatch.setitem(sys.modules, "build_and_push", program)
-    specification.loader.exec_module(program)
+    monkeypatch.syspath_prepend(ROOT / "docker")
+    programs = importlib.import_module("programs")
     waits: list[int] = []
-    monkeypatch.setattr(program.time, "sleep", waits.append)
+    monkeypatch.setattr(programs.time, "sleep", waits.append)
     for message, words in (
         (
             'Could not connect to the endpoint URL: "https://api.ecr.eu-west-9.amazonaws.com/"',
@@ -134,8 +128,8 @@ def test_an_unreachable_network_is_tried_again_and_then_explained(
             "a registry cannot be reached",
         ),
     ):
-        with pytest.raises(program.DeliveryError, match=words):
-            program.run(["sh", "-c", f"echo '{message}' >&2; exit 255"])
+        with pytest.raises(programs.DeliveryError, match=words):
+            programs.run(["sh", "-c", f"echo '{message}' >&2; exit 255"])
     assert waits == [2, 4, 8] * 3
     assert capsys.readouterr().err.count("trying again in") == 9
 
