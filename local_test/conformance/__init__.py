@@ -1,1 +1,1 @@
-"""Does a container keep the contract? Checks of any image, program or URL, each with evidence and remedy."""
+"""Whether a container keeps the contract: checks of any image, program or URL."""

@@ -1,4 +1,4 @@
-"""Checks of what an image says of itself; they start nothing."""
+"""Checks of what an image says about itself; they start nothing."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from container import contract, image_rules
-from local_test.conformance.catalog import Verdict, judge, skip
-from local_test.conformance.subject import Subject
+from local_test.conformance.catalog import Verdict, judge, skip_all
+from local_test.conformance.subject import Sessions, Subject
 
 IDS: Final = ("IMG-4a", "IMG-5a", "IMG-6a", "IMG-8a", "IMG-12a", "SRV-1a")
 _LARGEST_BYTES: Final = 10 * 1024**3
@@ -16,10 +16,12 @@ _LARGEST_BYTES: Final = 10 * 1024**3
 def check_image(subject: Subject) -> Iterator[Verdict]:
     """Entry point, user, architecture, labels and size."""
     if subject.image is None:
-        for identity in IDS:
-            yield skip(identity, "a program has no image")
+        yield from skip_all(IDS, "a program has no image")
         return
     yield from judge_image(subject.image, is_multi_model=subject.is_multi_model)
+
+
+SESSIONS: Sessions = ((IDS, check_image),)
 
 
 def judge_image(image: Mapping[str, Any], *, is_multi_model: bool = False) -> Iterator[Verdict]:
@@ -33,14 +35,18 @@ def judge_image(image: Mapping[str, Any], *, is_multi_model: bool = False) -> It
     yield judge("IMG-6a", image_rules.is_root(user), f"USER {user or 'root'}")
     platform = image_rules.read_platform(image)
     yield judge("IMG-8a", platform == image_rules.PLATFORM, platform)
-    labels = config.get("Labels") or {}
+    yield _judge_labels(config.get("Labels") or {}, is_multi_model=is_multi_model)
+    size = int(image.get("Size") or 0)
+    yield judge("SRV-1a", size <= _LARGEST_BYTES, f"{size / 1024**3:.2f} GB")
+
+
+def _judge_labels(labels: Mapping[str, str], *, is_multi_model: bool) -> Verdict:
     wrong = image_rules.find_wrong_labels(labels)
     if is_multi_model and labels.get(contract.MULTI_MODEL_LABEL) != "true":
         wrong.append(
-            f"no label {contract.MULTI_MODEL_LABEL}=true: a multi-model endpoint of this image is"
-            " refused"
+            f"no label {contract.MULTI_MODEL_LABEL}=true: "
+            "the platform refuses a multi-model endpoint of this image"
         )
     shown = [name.rsplit(".", 1)[-1] for name in image_rules.LABELS if labels.get(name) == "true"]
-    yield judge("IMG-12a", not wrong, ", ".join(wrong) or f"labels: {', '.join(shown) or 'none'}")
-    size = int(image.get("Size") or 0)
-    yield judge("SRV-1a", size <= _LARGEST_BYTES, f"{size / 1024**3:.2f} GB")
+    found = f"labels: {', '.join(shown) or 'none'}"
+    return judge("IMG-12a", not wrong, ", ".join(wrong) or found)

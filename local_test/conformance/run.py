@@ -1,56 +1,92 @@
-"""Runs the sessions that the asked checks need, and gives the verdicts in the catalog's order."""
+"""Chooses the checks, runs the sessions that they need, and returns the verdicts in order."""
 
 from __future__ import annotations
 
+import types
 import urllib.parse
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from typing import Final
 
 from container.errors import PlatformError, RequestError, UserError
-from local_test.conformance import image_checks, serving_checks, training_checks
+from local_test.conformance import image_checks
 from local_test.conformance.catalog import CHECKS, Verdict, judge, skip
-from local_test.conformance.subject import Subject
+from local_test.conformance.sessions import (
+    job_end_checks,
+    job_input_checks,
+    lifecycle_checks,
+    plain_job_checks,
+    protocol_checks,
+    serving_mode_checks,
+)
+from local_test.conformance.subject import Session, Sessions, Subject
 
-Session = Callable[[Subject], Iterator[Verdict]]
-TRAINING_IDS: Final = frozenset(identity for ids, _ in training_checks.SESSIONS for identity in ids)
-SERVING_IDS: Final = frozenset(identity for ids, _ in serving_checks.SESSIONS for identity in ids)
-IMAGE_IDS: Final = frozenset(image_checks.IDS)
+MODULES: Final = {
+    module.__name__.rpartition(".")[2]: module
+    for module in (
+        image_checks,
+        plain_job_checks,
+        job_input_checks,
+        job_end_checks,
+        lifecycle_checks,
+        protocol_checks,
+        serving_mode_checks,
+    )
+}
+"""In the order of their sessions; the plain job comes early because serving needs its model."""
+
+
+def _list_ids(*modules: types.ModuleType) -> frozenset[str]:
+    return frozenset(
+        identity for module in modules for ids, _ in module.SESSIONS for identity in ids
+    )
+
+
+IMAGE_IDS: Final = _list_ids(image_checks)
+TRAINING_IDS: Final = _list_ids(plain_job_checks, job_input_checks, job_end_checks)
+SERVING_IDS: Final = _list_ids(lifecycle_checks, protocol_checks, serving_mode_checks)
 
 
 def choose(
     *, train: bool, serve: bool, only: Collection[str], is_url: bool, has_model: bool = False
 ) -> list[str]:
-    """Give the checks that the command's flags ask for.
+    """Return the checks that the command's flags ask for.
 
-    Raises: UserError for a check that does not exist, or that a URL cannot be asked.
+    Raises: UserError for a check that does not exist, or that is not possible for a URL.
     """
-    possible = set(serving_checks.PROTOCOL_IDS) if is_url else set(CHECKS)
-    unknown = [identity for identity in only if identity not in possible]
+    possible = set(protocol_checks.PROTOCOL_IDS) if is_url else set(CHECKS)
+    unknown = set(only) - possible
     if unknown:
         message = (
-            f"no such check here: {', '.join(unknown)}; possible are {', '.join(sorted(possible))}"
+            f"no such check here: {', '.join(sorted(unknown))}; "
+            f"choose from {', '.join(sorted(possible))}"
         )
         raise UserError(message)
-    if only:
-        return [identity for identity in CHECKS if identity in only]
-    groups = [
-        group for group, is_asked in ((TRAINING_IDS, train), (SERVING_IDS, serve)) if is_asked
-    ]
-    asked = set().union(*groups, IMAGE_IDS) if groups else possible
-    if serve and not train and not has_model:
-        asked |= {"OUT-1a"}  # the job that makes the model
-    return [identity for identity in CHECKS if identity in asked & possible]
+    wanted = set(only) or _choose_groups(train=train, serve=serve, has_model=has_model) & possible
+    return [identity for identity in CHECKS if identity in wanted]
+
+
+def _choose_groups(*, train: bool, serve: bool, has_model: bool) -> set[str]:
+    if not train and not serve:
+        return set(CHECKS)
+    wanted = set(IMAGE_IDS)
+    if train:
+        wanted |= TRAINING_IDS
+    if serve:
+        wanted |= SERVING_IDS
+        if not has_model:
+            wanted.add("OUT-1a")  # the job that makes the model
+    return wanted
 
 
 def parse_url(url: str) -> tuple[str, int]:
-    """Give host and port of `http://HOST:PORT`.
+    """Return host and port of `http://HOST:PORT`.
 
     Raises: UserError for anything else.
     """
     parts = urllib.parse.urlsplit(url)
     if parts.scheme != "http" or not parts.hostname or parts.path.strip("/"):
-        message = f"{url!r}: http://HOST:PORT is expected"
+        message = f"{url!r} is not of the form http://HOST:PORT"
         raise UserError(message)
     return parts.hostname, parts.port or 80
 
@@ -60,18 +96,14 @@ def run(
     identities: Collection[str],
     on_verdict: Callable[[Verdict], None] = lambda _: None,
 ) -> list[Verdict]:
-    """Judge a subject by some checks; the plain training job runs first, as serving needs its model."""
+    """Judge a subject by some checks."""
     verdicts: dict[str, Verdict] = {}
-    sessions: list[tuple[tuple[str, ...], Session]] = [
-        (image_checks.IDS, image_checks.check_image),
-        *training_checks.SESSIONS,
-    ]
-    for ids, session in [*sessions, *serving_checks.SESSIONS]:
+    for ids, session in _list_sessions():
         wanted = set(ids) & set(identities)
         if not wanted:
             continue
         if set(ids) <= SERVING_IDS and subject.model is None:
-            subject = replace(subject, model=training_checks.find_model(subject))
+            subject = replace(subject, model=subject.find_model())
         for verdict in _run_session(subject, ids, session):
             if verdict.check.id in wanted:
                 verdicts[verdict.check.id] = verdict
@@ -79,8 +111,12 @@ def run(
     return [verdicts[identity] for identity in CHECKS if identity in verdicts]
 
 
+def _list_sessions() -> Sessions:
+    return tuple(session for module in MODULES.values() for session in module.SESSIONS)
+
+
 def _run_session(subject: Subject, ids: tuple[str, ...], session: Session) -> Iterator[Verdict]:
-    """Give a session's verdicts; one that cannot go on fails its first open check and skips the rest."""
+    """Yield a session's verdicts; if it breaks off, fail its first open check and skip the rest."""
     judged = set()
     try:
         for verdict in session(subject):
@@ -88,9 +124,7 @@ def _run_session(subject: Subject, ids: tuple[str, ...], session: Session) -> It
             yield verdict
     except (UserError, PlatformError, RequestError) as error:
         left = [identity for identity in ids if identity not in judged]
-        for position, identity in enumerate(left):
-            yield (
-                judge(identity, False, str(error))
-                if position == 0
-                else skip(identity, f"given up: {error}")
-            )
+        for identity in left[:1]:
+            yield judge(identity, False, str(error))
+        for identity in left[1:]:
+            yield skip(identity, f"given up: {error}")

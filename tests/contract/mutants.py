@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from local_test.conformance import image_checks, run, serving_checks, training_checks
+from local_test.conformance import run
 from local_test.conformance.catalog import CHECKS
 
 Change = Literal["passes", "fails", "is skipped"]
@@ -53,7 +53,7 @@ class Mutant:
 
 def find_mutants(*, without: Collection[str] = ()) -> Iterator[Mutant]:
     """Give every mutant of every module, but for those of some checks."""
-    for module in (image_checks, training_checks, serving_checks, run):
+    for module in (*run.MODULES.values(), run):
         tree = ast.parse(_read(module))
         for call in _find_verdicts(tree):
             identities = _name_checks(module, tree, call)

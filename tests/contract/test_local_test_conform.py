@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from container.errors import UserError
-from local_test.conformance import image_checks, report, serving_checks
+from local_test.conformance import image_checks, report
 from local_test.conformance import run as conformance
 from local_test.conformance.catalog import CHECKS, Outcome, Verdict
+from local_test.conformance.sessions.server_session import start
 from local_test.conformance.subject import Subject, Waits
 from local_test.runners.launcher import has_namespaces
 from local_test.runners.process import ProcessRunner
@@ -101,11 +102,14 @@ CASES = [
     Case("HO-1b", "HO-1b/drop"),
     Case("CK-1a", "CK-1a/resume"),
     Case("BT-2a", "BT-2a/refuse"),
+    Case("HO-17a", "HO-17a/prose"),
+    Case("HO-17a", "HO-17a/slow"),
     Case("HO-4a", "HO-4a", through="url"),
     Case("IMG-1b", "", through="missing"),
     # What a container is not to be blamed for.
     Case("DS-1a", "SEC-1a/credentials", "pass"),
     Case("BT-3a", "no parameters", "pass"),
+    Case("HO-17a", "no metrics", "pass"),
     Case("BT-4a", "no parameters", "not applicable"),
     Case("HO-12a", "supervised", "pass"),
     Case("TF-1a", "TF-4a", "pass"),
@@ -125,7 +129,7 @@ def judge_case(directory: Path, case: Case) -> Verdict:
         subject = replace(subject, runner=ProcessRunner(["no-such-program"]))
     if case.through != "url":
         return judge(subject, {case.identity})[case.identity]
-    with serving_checks.start(subject, "elsewhere") as started:
+    with start(subject, "elsewhere") as started:
         elsewhere = replace(subject, runner=None, address=started.server.container.address)
         return judge(elsewhere, {case.identity})[case.identity]
 
@@ -157,7 +161,7 @@ def test_a_verdict_that_is_always_the_same_is_noticed(
     if mutant.module is conformance:
         monkeypatch.setattr(conformance, "_run_session", vars(module)["_run_session"])
     else:
-        monkeypatch.setattr(conformance, mutant.module.__name__.rsplit(".", 1)[1], module)
+        monkeypatch.setitem(conformance.MODULES, mutant.module.__name__.rsplit(".", 1)[1], module)
     good = [
         Case(identity, "", "pass")
         for identity in CHECKS
@@ -241,7 +245,7 @@ def test_a_url_is_judged_by_http_alone(tmp_path: Path) -> None:
     runner = ProcessRunner([sys.executable, str(PROGRAM)])
     subject = make_subject(tmp_path, runner=runner)
 
-    with serving_checks.start(subject, "elsewhere") as started:
+    with start(subject, "elsewhere") as started:
         host, port = started.server.container.address
         identities = conformance.choose(train=False, serve=False, only=(), is_url=True)
         elsewhere = Subject(
@@ -306,9 +310,12 @@ def test_the_page_needs_nothing_else_and_escapes_evidence() -> None:
 
 
 def test_every_check_belongs_to_one_session() -> None:
-    ids = [*image_checks.IDS]
-    for sessions in (conformance.training.SESSIONS, conformance.serving.SESSIONS):
-        ids += [identity for session_ids, _ in sessions for identity in session_ids]
+    ids = [
+        identity
+        for module in conformance.MODULES.values()
+        for session_ids, _ in module.SESSIONS
+        for identity in session_ids
+    ]
 
     assert sorted(ids) == sorted(CHECKS)
     assert len(CHECKS) >= 60

@@ -236,8 +236,22 @@ class Handler(BaseHTTPRequestHandler):
             found = name in self.server.models
             document = {"modelName": name, "modelUrl": self.server.models.get(name)}
             self.answer(200 if found else 404, json.dumps(document).encode(), "application/json")
+        elif self.path == "/metrics" and not violates("no metrics"):
+            self.show_metrics()
         else:
             self.answer(405 if self.path == "/invocations" else 404, b"no such page", "text/plain")
+
+    def show_metrics(self) -> None:
+        if violates("HO-17a"):
+            self.answer(200, b'{"requests": 1}', "application/json")
+            return
+        if violates("HO-17a/prose"):
+            self.answer(200, b"requests so far: 1\n", "text/plain")
+            return
+        if violates("HO-17a/slow"):
+            time.sleep(0.5)
+        text = f"# TYPE requests_total counter\nrequests_total{{}} {self.server.requests}\n"
+        self.answer(200, text.encode(), "text/plain; version=0.0.4")
 
     def ping(self) -> None:
         if violates("HO-1b/drop") and hasattr(self, "is_known"):

@@ -1,0 +1,129 @@
+"""Checks of how jobs end: failures, stops, checkpoints, and a processing job after the training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from container import contract
+from local_test.conformance.catalog import Verdict, judge, skip, skip_all
+from local_test.conformance.sessions import surroundings
+from local_test.conformance.subject import RUBBISH, Sessions, Subject
+from local_test.jobs.processing import ProcessingJob
+from local_test.jobs.result import Listeners
+from local_test.requests import shorthand
+from local_test.requests.validation import validate
+from local_test.runners import faults
+
+FAILURE_IDS: Final = ("OUT-1b", "OUT-2a", "OUT-2b")
+
+
+def check_failure(subject: Subject) -> Iterator[Verdict]:
+    """A job whose channels are empty."""
+    trial = subject.train("no-data", surroundings.empty_channels)
+    layout = contract.Layout(trial.result.directory / "hosts/algo-1")
+    text = ""
+    if layout.failure.is_file():
+        text = layout.failure.read_text(encoding="utf-8", errors="replace")
+    if trial.is_good and not text:
+        reason = "it completes with empty channels, so it could not be made to fail"
+        yield from skip_all(FAILURE_IDS, reason)
+        return
+    yield judge("OUT-1b", not trial.is_good, f"with empty channels: {trial.evidence}")
+    beginning = f"begins {text[:80]!r}"
+    found = f"output/failure {beginning}" if text else _look_for_failure(layout)
+    yield judge("OUT-2a", bool(text.strip()), found)
+    if text.strip():
+        yield judge("OUT-2b", not text.lstrip().startswith("Traceback"), f"it {beginning}")
+    else:
+        yield skip("OUT-2b", "there is no failure file")
+
+
+def _look_for_failure(layout: contract.Layout) -> str:
+    paths = [path for path in layout.base.rglob("failure*") if path != layout.failure]
+    names = ", ".join(str(path.relative_to(layout.base)) for path in paths)
+    return f"no output/failure; found {names} instead" if names else "no output/failure"
+
+
+STOP_IDS: Final = ("OUT-8a", "OUT-8b", "OUT-7a")
+
+
+def check_stop(subject: Subject) -> Iterator[Verdict]:
+    """A stop while it trains."""
+    trial = subject.train("stop", faults=[faults.parse(f"stop@/{subject.stop_at}/")])
+    outcome = trial.result.outcome
+    if not outcome.stop_reason or outcome.stop_took_s is None:
+        reason = f"the job was over before it was stopped: {trial.evidence}"
+        yield from skip_all(STOP_IDS, reason)
+        return
+    code = outcome.exit_codes["algo-1"]
+    evidence = f"it exited {outcome.stop_took_s:.1f} s after SIGTERM with exit code {code}"
+    killed = f"SIGKILL was needed after {subject.waits.training_stop_s:g} s"
+    yield judge("OUT-8a", not outcome.was_killed, killed if outcome.was_killed else evidence)
+    yield judge("OUT-8b", code == 0, evidence)
+    model = trial.result.directory / "hosts/algo-1/model"
+    names = [name for name in trial.model_files if (model / name).is_file()]
+    is_usable = bool(names) and not any(RUBBISH.search(name) for name in names)
+    yield judge("OUT-7a", is_usable, f"{len(names)} files: {', '.join(names[:5])}")
+
+
+CHECKPOINT_IDS: Final = ("CK-1a", "CK-2a")
+
+
+def check_checkpoints(subject: Subject) -> Iterator[Verdict]:
+    """A job with checkpoints, and the same job again with what it stored."""
+    store = subject.directory / "checkpoint-store"
+    first = subject.train("checkpoints", checkpoints=str(store))
+    files = [path for path in store.rglob("*") if path.is_file()]
+    if not files:
+        yield judge("CK-1a", False, f"nothing was stored below {store.name}; {first.evidence}")
+        yield skip("CK-2a", "there are no checkpoints")
+        return
+    second = subject.train("resumed", checkpoints=str(store))
+    stored = f"{len(files)} files were stored"
+    resumed = f"{stored}; with them again: {second.evidence}"
+    yield judge("CK-1a", first.is_good and second.is_good, resumed)
+    torn = [path.name for path in files if path.stat().st_size == 0 or RUBBISH.search(path.name)]
+    evidence = f"half-written: {', '.join(torn[:5])}" if torn else f"{stored}, all of them complete"
+    yield judge("CK-2a", not torn, evidence)
+
+
+PROCESSING_IDS: Final = ("IMG-2a",)
+
+
+def check_processing(subject: Subject) -> Iterator[Verdict]:
+    """A processing job without arguments, on the model and the data of the training job."""
+    assert subject.runner is not None  # noqa: S101 - sessions of training have one
+    inputs = {}
+    if subject.trained_model.exists():
+        inputs["model"] = str(subject.trained_model)
+    channels = subject.channels
+    data = channels.get("test") or channels.get("testing") or next(iter(channels.values()), None)
+    if data:
+        inputs["test"] = data
+    request = shorthand.processing_request(
+        name="processing",
+        image="image",
+        inputs=inputs,
+        outputs={"evaluation": str(subject.directory / "evaluation")},
+        environment=subject.environment,
+        max_runtime_s=subject.waits.job_s,
+    )
+    lines = ["no output"]
+    listeners = Listeners(on_line=lambda _, line: lines.append(line))
+    directory = subject.directory / "processing"
+    job = ProcessingJob(
+        validate("CreateProcessingJob", request), subject.runner, directory, listeners
+    )
+    result = job.run()
+    last = [line for line in lines if line.strip()][-1][:160]
+    evidence = f"{result.status} {result.failure}; last line: {last}"
+    yield judge("IMG-2a", result.status == "Completed", evidence)
+
+
+SESSIONS: Sessions = (
+    (FAILURE_IDS, check_failure),
+    (STOP_IDS, check_stop),
+    (CHECKPOINT_IDS, check_checkpoints),
+    (PROCESSING_IDS, check_processing),
+)

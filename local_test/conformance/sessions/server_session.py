@@ -1,0 +1,104 @@
+"""A server that runs for one session of checks."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from container import contract
+from container.errors import UserError
+from local_test import identity
+from local_test.conformance.sessions.exchange import Peer
+from local_test.conformance.subject import Subject
+from local_test.data import models
+from local_test.endpoints.server import Limits, Server
+from local_test.runners.interface import Launch
+
+
+@dataclass(frozen=True)
+class Started:
+    """A server that was started, healthy or not."""
+
+    server: Server
+    root: Path
+    healthy_after_s: float | None
+    """None if it never became healthy."""
+    failure: str
+    """Why it did not; empty if it did."""
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether it became healthy."""
+        return self.healthy_after_s is not None
+
+    @property
+    def peer(self) -> Peer:
+        """Sends requests to it."""
+        return Peer(self.server.container.address, self.server.limits.invocation_s)
+
+
+@contextlib.contextmanager
+def start(  # noqa: PLR0913 - the situations that sessions ask for
+    subject: Subject,
+    name: str,
+    *,
+    environment: Mapping[str, str] | None = None,
+    amend: Callable[[contract.Layout], None] | None = None,
+    is_isolated: bool = False,
+    is_writable: bool = False,
+) -> Iterator[Started]:
+    """Start a server and wait until it is healthy, or has shown that it will not be."""
+    assert subject.runner is not None  # noqa: S101 - sessions that start servers have one
+    waits = subject.waits
+    layout = contract.Layout(subject.directory / name)
+    models.deliver(_describe_model(subject.model), layout.model)
+    if amend:
+        amend(layout)
+    launch = Launch(
+        name=name,
+        arguments=("serve",),
+        root=layout.base,
+        environment={
+            **identity.credentials(is_isolated=is_isolated),
+            **subject.environment,
+            "AWS_REGION": identity.region(),
+            **(environment or {}),
+        },
+        read_only=() if is_writable else ("model",),
+        is_server=True,
+        is_isolated=is_isolated,
+    )
+    limits = Limits(
+        startup_s=waits.start_s,
+        ping_s=waits.ping_s,
+        invocation_s=waits.invocation_s,
+        stop_grace_s=waits.serving_stop_s,
+    )
+    with (subject.directory / f"{name}.log").open("w", encoding="utf-8") as log:
+        server = Server(
+            launch, subject.runner, limits, lambda _, line: print(line, file=log, flush=True)
+        )
+        try:
+            yield _wait(server, layout.base)
+        finally:
+            server.container.remove()
+
+
+def _describe_model(source: str | None) -> dict[str, Any]:
+    """Describe an archive or a directory as a container definition does."""
+    if not source:
+        return {}
+    uri = source if "://" in source else f"file://{Path(source).absolute()}"
+    if source.endswith(".tar.gz"):
+        return {"ModelDataUrl": uri}
+    return {"ModelDataSource": {"S3DataSource": {"S3Uri": uri.rstrip("/") + "/"}}}
+
+
+def _wait(server: Server, root: Path) -> Started:
+    try:
+        return Started(server, root, server.wait_until_healthy(), "")
+    except UserError as error:
+        return Started(server, root, None, str(error))
