@@ -1,8 +1,8 @@
-/* Decodes rows of pixels from decimal text at the speed of memory: CSV lines, or arrays in a JSON array.
+/* Decodes rows of pixels from decimal text at the speed of memory: CSV lines, or arrays in JSON.
  *
- * Returns -1 for anything unusual or wrong. The caller's slow decoder, which returns the same pixels,
- * then finds out what it is. The text must be followed by a byte that cannot be part of a number, such
- * as the NUL after every Python bytes object.
+ * Returns -1 for anything unusual or wrong. The caller's slow decoder, which returns the same
+ * pixels, then finds out what it is. The text must be followed by a byte that cannot be part of a
+ * number, such as the NUL after every Python bytes object.
  */
 #include <math.h>
 #include <stdint.h>
@@ -15,8 +15,9 @@ static const char *skip_space(const char *p) {
 
 /* Reads a number as JSON writes it, without a sign; returns NULL if there is none. */
 static const char *read_number(const char *p, double *number) {
-    static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
-                                    1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+    static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                    1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+                                    1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
     const char *start = p;
     uint64_t digits = 0;
     while (*p >= '0' && *p <= '9' && p - start < 4) digits = digits * 10 + (uint64_t)(*p++ - '0');
@@ -27,9 +28,11 @@ static const char *read_number(const char *p, double *number) {
     if (*p == '.') {
         p++;
         if (*p < '0' || *p > '9') return NULL;
-        while (*p >= '0' && *p <= '9' && digits < (1ull << 53) / 10) digits = digits * 10 + (uint64_t)(*p++ - '0');
+        while (*p >= '0' && *p <= '9' && digits < (1ull << 53) / 10)
+            digits = digits * 10 + (uint64_t)(*p++ - '0');
         if ((*p < '0' || *p > '9') && *p != 'e' && *p != 'E' && p - point <= 23) {
-            *number = (double)digits / powers[p - point - 1]; /* both are exact, so this is the nearest double */
+            /* Both are exact, so this is the nearest double. */
+            *number = (double)digits / powers[p - point - 1];
             return p;
         }
     }
@@ -41,18 +44,19 @@ static const char *read_number(const char *p, double *number) {
 /* Decodes rows of `columns` numbers into `pixels`.
  *
  * For CSV `levels` is 0. For JSON it is the depth of an image's numbers, and `sizes` holds how many
- * numbers each level has, the outermost first. Returns the number of rows, or -1; `end` is set to how
- * far the text was read.
+ * numbers each level has, the outermost first. Returns the number of rows, or -1; `end` is set to
+ * how far the text was read.
  */
-static long decode(const char *text, long size, long columns, long levels, const long *sizes, long rows_maximum,
-                   unsigned char *pixels, long *end, double *row) {
+static long decode(const char *text, long size, long columns, long levels, const long *sizes,
+                   long rows_maximum, unsigned char *pixels, long *end, double *row) {
     const char *p = text, *last = text + size;
     long rows = 0;
     for (; rows < rows_maximum; rows++) {
         int fractions = 0;
         double highest = 0;
         for (long column = 0; column < columns; column++) {
-            for (long level = column ? 1 : 0; level < levels; level++) /* the first level is an image */
+            /* The first level is an image. */
+            for (long level = column ? 1 : 0; level < levels; level++)
                 if (column % sizes[level] == 0) {
                     p = skip_space(p);
                     if (*p++ != '[') return -1;
@@ -91,10 +95,11 @@ static long decode(const char *text, long size, long columns, long levels, const
     return rows < rows_maximum ? rows + 1 : -1;
 }
 
-long decode_rows(const char *text, long size, long columns, long levels, const long *sizes, long rows_maximum,
-                 unsigned char *pixels, long *end) {
+long decode_rows(const char *text, long size, long columns, long levels, const long *sizes,
+                 long rows_maximum, unsigned char *pixels, long *end) {
     double *row = malloc((size_t)columns * sizeof *row);
-    long rows = row ? decode(text, size, columns, levels, sizes, rows_maximum, pixels, end, row) : -1;
+    if (!row) return -1;
+    long rows = decode(text, size, columns, levels, sizes, rows_maximum, pixels, end, row);
     free(row);
     return rows;
 }

@@ -184,10 +184,7 @@ def _find_nestings(shape: Shape) -> dict[int, tuple[int, ...]]:
     """Return by the depth of an image how many numbers each level holds, the outermost first."""
     columns = math.prod(shape)
     _, width, channels = shape
-    nestings: dict[int, tuple[int, ...]] = {
-        1: (columns,),
-        3: (columns, width * channels, channels),
-    }
+    nestings: dict[int, tuple[int, ...]] = {1: (columns,), 3: (columns, width * channels, channels)}
     if channels == 1:
         nestings[2] = (columns, width)
     return nestings

@@ -29,15 +29,7 @@ _INTEGER_CHARACTERS: Final = re.compile(r"[0-9,\n-]+")
 _NUMBER_CHARACTERS: Final = re.compile(r"[0-9,.eE\n+-]+")
 _FRACTION: Final = re.compile(r"[.eE]")
 _LOOK_CHARACTERS: Final = 1_000_000
-_FAULTS: Final = (
-    ValueError,
-    TypeError,
-    EOFError,
-    OverflowError,
-    RecursionError,
-    KeyError,
-    OSError,
-)
+_FAULTS: Final = (ValueError, TypeError, EOFError, OverflowError, RecursionError, KeyError, OSError)
 
 
 def decode(obj: Any, content_type: str | None) -> Any:
