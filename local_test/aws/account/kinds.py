@@ -35,17 +35,15 @@ class Kind(Generic[R]):
 
 
 TRAINING_JOB: Final = Kind[records.TrainingJob]("training-job", "TrainingJob", "TrainingJobStatus")
-PROCESSING_JOB: Final = Kind[records.ProcessingJob](
-    "processing-job", "ProcessingJob", "ProcessingJobStatus"
-)
+PROCESSING_JOB: Final = Kind[records.Job]("processing-job", "ProcessingJob", "ProcessingJobStatus")
 TRANSFORM_JOB: Final = Kind[records.TransformJob](
     "transform-job", "TransformJob", "TransformJobStatus"
 )
 TUNING_JOB: Final = Kind[records.TuningJob](
     "hyper-parameter-tuning-job", "HyperParameterTuningJob", "HyperParameterTuningJobStatus"
 )
-MODEL: Final = Kind[records.Model]("model", "Model")
-ENDPOINT_CONFIG: Final = Kind[records.EndpointConfig]("endpoint-config", "EndpointConfig")
+MODEL: Final = Kind[records.Resource]("model", "Model")
+ENDPOINT_CONFIG: Final = Kind[records.Resource]("endpoint-config", "EndpointConfig")
 ENDPOINT: Final = Kind[records.Endpoint]("endpoint", "Endpoint", "EndpointStatus")
 PACKAGE_GROUP: Final = Kind[records.PackageGroup](
     "model-package-group", "ModelPackageGroup", "ModelPackageGroupStatus"
@@ -62,6 +60,6 @@ RESOURCES: Final[Mapping[str, Kind[Any]]] = {
 
 SCALABLE_TARGET: Final = Kind[records.ScalableTarget]("scalable-target")
 SCALING_POLICY: Final = Kind[records.ScalingPolicy]("scaling-policy")
-SCALING_ACTIVITY: Final = Kind[records.ScalingActivity]("scaling-activity")
+SCALING_ACTIVITY: Final = Kind[dict[str, Any]]("scaling-activity")
 BUCKET: Final = Kind[records.Bucket]("s3-bucket")
 OBJECT: Final = Kind[records.StoredObject]("s3-object")

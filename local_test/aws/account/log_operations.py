@@ -65,7 +65,7 @@ def _describe_stream(store: LogStore, group: str, name: str) -> dict[str, Any]:
 
 
 def _get_events(store: LogStore, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a page of one stream: without a token the newest, or with `startFromHead` the oldest."""
+    """Return a page of one stream: by token, or the newest, or with `startFromHead` the oldest."""
     group = _find_group(store, request)
     stream = _find_stream(store, group, request["logStreamName"])
     limit = request.get("limit", _EVENTS_PER_PAGE)

@@ -1,8 +1,8 @@
 """The records of the local AWS, one type for each kind of resource.
 
-A record has the names and values of the API, so that a Describe answer is a selection of it. It
-lists here what the code reads by name; the other members come from the request unchanged. Names
-that start with an underscore are ours. Times are seconds since the epoch.
+A record has the names and values of the API, so that a Describe answer is a selection of it. A type
+lists what the code reads by name; the other members come from the request unchanged. Names that
+start with an underscore are ours. Times are seconds since the epoch.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Request = dict[str, Any]
 
 
 class Tag(TypedDict):
-    """A tag."""
+    """A tag of a resource."""
 
     Key: str
     Value: str
@@ -26,48 +26,29 @@ class Resource(TypedDict):
     CreationTime: float
     LastModifiedTime: NotRequired[float]
     Tags: NotRequired[list[Tag]]
+    FailureReason: NotRequired[str | None]
+    _request: Request
+    _without_effect: list[str]
+    """Explanations of the request's fields that change nothing here."""
 
 
 class Job(Resource):
     """What the records of training, processing and transform jobs share."""
 
-    FailureReason: NotRequired[str]
-    _request: Request
     _instances: int
     _attempts: int
-    _without_effect: list[str]
-    """Explanations of the request's fields that change nothing here."""
-
-
-class Transition(TypedDict):
-    """A secondary status of a training job, and when it was entered and left."""
-
-    Status: str
-    StartTime: float
-    EndTime: NotRequired[float]
-    StatusMessage: str
-
-
-class FinalMetric(TypedDict):
-    """The last value of a metric."""
-
-    MetricName: str
-    Value: float
-    Timestamp: float
 
 
 class TrainingJob(Job):
-    """A training job."""
+    """A training job; the last five members are those of a tuning job that started it."""
 
     TrainingJobName: str
     TrainingJobArn: str
     TrainingJobStatus: str
-    SecondaryStatus: str
-    SecondaryStatusTransitions: list[Transition]
-    FinalMetricDataList: NotRequired[list[FinalMetric]]
+    FinalMetricDataList: NotRequired[list[dict[str, Any]]]
     TrainingTimeInSeconds: NotRequired[int]
     _tuning: NotRequired[str]
-    """Name of the tuning job that started it; the next four belong to that tuning job."""
+    """Name of the tuning job."""
     _tuned: NotRequired[dict[str, str]]
     """The hyperparameters that the search chose."""
     _point: NotRequired[list[float]]
@@ -75,23 +56,12 @@ class TrainingJob(Job):
     _definition: NotRequired[int]
     """Index of the training job definition."""
     _bracket: NotRequired[int]
-    """Number of the job among those of its tuning job, which decides its Hyperband bracket."""
-
-
-class ProcessingJob(Job):
-    """A processing job."""
-
-    ProcessingJobName: str
-    ProcessingJobArn: str
-    ProcessingJobStatus: str
+    """Number among the jobs of the tuning job, which decides the Hyperband bracket."""
 
 
 class TransformJob(Job):
     """A transform job."""
 
-    TransformJobName: str
-    TransformJobArn: str
-    TransformJobStatus: str
     _model: Request
     """The CreateModel request of its model."""
 
@@ -100,36 +70,13 @@ class TuningJob(Resource):
     """A hyperparameter tuning job."""
 
     HyperParameterTuningJobName: str
-    HyperParameterTuningJobArn: str
     HyperParameterTuningJobStatus: str
     HyperParameterTuningJobConfig: dict[str, Any]
-    HyperParameterTuningEndTime: NotRequired[float]
-    FailureReason: NotRequired[str]
     WarmStartConfig: NotRequired[dict[str, Any]]
-    _request: Request
-
-
-class Model(Resource):
-    """A model."""
-
-    ModelName: str
-    ModelArn: str
-    _request: Request
-    """With the image and data of its model package, if it names one."""
-    _without_effect: list[str]
-
-
-class EndpointConfig(Resource):
-    """An endpoint configuration."""
-
-    EndpointConfigName: str
-    EndpointConfigArn: str
-    _request: Request
-    _without_effect: list[str]
 
 
 class ServedRequests(TypedDict):
-    """The requests that an endpoint runs; it outlives its models and its configuration."""
+    """The requests that an endpoint runs; they outlive its models and its configuration."""
 
     config: Request
     """CreateEndpointConfig, with the current weights and instance counts."""
@@ -144,46 +91,34 @@ class Endpoint(Resource):
     EndpointArn: str
     EndpointStatus: str
     EndpointConfigName: str
-    FailureReason: NotRequired[str | None]
-    _request: Request
-    _without_effect: list[str]
     _requests: ServedRequests
     _next_requests: NotRequired[ServedRequests | None]
-    """What an update that is under way leads to."""
+    """What an update that is in progress leads to."""
 
 
 class PackageGroup(Resource):
     """A group of model packages."""
 
     ModelPackageGroupName: str
-    ModelPackageGroupArn: str
     _last_version: int
 
 
 class Package(Resource):
     """A model package."""
 
-    ModelPackageName: str
     ModelPackageArn: str
     ModelPackageGroupName: NotRequired[str]
     ModelPackageVersion: NotRequired[int]
     ModelApprovalStatus: NotRequired[str]
-    InferenceSpecification: NotRequired[dict[str, Any]]
-    AdditionalInferenceSpecifications: NotRequired[list[dict[str, Any]] | None]
-    CustomerMetadataProperties: NotRequired[dict[str, str] | None]
-    LastModifiedBy: NotRequired[dict[str, str]]
+    InferenceSpecification: dict[str, Any]
     _name: str
     """GROUP/VERSION, or the name of a package without a group."""
     _client_token: NotRequired[str | None]
 
 
-class ScalableTarget(Resource):
+class ScalableTarget(TypedDict):
     """A scalable target of Application Auto Scaling."""
 
-    ServiceNamespace: str
-    ResourceId: str
-    ScalableTargetARN: str
-    RoleARN: str
     MinCapacity: int
     MaxCapacity: int
     SuspendedState: NotRequired[dict[str, bool]]
@@ -191,7 +126,7 @@ class ScalableTarget(Resource):
     """When the scaler last changed the variant."""
 
 
-class ScalingPolicy(Resource):
+class ScalingPolicy(TypedDict):
     """A target tracking policy."""
 
     ServiceNamespace: str
@@ -200,19 +135,6 @@ class ScalingPolicy(Resource):
     PolicyName: str
     PolicyARN: str
     TargetTrackingScalingPolicyConfiguration: dict[str, Any]
-
-
-class ScalingActivity(TypedDict):
-    """What the scaler did once."""
-
-    ActivityId: str
-    ServiceNamespace: str
-    ResourceId: str
-    ScalableDimension: str
-    Description: str
-    Cause: str
-    StartTime: float
-    StatusCode: str
 
 
 class Bucket(TypedDict):

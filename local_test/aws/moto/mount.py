@@ -37,7 +37,7 @@ _ALLOWED = jinja2.Template(
 
 
 class _ExactName(str):
-    """A header name that the HTTP server does not capitalize: keys of S3's metadata keep their case."""
+    """A header name that the HTTP server does not capitalize, as S3's metadata keeps its case."""
 
     __slots__ = ()
 

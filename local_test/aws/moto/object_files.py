@@ -89,24 +89,27 @@ class ObjectFiles:
         deleted = _read_deleted_keys(environ) if "delete" in query and not key else []
         answers: list[tuple[Any, ...]] = []
 
-        def keep(*arguments: Any) -> Callable[[bytes], None]:
+        def collect(*arguments: Any) -> Callable[[bytes], None]:
             answers.append(arguments)
             return lambda data: None  # noqa: ARG005 - moto's applications return their bodies
 
-        body = self._application(environ, keep)
+        body = self._application(environ, collect)
         is_done = answers and str(answers[-1][0]).startswith("2")
         if is_done and "partNumber" not in query:  # a part is not an object yet
             with self._lock:
-                if key or deleted:
-                    for name in [key] if key else deleted:
-                        self._keep_object(bucket, name)
-                elif environ["REQUEST_METHOD"] == "POST":  # a form names the object it uploads
-                    self._keep_all(bucket)
-                else:
-                    self._keep_bucket(bucket)
+                self._keep(environ["REQUEST_METHOD"], bucket, [key] if key else deleted)
         for arguments in answers:
             start_response(*arguments)
         return body
+
+    def _keep(self, method: str, bucket: str, keys: list[str]) -> None:
+        """Write down what a request may have changed."""
+        for name in keys:
+            self._keep_object(bucket, name)
+        if not keys and method == "POST":  # a form names the object that it uploads
+            self._keep_all(bucket)
+        elif not keys:
+            self._keep_bucket(bucket)
 
     def make_bucket(self, name: str) -> None:
         """Create a bucket, unless it exists."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Any, TypeVar
 
 from local_test.aws.protocol.messages import AwsError
@@ -48,17 +48,12 @@ class Pager:
             ranked = [([index], item) for index, item in enumerate(items)]
         else:
             ranked = [(rank(item), item) for item in items]
-            ranked.sort(key=itemgetter(0), reverse=is_descending)
-        paging = (self.token_name, self.length_name)
-        filters = {name: value for name, value in request.items() if name not in paging}
-        scope = hashlib.sha256(json.dumps([self.operation, filters], sort_keys=True).encode())
-        digest = scope.hexdigest()[:16]
+            ranked.sort(key=operator.itemgetter(0), reverse=is_descending)
+        digest = self._digest(request)
         if token := request.get(self.token_name):
             last = self._open(token, digest)
-            if is_descending:
-                ranked = [entry for entry in ranked if entry[0] < last]
-            else:
-                ranked = [entry for entry in ranked if entry[0] > last]
+            is_after = operator.lt if is_descending else operator.gt
+            ranked = [entry for entry in ranked if is_after(entry[0], last)]
         length = max(1, request.get(self.length_name, self.default_length))
         shown = ranked[:length]
         more = {}
@@ -66,6 +61,12 @@ class Pager:
             document = json.dumps([digest, shown[-1][0]]).encode()
             more = {self.token_name: base64.urlsafe_b64encode(document).decode()}
         return [item for _, item in shown], more
+
+    def _digest(self, request: Mapping[str, Any]) -> str:
+        paging = (self.token_name, self.length_name)
+        filters = {name: value for name, value in request.items() if name not in paging}
+        scope = json.dumps([self.operation, filters], sort_keys=True)
+        return hashlib.sha256(scope.encode()).hexdigest()[:16]
 
     def _open(self, token: str, digest: str) -> list[Any]:
         try:

@@ -23,7 +23,7 @@ from local_test.aws.account.kinds import (
     SCALING_POLICY,
     Kind,
 )
-from local_test.aws.account.records import ScalableTarget, ScalingActivity, ScalingPolicy
+from local_test.aws.account.records import ScalableTarget, ScalingPolicy
 from local_test.aws.protocol import messages
 from local_test.aws.protocol.messages import AwsError, reject
 from local_test.aws.protocol.paging import Pager
@@ -222,8 +222,9 @@ def _scale(account: Account, policy: ScalingPolicy) -> None:
         account, {"EndpointName": name, "DesiredWeightsAndCapacities": [desired]}
     )
     account.store.update(SCALABLE_TARGET, policy["ResourceId"], _scaled=time.time())
-    activity: ScalingActivity = {
-        "ActivityId": str(uuid.uuid4()),
+    activity_id = str(uuid.uuid4())
+    activity = {
+        "ActivityId": activity_id,
         "ServiceNamespace": "sagemaker",
         "ResourceId": policy["ResourceId"],
         "ScalableDimension": _DIMENSION,
@@ -235,7 +236,7 @@ def _scale(account: Account, policy: ScalingPolicy) -> None:
         "StartTime": time.time(),
         "StatusCode": "Successful",
     }
-    account.store.insert(SCALING_ACTIVITY, activity["ActivityId"], activity)
+    account.store.insert(SCALING_ACTIVITY, activity_id, activity)
 
 
 def _may_scale(target: ScalableTarget, tracking: Mapping[str, Any], direction: str) -> bool:

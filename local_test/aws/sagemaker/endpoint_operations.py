@@ -90,7 +90,7 @@ def _describe_capture(capture: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def update_endpoint(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Answer UpdateEndpoint: the new version takes over once it is healthy, or the old one stays."""
+    """Answer UpdateEndpoint: the new version takes over once it is healthy."""
     name = request["EndpointName"]
     record = model_operations.find(account, ENDPOINT, name)
     requests = _gather(account, request["EndpointConfigName"])

@@ -97,22 +97,23 @@ def _read_all(value: Any, path: str) -> Iterator[Any]:
 
 def _passes(condition: Mapping[str, Any], place: Any, path: str) -> bool:
     operator = condition.get("Operator", "Equals")
-    wanted = condition.get("Value")
     values = list(_read_all(place, path))
-    if operator == "Exists":
-        return bool(values)
-    if operator == "NotExists":
-        return not values
-    if wanted is None:
+    if operator in ("Exists", "NotExists"):
+        return bool(values) is (operator == "Exists")
+    if "Value" not in condition:
         reject(f"Filter {condition['Name']} needs a Value for {operator}.")
+    wanted = condition["Value"]
     if operator == "NotEquals":
-        return all(_compare(value, wanted) != 0 for value in values)
+        return not any(_holds("Equals", value, wanted) for value in values)
+    return any(_holds(operator, value, wanted) for value in values)
+
+
+def _holds(operator: str, value: Any, wanted: str) -> bool:
     if operator == "In":
-        choices = [item.strip() for item in wanted.split(",")]
-        return any(_compare(value, item) == 0 for value in values for item in choices)
+        return any(_compare(value, item.strip()) == 0 for item in wanted.split(","))
     if operator == "Contains":
-        return any(wanted.lower() in str(value).lower() for value in values)
-    return any(_compare(value, wanted) in _SIGNS[operator] for value in values)
+        return wanted.lower() in str(value).lower()
+    return _compare(value, wanted) in _SIGNS[operator]
 
 
 def _compare(value: Any, wanted: str) -> int:

@@ -155,7 +155,7 @@ def test_names_are_taken_once_and_states_are_respected(aws: LocalAws, endpoint: 
 
 def test_an_update_switches_and_a_failing_one_rolls_back(aws: LocalAws) -> None:
     make_model(aws, "old")
-    make_model(aws, "new")
+    make_model(aws, "new", START_S="1")  # the update lasts long enough to be looked at
     make_model(aws, "broken", NEVER_HEALTHY="1")
     for name in ("old", "new", "broken"):
         make_config(aws, f"to-{name}", {"VariantName": "one", "ModelName": name})
@@ -167,6 +167,9 @@ def test_an_update_switches_and_a_failing_one_rolls_back(aws: LocalAws) -> None:
         aws.sagemaker.update_endpoint, EndpointName="changing", EndpointConfigName="to-old"
     )
     assert (code, "in-progress" in message) == ("ValidationException", True)
+    for name in ("to-old", "to-new"):  # the endpoint comes from one and goes to the other
+        code, message = refuse(aws.sagemaker.delete_endpoint_config, EndpointConfigName=name)
+        assert (code, "Cannot delete" in message) == ("ValidationException", True)
     described = wait_until_settled(aws, "changing")
     assert (described["EndpointStatus"], described["EndpointConfigName"]) == ("InService", "to-new")
     assert invoke(aws, "changing")["model"] == {"name": "new"}

@@ -1,6 +1,7 @@
 "use strict";
 
-// A page's live part is fetched again and put in place; the log stays where the reader left it, or at its end.
+// Fetch a page's live part again and replace it. The log stays where the reader scrolled it to, or at
+// its end.
 const live = document.getElementById("live");
 const scrollToEnd = (log) => { log.scrollTop = log.scrollHeight; };
 const isAtEnd = (log) => log.scrollHeight - log.scrollTop - log.clientHeight < 30;
@@ -21,7 +22,7 @@ async function refresh() {
       const log = live.querySelector(".log");
       if (log) place === null ? scrollToEnd(log) : (log.scrollTop = place);
     }
-  } catch { /* the local AWS is down for a moment; the next look will tell */ }
+  } catch { /* the local AWS is down for a moment; try again */ }
   refresh();
 }
 if (live) refresh();
@@ -81,7 +82,7 @@ if (form) {
     pen.drawImage(picture, (picture.width - edge) / 2, (picture.height - edge) / 2, edge, edge, 0, 0, 280, 280);
   });
 
-  // Halving first keeps thin lines: the browser's own scaling looks at four pixels only.
+  // Halve first to keep thin lines: the browser's own scaling reads only four pixels.
   function shrink(side) {
     let source = canvas;
     let size = 280;
@@ -116,7 +117,7 @@ if (form) {
     return { body: text, shown: text };
   }
 
-  // Whatever shape the answer has: the first list of numbers in it is taken for the probabilities.
+  // The first list of numbers in an answer of any shape is shown as the probabilities.
   function findNumbers(value) {
     if (Array.isArray(value)) {
       if (value.length && value.every((item) => typeof item === "number")) return value;
@@ -136,7 +137,7 @@ if (form) {
   function showBars(numbers) {
     const bars = find("bars");
     bars.replaceChildren();
-    if (!numbers) { bars.textContent = "The answer holds no list of numbers; see the raw response."; return; }
+    if (!numbers) { bars.textContent = "The answer has no list of numbers; see the raw response."; return; }
     const best = numbers.indexOf(Math.max(...numbers));
     numbers.slice(0, 200).forEach((number, index) => {
       const row = document.createElement("div");

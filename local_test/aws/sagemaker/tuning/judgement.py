@@ -40,7 +40,6 @@ def judge(
     if record["HyperParameterTuningJobStatus"] == "Stopping":
         return Verdict("Stopped")
     config = record["HyperParameterTuningJobConfig"]
-    limits = config["ResourceLimits"]
     ended = [job for job in jobs if job["TrainingJobStatus"] not in UNFINISHED]
     values = _read_objectives(definitions, ended)
     metric = definitions[0].metric
@@ -51,6 +50,7 @@ def judge(
             f"that the custom algorithm is emitting the objective metric {metric} as defined by "
             "the regular expression provided.",
         )
+    limits = config["ResourceLimits"]
     passed_s = time.time() - record["CreationTime"]
     is_over = passed_s > limits.get("MaxRuntimeInSeconds", math.inf)
     if is_over or _is_good_enough(config, definitions[0].sign, values):
@@ -58,13 +58,15 @@ def judge(
     has_started_all = is_exhausted or len(jobs) >= limits.get("MaxNumberOfTrainingJobs", math.inf)
     if not has_started_all or len(ended) < len(jobs):
         return None
-    if values:
-        return Verdict("Completed")
-    reasons = [
-        job.get("FailureReason", "") for job in ended if job["TrainingJobStatus"] == "Failed"
-    ]
-    reason = reasons[0] if reasons else f"None printed {metric}."
-    return Verdict("Failed", f"All training jobs failed. {reason}")
+    return Verdict("Completed") if values else Verdict("Failed", _explain(ended, metric))
+
+
+def _explain(ended: Sequence[TrainingJob], metric: str) -> str:
+    """Return why no training job has an objective value."""
+    for job in ended:
+        if job["TrainingJobStatus"] == "Failed":
+            return f"All training jobs failed. {job.get('FailureReason', '')}"
+    return f"All training jobs failed. None printed {metric}."
 
 
 def _read_objectives(definitions: Sequence[Definition], jobs: Sequence[TrainingJob]) -> list[float]:

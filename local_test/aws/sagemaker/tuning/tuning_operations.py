@@ -159,7 +159,7 @@ def _summarize(definition: Definition, job: TrainingJob) -> dict[str, Any]:
 
 def _count_statuses(jobs: Sequence[TrainingJob]) -> dict[str, int]:
     statuses = [job["TrainingJobStatus"] for job in jobs]
-    lost = sum(job.get("FailureReason", "").startswith("InternalServerError") for job in jobs)
+    lost = sum((job.get("FailureReason") or "").startswith("InternalServerError") for job in jobs)
     return {
         "Completed": statuses.count("Completed"),
         "InProgress": statuses.count("InProgress") + statuses.count("Stopping"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,15 @@ def refuse_to_run(image: str) -> Runner:
     raise AssertionError(image)
 
 
+def publish_nothing(namespace: str, data: object) -> None:
+    """Nobody reads metrics here."""
+
+
 @pytest.fixture
-def account(tmp_path: Path) -> Account:
+def account(tmp_path: Path) -> Iterator[Account]:
     store = Store(tmp_path / "state.sqlite")
-    return Account(tmp_path, Settings(), store, refuse_to_run, lambda namespace, data: None)  # noqa: ARG005 - nobody reads metrics
+    found = Account(tmp_path, Settings(), store, refuse_to_run, publish_nothing)
+    yield found
+    for group in found.logs.groups():
+        found.logs.finish(group, "")
+    store.close()

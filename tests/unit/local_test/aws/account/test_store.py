@@ -9,7 +9,7 @@ import pytest
 
 from container.errors import PlatformError
 from local_test.aws.account.kinds import MODEL
-from local_test.aws.account.records import Model
+from local_test.aws.account.records import Resource
 from local_test.aws.account.store import Store
 
 RECORD = {"ModelName": "m", "_request": {"a": [1]}, "CreationTime": 1.0}
@@ -50,8 +50,8 @@ def test_none_removes_an_entry_and_an_error_changes_nothing(path: Path) -> None:
     assert "_request" not in changed
     assert changed["LastModifiedTime"] > 1
 
-    def fail(record: Model) -> None:
-        record["ModelName"] = "other"
+    def fail(record: Resource) -> None:
+        record["CreationTime"] = 0
         raise ValueError
 
     with pytest.raises(ValueError, match=r"^$"):

@@ -1,0 +1,97 @@
+"""The console's pages without a browser: routes, escaping, and what the playground may do."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+
+from local_test.aws.account.account import Account
+from local_test.aws.account.kinds import PACKAGE, TRAINING_JOB, Kind
+from local_test.aws.console import pages
+from local_test.aws.console.job_page import read_log
+from local_test.aws.protocol.messages import Reply
+
+
+def ask(account: Account, path: str, method: str = "GET", **headers: str) -> Reply:
+    environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "wsgi.input": io.BytesIO(), **headers}
+    return pages.answer(account, environ)
+
+
+def put(account: Account, kind: Kind[Any], name: str, **members: Any) -> None:
+    account.store.insert(kind, name, {kind.name_name: name, "CreationTime": 1.7e9, **members})
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "is_ours"),
+    [
+        ("/", "GET", True),
+        ("/", "POST", False),
+        ("/console", "GET", True),
+        ("/console/model/m", "GET", True),
+        ("/consoles", "GET", False),
+        ("/bucket/key", "GET", False),
+    ],
+)
+def test_only_requests_for_its_paths_concern_it(path: str, method: str, *, is_ours: bool) -> None:
+    assert pages.concerns({"PATH_INFO": path, "REQUEST_METHOD": method}) == is_ours
+
+
+@pytest.mark.parametrize(
+    "path", ["/console/model/nowhere", "/console/no-kind/x", "/console/secret.html", "/console/x"]
+)
+def test_what_does_not_exist_is_not_found(account: Account, path: str) -> None:
+    reply = ask(account, path)
+    assert reply.status == 404
+    assert f"There is nothing at {path}." in reply.body.decode()
+
+
+def test_pages_only_read(account: Account) -> None:
+    assert ask(account, "/console", "DELETE").status == 405
+    assert ask(account, "/console/invoke/e", "POST").status == 403
+    reply = ask(account, "/console/invoke/e", "POST", HTTP_X_LOCAL_CONSOLE="1")
+    assert (reply.status, reply.body) == (404, b"endpoint e is not in service\n")
+
+
+def test_a_job_shows_its_failure_and_its_log_as_text(account: Account) -> None:
+    members = {
+        "TrainingJobArn": "arn",
+        "TrainingJobStatus": "Failed",
+        "SecondaryStatus": "Failed",
+        "FailureReason": "<script>alert(1)</script>",
+        "_request": {"HyperParameters": {"a": "<b>"}},
+    }
+    put(account, TRAINING_JOB, "j", **members)
+    account.logs.append("/aws/sagemaker/TrainingJobs", "j/algo-1-0", "<i>line</i>")
+    text = ask(account, "/console/training-job/j").body.decode()
+    assert "<script>alert" not in text
+    assert "&lt;script&gt;alert(1)" in text
+    assert "&lt;i&gt;line" in text
+    assert "&lt;b&gt;" in text
+    overview = ask(account, "/console").body.decode()
+    assert '<a href="/console/training-job/j">j</a>' in overview
+
+
+def test_a_versioned_package_has_a_page(account: Account) -> None:
+    put(account, PACKAGE, "g/1", ModelApprovalStatus="Approved", _name="g/1")
+    assert 'href="/console/model-package/g%2F1"' in ask(account, "/console").body.decode()
+    assert "Approved" in ask(account, "/console/model-package/g/1").body.decode()
+
+
+def test_the_summary_names_what_runs(account: Account) -> None:
+    put(account, TRAINING_JOB, "runs", TrainingJobStatus="InProgress")
+    put(account, TRAINING_JOB, "ended", TrainingJobStatus="Stopped")
+    summary = json.loads(ask(account, "/console/status.json").body)
+    assert summary["jobs"] == ["runs"]
+    assert (summary["account"], summary["endpoints"]) == ("000000000000", {})
+
+
+def test_a_long_log_shows_its_end_and_counts_the_rest(account: Account) -> None:
+    for number in range(500):
+        account.logs.append("/g", "s/algo-1-0", f"line {number}")
+    tail = read_log(account, "/g", "s/")
+    assert [text for _, _, text in tail.lines] == [f"line {n}" for n in range(100, 500)]
+    assert {host for _, host, _ in tail.lines} == {"algo-1"}
+    assert tail.skipped == 100

@@ -1,0 +1,123 @@
+"""The local AWS's HTTP server as a WSGI application: who is asked, and who is turned away."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+
+from local_test.aws.account.account import Account
+from local_test.aws.process import http_server
+from local_test.aws.process.http_server import Application
+
+Ask = Callable[..., tuple[int, dict[str, str], bytes]]
+
+
+def sign(service: str, region: str = "us-east-1") -> str:
+    return f"AWS4-HMAC-SHA256 Credential=k/20260101/{region}/{service}/aws4_request, Signature=x"
+
+
+def play_moto(service: str, _: dict[str, Any], start: Any) -> Iterable[bytes]:
+    """Answer with the name of the service that was asked."""
+    start("200 OK", [])
+    return [service.encode()]
+
+
+@pytest.fixture
+def ask(account: Account) -> Ask:
+    application = Application(account, play_moto)  # type: ignore[arg-type]
+
+    def send(
+        path: str = "/", body: bytes = b"{}", method: str = "POST", **headers: str
+    ) -> tuple[int, dict[str, str], bytes]:
+        answers: list[tuple[str, list[tuple[str, str]]]] = []
+        path, _, query = path.partition("?")
+        environ = {
+            "REQUEST_METHOD": method,
+            "PATH_INFO": path,
+            "QUERY_STRING": query,
+            "CONTENT_LENGTH": str(len(body)),
+            "wsgi.input": io.BytesIO(body),
+            "HTTP_HOST": "127.0.0.1:80",
+            **{f"HTTP_{name.upper()}": value for name, value in headers.items()},
+        }
+        parts = application(environ, lambda status, found: answers.append((status, found)))
+        return int(answers[0][0].split()[0]), dict(answers[0][1]), b"".join(parts)
+
+    return send
+
+
+def test_a_signed_request_reaches_its_service(ask: Ask) -> None:
+    headers = {"authorization": sign("sagemaker"), "x_amz_target": "SageMaker.ListModels"}
+    status, _, body = ask(**headers)
+    assert (status, json.loads(body)) == (200, {"Models": []})
+    assert ask(authorization=sign("ecr"))[2] == b"ecr"
+
+
+@pytest.mark.parametrize(
+    "headers", [{"authorization": "AWS key:signature"}, {"authorization": sign("s3")}]
+)
+def test_old_and_new_signatures_reach_s3(ask: Ask, headers: dict[str, str]) -> None:
+    assert ask("/bucket/key", method="PUT", **headers)[2] == b"s3"
+
+
+def test_a_signature_in_the_address_reaches_s3(ask: Ask) -> None:
+    credential = "k%2F20260101%2Fus-east-1%2Fs3%2Faws4_request"
+    assert ask(f"/bucket/key?X-Amz-Credential={credential}", method="GET")[2] == b"s3"
+    assert ask("/bucket/key?AWSAccessKeyId=k", method="GET")[2] == b"s3"
+
+
+def test_only_the_logs_of_sagemaker_are_ours(ask: Ask) -> None:
+    headers = {"authorization": sign("logs"), "x_amz_target": "Logs_20140328.DescribeLogGroups"}
+    assert ask(body=b'{"logGroupNamePrefix": "/mine"}', **headers)[2] == b"logs"
+    status, _, body = ask(body=b'{"logGroupNamePrefix": "/aws/sagemaker/"}', **headers)
+    assert (status, json.loads(body)) == (200, {"logGroups": []})
+
+
+def test_an_operation_that_is_not_emulated_is_named(ask: Ask) -> None:
+    headers = {"authorization": sign("sagemaker"), "x_amz_target": "SageMaker.CreateDomain"}
+    status, _, body = ask(**headers)
+    assert status == 400
+    assert "does not emulate CreateDomain" in json.loads(body)["message"]
+    headers["x_amz_target"] = "SageMaker.CreateNothing"
+    assert ask(**headers)[0] == 404
+
+
+def test_a_request_without_a_signature_is_for_the_console_or_nobody(ask: Ask) -> None:
+    status, headers, _ = ask("/", method="GET")
+    assert (status, headers["Location"]) == (302, "/console")
+    status, _, body = ask("/endpoints/e/invocations")
+    assert status == 403
+    assert b"<Code>MissingAuthenticationTokenException</Code>" in body
+
+
+def test_another_region_and_another_host_name_are_turned_away(ask: Ask) -> None:
+    headers = {
+        "authorization": sign("sagemaker", "eu-west-1"),
+        "x_amz_target": "SageMaker.ListModels",
+    }
+    status, _, body = ask(**headers)
+    assert status == 403
+    assert "This local AWS is in us-east-1." in json.loads(body)["message"]
+    assert ask(method="GET", host="evil.example:80")[0] == 403
+    assert ask(method="GET", host="[::1]:80")[0] == 302
+    assert ask(method="GET", host="localhost")[0] == 302
+
+
+def test_a_bug_is_logged_under_the_id_that_the_client_gets(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: Any) -> None:
+        message = "a bug"
+        raise ZeroDivisionError(message)
+
+    monkeypatch.setattr(http_server.pages, "answer", fail)
+    status, _, body = ask("/console", method="GET")
+    assert status == 500
+    request_id = json.loads(body)["Message"].rpartition(" ")[2]
+    log = capsys.readouterr().err
+    assert f"request {request_id}: GET /console" in log
+    assert "ZeroDivisionError: a bug" in log
