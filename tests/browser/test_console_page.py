@@ -1,4 +1,4 @@
-"""The console of the local AWS in a real browser: quiet, narrow enough for a telephone, usable by keyboard."""
+"""The console in a real browser: no errors, fits a phone, usable by keyboard."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from tests.contract.aws.client import LocalAws, training_request, wait_for_statu
 from tests.contract.aws.test_endpoints import make_config, make_model, wait_until_settled
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="the browser ring needs chromium on PATH")
-SHOTS = os.environ.get(
-    "CONSOLE_SCREENSHOTS"
-)  # a directory to keep what was shown, for people to look at
+SHOTS = os.environ.get("CONSOLE_SCREENSHOTS")  # a directory in which screenshots are kept
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +24,7 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
 
 
 def furnish(local: LocalAws) -> None:
-    """Make one of each kind of thing that the pages show."""
+    """Create one resource of each kind that the pages show."""
     local.s3.put_object(Bucket=local.bucket, Key="data/a.csv", Body=b"1,2\n")
     make_model(local, "shown")
     make_config(local, "shown", {"VariantName": "AllTraffic", "ModelName": "shown"})
@@ -187,7 +185,7 @@ def test_an_answer_of_probabilities_becomes_bars(aws: LocalAws, browser: Browser
 def test_another_site_cannot_reach_the_playgrounds_address(aws: LocalAws, browser: Browser) -> None:
     browser.open("data:text/html,<title>elsewhere</title>", 1280)
     answer = browser.evaluate(
-        f"fetch('{aws.url}/console/invoke/shown', {{method: 'POST', body: 'x', mode: 'cors', headers: "
-        "{'X-Local-Console': '1'}}).then((response) => response.status, () => 'blocked')"
+        f"fetch('{aws.url}/console/invoke/shown', {{method: 'POST', body: 'x', mode: 'cors', "
+        "headers: {'X-Local-Console': '1'}}).then((response) => response.status, () => 'blocked')"
     )
     assert answer == "blocked"

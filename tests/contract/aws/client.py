@@ -1,4 +1,4 @@
-"""A local AWS for tests, and the few requests that they share."""
+"""A local AWS for tests, and the requests that they share."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.validate import ParamValidator
 
-ROOT = Path(__file__).resolve().parents[3]
-PROGRAM = shlex.join([sys.executable, str(ROOT / "tests/contract/programs/aws_user.py")])
+from tests.support import PROGRAMS, ROOT
+
+PROGRAM = shlex.join([sys.executable, str(PROGRAMS / "aws_user.py")])
 
 
 class LocalAws:
@@ -54,7 +55,7 @@ class LocalAws:
 
     @contextlib.contextmanager
     def running(self, program: str | None = PROGRAM) -> Iterator[Self]:
-        """Keep it up, also while what fills it fails."""
+        """Start it, and stop it even if the test fails."""
         try:
             self.up(program)
             yield self
@@ -70,7 +71,7 @@ class LocalAws:
     def client(
         self, service: str, *, parameter_validation: bool = True, region_name: str = "us-east-1"
     ) -> Any:
-        """Give boto3's client, unmodified."""
+        """Return boto3's own client."""
         client = boto3.client(
             service,
             endpoint_url=self.url,
@@ -106,7 +107,7 @@ class LocalAws:
     def wait(
         self, look: Callable[[], Any], is_there: Callable[[Any], bool], limit_s: float = 60
     ) -> Any:
-        """Look until it is there."""
+        """Call `look` until `is_there` accepts what it returns, and return that."""
         deadline = time.monotonic() + limit_s
         while not is_there(seen := look()):
             assert time.monotonic() < deadline, seen
@@ -115,7 +116,7 @@ class LocalAws:
 
 
 def check_answer(parsed: dict[str, Any], model: Any, **_: Any) -> None:
-    """Hold every answer of the service to botocore's model of it: required members, types, ranges."""
+    """Check an answer against botocore's model: required members, types, ranges."""
     if (
         "Error" not in parsed
         and model.output_shape is not None
@@ -127,7 +128,7 @@ def check_answer(parsed: dict[str, Any], model: Any, **_: Any) -> None:
 
 
 def training_request(aws: LocalAws, name: str, **changes: Any) -> dict[str, Any]:
-    """Give a CreateTrainingJob request whose job ends at once."""
+    """Return a CreateTrainingJob request whose job ends at once."""
     return {
         "TrainingJobName": name,
         "RoleArn": aws.role,
@@ -166,7 +167,7 @@ def wait_for_status(aws: LocalAws, name: str, *, secondary: str = "") -> Any:
 
 
 def refuse(call: Callable[..., Any], **arguments: Any) -> tuple[str, str]:
-    """Give code and message of the error that a call must get."""
+    """Return code and message of the error that a call must raise."""
     with pytest.raises(ClientError) as caught:
         call(**arguments)
     error = caught.value.response["Error"]

@@ -1,4 +1,4 @@
-"""One local AWS for all tests of this folder that leave it as they found it."""
+"""One local AWS that all tests of this folder share."""
 
 from __future__ import annotations
 

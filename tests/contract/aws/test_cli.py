@@ -1,4 +1,4 @@
-"""Commands of the `aws` client, in the form in which AWS's documentation prints them, against the local AWS."""
+"""Commands of the `aws` client, as AWS's documentation prints them, against the local AWS."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.contract.aws.client import LocalAws, wait_for_status
 
 ROLE = "arn:aws:iam::000000000000:role/SageMakerRole"
 CHANNEL = '[{"ChannelName":"training","DataSource":{"S3DataSource":{"S3DataType":"S3Prefix","S3Uri":"s3://{bucket}/data/"}}}]'
-COMMANDS = [  # in this order: each lives on what the ones before it made
+COMMANDS = [  # in this order: each uses what earlier ones created
     "sts get-caller-identity",
     "s3 ls s3://{bucket}",
     "s3 cp {file} s3://{bucket}/cli/file.txt",
@@ -26,20 +26,27 @@ COMMANDS = [  # in this order: each lives on what the ones before it made
     "s3 presign s3://{bucket}/cli/file.txt",
     (
         "sagemaker create-training-job --training-job-name cli --role-arn {role} "
-        "--algorithm-specification TrainingImage=user,TrainingInputMode=File --input-data-config {channel} "
+        "--algorithm-specification TrainingImage=user,TrainingInputMode=File "
+        "--input-data-config {channel} "
         "--output-data-config S3OutputPath=s3://{bucket}/out "
         "--resource-config InstanceType=ml.m5.large,InstanceCount=1,VolumeSizeInGB=1 "
         "--stopping-condition MaxRuntimeInSeconds=600 --tags Key=team,Value=cli"
     ),
     "sagemaker wait training-job-completed-or-stopped --training-job-name cli",
     "sagemaker describe-training-job --training-job-name cli",
-    "sagemaker list-training-jobs --name-contains cli --sort-by CreationTime --sort-order Descending --max-results 5",
+    (
+        "sagemaker list-training-jobs --name-contains cli --sort-by CreationTime "
+        "--sort-order Descending --max-results 5"
+    ),
     "sagemaker list-tags --resource-arn arn:aws:sagemaker:us-east-1:000000000000:training-job/cli",
     "sagemaker search --resource TrainingJob --max-results 5",
-    "logs describe-log-streams --log-group-name /aws/sagemaker/TrainingJobs --log-stream-name-prefix cli/",
     (
-        "logs filter-log-events --log-group-name /aws/sagemaker/TrainingJobs --log-stream-name-prefix cli/ "
-        "--filter-pattern epoch"
+        "logs describe-log-streams --log-group-name /aws/sagemaker/TrainingJobs "
+        "--log-stream-name-prefix cli/"
+    ),
+    (
+        "logs filter-log-events --log-group-name /aws/sagemaker/TrainingJobs "
+        "--log-stream-name-prefix cli/ --filter-pattern epoch"
     ),
     (
         "sagemaker create-model --model-name cli --execution-role-arn {role} "
@@ -49,7 +56,8 @@ COMMANDS = [  # in this order: each lives on what the ones before it made
     "sagemaker list-models --name-contains cli",
     (
         "sagemaker create-endpoint-config --endpoint-config-name cli "
-        "--production-variants VariantName=AllTraffic,ModelName=cli,InitialInstanceCount=1,InstanceType=ml.m5.large"
+        "--production-variants "
+        "VariantName=AllTraffic,ModelName=cli,InitialInstanceCount=1,InstanceType=ml.m5.large"
     ),
     "sagemaker describe-endpoint-config --endpoint-config-name cli",
     "sagemaker create-endpoint --endpoint-name cli --endpoint-config-name cli",
@@ -68,7 +76,7 @@ COMMANDS = [  # in this order: each lives on what the ones before it made
 ]
 
 
-# The client starts once for all commands: what takes its second is the import of its own code.
+# The client starts once for all commands, as its import takes a second.
 DRIVER = """
 import contextlib, io, json, sys
 from awscli.clidriver import create_clidriver
@@ -92,7 +100,7 @@ print(json.dumps(results))
 
 
 def call(aws: LocalAws, commands: list[list[str]]) -> list[tuple[int, str, str]]:
-    """Run commands of the client in order; give exit code, output and errors of each."""
+    """Run commands of the client in order; return exit code, output and errors of each."""
     exports = dict(re.findall(r"^export (\w+)=(.*)$", aws.run("env").stdout, re.MULTILINE))
     environ = {"PATH": os.environ["PATH"], "HOME": str(aws.directory), "AWS_PAGER": "", **exports}
     command = [sys.executable, "-W", "ignore", "-c", DRIVER]

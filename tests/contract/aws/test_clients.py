@@ -1,4 +1,4 @@
-"""Containers as clients of the local AWS: they reach it by variables, as on the platform by their role."""
+"""Containers as clients of the local AWS, which they find by environment variables."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ import os, urllib.request
 variables = os.environ
 scope = f"{variables['AWS_ACCESS_KEY_ID']}/20260101/{variables['AWS_REGION']}/s3/aws4_request"
 url = variables["AWS_ENDPOINT_URL"] + "/BUCKET/data/a.csv"
-request = urllib.request.Request(url, headers={"Authorization": f"AWS4-HMAC-SHA256 Credential={scope}, Signature=0"})
+signature = f"AWS4-HMAC-SHA256 Credential={scope}, Signature=0"
+request = urllib.request.Request(url, headers={"Authorization": signature})
 print(urllib.request.urlopen(request, timeout=20).read().decode(), flush=True)
 """
 
 
 def check_reading_s3(aws: LocalAws, python: str) -> None:
-    """Hold a container to reading an object with a metric in it, and one that is shut off to not reading it."""
+    """Check that a container reads an object of S3, and that an isolated one does not."""
     aws.s3.put_object(
         Bucket=aws.bucket, Key="data/read.py", Body=READER.replace("BUCKET", aws.bucket).encode()
     )

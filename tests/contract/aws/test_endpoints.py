@@ -1,4 +1,4 @@
-"""Endpoints of the local AWS: their life through the API, and requests to them by every operation of the runtime."""
+"""Endpoints of the local AWS: created, changed and deleted by the API, and invoked in every way."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.contract.aws.client import LocalAws, refuse
 
 
 def make_model(aws: LocalAws, name: str, **environment: str) -> None:
-    """Make a model whose artifact says its name."""
+    """Create a model whose artifact contains its name."""
     packed = io.BytesIO()
     document = json.dumps({"name": name}).encode()
     with tarfile.open(fileobj=packed, mode="w:gz") as tar:

@@ -1,4 +1,4 @@
-"""The local AWS is killed, taken down and started again: nothing is lost, forgotten or orphaned."""
+"""The local AWS is killed, stopped and started again: nothing is lost or left running."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def own_aws(tmp_path: Path) -> Iterator[LocalAws]:
 
 
 def list_programs(aws: LocalAws) -> list[int]:
-    """List the processes that play containers of this local AWS: their directory is in their launcher's argument."""
+    """List the processes that run as containers of this local AWS, by the path in their command."""
     pattern = f"{aws.directory}/(endpoints|jobs)"
     found = subprocess.run(["pgrep", "-f", pattern], check=False, capture_output=True, text=True)
     return [int(line) for line in found.stdout.split()]

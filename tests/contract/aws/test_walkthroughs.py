@@ -1,4 +1,4 @@
-"""The examples on the API, as they stand: nothing in them knows that the AWS is local but the environment."""
+"""The examples on the API, unchanged: only their environment points at the local AWS."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.contract.aws import walkthrough
-from tests.contract.aws.client import ROOT, LocalAws
+from tests.contract.aws.client import LocalAws
+from tests.support import PROGRAMS, ROOT
 
 pytestmark = pytest.mark.timeout(1500)  # the SDKs' environments are made once, of 180 packages
 Digits = dict[str, tuple[NDArray[np.uint8], NDArray[np.int32]]]
@@ -23,7 +24,7 @@ Digits = dict[str, tuple[NDArray[np.uint8], NDArray[np.int32]]]
 
 @pytest.fixture(scope="module")
 def real_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
-    """Give a local AWS whose images are this toolkit's own program."""
+    """Start a local AWS that runs this toolkit's own program for every image."""
     program = shlex.join([sys.executable, "-m", "container"])
     with LocalAws(tmp_path_factory.mktemp("walkthrough-aws")).running(program) as local:
         yield local
@@ -33,7 +34,7 @@ def real_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
 def walks(
     real_aws: LocalAws, tmp_path_factory: pytest.TempPathFactory, digits: Digits
 ) -> Iterator[dict[str, subprocess.Popen[str]]]:
-    """Start all walk-throughs and a notebook at once: most of their time is between two looks at a job."""
+    """Start all walk-throughs at once; they spend most of their time waiting for jobs."""
     data = walkthrough.write_digits(tmp_path_factory.mktemp("digits-csv"), digits)
     with walkthrough.walking(real_aws, data) as processes:
         yield processes
@@ -65,7 +66,7 @@ def test_the_walkthroughs_open_as_notebooks() -> None:
 
 
 def test_each_call_of_the_sdk_v2_that_people_know_works(aws: LocalAws) -> None:
-    program = ROOT / "tests/contract/programs/sdk_v2_calls.py"
+    program = PROGRAMS / "sdk_v2_calls.py"
     process = walkthrough.start(aws, "v2", program, aws.image, aws.role, f"s3://{aws.bucket}/data/")
     facts = json.loads(walkthrough.finish(process).splitlines()[-1])
     artifact = facts["attach knows"].pop()

@@ -1,4 +1,4 @@
-"""What the rings share of the walk-throughs: environments with the SDKs, and the examples run in them."""
+"""The walk-throughs for tests: environments with the SDKs, and the examples run in them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.contract.aws.client import ROOT, LocalAws
+from tests.contract.aws.client import LocalAws
+from tests.support import ROOT
 
 EXAMPLES = ROOT / "examples"
 WALKS = {  # the environment that each runs in, and what is run
@@ -26,7 +27,7 @@ WALKS = {  # the environment that each runs in, and what is run
 
 
 def install_sdk(sdk: str) -> str:
-    """Give the Python of an environment with one version of the SDK, whose packages clash with ours.
+    """Return the Python of an environment with one version of the SDK, which ours conflicts with.
 
     It lies in the environment that the tests run in, and is made once.
     """
@@ -64,7 +65,7 @@ def start(aws: LocalAws, sdk: str, *arguments: str | Path) -> subprocess.Popen[s
 
 
 def finish(process: subprocess.Popen[str], limit_s: float = 500) -> str:
-    """Wait for the end of a program that must succeed; give what it printed."""
+    """Wait for the end of a program that must succeed; return what it printed."""
     try:
         output, _ = process.communicate(timeout=limit_s)
     except subprocess.TimeoutExpired:
@@ -91,7 +92,7 @@ def walking(
 def write_digits(
     directory: Path, digits: Mapping[str, tuple[NDArray[np.uint8], NDArray[np.int32]]]
 ) -> Path:
-    """Write the files that the walk-throughs look for; give their directory."""
+    """Write the files that the walk-throughs read; return their directory."""
     for part, (images, labels) in digits.items():
         rows = np.column_stack([labels, images.reshape(len(images), -1)])
         np.savetxt(directory / f"mnist_{part}.csv", rows, "%d", ",")
@@ -99,7 +100,7 @@ def write_digits(
 
 
 def check(output: str) -> None:
-    """Hold what a walk-through printed to what it must have done."""
+    """Check by its output that a walk-through did what it must."""
     assert len(re.findall(r"image \d+: \d is predicted as \d", output)) == 10, output
     right, rows = map(int, re.findall(r"(\d+) of (\d+) rows are right", output)[0])
     assert rows == 360, output
