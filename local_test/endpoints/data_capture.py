@@ -17,11 +17,11 @@ from local_test.data import storage
 class Capture:
     """Keeps the lines of an endpoint; `flush` stores an object for each variant and hour."""
 
-    def __init__(self, config: Mapping[str, Any], endpoint: str) -> None:
-        """`config` is a request's DataCaptureConfig."""
-        self._config = config
+    def __init__(self, config: Mapping[str, Any] | None, endpoint: str) -> None:
+        """`config` is a request's DataCaptureConfig; without one, nothing is captured."""
+        self._config = config or {"EnableCapture": False, "CaptureOptions": ()}
         self._endpoint = endpoint
-        self._modes = {option["CaptureMode"] for option in config["CaptureOptions"]}
+        self._modes = {option["CaptureMode"] for option in self._config["CaptureOptions"]}
         self._lines: dict[str, list[str]] = {}
         self._lock = threading.Lock()
         self._session = uuid.uuid4().hex[:8]
@@ -73,7 +73,7 @@ class Capture:
 
     def flush(self) -> None:
         """Store all lines."""
-        prefix = self._config["DestinationS3Uri"].rstrip("/")
         with self._lock:
             for place, lines in self._lines.items():
+                prefix = self._config["DestinationS3Uri"].rstrip("/")
                 storage.store_bytes(("\n".join(lines) + "\n").encode(), f"{prefix}/{place}")

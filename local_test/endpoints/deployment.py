@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from container import contract
+from container.errors import RequestError
 from local_test import identity
 from local_test.data import models
 from local_test.endpoints.multi_model import ModelCache
@@ -94,6 +96,23 @@ class Deployment:
     def servers(self) -> list[Server]:
         """Return the servers of all variants."""
         return [server for variant in self.variants for server in variant.servers]
+
+    def choose_variant(self, target: str | None) -> Variant:
+        """Return the variant named `target`, or one by weight.
+
+        Raises: RequestError 400 if there is no such variant.
+        """
+        if target is None and len(self.variants) == 1:
+            return self.variants[0]
+        if target is None:
+            weights = [variant.weight for variant in self.variants]
+            return random.choices(self.variants, weights)[0]  # noqa: S311 - traffic, not a secret
+        for variant in self.variants:
+            if variant.name == target:
+                return variant
+        names = ", ".join(variant.name for variant in self.variants)
+        message = f"variant {target!r} does not exist; choose one of {names}"
+        raise RequestError(400, message)
 
     def switch(self, requests: EndpointRequests) -> list[Server]:
         """Start the servers of a configuration, let them take over, and return the old ones.

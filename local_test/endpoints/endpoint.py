@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import shutil
 import signal
 import threading
@@ -69,19 +68,11 @@ class Endpoint:
             runner,
             self._limits,
             self._on_line,
-            lambda: self._trigger.take("truncated-model") is not None,
+            take_truncation=lambda: self._trigger.take("truncated-model") is not None,
         )
         self._monitor = HealthMonitor(self.name, self._deployment, self._on_line)
-        self._capture = self._make_capture()
+        self._capture = Capture(requests.config.get("DataCaptureConfig"), self.name)
         self._async: AsyncInvocations | None = None
-
-    def _make_capture(self) -> Capture | None:
-        config = self._requests.config.get("DataCaptureConfig")
-        return Capture(config, self.name) if config else None
-
-    def _flush_capture(self) -> None:
-        if self._capture is not None:
-            self._capture.flush()
 
     def _on_line(self, host: str, line: str) -> None:
         self._listener(host, line)
@@ -136,22 +127,22 @@ class Endpoint:
                 self.status = "InService"
                 raise
             self._requests = requests
-            self._flush_capture()
-            self._capture = self._make_capture()
+            self._capture.flush()
+            self._capture = Capture(requests.config.get("DataCaptureConfig"), self.name)
             self.failure = ""
             self.status = "InService"
             self._deployment.stop(old)
 
     def set_weight(self, variant: str, weight: float) -> None:
         """Change a variant's share of the requests."""
-        self._choose_variant(variant).weight = weight
+        self._deployment.choose_variant(variant).weight = weight
 
     def set_instance_count(self, variant: str, count: int) -> None:
         """Start or stop servers of a variant while the others stay in service.
 
         Raises: UserError if a new server does not become healthy; none is added then.
         """
-        chosen = self._choose_variant(variant)
+        chosen = self._deployment.choose_variant(variant)
         with self._deployment.changing:
             self._deployment.resize(chosen, count)
 
@@ -202,7 +193,7 @@ class Endpoint:
         if len(answer.body) > maximum:
             message = f"the answer has {len(answer.body)} bytes; {maximum} are possible (HO-9)"
             raise RequestError(424, message)
-        if self._capture is not None and answer.status < 400:
+        if answer.status < 400:
             self._capture.record(
                 variant.name,
                 (known.get("content-type", ""), body),
@@ -244,25 +235,12 @@ class Endpoint:
         return server.client.post("/invocations", body, known, limit_s=ASYNC_LIMIT_S)
 
     def _route(self, headers: Mapping[str, str]) -> tuple[Variant, Server]:
-        variant = self._choose_variant(headers.get(HEADER_PREFIX + "target-variant"))
+        variant = self._deployment.choose_variant(headers.get(HEADER_PREFIX + "target-variant"))
         server = variant.next_server()
         if server is None:
             message = f"no server of variant {variant.name!r} is healthy (HO-4)"
             raise RequestError(503, message)
         return variant, server
-
-    def _choose_variant(self, target: str | None) -> Variant:
-        variants = self._deployment.variants
-        if target is None and len(variants) == 1:
-            return variants[0]
-        if target is None:
-            return random.choices(variants, [variant.weight for variant in variants])[0]  # noqa: S311 - traffic, not a secret
-        for variant in variants:
-            if variant.name == target:
-                return variant
-        names = ", ".join(variant.name for variant in variants)
-        message = f"variant {target!r} does not exist; choose one of {names}"
-        raise RequestError(400, message)
 
     def stop(self) -> list[str]:
         """Stop all servers; return a finding for each that broke the rules of stopping (HO-10)."""
@@ -273,7 +251,7 @@ class Endpoint:
             self._async.close()
         with self._deployment.changing:
             findings = self._deployment.stop(self.servers())
-        self._flush_capture()
+        self._capture.flush()
         if self.status != "Failed":
             self.status = "Deleted"
         return findings

@@ -131,17 +131,10 @@ class DockerRunner:
         name = launch.network or f"local-test-{os.getpid()}-{id(launch)}"
         names = [name, f"{name}-names"] if launch.names_after_s else [name]
         try:
-            return [self._make_network(name, is_internal=launch.is_isolated) for name in names]
+            return [engine.join_network(name, is_internal=launch.is_isolated) for name in names]
         except UNREACHABLE as error:
             message = f"the Docker engine cannot make the network {name}: {error}"
             raise PlatformError(message) from error
-
-    def _make_network(self, name: str, *, is_internal: bool) -> Any:
-        found = self._client.networks.list(names=[f"^{name}$"])
-        if found:
-            return found[0]
-        labels = {engine.LABEL: engine.OWNER}
-        return self._client.networks.create(name, internal=is_internal, labels=labels)
 
 
 def _list_mounts(launch: Launch) -> list[docker.types.Mount]:
@@ -169,6 +162,7 @@ class DockerContainer:
         memory_bytes: int | None,
     ) -> None:
         self.note = ""
+        self.address = ("", 0)
         self._container = container
         self._networks = networks
         self._root = launch.root
@@ -189,7 +183,8 @@ class DockerContainer:
             self._naming.daemon = True
             self._naming.start()
         stream = container.logs(stream=True, follow=True)
-        self.address = self._find_address() if launch.is_server else ("", 0)
+        if launch.is_server:
+            self.address = self._find_address()
         self._reader = threading.Thread(target=self._read, args=(stream, on_output), daemon=True)
         self._reader.start()
         threading.Thread(target=self._watch, daemon=True, name=f"wait {container.name}").start()

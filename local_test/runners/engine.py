@@ -104,6 +104,15 @@ def _remove(client: docker.DockerClient, label: str, concerns: Callable[[str], b
     )
 
 
+def join_network(name: str, *, is_internal: bool) -> Any:
+    """Return the network of a name; the first call creates it."""
+    networks = connect().networks
+    found = networks.list(names=[f"^{name}$"])
+    if found:
+        return found[0]
+    return networks.create(name, internal=is_internal, labels={LABEL: OWNER})
+
+
 def remove_networks(networks: Iterable[Any]) -> None:
     """Remove those networks that nobody is in; the last one to leave removes the others."""
     for network in networks:

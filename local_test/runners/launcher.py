@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from container.errors import PlatformError
+from local_test.runners.interface import Launch
 
+_LOCALHOST = "127.0.0.1 localhost\n"
 _SCRIPT = Path(__file__).with_name("namespace.py")
 
 
@@ -102,3 +104,23 @@ def _open_switch() -> tuple[int, ...]:
             message = f"hosts cannot have a network of their own on this machine: {reason}"
             raise PlatformError(message)
         return tuple(os.open(f"/proc/{switch.pid}/ns/{name}", os.O_RDONLY) for name in names)
+
+
+def write_hosts(path: Path, addresses: Mapping[str, str], launch: Launch) -> str | None:
+    """Write a container's /etc/hosts; late names are added to the same file, which is mounted."""
+    if not addresses:
+        return None
+    text = _LOCALHOST + "".join(f"{address} {name}\n" for name, address in addresses.items())
+    if not launch.names_after_s:
+        path.write_text(text, "utf-8")
+        return str(path)
+    path.write_text(f"{_LOCALHOST}{addresses[launch.name]} {launch.name}\n", "utf-8")
+    timer = threading.Timer(launch.names_after_s, _rewrite, (path, text))
+    timer.daemon = True
+    timer.start()
+    return str(path)
+
+
+def _rewrite(path: Path, text: str) -> None:
+    with contextlib.suppress(FileNotFoundError), path.open("r+", encoding="utf-8") as file:
+        file.write(text)  # unless the container has ended

@@ -26,7 +26,6 @@ from container.errors import PlatformError, UserError
 from local_test.runners import launcher, procfs
 from local_test.runners.interface import Launch
 
-_LOCALHOST = "127.0.0.1 localhost\n"
 _MEMORY_INTERVAL_S = 0.05
 _KEPT_VARIABLES = ("LD_LIBRARY_PATH", "TMPDIR", "SYSTEMROOT")
 # The platform cannot reach a server that is bound to 127.0.0.1; on Linux, 127.0.0.2 reveals that.
@@ -142,7 +141,7 @@ class ProcessRunner:
         view: dict[str, Any] = {
             "root": str(launch.root),
             "read_only": launch.read_only,
-            "hosts_file": _write_hosts(scratch / "hosts", launch, addresses),
+            "hosts_file": launcher.write_hosts(scratch / "hosts", addresses, launch),
             "is_isolated": launch.is_isolated
             and not launch.is_server
             and (has_switch or not launch.network),
@@ -158,26 +157,6 @@ def find_free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("0.0.0.0", 0))  # noqa: S104 - the server will listen on every address, too
         return int(listener.getsockname()[1])
-
-
-def _write_hosts(path: Path, launch: Launch, addresses: Mapping[str, str]) -> str | None:
-    """Write a container's /etc/hosts; late names are added to the same file, which is mounted."""
-    if not addresses:
-        return None
-    text = _LOCALHOST + "".join(f"{address} {name}\n" for name, address in addresses.items())
-    if not launch.names_after_s:
-        path.write_text(text, "utf-8")
-        return str(path)
-    path.write_text(f"{_LOCALHOST}{addresses[launch.name]} {launch.name}\n", "utf-8")
-    timer = threading.Timer(launch.names_after_s, _rewrite, (path, text))
-    timer.daemon = True
-    timer.start()
-    return str(path)
-
-
-def _rewrite(path: Path, text: str) -> None:
-    with contextlib.suppress(FileNotFoundError), path.open("r+", encoding="utf-8") as file:
-        file.write(text)  # unless the container has ended
 
 
 @dataclass(frozen=True)
