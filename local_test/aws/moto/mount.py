@@ -21,16 +21,7 @@ from local_test.aws.account.settings import Settings
 from local_test.aws.account.store import Store
 
 _ALLOWED = jinja2.Template(
-    """\
-<SimulatePrincipalPolicyResponse xmlns="https://iam.amazonaws.com/doc/2010-05-08/">
-<SimulatePrincipalPolicyResult><IsTruncated>false</IsTruncated><EvaluationResults>
-{% for action in actions %}
-<member><EvalActionName>{{ action }}</EvalActionName><EvalResourceName>*</EvalResourceName>\
-<EvalDecision>allowed</EvalDecision></member>
-{% endfor %}
-</EvaluationResults></SimulatePrincipalPolicyResult>
-<ResponseMetadata><RequestId>local</RequestId></ResponseMetadata>
-</SimulatePrincipalPolicyResponse>""",
+    Path(__file__).with_name("assets").joinpath("simulate_principal_policy.xml").read_text("utf-8"),
     autoescape=True,
     trim_blocks=True,
 )

@@ -11,7 +11,7 @@ from local_test.aws.account.account import Account
 from local_test.aws.account.kinds import ENDPOINT, TRAINING_JOB
 from local_test.aws.account.meter import Minute, Statistic
 from local_test.aws.protocol import messages
-from local_test.aws.protocol.messages import AwsError, Reply
+from local_test.aws.protocol.messages import Reply, reject
 from local_test.requests import shapes
 
 PUBLISH_S: Final = 5.0
@@ -98,8 +98,7 @@ def _query(account: Account, query: Mapping[str, Any]) -> dict[str, Any]:
         return {"Status": "ValidationError", "Message": message}
     by_iteration = query["XAxisType"] == "IterationNumber"
     if by_iteration != (query["Period"] == "IterationNumber"):
-        message = "Period and XAxisType must both be IterationNumber, or neither"
-        raise AwsError("ValidationException", message)
+        reject("Period and XAxisType must both be IterationNumber, or neither")
     period_s = _PERIOD_S.get(query["Period"], 1)
     found = [metric for metric in account.metrics.read(name) if metric.name == query["MetricName"]]
     groups: dict[int, list[float]] = {}

@@ -1,0 +1,160 @@
+"""The operations of endpoints on their records; no server runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from local_test.aws.account.account import Account
+from local_test.aws.account.kinds import ENDPOINT, ENDPOINT_CONFIG, MODEL
+from local_test.aws.account.records import ServedRequests
+from local_test.aws.protocol.messages import AwsError
+from local_test.aws.sagemaker import endpoint_operations, live_endpoints
+
+
+@pytest.fixture(autouse=True)
+def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the endpoints whose servers would start, change or stop."""
+    found: list[str] = []
+    for name in ("start", "start_change", "start_deletion"):
+        monkeypatch.setattr(live_endpoints, name, lambda _, endpoint: found.append(endpoint))
+    return found
+
+
+def make_variant(name: str, **members: Any) -> dict[str, Any]:
+    return {"VariantName": name, "ModelName": "m", "InitialInstanceCount": 1, **members}
+
+
+def furnish(account: Account, *variants: dict[str, Any], status: str = "InService") -> None:
+    """Make an endpoint with configuration `old`, and a configuration `new` of two variants."""
+    account.store.insert(MODEL, "m", {"_request": {"ModelName": "m"}})
+    new = [make_variant("a"), make_variant("c")]
+    for name, found in (("old", list(variants)), ("new", new)):
+        config = {"EndpointConfigName": name, "ProductionVariants": found}
+        account.store.insert(ENDPOINT_CONFIG, name, {"_request": config})
+        if name == "old":
+            endpoint = {
+                "EndpointName": "e",
+                "EndpointArn": "arn",
+                "EndpointStatus": status,
+                "EndpointConfigName": "old",
+                "_requests": {"config": config, "models": {"m": {"ModelName": "m"}}},
+            }
+            account.store.insert(ENDPOINT, "e", endpoint)
+
+
+def read_next(account: Account) -> ServedRequests:
+    record = account.store.find(ENDPOINT, "e")
+    assert record is not None
+    assert record["EndpointStatus"] == "Updating"
+    requests = record["_next_requests"]
+    assert requests is not None
+    return requests
+
+
+def test_weights_and_capacities_are_the_next_requests(account: Account, started: list[str]) -> None:
+    furnish(account, make_variant("a"), make_variant("b"))
+    wishes = [
+        {"VariantName": "a", "DesiredWeight": 0.5},
+        {"VariantName": "b", "DesiredInstanceCount": 3},
+    ]
+    request = {"EndpointName": "e", "DesiredWeightsAndCapacities": wishes}
+    endpoint_operations.update_weights_and_capacities(account, request)
+    first, second = read_next(account)["config"]["ProductionVariants"]
+    assert first == make_variant("a", InitialVariantWeight=0.5)
+    assert second == make_variant("b", InitialInstanceCount=3)
+    assert started == ["e"]
+
+
+@pytest.mark.parametrize(
+    ("wish", "reason"),
+    [
+        ({"VariantName": "x"}, "is/are not present within endpoint configuration"),
+        ({"VariantName": "a", "ServerlessUpdateConfig": {}}, "not serverless"),
+    ],
+)
+def test_a_wish_that_cannot_be_met_changes_nothing(
+    account: Account, started: list[str], wish: dict[str, Any], reason: str
+) -> None:
+    furnish(account, make_variant("a"))
+    request = {"EndpointName": "e", "DesiredWeightsAndCapacities": [wish]}
+    with pytest.raises(AwsError, match=reason):
+        endpoint_operations.update_weights_and_capacities(account, request)
+    assert started == []
+
+
+@pytest.mark.parametrize(
+    ("excluded", "kept"),
+    [
+        ([], {"InitialInstanceCount": 4, "InitialVariantWeight": 0.5}),
+        (["DesiredWeight"], {"InitialInstanceCount": 4}),
+        (["DesiredInstanceCount", "DataCaptureConfig"], {"InitialVariantWeight": 0.5}),
+    ],
+)
+def test_an_update_can_retain_the_sizes(
+    account: Account, excluded: list[str], kept: dict[str, Any]
+) -> None:
+    furnish(account, make_variant("a", InitialInstanceCount=4, InitialVariantWeight=0.5))
+    exclusions = [{"VariantPropertyType": name} for name in excluded]
+    request = {
+        "EndpointName": "e",
+        "EndpointConfigName": "new",
+        "RetainAllVariantProperties": True,
+        "ExcludeRetainedVariantProperties": exclusions,
+    }
+    endpoint_operations.update_endpoint(account, request)
+    first, second = read_next(account)["config"]["ProductionVariants"]
+    assert first == make_variant("a", **kept)
+    assert second == make_variant("c")
+
+
+def test_an_update_takes_the_new_sizes_otherwise(account: Account) -> None:
+    furnish(account, make_variant("a", InitialInstanceCount=4))
+    request = {"EndpointName": "e", "EndpointConfigName": "new"}
+    endpoint_operations.update_endpoint(account, request)
+    assert read_next(account)["config"]["ProductionVariants"][0] == make_variant("a")
+
+
+@pytest.mark.parametrize("status", ["Creating", "Updating", "SystemUpdating", "Deleting"])
+def test_a_busy_endpoint_is_left_alone(account: Account, started: list[str], status: str) -> None:
+    furnish(account, make_variant("a"), status=status)
+    request = {"EndpointName": "e", "EndpointConfigName": "new"}
+    for operation in (endpoint_operations.update_endpoint, endpoint_operations.delete_endpoint):
+        with pytest.raises(AwsError, match="in-progress endpoint"):
+            operation(account, request)
+    assert started == []
+
+
+def test_a_failed_endpoint_can_only_be_deleted(account: Account, started: list[str]) -> None:
+    furnish(account, make_variant("a"), status="Failed")
+    with pytest.raises(AwsError, match="in status Failed; delete it"):
+        endpoint_operations.update_endpoint(
+            account, {"EndpointName": "e", "EndpointConfigName": "new"}
+        )
+    endpoint_operations.delete_endpoint(account, {"EndpointName": "e"})
+    record = account.store.find(ENDPOINT, "e")
+    assert record is not None
+    assert record["EndpointStatus"] == "Deleting"
+    assert started == ["e"]
+
+
+def test_the_quota_counts_the_instances_of_all_endpoints(account: Account) -> None:
+    furnish(account, make_variant("a", InitialInstanceCount=19))
+    request = {"EndpointName": "second", "EndpointConfigName": "new"}
+    with pytest.raises(AwsError, match="current utilization of 19 Instances") as caught:
+        endpoint_operations.create_endpoint(account, request)
+    assert caught.value.code == "ResourceLimitExceeded"
+
+
+def test_describe_shows_the_capture_of_the_configuration(account: Account) -> None:
+    furnish(account, make_variant("a"))
+    capture = {"InitialSamplingPercentage": 10, "DestinationS3Uri": "s3://b/c"}
+
+    def add(record: Any) -> None:
+        record["_requests"]["config"]["DataCaptureConfig"] = capture
+
+    account.store.edit(ENDPOINT, "e", add)
+    described = endpoint_operations.describe_endpoint(account, {"EndpointName": "e"})
+    assert described["DataCaptureConfig"]["CaptureStatus"] == "Started"
+    assert "ProductionVariants" not in described
