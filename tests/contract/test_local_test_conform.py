@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import sys
-import xml.etree.ElementTree as ET
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from container.errors import UserError
-from local_test.conformance import image_checks, report
+from local_test.conformance import image_checks
 from local_test.conformance import run as conformance
 from local_test.conformance.catalog import CHECKS, Outcome, Verdict
 from local_test.conformance.sessions.server_session import start
@@ -259,64 +256,3 @@ def test_a_url_is_judged_by_http_alone(tmp_path: Path) -> None:
 
     assert len(verdicts) > 25
     assert not [verdict for verdict in verdicts.values() if verdict.is_violation]
-
-
-def test_a_check_that_does_not_exist_is_named() -> None:
-    with pytest.raises(UserError, match="XX-1"):
-        conformance.choose(train=False, serve=False, only=["XX-1"], is_url=False)
-    with pytest.raises(UserError, match="OUT-1a"):
-        conformance.choose(train=False, serve=False, only=["OUT-1a"], is_url=True)
-
-
-def some_verdicts() -> list[Verdict]:
-    return [
-        Verdict(CHECKS["HO-4a"], "pass", "200"),
-        Verdict(CHECKS["HO-4b"], "fail", "<script>alert(1)</script> \x00 & more"),
-        Verdict(CHECKS["RQ-1a"], "fail", "500"),
-        Verdict(CHECKS["HO-12a"], "not applicable", "one process"),
-    ]
-
-
-def test_the_counts_tell_severities_apart() -> None:
-    assert report.count(some_verdicts()) == {
-        "pass": 1,
-        "MUST violated": 1,
-        "SHOULD violated": 1,
-        "not applicable": 1,
-    }
-
-
-def test_json_carries_every_verdict_with_its_remedy() -> None:
-    document = json.loads(report.format_json("x", some_verdicts()))
-
-    assert [row["id"] for row in document["verdicts"]] == ["HO-4a", "HO-4b", "RQ-1a", "HO-12a"]
-    assert document["verdicts"][1]["clause"] == "HO-4"
-    assert all(row["remedy"] for row in document["verdicts"])
-
-
-def test_junit_is_xml_whatever_the_evidence_holds() -> None:
-    suite = ET.fromstring(report.format_junit("x", some_verdicts()))  # noqa: S314 - ours
-
-    assert suite.attrib["failures"] == "2"
-    assert [len(case) for case in suite] == [0, 1, 1, 1]
-
-
-def test_the_page_needs_nothing_else_and_escapes_evidence() -> None:
-    page = report.format_html("x", some_verdicts())
-
-    assert "<script>alert" not in page
-    assert "&lt;script&gt;" in page
-    assert "http" not in page.replace("HTTP", "")
-
-
-def test_every_check_belongs_to_one_session() -> None:
-    ids = [
-        identity
-        for module in conformance.MODULES.values()
-        for session_ids, _ in module.SESSIONS
-        for identity in session_ids
-    ]
-
-    assert sorted(ids) == sorted(CHECKS)
-    assert len(CHECKS) >= 60
-    assert {check.severity for check in CHECKS.values()} == {"MUST", "SHOULD"}

@@ -197,14 +197,14 @@ def _probe_load(peer: Peer, subject: Subject, good: Reply) -> Iterator[Verdict]:
 
 
 def _judge_metrics(scrapes: list[Reply], limit_s: float) -> Verdict:
-    bad = [reply for reply in scrapes if reply.seconds > limit_s or not _are_metrics(reply)]
+    bad = [reply for reply in scrapes if reply.seconds > limit_s or not are_metrics(reply)]
     shown = bad[0] if bad else max(scrapes, key=lambda reply: reply.seconds)
     content_type = shown.headers.get("content-type")
     evidence = f"{len(scrapes)} scrapes while predicting, {len(bad)} bad: {content_type}, {shown}"
     return judge("HO-17a", not bad, evidence)
 
 
-def _are_metrics(reply: Reply) -> bool:
+def are_metrics(reply: Reply) -> bool:
     """Return whether the answer is 404 or metrics in a Prometheus text format (HO-17)."""
     if reply.status == 404:
         return True
