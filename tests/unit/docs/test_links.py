@@ -34,3 +34,15 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert target.exists(), link
         if anchor and target.suffix == ".md":
             assert anchor in find_headings(target), link
+
+
+ENDLESS = {"README.md", "decisions.md", "hyperparameters.md", "local-sagemaker-fields.md"}
+"""The index, a log that grows at its end, and two tables that commands print."""
+
+
+@pytest.mark.parametrize("name", sorted({page.name for page in DOCS.glob("*.md")} - ENDLESS))
+def test_a_page_says_where_to_go_next(name: str) -> None:
+    *_, last = (DOCS / name).read_text(encoding="utf-8").strip().split("\n\n")
+
+    assert last.startswith("Where next: ")
+    assert LINK.search(last)
