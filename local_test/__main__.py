@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from local_test.cli import aws_commands, commands
+from local_test.cli.app import main
 
 if __name__ == "__main__":
-    aws_commands.mount(commands.app)
-    sys.exit(commands.main())
+    sys.exit(main())

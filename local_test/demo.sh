@@ -23,7 +23,7 @@ main() {
   root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
   python=$("$root/local_test/setup.sh" "$root/docker/requirements-local.txt")
   cd "$root"
-  exec "$python" -m local_test.cli.demo
+  exec "$python" -m local_test demo
 }
 
 main "$@"

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -25,6 +25,7 @@ from container.errors import PlatformError, UserError
 from local_test.aws.account.settings import Settings
 from local_test.aws.process import installation
 from local_test.aws.process.installation import Running
+from local_test.cli.options import with_groups
 
 _READY_LIMIT_S: Final = 60
 _CHECKOUT = Path(__file__).resolve().parents[2]
@@ -40,50 +41,53 @@ Directory = Annotated[
 ]
 
 
-def mount(app: typer.Typer) -> None:
-    """Add the commands to a command line."""
-    for command in (up, down, status, env, purge):
-        app.command()(command)
+@dataclass(frozen=True)
+class SettingsOptions:
+    """Settings that the local AWS remembers for its next start."""
 
-
-def up(
-    directory: Directory = None,
     program: Annotated[
         str | None,
-        typer.Option(
-            help="Command line that plays every image; by default this toolkit's own program."
-        ),
-    ] = None,
+        typer.Option(help="Command line to run for every image; by default our own program."),
+    ] = None
     docker: Annotated[
-        bool, typer.Option("--docker", help="Run each request's image in the Docker engine.")
-    ] = False,
+        bool, typer.Option("--docker", help="Run each request's image in Docker.")
+    ] = False
     port: Annotated[
-        int | None, typer.Option(help="On loopback; by default the last one, at first a free one.")
-    ] = None,
-    region: Annotated[str | None, typer.Option(help="By default us-east-1.")] = None,
-    account: Annotated[
-        str | None, typer.Option(help="Twelve digits; by default 000000000000.")
-    ] = None,
+        int | None,
+        typer.Option(help="Port on loopback; by default the last one, at first a free one."),
+    ] = None
+    region: Annotated[str | None, typer.Option(help="By default us-east-1.")] = None
+    account: Annotated[str | None, typer.Option(help="Twelve digits; by default 000000000000.")] = (
+        None
+    )
     max_instances: Annotated[
         int | None, typer.Option(help="Quota for jobs, and for endpoints.")
-    ] = None,
+    ] = None
+
+    def list_changes(self) -> dict[str, object]:
+        """Return the settings that are given."""
+        changes: dict[str, object] = {
+            "program": "" if self.docker else self.program,
+            "working_directory": str(Path.cwd()) if self.program else None,
+            "port": self.port,
+            "region": self.region,
+            "account": self.account,
+            "max_instances": self.max_instances,
+        }
+        return {name: value for name, value in changes.items() if value is not None}
+
+
+@with_groups
+def up(
+    options: SettingsOptions,
+    directory: Directory = None,
     foreground: Annotated[
-        bool, typer.Option("--foreground", help="Stay here until Ctrl-C.")
+        bool, typer.Option("--foreground", help="Stay in the foreground until Ctrl-C.")
     ] = False,
 ) -> int:
-    """Start a local AWS; flags are remembered for the next start."""
+    """Start a local AWS; it remembers its options for the next start."""
     home = _find_directory(directory)
-    changes = {
-        "program": "" if docker else program,
-        "working_directory": str(Path.cwd()) if program else None,
-        "port": port,
-        "region": region,
-        "account": account,
-        "max_instances": max_instances,
-    }
-    settings = _load_settings(
-        home, {name: value for name, value in changes.items() if value is not None}
-    )
+    settings = _load_settings(home, options.list_changes())
     if (running := installation.find_running(home)) is not None:
         _say(f"it is up already: {running.url}, data in {home}; `down` first to change it")
         return 0

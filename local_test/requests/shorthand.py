@@ -1,7 +1,7 @@
-"""From a few values, as command-line flags give them, to whole requests in the API's shapes.
+"""Build requests of the API from a few values, as command-line flags are.
 
-Rules of this file: pure but for the clock in a job's name; what a flag means is visible with
-`--print-request`.
+What a flag means is visible with `--print-request`. Channels, outputs, models and other places are
+paths or URIs. The functions are pure, except for `make_name`, which reads the clock.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import datetime as dt
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Required, TypedDict, Unpack
 
 from container.errors import UserError
 from local_test import identity
@@ -23,13 +23,13 @@ PROGRAM_IMAGE = "program"
 
 
 def make_name(stem: str) -> str:
-    """Give a job name that no earlier job has: stem, UTC date and time to the millisecond."""
+    """Return a new job name: the stem, and the UTC date and time to the millisecond."""
     now = dt.datetime.now(dt.UTC)
     return f"{stem}-{now:%Y-%m-%d-%H-%M-%S}-{now.microsecond // 1000:03d}"
 
 
 def guess_value(text: str) -> Any:
-    """Give the number, boolean, list or object that a hyperparameter's text looks like, else the text."""
+    """Return the JSON value that a hyperparameter's text looks like, else the text."""
     try:
         return json.loads({"True": "true", "False": "false", "None": "null"}.get(text, text))
     except ValueError:
@@ -37,7 +37,7 @@ def guess_value(text: str) -> Any:
 
 
 def encode_hyperparameters(values: Mapping[str, str], encoding: str) -> dict[str, str]:
-    """Write hyperparameters as the `api`, an SDK (`sdk2-json`, `sdk2-str`, `sdk3`) or a `tuner` does (HP-2, HP-3).
+    """Write hyperparameters as one of `ENCODINGS` does (HP-2, HP-3, HP-6).
 
     Raises: UserError for another encoding.
     """
@@ -45,17 +45,17 @@ def encode_hyperparameters(values: Mapping[str, str], encoding: str) -> dict[str
         message = f"unknown encoding {encoding!r}; choose one of {', '.join(ENCODINGS)}"
         raise UserError(message)
     encode = ENCODINGS[encoding]
-    return {
-        name: text if encode is None else encode(guess_value(text)) for name, text in values.items()
-    }
+    if encode is None:
+        return dict(values)
+    return {name: encode(guess_value(text)) for name, text in values.items()}
 
 
 def _encode_number(value: Any) -> str:
     """Write a float as Java does, 1.0E-4, and a category in quotes (HP-6)."""
     if isinstance(value, float):
         mantissa, exponent = f"{value:.15E}".split("E")
-        mantissa = mantissa.rstrip("0")
-        return f"{mantissa}{'0' if mantissa.endswith('.') else ''}E{int(exponent)}"
+        whole, _, fraction = mantissa.rstrip("0").partition(".")
+        return f"{whole}.{fraction or 0}E{int(exponent)}"
     return json.dumps(value)
 
 
@@ -66,228 +66,252 @@ ENCODINGS: dict[str, Callable[[Any], str] | None] = {
     "sdk3": lambda value: value if isinstance(value, str) else json.dumps(value),
     "tuner": _encode_number,
 }
+"""Who writes hyperparameters, and how: the API's caller, an SDK, or a tuning job."""
 
 
-def training_request(
-    *,
-    name: str,
-    image: str,
-    channels: Mapping[str, str],
-    output: str,
-    hyperparameters: Mapping[str, str] | None = None,
-    environment: Mapping[str, str] | None = None,
-    metric_definitions: Sequence[Mapping[str, str]] = (),
-    input_mode: str = "File",
-    content_type: str | None = None,
-    instance_type: str = "ml.m5.large",
-    instance_count: int = 1,
-    max_runtime_s: int = 86400,
-    checkpoints: str | None = None,
-    is_isolated: bool = False,
-    is_spot: bool = False,
-) -> dict[str, Any]:
-    """Build a CreateTrainingJob request; channels, output and checkpoints are paths or URIs."""
-    algorithm: dict[str, Any] = {"TrainingImage": image, "TrainingInputMode": input_mode}
-    if metric_definitions:
-        algorithm["MetricDefinitions"] = [dict(definition) for definition in metric_definitions]
+class _JobValues(TypedDict, total=False):
+    name: Required[str]
+    image: Required[str]
+    environment: Mapping[str, str] | None
+    instance_type: str
+    instance_count: int
+    max_runtime_s: int
+
+
+class TrainingValues(_JobValues, total=False):
+    """What `training_request` takes."""
+
+    channels: Required[Mapping[str, str]]
+    """Place of the data, by channel."""
+    output: Required[str]
+    hyperparameters: Mapping[str, str] | None
+    metric_definitions: Sequence[Mapping[str, str]]
+    input_mode: str
+    content_type: str | None
+    checkpoints: str | None
+    is_isolated: bool
+    is_spot: bool
+
+
+def training_request(**values: Unpack[TrainingValues]) -> dict[str, Any]:
+    """Build a CreateTrainingJob request."""
+    algorithm: dict[str, Any] = {
+        "TrainingImage": values["image"],
+        "TrainingInputMode": values.get("input_mode", "File"),
+    }
+    if definitions := values.get("metric_definitions"):
+        algorithm["MetricDefinitions"] = [dict(definition) for definition in definitions]
+    runtime_s = values.get("max_runtime_s", 86400)
     request: dict[str, Any] = {
-        "TrainingJobName": name,
+        "TrainingJobName": values["name"],
         "AlgorithmSpecification": algorithm,
         "RoleArn": ROLE,
-        "OutputDataConfig": {"S3OutputPath": storage.to_uri(output)},
-        "ResourceConfig": {
-            "InstanceType": instance_type,
-            "InstanceCount": instance_count,
-            "VolumeSizeInGB": 30,
-        },
-        "StoppingCondition": {"MaxRuntimeInSeconds": max_runtime_s},
+        "OutputDataConfig": {"S3OutputPath": storage.to_uri(values["output"])},
+        "ResourceConfig": _make_cluster(values) | {"VolumeSizeInGB": 30},
+        "StoppingCondition": {"MaxRuntimeInSeconds": runtime_s},
     }
-    if hyperparameters:
+    if hyperparameters := values.get("hyperparameters"):
         request["HyperParameters"] = dict(hyperparameters)
-    if environment:
+    if environment := values.get("environment"):
         request["Environment"] = dict(environment)
-    if channels:
+    if channels := values["channels"]:
+        content_type = values.get("content_type")
         request["InputDataConfig"] = [
-            {
-                "ChannelName": channel,
-                "DataSource": {
-                    "S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": _data_uri(place)}
-                },
-                **({"ContentType": content_type} if content_type else {}),
-            }
-            for channel, place in channels.items()
+            _make_channel(name, place, content_type) for name, place in channels.items()
         ]
-    if checkpoints:
+    if checkpoints := values.get("checkpoints"):
         request["CheckpointConfig"] = {
             "S3Uri": storage.to_uri(checkpoints),
             "LocalPath": "/opt/ml/checkpoints",
         }
-    if is_isolated:
+    if values.get("is_isolated"):
         request["EnableNetworkIsolation"] = True
-    if is_spot:
+    if values.get("is_spot"):
         request["EnableManagedSpotTraining"] = True
-        request["StoppingCondition"]["MaxWaitTimeInSeconds"] = 2 * max_runtime_s
+        request["StoppingCondition"]["MaxWaitTimeInSeconds"] = 2 * runtime_s
     return request
 
 
-def processing_request(
-    *,
-    name: str,
-    image: str,
-    inputs: Mapping[str, str],
-    outputs: Mapping[str, str],
-    environment: Mapping[str, str] | None = None,
-    entrypoint: Sequence[str] = (),
-    arguments: Sequence[str] = (),
-    instance_type: str = "ml.m5.large",
-    instance_count: int = 1,
-    max_runtime_s: int = 86400,
-) -> dict[str, Any]:
-    """Build a CreateProcessingJob request; an input or output NAME lies at `/opt/ml/processing/NAME`."""
-    application: dict[str, Any] = {"ImageUri": image}
-    if entrypoint:
-        application["ContainerEntrypoint"] = list(entrypoint)
-    if arguments:
-        application["ContainerArguments"] = list(arguments)
+def _make_cluster(values: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "ProcessingJobName": name,
+        "InstanceType": values.get("instance_type", "ml.m5.large"),
+        "InstanceCount": values.get("instance_count", 1),
+    }
+
+
+def _make_channel(name: str, place: str, content_type: str | None) -> dict[str, Any]:
+    source = {"S3DataType": "S3Prefix", "S3Uri": _data_uri(place)}
+    channel: dict[str, Any] = {"ChannelName": name, "DataSource": {"S3DataSource": source}}
+    if content_type:
+        channel["ContentType"] = content_type
+    return channel
+
+
+class ProcessingValues(_JobValues, total=False):
+    """What `processing_request` takes."""
+
+    inputs: Required[Mapping[str, str]]
+    """Place of the data, by the input's name; the container finds it at `/opt/ml/processing/NAME`."""
+    outputs: Required[Mapping[str, str]]
+    """Place to store at, by the output's name."""
+    entrypoint: Sequence[str]
+    arguments: Sequence[str]
+
+
+def processing_request(**values: Unpack[ProcessingValues]) -> dict[str, Any]:
+    """Build a CreateProcessingJob request."""
+    application: dict[str, Any] = {"ImageUri": values["image"]}
+    if entrypoint := values.get("entrypoint"):
+        application["ContainerEntrypoint"] = list(entrypoint)
+    if arguments := values.get("arguments"):
+        application["ContainerArguments"] = list(arguments)
+    request: dict[str, Any] = {
+        "ProcessingJobName": values["name"],
         "AppSpecification": application,
         "RoleArn": ROLE,
-        "ProcessingResources": {
-            "ClusterConfig": {
-                "InstanceType": instance_type,
-                "InstanceCount": instance_count,
-                "VolumeSizeInGB": 30,
-            }
-        },
-        "StoppingCondition": {"MaxRuntimeInSeconds": max_runtime_s},
-        **({"Environment": dict(environment)} if environment else {}),
+        "ProcessingResources": {"ClusterConfig": _make_cluster(values) | {"VolumeSizeInGB": 30}},
+        "StoppingCondition": {"MaxRuntimeInSeconds": values.get("max_runtime_s", 86400)},
         "ProcessingInputs": [
             {
-                "InputName": key,
+                "InputName": name,
                 "S3Input": {
                     "S3Uri": _data_uri(place),
-                    "LocalPath": f"/opt/ml/processing/{key}",
+                    "LocalPath": f"/opt/ml/processing/{name}",
                     "S3DataType": "S3Prefix",
                     "S3InputMode": "File",
                 },
             }
-            for key, place in inputs.items()
+            for name, place in values["inputs"].items()
         ],
         "ProcessingOutputConfig": {
             "Outputs": [
                 {
-                    "OutputName": key,
+                    "OutputName": name,
                     "S3Output": {
                         "S3Uri": storage.to_uri(place),
-                        "LocalPath": f"/opt/ml/processing/{key}",
+                        "LocalPath": f"/opt/ml/processing/{name}",
                         "S3UploadMode": "EndOfJob",
                     },
                 }
-                for key, place in outputs.items()
+                for name, place in values["outputs"].items()
             ]
         },
     }
+    if environment := values.get("environment"):
+        request["Environment"] = dict(environment)
+    return request
 
 
-def transform_request(
-    *,
-    name: str,
-    model_name: str,
-    data: str,
-    output: str,
-    content_type: str = "text/csv",
-    accept: str | None = None,
-    split_type: str = "Line",
-    assemble_with: str = "Line",
-    strategy: str | None = None,
-    concurrency: int | None = None,
-    payload_megabytes: int | None = None,
-    compression: str = "None",
-    input_filter: str | None = None,
-    output_filter: str | None = None,
-    is_joined: bool = False,
-    environment: Mapping[str, str] | None = None,
-    instance_type: str = "ml.m5.large",
-    instance_count: int = 1,
-) -> dict[str, Any]:
-    """Build a CreateTransformJob request; what is None is left to the container (BT-3)."""
-    request: dict[str, Any] = {
-        "TransformJobName": name,
-        "ModelName": model_name,
-        "TransformInput": {
-            "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": _data_uri(data)}},
-            "ContentType": content_type,
-            "SplitType": split_type,
-            "CompressionType": compression,
-        },
-        "TransformOutput": {
-            "S3OutputPath": storage.to_uri(output),
-            "AssembleWith": assemble_with,
-            **({"Accept": accept} if accept else {}),
-        },
-        "TransformResources": {"InstanceType": instance_type, "InstanceCount": instance_count},
+class TransformValues(TypedDict, total=False):
+    """What `transform_request` takes; what is None is left to the container (BT-3)."""
+
+    name: Required[str]
+    model_name: Required[str]
+    data: Required[str]
+    output: Required[str]
+    content_type: str
+    accept: str | None
+    split_type: str
+    assemble_with: str
+    strategy: str | None
+    concurrency: int | None
+    payload_megabytes: int | None
+    compression: str
+    input_filter: str | None
+    output_filter: str | None
+    is_joined: bool
+    environment: Mapping[str, str] | None
+    instance_type: str
+    instance_count: int
+
+
+def transform_request(**values: Unpack[TransformValues]) -> dict[str, Any]:
+    """Build a CreateTransformJob request."""
+    source = {"S3DataType": "S3Prefix", "S3Uri": _data_uri(values["data"])}
+    target = {
+        "S3OutputPath": storage.to_uri(values["output"]),
+        "AssembleWith": values.get("assemble_with", "Line"),
+        "Accept": values.get("accept"),
     }
     filters = {
-        "InputFilter": input_filter,
-        "OutputFilter": output_filter,
-        "JoinSource": "Input" if is_joined else None,
+        "InputFilter": values.get("input_filter"),
+        "OutputFilter": values.get("output_filter"),
+        "JoinSource": "Input" if values.get("is_joined") else None,
     }
-    optional = {
-        "BatchStrategy": strategy,
-        "MaxConcurrentTransforms": concurrency,
-        "MaxPayloadInMB": payload_megabytes,
-        "Environment": dict(environment) if environment else None,
-        "DataProcessing": {key: value for key, value in filters.items() if value is not None}
-        or None,
+    request = {
+        "TransformJobName": values["name"],
+        "ModelName": values["model_name"],
+        "TransformInput": {
+            "DataSource": {"S3DataSource": source},
+            "ContentType": values.get("content_type", "text/csv"),
+            "SplitType": values.get("split_type", "Line"),
+            "CompressionType": values.get("compression", "None"),
+        },
+        "TransformOutput": _drop_none(target),
+        "TransformResources": _make_cluster(values),
+        "BatchStrategy": values.get("strategy"),
+        "MaxConcurrentTransforms": values.get("concurrency"),
+        "MaxPayloadInMB": values.get("payload_megabytes"),
+        "Environment": dict(values.get("environment") or {}) or None,
+        "DataProcessing": _drop_none(filters) or None,
     }
-    return request | {key: value for key, value in optional.items() if value is not None}
+    return _drop_none(request)
 
 
-def endpoint_requests(
-    *,
-    name: str,
-    image: str,
-    model: str | None,
-    environment: Mapping[str, str] | None = None,
-    instance_type: str = "ml.m5.large",
-    instance_count: int = 1,
-    is_isolated: bool = False,
-    startup_s: int | None = None,
-) -> EndpointRequests:
-    """Build the requests for an endpoint of one model: an archive `*.tar.gz`, a directory, or none at all."""
-    container: dict[str, Any] = {"Image": image}
-    if environment:
+def _drop_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+class EndpointValues(TypedDict, total=False):
+    """What `endpoint_requests` takes."""
+
+    name: Required[str]
+    image: Required[str]
+    model: Required[str | None]
+    """An archive `*.tar.gz`, a directory, or None for no model."""
+    environment: Mapping[str, str] | None
+    instance_type: str
+    instance_count: int
+    is_isolated: bool
+    startup_s: int | None
+
+
+def endpoint_requests(**values: Unpack[EndpointValues]) -> EndpointRequests:
+    """Build the requests for an endpoint of one model."""
+    name = values["name"]
+    container: dict[str, Any] = {"Image": values["image"]}
+    if environment := values.get("environment"):
         container["Environment"] = dict(environment)
-    if model and model.endswith(".tar.gz"):
-        container["ModelDataUrl"] = storage.to_uri(model)
-    elif model:
-        source = {"S3Uri": _data_uri(model), "S3DataType": "S3Prefix", "CompressionType": "None"}
+    place = values["model"]
+    if place and place.endswith(".tar.gz"):
+        container["ModelDataUrl"] = storage.to_uri(place)
+    elif place:
+        source = {"S3Uri": _data_uri(place), "S3DataType": "S3Prefix", "CompressionType": "None"}
         container["ModelDataSource"] = {"S3DataSource": source}
+    model: dict[str, Any] = {
+        "ModelName": name,
+        "PrimaryContainer": container,
+        "ExecutionRoleArn": ROLE,
+    }
+    if values.get("is_isolated"):
+        model["EnableNetworkIsolation"] = True
     variant: dict[str, Any] = {
         "VariantName": "AllTraffic",
         "ModelName": name,
-        "InitialInstanceCount": instance_count,
-        "InstanceType": instance_type,
+        "InitialInstanceCount": values.get("instance_count", 1),
+        "InstanceType": values.get("instance_type", "ml.m5.large"),
     }
+    startup_s = values.get("startup_s")
     if startup_s is not None:
         variant["ContainerStartupHealthCheckTimeoutInSeconds"] = startup_s
     return EndpointRequests(
-        models={
-            name: {
-                "ModelName": name,
-                "PrimaryContainer": container,
-                "ExecutionRoleArn": ROLE,
-                **({"EnableNetworkIsolation": True} if is_isolated else {}),
-            }
-        },
+        models={name: model},
         config={"EndpointConfigName": name, "ProductionVariants": [variant]},
         endpoint={"EndpointName": name, "EndpointConfigName": name},
     )
 
 
 def _data_uri(place: str) -> str:
-    """Give a URI that names a directory's contents, or exactly one file."""
-    return storage.to_uri(
-        place, is_directory="://" not in place and Path(place).expanduser().is_dir()
-    )
+    """Return a URI that names the contents of a directory, or exactly one file."""
+    is_directory = "://" not in place and Path(place).expanduser().is_dir()
+    return storage.to_uri(place, is_directory=is_directory)

@@ -97,7 +97,7 @@ def test_a_wrong_flag_exits_2_and_says_what_is_possible(
     done = run(environment, "train", "--program", PROGRAM, "-c", str(data))
 
     assert done.returncode == 2
-    assert b"NAME=VALUE is expected" in done.stderr
+    assert b"expected NAME=VALUE" in done.stderr
     assert b"Traceback" not in done.stderr
 
 

@@ -1,0 +1,65 @@
+"""The command line: every command, and what its errors and exit codes are.
+
+Flags become requests (`requests.shorthand`), requests become jobs and endpoints. Results go to
+standard output, logs and everything else to standard error. Exit codes: 0 done, 1 the job, server
+or prediction failed, 2 the command or request is wrong or this machine cannot run it, 130 stopped
+by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from container.errors import PlatformError, UserError
+from local_test.cli import (
+    aws_commands,
+    conform_command,
+    endpoint_commands,
+    job_commands,
+    smoke_command,
+    terminal,
+)
+from local_test.requests import treatments
+
+app = typer.Typer(
+    help="SageMaker on this machine: train, evaluate and serve with any image or program.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def fields() -> None:
+    """Print what the local SageMaker does with each field of each request, as Markdown."""
+    print(treatments.format_table(), end="")
+
+
+for _command in (
+    *(job_commands.train, job_commands.evaluate),
+    *(endpoint_commands.serve, endpoint_commands.invoke),
+    *(job_commands.transform, smoke_command.smoke, conform_command.conform, fields),
+    *(aws_commands.up, aws_commands.down, aws_commands.status, aws_commands.env),
+    aws_commands.purge,
+):
+    app.command()(_command)
+app.command(hidden=True)(smoke_command.demo)
+
+
+def main() -> int:
+    """Run the command line; return the exit code."""
+    try:
+        code = app(standalone_mode=False)
+    except (UserError, PlatformError) as error:
+        terminal.complain(str(error))
+        return 2
+    except typer.Exit as exit_:
+        return exit_.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        return 130
+    except Exception as error:
+        if not hasattr(error, "format_message"):
+            raise
+        # a usage error of the command-line library, which does not export the class
+        terminal.complain(f"{error.format_message()}; see --help")
+        return 2
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,176 @@
+"""The command that judges a container by the contract: conform."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from container import contract
+from local_test.cli import digits, request_files, terminal
+from local_test.cli.options import (
+    JOBS,
+    ContainerOptions,
+    ContentType,
+    DataOptions,
+    Metrics,
+    with_groups,
+)
+from local_test.conformance import report
+from local_test.conformance import run as conformance
+from local_test.conformance.catalog import Verdict
+from local_test.conformance.subject import Subject, Waits
+from local_test.requests import shorthand
+from local_test.runners.interface import Runner
+from local_test.runners.process import ProcessRunner
+
+
+@dataclass(frozen=True)
+class ChoiceOptions:
+    """What is judged."""
+
+    url: Annotated[
+        str | None, typer.Option(help="Judge the server at this URL, by HTTP checks only.")
+    ] = None
+    train: Annotated[bool, typer.Option("--train", help="Judge only training.")] = False
+    serve: Annotated[bool, typer.Option("--serve", help="Judge only serving.")] = False
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Run only this check, such as HO-4a; can be repeated."),
+    ] = None
+
+
+@dataclass(frozen=True)
+class SampleOptions:
+    """What the container needs for a good run: a model, a request, its metrics and times."""
+
+    stop_at: Annotated[
+        str, typer.Option(help="Log line at which training is stopped, as a regular expression.")
+    ] = "."
+    metric: Metrics = None
+    model: Annotated[
+        str | None, typer.Option(help="model.tar.gz or a directory; by default the trained model.")
+    ] = None
+    body: Annotated[
+        Path | None, typer.Option(help="File with the body of a good request; by default a digit.")
+    ] = None
+    content_type: ContentType = "text/csv"
+    accept: Annotated[str, typer.Option(help="Accept of the good request.")] = "*/*"
+    multi_model: Annotated[
+        bool,
+        typer.Option(
+            "--multi-model", help="The container serves several models, as its label says (IMG-12)."
+        ),
+    ] = False
+    start_s: Annotated[float, typer.Option(help="Time limit for the start of a server.")] = 480
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """Where the verdicts go."""
+
+    as_json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON.")] = False
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None
+    html: Annotated[Path | None, typer.Option(help="Write an HTML report to this file.")] = None
+
+    def write(self, what: str, verdicts: Sequence[Verdict]) -> int:
+        """Write the reports; return the exit code."""
+        if self.junit:
+            self.junit.write_text(report.format_junit(what, verdicts), encoding="utf-8")
+        if self.html:
+            self.html.write_text(report.format_html(what, verdicts), encoding="utf-8")
+        tally = report.count(verdicts)
+        if self.as_json:
+            print(report.format_json(what, verdicts))
+        else:
+            print(", ".join(f"{number} {outcome}" for outcome, number in tally.items()))
+        return 1 if tally["MUST violated"] else 0
+
+
+@with_groups
+def conform(
+    container: ContainerOptions,
+    choice: ChoiceOptions,
+    data: DataOptions,
+    sample: SampleOptions,
+    reports: ReportOptions,
+) -> int:
+    """Judge a container by the contract; exit code 1 if it violates a MUST."""
+    identities = conformance.choose(
+        train=choice.train,
+        serve=choice.serve,
+        only=choice.only or (),
+        is_url=choice.url is not None,
+        has_model=sample.model is not None,
+    )
+    subject = _make_subject(container, choice.url, data, sample)
+    subject.directory.mkdir(parents=True)
+    what = choice.url or container.image or container.program
+    terminal.say(
+        f"{len(identities)} checks of {what}; logs and job directories: {subject.directory}"
+    )
+    verdicts = conformance.run(subject, identities, on_verdict=_show_verdict)
+    return reports.write(what, verdicts)
+
+
+def _make_subject(
+    container: ContainerOptions, url: str | None, data: DataOptions, sample: SampleOptions
+) -> Subject:
+    channels = data.channels
+    body = request_files.read_bytes(sample.body) if sample.body else b""
+    if not sample.body or not (channels or url):
+        handwritten = digits.write(JOBS / "digits")
+        channels = channels or {
+            "training": str(handwritten.training),
+            "validation": str(handwritten.test),
+        }
+        body = body if sample.body else handwritten.test_rows()[0][1].encode()
+    runner = None if url else container.make_runner()
+    description = _describe_image(container.image)
+    labels = (description or {}).get("Config", {}).get("Labels") or {}
+    return Subject(
+        runner=runner,
+        directory=JOBS / "conform" / shorthand.make_name("conform"),
+        address=conformance.parse_url(url) if url else None,
+        image=description,
+        can_protect=_can_protect(runner),
+        channels=channels,
+        hyperparameters=data.hyperparameters,
+        environment=container.environment,
+        metric_definitions=container.define_metrics(sample.metric)[:5],
+        stop_at=sample.stop_at,
+        model=sample.model,
+        body=body,
+        content_type=sample.content_type,
+        accept=sample.accept,
+        is_multi_model=sample.multi_model or labels.get(contract.MULTI_MODEL_LABEL) == "true",
+        waits=Waits(start_s=sample.start_s),
+    )
+
+
+def _can_protect(runner: Runner | None) -> bool:
+    """Return whether directories can be read-only."""
+    if isinstance(runner, ProcessRunner):
+        return runner.is_private
+    return runner is not None
+
+
+def _describe_image(image: str | None) -> dict[str, Any] | None:
+    if image is None:
+        return None
+    from local_test.runners import engine  # noqa: PLC0415 - the engine's client is slow to import
+
+    return engine.describe_image(image)
+
+
+def _show_verdict(verdict: Verdict) -> None:
+    check = verdict.check
+    style = {"pass": "green", "fail": "bold red"}.get(verdict.outcome, "dim")
+    outcome = "n/a" if verdict.outcome == "not applicable" else verdict.outcome
+    terminal.mark(style, f"{outcome:4}", f"{check.id:8} {check.severity:6} {check.claim}")
+    if verdict.is_violation:
+        terminal.say(f"       {verdict.evidence}")
+        terminal.say(f"       remedy: {check.remedy}")

@@ -1,0 +1,222 @@
+"""The commands of an endpoint: serve, invoke."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from container import contract
+from container.errors import PlatformError, UserError
+from local_test.cli import request_files, terminal
+from local_test.cli.options import (
+    JOBS,
+    ContainerOptions,
+    ContentType,
+    InstanceCount,
+    Isolated,
+    Name,
+    RequestOptions,
+    with_groups,
+)
+from local_test.endpoints.endpoint import Endpoint
+from local_test.endpoints.invocation_server import InvocationServer
+from local_test.requests import shorthand
+from local_test.requests.endpoint_requests import EndpointRequests
+from local_test.runners import faults
+from local_test.runners.interface import Runner
+from local_test.runners.procfs import name_process
+
+
+@dataclass(frozen=True)
+class EndpointOptions:
+    """Fields of the requests that make an endpoint, and faults."""
+
+    model: Annotated[
+        str | None, typer.Option(help="model.tar.gz, or a directory; by default no model.")
+    ] = None
+    port: Annotated[int, typer.Option(help="Port of the endpoint; 0 takes a free one.")] = 0
+    name: Name = None
+    instance_count: InstanceCount = 1
+    startup_s: Annotated[
+        int | None, typer.Option(help="ContainerStartupHealthCheckTimeoutInSeconds.")
+    ] = None
+    isolated: Isolated = False
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="KIND@SECONDSs or KIND@/REGEX/, such as kill-worker@5s. Kinds: "
+            f"{', '.join(faults.SERVER_KINDS)}."
+        ),
+    ] = None
+
+    def make_requests(self, container: ContainerOptions) -> EndpointRequests:
+        """Return the requests."""
+        return shorthand.endpoint_requests(
+            name=self.name or shorthand.make_name("endpoint"),
+            image=container.image_name,
+            model=self.model,
+            environment=container.environment,
+            instance_count=self.instance_count,
+            is_isolated=self.isolated,
+            startup_s=self.startup_s,
+        )
+
+
+@with_groups
+def serve(options: EndpointOptions, container: ContainerOptions, request: RequestOptions) -> int:
+    """Serve a model until Ctrl-C; `invoke` and any InvokeEndpoint client can reach it."""
+    requests = request_files.load_endpoint(request.request) or options.make_requests(container)
+    if request.print_request:
+        print(json.dumps(vars(requests), indent=2))
+        return 0
+    happenings = [faults.parse(text, faults.SERVER_KINDS) for text in options.fault or ()]
+    runner = container.make_runner()
+    ended = threading.Event()
+    is_up = threading.Event()
+
+    def on_signal(*_: object) -> None:
+        if ended.is_set() or not is_up.is_set():
+            raise KeyboardInterrupt
+        ended.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
+    with serving(requests, runner, port=options.port, happenings=happenings) as (endpoint, url):
+        is_up.set()
+        terminal.say(
+            f"endpoint {endpoint.name} is InService after {endpoint.startup_s:.2f} s; "
+            "Ctrl-C stops it"
+        )
+        print(url, flush=True)
+        while not ended.wait(0.5):  # without a timeout, wait delays signals on some systems
+            pass
+    return 0
+
+
+@contextlib.contextmanager
+def serving(
+    requests: EndpointRequests,
+    runner: Runner,
+    *,
+    port: int = 0,
+    happenings: Sequence[faults.Fault] = (),
+) -> Iterator[tuple[Endpoint, str]]:
+    """Start an endpoint and its HTTP server; at the end, stop both and print findings.
+
+    Yield the endpoint, and the URL of its invocations.
+    """
+    for request in requests.validate():
+        if request.operation == "CreateModel":
+            terminal.announce(request, runner)
+    name = requests.endpoint["EndpointName"]
+    directory = JOBS / "endpoints" / name
+    endpoint = Endpoint(requests, runner, directory, on_line=terminal.show_line, faults=happenings)
+    with contextlib.closing(InvocationServer({name: endpoint}, port)) as server:
+        endpoint.start()
+        server.start()
+        state = directory / "endpoint.json"
+        try:
+            url = f"{server.url}/endpoints/{name}/invocations"
+            state.write_text(json.dumps({"url": url, "pid": os.getpid()}), encoding="utf-8")
+            yield endpoint, url
+        finally:
+            state.unlink(missing_ok=True)
+            for finding in endpoint.stop():
+                terminal.find(finding)
+
+
+@dataclass(frozen=True)
+class InvocationOptions:
+    """Headers of InvokeEndpoint."""
+
+    content_type: ContentType = "text/csv"
+    accept: Annotated[str | None, typer.Option(help="Accept.", show_default=False)] = None
+    custom_attributes: Annotated[
+        str | None, typer.Option(help="X-Amzn-SageMaker-Custom-Attributes.")
+    ] = None
+    target_variant: Annotated[str | None, typer.Option(help="X-Amzn-SageMaker-Target-Variant.")] = (
+        None
+    )
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers that are set."""
+        headers = {
+            "Content-Type": self.content_type,
+            "Accept": self.accept,
+            contract.CUSTOM_ATTRIBUTES_HEADER: self.custom_attributes,
+            "X-Amzn-SageMaker-Target-Variant": self.target_variant,
+        }
+        return {name: value for name, value in headers.items() if value is not None}
+
+
+@with_groups
+def invoke(
+    options: InvocationOptions,
+    body: Annotated[
+        str, typer.Argument(help="File with the body of the request; - reads standard input.")
+    ] = "-",
+    endpoint: Annotated[
+        str | None, typer.Option(help="Name of the endpoint; needed if several are running.")
+    ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Print status, headers and time by stage.")
+    ] = False,
+) -> int:
+    """Send one request to an endpoint that `serve` started, and print the answer unchanged."""
+    payload = sys.stdin.buffer.read() if body == "-" else request_files.read_bytes(Path(body))
+    url = _find_url(endpoint)
+    started = time.monotonic()
+    call = urllib.request.Request(url, data=payload, headers=options.headers, method="POST")  # noqa: S310 - loopback
+    try:
+        with urllib.request.urlopen(call) as response:  # noqa: S310 - loopback
+            answer = response.read()
+    except urllib.error.HTTPError as error:
+        response = error
+        answer = error.read()
+    except urllib.error.URLError as error:
+        message = f"cannot reach {url}: {error.reason}"
+        raise PlatformError(message) from error
+    if verbose or response.status != 200:
+        terminal.say(
+            f"a caller of InvokeEndpoint sees status {response.status} "
+            f"after {time.monotonic() - started:.4f} s"
+        )
+        for key, value in response.headers.items():
+            terminal.say(f"  {key}: {value}")
+    sys.stdout.buffer.write(answer)
+    if sys.stdout.isatty() and not answer.endswith(b"\n"):
+        sys.stdout.buffer.write(b"\n")
+    sys.stdout.flush()
+    return 0 if response.status == 200 else 1
+
+
+def _find_url(name: str | None) -> str:
+    running = {}
+    for path in JOBS.glob("endpoints/*/endpoint.json"):
+        state = json.loads(path.read_text(encoding="utf-8"))
+        if name_process(state["pid"]):
+            running[path.parent.name] = str(state["url"])
+    if name is None and len(running) == 1:
+        return next(iter(running.values()))
+    if name in running:
+        return running[name]
+    problem = "name an endpoint with --endpoint"
+    if name is not None:
+        problem = f"endpoint {name!r} is not running"
+    names = ", ".join(running) or "none (start one with `python -m local_test serve`)"
+    message = f"{problem}; running are: {names}"
+    raise UserError(message)

@@ -1,0 +1,225 @@
+"""Options that several commands share, as groups: dataclasses whose fields are a command's options."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import re
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, get_type_hints
+
+import typer
+
+from container import contract
+from container.errors import UserError
+from local_test.requests import shorthand
+from local_test.runners.interface import Runner
+from local_test.runners.process import ProcessRunner
+
+CHECKOUT: Final = Path(__file__).resolve().parents[2]
+JOBS: Final = Path(os.environ.get("LOCAL_TEST_JOBS") or CHECKOUT / "jobs")
+"""Where jobs and endpoints have their directories."""
+OWN_PROGRAM: Final = "python -m container"
+
+Name = Annotated[
+    str | None,
+    typer.Option("--name", help="Name of the job or endpoint; by default made from the time."),
+]
+Metrics = Annotated[
+    list[str] | None,
+    typer.Option("--metric", help="NAME=REGEX of MetricDefinitions; by default our program's own."),
+]
+Isolated = Annotated[
+    bool,
+    typer.Option(
+        "--isolated",
+        help="EnableNetworkIsolation: no network access. Hosts that are processes also get their "
+        "own ports.",
+    ),
+]
+ContentType = Annotated[str, typer.Option(help="Content-Type of the body.")]
+InstanceCount = Annotated[int, typer.Option(help="Number of hosts or servers.")]
+
+
+@dataclass(frozen=True)
+class ContainerOptions:
+    """Which container runs, and how."""
+
+    image: Annotated[
+        str | None,
+        typer.Option("--image", help="Run this image in Docker.", show_default=False),
+    ] = None
+    program: Annotated[
+        str,
+        typer.Option(
+            "--program",
+            help="Run this command line as a process; `train` or `serve` is appended to it.",
+        ),
+    ] = OWN_PROGRAM
+    base_dir: Annotated[
+        bool,
+        typer.Option(
+            "--base-dir", help="Set SAGEMAKER_BASE_DIR instead of mounting a private /opt/ml."
+        ),
+    ] = False
+    memory: Annotated[
+        str | None,
+        typer.Option(help="Memory limit of a container: 512m, 2g.", show_default=False),
+    ] = None
+    gpus: Annotated[
+        bool, typer.Option("--gpus", help="Give the image all GPUs of this machine.")
+    ] = False
+    env: Annotated[
+        list[str] | None, typer.Option("--env", "-e", help="NAME=VALUE for the container.")
+    ] = None
+
+    @property
+    def image_name(self) -> str:
+        """The image as requests name it."""
+        return self.image or shorthand.PROGRAM_IMAGE
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables of `--env`."""
+        return parse_pairs("--env", self.env)
+
+    def define_metrics(self, texts: Sequence[str] | None) -> list[dict[str, str]]:
+        """Return the MetricDefinitions of `--metric`; our own program has its own."""
+        given = parse_pairs("--metric", texts)
+        if given:
+            return [{"Name": name, "Regex": pattern} for name, pattern in given.items()]
+        if self.image is not None or self.program != OWN_PROGRAM:
+            return []
+        return [dict(definition) for definition in contract.METRIC_DEFINITIONS]
+
+    def make_runner(self) -> Runner:
+        """Return the Docker runner for an image, else the process runner."""
+        limit_bytes = _parse_memory(self.memory)
+        if self.image is not None:
+            # The engine's client is slow to import.
+            from local_test.runners.docker import DockerRunner  # noqa: PLC0415 - see above
+
+            return DockerRunner(self.image, memory_bytes=limit_bytes, gpus=self.gpus)
+        if self.gpus:
+            message = "--gpus needs --image; a program sees this machine's GPUs anyway"
+            raise UserError(message)
+        return ProcessRunner(
+            shlex.split(self.program),
+            directory=CHECKOUT if self.program == OWN_PROGRAM else Path.cwd(),
+            is_private=False if self.base_dir else None,
+            memory_bytes=limit_bytes,
+        )
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """What a training job learns from."""
+
+    channel: Annotated[
+        list[str] | None,
+        typer.Option("--channel", "-c", help="NAME=PATH or NAME=URI of a channel's data."),
+    ] = None
+    hyperparameter: Annotated[
+        list[str] | None,
+        typer.Option("--hyperparameter", "-p", help="NAME=VALUE; values are strings."),
+    ] = None
+
+    @property
+    def channels(self) -> dict[str, str]:
+        """The data by channel."""
+        return parse_pairs("--channel", self.channel)
+
+    @property
+    def hyperparameters(self) -> dict[str, str]:
+        """The values by name."""
+        return parse_pairs("--hyperparameter", self.hyperparameter)
+
+
+@dataclass(frozen=True)
+class RequestOptions:
+    """A request instead of flags."""
+
+    request: Annotated[
+        Path | None,
+        typer.Option(
+            "--request",
+            help="Read the entire request from this JSON or YAML file, instead of from flags.",
+            show_default=False,
+        ),
+    ] = None
+    print_request: Annotated[
+        bool, typer.Option("--print-request", help="Print the request as JSON and exit.")
+    ] = False
+
+
+@dataclass(frozen=True)
+class JobRequestOptions(RequestOptions):
+    """A job's request, and the form of its result."""
+
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result as JSON, as Describe returns it.")
+    ] = False
+
+
+def with_groups(command: Callable[..., int]) -> Callable[..., int]:
+    """Give a command the options of its groups: of the parameters that are dataclasses."""
+    groups: dict[str, Any] = {}
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in _list_parameters(command).items():
+        group: Any = parameter.annotation
+        if inspect.isclass(group) and is_dataclass(group):
+            groups[name] = group
+            parameters += _list_parameters(group).values()
+        else:
+            parameters.append(parameter)
+
+    @functools.wraps(command)
+    def run(**values: Any) -> int:
+        for name, group in groups.items():
+            members = {key: values.pop(key) for key in _list_parameters(group)}
+            values[name] = group(**members)
+        return command(**values)
+
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
+
+def _list_parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    hints = get_type_hints(function, include_extras=True)
+    return {
+        name: parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
+        for name, parameter in inspect.signature(function).parameters.items()
+    }
+
+
+def parse_pairs(flag: str, texts: Sequence[str] | None) -> dict[str, str]:
+    """Read the NAME=VALUE texts of a repeated flag.
+
+    Raises: UserError if one has another form, or a name is given twice.
+    """
+    pairs: dict[str, str] = {}
+    for text in texts or ():
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            message = f"{flag} {text!r}: expected NAME=VALUE"
+            raise UserError(message)
+        if key in pairs:
+            message = f"{flag} {key!r} is given twice: {pairs[key]!r} and {value!r}"
+            raise UserError(message)
+        pairs[key] = value
+    return pairs
+
+
+def _parse_memory(text: str | None) -> int | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"([1-9]\d*)([kmg]?)", text.lower())
+    if match is None:
+        message = f"--memory {text!r}: expected a number of bytes, or of k, m or g, such as 512m"
+        raise UserError(message)
+    return int(match[1]) << 10 * "_kmg".index(match[2] or "_")

@@ -1,0 +1,88 @@
+"""Requests in files, and printed as JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from container.errors import UserError
+from local_test.cli import terminal
+from local_test.requests.endpoint_requests import EndpointRequests
+from local_test.requests.validation import ValidRequest
+
+
+def load(path: Path | None) -> dict[str, Any] | None:
+    """Read a request from a file; None without one.
+
+    Raises: UserError if the file is unreadable, or does not contain an object in JSON or YAML.
+    """
+    if path is None:
+        return None
+    content = read_bytes(path)
+    document = _parse_json(path, content) if path.suffix == ".json" else _parse_yaml(path, content)
+    if not isinstance(document, dict):
+        message = f"{path} contains a {type(document).__name__}; a request must be an object"
+        raise UserError(message)
+    return document
+
+
+def _parse_json(path: Path, content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except ValueError as error:
+        message = f"{path} is not JSON: {error}"
+        raise UserError(message) from error
+
+
+def _parse_yaml(path: Path, content: bytes) -> Any:
+    import yaml  # noqa: PLC0415 - only requests in YAML need it
+
+    try:
+        return yaml.safe_load(content)
+    except (yaml.YAMLError, ValueError) as error:
+        message = f"{path} is not YAML: {error}"
+        raise UserError(message) from error
+
+
+def load_endpoint(path: Path | None) -> EndpointRequests | None:
+    """Read the requests of an endpoint from a file; None without one.
+
+    Raises: UserError if the file is unreadable, or not what `serve --print-request` prints.
+    """
+    document = load(path)
+    if document is None:
+        return None
+    try:
+        requests = EndpointRequests(**document)
+        requests.models.values()
+        requests.endpoint["EndpointName"]
+    except (TypeError, AttributeError, KeyError) as error:
+        message = (
+            f"{path} does not describe an endpoint. Expected what --print-request prints: models "
+            "(CreateModel by name), config (CreateEndpointConfig) and endpoint (CreateEndpoint); "
+            f"found {', '.join(document)}"
+        )
+        raise UserError(message) from error
+    return requests
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file that the command line names.
+
+    Raises: UserError if it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        message = f"cannot read {path}: {error.strerror}"
+        raise UserError(message) from error
+
+
+def show(request: ValidRequest) -> int:
+    """Print a request as JSON; return the exit code."""
+    text = json.dumps(request.fields, indent=2)
+    if "file://" in text:
+        terminal.note("before you send this request to AWS, replace file:// URIs and the role")
+    print(text)
+    return 0

@@ -1,0 +1,177 @@
+"""What a person reads: results on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
+from typing import Any, Final, Protocol
+
+from rich.console import Console
+from rich.table import Table
+
+from local_test.jobs.job import Job
+from local_test.jobs.result import JobResult, Listeners, Metric
+from local_test.requests.validation import ValidRequest
+from local_test.runners.interface import Runner
+
+_BARS: Final = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
+_COURSE_POINTS: Final = 40
+_UNNOTED: Final = (
+    "RoleArn",
+    "ExecutionRoleArn",
+    "ResourceConfig.Volume",
+    "ProcessingResources.Cluster",
+)
+"""Fields that the API requires, so that a note on them would only disturb."""
+
+_console: Final = Console(stderr=True, highlight=False)
+
+
+def say(text: str) -> None:
+    """Print a line of talk."""
+    _console.print(_escape(text), soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """Print something that the user should know."""
+    _console.print(f"[yellow]note:[/] {_escape(text)}", soft_wrap=True)
+
+
+def find(text: str) -> None:
+    """Print a finding: what SageMaker accepts now, and the user will regret."""
+    _console.print(f"[yellow]finding:[/] {_escape(text)}", soft_wrap=True)
+
+
+def complain(text: str) -> None:
+    """Print an error."""
+    _console.print(f"[bold red]error:[/] {_escape(text)}", soft_wrap=True)
+
+
+def mark(style: str, head: str, text: str) -> None:
+    """Print a line whose head is colored."""
+    _console.print(f"[{style}]{head}[/] {_escape(text)}", soft_wrap=True)
+
+
+def _escape(text: str) -> str:
+    return text.replace("[", "\\[")
+
+
+def show_line(host: str, line: str) -> None:
+    """Print one line of a container's log."""
+    print(f"{host} | {line}" if host else line, file=sys.stderr, flush=True)
+
+
+def announce(request: ValidRequest, runner: Runner) -> None:
+    """Say what is about to run, and which fields of the request have no effect."""
+    say(f"{request.operation}: {runner.description}")
+    for line in request.notes:
+        if not line.startswith(_UNNOTED):
+            note(line)
+
+
+def run_job(job: Job, request: ValidRequest, runner: Runner) -> JobResult:
+    """Run a job to its end; Ctrl-C stops it as SageMaker would."""
+    announce(request, runner)
+    with stopping(job):
+        return job.run()
+
+
+def make_listeners(request: ValidRequest) -> Listeners:
+    """Print a job's log, with the host before each line if there are several, and its statuses."""
+    fields = request.fields
+    resources: dict[str, Any] = (
+        fields.get("ResourceConfig")
+        or fields.get("TransformResources")
+        or fields["ProcessingResources"]["ClusterConfig"]
+    )
+    is_single = resources.get("InstanceCount", 1) == 1 and not resources.get("InstanceGroups")
+    return Listeners(
+        on_line=lambda host, line: show_line("" if is_single else host, line),
+        on_status=lambda status, message: mark("bold", status, message),
+    )
+
+
+class _Stoppable(Protocol):
+    def stop(self) -> object: ...
+
+
+@contextlib.contextmanager
+def stopping(job: _Stoppable) -> Iterator[None]:
+    """Turn the first Ctrl-C or SIGTERM into SageMaker's stop, the second into an immediate end."""
+    count = 0
+
+    def on_signal(number: int, _: FrameType | None) -> None:
+        nonlocal count
+        count += 1
+        if count > 1:
+            raise KeyboardInterrupt
+        say(f"{signal.Signals(number).name}: stopping as SageMaker does; repeat it to kill")
+        job.stop()
+
+    previous = {
+        number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def report(result: JobResult, artifact: str, *, as_json: bool = False) -> int:
+    """Print a job's result; return the exit code."""
+    if result.metrics and not as_json:
+        _console.print(_tabulate(result.metrics))
+    for finding in result.findings:
+        find(finding)
+    if as_json:
+        print(json.dumps(result.description, indent=2))
+    else:
+        print("Failed" if result.status == "Failed" else f"{result.status} {artifact}")
+        say(f"job directory: {result.directory}")
+    return {"Completed": 0, "Stopped": 130}.get(result.status, 1)
+
+
+@contextlib.contextmanager
+def live_metrics() -> Iterator[Callable[[Metric], None]]:
+    """Show a job's metrics below its log, on a terminal; elsewhere the log is enough."""
+    if not _console.is_terminal:
+        yield lambda _: None
+        return
+    from rich.live import Live  # noqa: PLC0415 - only terminals need it
+
+    metrics: list[Metric] = []
+
+    def render() -> Table | str:
+        return _tabulate(metrics) if metrics else ""
+
+    with Live(console=_console, transient=True, get_renderable=render):
+        yield metrics.append
+
+
+def _tabulate(metrics: Sequence[Metric]) -> Table:
+    table = Table("metric", "values", "last", "smallest", "largest", "course")
+    for name in dict.fromkeys(metric.name for metric in metrics):
+        values = [metric.value for metric in metrics if metric.name == name]
+        numbers = (f"{value:.6g}" for value in (values[-1], min(values), max(values)))
+        table.add_row(name, str(len(values)), *numbers, _draw(values[-_COURSE_POINTS:]))
+    return table
+
+
+def _draw(values: Sequence[float]) -> str:
+    """Draw values as one line of bars; a value that is not finite is a gap."""
+    finite = [value for value in values if math.isfinite(value)]
+    low = min(finite, default=0.0)
+    span = (max(finite, default=0.0) - low) or 1.0
+    line = ""
+    for value in values:
+        if math.isfinite(value):
+            line += _BARS[round((value - low) / span * (len(_BARS) - 1))]
+        else:
+            line += " "
+    return line
