@@ -19,9 +19,6 @@ from local_test.aws.account.store import Store
 from local_test.aws.protocol.messages import AwsError
 from local_test.runners.interface import Runner
 
-INTERNAL_ERROR = "InternalServerError: We encountered an internal error. Please try again."
-"""The platform's failure reason for a job it lost: here, the local AWS was killed while it ran."""
-
 PublishMetrics = Callable[[str, list[dict[str, Any]]], None]
 """Takes a CloudWatch namespace and `PutMetricData` entries."""
 

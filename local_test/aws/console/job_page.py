@@ -8,9 +8,10 @@ from typing import Any, Final, NamedTuple
 from container.errors import UserError
 from local_test.aws.account.account import Account
 from local_test.aws.console.rendering import shorten
-from local_test.aws.sagemaker import job_operations
-from local_test.aws.sagemaker.job_operations import TRAINING, TRANSFORM, UNFINISHED, JobKind
+from local_test.aws.sagemaker import live_jobs
+from local_test.aws.sagemaker.live_jobs import TRAINING, TRANSFORM, JobKind
 from local_test.data import channels, storage
+from local_test.jobs.status import UNFINISHED
 
 _LINES: Final = 400  # of a log
 _TAIL_BYTES: Final = 256 * 1024
@@ -31,10 +32,10 @@ class LogTail(NamedTuple):
 def show_job(account: Account, job: JobKind, record: Record) -> dict[str, Any]:
     """Return the values of a job's page."""
     name = record[job.kind.name_name]
-    prefix = job.metrics_prefix
+    prefix = job.title
     facts = {
         "ARN": record[job.kind.arn_name],
-        "Image": job_operations.image_of(record),
+        "Image": live_jobs.image_of(record),
         "Ran for": _format_duration(
             record.get(f"{prefix}StartTime"), record.get(f"{prefix}EndTime")
         ),

@@ -12,7 +12,8 @@ from local_test.aws.account.account import Account
 from local_test.aws.account.kinds import Kind
 from local_test.aws.console.job_page import find_input
 from local_test.aws.console.rendering import shorten
-from local_test.aws.sagemaker import job_operations
+from local_test.aws.sagemaker import live_jobs
+from local_test.jobs.status import UNFINISHED
 
 _ROWS: Final = 12  # of a list; the API has them all
 
@@ -31,14 +32,14 @@ class _Group:
 
 
 def _list_metrics(account: Account, record: Record) -> str:
-    found = record.get("FinalMetricDataList") or job_operations.final_metrics(
+    found = record.get("FinalMetricDataList") or live_jobs.final_metrics(
         account, record["TrainingJobName"]
     )
     return ", ".join(f"{item['MetricName']} {shorten(item['Value'])}" for item in found[:3])
 
 
 def _find_image(_: Account, record: Record) -> str:
-    return job_operations.image_of(record)
+    return live_jobs.image_of(record)
 
 
 _GROUPS: Final = (
@@ -98,9 +99,9 @@ def summarize(account: Account) -> dict[str, Any]:
     """Return what runs, for the commands `status` and `down`."""
     jobs = [
         record[job.kind.name_name]
-        for job in job_operations.JOB_KINDS
+        for job in live_jobs.JOB_KINDS
         for record in account.store.list(job.kind)
-        if record[job.kind.status_name] in job_operations.UNFINISHED
+        if record[job.kind.status_name] in UNFINISHED
     ]
     endpoints = {
         record["EndpointName"]: record["EndpointStatus"]

@@ -19,12 +19,12 @@ from local_test.aws.console.rendering import answer as send
 from local_test.aws.console.rendering import find_file, render, render_message
 from local_test.aws.console.tuning_page import show_tuning_job
 from local_test.aws.protocol.messages import Reply
-from local_test.aws.sagemaker import job_operations
+from local_test.aws.sagemaker import live_jobs
 from local_test.aws.sagemaker.live_endpoints import find_live
 from local_test.aws.sagemaker.runtime import api_of
 from local_test.endpoints.invocation_http import InvocationError, read_headers
 
-_JOBS: Final = {job.kind.name: job for job in job_operations.JOB_KINDS}
+_JOBS: Final = {job.kind.name: job for job in live_jobs.JOB_KINDS}
 
 
 def concerns(environ: Mapping[str, Any]) -> bool:

@@ -7,8 +7,8 @@ from typing import Any
 from local_test.aws.account.account import Account
 from local_test.aws.account.records import TuningJob
 from local_test.aws.console.rendering import shorten
-from local_test.aws.sagemaker.job_operations import UNFINISHED
 from local_test.aws.sagemaker.tuning import tuning_operations
+from local_test.jobs.status import UNFINISHED
 
 
 def show_tuning_job(account: Account, record: TuningJob) -> dict[str, Any]:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from local_test.aws.account.account import Account
 from local_test.aws.account.kinds import TRAINING_JOB
-from local_test.aws.sagemaker import autoscaling, cloudwatch, job_operations, live_endpoints
+from local_test.aws.sagemaker import (
+    autoscaling,
+    cloudwatch,
+    job_operations,
+    live_endpoints,
+    live_jobs,
+)
 from local_test.aws.sagemaker.tuning import tuning_operations
 
 
@@ -13,12 +19,10 @@ def recover(account: Account) -> None:
     for record in account.store.list(TRAINING_JOB):
         name = record["TrainingJobName"]
         dimensions = [{"Name": "TrainingJobName", "Value": name}]
-        data = [
-            job_operations.metric_datum(metric, dimensions) for metric in account.metrics.read(name)
-        ]
+        data = [live_jobs.metric_datum(metric, dimensions) for metric in account.metrics.read(name)]
         if data:
             account.publish_metrics("/aws/sagemaker/TrainingJobs", data)
-    job_operations.recover(account)
+    live_jobs.recover(account)
     live_endpoints.recover(account)
     tuning_operations.recover(account)
     account.start_thread("scaler", lambda: autoscaling.run(account))

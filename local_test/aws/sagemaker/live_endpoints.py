@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from container.errors import PlatformError, RequestError, UserError
-from local_test.aws.account.account import INTERNAL_ERROR, Account
+from local_test.aws.account.account import Account
 from local_test.aws.account.kinds import ENDPOINT
 from local_test.aws.account.records import Request, ServedRequests
-from local_test.aws.sagemaker.job_operations import image_of
+from local_test.aws.sagemaker.live_jobs import image_of
 from local_test.endpoints.endpoint import Endpoint
 from local_test.endpoints.invocation_http import LOG_GROUP
+from local_test.jobs.status import INTERNAL_ERROR_MESSAGE
 from local_test.requests.endpoint_requests import EndpointRequests
 from local_test.runners.interface import Container, Launch, Runner
 
@@ -148,7 +149,7 @@ def _explain(name: str, error: Exception) -> str:
         reason = f"InternalServerError: {error}"
     else:
         traceback.print_exception(error, file=sys.stderr)
-        reason = INTERNAL_ERROR
+        reason = INTERNAL_ERROR_MESSAGE
     return reason[:1024]
 
 

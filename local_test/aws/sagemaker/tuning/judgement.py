@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from local_test.aws.account.records import TrainingJob, TuningJob
-from local_test.aws.sagemaker.job_operations import UNFINISHED
 from local_test.aws.sagemaker.tuning.definitions import Definition
+from local_test.jobs.status import UNFINISHED
 
 _RUNS_WITHOUT_OBJECTIVE: Final = 5  # after so many the service gives up
 

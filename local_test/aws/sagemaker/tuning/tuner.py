@@ -15,17 +15,17 @@ from collections.abc import Sequence
 from typing import Final
 
 from container.errors import UserError
-from local_test.aws.account.account import INTERNAL_ERROR, Account
+from local_test.aws.account.account import Account
 from local_test.aws.account.kinds import TRAINING_JOB, TUNING_JOB
 from local_test.aws.account.records import TrainingJob, TuningJob
 from local_test.aws.protocol.messages import AwsError
-from local_test.aws.sagemaker import job_operations
-from local_test.aws.sagemaker.job_operations import UNFINISHED
+from local_test.aws.sagemaker import job_operations, live_jobs
 from local_test.aws.sagemaker.tuning import early_stopping
 from local_test.aws.sagemaker.tuning.definitions import read_definitions
 from local_test.aws.sagemaker.tuning.early_stopping import Run
 from local_test.aws.sagemaker.tuning.judgement import Verdict, judge
 from local_test.aws.sagemaker.tuning.searchers import make_searcher
+from local_test.jobs.status import INTERNAL_ERROR_MESSAGE, UNFINISHED
 from local_test.requests.validation import validate
 
 _LOOK_S: Final = 1.0  # between two looks at time limits; ends and metrics wake the tuner at once
@@ -48,7 +48,7 @@ def _run(account: Account, name: str) -> None:
         verdict = Verdict("Failed", str(error))
     except Exception:  # noqa: BLE001 - a bug of ours ends the tuning job, not the server
         traceback.print_exc(file=sys.stderr)
-        verdict = Verdict("Failed", INTERNAL_ERROR)
+        verdict = Verdict("Failed", INTERNAL_ERROR_MESSAGE)
     if verdict is None:
         return
     for job in list_jobs(account, name):
@@ -66,7 +66,7 @@ def _stop(account: Account, job: TrainingJob) -> None:
     if job["TrainingJobStatus"] == "InProgress":
         request = {"TrainingJobName": job["TrainingJobName"]}
         with contextlib.suppress(AwsError):  # it has ended meanwhile
-            job_operations.stop_job(account, job_operations.TRAINING, request)
+            job_operations.stop_job(account, live_jobs.TRAINING, request)
 
 
 class _Tuner:

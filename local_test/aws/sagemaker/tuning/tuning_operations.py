@@ -11,7 +11,6 @@ from local_test.aws.account.kinds import TUNING_JOB
 from local_test.aws.account.records import TrainingJob, TuningJob
 from local_test.aws.protocol import messages
 from local_test.aws.protocol.messages import AwsError, reject
-from local_test.aws.sagemaker.job_operations import UNFINISHED
 from local_test.aws.sagemaker.listing import list_page, list_resources
 from local_test.aws.sagemaker.tags import merge_tags
 from local_test.aws.sagemaker.tuning import tuner
@@ -20,6 +19,7 @@ from local_test.aws.sagemaker.tuning.definitions import (
     check_configuration,
     read_definitions,
 )
+from local_test.jobs.status import UNFINISHED
 from local_test.requests import shapes
 
 _OBJECTIVE = "FinalHyperParameterTuningJobObjectiveMetric"
