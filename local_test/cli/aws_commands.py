@@ -25,7 +25,7 @@ from container.errors import PlatformError, UserError
 from local_test.aws.account.settings import Settings
 from local_test.aws.process import installation
 from local_test.aws.process.installation import Running
-from local_test.cli.options import with_groups
+from local_test.cli.options import flag, option, with_groups
 
 _READY_LIMIT_S: Final = 60
 _CHECKOUT = Path(__file__).resolve().parents[2]
@@ -45,24 +45,16 @@ Directory = Annotated[
 class SettingsOptions:
     """Settings that the local AWS remembers for its next start."""
 
-    program: Annotated[
-        str | None,
-        typer.Option(help="Command line to run for every image; by default our own program."),
-    ] = None
-    docker: Annotated[
-        bool, typer.Option("--docker", help="Run each request's image in Docker.")
-    ] = False
-    port: Annotated[
-        int | None,
-        typer.Option(help="Port on loopback; by default the last one, at first a free one."),
-    ] = None
-    region: Annotated[str | None, typer.Option(help="By default us-east-1.")] = None
-    account: Annotated[str | None, typer.Option(help="Twelve digits; by default 000000000000.")] = (
-        None
+    program: str | None = option(
+        None, "Command line to run for every image; by default our own program."
     )
-    max_instances: Annotated[
-        int | None, typer.Option(help="Quota for jobs, and for endpoints.")
-    ] = None
+    docker: bool = flag("Run each request's image in Docker.", "--docker")
+    port: int | None = option(
+        None, "Port on loopback; by default the last one, at first a free one."
+    )
+    region: str | None = option(None, "By default us-east-1.")
+    account: str | None = option(None, "Twelve digits; by default 000000000000.")
+    max_instances: int | None = option(None, "Quota for jobs, and for endpoints.")
 
     def list_changes(self) -> dict[str, object]:
         """Return the settings that are given."""

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from container import contract
 from local_test.cli import digits, request_files, terminal
 from local_test.cli.options import (
     JOBS,
     ContainerOptions,
-    ContentType,
     DataOptions,
-    Metrics,
+    flag,
+    metric_option,
+    option,
     with_groups,
 )
 from local_test.conformance import report
@@ -32,49 +31,35 @@ from local_test.runners.process import ProcessRunner
 class ChoiceOptions:
     """What is judged."""
 
-    url: Annotated[
-        str | None, typer.Option(help="Judge the server at this URL, by HTTP checks only.")
-    ] = None
-    train: Annotated[bool, typer.Option("--train", help="Judge only training.")] = False
-    serve: Annotated[bool, typer.Option("--serve", help="Judge only serving.")] = False
-    only: Annotated[
-        list[str] | None,
-        typer.Option(help="Run only this check, such as HO-4a; can be repeated."),
-    ] = None
+    url: str | None = option(None, "Judge the server at this URL, by HTTP checks only.")
+    train: bool = flag("Judge only training.", "--train")
+    serve: bool = flag("Judge only serving.", "--serve")
+    only: list[str] | None = option(None, "Run only this check, such as HO-4a; can be repeated.")
 
 
 @dataclass(frozen=True)
 class SampleOptions:
     """What the container needs for a good run: a model, a request, its metrics and times."""
 
-    stop_at: Annotated[
-        str, typer.Option(help="Log line at which training is stopped, as a regular expression.")
-    ] = "."
-    metric: Metrics = None
-    model: Annotated[
-        str | None, typer.Option(help="model.tar.gz or a directory; by default the trained model.")
-    ] = None
-    body: Annotated[
-        Path | None, typer.Option(help="File with the body of a good request; by default a digit.")
-    ] = None
-    content_type: ContentType = "text/csv"
-    accept: Annotated[str, typer.Option(help="Accept of the good request.")] = "*/*"
-    multi_model: Annotated[
-        bool,
-        typer.Option(
-            "--multi-model", help="The container serves several models, as its label says (IMG-12)."
-        ),
-    ] = False
-    start_s: Annotated[float, typer.Option(help="Time limit for the start of a server.")] = 480
+    stop_at: str = option(".", "Log line at which training is stopped, as a regular expression.")
+    metric: list[str] | None = metric_option()
+    model: str | None = option(None, "model.tar.gz or a directory; by default the trained model.")
+    body: Path | None = option(None, "File with the body of a good request; by default a digit.")
+    content_type: str = option("text/csv", "Content-Type of the body.")
+    accept: str = option("*/*", "Accept of the good request.")
+    multi_model: bool = flag(
+        "The container serves several models, as its label says (IMG-12).", "--multi-model"
+    )
+    start_s: float = option(480, "Time limit for the start of a server.")
 
 
 @dataclass(frozen=True)
 class ReportOptions:
     """Where the verdicts go."""
 
-    as_json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON.")] = False
-    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None
-    html: Annotated[Path | None, typer.Option(help="Write an HTML report to this file.")] = None
+    as_json: bool = flag("Print the verdicts as JSON.", "--json")
+    junit: Path | None = option(None, "Write JUnit XML to this file.")
+    html: Path | None = option(None, "Write an HTML report to this file.")
 
     def write(self, what: str, verdicts: Sequence[Verdict]) -> int:
         """Write the reports; return the exit code."""

@@ -24,11 +24,10 @@ from local_test.cli import request_files, terminal
 from local_test.cli.options import (
     JOBS,
     ContainerOptions,
-    ContentType,
-    InstanceCount,
-    Isolated,
-    Name,
     RequestOptions,
+    isolated_option,
+    name_option,
+    option,
     with_groups,
 )
 from local_test.endpoints.endpoint import Endpoint
@@ -44,23 +43,17 @@ from local_test.runners.procfs import name_process
 class EndpointOptions:
     """Fields of the requests that make an endpoint, and faults."""
 
-    model: Annotated[
-        str | None, typer.Option(help="model.tar.gz, or a directory; by default no model.")
-    ] = None
-    port: Annotated[int, typer.Option(help="Port of the endpoint; 0 takes a free one.")] = 0
-    name: Name = None
-    instance_count: InstanceCount = 1
-    startup_s: Annotated[
-        int | None, typer.Option(help="ContainerStartupHealthCheckTimeoutInSeconds.")
-    ] = None
-    isolated: Isolated = False
-    fault: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="KIND@SECONDSs or KIND@/REGEX/, such as kill-worker@5s. Kinds: "
-            f"{', '.join(faults.SERVER_KINDS)}."
-        ),
-    ] = None
+    model: str | None = option(None, "model.tar.gz, or a directory; by default no model.")
+    port: int = option(0, "Port of the endpoint; 0 takes a free one.")
+    name: str | None = name_option()
+    instance_count: int = option(1, "Number of hosts or servers.")
+    startup_s: int | None = option(None, "ContainerStartupHealthCheckTimeoutInSeconds.")
+    isolated: bool = isolated_option()
+    fault: list[str] | None = option(
+        None,
+        "KIND@SECONDSs or KIND@/REGEX/, such as kill-worker@5s. Kinds: "
+        f"{', '.join(faults.SERVER_KINDS)}.",
+    )
 
     def make_requests(self, container: ContainerOptions) -> EndpointRequests:
         """Return the requests."""
@@ -142,14 +135,10 @@ def serving(
 class InvocationOptions:
     """Headers of InvokeEndpoint."""
 
-    content_type: ContentType = "text/csv"
-    accept: Annotated[str | None, typer.Option(help="Accept.", show_default=False)] = None
-    custom_attributes: Annotated[
-        str | None, typer.Option(help="X-Amzn-SageMaker-Custom-Attributes.")
-    ] = None
-    target_variant: Annotated[str | None, typer.Option(help="X-Amzn-SageMaker-Target-Variant.")] = (
-        None
-    )
+    content_type: str = option("text/csv", "Content-Type of the body.")
+    accept: str | None = option(None, "Accept.")
+    custom_attributes: str | None = option(None, "X-Amzn-SageMaker-Custom-Attributes.")
+    target_variant: str | None = option(None, "X-Amzn-SageMaker-Target-Variant.")
 
     @property
     def headers(self) -> dict[str, str]:

@@ -13,11 +13,12 @@ from local_test.cli.options import (
     JOBS,
     ContainerOptions,
     DataOptions,
-    InstanceCount,
-    Isolated,
     JobRequestOptions,
-    Metrics,
-    Name,
+    flag,
+    isolated_option,
+    metric_option,
+    name_option,
+    option,
     with_groups,
 )
 from local_test.jobs.processing import ProcessingJob
@@ -33,34 +34,28 @@ from local_test.runners.process import ProcessRunner
 class TrainingOptions:
     """Fields of CreateTrainingJob, and faults."""
 
-    name: Name = None
-    output: Annotated[
-        str, typer.Option(help="Path or URI; the model becomes NAME/output/model.tar.gz below it.")
-    ] = str(JOBS / "training")
-    input_mode: Annotated[str, typer.Option(help="File, FastFile or Pipe.")] = "File"
-    instance_type: Annotated[str, typer.Option(help="ResourceConfig.InstanceType.")] = "ml.m5.large"
-    instance_count: InstanceCount = 1
-    max_runtime_s: Annotated[int, typer.Option(help="StoppingCondition.MaxRuntimeInSeconds.")] = (
-        86400
+    name: str | None = name_option()
+    output: str = option(
+        str(JOBS / "training"), "Path or URI; the model becomes NAME/output/model.tar.gz below it."
     )
-    spot: Annotated[bool, typer.Option("--spot", help="EnableManagedSpotTraining.")] = False
-    fault: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="KIND@SECONDSs or KIND@/REGEX/, such as spot@/epoch=3;/. Kinds: "
-            f"{', '.join(faults.JOB_KINDS)}."
-        ),
-    ] = None
-    encoding: Annotated[
-        str,
-        typer.Option(
-            help="Write hyperparameters as this sender does: "
-            f"{', '.join(shorthand.ENCODINGS)} (HP-2, HP-3, HP-6)."
-        ),
-    ] = "api"
-    metric: Metrics = None
-    checkpoints: Annotated[str | None, typer.Option(help="Path or URI of CheckpointConfig.")] = None
-    isolated: Isolated = False
+    input_mode: str = option("File", "File, FastFile or Pipe.")
+    instance_type: str = option("ml.m5.large", "ResourceConfig.InstanceType.")
+    instance_count: int = option(1, "Number of hosts or servers.")
+    max_runtime_s: int = option(86400, "StoppingCondition.MaxRuntimeInSeconds.")
+    spot: bool = flag("EnableManagedSpotTraining.", "--spot")
+    fault: list[str] | None = option(
+        None,
+        "KIND@SECONDSs or KIND@/REGEX/, such as spot@/epoch=3;/. Kinds: "
+        f"{', '.join(faults.JOB_KINDS)}.",
+    )
+    encoding: str = option(
+        "api",
+        "Write hyperparameters as this sender does: "
+        f"{', '.join(shorthand.ENCODINGS)} (HP-2, HP-3, HP-6).",
+    )
+    metric: list[str] | None = metric_option()
+    checkpoints: str | None = option(None, "Path or URI of CheckpointConfig.")
+    isolated: bool = isolated_option()
 
     def make_request(self, container: ContainerOptions, data: DataOptions) -> dict[str, Any]:
         """Return the CreateTrainingJob request."""
@@ -112,20 +107,12 @@ def train(
 class EvaluationOptions:
     """Fields of CreateProcessingJob."""
 
-    model: Annotated[str, typer.Option(help="model.tar.gz, or a directory: the input `model`.")] = (
-        ""
-    )
-    test: Annotated[str, typer.Option(help="Test set, file or directory: the input `test`.")] = ""
-    output: Annotated[str | None, typer.Option(help="Path or URI for the output `evaluation`.")] = (
-        None
-    )
-    argument: Annotated[
-        list[str] | None, typer.Option(help="One of ContainerArguments; can be repeated.")
-    ] = None
-    entrypoint: Annotated[
-        list[str] | None, typer.Option(help="One of ContainerEntrypoint; can be repeated.")
-    ] = None
-    name: Name = None
+    model: str = option("", "model.tar.gz, or a directory: the input `model`.")
+    test: str = option("", "Test set, file or directory: the input `test`.")
+    output: str | None = option(None, "Path or URI for the output `evaluation`.")
+    argument: list[str] | None = option(None, "One of ContainerArguments; can be repeated.")
+    entrypoint: list[str] | None = option(None, "One of ContainerEntrypoint; can be repeated.")
+    name: str | None = name_option()
 
     def make_request(self, container: ContainerOptions) -> dict[str, Any]:
         """Return the CreateProcessingJob request.
@@ -172,37 +159,25 @@ def evaluate(
 class TransformOptions:
     """Fields of CreateTransformJob, and the model."""
 
-    model: Annotated[str | None, typer.Option(help="model.tar.gz, or a directory.")] = None
-    output: Annotated[
-        str | None, typer.Option(help="Path or URI; INPUT.out is stored below it for each input.")
-    ] = None
-    content_type: Annotated[str, typer.Option(help="TransformInput.ContentType.")] = "text/csv"
-    accept: Annotated[str | None, typer.Option(help="TransformOutput.Accept.")] = None
-    split_type: Annotated[str, typer.Option(help="None, Line, RecordIO or TFRecord.")] = "Line"
-    assemble_with: Annotated[str, typer.Option(help="None or Line.")] = "Line"
-    strategy: Annotated[
-        str | None,
-        typer.Option(help="MultiRecord or SingleRecord; by default the container decides."),
-    ] = None
-    concurrency: Annotated[
-        int | None,
-        typer.Option(help="MaxConcurrentTransforms; by default the container decides."),
-    ] = None
-    payload_megabytes: Annotated[
-        int | None, typer.Option(help="MaxPayloadInMB; 0 sends each object in chunks.")
-    ] = None
-    compression: Annotated[str, typer.Option(help="None or Gzip.")] = "None"
-    input_filter: Annotated[
-        str | None, typer.Option(help="JSONPath of the part of each record that is sent.")
-    ] = None
-    output_filter: Annotated[
-        str | None, typer.Option(help="JSONPath of the part of each answer that is stored.")
-    ] = None
-    join: Annotated[
-        bool, typer.Option("--join", help="JoinSource Input: store each record with its answer.")
-    ] = False
-    name: Name = None
-    instance_count: InstanceCount = 1
+    model: str | None = option(None, "model.tar.gz, or a directory.")
+    output: str | None = option(None, "Path or URI; INPUT.out is stored below it for each input.")
+    content_type: str = option("text/csv", "TransformInput.ContentType.")
+    accept: str | None = option(None, "TransformOutput.Accept.")
+    split_type: str = option("Line", "None, Line, RecordIO or TFRecord.")
+    assemble_with: str = option("Line", "None or Line.")
+    strategy: str | None = option(
+        None, "MultiRecord or SingleRecord; by default the container decides."
+    )
+    concurrency: int | None = option(
+        None, "MaxConcurrentTransforms; by default the container decides."
+    )
+    payload_megabytes: int | None = option(None, "MaxPayloadInMB; 0 sends each object in chunks.")
+    compression: str = option("None", "None or Gzip.")
+    input_filter: str | None = option(None, "JSONPath of the part of each record that is sent.")
+    output_filter: str | None = option(None, "JSONPath of the part of each answer that is stored.")
+    join: bool = flag("JoinSource Input: store each record with its answer.", "--join")
+    name: str | None = name_option()
+    instance_count: int = option(1, "Number of hosts or servers.")
 
     def make_request(self, data: str) -> dict[str, Any]:
         """Return the CreateTransformJob request.

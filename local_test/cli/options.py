@@ -1,4 +1,7 @@
-"""Options that several commands share, as groups: dataclasses whose fields are a command's options."""
+"""Options in groups: a command takes dataclasses, and their fields are its options.
+
+`option` declares a field, `with_groups` gives a command the options of its groups.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, get_type_hints
 
@@ -25,57 +28,49 @@ JOBS: Final = Path(os.environ.get("LOCAL_TEST_JOBS") or CHECKOUT / "jobs")
 """Where jobs and endpoints have their directories."""
 OWN_PROGRAM: Final = "python -m container"
 
-Name = Annotated[
-    str | None,
-    typer.Option("--name", help="Name of the job or endpoint; by default made from the time."),
-]
-Metrics = Annotated[
-    list[str] | None,
-    typer.Option("--metric", help="NAME=REGEX of MetricDefinitions; by default our program's own."),
-]
-Isolated = Annotated[
-    bool,
-    typer.Option(
-        "--isolated",
-        help="EnableNetworkIsolation: no network access. Hosts that are processes also get their "
-        "own ports.",
-    ),
-]
 ContentType = Annotated[str, typer.Option(help="Content-Type of the body.")]
-InstanceCount = Annotated[int, typer.Option(help="Number of hosts or servers.")]
+
+
+def option(default: Any, text: str, names: Sequence[str] = ()) -> Any:
+    """Declare an option: a field of a group, with its help text; by default it has its own name."""
+    return field(default=default, metadata={"option": typer.Option(*names, help=text)})
+
+
+def flag(text: str, name: str) -> Any:
+    """Declare a flag, which is off by default."""
+    return option(default=False, text=text, names=(name,))
+
+
+def name_option() -> Any:
+    """Declare `--name`."""
+    return option(None, "Name of the job or endpoint; by default made from the time.")
+
+
+def metric_option() -> Any:
+    """Declare `--metric`."""
+    return option(None, "NAME=REGEX of MetricDefinitions; by default our program's own.")
+
+
+def isolated_option() -> Any:
+    """Declare `--isolated`."""
+    text = "EnableNetworkIsolation: no network; hosts that are processes get ports of their own."
+    return flag(text, "--isolated")
 
 
 @dataclass(frozen=True)
 class ContainerOptions:
     """Which container runs, and how."""
 
-    image: Annotated[
-        str | None,
-        typer.Option("--image", help="Run this image in Docker.", show_default=False),
-    ] = None
-    program: Annotated[
-        str,
-        typer.Option(
-            "--program",
-            help="Run this command line as a process; `train` or `serve` is appended to it.",
-        ),
-    ] = OWN_PROGRAM
-    base_dir: Annotated[
-        bool,
-        typer.Option(
-            "--base-dir", help="Set SAGEMAKER_BASE_DIR instead of mounting a private /opt/ml."
-        ),
-    ] = False
-    memory: Annotated[
-        str | None,
-        typer.Option(help="Memory limit of a container: 512m, 2g.", show_default=False),
-    ] = None
-    gpus: Annotated[
-        bool, typer.Option("--gpus", help="Give the image all GPUs of this machine.")
-    ] = False
-    env: Annotated[
-        list[str] | None, typer.Option("--env", "-e", help="NAME=VALUE for the container.")
-    ] = None
+    image: str | None = option(None, "Run this image in Docker.")
+    program: str = option(
+        OWN_PROGRAM, "Run this command line as a process; `train` or `serve` is appended to it."
+    )
+    base_dir: bool = flag(
+        "Set SAGEMAKER_BASE_DIR instead of mounting a private /opt/ml.", "--base-dir"
+    )
+    memory: str | None = option(None, "Memory limit of a container: 512m, 2g.")
+    gpus: bool = flag("Give the image all GPUs of this machine.", "--gpus")
+    env: list[str] | None = option(None, "NAME=VALUE for the container.", ("--env", "-e"))
 
     @property
     def image_name(self) -> str:
@@ -119,14 +114,12 @@ class ContainerOptions:
 class DataOptions:
     """What a training job learns from."""
 
-    channel: Annotated[
-        list[str] | None,
-        typer.Option("--channel", "-c", help="NAME=PATH or NAME=URI of a channel's data."),
-    ] = None
-    hyperparameter: Annotated[
-        list[str] | None,
-        typer.Option("--hyperparameter", "-p", help="NAME=VALUE; values are strings."),
-    ] = None
+    channel: list[str] | None = option(
+        None, "NAME=PATH or NAME=URI of a channel's data.", ("--channel", "-c")
+    )
+    hyperparameter: list[str] | None = option(
+        None, "NAME=VALUE; values are strings.", ("--hyperparameter", "-p")
+    )
 
     @property
     def channels(self) -> dict[str, str]:
@@ -143,26 +136,17 @@ class DataOptions:
 class RequestOptions:
     """A request instead of flags."""
 
-    request: Annotated[
-        Path | None,
-        typer.Option(
-            "--request",
-            help="Read the entire request from this JSON or YAML file, instead of from flags.",
-            show_default=False,
-        ),
-    ] = None
-    print_request: Annotated[
-        bool, typer.Option("--print-request", help="Print the request as JSON and exit.")
-    ] = False
+    request: Path | None = option(
+        None, "Read the entire request from this JSON or YAML file, instead of from flags."
+    )
+    print_request: bool = flag("Print the request as JSON and exit.", "--print-request")
 
 
 @dataclass(frozen=True)
 class JobRequestOptions(RequestOptions):
     """A job's request, and the form of its result."""
 
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the result as JSON, as Describe returns it.")
-    ] = False
+    as_json: bool = flag("Print the result as JSON, as Describe returns it.", "--json")
 
 
 def with_groups(command: Callable[..., int]) -> Callable[..., int]:
@@ -191,6 +175,10 @@ def with_groups(command: Callable[..., int]) -> Callable[..., int]:
 
 def _list_parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     hints = get_type_hints(function, include_extras=True)
+    if is_dataclass(function):
+        for item in fields(function):
+            if "option" in item.metadata:
+                hints[item.name] = Annotated[hints[item.name], item.metadata["option"]]
     return {
         name: parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
         for name, parameter in inspect.signature(function).parameters.items()
