@@ -4,13 +4,12 @@ import http.client
 import io
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
 import uuid
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +35,7 @@ from container.serving.user_code import handlers, inference_toolkit, third_party
 from container.serving.user_code.application import Application
 from container.serving.user_code.context import Context
 from tests.contract.training_job import make_wheel
+from tests.support import ROOT, USER_CODE, free_port, wait_until
 
 ORIGINAL_CSV = toolkit_decoder._csv_to_numpy  # noqa: SLF001
 ORIGINAL_DECODE = toolkit_decoder.decode
@@ -331,18 +331,12 @@ def test_accept_is_weighed_where_no_output_fn_is_given(
 # The real server around user code
 
 
-ROOT = Path(__file__).parents[2]
-PROGRAMS = Path(__file__).parent / "byo"
-
-
 @contextmanager
 def serve(
     base: Path, python: str = sys.executable, **environ: str
 ) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """Start the server on the model directory below `base`, one worker; gives process and port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    """Start the server on the model directory below `base`, one worker; yield process and port."""
+    port = free_port()
     own = {
         "SAGEMAKER_BASE_DIR": str(base),
         "SAGEMAKER_BIND_TO_PORT": str(port),
@@ -375,24 +369,17 @@ def ask(port: int, body: bytes | None = None, timeout_s: float = 30) -> tuple[in
 
 
 def ping(port: int) -> int:
-    """Give the status of /ping; 0 while nothing listens."""
+    """Return the status of /ping; 0 while nothing listens."""
     try:
         return ask(port, timeout_s=2)[0]  # HO-4: two seconds
     except OSError:
         return 0
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float = 30) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "the condition was not met in time"
-        time.sleep(0.01)
-
-
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
     (tmp_path / "model/code").mkdir(parents=True)
-    (tmp_path / "model/code/inference.py").write_text((PROGRAMS / "slow_inference.py").read_text())
+    (tmp_path / "model/code/inference.py").write_text((USER_CODE / "slow_inference.py").read_text())
     return tmp_path
 
 
@@ -444,7 +431,7 @@ def test_every_form_of_a_model_gives_the_same_predictions_without_code(
     (tmp_path / "images.json").write_text(json.dumps({"instances": images.tolist()}))
     program = [
         sys.executable,
-        PROGRAMS / "ask_models.py",
+        USER_CODE / "ask_models.py",
         digits_job / "model",
         tmp_path,
         tmp_path / "images.json",
