@@ -107,7 +107,7 @@ class Loaded:
         self.image_s = image_s
 
     def predict(self, images: Any) -> Any:
-        """Give nothing for each image."""
+        """Return zeros for each image."""
         return np.zeros((len(images), 2), np.float32)
 
 

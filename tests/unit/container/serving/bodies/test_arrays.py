@@ -16,7 +16,7 @@ class Bomb:
     """An object whose unpickling would raise: the tests would see it."""
 
     def __reduce__(self) -> Any:
-        """Give what unpickling would call."""
+        """Return what unpickling would call."""
         return (eval, ("1 / 0",))
 
 

@@ -1,4 +1,4 @@
-"""The C decoder of rows gives what the slow decoders give, for text of every kind."""
+"""The C decoder of rows returns what the slow decoders return, for text of every kind."""
 
 import importlib
 import json
