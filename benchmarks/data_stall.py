@@ -39,6 +39,7 @@ def main() -> None:
 
     from container import contract
     from container.data import loading
+    from container.data.formats.parts import Options
     from container.training import settings as hyperparameters
     from container.training.step import device as devices
     from container.training.step import loop, networks
@@ -66,7 +67,7 @@ def main() -> None:
         for name, budget_bytes in (("memory", None), ("stream", 0)):
             started = time.perf_counter()
             sets[name] = loading.open_channel(
-                layout, contract.Channel("png"), memory_budget_bytes=budget_bytes
+                layout, contract.Channel("png"), Options(memory_budget_bytes=budget_bytes)
             )
             print(f"{name}: {IMAGES:,} PNG files decoded in {time.perf_counter() - started:.2f} s")
         settings, _ = hyperparameters.parse({"epochs": str(ROUNDS + 1)})

@@ -34,7 +34,7 @@ def measure(name: str, rounds: int) -> str:
     import numpy as np
     import tensorflow as tf
 
-    from container.data.loading import LabeledImages
+    from container.data.images import LabeledImages
     from container.training.step import loop, networks
 
     shape = (224, 224, 3) if name in hyperparameters.APPLICATIONS else (32, 32, 3)

@@ -59,7 +59,7 @@ def build(name: str, shape: tuple[int, int, int]) -> Any:
 
 def make_ours(name: str) -> Any:
     """Give a function that does `n` steps of the product's loop."""
-    from container.data.loading import LabeledImages
+    from container.data.images import LabeledImages
     from container.training import settings as hyperparameters
     from container.training.step import device as devices
     from container.training.step import loop, networks

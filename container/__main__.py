@@ -44,7 +44,7 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         from container.training.termination import StopRequest
 
         stop = StopRequest()  # before a job's imports, which take seconds
-        from container.training import bundled as training
+        from container.training import main as training
 
         return training.main(layout, environ, stop)
     if command == "evaluate":

@@ -30,6 +30,11 @@ def count_cpus(cgroup: Path = _CGROUP) -> float:
     return max(0.1, cpus)
 
 
+def count_threads(cgroup: Path = _CGROUP) -> int:
+    """Return the number of threads that this process may keep busy."""
+    return max(1, int(count_cpus(cgroup)))
+
+
 def count_memory_bytes(cgroup: Path = _CGROUP) -> int | None:
     """Count the bytes of memory that the container may use; None without a limit."""
     texts = [_read(cgroup / "memory.max"), _read(cgroup / "memory/memory.limit_in_bytes")]

@@ -31,7 +31,7 @@ def bundled() -> Algorithm:
     """Return the bundled network's declarations."""
     from container.training import bundled
 
-    return bundled.BUNDLED
+    return algorithms.read(bundled, bundled.NAME)
 
 
 def describe_hyperparameters(algorithm: Algorithm) -> list[dict[str, Any]]:

@@ -1,9 +1,9 @@
-"""The report page: from metrics, history and images to one HTML text that needs no other file.
+"""The report page: one HTML text that needs no other file, of metrics, history and images.
 
-`report.html` beside this file is the template; here stands what it shows and in which numbers.
+`report.html` in this folder is its Jinja template; this module chooses and computes what it shows.
 
-Rules of this file: pure, returns text; every word of the user's data goes through the template's
-escaping; Pillow and Jinja are imported when a page is made.
+Rules of this file: pure, returns text; the template escapes every word of the user's data; Pillow
+and Jinja are imported when a page is rendered.
 """
 
 from __future__ import annotations
@@ -11,75 +11,64 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from container.data.loading import LabeledImages
+from container.data.images import LabeledImages
+from container.evaluation import charts
 
-MATRIX_CLASSES_MAXIMUM: Final = (
-    30  # wider tables are no picture any more; the confused pairs tell the same
-)
-TABLE_CLASSES_MAXIMUM: Final = 200
-PAIRS_MAXIMUM: Final = 10
-MISTAKES_MAXIMUM: Final = 24
-THUMBNAIL_PIXELS: Final = 160
-MARKED_EPOCHS_MAXIMUM: Final = 40
-
-CHARTS: Final = (("Loss", "loss", False), ("Accuracy", "accuracy", True))
-_HISTORY_COLUMNS: Final = (
-    ("epoch", "Epoch", "{:.0f}"),
-    ("train_loss", "Training loss", "{:.4g}"),
-    ("validation_loss", "Validation loss", "{:.4g}"),
-    ("train_accuracy", "Training accuracy", "{:.2%}"),
-    ("validation_accuracy", "Validation accuracy", "{:.2%}"),
-    ("learning_rate", "Learning rate", "{:.3g}"),
-    ("images_per_s", "Images/s", "{:,.0f}"),
-    ("epoch_time_s", "Seconds", "{:.2f}"),
-)
+_MATRIX_CLASSES_MAXIMUM: Final = 30  # wider tables cannot be read as a picture
+_TABLE_CLASSES_MAXIMUM: Final = 200
+_PAIRS_MAXIMUM: Final = 10
+_MISTAKES_MAXIMUM: Final = 24
+_THUMBNAIL_PIXELS: Final = 160
 
 
-def render(  # noqa: PLR0913 - the last three have defaults and are given by name
+@dataclass(frozen=True)
+class Background:
+    """What a report says besides the measures."""
+
+    history: Sequence[Mapping[str, float]] = ()
+    """One mapping per epoch, with names of `contract.METRIC_NAMES`."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """Facts about the model, by title."""
+    split: str = "test"
+    """What the images are: `test` or `validation`."""
+
+
+def render(
     labeled: LabeledImages,
     probabilities: NDArray[Any],
     metrics: Mapping[str, Any],
-    *,
-    history: Sequence[Mapping[str, float]] = (),
-    facts: Mapping[str, str] | None = None,
-    split: str = "test",
+    background: Background,
 ) -> str:
-    """Make the page of `metrics`, computed from the `probabilities` `[n, class] float` of `labeled`.
-
-    `history` has one mapping an epoch, with names of `contract.METRIC_NAMES`. `facts` are shown as they are. `split` is
-    the word for the images: `test`, `validation`.
-    """
+    """Render the page of `metrics`, computed from `probabilities` `[n, class] float` of `labeled`."""
     import jinja2
 
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters["percent"] = _percent
-    environment.filters["share"] = _share
-    template = environment.from_string(
-        Path(__file__).with_name("report.html").read_text(encoding="utf-8")
-    )
+    environment.filters["percent"] = format_percent
+    environment.filters["share"] = format_share
+    text = Path(__file__).with_name("report.html").read_text(encoding="utf-8")
     names = [str(name) for name in labeled.classes]
     labels, predictions = labeled.labels, probabilities.argmax(axis=1)
     wrong = np.flatnonzero(predictions != labels)
-    return template.render(
+    curves = [charts.draw(background.history, measure) for measure in ("loss", "accuracy")]
+    return environment.from_string(text).render(
         metrics=metrics,
-        interval=_wilson_interval(metrics["accuracy"], metrics["row_count"]),
+        interval=wilson_interval(metrics["accuracy"], metrics["row_count"]),
         names=names,
-        split=split,
-        facts=facts or {},
-        charts=[chart for chart in (_chart(history, *kind) for kind in CHARTS) if chart],
-        history=_history_table(history),
-        matrix=_matrix(names, metrics["confusion_matrix"])
-        if len(names) <= MATRIX_CLASSES_MAXIMUM
-        else None,
+        split=background.split,
+        facts=background.facts,
+        charts=[chart for chart in curves if chart],
+        history=background.history,
+        matrix=_shade(metrics["confusion_matrix"]) if len(names) <= _MATRIX_CLASSES_MAXIMUM else [],
         pairs=_confused_pairs(names, labels[wrong], predictions[wrong], metrics["per_class"]),
         rows=_class_rows(names, metrics["per_class"]),
         mistake_count=len(wrong),
@@ -87,146 +76,51 @@ def render(  # noqa: PLR0913 - the last three have defaults and are given by nam
     )
 
 
-def _percent(value: float | None, digits: int = 2) -> str:
-    """Format a share; never round what is not the whole up to 100 %, nor what is not nothing down to 0 %."""
+def format_percent(value: float | None, digits: int = 2) -> str:
+    """Format a share as a percentage; only all and nothing are shown as 100 % and 0 %."""
     if value is None:
         return "\N{EM DASH}"
-    step = 10.0 ** -(digits + 2)
-    if 0 < value < 1:
-        value = min(max(value, step), 1 - step)
-    return f"{value:.{digits}%}".replace("%", "\N{NARROW NO-BREAK SPACE}%")
+    text = f"{_clip(value, digits + 2):.{digits}%}"
+    return text.replace("%", "\N{NARROW NO-BREAK SPACE}%")
 
 
-def _share(value: float | None, digits: int = 4) -> str:
-    """Format a share as a decimal fraction, with the care of `_percent`."""
+def format_share(value: float | None, digits: int = 4) -> str:
+    """Format a share as a decimal fraction; only all and nothing are shown as 1 and 0."""
     if value is None:
         return "\N{EM DASH}"
+    return f"{_clip(value, digits):.{digits}f}"
+
+
+def _clip(value: float, digits: int) -> float:
     step = 10.0**-digits
-    return f"{min(max(value, step), 1 - step) if 0 < value < 1 else value:.{digits}f}"
+    return min(max(value, step), 1 - step) if 0 < value < 1 else value
 
 
-def _wilson_interval(share: float, count: int) -> tuple[float, float]:
-    """Give the 95 % interval of a share counted in `count` rows; Wilson's, which holds near 1 and for few rows."""
+def wilson_interval(share: float, count: int) -> tuple[float, float]:
+    """Return Wilson's 95 % interval of a share of `count` rows; valid near 1 and for few rows."""
     z_square = 1.959964**2
-    center = (share + z_square / (2 * count)) / (1 + z_square / count)
-    half = math.sqrt(z_square * (share * (1 - share) + z_square / (4 * count)) / count) / (
-        1 + z_square / count
-    )
+    scale = 1 + z_square / count
+    center = (share + z_square / (2 * count)) / scale
+    half = math.sqrt(z_square * (share * (1 - share) + z_square / (4 * count)) / count) / scale
     return max(center - half, 0.0), min(center + half, 1.0)
 
 
-def _chart(
-    history: Sequence[Mapping[str, float]],
-    title: str,
-    measure: str,
-    is_share: bool,  # noqa: FBT001
-) -> dict[str, Any] | None:
-    """Lay out one chart in percent of its width and height, from the bottom left; None if nothing was recorded."""
-    series = []
-    for name in ("train", "validation"):
-        points = [
-            (epoch.get("epoch", index), epoch[f"{name}_{measure}"])
-            for index, epoch in enumerate(history, start=1)
-            if math.isfinite(epoch.get(f"{name}_{measure}", math.nan))
-        ]
-        if points:
-            series.append((name, points))
-    if not series:
-        return None
-    x_values = [x for _, points in series for x, _ in points]
-    y_values = [y for _, points in series for _, y in points]
-    left, right = min(x_values), max(x_values)
-    y_ticks = _ticks(min(y_values), max(y_values))
-    bottom, top = y_ticks[0], y_ticks[-1]
-
-    def across(x: float) -> float:
-        return round(100 * (x - left) / (right - left), 3) if right > left else 50.0
-
-    def up(y: float) -> float:
-        return round(100 * (y - bottom) / (top - bottom), 3)
-
-    digits = max(0, -math.floor(math.log10(y_ticks[1] - y_ticks[0]) + 1e-9))
-    form = f".{digits}f" if digits <= 6 and top < 1e6 else ".3g"
-    return {
-        "title": title,
-        "y_ticks": [
-            (up(y), f"{y:.{max(0, digits - 2)}%}" if is_share else f"{y:{form}}") for y in y_ticks
-        ],
-        "x_ticks": [
-            (across(x), f"{x:.0f}")
-            for x in _ticks(left, right, 8)
-            if left <= x <= right and float(x).is_integer()
-        ],
-        "series": [
-            {
-                "name": "Training" if name == "train" else "Validation",
-                "kind": name,
-                "line": " ".join(f"{across(x)},{100 - up(y)}" for x, y in points),
-                "marks": [
-                    (
-                        across(x),
-                        100 - up(y),
-                        f"Epoch {x:.0f}: " + (_percent(y) if is_share else f"{y:.4g}"),
-                    )
-                    for x, y in points
-                ]
-                if len(points) <= MARKED_EPOCHS_MAXIMUM
-                else [],
-                "last": _percent(points[-1][1]) if is_share else f"{points[-1][1]:.4g}",
-            }
-            for name, points in series
-        ],
-    }
-
-
-def _ticks(low: float, high: float, parts: int = 4) -> list[float]:
-    """Choose round numbers, evenly spaced, that enclose `low` and `high` and part them at most `parts` times."""
-    if high - low <= 1e-9 * max(abs(low), abs(high)):
-        margin = abs(low) / 10 or 1.0
-        low, high = low - margin, high + margin
-    raw = (high - low) / parts
-    magnitude = 10.0 ** math.floor(math.log10(raw))
-    step = next(factor * magnitude for factor in (1, 2, 5, 10) if factor * magnitude >= raw * 0.999)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [float(f"{index * step:.12g}") for index in range(first, last + 1)]
-
-
-def _history_table(history: Sequence[Mapping[str, float]]) -> dict[str, Any]:
-    columns = [
-        column for column in _HISTORY_COLUMNS if any(column[0] in epoch for epoch in history)
+def _shade(matrix: Sequence[Sequence[int]]) -> list[list[dict[str, Any]]]:
+    """Return count, kind and opacity of each cell of a confusion matrix, by the share of its row."""
+    return [
+        [_shade_cell(count, sum(counts), is_hit=label == i) for i, count in enumerate(counts)]
+        for label, counts in enumerate(matrix)
     ]
-    return {
-        "titles": [title for _, title, _ in columns],
-        "rows": [
-            [form.format(epoch[name]) if name in epoch else "" for name, _, form in columns]
-            for epoch in history
-        ],
-    }
 
 
-def _matrix(names: Sequence[str], matrix: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
-    """Give each cell the share of its row as ink: errors by the square root, so that one in a hundred shows."""
-    table = []
-    for label, counts in enumerate(matrix):
-        total = sum(counts)
-        cells = [
-            {
-                "count": count,
-                "kind": "zero" if not count else "hit" if label == predicted else "miss",
-                "ink": round(
-                    0.62 * count / total
-                    if label == predicted
-                    else 0.1 + 0.52 * math.sqrt(count / total),
-                    3,
-                )
-                if count
-                else 0,
-                "title": f"{names[label]} taken for {names[predicted]}: {count:,} of {total:,}",
-            }
-            for predicted, count in enumerate(counts)
-        ]
-        table.append({"name": names[label], "cells": cells, "total": total})
-    return table
+def _shade_cell(count: int, total: int, *, is_hit: bool) -> dict[str, Any]:
+    if not count:
+        return {"count": 0, "kind": "zero"}
+    if is_hit:
+        return {"count": count, "kind": "hit", "opacity": round(0.62 * count / total, 3)}
+    # By the square root, so that one error in a hundred is visible.
+    opacity = round(0.1 + 0.52 * math.sqrt(count / total), 3)
+    return {"count": count, "kind": "miss", "opacity": opacity}
 
 
 def _confused_pairs(
@@ -236,7 +130,7 @@ def _confused_pairs(
     per_class: Sequence[Mapping[str, Any]],
 ) -> list[dict[str, Any]]:
     pairs, counts = np.unique(np.stack([labels, predictions]), axis=1, return_counts=True)
-    order = np.argsort(-counts, kind="stable")[:PAIRS_MAXIMUM]
+    order = np.argsort(-counts, kind="stable")[:_PAIRS_MAXIMUM]
     return [
         {
             "label": names[pairs[0, index]],
@@ -251,17 +145,17 @@ def _confused_pairs(
 def _class_rows(
     names: Sequence[str], per_class: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Give all classes in their order, or of very many the worst by F1."""
-    shown: Iterable[int] = range(len(names))
-    if len(names) > TABLE_CLASSES_MAXIMUM:
-        shown = sorted(shown, key=lambda index: per_class[index]["f1"])[:TABLE_CLASSES_MAXIMUM]
-    return [{"name": names[index], **per_class[index]} for index in shown]
+    """Return all classes in their order, or of very many the worst by F1."""
+    rows = [{"name": name, **row} for name, row in zip(names, per_class, strict=True)]
+    if len(rows) > _TABLE_CLASSES_MAXIMUM:
+        return sorted(rows, key=lambda row: float(row["f1"]))[:_TABLE_CLASSES_MAXIMUM]
+    return rows
 
 
 def _worst_mistakes(
     labeled: LabeledImages, probabilities: NDArray[Any], wrong: NDArray[Any]
 ) -> list[dict[str, Any]]:
-    """Give the mistakes in which the model was most certain, the worst first."""
+    """Return the mistakes in which the model was most certain, the worst first."""
     images, labels, predictions = labeled.images, labeled.labels, probabilities.argmax(axis=1)
     certainty = probabilities[wrong, predictions[wrong]] - probabilities[wrong, labels[wrong]]
     return [
@@ -271,21 +165,20 @@ def _worst_mistakes(
             "predicted": labeled.classes[predictions[row]],
             "score": float(probabilities[row, predictions[row]]),
             "label_score": float(probabilities[row, labels[row]]),
-            "pixelated": max(images.shape[1:3]) < THUMBNAIL_PIXELS // 2,
-            "source": "data:image/png;base64,"
-            + base64.b64encode(_encode_png(images[row])).decode("ascii"),
+            "pixelated": max(images.shape[1:3]) < _THUMBNAIL_PIXELS // 2,
+            "png": base64.b64encode(_encode_png(images[row])).decode("ascii"),
         }
-        for row in wrong[np.argsort(-certainty, kind="stable")[:MISTAKES_MAXIMUM]]
+        for row in wrong[np.argsort(-certainty, kind="stable")[:_MISTAKES_MAXIMUM]]
     ]
 
 
 def _encode_png(image: NDArray[np.uint8]) -> bytes:
-    """Encode `[height, width, channel] uint8`: 3 channels are colors, of any other number the first is shown."""
+    """Encode `[height, width, channel] uint8` as colors if it has 3 channels, else its first one."""
     from PIL import Image
 
     pixels = image if image.shape[2] == 3 else image[:, :, 0]
     picture = Image.fromarray(np.ascontiguousarray(pixels))
-    picture.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
+    picture.thumbnail((_THUMBNAIL_PIXELS, _THUMBNAIL_PIXELS))
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()

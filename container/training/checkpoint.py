@@ -1,10 +1,9 @@
-"""Checkpoints: all that the next step depends on, in one file that is whole or not there.
+"""Checkpoints: everything that the next step depends on, in one file.
 
-    checkpoint-0000001404.npz     arrays by name, and `progress`, a JSON text; the number is that of
-    the steps done
+    checkpoint-0000001404.npz     after 1404 steps: arrays by name, and `progress`, a JSON text
 
-A file is written under a hidden name, brought to the disk and renamed (CK-2). The zip format's
-checksums tell a torn or damaged file, and the one before is then taken.
+A file is written under a hidden name, synced to the disk and renamed (CK-2), so it is complete or
+absent. The checksums of the zip format detect a damaged file; the one before it is used then.
 """
 
 from __future__ import annotations
@@ -22,15 +21,16 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from container.data.loading import LabeledImages, Stream
+from container import contract
+from container.data.images import LabeledImages
+from container.data.stream import ImageSet
 from container.errors import PlatformError, UserError
 from container.training.settings import Settings
 
 FORMAT_VERSION: Final = 1
-_NAME: Final = re.compile(r"checkpoint-(\d{10,})\.npz")
+_NAME: Final = re.compile(r"checkpoint-\d{10,}\.npz")
 _PROGRESS: Final = "progress"
-# What a job may change between two starts without becoming another job; everything else decides the
-# weights.
+# Settings that a job may change between two starts; all others decide the weights.
 _FREE: Final = frozenset(
     {
         "checkpoint_dir",
@@ -59,23 +59,26 @@ class Checkpoint:
     """A training job between two steps."""
 
     arrays: Arrays
-    """The loop's state, and of the best epoch so far `best_weights` and `best_statistics`."""
+    """The state of the loop, and `best_weights` and `best_statistics` of the best epoch so far."""
     progress: Mapping[str, Any]
-    """Where the outer loop stands, as JSON values."""
+    """The state of the outer loop, as JSON values."""
     identity: Mapping[str, Any]
-    """What the job is: a job with another identity must not go on from here (SP-2)."""
+    """What the job is; a job with another identity must not resume from here (SP-2)."""
 
 
-def identify(
-    settings: Settings, data: LabeledImages | Stream, parameter_count: int
-) -> dict[str, Any]:
-    """Describe a job by everything that decides its weights; of a stream only the labels are looked at."""
-    values = {
-        name: value for name, value in dataclasses.asdict(settings).items() if name not in _FREE
-    }
-    plain: dict[str, Any] = json.loads(
-        json.dumps(values)
-    )  # lists for tuples, as they come back from a file
+def find_directory(settings: Settings, layout: contract.Layout) -> Path | None:
+    """Return the directory of checkpoints; None if the job writes none (CK-1)."""
+    if settings.checkpoint_dir:
+        return Path(settings.checkpoint_dir)
+    return layout.checkpoints if layout.checkpoints.is_dir() else None
+
+
+def identify(settings: Settings, data: ImageSet, parameter_count: int) -> dict[str, Any]:
+    """Describe a job by everything that decides its weights; of a stream, only by the labels."""
+    values = dataclasses.asdict(settings)
+    decisive = {name: value for name, value in values.items() if name not in _FREE}
+    # Lists for tuples, as they come back from a file.
+    plain: dict[str, Any] = json.loads(json.dumps(decisive))
     checksum = zlib.crc32(np.ascontiguousarray(data.labels).data)
     if isinstance(data, LabeledImages):
         checksum = zlib.crc32(np.ascontiguousarray(data.images).data, checksum)
@@ -88,7 +91,7 @@ def identify(
 
 
 def save(directory: Path, checkpoint: Checkpoint, *, step: int, kept: int) -> None:
-    """Write a checkpoint after `step` steps, then remove all but the newest `kept` and what killed writers left.
+    """Write a checkpoint after `step` steps; keep the newest `kept`, remove partial files.
 
     Raises: PlatformError if the disk is full or the directory cannot be written.
     """
@@ -122,9 +125,9 @@ def load_newest(
 ) -> Checkpoint | None:
     """Load the newest checkpoint that can be read; None if there is none.
 
-    A damaged one is passed over with a warning, and the one before it taken.
+    A damaged checkpoint is skipped with a warning.
 
-    Raises: UserError if it is another job's, naming the differences.
+    Raises: UserError with the differences if it belongs to another job.
     """
     for path in _list_newest_first(directory):
         try:
@@ -134,32 +137,32 @@ def load_newest(
             found, version = document["identity"], document["format"]
             checkpoint = Checkpoint(arrays, document["progress"], found)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            warn(
-                f"the checkpoint {path} is damaged ({type(error).__name__}: {error}); the one before it is tried"
-            )
+            reason = f"{type(error).__name__}: {error}"
+            warn(f"the checkpoint {path} is damaged ({reason}); trying the one before it")
             continue
-        differences = [
-            f"{name}: {found.get(name)!r} there, {identity.get(name)!r} now"
-            for name in sorted(found.keys() | identity.keys())
-            if found.get(name) != identity.get(name)
-        ]
+        differences = _compare(found, identity)
         if version != FORMAT_VERSION:
             differences = [f"format version: {version!r} there, {FORMAT_VERSION} now"]
         if differences:
             summary = (
-                f"the checkpoint {path} is of another job; empty the directory or set resume=false"
+                f"the checkpoint {path} belongs to another job; empty the directory or set "
+                "resume=false"
             )
             raise UserError.from_faults(summary, differences)
         return checkpoint
     return None
 
 
+def _compare(found: Mapping[str, Any], identity: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{name}: {found.get(name)!r} there, {identity.get(name)!r} now"
+        for name in sorted(found.keys() | identity.keys())
+        if found.get(name) != identity.get(name)
+    ]
+
+
 def _list_newest_first(directory: Path) -> list[Path]:
     if not directory.is_dir():
         return []
-    found = [
-        (int(match[1]), path)
-        for path in directory.iterdir()
-        if (match := _NAME.fullmatch(path.name))
-    ]
-    return [path for _, path in sorted(found, reverse=True)]
+    found = [path for path in directory.iterdir() if _NAME.fullmatch(path.name)]
+    return sorted(found, key=lambda path: int(path.stem.rpartition("-")[2]), reverse=True)

@@ -1,7 +1,7 @@
-"""From a trained Keras model to the files of an artifact, each compared with the model on real images.
+"""From a trained Keras model to the files of an artifact, each compared with it on real images.
 
-Rules of this file: what does not convert costs a line in the log and a runtime in serving, never
-the training.
+Rules of this file: a model that does not convert costs a line in the log and a runtime in serving,
+never the training.
 """
 
 from __future__ import annotations
@@ -16,11 +16,21 @@ import numpy as np
 import tensorflow as tf
 
 from container import artifact, predictor
-from container.data.loading import Images
+from container.data.formats.parts import Images
 from container.errors import PlatformError
 
+_FLATBUFFERS = {
+    "litert": "LiteRT, and TensorFlow will serve it",
+    "litert_int8": "eight-bit LiteRT, and is left without it",
+}
+"""Flatbuffers by name, and what a failed conversion means."""
 
-def write_models(  # noqa: PLR0913 - each by name
+
+class _ConversionError(Exception):
+    """The model cannot be converted; the message has the reason."""
+
+
+def write_models(  # noqa: PLR0913 - most by name
     stage: Path,
     model: keras.Model,
     manifest: artifact.Manifest,
@@ -29,10 +39,12 @@ def write_models(  # noqa: PLR0913 - each by name
     log: Callable[[str], None],
     int8: bool = False,
 ) -> artifact.Artifact:
-    """Write the Keras model, the SavedModel and the LiteRT flatbuffers into `stage`; give the artifact there.
+    """Write the Keras model, the SavedModel and the LiteRT flatbuffers into `stage`.
 
-    `images` `[n, height, width, channel] uint8` are real ones: the flatbuffers' differences in the manifest are from
-    Keras' probabilities of them, and with `int8` the ranges of the activations are taken from them.
+    `images` `[n, height, width, channel] uint8` are real ones. They decide the differences from
+    Keras' probabilities in the manifest and, with `int8`, the ranges of the activations.
+
+    Returns: the artifact in `stage`.
 
     Raises: PlatformError if a file cannot be written; RuntimeError if Keras' probabilities are not
     finite.
@@ -47,60 +59,50 @@ def write_models(  # noqa: PLR0913 - each by name
     differences = {}
     try:
         model.save(stage / artifact.KERAS_NAME)
-        tf.saved_model.save(
-            module, str(stage / artifact.SAVED_MODEL_NAME), signatures={"serving_default": serve}
-        )
+        saved_model = str(stage / artifact.SAVED_MODEL_NAME)
+        tf.saved_model.save(module, saved_model, signatures={"serving_default": serve})
         expected = serve(tf.constant(images))["probabilities"].numpy()
         if not np.isfinite(expected).all():
-            message = "the trained network gives probabilities that are not finite"
-            raise RuntimeError(message)
-        for name in ("litert", "litert_int8") if int8 else ("litert",):
-            difference = _convert(stage, name, manifest, images, expected, log)
-            if difference is not None:
-                differences[name] = difference
+            raise RuntimeError("the trained network returns probabilities that are not finite")
+        for name, without in _FLATBUFFERS.items():
+            if name == "litert_int8" and not int8:
+                continue
+            try:
+                found = _convert(stage, name, manifest, images)
+            except _ConversionError as error:
+                log(f"the model does not convert to {without}: {error}")
+                continue
+            # A probability that is not a number counts as the largest difference.
+            differences[name] = float(np.nan_to_num(np.abs(found - expected), nan=1.0).max())
     except (OSError, tf.errors.OpError) as error:
         message = f"the model cannot be written to {stage.parent}: {error}"
         raise PlatformError(message) from error
     exported = artifact.Artifact(stage, dataclasses.replace(manifest, differences=differences))
     if "litert" in differences and not exported.litert_agrees:
         log(
-            f"LiteRT's probabilities are up to {differences['litert']:g} from Keras', and {artifact.TOLERANCE:g} is "
-            "right: the model will be served by TensorFlow"
+            f"probabilities of LiteRT differ from Keras' by up to {differences['litert']:g}, more "
+            f"than {artifact.TOLERANCE:g}: TensorFlow will serve the model"
         )
     return exported
 
 
-def _convert(  # noqa: PLR0913, PLR0917 - what `write_models` has
-    stage: Path,
-    name: str,
-    manifest: artifact.Manifest,
-    images: Images,
-    expected: np.ndarray[Any, Any],
-    log: Callable[[str], None],
-) -> float | None:
-    """Write a flatbuffer and give its largest difference from `expected`; none and no file if that cannot be done."""
+def _convert(stage: Path, name: str, manifest: artifact.Manifest, images: Images) -> Any:
+    """Write a flatbuffer and return its probabilities `[n, class]` of `images`.
+
+    Raises: _ConversionError if that fails, without leaving a file.
+    """
     path = stage / artifact.FLATBUFFERS[name]
     converter = tf.lite.TFLiteConverter.from_saved_model(str(stage / artifact.SAVED_MODEL_NAME))
     if name == "litert_int8":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.representative_dataset = lambda: (
-            [images[index : index + 1]] for index in range(len(images))
-        )
+        converter.representative_dataset = lambda: ([image[None]] for image in images)
     try:
         path.write_bytes(converter.convert())
         known = dataclasses.replace(manifest, differences={name: 0.0})
-        found = predictor.load(artifact.Artifact(stage, known), runtime=name).predict(images)
+        return predictor.load(artifact.Artifact(stage, known), runtime=name).predict(images)
     except OSError:
         raise
-    except Exception as error:  # noqa: BLE001 - neither the converter's errors nor the interpreter's have a common base
+    except Exception as error:  # the errors of converter and interpreter have no common base
         path.unlink(missing_ok=True)
-        without = (
-            "eight-bit LiteRT" if name == "litert_int8" else "LiteRT, and TensorFlow will serve it"
-        )
-        reason = next(
-            (line for line in str(error).splitlines() if line.strip()), type(error).__name__
-        )
-        log(f"the model does not convert and is left without {without}: {reason[:300]}")
-        return None
-    # A probability that is not a number is as far away as can be.
-    return float(np.nan_to_num(np.abs(found - expected), nan=1.0).max())
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        raise _ConversionError([*lines, type(error).__name__][0][:300]) from error

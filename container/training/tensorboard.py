@@ -1,7 +1,7 @@
-"""Event files for TensorBoard: a run `train` and a run `validation`, one point an epoch in each chart.
+"""Event files for TensorBoard: the runs `train` and `validation`, one point per epoch and chart.
 
-They lie in a directory that the platform synchronizes while the job runs, and need the package
-`tensorboard` only where they are looked at.
+The platform synchronizes their directory while the job runs. Writing them does not need the
+package `tensorboard`.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ _SCALAR: Final = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_n
 
 
 class Events:
-    """The event files of one start of a job; each start adds files, and TensorBoard joins them by epoch."""
+    """The event files of one start of a job; TensorBoard joins those of all starts by epoch."""
 
     def __init__(self, directory: Path) -> None:
-        """`directory` is made with the first point."""
+        """Write below `directory`, which the first point creates."""
         self._directory = directory
         self._writers: dict[str, Any] = {}
 
     def append(self, metrics: Mapping[str, float]) -> None:
-        """Write one epoch's metrics, named as in `contract.METRIC_NAMES`; those without a chart are passed over.
+        """Write the metrics of an epoch, named as in `contract.METRIC_NAMES`, that have a chart.
 
         Raises: PlatformError if the directory cannot be written.
         """
         try:
             for name, (run, tag) in _CHARTS.items():
-                if name in metrics:
-                    if run not in self._writers:
-                        self._writers[run] = tf.summary.create_file_writer(
-                            str(self._directory / run)
-                        )
-                    with self._writers[run].as_default():
-                        value = tf.constant(metrics[name], tf.float32)
-                        tf.summary.write(tag, value, step=int(metrics["epoch"]), metadata=_SCALAR)
+                if name not in metrics:
+                    continue
+                if run not in self._writers:
+                    directory = str(self._directory / run)
+                    self._writers[run] = tf.summary.create_file_writer(directory)
+                with self._writers[run].as_default():
+                    value = tf.constant(metrics[name], tf.float32)
+                    tf.summary.write(tag, value, step=int(metrics["epoch"]), metadata=_SCALAR)
             for writer in self._writers.values():
                 writer.flush()
         except tf.errors.OpError as error:

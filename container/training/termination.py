@@ -1,13 +1,12 @@
-"""Stop requests: SIGTERM and SIGINT set a flag that the training loop looks at between its inner loops.
+"""Stop requests: SIGTERM and SIGINT set a flag that the training loop checks between inner loops.
 
-A handler that raised would tear a TensorFlow call apart; a flag lets the loop finish its steps and
-save (OUT-8). While there is nothing to save the process ends at once instead, whatever it is doing:
+A handler that raised would interrupt a TensorFlow call; a flag lets the loop finish its steps and
+save (OUT-8). While there is nothing to save, the process ends at once, whatever it is doing:
 importing, loading, compiling. If the main thread does not end in time, the process ends with what
 was saved before.
 
-Rules of this file: Python runs handlers in the main thread, and only between two of its own
-instructions; so a thread hears of signals from the interpreter's wake-up descriptor, and does all
-that a handler would.
+Rules of this file: Python runs handlers in the main thread, between two of its own instructions.
+So a thread reads signals from the wake-up descriptor of the interpreter, and does all the work.
 """
 
 from __future__ import annotations
@@ -17,29 +16,28 @@ import signal
 import socket
 import threading
 import time
+from typing import NoReturn
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _LONGEST_S = 100.0  # OUT-8: SIGKILL comes after 120
 
 
 class StopRequest:
-    """Owns this process's stop signals; make one per process, in the main thread, before anything slow."""
+    """Owns the stop signals; create one per process, in the main thread, before anything slow."""
 
     def __init__(self, longest_s: float = _LONGEST_S) -> None:
-        """Take over the signals, also where this process is PID 1 and has no default handlers (IMG-5).
+        """Take over the signals, also as PID 1, which has no default handlers (IMG-5).
 
-        The process ends at the latest `longest_s` after the first signal.
+        The process ends at most `longest_s` after the first signal.
         """
         self.requested = False
         self.worth_saving = False
-        """Set once there is a trained step; until then a stop ends the process at once with exit code 0."""
+        """Set after the first step; until then a stop ends the process at once with exit code 0."""
         self.saved = ""
-        """What is on the disk, in words: the checkpoint or the model written last."""
+        """The checkpoint or model written last, in words."""
         self._longest_s = longest_s
-        receiver, self._sender = (
-            socket.socketpair()
-        )  # the interpreter wants a descriptor that does not block
-        self._sender.settimeout(0)
+        receiver, self._sender = socket.socketpair()
+        self._sender.settimeout(0)  # the interpreter needs a descriptor that does not block
         threading.Thread(target=self._listen, args=(receiver,), daemon=True, name="stop").start()
         signal.set_wakeup_fd(self._sender.fileno(), warn_on_full_buffer=False)
         for number in _SIGNALS:
@@ -47,7 +45,7 @@ class StopRequest:
 
     def _listen(self, receiver: socket.socket) -> None:
         number = 0
-        while number not in _SIGNALS:  # others' handlers make the interpreter write, too
+        while number not in _SIGNALS:  # other signals with a handler arrive here, too
             number = receiver.recv(1)[0]
         self.requested = True
         name = signal.Signals(number).name
@@ -55,19 +53,17 @@ class StopRequest:
             _end(f"{name} before the first step: there is no model to save", 0)
         _say(f"{name}: finishing the current steps, then saving the model")
         time.sleep(self._longest_s)
-        kept = f"what is kept is {self.saved}" if self.saved else "nothing had been saved"
-        _end(
-            f"{name} was {self._longest_s:.0f} s ago and the job has not ended: {kept}",
-            0 if self.saved else 1,
-        )
+        late = f"the job has not ended {self._longest_s:.0f} s after {name}"
+        if self.saved:
+            _end(f"{late}; saved: {self.saved}", 0)
+        _end(f"{late}; nothing was saved", 1)
 
 
 def _say(line: str) -> None:
-    # os.write, since another thread may hold a buffered stream's lock; 1, since 2 is filtered at
-    # times.
+    # os.write, since another thread may hold the lock of a stream; 1, since 2 is filtered at times.
     os.write(1, f"{line}\n".encode())
 
 
-def _end(line: str, code: int) -> None:
+def _end(line: str, code: int) -> NoReturn:
     _say(line)
     os._exit(code)

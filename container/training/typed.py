@@ -1,8 +1,7 @@
-"""Runs a typed algorithm as a training job: the bundled network, or a user's `algorithm.py`; both by `run`.
+"""Runs a typed algorithm as a training job: the bundled network, or a user's `algorithm.py`.
 
-Rules of this file: what is wrong with the job's files is found before `train` is called; a user's
-file is run by
-`main`, in a process of its own that `script` supervises.
+Rules of this file: whatever is wrong with the files of the job is found before `train` is called.
+A user's file is run by `main`, in a process of its own that `user_script` supervises.
 """
 
 from __future__ import annotations
@@ -23,8 +22,7 @@ from container.training.termination import StopRequest
 def run(algorithm: Algorithm, layout: contract.Layout, stop: algorithms.Stop) -> None:
     """Train.
 
-    Raises: UserError before the training starts if a hyperparameter is wrong or a channel is
-    missing.
+    Raises: UserError before the training starts if a hyperparameter is wrong or a channel missing.
     """
     config = contract.load_training_config(layout)
     values, warnings = algorithm.parse(config.hyperparameters)
@@ -39,10 +37,10 @@ def run(algorithm: Algorithm, layout: contract.Layout, stop: algorithms.Stop) ->
 
 
 def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Train with the file that is named first."""
+    """Train with the file that the first argument names."""
     layout = contract.Layout.from_environ(environ)
-    stop = StopRequest(contract.TRAINING_STOP_GRACE_S)  # the supervisor counts, and is sooner
-    stop.worth_saving = True  # the user's code sees the request, and knows best
+    stop = StopRequest(contract.TRAINING_STOP_GRACE_S)  # the supervisor kills sooner
+    stop.worth_saving = True  # the user's code decides what to do with a stop
     try:
         run(algorithms.load(Path(argv[0]).absolute()), layout, stop)
     except (UserError, PlatformError) as error:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from container.data.loading import LabeledImages
+from container.data.images import LabeledImages
 from container.evaluation import classification, report
 
 CHROMIUM = (
@@ -102,10 +102,13 @@ def test_page_is_no_wider_than_its_window_and_its_console_is_quiet(
         labeled,
         scores,
         classification.compute(labels, scores, len(classes)),
-        history=[
-            {"epoch": i, "train_loss": 1 / i, "validation_accuracy": 1 - 1 / i} for i in range(1, 9)
-        ],
-        facts={"A fact": "y" * 200},
+        report.Background(
+            history=[
+                {"epoch": i, "train_loss": 1 / i, "validation_accuracy": 1 - 1 / i}
+                for i in range(1, 9)
+            ],
+            facts={"A fact": "y" * 200},
+        ),
     )
     (directory / "report.html").write_text(html, encoding="utf-8")
     (directory / "frame.html").write_text(FRAME.format(width=width), encoding="utf-8")

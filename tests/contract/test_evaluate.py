@@ -22,6 +22,7 @@ from sklearn import metrics as oracle
 
 from container import artifact, predictor
 from container.data import loading
+from container.data.formats.parts import Options
 
 HEADLINE = ("accuracy", "precision", "recall", "f1", "auc")
 
@@ -113,7 +114,7 @@ def test_evaluate_measures_the_test_channel_as_scikit_learn_does(local_job: Path
     assert done.returncode == 0, done.stderr
     measured = load_strict_json(local_job / "output/evaluation/metrics.json")
     found = artifact.load(local_job / "model")
-    test = loading.load(local_job / "input/data/test", classes=found.manifest.classes)
+    test = loading.load(local_job / "input/data/test", Options(classes=found.manifest.classes))
     scores = predictor.load(found).predict(test.images)
     predictions = scores.argmax(axis=1)
     expected = [

@@ -12,6 +12,8 @@ import pytest
 
 from container import contract
 from container.data import loading
+from container.data.formats.parts import Options
+from container.data.images import LabeledImages
 from container.errors import UserError
 
 FORMATS = (
@@ -31,7 +33,7 @@ FORMATS = (
 )
 
 
-def sort(loaded: loading.LabeledImages) -> tuple[list[bytes], list[object]]:
+def sort(loaded: LabeledImages) -> tuple[list[bytes], list[object]]:
     """Give images and labels in an order that does not depend on the files'."""
     rows = sorted(
         (image.tobytes(), loaded.classes[label])
@@ -112,7 +114,7 @@ def test_mixed_formats_are_told_apart_by_content_type_or_hyperparameter(
         8,
         1,
     )
-    assert loading.load(tmp_path, data_format="npz").images.shape == (300, 8, 8, 1)
+    assert loading.load(tmp_path, Options(data_format="npz")).images.shape == (300, 8, 8, 1)
 
 
 @pytest.mark.parametrize("offset", [0, 1, 40, 100])
@@ -124,7 +126,7 @@ def test_records_with_a_wrong_checksum_are_named_and_can_be_skipped(
     (tmp_path / "digits.tfrecord").write_bytes(content)
     with pytest.raises(UserError, match=r"digits\.tfrecord, record 0: its checksum is wrong"):
         loading.load(tmp_path)
-    loaded = loading.load(tmp_path, on_bad_record="skip")
+    loaded = loading.load(tmp_path, Options(bad_record_limit=100))
     assert len(loaded.labels) == 299
     assert loaded.rejected == (f"{tmp_path}/digits.tfrecord, record 0: its checksum is wrong",)
 
@@ -137,7 +139,7 @@ def test_tfrecord_file_that_ends_early_names_the_record(
     (tmp_path / "digits.tfrecord").write_bytes(content[:-cut])
     with pytest.raises(UserError, match=r"record 299"):
         loading.load(tmp_path)
-    assert len(loading.load(tmp_path, on_bad_record="skip").labels) == 299
+    assert len(loading.load(tmp_path, Options(bad_record_limit=100)).labels) == 299
 
 
 def test_empty_shards_hidden_files_and_manifests_are_passed_over(

@@ -15,7 +15,10 @@ import pytest
 from PIL import Image
 
 from container import contract
-from container.data import loading
+from container.data import loading, sets
+from container.data.formats.parts import Options
+from container.data.images import LabeledImages
+from container.data.stream import Stream
 from container.errors import UserError
 
 ROWS = b"7,0,10,255,9\n8,1,2,3,4\n"
@@ -78,8 +81,8 @@ def encode(values: Sequence[int], tmp_path: Path) -> bytes:
     return (tmp_path / "picture.png").read_bytes()
 
 
-def check(loaded: loading.LabeledImages | loading.Stream) -> None:
-    assert isinstance(loaded, loading.LabeledImages)
+def check(loaded: LabeledImages | Stream) -> None:
+    assert isinstance(loaded, LabeledImages)
     assert loaded.images[..., 0].tolist() == [[[0, 10], [255, 9]], [[1, 2], [3, 4]]]
     assert loaded.classes == (7, 8)
     assert loaded.labels.tolist() == [0, 1]
@@ -145,7 +148,7 @@ def test_tfrecord_objects_are_read_with_and_without_wrapper(
     with written(layout, [wrap(content) for content in objects]):
         wrapped = loading.open_channel(layout, make_channel("RecordIO"))
     for loaded in (plain, wrapped):
-        assert isinstance(loaded, loading.LabeledImages)
+        assert isinstance(loaded, LabeledImages)
         assert np.array_equal(loaded.images, expected.images)
         assert np.array_equal(loaded.labels, expected.labels)
 
@@ -233,8 +236,8 @@ def test_pipe_that_memory_does_not_hold_is_opened_anew_for_every_pass_and_leaves
     monkeypatch.setattr(loading, "_BLOCK_BYTES", 4 * 150)
     monkeypatch.setattr("tempfile.mkstemp", None)  # a scratch file would need it
     with fed(layout, NUMBERED) as taken:
-        stream = loading.open_channel(layout, make_channel(), memory_budget_bytes=100)
-        assert isinstance(stream, loading.Stream)
+        stream = loading.open_channel(layout, make_channel(), Options(memory_budget_bytes=100))
+        assert isinstance(stream, Stream)
         assert len(stream.labels) == COUNT
         assert number(stream.sample())[:3] == [0, 1, 2]
         for epoch in (1, 2):
@@ -253,8 +256,8 @@ def test_pipe_that_is_closed_early_ends_its_epoch_and_the_next_pass_has_all_imag
     monkeypatch.setattr(loading, "_BLOCK_BYTES", 4 * 100)
     content = NUMBERED * 1000
     with fed(layout, content) as taken:
-        stream = loading.open_channel(layout, make_channel(), memory_budget_bytes=0)
-        assert isinstance(stream, loading.Stream)
+        stream = loading.open_channel(layout, make_channel(), Options(memory_budget_bytes=0))
+        assert isinstance(stream, Stream)
         blocks = stream.blocks(0, 0)
         assert number(next(blocks).images) == list(range(100))
         blocks.close()  # type: ignore[attr-defined]
@@ -265,10 +268,10 @@ def test_pipe_that_is_closed_early_ends_its_epoch_and_the_next_pass_has_all_imag
 
 def test_part_of_a_pipe_that_memory_does_not_hold_can_be_held_out(layout: contract.Layout) -> None:
     with fed(layout, NUMBERED):
-        whole = loading.open_channel(layout, make_channel(), memory_budget_bytes=0)
-        training, held_out = loading.split(whole, 0.1, 3)
-        assert isinstance(training, loading.Stream)
-        assert isinstance(held_out, loading.Stream)
+        whole = loading.open_channel(layout, make_channel(), Options(memory_budget_bytes=0))
+        training, held_out = sets.split(whole, 0.1, 3)
+        assert isinstance(training, Stream)
+        assert isinstance(held_out, Stream)
         assert len(held_out.labels) == 100
         found = number(training.mapped().images) + number(held_out.mapped().images)
         assert sorted(found) == list(range(COUNT))
@@ -276,8 +279,8 @@ def test_part_of_a_pipe_that_memory_does_not_hold_can_be_held_out(layout: contra
 
 def test_pipe_that_brings_fewer_images_than_at_first_is_told(layout: contract.Layout) -> None:
     with fed(layout, NUMBERED):
-        whole = loading.open_channel(layout, make_channel(), memory_budget_bytes=0)
-        assert isinstance(whole, loading.Stream)
+        whole = loading.open_channel(layout, make_channel(), Options(memory_budget_bytes=0))
+        assert isinstance(whole, Stream)
         more = dataclasses.replace(whole, labels=np.concatenate([whole.labels, whole.labels]))
         with pytest.raises(
             UserError, match="brought 1,000 images in an epoch, and 2,000 in the first"

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from container import artifact, predictor
 from container.data import loading
+from container.data.formats.parts import Options
 
 MakeJob = Callable[..., Path]
 RunTrain = Callable[[Path], "subprocess.CompletedProcess[str]"]
@@ -195,7 +196,7 @@ def test_a_missing_channel_fails_and_names_the_channels_that_are_there(
     [
         (None, ["holds no labeled images"]),
         (f"{ROW}\n3,256{',7' * 63}\n", ["rows.csv, row 2, column 2", "'256'", "0 to 255"]),
-        (f"{ROW}\n{ROW}\n", ["one class only", "3"]),
+        (f"{ROW}\n{ROW}\n", ["only one class", "3"]),
     ],
 )
 def test_faulty_rows_fail_with_file_row_and_column(
@@ -346,5 +347,5 @@ def test_gzip_text_labels_and_no_header_train_as_well(
     manifest = artifact.load(base / "model").manifest
     assert manifest.classes == tuple(sorted(names))
     assert manifest.metrics["validation_accuracy"] >= 0.95
-    loaded = loading.load(tmp_path / "train", classes=tuple(manifest.classes))
+    loaded = loading.load(tmp_path / "train", Options(classes=tuple(manifest.classes)))
     assert loaded.classes == manifest.classes

@@ -143,7 +143,7 @@ def test_early_stopping_ends_the_training_when_nothing_improves(
     )
     result = run_train(base)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "no better validation_accuracy since epoch" in result.stdout
+    assert "validation_accuracy has not improved since epoch" in result.stdout
     assert len(json.loads((base / "output/data/history.json").read_text())) < 200
 
 
@@ -201,8 +201,9 @@ def test_int8_export_leaves_an_eight_bit_model_and_tells_its_cost(
     accuracy = (
         predictor.load(found, runtime="litert_int8").predict(images).argmax(1) == labels
     ).mean()
-    words = f"{accuracy:.4f} of the test images are right, {found.manifest.metrics['test_accuracy']:.4f} without"
-    assert f"eight-bit model: {words}" in result.stdout
+    served = found.manifest.metrics["test_accuracy"]
+    words = f"{accuracy:.4f} on test images, {served:.4f} without"
+    assert f"accuracy of the eight-bit model: {words}" in result.stdout
     assert f"int8_test_accuracy={accuracy:.6g};" in result.stdout
     assert found.manifest.metrics["int8_test_accuracy"] == pytest.approx(accuracy)
     assert accuracy > 0.9

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from container.data import loading
 from container.data.formats import csv_files as csv_rows
+from container.data.formats.parts import Options
 from container.errors import UserError
 
 FOUR = "1,2,3,4"
@@ -110,12 +111,12 @@ def test_hidden_and_empty_files_and_foreign_ones_are_passed_over(tmp_path: Path)
 
 
 def test_image_shape_puts_channels_last(tmp_path: Path) -> None:
-    loaded = loading.load(write(tmp_path, "0,1,2,3,4,5,6\n"), image_shape=(1, 2, 3))
+    loaded = loading.load(write(tmp_path, "0,1,2,3,4,5,6\n"), Options(image_shape=(1, 2, 3)))
     assert loaded.images.tolist() == [[[[1, 2, 3], [4, 5, 6]]]]
 
 
 def test_given_classes_are_kept_and_agree_as_text(tmp_path: Path) -> None:
-    loaded = loading.load(write(tmp_path, f"3,{FOUR}\n"), classes=("1", "3", "x"))
+    loaded = loading.load(write(tmp_path, f"3,{FOUR}\n"), Options(classes=("1", "3", "x")))
     assert loaded.classes == ("1", "3", "x")
     assert loaded.labels.tolist() == [1]
 
@@ -137,7 +138,7 @@ def test_given_classes_are_kept_and_agree_as_text(tmp_path: Path) -> None:
         (f"3,{FOUR}\n3,,2,3,4\n", ["row 2, column 2", "''"]),
         (f"3,{FOUR}\n,1,2,3,4\n", ["row 2, column 1", "the label is missing"]),
         ("label,a,b,c,d\n", ["holds no rows", "header"]),
-        ("1,2,3\n", ["2 pixels", "no square", "image_shape"]),
+        ("1,2,3\n", ["2 pixels", "not a square", "image_shape"]),
         ("1\n2\n", ["1 column", "separated by commas"]),
         (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00", ["rows.csv"]),
         ("a1,a2,a3,a4,target\n1,2,3,4,5\n", ["no column 'label'", "target", "label_column"]),
@@ -156,21 +157,21 @@ def test_a_wrong_label_column_fails_and_shows_the_columns(tmp_path: Path) -> Non
     with pytest.raises(
         UserError, match=r"no column 'class': its 5 columns are label, a, b, c, ... d"
     ):
-        loading.load(write(tmp_path, f"label,a,b,c,d\n1,{FOUR}\n"), label_column="class")
+        loading.load(write(tmp_path, f"label,a,b,c,d\n1,{FOUR}\n"), Options(label_column="class"))
 
 
 def test_a_wrong_image_shape_tells_both_counts(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"has 4 pixels a row; image_shape=\[3, 3, 1\] needs 9"):
-        loading.load(write(tmp_path, f"1,{FOUR}\n"), image_shape=(3, 3, 1))
+    with pytest.raises(UserError, match=r"has 4 pixels per row; image_shape=\[3, 3, 1\] needs 9"):
+        loading.load(write(tmp_path, f"1,{FOUR}\n"), Options(image_shape=(3, 3, 1)))
 
 
 def test_an_unknown_label_names_file_and_row(tmp_path: Path) -> None:
     write(tmp_path, f"label,a,b,c,d\n1,{FOUR}\n2,{FOUR}\n", "a.csv")
     write(tmp_path, f"1,{FOUR}\n77,{FOUR}\n", "b.csv")
     with pytest.raises(
-        UserError, match=r"b\.csv, row 2: .*none of the 2 classes 1, 2; unknown here: '77'"
+        UserError, match=r"b\.csv, row 2: .*not one of the 2 classes 1, 2; unknown labels: '77'"
     ):
-        loading.load(tmp_path, classes=(1, 2))
+        loading.load(tmp_path, Options(classes=(1, 2)))
 
 
 def test_files_of_different_widths_are_told_apart(tmp_path: Path) -> None:

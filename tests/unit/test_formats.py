@@ -16,6 +16,7 @@ from PIL import Image
 
 from container.data import loading
 from container.data.formats import picture_files, record_files
+from container.data.formats.parts import Options
 from container.errors import UserError
 
 Pixels = NDArray[np.uint8]
@@ -62,7 +63,7 @@ def test_channel_of_one_class_keeps_it(tmp_path: Path) -> None:
 def test_picture_in_no_folder_is_named(tmp_path: Path) -> None:
     add(tmp_path, "cat/a.png", encode(GREY))
     stray = add(tmp_path, "b.png", encode(GREY))
-    with pytest.raises(UserError, match=rf"{stray} lies in no class's directory.*1 of 2"):
+    with pytest.raises(UserError, match=rf"{stray} is not in the directory of a class.*1 of 2"):
         loading.load(tmp_path)
 
 
@@ -70,7 +71,7 @@ def test_grey_and_color_together_are_color_unless_the_shape_says_grey(tmp_path: 
     add(tmp_path, "cat/a.png", encode(GREY))
     add(tmp_path, "dog/b.png", encode(COLOUR))
     assert loading.load(tmp_path).images.shape == (2, 4, 5, 3)
-    assert loading.load(tmp_path, image_shape=(4, 5, 1)).images.shape == (2, 4, 5, 1)
+    assert loading.load(tmp_path, Options(image_shape=(4, 5, 1))).images.shape == (2, 4, 5, 1)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16", "CMYK"])
@@ -106,7 +107,7 @@ def test_pictures_of_several_sizes_ask_for_a_policy(tmp_path: Path) -> None:
 def test_resize_policies_stretch_crop_or_pad(policy: str, corner: int, tmp_path: Path) -> None:
     add(tmp_path, "cat/wide.png", encode(np.full((4, 8), 200, np.uint8)))
     add(tmp_path, "cat/square.png", encode(np.full((4, 4), 200, np.uint8)))
-    wide = loading.load(tmp_path, image_shape=(4, 4, 1), resize=policy).images[1]
+    wide = loading.load(tmp_path, Options(image_shape=(4, 4, 1), resize=policy)).images[1]
     assert wide.shape == (4, 4, 1)
     assert wide[0, 0, 0] == corner
     assert wide[2, 2, 0] == 200
@@ -147,7 +148,7 @@ def test_bad_pictures_are_all_named_or_skipped_up_to_a_limit(tmp_path: Path) -> 
         UserError, match=r"3 faults\n(.*bad\d\.png: not a PNG, JPEG, BMP or GIF picture\n?){3}"
     ):
         loading.load(tmp_path)
-    loaded = loading.load(tmp_path, on_bad_record="skip", bad_record_limit=3)
+    loaded = loading.load(tmp_path, Options(bad_record_limit=3))
     assert loaded.labels.tolist() == [0] * 8 + [1]
     assert [fault.split(":")[0][-8:] for fault in loaded.rejected] == [
         "bad0.png",
@@ -155,15 +156,15 @@ def test_bad_pictures_are_all_named_or_skipped_up_to_a_limit(tmp_path: Path) -> 
         "bad2.png",
     ]
     with pytest.raises(UserError, match="more than 2 records cannot be read"):
-        loading.load(tmp_path, on_bad_record="skip", bad_record_limit=2)
+        loading.load(tmp_path, Options(bad_record_limit=2))
 
 
 def test_skipping_bad_rows_keeps_the_good_ones_of_the_same_block(tmp_path: Path) -> None:
     add(tmp_path, "rows.csv", b"7,0,1,2,3\n8,4,5,6,x\n9,4,5,6,7\n8,1\n7,9,9,9,9\n")
-    loaded = loading.load(tmp_path, on_bad_record="skip")
+    loaded = loading.load(tmp_path, Options(bad_record_limit=100))
     assert [loaded.classes[label] for label in loaded.labels] == [7, 9, 7]
     assert [fault.split("rows.csv, ")[1] for fault in loaded.rejected] == [
-        "row 2, column 5: 'x' is no whole number from 0 to 255",
+        "row 2, column 5: 'x' is not a whole number from 0 to 255",
         "row 4: 2 columns, expected 5",
     ]
 
@@ -174,18 +175,18 @@ IMAGES = np.arange(48, dtype=np.uint8).reshape(3, 4, 4)
 @pytest.mark.parametrize(
     ("arrays", "reason"),
     [
-        ({"images": IMAGES}, "labels are expected as one of labels"),
-        ({"foo": IMAGES, "bar": [1, 2, 3]}, "holds foo, bar; images are expected as one of images"),
-        ({"x": IMAGES, "y": [1, 2]}, "one label an image"),
-        ({"x": IMAGES, "y": [[1, 0], [0, 1], [1, 0]]}, "one label an image"),
+        ({"images": IMAGES}, "expected labels under one of the names labels"),
+        ({"foo": IMAGES, "bar": [1, 2, 3]}, "holds foo, bar; expected images under one of the names images"),
+        ({"x": IMAGES, "y": [1, 2]}, "one label per image"),
+        ({"x": IMAGES, "y": [[1, 0], [0, 1], [1, 0]]}, "one label per image"),
         (
             {"x": IMAGES.astype(int) - 1, "y": [1, 2, 3]},
-            "image 0: a pixel is no whole number from 0 to 255",
+            "image 0: a pixel is not a whole number from 0 to 255",
         ),
-        ({"x": IMAGES + 0.5, "y": [1, 2, 3]}, "image 0: a pixel is no whole number"),
+        ({"x": IMAGES + 0.5, "y": [1, 2, 3]}, "image 0: a pixel is not a whole number"),
         (
             {"x": np.where(IMAGES == 40, 2, IMAGES / 255), "y": [1, 2, 3]},
-            "image 2: a pixel is no whole number",
+            "image 2: a pixel is not a whole number",
         ),
         ({"x": IMAGES * np.nan, "y": [1, 2, 3]}, "image 0"),
         ({"x": IMAGES.reshape(3, 2, 2, 2, 2), "y": [1, 2, 3]}, "set image_shape"),
@@ -225,7 +226,7 @@ def test_npz_of_several_sets_gives_the_one_of_its_role(tmp_path: Path) -> None:
         tmp_path / "mnist.npz", x_train=IMAGES, y_train=[1, 2, 3], x_test=IMAGES[:2], y_test=[4, 5]
     )
     assert loading.load(tmp_path).classes == (1, 2, 3)
-    assert loading.load(tmp_path, role="test").classes == (4, 5)
+    assert loading.load(tmp_path, Options(role="test")).classes == (4, 5)
 
 
 def test_npy_files_pair_by_their_names(tmp_path: Path) -> None:
@@ -236,7 +237,7 @@ def test_npy_files_pair_by_their_names(tmp_path: Path) -> None:
     assert [loaded.classes[label] for label in loaded.labels] == [1, 1, 2, 2]
     assert loaded.images[:, 0, 0, 0].tolist() == [1, 1, 2, 2]
     (tmp_path / "y_b.npy").unlink()
-    with pytest.raises(UserError, match=r"pairs such as.*x_a\.npy, x_b\.npy, labels y_a\.npy"):
+    with pytest.raises(UserError, match=r"pairs such as.*x_a\.npy, x_b\.npy, labels in y_a\.npy"):
         loading.load(tmp_path)
 
 

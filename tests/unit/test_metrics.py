@@ -163,5 +163,5 @@ def test_scores_that_are_not_finite_name_the_first_row() -> None:
     scores = np.zeros((4, 2))
     scores[2, 1] = np.nan
     scores[3, 0] = np.inf
-    with pytest.raises(UserError, match="2 rows, the first is row 2"):
+    with pytest.raises(UserError, match="2 rows, first in row 2"):
         classification.compute(np.array([0, 1, 0, 1]), scores, 2)

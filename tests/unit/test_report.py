@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from container.data.loading import LabeledImages
+from container.data.images import LabeledImages
 from container.evaluation import classification, report
 
 HISTORY = [
@@ -71,13 +71,9 @@ def make_case(
     )
 
 
-def render(labeled: LabeledImages, scores: np.ndarray, **options: object) -> str:
-    return report.render(
-        labeled,
-        scores,
-        classification.compute(labeled.labels, scores, len(labeled.classes)),
-        **options,
-    )
+def render(labeled: LabeledImages, scores: np.ndarray, **background: object) -> str:
+    metrics = classification.compute(labeled.labels, scores, len(labeled.classes))
+    return report.render(labeled, scores, metrics, report.Background(**background))
 
 
 def test_page_refers_to_nothing_outside_itself() -> None:
@@ -152,7 +148,7 @@ def test_page_without_mistakes_says_so() -> None:
     )
     page = Page(render(labeled, np.array([[0.0, 1.0]])))
     assert page.all("img") == []
-    assert "every image was put into its class" in " ".join(page.text)
+    assert "every image was classified correctly" in " ".join(page.text)
 
 
 def test_page_without_history_has_no_curves() -> None:
@@ -209,9 +205,9 @@ def test_table_of_very_many_classes_shows_those_with_the_lowest_f1() -> None:
     ],
 )
 def test_percentages_never_round_to_all_or_nothing(share: float, digits: int, text: str) -> None:
-    assert report._percent(share, digits) == text + "\u202f%"  # noqa: SLF001 - the rule of this number
+    assert report.format_percent(share, digits) == text + "\u202f%"
 
 
 def test_interval_of_accuracy_equals_wilsons() -> None:
-    assert report._wilson_interval(0.9, 100) == pytest.approx((0.825634, 0.944771), abs=1e-6)  # noqa: SLF001
-    assert report._wilson_interval(1.0, 1) == pytest.approx((0.206549, 1.0), abs=1e-6)  # noqa: SLF001
+    assert report.wilson_interval(0.9, 100) == pytest.approx((0.825634, 0.944771), abs=1e-6)
+    assert report.wilson_interval(1.0, 1) == pytest.approx((0.206549, 1.0), abs=1e-6)

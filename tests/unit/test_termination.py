@@ -30,9 +30,9 @@ ctypes.CDLL(None).pthread_mutex_lock(mutex)
             "worth saving",
             "the checkpoint after 7 steps",
             0,
-            "what is kept is the checkpoint after 7 steps",
+            "saved: the checkpoint after 7 steps",
         ),
-        ("worth saving", "", 1, "nothing had been saved"),
+        ("worth saving", "", 1, "nothing was saved"),
     ],
 )
 def test_a_stop_ends_a_process_whose_main_thread_is_inside_a_call_for_ever(

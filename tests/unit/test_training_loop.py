@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from container.data.loading import LabeledImages
+from container.data.images import LabeledImages
 from container.errors import PlatformError, UserError
 from container.training.settings import Settings
 from container.training.step import device, networks

@@ -1,6 +1,5 @@
-"""Readers of labeled images, a module for each family of formats; `container.data.loading` chooses among them.
+"""Readers of labeled images, one module per family of formats; `container.data.loading` chooses.
 
-A reader cuts its files into tasks, which is cheap and done in order, and each task decodes a few
-thousand records, which is costly and done by several threads at a time. So memory holds a few
-tasks, however large the files are.
+A reader cuts its files into tasks, cheaply and in order. Each task decodes a few thousand records;
+several threads run tasks at a time, so memory holds a few tasks, however large the files are.
 """

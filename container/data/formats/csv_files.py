@@ -1,9 +1,8 @@
 """CSV: a label and the pixels of one image in each row.
 
-A block of rows is read in one of four ways, fastest first: a vectorized digit scan (whole numbers
-0-255, 110 MB in
-0.3 s on two cores), the same after the labels were cut out as text, `numpy.loadtxt` for pixels such as `12.0`, and,
-where all refuse, row by row, which finds out which row and column is at fault.
+A block of rows is read in one of four ways, fastest first: a vectorized scan of digits (110 MB of
+whole numbers 0-255 in 0.3 s on two cores), the same scan after the labels were cut out as text,
+`numpy.loadtxt` for pixels such as `12.0`, and row by row, which finds the row and column at fault.
 """
 
 from __future__ import annotations
@@ -17,31 +16,31 @@ from typing import BinaryIO
 
 import numpy as np
 
-from container.data.formats.parts import Images, Part, Reading, Shape, Source, Task
+from container.data.formats.parts import Images, Options, Part, Shape, Source, Task
 from container.errors import UserError
 
-_BLOCK_BYTES = 1 << 19  # measured: 0.25 to 4 MiB are alike, smaller ones slower
+_BLOCK_BYTES = 1 << 19  # 0.25 to 4 MiB were equally fast, smaller blocks slower
 _SEPARATORS = b",;\t"
 
 
 @dataclass(frozen=True)
 class _Table:
-    """One CSV file: what its header or its first row says."""
+    """The columns of one CSV file, from its header or first row."""
 
     name: str
     separator: bytes
     names: tuple[str, ...]
-    """Names of the columns; `column N` where there is no header."""
+    """`column N` if there is no header."""
     header: bytes
-    """The header's line; empty if there is none."""
+    """The line of the header; empty if there is none."""
     label_index: int
     shape: Shape
 
 
-def read(sources: Iterable[Source], reading: Reading) -> Iterator[Task]:
-    """Cut CSV files into tasks; the label is the column named `reading.label_column`, else the first.
+def read(sources: Iterable[Source], options: Options) -> Iterator[Task]:
+    """Cut CSV files into tasks; labels are in the column `label_column`, or else the first.
 
-    Raises: UserError if the files do not agree on their columns, or no image shape fits these.
+    Raises: UserError if the files differ in their columns, or no image shape fits the columns.
     """
     first: _Table | None = None
     for source in sources:
@@ -49,9 +48,8 @@ def read(sources: Iterable[Source], reading: Reading) -> Iterator[Task]:
             head = stream.read(_BLOCK_BYTES)
             while b"\n" not in head and (more := stream.read(_BLOCK_BYTES)):
                 head += more
-            old_style = (
-                b"\n" not in head and b"\r" in head
-            )  # lines that end in a carriage return alone
+            # Lines may end in a carriage return only.
+            old_style = b"\n" not in head and b"\r" in head
             head = head.removeprefix(b"\xef\xbb\xbf")
             if old_style:
                 head = head.replace(b"\r", b"\n")
@@ -60,7 +58,7 @@ def read(sources: Iterable[Source], reading: Reading) -> Iterator[Task]:
                 continue
             row = 1 + head[:blank].count(b"\n")
             line, _, rest = head[blank:].partition(b"\n")
-            table = _describe(source.name, line.rstrip(b"\r"), reading, first)
+            table = _describe(source.name, line.rstrip(b"\r"), options, first)
             first = first or table
             head = rest if table.header else head[blank:]
             for block in _split_rows(stream, head, old_style=old_style):
@@ -69,38 +67,41 @@ def read(sources: Iterable[Source], reading: Reading) -> Iterator[Task]:
 
 
 def looks_like_rows(head: bytes) -> bool:
-    """Tell whether a file that begins with `head` may be CSV without a header: a first line of numbers."""
+    """Return whether `head` may begin a CSV file without a header: its first line is numbers."""
     line = head.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n").partition(b"\n")[0]
     fields = [_clean(field) for field in line.split(_find_separator(line))]
     return len(fields) > 2 and _may_be_row(fields[:-1])  # the last field may have been cut
 
 
-def _describe(name: str, line: bytes, reading: Reading, first: _Table | None) -> _Table:
+def _describe(name: str, line: bytes, options: Options, first: _Table | None) -> _Table:
+    """Describe a file by its first line, and by the first file.
+
+    Raises: UserError if the columns are not a label and the pixels of an image.
+    """
     separator = _find_separator(line)
     fields = [_clean(field) for field in line.split(separator)]
     if len(fields) < 2:
         message = (
-            f"{name} has {len(fields)} column; a label and pixels are expected, separated by commas"
+            f"{name} has {len(fields)} column; expected a label and pixels separated by commas"
         )
         raise UserError(message)
     if first is not None and len(fields) != len(first.names):
         message = f"{name} has {len(fields)} columns, {first.name} has {len(first.names)}"
         raise UserError(message)
-    is_row = reading.label_column not in fields and _may_be_row(fields)
-    shape = reading.image_shape or _infer_shape(name, len(fields) - 1)
+    shape = options.image_shape or _infer_shape(name, len(fields) - 1)
     if math.prod(shape) != len(fields) - 1:
-        message = f"{name} has {len(fields) - 1} pixels a row; image_shape={list(shape)} needs {math.prod(shape)}"
-        raise UserError(message)
-    if is_row:  # of a set that was split, only the first file has a header
-        names = (
-            first.names
-            if first and first.header
-            else tuple(f"column {i + 1}" for i in range(len(fields)))
+        message = (
+            f"{name} has {len(fields) - 1} pixels per row; image_shape={list(shape)} needs "
+            f"{math.prod(shape)}"
         )
-        return _Table(name, separator, names, b"", first.label_index if first else 0, shape)
-    return _Table(
-        name, separator, tuple(fields), line, _find_label(name, fields, reading.label_column), shape
-    )
+        raise UserError(message)
+    if options.label_column in fields or not _may_be_row(fields):
+        label_index = _find_label(name, fields, options.label_column)
+        return _Table(name, separator, tuple(fields), line, label_index, shape)
+    if first is not None:  # only the first file of a set that was split has a header
+        return _Table(name, separator, first.names, b"", first.label_index, shape)
+    names = tuple(f"column {i + 1}" for i in range(len(fields)))
+    return _Table(name, separator, names, b"", 0, shape)
 
 
 def _find_separator(line: bytes) -> bytes:
@@ -108,7 +109,7 @@ def _find_separator(line: bytes) -> bytes:
 
 
 def _may_be_row(fields: Sequence[str]) -> bool:
-    """Tell a row, even one with a few bad pixels, from a header: most of a header's fields are no numbers."""
+    """Return whether most fields are numbers: a row, perhaps with bad pixels, but not a header."""
     return sum(map(_is_number, fields[1:])) >= len(fields[1:]) / 2
 
 
@@ -118,8 +119,13 @@ def _find_label(name: str, names: Sequence[str], label_column: str) -> int:
     stems = [column.rstrip("0123456789_.-x") for column in names[:2]]
     if label_column == "label" and stems[0] != stems[-1]:
         return 0
-    shown = ", ".join(names[:4]) + (f", ... {names[-1]}" if len(names) > 4 else "")
-    message = f"{name} has no column {label_column!r}: its {len(names)} columns are {shown}; set label_column"
+    shown = ", ".join(names[:4])
+    if len(names) > 4:
+        shown += f", ... {names[-1]}"
+    message = (
+        f"{name} has no column {label_column!r}: its {len(names)} columns are {shown}; "
+        "set label_column"
+    )
     raise UserError(message)
 
 
@@ -127,7 +133,7 @@ def _infer_shape(name: str, pixel_count: int) -> Shape:
     side = math.isqrt(pixel_count)
     if side * side != pixel_count:
         message = (
-            f"{name}: the rows have {pixel_count} pixels, which is no square: set image_shape to "
+            f"{name}: {pixel_count} pixels per row are not a square image; set image_shape to "
             "height, width and channels, such as [32, 32, 3]"
         )
         raise UserError(message)
@@ -152,15 +158,14 @@ def _unify(block: bytes) -> bytes:
 
 
 def _parse(block: bytes, first_row: int, table: _Table) -> Part:
-    """Parse whole lines; the first has the number `first_row`, counted from 1 as editors do."""
-    columns, label, separator = len(table.names), table.label_index, table.separator
+    """Parse complete lines; the first is line `first_row`, counted from 1 as editors do."""
+    columns = len(table.names)
+    label = table.label_index
+    separator = table.separator
 
     def locate(index: int) -> str:
-        rows = [
-            row
-            for row, line in enumerate(block.split(b"\n"), first_row)
-            if line and line != table.header
-        ]
+        lines = enumerate(block.split(b"\n"), first_row)
+        rows = [row for row, line in lines if line not in (b"", table.header)]
         return f"{table.name}, row {rows[index]}"
 
     values = _scan_digits(block, columns, separator[0])
@@ -184,9 +189,9 @@ def _parse(block: bytes, first_row: int, table: _Table) -> Part:
 
 
 def _scan_digits(block: bytes, columns: int, separator: int) -> Images | None:
-    """Read `[row, column] uint8` from lines of whole numbers 0-255 without sign, space or more than three digits.
+    """Read `[row, column] uint8` from numbers 0-255 of one to three digits; None for other text.
 
-    All work is done on whole arrays of bytes; None if the text holds anything else.
+    Every operation works on the entire block.
     """
     text = np.frombuffer(block, np.uint8)
     values = text - np.uint8(48)
@@ -220,18 +225,20 @@ def _scan_digits(block: bytes, columns: int, separator: int) -> Images | None:
 
 
 def _scan_numbers(text: bytes, columns: int, separator: str) -> Images | None:
-    """Read `[row, column] uint8` from whole numbers 0-255 however they are written (`12.0`, `"12"`), or None."""
+    """Read `[row, column] uint8` from numbers such as `12.0` and `"12"`; None for other text."""
     try:
         numbers = np.loadtxt(io.BytesIO(text), delimiter=separator, quotechar='"', ndmin=2)
     except ValueError:
         return None
     with np.errstate(invalid="ignore"):
         pixels = numbers.astype(np.uint8)
-    return pixels if pixels.shape[1] == columns and (pixels == numbers).all() else None
+    if pixels.shape[1] != columns or not (pixels == numbers).all():
+        return None
+    return pixels
 
 
 def _parse_slowly(block: bytes, first_row: int, table: _Table) -> Part:
-    """Parse row by row; a row that cannot be read becomes a fault that names row and column."""
+    """Parse row by row; a row that cannot be read becomes a fault with its row and column."""
     labels: list[str] = []
     images, places, faults = [], [], []
     width = len(table.names)
@@ -245,16 +252,14 @@ def _parse_slowly(block: bytes, first_row: int, table: _Table) -> Part:
             continue
         text = fields.pop(table.label_index)
         if not text:
-            faults.append(
-                f"{where}, {_name_column(table, table.label_index)}: the label is missing"
-            )
+            column_name = _name_column(table, table.label_index)
+            faults.append(f"{where}, {column_name}: the label is missing")
             continue
         pixels = _parse_pixels(fields)
         if isinstance(pixels, int):
-            column = pixels + (pixels >= table.label_index)
-            faults.append(
-                f"{where}, {_name_column(table, column)}: {fields[pixels][:40]!r} is no whole number from 0 to 255"
-            )
+            column_name = _name_column(table, pixels + (pixels >= table.label_index))
+            value = repr(fields[pixels][:40])
+            faults.append(f"{where}, {column_name}: {value} is not a whole number from 0 to 255")
             continue
         images.append(pixels)
         labels.append(text)
@@ -264,23 +269,24 @@ def _parse_slowly(block: bytes, first_row: int, table: _Table) -> Part:
 
 
 def _parse_pixels(fields: Sequence[str]) -> Images | int:
-    """Give one image's pixels, or the index of the first that is none."""
+    """Return the pixels of one image, or the index of the first field that is not a pixel."""
     try:
         values = np.array(fields, np.float64)
         good = (values >= 0) & (values <= 255) & (values == np.floor(values))
     except ValueError:
-        good = np.array(
-            [
-                _is_number(field) and 0 <= float(field) <= 255 and float(field) % 1 == 0
-                for field in fields
-            ]
-        )
-    return int(good.argmin()) if not good.all() else values.astype(np.uint8)
+        good = np.array([_is_pixel(field) for field in fields])
+    if not good.all():
+        return int(good.argmin())
+    return values.astype(np.uint8)
 
 
 def _name_column(table: _Table, index: int) -> str:
     name = table.names[index]
     return name if name == f"column {index + 1}" else f"column {index + 1} ({name})"
+
+
+def _is_pixel(text: str) -> bool:
+    return _is_number(text) and 0 <= float(text) <= 255 and float(text) % 1 == 0
 
 
 def _is_number(text: str) -> bool:

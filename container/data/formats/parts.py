@@ -1,4 +1,4 @@
-"""What every reader takes and gives: sources, how to read them, and parts of decoded records."""
+"""What readers share: options, sources of bytes, and parts of decoded records."""
 
 from __future__ import annotations
 
@@ -20,22 +20,32 @@ Shape = tuple[int, int, int]
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64] | list[str]
 
-PART_BYTES = (
-    1 << 22
-)  # of decoded images in one task: threads are fed well, and some dozen of them fit any memory
+Label = int | str
+
+# Decoded bytes of one task: enough to keep threads busy, and some dozen tasks fit any memory.
+PART_BYTES = 1 << 22
 
 
 @dataclass(frozen=True)
-class Reading:
-    """How records are to be read; every reader uses what concerns it."""
+class Options:
+    """How a set of images is read; every reader uses what concerns it."""
 
+    data_format: str = "auto"
+    """`csv`, `images`, `tfrecord`, `recordio`, `npz`, `npy`, `idx`, or `auto` to detect it."""
     label_column: str = "label"
+    """Header of the labels in CSV; without such a column labels are in the first one."""
     image_shape: Shape | None = None
-    """Height, width and channels; None: what the first records tell."""
+    """Height, width and channels; None: the first records decide."""
     resize: str = "refuse"
-    """One of `pictures.RESIZE_POLICIES`, for pictures of another size."""
+    """What to do with pictures of another size: `refuse`, `stretch`, `crop` or `pad`."""
     role: str = "train"
-    """`train`, `validation` or `test`: which arrays are meant where a file holds several sets."""
+    """`train`, `validation` or `test`: which arrays to take from a file that holds several sets."""
+    classes: tuple[Label, ...] | None = None
+    """The classes that labels must be among; None: the labels are the classes."""
+    bad_record_limit: int = 0
+    """Records that may be skipped because they cannot be read."""
+    memory_budget_bytes: int | None = None
+    """Decoded bytes to keep in memory; None: a quarter of what the container may use."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +57,7 @@ class Source:
 
     @contextmanager
     def reading(self) -> Iterator[BinaryIO]:
-        """Open the stream, through gzip where its content says so.
+        """Open the stream, and decompress it if its content is gzip.
 
         Raises: UserError with the name if opening or reading fails.
         """
@@ -55,26 +65,22 @@ class Source:
             with self.open() as raw:
                 packed = io.BufferedReader(raw) if isinstance(raw, io.RawIOBase) else raw
                 head = packed.peek(2)[:2] if isinstance(packed, io.BufferedReader) else b""
-                yield (
-                    cast("BinaryIO", gzip.GzipFile(fileobj=packed))
-                    if head == b"\x1f\x8b"
-                    else packed
-                )
+                is_gzip = head == b"\x1f\x8b"
+                yield cast("BinaryIO", gzip.GzipFile(fileobj=packed)) if is_gzip else packed
         except (OSError, EOFError, zlib.error) as error:
             message = f"{self.name} cannot be read: {error}"
             raise UserError(message) from error
 
 
 def from_path(path: Path) -> Source:
-    """Read a file."""
+    """Return a source that reads a file."""
     return Source(str(path), lambda: path.open("rb"))
 
 
 def from_bytes(name: str, content: bytes) -> Source:
-    """Read what is in memory."""
-    return Source(
-        name, lambda: cast("BinaryIO", io.BufferedReader(cast("io.RawIOBase", io.BytesIO(content))))
-    )
+    """Return a source that reads bytes in memory."""
+    raw = cast("io.RawIOBase", io.BytesIO(content))
+    return Source(name, lambda: cast("BinaryIO", io.BufferedReader(raw)))
 
 
 @dataclass(frozen=True)
@@ -86,9 +92,15 @@ class Part:
     labels: Labels
     """One label a record, as its source writes it."""
     locate: Callable[[int], str]
-    """Tells the place of a record of this part, for a message."""
+    """Returns the place of a record of this part, for messages."""
     faults: list[str] = field(default_factory=list)
-    """The records that could not be read: place and reason."""
+    """Place and reason of each record that cannot be read."""
+
+    @property
+    def shape(self) -> Shape:
+        """Height, width and channels."""
+        height, width, channels = self.images.shape[1:]
+        return height, width, channels
 
 
 Task = Callable[[], Part]

@@ -1,8 +1,8 @@
 """Pictures (PNG, JPEG, BMP, GIF): in folders named after their classes, or as the values of records.
 
-A picture gives the same pixels here as in a request to the server: 16 bits are scaled to 8, colors
-become the channels that the model takes, an orientation tag is not obeyed, of an animation the
-first frame counts.
+A picture has the same pixels here as in a request to the server: 16 bits are scaled to 8, colors
+become the channels that the model takes, an orientation tag is ignored, and an animation is its
+first frame.
 """
 
 from __future__ import annotations
@@ -10,20 +10,21 @@ from __future__ import annotations
 import collections
 import functools
 import io
+import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from container.data.formats.parts import PART_BYTES, Images, Part, Reading, Shape, Task
+from container.data.formats.parts import PART_BYTES, Images, Options, Part, Shape, Task
 from container.errors import UserError
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
 SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
-RESIZE_POLICIES: Final = ("refuse", "stretch", "crop", "pad")
 _MODES: Final = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _KINDS: Final = {
     b"\x89PNG": ("PNG", b"IEND"),
@@ -31,35 +32,34 @@ _KINDS: Final = {
     b"GIF8": ("GIF", b""),
     b"BM": ("BMP", b""),
 }
-"""Of each kind's first bytes: Pillow's name, and the mark of the end where Pillow does not miss it."""
+"""By first bytes: Pillow's name of the format, and its end marker if Pillow accepts its absence."""
 _SAMPLE_PICTURES: Final = 1000
-_SLAB_FILES: Final = 256  # a task for each small file would cost more than its decoding
+_SLAB_FILES: Final = 256  # one task per small file would cost more than decoding it
 
 Encoded = tuple[str, str, Callable[[], bytes]]
-"""A picture's place for a message, its label, and how to read its bytes."""
+"""The place of a picture for messages, its label, and a function that reads its bytes."""
 
 
 def is_picture(head: bytes) -> bool:
-    """Tell whether something that begins with `head` is a picture of a known kind."""
+    """Return whether `head` begins a PNG, JPEG, GIF or BMP."""
     return head.startswith(tuple(_KINDS))
 
 
 def list_folders(root: Path, paths: Sequence[Path]) -> list[Encoded]:
-    """Label each picture with the first directory below `root`, or below the only directory that all are in.
+    """Label each picture with its first directory below `root`, or below the directory of all.
 
-    Raises: UserError if a picture lies in no class's directory.
+    Raises: UserError if a picture is not in the directory of a class.
     """
     parts = [path.relative_to(root).parts for path in paths]
     level = 0
-    while len({part[level] for part in parts}) == 1 and all(
-        len(part) > level + 2 for part in parts
-    ):
+    depth = min(map(len, parts))
+    while depth > level + 2 and len({part[level] for part in parts}) == 1:
         level += 1
     strays = [path for path, part in zip(paths, parts, strict=True) if len(part) < level + 2]
     if strays:
         message = (
-            f"{strays[0]} lies in no class's directory; pictures are expected as CLASS/NAME.png below {root}, "
-            f"{len(strays)} of {len(paths)} are not"
+            f"{strays[0]} is not in the directory of a class; expected CLASS/NAME.png below {root} "
+            f"({len(strays)} of {len(paths)} pictures are elsewhere)"
         )
         raise UserError(message)
     return [
@@ -67,36 +67,27 @@ def list_folders(root: Path, paths: Sequence[Path]) -> list[Encoded]:
     ]
 
 
-def read(pictures: Iterable[Encoded], reading: Reading) -> Iterator[Task]:
-    """Cut pictures into tasks; without `reading.image_shape` a sample of the first thousand tells the shape.
+def read(pictures: Iterable[Encoded], options: Options) -> Iterator[Task]:
+    """Cut pictures into tasks; without `image_shape` the first thousand pictures decide the shape.
 
-    Raises: UserError if there is no shape that the sample agrees on.
+    Raises: UserError if these have several sizes.
     """
     iterator = iter(pictures)
     sample: list[Encoded] = []
-    shape = reading.image_shape
+    shape = options.image_shape
     if shape is None:
-        for picture in iterator:
-            sample.append(picture)
-            if len(sample) == _SAMPLE_PICTURES:
-                break
-        shape = find_shape(sample, reading.resize)
-    slab: list[Encoded] = []
-    slab_files = max(1, min(_SLAB_FILES, PART_BYTES // max(1, shape[0] * shape[1] * shape[2])))
-    for stage in (sample, iterator):
-        for picture in stage:
-            slab.append(picture)
-            if len(slab) == slab_files:
-                yield functools.partial(_decode_slab, slab, shape, reading.resize)
-                slab = []
-    if slab:
-        yield functools.partial(_decode_slab, slab, shape, reading.resize)
+        sample = list(itertools.islice(iterator, _SAMPLE_PICTURES))
+        shape = find_shape(sample, options.resize)
+    slab_files = max(1, min(_SLAB_FILES, PART_BYTES // max(1, math.prod(shape))))
+    remaining = itertools.chain(sample, iterator)
+    while slab := list(itertools.islice(remaining, slab_files)):
+        yield functools.partial(_decode_slab, slab, shape, options.resize)
 
 
 def find_shape(sample: Sequence[Encoded], resize: str) -> Shape:
-    """Choose the shape of a set by its pictures' headers: their size, and colors if any picture has them.
+    """Choose the shape of a set by the headers of pictures: the most common size, color if any is.
 
-    Raises: UserError if sizes differ and nothing says how to resize.
+    Raises: UserError if sizes differ and `resize` is `refuse`, or no picture can be read.
     """
     from PIL import Image
 
@@ -110,19 +101,17 @@ def find_shape(sample: Sequence[Encoded], resize: str) -> Shape:
                 example.setdefault((picture.height, picture.width), name)
                 is_grey &= _is_grey(picture)
         except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError):
-            continue  # decoding it will tell what is wrong
+            continue  # decoding it will report what is wrong
     if not sizes:
-        message = (
-            f"none of the first {len(sample)} pictures can be read; the first is {sample[0][0]}"
-        )
+        message = f"none of the first {len(sample)} pictures can be read, such as {sample[0][0]}"
         raise UserError(message)
     (height, width), _ = sizes.most_common(1)[0]
     if len(sizes) > 1 and resize == "refuse":
         other = next(size for size in sizes if size != (height, width))
         message = (
-            f"the pictures have {len(sizes)} sizes: {example[height, width]} is {width}x{height}, {example[other]} is "
-            f"{other[1]}x{other[0]}; set resize to one of {', '.join(RESIZE_POLICIES[1:])}, and image_shape to the "
-            "height, width and channels that the model shall take"
+            f"the pictures have {len(sizes)} sizes: {example[height, width]} is {width}x{height}, "
+            f"{example[other]} is {other[1]}x{other[0]}; set resize to one of stretch, crop, pad, "
+            "and image_shape to the height, width and channels of the model"
         )
         raise UserError(message)
     return height, width, 1 if is_grey else 3
@@ -131,7 +120,7 @@ def find_shape(sample: Sequence[Encoded], resize: str) -> Shape:
 def decode(content: bytes, shape: Shape, resize: str = "refuse") -> Images:
     """Decode one picture to `shape`.
 
-    Raises: ValueError that says what is wrong with the picture.
+    Raises: ValueError with the fault of the picture.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -139,27 +128,25 @@ def decode(content: bytes, shape: Shape, resize: str = "refuse") -> Images:
     kind, end = next((_KINDS[magic] for magic in _KINDS if content.startswith(magic)), ("", b""))
     if not kind:
         raise ValueError("not a PNG, JPEG, BMP or GIF picture")
-    if end not in content:  # Pillow fills what is missing of some truncated files with black
-        raise ValueError("the picture is not whole: the mark of its end is missing")
+    if end not in content:  # Pillow fills the rest of some truncated pictures with black
+        raise ValueError("the picture is truncated: its end marker is missing")
     try:
         with Image.open(io.BytesIO(content), formats=(kind,)) as opened:
             if opened.size != (width, height) and resize == "refuse":
-                message = f"the picture is {opened.size[0]}x{opened.size[1]} pixels, expected {width}x{height}"
+                found = "x".join(map(str, opened.size))
+                message = f"the picture is {found} pixels, expected {width}x{height}"
                 raise ValueError(message)
             picture: Picture = opened
-            if opened.mode.startswith(
-                "I"
-            ):  # Pillow would clip sixteen bits instead of scaling them
-                picture = Image.fromarray(
-                    (np.asarray(opened).astype(np.uint32) // 257).astype(np.uint8)
-                )
+            if opened.mode.startswith("I"):  # Pillow would clip 16 bits instead of scaling them
+                scaled = np.asarray(opened).astype(np.uint32) // 257
+                picture = Image.fromarray(scaled.astype(np.uint8))
             if picture.mode != _MODES[channels]:
                 picture = picture.convert(_MODES[channels])
             if picture.size != (width, height):
                 picture = _resize(picture, (width, height), resize)
             return np.array(picture, np.uint8).reshape(shape)
     except UnidentifiedImageError:
-        message = f"not a whole {kind} picture"
+        message = f"not a complete {kind} picture"
         raise ValueError(message) from None
     except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         message = f"the picture is damaged: {str(error)[:200]}"
@@ -173,7 +160,7 @@ def _decode_slab(slab: Sequence[Encoded], shape: Shape, resize: str) -> Part:
     for name, label, load in slab:
         try:
             content = load()
-            if content:  # an empty object is a folder's marker (IN-11)
+            if content:  # an empty object marks a folder (IN-11)
                 images[len(labels)] = decode(content, shape, resize)
                 labels.append(label)
                 places.append(name)
@@ -192,7 +179,7 @@ def _is_grey(picture: Picture) -> bool:
 
 
 def _resize(picture: Picture, size: tuple[int, int], policy: str) -> Picture:
-    """Resize to `size` = width, height: `stretch` both sides, `crop` the middle, or `pad` with black."""
+    """Resize to `size` = width, height: `stretch` both sides, `crop` the center, `pad` with black."""
     from PIL import Image, ImageOps
 
     if policy == "stretch":

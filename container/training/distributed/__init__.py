@@ -1,1 +1,1 @@
-"""Training on several hosts: how they meet, and which images each of them gets."""
+"""Training on several hosts: how they connect, and which images each of them gets."""

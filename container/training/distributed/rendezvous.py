@@ -1,12 +1,12 @@
-"""Several hosts that train one model: who they are, and sums over all of them on TensorFlow's collective runtime.
+"""The hosts of a job, and sums over all of them on TensorFlow's collective runtime.
 
-Every host runs the same program on its part of each batch; one sum a step over one vector of
-gradients, statistics and losses keeps them equal. What the first host, the chief, decides, it tells
-the others in the same way.
+Every host runs the same program on its part of each batch; one sum per step over one vector of
+gradients, statistics and losses keeps them equal. The first host, the chief, shares its decisions
+with the others in the same way.
 
-Rules of this file: TensorFlow's multi-worker strategy is made for its runtime alone (servers, a
-barrier at the start, health checks that end a job whose peer is gone); no operation of the strategy
-is used.
+Rules of this file: TensorFlow's multi-worker strategy is created only for its runtime (servers, a
+barrier at the start, health checks that end a job whose peer is gone); none of its operations is
+used.
 """
 
 from __future__ import annotations
@@ -29,43 +29,75 @@ from tensorflow.python.distribute.collective_all_reduce_strategy import Collecti
 from container.contract import Resources
 from container.errors import PlatformError
 
-_PORT: Final = 8890  # DS-6: any free one; peers are open to each other
+_PORT: Final = 8890  # DS-6: peers can reach each other on any port
 _MEETING_PORT: Final = 8891
-_FIRST_WAIT_S: Final = 0.1  # DS-4: names of peers are not known at once
+_FIRST_WAIT_S: Final = 0.1  # DS-4: names of peers cannot be resolved at once
 _LONGEST_WAIT_S: Final = 5.0
 _PROBE_S: Final = 2.0
-# Up to here every host's values go round once and are summed by each; longer vectors go round in
-# parts, twice.
+# Every host gathers and sums the values of all hosts up to this size; longer vectors use a ring.
 _SHORT_VALUES: Final = 1 << 20
 _MESSAGE_BYTES: Final = 65_536
-# A peer that is killed is found out at once, by its closed connections. One that vanishes without a
-# word, or hangs, has failed three checks of 10 s each, the first of them after so long: it is found
-# out within 40 s. A peer that is merely starved of processors answers within 10 s, since no Python
-# and no step stands in the way of its answer.
+# A killed peer is detected at once, by its closed connections. One that vanishes or hangs fails three
+# checks of 10 s each, the first of them after this time: it is detected within 40 s. A peer that
+# lacks processor time still answers within 10 s, since its answer needs neither Python nor a step.
 _HEALTH_CHECK_S: Final = 10
 
 
 class Hosts:
-    """The hosts of a job that is connected."""
+    """The hosts of a job as this one sees them; this class is a job of one host."""
 
-    def __init__(self, resources: Resources, lost: set[str]) -> None:
-        """`resources` names the hosts; their order gives the ranks (DS-1). Peers tell which are `lost`."""
-        self.names, self.rank, self.count = resources.hosts, resources.rank, len(resources.hosts)
+    def __init__(self, resources: Resources | None = None) -> None:
+        """Rank the hosts by their order in `resources` (DS-1)."""
+        resources = resources or Resources()
+        self.names = resources.hosts
+        self.rank = resources.rank
+        self.count = len(resources.hosts)
         self.is_chief = self.rank == 0
-        self._lost = lost
-        self._add = tf.function(self.add, autograph=False, reduce_retracing=True)
 
     def add(self, vector: Any) -> Any:
         """Sum `vector` `[n]` over all hosts, inside the graph.
 
-        All must call it as often and in the same order, and from as many calls of compiled
-        functions: the runtime counts these to know which sums belong together.
+        All hosts must call it equally often, in the same order and from the same number of calls of
+        compiled functions, which the runtime counts to match the sums.
         """
+        return vector
+
+    def agree(self, values: Sequence[float]) -> list[float]:
+        """Sum a few numbers over all hosts; also a barrier."""
+        return [float(value) for value in values]
+
+    def broadcast(self, arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """Return the float32 arrays of the chief; all hosts pass the same names and shapes."""
+        return dict(arrays)
+
+    def exchange(self, value: Any) -> list[Any]:
+        """Return the JSON value of every host, in the order of the ranks."""
+        return [value]
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Turn errors of the runtime into one that names the hosts that do not answer.
+
+        Raises: PlatformError.
+        """
+        yield
+
+
+class ConnectedHosts(Hosts):
+    """Several hosts that are connected."""
+
+    def __init__(self, resources: Resources, lost: set[str]) -> None:
+        """`lost` receives the names of lost hosts from the peers."""
+        super().__init__(resources)
+        self._lost = lost
+        self._add = tf.function(self.add, autograph=False, reduce_retracing=True)
+
+    def add(self, vector: Any) -> Any:  # noqa: D102 - documented in Hosts
         size = vector.shape[0]
         is_short = size is not None and size * self.count <= _SHORT_VALUES
-        # To the runtime an instance is of one type and one shape for ever.
+        # An instance of the runtime has one type and one shape.
         kind = 2 * {"float32": 0, "float64": 1, "int32": 2}[vector.dtype.name] + is_short
-        whom: dict[str, Any] = {
+        group: dict[str, Any] = {
             "group_size": self.count,
             "group_key": 1,
             "instance_key": tf.size(vector) * 6 + kind,
@@ -73,28 +105,23 @@ class Hosts:
             "communication_hint": "auto",
         }
         if is_short:
-            return tf.add_n(
-                tf.unstack(tf.raw_ops.CollectiveGatherV2(input=vector[None], **whom), self.count)
-            )
-        return tf.raw_ops.CollectiveReduceV2(input=vector, merge_op="Add", final_op="Id", **whom)
+            gathered = tf.raw_ops.CollectiveGatherV2(input=vector[None], **group)
+            return tf.add_n(tf.unstack(gathered, self.count))
+        return tf.raw_ops.CollectiveReduceV2(input=vector, merge_op="Add", final_op="Id", **group)
 
-    def agree(self, values: Sequence[float]) -> list[float]:
-        """Sum a few numbers over all hosts; also a barrier."""
+    def agree(self, values: Sequence[float]) -> list[float]:  # noqa: D102 - documented in Hosts
         with self.watched():
             return [float(value) for value in self._add(tf.constant(values, tf.float64)).numpy()]
 
-    def broadcast(self, arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-        """Give all hosts the chief's float32 arrays; the others' are of the same names and shapes."""
+    def broadcast(self, arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:  # noqa: D102 - documented in Hosts
+        result = {}
         with self.watched():
-            return {
-                name: self._add(
-                    tf.constant(array if self.is_chief else np.zeros_like(array))
-                ).numpy()
-                for name, array in sorted(arrays.items())
-            }
+            for name, array in sorted(arrays.items()):
+                own = array if self.is_chief else np.zeros_like(array)
+                result[name] = self._add(tf.constant(own)).numpy()
+        return result
 
-    def exchange(self, value: Any) -> list[Any]:
-        """Give every host's JSON value, in the order of the ranks."""
+    def exchange(self, value: Any) -> list[Any]:  # noqa: D102 - documented in Hosts
         text = np.frombuffer(json.dumps(value).encode(), np.uint8)
         lengths = self.agree([len(text) if rank == self.rank else 0 for rank in range(self.count)])
         table = np.zeros((self.count, int(max(lengths))), np.int32)
@@ -107,11 +134,7 @@ class Hosts:
         ]
 
     @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Turn the runtime's errors into one that names the hosts that do not answer.
-
-        Raises: PlatformError.
-        """
+    def watched(self) -> Iterator[None]:  # noqa: D102 - documented in Hosts
         try:
             yield
         except (
@@ -124,23 +147,22 @@ class Hosts:
         ) as error:
             lost = self._find_lost()
             message = (
-                f"{', '.join(lost) or 'a host'} of this job ({self.count} hosts) has ended or cannot be reached any "
-                f"more; its own log tells why ({type(error).__name__})"
+                f"{', '.join(lost) or 'a host'} of this job ({self.count} hosts) has ended or cannot "
+                f"be reached; its own log has the reason ({type(error).__name__})"
             )
             raise PlatformError(message) from error
 
     def _find_lost(self) -> list[str]:
-        """Name the peers that are lost, and tell the others.
+        """Find the lost peers, and report them to the other peers.
 
-        Whoever finds out first ends, too, and must not be taken for the one that was lost: it has
-        told by then.
+        The host that detects a loss ends, too. Its report arrives before that, so that the others do
+        not mistake it for the lost one.
         """
         others = [name for name in self.names if name != self.names[self.rank]]
         lost: list[str] = []
         deadline = time.monotonic() + 2 * _PROBE_S
-        while (
-            not lost and time.monotonic() < deadline
-        ):  # one that is killed closes its connections one by one
+        # A killed host closes its connections one by one.
+        while not lost and time.monotonic() < deadline:
             silent = [name for name in others if not _answers(name)]
             lost = sorted(self._lost) or silent
             time.sleep(0 if lost else _FIRST_WAIT_S)
@@ -149,15 +171,13 @@ class Hosts:
         return lost
 
 
-def connect(resources: Resources, wait_s: float, log: Callable[[str], None]) -> Hosts | None:
-    """Wait for all hosts of the job and connect to them; None if this host is alone.
+def connect(resources: Resources, wait_s: float, log: Callable[[str], None]) -> Hosts:
+    """Wait for all hosts of the job and connect to them, before TensorFlow's first operation.
 
-    Must come before TensorFlow's first operation.
-
-    Raises: PlatformError that names the hosts that have not come within `wait_s`.
+    Raises: PlatformError that names the hosts that did not start within `wait_s`.
     """
     if len(resources.hosts) == 1:
-        return None
+        return Hosts(resources)
     started = time.monotonic()
     nic = resources.network_interface_name
     for variable in ("NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME"):  # DS-2
@@ -171,32 +191,34 @@ def connect(resources: Resources, wait_s: float, log: Callable[[str], None]) -> 
     )
     CollectiveAllReduceExtended._check_health_interval = _HEALTH_CHECK_S  # noqa: SLF001 - there is no public way
     tf.distribute.MultiWorkerMirroredStrategy(resolver)
-    hosts = Hosts(resources, lost)
+    hosts = ConnectedHosts(resources, lost)
     log(
-        f"connected {hosts.count} hosts in {time.monotonic() - started:.1f} s; this is {resources.current_host}, "
-        f"rank {hosts.rank}{', the chief' if hosts.is_chief else ''}"
+        f"connected {hosts.count} hosts in {time.monotonic() - started:.1f} s; this is "
+        f"{resources.current_host}, rank {hosts.rank}{', the chief' if hosts.is_chief else ''}"
     )
     return hosts
 
 
 def _meet(resources: Resources, deadline: float, lost: set[str]) -> None:
-    """Wait until every host has come as far as this; TensorFlow's own servers wait for each other without end.
+    """Wait until every host has come this far; TensorFlow's servers would wait for ever.
 
-    Every host listens, to the end of its process, on a port that tells that it is there, and on
-    which it is told who is lost.
+    Each host keeps a port open until it exits. Peers probe it for liveness and use it to report
+    lost hosts.
 
-    Raises: PlatformError that names the hosts that have not come.
+    Raises: PlatformError that names the hosts that cannot be reached.
     """
     listener = socket.create_server(("", _MEETING_PORT), backlog=4 * len(resources.hosts))
-    threading.Thread(
-        target=_accept, args=(listener, resources.hosts, lost), daemon=True, name="meeting"
-    ).start()
+    arguments = (listener, resources.hosts, lost)
+    threading.Thread(target=_accept, args=arguments, daemon=True, name="meeting").start()
     missing = {name for name in resources.hosts if name != resources.current_host}
     pause_s = _FIRST_WAIT_S
     while missing := {name for name in missing if not _answers(name)}:
         if time.monotonic() + pause_s > deadline:
             names = ", ".join(sorted(missing))
-            message = f"{names} of the job's {len(resources.hosts)} hosts cannot be reached on port {_MEETING_PORT}"
+            message = (
+                f"{names} of the job's {len(resources.hosts)} hosts cannot be reached on port "
+                f"{_MEETING_PORT}"
+            )
             raise PlatformError(message)
         time.sleep(pause_s)
         pause_s = min(2 * pause_s, _LONGEST_WAIT_S)
@@ -207,14 +229,12 @@ def _accept(listener: socket.socket, names: Sequence[str], lost: set[str]) -> No
         connection, _ = listener.accept()
         with contextlib.suppress(OSError), connection:
             connection.settimeout(_PROBE_S)
-            told = (
-                connection.recv(_MESSAGE_BYTES).decode(errors="replace").split()
-            )  # nothing: it only asks
-            lost.update(name for name in told if name in names)
+            message = connection.recv(_MESSAGE_BYTES).decode(errors="replace")  # empty: a probe
+            lost.update(name for name in message.split() if name in names)
 
 
 def _answers(name: str, lost: str = "") -> bool:
-    """Tell whether a host is there, and tell it who is `lost`."""
+    """Return whether a host answers, and report to it who is `lost`."""
     try:
         with socket.create_connection((name, _MEETING_PORT), timeout=_PROBE_S) as connection:
             connection.sendall(lost.encode())

@@ -1,4 +1,4 @@
-"""Random changes of a batch inside the graph; each depends on the seed and the step's number alone."""
+"""Random changes of a batch inside the graph; they depend only on the seed and the step."""
 
 from __future__ import annotations
 
@@ -17,16 +17,15 @@ def augment(
 ) -> tuple[Any, Any]:
     """Change `images` `[n, height, width, channel] uint8` and `targets` `[n, class] float32`.
 
-    `part` is the position of the first of them in the whole batch, and the batch's size: hosts that share a batch draw
-    the same numbers and take their own.
+    `part` is the position of the first image in the batch of all hosts, and the size of that batch:
+    all hosts draw the same numbers, and each takes its own.
     """
     first, batch_size = part
     count, height, width, _ = images.shape
     reach = min(settings.shift_pixels, height // 4, width // 4)
     if reach:
-        offset = tf.random.stateless_uniform(
-            [2], _seed(settings, _SHIFT, step), 0, 2 * reach + 1, tf.int32
-        )
+        seed = _seed(settings, _SHIFT, step)
+        offset = tf.random.stateless_uniform([2], seed, 0, 2 * reach + 1, tf.int32)
         padded = tf.pad(images, [[0, 0], [reach, reach], [reach, reach], [0, 0]])
         images = tf.slice(padded, [0, offset[0], offset[1], 0], images.shape)
     if settings.flip:
@@ -36,23 +35,17 @@ def augment(
     if settings.cutout_pixels:
         drawn = tf.random.stateless_uniform([batch_size, 2], _seed(settings, _CUTOUT, step))
         center = tf.slice(drawn, [first, 0], [count, 2]) * tf.constant([height, width], tf.float32)
-        rows = (
-            tf.abs(tf.range(height, dtype=tf.float32)[None] + 0.5 - center[:, :1])
-            < settings.cutout_pixels / 2
-        )
-        columns = (
-            tf.abs(tf.range(width, dtype=tf.float32)[None] + 0.5 - center[:, 1:])
-            < settings.cutout_pixels / 2
-        )
+        half = settings.cutout_pixels / 2
+        rows = tf.abs(tf.range(height, dtype=tf.float32)[None] + 0.5 - center[:, :1]) < half
+        columns = tf.abs(tf.range(width, dtype=tf.float32)[None] + 0.5 - center[:, 1:]) < half
         cut = rows[:, :, None] & columns[:, None, :]
         images = tf.where(cut[..., None], tf.zeros_like(images), images)
     if settings.mixup_alpha:
         drawn = tf.random.stateless_gamma([2], _seed(settings, _MIXUP, step), settings.mixup_alpha)
         share = drawn[0] / tf.maximum(drawn[0] + drawn[1], 1e-30)
         share = tf.maximum(share, 1 - share)
-        blend = share * tf.cast(images, tf.float32) + (1 - share) * tf.cast(
-            tf.reverse(images, [0]), tf.float32
-        )
+        others = tf.cast(tf.reverse(images, [0]), tf.float32)
+        blend = share * tf.cast(images, tf.float32) + (1 - share) * others
         images = tf.cast(tf.round(blend), tf.uint8)
         targets = share * targets + (1 - share) * tf.reverse(targets, [0])
     return images, targets

@@ -1,13 +1,12 @@
-"""Which device, arithmetic, threads and towers a training step uses, and why; decided before TensorFlow's first op.
+"""Which device, arithmetic, threads and towers a training step uses, and why.
 
-A batch is cut into towers, equal parts that are computed side by side on one thread each: for small
-images that keeps two cores busier than sharing each operation (2.0x at 28x28, 1.6x on ResNet-20;
-docs/training.md). Several GPUs have a tower each.
+A batch is cut into towers, equal parts that are computed in parallel on one thread each. For small
+images this uses two cores better than sharing each operation (2.0 times as fast at 28x28, 1.6 times
+for ResNet-20; docs/training.md). Several GPUs have one tower each.
 """
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import sys
@@ -25,17 +24,11 @@ from container.training.settings import Settings
 _BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16")
 _BFLOAT16_CAPABILITY = (8, 0)  # Ampere
 _FLOAT16_CAPABILITY = (7, 0)  # Volta, the first with tensor cores
-_DEPTHWISE = (
-    "mobilenet_v3_small",
-    "mobilenet_v3_large",
-    "efficientnet_b0",
-)  # 1.5 to 1.7 times as fast in float32
-_TOWER_IMAGES = (
-    32  # fewer images a tower cost more in overhead, and in batch statistics, than they gain
-)
-_TOWER_PIXELS = 64 * 64  # larger images keep all cores busy within one operation
-# TensorFlow 2.21 says these whatever its log level is; neither is of use, and one is a WARNING
-# about logging itself.
+# 1.5 to 1.7 times as fast in float32.
+_DEPTHWISE = ("mobilenet_v3_small", "mobilenet_v3_large", "efficientnet_b0")
+_TOWER_IMAGES = 32  # smaller towers cost more, also in batch statistics, than they gain
+_TOWER_PIXELS = 64 * 64  # one operation on larger images uses all cores
+# TensorFlow 2.21 logs these at any log level; neither is of use.
 _CHATTER = re.compile(
     rb"WARNING: All log messages before absl|port\.cc:\d+\] oneDNN custom operations are on"
 )
@@ -43,7 +36,7 @@ _CHATTER = re.compile(
 
 @dataclass(frozen=True)
 class Device:
-    """How training steps are executed."""
+    """How training steps are computed."""
 
     precision: str
     """`float32`, `bfloat16` or `float16`; weights, statistics and losses are float32 in each."""
@@ -52,13 +45,13 @@ class Device:
     intra_threads: int
     """Threads within one operation."""
     inter_threads: int
-    """Operations that run side by side."""
+    """Operations that run in parallel."""
     xla: bool
     """Whether the step is compiled by XLA."""
     reasons: tuple[str, ...]
-    """One line per choice."""
+    """One line per decision."""
     places: tuple[str, ...] = ()
-    """TensorFlow's names of the devices that towers are computed on in turn, where there are several."""
+    """TensorFlow's names of the devices, if there are several, that compute towers in turn."""
 
 
 def choose(
@@ -67,45 +60,49 @@ def choose(
     gpus: Sequence[Any] = (),
     cpuinfo: Path = Path("/proc/cpuinfo"),
 ) -> Device:
-    """Choose for images of `image_shape` = height, width, channels; settings override.
+    """Choose for images of height, width and channels; settings override.
 
     `gpus` are mappings with the key `compute_capability`, as TensorFlow describes its devices.
 
     Raises: PlatformError if a GPU is required and there is none.
     """
     if settings.require_gpu and not gpus:
-        message = "require_gpu=true, and TensorFlow sees no GPU: is this the GPU image, on an instance that has one?"
-        raise PlatformError(message)
-    threads = settings.threads or max(1, math.floor(machine.count_cpus()))
-    reasons = [f"device: {len(gpus)} GPU(s)" if gpus else "device: CPU"]
-    reasons.append(
-        f"threads={threads}: {'as set' if settings.threads else 'what the container may use'}"
-    )
-    precision, why = settings.precision, "as set"
-    if precision == "auto":
-        precision, why = _choose_precision(settings.model, gpus, cpuinfo)
-    reasons.append(f"precision={precision}: {why}")
-    towers, why = settings.towers or 0, "as set"
-    if not towers:
-        height, width = image_shape[:2]
-        small = height * width <= _TOWER_PIXELS
-        towers = max(
-            1, min(len(gpus) or (threads if small else 1), settings.batch_size // _TOWER_IMAGES)
+        message = (
+            "require_gpu=true, but TensorFlow sees no GPU; use the GPU image on an instance that has "
+            "one"
         )
-        why = f"batches of {settings.batch_size} images of {height}x{width}"
-    reasons.append(f"towers={towers}: {why}")
-    xla = settings.xla == "on" or (settings.xla == "auto" and bool(gpus))
-    why = (
-        "as set"
-        if settings.xla != "auto"
-        else "on GPUs it fuses"
-        if gpus
-        else "convolutions on CPUs are slower with it"
-    )
-    reasons.append(f"xla={'on' if xla else 'off'}: {why}")
+        raise PlatformError(message)
+    threads, reason = settings.threads, "as set"
+    if threads is None:
+        threads, reason = machine.count_threads(), "what the container may use"
+    reasons = [f"device: {len(gpus)} GPU(s)" if gpus else "device: CPU"]
+    reasons.append(f"threads={threads}: {reason}")
+    precision, reason = settings.precision, "as set"
+    if precision == "auto":
+        precision, reason = _choose_precision(settings.model, gpus, cpuinfo)
+    reasons.append(f"precision={precision}: {reason}")
+    towers, reason = settings.towers, "as set"
+    if towers is None:
+        towers, reason = _choose_towers(settings.batch_size, image_shape, threads, len(gpus))
+    reasons.append(f"towers={towers}: {reason}")
+    xla, reason = settings.xla, "as set"
+    if xla == "auto":
+        xla, reason = "off", "convolutions on CPUs are slower with it"
+        if gpus:
+            xla, reason = "on", "it fuses operations on GPUs"
+    reasons.append(f"xla={xla}: {reason}")
     places = tuple(f"/GPU:{index}" for index in range(len(gpus))) if len(gpus) > 1 else ()
     intra_threads = threads if gpus else max(1, threads // towers)
-    return Device(precision, towers, intra_threads, towers, xla, tuple(reasons), places)
+    return Device(precision, towers, intra_threads, towers, xla == "on", tuple(reasons), places)
+
+
+def _choose_towers(
+    batch_size: int, image_shape: Sequence[int], threads: int, gpu_count: int
+) -> tuple[int, str]:
+    height, width = image_shape[:2]
+    parallel = gpu_count or (threads if height * width <= _TOWER_PIXELS else 1)
+    towers = max(1, min(parallel, batch_size // _TOWER_IMAGES))
+    return towers, f"batches of {batch_size} images of {height}x{width}"
 
 
 def _choose_precision(network: str, gpus: Sequence[Any], cpuinfo: Path) -> tuple[str, str]:
@@ -128,7 +125,7 @@ def _choose_precision(network: str, gpus: Sequence[Any], cpuinfo: Path) -> tuple
 
 
 def describe_gpus() -> list[Any]:
-    """Describe the GPUs that TensorFlow sees, and let their memory grow as it is needed."""
+    """Describe the GPUs that TensorFlow sees, and let their memory grow on demand."""
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
@@ -138,7 +135,7 @@ def describe_gpus() -> list[Any]:
 
 
 def configure(device: Device, *, deterministic: bool) -> None:
-    """Set TensorFlow's thread pools and determinism; must come before its first operation."""
+    """Set TensorFlow's thread pools and determinism, before its first operation."""
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(device.intra_threads)
@@ -148,7 +145,7 @@ def configure(device: Device, *, deterministic: bool) -> None:
 
 
 def import_tensorflow() -> None:
-    """Import TensorFlow and Keras, without the lines that TensorFlow prints whatever its log level is.
+    """Import TensorFlow and Keras, without the lines that TensorFlow logs at any log level.
 
     Raises: PlatformError if TensorFlow is not installed.
     """
@@ -159,17 +156,15 @@ def import_tensorflow() -> None:
     except ModuleNotFoundError as error:
         if error.name not in ("tensorflow", "keras"):
             raise
-        message = (
-            "TensorFlow is not in this image (it is the serve target): train with the whole image"
-        )
+        message = "this image (target `serve`) has no TensorFlow; train with the complete image"
         raise PlatformError(message) from error
 
 
 @contextmanager
 def _filtered_stderr() -> Iterator[None]:
-    """Keep what native code writes to standard error, then pass on all of it but the known chatter."""
+    """Hold back what native code writes to standard error, then write it without the chatter."""
     sys.stderr.flush()
-    whole = os.dup(2)
+    original = os.dup(2)
     try:
         with tempfile.TemporaryFile() as kept:
             os.dup2(kept.fileno(), 2)
@@ -177,8 +172,8 @@ def _filtered_stderr() -> Iterator[None]:
                 yield
             finally:
                 sys.stderr.flush()
-                os.dup2(whole, 2)
+                os.dup2(original, 2)
                 kept.seek(0)
                 os.write(2, b"".join(line for line in kept if not _CHATTER.search(line)))
     finally:
-        os.close(whole)
+        os.close(original)

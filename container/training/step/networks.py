@@ -1,22 +1,25 @@
 """The networks, as plain Keras models, and the twin of a network that trains fast.
 
 A network takes `[batch, height, width, channel] uint8 0-255`, normalizes inside its graph, and ends
-with the layers
-`logits` (`[batch, class]`) and `probabilities` (softmax, float32); it loads with stock Keras.
+with the layers `logits` (`[batch, class]`) and `probabilities` (softmax, float32). It loads with
+stock Keras.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from container import artifact
 from container.errors import UserError
+from container.training.distributed.rendezvous import Hosts
 
 LOGITS: Final = "logits"
 PROBABILITIES: Final = "probabilities"
@@ -28,12 +31,9 @@ _APPLICATIONS: Final = {
     "efficientnet_b0": "EfficientNetB0",
     "convnext_tiny": "ConvNeXtTiny",
 }
-_APPLICATION_PIXELS: Final = 32  # the smallest side that keras.applications accept
-_IMAGENET_MEAN: Final = (
-    103.939,
-    116.779,
-    123.68,
-)  # blue, green, red: what ResNet50's published weights expect
+_APPLICATION_PIXELS: Final = 32  # the smallest side that keras.applications accepts
+# Blue, green, red: what the published weights of ResNet50 expect.
+_IMAGENET_MEAN: Final = (103.939, 116.779, 123.68)
 _WEIGHT_SUFFIXES: Final = (".keras", ".h5")
 
 
@@ -46,12 +46,11 @@ def build(
 ) -> keras.Model:
     """Build a network for images of `shape` = height, width, channels.
 
-    `pixels` are mean and standard deviation of the training pixels, in units of 0-1. `pretrained` is a directory with
-    an artifact of this toolkit, or one `.keras` or `.h5` file, whose layers are taken over by name where they fit: the
-    last layer of another set of classes does not, and starts anew.
+    `pixels` are mean and standard deviation of the training pixels, in units of 0-1. `pretrained`
+    is a directory with an artifact of this toolkit, or with one `.keras` or `.h5` file. Layers that
+    match by name and shape get its weights; the last layer does not match for other classes.
 
-    Raises: UserError if the images are too small for the network, or nothing of `pretrained` fits
-    it.
+    Raises: UserError if the images are too small for the network, or no layer matches.
     """
     inputs = keras.Input(shape, dtype="uint8", name="images")
     weights = None if pretrained is None else _find_weights(pretrained)
@@ -59,44 +58,49 @@ def build(
         features = _build_application(name, inputs, weights)
     else:
         mean, deviation = pixels
-        x = keras.layers.Rescaling(1 / (255 * deviation), -mean / deviation, name="normalize")(
-            inputs
-        )
-        features = (
-            _build_small_cnn(x) if name == "small_cnn" else _build_resnet(x, _RESNET_BLOCKS[name])
-        )
+        scale = keras.layers.Rescaling(1 / (255 * deviation), -mean / deviation, name="normalize")
+        x = scale(inputs)
+        if name == "small_cnn":
+            features = _build_small_cnn(x)
+        else:
+            features = _build_resnet(x, _RESNET_BLOCKS[name])
     x = keras.layers.Dense(class_count, kernel_initializer="he_normal", name=LOGITS)(features)
-    network = keras.Model(
-        inputs, keras.layers.Softmax(dtype="float32", name=PROBABILITIES)(x), name=name
-    )
+    outputs = keras.layers.Softmax(dtype="float32", name=PROBABILITIES)(x)
+    network = keras.Model(inputs, outputs, name=name)
     if weights is not None and weights.suffix == ".keras":
         _transfer(network, weights)
     return network
 
 
+def measure_pixels(images: npt.NDArray[np.uint8], hosts: Hosts) -> tuple[float, float]:
+    """Return mean and standard deviation of the pixels of all hosts, in units of 0-1."""
+    scaled = images / np.float64(255)
+    sums = [float(scaled.size), float(scaled.sum()), float(np.square(scaled).sum())]
+    count, total, squares = hosts.agree(sums)
+    mean = total / count
+    return round(mean, 4), round(max(math.sqrt(max(0.0, squares / count - mean * mean)), 0.01), 4)
+
+
 def freeze_trunk(network: keras.Model) -> None:
-    """Leave the layer `logits` alone trainable."""
+    """Leave only the layer `logits` trainable."""
     for layer in network.layers:
         layer.trainable = layer.name == LOGITS
 
 
 def clone_for_training(model: keras.Model, precision: str) -> keras.Model:
-    """Clone `model` up to its logits, in `precision` (float32, bfloat16 or float16), with fused batch normalization.
+    """Clone `model` up to its logits, in another precision and with fused batch normalization.
 
-    The clone's variables have the order, shapes and values of the model's own.
+    The variables of the clone have the order, shapes and values of those of the model.
     """
     policy = "float32" if precision == "float32" else f"mixed_{precision}"
 
     def clone(layer: Any) -> Any:
         config = layer.get_config()
-        cls = (
-            _FusedBatchNormalization
-            if type(layer) is keras.layers.BatchNormalization
-            else type(layer)
-        )
         if isinstance(layer, keras.layers.Layer) and not isinstance(layer, keras.layers.InputLayer):
-            config["dtype"] = policy  # the others are bare operations, which take what comes
-        return cls.from_config(config)
+            config["dtype"] = policy  # the others are operations, which keep the dtype of inputs
+        if type(layer) is keras.layers.BatchNormalization:
+            return _FusedBatchNormalization.from_config(config)
+        return type(layer).from_config(config)
 
     trunk = keras.Model(model.input, model.get_layer(LOGITS).output, name=model.name)
     twin = keras.models.clone_model(trunk, clone_function=clone)
@@ -105,10 +109,10 @@ def clone_for_training(model: keras.Model, precision: str) -> keras.Model:
 
 
 def _build_small_cnn(x: Any) -> Any:
-    """Add a strided 5x5 convolution, then 3x3 ones of doubling width with 2x2 pooling until 4 pixels are left.
+    """Add a strided 5x5 convolution, then 3x3 ones of doubling width and 2x2 pooling up to 4 pixels.
 
-    Pooling comes before normalization and ReLU, which then touch a quarter of the elements; widths
-    are multiples of 16, the blocks in which oneDNN computes.
+    Normalization and ReLU follow pooling, which leaves a quarter of the elements; widths are
+    multiples of 16, the block size of oneDNN.
     """
     layers = keras.layers
     width, number = 16, 1
@@ -123,9 +127,9 @@ def _build_small_cnn(x: Any) -> Any:
 
 
 def _build_resnet(x: Any, block_count: int) -> Any:
-    """Add the residual network for small images: three stages of `block_count` blocks of two 3x3 convolutions.
+    """Add the residual network for small images: three stages of `block_count` blocks.
 
-    Source: He et al., Deep Residual Learning, 2015, section 4.2, with 1x1 projections where the
+    Source: He et al., Deep Residual Learning, 2015, section 4.2, with 1x1 projections wherever the
     shape changes.
     """
     layers = keras.layers
@@ -138,9 +142,8 @@ def _build_resnet(x: Any, block_count: int) -> Any:
         for block in range(block_count):
             name = f"stage{stage + 1}_block{block + 1}"
             stride = 2 if stage and not block else 1
-            y = layers.ReLU()(
-                normalize(_convolve(x, width, 3, stride, f"{name}_conv1"), f"{name}_conv1")
-            )
+            y = _convolve(x, width, 3, stride, f"{name}_conv1")
+            y = layers.ReLU()(normalize(y, f"{name}_conv1"))
             y = normalize(_convolve(y, width, 3, 1, f"{name}_conv2"), f"{name}_conv2")
             if stride == 2:
                 x = normalize(_convolve(x, width, 1, stride, f"{name}_project"), f"{name}_project")
@@ -149,75 +152,67 @@ def _build_resnet(x: Any, block_count: int) -> Any:
 
 
 def _build_application(name: str, inputs: Any, weights: Path | None) -> Any:
-    """Build a trunk of keras.applications on uint8 images, grey or color, with the preprocessing that it expects."""
+    """Build a trunk of keras.applications with its preprocessing, for grey or color images."""
     height, width, depth = inputs.shape[1:]
     if min(height, width) < _APPLICATION_PIXELS or depth not in (1, 3):
         message = (
-            f"model={name} needs images of at least {_APPLICATION_PIXELS}x{_APPLICATION_PIXELS} pixels and 1 or 3 "
-            f"channels; these have {height}x{width}x{depth}"
+            f"model={name} needs images of at least {_APPLICATION_PIXELS}x{_APPLICATION_PIXELS} "
+            f"pixels and 1 or 3 channels; these have {height}x{width}x{depth}"
         )
         raise UserError(message)
     x = keras.layers.Rescaling(1.0, name="cast")(inputs)
     if depth == 1:
         x = keras.layers.Concatenate(name="color")([x, x, x])
-    if name == "resnet50":  # the others bring their own
+    if name == "resnet50":  # the other networks include it
         swap = keras.layers.Conv2D(3, 1, name="to_blue_green_red", trainable=False)
         x = swap(x)
-        swap.set_weights(
-            [
-                np.eye(3, dtype=np.float32)[::-1].reshape(1, 1, 3, 3),
-                -np.array(_IMAGENET_MEAN, np.float32),
-            ]
-        )
+        reversed_channels = np.eye(3, dtype=np.float32)[::-1].reshape(1, 1, 3, 3)
+        swap.set_weights([reversed_channels, -np.array(_IMAGENET_MEAN, np.float32)])
     make: Callable[..., keras.Model] = getattr(keras.applications, _APPLICATIONS[name])
     is_published = weights is not None and weights.suffix == ".h5"
     try:
-        trunk = make(
-            include_top=False,
-            weights=str(weights) if is_published else None,
-            input_tensor=x,
-            pooling="avg",
-        )
+        path = str(weights) if is_published else None
+        trunk = make(include_top=False, weights=path, input_tensor=x, pooling="avg")
     except (ValueError, OSError) as error:
-        message = (
-            f"{weights} does not fit model={name} (weights without the top are expected): {error}"
-        )
+        message = f"{weights} does not fit model={name}; expected weights without the top: {error}"
         raise UserError(message) from error
     return trunk.output
 
 
 def _find_weights(directory: Path) -> Path:
-    """Find the file with weights: the artifact's Keras model, or the only `.keras` or `.h5` file."""
+    """Find the Keras model of an artifact, or the only `.keras` or `.h5` file."""
     if (directory / artifact.MANIFEST_NAME).exists():
         return artifact.load(directory).keras
-    found = sorted(
-        path for path in directory.rglob("*") if path.suffix in _WEIGHT_SUFFIXES and path.is_file()
-    )
+    paths = [path for path in directory.rglob("*") if path.suffix in _WEIGHT_SUFFIXES]
+    found = sorted(path for path in paths if path.is_file())
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
-        message = f"{directory} must hold an artifact of this toolkit or one .keras or .h5 file; found {names}"
+        message = (
+            f"{directory} must hold an artifact of this toolkit or one .keras or .h5 file; found "
+            f"{names}"
+        )
         raise UserError(message)
     return found[0]
 
 
 def _transfer(network: keras.Model, path: Path) -> None:
-    """Copy into `network` the weights of each layer that the model in `path` has by the same name and shapes.
+    """Copy the weights of each layer of the model in `path` that matches by name and shapes.
 
-    Raises: UserError if none fits, or the file is no Keras model.
+    Raises: UserError if no layer matches, or the file is not a Keras model.
     """
     try:
         source = keras.models.load_model(path, compile=False)
     except (ValueError, OSError, TypeError) as error:
         message = f"{path} cannot be loaded as a Keras model: {error}"
         raise UserError(message) from error
-    there = {layer.name: layer.get_weights() for layer in source.layers}
-    fitting = []
+    available = {layer.name: layer.get_weights() for layer in source.layers}
+    matching = set()
     for layer in network.layers:
-        own, found = layer.get_weights(), there.get(layer.name, [])
+        own, found = layer.get_weights(), available.get(layer.name, [])
         if own and [array.shape for array in own] == [array.shape for array in found]:
             layer.set_weights(found)
-            fitting.append(layer.name)
-    if not set(fitting) - {LOGITS}:
+            matching.add(layer.name)
+    if not matching - {LOGITS}:
         message = (
             f"no layer of the {source.name} in {path} fits model={network.name} for these images"
         )
@@ -225,28 +220,17 @@ def _transfer(network: keras.Model, path: Path) -> None:
 
 
 def _convolve(x: Any, width: int, size: int, stride: int, name: str) -> Any:
-    return keras.layers.Conv2D(
-        width,
-        size,
-        stride,
-        padding="same",
-        use_bias=False,
-        kernel_initializer="he_normal",
-        name=name,
-    )(x)
+    options = {"padding": "same", "use_bias": False, "kernel_initializer": "he_normal"}
+    return keras.layers.Conv2D(width, size, stride, name=name, **options)(x)
 
 
 class _FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
-    """Batch normalization of images in TensorFlow's one fused kernel; statistics stay float32 under bfloat16."""
+    """Batch normalization of images in one fused kernel; statistics are float32 in any precision."""
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:  # noqa: FBT001 - Keras' signature
-        """Normalize; in training, by the batch's own mean and variance."""
-        if (
-            self.axis not in (-1, 3)
-            or len(inputs.shape) != 4
-            or not (self.center and self.scale)
-            or mask is not None
-        ):
+        """Normalize; in training, by the mean and variance of the batch."""
+        is_usual = self.axis in (-1, 3) and self.center and self.scale
+        if not is_usual or len(inputs.shape) != 4 or mask is not None:
             return super().call(inputs, training=training, mask=mask)
         train = bool(training) and self.trainable
         scale, offset, mean, variance = (
@@ -263,8 +247,7 @@ class _FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore
             is_training=train,
         )
         if train:
-            # Keras' own rule; TensorFlow's kernel has Bessel's correction in its variance, which is
-            # all the better.
+            # Keras' own rule, but for Bessel's correction in the variance of TensorFlow's kernel.
             keep = self.momentum
             self.moving_mean.assign(mean * keep + outputs.batch_mean * (1 - keep))
             self.moving_variance.assign(variance * keep + outputs.batch_variance * (1 - keep))

@@ -11,11 +11,11 @@ import tensorflow as tf
 from container.training.settings import Settings
 
 _EPSILON = 1e-7
-_FALLS = (0.5, 0.75)  # of all steps; each divides the rate of the schedule `step` by 10
+_FALLS = (0.5, 0.75)  # of all steps: the schedule `step` divides the rate by 10
 
 
 class Optimizer:
-    """An update rule and what it remembers between steps: `slots`, variables `[weight] float32` by name."""
+    """An update rule and its state between steps: `slots`, variables `[weight] float32` by name."""
 
     def __init__(
         self,
@@ -24,28 +24,27 @@ class Optimizer:
         total_steps: int,
         host_count: int,
     ) -> None:
-        """`shapes` are those of the layers' variables, in the order in which the vectors hold them."""
+        """`shapes` are those of the variables of the layers, in their order in the vectors."""
         self._settings = settings
         self._total_steps = float(total_steps)
         self._peak = settings.learning_rate * (host_count if settings.scale_learning_rate else 1)
         self._sizes = [math.prod(shape) for shape in shapes]
         names = ("momentum",) if settings.optimizer == "sgd" else ("first_moment", "second_moment")
         self.slots = {name: tf.Variable(tf.zeros([sum(self._sizes)])) for name in names}
-        # Kernels have two axes or more; biases, and the scales of normalizations, are not decayed.
+        # Only kernels decay, which have two axes or more; biases and scales have one.
         kernels = [tf.fill([math.prod(shape)], float(len(shape) > 1)) for shape in shapes]
         self._decayed = tf.concat(kernels, axis=0)
 
     def rate(self, step: Any) -> Any:
-        """Give the learning rate `[] float32` of a step, counted from 0."""
+        """Return the learning rate `[] float32` of a step, counted from 0."""
         kind, total = self._settings.schedule, self._total_steps
         warm = max(1.0, self._settings.warmup_fraction * total)
         done = tf.cast(step, tf.float32)
         if kind == "linear":
             share = (total - done) / max(1.0, total - warm)
         elif kind == "cosine":
-            share = 0.5 + 0.5 * tf.cos(
-                math.pi * tf.clip_by_value((done - warm) / max(1.0, total - warm), 0.0, 1.0)
-            )
+            cooled = tf.clip_by_value((done - warm) / max(1.0, total - warm), 0.0, 1.0)
+            share = 0.5 + 0.5 * tf.cos(math.pi * cooled)
         elif kind == "step":
             share = tf.reduce_prod([tf.where(done >= fall * total, 0.1, 1.0) for fall in _FALLS])
         else:
@@ -53,7 +52,7 @@ class Optimizer:
         return self._peak * tf.minimum((done + 1) / warm, share)
 
     def apply(self, weights: Any, gradient: Any, step: Any) -> None:
-        """Change the variable `weights` by one step against `gradient`."""
+        """Update the variable `weights` by one step against `gradient`."""
         settings, rate = self._settings, self.rate(step)
         if settings.clip_norm:
             gradient *= tf.minimum(1.0, settings.clip_norm / (tf.norm(gradient) + _EPSILON))
@@ -87,7 +86,7 @@ class Optimizer:
         )
 
     def _apply_lamb(self, weights: Any, gradient: Any, rate: Any, step: Any) -> None:
-        """Adam's direction, scaled layer by layer to the length of the layer's weights.
+        """Move in Adam's direction, scaled layer by layer to the length of the layer's weights.
 
         Source: You et al., Large Batch Optimization for Deep Learning, 2020, algorithm 2.
         """
@@ -100,11 +99,8 @@ class Optimizer:
         direction /= tf.sqrt(square / (1 - tf.pow(beta_2, count))) + _EPSILON
         direction += settings.weight_decay * self._decayed * weights
         ratios = []
-        for layer, part in zip(
-            tf.split(weights.read_value(), self._sizes),
-            tf.split(direction, self._sizes),
-            strict=True,
-        ):
+        layers = tf.split(weights.read_value(), self._sizes)
+        for layer, part in zip(layers, tf.split(direction, self._sizes), strict=True):
             length, wanted = tf.norm(layer), tf.norm(part)
             ratios.append(tf.where((length > 0) & (wanted > 0), length / (wanted + _EPSILON), 1.0))
         weights.assign_sub(rate * tf.repeat(tf.stack(ratios), self._sizes) * direction)

@@ -1,4 +1,4 @@
-"""Where the inner loop's images come from: the whole set on the device, or one block after the other of a stream."""
+"""The images of the inner loop: an entire set on the device, or a stream block by block."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from container.data.loading import Images, LabeledImages, Stream
+from container.data.formats.parts import Images
+from container.data.images import LabeledImages
+from container.data.stream import ImageSet, Stream
 
 _PART_BYTES = 1 << 24
 _ALIGNMENT_BYTES = 64
@@ -17,80 +19,72 @@ _ALIGNMENT_BYTES = 64
 
 @dataclass(frozen=True)
 class Block:
-    """Images on the device for some steps that follow each other."""
+    """Images on the device, for some consecutive steps."""
 
     images: Any
     """`[image, height, width, channel] uint8`."""
     labels: Any
     """`[image] int32`."""
     order: Any
-    """`[step * part] int32`: this host's images of each step, one step after the other."""
+    """`[step * part] int32`: the images of this host in each step, one step after another."""
     first_step: int
-    """The job's step, counted from its start, that takes the first of them."""
+    """The step that uses the first of them, counted from the start of the job."""
     end_step: int
     """The step after the last one."""
 
 
 class Source:
-    """Gives the block of any step; the same for the same seed, whatever was asked for before."""
+    """The block of any step, which depends only on the seed and the step."""
 
     def __init__(
-        self, images: LabeledImages | Stream, batch_size: int, seed: int, part: slice | None = None
+        self, images: ImageSet, batch_size: int, seed: int, part: slice | None = None
     ) -> None:
-        """Cut the images into batches of `batch_size`, of which this host takes `part`; one batch there is at least."""
+        """Cut the images into one or more batches, of each of which this host takes `part`."""
         self._data, self._batch_size, self._seed = images, batch_size, seed
         self._part = part or slice(0, batch_size)
         self._steps_per_pass = len(images.labels) // batch_size
-        self._whole = (
-            None
-            if isinstance(images, Stream)
-            else (_place(images.images), tf.constant(images.labels))
-        )
+        self._tensors: tuple[Any, Any] = (None, None)
+        if isinstance(images, LabeledImages):
+            self._tensors = (_place(images.images), tf.constant(images.labels))
         self._block: Block | None = None
         self._blocks: Iterator[Block] = iter(())
 
     def find_block(self, step: int) -> Block:
-        """Give the block of a step, counted from the start of the job."""
+        """Return the block of a step, counted from the start of the job."""
         block = self._block
         if block is None or not block.first_step <= step < block.end_step:
             if block is None or step != block.end_step or step % self._steps_per_pass == 0:
                 self._blocks = self._begin_pass(step // self._steps_per_pass)
-            block = next(
-                block for block in self._blocks if block.first_step <= step < block.end_step
-            )
+            block = next(found for found in self._blocks if step < found.end_step)
             self._block = block
         return block
 
     def _begin_pass(self, number: int) -> Iterator[Block]:
-        """Give the blocks of one pass over the images."""
+        """Yield the blocks of one pass over the images."""
         step = number * self._steps_per_pass
-        if self._whole is not None:
+        if isinstance(self._data, LabeledImages):
             order = np.random.default_rng([self._seed, number]).permutation(len(self._data.labels))
-            yield self._make_block(self._whole, order, step)
+            yield self._make_block(self._tensors, order, step)
             return
-        assert isinstance(self._data, Stream)  # noqa: S101 - for the type checker
-        for index, part in enumerate(
-            self._data.blocks(number, self._seed, multiple=self._batch_size)
-        ):
+        parts = self._data.blocks(number, self._seed, multiple=self._batch_size)
+        for index, part in enumerate(parts):
             order = np.random.default_rng([self._seed, number, index]).permutation(len(part.labels))
             if len(order) < self._batch_size:
                 return
-            block = self._make_block(
-                (tf.constant(part.images), tf.constant(part.labels)), order, step
-            )
+            tensors = (tf.constant(part.images), tf.constant(part.labels))
+            block = self._make_block(tensors, order, step)
             yield block
             step = block.end_step
 
     def _make_block(self, tensors: tuple[Any, Any], order: Any, step: int) -> Block:
         count = len(order) // self._batch_size
         batches = order[: count * self._batch_size].reshape(count, self._batch_size)[:, self._part]
-        return Block(
-            *tensors, tf.constant(batches.reshape(-1).astype(np.int32)), step, step + count
-        )
+        indices = tf.constant(batches.reshape(-1).astype(np.int32))
+        return Block(*tensors, indices, step, step + count)
 
 
 def _place(array: Images) -> Any:
-    """Give a tensor of an array: on a CPU the same memory, where it lies as TensorFlow wants it."""
+    """Return a tensor of an array; on CPUs without a copy, if its layout suits TensorFlow."""
     fits = (
         array.flags.c_contiguous
         and array.flags.writeable
@@ -101,8 +95,8 @@ def _place(array: Images) -> Any:
     return tf.constant(array)
 
 
-def iterate(images: LabeledImages | Stream) -> Iterator[LabeledImages]:
-    """Give a set in parts, small enough that what is done with one does not take long; in any order."""
+def iterate(images: ImageSet) -> Iterator[LabeledImages]:
+    """Yield a set in parts that take little time each, in any order."""
     if isinstance(images, Stream):
         yield from images.blocks(0, 0)
         return
@@ -111,7 +105,7 @@ def iterate(images: LabeledImages | Stream) -> Iterator[LabeledImages]:
         yield images.take(np.arange(start, min(start + size, len(images.labels))))
 
 
-def take_sample(images: LabeledImages | Stream, count: int) -> Images:
-    """Take up to `count` images from all over a set, or over the sample of a stream."""
+def take_sample(images: ImageSet, count: int) -> Images:
+    """Take up to `count` images spread over a set, or over the sample of a stream."""
     part = images.sample() if isinstance(images, Stream) else images.images
     return part[:: max(1, len(part) // count)][:count]

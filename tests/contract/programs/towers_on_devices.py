@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from container.data.loading import LabeledImages
+from container.data.images import LabeledImages
 from container.training.settings import Settings
 from container.training.step import networks
 from container.training.step.device import Device

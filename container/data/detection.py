@@ -1,0 +1,126 @@
+"""Detecting the format of files: by `data_format`, content type, names, then first bytes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from container.data.formats import array_files, csv_files, picture_files, record_files
+from container.data.formats.parts import from_path
+from container.errors import UserError
+
+HEAD_BYTES: Final = 4096
+"""First bytes that `recognize_content` needs."""
+_SUFFIXES: Final = {
+    ".csv": "csv",
+    ".tfrecord": "tfrecord",
+    ".tfrecords": "tfrecord",
+    ".rec": "recordio",
+    ".npz": "npz",
+    ".npy": "npy",
+    **dict.fromkeys(picture_files.SUFFIXES, "images"),
+}
+_CONTENT_TYPES: Final = {
+    "text/csv": "csv",
+    "application/x-image": "images",
+    "application/x-tfrecord": "tfrecord",
+    "application/x-recordio": "recordio",
+    "application/x-npz": "npz",
+    "application/x-npy": "npy",
+}
+_CONTENTS: Final = {
+    "images": picture_files.is_picture,
+    "tfrecord": record_files.is_tfrecord,
+    "recordio": record_files.is_recordio,
+    "idx": array_files.is_idx,
+    "npy": lambda head: head.startswith(b"\x93NUMPY"),
+    "npz": lambda head: head.startswith(b"PK\x03\x04"),
+    "csv": csv_files.looks_like_rows,
+}
+_NOUNS: Final = {"images": "picture", "tfrecord": "TFRecord", "recordio": "RecordIO"}
+
+
+def choose_files(
+    directory: Path, data_format: str, content_type: str | None
+) -> tuple[str, list[Path]]:
+    """Return the format of a directory, and the files of that format; other files are ignored.
+
+    Raises: UserError if the directory does not exist, or holds no format or several ones.
+    """
+    paths = list_files(directory)
+    by_format: dict[str, list[Path]] = {}
+    for path in paths:
+        by_format.setdefault(_recognize(path), []).append(path)
+    unknown = by_format.pop("", [])
+    wanted = expect_format(data_format, content_type)
+    if wanted in by_format:
+        return wanted, by_format[wanted]
+    if data_format != "auto":
+        if by_format or not unknown:
+            raise _no_files(directory, f"{_name(data_format)} files", paths, "")
+        return data_format, unknown  # the user knows better
+    if not by_format:
+        formats = "; formats: CSV, CLASS/NAME.png (jpg, bmp, gif), TFRecord, NPZ, NPY, IDX"
+        raise _no_files(directory, "labeled images", paths, formats)
+    if len(by_format) > 1:
+        found = ", ".join(
+            f"{len(by_format[name])} {_name(name)} files" for name in sorted(by_format)
+        )
+        message = (
+            f"{directory} holds several formats: {found}; set data_format to one of "
+            f"{', '.join(sorted(by_format))}"
+        )
+        raise UserError(message)
+    return by_format.popitem()
+
+
+def list_files(directory: Path) -> list[Path]:
+    """List files that are neither hidden nor empty (IN-11), sorted by the parts of their paths.
+
+    Raises: UserError if the directory does not exist.
+    """
+    if not directory.is_dir():
+        message = f"the channel directory {directory} does not exist"
+        raise UserError(message)
+    paths = []
+    for root, subdirectories, names in os.walk(directory):
+        subdirectories[:] = [name for name in subdirectories if not name.startswith(".")]
+        paths += [Path(root, name) for name in names if not name.startswith(".")]
+    return sorted(path for path in paths if path.is_file() and path.stat().st_size)
+
+
+def expect_format(data_format: str, content_type: str | None) -> str:
+    """Return the format that the job names, by `data_format` or else the content type; or ""."""
+    if data_format != "auto":
+        return data_format
+    return _CONTENT_TYPES.get((content_type or "").partition(";")[0].strip(), "")
+
+
+def recognize_content(head: bytes) -> str:
+    """Return the format of a file that begins with `head`; "" if it is unknown."""
+    return next((name for name, matches in _CONTENTS.items() if matches(head)), "")
+
+
+def _recognize(path: Path) -> str:
+    """Return the format of a file by its name or else its content; "" if it is unknown."""
+    name = path.name.lower().removesuffix(".gz")
+    known = _SUFFIXES.get(Path(name).suffix)
+    if known:
+        return known
+    with from_path(path).reading() as stream:
+        return recognize_content(stream.read(HEAD_BYTES))
+
+
+def _no_files(directory: Path, wanted: str, paths: Sequence[Path], hint: str) -> UserError:
+    found = "it holds no files, or only empty or hidden ones"
+    if paths:
+        found = "found " + ", ".join(path.name for path in paths[:3])
+    if len(paths) > 3:
+        found += f" and {len(paths) - 3} more"
+    return UserError(f"{directory} holds no {wanted}: {found}{hint}")
+
+
+def _name(data_format: str) -> str:
+    return _NOUNS.get(data_format, data_format.upper())

@@ -1,0 +1,79 @@
+"""RecordIO: MXNet's image records, and the pictures and labels of an augmented manifest.
+
+`container.record_framing` describes the framing.
+"""
+
+from __future__ import annotations
+
+import functools
+import struct
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO, Final
+
+from container import record_framing
+from container.data.formats import picture_files
+from container.data.formats.parts import Source
+from container.errors import UserError
+
+_IMAGE_HEADER: Final = struct.Struct("<IfQQ")
+"""Number of labels or 0 for one, label, two numbers without use here; the picture follows."""
+
+
+def is_recordio(head: bytes) -> bool:
+    """Return whether `head` begins a RecordIO stream."""
+    return head.startswith(record_framing.RECORDIO_MAGIC)
+
+
+def split(stream: BinaryIO, name: str) -> Iterator[bytes]:
+    """Yield the data of each record; a record that was split at the magic is joined again.
+
+    Raises: UserError if the stream is not RecordIO or ends within a record.
+    """
+    parts: list[bytes] = []
+    try:
+        for flag, data in record_framing.read_recordio(stream):
+            parts.append(data)
+            if flag in (0, 3):
+                yield record_framing.RECORDIO_MAGIC.join(parts)
+                parts = []
+    except ValueError as error:
+        message = f"{name}: {error}"
+        raise UserError(message) from error
+
+
+def read(sources: Iterable[Source]) -> Iterator[picture_files.Encoded]:
+    """Yield the labeled pictures of files of image records.
+
+    Raises: UserError if a record is not a picture with one label.
+    """
+    for source in sources:
+        with source.reading() as stream:
+            for index, record in enumerate(split(stream, source.name)):
+                place = f"{source.name}, record {index}"
+                picture = record[_IMAGE_HEADER.size :]
+                if not picture_files.is_picture(picture[:8]):
+                    message = f"{place} is not a labeled picture"
+                    raise UserError(message)
+                label_count, label, _, _ = _IMAGE_HEADER.unpack_from(record)
+                if label_count:
+                    message = f"{place} has {label_count} labels, expected one"
+                    raise UserError(message)
+                yield place, f"{label:.9g}", functools.partial(bytes, picture)
+
+
+def pair(records: Iterable[bytes], name: str) -> Iterator[picture_files.Encoded]:
+    """Yield the labeled pictures of an augmented manifest, whose records alternate (IN-9).
+
+    Raises: UserError if the last picture has no label.
+    """
+    iterator = iter(records)
+    for index, picture in enumerate(iterator):
+        label = next(iterator, None)
+        if label is None:
+            message = (
+                f"{name} ends with a picture without a label; the attributes must be the image and "
+                "its label"
+            )
+            raise UserError(message)
+        text = label.decode("utf-8", errors="replace").strip().strip('"')
+        yield f"{name}, pair {index}", text, functools.partial(bytes, picture)

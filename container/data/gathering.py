@@ -1,0 +1,249 @@
+"""Decoding the parts of a set in threads, and joining them in order: in memory, or as a stream."""
+
+from __future__ import annotations
+
+import collections
+import functools
+import mmap
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from container import machine
+from container.data.formats.parts import Images, Label, Labels, Options, Part, Shape, Task
+from container.data.images import LabeledImages
+from container.data.stream import BLOCK_BYTES, ImageSet, PipedStream, ScratchFile, ScratchStream
+from container.errors import UserError
+
+_FAULTS_SHOWN: Final = 5
+_CLASSES_SHOWN: Final = 20
+
+
+def gather(
+    tasks: Iterator[Task],
+    where: str,
+    options: Options,
+    read_again: Callable[[], Iterator[Task]] | None = None,
+) -> ImageSet:
+    """Run all tasks, several at a time, and join their parts in order.
+
+    If `read_again` is given, which reads the same images once more, images beyond the memory
+    budget are counted and dropped; otherwise they go to a scratch file.
+
+    Raises: UserError if records cannot be read, differ in shape, or have an unknown label;
+    PlatformError if scratch space is full.
+    """
+    budget_bytes = options.memory_budget_bytes
+    if budget_bytes is None:
+        budget_bytes = _default_budget_bytes()
+    store = _Store(budget_bytes, spills=read_again is None)
+    labels: list[Labels] = []
+    rejected: list[str] = []
+    shape: Shape | None = None
+    for part in _run_ahead(tasks):
+        rejected += part.faults
+        _check_rejected(rejected, options.bad_record_limit)
+        if len(part.labels):
+            shape = shape or part.shape
+            _check_shape(part, shape, "the records before it have")
+            store.append(part.images)
+            known = options.classes
+            labels.append(part.labels if known is None else _look_up(part, known))
+    if shape is None:
+        message = f"{where} holds no rows: only headers, or no records"
+        raise UserError(message)
+    classes, indices = _settle_classes(labels, options.classes)
+    if not store.is_full:
+        return LabeledImages(store.images(shape), indices, classes, tuple(rejected))
+    common: dict[str, Any] = {
+        "labels": indices,
+        "classes": classes,
+        "image_shape": shape,
+        "rejected": tuple(rejected),
+    }
+    if store.scratch is not None:
+        return ScratchStream(scratch=store.scratch, **common)
+    assert read_again is not None  # noqa: S101 - for the type checker: the store would have spilled
+    read = functools.partial(_read_again, read_again, classes, shape, options.bad_record_limit)
+    return PipedStream(
+        read=read,
+        first_classes=classes,
+        first_images=store.first,
+        # Memory holds two blocks, and the device a copy of one.
+        block_bytes=max(BLOCK_BYTES, budget_bytes // 4),
+        **common,
+    )
+
+
+def _read_again(
+    read_again: Callable[[], Iterator[Task]],
+    classes: tuple[Label, ...],
+    shape: Shape,
+    bad_record_limit: int,
+) -> Iterator[tuple[Images, npt.NDArray[Any]]]:
+    """Yield the images of another epoch, and their indices into `classes`.
+
+    Raises: UserError if a record cannot be read and none may be skipped, or if shape or class was
+    not in the first epoch.
+    """
+    for part in _run_ahead(read_again()):
+        if not bad_record_limit:
+            _check_rejected(part.faults, 0)
+        if len(part.labels):
+            _check_shape(part, shape, "the first epoch has")
+            yield part.images, _look_up(part, classes)
+
+
+def _check_rejected(rejected: Sequence[str], limit: int) -> None:
+    if len(rejected) <= limit:
+        return
+    if not limit:
+        raise UserError.from_faults("the data cannot be read", rejected[:_FAULTS_SHOWN])
+    summary = f"more than {limit} records cannot be read; the last ones"
+    raise UserError.from_faults(summary, rejected[-_FAULTS_SHOWN:])
+
+
+def _check_shape(part: Part, shape: Shape, others: str) -> None:
+    if part.shape != shape:
+        message = f"{part.locate(0)} has the shape {list(part.shape)}; {others} {list(shape)}"
+        raise UserError(message)
+
+
+def _run_ahead(tasks: Iterator[Task]) -> Iterator[Part]:
+    """Run tasks in one thread per processor, a few ahead of the reader, and yield parts in order."""
+    threads = machine.count_threads()
+    with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
+        waiting: collections.deque[Any] = collections.deque()
+        try:
+            for task in tasks:
+                waiting.append(pool.submit(task))
+                if len(waiting) > 2 * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _settle_classes(
+    labels: list[Labels], classes: tuple[Label, ...] | None
+) -> tuple[tuple[Label, ...], npt.NDArray[np.int32]]:
+    """Return the classes, and of each image the index of its class."""
+    if classes is not None:
+        return classes, np.concatenate(labels).astype(np.int32)
+    distinct, indices = np.unique(_join_labels(labels), return_inverse=True)
+    return tuple(distinct.tolist()), indices.astype(np.int32)
+
+
+def _look_up(part: Part, classes: tuple[Label, ...]) -> npt.NDArray[np.int64]:
+    """Return the index of each label among `classes`, where `3` and `"3"` are equal.
+
+    Raises: UserError if a label is not among them.
+    """
+    positions = {str(label): i for i, label in enumerate(classes)}
+    distinct, inverse = np.unique(np.asarray(part.labels), return_inverse=True)
+    names = [_canonical(label, positions) for label in distinct.tolist()]
+    unknown = [name for name in names if name not in positions]
+    indices = np.array([positions.get(name, -1) for name in names], np.int64)[inverse]
+    if unknown:
+        known = [*list(positions)[:_CLASSES_SHOWN], *["..."] * (len(positions) > _CLASSES_SHOWN)]
+        message = (
+            f"{part.locate(int((indices < 0).argmax()))}: the label is not one of the "
+            f"{len(positions)} classes {', '.join(known)}; "
+            f"unknown labels: {', '.join(map(repr, unknown[:_FAULTS_SHOWN]))}"
+        )
+        raise UserError(message)
+    return indices
+
+
+def _canonical(label: Label, positions: dict[str, int]) -> str:
+    """Write a label as the classes do: `7.0` is class `7` if there is no class `7.0`."""
+    text = str(label)
+    if text in positions:
+        return text
+    try:
+        return str(_to_integer(text))
+    except ValueError:
+        return text
+
+
+def _join_labels(parts: list[Labels]) -> npt.NDArray[Any]:
+    """Join the labels of all parts: integers if all of them are (`7`, `7.0`), otherwise text."""
+    try:
+        arrays = [part if isinstance(part, np.ndarray) else _to_integers(part) for part in parts]
+        return np.concatenate(arrays)
+    except ValueError:
+        return np.array([str(label) for part in parts for label in part])
+
+
+def _to_integers(labels: list[str]) -> npt.NDArray[np.int64]:
+    integers = {label: _to_integer(label) for label in set(labels)}
+    return np.array([integers[label] for label in labels], np.int64)
+
+
+def _to_integer(label: str) -> int:
+    value = float(label)
+    if not value.is_integer() or "_" in label:
+        raise ValueError(label)
+    return int(value)
+
+
+class _Store:
+    """Images in memory up to the budget; beyond it all go to a scratch file, or are dropped."""
+
+    def __init__(self, budget_bytes: int, *, spills: bool) -> None:
+        """Reserve addresses for the entire budget, not memory: nothing is copied as the set grows."""
+        self._budget_bytes = min(budget_bytes, _machine_bytes())
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
+        content = mmap.mmap(-1, max(1, self._budget_bytes), flags=flags)
+        self._memory = np.frombuffer(content, np.uint8)
+        self._used = 0
+        self._spills = spills
+        self.is_full = False
+        """Whether the images are no longer in memory."""
+        self.first: Images = np.empty(0, np.uint8)
+        """Some images from the start, once the store is full."""
+        self.scratch: ScratchFile | None = None
+
+    def append(self, images: Images) -> None:
+        """Add images.
+
+        Raises: PlatformError if scratch space is full.
+        """
+        end = self._used + images.nbytes
+        if not self.is_full and end <= self._budget_bytes:
+            self._memory[self._used : end] = images.reshape(-1)
+            self._used = end
+            return
+        if not self.is_full:
+            self._leave_memory(images)
+        if self.scratch is not None:
+            self.scratch.append(images)
+
+    def _leave_memory(self, images: Images) -> None:
+        self.is_full = True
+        first = self._memory[: self._used] if self._used else images.reshape(-1)
+        count = max(1, BLOCK_BYTES // images[0].nbytes)
+        self.first = first.reshape(-1, *images.shape[1:])[:count].copy()
+        if self._spills:
+            self.scratch = ScratchFile()
+            self.scratch.append(self._memory[: self._used])
+        self._memory = self._memory[:0].copy()
+
+    def images(self, shape: Shape) -> Images:
+        """Return the images in memory, `[image, *shape]`."""
+        return self._memory[: self._used].reshape(-1, *shape)
+
+
+def _default_budget_bytes() -> int:
+    """Return a quarter of the memory that the container may use; training needs the rest."""
+    return min(machine.count_memory_bytes() or _machine_bytes(), _machine_bytes()) // 4
+
+
+def _machine_bytes() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

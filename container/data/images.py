@@ -1,0 +1,35 @@
+"""Labeled images in memory."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from container.data.formats.parts import Images, Label, Shape
+
+
+@dataclass(frozen=True)
+class LabeledImages:
+    """A set of images in memory, in the order of their files and records."""
+
+    images: Images
+    """`[image, height, width, channel]` 0-255."""
+    labels: npt.NDArray[np.int32]
+    """`[image]`, indices into `classes`."""
+    classes: tuple[Label, ...]
+    """The labels as the files write them, sorted: integers if all of them are."""
+    rejected: tuple[str, ...] = ()
+    """Place and fault of each record that was skipped."""
+
+    @property
+    def image_shape(self) -> Shape:
+        """Height, width and channels."""
+        height, width, channels = self.images.shape[1:]
+        return height, width, channels
+
+    def take(self, indices: npt.NDArray[np.int64]) -> LabeledImages:
+        """Return the images of these indices."""
+        return dataclasses.replace(self, images=self.images[indices], labels=self.labels[indices])

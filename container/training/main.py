@@ -1,0 +1,52 @@
+"""`train`: runs the user's program or the bundled network, and writes the failure file.
+
+Rules of this file: the one broad `except` of training is here.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import sys
+import traceback
+from collections.abc import Mapping
+
+from container import algorithm, contract
+from container.errors import PlatformError, UserError
+from container.training import bundled, typed
+from container.training.termination import StopRequest
+from container.training.user_script import launch
+
+
+def main(layout: contract.Layout, environ: Mapping[str, str], stop: StopRequest) -> int:
+    """Run `train`.
+
+    Returns: the exit code: 0 if the job is completed or was stopped, 1 if it failed (OUT-1).
+    """
+    faulthandler.enable(os.dup(2))  # a native crash leaves its stack in the log (TRIP-16)
+    if "TF_CPP_MIN_LOG_LEVEL" not in environ:
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"  # TensorFlow's messages would bury the metrics
+    try:
+        program = launch.find_program(layout, environ)
+        if program is not None:
+            return launch.run(program, layout, environ)
+        typed.run(algorithm.read(bundled, bundled.NAME), layout, stop)
+    except (UserError, PlatformError) as error:
+        return _fail(layout, f"{type(error).__name__}: {error}")
+    except MemoryError as error:
+        cause = f"out of memory: {error}; choose a larger instance or a smaller batch_size"
+        return _fail(layout, f"PlatformError: {cause}")
+    except Exception as error:  # noqa: BLE001 - the boundary of a job: a bug of ours leaves a reason, too
+        cause = f"this is a bug in the toolkit: {type(error).__name__}: {error}"
+        return _fail(layout, f"{cause}\n\n{traceback.format_exc()}")
+    return 0
+
+
+def _fail(layout: contract.Layout, reason: str) -> int:
+    """Log the reason, then write the failure file, which must be last (OUT-2)."""
+    print(reason, file=sys.stderr, flush=True)
+    try:
+        contract.write_failure(layout, reason)
+    except OSError as error:
+        print(f"{layout.failure} cannot be written: {error}", file=sys.stderr, flush=True)
+    return 1

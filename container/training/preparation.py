@@ -1,0 +1,133 @@
+"""Everything that is settled before the first step: data, device, hosts, and this host's share.
+
+Rules of this file: whatever can be found wrong without TensorFlow is found before it is imported;
+the data is read while it is imported.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from container import artifact, contract
+from container.algorithm import Job
+from container.errors import PlatformError, UserError
+from container.training import channels
+from container.training.channels import Sets
+from container.training.distributed import shares
+from container.training.distributed.shares import Share
+from container.training.settings import Settings
+from container.training.step import device as devices
+
+if TYPE_CHECKING:
+    from container.training.distributed.rendezvous import Hosts
+
+_DEFAULT_EPOCHS = 3
+_DEFAULT_STEPS = 500  # a small set needs as many steps, hence more epochs
+_EXPORT_BYTES_PER_PARAMETER = 3 * 4  # Keras model, SavedModel and flatbuffer, float32 each
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A job that is ready to train."""
+
+    job: Job[Settings]
+    settings: Settings
+    """The hyperparameters, with `epochs` and `batch_size` settled."""
+    sets: Sets
+    pretrained: Path | None
+    """Directory of the channel with a pretrained model."""
+    deadline: float
+    """End of `max_runtime_s` on the monotonic clock."""
+    device: devices.Device
+    hosts: Hosts
+    share: Share
+
+
+def prepare(job: Job[Settings]) -> Prepared:
+    """Read the channels, set up TensorFlow, and connect to the other hosts.
+
+    Raises: UserError or PlatformError with the reason why the job cannot be done.
+    """
+    started = time.monotonic()
+    settings, resources = job.hyperparameters, job.config.resources
+    found = channels.find(job.layout, job.config)
+    with artifact.staging(job.layout.model):
+        pass  # a model directory that is not writable fails now, not after the training
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="load") as pool:
+        loading = pool.submit(channels.load, job.layout, found, settings, log)
+        devices.import_tensorflow()  # takes seconds, during which the data is read
+        log(f"imported TensorFlow in {time.monotonic() - started:.1f} s")
+        fault = loading.exception()
+    if fault and (len(resources.hosts) == 1 or not isinstance(fault, (UserError, PlatformError))):
+        raise fault
+    shape = (0, 0, 0) if fault else loading.result().training.image_shape
+    host_batch_size = max(1, settings.batch_size // len(resources.hosts))
+    own = dataclasses.replace(settings, batch_size=host_batch_size)
+    device = devices.choose(own, shape, devices.describe_gpus())
+    devices.configure(device, deterministic=settings.deterministic)
+    for reason in device.reasons:
+        log(reason)
+    hosts = _connect(resources, settings, fault)
+    sets, share = shares.divide(loading.result(), settings.batch_size, hosts, sharded=found.sharded)
+    classes = sets.training.classes
+    if len(classes) < 2:
+        message = f"the training channel holds only one class, {classes[0]!r}; expected two or more"
+        raise UserError(message)
+    return Prepared(
+        job=job,
+        settings=_complete(settings, share.image_count),
+        sets=sets,
+        pretrained=job.layout.channel(found.pretrained.name) if found.pretrained else None,
+        deadline=started + (settings.max_runtime_s or math.inf),
+        device=device,
+        hosts=hosts,
+        share=share,
+    )
+
+
+def check_free_space(directory: Path, parameter_count: int) -> None:
+    """Refuse to train a model that could not be saved.
+
+    Raises: PlatformError with the bytes needed and the bytes free.
+    """
+    needed = parameter_count * _EXPORT_BYTES_PER_PARAMETER + (1 << 20)
+    free = shutil.disk_usage(directory).free
+    if free < needed:
+        message = f"{directory} has {free:,} bytes left; the model needs {needed:,}"
+        raise PlatformError(message)
+
+
+def log(line: str) -> None:
+    """Print a line to the log of the job."""
+    print(line, flush=True)
+
+
+def _connect(
+    resources: contract.Resources, settings: Settings, fault: BaseException | None
+) -> Hosts:
+    """Connect to the other hosts; a fault of one host fails all of them, for the same reason.
+
+    Raises: UserError that names hosts and faults.
+    """
+    from container.training.distributed import rendezvous
+
+    hosts = rendezvous.connect(resources, settings.host_wait_s, log)
+    texts = hosts.exchange(fault and f"{type(fault).__name__}: {fault}")
+    faults = [f"{name}: {text}" for name, text in zip(hosts.names, texts, strict=True) if text]
+    if faults:
+        raise UserError.from_faults("a host of the job cannot train", faults)
+    return hosts
+
+
+def _complete(settings: Settings, image_count: int) -> Settings:
+    """Settle what depends on the number of training images."""
+    batch_size = min(settings.batch_size, image_count)
+    steps_per_epoch = image_count // batch_size
+    epochs = settings.epochs or max(_DEFAULT_EPOCHS, math.ceil(_DEFAULT_STEPS / steps_per_epoch))
+    return dataclasses.replace(settings, epochs=epochs, batch_size=batch_size)
