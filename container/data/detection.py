@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from container.data.formats import array_files, csv_files, picture_files, record_files
+from container.data.formats import (
+    array_files,
+    csv_files,
+    picture_files,
+    recordio_files,
+    tfrecord_files,
+)
 from container.data.formats.parts import from_path
 from container.errors import UserError
 
@@ -32,8 +38,8 @@ _CONTENT_TYPES: Final = {
 }
 _CONTENTS: Final = {
     "images": picture_files.is_picture,
-    "tfrecord": record_files.is_tfrecord,
-    "recordio": record_files.is_recordio,
+    "tfrecord": tfrecord_files.is_tfrecord,
+    "recordio": recordio_files.is_recordio,
     "idx": array_files.is_idx,
     "npy": lambda head: head.startswith(b"\x93NUMPY"),
     "npz": lambda head: head.startswith(b"PK\x03\x04"),

@@ -17,7 +17,13 @@ import numpy as np
 
 from container import contract
 from container.data import detection
-from container.data.formats import array_files, csv_files, picture_files, record_files
+from container.data.formats import (
+    array_files,
+    csv_files,
+    picture_files,
+    recordio_files,
+    tfrecord_files,
+)
 from container.data.formats.parts import Options, Task, from_path
 from container.data.gathering import gather
 from container.data.images import LabeledImages
@@ -81,11 +87,11 @@ def _read_directory(directory: Path, options: Options, content_type: str | None)
     if found == "csv":
         return csv_files.read(sources, options)
     if found == "tfrecord":
-        return record_files.read_tfrecords(sources, options)
+        return tfrecord_files.read(sources, options)
     if found == "npz":
         return array_files.read_npz(paths, options)
     if found in ("npy", "idx"):
         return array_files.read_pairs(paths, options)
     if found == "images":
         return picture_files.read(picture_files.list_folders(directory, paths), options)
-    return picture_files.read(record_files.read_image_records(sources), options)
+    return picture_files.read(recordio_files.read(sources), options)

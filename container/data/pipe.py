@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from container.data import detection
-from container.data.formats import csv_files, picture_files, record_files
+from container.data.formats import csv_files, picture_files, recordio_files, tfrecord_files
 from container.data.formats.parts import Options, Source, Task, from_bytes
 from container.errors import PlatformError, UserError
 
@@ -18,7 +18,7 @@ _WAIT_S: Final = 600.0
 _POLL_S: Final = 0.02
 _READERS: Final[dict[str, Callable[[Iterable[Source], Options], Iterator[Task]]]] = {
     "csv": csv_files.read,
-    "tfrecord": record_files.read_tfrecords,
+    "tfrecord": tfrecord_files.read,
 }
 """Readers of the formats that are a stream of records."""
 
@@ -47,14 +47,14 @@ def read_pipe(
 
 
 def _read_wrapped(stream: BinaryIO, fifo: Path, options: Options, expected: str) -> Iterator[Task]:
-    records = record_files.split_recordio(stream, str(fifo))
+    records = recordio_files.split(stream, str(fifo))
     first = next(records, None)
     if first is None:
         return
     records = itertools.chain([first], records)
     found = detection.recognize_content(first[: detection.HEAD_BYTES])
     if found == "images":
-        yield from picture_files.read(record_files.pair_records(records, str(fifo)), options)
+        yield from picture_files.read(recordio_files.pair(records, str(fifo)), options)
         return
     read = _READERS.get(found) or _READERS.get(expected)
     if read is None:

@@ -15,7 +15,8 @@ from container import algorithm, contract
 from container.errors import PlatformError, UserError
 from container.training import bundled, typed
 from container.training.termination import StopRequest
-from container.training.user_script import launch
+from container.training.user_script.find import find_program
+from container.training.user_script.run import run as run_program
 
 
 def main(layout: contract.Layout, environ: Mapping[str, str], stop: StopRequest) -> int:
@@ -27,9 +28,9 @@ def main(layout: contract.Layout, environ: Mapping[str, str], stop: StopRequest)
     if "TF_CPP_MIN_LOG_LEVEL" not in environ:
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"  # TensorFlow's messages would bury the metrics
     try:
-        program = launch.find_program(layout, environ)
+        program = find_program(layout, environ)
         if program is not None:
-            return launch.run(program, layout, environ)
+            return run_program(program, layout, environ)
         typed.run(algorithm.read(bundled, bundled.NAME), layout, stop)
     except (UserError, PlatformError) as error:
         return _fail(layout, f"{type(error).__name__}: {error}")

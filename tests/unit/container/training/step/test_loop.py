@@ -22,7 +22,7 @@ from container.training.step.loop import Loop
 from container.training.step.optimizer import Optimizer
 from container.training.step.source import Source
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[5]
 ONE_TOWER = device.Device("float32", 1, 1, 1, xla=False, reasons=())
 PLAIN = Settings(
     epochs=2,

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from container.data import loading
-from container.data.formats import picture_files, record_files
+from container.data.formats import picture_files, tfrecord_files
 from container.data.formats.parts import Options
+from container.data.formats.tfrecord_files import Record
 from container.errors import UserError
 
 Pixels = NDArray[np.uint8]
@@ -176,7 +177,10 @@ IMAGES = np.arange(48, dtype=np.uint8).reshape(3, 4, 4)
     ("arrays", "reason"),
     [
         ({"images": IMAGES}, "expected labels under one of the names labels"),
-        ({"foo": IMAGES, "bar": [1, 2, 3]}, "holds foo, bar; expected images under one of the names images"),
+        (
+            {"foo": IMAGES, "bar": [1, 2, 3]},
+            "holds foo, bar; expected images under one of the names images",
+        ),
         ({"x": IMAGES, "y": [1, 2]}, "one label per image"),
         ({"x": IMAGES, "y": [[1, 0], [0, 1], [1, 0]]}, "one label per image"),
         (
@@ -274,21 +278,23 @@ def frame(data: bytes) -> bytes:
 def test_checksum_of_any_record_is_right_and_any_flipped_bit_is_seen(
     contents: list[bytes], data: st.DataObject
 ) -> None:
-    batch = [(0, content, int.from_bytes(frame(content)[-4:], "little")) for content in contents]
-    assert record_files.find_sound(batch) == [True] * len(contents)
+    batch = [
+        Record(0, content, int.from_bytes(frame(content)[-4:], "little")) for content in contents
+    ]
+    assert tfrecord_files.find_faults(batch) == [""] * len(contents)
     damaged = [content for content in contents if content]
     if damaged:
         content = bytearray(data.draw(st.sampled_from(damaged)))
         checksum = int.from_bytes(frame(bytes(content))[-4:], "little")
         content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
-        assert record_files.find_sound([(0, bytes(content), checksum)]) == [False]
+        assert tfrecord_files.find_faults([Record(0, bytes(content), checksum)])[0]
 
 
 @settings(deadline=None, max_examples=200)
 @given(st.binary(max_size=200))
 def test_record_that_is_no_example_is_a_fault(content: bytes) -> None:
-    with pytest.raises(ValueError, match=r"not a tf\.train\.Example|is expected as the"):
-        record_files._parse_record(content)  # noqa: SLF001 - the parser of foreign bytes
+    with pytest.raises(ValueError, match=r"not a tf\.train\.Example|expected the"):
+        tfrecord_files._pick(tfrecord_files._parse_example(content))  # noqa: SLF001 - the parser of foreign bytes
 
 
 @pytest.mark.parametrize("content", [b"", b"\x0a", b"nothing at all"])

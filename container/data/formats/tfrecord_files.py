@@ -1,0 +1,223 @@
+"""TFRecord files of `tf.train.Example`, read without TensorFlow.
+
+A record (BT-14) is a u64 length, the masked CRC-32C of the length, the data, and the masked CRC-32C
+of the data, all little-endian.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from container.data.formats import checksums, picture_files
+from container.data.formats.parts import PART_BYTES, Images, Options, Part, Shape, Source, Task
+from container.errors import UserError
+from container.record_framing import read_fields, read_integers
+
+_IMAGE_KEYS: Final = ("image/encoded", "image/raw", "image_raw", "image", "x", "data")
+_LABEL_KEYS: Final = ("image/class/label", "label", "y", "class", "image/class/text", "target")
+_SIZE_KEYS: Final = (
+    ("image/height", "height", "rows"),
+    ("image/width", "width", "cols"),
+    ("image/channels", "channels", "depth", "image/depth"),
+)
+_RECORD_BYTES_MAXIMUM: Final = 1 << 30
+_NO_SHAPE: Final = (0, 0, 1)
+
+Feature = list[bytes] | list[int] | list[float]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record of a file."""
+
+    index: int
+    data: bytes
+    checksum: int
+    fault: str = ""
+    """Why neither this record nor the rest of the file can be read."""
+
+
+def is_tfrecord(head: bytes) -> bool:
+    """Return whether `head` begins a TFRecord file: the checksum of its first length is right."""
+    checksum = int.from_bytes(head[8:12], "little")
+    return len(head) >= 12 and checksums.compute_masked_crc(head[:8]) == checksum
+
+
+def read(sources: Iterable[Source], options: Options) -> Iterator[Task]:
+    """Cut TFRecord files into tasks.
+
+    An image is a picture (`image/encoded`), or raw uint8 pixels with `image/height` and so on; a
+    label is an integer or a text (`image/class/label`).
+
+    Raises: UserError if the first intact record has no image or label of a known name, or no shape.
+    """
+    shape = options.image_shape
+    for source in sources:
+        batch: list[Record] = []
+        batch_bytes = 0
+        with source.reading() as stream:
+            for record in _split(stream):
+                if shape is None and find_faults([record])[0]:
+                    yield functools.partial(_decode, [record], _NO_SHAPE, "", source.name)
+                    continue
+                if shape is None:
+                    shape = _find_shape(f"{source.name}, record {record.index}", record, options)
+                batch.append(record)
+                batch_bytes += max(len(record.data), math.prod(shape))
+                if batch_bytes >= PART_BYTES:
+                    yield functools.partial(_decode, batch, shape, options.resize, source.name)
+                    batch, batch_bytes = [], 0
+        if batch and shape is not None:
+            yield functools.partial(_decode, batch, shape, options.resize, source.name)
+
+
+def find_faults(batch: Sequence[Record]) -> list[str]:
+    """Return the fault of each record; "" if it is complete and its checksum is right."""
+    computed = checksums.compute_masked_crcs([record.data for record in batch])
+    faults = []
+    for record, checksum in zip(batch, computed, strict=True):
+        wrong = "" if checksum == record.checksum else "its checksum is wrong"
+        faults.append(record.fault or wrong)
+    return faults
+
+
+def _split(stream: BinaryIO) -> Iterator[Record]:
+    """Yield all records; the last one has a fault if the rest of the file cannot be read."""
+    index = 0
+    while head := stream.read(12):
+        size = int.from_bytes(head[:8], "little")
+        if not is_tfrecord(head):
+            yield Record(index, b"", 0, "its length is damaged, and the rest of the file is lost")
+            return
+        if size > _RECORD_BYTES_MAXIMUM:
+            yield Record(index, b"", 0, f"its length of {size} bytes is not plausible")
+            return
+        body = stream.read(size + 4)
+        if len(body) < size + 4:
+            yield Record(index, b"", 0, "the file ends within it")
+            return
+        yield Record(index, body[:size], int.from_bytes(body[size:], "little"))
+        index += 1
+
+
+def _find_shape(place: str, record: Record, options: Options) -> Shape:
+    try:
+        features = _parse_example(record.data)
+        image, _ = _pick(features)
+    except ValueError as error:
+        message = f"{place}: {error}"
+        raise UserError(message) from error
+    content = image[0] if isinstance(image[0], bytes) else bytes(len(image))
+    if picture_files.is_picture(content):
+        return picture_files.find_shape([(place, "", lambda: content)], options.resize)
+    height, width, channels = (int((_first(features, keys) or [0])[0]) for keys in _SIZE_KEYS)
+    if not (height and width):
+        height = width = math.isqrt(len(content) // (channels or 1))
+    shape = (height, width, channels or max(1, len(content) // max(1, height * width)))
+    if math.prod(shape) != len(content):
+        message = (
+            f"{place} holds {len(content)} raw pixels, which are not a square image and do not fit "
+            f"{list(shape)}; set image_shape to height, width and channels"
+        )
+        raise UserError(message)
+    return shape
+
+
+def _decode(batch: Sequence[Record], shape: Shape, resize: str, name: str) -> Part:
+    images = np.empty((len(batch), *shape), np.uint8)
+    labels: list[str] = []
+    places, faults = [], []
+    for record, fault in zip(batch, find_faults(batch), strict=True):
+        place = f"{name}, record {record.index}"
+        if fault:
+            faults.append(f"{place}: {fault}")
+            continue
+        try:
+            image, label = _pick(_parse_example(record.data))
+            images[len(labels)] = _to_pixels(image, shape, resize)
+        except ValueError as error:
+            faults.append(f"{place}: {error}")
+            continue
+        labels.append(_to_text(label[0]))
+        places.append(place)
+    return Part(images[: len(labels)], labels, places.__getitem__, faults)
+
+
+def _to_text(value: bytes | float) -> str:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", errors="replace")
+    return f"{value:.17g}"
+
+
+def _pick(features: Mapping[str, Feature]) -> tuple[Feature, Feature]:
+    """Return image and label.
+
+    Raises: ValueError with the names of the features if one is missing.
+    """
+    image, label = _first(features, _IMAGE_KEYS), _first(features, _LABEL_KEYS)
+    if image and label:
+        return image, label
+    missing, keys = ("label", _LABEL_KEYS) if image else ("image", _IMAGE_KEYS)
+    message = (
+        f"its features are {', '.join(sorted(features)) or 'none'}; expected the {missing} as one "
+        f"of {', '.join(keys)}"
+    )
+    raise ValueError(message)
+
+
+def _first(features: Mapping[str, Feature], keys: Sequence[str]) -> Feature:
+    """Return the first of the features that is not empty; else an empty one."""
+    return next((features[key] for key in keys if features.get(key)), [])
+
+
+def _to_pixels(image: Feature, shape: Shape, resize: str) -> Images:
+    content = image[0]
+    if isinstance(content, bytes):
+        if picture_files.is_picture(content):
+            return picture_files.decode(content, shape, resize)
+        pixels: NDArray[Any] = np.frombuffer(content, np.uint8)
+    else:
+        pixels = np.array(image)
+        if not ((pixels >= 0) & (pixels <= 255) & (pixels == np.floor(pixels))).all():
+            raise ValueError("a pixel is not a whole number from 0 to 255")
+    if pixels.size != math.prod(shape):
+        message = f"{pixels.size} pixels, expected {math.prod(shape)}"
+        raise ValueError(message)
+    return pixels.astype(np.uint8).reshape(shape)
+
+
+def _parse_example(data: bytes) -> dict[str, Feature]:
+    """Parse a `tf.train.Example`: features (field 1) of entries (1) of key (1) and value (2).
+
+    Raises: ValueError if it is not one.
+    """
+    found: dict[str, Feature] = {}
+    try:
+        for features in read_fields(data, 1):
+            for entry in read_fields(features, 1):
+                keys, values = read_fields(entry, 1), read_fields(entry, 2)
+                for key, value in zip(keys, values, strict=True):
+                    found[key.decode("utf-8", errors="replace")] = _parse_feature(value)
+    except (AttributeError, TypeError, ValueError, struct.error) as error:
+        raise ValueError("it is not a tf.train.Example") from error
+    return found
+
+
+def _parse_feature(data: bytes) -> Feature:
+    """Parse a `tf.train.Feature`: a list of bytes (field 1), floats (2) or integers (3)."""
+    texts = read_fields(data, 1)
+    if texts:
+        return list(chain.from_iterable(read_fields(part, 1) for part in texts))
+    for part in read_fields(data, 2):
+        packed = b"".join(read_fields(part, 1))
+        return list(struct.unpack(f"<{len(packed) // 4}f", packed))
+    return list(chain.from_iterable(read_integers(part, 1) for part in read_fields(data, 3)))
