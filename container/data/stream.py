@@ -28,7 +28,7 @@ _RUN_BYTES: Final = 1 << 18
 
 
 class ScratchFile:
-    """An unlinked file in the directory for temporary files; it goes away with its last user."""
+    """An unlinked file in the directory for temporary files (IMG-15)."""
 
     def __init__(self) -> None:
         self._bytes = 0
