@@ -10,8 +10,8 @@ from pathlib import Path
 from tests.support import ROOT
 
 FOLDERS = ("container", "local_test", "docker")
-READER_METHODS = {"integer", "choice", "text", "pairs"}
-"""Of the server's settings: the first argument lists the names of one setting."""
+READER_METHODS = {"integer", "choice", "text", "pairs", "flag"}
+"""Of the server's settings: the first argument is the name of one setting, or its names."""
 VARIABLE = re.compile(r"[A-Z][A-Z0-9_]+")
 REQUEST_KEYS = re.compile(r"HTTP_.*|CONTENT_(TYPE|LENGTH)|REQUEST_METHOD|PATH_INFO|QUERY_STRING")
 """A WSGI request is called `environ` too."""
@@ -71,6 +71,8 @@ class _Reads(ast.NodeVisitor):
         for node in ast.walk(tree):
             if isinstance(node, (ast.For, ast.comprehension)):
                 self._bind(node.target, node.iter)
+            elif isinstance(node, ast.Assign) and isinstance(node.value, (ast.Tuple, ast.List)):
+                self._bind(node.targets[0], node.value)
         self.visit(tree)
         names = {name for name in self._found if VARIABLE.fullmatch(name)}
         return {name for name in names if not REQUEST_KEYS.fullmatch(name)}
