@@ -114,7 +114,7 @@ def _check_shape(part: Part, shape: Shape, others: str) -> None:
 
 
 def _run_ahead(tasks: Iterator[Task]) -> Iterator[Part]:
-    """Run tasks in one thread per processor, a few ahead of the reader, and yield parts in order."""
+    """Run tasks in one thread per processor, a few in advance, and yield their parts in order."""
     threads = machine.count_threads()
     with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
         waiting: collections.deque[Any] = collections.deque()
@@ -197,7 +197,7 @@ class _Store:
     """Images in memory up to the budget; beyond it all go to a scratch file, or are dropped."""
 
     def __init__(self, budget_bytes: int, *, spills: bool) -> None:
-        """Reserve addresses for the entire budget, not memory: nothing is copied as the set grows."""
+        """Reserve addresses, not memory, for the budget: nothing is copied as the set grows."""
         self._budget_bytes = min(budget_bytes, _machine_bytes())
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
         content = mmap.mmap(-1, max(1, self._budget_bytes), flags=flags)

@@ -68,7 +68,7 @@ def _read_wrapped(stream: BinaryIO, fifo: Path, options: Options, expected: str)
 
 
 def _open(fifo: Path) -> BinaryIO:
-    """Wait until the platform has created the pipe, then open it, which waits for a writer (IN-4)."""
+    """Wait until the platform has created the pipe, then for its writer (IN-4)."""
     deadline = time.monotonic() + _WAIT_S
     while not fifo.exists():
         if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""Sets of images that do not fit into memory: in a scratch file, or read from a pipe once per epoch."""
+"""Sets of images that do not fit into memory: in a scratch file, or read from a pipe per epoch."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class Stream(abc.ABC):
         """
 
     def mapped(self) -> LabeledImages:
-        """Map the images into memory, read-only; the kernel drops pages when it needs the memory."""
+        """Map the images into memory, read-only; the kernel can drop their pages."""
         return self.spilled().map()
 
 
@@ -205,7 +205,7 @@ class ScratchStream(Stream):
 
     scratch: ScratchFile
     rows: npt.NDArray[np.int64] | None = None
-    """`[image]`, increasing: the row of each image in the scratch file; None if there are no gaps."""
+    """`[image]`, increasing: row of each image in the scratch file; None if there are no gaps."""
 
     place: ClassVar[str] = "in scratch space"
 
@@ -223,7 +223,7 @@ class ScratchStream(Stream):
         return self
 
     def map(self) -> LabeledImages:
-        """Map the images into memory; part of a set is first copied to a scratch file of its own."""
+        """Map the images into memory; those of a part are copied to a scratch file first."""
         scratch = self.scratch if self.rows is None else self._copy()
         content = mmap.mmap(scratch.descriptor, 0, prot=mmap.PROT_READ)
         images = np.frombuffer(content, np.uint8).reshape(-1, *self.image_shape)

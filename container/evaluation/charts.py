@@ -44,22 +44,22 @@ def draw(history: Sequence[Mapping[str, float]], measure: str) -> Chart | None:
     points = list(chain(*found.values()))
     if not points:
         return None
-    epochs = [epoch for epoch, _ in points]
-    values = [value for _, value in points]
+    epochs, values = zip(*points, strict=True)
     left, right = min(epochs), max(epochs)
-    x_ticks = [x for x in _ticks(left, right, _X_PARTS_MAXIMUM) if left <= x <= right]
+    x_ticks = [
+        x for x in _ticks(left, right, _X_PARTS_MAXIMUM) if left <= x <= right and x % 1 == 0
+    ]
     y_ticks = _ticks(min(values), max(values), _Y_PARTS_MAXIMUM)
     bottom, top = y_ticks[0], y_ticks[-1]
     curves = []
     for name, line in found.items():
         places = [(_place(x, left, right), 100 - _place(y, bottom, top)) for x, y in line]
-        if line:
-            curves.append(Curve(name, line, places))
+        curves.append(Curve(name, line, places))
     return Chart(
         measure,
-        [(_place(x, left, right), f"{x:.0f}") for x in x_ticks if x.is_integer()],
+        [(_place(x, left, right), f"{x:.0f}") for x in x_ticks],
         [(_place(y, bottom, top), _format_tick(y, y_ticks, measure)) for y in y_ticks],
-        curves,
+        [curve for curve in curves if curve.points],
     )
 
 
@@ -87,7 +87,7 @@ def _format_tick(value: float, ticks: Sequence[float], measure: str) -> str:
 
 
 def _ticks(low: float, high: float, parts: int) -> list[float]:
-    """Choose evenly spaced round numbers that enclose `low` and `high`, in at most `parts` parts."""
+    """Choose evenly spaced round numbers around `low` and `high`, in at most `parts` parts."""
     if high - low <= 1e-9 * max(abs(low), abs(high)):
         margin = abs(low) / 10 or 1.0
         low -= margin

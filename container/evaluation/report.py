@@ -47,7 +47,7 @@ def render(
     metrics: Mapping[str, Any],
     background: Background,
 ) -> str:
-    """Render the page of `metrics`, computed from `probabilities` `[n, class] float` of `labeled`."""
+    """Render the page of `metrics`, those of `probabilities` `[n, class] float` of `labeled`."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -106,7 +106,7 @@ def wilson_interval(share: float, count: int) -> tuple[float, float]:
 
 
 def _shade(matrix: Sequence[Sequence[int]]) -> list[list[dict[str, Any]]]:
-    """Return count, kind and opacity of each cell of a confusion matrix, by the share of its row."""
+    """Return count, kind and opacity of each cell, from its share of the row."""
     return [
         [_shade_cell(count, sum(counts), is_hit=label == i) for i, count in enumerate(counts)]
         for label, counts in enumerate(matrix)
@@ -173,7 +173,7 @@ def _worst_mistakes(
 
 
 def _encode_png(image: NDArray[np.uint8]) -> bytes:
-    """Encode `[height, width, channel] uint8` as colors if it has 3 channels, else its first one."""
+    """Encode `[height, width, channel] uint8`: three channels as colors, else the first one."""
     from PIL import Image
 
     pixels = image if image.shape[2] == 3 else image[:, :, 0]

@@ -1,4 +1,4 @@
-"""The bundled network as a typed algorithm: what it declares, and how it trains, loads and predicts.
+"""The bundled network as a typed algorithm: declarations, training, loading and predicting.
 
 A user's `algorithm.py` can import these names and do something before or after.
 

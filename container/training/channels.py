@@ -95,7 +95,7 @@ def load(
     options = _make_options(settings)
     has_peers = channels.host_count > 1
     training = loading.open_channel(layout, channels.training, options, allow_empty=has_peers)
-    # A shard may lack classes; the hosts join their classes, and check them, once they are connected.
+    # A shard may lack classes; the hosts join and check their classes once they are connected.
     if not channels.sharded and len(training.labels):
         options = dataclasses.replace(
             options, image_shape=training.image_shape, classes=training.classes
@@ -106,13 +106,8 @@ def load(
         test = _load_other(layout, channels.test, options, "test")
     if channels.validation is None and settings.validation_fraction and len(training.labels) > 1:
         training, validation = sets.split(training, settings.validation_fraction, settings.seed)
-    is_gated = settings.min_accuracy is not None or settings.min_f1 is not None
-    if is_gated and channels.evaluates and test is None and validation is None:
-        message = (
-            "min_accuracy and min_f1 need images to measure: add a channel named test or "
-            "validation, or set validation_fraction"
-        )
-        raise UserError(message)
+    if channels.evaluates and not (test or validation):
+        _check_gate(settings)
     _report(training, "training", log)
     _report(validation, "validation", log)
     _report(test, "test", log)
@@ -120,12 +115,22 @@ def load(
     return Sets(training, validation, test.mapped() if isinstance(test, Stream) else test)
 
 
+def _check_gate(settings: Settings) -> None:
+    if settings.min_accuracy is not None or settings.min_f1 is not None:
+        message = (
+            "min_accuracy and min_f1 need images to measure: add a channel named test or "
+            "validation, or set validation_fraction"
+        )
+        raise UserError(message)
+
+
 def _make_options(settings: Settings) -> Options:
     budget_mb = settings.memory_budget_mb
     return Options(
         data_format=settings.data_format,
         label_column=settings.label_column,
-        image_shape=settings.image_shape,  # type: ignore[arg-type]  # settings.parse checks its length
+        # settings.parse checks its length.
+        image_shape=settings.image_shape,  # type: ignore[arg-type]
         resize=settings.resize,
         bad_record_limit=settings.bad_record_limit if settings.on_bad_record == "skip" else 0,
         memory_budget_bytes=None if budget_mb is None else budget_mb * 1_000_000,

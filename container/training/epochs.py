@@ -202,7 +202,10 @@ class Training:
         return loss, accuracy
 
     def _run_inner_loop(self, count: int, started: float, stalled_s: float) -> float:
-        """Do `count` steps; return the seconds since `started`, when `loop.stalled_s` was `stalled_s`."""
+        """Do `count` steps.
+
+        Returns: the seconds since `started`, when `loop.stalled_s` was `stalled_s`.
+        """
         progress = self.progress
         progress.loss, progress.correct = self.loop.run(
             progress.epoch, progress.step, count, (progress.loss, progress.correct)
@@ -215,12 +218,12 @@ class Training:
         return elapsed_s
 
     def _estimate_rest_s(self) -> float:
-        """Estimate the time to the end of all epochs at the pace of this one, without measuring them."""
+        """Estimate the time to the end of all epochs at the pace of this one."""
         rest = self.loop.steps_per_epoch * (self.settings.epochs or 0) - self.steps_done
         return rest * self.progress.epoch_elapsed_s / self.progress.step
 
     def _report_progress(self) -> None:
-        """Log the progress of the epoch, in words that the regexes of the metrics do not match."""
+        """Log the progress of the epoch, in words that no metric's regex matches."""
         progress = self.progress
         images_per_s = progress.step * self.loop.batch_size / progress.epoch_elapsed_s
         self.log(
@@ -230,7 +233,7 @@ class Training:
         )
 
     def _end_epoch(self, *, cut_short: bool = False) -> None:
-        """Measure, log and record the epoch; one that was cut short is neither measured nor compared.
+        """Measure, log and record the epoch; one cut short is neither measured nor compared.
 
         If a stop interrupts the measurement, nothing is done: the epoch ends in the resumed job.
         """

@@ -1,4 +1,4 @@
-"""The end of a job: export the trained network, evaluate what will be served, publish the artifact."""
+"""The end of a job: export the network, evaluate what will be served, publish the artifact."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures (PNG, JPEG, BMP, GIF): in folders named after their classes, or as the values of records.
+"""Pictures (PNG, JPEG, BMP, GIF): in folders named after their classes, or in records.
 
 A picture has the same pixels here as in a request to the server: 16 bits are scaled to 8, colors
 become the channels that the model takes, an orientation tag is ignored, and an animation is its
@@ -179,7 +179,7 @@ def _is_grey(picture: Picture) -> bool:
 
 
 def _resize(picture: Picture, size: tuple[int, int], policy: str) -> Picture:
-    """Resize to `size` = width, height: `stretch` both sides, `crop` the center, `pad` with black."""
+    """Resize to width and height: `stretch` both sides, `crop` the center, or `pad` with black."""
     from PIL import Image, ImageOps
 
     if policy == "stretch":

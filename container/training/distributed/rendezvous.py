@@ -37,10 +37,12 @@ _PROBE_S: Final = 2.0
 # Every host gathers and sums the values of all hosts up to this size; longer vectors use a ring.
 _SHORT_VALUES: Final = 1 << 20
 _MESSAGE_BYTES: Final = 65_536
-# A killed peer is detected at once, by its closed connections. One that vanishes or hangs fails three
-# checks of 10 s each, the first of them after this time: it is detected within 40 s. A peer that
-# lacks processor time still answers within 10 s, since its answer needs neither Python nor a step.
+# A killed peer is detected at once, by its closed connections. One that vanishes or hangs fails
+# three checks of 10 s each, the first of them after this time: it is detected within 40 s. A peer
+# without processor time still answers within 10 s, since that needs neither Python nor a step.
 _HEALTH_CHECK_S: Final = 10
+
+Array = npt.NDArray[Any]
 
 
 class Hosts:
@@ -66,7 +68,7 @@ class Hosts:
         """Sum a few numbers over all hosts; also a barrier."""
         return [float(value) for value in values]
 
-    def broadcast(self, arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+    def broadcast(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Return the float32 arrays of the chief; all hosts pass the same names and shapes."""
         return dict(arrays)
 
@@ -92,7 +94,7 @@ class ConnectedHosts(Hosts):
         self._lost = lost
         self._add = tf.function(self.add, autograph=False, reduce_retracing=True)
 
-    def add(self, vector: Any) -> Any:  # noqa: D102 - documented in Hosts
+    def add(self, vector: Any) -> Any:  # noqa: D102 - see Hosts
         size = vector.shape[0]
         is_short = size is not None and size * self.count <= _SHORT_VALUES
         # An instance of the runtime has one type and one shape.
@@ -109,11 +111,11 @@ class ConnectedHosts(Hosts):
             return tf.add_n(tf.unstack(gathered, self.count))
         return tf.raw_ops.CollectiveReduceV2(input=vector, merge_op="Add", final_op="Id", **group)
 
-    def agree(self, values: Sequence[float]) -> list[float]:  # noqa: D102 - documented in Hosts
+    def agree(self, values: Sequence[float]) -> list[float]:  # noqa: D102 - see Hosts
         with self.watched():
             return [float(value) for value in self._add(tf.constant(values, tf.float64)).numpy()]
 
-    def broadcast(self, arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:  # noqa: D102 - documented in Hosts
+    def broadcast(self, arrays: Mapping[str, Array]) -> dict[str, Array]:  # noqa: D102 - see Hosts
         result = {}
         with self.watched():
             for name, array in sorted(arrays.items()):
@@ -121,7 +123,7 @@ class ConnectedHosts(Hosts):
                 result[name] = self._add(tf.constant(own)).numpy()
         return result
 
-    def exchange(self, value: Any) -> list[Any]:  # noqa: D102 - documented in Hosts
+    def exchange(self, value: Any) -> list[Any]:  # noqa: D102 - see Hosts
         text = np.frombuffer(json.dumps(value).encode(), np.uint8)
         lengths = self.agree([len(text) if rank == self.rank else 0 for rank in range(self.count)])
         table = np.zeros((self.count, int(max(lengths))), np.int32)
@@ -134,7 +136,7 @@ class ConnectedHosts(Hosts):
         ]
 
     @contextmanager
-    def watched(self) -> Iterator[None]:  # noqa: D102 - documented in Hosts
+    def watched(self) -> Iterator[None]:  # noqa: D102 - see Hosts
         try:
             yield
         except (
@@ -147,16 +149,16 @@ class ConnectedHosts(Hosts):
         ) as error:
             lost = self._find_lost()
             message = (
-                f"{', '.join(lost) or 'a host'} of this job ({self.count} hosts) has ended or cannot "
-                f"be reached; its own log has the reason ({type(error).__name__})"
+                f"{', '.join(lost) or 'a host'} of this job ({self.count} hosts) has ended or "
+                f"cannot be reached; its own log has the reason ({type(error).__name__})"
             )
             raise PlatformError(message) from error
 
     def _find_lost(self) -> list[str]:
         """Find the lost peers, and report them to the other peers.
 
-        The host that detects a loss ends, too. Its report arrives before that, so that the others do
-        not mistake it for the lost one.
+        The host that detects a loss ends, too. Its report arrives before that, so the others do not
+        mistake it for the lost one.
         """
         others = [name for name in self.names if name != self.names[self.rank]]
         lost: list[str] = []

@@ -68,8 +68,7 @@ def choose(
     """
     if settings.require_gpu and not gpus:
         message = (
-            "require_gpu=true, but TensorFlow sees no GPU; use the GPU image on an instance that has "
-            "one"
+            "require_gpu=true, but TensorFlow sees no GPU; use the GPU image on a GPU instance"
         )
         raise PlatformError(message)
     threads, reason = settings.threads, "as set"
@@ -151,8 +150,8 @@ def import_tensorflow() -> None:
     """
     try:
         with _filtered_stderr():
-            import keras  # noqa: F401
-            import tensorflow as tf  # noqa: F401
+            import keras  # noqa: F401 - only loaded
+            import tensorflow as tf  # noqa: F401 - only loaded
     except ModuleNotFoundError as error:
         if error.name not in ("tensorflow", "keras"):
             raise

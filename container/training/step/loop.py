@@ -28,16 +28,10 @@ from container.training.step.augmentation import augment
 from container.training.step.device import Device
 from container.training.step.optimizer import Optimizer
 from container.training.step.source import Block, Source, iterate
-from container.training.step.towers import (
-    Batch,
-    FlatNetwork,
-    Towers,
-    compile_by_xla,
-    count_correct,
-)
+from container.training.step.towers import Batch, FlatNetwork, Towers, compile_by_xla, count_correct
 
 _EVALUATION_IMAGES = 256
-# float16 ends at 65504 and loses what is below 6e-8, so gradients are scaled up until they overflow.
+# float16 ends at 65504 and loses what is below 6e-8: gradients are scaled up until they overflow.
 _FIRST_LOSS_SCALE = 2.0**15
 _GROWTH_STEPS = 2000
 

@@ -109,7 +109,7 @@ def clone_for_training(model: keras.Model, precision: str) -> keras.Model:
 
 
 def _build_small_cnn(x: Any) -> Any:
-    """Add a strided 5x5 convolution, then 3x3 ones of doubling width and 2x2 pooling up to 4 pixels.
+    """Add a strided 5x5 convolution, then 3x3 ones of doubling width and pooling, to 4 pixels.
 
     Normalization and ReLU follow pooling, which leaves a quarter of the elements; widths are
     multiples of 16, the block size of oneDNN.
@@ -225,7 +225,7 @@ def _convolve(x: Any, width: int, size: int, stride: int, name: str) -> Any:
 
 
 class _FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
-    """Batch normalization of images in one fused kernel; statistics are float32 in any precision."""
+    """Batch normalization of images in one fused kernel, with float32 statistics."""
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:  # noqa: FBT001 - Keras' signature
         """Normalize; in training, by the mean and variance of the batch."""
