@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Trains on real handwritten digits, evaluates, serves, predicts ten test images, and stops the server: on this machine.
+# Trains on handwritten digits, evaluates the model, serves it, predicts ten test images, and stops
+# the server, all on this machine.
 #
 #   usage: local_test/demo.sh
 #
-# Needs bash, Python 3.11 to 3.13 with venv, and a package index that pip can reach; no Docker, no AWS account. The
-# first run installs the locked packages into .venv of this checkout. At the end it says where report and model lie.
+# Needs bash, Python 3.11 to 3.13 with venv, and a package index that pip can reach; no Docker and
+# no AWS account. The first run installs the locked packages into .venv of this checkout. At the end
+# it prints the paths of the report and of the model.
 set -euo pipefail
 
 main() {

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Makes the checkout's own virtual environment and prints the path of its Python.
+# Creates the virtual environment of this checkout and prints the path of its Python.
 #
 #   usage: local_test/setup.sh REQUIREMENTS.txt
 #
-# Needs Python 3.11 to 3.13 with the venv module, and a package index that pip can reach. Every package is checked
-# against the hash in REQUIREMENTS.txt. An environment that already holds this file's packages is used as it is.
-# docker/requirements-scripts.txt, for users' own scripts and handlers, needs a C compiler and Python's headers besides.
-# PYTHON names the interpreter to take. The path goes to stdout, all talk to stderr.
+# Needs Python 3.11 to 3.13 with the venv module, and a package index that pip can reach. Every
+# package is checked against its hash in REQUIREMENTS.txt. An environment that already contains the
+# packages is not changed. docker/requirements-scripts.txt, for user scripts and handlers, also needs
+# a C compiler and Python's headers. PYTHON names the interpreter to use. The path goes to standard
+# output, everything else to standard error.
 set -euo pipefail
 
 fail() {
@@ -57,8 +58,8 @@ main() {
     base=$(find_python)
     "$base" -c 'import ensurepip, venv' 2>/dev/null ||
       fail "$base has no venv module; install it (on Debian and Ubuntu: apt-get install python3-venv)."
-    printf 'setup: making %s with %s\n' "$venv" "$base" >&2
-    "$base" -m venv --clear "$venv" >&2 || fail "no virtual environment could be made in $venv; is the disk full or read-only?"
+    printf 'setup: creating %s with %s\n' "$venv" "$base" >&2
+    "$base" -m venv --clear "$venv" >&2 || fail "cannot create a virtual environment in $venv; is the disk full or read-only?"
   fi
   if ! cmp -s "$requirements" "$stamp"; then
     "$python" -m pip --version >/dev/null 2>&1 || "$python" -m ensurepip >&2

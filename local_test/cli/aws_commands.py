@@ -1,8 +1,4 @@
-"""The commands of the local AWS: up, down, status, env, purge.
-
-Results go to standard output, talk to standard error. Nothing heavy is imported before a command
-needs it.
-"""
+"""The commands of the local AWS: up, down, status, env, purge."""
 
 from __future__ import annotations
 
@@ -81,7 +77,7 @@ def up(
     home = _find_directory(directory)
     settings = _load_settings(home, options.list_changes())
     if (running := installation.find_running(home)) is not None:
-        _say(f"it is up already: {running.url}, data in {home}; `down` first to change it")
+        _say(f"already up: {running.url}, data in {home}; run `down` first to change it")
         return 0
     if foreground:
         from local_test.aws.process import host  # noqa: PLC0415
@@ -89,7 +85,8 @@ def up(
         return host.run(home, settings)
     running = _start(home, settings)
     _say(
-        f"local AWS is up: {running.url}/console, account {settings.account}, region {settings.region}, data in {home}"
+        f"local AWS is up: {running.url}/console, account {settings.account}, "
+        f"region {settings.region}, data in {home}"
     )
     _say('point any AWS client of this shell at it: eval "$(python -m local_test env)"')
     return 0
@@ -99,13 +96,13 @@ def _load_settings(home: Path, changes: dict[str, object]) -> Settings:
     settings = replace(installation.load_settings(home), **changes)  # type: ignore[arg-type]
     faults = []
     if not (settings.account.isdecimal() and len(settings.account) == 12):
-        faults.append(f"--account {settings.account!r}: twelve digits are expected")
+        faults.append(f"--account {settings.account!r}: expected twelve digits")
     if not 0 <= settings.port < 65536:
-        faults.append(f"--port {settings.port}: 0 to 65535 is possible")
+        faults.append(f"--port {settings.port}: expected 0 to 65535")
     if settings.max_instances < 1:
-        faults.append(f"--max-instances {settings.max_instances}: at least 1 is needed")
+        faults.append(f"--max-instances {settings.max_instances}: expected at least 1")
     if faults:
-        raise UserError.from_faults("the local AWS cannot be started so", faults)
+        raise UserError.from_faults("cannot start the local AWS with these settings", faults)
     if not settings.working_directory:
         settings = replace(settings, working_directory=str(_CHECKOUT))
     return settings
@@ -133,7 +130,8 @@ def _start(home: Path, settings: Settings) -> Running:
     while time.monotonic() < deadline:
         if process.poll() is not None:
             text = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            message = f"the local AWS did not start: {text[-1] if text else 'no reason given'}; its log is {log}"
+            reason = text[-1] if text else "it logged nothing"
+            message = f"the local AWS did not start: {reason}; its log is {log}"
             raise PlatformError(message)
         running = installation.find_running(home)
         if running is not None and running.pid == process.pid:
@@ -174,7 +172,7 @@ def status(
     directory: Directory = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> int:
-    """Say whether a local AWS is up, and what runs in it; exit code 1 if none is."""
+    """Print whether a local AWS is up, and what runs in it; exit code 1 if it is down."""
     home = _find_directory(directory)
     running = installation.find_running(home)
     if running is None:
@@ -195,13 +193,13 @@ def status(
         print(json.dumps(facts))
         return 0
     print(
-        f"up: {running.url}, process {running.pid}, account {facts['account']}, region {facts['region']}"
+        f"up: {running.url}, process {running.pid}, account {facts['account']}, "
+        f"region {facts['region']}"
     )
     print(f"console: {running.url}/console\ndata: {home}")
     print(f"jobs running: {', '.join(facts['jobs']) or 'none'}")
-    print(
-        f"endpoints: {', '.join(f'{name} {state}' for name, state in facts['endpoints'].items()) or 'none'}"
-    )
+    endpoints = [f"{name} {state}" for name, state in facts["endpoints"].items()]
+    print(f"endpoints: {', '.join(endpoints) or 'none'}")
     return 0
 
 
@@ -227,7 +225,7 @@ def purge(
     directory: Directory = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> int:
-    """Delete everything of a local AWS that is down: buckets, jobs, models, endpoints, logs."""
+    """Delete all data of a local AWS that is down: buckets, jobs, models, endpoints, logs."""
     home = _find_directory(directory)
     if installation.is_running(home):
         message = f"the local AWS in {home} is up; `down` first"
@@ -236,7 +234,7 @@ def purge(
         _say(f"there is nothing in {home}")
         return 0
     if not (home / "state.sqlite").exists() and any(home.iterdir()):
-        message = f"{home} does not look like the data of a local AWS; it is left alone"
+        message = f"{home} does not look like the data of a local AWS, so nothing is deleted"
         raise UserError(message)
     if not yes:
         typer.confirm(f"Delete everything in {home}?", abort=True, err=True)

@@ -1,4 +1,4 @@
-"""Real handwritten digits as CSV files: scikit-learn's `load_digits`, 1797 images of 8 x 8 pixels."""
+"""Handwritten digits as CSV files: scikit-learn's `load_digits`, 1797 images of 8 x 8 pixels."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TEST_SHARE = 5
-"""One image in so many is a test image."""
+"""One image in this many is a test image."""
 
 
 @dataclass(frozen=True)
 class Digits:
-    """Where the files lie: a directory per channel, each with one CSV of a header, labels first, pixels 0-255."""
+    """A directory for each channel, with one CSV: a header, then label and pixels (0-255)."""
 
     training: Path
     test: Path
 
     def test_rows(self) -> list[tuple[str, str]]:
-        """Give every test image as its label and its pixels' CSV line."""
+        """Return every test image as its label and the CSV line of its pixels."""
         lines = (self.test / "digits.csv").read_text(encoding="ascii").splitlines()[1:]
         return [(label, pixels) for label, _, pixels in (line.partition(",") for line in lines)]
 
 
 def write(directory: Path, seed: int = 0) -> Digits:
-    """Write `training/digits.csv` and `test/digits.csv`, split by chance with every class in both."""
-    from sklearn.datasets import load_digits  # noqa: PLC0415 - seconds that only those pay who want digits
+    """Write `training/digits.csv` and `test/digits.csv`, split at random."""
+    from sklearn.datasets import load_digits  # noqa: PLC0415 - takes seconds
 
     bunch = load_digits()
     header = ",".join(["label", *(f"pixel{index}" for index in range(64))])

@@ -1,6 +1,6 @@
-"""Runs one container on every host of a job to its end: logs, time limit, stop with grace, one host's failure.
+"""Run one container on every host of a job: logs, time limit, stop with a grace period.
 
-Event-driven: ends and stop orders arrive in one queue; nothing polls.
+When one host fails, all are stopped. Ends and stop orders arrive in one queue; nothing polls.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _TIME_IS_OVER = "MaxRuntimeExceeded"
 
 
 class _Event(NamedTuple):
-    """A container's end, or, with a reason, that all have to stop, or, with an error, that the engine was lost."""
+    """A container's end; with a reason, an order to stop all; with an error, a lost engine."""
 
     host: str = ""
     exit_code: int = 0
@@ -37,22 +37,22 @@ class Outcome:
     exit_codes: dict[str, int] = field(default_factory=dict)
     """By host, 128 + n after signal n."""
     notes: dict[str, str] = field(default_factory=dict)
-    """By host, what is known of its end beside the exit code: see `runner.Container.note`."""
+    """By host, what is known of its end besides the exit code: see `Container.note`."""
     stop_reason: str = ""
     """Why the platform stopped them; empty if they ended by themselves."""
     was_killed: bool = False
-    """Whether the grace ran out and SIGKILL followed (OUT-8)."""
+    """Whether the grace period ran out and SIGKILL followed (OUT-8)."""
     stop_took_s: float | None = None
     """Seconds from the stop signal to the end of the last container."""
 
     @property
     def failed_host(self) -> str | None:
-        """The first host whose container ended with another code than 0."""
+        """The first host whose container did not exit with 0."""
         return next((name for name, code in self.exit_codes.items() if code != 0), None)
 
 
 class Fleet:
-    """The containers of one job; `run` once, `stop` from any thread."""
+    """The containers of one job: call `run` once, and `stop` from any thread."""
 
     def __init__(self, runner: Runner, launches: Sequence[Launch], on_line: OnLine) -> None:
         self._runner = runner
@@ -63,16 +63,19 @@ class Fleet:
         self._notes: dict[str, str] = {}
 
     def stop(self, reason: str, *, grace_s: float | None = None) -> None:
-        """Ask for the stop signal, the grace (the run's own for None, none at all for 0), and SIGKILL."""
+        """Send the stop signal, wait for the grace period, then send SIGKILL.
+
+        `grace_s` None takes the grace period of `run`; 0 sends SIGKILL at once.
+        """
         self._events.put(_Event(reason=reason, grace_s=grace_s))
 
     def kill(self, host: str, note: str = "") -> None:
-        """Send SIGKILL to one host's container; `note` says why."""
+        """Send SIGKILL to one host's container; `note` becomes the reason."""
         self._notes[host] = note
         self._containers[host].kill()
 
     def freeze(self, host: str) -> None:
-        """Let one host's container stand still: for its peers it is lost."""
+        """Suspend one host's container, so that its peers lose it."""
         self._containers[host].freeze()
 
     def run(
@@ -83,7 +86,7 @@ class Fleet:
         stop_signal: int = signal.SIGTERM,
         on_started: Callable[[], None] = lambda: None,
     ) -> Outcome:
-        """Start all containers and wait for all ends; whatever happens, none is left when this returns."""
+        """Start all containers and wait until all have ended; none is left when this returns."""
         try:
             for launch in self._launches:
                 self._start(launch)
@@ -117,17 +120,13 @@ class Fleet:
             if event.error is not None:
                 raise event.error
             if event.host:
-                outcome.exit_codes[event.host] = event.exit_code
-                outcome.notes[event.host] = self._containers[event.host].note or self._notes.get(
-                    event.host, ""
-                )
+                self._note_end(outcome, event)
+            must_stop = bool(event.reason or event.exit_code)  # an order, the time, or a failure
             if event.reason == _TIME_IS_OVER and stopped_at is not None:
                 outcome.was_killed = True
                 deadline = float("inf")
                 self._for_all_running(outcome, lambda container: container.kill())
-            elif stopped_at is None and (
-                event.reason or event.exit_code
-            ):  # an order, the time, a failure: all end
+            elif must_stop and stopped_at is None:
                 outcome.stop_reason = event.reason
                 stopped_at = time.monotonic()
                 deadline = stopped_at + (grace_s if event.grace_s is None else event.grace_s)
@@ -135,8 +134,14 @@ class Fleet:
                     self._for_all_running(
                         outcome, lambda container: container.send_signal(stop_signal)
                     )
-        outcome.stop_took_s = None if stopped_at is None else time.monotonic() - stopped_at
+        if stopped_at is not None:
+            outcome.stop_took_s = time.monotonic() - stopped_at
         return outcome
+
+    def _note_end(self, outcome: Outcome, event: _Event) -> None:
+        outcome.exit_codes[event.host] = event.exit_code
+        note = self._containers[event.host].note or self._notes.get(event.host, "")
+        outcome.notes[event.host] = note
 
     def _next_event(self, deadline: float) -> _Event:
         try:

@@ -1,7 +1,6 @@
-"""The job directory: every file that the platform puts below `/opt/ml` before a container starts.
+"""The job directory: the files that SageMaker puts below `/opt/ml` before a container starts.
 
-Rules of this file: documents are built by pure functions of the request, and written by the last
-two functions.
+Pure functions build the documents; only the last two functions write.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ from local_test import identity
 from local_test.data import channels
 
 GROUP = "homogeneousCluster"
-"""The instance group of a job that names none, as seen in real files."""
+"""The instance group of a job without groups, as seen in files of SageMaker."""
 
 
 def instance_groups(request: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Give the groups of `resourceconfig.json`; hosts are numbered across groups (DS-7)."""
+    """Return the groups of `resourceconfig.json`; hosts are numbered across groups (DS-7)."""
     resources = request["ResourceConfig"]
     groups = resources.get("InstanceGroups") or [
         {
@@ -44,7 +43,7 @@ def instance_groups(request: Mapping[str, Any]) -> list[dict[str, Any]]:
 def training_documents(
     request: Mapping[str, Any], host: str, network_interface: str = "eth0"
 ) -> dict[str, Any]:
-    """Give the documents of `input/config` by file name, for one host of a training job."""
+    """Return the documents of `input/config` by file name, for one host of a training job."""
     groups = instance_groups(request)
     own = next(group for group in groups if host in group["hosts"])
     documents: dict[str, Any] = {
@@ -79,7 +78,7 @@ def training_documents(
 
 
 def channels_of(request: Mapping[str, Any], group: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Give the channels that an instance group gets (DS-7)."""
+    """Return the channels that an instance group receives (DS-7)."""
     return [
         channel
         for channel in request.get("InputDataConfig", ())
@@ -105,7 +104,7 @@ def _channel_entry(request: Mapping[str, Any], channel: Mapping[str, Any]) -> di
 
 
 def training_environment(request: Mapping[str, Any]) -> dict[str, str]:
-    """Give the variables of a training container (TF-4); the caller's come first, the platform's win."""
+    """Return the variables of a training container; SageMaker's win over the request's (TF-4)."""
     name = request["TrainingJobName"]
     return {
         **identity.credentials(is_isolated=request.get("EnableNetworkIsolation", False)),
@@ -121,7 +120,7 @@ def training_environment(request: Mapping[str, Any]) -> dict[str, str]:
 def processing_documents(
     request: Mapping[str, Any], host: str, hosts: Sequence[str]
 ) -> dict[str, Any]:
-    """Give the documents of `/opt/ml/config` by file name, for one host of a processing job (PR-1)."""
+    """Return the documents of `/opt/ml/config` by file name, for one host (PR-1)."""
     name = request["ProcessingJobName"]
     application = {
         "ContainerEntrypoint": None,
@@ -150,7 +149,7 @@ def processing_documents(
 def make_training_tree(
     root: Path, request: Mapping[str, Any], host: str, network_interface: str = "eth0"
 ) -> contract.Layout:
-    """Make a host's `/opt/ml` for a training job, without the channels' data (TF-1, TF-2)."""
+    """Create a host's `/opt/ml` for a training job, without the channels' data (TF-1, TF-2)."""
     layout = contract.Layout(root)
     for directory in (
         layout.input_data,

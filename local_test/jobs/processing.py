@@ -1,4 +1,4 @@
-"""A processing job, from its CreateProcessingJob request to DescribeProcessingJob (PR-1 to PR-5)."""
+"""A processing job, from CreateProcessingJob to DescribeProcessingJob (PR-1 to PR-5)."""
 
 from __future__ import annotations
 

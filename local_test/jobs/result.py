@@ -1,4 +1,4 @@
-"""What jobs of every kind share: their result, who listens to them, and their log files."""
+"""The result of a job, its listeners, and its log files."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ class JobResult:
     description: dict[str, Any]
     """In the shape of the service's Describe answer."""
     directory: Path
-    """The job's directory on this machine: `hosts/<host>` is each container's `/opt/ml`, `logs/<host>.log` its log."""
+    """The job's directory: `hosts/HOST` is each container's `/opt/ml`, `logs/HOST.log` its log."""
     status: str
     """`Completed`, `Failed` or `Stopped`."""
     failure: str = ""
     """Why it failed; empty if it did not."""
     findings: list[str] = field(default_factory=list)
-    """What the platform accepts now and the user will regret, with contract IDs."""
+    """What SageMaker accepts now and the user will regret, with contract IDs."""
     metrics: list[Metric] = field(default_factory=list)
     outcome: Outcome = field(default_factory=Outcome)
 
 
 @dataclass(frozen=True)
 class Listeners:
-    """Who wants to hear of a job while it runs."""
+    """Functions that are called while a job runs."""
 
     on_line: OnLine = lambda host, line: None  # noqa: ARG005 - it ignores them
     on_status: Callable[[str, str], None] = lambda status, message: None  # noqa: ARG005 - it ignores them
@@ -55,22 +55,20 @@ class Listeners:
 
 
 def make_directory(directory: Path) -> None:
-    """Make a job's own directory.
+    """Create a job's directory.
 
-    Raises: UserError if there is one already: a job's name is used once, as in the service.
+    Raises: UserError if it exists: a job name can be used only once, as in the service.
     """
     try:
         directory.mkdir(parents=True)
     except FileExistsError as error:
-        message = (
-            f"a job of the name {directory.name!r} exists already; its directory is {directory}"
-        )
+        message = f"a job named {directory.name!r} already exists; its directory is {directory}"
         raise UserError(message) from error
 
 
 @contextlib.contextmanager
 def log_files(directory: Path, hosts: Sequence[str], on_line: OnLine) -> Iterator[OnLine]:
-    """Give a listener that writes every line to its host's file, flushed, before it passes the line on."""
+    """Yield a listener that writes each line to its host's file before it passes it on."""
     directory.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         files = {

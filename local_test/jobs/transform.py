@@ -1,4 +1,4 @@
-"""A batch transform job, from its CreateTransformJob request to DescribeTransformJob (BT-1 to BT-14).
+"""A batch transform job, from CreateTransformJob to DescribeTransformJob (BT-1 to BT-14).
 
 Each object is split, filtered, packed, sent, joined and assembled in order. Several requests are
 under way at once, also of one object. `transform_records` is the pure part.

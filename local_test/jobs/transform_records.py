@@ -1,4 +1,4 @@
-"""From an object's bytes to requests, and from their answers to one output (BT-5, BT-7, BT-8, BT-12).
+"""From an object's bytes to requests, and from answers to one output (BT-5 to BT-8, BT-12).
 
 Pure functions: nothing is read, sent or stored here.
 """
@@ -89,14 +89,14 @@ def _is_csv(content_type: str) -> bool:
 
 
 def _decode(payload: bytes, content_type: str) -> Any:
-    """Read one record for a filter or join: a CSV line as a list of texts, anything else as JSON."""
+    """Read a record for a filter or join: a CSV line as a list of texts, else JSON."""
     text = payload.decode("utf-8", "replace").rstrip("\r\n")
     if _is_csv(content_type):
         return next(csv.reader([text]), [])
     try:
         return json.loads(text)
     except ValueError as error:
-        message = f"a record that is filtered or joined must be JSON, found {text[:80]!r}: {error} (BT-12)"
+        message = f"a filtered or joined record must be JSON, found {text[:80]!r}: {error} (BT-12)"
         raise UserError(message) from error
 
 

@@ -1,7 +1,7 @@
-"""The JSONPath subset of batch transform's filters (BT-12): `$`, `.name`, `['a','b']`, `[1,-1]`, `[s:e]`, `*`.
+"""The JSONPath subset of batch transform's filters (BT-12).
 
-Rules of this file: pure functions. A path that can name several values gives a list, any other
-gives the one value.
+A path starts with `$`; steps are `.name`, `['a','b']`, `[1,-1]`, `[start:end]` and `*`. A path that
+can name several values selects a list, any other the one value.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ Step = list[str] | list[int] | slice | None
 def parse(path: str) -> list[Step]:
     """Read a path into steps.
 
-    Raises: UserError that says where it is wrong and what is possible.
+    Raises: UserError that says where it is wrong, and which steps there are.
     """
     if not path.startswith("$") or len(path) > LONGEST_PATH:
-        message = f"{path!r}: a filter begins with $ and has at most {LONGEST_PATH} characters"
+        message = f"{path!r}: a filter must start with $ and have at most {LONGEST_PATH} characters"
         raise UserError(message)
     steps: list[Step] = []
     position = 1
@@ -36,7 +36,10 @@ def parse(path: str) -> list[Step]:
         match = _NAME.match(path, position) or _BRACKET.match(path, position)
         step = _parse_step(match) if match else ...
         if match is None or step is ...:
-            message = f"{path!r} is wrong from {path[position:]!r}; possible are .name ['a','b'] [1,-1] [start:end] and *"
+            message = (
+                f"{path!r} is invalid from {path[position:]!r} on; a step is one of "
+                ".name ['a','b'] [1,-1] [start:end] *"
+            )
             raise UserError(message)
         steps.append(step)
         position = match.end()
@@ -60,9 +63,9 @@ def _parse_step(match: re.Match[str]) -> Any:
 
 
 def select(value: Any, steps: list[Step]) -> Any:
-    """Give what the steps name in `value`.
+    """Return what the steps select in `value`.
 
-    Raises: UserError if it does not have a name or index, or is not of the kind that a step needs.
+    Raises: UserError if a name or index does not exist, or a step does not fit the value.
     """
     is_many = any(step is None or isinstance(step, slice) or len(step) > 1 for step in steps)
     values = [value]

@@ -63,7 +63,7 @@ _JAVA_SPELLINGS: Final = {
 
 
 class Step(NamedTuple):
-    """One step of the path to a value: a member, an item's index, a map's key, or the key's value."""
+    """A step on the path to a value: a member, an item's index, a map's key, or its value."""
 
     kind: Literal["member", "item", "key", "value"]
     name: str | int

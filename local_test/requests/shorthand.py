@@ -151,7 +151,7 @@ class ProcessingValues(_JobValues, total=False):
     """What `processing_request` takes."""
 
     inputs: Required[Mapping[str, str]]
-    """Place of the data, by the input's name; the container finds it at `/opt/ml/processing/NAME`."""
+    """Place of the data, by the input's name; it becomes `/opt/ml/processing/NAME`."""
     outputs: Required[Mapping[str, str]]
     """Place to store at, by the output's name."""
     entrypoint: Sequence[str]

@@ -1,4 +1,4 @@
-"""Validate a request once: by the service's shapes, by what is emulated here, by the service's rules.
+"""Validate a request once: its shapes, what is emulated here, the rules between its fields.
 
 A `ValidRequest` is the proof: jobs take nothing else, and only this module makes one.
 """

@@ -718,7 +718,7 @@ def test_an_isolated_program_has_no_way_out(tmp_path: Path) -> None:
 def test_a_name_is_used_once(tmp_path: Path, runner: ProcessRunner) -> None:
     run_job(tmp_path, runner)
 
-    with pytest.raises(UserError, match="exists already"):
+    with pytest.raises(UserError, match="already exists"):
         run_job(tmp_path, runner)
 
 

@@ -1,11 +1,7 @@
 """AWS's JSON protocols, driven by botocore's service models: requests in, answers and errors out.
 
-An operation is a function of a validated `dict` to a `dict`, in the names of the API; times are
-seconds since the epoch. This module does the rest: constraints and their messages as the service
-words them, and the shape of answers.
-
-Rules of this file: pure but for loading models; a constraint is read from the model, never written
-here.
+An operation is a function from a validated `dict` to a `dict`, in the names of the API; times are
+seconds since the epoch. This module words faults as the service does, and shapes the answers.
 """
 
 from __future__ import annotations
@@ -72,10 +68,10 @@ class Reply:
 
 
 def parse(service: str, operation: str, body: bytes) -> dict[str, Any]:
-    """Turn the body of a JSON 1.1 request into its validated input; times become seconds since the epoch.
+    """Validate the body of a JSON 1.1 request; times become seconds since the epoch.
 
-    Raises: AwsError SerializationException for what is no JSON or of another type,
-    ValidationException for what breaks constraints; it names all of them.
+    Raises: AwsError SerializationException for a body that is not JSON or a value of another type,
+    ValidationException for broken constraints; it lists all of them.
     """
     request = load(body)
     shape = shapes.input_shape(operation, service)
@@ -166,22 +162,22 @@ def _format_path(path: Path) -> str:
 
 
 def pick(shape: Any, record: Mapping[str, Any]) -> dict[str, Any]:
-    """Give those entries of a record that a shape has as members."""
+    """Return the entries of a record that are members of a shape."""
     return {name: record[name] for name in shape.members if record.get(name) is not None}
 
 
 def output_shape(operation: str, service: str = "sagemaker") -> Any:
-    """Give the shape of an operation's answer."""
+    """Return the shape of an operation's answer."""
     return shapes.service_model(service).operation_model(operation).output_shape
 
 
 def summary_shape(operation: str, member: str) -> Any:
-    """Give the shape of one entry of a list answer."""
+    """Return the shape of one entry of a list answer."""
     return output_shape(operation).members[member].member
 
 
 def serialize(shape: Any, value: Any) -> Any:
-    """Turn an answer into what JSON can say: times as numbers, bytes as base64; what the shape lacks is a bug.
+    """Turn an answer into JSON values: times as numbers, bytes as base64.
 
     Raises: ValueError if the answer has a member that the shape does not.
     """
@@ -208,7 +204,7 @@ def serialize(shape: Any, value: Any) -> Any:
 
 
 def to_seconds(value: Any) -> float:
-    """Give a time, whether seconds or ISO 8601 as the harness writes it, as seconds since the epoch."""
+    """Return a time, as seconds or in ISO 8601, as seconds since the epoch."""
     return dt.datetime.fromisoformat(value).timestamp() if isinstance(value, str) else float(value)
 
 
@@ -241,7 +237,7 @@ def refuse_as_xml(error: AwsError, service: str) -> Reply:
 
 
 def refuse(error: AwsError, *, is_rest: bool = False) -> Reply:
-    """Make the answer of an error; the REST protocol names it in a header, the other one in the body."""
+    """Make the answer of an error: REST names it in a header, JSON 1.1 in the body."""
     headers = {
         "Content-Type": "application/json" if is_rest else JSON_1_1,
         "x-amzn-RequestId": str(uuid.uuid4()),

@@ -100,8 +100,8 @@ def _refuse_taken_name(account: Account, job: JobKind, name: str) -> None:
     if found is not None:
         raise AwsError(
             "ResourceInUse",
-            f"{job.title} job names must be unique within an AWS account and region, and a job with this name "
-            f"already exists ({found[job.kind.arn_name]})",
+            f"{job.title} job names must be unique within an AWS account and region, and a job "
+            f"with this name already exists ({found[job.kind.arn_name]})",
         )
 
 
@@ -110,8 +110,9 @@ def _check_uri(uri: str, account: Account) -> None:
         storage.list_objects(uri)
     except UserError as error:
         reject(
-            f'No S3 objects found under S3 URL "{uri}" given in input data source. Please ensure that the bucket '
-            f"exists in the selected region ({account.region}) and that objects exist under that S3 prefix: {error}"
+            f'No S3 objects found under S3 URL "{uri}" given in input data source. Please ensure '
+            f"that the bucket exists in the selected region ({account.region}) and that objects "
+            f"exist under that S3 prefix: {error}"
         )
 
 
