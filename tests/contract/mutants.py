@@ -31,7 +31,12 @@ class Mutant:
 
     def __str__(self) -> str:
         """Name it for a test report."""
-        return f"{self.module.__name__.rsplit('.', 1)[1]}:{self.line} {'/'.join(self.identities[:2])} {self.change}"
+        return f"{self.name}:{self.line} {'/'.join(self.identities[:2])} {self.change}"
+
+    @property
+    def name(self) -> str:
+        """The module's name in `run.MODULES`."""
+        return self.module.__name__.rpartition(".")[2]
 
     def build(self) -> types.ModuleType:
         """Give the changed module; the original stays as it is."""

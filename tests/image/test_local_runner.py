@@ -620,7 +620,7 @@ def test_a_verdict_on_isolation_that_is_always_the_same_is_noticed(
     monkeypatch: pytest.MonkeyPatch,
     mutant: mutants.Mutant,
 ) -> None:
-    monkeypatch.setattr(conformance, "serving", mutant.build())
+    monkeypatch.setitem(conformance.MODULES, mutant.name, mutant.build())
     context = tmp_path / "context"
     context.mkdir()
     bad = build(
