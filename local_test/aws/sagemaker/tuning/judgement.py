@@ -15,7 +15,7 @@ from local_test.aws.account.records import TrainingJob, TuningJob
 from local_test.aws.sagemaker.tuning.definitions import Definition
 from local_test.jobs.status import UNFINISHED
 
-_RUNS_WITHOUT_OBJECTIVE: Final = 5  # after so many the service gives up
+_RUNS_WITHOUT_OBJECTIVE: Final = 5  # the service fails a tuning job after so many
 
 
 @dataclass(frozen=True)
