@@ -59,21 +59,30 @@ if 'get-caller-identity' in arguments: print('{"Account": "123456789012"}')
     ("docker", "aws", "words"),
     [
         (None, None, "no container engine: docker, podman or buildah is not on PATH"),
-        (fail_with("Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"),
+        (fail_with("Cannot connect to the Docker daemon at unix:///var/run/docker.sock. "
+                   "Is the docker daemon running?"),
          None, "no engine answers: start Docker"),
-        (fail_with("permission denied while trying to connect to the Docker daemon socket at unix:///run/docker.sock"),
+        (fail_with("permission denied while trying to connect to the Docker daemon socket at "
+                   "unix:///run/docker.sock"),
          None, "you may not use the engine"),
         (GOOD_DOCKER, None, "the AWS CLI is not on PATH"),
-        (GOOD_DOCKER, fail_with("Unable to locate credentials. You can configure them by running aws configure."),
-         "there are no AWS credentials"),
-        (GOOD_DOCKER, fail_with("The config profile (work) could not be found"), "there are no AWS credentials"),
         (GOOD_DOCKER,
-         fail_with("An error occurred (ExpiredToken) when calling the GetCallerIdentity operation: The security token "
-                   "included in the request is expired"), "AWS does not accept these credentials"),
+         fail_with("Unable to locate credentials. You can configure them by running "
+                   "aws configure."),
+         "there are no AWS credentials"),
+        (GOOD_DOCKER, fail_with("The config profile (work) could not be found"),
+         "there are no AWS credentials"),
+        (GOOD_DOCKER,
+         fail_with("An error occurred (ExpiredToken) when calling the GetCallerIdentity operation: "
+                   "The security token included in the request is expired"),
+         "AWS does not accept these credentials"),
         (GOOD_DOCKER, AWS + "else: " + fail_with(
-            "An error occurred (AccessDeniedException) when calling the DescribeRepositories operation: User: u is not "
-            "authorized to perform: ecr:DescribeRepositories on resource: r"), "ecr:DescribeRepositories"),
-        (GOOD_DOCKER, fail_with("Provided region_name 'eu_west_1' doesn't match a supported format."),
+            "An error occurred (AccessDeniedException) when calling the DescribeRepositories "
+            "operation: User: u is not authorized to perform: ecr:DescribeRepositories on "
+            "resource: r"),
+         "ecr:DescribeRepositories"),
+        (GOOD_DOCKER,
+         fail_with("Provided region_name 'eu_west_1' doesn't match a supported format."),
          "there is no such AWS region"),
     ],
 )  # fmt: skip
@@ -146,7 +155,9 @@ def test_china_and_govcloud_keep_their_own_domains(
     region: str, host: str, *, is_there: bool, tmp_path: Path
 ) -> None:
     found = {"repositories": [{"repositoryUri": f"{host}/team/digits"}]}
-    missing = "An error occurred (RepositoryNotFoundException) when calling the DescribeRepositories operation: no"
+    missing = (
+        "An error occurred (RepositoryNotFoundException) when calling DescribeRepositories: no"
+    )
     script = (
         f"if 'describe-repositories' in arguments: print({json.dumps(found)!r})"
         if is_there

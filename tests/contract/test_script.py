@@ -1,4 +1,4 @@
-"""`python -m container train` with a user's own program: real processes, signals and files, and the toolkit as peer."""
+"""`python -m container train` with a user's own program: real processes, signals and files."""
 
 import json
 import os
@@ -125,7 +125,7 @@ def test_program_that_ignores_the_stop_is_killed_when_its_grace_is_over(job: Job
 
 
 def test_program_as_a_container_sees_it_runs_under_pid_1(job: Job) -> None:
-    """In a PID namespace of its own our process is PID 1, has no default handlers and inherits every orphan."""
+    """As PID 1 of a namespace our process has no default handlers and inherits every orphan."""
     unshare = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
     if subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode:
         unshare[1:1] = ["--user", "--map-root-user"]
@@ -223,8 +223,8 @@ def test_full_disk_leaves_room_for_the_reason(job: Job) -> None:
     )
     shutil.copytree(job.base, job.base.with_name("source"))
     mount = (
-        'mount -t tmpfs -o size=1m tmpfs "$SAGEMAKER_BASE_DIR" && cp -r "$SAGEMAKER_BASE_DIR/../source/." '
-        '"$SAGEMAKER_BASE_DIR" && "$@"; code=$?; cat "$SAGEMAKER_BASE_DIR/output/failure"; exit $code'
+        'base=$SAGEMAKER_BASE_DIR; mount -t tmpfs -o size=1m tmpfs "$base" && '
+        'cp -r "$base/../source/." "$base" && "$@"; code=$?; cat "$base/output/failure"; exit $code'
     )
     prefix = ["unshare", "--mount", "sh", "-c", mount, "sh"]
     if os.geteuid():
@@ -328,7 +328,7 @@ def test_code_comes_from_s3(job: Job) -> None:
 
 
 def test_sdk_v3_source_code_runs_through_a_foreign_command(job: Job) -> None:
-    """The shape of the script that ModelTrainer puts into the channel `sm_drivers`; `train` is not called at all."""
+    """ModelTrainer's script, in the channel `sm_drivers`, replaces `train`."""
     drivers, code = job.base / "input/data/sm_drivers", job.base / "input/data/code"
     for directory in (drivers, code, job.base / "model"):
         directory.mkdir(parents=True)
@@ -436,7 +436,8 @@ def test_wheels_beside_the_requirements_are_installed_without_a_network(
     make_wheel(job.base / "code/wheels", "byo_fixture_wheel")
     (job.base / "code/requirements.txt").write_text("byo_fixture_wheel==1.0\n")
     (job.base / "code/end.py").write_text(
-        "import byo_fixture_wheel, os\nopen(os.environ['SM_MODEL_DIR'] + '/m', 'w').write(byo_fixture_wheel.NAME)"
+        "import byo_fixture_wheel, os\n"
+        "open(os.environ['SM_MODEL_DIR'] + '/m', 'w').write(byo_fixture_wheel.NAME)"
     )
     target = str(tmp_path / "target")
     result = job.train(SAGEMAKER_PROGRAM="end.py", PIP_TARGET=target, PYTHONPATH=f"{ROOT}:{target}")
@@ -510,7 +511,8 @@ def test_algorithm_refuses_wrong_hyperparameters_and_missing_channels_before_it_
     job.configure("inputdataconfig", {"code": {"TrainingInputMode": "File"}})
     assert job.train().returncode == 1
     assert job.failure == (
-        "UserError: there is no training channel: one named 'training' is needed; the job's channels are code"
+        "UserError: there is no training channel: one named 'training' is needed; "
+        "the job's channels are code"
     )
 
 
@@ -529,7 +531,7 @@ def test_algorithm_sees_the_stop_and_saves(job: Job) -> None:
 
 
 def test_bundled_network_is_an_algorithm_that_a_users_file_can_be(job: Job) -> None:
-    """No private door: supervised, in a process of its own, it has all that it needs; its `predict` serves it."""
+    """It needs no private access: it trains supervised, in its own process, and serves."""
     code = job.base / "input/data/code"
     code.mkdir(parents=True)
     (code / "algorithm.py").write_text(

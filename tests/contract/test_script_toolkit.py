@@ -1,4 +1,4 @@
-"""The same jobs run by `python -m container train` and by `sagemaker-training`'s own `train`, side by side.
+"""The same jobs, run by `python -m container train` and by `sagemaker-training`'s own `train`.
 
 What a program is given and what is said of its failure must be equal, but for the rows of the table
 of differences in docs/bring-your-own.md: DIFFERENCES names for each row where it is shown.
@@ -33,7 +33,9 @@ DIFFERENCES = {
     "SIGTERM is not passed on": "test_stop_reaches_the_program_and_waits_for_its_work",
     '`ErrorMessage ""`, or every error line once': "message",
     "`ExtraInfo` only for 137": "extra info",
-    "a missing program fails as `can't open file`, a wrong name as a list of its characters": "program",
+    (
+        "a missing program fails as `can't open file`, a wrong name as a list of its characters"
+    ): "program",
     "names of programs may hold only letters, digits and `._+-/`": "name",
     "pip is called with its defaults": "pip",
     "`SAGEMAKER_SUBMIT_DIRECTORY` is overridden by its default": "submit directory",
@@ -55,7 +57,7 @@ ALWAYS = frozenset({"path", "defaults"})
 
 @dataclass
 class Case:
-    """A job: its files below the job's directory, its configuration, and the differences that it is to show."""
+    """A job: its files, its configuration, and the differences that it shows."""
 
     files: dict[str, str | bytes] = field(default_factory=dict)
     hyperparameters: dict[str, Any] = field(default_factory=dict)
@@ -294,7 +296,8 @@ SUCCESSES = {
     ),
     "a framework's own callable": Case(
         {
-            "python/framework.py": "def main():\n    import os, runpy\n    runpy.run_path(os.environ['PROGRAM'])\n"
+            "python/framework.py": "import os, runpy\n"
+            "def main():\n    runpy.run_path(os.environ['PROGRAM'])\n"
         }
         | DUMP,
         {"epochs": "3"},
@@ -340,7 +343,7 @@ def fill_in(value: Any, places: Mapping[str, str]) -> Any:
 
 
 def find_differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> set[str]:
-    """Name the differences between what two programs were given; what has no name stands there itself."""
+    """Name the differences between what two programs got; an unnamed one is itself."""
     differing = {
         name
         for name in ours["environment"].keys() | theirs["environment"].keys()

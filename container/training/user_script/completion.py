@@ -1,4 +1,4 @@
-"""Completes a job whose program ended with exit code 0: checks its model, adds what serving needs."""
+"""Completes a job whose program succeeded: checks its model, adds what serving needs."""
 
 from __future__ import annotations
 
@@ -57,7 +57,10 @@ def _describe_disk_error(what: str) -> Failure:
 
 
 def _make_durable(directory: Path) -> bool:
-    """Write all files through to the disk, which fails if it is full; tell whether there are any."""
+    """Write all files through to the disk; tell whether there are any.
+
+    Raises: OSError, for instance if the disk is full.
+    """
     files = [path for path in directory.rglob("*") if path.is_file()]
     probe = directory / ".probe"
     try:

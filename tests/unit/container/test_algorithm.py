@@ -1,4 +1,4 @@
-"""What is known of an algorithm in one file, and what the platform is told of it; botocore's models are the oracle."""
+"""An algorithm's declarations and description; botocore's models are the oracle."""
 
 import dataclasses
 import re

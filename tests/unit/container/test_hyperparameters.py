@@ -1,4 +1,4 @@
-"""`container.hyperparameters`: the platform's strings to typed values; and the bundled job's own hyperparameters."""
+"""The platform's strings become typed values; the bundled job's own hyperparameters."""
 
 from __future__ import annotations
 
@@ -171,7 +171,8 @@ def test_every_hyperparameter_is_documented_with_its_effect() -> None:
 
 
 def test_importing_the_settings_imports_neither_numpy_nor_tensorflow() -> None:
-    program = "import sys, container.training.settings; print({'numpy', 'tensorflow', 'keras'} & set(sys.modules))"
+    program = "import sys, container.training.settings\n"
+    program += "print({'numpy', 'tensorflow', 'keras'} & set(sys.modules))"
     result = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     )

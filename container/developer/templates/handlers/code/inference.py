@@ -1,4 +1,4 @@
-"""Serves the model: takes rows, returns a number for each. CSV, JSON and npy are decoded for you."""
+"""Serves the model: takes rows, returns a number for each; CSV, JSON and npy arrive decoded."""
 
 import json
 from pathlib import Path
