@@ -5,8 +5,8 @@
 #
 # Needs Python 3.11 to 3.13 with the venv module, and a package index that pip can reach. Every
 # package is checked against its hash in REQUIREMENTS.txt. An environment that already contains the
-# packages is not changed. docker/requirements-scripts.txt, for user scripts and handlers, also needs
-# a C compiler and Python's headers. PYTHON names the interpreter to use. The path goes to standard
+# packages is not changed. docker/requirements-scripts.txt, for user scripts and handlers, also
+# needs a C compiler and Python's headers. PYTHON names the interpreter to use. The path goes to standard
 # output, everything else to standard error.
 set -euo pipefail
 

@@ -24,7 +24,7 @@ from local_test.cli.options import (
 from local_test.jobs.processing import ProcessingJob
 from local_test.jobs.training import TrainingJob
 from local_test.jobs.transform import TransformJob
-from local_test.requests import shorthand
+from local_test.requests import hyperparameter_encodings, shorthand
 from local_test.requests.validation import validate
 from local_test.runners import faults
 from local_test.runners.process import ProcessRunner
@@ -51,7 +51,7 @@ class TrainingOptions:
     encoding: str = option(
         "api",
         "Write hyperparameters as this sender does: "
-        f"{', '.join(shorthand.ENCODINGS)} (HP-2, HP-3, HP-6).",
+        f"{', '.join(hyperparameter_encodings.ENCODINGS)} (HP-2, HP-3, HP-6).",
     )
     metric: list[str] | None = metric_option()
     checkpoints: str | None = option(None, "Path or URI of CheckpointConfig.")
@@ -64,7 +64,9 @@ class TrainingOptions:
             image=container.image_name,
             channels=data.channels,
             output=self.output,
-            hyperparameters=shorthand.encode_hyperparameters(data.hyperparameters, self.encoding),
+            hyperparameters=hyperparameter_encodings.encode_hyperparameters(
+                data.hyperparameters, self.encoding
+            ),
             environment=container.environment,
             metric_definitions=container.define_metrics(self.metric),
             input_mode=self.input_mode,

@@ -7,12 +7,10 @@ paths or URIs. The functions are pure, except for `make_name`, which reads the c
 from __future__ import annotations
 
 import datetime as dt
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Required, TypedDict, Unpack
 
-from container.errors import UserError
 from local_test import identity
 from local_test.data import storage
 from local_test.requests.endpoint_requests import EndpointRequests
@@ -26,47 +24,6 @@ def make_name(stem: str) -> str:
     """Return a new job name: the stem, and the UTC date and time to the millisecond."""
     now = dt.datetime.now(dt.UTC)
     return f"{stem}-{now:%Y-%m-%d-%H-%M-%S}-{now.microsecond // 1000:03d}"
-
-
-def guess_value(text: str) -> Any:
-    """Return the JSON value that a hyperparameter's text looks like, else the text."""
-    try:
-        return json.loads({"True": "true", "False": "false", "None": "null"}.get(text, text))
-    except ValueError:
-        return text
-
-
-def encode_hyperparameters(values: Mapping[str, str], encoding: str) -> dict[str, str]:
-    """Write hyperparameters as one of `ENCODINGS` does (HP-2, HP-3, HP-6).
-
-    Raises: UserError for another encoding.
-    """
-    if encoding not in ENCODINGS:
-        message = f"unknown encoding {encoding!r}; choose one of {', '.join(ENCODINGS)}"
-        raise UserError(message)
-    encode = ENCODINGS[encoding]
-    if encode is None:
-        return dict(values)
-    return {name: encode(guess_value(text)) for name, text in values.items()}
-
-
-def _encode_number(value: Any) -> str:
-    """Write a float as Java does, 1.0E-4, and a category in quotes (HP-6)."""
-    if isinstance(value, float):
-        mantissa, exponent = f"{value:.15E}".split("E")
-        whole, _, fraction = mantissa.rstrip("0").partition(".")
-        return f"{whole}.{fraction or 0}E{int(exponent)}"
-    return json.dumps(value)
-
-
-ENCODINGS: dict[str, Callable[[Any], str] | None] = {
-    "api": None,
-    "sdk2-json": json.dumps,
-    "sdk2-str": str,
-    "sdk3": lambda value: value if isinstance(value, str) else json.dumps(value),
-    "tuner": _encode_number,
-}
-"""Who writes hyperparameters, and how: the API's caller, an SDK, or a tuning job."""
 
 
 class _JobValues(TypedDict, total=False):

@@ -9,7 +9,7 @@ from container import contract
 from local_test.conformance.catalog import Verdict, judge, skip
 from local_test.conformance.sessions import surroundings
 from local_test.conformance.subject import Sessions, Subject
-from local_test.requests import shorthand
+from local_test.requests import hyperparameter_encodings
 
 _EXTRAS: Final = {
     "sagemaker_job_name": '"a-job"',
@@ -63,7 +63,7 @@ ENCODING_IDS: Final = ("HP-2a", "HP-2b", "HP-6a")
 def check_encodings(subject: Subject) -> Iterator[Verdict]:
     """The same hyperparameters as SDKs and tuners write them."""
     for identity, encoding in (("HP-2a", "sdk2-json"), ("HP-2b", "sdk2-str"), ("HP-6a", "tuner")):
-        values = shorthand.encode_hyperparameters(subject.hyperparameters, encoding)
+        values = hyperparameter_encodings.encode_hyperparameters(subject.hyperparameters, encoding)
         if values == dict(subject.hyperparameters):
             yield skip(identity, "no hyperparameter looks different in this encoding")
             continue

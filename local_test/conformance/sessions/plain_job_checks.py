@@ -10,7 +10,7 @@ from container import contract
 from local_test.conformance.catalog import Verdict, judge, skip, skip_all
 from local_test.conformance.sessions.surroundings import leave_documented_files
 from local_test.conformance.subject import RUBBISH, Sessions, Subject, Trial
-from local_test.requests import shorthand
+from local_test.requests import hyperparameter_encodings
 
 _CANARY: Final = "canary-5b1f0c7e"
 _RESULT_IDS: Final = ("OUT-3a", "OUT-6a", "OUT-6b", "IMG-14a", "HPO-1a", "HPO-2a", "HP-7a")
@@ -72,7 +72,7 @@ def _toolkit_variables(subject: Subject) -> dict[str, str]:
 def _write_numbers(layout: contract.Layout) -> None:
     leave_documented_files(layout)
     values = json.loads(layout.hyperparameters.read_text(encoding="utf-8"))
-    numbers = {name: shorthand.guess_value(text) for name, text in values.items()}
+    numbers = {name: hyperparameter_encodings.guess_value(text) for name, text in values.items()}
     layout.hyperparameters.write_text(json.dumps(numbers), encoding="utf-8")
 
 
