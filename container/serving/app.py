@@ -1,4 +1,4 @@
-"""The whole HTTP application as a Flask factory: any WSGI server can host it, and a test client can call it.
+"""The HTTP application as a Flask factory: any WSGI server can host it, a test client can call it.
 
 Rules of this file: routes, methods and headers only; what an answer says is decided in `inference`.
 """
@@ -16,6 +16,7 @@ from werkzeug.exceptions import HTTPException
 from container import contract
 from container.errors import RequestError
 from container.serving import inference, openapi, wsgi
+from container.serving.bodies import content_encoding, pixels
 from container.serving.models import Models
 from container.serving.telemetry.metrics import Metrics
 
@@ -28,9 +29,10 @@ def create_app(
     models: Models | None = None,
     metrics: Metrics | None = None,
 ) -> flask.Flask:
-    """Build the HTTP application around what answers `/invocations`; a larger body than `payload_bytes` is refused.
+    """Build the HTTP application around what answers `/invocations`.
 
-    `workers` is what `/execution-parameters` tells; with `models` it has the routes of a multi-model endpoint.
+    A body larger than `payload_bytes` is refused; `/execution-parameters` reports `workers`; with
+    `models` the application has the routes of a multi-model endpoint.
     """
     app = flask.Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = payload_bytes
@@ -38,9 +40,7 @@ def create_app(
 
     @app.route("/ping", methods=["GET", "POST"])
     def ping() -> flask.Response:
-        return _to_flask(
-            inference.ping(is_ready=True)
-        )  # the model was loaded before this application was made
+        return _to_flask(inference.ping(is_ready=True))  # the model is loaded already
 
     @app.post("/invocations")
     def invocations() -> flask.Response:
@@ -52,22 +52,32 @@ def create_app(
 
     @app.get("/openapi.json")
     def describe() -> flask.Response:
-        model = application if isinstance(application, inference.Inference) else None
-        shape, classes = (model.input_shape, model.classes) if model else (None, ())
+        shape: pixels.Shape | None = None
+        classes: tuple[int | str, ...] = ()
+        if isinstance(application, inference.Inference):
+            shape = application.input_shape
+            classes = application.classes
         document = openapi.describe(shape, classes, has_models=models is not None)
         return _to_flask(inference.Response(200, json.dumps(document).encode()))
 
     if metrics is not None:
-
-        @app.get("/metrics")
-        def render_metrics() -> flask.Response:
-            return flask.Response(metrics.render(), content_type="text/plain; version=0.0.4")
-
+        _add_metrics(app, metrics)
     if models is not None:
         _add_models(app, models)
 
     _add_error_handlers(app, payload_bytes)
     return app
+
+
+def _add_metrics(app: flask.Flask, metrics: Metrics) -> None:
+    @app.get("/metrics")
+    def render_metrics() -> flask.Response:
+        return flask.Response(metrics.render(), content_type="text/plain; version=0.0.4")
+
+    @app.after_request
+    def count_when_sent(response: flask.Response) -> flask.Response:
+        response.call_on_close(metrics.count_ended)
+        return response
 
 
 def _add_error_handlers(app: flask.Flask, payload_bytes: int) -> None:
@@ -79,15 +89,17 @@ def _add_error_handlers(app: flask.Flask, payload_bytes: int) -> None:
     def refuse(error: HTTPException) -> flask.Response:
         status = error.code or 500
         messages = {
-            404: f"there is no {flask.request.path!r} here; try /ping, /invocations, /execution-parameters or /metrics",
+            404: (
+                f"there is no {flask.request.path!r} here; "
+                "try /ping, /invocations, /execution-parameters or /metrics"
+            ),
             405: f"{flask.request.method} is not a method of {flask.request.path}",
-            413: inference.describe_limit(payload_bytes),
+            413: content_encoding.describe_limit(payload_bytes),
         }
         if status == 413:
             _discard_body()
-        response = _to_flask(
-            inference.refuse(status, messages.get(status, error.description or error.name))
-        )
+        message = messages.get(status, error.description or error.name)
+        response = _to_flask(inference.refuse(status, message))
         allowed = error.get_response().headers.get("Allow")
         if allowed:
             response.headers["Allow"] = allowed
@@ -126,7 +138,7 @@ def _read_request() -> inference.Request:
 
 
 def _discard_body() -> None:
-    """Take what the client of a refused request still sends, for a while: it reads the answer only after that."""
+    """Read for a while what a refused client still sends: it reads the answer only after that."""
     deadline = time.monotonic() + inference.LINGER_S
     with contextlib.suppress(OSError):  # it has gone
         while time.monotonic() < deadline and flask.request.environ["wsgi.input"].read(2**16):
@@ -136,16 +148,15 @@ def _discard_body() -> None:
 def _to_flask(response: inference.Response) -> flask.Response:
     flask.request.environ[wsgi.RESPONSE] = response
     headers = [("Content-Type", response.content_type), *response.headers]
-    return flask.Response(
-        _iterate(response) if response.rest else response.body, response.status, headers
-    )
+    body = _iterate(response) if response.rest else response.body
+    return flask.Response(body, response.status, headers)
 
 
 def _iterate(response: inference.Response) -> Iterator[bytes]:
-    """Give a streamed answer's pieces; an error makes the server break the connection off, so that the client knows."""
+    """Yield the pieces of a streamed answer; an error makes the server break the connection off."""
     while response.rest is not None and response.body:
         yield response.body
         response = inference.take_piece(response)
     if response.status != 200:
-        message = "a streamed answer broke off; the line before tells why"
+        message = "a streamed answer broke off; the line before has the reason"
         raise ConnectionAbortedError(message)

@@ -1,11 +1,11 @@
-"""Predictions that several threads ask for at once, made together: where a call costs far more than an image does.
+"""Batches: predictions that several threads ask for at the same time, computed as one.
 
-Whoever comes while nothing is computed computes at once. Whoever comes meanwhile waits; when the
-prediction is over, the first of them computes for all that have come. It waits for others only as
-long as a prediction takes, and only for as many as were there the last time: a client alone never
-waits.
+This pays where a call costs much more than an image. A request that comes while nothing is computed
+is computed immediately. Those that come meanwhile wait; when the prediction is over, the first of
+them computes for all. It waits for others only as long as a prediction takes, and only for as many
+as there were the last time: a single client never waits.
 
-Rules of this file: first come, first served; a fault of one request's images is its own.
+Rules of this file: first come, first served; a request fails only for its own images.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from container.serving.bodies.pixels import Images
 
 
 class _Call:
-    """One thread's images, and what becomes of them."""
+    """One thread's images, and their probabilities or error."""
 
     __slots__ = ("error", "images", "leads", "probabilities", "turn")
 
     def __init__(self, images: Images) -> None:
         self.images = images
-        self.leads = False  # its thread computes, for whoever waits as well
-        self.turn = threading.Event()  # it leads, or its outcome is there
+        self.leads = False  # its thread computes, for those that wait as well
+        self.turn = threading.Event()  # set when it leads, or has been computed
         self.probabilities: Probabilities | None = None
         self.error: Exception | None = None
 
 
 class Batcher:
-    """Makes one prediction at a time, for all that wait. Thread-safe."""
+    """Computes one prediction at a time, for all that wait. Thread-safe."""
 
     def __init__(
         self,
@@ -47,10 +47,10 @@ class Batcher:
         timeout_s: float,
         observe: Callable[[int], None],
     ) -> None:
-        """`predict` gets at most `images_maximum` images, or those of one request alone if they are more.
+        """`predict` gets at most `images_maximum` images, or those of a single request.
 
         A prediction waits at most `delay_s` for others, a request at most `timeout_s` for its turn;
-        `observe` is told the number of requests before each prediction.
+        `observe` is called with the number of requests before each prediction.
         """
         self._predict = predict
         self._images_maximum = images_maximum
@@ -65,10 +65,10 @@ class Batcher:
         self._last_s = 0.0  # that the last prediction took
 
     def predict(self, images: Images) -> Probabilities:
-        """Give the probabilities of these images, computed with others' perhaps.
+        """Return the probabilities of these images, which may be computed together with others.
 
-        Raises: RequestError 503 if its turn does not come in time, and whatever the prediction of
-        these images raises.
+        Raises: RequestError 503 if its turn does not come in time; whatever the prediction of these
+        images raises.
         """
         call = _Call(images)
         with self._lock:
@@ -82,16 +82,16 @@ class Batcher:
                 if call in self._waiting:
                     self._waiting.remove(call)
                     raise RequestError(503, "the request waited too long for its turn")
-            call.turn.wait()  # it has come just now
+            call.turn.wait()  # it came just now
         if call.leads:
             self._lead(call)
         if call.error is not None:
             raise call.error
-        assert call.probabilities is not None  # noqa: S101 - for the type checker: one of the two is there
+        assert call.probabilities is not None  # noqa: S101 - there is no error
         return call.probabilities
 
     def _lead(self, first: _Call) -> None:
-        """Compute for this call and those behind it, and hand over to the next that waits."""
+        """Compute this call and those behind it, then let the next one that waits lead."""
         batch = self._gather(first)
         started = time.monotonic()
         try:
@@ -110,7 +110,8 @@ class Batcher:
                 call.turn.set()
 
     def _gather(self, first: _Call) -> list[_Call]:
-        batch, count = [first], len(first.images)
+        batch = [first]
+        count = len(first.images)
         with self._lock:
             deadline = time.monotonic() + min(self._delay_s, self._last_s)
             while True:
@@ -127,13 +128,11 @@ class Batcher:
 
     def _compute(self, batch: list[_Call]) -> None:
         try:
-            images = (
-                batch[0].images
-                if len(batch) == 1
-                else np.concatenate([call.images for call in batch])
-            )
+            images = batch[0].images
+            if len(batch) > 1:
+                images = np.concatenate([call.images for call in batch])
             probabilities = self._predict(images)
-        except Exception as error:  # noqa: BLE001 - it is raised again, in the thread whose images it comes from
+        except Exception as error:  # noqa: BLE001 - raised again in the thread that it belongs to
             if len(batch) == 1:
                 batch[0].error = error
                 return

@@ -1,8 +1,8 @@
-"""The models of a multi-model endpoint: loaded, listed, asked and unloaded by the platform (MME-1 to MME-6).
+"""The models of a multi-model endpoint, which the platform loads, lists, invokes and unloads.
 
 Rules of this file: a model's name is an opaque key and never part of a path; a model that is broken
-or too large changes nothing for the others; all models live in one process, since the next request
-may come to any worker.
+or too large does not affect the others; all models live in one process, since the next request may
+come to any worker. MME-1 to MME-6 are the platform's rules.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _MODEL_MEMORY: Final = 3  # times its file: mapped, packed for the kernels, and 
 
 @dataclass
 class _Model:
-    """A model that is loaded, or being loaded as long as it has no application."""
+    """A model that is loaded; without an application it is still being loaded."""
 
     url: str
     application: inference.Application | None = None
 
 
 class Models:
-    """The loaded models. Thread-safe; loads of different models run at the same time."""
+    """The loaded models. Thread-safe; different models may be loaded at the same time."""
 
     def __init__(
         self,
@@ -49,7 +49,10 @@ class Models:
         load: Callable[[Path], inference.Application],
         memory_bytes: int | None = None,
     ) -> None:
-        """`load` loads the artifact in a directory below `root`; `memory_bytes` is what the process may fill."""
+        """`load` loads the artifact in a directory below `root`.
+
+        The process may use `memory_bytes`, by default the container's limit.
+        """
         self._root = root
         self._load = load
         self._memory_bytes = memory_bytes or machine.count_memory_bytes()
@@ -57,29 +60,29 @@ class Models:
         self._lock = threading.Lock()
 
     def load(self, body: bytes) -> Response:
-        """Answer `POST /models`; the model can be asked once this returns 200 (MME-2).
+        """Answer `POST /models`; the model can be invoked once this returns 200 (MME-2).
 
-        Raises: RequestError 400 or 404 for a bad request or path, 409 if the name is taken, 507
-        without memory.
+        Raises: RequestError 400 or 404 for a bad request or path, 409 if the name is taken, 500 if
+        the model cannot be loaded, 507 if the memory does not suffice.
         """
         name, url = _parse_load(body)
         path = Path(url).resolve()
         if not path.is_relative_to(self._root.resolve()):
-            raise RequestError(400, f"url {url!r} does not lie below {self._root}")
+            raise RequestError(400, f"url {url!r} is not below {self._root}")
         if not path.is_dir():
-            raise RequestError(404, f"url {url!r} is no directory")
+            raise RequestError(404, f"url {url!r} is not a directory")
         entry = _Model(url)
         with self._lock:
             if name in self._models:
                 raise RequestError(409, f"model {name!r} is already loaded")
-            self._models[name] = entry  # taken, so that nobody else loads it meanwhile
+            self._models[name] = entry  # so that no other request loads it meanwhile
         try:
             self._check_memory(path)
             entry.application = self._load(path)
         except MemoryError:
-            raise RequestError(507, f"there is no memory for model {name!r}") from None
+            raise RequestError(507, f"there is not enough memory for model {name!r}") from None
         except UserError as error:
-            log.error("model %s cannot be loaded: %s", name, error)  # noqa: TRY400 - the message is the whole story
+            log.error("model %s cannot be loaded: %s", name, error)  # noqa: TRY400 - the message says it all
             raise RequestError(500, f"model {name!r} cannot be loaded: {error}") from None
         finally:
             if entry.application is None:
@@ -89,21 +92,17 @@ class Models:
         return _answer({"modelName": name, "modelUrl": url})
 
     def list_page(self, token: str) -> Response:
-        """Answer `GET /models`, which a page token continues (MME-3)."""
+        """Answer `GET /models`; `token` continues a list (MME-3). Raises: RequestError 400."""
         after = _parse_token(token)
         with self._lock:
-            names = sorted(
-                name for name, model in self._models.items() if model.application and name > after
-            )
-            page = [
-                {"modelName": name, "modelUrl": self._models[name].url}
-                for name in names[:_PAGE_MODELS]
-            ]
-        document: dict[str, Any] = {"models": page}
-        if len(names) > _PAGE_MODELS:
-            document["nextPageToken"] = base64.urlsafe_b64encode(
-                page[-1]["modelName"].encode()
-            ).decode()
+            loaded = {name: model.url for name, model in self._models.items() if model.application}
+        names = sorted(name for name in loaded if name > after)
+        page = names[:_PAGE_MODELS]
+        document: dict[str, Any] = {
+            "models": [{"modelName": name, "modelUrl": loaded[name]} for name in page]
+        }
+        if len(names) > len(page):
+            document["nextPageToken"] = base64.urlsafe_b64encode(page[-1].encode()).decode()
         return _answer(document)
 
     def describe(self, name: str) -> Response:
@@ -111,11 +110,11 @@ class Models:
         return _answer({"modelName": name, "modelUrl": self._find(name).url})
 
     def unload(self, name: str) -> Response:
-        """Answer `DELETE /models/{name}`, with the memory given back (MME-4). Raises: RequestError 404."""
+        """Answer `DELETE /models/{name}` and free the memory (MME-4). Raises: RequestError 404."""
         self._find(name)
         with self._lock:
             model = self._models.pop(name, None)
-        if model is None:  # somebody else was faster
+        if model is None:  # another request was faster
             raise _not_loaded(name)
         url = model.url
         model.application = None
@@ -142,40 +141,36 @@ class Models:
     def _check_memory(self, path: Path) -> None:
         if self._memory_bytes is None:
             return
-        needed = _MODEL_MEMORY * max(
-            (file.stat().st_size for file in path.rglob("*.tflite")), default=0
-        )
+        sizes = [file.stat().st_size for file in path.rglob("*.tflite")]
+        needed = _MODEL_MEMORY * max(sizes, default=0)
         if _count_resident_bytes() + needed > self._memory_bytes * (1 - _SPARE_MEMORY):
             raise MemoryError
 
 
 class NoModel:
-    """What answers `/invocations` of a multi-model endpoint: no model is the one to ask."""
+    """What answers `/invocations` of a multi-model endpoint."""
 
     def invoke(self, _: Request) -> Response:
-        """Refuse, and say whom to ask."""
-        return inference.refuse(404, "this endpoint has several models: ask /models/NAME/invoke")
+        """Refuse the request and name the right path."""
+        return inference.refuse(404, "this endpoint has several models; use /models/NAME/invoke")
 
     def estimate_s(self, _: Request) -> float:
-        """Take no time."""
+        """Return 0."""
         return 0.0
 
 
 def _parse_load(body: bytes) -> tuple[str, str]:
     try:
         document = json.loads(body)
-        name, url = document["model_name"], document["url"]
+        name = document["model_name"]
+        url = document["url"]
     except (ValueError, TypeError, KeyError, RecursionError):
         raise RequestError(400, '{"model_name": ..., "url": ...} is expected') from None
-    if not (
-        isinstance(name, str)
-        and isinstance(url, str)
-        and 0 < len(name) <= _NAME_CHARACTERS
-        and "\0" not in url
-    ):
-        raise RequestError(
-            400, f"model_name is a text of 1 to {_NAME_CHARACTERS} characters, and url a path"
-        )
+    is_name = isinstance(name, str) and 0 < len(name) <= _NAME_CHARACTERS
+    is_path = isinstance(url, str) and "\0" not in url
+    if not is_name or not is_path:
+        message = f"model_name is a text of 1 to {_NAME_CHARACTERS} characters, and url a path"
+        raise RequestError(400, message)
     return name, url
 
 
@@ -183,7 +178,7 @@ def _parse_token(token: str) -> str:
     try:
         return base64.b64decode(token, altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError):
-        raise RequestError(400, "next_page_token is none of this server") from None
+        raise RequestError(400, "next_page_token is not from this server") from None
 
 
 def _answer(document: Mapping[str, Any]) -> Response:
@@ -202,7 +197,7 @@ def _count_resident_bytes() -> int:
 
 
 def _return_memory() -> None:
-    """Give freed memory back to the system, which the allocator would keep for itself."""
+    """Return freed memory to the system; the allocator would keep it."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
     if trim is not None:
         trim(0)

@@ -1,4 +1,4 @@
-"""The server's own description in OpenAPI's words, for `GET /openapi.json`: routes, bodies and answers of this model.
+"""The OpenAPI document of a server, for `GET /openapi.json`: routes, bodies and answers.
 
 Rules of this file: pure; media types come from `bodies`, so that none can be missing here.
 """
@@ -16,18 +16,20 @@ from container.serving.bodies import decoding, encoding, media_types, pixels
 _BYTE: Final = "([0-9]|[1-9][0-9]|1[0-9][0-9]|2[0-4][0-9]|25[0-5])"
 _ERROR: Final = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
 _REFUSALS: Final = {
-    400: "The body, or the request itself, is not what is described here.",
+    400: "The body, or the request itself, is not as described here.",
     404: "There is no such model.",
-    406: "None of the media types that can be given is acceptable.",
+    406: "None of the media types that the server offers is acceptable.",
     408: "The request was not complete in time.",
-    409: "A model of this name is loaded already.",
+    409: "A model of this name is already loaded.",
     413: "The body is larger than the limit.",
     415: "The body's content type or encoding is not supported.",
     431: "The head is too long.",
-    500: "The server failed; its log tells why under the same request id.",
+    500: "The server failed; its log has the reason under the same request id.",
     501: "The transfer encoding is not supported.",
-    503: "The model is being loaded, too many requests are waiting, or the prediction took too long.",
-    507: "There is no memory for the model.",
+    503: (
+        "The model is being loaded, too many requests are waiting, or the prediction took too long."
+    ),
+    507: "There is not enough memory for the model.",
 }
 _ALWAYS: Final = (400, 408, 413, 431, 500, 501, 503)
 
@@ -35,10 +37,10 @@ _ALWAYS: Final = (400, 408, 413, 431, 500, 501, 503)
 def describe(
     input_shape: pixels.Shape | None, classes: Sequence[int | str], *, has_models: bool = False
 ) -> dict[str, Any]:
-    """Give the OpenAPI 3.1 document of a server.
+    """Return the OpenAPI 3.1 document of a server.
 
-    `input_shape` is of one image, None if requests are a user's own handlers' affair; `has_models` says that this is a
-    multi-model endpoint.
+    `input_shape` is that of one image, None if user code defines the bodies; `has_models` adds the
+    routes of a multi-model endpoint.
     """
     invocation = _describe_invocation(input_shape)
     paths: dict[str, Any] = {
@@ -78,7 +80,7 @@ def _describe_invocation(input_shape: pixels.Shape | None) -> dict[str, Any]:
     attributes = {
         "name": contract.CUSTOM_ATTRIBUTES_HEADER,
         "in": "header",
-        "description": "Comes back as it was sent, if it is visible ASCII of at most 1024 characters.",
+        "description": "Returned as sent, if it is visible ASCII of at most 1024 characters.",
         "schema": {"type": "string"},
     }
     if input_shape is None:
@@ -87,7 +89,7 @@ def _describe_invocation(input_shape: pixels.Shape | None) -> dict[str, Any]:
             "parameters": [attributes],
             "requestBody": {"required": True, "content": content},
             "responses": {
-                "default": {"description": "What the handlers answer.", "content": content}
+                "default": {"description": "What the handlers return.", "content": content}
             },
         }
     row = rf"{_BYTE}(,{_BYTE}){{{math.prod(input_shape) - 1}}}"
@@ -96,7 +98,7 @@ def _describe_invocation(input_shape: pixels.Shape | None) -> dict[str, Any]:
         media_types.JSON: {"$ref": "#/components/schemas/Images"},
         media_types.JSON_LINES: {
             "$ref": "#/components/schemas/Image",
-            "description": "One a line.",
+            "description": "One per line.",
         },
         media_types.MULTIPART: {
             "type": "object",
@@ -109,7 +111,7 @@ def _describe_invocation(input_shape: pixels.Shape | None) -> dict[str, Any]:
         media_types.JSON: {"$ref": "#/components/schemas/Answer"},
         media_types.JSON_LINES: {
             "type": "object",
-            "description": "One a line; many come in chunks, as they are made.",
+            "description": "One per line; many come in chunks, as they are computed.",
         },
         media_types.NPY: binary,
     }
@@ -208,22 +210,15 @@ def _describe_schemas(
     if input_shape is None:
         return schemas
     height, width, channels = input_shape
-    pixels = [
+    values = [
         {"type": "integer", "minimum": 0, "maximum": 255},
         {"type": "number", "minimum": 0, "maximum": 1},
     ]
-    flat = {
-        "anyOf": [
-            _repeat(pixel, math.prod(input_shape), math.prod(input_shape)) for pixel in pixels
-        ]
-    }
-    nested = {
-        "anyOf": [
-            _repeat(_repeat(_repeat(pixel, channels, channels), width, width), height, height)
-            for pixel in pixels
-        ]
-    }
-    whole = {"anyOf": [_repeat(image, 1) for image in (flat, nested)]}
+    size = math.prod(input_shape)
+    flat = {"anyOf": [_repeat(pixel, size, size) for pixel in values]}
+    rows = [_repeat(_repeat(pixel, channels, channels), width, width) for pixel in values]
+    nested = {"anyOf": [_repeat(row, height, height) for row in rows]}
+    batch = {"anyOf": [_repeat(image, 1) for image in (flat, nested)]}
     row = _repeat({"type": "number", "minimum": 0, "maximum": 1}, len(classes))
     prediction = {
         "type": "object",
@@ -236,13 +231,15 @@ def _describe_schemas(
     }
     return schemas | {
         "Image": {
-            "description": "Its pixels row by row, or nested: integers, or fractions where each was divided by 255.",
+            "description": (
+                "The pixels row by row, or nested: integers, or fractions if each is divided by 255."
+            ),
             "anyOf": [flat, nested],
         },
         "Images": {
             "anyOf": [
-                whole,
-                {"type": "object", "required": ["instances"], "properties": {"instances": whole}},
+                batch,
+                {"type": "object", "required": ["instances"], "properties": {"instances": batch}},
             ]
         },
         "Answer": {
@@ -260,16 +257,15 @@ def _describe_schemas(
 
 
 def _repeat(items: dict[str, Any], least: int, most: int | None = None) -> dict[str, Any]:
-    return {"type": "array", "items": items, "minItems": least} | (
-        {} if most is None else {"maxItems": most}
-    )
+    array = {"type": "array", "items": items, "minItems": least}
+    return array if most is None else {**array, "maxItems": most}
 
 
 def _answer(schema: dict[str, Any] | None, content_type: str = media_types.JSON) -> dict[int, Any]:
-    return {
-        200: {"description": "OK"}
-        | ({} if schema is None else {"content": {content_type: {"schema": schema}}})
-    }
+    answer: dict[str, Any] = {"description": "OK"}
+    if schema is not None:
+        answer["content"] = {content_type: {"schema": schema}}
+    return {200: answer}
 
 
 def _refuse(*statuses: int) -> dict[int, Any]:

@@ -37,15 +37,22 @@ def call(application: Application, head: Head, body: bytes) -> Response:
         if close is not None:
             close()
     status, headers = started[0]
-    others = tuple(
-        (name, text)
-        for name, text in headers
-        if name.lower() not in ("content-type", "content-length")
-    )
-    content_type = next((text for name, text in headers if name.lower() == "content-type"), "")
+    content_type = ""
+    others = []
+    for name, text in headers:
+        if name.lower() == "content-type":
+            content_type = text
+        elif name.lower() != "content-length":
+            others.append((name, text))
     left = environ.get(RESPONSE, Response(0))
-    response = Response(int(status[:3]), b"".join(parts), content_type, others)
-    return response._replace(request_id=left.request_id, seconds=left.seconds)
+    return Response(
+        int(status[:3]),
+        b"".join(parts),
+        content_type,
+        tuple(others),
+        request_id=left.request_id,
+        seconds=left.seconds,
+    )
 
 
 def _make_environ(head: Head, body: bytes) -> dict[str, Any]:
@@ -68,7 +75,8 @@ def _make_environ(head: Head, body: bytes) -> dict[str, Any]:
         "wsgi.run_once": False,
     }
     for name, text in head.headers.items():
-        key = name.upper().replace("-", "_")
-        environ[key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"] = text
+        environ["HTTP_" + name.upper().replace("-", "_")] = text
+    environ["CONTENT_TYPE"] = environ.pop("HTTP_CONTENT_TYPE", "")
+    environ.pop("HTTP_CONTENT_LENGTH", None)
     environ["CONTENT_LENGTH"] = str(len(body))
     return environ

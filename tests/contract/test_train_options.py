@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from container import artifact, contract, predictor
-from container.serving import inference, server, server_settings
+from container.serving import inference, plan, server_settings
+from container.serving.service import Service
 
 MakeJob = Callable[..., Path]
 RunTrain = Callable[[Path], "subprocess.CompletedProcess[str]"]
@@ -208,9 +209,8 @@ def test_int8_export_leaves_an_eight_bit_model_and_tells_its_cost(
     assert found.manifest.metrics["int8_test_accuracy"] == pytest.approx(accuracy)
     assert accuracy > 0.9
     assert words in (base / "output/data/report.html").read_text()
-    chosen = server_settings.parse({"BYO_RUNTIME": "litert_int8"})
-    application = server.prepare(contract.Layout(base), {}, chosen, 1).application
-    assert application is not None
+    settings = server_settings.parse({"BYO_RUNTIME": "litert_int8"})
+    application = Service(plan.make(contract.Layout(base), {}, settings, 1)).load()
     row = ",".join(map(str, images[0].ravel()))
     request = inference.Request(row.encode(), {"content-type": "text/csv", "accept": "text/csv"})
     answer = np.array(application.invoke(request).body.split(b","), np.float32)

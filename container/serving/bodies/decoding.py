@@ -20,21 +20,32 @@ Decoder: TypeAlias = Callable[[bytes, Shape, Mapping[str, str]], Images]
 _PART_TYPE: Final = re.compile(rb"^content-type:[ \t]*([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
 
 
+@functools.cache
+def find_decoder(name: str) -> Decoder:
+    """Return the decoder of a media type.
+
+    Raises: RequestError 415 if there is none.
+    """
+    if name in DECODERS:
+        return DECODERS[name]
+    given = f"content type {name!r}" if name else "a request without content type"
+    raise RequestError(415, f"{given} is not supported; supported: {', '.join(DECODERS)}")
+
+
 def decode(media_type: MediaType, body: bytes, shape: Shape) -> Images:
     """Decode a request body into images of `shape`.
 
     Raises: RequestError 415 if there is no decoder for the media type, 400 for a fault of the body.
     """
-    decoder = DECODERS.get(media_type.name)
-    if decoder is None:
-        given = "a request without content type"
-        if media_type.name:
-            given = f"content type {media_type.name!r}"
-        raise RequestError(415, f"{given} is not supported; supported: {', '.join(DECODERS)}")
+    decoder = find_decoder(media_type.name)
     if not body:
-        expected = f"{media_type.name} of at least one image is expected"
-        raise RequestError(400, f"the body is empty; {expected}")
+        raise refuse_empty(media_type.name)
     return decoder(body, shape, media_type.parameters)
+
+
+def refuse_empty(name: str) -> RequestError:
+    """Return the error for an empty body."""
+    return RequestError(400, f"the body is empty; {name} of at least one image is expected")
 
 
 def decode_lines(media_type: MediaType, body: bytes, shape: Shape) -> tuple[Images, dict[int, str]]:

@@ -1,21 +1,23 @@
-"""HTTP/1.1 requests out of bytes, without I/O (RFC 9112).
+"""HTTP/1.1 messages without I/O (RFC 9112): requests out of bytes, and the framing of responses.
 
 Rules of this file: strict wherever leniency lets two parsers read one stream as two different
-requests (bare line feeds, two lengths, a length beside chunks, white space before a colon); every
-fault is a RequestError, after which the stream cannot be read on.
+requests (bare line feeds, two lengths, a length beside chunks, white space before a colon). Every
+fault is a RequestError, after which the rest of the stream is unusable.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from http import HTTPStatus
 from typing import Final, NamedTuple
 
 from container.errors import RequestError
 
 HEAD_BYTES_MAXIMUM: Final = 32_768  # RQ-2: eleven headers of at most 1 kB reach a container
 HEADERS_MAXIMUM: Final = 100
-END_OF_HEAD: Final = b"\r\n\r\n"
 
+_END_OF_HEAD: Final = b"\r\n\r\n"
 _TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _HEAD: Final = re.compile(
     rb"(?P<method>%b) (?P<target>[\x21-\x7e]+) HTTP/1\.(?P<minor>[01])\r\n"
@@ -27,6 +29,9 @@ _CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80
 _CHUNK_LINE_BYTES_MAXIMUM: Final = 1024
 _TRAILER_BYTES_MAXIMUM: Final = 8192
 _ONCE: Final = frozenset({"content-length", "content-type", "host", "transfer-encoding"})
+_STATUS_LINES: Final = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}" for status in HTTPStatus
+}
 
 
 class Head(NamedTuple):
@@ -40,47 +45,66 @@ class Head(NamedTuple):
     body_bytes: int
     """Length of the body; -1 if it comes in chunks."""
     keep_alive: bool
-    """Whether the client wants the connection left open."""
+    """Whether the client wants the connection to stay open."""
     expects_continue: bool
     """Whether the client waits for `100 Continue` before it sends the body."""
     takes_chunks: bool = True
-    """Whether the client speaks HTTP/1.1, and so takes an answer in chunks."""
+    """Whether the client speaks HTTP/1.1 and therefore accepts a response in chunks."""
+
+
+def take_head(buffer: bytearray) -> Head | None:
+    """Take the head of a request off the front of `buffer`; None if its end is not there yet.
+
+    Raises: RequestError as `parse_head` does, and 431 if the head is too long.
+    """
+    while buffer[:2] == b"\r\n":  # RFC 9112, 2.2: some clients end a body with a line
+        del buffer[:2]
+    end = buffer.find(_END_OF_HEAD, 0, HEAD_BYTES_MAXIMUM)
+    if end < 0:
+        if len(buffer) >= HEAD_BYTES_MAXIMUM:
+            message = f"the head of the request is longer than {HEAD_BYTES_MAXIMUM} bytes"
+            raise RequestError(431, message)
+        return None
+    head = parse_head(buffer)
+    del buffer[: end + len(_END_OF_HEAD)]
+    return head
 
 
 def parse_head(data: bytes | bytearray) -> Head:
-    """Parse the head that `data` starts with; its end has been found before.
+    """Parse the head that `data` starts with; it must contain the end of the head.
 
-    Raises: RequestError 400, or 501 for a transfer encoding other than chunked.
+    Raises: RequestError 400, 431 for too many headers, 501 for a transfer encoding other than
+    chunked.
     """
     match = _HEAD.match(data)
     if match is None:
-        raise RequestError(
-            400, "the request is not HTTP/1.1: its request line or a header line is malformed"
-        )
-    method, target, minor, block = match.group("method", "target", "minor", "headers")
+        message = "the request is not HTTP/1.1: its request line or a header line is malformed"
+        raise RequestError(400, message)
+    method, raw_target, minor, block = match.group("method", "target", "minor", "headers")
+    lines = block.decode("latin-1").split("\r\n")[:-1]
+    if len(lines) > HEADERS_MAXIMUM:
+        message = f"the request has {len(lines)} headers; {HEADERS_MAXIMUM} are allowed"
+        raise RequestError(431, message)
     headers: dict[str, str] = {}
-    lines = block.decode("latin-1").split("\r\n")
-    if len(lines) > HEADERS_MAXIMUM + 1:
-        raise RequestError(
-            431, f"the request has {len(lines) - 1} headers; {HEADERS_MAXIMUM} are allowed"
-        )
-    for line in lines[:-1]:
+    for line in lines:
         name, _, value = line.partition(":")
-        name, value = name.lower(), value.strip(" \t")
+        name = name.lower()
+        value = value.strip(" \t")
         if name in headers:
             if name in _ONCE:
-                raise RequestError(400, f"header {name} stands in the request twice")
+                raise RequestError(400, f"the request has the header {name} twice")
             value = f"{headers[name]}, {value}"
         headers[name] = value
     is_1_1 = minor == b"1"
     if is_1_1 and "host" not in headers:
         raise RequestError(400, "the request has no Host header")
     connection = headers.get("connection", "").lower()
+    target = raw_target.decode("ascii")
+    if target[0] != "/":
+        target = _ORIGIN.sub("", target, count=1) or "/"
     return Head(
         method=method.decode("ascii"),
-        target=_ORIGIN.sub("", target.decode("ascii"), count=1) or "/"
-        if target[:1] != b"/"
-        else target.decode("ascii"),
+        target=target,
         headers=headers,
         body_bytes=_parse_body_bytes(headers, is_1_1=is_1_1),
         keep_alive="close" not in connection if is_1_1 else "keep-alive" in connection,
@@ -90,19 +114,20 @@ def parse_head(data: bytes | bytearray) -> Head:
 
 
 def _parse_body_bytes(headers: dict[str, str], *, is_1_1: bool) -> int:
-    coding, length = headers.get("transfer-encoding"), headers.get("content-length")
+    coding = headers.get("transfer-encoding")
+    length = headers.get("content-length")
     if coding is not None:
-        if length is not None or not is_1_1:
-            raise RequestError(
-                400, "a body has a content length or comes in chunks of HTTP/1.1; this one has both"
-            )
+        if length is not None:
+            raise RequestError(400, "the body has both a content length and a transfer encoding")
+        if not is_1_1:
+            raise RequestError(400, "an HTTP/1.0 request cannot have a transfer encoding")
         if coding.lower() != "chunked":
             raise RequestError(501, "the only transfer encoding supported is chunked")
         return -1
     if length is None:
         return 0
     if not _DIGITS.fullmatch(length):
-        raise RequestError(400, "the content length is no number of bytes")
+        raise RequestError(400, "the content length is not a number of bytes")
     return int(length)
 
 
@@ -113,13 +138,12 @@ class ChunkedBody:
         """`bytes_maximum` bounds the body without its framing."""
         self._bytes_maximum = bytes_maximum
         self._body = bytearray()
-        self._in_chunk = (
-            0  # bytes of the open chunk that are still to come, with the line end behind it
-        )
+        # Bytes of the open chunk that are still to come, with the line end behind it.
+        self._in_chunk = 0
         self._in_trailer = False
 
     def feed(self, data: bytearray) -> bytearray | None:
-        """Take what belongs to the body off the front of `data`; gives the whole body once it is there.
+        """Take what belongs to the body off the front of `data`; return it once it is complete.
 
         Raises: RequestError 400 if the framing is broken, 413 if the body grows too large.
         """
@@ -135,7 +159,7 @@ class ChunkedBody:
                 return None
             if self._in_chunk:
                 if data[:2] != b"\r\n":
-                    raise RequestError(400, "a chunk of the body is longer than its size says")
+                    raise RequestError(400, "a chunk of the body is longer than its size")
                 del data[:2]
                 self._in_chunk = 0
             if not self._read_size(data):
@@ -145,7 +169,7 @@ class ChunkedBody:
         end = data.find(b"\r\n", 0, _CHUNK_LINE_BYTES_MAXIMUM)
         if end < 0:
             if len(data) >= _CHUNK_LINE_BYTES_MAXIMUM:
-                raise RequestError(400, "a chunk's size line of the body is too long")
+                raise RequestError(400, "the size line of a chunk is too long")
             return False
         match = _CHUNK_SIZE.fullmatch(data, 0, end)
         if match is None:
@@ -162,9 +186,33 @@ class ChunkedBody:
         if data[:2] == b"\r\n":
             del data[:2]
             return True
-        end = data.find(END_OF_HEAD, 0, _TRAILER_BYTES_MAXIMUM)
+        end = data.find(_END_OF_HEAD, 0, _TRAILER_BYTES_MAXIMUM)
         if end < 0 and len(data) >= _TRAILER_BYTES_MAXIMUM:
             raise RequestError(400, "the trailer of the body is too long")
         if end >= 0:
-            del data[: end + 4]
+            del data[: end + len(_END_OF_HEAD)]
         return end >= 0
+
+
+def format_head(  # noqa: PLR0913 - each by name
+    status: int,
+    *,
+    date: str,
+    content_type: str,
+    headers: Iterable[tuple[str, str]],
+    framing: str,
+    closing: bool,
+) -> bytes:
+    """Format the head of a response; `framing` is the header line that delimits the body."""
+    line = _STATUS_LINES.get(status) or f"HTTP/1.1 {status} "
+    text = f"{line}\r\nDate: {date}\r\nContent-Type: {content_type}\r\n"
+    for name, value in headers:
+        text += f"{name}: {value}\r\n"
+    text += framing
+    text += "Connection: close\r\n\r\n" if closing else "Connection: keep-alive\r\n\r\n"
+    return text.encode("latin-1")
+
+
+def format_chunk(piece: bytes) -> bytes:
+    """Format a chunk of a body; the empty one ends it (RFC 9112, 7.1)."""
+    return b"%x\r\n%b\r\n" % (len(piece), piece)

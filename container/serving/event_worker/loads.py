@@ -1,7 +1,7 @@
-"""How busy each worker is, in memory that all of them see; by it they share new connections out evenly.
+"""How busy each worker is, in shared memory, so that they share new connections evenly.
 
-Left to the kernel, whoever wakes first accepts, and one of two workers easily gets most of the
-clients.
+Left to the kernel, the worker that wakes first accepts, and one of two workers easily gets most of
+the clients.
 """
 
 from __future__ import annotations
@@ -12,16 +12,14 @@ import os
 from typing import Final
 
 _FREE: Final = -1
-_SILENT_S: Final = (
-    1.5  # a worker that has not looked for so long takes no connections: it starts, or hangs
-)
+_SILENT_S: Final = 1.5  # a worker that has not looked for so long is starting, or hangs
 
 
 class Loads:
-    """A row for each worker: its connections and jobs, and an event by which the others wake it."""
+    """A row for each worker: its connections and jobs, and an event with which others wake it."""
 
     def __init__(self, workers: int) -> None:
-        """Made by the master before it forks; `workers` may live at once."""
+        """Create it in the master, before it forks; `workers` may live at the same time."""
         self._loads = memoryview(mmap.mmap(-1, 8 * workers)).cast("q")
         self._loads[:] = memoryview(b"\xff" * 8 * workers).cast("q")
         self._events = [os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) for _ in range(workers)]
@@ -29,34 +27,36 @@ class Loads:
         self._own = 0
 
     def take(self) -> int:
-        """Take a free row for a worker that is about to be forked; for the master alone."""
+        """Take a free row for a worker that is about to be forked; only the master calls it."""
         free = [row for row, load in enumerate(self._loads) if load == _FREE]
         self._own = free[0] if free else len(self._loads) - 1
-        self._loads[self._own], self._seen[self._own] = 0, 0.0
+        self._loads[self._own] = 0
+        self._seen[self._own] = 0.0
         return self._own
 
     def free(self, row: int) -> None:
-        """Free the row of a worker that has ended; for the master alone."""
+        """Free the row of a worker that has ended; only the master calls it."""
         self._loads[row] = _FREE
 
     @property
     def event(self) -> int:
-        """Descriptor that becomes readable when this worker should look at the loads again."""
+        """The descriptor that becomes readable when this worker should look at the loads again."""
         return self._events[self._own]
 
     def is_least(self, load: int, now: float) -> bool:
-        """Write this worker's load; tell whether none has less, so that new connections are its to accept.
+        """Write this worker's load; return whether it should accept, because none has less.
 
-        `now` is in seconds of the clock that all processes share.
+        `now` is by `time.monotonic`, which all processes share.
         """
-        self._loads[self._own], self._seen[self._own] = load, now
+        self._loads[self._own] = load
+        self._seen[self._own] = now
         for other, seen in zip(self._loads, self._seen, strict=True):
             if _FREE < other < load and now - seen < _SILENT_S:
                 return False
         return True
 
     def wake_lesser(self, load: int) -> None:
-        """Wake the workers that have less than `load`: the next connections are theirs."""
+        """Wake the workers that have less than `load`, which accept the next connections."""
         for other, event in zip(self._loads, self._events, strict=True):
             if _FREE < other < load:
                 with contextlib.suppress(BlockingIOError):

@@ -1,7 +1,7 @@
-"""The server's log: lines of text, or one JSON object a line, and what they say of a request.
+"""The server's log: lines of text or JSON, and the line of a request.
 
-Rules of this file: no line holds a body, a query, or a header's value but the media type and the
-ids.
+Rules of this file: no line holds a body, a query, or the value of a header other than the media
+type and the ids.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from gunicorn.glogging import Logger
 
@@ -29,10 +29,10 @@ log = logging.getLogger(__name__)
 
 
 class JsonFormatter(logging.Formatter):
-    """Makes a JSON object of a record; the mapping `fields` of one stands in its message's place."""
+    """Formats a record as a JSON object; the record's `fields`, if any, replace its message."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Give one line."""
+        """Return one line."""
         document = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
@@ -48,14 +48,14 @@ class GunicornJsonLogger(Logger):
     """gunicorn's own lines as JSON."""
 
     def setup(self, cfg: Any) -> None:
-        """Take gunicorn's handlers and change what they write."""
+        """Set up gunicorn's handlers, then their format."""
         super().setup(cfg)
         for handler in self.error_log.handlers:
             handler.setFormatter(JsonFormatter())
 
 
 def configure(level: str, log_format: str) -> None:
-    """Send the program's lines from `level` on to stdout, as text or `json`."""
+    """Write the program's lines of at least `level` to stdout, as text or `json`."""
     handler = logging.StreamHandler(sys.stdout)
     text = logging.Formatter("%(asctime)s %(levelname)s %(process)d %(message)s")
     handler.setFormatter(JsonFormatter() if log_format == "json" else text)
@@ -66,35 +66,36 @@ def configure(level: str, log_format: str) -> None:
 
 
 def has_requests() -> bool:
-    """Tell whether there is a line for each request."""
+    """Return whether each request has a line."""
     return log.isEnabledFor(logging.DEBUG)
 
 
-def log_request(  # noqa: PLR0913 - each by name
-    response: Response,
-    *,
-    method: str,
-    target: str,
-    headers: Mapping[str, str],
-    started: float,
-    bytes_in: int,
-    bytes_out: int,
-) -> None:
-    """Write the line of one request that has been answered.
+class Exchange(NamedTuple):
+    """A request that has been answered, as its line describes it."""
 
-    `headers` are the request's, under lower-case names; it `started` at that second of `time.monotonic`.
-    """
-    stages = {"total": time.monotonic() - started, **(response.seconds or {})}
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    """Of the request, under lower-case names."""
+    bytes_in: int
+    bytes_out: int
+    started: float
+    """By `time.monotonic`."""
+
+
+def log_request(exchange: Exchange, response: Response) -> None:
+    """Write the line of one request that has been answered."""
+    headers = exchange.headers
+    media_type = headers.get("content-type", "").partition(";")[0].strip()
+    stages = {"total": time.monotonic() - exchange.started, **(response.seconds or {})}
     fields: dict[str, Any] = {
         "request_id": response.request_id or uuid.uuid4().hex,
-        "method": method,
-        "path": target.partition("?")[0][:_PATH_CHARACTERS],
+        "method": exchange.method,
+        "path": exchange.target.partition("?")[0][:_PATH_CHARACTERS],
         "status": response.status,
-        "bytes_in": bytes_in,
-        "bytes_out": bytes_out,
-        "content_type": headers.get("content-type", "")
-        .partition(";")[0]
-        .strip()[:_MEDIA_TYPE_CHARACTERS],
+        "bytes_in": exchange.bytes_in,
+        "bytes_out": exchange.bytes_out,
+        "content_type": media_type[:_MEDIA_TYPE_CHARACTERS],
         "answer_type": response.content_type,
         "ms": {stage: round(seconds * 1000, 3) for stage, seconds in stages.items()},
     }

@@ -1,11 +1,10 @@
-"""Fixtures of the server's tests: a trained artifact, a running server on it, and what Keras says of the digits."""
+"""Fixtures of the server's tests: a trained artifact, a running server on it, and what Keras answers for the digits."""
 
 from __future__ import annotations
 
 import http.client
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,15 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.contract.serve.waiting import wait_until
-
-ROOT = Path(__file__).parents[3]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.support import ROOT, free_port, wait_until
 
 
 class Server:
@@ -189,7 +180,7 @@ def shells(
                     artifact_base, logs / name, SAGEMAKER_GUNICORN_WORKER_CLASS=name, **environ
                 )
             )
-            for name in ("event", "asgi", "gthread", "sync")
+            for name in ("event", "gthread")
         }
 
 

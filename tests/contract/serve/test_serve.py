@@ -10,8 +10,6 @@ import stat
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,17 +19,9 @@ import pytest
 from PIL import Image
 
 from container import contract, machine
-from container.serving import server as server_module
-from container.serving import server_settings
-
-ROOT = Path(__file__).parents[3]
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float = 30) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "the condition was not met in time"
-        time.sleep(0.01)
+from container.serving import plan
+from container.serving.server_settings import Settings
+from tests.support import ROOT, wait_until
 
 
 def to_npy(array: Any) -> bytes:
@@ -191,12 +181,9 @@ def test_workers_are_no_more_than_the_memory_holds(
     """HO-13, IC-1."""
     monkeypatch.setattr(machine, "count_memory_bytes", lambda: memory_mb and memory_mb * 2**20)
 
-    for chosen, expected in (
-        (server_settings.Settings(), workers),
-        (server_settings.Settings(workers=5), 5),
-    ):
-        service = server_module.prepare(contract.Layout(artifact_base), {}, chosen, cores=8)
-        assert service.settings.workers == expected
+    for settings, expected in ((Settings(), workers), (Settings(workers=5), 5)):
+        planned = plan.make(contract.Layout(artifact_base), {}, settings, cores=8)
+        assert planned.workers == expected
 
 
 def test_chunked_body_is_read_to_its_end(server: Any, images: Any) -> None:

@@ -1,13 +1,11 @@
 """The log of a running server under each worker class: what stands there, and what must not."""
 
 import json
-import os
-import signal
 from typing import Any
 
 import pytest
 
-from tests.contract.serve.waiting import wait_until
+from tests.support import wait_until
 
 ROW = b"0," * 63 + b"255"
 
@@ -20,7 +18,7 @@ def read_lines(server: Any) -> list[dict[str, Any]]:
     ]
 
 
-@pytest.mark.parametrize("name", ["event", "asgi", "gthread", "sync"])
+@pytest.mark.parametrize("name", ["event", "gthread"])
 def test_each_request_has_one_line_of_json_at_debug_without_anything_secret(
     serve: Any, name: str
 ) -> None:
@@ -88,43 +86,3 @@ def test_requests_have_no_lines_unless_they_are_asked_for(serve: Any) -> None:
         assert server.request("POST", "/invocations", ROW, Content_Type="text/csv")[0] == 200
 
         assert "/invocations" not in server.log.read_text()
-
-
-def test_embedded_metrics_tell_each_request_once_whatever_happens_to_the_workers(
-    serve: Any,
-) -> None:
-    environ = {"BYO_EMF_NAMESPACE": "Team/Models", "BYO_EMF_DIMENSIONS": "EndpointName=digits"}
-    with serve(SAGEMAKER_MODEL_SERVER_WORKERS="2", BYO_EMF_INTERVAL_S="1", **environ) as server:
-
-        def list_metrics() -> list[dict[str, Any]]:
-            lines = [
-                line
-                for line in server.log.read_text().split("\n")[:-1]
-                if "CloudWatchMetrics" in line
-            ]
-            return [json.loads(line) for line in lines]
-
-        server.wait_until_all_workers_serve(2)
-        for _ in range(7):
-            assert server.request("POST", "/invocations", ROW, Content_Type="text/csv")[0] == 200
-        wait_until(lambda: sum(line["Requests"] for line in list_metrics()) == 7)
-        os.kill(server.worker_pids()[0], signal.SIGKILL)
-        wait_until(lambda: len(server.worker_pids()) == 2)
-        server.wait_until_healthy()
-        body = b"\n".join([ROW] * 5)
-        assert server.request("POST", "/invocations", body, Content_Type="text/csv")[0] == 200
-        assert server.request("POST", "/invocations", b"", Content_Type="text/csv")[0] == 400
-        server.process.terminate()
-        server.process.wait(30)
-
-        lines = list_metrics()
-        sums = {
-            name: sum(line[name] for line in lines)
-            for name in ("Requests", "Images", "Refused", "Failed")
-        }
-        assert sums == {"Requests": 9, "Images": 12, "Refused": 1, "Failed": 0}
-        assert sum(len(line.get("Latency", [])) for line in lines) == 9
-        assert {line["EndpointName"] for line in lines} == {"digits"}
-        assert max(line.get("Workers", 0) for line in lines) == 2
-        times = [line["_aws"]["Timestamp"] for line in lines]
-        assert times == sorted(times)

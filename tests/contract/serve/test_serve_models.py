@@ -93,9 +93,9 @@ def test_model_that_cannot_be_loaded_harms_no_other(endpoint: Any, models_base: 
     for name, url, status, part in [
         ("empty", models_base / "models/empty/model", 500, "holds no artifact"),
         ("broken", models_base / "models/broken/model", 500, "cannot be loaded"),
-        ("missing", models_base / "models/missing/model", 404, "no directory"),
-        ("outside", "/etc", 400, "does not lie below"),
-        ("outside", models_base / "models/../../..", 400, "does not lie below"),
+        ("missing", models_base / "models/missing/model", 404, "is not a directory"),
+        ("outside", "/etc", 400, "is not below"),
+        ("outside", models_base / "models/../../..", 400, "is not below"),
         ("", models_base / "models/a/model", 400, "model_name"),
         ("nul", "\0", 400, "url a path"),
     ]:

@@ -10,22 +10,18 @@ from typing import Any
 import pytest
 
 from container import contract
-from container.serving import server as server_module
-from container.serving import server_settings
+from container.serving import plan
 from container.serving.bodies import decoding, encoding, media_types
+from container.serving.server_settings import Settings
+from container.serving.service import Service
 
 
 def test_document_has_the_routes_methods_and_media_types_of_the_application(
     artifact_base: Path,
 ) -> None:
-    chosen = server_settings.Settings(worker_class="sync")
-    one = server_module.prepare(contract.Layout(artifact_base), {}, chosen, cores=1).wsgi()
-    many = server_module.prepare(
-        contract.Layout(artifact_base),
-        {},
-        server_settings.Settings(worker_class="sync", multi_model=True),
-        cores=1,
-    ).wsgi()
+    layout = contract.Layout(artifact_base)
+    one = Service(plan.make(layout, {}, Settings(), cores=1)).wsgi
+    many = Service(plan.make(layout, {}, Settings(multi_model=True), cores=1)).wsgi
 
     for app in (one, many):
         document = app.test_client().get("/openapi.json").json

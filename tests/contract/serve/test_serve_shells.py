@@ -14,9 +14,10 @@ import pytest
 from hypothesis import strategies as st
 
 from container import contract
-from container.serving import server as server_module
-from container.serving import server_settings
+from container.serving import plan
 from container.serving.bodies import decoding, encoding
+from container.serving.server_settings import Settings
+from container.serving.service import Service
 
 
 def to_npy(array: Any) -> bytes:
@@ -28,12 +29,8 @@ def to_npy(array: Any) -> bytes:
 @pytest.fixture(scope="module")
 def client(artifact_base: Path) -> Any:
     """Give Flask's own client of the application, with no server around it."""
-    chosen = server_settings.Settings(worker_class="sync", payload_bytes=2**20)
-    return (
-        server_module.prepare(contract.Layout(artifact_base), {}, chosen, cores=1)
-        .wsgi()
-        .test_client()
-    )
+    layout, settings = contract.Layout(artifact_base), Settings(payload_bytes=2**20)
+    return Service(plan.make(layout, {}, settings, cores=1)).wsgi.test_client()
 
 
 def take_apart(

@@ -1,26 +1,22 @@
-# ruff: noqa: SLF001 - one test calls the loop at a time that none would wait for
-"""Large answers in JSON lines come piece by piece (ST-1): the same bytes, at bounded memory, and an error shows."""
+"""Large answers in JSON lines are streamed (ST-1): the same bytes, in bounded memory."""
 
 import contextlib
 import http.client
 import os
-import select
 import signal
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from container import contract
-from container.serving import inference, server_settings
-from container.serving import server as server_module
-from container.serving.event_worker import worker
-from container.serving.telemetry.metrics import Metrics
-from tests.contract.serve.waiting import wait_until
+from container.serving import inference, plan
+from container.serving.server_settings import Settings
+from container.serving.service import Service
+from tests.support import ROOT, wait_until
 
 HEADERS = {"Content-Type": "text/csv", "Accept": "application/jsonlines"}
 HEAD = "".join(f"{name}: {text}\r\n" for name, text in HEADERS.items()).encode()
@@ -29,7 +25,7 @@ HEAD = "".join(f"{name}: {text}\r\n" for name, text in HEADERS.items()).encode()
 SWITCH = """
 import os
 from container import predictor
-from container.serving import worker
+from container.serving.event_worker import responder
 
 predict = predictor.LiteRtPredictor.predict
 
@@ -39,7 +35,7 @@ def predict_until_the_switch(self, images):
     return predict(self, images)
 
 predictor.LiteRtPredictor.predict = predict_until_the_switch
-worker._SILENCE_S = float(os.environ.get("SILENCE_S", "15"))
+responder._SILENCE_S = float(os.environ.get("SILENCE_S", "15"))
 """
 
 
@@ -78,11 +74,8 @@ def large_body(images: Any) -> bytes:
 @pytest.fixture(scope="module")
 def answer_whole(artifact_base: Path) -> Callable[[bytes], bytes]:
     """Give a function that answers a body of CSV in JSON lines, in one piece."""
-    chosen = server_settings.Settings(worker_class="sync")
-    application = server_module.prepare(
-        contract.Layout(artifact_base), {}, chosen, cores=1
-    ).application
-    assert application is not None
+    layout = contract.Layout(artifact_base)
+    application = Service(plan.make(layout, {}, Settings(), cores=1)).load()
     headers = {name.lower(): text for name, text in HEADERS.items()}
 
     def answer(body: bytes) -> bytes:
@@ -98,7 +91,7 @@ def serve_with_switch(serve: Any, tmp_path: Path) -> Callable[..., Any]:
     """Give a server of one worker whose predictions fail once the file `switch` is there."""
     (tmp_path / "site").mkdir()
     (tmp_path / "site/sitecustomize.py").write_text(SWITCH)
-    path = os.pathsep.join([str(tmp_path / "site"), str(Path(__file__).parents[3])])
+    path = os.pathsep.join([str(tmp_path / "site"), str(ROOT)])
     environ = {
         "PYTHONPATH": path,
         "SWITCH": str(tmp_path / "switch"),
@@ -193,12 +186,11 @@ def test_error_in_the_middle_breaks_the_connection_off_and_stands_in_the_log(
         )
 
 
-@pytest.mark.parametrize("name", ["asgi", "gthread", "sync"])
-def test_error_in_the_middle_is_seen_in_every_other_shell(
-    serve_with_switch: Any, tmp_path: Path, large_body: bytes, name: str
+def test_error_in_the_middle_is_seen_in_the_other_shell(
+    serve_with_switch: Any, tmp_path: Path, large_body: bytes
 ) -> None:
     """ST-1."""
-    with serve_with_switch(SAGEMAKER_GUNICORN_WORKER_CLASS=name) as server:
+    with serve_with_switch(SAGEMAKER_GUNICORN_WORKER_CLASS="gthread") as server:
         with ask_without_reading(server, large_body) as response:
             (tmp_path / "switch").touch()
             with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
@@ -217,26 +209,6 @@ def test_reader_that_takes_nothing_is_left(serve_with_switch: Any, large_body: b
         )  # as the rest is left
         with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
             response.read()
-
-
-def test_stream_that_lasts_too_long_is_broken_off(caplog: pytest.LogCaptureFixture) -> None:
-    """ST-1: the platform ends it after eight minutes."""
-    ours, theirs = socket.socketpair()
-    with ours, theirs, select.epoll() as epoll:
-        epoll.register(ours, select.EPOLLIN)
-        loop: Any = worker.EventWorker.__new__(worker.EventWorker)
-        loop._settings, loop._epoll, loop._held_bytes = server_settings.Settings(), epoll, 0
-        connection = worker._Connection(ours, now=0)
-        loop._connections = {ours.fileno(): connection}
-        loop._now = 481.0
-        loop._service = SimpleNamespace(metrics=Metrics(1, {}))
-
-        loop._compute_piece(connection, inference.Response(200, b"1", rest=iter([b"2"])))
-
-        assert theirs.recv(1) == b""
-        assert loop._connections == {}
-        assert 'serving_errors_total{kind="late"} 1\n' in loop._service.metrics.render()
-    assert "a streamed answer has lasted too long" in caplog.text
 
 
 def test_client_that_leaves_a_stream_harms_nobody(serve: Any, large_body: bytes) -> None:

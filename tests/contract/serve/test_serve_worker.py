@@ -1,30 +1,23 @@
-# ruff: noqa: SLF001 - one test calls the loop where a thread must be faster than it
 """The event worker against clients that are slow, greedy, rude or gone, and under signals."""
 
 import contextlib
 import hashlib
 import io
 import json
-import math
 import os
 import re
-import select
 import signal
 import socket
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from container.serving import inference, server_settings
-from container.serving.event_worker import worker
-from tests.contract.serve.waiting import wait_until
+from tests.support import wait_until
 
 HEAD = b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\n"
 ROW = b"0," * 63 + b"255"
@@ -434,69 +427,3 @@ def test_orphaned_worker_stops(serve: Any) -> None:
                 not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text()
             )
         )
-
-
-class ImmediateLane:
-    """Has run a job before `submit` returns, as a thread may that the system prefers to the loop's."""
-
-    def submit(self, job: Callable[[], None]) -> bool:
-        """Run it."""
-        job()
-        return True
-
-
-@pytest.mark.parametrize(("batch_began", "is_stuck"), [(-1, False), (-61, True), (-math.inf, True)])
-def test_worker_whose_batches_go_on_is_not_replaced_for_requests_that_wait_for_theirs(
-    batch_began: float,
-    is_stuck: bool,  # noqa: FBT001
-) -> None:
-    """HO-8."""
-    loop: Any = worker.EventWorker.__new__(worker.EventWorker)
-    loop._now, loop._settings, loop._connections = time.monotonic(), server_settings.Settings(), {}
-    loop._service = SimpleNamespace(application=object(), computing_since=loop._now + batch_began)
-    loop._predictions = SimpleNamespace(started={1: loop._now - 61, 2: loop._now - 1})
-    loop._show = loop.notify = lambda: None
-    loop.ppid, loop.alive, loop._exit_status = os.getppid(), True, 0
-
-    loop._sweep()
-
-    assert loop.alive is not is_stuck
-
-
-def test_answer_that_is_there_before_the_loop_goes_on_is_sent_whole() -> None:
-    """It was once taken for that of a client who has gone, and an empty 200 was sent."""
-    ours, theirs = socket.socketpair()
-    with ours, theirs, select.epoll() as epoll:
-        epoll.register(ours, select.EPOLLIN)
-        loop: Any = worker.EventWorker.__new__(worker.EventWorker)
-        loop._now, loop._settings, loop._done, loop._epoll = (
-            time.monotonic(),
-            server_settings.Settings(),
-            deque(),
-            epoll,
-        )
-        loop._wake = lambda: None
-        connection = worker._Connection(ours, loop._now)
-
-        loop._compute(connection, ImmediateLane(), lambda: inference.Response(200, b"whole"))
-
-        assert [response.body for _, _, response in loop._done] == [b"whole"]
-        assert connection.state == "computing"
-
-
-def test_connection_that_a_child_still_holds_gives_no_event_after_it_was_closed() -> None:
-    """A worker once died of it, while user code was starting a program."""
-    ours, theirs = socket.socketpair()
-    with ours, theirs, select.epoll() as epoll:
-        epoll.register(ours, select.EPOLLIN)
-        loop: Any = worker.EventWorker.__new__(worker.EventWorker)
-        loop._epoll, loop._held_bytes = epoll, 0
-        connection = worker._Connection(ours, now=0)
-        loop._connections = {ours.fileno(): connection}
-        held_by_a_child = os.dup(ours.fileno())
-
-        loop._close(connection)
-        theirs.close()
-
-        assert epoll.poll(0) == []
-        os.close(held_by_a_child)

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
-from container import artifact, contract, predictor
+from container import artifact, predictor
 from container.errors import UserError
-from container.serving import server, server_settings
 
 MANIFEST = artifact.Manifest((28, 28, 1), (0, 1), {}, {}, 1.0, {})
 
@@ -97,52 +93,3 @@ def test_gpu_is_found_by_its_device(
         (tmp_path / name).touch()
 
     assert predictor.finds_gpu(environ, tmp_path) is found
-
-
-class Loaded:
-    """A model that takes `image_s` for an image."""
-
-    def __init__(self, image_s: float) -> None:
-        """Is loaded."""
-        self.image_s = image_s
-
-    def predict(self, images: Any) -> Any:
-        """Return zeros for each image."""
-        return np.zeros((len(images), 2), np.float32)
-
-
-@pytest.mark.parametrize(
-    ("image_s", "has_gpu", "environ", "runtime", "is_loaded"),
-    [
-        (0.001, True, {}, "litert", True),
-        (0.02, False, {}, "litert", False),
-        (0.02, True, {}, "saved_model", False),
-        (0.02, True, {"BYO_RUNTIME": "litert"}, "litert", False),
-        (0.001, False, {"BYO_RUNTIME": "saved_model"}, "saved_model", False),
-    ],
-)
-def test_heavy_model_on_a_gpu_is_tensorflows(  # noqa: PLR0913, PLR0917 - a table
-    image_s: float,
-    has_gpu: bool,  # noqa: FBT001
-    environ: dict[str, str],
-    runtime: str,
-    is_loaded: bool,  # noqa: FBT001
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """HO-14: what has several threads is loaded by the worker, after the fork."""
-    for name in ("model.json", "model.tflite"):
-        (tmp_path / name).touch()
-    monkeypatch.setattr(artifact, "load", lambda _: find(tmp_path, litert=0.0))
-    monkeypatch.setattr(predictor, "load", lambda *_, **__: Loaded(image_s))
-    monkeypatch.setattr(predictor, "finds_gpu", lambda _: has_gpu)
-    layout = contract.Layout(tmp_path)
-    with caplog.at_level(logging.INFO, "container"):
-        service = server.prepare(layout, environ, server_settings.parse(environ), 2)
-
-    assert (service.application is not None) is is_loaded
-    assert f"with {runtime}, " in caplog.text
-    batches = runtime == "saved_model"
-    assert service.prediction_threads == (32 if batches else 1)
-    assert ("batches of up to 32 images" in caplog.text) is batches

@@ -1,6 +1,7 @@
 """HTTP/1.1 parsing without a socket: what is read, and what is refused because two parsers could disagree on it."""
 
 import contextlib
+import email
 from typing import Any
 
 import pytest
@@ -104,6 +105,60 @@ def test_ambiguous_or_malformed_head_is_refused(text: bytes, status: int) -> Non
         parse(text)
 
     assert caught.value.status == status
+
+
+@pytest.mark.parametrize(
+    ("version", "length", "message"),
+    [
+        ("1.1", "Content-Length: 1\r\n", "both a content length and a transfer encoding"),
+        ("1.0", "", "an HTTP/1.0 request cannot have a transfer encoding"),
+    ],
+)
+def test_refused_framing_is_named(version: str, length: str, message: str) -> None:
+    text = f"POST / HTTP/{version}\r\nHost: a\r\n{length}Transfer-Encoding: chunked\r\n\r\n"
+
+    with pytest.raises(RequestError, match=message):
+        parse(text.encode())
+
+
+def test_head_is_taken_off_the_buffer_once_it_is_complete() -> None:
+    buffer = bytearray(b"\r\nGET / HTTP/1.1\r\nHost: a\r\n")
+    assert http1.take_head(buffer) is None
+    buffer += b"\r\nNEXT"
+
+    head = http1.take_head(buffer)
+
+    assert head is not None
+    assert head.headers == {"host": "a"}
+    assert buffer == b"NEXT"
+
+
+def test_head_that_is_too_long_is_refused_before_its_end() -> None:
+    with pytest.raises(RequestError) as caught:
+        http1.take_head(bytearray(b"GET / HTTP/1.1\r\nX: " + b"y" * http1.HEAD_BYTES_MAXIMUM))
+
+    assert caught.value.status == 431
+
+
+def test_response_head_is_what_a_client_reads() -> None:
+    text = http1.format_head(
+        404,
+        date="Sat, 28 Nov 2026 12:00:00 GMT",
+        content_type="text/plain",
+        headers=[("Retry-After", "1")],
+        framing="Content-Length: 0\r\n",
+        closing=True,
+    )
+
+    status, _, headers = text.partition(b"\r\n")
+    assert status == b"HTTP/1.1 404 Not Found"
+    assert dict(email.message_from_bytes(headers)) == {
+        "Date": "Sat, 28 Nov 2026 12:00:00 GMT",
+        "Content-Type": "text/plain",
+        "Retry-After": "1",
+        "Content-Length": "0",
+        "Connection": "close",
+    }
 
 
 @given(st.binary(max_size=200))

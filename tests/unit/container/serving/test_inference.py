@@ -1,17 +1,15 @@
-"""The core: what it answers to a request, whatever shell stands in front of it."""
+"""The core: what it answers to a request, whatever shell is in front of it."""
 
 import io
 import json
 import logging
-import re
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from container.serving import inference
-from container.serving.app import create_app
+from container.serving.server_settings import Settings
 from container.serving.telemetry.metrics import Metrics
 
 ROW = b"0,0,0,200"
@@ -23,9 +21,15 @@ def brightest_pixel(images: Any) -> Any:
     return light / light.sum(axis=1, keepdims=True)
 
 
-def make(predict: Any = brightest_pixel, **options: Any) -> inference.Inference:
+def make(
+    predict: Any = brightest_pixel, metrics: Metrics | None = None, **settings: Any
+) -> inference.Inference:
     return inference.Inference(
-        predict, input_shape=(1, 4, 1), classes=("a", "b", "c", "d"), **options
+        predict,
+        input_shape=(1, 4, 1),
+        classes=("a", "b", "c", "d"),
+        settings=Settings(**settings),
+        metrics=metrics,
     )
 
 
@@ -119,68 +123,8 @@ def test_error_is_useful_in_its_first_2048_bytes(caplog: pytest.LogCaptureFixtur
 
 def test_transform_answer_has_no_newline_at_its_end() -> None:
     """BT-8."""
-    assert not invoke(make(end_of_line=False), accept="text/csv").body.endswith(b"\n")
-    assert (
-        invoke(make(end_of_line=False), ROW + b"\n" + ROW, accept="text/csv").body.count(b"\n") == 1
-    )
-
-
-@pytest.fixture
-def client() -> Any:
-    return create_app(make(), payload_bytes=100).test_client()
-
-
-def test_ping_answers_get_and_post_with_an_empty_200(client: Any) -> None:
-    """HO-4."""
-    for response in (client.get("/ping"), client.post("/ping")):
-        assert (response.status_code, response.data) == (200, b"")
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "status"),
-    [
-        ("GET", "/", 404),
-        ("GET", "/ping/", 404),
-        ("GET", "//ping", 404),
-        ("POST", "/invocations/", 404),
-        ("GET", "/invocations", 405),
-        ("DELETE", "/ping", 405),
-    ],
-)
-def test_other_paths_are_404_and_other_methods_405_without_redirect(
-    client: Any, method: str, path: str, status: int
-) -> None:
-    """HO-16."""
-    response = client.open(path, method=method)
-
-    assert response.status_code == status
-    assert "Location" not in response.headers
-    assert set(response.json) == {"error", "request_id"}
-    assert ("Allow" in response.headers) == (status == 405)
-
-
-def test_body_beyond_the_limit_is_413_that_names_the_setting(client: Any) -> None:
-    """HO-9."""
-    response = client.post("/invocations", data=b"1" * 101, content_type="text/csv")
-
-    assert response.status_code == 413
-    assert "100 bytes" in response.json["error"]
-    assert "SAGEMAKER_MAX_PAYLOAD_IN_MB" in response.json["error"]
-
-
-def test_flask_gives_what_the_core_gives(client: Any) -> None:
-    headers = {
-        "Content-Type": "text/csv",
-        "X-Amzn-SageMaker-Custom-Attributes": "a=1",
-        "Accept": "text/csv",
-    }
-
-    response = client.post("/invocations", data=ROW, headers=headers)
-
-    expected = invoke(make(), accept="text/csv")
-    assert (response.status_code, response.data) == (expected.status, expected.body)
-    assert response.headers["Content-Type"] == "text/csv"
-    assert response.headers["X-Amzn-SageMaker-Custom-Attributes"] == "a=1"
+    assert not invoke(make(batch=True), accept="text/csv").body.endswith(b"\n")
+    assert invoke(make(batch=True), ROW + b"\n" + ROW, accept="text/csv").body.count(b"\n") == 1
 
 
 @pytest.mark.parametrize("content_type", ["text/csv", "application/jsonlines"])
@@ -190,7 +134,7 @@ def test_bad_record_of_a_transform_gets_a_placeholder_in_its_place(content_type:
     if content_type == "application/jsonlines":
         lines = [b"[" + line + b"]" for line in lines]
     body = b"\n".join(lines) + b"\n"
-    model = make(end_of_line=False, placeholders=True)
+    model = make(batch=True, placeholders=True)
 
     def ask(accept: str) -> bytes:
         response = invoke(model, body, content_type=content_type, accept=accept)
@@ -220,7 +164,7 @@ def test_bad_record_of_a_transform_gets_a_placeholder_in_its_place(content_type:
 
 
 def test_transform_of_bad_records_alone_is_answered() -> None:
-    response = invoke(make(placeholders=True, end_of_line=False), b"x\ny", accept="text/csv")
+    response = invoke(make(placeholders=True, batch=True), b"x\ny", accept="text/csv")
 
     assert (response.status, response.body) == (200, b",,,\n,,,")
 
@@ -229,107 +173,10 @@ def test_bad_record_outside_a_transform_refuses_the_request() -> None:
     assert invoke(make(), ROW + b"\nx").status == 400
 
 
-@pytest.mark.parametrize(
-    ("workers", "concurrency", "payload_mb"), [(1, 1, 6), (2, 2, 6), (32, 32, 3), (500, 100, 1)]
-)
-def test_execution_parameters_keep_a_transform_within_100_mb(
-    workers: int, concurrency: int, payload_mb: int
-) -> None:
-    """BT-3, BT-4, BT-11."""
-    client = create_app(make(), workers=workers).test_client()
-
-    assert client.get("/execution-parameters").json == {
-        "MaxConcurrentTransforms": concurrency,
-        "BatchStrategy": "MULTI_RECORD",
-        "MaxPayloadInMB": payload_mb,
-    }
-
-
-def test_metrics_of_every_worker_are_summed_for_prometheus() -> None:
-    """HO-17."""
-    metrics = Metrics(workers=2, labels={"toolkit": '1"0'})
-    model = make(metrics=metrics)
-    client = create_app(model, metrics=metrics).test_client()
-    for row in (0, 1):
-        metrics.take(row)
-        invoke(model, ROW + b"\n" + ROW)
-    invoke(model, b"")
-
-    page = client.get("/metrics")
-
-    lines = dict(line.rsplit(" ", 1) for line in page.text.splitlines() if not line.startswith("#"))
-    assert page.content_type == "text/plain; version=0.0.4"
-    assert lines['serving_info{toolkit="1\\"0"}'] == "1"
-    assert lines['serving_requests_total{status="200"}'] == "2"
-    assert lines['serving_requests_total{status="400"}'] == "1"
-    assert lines['serving_batch_images_bucket{le="1"}'] == "0"
-    assert lines['serving_batch_images_bucket{le="2"}'] == "2"
-    assert lines["serving_batch_images_sum"] == "4"
-    assert lines['serving_stage_seconds_count{stage="predict"}'] == "2"
-    assert lines['serving_stage_seconds_count{stage="request"}'] == "3"
-    assert lines['serving_stage_seconds_bucket{stage="request",le="+Inf"}'] == "3"
-    assert float(lines['serving_stage_seconds_sum{stage="request"}']) > 0
-    assert lines['serving_errors_total{kind="refused"}'] == "1"
-    assert lines['serving_errors_total{kind="failed"}'] == "0"
-
-
-def test_errors_are_counted_by_kind_and_what_never_reached_the_model_as_well() -> None:
-    metrics = Metrics(workers=1, labels={})
-
-    def fail(_: Any) -> Any:
-        raise KeyError
-
-    assert invoke(make(fail, metrics=metrics)).status == 500
-    assert invoke(make(metrics=metrics), accept="image/png").status == 406
-    metrics.count_error("busy", 503)
-    metrics.count_error("gone")
-
-    page = metrics.render()
-    for kind, count in {
-        "failed": 1,
-        "refused": 1,
-        "busy": 1,
-        "gone": 1,
-        "late": 0,
-        "unreadable": 0,
-    }.items():
-        assert f'serving_errors_total{{kind="{kind}"}} {count}\n' in page
-    for status in (406, 500, 503):
-        assert f'serving_requests_total{{status="{status}"}} 1\n' in page
-
-
-def test_gauges_are_summed_over_the_workers_that_live() -> None:
-    metrics = Metrics(workers=3, labels={})
-    assert "gauge" not in metrics.render().partition("serving_requests_total")[2]
-    for row in (0, 1):
-        metrics.take(row)
-        metrics.show(10, 4, 2)
-
-    assert "serving_workers 2\n" in metrics.render()
-    assert "serving_connections 20\n" in metrics.render()
-    assert "serving_requests_in_flight 8\n" in metrics.render()
-    assert "serving_queue_requests 4\n" in metrics.render()
-
-    metrics.clear(0)
-    assert "serving_workers 1\n" in metrics.render()
-    assert "serving_connections 10\n" in metrics.render()
-
-
-def test_every_metric_stands_in_the_docs() -> None:
-    metrics = Metrics(workers=1, labels={})
-    metrics.show(0, 0, 0)
-    documented = (Path(__file__).parents[2] / "docs/serving.md").read_text()
-
-    for name in re.findall(r"^# TYPE (\w+) ", metrics.render(), re.MULTILINE):
-        assert f"| `{name}` |" in documented, name
-    for kind in ("refused", "failed", "busy", "late", "unreadable", "gone"):
-        assert f"`{kind}`" in documented
-
-
 def make_stream(
     count: int, predict: Any = brightest_pixel, body: bytes = b"", **options: Any
 ) -> inference.Response:
-    """Ask for `count` rows in JSON lines; pieces hold 32 images, since nobody says how long one takes."""
+    """Ask for `count` rows in JSON lines; pieces hold 32 images, since the time of an image is unknown."""
     body = body or b"\n".join(b"0,0,%d,200" % (row % 200) for row in range(count))
     headers = {"content-type": "text/csv", "accept": "application/jsonlines"}
     return make(predict, **options).invoke(inference.Request(body, headers, can_stream=True))
@@ -344,7 +191,7 @@ def take_all(response: inference.Response) -> list[bytes]:
     return pieces[:-1] if len(pieces) > 1 else pieces
 
 
-@pytest.mark.parametrize("options", [{}, {"end_of_line": False}])
+@pytest.mark.parametrize("options", [{}, {"batch": True}])
 @pytest.mark.parametrize(("count", "pieces"), [(1, 1), (32, 1), (33, 2), (64, 2), (100, 4)])
 def test_streamed_pieces_are_the_whole_answer_and_are_computed_when_they_are_taken(
     count: int, pieces: int, options: dict[str, Any]
@@ -373,7 +220,7 @@ def test_streamed_pieces_are_the_whole_answer_and_are_computed_when_they_are_tak
 def test_placeholders_of_a_stream_stand_in_their_places(bad: set[int]) -> None:
     """BT-9, ST-1."""
     body = b"\n".join(b"x" if row in bad else b"0,0,%d,200" % row for row in range(100))
-    options = {"placeholders": True, "end_of_line": False}
+    options = {"placeholders": True, "batch": True}
 
     taken = take_all(make_stream(0, body=body, **options))
 

@@ -1,0 +1,167 @@
+"""Threads that compute while the event loop goes on.
+
+Predictions run on one thread, or on several where requests are batched; Flask's routes on others.
+
+Rules of this file: an answer is guarded once: an application's `invoke` never raises, and the calls
+of Flask and of a stream's next piece are guarded here.
+"""
+
+from __future__ import annotations
+
+import functools
+import queue
+import select
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from container.serving import inference, wsgi
+from container.serving.event_worker import http1
+from container.serving.event_worker.connection import (
+    CLOSED,
+    COMPUTING,
+    IDLE_S,
+    READING,
+    Connection,
+    Connections,
+)
+from container.serving.inference import Response
+
+if TYPE_CHECKING:
+    from container.serving.service import Service
+
+_OTHER_THREADS: Final = 16  # for Flask's routes, which include those of a multi-model endpoint
+
+Answer: TypeAlias = Callable[[], Response | None]
+
+
+class Lane:
+    """Threads that run jobs in turn behind a bounded queue."""
+
+    def __init__(self, name: str, threads: int, jobs_maximum: int) -> None:
+        self.waiting = 0
+        """Jobs that are queued, running, or not yet taken note of; only the loop may change it."""
+        self.started: dict[int, float] = {}
+        """When each running job began, by `time.monotonic`, by thread."""
+        self._jobs_maximum = jobs_maximum
+        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._name = name
+        self.add_threads(threads)
+
+    def add_threads(self, count: int) -> None:
+        """Run `count` more jobs at the same time."""
+        for number in range(count):
+            threading.Thread(target=self._run, name=f"{self._name}-{number}", daemon=True).start()
+
+    def submit(self, job: Callable[[], None], *, has_begun: bool = False) -> bool:
+        """Queue a job that never raises; return False if the queue is full.
+
+        The next step of a request that `has_begun` is always accepted.
+        """
+        if self.waiting >= self._jobs_maximum and not has_begun:
+            return False
+        self.waiting += 1
+        self._jobs.put(job)
+        return True
+
+    def _run(self) -> None:
+        thread = threading.get_ident()
+        while True:
+            job = self._jobs.get()
+            self.started[thread] = time.monotonic()
+            job()
+            del self.started[thread]
+            del job  # it holds a body, or a stream that its client has left
+
+
+class Lanes:
+    """The lanes of one worker, and the answers that they have computed."""
+
+    def __init__(
+        self, service: Service, connections: Connections, wake: Callable[[], None]
+    ) -> None:
+        """`wake` ends the loop's wait; a thread calls it when it has computed an answer."""
+        self.predictions = Lane("predict", 1, service.settings.queue_requests)
+        self._others: Lane | None = None
+        self._done: deque[tuple[Lane, Connection | None, Response | None]] = deque()
+        self._service = service
+        self._connections = connections
+        self._wake = wake
+
+    def load(self, load: Callable[[], None]) -> None:
+        """Have the predictions' thread load the model, before whatever is queued meanwhile."""
+        self._submit(self.predictions, None, load)
+
+    def predict(self, connection: Connection, request: inference.Request) -> bool:
+        """Have an invocation answered; return False if too many are waiting."""
+        answer = functools.partial(self._predict, request)
+        return self._queue(self.predictions, connection, answer)
+
+    def _predict(self, request: inference.Request) -> Response:
+        application = self._service.application
+        if application is None:  # its load came first on this thread, and failed
+            return inference.ask_to_retry("the model cannot be loaded")
+        return application.invoke(request._replace(can_stream=True))
+
+    def call_flask(self, connection: Connection, head: http1.Head, body: bytes) -> bool:
+        """Have Flask answer a request of another route; return False if too many are waiting."""
+        if self._others is None:
+            queue_requests = self._service.settings.queue_requests
+            self._others = Lane("other", _OTHER_THREADS, queue_requests)
+        answer = functools.partial(inference.guard, self._call_flask, head, body)
+        return self._queue(self._others, connection, answer)
+
+    def _call_flask(self, head: http1.Head, body: bytes) -> Response:
+        return wsgi.call(self._service.wsgi, head, body)
+
+    def compute_piece(self, connection: Connection, streamed: Response) -> None:
+        """Have the next piece of a stream computed; a stream that has begun is never refused."""
+
+        def answer() -> Response | None:
+            return None if connection.state is CLOSED else inference.take_piece(streamed)
+
+        self._connections.watch(connection, COMPUTING, 0, 0)
+        self._submit(self.predictions, connection, answer, has_begun=True)
+
+    def take_computed(self) -> Iterator[tuple[Connection, Response]]:
+        """Yield what has been computed for clients that are still there."""
+        while self._done:
+            lane, connection, response = self._done.popleft()
+            lane.waiting -= 1
+            if connection is None or response is None:
+                continue
+            if connection.state is COMPUTING:
+                yield connection, response
+
+    def _queue(self, lane: Lane, connection: Connection, answer: Answer) -> bool:
+        def answer_in_time() -> Response | None:
+            if connection.state is CLOSED:  # the client has gone
+                return None
+            if time.monotonic() > expiry:
+                self._service.metrics.count_error("late", 503)
+                return inference.refuse(503, "the request waited too long for its turn")
+            return answer()
+
+        expiry = self._connections.now + self._service.settings.timeout_s
+        # The job may be over before `_submit` returns, so what it looks at is written first.
+        self._connections.watch(connection, COMPUTING, 0, 0)
+        is_queued = self._submit(lane, connection, answer_in_time)
+        if not is_queued:
+            self._connections.watch(connection, READING, select.EPOLLIN, IDLE_S)
+        return is_queued
+
+    def _submit(
+        self,
+        lane: Lane,
+        connection: Connection | None,
+        answer: Answer,
+        *,
+        has_begun: bool = False,
+    ) -> bool:
+        def job() -> None:
+            self._done.append((lane, connection, answer()))
+            self._wake()
+
+        return lane.submit(job, has_begun=has_begun)

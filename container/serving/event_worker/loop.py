@@ -1,0 +1,215 @@
+"""The event loop of a worker: waits for clients, threads and signals, and shows that it is alive.
+
+Rules of this file: the loop never blocks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import select
+import socket
+import time
+from typing import Any, Final
+
+from container.errors import PlatformError, RequestError, UserError
+from container.serving import inference
+from container.serving.event_worker.connection import COMPUTING, READING, WRITING, Connections
+from container.serving.event_worker.lanes import Lanes
+from container.serving.event_worker.responder import Responder
+from container.serving.service import Service
+
+log = logging.getLogger(__name__)
+
+_LAST_REQUEST_S: Final = 0.5  # after SIGTERM, for requests that are on their way
+_SWEEP_S: Final = 0.5
+# More than any worker has that can answer, so that the others get the connections meanwhile.
+_LOADING_LOAD: Final = 1 << 20
+_HELD_BODIES: Final = 8  # of the largest size, while they are being received
+_HELD_BYTES_MINIMUM: Final = 1 << 28
+_BOOT_ERROR: Final = 3  # gunicorn's code of a worker that cannot start; it stops the master as well
+
+
+class Loop:
+    """One thread that serves all connections of a worker."""
+
+    def __init__(self, worker: Any, service: Service) -> None:
+        """`worker` is gunicorn's, whose signal handlers clear `alive` and write to its pipe."""
+        self.exit_status = 0
+        self._worker = worker
+        self._service = service
+        self._settings = service.settings
+        self._epoll = select.epoll()
+        self._epoll.register(worker.PIPE[0], select.EPOLLIN)
+        self._epoll.register(service.loads.event, select.EPOLLIN)
+        self._listeners = {listener.fileno(): listener.sock for listener in worker.sockets}
+        for listener in self._listeners.values():
+            listener.settimeout(0)
+        self._accepting = False
+        held_bytes = max(_HELD_BODIES * service.settings.payload_bytes, _HELD_BYTES_MINIMUM)
+        self._connections = Connections(self._epoll, service.metrics, held_bytes)
+        self._connections.now = time.monotonic()
+        self._lanes = Lanes(service, self._connections, self._wake)
+        self._predictions = self._lanes.predictions
+        self._responder = Responder(service, self._connections, self._lanes)
+        self._swept = 0.0
+
+    def run(self) -> None:
+        """Serve until the worker is told to stop, then answer what has begun."""
+        if self._service.application is None:
+            self._lanes.load(self._load)
+        else:
+            self._predictions.add_threads(self._service.plan.prediction_threads - 1)
+        while self._worker.alive:
+            self._balance()
+            self._turn(_SWEEP_S)
+        self._drain()
+
+    def _load(self) -> None:
+        """Load the application on the compute thread; until then `/ping` returns 503 (HO-6)."""
+        try:
+            self._service.load()
+        except (UserError, PlatformError) as error:
+            log.error("the model cannot be loaded: %s", error)  # noqa: TRY400 - the message is all
+        except Exception:  # the boundary of a model's load: user code may raise anything
+            log.exception("the model cannot be loaded")
+        if self._service.application is None:
+            self.exit_status = _BOOT_ERROR
+            self._worker.alive = False
+        else:
+            self._predictions.add_threads(self._service.plan.prediction_threads - 1)
+
+    def _drain(self) -> None:
+        """Answer what has begun, and what comes in the moment after (HO-10)."""
+        self._responder.is_stopping = True
+        self._stop_accepting()
+        for listener in self._listeners.values():
+            while self._accept(listener):  # the kernel has accepted these already
+                pass
+            listener.close()
+        started = time.monotonic()
+        end = started + self._worker.cfg.graceful_timeout
+        while self._connections and self._connections.now < end:
+            self._turn(_LAST_REQUEST_S / 10)
+            if self._connections.now > started + _LAST_REQUEST_S:
+                for connection in self._connections:
+                    if connection.state is READING and not connection.has_begun:
+                        self._connections.close(connection)
+
+    def _turn(self, timeout_s: float) -> None:
+        """Wait for events and handle each."""
+        events = self._epoll.poll(timeout_s)
+        self._connections.now = time.monotonic()
+        self._responder.is_stopping = not self._worker.alive
+        for descriptor, event in events:
+            connection = self._connections.get(descriptor)
+            if connection is None:
+                self._handle_other(descriptor)
+            elif event & select.EPOLLIN:
+                self._responder.read(connection)
+            elif event & select.EPOLLOUT:
+                self._responder.write(connection)
+            else:  # the client has reset the connection
+                self._connections.lose(connection)
+        self._responder.finish_computed()
+        self._service.metrics.count_ended()
+        if self._connections.now >= self._swept + _SWEEP_S:
+            self._sweep()
+
+    def _handle_other(self, descriptor: int) -> None:
+        """Accept a client, or take note of a signal, a computed answer or another worker."""
+        if descriptor in self._listeners:
+            self._accept(self._listeners[descriptor])
+            return
+        with contextlib.suppress(BlockingIOError):
+            while os.read(descriptor, 4096):
+                pass
+
+    def _wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # full of wake-ups already
+            os.write(self._worker.PIPE[1], b"\0")
+
+    # Twice a second.
+
+    def _sweep(self) -> None:
+        """Show life to the master, and end what has taken too long."""
+        self._swept = self._connections.now
+        self._worker.notify()
+        self._show()
+        if os.getppid() != self._worker.ppid:
+            log.error("the master is gone; this worker stops")
+            self._worker.alive = False
+        for connection in self._connections:
+            if self._swept < connection.deadline or connection.state is COMPUTING:
+                continue
+            if connection.state is READING and connection.has_begun:
+                error = RequestError(408, "the request was not complete in time")
+                self._responder.refuse(connection, error)
+            else:
+                self._connections.lose(connection)
+        if self._worker.alive and self._is_stuck():
+            self._give_up()
+
+    def _show(self) -> None:
+        """Show how busy this worker is, here and not with each request."""
+        in_flight = 0
+        for connection in self._connections:
+            if connection.state in (COMPUTING, WRITING) or connection.has_begun:
+                in_flight += 1
+        queued = max(0, self._predictions.waiting - len(self._predictions.started))
+        self._service.metrics.show(len(self._connections), in_flight, queued)
+
+    def _is_stuck(self) -> bool:
+        """Return whether a prediction has run for too long.
+
+        Loading a model may take as long as the platform allows, and requests that wait for their
+        turn in a batch make progress.
+        """
+        limit = self._swept - self._settings.timeout_s
+        if self._service.application is None or self._service.computing_since > limit:
+            return False
+        return any(started < limit for started in list(self._predictions.started.values()))
+
+    def _give_up(self) -> None:
+        """Answer the requests that are being computed, and have this worker replaced."""
+        message = "a prediction has run for more than %d s; this worker is replaced"
+        log.error(message, self._settings.timeout_s)
+        for connection in self._connections:
+            if connection.state is COMPUTING:
+                self._service.metrics.count_error("late", 503)
+                response = inference.refuse(503, "the prediction took too long")
+                self._responder.finish(connection, response)
+        self.exit_status = 1
+        self._worker.alive = False
+
+    # Clients.
+
+    def _balance(self) -> None:
+        """Accept only while no other worker has fewer connections and jobs than this one."""
+        load = len(self._connections) + self._predictions.waiting
+        if self._service.application is None:
+            load += _LOADING_LOAD
+        is_least = self._service.loads.is_least(load, self._connections.now)
+        if is_least and self._connections.make_room():
+            if not self._accepting:
+                for descriptor in self._listeners:
+                    self._epoll.register(descriptor, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+            self._accepting = True
+        elif self._accepting:
+            self._stop_accepting()
+            self._service.loads.wake_lesser(load)
+
+    def _stop_accepting(self) -> None:
+        if self._accepting:
+            for descriptor in self._listeners:
+                self._epoll.unregister(descriptor)
+        self._accepting = False
+
+    def _accept(self, listener: socket.socket) -> bool:
+        try:
+            client, _ = listener.accept()
+        except OSError:  # another worker took it, or the client has gone
+            return False
+        self._connections.add(client)
+        return True

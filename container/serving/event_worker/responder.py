@@ -1,0 +1,330 @@
+"""Reads requests from connections, has them answered, and sends the answers.
+
+`/ping` and predictions that cost at most a few milliseconds are answered on the loop itself, which
+is three times as fast as gunicorn's threads: handing over to a thread costs as much as ten small
+predictions. A longer prediction goes to the compute thread behind a bounded queue, so that the loop
+stays free for `/ping` (HO-4). Every other route is Flask's, on threads of its own.
+
+Rules of this file: nothing here blocks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import select
+import socket
+import time
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Final
+
+from container.errors import RequestError
+from container.serving import inference
+from container.serving.bodies import content_encoding
+from container.serving.event_worker import http1
+from container.serving.event_worker.connection import (
+    IDLE_S,
+    LINGERING,
+    READING,
+    WRITING,
+    Connection,
+    Connections,
+)
+from container.serving.event_worker.lanes import Lanes
+from container.serving.telemetry import logs
+
+if TYPE_CHECKING:
+    from container.serving.service import Service
+
+log = logging.getLogger(__name__)
+
+_HEAD_S: Final = 10.0  # from a request's first byte to the end of its head
+# Without a byte of an unfinished body, or of a response that the client does not take.
+_SILENCE_S: Final = 15.0
+_STREAM_S: Final = 480  # ST-1: the platform ends a stream that takes longer
+_READ_BYTES: Final = 65_536
+_READ_BODY_BYTES: Final = 1_048_576
+_JOIN_BYTES: Final = 65_536  # copying fewer bytes costs less than sending head and body apart
+# What costs more than this leaves the loop: many such requests must not delay a ping, and they pay
+# for the hand-over to a thread.
+_INLINE_S: Final = 0.005
+_INLINE_BODY_BYTES: Final = 262_144
+_NOTHING: Final = memoryview(b"")
+
+
+class Responder:
+    """Answers the requests of all connections of one worker."""
+
+    def __init__(self, service: Service, connections: Connections, lanes: Lanes) -> None:
+        self.is_stopping = False
+        """Whether each connection ends with its next response."""
+        self._service = service
+        self._settings = service.settings
+        self._metrics = service.metrics
+        self._connections = connections
+        self._lanes = lanes
+        self._logs_requests = logs.has_requests()
+        self._date = (0, "")
+
+    # Reading.
+
+    def read(self, connection: Connection) -> None:
+        """Read what a client has sent, and answer the requests that are complete."""
+        is_body = connection.head is not None
+        try:
+            data = connection.socket.recv(_READ_BODY_BYTES if is_body else _READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._connections.lose(connection)
+            return
+        if connection.state is not READING:  # a refused client is still sending
+            return
+        now = self._connections.now
+        if is_body:
+            self._set_body_deadline(connection)
+            if not self._connections.hold(connection, len(data)):
+                message = "too many large bodies are being received"
+                self.refuse(connection, RequestError(503, message))
+                return
+        elif not connection.buffer:
+            connection.started = now
+            connection.deadline = now + _HEAD_S
+        connection.buffer += data
+        self._advance(connection)
+
+    def _advance(self, connection: Connection) -> None:
+        """Answer every request that the buffer holds completely."""
+        try:
+            while connection.state is READING and connection.buffer:
+                head = connection.head or self._begin(connection)
+                if head is None:
+                    return
+                body = _take_body(connection, head)
+                if body is None:
+                    return
+                self._answer(connection, head, body)
+        except RequestError as error:
+            self.refuse(connection, error)
+
+    def _begin(self, connection: Connection) -> http1.Head | None:
+        """Begin a request whose head has arrived."""
+        head = http1.take_head(connection.buffer)
+        if head is None:
+            return None
+        limit = self._settings.payload_bytes
+        if head.body_bytes:
+            self._set_body_deadline(connection)
+            if head.body_bytes > limit:
+                raise RequestError(413, content_encoding.describe_limit(limit))
+            if head.body_bytes < 0:
+                connection.body = http1.ChunkedBody(limit)
+            if head.expects_continue and not connection.buffer:
+                with contextlib.suppress(OSError):  # the next read finds out
+                    connection.socket.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        connection.head = head
+        return head
+
+    def _set_body_deadline(self, connection: Connection) -> None:
+        end = connection.started + self._settings.timeout_s
+        connection.deadline = min(self._connections.now + _SILENCE_S, end)
+
+    # Answering.
+
+    def _answer(self, connection: Connection, head: http1.Head, body: bytes) -> None:
+        if self._logs_requests:
+            connection.received_bytes = len(body)
+        path = head.target.partition("?")[0]
+        application = self._service.application
+        if path == "/ping" and head.method in ("GET", "POST"):
+            self._send(connection, inference.ping(is_ready=application is not None))
+            return
+        if path == "/invocations" and head.method == "POST":
+            request = inference.Request(body, head.headers)
+            if (
+                application is not None
+                and len(body) <= _INLINE_BODY_BYTES
+                and application.estimate_s(request) <= _INLINE_S
+            ):
+                self._send(connection, application.invoke(request))
+                return
+            is_queued = self._lanes.predict(connection, request)
+        else:
+            is_queued = self._lanes.call_flask(connection, head, body)
+        if not is_queued:
+            self._metrics.count_error("busy", 503)
+            message = f"{self._settings.queue_requests} requests are waiting already"
+            self._send(connection, inference.ask_to_retry(message))
+
+    def finish_computed(self) -> None:
+        """Send what the lanes have computed."""
+        for connection, response in self._lanes.take_computed():
+            self.finish(connection, response)
+
+    def finish(self, connection: Connection, response: inference.Response) -> None:
+        """Send a computed response, then go on with what the client has sent after its request."""
+        connection.state = WRITING
+        if connection.stream is None:
+            self._send(connection, response)
+        else:
+            self._send_piece(connection, response)
+
+    def refuse(self, connection: Connection, error: RequestError) -> None:
+        """Answer a request that cannot be read, after which the connection cannot be either."""
+        kind = "busy" if error.status == 503 else "unreadable"
+        self._metrics.count_error(kind, error.status)
+        connection.state = LINGERING
+        self._send(connection, inference.refuse(error.status, str(error)))
+
+    # Streams.
+
+    def _compute_piece(self, connection: Connection, streamed: inference.Response) -> None:
+        """Have the next piece of a stream computed, now that the client has taken the last one."""
+        limit_s = max(_STREAM_S, self._settings.timeout_s)
+        if self._connections.now > connection.started + limit_s:
+            log.error("a streamed answer has taken more than %d s and is broken off", limit_s)
+            self._metrics.count_error("late")
+            self._connections.break_off(connection)
+            return
+
+        self._lanes.compute_piece(connection, streamed)
+
+    def _send_piece(self, connection: Connection, piece: inference.Response) -> None:
+        """Send a piece of a stream, or its end; break it off if the piece failed."""
+        head = connection.head
+        is_over = piece.rest is None or not piece.body
+        if is_over and self._logs_requests:
+            self._log(connection, piece, connection.sent_bytes)
+        if piece.rest is None or head is None:
+            self._connections.break_off(connection)
+            return
+        connection.sent_bytes += len(piece.body)
+        connection.stream = None if is_over else piece
+        if is_over:
+            self._connections.release(connection)
+        self._put(connection, http1.format_chunk(piece.body) if head.takes_chunks else piece.body)
+
+    # Sending.
+
+    def _send(self, connection: Connection, response: inference.Response) -> None:
+        head = connection.head
+        is_last = self.is_stopping or connection.state is LINGERING
+        connection.closing = is_last or head is None or not head.keep_alive
+        body = response.body
+        framing = f"Content-Length: {len(body)}\r\n"
+        if head is not None and head.method == "HEAD":
+            body = b""
+        if response.rest is None or head is None:
+            if self._logs_requests:
+                self._log(connection, response, len(body))
+            if connection.held_bytes:
+                self._connections.release(connection)
+            connection.head = None
+            connection.body = None
+        else:
+            connection.stream = response
+            connection.sent_bytes = len(body)
+            if head.takes_chunks:
+                framing = "Transfer-Encoding: chunked\r\n"
+                body = http1.format_chunk(body)
+            else:
+                framing = ""
+                connection.closing = True
+        second = int(time.time())
+        if self._date[0] != second:
+            self._date = (second, formatdate(second, usegmt=True))
+        start = http1.format_head(
+            response.status,
+            date=self._date[1],
+            content_type=response.content_type,
+            headers=response.headers,
+            framing=framing,
+            closing=connection.closing,
+        )
+        self._put(connection, start, body)
+
+    def write(self, connection: Connection) -> None:
+        """Go on sending, now that the client has taken some of what was sent."""
+        data = connection.out
+        connection.out = _NOTHING
+        self._put(connection, data)
+
+    def _put(self, connection: Connection, data: bytes | memoryview, more: bytes = b"") -> None:
+        """Hand bytes to the kernel, then do what follows; `write` sends what it does not take."""
+        try:
+            if len(more) > _JOIN_BYTES:
+                sent = connection.socket.sendmsg((data, more))
+            else:
+                if more:
+                    data = bytes(data) + more
+                    more = b""
+                sent = connection.socket.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._metrics.count_error("gone")
+            self._connections.close(connection)
+            return
+        if sent < len(data) + len(more):
+            if more:
+                data = bytes(data) + more
+            connection.out = memoryview(data)[sent:]
+            state = LINGERING if connection.state is LINGERING else WRITING
+            self._connections.watch(connection, state, select.EPOLLOUT, _SILENCE_S)
+        elif connection.stream is not None:
+            self._compute_piece(connection, connection.stream)
+        elif connection.closing:
+            self._end(connection)
+        elif connection.state is READING:
+            connection.started = self._connections.now
+            connection.deadline = connection.started + IDLE_S
+        else:
+            self._resume(connection)
+
+    def _resume(self, connection: Connection) -> None:
+        """Read the next request, now that a response that took longer has been sent."""
+        wait_s = _HEAD_S if connection.buffer else IDLE_S
+        self._connections.watch(connection, READING, select.EPOLLIN, wait_s)
+        self._advance(connection)
+
+    def _end(self, connection: Connection) -> None:
+        """Close after the last response, but only when a client that is sending could read it."""
+        if connection.state is not LINGERING and not connection.buffer:
+            self._connections.close(connection)
+            return
+        try:
+            connection.socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._connections.close(connection)
+        else:
+            self._connections.watch(connection, LINGERING, select.EPOLLIN, inference.LINGER_S)
+
+    def _log(self, connection: Connection, response: inference.Response, bytes_out: int) -> None:
+        """Write a request's line, before the request is forgotten."""
+        head = connection.head  # None if it could not be read
+        exchange = logs.Exchange(
+            method=head.method if head else "",
+            target=head.target if head else "",
+            headers=head.headers if head else {},
+            bytes_in=connection.received_bytes,
+            bytes_out=bytes_out,
+            started=connection.started,
+        )
+        logs.log_request(exchange, response)
+        connection.received_bytes = 0
+
+
+def _take_body(connection: Connection, head: http1.Head) -> bytes | None:
+    """Take the body off the buffer once it is complete."""
+    buffer = connection.buffer
+    if connection.body is not None:
+        body = connection.body.feed(buffer)
+        return None if body is None else bytes(body)
+    if len(buffer) < head.body_bytes:
+        return None
+    with memoryview(buffer) as view:
+        taken = bytes(view[: head.body_bytes])
+    del buffer[: head.body_bytes]
+    return taken

@@ -1,0 +1,118 @@
+"""What the workers of one server share, and what each of them serves."""
+
+from __future__ import annotations
+
+import functools
+import math
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import container
+from container import artifact, predictor
+from container.serving import batching, inference, models, plan
+from container.serving.event_worker.loads import Loads
+from container.serving.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    import flask
+
+
+class Service:
+    """Serves what a plan says; made by the master, and inherited by each worker that it forks."""
+
+    def __init__(self, planned: plan.Plan) -> None:
+        self.plan = planned
+        self.settings = planned.settings
+        # One more than there are workers: a new one may start before the old one has been buried.
+        rows = planned.workers + 1
+        self.loads = Loads(rows)
+        self.metrics = Metrics(rows, {**planned.labels, "toolkit": container.__version__})
+        self._loading = threading.Lock()
+        self.computing_since = -math.inf
+        """When the latest batch began, by `time.monotonic`."""
+        self.models: models.Models | None = None
+        """The models of a multi-model endpoint."""
+        self.application: inference.Application | None = None
+        """What answers `/invocations`; None until this process has called `load`."""
+        if planned.models is not None:
+            self.models = models.Models(planned.models, self._load_one_of_many)
+            self.application = models.NoModel()
+        elif planned.model is not None and planned.artifact is not None:
+            batch_images = planned.batch_images
+            self.application = self._wrap(planned.model, planned.artifact, batch_images)
+
+    def load(self) -> inference.Application:
+        """Load the application, unless that has been done.
+
+        Raises: UserError if the model or the user code cannot be loaded.
+        """
+        with self._loading:  # a request for Flask's routes may come while the model is loaded
+            if self.application is None:
+                self.application = self._load()
+        return self.application
+
+    def _load(self) -> inference.Application:
+        if self.plan.user_code is not None:
+            return inference.Counted(self.plan.user_code.load(), self.metrics)
+        assert self.plan.artifact is not None  # noqa: S101 - the third kind of plan
+        threads = self.plan.threads
+        return self._load_artifact(self.plan.artifact, self.plan.runtime, threads=threads)
+
+    @functools.cached_property
+    def wsgi(self) -> flask.Flask:
+        """The Flask application; importing Flask takes as long as the rest of the start."""
+        from container.serving import app
+
+        return app.create_app(
+            self.load(),
+            payload_bytes=self.settings.payload_bytes,
+            workers=self.plan.workers,
+            models=self.models,
+            metrics=self.metrics,
+        )
+
+    def _load_one_of_many(self, path: Path) -> inference.Application:
+        """Load a model of a multi-model endpoint, whose models share one process."""
+        found = artifact.load(path)
+        runtime = self.settings.runtime
+        if runtime == "auto":
+            runtime, _ = predictor.choose(found)
+        if runtime in artifact.FLATBUFFERS:
+            return self._load_artifact(found, runtime, concurrency=self.plan.cores)
+        return self._load_artifact(found, runtime, threads=self.plan.cores)
+
+    def _load_artifact(
+        self, found: artifact.Artifact, runtime: str, *, threads: int = 1, concurrency: int = 1
+    ) -> inference.Application:
+        model = predictor.load(found, runtime=runtime, threads=threads, concurrency=concurrency)
+        return self._wrap(model, found, plan.count_batch_images(self.settings, runtime))
+
+    def _wrap(
+        self, model: predictor.Predictor, found: artifact.Artifact, batch_images: int
+    ) -> inference.Application:
+        """Answer requests with a model, with up to `batch_images` of several in one prediction."""
+        predict = model.predict
+        image_s = model.image_s
+        if batch_images > 1:
+            predict = batching.Batcher(
+                model.predict,
+                images_maximum=batch_images,
+                delay_s=self.settings.batch_delay_ms / 1000,
+                timeout_s=self.settings.timeout_s,
+                observe=self._observe_batch,
+            ).predict
+            image_s = math.inf  # it may wait for others, so no event loop may call it
+        return inference.Inference(
+            predict,
+            input_shape=found.manifest.input_shape,
+            classes=found.manifest.classes,
+            image_s=image_s,
+            settings=self.settings,
+            metrics=self.metrics,
+        )
+
+    def _observe_batch(self, requests: int) -> None:
+        self.computing_since = time.monotonic()
+        self.metrics.count_batch(requests)

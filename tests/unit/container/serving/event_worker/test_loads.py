@@ -1,0 +1,40 @@
+"""Which worker accepts the next connection."""
+
+from __future__ import annotations
+
+import os
+
+from container.serving.event_worker.loads import Loads
+
+
+def act_as(loads: Loads, row: int) -> None:
+    """Be the worker of a row, as after a fork."""
+    loads._own = row  # noqa: SLF001 - a fork keeps the row that was taken last
+
+
+def test_worker_with_the_least_load_accepts_and_wakes() -> None:
+    loads = Loads(2)
+    rows = [loads.take(), loads.take()]
+    act_as(loads, rows[0])
+    assert loads.is_least(1, now=10.0)
+    act_as(loads, rows[1])
+    assert not loads.is_least(2, now=10.5)
+
+    loads.wake_lesser(2)
+
+    act_as(loads, rows[0])
+    assert os.eventfd_read(loads.event) == 1
+
+
+def test_worker_that_is_silent_or_gone_takes_no_connections() -> None:
+    loads = Loads(2)
+    rows = [loads.take(), loads.take()]
+    act_as(loads, rows[0])
+    assert loads.is_least(0, now=10.0)
+    act_as(loads, rows[1])
+
+    assert not loads.is_least(1, now=11.0)
+    assert loads.is_least(1, now=12.0)
+    loads.free(rows[0])
+    assert loads.is_least(1, now=10.0)
+    assert loads.take() == rows[0]
