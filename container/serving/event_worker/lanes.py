@@ -80,10 +80,14 @@ class Lanes:
     """The lanes of one worker, and the answers that they have computed."""
 
     def __init__(
-        self, service: Service, connections: Connections, wake: Callable[[], None]
+        self,
+        service: Service,
+        connections: Connections,
+        predictions: Lane,
+        wake: Callable[[], None],
     ) -> None:
         """`wake` ends the loop's wait; a thread calls it when it has computed an answer."""
-        self.predictions = Lane("predict", 1, service.settings.queue_requests)
+        self._predictions = predictions
         self._others: Lane | None = None
         self._done: deque[tuple[Lane, Connection | None, Response | None]] = deque()
         self._service = service
@@ -92,12 +96,12 @@ class Lanes:
 
     def load(self, load: Callable[[], None]) -> None:
         """Have the predictions' thread load the model, before whatever is queued meanwhile."""
-        self._submit(self.predictions, None, load)
+        self._submit(self._predictions, None, load)
 
     def predict(self, connection: Connection, request: inference.Request) -> bool:
         """Have an invocation answered; return False if too many are waiting."""
         answer = functools.partial(self._predict, request)
-        return self._queue(self.predictions, connection, answer)
+        return self._queue(self._predictions, connection, answer)
 
     def _predict(self, request: inference.Request) -> Response:
         application = self._service.application
@@ -123,7 +127,7 @@ class Lanes:
             return None if connection.state is CLOSED else inference.take_piece(streamed)
 
         self._connections.watch(connection, COMPUTING, 0, 0)
-        self._submit(self.predictions, connection, answer, has_begun=True)
+        self._submit(self._predictions, connection, answer, has_begun=True)
 
     def take_computed(self) -> Iterator[tuple[Connection, Response]]:
         """Yield what has been computed for clients that are still there."""

@@ -16,7 +16,7 @@ from typing import Any, Final
 from container.errors import PlatformError, RequestError, UserError
 from container.serving import inference
 from container.serving.event_worker.connection import COMPUTING, READING, WRITING, Connections
-from container.serving.event_worker.lanes import Lanes
+from container.serving.event_worker.lanes import Lane, Lanes
 from container.serving.event_worker.responder import Responder
 from container.serving.service import Service
 
@@ -40,6 +40,7 @@ class Loop:
         self._worker = worker
         self._service = service
         self._settings = service.settings
+        self._predictions = Lane("predict", 1, service.settings.queue_requests)
         self._epoll = select.epoll()
         self._epoll.register(worker.PIPE[0], select.EPOLLIN)
         self._epoll.register(service.loads.event, select.EPOLLIN)
@@ -50,8 +51,7 @@ class Loop:
         held_bytes = max(_HELD_BODIES * service.settings.payload_bytes, _HELD_BYTES_MINIMUM)
         self._connections = Connections(self._epoll, service.metrics, held_bytes)
         self._connections.now = time.monotonic()
-        self._lanes = Lanes(service, self._connections, self._wake)
-        self._predictions = self._lanes.predictions
+        self._lanes = Lanes(service, self._connections, self._predictions, self._wake)
         self._responder = Responder(service, self._connections, self._lanes)
         self._swept = 0.0
 

@@ -49,8 +49,8 @@ def make_service(application: Any = None) -> Any:
 class Client:
     """A client whose connection is served by this process."""
 
-    def __init__(self, application: Any = None) -> None:
-        """`application` answers `/invocations`."""
+    def __init__(self, application: Any, lane: Any) -> None:
+        """`application` answers `/invocations`; `lane` computes what is not answered at once."""
         self.service = make_service(application)
         self.ours, self.socket = socket.socketpair(socket.AF_UNIX)
         self.epoll = select.epoll()
@@ -59,16 +59,16 @@ class Client:
         self.ours.settimeout(0)
         self.connections._by_descriptor[self.ours.fileno()] = self.connection  # noqa: SLF001
         self.epoll.register(self.ours, select.EPOLLIN)
-        self.lanes = Lanes(self.service, self.connections, wake=lambda: None)
-        self.responder = Responder(self.service, self.connections, self.lanes)
+        lanes = Lanes(self.service, self.connections, lane, wake=lambda: None)
+        self.responder = Responder(self.service, self.connections, lanes)
 
 
 @pytest.fixture
 def make_client() -> Iterator[Callable[..., Client]]:
     clients: list[Client] = []
 
-    def make(application: Any = None) -> Client:
-        clients.append(Client(application))
+    def make(application: Any = None, lane: Any = None) -> Client:
+        clients.append(Client(application, lane))
         return clients[-1]
 
     yield make
@@ -92,7 +92,7 @@ def test_worker_whose_batches_go_on_is_not_replaced_for_requests_that_wait_for_t
     loop = Loop(worker, service)
     now = time.monotonic()
     service.computing_since = now + batch_began
-    loop._lanes.predictions.started |= {1: now - 61, 2: now - 1}  # noqa: SLF001 - no thread is so old
+    loop._predictions.started |= {1: now - 61, 2: now - 1}  # noqa: SLF001 - no thread is so old
 
     loop._sweep()  # noqa: SLF001
 
@@ -126,8 +126,7 @@ def test_answer_that_is_there_before_the_loop_goes_on_is_sent_completely(
         def invoke(self, _: Any) -> inference.Response:
             return inference.Response(200, b"complete")
 
-    client = make_client(Slow())
-    client.lanes.predictions = ImmediateLane()  # type: ignore[assignment]
+    client = make_client(Slow(), ImmediateLane())
     client.connections.now = time.monotonic()
     client.socket.sendall(b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
 
