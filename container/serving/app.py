@@ -48,7 +48,7 @@ def create_app(
 
     @app.get("/execution-parameters")
     def execution_parameters() -> flask.Response:
-        return _to_flask(inference.describe_execution(workers))
+        return _to_flask(_describe_execution(workers))
 
     @app.get("/openapi.json")
     def describe() -> flask.Response:
@@ -67,6 +67,18 @@ def create_app(
 
     _add_error_handlers(app, payload_bytes)
     return app
+
+
+def _describe_execution(workers: int) -> inference.Response:
+    """Answer `/execution-parameters`: a request for each worker, 100 MB in total (BT-4, BT-11)."""
+    concurrency = max(1, min(workers, contract.TRANSFORM_PAYLOAD_BYTES // 1024**2))
+    payload_mb = max(1, min(contract.TRANSFORM_PAYLOAD_DEFAULT_MB, 100 // concurrency))
+    document = {
+        "MaxConcurrentTransforms": concurrency,
+        "BatchStrategy": "MULTI_RECORD",
+        "MaxPayloadInMB": payload_mb,
+    }
+    return inference.Response(200, json.dumps(document).encode())
 
 
 def _add_metrics(app: flask.Flask, metrics: Metrics) -> None:

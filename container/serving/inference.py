@@ -252,38 +252,9 @@ class Inference:
         return images, errors
 
 
-class Counted:
-    """A user's application, with its requests counted."""
-
-    def __init__(self, application: Application, metrics: Metrics) -> None:
-        self._application = application
-        self._metrics = metrics
-        self.estimate_s = application.estimate_s
-
-    def invoke(self, request: Request) -> Response:
-        """Answer one request; never raises."""
-        started = time.perf_counter()
-        response = self._application.invoke(request)
-        seconds = {"request": time.perf_counter() - started}
-        self._metrics.ended.append(Invocation(response.status, seconds))
-        return response
-
-
 def ping(*, is_ready: bool) -> Response:
     """Answer `/ping`: 200 with an empty body once the model is loaded, 503 before (HO-4, HO-6)."""
     return Response(200 if is_ready else 503, b"", "text/plain")
-
-
-def describe_execution(workers: int) -> Response:
-    """Answer `/execution-parameters`: a request for each worker, 100 MB in total (BT-4, BT-11)."""
-    concurrency = max(1, min(workers, contract.TRANSFORM_PAYLOAD_BYTES // 1024**2))
-    payload_mb = max(1, min(contract.TRANSFORM_PAYLOAD_DEFAULT_MB, 100 // concurrency))
-    document = {
-        "MaxConcurrentTransforms": concurrency,
-        "BatchStrategy": "MULTI_RECORD",
-        "MaxPayloadInMB": payload_mb,
-    }
-    return Response(200, json.dumps(document).encode())
 
 
 def guard(answer: Callable[..., Response], *arguments: object) -> Response:

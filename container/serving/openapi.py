@@ -232,7 +232,7 @@ def _describe_schemas(
     return schemas | {
         "Image": {
             "description": (
-                "The pixels row by row, or nested: integers, or fractions if each is divided by 255."
+                "Its pixels row by row, or nested: integers, or fractions if divided by 255."
             ),
             "anyOf": [flat, nested],
         },

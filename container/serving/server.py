@@ -154,7 +154,7 @@ def _release_signals(_: Any = None) -> None:
 
 
 def _find_heartbeat_directory() -> str:
-    """Return a directory for the files with which workers show life; in memory if it can (HO-15)."""
+    """Return a directory for the files with which workers show life, if possible in memory."""
     fallback = tempfile.gettempdir()
     for directory in ("/dev/shm", fallback):  # noqa: S108 - gunicorn makes its own private file there
         if os.access(directory, os.W_OK) and Path(directory).is_dir():

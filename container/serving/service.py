@@ -13,7 +13,7 @@ import container
 from container import artifact, predictor
 from container.serving import batching, inference, models, plan
 from container.serving.event_worker.loads import Loads
-from container.serving.telemetry.metrics import Metrics
+from container.serving.telemetry.metrics import Invocation, Metrics
 
 if TYPE_CHECKING:
     import flask
@@ -55,7 +55,7 @@ class Service:
 
     def _load(self) -> inference.Application:
         if self.plan.user_code is not None:
-            return inference.Counted(self.plan.user_code.load(), self.metrics)
+            return _Counted(self.plan.user_code.load(), self.metrics)
         assert self.plan.artifact is not None  # noqa: S101 - the third kind of plan
         threads = self.plan.threads
         return self._load_artifact(self.plan.artifact, self.plan.runtime, threads=threads)
@@ -116,3 +116,20 @@ class Service:
     def _observe_batch(self, requests: int) -> None:
         self.computing_since = time.monotonic()
         self.metrics.count_batch(requests)
+
+
+class _Counted:
+    """A user's application, with its requests counted."""
+
+    def __init__(self, application: inference.Application, metrics: Metrics) -> None:
+        self._application = application
+        self._metrics = metrics
+        self.estimate_s = application.estimate_s
+
+    def invoke(self, request: inference.Request) -> inference.Response:
+        """Answer one request; never raises."""
+        started = time.perf_counter()
+        response = self._application.invoke(request)
+        seconds = {"request": time.perf_counter() - started}
+        self._metrics.ended.append(Invocation(response.status, seconds))
+        return response

@@ -16,6 +16,7 @@ from typing import Final
 
 from container.serving import inference
 from container.serving.event_worker import http1
+from container.serving.telemetry import logs
 from container.serving.telemetry.metrics import Metrics
 
 IDLE_S: Final = 75.0  # longer than a client's pool keeps a connection unused
@@ -78,6 +79,20 @@ class Connection:
     def has_begun(self) -> bool:
         """Whether a part of a request has been read."""
         return self.head is not None or bool(self.buffer)
+
+    def log(self, response: inference.Response, bytes_out: int) -> None:
+        """Write the line of the request, before the request is forgotten."""
+        head = self.head  # None if it could not be read
+        exchange = logs.Exchange(
+            method=head.method if head else "",
+            target=head.target if head else "",
+            headers=head.headers if head else {},
+            bytes_in=self.received_bytes,
+            bytes_out=bytes_out,
+            started=self.started,
+        )
+        logs.log_request(exchange, response)
+        self.received_bytes = 0
 
 
 class Connections:

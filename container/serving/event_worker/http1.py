@@ -194,6 +194,22 @@ class ChunkedBody:
         return end >= 0
 
 
+def take_body(buffer: bytearray, head: Head, chunks: ChunkedBody | None) -> bytes | None:
+    """Take a body off the front of `buffer`; None if its end is not there yet.
+
+    Raises: RequestError as `ChunkedBody.feed` does.
+    """
+    if chunks is not None:
+        body = chunks.feed(buffer)
+        return None if body is None else bytes(body)
+    if len(buffer) < head.body_bytes:
+        return None
+    with memoryview(buffer) as view:
+        taken = bytes(view[: head.body_bytes])
+    del buffer[: head.body_bytes]
+    return taken
+
+
 def format_head(  # noqa: PLR0913 - each by name
     status: int,
     *,

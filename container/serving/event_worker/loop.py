@@ -103,16 +103,17 @@ class Loop:
         self._connections.now = time.monotonic()
         self._responder.is_stopping = not self._worker.alive
         for descriptor, event in events:
-            connection = self._connections.get(descriptor)
-            if connection is None:
+            client = self._connections.get(descriptor)
+            if client is None:
                 self._handle_other(descriptor)
             elif event & select.EPOLLIN:
-                self._responder.read(connection)
+                self._responder.read(client)
             elif event & select.EPOLLOUT:
-                self._responder.write(connection)
+                self._responder.write(client)
             else:  # the client has reset the connection
-                self._connections.lose(connection)
-        self._responder.finish_computed()
+                self._connections.lose(client)
+        for connection, response in self._lanes.take_computed():
+            self._responder.finish(connection, response)
         self._service.metrics.count_ended()
         if self._connections.now >= self._swept + _SWEEP_S:
             self._sweep()

@@ -102,7 +102,7 @@ class Responder:
                 head = connection.head or self._begin(connection)
                 if head is None:
                     return
-                body = _take_body(connection, head)
+                body = http1.take_body(connection.buffer, head, connection.body)
                 if body is None:
                     return
                 self._answer(connection, head, body)
@@ -158,11 +158,6 @@ class Responder:
             message = f"{self._settings.queue_requests} requests are waiting already"
             self._send(connection, inference.ask_to_retry(message))
 
-    def finish_computed(self) -> None:
-        """Send what the lanes have computed."""
-        for connection, response in self._lanes.take_computed():
-            self.finish(connection, response)
-
     def finish(self, connection: Connection, response: inference.Response) -> None:
         """Send a computed response, then go on with what the client has sent after its request."""
         connection.state = WRITING
@@ -196,7 +191,7 @@ class Responder:
         head = connection.head
         is_over = piece.rest is None or not piece.body
         if is_over and self._logs_requests:
-            self._log(connection, piece, connection.sent_bytes)
+            connection.log(piece, connection.sent_bytes)
         if piece.rest is None or head is None:
             self._connections.break_off(connection)
             return
@@ -218,7 +213,7 @@ class Responder:
             body = b""
         if response.rest is None or head is None:
             if self._logs_requests:
-                self._log(connection, response, len(body))
+                connection.log(response, len(body))
             if connection.held_bytes:
                 self._connections.release(connection)
             connection.head = None
@@ -300,31 +295,3 @@ class Responder:
             self._connections.close(connection)
         else:
             self._connections.watch(connection, LINGERING, select.EPOLLIN, inference.LINGER_S)
-
-    def _log(self, connection: Connection, response: inference.Response, bytes_out: int) -> None:
-        """Write a request's line, before the request is forgotten."""
-        head = connection.head  # None if it could not be read
-        exchange = logs.Exchange(
-            method=head.method if head else "",
-            target=head.target if head else "",
-            headers=head.headers if head else {},
-            bytes_in=connection.received_bytes,
-            bytes_out=bytes_out,
-            started=connection.started,
-        )
-        logs.log_request(exchange, response)
-        connection.received_bytes = 0
-
-
-def _take_body(connection: Connection, head: http1.Head) -> bytes | None:
-    """Take the body off the buffer once it is complete."""
-    buffer = connection.buffer
-    if connection.body is not None:
-        body = connection.body.feed(buffer)
-        return None if body is None else bytes(body)
-    if len(buffer) < head.body_bytes:
-        return None
-    with memoryview(buffer) as view:
-        taken = bytes(view[: head.body_bytes])
-    del buffer[: head.body_bytes]
-    return taken

@@ -1,4 +1,4 @@
-"""Fixtures of the server's tests: a trained artifact, a running server on it, and what Keras answers for the digits."""
+"""Fixtures of the server's tests: a trained artifact, a server on it, and what Keras predicts."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Server:
     def request(
         self, method: str, path: str, body: Any = None, **headers: str
     ) -> tuple[int, dict[str, str], bytes]:
-        """Send one request on a connection of its own; give status, headers in lower case and body."""
+        """Send one request on its own connection; return status, lower-case headers and body."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         try:
             connection.request(
@@ -191,7 +191,8 @@ def keras_probabilities(
     """Ask Keras itself about every digit."""
     program = (
         "import sys, keras, numpy as np\n"
-        "np.save(sys.argv[2], keras.models.load_model(sys.argv[1]).predict(np.load(sys.argv[3]), verbose=0))"
+        "model = keras.models.load_model(sys.argv[1])\n"
+        "np.save(sys.argv[2], model.predict(np.load(sys.argv[3]), verbose=0))"
     )
     directory = tmp_path_factory.mktemp("keras")
     np.save(directory / "images.npy", images[..., None])

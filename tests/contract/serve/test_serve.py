@@ -35,7 +35,7 @@ def to_csv(images: Any) -> bytes:
 
 
 def test_ping_answers_get_and_post_with_200_and_nothing_else(server: Any) -> None:
-    """HO-1, HO-4, HO-5, HO-16, PIP-1: healthy within the fixture's 30 s, on the port that it was told."""
+    """HO-1, HO-4, HO-5, HO-16, PIP-1: healthy within the fixture's time, on the given port."""
     for method in ("GET", "POST"):
         status, headers, body = server.request(method, "/ping")
         assert (status, body, headers.get("content-length")) == (200, b"", "0")
@@ -168,7 +168,10 @@ def test_workers_are_as_many_as_the_processors_that_the_server_may_use(serve: An
             os.sched_setaffinity(0, sorted(allowed)[:cores])
             with serve() as server:
                 server.wait_until_all_workers_serve(cores)
-                words = f"with litert, which agreed with Keras: {cores} cores, {cores} workers, 1 threads each"
+                words = (
+                    "with litert, which agreed with Keras: "
+                    f"{cores} cores, {cores} workers, 1 threads each"
+                )
                 assert words in server.log.read_text()
         finally:
             os.sched_setaffinity(0, allowed)
@@ -201,7 +204,8 @@ def test_expect_100_continue_is_answered(server: Any, images: Any) -> None:
     body = to_csv(images[:1])
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
         connection.sendall(
-            b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\nExpect: 100-continue\r\n"
+            b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\n"
+            b"Expect: 100-continue\r\n"
             b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
         )
         interim = connection.recv(25)
@@ -325,7 +329,8 @@ def test_sigterm_answers_the_request_in_flight_and_exits_0(images: Any, serve: A
             answers.append((status, answer.count(b"\n")))
 
         with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
-            head = b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\nAccept: text/csv\r\n"
+            head = b"POST /invocations HTTP/1.1\r\nHost: a\r\n"
+            head += b"Content-Type: text/csv\r\nAccept: text/csv\r\n"
             connection.sendall(
                 head + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body[:-1]
             )
@@ -361,7 +366,7 @@ def test_killed_worker_is_replaced(images: Any, serve: Any) -> None:
 def test_no_request_is_refused_after_the_first_200_while_another_worker_still_loads(
     tmp_path: Path, serve: Any
 ) -> None:
-    """HO-6: with several clients at once, since a worker that loads must not be the least busy one."""
+    """HO-6: with several clients, since a worker that loads must not be the least busy one."""
     (tmp_path / "base/model/code").mkdir(parents=True)
     (tmp_path / "base/model/code/inference.py").write_text(
         "import os, time\n"
@@ -402,7 +407,12 @@ def test_import_path_of_the_server_holds_no_tensorflow_nor_training(
     server: Any, images: Any
 ) -> None:
     """HO-14: what does not survive a fork is in none of the processes."""
-    program = "from container.serving import app, server; from container.serving.event_worker import worker; import sys; print(*sys.modules)"
+    program = (
+        "from container.serving import app, server\n"
+        "from container.serving.event_worker import worker\n"
+        "import sys\n"
+        "print(*sys.modules)"
+    )
     result = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True
     )

@@ -103,7 +103,8 @@ def make_seeds() -> list[bytes]:
     ]
     pieces = [csv[start : start + 50] for start in range(0, len(csv), 50)]
     chunks = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
-    head = b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\n"
+    head += b"Transfer-Encoding: chunked\r\n\r\n"
     seeds.append(head + chunks + b"0\r\n\r\n")
     seeds += [
         b"%b HTTP/1.1\r\nHost: a\r\n\r\n" % line

@@ -1,4 +1,4 @@
-"""Floods and bombs: each is refused, `/ping` keeps its two seconds meanwhile, and memory stays within bounds."""
+"""Floods and bombs: each is refused, in bounded memory, and `/ping` answers within two seconds."""
 
 import contextlib
 import gzip
@@ -150,8 +150,8 @@ def send(server: Any, data: bytes, *, half_close: bool) -> bytes:
         (b"GET /" + b"p" * 1_000_000, {b"431"}),
         (b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n" * 2000, {b"200"}),
         (
-            b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\nContent-Length: 129\r\n\r\n"
-            + ROW,
+            b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\n"
+            b"Content-Length: 129\r\n\r\n" + ROW,
             {b"200"},
         ),
         (

@@ -11,7 +11,7 @@ ROW = b"0," * 63 + b"255"
 
 
 def read_lines(server: Any) -> list[dict[str, Any]]:
-    """Read the log's whole lines; each must be JSON, but what LiteRT's own library says of itself."""
+    """Read the log's complete lines; each must be JSON, except those of LiteRT's own library."""
     lines = server.log.read_text().split("\n")[:-1]
     return [
         json.loads(line) for line in lines if not line.startswith("INFO: Created TensorFlow Lite")

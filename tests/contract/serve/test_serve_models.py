@@ -3,22 +3,19 @@
 import json
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from container.serving import inference, models
-from container.serving.app import create_app
-
 ROW = b"0," * 63 + b"255"
 
 
 @pytest.fixture(scope="module")
 def models_base(artifact_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Lay out models as the platform unpacks them: good ones, one in a directory of its own, and broken ones."""
+    """Lay out models as the platform unpacks them: good, nested and broken ones."""
     base = tmp_path_factory.mktemp("multi")
     for name in ("a", "b", "c"):
         shutil.copytree(artifact_base / "model", base / "models" / name / "model")
@@ -159,55 +156,3 @@ def test_memory_of_unloaded_models_comes_back(endpoint: Any, models_base: Path) 
         load_and_unload()
 
     assert resident_mb(endpoint) < before + 20  # of 50 MB that so many models take
-
-
-def make_client(
-    tmp_path: Path, load_model: Callable[[Path], Any], memory_bytes: int | None = None
-) -> Any:
-    return create_app(
-        models.NoModel(), models=models.Models(tmp_path, load_model, memory_bytes)
-    ).test_client()
-
-
-def test_list_comes_in_pages_that_hold_every_model_once(tmp_path: Path) -> None:
-    """MME-3."""
-    client = make_client(tmp_path, lambda _: models.NoModel())
-    names = sorted(f"model-{index}" for index in range(250))
-    for name in reversed(names):
-        assert (
-            client.post("/models", json={"model_name": name, "url": str(tmp_path)}).status_code
-            == 200
-        )
-
-    found, query = [], {}
-    for _ in range(3):
-        page = client.get("/models", query_string=query).json
-        found += [model["modelName"] for model in page["models"]]
-        query = {"next_page_token": page.get("nextPageToken")}
-
-    assert (found, query) == (names, {"next_page_token": None})
-
-
-def test_model_without_room_is_507_and_may_be_loaded_later(tmp_path: Path) -> None:
-    """MME-2: the platform unloads others and tries again."""
-    (tmp_path / "model.tflite").write_bytes(bytes(1000))
-    body = {"model_name": "a", "url": str(tmp_path)}
-
-    assert (
-        make_client(tmp_path, lambda _: models.NoModel(), memory_bytes=1000)
-        .post("/models", json=body)
-        .status_code
-        == 507
-    )
-    assert (
-        make_client(tmp_path, lambda _: models.NoModel(), memory_bytes=1 << 40)
-        .post("/models", json=body)
-        .status_code
-        == 200
-    )
-
-    def lack_memory(_: Path) -> inference.Application:
-        raise MemoryError
-
-    client = make_client(tmp_path, lack_memory)
-    assert [client.post("/models", json=body).status_code for _ in range(2)] == [507, 507]

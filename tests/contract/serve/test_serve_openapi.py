@@ -1,4 +1,4 @@
-"""The server's OpenAPI document against the server: the same routes and types, and what schemathesis makes of it."""
+"""The server's OpenAPI document against the server: routes, types, and schemathesis' requests."""
 
 import json
 import re

@@ -125,15 +125,17 @@ def test_artifact_that_needs_tensorflow_ends_a_server_without_it_at_once(
     (tmp_path / "model/model.json").write_text(json.dumps(document))
     # As in the image that only serves: the module is nowhere to be found.
     hide = "import importlib.util, sys\nfind = importlib.util.find_spec\n"
-    hide += "importlib.util.find_spec = lambda name, *rest: None if name == 'tensorflow' else find(name, *rest)\n"
+    hide += "def find_others(name, *rest):\n"
+    hide += "    return None if name == 'tensorflow' else find(name, *rest)\n"
+    hide += "importlib.util.find_spec = find_others\n"
     (tmp_path / "sitecustomize.py").write_text(hide)
 
     result = run_to_its_end(tmp_path, PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)]))
 
     assert result.returncode == 1
     assert (
-        "needs TensorFlow, which this image lacks, as LiteRT's probabilities differ by 0.25 from Keras'"
-        in result.stderr
+        "needs TensorFlow, which this image lacks, "
+        "as LiteRT's probabilities differ by 0.25 from Keras'" in result.stderr
     )
     assert "set BYO_RUNTIME=litert" in result.stderr
 
@@ -226,6 +228,6 @@ def test_unknown_runtime_is_refused_with_what_is_possible(run_to_its_end: Any) -
 
     assert result.returncode == 1
     assert (
-        "BYO_RUNTIME='onnx': expected one of auto, litert, litert_int8, openvino, saved_model, keras"
-        in result.stderr
+        "BYO_RUNTIME='onnx': expected one of "
+        "auto, litert, litert_int8, openvino, saved_model, keras" in result.stderr
     )

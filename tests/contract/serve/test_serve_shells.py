@@ -114,7 +114,8 @@ def test_a_client_that_is_still_sending_reads_its_refusal_from_every_worker_clas
 ) -> None:
     """RQ-6."""
     size_bytes = 2**20 + 1  # one too many
-    head = b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\nContent-Length: %d\r\n\r\n"
+    head = b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\n"
+    head += b"Content-Length: %d\r\n\r\n"
     for name, server in shells.items():
         with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
             connection.sendall(head % size_bytes)

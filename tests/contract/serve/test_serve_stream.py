@@ -48,7 +48,7 @@ def make_csv(images: Any, count: int) -> bytes:
 def ask_without_reading(
     server: Any, body: bytes, version: bytes = b"1.1"
 ) -> Iterator[http.client.HTTPResponse]:
-    """Send a request whose answer the kernel cannot take for the client; gives the answer once it has begun."""
+    """Send a request whose answer does not fit the kernel's buffers; yield its beginning."""
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.settimeout(60)
@@ -117,7 +117,7 @@ def test_streamed_answer_is_the_whole_answer_byte_for_byte_in_every_shell(
 def test_stream_begins_before_its_end_is_computed_and_waits_for_its_reader(
     serve: Any, images: Any, large_body: bytes, answer_whole: Any
 ) -> None:
-    """ST-1: a request is counted at its end, which the server cannot reach before the client reads."""
+    """ST-1: a request is counted at its end, which comes only after the client has read."""
     with (
         serve(SAGEMAKER_MODEL_SERVER_WORKERS="1") as server,
         ask_without_reading(server, large_body) as response,

@@ -34,7 +34,7 @@ def read_to_its_end(connection: socket.socket) -> bytes:
 
 
 def read_response(stream: Any) -> tuple[int, bytes]:
-    """Read one response from a connection's file, with the body that its content length promises."""
+    """Read one response from a connection's file, with a body of its content length."""
     status = int(stream.readline().split()[1])
     headers = dict(
         line.decode().strip().lower().split(": ", 1) for line in iter(stream.readline, b"\r\n")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 
 from container.errors import RequestError
 from container.serving.batching import Batcher
+from tests.support import wait_until
 
 
 def make_images(size: int, seed: int) -> Any:
@@ -37,15 +37,8 @@ def make_batcher(run: Callable[[Any], Any] = predict, **options: Any) -> tuple[B
     return Batcher(run, **{**defaults, **options}), batches
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-
-
 class Gate:
-    """A model whose first prediction waits until it is opened, so that the others gather behind it."""
+    """A model whose first prediction waits for the gate, so that others gather behind it."""
 
     def __init__(self, run: Callable[[Any], Any] = predict) -> None:
         """`run` predicts."""
@@ -63,7 +56,7 @@ class Gate:
 
 
 def ask_behind(gate: Gate, batcher: Batcher, requests: Sequence[Any]) -> list[Any]:
-    """Ask for each of the requests behind the gate, one after the other, then open it; give what each got."""
+    """Send the requests one after the other, then open the gate; return what each got."""
     outcomes: list[Any] = [None] * (len(requests) + 1)
 
     def ask(index: int, images: Any) -> None:

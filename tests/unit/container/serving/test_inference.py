@@ -16,7 +16,7 @@ ROW = b"0,0,0,200"
 
 
 def brightest_pixel(images: Any) -> Any:
-    """Classify rows of four pixels: the probability of a class is its pixel's share of the light."""
+    """Classify rows of four pixels: a class's probability is its pixel's share of the light."""
     light = images.reshape(len(images), 4).astype(np.float32) + 1
     return light / light.sum(axis=1, keepdims=True)
 
@@ -176,7 +176,7 @@ def test_bad_record_outside_a_transform_refuses_the_request() -> None:
 def make_stream(
     count: int, predict: Any = brightest_pixel, body: bytes = b"", **options: Any
 ) -> inference.Response:
-    """Ask for `count` rows in JSON lines; pieces hold 32 images, since the time of an image is unknown."""
+    """Ask for `count` rows in JSON lines; pieces hold 32 images, as their time is unknown."""
     body = body or b"\n".join(b"0,0,%d,200" % (row % 200) for row in range(count))
     headers = {"content-type": "text/csv", "accept": "application/jsonlines"}
     return make(predict, **options).invoke(inference.Request(body, headers, can_stream=True))

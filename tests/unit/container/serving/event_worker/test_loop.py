@@ -59,8 +59,8 @@ class Client:
         self.ours.settimeout(0)
         self.connections._by_descriptor[self.ours.fileno()] = self.connection  # noqa: SLF001
         self.epoll.register(self.ours, select.EPOLLIN)
-        lanes = Lanes(self.service, self.connections, lane, wake=lambda: None)
-        self.responder = Responder(self.service, self.connections, lanes)
+        self.lanes = Lanes(self.service, self.connections, lane, wake=lambda: None)
+        self.responder = Responder(self.service, self.connections, self.lanes)
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_worker_whose_batches_go_on_is_not_replaced_for_requests_that_wait_for_t
 
 
 class ImmediateLane:
-    """Has run a job before `submit` returns, as a thread may that the system prefers to the loop's."""
+    """Runs a job before `submit` returns, as a thread may that runs before the loop's."""
 
     waiting = 1
 
@@ -132,7 +132,8 @@ def test_answer_that_is_there_before_the_loop_goes_on_is_sent_completely(
 
     client.responder.read(client.connection)
     assert client.connection.state is COMPUTING
-    client.responder.finish_computed()
+    for connection, response in client.lanes.take_computed():
+        client.responder.finish(connection, response)
 
     assert client.socket.recv(1000).endswith(b"\r\n\r\ncomplete")
     assert client.connection.state == "reading"
