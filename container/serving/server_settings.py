@@ -21,6 +21,14 @@ RUNTIMES: Final = ("auto", *artifact.RUNTIMES)
 BAD_RECORDS: Final = ("placeholder", "refuse")
 LOG_FORMATS: Final = ("text", "json")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
+# Each of these settings has several names.
+_WORKERS_VARIABLES: Final = ("SAGEMAKER_MODEL_SERVER_WORKERS", "SAGEMAKER_GUNICORN_WORKERS")
+_TIMEOUT_VARIABLES: Final = (
+    "SAGEMAKER_MODEL_SERVER_TIMEOUT",
+    "SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS",
+    "SAGEMAKER_GUNICORN_TIMEOUT_SECONDS",
+)
+_LOG_LEVEL_VARIABLES: Final = ("SAGEMAKER_GUNICORN_LOGLEVEL", "SAGEMAKER_CONTAINER_LOG_LEVEL")
 _LOG_LEVEL_NUMBERS: Final = dict(zip(("10", "20", "30", "40", "50"), LOG_LEVELS, strict=True))
 _TRUE: Final = ("true", "1")  # BT-2: local mode writes True
 _MEBIBYTE: Final = 1024**2
@@ -79,22 +87,15 @@ def parse(environ: Mapping[str, str]) -> Settings:
     bad_records = reader.choice(
         "BYO_BAD_RECORDS", "placeholder" if batch else "refuse", BAD_RECORDS
     )
-    workers = ("SAGEMAKER_MODEL_SERVER_WORKERS", "SAGEMAKER_GUNICORN_WORKERS")
-    timeouts = (
-        "SAGEMAKER_MODEL_SERVER_TIMEOUT",
-        "SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS",
-        "SAGEMAKER_GUNICORN_TIMEOUT_SECONDS",
-    )
-    log_levels = ("SAGEMAKER_GUNICORN_LOGLEVEL", "SAGEMAKER_CONTAINER_LOG_LEVEL")
     default = Settings()
     settings = Settings(
         port=reader.integer(contract.BIND_TO_PORT_VARIABLE, default.port, 1, 65535),
-        workers=reader.integer(workers, default.workers, 1, 1024),
+        workers=reader.integer(_WORKERS_VARIABLES, default.workers, 1, 1024),
         threads=reader.integer("SAGEMAKER_GUNICORN_THREADS", default.threads, 1, 1024),
         worker_class=reader.choice(
             "SAGEMAKER_GUNICORN_WORKER_CLASS", default.worker_class, WORKER_CLASSES
         ),
-        timeout_s=reader.integer(timeouts, 3600 if batch else default.timeout_s, 1, 3600),
+        timeout_s=reader.integer(_TIMEOUT_VARIABLES, 3600 if batch else default.timeout_s, 1, 3600),
         runtime=reader.choice("BYO_RUNTIME", default.runtime, RUNTIMES),
         batch_images=reader.integer("BYO_BATCH_IMAGES", default.batch_images, 1, 1024),
         batch_delay_ms=reader.integer("BYO_BATCH_DELAY_MS", default.batch_delay_ms, 0, 1000),
@@ -106,7 +107,9 @@ def parse(environ: Mapping[str, str]) -> Settings:
         batch=batch,
         multi_model=reader.flag(contract.MULTI_MODEL_VARIABLE),
         placeholders=bad_records == "placeholder",
-        log_level=reader.choice(log_levels, default.log_level, LOG_LEVELS, _LOG_LEVEL_NUMBERS),
+        log_level=reader.choice(
+            _LOG_LEVEL_VARIABLES, default.log_level, LOG_LEVELS, _LOG_LEVEL_NUMBERS
+        ),
         log_format=reader.choice("BYO_LOG_FORMAT", default.log_format, LOG_FORMATS),
     )
     if reader.faults:

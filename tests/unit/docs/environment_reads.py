@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.support import ROOT
 
 FOLDERS = ("container", "local_test", "docker")
-READER_METHODS = {"integer", "choice", "text", "pairs", "flag"}
+READER_METHODS = {"integer", "choice", "flag"}
 """Of the server's settings: the first argument is the name of one setting, or its names."""
 VARIABLE = re.compile(r"[A-Z][A-Z0-9_]+")
 REQUEST_KEYS = re.compile(r"HTTP_.*|CONTENT_(TYPE|LENGTH)|REQUEST_METHOD|PATH_INFO|QUERY_STRING")
