@@ -34,4 +34,4 @@ def unpack(archive: tarfile.TarFile, members: Sequence[tarfile.TarInfo], target:
     options: dict[str, Any] = {}
     if hasattr(tarfile, "data_filter"):  # later Pythons warn without a filter
         options["filter"] = "data"
-    archive.extractall(target, members=members, **options)  # noqa: S202 - members were checked above
+    archive.extractall(target, members=members, **options)  # noqa: S202 - checked above

@@ -34,7 +34,9 @@ def _ask_engine(*arguments: str) -> str:
     Raises: OSError if there is no client, SubprocessError with its messages in `stderr`.
     """
     command = ["docker", "image", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)  # noqa: S603 - the engine's client
+    done = subprocess.run(  # noqa: S603 - the engine's client
+        command, capture_output=True, text=True, check=True, timeout=60
+    )
     return done.stdout
 
 
