@@ -36,7 +36,8 @@ class Capture:
         """Keep an exchange, each side as content type and body, if sampling selects it."""
         if not self._config.get("EnableCapture", True):
             return
-        if random.uniform(0, 100) >= self._config["InitialSamplingPercentage"]:  # noqa: S311 - sampling
+        drawn = random.uniform(0, 100)  # noqa: S311 - sampling
+        if drawn >= self._config["InitialSamplingPercentage"]:
             return
         now = dt.datetime.now(dt.UTC)
         sides: dict[str, Any] = {}

@@ -52,11 +52,16 @@ class DockerRunner:
         """What runs and how, for logs."""
         return f"image {self._image!r} in the Docker engine"
 
-    def network_interface(self, *, has_peers: bool, is_isolated: bool) -> str:  # noqa: ARG002 - the same for all
+    def network_interface(
+        self,
+        *,
+        has_peers: bool,  # noqa: ARG002 - the same for all
+        is_isolated: bool,  # noqa: ARG002 - the same for all
+    ) -> str:
         """Return the engine's name for a container's first interface."""
         return "eth0"
 
-    def mount_point(self, root: Path) -> str:  # noqa: ARG002 - the same for all
+    def mount_point(self, root: Path) -> str:  # noqa: ARG002 - fixed
         """Return the path at which a container sees its job directory."""
         return "/opt/ml"
 

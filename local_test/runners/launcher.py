@@ -54,7 +54,8 @@ def has_networks() -> bool:
 def _probe(specification: Mapping[str, Any], files: tuple[int, ...] = ()) -> bool:
     with tempfile.TemporaryDirectory(prefix="local-test-") as root:
         command = wrap({"root": root, **specification}, ["true"])
-        done = subprocess.run(command, check=False, capture_output=True, pass_fds=files)  # noqa: S603 - our own script
+        options: dict[str, Any] = {"capture_output": True, "pass_fds": files}
+        done = subprocess.run(command, check=False, **options)  # noqa: S603 - our own script
         return done.returncode == 0
 
 

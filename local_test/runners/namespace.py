@@ -139,7 +139,8 @@ def _unshare(flags: int) -> None:
         return
     _check(_libc.unshare(flags | _NEWUSER), "unshare")
     for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
-        with open(f"/proc/self/{name}", "w", encoding="ascii") as file:  # noqa: PTH123 - pathlib doubles the start-up time
+        path = f"/proc/self/{name}"
+        with open(path, "w", encoding="ascii") as file:  # noqa: PTH123 - pathlib is slow to import
             file.write(text)
 
 
@@ -220,7 +221,8 @@ def _rebuild_opt() -> None:
         for entry in entries:
             target = f"/opt/{entry.name}"
             if entry.is_symlink():
-                os.symlink(os.readlink(entry.path), target)  # noqa: PTH115, PTH211 - no pathlib here
+                source = os.readlink(entry.path)  # noqa: PTH115 - no pathlib here
+                os.symlink(source, target)  # noqa: PTH211 - no pathlib here
             elif entry.is_dir():
                 os.mkdir(target)  # noqa: PTH102 - no pathlib here
                 _mount(entry.path, target, _BIND | _REC)

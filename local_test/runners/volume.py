@@ -47,7 +47,8 @@ class Volume:
         try:
             shutil.copytree(self._root, aside, symlinks=True, ignore=_ignore_special)
         finally:
-            subprocess.run(["umount", "--lazy", str(self._root)], check=False, capture_output=True)  # noqa: S603, S607 - umount from PATH
+            command = ["umount", "--lazy", str(self._root)]
+            subprocess.run(command, check=False, capture_output=True)  # noqa: S603 - from PATH
         self._root.rmdir()
         aside.rename(self._root)
 
@@ -62,10 +63,13 @@ def _ignore_special(directory: str, names: list[str]) -> list[str]:
 
 def _mount(*arguments: str) -> None:
     try:
-        done = subprocess.run(["mount", *arguments], check=False, capture_output=True, text=True)  # noqa: S603, S607 - mount from PATH
+        command = ["mount", *arguments]
+        done = subprocess.run(command, check=False, capture_output=True)  # noqa: S603 - from PATH
     except OSError as error:
         message = f"a volume that can become full needs Linux: {error}"
         raise PlatformError(message) from error
     if done.returncode != 0:
-        message = f"a volume that can become full needs Linux and root: {done.stderr.strip()}"
+        message = (
+            f"a volume that can become full needs Linux and root: {done.stderr.decode().strip()}"
+        )
         raise PlatformError(message)

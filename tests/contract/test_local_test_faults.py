@@ -1,4 +1,4 @@
-"""Faults of the local SageMaker, done to foreign programs: what they do, and what the platform would have said."""
+"""Faults that are injected into foreign programs: what they do, and what is reported."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ from local_test.runners.process import ProcessRunner
 
 PROGRAMS = Path(__file__).parent / "programs"
 CSV = {"Content-Type": "text/csv"}
-BASE = "from pathlib import Path; import os; base = Path(os.environ.get('SAGEMAKER_BASE_DIR') or '/opt/ml'); "
+BASE = (
+    "from pathlib import Path; import os; "
+    "base = Path(os.environ.get('SAGEMAKER_BASE_DIR') or '/opt/ml'); "
+)
 
 
 def run_job(
@@ -88,7 +91,7 @@ def test_a_full_disk_takes_not_one_byte_more_and_what_was_written_is_kept(tmp_pa
 import sys
 (base / 'model/before').write_bytes(b'x' * 10_000)
 print('ready', flush=True)
-for pages in range(1_000_000):  # ever more, since what was there when the disk became full fits again
+for pages in range(1_000_000):  # growing, since what was there when the disk became full fits
     try:
         (base / 'model/after').write_bytes(b'y' * 4096 * pages)
         (base / 'model/after').unlink()

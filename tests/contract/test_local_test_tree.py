@@ -1,4 +1,4 @@
-"""What `conform` says of a container that is not ours: a decision tree, Flask behind gunicorn, as users bring it."""
+"""What `conform` finds in a third-party container: a decision tree, Flask behind gunicorn."""
 
 from __future__ import annotations
 

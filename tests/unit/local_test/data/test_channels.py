@@ -61,7 +61,11 @@ def test_a_manifest_names_the_objects(tmp_path: Path, data: str) -> None:
 
 
 @pytest.mark.parametrize("is_linked", [False, True])
-def test_objects_are_copied_or_linked(tmp_path: Path, data: str, is_linked: bool) -> None:  # noqa: FBT001 - a case
+def test_objects_are_copied_or_linked(
+    tmp_path: Path,
+    data: str,
+    is_linked: bool,  # noqa: FBT001 - a case
+) -> None:
     objects = channels.list_channel(make_channel(data))
 
     channels.deliver(objects, tmp_path / "channel", is_linked=is_linked)

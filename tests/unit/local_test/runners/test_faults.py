@@ -12,7 +12,9 @@ def test_a_fault_is_read_with_its_moment_and_host() -> None:
     fault = faults.parse("kill@2.5s/algo-2")
 
     assert (fault.kind, fault.after_s, fault.host) == ("kill", 2.5, "algo-2")
-    assert faults.parse("spot@/epoch=3;/").pattern.search("x epoch=3; y")  # type: ignore[union-attr]
+    pattern = faults.parse("spot@/epoch=3;/").pattern
+    assert pattern is not None
+    assert pattern.search("x epoch=3; y")
     for wrong in ("spot", "explode@1s", "spot@soon", "spot@/(/"):
         with pytest.raises(UserError):
             faults.parse(wrong)
