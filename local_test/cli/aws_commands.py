@@ -80,7 +80,7 @@ def up(
         _say(f"already up: {running.url}, data in {home}; run `down` first to change it")
         return 0
     if foreground:
-        from local_test.aws.process import host  # noqa: PLC0415
+        from local_test.aws.process import host  # noqa: PLC0415 - slow to import
 
         return host.run(home, settings)
     running = _start(home, settings)
@@ -249,7 +249,8 @@ def _find_directory(directory: Path | None) -> Path:
 
 
 def _ask(running: Running) -> dict[str, Any]:
-    with urllib.request.urlopen(f"{running.url}/console/status.json", timeout=10) as response:  # noqa: S310 - loopback
+    url = f"{running.url}/console/status.json"
+    with urllib.request.urlopen(url, timeout=10) as response:  # noqa: S310 - loopback
         facts: dict[str, Any] = json.load(response)
     return facts
 

@@ -47,10 +47,10 @@ class JobResult:
 class Listeners:
     """Functions that are called while a job runs."""
 
-    on_line: OnLine = lambda host, line: None  # noqa: ARG005 - it ignores them
-    on_status: Callable[[str, str], None] = lambda status, message: None  # noqa: ARG005 - it ignores them
-    on_metric: Callable[[Metric], None] = lambda metric: None  # noqa: ARG005 - it ignores them
-    on_prepared: Callable[[contract.Layout], None] = lambda layout: None  # noqa: ARG005 - it ignores them
+    on_line: OnLine = lambda host, line: None  # noqa: ARG005 - ignored
+    on_status: Callable[[str, str], None] = lambda status, message: None  # noqa: ARG005 - ignored
+    on_metric: Callable[[Metric], None] = lambda metric: None  # noqa: ARG005 - ignored
+    on_prepared: Callable[[contract.Layout], None] = lambda layout: None  # noqa: ARG005 - ignored
     """Called with each host's `/opt/ml` before its container starts; it may change it."""
 
 
