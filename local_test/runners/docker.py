@@ -52,12 +52,7 @@ class DockerRunner:
         """What runs and how, for logs."""
         return f"image {self._image!r} in the Docker engine"
 
-    def network_interface(
-        self,
-        *,
-        has_peers: bool,  # noqa: ARG002 - the same for all
-        is_isolated: bool,  # noqa: ARG002 - the same for all
-    ) -> str:
+    def network_interface(self, **_: bool) -> str:
         """Return the engine's name for a container's first interface."""
         return "eth0"
 
