@@ -157,14 +157,14 @@ def test_tfrecord_objects_are_read_with_and_without_wrapper(
     ("wrapper", "objects", "reason"),
     [
         ("None", [], "holds no rows"),
-        ("None", [b"\x89PNG\r\n\x1a\n" * 9], "can carry csv and tfrecord, not images"),
+        ("None", [b"\x89PNG\r\n\x1a\n" * 9], "carries csv or tfrecord, not images"),
         ("None", [ROWS[:-1], ROWS], "9 columns, expected 5"),
         ("RecordIO", [ROWS], "no RecordIO record begins at byte 0"),
         ("RecordIO", [wrap(ROWS)[:-4]], "ends within the RecordIO record at byte 0"),
         (
             "RecordIO",
             [wrap(b"nothing known")],
-            "pictures with labels, csv or tfrecord are expected",
+            "expected pictures with labels, csv or tfrecord",
         ),
         ("RecordIO", [wrap(b"\x89PNG")], "picture without a label"),
     ],
@@ -283,6 +283,6 @@ def test_pipe_that_brings_fewer_images_than_at_first_is_told(layout: contract.La
         assert isinstance(whole, Stream)
         more = dataclasses.replace(whole, labels=np.concatenate([whole.labels, whole.labels]))
         with pytest.raises(
-            UserError, match="brought 1,000 images in an epoch, and 2,000 in the first"
+            UserError, match="delivered 1,000 images in an epoch, but 2,000 in the first"
         ):
             list(more.blocks(0, 0))

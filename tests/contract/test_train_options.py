@@ -115,7 +115,7 @@ def test_a_loss_that_is_not_finite_fails_the_job_and_names_the_step(
     assert result.returncode == 1, result.stdout
     reason = (base / "output/failure").read_text()[:1024]
     assert re.search(
-        r"UserError: the loss is not finite in step \d+ of epoch \d+: learning_rate=100", reason
+        r"UserError: the loss is not finite in step \d+ of epoch \d+; learning_rate=100", reason
     )
 
 
