@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from container import contract
-from container.data import loading, sets
+from container.data import gathering, loading, sets
 from container.data.formats.parts import Options
 from container.data.images import LabeledImages
 from container.data.stream import Stream
@@ -233,7 +233,7 @@ def number(images: np.ndarray) -> list[int]:
 def test_pipe_that_memory_does_not_hold_is_opened_anew_for_every_pass_and_leaves_nothing_on_disk(
     layout: contract.Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loading, "_BLOCK_BYTES", 4 * 150)
+    monkeypatch.setattr(gathering, "BLOCK_BYTES", 4 * 150)
     monkeypatch.setattr("tempfile.mkstemp", None)  # a scratch file would need it
     with fed(layout, NUMBERED) as taken:
         stream = loading.open_channel(layout, make_channel(), Options(memory_budget_bytes=100))
@@ -253,7 +253,7 @@ def test_pipe_that_memory_does_not_hold_is_opened_anew_for_every_pass_and_leaves
 def test_pipe_that_is_closed_early_ends_its_epoch_and_the_next_pass_has_all_images(
     layout: contract.Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loading, "_BLOCK_BYTES", 4 * 100)
+    monkeypatch.setattr(gathering, "BLOCK_BYTES", 4 * 100)
     content = NUMBERED * 1000
     with fed(layout, content) as taken:
         stream = loading.open_channel(layout, make_channel(), Options(memory_budget_bytes=0))
