@@ -1,4 +1,4 @@
-"""Fixtures that several rings share: real digits as CSV channels, and one training job that ran on them."""
+"""Fixtures that several rings share: digits as CSV channels, and one finished training job."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def digits_channels(
     tmp_path_factory: pytest.TempPathFactory,
     digits: dict[str, tuple[NDArray[np.uint8], NDArray[np.int32]]],
 ) -> Path:
-    """Write a directory with the channels `train` and `test`, each of two CSV files with a header. Only to be read."""
+    """Write the channels `train` and `test`, two CSV files with a header each. Read-only."""
     root = tmp_path_factory.mktemp("digits")
     header = ",".join(["label", *(f"pixel{i}" for i in range(64))])
     for name, (images, labels) in digits.items():
@@ -50,10 +50,10 @@ def digits_channels(
 
 @pytest.fixture(scope="session")
 def make_job(tmp_path_factory: pytest.TempPathFactory) -> MakeJob:
-    """Give `make_job(channels, **hyperparameters)`, which lays out a training job and gives its base directory.
+    """Return `make_job(channels, **hyperparameters)`, which lays out a job and returns its base.
 
-    `channels` maps names to directories, which are linked to and only read; values are written as the platform writes
-    them, as strings (TF-1, HP-1).
+    `channels` maps names to directories, which are linked and only read. Values are written as
+    strings, as the platform writes them (TF-1, HP-1).
     """
 
     def make(channels: Mapping[str, Path], **hyperparameters: object) -> Path:
@@ -85,7 +85,7 @@ def make_job(tmp_path_factory: pytest.TempPathFactory) -> MakeJob:
 
 @pytest.fixture(scope="session")
 def run_train() -> Callable[[Path], subprocess.CompletedProcess[str]]:
-    """Give `run_train(base)`, which runs `python -m container train` to its end."""
+    """Return `run_train(base)`, which runs `python -m container train` to its end."""
 
     def run(base: Path) -> subprocess.CompletedProcess[str]:
         environ = {**os.environ, "SAGEMAKER_BASE_DIR": str(base)}
@@ -103,7 +103,7 @@ def digits_job(
     make_job: MakeJob,
     run_train: Callable[[Path], subprocess.CompletedProcess[str]],
 ) -> Path:
-    """Train on the digits and give the finished job's base directory; its log is `train.log`. Only to be read."""
+    """Train on the digits and return the job's base directory, with `train.log`. Read-only."""
     base = make_job({name: digits_channels / name for name in ("train", "test")}, epochs=20)
     result = run_train(base)
     (base / "train.log").write_text(result.stdout + result.stderr)

@@ -27,7 +27,10 @@ class Browser:
         # by a zero byte.
         order_read, self._orders = os.pipe()
         self._answers, answer_write = os.pipe()
-        flags = "--headless --no-sandbox --disable-gpu --hide-scrollbars --no-first-run --remote-debugging-pipe"
+        flags = (
+            "--headless --no-sandbox --disable-gpu --hide-scrollbars --no-first-run "
+            "--remote-debugging-pipe"
+        )
         script = (
             f'exec "$0" {flags} --user-data-dir="$1" about:blank 3<&{order_read} 4>&{answer_write}'
         )
@@ -68,7 +71,7 @@ class Browser:
         os.close(self._answers)
 
     def order(self, method: str, **params: Any) -> dict[str, Any]:
-        """Give an order and wait for its result."""
+        """Send a command and wait for its result."""
         number = next(self._numbers)
         session = {"sessionId": self._session} if self._session else {}
         message = {"id": number, "method": method, "params": params, **session}
@@ -112,7 +115,7 @@ class Browser:
         self.wait("document.readyState === 'complete' && location.href !== 'about:blank'")
 
     def evaluate(self, script: str) -> Any:
-        """Give the value of a script's last expression."""
+        """Return the value of a script's last expression."""
         result = self.order(
             "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True
         )

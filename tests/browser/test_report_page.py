@@ -30,10 +30,12 @@ FRAME = """<!doctype html><title>waiting</title>
 onload = () => {{
   const page = document.querySelector("iframe").contentDocument;
   const width = page.documentElement.clientWidth;
-  const sticksOut = (element) => !element.closest(".scroll, svg") && element.getBoundingClientRect().right > width + 1;
-  const wide = [...page.querySelectorAll("body *")].filter(sticksOut).map((element) => element.className);
+  const right = (element) => element.getBoundingClientRect().right;
+  const sticksOut = (element) => !element.closest(".scroll, svg") && right(element) > width + 1;
+  const wide = [...page.querySelectorAll("body *")].filter(sticksOut).map((one) => one.className);
   const shown = [...page.images].filter((image) => image.naturalWidth).length;
-  document.title = `width ${{width}}, scrolls ${{page.documentElement.scrollWidth}}, images ${{shown}}, wide ${{wide}}`;
+  const scrolls = page.documentElement.scrollWidth;
+  document.title = `width ${{width}}, scrolls ${{scrolls}}, images ${{shown}}, wide ${{wide}}`;
 }};
 </script>"""
 
@@ -57,7 +59,7 @@ def site(tmp_path: Path) -> Iterator[tuple[Path, str]]:
 
 
 def open_page(url: str, profile: Path) -> tuple[str, list[str]]:
-    """Give the title that the page ended with, and the lines of its console."""
+    """Return the page's final title and the lines of its console."""
     arguments = [
         *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars"),
         *(

@@ -18,7 +18,7 @@ Digits = dict[str, tuple[NDArray[np.uint8], NDArray[np.int32]]]
 
 @pytest.fixture(scope="session")
 def formats(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> Path:
-    """Write a directory with a channel for each format, all of the same 300 digits. Only to be read."""
+    """Write a channel for each format, all with the same 300 digits. Read-only."""
     root = tmp_path_factory.mktemp("formats")
     images, labels = digits["train"][0][:300], digits["train"][1][:300]
     for name in ("csv", "csv-gzip", "npz", "npz-float", "npy", "idx", "idx-gzip"):

@@ -39,7 +39,7 @@ class Mutant:
         return self.module.__name__.rpartition(".")[2]
 
     def build(self) -> types.ModuleType:
-        """Give the changed module; the original stays as it is."""
+        """Return the changed module; the original stays unchanged."""
         tree = ast.parse(_read(self.module))
         [call] = [call for call in _find_verdicts(tree) if call.lineno == self.line]
         if self.change == "is skipped":
@@ -57,7 +57,7 @@ class Mutant:
 
 
 def find_mutants(*, without: Collection[str] = ()) -> Iterator[Mutant]:
-    """Give every mutant of every module, but for those of some checks."""
+    """Yield every mutant of every module, except those of some checks."""
     for module in (*run.MODULES.values(), run):
         tree = ast.parse(_read(module))
         for call in _find_verdicts(tree):

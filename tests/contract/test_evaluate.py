@@ -1,4 +1,4 @@
-"""`python -m container evaluate` as a process: both layouts, its files, its message, its exit codes, its stop."""
+"""`python -m container evaluate` as a process: both layouts, files, message, exit codes, stop."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def load_strict_json(path: Path) -> dict[str, Any]:
 
 
 def make_processing_job(base: Path, model: Path, test: Path, **changes: object) -> Path:
-    """Lay out a processing job as the platform does (PR-1, PR-2): the model as an archive, the inputs below `base`."""
+    """Lay out a processing job as the platform does (PR-1, PR-2), with the model as an archive."""
     (base / "config").mkdir(parents=True)
     for name in ("model", "test", "evaluation"):
         (base / "processing" / name).mkdir(parents=True)
@@ -89,7 +89,7 @@ def make_processing_job(base: Path, model: Path, test: Path, **changes: object) 
 
 @pytest.fixture
 def local_job(digits_job: Path, tmp_path: Path) -> Path:
-    """Give a tree of its own with the trained artifact, the test channel and the training job's output data."""
+    """Return a new tree with the trained artifact, the test channel and the job's output data."""
     base = tmp_path / "opt ml"
     for name in ("model", "input/data/test", "output/data"):
         shutil.copytree(digits_job / name, base / name)

@@ -15,7 +15,8 @@ EXAMPLES = sorted(path.parent for path in (ROOT / "examples").glob("*/README.md"
 EXPECTED = {
     "scikit-learn": r'^\["virginica"\]$',
     # The processing job finds what the end of the training job has found.
-    "mnist": r"^(label \d  prediction \d  score [01]\.\d+\n){10}[\s\S]*(test_accuracy=0\.9\d+;)[\s\S]*\2",
+    "mnist": r"^(label \d  prediction \d  score [01]\.\d+\n){10}"
+    r"[\s\S]*(test_accuracy=0\.9\d+;)[\s\S]*\2",
     "image-folder": r'^\{"predictions": \[\[[0-9., e-]+\]\]\}$',
     "pictures": r'^\{"best": \[\{"label": 7, "score": [01]\.\d+\}',
     "shell-script": r"^distribution$",
@@ -52,7 +53,7 @@ def test_new_project_trains_and_serves_as_it_is(kind: str, tmp_path: Path) -> No
 
 
 def run_readme(readme: Path, directory: Path) -> str:
-    """Run the commands of a README in a checkout whose `build/` is the test's own; give all that they print."""
+    """Run a README's commands in a checkout whose `build/` is the test's own; return the output."""
     [commands] = re.findall(r"^```bash\n(.*?)^```", readme.read_text(), re.DOTALL | re.MULTILINE)
     for name in ("examples", "local_test", "container", "LICENSE"):
         (directory / name).symlink_to(ROOT / name)

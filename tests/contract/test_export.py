@@ -1,4 +1,4 @@
-"""What the export leaves of networks that convert well, badly or not at all, and that each of it predicts alike."""
+"""The exported forms of networks that convert well, badly or not at all predict alike."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class LogGamma(keras.layers.Layer):  # type: ignore[misc] # keras has no types
     """An operation that LiteRT does not have."""
 
     def call(self, inputs: Any) -> Any:
-        """Give the logarithm of gamma."""
+        """Return the logarithm of gamma."""
         return tf.math.lgamma(inputs + 2.0)
 
 

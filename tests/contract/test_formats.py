@@ -1,4 +1,4 @@
-"""Every format gives the same digits: written by foreign peers (TensorFlow, Pillow, numpy), read by `dataset.load`."""
+"""Every format yields the same digits: TensorFlow, Pillow and numpy write, `loading` reads."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FORMATS = (
 
 
 def sort(loaded: LabeledImages) -> tuple[list[bytes], list[object]]:
-    """Give images and labels in an order that does not depend on the files'."""
+    """Return images and labels in an order independent of the files."""
     rows = sorted(
         (image.tobytes(), loaded.classes[label])
         for image, label in zip(loaded.images, loaded.labels, strict=True)
@@ -60,9 +60,11 @@ def test_every_format_is_read_from_a_directory_that_cannot_be_written(
     channel = tmp_path / "input/data/train"
     channel.mkdir(parents=True)
     script = (
-        "import sys; from pathlib import Path; from container import contract; from container.data import loading\n"
+        "import sys; from pathlib import Path\n"
+        "from container import contract; from container.data import loading\n"
         "layout = contract.Layout(Path(sys.argv[1]))\n"
-        "print(len(loading.open_channel(layout, contract.Channel('train', input_mode='FastFile')).labels))"
+        "channel = contract.Channel('train', input_mode='FastFile')\n"
+        "print(len(loading.open_channel(layout, channel).labels))"
     )
     mount = 'mount --bind -o ro "$1" "$2" && mount -o remount,bind,ro "$2" && shift 2 && exec "$@"'
     done = subprocess.run(

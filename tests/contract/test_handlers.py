@@ -1,4 +1,4 @@
-"""Users' inference code: the toolkit's Transformer as peer in this process, and the real server around fixtures."""
+"""Users' inference code, in a real server and against the inference toolkit's Transformer."""
 
 import http.client
 import io
@@ -44,8 +44,13 @@ MODEL = "def model_fn(model_dir{c}):\n    return 2\n"
 VARIANTS = {
     "input_fn": [
         "",
-        "import numpy as np\ndef input_fn(data, content_type{c}):\n    return np.array([len(data)])\n",
-        "def input_fn(data, content_type{c}):\n    return repr((type(data).__name__, content_type))\n",
+        """import numpy as np
+def input_fn(data, content_type{c}):
+    return np.array([len(data)])
+""",
+        """def input_fn(data, content_type{c}):
+    return repr((type(data).__name__, content_type))
+""",
         "def input_fn(data, content_type{c}):\n    raise KeyError('secret detail')\n",
         """from sagemaker_inference import errors
 def input_fn(data, content_type{c}):
@@ -70,7 +75,9 @@ def input_fn(data, content_type{c}):
     "output_fn": [
         "",
         "def output_fn(prediction, accept{c}):\n    return str(prediction)\n",
-        "def output_fn(prediction, accept{c}):\n    return str(prediction).encode(), 'text/plain'\n",
+        """def output_fn(prediction, accept{c}):
+    return str(prediction).encode(), 'text/plain'
+""",
         "def output_fn(prediction, accept{c}):\n    return accept\n",
         """from sagemaker_inference import encoder
 def output_fn(prediction, accept{c}):
@@ -79,10 +86,21 @@ def output_fn(prediction, accept{c}):
     ],
 }
 TRANSFORM = [
-    "def transform_fn(model, data, content_type, accept{c}):\n    return repr((model, data, content_type, accept))\n",
-    "def transform_fn(model, data, content_type, accept{c}):\n    return repr(data).encode(), 'application/x-mine'\n",
-    "def transform_fn(model, data, content_type, accept{c}):\n    raise RuntimeError('secret detail')\n",
+    """def transform_fn(model, data, content_type, accept{c}):
+    return repr((model, data, content_type, accept))
+""",
+    """def transform_fn(model, data, content_type, accept{c}):
+    return repr(data).encode(), 'application/x-mine'
+""",
+    """def transform_fn(model, data, content_type, accept{c}):
+    raise RuntimeError('secret detail')
+""",
 ]
+CLIENT_FAULTS = (
+    *("decode", "Expecting", "not supported", "inhomogeneous", "NUMPY", "npy", "pickle"),
+    *("header", "Extra data", "codec", "version"),
+)
+"""Words of the toolkit's errors for a body, a type or an Accept that is the client's fault."""
 
 
 def npy(array: Any, *, allow_pickle: bool = False) -> bytes:
@@ -124,7 +142,8 @@ def modules(draw: st.DrawFn) -> str:
     if draw(st.booleans()):
         parts.append("def pre_model_fn(model_dir):\n    assert model_dir\n")
         parts.append(
-            "def model_warmup_fn(model_dir, model, context):\n    assert model == 2 and context is not None\n"
+            "def model_warmup_fn(model_dir, model, context):\n"
+            "    assert model == 2 and context is not None\n"
         )
     return "\n".join(parts)
 
@@ -183,12 +202,10 @@ def test_handlers_answer_as_the_transformer_does(
     if status not in (200, 500):
         assert ours.status == status  # BaseInferenceToolkitError keeps its status and message
         assert json.loads(ours.body)["error"] == answer.partition("\n")[0]
-    elif (
-        ours.status != 500
-    ):  # what the toolkit calls its own fault, and was the client's: body, type or Accept
+    elif ours.status != 500:
+        # The toolkit reports a server error where the client's body, type or Accept is at fault.
         assert ours.status in (400, 406, 415)
-        assert any(word in answer for word in ("decode", "Expecting", "not supported", "inhomogeneous", "NUMPY", "npy",
-                                               "pickle", "header", "Extra data", "codec", "version"))  # fmt: skip
+        assert any(words in answer for words in CLIENT_FAULTS)
 
 
 numbers = st.one_of(
@@ -254,7 +271,8 @@ def application(tmp_path: Path) -> Iterator[Application]:
         "import numpy as np\n"
         "from sagemaker_inference import decoder\n"
         "def model_fn(model_dir):\n    return 1\n"
-        "def input_fn(data, content_type):\n    return data, content_type, decoder.decode.__module__\n"
+        "def input_fn(data, content_type):\n"
+        "    return data, content_type, decoder.decode.__module__\n"
         "def predict_fn(data, model):\n    return data\n"
         "def output_fn(prediction, accept):\n    return repr((*prediction, accept))\n"
     )

@@ -478,7 +478,7 @@ def test_a_launcher_whose_harness_has_died_meanwhile_starts_nothing(
 
 
 def list_commands(file: str = "cmdline") -> list[str]:
-    """Give the command line, or another file of /proc, of every process of this machine."""
+    """Return the command line, or another file of /proc, of every process of this machine."""
     commands = []
     for path in Path("/proc").iterdir():
         if path.name.isdigit():

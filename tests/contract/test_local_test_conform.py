@@ -1,4 +1,4 @@
-"""Every check of `conform` passes a container that keeps the contract, and catches one that breaks just its clause."""
+"""Every check of `conform` passes a conformant container and catches one that breaks its clause."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_container_that_keeps_the_contract_passes_every_check(tmp_path: Path) 
 
 
 class Case(NamedTuple):
-    """A container, and what a check has to say of it."""
+    """A container, and the verdict that a check must reach on it."""
 
     identity: str
     violated: str

@@ -33,7 +33,7 @@ FAST = Limits(startup_s=15, ping_interval_s=0.05, invocation_s=5)
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """Give a model archive whose total is 100."""
+    """Return a model archive whose total is 100."""
     return make_model(tmp_path / "model.tar.gz", 100)
 
 

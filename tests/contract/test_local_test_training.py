@@ -1,4 +1,4 @@
-"""Training jobs of the local SageMaker, with a foreign program as the container; processing jobs of several hosts."""
+"""Training and processing jobs of the local SageMaker, with foreign programs as containers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,10 @@ def make_runner(program: str, *, is_private: bool | None = None) -> ProcessRunne
 
 
 def run_job(directory: Path, runner: ProcessRunner, **options: Any) -> JobResult:
-    """Run a job on `data/` of the directory; options are shorthand's, and `extra`, `faults`, `grace_s`, `listeners`."""
+    """Run a job on `data/` of the directory.
+
+    Options are those of the shorthand, and `extra`, `faults`, `grace_s`, `listeners`.
+    """
     data = directory / "data"
     if not data.exists():
         data.mkdir()
@@ -653,7 +656,10 @@ def test_a_program_that_never_reads_its_pipe_leaves_nothing_waiting(tmp_path: Pa
 
 
 def test_links_in_the_model_are_told(tmp_path: Path) -> None:
-    program = "import os; os.symlink('/etc/passwd', os.environ.get('SAGEMAKER_BASE_DIR', '/opt/ml') + '/model/link')"
+    program = (
+        "import os; os.symlink('/etc/passwd', os.environ.get('SAGEMAKER_BASE_DIR', "
+        "'/opt/ml') + '/model/link')"
+    )
 
     result = run_job(tmp_path, ProcessRunner([sys.executable, "-c", program]))
 

@@ -23,7 +23,7 @@ PROGRAMS = Path(__file__).parent / "programs"
 def run_transform(
     directory: Path, objects: dict[str, bytes], program: str = "conformant.py", **options: Any
 ) -> tuple[JobResult, dict[str, bytes]]:
-    """Transform the objects; give the result and every stored object by name below the output prefix."""
+    """Transform the objects; return the result and each stored object by its name."""
     for name, body in objects.items():
         path = directory / "in" / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Pipe mode: a writer as the platform's fills the FIFO of an epoch, and a channel is read from it (IN-4 to IN-9)."""
+"""Pipe mode: channels come from FIFOs, written as the platform writes (IN-4 to IN-9)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def layout(tmp_path: Path) -> contract.Layout:
 def written(
     layout: contract.Layout, objects: Sequence[bytes], *, late: bool = False
 ) -> Iterator[None]:
-    """Write objects to the FIFO of epoch 0 while the test reads; a reader that leaves early ends the epoch."""
+    """Write objects to the FIFO of epoch 0 while the test reads; a reader may leave early."""
     fifo = layout.base / "input/data/train_0"
     started = threading.Event()
 
@@ -188,9 +188,9 @@ def test_reader_that_finds_a_fault_closes_the_pipe_early(layout: contract.Layout
 
 @contextmanager
 def fed(layout: contract.Layout, content: bytes) -> Iterator[list[int]]:
-    """Fill a FIFO for every epoch as the platform does: the next one is made when the one before is done with.
+    """Fill one FIFO after the other, one for each epoch, as the platform does.
 
-    Gives the bytes that were taken of each.
+    Yields the bytes that were taken from each.
     """
     taken: list[int] = []
     is_over = threading.Event()

@@ -12,13 +12,16 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_setup_installs_what_the_lock_names_and_looks_for_nothing_else(tmp_path: Path) -> None:
-    """A look at what packages need makes old pips refuse complete locks (docs/decisions.md, 2026-11-27)."""
+    """Resolving makes old pips refuse complete locks (docs/decisions.md, 2026-11-27)."""
     script = tmp_path / "a checkout/local_test/setup.sh"
     script.parent.mkdir(parents=True)
     shutil.copy(ROOT / "local_test/setup.sh", script)
     wheel = tmp_path / "thing-1.0-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as file:
-        metadata = "Metadata-Version: 2.1\nName: thing\nVersion: 1.0\nRequires-Dist: nowhere-to-be-found>=1\n"
+        metadata = (
+            "Metadata-Version: 2.1\nName: thing\nVersion: 1.0\n"
+            "Requires-Dist: nowhere-to-be-found>=1\n"
+        )
         file.writestr("thing.py", "")
         file.writestr("thing-1.0.dist-info/METADATA", metadata)
         file.writestr(

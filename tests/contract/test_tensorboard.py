@@ -1,4 +1,4 @@
-"""TensorBoard's event files: framed as TFRecord (BT-14), read back with TensorFlow's own message."""
+"""TensorBoard's event files are framed as TFRecord (BT-14) and parse as TensorFlow's message."""
 
 from __future__ import annotations
 

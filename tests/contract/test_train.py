@@ -1,4 +1,4 @@
-"""`python -m container train` as a process: its artifact, its output, its exit codes, its failure file, its stop."""
+"""`python -m container train` as a process: artifact, output, exit codes, failure file, stop."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def write_channel(directory: Path, text: str, name: str = "rows.csv") -> Path:
 
 
 def assert_failed(base: Path, result: subprocess.CompletedProcess[str], *parts: str) -> None:
-    """OUT-1, OUT-2: a non-zero exit, the cause in the first 1024 characters of the failure file, no artifact."""
+    """OUT-1, OUT-2: a non-zero exit, the cause in the failure file's head, no artifact."""
     assert result.returncode == 1, result.stdout + result.stderr
     reason = (base / "output/failure").read_text()[:1024]
     for part in parts:

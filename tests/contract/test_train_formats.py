@@ -1,7 +1,6 @@
-"""`python -m container train` on the same digits in several formats and input modes: the same test accuracy.
+"""`python -m container train` reaches the same accuracy in all formats and input modes.
 
-That each format gives the very same images is `test_formats.py`'s; here whole jobs run, one for
-each way in.
+`test_formats.py` compares the images of each format; here complete jobs run.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ def configure(base: Path, channel: str, **entry: str) -> None:
 
 
 def train(base: Path, *prefix: str) -> float:
-    """Run the job and give its test accuracy."""
+    """Run the job and return its test accuracy."""
     done = subprocess.run(
         [*prefix, sys.executable, "-m", "container", "train"],
         env={**os.environ, "SAGEMAKER_BASE_DIR": str(base)},
@@ -52,7 +51,7 @@ def train(base: Path, *prefix: str) -> float:
 
 @pytest.fixture(scope="module")
 def make_format_job(formats: Path, digits_channels: Path, make_job: MakeJob) -> MakeJob:
-    """Give `make(FORMAT)`: a job of a few epochs, its training channel in that format, its test channel CSV."""
+    """Return `make(FORMAT)`: a short job with a training channel of that format."""
 
     def make(name: str, *channels: str) -> Path:
         directories = {"test": digits_channels / "test", "train": formats / name}

@@ -1,4 +1,4 @@
-"""Several hosts train one model: each in a network namespace of its own, with an address and a name (DS-1 to DS-7)."""
+"""Several hosts train one model, each in its own network namespace (DS-1 to DS-7)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PLAIN = {"epochs": 5, "precision": "float32", "checkpoint_interval_s": 3600}
 
 
 class Network:
-    """Namespaces on one bridge; a host's name is known to the others once `announce` has been called."""
+    """Namespaces on one bridge; hosts know each other's names once `announce` was called."""
 
     def __init__(self, count: int) -> None:
         self.tag = f"t{os.getpid() % 10_000}"
@@ -73,7 +73,7 @@ class Network:
         return Path("/etc/netns") / space / "hosts"
 
     def announce(self) -> None:
-        """Give every host the names of all."""
+        """Tell every host the names of all."""
         lines = "".join(f"10.77.0.{i + 1} {name}\n" for i, name in enumerate(self.names))
         for space in self.spaces.values():
             with self.hosts_file(space).open(

@@ -1,4 +1,4 @@
-"""`python -m container train` with options that change its course: fine-tuning, limits, gates, augmentation."""
+"""`python -m container train` with options: fine-tuning, limits, gates, augmentation."""
 
 from __future__ import annotations
 

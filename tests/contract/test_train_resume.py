@@ -1,4 +1,4 @@
-"""Killed and stopped training jobs go on where they were: the same bits as if nothing had happened (CK-1 to CK-4)."""
+"""Killed and stopped training jobs resume to the same bits as without the stop (CK-1 to CK-4)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def uninterrupted(digits_channels: Path, make_job: MakeJob, run_train: RunTrain) -> Path:
-    """Run the job once from start to end; give its base directory."""
+    """Run the job once from start to end; return its base directory."""
     base = make_job({"train": digits_channels / "train"}, **SETTINGS)
     (base / "checkpoints").mkdir()
     result = run_train(base)
@@ -208,7 +208,7 @@ def startup_s(digits_channels: Path, make_job: MakeJob) -> float:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20))
-def test_a_job_stopped_at_20_random_moments_exits_0_with_a_model_and_a_checkpoint_no_older_than_the_stop(
+def test_a_job_stopped_at_any_moment_exits_0_with_a_model_and_a_checkpoint_of_that_moment(
     seed: int, startup_s: float, digits_channels: Path, make_job: MakeJob
 ) -> None:
     base = make_job({"train": digits_channels / "train"}, epochs=100_000)
@@ -220,7 +220,8 @@ def test_a_job_stopped_at_20_random_moments_exits_0_with_a_model_and_a_checkpoin
         while not process.stdout.readline().startswith("epoch="):
             assert process.poll() is None
         longest_s = 1.0
-    time.sleep(random.Random(seed).uniform(0, longest_s))  # noqa: S311 - the moment itself is what is tried
+    # The moment itself is what is tested.
+    time.sleep(random.Random(seed).uniform(0, longest_s))  # noqa: S311 - moments, not secrets
     asked, asked_monotonic = time.time(), time.monotonic()
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=100)

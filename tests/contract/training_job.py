@@ -1,4 +1,4 @@
-"""The tree of a training job, as the platform lays it out, and runs of `python -m container train` in it."""
+"""The tree of a training job as the platform lays it out, and runs of `container train` in it."""
 
 import base64
 import hashlib
@@ -41,7 +41,7 @@ class Job:
             shutil.copyfile(PROGRAMS / name, target)
 
     def environ(self, **variables: str) -> dict[str, str]:
-        """Give the environment of a run, free of this process's own variables."""
+        """Return the environment of a run, without this process's own variables."""
         kept = {
             name: os.environ[name]
             for name in ("PATH", "HOME", "LD_LIBRARY_PATH")
@@ -64,7 +64,7 @@ class Job:
 
     @property
     def failure(self) -> str:
-        """What the failure file says; empty without one."""
+        """The content of the failure file; empty without one."""
         path = self.base / "output/failure"
         return path.read_text() if path.exists() else ""
 
@@ -75,13 +75,14 @@ class Job:
 
 
 def make_wheel(directory: Path, name: str) -> None:
-    """Write the smallest legal wheel of a module that says `name`."""
+    """Write the smallest legal wheel of a module whose NAME is `name`."""
     directory.mkdir(parents=True, exist_ok=True)
     info = f"{name}-1.0.dist-info"
     files = {
         f"{name}.py": f"NAME = {name!r}\n",
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\n"
+        "Tag: py3-none-any\n",
     }
     record = io.StringIO()
     with zipfile.ZipFile(directory / f"{name}-1.0-py3-none-any.whl", "w") as wheel:

@@ -1,4 +1,4 @@
-"""Foreign peer: writes the digits of a directory's `digits.npz` as TFRecord files, with TensorFlow's own writer."""
+"""Foreign peer: writes the digits of `digits.npz` as TFRecord files with TensorFlow's writer."""
 
 import sys
 from pathlib import Path

@@ -13,7 +13,7 @@ from tests.image.engine import ROOT, build, docker, exit_code, running, write_jo
 
 @pytest.fixture(scope="session")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a checkout of its own, committed and clean, of what images are made of."""
+    """Return a new, committed checkout of the files that images are built from."""
     root = tmp_path_factory.mktemp("checkout")
     for name in ("container", "docker"):
         shutil.copytree(
@@ -48,19 +48,19 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def image(checkout: Path) -> str:
-    """Give the name of the whole CPU image."""
+    """Return the name of the full CPU image."""
     return build(checkout, "Dockerfile.cpu", "byo-test-cpu")
 
 
 @pytest.fixture(scope="session")
 def serve_image(checkout: Path) -> str:
-    """Give the name of the image that only serves."""
+    """Return the name of the image that only serves."""
     return build(checkout, "Dockerfile.cpu", "byo-test-serve", "--target", "serve")
 
 
 @pytest.fixture(scope="session")
 def trained_job(image: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give `/opt/ml` after `docker run IMAGE train` on digits."""
+    """Return `/opt/ml` after `docker run IMAGE train` on digits."""
     base = write_job(tmp_path_factory.mktemp("trained") / "ml", {})
     with running(image, "train", options=("--volume", f"{base}:/opt/ml")) as container:
         code = exit_code(container)

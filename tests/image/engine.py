@@ -27,7 +27,7 @@ TEST_ROWS = 300
 
 
 def docker(*arguments: str | Path) -> str:
-    """Run the engine's client to its end and give its output, both streams; fails the test if it fails."""
+    """Run the engine's client and return its output, both streams; a failure fails the test."""
     done = subprocess.run(
         ["docker", *map(str, arguments)], capture_output=True, text=True, check=False
     )
@@ -38,7 +38,7 @@ def docker(*arguments: str | Path) -> str:
 
 
 def build(context: Path, dockerfile: str, tag: str, *options: str) -> str:
-    """Build an image and give its name; the image that bore the name before is removed."""
+    """Build an image and return its name; the image that had the name before is removed."""
     base = (
         ["--build-arg", f"BASE_IMAGE={os.environ['BASE_IMAGE']}"]
         if os.environ.get("BASE_IMAGE")
@@ -63,7 +63,10 @@ def build(context: Path, dockerfile: str, tag: str, *options: str) -> str:
             check=False,
             env={**os.environ, "DOCKER_BUILDKIT": "1"},
         )
-    hint = "where no registry is reached, docker/make_stand_in_base.sh makes a base; name it in BASE_IMAGE"
+    hint = (
+        "where no registry is reached, docker/make_stand_in_base.sh makes a base; "
+        "name it in BASE_IMAGE"
+    )
     assert done.returncode == 0, f"{(done.stdout + done.stderr)[-8000:]}\nthe build failed; {hint}"
     return tag
 
@@ -80,14 +83,14 @@ def replacing(tag: str) -> Iterator[None]:
 
 
 def find_image(name: str) -> str:
-    """Give the ID of an image; empty if there is none of that name."""
+    """Return the ID of an image, or an empty string if there is none of that name."""
     command = ["docker", "image", "inspect", "--format", "{{.Id}}", name]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 @contextmanager
 def running(image: str, *command: str, options: tuple[str | Path, ...] = ()) -> Iterator[str]:
-    """Start a container in the background, give its ID, and remove it at the end, however it went."""
+    """Start a container in the background, yield its ID and always remove it."""
     container = docker("run", "--detach", *options, image, *command).strip()
     try:
         yield container
@@ -106,12 +109,12 @@ def wait_until(condition: Callable[[], Any], timeout_s: float = 60) -> Any:
 
 
 def exit_code(container: str) -> int:
-    """Wait for a container's end and give its exit code."""
+    """Wait for a container's end and return its exit code."""
     return int(docker("wait", container))
 
 
 def address(container: str) -> tuple[str, int]:
-    """Give the host and port at which a container's port 8080 is published."""
+    """Return the host and port at which a container's port 8080 is published."""
     host, port = docker("port", container, "8080/tcp").splitlines()[0].rsplit(":", 1)
     return host, int(port)
 
@@ -119,7 +122,7 @@ def address(container: str) -> tuple[str, int]:
 def request(
     url: str, body: bytes | None = None, content_type: str = "text/csv", timeout_s: float = 60
 ) -> tuple[int, bytes]:
-    """Send one request and give status and body; status 0 if nobody answers in time."""
+    """Send one request and return status and body; the status is 0 if no answer comes in time."""
     message = urllib.request.Request(  # noqa: S310
         url, data=body, headers={"Content-Type": content_type} if body else {}
     )
@@ -134,7 +137,7 @@ def request(
 
 
 def wait_until_healthy(container: str) -> str:
-    """Wait for the first 200 of /ping; gives the server's URL."""
+    """Wait for the first 200 of /ping; return the server's URL."""
     host, port = address(container)
     url = f"http://{host}:{port}"
     wait_until(lambda: request(f"{url}/ping")[0] == 200)
@@ -142,7 +145,7 @@ def wait_until_healthy(container: str) -> str:
 
 
 def write_job(base: Path, hyperparameters: dict[str, str]) -> Path:
-    """Lay out `/opt/ml` of a training job on scikit-learn's digits; gives `base`."""
+    """Lay out `/opt/ml` of a training job on scikit-learn's digits; return `base`."""
     digits = load_digits()
     images = (digits.images.reshape(len(digits.images), -1) * 255 / 16).round().astype(np.uint8)
     rows = [
@@ -174,6 +177,6 @@ def write_job(base: Path, hyperparameters: dict[str, str]) -> Path:
 
 
 def read_test_rows(base: Path) -> bytes:
-    """Give the test channel as a request body: pixels alone, no header."""
+    """Return the test channel as a request body: pixels only, no header."""
     lines = (base / "input/data/testing/digits.csv").read_text().splitlines()[1:]
     return "\n".join(line.split(",", 1)[1] for line in lines).encode()

@@ -28,13 +28,14 @@ PLATFORM = ("--platform", "linux/arm64")
 
 @pytest.fixture(scope="module")
 def base() -> tuple[str, ...]:
-    """Give the build's options for the base: the default has both architectures, a stand-in is made."""
+    """Return the build options of the base: the default has arm64, a stand-in is made."""
     if (
         platform.machine() not in ("aarch64", "arm64")
         and not Path("/proc/sys/fs/binfmt_misc/qemu-aarch64").exists()
     ):
         pytest.skip(
-            "no emulation of arm64; Debian 13's qemu-user-binfmt is one, Debian 12's QEMU crashes LiteRT"
+            "no emulation of arm64; Debian 13's qemu-user-binfmt is one, Debian 12's QEMU crashes "
+            "LiteRT"
         )
     if "BASE_IMAGE" not in os.environ:
         return PLATFORM

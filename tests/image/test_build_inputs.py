@@ -1,4 +1,4 @@
-"""What a build takes from its surroundings: wheels carried over, another package index, its certificate authority."""
+"""What a build takes from outside: carried wheels, a package index, its certificate authority."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ARM64 = [f"manylinux_2_{minor}_aarch64" for minor in (28, 27, 26, 17)] + ["manyl
 
 @pytest.fixture(scope="module")
 def wheels(serve_image: str, checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a directory that was filled as docs/images.md says, by the image's own Python."""
+    """Return a directory filled as docs/images.md describes, by the image's own Python."""
     directory = tmp_path_factory.mktemp("wheels")
     download = ["pip", "download", "--quiet", "--require-hashes", "--no-deps", "--dest", "/wheels"]
     scripts = ("--no-build-isolation", "--requirement", "/locks/requirements-scripts.txt")
@@ -90,7 +90,7 @@ def layers(image: str) -> list[str]:
 
 @contextmanager
 def removed(image: str) -> Iterator[str]:
-    """Give the image's name, and remove it at the end."""
+    """Yield the image's name, and remove it at the end."""
     try:
         yield image
     finally:

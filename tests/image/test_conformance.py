@@ -1,4 +1,4 @@
-"""Our own image and program, judged by the harness's conformance checks: nothing is violated (local_test/README.md)."""
+"""The harness's conformance checks find no violation in our own image and program."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FLAGS += ["--stop-at", "epoch=1", "--json"]
 
 
 def conform(directory: Path, *flags: str | Path) -> dict[str, dict[str, str]]:
-    """Give every verdict by its check's id."""
+    """Return every verdict by its check's id."""
     done = subprocess.run(
         [sys.executable, "-m", "local_test", "conform", *flags, *FLAGS],
         env={**os.environ, "LOCAL_TEST_JOBS": str(directory)},

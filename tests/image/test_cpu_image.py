@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.image, pytest.mark.timeout(300)]
 
 @pytest.fixture
 def server(image: str, trained_job: Path) -> Iterator[str]:
-    """Give a container that serves the trained artifact, mounted read-only (HO-2)."""
+    """Yield a container that serves the trained artifact, mounted read-only (HO-2)."""
     options = ("--volume", f"{trained_job}/model:/opt/ml/model:ro", "--publish", "127.0.0.1::8080")
     with running(image, "serve", options=options) as container:
         wait_until_healthy(container)
@@ -84,8 +84,9 @@ def test_stopping_the_server_answers_the_request_in_flight_first(
     rows = read_test_rows(trained_job)
     with socket.create_connection(address(server), timeout=60) as connection:
         connection.sendall(
-            b"POST /invocations HTTP/1.1\r\nHost: model.aws.local:8080\r\nContent-Type: text/csv\r\n"
-            b"Expect: 100-continue\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(rows)
+            b"POST /invocations HTTP/1.1\r\nHost: model.aws.local:8080\r\n"
+            b"Content-Type: text/csv\r\nExpect: 100-continue\r\n"
+            b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(rows)
         )
         assert connection.recv(100).startswith(b"HTTP/1.1 100")
         connection.sendall(rows[:1000])

@@ -1,4 +1,4 @@
-"""build_and_push.sh against a real registry that checks the password, with a simulated ECR and STS beside it."""
+"""build_and_push.sh against a real registry with a password, and a simulated ECR and STS."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HTPASSWD = "AWS:$2b$05$si58BnfrOA.m4vyu9Zc//uLWSI.Y.qzvQtYH2NOzvxF/0bZD5S8Cu\n"
 
 
 class Cloud(NamedTuple):
-    """A checkout to deliver from, a registry's host and log, the AWS API that gives its password, and its client."""
+    """A checkout to deliver from, a registry's host and log, and the AWS API with its client."""
 
     checkout: Path
     registry: str
@@ -57,7 +57,7 @@ def answers(url: str) -> bool:
 
 @contextmanager
 def registry(directory: Path, htpasswd: str) -> Iterator[str]:
-    """Run a registry that lets in whom `htpasswd` names; gives its host. Its log is `directory/log`."""
+    """Run a registry for the users of `htpasswd`; yield its host. Its log is `directory/log`."""
     host = f"127.0.0.1:{free_port()}"
     (directory / "htpasswd").write_text(htpasswd)
     configuration = {
@@ -145,7 +145,7 @@ def deliver(cloud: Cloud, *options: str, **environ: str) -> subprocess.Completed
 
 
 def repositories(cloud: Cloud) -> list[dict[str, Any]]:
-    """Give what the simulated ECR knows."""
+    """Return the state of the simulated ECR."""
     keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
     client = boto3.client("ecr", "eu-west-1", endpoint_url=cloud.api, **keys)  # type: ignore[call-overload]
     found: list[dict[str, Any]] = client.describe_repositories()["repositories"]
@@ -160,7 +160,7 @@ def count_uploads(cloud: Cloud) -> int:
 
 @pytest.fixture(scope="module")
 def delivered(cloud: Cloud, serve_image: str) -> str:  # noqa: ARG001 - its layers make this build short
-    """Give the digest URI of a first delivery."""
+    """Return the digest URI of a first delivery."""
     done = deliver(cloud)
     assert done.returncode == 0, done.stderr[-4000:]
     return done.stdout

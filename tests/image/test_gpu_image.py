@@ -1,4 +1,4 @@
-"""The GPU image where there is no GPU: all that it needs but the driver is found, and it computes on the CPU."""
+"""The GPU image without a GPU: all libraries but the driver are found; it computes on the CPU."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ pytestmark = [pytest.mark.image, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 @pytest.fixture(scope="module")
 def gpu_image(checkout: Path) -> str:
-    """Give the name of the GPU image; its wheels are 3 GB."""
+    """Return the name of the GPU image; its wheels are 3 GB."""
     return build(checkout, "Dockerfile.gpu", "byo-test-gpu")
 
 
 def test_every_library_is_found_but_the_drivers(gpu_image: str) -> None:
     script = """
         cd /opt/venv/lib/python3*/site-packages
-        find nvidia tensorflow -name '*.so*' | xargs -n1 ldd 2>/dev/null | grep 'not found' | sort -u
+        find nvidia tensorflow -name '*.so*' |
+            xargs -n1 ldd 2>/dev/null | grep 'not found' | sort -u
     """
     assert docker("run", "--rm", "--entrypoint", "bash", gpu_image, "-c", script).split() == [
         *("libcuda.so.1", "=>", "not", "found")
@@ -30,8 +31,10 @@ def test_every_library_is_found_but_the_drivers(gpu_image: str) -> None:
 
 
 def test_every_library_that_tensorflow_opens_by_name_can_be_opened(gpu_image: str) -> None:
-    names = "cudart.so.12 cublas.so.12 cublasLt.so.12 cufft.so.11 curand.so.10 cusolver.so.11 cusparse.so.12 cudnn.so.9 "
-    names += "cudnn.so.9 nccl.so.2 cupti.so.12 nvrtc.so.12"
+    names = (
+        "cudart.so.12 cublas.so.12 cublasLt.so.12 cufft.so.11 curand.so.10 cusolver.so.11 "
+        "cusparse.so.12 cudnn.so.9 nccl.so.2 cupti.so.12 nvrtc.so.12"
+    )
     script = f"""
 import ctypes, pathlib
 for name in {names.split()!r}:

@@ -1,4 +1,4 @@
-"""The images where little is allowed: no root, no writable file system, no capabilities, little memory."""
+"""The images without root, writable file system or capabilities, and with little memory."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ NAMESPACES = (
 
 @pytest.fixture(params=["image", "serve_image"])
 def either_image(request: pytest.FixtureRequest) -> str:
-    """Give the whole image, then the one that only serves."""
+    """Return the full image, then the one that only serves."""
     name: str = request.getfixturevalue(request.param)
     return name
 
@@ -108,7 +108,7 @@ def test_the_rows_of_csv_are_decoded_in_c(either_image: str) -> None:
 
 @pytest.fixture
 def clone(checkout: Path, tmp_path: Path) -> Path:
-    """Give the same commit as somebody else has it: later, and with a umask that lets nobody in."""
+    """Return the same commit as another user has it: later, and with a strict umask."""
     subprocess.run(
         ["git", "clone", "--quiet", checkout, tmp_path / "clone"], check=True, umask=0o077
     )
@@ -169,7 +169,7 @@ def test_every_python_package_declares_its_license(either_image: str) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(5400)
 def test_the_test_rings_pass_inside_the_image(image: str, tmp_path: Path) -> None:
-    """What make_environment.py removes is proven harmless by every test but those that need an engine or a browser."""
+    """The tests pass in the image: what make_environment.py removes is not needed."""
     root, context = Path(__file__).parents[2], tmp_path / "context"
     listed = subprocess.run(
         ["git", "ls-files", "-z"], cwd=root, capture_output=True, text=True, check=True
@@ -186,8 +186,10 @@ def test_the_test_rings_pass_inside_the_image(image: str, tmp_path: Path) -> Non
     (context / "Rings").write_text(f"""
         FROM {image}
         # The tests' own tools.
-        RUN apt-get update -qq && apt-get install -qq --yes --no-install-recommends curl git iproute2 procps >/dev/null
-        RUN --mount=type=cache,target=/root/.cache/pip --mount=type=bind,source=tests,target=/tests \\
+        RUN apt-get update -qq && apt-get install -qq --yes --no-install-recommends \\
+            curl git iproute2 procps >/dev/null
+        RUN --mount=type=cache,target=/root/.cache/pip \\
+            --mount=type=bind,source=tests,target=/tests \\
             pip install --quiet --require-hashes --no-deps --requirement /tests/requirements.txt
         COPY . /checkout
         RUN ln -s /opt/program/container /checkout/container

@@ -1,4 +1,4 @@
-"""The local AWS with the Docker runner: the walk-throughs in our image, S3 for containers, nothing left."""
+"""The local AWS with the Docker runner: walk-throughs in our image, S3, nothing left behind."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_no_container_outlives_a_killed_local_aws(
 
 
 def find_artifact(aws: LocalAws) -> str:
-    """Give the artifact of any training job that ended well."""
+    """Return the artifact of any completed training job."""
     [job] = aws.sagemaker.list_training_jobs(StatusEquals="Completed", MaxResults=1)[
         "TrainingJobSummaries"
     ]

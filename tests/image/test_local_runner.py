@@ -1,4 +1,4 @@
-"""The Docker runner of the local SageMaker, with a foreign image: the same jobs as in the process runner."""
+"""The Docker runner of the local SageMaker runs the process runner's jobs in a foreign image."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def nothing_is_left(client: docker.DockerClient) -> Iterator[None]:
 
 
 def find_left(client: docker.DockerClient) -> dict[str, int]:
-    """Give what this process, or one that has ended, has in the engine, with its owner's process ID."""
+    """Return the engine's resources of this process, or of an ended one, with the owner's PID."""
     things = [
         (container.name, container.labels[LABEL])
         for container in client.containers.list(
@@ -215,8 +215,12 @@ def test_code_that_is_baked_below_opt_ml_stays_visible(
     context = tmp_path / "context"
     context.mkdir()
     lines = [
-        "RUN mkdir -p /opt/ml/code /opt/ml/model && echo baked > /opt/ml/code/user.txt && touch /opt/ml/model/hidden",
-        """ENTRYPOINT ["sh", "-c", "cat /opt/ml/code/user.txt; ls -A /opt/ml/model /opt/ml/input/data"]""",
+        "RUN mkdir -p /opt/ml/code /opt/ml/model",
+        "RUN echo baked > /opt/ml/code/user.txt && touch /opt/ml/model/hidden",
+        (
+            'ENTRYPOINT ["sh", "-c", '
+            '"cat /opt/ml/code/user.txt; ls -A /opt/ml/model /opt/ml/input/data"]'
+        ),
     ]
 
     result = run_job(tmp_path, DockerRunner(build(client, context, "harness-test-baked", *lines)))
@@ -229,9 +233,13 @@ def test_code_that_is_baked_below_opt_ml_stays_visible(
 
 def test_a_spot_interruption_restarts_from_the_checkpoint(tmp_path: Path, image: str) -> None:
     result = run_job(
-        tmp_path, DockerRunner(image), hyperparameters={"steps": "6", "step_s": "0.7"}, is_spot=True,
-        checkpoints=str(tmp_path / "checkpoints"), faults=["spot@/step=2;/"],
-    )  # fmt: skip
+        tmp_path,
+        DockerRunner(image),
+        hyperparameters={"steps": "6", "step_s": "0.7"},
+        is_spot=True,
+        checkpoints=str(tmp_path / "checkpoints"),
+        faults=["spot@/step=2;/"],
+    )
 
     starts = [
         line
@@ -565,7 +573,7 @@ def test_what_a_killed_harness_left_is_removed_by_the_next(
 
 
 def list_owners(client: docker.DockerClient) -> list[str]:
-    """Give the owner of each container that any harness has."""
+    """Return the owner of each container of any harness."""
     found = client.containers.list(all=True, filters={"label": LABEL}, ignore_removed=True)
     return [container.labels[LABEL] for container in found]
 

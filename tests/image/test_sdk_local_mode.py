@@ -1,4 +1,4 @@
-"""The SDKs' own local modes, which drive the engine by docker-compose, run our image as AWS would."""
+"""The SDKs' own local modes, on docker-compose, run our image as AWS would."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def run(sdk: str, image: str, directory: Path, *arguments: str) -> str:
 
 
 def remove_projects(directory: Path) -> None:
-    """Remove the containers and networks that this mode left, by label: the file of an endpoint it has removed."""
+    """Remove the leftovers of this mode by label; it has removed its compose file itself."""
     project, place = "com.docker.compose.project", "com.docker.compose.project.working_dir"
     rows = docker(
         "ps",

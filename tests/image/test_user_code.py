@@ -1,4 +1,4 @@
-"""Users' code in real containers: scripts as PID 1, the SDK's way of starting them, and every example."""
+"""Users' code in real containers: scripts as PID 1, started as by the SDK, and the examples."""
 
 import json
 import os
@@ -120,7 +120,7 @@ def test_network_isolation_is_the_reason_when_requirements_cannot_be_installed(
 
 
 def test_image_has_what_the_sdks_own_entry_point_needs(image: str, tmp_path: Path) -> None:
-    """ModelTrainer with SourceCode replaces the entry point by bash, and its script calls python3 and pip3."""
+    """ModelTrainer with SourceCode starts bash, whose script calls python3 and pip3."""
     base = lay_out(tmp_path / "ml")
     drivers, code = base / "input/data/sm_drivers", base / "input/data/code"
     drivers.mkdir(parents=True)
@@ -132,7 +132,10 @@ def test_image_has_what_the_sdks_own_entry_point_needs(image: str, tmp_path: Pat
         "cd /opt/ml/input/data/code\npython3 dump.py --epochs 3\n"
     )
     options = ("--volume", f"{base}:/opt/ml", "--entrypoint", "/bin/bash")
-    shell = "chmod +x /opt/ml/input/data/sm_drivers/sm_train.sh && /opt/ml/input/data/sm_drivers/sm_train.sh"
+    shell = (
+        "chmod +x /opt/ml/input/data/sm_drivers/sm_train.sh && "
+        "/opt/ml/input/data/sm_drivers/sm_train.sh"
+    )
     with running(image, "-c", shell, options=options) as container:
         assert exit_code(container) == 0, docker("logs", container)
     assert json.loads((base / "model/given.json").read_text())["arguments"] == [
@@ -144,7 +147,7 @@ def test_image_has_what_the_sdks_own_entry_point_needs(image: str, tmp_path: Pat
 
 @pytest.fixture(scope="session")
 def own_images(image: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Build the examples that have a Dockerfile, without a network; give their images by the examples' names."""
+    """Build the examples with a Dockerfile, offline; return the images by the examples' names."""
     images = {}
     for dockerfile in sorted((ROOT / "examples").glob("*/Dockerfile")):
         name = dockerfile.parent.name
@@ -204,7 +207,7 @@ def test_example_runs_in_the_image(
 
 
 def run(commands: str, directory: Path) -> str:
-    """Run shell commands in a checkout whose other files are the test's own; give all that they print."""
+    """Run shell commands in a checkout whose other files are the test's own; return the output."""
     for name in ("examples", "local_test", "container", "LICENSE"):
         if not (directory / name).exists():
             (directory / name).symlink_to(ROOT / name)

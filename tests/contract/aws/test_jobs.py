@@ -1,4 +1,7 @@
-"""The local AWS runs real jobs for an unmodified boto3: state machines, errors, lists, tags, logs and metrics."""
+"""The local AWS runs real jobs for an unmodified boto3.
+
+States, errors, lists, tags, logs and metrics.
+"""
 
 from __future__ import annotations
 
@@ -137,7 +140,11 @@ def test_a_name_can_be_used_once(aws: LocalAws) -> None:
         ("stop_training_job", {"TrainingJobName": "nowhere"}, "ValidationException"),
         ("describe_processing_job", {"ProcessingJobName": "nowhere"}, "ValidationException"),
         ("describe_transform_job", {"TransformJobName": "nowhere"}, "ValidationException"),
-        ("describe_hyper_parameter_tuning_job", {"HyperParameterTuningJobName": "nowhere"}, "ResourceNotFound"),
+        (
+            "describe_hyper_parameter_tuning_job",
+            {"HyperParameterTuningJobName": "nowhere"},
+            "ResourceNotFound",
+        ),
         ("describe_model", {"ModelName": "nowhere"}, "ValidationException"),
         ("describe_endpoint_config", {"EndpointConfigName": "nowhere"}, "ValidationException"),
         ("describe_endpoint", {"EndpointName": "nowhere"}, "ValidationException"),
@@ -160,7 +167,8 @@ def test_constraints_are_worded_as_the_service_words_them(aws: LocalAws) -> None
     )
     assert code == "ValidationException"
     assert message.startswith(
-        "1 validation error detected: Value '-bad-' at 'trainingJobName' failed to satisfy constraint"
+        "1 validation error detected: Value '-bad-' at 'trainingJobName' failed to satisfy "
+        "constraint"
     )
     code, message = refuse(client.create_training_job, TrainingJobName="bad")
     assert (
@@ -424,7 +432,10 @@ def test_an_unsigned_request_and_a_foreign_host_name_are_turned_away(aws: LocalA
             error.close()
             return error.code
 
-    signature = "AWS4-HMAC-SHA256 Credential=k/20260101/us-east-1/sagemaker/aws4_request, SignedHeaders=host, Signature=x"
+    signature = (
+        "AWS4-HMAC-SHA256 Credential=k/20260101/us-east-1/sagemaker/aws4_request, "
+        "SignedHeaders=host, Signature=x"
+    )
     assert status({}) == 403
     assert status({"Authorization": signature}) == 200
     assert status({"Authorization": signature, "Host": "evil.example:80"}) == 403

@@ -1,4 +1,4 @@
-"""Requests made from the services' own models, right and wrong ones: the answer is always one that the model knows."""
+"""Valid and invalid requests, generated from the service models, get an answer of the model."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ RUBBISH = st.sampled_from(
 
 
 def make_value(shape: Any, depth: int = 0) -> st.SearchStrategy[Any]:  # noqa: PLR0911 - one for each type
-    """Give values that a shape takes; deep down, required members alone."""
+    """Return values that a shape accepts; deep down, required members only."""
     kind, low, high = shape.type_name, shape.metadata.get("min"), shape.metadata.get("max")
     if kind == "structure":
         required = {
@@ -120,7 +120,7 @@ def make_value(shape: Any, depth: int = 0) -> st.SearchStrategy[Any]:  # noqa: P
 
 
 def make_text(shape: Any) -> st.SearchStrategy[str]:
-    """Give texts that a shape takes: words that mean something if they fit, else whatever fits its pattern."""
+    """Return texts that a shape accepts: known words if they fit, else matches of its pattern."""
     low, high = shape.metadata.get("min", 0), shape.metadata.get("max", 2**31)
     pattern = shapes.compile_pattern(shape.metadata.get("pattern", ".*"))
     if shape.enum:
@@ -132,7 +132,7 @@ def make_text(shape: Any) -> st.SearchStrategy[str]:
 
 @st.composite
 def requests(draw: st.DrawFn, shape: Any) -> Any:
-    """Give a request of a shape; every other one has something wrong in one place."""
+    """Return a request of a shape; every second one is invalid in one place."""
     request = draw(make_value(shape))
     place = request
     while draw(st.booleans()) and isinstance(place, dict | list) and place:
@@ -146,7 +146,7 @@ def requests(draw: st.DrawFn, shape: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def crowded_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
-    """Give a local AWS in which there is one of most things, under one name."""
+    """Return a local AWS that holds one resource of most kinds, all of the same name."""
     with LocalAws(tmp_path_factory.mktemp("crowded-aws")).running() as local:
         local.s3.put_object(Bucket=local.bucket, Key="data/a.csv", Body=b"1,2\n")
         local.sagemaker.create_training_job(**training_request(local, "known"))
@@ -160,7 +160,7 @@ def crowded_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
 
 
 def ask(aws: LocalAws, path: str, body: bytes, headers: dict[str, str]) -> dict[str, Any]:
-    """Send a request as it is, signed with any key; give the answer as botocore's parsers take it."""
+    """Send a request unchanged, signed with any key; return the answer as botocore parses it."""
     signed = {
         "Authorization": "AWS4-HMAC-SHA256 Credential=k/20261123/us-east-1/sagemaker/aws4_request",
         **headers,
@@ -183,7 +183,7 @@ def ask(aws: LocalAws, path: str, body: bytes, headers: dict[str, str]) -> dict[
 
 
 def list_codes(model: Any) -> set[str]:
-    """Give the codes of the errors that an operation's model lists."""
+    """Return the error codes that an operation's model lists."""
     return {shape.metadata.get("error", {}).get("code", shape.name) for shape in model.error_shapes}
 
 

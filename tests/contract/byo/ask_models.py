@@ -1,6 +1,6 @@
-"""Fixture program: serves the same model from each of its forms, without code; prints each form's predictions as JSON.
+"""Fixture program: serves a model from each of its forms, without code; prints all predictions.
 
-`ask_models.py ARTEFACT SCRATCH IMAGES.json`: the artifact's forms are laid out alone, as other tools leave them.
+`ask_models.py ARTIFACT SCRATCH IMAGES.json`: each form is laid out as other tools leave it.
 """
 
 import json

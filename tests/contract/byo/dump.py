@@ -1,4 +1,4 @@
-"""Fixture program: writes what it was given, its arguments and its environment, to the model directory."""
+"""Fixture program: writes its arguments and its environment to the model directory."""
 
 import json
 import os

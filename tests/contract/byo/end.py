@@ -1,4 +1,4 @@
-"""Fixture program: ends with `--code N`, after `--signal N` to itself, by an exception or by writing its own reason."""
+"""Fixture program: exits with `--code N`, by `--signal N`, by an exception or with a reason."""
 
 import argparse
 import os

@@ -1,4 +1,4 @@
-"""Fixture program: fills the disk, swallows the error as a careless program does, and says that all is well."""
+"""Fixture program: fills the disk, swallows the error and reports success."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Fixture program: leaves orphans and dead children behind, as programs with worker processes do."""
+"""Fixture program: leaves orphans and zombies behind, as programs with workers do."""
 
 import os
 import subprocess

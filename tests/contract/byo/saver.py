@@ -1,4 +1,7 @@
-"""Fixture program: trains for ever; on SIGTERM saves its model and exits with 0. `--deaf 1` ignores SIGTERM."""
+"""Fixture program: trains forever; on SIGTERM it saves a model and exits with 0.
+
+`--deaf 1` ignores SIGTERM.
+"""
 
 import argparse
 import os

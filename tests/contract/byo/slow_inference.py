@@ -1,4 +1,4 @@
-"""Fixture handlers: slow to load, and asked by its body to sleep, to raise, to die, or to tell of its process."""
+"""Fixture handlers: slow to load; the request body asks to sleep, raise, die or describe itself."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""Fixture program: writes numbered lines to both streams as fast as it can, then one line of 1 MB, then no newline."""
+"""Fixture program: floods both streams with numbered lines, then 1 MB without a line break."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Foreign peer: `sagemaker-training`'s own `train`; with an argument as framework containers call it.
+"""Foreign peer: `sagemaker-training`'s own `train`; with an argument, as frameworks call it.
 
 Those capture what the program says of its errors, which `train` by itself does not.
 """

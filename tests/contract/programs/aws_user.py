@@ -1,4 +1,4 @@
-"""A user's container for the tests of the local AWS: standard library only, ready in a tenth of a second.
+"""A user's container for the tests of the local AWS: standard library only, ready in 0.1 s.
 
 Training prints metrics and writes a model of its hyperparameters; serving answers from that model.
 Hyperparameters and environment make it fail, wait or ignore the stop signal.

@@ -1,9 +1,10 @@
-"""A container in one file of the standard library: keeps the whole contract, or breaks the one clause it is told to.
+"""A container in one file that keeps the contract, or breaks one given clause.
 
     python conformant.py [--violate CLAUSE[/WAY]] train | serve | (nothing: processing)
 
-`train` adds up the numbers in the CSV files of its channels. `serve` answers each CSV row with its sum plus that total.
-Behaviour for single tests comes by hyperparameter: `steps`, `step_s`, `fail`, `ignore_stop`.
+`train` adds up the numbers in the CSV files of its channels. `serve` answers each CSV row with its
+sum plus that total. Hyperparameters change its behavior: `steps`, `step_s`, `fail`, `ignore_stop`.
+It needs the standard library only.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def read_numbers(paths: list[Path]) -> float:
 
 
 def read_pipe(name: str, epochs: int) -> float:
-    """Count the bytes of each epoch's FIFO; of the first only four if the channel's name says so."""
+    """Count the bytes of each epoch's FIFO; only four of the first if the channel's name asks."""
     total = 0.0
     for epoch in range(epochs):
         fifo = BASE / f"input/data/{name}_{epoch}"
@@ -343,7 +344,7 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(200, (text + end).encode(), "" if violates("RQ-4d") else "text/csv", extra)
 
     def find_refusal(self, body: bytes) -> tuple[int, bytes, str] | None:
-        """Give status, body and type of a refusal; None for a request that can be answered."""
+        """Return status, body and type of a refusal, or None for a valid request."""
         raw = self.headers.get("Content-Type", "" if violates("RQ-3d") else "text/csv")
         content_type = raw if violates("RQ-3a") else raw.split(";")[0].strip()
         content_type = content_type if violates("RQ-3b") else content_type.lower()

@@ -1,4 +1,4 @@
-"""Serves row sums; the process ends without a word, once in its life, when so many requests are under way at once."""
+"""Serves row sums; exits once, without a log line, when enough requests are in flight."""
 
 import os
 import threading

@@ -1,4 +1,4 @@
-"""Serves: answers each request with one line of JSON that tells what arrived. No /execution-parameters."""
+"""Serves: answers each request with one JSON line of what arrived; no /execution-parameters."""
 
 import json
 import os

@@ -1,4 +1,7 @@
-"""Serves its process id; health comes from PING_STATUS, or from the file that MOOD names. IGNORE=1 ignores SIGTERM."""
+"""Serves its process id; the status of /ping is PING_STATUS, or in the file that MOOD names.
+
+IGNORE=1 ignores SIGTERM.
+"""
 
 import os
 import signal

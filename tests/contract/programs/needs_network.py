@@ -1,4 +1,4 @@
-"""Serves once it has reached the address in OUTSIDE, as a server does that installs packages at its start."""
+"""Serves once it has reached the address in OUTSIDE, as if it installed packages first."""
 
 import os
 import runpy

@@ -1,4 +1,4 @@
-"""Every host listens on the same fixed port, greets the next one by name, and says what network it sees."""
+"""Each host listens on the same port, greets the next one by name and prints its network."""
 
 import json
 import socket

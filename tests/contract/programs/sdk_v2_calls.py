@@ -1,4 +1,4 @@
-"""A user of the SageMaker SDK v2: each call that people know of it, and what each showed, as JSON on the last line.
+"""A user of the SageMaker SDK v2: its well-known calls, and what each showed, as a line of JSON.
 
 python sdk_v2_calls.py IMAGE ROLE S3_PREFIX_OF_A_CHANNEL
 """
@@ -85,9 +85,15 @@ facts["transformer attach"] = again.model_name == transformer.model_name
 def make_tuner(name: str, estimator: Estimator) -> HyperparameterTuner:
     ranges = {"learning_rate": CategoricalParameter(["0.3", "0.03"])}
     return HyperparameterTuner(
-        estimator, "validation_accuracy", ranges, METRICS, strategy="Grid", max_jobs=2, max_parallel_jobs=2,
+        estimator,
+        "validation_accuracy",
+        ranges,
+        METRICS,
+        strategy="Grid",
+        max_jobs=2,
+        max_parallel_jobs=2,
         base_tuning_job_name=name,
-    )  # fmt: skip
+    )
 
 
 tuner = make_tuner("best", make_estimator(epochs=2))

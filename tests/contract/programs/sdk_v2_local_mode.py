@@ -1,4 +1,7 @@
-"""The SDK v2's own local mode: fit, deploy, predict. `python sdk_v2_local_mode.py IMAGE DIRECTORY PORT`."""
+"""The SDK v2's own local mode: fit, deploy, predict.
+
+`python sdk_v2_local_mode.py IMAGE DIRECTORY PORT`.
+"""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Trains two towers on one device and on two, and prints how far they differ and which devices the graph names."""
+"""Trains two towers on one device and on two; prints the difference and the graph's devices."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""A decision tree as users bring it: scikit-learn, Flask behind gunicorn, everything at fixed places below /opt/ml.
+"""A decision tree as users bring it: scikit-learn, Flask behind gunicorn, fixed paths in /opt/ml.
 
     python tree.py [--loopback] [--failure-elsewhere] [--needs-root] train | serve
 
-It is written as such programs are, with their usual carelessness; the options make it worse.
+It is written as carelessly as such programs are; the options make it worse.
 """
 
 import io

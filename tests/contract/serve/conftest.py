@@ -117,19 +117,19 @@ def run_server(base: Path, log: Path, **environ: str) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def artifact_base(digits_job: Path) -> Path:
-    """Give a base directory whose `model/` holds a trained artifact. Only to be read."""
+    """Return a base directory whose `model/` holds a trained artifact. Read-only."""
     return digits_job
 
 
 @pytest.fixture(scope="session")
 def images(digits: Any) -> Any:
-    """Give the test digits, `[360, 8, 8] uint8`."""
+    """Return the test digits, `[360, 8, 8] uint8`."""
     return digits["test"][0][..., 0]
 
 
 @pytest.fixture
 def serve(artifact_base: Path, tmp_path: Path) -> Callable[..., AbstractContextManager[Server]]:
-    """Give `serve(base=..., **environ)`: a context with a healthy server of its own."""
+    """Return `serve(base=..., **environ)`, a context with a healthy server of its own."""
     return lambda base=artifact_base, **environ: run_server(
         base, tmp_path / "server.log", **environ
     )
@@ -137,7 +137,7 @@ def serve(artifact_base: Path, tmp_path: Path) -> Callable[..., AbstractContextM
 
 @pytest.fixture
 def run_to_its_end(artifact_base: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Give `run_to_its_end(base=..., **environ)`, for a server that is expected to give up."""
+    """Return `run_to_its_end(base=..., **environ)`, for a server that is expected to give up."""
 
     def run(base: Path = artifact_base, **environ: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -28,7 +28,7 @@ def to_npy(array: Any) -> bytes:
 
 @pytest.fixture(scope="module")
 def client(artifact_base: Path) -> Any:
-    """Give Flask's own client of the application, with no server around it."""
+    """Return Flask's own client of the application, without a server."""
     layout, settings = contract.Layout(artifact_base), Settings(payload_bytes=2**20)
     return Service(plan.make(layout, {}, settings, cores=1)).wsgi.test_client()
 
@@ -36,7 +36,7 @@ def client(artifact_base: Path) -> Any:
 def take_apart(
     status: int, content_type: str | None, body: bytes
 ) -> tuple[int, str | None, object]:
-    """Give what must be equal of an answer; each error has a request id of its own."""
+    """Return the comparable part of an answer: each error has its own request id."""
     return status, content_type, json.loads(body)["error"] if status >= 400 and body else body
 
 

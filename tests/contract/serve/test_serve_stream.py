@@ -73,7 +73,7 @@ def large_body(images: Any) -> bytes:
 
 @pytest.fixture(scope="module")
 def answer_whole(artifact_base: Path) -> Callable[[bytes], bytes]:
-    """Give a function that answers a body of CSV in JSON lines, in one piece."""
+    """Return a function that answers a CSV body in JSON lines, in one piece."""
     layout = contract.Layout(artifact_base)
     application = Service(plan.make(layout, {}, Settings(), cores=1)).load()
     headers = {name.lower(): text for name, text in HEADERS.items()}
@@ -88,7 +88,7 @@ def answer_whole(artifact_base: Path) -> Callable[[bytes], bytes]:
 
 @pytest.fixture
 def serve_with_switch(serve: Any, tmp_path: Path) -> Callable[..., Any]:
-    """Give a server of one worker whose predictions fail once the file `switch` is there."""
+    """Return a server of one worker whose predictions fail once the file `switch` exists."""
     (tmp_path / "site").mkdir()
     (tmp_path / "site/sitecustomize.py").write_text(SWITCH)
     path = os.pathsep.join([str(tmp_path / "site"), str(ROOT)])

@@ -45,7 +45,10 @@ def test_auto_is_litert_where_it_agreed_with_keras_and_else_tensorflow(
         ),
         (
             {},
-            r"needs TensorFlow, which this image lacks, as the model did not convert to LiteRT; .* that trains$",
+            (
+                r"needs TensorFlow, which this image lacks, "
+                r"as the model did not convert to LiteRT; .* that trains$"
+            ),
         ),
     ],
 )

@@ -11,7 +11,7 @@ CPU, GPU = ((ROOT / name).read_text() for name in ("Dockerfile.cpu", "Dockerfile
 
 
 def stage(dockerfile: str, name: str) -> str:
-    """Give one stage's text, comments included."""
+    """Return one stage's text, comments included."""
     found = re.search(
         rf"^FROM \S+ AS {name}$.*?(?=^FROM |\Z)", dockerfile, re.MULTILINE | re.DOTALL
     )

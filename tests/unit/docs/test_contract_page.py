@@ -1,4 +1,4 @@
-"""docs/contract.md defines every clause that the repository cites, and names a test or a reason for each."""
+"""docs/contract.md defines every cited clause, and names a test or a reason for each."""
 
 import re
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ PAGE = ROOT / "docs/contract.md"
 LEVELS = {"MUST", "SHOULD", "MAY", "PLATFORM"}
 SCANNED = (".py", ".md", ".sh", ".toml", ".html", ".js", ".yml", ".yaml", ".c")
 NO_CLAUSES = {"UTF-8", "UTF-16", "SHA-256", "AES-256", "AVX-512", "PSF-2", "XX-1"}
-"""Words of the same form: encodings, algorithms, a license, and the name of a check that must not exist."""
+"""Words of the same form that are no clauses: encodings, algorithms, a license, a false check."""
 SERVING = {"HO", "RQ", "ST", "MME", "PIP", "ASY", "SRV", "IC", "DC", "BT"}
 """Areas in which a named test must cite its clause."""
 

@@ -1,4 +1,4 @@
-"""Fixture algorithm: classifies a point by the nearest class mean, learned a little in each epoch."""
+"""Fixture algorithm: classifies a point by the nearest class mean, learned over epochs."""
 
 import json
 import time

@@ -43,7 +43,7 @@ def open_stream(layout: contract.Layout) -> Stream:
 
 
 def number(block: LabeledImages) -> np.ndarray:
-    """Give the numbers of a block's images, and check that labels and pixels still belong together."""
+    """Return the numbers of a block's images; check that labels and pixels still match."""
     pixels = block.images.reshape(-1, 4).astype(int)
     numbers = pixels[:, 0] * 256 + pixels[:, 1]
     assert (pixels[:, 2:] == [0, 255]).all()

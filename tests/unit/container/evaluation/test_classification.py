@@ -1,4 +1,4 @@
-"""The metrics against scikit-learn on random cases, and the cases where scikit-learn has no value."""
+"""The metrics equal scikit-learn's on random cases; where it has no value, neither do they."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Case = tuple[np.ndarray, np.ndarray, int]
 
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
-    """Draw labels and scores of 1-60 rows and 1-7 classes; coarse scores make ties, missing classes and constants."""
+    """Draw labels and scores of 1-60 rows and 1-7 classes; coarse scores make ties."""
     class_count = draw(st.integers(1, 7))
     row_count = draw(st.integers(1, 60))
     levels = draw(st.sampled_from([1, 2, 5, 1000]))

@@ -1,4 +1,4 @@
-"""The report page: what it says, that it stands alone, and that hostile class names stay text."""
+"""The report page: its content, that it needs no other file, and that class names are escaped."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Page(HTMLParser):
         self.text.append(data)
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
-        """Give the attributes of every element of this name."""
+        """Return the attributes of every element of this name."""
         return [attributes for name, attributes in self.elements if name == tag]
 
 

@@ -21,7 +21,7 @@ def make_images(size: int, seed: int) -> Any:
 
 
 def predict(images: Any) -> Any:
-    """Give two probabilities of each image, its own alone."""
+    """Return two probabilities of each image, from that image only."""
     share = images.mean(axis=(1, 2, 3), dtype=np.float32) / 255
     return np.stack([share, 1 - share], axis=1)
 

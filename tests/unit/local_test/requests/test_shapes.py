@@ -13,7 +13,7 @@ EPOCHS = (Step("member", "HyperParameters"), Step("value", "epochs"))
 
 
 def list_patterns(shape: Any, seen: set[str]) -> set[str]:
-    """Give every pattern below a shape."""
+    """Return every pattern below a shape."""
     if shape.name in seen:
         return set()
     seen.add(shape.name)

@@ -82,7 +82,10 @@ def test_empty_body_is_400(content_type: str) -> None:
 def to_multipart(parts: list[tuple[str, bytes]]) -> bytes:
     body = b"a preamble that is skipped"
     for content_type, content in parts:
-        head = f'Content-Disposition: form-data; name="a"; filename="b"\r\nContent-Type: {content_type}'
+        head = (
+            f'Content-Disposition: form-data; name="a"; filename="b"\r\n'
+            f"Content-Type: {content_type}"
+        )
         body += b"\r\n--XX\r\n" + head.encode() + b"\r\n\r\n" + content
     return body + b"\r\n--XX--\r\n"
 

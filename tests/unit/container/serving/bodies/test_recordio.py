@@ -14,7 +14,7 @@ from tests.unit.container.serving.bodies.request_bodies import IMAGES, decode, r
 
 
 def make_record_class() -> Any:
-    """Build the published schema of SageMaker's records: field numbers and types, by their names."""
+    """Build the published schema of SageMaker's records, field numbers and types."""
     file = descriptor_pb2.FileDescriptorProto(name="record.proto", package="t", syntax="proto2")
     kinds = descriptor_pb2.FieldDescriptorProto
     for name, kind in (

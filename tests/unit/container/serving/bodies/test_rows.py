@@ -18,7 +18,7 @@ SHAPES = st.sampled_from([(2, 2, 1), (1, 3, 1), (1, 2, 3), (1, 1, 1)])
 
 @pytest.fixture(scope="module", autouse=True)
 def library() -> None:
-    """Build the library where there is a compiler; without one the server runs as these tests then do."""
+    """Build the library where there is a compiler; without one, the Python code is tested."""
     if shutil.which("cc"):
         assert rows.build() == 0
         importlib.reload(text)

@@ -1,4 +1,4 @@
-"""The protocol layer of the local AWS: whatever comes in, AWS's own error goes out; botocore is the judge."""
+"""The protocol layer of the local AWS answers any input with AWS's own errors, by botocore."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ NAMED = {
 
 
 def make_sample(shape: Any, name: str = "") -> Any:
-    """Give a small value that the model takes, with the required members alone."""
+    """Return a small value that the model accepts, with only the required members."""
     least = shape.metadata.get("min", 0)
     if shape.type_name == "structure":
         return {
