@@ -55,7 +55,7 @@ def run_alone(base: Path) -> float:
 
 
 def run_two(directory: Path, images: Path, **values: Any) -> tuple[float, Path]:
-    """Run on two hosts with one core each; return the images/s of the last epoch, and a directory."""
+    """Run on two hosts of one core; return the last epoch's images/s and the chief's directory."""
     from test_train_hosts import Network, prepare, wait
 
     network = Network(2)

@@ -1,1 +1,1 @@
-"""SageMaker on one machine: makes the job directory, runs a container or program in it, and judges what it did."""
+"""SageMaker on one machine: lays out a job, runs a container or program in it, judges the end."""

@@ -128,7 +128,7 @@ def run_both(case: Case, base: Path, *, captures: bool = False) -> tuple[End, En
 
 
 def read(name: str) -> str:
-    """Give the text of a fixture program."""
+    """Return the text of a fixture program."""
     return (PROGRAMS / name).read_text()
 
 

@@ -175,7 +175,7 @@ def test_a_stopped_job_leaves_a_model_and_goes_on_to_the_same_bits(
 
 
 def listens(process: subprocess.Popen[str]) -> bool:
-    """Tell whether a process has a handler for SIGTERM: before, Python itself is only starting."""
+    """Return whether a process has a handler for SIGTERM, which it lacks while Python starts."""
     caught = next(
         line
         for line in Path(f"/proc/{process.pid}/status").read_text().splitlines()

@@ -151,7 +151,7 @@ class Index(http.server.SimpleHTTPRequestHandler):
             super().do_GET()
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def test_a_build_takes_index_password_and_authority_from_secrets(

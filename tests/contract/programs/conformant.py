@@ -96,7 +96,7 @@ def read_pipe(name: str, epochs: int) -> float:
 def find_breach(
     hyperparameters: dict[str, str], channels: dict[str, object], resources: dict[str, object]
 ) -> str:
-    """Say what a container that violates a clause cannot stand."""
+    """Return what the violated clause makes of this job; empty if the job does not meet it."""
     config = BASE / "input/config"
     documented = {"hyperparameters.json", "inputdataconfig.json", "resourceconfig.json"}
     hosts: list[str] = resources["hosts"]  # type: ignore[assignment]
@@ -460,7 +460,7 @@ class Server(ThreadingHTTPServer):
             raise
 
     def is_crowded(self) -> bool:
-        """Tell whether another prediction is under way."""
+        """Return whether another prediction is in progress."""
         if not self.active.acquire(blocking=False):
             return True
         time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""The models of a multi-model endpoint; tests/contract/serve/test_serve_models.py has the endpoint."""
+"""The models of a multi-model endpoint, without the endpoint."""
 
 from __future__ import annotations
 
