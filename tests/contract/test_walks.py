@@ -90,12 +90,11 @@ def answers(port: int, path: str) -> bool:
         return answer.status == 200
 
 
-@pytest.fixture
-def request_calls(digits_job: Path, tmp_path: Path) -> list[Call]:
-    """Return the calls of one warm request: the fewest of 20, since a sweep may come between."""
-    port, trace = free_port(), tmp_path / "trace"
+def trace_requests(base: Path, trace: Path) -> list[list[Call]]:
+    """Start a server and return the calls of each of 20 requests on a connection that is kept."""
+    port = free_port()
     environ = {
-        "SAGEMAKER_BASE_DIR": str(digits_job),
+        "SAGEMAKER_BASE_DIR": str(base),
         "SAGEMAKER_BIND_TO_PORT": str(port),
         "SAGEMAKER_MODEL_SERVER_WORKERS": "1",
     }
@@ -103,15 +102,30 @@ def request_calls(digits_job: Path, tmp_path: Path) -> list[Call]:
     traces = []
     with running(trace, "container", "serve", **environ):
         wait_until(lambda: answers(port, "/ping"))
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-        for _ in range(20):
-            start = trace.stat().st_size
-            connection.request("POST", "/invocations", body, {"Content-Type": "text/csv"})
-            answer = connection.getresponse()
-            assert (answer.status, bool(answer.read())) == (200, True)
-            traces.append(read_trace(trace, start))
-        connection.close()
-    return min(traces, key=len)
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as kept:
+            for _ in range(20):
+                start = trace.stat().st_size
+                kept.request("POST", "/invocations", body, {"Content-Type": "text/csv"})
+                answer = kept.getresponse()
+                assert (answer.status, bool(answer.read())) == (200, True)
+                traces.append(read_trace(trace, start))
+    return traces
+
+
+@pytest.fixture
+def request_calls(digits_job: Path, tmp_path: Path) -> list[Call]:
+    """Return the calls of the shortest request that was seen.
+
+    A sweep of the loop may come between, and on a busy machine a server may find its model too slow
+    for the loop and hand every request over; then another server is started.
+    """
+    calls: list[Call] = []
+    for number in range(5):
+        seen = min(trace_requests(digits_job, tmp_path / f"trace-{number}"), key=len)
+        calls = min(calls or seen, seen, key=len)
+        if len(calls) <= CALLS_MAXIMUM:
+            break
+    return calls
 
 
 def test_a_request_walks_as_the_page_says_through_few_files(request_calls: list[Call]) -> None:
