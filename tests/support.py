@@ -32,6 +32,20 @@ def wait_until(
     return value
 
 
+def wait_for(
+    look: Callable[[], Value], is_there: Callable[[Value], bool], timeout_s: float = 60
+) -> Value:
+    """Call `look` until `is_there` accepts what it returns, and return that.
+
+    Raises: AssertionError after `timeout_s`, naming what was seen last.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not is_there(seen := look()):
+        assert time.monotonic() < deadline, f"not within {timeout_s:g} s; last seen: {seen}"
+        time.sleep(0.05)
+    return seen
+
+
 def free_port() -> int:
     """Return a port of loopback that nothing listens on now."""
     with socket.socket() as probe:

@@ -8,10 +8,11 @@ import json
 import os
 import shutil
 import subprocess
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from tests.support import wait_until
 
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -124,10 +125,7 @@ class Browser:
 
     def wait(self, script: str, limit_s: float = 15) -> None:
         """Wait until a script's value is true."""
-        deadline = time.monotonic() + limit_s
-        while not self.evaluate(script):
-            assert time.monotonic() < deadline, f"never true: {script}"
-            time.sleep(0.05)
+        wait_until(lambda: self.evaluate(script), script, limit_s)
 
     def press(self, key: str, *, release: bool = True) -> None:
         """Press a key, as a person would."""

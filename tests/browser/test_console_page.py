@@ -11,6 +11,7 @@ import pytest
 from tests.browser.chromium import CHROMIUM, Browser
 from tests.contract.aws.client import LocalAws, training_request, wait_for_status
 from tests.contract.aws.test_endpoints import make_config, make_model, wait_until_settled
+from tests.support import wait_for
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="the browser ring needs chromium on PATH")
 SHOTS = os.environ.get("CONSOLE_SCREENSHOTS")  # a directory in which screenshots are kept
@@ -68,7 +69,7 @@ def furnish(local: LocalAws) -> None:
     for name in ("done", "failed"):
         wait_for_status(local, name)
     wait_until_settled(local, "shown")
-    local.wait(
+    wait_for(
         lambda: local.sagemaker.describe_hyper_parameter_tuning_job(
             HyperParameterTuningJobName="tuned"
         ),
@@ -86,7 +87,7 @@ def furnish(local: LocalAws) -> None:
         TransformOutput={"S3OutputPath": f"s3://{local.bucket}/transformed"},
         TransformResources={"InstanceType": "ml.m5.large", "InstanceCount": 1},
     )
-    local.wait(
+    wait_for(
         lambda: local.sagemaker.describe_transform_job(TransformJobName="transformed"),
         lambda answer: answer["TransformJobStatus"] == "Completed",
     )

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import ROOT
+
 pytest.importorskip("sagemaker_training", reason="docker/requirements-scripts.txt is not installed")
 
-ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted(path.parent for path in (ROOT / "examples").glob("*/README.md"))
 EXPECTED = {
     "scikit-learn": r'^\["virginica"\]$',

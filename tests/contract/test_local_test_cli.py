@@ -22,9 +22,9 @@ from local_test.requests import shapes, shorthand, treatments
 from local_test.runners import process
 from local_test.runners.interface import Launch
 from local_test.runners.launcher import has_namespaces
+from tests.support import PROGRAMS, ROOT, wait_until
 
-CHECKOUT = Path(__file__).resolve().parents[2]
-PROGRAM = shlex.join([sys.executable, str(Path(__file__).parent / "programs/conformant.py")])
+PROGRAM = shlex.join([sys.executable, str(PROGRAMS / "conformant.py")])
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return {
         **os.environ,
         "LOCAL_TEST_JOBS": str(tmp_path / "jobs dir"),
-        "PYTHONPATH": str(CHECKOUT),
+        "PYTHONPATH": str(ROOT),
         "COLUMNS": "200",
     }
 
@@ -227,7 +227,7 @@ def test_transform_stores_an_out_file_for_each_input(
 def test_the_printed_table_of_fields_is_the_one_in_the_docs(environment: dict[str, str]) -> None:
     done = run(environment, "fields")
 
-    assert (CHECKOUT / "docs/local-sagemaker-fields.md").read_bytes() == done.stdout
+    assert (ROOT / "docs/local-sagemaker-fields.md").read_bytes() == done.stdout
     assert treatments.format_table().encode() == done.stdout
 
 
@@ -453,10 +453,11 @@ def test_killed_outright_it_takes_the_container_with_it(
             pass
         harness.kill()
 
-    deadline = time.monotonic() + 20
-    while any(mark in line and "local_test" not in line for line in list_commands()):
-        assert time.monotonic() < deadline, "the container outlives its harness"
-        time.sleep(0.05)
+    wait_until(
+        lambda: not any(mark in line and "local_test" not in line for line in list_commands()),
+        "the container ends with its harness",
+        timeout_s=20,
+    )
 
 
 @pytest.mark.skipif(
@@ -468,7 +469,7 @@ def test_a_launcher_whose_harness_has_died_meanwhile_starts_nothing(
 ) -> None:
     outputs = []
     for harness in (os.getpid(), os.getppid()):
-        launcher = [sys.executable, "-I", "-S", str(CHECKOUT / "local_test/runners/namespace.py")]
+        launcher = [sys.executable, "-I", "-S", str(ROOT / "local_test/runners/namespace.py")]
         command = [*launcher, json.dumps({"harness": harness, **view}), "echo", "started"]
         outputs.append(
             subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).stdout

@@ -18,8 +18,9 @@ from local_test.conformance.subject import Subject, Waits
 from local_test.runners.launcher import has_namespaces
 from local_test.runners.process import ProcessRunner
 from tests.contract import mutants
+from tests.support import PROGRAMS
 
-PROGRAM = Path(__file__).parent / "programs/conformant.py"
+PROGRAM = PROGRAMS / "conformant.py"
 WAITS = Waits(
     start_s=20,
     training_stop_s=1.5,

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tarfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,8 @@ from local_test.requests.validation import validate
 from local_test.runners import faults
 from local_test.runners.launcher import has_namespaces
 from local_test.runners.process import ProcessRunner
+from tests.support import PROGRAMS, wait_until
 
-PROGRAMS = Path(__file__).parent / "programs"
 CSV = {"Content-Type": "text/csv"}
 BASE = (
     "from pathlib import Path; import os; "
@@ -47,13 +46,6 @@ def run_job(
     return TrainingJob(
         validate("CreateTrainingJob", request), runner, directory / "job", faults=happenings
     ).run()
-
-
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
 
 
 def test_a_program_that_takes_too_much_memory_is_killed_and_told_its_limit(tmp_path: Path) -> None:
@@ -163,7 +155,7 @@ def test_a_killed_worker_is_the_servers_to_notice(tmp_path: Path) -> None:
         "HO-12a",
     ]  # answers 500 without its worker
     with serving(tmp_path, command, "kill-worker@0.1s") as (endpoint, lines):
-        wait_until(lambda: ask(endpoint) == 500, "the worker lives on")
+        wait_until(lambda: ask(endpoint) == 500, "the worker is killed")
 
     assert any(line.startswith("[fault] kill-worker") for line in lines)
 
@@ -171,9 +163,9 @@ def test_a_killed_worker_is_the_servers_to_notice(tmp_path: Path) -> None:
 def test_a_killed_server_is_replaced(tmp_path: Path) -> None:
     with serving(tmp_path, [str(PROGRAMS / "conformant.py")], "kill@0.1s") as (endpoint, lines):
         wait_until(
-            lambda: any("it is replaced (HO-12)" in line for line in lines), "nobody noticed"
+            lambda: any("it is replaced (HO-12)" in line for line in lines), "the death is logged"
         )
-        wait_until(lambda: ask(endpoint) == 200, "it was not replaced")
+        wait_until(lambda: ask(endpoint) == 200, "the new server answers")
         assert endpoint.describe()["ProductionVariants"][0]["CurrentInstanceCount"] == 1
 
     assert any("exit code: 137" in line for line in lines)
@@ -200,7 +192,7 @@ def test_a_slow_reader_holds_up_a_server_that_does_one_thing_at_a_time(
     command = ["-c", ANSWERS_AT_LENGTH, kind]
     limits = {"invocation_s": 5, "ping_s": 30, "stop_grace_s": 1}
     with serving(tmp_path, command, "slow-reader@0s", **limits) as (endpoint, lines):
-        wait_until(lambda: bool(lines), "no fault came")
+        wait_until(lambda: bool(lines), "the fault is logged")
         ask(endpoint)  # the slow reader asks the same; one of the two is first
         assert ask(endpoint) == status
 

@@ -29,8 +29,8 @@ from local_test.runners import faults
 from local_test.runners.interface import Launch
 from local_test.runners.launcher import has_namespaces, has_networks
 from local_test.runners.process import ProcessRunner
+from tests.support import PROGRAMS
 
-PROGRAMS = Path(__file__).parent / "programs"
 RunJob = Callable[..., JobResult]
 
 

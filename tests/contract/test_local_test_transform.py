@@ -16,8 +16,7 @@ from local_test.jobs.transform import TransformJob
 from local_test.requests import shapes, shorthand
 from local_test.requests.validation import validate
 from local_test.runners.process import ProcessRunner
-
-PROGRAMS = Path(__file__).parent / "programs"
+from tests.support import PROGRAMS
 
 
 def run_transform(

@@ -14,11 +14,12 @@ from local_test.conformance.catalog import CHECKS, Verdict
 from local_test.conformance.subject import Subject, Waits
 from local_test.runners.launcher import has_namespaces
 from local_test.runners.process import ProcessRunner
+from tests.support import PROGRAMS
 
 pytestmark = pytest.mark.skipif(
     not has_namespaces(), reason="the program wants its files at /opt/ml"
 )
-PROGRAM = [sys.executable, str(Path(__file__).parent / "programs/tree.py")]
+PROGRAM = [sys.executable, str(PROGRAMS / "tree.py")]
 
 
 def judge(

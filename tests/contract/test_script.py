@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import boto3
@@ -19,7 +18,8 @@ from sklearn.datasets import load_digits
 from container import contract
 from container.serving import inference
 from container.serving.user_code import handlers
-from tests.contract.training_job import PROGRAMS, ROOT, Job, make_wheel
+from tests.contract.training_job import Job, make_wheel
+from tests.support import ROOT, USER_CODE, wait_until
 
 pytest.importorskip("sagemaker_training", reason="docker/requirements-scripts.txt is not installed")
 
@@ -27,13 +27,6 @@ pytest.importorskip("sagemaker_training", reason="docker/requirements-scripts.tx
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
     return Job(tmp_path / "ml")
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float = 30) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "the condition was not met in time"
-        time.sleep(0.01)
 
 
 # C2: stops, exit codes, output, disk
@@ -270,13 +263,13 @@ def make_archive(path: Path, *names: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(path, "w:gz") as archive:
         for name in names:
-            archive.add(PROGRAMS / name, name)
+            archive.add(USER_CODE / name, name)
 
 
 def test_code_comes_from_an_archive_a_directory_or_the_code_channel(job: Job) -> None:
     archive = job.base / "input/data/code/sourcedir.tar.gz"
     make_archive(archive, "dump.py")
-    for submit in (str(archive), str(PROGRAMS), ""):
+    for submit in (str(archive), str(USER_CODE), ""):
         shutil.rmtree(job.base / "code", ignore_errors=True)
         named = {"sagemaker_submit_directory": json.dumps(submit)} if submit else {}
         job.configure("hyperparameters", {"sagemaker_program": '"dump.py"'} | named)
@@ -332,7 +325,7 @@ def test_sdk_v3_source_code_runs_through_a_foreign_command(job: Job) -> None:
     drivers, code = job.base / "input/data/sm_drivers", job.base / "input/data/code"
     for directory in (drivers, code, job.base / "model"):
         directory.mkdir(parents=True)
-    shutil.copyfile(PROGRAMS / "dump.py", code / "dump.py")
+    shutil.copyfile(USER_CODE / "dump.py", code / "dump.py")
     (drivers / "environment.py").write_text(
         "import os, pathlib\n"
         "base = pathlib.Path(os.environ['SAGEMAKER_BASE_DIR'])\n"
@@ -357,7 +350,7 @@ def test_inference_code_of_the_job_travels_with_its_model(job: Job) -> None:
     code = job.base / "input/data/code"
     code.mkdir(parents=True)
     for name in ("train.py", "inference.py", "beside.py"):
-        shutil.copyfile(PROGRAMS / "end.py", code / name)
+        shutil.copyfile(USER_CODE / "end.py", code / name)
     job.configure("inputdataconfig", {"code": {"TrainingInputMode": "File"}})
     assert job.train().returncode == 0
     assert {path.name for path in (job.base / "model/code").iterdir()} == {
@@ -482,7 +475,7 @@ def lay_out_algorithm(job: Job, **hyperparameters: str) -> None:
     )
     for channel in ("code", "training"):
         (job.base / "input/data" / channel).mkdir(parents=True)
-    shutil.copyfile(PROGRAMS / "nearest/algorithm.py", job.base / "input/data/code/algorithm.py")
+    shutil.copyfile(USER_CODE / "nearest/algorithm.py", job.base / "input/data/code/algorithm.py")
     (job.base / "input/data/training/points.csv").write_text("0,1,1\n0,1.5,1\n1,9,9\n1,9,8\n")
 
 

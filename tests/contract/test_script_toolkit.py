@@ -18,7 +18,8 @@ from typing import Any
 
 import pytest
 
-from tests.contract.training_job import PROGRAMS, ROOT, Job
+from tests.contract.training_job import Job
+from tests.support import ROOT, USER_CODE
 
 pytest.importorskip("sagemaker_training", reason="docker/requirements-scripts.txt is not installed")
 
@@ -121,7 +122,7 @@ def run_both(case: Case, base: Path, *, captures: bool = False) -> tuple[End, En
 
     def ask_toolkit(job: Job) -> "subprocess.CompletedProcess[bytes]":
         environ = job.environ(**case.variables)
-        command = [job.python, str(PROGRAMS / "toolkit_train.py"), *options]
+        command = [job.python, str(USER_CODE / "toolkit_train.py"), *options]
         return subprocess.run(command, env=environ, capture_output=True, check=False, timeout=300)
 
     return run(case, base, lambda job: job.train(**case.variables)), run(case, base, ask_toolkit)
@@ -129,7 +130,7 @@ def run_both(case: Case, base: Path, *, captures: bool = False) -> tuple[End, En
 
 def read(name: str) -> str:
     """Return the text of a fixture program."""
-    return (PROGRAMS / name).read_text()
+    return (USER_CODE / name).read_text()
 
 
 def pack(**members: str) -> bytes:

@@ -8,7 +8,7 @@ import subprocess
 import zipfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support import ROOT
 
 
 def test_setup_installs_what_the_lock_names_and_looks_for_nothing_else(tmp_path: Path) -> None:

@@ -13,8 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
-PROGRAMS = Path(__file__).parent / "byo"
+from tests.support import ROOT, USER_CODE
 
 
 class Job:
@@ -38,7 +37,7 @@ class Job:
         for name in names:
             target = self.base / "code" / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(PROGRAMS / name, target)
+            shutil.copyfile(USER_CODE / name, target)
 
     def environ(self, **variables: str) -> dict[str, str]:
         """Return the environment of a run, without this process's own variables."""

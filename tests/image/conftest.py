@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.image.engine import ROOT, build, docker, exit_code, running, write_job
+from tests.image.engine import build, docker, exit_code, running, write_job
+from tests.support import ROOT
 
 
 @pytest.fixture(scope="session")

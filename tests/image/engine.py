@@ -10,19 +10,17 @@ import csv
 import json
 import os
 import subprocess
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pytest
 from sklearn.datasets import load_digits
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support import wait_until
+
 TEST_ROWS = 300
 
 
@@ -96,16 +94,6 @@ def running(image: str, *command: str, options: tuple[str | Path, ...] = ()) -> 
         yield container
     finally:
         docker("rm", "--force", "--volumes", container)
-
-
-def wait_until(condition: Callable[[], Any], timeout_s: float = 60) -> Any:
-    """Poll until `condition` gives something true, and give that."""
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if value := condition():
-            return value
-        time.sleep(0.05)
-    pytest.fail(f"not true within {timeout_s} s: {condition}")
 
 
 def exit_code(container: str) -> int:

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from tests.image.engine import (
-    ROOT,
     build,
     docker,
     exit_code,
@@ -21,6 +20,7 @@ from tests.image.engine import (
     wait_until_healthy,
     write_job,
 )
+from tests.support import ROOT
 
 pytestmark = [pytest.mark.image, pytest.mark.slow, pytest.mark.timeout(5400)]
 PLATFORM = ("--platform", "linux/arm64")

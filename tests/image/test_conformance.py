@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.image.engine import ROOT
+from tests.support import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 FLAGS = ["-p", "epochs=3", "-p", "optimizer=adam", "-p", "learning_rate=0.015", "-p", "flip=false"]

@@ -22,10 +22,10 @@ from tests.image.engine import (
     read_test_rows,
     request,
     running,
-    wait_until,
     wait_until_healthy,
     write_job,
 )
+from tests.support import free_port, wait_until
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(300)]
 
@@ -53,9 +53,7 @@ def test_serve_in_a_container_predicts_what_the_process_predicts(
     rows = read_test_rows(trained_job)
     status, from_image = request(f"{wait_until_healthy(server)}/invocations", rows)
     assert status == 200
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     environ = {
         **os.environ,
         "SAGEMAKER_BASE_DIR": str(trained_job),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -18,7 +17,8 @@ from typing import Any, NamedTuple
 import boto3
 import pytest
 
-from tests.image.engine import docker, wait_until
+from tests.image.engine import docker
+from tests.support import free_port, wait_until
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(600)]
 
@@ -35,13 +35,6 @@ class Cloud(NamedTuple):
     log: Path
     api: str
     programs: Path
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def answers(url: str) -> bool:

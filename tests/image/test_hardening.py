@@ -22,6 +22,7 @@ from tests.image.engine import (
     wait_until_healthy,
     write_job,
 )
+from tests.support import ROOT
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(600)]
 
@@ -170,19 +171,19 @@ def test_every_python_package_declares_its_license(either_image: str) -> None:
 @pytest.mark.timeout(5400)
 def test_the_test_rings_pass_inside_the_image(image: str, tmp_path: Path) -> None:
     """The tests pass in the image: what make_environment.py removes is not needed."""
-    root, context = Path(__file__).parents[2], tmp_path / "context"
+    context = tmp_path / "context"
     listed = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=root, capture_output=True, text=True, check=True
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
     for name in listed.split("\0"):
         if (
             name
             and not name.startswith("container/")
             and name != ".dockerignore"
-            and (root / name).exists()
+            and (ROOT / name).exists()
         ):
             (context / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(root / name, context / name)
+            shutil.copy2(ROOT / name, context / name)
     (context / "Rings").write_text(f"""
         FROM {image}
         # The tests' own tools.

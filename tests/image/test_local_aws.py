@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tests.contract.aws import walkthrough
 from tests.contract.aws.client import LocalAws
 from tests.contract.aws.test_clients import check_reading_s3
-from tests.image.engine import wait_until
+from tests.support import wait_until
 
 pytestmark = pytest.mark.timeout(1500)  # the SDKs' environments are made once, of 180 packages
 Digits = dict[str, tuple[NDArray[np.uint8], NDArray[np.int32]]]

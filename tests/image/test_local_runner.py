@@ -37,10 +37,10 @@ from local_test.runners.docker import DockerRunner
 from local_test.runners.engine import LABEL, describe_image
 from local_test.runners.process import ProcessRunner
 from tests.contract import mutants
-from tests.image.engine import replacing, wait_until
+from tests.image.engine import replacing
+from tests.support import PROGRAMS, wait_until
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(300)]
-PROGRAMS = Path(__file__).resolve().parents[1] / "contract/programs"
 BASE_IMAGE = os.environ.get("BASE_IMAGE") or "python:3.13-slim-trixie"
 MULTI_MODEL = {"Image": "any", "Mode": "MultiModel"}
 FAST = Limits(startup_s=30, ping_interval_s=0.1, invocation_s=10)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from local_test.runners.process import find_free_port
 from tests.contract.aws.walkthrough import install_sdk, write_digits
-from tests.image.engine import ROOT, docker
+from tests.image.engine import docker
+from tests.support import PROGRAMS
 
 Digits = dict[str, tuple[NDArray[np.uint8], NDArray[np.int32]]]
 
@@ -31,7 +32,7 @@ def run(sdk: str, image: str, directory: Path, *arguments: str) -> str:
     """Run a user's program of the SDK, which finds no AWS."""
     if shutil.which("docker-compose") is None:
         pytest.skip("the SDKs' local modes need docker-compose on PATH")
-    program = ROOT / f"tests/contract/programs/sdk_{sdk}_local_mode.py"
+    program = PROGRAMS / f"sdk_{sdk}_local_mode.py"
     environ = {
         "PATH": os.environ["PATH"],
         "HOME": str(directory),

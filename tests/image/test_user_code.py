@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.image.engine import ROOT, build, docker, exit_code, running, wait_until
+from tests.image.engine import build, docker, exit_code, running
+from tests.support import ROOT, USER_CODE, wait_until
 
 pytestmark = pytest.mark.image
 
-PROGRAMS = ROOT / "tests/contract/byo"
 ANSWERS = {
     "from-image": r"^\[0\.0, 5\.0\]$",
     "image-folder": r'^\{"predictions": \[\[[0-9., e-]+\]\]\}$',
@@ -37,7 +37,7 @@ def lay_out(base: Path, *programs: str, **hyperparameters: str) -> Path:
     for name, document in documents.items():
         (base / f"input/config/{name}.json").write_text(json.dumps(document))
     for program in programs:
-        shutil.copyfile(PROGRAMS / program, base / "code" / program)
+        shutil.copyfile(USER_CODE / program, base / "code" / program)
     return base
 
 
@@ -125,7 +125,7 @@ def test_image_has_what_the_sdks_own_entry_point_needs(image: str, tmp_path: Pat
     drivers, code = base / "input/data/sm_drivers", base / "input/data/code"
     drivers.mkdir(parents=True)
     code.mkdir()
-    shutil.copyfile(PROGRAMS / "dump.py", code / "dump.py")
+    shutil.copyfile(USER_CODE / "dump.py", code / "dump.py")
     (drivers / "sm_train.sh").write_text(
         "#!/bin/bash\nset -e\npip3 --version\nchmod 644 /opt/ml/input/data/code/dump.py\n"
         "mkdir -p /opt/ml/model\nexport SM_MODEL_DIR=/opt/ml/model\n"

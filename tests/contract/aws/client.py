@@ -9,7 +9,6 @@ import os
 import shlex
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -20,7 +19,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.validate import ParamValidator
 
-from tests.support import PROGRAMS, ROOT
+from tests.support import PROGRAMS, ROOT, wait_for
 
 PROGRAM = shlex.join([sys.executable, str(PROGRAMS / "aws_user.py")])
 
@@ -104,16 +103,6 @@ class LocalAws:
         """Client of S3."""
         return self.client("s3")
 
-    def wait(
-        self, look: Callable[[], Any], is_there: Callable[[Any], bool], limit_s: float = 60
-    ) -> Any:
-        """Call `look` until `is_there` accepts what it returns, and return that."""
-        deadline = time.monotonic() + limit_s
-        while not is_there(seen := look()):
-            assert time.monotonic() < deadline, seen
-            time.sleep(0.05)
-        return seen
-
 
 def check_answer(parsed: dict[str, Any], model: Any, **_: Any) -> None:
     """Check an answer against botocore's model: required members, types, ranges."""
@@ -156,7 +145,7 @@ def training_request(aws: LocalAws, name: str, **changes: Any) -> dict[str, Any]
 
 def wait_for_status(aws: LocalAws, name: str, *, secondary: str = "") -> Any:
     """Wait for the end of a training job, or for a secondary status."""
-    return aws.wait(
+    return wait_for(
         lambda: aws.sagemaker.describe_training_job(TrainingJobName=name),
         lambda answer: (
             answer["SecondaryStatus"] == secondary

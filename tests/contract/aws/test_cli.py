@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.contract.aws.client import LocalAws, wait_for_status
+from tests.support import wait_for
 
 ROLE = "arn:aws:iam::000000000000:role/SageMakerRole"
 CHANNEL = '[{"ChannelName":"training","DataSource":{"S3DataSource":{"S3DataType":"S3Prefix","S3Uri":"s3://{bucket}/data/"}}}]'
@@ -142,7 +143,7 @@ def test_documented_commands_work_as_printed(aws: LocalAws, tmp_path: Path) -> N
     assert load("sagemaker list-tags")["Tags"] == [{"Key": "team", "Value": "cli"}]
     assert load("logs filter-log-events")["events"][0]["message"].startswith("epoch=0;")
 
-    aws.wait(
+    wait_for(
         lambda: aws.sagemaker.describe_endpoint(EndpointName="cli"),
         lambda answer: answer["EndpointStatus"] == "InService",
     )

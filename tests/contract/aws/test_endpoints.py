@@ -14,6 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.contract.aws.client import LocalAws, refuse
+from tests.support import wait_for
 
 
 def make_model(aws: LocalAws, name: str, **environment: str) -> None:
@@ -47,7 +48,7 @@ def make_config(aws: LocalAws, name: str, *variants: dict[str, Any], **members: 
 
 
 def wait_until_settled(aws: LocalAws, name: str) -> dict[str, Any]:
-    described: dict[str, Any] = aws.wait(
+    described: dict[str, Any] = wait_for(
         lambda: aws.sagemaker.describe_endpoint(EndpointName=name),
         lambda answer: answer["EndpointStatus"] not in ("Creating", "Updating", "SystemUpdating"),
     )
@@ -56,7 +57,7 @@ def wait_until_settled(aws: LocalAws, name: str) -> dict[str, Any]:
 
 def delete_endpoint(aws: LocalAws, name: str) -> None:
     aws.sagemaker.delete_endpoint(EndpointName=name)
-    aws.wait(
+    wait_for(
         lambda: [
             item["EndpointName"]
             for item in aws.sagemaker.list_endpoints(MaxResults=100)["Endpoints"]
@@ -239,7 +240,7 @@ def test_an_asynchronous_request_answers_in_s3(aws: LocalAws) -> None:
         place = receipt["OutputLocation" if key == "good" else "FailureLocation"].removeprefix(
             f"s3://{aws.bucket}/"
         )
-        aws.wait(
+        wait_for(
             lambda place=place: aws.s3.list_objects_v2(Bucket=aws.bucket, Prefix=place)["KeyCount"],
             lambda count: count == 1,
         )
@@ -315,7 +316,7 @@ def test_a_batch_transform_writes_one_answer_for_each_object(aws: LocalAws) -> N
         TransformResources={"InstanceType": "ml.m5.large", "InstanceCount": 1},
         BatchStrategy="SingleRecord",
     )
-    described = aws.wait(
+    described = wait_for(
         lambda: aws.sagemaker.describe_transform_job(TransformJobName="batch"),
         lambda answer: answer["TransformJobStatus"] != "InProgress",
     )
@@ -364,10 +365,10 @@ def test_target_tracking_adds_and_removes_real_servers(aws: LocalAws) -> None:
     for _ in range(20):
         invoke(aws, "scaled")
     put_policy(5)
-    aws.wait(count_servers, lambda count: count == 3)
+    wait_for(count_servers, lambda count: count == 3)
     assert len({invoke(aws, "scaled")["port"] for _ in range(9)}) == 3
     put_policy(1000)
-    aws.wait(count_servers, lambda count: count == 1)
+    wait_for(count_servers, lambda count: count == 1)
     activities = scaling.describe_scaling_activities(ServiceNamespace="sagemaker")[
         "ScalingActivities"
     ]
@@ -398,5 +399,5 @@ def test_target_tracking_adds_and_removes_real_servers(aws: LocalAws) -> None:
         )["Datapoints"]
         return float(sum(point["Sum"] for point in points))
 
-    aws.wait(read_invocations, lambda total: total == 29)
+    wait_for(read_invocations, lambda total: total == 29)
     delete_endpoint(aws, "scaled")

@@ -14,6 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.contract.aws.client import LocalAws, refuse, training_request, wait_for_status
+from tests.support import wait_for
 
 DEFINITION_MEMBERS = (
     *("AlgorithmSpecification", "RoleArn", "InputDataConfig", "OutputDataConfig"),
@@ -273,7 +274,7 @@ def test_a_processing_job_brings_its_output_to_s3(aws: LocalAws) -> None:
             ]
         },
     )
-    described = aws.wait(
+    described = wait_for(
         lambda: aws.sagemaker.describe_processing_job(ProcessingJobName="upper"),
         lambda answer: answer["ProcessingJobStatus"] != "InProgress",
     )
@@ -313,7 +314,7 @@ def test_tuning_finds_the_best_of_its_training_jobs(aws: LocalAws, strategy: str
         },
         TrainingJobDefinition={**definition, "StaticHyperParameters": {"epochs": "2"}},
     )
-    described = aws.wait(
+    described = wait_for(
         lambda: aws.sagemaker.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name),
         lambda answer: answer["HyperParameterTuningJobStatus"] not in ("InProgress", "Stopping"),
     )
@@ -358,7 +359,7 @@ def test_early_stopping_ends_a_run_that_is_worse_than_the_median(aws: LocalAws) 
             "StaticHyperParameters": {"epochs": "10", "epoch_s": "0.3"},
         },
     )
-    described = aws.wait(
+    described = wait_for(
         lambda: aws.sagemaker.describe_hyper_parameter_tuning_job(
             HyperParameterTuningJobName="tune-early"
         ),
@@ -410,9 +411,9 @@ def test_a_stopped_tuning_job_stops_its_training_jobs(aws: LocalAws) -> None:
         )
         return found
 
-    aws.wait(describe, lambda answer: answer["TrainingJobStatusCounters"]["InProgress"] == 2)
+    wait_for(describe, lambda answer: answer["TrainingJobStatusCounters"]["InProgress"] == 2)
     aws.sagemaker.stop_hyper_parameter_tuning_job(HyperParameterTuningJobName="tune-stop")
-    described = aws.wait(
+    described = wait_for(
         describe, lambda answer: answer["HyperParameterTuningJobStatus"] == "Stopped"
     )
     counters = described["TrainingJobStatusCounters"]

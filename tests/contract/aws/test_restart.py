@@ -13,6 +13,7 @@ import pytest
 
 from tests.contract.aws.client import LocalAws, refuse, training_request, wait_for_status
 from tests.contract.aws.test_endpoints import invoke, make_config, make_model, wait_until_settled
+from tests.support import wait_for
 
 
 @pytest.fixture
@@ -59,14 +60,14 @@ def test_after_a_kill_jobs_have_failed_or_run_again_and_endpoints_answer(own_aws
     aws.sagemaker.create_training_job(**retried)
     for name in ("lost", "retried"):
         wait_for_status(aws, name, secondary="Training")
-    aws.wait(lambda: list_streams(aws, "lost"), bool)
+    wait_for(lambda: list_streams(aws, "lost"), bool)
     before = set(list_programs(aws))
     aws.sagemaker.update_endpoint(EndpointName="kept", EndpointConfigName="next")
-    aws.wait(lambda: set(list_programs(aws)) - before, bool)
+    wait_for(lambda: set(list_programs(aws)) - before, bool)
     assert aws.sagemaker.describe_endpoint(EndpointName="kept")["EndpointStatus"] == "Updating"
 
     os.kill(aws.pid, signal.SIGKILL)
-    aws.wait(lambda: list_programs(aws), lambda left: not left, limit_s=10)
+    wait_for(lambda: list_programs(aws), lambda left: not left, timeout_s=10)
 
     aws.up()
     lost = wait_for_status(aws, "lost")

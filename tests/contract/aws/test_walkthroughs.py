@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tests.contract.aws import walkthrough
 from tests.contract.aws.client import LocalAws
-from tests.support import PROGRAMS, ROOT
+from tests.support import PROGRAMS, ROOT, wait_for
 
 pytestmark = pytest.mark.timeout(1500)  # the SDKs' environments are made once, of 180 packages
 Digits = dict[str, tuple[NDArray[np.uint8], NDArray[np.int32]]]
@@ -52,7 +52,7 @@ def test_the_walk_throughs_leave_no_endpoint(
 ) -> None:
     for process in walks.values():
         process.wait(500)
-    real_aws.wait(
+    wait_for(
         lambda: real_aws.sagemaker.list_endpoints()["Endpoints"], lambda endpoints: not endpoints
     )
 

@@ -96,7 +96,7 @@ def read_pipe(name: str, epochs: int) -> float:
 def find_breach(
     hyperparameters: dict[str, str], channels: dict[str, object], resources: dict[str, object]
 ) -> str:
-    """Return what the violated clause makes of this job; empty if the job does not meet it."""
+    """Return the reason to fail for a container that violates a clause, or an empty string."""
     config = BASE / "input/config"
     documented = {"hyperparameters.json", "inputdataconfig.json", "resourceconfig.json"}
     hosts: list[str] = resources["hosts"]  # type: ignore[assignment]

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).parents[3]
+from tests.support import ROOT
+
 NPY = {"Content_Type": "application/x-npy", "Accept": "application/x-npy"}
 
 

@@ -21,8 +21,8 @@ from container.training.step.augmentation import augment
 from container.training.step.loop import Loop
 from container.training.step.optimizer import Optimizer
 from container.training.step.source import Source
+from tests.support import ROOT
 
-ROOT = Path(__file__).resolve().parents[5]
 ONE_TOWER = device.Device("float32", 1, 1, 1, xla=False, reasons=())
 PLAIN = Settings(
     epochs=2,
