@@ -72,9 +72,7 @@ class InvocationApi:
         try:
             return self._dispatch(environ, start_response)
         except InvocationError as error:
-            document = {"Message": error.message, **error.members}
-            headers = [("Content-Type", "application/json"), ("x-amzn-ErrorType", error.code)]
-            return _send(start_response, error.status, json.dumps(document).encode(), headers)
+            return send_error(start_response, error)
 
     def _dispatch(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
@@ -181,6 +179,13 @@ class InvocationApi:
             OriginalMessage=original,
             OriginalStatusCode=status,
         )
+
+
+def send_error(start_response: Callable[..., Any], error: InvocationError) -> list[bytes]:
+    """Answer with an error of the API."""
+    document = {"Message": error.message, **error.members}
+    headers = [("Content-Type", "application/json"), ("x-amzn-ErrorType", error.code)]
+    return _send(start_response, error.status, json.dumps(document).encode(), headers)
 
 
 def read_headers(environ: Mapping[str, Any]) -> dict[str, str]:

@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Final, Self
 
 import waitress.server
 import waitress.wasyncore
 
+from local_test import browser_gate
 from local_test.endpoints.endpoint import Endpoint
-from local_test.endpoints.invocation_http import InvocationApi
+from local_test.endpoints.invocation_http import InvocationApi, InvocationError, send_error
 
 _THREADS: Final = 64  # requests at once
+
+
+@dataclass(frozen=True)
+class GatedApi:
+    """The runtime API for programs; requests that a web page may have sent are refused."""
+
+    api: InvocationApi
+
+    def __call__(
+        self, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
+        """Answer one request."""
+        fault = browser_gate.find_fault(environ)
+        if fault is None:
+            return self.api(environ, start_response)
+        error = InvocationError("AccessDeniedException", fault, HTTPStatus.FORBIDDEN)
+        return send_error(start_response, error)
 
 
 class InvocationServer:
@@ -25,7 +45,7 @@ class InvocationServer:
         """
         self._sockets: dict[int, Any] = {}
         self._server = waitress.server.create_server(
-            InvocationApi(endpoints.get),
+            GatedApi(InvocationApi(endpoints.get)),
             map=self._sockets,
             host="127.0.0.1",
             port=port,

@@ -22,20 +22,21 @@ CHROMIUM = (
 class Browser:
     """One page in a headless browser; `errors` collects what its console complains of."""
 
-    def __init__(self, profile: Path) -> None:
-        """Start it; use as a context manager."""
+    def __init__(self, profile: Path, *flags: str) -> None:
+        """Start it, with more flags; use as a context manager."""
         # The browser reads orders from descriptor 3 and writes answers to descriptor 4, each ended
         # by a zero byte.
         order_read, self._orders = os.pipe()
         self._answers, answer_write = os.pipe()
-        flags = (
+        own_flags = (
             "--headless --no-sandbox --disable-gpu --hide-scrollbars --no-first-run "
             "--remote-debugging-pipe"
         )
         script = (
-            f'exec "$0" {flags} --user-data-dir="$1" about:blank 3<&{order_read} 4>&{answer_write}'
+            f'exec "$0" {own_flags} --user-data-dir="$@" about:blank '
+            f"3<&{order_read} 4>&{answer_write}"
         )
-        command = ["bash", "-c", script, str(CHROMIUM), str(profile)]
+        command = ["bash", "-c", script, str(CHROMIUM), str(profile), *flags]
         self._process = subprocess.Popen(
             command,
             pass_fds=(order_read, answer_write),

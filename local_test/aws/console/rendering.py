@@ -23,6 +23,7 @@ _HEADERS: Final = {
         "default-src 'self'; img-src 'self' data: blob:; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }

@@ -106,9 +106,7 @@ class ObjectFiles:
         """Write down what a request may have changed."""
         for name in keys:
             self._keep_object(bucket, name)
-        if not keys and method == "POST":  # a form names the object that it uploads
-            self._keep_all(bucket)
-        elif not keys:
+        if not keys and method != "POST":
             self._keep_bucket(bucket)
 
     def make_bucket(self, name: str) -> None:
@@ -125,12 +123,6 @@ class ObjectFiles:
         created = self._backend.buckets[name].creation_date.timestamp()
         record = {"name": name, "region": self._region, "created": created}
         self._store.insert(BUCKET, name, record)
-
-    def _keep_all(self, bucket: str) -> None:
-        objects = self._store.list(OBJECT)
-        known = {record["key"] for record in objects if record["bucket"] == bucket}
-        for name in known | set(self._backend.buckets[bucket].keys):
-            self._keep_object(bucket, name)
 
     def _keep_object(self, bucket: str, name: str) -> None:
         """Write an object to disk, or remove it if moto no longer has it."""

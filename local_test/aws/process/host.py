@@ -48,15 +48,17 @@ def run(directory: Path, settings: Settings) -> int:
         port = listener.getsockname()[1]
         url = f"http://127.0.0.1:{port}"
         _set_environment(url, settings)
+        addresses: list[str] = []
         if settings.program:
             listeners, container_url = [listener], url
         else:
             for_containers = listen_to_containers(port)
             listeners = [listener, *for_containers]
             container_url = _find_url(for_containers)
+            addresses = [item.getsockname()[0] for item in for_containers]
         account, services = _make_account(directory, settings, container_url)
         server = waitress.server.create_server(
-            Application(account, services),
+            Application(account, services, addresses),
             sockets=listeners,
             threads=_THREADS,
             max_request_body_size=_BODY_BYTES,

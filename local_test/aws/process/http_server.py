@@ -1,7 +1,8 @@
 """The local AWS as one HTTP server: it finds the service of a request, and answers the request.
 
 The credential scope of the signature names the service, as on AWS. Every request must be signed,
-with any key. Requests without a signature are for the console.
+with any key. Requests without a signature are for the console. Web pages of other sites are refused
+before anything else happens, and answers that are not the console's run nothing in a browser.
 
 Rules of this file: it has the only broad `except` of the request side; an error that is a bug goes
 to the log with the request ID that the client gets.
@@ -9,17 +10,17 @@ to the log with the request ID that the client gets.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import sys
 import traceback
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from http.client import responses
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote
 
 from container.errors import PlatformError, UserError
+from local_test import browser_gate
 from local_test.aws.account import log_operations
 from local_test.aws.account.account import Account
 from local_test.aws.console import pages
@@ -30,30 +31,40 @@ from local_test.aws.protocol.messages import AwsError, Reply
 from local_test.aws.sagemaker import cloudwatch, runtime
 from local_test.requests import shapes
 
-_CREDENTIAL = re.compile(r"[^/]+/\d{8}/([a-z0-9-]+)/([a-z0-9-]+)/aws4_request")
+_CREDENTIAL: Final = re.compile(r"[^/]+/[0-9]{8}/([a-z0-9-]+)/([a-z0-9-]+)/aws4_request")
 _JSON_SERVICES: Final = {
     "SageMaker": "sagemaker",
     "AnyScaleFrontendService": "application-autoscaling",
     "Logs_20140328": "logs",
 }
+_HARMLESS: Final = [
+    ("Content-Security-Policy", "sandbox"),  # an object that is a page gets an origin of its own
+    ("X-Content-Type-Options", "nosniff"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+]
 _NOTES = "docs/local-aws.md lists the operations that it does"
 
 
 class Application:
     """The WSGI application."""
 
-    def __init__(self, account: Account, services: Services) -> None:
+    def __init__(
+        self, account: Account, services: Services, addresses: Collection[str] = ()
+    ) -> None:
+        """`addresses` are those at which containers reach the server."""
         self.account = account
         self.services = services
+        self._addresses = addresses
 
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
         """Answer one request."""
-        service: str | None = ""
+        service, region = _find_service(environ)
+        if service is not None:
+            start_response = _make_harmless(start_response)
         try:
-            _check_host(environ.get("HTTP_HOST", ""))
-            service, region = _find_service(environ)
+            self._check_sender(service, environ)
             return self._dispatch(service, region, environ, start_response)
         except AwsError as error:
             refusal = error
@@ -64,6 +75,18 @@ class Application:
             refusal = _report_bug(environ)
         return _send(_refuse(refusal, environ, service), start_response)
 
+    def _check_sender(self, service: str | None, environ: dict[str, Any]) -> None:
+        """Refuse a request that a web page of another site may have sent.
+
+        Raises: AwsError.
+        """
+        fault = browser_gate.find_fault(
+            environ, addresses=self._addresses, is_linkable=service is None
+        )
+        if fault is not None:
+            code = "AccessDenied" if service == "s3" else "AccessDeniedException"
+            raise AwsError(code, fault, 403)
+
     def _dispatch(
         self,
         service: str | None,
@@ -73,6 +96,11 @@ class Application:
     ) -> Iterable[bytes]:
         if service is None:
             return _send(pages.answer(self.account, environ), start_response)
+        if service in ("", "s3"):
+            _check_not_form(service, environ)
+        if not service:
+            message = "Missing Authentication Token: sign the request with any key"
+            raise AwsError("MissingAuthenticationTokenException", message, 403)
         prefix, _, operation = environ.get("HTTP_X_AMZ_TARGET", "").partition(".")
         own = _JSON_SERVICES.get(prefix)
         if own == "logs" and not _concerns_sagemaker(operation, environ):
@@ -126,12 +154,13 @@ def _concerns_sagemaker(operation: str, environ: dict[str, Any]) -> bool:
 
 
 def _find_service(environ: dict[str, Any]) -> tuple[str | None, str]:
-    """Return service and region of the signature; the service is None for the console.
+    """Return service and region of the signature.
 
-    Raises: AwsError for a request that must be signed and is not.
+    The service is None for the console, and empty for a request that must be signed and is not.
     """
     authorization = environ.get("HTTP_AUTHORIZATION", "")
-    match = _CREDENTIAL.search(authorization)
+    credential = authorization.partition("Credential=")[2].partition(",")[0]
+    match = _CREDENTIAL.fullmatch(credential.strip())
     if match is None:
         query = parse_qs(environ.get("QUERY_STRING", ""))
         match = _CREDENTIAL.fullmatch(unquote(query.get("X-Amz-Credential", [""])[0]))
@@ -141,29 +170,33 @@ def _find_service(environ: dict[str, Any]) -> tuple[str | None, str]:
         return match.group(2), match.group(1)
     if pages.concerns(environ):
         return None, ""
-    message = "Missing Authentication Token: sign the request with any key"
-    raise AwsError("MissingAuthenticationTokenException", message, 403)
+    return "", ""
 
 
-def _check_host(host: str) -> None:
-    """Refuse a name that is not this machine's, as a web page could make such a name point here.
+def _check_not_form(service: str, environ: dict[str, Any]) -> None:
+    """Refuse the upload of an object by a form of a web page.
 
     Raises: AwsError.
     """
-    name = host
-    if ":" in host and not host.endswith("]"):
-        name = host.rpartition(":")[0]
-    if name != "localhost" and not _is_address(name):
-        message = f"the local AWS does not answer to the host name {name!r}; use 127.0.0.1"
-        raise AwsError("AccessDeniedException", message, 403)
+    bucket, _, key = environ.get("PATH_INFO", "").strip("/").partition("/")
+    query = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)
+    if environ["REQUEST_METHOD"] != "POST" or not bucket or key or "delete" in query:
+        return
+    if service or environ.get("CONTENT_TYPE", "").lower().startswith("multipart/form-data"):
+        message = (
+            "The local AWS does not emulate uploads by a browser's form (POST policies); "
+            "use PutObject or a presigned URL of it"
+        )
+        raise AwsError("NotImplemented", message, 501)
 
 
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name.strip("[]"))
-    except ValueError:
-        return False
-    return True
+def _make_harmless(start_response: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the headers that keep a browser from running an answer, or lending it to another site."""
+
+    def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
+        return start_response(status, [*headers, *_HARMLESS], *rest)
+
+    return start
 
 
 def _read_body(environ: dict[str, Any]) -> bytes:

@@ -13,6 +13,7 @@ from container.errors import RequestError
 from local_test.endpoints.endpoint import Endpoint
 from local_test.endpoints.invocation import Answer, Stream
 from local_test.endpoints.invocation_http import InvocationApi, read_headers
+from local_test.endpoints.invocation_server import GatedApi
 
 
 class PlayedEndpoint:
@@ -136,3 +137,24 @@ def test_the_container_s_headers_of_a_stream_replace_the_api_s_own() -> None:
         "accept": "*/*",
         "x-amzn-sagemaker-target-model": "a",
     }
+
+
+def test_the_server_of_serve_refuses_a_web_page() -> None:
+    api = GatedApi(InvocationApi(lambda _: cast("Endpoint", PlayedEndpoint())))
+    started: list[Any] = []
+    environ = {
+        "PATH_INFO": "/endpoints/e/invocations",
+        "REQUEST_METHOD": "POST",
+        "CONTENT_TYPE": "text/csv",
+        "HTTP_HOST": "127.0.0.1:80",
+        "wsgi.input": io.BytesIO(b"1,2"),
+    }
+
+    assert b"".join(api(environ, lambda *_: None)) == b"1,2"
+    environ["HTTP_ORIGIN"] = "https://evil.example"
+    body = b"".join(api(environ, lambda *arguments: started.extend(arguments)))
+    assert (started[0], dict(started[1])["x-amzn-ErrorType"]) == (
+        "403 Forbidden",
+        "AccessDeniedException",
+    )
+    assert "a web page of another site" in json.loads(body)["Message"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -42,6 +43,7 @@ def ask(account: Account) -> Ask:
             "CONTENT_LENGTH": str(len(body)),
             "wsgi.input": io.BytesIO(body),
             "HTTP_HOST": "127.0.0.1:80",
+            "CONTENT_TYPE": headers.pop("content_type", ""),
             **{f"HTTP_{name.upper()}": value for name, value in headers.items()},
         }
         parts = application(environ, lambda status, found: answers.append((status, found)))
@@ -121,3 +123,70 @@ def test_a_bug_is_logged_under_the_id_that_the_client_gets(
     log = capsys.readouterr().err
     assert f"request {request_id}: GET /console" in log
     assert "ZeroDivisionError: a bug" in log
+
+
+FOREIGN = {"origin": "https://evil.example", "sec_fetch_site": "cross-site"}
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "error"),
+    [
+        ("/bucket/key", {"authorization": sign("s3")}, b"<Error><Code>AccessDenied</Code>"),
+        ("/bucket?AWSAccessKeyId=k", {}, b"<Error><Code>AccessDenied</Code>"),
+        ("/", {"authorization": sign("iam")}, b"<ErrorResponse><Error><Type>Sender</Type>"),
+        (
+            "/",
+            {"authorization": sign("sagemaker"), "x_amz_target": "SageMaker.ListModels"},
+            b'"__type": "AccessDeniedException"',
+        ),
+        ("/endpoints/e/invocations", {"authorization": sign("sagemaker")}, b'"Message"'),
+        ("/console/invoke/e", {"x_local_console": "1"}, b'"Message"'),
+        ("/moto-api/reset", {"authorization": sign("s3")}, b"<Error><Code>AccessDenied</Code>"),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
+def test_a_page_of_another_site_is_refused_by_every_service(
+    ask: Ask, path: str, headers: dict[str, str], error: bytes, method: str
+) -> None:
+    status, _, body = ask(path, method=method, **headers, **FOREIGN)
+    assert status == 403
+    assert error in body
+    assert b"a web page of another site (Origin: https://evil.example)" in body
+
+
+def test_a_link_leads_to_the_console_and_to_no_object(ask: Ask) -> None:
+    link = {
+        "sec_fetch_site": "cross-site",
+        "sec_fetch_mode": "navigate",
+        "sec_fetch_dest": "document",
+    }
+    assert ask("/console", method="GET", **link)[0] == 200
+    assert ask("/bucket/key?AWSAccessKeyId=k", method="GET", **link)[0] == 403
+
+
+def test_an_answer_runs_nothing_in_a_browser(ask: Ask) -> None:
+    found = ask("/bucket/key", method="GET", authorization=sign("s3"))
+    refused = ask("/bucket/key", method="GET")
+    for _, headers, _ in (found, refused):
+        assert headers["Content-Security-Policy"] == "sandbox"
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    console = ask("/console", method="GET")[1]
+    assert "default-src 'self'" in console["Content-Security-Policy"]
+    assert console["Cross-Origin-Resource-Policy"] == "same-origin"
+
+
+@pytest.mark.parametrize("query", ["", "?AWSAccessKeyId=k"])
+def test_the_upload_of_a_form_is_refused(ask: Ask, query: str) -> None:
+    form = b'--x\r\nContent-Disposition: form-data; name="key"\r\n\r\nk\r\n--x--\r\n'
+    status, _, body = ask(f"/bucket{query}", form, content_type="multipart/form-data; boundary=x")
+    assert status == 501
+    assert b"does not emulate uploads by a browser's form" in body
+    assert ask("/bucket?delete&AWSAccessKeyId=k")[2] == b"s3"
+
+
+def test_a_long_authorization_costs_no_time(ask: Ask) -> None:
+    started = time.perf_counter()
+    for text in ("a", "Credential=", "/", "Credential=a/20260101/", "1/"):
+        assert ask(authorization=text * (250_000 // len(text)))[0] == 403
+    assert time.perf_counter() - started < 1
