@@ -37,7 +37,7 @@ from container.serving.user_code.context import Context
 from tests.contract.training_job import make_wheel
 from tests.support import ROOT, USER_CODE, free_port, wait_until
 
-ORIGINAL_CSV = toolkit_decoder._csv_to_numpy  # noqa: SLF001
+ORIGINAL_CSV = toolkit_decoder._csv_to_numpy  # noqa: SLF001 - before ours replaces it
 ORIGINAL_DECODE = toolkit_decoder.decode
 
 MODEL = "def model_fn(model_dir{c}):\n    return 2\n"

@@ -431,11 +431,11 @@ def test_the_http_server_speaks_the_runtime_api(endpoint: Endpoint) -> None:
     with InvocationServer({"e": endpoint}) as server:
 
         def post(path: str, body: bytes) -> tuple[int, Message, bytes]:
-            call = urllib.request.Request(  # noqa: S310 - loopback
+            call = urllib.request.Request(
                 server.url + path, body, {"Content-Type": "text/csv"}, method="POST"
             )
             try:
-                with urllib.request.urlopen(call, timeout=20) as response:  # noqa: S310 - loopback
+                with urllib.request.urlopen(call, timeout=20) as response:
                     return response.status, response.headers, response.read()
             except urllib.error.HTTPError as error:
                 with error:

@@ -29,7 +29,8 @@ pytestmark = [pytest.mark.image, pytest.mark.timeout(600)]
 # A serverless endpoint's worst: any user, nothing but /tmp to write to (SRV-1), 64 MB of shared
 # memory (IMG-16).
 CONFINED = (
-    *("--read-only", "--tmpfs", "/tmp", "--user", "12345:12345", "--cap-drop", "ALL"),  # noqa: S108
+    *("--read-only", "--tmpfs", "/tmp"),  # noqa: S108 - inside the container
+    *("--user", "12345:12345", "--cap-drop", "ALL"),
     *(
         "--security-opt",
         "no-new-privileges",

@@ -423,11 +423,11 @@ def test_a_stopped_tuning_job_stops_its_training_jobs(aws: LocalAws) -> None:
 
 def test_an_unsigned_request_and_a_foreign_host_name_are_turned_away(aws: LocalAws) -> None:
     def status(headers: dict[str, str]) -> int:
-        request = urllib.request.Request(  # noqa: S310 - loopback
+        request = urllib.request.Request(
             aws.url, b"{}", {"X-Amz-Target": "SageMaker.ListModels", **headers}
         )
         try:
-            with urllib.request.urlopen(request) as response:  # noqa: S310 - loopback
+            with urllib.request.urlopen(request) as response:
                 return int(response.status)
         except urllib.error.HTTPError as error:
             error.close()

@@ -165,9 +165,9 @@ def ask(aws: LocalAws, path: str, body: bytes, headers: dict[str, str]) -> dict[
         "Authorization": "AWS4-HMAC-SHA256 Credential=k/20261123/us-east-1/sagemaker/aws4_request",
         **headers,
     }
-    request = urllib.request.Request(aws.url + path, data=body, headers=signed)  # noqa: S310 - loopback
+    request = urllib.request.Request(aws.url + path, data=body, headers=signed)
     try:
-        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return {
                 "status_code": answer.status,
                 "headers": HeadersDict(answer.headers),

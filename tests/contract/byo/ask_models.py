@@ -21,7 +21,7 @@ for source, target in places.items():
     (scratch / target).parent.mkdir(parents=True)
     copy = shutil.copytree if (artifact / source).is_dir() else shutil.copyfile
     copy(artifact / source, scratch / target)
-import keras  # noqa: E402
+import keras  # noqa: E402 - only for the next form
 
 (scratch / "H5").mkdir()
 keras.models.load_model(artifact / "model.keras", compile=False).save(scratch / "H5/model.h5")

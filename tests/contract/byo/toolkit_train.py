@@ -6,10 +6,11 @@ Those capture what the program says of its errors, which `train` by itself does 
 import functools
 import sys
 
-sys.modules["tensorflow"] = None  # type: ignore[assignment] # it would be imported for the names of its errors only
+# TensorFlow would be imported only for the names of its errors.
+sys.modules["tensorflow"] = None  # type: ignore[assignment]
 
-from sagemaker_training import entry_point, trainer  # noqa: E402
-from sagemaker_training.cli import train  # noqa: E402
+from sagemaker_training import entry_point, trainer  # noqa: E402 - after the line above
+from sagemaker_training.cli import train  # noqa: E402 - after the line above
 
 if sys.argv[1:]:
     trainer.entry_point.run = functools.partial(entry_point.run, capture_error=True)

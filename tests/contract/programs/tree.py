@@ -84,7 +84,7 @@ def serve(options: list[str]) -> None:
     address = "127.0.0.1" if "--loopback" in options else "0.0.0.0"
     port = os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080")
     directory = str(Path(__file__).parent)
-    os.execvp(  # noqa: S606
+    os.execvp(  # noqa: S606 - as users do
         "gunicorn",
         ["gunicorn", "-w", "2", "-b", f"{address}:{port}", "--chdir", directory, "tree:app"],
     )

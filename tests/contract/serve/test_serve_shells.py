@@ -174,7 +174,7 @@ BODIES = st.one_of(
     ),
     body=BODIES,
 )
-def test_every_worker_class_gives_the_answers_of_the_test_client_to_any_request(  # noqa: PLR0913, PLR0917
+def test_every_worker_class_gives_the_answers_of_the_test_client_to_any_request(  # noqa: PLR0913, PLR0917 - a request
     shells: Any, client: Any, content_type: str, accept: str, attributes: str, body: bytes
 ) -> None:
     headers = {

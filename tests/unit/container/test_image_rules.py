@@ -19,8 +19,8 @@ from container import image_rules
 )
 def test_an_entry_point_is_a_shell_an_init_or_neither(
     entry_point: list[str],
-    is_shell: bool,  # noqa: FBT001 - a column of the table above
-    is_init: bool,  # noqa: FBT001 - a column of the table above
+    is_shell: bool,
+    is_init: bool,
 ) -> None:
     assert image_rules.is_shell_form(entry_point) == is_shell
     assert image_rules.starts_init(entry_point) == is_init
@@ -30,7 +30,7 @@ def test_an_entry_point_is_a_shell_an_init_or_neither(
     ("user", "expected"),
     [("", True), ("root", True), ("0:0", True), ("1000", False), ("app", False)],
 )
-def test_root_goes_by_name_or_number(user: str, expected: bool) -> None:  # noqa: FBT001 - a column
+def test_root_goes_by_name_or_number(user: str, expected: bool) -> None:
     assert image_rules.is_root(user) == expected
 
 

@@ -64,7 +64,7 @@ def test_cuda_compat_is_known_by_the_name_of_its_library(tmp_path: Path) -> None
 def test_cuda_compat_is_used_with_an_older_driver_alone(
     driver: tuple[int, ...] | None,
     compat: tuple[int, ...] | None,
-    needs_compat: bool,  # noqa: FBT001 - a column of the table above
+    needs_compat: bool,
     words: str,
 ) -> None:
     said, decided = START["decide"](driver, compat)

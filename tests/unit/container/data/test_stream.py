@@ -173,7 +173,7 @@ def test_budget_beyond_the_machines_memory_is_no_fault(layout: contract.Layout) 
 
 
 @pytest.mark.parametrize("exists", [True, False])
-def test_channel_without_files_is_empty_where_that_is_allowed(exists: bool, tmp_path: Path) -> None:  # noqa: FBT001
+def test_channel_without_files_is_empty_where_that_is_allowed(exists: bool, tmp_path: Path) -> None:
     if exists:
         (tmp_path / "input/data/train").mkdir(parents=True)
     channel = contract.Channel("train", distribution="ShardedByS3Key")

@@ -71,7 +71,8 @@ def ask_behind(gate: Gate, batcher: Batcher, requests: Sequence[Any]) -> list[An
     for index, images in enumerate(requests):
         threads.append(threading.Thread(target=ask, args=(index + 1, images)))
         threads[-1].start()
-        wait_until(lambda count=index + 1: len(batcher._waiting) == count)  # type: ignore[misc]  # noqa: SLF001
+        waiting = batcher._waiting  # noqa: SLF001 - nothing else shows that a request waits
+        wait_until(lambda count=index + 1, waiting=waiting: len(waiting) == count)  # type: ignore[misc]
     gate.opened.set()
     for thread in threads:
         thread.join()

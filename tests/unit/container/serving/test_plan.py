@@ -42,10 +42,10 @@ class Loaded:
 )
 def test_heavy_model_on_a_gpu_is_tensorflows(  # noqa: PLR0913, PLR0917 - a table
     image_s: float,
-    has_gpu: bool,  # noqa: FBT001
+    has_gpu: bool,
     environ: dict[str, str],
     runtime: str,
-    is_loaded: bool,  # noqa: FBT001
+    is_loaded: bool,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,

@@ -64,7 +64,7 @@ def test_a_manifest_names_the_objects(tmp_path: Path, data: str) -> None:
 def test_objects_are_copied_or_linked(
     tmp_path: Path,
     data: str,
-    is_linked: bool,  # noqa: FBT001 - a case
+    is_linked: bool,
 ) -> None:
     objects = channels.list_channel(make_channel(data))
 

@@ -51,5 +51,5 @@ def test_an_unfinished_job_may_always_be_stopped_restarted_or_fail(
         (status.INTERNAL_ERROR, False, ("Failed", "Failed")),
     ],
 )
-def test_the_end_is_judged(stop_reason: str, has_failed: bool, judged: tuple[str, str]) -> None:  # noqa: FBT001 - a parameter of the test
+def test_the_end_is_judged(stop_reason: str, has_failed: bool, judged: tuple[str, str]) -> None:
     assert status.judge(stop_reason, has_failed=has_failed) == judged

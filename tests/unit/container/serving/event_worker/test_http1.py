@@ -45,7 +45,7 @@ def test_head_is_read_with_lower_case_names_and_joined_repetitions() -> None:
 def test_connection_is_kept_as_its_version_says(
     version: str,
     connection: str,
-    keep_alive: bool,  # noqa: FBT001
+    keep_alive: bool,
 ) -> None:
     assert (
         parse(f"GET / HTTP/{version}\r\nHost: a\r\n{connection}\r\n".encode()).keep_alive

@@ -57,7 +57,7 @@ class Client:
         self.connections = Connections(self.epoll, self.service.metrics, held_bytes_maximum=1 << 20)
         self.connection = Connection(self.ours, now=0)
         self.ours.settimeout(0)
-        self.connections._by_descriptor[self.ours.fileno()] = self.connection  # noqa: SLF001
+        self.connections._by_descriptor[self.ours.fileno()] = self.connection  # noqa: SLF001 - as accepted
         self.epoll.register(self.ours, select.EPOLLIN)
         self.lanes = Lanes(self.service, self.connections, lane, wake=lambda: None)
         self.responder = Responder(self.service, self.connections, self.lanes)
@@ -81,7 +81,7 @@ def make_client() -> Iterator[Callable[..., Client]]:
 @pytest.mark.parametrize(("batch_began", "is_stuck"), [(-1, False), (-61, True), (-math.inf, True)])
 def test_worker_whose_batches_go_on_is_not_replaced_for_requests_that_wait_for_theirs(
     batch_began: float,
-    is_stuck: bool,  # noqa: FBT001 - a parameter of a table
+    is_stuck: bool,
 ) -> None:
     """HO-8."""
     pipe = os.pipe()
@@ -94,7 +94,7 @@ def test_worker_whose_batches_go_on_is_not_replaced_for_requests_that_wait_for_t
     service.computing_since = now + batch_began
     loop._predictions.started |= {1: now - 61, 2: now - 1}  # noqa: SLF001 - no thread is so old
 
-    loop._sweep()  # noqa: SLF001
+    loop._sweep()  # noqa: SLF001 - what is tested
 
     assert worker.alive is not is_stuck
     assert loop.exit_status == is_stuck

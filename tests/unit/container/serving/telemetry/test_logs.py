@@ -86,7 +86,7 @@ def test_reason_in_the_log_quotes_nothing_of_the_body(
     caplog: pytest.LogCaptureFixture,
     content_type: str,
     body: bytes,
-    placeholders: bool,  # noqa: FBT001 - a parameter of a table
+    placeholders: bool,
 ) -> None:
     caplog.set_level(logging.INFO)
     settings = Settings(placeholders=placeholders)

@@ -24,7 +24,7 @@ def test_moto_keeps_an_objects_bytes_where_we_look_for_them() -> None:
     key = models.FakeKey("k", b"value", ACCOUNT, "us-east-1", version_id="null", bucket_name="b")
     assert hasattr(key, "_value_buffer"), CHANGED
     key._value_buffer.seek(0)  # noqa: SLF001 - what this test is about
-    assert key._value_buffer.read() == b"value", CHANGED  # noqa: SLF001
+    assert key._value_buffer.read() == b"value", CHANGED  # noqa: SLF001 - as above
     assert hasattr(key.lock, "acquire"), CHANGED
     assert {"etag", "contentsize", "metadata", "last_modified"} <= set(dir(key)), CHANGED
     key.dispose()
@@ -34,7 +34,7 @@ def test_moto_reads_an_objects_bytes_from_our_file(tmp_path: Path) -> None:
     path = tmp_path / "bytes"
     path.write_bytes(b"from the file")
     key = models.FakeKey("k", b"", ACCOUNT, "us-east-1", version_id="null", bucket_name="b")
-    old, key._value_buffer = key._value_buffer, StoredBytes(path)  # noqa: SLF001
+    old, key._value_buffer = key._value_buffer, StoredBytes(path)  # noqa: SLF001 - as above
     old.close()
     assert key.value == b"from the file", CHANGED
     key.dispose()

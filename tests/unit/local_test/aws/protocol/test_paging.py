@@ -32,7 +32,7 @@ def read_all(items: list[int], request: dict[str, Any], **arguments: Any) -> lis
 def test_every_entry_comes_once_in_order(
     items: list[int],
     length: int,
-    is_descending: bool,  # noqa: FBT001 - drawn by hypothesis
+    is_descending: bool,
 ) -> None:
     request = {"MaxResults": length}
     pages = read_all(items, request, rank=rank, is_descending=is_descending)
