@@ -472,7 +472,7 @@ def make_subject(directory: Path, image: str) -> Subject:
         (
             "no-root IMG-6a",
             ['ENTRYPOINT ["python", "/app/conformant.py"]', "USER 1000"],
-            "drop USER",
+            "remove USER",
         ),
         ("loopback HO-1a", ['ENTRYPOINT ["python", "/app/loopback.py"]'], "bind 0.0.0.0"),
         (
@@ -484,7 +484,7 @@ def make_subject(directory: Path, image: str) -> Subject:
         (
             "init IMG-5a",
             ['ENTRYPOINT ["/usr/bin/tini", "--", "python", "/app/conformant.py"]'],
-            "drop tini",
+            "remove tini",
         ),
     ],
 )

@@ -179,7 +179,7 @@ def test_new_project_becomes_an_image_by_the_commands_of_its_readme(
 ) -> None:
     project = f"byo-test-init-{kind}"
     run(f"python -m container init {project} --kind {kind}", tmp_path)
-    steps = (tmp_path / project / "README.md").read_text().partition("-t byo:cpu .`):\n")[2]
+    steps = (tmp_path / project / "README.md").read_text().partition("-t byo:cpu .`), then:\n")[2]
     build_command, smoke = re.sub(r"^ {4}", "", steps.strip("\n"), flags=re.MULTILINE).split(
         "\n", 1
     )

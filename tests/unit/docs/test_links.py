@@ -8,7 +8,7 @@ import pytest
 from tests.support import ROOT
 
 DOCS = ROOT / "docs"
-PAGES = [*sorted(DOCS.glob("*.md")), ROOT / "local_test/README.md"]
+PAGES = [*sorted(DOCS.glob("*.md")), *sorted(ROOT.glob("*.md")), ROOT / "local_test/README.md"]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
