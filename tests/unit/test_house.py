@@ -1,0 +1,174 @@
+"""Every source module is exercised: by a unit test that imports it, or by a test named here."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.support import ROOT
+
+EXERCISES = {
+    "tests/browser/test_console_page.py": (
+        "local_test.aws.console.endpoint_page",
+        "local_test.aws.console.overview",
+        "local_test.aws.console.rendering",
+        "local_test.aws.console.tuning_page",
+    ),
+    "tests/contract/aws/test_cli.py": ("local_test.cli.aws_commands",),
+    "tests/contract/aws/test_clients.py": ("local_test.aws.process.containers",),
+    "tests/contract/aws/test_endpoints.py": (
+        "local_test.aws.account.meter",
+        "local_test.aws.sagemaker.runtime",
+    ),
+    "tests/contract/aws/test_jobs.py": (
+        "local_test.aws.account.metric_files",
+        "local_test.aws.sagemaker.job_operations",
+        "local_test.aws.sagemaker.live_jobs",
+    ),
+    "tests/contract/aws/test_restart.py": ("local_test.aws.process.lifecycle",),
+    "tests/contract/serve/test_serve.py": ("container.serving.bodies.media_types",),
+    "tests/contract/serve/test_serve_runtimes.py": ("container.runtimes",),
+    "tests/contract/serve/test_serve_worker.py": ("container.serving.event_worker.worker",),
+    "tests/contract/test_evaluate.py": (
+        "container.evaluation.charts",
+        "container.evaluation.job",
+        "container.evaluation.places",
+    ),
+    "tests/contract/test_export.py": ("container.training.export",),
+    "tests/contract/test_formats.py": (
+        "container.data.detection",
+        "container.data.formats.array_files",
+        "container.data.formats.checksums",
+    ),
+    "tests/contract/test_handlers.py": ("container.serving.user_code.context",),
+    "tests/contract/test_local_test_cli.py": (
+        "local_test.__main__",
+        "local_test.cli.conform_command",
+        "local_test.cli.digits",
+        "local_test.cli.endpoint_commands",
+        "local_test.cli.request_files",
+        "local_test.cli.smoke_command",
+        "local_test.cli.terminal",
+        "local_test.runners.namespace",
+    ),
+    "tests/contract/test_local_test_conform.py": (
+        "local_test.conformance.image_checks",
+        "local_test.conformance.sessions.job_end_checks",
+        "local_test.conformance.sessions.job_input_checks",
+        "local_test.conformance.sessions.lifecycle_checks",
+        "local_test.conformance.sessions.plain_job_checks",
+        "local_test.conformance.sessions.server_session",
+        "local_test.conformance.sessions.serving_mode_checks",
+        "local_test.conformance.sessions.surroundings",
+        "local_test.conformance.subject",
+    ),
+    "tests/contract/test_local_test_endpoint.py": (
+        "local_test.endpoints.async_invocation",
+        "local_test.endpoints.client",
+        "local_test.endpoints.server",
+        "local_test.requests.endpoint_requests",
+    ),
+    "tests/contract/test_local_test_faults.py": ("local_test.runners.volume",),
+    "tests/contract/test_local_test_training.py": (
+        "local_test.data.checkpoints",
+        "local_test.identity",
+        "local_test.jobs.fleet",
+        "local_test.jobs.job",
+        "local_test.jobs.processing",
+        "local_test.jobs.training",
+        "local_test.runners.launcher",
+    ),
+    "tests/contract/test_local_test_transform.py": (
+        "local_test.jobs.transform",
+        "local_test.jobs.transform_instance",
+    ),
+    "tests/contract/test_pipe.py": ("container.data.pipe",),
+    "tests/contract/test_script.py": (
+        "container.training.typed",
+        "container.training.user_script.run",
+    ),
+    "tests/contract/test_script_toolkit.py": (
+        "container.training.user_script.completion",
+        "container.training.user_script.environment",
+        "container.training.user_script.training_toolkit",
+    ),
+    "tests/contract/test_tensorboard.py": ("container.training.tensorboard",),
+    "tests/contract/test_train.py": (
+        "container.__main__",
+        "container.training.bundled",
+        "container.training.main",
+    ),
+    "tests/contract/test_train_formats.py": (
+        "container.data.formats.recordio_files",
+        "container.training.channels",
+    ),
+    "tests/contract/test_train_hosts.py": (
+        "container.training.distributed.rendezvous",
+        "container.training.distributed.shares",
+        "container.training.step.towers",
+    ),
+    "tests/contract/test_train_options.py": (
+        "container.training.epochs",
+        "container.training.preparation",
+    ),
+    "tests/contract/test_train_resume.py": (
+        "container.training.checkpoint",
+        "container.training.publication",
+    ),
+    "tests/unit/container/developer/test_doctor.py": (
+        "container.developer.doctor.dockerfile",
+        "container.developer.doctor.finding",
+        "container.developer.doctor.model",
+        "container.developer.doctor.source_code",
+    ),
+    "tests/unit/container/serving/bodies/test_decoding.py": ("container.serving.bodies.pixels",),
+    "tests/unit/container/serving/user_code/test_application.py": (
+        "container.serving.user_code.tensorflow_serving",
+    ),
+    "tests/unit/local_test/requests/test_validation.py": ("local_test.requests.rules",),
+}
+"""Tests, and the modules that they run and that no unit test imports."""
+
+
+def list_modules() -> Iterator[str]:
+    """List the source modules that contain more than a docstring."""
+    for side in ("container", "local_test"):
+        for path in (ROOT / side).rglob("*.py"):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            is_a_users_program = "templates" in parts
+            if not is_a_users_program and len(ast.parse(path.read_text()).body) > 1:
+                yield ".".join(parts).removesuffix(".__init__")
+
+
+def list_imports(path: Path) -> Iterator[str]:
+    """List every dotted name that a file imports, of modules and of what is in them."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def has_test_of_its_name(module: str) -> bool:
+    """Return whether the module's place in the mirrored tree of unit tests is taken."""
+    folder, _, name = module.replace(".", "/").rpartition("/")
+    return (ROOT / "tests/unit" / folder / f"test_{name}.py").exists()
+
+
+def test_every_module_is_imported_by_a_unit_test_or_named_with_its_test() -> None:
+    imported = {name for path in (ROOT / "tests/unit").rglob("*.py") for name in list_imports(path)}
+    alone = {
+        module
+        for module in list_modules()
+        if module not in imported and not has_test_of_its_name(module)
+    }
+
+    named = {module for modules in EXERCISES.values() for module in modules}
+    assert sorted(alone - named) == [], "add a unit test, or name the module in EXERCISES"
+    assert sorted(named - alone) == [], "remove from EXERCISES: it has a unit test, or is gone"
+
+
+def test_the_named_tests_exist() -> None:
+    assert [name for name in EXERCISES if not (ROOT / name).is_file()] == []
