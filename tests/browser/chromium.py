@@ -136,6 +136,6 @@ class Browser:
             self.order("Input.dispatchKeyEvent", type="keyUp", key=key)
 
     def screenshot(self, path: Path) -> None:
-        """Keep what is shown, the whole page."""
+        """Save a picture of the full page."""
         data = self.order("Page.captureScreenshot", captureBeyondViewport=True)["data"]
         path.write_bytes(base64.b64decode(data))

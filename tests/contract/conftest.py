@@ -28,9 +28,8 @@ def formats(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> Path:
         ",".join(map(str, row)) + "\n" for row in np.column_stack([labels, images.reshape(300, -1)])
     )
     (root / "csv/digits.csv").write_text(rows)
-    (root / "csv-gzip/part-00000").write_bytes(
-        gzip.compress(rows.encode())
-    )  # a name that tells nothing
+    # The name does not reveal the format.
+    (root / "csv-gzip/part-00000").write_bytes(gzip.compress(rows.encode()))
     for suffix in ("png", "bmp", "gif"):
         for index, (image, label) in enumerate(zip(images, labels, strict=True)):
             path = root / suffix / str(label) / f"{index:03}.{suffix}"

@@ -1,4 +1,4 @@
-"""build_and_push.sh before a registry is reached: its words for what stands in the way.
+"""build_and_push.sh before a registry is reached: how it reports each obstacle.
 
 `docker` and `aws` are programs on disk here, which complain in the words of the real ones.
 """
@@ -202,9 +202,8 @@ def test_a_failed_build_is_explained(message: str, words: str, tmp_path: Path) -
 
 
 def test_the_build_has_docker_media_types_and_no_attestations(tmp_path: Path) -> None:
-    write_program(
-        tmp_path, "docker", "print(*arguments, file=sys.stderr)"
-    )  # a client with the buildx plug-in
+    # A Docker client with the buildx plug-in.
+    write_program(tmp_path, "docker", "print(*arguments, file=sys.stderr)")
     done = deliver(
         tmp_path, "gpu", "--no-push", "--tag", "one", BASE_IMAGE="base:1", PIP_CONFIG_FILE=__file__
     )

@@ -1,4 +1,4 @@
-"""The commands of each example's README, run as they stand there."""
+"""The commands of each example's README, run unchanged."""
 
 import os
 import re

@@ -18,9 +18,8 @@ from container.errors import PlatformError
 from container.serving.batching import Batcher
 from container.training import export
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:.*__array__:DeprecationWarning"
-)  # Keras against numpy 2
+# Keras causes this warning with numpy 2.
+pytestmark = pytest.mark.filterwarnings("ignore:.*__array__:DeprecationWarning")
 
 MANIFEST = artifact.Manifest((8, 8, 1), tuple(range(10)), {}, {}, 0.0, {})
 

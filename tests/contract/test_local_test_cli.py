@@ -1,4 +1,4 @@
-"""The command line of the local SageMaker: whole commands, as a user types them."""
+"""The command line of the local SageMaker: complete commands, as a user types them."""
 
 from __future__ import annotations
 
@@ -421,9 +421,8 @@ def test_interrupted_at_any_moment_it_leaves_nothing_behind(
             time.sleep(moments.uniform(0, 2))  # any moment is the point of the test
             harness.send_signal(signal.SIGINT)
             said = harness.communicate(timeout=60)[1].decode()
-            code = (
-                harness.returncode
-            )  # 0: a server or transform that was done; 1: Python itself was still starting
+            # 0: a server or transform had finished; 1: Python itself was still starting.
+            code = harness.returncode
             assert code in (0, 130, -signal.SIGINT) or (
                 code == 1 and "KeyboardInterrupt" in said
             ), said

@@ -82,7 +82,7 @@ class Case(NamedTuple):
 
     identity: str
     violated: str
-    """What the fixture program is told to do wrong; a clause alone, or one way to break it."""
+    """The argument of `--violate`: a clause, or one way to break it."""
     outcome: Outcome = "fail"
     through: str = "program"
     """Or by `url`; or `missing`, a program that does not exist."""

@@ -149,11 +149,8 @@ def ask(endpoint: Endpoint) -> int:
 
 
 def test_a_killed_worker_is_the_servers_to_notice(tmp_path: Path) -> None:
-    command = [
-        str(PROGRAMS / "conformant.py"),
-        "--violate",
-        "HO-12a",
-    ]  # answers 500 without its worker
+    # The program answers 500 when its worker is gone.
+    command = [str(PROGRAMS / "conformant.py"), "--violate", "HO-12a"]
     with serving(tmp_path, command, "kill-worker@0.1s") as (endpoint, lines):
         wait_until(lambda: ask(endpoint) == 500, "the worker is killed")
 

@@ -279,9 +279,8 @@ def test_a_stop_reaches_a_program_whose_start_is_under_way(tmp_path: Path) -> No
     launch = Launch(name="algo-1", arguments=(), root=tmp_path, environment={})
     for _ in range(60):
         program = ProcessRunner(["sleep", "600"]).start(launch, lambda _: None)
-        time.sleep(
-            moments.uniform(0.01, 0.04)
-        )  # while the launcher makes its view and its processes
+        # In this time the launcher makes the program's view and its processes.
+        time.sleep(moments.uniform(0.01, 0.04))
         program.send_signal(signal.SIGTERM)
         ended = program.wait(20)
         program.remove()
@@ -322,9 +321,8 @@ def test_a_spot_interruption_restarts_from_the_checkpoint(
         if "starting" in line
     ]
     assert starts[0].startswith("starting at step 0")
-    assert (
-        2 <= int(starts[1].split()[3]) < 6
-    )  # the harness reads a line, and acts, while the program goes on
+    # The program continues while the harness reads a line and acts on it.
+    assert 2 <= int(starts[1].split()[3]) < 6
     assert (tmp_path / "checkpoints/step").read_text() == "5"  # CK-2
 
 

@@ -259,9 +259,8 @@ def test_a_hundred_thousand_rows_are_complete_in_order_though_the_server_dies_on
     )
 
     assert result.status == "Completed"
-    assert (
-        len(body) > 12 * 1024**2
-    )  # more than a dozen requests, so that eight are under way when it dies
+    # More than a dozen requests, so that eight are in flight when the server dies.
+    assert len(body) > 12 * 1024**2
     assert (tmp_path / "died").read_text() == "8"
     assert read_log(tmp_path).count("the server has ended and is started again") == 1  # HO-12
     assert out == {"a.csv.out": b"".join(b"%d\n" % (number + width + 1) for number in range(rows))}

@@ -536,10 +536,8 @@ def test_bundled_network_is_an_algorithm_that_a_users_file_can_be(job: Job) -> N
         [label, *pixels]
         for label, pixels in zip(labels, (images * 255 / 16).astype(int), strict=True)
     ]
-    for channel, part in (
-        ("train", rows[:900]),
-        ("testing", rows[-100:]),
-    ):  # the other names of the two
+    # Both channels have a second name; these are the less usual ones.
+    for channel, part in (("train", rows[:900]), ("testing", rows[-100:])):
         (job.base / "input/data" / channel).mkdir()
         text = "\n".join(",".join(map(str, row)) for row in part)
         (job.base / "input/data" / channel / "digits.csv").write_text(text)

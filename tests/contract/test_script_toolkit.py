@@ -70,7 +70,7 @@ class Case:
 
 @dataclass
 class End:
-    """What is left of a job."""
+    """How a job ended, and the files it left."""
 
     exit_code: int
     failure: str
@@ -85,9 +85,8 @@ def run(
     """Lay the job out in `base`, the same for either peer, and run it."""
     shutil.rmtree(base, ignore_errors=True)
     job = Job(base)
-    environment = (
-        base.parent / "environment"
-    )  # the toolkit cannot call a pip whose path has a space
+    # The toolkit cannot call a pip whose path has a space.
+    environment = base.parent / "environment"
     if not environment.exists():
         environment.symlink_to(sys.prefix)
     job.python = str(environment / "bin/python")
@@ -334,7 +333,7 @@ REFUSED_BY_THE_TOOLKIT = {"submit directory", "too long", "no files", "name"}
 
 
 def fill_in(value: Any, places: Mapping[str, str]) -> Any:
-    """Put paths in the place of {base} and {scratch}."""
+    """Replace {base} and {scratch} by paths."""
     if isinstance(value, dict):
         return {name: fill_in(item, places) for name, item in value.items()}
     if isinstance(value, str):
@@ -449,7 +448,7 @@ FAILURES = {
 
 
 def parse(reason: str) -> dict[str, str]:
-    """Take a failure reason of the toolkit's form apart."""
+    """Parse a failure reason of the toolkit's form."""
     pattern = (
         r'(\w+):\nExitCode (\S+)\nErrorMessage "(.*?)"\n(?:ExtraInfo "(.*?)"\n)?Command "(.*)"'
     )
@@ -488,9 +487,8 @@ def test_failure_is_told_in_the_toolkits_words(tmp_path: Path, name: str) -> Non
         found.add("message")
     if our_reason["extra info"] != their_reason["extra info"]:
         found.add("extra info")
-    if (
-        our_reason["command"] != their_reason["command"]
-    ):  # our pip asks nobody, and is told where the wheels are
+    # Our pip uses no index and is given the place of the wheels.
+    if our_reason["command"] != their_reason["command"]:
         assert " -m pip install " in our_reason["command"]
         assert " -m pip install " in their_reason["command"]
         found.add("pip")
@@ -527,9 +525,8 @@ def test_program_that_is_not_there_fails_with_what_there_is(
     tmp_path: Path, program: str, theirs_says: str, ours_says: str
 ) -> None:
     files: dict[str, str | bytes] = {"code/end.py": read("end.py")}
-    channels = (
-        {"code": FILE} if not program else {}
-    )  # so that we, too, know that a program was meant
+    # With the channel, `train` also knows that a program was intended.
+    channels = {"code": FILE} if not program else {}
     ours, theirs = run_both(Case(files, {"sagemaker_program": program}, channels), tmp_path / "ml")
     assert theirs.exit_code == ours.exit_code == 1
     assert theirs_says in theirs.failure
@@ -584,11 +581,7 @@ def test_every_documented_difference_is_shown_by_a_test() -> None:
     shown = set().union(
         ALWAYS, *(case.differs for case in (*SUCCESSES.values(), *FAILURES.values()))
     )
-    shown |= {
-        "program",
-        "empty model",
-        "package",
-        "processors",
-    }  # the tests above; limits are those of the container
+    # Shown by the tests above; the limits are those of the container.
+    shown |= {"program", "empty model", "package", "processors"}
     for where in DIFFERENCES.values():
         assert where in shown or f"def {where}(" in text, where

@@ -131,9 +131,8 @@ def test_augmented_manifest_from_a_pipe_trains_to_the_accuracy_of_the_same_pictu
 ) -> None:
     base = make_format_job("csv", "test")
     configure(base, "train", TrainingInputMode="Pipe", RecordWrapperType="RecordIO")
-    paths = sorted(
-        (formats / "png").rglob("*.png"), key=lambda path: path.name
-    )  # the order of the rows
+    # Sorted in the order of the CSV rows.
+    paths = sorted((formats / "png").rglob("*.png"), key=lambda path: path.name)
     records = [
         part
         for path in paths

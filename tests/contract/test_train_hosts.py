@@ -76,9 +76,8 @@ class Network:
         """Tell every host the names of all."""
         lines = "".join(f"10.77.0.{i + 1} {name}\n" for i, name in enumerate(self.names))
         for space in self.spaces.values():
-            with self.hosts_file(space).open(
-                "a"
-            ) as file:  # in place: it is mounted in the namespace
+            # Written in place, since the file is mounted in the namespace.
+            with self.hosts_file(space).open("a") as file:
                 file.write(lines)
 
     def start(self, bases: dict[str, Path]) -> dict[str, subprocess.Popen[str]]:

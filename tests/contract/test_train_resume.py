@@ -85,7 +85,7 @@ def assert_same_result(base: Path, expected: Path) -> None:
 def kill_and_restart(
     base: Path, kills: Sequence[Callable[[subprocess.Popen[str], Path], None]]
 ) -> str:
-    """Start the job and let a kill do its work, again and again, then let the job end."""
+    """Start and kill the job several times, then let it end."""
     for kill in kills:
         process = start(base)
         kill(process, base)

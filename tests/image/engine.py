@@ -75,9 +75,8 @@ def replacing(tag: str) -> Iterator[None]:
     before = find_image(tag)
     yield
     if before and before != find_image(tag):
-        subprocess.run(
-            ["docker", "image", "rm", before], capture_output=True, check=False
-        )  # if in use, it stays
+        # An image in use is kept.
+        subprocess.run(["docker", "image", "rm", before], capture_output=True, check=False)
 
 
 def find_image(name: str) -> str:

@@ -75,6 +75,5 @@ def test_the_whole_image_trains(checkout: Path, base: tuple[str, ...], tmp_path:
     with running(name, "train", options=("--volume", f"{job}:/opt/ml", *PLATFORM)) as container:
         code, log = exit_code(container), docker("logs", container)
     assert code == 0, log
-    assert (
-        json.loads((job / "output/data/metrics.json").read_text())["accuracy"] >= 0.8
-    )  # on amd64, 0.85
+    # On amd64 it reaches 0.85.
+    assert json.loads((job / "output/data/metrics.json").read_text())["accuracy"] >= 0.8

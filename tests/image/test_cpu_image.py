@@ -188,11 +188,8 @@ def test_the_entry_point_takes_any_command(
 
 def test_the_image_says_what_it_is(image: str) -> None:
     config = json.loads(docker("inspect", image))[0]["Config"]
-    assert config["Entrypoint"] == [
-        "python",
-        "-m",
-        "container",
-    ]  # exec form: signals reach Python (IMG-4)
+    # The exec form: signals reach Python (IMG-4).
+    assert config["Entrypoint"] == ["python", "-m", "container"]
     assert not config["Cmd"]
     assert config["User"] == ""  # IMG-6
     assert "8080/tcp" in config["ExposedPorts"]

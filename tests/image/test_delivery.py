@@ -93,9 +93,8 @@ def cloud(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """Start both servers on loopback; stop them at the end."""
     directory, port = tmp_path_factory.mktemp("cloud"), free_port()
     (directory / "bin").mkdir()
-    client = (
-        directory / "bin/aws"
-    )  # pip's own has a first line that breaks where its path holds a space
+    # The script that pip installs has a first line that breaks if its path contains a space.
+    client = directory / "bin/aws"
     client.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m awscli "$@"\n', encoding="utf-8")
     client.chmod(0o755)
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]

@@ -76,9 +76,8 @@ def image(client: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory)
 def nothing_is_left(client: docker.DockerClient) -> Iterator[None]:
     yield
     assert os.getpid() not in find_left(client).values()
-    wait_until(
-        lambda: not find_left(client)
-    )  # tests beside these kill harnesses, too, and tidy up later
+    # Concurrent tests also kill harnesses, and clean up later.
+    wait_until(lambda: not find_left(client))
 
 
 def find_left(client: docker.DockerClient) -> dict[str, int]:
@@ -248,9 +247,8 @@ def test_a_spot_interruption_restarts_from_the_checkpoint(tmp_path: Path, image:
     ]
     assert result.status == "Completed"  # SP-1
     assert len(starts) == 2
-    assert (
-        2 <= int(starts[1].split()[3]) < 6
-    )  # the harness reads a line, and acts, while the program goes on
+    # The program continues while the harness reads a line and acts on it.
+    assert 2 <= int(starts[1].split()[3]) < 6
 
 
 def test_a_stop_is_heard_and_the_model_kept(tmp_path: Path, image: str) -> None:

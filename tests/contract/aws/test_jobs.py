@@ -334,12 +334,7 @@ def test_tuning_finds_the_best_of_its_training_jobs(aws: LocalAws, strategy: str
 def test_early_stopping_ends_a_run_that_is_worse_than_the_median(aws: LocalAws) -> None:
     request = training_request(aws, "unused")
     definition = {key: request[key] for key in DEFINITION_MEMBERS}
-    rates = [
-        "0.03",
-        "0.031",
-        "0.029",
-        "10",
-    ]  # in this order; the last is hopeless from its first epoch on
+    rates = ["0.03", "0.031", "0.029", "10"]  # the last is hopeless from its first epoch on
     aws.sagemaker.create_hyper_parameter_tuning_job(
         HyperParameterTuningJobName="tune-early",
         HyperParameterTuningJobConfig={

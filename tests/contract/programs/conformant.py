@@ -54,7 +54,7 @@ class Stop:
 
 
 def fail(reason: str) -> int:
-    """End as a container should that cannot go on."""
+    """Report a failure as a container should."""
     place = BASE / ("failure" if violates("OUT-2a") else "output/failure")
     text = f"Traceback (most recent call last):\n{reason}" if violates("OUT-2b") else reason
     place.write_text(text)

@@ -1,4 +1,4 @@
-"""Serves on the loopback address alone."""
+"""Serves on the loopback address only."""
 
 import json
 import os

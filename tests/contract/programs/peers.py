@@ -7,9 +7,8 @@ import time
 from pathlib import Path
 
 base = Path(os.environ.get("SAGEMAKER_BASE_DIR") or "/opt/ml")
-config = (
-    base / "input/config" if (base / "input/config").exists() else base / "config"
-)  # of a processing job (PR-1)
+# A processing job has its configuration in another place (PR-1).
+config = base / "input/config" if (base / "input/config").exists() else base / "config"
 resources = json.loads((config / "resourceconfig.json").read_text())
 hosts, own = resources["hosts"], resources["current_host"]
 leader, port = hosts[0], 17843

@@ -1,4 +1,4 @@
-"""Serves what happens to who writes into the model directory."""
+"""Serves the outcome of a write to the model directory."""
 
 import os
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer

@@ -25,7 +25,7 @@ def resident_mb(pid: int) -> float:
 
 @contextlib.contextmanager
 def pinging(server: Any) -> Iterator[list[float]]:
-    """Ping all through; the seconds of each stand in the list."""
+    """Ping continuously; the list receives the seconds of each ping."""
     seconds: list[float] = []
     done = threading.Event()
 

@@ -1,4 +1,4 @@
-"""The log of a running server under each worker class: what stands there, and what must not."""
+"""The log of a running server under each worker class: what it contains, and what it must not."""
 
 import json
 from typing import Any

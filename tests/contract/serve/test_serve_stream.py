@@ -168,7 +168,7 @@ def test_error_in_the_middle_breaks_the_connection_off_and_stands_in_the_log(
     version: bytes,
     error: type[Exception],
 ) -> None:
-    """ST-1: the client must not take what there is for the whole."""
+    """ST-1: the client must not take a part for the complete answer."""
     with serve_with_switch() as server:
         with ask_without_reading(server, large_body, version) as response:
             (tmp_path / "switch").touch()
@@ -204,9 +204,8 @@ def test_reader_that_takes_nothing_is_left(serve_with_switch: Any, large_body: b
         serve_with_switch(SILENCE_S="1") as server,
         ask_without_reading(server, large_body) as response,
     ):
-        wait_until(
-            lambda: read_metric(server, 'serving_requests_total{status="200"}') == 1
-        )  # as the rest is left
+        # The request is counted when the server gives up on the rest.
+        wait_until(lambda: read_metric(server, 'serving_requests_total{status="200"}') == 1)
         with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
             response.read()
 

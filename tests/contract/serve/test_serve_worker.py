@@ -313,7 +313,7 @@ def test_prediction_beyond_the_time_is_503_and_its_worker_replaced(serve: Any) -
 
 
 def test_sigterm_loses_no_request_of_clients_that_keep_asking(serve: Any) -> None:
-    """HO-10: every response is whole; a client is told with the last that its connection ends."""
+    """HO-10: every response is complete; the last one announces the end of the connection."""
     with serve(SAGEMAKER_MODEL_SERVER_WORKERS="2") as server:
         request = HEAD + b"Content-Length: %d\r\n\r\n" % len(ROW) + ROW
         lost: list[str] = []
