@@ -106,7 +106,7 @@ def repeat_first_batch(trainer: Any) -> None:
 
     import tensorflow as tf
 
-    whole, size = trainer._source.find_block, trainer.batch_size  # noqa: SLF001 - only here is a step kept from its data
+    whole, size = trainer._source.find_block, trainer.batch_size  # noqa: SLF001 - the step's data
     first = whole(0)
     order = tf.constant(np.tile(np.arange(size, dtype=np.int32), trainer.steps_per_epoch))
     few = {

@@ -39,7 +39,11 @@ class _Stopped(BaseException):
     """The platform asked for a stop (PR-4)."""
 
 
-def main(layout: contract.Layout, environ: Mapping[str, str], argv: Sequence[str]) -> int:  # noqa: ARG001 - all commands take it
+def main(
+    layout: contract.Layout,
+    environ: Mapping[str, str],  # noqa: ARG001 - all commands take it
+    argv: Sequence[str],
+) -> int:
     """Run `evaluate`.
 
     Returns: the exit code: 0 done, 1 failed, 2 wrong usage, 128 + signal if stopped.
@@ -55,7 +59,7 @@ def main(layout: contract.Layout, environ: Mapping[str, str], argv: Sequence[str
         number = stop.args[0]
         name = signal.Signals(number).name
         code, message = 128 + number, f"stopped by {name} before the evaluation was done"
-    except Exception as error:  # noqa: BLE001 - the one boundary of an evaluation: a bug of ours is reported, too
+    except Exception as error:  # noqa: BLE001 - the boundary: bugs are reported, too
         traceback.print_exc()
         code, message = 1, f"this is a bug in the toolkit: {type(error).__name__}: {error}"
     finally:

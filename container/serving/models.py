@@ -82,7 +82,7 @@ class Models:
         except MemoryError:
             raise RequestError(507, f"there is not enough memory for model {name!r}") from None
         except UserError as error:
-            log.error("model %s cannot be loaded: %s", name, error)  # noqa: TRY400 - the message says it all
+            log.error("model %s cannot be loaded: %s", name, error)  # noqa: TRY400 - no traceback
             raise RequestError(500, f"model {name!r} cannot be loaded: {error}") from None
         finally:
             if entry.application is None:

@@ -156,7 +156,7 @@ def _release_signals(_: Any = None) -> None:
 def _find_heartbeat_directory() -> str:
     """Return a directory for the files with which workers show life, if possible in memory."""
     fallback = tempfile.gettempdir()
-    for directory in ("/dev/shm", fallback):  # noqa: S108 - gunicorn makes its own private file there
+    for directory in ("/dev/shm", fallback):  # noqa: S108 - gunicorn's file is private
         if os.access(directory, os.W_OK) and Path(directory).is_dir():
             return directory
     message = f"neither /dev/shm nor {fallback} can be written"

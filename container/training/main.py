@@ -37,7 +37,7 @@ def main(layout: contract.Layout, environ: Mapping[str, str], stop: StopRequest)
     except MemoryError as error:
         cause = f"out of memory: {error}; choose a larger instance or a smaller batch_size"
         return _fail(layout, f"PlatformError: {cause}")
-    except Exception as error:  # noqa: BLE001 - the boundary of a job: a bug of ours leaves a reason, too
+    except Exception as error:  # noqa: BLE001 - the boundary: bugs leave a reason, too
         cause = f"this is a bug in the toolkit: {type(error).__name__}: {error}"
         return _fail(layout, f"{cause}\n\n{traceback.format_exc()}")
     return 0

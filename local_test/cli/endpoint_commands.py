@@ -169,7 +169,9 @@ def invoke(
     payload = sys.stdin.buffer.read() if body == "-" else request_files.read_bytes(Path(body))
     url = _find_url(endpoint)
     started = time.monotonic()
-    call = urllib.request.Request(url, payload, options.headers, method="POST")  # noqa: S310 - loopback
+    call = urllib.request.Request(  # noqa: S310 - loopback
+        url, payload, options.headers, method="POST"
+    )
     try:
         with urllib.request.urlopen(call) as response:  # noqa: S310 - loopback
             answer = response.read()

@@ -125,7 +125,7 @@ def _read_header(stream: BinaryIO, name: str) -> tuple[tuple[int, ...], np.dtype
             return shape, np.dtype(_IDX_DTYPES[head[2]]), False
         size = int.from_bytes(stream.read(2 if head[6] == 1 else 4), "little")
         if not head.startswith(b"\x93NUMPY") or size > _HEADER_BYTES_MAXIMUM:
-            raise ValueError(head)  # noqa: TRY301 - reported below with all other faults of a header
+            raise ValueError(head)  # noqa: TRY301 - reported below, as all faults are
         header = ast.literal_eval(stream.read(size).decode("utf-8"))
         dtype = np.lib.format.descr_to_dtype(header["descr"])
         shape, is_fortran = tuple(header["shape"]), bool(header["fortran_order"])

@@ -17,7 +17,7 @@ class EventWorker(Worker):
 
     def run(self) -> None:
         """Serve until told to stop, then answer what has begun."""
-        loop = Loop(self, self.app.service)  # type: ignore[attr-defined] # gunicorn's is any application
+        loop = Loop(self, self.app.service)  # type: ignore[attr-defined] # our application
         loop.run()
         if loop.exit_status:
             sys.exit(loop.exit_status)

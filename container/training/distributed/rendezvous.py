@@ -191,7 +191,7 @@ def connect(resources: Resources, wait_s: float, log: Callable[[str], None]) -> 
     resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
         cluster, task_type="worker", task_id=resources.rank, rpc_layer="grpc"
     )
-    CollectiveAllReduceExtended._check_health_interval = _HEALTH_CHECK_S  # noqa: SLF001 - there is no public way
+    CollectiveAllReduceExtended._check_health_interval = _HEALTH_CHECK_S  # noqa: SLF001 - no option
     tf.distribute.MultiWorkerMirroredStrategy(resolver)
     hosts = ConnectedHosts(resources, lost)
     log(

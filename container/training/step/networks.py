@@ -227,7 +227,12 @@ def _convolve(x: Any, width: int, size: int, stride: int, name: str) -> Any:
 class _FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
     """Batch normalization of images in one fused kernel, with float32 statistics."""
 
-    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:  # noqa: FBT001 - Keras' signature
+    def call(
+        self,
+        inputs: Any,
+        training: bool | None = None,  # noqa: FBT001 - Keras' signature
+        mask: Any = None,
+    ) -> Any:
         """Normalize; in training, by the mean and variance of the batch."""
         is_usual = self.axis in (-1, 3) and self.center and self.scale
         if not is_usual or len(inputs.shape) != 4 or mask is not None:

@@ -132,7 +132,7 @@ class ObjectFiles:
         record_name = f"{bucket}/{name}"
         old = self._store.find(OBJECT, record_name)
         if isinstance(key, FakeKey):
-            if isinstance(key._value_buffer, StoredBytes):  # noqa: SLF001 - see the head of this file
+            if isinstance(key._value_buffer, StoredBytes):  # noqa: SLF001 - see the docstring
                 return
             record = self._write(bucket, name, key)
             if not self._store.insert(OBJECT, record_name, record):

@@ -201,7 +201,7 @@ def run(account: Account) -> None:
                 _scale(account, policy)
             except AwsError:
                 continue  # the endpoint was deleted, or is changing; the next look comes soon
-            except Exception:  # noqa: BLE001 - a bug of ours stops one policy's turn, not the scaler
+            except Exception:  # noqa: BLE001 - a bug must not stop the scaler
                 traceback.print_exc(file=sys.stderr)
 
 

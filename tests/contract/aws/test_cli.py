@@ -16,7 +16,10 @@ from tests.contract.aws.client import LocalAws, wait_for_status
 from tests.support import wait_for
 
 ROLE = "arn:aws:iam::000000000000:role/SageMakerRole"
-CHANNEL = '[{"ChannelName":"training","DataSource":{"S3DataSource":{"S3DataType":"S3Prefix","S3Uri":"s3://{bucket}/data/"}}}]'
+CHANNEL = (
+    '[{"ChannelName":"training","DataSource":{"S3DataSource":'
+    '{"S3DataType":"S3Prefix","S3Uri":"s3://{bucket}/data/"}}}]'
+)
 COMMANDS = [  # in this order: each uses what earlier ones created
     "sts get-caller-identity",
     "s3 ls s3://{bucket}",

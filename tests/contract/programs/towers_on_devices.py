@@ -32,7 +32,8 @@ for places in ((), ("/CPU:0", "/CPU:1")):
     loss, _ = loop.run(0, 0, 4, (0.0, 0))
     weights.append(loop.result()["weights"])
     losses.append(loss)
-    library = loop._run.get_concrete_function().graph.as_graph_def().library  # noqa: SLF001 - only TensorFlow's graph tells
+    run = loop._run  # noqa: SLF001 - only its graph names the devices
+    library = run.get_concrete_function().graph.as_graph_def().library
     used = sorted(
         {node.device for function in library.function for node in function.node_def} - {""}
     )

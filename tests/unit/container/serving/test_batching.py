@@ -161,7 +161,8 @@ def test_client_alone_never_waits_and_one_of_several_waits_for_the_others() -> N
     gate = Gate()
     batcher, batches = make_batcher(gate.predict, delay_s=30.0)
     ask_behind(gate, batcher, [make_images(1, seed) for seed in range(3)])
-    batcher._last_s = 30.0  # noqa: SLF001 - as if the prediction had taken so long: then there is time to wait
+    # As if the prediction had taken so long: then there is time to wait.
+    batcher._last_s = 30.0  # noqa: SLF001 - no prediction should take that long
     answers: list[Any] = []
     threads = [
         threading.Thread(target=lambda: answers.append(batcher.predict(make_images(1, 0))))

@@ -294,7 +294,7 @@ def test_checksum_of_any_record_is_right_and_any_flipped_bit_is_seen(
 @given(st.binary(max_size=200))
 def test_record_that_is_no_example_is_a_fault(content: bytes) -> None:
     with pytest.raises(ValueError, match=r"not a tf\.train\.Example|expected the"):
-        tfrecord_files._pick(tfrecord_files._parse_example(content))  # noqa: SLF001 - the parser of foreign bytes
+        tfrecord_files._pick(tfrecord_files._parse_example(content))  # noqa: SLF001 - foreign bytes
 
 
 @pytest.mark.parametrize("content", [b"", b"\x0a", b"nothing at all"])

@@ -57,7 +57,8 @@ class Client:
         self.connections = Connections(self.epoll, self.service.metrics, held_bytes_maximum=1 << 20)
         self.connection = Connection(self.ours, now=0)
         self.ours.settimeout(0)
-        self.connections._by_descriptor[self.ours.fileno()] = self.connection  # noqa: SLF001 - as accepted
+        known = self.connections._by_descriptor  # noqa: SLF001 - as after an accept
+        known[self.ours.fileno()] = self.connection
         self.epoll.register(self.ours, select.EPOLLIN)
         self.lanes = Lanes(self.service, self.connections, lane, wake=lambda: None)
         self.responder = Responder(self.service, self.connections, self.lanes)
