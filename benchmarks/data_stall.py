@@ -1,14 +1,14 @@
-"""Claim: a step on real data costs at most 1.02 of a step on a cached batch; 1.10 when streamed.
+"""Claim: on real data a step takes at most 1.02 times as long as on a cached batch; streamed, 1.10.
 
-Machine, versions and n are printed; results stand in results.md. Run: python
+Machine, versions and n are printed; results.md has the results. Run: python
 benchmarks/data_stall.py [CSV or CSV.GZ]
 
 24,000 images of MNIST are written as a folder of PNG files and loaded twice: within the memory
 budget, and with a budget of nothing, so that they stream from scratch space in five blocks. The
 product's own loop trains the bundled CNN, which is the hardest to feed. `constant` is the same
 loop, whose every step takes the first batch. The three take turns for n rounds of an epoch; a ratio
-is the median of the rounds' own ratios. Decoding happens once, before the first step, and is told
-apart.
+is the median of the rounds' own ratios. Decoding happens once, before the first step, and is
+reported separately.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ def show(value: float | None) -> str:
 
 
 def train(image: str, base: Path) -> Path:
-    """Give `/opt/ml` after a short job on digits."""
+    """Return `/opt/ml` after a short job on digits."""
     write_job(base, {"epochs": "2"})
     with running(image, "train", options=("--volume", f"{base}:/opt/ml")) as container:
         code = exit_code(container)
@@ -132,7 +132,7 @@ def measure_size(base: str, image: str) -> dict[str, float]:
 
 
 def compress(file: IO[bytes]) -> tuple[str, int]:
-    """Give a file's digest, as the engine names a layer by it, and its size in bytes after gzip."""
+    """Return a file's digest, which names a layer in the engine, and its gzipped size in bytes."""
     digest, compressor, size_bytes = hashlib.sha256(), zlib.compressobj(6), 0
     while chunk := file.read(1 << 20):
         digest.update(chunk)
@@ -225,7 +225,7 @@ def measure_starts(base: str, image: str, job: Path) -> dict[str, float]:
 
 
 def process_start(container: str) -> float:
-    """Give the moment at which the engine started a container's process, in seconds since 1970."""
+    """Return when the engine started a container's process, in seconds since 1970."""
     return datetime.fromisoformat(
         docker("inspect", "--format", "{{.State.StartedAt}}", container).strip()
     ).timestamp()
@@ -242,7 +242,7 @@ def serve_options(job: Path, port: int | None = None) -> tuple[str, ...]:
 
 
 def wait_for_ping(url: str) -> float:
-    """Give the moment of the first 200, in seconds since 1970: the engine's clock."""
+    """Return the moment of the first 200, in seconds since 1970: the engine's clock."""
     deadline = time.time() + 60
     while time.time() < deadline:
         if request(f"{url}/ping", timeout_s=2)[0] == 200:

@@ -1,6 +1,6 @@
 """Claim: a 20 GB data set trains within 2 GB of memory.
 
-Machine and versions are printed; results stand in results.md. Run: python
+Machine and versions are printed; results.md has the results. Run: python
 benchmarks/larger_than_memory.py [GB [S]]
 
 A pipe carries GB (20) of CSV in MNIST's shape, made on the fly, into `python -m container train` in

@@ -1,8 +1,8 @@
 """Claim: MNIST's training CSV becomes uint8 arrays faster than by polars, pyarrow or pandas.
 
-Machine, versions and n are printed; results stand in results.md. Run: python benchmarks/read_csv.py
+Machine, versions and n are printed; results.md has the results. Run: python benchmarks/read_csv.py
 [CSV or CSV.GZ] in an environment that has polars, pyarrow and pandas besides numpy; the image has
-none of them. The file has a header. Every reader gives labels `[n]` and pixels `[n, 784] uint8`,
+none of them. The file has a header. Every reader returns labels `[n]` and pixels `[n, 784] uint8`,
 checked to be equal. Readers take turns, so that a noisy minute hits all of them; the file is in the
 page cache. A ratio is the median of the rounds' own ratios.
 """

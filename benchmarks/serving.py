@@ -1,4 +1,4 @@
-"""Claim: one-image requests: 5 times as fast as the best tuned peer, 400 times the AWS sample.
+"""Claim: one-image requests are 5x as fast as on the best tuned peer, 400x as on the AWS sample.
 
 Machine: everything, the load generator (wrk) included, on the same cores; read ratios. Versions are
 printed. n: the median of ROUNDS runs of SECONDS each; the servers take turns, and each runs alone.
@@ -7,8 +7,8 @@ usage: serving.py MODEL_DIR CSV.gz --peers DIRECTORY [--rounds 3] [--seconds 3] 
        [--parts servers,bodies,transform] [--heavy MODEL_DIR [--runtimes
        litert,openvino,saved_model]]
 
-MODEL_DIR is an artifact of this toolkit; CSV.gz has a header and the label first; below DIRECTORY
-lies a virtual environment for each peer: litserve, mlserver, bentoml, triton (nvidia-pytriton) and
+MODEL_DIR is an artifact of this toolkit; CSV.gz has a header and the label first; DIRECTORY
+has a virtual environment for each peer: litserve, mlserver, bentoml, triton (nvidia-pytriton) and
 mms (multi-model-server, sagemaker-inference, setuptools<81), each with ai-edge-litert. nginx and
 java are on PATH. peers/resnet50.py writes an artifact for --heavy, which is asked through each of
 the runtimes; BYO_BATCH_IMAGES=1 or more sets the batches of all.
@@ -264,7 +264,7 @@ def ask(
     body: bytes | None = None,
     content_type: str = "application/json",
 ) -> int:
-    """Give the status of one request, 0 if nobody answers."""
+    """Return the status of one request, 0 without an answer."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request(method, path, body, {"Content-Type": content_type})
@@ -451,7 +451,7 @@ def main() -> None:
 
 
 def take_medians(samples: Sequence[Sequence[float]]) -> list[float]:
-    """Give the median of each column."""
+    """Return the median of each column."""
     return [statistics.median(column) for column in zip(*samples, strict=True)]
 
 
@@ -577,7 +577,7 @@ def print_heavy(options: argparse.Namespace, scratch: Path) -> None:
 
 
 def make_transform_bodies(csv: Path) -> list[bytes]:
-    """Give 60,000 rows of CSV in bodies of 6 MB."""
+    """Return 60,000 rows of CSV in bodies of 6 MB."""
     with gzip.open(csv) as stream:
         lines = [line.partition(b",")[2].strip() for line in stream][1:]
     lines = (lines * (60_000 // len(lines) + 1))[:60_000]

@@ -54,7 +54,7 @@ def predict_with_keras(model: Path, images: np.ndarray) -> np.ndarray:
 
 
 def save(write: Callable[..., Any], *arguments: Any, **options: Any) -> bytes:
-    """Give what is written to a stream."""
+    """Return what is written to a stream."""
     stream = io.BytesIO()
     write(stream, *arguments, **options)
     return stream.getvalue()
@@ -85,7 +85,7 @@ def scale(row: list[int]) -> list[int] | list[float]:
 
 
 def list_bodies(images: np.ndarray, size: int) -> Iterator[tuple[str, list[bytes]]]:
-    """Give every media type with bodies of `size` images each, or of one."""
+    """Return every media type with bodies of `size` images each, or of one."""
     blocks = [images[start : start + size] for start in range(0, len(images), size)]
     flat = [block.reshape(len(block), -1).tolist() for block in blocks]
     yield "text/csv", ["\n".join(",".join(map(str, row)) for row in rows).encode() for rows in flat]

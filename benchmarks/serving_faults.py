@@ -77,7 +77,7 @@ class Server:
         return [int(pid) for pid in path.read_text().split()]
 
     def ask(self, method: str, path: str, body: bytes, content_type: str) -> int:
-        """Give the status of one request on a connection of its own, 0 if nobody answers."""
+        """Return the status of one request on a connection of its own, 0 without an answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.request(method, path, body, {"Content-Type": content_type})
@@ -126,7 +126,7 @@ class Client(threading.Thread):
         self.stopped = False
 
     def run(self) -> None:
-        """Ask until told to stop."""
+        """Send requests until asked to stop."""
         while not self.stopped:
             try:
                 connection = socket.create_connection(("127.0.0.1", self.port), timeout=60)
@@ -143,7 +143,7 @@ class Client(threading.Thread):
                     pass
 
     def _ask(self, connection: socket.socket, stream: io.BufferedReader) -> bool:
-        """Send one request; tell whether the connection goes on."""
+        """Send one request; return whether the connection stays open."""
         try:
             connection.sendall(self.request)
             if not stream.readline().startswith(b"HTTP/1.1 200"):
@@ -286,7 +286,7 @@ def print_memory(base: Path, rows: np.ndarray, requests: int) -> None:
 
 
 def resident_mb(pid: int) -> float:
-    """Give a process' resident memory."""
+    """Return a process's resident memory."""
     return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) / 1024  # type: ignore[index]
 
 

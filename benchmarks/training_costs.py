@@ -1,6 +1,6 @@
-"""Claim: two hosts on the same cores cost 1.3 of one and end in its weights; determinism's cost.
+"""Claim: two hosts on the same cores take 1.3 times as long as one, and reach the same weights.
 
-Machine, versions and n are printed; results stand in results.md. Linux, as root: hosts are network
+Machine, versions and n are printed; results.md has the results. Linux, as root: hosts are network
 namespaces. Run: python benchmarks/training_costs.py [CSV or CSV.GZ] [--rounds 3]
 
 The product's own jobs on MNIST's training set, its defaults but for `epochs=2`; a cost is that of

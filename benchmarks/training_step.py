@@ -1,6 +1,7 @@
-"""Claim: a step is 1.9x as fast as `fit` and PyTorch (mnist_convnet); ResNets 1.0x, 0.8x PyTorch.
+"""Claim: a step of mnist_convnet is 1.9x as fast as by Keras' `fit` or by PyTorch.
 
-Machine, versions and n are printed; results.md has the results.
+ResNet-20 is 1.0x, ResNet-50 0.8x as fast as by PyTorch. Machine, versions and n are printed;
+results.md has the results.
 
 usage: python benchmarks/training_step.py TORCH_PYTHON [--only mnist_convnet,resnet20,resnet50]
        [--rounds 7] [--no-keras]
@@ -58,7 +59,7 @@ def build(name: str, shape: tuple[int, int, int]) -> Any:
 
 
 def make_ours(name: str) -> Any:
-    """Give a function that does `n` steps of the product's loop."""
+    """Return a function that does `n` steps of the product's loop."""
     from container.data.images import LabeledImages
     from container.training import settings as hyperparameters
     from container.training.step import device as devices
@@ -95,7 +96,7 @@ def make_ours(name: str) -> Any:
 
 
 def make_keras(name: str) -> Any:
-    """Give a function that does `n` steps of Keras' own `fit`."""
+    """Return a function that does `n` steps of Keras' own `fit`."""
     import keras
     import numpy as np
 
@@ -129,7 +130,7 @@ def make_data(name: str) -> tuple[Any, Any]:
 
 
 def make_torch(name: str) -> Any:
-    """Give a function that does `n` steps of PyTorch."""
+    """Return a function that does `n` steps of PyTorch."""
     import torch
 
     shape, batch = NETWORKS[name]
@@ -211,7 +212,7 @@ def build_torch(name: str) -> Any:
 
 
 def contend(engine: str, name: str) -> None:
-    """Warm up, then do as many steps as each line of the input says, and tell the seconds."""
+    """Warm up, then do as many steps as each line of the input says, and print the seconds."""
     if engine != "torch bf16":
         from container.training.step import device as devices
 
@@ -285,7 +286,7 @@ def main() -> None:
             ).stdout.strip()
         except (OSError, subprocess.CalledProcessError) as error:
             parser.error(
-                f"{options.torch_python!r} is no interpreter with torch (`none` leaves PyTorch "
+                f"{options.torch_python!r} is not an interpreter with torch (`none` leaves PyTorch "
                 f"out): {error}"
             )
         engines["torch bf16"] = options.torch_python

@@ -137,7 +137,7 @@ def load(path: Path) -> Algorithm:
     sys.path.insert(0, str(path.parent))
     specification = importlib.util.spec_from_file_location(path.stem, path)
     if specification is None or specification.loader is None or not path.is_file():
-        message = f"there is no algorithm at {path}"
+        message = f"no algorithm was found at {path}; expected a Python file"
         raise UserError(message)
     module = importlib.util.module_from_spec(specification)
     sys.modules[path.stem] = module

@@ -71,7 +71,7 @@ _PLATFORM_HYPERPARAMETER_PREFIX: Final = "sagemaker_"
 
 
 def is_platform_hyperparameter(name: str) -> bool:
-    """Tell whether the platform or an SDK set this hyperparameter, not the user (HP-5)."""
+    """Return whether the platform or an SDK set this hyperparameter, not the user (HP-5)."""
     return name in _PLATFORM_HYPERPARAMETERS or name.startswith(_PLATFORM_HYPERPARAMETER_PREFIX)
 
 

@@ -18,17 +18,17 @@ _INITS: Final = ("tini", "dumb-init", "docker-init", "catatonit")
 
 
 def is_shell_form(entry_point: Sequence[str]) -> bool:
-    """Tell whether the entry point starts a shell, which does not forward SIGTERM (IMG-4)."""
+    """Return whether the entry point starts a shell, which does not forward SIGTERM (IMG-4)."""
     return len(entry_point) > 1 and _name(entry_point[0]) in _SHELLS and entry_point[1] == "-c"
 
 
 def starts_init(entry_point: Sequence[str]) -> bool:
-    """Tell whether it starts an init, which is confused by `train` and `serve` (IMG-5)."""
+    """Return whether it starts an init, which is confused by `train` and `serve` (IMG-5)."""
     return bool(entry_point) and _name(entry_point[0]) in _INITS
 
 
 def is_root(user: str) -> bool:
-    """Tell whether a `USER` of an image is root, as hosting expects (IMG-6)."""
+    """Return whether a `USER` of an image is root, as hosting expects (IMG-6)."""
     return user.partition(":")[0] in ("", "0", "root")
 
 

@@ -1,4 +1,4 @@
-"""What this container may use of its machine, by CPU affinity and cgroup limits (HO-13).
+"""The CPUs and memory this container may use, by CPU affinity and cgroup limits (HO-13).
 
 Rules of this file: standard library only; it reads and never sets; a limit that cannot be read
 counts as none.

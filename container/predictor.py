@@ -51,7 +51,7 @@ def choose(artifact: Artifact) -> tuple[str, str]:
             f"as LiteRT's probabilities differ by {difference:g} from Keras', "
             f"and at most {TOLERANCE:g} is accepted"
         )
-        remedy = ", or set BYO_RUNTIME=litert to serve it nevertheless"
+        remedy = ", or set BYO_RUNTIME=litert to serve it anyway"
     if is_installed("saved_model"):
         return "saved_model", reason
     message = (
@@ -121,7 +121,7 @@ def _load_flatbuffer(
     if found != (manifest.input_shape, len(manifest.classes)):
         message = (
             f"{path} takes images {found[0]} and returns {found[1]} classes; its manifest has "
-            f"{manifest.input_shape} and {len(manifest.classes)}: they are of different trainings"
+            f"{manifest.input_shape} and {len(manifest.classes)}: they are from different trainings"
         )
         raise UserError(message)
     return predictor

@@ -1,4 +1,4 @@
-"""What predicts with an artifact's models: LiteRT, TensorFlow or OpenVINO, each imported when used.
+"""The runtimes for an artifact's models: LiteRT, TensorFlow, OpenVINO; each is imported when used.
 
 Each has the attributes of `container.predictor.Predictor`, measured and checked when it is made.
 

@@ -2,7 +2,7 @@
 
     build_and_push.sh IMAGE [cpu|gpu] [options]
 
-The repository is created if it is missing, with scan on push and tags that never move. A tag is the
+The repository is created if it is missing, with scan on push and immutable tags. A tag is the
 version, the kind of image and the git revision. What the registry already has is not built or sent
 again. Only the digest URI goes to standard output.
 
@@ -87,7 +87,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     option("kind", nargs="?", choices=("cpu", "gpu"), default="cpu", help="default: cpu")
     option("--target", choices=("serve",), help="build the smaller image that only serves (cpu)")
     option("--region", help="AWS region (default: as the AWS CLI finds it)")
-    option("--account", help="account of the repository (default: the credentials' own)")
+    option("--account", help="account of the repository (default: that of the credentials)")
     option("--profile", help="profile of the AWS CLI")
     option("--tag", help="tag (default: VERSION-KIND-REVISION)")
     option(
@@ -107,11 +107,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
             f"IMAGE {options.image!r}: use lower-case letters and digits, joined by one of . _ - /"
         )
     if options.account and not re.fullmatch(r"\d{12}", options.account):
-        parser.error(f"--account {options.account!r}: 12 digits are expected")
+        parser.error(f"--account {options.account!r}: expected 12 digits")
     if options.tag and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", options.tag):
-        parser.error(f"--tag {options.tag!r}: up to 128 letters, digits and _ . - are possible")
+        parser.error(f"--tag {options.tag!r}: up to 128 letters, digits and _ . - are allowed")
     if options.kind == "gpu" and (options.platform != "linux/amd64" or options.target):
-        parser.error("the GPU image is for linux/amd64 and has no targets")
+        parser.error("the GPU image supports only linux/amd64, and no --target")
     if options.lifecycle_policy and not options.lifecycle_policy.is_file():
         parser.error(f"--lifecycle-policy {options.lifecycle_policy}: no such file")
     return options

@@ -108,5 +108,5 @@ def fetch_manifest(host: str, path: str, tag: str, password: str) -> tuple[str, 
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a registry is on this machine, where HTTP is enough."""
+    """Return whether a registry is on this machine, where HTTP is enough."""
     return host.partition(":")[0] in ("localhost", "127.0.0.1")

@@ -1,4 +1,4 @@
-"""Makes an image's Python environment: hash-locked wheels, only what runs, always the same bytes.
+"""Builds an image's Python environment from hash-locked wheels: small, reproducible to the byte.
 
     python make_environment.py REQUIREMENTS.txt [--scripts REQUIREMENTS.txt]
 
@@ -34,7 +34,7 @@ BASE_PACKAGES: Final = Path("/build/base-packages")
 # Below site-packages. The test rings, run inside the image, prove that nothing needs them.
 NEVER_RUNS: Final = {
     "tensorflow/include": "C++ headers, for compiling custom operations",
-    "tensorflow/xla_aot_runtime_src": "C++ sources of compiled-ahead models",
+    "tensorflow/xla_aot_runtime_src": "C++ sources of models compiled ahead of time",
     "tensorflow/python/kernel_tests": "TensorFlow's own tests",
     "clang": "libclang: TensorFlow requires it, and only its source tools import it",
     "ai_edge_litert/libLiteRtWebGpuAccelerator.so": "runs models on WebGPU; servers have none",
@@ -63,7 +63,7 @@ def main() -> None:
     """Make the environment that the command line describes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("requirements", type=Path)
-    parser.add_argument("--scripts", type=Path, help="lock of the toolkits of users' own scripts")
+    parser.add_argument("--scripts", type=Path, help="lock file of the toolkits for user scripts")
     options = parser.parse_args()
 
     run(sys.executable, "-m", "venv", VENV)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds a stand-in for the official slim Python image, for machines that reach no image registry.
+# Builds a stand-in for the official slim Python image, for machines without an image registry.
 #
 #   usage: make_stand_in_base.sh [--suite SUITE] [--platform P] [--mirror URL] [--client C] NAME
 #

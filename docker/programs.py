@@ -1,4 +1,4 @@
-"""Runs other programs, tries again what may pass, and explains known failures.
+"""Runs other programs, retries transient failures, and explains known ones.
 
 Rules of this file: standard library only; complaints.toml holds the known failures.
 """
@@ -55,7 +55,7 @@ def run(
         complaint = _find_complaint(output)
         if complaint is None or not complaint.transient or attempt == _ATTEMPTS:
             break
-        say(f"{_last_line(output)}; trying again in {2**attempt} s")
+        say(f"{_last_line(output)}; retrying in {2**attempt} s")
         time.sleep(2**attempt)
     raise DeliveryError(explain(output, f"`{' '.join(command[:3])}` ended with {code}"))
 
@@ -105,7 +105,7 @@ def _last_line(output: str) -> str:
 
 
 def succeeds(command: Sequence[str]) -> bool:
-    """Tell whether a program runs and exits with 0."""
+    """Return whether a program runs and exits with 0."""
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 

@@ -54,7 +54,7 @@ def parse_options(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def find_file(directory: Path, name: str) -> Path:
-    """Give the file of a name, compressed or not."""
+    """Return the file of a name, compressed or not."""
     found = [path for path in (directory / name, directory / f"{name}.gz") if path.is_file()]
     if not found:
         sys.exit(f"{directory} has neither {name} nor {name}.gz")
@@ -62,7 +62,7 @@ def find_file(directory: Path, name: str) -> Path:
 
 
 def read_rows(path: Path) -> tuple[list[str], list[str]]:
-    """Give labels and pixel rows of a CSV file, without its header."""
+    """Return labels and pixel rows of a CSV file, without its header."""
     data = path.read_bytes()
     text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
     labels, rows = zip(
@@ -72,7 +72,7 @@ def read_rows(path: Path) -> tuple[list[str], list[str]]:
 
 
 def find_best(probabilities: list[str]) -> int:
-    """Give the index of the greatest probability."""
+    """Return the index of the greatest probability."""
     return max(range(len(probabilities)), key=lambda index: float(probabilities[index]))
 
 

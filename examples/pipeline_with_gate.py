@@ -173,7 +173,7 @@ class Pipeline:
         )
 
     def find_config(self) -> str | None:
-        """Give the configuration that the endpoint runs now."""
+        """Return the configuration that the endpoint runs now."""
         try:
             described = self.sagemaker.describe_endpoint(EndpointName=self.options.endpoint)
         except ClientError:

@@ -1,1 +1,1 @@
-"""SageMaker on one machine: lays out a job, runs a container or program in it, judges the end."""
+"""SageMaker on one machine: lays out a job, runs a container or program, reports how it ended."""

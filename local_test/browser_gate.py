@@ -2,7 +2,7 @@
 
 Any page that a browser shows can send requests to this machine, without asking anybody. It cannot
 choose three headers: `Host` is the name by which the browser found the server, `Origin` names the
-page's site, and `Sec-Fetch-Site` tells how that site relates to the server. Programs that are not
+page's site, and `Sec-Fetch-Site` says how that site relates to the server. Programs that are not
 browsers send neither of the last two.
 
 Source: the Fetch standard (Origin), Fetch Metadata Request Headers (Sec-Fetch-...).

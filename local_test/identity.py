@@ -1,4 +1,4 @@
-"""Who jobs and endpoints belong to: account, region, ARNs, and credentials."""
+"""The owner of all jobs and endpoints: account, region, ARNs, credentials."""
 
 from __future__ import annotations
 

@@ -46,8 +46,8 @@ main() {
   root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
   venv=$root/.venv
   python=$venv/bin/python
-  # The lock names every package. Left to look for more, pip before 23.1 refuses `name[extra]` as unlocked as soon as
-  # the index has a newer `name`.
+  # The lock names every package. When pip before 23.1 resolves dependencies itself, it refuses `name[extra]` as
+  # unlocked as soon as the index has a newer `name`.
   local -a options=(--no-deps)
   # The toolkits are built from source, with what is installed already.
   [[ $requirements != *requirements-scripts.txt ]] || options+=(--no-build-isolation --use-pep517)

@@ -4,7 +4,7 @@
 #   usage: tests/run.sh [--slow] [--require-engine] [PYTEST ARGUMENT ...]
 #
 #   --slow            include the tests that take minutes
-#   --require-engine  fail if the image tests cannot run; without it, only say so
+#   --require-engine  fail if the image tests cannot run; without it, only print a warning
 #
 # Needs bash, Python 3.11 to 3.13 with venv, and a package index; the image tests need a container
 # engine, too. With a PYTEST ARGUMENT, such as tests/unit or -k NAME, only those tests run.

@@ -1,4 +1,4 @@
-"""A constant answer behind gunicorn's own ASGI worker: what HTTP alone costs there."""
+"""A constant answer behind gunicorn's own ASGI worker: what HTTP by itself costs there."""
 
 BODY = b'{"outputs": [[0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]]}'
 HEADERS = [(b"content-type", b"application/json"), (b"content-length", str(len(BODY)).encode())]

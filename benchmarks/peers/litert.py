@@ -19,7 +19,7 @@ class Model:
         self._output = self._interpreter.get_output_details()[0]["index"]
 
     def predict(self, rows: object) -> np.ndarray:
-        """Give `[n, class] float32` for n rows."""
+        """Return `[n, class] float32` for n rows."""
         images = np.asarray(rows, np.uint8).reshape(-1, *self._input["shape"][1:])
         outputs = []
         for index in range(len(images)):

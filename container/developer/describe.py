@@ -165,7 +165,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--image",
         default="123456789012.dkr.ecr.eu-west-1.amazonaws.com/byo:latest",
-        help="the image's URI",
+        help="URI of the image in the CreateAlgorithm request",
     )
     options = parser.parse_args(argv)
     try:

@@ -55,8 +55,10 @@ def main(argv: Sequence[str]) -> int:
         prog="python -m container init",
         description="Write the smallest project that trains and serves.",
     )
-    parser.add_argument("directory", type=Path)
-    parser.add_argument("--kind", choices=tuple(KINDS), default="script", help="default: script")
+    parser.add_argument("directory", type=Path, help="where to write the project")
+    parser.add_argument(
+        "--kind", choices=tuple(KINDS), default="script", help="kind of project (default: script)"
+    )
     options = parser.parse_args(argv)
     try:
         files = write(options.directory, options.kind)

@@ -102,10 +102,10 @@ def _add_error_handlers(app: flask.Flask, payload_bytes: int) -> None:
         status = error.code or 500
         messages = {
             404: (
-                f"there is no {flask.request.path!r} here; "
+                f"the route {flask.request.path!r} does not exist; "
                 "try /ping, /invocations, /execution-parameters or /metrics"
             ),
-            405: f"{flask.request.method} is not a method of {flask.request.path}",
+            405: f"{flask.request.path} does not accept {flask.request.method}",
             413: content_encoding.describe_limit(payload_bytes),
         }
         if status == 413:
@@ -170,5 +170,5 @@ def _iterate(response: inference.Response) -> Iterator[bytes]:
         yield response.body
         response = inference.take_piece(response)
     if response.status != 200:
-        message = "a streamed answer broke off; the line before has the reason"
+        message = "a streamed answer was aborted; the line before has the reason"
         raise ConnectionAbortedError(message)

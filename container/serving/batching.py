@@ -3,7 +3,7 @@
 This pays where a call costs much more than an image. A request that comes while nothing is computed
 is computed immediately. Those that come meanwhile wait; when the prediction is over, the first of
 them computes for all. It waits for others only as long as a prediction takes, and only for as many
-as there were the last time: a single client never waits.
+as came the last time: a single client never waits.
 
 Rules of this file: first come, first served; a request fails only for its own images.
 """
@@ -29,7 +29,7 @@ class _Call:
 
     def __init__(self, images: Images) -> None:
         self.images = images
-        self.leads = False  # its thread computes, for those that wait as well
+        self.leads = False  # its thread computes for all that wait
         self.turn = threading.Event()  # set when it leads, or has been computed
         self.probabilities: Probabilities | None = None
         self.error: Exception | None = None

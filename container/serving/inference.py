@@ -1,4 +1,4 @@
-"""The serving core: a request in, a response out; no HTTP library, so that every shell is thin.
+"""The serving core: a request in, a response out, without an HTTP library; servers wrap it thinly.
 
 Rules of this file: the status of an answer names whose fault it is (RQ-6), and no answer holds a
 traceback (SEC-4); what can be refused by its headers is refused before the body is decoded. `guard`
@@ -154,7 +154,9 @@ class Inference:
         answer_type = negotiation.choose(accept, self._offered)
         if answer_type is None:
             offered = ", ".join(self._offered)
-            message = f"nothing in Accept {accept[:200]!r} can be given; possible: {offered}"
+            message = (
+                f"no media type in Accept {accept[:200]!r} is available; choose one of {offered}"
+            )
             raise RequestError(406, message)
         body = request.body
         if "content-encoding" in headers:
@@ -245,7 +247,7 @@ class Inference:
         images, errors = decoding.decode_lines(media_type, body, self.input_shape)
         for place, message in list(errors.items())[:_ERRORS_LOGGED]:
             log.warning(
-                "record %d of a request is answered by a placeholder: %s",
+                "record %d of a request is answered with a placeholder: %s",
                 place + 1,
                 _hide(message),
             )

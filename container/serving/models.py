@@ -169,7 +169,9 @@ def _parse_load(body: bytes) -> tuple[str, str]:
     is_name = isinstance(name, str) and 0 < len(name) <= _NAME_CHARACTERS
     is_path = isinstance(url, str) and "\0" not in url
     if not is_name or not is_path:
-        message = f"model_name is a text of 1 to {_NAME_CHARACTERS} characters, and url a path"
+        message = (
+            f"model_name must be a string of 1 to {_NAME_CHARACTERS} characters, and url a path"
+        )
         raise RequestError(400, message)
     return name, url
 

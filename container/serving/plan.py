@@ -20,8 +20,8 @@ from container.errors import UserError
 from container.serving.server_settings import Settings
 from container.serving.user_code import handlers, third_party_models
 
-# Above it an image gains more from all cores at once than requests gain from a core each (measured
-# on ResNet-50).
+# For slower models all cores on one image are faster than one core per request (measured on
+# ResNet-50).
 _HEAVY_IMAGE_S = 0.005
 _BATCH_IMAGES = 32  # on TensorFlow, where a call costs as much as many small images
 # Resident memory as measured; a model takes three times its file: mapped, packed for the kernels,

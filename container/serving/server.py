@@ -1,4 +1,4 @@
-"""`serve`: gunicorn hosts the service until it is told to stop.
+"""`serve`: gunicorn hosts the service until it is asked to stop.
 
 Rules of this file: processes, sockets, signals and logs only; what is served is decided in `plan`.
 """
@@ -28,7 +28,7 @@ from container.serving.telemetry import logs
 
 _EVENT_WORKER = "container.serving.event_worker.worker.EventWorker"
 _BACKLOG = 2048  # HO-7: the kernel accepts connections while every worker computes
-# HO-10: SIGKILL comes 30 s after SIGTERM; the rest is for the master to see its workers go.
+# HO-10: SIGKILL comes 30 s after SIGTERM; the master needs the rest to reap its workers.
 _GRACE_S = contract.SERVING_STOP_GRACE_S - 5
 # A request that kills its worker may be sent again a few times; ten such deaths a minute are the
 # server's own fault.
@@ -37,7 +37,7 @@ _EARLY_DEATHS = 10
 _CIRCLE_S = 60
 _CIRCLE_STATUS = 5
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
-_HEARTBEAT_S = 30  # the event loop shows life twice a second, whatever is being computed
+_HEARTBEAT_S = 30  # the event loop signals life twice a second, even while it computes
 
 log = logging.getLogger(__name__)
 
@@ -118,8 +118,7 @@ class _Server(BaseApplication):
             return
         if self._early_deaths[0] > now - _CIRCLE_S:
             message = (
-                f"{_EARLY_DEATHS} workers died within {_EARLY_S} s of their start each: "
-                "the server gives up"
+                f"{_EARLY_DEATHS} workers died within {_EARLY_S} s of starting: the server stops"
             )
             log.critical(message)
             raise HaltServer(message, _CIRCLE_STATUS)

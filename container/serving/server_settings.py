@@ -66,8 +66,8 @@ class Settings:
     multi_model: bool = False
     """Whether this is a multi-model endpoint, which starts without a model (MME-1)."""
     placeholders: bool = False
-    """Whether a line that cannot be decoded is answered by a placeholder; otherwise the request is
-    refused with 400 (BT-9)."""
+    """Whether a line that cannot be decoded is answered with a placeholder; otherwise the request
+    is refused with 400 (BT-9)."""
     log_level: str = "info"
     """The lowest severity that is logged."""
     log_format: str = "text"

@@ -25,7 +25,7 @@ class Service:
     def __init__(self, planned: plan.Plan) -> None:
         self.plan = planned
         self.settings = planned.settings
-        # One more than there are workers: a new one may start before the old one has been buried.
+        # One more than there are workers: a new one may start before the old one is reaped.
         rows = planned.workers + 1
         self.loads = Loads(rows)
         self.metrics = Metrics(rows, {**planned.labels, "toolkit": container.__version__})

@@ -57,7 +57,7 @@ def train(job: Job[Settings]) -> None:
     reason = run.run(prepared.deadline)
     preparation.log(f"trained for {run.progress.elapsed_s:.2f} s: {reason}")
     if not run.steps_done:
-        preparation.log("no step was done: there is no model to save")
+        preparation.log("no step was completed, so there is no model to save")
     elif prepared.hosts.is_chief:
         from container.training import publication
 

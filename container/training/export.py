@@ -21,7 +21,7 @@ from container.errors import PlatformError
 
 _FLATBUFFERS = {
     "litert": "LiteRT, and TensorFlow will serve it",
-    "litert_int8": "eight-bit LiteRT, and is left without it",
+    "litert_int8": "eight-bit LiteRT, and the artifact will not contain it",
 }
 """Flatbuffers by name, and what a failed conversion means."""
 

@@ -68,7 +68,7 @@ class Settings:
     epochs: int | None = field(
         None,
         "passes over the training images",
-        default_words="3, or more for 500 steps",
+        default_words="3, or as many as make 500 steps",
         low=1,
         high=100_000,
     )
@@ -82,7 +82,7 @@ class Settings:
     )
     early_stopping_epochs: int = field(
         0,
-        "end the training if `monitor` has not improved for so many; 0: never",
+        "end the training if `monitor` has not improved for this many; 0: never",
         unit="epochs",
         low=0,
         high=10_000,
@@ -175,7 +175,7 @@ class Settings:
     image_shape: tuple[int, ...] | None = field(
         None,
         "height, width and channels of CSV rows",
-        default_words="a square grey image",
+        default_words="a square gray image",
         unit="pixels",
         low=1,
         high=4096,

@@ -14,7 +14,7 @@ from typing import Any
 
 
 def is_harmless(member: tarfile.TarInfo) -> bool:
-    """Tell whether a member is a file or directory whose path stays inside the target."""
+    """Return whether a member is a file or directory whose path stays inside the target."""
     path = PurePosixPath(member.name)
     return (member.isfile() or member.isdir()) and not path.is_absolute() and ".." not in path.parts
 

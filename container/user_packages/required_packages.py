@@ -47,7 +47,7 @@ def plan_installation(
 
 
 def is_isolated(environ: Mapping[str, str], routes: Path = Path("/proc/net/route")) -> bool:
-    """Tell whether there is probably no network (SEC-1).
+    """Return whether there is probably no network (SEC-1).
 
     That is, no route, or a platform job without credentials.
     """

@@ -164,7 +164,7 @@ class Supervisor:
             stream.flush()
 
     def _is_running(self, process: subprocess.Popen[bytes]) -> bool:
-        """Tell whether to wait: after a stop a shell's children may still save their work."""
+        """Return whether to wait: after a stop a shell's children may still save their work."""
         return process.returncode is None or (self.stop_signal is not None and self._group_lives())
 
     def _end_group(

@@ -31,7 +31,7 @@ Directory = Annotated[
     typer.Option(
         "--directory",
         envvar="LOCAL_AWS_DIRECTORY",
-        help="Where everything is kept; by default ~/.local/share/local-aws.",
+        help="Directory of all data; by default ~/.local/share/local-aws.",
         show_default=False,
     ),
 ]
@@ -46,11 +46,13 @@ class SettingsOptions:
     )
     docker: bool = flag("Run each request's image in Docker.", "--docker")
     port: int | None = option(
-        None, "Port on loopback; by default the last one, at first a free one."
+        None, "Port on loopback; by default the port of the last start, or a free one."
     )
-    region: str | None = option(None, "By default us-east-1.")
-    account: str | None = option(None, "Twelve digits; by default 000000000000.")
-    max_instances: int | None = option(None, "Quota for jobs, and for endpoints.")
+    region: str | None = option(None, "AWS region; by default us-east-1.")
+    account: str | None = option(None, "AWS account ID, twelve digits; by default 000000000000.")
+    max_instances: int | None = option(
+        None, "Quota of instances for all jobs, and the same for all endpoints."
+    )
 
     def list_changes(self) -> dict[str, object]:
         """Return the settings that are given."""
@@ -77,7 +79,7 @@ def up(
     home = _find_directory(directory)
     settings = _load_settings(home, options.list_changes())
     if (running := installation.find_running(home)) is not None:
-        _say(f"already up: {running.url}, data in {home}; run `down` first to change it")
+        _say(f"already up: {running.url}, data in {home}; to change its options, run `down` first")
         return 0
     if foreground:
         from local_test.aws.process import host  # noqa: PLC0415 - slow to import
@@ -152,13 +154,13 @@ def down(
     home = _find_directory(directory)
     running = installation.find_running(home)
     if running is None:
-        _say(f"nothing is up in {home}")
+        _say(f"no local AWS is running in {home}")
         return 0
     jobs = _ask(running)["jobs"]
     if jobs and not force:
         names = ", ".join(jobs[:5])
         message = (
-            f"{len(jobs)} job(s) run: {names}; wait for them, or stop them with `down --force`"
+            f"{len(jobs)} job(s) running: {names}; wait for them, or stop them with `down --force`"
         )
         raise UserError(message)
     os.kill(running.pid, signal.SIGTERM)
@@ -170,7 +172,7 @@ def down(
 
 def status(
     directory: Directory = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the status as JSON.")] = False,
 ) -> int:
     """Print whether a local AWS is up, and what runs in it; exit code 1 if it is down."""
     home = _find_directory(directory)
@@ -208,7 +210,7 @@ def env(directory: Directory = None) -> int:
     home = _find_directory(directory)
     running = installation.find_running(home)
     if running is None:
-        message = f"nothing is up in {home}; start it with `python -m local_test up`"
+        message = f"no local AWS is running in {home}; start it with `python -m local_test up`"
         raise UserError(message)
     region = installation.load_settings(home).region
     variables = {
@@ -223,15 +225,15 @@ def env(directory: Directory = None) -> int:
 
 def purge(
     directory: Directory = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
 ) -> int:
     """Delete all data of a local AWS that is down: buckets, jobs, models, endpoints, logs."""
     home = _find_directory(directory)
     if installation.is_running(home):
-        message = f"the local AWS in {home} is up; `down` first"
+        message = f"the local AWS in {home} is running; stop it with `down` first"
         raise UserError(message)
     if not home.exists():
-        _say(f"there is nothing in {home}")
+        _say(f"nothing to delete: {home} does not exist")
         return 0
     if not (home / "state.sqlite").exists() and any(home.iterdir()):
         message = f"{home} does not look like the data of a local AWS, so nothing is deleted"

@@ -31,9 +31,9 @@ from local_test.runners.process import ProcessRunner
 class ChoiceOptions:
     """What is judged."""
 
-    url: str | None = option(None, "Judge the server at this URL, by HTTP checks only.")
-    train: bool = flag("Judge only training.", "--train")
-    serve: bool = flag("Judge only serving.", "--serve")
+    url: str | None = option(None, "Check the server at this URL; only HTTP checks run.")
+    train: bool = flag("Check only training.", "--train")
+    serve: bool = flag("Check only serving.", "--serve")
     only: list[str] | None = option(None, "Run only this check, such as HO-4a; can be repeated.")
 
 
@@ -41,12 +41,14 @@ class ChoiceOptions:
 class SampleOptions:
     """What the container needs for a good run: a model, a request, its metrics and times."""
 
-    stop_at: str = option(".", "Log line at which training is stopped, as a regular expression.")
+    stop_at: str = option(
+        ".", "Stop training at the first log line that matches this regular expression."
+    )
     metric: list[str] | None = metric_option()
     model: str | None = option(None, "model.tar.gz or a directory; by default the trained model.")
-    body: Path | None = option(None, "File with the body of a good request; by default a digit.")
-    content_type: str = option("text/csv", "Content-Type of the body.")
-    accept: str = option("*/*", "Accept of the good request.")
+    body: Path | None = option(None, "File with the body of a valid request; by default one digit.")
+    content_type: str = option("text/csv", "Content-Type header of the body.")
+    accept: str = option("*/*", "Accept header of the valid request.")
     multi_model: bool = flag(
         "The container serves several models, as its label says (IMG-12).", "--multi-model"
     )
@@ -83,7 +85,7 @@ def conform(
     sample: SampleOptions,
     reports: ReportOptions,
 ) -> int:
-    """Judge a container by the contract; exit code 1 if it violates a MUST."""
+    """Check a container against SageMaker's contract; exit with 1 if it violates a MUST."""
     identities = conformance.choose(
         train=choice.train,
         serve=choice.serve,

@@ -51,7 +51,7 @@ class EndpointOptions:
     isolated: bool = isolated_option()
     fault: list[str] | None = option(
         None,
-        "KIND@SECONDSs or KIND@/REGEX/, such as kill-worker@5s. Kinds: "
+        "Fault to inject, as KIND@SECONDSs or KIND@/REGEX/, such as kill-worker@5s. Kinds: "
         f"{', '.join(faults.SERVER_KINDS)}.",
     )
 
@@ -135,7 +135,7 @@ def serving(
 class InvocationOptions:
     """Headers of InvokeEndpoint."""
 
-    content_type: str = option("text/csv", "Content-Type of the body.")
+    content_type: str = option("text/csv", "Content-Type header of the body.")
     accept: str | None = option(None, "Accept.")
     custom_attributes: str | None = option(None, "X-Amzn-SageMaker-Custom-Attributes.")
     target_variant: str | None = option(None, "X-Amzn-SageMaker-Target-Variant.")

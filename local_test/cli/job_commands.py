@@ -42,15 +42,15 @@ class TrainingOptions:
     instance_type: str = option("ml.m5.large", "ResourceConfig.InstanceType.")
     instance_count: int = option(1, "Number of hosts or servers.")
     max_runtime_s: int = option(86400, "StoppingCondition.MaxRuntimeInSeconds.")
-    spot: bool = flag("EnableManagedSpotTraining.", "--spot")
+    spot: bool = flag("Managed spot training (EnableManagedSpotTraining).", "--spot")
     fault: list[str] | None = option(
         None,
-        "KIND@SECONDSs or KIND@/REGEX/, such as spot@/epoch=3;/. Kinds: "
+        "Fault to inject, as KIND@SECONDSs or KIND@/REGEX/, such as spot@/epoch=3;/. Kinds: "
         f"{', '.join(faults.JOB_KINDS)}.",
     )
     encoding: str = option(
         "api",
-        "Write hyperparameters as this sender does: "
+        "Encode hyperparameters as this sender does: "
         f"{', '.join(hyperparameter_encodings.ENCODINGS)} (HP-2, HP-3, HP-6).",
     )
     metric: list[str] | None = metric_option()
@@ -99,7 +99,9 @@ def train(
         job = TrainingJob(valid, runner, directory, listeners, faults=happenings)
         is_isolated = valid.fields.get("EnableNetworkIsolation")
         if len(job.hosts) > 1 and isinstance(runner, ProcessRunner) and not is_isolated:
-            terminal.note("hosts share this machine's ports; --isolated gives each its own (DS-1)")
+            terminal.note(
+                "hosts share this machine's ports; with --isolated each has its own (DS-1)"
+            )
         result = terminal.run_job(job, valid, runner)
     artifact = result.description["ModelArtifacts"]["S3ModelArtifacts"]
     return terminal.report(result, artifact, as_json=request.as_json)

@@ -1,6 +1,6 @@
 """Options in groups: a command takes dataclasses, and their fields are its options.
 
-`option` declares a field, `with_groups` gives a command the options of its groups.
+`option` declares a field, `with_groups` adds the options of its groups to a command.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ JOBS: Final = Path(os.environ.get("LOCAL_TEST_JOBS") or CHECKOUT / "jobs")
 """Where jobs and endpoints have their directories."""
 OWN_PROGRAM: Final = "python -m container"
 
-ContentType = Annotated[str, typer.Option(help="Content-Type of the body.")]
+ContentType = Annotated[str, typer.Option(help="Content-Type header of the body.")]
 
 
 def option(default: Any, text: str, names: Sequence[str] = ()) -> Any:
@@ -43,12 +43,12 @@ def flag(text: str, name: str) -> Any:
 
 def name_option() -> Any:
     """Declare `--name`."""
-    return option(None, "Name of the job or endpoint; by default made from the time.")
+    return option(None, "Name of the job or endpoint; by default derived from the time.")
 
 
 def metric_option() -> Any:
     """Declare `--metric`."""
-    return option(None, "NAME=REGEX of MetricDefinitions; by default our program's own.")
+    return option(None, "Metric definition, as NAME=REGEX; by default those of our program.")
 
 
 def isolated_option() -> Any:
@@ -68,9 +68,11 @@ class ContainerOptions:
     base_dir: bool = flag(
         "Set SAGEMAKER_BASE_DIR instead of mounting a private /opt/ml.", "--base-dir"
     )
-    memory: str | None = option(None, "Memory limit of a container: 512m, 2g.")
+    memory: str | None = option(None, "Memory limit of a container, such as 512m or 2g.")
     gpus: bool = flag("Give the image all GPUs of this machine.", "--gpus")
-    env: list[str] | None = option(None, "NAME=VALUE for the container.", ("--env", "-e"))
+    env: list[str] | None = option(
+        None, "Environment variable for the container, as NAME=VALUE.", ("--env", "-e")
+    )
 
     @property
     def image_name(self) -> str:
@@ -115,10 +117,10 @@ class DataOptions:
     """What a training job learns from."""
 
     channel: list[str] | None = option(
-        None, "NAME=PATH or NAME=URI of a channel's data.", ("--channel", "-c")
+        None, "Input channel, as NAME=PATH or NAME=URI.", ("--channel", "-c")
     )
     hyperparameter: list[str] | None = option(
-        None, "NAME=VALUE; values are strings.", ("--hyperparameter", "-p")
+        None, "Hyperparameter, as NAME=VALUE; values are strings.", ("--hyperparameter", "-p")
     )
 
     @property
@@ -150,7 +152,7 @@ class JobRequestOptions(RequestOptions):
 
 
 def with_groups(command: Callable[..., int]) -> Callable[..., int]:
-    """Give a command the options of its groups: of the parameters that are dataclasses."""
+    """Add to a command the options of its groups: of the parameters that are dataclasses."""
     groups: dict[str, Any] = {}
     parameters: list[inspect.Parameter] = []
     for name, parameter in _list_parameters(command).items():

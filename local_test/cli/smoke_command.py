@@ -107,7 +107,7 @@ def smoke(
         bool, typer.Option(help="Whether to evaluate the model in a processing job.")
     ] = True,
 ) -> int:
-    """Try a container once: train, evaluate, serve, invoke, stop. Without --channel, on digits."""
+    """Try a container once: train, evaluate, serve, invoke, stop. Without --channel, use digits."""
     channels = data.channels
     payload = request_files.read_bytes(body) if body else b""
     if not channels or not body or (evaluation and not test):

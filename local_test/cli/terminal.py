@@ -110,7 +110,7 @@ def stopping(job: _Stoppable) -> Iterator[None]:
         count += 1
         if count > 1:
             raise KeyboardInterrupt
-        say(f"{signal.Signals(number).name}: stopping as SageMaker does; repeat it to kill")
+        say(f"{signal.Signals(number).name}: stopping as SageMaker does; send it again to kill")
         job.stop()
 
     previous = {

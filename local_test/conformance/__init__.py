@@ -1,1 +1,1 @@
-"""Whether a container keeps the contract: checks of any image, program or URL."""
+"""Checks whether an image, a program or a server at a URL keeps the contract."""

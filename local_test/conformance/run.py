@@ -58,7 +58,7 @@ def choose(
     unknown = set(only) - possible
     if unknown:
         message = (
-            f"no such check here: {', '.join(sorted(unknown))}; "
+            f"unknown checks: {', '.join(sorted(unknown))}; "
             f"choose from {', '.join(sorted(possible))}"
         )
         raise UserError(message)

@@ -16,7 +16,7 @@ _EXIT_CODE_MEANINGS: Final = {  # OUT-12
     126: "the entry point is not executable: no execute bit, or a directory",
     127: "the entry point was not found: not on PATH, or a script with CRLF line endings",
     132: "illegal instruction: the program was built for a newer processor",
-    134: "abort: a native library gave up",
+    134: "aborted by a native library",
     137: "SIGKILL: out of memory, or killed after the grace period of a stop",
     139: "segmentation fault in native code",
     143: "SIGTERM was not handled",
@@ -71,7 +71,7 @@ def merge(roots: Mapping[str, Path]) -> tuple[dict[str, Path], list[str]]:
                 merged[name] = path
             elif not path.is_dir():
                 findings.append(
-                    f"{name} was written by {owners[name]} and {host}: one of them wins (OUT-5)"
+                    f"{name} was written by {owners[name]} and {host}: only one is kept (OUT-5)"
                 )
     return merged, findings
 

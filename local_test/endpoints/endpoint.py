@@ -191,7 +191,9 @@ class Endpoint:
             raise RequestError(400, "TargetModel is for multi-model endpoints only (MME-5)")
         maximum = self._limits.payload_bytes
         if len(answer.body) > maximum:
-            message = f"the answer has {len(answer.body)} bytes; {maximum} are possible (HO-9)"
+            message = (
+                f"the answer has {len(answer.body)} bytes; at most {maximum} are allowed (HO-9)"
+            )
             raise RequestError(424, message)
         if answer.status < 400:
             self._capture.record(
@@ -228,9 +230,8 @@ class Endpoint:
 
     def _answer_async(self, body: bytes, headers: Mapping[str, str]) -> Answer:
         known = select_headers(headers.items(), FORWARDED_HEADERS)
-        check_request(
-            b"", known, self._limits.payload_bytes
-        )  # the limit of a body is another one here
+        # The body is in S3 and has its own limit.
+        check_request(b"", known, self._limits.payload_bytes)
         _, server = self._route(known)
         return server.client.post("/invocations", body, known, limit_s=ASYNC_LIMIT_S)
 

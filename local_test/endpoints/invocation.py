@@ -69,7 +69,7 @@ def check_request(body: bytes, headers: Mapping[str, str], maximum_bytes: int) -
     Raises: RequestError 413 for a body that is too large, 400 for wrong custom attributes.
     """
     if len(body) > maximum_bytes:
-        message = f"the body has {len(body)} bytes; at most {maximum_bytes} are possible (HO-9)"
+        message = f"the body has {len(body)} bytes; at most {maximum_bytes} are allowed (HO-9)"
         raise RequestError(413, message)
     attributes = headers.get(contract.CUSTOM_ATTRIBUTES_HEADER.lower(), "")
     if len(attributes) > _ATTRIBUTES_CHARACTERS or not attributes.isascii():

@@ -54,8 +54,8 @@ class ModelCache:
             loaded = None
         if status != 200 or loaded != []:
             message = (
-                f"GET /models was answered {status} {body[:100]!r}; "
-                'the answer has to be 200 with {"models": []} (MME-3)'
+                f"GET /models returned {status} {body[:100]!r}; "
+                'expected 200 with {"models": []} (MME-3)'
             )
             raise UserError(message)
 
@@ -93,7 +93,7 @@ class ModelCache:
             status, answer = self._server.exchange("POST", "/models", body)
         if status not in (200, _CONFLICT):
             shutil.rmtree(directory.parent, ignore_errors=True)
-            message = f"loading {target} was answered {status}: {_shorten(answer)} (MME-2)"
+            message = f"loading {target} returned {status}: {_shorten(answer)} (MME-2)"
             raise RequestError(424, message)
         self._loaded[target] = name
 
@@ -112,7 +112,7 @@ class ModelCache:
         status, answer = self._server.exchange("DELETE", f"/models/{quote(name, safe='')}")
         shutil.rmtree(self._directory / name, ignore_errors=True)
         if status not in (200, 404):
-            message = f"unloading {target} was answered {status}: {_shorten(answer)} (MME-4)"
+            message = f"unloading {target} returned {status}: {_shorten(answer)} (MME-4)"
             raise RequestError(424, message)
 
 

@@ -58,7 +58,8 @@ class Fleet:
         self._runner = runner
         self._launches = launches
         self._on_line = on_line
-        self._events: queue.SimpleQueue[_Event] = queue.SimpleQueue()  # a signal handler may put
+        # SimpleQueue, because a signal handler may put an event.
+        self._events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
         self._containers: dict[str, Container] = {}
         self._notes: dict[str, str] = {}
 

@@ -101,7 +101,7 @@ def read(shape: Any, value: Any, *, is_handwritten: bool = False) -> tuple[Any, 
 
     Return it with times as seconds since the epoch, blobs as bytes and without null members, and
     every fault; with faults, the request is incomplete. In a handwritten request nothing may be
-    null, and `file:///...` may stand where the API wants an `s3://` URI.
+    null, and `file:///...` may replace an `s3://` URI.
     """
     reader = _Reader(is_handwritten=is_handwritten)
     return reader.read(shape, value, ()), reader.faults

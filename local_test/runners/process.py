@@ -84,7 +84,7 @@ class ProcessRunner:
         """Start the program; see `interface.Runner.start`."""
         if launch.names_after_s and not self.is_private:
             message = (
-                "names can be delayed only with a private /etc/hosts: use Linux with namespaces, "
+                "names can be delayed only in a private /etc/hosts: use Linux with namespaces, "
                 "or an image in Docker (DS-4)"
             )
             raise PlatformError(message)

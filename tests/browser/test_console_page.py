@@ -109,7 +109,7 @@ PAGES = {
     "endpoint": ("/endpoint/shown", "AllTraffic"),
     "playground": ("/playground/shown", "Draw something"),
     "model": ("/model/shown", "ModelDataUrl"),
-    "nothing": ("/training-job/nowhere", "There is nothing at"),
+    "nothing": ("/training-job/nowhere", "does not exist"),
 }
 
 

@@ -140,7 +140,7 @@ def test_an_unreachable_network_is_tried_again_and_then_explained(
         with pytest.raises(programs.DeliveryError, match=words):
             programs.run(["sh", "-c", f"echo '{message}' >&2; exit 255"])
     assert waits == [2, 4, 8] * 3
-    assert capsys.readouterr().err.count("trying again in") == 9
+    assert capsys.readouterr().err.count("retrying in") == 9
 
 
 @pytest.mark.parametrize(
@@ -232,9 +232,9 @@ def test_other_engines_are_asked_for_dockers_format(client: str, tmp_path: Path)
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--platform", "linux/arm64", "gpu"), "the GPU image is for linux/amd64"),
-        (("--account", "12"), "12 digits are expected"),
-        (("--tag", "a b"), "letters, digits and _ . - are possible"),
+        (("--platform", "linux/arm64", "gpu"), "the GPU image supports only linux/amd64"),
+        (("--account", "12"), "expected 12 digits"),
+        (("--tag", "a b"), "letters, digits and _ . - are allowed"),
         (("--lifecycle-policy", "no-such-file"), "no such file"),
     ],
 )

@@ -103,7 +103,7 @@ def test_network_that_does_not_convert_is_exported_without_flatbuffers_and_serve
         "the model does not convert to LiteRT, and TensorFlow will serve it: "
     )
     assert lines[1].startswith(
-        "the model does not convert to eight-bit LiteRT, and is left without it: "
+        "the model does not convert to eight-bit LiteRT, and the artifact will not contain it: "
     )
     expected = model.predict(images, verbose=0)
     assert np.abs(predictor.load(found).predict(images) - expected).max() <= 1e-5

@@ -460,7 +460,7 @@ def test_killed_outright_it_takes_the_container_with_it(
 
 
 @pytest.mark.skipif(
-    sys.platform != "linux", reason="only Linux tells a process of its parent's end"
+    sys.platform != "linux", reason="only Linux notifies a process when its parent ends"
 )
 @pytest.mark.parametrize("view", [{}, {"root": "."}])
 def test_a_launcher_whose_harness_has_died_meanwhile_starts_nothing(

@@ -195,7 +195,7 @@ def test_an_answer_after_the_limit_is_a_time_out(tmp_path: Path) -> None:
 
 
 def test_a_body_above_the_limit_does_not_reach_the_container(endpoint: Endpoint) -> None:
-    with pytest.raises(RequestError, match="26214400 are possible") as refusal:  # HO-9
+    with pytest.raises(RequestError, match="26214400 are allowed") as refusal:  # HO-9
         endpoint.invoke(b"1" * (25 * 1024**2 + 1), {"Content-Type": "text/csv"})
 
     assert refusal.value.status == 413
@@ -364,7 +364,7 @@ def test_a_disabled_cache_unloads_after_each_request(tmp_path: Path) -> None:
 def test_a_multi_model_container_without_a_list_of_models_never_gets_healthy(
     tmp_path: Path,
 ) -> None:
-    with pytest.raises(UserError, match="GET /models was answered 404"):  # MME-3
+    with pytest.raises(UserError, match="GET /models returned 404"):  # MME-3
         Endpoint(
             make_multi_model(tmp_path), make_runner("echo.py"), tmp_path / "e", limits=FAST
         ).start()

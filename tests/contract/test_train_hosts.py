@@ -73,7 +73,7 @@ class Network:
         return Path("/etc/netns") / space / "hosts"
 
     def announce(self) -> None:
-        """Tell every host the names of all."""
+        """Send the names of all hosts to each of them."""
         lines = "".join(f"10.77.0.{i + 1} {name}\n" for i, name in enumerate(self.names))
         for space in self.spaces.values():
             # Written in place, since the file is mounted in the namespace.

@@ -176,7 +176,7 @@ def test_a_build_takes_index_password_and_authority_from_secrets(
     subprocess.run([*make, *names], check=True, capture_output=True)
     context = shutil.copytree(checkout, tmp_path / "context")
     with (context / "docker/requirements-serve.txt").open("a") as file:
-        file.write("# read anew, not taken from the build's cache\n")
+        file.write("# read again, not taken from the build's cache\n")
     Index.served = []
     with http.server.ThreadingHTTPServer(
         (gateway, 0), partial(Index, directory=str(wheels))

@@ -22,7 +22,7 @@ from tests.support import free_port, wait_until
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(600)]
 
-# What the simulated ECR gives as the password of account 123456789012, and its bcrypt hash.
+# What the simulated ECR returns as the password of account 123456789012, and its bcrypt hash.
 PASSWORD = "123456789012-auth-token"  # noqa: S105 - of the test's own registry
 HTPASSWD = "AWS:$2b$05$si58BnfrOA.m4vyu9Zc//uLWSI.Y.qzvQtYH2NOzvxF/0bZD5S8Cu\n"
 

@@ -20,7 +20,9 @@ def main(argv: Sequence[str]) -> int:
         prog="python -m container doctor",
         description="Report what is wrong with a project, model archive, Dockerfile or image.",
     )
-    parser.add_argument("path", type=Path, nargs="+", help="a path, or an image's name")
+    parser.add_argument(
+        "path", type=Path, nargs="+", help="a file, a directory, or the name of an image"
+    )
     findings = [finding for path in parser.parse_args(argv).path for finding in examine(path)]
     for finding in findings:
         print(f"{finding.severity}: {finding.text}")

@@ -23,7 +23,7 @@ def examine(path: Path) -> Iterator[Finding]:
             yield from _examine_members(path, members)
             harmless = [member for member in members if archive.is_harmless(member)]
             with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(scratch):
-                # Unpacked under the archive's own name, messages about the directory name it.
+                # Unpack under the archive's name, which messages about the directory show.
                 directory = Path(path.name)
                 archive.unpack(packed, harmless, directory)
                 findings = list(examine_directory(directory))
@@ -59,7 +59,7 @@ def examine_directory(model_dir: Path) -> Iterator[Finding]:
     if len(entries) == 1 and entries[0].is_dir() and entries[0].name not in ("code", "1"):
         name = entries[0].name
         text = f"{model_dir} holds only the folder {name}; pack what is inside it (tar -C {name} .)"
-        yield Finding("warning", f"{text}; it is served nevertheless [TRIP-21]")
+        yield Finding("warning", f"{text}; it is served anyway [TRIP-21]")
     yield from _examine_serving(model_dir)
     changes = versions.compare(model_dir)
     if changes:

@@ -67,7 +67,7 @@ def decode_npy(body: bytes, shape: Shape, _: Mapping[str, str]) -> Images:
     promised = math.prod(header.shape) * dtype.itemsize
     found = len(body) - end
     if found != promised:
-        message = f"the npy header promises {promised} bytes of data; {found} follow"
+        message = f"the npy header declares {promised} bytes of data; {found} follow"
         raise RequestError(400, message)
     array = np.frombuffer(body, dtype, offset=end).reshape(header.shape, order=header.order)
     return pixels.from_array(array, shape)

@@ -28,7 +28,7 @@ def find_decoder(name: str) -> Decoder:
     """
     if name in DECODERS:
         return DECODERS[name]
-    given = f"content type {name!r}" if name else "a request without content type"
+    given = f"content type {name!r}" if name else "a request without a content type"
     raise RequestError(415, f"{given} is not supported; supported: {', '.join(DECODERS)}")
 
 

@@ -52,11 +52,11 @@ def decode_csv(body: bytes, shape: Shape, parameters: Mapping[str, str], first: 
     decoded = _decode_rows(body, (), body.count(b"\n") + 1, columns)
     if decoded is not None:
         return decoded[0].reshape(-1, *shape)
-    body = body.rstrip()  # a newline closes the last row, a blank line some writers' files
+    body = body.rstrip()  # the last row ends with a newline, and some files with a blank line
     blocks = []
     start = 0
     while start <= len(body):
-        # Python's numbers take ten times the room of their text: a large body is read in blocks.
+        # Python's numbers take ten times the memory of their text: a large body is read in blocks.
         end = body.find(b"\n", start + _CSV_BLOCK_BYTES)
         if end < 0:
             end = len(body)

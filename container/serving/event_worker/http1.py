@@ -57,7 +57,7 @@ def take_head(buffer: bytearray) -> Head | None:
 
     Raises: RequestError as `parse_head` does, and 431 if the head is too long.
     """
-    while buffer[:2] == b"\r\n":  # RFC 9112, 2.2: some clients end a body with a line
+    while buffer[:2] == b"\r\n":  # RFC 9112, 2.2: some clients send a line end after a body
         del buffer[:2]
     end = buffer.find(_END_OF_HEAD, 0, HEAD_BYTES_MAXIMUM)
     if end < 0:

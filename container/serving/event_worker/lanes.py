@@ -42,7 +42,7 @@ class Lane:
 
     def __init__(self, name: str, threads: int, jobs_maximum: int) -> None:
         self.waiting = 0
-        """Jobs that are queued, running, or not yet taken note of; only the loop may change it."""
+        """Jobs queued, running, or done but not yet collected; only the loop may change it."""
         self.started: dict[int, float] = {}
         """When each running job began, by `time.monotonic`, by thread."""
         self._jobs_maximum = jobs_maximum

@@ -1,4 +1,4 @@
-"""The event loop of a worker: waits for clients, threads and signals, and shows that it is alive.
+"""The event loop of a worker: waits for clients, threads and signals, and reports that it is alive.
 
 Rules of this file: the loop never blocks.
 """
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 _LAST_REQUEST_S: Final = 0.5  # after SIGTERM, for requests that are on their way
 _SWEEP_S: Final = 0.5
-# More than any worker has that can answer, so that the others get the connections meanwhile.
+# More than any healthy worker has, so that the others take the new connections.
 _LOADING_LOAD: Final = 1 << 20
 _HELD_BODIES: Final = 8  # of the largest size, while they are being received
 _HELD_BYTES_MINIMUM: Final = 1 << 28
@@ -56,7 +56,7 @@ class Loop:
         self._swept = 0.0
 
     def run(self) -> None:
-        """Serve until the worker is told to stop, then answer what has begun."""
+        """Serve until the worker is asked to stop, then answer what has begun."""
         if self._service.application is None:
             self._lanes.load(self._load)
         else:

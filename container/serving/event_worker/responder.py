@@ -179,7 +179,7 @@ class Responder:
         """Have the next piece of a stream computed, now that the client has taken the last one."""
         limit_s = max(_STREAM_S, self._settings.timeout_s)
         if self._connections.now > connection.started + limit_s:
-            log.error("a streamed answer has taken more than %d s and is broken off", limit_s)
+            log.error("a streamed answer has taken more than %d s and is aborted", limit_s)
             self._metrics.count_error("late")
             self._connections.break_off(connection)
             return

@@ -16,7 +16,7 @@ class EventWorker(Worker):
         """Leave Flask until a request needs it: importing it doubles the time of the start."""
 
     def run(self) -> None:
-        """Serve until told to stop, then answer what has begun."""
+        """Serve until asked to stop, then answer what has begun."""
         loop = Loop(self, self.app.service)  # type: ignore[attr-defined] # our application
         loop.run()
         if loop.exit_status:

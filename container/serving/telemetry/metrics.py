@@ -20,8 +20,8 @@ from typing import Final, NamedTuple
 STAGES: Final = ("decode", "predict", "encode", "request")
 ERRORS: Final = {
     "refused": "the request is at fault",
-    "failed": "the server or the model is",
-    "busy": "too many requests or bodies were there",
+    "failed": "the server or the model is at fault",
+    "busy": "too many requests or bodies were waiting",
     "late": "the answer took too long",
     "unreadable": "it was not a complete HTTP request, too slow or too large",
     "gone": "the client left in the middle of its request or of the answer",
@@ -159,7 +159,7 @@ class Metrics:
             yield f'serving_requests_total{{status="{status}"}} {count:.0f}'
         kinds = "; ".join(f"{kind}: {text}" for kind, text in ERRORS.items())
         yield from _head(
-            "serving_errors_total", "counter", f"Requests without a good answer: {kinds}"
+            "serving_errors_total", "counter", f"Requests that failed, by kind: {kinds}"
         )
         for kind, column in _ERROR_COLUMNS.items():
             yield f'serving_errors_total{{kind="{kind}"}} {total[column]:.0f}'

@@ -88,7 +88,7 @@ class Application:
         if "transform_fn" in self._functions or "handler" in self._functions:
             return None
         message = (
-            f"model_fn is missing, and {self._model_dir} holds no model that needs none: "
+            f"model_fn is missing, and {self._model_dir} holds no model that loads without it: "
             f"{model_files.KINDS}"
         )
         raise UserError(message)

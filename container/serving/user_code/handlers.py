@@ -100,7 +100,7 @@ class Handlers:
         functions = {name: function for name, function in defined.items() if callable(function)}
         if not functions:
             possible = ", ".join(handler_rules.FUNCTIONS)
-            message = f"{self.module} defines no handler; possible: {possible}"
+            message = f"{self.module} defines no handler; expected one of {possible}"
             raise UserError(message)
         return functions
 
@@ -151,7 +151,7 @@ def _find_only_directory(model_dir: Path) -> Path | None:
 
 
 def _holds_handlers(module: Path) -> bool:
-    """Tell handlers from a training program, which the same variable names; import neither."""
+    """Return whether a file holds handlers, not a training program; it is not imported."""
     if not module.is_file():
         return False
     if module.name in (DEFAULT_MODULE, algorithm.FILE_NAME):

@@ -1,4 +1,4 @@
-"""Bodies to arrays and back, as `sagemaker-inference` does it for handlers that leave this to it.
+"""Decodes and encodes bodies as `sagemaker-inference` does if handlers leave it to the toolkit.
 
 The names and results are the toolkit's, but faster, and nothing is unpickled (SEC-3). Inside the
 server this replaces `sagemaker_inference.decoder`, so that handlers that call it are as safe.
@@ -39,7 +39,7 @@ def decode(obj: Any, content_type: str | None) -> Any:
     """
     decoder = _DECODERS.get(content_type or "")
     if decoder is None:
-        given = "a request without content type"
+        given = "a request without a content type"
         if content_type:
             given = f"content type {content_type!r}"
         supported = f"supported: {', '.join(_DECODERS)}; others need an input_fn"

@@ -26,9 +26,9 @@ _BFLOAT16_CAPABILITY = (8, 0)  # Ampere
 _FLOAT16_CAPABILITY = (7, 0)  # Volta, the first with tensor cores
 # 1.5 to 1.7 times as fast in float32.
 _DEPTHWISE = ("mobilenet_v3_small", "mobilenet_v3_large", "efficientnet_b0")
-_TOWER_IMAGES = 32  # smaller towers cost more, also in batch statistics, than they gain
+_TOWER_IMAGES = 32  # smaller towers cost more than they gain, in time and in batch statistics
 _TOWER_PIXELS = 64 * 64  # one operation on larger images uses all cores
-# TensorFlow 2.21 logs these at any log level; neither is of use.
+# TensorFlow 2.21 logs these at any log level; neither is useful.
 _CHATTER = re.compile(
     rb"WARNING: All log messages before absl|port\.cc:\d+\] oneDNN custom operations are on"
 )

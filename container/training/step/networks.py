@@ -1,4 +1,4 @@
-"""The networks, as plain Keras models, and the twin of a network that trains fast.
+"""The networks as plain Keras models, and for each of them a twin that trains faster.
 
 A network takes `[batch, height, width, channel] uint8 0-255`, normalizes inside its graph, and ends
 with the layers `logits` (`[batch, class]`) and `probabilities` (softmax, float32). It loads with
@@ -152,7 +152,7 @@ def _build_resnet(x: Any, block_count: int) -> Any:
 
 
 def _build_application(name: str, inputs: Any, weights: Path | None) -> Any:
-    """Build a trunk of keras.applications with its preprocessing, for grey or color images."""
+    """Build a trunk of keras.applications with its preprocessing, for gray or color images."""
     height, width, depth = inputs.shape[1:]
     if min(height, width) < _APPLICATION_PIXELS or depth not in (1, 3):
         message = (

@@ -128,7 +128,7 @@ class Towers:
             if scale is not None:
                 loss *= scale
         gradient = tape.gradient(loss, weights, unconnected_gradients="zero")
-        # The reported loss has no smoothing, weights or blending, as that of other images.
+        # The reported loss excludes smoothing, weights and blending, as on validation images.
         plain = tf.nn.sparse_softmax_cross_entropy_with_logits(part.labels, logits)
         reported = tf.reduce_mean(plain) * share
         correct = tf.cast(count_correct(logits, part.labels), tf.float32)

@@ -57,7 +57,7 @@ def _describe_disk_error(what: str) -> Failure:
 
 
 def _make_durable(directory: Path) -> bool:
-    """Write all files through to the disk; tell whether there are any.
+    """Flush all files to the disk; return whether there are any.
 
     Raises: OSError, for instance if the disk is full.
     """

@@ -20,7 +20,7 @@ _LAUNCHER_PACKAGES: Final = ("gevent", "inotify_simple", "paramiko", "psutil", "
 
 
 def needs_toolkit(offered: Mapping[str, str], environ: Mapping[str, str]) -> bool:
-    """Tell whether the toolkit itself must launch: by MPI (DS-8), or a framework's callable."""
+    """Return whether the toolkit itself must launch: by MPI (DS-8), or a framework's callable."""
     if environ.get(contract.TRAINING_MODULE_VARIABLE):
         return True
     return bool(json.loads(offered["SM_FRAMEWORK_PARAMS"]).get(contract.MPI_HYPERPARAMETER))

@@ -15,7 +15,7 @@ _URL_LOGIN: Final = re.compile(r"(?<=://)[^/\s@]+@")
 
 
 def is_secret(name: str) -> bool:
-    """Tell whether a variable or option of this name holds a secret."""
+    """Return whether a variable or option of this name holds a secret."""
     return bool(_SECRET_NAME.search(name))
 
 

@@ -125,7 +125,7 @@ def _log_start(
 
 
 def _is_debugging(variables: Mapping[str, str]) -> bool:
-    """Tell whether the container log level is DEBUG (10) or lower."""
+    """Return whether the container log level is DEBUG (10) or lower."""
     levels = (variables.get("SM_LOG_LEVEL", ""), variables.get("SAGEMAKER_CONTAINER_LOG_LEVEL", ""))
     return any(level.isdecimal() and int(level) <= 10 for level in levels)
 

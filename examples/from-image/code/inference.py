@@ -1,4 +1,4 @@
-"""Gives the distance of each row from the means."""
+"""Returns the distance of each row from the means."""
 
 import json
 from pathlib import Path

@@ -2,7 +2,7 @@
 
 There is no `model_fn` here: the model directory holds an artifact of the toolkit, which is loaded
 for us, and its
-`predict` takes images `[n, height, width, channel] uint8` and gives probabilities.
+`predict` takes images `[n, height, width, channel] uint8` and returns probabilities.
 """
 
 import io
@@ -31,7 +31,7 @@ def input_fn(data, content_type):
         picture = Image.open(io.BytesIO(data)).convert("L" if channels == 1 else "RGB")
     except (UnidentifiedImageError, OSError) as error:
         raise BaseInferenceToolkitError(
-            400, f"the body is no picture: {error}", "Bad Request"
+            400, f"the body is not a picture: {error}", "Bad Request"
         ) from error
     return np.asarray(ImageOps.fit(picture, (width, height)), np.uint8).reshape(
         1, height, width, channels

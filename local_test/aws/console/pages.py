@@ -43,11 +43,11 @@ def answer(account: Account, environ: dict[str, Any]) -> Reply:
     if method == "POST" and parts[1:2] == ["invoke"] and len(parts) == 3:
         return _invoke(account, parts[2], environ)
     if method not in ("GET", "HEAD"):
-        return render_message(account, 405, f"{method} is not possible here")
+        return render_message(account, 405, f"{method} is not allowed here")
     if path == "/":
         return Reply(302, b"", {"Location": "/console"})
     found = _find_page(account, parts)
-    return found or render_message(account, 404, f"There is nothing at {path}.")
+    return found or render_message(account, 404, f"{path} does not exist.")
 
 
 def _find_page(account: Account, parts: list[str]) -> Reply | None:
@@ -82,7 +82,7 @@ def _show(account: Account, kind: str, name: str) -> Reply | None:
 def _invoke(account: Account, name: str, environ: dict[str, Any]) -> Reply:
     """Pass on a request of the playground; a page of another origin cannot send its header."""
     if environ.get("HTTP_X_LOCAL_CONSOLE") != "1":
-        return render_message(account, 403, "This address takes requests of the playground only.")
+        return render_message(account, 403, "This address accepts requests of the playground only.")
     live = find_live(account, name)
     if live is None:
         return send(404, f"endpoint {name} is not in service\n".encode(), "text/plain")

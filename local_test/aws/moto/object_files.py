@@ -1,7 +1,7 @@
 """S3 that survives a restart: moto answers the requests, and the objects are in our files.
 
 After each request that changed something, the change is written to disk before the answer leaves:
-the bytes of an object as a file, its facts as a record. The next start gives the records back to
+the bytes of an object as a file, its facts as a record. The next start returns the records to
 moto; bytes are read on demand. Kept are buckets, and the latest version of objects with their
 metadata. Policies, versions and tags of S3 live as long as the process.
 

@@ -32,7 +32,7 @@ from local_test.aws.process.installation import AlreadyRunningError, Running
 
 _THREADS: Final = 64  # requests at once; a slow container holds one for up to a minute
 _BODY_BYTES: Final = 5 * 1024**3  # the most that S3 takes in one PUT
-_STOP_GRACE_S: Final = 150  # more than the platform gives a training job (OUT-8)
+_STOP_GRACE_S: Final = 150  # more than a training job's grace period (OUT-8)
 _UNSET: Final = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_DEFAULT_PROFILE")
 
 

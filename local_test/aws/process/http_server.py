@@ -42,7 +42,7 @@ _HARMLESS: Final = [
     ("X-Content-Type-Options", "nosniff"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
 ]
-_NOTES = "docs/local-aws.md lists the operations that it does"
+_NOTES = "docs/local-aws.md lists the operations that it emulates"
 
 
 class Application:
@@ -185,7 +185,7 @@ def _check_not_form(service: str, environ: dict[str, Any]) -> None:
     if service or environ.get("CONTENT_TYPE", "").lower().startswith("multipart/form-data"):
         message = (
             "The local AWS does not emulate uploads by a browser's form (POST policies); "
-            "use PutObject or a presigned URL of it"
+            "use PutObject or a presigned URL for it"
         )
         raise AwsError("NotImplemented", message, 501)
 

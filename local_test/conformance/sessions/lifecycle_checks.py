@@ -69,7 +69,7 @@ def check_stop(subject: Subject) -> Iterator[Verdict]:
         cut = len(subject.body) // 2
         with socket.create_connection(container.address, 10) as connection:
             connection.sendall(text.encode() + subject.body[:cut])
-            time.sleep(0.3)  # a server gives no sign that it has begun to read
+            time.sleep(0.3)  # nothing shows that a server has begun to read
             stopped = time.monotonic()
             container.send_signal(signal.SIGTERM)
             time.sleep(0.2)
@@ -78,7 +78,7 @@ def check_stop(subject: Subject) -> Iterator[Verdict]:
         took_s = time.monotonic() - stopped
     ended = "still running" if code is None else "it exited"
     yield judge("HO-10a", code is not None, f"{ended} after {took_s:.1f} s")
-    answered = f"the request in flight was answered {answer[:40]!r}"
+    answered = f"the answer to the request in flight: {answer[:40]!r}"
     yield judge("HO-10b", b" 200 " in answer[:20], answered)
     yield judge("HO-10c", code == 0, f"exit code {code}")
 
@@ -89,7 +89,7 @@ def _finish_request(connection: socket.socket, rest: bytes, timeout_s: float) ->
         connection.settimeout(timeout_s)
         return connection.recv(4096)
     except OSError as error:
-        return f"not at all: {error}".encode()
+        return f"no answer: {error}".encode()
 
 
 BROKEN_IDS: Final = ("HO-6b",)

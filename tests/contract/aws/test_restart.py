@@ -105,7 +105,7 @@ def test_down_keeps_data_refuses_running_jobs_and_purge_deletes(own_aws: LocalAw
 
     refused = aws.run("down", check=False)
     assert refused.returncode == 2
-    assert "1 job(s) run: long" in refused.stderr
+    assert "1 job(s) running: long" in refused.stderr
     assert aws.run("purge", "--yes", check=False).returncode == 2
     aws.run("down", "--force")
     assert aws.run("status", check=False).returncode == 1

@@ -89,7 +89,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    request_queue_size = 128  # the platform gives a connection 250 ms to be accepted (HO-7)
+    request_queue_size = 128  # the platform waits 250 ms for a connection to be accepted (HO-7)
 
 
 def serve() -> int:

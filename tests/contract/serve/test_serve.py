@@ -125,7 +125,7 @@ def test_client_that_divides_by_255_gets_the_same_answer(server: Any, images: An
         ("application/x-npy", "", to_npy(np.array([{}], dtype=object)), 400, "pickled"),
         ("image/png", "", b"\x89PNG\r\n\x1a\n", 400, "not a complete one"),
         ("text/plain", "", b"1", 415, "supported: text/csv"),
-        ("text/csv", "image/png", b"1", 406, "possible: application/json"),
+        ("text/csv", "image/png", b"1", 406, "choose one of application/json"),
     ],
 )
 def test_request_at_fault_is_refused_with_its_reason(  # noqa: PLR0913, PLR0917 - one row of a table
@@ -399,7 +399,7 @@ def test_workers_that_die_in_a_circle_end_the_server_with_its_reason(
     result = run_to_its_end(base=tmp_path)
 
     assert result.returncode == 5
-    assert "10 workers died within 10 s of their start each: the server gives up" in result.stdout
+    assert "10 workers died within 10 s of starting: the server stops" in result.stdout
     assert "Traceback" not in result.stdout + result.stderr
 
 

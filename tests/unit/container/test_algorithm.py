@@ -118,7 +118,7 @@ def test_file_that_is_no_algorithm_is_told_everything_at_once(tmp_path: Path) ->
         "'a-b'",
     ):
         assert part in str(caught.value)
-    with pytest.raises(UserError, match="there is no algorithm at"):
+    with pytest.raises(UserError, match="no algorithm was found at"):
         algorithm.load(tmp_path / "other.py")
 
 

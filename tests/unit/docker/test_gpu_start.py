@@ -61,7 +61,7 @@ def test_cuda_compat_is_known_by_the_name_of_its_library(tmp_path: Path) -> None
         ((535, 183, 1), None, False, "NVIDIA driver 535.183.01: CUDA 12 needs 525.60.13 or newer"),
     ],
 )
-def test_cuda_compat_is_used_with_an_older_driver_alone(
+def test_cuda_compat_is_used_with_an_older_driver_only(
     driver: tuple[int, ...] | None,
     compat: tuple[int, ...] | None,
     needs_compat: bool,

@@ -28,7 +28,7 @@ from local_test.aws.sagemaker.tuning.searchers import make_searcher
 from local_test.jobs.status import INTERNAL_ERROR_MESSAGE, UNFINISHED
 from local_test.requests.validation import validate
 
-_LOOK_S: Final = 1.0  # between two looks at time limits; ends and metrics wake the tuner at once
+_LOOK_S: Final = 1.0  # between two checks of time limits; ends and metrics wake the tuner at once
 
 
 def start(account: Account, name: str) -> None:

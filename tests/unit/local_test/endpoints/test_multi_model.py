@@ -67,5 +67,5 @@ def test_a_new_server_has_to_list_no_models(tmp_path: Path) -> None:
     make_cache(tmp_path, PlayedServer()).check_list_api()
     for listed in (b"[]", b"no JSON", b'{"models": [{}]}'):
         cache = ModelCache(PlayedServer(listed=listed), "file:///", tmp_path, "/opt/ml/models")
-        with pytest.raises(UserError, match="GET /models was answered 200"):  # MME-3
+        with pytest.raises(UserError, match="GET /models returned 200"):  # MME-3
             cache.check_list_api()

@@ -31,8 +31,8 @@ def forge_npy(header: str, data: bytes = b"", version: bytes = b"\x01\x00") -> b
         (pickle.dumps(Bomb()), ["not an npy file"]),
         (b"\x93NUM", ["not an npy file"]),
         (b"\x93NUMPY\x01", ["not a complete npy file"]),
-        (save(np.save, np.zeros((1, 6), np.uint8))[:-1], ["promises 6 bytes", "5 follow"]),
-        (save(np.save, np.zeros((1, 6), np.uint8)) + b"1", ["promises 6 bytes", "7 follow"]),
+        (save(np.save, np.zeros((1, 6), np.uint8))[:-1], ["declares 6 bytes", "5 follow"]),
+        (save(np.save, np.zeros((1, 6), np.uint8)) + b"1", ["declares 6 bytes", "7 follow"]),
         (
             forge_npy("{'descr': '|u1', 'fortran_order': False, 'shape': (1000000000000, 6)}"),
             ["0 follow"],

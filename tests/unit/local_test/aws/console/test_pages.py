@@ -45,7 +45,7 @@ def test_only_requests_for_its_paths_concern_it(path: str, method: str, *, is_ou
 def test_what_does_not_exist_is_not_found(account: Account, path: str) -> None:
     reply = ask(account, path)
     assert reply.status == 404
-    assert f"There is nothing at {path}." in reply.body.decode()
+    assert f"{path} does not exist." in reply.body.decode()
 
 
 def test_pages_only_read(account: Account) -> None:
