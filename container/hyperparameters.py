@@ -50,7 +50,9 @@ class Rule:
             return f"{kind} from {_format_number(self.low)} to {_format_number(self.high)}"
         if self.low is not None:
             return f"{kind} of at least {_format_number(self.low)}"
-        return kind if self.high is None else f"{kind} of at most {_format_number(self.high)}"
+        if self.high is not None:
+            return f"{kind} of at most {_format_number(self.high)}"
+        return kind
 
 
 def _format_number(value: float) -> str:

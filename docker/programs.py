@@ -101,7 +101,7 @@ def explain(output: str, summary: str = "") -> str:
 
 def _last_line(output: str) -> str:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    return lines[-1] if lines else ""
+    return (lines or [""])[-1]
 
 
 def succeeds(command: Sequence[str]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 ACCOUNT = os.environ.get("LOCAL_TEST_ACCOUNT") or "000000000000"
 """The account in every ARN and role of this machine."""
@@ -18,7 +19,7 @@ def arn(kind: str, name: str) -> str:
     return f"arn:aws:sagemaker:{region()}:{ACCOUNT}:{kind}/{name.lower()}"
 
 
-def credentials(*, is_isolated: bool) -> dict[str, str]:
+def _credentials(*, is_isolated: bool) -> dict[str, str]:
     """Return the variable by which a container asks for its role's credentials (SEC-1).
 
     An isolated container has none. Nothing answers at the address, as for a role without
@@ -27,3 +28,8 @@ def credentials(*, is_isolated: bool) -> dict[str, str]:
     if is_isolated:
         return {}
     return {"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "/v2/credentials/local"}
+
+
+def environment(given: Mapping[str, str], *, is_isolated: bool) -> dict[str, str]:
+    """Return a container's variables: credentials, those of the request, and the region."""
+    return {**_credentials(is_isolated=is_isolated), **given, "AWS_REGION": region()}

@@ -211,8 +211,7 @@ class ScratchStream(Stream):
 
     def take(self, indices: npt.NDArray[np.int64]) -> ScratchStream:
         """Return the images of these increasing indices; the scratch file is shared."""
-        rows = indices if self.rows is None else self.rows[indices]
-        return dataclasses.replace(self, labels=self.labels[indices], rows=rows)
+        return dataclasses.replace(self, labels=self.labels[indices], rows=self._locate(indices))
 
     def sample(self) -> Images:
         """Return the images of a block."""
@@ -243,6 +242,12 @@ class ScratchStream(Stream):
                 following = pool.submit(self._read, order[start : start + size])
                 yield block
 
+    def _locate(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the rows of these images in the scratch file."""
+        if self.rows is None:
+            return indices
+        return self.rows[indices]
+
     def _copy(self) -> ScratchFile:
         scratch = ScratchFile()
         count = len(self.labels)
@@ -254,7 +259,7 @@ class ScratchStream(Stream):
     def _read(self, order: npt.NDArray[np.int64]) -> LabeledImages:
         """Read images by index; consecutive ones are read at once."""
         images = np.empty((len(order), *self.image_shape), np.uint8)
-        rows = order if self.rows is None else self.rows[order]
+        rows = self._locate(order)
         ends = [*(np.flatnonzero(np.diff(rows) != 1) + 1), len(rows)] if len(rows) else []
         for start, end in itertools.pairwise([0, *ends]):
             self.scratch.read(images[start:end].reshape(-1), int(rows[start]) * self.image_bytes)

@@ -114,8 +114,8 @@ class Inference:
         self._predict = predict
         self._image_s = image_s
         self._pixels = math.prod(input_shape)
-        quick = [count for count in _PIECE_IMAGES if count * image_s <= _PIECE_S]
-        self._piece_images = quick[0] if quick else _PIECE_IMAGES[-1]
+        quick = (count for count in _PIECE_IMAGES if count * image_s <= _PIECE_S)
+        self._piece_images = next(quick, _PIECE_IMAGES[-1])
         self._end_of_line = not settings.batch
         self._placeholders = settings.placeholders
         self._payload_bytes = settings.payload_bytes

@@ -81,13 +81,17 @@ def parse(environ: Mapping[str, str]) -> Settings:
     """
     reader = _Reader(environ)
     batch = reader.flag(contract.BATCH_VARIABLE)
-    limit = contract.TRANSFORM_PAYLOAD_BYTES if batch else contract.REALTIME_PAYLOAD_BYTES
+    default = Settings()
+    limit = default.payload_bytes
+    bad_records = "refuse"
+    timeout_s = default.timeout_s
+    if batch:
+        limit = contract.TRANSFORM_PAYLOAD_BYTES
+        bad_records = "placeholder"
+        timeout_s = 3600
     # 0 announces chunked bodies of any length (BT-6).
     payload_mb = reader.integer(contract.MAX_PAYLOAD_VARIABLE, limit // _MEBIBYTE, 0, 2048)
-    bad_records = reader.choice(
-        "BYO_BAD_RECORDS", "placeholder" if batch else "refuse", BAD_RECORDS
-    )
-    default = Settings()
+    bad_records = reader.choice("BYO_BAD_RECORDS", bad_records, BAD_RECORDS)
     settings = Settings(
         port=reader.integer(contract.BIND_TO_PORT_VARIABLE, default.port, 1, 65535),
         workers=reader.integer(_WORKERS_VARIABLES, default.workers, 1, 1024),
@@ -95,7 +99,7 @@ def parse(environ: Mapping[str, str]) -> Settings:
         worker_class=reader.choice(
             "SAGEMAKER_GUNICORN_WORKER_CLASS", default.worker_class, WORKER_CLASSES
         ),
-        timeout_s=reader.integer(_TIMEOUT_VARIABLES, 3600 if batch else default.timeout_s, 1, 3600),
+        timeout_s=reader.integer(_TIMEOUT_VARIABLES, timeout_s, 1, 3600),
         runtime=reader.choice("BYO_RUNTIME", default.runtime, RUNTIMES),
         batch_images=reader.integer("BYO_BATCH_IMAGES", default.batch_images, 1, 1024),
         batch_delay_ms=reader.integer("BYO_BATCH_DELAY_MS", default.batch_delay_ms, 0, 1000),
@@ -113,8 +117,9 @@ def parse(environ: Mapping[str, str]) -> Settings:
         log_format=reader.choice("BYO_LOG_FORMAT", default.log_format, LOG_FORMATS),
     )
     if reader.faults:
-        summary = "wrong server setting" if len(reader.faults) == 1 else "wrong server settings"
-        raise UserError.from_faults(summary, reader.faults)
+        raise UserError.from_faults(
+            "wrong server setting" + "s" * (len(reader.faults) > 1), reader.faults
+        )
     return settings
 
 
@@ -133,10 +138,9 @@ class _Reader:
 
     def integer(self, names: str | Sequence[str], default: int, low: int, high: int) -> int:
         def convert(text: str) -> int:
-            value = int(text) if text.isascii() and text.isdigit() else low - 1
-            if not low <= value <= high:
+            if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
                 raise ValueError
-            return value
+            return int(text)
 
         return self._read(names, default, convert, f"an integer from {low} to {high}")
 

@@ -83,7 +83,9 @@ def _evaluate(
     Without such a set, or if a stop was asked for, there are no metrics.
     """
     sets = prepared.sets
-    split = "validation" if sets.test is None else "test"
+    split = "test"
+    if sets.test is None:
+        split = "validation"
     images = sets.test or sets.validation
     if images is None:
         log("there is no test and no validation channel: nothing to evaluate")
@@ -122,8 +124,10 @@ def _check_quality(settings: Settings, metrics: Mapping[str, float]) -> None:
     faults = []
     for key, found in metrics.items():
         split, _, name = key.rpartition("_")
-        limit = None if split.startswith("int8") else limits.get(name)
-        if limit is not None and found < limit:
+        limit = limits.get(name)
+        if limit is None or split.startswith("int8"):
+            continue
+        if found < limit:
             faults.append(f"{key} {found:.4f} is below min_{name}={limit:g}")
     if faults:
         raise UserError.from_faults("the model does not reach the required quality", faults)

@@ -30,12 +30,10 @@ from container import contract, machine
 
 TAIL_BYTES: Final = 16 * 1024
 STOP_GRACE_S: Final = contract.TRAINING_STOP_GRACE_S - 5.0  # time to report before our own SIGKILL
-_PIPE_BYTES: Final = (
-    1024**2
-)  # Linux's limit without privileges; delays blocking by a slow log reader
-_LINE_WAIT_S: Final = (
-    0.1  # how long an unfinished line is held: prompts and progress bars never end
-)
+# Linux's limit without privileges; delays blocking by a slow log reader.
+_PIPE_BYTES: Final = 1024**2
+# How long an unfinished line is held: prompts and progress bars never end.
+_LINE_WAIT_S: Final = 0.1
 _LINE_BYTES: Final = 4 * 1024 * 1024
 _DRAIN_S: Final = 5.0
 _FORWARDED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

@@ -132,7 +132,7 @@ def _start(home: Path, settings: Settings) -> Running:
     while time.monotonic() < deadline:
         if process.poll() is not None:
             text = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            reason = text[-1] if text else "it logged nothing"
+            reason = (text or ["it logged nothing"])[-1]
             message = f"the local AWS did not start: {reason}; its log is {log}"
             raise PlatformError(message)
         running = installation.find_running(home)
@@ -178,11 +178,10 @@ def status(
     home = _find_directory(directory)
     running = installation.find_running(home)
     if running is None:
-        print(
-            json.dumps({"up": False, "directory": str(home)})
-            if as_json
-            else f"down; data in {home}"
-        )
+        if as_json:
+            print(json.dumps({"up": False, "directory": str(home)}))
+        else:
+            print(f"down; data in {home}")
         return 1
     facts = {
         "up": True,

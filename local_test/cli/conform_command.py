@@ -74,7 +74,7 @@ class ReportOptions:
             print(report.format_json(what, verdicts))
         else:
             print(", ".join(f"{number} {outcome}" for outcome, number in tally.items()))
-        return 1 if tally["MUST violated"] else 0
+        return int(tally["MUST violated"] > 0)
 
 
 @with_groups
@@ -107,14 +107,17 @@ def _make_subject(
     container: ContainerOptions, url: str | None, data: DataOptions, sample: SampleOptions
 ) -> Subject:
     channels = data.channels
-    body = request_files.read_bytes(sample.body) if sample.body else b""
+    body = b""
+    if sample.body:
+        body = request_files.read_bytes(sample.body)
     if not sample.body or not (channels or url):
         handwritten = digits.write(JOBS / "digits")
         channels = channels or {
             "training": str(handwritten.training),
             "validation": str(handwritten.test),
         }
-        body = body if sample.body else handwritten.test_rows()[0][1].encode()
+        if not sample.body:
+            body = handwritten.test_rows()[0][1].encode()
     runner = None if url else container.make_runner()
     description = _describe_image(container.image)
     labels = (description or {}).get("Config", {}).get("Labels") or {}
@@ -156,7 +159,7 @@ def _describe_image(image: str | None) -> dict[str, Any] | None:
 def _show_verdict(verdict: Verdict) -> None:
     check = verdict.check
     style = {"pass": "green", "fail": "bold red"}.get(verdict.outcome, "dim")
-    outcome = "n/a" if verdict.outcome == "not applicable" else verdict.outcome
+    outcome = {"not applicable": "n/a"}.get(verdict.outcome, verdict.outcome)
     terminal.mark(style, f"{outcome:4}", f"{check.id:8} {check.severity:6} {check.claim}")
     if verdict.is_violation:
         terminal.say(f"       {verdict.evidence}")

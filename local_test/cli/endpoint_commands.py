@@ -192,7 +192,7 @@ def invoke(
     if sys.stdout.isatty() and not answer.endswith(b"\n"):
         sys.stdout.buffer.write(b"\n")
     sys.stdout.flush()
-    return 0 if response.status == 200 else 1
+    return int(response.status != 200)
 
 
 def _find_url(name: str | None) -> str:

@@ -109,12 +109,15 @@ def smoke(
 ) -> int:
     """Try a container once: train, evaluate, serve, invoke, stop. Without --channel, use digits."""
     channels = data.channels
-    payload = request_files.read_bytes(body) if body else b""
+    payload = b""
+    if body:
+        payload = request_files.read_bytes(body)
     if not channels or not body or (evaluation and not test):
         handwritten = digits.write(JOBS / "digits")
         channels = channels or {"training": str(handwritten.training)}
         test = test or str(handwritten.test)
-        payload = payload if body else handwritten.test_rows()[0][1].encode()
+        if not body:
+            payload = handwritten.test_rows()[0][1].encode()
     trial = Trial(shorthand.make_name("smoke"), container)
     model = trial.train(channels, data.hyperparameters)
     if evaluation:
@@ -125,7 +128,7 @@ def smoke(
             f"invoke: the container answered {answer.status} after {answer.total_s * 1000:.1f} ms"
         )
         print(answer.body.decode("utf-8", "replace"))
-    return 0 if answer.status == 200 else 1
+    return int(answer.status != 200)
 
 
 def demo() -> int:

@@ -131,8 +131,11 @@ def report(result: JobResult, artifact: str, *, as_json: bool = False) -> int:
         find(finding)
     if as_json:
         print(json.dumps(result.description, indent=2))
+    elif result.status == "Failed":
+        print("Failed")
     else:
-        print("Failed" if result.status == "Failed" else f"{result.status} {artifact}")
+        print(f"{result.status} {artifact}")
+    if not as_json:
         say(f"job directory: {result.directory}")
     return {"Completed": 0, "Stopped": 130}.get(result.status, 1)
 

@@ -194,11 +194,9 @@ class Deployment:
         host = name if variant.version == 1 else f"{name}-v{variant.version}"
         layout = contract.Layout(self._directory / "hosts" / host)
         is_isolated = variant.model.get("EnableNetworkIsolation", False)
-        environment = {
-            **identity.credentials(is_isolated=is_isolated),
-            **variant.container.get("Environment", {}),
-            "AWS_REGION": identity.region(),
-        }
+        environment = identity.environment(
+            variant.container.get("Environment", {}), is_isolated=is_isolated
+        )
         if variant.is_multi_model:
             read_only = "models"
             layout.models.mkdir(parents=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -126,6 +126,29 @@ class Job(abc.ABC):
 
     def _root(self, host: str) -> Path:
         return self.directory / "hosts" / host
+
+    def _make_launch(
+        self,
+        host: str,
+        program: Mapping[str, Any],
+        environment: Mapping[str, str],
+        *,
+        is_isolated: bool,
+    ) -> Launch:
+        """Return how a host starts; `program` has the request's entry point and arguments."""
+        network = ""
+        if len(self.hosts) > 1:
+            network = f"local-test-{self.name}"
+        return Launch(
+            name=host,
+            arguments=tuple(program.get("ContainerArguments", ())),
+            entrypoint=tuple(program.get("ContainerEntrypoint", ())) or None,
+            root=self._root(host),
+            environment=environment,
+            peers=self.hosts,
+            network=network,
+            is_isolated=is_isolated,
+        )
 
     def _run_containers(
         self,

@@ -91,25 +91,24 @@ def channels_of(request: Mapping[str, Any], group: Mapping[str, Any]) -> list[di
 
 def _channel_entry(request: Mapping[str, Any], channel: Mapping[str, Any]) -> dict[str, str]:
     mode = channels.input_mode(request, channel)
-    entry = {"ContentType": channel["ContentType"]} if channel.get("ContentType") else {}
     source = channel["DataSource"]["S3DataSource"]
-    return {
-        **entry,
-        "TrainingInputMode": "File"
-        if mode == "FastFile"
-        else mode,  # IN-3: the newest guide's form
+    entry = {
+        # IN-3: the newest guide's form
+        "TrainingInputMode": {"FastFile": "File"}.get(mode, mode),
         "S3DistributionType": source.get("S3DataDistributionType", "FullyReplicated"),
         "RecordWrapperType": channel.get("RecordWrapperType", "None"),
     }
+    if channel.get("ContentType"):
+        entry["ContentType"] = channel["ContentType"]
+    return entry
 
 
 def training_environment(request: Mapping[str, Any]) -> dict[str, str]:
     """Return the variables of a training container; SageMaker's win over the request's (TF-4)."""
     name = request["TrainingJobName"]
+    is_isolated = request.get("EnableNetworkIsolation", False)
     return {
-        **identity.credentials(is_isolated=request.get("EnableNetworkIsolation", False)),
-        **request.get("Environment", {}),
-        "AWS_REGION": identity.region(),
+        **identity.environment(request.get("Environment", {}), is_isolated=is_isolated),
         contract.TRAINING_JOB_NAME_VARIABLE: name,
         contract.TRAINING_JOB_ARN_VARIABLE: identity.arn("training-job", name),
         "SAGEMAKER_METRICS_DIRECTORY": "/opt/ml/output/metrics/sagemaker",

@@ -64,21 +64,12 @@ class ProcessingJob(Job):
                 storage.fetch(entry.uri, directory / entry.name)
         for output in self._outputs():
             self._local(host, output["S3Output"]).mkdir(parents=True, exist_ok=True)
-        application = self.request["AppSpecification"]
-        entrypoint = application.get("ContainerEntrypoint")
         is_isolated = self.request.get("NetworkConfig", {}).get("EnableNetworkIsolation", False)
-        return Launch(
-            name=host,
-            arguments=tuple(application.get("ContainerArguments", ())),
-            entrypoint=tuple(entrypoint) if entrypoint else None,
-            root=root,
-            environment={
-                **identity.credentials(is_isolated=is_isolated),
-                "AWS_REGION": identity.region(),
-                **self.request.get("Environment", {}),
-            },
-            peers=self.hosts,
-            network=f"local-test-{self.name}" if len(self.hosts) > 1 else "",
+        environment = identity.environment({}, is_isolated=is_isolated)
+        return self._make_launch(
+            host,
+            self.request["AppSpecification"],
+            environment | self.request.get("Environment", {}),
             is_isolated=is_isolated,
         )
 
@@ -116,7 +107,8 @@ class ProcessingJob(Job):
         text = b""
         for host in self.hosts:
             path = contract.Layout(self._root(host)).message
-            text += path.read_bytes() if path.is_file() else b""
+            if path.is_file():
+                text += path.read_bytes()
         try:
             # A character that the limit cuts in half is dropped.
             errors = "strict" if len(text) <= contract.EXIT_MESSAGE_BYTES else "ignore"

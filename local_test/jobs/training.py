@@ -147,20 +147,12 @@ class TrainingJob(Job):
                 read_only.append(str(layout.channel(name).relative_to(root)))
         self._restore_checkpoints(layout, resources)
         self._listeners.on_prepared(layout)
-        algorithm = self.request["AlgorithmSpecification"]
-        entrypoint = algorithm.get("ContainerEntrypoint")
-        arguments = algorithm.get("ContainerArguments", [] if entrypoint else ["train"])  # IMG-3
-        return Launch(
-            name=host,
-            arguments=tuple(arguments),
-            entrypoint=tuple(entrypoint) if entrypoint else None,
-            root=root,
-            environment=job_directory.training_environment(self.request),
-            read_only=tuple(read_only),
-            peers=self.hosts,
-            network=f"local-test-{self.name}" if len(self.hosts) > 1 else "",
-            is_isolated=is_isolated,
-        )
+        program = self.request["AlgorithmSpecification"]
+        if not program.get("ContainerEntrypoint"):
+            program = {"ContainerArguments": ["train"], **program}  # IMG-3
+        environment = job_directory.training_environment(self.request)
+        launch = self._make_launch(host, program, environment, is_isolated=is_isolated)
+        return replace(launch, read_only=tuple(read_only))
 
     def _restore_checkpoints(
         self, layout: contract.Layout, resources: contextlib.ExitStack

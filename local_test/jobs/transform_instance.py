@@ -87,14 +87,13 @@ class Instance:
         """Start the server and wait until it is healthy; `run` stops it, whatever happens."""
         is_isolated = self._shared.model.get("EnableNetworkIsolation", False)
         client = self._request.get("ModelClientConfig", {})
+        given = self._shared.model["PrimaryContainer"].get("Environment", {})
         launch = Launch(
             name=self._host,
             arguments=("serve",),
             root=self._root(),
             environment={
-                **identity.credentials(is_isolated=is_isolated),
-                **self._shared.model["PrimaryContainer"].get("Environment", {}),
-                "AWS_REGION": identity.region(),
+                **identity.environment(given, is_isolated=is_isolated),
                 **batch_environment(self._request),
             },
             read_only=("model",),

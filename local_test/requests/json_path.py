@@ -48,10 +48,10 @@ def parse(path: str) -> list[Step]:
 
 def _parse_step(match: re.Match[str]) -> Any:
     text = match[1]
-    if match.re is _NAME:
-        return None if text == "*" else [text]
     if text.strip() == "*":
         return None
+    if match.re is _NAME:
+        return [text]
     if _QUOTED_NAMES.fullmatch(text):
         return re.findall(r"'([^']*)'", text)
     if _INDEXES.fullmatch(text):
@@ -71,7 +71,9 @@ def select(value: Any, steps: list[Step]) -> Any:
     values = [value]
     for step in steps:
         values = [found for item in values for found in _select_step(item, step)]
-    return values if is_many else values[0]
+    if is_many:
+        return values
+    return values[0]
 
 
 def _select_step(value: Any, step: Step) -> list[Any]:

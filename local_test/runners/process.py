@@ -59,7 +59,9 @@ class ProcessRunner:
         self._memory_bytes = memory_bytes
         self._command = tuple(command)
         self._directory = directory or Path.cwd()
-        self.is_private = launcher.has_namespaces() if is_private is None else is_private
+        if is_private is None:
+            is_private = launcher.has_namespaces()
+        self.is_private = is_private
         self._switches = launcher.Switches()
 
     @property

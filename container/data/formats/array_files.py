@@ -89,8 +89,10 @@ def _pair(paths: Sequence[Path]) -> list[tuple[Path, Path]]:
     for path in paths:
         with from_path(path).reading() as stream:
             shape, _, _ = _read_header(stream, str(path))
-        is_labels = math.prod(shape) == shape[0]
-        (labels if is_labels else images).append(path)
+        if math.prod(shape) == shape[0]:
+            labels.append(path)
+        else:
+            images.append(path)
     if len(images) == len(labels) == 1:
         return [(images[0], labels[0])]
     by_stem = {_stem(path): path for path in labels}
@@ -150,7 +152,8 @@ def _read_whole(stream: BinaryIO, name: str) -> NDArray[Any]:
 
 def _cut(stream: BinaryIO, name: str, labels: NDArray[Any], options: Options) -> Iterator[Task]:
     shape, dtype, fortran = _read_header(stream, name)
-    labels = labels.reshape(len(labels)) if labels.size == len(labels) else labels
+    if labels.size == len(labels):
+        labels = labels.reshape(len(labels))
     if labels.ndim != 1 or len(shape) < 2 or len(labels) != shape[0]:
         message = (
             f"{name} has the shape {list(shape)} and its labels {list(labels.shape)}; "

@@ -150,7 +150,7 @@ def _split_rows(stream: BinaryIO, head: bytes, *, old_style: bool) -> Iterator[b
             yield _unify(rest[:end])
             rest = rest[end:]
     if rest:
-        yield _unify(rest if rest.endswith(b"\n") else rest + b"\n")
+        yield _unify(rest.removesuffix(b"\n") + b"\n")
 
 
 def _unify(block: bytes) -> bytes:
@@ -282,7 +282,10 @@ def _parse_pixels(fields: Sequence[str]) -> Images | int:
 
 def _name_column(table: _Table, index: int) -> str:
     name = table.names[index]
-    return name if name == f"column {index + 1}" else f"column {index + 1} ({name})"
+    number = f"column {index + 1}"
+    if name == number:
+        return number
+    return f"{number} ({name})"
 
 
 def _is_pixel(text: str) -> bool:

@@ -125,7 +125,9 @@ class ConnectedHosts(Hosts):
 
     def exchange(self, value: Any) -> list[Any]:  # noqa: D102 - see Hosts
         text = np.frombuffer(json.dumps(value).encode(), np.uint8)
-        lengths = self.agree([len(text) if rank == self.rank else 0 for rank in range(self.count)])
+        own_lengths = [0] * self.count
+        own_lengths[self.rank] = len(text)
+        lengths = self.agree(own_lengths)
         table = np.zeros((self.count, int(max(lengths))), np.int32)
         table[self.rank, : len(text)] = text
         with self.watched():
@@ -167,7 +169,8 @@ class ConnectedHosts(Hosts):
         while not lost and time.monotonic() < deadline:
             silent = [name for name in others if not _answers(name)]
             lost = sorted(self._lost) or silent
-            time.sleep(0 if lost else _FIRST_WAIT_S)
+            if not lost:
+                time.sleep(_FIRST_WAIT_S)
         for name in set(others) - set(lost):
             _answers(name, " ".join(lost))
         return lost

@@ -74,8 +74,9 @@ def choose(
     threads, reason = settings.threads, "as set"
     if threads is None:
         threads, reason = machine.count_threads(), "what the container may use"
-    reasons = [f"device: {len(gpus)} GPU(s)" if gpus else "device: CPU"]
-    reasons.append(f"threads={threads}: {reason}")
+    reasons = ["device: CPU", f"threads={threads}: {reason}"]
+    if gpus:
+        reasons[0] = f"device: {len(gpus)} GPU(s)"
     precision, reason = settings.precision, "as set"
     if precision == "auto":
         precision, reason = _choose_precision(settings.model, gpus, cpuinfo)
@@ -90,8 +91,12 @@ def choose(
         if gpus:
             xla, reason = "on", "it fuses operations on GPUs"
     reasons.append(f"xla={xla}: {reason}")
-    places = tuple(f"/GPU:{index}" for index in range(len(gpus))) if len(gpus) > 1 else ()
-    intra_threads = threads if gpus else max(1, threads // towers)
+    places: tuple[str, ...] = ()
+    if len(gpus) > 1:
+        places = tuple(f"/GPU:{index}" for index in range(len(gpus)))
+    intra_threads = threads
+    if not gpus:
+        intra_threads = max(1, threads // towers)
     return Device(precision, towers, intra_threads, towers, xla == "on", tuple(reasons), places)
 
 

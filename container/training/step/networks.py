@@ -242,12 +242,15 @@ class _FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore
             tf.cast(tf.convert_to_tensor(variable), tf.float32)
             for variable in (self.gamma, self.beta, self.moving_mean, self.moving_variance)
         )
+        given_mean, given_variance = mean, variance
+        if train:  # the kernel computes its own
+            given_mean = given_variance = tf.zeros(0)
         outputs = tf.raw_ops.FusedBatchNormV3(
             x=tf.cast(inputs, self.compute_dtype),
             scale=scale,
             offset=offset,
-            mean=tf.zeros(0) if train else mean,
-            variance=tf.zeros(0) if train else variance,
+            mean=given_mean,
+            variance=given_variance,
             epsilon=self.epsilon,
             is_training=train,
         )

@@ -75,7 +75,9 @@ def parse(service: str, operation: str, body: bytes) -> dict[str, Any]:
     """
     request = load(body)
     shape = shapes.input_shape(operation, service)
-    return {} if shape is None else validate(shape, request)
+    if shape is None:
+        return {}
+    return validate(shape, request)
 
 
 def load(body: bytes) -> dict[str, Any]:
@@ -211,11 +213,9 @@ def to_seconds(value: Any) -> float:
 def answer(service: str, operation: str, result: Mapping[str, Any] | None) -> Reply:
     """Make the JSON 1.1 answer of an operation; one without output has an empty body."""
     shape = output_shape(operation, service)
-    body = (
-        b""
-        if shape is None
-        else json.dumps(serialize(shape, result or {}), allow_nan=False).encode()
-    )
+    body = b""
+    if shape is not None:
+        body = json.dumps(serialize(shape, result or {}), allow_nan=False).encode()
     return Reply(200, body, {"Content-Type": JSON_1_1, "x-amzn-RequestId": str(uuid.uuid4())})
 
 
@@ -238,13 +238,9 @@ def refuse_as_xml(error: AwsError, service: str) -> Reply:
 
 def refuse(error: AwsError, *, is_rest: bool = False) -> Reply:
     """Make the answer of an error: REST names it in a header, JSON 1.1 in the body."""
-    headers = {
-        "Content-Type": "application/json" if is_rest else JSON_1_1,
-        "x-amzn-RequestId": str(uuid.uuid4()),
-    }
-    document: dict[str, Any] = {"Message" if is_rest else "message": error.message, **error.members}
+    headers = {"Content-Type": JSON_1_1, "x-amzn-RequestId": str(uuid.uuid4())}
+    document: dict[str, Any] = {"message": error.message, **error.members, "__type": error.code}
     if is_rest:
-        headers["x-amzn-ErrorType"] = error.code
-    else:
-        document["__type"] = error.code
+        headers |= {"Content-Type": "application/json", "x-amzn-ErrorType": error.code}
+        document = {"Message": error.message, **error.members}
     return Reply(error.status, json.dumps(document).encode(), headers)

@@ -124,12 +124,10 @@ def _check_instances(cluster: Mapping[str, Any], member: str) -> None:
 
 def _count_instances(request: Mapping[str, Any]) -> int:
     resources = request["ResourceConfig"]
-    groups = resources.get("InstanceGroups", ())
-    return (
-        resources.get("InstanceCount", 1)
-        if not groups
-        else sum(group["InstanceCount"] for group in groups)
-    )
+    groups = resources.get("InstanceGroups")
+    if groups:
+        return sum(group["InstanceCount"] for group in groups)
+    return int(resources.get("InstanceCount", 1))
 
 
 def _check_quota(account: Account, count: int, instance_type: str) -> None:
@@ -172,12 +170,9 @@ def _find(account: Account, job: JobKind, request: Mapping[str, Any]) -> Record:
     name = request[job.kind.name_name]
     record: Record | None = account.store.find(job.kind, name)
     if record is None:
-        text = (
-            "Requested resource not found."
-            if job is TRAINING
-            else f"Could not find requested job with name: {name}"
-        )
-        reject(text)
+        if job is TRAINING:
+            reject("Requested resource not found.")
+        reject(f"Could not find requested job with name: {name}")
     return record
 
 

@@ -41,8 +41,10 @@ def check_failure(subject: Subject) -> Iterator[Verdict]:
 
 def _look_for_failure(layout: contract.Layout) -> str:
     paths = [path for path in layout.base.rglob("failure*") if path != layout.failure]
+    if not paths:
+        return "no output/failure"
     names = ", ".join(str(path.relative_to(layout.base)) for path in paths)
-    return f"no output/failure; found {names} instead" if names else "no output/failure"
+    return f"no output/failure; found {names} instead"
 
 
 STOP_IDS: Final = ("OUT-8a", "OUT-8b", "OUT-7a")

@@ -62,9 +62,7 @@ def start(  # noqa: PLR0913 - the situations that sessions ask for
         arguments=("serve",),
         root=layout.base,
         environment={
-            **identity.credentials(is_isolated=is_isolated),
-            **subject.environment,
-            "AWS_REGION": identity.region(),
+            **identity.environment(subject.environment, is_isolated=is_isolated),
             **(environment or {}),
         },
         read_only=() if is_writable else ("model",),

@@ -13,6 +13,7 @@ _MOST_TUNED: Final = 30  # HPO-5
 _MOST_HYPERPARAMETERS: Final = 100  # HPO-5
 _OWN_MEMBERS: Final = ("DefinitionName", "TuningObjective", "HyperParameterRanges")
 _RESOURCES: Final = ("InstanceType", "InstanceCount", "VolumeSizeInGB")
+SIGNS: Final = {"Maximize": 1, "Minimize": -1}
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ def read_definitions(
     request: Mapping[str, Any], faults: list[str] | None = None
 ) -> list[Definition]:
     """Read a CreateHyperParameterTuningJob request; add what is wrong with it to `faults`."""
-    faults = [] if faults is None else faults
+    if faults is None:
+        faults = []
     if ("TrainingJobDefinition" in request) == ("TrainingJobDefinitions" in request):
         faults.append("One of TrainingJobDefinition and TrainingJobDefinitions must be given")
         return []
@@ -92,8 +94,7 @@ def _read_definition(
         )
     parsed = parse_ranges(ranges, faults)
     _check_hyperparameters(parsed, request.get("StaticHyperParameters", {}), faults)
-    sign = 1 if objective["Type"] == "Maximize" else -1
-    return Definition(request, parsed, objective["MetricName"], sign)
+    return Definition(request, parsed, objective["MetricName"], SIGNS[objective["Type"]])
 
 
 def _check_hyperparameters(

@@ -15,6 +15,7 @@ from local_test.aws.sagemaker.listing import list_page, list_resources
 from local_test.aws.sagemaker.tags import merge_tags
 from local_test.aws.sagemaker.tuning import tuner
 from local_test.aws.sagemaker.tuning.definitions import (
+    SIGNS,
     Definition,
     check_configuration,
     read_definitions,
@@ -136,7 +137,8 @@ def enrich(account: Account, record: TuningJob) -> Mapping[str, Any]:
     if warm.get("WarmStartType") == "IdenticalDataAndAlgorithm":
         for parent in warm["ParentHyperParameterTuningJobs"]:
             found = account.store.find(TUNING_JOB, parent["HyperParameterTuningJobName"])
-            summaries += list_summaries(account, found) if found is not None else []
+            if found is not None:
+                summaries += list_summaries(account, found)
         result["OverallBestTrainingJob"] = _find_best(summaries)
     return result
 
@@ -174,8 +176,7 @@ def _find_best(summaries: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | No
 
     def rank(summary: Mapping[str, Any]) -> float:
         objective = summary[_OBJECTIVE]
-        sign = 1 if objective["Type"] == "Maximize" else -1
-        return float(sign * objective["Value"])
+        return float(SIGNS[objective["Type"]] * objective["Value"])
 
     return max((item for item in summaries if _OBJECTIVE in item), key=rank, default=None)
 
