@@ -308,8 +308,8 @@ def fail() -> Response:
     """Answer a request that met a bug, and log the exception that is being handled."""
     request_id = uuid.uuid4().hex
     fields = {"message": "failed", "request_id": request_id, "status": 500}
-    # The callers are in an exception handler.
-    log.exception("request %s failed", request_id, extra={"fields": fields})  # noqa: LOG004 - see above
+    extra = {"fields": fields}
+    log.exception("request %s failed", request_id, extra=extra)  # noqa: LOG004 - callers handle one
     message = "the server failed on this request; its log has the reason under this request id"
     return _error(500, message, request_id)
 
