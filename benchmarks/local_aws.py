@@ -68,12 +68,11 @@ def measure_overhead(aws: LocalAws) -> float:
     port = json.loads(invoke(aws))["port"]
     container = http.client.HTTPConnection("127.0.0.1", port)
     api = http.client.HTTPConnection(aws.url.removeprefix("http://"))
-    signature = (
-        "AWS4-HMAC-SHA256 Credential=k/20260101/us-east-1/sagemaker/aws4_request, Signature=0"
-    )
+    path = "/endpoints/e/invocations"
+    signed = aws.sign(path, BODY, Content_Type="text/csv")
     ways: dict[str, Callable[[], Any]] = {
         "direct": lambda: post(container, "/invocations", {}),
-        "HTTP": lambda: post(api, "/endpoints/e/invocations", {"Authorization": signature}),
+        "HTTP": lambda: post(api, path, signed),
         "boto3": lambda: invoke(aws),
     }
     times_s: dict[str, list[float]] = {name: [] for name in ways}

@@ -19,7 +19,7 @@ import typer
 
 from container.errors import PlatformError, UserError
 from local_test.aws.account.settings import Settings
-from local_test.aws.process import installation
+from local_test.aws.process import installation, keys
 from local_test.aws.process.installation import Running
 from local_test.cli.options import flag, option, with_groups
 
@@ -213,7 +213,7 @@ def env(directory: Directory = None) -> int:
         raise UserError(message)
     region = installation.load_settings(home).region
     variables = {
-        **installation.client_environment(running.url, region),
+        **installation.client_environment(running.url, region, keys.load(home)),
         **installation.sdk_environment(home),
     }
     print("unset AWS_PROFILE AWS_SESSION_TOKEN")

@@ -21,6 +21,10 @@ pytestmark = pytest.mark.skipif(not CHROMIUM, reason="the browser ring needs chr
 
 EVIL = "evil.example"  # the browser resolves it to this machine, as an attacker's DNS server does
 CREDENTIAL = "k/20260101/us-east-1/{}/aws4_request"
+SIGNED = (
+    "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Date=20260101T000000Z&X-Amz-Expires=9999999999"
+    "&X-Amz-SignedHeaders=host&X-Amz-Signature=s&X-Amz-Credential=" + CREDENTIAL
+)
 PAGE = "<title>ran</title><script>document.title = 'ran in ' + location.origin</script>"
 
 
@@ -86,7 +90,7 @@ FORMS = {
         {"<Delete><Object><Key>own.html</Key></Object><!--": "--></Delete>"},
     ),
     "query": (
-        "/?X-Amz-Credential=" + CREDENTIAL.format("iam"),
+        "/?" + SIGNED.format("iam"),
         "application/x-www-form-urlencoded",
         {"Action": "CreateUser", "UserName": "evil", "Version": "2010-05-08"},
     ),
@@ -123,8 +127,7 @@ def test_a_form_is_refused(aws: LocalAws, visit: Browser, form: str) -> None:
     "path",
     [
         "/{bucket}/own.html?AWSAccessKeyId=k&Signature=s&Expires=9999999999",
-        "/?Action=CreateUser&UserName=evil&Version=2010-05-08&X-Amz-Credential="
-        + CREDENTIAL.format("iam"),
+        "/?Action=CreateUser&UserName=evil&Version=2010-05-08&" + SIGNED.format("iam"),
     ],
 )
 def test_navigation_reads_and_does_nothing(aws: LocalAws, visit: Browser, path: str) -> None:

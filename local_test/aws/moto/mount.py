@@ -105,6 +105,19 @@ class Services:
             max_session_duration="3600",
         )
 
+    def find_secret(self, access_key: str) -> str | None:
+        """Return the secret of a key that IAM or STS issued, or None if they did not."""
+        from moto.iam.models import iam_backends  # noqa: PLC0415 - takes long to import
+        from moto.sts.models import sts_backends  # noqa: PLC0415 - takes long to import
+
+        users = iam_backends[self._account]["aws"].users.values()
+        issued = [key for user in users for key in user.access_keys if key.status == "Active"]
+        roles = sts_backends[self._account]["aws"].assumed_roles
+        for key in (*issued, *roles):
+            if key.access_key_id == access_key:
+                return str(key.secret_access_key)
+        return None
+
     def publish_metrics(self, namespace: str, data: list[dict[str, Any]]) -> None:
         """Store CloudWatch data; times are seconds since the epoch."""
         converted = [{**datum, "Timestamp": _to_utc(datum["Timestamp"])} for datum in data]

@@ -14,6 +14,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
@@ -25,10 +26,11 @@ from local_test.aws.account.account import Account
 from local_test.aws.account.settings import Settings
 from local_test.aws.account.store import Store
 from local_test.aws.moto.mount import Services
-from local_test.aws.process import installation, lifecycle
+from local_test.aws.process import installation, keys, lifecycle
 from local_test.aws.process.containers import choose_runner
 from local_test.aws.process.http_server import Application
 from local_test.aws.process.installation import AlreadyRunningError, Running
+from local_test.aws.process.keys import Key
 
 _THREADS: Final = 64  # requests at once; a slow container holds one for up to a minute
 _BODY_BYTES: Final = 5 * 1024**3  # the most that S3 takes in one PUT
@@ -47,7 +49,9 @@ def run(directory: Path, settings: Settings) -> int:
         listener = _listen_anew(directory, settings.port)
         port = listener.getsockname()[1]
         url = f"http://127.0.0.1:{port}"
-        _set_environment(url, settings)
+        key = keys.load_or_make(directory)
+        containers_key = keys.make()
+        _set_environment(url, settings, key)
         addresses: list[str] = []
         if settings.program:
             listeners, container_url = [listener], url
@@ -56,9 +60,14 @@ def run(directory: Path, settings: Settings) -> int:
             listeners = [listener, *for_containers]
             container_url = _find_url(for_containers)
             addresses = [item.getsockname()[0] for item in for_containers]
-        account, services = _make_account(directory, settings, container_url)
+        variables: dict[str, str] = {}
+        if container_url:
+            region = settings.region
+            variables = installation.client_environment(container_url, region, containers_key)
+        account, services = _make_account(directory, settings, variables)
+        secrets = {key.id: key.secret, containers_key.id: containers_key.secret}
         server = waitress.server.create_server(
-            Application(account, services, addresses),
+            Application(account, services, secrets, addresses),
             sockets=listeners,
             threads=_THREADS,
             max_request_body_size=_BODY_BYTES,
@@ -128,23 +137,20 @@ def _find_url(listeners: list[socket.socket]) -> str:
 
 
 def _make_account(
-    directory: Path, settings: Settings, container_url: str
+    directory: Path, settings: Settings, variables: Mapping[str, str]
 ) -> tuple[Account, Services]:
-    """Create the account; containers get `container_url`, if it is not empty."""
-    variables: dict[str, str] = {}
-    if container_url:
-        variables = installation.client_environment(container_url, settings.region)
+    """Create the account; `variables` make its containers clients."""
     store = Store(directory / "state.sqlite")
     services = Services(store, directory / "objects", settings)
     runners = functools.partial(choose_runner, settings, variables)
     return Account(directory, settings, store, runners, services.publish_metrics), services
 
 
-def _set_environment(url: str, settings: Settings) -> None:
+def _set_environment(url: str, settings: Settings, key: Key) -> None:
     """Make this process, and the harness in it, a client of itself."""
     for name in _UNSET:
         os.environ.pop(name, None)
-    os.environ.update(installation.client_environment(url, settings.region))
+    os.environ.update(installation.client_environment(url, settings.region, key))
     os.environ["AWS_ENDPOINT_URL_S3"] = url
     os.environ["LOCAL_TEST_ACCOUNT"] = settings.account
     os.environ["AWS_EC2_METADATA_DISABLED"] = "true"

@@ -1,8 +1,9 @@
 """The local AWS as one HTTP server: it finds the service of a request, and answers the request.
 
-The credential scope of the signature names the service, as on AWS. Every request must be signed,
-with any key. Requests without a signature are for the console. Web pages of other sites are refused
-before anything else happens, and answers that are not the console's run nothing in a browser.
+The credential scope of the signature names the service, as on AWS. Every request must be signed
+with a key of this local AWS. Requests without a signature are for the console. Web pages of other
+sites are refused before anything else happens, and answers that are not the console's run nothing
+in a browser.
 
 Rules of this file: it has the only broad `except` of the request side; an error that is a bug goes
 to the log with the request ID that the client gets.
@@ -10,14 +11,13 @@ to the log with the request ID that the client gets.
 
 from __future__ import annotations
 
-import re
 import sys
 import traceback
 import uuid
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from http.client import responses
 from typing import Any, Final
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs
 
 from container.errors import PlatformError, UserError
 from local_test import browser_gate
@@ -25,13 +25,13 @@ from local_test.aws.account import log_operations
 from local_test.aws.account.account import Account
 from local_test.aws.console import pages
 from local_test.aws.moto.mount import Services
-from local_test.aws.process import operations
+from local_test.aws.process import operations, signatures
+from local_test.aws.process.signatures import Claim
 from local_test.aws.protocol import messages
 from local_test.aws.protocol.messages import AwsError, Reply
 from local_test.aws.sagemaker import cloudwatch, runtime
 from local_test.requests import shapes
 
-_CREDENTIAL: Final = re.compile(r"[^/]+/[0-9]{8}/([a-z0-9-]+)/([a-z0-9-]+)/aws4_request")
 _JSON_SERVICES: Final = {
     "SageMaker": "sagemaker",
     "AnyScaleFrontendService": "application-autoscaling",
@@ -49,23 +49,33 @@ class Application:
     """The WSGI application."""
 
     def __init__(
-        self, account: Account, services: Services, addresses: Collection[str] = ()
+        self,
+        account: Account,
+        services: Services,
+        keys: Mapping[str, str],
+        addresses: Collection[str] = (),
     ) -> None:
-        """`addresses` are those at which containers reach the server."""
+        """Take the secrets by access key, and the addresses at which containers reach us."""
         self.account = account
         self.services = services
+        self._keys = keys
         self._addresses = addresses
 
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
         """Answer one request."""
-        service, region = _find_service(environ)
+        claim = signatures.read(environ)
+        service = _find_service(claim, environ)
         if service is not None:
             start_response = _make_harmless(start_response)
         try:
             self._check_sender(service, environ)
-            return self._dispatch(service, region, environ, start_response)
+            if service in ("", "s3"):
+                _check_not_form(service, environ)
+            if claim is not None:
+                self._check_signature(claim, environ)
+            return self._dispatch(service, claim.region if claim else "", environ, start_response)
         except AwsError as error:
             refusal = error
         except NotImplementedError as error:
@@ -87,6 +97,14 @@ class Application:
             code = "AccessDenied" if service == "s3" else "AccessDeniedException"
             raise AwsError(code, fault, 403)
 
+    def _check_signature(self, claim: Claim, environ: dict[str, Any]) -> None:
+        """Refuse a request that no key of ours signed.
+
+        Raises: AwsError.
+        """
+        secret = self._keys.get(claim.access_key) or self.services.find_secret(claim.access_key)
+        signatures.check(environ, claim, secret)
+
     def _dispatch(
         self,
         service: str | None,
@@ -96,10 +114,8 @@ class Application:
     ) -> Iterable[bytes]:
         if service is None:
             return _send(pages.answer(self.account, environ), start_response)
-        if service in ("", "s3"):
-            _check_not_form(service, environ)
         if not service:
-            message = "Missing Authentication Token: sign the request with any key"
+            message = f"Missing Authentication Token: sign the request; {signatures.HINT}"
             raise AwsError("MissingAuthenticationTokenException", message, 403)
         prefix, _, operation = environ.get("HTTP_X_AMZ_TARGET", "").partition(".")
         own = _JSON_SERVICES.get(prefix)
@@ -153,24 +169,14 @@ def _concerns_sagemaker(operation: str, environ: dict[str, Any]) -> bool:
     return log_operations.concerns(operation, messages.load(_read_body(environ)))
 
 
-def _find_service(environ: dict[str, Any]) -> tuple[str | None, str]:
-    """Return service and region of the signature.
+def _find_service(claim: Claim | None, environ: dict[str, Any]) -> str | None:
+    """Return the service of a signature.
 
-    The service is None for the console, and empty for a request that must be signed and is not.
+    It is None for the console, and empty for a request that must be signed and is not.
     """
-    authorization = environ.get("HTTP_AUTHORIZATION", "")
-    credential = authorization.partition("Credential=")[2].partition(",")[0]
-    match = _CREDENTIAL.fullmatch(credential.strip())
-    if match is None:
-        query = parse_qs(environ.get("QUERY_STRING", ""))
-        match = _CREDENTIAL.fullmatch(unquote(query.get("X-Amz-Credential", [""])[0]))
-        if match is None and (authorization.startswith("AWS ") or "AWSAccessKeyId" in query):
-            return "s3", ""  # the older signature, which only S3 still accepts
-    if match is not None:
-        return match.group(2), match.group(1)
-    if pages.concerns(environ):
-        return None, ""
-    return "", ""
+    if claim is not None:
+        return claim.service
+    return None if pages.concerns(environ) else ""
 
 
 def _check_not_form(service: str, environ: dict[str, Any]) -> None:

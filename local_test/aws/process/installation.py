@@ -16,9 +16,9 @@ from typing import Any, Final
 
 from container.errors import PlatformError
 from local_test.aws.account.settings import Settings
+from local_test.aws.process.keys import Key
 from local_test.data.atomic_file import replacing
 
-ACCESS_KEY: Final = "local"
 ROLE: Final = "sagemaker"
 _SDK_FILE: Final = "sagemaker-sdk.yaml"  # JSON, which is YAML
 _LOCK_LIMIT_S: Final = 1.0  # `is_running` holds the lock for a moment
@@ -58,12 +58,12 @@ def sdk_environment(directory: Path) -> dict[str, str]:
     return {"SAGEMAKER_ADMIN_CONFIG_OVERRIDE": str(directory / _SDK_FILE)}
 
 
-def client_environment(url: str, region: str) -> dict[str, str]:
+def client_environment(url: str, region: str, key: Key) -> dict[str, str]:
     """Return the variables that point any AWS client at a local AWS."""
     return {
         "AWS_ENDPOINT_URL": url,
-        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
-        "AWS_SECRET_ACCESS_KEY": ACCESS_KEY,
+        "AWS_ACCESS_KEY_ID": key.id,
+        "AWS_SECRET_ACCESS_KEY": key.secret,
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
     }

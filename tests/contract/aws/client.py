@@ -15,7 +15,10 @@ from typing import Any, Self
 
 import boto3
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from botocore.validate import ParamValidator
 
@@ -75,8 +78,8 @@ class LocalAws:
             service,
             endpoint_url=self.url,
             region_name=region_name,
-            aws_access_key_id="any",
-            aws_secret_access_key="key",  # noqa: S106 - any will do
+            aws_access_key_id=self.key.access_key,
+            aws_secret_access_key=self.key.secret_key,
             config=Config(
                 parameter_validation=parameter_validation,
                 retries={"total_max_attempts": 1},
@@ -87,6 +90,21 @@ class LocalAws:
             f"after-call.{client.meta.service_model.service_id.hyphenize()}", check_answer
         )
         return client
+
+    @property
+    def key(self) -> Credentials:
+        """The key of the directory."""
+        found = json.loads((self.directory / "keys.json").read_text())
+        return Credentials(found["id"], found["secret"])
+
+    def sign(
+        self, path: str, body: bytes, service: str = "sagemaker", **headers: str
+    ) -> dict[str, str]:
+        """Return the headers of a signed POST request."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        request = AWSRequest("POST", self.url + path, headers=named, data=body)
+        SigV4Auth(self.key, service, "us-east-1").add_auth(request)
+        return dict(request.headers.items())
 
     @property
     def sagemaker(self) -> Any:

@@ -10,12 +10,13 @@ import pytest
 from tests.contract.aws.client import LocalAws, training_request, wait_for_status
 
 READER = """
-import os, urllib.request
-variables = os.environ
-scope = f"{variables['AWS_ACCESS_KEY_ID']}/20260101/{variables['AWS_REGION']}/s3/aws4_request"
-url = variables["AWS_ENDPOINT_URL"] + "/BUCKET/data/a.csv"
-signature = f"AWS4-HMAC-SHA256 Credential={scope}, Signature=0"
-request = urllib.request.Request(url, headers={"Authorization": signature})
+import base64, hmac, os, urllib.request
+path, date, variables = "/BUCKET/data/a.csv", "Thu, 01 Jan 2026 00:00:00 GMT", os.environ
+text = f"GET\\n\\n\\n{date}\\n{path}".encode()
+signed = hmac.digest(variables["AWS_SECRET_ACCESS_KEY"].encode(), text, "sha1")
+signature = f"AWS {variables['AWS_ACCESS_KEY_ID']}:{base64.b64encode(signed).decode()}"
+headers = {"Authorization": signature, "Date": date}
+request = urllib.request.Request(variables["AWS_ENDPOINT_URL"] + path, headers=headers)
 print(urllib.request.urlopen(request, timeout=20).read().decode(), flush=True)
 """
 

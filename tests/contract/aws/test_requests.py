@@ -160,11 +160,11 @@ def crowded_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
 
 
 def ask(aws: LocalAws, path: str, body: bytes, headers: dict[str, str]) -> dict[str, Any]:
-    """Send a request unchanged, signed with any key; return the answer as botocore parses it."""
-    signed = {
-        "Authorization": "AWS4-HMAC-SHA256 Credential=k/20261123/us-east-1/sagemaker/aws4_request",
-        **headers,
-    }
+    """Send a request unchanged, signed; return the answer as botocore parses it."""
+    service = "sagemaker"
+    if headers.get("X-Amz-Target", "").startswith(TARGETS["application-autoscaling"]):
+        service = "application-autoscaling"
+    signed = aws.sign(path, body, service, **headers)
     request = urllib.request.Request(aws.url + path, data=body, headers=signed)
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:

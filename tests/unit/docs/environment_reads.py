@@ -13,7 +13,9 @@ FOLDERS = ("container", "local_test", "docker")
 READER_METHODS = {"integer", "choice", "flag"}
 """Of the server's settings: the first argument is the name of one setting, or its names."""
 VARIABLE = re.compile(r"[A-Z][A-Z0-9_]+")
-REQUEST_KEYS = re.compile(r"HTTP_.*|CONTENT_(TYPE|LENGTH)|REQUEST_METHOD|PATH_INFO|QUERY_STRING")
+REQUEST_KEYS = re.compile(
+    r"HTTP_.*|CONTENT_(TYPE|LENGTH)|REQUEST_(METHOD|URI)|PATH_INFO|QUERY_STRING"
+)
 """A WSGI request is called `environ` too."""
 SHELL_OWN = {"BASH_SOURCE", "EUID", "HOME", "PATH", "PWD"}
 

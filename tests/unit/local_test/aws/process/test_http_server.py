@@ -11,25 +11,40 @@ from typing import Any
 import pytest
 
 from local_test.aws.account.account import Account
-from local_test.aws.process import http_server
+from local_test.aws.process import http_server, signatures
 from local_test.aws.process.http_server import Application
 
 Ask = Callable[..., tuple[int, dict[str, str], bytes]]
 
 
-def sign(service: str, region: str = "us-east-1") -> str:
-    return f"AWS4-HMAC-SHA256 Credential=k/20260101/{region}/{service}/aws4_request, Signature=x"
+TIME = "20260101T000000Z"
+SECRET = "of the test"  # noqa: S105 - of no use elsewhere
 
 
-def play_moto(service: str, _: dict[str, Any], start: Any) -> Iterable[bytes]:
-    """Answer with the name of the service that was asked."""
-    start("200 OK", [])
-    return [service.encode()]
+def sign(service: str, region: str = "us-east-1", key: str = "k") -> str:
+    """Return an Authorization header, whose signature `ask` makes."""
+    return (
+        f"AWS4-HMAC-SHA256 Credential={key}/20260101/{region}/{service}/aws4_request, "
+        "SignedHeaders=host;x-amz-date, Signature=SIGN"
+    )
+
+
+class PlayedMoto:
+    """Answers with the name of the service that was asked; has issued one key."""
+
+    def __call__(self, service: str, _: dict[str, Any], start: Any) -> Iterable[bytes]:
+        """Answer."""
+        start("200 OK", [])
+        return [service.encode()]
+
+    def find_secret(self, access_key: str) -> str | None:
+        """Find it."""
+        return SECRET if access_key == "issued" else None
 
 
 @pytest.fixture
 def ask(account: Account) -> Ask:
-    application = Application(account, play_moto)  # type: ignore[arg-type]
+    application = Application(account, PlayedMoto(), {"k": SECRET})  # type: ignore[arg-type]
 
     def send(
         path: str = "/", body: bytes = b"{}", method: str = "POST", **headers: str
@@ -46,10 +61,20 @@ def ask(account: Account) -> Ask:
             "CONTENT_TYPE": headers.pop("content_type", ""),
             **{f"HTTP_{name.upper()}": value for name, value in headers.items()},
         }
+        if "HTTP_AUTHORIZATION" in environ:
+            environ.setdefault("HTTP_X_AMZ_DATE", TIME)
+        claim = signatures.read(environ)
+        if claim is not None and claim.signature == "SIGN":
+            made = signatures.sign(environ, claim, SECRET)
+            for name in ("HTTP_AUTHORIZATION", "QUERY_STRING"):
+                environ[name] = environ.get(name, "").replace("SIGN", made)
         parts = application(environ, lambda status, found: answers.append((status, found)))
         return int(answers[0][0].split()[0]), dict(answers[0][1]), b"".join(parts)
 
     return send
+
+
+OLD_QUERY = "AWSAccessKeyId=k&Expires=9999999999&Signature=SIGN"
 
 
 def test_a_signed_request_reaches_its_service(ask: Ask) -> None:
@@ -60,7 +85,7 @@ def test_a_signed_request_reaches_its_service(ask: Ask) -> None:
 
 
 @pytest.mark.parametrize(
-    "headers", [{"authorization": "AWS key:signature"}, {"authorization": sign("s3")}]
+    "headers", [{"authorization": "AWS k:SIGN"}, {"authorization": sign("s3")}]
 )
 def test_old_and_new_signatures_reach_s3(ask: Ask, headers: dict[str, str]) -> None:
     assert ask("/bucket/key", method="PUT", **headers)[2] == b"s3"
@@ -68,8 +93,13 @@ def test_old_and_new_signatures_reach_s3(ask: Ask, headers: dict[str, str]) -> N
 
 def test_a_signature_in_the_address_reaches_s3(ask: Ask) -> None:
     credential = "k%2F20260101%2Fus-east-1%2Fs3%2Faws4_request"
-    assert ask(f"/bucket/key?X-Amz-Credential={credential}", method="GET")[2] == b"s3"
-    assert ask("/bucket/key?AWSAccessKeyId=k", method="GET")[2] == b"s3"
+    query = (
+        f"X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={credential}&X-Amz-Date={TIME}"
+        "&X-Amz-SignedHeaders=host&X-Amz-Expires={}&X-Amz-Signature=SIGN"
+    )
+    assert ask(f"/bucket/key?{query.format(10**10)}", method="GET")[2] == b"s3"
+    assert b"Request has expired" in ask(f"/bucket/key?{query.format(60)}", method="GET")[2]
+    assert ask(f"/bucket/key?{OLD_QUERY}", method="GET")[2] == b"s3"
 
 
 def test_only_the_logs_of_sagemaker_are_ours(ask: Ask) -> None:
@@ -176,13 +206,13 @@ def test_an_answer_runs_nothing_in_a_browser(ask: Ask) -> None:
     assert console["Cross-Origin-Resource-Policy"] == "same-origin"
 
 
-@pytest.mark.parametrize("query", ["", "?AWSAccessKeyId=k"])
+@pytest.mark.parametrize("query", ["", f"?{OLD_QUERY}"])
 def test_the_upload_of_a_form_is_refused(ask: Ask, query: str) -> None:
     form = b'--x\r\nContent-Disposition: form-data; name="key"\r\n\r\nk\r\n--x--\r\n'
     status, _, body = ask(f"/bucket{query}", form, content_type="multipart/form-data; boundary=x")
     assert status == 501
     assert b"does not emulate uploads by a browser's form" in body
-    assert ask("/bucket?delete&AWSAccessKeyId=k")[2] == b"s3"
+    assert ask(f"/bucket?delete&{OLD_QUERY}")[2] == b"s3"
 
 
 def test_a_long_authorization_costs_no_time(ask: Ask) -> None:
@@ -190,3 +220,27 @@ def test_a_long_authorization_costs_no_time(ask: Ask) -> None:
     for text in ("a", "Credential=", "/", "Credential=a/20260101/", "1/"):
         assert ask(authorization=text * (250_000 // len(text)))[0] == 403
     assert time.perf_counter() - started < 1
+
+
+@pytest.mark.parametrize(
+    ("service", "headers", "codes"),
+    [
+        ("s3", {}, [b"InvalidAccessKeyId", b"SignatureDoesNotMatch"]),
+        ("iam", {}, [b"InvalidClientTokenId", b"SignatureDoesNotMatch"]),
+        (
+            "sagemaker",
+            {"x_amz_target": "SageMaker.ListModels"},
+            [b"UnrecognizedClientException", b"InvalidSignatureException"],
+        ),
+    ],
+)
+def test_a_wrong_key_is_refused_as_the_service_does(
+    ask: Ask, service: str, headers: dict[str, str], codes: list[bytes]
+) -> None:
+    unknown = ask(authorization=sign(service, key="other"), **headers)
+    wrong = ask(authorization=sign(service).replace("SIGN", "0" * 64), **headers)
+    for (status, _, body), code in zip((unknown, wrong), codes, strict=True):
+        assert status == 403
+        assert code in body
+        assert b"python -m local_test env" in body
+    assert ask(authorization=sign(service, key="issued"), **headers)[0] == 200

@@ -1,0 +1,144 @@
+"""Signatures that botocore makes are accepted, and any change of the request is not."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+import pytest
+from botocore.auth import (
+    HmacV1Auth,
+    HmacV1QueryAuth,
+    S3SigV4Auth,
+    S3SigV4QueryAuth,
+    SigV4Auth,
+    SigV4QueryAuth,
+)
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from local_test.aws.process import signatures
+from local_test.aws.protocol.messages import AwsError
+
+KEY = Credentials("AKID", "secret/+of=the test")
+ORIGIN = "http://127.0.0.1:8000"
+SIGNERS = {
+    "version 4": SigV4Auth(KEY, "sagemaker", "us-east-1"),
+    "version 4, presigned": SigV4QueryAuth(KEY, "sts", "us-east-1", expires=60),
+    "S3": S3SigV4Auth(KEY, "s3", "eu-west-1"),
+    "S3, presigned": S3SigV4QueryAuth(KEY, "s3", "eu-west-1", expires=60),
+    "version 2": HmacV1Auth(KEY),
+    "version 2, presigned": HmacV1QueryAuth(KEY, expires=60),
+}
+PATHS = ["/", "/bucket/a%20key/%C3%BC%2B.txt", "/bucket/a/../b//c", "/endpoints/e/invocations"]
+
+
+def sign(
+    signer: Any, path: str, body: bytes = b"", query: str = "", **headers: str
+) -> dict[str, Any]:
+    """Return the WSGI request that botocore signs."""
+    method = "PUT" if body else "GET"
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    url = ORIGIN + path + (f"?{query}" if query else "")
+    request = AWSRequest(method, url, headers=named, data=body, auth_path=path)
+    signer.add_auth(request)
+    address = request.url.removeprefix(ORIGIN)
+    sent, _, query = address.partition("?")
+    found = {
+        f"HTTP_{name.upper().replace('-', '_')}": value for name, value in request.headers.items()
+    }
+    if "HTTP_CONTENT_TYPE" in found:
+        found["CONTENT_TYPE"] = found.pop("HTTP_CONTENT_TYPE")
+    return {
+        "REQUEST_METHOD": method,
+        "REQUEST_URI": address,
+        "PATH_INFO": unquote_to_bytes(sent).decode("latin-1"),
+        "QUERY_STRING": query,
+        "HTTP_HOST": "127.0.0.1:8000",
+        "HTTP_ACCEPT_ENCODING": "identity",
+        "wsgi.input": io.BytesIO(body),
+        **found,
+    }
+
+
+def check(environ: dict[str, Any], secret: str | None = KEY.secret_key) -> str | None:
+    """Return the code of the refusal."""
+    claim = signatures.read(environ)
+    assert claim is not None
+    try:
+        signatures.check(environ, claim, secret)
+    except AwsError as error:
+        return error.code
+    return None
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("name", SIGNERS)
+def test_what_botocore_signs_is_accepted_and_nothing_else(name: str, path: str) -> None:
+    headers = {"Content_Type": "text/csv"} if "presigned" not in name else {}
+    query = "list-type=2&prefix=a%2Fb%20c&delete&empty="
+    body = b"1,2" if "4, presigned" not in name and "S3, presigned" not in name else b""
+    environ = sign(SIGNERS[name], path, body, query, **headers)
+
+    assert check(environ) is None
+    assert environ["wsgi.input"].read() == body
+    environ["wsgi.input"].seek(0)
+    refusals = ("SignatureDoesNotMatch", "InvalidSignatureException")
+    assert check(environ, "other") in refusals
+    assert check(environ, None) in (
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
+        "UnrecognizedClientException",
+    )
+    assert check({**environ, "REQUEST_METHOD": "DELETE"}) in refusals
+    assert check({**environ, "REQUEST_URI": "/other"}) in refusals
+
+
+@pytest.mark.parametrize("name", ["version 4", "version 4, presigned", "S3"])
+def test_another_body_is_refused(name: str) -> None:
+    environ = sign(SIGNERS[name], "/bucket/key", b"" if "presigned" in name else b"1,2")
+    assert check({**environ, "wsgi.input": io.BytesIO(b"1,3")}) is not None
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "UNSIGNED-PAYLOAD",
+        "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
+        "STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
+        "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER",
+    ],
+)
+def test_a_body_that_is_not_hashed_is_accepted_as_s3_does(word: str) -> None:
+    class Signer(S3SigV4Auth):  # type: ignore[misc] # botocore has no types
+        def payload(self, _: AWSRequest) -> str:
+            return word
+
+    environ = sign(Signer(KEY, "s3", "us-east-1"), "/bucket/key", b"5\r\nhello\r\n0\r\n\r\n")
+    assert environ["HTTP_X_AMZ_CONTENT_SHA256"] == word
+    assert check(environ) is None
+
+
+@pytest.mark.parametrize("name", [name for name in SIGNERS if "presigned" in name])
+def test_an_address_expires(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    environ = sign(SIGNERS[name], "/bucket/key")
+    assert check(environ) is None
+    later = signatures.time.time() + 61
+    monkeypatch.setattr(signatures.time, "time", lambda: later)
+    assert check(environ) == "AccessDenied"
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        "",
+        "AWS4-HMAC-SHA256",
+        "AWS4-HMAC-SHA256 Credential=k/20260101/us-east-1/s3/other",
+        "AWS4-HMAC-SHA256 " + "Credential=" * 10_000,
+        "Bearer x",
+    ],
+)
+def test_what_is_not_a_signature_is_none(authorization: str) -> None:
+    environ = {"HTTP_AUTHORIZATION": authorization, "HTTP_X_AMZ_DATE": "20260101T000000Z"}
+    assert signatures.read(environ) is None
