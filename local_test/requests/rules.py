@@ -114,8 +114,8 @@ def _check_transform(fields: Mapping[str, Any]) -> list[str]:
     payload_mb = fields.get("MaxPayloadInMB", 0)
     if max(1, fields.get("MaxConcurrentTransforms", 1)) * payload_mb > _PAYLOAD_LIMIT_MB:
         faults.append(
-            f"MaxPayloadInMB: may be at most {_PAYLOAD_LIMIT_MB}, alone and times "
-            f"MaxConcurrentTransforms; found {payload_mb} (BT-11)"
+            f"MaxPayloadInMB: it, and its product with MaxConcurrentTransforms, may be at most "
+            f"{_PAYLOAD_LIMIT_MB}; found {payload_mb} (BT-11)"
         )
     return faults + _check_data_processing(fields, split_type)
 
