@@ -119,7 +119,7 @@ def _describe_invocation(input_shape: pixels.Shape | None) -> dict[str, Any]:
         "parameters": [attributes],
         "requestBody": {
             "required": True,
-            "content": {name: {"schema": schemas.get(name, binary)} for name in decoding.DECODERS},
+            "content": {name: {"schema": schemas.get(name, binary)} for name in decoding.SUPPORTED},
         },
         "responses": {
             200: {

@@ -29,6 +29,7 @@ _PAIR_WORDS: Final = (
     *("idx1", "idx2", "idx3", "idx4"),
     *("images", "image", "labels", "label", "x", "y"),
 )
+_PARTS_OF_A_NAME: Final = re.compile("[-_.]")
 _LABEL_NAMES: Final = ("labels", "label", "y", "targets", "target", "classes", "arr_1")
 
 
@@ -113,7 +114,7 @@ def _list_names(paths: Sequence[Path]) -> str:
 def _stem(path: Path) -> str:
     """Strip the words that distinguish `train-images-idx3-ubyte` from `train-labels-idx1-ubyte`."""
     stem = path.name.lower().removesuffix(".gz").removesuffix(".npy").removesuffix(".idx")
-    words = re.split("[-_.]", stem)
+    words = _PARTS_OF_A_NAME.split(stem)
     return f"{path.parent}/{'-'.join(word for word in words if word not in _PAIR_WORDS)}"
 
 

@@ -19,11 +19,16 @@ import numpy as np
 
 from container.errors import RequestError
 from container.serving.bodies import pixels, recordio
+from container.serving.bodies.expansion import Expansion
 from container.serving.bodies.pixels import Images, Shape
 
 _NPY_MAGIC: Final = b"\x93NUMPY"
-_NPY_HEADER_BYTES_MAXIMUM: Final = 10_000
-_EXPANSION_MAXIMUM: Final = 100  # digits with much background compress forty-fold
+NPY_HEADER_BYTES_MAXIMUM: Final = 10_000
+# bzip2 and lzma, which numpy never writes, expand a few hundred bytes to gigabytes at once.
+_COMPRESSIONS: Final = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+_MEMBERS_MAXIMUM: Final = 64
+_DAMAGED: Final = "the body is not a complete npz file"
+_CENTRAL_HEADER: Final = b"PK\x01\x02"
 _DAMAGE: Final = (
     zipfile.BadZipFile,
     zlib.error,
@@ -33,13 +38,49 @@ _DAMAGE: Final = (
     NotImplementedError,
     ValueError,
 )
+_HEADER_FAULTS: Final = (
+    LookupError,
+    MemoryError,
+    OverflowError,
+    RecursionError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
 
 
-class _Header(NamedTuple):
+class Header(NamedTuple):
+    """What the header of an npy file says."""
+
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
     order: Any
     """`C` or `F`"""
+    end: int
+    """Where the data begins."""
+    promised_bytes: int
+    """The length of the data."""
+
+
+def read_npy_header(body: bytes) -> Header:
+    """Read the header that `body` starts with.
+
+    Raises: RequestError 400 if there is none, or its array holds Python objects.
+    """
+    if not body.startswith(_NPY_MAGIC):
+        raise RequestError(400, "the body is not an npy file")
+    width = 2 if body[6:7] == b"\x01" else 4
+    end = 8 + width + int.from_bytes(body[8 : 8 + width], "little")
+    if end > NPY_HEADER_BYTES_MAXIMUM:
+        allowed = f"{NPY_HEADER_BYTES_MAXIMUM} are allowed"
+        raise RequestError(400, f"the npy header is {end} bytes long; {allowed}")
+    header = _parse_npy_header(body[:end])
+    if header is None:
+        raise RequestError(400, "the body is not a complete npy file of format 1, 2 or 3")
+    if header.dtype.hasobject:
+        message = "the npy file holds pickled Python objects, which are never read"
+        raise RequestError(400, f"{message}; a numeric array is expected")
+    return header
 
 
 def decode_npy(body: bytes, shape: Shape, _: Mapping[str, str]) -> Images:
@@ -47,35 +88,23 @@ def decode_npy(body: bytes, shape: Shape, _: Mapping[str, str]) -> Images:
 
     Raises: RequestError 400 if the body is not a complete npy file of numbers that are images.
     """
-    if not body.startswith(_NPY_MAGIC):
-        raise RequestError(400, "the body is not an npy file")
-    width = 2 if body[6:7] == b"\x01" else 4
-    end = 8 + width + int.from_bytes(body[8 : 8 + width], "little")
-    if end > _NPY_HEADER_BYTES_MAXIMUM:
-        allowed = f"{_NPY_HEADER_BYTES_MAXIMUM} are allowed"
-        raise RequestError(400, f"the npy header is {end} bytes long; {allowed}")
-    header = _parse_npy_header(body[:end])
-    if header is None:
-        raise RequestError(400, "the body is not a complete npy file of format 1, 2 or 3")
+    header = read_npy_header(body)
     dtype = header.dtype
-    if dtype.hasobject:
-        message = "the npy file holds pickled Python objects, which are never read"
-        raise RequestError(400, f"{message}; a numeric array is expected")
     if dtype.kind not in "iuf":
         expected = "integers or floating-point numbers are expected"
         raise RequestError(400, f"the npy array is of type {dtype}; {expected}")
-    promised = math.prod(header.shape) * dtype.itemsize
-    found = len(body) - end
+    promised = header.promised_bytes
+    found = len(body) - header.end
     if found != promised:
         message = f"the npy header declares {promised} bytes of data; {found} follow"
         raise RequestError(400, message)
-    array = np.frombuffer(body, dtype, offset=end).reshape(header.shape, order=header.order)
-    return pixels.from_array(array, shape)
+    flat = np.frombuffer(body, dtype, offset=header.end)
+    return pixels.from_array(flat.reshape(header.shape, order=header.order), shape)
 
 
 @functools.lru_cache(maxsize=256)
-def _parse_npy_header(header: bytes) -> _Header | None:
-    """Read the header of an npy file; None if it is not one."""
+def _parse_npy_header(header: bytes) -> Header | None:
+    """Read the header of an npy file; None if it is not one, or of no array that numpy can hold."""
     major = header[6:7]
     if major not in (b"\x01", b"\x02", b"\x03"):
         return None
@@ -85,34 +114,64 @@ def _parse_npy_header(header: bytes) -> _Header | None:
         dtype = np.lib.format.descr_to_dtype(fields["descr"])
         shape = tuple(fields["shape"])
         order = "F" if fields["fortran_order"] else "C"
-    except (ValueError, TypeError, KeyError, SyntaxError, MemoryError, RecursionError):
+        if not all(type(size) is int and size >= 0 for size in shape):
+            return None
+        # A view that takes no memory: numpy limits the dimensions and each size.
+        np.broadcast_to(np.empty((), dtype), shape)
+    except _HEADER_FAULTS:
         return None
-    if all(type(size) is int and size >= 0 for size in shape):
-        return _Header(dtype, shape, order)
-    return None
+    return Header(dtype, shape, order, len(header), math.prod(shape) * dtype.itemsize)
 
 
-def decode_npz(body: bytes, shape: Shape, parameters: Mapping[str, str]) -> Images:
+def decode_npz(
+    body: bytes, shape: Shape, parameters: Mapping[str, str], expansion: Expansion
+) -> Images:
     """Decode an archive of one npy file.
 
     Raises: RequestError 400 if it is not one, 413 if it expands too far.
     """
-    maximum = max(len(body) * _EXPANSION_MAXIMUM, 1 << 20)
-    try:
-        with zipfile.ZipFile(io.BytesIO(body)) as archive:
-            members = archive.infolist()
-            if len(members) != 1:
-                quoted = [pixels.quote(member.filename) for member in members[:5]]
-                names = ", ".join(quoted) or "nothing"
-                raise RequestError(400, f"the npz file holds {names}; one array is expected")
-            with archive.open(members[0]) as stream:
-                content = stream.read(maximum + 1)
-    except _DAMAGE:
-        raise RequestError(400, "the body is not a complete npz file") from None
-    if len(content) > maximum:
-        message = f"the npz file expands to more than {_EXPANSION_MAXIMUM} times its size"
-        raise RequestError(413, message)
+    with open_npz(body, expansion) as archive:
+        members = archive.infolist()
+        if len(members) != 1:
+            quoted = [pixels.quote(member.filename) for member in members[:5]]
+            names = ", ".join(quoted) or "nothing"
+            raise RequestError(400, f"the npz file holds {names}; one array is expected")
+        content = read_member(archive, members[0], members[0].file_size)
     return decode_npy(content, shape, parameters)
+
+
+def open_npz(body: bytes, expansion: Expansion) -> zipfile.ZipFile:
+    """Open an archive, after checking what its members may expand to.
+
+    Raises: RequestError 400 if it is damaged, or no archive as numpy writes it; 413 if it expands
+    too far.
+    """
+    # Python's list of the members takes ten times the room of theirs in the file.
+    if body.count(_CENTRAL_HEADER) > _MEMBERS_MAXIMUM:
+        message = f"the npz file holds more than {_MEMBERS_MAXIMUM} arrays"
+        raise RequestError(400, message)
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(body))
+    except _DAMAGE:
+        raise RequestError(400, _DAMAGED) from None
+    for member in archive.infolist():
+        if member.compress_type not in _COMPRESSIONS:
+            message = "an array of the npz file is compressed by another method than deflate"
+            raise RequestError(400, message)
+        expansion.take(member.file_size)  # zipfile never reads more than that
+    return archive
+
+
+def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, byte_count: int) -> bytes:
+    """Read the first bytes of a member.
+
+    Raises: RequestError 400 if it is damaged.
+    """
+    try:
+        with archive.open(member) as stream:
+            return stream.read(byte_count)
+    except _DAMAGE:
+        raise RequestError(400, _DAMAGED) from None
 
 
 def decode_recordio(body: bytes, shape: Shape, _: Mapping[str, str]) -> Images:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import zlib
+from typing import Final
 
 from container import contract
 from container.errors import RequestError
+from container.serving.bodies.expansion import Expansion
+
+# bgzip writes a member for every 64 kB, and pigz one for a file.
+_MEMBERS_MAXIMUM: Final = 4096
+# zlib copies what follows a member in the bytes that it is given.
+_FEED_BYTES: Final = 65_536
 
 
-def decode(body: bytes, encoding: str, bytes_maximum: int) -> bytes:
+def decode(body: bytes, encoding: str, expansion: Expansion) -> bytes:
     """Undo a body's `Content-Encoding`.
 
-    Raises: RequestError 415 for an encoding other than gzip, 413 if more than `bytes_maximum` bytes
-    come out, 400 if the body is not complete gzip.
+    Raises: RequestError 415 for an encoding other than gzip, 413 if it expands too far, 400 if the
+    body is not complete gzip or has too many members.
     """
     name = encoding.strip().lower()
     if name in ("", "identity"):
@@ -20,21 +27,31 @@ def decode(body: bytes, encoding: str, bytes_maximum: int) -> bytes:
     if name not in ("gzip", "x-gzip"):
         message = f"content encoding {encoding[:40]!r} is not supported; supported: gzip, identity"
         raise RequestError(415, message)
+    try:
+        return _decode_gzip(memoryview(body), expansion)
+    except zlib.error:
+        raise RequestError(400, "the body is not gzip, as its content encoding says") from None
+
+
+def _decode_gzip(body: memoryview, expansion: Expansion) -> bytes:
     pieces = []
-    room = bytes_maximum
-    while body:  # one gzip stream may follow another
+    position = 0
+    members = 0
+    while position < len(body):  # one member may follow another
+        members += 1
+        if members > _MEMBERS_MAXIMUM:
+            message = f"the gzip body has more than {_MEMBERS_MAXIMUM} members"
+            raise RequestError(400, message)
         stream = zlib.decompressobj(wbits=31)
-        try:
-            piece = stream.decompress(body, room + 1)
-        except zlib.error:
-            raise RequestError(400, "the body is not gzip, as its content encoding says") from None
-        pieces.append(piece)
-        room -= len(piece)
-        if room < 0:
-            raise RequestError(413, describe_limit(bytes_maximum))
-        if not stream.eof:
-            raise RequestError(400, "the gzip body is cut off")
-        body = stream.unused_data
+        while not stream.eof:
+            fed = body[position : position + _FEED_BYTES]
+            if not fed:
+                raise RequestError(400, "the gzip body is cut off")
+            piece = stream.decompress(fed, expansion.room + 1)
+            expansion.take(len(piece))
+            pieces.append(piece)
+            position += len(fed)
+        position -= len(stream.unused_data)
     return b"".join(pieces)
 
 

@@ -3,49 +3,45 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, TypeAlias
 
 import numpy as np
 
 from container.errors import RequestError
 from container.serving.bodies import arrays, media_types, pictures, text
+from container.serving.bodies.expansion import Expansion
 from container.serving.bodies.negotiation import MediaType, parse_media_type
 from container.serving.bodies.pixels import Images, Shape
 
 Decoder: TypeAlias = Callable[[bytes, Shape, Mapping[str, str]], Images]
 """Takes the body, the shape of one image and the parameters of the content type."""
+PackedDecoder: TypeAlias = Callable[[bytes, Shape, Mapping[str, str], Expansion], Images]
+"""Takes also what the body may expand to."""
 
+_PART_HEAD_BYTES_MAXIMUM: Final = 8192
 _PART_TYPE: Final = re.compile(rb"^content-type:[ \t]*([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
 
 
-@functools.cache
-def find_decoder(name: str) -> Decoder:
-    """Return the decoder of a media type.
+def decode(
+    media_type: MediaType, body: bytes, shape: Shape, expansion: Expansion | None = None
+) -> Images:
+    """Decode a request body into images of `shape`; `expansion` is for media types of `PACKED`.
 
-    Raises: RequestError 415 if there is none.
+    Raises: RequestError 415 if there is no decoder for the media type, 413 if the body expands too
+    far, 400 for any other fault of the body.
     """
-    if name in DECODERS:
-        return DECODERS[name]
-    given = f"content type {name!r}" if name else "a request without a content type"
-    raise RequestError(415, f"{given} is not supported; supported: {', '.join(DECODERS)}")
-
-
-def decode(media_type: MediaType, body: bytes, shape: Shape) -> Images:
-    """Decode a request body into images of `shape`.
-
-    Raises: RequestError 415 if there is no decoder for the media type, 400 for a fault of the body.
-    """
-    decoder = find_decoder(media_type.name)
+    name, parameters = media_type
+    if name not in SUPPORTED:
+        given = f"content type {name!r}" if name else "a request without a content type"
+        raise RequestError(415, f"{given} is not supported; supported: {', '.join(SUPPORTED)}")
     if not body:
-        raise refuse_empty(media_type.name)
-    return decoder(body, shape, media_type.parameters)
-
-
-def refuse_empty(name: str) -> RequestError:
-    """Return the error for an empty body."""
-    return RequestError(400, f"the body is empty; {name} of at least one image is expected")
+        raise RequestError(400, f"the body is empty; {name} of at least one image is expected")
+    if name in PLAIN:
+        return PLAIN[name](body, shape, parameters)
+    return _PACKED[name](body, shape, parameters, expansion or Expansion())
 
 
 def decode_lines(media_type: MediaType, body: bytes, shape: Shape) -> tuple[Images, dict[int, str]]:
@@ -66,42 +62,67 @@ def decode_lines(media_type: MediaType, body: bytes, shape: Shape) -> tuple[Imag
     return np.concatenate(images), errors
 
 
-def _decode_multipart(body: bytes, shape: Shape, parameters: Mapping[str, str]) -> Images:
+def _decode_multipart(
+    body: bytes, shape: Shape, parameters: Mapping[str, str], expansion: Expansion
+) -> Images:
     """Decode the parts in their order; each names its own content type."""
     boundary = parameters.get("boundary", "")
     if not boundary:
         raise RequestError(400, "the content type multipart/form-data has no boundary")
-    delimiter = b"\r\n--" + boundary.encode("latin-1", "replace")
-    pieces = (b"\r\n" + body).split(delimiter)
-    if len(pieces) < 3 or not pieces[-1].startswith(b"--"):
-        message = "the multipart body holds no part, or its closing boundary is missing"
-        raise RequestError(400, message)
-    images = []
-    for number, piece in enumerate(pieces[1:-1], start=1):
-        head, _, content = piece.partition(b"\r\n\r\n")
+    images: list[Images] = []
+    for number, part in enumerate(_split_parts(body, boundary), start=1):
+        head, _, content = part.partition(b"\r\n\r\n")
+        if len(head) > _PART_HEAD_BYTES_MAXIMUM:
+            allowed = f"{_PART_HEAD_BYTES_MAXIMUM} are allowed"
+            raise RequestError(400, f"part {number} has a head of {len(head)} bytes; {allowed}")
         found = _PART_TYPE.search(head)
         media_type = parse_media_type(found[1].decode("latin-1") if found else "")
         if media_type.name == media_types.MULTIPART:
             raise RequestError(415, f"part {number}: a part cannot hold parts of its own")
         try:
-            images.append(decode(media_type, content, shape))
+            if images and media_type.name in media_types.PICTURES:
+                expansion.take(math.prod(shape))
+            images.append(decode(media_type, content, shape, expansion))
         except RequestError as error:
             raise RequestError(error.status, f"part {number}: {error}") from None
     return np.concatenate(images)
 
 
+def _split_parts(body: bytes, boundary: str) -> Iterator[bytes]:
+    """Yield the parts, without a copy of them all.
+
+    Raises: RequestError 400 if there is none, or the closing boundary is missing.
+    """
+    body = b"\r\n" + body
+    delimiter = b"\r\n--" + boundary.encode("latin-1", "replace")
+    end = body.find(delimiter)
+    last = body.rfind(delimiter)
+    if end == last or not body.startswith(b"--", last + len(delimiter)):
+        message = "the multipart body holds no part, or its closing boundary is missing"
+        raise RequestError(400, message)
+    while end < last:
+        start = end + len(delimiter)
+        end = body.find(delimiter, start)
+        yield body[start:end]
+
+
 LINES: Final = {media_types.CSV: text.decode_csv, media_types.JSON_LINES: text.decode_json_lines}
 """Media types with one image a line."""
 
-DECODERS: Final[Mapping[str, Decoder]] = {
+PLAIN: Final[Mapping[str, Decoder]] = {
     media_types.CSV: text.decode_csv,
     media_types.JSON: text.decode_json,
     media_types.JSON_LINES: text.decode_json_lines,
     media_types.NPY: arrays.decode_npy,
-    media_types.NPZ: arrays.decode_npz,
     media_types.RECORDIO: arrays.decode_recordio,
     media_types.PNG: functools.partial(pictures.decode, "PNG"),
     media_types.JPEG: functools.partial(pictures.decode, "JPEG"),
     media_types.BMP: functools.partial(pictures.decode, "BMP"),
+}
+"""The decoders of media types whose bodies do not expand."""
+_PACKED: Final[Mapping[str, PackedDecoder]] = {
+    media_types.NPZ: arrays.decode_npz,
     media_types.MULTIPART: _decode_multipart,
 }
+SUPPORTED: Final = (*PLAIN, *_PACKED)
+"""The media types of request bodies."""

@@ -13,5 +13,6 @@ JPEG: Final = "image/jpeg"
 BMP: Final = "image/bmp"
 MULTIPART: Final = "multipart/form-data"
 
+PICTURES: Final = frozenset({PNG, JPEG, BMP})
 PACKED: Final = frozenset({NPZ, MULTIPART})
 """Media types whose bodies may hold any number of images however short they are."""

@@ -9,7 +9,10 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+_SEMICOLON: Final = re.compile(r'"(?:\\.|[^"\\])*"?|;')
+_COMMA: Final = re.compile(r'"(?:\\.|[^"\\])*"?|,')
 
 
 class MediaType(NamedTuple):
@@ -22,7 +25,7 @@ class MediaType(NamedTuple):
 @functools.lru_cache(maxsize=256)
 def parse_media_type(text: str) -> MediaType:
     """Parse `text/csv; charset=utf-8`; callers share the parameters and must not change them."""
-    name, *rest = _split(text, ";")
+    name, *rest = _split(text, _SEMICOLON)
     parameters = {}
     for part in rest:
         key, equals, value = part.partition("=")
@@ -39,7 +42,7 @@ def choose(accept: str, offered: tuple[str, ...]) -> str | None:
     offered first, and a range of quality 0 excludes (RFC 9110, 12.5.1). An empty `accept` accepts
     everything.
     """
-    ranges = [parse_media_type(part) for part in _split(accept, ",") if part.strip()]
+    ranges = [parse_media_type(part) for part in _split(accept, _COMMA) if part.strip()]
     if not ranges:
         return offered[0]
     best = max(offered, key=lambda name: _find_quality(name, ranges))  # the first of equals
@@ -56,7 +59,7 @@ def find_preferred(accept: str, default: str) -> str:
         return accept.strip() or default
     best = default
     best_quality = 0.0
-    for part in _split(accept, ","):
+    for part in _split(accept, _COMMA):
         name, parameters = parse_media_type(part)
         quality = _parse_quality(parameters.get("q", "1"))
         if name and quality > best_quality:
@@ -82,12 +85,12 @@ def _parse_quality(text: str) -> float:
     return quality if 0 <= quality <= 1 else 1.0
 
 
-def _split(text: str, separator: str) -> list[str]:
+def _split(text: str, separator: re.Pattern[str]) -> list[str]:
     """Split at separators outside quotation marks."""
     pieces = []
     start = 0
-    for found in re.finditer(rf'"(?:\\.|[^"\\])*"?|{separator}', text):
-        if found[0] == separator:
+    for found in separator.finditer(text):
+        if found[0][0] != '"':
             pieces.append(text[start : found.start()])
             start = found.end()
     return [*pieces, text[start:]]

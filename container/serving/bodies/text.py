@@ -24,7 +24,9 @@ from container.errors import RequestError
 from container.serving.bodies import pixels, rows
 from container.serving.bodies.pixels import TWO_FORMS, Images, Shape, quote
 
-_NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+# Two repetitions of digits never meet: backtracking between them would be quadratic (SEC-6).
+_NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_NUMBER_CHARACTERS_MAXIMUM: Final = 1024
 _CSV_CHARACTERS: Final = b"0123456789+-.eE,\n\r\t "
 _CSV_BLOCK_BYTES: Final = 1_000_000
 _PLAIN_JSON: Final = re.compile(
@@ -49,7 +51,9 @@ def decode_csv(body: bytes, shape: Shape, parameters: Mapping[str, str], first: 
     """Decode rows of one image each; errors count rows from `first`."""
     body = _to_utf8(body, parameters)
     columns = math.prod(shape)
-    decoded = _decode_rows(body, (), body.count(b"\n") + 1, columns)
+    # A pixel and what separates it take two bytes or more.
+    rows_maximum = min(body.count(b"\n"), len(body) // (2 * columns)) + 1
+    decoded = _decode_rows(body, (), rows_maximum, columns)
     if decoded is not None:
         return decoded[0].reshape(-1, *shape)
     body = body.rstrip()  # the last row ends with a newline, and some files with a blank line
@@ -99,7 +103,7 @@ def _parse_csv_line(line: str, columns: int, row: int) -> list[float]:
 
 def _parse_cell(cell: str, row: int, column: int) -> float:
     text = cell.strip().strip('"').strip()
-    if _NUMBER.fullmatch(text):
+    if len(text) <= _NUMBER_CHARACTERS_MAXIMUM and _NUMBER.fullmatch(text):
         return float(text)
     place = f"row {row}, column {column}"
     if not text:

@@ -38,7 +38,7 @@ def test_document_has_the_routes_methods_and_media_types_of_the_application(
         }
         assert described == routed
     invocation = one.test_client().get("/openapi.json").json["paths"]["/invocations"]["post"]
-    assert set(invocation["requestBody"]["content"]) == set(decoding.DECODERS)
+    assert set(invocation["requestBody"]["content"]) == set(decoding.SUPPORTED)
     assert set(invocation["responses"]["200"]["content"]) == set(encoding.ENCODERS)
 
 

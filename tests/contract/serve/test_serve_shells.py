@@ -127,7 +127,7 @@ def test_a_client_that_is_still_sending_reads_its_refusal_from_every_worker_clas
 
 
 TYPES = [
-    *decoding.DECODERS,
+    *decoding.SUPPORTED,
     "TEXT/CSV; charset=utf-16",
     "application/json;charset=latin-1",
     "text/plain",

@@ -25,7 +25,7 @@ def test_bodies_of_a_model_are_described() -> None:
 
     invocation = document["paths"]["/invocations"]["post"]
     content = invocation["requestBody"]["content"]
-    assert set(content) == set(decoding.DECODERS)
+    assert set(content) == set(decoding.SUPPORTED)
     assert set(invocation["responses"][200]["content"]) == set(encoding.ENCODERS)
     pattern = content["text/csv"]["schema"]["pattern"]
     assert re.match(pattern, f"{ROW}\n{ROW}\n")

@@ -97,4 +97,79 @@ def test_npz_fault_is_named() -> None:
     assert "not a complete npz file" in refusal("application/x-npz", whole[:-30])
     assert "'a.npy', 'b.npy'" in refusal("application/x-npz", save(np.savez, a=IMAGES, b=IMAGES))
     assert "pickled" in refusal("application/x-npz", save(np.savez, np.array([{}], dtype=object)))
-    assert "expands to more than 100 times" in refusal("application/x-npz", make_bomb(), status=413)
+
+
+def test_npz_never_expands_beyond_the_budget_of_its_request() -> None:
+    """SEC-6."""
+    archive = make_bomb()
+    message = refusal("application/x-npz", archive, status=413, expansion_bytes=19_999_999)
+    assert "expands to more than 19999999 bytes" in message
+
+    image = np.zeros((1, 6), np.uint8)
+    npz = save(np.savez_compressed, image)
+    expanded = len(save(np.save, image))
+    assert len(decode("application/x-npz", npz, expansion_bytes=expanded)) == 1
+    refusal("application/x-npz", npz, status=413, expansion_bytes=expanded - 1)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_npz_member_that_expands_at_once_is_refused_before_it_is_read(
+    method: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SEC-6: bzip2 and lzma have no bound on what one read of theirs expands to."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", method) as archive:
+        archive.writestr("a.npy", save(np.save, IMAGES))
+    monkeypatch.setattr(zipfile.ZipFile, "open", lambda *_: pytest.fail("it is read"))
+
+    assert "another method than deflate" in refusal("application/x-npz", stream.getvalue())
+
+
+def test_npz_that_lies_about_its_size_is_damaged() -> None:
+    """SEC-6: the budget counts the size that the archive names, so no more than it may be read."""
+    archive = bytearray(make_bomb())
+    central = archive.index(b"PK\x01\x02")
+    struct.pack_into("<I", archive, central + 24, 100)  # for 20 MB
+
+    assert "not a complete npz file" in refusal("application/x-npz", bytes(archive))
+
+
+def test_npz_of_many_members_is_refused_before_they_are_listed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """SEC-6."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for number in range(100):
+            archive.writestr(str(number), b"")
+    monkeypatch.setattr(zipfile, "ZipFile", lambda *_: pytest.fail("they are listed"))
+
+    assert "more than 64 arrays" in refusal("application/x-npz", stream.getvalue())
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        f"{{'descr': '|u1', 'fortran_order': False, 'shape': (0, {2**70})}}",
+        f"{{'descr': '|u1', 'fortran_order': False, 'shape': {(1,) * 70 + (6,)}}}",
+        f"{{'descr': '|u1', 'fortran_order': False, 'shape': (0, {2**62}, {2**62})}}",
+        "{'descr': (), 'fortran_order': False, 'shape': (1, 6)}",
+        "{'descr': ('<f4',), 'fortran_order': False, 'shape': (1, 6)}",
+        "{'descr': [()], 'fortran_order': False, 'shape': (1, 6)}",
+        "{'descr': {'names': 1}, 'fortran_order': False, 'shape': (1, 6)}",
+        f"{{'descr': ('<f4', ({2**70},)), 'fortran_order': False, 'shape': (1, 6)}}",
+        "{'descr': '|V0', 'fortran_order': False, 'shape': (1, 6)}",
+        "{'descr': '|u1', 'fortran_order': False, 'shape': '16'}",
+        "b'descr'",
+        "-1" + "j" * 50,
+    ],
+)
+def test_npy_header_of_an_impossible_array_is_the_clients_fault(header: str) -> None:
+    """RQ-8."""
+    for data in (b"", bytes(6)):
+        body = forge_npy(header, data)
+        stream = io.BytesIO()
+        with zipfile.ZipFile(stream, "w") as archive:
+            archive.writestr("a.npy", body)
+        refusal("application/x-npy", body)
+        refusal("application/x-npz", stream.getvalue())

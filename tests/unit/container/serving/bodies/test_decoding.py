@@ -100,6 +100,40 @@ def test_multipart_decodes_its_parts_in_order() -> None:
     assert np.array_equal(decode('multipart/form-data; boundary="XX"', body), IMAGES)
 
 
+def test_multipart_shares_one_budget_among_its_parts() -> None:
+    """SEC-6: each part is within the budget; all of them are not."""
+    image = np.zeros((1000, *SHAPE), np.uint8)
+    part = ("application/x-npz", save(np.savez_compressed, image))
+    three = len(save(np.save, image)) * 3
+    body = to_multipart([part] * 3)
+    content_type = "multipart/form-data; boundary=XX"
+
+    assert len(decode(content_type, body, expansion_bytes=three)) == 3000
+    message = refusal(content_type, body, status=413, expansion_bytes=three - 1)
+    assert message.startswith("part 3: the body expands to more than")
+
+
+def test_multipart_of_pictures_expands_within_the_budget() -> None:
+    """SEC-6: the first may be larger, because the model is made for it."""
+    shape = (200, 200, 3)
+    part = ("image/png", save(Image.new("RGB", (200, 200)).save, "PNG"))
+    content_type = "multipart/form-data; boundary=XX"
+
+    assert len(part[1]) < 1000
+    assert len(decode(content_type, to_multipart([part]), shape, expansion_bytes=1)) == 1
+    body = to_multipart([part] * 3)
+    assert len(decode(content_type, body, shape, expansion_bytes=240_000)) == 3
+    message = refusal(content_type, body, shape, status=413, expansion_bytes=239_999)
+    assert message.startswith("part 3: ")
+
+
+def test_multipart_part_with_a_long_head_is_refused() -> None:
+    """SEC-6: the content types of parts are cached."""
+    body = to_multipart([("text/csv; a=" + "b" * 9000, b"1,2,3,4,5,6")])
+
+    assert "part 1 has a head of" in refusal("multipart/form-data; boundary=XX", body)
+
+
 def test_multipart_fault_is_named_by_its_part() -> None:
     good = ("text/csv", b"1,2,3,4,5,6")
 

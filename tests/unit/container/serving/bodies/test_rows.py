@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from container.errors import RequestError
 from container.serving.bodies import decoding, negotiation, rows, text
+from container.serving.bodies.expansion import Expansion
 
 SHAPES = st.sampled_from([(2, 2, 1), (1, 3, 1), (1, 2, 3), (1, 1, 1)])
 
@@ -27,7 +28,8 @@ def library() -> None:
 
 def outcome(content_type: str, body: bytes, shape: tuple[int, int, int]) -> Any:
     try:
-        images = decoding.decode(negotiation.parse_media_type(content_type), body, shape)
+        media_type = negotiation.parse_media_type(content_type)
+        images = decoding.decode(media_type, body, shape, Expansion())
     except RequestError as error:
         return str(error)
     return images.shape, images.tolist()
@@ -159,9 +161,8 @@ def test_long_text_gives_the_pixels_that_went_in(count: int) -> None:
         ("application/json", json.dumps(images[..., 0].tolist(), separators=(",", ":"))),
         ("application/json", json.dumps((flat / 255).tolist())),
     ):
-        decoded = decoding.decode(
-            negotiation.parse_media_type(content_type), body.encode(), (28, 28, 1)
-        )
+        media_type = negotiation.parse_media_type(content_type)
+        decoded = decoding.decode(media_type, body.encode(), (28, 28, 1), Expansion())
         assert np.array_equal(decoded, images)
 
 
