@@ -65,7 +65,7 @@ class Header(NamedTuple):
 def read_npy_header(body: bytes) -> Header:
     """Read the header that `body` starts with.
 
-    Raises: RequestError 400 if there is none, or its array holds Python objects.
+    Raises: RequestError 400 if there is none, or numpy can hold no such array.
     """
     if not body.startswith(_NPY_MAGIC):
         raise RequestError(400, "the body is not an npy file")
@@ -77,9 +77,6 @@ def read_npy_header(body: bytes) -> Header:
     header = _parse_npy_header(body[:end])
     if header is None:
         raise RequestError(400, "the body is not a complete npy file of format 1, 2 or 3")
-    if header.dtype.hasobject:
-        message = "the npy file holds pickled Python objects, which are never read"
-        raise RequestError(400, f"{message}; a numeric array is expected")
     return header
 
 
@@ -90,6 +87,9 @@ def decode_npy(body: bytes, shape: Shape, _: Mapping[str, str]) -> Images:
     """
     header = read_npy_header(body)
     dtype = header.dtype
+    if dtype.hasobject:
+        message = "the npy file holds pickled Python objects, which are never read"
+        raise RequestError(400, f"{message}; a numeric array is expected")
     if dtype.kind not in "iuf":
         expected = "integers or floating-point numbers are expected"
         raise RequestError(400, f"the npy array is of type {dtype}; {expected}")

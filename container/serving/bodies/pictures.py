@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from container import contract
 from container.errors import RequestError
 from container.serving.bodies.pixels import Images
 
@@ -25,8 +26,12 @@ def decode(
     body: bytes,
     shape: tuple[int | None, int | None, int],
     _: Mapping[str, str] | None = None,
+    *,
+    bytes_maximum: int = contract.REALTIME_PAYLOAD_BYTES,
 ) -> Images:
-    """Decode one picture of `kind` into `[1, *shape]`; a side of None may have any length.
+    """Decode one picture of `kind` into `[1, *shape]`.
+
+    A side of None may have any length, as long as the picture takes at most `bytes_maximum`.
 
     Raises: RequestError 400 if it is not a complete picture of `kind` and of this size, or the
     model's channels are not those of a picture.
@@ -44,6 +49,8 @@ def decode(
             # Pillow warns of damaged metadata, which no prediction needs.
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(body), formats=[kind]) as picture:
+                if None in shape:
+                    _check_size(picture.size, bytes_maximum)
                 return _to_pixels(picture, shape)
     except UnidentifiedImageError:
         raise RequestError(400, f"the body is not a {kind} picture") from None
@@ -51,6 +58,14 @@ def decode(
         raise RequestError(400, f"the picture is far too large; {_expect(shape)}") from None
     except (OSError, ValueError, SyntaxError, EOFError) as error:
         raise RequestError(400, f"the {kind} picture is damaged: {str(error)[:200]}") from None
+
+
+def _check_size(size: tuple[int, int], bytes_maximum: int) -> None:
+    """Check the size by the header: Pillow takes up to four bytes for each pixel (SEC-6)."""
+    width, height = size
+    if 4 * width * height > bytes_maximum:
+        expected = f"at most {bytes_maximum // 4} pixels are expected"
+        raise RequestError(413, f"the picture is {width}x{height} pixels; {expected}")
 
 
 def _to_pixels(picture: Any, shape: tuple[int | None, int | None, int]) -> Images:

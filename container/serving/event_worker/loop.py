@@ -15,7 +15,14 @@ from typing import Any, Final
 
 from container.errors import PlatformError, RequestError, UserError
 from container.serving import inference
-from container.serving.event_worker.connection import COMPUTING, READING, WRITING, Connections
+from container.serving.event_worker.connection import (
+    CLOSED,
+    COMPUTING,
+    READING,
+    WRITING,
+    Connection,
+    Connections,
+)
 from container.serving.event_worker.lanes import Lane, Lanes
 from container.serving.event_worker.responder import Responder
 from container.serving.service import Service
@@ -106,17 +113,33 @@ class Loop:
             client = self._connections.get(descriptor)
             if client is None:
                 self._handle_other(descriptor)
-            elif event & select.EPOLLIN:
-                self._responder.read(client)
-            elif event & select.EPOLLOUT:
-                self._responder.write(client)
-            else:  # the client has reset the connection
-                self._connections.lose(client)
+                continue
+            try:
+                self._handle(client, event)
+            except Exception:  # noqa: BLE001 - the boundary of a connection: the others go on
+                self._drop(client)
         for connection, response in self._lanes.take_computed():
-            self._responder.finish(connection, response)
+            try:
+                self._responder.finish(connection, response)
+            except Exception:  # noqa: BLE001 - as above
+                self._drop(connection)
         self._service.metrics.count_ended()
         if self._connections.now >= self._swept + _SWEEP_S:
             self._sweep()
+
+    def _handle(self, client: Connection, event: int) -> None:
+        if event & select.EPOLLIN:
+            self._responder.read(client)
+        elif event & select.EPOLLOUT:
+            self._responder.write(client)
+        else:  # the client has reset the connection
+            self._connections.lose(client)
+
+    def _drop(self, client: Connection) -> None:
+        """Log the exception that is being handled, and close its connection."""
+        log.exception("a connection failed and is closed")  # noqa: LOG004 - in a handler
+        if client.state is not CLOSED:
+            self._connections.close(client)
 
     def _handle_other(self, descriptor: int) -> None:
         """Accept a client, or take note of a signal, a computed answer or another worker."""

@@ -209,6 +209,11 @@ class Responder:
         connection.closing = is_last or head is None or not head.keep_alive
         body = response.body
         framing = f"Content-Length: {len(body)}\r\n"
+        if response.status in (
+            204,
+            304,
+        ):  # RFC 9110, 8.6: it has no body, and this is not its length
+            framing = ""
         if head is not None and head.method == "HEAD":
             body = b""
         if response.rest is None or head is None:

@@ -24,8 +24,10 @@ import json
 import logging
 import math
 from collections.abc import Callable, Mapping
+from encodings import normalize_encoding
+from encodings.aliases import aliases
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from container.errors import RequestError, UserError
 from container.serving import inference
@@ -34,11 +36,16 @@ from container.serving.user_code import (
     handler_rules,
     inference_toolkit,
     model_files,
+    responses,
     tensorflow_serving,
 )
 from container.serving.user_code.context import Context
 
 log = logging.getLogger(__name__)
+
+# Those of Python that have another name. The others, such as idna and punycode, are not charsets of
+# the web, and some take the square of a body's length; Python keeps each unknown name for ever.
+_CHARSETS: Final = frozenset({*aliases, *aliases.values()})
 
 
 class Application:
@@ -102,7 +109,13 @@ class Application:
         try:
             return self._answer(request)
         except RequestError as error:
+            if not 400 <= error.status <= 599:  # user code's own
+                return inference.fail()
             return inference.refuse(error.status, str(error))
+        except (
+            SystemExit
+        ):  # it would end the thread that computes, and no request would be answered
+            return inference.fail()
         except Exception as error:  # noqa: BLE001 - user code may raise anything
             return _answer_error(error)
 
@@ -116,8 +129,8 @@ class Application:
         answer_type = accept
         if isinstance(result, tuple):
             result, answer_type = result[:2]
-        headers = tuple(context.get_response_headers().items())
-        return inference.Response(context.status or 200, _to_bytes(result), answer_type, headers)
+        headers = context.get_response_headers()
+        return responses.make(context.status, _to_bytes(result), answer_type, headers)
 
     def _transform(self, request: inference.Request, accept: str, context: Context) -> Any:
         content_type = parse_content_type(request.headers.get("content-type", ""))
@@ -203,9 +216,11 @@ def choose_encoding(accept: str, default: str) -> str:
 def _decode_text(request: inference.Request) -> str:
     content_type = request.headers.get("content-type", "")
     charset = negotiation.parse_media_type(content_type).parameters.get("charset", "utf-8")
+    if normalize_encoding(charset).lower() not in _CHARSETS:
+        raise RequestError(400, f"the charset {charset[:40]!r} is not supported; send utf-8")
     try:
         return request.body.decode(charset)
-    except (UnicodeDecodeError, LookupError) as error:
+    except (ValueError, LookupError) as error:
         message = f"the body is not text in {charset[:40]}: {error}"
         raise RequestError(400, message) from error
 

@@ -23,6 +23,7 @@ from typing import Any, Final
 
 from container import algorithm, artifact, contract
 from container.errors import UserError
+from container.serving import server_settings
 from container.serving.bodies import media_types
 from container.serving.user_code import handler_rules, inference_toolkit, third_party_models
 from container.serving.user_code.application import Application
@@ -115,7 +116,8 @@ def find(
     code = find_code(layout, environ)
     if code or (layout.model / artifact.MANIFEST_NAME).is_file():
         return code
-    return third_party_models.find(layout.model, _find_default_accept(environ))
+    payload_bytes = server_settings.parse(environ).payload_bytes
+    return third_party_models.find(layout.model, _find_default_accept(environ), payload_bytes)
 
 
 def find_code(layout: contract.Layout, environ: Mapping[str, str]) -> Handlers | None:

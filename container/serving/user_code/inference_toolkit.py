@@ -20,8 +20,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from container import contract
 from container.errors import RequestError
-from container.serving.bodies import media_types
+from container.serving.bodies import arrays, media_types
+from container.serving.bodies.expansion import Expansion
 
 ENCODED_TYPES: Final = (media_types.JSON, media_types.CSV, media_types.NPY)
 TEXT_TYPES: Final = (media_types.JSON, media_types.CSV)
@@ -74,6 +76,11 @@ def csv_to_numpy(string_like: str, dtype: Any = None) -> NDArray[Any]:
 
 def npy_to_numpy(npy_array: bytes) -> NDArray[Any]:
     """Decode one array that holds no Python objects."""
+    header = arrays.read_npy_header(npy_array)  # numpy takes the memory that it promises
+    found = len(npy_array) - header.end
+    if found < header.promised_bytes:
+        message = f"the npy header promises {header.promised_bytes} bytes of data; {found} follow"
+        raise RequestError(400, message)
     return np.load(io.BytesIO(npy_array), allow_pickle=False)  # type: ignore[no-any-return]
 
 
@@ -85,8 +92,21 @@ def npz_to_sparse(npz_bytes: bytes) -> Any:
     if importlib.util.find_spec("scipy") is None:
         message = f"{media_types.NPZ} needs scipy, which this image lacks; add it to the image"
         raise RequestError(415, message)
+    _check_npz(npz_bytes)
     sparse: Any = importlib.import_module("scipy.sparse")
     return sparse.load_npz(io.BytesIO(npz_bytes))
+
+
+def _check_npz(npz_bytes: bytes) -> None:
+    """Check what the arrays of an archive expand to, before any memory is taken (SEC-6)."""
+    expansion = Expansion(max(contract.TRANSFORM_PAYLOAD_BYTES, 2 * len(npz_bytes)))
+    with arrays.open_npz(npz_bytes, expansion) as archive:
+        for member in archive.infolist():
+            head = arrays.read_member(archive, member, arrays.NPY_HEADER_BYTES_MAXIMUM)
+            header = arrays.read_npy_header(head)
+            if header.promised_bytes > member.file_size:
+                message = "an array of the npz file is shorter than its header promises"
+                raise RequestError(400, message)
 
 
 _DECODERS: Final[dict[str, Callable[[Any], Any]]] = {

@@ -179,7 +179,7 @@ def _cast(array: Any, dtype: Any) -> NDArray[Any]:
     name = np.dtype(dtype).name
     try:
         cast = array.astype(dtype)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise RequestError(400, f"the input must be {name}: {error}") from error
     if np.issubdtype(dtype, np.integer) and not np.array_equal(cast, array):
         raise RequestError(400, f"the input must be {name}; {array.dtype} does not fit it")

@@ -124,6 +124,8 @@ def _to_arrays(document: dict[str, Any]) -> Any:
     try:
         if "instances" in document:
             rows = document["instances"]
+            if rows == []:
+                raise RequestError(400, "the predict request holds no instance")
             if rows and isinstance(rows, list) and isinstance(rows[0], dict):
                 return {name: np.array([row[name] for row in rows]) for name in rows[0]}
             return np.array(rows)

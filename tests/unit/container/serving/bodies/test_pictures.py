@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
+from container.errors import RequestError
+from container.serving.bodies import pictures
 from tests.unit.container.serving.bodies.request_bodies import IMAGES, decode, refusal, save
 
 
@@ -90,3 +92,17 @@ def test_bmp_decodes_exactly() -> None:
     assert np.array_equal(decode("image/bmp", body), IMAGES[1:2])
     assert "BMP" in refusal("image/bmp", body[:-4])
     assert "BMP" in refusal("image/bmp", b"BM")
+
+
+def test_picture_of_any_size_is_refused_by_its_header_beyond_the_budget(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """SEC-6."""
+    body = save(Image.new("L", (100, 50)).save, "PNG")
+
+    decoded = pictures.decode("PNG", body, (None, None, 1), bytes_maximum=20_000)
+    assert decoded.shape == (1, 50, 100, 1)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda _: pytest.fail("it is decoded"))
+    with pytest.raises(RequestError, match="100x50 pixels; at most 4999 pixels") as caught:
+        pictures.decode("PNG", body, (None, None, 1), bytes_maximum=19_999)
+    assert caught.value.status == 413

@@ -228,3 +228,66 @@ def test_request_crosses_few_files_and_calls_from_socket_to_socket(
 
     assert len({call.partition(" ")[0] for call in calls}) <= 6, calls
     assert len(calls) <= 30, calls
+
+
+def test_connection_that_fails_is_closed_and_the_others_go_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """SEC-7: whatever answers, no connection ends the worker."""
+
+    class Unsendable:
+        def estimate_s(self, request: inference.Request) -> float:
+            return 0 if request.body == b"now" else math.inf
+
+        def invoke(self, _: Any) -> inference.Response:
+            return inference.Response(200, b"x", headers=(("X-Label", "\u65e5"),))
+
+    pipe = os.pipe()
+    os.set_blocking(pipe[0], False)
+    worker = SimpleNamespace(
+        PIPE=pipe, sockets=[], alive=True, ppid=os.getppid(), notify=lambda: None
+    )
+    loop = Loop(worker, make_service(Unsendable()))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        clients = [socket.create_connection(server.getsockname(), timeout=10) for _ in range(3)]
+        for _ in clients:
+            loop._connections.add(server.accept()[0])  # noqa: SLF001 - without a listener of gunicorn's
+    head = b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n"
+    clients[0].sendall(head + b"now")
+    clients[1].sendall(head + b"off")
+    deadline = time.monotonic() + 10
+    while len(loop._connections) > 1:  # noqa: SLF001 - what is tested
+        assert time.monotonic() < deadline
+        loop._turn(0.05)  # noqa: SLF001 - what is tested
+
+    clients[2].sendall(b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n")
+    loop._turn(1)  # noqa: SLF001 - what is tested
+    assert clients[2].recv(1000).startswith(b"HTTP/1.1 200 OK\r\n")
+    assert [client.recv(1000) for client in clients[:2]] == [b"", b""]
+    assert caplog.text.count("a connection failed and is closed") == 2
+    for client in clients:
+        client.close()
+    for connection in loop._connections:  # noqa: SLF001 - its sockets
+        loop._connections.close(connection)  # noqa: SLF001 - its sockets
+    for descriptor in pipe:
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize(("status", "has_length"), [(200, True), (204, False), (304, False)])
+def test_status_without_a_body_has_no_length(
+    make_client: Callable[..., Client], status: int, has_length: bool
+) -> None:
+    """SEC-7."""
+
+    class Empty:
+        def estimate_s(self, _: Any) -> float:
+            return 0
+
+        def invoke(self, _: Any) -> inference.Response:
+            return inference.Response(status)
+
+    client = make_client(Empty())
+    client.socket.sendall(b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+    client.responder.read(client.connection)
+
+    assert (b"Content-Length: 0\r\n" in client.socket.recv(1000)) is has_length

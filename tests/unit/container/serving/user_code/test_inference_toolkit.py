@@ -1,10 +1,13 @@
 """Bodies of handlers that leave decoding to the toolkit."""
 
 import io
+import zipfile
 
 import numpy as np
 import pytest
 
+from container import contract
+from container.errors import RequestError
 from container.serving.user_code import (
     inference_toolkit,
 )
@@ -16,3 +19,26 @@ def test_pickled_array_is_refused() -> None:
     with pytest.raises(Exception, match="Object arrays cannot be loaded") as caught:
         inference_toolkit.decode(buffer.getvalue(), "application/x-npy")
     assert getattr(caught.value, "status", None) == 400
+
+
+@pytest.mark.parametrize("fault", ["deflate", "bzip2", "header"])
+def test_sparse_matrix_that_expands_too_far_is_refused_before_it_is_read(
+    fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SEC-6."""
+    monkeypatch.setattr(contract, "TRANSFORM_PAYLOAD_BYTES", 100_000)
+    monkeypatch.setattr(inference_toolkit.importlib.util, "find_spec", lambda _: True)
+    header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (100000,)}"
+    npy = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+    data = bytes(1 if fault == "header" else 100_000)
+    stream = io.BytesIO()
+    method = zipfile.ZIP_BZIP2 if fault == "bzip2" else zipfile.ZIP_DEFLATED
+    with zipfile.ZipFile(stream, "w", method) as archive:
+        archive.writestr("data.npy", npy + data)
+
+    with pytest.raises(RequestError) as caught:
+        inference_toolkit.decode(stream.getvalue(), "application/x-npz")
+    assert caught.value.status == (413 if fault == "deflate" else 400)
+    assert {"deflate": "expands", "bzip2": "deflate", "header": "shorter"}[fault] in str(
+        caught.value
+    )

@@ -1,6 +1,7 @@
 """Requests to models without code."""
 
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,15 @@ import pytest
 
 from container.serving import inference
 from container.serving.user_code import model_files, model_runtimes, third_party_models
+
+
+def forge_npy(shape: tuple[int, ...]) -> bytes:
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}}}"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode()
+
+
+NPY_OF_NOTHING = forge_npy((10**12,))
+NPY_IMPOSSIBLE = forge_npy((0, 2**70))
 
 
 class Doubler:
@@ -63,6 +73,14 @@ def test_model_without_code_answers_in_the_usual_forms(
         ("text/csv", b"1,2,3", "", 400, "holds 3 numbers; 2 for an instance of shape [2]"),
         ("text/csv", b"", "", 400, "holds 0 numbers"),
         ("application/json", b'{"rows": 1}', "", 400, "instances"),
+        ("application/json", b'{"instances": []}', "", 400, "holds no instance"),
+        ("application/json", b'{"instances": [[]]}', "", 400, "holds 0 numbers"),
+        ("application/json", b'{"instances": [[1, 2, 3]]}', "", 400, "holds 3 numbers"),
+        ("application/json", b'{"inputs": [[1], [2], [3]]}', "", 400, "holds 3 numbers"),
+        ("application/json", b'{"instances": [{"a": 1}, 2]}', "", 400, "must have one shape"),
+        ("application/json", b"[]", "", 400, "holds 0 numbers"),
+        ("application/x-npy", NPY_OF_NOTHING, "", 400, "promises 1000000000000 bytes"),
+        ("application/x-npy", NPY_IMPOSSIBLE, "", 400, "not a complete npy file"),
         ("application/json", b'{"instances": [[1], [2, 3]]}', "", 400, "must have one shape"),
         ("application/json", b"[" * 100000, "", 400, "is not application/json"),
         ("image/png", b"x", "", 415, "takes no pictures"),
@@ -79,3 +97,21 @@ def test_bad_request_to_a_model_without_code_is_the_clients_fault(
     )
     assert response.status == status
     assert message in json.loads(response.body)["error"]
+
+
+@pytest.mark.usefixtures("doubler")
+@pytest.mark.parametrize("body", [b"[1, 2]", b"[[[1, 2]]]", b"[[[1, 2, 3]]]", b'{"inputs": [[]]}'])
+def test_nesting_that_does_not_fit_sides_of_any_length_is_the_clients_fault(
+    body: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RQ-8."""
+    monkeypatch.setattr(Doubler, "input_shape", (None, 2, 1))
+    application = third_party_models.Found("doubler", Path()).load()
+
+    response = application.invoke(inference.Request(body, {"content-type": "application/json"}))
+    assert response.status == 400
+    assert "['n', 'any', 2, 1] is expected" in json.loads(response.body)["error"]
+    response = application.invoke(
+        inference.Request(b"[[[[1], [2]]]]", {"content-type": "application/json"})
+    )
+    assert response.body == b'{"predictions": [[[[2], [4]]]]}'
