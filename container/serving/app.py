@@ -15,8 +15,9 @@ from werkzeug.exceptions import HTTPException
 
 from container import contract
 from container.errors import RequestError
-from container.serving import inference, openapi, wsgi
+from container.serving import exchange, inference, openapi
 from container.serving.bodies import content_encoding, pixels
+from container.serving.exchange import Request, Response
 from container.serving.models import Models
 from container.serving.telemetry.metrics import Metrics
 
@@ -58,7 +59,7 @@ def create_app(
             shape = application.input_shape
             classes = application.classes
         document = openapi.describe(shape, classes, has_models=models is not None)
-        return _to_flask(inference.Response(200, json.dumps(document).encode()))
+        return _to_flask(Response(200, json.dumps(document).encode()))
 
     if metrics is not None:
         _add_metrics(app, metrics)
@@ -69,7 +70,7 @@ def create_app(
     return app
 
 
-def _describe_execution(workers: int) -> inference.Response:
+def _describe_execution(workers: int) -> Response:
     """Answer `/execution-parameters`: a request for each worker, 100 MB in total (BT-4, BT-11)."""
     concurrency = max(1, min(workers, contract.TRANSFORM_PAYLOAD_BYTES // 1024**2))
     payload_mb = max(1, min(contract.TRANSFORM_PAYLOAD_DEFAULT_MB, 100 // concurrency))
@@ -78,7 +79,7 @@ def _describe_execution(workers: int) -> inference.Response:
         "BatchStrategy": "MULTI_RECORD",
         "MaxPayloadInMB": payload_mb,
     }
-    return inference.Response(200, json.dumps(document).encode())
+    return Response(200, json.dumps(document).encode())
 
 
 def _add_metrics(app: flask.Flask, metrics: Metrics) -> None:
@@ -144,9 +145,9 @@ def _add_models(app: flask.Flask, models: Models) -> None:
         return _to_flask(models.invoke(name, _read_request()))
 
 
-def _read_request() -> inference.Request:
+def _read_request() -> Request:
     headers = {name.lower(): value for name, value in flask.request.headers.items()}
-    return inference.Request(flask.request.get_data(cache=False), headers)
+    return Request(flask.request.get_data(cache=False), headers)
 
 
 def _discard_body() -> None:
@@ -157,14 +158,14 @@ def _discard_body() -> None:
             pass
 
 
-def _to_flask(response: inference.Response) -> flask.Response:
-    flask.request.environ[wsgi.RESPONSE] = response
+def _to_flask(response: Response) -> flask.Response:
+    flask.request.environ[exchange.ENVIRON_KEY] = response
     headers = [("Content-Type", response.content_type), *response.headers]
     body = _iterate(response) if response.rest else response.body
     return flask.Response(body, response.status, headers)
 
 
-def _iterate(response: inference.Response) -> Iterator[bytes]:
+def _iterate(response: Response) -> Iterator[bytes]:
     """Yield the pieces of a streamed answer; an error makes the server break the connection off."""
     while response.rest is not None and response.body:
         yield response.body

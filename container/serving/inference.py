@@ -14,7 +14,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from container.serving.bodies import (
     pixels,
 )
 from container.serving.bodies.expansion import Expansion
+from container.serving.exchange import Request, Response
 from container.serving.server_settings import Settings
 from container.serving.telemetry.metrics import Invocation, Metrics
 
@@ -47,30 +48,6 @@ _PIECE_IMAGES: Final = (1024, 512, 256, 128, 64, 32)
 _ERRORS_LOGGED: Final = 10  # of one request
 # RQ-6: a caller sees 2048 characters of the body, which holds the request id as well.
 _ERROR_CHARACTERS: Final = 1900
-
-
-class Request(NamedTuple):
-    """A request to `/invocations`: its body, and its headers under lower-case names."""
-
-    body: bytes
-    headers: Mapping[str, str]
-    can_stream: bool = False
-    """Whether the shell can send an answer piece by piece, as it is computed (ST-1)."""
-
-
-class Response(NamedTuple):
-    """An answer: its status, its body, the body's media type, and any other headers."""
-
-    status: int
-    body: bytes = b""
-    content_type: str = media_types.JSON
-    headers: tuple[tuple[str, str], ...] = ()
-    rest: Iterator[bytes] | None = None
-    """Pieces that follow `body`, for a shell that `can_stream`; `take_piece` computes the next."""
-    request_id: str = ""
-    """Of an error, as in its body and its log line."""
-    seconds: Mapping[str, float] | None = None
-    """Of each stage that an invocation has reached; of a stream, so far."""
 
 
 class Application(Protocol):

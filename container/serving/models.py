@@ -22,7 +22,7 @@ from typing import Any, Final
 from container import machine
 from container.errors import RequestError, UserError
 from container.serving import inference
-from container.serving.inference import Request, Response
+from container.serving.exchange import Request, Response
 
 log = logging.getLogger(__name__)
 

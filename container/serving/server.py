@@ -22,7 +22,8 @@ from gunicorn.errors import HaltServer
 
 from container import contract, machine
 from container.errors import PlatformError, UserError
-from container.serving import plan, server_settings, wsgi
+from container.serving import plan, server_settings
+from container.serving.exchange import ENVIRON_KEY
 from container.serving.service import Service
 from container.serving.telemetry import logs
 
@@ -130,7 +131,7 @@ def _note_start(_: Any, request: Any) -> None:
 
 def _log_request(_: Any, request: Any, environ: Mapping[str, Any], sent: Any) -> None:
     """Log a request that a `gthread` worker has answered."""
-    response = environ.get(wsgi.RESPONSE)
+    response = environ.get(ENVIRON_KEY)
     if response is None or sent is None:
         return
     exchange = logs.Exchange(

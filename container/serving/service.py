@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import container
 from container import artifact, predictor
 from container.serving import batching, inference, models, plan
-from container.serving.event_worker.loads import Loads
+from container.serving.exchange import Request, Response
+from container.serving.loads import Loads
 from container.serving.telemetry.metrics import Invocation, Metrics
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class _Counted:
         self._metrics = metrics
         self.estimate_s = application.estimate_s
 
-    def invoke(self, request: inference.Request) -> inference.Response:
+    def invoke(self, request: Request) -> Response:
         """Answer one request; never raises."""
         started = time.perf_counter()
         response = self._application.invoke(request)

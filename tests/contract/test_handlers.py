@@ -30,7 +30,7 @@ from sagemaker_inference import decoder as toolkit_decoder
 from sagemaker_inference import encoder as toolkit_encoder
 from sagemaker_inference.transformer import Transformer
 
-from container.serving import inference
+from container.serving.exchange import Request
 from container.serving.user_code import handlers, inference_toolkit, third_party_models
 from container.serving.user_code.application import Application
 from container.serving.user_code.context import Context
@@ -181,11 +181,7 @@ def test_handlers_answer_as_the_transformer_does(
     status, media_type, answer = ask_transformer(code, name, str(model_dir), sent_headers, body)
     sys.modules.pop(name.removesuffix(".py"), None)
 
-    ours = (
-        handlers.Handlers(code / name, model_dir)
-        .load()
-        .invoke(inference.Request(body, sent_headers))
-    )
+    ours = handlers.Handlers(code / name, model_dir).load().invoke(Request(body, sent_headers))
     sys.modules.pop(name.removesuffix(".py"), None)
 
     if isinstance(answer, bytes) and b"'descr': '|O'" in answer[:128]:
@@ -297,9 +293,7 @@ def test_handler_is_given_one_plain_media_type(
     application: Application, content_type: str, accept: str, seen: tuple[Any, str, str]
 ) -> None:
     body = "㈱".encode("utf-16-le") if "utf-16" in content_type else b"1,2"
-    response = application.invoke(
-        inference.Request(body, {"content-type": content_type, "accept": accept})
-    )
+    response = application.invoke(Request(body, {"content-type": content_type, "accept": accept}))
     data, given_type, _, given_accept = eval(response.body)  # noqa: S307 - a literal of our own
     assert (data, given_type, given_accept) == seen
     assert response.content_type == "application/json"
@@ -308,7 +302,7 @@ def test_handler_is_given_one_plain_media_type(
 def test_toolkits_decoder_inside_a_handler_is_the_safe_one(
     application: Application,
 ) -> None:
-    response = application.invoke(inference.Request(b"1", {"content-type": "text/csv"}))
+    response = application.invoke(Request(b"1", {"content-type": "text/csv"}))
     assert b"container.serving.user_code.inference_toolkit" in response.body
 
 
@@ -327,7 +321,7 @@ def test_pickled_objects_are_refused_and_never_loaded(tmp_path: Path) -> None:
         "def model_fn(d):\n    return 1\ndef predict_fn(data, model):\n    return data\n"
     )
     loaded = handlers.Handlers(code / f"{name}.py", tmp_path).load()
-    response = loaded.invoke(inference.Request(body, {"content-type": "application/x-npy"}))
+    response = loaded.invoke(Request(body, {"content-type": "application/x-npy"}))
     sys.modules.pop(name)
     assert response.status == 400
     assert not marker.exists()
@@ -342,7 +336,7 @@ def test_accept_is_weighed_where_no_output_fn_is_given(
 ) -> None:
     functions = {"model_fn": lambda _: 1, "predict_fn": lambda data, _: data}
     application = Application(functions, tmp_path)
-    request = inference.Request(b"1,2\n3,4", {"content-type": "text/csv", "accept": accept})
+    request = Request(b"1,2\n3,4", {"content-type": "text/csv", "accept": accept})
     assert application.invoke(request).status == status
 
 
@@ -544,12 +538,10 @@ def test_onnx_model_is_served_without_code(tmp_path: Path) -> None:
     application = found.load()
     body = json.dumps({"inputs": {"x": [[1, 2, 3], [5, 4, 3]], "scale": [10]}}).encode()
     headers = {"content-type": "application/json"}
-    answer = application.invoke(inference.Request(body, headers))
+    answer = application.invoke(Request(body, headers))
     assert answer.status == 200, answer.body
     rows = json.loads(answer.body)["predictions"]
     assert rows == [{"scaled": [10, 20], "best": 1}, {"scaled": [50, 40], "best": 0}]
-    missing = application.invoke(
-        inference.Request(b'{"inputs": {"x": [[1, 2, 3]], "y": 1}}', headers)
-    )
+    missing = application.invoke(Request(b'{"inputs": {"x": [[1, 2, 3]], "y": 1}}', headers))
     assert missing.status == 400
     assert b"'scale' is missing" in missing.body

@@ -16,7 +16,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from container import contract
-from container.serving import inference
+from container.serving.exchange import Request
 from container.serving.user_code import handlers
 from tests.contract.training_job import Job, make_wheel
 from tests.support import ROOT, USER_CODE, wait_until
@@ -488,7 +488,7 @@ def test_algorithm_in_one_file_is_trained_and_served(job: Job) -> None:
     layout = contract.Layout(job.base)
     found = handlers.find(layout, {})
     assert found is not None
-    request = inference.Request(b"1,2\n8,8", {"content-type": "text/csv"})
+    request = Request(b"1,2\n8,8", {"content-type": "text/csv"})
     assert found.load().invoke(request).body == b"[0, 1]"
     sys.modules.pop("algorithm")
 
@@ -555,6 +555,6 @@ def test_bundled_network_is_an_algorithm_that_a_users_file_can_be(job: Job) -> N
     found = handlers.find(layout, {})
     assert isinstance(found, handlers.Handlers)
     body = "\n".join(",".join(map(str, row[1:])) for row in rows[-100:]).encode()
-    response = found.load().invoke(inference.Request(body, {"content-type": "text/csv"}))
+    response = found.load().invoke(Request(body, {"content-type": "text/csv"}))
     sys.modules.pop("algorithm")
     assert np.mean(np.argmax(json.loads(response.body), axis=1) == labels[-100:]) > 0.8

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from container import artifact, contract, predictor
-from container.serving import inference, plan, server_settings
+from container.serving import plan, server_settings
+from container.serving.exchange import Request
 from container.serving.service import Service
 
 MakeJob = Callable[..., Path]
@@ -212,7 +213,7 @@ def test_int8_export_leaves_an_eight_bit_model_and_tells_its_cost(
     settings = server_settings.parse({"BYO_RUNTIME": "litert_int8"})
     application = Service(plan.make(contract.Layout(base), {}, settings, 1)).load()
     row = ",".join(map(str, images[0].ravel()))
-    request = inference.Request(row.encode(), {"content-type": "text/csv", "accept": "text/csv"})
+    request = Request(row.encode(), {"content-type": "text/csv", "accept": "text/csv"})
     answer = np.array(application.invoke(request).body.split(b","), np.float32)
     assert (
         np.abs(answer - predictor.load(found, runtime="litert_int8").predict(images[:1])).max()

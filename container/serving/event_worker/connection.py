@@ -14,8 +14,8 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
-from container.serving import inference
 from container.serving.event_worker import http1
+from container.serving.exchange import Response
 from container.serving.telemetry import logs
 from container.serving.telemetry.metrics import Metrics
 
@@ -63,7 +63,7 @@ class Connection:
         """Of a body that did not come in one piece with its head."""
         self.out = memoryview(b"")
         """Of the response, not yet taken by the client."""
-        self.stream: inference.Response | None = None
+        self.stream: Response | None = None
         """The response whose next piece is to be sent."""
         self.received_bytes = 0
         """Of the body, for the log."""
@@ -80,7 +80,7 @@ class Connection:
         """Whether a part of a request has been read."""
         return self.head is not None or bool(self.buffer)
 
-    def log(self, response: inference.Response, bytes_out: int) -> None:
+    def log(self, response: Response, bytes_out: int) -> None:
         """Write the line of the request, before the request is forgotten."""
         head = self.head  # None if it could not be read
         exchange = logs.Exchange(

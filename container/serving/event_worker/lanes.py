@@ -17,8 +17,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from container.serving import inference, wsgi
-from container.serving.event_worker import http1
+from container.serving import inference
+from container.serving.event_worker import http1, wsgi
 from container.serving.event_worker.connection import (
     CLOSED,
     COMPUTING,
@@ -27,7 +27,7 @@ from container.serving.event_worker.connection import (
     Connection,
     Connections,
 )
-from container.serving.inference import Response
+from container.serving.exchange import Request, Response
 
 if TYPE_CHECKING:
     from container.serving.service import Service
@@ -98,12 +98,12 @@ class Lanes:
         """Have the predictions' thread load the model, before whatever is queued meanwhile."""
         self._submit(self._predictions, None, load)
 
-    def predict(self, connection: Connection, request: inference.Request) -> bool:
+    def predict(self, connection: Connection, request: Request) -> bool:
         """Have an invocation answered; return False if too many are waiting."""
         answer = functools.partial(self._predict, request)
         return self._queue(self._predictions, connection, answer)
 
-    def _predict(self, request: inference.Request) -> Response:
+    def _predict(self, request: Request) -> Response:
         application = self._service.application
         if application is None:  # its load came first on this thread, and failed
             return inference.ask_to_retry("the model cannot be loaded")

@@ -31,6 +31,7 @@ from container.serving.event_worker.connection import (
     Connections,
 )
 from container.serving.event_worker.lanes import Lanes
+from container.serving.exchange import Request, Response
 from container.serving.telemetry import logs
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ class Responder:
             self._send(connection, inference.ping(is_ready=application is not None))
             return
         if path == "/invocations" and head.method == "POST":
-            request = inference.Request(body, head.headers)
+            request = Request(body, head.headers)
             if (
                 application is not None
                 and len(body) <= _INLINE_BODY_BYTES
@@ -158,7 +159,7 @@ class Responder:
             message = f"{self._settings.queue_requests} requests are waiting already"
             self._send(connection, inference.ask_to_retry(message))
 
-    def finish(self, connection: Connection, response: inference.Response) -> None:
+    def finish(self, connection: Connection, response: Response) -> None:
         """Send a computed response, then go on with what the client has sent after its request."""
         connection.state = WRITING
         if connection.stream is None:
@@ -175,7 +176,7 @@ class Responder:
 
     # Streams.
 
-    def _compute_piece(self, connection: Connection, streamed: inference.Response) -> None:
+    def _compute_piece(self, connection: Connection, streamed: Response) -> None:
         """Have the next piece of a stream computed, now that the client has taken the last one."""
         limit_s = max(_STREAM_S, self._settings.timeout_s)
         if self._connections.now > connection.started + limit_s:
@@ -186,7 +187,7 @@ class Responder:
 
         self._lanes.compute_piece(connection, streamed)
 
-    def _send_piece(self, connection: Connection, piece: inference.Response) -> None:
+    def _send_piece(self, connection: Connection, piece: Response) -> None:
         """Send a piece of a stream, or its end; break it off if the piece failed."""
         head = connection.head
         is_over = piece.rest is None or not piece.body
@@ -203,7 +204,7 @@ class Responder:
 
     # Sending.
 
-    def _send(self, connection: Connection, response: inference.Response) -> None:
+    def _send(self, connection: Connection, response: Response) -> None:
         head = connection.head
         is_last = self.is_stopping or connection.state is LINGERING
         connection.closing = is_last or head is None or not head.keep_alive

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from gunicorn.glogging import Logger
 
 if TYPE_CHECKING:
-    from container.serving.inference import Response
+    from container.serving.exchange import Response
 
 _INFERENCE_ID: Final = "x-amzn-sagemaker-inference-id"
 _ID_CHARACTERS: Final = 64

@@ -32,6 +32,7 @@ from typing import Any, Final
 from container.errors import RequestError, UserError
 from container.serving import inference
 from container.serving.bodies import media_types, negotiation
+from container.serving.exchange import Request, Response
 from container.serving.user_code import (
     handler_rules,
     inference_toolkit,
@@ -100,11 +101,11 @@ class Application:
         )
         raise UserError(message)
 
-    def estimate_s(self, request: inference.Request) -> float:  # noqa: ARG002 - Application's
+    def estimate_s(self, request: Request) -> float:  # noqa: ARG002 - Application's
         """Return infinity: how long a user's code takes is unknown."""
         return math.inf
 
-    def invoke(self, request: inference.Request) -> inference.Response:
+    def invoke(self, request: Request) -> Response:
         """Answer `POST /invocations`; never raises."""
         try:
             return self._answer(request)
@@ -119,7 +120,7 @@ class Application:
         except Exception as error:  # noqa: BLE001 - user code may raise anything
             return _answer_error(error)
 
-    def _answer(self, request: inference.Request) -> inference.Response:
+    def _answer(self, request: Request) -> Response:
         accept = negotiation.find_preferred(request.headers.get("accept", ""), self._default_accept)
         context = Context(request.headers, str(self._model_dir))
         if self._is_tfs:
@@ -132,7 +133,7 @@ class Application:
         headers = context.get_response_headers()
         return responses.make(context.status, _to_bytes(result), answer_type, headers)
 
-    def _transform(self, request: inference.Request, accept: str, context: Context) -> Any:
+    def _transform(self, request: Request, accept: str, context: Context) -> Any:
         content_type = parse_content_type(request.headers.get("content-type", ""))
         data: bytes | str = request.body
         if content_type in inference_toolkit.TEXT_TYPES:
@@ -213,7 +214,7 @@ def choose_encoding(accept: str, default: str) -> str:
     return chosen
 
 
-def _decode_text(request: inference.Request) -> str:
+def _decode_text(request: Request) -> str:
     content_type = request.headers.get("content-type", "")
     charset = negotiation.parse_media_type(content_type).parameters.get("charset", "utf-8")
     if normalize_encoding(charset).lower() not in _CHARSETS:
@@ -233,7 +234,7 @@ def _to_bytes(body: Any) -> bytes:
     return text.encode()
 
 
-def _answer_error(error: Exception) -> inference.Response:
+def _answer_error(error: Exception) -> Response:
     """Answer with the status of an error of the toolkit's; never with a traceback (SEC-4)."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if "UnsupportedFormatError" in kinds:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from container.serving import inference
+from container.serving.exchange import Response
 
 _NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
@@ -34,7 +34,7 @@ class ResponseError(Exception):
 
 def make(
     status: int | None, body: bytes, content_type: Any, headers: Mapping[Any, Any]
-) -> inference.Response:
+) -> Response:
     """Build the response; a status of None is 200.
 
     Raises: ResponseError naming the status or the header that cannot be sent.
@@ -64,7 +64,7 @@ def make(
         _check_value(name, text)
         if name.lower() != "content-type":  # the handler's result decides that
             checked.append((name, text))
-    return inference.Response(status, body, content_type, tuple(checked))
+    return Response(status, body, content_type, tuple(checked))
 
 
 def _check_value(name: str, value: str) -> None:

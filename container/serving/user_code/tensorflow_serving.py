@@ -21,8 +21,8 @@ import numpy as np
 
 from container import contract
 from container.errors import RequestError
-from container.serving import inference
 from container.serving.bodies import media_types
+from container.serving.exchange import Request
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class TfsResponse:
 
 
 def answer(
-    functions: Mapping[str, Callable[..., Any]], model: Any, request: inference.Request, accept: str
+    functions: Mapping[str, Callable[..., Any]], model: Any, request: Request, accept: str
 ) -> Any:
     """Run the handlers on one request; return the body, or body and media type."""
     context = TfsContext(

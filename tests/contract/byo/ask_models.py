@@ -8,7 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from container.serving import inference
+from container.serving.exchange import Request
 from container.serving.user_code import third_party_models
 
 artifact, scratch, images = map(Path, sys.argv[1:])
@@ -30,7 +30,7 @@ for kind in ("LiteRT", "SavedModel", "Keras", "H5"):
     found = third_party_models.find(scratch / kind)
     assert found is not None
     headers = {"content-type": "application/json"}
-    response = found.load().invoke(inference.Request(images.read_bytes(), headers))
+    response = found.load().invoke(Request(images.read_bytes(), headers))
     assert response.status == 200, response.body
     answers[found.kind if kind != "H5" else "H5"] = json.loads(response.body)["predictions"]
 print(json.dumps(answers))

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from container import contract
-from container.serving import inference, plan
+from container.serving import plan
+from container.serving.exchange import Request
 from container.serving.server_settings import Settings
 from container.serving.service import Service
 from tests.support import ROOT, wait_until
@@ -79,7 +80,7 @@ def answer_whole(artifact_base: Path) -> Callable[[bytes], bytes]:
     headers = {name.lower(): text for name, text in HEADERS.items()}
 
     def answer(body: bytes) -> bytes:
-        response = application.invoke(inference.Request(body, headers))
+        response = application.invoke(Request(body, headers))
         assert (response.status, response.rest) == (200, None)
         return response.body
 

@@ -9,6 +9,7 @@ import pytest
 
 from container.serving import inference
 from container.serving.app import create_app
+from container.serving.exchange import Request
 
 ROW = b"0,0,0,200"
 
@@ -73,9 +74,7 @@ def test_flask_gives_what_the_core_gives(client: Any) -> None:
 
     response = client.post("/invocations", data=ROW, headers=headers)
 
-    expected = make().invoke(
-        inference.Request(ROW, {"content-type": "text/csv", "accept": "text/csv"})
-    )
+    expected = make().invoke(Request(ROW, {"content-type": "text/csv", "accept": "text/csv"}))
     assert (response.status_code, response.data) == (expected.status, expected.body)
     assert response.headers["Content-Type"] == "text/csv"
     assert response.headers["X-Amzn-SageMaker-Custom-Attributes"] == "a=1"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from container.serving import inference
+from container.serving.exchange import Request, Response
 from container.serving.server_settings import Settings
 from container.serving.telemetry.metrics import Metrics
 
@@ -33,12 +34,12 @@ def make(
     )
 
 
-def invoke(model: inference.Inference, body: bytes = ROW, **headers: str) -> inference.Response:
+def invoke(model: inference.Inference, body: bytes = ROW, **headers: str) -> Response:
     named = {
         "content-type": "text/csv",
         **{name.replace("_", "-"): value for name, value in headers.items()},
     }
-    return model.invoke(inference.Request(body, named))
+    return model.invoke(Request(body, named))
 
 
 def test_answer_has_exactly_outputs_and_predictions() -> None:
@@ -175,14 +176,14 @@ def test_bad_record_outside_a_transform_refuses_the_request() -> None:
 
 def make_stream(
     count: int, predict: Any = brightest_pixel, body: bytes = b"", **options: Any
-) -> inference.Response:
+) -> Response:
     """Ask for `count` rows in JSON lines; pieces hold 32 images, as their time is unknown."""
     body = body or b"\n".join(b"0,0,%d,200" % (row % 200) for row in range(count))
     headers = {"content-type": "text/csv", "accept": "application/jsonlines"}
-    return make(predict, **options).invoke(inference.Request(body, headers, can_stream=True))
+    return make(predict, **options).invoke(Request(body, headers, can_stream=True))
 
 
-def take_all(response: inference.Response) -> list[bytes]:
+def take_all(response: Response) -> list[bytes]:
     pieces = [response.body]
     while response.rest is not None and response.body:
         response = inference.take_piece(response)

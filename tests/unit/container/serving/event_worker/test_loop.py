@@ -25,9 +25,10 @@ from container.serving import inference
 from container.serving.event_worker import connection as connections_module
 from container.serving.event_worker.connection import COMPUTING, Connection, Connections
 from container.serving.event_worker.lanes import Lanes
-from container.serving.event_worker.loads import Loads
 from container.serving.event_worker.loop import Loop
 from container.serving.event_worker.responder import Responder
+from container.serving.exchange import Request, Response
+from container.serving.loads import Loads
 from container.serving.server_settings import Settings
 from container.serving.telemetry.metrics import Metrics
 from tests.support import ROOT
@@ -124,8 +125,8 @@ def test_answer_that_is_there_before_the_loop_goes_on_is_sent_completely(
         def estimate_s(self, _: Any) -> float:
             return math.inf
 
-        def invoke(self, _: Any) -> inference.Response:
-            return inference.Response(200, b"complete")
+        def invoke(self, _: Any) -> Response:
+            return Response(200, b"complete")
 
     client = make_client(Slow(), ImmediateLane())
     client.connections.now = time.monotonic()
@@ -160,7 +161,7 @@ def test_stream_that_lasts_too_long_is_broken_off(
     """ST-1: the platform ends it after eight minutes."""
     client = make_client()
     client.connections.now = 481.0
-    client.connection.stream = inference.Response(200, b"1", rest=iter([b"2"]))
+    client.connection.stream = Response(200, b"1", rest=iter([b"2"]))
     client.connection.out = memoryview(b"the last of a piece")
 
     client.responder.write(client.connection)
@@ -236,11 +237,11 @@ def test_connection_that_fails_is_closed_and_the_others_go_on(
     """SEC-7: whatever answers, no connection ends the worker."""
 
     class Unsendable:
-        def estimate_s(self, request: inference.Request) -> float:
+        def estimate_s(self, request: Request) -> float:
             return 0 if request.body == b"now" else math.inf
 
-        def invoke(self, _: Any) -> inference.Response:
-            return inference.Response(200, b"x", headers=(("X-Label", "\u65e5"),))
+        def invoke(self, _: Any) -> Response:
+            return Response(200, b"x", headers=(("X-Label", "\u65e5"),))
 
     pipe = os.pipe()
     os.set_blocking(pipe[0], False)
@@ -283,8 +284,8 @@ def test_status_without_a_body_has_no_length(
         def estimate_s(self, _: Any) -> float:
             return 0
 
-        def invoke(self, _: Any) -> inference.Response:
-            return inference.Response(status)
+        def invoke(self, _: Any) -> Response:
+            return Response(status)
 
     client = make_client(Empty())
     client.socket.sendall(b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from container.serving import inference
+from container.serving.exchange import Request, Response
 from container.serving.server_settings import Settings
 from container.serving.telemetry import logs
 
@@ -41,9 +42,7 @@ def test_line_of_a_request_has_what_is_asked_of_it_and_no_query_nor_other_header
         "x-amzn-sagemaker-inference-id": "i-1",
         "authorization": "secret",
     }
-    response = inference.Response(
-        200, b"12345", "text/csv", seconds={"decode": 0.001, "predict": 0.5}
-    )
+    response = Response(200, b"12345", "text/csv", seconds={"decode": 0.001, "predict": 0.5})
 
     exchange = logs.Exchange("POST", "/invocations?secret", headers, 3, 5, started=0)
     logs.log_request(exchange, response)
@@ -94,9 +93,7 @@ def test_reason_in_the_log_quotes_nothing_of_the_body(
         lambda _: 1 / 0, input_shape=(1, 4, 1), classes=(1, 2), settings=settings
     )
 
-    model.invoke(
-        inference.Request(body, {"content-type": content_type.replace("SECRET", "klingon")})
-    )
+    model.invoke(Request(body, {"content-type": content_type.replace("SECRET", "klingon")}))
 
     assert caplog.records
     assert "SECRET" not in caplog.text

@@ -9,6 +9,7 @@ import numpy as np
 
 from container.serving import inference
 from container.serving.app import create_app
+from container.serving.exchange import Request, Response
 from container.serving.telemetry.metrics import Metrics
 from tests.support import ROOT
 
@@ -25,8 +26,8 @@ def make(metrics: Metrics, predict: Any = predict_alike) -> inference.Inference:
     )
 
 
-def invoke(model: inference.Inference, body: bytes = ROW, **headers: str) -> inference.Response:
-    return model.invoke(inference.Request(body, {"content-type": "text/csv", **headers}))
+def invoke(model: inference.Inference, body: bytes = ROW, **headers: str) -> Response:
+    return model.invoke(Request(body, {"content-type": "text/csv", **headers}))
 
 
 def test_metrics_of_every_worker_are_summed_for_prometheus() -> None:

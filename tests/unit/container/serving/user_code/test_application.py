@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from container.serving import inference
+from container.serving.exchange import Request
 from container.serving.user_code import (
     model_files,
     model_runtimes,
@@ -28,7 +28,7 @@ def test_context_tells_of_the_request_and_shapes_the_response(tmp_path: Path) ->
 
     application = Application({"model_fn": lambda _: 1, "predict_fn": predict_fn}, tmp_path)
     headers = {"content-type": "text/csv", "x-amzn-sagemaker-custom-attributes": "trace=1"}
-    response = application.invoke(inference.Request(b"1,2", headers))
+    response = application.invoke(Request(b"1,2", headers))
     assert (response.status, response.headers, response.body) == (
         207,
         (("X-Mine", "yes"),),
@@ -74,9 +74,7 @@ def test_handlers_of_tensorflow_servings_style_reach_the_model(
     tmp_path: Path, functions: dict[str, Callable[..., Any]]
 ) -> None:
     application = Application(functions, tmp_path)
-    request = inference.Request(
-        b'{"instances": [[1, 2], [3, 4]]}', {"content-type": "application/json"}
-    )
+    request = Request(b'{"instances": [[1, 2], [3, 4]]}', {"content-type": "application/json"})
     response = application.invoke(request)
     assert (response.status, json.loads(response.body)) == (200, {"predictions": [[2, 4], [6, 8]]})
     assert response.content_type == "application/json"

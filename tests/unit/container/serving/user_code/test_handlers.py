@@ -9,7 +9,7 @@ import pytest
 
 from container import contract
 from container.errors import UserError
-from container.serving import inference
+from container.serving.exchange import Request
 from container.serving.user_code import handlers, third_party_models
 from container.user_packages import versions
 
@@ -144,6 +144,6 @@ def test_vendored_packages_are_found(tmp_path: Path) -> None:
     response = (
         handlers.Handlers(module, tmp_path)
         .load()
-        .invoke(inference.Request(b"1", {"content-type": "text/csv"}))
+        .invoke(Request(b"1", {"content-type": "text/csv"}))
     )
     assert (response.status, json.loads(response.body)) == (200, [42])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from container.errors import RequestError
-from container.serving import inference
+from container.serving.exchange import Request
 from container.serving.user_code.application import Application
 
 
@@ -17,7 +17,7 @@ def answer(transform: Any, content_type: str = "application/json", body: bytes =
         return transform(data, context)
 
     application = Application({"model_fn": lambda _: 1, "transform_fn": transform_fn}, Path())
-    return application.invoke(inference.Request(body, {"content-type": content_type}))
+    return application.invoke(Request(body, {"content-type": content_type}))
 
 
 def set_header(name: Any, value: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from container.serving import inference
+from container.serving.exchange import Request
 from container.serving.user_code import model_files, model_runtimes, third_party_models
 
 
@@ -60,9 +60,7 @@ def test_model_without_code_answers_in_the_usual_forms(
     content_type: str, body: bytes, accept: str, answer: bytes
 ) -> None:
     application = third_party_models.Found("doubler", Path()).load()
-    response = application.invoke(
-        inference.Request(body, {"content-type": content_type, "accept": accept})
-    )
+    response = application.invoke(Request(body, {"content-type": content_type, "accept": accept}))
     assert (response.status, response.body) == (200, answer)
 
 
@@ -92,9 +90,7 @@ def test_bad_request_to_a_model_without_code_is_the_clients_fault(
     content_type: str, body: bytes, accept: str, status: int, message: str
 ) -> None:
     application = third_party_models.Found("doubler", Path()).load()
-    response = application.invoke(
-        inference.Request(body, {"content-type": content_type, "accept": accept})
-    )
+    response = application.invoke(Request(body, {"content-type": content_type, "accept": accept}))
     assert response.status == status
     assert message in json.loads(response.body)["error"]
 
@@ -108,10 +104,8 @@ def test_nesting_that_does_not_fit_sides_of_any_length_is_the_clients_fault(
     monkeypatch.setattr(Doubler, "input_shape", (None, 2, 1))
     application = third_party_models.Found("doubler", Path()).load()
 
-    response = application.invoke(inference.Request(body, {"content-type": "application/json"}))
+    response = application.invoke(Request(body, {"content-type": "application/json"}))
     assert response.status == 400
     assert "['n', 'any', 2, 1] is expected" in json.loads(response.body)["error"]
-    response = application.invoke(
-        inference.Request(b"[[[[1], [2]]]]", {"content-type": "application/json"})
-    )
+    response = application.invoke(Request(b"[[[[1], [2]]]]", {"content-type": "application/json"}))
     assert response.body == b'{"predictions": [[[[2], [4]]]]}'

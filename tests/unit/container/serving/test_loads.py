@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from container.serving.event_worker.loads import Loads
+from container.serving.loads import Loads
 
 
 def act_as(loads: Loads, row: int) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from container.serving import wsgi
+from container.serving import exchange
+from container.serving.event_worker import wsgi
 from container.serving.event_worker.http1 import Head
-from container.serving.inference import Response
+from container.serving.exchange import Response
 
 HEAD = Head(
     "POST",
@@ -26,7 +27,7 @@ def test_request_and_response_are_passed_on() -> None:
 
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
         seen.update(environ)
-        environ[wsgi.RESPONSE] = Response(200, request_id="i", seconds={"predict": 1.0})
+        environ[exchange.ENVIRON_KEY] = Response(200, request_id="i", seconds={"predict": 1.0})
         headers = [("Content-Type", "text/plain"), ("Content-Length", "2"), ("Allow", "GET")]
         write = start_response("405 METHOD NOT ALLOWED", headers)
         write(b"a")

@@ -5,14 +5,11 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from container.serving.event_worker.http1 import Head
-from container.serving.inference import Response
-
-RESPONSE: Final = "container.response"
-"""Where in a request's environment our application leaves its answer, for the log."""
+from container.serving.exchange import ENVIRON_KEY, Response
 
 Application: TypeAlias = Callable[..., Iterable[bytes]]
 
@@ -44,7 +41,7 @@ def call(application: Application, head: Head, body: bytes) -> Response:
             content_type = text
         elif name.lower() != "content-length":
             others.append((name, text))
-    left = environ.get(RESPONSE, Response(0))
+    left = environ.get(ENVIRON_KEY, Response(0))
     return Response(
         int(status[:3]),
         b"".join(parts),

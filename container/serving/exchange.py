@@ -1,0 +1,35 @@
+"""A request to the core of the server, and its answer, whichever shell hosts it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple
+
+from container.serving.bodies import media_types
+
+ENVIRON_KEY: Final = "container.response"
+"""Where our Flask application leaves its `Response` in a request's environment, for the log."""
+
+
+class Request(NamedTuple):
+    """A request to `/invocations`: its body, and its headers under lower-case names."""
+
+    body: bytes
+    headers: Mapping[str, str]
+    can_stream: bool = False
+    """Whether the shell can send an answer piece by piece, as it is computed (ST-1)."""
+
+
+class Response(NamedTuple):
+    """An answer: its status, its body, the body's media type, and any other headers."""
+
+    status: int
+    body: bytes = b""
+    content_type: str = media_types.JSON
+    headers: tuple[tuple[str, str], ...] = ()
+    rest: Iterator[bytes] | None = None
+    """Pieces that follow `body`, for a shell that `can_stream`; `take_piece` computes the next."""
+    request_id: str = ""
+    """Of an error, as in its body and its log line."""
+    seconds: Mapping[str, float] | None = None
+    """Of each stage that an invocation has reached; of a stream, so far."""
