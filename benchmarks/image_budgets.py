@@ -35,7 +35,6 @@ from pathlib import Path
 from typing import IO
 
 from tests.image.engine import (
-    ROOT,
     docker,
     exit_code,
     read_test_rows,
@@ -44,6 +43,7 @@ from tests.image.engine import (
     wait_until_healthy,
     write_job,
 )
+from tests.support import ROOT
 
 RECORD = Path(__file__).with_suffix(".json")
 RUNS, STARTS = 5, 9

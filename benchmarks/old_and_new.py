@@ -139,7 +139,7 @@ def main() -> None:
             for number in range(options.rounds):
                 for name in ("old", "new") if number % 2 == 0 else ("new", "old"):
                     samples[name].append(PARTS[part](checkouts[name], bases[name]))
-            for what in samples["new"][0]:
+            for what in [what for what in samples["new"][0] if what in samples["old"][0]]:
                 old, new = ([sample[what] for sample in samples[name]] for name in ("old", "new"))
                 ratios = [after / before for before, after in zip(old, new, strict=True)]
                 print(
