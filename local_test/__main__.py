@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
-from local_test.cli.app import main
+from container.interrupts import repeat_when_lost
+
+repeat_when_lost(KeyboardInterrupt, signal.SIGINT)  # before the imports, which take the longest
+
+from local_test.cli.app import main  # noqa: E402 - see above
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -28,6 +28,7 @@ from container.data.images import LabeledImages
 from container.errors import PlatformError, UserError
 from container.evaluation import classification, places, report
 from container.evaluation.report import Background
+from container.interrupts import repeat_when_lost
 
 HEADLINE: Final = ("accuracy", "precision", "recall", "f1", "auc")
 """The measures that the log, the manifest and the exit message name."""
@@ -51,6 +52,7 @@ def main(
     options = _parse_options(argv)
     is_processing_job = layout.processing_job_config.exists()
     previous = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    repeat_when_lost(_Stopped, signal.SIGINT)
     try:
         code, message = 0, _run(layout, options)
     except (UserError, PlatformError) as error:
