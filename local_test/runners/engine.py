@@ -59,13 +59,21 @@ def reach() -> docker.DockerClient:
 def find_image(name: str) -> Any:
     """Return an image of the engine.
 
-    Raises: PlatformError if the engine cannot be reached, UserError if it has no such image.
+    Raises: PlatformError if the engine cannot be reached or fails, UserError if it has no such
+        image, or the name is not one.
     """
     try:
         return reach().images.get(name)
     except docker.errors.ImageNotFound as error:
         message = f"the engine has no image {name!r}; build or pull it, or see `docker images`"
         raise UserError(message) from error
+    except docker.errors.APIError as error:
+        said = str(error.explanation or error)
+        if error.is_client_error():
+            message = f"the engine refuses the image name {name!r}: {said}"
+            raise UserError(message) from error
+        message = f"the engine cannot look up the image {name!r}: {said}"
+        raise PlatformError(message) from error
 
 
 def describe_image(name: str) -> dict[str, Any]:

@@ -538,6 +538,9 @@ def test_a_server_that_needs_the_world_outside_is_caught(
 def test_a_missing_image_is_named() -> None:
     with pytest.raises(UserError, match="has no image 'no-such-image:1'"):
         DockerRunner("no-such-image:1")
+    for name in ("NoSuch", "a b", ":x", "x@sha256:1"):
+        with pytest.raises(UserError, match="refuses the image name"):
+            DockerRunner(name)
 
 
 def test_what_a_killed_harness_left_is_removed_by_the_next(

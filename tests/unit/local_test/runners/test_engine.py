@@ -91,3 +91,21 @@ def test_an_engine_that_cannot_be_reached_is_reported(monkeypatch: pytest.Monkey
             DockerRunner("any")
     finally:
         engine.connect.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(400, UserError), (403, UserError), (500, PlatformError)]
+)
+def test_a_name_that_the_engine_refuses_is_not_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, status: int, error: type[Exception]
+) -> None:
+    def get(name: str) -> Any:
+        response = requests.Response()
+        response.status_code = status
+        said = f"no such image: {name}: invalid reference format"
+        raise docker.errors.APIError(said, response=response, explanation=said)
+
+    client = SimpleNamespace(images=SimpleNamespace(get=get))
+    monkeypatch.setattr(engine, "reach", lambda: client)
+    with pytest.raises(error, match=r"image.*'NoSuch': no such image: NoSuch: invalid reference"):
+        engine.find_image("NoSuch")
