@@ -38,6 +38,9 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run one command and return its exit code."""
     layout = contract.Layout.from_environ(environ)
     command = argv[0] if argv else ""
+    if _asks_for_help(argv):
+        print(USAGE, end="")
+        return 0
     if not argv and layout.processing_job_config.exists():
         command = "evaluate"
     if command == "train":
@@ -60,14 +63,20 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         return int(module.main(argv[1:]))
     if shutil.which(command):
         os.execvpe(command, list(argv), dict(environ))  # noqa: S606 - the user's own command
-    if command in ("-h", "--help", "help"):
-        print(USAGE, end="")
-        return 0
     if command:
         message = f"{command!r} is neither a command of this program nor an executable on PATH"
         print(message, file=sys.stderr)
     print(USAGE, end="", file=sys.stderr)
     return 2
+
+
+def _asks_for_help(argv: Sequence[str]) -> bool:
+    if not argv:
+        return False
+    first, *rest = argv
+    if first in ("train", "serve"):  # they have no options of their own
+        return not {"-h", "--help"}.isdisjoint(rest)
+    return first in ("-h", "--help", "help")
 
 
 if __name__ == "__main__":

@@ -3,20 +3,21 @@
     python bill_of_materials.py DPKG_STATUS DIRECTORY
 
 Covers the Python packages of the interpreter that runs it, and the distribution's packages that
-`DPKG_STATUS` lists. Writes `sbom.cdx.json` and `licenses.csv`; equal packages make equal files.
-
-Rules of this file: standard library only; a license is what the package declares, else `unknown`.
+`DPKG_STATUS` lists. Writes `sbom.cdx.json` and `licenses.csv`; equal packages make equal files. A
+license is what the package declares, else `unknown`.
 """
+# Rules of this file: standard library only.
 
 from __future__ import annotations
 
+import argparse
 import csv
 import importlib.metadata
 import json
 import platform
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -37,9 +38,25 @@ class Package(NamedTuple):
         return f"pkg:{namespace}/{quote(self.name)}@{quote(self.version)}"
 
 
-def main(status: Path, directory: Path) -> None:
-    """Write both files."""
-    packages = sorted({interpreter(), *python_packages(), *distribution_packages(status)})
+def main(arguments: Sequence[str]) -> None:
+    """Write both files, as the command line says; a wrong one ends the program with what is right.
+
+    Raises: OSError if a file cannot be read or written.
+    """
+    parser = argparse.ArgumentParser(
+        prog="bill_of_materials.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("status", metavar="DPKG_STATUS", type=Path, help="dpkg's status file")
+    parser.add_argument("directory", metavar="DIRECTORY", type=Path, help="where both files go")
+    options = parser.parse_args(arguments)
+    directory: Path = options.directory
+    if not options.status.is_file():
+        parser.error(f"DPKG_STATUS {options.status}: no such file")
+    if not directory.is_dir():
+        parser.error(f"DIRECTORY {directory}: no such directory")
+    packages = sorted({interpreter(), *python_packages(), *distribution_packages(options.status)})
     document = {
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
@@ -124,4 +141,4 @@ def distribution_id(release: Path = Path("/etc/os-release")) -> str:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(sys.argv[1:])

@@ -8,9 +8,8 @@ again. Only the digest URI goes to standard output.
 
 BASE_IMAGE names another base. SSL_CERT_FILE and PIP_CONFIG_FILE, if set, reach the build as
 secrets: the machine's certificate authorities and package index, which leave no trace in the image.
-
-Rules of this file: standard library only; the AWS CLI and the engine's client do the work.
 """
+# Rules of this file: standard library only; the AWS CLI and the engine's client do the work.
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Sequence
 from typing import Any, Final
@@ -95,16 +96,46 @@ def fetch_manifest(host: str, path: str, tag: str, password: str) -> tuple[str, 
     url = f"{scheme}://{host}/v2/{path}/manifests/{tag}"
     request = urllib.request.Request(url, headers=headers, method="HEAD")  # noqa: S310 - as above
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - as above
+        with _make_opener(host).open(request, timeout=30) as answer:
             return answer.headers["Content-Type"], answer.headers["Docker-Content-Digest"]
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == 404:
             return None
-        raise DeliveryError(explain(f"{host} answers {error.code} {error.reason}")) from error
+        raise DeliveryError(_explain_status(host, error)) from error
     except OSError as error:
         text = f"{host} cannot be reached: {error}"
         raise DeliveryError(text) from error
+
+
+def _make_opener(host: str) -> urllib.request.OpenerDirector:
+    """Return an opener that follows no redirect: the new place would be sent the password."""
+    handlers: list[urllib.request.BaseHandler] = [
+        urllib.request.HTTPHandler(),
+        urllib.request.HTTPSHandler(),
+        urllib.request.HTTPErrorProcessor(),
+        urllib.request.HTTPDefaultErrorHandler(),
+    ]
+    if not is_loopback(host):  # a proxy has another loopback, and would be sent the password
+        handlers.append(urllib.request.ProxyHandler())
+    opener = urllib.request.OpenerDirector()
+    for handler in handlers:
+        opener.add_handler(handler)
+    return opener
+
+
+def _explain_status(host: str, error: urllib.error.HTTPError) -> str:
+    text = f"{host} answers {error.code} {error.reason}"
+    if not 300 <= error.code < 400:
+        return explain(text)
+    place = "another place"
+    with contextlib.suppress(ValueError):
+        # Without user, path and query, which may hold secrets.
+        place = urllib.parse.urlsplit(error.headers.get("Location", "")).hostname or place
+    return explain(
+        f"{text} and redirects to {place}, which is not sent the password; "
+        "if that is the registry, name it with --registry"
+    )
 
 
 def is_loopback(host: str) -> bool:

@@ -18,6 +18,7 @@ from local_test.jobs.job import Job
 from local_test.jobs.result import JobResult, Listeners, Metric
 from local_test.requests.validation import ValidRequest
 from local_test.runners.interface import Runner
+from local_test.runners.log_lines import split_states
 
 _BARS: Final = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
 _COURSE_POINTS: Final = 40
@@ -62,8 +63,10 @@ def _escape(text: str) -> str:
 
 
 def show_line(host: str, line: str) -> None:
-    """Print one line of a container's log."""
-    print(f"{host} | {line}" if host else line, file=sys.stderr, flush=True)
+    """Print one line of a container's log, or each state of its progress bar on a line."""
+    head = f"{host} | " if host else ""
+    for state in split_states(line):
+        print(f"{head}{state}", file=sys.stderr, flush=True)
 
 
 def announce(request: ValidRequest, runner: Runner) -> None:

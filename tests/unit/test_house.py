@@ -49,7 +49,6 @@ EXERCISES = {
         "local_test.cli.endpoint_commands",
         "local_test.cli.request_files",
         "local_test.cli.smoke_command",
-        "local_test.cli.terminal",
         "local_test.runners.namespace",
     ),
     "tests/contract/test_local_test_conform.py": (

@@ -1,0 +1,17 @@
+"""What a person reads."""
+
+from __future__ import annotations
+
+import pytest
+
+from local_test.cli import terminal
+
+
+def test_each_state_of_a_progress_bar_is_a_line_with_its_host(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    terminal.show_line("algo-1", "\r 10%\r 20%")
+    terminal.show_line("", "loss=1;")
+    terminal.show_line("algo-2", "")
+
+    assert capsys.readouterr().err == "algo-1 |  10%\nalgo-1 |  20%\nloss=1;\nalgo-2 | \n"
