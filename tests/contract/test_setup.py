@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
+
+import pytest
 
 from tests.support import ROOT
 
@@ -38,3 +42,39 @@ def test_setup_installs_what_the_lock_names_and_looks_for_nothing_else(tmp_path:
 
     assert done.returncode == 0, done.stderr
     subprocess.run([done.stdout.strip(), "-c", "import thing"], check=True)
+
+
+@pytest.mark.parametrize("compiler", [None, "/bin/false", "cc"])
+def test_setup_compiles_the_decoder_or_says_what_is_slow(
+    tmp_path: Path, compiler: str | None
+) -> None:
+    checkout = tmp_path / "a checkout"
+    without = shutil.ignore_patterns("*.so", "__pycache__")
+    shutil.copytree(ROOT / "container", checkout / "container", ignore=without)
+    (checkout / "local_test").mkdir()
+    shutil.copy(ROOT / "local_test/setup.sh", checkout / "local_test")
+    lock = tmp_path / "lock.txt"
+    lock.write_text("")
+    (checkout / ".venv/bin").mkdir(parents=True)
+    shutil.copy(lock, checkout / f".venv/installed-{tmp_path.name}-lock.txt")
+    python = checkout / ".venv/bin/python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in ("bash", "sh", "dirname", "basename", "realpath", "tail", "cmp"):
+        (programs / name).symlink_to(str(shutil.which(name)))
+    path = os.environ["PATH"] if compiler == "cc" else str(programs)
+
+    done = subprocess.run(
+        [checkout / "local_test/setup.sh", lock],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": path, "CC": compiler or ""},
+    )
+
+    library = checkout / "container/serving/bodies/librows.so"
+    assert done.returncode == 0, done.stderr
+    assert library.exists() == (compiler == "cc")
+    assert ("half the rate" in done.stderr) == (compiler != "cc")

@@ -17,6 +17,11 @@ _SOURCE: Final = Path(__file__).with_name("rows.c")
 LIBRARY: Final = Path(__file__).with_name("librows.so")
 
 
+def is_compiled() -> bool:
+    """Return whether rows are decoded by the library."""
+    return load(ctypes.PyDLL) is not None
+
+
 def load(make: type[ctypes.CDLL]) -> Any:
     """Return the function `decode_rows` of the library, or None if that has not been compiled.
 
@@ -36,7 +41,7 @@ def build() -> int:
     """Compile the library beside its source; return 1 and print the reason if that fails."""
     compiler = os.environ.get("CC") or shutil.which("cc")
     if compiler is None:
-        print("no C compiler (cc): text rows will be decoded by Python", file=sys.stderr)
+        print("no C compiler (cc) is installed", file=sys.stderr)
         return 1
     partial = LIBRARY.with_suffix(f".{os.getpid()}")
     options = ["-O3", "-std=c99", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]

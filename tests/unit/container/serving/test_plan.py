@@ -13,6 +13,7 @@ import pytest
 from container import artifact, contract, predictor
 from container.errors import UserError
 from container.serving import models, plan, server_settings
+from container.serving.bodies import rows
 from container.serving.service import Service
 
 MANIFEST = artifact.Manifest((28, 28, 1), (0, 1), {}, {}, 1.0, {}, differences={"litert": 0.0})
@@ -100,3 +101,19 @@ def test_user_code_is_left_for_the_workers_to_load(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no_such_package_anywhere"):
         service.load()
     assert service.application is None
+
+
+@pytest.mark.parametrize("is_compiled", [True, False])
+def test_a_slow_decoder_is_logged_once(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+    is_compiled: bool,
+) -> None:
+    monkeypatch.setattr(rows, "LIBRARY", rows.LIBRARY if is_compiled else tmp_path / "none.so")
+    settings = server_settings.Settings(multi_model=True)
+    with caplog.at_level(logging.WARNING):
+        plan.make(contract.Layout(tmp_path), {}, settings, 1)
+    lines = [record.getMessage() for record in caplog.records if "decoded by" in record.msg]
+    assert len(lines) == (not is_compiled)
+    assert all("python -m container.serving.bodies.rows" in line for line in lines)
