@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from container import algorithm, contract
 from container.errors import PlatformError, UserError
 from container.training import bundled, typed
+from container.training.launching import choice
 from container.training.termination import StopRequest
 from container.training.user_script.find import find_program
 from container.training.user_script.run import run as run_program
@@ -31,6 +32,7 @@ def main(layout: contract.Layout, environ: Mapping[str, str], stop: StopRequest)
         program = find_program(layout, environ)
         if program is not None:
             return run_program(program, layout, environ)
+        choice.refuse_for_bundled(layout)
         typed.run(algorithm.read(bundled, bundled.NAME), layout, stop)
     except (UserError, PlatformError) as error:
         return _fail(layout, f"{type(error).__name__}: {error}")

@@ -18,6 +18,7 @@ from typing import Final
 
 from container import contract
 from container.errors import PlatformError, UserError
+from container.training.launching import choice
 from container.training.user_script import completion, diagnosis, environment, find, launchers
 from container.training.user_script.diagnosis import Failure
 from container.training.user_script.find import Program
@@ -53,6 +54,12 @@ def run(program: Program, layout: contract.Layout, environ: Mapping[str, str]) -
 def _run(
     program: Program, layout: contract.Layout, environ: Mapping[str, str], supervisor: Supervisor
 ) -> Failure | None:
+    launch = None
+    if not environ.get(contract.TRAINING_MODULE_VARIABLE):  # it has launchers of its own
+        launch = choice.choose(layout)
+    if launch is not None and launch.launcher != "mpirun":
+        message = f"the job would train on each host alone: {launch.launcher} is not launched here"
+        raise UserError(message)
     answer = environment.ask_toolkit(program, layout, environ, supervisor)
     if answer is None:
         stopped = Outcome(128 + (supervisor.stop_signal or 0), stopped=True)

@@ -1,0 +1,220 @@
+"""Decides which launcher a job asks for, by the flags that the SDKs send as hyperparameters.
+
+A job that asks for a distribution which nothing here launches is refused: otherwise each host would
+train alone, and the job would be Completed (DS-9).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias
+
+from container import contract
+from container.errors import UserError
+
+Launcher: TypeAlias = Literal["torchrun", "mpirun", "ray"]
+
+LAUNCHER_HYPERPARAMETER: Final = "launcher"
+_FLAGS: Final[Mapping[str, Launcher]] = {
+    "sagemaker_torch_distributed_enabled": "torchrun",
+    "sagemaker_pytorch_ddp_enabled": "torchrun",
+    "sagemaker_mpi_enabled": "mpirun",
+}
+_LAUNCHERS: Final[Mapping[str, Launcher]] = {
+    "torchrun": "torchrun",
+    "mpirun": "mpirun",
+    "ray": "ray",
+}
+# Every host gets TF_CONFIG anyway, which is all that this strategy needs (DS-6).
+_NEEDS_NO_LAUNCHER: Final = "sagemaker_multi_worker_mirrored_strategy_enabled"
+_REFUSED: Final = {
+    "sagemaker_distributed_dataparallel_enabled": (
+        "SageMaker's data parallel library (SMDDP), which only AWS's own images contain"
+    ),
+    "sagemaker_parameter_server_enabled": "TensorFlow's parameter servers",
+    "sagemaker_pytorch_xla_multi_worker_enabled": "PyTorch/XLA",
+    "sagemaker_training_compiler_enabled": (
+        "SageMaker Training Compiler, which only AWS's own images contain"
+    ),
+}
+_MODEL_PARALLEL: Final = "mp_parameters"
+# How SDKs name what they ask for; `sagemaker_instance_type` and the like ask for nothing.
+_ASKING_WORDS: Final = ("distribut", "horovod", "smddp", "xla", "parameter_server", "launcher")
+_SETTINGS: Final = frozenset(
+    {
+        "sagemaker_distribution_instance_groups",
+        "sagemaker_distributed_dataparallel_custom_mpi_options",
+    }
+)
+_POSSIBLE: Final = (
+    "possible are torchrun (torch_distributed or pytorchddp of the SDK), mpirun (mpi; Horovod runs "
+    "under it), Ray (the hyperparameter launcher=ray), TensorFlow's multi-worker mirrored strategy "
+    "(multi_worker_mirrored_strategy), or no distribution: then each host runs the program"
+)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How the program is launched, as seen by one host that takes part."""
+
+    launcher: Launcher
+    hosts: tuple[str, ...]
+    """The hosts that take part, in the order of their ranks; the first one coordinates."""
+    rank: int
+    """Index of this host in `hosts`."""
+    processes_per_host: int | None = None
+    """None: one for each accelerator, or one."""
+    processes: int | None = None
+    """In all; None: as many as the hosts have together."""
+    options: str = ""
+    """More options for `mpirun`, as the user wrote them."""
+
+
+def choose(layout: contract.Layout) -> Launch | None:
+    """Return how this host launches the program; None if it is started as it is.
+
+    Raises: UserError if the job asks for a distribution that cannot be launched here.
+    """
+    values = {
+        name: _decode(value)
+        for name, value in contract.load_json_object(layout.hyperparameters).items()
+    }
+    resources = contract.load_json_object(layout.resource_config)
+    launcher = _choose_launcher(values, resources)
+    if launcher is None:
+        return None
+    hosts = _list_hosts(values, resources)
+    current = contract.load_training_config(layout).resources.current_host
+    if current not in hosts:  # its group of the cluster does other work (DS-7)
+        return None
+    return Launch(
+        launcher,
+        hosts,
+        hosts.index(current),
+        _read_count(values, "sagemaker_mpi_num_of_processes_per_host"),
+        _read_count(values, "sagemaker_mpi_num_processes"),
+        str(values.get("sagemaker_mpi_custom_mpi_options") or ""),
+    )
+
+
+def refuse_for_bundled(layout: contract.Layout) -> None:
+    """Refuse a launcher for the bundled network, which distributes itself over all hosts.
+
+    Raises: UserError.
+    """
+    launch = choose(layout)
+    if launch is not None:
+        message = (
+            f"the job asks for {launch.launcher}, but it runs the bundled network, which spreads "
+            "itself over all hosts and devices; remove the distribution, or send a program of yours"
+        )
+        raise UserError(message)
+
+
+def _choose_launcher(values: Mapping[str, Any], resources: Mapping[str, Any]) -> Launcher | None:
+    flags = [name for name, value in sorted(values.items()) if _asks(name) and _is_on(name, value)]
+    asked = {name: _FLAGS[name] for name in flags if name in _FLAGS}
+    named = str(values.get(LAUNCHER_HYPERPARAMETER) or "none")
+    if named in _LAUNCHERS:
+        asked[f"{LAUNCHER_HYPERPARAMETER}={named}"] = _LAUNCHERS[named]
+    refused = [
+        f"{name} asks for {_REFUSED.get(name, 'an unknown distribution')}"
+        for name in flags
+        if name not in asked and name != _NEEDS_NO_LAUNCHER
+    ]
+    if asked:
+        refused += _refuse_model_parallel(values)
+    elif named != "none" and len(_list_hosts(values, resources)) > 1:
+        # A program may have an option of that name; on a single host it is no request to us.
+        refused.append(f"{LAUNCHER_HYPERPARAMETER}={named!r} is not a launcher of this image")
+    if refused:
+        message = f"the job would train on each host alone: {'; '.join(refused)}; {_POSSIBLE}"
+        raise UserError(message)
+    return _choose_one(asked)
+
+
+def _refuse_model_parallel(values: Mapping[str, Any]) -> list[str]:
+    if not values.get(_MODEL_PARALLEL):
+        return []
+    return [
+        f"{_MODEL_PARALLEL} asks for SageMaker's model parallel library (SMP), which only AWS's "
+        "own images contain"
+    ]
+
+
+def _choose_one(asked: Mapping[str, Launcher]) -> Launcher | None:
+    if len(set(asked.values())) > 1:
+        message = f"the job asks for several launchers, {' and '.join(asked)}; choose one"
+        raise UserError(message)
+    return next(iter(asked.values()), None)
+
+
+def _asks(name: str) -> bool:
+    """Return whether a hyperparameter asks for a distribution, also one that is unknown here."""
+    if name in _SETTINGS or not name.startswith("sagemaker_"):
+        return False
+    return name.endswith("_enabled") or any(word in name for word in _ASKING_WORDS)
+
+
+def _is_on(name: str, value: Any) -> bool:
+    """Read a flag, in any of the forms in which the SDKs and people write it.
+
+    Raises: UserError.
+    """
+    text = str(value).strip().lower()
+    if text in ("true", "1", "yes", "on"):
+        return True
+    if text in ("false", "0", "no", "off", "none", ""):
+        return False
+    if name in _FLAGS or name in _REFUSED or name == _NEEDS_NO_LAUNCHER:
+        message = f"{name}={value!r}: expected true or false"
+        raise UserError(message)
+    return bool(value)
+
+
+def _read_count(values: Mapping[str, Any], name: str) -> int | None:
+    value = values.get(name)
+    if value in (None, ""):
+        return None
+    try:
+        count = int(value)
+    except (TypeError, ValueError):
+        count = 0
+    if count < 1:
+        message = f"{name}={value!r}: expected a number of processes, 1 or more"
+        raise UserError(message)
+    return count
+
+
+def _list_hosts(values: Mapping[str, Any], resources: Mapping[str, Any]) -> tuple[str, ...]:
+    """List the hosts of the instance groups that take part; by default of all.
+
+    Raises: UserError if a named group does not exist.
+    """
+    names = values.get("sagemaker_distribution_instance_groups")
+    groups = {
+        group["instance_group_name"]: group["hosts"]
+        for group in resources.get("instance_groups") or []
+    }
+    if not names or not groups:
+        return tuple(sorted(resources.get("hosts") or ["algo-1"]))
+    unknown = sorted(set(names) - set(groups))
+    if unknown:
+        message = (
+            f"sagemaker_distribution_instance_groups names {', '.join(unknown)}; the job's "
+            f"instance groups are {', '.join(sorted(groups))}"
+        )
+        raise UserError(message)
+    return tuple(sorted(host for name in names for host in groups[name]))
+
+
+def _decode(value: Any) -> Any:
+    """Decode a hyperparameter twice at most: the SDKs write a string as JSON in a string (HP-3)."""
+    for _ in range(2):
+        if isinstance(value, str):
+            with contextlib.suppress(ValueError):
+                value = json.loads(value)
+    return value
