@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
@@ -120,11 +120,7 @@ def _choose_launcher(values: Mapping[str, Any], resources: Mapping[str, Any]) ->
     named = str(values.get(LAUNCHER_HYPERPARAMETER) or "none")
     if named in _LAUNCHERS:
         asked[f"{LAUNCHER_HYPERPARAMETER}={named}"] = _LAUNCHERS[named]
-    refused = [
-        f"{name} asks for {_REFUSED.get(name, 'an unknown distribution')}"
-        for name in flags
-        if name not in asked and name != _NEEDS_NO_LAUNCHER
-    ]
+    refused = _refuse_flags(flags)
     if asked:
         refused += _refuse_model_parallel(values)
     elif named != "none" and len(_list_hosts(values, resources)) > 1:
@@ -134,6 +130,14 @@ def _choose_launcher(values: Mapping[str, Any], resources: Mapping[str, Any]) ->
         message = f"the job would train on each host alone: {'; '.join(refused)}; {_POSSIBLE}"
         raise UserError(message)
     return _choose_one(asked)
+
+
+def _refuse_flags(flags: Sequence[str]) -> list[str]:
+    return [
+        f"{name} asks for {_REFUSED.get(name, 'an unknown distribution')}"
+        for name in flags
+        if name not in _FLAGS and name != _NEEDS_NO_LAUNCHER
+    ]
 
 
 def _refuse_model_parallel(values: Mapping[str, Any]) -> list[str]:
