@@ -143,10 +143,8 @@ def _refuse_flags(flags: Sequence[str]) -> list[str]:
 def _refuse_model_parallel(values: Mapping[str, Any]) -> list[str]:
     if not values.get(_MODEL_PARALLEL):
         return []
-    return [
-        f"{_MODEL_PARALLEL} asks for SageMaker's model parallel library (SMP), which only AWS's "
-        "own images contain"
-    ]
+    library = "SageMaker's model parallel library (SMP)"
+    return [f"{_MODEL_PARALLEL} asks for {library}, which only AWS's own images contain"]
 
 
 def _choose_one(asked: Mapping[str, Launcher]) -> Launcher | None:
