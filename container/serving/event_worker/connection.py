@@ -40,27 +40,33 @@ class Connection:
         "buffer",
         "closing",
         "deadline",
+        "descriptor",
         "head",
         "held_bytes",
         "out",
         "received_bytes",
+        "searched_bytes",
         "sent_bytes",
         "socket",
         "started",
         "state",
         "stream",
+        "taken_by",
     )
 
     def __init__(self, client: socket.socket, now: float) -> None:
         self.socket = client
+        self.descriptor = client.fileno()
         self.state = READING
         self.buffer = bytearray()
         """Read and not yet used."""
+        self.searched_bytes = 0
+        """Of the buffer, known not to hold the end of a head."""
         self.head: http1.Head | None = None
         """Of the request whose body is read or that is being answered."""
         self.body: http1.ChunkedBody | None = None
         self.held_bytes = 0
-        """Of a body that did not come in one piece with its head."""
+        """Of a body that did not come in one piece with its head, or of an answer not yet taken."""
         self.out = memoryview(b"")
         """Of the response, not yet taken by the client."""
         self.stream: Response | None = None
@@ -74,6 +80,8 @@ class Connection:
         self.started = now
         """When the request began, or the wait for one."""
         self.deadline = now + IDLE_S
+        self.taken_by = 0.0
+        """When the client must have taken the answer."""
 
     @property
     def has_begun(self) -> bool:
@@ -99,7 +107,7 @@ class Connections:
     """The connections of one worker, on its epoll set."""
 
     def __init__(self, epoll: select.epoll, metrics: Metrics, held_bytes_maximum: int) -> None:
-        """`held_bytes_maximum` bounds the memory of all bodies that are still being received."""
+        """`held_bytes_maximum` bounds the memory of all bodies and answers on their way."""
         self.now = 0.0
         """The time of the loop's current turn, by `time.monotonic`."""
         self._epoll = epoll
@@ -109,6 +117,7 @@ class Connections:
         self._maximum = _raise_file_limit()
         self._by_descriptor: dict[int, Connection] = {}
         self.get = self._by_descriptor.get
+        self._postponed: list[Connection] = []
 
     def __len__(self) -> int:
         """Return the number of open connections."""
@@ -123,8 +132,8 @@ class Connections:
         client.settimeout(0)
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection = Connection(client, self.now)
-        self._by_descriptor[client.fileno()] = connection
-        self._epoll.register(client.fileno(), select.EPOLLIN)
+        self._epoll.register(connection.descriptor, select.EPOLLIN)
+        self._by_descriptor[connection.descriptor] = connection
         return connection
 
     def make_room(self) -> bool:
@@ -132,42 +141,71 @@ class Connections:
 
         This way there is always room for a ping.
         """
-        if len(self) < self._maximum:
-            return True
-        reading = [connection for connection in self if connection.state is READING]
-        if reading:
-            self.close(min(reading, key=lambda connection: connection.started))
-        return bool(reading)
+        return len(self) < self._maximum or self.evict(READING)
+
+    def evict(self, state: str) -> bool:
+        """Close the connection that has been in this state for longest; False if there is none."""
+        candidates = [connection for connection in self if connection.state is state]
+        if candidates:
+            self._metrics.count_error("evicted")
+            self.close(min(candidates, key=lambda connection: connection.started))
+        return bool(candidates)
+
+    @property
+    def has_postponed(self) -> bool:
+        """Whether a connection waits for its next turn."""
+        return bool(self._postponed)
+
+    def postpone(self, connection: Connection) -> None:
+        """Leave what a client has sent to the loop's next turn, and read no more until then."""
+        self._epoll.modify(connection.descriptor, 0)
+        self._postponed.append(connection)
+
+    def take_postponed(self) -> Iterator[Connection]:
+        """Yield the connections whose turn it is, reading from them again."""
+        postponed = self._postponed
+        self._postponed = []
+        for connection in postponed:
+            if connection.state is READING:
+                self._epoll.modify(connection.descriptor, select.EPOLLIN)
+                yield connection
 
     def watch(self, connection: Connection, state: str, events: int, deadline_s: float) -> None:
         """Wait for `events` in a new state, for at most `deadline_s`."""
         connection.state = state
         connection.deadline = self.now + deadline_s
-        self._epoll.modify(connection.socket.fileno(), events)
+        self._epoll.modify(connection.descriptor, events)
 
     def hold(self, connection: Connection, count: int) -> bool:
-        """Account for bytes of an unfinished body; return False if all bodies take too much."""
+        """Account for bytes on their way; return False if all of them take too much."""
         connection.held_bytes += count
         self._held_bytes += count
         return self._held_bytes <= self._held_bytes_maximum
 
-    def release(self, connection: Connection) -> None:
-        """Forget the request, which is over."""
+    def let_go(self, connection: Connection) -> None:
+        """Account for no bytes of this connection."""
         self._held_bytes -= connection.held_bytes
         connection.held_bytes = 0
+
+    def release(self, connection: Connection) -> None:
+        """Forget the request, which is over."""
+        self.let_go(connection)
         connection.head = None
         connection.body = None
 
     def close(self, connection: Connection) -> None:
         """Close the connection; what it was doing is dropped."""
         self.release(connection)
-        del self._by_descriptor[connection.socket.fileno()]
+        self._by_descriptor.pop(connection.descriptor, None)
         connection.state = CLOSED
         connection.stream = None
+        connection.out = memoryview(b"")
         # Closing does not remove it from the epoll set while a child process holds it as well, such
         # as one that user code is just starting.
-        self._epoll.unregister(connection.socket)
-        connection.socket.close()
+        with contextlib.suppress(OSError):  # user code may have closed it
+            self._epoll.unregister(connection.descriptor)
+        with contextlib.suppress(OSError):
+            connection.socket.close()
 
     def lose(self, connection: Connection) -> None:
         """Close the connection of a client that has left or takes nothing."""

@@ -25,9 +25,16 @@ _HEAD: Final = re.compile(
 )
 _ORIGIN: Final = re.compile(r"https?://[^/?]*", re.IGNORECASE)
 _DIGITS: Final = re.compile(r"[0-9]{1,18}")
-_CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
+_BARE_LINE_FEED: Final = re.compile(rb"(?<!\r)\n")
+_EMPTY_LINES: Final = re.compile(rb"(?:\r\n)+")
+_CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
 _CHUNK_LINE_BYTES_MAXIMUM: Final = 1024
+_TRAILER_LINE: Final = re.compile(rb"(?:%b:[\t\x20-\x7e\x80-\xff]*)?\r\n" % _TOKEN)
 _TRAILER_BYTES_MAXIMUM: Final = 8192
+# A chunk costs a microsecond or two, whatever its size: so many are read before others have their
+# turn, and framing may take so many bytes more than what it frames.
+_CHUNKS_A_TURN: Final = 256
+_FRAMING_BYTES_SPARE: Final = 131_072
 _ONCE: Final = frozenset({"content-length", "content-type", "host", "transfer-encoding"})
 _STATUS_LINES: Final = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}" for status in HTTPStatus
@@ -52,15 +59,23 @@ class Head(NamedTuple):
     """Whether the client speaks HTTP/1.1 and therefore accepts a response in chunks."""
 
 
-def take_head(buffer: bytearray) -> Head | None:
+def take_head(buffer: bytearray, searched: int = 0) -> Head | None:
     """Take the head of a request off the front of `buffer`; None if its end is not there yet.
+
+    The first `searched` bytes have been searched before and do not hold the end.
 
     Raises: RequestError as `parse_head` does, and 431 if the head is too long.
     """
-    while buffer[:2] == b"\r\n":  # RFC 9112, 2.2: some clients send a line end after a body
-        del buffer[:2]
-    end = buffer.find(_END_OF_HEAD, 0, HEAD_BYTES_MAXIMUM)
+    if buffer.startswith(b"\r\n"):  # RFC 9112, 2.2: some clients send a line end after a body
+        empty = _EMPTY_LINES.match(buffer)
+        assert empty is not None  # noqa: S101 - the buffer starts with one
+        del buffer[: empty.end()]
+    start = max(0, searched + 1 - len(_END_OF_HEAD))
+    end = buffer.find(_END_OF_HEAD, start, HEAD_BYTES_MAXIMUM)
     if end < 0:
+        if _BARE_LINE_FEED.search(buffer, start):
+            message = "the request is not HTTP/1.1: a line of its head ends without CR LF"
+            raise RequestError(400, message)
         if len(buffer) >= HEAD_BYTES_MAXIMUM:
             message = f"the head of the request is longer than {HEAD_BYTES_MAXIMUM} bytes"
             raise RequestError(431, message)
@@ -136,62 +151,89 @@ class ChunkedBody:
 
     def __init__(self, bytes_maximum: int) -> None:
         """`bytes_maximum` bounds the body without its framing."""
+        self.is_paused = False
+        """Whether the last `feed` left chunks that had arrived, because there were many."""
         self._bytes_maximum = bytes_maximum
         self._body = bytearray()
+        self._framing_bytes = 0
         # Bytes of the open chunk that are still to come, with the line end behind it.
         self._in_chunk = 0
         self._in_trailer = False
+        self._trailer_bytes = 0
 
     def feed(self, data: bytearray) -> bytearray | None:
         """Take what belongs to the body off the front of `data`; return it once it is complete.
 
-        Raises: RequestError 400 if the framing is broken, 413 if the body grows too large.
+        It takes a bounded number of chunks, and `is_paused` if there may be more.
+
+        Raises: RequestError 400 if the framing is broken, or longer than what it frames; 413 if the
+        body grows too large.
         """
-        while True:
+        self.is_paused = False
+        for _ in range(_CHUNKS_A_TURN):
             if self._in_trailer:
                 return self._body if self._read_trailer(data) else None
-            if self._in_chunk > 2:
-                piece = data[: self._in_chunk - 2]
-                self._body += piece
-                self._in_chunk -= len(piece)
-                del data[: len(piece)]
-            if self._in_chunk > 2 or len(data) < 2:
+            if self._in_chunk and not self._read_data(data):
                 return None
-            if self._in_chunk:
-                if data[:2] != b"\r\n":
-                    raise RequestError(400, "a chunk of the body is longer than its size")
-                del data[:2]
-                self._in_chunk = 0
             if not self._read_size(data):
                 return None
+        self.is_paused = True
+        return None
+
+    def _read_data(self, data: bytearray) -> bool:
+        if self._in_chunk > 2:
+            piece = data[: self._in_chunk - 2]
+            self._body += piece
+            self._in_chunk -= len(piece)
+            del data[: len(piece)]
+        if self._in_chunk > 2 or len(data) < 2:
+            return False
+        if not data.startswith(b"\r\n"):
+            raise RequestError(400, "a chunk of the body is longer than its size")
+        del data[:2]
+        self._in_chunk = 0
+        return True
 
     def _read_size(self, data: bytearray) -> bool:
-        end = data.find(b"\r\n", 0, _CHUNK_LINE_BYTES_MAXIMUM)
-        if end < 0:
+        end = data.find(b"\n", 0, _CHUNK_LINE_BYTES_MAXIMUM) + 1
+        if not end:
             if len(data) >= _CHUNK_LINE_BYTES_MAXIMUM:
                 raise RequestError(400, "the size line of a chunk is too long")
             return False
         match = _CHUNK_SIZE.fullmatch(data, 0, end)
         if match is None:
-            raise RequestError(400, "a chunk of the body has no size in hexadecimal digits")
+            message = "a chunk of the body has no size in hexadecimal digits, or no CR LF behind it"
+            raise RequestError(400, message)
         size = int(match[1], 16)
         if len(self._body) + size > self._bytes_maximum:
             raise RequestError(413, "the body is larger than the limit")
-        del data[: end + 2]
+        self._framing_bytes += end + 2
+        if self._framing_bytes > _FRAMING_BYTES_SPARE + len(self._body):
+            message = (
+                f"the chunks of the body are too small: {self._framing_bytes} bytes of framing for "
+                f"{len(self._body)} bytes of body; send larger chunks"
+            )
+            raise RequestError(400, message)
+        del data[:end]
         self._in_chunk = size + 2 if size else 0
         self._in_trailer = not size
         return True
 
     def _read_trailer(self, data: bytearray) -> bool:
-        if data[:2] == b"\r\n":
-            del data[:2]
-            return True
-        end = data.find(_END_OF_HEAD, 0, _TRAILER_BYTES_MAXIMUM)
-        if end < 0 and len(data) >= _TRAILER_BYTES_MAXIMUM:
-            raise RequestError(400, "the trailer of the body is too long")
-        if end >= 0:
-            del data[: end + len(_END_OF_HEAD)]
-        return end >= 0
+        """Drop the lines that are there; return whether the empty line at the end was the last."""
+        is_over = False
+        while not is_over:
+            end = data.find(b"\n") + 1
+            if self._trailer_bytes + (end or len(data)) > _TRAILER_BYTES_MAXIMUM:
+                raise RequestError(400, "the trailer of the body is too long")
+            if not end:
+                return False
+            if _TRAILER_LINE.fullmatch(data, 0, end) is None:
+                raise RequestError(400, "a line of the body's trailer is malformed")
+            is_over = end == len(b"\r\n")
+            self._trailer_bytes += end
+            del data[:end]
+        return True
 
 
 def take_body(buffer: bytearray, head: Head, chunks: ChunkedBody | None) -> bytes | None:

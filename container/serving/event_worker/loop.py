@@ -9,8 +9,8 @@ import contextlib
 import logging
 import os
 import select
-import socket
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 from container.errors import PlatformError, RequestError, UserError
@@ -24,6 +24,7 @@ from container.serving.event_worker.connection import (
     Connections,
 )
 from container.serving.event_worker.lanes import Lane, Lanes
+from container.serving.event_worker.listeners import Listeners
 from container.serving.event_worker.responder import Responder
 from container.serving.service import Service
 
@@ -49,15 +50,14 @@ class Loop:
         self._settings = service.settings
         self._predictions = Lane("predict", 1, service.settings.queue_requests)
         self._epoll = select.epoll()
-        self._epoll.register(worker.PIPE[0], select.EPOLLIN)
-        self._epoll.register(service.loads.event, select.EPOLLIN)
-        self._listeners = {listener.fileno(): listener.sock for listener in worker.sockets}
-        for listener in self._listeners.values():
-            listener.settimeout(0)
-        self._accepting = False
+        self._signals = (worker.PIPE[0], service.loads.event)
+        for descriptor in self._signals:
+            self._epoll.register(descriptor, select.EPOLLIN)
         held_bytes = max(_HELD_BODIES * service.settings.payload_bytes, _HELD_BYTES_MINIMUM)
         self._connections = Connections(self._epoll, service.metrics, held_bytes)
         self._connections.now = time.monotonic()
+        sockets = [listener.sock for listener in worker.sockets]
+        self._listeners = Listeners(sockets, self._epoll, self._connections, service.loads)
         self._lanes = Lanes(service, self._connections, self._predictions, self._wake)
         self._responder = Responder(service, self._connections, self._lanes)
         self._swept = 0.0
@@ -90,11 +90,7 @@ class Loop:
     def _drain(self) -> None:
         """Answer what has begun, and what comes in the moment after (HO-10)."""
         self._responder.is_stopping = True
-        self._stop_accepting()
-        for listener in self._listeners.values():
-            while self._accept(listener):  # the kernel has accepted these already
-                pass
-            listener.close()
+        self._guard(None, self._listeners.drain)
         started = time.monotonic()
         end = started + self._worker.cfg.graceful_timeout
         while self._connections and self._connections.now < end:
@@ -102,27 +98,30 @@ class Loop:
             if self._connections.now > started + _LAST_REQUEST_S:
                 for connection in self._connections:
                     if connection.state is READING and not connection.has_begun:
-                        self._connections.close(connection)
+                        self._guard(connection, self._connections.close, connection)
+
+    def _balance(self) -> None:
+        """Accept only while no other worker has fewer connections and jobs than this one."""
+        load = len(self._connections) + self._predictions.waiting
+        if self._service.application is None:
+            load += _LOADING_LOAD
+        self._listeners.balance(load)
 
     def _turn(self, timeout_s: float) -> None:
         """Wait for events and handle each."""
-        events = self._epoll.poll(timeout_s)
+        events = self._epoll.poll(0 if self._connections.has_postponed else timeout_s)
         self._connections.now = time.monotonic()
         self._responder.is_stopping = not self._worker.alive
+        for connection in self._connections.take_postponed():
+            self._guard(connection, self._responder.advance, connection)
         for descriptor, event in events:
             client = self._connections.get(descriptor)
             if client is None:
-                self._handle_other(descriptor)
-                continue
-            try:
-                self._handle(client, event)
-            except Exception:  # noqa: BLE001 - the boundary of a connection: the others go on
-                self._drop(client)
+                self._guard(None, self._handle_other, descriptor)
+            else:
+                self._guard(client, self._handle, client, event)
         for connection, response in self._lanes.take_computed():
-            try:
-                self._responder.finish(connection, response)
-            except Exception:  # noqa: BLE001 - as above
-                self._drop(connection)
+            self._guard(connection, self._responder.finish, connection, response)
         self._service.metrics.count_ended()
         if self._connections.now >= self._swept + _SWEEP_S:
             self._sweep()
@@ -135,20 +134,25 @@ class Loop:
         else:  # the client has reset the connection
             self._connections.lose(client)
 
-    def _drop(self, client: Connection) -> None:
-        """Log the exception that is being handled, and close its connection."""
-        log.exception("a connection failed and is closed")  # noqa: LOG004 - in a handler
-        if client.state is not CLOSED:
-            self._connections.close(client)
+    def _guard(
+        self, client: Connection | None, step: Callable[..., object], *arguments: object
+    ) -> None:
+        """Take a step for one client, and close its connection if that fails: the others go on."""
+        try:
+            step(*arguments)
+        except Exception:  # the boundary of a connection
+            log.exception("a connection failed and is closed")
+            if client is not None and client.state is not CLOSED:
+                self._connections.close(client)
 
     def _handle_other(self, descriptor: int) -> None:
         """Accept a client, or take note of a signal, a computed answer or another worker."""
         if descriptor in self._listeners:
-            self._accept(self._listeners[descriptor])
-            return
-        with contextlib.suppress(BlockingIOError):
-            while os.read(descriptor, 4096):
-                pass
+            self._listeners.accept(descriptor)
+        elif descriptor in self._signals:  # else it has been closed in this turn
+            with contextlib.suppress(BlockingIOError):
+                while os.read(descriptor, 4096):
+                    pass
 
     def _wake(self) -> None:
         with contextlib.suppress(BlockingIOError):  # full of wake-ups already
@@ -165,15 +169,18 @@ class Loop:
             log.error("the master is gone; this worker stops")
             self._worker.alive = False
         for connection in self._connections:
-            if self._swept < connection.deadline or connection.state is COMPUTING:
-                continue
-            if connection.state is READING and connection.has_begun:
-                error = RequestError(408, "the request was not complete in time")
-                self._responder.refuse(connection, error)
-            else:
-                self._connections.lose(connection)
+            if self._swept >= connection.deadline and connection.state is not COMPUTING:
+                self._guard(connection, self._end_late, connection)
         if self._worker.alive and self._is_stuck():
             self._give_up()
+
+    def _end_late(self, connection: Connection) -> None:
+        """End a connection whose client has been too slow."""
+        if connection.state is READING and connection.has_begun:
+            error = RequestError(408, "the request was not complete in time")
+            self._responder.refuse(connection, error)
+        else:
+            self._connections.lose(connection)
 
     def _show(self) -> None:
         """Show how busy this worker is, here and not with each request."""
@@ -203,37 +210,6 @@ class Loop:
             if connection.state is COMPUTING:
                 self._service.metrics.count_error("late", 503)
                 response = inference.refuse(503, "the prediction took too long")
-                self._responder.finish(connection, response)
+                self._guard(connection, self._responder.finish, connection, response)
         self.exit_status = 1
         self._worker.alive = False
-
-    # Clients.
-
-    def _balance(self) -> None:
-        """Accept only while no other worker has fewer connections and jobs than this one."""
-        load = len(self._connections) + self._predictions.waiting
-        if self._service.application is None:
-            load += _LOADING_LOAD
-        is_least = self._service.loads.is_least(load, self._connections.now)
-        if is_least and self._connections.make_room():
-            if not self._accepting:
-                for descriptor in self._listeners:
-                    self._epoll.register(descriptor, select.EPOLLIN | select.EPOLLEXCLUSIVE)
-            self._accepting = True
-        elif self._accepting:
-            self._stop_accepting()
-            self._service.loads.wake_lesser(load)
-
-    def _stop_accepting(self) -> None:
-        if self._accepting:
-            for descriptor in self._listeners:
-                self._epoll.unregister(descriptor)
-        self._accepting = False
-
-    def _accept(self, listener: socket.socket) -> bool:
-        try:
-            client, _ = listener.accept()
-        except OSError:  # another worker took it, or the client has gone
-            return False
-        self._connections.add(client)
-        return True

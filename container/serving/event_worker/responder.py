@@ -43,6 +43,8 @@ _HEAD_S: Final = 10.0  # from a request's first byte to the end of its head
 # Without a byte of an unfinished body, or of a response that the client does not take.
 _SILENCE_S: Final = 15.0
 _STREAM_S: Final = 480  # ST-1: the platform ends a stream that takes longer
+# From then on in a turn, a connection's next request waits for the next turn.
+_TURN_S: Final = 0.005
 _READ_BYTES: Final = 65_536
 _READ_BODY_BYTES: Final = 1_048_576
 _JOIN_BYTES: Final = 65_536  # copying fewer bytes costs less than sending head and body apart
@@ -65,6 +67,7 @@ class Responder:
         self._connections = connections
         self._lanes = lanes
         self._logs_requests = logs.has_requests()
+        self._stream_s = max(_STREAM_S, self._settings.timeout_s)
         self._date = (0, "")
 
     # Reading.
@@ -94,27 +97,37 @@ class Responder:
             connection.started = now
             connection.deadline = now + _HEAD_S
         connection.buffer += data
-        self._advance(connection)
+        self.advance(connection)
 
-    def _advance(self, connection: Connection) -> None:
-        """Answer every request that the buffer holds completely."""
+    def advance(self, connection: Connection) -> None:
+        """Answer the requests that the buffer holds completely, as many as fit into a turn."""
         try:
             while connection.state is READING and connection.buffer:
                 head = connection.head or self._begin(connection)
                 if head is None:
                     return
                 body = http1.take_body(connection.buffer, head, connection.body)
-                if body is None:
+                if body is not None:
+                    self._answer(connection, head, body)
+                elif connection.body is None or not connection.body.is_paused:
                     return
-                self._answer(connection, head, body)
+                if connection.buffer and self._is_late(connection):
+                    self._connections.postpone(connection)
+                    return
         except RequestError as error:
             self.refuse(connection, error)
 
+    def _is_late(self, connection: Connection) -> bool:
+        """Return whether this connection may have more to do, and its turn is over."""
+        return connection.state is READING and time.monotonic() > self._connections.now + _TURN_S
+
     def _begin(self, connection: Connection) -> http1.Head | None:
         """Begin a request whose head has arrived."""
-        head = http1.take_head(connection.buffer)
+        head = http1.take_head(connection.buffer, connection.searched_bytes)
         if head is None:
+            connection.searched_bytes = len(connection.buffer)
             return None
+        connection.searched_bytes = 0
         limit = self._settings.payload_bytes
         if head.body_bytes:
             self._set_body_deadline(connection)
@@ -178,9 +191,8 @@ class Responder:
 
     def _compute_piece(self, connection: Connection, streamed: Response) -> None:
         """Have the next piece of a stream computed, now that the client has taken the last one."""
-        limit_s = max(_STREAM_S, self._settings.timeout_s)
-        if self._connections.now > connection.started + limit_s:
-            log.error("a streamed answer has taken more than %d s and is aborted", limit_s)
+        if self._connections.now > connection.started + self._stream_s:
+            log.error("a streamed answer has taken more than %d s and is aborted", self._stream_s)
             self._metrics.count_error("late")
             self._connections.break_off(connection)
             return
@@ -244,12 +256,16 @@ class Responder:
             framing=framing,
             closing=connection.closing,
         )
+        connection.taken_by = self._connections.now + self._settings.timeout_s
+        if connection.stream is not None:
+            connection.taken_by = connection.started + self._stream_s
         self._put(connection, start, body)
 
     def write(self, connection: Connection) -> None:
         """Go on sending, now that the client has taken some of what was sent."""
         data = connection.out
         connection.out = _NOTHING
+        self._connections.let_go(connection)
         self._put(connection, data)
 
     def _put(self, connection: Connection, data: bytes | memoryview, more: bytes = b"") -> None:
@@ -272,8 +288,7 @@ class Responder:
             if more:
                 data = bytes(data) + more
             connection.out = memoryview(data)[sent:]
-            state = LINGERING if connection.state is LINGERING else WRITING
-            self._connections.watch(connection, state, select.EPOLLOUT, _SILENCE_S)
+            self._wait_for_taker(connection)
         elif connection.stream is not None:
             self._compute_piece(connection, connection.stream)
         elif connection.closing:
@@ -284,11 +299,19 @@ class Responder:
         else:
             self._resume(connection)
 
+    def _wait_for_taker(self, connection: Connection) -> None:
+        """Keep what the client has not taken yet, for as long as it goes on taking."""
+        state = LINGERING if connection.state is LINGERING else WRITING
+        left_s = connection.taken_by - self._connections.now
+        self._connections.watch(connection, state, select.EPOLLOUT, min(_SILENCE_S, left_s))
+        if not self._connections.hold(connection, len(connection.out)):
+            self._connections.evict(WRITING)
+
     def _resume(self, connection: Connection) -> None:
         """Read the next request, now that a response that took longer has been sent."""
         wait_s = _HEAD_S if connection.buffer else IDLE_S
         self._connections.watch(connection, READING, select.EPOLLIN, wait_s)
-        self._advance(connection)
+        self.advance(connection)
 
     def _end(self, connection: Connection) -> None:
         """Close after the last response, but only when a client that is sending could read it."""

@@ -25,6 +25,7 @@ ERRORS: Final = {
     "late": "the answer took too long",
     "unreadable": "it was not a complete HTTP request, too slow or too large",
     "gone": "the client left in the middle of its request or of the answer",
+    "evicted": "the connection was closed to make room for another",
 }
 GAUGES: Final = {
     "serving_connections": "Open connections.",

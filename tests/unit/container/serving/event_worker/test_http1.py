@@ -179,6 +179,8 @@ def feed(pieces: list[bytes], limit: int = 1000) -> tuple[bytes | None, bytes]:
         buffer += piece
         if decoded is None:
             decoded = body.feed(buffer)
+        while decoded is None and body.is_paused:
+            decoded = body.feed(buffer)
     return decoded if decoded is None else bytes(decoded), bytes(buffer)
 
 
@@ -208,6 +210,7 @@ def test_chunks_give_the_body_however_they_are_cut(chunks: list[bytes], data: An
         (b"fffffffffffffff\r\n", 413),
         (b"3e9\r\n", 413),
         (b"0\r\n" + b"a: b\r\n" * 3000, 400),
+        (b"0\r\n" + b"a" * 9000, 400),
     ],
 )
 def test_broken_chunks_are_refused(text: bytes, status: int) -> None:
@@ -221,3 +224,135 @@ def test_broken_chunks_are_refused(text: bytes, status: int) -> None:
 def test_any_bytes_are_chunks_or_a_request_error(pieces: list[bytes]) -> None:
     with contextlib.suppress(RequestError):
         feed(pieces)
+
+
+_NEXT = b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        b"0\r\nX: y\n\n",
+        b"0\r\nX: y\n\r\n",
+        b"0\r\n\n",
+        b"0\r\nX: y\rZ: z\r\n\r\n",
+        b"0\r\nX: y\r\n\n",
+        b"0\r\nno colon\r\n\r\n",
+        b"0\r\n: no name\r\n\r\n",
+        b"0\r\nX : space\r\n\r\n",
+        b"0\r\nX: y\r\n folded\r\n\r\n",
+        b"0\r\nX: \x00\r\n\r\n",
+        b"0\r\n\x00\x01 \xff\r\n\r\n",
+        b"0\n\r\n",
+        b"0;x\n\r\n\r\n",
+        b"0;x=y\n\n",
+        b"0;x=\r\r\n\r\n",
+        b"0;x=\x00\r\n\r\n",
+        b"1;x\nz\r\n0\r\n\r\n",
+        b"1\nz\r\n0\r\n\r\n",
+        b"1\r\nz\n0\r\n\r\n",
+    ],
+)
+@pytest.mark.parametrize("piece_bytes", [1, 1000])
+def test_no_line_of_a_chunked_body_ends_without_cr_lf(end: bytes, piece_bytes: int) -> None:
+    """Another parser may end the body there, and read what follows as a request of its own."""
+    text = b"1\r\nz\r\n" + end + _NEXT
+
+    with pytest.raises(RequestError, match=r"chunk|trailer") as caught:
+        feed([text[start : start + piece_bytes] for start in range(0, len(text), piece_bytes)])
+
+    assert caught.value.status == 400
+
+
+@pytest.mark.parametrize("trailer", [b"", b"X: y\r\n", b"X:\r\nY: \xe9\t \r\n"])
+@pytest.mark.parametrize("piece_bytes", [1, 2, 3, 1000])
+def test_trailer_is_dropped_and_the_next_request_is_not(trailer: bytes, piece_bytes: int) -> None:
+    text = b"1\r\nz\r\n0;a=b\r\n" + trailer + b"\r\n" + _NEXT
+
+    pieces = [text[start : start + piece_bytes] for start in range(0, len(text), piece_bytes)]
+
+    assert feed(pieces) == (b"z", _NEXT)
+
+
+def test_head_with_a_bare_line_feed_is_refused_before_its_end() -> None:
+    for text in (b"GET / HTTP/1.1\n", b"GET / HTTP/1.1\r\nHost: a\n\n", b"\n"):
+        with pytest.raises(RequestError, match="ends without CR LF"):
+            http1.take_head(bytearray(text))
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_chunks_that_are_mostly_framing_are_refused(size: int) -> None:
+    chunk = b"%x\r\n%b\r\n" % (size, b"z" * size)
+
+    with pytest.raises(RequestError, match="chunks of the body are too small") as caught:
+        feed([chunk * 200] * 1000, 1 << 30)
+
+    assert caught.value.status == 400
+
+
+def test_extensions_of_chunks_are_framing() -> None:
+    chunk = b"10;%b\r\n%b\r\n" % (b"x" * 900, b"z" * 16)
+
+    with pytest.raises(RequestError, match="too small"):
+        feed([chunk] * 200, 1 << 20)
+
+
+def test_lines_sent_as_chunks_of_a_few_bytes_are_a_body() -> None:
+    """A client may send each line of a table as a chunk."""
+    lines = [b"5.1,3.5,1.4,0.2\n"] * 100_000
+    text = b"".join(b"%x\r\n%b\r\n" % (len(line), line) for line in lines) + b"0\r\n\r\n"
+
+    assert feed([text], 1 << 30) == (b"".join(lines), b"")
+
+
+def test_work_of_one_feed_is_bounded_and_nothing_is_lost() -> None:
+    body = http1.ChunkedBody(1 << 30)
+    buffer = bytearray(b"1\r\nz\r\n" * 1000 + b"0\r\n\r\n" + _NEXT)
+
+    before = len(buffer)
+    assert body.feed(buffer) is None
+    assert body.is_paused
+    assert before - len(buffer) <= 300 * len(b"1\r\nz\r\n")
+    decoded = None
+    while decoded is None:
+        decoded = body.feed(buffer)
+
+    assert bytes(decoded) == b"z" * 1000
+    assert buffer == _NEXT
+    assert not body.is_paused
+
+
+class CountedBytes(bytearray):
+    """Counts what is searched of it."""
+
+    searched = 0
+
+    def find(self, what: Any, start: Any = 0, end: Any = None) -> int:
+        """Search, and count."""
+        self.searched += min(len(self), end) - start
+        return super().find(what, start, end)
+
+
+def test_head_that_comes_byte_by_byte_is_searched_once() -> None:
+    text = b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 3000 + b"\r\n\r\n"
+    buffer = CountedBytes()
+    searched = 0
+
+    for place in range(len(text)):
+        buffer += text[place : place + 1]
+        head = http1.take_head(buffer, searched)
+        searched = len(buffer)
+
+    assert head is not None
+    assert not buffer
+    assert buffer.searched <= 5 * len(text)
+
+
+def test_lines_before_a_request_are_dropped_at_once() -> None:
+    buffer = bytearray(b"\r\n" * 30_000 + _NEXT)
+
+    head = http1.take_head(buffer)
+
+    assert head is not None
+    assert head.target == "/ping"
+    assert not buffer
