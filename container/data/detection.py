@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -93,8 +94,17 @@ def list_files(directory: Path) -> list[Path]:
     paths = []
     for root, subdirectories, names in os.walk(directory):
         subdirectories[:] = [name for name in subdirectories if not name.startswith(".")]
-        paths += [Path(root, name) for name in names if not name.startswith(".")]
-    return sorted(path for path in paths if path.is_file() and path.stat().st_size)
+        paths += [f"{root}/{name}" for name in names if not name.startswith(".")]
+    found = [Path(path) for path in paths if _has_content(path)]
+    return sorted(found, key=lambda path: path.parts)
+
+
+def _has_content(path: str) -> bool:
+    try:
+        status = os.stat(path)  # noqa: PTH116 - once for each of perhaps a million files
+    except OSError:
+        return False
+    return stat.S_ISREG(status.st_mode) and bool(status.st_size)
 
 
 def expect_format(data_format: str, content_type: str | None) -> str:
@@ -112,7 +122,7 @@ def recognize_content(head: bytes) -> str:
 def _recognize(path: Path) -> str:
     """Return the format of a file by its name or else its content; "" if it is unknown."""
     name = path.name.lower().removesuffix(".gz")
-    known = _SUFFIXES.get(Path(name).suffix)
+    known = _SUFFIXES.get(os.path.splitext(name)[1])  # noqa: PTH122 - of perhaps a million files
     if known:
         return known
     with from_path(path).reading() as stream:

@@ -44,7 +44,7 @@ def gather(
     labels: list[Labels] = []
     rejected: list[str] = []
     shape: Shape | None = None
-    for part in _run_ahead(tasks):
+    for part in (options.run or run_ahead)(tasks):
         rejected += part.faults
         _check_rejected(rejected, options.bad_record_limit)
         if len(part.labels):
@@ -68,7 +68,10 @@ def gather(
     if store.scratch is not None:
         return ScratchStream(scratch=store.scratch, **common)
     assert read_again is not None  # noqa: S101 - for the type checker: the store would have spilled
-    read = functools.partial(_read_again, read_again, classes, shape, options.bad_record_limit)
+    run = options.run or run_ahead
+    read = functools.partial(
+        _read_again, lambda: run(read_again()), classes, shape, options.bad_record_limit
+    )
     return PipedStream(
         read=read,
         first_classes=classes,
@@ -80,7 +83,7 @@ def gather(
 
 
 def _read_again(
-    read_again: Callable[[], Iterator[Task]],
+    read_parts: Callable[[], Iterator[Part]],
     classes: tuple[Label, ...],
     shape: Shape,
     bad_record_limit: int,
@@ -90,7 +93,7 @@ def _read_again(
     Raises: UserError if a record cannot be read and none may be skipped, or if shape or class was
     not in the first epoch.
     """
-    for part in _run_ahead(read_again()):
+    for part in read_parts():
         if not bad_record_limit:
             _check_rejected(part.faults, 0)
         if len(part.labels):
@@ -113,7 +116,7 @@ def _check_shape(part: Part, shape: Shape, others: str) -> None:
         raise UserError(message)
 
 
-def _run_ahead(tasks: Iterator[Task]) -> Iterator[Part]:
+def run_ahead(tasks: Iterator[Task]) -> Iterator[Part]:
     """Run tasks in one thread per processor, a few in advance, and yield their parts in order."""
     threads = machine.count_threads()
     with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:

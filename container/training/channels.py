@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from container import contract
 from container.contract import Channel
 from container.data import loading, sets
-from container.data.formats.parts import Options
+from container.data.formats.parts import Options, Part, Task
 from container.data.images import LabeledImages
 from container.data.stream import ImageSet, Stream
 from container.errors import UserError
@@ -83,16 +83,21 @@ def find(layout: contract.Layout, config: contract.TrainingConfig) -> Channels:
 
 
 def load(
-    layout: contract.Layout, channels: Channels, settings: Settings, log: Callable[[str], None]
+    layout: contract.Layout,
+    channels: Channels,
+    settings: Settings,
+    run: Callable[[Iterator[Task]], Iterator[Part]],
+    log: Callable[[str], None],
 ) -> Sets:
     """Load all sets; validation and test images must have the shape and classes of training images.
 
+    `run` runs the tasks of the readers, and yields their parts in order.
     A host of several may have no training images (IN-7), and only the chief reads the other sets.
 
     Raises: UserError with the faults.
     """
     started = time.monotonic()
-    options = _make_options(settings)
+    options = dataclasses.replace(_make_options(settings), run=run)
     has_peers = channels.host_count > 1
     training = loading.open_channel(layout, channels.training, options, allow_empty=has_peers)
     # A shard may lack classes; the hosts join and check their classes once they are connected.

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING
 
 from container import artifact, contract
 from container.algorithm import Job
+from container.data.formats.parts import Shape
 from container.errors import PlatformError, UserError
 from container.training import channels
 from container.training.channels import Sets
 from container.training.distributed import shares
 from container.training.distributed.shares import Share
+from container.training.input.decoding import Decoder
 from container.training.settings import Settings
 from container.training.step import device as devices
 
@@ -59,20 +61,17 @@ def prepare(job: Job[Settings]) -> Prepared:
     found = channels.find(job.layout, job.config)
     with artifact.staging(job.layout.model):
         pass  # a model directory that is not writable fails now, not after the training
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="load") as pool:
-        loading = pool.submit(channels.load, job.layout, found, settings, log)
+    decoder = Decoder()
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="load") as pool, decoder:
+        loading = pool.submit(channels.load, job.layout, found, settings, decoder.run, log)
         devices.import_tensorflow()  # takes seconds, during which the data is read
         log(f"imported TensorFlow in {time.monotonic() - started:.1f} s")
+        shape = decoder.wait_for_shape(loading)
+        device = _set_up_device(settings, len(resources.hosts), shape)
+        decoder.start()
         fault = loading.exception()
     if fault and (len(resources.hosts) == 1 or not isinstance(fault, (UserError, PlatformError))):
         raise fault
-    shape = (0, 0, 0) if fault else loading.result().training.image_shape
-    host_batch_size = max(1, settings.batch_size // len(resources.hosts))
-    own = dataclasses.replace(settings, batch_size=host_batch_size)
-    device = devices.choose(own, shape, devices.describe_gpus())
-    devices.configure(device, deterministic=settings.deterministic)
-    for reason in device.reasons:
-        log(reason)
     hosts = _connect(resources, settings, fault)
     sets, share = shares.divide(loading.result(), settings.batch_size, hosts, sharded=found.sharded)
     classes = sets.training.classes
@@ -106,6 +105,17 @@ def check_free_space(directory: Path, parameter_count: int) -> None:
 def log(line: str) -> None:
     """Print a line to the log of the job."""
     print(line, flush=True)
+
+
+def _set_up_device(settings: Settings, host_count: int, shape: Shape) -> devices.Device:
+    """Choose the device for this host's part of a batch, and set TensorFlow's threads."""
+    host_batch_size = max(1, settings.batch_size // host_count)
+    own = dataclasses.replace(settings, batch_size=host_batch_size)
+    device = devices.choose(own, shape, devices.describe_gpus())
+    devices.configure(device, deterministic=settings.deterministic)
+    for reason in device.reasons:
+        log(reason)
+    return device
 
 
 def _connect(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import gzip
 import io
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,28 +24,6 @@ Label = int | str
 
 # Decoded bytes of one task: enough to keep threads busy, and some dozen tasks fit any memory.
 PART_BYTES = 1 << 22
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a set of images is read; every reader uses what concerns it."""
-
-    data_format: str = "auto"
-    """`csv`, `images`, `tfrecord`, `recordio`, `npz`, `npy`, `idx`, or `auto` to detect it."""
-    label_column: str = "label"
-    """Header of the labels in CSV; without such a column labels are in the first one."""
-    image_shape: Shape | None = None
-    """Height, width and channels; None: the first records decide."""
-    resize: str = "refuse"
-    """What to do with pictures of another size: `refuse`, `stretch`, `crop` or `pad`."""
-    role: str = "train"
-    """`train`, `validation` or `test`: which arrays to take from a file that holds several sets."""
-    classes: tuple[Label, ...] | None = None
-    """The classes that labels must be among; None: the labels are the classes."""
-    bad_record_limit: int = 0
-    """Records that may be skipped because they cannot be read."""
-    memory_budget_bytes: int | None = None
-    """Decoded bytes to keep in memory; None: a quarter of what the container may use."""
 
 
 @dataclass(frozen=True)
@@ -104,3 +82,69 @@ class Part:
 
 
 Task = Callable[[], Part]
+
+
+@dataclass(frozen=True)
+class Unpacked:
+    """Records whose images are still encoded, and what is known of each."""
+
+    contents: list[Any]
+    labels: list[str]
+    places: list[str]
+    faults: list[str]
+    """Place and reason of each record that could not be unpacked."""
+
+
+@dataclass(frozen=True)
+class DecodingTask:
+    """A task in two steps, so that another decoder can take its place in the second one."""
+
+    unpack: Callable[[], Unpacked]
+    decode: Callable[[Any], Images]
+    """Decodes the image of one record to `shape`; raises ValueError with its fault."""
+    shape: Shape
+
+    def __call__(self) -> Part:
+        """Run both steps."""
+        unpacked = self.unpack()
+        images = np.empty((len(unpacked.contents), *self.shape), np.uint8)
+        return self.complete(unpacked, images, range(len(images)))
+
+    def complete(self, unpacked: Unpacked, images: Images, missing: Sequence[int]) -> Part:
+        """Decode the `missing` images into `images`, which are in the order of the records."""
+        faults, faulty = list(unpacked.faults), []
+        for index in missing:
+            try:
+                images[index] = self.decode(unpacked.contents[index])
+            except ValueError as error:
+                faults.append(f"{unpacked.places[index]}: {error}")
+                faulty.append(index)
+        if not faulty:
+            return Part(images, unpacked.labels, unpacked.places.__getitem__, faults)
+        kept = np.setdiff1d(np.arange(len(images)), faulty)
+        labels = [unpacked.labels[index] for index in kept]
+        return Part(images[kept], labels, lambda index: unpacked.places[kept[index]], faults)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a set of images is read; every reader uses what concerns it."""
+
+    data_format: str = "auto"
+    """`csv`, `images`, `tfrecord`, `recordio`, `npz`, `npy`, `idx`, or `auto` to detect it."""
+    label_column: str = "label"
+    """Header of the labels in CSV; without such a column labels are in the first one."""
+    image_shape: Shape | None = None
+    """Height, width and channels; None: the first records decide."""
+    resize: str = "refuse"
+    """What to do with pictures of another size: `refuse`, `stretch`, `crop` or `pad`."""
+    role: str = "train"
+    """`train`, `validation` or `test`: which arrays to take from a file that holds several sets."""
+    classes: tuple[Label, ...] | None = None
+    """The classes that labels must be among; None: the labels are the classes."""
+    bad_record_limit: int = 0
+    """Records that may be skipped because they cannot be read."""
+    memory_budget_bytes: int | None = None
+    """Decoded bytes to keep in memory; None: a quarter of what the container may use."""
+    run: Callable[[Iterator[Task]], Iterator[Part]] | None = None
+    """Runs the tasks and yields their parts in order; None: threads and Pillow do."""

@@ -18,7 +18,15 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from container.data.formats.parts import PART_BYTES, Images, Options, Part, Shape, Task
+from container.data.formats.parts import (
+    PART_BYTES,
+    DecodingTask,
+    Images,
+    Options,
+    Shape,
+    Task,
+    Unpacked,
+)
 from container.errors import UserError
 
 if TYPE_CHECKING:
@@ -50,7 +58,7 @@ def list_folders(root: Path, paths: Sequence[Path]) -> list[Encoded]:
 
     Raises: UserError if a picture is not in the directory of a class.
     """
-    parts = [path.relative_to(root).parts for path in paths]
+    parts = [path.parts[len(root.parts) :] for path in paths]
     level = 0
     depth = min(map(len, parts))
     while depth > level + 2 and len({part[level] for part in parts}) == 1:
@@ -81,7 +89,8 @@ def read(pictures: Iterable[Encoded], options: Options) -> Iterator[Task]:
     slab_files = max(1, min(_SLAB_FILES, PART_BYTES // max(1, math.prod(shape))))
     remaining = itertools.chain(sample, iterator)
     while slab := list(itertools.islice(remaining, slab_files)):
-        yield functools.partial(_decode_slab, slab, shape, options.resize)
+        decode_one = functools.partial(decode, shape=shape, resize=options.resize)
+        yield DecodingTask(functools.partial(_unpack, slab), decode_one, shape)
 
 
 def find_shape(sample: Sequence[Encoded], resize: str) -> Shape:
@@ -136,12 +145,7 @@ def decode(content: bytes, shape: Shape, resize: str = "refuse") -> Images:
                 found = "x".join(map(str, opened.size))
                 message = f"the picture is {found} pixels, expected {width}x{height}"
                 raise ValueError(message)
-            picture: Picture = opened
-            if opened.mode.startswith("I"):  # Pillow would clip 16 bits instead of scaling them
-                scaled = np.asarray(opened).astype(np.uint32) // 257
-                picture = Image.fromarray(scaled.astype(np.uint8))
-            if picture.mode != _MODES[channels]:
-                picture = picture.convert(_MODES[channels])
+            picture = _convert(opened, channels)
             if picture.size != (width, height):
                 picture = _resize(picture, (width, height), resize)
             return np.array(picture, np.uint8).reshape(shape)
@@ -153,20 +157,31 @@ def decode(content: bytes, shape: Shape, resize: str = "refuse") -> Images:
         raise ValueError(message) from error
 
 
-def _decode_slab(slab: Sequence[Encoded], shape: Shape, resize: str) -> Part:
-    images = np.empty((len(slab), *shape), np.uint8)
-    labels: list[str] = []
-    places, faults = [], []
+def _convert(picture: Picture, channels: int) -> Picture:
+    """Convert to 8 bits and the channels of the images."""
+    from PIL import Image
+
+    if picture.mode.startswith("I"):  # Pillow would clip 16 bits instead of scaling them
+        scaled = np.asarray(picture).astype(np.uint32) // 257
+        picture = Image.fromarray(scaled.astype(np.uint8))
+    if channels in (1, 3):  # transparency has no effect on the others; Pillow would warn
+        picture.info.pop("transparency", None)
+    return picture if picture.mode == _MODES[channels] else picture.convert(_MODES[channels])
+
+
+def _unpack(slab: Sequence[Encoded]) -> Unpacked:
+    unpacked = Unpacked([], [], [], [])
     for name, label, load in slab:
         try:
             content = load()
-            if content:  # an empty object marks a folder (IN-11)
-                images[len(labels)] = decode(content, shape, resize)
-                labels.append(label)
-                places.append(name)
-        except (OSError, ValueError) as error:
-            faults.append(f"{name}: {error}")
-    return Part(images[: len(labels)], labels, places.__getitem__, faults)
+        except OSError as error:
+            unpacked.faults.append(f"{name}: {error}")
+            continue
+        if content:  # an empty object marks a folder (IN-11)
+            unpacked.contents.append(content)
+            unpacked.labels.append(label)
+            unpacked.places.append(name)
+    return unpacked
 
 
 def _is_grey(picture: Picture) -> bool:

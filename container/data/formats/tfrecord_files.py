@@ -18,7 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from container.data.formats import checksums, picture_files
-from container.data.formats.parts import PART_BYTES, Images, Options, Part, Shape, Source, Task
+from container.data.formats.parts import (
+    PART_BYTES,
+    DecodingTask,
+    Images,
+    Options,
+    Shape,
+    Source,
+    Task,
+    Unpacked,
+)
 from container.errors import UserError
 from container.record_framing import read_fields, read_integers
 
@@ -67,17 +76,18 @@ def read(sources: Iterable[Source], options: Options) -> Iterator[Task]:
         with source.reading() as stream:
             for record in _split(stream):
                 if shape is None and find_faults([record])[0]:
-                    yield functools.partial(_decode, [record], _NO_SHAPE, "", source.name)
+                    # Not a DecodingTask: there is nothing to decode.
+                    yield _make_task([record], _NO_SHAPE, "", source.name).__call__
                     continue
                 if shape is None:
                     shape = _find_shape(f"{source.name}, record {record.index}", record, options)
                 batch.append(record)
                 batch_bytes += max(len(record.data), math.prod(shape))
                 if batch_bytes >= PART_BYTES:
-                    yield functools.partial(_decode, batch, shape, options.resize, source.name)
+                    yield _make_task(batch, shape, options.resize, source.name)
                     batch, batch_bytes = [], 0
         if batch and shape is not None:
-            yield functools.partial(_decode, batch, shape, options.resize, source.name)
+            yield _make_task(batch, shape, options.resize, source.name)
 
 
 def find_faults(batch: Sequence[Record]) -> list[str]:
@@ -132,24 +142,29 @@ def _find_shape(place: str, record: Record, options: Options) -> Shape:
     return shape
 
 
-def _decode(batch: Sequence[Record], shape: Shape, resize: str, name: str) -> Part:
-    images = np.empty((len(batch), *shape), np.uint8)
-    labels: list[str] = []
-    places, faults = [], []
+def _make_task(batch: Sequence[Record], shape: Shape, resize: str, name: str) -> DecodingTask:
+    decode = functools.partial(_to_pixels, shape=shape, resize=resize)
+    return DecodingTask(functools.partial(_unpack, batch, name), decode, shape)
+
+
+def _unpack(batch: Sequence[Record], name: str) -> Unpacked:
+    """Check and parse records; the content of a picture is bytes, of pixels any feature."""
+    unpacked = Unpacked([], [], [], [])
     for record, fault in zip(batch, find_faults(batch), strict=True):
         place = f"{name}, record {record.index}"
         if fault:
-            faults.append(f"{place}: {fault}")
+            unpacked.faults.append(f"{place}: {fault}")
             continue
         try:
             image, label = _pick(_parse_example(record.data))
-            images[len(labels)] = _to_pixels(image, shape, resize)
         except ValueError as error:
-            faults.append(f"{place}: {error}")
+            unpacked.faults.append(f"{place}: {error}")
             continue
-        labels.append(_to_text(label[0]))
-        places.append(place)
-    return Part(images[: len(labels)], labels, places.__getitem__, faults)
+        content = image[0] if isinstance(image[0], bytes) else image
+        unpacked.contents.append(content)
+        unpacked.labels.append(_to_text(label[0]))
+        unpacked.places.append(place)
+    return unpacked
 
 
 def _to_text(value: bytes | float) -> str:
@@ -179,14 +194,13 @@ def _first(features: Mapping[str, Feature], keys: Sequence[str]) -> Feature:
     return next((features[key] for key in keys if features.get(key)), [])
 
 
-def _to_pixels(image: Feature, shape: Shape, resize: str) -> Images:
-    content = image[0]
+def _to_pixels(content: bytes | Feature, shape: Shape, resize: str) -> Images:
     if isinstance(content, bytes):
         if picture_files.is_picture(content):
             return picture_files.decode(content, shape, resize)
         pixels: NDArray[Any] = np.frombuffer(content, np.uint8)
     else:
-        pixels = np.array(image)
+        pixels = np.array(content)
         if not ((pixels >= 0) & (pixels <= 255) & (pixels == np.floor(pixels))).all():
             raise ValueError("a pixel is not a whole number from 0 to 255")
     if pixels.size != math.prod(shape):

@@ -1,0 +1,1 @@
+"""The input of the training step, on tf.data."""
