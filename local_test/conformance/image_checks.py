@@ -34,7 +34,9 @@ def judge_image(image: Mapping[str, Any], *, is_multi_model: bool = False) -> It
     user = config.get("User") or ""
     yield judge("IMG-6a", image_rules.is_root(user), f"USER {user or 'root'}")
     platform = image_rules.read_platform(image)
-    yield judge("IMG-8a", platform == image_rules.PLATFORM, platform)
+    is_for_graviton = platform == image_rules.GRAVITON_PLATFORM
+    note = ", which only Graviton instances run" if is_for_graviton else ""
+    yield judge("IMG-8a", is_for_graviton or platform == image_rules.PLATFORM, platform + note)
     yield _judge_labels(config.get("Labels") or {}, is_multi_model=is_multi_model)
     size = int(image.get("Size") or 0)
     yield judge("SRV-1a", size <= _LARGEST_BYTES, f"{size / 1024**3:.2f} GB")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import types
 import urllib.parse
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
 from container.errors import PlatformError, RequestError, UserError
 from local_test.conformance import image_checks
-from local_test.conformance.catalog import CHECKS, Verdict, judge, skip
+from local_test.conformance.catalog import CHECKS, Verdict, judge, skip, skip_all
 from local_test.conformance.sessions import (
     job_end_checks,
     job_input_checks,
@@ -34,6 +34,10 @@ MODULES: Final = {
     )
 }
 """In the order of their sessions; the plain job comes early because serving needs its model."""
+
+
+_NEVER_HEALTHY: Final = ("IMG-1b", "HO-1a", "HO-5a")
+"""After one of these every other server would fail as the first did, each at the start limit."""
 
 
 def _list_ids(*modules: types.ModuleType) -> frozenset[str]:
@@ -102,21 +106,46 @@ def run(
         wanted = set(ids) & set(identities)
         if not wanted:
             continue
-        if set(ids) <= SERVING_IDS and subject.model is None:
-            subject = replace(subject, model=subject.find_model())
-        for verdict in _run_session(subject, ids, session):
+        if set(ids) <= SERVING_IDS:
+            subject = _prepare_serving(subject, verdicts)
+        for verdict in _run_session(subject, ids, session, _find_obstacle(ids, verdicts)):
             if verdict.check.id in wanted:
                 verdicts[verdict.check.id] = verdict
                 on_verdict(verdict)
     return [verdicts[identity] for identity in CHECKS if identity in verdicts]
 
 
+def _prepare_serving(subject: Subject, verdicts: Mapping[str, Verdict]) -> Subject:
+    """Add the trained model; let a server that needs it write to it, to judge everything else."""
+    needs_writable = "HO-2a" in verdicts and verdicts["HO-2a"].is_violation
+    return replace(
+        subject,
+        model=subject.find_model() if subject.model is None else subject.model,
+        is_model_writable=subject.is_model_writable or needs_writable,
+    )
+
+
+def _find_obstacle(ids: Collection[str], verdicts: Mapping[str, Verdict]) -> str:
+    """Return why a session need not run, or an empty string."""
+    if not set(ids) <= SERVING_IDS:
+        return ""
+    for identity in _NEVER_HEALTHY:
+        if identity in verdicts and verdicts[identity].is_violation:
+            return f"not run: the server never became healthy ({identity})"
+    return ""
+
+
 def _list_sessions() -> Sessions:
     return tuple(session for module in MODULES.values() for session in module.SESSIONS)
 
 
-def _run_session(subject: Subject, ids: tuple[str, ...], session: Session) -> Iterator[Verdict]:
+def _run_session(
+    subject: Subject, ids: tuple[str, ...], session: Session, obstacle: str = ""
+) -> Iterator[Verdict]:
     """Yield a session's verdicts; if it breaks off, fail its first open check and skip the rest."""
+    if obstacle:
+        yield from skip_all(ids, obstacle)
+        return
     judged = set()
     try:
         for verdict in session(subject):

@@ -64,6 +64,8 @@ class Subject:
     content_type: str = "text/csv"
     accept: str = "*/*"
     is_multi_model: bool = False
+    is_model_writable: bool = False
+    """Whether its servers may write to the model directory, which the platform mounts read-only."""
     waits: Waits = Waits()
 
     def train(
@@ -121,6 +123,13 @@ class Trial:
     lines: Sequence[tuple[float, str]]
     """Log lines, each with the seconds since the start."""
     runtime_s: float
+
+    def seconds_after(self, pattern: str) -> float | None:
+        """Return the seconds from the first matching line to the end; None if none matches."""
+        for seconds, line in self.lines:
+            if re.search(pattern, line):
+                return self.runtime_s - seconds
+        return None
 
     @property
     def is_good(self) -> bool:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from container.errors import PlatformError
+from local_test.runners import procfs
 from local_test.runners.interface import Container, Launch, Runner
 from local_test.runners.log_lines import LineSplitter, OnLine
 
@@ -42,6 +43,8 @@ class Outcome:
     """Why the platform stopped them; empty if they ended by themselves."""
     was_killed: bool = False
     """Whether the grace period ran out and SIGKILL followed (OUT-8)."""
+    deaf_hosts: list[str] = field(default_factory=list)
+    """Hosts whose first process did not handle the stop signal when it was sent."""
     stop_took_s: float | None = None
     """Seconds from the stop signal to the end of the last container."""
 
@@ -132,6 +135,7 @@ class Fleet:
                 stopped_at = time.monotonic()
                 deadline = stopped_at + (grace_s if event.grace_s is None else event.grace_s)
                 if event.grace_s != 0:
+                    outcome.deaf_hosts = self._find_deaf(outcome, stop_signal)
                     self._for_all_running(
                         outcome, lambda container: container.send_signal(stop_signal)
                     )
@@ -151,6 +155,15 @@ class Fleet:
             )
         except queue.Empty:
             return _Event(reason=_TIME_IS_OVER)
+
+    def _find_deaf(self, outcome: Outcome, number: int) -> list[str]:
+        running = [name for name in self._containers if name not in outcome.exit_codes]
+        first = {name: self._containers[name].processes()[:1] for name in running}
+        return [
+            name
+            for name, pids in first.items()
+            if pids and procfs.handles_signal(pids[0], number) is False
+        ]
 
     def _for_all_running(self, outcome: Outcome, act: Callable[[Container], None]) -> None:
         for name, container in self._containers.items():

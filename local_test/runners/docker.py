@@ -28,7 +28,6 @@ from local_test.runners.engine import UNREACHABLE
 from local_test.runners.interface import Launch
 
 _SHM_BYTES: Final = 64 * 1024**2  # no request can raise it (IMG-16)
-_PORT: Final = f"{contract.DEFAULT_PORT}/tcp"
 
 
 class DockerRunner:
@@ -120,7 +119,7 @@ class DockerRunner:
         if launch.is_isolated:
             return {"network_mode": "none"}
         if launch.is_server:
-            return {"ports": {_PORT: ("127.0.0.1", None)}}
+            return {"ports": {f"{launch.port}/tcp": ("127.0.0.1", None)}}
         return {}
 
     def _make_networks(self, launch: Launch) -> list[Any]:
@@ -166,6 +165,7 @@ class DockerContainer:
         self._container = container
         self._networks = networks
         self._root = launch.root
+        self._port = launch.port
         self._memory_bytes = memory_bytes
         self._ended = threading.Event()
         self._code = 0
@@ -199,11 +199,11 @@ class DockerContainer:
     def _find_address(self) -> tuple[str, int]:
         self._container.reload()
         settings = self._container.attrs["NetworkSettings"]
-        published = (settings.get("Ports") or {}).get(_PORT)
+        published = (settings.get("Ports") or {}).get(f"{self._port}/tcp")
         if published:
             return "127.0.0.1", int(published[0]["HostPort"])
         addresses = [network.get("IPAddress") for network in settings["Networks"].values()]
-        return next(filter(None, addresses), ""), contract.DEFAULT_PORT
+        return next(filter(None, addresses), ""), self._port
 
     def _read(self, stream: Any, on_output: Callable[[bytes], None]) -> None:
         with contextlib.suppress(*UNREACHABLE), contextlib.closing(stream):

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from container import contract
+
 
 @dataclass(frozen=True)
 class Launch:
@@ -40,6 +42,12 @@ class Launch:
     """Name of the network that the peers share; empty for a single container."""
     is_isolated: bool = False
     """It cannot reach anything outside (SEC-1)."""
+
+    @property
+    def port(self) -> int:
+        """The port on which its server listens, inside the container."""
+        port = self.environment.get(contract.BIND_TO_PORT_VARIABLE, "")
+        return int(port) if port.isdecimal() else contract.DEFAULT_PORT
 
 
 class Container(Protocol):

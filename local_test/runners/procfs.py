@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from pathlib import Path
 
 
@@ -40,6 +41,22 @@ def list_descendants(pid: int) -> list[int]:
             children = Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="ascii")
             pids += [int(child) for child in children.split()]
     return pids
+
+
+def handles_signal(pid: int, number: int) -> bool | None:
+    """Return whether a process handles or waits for a signal; None where that is unknown.
+
+    The first process of a container that does neither never notices: the kernel gives process 1 no
+    default action.
+    """
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
+    masks = [
+        int(mask, 16) for mask in re.findall(r"^Sig(?:Cgt|Blk):\s*(\w+)$", status, re.MULTILINE)
+    ]
+    return any(mask >> (number - 1) & 1 for mask in masks) if masks else None
 
 
 def count_resident_bytes(pid: int) -> int:

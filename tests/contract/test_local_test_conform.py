@@ -13,6 +13,7 @@ import pytest
 from local_test.conformance import image_checks
 from local_test.conformance import run as conformance
 from local_test.conformance.catalog import CHECKS, Outcome, Verdict
+from local_test.conformance.sessions import lifecycle_checks
 from local_test.conformance.sessions.server_session import start
 from local_test.conformance.subject import Subject, Waits
 from local_test.runners.launcher import has_namespaces
@@ -33,7 +34,7 @@ WAITS = Waits(
 QUICK_START = Waits(**{**vars(WAITS), "start_s": 1.5})
 NEVER_HEALTHY = {"HO-1a", "HO-4a", "HO-5a", "MME-6a"}
 NEEDS_NAMESPACES = {"HO-2a", "IN-3a", "SEC-1a"}
-PROVEN_ELSEWHERE = {*image_checks.IDS, "SEC-1b"}
+PROVEN_ELSEWHERE = {*image_checks.IDS, "SEC-1b", "IMG-12b"}
 """Images are judged by description below, and in the image ring."""
 
 
@@ -72,7 +73,7 @@ def test_a_container_that_keeps_the_contract_passes_every_check(tmp_path: Path) 
     skipped = {
         identity for identity, verdict in verdicts.items() if verdict.outcome == "not applicable"
     }
-    assert skipped == {*image_checks.IDS, "SEC-1b", "HO-12a"} | (
+    assert skipped == {*PROVEN_ELSEWHERE, "HO-12a"} | (
         set() if has_namespaces() else NEEDS_NAMESPACES
     )
 
@@ -104,12 +105,23 @@ CASES = [
     Case("HO-17a", "HO-17a/slow"),
     Case("HO-4a", "HO-4a", through="url"),
     Case("IMG-1b", "", through="missing"),
+    Case("OUT-8a", "no handler"),
+    Case("HO-10a", "no handler"),
+    Case("BT-9a", "answers too few in JSON"),
     # What a container is not to be blamed for.
     Case("DS-1a", "SEC-1a/credentials", "pass"),
     Case("BT-3a", "no parameters", "pass"),
     Case("HO-17a", "no metrics", "pass"),
     Case("BT-4a", "no parameters", "not applicable"),
     Case("HO-12a", "supervised", "pass"),
+    Case("HO-10b", "RQ-1a", "pass"),
+    Case("BT-9a", "answers JSON", "pass"),
+    Case("BT-9a", "answers a JSON object", "pass"),
+    # What nobody can tell.
+    Case("OUT-8a", "OUT-8a/ends", "not applicable"),
+    Case("BT-9a", "answers binary", "not applicable"),
+    Case("HO-5a", "IMG-1b", "not applicable"),
+    Case("HO-5a", "HO-1a", "not applicable"),
     Case("TF-1a", "TF-4a", "pass"),
     Case("TF-4a", "HP-1a", "pass"),
     Case("HP-1a", "TF-4a", "pass"),
@@ -121,6 +133,8 @@ def judge_case(directory: Path, case: Case) -> Verdict:
     waits = QUICK_START if case.identity in NEVER_HEALTHY else WAITS
     if case.identity == "HO-8a":
         waits = Waits(**{**vars(WAITS), "invocation_s": 1})
+    if case.violated == "OUT-8a/ends":
+        waits = Waits(**{**vars(WAITS), "training_stop_s": 30})
     arguments = ["--violate", case.violated] if case.violated else []
     subject = make_subject(directory, *arguments, waits=waits)
     if case.through == "missing":
@@ -144,7 +158,7 @@ def test_a_container_gets_the_verdict_that_it_deserves(tmp_path: Path, case: Cas
     assert verdict.check.remedy
 
 
-MUTANTS = list(mutants.find_mutants(without={"SEC-1b"}))  # that one needs an image
+MUTANTS = list(mutants.find_mutants(without={"SEC-1b", "IMG-12b"}))  # these need an image
 
 
 @pytest.mark.slow
@@ -193,13 +207,22 @@ BAD_IMAGES = [
     ("IMG-4a", {"Config": {"Entrypoint": ["/bin/sh", "-c", "python serve.py"]}}),
     ("IMG-5a", {"Config": {"Entrypoint": ["/usr/bin/tini", "--", "python"]}}),
     ("IMG-6a", {"Config": {"Entrypoint": ["python"], "User": "1000:1000"}}),
-    ("IMG-8a", {"Architecture": "arm64"}),
+    ("IMG-8a", {"Architecture": "386"}),
     (
         "IMG-12a",
         {"Config": {"Labels": {"com.amazonaws.sagemaker.capabilities.multi-models": "yes"}}},
     ),
     ("SRV-1a", {"Size": 11 * 1024**3}),
 ]
+
+
+def test_an_image_for_graviton_instances_passes() -> None:
+    verdicts = {
+        verdict.check.id: verdict
+        for verdict in image_checks.judge_image({**GOOD_IMAGE, "Architecture": "arm64"})
+    }
+    assert verdicts["IMG-8a"].outcome == "pass"
+    assert "Graviton" in verdicts["IMG-8a"].evidence
 
 
 @pytest.mark.parametrize(("identity", "change"), BAD_IMAGES)
@@ -237,6 +260,39 @@ def notices_image(
             v.outcome for v in judge_image(description) if v.check.id in mutant.identities
         ]
     return outcomes != {"good": "pass", "bad": "fail"}
+
+
+@pytest.mark.parametrize("content_type", ["text/csv; charset=utf-8", "text/csv;header=absent"])
+def test_a_content_type_with_parameters_is_not_given_more(
+    tmp_path: Path, content_type: str
+) -> None:
+    subject = make_subject(tmp_path, content_type=content_type)
+    verdicts = judge(subject, {"RQ-3a", "RQ-3b", "BT-9a"})
+    assert {identity: verdict.outcome for identity, verdict in verdicts.items()} == {
+        "RQ-3a": "pass", "RQ-3b": "pass", "BT-9a": "pass",
+    }  # fmt: skip
+    assert verdicts["RQ-3a"].evidence.count("charset") == content_type.count("charset")
+    assert "TEXT/CSV;" in verdicts["RQ-3b"].evidence
+
+
+@pytest.mark.parametrize("breach", ["IMG-1b", "HO-1a", "HO-5a"])
+def test_a_server_that_never_becomes_healthy_is_started_once_and_gets_one_verdict(
+    tmp_path: Path, breach: str
+) -> None:
+    subject = make_subject(tmp_path, "--violate", breach, waits=QUICK_START, can_protect=False)
+    verdicts = judge(subject, conformance.SERVING_IDS)
+    assert [v.check.id for v in verdicts.values() if v.is_violation] == [breach]
+    left = [v for v in verdicts.values() if v.check.id not in lifecycle_checks.START_IDS]
+    assert {v.evidence for v in left} == {f"not run: the server never became healthy ({breach})"}
+    assert len(list((tmp_path / "work").glob("*.log"))) == 1
+
+
+@pytest.mark.skipif(not has_namespaces(), reason="this machine lets nobody make a private /opt/ml")
+def test_a_server_that_writes_to_its_model_is_judged_by_everything_else(tmp_path: Path) -> None:
+    subject = make_subject(tmp_path, "--violate", "HO-2a", waits=QUICK_START)
+    verdicts = judge(subject, {"HO-2a", "HO-5a", "RQ-1a", "HO-10b", "BT-9a"})
+    assert {identity for identity, v in verdicts.items() if v.is_violation} == {"HO-2a"}
+    assert {v.outcome for v in verdicts.values()} == {"pass", "fail"}
 
 
 def test_a_url_is_judged_by_http_alone(tmp_path: Path) -> None:

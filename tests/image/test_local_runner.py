@@ -68,6 +68,7 @@ def image(client: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory)
     lines = (
         'ENTRYPOINT ["python", "-u", "/app/conformant.py"]',
         "LABEL com.amazonaws.sagemaker.capabilities.multi-models=true",
+        "LABEL com.amazonaws.sagemaker.capabilities.accept-bind-to-port=true",
     )
     return build(client, tmp_path_factory.mktemp("image"), "harness-test-conformant", *lines)
 
@@ -477,6 +478,19 @@ def make_subject(directory: Path, image: str) -> Subject:
             "failure OUT-2a",
             ['ENTRYPOINT ["python", "/app/conformant.py", "--violate", "OUT-2a"]'],
             "output/failure",
+        ),
+        (
+            "fixed-port IMG-12b",
+            [
+                'ENTRYPOINT ["python", "/app/conformant.py", "--violate", "IMG-12b"]',
+                "LABEL com.amazonaws.sagemaker.capabilities.accept-bind-to-port=true",
+            ],
+            "remove the label",
+        ),
+        (
+            "no-exec OUT-8a",
+            ['ENTRYPOINT ["sh", "-c", "python -u /app/conformant.py $0; exit $?"]'],
+            "no shell between",
         ),
         ("no-label IMG-12a", ['ENTRYPOINT ["python", "/app/conformant.py"]'], "multi-models label"),
         (

@@ -9,6 +9,7 @@ from container import contract
 from local_test.conformance.catalog import Verdict, judge, skip, skip_all
 from local_test.conformance.sessions import surroundings
 from local_test.conformance.subject import RUBBISH, Sessions, Subject
+from local_test.jobs.fleet import Outcome
 from local_test.jobs.processing import ProcessingJob
 from local_test.jobs.result import Listeners
 from local_test.requests import shorthand
@@ -48,6 +49,10 @@ def _look_for_failure(layout: contract.Layout) -> str:
 
 
 STOP_IDS: Final = ("OUT-8a", "OUT-8b", "OUT-7a")
+_PROMPT_S: Final = 1.0
+"""A process that handles SIGTERM and ends this soon has heard it."""
+_OWN_END: Final = 0.8
+"""A stop that takes this share of the time that the job would have needed was none."""
 
 
 def check_stop(subject: Subject) -> Iterator[Verdict]:
@@ -60,13 +65,43 @@ def check_stop(subject: Subject) -> Iterator[Verdict]:
         return
     code = outcome.exit_codes["algo-1"]
     evidence = f"it exited {outcome.stop_took_s:.1f} s after SIGTERM with exit code {code}"
-    killed = f"SIGKILL was needed after {subject.waits.training_stop_s:g} s"
-    yield judge("OUT-8a", not outcome.was_killed, killed if outcome.was_killed else evidence)
+    own_end = _find_own_end(subject, outcome)
+    if own_end:
+        yield skip("OUT-8a", f"{evidence}; {own_end}")
+    else:
+        deafness = _find_deafness(subject, outcome)
+        yield judge("OUT-8a", not deafness, deafness or evidence)
     yield judge("OUT-8b", code == 0, evidence)
     model = trial.result.directory / "hosts/algo-1/model"
     names = [name for name in trial.model_files if (model / name).is_file()]
     is_usable = bool(names) and not any(RUBBISH.search(name) for name in names)
     yield judge("OUT-7a", is_usable, f"{len(names)} files: {', '.join(names[:5])}")
+
+
+def _find_deafness(subject: Subject, outcome: Outcome) -> str:
+    """Return why a container did not hear the stop, or an empty string."""
+    if outcome.was_killed:
+        return f"SIGKILL was needed after {subject.waits.training_stop_s:g} s"
+    if not outcome.deaf_hosts:
+        return ""
+    return (
+        "its first process does not handle SIGTERM, and process 1 of a container has no default "
+        f"action; it ended {outcome.stop_took_s:.1f} s later by itself"
+    )
+
+
+def _find_own_end(subject: Subject, outcome: Outcome) -> str:
+    """Return why nobody can tell whether the job was stopped or came to its end, or nothing."""
+    took_s = outcome.stop_took_s or 0.0
+    if outcome.was_killed or outcome.deaf_hosts or took_s < _PROMPT_S:
+        return ""
+    undisturbed_s = subject.train("not-stopped").seconds_after(subject.stop_at)
+    if undisturbed_s is None or took_s < _OWN_END * undisturbed_s:
+        return ""
+    return (
+        f"undisturbed it ends {undisturbed_s:.1f} s after the line at which it was stopped, so "
+        "nobody can tell whether it heard: use hyperparameters of a longer job"
+    )
 
 
 CHECKPOINT_IDS: Final = ("CK-1a", "CK-2a")

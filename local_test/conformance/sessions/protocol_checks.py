@@ -118,11 +118,13 @@ def _probe_paths(peer: Peer) -> Iterator[Verdict]:
 
 
 def _probe_types(peer: Peer, subject: Subject) -> Iterator[Verdict]:
-    parameters = f"{subject.content_type}; charset=utf-8"
-    with_charset = peer.post(subject, Content_Type=parameters)
-    yield judge("RQ-3a", with_charset.is_good, f"{parameters}: {with_charset}")
-    upper = peer.post(subject, Content_Type=subject.content_type.upper())
-    yield judge("RQ-3b", upper.is_good, f"{subject.content_type.upper()}: {upper}")
+    media_type, semicolon, parameters = subject.content_type.partition(";")
+    with_parameters = f"{media_type}; {parameters.strip() or 'charset=utf-8'}"
+    reply = peer.post(subject, Content_Type=with_parameters)
+    yield judge("RQ-3a", reply.is_good, f"{with_parameters}: {reply}")
+    in_upper_case = media_type.upper() + semicolon + parameters
+    reply = peer.post(subject, Content_Type=in_upper_case)
+    yield judge("RQ-3b", reply.is_good, f"{in_upper_case}: {reply}")
     unknown = peer.post(subject, Content_Type=_NEVER)
     yield judge("RQ-3c", unknown.status == 415, f"Content-Type {_NEVER}: {unknown}")
     untyped = peer.ask("POST", "/invocations", subject.body, {"Accept": subject.accept})

@@ -65,7 +65,7 @@ def start(  # noqa: PLR0913 - the situations that sessions ask for
             **identity.environment(subject.environment, is_isolated=is_isolated),
             **(environment or {}),
         },
-        read_only=() if is_writable else ("model",),
+        read_only=() if is_writable or subject.is_model_writable else ("model",),
         is_server=True,
         is_isolated=is_isolated,
     )

@@ -13,7 +13,12 @@ from local_test.conformance.sessions.server_session import start
 from local_test.conformance.subject import Sessions, Subject
 
 _NEVER_HEALTHY: Final = "it never became healthy"
+_LINE_TYPES: Final = (
+    "text/csv", "application/jsonlines", "application/jsonl", "application/x-jsonlines",
+    "application/x-ndjson",
+)  # fmt: skip
 _LINE_IDS: Final = ("BT-8a", "BT-9a")
+_OTHER_PORT: Final = "8123"
 BATCH_IDS: Final = ("BT-2a", *_LINE_IDS)
 
 
@@ -36,7 +41,7 @@ def check_batch(subject: Subject) -> Iterator[Verdict]:
 
 
 def _send_three_lines(peer: Peer, subject: Subject) -> Iterator[Verdict]:
-    if subject.content_type not in ("text/csv", "application/jsonlines"):
+    if _media_type(subject.content_type) not in _LINE_TYPES:
         yield from skip_all(_LINE_IDS, f"{subject.content_type} has no lines")
         return
     line = subject.body.splitlines()[0]
@@ -46,9 +51,34 @@ def _send_three_lines(peer: Peer, subject: Subject) -> Iterator[Verdict]:
         return
     end = f"the answer ends {answer.body[-12:]!r}"
     yield judge("BT-8a", not answer.body.endswith(b"\n"), end)
-    count = len(answer.body.splitlines())
-    evidence = f"3 lines were sent, {count} came back; {answer}"
+    count = _count_records(answer)
+    if answer.status == 200 and count is None:
+        found = f"records of {answer.headers.get('content-type')} are not counted; {answer}"
+        yield skip("BT-9a", found)
+        return
+    evidence = f"3 records were sent, {count} came back; {answer}"
     yield judge("BT-9a", answer.status == 200 and count == 3, evidence)
+
+
+def _media_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
+
+
+def _count_records(answer: Reply) -> int | None:
+    """Count the records of an answer: lines, or elements of a JSON array; None for other types."""
+    media_type = _media_type(answer.headers.get("content-type", "text/plain"))
+    if media_type in _LINE_TYPES or media_type.startswith("text/"):
+        return len(answer.body.splitlines())
+    if media_type != "application/json":
+        return None
+    try:
+        document = json.loads(answer.body)
+    except ValueError:
+        return len(answer.body.splitlines())  # JSON lines by another name
+    arrays = [document] if isinstance(document, list) else []
+    if isinstance(document, dict):
+        arrays = [value for value in document.values() if isinstance(value, list)]
+    return len(arrays[0]) if arrays and len({len(array) for array in arrays}) == 1 else None
 
 
 ISOLATED_IDS: Final = ("SEC-1b",)
@@ -65,6 +95,24 @@ def check_isolated(subject: Subject) -> Iterator[Verdict]:
         if started.is_healthy:
             reply = started.peer.post(subject)
     yield judge("SEC-1b", reply.is_good, str(reply))
+
+
+PORT_IDS: Final = ("IMG-12b",)
+
+
+def check_other_port(subject: Subject) -> Iterator[Verdict]:
+    """A server of an image that says that it can listen on another port than 8080."""
+    if subject.image is None:
+        yield skip("IMG-12b", "a program has no labels; all its servers are given a port")
+        return
+    labels = (subject.image.get("Config") or {}).get("Labels") or {}
+    if labels.get(contract.BIND_TO_PORT_LABEL) != "true":
+        yield skip("IMG-12b", f"the image has no label {contract.BIND_TO_PORT_LABEL}=true")
+        return
+    variables = {contract.BIND_TO_PORT_VARIABLE: _OTHER_PORT}
+    with start(subject, "other-port", environment=variables) as started:
+        evidence = started.failure or f"200 at port {_OTHER_PORT}"
+    yield judge("IMG-12b", started.is_healthy, evidence)
 
 
 MULTI_MODEL_IDS: Final = ("MME-6a", "MME-3a", "MME-2a", "MME-2b", "MME-2c", "MME-4a", "MME-5a")
@@ -136,5 +184,6 @@ def _list_models(peer: Peer) -> list[Any] | None:
 SESSIONS: Sessions = (
     (BATCH_IDS, check_batch),
     (ISOLATED_IDS, check_isolated),
+    (PORT_IDS, check_other_port),
     (MULTI_MODEL_IDS, check_multi_model),
 )

@@ -41,6 +41,8 @@ class Stop:
         self.event = threading.Event()
         self.count = 0
         self.is_deaf = is_deaf
+        if violates("no handler"):
+            return
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.hear)
 
@@ -125,7 +127,7 @@ def find_breach(
 
 
 def train() -> int:
-    stop = Stop(is_deaf=violates("OUT-8a"))
+    stop = Stop(is_deaf=violates("OUT-8a") or violates("OUT-8a/ends"))
     config = BASE / "input/config"
     hyperparameters = json.loads((config / "hyperparameters.json").read_text())
     channels = json.loads((config / "inputdataconfig.json").read_text())
@@ -165,7 +167,7 @@ def train() -> int:
             else:
                 partial.replace(checkpoint)
         is_stopped = stop.event.wait(
-            float(hyperparameters.get("step_s", "0"))
+            float(hyperparameters.get("step_s", "0")) * (20 if violates("OUT-8a/ends") else 1)
         ) and not hyperparameters.get("ignore_stop")
         if is_stopped:
             log("stopping")
@@ -340,8 +342,19 @@ class Handler(BaseHTTPRequestHandler):
             extra["X-Amzn-SageMaker-Custom-Attributes"] = attributes
         if self.headers.get("X-Secret"):
             extra["X-Amzn-SageMaker-Custom-Attributes"] = "leaked " + self.headers["X-Secret"]
+        if VIOLATED.startswith("answers "):  # in another type than was asked for
+            self.answer_otherwise(text.splitlines())
+            return
         end = "\n" if violates("BT-8a") else ""
         self.answer(200, (text + end).encode(), "" if violates("RQ-4d") else "text/csv", extra)
+
+    def answer_otherwise(self, numbers: list[str]) -> None:
+        """Answer as JSON, complete or cut short, or in a type without records."""
+        kept = numbers[:1] if violates("answers too few in JSON") else numbers
+        document: object = {"predictions": kept} if "object" in VIOLATED else kept
+        body = json.dumps(document, indent=1).encode()
+        is_binary = violates("answers binary")
+        self.answer(200, body, "application/octet-stream" if is_binary else "application/json")
 
     def find_refusal(self, body: bytes) -> tuple[int, bytes, str] | None:
         """Return status, body and type of a refusal, or None for a valid request."""
@@ -437,7 +450,8 @@ class Server(ThreadingHTTPServer):
         if violates("HO-7a"):
             self.request_queue_size = 1
         address = "127.0.0.1" if violates("HO-1a") else "0.0.0.0"
-        super().__init__((address, int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080"))), Handler)
+        port = "8080" if violates("IMG-12b") else os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080")
+        super().__init__((address, int(port)), Handler)
         self.models: dict[str, str] = {}
         self.model = self.load()
         self.lock = threading.Lock()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -34,3 +35,26 @@ def test_descendants_and_memory_of_a_process_are_counted() -> None:
         os.killpg(process.pid, 9)
     assert procfs.list_descendants(process.pid) == [process.pid]
     assert procfs.count_own_bytes(process.pid) == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+@pytest.mark.parametrize(
+    ("program", "expected"),
+    [
+        ("signal.signal(signal.SIGTERM, print)", True),
+        ("signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])", True),
+        ("signal.signal(signal.SIGTERM, signal.SIG_IGN)", False),
+        ("signal.signal(signal.SIGUSR1, print)", False),
+        ("", False),
+    ],
+)
+def test_what_handles_or_waits_for_a_signal_is_known(program: str, expected: bool) -> None:
+    text = f"import signal\n{program}\nprint(flush=True)\ninput()"
+    with subprocess.Popen(
+        [sys.executable, "-c", text], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert procfs.handles_signal(process.pid, signal.SIGTERM) is expected
+        process.kill()
+    assert procfs.handles_signal(process.pid, signal.SIGTERM) is None
