@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from container.errors import PlatformError, UserError
+from local_test import container_files
 from local_test.aws.account.settings import Settings
 from local_test.aws.process import installation, keys
 from local_test.aws.process.installation import Running
@@ -239,7 +239,10 @@ def purge(
         raise UserError(message)
     if not yes:
         typer.confirm(f"Delete everything in {home}?", abort=True, err=True)
-    shutil.rmtree(home)
+    container_files.remove_tree(home)
+    if home.exists():
+        message = f"{home} cannot be deleted completely: some files belong to another user"
+        raise PlatformError(message)
     _say(f"{home} is deleted")
     return 0
 

@@ -64,6 +64,7 @@ def _read_manifest(uri: str) -> list[StoredObject]:
         raise UserError(message) from error
     objects = []
     for name, place in places:
+        storage.check_reference(uri, place)
         found = {entry.uri: entry for entry in storage.list_objects(place)}
         if place not in found:
             message = f"the manifest {uri} names {place}, which does not exist"
@@ -91,10 +92,7 @@ def deliver(objects: Sequence[StoredObject], directory: Path, *, is_linked: bool
     """
     directory.mkdir(parents=True, exist_ok=True)
     for item in objects:
-        target = directory / item.name
-        if not target.resolve().is_relative_to(directory.resolve()):
-            message = f"{item.uri} would be outside of its channel, at {target}"
-            raise UserError(message)
+        target = storage.find_place(item, directory)
         if not (is_linked and _link(item.uri, target)):
             storage.fetch(item.uri, target)
 
@@ -102,10 +100,10 @@ def deliver(objects: Sequence[StoredObject], directory: Path, *, is_linked: bool
 def _link(uri: str, target: Path) -> bool:
     if not uri.startswith("file://"):
         return False
-    target.parent.mkdir(parents=True, exist_ok=True)
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         os.link(storage.to_path(uri).resolve(), target)
-    except OSError:  # another file system
+    except OSError:  # such as another file system; a copy may fail for the same reason
         return False
     return True
 

@@ -11,6 +11,8 @@ from typing import Final
 
 from container import contract
 from container.errors import PlatformError
+from local_test import container_files
+from local_test.container_files import Entry, LeftOutError
 
 _EXIT_CODE_MEANINGS: Final = {  # OUT-12
     126: "the entry point is not executable: no execute bit, or a directory",
@@ -23,72 +25,79 @@ _EXIT_CODE_MEANINGS: Final = {  # OUT-12
 }
 
 
-def list_files(root: Path) -> tuple[list[Path], list[str]]:
-    """Return the members for an archive of `root`, in order, and findings about them (OUT-6)."""
-    members: list[Path] = []
+def list_files(root: Path, below: Path | None = None) -> tuple[list[Entry], list[str]]:
+    """Return the members for an archive of `root`, in order, and findings about them (OUT-6).
+
+    No container can replace the directory `below`, by default the one that holds `root`.
+
+    Raises: PlatformError if a directory cannot be read.
+    """
+    members: list[Entry] = []
     findings: list[str] = []
-    for folder, directories, names in os.walk(root):
-        directories.sort()
-        for name in [*directories, *sorted(names)]:
-            path = Path(folder) / name
-            finding, is_member = _judge(path)
-            if finding:
-                findings.append(f"{path.relative_to(root)} is {finding} (OUT-6)")
-            if is_member:
-                members.append(path)
+    base = below or root.parent
+    for entry in container_files.list_tree(base, _name_below(base, root), findings):
+        finding, is_member = _judge(entry)
+        if finding:
+            findings.append(f"{entry.name} is {finding} (OUT-6)")
+        if is_member:
+            members.append(entry)
     return members, findings
 
 
-def _judge(path: Path) -> tuple[str, bool]:
+def _judge(entry: Entry) -> tuple[str, bool]:
     """Return what is wrong with an archive's member, and whether it is archived at all."""
-    status = path.lstat()
-    if stat.S_ISLNK(status.st_mode):
-        return "a symbolic link: CreateModel refuses such an archive", True
-    if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
-        return "a hard link: stored as a file of its own", True
-    if stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode):
+    if entry.target:
+        return "a symbolic link: not followed; CreateModel refuses an archive with it", True
+    if entry.is_directory:
         return "", True
-    return "a socket, FIFO or device: left out", False
+    if not entry.is_file:
+        return "a socket, FIFO or device: left out", False
+    if entry.status.st_nlink > 1:
+        return "a hard link: stored as a file of its own", True
+    return "", True
 
 
-def merge(roots: Mapping[str, Path]) -> tuple[dict[str, Path], list[str]]:
-    """Merge the directories of all hosts (OUT-5).
+def merge(
+    roots: Mapping[str, Path], below: Path | None = None
+) -> tuple[dict[str, Entry], list[str]]:
+    """Merge the directories of all hosts (OUT-5); for `below` see `list_files`.
 
-    Returns the members by their names below the root, in order, and the findings. If several hosts
-    wrote the same name, the first host's file is kept.
+    Returns the members by their names below the directory, in order, and the findings. If several
+    hosts wrote the same name, the first host's file is kept.
     """
     findings: list[str] = []
-    merged: dict[str, Path] = {}
+    merged: dict[str, Entry] = {}
     owners: dict[str, str] = {}
     for host, root in roots.items():
-        members, faults = list_files(root)
+        members, faults = list_files(root, below)
         source = f"{host}: " if len(roots) > 1 else ""
         findings += [source + fault for fault in faults]
-        for path in members:
-            name = str(path.relative_to(root))
+        for entry in members:
+            name = entry.name
             if name not in owners:
                 owners[name] = host
-                merged[name] = path
-            elif not path.is_dir():
+                merged[name] = entry
+            elif not entry.is_directory:
                 findings.append(
                     f"{name} was written by {owners[name]} and {host}: only one is kept (OUT-5)"
                 )
     return merged, findings
 
 
-def archive(roots: Mapping[str, Path], target: Path) -> list[str]:
+def archive(roots: Mapping[str, Path], target: Path, below: Path | None = None) -> list[str]:
     """Write the directories of all hosts to one `tar.gz` and return the findings (OUT-3).
 
-    Raises: PlatformError if the disk is full.
+    For `below` see `list_files`.
+
+    Raises: PlatformError if a file cannot be read, or the disk is full.
     """
-    members, findings = merge(roots)
+    members, findings = merge(roots, below)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         with tarfile.open(target, "w:gz", compresslevel=1) as tar:
-            for name, path in members.items():
-                tar.inodes = {}  # type: ignore[attr-defined]  # hard links become files
-                tar.add(path, arcname=name, recursive=False)
-    except OSError as error:
+            for name, entry in members.items():
+                _add(tar, name, entry)
+    except (OSError, LeftOutError) as error:
         message = f"{target} cannot be written: {error}"
         raise PlatformError(message) from error
     if not members:
@@ -96,14 +105,45 @@ def archive(roots: Mapping[str, Path], target: Path) -> list[str]:
     return findings
 
 
-def read_failure(layout: contract.Layout) -> str:
-    """Return the start of the failure file, as DescribeTrainingJob shows it (OUT-2), or nothing."""
-    try:
-        with layout.failure.open("rb") as file:
-            text = file.read(4 * contract.FAILURE_REASON_CHARACTERS).decode("utf-8", "replace")
-    except OSError:
-        return ""
-    return text[: contract.FAILURE_REASON_CHARACTERS]
+def _add(tar: tarfile.TarFile, name: str, entry: Entry) -> None:
+    """Add a member as what it is; a link is not followed, a hard link becomes a file."""
+    member = tarfile.TarInfo(name)
+    member.mode = stat.S_IMODE(entry.status.st_mode)
+    member.uid = entry.status.st_uid
+    member.gid = entry.status.st_gid
+    member.mtime = entry.status.st_mtime
+    if entry.is_file:
+        with entry.open() as file:
+            member.size = os.fstat(file.fileno()).st_size
+            tar.addfile(member, file)
+        return
+    member.type = tarfile.DIRTYPE if entry.is_directory else tarfile.SYMTYPE
+    member.linkname = entry.target
+    tar.addfile(member)
+
+
+def read_failure(layout: contract.Layout, findings: list[str] | None = None) -> str:
+    """Return the start of the failure file, as DescribeTrainingJob shows it (OUT-2), or nothing.
+
+    A file that is a link or a FIFO is a finding, and not read.
+    """
+    found = [] if findings is None else findings
+    limit_bytes = 4 * contract.FAILURE_REASON_CHARACTERS
+    body = container_files.read_start(
+        layout.base, _name_below(layout.base, layout.failure), limit_bytes, found
+    )
+    return body.decode("utf-8", "replace")[: contract.FAILURE_REASON_CHARACTERS]
+
+
+def read_message(layout: contract.Layout, findings: list[str]) -> bytes:
+    """Return the start of a processing container's message file (PR-3); more than its limit."""
+    name = _name_below(layout.base, layout.message)
+    limit_bytes = contract.EXIT_MESSAGE_BYTES + 1
+    return container_files.read_start(layout.base, name, limit_bytes, findings)
+
+
+def _name_below(base: Path, path: Path) -> str:
+    return path.relative_to(base).as_posix()
 
 
 def explain_exit(code: int, note: str = "") -> str:

@@ -39,7 +39,7 @@ def deliver(container: Mapping[str, Any], directory: Path, *, is_truncated: bool
         packed.unlink()
         return
     for item in storage.list_objects(uri):
-        storage.fetch(item.uri, directory / item.name)
+        storage.deliver(item, directory)
 
 
 def _unpack(source: Path, target: Path) -> None:

@@ -7,13 +7,15 @@ and blocks whoever opens it again, as on the platform.
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import json
 import os
+import stat
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from container import contract
 from container.errors import UserError
@@ -35,50 +37,88 @@ class Pipe:
         self._objects = objects
         self._layout = layout
         self._is_closed = False
-        self._fifos: list[Path] = []
-        self._current = self._make(0)
-        self._error: OSError | UserError | None = None
+        self._error: UserError | None = None
         if _has_augmented_manifest(channel):
             for item in objects:
                 _parse_augmented_manifest(item.uri)  # report faults before the job starts
+        layout.input_data.mkdir(parents=True, exist_ok=True)
+        # Held open, since a container may move the directory and put a link in its place.
+        self._directory = os.open(layout.input_data, os.O_RDONLY | os.O_DIRECTORY)
+        self._fifos: list[str] = []
+        self._fifo: int | None = None
+        self._opening = threading.Lock()
+        self._make(0)
         self._thread = threading.Thread(
             target=self._feed, daemon=True, name=f"pipe {channel['ChannelName']}"
         )
         self._thread.start()
 
-    def _make(self, epoch: int) -> Path:
-        path = self._layout.pipe(self._channel["ChannelName"], epoch)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.mkfifo(path)
-        self._fifos.append(path)
-        return path
+    def _make(self, epoch: int) -> None:
+        """Make a FIFO and, on Linux, keep hold of it, whatever its name becomes.
+
+        Raises: OSError if that is not possible.
+        """
+        name = self._layout.pipe(self._channel["ChannelName"], epoch).name
+        os.mkfifo(name, dir_fd=self._directory)
+        self._fifos.append(name)
+        if sys.platform != "linux":
+            return
+        held = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=self._directory)
+        if not stat.S_ISFIFO(os.fstat(held).st_mode):
+            os.close(held)
+            raise FileExistsError(errno.EEXIST, "another file took the place of the FIFO", name)
+        with self._opening:
+            self._release()
+            self._fifo = held
+
+    def _open(self, flags: int) -> int:
+        if self._fifo is None:
+            return os.open(self._fifos[-1], flags | os.O_NOFOLLOW, dir_fd=self._directory)
+        return os.open(f"/proc/self/fd/{self._fifo}", flags)
+
+    def _release(self) -> None:
+        if self._fifo is not None:
+            os.close(self._fifo)
 
     def _feed(self) -> None:
         epoch = 0
-        while not self._is_closed:
-            with (
-                contextlib.suppress(BrokenPipeError),
-                self._current.open("wb", buffering=0) as fifo,  # waits for a reader
-            ):
-                if self._is_closed:
-                    return
-                try:
-                    for piece in encode_epoch(self._channel, self._objects, epoch):
-                        _write_all(fifo.fileno(), piece)
-                except UserError as error:  # an object has vanished: the reader sees the end
-                    self._error = error
-            epoch += 1
-            self._current = self._make(epoch)
+        try:
+            while not self._is_closed:
+                with (
+                    contextlib.suppress(BrokenPipeError),
+                    os.fdopen(self._open(os.O_WRONLY), "wb", 0) as fifo,  # waits for a reader
+                ):
+                    if self._is_closed:
+                        return
+                    self._write(fifo, epoch)
+                epoch += 1
+                self._make(epoch)
+        except OSError as error:  # the container has written where the next FIFO belongs
+            message = f"channel {self._channel['ChannelName']!r} ends early: {error} (IN-4)"
+            self._error = UserError(message)
+
+    def _write(self, fifo: BinaryIO, epoch: int) -> None:
+        try:
+            for piece in encode_epoch(self._channel, self._objects, epoch):
+                _write_all(fifo.fileno(), piece)
+        except UserError as error:  # an object has vanished: the reader sees the end
+            self._error = error
 
     def close(self) -> None:
-        """Stop feeding, and release a feeder that waits for a reader."""
+        """Stop feeding, and release a feeder that waits for a reader.
+
+        Raises: UserError if an object could not be read, or a FIFO not be made.
+        """
         self._is_closed = True
         while self._thread.is_alive():
-            with contextlib.suppress(OSError):
-                os.close(os.open(self._current, os.O_RDONLY | os.O_NONBLOCK))
+            with contextlib.suppress(OSError), self._opening:
+                os.close(self._open(os.O_RDONLY | os.O_NONBLOCK))
             self._thread.join(0.02)
-        for fifo in self._fifos:
-            fifo.unlink(missing_ok=True)
+        for name in self._fifos:
+            with contextlib.suppress(OSError):
+                os.unlink(name, dir_fd=self._directory)
+        self._release()
+        os.close(self._directory)
         if self._error is not None:
             raise self._error
 
@@ -101,7 +141,7 @@ def encode_epoch(
         lines = [line for item in objects for line in _parse_augmented_manifest(item.uri)]
         for line in channels.shuffle(lines, channel, epoch):
             for name in names:
-                yield encode(_read_attribute(line, name))
+                yield encode(_read_attribute(line, name, channels.source_of(channel)["S3Uri"]))
     else:
         for item in channels.shuffle(objects, channel, epoch):
             yield encode(_read_object(item.uri, channel.get("CompressionType")))
@@ -137,7 +177,7 @@ def _parse_augmented_manifest(uri: str) -> list[dict[str, Any]]:
     return lines
 
 
-def _read_attribute(line: Mapping[str, Any], name: str) -> bytes:
+def _read_attribute(line: Mapping[str, Any], name: str, source: str) -> bytes:
     """Return the object that a `-ref` attribute names, or the value of another one as text."""
     if name not in line:
         message = (
@@ -147,7 +187,8 @@ def _read_attribute(line: Mapping[str, Any], name: str) -> bytes:
         raise UserError(message)
     value = line[name]
     if name.endswith("-ref"):
-        return storage.read(value)
+        storage.check_reference(source, str(value))
+        return storage.read(str(value))
     if isinstance(value, str):
         return value.encode()
     return json.dumps(value).encode()

@@ -17,12 +17,13 @@ import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Final
 
 from container.errors import UserError
 from local_test.data.atomic_file import replacing
+from local_test.data.local_objects import list_files, name_below
 
-_FICLONE = 0x40049409
+_FICLONE: Final = 0x40049409
 
 
 @dataclass(frozen=True)
@@ -60,40 +61,12 @@ def list_objects(uri: str, *, may_be_empty: bool = False) -> list[StoredObject]:
     elif may_be_empty and not to_path(uri.rpartition("/")[0]).is_dir():
         return []
     else:
-        listed = _list_local(uri)
-    found = [StoredObject(key, _name_below(uri, key), size) for key, size in sorted(listed)]
+        listed = list_files(uri)
+    found = [StoredObject(key, name_below(uri, key), size) for key, size in sorted(listed)]
     if not found and not may_be_empty:
         message = f"no object has the prefix {uri}"
         raise UserError(message)
     return found
-
-
-def _name_below(prefix: str, key: str) -> str:
-    if key == prefix:
-        return key.rsplit("/", 1)[1]
-    if key.startswith(prefix.rstrip("/") + "/"):
-        return key[len(prefix.rstrip("/")) + 1 :]
-    return key[prefix.rfind("/") + 1 :]
-
-
-def _list_local(prefix: str) -> Iterator[tuple[str, int]]:
-    start = prefix.removeprefix("file://")
-    directory, _, stem = start.rpartition("/")
-    try:
-        entries = sorted(os.scandir(directory or "/"), key=lambda entry: entry.name)
-    except OSError as error:
-        message = f"cannot list {prefix}: {error}"
-        raise UserError(message) from error
-    for entry in entries:
-        if not entry.name.startswith(stem):
-            continue
-        if entry.is_dir():
-            for folder, _, names in os.walk(entry.path, followlinks=True):
-                for name in names:
-                    path = f"{folder}/{name}"
-                    yield f"file://{path}", Path(path).stat().st_size
-        else:
-            yield f"file://{entry.path}", entry.stat().st_size
 
 
 def _list_s3(prefix: str) -> Iterator[tuple[str, int]]:
@@ -106,15 +79,49 @@ def _list_s3(prefix: str) -> Iterator[tuple[str, int]]:
                     yield f"s3://{bucket}/{entry['Key']}", int(entry["Size"])
 
 
+def deliver(item: StoredObject, directory: Path) -> None:
+    """Copy an object into a directory, under its name.
+
+    Raises: UserError if its name leads out of the directory, or it cannot be copied.
+    """
+    fetch(item.uri, find_place(item, directory))
+
+
+def find_place(item: StoredObject, directory: Path) -> Path:
+    """Return the path at which an object belongs in a directory.
+
+    Raises: UserError if it is not inside.
+    """
+    name = os.path.normpath(item.name)
+    if name.startswith(("/", "../")) or name in (".", "..") or "\0" in name:
+        message = f"{item.uri} would be outside of {directory}, at {item.name!r}"
+        raise UserError(message)
+    return directory / name
+
+
+def check_reference(source: str, uri: str) -> None:
+    """Refuse a URI that a document names if the document's author need not be this user.
+
+    A document in S3 may name only what is in S3: behind the API of the local AWS, it comes from
+    someone who need not have access to this disk.
+
+    Raises: UserError.
+    """
+    if source.startswith("s3://") and not uri.startswith("s3://"):
+        message = f"{source} names {uri!r}; what is in S3 can name only s3:// URIs"
+        raise UserError(message)
+
+
 def fetch(uri: str, target: Path) -> None:
     """Copy an object to `target`.
 
     Raises: UserError if the object does not exist or the disk is full.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         if uri.startswith("file://"):
-            _copy_file(to_path(uri), target)
+            with to_path(uri).open("rb") as file:
+                _copy(file, target)
         else:
             bucket, key = _split_s3(uri)
             with _translating_errors(uri):
@@ -146,17 +153,27 @@ def store(source: Path, uri: str) -> None:
     Raises: UserError if it cannot be stored.
     """
     try:
+        with source.open("rb") as file:
+            store_file(file, uri)
+    except OSError as error:
+        message = f"cannot store {source} at {uri}: {error}"
+        raise UserError(message) from error
+
+
+def store_file(file: BinaryIO, uri: str) -> None:
+    """Copy an open file to `uri`; see `store`."""
+    try:
         if uri.startswith("file://"):
             target = to_path(uri)
             target.parent.mkdir(parents=True, exist_ok=True)
             with replacing(target) as partial:
-                _copy_file(source, partial)
+                _copy(file, partial)
         else:
             bucket, key = _split_s3(uri)
             with _translating_errors(uri):
-                _s3().upload_file(str(source), bucket, key)
+                _s3().upload_fileobj(file, bucket, key)
     except OSError as error:
-        message = f"cannot store {source} at {uri}: {error}"
+        message = f"cannot store an object at {uri}: {error}"
         raise UserError(message) from error
 
 
@@ -178,14 +195,15 @@ def delete(uri: str) -> None:
             _s3().delete_object(Bucket=bucket, Key=key)
 
 
-def _copy_file(source: Path, target: Path) -> None:
+def _copy(reader: BinaryIO, target: Path) -> None:
     """Copy a file, which may be changed then (IN-2), sharing blocks where the file system can."""
-    with source.open("rb") as reader, target.open("wb") as writer:
+    with target.open("wb") as writer:
         try:
             fcntl.ioctl(writer, _FICLONE, reader.fileno())
         except OSError:
             shutil.copyfileobj(reader, writer, 1024 * 1024)
-    shutil.copymode(source, target)
+        # Without setuid and the like: a container may have set them as root.
+        os.fchmod(writer.fileno(), os.fstat(reader.fileno()).st_mode & 0o777)
 
 
 def _split_s3(uri: str) -> tuple[str, str]:

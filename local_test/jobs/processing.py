@@ -61,7 +61,7 @@ class ProcessingJob(Job):
             directory = self._local(host, source)
             directory.mkdir(parents=True, exist_ok=True)
             for entry in objects:
-                storage.fetch(entry.uri, directory / entry.name)
+                storage.deliver(entry, directory)
         for output in self._outputs():
             self._local(host, output["S3Output"]).mkdir(parents=True, exist_ok=True)
         is_isolated = self.request.get("NetworkConfig", {}).get("EnableNetworkIsolation", False)
@@ -89,12 +89,12 @@ class ProcessingJob(Job):
             stored = 0
             for host in self.hosts:
                 directory = self._local(host, place)
-                members, faults = job_outputs.list_files(directory)
+                members, faults = job_outputs.list_files(directory, below=self._root(host))
                 self._findings += faults
-                for path in members:
-                    if path.is_file() and not path.is_symlink():
-                        name = path.relative_to(directory)
-                        storage.store(path, f"{place['S3Uri'].rstrip('/')}/{name}")
+                for entry in members:
+                    if entry.is_file:
+                        with entry.open() as file:
+                            storage.store_file(file, f"{place['S3Uri'].rstrip('/')}/{entry.name}")
                         stored += 1
             if not stored:
                 self._findings.append(
@@ -106,9 +106,8 @@ class ProcessingJob(Job):
         """Return the start of all containers' message files, one after the other (PR-3)."""
         text = b""
         for host in self.hosts:
-            path = contract.Layout(self._root(host)).message
-            if path.is_file():
-                text += path.read_bytes()
+            layout = contract.Layout(self._root(host))
+            text += job_outputs.read_message(layout, self._findings)
         try:
             # A character that the limit cuts in half is dropped.
             errors = "strict" if len(text) <= contract.EXIT_MESSAGE_BYTES else "ignore"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import shutil
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from container import contract
+from local_test import container_files
 from local_test.data import channels, job_outputs, storage
 from local_test.data.checkpoints import CheckpointSync
 from local_test.data.pipes import Pipe
@@ -88,7 +88,7 @@ class TrainingJob(Job):
                 self._enter("Restarting")
             else:
                 return outcome
-            shutil.rmtree(self.directory / "hosts")
+            container_files.remove_tree(self.directory / "hosts")
 
     def _attempt(self, runtime_left_s: float) -> tuple[float, Outcome]:
         """Run the containers once; return how long they ran, and how they ended."""
@@ -162,7 +162,8 @@ class TrainingJob(Job):
             return
         config = self.request["CheckpointConfig"]
         place = config.get("LocalPath", "/opt/ml/checkpoints").removeprefix("/opt/ml/").rstrip("/")
-        resources.callback(CheckpointSync(layout.base / place, config["S3Uri"]).close)
+        sync = CheckpointSync(layout.base / place, config["S3Uri"], layout.base)
+        resources.callback(lambda: self._findings.extend(sync.close()))
 
     def _see_line(self, host: str, line: str) -> None:
         self._listeners.on_line(host, line)
@@ -210,19 +211,22 @@ class TrainingJob(Job):
         """Upload `model.tar.gz` and, if there is any, `output.tar.gz` (OUT-3, OUT-4)."""
         self._upload({host: layout.model for host, layout in self._layouts.items()}, "model")
         data = {host: layout.output_data for host, layout in self._layouts.items()}
-        if any(next(path.iterdir(), None) for path in data.values() if path.is_dir()):
+        below = self.directory / "hosts"
+        if any(any(job_outputs.list_files(path, below)) for path in data.values()):
             self._upload(data, "output")
 
     def _upload(self, roots: Mapping[str, Path], stem: str) -> None:
+        below = self.directory / "hosts"
         if self._is_loose():
-            members, findings = job_outputs.merge(roots)
-            for name, path in members.items():
-                if path.is_file():
-                    storage.store(path, self._output_uri(f"{stem}/{name}"))
+            members, findings = job_outputs.merge(roots, below)
+            for name, entry in members.items():
+                if entry.is_file:
+                    with entry.open() as file:
+                        storage.store_file(file, self._output_uri(f"{stem}/{name}"))
             self._findings += findings
             return
         packed = self.directory / f"{stem}.tar.gz"
-        self._findings += job_outputs.archive(roots, packed)
+        self._findings += job_outputs.archive(roots, packed, below)
         storage.store(packed, self._output_uri(packed.name))
         packed.unlink()
 
@@ -238,7 +242,8 @@ class TrainingJob(Job):
         if outcome.stop_reason == status.INTERNAL_ERROR:
             return status.INTERNAL_ERROR_MESSAGE
         host = outcome.failed_host or self.hosts[0]
-        return job_outputs.read_failure(self._layouts[host]) or super()._explain(outcome)
+        failure = job_outputs.read_failure(self._layouts[host], self._findings)
+        return failure or super()._explain(outcome)
 
     def _enter(self, secondary: str, message: str = "") -> None:
         self._history = status.enter(self._history, secondary, time.time(), message)

@@ -36,9 +36,13 @@ def _check_training(fields: Mapping[str, Any]) -> list[str]:
         faults.append("AlgorithmSpecification.TrainingImage: is required")
     if fields.get("EnableManagedSpotTraining"):
         faults += _check_spot(fields.get("StoppingCondition", {}))
+    checkpoints = fields.get("CheckpointConfig", {}).get("LocalPath", "/opt/ml/checkpoints")
+    faults += _check_local_path("CheckpointConfig", checkpoints, "/opt/ml/")
     job_mode = algorithm.get("TrainingInputMode", "File")
     names: list[str] = []
     for channel in fields.get("InputDataConfig", ()):
+        if channel["ChannelName"] in (".", ".."):
+            faults.append(f"InputDataConfig: {channel['ChannelName']!r} cannot name a directory")
         if channel["ChannelName"] in names:
             faults.append(f"InputDataConfig: channel {channel['ChannelName']!r} is defined twice")
         names.append(channel["ChannelName"])
@@ -89,15 +93,19 @@ def _check_processing(fields: Mapping[str, Any]) -> list[str]:
     outputs = fields.get("ProcessingOutputConfig", {}).get("Outputs", ())
     places += [(item["OutputName"], item.get("S3Output", {})) for item in outputs]
     for name, place in places:
-        path = place.get("LocalPath", "")
-        if not path.startswith("/opt/ml/processing/"):
-            faults.append(
-                f"{name}: LocalPath must be below /opt/ml/processing/, found {path!r} (PR-2)"
-            )
+        faults += _check_local_path(name, place.get("LocalPath", ""), "/opt/ml/processing/")
         mode = place.get("S3InputMode", "File")
         if mode != "File":
             faults.append(f"{name}: S3InputMode {mode} is not emulated; use File")
     return faults
+
+
+def _check_local_path(label: str, path: str, base: str) -> list[str]:
+    """Check that a path in the container leads below `base`, and nowhere else of this machine."""
+    parts = path.removeprefix(base).split("/")
+    if path.startswith(base) and any(parts) and ".." not in parts and "\0" not in path:
+        return []
+    return [f"{label}: LocalPath must be below {base}, found {path!r} (PR-2, CK-1)"]
 
 
 def _check_transform(fields: Mapping[str, Any]) -> list[str]:

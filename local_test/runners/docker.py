@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import io
 import os
-import tarfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +21,7 @@ import docker.types
 
 from container import contract
 from container.errors import PlatformError, UserError
+from local_test import container_files
 from local_test.runners import engine
 from local_test.runners.engine import UNREACHABLE
 from local_test.runners.interface import Launch
@@ -244,18 +243,10 @@ class DockerContainer:
             place = Path(entry["Path"])
             if not place.is_relative_to("/opt/ml") or not place.name.startswith("failure"):
                 continue
-            target = self._root / place.relative_to("/opt/ml")
-            if target.exists():
-                continue
             pieces, _ = self._container.get_archive(str(place))
-            with tarfile.open(fileobj=io.BytesIO(b"".join(pieces))) as tar:
-                member = tar.next()
-                if member is None or not member.isfile():
-                    continue
-                target.parent.mkdir(parents=True, exist_ok=True)
-                source = tar.extractfile(member)
-                assert source is not None  # noqa: S101 - it is a file
-                target.write_bytes(source.read())
+            text = engine.read_first_file(pieces)
+            if text is not None:
+                container_files.write_new(self._root, place.relative_to("/opt/ml").as_posix(), text)
 
     def wait(self, timeout_s: float | None = None) -> int | None:
         """Wait for its end; see `interface.Container.wait`."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import io
 import ipaddress
 import os
+import tarfile
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -17,6 +19,7 @@ import requests
 from container.errors import PlatformError, UserError
 from local_test.runners.procfs import name_process
 
+_FIRST_FILE_BYTES: Final = 64 * 1024
 LABEL: Final = "byo.local-test"
 """Marks every container and network of this harness; its value names the process that owns it."""
 OWNER: Final = name_process(os.getpid())
@@ -162,3 +165,17 @@ def explain_start(error: Exception) -> UserError | PlatformError:
     if error.is_client_error() or any(sign in text for sign in _IMAGE_FAULTS):
         return UserError(f"the container could not be started: {text} (TRIP-1, TRIP-3, TRIP-4)")
     return PlatformError(f"the Docker engine failed to start the container: {text}")
+
+
+def read_first_file(pieces: Iterable[bytes]) -> bytes | None:
+    """Return the start of the file that an engine's archive begins with; None for anything else."""
+    body = b""
+    for piece in pieces:
+        body += piece
+        if len(body) > _FIRST_FILE_BYTES:
+            break
+    with contextlib.suppress(tarfile.TarError), tarfile.open(fileobj=io.BytesIO(body)) as tar:
+        member = tar.next()
+        if member is not None and member.isfile():
+            return body[member.offset_data : member.offset_data + member.size]
+    return None

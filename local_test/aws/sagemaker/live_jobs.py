@@ -5,7 +5,6 @@ What differs between training, processing and transform jobs is in `JobKind`.
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 import traceback
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from container.errors import PlatformError, UserError
+from local_test import container_files
 from local_test.aws.account.account import Account
 from local_test.aws.account.kinds import PROCESSING_JOB, TRAINING_JOB, TRANSFORM_JOB, Kind
 from local_test.aws.protocol import messages
@@ -161,7 +161,7 @@ def _run(account: Account, job: JobKind, request: ValidRequest) -> None:
 
     try:
         leftover = account.directory / "jobs" / job.title.lower() / name
-        shutil.rmtree(leftover, ignore_errors=True)  # of an attempt that the local AWS broke off
+        container_files.remove_tree(leftover)  # of an attempt that the local AWS broke off
         running = job.start(account, request, Listeners(on_line, on_status, on_metric))
         account.live[kind.name, name] = running
         # StopJob writes the record before it looks for the job, so one of the two sees the other.
@@ -171,6 +171,8 @@ def _run(account: Account, job: JobKind, request: ValidRequest) -> None:
         end.status = result.status
         end.failure = result.failure
         end.description = result.description
+        for finding in result.findings:
+            on_line(running.hosts[0], f"[sagemaker logs]: finding: {finding}")
     except UserError as error:
         end.failure = f"ClientError: {error}"
     except PlatformError as error:

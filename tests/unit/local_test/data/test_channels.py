@@ -72,3 +72,24 @@ def test_objects_are_copied_or_linked(
 
     assert (tmp_path / "channel/a").read_bytes() == b"a"
     assert (tmp_path / "channel/a").samefile(tmp_path / "data/a") == is_linked  # IN-3
+
+
+def test_a_manifest_in_s3_names_no_file_of_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = json.dumps([{"prefix": f"file://{tmp_path}/"}, "secret"]).encode()
+    monkeypatch.setattr(storage, "read", lambda _: body)
+
+    with pytest.raises(UserError, match="can name only s3:// URIs"):
+        channels.list_channel(make_channel("s3://bucket/manifest", "ManifestFile"))
+
+
+@pytest.mark.parametrize("is_linked", [False, True])
+def test_an_object_that_clashes_with_a_directory_is_an_error(
+    tmp_path: Path, data: str, is_linked: bool
+) -> None:
+    objects = channels.list_channel(make_channel(data))
+    clash = storage.StoredObject(objects[0].uri, "a/below", 1)
+
+    with pytest.raises(UserError, match="cannot copy"):
+        channels.deliver([*objects, clash], tmp_path / "channel", is_linked=is_linked)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import gzip
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from container import contract
 from container.errors import UserError
 from local_test.data import channels, pipes, record_formats, storage
+from tests.support import wait_until
 
 
 def encode(uri: str, kind: str = "S3Prefix", **changes: Any) -> bytes:
@@ -47,3 +50,78 @@ def test_an_augmented_manifest_interleaves_its_attributes(tmp_path: Path) -> Non
         storage.store_bytes(wrong, uri)
         with pytest.raises(UserError, match=message):
             encode(uri, "AugmentedManifestFile", AttributeNames=names)
+
+
+def test_an_augmented_manifest_in_s3_names_no_file_of_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = json.dumps({"image-ref": f"file://{tmp_path}/secret"}).encode()
+    manifest = storage.StoredObject("s3://bucket/manifest", "manifest", len(line))
+    monkeypatch.setattr(storage, "read", lambda _: line)
+    monkeypatch.setattr(storage, "list_objects", lambda _: [manifest])
+
+    with pytest.raises(UserError, match="can name only s3:// URIs"):
+        encode(manifest.uri, "AugmentedManifestFile", AttributeNames=("image-ref",))
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> pipes.Pipe:
+    storage.store_bytes(b"data", f"file://{tmp_path}/plain/a")
+    source = {"S3DataType": "S3Prefix", "S3Uri": f"file://{tmp_path}/plain/"}
+    channel = {"ChannelName": "c", "DataSource": {"S3DataSource": source}}
+    objects = channels.list_channel(channel)
+    return pipes.Pipe(channel, objects, contract.Layout(tmp_path / "ml"))
+
+
+def test_each_epoch_has_a_fifo_until_the_end(pipe: pipes.Pipe, tmp_path: Path) -> None:
+    directory = tmp_path / "ml/input/data"
+    for epoch in range(3):
+        assert wait_until((directory / f"c_{epoch}").exists)
+        assert (directory / f"c_{epoch}").read_bytes() == b"data"
+
+    pipe.close()
+    assert list(directory.iterdir()) == []
+
+
+def test_a_link_in_the_place_of_a_fifo_is_never_written_to(
+    pipe: pipes.Pipe, tmp_path: Path
+) -> None:
+    (tmp_path / "victim").write_text("untouched")
+    fifo = tmp_path / "ml/input/data/c_0"
+    fifo.unlink()
+    fifo.symlink_to(tmp_path / "victim")
+
+    pipe.close()  # it ends, although its FIFO has no name any more
+
+    assert (tmp_path / "victim").read_text() == "untouched"
+
+
+def test_a_link_in_the_place_of_the_next_fifo_ends_the_channel(
+    pipe: pipes.Pipe, tmp_path: Path
+) -> None:
+    directory = tmp_path / "ml/input/data"
+    (tmp_path / "victim").write_text("untouched")
+    (directory / "c_1").symlink_to(tmp_path / "victim")
+
+    assert (directory / "c_0").read_bytes() == b"data"
+    name = "pipe c"
+    wait_until(lambda: name not in [thread.name for thread in threading.enumerate()])
+    with pytest.raises(UserError, match="channel 'c' ends early"):
+        pipe.close()
+
+    assert (tmp_path / "victim").read_text() == "untouched"
+
+
+def test_a_directory_that_was_moved_away_is_still_the_pipes_own(
+    pipe: pipes.Pipe, tmp_path: Path
+) -> None:
+    directory = tmp_path / "ml/input/data"
+    directory.rename(tmp_path / "ml/moved")
+    (tmp_path / "elsewhere").mkdir()
+    directory.symlink_to(tmp_path / "elsewhere")
+
+    assert (tmp_path / "ml/moved/c_0").read_bytes() == b"data"
+    wait_until((tmp_path / "ml/moved/c_1").exists)
+    pipe.close()
+
+    assert list((tmp_path / "elsewhere").iterdir()) == []

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from container.errors import UserError
+from local_test import container_files
 from local_test.data import storage
 
 
@@ -40,3 +42,51 @@ def test_a_path_becomes_a_uri_and_a_uri_stays() -> None:
     assert storage.to_uri("/data", is_directory=True) == "file:///data/"
     assert storage.to_uri("/", is_directory=True) == "file:///"
     assert storage.to_uri("s3://bucket/key", is_directory=True) == "s3://bucket/key"
+
+
+@pytest.fixture
+def deep(tmp_path: Path) -> Iterator[Path]:
+    """Return a directory whose content may be deeper than pytest could remove."""
+    path = tmp_path / "deep"
+    path.mkdir()
+    yield path
+    container_files.remove_tree(path)
+
+
+def test_the_longest_name_of_s3_can_be_copied(deep: Path) -> None:
+    name = "/".join("d" * 512)
+    (deep / "data").mkdir()
+    for part in range(511):
+        (deep / "data" / name[: 2 * part + 1]).mkdir()
+    (deep / "data" / name).write_text("end")
+
+    [item] = storage.list_objects(f"file://{deep}/data/")
+    storage.deliver(item, deep / "copy")
+
+    assert len(item.name) == 1023
+    assert (deep / "copy" / item.name).read_text() == "end"
+
+
+@pytest.mark.parametrize("name", ["../x", "a/../../x", "/etc/x", "..", ".", "a/..", "nul\0"])
+def test_an_object_is_delivered_into_its_directory_only(name: str, tmp_path: Path) -> None:
+    item = storage.StoredObject(f"s3://bucket/prefix/{name}", name, 1)
+
+    with pytest.raises(UserError, match="would be outside"):
+        storage.deliver(item, tmp_path / "channel")
+
+
+def test_a_stored_object_keeps_its_rights_but_is_not_run_as_its_owner(tmp_path: Path) -> None:
+    (tmp_path / "program").write_text("#!/bin/sh\n")
+    (tmp_path / "program").chmod(0o6755)
+
+    storage.store(tmp_path / "program", f"file://{tmp_path}/out/program")
+
+    assert (tmp_path / "out/program").stat().st_mode & 0o7777 == 0o755
+
+
+def test_a_document_in_s3_names_only_what_is_in_s3() -> None:
+    storage.check_reference("s3://bucket/manifest", "s3://other/key")
+    storage.check_reference("file:///data/manifest", "file:///data/key")
+    for uri in ("file:///etc/passwd", "/etc/passwd", "https://example.org/x", "FILE:///etc/passwd"):
+        with pytest.raises(UserError, match="can name only s3:// URIs"):
+            storage.check_reference("s3://bucket/manifest", uri)

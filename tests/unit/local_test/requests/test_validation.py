@@ -140,3 +140,26 @@ def test_only_this_module_makes_a_valid_request() -> None:
     makers = [path.name for path in sources if " ValidRequest(" in path.read_text("utf-8")]
 
     assert makers == ["validation.py"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/etc", "/opt/ml", "/opt/ml/", "/opt/ml/../../etc", "/opt/ml/a/../../..", "a", "/opt/ml/\0"],
+)
+def test_a_local_path_leads_nowhere_but_below_its_base(path: str) -> None:
+    request = shorthand.training_request(name="x", image="x", channels={}, output="/o")
+    config = {"S3Uri": "file:///store", "LocalPath": path}
+    with pytest.raises(UserError, match="CheckpointConfig: LocalPath must be below /opt/ml/"):
+        validate("CreateTrainingJob", {**request, "CheckpointConfig": config})
+
+    job = shorthand.processing_request(name="x", image="x", inputs={"i": "/i"}, outputs={})
+    below = path.replace("/opt/ml", "/opt/ml/processing")
+    job["ProcessingInputs"][0]["S3Input"]["LocalPath"] = below
+    with pytest.raises(UserError, match="LocalPath must be below /opt/ml/processing/"):
+        validate("CreateProcessingJob", job)
+
+
+def test_a_channel_is_not_named_after_a_directory_above() -> None:
+    request = shorthand.training_request(name="x", image="x", channels={"..": "/d"}, output="/o")
+    with pytest.raises(UserError, match="cannot name a directory"):
+        validate("CreateTrainingJob", request)

@@ -1,0 +1,88 @@
+"""Files on this disk as objects: what the prefix of a `file://` URI lists."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from container.errors import UserError
+
+_KEY_BYTES: Final = 1024  # the longest key of S3
+
+
+def name_below(prefix: str, key: str) -> str:
+    """Return the path of an object below the prefix that listed it."""
+    if key == prefix:
+        return key.rsplit("/", 1)[1]
+    if key.startswith(prefix.rstrip("/") + "/"):
+        return key[len(prefix.rstrip("/")) + 1 :]
+    return key[prefix.rfind("/") + 1 :]
+
+
+def list_files(prefix: str) -> Iterator[tuple[str, int]]:
+    """Yield the URI and the size of every file whose path starts with a URI's; links are followed.
+
+    Raises: UserError if something cannot be read, or cannot be an object.
+    """
+    start = prefix.removeprefix("file://")
+    directory, _, stem = start.rpartition("/")
+    try:
+        entries = sorted(os.scandir(directory or "/"), key=lambda entry: entry.name)
+    except OSError as error:
+        message = f"cannot list {prefix}: {error}"
+        raise UserError(message) from error
+    try:
+        resolved = Path(directory or "/").resolve()
+        holders = frozenset(_identify(path.stat()) for path in (resolved, *resolved.parents))
+        for entry in entries:
+            if entry.name.startswith(stem):
+                yield from _list_entry(entry, holders, prefix)
+    except OSError as error:
+        message = f"cannot list {prefix}: {error}"
+        raise UserError(message) from error
+
+
+def _list_entry(
+    top: os.DirEntry[str], holders: frozenset[tuple[int, int]], prefix: str
+) -> Iterator[tuple[str, int]]:
+    """Yield the files of a directory entry; links are followed, as they are the user's own.
+
+    `holders` identifies the directories that hold it.
+
+    Raises: UserError if a link leads back to a directory that holds it, or a name is too long for
+    S3; OSError if something cannot be read.
+    """
+    pending = [(top, holders)]
+    while pending:
+        entry, holders = pending.pop()
+        status = entry.stat()
+        if not stat.S_ISDIR(status.st_mode):
+            _check_object(entry.path, status, prefix)
+            yield f"file://{entry.path}", status.st_size
+            continue
+        identity = _identify(status)
+        if identity in holders:
+            message = f"{entry.path} is a link back to a directory that holds it; remove the link"
+            raise UserError(message)
+        with os.scandir(entry.path) as inner:
+            pending += [(item, holders | {identity}) for item in inner]
+
+
+def _identify(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def _check_object(path: str, status: os.stat_result, prefix: str) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        message = f"{path} is a FIFO, socket or device; an object has to be a file"
+        raise UserError(message)
+    name = os.fsencode(name_below(prefix, f"file://{path}"))
+    if len(name) > _KEY_BYTES:
+        message = (
+            f"{path[:200]}... has a name of {len(name)} bytes below {prefix}; an object of S3 has "
+            f"at most {_KEY_BYTES}"
+        )
+        raise UserError(message)

@@ -1,0 +1,74 @@
+"""Files on this disk as objects: links, loops, special files and names that S3 does not have."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from container.errors import UserError
+from local_test import container_files
+from local_test.data.local_objects import list_files, name_below
+
+
+def test_a_link_back_to_a_directory_that_holds_it_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "data/a").mkdir(parents=True)
+    (tmp_path / "data/a/file").touch()
+    (tmp_path / "data/a/loop").symlink_to("..")
+
+    with pytest.raises(UserError, match=r"a/loop is a link back to a directory that holds it"):
+        list(list_files(f"file://{tmp_path}/data/"))
+
+
+def test_links_elsewhere_are_followed_even_twice(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/file").touch()
+    (tmp_path / "data").mkdir()
+    for name in ("one", "two"):
+        (tmp_path / "data" / name).symlink_to("../other")
+
+    listed = list_files(f"file://{tmp_path}/data/")
+
+    names = [name_below(f"file://{tmp_path}/data/", uri) for uri, _ in listed]
+    assert sorted(names) == ["one/file", "two/file"]
+
+
+@pytest.mark.parametrize("target", ["nowhere", "itself"])
+def test_a_link_to_nothing_is_an_error_that_names_it(target: str, tmp_path: Path) -> None:
+    (tmp_path / "itself").symlink_to(target)
+
+    with pytest.raises(UserError, match=r"cannot list .*itself"):
+        list(list_files(f"file://{tmp_path}/"))
+
+
+def test_a_fifo_is_not_an_object(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+
+    with pytest.raises(UserError, match="an object has to be a file"):
+        list(list_files(f"file://{tmp_path}/"))
+
+
+@pytest.fixture
+def deep(tmp_path: Path) -> Iterator[Path]:
+    """Return a directory whose content may be deeper than pytest could remove."""
+    path = tmp_path / "deep"
+    path.mkdir()
+    yield path
+    container_files.remove_tree(path)
+
+
+@pytest.mark.parametrize(("name", "depth"), [("d", 1200), ("d" * 99, 12), ("d" * 200, 100)])
+def test_a_name_that_is_too_long_for_s3_is_refused(name: str, depth: int, deep: Path) -> None:
+    directory = os.open(deep, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir(name, dir_fd=directory)
+        inner = os.open(name, os.O_RDONLY, dir_fd=directory)
+        os.close(directory)
+        directory = inner
+    os.close(os.open("end", os.O_CREAT | os.O_WRONLY, dir_fd=directory))
+    os.close(directory)
+
+    with pytest.raises(UserError, match=r"at most 1024|File name too long"):
+        list(list_files(f"file://{deep}/"))
