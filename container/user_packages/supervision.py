@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import fcntl
 import os
+import select
 import selectors
 import signal
 import socket
@@ -21,20 +21,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final, Self
 
 from container import contract, machine
+from container.user_packages import processes
+from container.user_packages.output_streams import LINE_WAIT_S, Stream, forward
 
-TAIL_BYTES: Final = 16 * 1024
 STOP_GRACE_S: Final = contract.TRAINING_STOP_GRACE_S - 5.0  # time to report before our own SIGKILL
-# Linux's limit without privileges; delays blocking by a slow log reader.
-_PIPE_BYTES: Final = 1024**2
-# How long an unfinished line is held: prompts and progress bars never end.
-_LINE_WAIT_S: Final = 0.1
-_LINE_BYTES: Final = 4 * 1024 * 1024
 _DRAIN_S: Final = 5.0
 _FORWARDED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _PR_SET_CHILD_SUBREAPER: Final = 36  # linux/prctl.h
@@ -53,9 +49,9 @@ class Outcome:
     out_of_memory: bool = False
     """The kernel killed a process of this container meanwhile, because memory ran out."""
     output_tail: bytes = b""
-    """The last 16 KiB of standard output."""
+    """The last 64 KiB of standard output."""
     error_tail: bytes = b""
-    """The last 16 KiB of standard error."""
+    """The last 64 KiB of standard error."""
 
 
 class Supervisor:
@@ -70,6 +66,7 @@ class Supervisor:
         self._stop_grace_s = stop_grace_s
         self._overstayed = False
         self._group: int | None = None
+        self._is_launcher = False
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -98,8 +95,18 @@ class Supervisor:
         self._wakeup.close()
         self._wakeup_sender.close()
 
-    def run(self, command: Sequence[str], cwd: Path, environ: Mapping[str, str]) -> Outcome:
+    def run(
+        self,
+        command: Sequence[str],
+        cwd: Path,
+        environ: Mapping[str, str],
+        *,
+        is_launcher: bool = False,
+    ) -> Outcome:
         """Run `command` to its end; if a stop was requested before, do not start it.
+
+        Stop signals reach its process group; those of a launcher only the programs that it
+        started, which may save their work, since launchers kill them soon after a signal.
 
         Raises: OSError if the command cannot be started.
         """
@@ -117,13 +124,14 @@ class Supervisor:
             start_new_session=True,  # a group of its own, to be signaled (OUT-9)
         )
         self._group = process.pid
+        self._is_launcher = is_launcher
         if self.stop_signal is not None:  # it came while the program was being started
             self._signal_group(self.stop_signal)
         assert process.stdout is not None  # noqa: S101 - for the type checker
         assert process.stderr is not None  # noqa: S101 - for the type checker
         streams = [
-            _Stream(process.stdout.fileno(), sink=1),
-            _Stream(process.stderr.fileno(), sink=2),
+            Stream(process.stdout.fileno(), sink=1),
+            Stream(process.stderr.fileno(), sink=2),
         ]
         sys.stdout.flush()
         sys.stderr.flush()
@@ -143,7 +151,14 @@ class Supervisor:
             error_tail=bytes(streams[1].tail),
         )
 
-    def _pump(self, streams: list[_Stream], process: subprocess.Popen[bytes]) -> None:
+    def wait_for_stop(self, timeout_s: float) -> None:
+        """Wait until a stop is requested, for at most `timeout_s`."""
+        deadline = time.monotonic() + timeout_s
+        while self.stop_signal is None and (left_s := deadline - time.monotonic()) > 0:
+            select.select([self._wakeup], [], [], left_s)
+            self._drain_wakeup()
+
+    def _pump(self, streams: list[Stream], process: subprocess.Popen[bytes]) -> None:
         """Pass output on until the program, its group and its output have ended."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._wakeup, selectors.EVENT_READ)
@@ -154,7 +169,7 @@ class Supervisor:
                 is_polling = process.returncode is not None or any(
                     stream.held for stream in streams
                 )
-                _forward(selector, _LINE_WAIT_S if is_polling else None)
+                forward(selector, LINE_WAIT_S if is_polling else None)
                 self._drain_wakeup()
                 self._reap(process)
             self._end_group(process, selector)
@@ -170,8 +185,11 @@ class Supervisor:
     ) -> None:
         """Kill what the program left behind, as the end of PID 1 would; pass on its last output."""
         self._signal_group(signal.SIGKILL)
+        if self._is_launcher:  # its programs have process groups of their own
+            for pid in processes.list_descendants(os.getpid()):
+                processes.send(pid, signal.SIGKILL)
         drain_until = time.monotonic() + _DRAIN_S
-        while time.monotonic() < drain_until and _forward(selector, _LINE_WAIT_S):
+        while time.monotonic() < drain_until and forward(selector, LINE_WAIT_S):
             self._drain_wakeup()
         while self._group_lives() and time.monotonic() < drain_until:
             self._reap(process)
@@ -207,81 +225,18 @@ class Supervisor:
         if self.stop_signal is None:
             self.stop_signal = number
             signal.setitimer(signal.ITIMER_REAL, self._stop_grace_s)
-        self._signal_group(number)
+        started = processes.list_children(self._group) if self._is_launcher and self._group else []
+        for pid in started:
+            processes.send(pid, number)
+        if not started:
+            self._signal_group(number)
 
     def _kill(self, _number: int, _frame: FrameType | None) -> None:
         self._overstayed = True
+        if self._is_launcher:
+            for pid in processes.list_descendants(os.getpid()):
+                processes.send(pid, signal.SIGKILL)
         self._signal_group(signal.SIGKILL)
-
-
-@dataclass
-class _Stream:
-    """One output stream: reads its pipe, writes complete lines to our own, keeps the end of it."""
-
-    source: int
-    sink: int
-    held: bytearray = field(default_factory=bytearray)
-    held_since_s: float = 0.0
-    tail: bytearray = field(default_factory=bytearray)
-
-    def __post_init__(self) -> None:
-        os.set_blocking(self.source, False)
-        with contextlib.suppress(OSError, AttributeError):
-            fcntl.fcntl(self.source, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-
-    def forward(self) -> bool:
-        """Read once and write the complete lines; return False at the end of the stream."""
-        try:
-            chunk = os.read(self.source, _PIPE_BYTES)
-        except BlockingIOError:
-            return True
-        if not chunk:
-            return False
-        self.tail += chunk[-TAIL_BYTES:]
-        del self.tail[:-TAIL_BYTES]
-        end = chunk.rfind(b"\n") + 1
-        if end:
-            self._write(self.held + chunk[:end])
-            self.held = bytearray()
-        if not self.held:
-            self.held_since_s = time.monotonic()
-        self.held += chunk[end:]
-        return True
-
-    def flush_if_waiting(self) -> None:
-        """Write an unfinished line that is too long or was held long enough."""
-        waited_s = time.monotonic() - self.held_since_s
-        if self.held and (waited_s >= _LINE_WAIT_S or len(self.held) > _LINE_BYTES):
-            self.flush()
-
-    def flush(self) -> None:
-        """Write all that is held."""
-        self._write(self.held)
-        self.held = bytearray()
-
-    def _write(self, data: bytes | bytearray) -> None:
-        view = memoryview(data)
-        while view:
-            try:
-                view = view[os.write(self.sink, view) :]
-            except BlockingIOError:  # our own stream may be non-blocking
-                with selectors.DefaultSelector() as selector:
-                    selector.register(self.sink, selectors.EVENT_WRITE)
-                    selector.select()
-            except OSError:  # nobody reads our log any more; the program goes on
-                return
-
-
-def _forward(selector: selectors.BaseSelector, timeout_s: float | None) -> bool:
-    """Wait for output and pass it on; return False if none came, or none can come any more."""
-    ready = [key.data for key, _ in selector.select(timeout_s) if key.data is not None]
-    for stream in ready:
-        if not stream.forward():
-            selector.unregister(stream.source)
-    streams = [key.data for key in selector.get_map().values() if key.data is not None]
-    for stream in streams:
-        stream.flush_if_waiting()
-    return bool(ready and streams)
 
 
 def _adopt_orphans(*, wanted: bool) -> None:

@@ -117,6 +117,43 @@ def test_program_that_ignores_the_stop_is_killed_when_its_grace_is_over(job: Job
         assert process.stdout.read() == b"137 True True 143\n"
 
 
+@pytest.mark.parametrize("is_deaf", [False, True])
+def test_stop_reaches_the_programs_of_a_launcher_and_not_the_launcher(
+    job: Job, *, is_deaf: bool
+) -> None:
+    """As torchrun does, this one has sessions of their own for its programs, and kills them."""
+    job.add_code("saver.py")
+    (job.base / "code/launcher.py").write_text(
+        "import signal, subprocess, sys\n"
+        "command = [sys.executable, 'saver.py', *sys.argv[1:]]\n"
+        "child = subprocess.Popen(command, start_new_session=True)\n"
+        "signal.signal(signal.SIGTERM, lambda *_: child.kill())\n"
+        "sys.exit(child.wait())\n"
+    )
+    drive = (
+        "import sys, os, pathlib\n"
+        "from container.user_packages import processes, supervision\n"
+        "with supervision.Supervisor(stop_grace_s=float(sys.argv[2])) as supervisor:\n"
+        "    command = [sys.executable, 'launcher.py', *sys.argv[3:]]\n"
+        "    code = pathlib.Path(sys.argv[1])\n"
+        "    outcome = supervisor.run(command, code, os.environ, is_launcher=True)\n"
+        "    left = processes.list_descendants(os.getpid())\n"
+        "print(outcome.exit_code, outcome.overstayed, left)\n"
+    )
+    arguments = ["0.5", "--deaf", "1"] if is_deaf else ["60"]
+    command = [sys.executable, "-c", drive, str(job.base / "code"), *arguments]
+    (job.base / "model").mkdir()
+    environ = job.environ(PYTHONUNBUFFERED="1", SM_MODEL_DIR=str(job.base / "model"))
+    process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    with process, process.stdout:
+        assert process.stdout.readline() == b"training\n"
+        process.terminate()
+        output = process.stdout.read()
+    assert output.splitlines()[-1] == (b"137 True []" if is_deaf else b"0 False []")
+    assert (job.base / "model/saved").exists() != is_deaf
+
+
 def test_program_as_a_container_sees_it_runs_under_pid_1(job: Job) -> None:
     """As PID 1 of a namespace our process has no default handlers and inherits every orphan."""
     unshare = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]

@@ -50,8 +50,8 @@ _SETTINGS: Final = frozenset(
     }
 )
 _POSSIBLE: Final = (
-    "possible are torchrun (torch_distributed or pytorchddp of the SDK), mpirun (mpi; Horovod runs "
-    "under it), Ray (the hyperparameter launcher=ray), TensorFlow's multi-worker mirrored strategy "
+    "possible are torchrun (torch_distributed or pytorchddp of the SDK), mpirun (mpi; Horovod "
+    "runs under it), TensorFlow's multi-worker mirrored strategy "
     "(multi_worker_mirrored_strategy), or no distribution: then each host runs the program"
 )
 
@@ -98,6 +98,17 @@ def choose(layout: contract.Layout) -> Launch | None:
         _read_count(values, "sagemaker_mpi_num_processes"),
         str(values.get("sagemaker_mpi_custom_mpi_options") or ""),
     )
+
+
+def remove_own(arguments: Sequence[str], launch: Launch | None) -> list[str]:
+    """Return a program's arguments without the hyperparameter that names our launcher."""
+    option = f"--{LAUNCHER_HYPERPARAMETER}"
+    if launch is None or option not in arguments:
+        return list(arguments)
+    at = list(arguments).index(option)
+    if arguments[at + 1] not in _LAUNCHERS:  # an option of the program's own
+        return list(arguments)
+    return [*arguments[:at], *arguments[at + 2 :]]
 
 
 def refuse_for_bundled(layout: contract.Layout) -> None:

@@ -50,7 +50,7 @@ def diagnose(
         f"ExitCode {outcome.exit_code}",
         f'ErrorMessage "{find_cause(outcome)}"',
     ]
-    explanation = explanation or _explain(outcome)
+    explanation = explanation or explain(outcome)
     if explanation:
         lines.append(f'ExtraInfo "{explanation}"')
     if len(command) > _COMMAND_CHARACTERS:
@@ -104,7 +104,8 @@ def _split_exception(lines: Sequence[str]) -> tuple[Sequence[str], Sequence[str]
     return [], lines
 
 
-def _explain(outcome: Outcome) -> str:
+def explain(outcome: Outcome) -> str:
+    """Explain an exit code; empty if it says nothing more than that the program failed."""
     if outcome.overstayed:
         return (
             "the job was stopped, and the program was still running at the end of its grace "

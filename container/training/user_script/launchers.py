@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import json
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,16 +13,17 @@ from typing import Final
 from container import contract
 from container.errors import UserError
 from container.training import typed
+from container.training.launching.choice import Launch
 from container.training.user_script.find import Kind
 
 _LAUNCHER_PACKAGES: Final = ("gevent", "inotify_simple", "paramiko", "psutil", "retrying")
 
 
-def needs_toolkit(offered: Mapping[str, str], environ: Mapping[str, str]) -> bool:
-    """Return whether the toolkit itself must launch: by MPI (DS-8), or a framework's callable."""
+def needs_toolkit(launch: Launch | None, environ: Mapping[str, str]) -> bool:
+    """Return whether the toolkit launches: MPI on several hosts (DS-8), a framework's callable."""
     if environ.get(contract.TRAINING_MODULE_VARIABLE):
         return True
-    return bool(json.loads(offered["SM_FRAMEWORK_PARAMS"]).get(contract.MPI_HYPERPARAMETER))
+    return launch is not None and launch.launcher == "mpirun" and len(launch.hosts) > 1
 
 
 def compose_toolkit_command() -> list[str]:
@@ -34,8 +34,9 @@ def compose_toolkit_command() -> list[str]:
     missing = [name for name in _LAUNCHER_PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         message = (
-            "MPI and SAGEMAKER_TRAINING_MODULE are launched by sagemaker-training itself, and "
-            "packages that it needs are not installed here: in an image of yours, pip install "
+            "MPI on several hosts and SAGEMAKER_TRAINING_MODULE are launched by "
+            "sagemaker-training itself, and packages that it needs are not installed here: in an "
+            "image of yours, pip install "
             f"{' '.join(missing)}"
         )
         raise UserError(message)

@@ -12,13 +12,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from container import contract
 from container.errors import PlatformError, UserError
-from container.training.launching import choice
+from container.training.launching import choice, commands, ranks
+from container.training.launching.choice import Launch
 from container.training.user_script import completion, diagnosis, environment, find, launchers
 from container.training.user_script.diagnosis import Failure
 from container.training.user_script.find import Program
@@ -28,6 +30,7 @@ from container.user_packages import required_packages
 from container.user_packages.supervision import Outcome, Supervisor
 
 _RESERVED_BYTES: Final = 16 * 1024
+_LOST_PEER_WAIT_S: Final = 5.0
 
 
 def run(program: Program, layout: contract.Layout, environ: Mapping[str, str]) -> int:
@@ -57,34 +60,52 @@ def _run(
     launch = None
     if not environ.get(contract.TRAINING_MODULE_VARIABLE):  # it has launchers of its own
         launch = choice.choose(layout)
-    if launch is not None and launch.launcher != "mpirun":
-        message = f"the job would train on each host alone: {launch.launcher} is not launched here"
-        raise UserError(message)
     answer = environment.ask_toolkit(program, layout, environ, supervisor)
     if answer is None:
         stopped = Outcome(128 + (supervisor.stop_signal or 0), stopped=True)
         return diagnosis.diagnose(stopped, "(preparation)")
-    name = answer["program"]
     variables = environment.complete_variables(answer["variables"], layout, environ)
-    secrets = find_secrets(variables)
-    if launchers.needs_toolkit(answer["variables"], environ):
+    if launchers.needs_toolkit(launch, environ):
         command = launchers.compose_toolkit_command()
+        launch = None
     else:
-        kind = find.classify(layout.code, name)
+        kind = find.classify(layout.code, answer["program"])
         if kind != "command":
             failure = _install(kind, layout.code, answer, variables, supervisor)
             if failure is not None:
                 return failure
-        command = launchers.compose_command(layout.code, name, kind, answer["arguments"])
-    _log_start(command, variables, environ, secrets)
-    try:
-        outcome = supervisor.run(command, layout.code, variables)
-    except (OSError, ValueError) as error:
-        message = f"{name} cannot be started: {error}"
-        raise UserError(message) from error
-    if outcome.exit_code:
-        return diagnosis.diagnose(outcome, mask_command(command, secrets))
-    return completion.complete(program, layout, environ, outcome)
+        arguments = choice.remove_own(answer["arguments"], launch)
+        command = launchers.compose_command(layout.code, answer["program"], kind, arguments)
+    with tempfile.TemporaryDirectory(prefix="ranks-") as logs:
+        launched = commands.compose(launch, command, variables, Path(logs))
+        variables |= launched.variables
+        shown = _log_start(launched.command, variables, environ)
+        try:
+            outcome = supervisor.run(
+                launched.command, layout.code, variables, is_launcher=launch is not None
+            )
+        except (OSError, ValueError) as error:
+            message = f"{answer['program']} cannot be started: {error}"
+            raise UserError(message) from error
+    if not outcome.exit_code:
+        return completion.complete(program, layout, environ, outcome)
+    if launch is not None:
+        return _diagnose_ranks(launch, outcome, shown, supervisor)
+    return diagnosis.diagnose(outcome, shown)
+
+
+def _diagnose_ranks(
+    launch: Launch, outcome: Outcome, shown: str, supervisor: Supervisor
+) -> Failure:
+    """Describe the rank that failed first; let a host whose rank did so end before this one."""
+    failed = ranks.find_first_failure(outcome)
+    if failed is None:
+        return diagnosis.diagnose(outcome, shown)
+    if failed.lost_peer and len(launch.hosts) > 1:
+        supervisor.wait_for_stop(_LOST_PEER_WAIT_S)
+    notes = [failed.describe(launch.launcher), diagnosis.explain(failed.outcome)]
+    explanation = "; ".join(filter(None, notes))
+    return diagnosis.diagnose(failed.outcome, shown, explanation=explanation)
 
 
 def _install(
@@ -118,9 +139,12 @@ def _log_start(
     command: Sequence[str],
     variables: Mapping[str, str],
     environ: Mapping[str, str],
-    secrets: Sequence[str],
-) -> None:
-    """Log the command with hyperparameters and channels; with all variables when debugging."""
+) -> str:
+    """Log the command with hyperparameters and channels; with all variables when debugging.
+
+    Return the command as it was logged, without secrets.
+    """
+    secrets = find_secrets(variables)
     prefixes = ("",) if _is_debugging(variables) else ("SM_HP_", "SM_CHANNEL_")
     for name, value in sorted(variables.items()):
         if environ.get(name) != value and name.startswith(prefixes):
@@ -128,7 +152,9 @@ def _log_start(
             if len(text) > 200:
                 text = text[:196] + " ..."
             print(f"  {name}={text}", flush=True)
-    print(f"running: {mask_command(command, secrets)}", flush=True)
+    shown = mask_command(command, secrets)
+    print(f"running: {shown}", flush=True)
+    return shown
 
 
 def _is_debugging(variables: Mapping[str, str]) -> bool:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import subprocess
 import sys
-import venv
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -16,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.contract.aws.client import LocalAws
+from tests.environments import install_apart
 from tests.support import ROOT
 
 EXAMPLES = ROOT / "examples"
@@ -31,27 +30,7 @@ def install_sdk(sdk: str) -> str:
 
     It lies in the environment that the tests run in, and is made once.
     """
-    if sdk == "boto3":
-        return sys.executable
-    directory, lock = Path(sys.prefix, f"sdk-{sdk}"), ROOT / f"tests/requirements-sdk-{sdk}.txt"
-    python, stamp = directory / "bin/python", directory / "installed.txt"
-    with Path(sys.prefix, f"sdk-{sdk}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        if not stamp.exists() or stamp.read_bytes() != lock.read_bytes():
-            venv.create(directory, with_pip=True, clear=True)
-            install = [
-                str(python),
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--no-compile",
-                "--require-hashes",
-                "--no-deps",
-            ]
-            subprocess.run([*install, "--requirement", str(lock)], check=True, timeout=900)
-            stamp.write_bytes(lock.read_bytes())
-    return str(python)
+    return sys.executable if sdk == "boto3" else str(install_apart(f"sdk-{sdk}") / "bin/python")
 
 
 def start(aws: LocalAws, sdk: str, *arguments: str | Path) -> subprocess.Popen[str]:

@@ -1,0 +1,37 @@
+"""The processes below a process, as Linux lists them; none where there is no /proc.
+
+Rules of this file: standard library only; safe in a signal handler, since it only reads /proc and
+sends signals.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+
+def list_children(pid: int) -> list[int]:
+    """Return the IDs of the processes that `pid` started, or adopted, and that still exist."""
+    children: list[int] = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            children += map(int, path.read_text(encoding="ascii").split())
+    return children
+
+
+def list_descendants(pid: int) -> list[int]:
+    """Return the IDs of all processes below `pid`, parents before their children."""
+    found = list_children(pid)
+    for child in found:
+        found += list_children(child)
+    return found
+
+
+def send(pid: int, number: int) -> None:
+    """Send a signal to a process, and to its process group if it leads one."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if os.getpgid(pid) == pid:
+            os.killpg(pid, number)
+        else:
+            os.kill(pid, number)

@@ -1,0 +1,98 @@
+"""Programs launched on two hosts by torchrun and mpirun, as the platform runs them."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local_test.jobs.training import TrainingJob
+from local_test.requests import shorthand
+from local_test.requests.validation import validate
+from local_test.runners.launcher import has_namespaces
+from local_test.runners.process import ProcessRunner
+from tests.contract.training_job import Job
+from tests.environments import find_packages, install_apart
+from tests.support import ROOT, USER_CODE, free_port
+
+pytest.importorskip("sagemaker_training", reason="docker/requirements-scripts.txt is not installed")
+pytestmark = pytest.mark.skipif(not has_namespaces(), reason="two hosts need names of their own")
+
+TORCHRUN = {"sagemaker_torch_distributed_enabled": "true"}
+
+
+def make_job(
+    directory: Path, program: str, hyperparameters: dict[str, str], **options: Any
+) -> TrainingJob:
+    code = directory / "code"
+    code.mkdir()
+    (code / "train.py").write_text((USER_CODE / program).read_text())
+    request = shorthand.training_request(
+        name="job",
+        image="any",
+        channels={"code": str(code)},
+        output=str(directory / "out"),
+        instance_count=2,
+        hyperparameters=hyperparameters,
+        environment={
+            "PYTHONPATH": f"{ROOT}:{find_packages('torch')}",
+            "MASTER_PORT": str(free_port()),
+            "OMP_NUM_THREADS": "1",
+        },
+        **options,
+    )
+    runner = ProcessRunner([sys.executable, "-m", "container"], directory=ROOT)
+    return TrainingJob(validate("CreateTrainingJob", request), runner, directory / "job")
+
+
+def read_logs(directory: Path) -> list[str]:
+    return [(directory / f"job/logs/algo-{host}.log").read_text() for host in (1, 2)]
+
+
+def test_torchrun_trains_one_model_on_two_hosts(tmp_path: Path) -> None:
+    result = make_job(tmp_path, "ddp.py", TORCHRUN | {"steps": "3"}).run()
+
+    logs = read_logs(tmp_path)
+    assert result.status == "Completed", "\n".join(logs)
+    for host, log in enumerate(logs):
+        ranks = re.findall(r"^\[rank(\d)\]: rank=\1; world=2;", log, re.MULTILINE)
+        assert set(ranks) == {str(host)}
+    assert len(set(re.findall(r"weights=(\w+);", "".join(logs)))) == 1
+    with tarfile.open(tmp_path / "out/job/output/model.tar.gz") as archive:
+        assert "model.pt" in archive.getnames()
+
+
+def test_a_rank_that_is_killed_ends_the_job_with_its_own_reason(tmp_path: Path) -> None:
+    result = make_job(tmp_path, "ddp.py", TORCHRUN | {"kill": "1"}).run()
+
+    reason = result.description["FailureReason"]
+    assert result.status == "Failed"
+    assert "ExitCode 137" in reason
+    assert "rank 1 of torchrun failed first; Process killed by SIGKILL" in reason
+    assert "lost a rank on another host" in read_logs(tmp_path)[0]
+
+
+def test_mpirun_starts_the_processes_of_a_host(tmp_path: Path) -> None:
+    job = Job(tmp_path / "ml")
+    job.add_code("mpi_sum.py")
+    asked = {"sagemaker_mpi_enabled": "true", "sagemaker_mpi_num_of_processes_per_host": "3"}
+    programs = install_apart("torch") / "bin"
+    environ = job.environ()
+    variables = {
+        "SAGEMAKER_PROGRAM": "mpi_sum.py",
+        "PATH": f"{environ['PATH']}:{programs}",
+        "PYTHONPATH": f"{ROOT}:{find_packages('torch')}",
+    }
+    job.configure("hyperparameters", asked)
+    result = job.train(**variables)
+    assert result.returncode == 0, result.stderr.decode()
+    assert set(re.findall(rb"\[\d,(\d)\]<stdout>: ?total=6;", result.stdout)) == {b"0", b"1", b"2"}
+
+    job.configure("hyperparameters", asked | {"fail-on": "2"})
+    assert job.train(**variables).returncode == 1
+    assert 'ErrorMessage "ValueError: the cause is on rank 2' in job.failure
+    assert "rank 2 of mpirun failed first" in job.failure

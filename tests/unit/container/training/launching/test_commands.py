@@ -1,0 +1,74 @@
+"""The commands of the launchers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from container.errors import UserError
+from container.training.launching import commands
+from container.training.launching.choice import Launch
+
+PROGRAM = ["python", "train.py", "--epochs", "3"]
+LOGS = Path("/tmp/logs")  # noqa: S108 - only named
+
+
+@pytest.fixture
+def variables(tmp_path: Path) -> dict[str, str]:
+    """Return variables of a Python that has torch."""
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch/__init__.py").touch()
+    return {"PYTHONPATH": str(tmp_path), "SM_NUM_GPUS": "0"}
+
+
+def test_torchrun_meets_on_the_first_host_and_starts_a_process_per_accelerator(
+    variables: dict[str, str],
+) -> None:
+    launch = Launch("torchrun", ("algo-1", "algo-2"), rank=1)
+    variables["SM_NUM_GPUS"] = "4"
+
+    launched = commands.compose(launch, PROGRAM, variables, LOGS)
+
+    assert launched.command[1:] == [
+        "-m",
+        "torch.distributed.run",
+        "--nnodes=2",
+        "--nproc-per-node=4",
+        "--tee=3",
+        "--log-dir=/tmp/logs",
+        "--node-rank=1",
+        "--master-addr=algo-1",
+        "--master-port=7777",
+        "--no-python",
+        *PROGRAM,
+    ]
+    assert launched.variables["OMP_NUM_THREADS"] == "1"
+
+
+def test_what_the_user_sets_wins(variables: dict[str, str]) -> None:
+    launch = Launch("torchrun", ("algo-1", "algo-2"), rank=0, processes_per_host=3)
+    variables |= {"MASTER_PORT": "29501", "OMP_NUM_THREADS": "7", "SM_NUM_NEURONS": "2"}
+
+    launched = commands.compose(launch, PROGRAM, variables, LOGS)
+
+    assert "--master-port=29501" in launched.command
+    assert "--nproc-per-node=3" in launched.command
+    assert "OMP_NUM_THREADS" not in launched.variables
+
+
+def test_a_single_host_takes_any_free_port_of_loopback(variables: dict[str, str]) -> None:
+    command = commands.compose(Launch("torchrun", ("algo-1",), 0), PROGRAM, variables, LOGS).command
+
+    assert "--master-addr=127.0.0.1" in command
+    assert "--nproc-per-node=1" in command
+
+
+def test_without_torch_the_job_is_refused_with_the_way_to_it() -> None:
+    with pytest.raises(UserError, match=r"torch is not installed: name it in requirements\.txt"):
+        commands.compose(Launch("torchrun", ("algo-1",), 0), PROGRAM, {}, LOGS)
+
+
+def test_a_program_without_a_launcher_is_started_as_it_is() -> None:
+    launched = commands.compose(None, PROGRAM, {}, LOGS)
+    assert (launched.command, launched.variables) == (PROGRAM, {})
