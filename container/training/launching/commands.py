@@ -52,7 +52,7 @@ def compose(
 def compose_torchrun(
     launch: Launch, program: Sequence[str], variables: Mapping[str, str], logs: Path
 ) -> Launched:
-    """Compose the command by which `torchrun` starts `program` once per accelerator.
+    """Compose the command by which `torchrun` starts `program` once per accelerator (DS-10).
 
     `logs` is an empty directory, into which `torchrun` copies the output of each rank.
 
