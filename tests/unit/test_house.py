@@ -86,6 +86,8 @@ EXERCISES = {
     "tests/contract/test_script.py": (
         "container.training.typed",
         "container.training.user_script.run",
+        "container.user_packages.output_streams",
+        "container.user_packages.processes",
     ),
     "tests/contract/test_script_toolkit.py": (
         "container.training.user_script.completion",
