@@ -119,8 +119,8 @@ def _add_error_handlers(app: flask.Flask, payload_bytes: int) -> None:
         return response
 
     @app.errorhandler(Exception)
-    def fail(_: Exception) -> flask.Response:
-        return _to_flask(inference.fail())
+    def fail(error: Exception) -> flask.Response:
+        return _to_flask(inference.fail(error))
 
 
 def _add_models(app: flask.Flask, models: Models) -> None:

@@ -32,6 +32,7 @@ from container.serving.bodies.expansion import Expansion
 from container.serving.exchange import Request, Response
 from container.serving.server_settings import Settings
 from container.serving.telemetry.metrics import Invocation, Metrics
+from container.serving.telemetry.redaction import Redaction, describe
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +40,6 @@ log = logging.getLogger(__name__)
 LINGER_S: Final = 2.0
 _CUSTOM_ATTRIBUTES_NAME: Final = contract.CUSTOM_ATTRIBUTES_HEADER.lower()
 _CUSTOM_ATTRIBUTES: Final = re.compile(r"[\x20-\x7e]{1,1024}")
-# Possessive, and the closing quotation mark optional: nothing is ever read twice (SEC-6).
-_QUOTED: Final = re.compile(r"'(?:[^'\\]|\\.?)*+'?|\"(?:[^\"\\]|\\.?)*+\"?", re.DOTALL)
 # A piece of a streamed answer takes long compared to the hand-over to a thread, and is short enough
 # for a client to wait for. It holds entire blocks of the predictor, so that no digit changes.
 _PIECE_S: Final = 0.02
@@ -105,7 +104,7 @@ class Inference:
     def invoke(self, request: Request) -> Response:
         """Answer `POST /invocations`; never raises."""
         work = _Work()
-        response = guard(self._answer, request, work)
+        response = guard(self._answer, request, work, body=request.body)
         if response.rest is None:
             self._count(response.status, work)
         else:
@@ -227,11 +226,12 @@ class Inference:
             if not (self._placeholders and is_line and body):
                 raise
         images, errors = decoding.decode_lines(media_type, body, self.input_shape)
+        redaction = Redaction(body)
         for place, message in list(errors.items())[:_ERRORS_LOGGED]:
             log.warning(
                 "record %d of a request is answered with a placeholder: %s",
                 place + 1,
-                _hide(message),
+                redaction.hide(message),
             )
         return images, errors
 
@@ -241,14 +241,14 @@ def ping(*, is_ready: bool) -> Response:
     return Response(200 if is_ready else 503, b"", "text/plain")
 
 
-def guard(answer: Callable[..., Response], *arguments: object) -> Response:
-    """Call `answer`, and answer for whatever it raises."""
+def guard(answer: Callable[..., Response], *arguments: object, body: bytes = b"") -> Response:
+    """Call `answer`, and answer for whatever it raises; the log has nothing of `body`."""
     try:
         return answer(*arguments)
     except RequestError as error:
-        return refuse(error.status, str(error), _hide(str(error)) if error.status == 400 else "")
-    except Exception:  # noqa: BLE001 - a bug fails its request and must not end the worker
-        return fail()
+        return refuse(error.status, str(error), body)
+    except Exception as error:  # noqa: BLE001 - a bug fails its request and must not end the worker
+        return fail(error, body)
 
 
 def take_piece(response: Response) -> Response:
@@ -264,18 +264,13 @@ def _take_piece(response: Response) -> Response:
     return response._replace(body=next(response.rest or iter(()), b""))
 
 
-def _hide(message: str) -> str:
-    """Remove what a message quotes of a body, for the log."""
-    return _QUOTED.sub("'...'", message)
-
-
-def refuse(status: int, message: str, logged: str = "") -> Response:
+def refuse(status: int, message: str, body: bytes = b"") -> Response:
     """Answer a request that is at fault, or that comes when there are too many (503).
 
-    The log gets `logged` in place of the message, if it is set.
+    The log has the message without what occurs in `body`.
     """
     request_id = uuid.uuid4().hex
-    reason = logged or message
+    reason = Redaction(body).hide(message)
     fields = {"message": "refused", "request_id": request_id, "status": status, "reason": reason}
     log.info("request %s refused with %d: %s", request_id, status, reason, extra={"fields": fields})
     return _error(status, message, request_id)
@@ -286,12 +281,12 @@ def ask_to_retry(message: str) -> Response:
     return refuse(503, message)._replace(headers=(("Retry-After", "1"),))
 
 
-def fail() -> Response:
-    """Answer a request that met a bug, and log the exception that is being handled."""
+def fail(error: BaseException, body: bytes = b"") -> Response:
+    """Answer a request that met a bug, and log the exception, without what occurs in `body`."""
     request_id = uuid.uuid4().hex
     fields = {"message": "failed", "request_id": request_id, "status": 500}
-    extra = {"fields": fields}
-    log.exception("request %s failed", request_id, extra=extra)  # noqa: LOG004 - callers handle one
+    trace = describe(error, Redaction(body))
+    log.error("request %s failed\n%s", request_id, trace, extra={"fields": fields})
     message = "the server failed on this request; its log has the reason under this request id"
     return _error(500, message, request_id)
 

@@ -50,6 +50,7 @@ def main(layout: contract.Layout, environ: Mapping[str, str]) -> int:
         settings = server_settings.parse(environ)
         logs.configure(settings.log_level, settings.log_format)
         service = Service(plan.make(layout, environ, settings, cores))
+        logs.count_drops_with(service.metrics.count_dropped_line)
     except (UserError, PlatformError) as error:
         print(f"the server cannot start: {error}", file=sys.stderr, flush=True)
         return 1
@@ -83,6 +84,7 @@ class _Server(BaseApplication):
             "worker_tmp_dir": _find_heartbeat_directory(),
             "loglevel": settings.log_level,
             "control_socket_disable": True,
+            "logger_class": logs.GunicornLogger,
             "pre_fork": self._number_worker,
             "post_worker_init": _release_signals,
             "child_exit": self._bury_worker,

@@ -114,7 +114,7 @@ class Lanes:
         if self._others is None:
             queue_requests = self._service.settings.queue_requests
             self._others = Lane("other", _OTHER_THREADS, queue_requests)
-        answer = functools.partial(inference.guard, self._call_flask, head, body)
+        answer = functools.partial(inference.guard, self._call_flask, head, body, body=body)
         return self._queue(self._others, connection, answer)
 
     def _call_flask(self, head: http1.Head, body: bytes) -> Response:

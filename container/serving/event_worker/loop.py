@@ -27,6 +27,7 @@ from container.serving.event_worker.lanes import Lane, Lanes
 from container.serving.event_worker.listeners import Listeners
 from container.serving.event_worker.responder import Responder
 from container.serving.service import Service
+from container.serving.telemetry import logs
 
 log = logging.getLogger(__name__)
 
@@ -165,6 +166,7 @@ class Loop:
         self._swept = self._connections.now
         self._worker.notify()
         self._show()
+        logs.flush()
         if os.getppid() != self._worker.ppid:
             log.error("the master is gone; this worker stops")
             self._worker.alive = False

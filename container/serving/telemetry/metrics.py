@@ -42,11 +42,12 @@ _IMAGES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10_000, 100_000)
 _REQUESTS: Final = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
-# A worker's row: requests by status and of any other, errors by kind, then the histograms. Each has
-# its buckets, one beyond the last bound, and the sum.
+# A worker's row: requests by status and of any other, errors by kind, lines of the log that were
+# dropped, then the histograms. Each has its buckets, one beyond the last bound, and the sum.
 _STATUS_COLUMNS: Final = {status: column for column, status in enumerate(_STATUSES)}
 _OTHER_STATUS: Final = len(_STATUSES)
 _ERROR_COLUMNS: Final = {kind: column for column, kind in enumerate(ERRORS, _OTHER_STATUS + 1)}
+_DROPPED: Final = _OTHER_STATUS + 1 + len(ERRORS)
 _BOUNDS: Final[dict[str, Sequence[float]]] = {
     **dict.fromkeys(STAGES, _SECONDS),
     "images": _IMAGES,
@@ -55,7 +56,7 @@ _BOUNDS: Final[dict[str, Sequence[float]]] = {
 _ENDS: Final = tuple(
     accumulate(
         (len(bounds) + 2 for bounds in _BOUNDS.values()),
-        initial=_OTHER_STATUS + 1 + len(ERRORS),
+        initial=_DROPPED + 1,
     )
 )
 _STARTS: Final = dict(zip(_BOUNDS, _ENDS, strict=False))
@@ -129,6 +130,11 @@ class Metrics:
             if status:
                 self._count_status(status)
 
+    def count_dropped_line(self) -> None:
+        """Count a line of the log that nobody read."""
+        with self._lock:
+            self._values[self._start + _DROPPED] += 1
+
     def _count_status(self, status: int) -> None:
         self._values[self._start + _STATUS_COLUMNS.get(status, _OTHER_STATUS)] += 1
 
@@ -164,6 +170,9 @@ class Metrics:
         )
         for kind, column in _ERROR_COLUMNS.items():
             yield f'serving_errors_total{{kind="{kind}"}} {total[column]:.0f}'
+        name = "serving_log_lines_dropped_total"
+        yield from _head(name, "counter", "Lines of the log that were dropped: nobody read it.")
+        yield f"{name} {total[_DROPPED]:.0f}"
         for name, value in self._sum_gauges().items():
             yield from _head(name, "gauge", GAUGES.get(name, "Processes that serve."))
             yield f"{name} {value:.0f}"

@@ -33,6 +33,7 @@ from container.errors import RequestError, UserError
 from container.serving import inference
 from container.serving.bodies import media_types, negotiation
 from container.serving.exchange import Request, Response
+from container.serving.telemetry.redaction import Redaction, describe
 from container.serving.user_code import (
     handler_rules,
     inference_toolkit,
@@ -111,14 +112,12 @@ class Application:
             return self._answer(request)
         except RequestError as error:
             if not 400 <= error.status <= 599:  # user code's own
-                return inference.fail()
-            return inference.refuse(error.status, str(error))
-        except (
-            SystemExit
-        ):  # it would end the thread that computes, and no request would be answered
-            return inference.fail()
+                return inference.fail(error, request.body)
+            return inference.refuse(error.status, str(error), request.body)
+        except SystemExit as error:  # it would end the thread that computes
+            return inference.fail(error, request.body)
         except Exception as error:  # noqa: BLE001 - user code may raise anything
-            return _answer_error(error)
+            return _answer_error(error, request.body)
 
     def _answer(self, request: Request) -> Response:
         accept = negotiation.find_preferred(request.headers.get("accept", ""), self._default_accept)
@@ -234,16 +233,17 @@ def _to_bytes(body: Any) -> bytes:
     return text.encode()
 
 
-def _answer_error(error: Exception) -> Response:
+def _answer_error(error: Exception, body: bytes) -> Response:
     """Answer with the status of an error of the toolkit's; never with a traceback (SEC-4)."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if "UnsupportedFormatError" in kinds:
-        return inference.refuse(415, str(error))
+        return inference.refuse(415, str(error), body)
     status = getattr(error, "status_code", None)
     if "BaseInferenceToolkitError" not in kinds or not isinstance(status, int):
-        return inference.fail()
+        return inference.fail(error, body)
     if not 400 <= status <= 599:
-        return inference.fail()
+        return inference.fail(error, body)
     if status >= 500:
-        log.exception("the handler failed with status %d", status)  # noqa: LOG004 - in a handler
-    return inference.refuse(int(status), str(getattr(error, "message", error)))
+        trace = describe(error, Redaction(body))
+        log.error("the handler failed with status %d\n%s", status, trace)
+    return inference.refuse(int(status), str(getattr(error, "message", error)), body)

@@ -5,11 +5,13 @@ import logging
 from typing import Any
 
 import pytest
+from gunicorn.config import Config
 
 from container.serving import inference
 from container.serving.exchange import Request, Response
 from container.serving.server_settings import Settings
-from container.serving.telemetry import logs
+from container.serving.telemetry import logs, redaction
+from container.serving.telemetry.line_handler import LineHandler
 
 
 def make_record(message: str, exc_info: Any = None) -> logging.LogRecord:
@@ -98,3 +100,69 @@ def test_reason_in_the_log_quotes_nothing_of_the_body(
     assert caplog.records
     assert "SECRET" not in caplog.text
     assert all("SECRET" not in logs.JsonFormatter().format(record) for record in caplog.records)
+
+
+FORGED = "x\n2026-11-28 12:00:00,000 INFO 1 loaded model evil from /opt/ml/models/evil"
+
+
+@pytest.mark.parametrize(
+    "end", ["\n", "\r", "\r\n", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029"]
+)
+def test_no_text_of_a_client_makes_a_line_of_the_log(end: str) -> None:
+    record = make_record(FORGED.replace("\n", end))
+
+    for formatter in (logs.TextFormatter("%(asctime)s %(message)s"), logs.JsonFormatter()):
+        assert len(formatter.format(record).splitlines()) == 1
+
+
+@pytest.mark.parametrize("text", ["\x1b[2J", "\x07", "\u202e", "\x9b31m", "\ud800"])
+def test_no_text_of_a_client_controls_the_terminal(text: str) -> None:
+    line = logs.TextFormatter("%(message)s").format(make_record(text))
+
+    assert line.isprintable()
+
+
+def test_printable_text_is_written_as_it_is() -> None:
+    assert logs.escape("café \u65e5\u672c {x} \\n") == "café \u65e5\u672c {x} \\n"
+
+
+def test_line_is_bounded() -> None:
+    record = make_record("x" * 1_000_000)
+
+    assert len(logs.TextFormatter("%(message)s").format(record)) < 4100
+    assert len(logs.JsonFormatter().format(record)) < 4300
+
+
+def test_lines_of_a_traceback_are_indented_and_hold_no_forged_one() -> None:
+    error = ValueError(FORGED)
+    record = make_record("failed", exc_info=(ValueError, error, None))
+    trace = redaction.describe(error)
+    ours = logging.LogRecord("x", 40, "f", 1, "request %s failed\n%s", ("7", trace), None)
+
+    for given in (record, ours):
+        first, *others = logs.TextFormatter("%(message)s").format(given).splitlines()
+        assert first.endswith("failed")
+        assert others
+        assert all(line.startswith("    ") for line in others)
+
+
+def test_traceback_of_a_request_is_a_field_of_its_own() -> None:
+    trace = redaction.describe(ValueError("x"))
+    record = logging.LogRecord("x", 40, "f", 1, "request %s failed\n%s", ("7", trace), None)
+
+    document = json.loads(logs.JsonFormatter().format(record))
+
+    assert (document["message"], document["exception"]) == ("request 7 failed", "ValueError: x")
+
+
+@pytest.mark.parametrize("logger", [logs.GunicornLogger, logs.GunicornJsonLogger])
+def test_lines_of_gunicorn_are_escaped_and_wait_for_no_reader(logger: Any) -> None:
+    made = logger(Config())
+    try:
+        (handler,) = made.error_log.handlers
+        line = handler.format(make_record(FORGED))
+    finally:
+        made.error_log.handlers.clear()
+
+    assert isinstance(handler, LineHandler)
+    assert len(line.splitlines()) == 1

@@ -109,3 +109,12 @@ def test_every_metric_is_in_the_documentation() -> None:
         assert f"| `{name}` |" in documented, name
     for kind in ("refused", "failed", "busy", "late", "unreadable", "gone"):
         assert f"`{kind}`" in documented
+
+
+def test_dropped_lines_of_the_log_are_counted_for_all_workers() -> None:
+    metrics = Metrics(2, {})
+    for row in range(2):
+        metrics.take(row)
+        metrics.count_dropped_line()
+
+    assert "\nserving_log_lines_dropped_total 2\n" in metrics.render()
