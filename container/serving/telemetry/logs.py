@@ -127,7 +127,7 @@ def configure(level: str, log_format: str) -> None:
 
 
 def _make_handler(descriptor: int, formatter: logging.Formatter) -> LineHandler:
-    handler = LineHandler(descriptor, lambda: _Drops.count())  # noqa: PLW0108 - it may be replaced later
+    handler = LineHandler(descriptor, lambda: _Drops.count())  # noqa: PLW0108 - replaced later
     handler.setFormatter(formatter)
     return handler
 
