@@ -47,7 +47,7 @@ def save(array: Any) -> bytes:
         ("café".encode("latin-1"), "unknown 'café'", "unknown '...'"),
         (save(np.array(["SECRET"])), "unknown SECRET", "unknown ..."),
         (save(np.array([7.25])), "unknown 7.25", "unknown ..."),
-        (gzip.compress(b"SECRET"), "unknown 'SECRET'", "unknown '...'"),
+        (gzip.compress(b"SECRET", mtime=0), "unknown 'SECRET'", "unknown '...'"),
         (b"", "the route '/nothing' does not exist", "the route '/nothing' does not exist"),
     ],
 )
