@@ -90,6 +90,8 @@ def up(
         f"local AWS is up: {running.url}/console, account {settings.account}, "
         f"region {settings.region}, data in {home}"
     )
+    for warning in _ask(running)["warnings"]:
+        _say(f"warning: {warning}")
     _say('point any AWS client of this shell at it: eval "$(python -m local_test env)"')
     return 0
 
@@ -201,6 +203,8 @@ def status(
     print(f"jobs running: {', '.join(facts['jobs']) or 'none'}")
     endpoints = [f"{name} {state}" for name, state in facts["endpoints"].items()]
     print(f"endpoints: {', '.join(endpoints) or 'none'}")
+    for warning in facts["warnings"]:
+        print(f"warning: {warning}")
     return 0
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from container import contract
 from container.errors import UserError
+from local_test.data.line_file import LineFile
 from local_test.jobs.fleet import Outcome
 from local_test.runners.log_lines import OnLine
 
@@ -70,17 +71,21 @@ def make_directory(directory: Path) -> None:
 def log_files(directory: Path, hosts: Sequence[str], on_line: OnLine) -> Iterator[OnLine]:
     """Yield a listener that writes each line to its host's file before it passes it on."""
     directory.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as stack:
-        files = {
-            host: stack.enter_context((directory / f"{host}.log").open("a", encoding="utf-8"))
-            for host in hosts
-        }
+    files = {host: LineFile(directory / f"{host}.log", _encode) for host in hosts}
 
-        def write(host: str, line: str) -> None:
-            print(line, file=files[host], flush=True)
-            on_line(host, line)
+    def write(host: str, line: str) -> None:
+        files[host].append(line)
+        on_line(host, line)
 
+    try:
         yield write
+    finally:
+        for file in files.values():
+            file.close()
+
+
+def _encode(line: str) -> bytes:
+    return f"{line}\n".encode("utf-8", "replace")
 
 
 def format_time(seconds: float) -> str:

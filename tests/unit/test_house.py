@@ -21,6 +21,7 @@ EXERCISES = {
         "local_test.aws.account.meter",
         "local_test.aws.sagemaker.runtime",
     ),
+    "tests/contract/aws/test_full_disk.py": ("local_test.aws.moto.held_parts",),
     "tests/contract/aws/test_jobs.py": (
         "local_test.aws.account.metric_files",
         "local_test.aws.sagemaker.job_operations",

@@ -18,6 +18,8 @@ class Kind(Generic[R]):
 
     name: str
     """As in ARNs, such as `training-job`; also the kind of its records on disk."""
+    record: type[R]
+    """The type of its records."""
     prefix: str = ""
     """As in member names, such as `TrainingJob` of `TrainingJobName`."""
     status_name: str = ""
@@ -34,21 +36,24 @@ class Kind(Generic[R]):
         return f"{self.prefix}Arn"
 
 
-TRAINING_JOB: Final = Kind[records.TrainingJob]("training-job", "TrainingJob", "TrainingJobStatus")
-PROCESSING_JOB: Final = Kind[records.Job]("processing-job", "ProcessingJob", "ProcessingJobStatus")
-TRANSFORM_JOB: Final = Kind[records.TransformJob](
-    "transform-job", "TransformJob", "TransformJobStatus"
+TRAINING_JOB: Final = Kind("training-job", records.TrainingJob, "TrainingJob", "TrainingJobStatus")
+PROCESSING_JOB: Final = Kind("processing-job", records.Job, "ProcessingJob", "ProcessingJobStatus")
+TRANSFORM_JOB: Final = Kind(
+    "transform-job", records.TransformJob, "TransformJob", "TransformJobStatus"
 )
-TUNING_JOB: Final = Kind[records.TuningJob](
-    "hyper-parameter-tuning-job", "HyperParameterTuningJob", "HyperParameterTuningJobStatus"
+TUNING_JOB: Final = Kind(
+    "hyper-parameter-tuning-job",
+    records.TuningJob,
+    "HyperParameterTuningJob",
+    "HyperParameterTuningJobStatus",
 )
-MODEL: Final = Kind[records.Resource]("model", "Model")
-ENDPOINT_CONFIG: Final = Kind[records.Resource]("endpoint-config", "EndpointConfig")
-ENDPOINT: Final = Kind[records.Endpoint]("endpoint", "Endpoint", "EndpointStatus")
-PACKAGE_GROUP: Final = Kind[records.PackageGroup](
-    "model-package-group", "ModelPackageGroup", "ModelPackageGroupStatus"
+MODEL: Final = Kind("model", records.Resource, "Model")
+ENDPOINT_CONFIG: Final = Kind("endpoint-config", records.Resource, "EndpointConfig")
+ENDPOINT: Final = Kind("endpoint", records.Endpoint, "Endpoint", "EndpointStatus")
+PACKAGE_GROUP: Final = Kind(
+    "model-package-group", records.PackageGroup, "ModelPackageGroup", "ModelPackageGroupStatus"
 )
-PACKAGE: Final = Kind[records.Package]("model-package", "ModelPackage", "ModelPackageStatus")
+PACKAGE: Final = Kind("model-package", records.Package, "ModelPackage", "ModelPackageStatus")
 RESOURCES: Final[Mapping[str, Kind[Any]]] = {
     kind.name: kind
     for kind in (
@@ -58,8 +63,16 @@ RESOURCES: Final[Mapping[str, Kind[Any]]] = {
 }
 """The kinds that have ARNs of SageMaker, by name."""
 
-SCALABLE_TARGET: Final = Kind[records.ScalableTarget]("scalable-target")
-SCALING_POLICY: Final = Kind[records.ScalingPolicy]("scaling-policy")
-SCALING_ACTIVITY: Final = Kind[dict[str, Any]]("scaling-activity")
-BUCKET: Final = Kind[records.Bucket]("s3-bucket")
-OBJECT: Final = Kind[records.StoredObject]("s3-object")
+SCALABLE_TARGET: Final = Kind("scalable-target", records.ScalableTarget)
+SCALING_POLICY: Final = Kind("scaling-policy", records.ScalingPolicy)
+SCALING_ACTIVITY: Final = Kind("scaling-activity", dict[str, Any])
+BUCKET: Final = Kind("s3-bucket", records.Bucket)
+OBJECT: Final = Kind("s3-object", records.StoredObject)
+ALL: Final[Mapping[str, Kind[Any]]] = {
+    **RESOURCES,
+    **{
+        kind.name: kind
+        for kind in (SCALABLE_TARGET, SCALING_POLICY, SCALING_ACTIVITY, BUCKET, OBJECT)
+    },
+}
+"""All kinds, by name."""

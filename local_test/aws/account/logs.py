@@ -11,8 +11,12 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 from urllib.parse import quote, unquote
+
+from local_test.data.line_file import LineFile
+
+_STAMP_LIMIT = 15  # digits; of milliseconds since the epoch, there are 13
 
 
 class Event(NamedTuple):
@@ -31,18 +35,16 @@ class LogStore:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._files: dict[Path, IO[bytes]] = {}
+        self._files: dict[Path, LineFile] = {}
         self._lock = threading.Lock()
 
     def append(self, group: str, stream: str, line: str) -> None:
         """Add one line, without its line end, to a stream; create the stream if it is new."""
         path = self.path(group, stream)
-        event = f"{time.time_ns() // 1_000_000} {line}\n".encode("utf-8", "replace")
         with self._lock:
             if path not in self._files:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                self._files[path] = path.open("ab", buffering=0)
-            self._files[path].write(event)
+                self._files[path] = LineFile(path, _make_event)
+            self._files[path].append(line)
 
     def finish(self, group: str, prefix: str) -> None:
         """Close the files of all streams whose names start with `prefix`."""
@@ -65,15 +67,20 @@ class LogStore:
         return [name for name in names if name.startswith(prefix)]
 
     def read(self, group: str, stream: str, offset: int = 0) -> Iterator[Event]:
-        """Yield every complete event from `offset` on."""
+        """Yield every complete event from `offset` on; a damaged one has the time of the last."""
+        time_ms = 0
         with self.path(group, stream).open("rb") as file:
             file.seek(offset)
             for line in file:
                 if not line.endswith(b"\n"):
                     return
                 stamp, _, text = line[:-1].partition(b" ")
+                if stamp.isdigit() and len(stamp) < _STAMP_LIMIT:
+                    time_ms = int(stamp)
+                else:
+                    text = line[:-1]
                 end = offset + len(line)
-                yield Event(offset, end, int(stamp), text.decode("utf-8", "replace"))
+                yield Event(offset, end, time_ms, text.decode("utf-8", "replace"))
                 offset = end
 
     def read_tail(self, group: str, stream: str, size_bytes: int) -> Iterator[Event]:
@@ -84,6 +91,10 @@ class LogStore:
                 file.seek(start)
                 start += len(file.readline())
         yield from self.read(group, stream, start)
+
+
+def _make_event(line: str) -> bytes:
+    return f"{time.time_ns() // 1_000_000} {line}\n".encode("utf-8", "replace")
 
 
 def _list_names(directory: Path) -> list[str]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import collections
 import json
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from local_test.data.line_file import LineFile
 from local_test.jobs.result import Metric
 
 
@@ -21,10 +23,12 @@ class MetricFiles:
 
     def append(self, job: str, metric: Metric) -> None:
         """Add a value."""
+        values = json.dumps([metric.name, metric.value, metric.time_s])
         with self._lock:
-            self._directory.mkdir(parents=True, exist_ok=True)
-            with self._path(job).open("a", encoding="utf-8") as file:
-                print(json.dumps([metric.name, metric.value, metric.time_s]), file=file)
+            file = LineFile(self._path(job), lambda line: f"{line}\n".encode())
+            if not file.append(values):
+                print(f"a value of {metric.name} of job {job} is lost: disk full", file=sys.stderr)
+            file.close()
             self._last[job][metric.name] = metric
 
     def last(self, job: str) -> Mapping[str, Metric]:
@@ -33,14 +37,24 @@ class MetricFiles:
             return dict(self._last.get(job, {}))
 
     def read(self, job: str) -> Iterator[Metric]:
-        """Yield all values in the order they were printed, without a line that a crash cut off."""
+        """Yield all values in the order they were printed, without a line that a crash cut off.
+
+        Damaged lines are left out, and counted in the log.
+        """
         try:
-            text = self._path(job).read_text(encoding="utf-8")
+            lines = self._path(job).read_bytes().splitlines(keepends=True)
         except FileNotFoundError:
             return
-        for line in text.splitlines(keepends=True):
-            if line.endswith("\n"):
-                yield Metric(*json.loads(line))
+        damaged = 0
+        for line in lines:
+            if line.endswith(b"\n"):
+                try:
+                    name, value, time_s = json.loads(line)
+                    yield Metric(str(name), float(value), float(time_s))
+                except (ValueError, TypeError):
+                    damaged += 1
+        if damaged:
+            print(f"metrics of job {job}: {damaged} damaged line(s) left out", file=sys.stderr)
 
     def forget(self, job: str) -> None:
         """Remove the values of a job that starts again."""

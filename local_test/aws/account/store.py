@@ -1,27 +1,24 @@
 """The records of the local AWS in one SQLite file, by kind and name.
 
-Rules of this file: a change is on disk before the call returns; a reader gets a copy.
+Rules of this file: a change is on disk before the call returns, or it is not made; a reader gets a
+copy. Only what has happened already, such as the end of a job, is noted in memory if the disk is
+full, and written as soon as there is room.
 """
 
 from __future__ import annotations
 
 import copy
 import json
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from container.errors import PlatformError
+from local_test.aws.account import integrity
+from local_test.aws.account.database import Database
 from local_test.aws.account.kinds import Kind, R
-
-_VERSION = 1
-_TABLE = """CREATE TABLE IF NOT EXISTS record (
-    kind TEXT, name TEXT, body TEXT NOT NULL, PRIMARY KEY (kind, name))"""
-_UPSERT = """INSERT INTO record VALUES (?, ?, ?)
-    ON CONFLICT (kind, name) DO UPDATE SET body = excluded.body"""
+from local_test.data.disk import DiskError
 
 
 class Store:
@@ -33,34 +30,35 @@ class Store:
         Raises: PlatformError if it cannot be opened, or was written by a later version.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
+        self.fault = ""
+        """Why the last change could not be written; empty if it could."""
         self._lock = threading.RLock()
-        try:
-            self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-            self._database.execute("PRAGMA journal_mode=WAL")
-            version = self._database.execute("PRAGMA user_version").fetchone()[0]
-            if version > _VERSION:
-                message = (
-                    f"{path} was written by a later version of this program (format {version}); "
-                    "use that version, or delete the data with purge"
-                )
-                raise PlatformError(message)
-            self._database.execute(_TABLE)
-            self._database.execute(f"PRAGMA user_version={_VERSION}")
-            rows = self._database.execute("SELECT kind, name, body FROM record ORDER BY rowid")
-            self._records: dict[str, dict[str, Any]] = {}
-            for kind, name, body in rows:
-                self._records.setdefault(kind, {})[name] = json.loads(body)
-        except sqlite3.Error as error:
-            message = f"cannot open {path}: {error}"
-            raise PlatformError(message) from error
+        self._is_closed = False
+        self._is_changed = False
+        self._records: dict[str, dict[str, Any]] = {}
+        self._unwritten: dict[tuple[str, str], None] = {}  # in the order of their changes
+        self._database = Database(path)
+        for kind, name, body in self._database.read():
+            try:
+                self._records.setdefault(kind, {})[name] = integrity.load(kind, body)
+            except ValueError as error:
+                self._database.set_apart(kind, name, body, str(error))
+        self.warnings = self._database.warnings
+        """What was found damaged, as sentences for the user."""
+        self._probe()
 
     def close(self) -> None:
         """Close the file; the store cannot be used afterwards."""
         with self._lock:
+            self.flush()
+            self._is_closed = True
             self._database.close()
 
     def insert(self, kind: Kind[R], name: str, record: Mapping[str, Any]) -> bool:
-        """Add a record; return False, and change nothing, if the name is taken."""
+        """Add a record; return False, and change nothing, if the name is taken.
+
+        Raises: DiskError.
+        """
         with self._lock:
             if name in self._records.get(kind.name, {}):
                 return False
@@ -80,37 +78,105 @@ class Store:
     def update(self, kind: Kind[R], name: str, **changes: Any) -> R:
         """Change entries of a record and its LastModifiedTime; None removes an entry.
 
-        Raises: KeyError if it does not exist.
+        Raises: KeyError if it does not exist, DiskError.
         """
-
-        def change(record: Any) -> None:
-            record.update(changes)
-
-        return self.edit(kind, name, change)
+        return self.edit(kind, name, lambda record: cast("Any", record).update(changes))
 
     def edit(self, kind: Kind[R], name: str, change: Callable[[R], object]) -> R:
         """Let `change` alter a record and return the result; if it raises, nothing changes.
 
         An entry that `change` sets to None is removed.
 
-        Raises: KeyError if it does not exist.
+        Raises: KeyError if it does not exist, DiskError.
         """
         with self._lock:
-            record = copy.deepcopy(self._records[kind.name][name])
-            change(record)
-            record = {key: value for key, value in record.items() if value is not None}
-            record["LastModifiedTime"] = time.time()
+            record = self._change(kind, name, change)
             self._write(kind, name, record)
             return cast("R", copy.deepcopy(record))
 
-    def delete(self, kind: Kind[R], name: str) -> None:
-        """Remove a record, if it exists."""
+    def note(self, kind: Kind[R], name: str, change: Callable[[R], object]) -> None:
+        """Alter a record as `edit` does, also if it cannot be written now.
+
+        It is for what has happened, whether the disk has room or not.
+
+        Raises: KeyError if it does not exist.
+        """
         with self._lock:
-            self._database.execute(
-                "DELETE FROM record WHERE kind = ? AND name = ?", (kind.name, name)
-            )
+            record = self._change(kind, name, change)
+            try:
+                self._write(kind, name, record)
+            except DiskError:
+                self._records[kind.name][name] = record
+                self._unwritten[kind.name, name] = None
+
+    def delete(self, kind: Kind[R], name: str) -> None:
+        """Remove a record, if it exists.
+
+        Raises: DiskError.
+        """
+        with self._lock:
+            self._run(self._database.delete, kind.name, name)
             self._records.get(kind.name, {}).pop(name, None)
+            self._unwritten.pop((kind.name, name), None)
+
+    def forget(self, kind: Kind[R], name: str) -> None:
+        """Remove the record of something that is gone, also if that cannot be written now."""
+        with self._lock:
+            try:
+                self.delete(kind, name)
+            except DiskError:
+                self._records.get(kind.name, {}).pop(name, None)
+                self._unwritten[kind.name, name] = None
+
+    def flush(self) -> None:
+        """Write what could not be written before, if there is room now.
+
+        Called now and then, it keeps the file itself up to date, and its log short.
+        """
+        with self._lock:
+            if self._is_closed:
+                return
+            if self._is_changed:
+                self._database.checkpoint()
+                self._is_changed = False
+            try:
+                for kind, name in list(self._unwritten):
+                    record = self._records.get(kind, {}).get(name)
+                    if record is None:
+                        self._run(self._database.delete, kind, name)
+                    else:
+                        self._run(self._database.write, kind, name, json.dumps(record))
+                    del self._unwritten[kind, name]
+            except DiskError:
+                return  # the next flush tries again
+
+    def _change(self, kind: Kind[R], name: str, change: Callable[[R], object]) -> dict[str, Any]:
+        record = copy.deepcopy(self._records[kind.name][name])
+        change(record)
+        record = {key: value for key, value in record.items() if value is not None}
+        record["LastModifiedTime"] = time.time()
+        return record
 
     def _write(self, kind: Kind[R], name: str, record: Mapping[str, Any]) -> None:
-        self._database.execute(_UPSERT, (kind.name, name, json.dumps(record)))
+        self._run(self._database.write, kind.name, name, json.dumps(record))
         self._records.setdefault(kind.name, {})[name] = copy.deepcopy(dict(record))
+        self._unwritten.pop((kind.name, name), None)
+
+    def _run(self, write: Callable[..., None], *arguments: str) -> None:
+        if self._is_closed:
+            message = "the local AWS is stopping; nothing was changed"
+            raise DiskError(message)
+        try:
+            write(*arguments)
+        except DiskError as error:
+            self.fault = str(error)
+            raise
+        self.fault = ""
+        self._is_changed = True
+
+    def _probe(self) -> None:
+        """Find out whether changes can be written; `fault` says why not."""
+        try:
+            self._run(self._database.probe)
+        except DiskError:
+            return

@@ -112,4 +112,5 @@ def summarize(account: Account) -> dict[str, Any]:
         "region": account.region,
         "jobs": jobs,
         "endpoints": endpoints,
+        "warnings": [*account.store.warnings, *filter(None, [account.store.fault])],
     }

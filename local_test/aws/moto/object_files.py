@@ -1,14 +1,16 @@
 """S3 that survives a restart: moto answers the requests, and the objects are in our files.
 
-After each request that changed something, the change is written to disk before the answer leaves:
-the bytes of an object as a file, its facts as a record. The next start returns the records to
-moto; bytes are read on demand. Kept are buckets, and the latest version of objects with their
-metadata. Policies, versions and tags of S3 live as long as the process.
+After each request that changed something, the change is written to disk before the answer leaves,
+and before any other request sees it: the bytes of an object as a file, its facts as a record. What
+cannot be written is undone in moto, and refused. The next start returns the records to moto; bytes
+are read on demand. Kept are buckets, and the latest version of objects with their metadata.
+Policies, versions and tags of S3 live as long as the process.
 
 moto has no hook for storage, so this uses its private `FakeKey._value_buffer`; a unit test fails
 when moto changes it.
 
-Rules of this file: a file is complete before a record names it, and removed after no record does.
+Rules of this file: a file is complete before a record names it. An object whose file is gone does
+not exist, so a deletion removes the file first, which also works on a full disk.
 """
 
 from __future__ import annotations
@@ -16,13 +18,10 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import io
-import os
-import shutil
-import threading
-import uuid
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from urllib.parse import parse_qs
 from xml.etree import ElementTree as ET
 
@@ -31,34 +30,12 @@ from moto.s3.models import FakeBucket, FakeKey, S3Backend, s3_backends
 from local_test.aws.account.kinds import BUCKET, OBJECT
 from local_test.aws.account.records import StoredObject
 from local_test.aws.account.store import Store
+from local_test.aws.moto.byte_files import ByteFiles, StoredBytes
+from local_test.aws.moto.held_parts import holding
+from local_test.aws.moto.turns import Target, Turns, find_source
+from local_test.data.disk import DiskError
 
 WsgiApplication = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
-
-
-class StoredBytes:
-    """The bytes of a stored object, as moto reads them.
-
-    The file is open only during a read, as there may be many objects.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._position = 0
-
-    def seek(self, position: int) -> None:
-        """Go to a byte."""
-        self._position = position
-
-    def read(self, size: int = -1) -> bytes:
-        """Read from the position on."""
-        with self.path.open("rb") as file:
-            file.seek(self._position)
-            data = file.read(size)
-        self._position += len(data)
-        return data
-
-    def close(self) -> None:
-        """Do nothing: no file is open between reads."""
 
 
 class ObjectFiles:
@@ -69,52 +46,88 @@ class ObjectFiles:
     ) -> None:
         self._application = application
         self._store = store
-        self._directory = directory
+        self._files = ByteFiles(directory)
         self._account = account
         self._region = region
         self._backend: S3Backend = s3_backends[account]["aws"]
-        self._lock = threading.Lock()
-        directory.mkdir(parents=True, exist_ok=True)
-        self._restore()
+        self._turns = Turns()
+        store.warnings += self._restore()
 
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
-        """Answer one S3 request."""
-        if environ["REQUEST_METHOD"] in ("GET", "HEAD", "OPTIONS"):
-            return self._application(environ, start_response)
-        path = environ["PATH_INFO"].encode("latin-1").decode("utf-8", "replace").lstrip("/")
-        bucket, _, key = path.partition("/")
-        query = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)
-        deleted = _read_deleted_keys(environ) if "delete" in query and not key else []
-        answers: list[tuple[Any, ...]] = []
+        """Answer one S3 request.
 
-        def collect(*arguments: Any) -> Callable[[bytes], None]:
-            answers.append(arguments)
-            return lambda data: None  # noqa: ARG005 - moto's applications return their bodies
+        Raises: DiskError if a change could not be written, and was undone.
+        """
+        target = _read_target(environ)
+        with self._turns.take(target.claims()):
+            if target.is_read:
+                return self._application(environ, start_response)
+            answers: list[tuple[Any, ...]] = []
 
-        body = self._application(environ, collect)
-        is_done = answers and str(answers[-1][0]).startswith("2")
-        if is_done and "partNumber" not in query:  # a part is not an object yet
-            with self._lock:
-                self._keep(environ["REQUEST_METHOD"], bucket, [key] if key else deleted)
+            def collect(*arguments: Any) -> Callable[[bytes], None]:
+                answers.append(arguments)
+                return lambda data: None  # noqa: ARG005 - moto's applications return their bodies
+
+            with self._undoing(target):
+                body = self._application(environ, collect)
+                if answers and str(answers[-1][0]).startswith("2") and not target.is_part:
+                    self._keep(target)
         for arguments in answers:
             start_response(*arguments)
         return body
 
-    def _keep(self, method: str, bucket: str, keys: list[str]) -> None:
-        """Write down what a request may have changed."""
-        for name in keys:
-            self._keep_object(bucket, name)
-        if not keys and method != "POST":
-            self._keep_bucket(bucket)
-
     def make_bucket(self, name: str) -> None:
-        """Create a bucket, unless it exists."""
-        with self._lock:
+        """Create a bucket, unless it exists; on a full disk it lives as long as the process."""
+        with self._turns.take(Target("PUT", name, "", {}).claims()):
             if name not in self._backend.buckets:
                 self._backend.create_bucket(name, self._region)
-            self._keep_bucket(name)
+            with contextlib.suppress(DiskError):
+                self._keep_bucket(name)
+
+    def _keep(self, target: Target) -> None:
+        """Write down what a request may have changed.
+
+        Raises: DiskError.
+        """
+        for name in target.keys:
+            self._keep_object(target.bucket, name)
+        if not target.keys and target.method != "POST":
+            self._keep_bucket(target.bucket)
+
+    @contextlib.contextmanager
+    def _undoing(self, target: Target) -> Iterator[None]:
+        """Return moto to the state before a request if its change cannot be written."""
+        bucket = self._backend.buckets.get(target.bucket)
+        before = {name: list(bucket.keys.getlist(name, [])) for name in target.keys if bucket}
+        uploads = target.query.get("uploadId", [""]) if target.method == "POST" else [""]
+        try:
+            if bucket is None:
+                yield
+            else:
+                with holding(bucket, uploads[0]):
+                    yield
+        except Exception:
+            if bucket is None:
+                self._backend.buckets.pop(target.bucket, None)
+                raise
+            self._backend.buckets[target.bucket] = bucket
+            for name, keys in before.items():
+                self._undo_key(bucket, target.bucket, name, keys)
+            raise
+
+    def _undo_key(self, bucket: FakeBucket, place: str, name: str, keys: list[Any]) -> None:
+        record = self._store.find(OBJECT, f"{place}/{name}")
+        if record is None and keys and isinstance(keys[-1], FakeKey):
+            return  # of several deletions, this one was made before another failed
+        for key in bucket.keys.getlist(name, []):
+            if key not in keys:
+                key.multipart = None  # the upload goes on
+        if keys:
+            bucket.keys.setlist(name, keys)
+        elif name in bucket.keys:
+            bucket.keys.pop(name)
 
     def _keep_bucket(self, name: str) -> None:
         if name not in self._backend.buckets:
@@ -125,57 +138,90 @@ class ObjectFiles:
         self._store.insert(BUCKET, name, record)
 
     def _keep_object(self, bucket: str, name: str) -> None:
-        """Write an object to disk, or remove it if moto no longer has it."""
-        key = None
+        """Write an object to disk, or remove it if moto no longer has it.
+
+        Raises: DiskError; then files and records are as before.
+        """
+        versions = []
         if bucket in self._backend.buckets:
-            key = self._backend.buckets[bucket].keys.get(name)
+            versions = self._backend.buckets[bucket].keys.getlist(name, [])
+        key = versions[-1] if versions else None
         record_name = f"{bucket}/{name}"
         old = self._store.find(OBJECT, record_name)
-        if isinstance(key, FakeKey):
-            if isinstance(key._value_buffer, StoredBytes):  # noqa: SLF001 - see the docstring
-                return
-            record = self._write(bucket, name, key)
+        if not isinstance(key, FakeKey):
+            if old is not None and not self._retire(old, versions):
+                self._files.remove(old["file"])
+            self._store.forget(OBJECT, record_name)
+            return
+        path = self._keep_bytes(key, old, record_name)
+        if old is not None and old["file"] != path.name and not self._retire(old, versions):
+            with contextlib.suppress(DiskError):  # then the next start moves it aside
+                self._files.remove(old["file"])
+
+    def _keep_bytes(self, key: FakeKey, old: StoredObject | None, record_name: str) -> Path:
+        """Write the file and the record of an object that is new, and return its file.
+
+        Raises: DiskError, with the new file removed.
+        """
+        stored = key._value_buffer  # noqa: SLF001 - see the head of this file
+        if isinstance(stored, StoredBytes):
+            self._files.restore(stored)
+            if old is not None and old["file"] == stored.path.name:
+                return stored.path
+            path = stored.path
+        else:
+            with key.lock:
+                path = self._files.write(stored)
+        record = _describe(key, record_name, path)
+        try:
+            self._keep_bucket(record["bucket"])
             if not self._store.insert(OBJECT, record_name, record):
                 self._store.update(OBJECT, record_name, **record)
-            _point_to(key, self._directory / record["file"])
-        elif old is not None:
-            self._store.delete(OBJECT, record_name)
-        if old is not None:
-            (self._directory / old["file"]).unlink(missing_ok=True)
+        except DiskError:
+            if path != getattr(stored, "path", None):
+                self._files.remove(path.name)
+            raise
+        _point_to(key, path)
+        return path
 
-    def _write(self, bucket: str, name: str, key: FakeKey) -> StoredObject:
-        path = self._directory / uuid.uuid4().hex
-        with path.open("wb") as file, key.lock:
-            _copy(key._value_buffer, file)  # noqa: SLF001 - see the head of this file
-        return {
-            "bucket": bucket,
-            "key": name,
-            "file": path.name,
-            "bytes": path.stat().st_size,
-            "etag": key.etag.strip('"'),
-            "modified": key.last_modified.timestamp(),
-            "metadata": dict(key.metadata),
-        }
+    def _retire(self, old: StoredObject, versions: list[Any]) -> bool:
+        """Keep an object's file for as long as moto has it as an older version."""
+        for key in versions:
+            stored = getattr(key, "_value_buffer", None)
+            if isinstance(stored, StoredBytes) and stored.path.name == old["file"]:
+                self._files.retire(stored)
+                return True
+        return False
 
-    def _restore(self) -> None:
+    def _restore(self) -> list[str]:
+        """Give moto what is on disk, and return what was wrong there."""
         for record in self._store.list(BUCKET):
-            bucket = FakeBucket(record["name"], self._account, record["region"])
-            bucket.creation_date = dt.datetime.fromtimestamp(record["created"], dt.UTC)
-            self._backend.buckets[record["name"]] = bucket
+            self._restore_bucket(record["name"], record["created"])
         objects = self._store.list(OBJECT)
+        missing = []
+        warnings = []
         for item in objects:
-            self._restore_object(item)
-        named = {item["file"] for item in objects}
-        for path in self._directory.iterdir():
-            if path.name not in named:  # a crash left it behind
-                path.unlink()
+            if item["bucket"] not in self._backend.buckets:
+                self._restore_bucket(item["bucket"], time.time())
+                warnings.append(f"bucket {item['bucket']} had no record; its objects are kept")
+            path = self._files.find(item["file"])
+            if path is None:
+                missing.append(f"s3://{item['bucket']}/{item['key']}")
+            else:
+                self._restore_object(item, path)
+        if missing:
+            warnings.append(
+                f"the files of {len(missing)} S3 object(s) are gone, so these do not exist: "
+                f"{', '.join(missing[:5])}"
+            )
+        return warnings + self._files.sweep({item["file"] for item in objects})
 
-    def _restore_object(self, record: StoredObject) -> None:
-        path = self._directory / record["file"]
-        bucket = self._backend.buckets.get(record["bucket"])
-        if bucket is None or not path.is_file():
-            self._store.delete(OBJECT, f"{record['bucket']}/{record['key']}")
-            return
+    def _restore_bucket(self, name: str, created: float) -> None:
+        bucket = FakeBucket(name, self._account, self._region)
+        bucket.creation_date = dt.datetime.fromtimestamp(created, dt.UTC)
+        self._backend.buckets[name] = bucket
+
+    def _restore_object(self, record: StoredObject, path: Path) -> None:
         key = FakeKey(
             record["key"],
             b"",
@@ -190,7 +236,20 @@ class ObjectFiles:
         key.set_metadata(record["metadata"])
         key.contentsize = record["bytes"]
         _point_to(key, path)
-        bucket.keys[record["key"]] = key
+        self._backend.buckets[record["bucket"]].keys[record["key"]] = key
+
+
+def _describe(key: FakeKey, record_name: str, path: Path) -> StoredObject:
+    bucket, _, name = record_name.partition("/")
+    return {
+        "bucket": bucket,
+        "key": name,
+        "file": path.name,
+        "bytes": path.stat().st_size,
+        "etag": key.etag.strip('"'),
+        "modified": key.last_modified.timestamp(),
+        "metadata": dict(key.metadata),
+    }
 
 
 def _point_to(key: FakeKey, path: Path) -> None:
@@ -201,18 +260,24 @@ def _point_to(key: FakeKey, path: Path) -> None:
         old.close()
 
 
-def _copy(source: IO[bytes], target: IO[bytes]) -> None:
-    source.seek(0)
-    shutil.copyfileobj(source, target, 1024 * 1024)
-    target.flush()
-    os.fsync(target.fileno())
+def _read_target(environ: dict[str, Any]) -> Target:
+    path = environ["PATH_INFO"].encode("latin-1").decode("utf-8", "replace").lstrip("/")
+    bucket, _, key = path.partition("/")
+    query = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)
+    deleted: frozenset[str] = frozenset()
+    if environ["REQUEST_METHOD"] == "POST" and "delete" in query and not key:
+        deleted = _read_deleted_keys(environ)
+    source = find_source(environ.get("HTTP_X_AMZ_COPY_SOURCE", ""))
+    return Target(environ["REQUEST_METHOD"], bucket, key, query, deleted, source)
 
 
-def _read_deleted_keys(environ: dict[str, Any]) -> list[str]:
+def _read_deleted_keys(environ: dict[str, Any]) -> frozenset[str]:
     """Return the keys of a DeleteObjects request; moto checks the request itself."""
     body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
     environ["wsgi.input"] = io.BytesIO(body)
     with contextlib.suppress(ET.ParseError):
-        root = ET.fromstring(body)  # noqa: S314 - no external entities, and the client is local
-        return [item.text or "" for item in root.iter() if item.tag.rpartition("}")[2] == "Key"]
-    return []
+        root = ET.fromstring(body)  # noqa: S314 - expat bounds entities, and fetches none
+        return frozenset(
+            item.text or "" for item in root.iter() if item.tag.rpartition("}")[2] == "Key"
+        )
+    return frozenset()

@@ -26,7 +26,7 @@ from local_test.aws.account.account import Account
 from local_test.aws.account.settings import Settings
 from local_test.aws.account.store import Store
 from local_test.aws.moto.mount import Services
-from local_test.aws.process import installation, keys, lifecycle
+from local_test.aws.process import installation, keys, lifecycle, log_stream
 from local_test.aws.process.containers import choose_runner
 from local_test.aws.process.http_server import Application
 from local_test.aws.process.installation import AlreadyRunningError, Running
@@ -46,6 +46,7 @@ def run(directory: Path, settings: Settings) -> int:
     """
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     with installation.lock(directory):
+        installation.blank(directory)
         listener = _listen_anew(directory, settings.port)
         port = listener.getsockname()[1]
         url = f"http://127.0.0.1:{port}"
@@ -65,6 +66,8 @@ def run(directory: Path, settings: Settings) -> int:
             region = settings.region
             variables = installation.client_environment(container_url, region, containers_key)
         account, services = _make_account(directory, settings, variables)
+        for warning in account.store.warnings:
+            print(f"warning: {warning}", file=sys.stderr)
         secrets = {key.id: key.secret, containers_key.id: containers_key.secret}
         server = waitress.server.create_server(
             Application(account, services, secrets, addresses),
@@ -96,7 +99,7 @@ def run(directory: Path, settings: Settings) -> int:
         # The server still answers, as jobs that stop upload what they have.
         lifecycle.close(account)
         is_idle = account.wait_for_threads(_STOP_GRACE_S)
-        (directory / "server.json").unlink(missing_ok=True)
+        account.store.close()
     return 0 if is_idle else 1
 
 
@@ -168,14 +171,12 @@ def _listen_anew(directory: Path, port: int) -> socket.socket:
         last = 0
     try:
         listener = _listen("127.0.0.1", port or last)
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         if port:
-            message = (
-                f"port {port} of 127.0.0.1 is taken: {error.strerror}; choose another with --port"
-            )
+            message = f"port {port} of 127.0.0.1 is taken: {error}; choose another with --port"
             raise PlatformError(message) from error
         listener = _listen("127.0.0.1", 0)
-    path.write_text(str(listener.getsockname()[1]), encoding="ascii")
+    installation.write_text(path, str(listener.getsockname()[1]))
     return listener
 
 
@@ -192,6 +193,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def main(argv: list[str]) -> int:
     """Run as `python -m local_test.aws.process.host DIRECTORY SETTINGS_JSON`, as `up` does."""
+    log_stream.install()
     try:
         return run(Path(argv[0]), Settings(**json.loads(argv[1])))
     except AlreadyRunningError:

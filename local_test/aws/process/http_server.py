@@ -30,6 +30,8 @@ from local_test.aws.process.signatures import Claim
 from local_test.aws.protocol import messages
 from local_test.aws.protocol.messages import AwsError, Reply
 from local_test.aws.sagemaker import cloudwatch, runtime
+from local_test.data import disk
+from local_test.data.disk import DiskError
 from local_test.requests import shapes
 
 _JSON_SERVICES: Final = {
@@ -78,11 +80,14 @@ class Application:
             return self._dispatch(service, claim.region if claim else "", environ, start_response)
         except AwsError as error:
             refusal = error
+        except DiskError as error:
+            refusal = _refuse_write(error)
         except NotImplementedError as error:
             message = f"The local AWS does not emulate this: {error}"
             refusal = AwsError("NotImplemented", message, 501)
-        except Exception:  # noqa: BLE001 - a bug of ours fails one request, not the server
-            refusal = _report_bug(environ)
+        except Exception as error:  # noqa: BLE001 - a bug of ours fails one request, not the server
+            full = disk.explain(error, "the directory of temporary files")
+            refusal = _refuse_write(full) if full else _report_bug(environ)
         return _send(_refuse(refusal, environ, service), start_response)
 
     def _check_sender(self, service: str | None, environ: dict[str, Any]) -> None:
@@ -149,6 +154,8 @@ class Application:
             result = operations.OPERATIONS[operation](self.account, request)
         except UserError as error:
             messages.reject(str(error))
+        except DiskError:
+            raise
         except PlatformError as error:
             raise AwsError("InternalFailure", str(error), 500) from error
         return messages.answer(service, operation, result)
@@ -217,6 +224,10 @@ def _send(reply: Reply, start_response: Callable[..., Any]) -> Iterable[bytes]:
     status = f"{reply.status} {responses.get(reply.status, 'Unknown')}"
     start_response(status, list(headers.items()))
     return [reply.body]
+
+
+def _refuse_write(error: DiskError) -> AwsError:
+    return AwsError("InsufficientStorage", str(error), 507)
 
 
 def _report_bug(environ: dict[str, Any]) -> AwsError:

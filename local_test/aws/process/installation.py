@@ -17,6 +17,7 @@ from typing import Any, Final
 from container.errors import PlatformError
 from local_test.aws.account.settings import Settings
 from local_test.aws.process.keys import Key
+from local_test.data import disk
 from local_test.data.atomic_file import replacing
 
 ROLE: Final = "sagemaker"
@@ -31,6 +32,9 @@ class Running:
     pid: int
     url: str
     started: float
+
+
+_NOBODY: Final = Running(0, "", 0)  # between the start of a process and its first answer
 
 
 class AlreadyRunningError(Exception):
@@ -73,10 +77,15 @@ def client_environment(url: str, region: str, key: Key) -> dict[str, str]:
 def lock(directory: Path) -> Iterator[None]:
     """Hold a directory for this process.
 
-    Raises: AlreadyRunningError if another process holds it.
+    Raises: AlreadyRunningError if another process holds it, PlatformError if it cannot be used.
     """
     deadline = time.monotonic() + _LOCK_LIMIT_S
-    with (directory / "lock").open("a") as file:
+    try:
+        opened = (directory / "lock").open("a")
+    except OSError as error:
+        message = f"cannot use {directory}: {error.strerror}; choose another with --directory"
+        raise PlatformError(message) from error
+    with opened as file:
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -105,7 +114,8 @@ def find_running(directory: Path) -> Running | None:
     if not is_running(directory):
         return None
     with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
-        return Running(**json.loads((directory / "server.json").read_text(encoding="utf-8")))
+        found = Running(**json.loads((directory / "server.json").read_text(encoding="utf-8")))
+        return None if found == _NOBODY else found
     return None
 
 
@@ -116,7 +126,7 @@ def load_settings(directory: Path) -> Settings:
     """
     path = directory / "settings.json"
     try:
-        return Settings(**json.loads(path.read_text(encoding="utf-8")))
+        return _read_settings(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return Settings()
     except (OSError, ValueError, TypeError) as error:
@@ -124,12 +134,48 @@ def load_settings(directory: Path) -> Settings:
         raise PlatformError(message) from error
 
 
+def _read_settings(text: str) -> Settings:
+    found = Settings(**json.loads(text))
+    for name, value in asdict(found).items():
+        if type(value) is not type(getattr(Settings, name)):
+            message = f"{name} is {value!r}"
+            raise TypeError(message)
+    return found
+
+
 def write_settings(directory: Path, settings: Settings) -> None:
     """Keep the settings for the next start."""
     write(directory / "settings.json", asdict(settings))
 
 
+def blank(directory: Path) -> None:
+    """Let `server.json` describe no process; the file stays, so that a full disk has it still."""
+    path = directory / "server.json"
+    if path.exists():
+        _overwrite(path, json.dumps(asdict(_NOBODY)))
+
+
 def write(path: Path, document: dict[str, Any]) -> None:
     """Write a JSON document; a reader sees the old one or the complete new one."""
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(document), encoding="utf-8")
+    write_text(path, json.dumps(document))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a small file; on a full disk, write over the old one, which takes no space.
+
+    Raises: DiskError if it is new, and the disk is full.
+    """
+    with disk.guard(path.parent):
+        try:
+            with replacing(path) as partial:
+                partial.write_text(text, encoding="utf-8")
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            if not disk.is_full(error) or not path.exists():
+                raise
+            _overwrite(path, text)
+
+
+def _overwrite(path: Path, text: str) -> None:
+    with path.open("r+b") as file:
+        file.write(text.encode().ljust(path.stat().st_size))

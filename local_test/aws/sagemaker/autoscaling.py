@@ -28,6 +28,7 @@ from local_test.aws.protocol import messages
 from local_test.aws.protocol.messages import AwsError, reject
 from local_test.aws.protocol.paging import Pager
 from local_test.aws.sagemaker import endpoint_operations
+from local_test.data.disk import DiskError
 
 _DIMENSION: Final = "sagemaker:variant:DesiredInstanceCount"
 _METRIC: Final = "SageMakerVariantInvocationsPerInstance"
@@ -196,10 +197,11 @@ def decide(
 def run(account: Account) -> None:
     """Scale until the local AWS stops."""
     while not account.is_closing.wait(LOOK_S):
+        account.store.flush()
         for policy in account.store.list(SCALING_POLICY):
             try:
                 _scale(account, policy)
-            except AwsError:
+            except (AwsError, DiskError):
                 continue  # the endpoint was deleted, or is changing; the next look comes soon
             except Exception:  # noqa: BLE001 - a bug must not stop the scaler
                 traceback.print_exc(file=sys.stderr)

@@ -203,7 +203,7 @@ def stop_job(account: Account, job: JobKind, request: Mapping[str, Any]) -> dict
             if job is TRAINING:
                 live_jobs.enter(record, "Stopping")
 
-    account.store.edit(kind, name, change)
+    account.store.note(kind, name, change)  # a full disk must not keep a job running
     running = account.live.get((kind.name, name))
     if running is not None:
         running.stop()

@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from container.errors import PlatformError, RequestError, UserError
 from local_test.aws.account.account import Account
@@ -123,14 +123,19 @@ def _bring_up(account: Account, name: str) -> None:
         endpoint.start()
     except Exception as error:  # noqa: BLE001 - a bug of ours fails one endpoint, not the server
         reason = _explain(name, error)
-        account.store.update(ENDPOINT, name, EndpointStatus="Failed", FailureReason=reason)
+        _note(account, name, EndpointStatus="Failed", FailureReason=reason)
         return
     account.live[ENDPOINT.name, name] = LiveEndpoint(endpoint, runner)
     if "_next_requests" in record:  # a change that the last local AWS had begun
-        account.store.update(ENDPOINT, name, EndpointStatus="Updating")
+        _note(account, name, EndpointStatus="Updating")
         _change(account, name)
     else:
-        account.store.update(ENDPOINT, name, EndpointStatus="InService", FailureReason=None)
+        _note(account, name, EndpointStatus="InService", FailureReason=None)
+
+
+def _note(account: Account, name: str, **changes: Any) -> None:
+    """Change entries of an endpoint's record to what has happened."""
+    account.store.note(ENDPOINT, name, lambda record: cast("Any", record).update(changes))
 
 
 def _make_requests(name: str, requests: ServedRequests) -> EndpointRequests:
@@ -172,7 +177,7 @@ def _change(account: Account, name: str) -> None:
     except Exception as error:  # noqa: BLE001 - a bug of ours fails one update, not the server
         changes["FailureReason"] = _explain(name, error)
         live.runner.choose(record["_requests"])
-    account.store.update(ENDPOINT, name, EndpointStatus="InService", _next_requests=None, **changes)
+    _note(account, name, EndpointStatus="InService", _next_requests=None, **changes)
 
 
 def _resize(endpoint: Endpoint, config: Request) -> None:
@@ -200,7 +205,7 @@ def _take_down(account: Account, name: str) -> None:
     account.logs.finish(f"{LOG_GROUP}{name}", "")
     shutil.rmtree(account.directory / "endpoints" / name, ignore_errors=True)
     account.drop_meter(name)
-    account.store.delete(ENDPOINT, name)
+    account.store.forget(ENDPOINT, name)
 
 
 def recover(account: Account) -> None:
@@ -212,7 +217,7 @@ def recover(account: Account) -> None:
             start_deletion(account, name)
         elif status != "Failed":
             if status == "InService":
-                account.store.update(ENDPOINT, name, EndpointStatus="SystemUpdating")
+                _note(account, name, EndpointStatus="SystemUpdating")
             start(account, name)
 
 

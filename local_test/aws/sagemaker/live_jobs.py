@@ -150,7 +150,7 @@ def _run(account: Account, job: JobKind, request: ValidRequest) -> None:
         end.secondary = secondary
         end.message = message
         if job is TRAINING and secondary not in status.ENDS:  # an end is written with the result
-            account.store.edit(kind, name, lambda record: enter(record, secondary, message))
+            account.store.note(kind, name, lambda record: enter(record, secondary, message))
             account.notify()
 
     def on_metric(metric: Metric) -> None:
@@ -202,7 +202,7 @@ def _end(account: Account, job: JobKind, name: str, end: _End) -> None:
             enter(record, secondary, end.failure or end.message)
             record["FinalMetricDataList"] = final_metrics(account, name) or None
 
-    account.store.edit(job.kind, name, change)
+    account.store.note(job.kind, name, change)
     account.notify()
 
 
@@ -229,7 +229,12 @@ def recover(account: Account) -> None:
     for job in JOB_KINDS:
         for record in account.store.list(job.kind):
             if record[job.kind.status_name] in status.UNFINISHED:
-                _recover(account, job, record)
+                try:
+                    _recover(account, job, record)
+                except Exception as error:  # noqa: BLE001 - it ends this job, not the start
+                    traceback.print_exc(file=sys.stderr)
+                    failure = f"InternalServerError: cannot run it again: {error}"
+                    _end(account, job, record[job.kind.name_name], _End(failure=failure))
 
 
 def _recover(account: Account, job: JobKind, record: Record) -> None:
@@ -245,7 +250,7 @@ def _recover(account: Account, job: JobKind, record: Record) -> None:
             enter(record, "Restarting")
 
         account.metrics.forget(name)
-        account.store.edit(job.kind, name, restart)
+        account.store.note(job.kind, name, restart)
         start(account, job, validate(job.create, request))
     else:
         _end(account, job, name, _End(failure=status.INTERNAL_ERROR_MESSAGE))

@@ -12,7 +12,7 @@ import time
 import traceback
 import uuid
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final, cast
 
 from container.errors import UserError
 from local_test.aws.account.account import Account
@@ -25,6 +25,7 @@ from local_test.aws.sagemaker.tuning.definitions import read_definitions
 from local_test.aws.sagemaker.tuning.early_stopping import Run
 from local_test.aws.sagemaker.tuning.judgement import Verdict, judge
 from local_test.aws.sagemaker.tuning.searchers import make_searcher
+from local_test.data.disk import DiskError
 from local_test.jobs.status import INTERNAL_ERROR_MESSAGE, UNFINISHED
 from local_test.requests.validation import validate
 
@@ -44,7 +45,7 @@ def list_jobs(account: Account, name: str) -> list[TrainingJob]:
 def _run(account: Account, name: str) -> None:
     try:
         verdict = _Tuner(account, name).tune()
-    except (AwsError, UserError) as error:  # the service would refuse the training job
+    except (AwsError, UserError, DiskError) as error:  # the service would refuse the training job
         verdict = Verdict("Failed", str(error))
     except Exception:  # noqa: BLE001 - a bug of ours ends the tuning job, not the server
         traceback.print_exc(file=sys.stderr)
@@ -53,13 +54,12 @@ def _run(account: Account, name: str) -> None:
         return
     for job in list_jobs(account, name):
         _stop(account, job)
-    account.store.update(
-        TUNING_JOB,
-        name,
-        HyperParameterTuningJobStatus=verdict.status,
-        HyperParameterTuningEndTime=time.time(),
-        FailureReason=verdict.failure[:1024] or None,
-    )
+    end = {
+        "HyperParameterTuningJobStatus": verdict.status,
+        "HyperParameterTuningEndTime": time.time(),
+        "FailureReason": verdict.failure[:1024] or None,
+    }
+    account.store.note(TUNING_JOB, name, lambda record: cast("Any", record).update(end))
 
 
 def _stop(account: Account, job: TrainingJob) -> None:

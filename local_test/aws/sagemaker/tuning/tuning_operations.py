@@ -82,7 +82,7 @@ def stop_tuning_job(account: Account, request: Mapping[str, Any]) -> None:
         record["HyperParameterTuningJobStatus"] = "Stopping"
 
     name = _find(account, request)["HyperParameterTuningJobName"]
-    account.store.edit(TUNING_JOB, name, change)
+    account.store.note(TUNING_JOB, name, change)
     account.notify()
 
 

@@ -11,8 +11,15 @@ from container.errors import PlatformError
 from local_test.aws.account.kinds import MODEL
 from local_test.aws.account.records import Resource
 from local_test.aws.account.store import Store
+from local_test.data.disk import DiskError
+from tests.support import file_size_limit
 
-RECORD = {"ModelName": "m", "_request": {"a": [1]}, "CreationTime": 1.0}
+RECORD = {
+    "ModelName": "m",
+    "_request": {"a": [1]},
+    "_without_effect": [],
+    "CreationTime": 1.0,
+}
 
 
 @pytest.fixture
@@ -70,7 +77,58 @@ def test_a_file_of_a_later_version_is_refused(path: Path) -> None:
         Store(path)
 
 
-def test_a_file_that_is_not_a_database_is_refused(path: Path) -> None:
-    path.write_text("not a database, but long enough to be read as one" * 50)
-    with pytest.raises(PlatformError, match="cannot open"):
-        Store(path)
+def test_what_cannot_be_written_is_not_changed(path: Path) -> None:
+    store = Store(path)
+    store.insert(MODEL, "m", RECORD)
+    with file_size_limit(1000):
+        with pytest.raises(DiskError):
+            store.insert(MODEL, "refused", RECORD)
+        with pytest.raises(DiskError):
+            store.update(MODEL, "m", CreationTime=2.0)
+        with pytest.raises(DiskError):
+            store.delete(MODEL, "m")
+        assert "nothing was changed" in store.fault
+        assert store.find(MODEL, "refused") is None
+        assert store.find(MODEL, "m") == RECORD
+    store.update(MODEL, "m", CreationTime=2.0)
+    assert store.fault == ""
+    store.close()
+
+
+def test_what_has_happened_is_written_as_soon_as_there_is_room(path: Path) -> None:
+    store = Store(path)
+    store.insert(MODEL, "m", RECORD)
+    store.insert(MODEL, "gone", RECORD)
+    with file_size_limit(1000):
+        store.note(MODEL, "m", lambda record: record.update(CreationTime=2.0))
+        store.forget(MODEL, "gone")
+        store.flush()
+        assert [record["CreationTime"] for record in store.list(MODEL)] == [2.0]
+    store.flush()
+    store.close()
+    again = Store(path)
+    assert [record["CreationTime"] for record in again.list(MODEL)] == [2.0]
+    again.close()
+
+
+def test_a_damaged_record_is_set_apart_and_reported(path: Path) -> None:
+    store = Store(path)
+    store.insert(MODEL, "m", RECORD)
+    store.close()
+    raw = sqlite3.connect(path)
+    for name, body in (("broken", "{"), ("poor", "{}"), ("deep", "[" * 100_000)):
+        raw.execute("INSERT INTO record VALUES ('model', ?, ?)", (name, body))
+    raw.commit()
+    raw.close()
+    again = Store(path)
+    assert [record["ModelName"] for record in again.list(MODEL)] == ["m"]
+    assert [warning.split("'")[1] for warning in again.warnings] == ["broken", "poor", "deep"]
+    again.close()
+
+
+def test_a_closed_store_refuses_changes(path: Path) -> None:
+    store = Store(path)
+    store.close()
+    with pytest.raises(DiskError, match="stopping"):
+        store.insert(MODEL, "m", RECORD)
+    store.flush()

@@ -11,7 +11,10 @@ from moto.s3 import models
 
 from local_test.aws.account.kinds import BUCKET, OBJECT
 from local_test.aws.account.store import Store
-from local_test.aws.moto.object_files import ObjectFiles, StoredBytes
+from local_test.aws.moto.byte_files import StoredBytes
+from local_test.aws.moto.object_files import ObjectFiles
+from local_test.data.disk import DiskError
+from tests.support import file_size_limit
 
 CHANGED = (
     "moto has changed its private S3 storage: adapt local_test/aws/moto/object_files.py, which "
@@ -67,15 +70,16 @@ def serve(tmp_path: Path) -> tuple[ObjectFiles, Store]:
         if environ["REQUEST_METHOD"] == "PUT":
             backend.put_object(bucket, key, environ["body"])
         else:
-            backend.delete_object(bucket, key)
+            version = environ["QUERY_STRING"].partition("=")[2] or None
+            backend.delete_object(bucket, key, version_id=version)
         start_response("200 OK", [])
         return [b""]
 
     return ObjectFiles(application, store, tmp_path / "objects", ACCOUNT, "us-east-1"), store
 
 
-def ask(files: ObjectFiles, method: str, path: str, body: bytes = b"") -> None:
-    environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": "", "body": body}
+def ask(files: ObjectFiles, method: str, path: str, body: bytes = b"", query: str = "") -> None:
+    environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": query, "body": body}
     files(environ, lambda *_: None)
 
 
@@ -87,7 +91,8 @@ def test_objects_come_back_after_a_restart(tmp_path: Path, backend: Any) -> None
     ask(files, "PUT", "/returns/gone", b"x")
     ask(files, "DELETE", "/returns/gone")
     assert len(list((tmp_path / "objects").iterdir())) == 1
-    (tmp_path / "objects/left-by-a-crash").touch()
+    (tmp_path / "objects/left-by-a-crash.partial").touch()
+    (tmp_path / "objects/unknown").write_bytes(b"who knows")
     store.close()
     backend.reset()
     assert not backend.buckets
@@ -97,19 +102,89 @@ def test_objects_come_back_after_a_restart(tmp_path: Path, backend: Any) -> None
     assert [record["key"] for record in store.list(OBJECT)] == ["kept"]
     assert backend.get_object("returns", "kept").value == b"second"
     assert backend.get_object("returns", "gone") is None
-    assert not (tmp_path / "objects/left-by-a-crash").exists()
+    assert len(list((tmp_path / "objects").iterdir())) == 1
+    assert (tmp_path / "unknown-objects/unknown").read_bytes() == b"who knows"
+    assert "1 file(s) of S3 objects that no record names were moved to" in store.warnings[0]
     store.close()
 
 
-def test_an_object_without_its_file_is_forgotten(tmp_path: Path, backend: Any) -> None:
+def test_an_object_without_its_file_returns_with_it(tmp_path: Path, backend: Any) -> None:
     files, store = serve(tmp_path)
     files.make_bucket("loses")
     ask(files, "PUT", "/loses/lost", b"x")
-    for path in (tmp_path / "objects").iterdir():
-        path.unlink()
+    store.close()
+    backend.reset()
+    away = (tmp_path / "objects").rename(tmp_path / "away")
+    _, store = serve(tmp_path)
+    assert "gone, so these do not exist: s3://loses/lost" in store.warnings[0]
+    assert backend.get_object("loses", "lost") is None
+    store.close()
+    backend.reset()
+    (tmp_path / "objects").rmdir()
+    away.rename(tmp_path / "objects")
+    _, store = serve(tmp_path)
+    assert store.warnings == []
+    assert backend.get_object("loses", "lost").value == b"x"
+    store.close()
+
+
+def test_what_cannot_be_written_is_undone(tmp_path: Path, backend: Any) -> None:
+    files, store = serve(tmp_path)
+    files.make_bucket("full")
+    ask(files, "PUT", "/full/old", b"acknowledged")
+    with file_size_limit(100_000):
+        for name in ("old", "new"):
+            with pytest.raises(DiskError):
+                ask(files, "PUT", f"/full/{name}", bytes(200_000))
+    assert backend.get_object("full", "old").value == b"acknowledged"
+    assert backend.get_object("full", "new") is None
+    assert [record["key"] for record in store.list(OBJECT)] == ["old"]
+    assert len(list((tmp_path / "objects").iterdir())) == 1
+    store.close()
+
+
+def test_a_deletion_needs_no_room(tmp_path: Path, backend: Any) -> None:
+    files, store = serve(tmp_path)
+    files.make_bucket("full")
+    ask(files, "PUT", "/full/old", b"x")
+    with file_size_limit(1000):
+        ask(files, "DELETE", "/full/old")
+        assert backend.get_object("full", "old") is None
+        assert not list((tmp_path / "objects").iterdir())
     store.close()
     backend.reset()
     _, store = serve(tmp_path)
-    assert store.list(OBJECT) == []
-    assert backend.get_object("loses", "lost") is None
+    assert (store.list(OBJECT), store.warnings) == ([], [])
+    store.close()
+
+
+def test_old_versions_live_as_long_as_the_process(tmp_path: Path, backend: Any) -> None:
+    files, store = serve(tmp_path)
+    files.make_bucket("many")
+    backend.put_bucket_versioning("many", "Enabled")
+    ask(files, "PUT", "/many/k", b"first")
+    first = backend.get_object("many", "k")
+    ask(files, "PUT", "/many/k", b"second")
+    second = backend.get_object("many", "k").version_id
+    assert backend.get_object("many", "k", version_id=first.version_id).value == b"first"
+    ask(files, "DELETE", "/many/k", query=f"versionId={second}")
+    assert backend.get_object("many", "k").value == b"first"
+    store.close()
+    backend.reset()
+    _, store = serve(tmp_path)
+    assert backend.get_object("many", "k").value == b"first"
+    assert store.warnings == []
+    store.close()
+
+
+def test_objects_of_a_bucket_whose_record_is_lost_are_kept(tmp_path: Path, backend: Any) -> None:
+    files, store = serve(tmp_path)
+    files.make_bucket("lost")
+    ask(files, "PUT", "/lost/k", b"x")
+    store.delete(BUCKET, "lost")
+    store.close()
+    backend.reset()
+    _, store = serve(tmp_path)
+    assert backend.get_object("lost", "k").value == b"x"
+    assert store.warnings == ["bucket lost had no record; its objects are kept"]
     store.close()

@@ -1,0 +1,53 @@
+"""Whether a stored record has what the code reads of its kind."""
+
+from __future__ import annotations
+
+import functools
+import json
+import typing
+from collections.abc import Mapping
+from typing import Any, NotRequired
+
+from local_test.aws.account.kinds import ALL, Kind
+
+
+def load(kind_name: str, body: str) -> dict[str, Any]:
+    """Return the record that a text stands for.
+
+    Raises: ValueError that says what is wrong with it.
+    """
+    try:
+        record = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        message = f"not JSON: {error}"
+        raise ValueError(message) from error
+    if not isinstance(record, dict):
+        message = "not a JSON object"
+        raise ValueError(message)  # noqa: TRY004 - the text is wrong, not a type of ours
+    if kind_name in ALL:
+        wanted = _required(ALL[kind_name])
+        wrong = [name for name, types in wanted.items() if not isinstance(record.get(name), types)]
+        if wrong:
+            message = f"missing or of another type: {', '.join(wrong)}"
+            raise ValueError(message)
+    return record
+
+
+@functools.cache
+def _required(kind: Kind[Any]) -> Mapping[str, tuple[type, ...]]:
+    """Return the members that every record of a kind has, with their types."""
+    if not typing.is_typeddict(kind.record):
+        return {}
+    required: dict[str, tuple[type, ...]] = {}
+    for name, hint in typing.get_type_hints(kind.record, include_extras=True).items():
+        if typing.get_origin(hint) is not NotRequired:
+            found = typing.get_origin(hint) or hint
+            is_class = isinstance(found, type) and not typing.is_typeddict(found)
+            required[name] = _accept(found if is_class else dict)
+    if kind.status_name:
+        required[kind.status_name] = (str,)
+    return required
+
+
+def _accept(wanted: type) -> tuple[type, ...]:
+    return (int, float) if wanted is float else (wanted,)

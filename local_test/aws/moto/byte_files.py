@@ -1,0 +1,125 @@
+"""The bytes of S3's objects as files in one directory.
+
+The name of a file says what it is: `ID` is a current object's, `ID.partial` is not complete yet,
+and `ID.version` is an older version's, which lives as long as the process. A start deletes files of
+the last two kinds, and moves any other file that no record names out of the directory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import uuid
+from collections.abc import Collection
+from pathlib import Path
+from typing import IO, Final
+
+from local_test.data import disk
+
+_PARTIAL: Final = ".partial"
+_VERSION: Final = ".version"
+_ASIDE: Final = "unknown-objects"
+
+
+class StoredBytes:
+    """The bytes of a stored object, as moto reads them.
+
+    The file is open only during a read, as there may be many objects.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._position = 0
+
+    def seek(self, position: int) -> None:
+        """Go to a byte."""
+        self._position = position
+
+    def read(self, size: int = -1) -> bytes:
+        """Read from the position on."""
+        with self.path.open("rb") as file:
+            file.seek(self._position)
+            data = file.read(size)
+        self._position += len(data)
+        return data
+
+    def close(self) -> None:
+        """Do nothing: no file is open between reads."""
+
+
+class ByteFiles:
+    """The files of all objects."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+
+    def find(self, name: str) -> Path | None:
+        """Return the file of a current object, or None if it is gone."""
+        path = self._directory / name
+        return path if path.is_file() else None
+
+    def write(self, source: IO[bytes]) -> Path:
+        """Write a new file; it is complete and on disk when this returns.
+
+        Raises: DiskError, with nothing left behind.
+        """
+        path = self._directory / uuid.uuid4().hex
+        partial = path.with_name(path.name + _PARTIAL)
+        with disk.guard(self._directory):
+            try:
+                with partial.open("wb") as file:
+                    source.seek(0)
+                    shutil.copyfileobj(source, file, 1024 * 1024)
+                    file.flush()
+                    os.fsync(file.fileno())
+                partial.rename(path)
+            except BaseException:
+                partial.unlink(missing_ok=True)
+                raise
+            self._sync()
+        return path
+
+    def remove(self, name: str) -> None:
+        """Remove the file of an object, if it exists.
+
+        Raises: DiskError.
+        """
+        with disk.guard(self._directory):
+            (self._directory / name).unlink(missing_ok=True)
+
+    def retire(self, stored: StoredBytes) -> None:
+        """Let a file be that of an older version."""
+        stored.path = stored.path.rename(stored.path.with_name(stored.path.name + _VERSION))
+
+    def restore(self, stored: StoredBytes) -> None:
+        """Let the file of an older version be that of the current one."""
+        if stored.path.name.endswith(_VERSION):
+            stored.path = stored.path.rename(stored.path.with_suffix(""))
+
+    def sweep(self, named: Collection[str]) -> list[str]:
+        """Delete what no object can need, move aside what no record names, and describe that."""
+        moved = 0
+        aside = self._directory.with_name(_ASIDE)
+        for path in self._directory.iterdir():
+            if path.name in named:
+                continue
+            if path.name.endswith((_PARTIAL, _VERSION)):
+                path.unlink()
+                continue
+            aside.mkdir(exist_ok=True)
+            path.rename(aside / path.name)
+            moved += 1
+        if not moved:
+            return []
+        return [f"{moved} file(s) of S3 objects that no record names were moved to {aside}"]
+
+    def _sync(self) -> None:
+        """Put the names of the directory's files on disk."""
+        with contextlib.suppress(PermissionError):
+            descriptor = os.open(self._directory, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
