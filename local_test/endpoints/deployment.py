@@ -14,6 +14,7 @@ from container import contract
 from container.errors import RequestError
 from local_test import identity
 from local_test.data import models
+from local_test.endpoints.invocation import Answer
 from local_test.endpoints.multi_model import ModelCache
 from local_test.endpoints.server import Limits, Server
 from local_test.requests.endpoint_requests import EndpointRequests
@@ -64,6 +65,24 @@ class Variant:
     def next_server_name(self) -> str:
         """Return a name that no earlier server of this variant had."""
         return f"{self.name}-{next(self._numbers)}"
+
+    def invoke_model(
+        self, server: Server, target: str | None, body: bytes, headers: Mapping[str, str]
+    ) -> Answer:
+        """Pass a request to the model that it names, which is loaded if necessary.
+
+        Raises: RequestError 400 if it names none, or one that does not exist.
+        """
+        if target is None:
+            raise RequestError(400, "a multi-model endpoint needs TargetModel (MME-5)")
+        cache = self.caches[server]
+        answer = server.client.post(cache.path_of(target), body, headers)
+        if answer.status == 404:  # the container has unloaded it by itself (MME-5)
+            cache.forget(target)
+            answer = server.client.post(cache.path_of(target), body, headers)
+        if self.container.get("MultiModelConfig", {}).get("ModelCacheSetting") == "Disabled":
+            cache.unload(target)  # MME-6
+        return answer
 
 
 class Deployment:

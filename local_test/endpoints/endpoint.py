@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import threading
 import time
@@ -14,7 +13,8 @@ from typing import Any, Final, Self
 
 from container import contract
 from container.errors import RequestError, UserError
-from local_test import identity
+from local_test import container_files, identity
+from local_test.endpoints import data_capture
 from local_test.endpoints.async_invocation import AsyncInvocations
 from local_test.endpoints.data_capture import Capture
 from local_test.endpoints.deployment import Deployment, Variant
@@ -33,6 +33,8 @@ from local_test.runners.faults import SERVER_KINDS, Fault, Trigger
 from local_test.runners.interface import Runner
 from local_test.runners.log_lines import OnLine
 
+CAPTURE: Final = "capture"
+"""Where captured data is in an endpoint's directory until it is stored."""
 ASYNC_LIMIT_S: Final = 3600  # for an asynchronous request (ASY-1)
 
 
@@ -71,12 +73,21 @@ class Endpoint:
             take_truncation=lambda: self._trigger.take("truncated-model") is not None,
         )
         self._monitor = HealthMonitor(self.name, self._deployment, self._on_line)
-        self._capture = Capture(requests.config.get("DataCaptureConfig"), self.name)
+        self._capture = self._make_capture(requests)
         self._async: AsyncInvocations | None = None
 
     def _on_line(self, host: str, line: str) -> None:
         self._listener(host, line)
         self._trigger.see(line)
+
+    def _report(self, text: str) -> None:
+        """Write a line of the platform's own to the endpoint's log."""
+        variant = self._requests.config["ProductionVariants"][0]["VariantName"]
+        self._on_line(f"{variant}-1", f"[platform] {text}")
+
+    def _make_capture(self, requests: EndpointRequests) -> Capture:
+        config = requests.config.get("DataCaptureConfig")
+        return Capture(config, self.name, self.directory / CAPTURE, self._report)
 
     def __enter__(self) -> Self:
         """Start."""
@@ -97,8 +108,10 @@ class Endpoint:
 
         Raises: UserError if one does not become healthy; nothing is left running then.
         """
-        shutil.rmtree(self.directory, ignore_errors=True)
-        self.directory.mkdir(parents=True)
+        if data_capture.recover(self.directory / CAPTURE, self._report):
+            container_files.remove_tree(self.directory)
+        container_files.remove_tree(self.directory / "hosts")  # captured data that is left stays
+        self.directory.mkdir(parents=True, exist_ok=True)
         time.sleep(self._trigger.take("slow-start") or 0.0)
         try:
             self._deployment.switch(self._requests)
@@ -127,11 +140,12 @@ class Endpoint:
                 self.status = "InService"
                 raise
             self._requests = requests
-            self._capture.flush()
-            self._capture = Capture(requests.config.get("DataCaptureConfig"), self.name)
+            captured = self._capture
+            self._capture = self._make_capture(requests)
             self.failure = ""
             self.status = "InService"
             self._deployment.stop(old)
+            captured.close()
 
     def set_weight(self, variant: str, weight: float) -> None:
         """Change a variant's share of the requests."""
@@ -184,7 +198,7 @@ class Endpoint:
             threading.Thread(target=server.client.read_slowly, args=arguments, daemon=True).start()
         target = known.get(HEADER_PREFIX + "target-model")
         if variant.is_multi_model:
-            answer = _invoke_model(variant, server, target, body, known)
+            answer = variant.invoke_model(server, target, body, known)
         elif target is None:
             answer = server.client.post("/invocations", body, known)
         else:
@@ -225,7 +239,7 @@ class Endpoint:
         if config is None:
             raise RequestError(400, "the endpoint has no AsyncInferenceConfig (ASY-1)")
         if self._async is None:
-            self._async = AsyncInvocations(config, self._answer_async)
+            self._async = AsyncInvocations(config, self._answer_async, self._report)
         return self._async.submit(input_uri, headers)
 
     def _answer_async(self, body: bytes, headers: Mapping[str, str]) -> Answer:
@@ -252,7 +266,7 @@ class Endpoint:
             self._async.close()
         with self._deployment.changing:
             findings = self._deployment.stop(self.servers())
-        self._capture.flush()
+        self._capture.close()
         if self.status != "Failed":
             self.status = "Deleted"
         return findings
@@ -278,18 +292,3 @@ class Endpoint:
         if self.failure:
             description["FailureReason"] = self.failure[: contract.FAILURE_REASON_CHARACTERS]
         return description
-
-
-def _invoke_model(
-    variant: Variant, server: Server, target: str | None, body: bytes, headers: Mapping[str, str]
-) -> Answer:
-    if target is None:
-        raise RequestError(400, "a multi-model endpoint needs TargetModel (MME-5)")
-    cache = variant.caches[server]
-    answer = server.client.post(cache.path_of(target), body, headers)
-    if answer.status == 404:  # the container has unloaded it by itself (MME-5)
-        cache.forget(target)
-        answer = server.client.post(cache.path_of(target), body, headers)
-    if variant.container.get("MultiModelConfig", {}).get("ModelCacheSetting") == "Disabled":
-        cache.unload(target)  # MME-6
-    return answer

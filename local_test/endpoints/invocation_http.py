@@ -236,6 +236,9 @@ def _accept(
     if not location:
         message = "InputLocation is required; inline bodies are not emulated"
         raise _refuse(HTTPStatus.BAD_REQUEST, message)
+    if not location.startswith("s3://"):  # a file of this machine is not the caller's to name
+        message = f"InputLocation must be an s3:// URI, found {location!r} (ASY-1)"
+        raise _refuse(HTTPStatus.BAD_REQUEST, message)
     try:
         receipt = endpoint.invoke_async(location, headers)
     except RequestError as error:

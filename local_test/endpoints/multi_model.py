@@ -5,13 +5,13 @@ from __future__ import annotations
 import collections
 import hashlib
 import json
-import shutil
 import threading
 from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import quote
 
 from container.errors import RequestError, UserError
+from local_test import container_files
 from local_test.data import models
 
 _CONFLICT: Final = 409
@@ -64,6 +64,8 @@ class ModelCache:
 
         Raises: RequestError 400 for a target that does not exist, 424 if the container fails.
         """
+        if ".." in target.split("/"):
+            raise RequestError(400, f"TargetModel {target!r} leads out of the prefix (MME-1)")
         # Opaque, as on the platform (MME-1).
         name = hashlib.sha256(f"{self._prefix}/{target}".encode()).hexdigest()
         with self._lock:
@@ -92,7 +94,7 @@ class ModelCache:
             self._unload(next(iter(self._loaded)))
             status, answer = self._server.exchange("POST", "/models", body)
         if status not in (200, _CONFLICT):
-            shutil.rmtree(directory.parent, ignore_errors=True)
+            container_files.remove_tree(directory.parent)
             message = f"loading {target} returned {status}: {_shorten(answer)} (MME-2)"
             raise RequestError(424, message)
         self._loaded[target] = name
@@ -101,7 +103,7 @@ class ModelCache:
         try:
             models.deliver({"ModelDataUrl": f"{self._prefix}/{target}"}, directory)
         except UserError as error:
-            shutil.rmtree(directory.parent, ignore_errors=True)
+            container_files.remove_tree(directory.parent)
             message = f"cannot fetch TargetModel {target!r}: {error}"
             raise RequestError(400, message) from error
 
@@ -110,7 +112,7 @@ class ModelCache:
         if name is None:
             return
         status, answer = self._server.exchange("DELETE", f"/models/{quote(name, safe='')}")
-        shutil.rmtree(self._directory / name, ignore_errors=True)
+        container_files.remove_tree(self._directory / name)
         if status not in (200, 404):
             message = f"unloading {target} returned {status}: {_shorten(answer)} (MME-4)"
             raise RequestError(424, message)

@@ -64,7 +64,6 @@ EXERCISES = {
         "local_test.conformance.subject",
     ),
     "tests/contract/test_local_test_endpoint.py": (
-        "local_test.endpoints.async_invocation",
         "local_test.endpoints.client",
         "local_test.endpoints.server",
         "local_test.requests.endpoint_requests",

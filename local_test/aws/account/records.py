@@ -110,7 +110,8 @@ class Package(Resource):
     ModelPackageGroupName: NotRequired[str]
     ModelPackageVersion: NotRequired[int]
     ModelApprovalStatus: NotRequired[str]
-    InferenceSpecification: dict[str, Any]
+    InferenceSpecification: NotRequired[dict[str, Any]]
+    AdditionalInferenceSpecifications: NotRequired[list[dict[str, Any]]]
     _name: str
     """GROUP/VERSION, or the name of a package without a group."""
     _client_token: NotRequired[str | None]

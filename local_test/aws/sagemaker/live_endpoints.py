@@ -7,7 +7,6 @@ even if a model or its configuration was deleted meanwhile, as the service's end
 from __future__ import annotations
 
 import copy
-import shutil
 import sys
 import time
 import traceback
@@ -17,11 +16,13 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from container.errors import PlatformError, RequestError, UserError
+from local_test import container_files
 from local_test.aws.account.account import Account
 from local_test.aws.account.kinds import ENDPOINT
 from local_test.aws.account.records import Request, ServedRequests
 from local_test.aws.sagemaker.live_jobs import image_of
-from local_test.endpoints.endpoint import Endpoint
+from local_test.endpoints import data_capture
+from local_test.endpoints.endpoint import CAPTURE, Endpoint
 from local_test.endpoints.invocation_http import LOG_GROUP
 from local_test.jobs.status import INTERNAL_ERROR_MESSAGE
 from local_test.requests.endpoint_requests import EndpointRequests
@@ -202,8 +203,14 @@ def _take_down(account: Account, name: str) -> None:
     live = account.live.pop((ENDPOINT.name, name), None)
     if live is not None:
         live.endpoint.stop()
+    directory = account.directory / "endpoints" / name
+
+    def report(text: str) -> None:
+        account.logs.append(f"{LOG_GROUP}{name}", f"deletion-{int(time.time())}", text)
+
+    if data_capture.recover(directory / CAPTURE, report):  # of an endpoint that did not stop itself
+        container_files.remove_tree(directory)
     account.logs.finish(f"{LOG_GROUP}{name}", "")
-    shutil.rmtree(account.directory / "endpoints" / name, ignore_errors=True)
     account.drop_meter(name)
     account.store.forget(ENDPOINT, name)
 

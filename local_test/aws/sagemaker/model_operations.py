@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from local_test.aws.account.account import Account
 from local_test.aws.account.kinds import ENDPOINT, ENDPOINT_CONFIG, MODEL, Kind, R
-from local_test.aws.account.records import Request
+from local_test.aws.account.records import Package, Request
 from local_test.aws.protocol import messages
 from local_test.aws.protocol.messages import reject
 from local_test.aws.sagemaker import package_operations
@@ -83,7 +83,7 @@ def _resolve_package(account: Account, container: Request) -> Request:
     approval = package.get("ModelApprovalStatus", "Approved")
     if approval != "Approved":
         reject(f"Cannot create a model from {name}: it is {approval}, not Approved.")
-    source = package["InferenceSpecification"]["Containers"][0]
+    source = _choose_specification(package, container)["Containers"][0]
     taken = {key: source[key] for key in _OF_PACKAGE if key in source}
     own = {
         key: value
@@ -94,6 +94,23 @@ def _resolve_package(account: Account, container: Request) -> Request:
     if environment:
         own["Environment"] = environment
     return {**taken, **own}
+
+
+def _choose_specification(package: Package, container: Request) -> Mapping[str, Any]:
+    """Return a package's inference specification: the one that the container names, if any."""
+    wanted = container.get("InferenceSpecificationName")
+    if wanted is None:
+        if "InferenceSpecification" not in package:
+            reject(f"{container['ModelPackageName']} has no InferenceSpecification.")
+        return package["InferenceSpecification"]
+    others = {item["Name"]: item for item in package.get("AdditionalInferenceSpecifications", [])}
+    if wanted not in others:
+        names = ", ".join(others) or "none"
+        reject(
+            f"Inference specification {wanted} does not exist in model package "
+            f"{container['ModelPackageName']}; its additional specifications are: {names}."
+        )
+    return others[wanted]
 
 
 def create_endpoint_config(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:

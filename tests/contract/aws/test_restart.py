@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,7 +13,13 @@ from pathlib import Path
 import pytest
 
 from tests.contract.aws.client import LocalAws, refuse, training_request, wait_for_status
-from tests.contract.aws.test_endpoints import invoke, make_config, make_model, wait_until_settled
+from tests.contract.aws.test_endpoints import (
+    delete_endpoint,
+    invoke,
+    make_config,
+    make_model,
+    wait_until_settled,
+)
 from tests.support import wait_for
 
 
@@ -28,6 +35,16 @@ def list_programs(aws: LocalAws) -> list[int]:
     pattern = f"{aws.directory}/(endpoints|jobs)"
     found = subprocess.run(["pgrep", "-f", pattern], check=False, capture_output=True, text=True)
     return [int(line) for line in found.stdout.split()]
+
+
+def list_captured(aws: LocalAws) -> list[str]:
+    """List the inference IDs of everything that was captured, sorted."""
+    found = aws.s3.list_objects_v2(Bucket=aws.bucket, Prefix="captured/").get("Contents", [])
+    bodies = [
+        aws.s3.get_object(Bucket=aws.bucket, Key=item["Key"])["Body"].read() for item in found
+    ]
+    lines = [json.loads(line) for body in bodies for line in body.splitlines()]
+    return sorted(line["eventMetadata"]["inferenceId"] for line in lines)
 
 
 def list_streams(aws: LocalAws, job: str) -> list[str]:
@@ -149,3 +166,37 @@ def test_env_points_a_client_that_knows_nothing_at_it(own_aws: LocalAws) -> None
         ["bash", "-c", script], check=True, capture_output=True, text=True, env=environ
     )
     assert done.stdout.split()[-1] == "000000000000"
+
+
+def test_what_an_endpoint_captures_outlives_its_updates_a_kill_a_stop_and_its_deletion(
+    own_aws: LocalAws,
+) -> None:
+    aws = own_aws
+    make_model(aws, "m")
+    capture = {
+        "EnableCapture": True,
+        "InitialSamplingPercentage": 100,
+        "DestinationS3Uri": f"s3://{aws.bucket}/captured",
+        "CaptureOptions": [{"CaptureMode": "Input"}],
+    }
+    for name in ("one", "two"):
+        variant = {"VariantName": name, "ModelName": "m"}
+        make_config(aws, name, variant, DataCaptureConfig=capture)
+    aws.sagemaker.create_endpoint(EndpointName="e", EndpointConfigName="one")
+    wait_until_settled(aws, "e")
+
+    invoke(aws, "e", InferenceId="1 created")
+    aws.sagemaker.update_endpoint(EndpointName="e", EndpointConfigName="two")
+    wait_until_settled(aws, "e")
+    invoke(aws, "e", InferenceId="2 updated")
+    os.kill(aws.pid, signal.SIGKILL)
+    aws.up()
+    wait_until_settled(aws, "e")
+    invoke(aws, "e", InferenceId="3 killed")
+    aws.run("down")
+    aws.up()
+    wait_until_settled(aws, "e")
+    invoke(aws, "e", InferenceId="4 stopped")
+    delete_endpoint(aws, "e")
+
+    assert list_captured(aws) == ["1 created", "2 updated", "3 killed", "4 stopped"]

@@ -158,3 +158,22 @@ def test_the_server_of_serve_refuses_a_web_page() -> None:
         "AccessDeniedException",
     )
     assert "a web page of another site" in json.loads(body)["Message"]
+
+
+@pytest.mark.parametrize(
+    "location", ["file:///etc/passwd", "/etc/passwd", "https://b/k", "FILE:///x", " s3://b/k"]
+)
+def test_the_input_of_an_asynchronous_request_is_in_s3(location: str) -> None:
+    answered: list[Any] = []
+    environ = {
+        "REQUEST_METHOD": "POST",
+        "PATH_INFO": "/endpoints/e/async-invocations",
+        "HTTP_X_AMZN_SAGEMAKER_INPUTLOCATION": location,
+        "wsgi.input": io.BytesIO(),
+    }
+    api = InvocationApi(lambda _: cast("Endpoint", PlayedEndpoint()))
+
+    body = b"".join(api(environ, lambda *head: answered.append(head)))
+
+    assert answered[0][0].startswith("400")
+    assert "InputLocation must be an s3:// URI" in json.loads(body)["Message"]

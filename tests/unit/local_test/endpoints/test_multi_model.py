@@ -69,3 +69,16 @@ def test_a_new_server_has_to_list_no_models(tmp_path: Path) -> None:
         cache = ModelCache(PlayedServer(listed=listed), "file:///", tmp_path, "/opt/ml/models")
         with pytest.raises(UserError, match="GET /models returned 200"):  # MME-3
             cache.check_list_api()
+
+
+@pytest.mark.parametrize("target", ["../secret.tar.gz", "a/../../secret.tar.gz", ".."])
+def test_a_target_leads_nowhere_but_below_the_prefix(target: str, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "secret.tar.gz", "w:gz"):
+        pass
+    cache = make_cache(tmp_path, PlayedServer())
+
+    with pytest.raises(RequestError, match="leads out of the prefix") as refusal:
+        cache.path_of(target)
+
+    assert refusal.value.status == 400
+    assert not (tmp_path / "held").exists()

@@ -96,3 +96,31 @@ def test_a_package_without_approval_makes_no_model(account: Account) -> None:
     request = {"ModelName": "m", "PrimaryContainer": {"ModelPackageName": arn}}
     with pytest.raises(AwsError, match="PendingManualApproval, not Approved"):
         model_operations.create_model(account, request)
+
+
+def test_a_model_runs_the_inference_specification_that_it_names(account: Account) -> None:
+    other = {"Image": "other", "ModelDataUrl": "s3://b/other", "Environment": {"C": "3"}}
+    extra = [{"Name": "batch", "Containers": [other]}, {"Name": "gpu", "Containers": [other]}]
+    arn = make_package(account, AdditionalInferenceSpecifications=extra)
+    container = {"ModelPackageName": arn, "InferenceSpecificationName": "gpu"}
+
+    model_operations.create_model(account, {"ModelName": "m", "PrimaryContainer": container})
+
+    record = account.store.find(MODEL, "m")
+    assert record is not None
+    assert record["_request"]["PrimaryContainer"] == other
+    described = model_operations.describe(account, MODEL, {"ModelName": "m"})
+    assert described["PrimaryContainer"] == container
+
+
+@pytest.mark.parametrize(
+    ("extra", "names"), [([], "none"), ([{"Name": "batch", "Containers": [{}]}], "batch")]
+)
+def test_an_inference_specification_that_does_not_exist_is_refused_with_those_that_do(
+    account: Account, extra: list[dict[str, Any]], names: str
+) -> None:
+    arn = make_package(account, AdditionalInferenceSpecifications=extra)
+    container = {"ModelPackageName": arn, "InferenceSpecificationName": "gpu"}
+    with pytest.raises(AwsError, match=f"gpu does not exist .* are: {names}"):
+        model_operations.create_model(account, {"ModelName": "m", "PrimaryContainer": container})
+    assert account.store.find(MODEL, "m") is None
