@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -16,6 +17,10 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 MakeJob = Callable[..., Path]
+
+# A busy machine may take a second for an example of a microsecond.
+hypothesis.settings.register_profile("without a deadline", deadline=None)
+hypothesis.settings.load_profile("without a deadline")
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,7 @@ from container.serving.bodies import (
     negotiation,
     pixels,
 )
-from container.serving.bodies.expansion import Expansion
+from container.serving.bodies.content_encoding import Expansion
 from container.serving.exchange import Request, Response
 from container.serving.server_settings import Settings
 from container.serving.telemetry.metrics import Invocation, Metrics

@@ -6,6 +6,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
+
 from tests.support import ROOT
 
 EXERCISES = {
@@ -169,6 +171,11 @@ def test_every_module_is_imported_by_a_unit_test_or_named_with_its_test() -> Non
     named = {module for modules in EXERCISES.values() for module in modules}
     assert sorted(alone - named) == [], "add a unit test, or name the module in EXERCISES"
     assert sorted(named - alone) == [], "remove from EXERCISES: it has a unit test, or is gone"
+
+
+def test_an_example_of_hypothesis_may_take_long_on_a_busy_machine() -> None:
+    assert hypothesis.settings.default is not None
+    assert hypothesis.settings.default.deadline is None
 
 
 def test_the_named_tests_exist() -> None:

@@ -1,18 +1,42 @@
-"""The content encoding of a body, and the limit on its size."""
+"""The content encoding of a body, the limit on its size, and how far it may expand (SEC-6)."""
 
 from __future__ import annotations
 
+import io
 import zlib
 from typing import Final
 
 from container import contract
 from container.errors import RequestError
-from container.serving.bodies.expansion import Expansion
 
 # bgzip writes a member for every 64 kB, and pigz one for a file.
 _MEMBERS_MAXIMUM: Final = 4096
 # zlib copies what follows a member in the bytes that it is given.
 _FEED_BYTES: Final = 65_536
+_PIECE_BYTES: Final = 1 << 20
+
+
+class Expansion:
+    """The bytes that one request may still expand to; its encoding, archive and parts share it."""
+
+    __slots__ = ("_maximum", "room")
+
+    def __init__(self, bytes_maximum: int = contract.REALTIME_PAYLOAD_BYTES) -> None:
+        self._maximum = bytes_maximum
+        self.room = bytes_maximum
+
+    def take(self, count: int) -> None:
+        """Account for `count` bytes; call it before they are unpacked, where that is possible.
+
+        Raises: RequestError 413 if there is not enough room.
+        """
+        self.room -= count
+        if self.room < 0:
+            raise RequestError(
+                413,
+                f"the body expands to more than {self._maximum} bytes; "
+                f"{contract.MAX_PAYLOAD_VARIABLE} sets the limit",
+            )
 
 
 def decode(body: bytes, encoding: str, expansion: Expansion) -> bytes:
@@ -34,7 +58,7 @@ def decode(body: bytes, encoding: str, expansion: Expansion) -> bytes:
 
 
 def _decode_gzip(body: memoryview, expansion: Expansion) -> bytes:
-    pieces = []
+    decoded = io.BytesIO()  # whose value is returned without a copy
     position = 0
     members = 0
     while position < len(body):  # one member may follow another
@@ -45,14 +69,14 @@ def _decode_gzip(body: memoryview, expansion: Expansion) -> bytes:
         stream = zlib.decompressobj(wbits=31)
         while not stream.eof:
             fed = body[position : position + _FEED_BYTES]
-            if not fed:
+            piece = stream.decompress(fed, min(expansion.room + 1, _PIECE_BYTES))
+            if not fed and not piece:
                 raise RequestError(400, "the gzip body is cut off")
-            piece = stream.decompress(fed, expansion.room + 1)
             expansion.take(len(piece))
-            pieces.append(piece)
-            position += len(fed)
+            decoded.write(piece)
+            position += len(fed) - len(stream.unconsumed_tail)
         position -= len(stream.unused_data)
-    return b"".join(pieces)
+    return decoded.getvalue()
 
 
 def describe_limit(payload_bytes: int) -> str:

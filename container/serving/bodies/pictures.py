@@ -6,6 +6,7 @@ unpacked; Pillow is imported with the first picture.
 
 from __future__ import annotations
 
+import functools
 import io
 import warnings
 from collections.abc import Mapping
@@ -17,6 +18,14 @@ from container import contract
 from container.errors import RequestError
 from container.serving.bodies.pixels import Images
 
+# Of a PNG and a JPEG: cameras and editors write a few dozen, and up to one for 8 kB of pixels.
+_PIECES_MAXIMUM: Final = 10_000
+# Progressive pictures have about ten; each is decoded into all pixels.
+_SCANS_MAXIMUM: Final = 100
+_START_OF_SCAN: Final = b"\xff\xda"
+_HEAD_BYTES_MAXIMUM: Final = 4 << 20  # Pillow joins its Exif data segment by segment
+_TEXT_BYTES_MAXIMUM: Final = 1 << 20
+_BMP_OTHER_BYTES: Final = 1 << 20  # header, palette, color profile
 _ENDS: Final = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9"}
 _MODES: Final = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
@@ -38,12 +47,14 @@ def decode(
     """
     from PIL import Image, UnidentifiedImageError
 
+    _limit_pillow()
     if shape[2] not in _MODES:
         message = f"the model takes {shape[2]} channels; a {kind} picture cannot hold them"
         raise RequestError(400, message)
     if _ENDS.get(kind, b"") not in body:  # Pillow fills the rest of some truncated files with black
         message = f"the body is not a {kind} picture or not a complete one: it has no end mark"
         raise RequestError(400, message)
+    _check_pieces(kind, body)
     try:
         with warnings.catch_warnings():
             # Pillow warns of damaged metadata, which no prediction needs.
@@ -51,6 +62,8 @@ def decode(
             with Image.open(io.BytesIO(body), formats=[kind]) as picture:
                 if None in shape:
                     _check_size(picture.size, bytes_maximum)
+                if kind == "BMP":
+                    _check_length(picture.size, len(body))
                 return _to_pixels(picture, shape)
     except UnidentifiedImageError:
         raise RequestError(400, f"the body is not a {kind} picture") from None
@@ -58,6 +71,66 @@ def decode(
         raise RequestError(400, f"the picture is far too large; {_expect(shape)}") from None
     except (OSError, ValueError, SyntaxError, EOFError) as error:
         raise RequestError(400, f"the {kind} picture is damaged: {str(error)[:200]}") from None
+
+
+@functools.cache
+def _limit_pillow() -> None:
+    """Keep Pillow from unpacking 64 MiB of a PNG's text, which no prediction needs."""
+    from PIL import PngImagePlugin
+
+    PngImagePlugin.MAX_TEXT_MEMORY = _TEXT_BYTES_MAXIMUM
+
+
+def _check_pieces(kind: str, body: bytes) -> None:
+    """Check what Pillow reads in Python, and keeps thirty times as large, before the pixels."""
+    pieces = 0
+    if kind == "PNG":
+        pieces = _count_chunks(body)
+    elif kind == "JPEG":
+        pieces, head_bytes = _count_segments(body)
+        if head_bytes > _HEAD_BYTES_MAXIMUM:
+            message = f"the JPEG picture has {head_bytes} bytes before its first scan"
+            raise RequestError(400, f"{message}; {_HEAD_BYTES_MAXIMUM} are allowed")
+        if body.count(_START_OF_SCAN) > _SCANS_MAXIMUM:
+            raise RequestError(400, f"the JPEG picture has more than {_SCANS_MAXIMUM} scans")
+    if pieces > _PIECES_MAXIMUM:
+        raise RequestError(
+            400, f"the {kind} picture consists of more than {_PIECES_MAXIMUM} pieces"
+        )
+
+
+def _count_chunks(body: bytes) -> int:
+    count = 0
+    position = 8
+    while position < len(body) and count <= _PIECES_MAXIMUM:
+        position += 12 + int.from_bytes(body[position : position + 4], "big")
+        count += 1
+    return count
+
+
+def _count_segments(body: bytes) -> tuple[int, int]:
+    """Count a JPEG's segments before its first scan, and the bytes between and in them."""
+    count = 0
+    position = 2
+    while position < len(body) and count <= _PIECES_MAXIMUM:
+        count += 1
+        marker = body[position : position + 2]
+        if marker == _START_OF_SCAN:
+            break
+        if marker[:1] != b"\xff" or marker[1:] in (b"\xff", b"\0"):
+            position += 1
+        elif b"\xd0" <= marker[1:] <= b"\xd9":  # which have no length
+            position += 2
+        else:
+            position += 2 + int.from_bytes(body[position + 2 : position + 4], "big")
+    return count, position
+
+
+def _check_length(size: tuple[int, int], byte_count: int) -> None:
+    width, height = size
+    if byte_count > _BMP_OTHER_BYTES + 8 * width * height:
+        message = f"the BMP picture of {byte_count} bytes has only {width}x{height} pixels"
+        raise RequestError(400, message)
 
 
 def _check_size(size: tuple[int, int], bytes_maximum: int) -> None:

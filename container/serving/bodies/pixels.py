@@ -21,13 +21,18 @@ Images: TypeAlias = NDArray[np.uint8]
 Shape: TypeAlias = tuple[int, int, int]
 """Height, width and channels of one image."""
 
+_BLOCK_PIXELS: Final = 65_536
+"""Scaling takes up to 33 bytes for a pixel, so it goes by blocks (SEC-6)."""
+
 TWO_FORMS: Final = (
     "pixels are integers 0-255, or fractions 0-1 throughout a row (each pixel divided by 255)"
 )
 
 
-def from_array(array: NDArray[Any], shape: Shape) -> Images:
+def from_array(array: NDArray[Any], shape: Shape, first_row: int = 1) -> Images:
     """Check and scale `[n, pixels]`, `[n, *shape]`, or for one channel `[n, height, width]`.
+
+    Errors count rows from `first_row`.
 
     Raises: RequestError 400 for another shape, no image, or a value that is not a pixel.
     """
@@ -43,7 +48,7 @@ def from_array(array: NDArray[Any], shape: Shape) -> Images:
         raise RequestError(400, f"the array holds no image; {expected} is expected")
     if array.dtype == np.uint8:
         return np.ascontiguousarray(array).reshape(-1, *shape)
-    return scale(array.reshape(count, -1)).reshape(-1, *shape)
+    return scale(array.reshape(count, -1), first_row).reshape(-1, *shape)
 
 
 def scale(array: NDArray[Any], first_row: int = 1) -> Images:
@@ -51,6 +56,24 @@ def scale(array: NDArray[Any], first_row: int = 1) -> Images:
 
     Raises: RequestError 400 for a value that is not a pixel.
     """
+    if array.size <= _BLOCK_PIXELS:
+        return _scale_block(array, first_row)
+    step = max(1, _BLOCK_PIXELS // array.shape[1])
+    blocks = (
+        (slice(start, start + step), array[start : start + step])
+        for start in range(0, len(array), step)
+    )
+    if array.dtype == np.int8:  # the bytes that pass are the pixels
+        for rows, block in blocks:
+            _scale_block(block, first_row + rows.start)
+        return array.view(np.uint8)
+    scaled = np.empty(array.shape, np.uint8)
+    for rows, block in blocks:
+        scaled[rows] = _scale_block(block, first_row + rows.start)
+    return scaled
+
+
+def _scale_block(array: NDArray[Any], first_row: int) -> Images:
     wrong = ~((array >= 0) & (array <= 255))  # true for NaN as well
     if wrong.any():
         _refuse_pixel(array, wrong, first_row, "")

@@ -32,7 +32,7 @@ def load(make: type[ctypes.CDLL]) -> Any:
     except OSError:
         return None
     integer, address = ctypes.c_long, ctypes.c_void_p
-    function.argtypes = [ctypes.c_char_p, *[integer] * 3, address, integer, address, address]
+    function.argtypes = [address, *[integer] * 3, address, integer, address, address]
     function.restype = integer
     return function
 

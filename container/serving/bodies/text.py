@@ -1,34 +1,28 @@
 """Images from text: CSV, JSON and JSON lines.
 
 Plain text is decoded in C, by `rows.c`. What that declines, because it is unusual or wrong, is
-decoded in Python: to the same pixels, or with an error that names the place.
+decoded in Python, by `unusual_text`: to the same pixels, or with an error that names the place.
 
 Rules of this file: pure; every fault is a RequestError that names row or line, counted from 1.
 """
 
 from __future__ import annotations
 
+import codecs
 import ctypes
 import functools
-import json
 import math
 import re
-import warnings
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, NoReturn
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from container.errors import RequestError
-from container.serving.bodies import pixels, rows
-from container.serving.bodies.pixels import TWO_FORMS, Images, Shape, quote
+from container.serving.bodies import rows, unusual_text
+from container.serving.bodies.pixels import Images, Shape, quote
 
-# Two repetitions of digits never meet: backtracking between them would be quadratic (SEC-6).
-_NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_NUMBER_CHARACTERS_MAXIMUM: Final = 1024
-_CSV_CHARACTERS: Final = b"0123456789+-.eE,\n\r\t "
-_CSV_BLOCK_BYTES: Final = 1_000_000
 _PLAIN_JSON: Final = re.compile(
     rb"""
     [ \t\n\r]* (?P<object> \{ [ \t\n\r]* "instances" [ \t\n\r]* : [ \t\n\r]* )?
@@ -56,70 +50,18 @@ def decode_csv(body: bytes, shape: Shape, parameters: Mapping[str, str], first: 
     decoded = _decode_rows(body, (), rows_maximum, columns)
     if decoded is not None:
         return decoded[0].reshape(-1, *shape)
-    body = body.rstrip()  # the last row ends with a newline, and some files with a blank line
-    blocks = []
-    start = 0
-    while start <= len(body):
-        # Python's numbers take ten times the memory of their text: a large body is read in blocks.
-        end = body.find(b"\n", start + _CSV_BLOCK_BYTES)
-        if end < 0:
-            end = len(body)
-        blocks.append(_decode_csv_block(body[start:end], columns, first))
-        start = end + 1
-        first += len(blocks[-1])
-    return np.concatenate(blocks).reshape(-1, *shape)
-
-
-def _decode_csv_block(block: bytes, columns: int, first_row: int) -> Images:
-    """Decode lines of CSV into `[row, columns] uint8`; rows are counted from `first_row`.
-
-    Plain numbers go through the JSON parser, which is five times as fast as `float` on each. Where
-    JSON is stricter than CSV (`.5`, `007`), or something is wrong, each value is looked at.
-    """
-    if not block.translate(None, _CSV_CHARACTERS):
-        try:
-            array = np.array(json.loads(b"[[" + block.replace(b"\n", b"],[") + b"]]"))
-        except (ValueError, OverflowError):
-            array = np.empty(0)
-        if array.ndim == 2 and array.shape[1] == columns and array.dtype.kind in "iuf":
-            return pixels.scale(array, first_row)
-    parsed = [
-        _parse_csv_line(line, columns, row)
-        for row, line in enumerate(block.decode("utf-8", "replace").split("\n"), start=first_row)
-    ]
-    return pixels.scale(np.array(parsed, np.float64), first_row)
-
-
-def _parse_csv_line(line: str, columns: int, row: int) -> list[float]:
-    cells = line.split(",")
-    parsed = [_parse_cell(cell, row, column) for column, cell in enumerate(cells, start=1)]
-    if len(parsed) != columns:
-        message = f"row {row} has {len(parsed)} columns; {columns} pixels are expected"
-        if len(parsed) == columns + 1:
-            message += "; does it still hold the label?"
-        raise RequestError(400, message)
-    return parsed
-
-
-def _parse_cell(cell: str, row: int, column: int) -> float:
-    text = cell.strip().strip('"').strip()
-    if len(text) <= _NUMBER_CHARACTERS_MAXIMUM and _NUMBER.fullmatch(text):
-        return float(text)
-    place = f"row {row}, column {column}"
-    if not text:
-        raise RequestError(400, f"{place} is empty; a pixel is expected")
-    message = f"{place} is {quote(text)}, which is not a finite number; {TWO_FORMS}"
-    if row == column == 1 and text.isidentifier():
-        message += "; rows are sent without a header"
-    raise RequestError(400, message)
+    return unusual_text.decode_csv(body, columns, first).reshape(-1, *shape)
 
 
 def decode_json_lines(
     body: bytes, shape: Shape, parameters: Mapping[str, str], first: int = 1
 ) -> Images:
     """Decode lines of `[pixel, ...]`, of a nested image, or of either under "features"."""
-    images = []
+    decoded = bytearray()
     for number, line in enumerate(split_lines(body, parameters), start=first):
+        if unusual_text.is_too_long(len(line), math.prod(shape)):
+            message = f"line {number} of {len(line)} bytes is longer than any image"
+            raise RequestError(400, f"{message} of {math.prod(shape)} pixels")
         text = line.strip()
         start = _JSON_LINE.match(text)
         if start is not None and text.endswith(b"}"):
@@ -130,13 +72,21 @@ def decode_json_lines(
             raise RequestError(400, f"line {number}: {error}") from None
         if len(image) != 1:
             raise RequestError(400, f"line {number} holds {len(image)} images; one is expected")
-        images.append(image)
-    return np.concatenate(images)
+        decoded += image.data
+    return np.frombuffer(decoded, np.uint8).reshape(-1, *shape)
 
 
-def split_lines(body: bytes, parameters: Mapping[str, str]) -> list[bytes]:
-    """Split a text body into its lines, in UTF-8."""
-    return _to_utf8(body, parameters).rstrip().split(b"\n")
+def split_lines(body: bytes, parameters: Mapping[str, str]) -> Iterator[bytes]:
+    """Yield the lines of a text body, in UTF-8."""
+    body = _to_utf8(body, parameters)
+    end = unusual_text.find_end(body)
+    start = 0
+    while start <= end:
+        stop = body.find(b"\n", start, end)
+        if stop < 0:
+            stop = end
+        yield body[start:stop]
+        start = stop + 1
 
 
 def decode_json(body: bytes, shape: Shape, parameters: Mapping[str, str]) -> Images:
@@ -148,19 +98,7 @@ def _decode_json(body: bytes, shape: Shape) -> Images:
     images = _decode_plain_json(body, shape)
     if images is not None:
         return images
-    document = _parse_json(body)
-    if isinstance(document, dict):
-        if "instances" not in document:
-            keys = ", ".join(map(quote, list(document)[:5])) or "nothing"
-            message = f'the JSON object holds {keys}; {{"instances": [image, ...]}} is expected'
-            raise RequestError(400, message)
-        document = document["instances"]
-    if not isinstance(document, list):
-        found = type(document).__name__
-        raise RequestError(400, f"a JSON {found} was found where an array of images is expected")
-    if b"true" in body or b"false" in body:  # numpy would take them for 1 and 0
-        _refuse_other_than_numbers(document)
-    return _from_nested(document, shape)
+    return unusual_text.decode_json(body, shape)
 
 
 def _decode_plain_json(body: bytes, shape: Shape) -> Images | None:
@@ -171,14 +109,15 @@ def _decode_plain_json(body: bytes, shape: Shape) -> Images | None:
     sizes = _find_nestings(shape).get(start["image"].count(b"["))
     if sizes is None:
         return None
-    text = body[start.start("image") :]
+    begin = start.start("image")
     columns = sizes[0]
-    decoded = _decode_rows(text, sizes, len(text) // (2 * columns) + 1, columns)
+    rows_maximum = (len(body) - begin) // (2 * columns) + 1
+    decoded = _decode_rows(body, sizes, rows_maximum, columns, begin)
     if decoded is None:
         return None
     images, end = decoded
     closing = b"]}" if start["object"] else b"]"
-    if text[end:].translate(None, b" \t\n\r") != closing:
+    if body[end:].translate(None, b" \t\n\r") != closing:
         return None
     return images.reshape(-1, *shape)
 
@@ -195,22 +134,29 @@ def _find_nestings(shape: Shape) -> dict[int, tuple[int, ...]]:
 
 
 def _decode_rows(
-    text: bytes, sizes: tuple[int, ...], rows_maximum: int, columns: int
+    text: bytes, sizes: tuple[int, ...], rows_maximum: int, columns: int, begin: int = 0
 ) -> tuple[NDArray[np.uint8], int] | None:
-    """Decode plain rows of pixels into `[n, columns] uint8`, and find where in `text` they end.
+    """Decode plain rows from `begin` on into `[n, columns] uint8`, and find where they end.
 
     `sizes` is empty for CSV. For the inside of a JSON array it holds how many numbers each level of
     nesting has, the outermost first. Returns None if there is no library, or if anything is unusual
     or wrong.
     """
-    decode = _decode_short if len(text) < _SHORT_BYTES else _decode_long
+    decode = _decode_short
+    source: bytes | int = text
+    if len(text) >= _SHORT_BYTES:
+        decode = _decode_long
+        if begin:  # without a copy
+            source = begin + np.frombuffer(text, np.uint8).ctypes.data
+    elif begin:
+        source = text[begin:]
     if decode is None:
         return None
     images = np.empty((rows_maximum, columns), np.uint8)
     end = ctypes.c_long()
     count = decode(
-        text,
-        len(text),
+        source,
+        len(text) - begin,
         columns,
         len(sizes),
         _make_array(sizes),
@@ -220,70 +166,12 @@ def _decode_rows(
     )
     if count < 0:
         return None
-    return images[:count], end.value
+    return images[:count], begin + end.value
 
 
 @functools.lru_cache(maxsize=256)
 def _make_array(sizes: tuple[int, ...]) -> ctypes.Array[ctypes.c_long]:
     return (ctypes.c_long * len(sizes))(*sizes)
-
-
-def _parse_json(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except RecursionError:
-        raise RequestError(400, "the JSON is nested too deeply") from None
-    except ValueError as error:
-        raise RequestError(400, f"the body is not JSON: {str(error)[:200]}") from None
-
-
-def _from_nested(instances: list[Any], shape: Shape) -> Images:
-    """Turn nested lists of numbers into images."""
-    if not instances:
-        expected = f"{pixels.describe_shapes(shape)} is expected"
-        raise RequestError(400, f"the array of images is empty; {expected}")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            array = np.array(instances)
-    except (ValueError, OverflowError):
-        array = np.empty(0, object)
-    if array.dtype.kind not in "iuf":
-        _refuse_other_than_numbers(instances)
-        _refuse_nesting(instances, shape)
-    return pixels.from_array(array, shape)
-
-
-def _refuse_other_than_numbers(instances: list[Any]) -> None:
-    for row, instance in enumerate(instances, start=1):
-        for column, value in enumerate(_flatten(instance), start=1):
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                found = quote(value) if isinstance(value, str) else json.dumps(value)[:40]
-                raise RequestError(400, f"row {row}, column {column} is {found}; {TWO_FORMS}")
-
-
-def _refuse_nesting(instances: list[Any], shape: Shape) -> NoReturn:
-    columns = math.prod(shape)
-    for row, instance in enumerate(instances, start=1):
-        values = list(_flatten(instance))
-        if len(values) != columns:
-            message = f"row {row} has {len(values)} values; {columns} pixels are expected"
-            raise RequestError(400, message)
-        for column, value in enumerate(values, start=1):
-            if abs(value) > 255:
-                raise RequestError(400, f"row {row}, column {column} is out of range; {TWO_FORMS}")
-    expected = f"{pixels.describe_shapes(shape)} is expected"
-    raise RequestError(400, f"the images are nested in different ways; {expected}")
-
-
-def _flatten(value: Any) -> Iterator[Any]:
-    stack = [value]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, list):
-            stack.extend(reversed(item))
-        else:
-            yield item
 
 
 def _to_utf8(body: bytes, parameters: Mapping[str, str]) -> bytes:
@@ -293,10 +181,22 @@ def _to_utf8(body: bytes, parameters: Mapping[str, str]) -> bytes:
         supported = "supported: utf-8, utf-16, iso-8859-1"
         raise RequestError(415, f"charset {quote(charset)} is not supported; {supported}")
     if charset == "utf-16":
-        try:
-            return body.decode(charset).encode()
-        except ValueError:
-            raise RequestError(
-                400, "the body is not utf-16, the charset of its content type"
-            ) from None
+        return _from_utf16(body)
     return body.removeprefix(b"\xef\xbb\xbf")
+
+
+def _from_utf16(body: bytes) -> bytes:
+    """Turn UTF-16 into ASCII, with question marks for the characters of which no number is made.
+
+    It goes piece by piece: one rare character makes a text four times as wide.
+    """
+    decoder = codecs.getincrementaldecoder("utf-16")()
+    pieces = []
+    try:
+        for start in range(0, len(body), unusual_text.BLOCK_BYTES):
+            piece = body[start : start + unusual_text.BLOCK_BYTES]
+            pieces.append(decoder.decode(piece).encode("ascii", "replace"))
+        pieces.append(decoder.decode(b"", final=True).encode("ascii", "replace"))
+    except ValueError:
+        raise RequestError(400, "the body is not utf-16, the charset of its content type") from None
+    return b"".join(pieces)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from container import contract
 from container.errors import RequestError
 from container.serving.bodies import arrays, media_types
-from container.serving.bodies.expansion import Expansion
+from container.serving.bodies.content_encoding import Expansion
 
 ENCODED_TYPES: Final = (media_types.JSON, media_types.CSV, media_types.NPY)
 TEXT_TYPES: Final = (media_types.JSON, media_types.CSV)
@@ -103,7 +103,7 @@ def _check_npz(npz_bytes: bytes) -> None:
     with arrays.open_npz(npz_bytes, expansion) as archive:
         for member in archive.infolist():
             head = arrays.read_member(archive, member, arrays.NPY_HEADER_BYTES_MAXIMUM)
-            header = arrays.read_npy_header(head)
+            header = arrays.read_npy_header(bytes(head))
             if header.promised_bytes > member.file_size:
                 message = "an array of the npz file is shorter than its header promises"
                 raise RequestError(400, message)

@@ -2,11 +2,16 @@
 
 A runtime is imported when its first model is loaded. Several inputs or outputs go by name, one goes
 without.
+
+Several threads may call `predict` of one model: those of a `gthread` worker, and those that a
+user's handlers start. LiteRT's interpreter keeps inputs and outputs between its calls, so it has a
+lock. ONNX Runtime's `InferenceSession.Run` and TensorFlow's functions are thread-safe.
 """
 
 from __future__ import annotations
 
 import importlib
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -34,7 +39,7 @@ class Model(Protocol):
     """One instance's, without the batch; None if it is unknown, or there are several inputs."""
 
     def predict(self, data: Any) -> Any:
-        """Predict a batch.
+        """Predict a batch; thread-safe.
 
         Raises: RequestError 400 if an input is missing or does not fit.
         """
@@ -48,9 +53,14 @@ class _LiteRt:
         self._inputs = self._interpreter.get_input_details()
         self._outputs = self._interpreter.get_output_details()
         self.input_shape = _find_input_shape([detail["shape"].tolist() for detail in self._inputs])
+        self._turn = threading.Lock()
 
     def predict(self, data: Any) -> Any:
         arrays = [_pick(data, detail["name"], detail["dtype"]) for detail in self._inputs]
+        with self._turn:
+            return self._run(arrays)
+
+    def _run(self, arrays: list[NDArray[Any]]) -> Any:
         for detail, array in zip(self._inputs, arrays, strict=True):
             if tuple(detail["shape"]) != array.shape:
                 self._interpreter.resize_tensor_input(detail["index"], array.shape)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from container.errors import RequestError
-from container.serving.bodies import text
+from container.serving.bodies import text, unusual_text
 from tests.support import ROOT
 
 FOLDERS = ("container/serving", "container/data")
@@ -137,7 +137,7 @@ def test_long_cell_of_csv_is_refused_and_not_parsed() -> None:
 
 @pytest.mark.parametrize("written", ["1", "1.", "1.5", ".5", "+.5", "-1e3", "1.e-3", "007"])
 def test_number_of_csv_is_pythons(written: str) -> None:
-    assert text._NUMBER.fullmatch(written)  # noqa: SLF001 - the pattern is what is tested
+    assert unusual_text._NUMBER.fullmatch(written)  # noqa: SLF001 - the pattern is what is tested
     float(written)
 
 
@@ -145,4 +145,4 @@ def test_number_of_csv_is_pythons(written: str) -> None:
     "written", ["", ".", "e5", "1e", "1e+", "1.5.5", "inf", "nan", "1_0", "\u0661"]
 )
 def test_other_text_of_csv_is_no_number(written: str) -> None:
-    assert not text._NUMBER.fullmatch(written)  # noqa: SLF001 - the pattern is what is tested
+    assert not unusual_text._NUMBER.fullmatch(written)  # noqa: SLF001 - the pattern is what is tested

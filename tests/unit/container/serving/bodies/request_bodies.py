@@ -8,7 +8,7 @@ import pytest
 
 from container.errors import RequestError
 from container.serving.bodies import decoding, negotiation
-from container.serving.bodies.expansion import Expansion
+from container.serving.bodies.content_encoding import Expansion
 
 SHAPE = (2, 3, 1)
 IMAGES = np.arange(24, dtype=np.uint8).reshape(4, *SHAPE)

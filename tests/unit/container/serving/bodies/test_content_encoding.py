@@ -8,7 +8,7 @@ import pytest
 
 from container.errors import RequestError
 from container.serving.bodies import content_encoding
-from container.serving.bodies.expansion import Expansion
+from container.serving.bodies.content_encoding import Expansion
 
 
 def unpack(body: bytes, encoding: str = "gzip", maximum: int = 1000) -> bytes:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from container.errors import RequestError
 from container.serving.bodies import decoding, negotiation, rows, text
-from container.serving.bodies.expansion import Expansion
+from container.serving.bodies.content_encoding import Expansion
 
 SHAPES = st.sampled_from([(2, 2, 1), (1, 3, 1), (1, 2, 3), (1, 1, 1)])
 

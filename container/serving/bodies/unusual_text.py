@@ -1,0 +1,314 @@
+"""Images from the text that `rows.c` declines, because it is unusual or wrong.
+
+Python's numbers and lists take up to thirty times the memory of their text. So a long body is
+decoded block by block, and what is too long to be an image of the model is refused before it is
+parsed (SEC-6).
+
+Rules of this file: pure; every fault is a RequestError that names row or line, counted from 1.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NoReturn
+
+import numpy as np
+
+from container.errors import RequestError
+from container.serving.bodies import pixels
+from container.serving.bodies.pixels import TWO_FORMS, Images, Shape, quote
+
+BLOCK_BYTES: Final = 131_072
+# A fraction has 20 characters, and an indented line of JSON has as many spaces.
+_PIXEL_BYTES: Final = 64
+# Two repetitions of digits never meet: backtracking between them would be quadratic (SEC-6).
+_NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_NUMBER_CHARACTERS_MAXIMUM: Final = 1024
+_CSV_CHARACTERS: Final = b"0123456789+-.eE,\n\r\t "
+_JSON_CHARACTERS: Final = b"0123456789+-.eE,[]\n\r\t "
+_INSTANCES: Final = re.compile(rb'"instances"[ \t\n\r]*:[ \t\n\r]*\[')
+_OPENING: Final = re.compile(rb"[ \t\n\r[]*")
+_CLOSING: Final = re.compile(rb"\](?:[ \t\n\r]*+\])*+")
+_SEPARATOR: Final = re.compile(rb"[ \t\n\r]*+([,\]]?)[ \t\n\r]*+")
+_PLACEHOLDER: Final = "the images, which are decoded block by block"
+
+
+def find_end(body: bytes) -> int:
+    """Return the length of a body without the white space at its end, and without a copy of it."""
+    end = len(body)
+    while end:
+        tail = body[max(0, end - BLOCK_BYTES) : end]
+        rest = len(tail.rstrip())
+        if rest:
+            return end - len(tail) + rest
+        end -= len(tail)
+    return 0
+
+
+def is_too_long(byte_count: int, columns: int) -> bool:
+    """Return whether a text is longer than any image of so many pixels."""
+    return byte_count > BLOCK_BYTES + _PIXEL_BYTES * columns
+
+
+# CSV
+
+
+def decode_csv(body: bytes, columns: int, first_row: int) -> Images:
+    """Decode rows into `[row, columns] uint8`; errors count rows from `first_row`."""
+    end = find_end(body)  # the last row ends with a newline, and some files with a blank line
+    decoded = bytearray()
+    start = 0
+    while start <= end:
+        stop = end
+        if end - start > BLOCK_BYTES:
+            stop = body.rfind(b"\n", start, start + BLOCK_BYTES)
+        if stop < 0:  # the line is longer
+            stop = body.find(b"\n", start + BLOCK_BYTES, end)
+            stop = end if stop < 0 else stop
+            _check_long_line(body, start, stop, columns, first_row)
+        rows = _decode_csv_block(body[start:stop], columns, first_row)
+        decoded += rows.data
+        first_row += len(rows)
+        start = stop + 1
+    return np.frombuffer(decoded, np.uint8).reshape(-1, columns)
+
+
+def _check_long_line(body: bytes, start: int, stop: int, columns: int, row: int) -> None:
+    _check_column_count(body.count(b",", start, stop) + 1, columns, row)
+    for column, cell in enumerate(body[start:stop].split(b","), start=1):
+        if len(cell) > _NUMBER_CHARACTERS_MAXIMUM or not cell.isascii():
+            raise _not_a_number(cell[:100].decode("utf-8", "replace"), row, column)
+
+
+def _decode_csv_block(block: bytes, columns: int, first_row: int) -> Images:
+    """Decode lines of CSV into `[row, columns] uint8`; rows are counted from `first_row`.
+
+    Plain numbers go through the JSON parser, which is five times as fast as `float` on each. Where
+    JSON is stricter than CSV (`.5`, `007`), or something is wrong, each value is looked at.
+    """
+    is_plain = not block.translate(None, _CSV_CHARACTERS)
+    if is_plain and b"\n\n" not in block:
+        try:
+            array = np.array(json.loads(b"[[" + block.replace(b"\n", b"],[") + b"]]"))
+        except (ValueError, OverflowError):
+            array = np.empty(0)
+        if array.ndim == 2 and array.shape[1] == columns and array.dtype.kind in "iuf":
+            return pixels.scale(array, first_row)
+    decoded = np.empty((block.count(b"\n") + 1, columns))
+    lines = block.decode("utf-8", "replace").split("\n")
+    for index, line in enumerate(lines):
+        decoded[index] = _parse_csv_line(line, columns, first_row + index, is_plain=is_plain)
+    return pixels.scale(decoded, first_row)
+
+
+def _parse_csv_line(line: str, columns: int, row: int, *, is_plain: bool) -> list[float]:
+    """Parse a line of numbers; if it `is_plain`, `float` takes what `_NUMBER` does."""
+    cells = line.split(",")
+    if is_plain and len(cells) == columns:
+        with contextlib.suppress(ValueError):
+            parsed = list(map(float, cells))
+            if max(map(len, cells)) <= _NUMBER_CHARACTERS_MAXIMUM:
+                return parsed
+    parsed = [_parse_cell(cell, row, column) for column, cell in enumerate(cells, start=1)]
+    _check_column_count(len(parsed), columns, row)
+    return parsed
+
+
+def _check_column_count(count: int, columns: int, row: int) -> None:
+    if count != columns:
+        message = f"row {row} has {count} columns; {columns} pixels are expected"
+        if count == columns + 1:
+            message += "; does it still hold the label?"
+        raise RequestError(400, message)
+
+
+def _parse_cell(cell: str, row: int, column: int) -> float:
+    text = cell.strip().strip('"').strip()
+    if len(text) <= _NUMBER_CHARACTERS_MAXIMUM and _NUMBER.fullmatch(text):
+        return float(text)
+    if text:
+        raise _not_a_number(text, row, column)
+    raise RequestError(400, f"row {row}, column {column} is empty; a pixel is expected")
+
+
+def _not_a_number(text: str, row: int, column: int) -> RequestError:
+    message = f"row {row}, column {column} is {quote(text)}, which is not a finite number"
+    message += f"; {TWO_FORMS}"
+    if row == column == 1 and text.isidentifier():
+        message += "; rows are sent without a header"
+    return RequestError(400, message)
+
+
+# JSON
+
+
+def decode_json(body: bytes, shape: Shape) -> Images:
+    """Decode an array of images, by itself or under "instances"."""
+    if len(body) > BLOCK_BYTES:
+        return _decode_long_json(body, shape)
+    document = _parse_json(body)
+    if isinstance(document, dict):
+        if "instances" not in document:
+            keys = ", ".join(map(quote, list(document)[:5])) or "nothing"
+            message = f'the JSON object holds {keys}; {{"instances": [image, ...]}} is expected'
+            raise RequestError(400, message)
+        document = document["instances"]
+    if not isinstance(document, list):
+        found = type(document).__name__
+        raise RequestError(400, f"a JSON {found} was found where an array of images is expected")
+    return _from_text(body, document, shape, 1)
+
+
+def _decode_long_json(body: bytes, shape: Shape) -> Images:
+    """Decode the images in blocks, then parse what is around them."""
+    start = 0
+    if body[:BLOCK_BYTES].lstrip().startswith(b"{"):
+        found = _INSTANCES.search(body, 0, BLOCK_BYTES)
+        if found is None:
+            message = 'the JSON object does not begin with {"instances": [image, ...]}'
+            raise RequestError(400, message)
+        start = found.end() - 1
+    opening = _OPENING.match(body, start)
+    depth = opening[0].count(b"[") - 1 if opening is not None else 0
+    if not 1 <= depth <= 3:
+        expected = f"{pixels.describe_shapes(shape)} is expected"
+        raise RequestError(400, f"the first image is nested in {depth} arrays; {expected}")
+    array = body.index(b"[", start)
+    decoded = bytearray()
+    end = array + 1
+    separator = b","
+    while separator == b",":
+        done = len(decoded) // math.prod(shape)
+        images, end = _decode_json_block(body, end, depth, shape, done + 1)
+        decoded += images.data
+        found = _SEPARATOR.match(body, end)
+        assert found is not None  # noqa: S101 - it matches an empty text, too
+        separator = found[1]
+        end = found.end(1)
+    is_alone = len(body) - end <= BLOCK_BYTES
+    document = None
+    if separator and is_alone:
+        placeholder = json.dumps(_PLACEHOLDER).encode()
+        document = _parse_json(body[:array] + placeholder + body[end:])
+    if isinstance(document, dict):
+        document = document.get("instances")
+    if document != _PLACEHOLDER:
+        message = f"an array of images is expected to end at byte {end}, and the JSON soon after it"
+        raise RequestError(400, message)
+    return np.frombuffer(decoded, np.uint8).reshape(-1, *shape)
+
+
+def _decode_json_block(
+    body: bytes, start: int, depth: int, shape: Shape, first_row: int
+) -> tuple[Images, int]:
+    """Decode the images that begin at `start`; also return where they end.
+
+    An image is nested in `depth` arrays. The last block ends where its array does.
+    """
+    columns = math.prod(shape)
+    last = start + 2 * BLOCK_BYTES + _PIXEL_BYTES * columns
+    end = len(body)
+    is_last = end - start <= 2 * BLOCK_BYTES
+    if not is_last:
+        end = _find_image_end(body, start + BLOCK_BYTES, last, depth)
+    block = b"[" + body[start:end]
+    if len(block) > 2 * BLOCK_BYTES:
+        _check_long_image(block, columns, first_row)
+    if is_last:
+        instances, length = _parse_array(block)
+        end = start + length - 2  # without the bracket before the block, and that at its end
+    else:
+        instances = _parse_json(block + b"]")
+    return _from_text(block, instances, shape, first_row), end
+
+
+def _find_image_end(body: bytes, start: int, last: int, depth: int) -> int:
+    """Find where the first image ends that ends behind `start`; `last` if none does before that."""
+    for found in _CLOSING.finditer(body, start, last):
+        if found[0].count(b"]") >= depth:
+            end = found.start()
+            for _ in range(depth):
+                end = body.index(b"]", end) + 1
+            return end
+    return last
+
+
+def _check_long_image(block: bytes, columns: int, row: int) -> None:
+    """Check what is longer than an image is as a rule, before it is parsed."""
+    values = block.count(b",") + block.count(b"[")
+    if values > BLOCK_BYTES + 3 * columns or block.translate(None, _JSON_CHARACTERS):
+        message = f"row {row} or a later one is not an image of {columns} pixels"
+        raise RequestError(400, f"{message}; {TWO_FORMS}")
+
+
+def _parse_json(body: bytes) -> Any:
+    return _parse(json.loads, body)
+
+
+def _parse_array(text: bytes) -> tuple[list[Any], int]:
+    """Parse the array that a text begins with; also return its length."""
+    decoder = json.JSONDecoder()
+    parsed: tuple[list[Any], int] = _parse(lambda it: decoder.raw_decode(it.decode()), text)
+    return parsed
+
+
+def _parse(parse: Callable[[bytes], Any], body: bytes) -> Any:
+    try:
+        return parse(body)
+    except RecursionError:
+        raise RequestError(400, "the JSON is nested too deeply") from None
+    except ValueError as error:
+        raise RequestError(400, f"the body is not JSON: {str(error)[:200]}") from None
+
+
+def _from_text(body: bytes, instances: list[Any], shape: Shape, first_row: int) -> Images:
+    """Turn nested lists of numbers, parsed from `body`, into images."""
+    if not instances:
+        expected = f"{pixels.describe_shapes(shape)} is expected"
+        raise RequestError(400, f"the array of images is empty; {expected}")
+    if b"true" in body or b"false" in body:  # numpy would take them for 1 and 0
+        _refuse_other_than_numbers(instances, first_row)
+    try:
+        array = np.array(instances)
+    except (ValueError, OverflowError):
+        array = np.empty(0, object)
+    if array.dtype.kind not in "iuf":
+        _refuse_other_than_numbers(instances, first_row)
+        _refuse_nesting(instances, shape, first_row)
+    return pixels.from_array(array, shape, first_row)
+
+
+def _refuse_other_than_numbers(instances: list[Any], first_row: int) -> None:
+    for row, instance in enumerate(instances, start=first_row):
+        for column, value in enumerate(_flatten(instance), start=1):
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                found = quote(value) if isinstance(value, str) else json.dumps(value)[:40]
+                raise RequestError(400, f"row {row}, column {column} is {found}; {TWO_FORMS}")
+
+
+def _refuse_nesting(instances: list[Any], shape: Shape, first_row: int) -> NoReturn:
+    columns = math.prod(shape)
+    for row, instance in enumerate(instances, start=first_row):
+        values = list(_flatten(instance))
+        if len(values) != columns:
+            message = f"row {row} has {len(values)} values; {columns} pixels are expected"
+            raise RequestError(400, message)
+        for column, value in enumerate(values, start=1):
+            if abs(value) > 255:
+                raise RequestError(400, f"row {row}, column {column} is out of range; {TWO_FORMS}")
+    expected = f"{pixels.describe_shapes(shape)} is expected"
+    raise RequestError(400, f"the images are nested in different ways; {expected}")
+
+
+def _flatten(value: Any) -> Iterator[Any]:
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, list):
+            stack.extend(reversed(item))
+        else:
+            yield item
