@@ -171,4 +171,4 @@ def test_missing_compiler_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch, c
     monkeypatch.delenv("CC", raising=False)
 
     assert rows.build() == 1
-    assert capsys.readouterr().err == "no C compiler (cc): text rows will be decoded by Python\n"
+    assert capsys.readouterr().err == "no C compiler (cc) is installed\n"
