@@ -38,7 +38,7 @@ def main() -> None:
     import tensorflow as tf
 
     from container import contract
-    from container.data import loading
+    from container.data import loading, stream
     from container.data.formats.parts import Options
     from container.training import settings as hyperparameters
     from container.training.step import device as devices
@@ -62,7 +62,7 @@ def main() -> None:
             path = layout.channel("png") / str(label) / f"{index:05}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(image[:, :, 0]).save(path)
-        loading._BLOCK_BYTES = 1 << 22  # noqa: SLF001 - the set must take several blocks
+        stream.BLOCK_BYTES = 1 << 22  # the set must take several blocks
         sets: dict[str, Any] = {}
         for name, budget_bytes in (("memory", None), ("stream", 0)):
             started = time.perf_counter()

@@ -10,7 +10,6 @@ import os
 import tempfile
 import weakref
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -90,11 +89,16 @@ class Stream(abc.ABC):
         return int(np.prod(self.image_shape))
 
     @abc.abstractmethod
-    def blocks(self, epoch: int, seed: int, *, multiple: int = 1) -> Iterator[LabeledImages]:
+    def count_block_images(self, multiple: int = 1) -> int:
+        """Return the images of a block, a multiple of `multiple`; the last block may be shorter."""
+
+    @abc.abstractmethod
+    def blocks(
+        self, epoch: int, seed: int, *, multiple: int = 1, first: int = 0
+    ) -> Generator[LabeledImages, None, None]:
         """Yield all images once, in blocks of 64 MiB or more; the same for the same seed and epoch.
 
-        Within a block the images are not shuffled. The length of each block but the last is a
-        multiple of `multiple`. The next block is read while one is used; memory holds both.
+        Within a block the images are not shuffled. Blocks before the `first` are left out.
         """
 
     @abc.abstractmethod
@@ -133,28 +137,24 @@ class PipedStream(Stream):
         """Return the first images: any others would cost an epoch."""
         return self.first_images
 
+    def count_block_images(self, multiple: int = 1) -> int:
+        """Return the images of a block, as many as the memory budget allows."""
+        return max(1, self.block_bytes // self.image_bytes // multiple) * multiple
+
     def blocks(
         self,
         epoch: int,  # noqa: ARG002 - the platform counts the epochs
         seed: int,  # noqa: ARG002 - the platform shuffles
         *,
         multiple: int = 1,
-    ) -> Iterator[LabeledImages]:
+        first: int = 0,
+    ) -> Generator[LabeledImages, None, None]:
         """Yield the images of the next epoch in the order of the pipe; leaving early closes it.
 
         Raises: UserError if there are fewer images than in the first epoch.
         """
-        size = max(1, self.block_bytes // self.image_bytes // multiple) * multiple
-        with ThreadPoolExecutor(1, thread_name_prefix="block") as pool:
-            cut = self._cut(size)
-            following = pool.submit(next, cut, None)
-            try:
-                while (block := following.result()) is not None:
-                    following = pool.submit(next, cut, None)
-                    yield block
-            finally:
-                following.exception()  # waits
-                cut.close()
+        # A pipe has no other positions: what comes before is read and dropped.
+        yield from itertools.islice(self._cut(self.count_block_images(multiple)), first, None)
 
     def spilled(self) -> ScratchStream:
         """Read one more epoch into a scratch file."""
@@ -228,19 +228,21 @@ class ScratchStream(Stream):
         images = np.frombuffer(content, np.uint8).reshape(-1, *self.image_shape)
         return LabeledImages(images, self.labels, self.classes, self.rejected)
 
-    def blocks(self, epoch: int, seed: int, *, multiple: int = 1) -> Iterator[LabeledImages]:
+    def count_block_images(self, multiple: int = 1) -> int:
+        """Return the images of a block of 64 MiB."""
+        return max(1, BLOCK_BYTES // self.image_bytes // multiple) * multiple
+
+    def blocks(
+        self, epoch: int, seed: int, *, multiple: int = 1, first: int = 0
+    ) -> Generator[LabeledImages, None, None]:
         """Gather each block from short runs across the set, so that the order of files is moot."""
         run = max(1, _RUN_BYTES // self.image_bytes)
-        size = max(1, BLOCK_BYTES // self.image_bytes // multiple) * multiple
+        size = self.count_block_images(multiple)
         starts = np.random.default_rng([seed, epoch]).permutation(-(-len(self.labels) // run)) * run
         order = (starts[:, None] + np.arange(run)).reshape(-1)
         order = order[order < len(self.labels)]
-        with ThreadPoolExecutor(1, thread_name_prefix="block") as pool:
-            following = pool.submit(self._read, order[:size])
-            for start in range(size, len(order) + size, size):
-                block = following.result()
-                following = pool.submit(self._read, order[start : start + size])
-                yield block
+        for start in range(first * size, len(order), size):
+            yield self._read(order[start : start + size])
 
     def _locate(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return the rows of these images in the scratch file."""

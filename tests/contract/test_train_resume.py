@@ -134,6 +134,23 @@ def test_a_job_killed_twice_once_inside_a_checkpoint_ends_in_the_same_bits_as_on
 
 
 @pytest.mark.slow
+def test_a_job_killed_within_an_epoch_of_a_streamed_set_ends_in_the_same_bits(
+    digits_channels: Path, make_job: MakeJob, run_train: RunTrain
+) -> None:
+    bases = []
+    for _ in range(2):
+        base = make_job({"train": digits_channels / "train"}, **SETTINGS, memory_budget_mb=0)
+        (base / "checkpoints").mkdir()
+        bases.append(base)
+    result = run_train(bases[0])
+    assert result.returncode == 0, result.stdout + result.stderr
+    output = kill_and_restart(bases[1], [wait_from_its_first_checkpoint(0.1)])
+    assert "resumed after" in output
+    assert "larger than the memory budget" in output
+    assert_same_result(bases[1], bases[0])
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_a_job_killed_at_20_random_moments_ends_in_the_same_bits(
     seed: int, uninterrupted: Path, digits_channels: Path, make_job: MakeJob

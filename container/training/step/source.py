@@ -12,6 +12,7 @@ import tensorflow as tf
 from container.data.formats.parts import Images
 from container.data.images import LabeledImages
 from container.data.stream import ImageSet, Stream
+from container.training.input import pipeline
 
 _PART_BYTES = 1 << 24
 _ALIGNMENT_BYTES = 64
@@ -54,25 +55,28 @@ class Source:
         block = self._block
         if block is None or not block.first_step <= step < block.end_step:
             if block is None or step != block.end_step or step % self._steps_per_pass == 0:
-                self._blocks = self._begin_pass(step // self._steps_per_pass)
+                self._blocks = self._begin_pass(*divmod(step, self._steps_per_pass))
             block = next(found for found in self._blocks if step < found.end_step)
             self._block = block
         return block
 
-    def _begin_pass(self, number: int) -> Iterator[Block]:
-        """Yield the blocks of one pass over the images."""
+    def _begin_pass(self, number: int, first: int) -> Iterator[Block]:
+        """Yield the blocks of a pass over the images, from that of its step `first` on."""
         step = number * self._steps_per_pass
         if isinstance(self._data, LabeledImages):
             order = np.random.default_rng([self._seed, number]).permutation(len(self._data.labels))
             yield self._make_block(self._tensors, order, step)
             return
-        parts = self._data.blocks(number, self._seed, multiple=self._batch_size)
-        for index, part in enumerate(parts):
-            order = np.random.default_rng([self._seed, number, index]).permutation(len(part.labels))
+        steps_per_block = self._data.count_block_images(self._batch_size) // self._batch_size
+        index = first // steps_per_block
+        step += index * steps_per_block
+        for tensors in pipeline.read_blocks(
+            self._data, (self._seed, number), self._batch_size, index
+        ):
+            order = tensors[2].numpy()
             if len(order) < self._batch_size:
                 return
-            tensors = (tf.constant(part.images), tf.constant(part.labels))
-            block = self._make_block(tensors, order, step)
+            block = self._make_block(tensors[:2], order, step)
             yield block
             step = block.end_step
 
