@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -49,38 +51,48 @@ _CONTENTS: Final = {
 _NOUNS: Final = {"images": "picture", "tfrecord": "TFRecord", "recordio": "RecordIO"}
 
 
-def choose_files(
-    directory: Path, data_format: str, content_type: str | None
-) -> tuple[str, list[Path]]:
-    """Return the format of a directory, and the files of that format; other files are ignored.
+@dataclass(frozen=True)
+class Choice:
+    """The format of a directory, and its files."""
+
+    data_format: str
+    paths: list[Path]
+    """The files of that format."""
+    others: list[Path]
+    """The files that are passed over: of other formats, or empty."""
+
+
+def choose_files(directory: Path, data_format: str, content_type: str | None) -> Choice:
+    """Choose the format of a directory by the job, by names and by first bytes.
 
     Raises: UserError if the directory does not exist, or holds no format or several ones.
     """
-    paths = list_files(directory)
+    paths, empty = _list_all(directory)
     by_format: dict[str, list[Path]] = {}
     for path in paths:
         by_format.setdefault(_recognize(path), []).append(path)
-    unknown = by_format.pop("", [])
     wanted = expect_format(data_format, content_type)
-    if wanted in by_format:
-        return wanted, by_format[wanted]
-    if data_format != "auto":
-        if by_format or not unknown:
+    formats = sorted(filter(None, by_format))
+    if wanted and wanted in by_format:
+        chosen = wanted
+    elif data_format != "auto":
+        if formats or not paths:
             raise _no_files(directory, f"{_name(data_format)} files", paths, "")
-        return data_format, unknown  # the user knows better
-    if not by_format:
-        formats = "; formats: CSV, CLASS/NAME.png (jpg, bmp, gif), TFRecord, NPZ, NPY, IDX"
-        raise _no_files(directory, "labeled images", paths, formats)
-    if len(by_format) > 1:
-        found = ", ".join(
-            f"{len(by_format[name])} {_name(name)} files" for name in sorted(by_format)
-        )
+        return Choice(data_format, paths, empty)  # the user knows better
+    elif not formats:
+        hint = "; formats: CSV, CLASS/NAME.png (jpg, webp, gif, tiff, bmp), TFRecord, NPZ, NPY, IDX"
+        raise _no_files(directory, "labeled images", paths, hint)
+    elif len(formats) > 1:
+        found = ", ".join(f"{len(by_format[name])} {_name(name)} files" for name in formats)
         message = (
             f"{directory} holds several formats: {found}; set data_format to one of "
-            f"{', '.join(sorted(by_format))}"
+            f"{', '.join(formats)}"
         )
         raise UserError(message)
-    return by_format.popitem()
+    else:
+        chosen = formats[0]
+    others = itertools.chain(*(found for name, found in by_format.items() if name != chosen), empty)
+    return Choice(chosen, by_format[chosen], list(others))
 
 
 def list_files(directory: Path) -> list[Path]:
@@ -88,23 +100,34 @@ def list_files(directory: Path) -> list[Path]:
 
     Raises: UserError if the directory does not exist.
     """
+    return _list_all(directory)[0]
+
+
+def _list_all(directory: Path) -> tuple[list[Path], list[Path]]:
+    """List the files that are not hidden: those with content, and the empty ones."""
     if not directory.is_dir():
         message = f"the channel directory {directory} does not exist"
         raise UserError(message)
-    paths = []
-    for root, subdirectories, names in os.walk(directory):
+    names = []
+    for root, subdirectories, found in os.walk(directory):
         subdirectories[:] = [name for name in subdirectories if not name.startswith(".")]
-        paths += [f"{root}/{name}" for name in names if not name.startswith(".")]
-    found = [Path(path) for path in paths if _has_content(path)]
-    return sorted(found, key=lambda path: path.parts)
+        names += [f"{root}/{name}" for name in found if not name.startswith(".")]
+    paths: list[Path] = []
+    empty: list[Path] = []
+    for name in names:
+        size = _measure(name)
+        if size is not None:
+            (paths if size else empty).append(Path(name))
+    return sorted(paths, key=lambda path: path.parts), empty
 
 
-def _has_content(path: str) -> bool:
+def _measure(path: str) -> int | None:
+    """Return the bytes of a file; None for what is no file."""
     try:
         status = os.stat(path)  # noqa: PTH116 - once for each of perhaps a million files
     except OSError:
-        return False
-    return stat.S_ISREG(status.st_mode) and bool(status.st_size)
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
 def expect_format(data_format: str, content_type: str | None) -> str:

@@ -6,7 +6,7 @@ import collections
 import functools
 import mmap
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -150,7 +150,7 @@ def _look_up(part: Part, classes: tuple[Label, ...]) -> npt.NDArray[np.int64]:
     """
     positions = {str(label): i for i, label in enumerate(classes)}
     distinct, inverse = np.unique(np.asarray(part.labels), return_inverse=True)
-    names = [_canonical(label, positions) for label in distinct.tolist()]
+    names = [canonical(label, positions) for label in distinct.tolist()]
     unknown = [name for name in names if name not in positions]
     indices = np.array([positions.get(name, -1) for name in names], np.int64)[inverse]
     if unknown:
@@ -164,10 +164,10 @@ def _look_up(part: Part, classes: tuple[Label, ...]) -> npt.NDArray[np.int64]:
     return indices
 
 
-def _canonical(label: Label, positions: dict[str, int]) -> str:
+def canonical(label: Label, names: Container[str]) -> str:
     """Write a label as the classes do: `7.0` is class `7` if there is no class `7.0`."""
     text = str(label)
-    if text in positions:
+    if text in names:
         return text
     try:
         return str(_to_integer(text))

@@ -23,6 +23,8 @@ class LabeledImages:
     """The labels as the files write them, sorted: integers if all of them are."""
     rejected: tuple[str, ...] = ()
     """Place and fault of each record that was skipped."""
+    passed_over: tuple[str, ...] = ()
+    """What to report about files that are no part of the set, in lines."""
 
     @property
     def image_shape(self) -> Shape:

@@ -9,8 +9,10 @@ too; a channel is never written to (IN-3).
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +23,12 @@ from container.data.formats import (
     array_files,
     csv_files,
     picture_files,
+    picture_folders,
     recordio_files,
     tfrecord_files,
 )
 from container.data.formats.parts import Options, Task, from_path
-from container.data.gathering import gather
+from container.data.gathering import canonical, gather
 from container.data.images import LabeledImages
 from container.data.pipe import read_pipe
 from container.data.stream import ImageSet
@@ -43,7 +46,7 @@ def load(
 
     Raises: UserError that names place and reason of up to five faults.
     """
-    images = gather(_read_directory(directory, options, content_type), str(directory), options)
+    images = _gather_directory(directory, options, content_type)
     return images if isinstance(images, LabeledImages) else images.mapped()
 
 
@@ -77,12 +80,25 @@ def open_channel(
     if allow_empty and not (directory.is_dir() and detection.list_files(directory)):
         no_images = np.empty((0, 0, 0, 0), np.uint8)
         return LabeledImages(no_images, np.empty(0, np.int32), options.classes or ())
-    tasks = _read_directory(directory, options, channel.content_type)
-    return gather(tasks, str(directory), options)
+    return _gather_directory(directory, options, channel.content_type)
 
 
-def _read_directory(directory: Path, options: Options, content_type: str | None) -> Iterator[Task]:
-    found, paths = detection.choose_files(directory, options.data_format, content_type)
+def _gather_directory(directory: Path, options: Options, content_type: str | None) -> ImageSet:
+    choice = detection.choose_files(directory, options.data_format, content_type)
+    found, paths = choice.data_format, choice.paths
+    images = gather(_read(directory, found, paths, options), str(directory), options)
+    level = sys.maxsize  # other files have no class
+    if found == "images":
+        level = picture_folders.find_class_level(directory, paths)
+        kept = [str(images.classes[index]) for index in np.unique(images.labels)]
+        picture_folders.check_classes(
+            directory, paths, choice.others, lambda name: canonical(name, kept) in kept
+        )
+    notes = picture_folders.describe(directory, choice.others, level)
+    return dataclasses.replace(images, passed_over=tuple(notes))
+
+
+def _read(directory: Path, found: str, paths: Sequence[Path], options: Options) -> Iterator[Task]:
     sources = map(from_path, paths)
     if found == "csv":
         return csv_files.read(sources, options)
@@ -93,5 +109,5 @@ def _read_directory(directory: Path, options: Options, content_type: str | None)
     if found in ("npy", "idx"):
         return array_files.read_pairs(paths, options)
     if found == "images":
-        return picture_files.read(picture_files.list_folders(directory, paths), options)
+        return picture_files.read(picture_folders.label(directory, paths), options)
     return picture_files.read(recordio_files.read(sources), options)

@@ -45,6 +45,7 @@ def describe(images: ImageSet, name: str) -> str:
         lines += [f"    {fault}" for fault in images.rejected[:_FAULTS_LISTED]]
     if len(images.rejected) > _FAULTS_LISTED:
         lines.append(f"    and {len(images.rejected) - _FAULTS_LISTED} more")
+    lines += [f"  {line}" for line in images.passed_over]
     if isinstance(images, Stream):
         needed = total * images.image_bytes
         lines.append(f"  larger than the memory budget: {needed:,} bytes, {images.place}")

@@ -1,8 +1,8 @@
-"""Pictures (PNG, JPEG, BMP, GIF): in folders named after their classes, or in records.
+"""Pictures: PNG, JPEG, WebP, GIF, TIFF and BMP, in files or in records.
 
 A picture has the same pixels here as in a request to the server: 16 bits are scaled to 8, colors
-become the channels that the model takes, an orientation tag is ignored, and an animation is its
-first frame.
+and inks become the channels that the model takes, an orientation tag is ignored, and of several
+frames or pages the first one counts.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import functools
 import io
 import itertools
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -32,15 +32,19 @@ from container.errors import UserError
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
-SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
+SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".gif", ".tif", ".tiff", ".bmp")
 _MODES: Final = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _KINDS: Final = {
-    b"\x89PNG": ("PNG", b"IEND"),
-    b"\xff\xd8\xff": ("JPEG", b"\xff\xd9"),
-    b"GIF8": ("GIF", b""),
-    b"BM": ("BMP", b""),
+    "PNG": re.compile(rb"\x89PNG"),
+    "JPEG": re.compile(rb"\xff\xd8\xff"),
+    "WEBP": re.compile(rb"RIFF....WEBP", re.DOTALL),
+    "GIF": re.compile(rb"GIF8"),
+    "TIFF": re.compile(rb"II[*+]\0|MM\0[*+]"),
+    "BMP": re.compile(rb"BM"),
 }
-"""By first bytes: Pillow's name of the format, and its end marker if Pillow accepts its absence."""
+"""By Pillow's name of the format: its first bytes."""
+_ENDS: Final = {"PNG": b"IEND", "JPEG": b"\xff\xd9"}
+"""End markers whose absence Pillow accepts."""
 _SAMPLE_PICTURES: Final = 1000
 _SLAB_FILES: Final = 256  # one task per small file would cost more than decoding it
 
@@ -49,30 +53,8 @@ Encoded = tuple[str, str, Callable[[], bytes]]
 
 
 def is_picture(head: bytes) -> bool:
-    """Return whether `head` begins a PNG, JPEG, GIF or BMP."""
-    return head.startswith(tuple(_KINDS))
-
-
-def list_folders(root: Path, paths: Sequence[Path]) -> list[Encoded]:
-    """Label each picture with its first directory below `root`, or below the directory of all.
-
-    Raises: UserError if a picture is not in the directory of a class.
-    """
-    parts = [path.parts[len(root.parts) :] for path in paths]
-    level = 0
-    depth = min(map(len, parts))
-    while depth > level + 2 and len({part[level] for part in parts}) == 1:
-        level += 1
-    strays = [path for path, part in zip(paths, parts, strict=True) if len(part) < level + 2]
-    if strays:
-        message = (
-            f"{strays[0]} is not in the directory of a class; expected CLASS/NAME.png below {root} "
-            f"({len(strays)} of {len(paths)} pictures are elsewhere)"
-        )
-        raise UserError(message)
-    return [
-        (str(path), part[level], path.read_bytes) for path, part in zip(paths, parts, strict=True)
-    ]
+    """Return whether `head`, 12 bytes or more, begins a picture."""
+    return bool(_find_kind(head))
 
 
 def read(pictures: Iterable[Encoded], options: Options) -> Iterator[Task]:
@@ -134,10 +116,12 @@ def decode(content: bytes, shape: Shape, resize: str = "refuse") -> Images:
     from PIL import Image, UnidentifiedImageError
 
     height, width, channels = shape
-    kind, end = next((_KINDS[magic] for magic in _KINDS if content.startswith(magic)), ("", b""))
+    kind = _find_kind(content)
     if not kind:
-        raise ValueError("not a PNG, JPEG, BMP or GIF picture")
-    if end not in content:  # Pillow fills the rest of some truncated pictures with black
+        raise ValueError("not a PNG, JPEG, WebP, GIF, TIFF or BMP picture")
+    if (
+        _ENDS.get(kind, b"") not in content
+    ):  # Pillow fills the rest of some truncated pictures with black
         raise ValueError("the picture is truncated: its end marker is missing")
     try:
         with Image.open(io.BytesIO(content), formats=(kind,)) as opened:
@@ -161,12 +145,19 @@ def _convert(picture: Picture, channels: int) -> Picture:
     """Convert to 8 bits and the channels of the images."""
     from PIL import Image
 
-    if picture.mode.startswith("I"):  # Pillow would clip 16 bits instead of scaling them
+    if picture.mode in ("I", "F"):
+        raise ValueError("the picture has more than 16 bits a value; expected 8 or 16")
+    if picture.mode.startswith("I;16"):  # Pillow would clip 16 bits instead of scaling them
         scaled = np.asarray(picture).astype(np.uint32) // 257
         picture = Image.fromarray(scaled.astype(np.uint8))
     if channels in (1, 3):  # transparency has no effect on the others; Pillow would warn
         picture.info.pop("transparency", None)
     return picture if picture.mode == _MODES[channels] else picture.convert(_MODES[channels])
+
+
+def _find_kind(head: bytes) -> str:
+    """Return Pillow's name of the format that begins with `head`; "" if it is none of ours."""
+    return next((kind for kind, magic in _KINDS.items() if magic.match(head)), "")
 
 
 def _unpack(slab: Sequence[Encoded]) -> Unpacked:

@@ -51,7 +51,7 @@ def read(sources: Iterable[Source]) -> Iterator[picture_files.Encoded]:
             for index, record in enumerate(split(stream, source.name)):
                 place = f"{source.name}, record {index}"
                 picture = record[_IMAGE_HEADER.size :]
-                if not picture_files.is_picture(picture[:8]):
+                if not picture_files.is_picture(picture[:12]):
                     message = f"{place} is not a labeled picture"
                     raise UserError(message)
                 label_count, label, _, _ = _IMAGE_HEADER.unpack_from(record)

@@ -1,0 +1,101 @@
+"""Folders of classes: which are none, and what is reported of other files."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from container.data import loading, sets
+from container.data.formats.parts import Options
+from container.errors import UserError
+
+
+def add(root: Path, *names: str, content: bytes | None = None) -> None:
+    stream = io.BytesIO()
+    Image.new("L", (3, 3), 7).save(stream, "PNG")
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(stream.getvalue() if content is None else content)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train", "test"),
+        ("train", "val", "test"),
+        ("Training", "Validation"),
+        ("train2017", "val2017"),
+        ("train_set", "test_set"),
+        ("train-images", "eval-images"),
+    ],
+)
+@pytest.mark.parametrize("below", ["a.png", "cat/a.png"])
+def test_sets_in_place_of_classes_are_refused_with_the_command_that_was_meant(
+    names: tuple[str, ...], below: str, tmp_path: Path
+) -> None:
+    add(tmp_path, *(f"{name}/{below}" for name in names))
+    with pytest.raises(UserError, match="are sets of images and not classes") as caught:
+        loading.load(tmp_path)
+    assert f"--channel training={tmp_path}/{names[0]}" in str(caught.value)
+    for name in names:
+        assert f"={tmp_path / name}" in str(caught.value)
+
+
+@pytest.mark.parametrize("names", [("train", "car"), ("test", "control"), ("train", "trail")])
+def test_classes_that_are_called_like_a_set_among_others_are_classes(
+    names: tuple[str, ...], tmp_path: Path
+) -> None:
+    add(tmp_path, *(f"{name}/a.png" for name in names))
+    assert loading.load(tmp_path).classes == tuple(sorted(names))
+
+
+def test_files_that_are_passed_over_are_counted_by_suffix_and_class(tmp_path: Path) -> None:
+    add(tmp_path, "cat/a.png", "dog/b.png")
+    add(tmp_path, *(f"cat/{n}.heic" for n in range(3)), content=b"no format of ours")
+    add(tmp_path, "dog/c.HEIC", "labels.txt", "dog/.hidden", content=b"no format of ours")
+    add(tmp_path, "dog/d.jpg", content=b"")
+    loaded = loading.load(tmp_path)
+    assert len(loaded.labels) == 2
+    text = sets.describe(loaded, "training")
+    assert "passed over 6 files:" in text
+    for line in ("3 .heic in cat", "1 .heic in dog", "1 empty .jpg in dog", "1 .txt"):
+        assert f"    {line}" in text
+
+
+def test_files_of_another_format_than_the_chosen_one_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("1,2\n2,3\n")
+    add(tmp_path, "picture.png")
+    loaded = loading.load(tmp_path, Options(data_format="csv"))
+    assert loaded.passed_over == ("passed over 1 files:", "  1 .png")
+
+
+@pytest.mark.parametrize("suffix", [".heic", ".avif", ".svg", ".mp4", ".npy.gz"])
+def test_a_class_whose_every_picture_is_passed_over_ends_the_job(
+    suffix: str, tmp_path: Path
+) -> None:
+    add(tmp_path, "cat/a.png", "dog/b.png")
+    add(tmp_path, f"bird/a{suffix}", f"bird/deeper/b{suffix}", content=b"no format of ours")
+    with pytest.raises(UserError, match="would lose all their pictures") as caught:
+        loading.load(tmp_path, Options(data_format="images"))
+    assert f"bird: 2 {Path(suffix).suffix or suffix}" in str(caught.value)
+
+
+def test_a_class_whose_every_picture_is_empty_or_damaged_ends_the_job(tmp_path: Path) -> None:
+    add(tmp_path, "cat/a.png", "dog/b.png")
+    add(tmp_path, "bird/a.jpg", content=b"")
+    add(tmp_path, "fish/a.jpg", "fish/b.jpg", content=b"not a picture")
+    with pytest.raises(UserError) as caught:
+        loading.load(tmp_path, Options(bad_record_limit=9))
+    assert "bird: 1 empty .jpg" in str(caught.value)
+    assert "fish: 2 pictures that cannot be read" in str(caught.value)
+
+
+def test_notes_and_folder_marks_are_no_classes(tmp_path: Path) -> None:
+    add(tmp_path, "1/a.png", "02/b.png")  # classes that become integers
+    add(tmp_path, "annotations/a.xml", "docs/README", content=b"<a/>")
+    add(tmp_path, "empty/folder", content=b"")
+    assert loading.load(tmp_path).classes == (1, 2)
