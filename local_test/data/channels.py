@@ -36,12 +36,17 @@ def list_channel(channel: Mapping[str, Any]) -> list[StoredObject]:
 
     Raises: UserError if there are none, or if a manifest cannot be read.
     """
-    source = source_of(channel)
+    return shuffle(list_source(source_of(channel)), channel)
+
+
+def list_source(source: Mapping[str, Any]) -> list[StoredObject]:
+    """Return the objects below an S3 source's prefix, or those that its manifest names.
+
+    Raises: UserError if there are none, or if a manifest cannot be read.
+    """
     if source["S3DataType"] == "ManifestFile":
-        objects = _read_manifest(source["S3Uri"])
-    else:
-        objects = storage.list_objects(source["S3Uri"])
-    return shuffle(objects, channel)
+        return _read_manifest(source["S3Uri"])
+    return storage.list_objects(source["S3Uri"])
 
 
 def shuffle(items: Sequence[Item], channel: Mapping[str, Any], epoch: int = 0) -> list[Item]:

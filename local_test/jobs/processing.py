@@ -11,7 +11,7 @@ from typing import Any
 from container import contract
 from container.errors import UserError
 from local_test import identity
-from local_test.data import job_outputs, storage
+from local_test.data import channels, job_outputs, storage
 from local_test.jobs import job_directory, result
 from local_test.jobs.fleet import Outcome
 from local_test.jobs.job import DEFAULT_RUNTIME_S, Job, count_hosts
@@ -55,7 +55,7 @@ class ProcessingJob(Job):
         (root / "output").mkdir(exist_ok=True)
         for item in self.request.get("ProcessingInputs", ()):
             source = item["S3Input"]
-            objects = storage.list_objects(source["S3Uri"])
+            objects = channels.list_source(source)
             if source.get("S3DataDistributionType") == "ShardedByS3Key":
                 objects = objects[self.hosts.index(host) :: len(self.hosts)]
             directory = self._local(host, source)

@@ -34,8 +34,14 @@ def _check_training(fields: Mapping[str, Any]) -> list[str]:
     algorithm = fields.get("AlgorithmSpecification", {"TrainingImage": ""})
     if "TrainingImage" not in algorithm:
         faults.append("AlgorithmSpecification.TrainingImage: is required")
+    stopping = fields.get("StoppingCondition", {})
     if fields.get("EnableManagedSpotTraining"):
-        faults += _check_spot(fields.get("StoppingCondition", {}))
+        faults += _check_spot(stopping)
+    elif stopping.get("MaxWaitTimeInSeconds"):
+        faults.append(
+            "StoppingCondition.MaxWaitTimeInSeconds: only spot training waits; leave it out, or "
+            "set EnableManagedSpotTraining (SP-1)"
+        )
     checkpoints = fields.get("CheckpointConfig", {}).get("LocalPath", "/opt/ml/checkpoints")
     faults += _check_local_path("CheckpointConfig", checkpoints, "/opt/ml/")
     job_mode = algorithm.get("TrainingInputMode", "File")
@@ -94,9 +100,7 @@ def _check_processing(fields: Mapping[str, Any]) -> list[str]:
     places += [(item["OutputName"], item.get("S3Output", {})) for item in outputs]
     for name, place in places:
         faults += _check_local_path(name, place.get("LocalPath", ""), "/opt/ml/processing/")
-        mode = place.get("S3InputMode", "File")
-        if mode != "File":
-            faults.append(f"{name}: S3InputMode {mode} is not emulated; use File")
+        faults += _check_place(name, place)
     return faults
 
 
@@ -106,6 +110,21 @@ def _check_local_path(label: str, path: str, base: str) -> list[str]:
     if path.startswith(base) and any(parts) and ".." not in parts and "\0" not in path:
         return []
     return [f"{label}: LocalPath must be below {base}, found {path!r} (PR-2, CK-1)"]
+
+
+def _check_place(name: str, place: Mapping[str, Any]) -> list[str]:
+    """Check an input's or an output's values; those that are not emulated have one alternative."""
+    possible = {
+        "S3InputMode": ("File",),
+        "S3DataType": ("S3Prefix", "ManifestFile"),
+        "S3CompressionType": ("None",),
+        "S3UploadMode": ("EndOfJob",),
+    }
+    return [
+        f"{name}: {field} {place[field]} is not emulated; use {' or '.join(values)}"
+        for field, values in possible.items()
+        if place.get(field, values[0]) not in values
+    ]
 
 
 def _check_transform(fields: Mapping[str, Any]) -> list[str]:

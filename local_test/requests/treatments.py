@@ -1,6 +1,7 @@
 """What the local SageMaker does with each field of a request; nothing is dropped silently.
 
-The table is `treatments.toml`. A field's treatment is that of its longest prefix in the table.
+The table is `treatments.toml`. A field's treatment is that of its longest prefix in the table; but
+what is emulated is listed to the last field, so that a field of a later API is refused.
 `python -m local_test fields` writes it to `docs/local-sagemaker-fields.md`.
 """
 
@@ -19,7 +20,7 @@ _HEAD: Final = """\
 # What the local SageMaker does with each request field
 
 This page is the output of `python -m local_test fields`. A field that is not listed is treated as
-its parent. The treatments are:
+its parent; below an emulated field all are listed. The treatments are:
 
 - **emulated**: the field does what it does on SageMaker.
 - **without effect**: the field is accepted and changes nothing; commands print a note.
@@ -47,6 +48,7 @@ def _load() -> dict[str, dict[str, Treatment]]:
     return tables
 
 
+_UNKNOWN: Final = Treatment("refused", "this version does not know it")
 TREATMENTS: Final[Mapping[str, Mapping[str, Treatment]]] = _load()
 """For each operation, the treatments by path: `InputDataConfig[].DataSource.DatasetSource`."""
 
@@ -54,8 +56,20 @@ TREATMENTS: Final[Mapping[str, Mapping[str, Treatment]]] = _load()
 def treat(operation: str, request: Any) -> dict[str, Treatment]:
     """Return the treatment of each path in the table that a request sets."""
     table = TREATMENTS[operation]
-    owners = (_find_owner(table, path) for path in _list_paths(request, ""))
-    return {owner: table[owner] for owner in owners}
+    found = {}
+    for path in _list_paths(request, ""):
+        owner = _find_owner(table, path)
+        is_listed = owner == path or _has_fields(table, path)  # such as an empty list
+        if table[owner].kind == "emulated" and _has_fields(table, owner) and not is_listed:
+            found[path] = _UNKNOWN
+        else:
+            found[owner] = table[owner]
+    return found
+
+
+def _has_fields(table: Mapping[str, Treatment], owner: str) -> bool:
+    """Return whether fields below it are listed; maps and lists of values have none."""
+    return any(path.startswith((f"{owner}.", f"{owner}[")) for path in table)
 
 
 def _find_owner(table: Mapping[str, Treatment], path: str) -> str:

@@ -745,3 +745,22 @@ def _read_command(process: Path) -> str:
         return (process / "cmdline").read_text()
     except OSError:  # it has ended meanwhile
         return ""
+
+
+def test_a_manifest_delivers_the_files_that_it_names(tmp_path: Path, runner: ProcessRunner) -> None:
+    for name in ("a.csv", "sub/b.csv", "not_named.csv"):
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / name).write_text("1")
+    manifest = tmp_path / "manifest.json"
+    prefix = {"prefix": f"file://{tmp_path}/data/"}
+    manifest.write_text(json.dumps([prefix, "a.csv", "sub/b.csv"]))
+    request = shorthand.processing_request(
+        name="job", image="any", inputs={"data": str(manifest)}, outputs={"out": f"{tmp_path}/out"}
+    )
+    request["ProcessingInputs"][0]["S3Input"]["S3DataType"] = "ManifestFile"
+
+    result = ProcessingJob(validate("CreateProcessingJob", request), runner, tmp_path / "job").run()
+
+    assert result.status == "Completed", result.failure
+    [names] = (tmp_path / "out").rglob("names.json")
+    assert json.loads(names.read_text()) == ["a.csv", "b.csv", "sub"]

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 
 from local_test.requests import shapes, treatments
+from tests.support import ROOT
 
 
 @pytest.mark.parametrize("operation", sorted(treatments.TREATMENTS))
@@ -27,3 +32,54 @@ def test_every_treated_path_exists_in_the_api(operation: str) -> None:
             shape = shape.members[name]
             if part.endswith("[]"):
                 shape = shape.member
+
+
+@pytest.mark.parametrize("operation", sorted(treatments.TREATMENTS))
+def test_nothing_is_emulated_because_its_parent_is(operation: str) -> None:
+    table = treatments.TREATMENTS[operation]
+    silent = []
+    for path in list_leaves(shapes.input_shape(operation), ""):
+        owner = path
+        while owner not in table:
+            owner = owner[:-2] if owner.endswith("[]") else owner.rpartition(".")[0]
+        if table[owner].kind == "emulated" and path.removesuffix("[]") != owner:
+            silent.append(path)
+    assert silent == []
+
+
+def list_leaves(shape: Any, path: str) -> Iterator[str]:
+    """Yield the paths of a shape's last fields; a map is one, since its keys are the user's."""
+    if shape.type_name == "structure":
+        for name, member in shape.members.items():
+            yield from list_leaves(member, f"{path}.{name}" if path else name)
+    elif shape.type_name == "list":
+        yield from list_leaves(shape.member, f"{path}[]")
+    else:
+        yield path
+
+
+def test_what_is_emulated_is_read_by_code() -> None:
+    words = {
+        node.value
+        for path in (ROOT / "local_test").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    unread = [
+        (operation, path)
+        for operation, table in treatments.TREATMENTS.items()
+        for path, treatment in table.items()
+        if treatment.kind == "emulated" and path.rpartition(".")[2].removesuffix("[]") not in words
+    ]
+    assert unread == []
+
+
+def test_a_field_that_the_table_does_not_know_is_refused() -> None:
+    request = {"ResourceConfig": {"InstanceCount": 1, "Sails": 3}, "HyperParameters": {"x": "1"}}
+    found = treatments.treat("CreateTrainingJob", request)
+    assert found["ResourceConfig.Sails"].kind == "refused"
+    assert found["ResourceConfig.InstanceCount"].kind == "emulated"
+    assert found["HyperParameters"].kind == "emulated"
+    empty = {"ResourceConfig": {"InstanceGroups": []}, "InputDataConfig": []}
+    kinds = {item.kind for item in treatments.treat("CreateTrainingJob", empty).values()}
+    assert kinds == {"emulated"}

@@ -135,6 +135,34 @@ def test_a_spot_request_that_waits_long_enough_is_taken() -> None:
     )
 
 
+def test_a_waiting_time_without_spot_is_refused() -> None:
+    stopping = {"MaxRuntimeInSeconds": 60, "MaxWaitTimeInSeconds": 60}
+    assert "only spot training waits" in find_faults(make_request(StoppingCondition=stopping))
+
+
+@pytest.mark.parametrize(
+    ("group", "change", "fault"),
+    [
+        ("ProcessingInputs", {"S3InputMode": "Pipe"}, "S3InputMode Pipe .* use File"),
+        ("ProcessingInputs", {"S3CompressionType": "Gzip"}, "S3CompressionType Gzip .* use None"),
+        ("Outputs", {"S3UploadMode": "Continuous"}, "S3UploadMode Continuous .* use EndOfJob"),
+    ],
+)
+def test_a_value_that_a_processing_job_cannot_have_here_is_refused(
+    group: str, change: dict[str, str], fault: str
+) -> None:
+    request = shorthand.processing_request(
+        name="job", image="any", inputs={"a": "file:///a"}, outputs={"b": "file:///b"}
+    )
+    if group == "Outputs":
+        request["ProcessingOutputConfig"]["Outputs"][0]["S3Output"] |= change
+    else:
+        request["ProcessingInputs"][0]["S3Input"] |= change
+
+    with pytest.raises(UserError, match=fault):
+        validate("CreateProcessingJob", request)
+
+
 def test_only_this_module_makes_a_valid_request() -> None:
     sources = Path(validation.__file__).parents[1].rglob("*.py")
     makers = [path.name for path in sources if " ValidRequest(" in path.read_text("utf-8")]
