@@ -7,6 +7,7 @@ Rules of this file: TensorFlow is imported by `train` only.
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,8 @@ import numpy.typing as npt
 
 from container import artifact, contract
 from container.algorithm import Job
-from container.training import channels, preparation, settings
+from container.training import phases, preparation, settings
+from container.training.input import channels
 from container.training.settings import Settings
 
 if TYPE_CHECKING:
@@ -47,14 +49,16 @@ def train(job: Job[Settings]) -> None:
     """
     started = time.monotonic()
     prepared = preparation.prepare(job)
-    network, run, sample = _build(prepared)
-    run.resume()
+    with phases.measure("building of the network"):
+        network, run, sample = _build(prepared)
+        run.resume()
     preparation.log(
         f"training {network.name} ({network.count_params()} parameters): "
         f"{prepared.settings.epochs} epochs of {run.loop.steps_per_epoch} steps of "
         f"{run.loop.batch_size} images"
     )
-    reason = run.run(prepared.deadline)
+    with phases.measure("steps"):
+        reason = run.run(prepared.deadline)
     preparation.log(f"trained for {run.progress.elapsed_s:.2f} s: {reason}")
     if not run.steps_done:
         preparation.log("no step was completed, so there is no model to save")
@@ -64,6 +68,9 @@ def train(job: Job[Settings]) -> None:
         run.loop.write_to(network, run.result())
         publication.publish(prepared, network, run, sample)
     prepared.hosts.agree([0])  # DS-5: no host ends before the chief has saved
+    if phases.is_debugging(os.environ):
+        for line in phases.draw():
+            preparation.log(line)
     preparation.log(f"the job took {time.monotonic() - started:.1f} s")
 
 

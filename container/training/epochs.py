@@ -17,7 +17,7 @@ from typing import Any
 from container import contract
 from container.algorithm import Stop
 from container.data.stream import ImageSet
-from container.training import checkpoint
+from container.training import checkpoint, phases
 from container.training.checkpoint import Checkpoint
 from container.training.distributed.rendezvous import Hosts
 from container.training.settings import Settings
@@ -88,7 +88,8 @@ class Training:
                 break
             count = min(limit, self.loop.steps_per_epoch - self.progress.step)
             if count:  # none are left if a stop came while the epoch was measured
-                elapsed_s = self._run_inner_loop(count, started, stalled_s)
+                with phases.measure("first steps, traced"):
+                    elapsed_s = self._run_inner_loop(count, started, stalled_s)
                 self.stop.worth_saving = True
                 if is_compiled:  # the first call also compiles
                     fitting = round(_INNER_LOOP_S * count / elapsed_s)

@@ -18,6 +18,7 @@ import tensorflow as tf
 from container import artifact, predictor
 from container.data.formats.parts import Images
 from container.errors import PlatformError
+from container.training import phases
 
 _FLATBUFFERS = {
     "litert": "LiteRT, and TensorFlow will serve it",
@@ -58,9 +59,11 @@ def write_models(  # noqa: PLR0913 - most by name
     module.serve = serve
     differences = {}
     try:
-        model.save(stage / artifact.KERAS_NAME)
+        with phases.measure("export to Keras"):
+            model.save(stage / artifact.KERAS_NAME)
         saved_model = str(stage / artifact.SAVED_MODEL_NAME)
-        tf.saved_model.save(module, saved_model, signatures={"serving_default": serve})
+        with phases.measure("export to SavedModel"):
+            tf.saved_model.save(module, saved_model, signatures={"serving_default": serve})
         expected = serve(tf.constant(images))["probabilities"].numpy()
         if not np.isfinite(expected).all():
             raise RuntimeError("the trained network returns probabilities that are not finite")
@@ -68,7 +71,8 @@ def write_models(  # noqa: PLR0913 - most by name
             if name == "litert_int8" and not int8:
                 continue
             try:
-                found = _convert(stage, name, manifest, images)
+                with phases.measure(f"export to {name}"):
+                    found = _convert(stage, name, manifest, images)
             except _ConversionError as error:
                 log(f"the model does not convert to {without}: {error}")
                 continue

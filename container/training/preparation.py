@@ -18,10 +18,11 @@ from container import artifact, contract
 from container.algorithm import Job
 from container.data.formats.parts import Shape
 from container.errors import PlatformError, UserError
-from container.training import channels
-from container.training.channels import Sets
+from container.training import phases
 from container.training.distributed import shares
 from container.training.distributed.shares import Share
+from container.training.input import channels
+from container.training.input.channels import Sets
 from container.training.input.decoding import Decoder
 from container.training.settings import Settings
 from container.training.step import device as devices
@@ -63,8 +64,10 @@ def prepare(job: Job[Settings]) -> Prepared:
         pass  # a model directory that is not writable fails now, not after the training
     decoder = Decoder()
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="load") as pool, decoder:
-        loading = pool.submit(channels.load, job.layout, found, settings, decoder.run, log)
-        devices.import_tensorflow()  # takes seconds, during which the data is read
+        read = phases.measure("reading of the channels")(channels.load)
+        loading = pool.submit(read, job.layout, found, settings, decoder.run, log)
+        with phases.measure("import of TensorFlow"):  # takes seconds; the data is read meanwhile
+            devices.import_tensorflow()
         log(f"imported TensorFlow in {time.monotonic() - started:.1f} s")
         shape = decoder.wait_for_shape(loading)
         device = _set_up_device(settings, len(resources.hosts), shape)

@@ -22,7 +22,7 @@ from container.evaluation import job as evaluation
 from container.evaluation import places
 from container.evaluation.report import Background
 from container.predictor import Predictor
-from container.training import export
+from container.training import export, phases
 from container.training.epochs import Training
 from container.training.preparation import Prepared, log
 from container.training.settings import Settings
@@ -42,7 +42,8 @@ def publish(
     cannot be written.
     """
     layout, stop = prepared.job.layout, prepared.job.stop
-    history, training_time_s = run.progress.history, run.progress.elapsed_s
+    history: list[dict[str, Any]] = [dict(epoch) for epoch in run.progress.history]
+    training_time_s = run.progress.elapsed_s
     _write_json(layout.output_data / "history.json", history)
     last = run.progress.best_epoch - 1 if run.best else -1
     manifest = artifact.Manifest(
@@ -66,10 +67,14 @@ def publish(
         models = {"": predictor.load(exported)}  # the model that `serve` will choose
         if "litert_int8" in exported.manifest.differences:
             models["int8"] = predictor.load(exported, runtime="litert_int8")
-        measured = _evaluate(prepared, models, Background(history, facts))
+        with phases.measure("evaluation"):
+            measured = _evaluate(prepared, models, Background(history, facts))
         _check_quality(prepared.settings, measured)
         metrics = {**manifest.metrics, **measured}
         artifact.publish(stage, dataclasses.replace(exported.manifest, metrics=metrics))
+    if history:  # evaluations compare the other entries with the manifest
+        history[-1]["phases_s"] = phases.list_phases()
+        _write_json(layout.output_data / "history.json", history)
     stop.saved = f"the model in {layout.model}"
     log(f"the model is in {layout.model}" + (" (stopped early)" if stop.requested else ""))
 
@@ -111,7 +116,8 @@ def _evaluate(
         log(f"accuracy of the eight-bit model: {comparison}; {contract.format_metrics(int8)}")
     background = dataclasses.replace(background, facts=facts, split=split)
     directories = places.output_dirs(prepared.job.layout)
-    metrics = evaluation.evaluate(images, probabilities[""], directories, background)
+    with phases.measure("report"):
+        metrics = evaluation.evaluate(images, probabilities[""], directories, background)
     return evaluation.pick_headline(metrics, f"{split}_") | int8
 
 

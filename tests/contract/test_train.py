@@ -119,6 +119,11 @@ def test_train_prints_a_metric_line_an_epoch_that_the_published_regexes_find(
 def test_train_writes_history_metrics_and_report(digits_job: Path) -> None:
     history = json.loads((digits_job / "output/data/history.json").read_text())
     assert [entry["epoch"] for entry in history] == list(range(1, 21))
+    phases = history[-1]["phases_s"]
+    assert list(phases)[:2] == ["reading of the channels", "import of TensorFlow"]
+    assert list(phases)[-1] == "report"
+    assert {"steps", "first steps, traced", "export to Keras", "export to litert"} < set(phases)
+    assert all(0 < begin <= end < 600 for begin, end in phases.values())
     metrics = json.loads((digits_job / "output/data/metrics.json").read_text())
     assert metrics["accuracy"] >= 0.97
     assert metrics == json.loads((digits_job / "output/evaluation/metrics.json").read_text())

@@ -104,7 +104,7 @@ EXERCISES = {
     ),
     "tests/contract/test_train_formats.py": (
         "container.data.formats.recordio_files",
-        "container.training.channels",
+        "container.training.input.channels",
     ),
     "tests/contract/test_train_hosts.py": (
         "container.training.distributed.rendezvous",

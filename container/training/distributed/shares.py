@@ -12,7 +12,7 @@ import numpy.typing as npt
 from container.data.images import LabeledImages
 from container.data.stream import ImageSet
 from container.errors import UserError
-from container.training.channels import Sets
+from container.training.input.channels import Sets
 
 if TYPE_CHECKING:
     from container.training.distributed.rendezvous import Hosts
