@@ -11,8 +11,9 @@ A user's `algorithm.py`, like `container.training.bundled` for the bundled netwo
     def predict(model: Model, data: Any) -> Any: ...
 
 and may hold METRICS (names that are passed to `job.log_metrics`), CHANNELS (names; `validation?`
-may be absent, `training|train` has two names) and `parse_hyperparameters(raw)`, which returns the
-dataclass and a list of warnings, for defaults that depend on each other.
+may be absent, `training|train` has two names), DISTRIBUTED (true if `train` uses all hosts of a job together)
+and `parse_hyperparameters(raw)`, which returns the dataclass and a list of warnings, for defaults
+that depend on each other.
 
 Rules of this file: standard library only; the user's file is imported by `load`, in the process
 that runs it. A user's algorithm gets everything that the bundled network gets.
@@ -119,6 +120,8 @@ class Algorithm:
     """Parses the platform's strings into the hyperparameters and a list of warnings."""
     channels: Sequence[str]
     metrics: Sequence[str]
+    distributed: bool = False
+    """Whether `train` uses all hosts of a job, and not each host alone."""
     train: Callable[[Job[Any]], None] | None = None
     load: Callable[[Path], Any] | None = None
     predict: Callable[[Any, Any], Any] | None = None
@@ -158,6 +161,7 @@ def read(module: ModuleType, name: str) -> Algorithm:
         parse=getattr(module, "parse_hyperparameters", default_parse),
         channels=tuple(getattr(module, "CHANNELS", ())),
         metrics=tuple(getattr(module, "METRICS", ())),
+        distributed=bool(getattr(module, "DISTRIBUTED", False)),
         **{function: getattr(module, function, None) for function in ("train", "load", "predict")},
     )
     faults = _find_faults(algorithm)

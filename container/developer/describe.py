@@ -93,7 +93,7 @@ def describe_algorithm(algorithm: Algorithm, image: str) -> dict[str, Any]:
             "TrainingImage": image,
             "SupportedHyperParameters": describe_hyperparameters(algorithm),
             "SupportedTrainingInstanceTypes": ["ml.m5.large", "ml.c5.xlarge", "ml.c5.4xlarge"],
-            "SupportsDistributedTraining": False,
+            "SupportsDistributedTraining": algorithm.distributed,
             "MetricDefinitions": describe_metrics(algorithm),
             "TrainingChannels": [
                 _describe_channel(entry) for entry in algorithm.channels or ("training",)

@@ -34,6 +34,7 @@ CHANNELS = (
     "|".join(channels.PRETRAINED) + "?",
 )
 METRICS = contract.METRIC_NAMES
+DISTRIBUTED = True
 Hyperparameters = Settings
 parse_hyperparameters = settings.parse
 

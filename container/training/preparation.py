@@ -10,6 +10,7 @@ import dataclasses
 import math
 import shutil
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,7 +76,7 @@ def prepare(job: Job[Settings]) -> Prepared:
         fault = loading.exception()
     if fault and (len(resources.hosts) == 1 or not isinstance(fault, (UserError, PlatformError))):
         raise fault
-    hosts = _connect(resources, settings, fault)
+    hosts = _connect(resources, settings, device.places, fault)
     sets, share = shares.divide(loading.result(), settings.batch_size, hosts, sharded=found.sharded)
     classes = sets.training.classes
     if len(classes) < 2:
@@ -122,7 +123,10 @@ def _set_up_device(settings: Settings, host_count: int, shape: Shape) -> devices
 
 
 def _connect(
-    resources: contract.Resources, settings: Settings, fault: BaseException | None
+    resources: contract.Resources,
+    settings: Settings,
+    places: Sequence[str],
+    fault: BaseException | None,
 ) -> Hosts:
     """Connect to the other hosts; a fault of one host fails all of them, for the same reason.
 
@@ -130,7 +134,7 @@ def _connect(
     """
     from container.training.distributed import rendezvous
 
-    hosts = rendezvous.connect(resources, settings.host_wait_s, log)
+    hosts = rendezvous.connect(resources, settings.host_wait_s, log, places)
     texts = hosts.exchange(fault and f"{type(fault).__name__}: {fault}")
     faults = [f"{name}: {text}" for name, text in zip(hosts.names, texts, strict=True) if text]
     if faults:

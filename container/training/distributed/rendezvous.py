@@ -1,21 +1,14 @@
-"""The hosts of a job, and sums over all of them on TensorFlow's collective runtime.
+"""The hosts of a job, and the replicas of the network that they train, by `tf.distribute`.
 
-Every host runs the same program on its part of each batch; one sum per step over one vector of
-gradients, statistics and losses keeps them equal. The first host, the chief, shares its decisions
-with the others in the same way.
-
-Rules of this file: TensorFlow's multi-worker strategy is created only for its runtime (servers, a
-barrier at the start, health checks that end a job whose peer is gone); none of its operations is
-used.
+A replica is one device: the CPU, or each GPU. All of them run the same step on their parts of the
+batch, and one sum over all replicas keeps them equal. The first host, the chief, shares its
+decisions with the others in the same way.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import socket
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,15 +21,9 @@ from tensorflow.python.distribute.collective_all_reduce_strategy import Collecti
 
 from container.contract import Resources
 from container.errors import PlatformError
+from container.training.distributed.meeting import Meeting
 
 _PORT: Final = 8890  # DS-6: peers can reach each other on any port
-_MEETING_PORT: Final = 8891
-_FIRST_WAIT_S: Final = 0.1  # DS-4: names of peers cannot be resolved at once
-_LONGEST_WAIT_S: Final = 5.0
-_PROBE_S: Final = 2.0
-# Every host gathers and sums the values of all hosts up to this size; longer vectors use a ring.
-_SHORT_VALUES: Final = 1 << 20
-_MESSAGE_BYTES: Final = 65_536
 # A killed peer is detected at once, by its closed connections. One that vanishes or hangs fails
 # three checks of 10 s each, the first of them after this time: it is detected within 40 s. A peer
 # without processor time still answers within 10 s, since that needs neither Python nor a step.
@@ -48,21 +35,72 @@ Array = npt.NDArray[Any]
 class Hosts:
     """The hosts of a job as this one sees them; this class is a job of one host."""
 
-    def __init__(self, resources: Resources | None = None) -> None:
-        """Rank the hosts by their order in `resources` (DS-1)."""
+    def __init__(
+        self, resources: Resources | None = None, strategy: tf.distribute.Strategy | None = None
+    ) -> None:
+        """Rank the hosts by their order in `resources` (DS-1); without `strategy`: one device."""
         resources = resources or Resources()
         self.names = resources.hosts
         self.rank = resources.rank
         self.count = len(resources.hosts)
         self.is_chief = self.rank == 0
+        self.strategy = strategy or tf.distribute.get_strategy()
+        self.replica_count: int = self.strategy.num_replicas_in_sync
+        """The replicas of all hosts; each host has as many."""
 
-    def add(self, vector: Any) -> Any:
-        """Sum `vector` `[n]` over all hosts, inside the graph.
+    @property
+    def own_replica_count(self) -> int:
+        """The replicas of this host."""
+        return max(1, self.replica_count // self.count)
 
-        All hosts must call it equally often, in the same order and from the same number of calls of
-        compiled functions, which the runtime counts to match the sums.
+    @contextmanager
+    def scope(self) -> Iterator[None]:
+        """Give each replica a copy of its own of the variables that are made in this context.
+
+        A replica reads and updates its copy. From outside, the first copy is read, and all are
+        assigned.
         """
-        return vector
+
+        def make(next_creator: Callable[..., Any], **options: Any) -> Any:
+            options["synchronization"] = tf.VariableSynchronization.ON_READ
+            options["aggregation"] = tf.VariableAggregation.ONLY_FIRST_REPLICA
+            return next_creator(**options)
+
+        with self.strategy.scope(), tf.variable_creator_scope(make):
+            yield
+
+    def run(self, function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
+        """Call a function once per replica, inside the graph; return what the first one returns.
+
+        The function gets the number of its replica among those of all hosts, then `arguments`.
+        """
+        if self.replica_count == 1:
+            return function(0, *arguments)
+
+        def call(*values: Any) -> Any:
+            context = tf.distribute.get_replica_context()
+            replica = int(tf.get_static_value(context.replica_id_in_sync_group))
+            return function(replica, *values)
+
+        results = self.strategy.run(call, args=tuple(arguments))
+        return tf.nest.map_structure(
+            lambda result: self.strategy.experimental_local_results(result)[0], results
+        )
+
+    def add(self, vectors: Sequence[Any]) -> list[Any]:
+        """Sum each vector `[n]` over all replicas, inside a function that `run` calls.
+
+        Vectors are sent as soon as they are ready. All replicas must call it equally often, in the
+        same order.
+        """
+        if self.replica_count == 1:
+            return list(vectors)
+        options = tf.distribute.experimental.CommunicationOptions(bytes_per_pack=1)
+        context = tf.distribute.get_replica_context()
+        sums: list[Any] = context.all_reduce(
+            tf.distribute.ReduceOp.SUM, list(vectors), options=options
+        )
+        return sums
 
     def agree(self, values: Sequence[float]) -> list[float]:
         """Sum a few numbers over all hosts; also a barrier."""
@@ -88,53 +126,33 @@ class Hosts:
 class ConnectedHosts(Hosts):
     """Several hosts that are connected."""
 
-    def __init__(self, resources: Resources, lost: set[str]) -> None:
-        """`lost` receives the names of lost hosts from the peers."""
-        super().__init__(resources)
-        self._lost = lost
-        self._add = tf.function(self.add, autograph=False, reduce_retracing=True)
-
-    def add(self, vector: Any) -> Any:  # noqa: D102 - see Hosts
-        size = vector.shape[0]
-        is_short = size is not None and size * self.count <= _SHORT_VALUES
-        # An instance of the runtime has one type and one shape.
-        kind = 2 * {"float32": 0, "float64": 1, "int32": 2}[vector.dtype.name] + is_short
-        group: dict[str, Any] = {
-            "group_size": self.count,
-            "group_key": 1,
-            "instance_key": tf.size(vector) * 6 + kind,
-            "ordering_token": [],
-            "communication_hint": "auto",
-        }
-        if is_short:
-            gathered = tf.raw_ops.CollectiveGatherV2(input=vector[None], **group)
-            return tf.add_n(tf.unstack(gathered, self.count))
-        return tf.raw_ops.CollectiveReduceV2(input=vector, merge_op="Add", final_op="Id", **group)
+    def __init__(
+        self, resources: Resources, strategy: tf.distribute.Strategy, meeting: Meeting
+    ) -> None:
+        """`strategy` spans all hosts."""
+        super().__init__(resources, strategy)
+        self._meeting = meeting
+        self._sum = tf.function(self._sum_over_hosts, autograph=False)
 
     def agree(self, values: Sequence[float]) -> list[float]:  # noqa: D102 - see Hosts
-        with self.watched():
-            return [float(value) for value in self._add(tf.constant(values, tf.float64)).numpy()]
+        return [float(value) for value in self._add_up(np.array(values, np.float64))]
 
     def broadcast(self, arrays: Mapping[str, Array]) -> dict[str, Array]:  # noqa: D102 - see Hosts
-        result = {}
-        with self.watched():
-            for name, array in sorted(arrays.items()):
-                own = array if self.is_chief else np.zeros_like(array)
-                result[name] = self._add(tf.constant(own)).numpy()
-        return result
+        return {
+            name: self._add_up(array if self.is_chief else np.zeros_like(array))
+            for name, array in sorted(arrays.items())
+        }
 
     def exchange(self, value: Any) -> list[Any]:  # noqa: D102 - see Hosts
         text = np.frombuffer(json.dumps(value).encode(), np.uint8)
         own_lengths = [0] * self.count
         own_lengths[self.rank] = len(text)
         lengths = self.agree(own_lengths)
-        table = np.zeros((self.count, int(max(lengths))), np.int32)
+        table = np.zeros((self.count, int(max(lengths))), np.float32)
         table[self.rank, : len(text)] = text
-        with self.watched():
-            rows = self._add(tf.constant(table.reshape(-1))).numpy().reshape(table.shape)
         return [
             json.loads(row[: int(length)].astype(np.uint8).tobytes())
-            for row, length in zip(rows, lengths, strict=True)
+            for row, length in zip(self._add_up(table), lengths, strict=True)
         ]
 
     @contextmanager
@@ -149,100 +167,58 @@ class ConnectedHosts(Hosts):
             tf.errors.InternalError,
             tf.errors.FailedPreconditionError,
         ) as error:
-            lost = self._find_lost()
+            lost = self._meeting.find_lost()
             message = (
                 f"{', '.join(lost) or 'a host'} of this job ({self.count} hosts) has ended or "
                 f"cannot be reached; its own log has the reason ({type(error).__name__})"
             )
             raise PlatformError(message) from error
 
-    def _find_lost(self) -> list[str]:
-        """Find the lost peers, and report them to the other peers.
+    def _add_up(self, array: Array) -> Array:
+        """Sum an array of float32 or float64 over all hosts, from outside the graph."""
+        with self.watched():
+            total: Array = self._sum(tf.constant(array)).numpy()
+        return total
 
-        The host that detects a loss ends, too. Its report arrives before that, so the others do not
-        mistake it for the lost one.
-        """
-        others = [name for name in self.names if name != self.names[self.rank]]
-        lost: list[str] = []
-        deadline = time.monotonic() + 2 * _PROBE_S
-        # A killed host closes its connections one by one.
-        while not lost and time.monotonic() < deadline:
-            silent = [name for name in others if not _answers(name)]
-            lost = sorted(self._lost) or silent
-            if not lost:
-                time.sleep(_FIRST_WAIT_S)
-        for name in set(others) - set(lost):
-            _answers(name, " ".join(lost))
-        return lost
+    def _sum_over_hosts(self, array: Any) -> Any:
+        def add(replica: int, array: Any) -> Any:
+            if replica % self.own_replica_count:  # a host is counted once
+                array = tf.zeros_like(array)
+            [total] = self.add([tf.reshape(array, [-1])])
+            return tf.reshape(total, array.shape)
+
+        return self.run(add, [array])
 
 
-def connect(resources: Resources, wait_s: float, log: Callable[[str], None]) -> Hosts:
+def connect(
+    resources: Resources, wait_s: float, log: Callable[[str], None], places: Sequence[str] = ()
+) -> Hosts:
     """Wait for all hosts of the job and connect to them, before TensorFlow's first operation.
+
+    `places` are TensorFlow's names of the devices of this host, if there are several.
 
     Raises: PlatformError that names the hosts that did not start within `wait_s`.
     """
     if len(resources.hosts) == 1:
-        return Hosts(resources)
+        strategy = tf.distribute.MirroredStrategy(list(places)) if places else None
+        return Hosts(resources, strategy)
     started = time.monotonic()
     nic = resources.network_interface_name
     for variable in ("NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME"):  # DS-2
         os.environ.setdefault(variable, nic)
     os.environ.setdefault("no_grpc_proxy", ",".join(resources.hosts))
-    lost: set[str] = set()
-    _meet(resources, started + wait_s, lost)
+    meeting = Meeting(resources, max(1, len(places)))
+    meeting.wait(started + wait_s)
     cluster = tf.train.ClusterSpec({"worker": [f"{name}:{_PORT}" for name in resources.hosts]})
     resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
         cluster, task_type="worker", task_id=resources.rank, rpc_layer="grpc"
     )
     CollectiveAllReduceExtended._check_health_interval = _HEALTH_CHECK_S  # noqa: SLF001 - no option
-    tf.distribute.MultiWorkerMirroredStrategy(resolver)
-    hosts = ConnectedHosts(resources, lost)
+    # NCCL between GPUs, else a ring.
+    strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver)
+    hosts = ConnectedHosts(resources, strategy, meeting)
     log(
         f"connected {hosts.count} hosts in {time.monotonic() - started:.1f} s; this is "
         f"{resources.current_host}, rank {hosts.rank}{', the chief' if hosts.is_chief else ''}"
     )
     return hosts
-
-
-def _meet(resources: Resources, deadline: float, lost: set[str]) -> None:
-    """Wait until every host has come this far; TensorFlow's servers would wait for ever.
-
-    Each host keeps a port open until it exits. Peers probe it for liveness and use it to report
-    lost hosts.
-
-    Raises: PlatformError that names the hosts that cannot be reached.
-    """
-    listener = socket.create_server(("", _MEETING_PORT), backlog=4 * len(resources.hosts))
-    arguments = (listener, resources.hosts, lost)
-    threading.Thread(target=_accept, args=arguments, daemon=True, name="meeting").start()
-    missing = {name for name in resources.hosts if name != resources.current_host}
-    pause_s = _FIRST_WAIT_S
-    while missing := {name for name in missing if not _answers(name)}:
-        if time.monotonic() + pause_s > deadline:
-            names = ", ".join(sorted(missing))
-            message = (
-                f"{names} of the job's {len(resources.hosts)} hosts cannot be reached on port "
-                f"{_MEETING_PORT}"
-            )
-            raise PlatformError(message)
-        time.sleep(pause_s)
-        pause_s = min(2 * pause_s, _LONGEST_WAIT_S)
-
-
-def _accept(listener: socket.socket, names: Sequence[str], lost: set[str]) -> None:
-    while True:
-        connection, _ = listener.accept()
-        with contextlib.suppress(OSError), connection:
-            connection.settimeout(_PROBE_S)
-            message = connection.recv(_MESSAGE_BYTES).decode(errors="replace")  # empty: a probe
-            lost.update(name for name in message.split() if name in names)
-
-
-def _answers(name: str, lost: str = "") -> bool:
-    """Return whether a host answers, and report to it who is `lost`."""
-    try:
-        with socket.create_connection((name, _MEETING_PORT), timeout=_PROBE_S) as connection:
-            connection.sendall(lost.encode())
-            return True
-    except OSError:
-        return False

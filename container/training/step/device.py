@@ -1,8 +1,8 @@
-"""Which device, arithmetic, threads and towers a training step uses, and why.
+"""Which devices, arithmetic, threads and towers a training step uses, and why.
 
-A batch is cut into towers, equal parts that are computed in parallel on one thread each. For small
-images this uses two cores better than sharing each operation (2.0 times as fast at 28x28, 1.6 times
-for ResNet-20; docs/training.md). Several GPUs have one tower each.
+Each of several GPUs computes its part of a batch. CPUs cut a batch into towers, equal parts that
+are computed in parallel on one thread each. For small images this uses two cores better than
+sharing each operation (2.0 times as fast at 28x28, 1.6 times for ResNet-20; docs/training.md).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _BFLOAT16_CAPABILITY = (8, 0)  # Ampere
 _FLOAT16_CAPABILITY = (7, 0)  # Volta, the first with tensor cores
 # 1.5 to 1.7 times as fast in float32.
 _DEPTHWISE = ("mobilenet_v3_small", "mobilenet_v3_large", "efficientnet_b0")
-_TOWER_IMAGES = 32  # smaller towers cost more than they gain, in time and in batch statistics
+_TOWER_IMAGES = 32  # smaller parts cost more than they gain, in time and in batch statistics
 _TOWER_PIXELS = 64 * 64  # one operation on larger images uses all cores
 # TensorFlow 2.21 logs these at any log level; neither is useful.
 _CHATTER = re.compile(
@@ -41,7 +41,7 @@ class Device:
     precision: str
     """`float32`, `bfloat16` or `float16`; weights, statistics and losses are float32 in each."""
     towers: int
-    """Parts into which a batch is cut."""
+    """Parts into which a device cuts its part of a batch."""
     intra_threads: int
     """Threads within one operation."""
     inter_threads: int
@@ -51,7 +51,7 @@ class Device:
     reasons: tuple[str, ...]
     """One line per decision."""
     places: tuple[str, ...] = ()
-    """TensorFlow's names of the devices, if there are several, that compute towers in turn."""
+    """TensorFlow's names of the devices that train, if there are several on this host."""
 
 
 def choose(
@@ -75,15 +75,16 @@ def choose(
     if threads is None:
         threads, reason = machine.count_threads(), "what the container may use"
     reasons = ["device: CPU", f"threads={threads}: {reason}"]
+    gpu_count = min(len(gpus), max(1, settings.batch_size // _TOWER_IMAGES))
     if gpus:
-        reasons[0] = f"device: {len(gpus)} GPU(s)"
+        reasons[0] = f"device: {gpu_count} of {len(gpus)} GPU(s), for {settings.batch_size} images"
     precision, reason = settings.precision, "as set"
     if precision == "auto":
         precision, reason = _choose_precision(settings.model, gpus, cpuinfo)
     reasons.append(f"precision={precision}: {reason}")
     towers, reason = settings.towers, "as set"
     if towers is None:
-        towers, reason = _choose_towers(settings.batch_size, image_shape, threads, len(gpus))
+        towers, reason = _choose_towers(settings.batch_size, image_shape, 1 if gpus else threads)
     reasons.append(f"towers={towers}: {reason}")
     xla, reason = settings.xla, "as set"
     if xla == "auto":
@@ -92,19 +93,18 @@ def choose(
             xla, reason = "on", "it fuses operations on GPUs"
     reasons.append(f"xla={xla}: {reason}")
     places: tuple[str, ...] = ()
-    if len(gpus) > 1:
-        places = tuple(f"/GPU:{index}" for index in range(len(gpus)))
-    intra_threads = threads
-    if not gpus:
-        intra_threads = max(1, threads // towers)
-    return Device(precision, towers, intra_threads, towers, xla == "on", tuple(reasons), places)
+    if gpu_count > 1:
+        places = tuple(f"/GPU:{index}" for index in range(gpu_count))
+    intra_threads, inter_threads = max(1, threads // towers), towers
+    if gpus:  # which wait for each other in operations of their own
+        intra_threads, inter_threads = threads, max(threads, gpu_count + 1)
+    compiled = xla == "on"
+    return Device(precision, towers, intra_threads, inter_threads, compiled, tuple(reasons), places)
 
 
-def _choose_towers(
-    batch_size: int, image_shape: Sequence[int], threads: int, gpu_count: int
-) -> tuple[int, str]:
+def _choose_towers(batch_size: int, image_shape: Sequence[int], threads: int) -> tuple[int, str]:
     height, width = image_shape[:2]
-    parallel = gpu_count or (threads if height * width <= _TOWER_PIXELS else 1)
+    parallel = threads if height * width <= _TOWER_PIXELS else 1
     towers = max(1, min(parallel, batch_size // _TOWER_IMAGES))
     return towers, f"batches of {batch_size} images of {height}x{width}"
 
@@ -139,9 +139,11 @@ def describe_gpus() -> list[Any]:
 
 
 def configure(device: Device, *, deterministic: bool) -> None:
-    """Set TensorFlow's thread pools and determinism, before its first operation."""
+    """Set TensorFlow's devices, thread pools and determinism, before its first operation."""
     import tensorflow as tf
 
+    gpus = tf.config.list_physical_devices("GPU")
+    tf.config.set_visible_devices(gpus[: max(1, len(device.places))], "GPU")
     tf.config.threading.set_intra_op_parallelism_threads(device.intra_threads)
     tf.config.threading.set_inter_op_parallelism_threads(device.inter_threads)
     if deterministic:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import keras
@@ -24,11 +25,19 @@ from container.errors import UserError
 from container.training.distributed.rendezvous import Hosts
 from container.training.distributed.shares import Share, share_alone
 from container.training.settings import Settings
+from container.training.step import memory
 from container.training.step.augmentation import augment
 from container.training.step.device import Device
 from container.training.step.optimizer import Optimizer
 from container.training.step.source import Block, Source, iterate
-from container.training.step.towers import Batch, FlatNetwork, Towers, compile_by_xla, count_correct
+from container.training.step.towers import (
+    Batch,
+    FlatNetwork,
+    Towers,
+    Vectors,
+    compile_by_xla,
+    count_correct,
+)
 
 _EVALUATION_IMAGES = 256
 # float16 ends at 65504 and loses what is below 6e-8: gradients are scaled up until they overflow.
@@ -57,6 +66,7 @@ class Loop:
         self.batch_size = settings.batch_size
         self.steps_per_epoch = share.image_count // settings.batch_size
         self._part_size = share.high - share.low
+        self._precision = device.precision
         self.stalled_s = 0.0
         """Time spent waiting for images since the loop was created."""
         self._class_count = len(data.classes)
@@ -65,24 +75,34 @@ class Loop:
             self._class_weights = _weigh_classes(share)
         self._source = _make_source(data, share, settings, twin.input_shape)
         self._network = FlatNetwork(twin, settings.seed)
-        self._towers = Towers(self._network, device, self._hosts, settings.batch_size)
-        self._weights = tf.Variable(self._network.weights)
-        self._statistics = tf.Variable(self._network.statistics)
-        total_steps = self.steps_per_epoch * (settings.epochs or 1)
-        shapes = self._network.weight_shapes
-        self._optimizer = Optimizer(settings, shapes, total_steps, self._hosts.count)
-        self._variables = {
-            "weights": self._weights,
-            "statistics": self._statistics,
-            **self._optimizer.slots,
-        }
-        if settings.ema_decay:
-            self._variables["mean_weights"] = tf.Variable(self._weights)
-            self._variables["mean_statistics"] = tf.Variable(self._statistics)
-        if device.precision == "float16":  # and the steps since it was changed
-            self._variables["loss_scale"] = tf.Variable([_FIRST_LOSS_SCALE, 0.0])
+        # XLA compiles the entire step of one replica; of several only what comes before the sum.
+        is_shared = self._hosts.replica_count > 1
+        self._tower_count = device.towers
+        self._towers = Towers(
+            self._network,
+            device.towers,
+            settings.batch_size,
+            shared=is_shared,
+            xla=device.xla and is_shared,
+        )
+        with self._hosts.scope():
+            self._weights = tf.Variable(self._network.weights)
+            self._statistics = tf.Variable(self._network.statistics)
+            total_steps = self.steps_per_epoch * (settings.epochs or 1)
+            shapes = self._network.weight_shapes
+            self._optimizer = Optimizer(settings, shapes, total_steps, self._hosts.count)
+            self._variables = {
+                "weights": self._weights,
+                "statistics": self._statistics,
+                **self._optimizer.slots,
+            }
+            if settings.ema_decay:
+                self._variables["mean_weights"] = tf.Variable(self._network.weights)
+                self._variables["mean_statistics"] = tf.Variable(self._network.statistics)
+            if device.precision == "float16":  # and the steps since it was changed
+                self._variables["loss_scale"] = tf.Variable([_FIRST_LOSS_SCALE, 0.0])
         self._step = self._do_step
-        if device.xla and not device.places:
+        if device.xla and not is_shared:
             self._step = compile_by_xla(self._do_step)
         images = tf.TensorSpec([None, *twin.input_shape[1:]], tf.uint8)
         labels = tf.TensorSpec([None], tf.int32)
@@ -111,7 +131,7 @@ class Loop:
         while step < first + count:
             block = self._find_block(step)
             end = min(first + count, block.end_step)
-            with self._hosts.watched():
+            with self._hosts.watched(), self._explained():
                 arrays = (block.images, block.labels, block.order)
                 loss, correct, bad = self._run(arrays, (block.first_step, step, end), sums)
             if int(bad) >= 0:
@@ -139,7 +159,8 @@ class Loop:
         for part in iterate(data):
             if is_stopped():
                 return math.nan, math.nan
-            sums = self._measure(tf.constant(part.images), tf.constant(part.labels))
+            with self._explained():
+                sums = self._measure(tf.constant(part.images), tf.constant(part.labels))
             loss += float(sums[0])
             correct += int(sums[1])
         return loss / len(data.labels), correct / len(data.labels)
@@ -166,6 +187,9 @@ class Loop:
         """Write a `result` into the variables of the network that the twin was cloned from."""
         self._network.write_to(network, result)
 
+    def _explained(self) -> AbstractContextManager[None]:
+        return memory.explained(self.batch_size, self._precision)
+
     def _find_block(self, step: int) -> Block:
         started = time.monotonic()
         block = self._source.find_block(step)
@@ -180,8 +204,8 @@ class Loop:
         def body(step: Any, loss: Any, correct: Any, bad: Any) -> tuple[Any, ...]:
             at = (step - block_step) * self._part_size
             batch = tf.ensure_shape(order[at : at + self._part_size], [self._part_size])
-            step_loss, step_correct = self._step(
-                tf.gather(images, batch), tf.gather(labels, batch), step
+            step_loss, step_correct = self._hosts.run(
+                self._do_replica_step, [images, labels, batch, step]
             )
             bad = tf.where(tf.math.is_finite(step_loss), bad, step)
             loss += tf.cast(step_loss, tf.float64)
@@ -195,21 +219,34 @@ class Loop:
         _, loss, correct, bad = tf.while_loop(has_more, body, start, parallel_iterations=1)
         return loss, correct, bad
 
-    def _do_step(self, images: Any, labels: Any, step: Any) -> tuple[Any, Any]:
-        """Do one step; return its mean loss and the number of images classified correctly."""
+    def _do_replica_step(
+        self, replica: int, images: Any, labels: Any, batch: Any, step: Any
+    ) -> tuple[Any, Any]:
+        """Do one step of a replica on its part of this host's `batch`, indices of images.
+
+        Returns: the mean loss of all replicas, and the number of images classified correctly.
+        """
+        count = self._hosts.own_replica_count
+        low, high = (self._part_size * (replica % count + end) // count for end in (0, 1))
+        with tf.device(self._source.place):
+            images = tf.gather(images, batch[low:high])
+            labels = tf.gather(labels, batch[low:high])
         smoothing = self._settings.label_smoothing
         one_hot = tf.one_hot(labels, self._class_count)
         targets = one_hot * (1 - smoothing) + smoothing / self._class_count
         if self._class_weights is not None:
             targets *= tf.gather(self._class_weights, labels)[:, None]
-        part = (self._share.low, self.batch_size)
+        part = (self._share.low + low, self.batch_size)
         images, targets = augment(images, targets, self._settings, step, part)
+        first_draw = (step * self._hosts.replica_count + replica) * self._tower_count
+        return self._step(Batch(images, targets, labels), step, first_draw)
+
+    def _do_step(self, batch: Batch, step: Any, first_draw: Any) -> tuple[Any, Any]:
+        """Compute the gradient of a replica's part, sum it over all of them, and update."""
         scale = self._variables["loss_scale"][0] if "loss_scale" in self._variables else None
-        weights, statistics = self._weights.read_value(), self._statistics.read_value()
-        batch = Batch(images, targets, labels)
-        total = self._hosts.add(self._towers.add_up(weights, statistics, batch, step, scale))
-        sizes = [len(self._network.weights), len(self._network.statistics), 2]
-        gradient, new_statistics, reported = tf.split(total, sizes)
+        vectors = Vectors(self._weights.read_value(), self._statistics.read_value())
+        sums = self._hosts.add(self._towers.add_up(vectors, batch, first_draw, scale))
+        gradient, new_statistics, reported = self._towers.join(sums)
         if scale is None:
             self._update(gradient, new_statistics, step)
         else:
@@ -273,9 +310,14 @@ def _make_source(
     if not size:  # this host has no part of a batch, but takes part in the sums
         black = np.zeros((64, *input_shape[1:]), np.uint8)
         data = LabeledImages(black, np.zeros(64, np.int32), data.classes)
+    place = None
+    if gpu_bytes := memory.measure_gpus():
+        place = memory.HOST
+        if isinstance(data, LabeledImages):  # blocks of a stream change too often
+            place = memory.choose_place(data.images.nbytes, gpu_bytes)
     if share.sharded:
-        return Source(data, max(1, size), settings.seed)
-    return Source(data, settings.batch_size, settings.seed, slice(share.low, share.high))
+        return Source(data, max(1, size), settings.seed, place=place)
+    return Source(data, settings.batch_size, settings.seed, slice(share.low, share.high), place)
 
 
 def _weigh_classes(share: Share) -> Any:

@@ -33,7 +33,7 @@ class Optimizer:
         self.slots = {name: tf.Variable(tf.zeros([sum(self._sizes)])) for name in names}
         # Only kernels decay, which have two axes or more; biases and scales have one.
         kernels = [tf.fill([math.prod(shape)], float(len(shape) > 1)) for shape in shapes]
-        self._decayed = tf.concat(kernels, axis=0)
+        self._decayed = tf.Variable(tf.concat(kernels, axis=0), trainable=False)
 
     def rate(self, step: Any) -> Any:
         """Return the learning rate `[] float32` of a step, counted from 0."""

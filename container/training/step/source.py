@@ -38,15 +38,24 @@ class Source:
     """The block of any step, which depends only on the seed and the step."""
 
     def __init__(
-        self, images: ImageSet, batch_size: int, seed: int, part: slice | None = None
+        self,
+        images: ImageSet,
+        batch_size: int,
+        seed: int,
+        part: slice | None = None,
+        place: str | None = None,
     ) -> None:
-        """Cut the images into one or more batches, of each of which this host takes `part`."""
+        """Cut the images into one or more batches, of each of which this host takes `part`.
+
+        `place` is TensorFlow's name of the device that holds them; None leaves it to TensorFlow.
+        """
+        self.place = place
         self._data, self._batch_size, self._seed = images, batch_size, seed
         self._part = part or slice(0, batch_size)
         self._steps_per_pass = len(images.labels) // batch_size
         self._tensors: tuple[Any, Any] = (None, None)
         if isinstance(images, LabeledImages):
-            self._tensors = (_place(images.images), tf.constant(images.labels))
+            self._tensors = (_place(images.images, place), tf.constant(images.labels))
         self._block: Block | None = None
         self._blocks: Iterator[Block] = iter(())
 
@@ -87,16 +96,17 @@ class Source:
         return Block(*tensors, indices, step, step + count)
 
 
-def _place(array: Images) -> Any:
+def _place(array: Images, place: str | None) -> Any:
     """Return a tensor of an array; on CPUs without a copy, if its layout suits TensorFlow."""
     fits = (
         array.flags.c_contiguous
         and array.flags.writeable
         and array.ctypes.data % _ALIGNMENT_BYTES == 0
     )
-    if fits and not tf.config.list_physical_devices("GPU"):
+    if fits and (place or not tf.config.get_visible_devices("GPU")):
         return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
-    return tf.constant(array)
+    with tf.device(place):
+        return tf.constant(array)
 
 
 def iterate(images: ImageSet) -> Iterator[LabeledImages]:

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from container.training.distributed.rendezvous import Hosts
-from container.training.step.device import Device
+# A network of this size is sent between replicas in parts, the last layers first: their gradients
+# are ready while the others are computed.
+_PACK_WEIGHTS = 6_000_000
 
 
 class Batch(NamedTuple):
@@ -24,6 +25,15 @@ class Batch(NamedTuple):
     """`[n, class] float32`."""
     labels: Any
     """`[n] int32`."""
+
+
+class Vectors(NamedTuple):
+    """The variables of a network."""
+
+    weights: Any
+    """`[weight] float32`."""
+    statistics: Any
+    """`[statistic] float32`."""
 
 
 class FlatNetwork:
@@ -83,42 +93,60 @@ class FlatNetwork:
 
 
 class Towers:
-    """Computes the sums of a batch."""
+    """Computes the sums of a replica's part of a batch."""
 
-    def __init__(self, network: FlatNetwork, device: Device, hosts: Hosts, batch_size: int) -> None:
-        """`batch_size` counts the images of all hosts."""
-        self._network, self._device, self._batch_size = network, device, batch_size
-        self._draws_per_step = device.towers * hosts.count
-        self._first_draw = device.towers * hosts.rank
-        # A function that XLA compiles runs on one device.
-        self._run = self._run_tower
-        if device.xla and device.places:
-            self._run = compile_by_xla(self._run_tower)
+    def __init__(
+        self, network: FlatNetwork, count: int, batch_size: int, *, shared: bool, xla: bool
+    ) -> None:
+        """`batch_size` counts the images of all replicas; `shared`: there are several of them.
 
-    def add_up(self, weights: Any, statistics: Any, batch: Batch, step: Any, scale: Any) -> Any:
-        """Return `[weight + statistic + 2]`: gradient, statistics, loss and correct images.
+        With `xla` each tower is compiled.
+        """
+        self._network, self._count, self._batch_size = network, count, batch_size
+        self._packs = [slice(0, None)]
+        if shared:
+            self._packs = _pack([math.prod(shape) for shape in network.weight_shapes])
+        self._run = compile_by_xla(self._run_tower) if xla else self._run_tower
 
-        The loss is multiplied by `scale`, if it is not None, before it is differentiated.
+    def add_up(self, vectors: Vectors, batch: Batch, first_draw: Any, scale: Any) -> list[Any]:
+        """Return vectors that are to be summed over all replicas; `join` reads their sums.
+
+        The loss is multiplied by `scale`, if it is not None, before it is differentiated. Random
+        draws are numbered from `first_draw` on, one per tower.
         """
         count = batch.images.shape[0]
-        towers = min(self._device.towers, count)
-        places = self._device.places or (None,)
-        vectors = self._network.split(weights, statistics)
-        sums = [tf.zeros([len(self._network.weights) + len(self._network.statistics) + 2])]
-        if towers:
-            sums = []
+        towers = min(self._count, count)
+        variables = self._network.split(vectors.weights, vectors.statistics)
+        sums = []
         for tower in range(towers):
             low, high = count * tower // towers, count * (tower + 1) // towers
-            with tf.device(places[tower % len(places)]):
-                part = Batch(*(tensor[low:high] for tensor in batch))
-                draw = step * self._draws_per_step + self._first_draw + tower
-                sums.append(self._run(vectors, part, draw, scale))
-        return tf.add_n(sums)
+            part = Batch(*(tensor[low:high] for tensor in batch))
+            sums.append(self._run(variables, part, first_draw + tower, scale))
+        if not sums:
+            return self._make_zeros()
+        return [tf.add_n(parts) for parts in zip(*sums, strict=True)]
+
+    def join(self, sums: Sequence[Any]) -> tuple[Any, Any, Any]:
+        """Return gradient `[weight]`, statistics `[statistic]`, and loss and correct images `[2]`.
+
+        `sums` are the vectors of `add_up`, summed over all replicas.
+        """
+        *later, first = sums
+        sizes = [len(self._network.statistics), 2]
+        gradient, statistics, reported = tf.split(first, [first.shape[0] - sum(sizes), *sizes])
+        return tf.concat([gradient, *reversed(later)], 0), statistics, reported
+
+    def _make_zeros(self) -> list[Any]:
+        """Make the vectors of a replica without images."""
+        shapes = self._network.weight_shapes
+        sizes = [sum(math.prod(shape) for shape in shapes[pack]) for pack in self._packs]
+        sizes[-1] += len(self._network.statistics) + 2
+        return [tf.zeros([size]) for size in sizes]
 
     def _run_tower(
-        self, vectors: tuple[list[Any], list[Any]], part: Batch, draw: Any, scale: Any
-    ) -> Any:
-        weights, statistics = vectors
+        self, variables: tuple[list[Any], list[Any]], part: Batch, draw: Any, scale: Any
+    ) -> list[Any]:
+        weights, statistics = variables
         share = part.images.shape[0] / self._batch_size
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(weights)
@@ -132,7 +160,9 @@ class Towers:
         plain = tf.nn.sparse_softmax_cross_entropy_with_logits(part.labels, logits)
         reported = tf.reduce_mean(plain) * share
         correct = tf.cast(count_correct(logits, part.labels), tf.float32)
-        return tf.concat([_flatten(gradient), changed * share, reported[None], correct[None]], 0)
+        packs = [_flatten(gradient[pack]) for pack in self._packs]
+        packs[-1] = tf.concat([packs[-1], changed * share, reported[None], correct[None]], 0)
+        return packs
 
 
 def compile_by_xla(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -171,3 +201,14 @@ def _split(vector: Any, shapes: Sequence[tuple[int, ...]]) -> list[Any]:
 
 def _flatten(tensors: Sequence[Any]) -> Any:
     return tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors] or [tf.zeros(0)], axis=0)
+
+
+def _pack(sizes: Sequence[int]) -> list[slice]:
+    """Cut variables of these sizes into packs, the last variables first."""
+    packs, end, size = [], len(sizes), 0
+    for start in range(len(sizes) - 1, -1, -1):
+        size += sizes[start]
+        if size >= _PACK_WEIGHTS and start:
+            packs.append(slice(start, end))
+            end, size = start, 0
+    return [*packs, slice(0, end)]

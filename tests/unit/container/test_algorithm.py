@@ -43,6 +43,8 @@ def test_request_of_create_algorithm_is_one(described: algorithm.Algorithm) -> N
     assert 1 <= len(specification["SupportedHyperParameters"]) <= 100
     assert 1 <= len(specification["MetricDefinitions"]) <= 40
     assert "InferenceSpecification" in request
+    is_bundled = described.name == describe.bundled().name
+    assert specification["SupportsDistributedTraining"] is is_bundled
 
 
 def test_parameter_ranges_are_the_platforms(described: algorithm.Algorithm) -> None:
