@@ -11,9 +11,9 @@ A user's `algorithm.py`, like `container.training.bundled` for the bundled netwo
     def predict(model: Model, data: Any) -> Any: ...
 
 and may hold METRICS (names that are passed to `job.log_metrics`), CHANNELS (names; `validation?`
-may be absent, `training|train` has two names), DISTRIBUTED (true if `train` uses all hosts of a job together)
-and `parse_hyperparameters(raw)`, which returns the dataclass and a list of warnings, for defaults
-that depend on each other.
+may be absent, `training|train` has two names), DISTRIBUTED (true if `train` uses all hosts of a job
+together) and `parse_hyperparameters(raw)`, which returns the dataclass and a list of warnings, for
+defaults that depend on each other.
 
 Rules of this file: standard library only; the user's file is imported by `load`, in the process
 that runs it. A user's algorithm gets everything that the bundled network gets.

@@ -109,7 +109,6 @@ EXERCISES = {
     "tests/contract/test_train_hosts.py": (
         "container.training.distributed.rendezvous",
         "container.training.distributed.shares",
-        "container.training.step.towers",
     ),
     "tests/contract/test_train_options.py": (
         "container.training.epochs",

@@ -92,14 +92,24 @@ def choose(
         if gpus:
             xla, reason = "on", "it fuses operations on GPUs"
     reasons.append(f"xla={xla}: {reason}")
-    places: tuple[str, ...] = ()
-    if gpu_count > 1:
-        places = tuple(f"/GPU:{index}" for index in range(gpu_count))
     intra_threads, inter_threads = max(1, threads // towers), towers
     if gpus:  # which wait for each other in operations of their own
         intra_threads, inter_threads = threads, max(threads, gpu_count + 1)
-    compiled = xla == "on"
-    return Device(precision, towers, intra_threads, inter_threads, compiled, tuple(reasons), places)
+    return Device(
+        precision,
+        towers,
+        intra_threads,
+        inter_threads,
+        xla == "on",
+        tuple(reasons),
+        _name_places(gpu_count),
+    )
+
+
+def _name_places(gpu_count: int) -> tuple[str, ...]:
+    if gpu_count < 2:
+        return ()
+    return tuple(f"/GPU:{index}" for index in range(gpu_count))
 
 
 def _choose_towers(batch_size: int, image_shape: Sequence[int], threads: int) -> tuple[int, str]:

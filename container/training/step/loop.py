@@ -19,27 +19,24 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from container.data.images import LabeledImages
 from container.data.stream import ImageSet
 from container.errors import UserError
 from container.training.distributed.rendezvous import Hosts
 from container.training.distributed.shares import Share, share_alone
 from container.training.settings import Settings
-from container.training.step import memory
+from container.training.step import measurement, memory, source
 from container.training.step.augmentation import augment
 from container.training.step.device import Device
 from container.training.step.optimizer import Optimizer
-from container.training.step.source import Block, Source, iterate
+from container.training.step.source import Block, iterate
 from container.training.step.towers import (
     Batch,
     FlatNetwork,
     Towers,
     Vectors,
     compile_by_xla,
-    count_correct,
 )
 
-_EVALUATION_IMAGES = 256
 # float16 ends at 65504 and loses what is below 6e-8: gradients are scaled up until they overflow.
 _FIRST_LOSS_SCALE = 2.0**15
 _GROWTH_STEPS = 2000
@@ -73,7 +70,7 @@ class Loop:
         self._class_weights = None
         if settings.class_weights == "balanced":
             self._class_weights = _weigh_classes(share)
-        self._source = _make_source(data, share, settings, twin.input_shape)
+        self._source = source.make(data, share, settings, twin.input_shape)
         self._network = FlatNetwork(twin, settings.seed)
         # XLA compiles the entire step of one replica; of several only what comes before the sum.
         is_shared = self._hosts.replica_count > 1
@@ -284,40 +281,9 @@ class Loop:
 
     def _measure_batches(self, images: Any, labels: Any) -> tuple[Any, Any]:
         prefix = "mean_" if self._settings.ema_decay else ""
-        vectors = [self._variables[prefix + name] for name in ("weights", "statistics")]
-        weights, statistics = self._network.split(*(vector.read_value() for vector in vectors))
-        count = tf.shape(labels)[0]
-
-        def body(i: Any, loss: Any, correct: Any) -> tuple[Any, Any, Any]:
-            end = tf.minimum(i + _EVALUATION_IMAGES, count)
-            logits, _ = self._network.call(weights, statistics, images[i:end])
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels[i:end], logits)
-            loss += tf.reduce_sum(losses)
-            correct += count_correct(logits, labels[i:end])
-            return end, loss, correct
-
-        start = [tf.constant(0), tf.constant(0.0), tf.constant(0)]
-        _, loss, correct = tf.while_loop(
-            lambda i, *_: i < count, body, start, parallel_iterations=1
-        )
-        return loss, correct
-
-
-def _make_source(
-    data: ImageSet, share: Share, settings: Settings, input_shape: tuple[int, ...]
-) -> Source:
-    size = share.high - share.low
-    if not size:  # this host has no part of a batch, but takes part in the sums
-        black = np.zeros((64, *input_shape[1:]), np.uint8)
-        data = LabeledImages(black, np.zeros(64, np.int32), data.classes)
-    place = None
-    if gpu_bytes := memory.measure_gpus():
-        place = memory.HOST
-        if isinstance(data, LabeledImages):  # blocks of a stream change too often
-            place = memory.choose_place(data.images.nbytes, gpu_bytes)
-    if share.sharded:
-        return Source(data, max(1, size), settings.seed, place=place)
-    return Source(data, settings.batch_size, settings.seed, slice(share.low, share.high), place)
+        vectors = [self._variables[prefix + name] for name in Vectors._fields]
+        values = Vectors(*(vector.read_value() for vector in vectors))
+        return measurement.add_up(self._network, values, images, labels)
 
 
 def _weigh_classes(share: Share) -> Any:

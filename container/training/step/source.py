@@ -13,6 +13,9 @@ from container.data.formats.parts import Images
 from container.data.images import LabeledImages
 from container.data.stream import ImageSet, Stream
 from container.training.input import pipeline
+from container.training.distributed.shares import Share
+from container.training.settings import Settings
+from container.training.step import memory
 
 _PART_BYTES = 1 << 24
 _ALIGNMENT_BYTES = 64
@@ -94,6 +97,22 @@ class Source:
         batches = order[: count * self._batch_size].reshape(count, self._batch_size)[:, self._part]
         indices = tf.constant(batches.reshape(-1).astype(np.int32))
         return Block(*tensors, indices, step, step + count)
+
+
+def make(data: ImageSet, share: Share, settings: Settings, input_shape: tuple[int, ...]) -> Source:
+    """Make the source of this host's part of the images."""
+    size = share.high - share.low
+    if not size:  # this host has no part of a batch, but takes part in the sums
+        black = np.zeros((64, *input_shape[1:]), np.uint8)
+        data = LabeledImages(black, np.zeros(64, np.int32), data.classes)
+    place = None
+    if gpu_bytes := memory.measure_gpus():
+        place = memory.HOST
+        if isinstance(data, LabeledImages):  # blocks of a stream change too often
+            place = memory.choose_place(data.images.nbytes, gpu_bytes)
+    if share.sharded:
+        return Source(data, max(1, size), settings.seed, place=place)
+    return Source(data, settings.batch_size, settings.seed, slice(share.low, share.high), place)
 
 
 def _place(array: Images, place: str | None) -> Any:
