@@ -72,11 +72,13 @@ def prepare(job: Job[Settings]) -> Prepared:
         log(f"imported TensorFlow in {time.monotonic() - started:.1f} s")
         shape = decoder.wait_for_shape(loading)
         device = _set_up_device(settings, len(resources.hosts), shape)
+        # TensorFlow connects to other hosts before its first operation, such as decoding.
+        hosts = _connect(resources, settings, device.places)
         decoder.start()
         fault = loading.exception()
     if fault and (len(resources.hosts) == 1 or not isinstance(fault, (UserError, PlatformError))):
         raise fault
-    hosts = _connect(resources, settings, device.places, fault)
+    _share_faults(hosts, fault)
     sets, share = shares.divide(loading.result(), settings.batch_size, hosts, sharded=found.sharded)
     classes = sets.training.classes
     if len(classes) < 2:
@@ -122,24 +124,21 @@ def _set_up_device(settings: Settings, host_count: int, shape: Shape) -> devices
     return device
 
 
-def _connect(
-    resources: contract.Resources,
-    settings: Settings,
-    places: Sequence[str],
-    fault: BaseException | None,
-) -> Hosts:
-    """Connect to the other hosts; a fault of one host fails all of them, for the same reason.
+def _connect(resources: contract.Resources, settings: Settings, places: Sequence[str]) -> Hosts:
+    from container.training.distributed import rendezvous
+
+    return rendezvous.connect(resources, settings.host_wait_s, log, places)
+
+
+def _share_faults(hosts: Hosts, fault: BaseException | None) -> None:
+    """Let a fault of one host fail all of them, for the same reason.
 
     Raises: UserError that names hosts and faults.
     """
-    from container.training.distributed import rendezvous
-
-    hosts = rendezvous.connect(resources, settings.host_wait_s, log, places)
     texts = hosts.exchange(fault and f"{type(fault).__name__}: {fault}")
     faults = [f"{name}: {text}" for name, text in zip(hosts.names, texts, strict=True) if text]
     if faults:
         raise UserError.from_faults("a host of the job cannot train", faults)
-    return hosts
 
 
 def _complete(settings: Settings, image_count: int) -> Settings:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from container import artifact
 
@@ -241,14 +242,19 @@ def test_a_host_that_is_killed_ends_the_job_on_all_hosts_with_a_reason(
 
 
 def test_bad_data_on_one_host_fails_all_with_the_same_reason(
-    digits_channels: Path, make_job: MakeJob, make_network: Callable[[int], Network], tmp_path: Path
+    make_job: MakeJob, make_network: Callable[[int], Network], tmp_path: Path
 ) -> None:
     network = make_network(2)
     network.announce()
-    (tmp_path / "rows.csv").write_text("3,1,2,3,4\n3,1,2,999,4\n")
+    bad, pictures = tmp_path / "bad", tmp_path / "pictures"
+    bad.mkdir()
+    (bad / "rows.csv").write_text("3,1,2,3,4\n3,1,2,999,4\n")
+    for name in ("cat", "dog"):  # which TensorFlow decodes, after it is connected
+        (pictures / name).mkdir(parents=True)
+        Image.new("L", (2, 2)).save(pictures / name / "0.png")
     bases = {
         name: prepare(make_job({"train": directory}), name, network.names)
-        for name, directory in (("algo-2", tmp_path), ("algo-10", digits_channels / "train"))
+        for name, directory in (("algo-2", bad), ("algo-10", pictures))
     }
     for name, (code, output) in wait(network.start(bases)).items():
         assert code == 1, f"{name}: {output}"
