@@ -12,8 +12,8 @@ import tensorflow as tf
 from container.data.formats.parts import Images
 from container.data.images import LabeledImages
 from container.data.stream import ImageSet, Stream
-from container.training.input import pipeline
 from container.training.distributed.shares import Share
+from container.training.input import pipeline
 from container.training.settings import Settings
 from container.training.step import memory
 
