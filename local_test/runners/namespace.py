@@ -2,10 +2,12 @@
 
 The program gets a mount namespace in which the job directory is `/opt/ml`, a process namespace that
 ends with its first process, and, if it is isolated, a network without a way out. Without root, all
-this happens in a user namespace in which the program is root, as on the platform (IMG-6).
+this happens in a user namespace in which the program is root, as on the platform (IMG-6). An
+isolated program finds no socket of the machine, such as a container engine's, and cannot undo that:
+a user namespace of its own locks its mounts.
 
     python -I -S namespace.py '{"harness": PID, "root": ..., "read_only": [...], "hosts_file": ...,
-        "is_isolated": ...}' PROGRAM ARG...
+        "is_isolated": ..., "hidden": [...], "hides_sockets": ...}' PROGRAM ARG...
 
 There are three processes: this one waits and forwards signals; its child is process 1 of the
 namespace and reaps, as the platform's init does (IMG-5); the grandchild is the program.
@@ -15,7 +17,7 @@ but a bridge. The switch lasts until its standard input ends, or longer if anoth
 opened the files of its namespaces. "switch": {"files": [...], "address": ...} connects an isolated
 program to it by an interface eth0, so that the hosts of a job reach each other and nothing else.
 
-The script uses only the standard library and does not import the package, so it starts in 20 ms.
+The script uses only the standard library and the folder `view`, so it starts in 20 ms.
 Nothing outside the namespace changes, so nothing has to be undone: the kernel removes a namespace
 and its interfaces with the last process in it, or the last open file of it. Exit code 120 means
 that the view could not be made.
@@ -24,7 +26,6 @@ that the view could not be made.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
 import json
 import os
@@ -34,10 +35,12 @@ import struct
 import sys
 from typing import Any
 
+if __name__ == "__main__":  # a script: the package is not on its path, and costs nothing to import
+    sys.path.append(__file__.removesuffix("/local_test/runners/namespace.py"))
+
+from local_test.runners.view import kernel, mounts
+
 CANNOT = 120
-_NEWNS, _NEWUSER, _NEWPID, _NEWNET = 0x00020000, 0x10000000, 0x20000000, 0x40000000
-_RDONLY, _REMOUNT, _BIND, _REC, _PRIVATE = 1, 32, 4096, 16384, 1 << 18
-_PR_SET_PDEATHSIG = 1
 _IFNAME, _MASTER, _LINKINFO, _NET_NS_FD = 3, 10, 18, 28
 _INFO_KIND, _INFO_DATA, _VETH_INFO_PEER = 1, 2, 1
 _HEADER = struct.Struct("=BxHiII")
@@ -51,7 +54,6 @@ _FORWARDED = (
     signal.SIGUSR1,
     signal.SIGUSR2,
 )
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def main(specification: dict[str, Any], argv: list[str]) -> int:
@@ -63,21 +65,7 @@ def main(specification: dict[str, Any], argv: list[str]) -> int:
     try:
         if specification.get("is_switch"):
             return _keep_switch()
-        flags = _NEWNS | _NEWPID
-        if specification.get("is_isolated"):
-            flags |= _NEWNET
-        if specification.get("switch"):
-            _plug_in(**specification["switch"], flags=flags)
-        else:
-            _unshare(flags)
-        _mount(None, "/", _REC | _PRIVATE)
-        _mount_root(specification["root"])
-        for name in specification.get("read_only", ()):
-            _bind_read_only(f"/opt/ml/{name}")
-        if specification.get("hosts_file"):
-            _mount(specification["hosts_file"], "/etc/hosts", _BIND)
-        if specification.get("is_isolated"):
-            _set_up("lo")
+        _make_view(specification)
     except OSError as error:
         print(f"cannot make a private /opt/ml or network on this machine: {error}", file=sys.stderr)
         return CANNOT
@@ -87,18 +75,44 @@ def main(specification: dict[str, Any], argv: list[str]) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, (*_FORWARDED, signal.SIGCHLD))
     child = os.fork()
     if child == 0:
-        os._exit(_be_init(argv))
+        os._exit(_be_init(argv, is_locked=bool(specification.get("hides_sockets"))))
     return _wait_for(child)
 
 
-def _be_init(argv: list[str]) -> int:
+def _make_view(specification: dict[str, Any]) -> None:
+    sockets = mounts.list_sockets()
+    flags = kernel.NEWNS | kernel.NEWPID
+    if specification.get("is_isolated"):
+        flags |= kernel.NEWNET
+    if specification.get("switch"):
+        _plug_in(**specification["switch"], flags=flags)
+    else:
+        kernel.unshare(flags)
+    kernel.mount(None, "/", kernel.REC | kernel.PRIVATE)
+    mounts.mount_root(specification["root"])
+    for name in specification.get("read_only", ()):
+        mounts.bind_read_only(f"/opt/ml/{name}")
+    if specification.get("hosts_file"):
+        kernel.mount(specification["hosts_file"], "/etc/hosts", kernel.BIND)
+    for path in specification.get("hidden", ()):
+        mounts.hide(path)
+    if specification.get("hides_sockets"):
+        mounts.hide_sockets(sockets)
+    if specification.get("is_isolated"):
+        _set_up("lo")
+
+
+def _be_init(argv: list[str], *, is_locked: bool) -> int:
     _die_with_parent()
     with contextlib.suppress(OSError):  # a masked /proc shows the outer processes: harmless
-        _mount("proc", "/proc", 0, kind="proc")
+        kernel.mount("proc", "/proc", 0, kind="proc")
     program = os.fork()
     if program == 0:
         os.setsid()
-        _libc.prctl(_PR_SET_PDEATHSIG, 0)
+        kernel.die_with_parent(0)
+        if is_locked:
+            with contextlib.suppress(OSError):  # the machine may forbid another user namespace
+                kernel.enter_user_namespace(kernel.NEWNS)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         os._exit(_replace(argv))
     return _wait_for(program)
@@ -127,25 +141,13 @@ def _wait_for(child: int) -> int:
 
 
 def _die_with_parent(parent: int | None = None) -> None:
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    kernel.die_with_parent(signal.SIGKILL)
     if parent not in (None, os.getppid()):  # it died before the call, so no signal will come
         os._exit(CANNOT)
 
 
-def _unshare(flags: int) -> None:
-    uid, gid = os.getuid(), os.getgid()
-    if uid == 0:
-        _check(_libc.unshare(flags), "unshare")
-        return
-    _check(_libc.unshare(flags | _NEWUSER), "unshare")
-    for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
-        path = f"/proc/self/{name}"
-        with open(path, "w", encoding="ascii") as file:  # noqa: PTH123 - pathlib is slow to import
-            file.write(text)
-
-
 def _keep_switch() -> int:
-    _unshare(_NEWNET)
+    kernel.unshare(kernel.NEWNET)
     with _open_netlink() as control:
         _add_link(
             control, _name(_BRIDGE) + _attribute(_LINKINFO, _attribute(_INFO_KIND, b"bridge"))
@@ -159,10 +161,10 @@ def _plug_in(files: list[int], address: str, flags: int) -> None:
     """Unshare with a network whose `eth0` is connected to a switch, given by its `files`."""
     for file in files:
         os.set_inheritable(file, False)  # noqa: FBT003 - a positional-only parameter
-        _check(_libc.setns(file, 0), "setns")
+        kernel.enter(file)
     with _open_netlink() as control:  # stays in the switch's network
         bridge = struct.pack("=i", socket.if_nametoindex(_BRIDGE))
-        _unshare(flags)
+        kernel.unshare(flags)
         here = os.open("/proc/self/ns/net", os.O_RDONLY)
         peer = (
             _HEADER.pack(0, 0, 0, 0, 0)
@@ -204,57 +206,10 @@ def _attribute(kind: int, value: bytes) -> bytes:
     return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
 
 
-def _mount_root(root: str) -> None:
-    """Mount `root` at `/opt/ml`; if that does not exist, build an `/opt` that has it."""
-    held = os.open(root, os.O_PATH)  # the directory itself may be below /opt
-    if not os.path.isdir("/opt/ml"):  # noqa: PTH112 - no pathlib here
-        _rebuild_opt()
-    _mount(f"/proc/self/fd/{held}", "/opt/ml", _BIND | _REC)
-    os.close(held)
-
-
-def _rebuild_opt() -> None:
-    # By descriptor: a directory to mount it at would outlive a launcher that is killed.
-    held = os.open("/opt", os.O_PATH)
-    _mount("tmpfs", "/opt", 0, kind="tmpfs")
-    with os.scandir(f"/proc/self/fd/{held}") as entries:
-        for entry in entries:
-            target = f"/opt/{entry.name}"
-            if entry.is_symlink():
-                source = os.readlink(entry.path)  # noqa: PTH115 - no pathlib here
-                os.symlink(source, target)  # noqa: PTH211 - no pathlib here
-            elif entry.is_dir():
-                os.mkdir(target)  # noqa: PTH102 - no pathlib here
-                _mount(entry.path, target, _BIND | _REC)
-            else:
-                os.close(os.open(target, os.O_CREAT | os.O_WRONLY))
-                _mount(entry.path, target, _BIND)
-    os.mkdir("/opt/ml")  # noqa: PTH102 - no pathlib here
-    os.close(held)
-
-
-def _bind_read_only(path: str) -> None:
-    _mount(path, path, _BIND | _REC)
-    # The outer mount's nosuid, nodev and noexec are locked and have to stay.
-    flags = os.statvfs(path).f_flag & 0x0F
-    _mount(None, path, _REMOUNT | _BIND | _RDONLY | flags)
-
-
 def _set_up(interface: str) -> None:
     with socket.socket() as control:
         request = struct.pack("16sh", interface.encode(), 1)  # IFF_UP
         fcntl.ioctl(control, 0x8914, request.ljust(40, b"\0"))  # SIOCSIFFLAGS
-
-
-def _mount(source: str | None, target: str, flags: int, kind: str | None = None) -> None:
-    arguments = [text.encode() if text else None for text in (source, target, kind)]
-    _check(_libc.mount(*arguments, ctypes.c_ulong(flags), None), f"mount {target}")
-
-
-def _check(result: int, what: str) -> None:
-    if result != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{what}: {os.strerror(number)}")
 
 
 if __name__ == "__main__":

@@ -42,26 +42,24 @@ class ProcessRunner:
         directory: Path | None = None,
         is_private: bool | None = None,
         memory_bytes: int | None = None,
+        hidden: Sequence[Path] = (),
     ) -> None:
         """Take the command to run.
 
         `directory` is its working directory. `is_private` requires or forbids namespaces; None uses
-        them if possible. A container whose processes together exceed `memory_bytes` is killed soon
-        after (Linux).
+        them if possible, and then programs do not see the directories `hidden`. A container whose
+        processes together exceed `memory_bytes` is killed soon after (Linux).
 
         Raises: PlatformError for a memory limit where there is no /proc.
         """
         if memory_bytes is not None and not Path("/proc/self/smaps_rollup").exists():
-            message = (
-                "a program's memory can be limited on Linux only; use an image in Docker instead"
-            )
+            message = "a program's memory can be limited on Linux only; use an image in Docker"
             raise PlatformError(message)
         self._memory_bytes = memory_bytes
         self._command = tuple(command)
+        self._hidden = [str(path.resolve()) for path in hidden]
         self._directory = directory or Path.cwd()
-        if is_private is None:
-            is_private = launcher.has_namespaces()
-        self.is_private = is_private
+        self.is_private = launcher.has_namespaces() if is_private is None else is_private
         self._switches = launcher.Switches()
 
     @property
@@ -147,6 +145,8 @@ class ProcessRunner:
             "is_isolated": launch.is_isolated
             and not launch.is_server
             and (has_switch or not launch.network),
+            "hidden": self._hidden,
+            "hides_sockets": launch.is_isolated,
         }
         if has_switch:
             files = resources.enter_context(self._switches.share(launch.network))

@@ -45,15 +45,18 @@ class ClientRunner:
         return self.runner.start(launch, on_output)
 
 
-def choose_runner(settings: Settings, variables: Mapping[str, str], image: str) -> Runner:
-    """Return the runner of an image.
+def choose_runner(
+    settings: Settings, home: Path, variables: Mapping[str, str], image: str
+) -> Runner:
+    """Return the runner of an image; programs do not see `home`, which holds keys and all data.
 
     Raises: UserError if the engine does not have the image, PlatformError if the engine cannot be
     reached.
     """
     if settings.program:
         directory = Path(settings.working_directory or ".")
-        program = ProcessRunner(shlex.split(settings.program), directory=directory)
+        command = shlex.split(settings.program)
+        program = ProcessRunner(command, directory=directory, hidden=[home])
         return ClientRunner(program, variables)
     from local_test.runners.docker import DockerRunner  # noqa: PLC0415 - takes 0.2 s to import
 

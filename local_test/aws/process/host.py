@@ -145,7 +145,7 @@ def _make_account(
     """Create the account; `variables` make its containers clients."""
     store = Store(directory / "state.sqlite")
     services = Services(store, directory / "objects", settings)
-    runners = functools.partial(choose_runner, settings, variables)
+    runners = functools.partial(choose_runner, settings, directory, variables)
     return Account(directory, settings, store, runners, services.publish_metrics), services
 
 

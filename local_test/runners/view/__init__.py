@@ -1,0 +1,1 @@
+"""What a private view of the machine is made of; the standard library is enough for it."""
