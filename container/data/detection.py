@@ -13,9 +13,11 @@ from typing import Final
 from container.data.formats import (
     array_files,
     csv_files,
+    parquet_files,
     picture_files,
     recordio_files,
     tfrecord_files,
+    webdataset_files,
 )
 from container.data.formats.parts import from_path
 from container.errors import UserError
@@ -29,6 +31,9 @@ _SUFFIXES: Final = {
     ".rec": "recordio",
     ".npz": "npz",
     ".npy": "npy",
+    ".parquet": "parquet",
+    ".tar": "webdataset",
+    ".tgz": "webdataset",
     **dict.fromkeys(picture_files.SUFFIXES, "images"),
 }
 _CONTENT_TYPES: Final = {
@@ -38,6 +43,8 @@ _CONTENT_TYPES: Final = {
     "application/x-recordio": "recordio",
     "application/x-npz": "npz",
     "application/x-npy": "npy",
+    "application/vnd.apache.parquet": "parquet",
+    "application/x-tar": "webdataset",
 }
 _CONTENTS: Final = {
     "images": picture_files.is_picture,
@@ -46,9 +53,16 @@ _CONTENTS: Final = {
     "idx": array_files.is_idx,
     "npy": lambda head: head.startswith(b"\x93NUMPY"),
     "npz": lambda head: head.startswith(b"PK\x03\x04"),
+    "parquet": lambda head: head.startswith(parquet_files.MAGIC),
+    "webdataset": webdataset_files.is_tar,
     "csv": csv_files.looks_like_rows,
 }
-_NOUNS: Final = {"images": "picture", "tfrecord": "TFRecord", "recordio": "RecordIO"}
+_NOUNS: Final = {
+    "images": "picture",
+    "tfrecord": "TFRecord",
+    "recordio": "RecordIO",
+    "webdataset": "tar",
+}
 
 
 @dataclass(frozen=True)
@@ -80,7 +94,10 @@ def choose_files(directory: Path, data_format: str, content_type: str | None) ->
             raise _no_files(directory, f"{_name(data_format)} files", paths, "")
         return Choice(data_format, paths, empty)  # the user knows better
     elif not formats:
-        hint = "; formats: CSV, CLASS/NAME.png (jpg, webp, gif, tiff, bmp), TFRecord, NPZ, NPY, IDX"
+        hint = (
+            "; formats: CSV, CLASS/NAME.png (jpg, webp, gif, tiff, bmp), TFRecord, WebDataset, "
+            "Parquet, NPZ, NPY, IDX"
+        )
         raise _no_files(directory, "labeled images", paths, hint)
     elif len(formats) > 1:
         found = ", ".join(f"{len(by_format[name])} {_name(name)} files" for name in formats)

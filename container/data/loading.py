@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +22,12 @@ from container.data import detection
 from container.data.formats import (
     array_files,
     csv_files,
+    parquet_files,
     picture_files,
     picture_folders,
     recordio_files,
     tfrecord_files,
+    webdataset_files,
 )
 from container.data.formats.parts import Options, Task, from_path
 from container.data.gathering import canonical, gather
@@ -99,15 +101,24 @@ def _gather_directory(directory: Path, options: Options, content_type: str | Non
 
 
 def _read(directory: Path, found: str, paths: Sequence[Path], options: Options) -> Iterator[Task]:
-    sources = map(from_path, paths)
     if found == "csv":
-        return csv_files.read(sources, options)
+        return csv_files.read(map(from_path, paths), options)
     if found == "tfrecord":
-        return tfrecord_files.read(sources, options)
+        return tfrecord_files.read(map(from_path, paths), options)
     if found == "npz":
         return array_files.read_npz(paths, options)
     if found in ("npy", "idx"):
         return array_files.read_pairs(paths, options)
+    return picture_files.read(_list_pictures(directory, found, paths, options), options)
+
+
+def _list_pictures(
+    directory: Path, found: str, paths: Sequence[Path], options: Options
+) -> Iterable[picture_files.Encoded]:
     if found == "images":
-        return picture_files.read(picture_folders.label(directory, paths), options)
-    return picture_files.read(recordio_files.read(sources), options)
+        return picture_folders.label(directory, paths)
+    if found == "parquet":
+        return parquet_files.read(paths, options)
+    if found == "webdataset":
+        return webdataset_files.read(map(from_path, paths))
+    return recordio_files.read(map(from_path, paths))

@@ -183,7 +183,10 @@ class Settings:
     data_format: str = field(
         "auto",
         "format of the files; auto: by ContentType, names and content",
-        choices=("auto", "csv", "images", "tfrecord", "recordio", "npz", "npy", "idx"),
+        choices=(
+            *("auto", "csv", "images", "tfrecord", "recordio", "npz", "npy", "idx"),
+            *("parquet", "webdataset"),
+        ),
     )
     resize: str = field(
         "refuse",

@@ -131,7 +131,7 @@ class Options:
     """How a set of images is read; every reader uses what concerns it."""
 
     data_format: str = "auto"
-    """`csv`, `images`, `tfrecord`, `recordio`, `npz`, `npy`, `idx`, or `auto` to detect it."""
+    """A value of `_SUFFIXES` in `container.data.detection`, `idx`, or `auto` to detect it."""
     label_column: str = "label"
     """Header of the labels in CSV; without such a column labels are in the first one."""
     image_shape: Shape | None = None

@@ -155,6 +155,16 @@ def _convert(picture: Picture, channels: int) -> Picture:
     return picture if picture.mode == _MODES[channels] else picture.convert(_MODES[channels])
 
 
+def load_bytes(content: bytes, fault: str) -> bytes:
+    """Return the content of a record.
+
+    Raises: OSError if it has a fault.
+    """
+    if fault:
+        raise OSError(fault)
+    return content
+
+
 def _find_kind(head: bytes) -> str:
     """Return Pillow's name of the format that begins with `head`; "" if it is none of ours."""
     return next((kind for kind, magic in _KINDS.items() if magic.match(head)), "")

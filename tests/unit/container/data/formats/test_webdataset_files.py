@@ -1,0 +1,100 @@
+"""WebDataset archives."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from container.data import loading
+from container.data.formats.parts import Options
+from container.errors import UserError
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (6, 4, 5, 3), np.uint8)
+
+
+def encode(pixels: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def make_tar(members: dict[str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for name, content in members.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return stream.getvalue()
+
+
+def make_samples(*kinds: str) -> dict[str, bytes]:
+    """Make six samples whose labels are in members of these kinds in turn."""
+    members = {}
+    for number, image in enumerate(IMAGES):
+        kind = kinds[number % len(kinds)]
+        label = str(number % 2).encode()
+        members[f"data/{number:03}.png"] = encode(image)
+        members[f"data/{number:03}.{kind}"] = b'{"label": %s}' % label if kind == "json" else label
+    return members
+
+
+@pytest.mark.parametrize("kinds", [("cls",), ("json",), ("cls", "json")])
+@pytest.mark.parametrize("name", ["a.tar", "a.tar.gz", "a.tgz", "shard-000"])
+def test_samples_have_the_labels_of_their_members(
+    name: str, kinds: tuple[str, ...], tmp_path: Path
+) -> None:
+    content = make_tar(make_samples(*kinds))
+    if name.endswith("gz"):
+        content = gzip.compress(content)
+    (tmp_path / name).write_bytes(content)
+    loaded = loading.load(tmp_path)
+    assert np.array_equal(loaded.images, IMAGES)
+    assert loaded.classes == (0, 1)
+    assert loaded.labels.tolist() == [0, 1] * 3
+
+
+def test_shards_follow_each_other_and_notes_and_folders_are_left_out(tmp_path: Path) -> None:
+    samples = list(make_samples("cls").items())
+    (tmp_path / "b.tar").write_bytes(make_tar(dict(samples[6:])))
+    notes = {"README.txt": b"a note", "data/._000.png": b"of another system"}
+    (tmp_path / "a.tar").write_bytes(make_tar({**notes, **dict(samples[:6])}))
+    assert np.array_equal(loading.load(tmp_path).images, IMAGES)
+
+
+def test_samples_that_cannot_be_read_are_named_or_skipped(tmp_path: Path) -> None:
+    members = make_samples("cls", "json")
+    del members["data/000.cls"]
+    members["data/001.json"] = b'{"caption": "a cat"}'
+    del members["data/002.png"]
+    members["data/003.png"] = b"damaged"
+    (tmp_path / "a.tar").write_bytes(make_tar(members))
+    with pytest.raises(UserError, match=r"a\.tar, sample data/000: it has no member cls or json"):
+        loading.load(tmp_path)
+    loaded = loading.load(tmp_path, Options(bad_record_limit=9))
+    assert np.array_equal(loaded.images, IMAGES[4:])
+    text = "\n".join(loaded.rejected)
+    assert "sample data/001: its member json has none of the keys label, cls, class" in text
+    assert "sample data/002: it has 0 pictures, expected one" in text
+    assert "sample data/003: not a PNG" in text
+
+
+def test_a_sample_with_two_pictures_is_refused(tmp_path: Path) -> None:
+    members = {"0.png": encode(IMAGES[0]), "0.mask.png": encode(IMAGES[1]), "0.cls": b"1"}
+    (tmp_path / "a.tar").write_bytes(make_tar({**members, **make_samples("cls")}))
+    with pytest.raises(UserError, match="sample 0: it has 2 pictures, expected one"):
+        loading.load(tmp_path)
+
+
+@pytest.mark.parametrize("cut", [100, 700, 3000])
+def test_an_archive_that_ends_early_is_named(cut: int, tmp_path: Path) -> None:
+    content = make_tar(make_samples("cls")).rstrip(b"\0")
+    (tmp_path / "a.tar").write_bytes(content[:-cut])
+    with pytest.raises(UserError, match=r"a\.tar"):
+        loading.load(tmp_path)
