@@ -22,7 +22,7 @@ import docker.types
 from container import contract
 from container.errors import PlatformError, UserError
 from local_test import container_files
-from local_test.runners import engine
+from local_test.runners import engine, entry_points
 from local_test.runners.engine import UNREACHABLE
 from local_test.runners.interface import Launch
 
@@ -93,6 +93,9 @@ class DockerRunner:
                 **self._choose_network(launch, networks),
             )
             return DockerContainer(container, networks, on_output, launch, self._memory_bytes)
+        except (UserError, PlatformError):
+            engine.remove_networks(networks)
+            raise
         except UNREACHABLE as error:
             engine.remove_networks(networks)
             raise engine.explain_start(error) from error
@@ -174,10 +177,11 @@ class DockerContainer:
         self._naming = threading.Timer(launch.names_after_s, self._publish_name, (launch.name,))
         try:
             container.start()
-        except UNREACHABLE:
+        except UNREACHABLE as error:
+            reason = entry_points.explain_container(container, said=str(error))
             with contextlib.suppress(*UNREACHABLE):
                 container.remove(force=True)
-            raise
+            raise engine.explain_start(error, reason) from error
         if launch.names_after_s:
             self._naming.daemon = True
             self._naming.start()
@@ -217,7 +221,7 @@ class DockerContainer:
         try:
             self._code = int(self._container.wait()["StatusCode"])
             if self._code:
-                self._note_memory()
+                self.note = self._find_note()
                 self._fetch_failures()
         except docker.errors.NotFound:
             self._code = 137  # removed
@@ -228,14 +232,14 @@ class DockerContainer:
         self._reader.join(5)
         self._ended.set()
 
-    def _note_memory(self) -> None:
+    def _find_note(self) -> str:
         self._container.reload()
         if not self._container.attrs["State"].get("OOMKilled"):
-            return
+            return entry_points.explain_container(self._container)
         limit = "this machine has"
         if self._memory_bytes:
             limit = f"its limit of {self._memory_bytes / 2**20:.0f} MB"
-        self.note = f"out of memory: its processes took more than {limit}"
+        return f"out of memory: its processes took more than {limit}"
 
     def _fetch_failures(self) -> None:
         """Copy failure files from places of the container where the platform does not look."""

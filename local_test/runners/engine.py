@@ -157,13 +157,18 @@ def _read_gateway(entries: list[dict[str, str]]) -> str | None:
     return None
 
 
-def explain_start(error: Exception) -> UserError | PlatformError:
-    """Return whose fault it is that a container does not start: the image's or the engine's."""
+def explain_start(error: Exception, reason: str = "") -> UserError | PlatformError:
+    """Return whose fault it is that a container does not start: the image's or the engine's.
+
+    `reason` is what is wrong with its entry point, where that was found.
+    """
     if not isinstance(error, docker.errors.APIError):
         return PlatformError(f"lost the Docker engine: {error}")
     text = str(error.explanation or error)
-    if error.is_client_error() or any(sign in text for sign in _IMAGE_FAULTS):
-        return UserError(f"the container could not be started: {text} (TRIP-1, TRIP-3, TRIP-4)")
+    if any(sign in text for sign in _IMAGE_FAULTS):
+        return UserError(f"the container could not be started: {reason or text}")
+    if error.is_client_error():
+        return UserError(f"the container could not be started: {text}")
     return PlatformError(f"the Docker engine failed to start the container: {text}")
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -35,6 +37,7 @@ from local_test.requests.validation import validate
 from local_test.runners import faults
 from local_test.runners.docker import DockerRunner
 from local_test.runners.engine import LABEL, describe_image
+from local_test.runners.interface import Launch
 from local_test.runners.process import ProcessRunner
 from tests.contract import mutants
 from tests.image.engine import replacing
@@ -547,6 +550,51 @@ def test_a_server_that_needs_the_world_outside_is_caught(
 
     assert not verdicts["HO-5a"].is_violation, verdicts["HO-5a"].evidence
     assert verdicts["SEC-1b"].is_violation, verdicts["SEC-1b"].evidence
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("/app/crlf", "CR LF line ends"),
+        ("/app/not_executable", "is not executable"),
+        ("/app/no_interpreter", "interpreter of the entry point .* is missing: /usr/bin/nothing"),
+        ("/app/no_program", "neither a program nor a script"),
+        ("/app/link", "CR LF line ends"),
+        ("/app", "is a directory|permission denied"),
+        ("/app/missing", "does not exist in the image"),
+        ("missing", "does not exist in the image on its PATH, /usr"),
+    ],
+)
+def test_a_container_that_cannot_be_executed_says_why(
+    tmp_path: Path, client: docker.DockerClient, name: str, reason: str
+) -> None:
+    context = tmp_path / "context"
+    context.mkdir()
+    files = {
+        "crlf": "#!/bin/sh\r\ntrue\r\n",
+        "not_executable": "#!/bin/sh\n",
+        "no_interpreter": "#!/usr/bin/nothing\n",
+        "no_program": "true\n",
+    }
+    for file, text in files.items():
+        (context / file).write_bytes(text.encode())
+        (context / file).chmod(0o644 if file == "not_executable" else 0o755)
+    (context / "link").symlink_to("crlf")
+    tag = build(client, context, "harness-test-entry-points", "COPY . /app/")
+    (tmp_path / "root").mkdir()
+    launch = Launch("algo-1", ("train",), tmp_path / "root", {}, entrypoint=(name,))
+
+    with contextlib.ExitStack() as stack:
+        try:
+            container = DockerRunner(tag).start(launch, lambda _: None)
+        except UserError as error:
+            said = str(error)
+        else:
+            stack.callback(container.remove)
+            assert container.wait(30) != 0
+            said = container.note
+
+    assert re.search(reason, said), said
 
 
 def test_a_missing_image_is_named() -> None:

@@ -1,0 +1,47 @@
+"""Why a file cannot be executed; tests/image has what a real engine reports."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import stat
+from pathlib import Path
+
+import pytest
+
+from local_test.runners import entry_points
+
+HERE = {"x86_64": b"\x3e\x00", "aarch64": b"\xb7\x00"}.get(platform.machine(), b"\x00\x00")
+ELF = b"\x7fELF\x02\x01\x01" + bytes(11)
+FILES = [
+    (b"#!/bin/sh\n", 0o644, "not executable; run chmod"),
+    (b"#!/bin/sh\r\necho\r\n", 0o755, r"CR LF line ends.*'/bin/sh\\r'"),
+    (b"#!/usr/bin/env-python\r", 0o755, "CR LF line ends"),
+    (b"#!/no/interpreter -u\n", 0o755, "interpreter .* is missing: /no/interpreter -u"),
+    (b"echo hello\n", 0o755, "lacks #!"),
+    (b"", 0o755, "lacks #!"),
+    (ELF + b"\x28\x00", 0o755, "built for arm"),
+    (ELF + HERE, 0o755, "damaged, or the loader"),
+    (b"\x7fELF", 0o755, "another processor"),
+]
+
+
+@pytest.mark.parametrize(("head", "mode", "expected"), FILES)
+def test_the_reason_is_found_in_the_file(
+    tmp_path: Path, head: bytes, mode: int, expected: str
+) -> None:
+    program = tmp_path / "train"
+    program.write_bytes(head)
+    program.chmod(mode)
+    with pytest.raises(OSError, match="train"):
+        os.posix_spawn(program, [str(program)], {})
+
+    reason = entry_points.explain_file("train", head, program.stat().st_mode)
+
+    assert "entry point train" in reason
+    assert re.search(expected, reason), reason
+
+
+def test_a_directory_is_not_an_entry_point() -> None:
+    assert "is a directory" in entry_points.explain_file("train", b"", stat.S_IFDIR | 0o755)
