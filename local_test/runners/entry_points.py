@@ -29,14 +29,14 @@ def explain_file(name: str, head: bytes, mode: int) -> str:
     if stat.S_ISDIR(mode):
         return f"the entry point {name} is a directory"
     if not mode & 0o111:
-        return f"the entry point {name} is not executable; run chmod +x on it"
+        return f"the entry point {name} is not executable; run chmod +x on it (TRIP-3)"
     if head.startswith(b"#!"):
         line = head[2:].partition(b"\n")[0]
         interpreter = line.strip().decode("utf-8", "replace")
         if line.endswith(b"\r"):
             return (
                 f"the entry point {name} has CR LF line ends, so that its interpreter is looked "
-                f"for as {interpreter + chr(13)!r}; save it with LF line ends"
+                f"for as {interpreter + chr(13)!r}; save it with LF line ends (TRIP-2)"
             )
         return f"the interpreter of the entry point {name} is missing: {interpreter}"
     if head.startswith(b"\x7fELF"):
@@ -48,7 +48,7 @@ def _explain_binary(name: str, head: bytes) -> str:
     built_for = _MACHINES.get(int.from_bytes(head[18:20], "little"), "another processor")
     here = platform.machine()
     if built_for != here:
-        return f"the entry point {name} is built for {built_for}, and this machine is {here}"
+        return f"the entry point {name} is for {built_for}, and this machine is {here} (TRIP-4)"
     return f"the entry point {name} is damaged, or the loader that it is linked to is missing"
 
 
@@ -79,7 +79,7 @@ def _explain_path(container: Any) -> str:
         found = _read_head(container, posixpath.join(directory, place, name))
         if found:
             return explain_file(name, *found)
-    return f"the entry point {name} does not exist in the image{where}"
+    return f"the entry point {name} does not exist in the image{where} (TRIP-1)"
 
 
 def _read_head(container: Any, path: str) -> tuple[bytes, int] | None:

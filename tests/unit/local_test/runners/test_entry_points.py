@@ -21,7 +21,7 @@ FILES = [
     (b"#!/no/interpreter -u\n", 0o755, "interpreter .* is missing: /no/interpreter -u"),
     (b"echo hello\n", 0o755, "lacks #!"),
     (b"", 0o755, "lacks #!"),
-    (ELF + b"\x28\x00", 0o755, "built for arm"),
+    (ELF + b"\x28\x00", 0o755, "is for arm"),
     (ELF + HERE, 0o755, "damaged, or the loader"),
     (b"\x7fELF", 0o755, "another processor"),
 ]
