@@ -29,7 +29,10 @@ _BARE_LINE_FEED: Final = re.compile(rb"(?<!\r)\n")
 _EMPTY_LINES: Final = re.compile(rb"(?:\r\n)+")
 _CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
 _CHUNK_LINE_BYTES_MAXIMUM: Final = 1024
-_TRAILER_LINE: Final = re.compile(rb"(?:%b:[\t\x20-\x7e\x80-\xff]*)?\r\n" % _TOKEN)
+_TRAILER_LINE: Final = re.compile(
+    # RFC 9110, 6.5.1: what frames a message is no trailer.
+    rb"(?:(?!(?i:content-length|transfer-encoding):)%b:[\t\x20-\x7e\x80-\xff]*)?\r\n" % _TOKEN
+)
 _TRAILER_BYTES_MAXIMUM: Final = 8192
 # A chunk costs a microsecond or two, whatever its size: so many are read before others have their
 # turn, and framing may take so many bytes more than what it frames.
@@ -122,10 +125,18 @@ def parse_head(data: bytes | bytearray) -> Head:
         target=target,
         headers=headers,
         body_bytes=_parse_body_bytes(headers, is_1_1=is_1_1),
-        keep_alive="close" not in connection if is_1_1 else "keep-alive" in connection,
+        keep_alive=_keeps_alive(connection, is_1_1=is_1_1),
         expects_continue=is_1_1 and headers.get("expect", "").lower() == "100-continue",
         takes_chunks=is_1_1,
     )
+
+
+def _keeps_alive(connection: str, *, is_1_1: bool) -> bool:
+    """Return whether the connection stays open; `connection` is its header in lower case."""
+    if not connection:
+        return is_1_1
+    options = [option.strip(" \t") for option in connection.split(",")]
+    return "close" not in options and (is_1_1 or "keep-alive" in options)
 
 
 def _parse_body_bytes(headers: dict[str, str], *, is_1_1: bool) -> int:
