@@ -1,7 +1,7 @@
 """Content negotiation: the parts of a `Content-Type`, and the media type that an `Accept` prefers.
 
 Rules of this file: pure; knows no media type by name. Results are cached, because clients repeat
-their headers (RQ-3, RQ-4).
+their headers (RQ-3, RQ-4); what is cached or takes time is bounded.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from container.errors import RequestError
+
+_CHARACTERS_MAXIMUM: Final = 1024  # RQ-2: a header has at most so many
 _SEMICOLON: Final = re.compile(r'"(?:\\.|[^"\\])*"?|;')
 _COMMA: Final = re.compile(r'"(?:\\.|[^"\\])*"?|,')
 
@@ -24,7 +27,11 @@ class MediaType(NamedTuple):
 
 @functools.lru_cache(maxsize=256)
 def parse_media_type(text: str) -> MediaType:
-    """Parse `text/csv; charset=utf-8`; callers share the parameters and must not change them."""
+    """Parse `text/csv; charset=utf-8`; callers share the parameters and must not change them.
+
+    Raises: RequestError 400 if the text is too long.
+    """
+    _check_length(text)
     name, *rest = _split(text, _SEMICOLON)
     parameters = {}
     for part in rest:
@@ -41,7 +48,10 @@ def choose(accept: str, offered: tuple[str, ...]) -> str | None:
     The most specific range that matches a type decides its quality; equal qualities go to the one
     offered first, and a range of quality 0 excludes (RFC 9110, 12.5.1). An empty `accept` accepts
     everything.
+
+    Raises: RequestError 400 if `accept` is too long.
     """
+    _check_length(accept)
     ranges = [parse_media_type(part) for part in _split(accept, _COMMA) if part.strip()]
     if not ranges:
         return offered[0]
@@ -54,7 +64,10 @@ def find_preferred(accept: str, default: str) -> str:
     """Return the media type that `accept` wants most, a single one as it came.
 
     `default` stands for a wildcard and for an empty `accept`.
+
+    Raises: RequestError 400 if `accept` is too long.
     """
+    _check_length(accept)
     if not any(mark in accept for mark in ",;*"):
         return accept.strip() or default
     best = default
@@ -66,6 +79,14 @@ def find_preferred(accept: str, default: str) -> str:
             best = default if "*" in name else name
             best_quality = quality
     return best
+
+
+def _check_length(text: str) -> None:
+    if len(text) > _CHARACTERS_MAXIMUM:
+        message = (
+            f"Accept or Content-Type has {len(text)} characters; {_CHARACTERS_MAXIMUM} are possible"
+        )
+        raise RequestError(400, message)
 
 
 def _find_quality(name: str, ranges: Sequence[MediaType]) -> float:

@@ -30,8 +30,9 @@ _EMPTY_LINES: Final = re.compile(rb"(?:\r\n)+")
 _CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
 _CHUNK_LINE_BYTES_MAXIMUM: Final = 1024
 _TRAILER_LINE: Final = re.compile(
-    # RFC 9110, 6.5.1: what frames a message is no trailer.
-    rb"(?:(?!(?i:content-length|transfer-encoding):)%b:[\t\x20-\x7e\x80-\xff]*)?\r\n" % _TOKEN
+    # RFC 9110, 6.5.1: what frames a message or ends a connection is no trailer.
+    rb"(?:(?!(?i:connection|content-length|transfer-encoding):)%b:[\t\x20-\x7e\x80-\xff]*)?\r\n"
+    % _TOKEN
 )
 _TRAILER_BYTES_MAXIMUM: Final = 8192
 # A chunk costs a microsecond or two, whatever its size: so many are read before others have their

@@ -2,6 +2,7 @@
 
 import pytest
 
+from container.errors import RequestError
 from container.serving.bodies import negotiation
 
 OFFERED = ("application/json", "text/csv", "application/x-npy")
@@ -56,3 +57,20 @@ def test_media_type_is_read_with_its_parameters(
 def test_accept_chooses_by_quality_and_then_by_our_order(accept: str, chosen: str | None) -> None:
     """RQ-4."""
     assert negotiation.choose(accept, OFFERED) == chosen
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["text/csv," * 3500, "a/b;c=d," * 3500, "text/csv" + ";a=b" * 8000, '"' * 30_000, " " * 30_000],
+)
+def test_long_header_costs_neither_time_nor_memory(text: str) -> None:
+    """HO-4: 32 kB of Accept took tens of milliseconds, and were kept."""
+    for read in (
+        lambda: negotiation.parse_media_type(text),
+        lambda: negotiation.choose(text, ("text/csv",)),
+        lambda: negotiation.find_preferred(text, "text/csv"),
+    ):
+        with pytest.raises(RequestError, match="1024 are possible") as caught:
+            read()
+
+        assert caught.value.status == 400

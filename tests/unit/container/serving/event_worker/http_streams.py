@@ -57,7 +57,15 @@ _HEADERS: Final = (
     b" folded",
 )
 _EXTENSIONS: Final = (b"", b"", b"", b";a", b";a=b", b';a="b"', b" ;a", b";\xe9", b"; a=b ;c", b" ")
-_TRAILERS: Final = (b"X: y", b"Content-Length: 5", b"Y:", b"no colon", b" folded", b"Z : 1")
+_TRAILERS: Final = (
+    b"X: y",
+    b"Content-Length: 5",
+    b"Connection: close",
+    b"Y:",
+    b"no colon",
+    b" folded",
+    b"Z : 1",
+)
 _BYTES: Final = b"\r\n\t \0:;,0123af\x0b\x7f\x80\xff/X"
 _LINE_ENDS: Final = (b"\n", b"\r", b"\r\r\n", b"\n\r", b"\r\n\r\n", b"")
 
@@ -84,8 +92,8 @@ STRICTER: Final = (
     # Extensions of chunks: only printable characters; sizes of at most 15 digits.
     ("no size in hexadecimal", rb""),
     ("longer than its size", rb""),
-    # RFC 9110, 6.5.1: what frames a message is no trailer; h11 ignores it there.
-    ("trailer is malformed", rb"(?i)\n(content-length|transfer-encoding):"),
+    # RFC 9110, 6.5.1: what frames a message or ends a connection is no trailer; peers differ.
+    ("trailer is malformed", rb"(?i)\n(connection|content-length|transfer-encoding):"),
     ("trailer is malformed", rb"(?<!\r)\n|\n[ \t]|\n[^:\r\n]*[ \t]:|\n[^:\r\n]+\r\n"),
     # Limits of ours.
     ("larger than the limit|too long|too small|headers;", rb""),
@@ -178,7 +186,7 @@ def _make_chunks(chance: random.Random) -> bytes:
         text += size + chance.choice(_EXTENSIONS) + b"\r\n" + piece + b"\r\n"
     text += b"0" + chance.choice(_EXTENSIONS) + b"\r\n"
     while chance.random() < 0.3:
-        text += chance.choice(_TRAILERS[:3] if chance.random() < 0.7 else _TRAILERS) + b"\r\n"
+        text += chance.choice(_TRAILERS[:4] if chance.random() < 0.7 else _TRAILERS) + b"\r\n"
     return text + b"\r\n"
 
 
