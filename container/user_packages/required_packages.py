@@ -1,4 +1,4 @@
-"""Plans the installation of `requirements.txt`, and of wheels beside it, for user code.
+"""Plans the installation of the packages that user code lists, and explains its failures.
 
 Rules of this file: standard library only; it composes commands and runs nothing.
 """
@@ -6,15 +6,26 @@ Rules of this file: standard library only; it composes commands and runs nothing
 from __future__ import annotations
 
 import contextlib
-import sys
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Final
 
 from container import contract
+from container.errors import UserError
+from container.user_packages import requirement_files
+from container.user_packages.job_environment import JobEnvironment
 
-REQUIREMENTS: Final = "requirements.txt"
 WHEEL_DIRECTORIES: Final = (".", "wheels", "wheelhouse")
+_TRANSLATED: Final = "listed.txt"
+_CONSTRAINTS: Final = "constraints.txt"
+_GIT_ADVICE: Final = (
+    "this image has no git; name an archive instead (NAME @ "
+    "https://github.com/OWNER/NAME/archive/COMMIT.tar.gz), put the package's wheel into wheels/, "
+    "or install git in an image of yours"
+)
+_PIP: Final = ("-m", "pip", "install", "--no-input", "--disable-pip-version-check")
 
 
 def find_wheel_directories(code: Path) -> list[str]:
@@ -22,20 +33,35 @@ def find_wheel_directories(code: Path) -> list[str]:
     return [directory for directory in WHEEL_DIRECTORIES if any((code / directory).glob("*.whl"))]
 
 
-def plan_installation(
-    code: Path, environ: Mapping[str, str], *, is_package: bool = False
-) -> list[str]:
-    """Compose the pip command for `requirements.txt` and the package, to be run in `code`.
+def is_needed(code: Path, *, is_package: bool = False) -> bool:
+    """Return whether there is anything to install.
 
-    It is empty if there is nothing to install.
+    Raises: UserError if a file that lists packages cannot be read.
     """
-    targets = ["."] if is_package else []
-    if (code / REQUIREMENTS).is_file():
-        targets += ["-r", REQUIREMENTS]
-    if not targets:
-        return []
-    command = [sys.executable, "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
-    command += ["--root-user-action=ignore"]
+    return is_package or bool(requirement_files.list_files(code))
+
+
+def plan_installation(
+    code: Path,
+    environ: Mapping[str, str],
+    environment: JobEnvironment,
+    *,
+    is_package: bool = False,
+    keeps_ours: bool = False,
+) -> list[str]:
+    """Compose the pip command for everything that `code` lists, to be run in `code`.
+
+    With `keeps_ours`, a version other than ours is a conflict: for code that shares our process.
+    Files of pip's own are written into the directory of `environment`.
+
+    Raises: UserError if a file cannot be read, or needs what the image lacks.
+    """
+    chosen, ignored = requirement_files.choose_files(code)
+    if ignored:
+        names = ", ".join(ignored)
+        print(f"{names} not installed: {' and '.join(chosen)} comes first", flush=True)
+    _refuse_git(code, chosen, environ)
+    command = [environment.python, *_PIP, "--root-user-action=ignore"]
     wheels = find_wheel_directories(code)
     if wheels:  # TRIP-27
         command += ["--no-index", *(f"--find-links={directory}" for directory in wheels)]
@@ -43,7 +69,49 @@ def plan_installation(
         command += ["--retries=0", "--timeout=5"]
     if is_package and (wheels or is_isolated(environ)):
         command += ["--no-build-isolation"]
-    return command + targets
+    pins = requirement_files.list_pins(code)
+    if keeps_ours:
+        pins += list_own_versions()
+    if pins:
+        constraints = environment.directory / _CONSTRAINTS
+        constraints.write_text("\n".join(pins) + "\n", encoding="utf-8")
+        command += ["-c", str(constraints)]
+    return command + list(_name_targets(code, chosen, environment, is_package=is_package))
+
+
+def _name_targets(
+    code: Path, chosen: Sequence[str], environment: JobEnvironment, *, is_package: bool
+) -> Iterator[str]:
+    if is_package:
+        yield "."
+    for name in chosen:
+        if requirement_files.is_list(name):
+            yield from ("-r", name)
+        elif not (is_package and name == requirement_files.PROJECT):
+            translated = environment.directory / _TRANSLATED
+            lines = requirement_files.list_requirements(code, name)
+            translated.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            yield from ("-r", str(translated))
+
+
+def list_own_versions() -> list[str]:
+    """Return the packages of our own environment as constraints; local builds match any build."""
+    found = {
+        distribution.metadata["Name"].lower(): distribution.version.partition("+")[0]
+        for distribution in metadata.distributions()
+        if distribution.metadata["Name"]
+    }
+    return [f"{name}=={version}" for name, version in sorted(found.items())]
+
+
+def _refuse_git(code: Path, chosen: Sequence[str], environ: Mapping[str, str]) -> None:
+    if shutil.which("git", path=environ.get("PATH")):
+        return
+    for name in chosen:
+        for line in requirement_files.list_requirements(code, name):
+            if "git+" in line:
+                message = f"{code / name}: {line!r}: {_GIT_ADVICE}"
+                raise UserError(message)
 
 
 def is_isolated(environ: Mapping[str, str], routes: Path = Path("/proc/net/route")) -> bool:
@@ -58,11 +126,35 @@ def is_isolated(environ: Mapping[str, str], routes: Path = Path("/proc/net/route
     return on_platform and not any(environ.get(name) for name in contract.CREDENTIALS_VARIABLES)
 
 
-def explain_failure(environ: Mapping[str, str]) -> str:
-    """Explain what to do after an installation failed."""
+def explain_failure(code: Path, environ: Mapping[str, str], output: str) -> str:
+    """Explain what to do after an installation failed, by what pip wrote."""
+    if "git" in output and "Cannot find command 'git'" in output:
+        return f"a package comes from a repository: {_GIT_ADVICE}"
+    differing = list_differences(code)
+    if differing:
+        return f"asked for, and in this image: {'; '.join(differing)}"
     if is_isolated(environ):
         return (
             "this job has no network (EnableNetworkIsolation?): bake the packages into the image, "
             "or put their wheels beside requirements.txt or into wheels/"
         )
-    return "requirements.txt could not be installed; see pip's last lines"
+    return f"{' and '.join(requirement_files.choose_files(code)[0])} could not be installed"
+
+
+def list_differences(code: Path) -> list[str]:
+    """Name both sides of every requirement that our own environment does not satisfy.
+
+    Such as `flask==0.0.1 against flask 3.1.2`; packages that are not installed here are left out.
+    """
+    from pip._vendor.packaging.requirements import InvalidRequirement, Requirement  # loads pip
+
+    differing = []
+    for name in requirement_files.choose_files(code)[0]:
+        for line in requirement_files.list_requirements(code, name):
+            with contextlib.suppress(InvalidRequirement, metadata.PackageNotFoundError):
+                requirement = Requirement(line.partition(" --")[0])
+                version = metadata.version(requirement.name)
+                if not requirement.specifier.contains(version, prereleases=True):
+                    shown = f"{requirement.name}{requirement.specifier}"
+                    differing.append(f"{shown} against {requirement.name} {version}")
+    return differing

@@ -14,22 +14,28 @@ from typing import Final
 FILE_NAME: Final = ".versions.json"
 
 
-def describe() -> dict[str, str]:
-    """Return the versions of Python and of every installed package, by name in lower case."""
+def describe(directory: Path | None = None) -> dict[str, str]:
+    """Return the versions of Python and of every installed package, by name in lower case.
+
+    Packages in `directory` hide those of our own environment.
+    """
     packages = {}
-    for distribution in metadata.distributions():
+    found = [*metadata.distributions()]
+    if directory is not None:
+        found += metadata.distributions(path=[str(directory)])
+    for distribution in found:
         name = distribution.metadata["Name"]
         if name:
             packages[name.lower()] = distribution.version
     return {"python": platform.python_version(), **dict(sorted(packages.items()))}
 
 
-def write(model_dir: Path) -> None:
-    """Save the versions in `model_dir`.
+def write(model_dir: Path, directory: Path | None = None) -> None:
+    """Save the versions in `model_dir`; see `describe` for `directory`.
 
     Raises: OSError.
     """
-    (model_dir / FILE_NAME).write_text(json.dumps(describe(), indent=0), encoding="utf-8")
+    (model_dir / FILE_NAME).write_text(json.dumps(describe(directory), indent=0), encoding="utf-8")
 
 
 def compare(model_dir: Path) -> list[str]:

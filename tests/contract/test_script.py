@@ -18,7 +18,7 @@ from sklearn.datasets import load_digits
 from container import contract
 from container.serving.exchange import Request
 from container.serving.user_code import handlers
-from tests.contract.training_job import Job, make_wheel
+from tests.contract.training_job import Job
 from tests.support import ROOT, USER_CODE, wait_until
 
 pytest.importorskip("sagemaker_training", reason="docker/requirements-scripts.txt is not installed")
@@ -464,50 +464,6 @@ def test_distribution_that_is_not_launched_ends_the_job(job: Job) -> None:
     assert job.failure.startswith("UserError: the job would train on each host alone: ")
     assert "SMDDP" in job.failure
     assert not (job.base / "model/given.json").exists()
-
-
-# What it needs installed
-
-
-def test_wheels_beside_the_requirements_are_installed_without_a_network(
-    job: Job, tmp_path: Path
-) -> None:
-    make_wheel(job.base / "code/wheels", "byo_fixture_wheel")
-    (job.base / "code/requirements.txt").write_text("byo_fixture_wheel==1.0\n")
-    (job.base / "code/end.py").write_text(
-        "import byo_fixture_wheel, os\n"
-        "open(os.environ['SM_MODEL_DIR'] + '/m', 'w').write(byo_fixture_wheel.NAME)"
-    )
-    target = str(tmp_path / "target")
-    result = job.train(SAGEMAKER_PROGRAM="end.py", PIP_TARGET=target, PYTHONPATH=f"{ROOT}:{target}")
-    assert result.returncode == 0, result.stderr.decode()
-    assert (job.base / "model/m").read_text() == "byo_fixture_wheel"
-
-
-def test_requirements_under_network_isolation_are_refused_with_the_reason(
-    job: Job, tmp_path: Path
-) -> None:
-    job.add_code("end.py")
-    (job.base / "code/requirements.txt").write_text("byo-fixture-that-is-nowhere==1.0\n")
-    variables = {
-        "TRAINING_JOB_ARN": "arn:aws:sagemaker:eu-west-1:1:training-job/x",
-        "PIP_NO_INDEX": "1",
-    }
-    result = job.train(SAGEMAKER_PROGRAM="end.py", PIP_TARGET=str(tmp_path / "target"), **variables)
-    assert result.returncode == 1
-    assert job.failure.startswith("InstallRequirementsError:")
-    assert "bake the packages into the image" in job.failure[:1024]
-    assert "byo-fixture-that-is-nowhere" in job.failure[:1024]
-
-
-def test_requirements_that_the_image_has_need_no_network(job: Job) -> None:
-    job.add_code("end.py")
-    (job.base / "code/requirements.txt").write_text("numpy\n")
-    variables = {
-        "TRAINING_JOB_ARN": "arn:aws:sagemaker:eu-west-1:1:training-job/x",
-        "PIP_NO_INDEX": "1",
-    }
-    assert job.train(SAGEMAKER_PROGRAM="end.py", **variables).returncode == 0
 
 
 # A typed algorithm in one file

@@ -73,18 +73,18 @@ class Job:
         return json.loads((self.base / "model/given.json").read_text())
 
 
-def make_wheel(directory: Path, name: str) -> None:
-    """Write the smallest legal wheel of a module whose NAME is `name`."""
+def make_wheel(directory: Path, name: str, version: str = "1.0", source: str | None = None) -> None:
+    """Write the smallest legal wheel of a module; by default its NAME is `name`."""
     directory.mkdir(parents=True, exist_ok=True)
-    info = f"{name}-1.0.dist-info"
+    info = f"{name}-{version}.dist-info"
     files = {
-        f"{name}.py": f"NAME = {name!r}\n",
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+        f"{name}.py": f"NAME = {name!r}\n" if source is None else source,
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\n"
         "Tag: py3-none-any\n",
     }
     record = io.StringIO()
-    with zipfile.ZipFile(directory / f"{name}-1.0-py3-none-any.whl", "w") as wheel:
+    with zipfile.ZipFile(directory / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
         for path, text in files.items():
             wheel.writestr(path, text)
             digest = (

@@ -44,7 +44,10 @@ EXERCISES = {
         "container.data.formats.array_files",
         "container.data.formats.checksums",
     ),
-    "tests/contract/test_handlers.py": ("container.serving.user_code.context",),
+    "tests/contract/test_handlers.py": (
+        "container.serving.user_code.context",
+        "container.serving.user_code.installation",
+    ),
     "tests/contract/test_local_test_cli.py": (
         "local_test.__main__",
         "local_test.cli.conform_command",
@@ -91,6 +94,7 @@ EXERCISES = {
         "container.user_packages.output_streams",
         "container.user_packages.processes",
     ),
+    "tests/contract/test_script_packages.py": ("container.training.user_script.installation",),
     "tests/contract/test_script_toolkit.py": (
         "container.training.user_script.completion",
         "container.training.user_script.environment",

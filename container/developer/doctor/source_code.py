@@ -12,7 +12,7 @@ from container import algorithm
 from container.developer.doctor.finding import Finding
 from container.serving.user_code import handler_rules
 from container.training.user_script import find
-from container.user_packages import required_packages
+from container.user_packages import required_packages, requirement_files
 
 
 def examine(code: Path) -> Iterator[Finding]:
@@ -26,10 +26,10 @@ def examine(code: Path) -> Iterator[Finding]:
         yield Finding("warning", f"{text}: name the program with SAGEMAKER_PROGRAM")
     for path in sorted(code.rglob("*.sh")):
         yield from _examine_shell_script(path)
-    requirements = code / required_packages.REQUIREMENTS
-    if requirements.is_file() and not required_packages.find_wheel_directories(code):
+    lists = requirement_files.list_files(code)
+    if lists and not required_packages.find_wheel_directories(code):
         text = (
-            f"{requirements} needs a network when training starts, and is not installed for "
+            f"{code / lists[0]} needs a network when training starts, and is not installed for "
             "serving; install the packages in an image, or put their wheels into"
         )
         yield Finding("warning", f"{text} {code / 'wheels'} [TRIP-27]")
@@ -37,7 +37,7 @@ def examine(code: Path) -> Iterator[Finding]:
     local = {path.stem for path in modules}
     local |= {path.name for path in code.rglob("*") if path.is_dir()}
     for path in modules:
-        yield from _examine_module(path, local, has_requirements=requirements.is_file())
+        yield from _examine_module(path, local, has_requirements=bool(lists))
 
 
 def _examine_shell_script(path: Path) -> Iterator[Finding]:

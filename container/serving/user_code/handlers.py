@@ -8,14 +8,9 @@ before the first request.
 from __future__ import annotations
 
 import ast
-import fcntl
-import hashlib
 import importlib
 import logging
-import os
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,14 +20,18 @@ from container import algorithm, artifact, contract
 from container.errors import UserError
 from container.serving import server_settings
 from container.serving.bodies import media_types
-from container.serving.user_code import handler_rules, inference_toolkit, third_party_models
+from container.serving.user_code import (
+    handler_rules,
+    inference_toolkit,
+    installation,
+    third_party_models,
+)
 from container.serving.user_code.application import Application
-from container.user_packages import required_packages, versions
+from container.user_packages import requirement_files, versions
 
 log = logging.getLogger(__name__)
 
 DEFAULT_MODULE: Final = "inference.py"
-INSTALL_VARIABLE: Final = "SAGEMAKER_INSTALL_REQUIREMENTS"
 
 
 @dataclass(frozen=True)
@@ -44,8 +43,8 @@ class Handlers:
     model_dir: Path
     """The argument of `model_fn`: the model directory, or the only directory in it (TRIP-21)."""
     default_accept: str = media_types.JSON
-    installation: tuple[str, ...] = ()
-    """The pip command that installs its packages; empty if none is needed."""
+    pip_environ: Mapping[str, str] | None = None
+    """The environment for installing its packages; None if nothing is to be installed."""
 
     def load(self) -> Application:
         """Install packages, import the code and load its model, in the process that will serve.
@@ -57,8 +56,8 @@ class Handlers:
         changes = versions.compare(self.model_dir)
         if changes:
             log.warning("the model was built with other versions: %s", ", ".join(changes[:20]))
-        if self.installation:
-            _install(self.installation, self.module.parent)
+        if self.pip_environ is not None:
+            installation.install(self.module.parent, self.pip_environ)
         functions = self._import()
         try:
             application = Application(functions, self.model_dir, self.default_accept)
@@ -90,11 +89,12 @@ class Handlers:
             module = importlib.import_module(self.module.stem)
         except ImportError as error:
             message = f"{self.module} cannot be imported: {error}"
-            if (code / required_packages.REQUIREMENTS).is_file():
+            lists = requirement_files.list_files(code)
+            if lists:
                 message += (
-                    "; requirements.txt is not installed from an index while serving: bake it "
-                    "into the image, put the packages into code/lib or their wheels into "
-                    f"code/wheels, or set {INSTALL_VARIABLE}=true"
+                    f"; {lists[0]} is not installed from an index while serving: bake it into the "
+                    "image, put the packages into code/lib or their wheels into "
+                    f"code/wheels, or set {installation.INSTALL_VARIABLE}=true"
                 )
             raise UserError(message) from error
         defined = {name: getattr(module, name, None) for name in handler_rules.FUNCTIONS}
@@ -137,8 +137,8 @@ def find_code(layout: contract.Layout, environ: Mapping[str, str]) -> Handlers |
         for name in (program, DEFAULT_MODULE, algorithm.FILE_NAME):
             module = directory / f"{name.removesuffix('.py')}.py"
             if _holds_handlers(module):
-                installation = _plan_installation(directory, environ)
-                return Handlers(module, model_dir, _find_default_accept(environ), installation)
+                pip_environ = environ if installation.is_wanted(directory, environ) else None
+                return Handlers(module, model_dir, _find_default_accept(environ), pip_environ)
     return None
 
 
@@ -185,35 +185,3 @@ def _adapt(typed: algorithm.Algorithm) -> dict[str, Callable[..., Any]]:
         "model_fn": lambda model_dir: load(Path(model_dir)),
         "predict_fn": lambda data, model: predict(model, data),
     }
-
-
-def _plan_installation(code: Path, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the pip command, if it needs no network or the user asks for it."""
-    is_asked_for = environ.get(INSTALL_VARIABLE, "").lower() in ("1", "true", "yes")
-    if is_asked_for or required_packages.find_wheel_directories(code):
-        return tuple(required_packages.plan_installation(code, environ))
-    return ()
-
-
-def _install(command: tuple[str, ...], code: Path) -> None:
-    """Run pip, once for all workers of this server; `/ping` answers 503 meanwhile.
-
-    Raises: UserError with the end of pip's output.
-    """
-    line = " ".join(command)
-    key = hashlib.sha256(f"{os.getppid()} {code} {line}".encode()).hexdigest()[:16]
-    mark = Path(tempfile.gettempdir()) / f"installed-{key}"
-    with mark.open("a+b") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if lock.seek(0, os.SEEK_END):  # another worker was first
-            return
-        log.info("installing: %s", line)
-        done = subprocess.run(  # noqa: S603 - pip, with arguments of ours
-            command, cwd=code, capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            requirements = code / required_packages.REQUIREMENTS
-            message = f"{requirements} cannot be installed: {done.stderr.strip()[-800:]}"
-            raise UserError(message)
-        importlib.invalidate_caches()
-        lock.write(b"done")

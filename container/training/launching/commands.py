@@ -30,27 +30,31 @@ class Launched:
 
 
 def compose(
-    launch: Launch | None, program: Sequence[str], variables: Mapping[str, str], logs: Path
+    launch: Launch | None,
+    program: Sequence[str],
+    variables: Mapping[str, str],
+    python: str,
+    logs: Path,
 ) -> Launched:
-    """Compose the launcher's command; without a launcher, it is the program's own.
+    """Compose the launcher's command, run by `python`; without a launcher, the program's own.
 
     Raises: UserError if what the launcher needs is not installed.
     """
     if launch is None:
         return Launched(program, {})
     if launch.launcher == "mpirun":
-        return compose_mpirun(launch, program, variables)
+        return compose_mpirun(launch, program, variables, python)
     if launch.launcher == "ray":
         message = (
             "the job asks for Ray, which is not launched here; start it in a shell script: "
             "`ray start --head` on the first host of SM_HOSTS, `ray start --address` on the others"
         )
         raise UserError(message)
-    return compose_torchrun(launch, program, variables, logs)
+    return compose_torchrun(launch, program, variables, python, logs)
 
 
 def compose_torchrun(
-    launch: Launch, program: Sequence[str], variables: Mapping[str, str], logs: Path
+    launch: Launch, program: Sequence[str], variables: Mapping[str, str], python: str, logs: Path
 ) -> Launched:
     """Compose the command by which `torchrun` starts `program` once per accelerator (DS-10).
 
@@ -58,14 +62,14 @@ def compose_torchrun(
 
     Raises: UserError if torch is not installed.
     """
-    if not is_importable("torch", variables):
+    if not is_importable("torch", variables, python):
         message = (
             "the job asks for torchrun, and torch is not installed: name it in requirements.txt, "
             "or use an image that contains it (docker build --build-arg FRAMEWORK=torch)"
         )
         raise UserError(message)
     count = launch.processes_per_host or count_accelerators(variables) or 1
-    command = [sys.executable, "-m", "torch.distributed.run", f"--nnodes={len(launch.hosts)}"]
+    command = [python, "-m", "torch.distributed.run", f"--nnodes={len(launch.hosts)}"]
     command += [f"--nproc-per-node={count}", "--tee=3", f"--log-dir={logs}"]
     command += [f"--node-rank={launch.rank}", *_name_coordinator(launch, variables)]
     command += ["--no-python", *program]
@@ -74,7 +78,7 @@ def compose_torchrun(
 
 
 def compose_mpirun(
-    launch: Launch, program: Sequence[str], variables: Mapping[str, str]
+    launch: Launch, program: Sequence[str], variables: Mapping[str, str], python: str
 ) -> Launched:
     """Compose the command by which Open MPI starts `program` once per accelerator of this host.
 
@@ -92,9 +96,9 @@ def compose_mpirun(
     command = [found, "--allow-run-as-root", "--host", f"localhost:{max(count, total)}"]
     command += ["-np", str(total), "--tag-output", "--bind-to", "none"]
     command += shlex.split(launch.options)
-    if program[0] == sys.executable and is_importable("mpi4py", variables):
+    if program[0] == python and is_importable("mpi4py", variables, python):
         # An exception of one rank then ends all; the others would wait for it forever.
-        program = [sys.executable, "-m", "mpi4py", *(part for part in program[1:] if part != "--")]
+        program = [python, "-m", "mpi4py", *(part for part in program[1:] if part != "--")]
     added = share_threads(variables, total)
     return Launched(
         [*command, *program], {name: added[name] for name in added if name not in variables}
@@ -128,7 +132,8 @@ def share_threads(variables: Mapping[str, str], processes: int) -> dict[str, str
     return {"OMP_NUM_THREADS": str(max(1, machine.count_threads() // processes))}
 
 
-def is_importable(package: str, variables: Mapping[str, str]) -> bool:
+def is_importable(package: str, variables: Mapping[str, str], python: str) -> bool:
     """Return whether the program's Python can import `package`."""
     paths = [path for path in variables.get("PYTHONPATH", "").split(os.pathsep) if path]
+    paths += map(str, Path(python).parents[1].glob("lib/python*/site-packages"))
     return importlib.machinery.PathFinder.find_spec(package, [*paths, *sys.path]) is not None

@@ -19,9 +19,15 @@ _PROBE_BYTES: Final = 16 * 1024
 
 
 def complete(
-    program: Program, layout: contract.Layout, environ: Mapping[str, str], outcome: Outcome
+    program: Program,
+    layout: contract.Layout,
+    environ: Mapping[str, str],
+    outcome: Outcome,
+    packages: Path | None = None,
 ) -> Failure | None:
     """Make the model durable, and put beside it what serving it needs.
+
+    `packages` is the directory of the packages that the job installed.
 
     Return a failure if there is no model, or if the disk did not take it (TRIP-24).
     """
@@ -45,7 +51,7 @@ def complete(
             flush=True,
         )
     try:
-        _add_code_and_versions(program, layout)
+        _add_code_and_versions(program, layout, packages)
         layout.success.touch()
     except OSError as error:
         return _describe_disk_error(f"its inference code and versions cannot be saved: {error}")
@@ -76,7 +82,9 @@ def _make_durable(directory: Path) -> bool:
     return bool(files)
 
 
-def _add_code_and_versions(program: Program, layout: contract.Layout) -> None:
+def _add_code_and_versions(
+    program: Program, layout: contract.Layout, packages: Path | None
+) -> None:
     if not any(layout.model.iterdir()):
         return
     names = ("inference.py", algorithm.FILE_NAME)
@@ -85,4 +93,4 @@ def _add_code_and_versions(program: Program, layout: contract.Layout) -> None:
         ignored = shutil.ignore_patterns("__pycache__", ".*")
         shutil.copytree(layout.code, target, ignore=ignored, dirs_exist_ok=True)
         print(f"copied the inference code to {target}", flush=True)
-    versions.write(layout.model)
+    versions.write(layout.model, packages)

@@ -43,15 +43,17 @@ def compose_toolkit_command() -> list[str]:
     return [sys.executable, "-m", "sagemaker_training.cli.train"]
 
 
-def compose_command(code: Path, name: str, kind: Kind, arguments: Sequence[str]) -> list[str]:
+def compose_command(
+    code: Path, name: str, kind: Kind, arguments: Sequence[str], python: str
+) -> list[str]:
     """Compose the command of a program; a file that is not Python is made executable."""
     if kind == "package":
         module = name.removesuffix(".py").replace("/", ".")
-        return [sys.executable, "-m", module, *arguments]
+        return [python, "-m", module, *arguments]
     if kind == "program":
-        return [sys.executable, "--", name, *arguments]
+        return [python, "--", name, *arguments]
     if kind == "algorithm":
-        return [sys.executable, "-m", typed.__name__, name]
+        return [python, "-m", typed.__name__, name]
     with contextlib.suppress(OSError):
         (code / name).chmod(0o777)
     return ["/bin/sh", "-c", f"./{shlex.quote(name)} " + " ".join(map(shlex.quote, arguments))]

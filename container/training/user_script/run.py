@@ -1,8 +1,8 @@
 """Runs a user's own training program under the conventions of `sagemaker-training`.
 
-The steps, each a module: `find` the program, ask the toolkit for its `environment`, compose its
-command (`launchers`), run it (`container.user_packages.supervision`), then `completion` or
-`diagnosis`.
+The steps, each a module: `find` the program, ask the toolkit for its `environment`, install its
+packages (`installation`), compose its command (`launchers`, `container.training.launching`), run it
+(`container.user_packages.supervision`), then `completion` or `diagnosis`.
 
 Rules of this folder: standard library only; every process is started through the supervisor.
 """
@@ -12,8 +12,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -24,9 +26,11 @@ from container.training.launching.choice import Launch
 from container.training.user_script import completion, diagnosis, environment, find, launchers
 from container.training.user_script.diagnosis import Failure
 from container.training.user_script.find import Program
+from container.training.user_script.installation import Installation
 from container.training.user_script.masking import find_secrets, is_secret, mask, mask_command
 from container.training.user_script.training_toolkit import Answer
-from container.user_packages import required_packages
+from container.user_packages import job_environment
+from container.user_packages.job_environment import JobEnvironment
 from container.user_packages.supervision import Outcome, Supervisor
 
 _RESERVED_BYTES: Final = 16 * 1024
@@ -65,32 +69,75 @@ def _run(
         stopped = Outcome(128 + (supervisor.stop_signal or 0), stopped=True)
         return diagnosis.diagnose(stopped, "(preparation)")
     variables = environment.complete_variables(answer["variables"], layout, environ)
-    if launchers.needs_toolkit(launch, environ):
-        command = launchers.compose_toolkit_command()
-        launch = None
-    else:
-        kind = find.classify(layout.code, answer["program"])
-        if kind != "command":
-            failure = _install(kind, layout.code, answer, variables, supervisor)
-            if failure is not None:
-                return failure
-        arguments = choice.remove_own(answer["arguments"], launch)
-        command = launchers.compose_command(layout.code, answer["program"], kind, arguments)
-    with tempfile.TemporaryDirectory(prefix="ranks-") as logs:
-        launched = commands.compose(launch, command, variables, Path(logs))
-        variables |= launched.variables
-        shown = _log_start(launched.command, variables, environ)
-        try:
-            outcome = supervisor.run(
-                launched.command, layout.code, variables, is_launcher=launch is not None
-            )
-        except (OSError, ValueError) as error:
-            message = f"{answer['program']} cannot be started: {error}"
-            raise UserError(message) from error
+    with tempfile.TemporaryDirectory(
+        prefix="job-", dir=job_environment.choose_parent(environ), ignore_cleanup_errors=True
+    ) as scratch:
+        ready: _Ready | Failure
+        if launchers.needs_toolkit(launch, environ):
+            ready = _Ready(launchers.compose_toolkit_command(), variables)
+        else:
+            ready = _prepare(launch, answer, variables, layout.code, (supervisor, Path(scratch)))
+        if isinstance(ready, Failure):
+            return ready
+        return _execute(ready, program, layout, environ, supervisor)
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A program that can be started."""
+
+    command: Sequence[str]
+    variables: Mapping[str, str]
+    launch: Launch | None = None
+    environment: JobEnvironment | None = None
+
+
+def _prepare(
+    launch: Launch | None,
+    answer: Answer,
+    variables: Mapping[str, str],
+    code: Path,
+    means: tuple[Supervisor, Path],
+) -> _Ready | Failure:
+    """Install what the program needs, and compose its command."""
+    supervisor, scratch = means
+    kind = find.classify(code, answer["program"])
+    installation = Installation(code, kind, scratch, answer.get("package_index"))
+    made = installation.run(variables, supervisor)
+    if isinstance(made, Failure):
+        return made
+    python = sys.executable
+    if made is not None:
+        python = made.python
+        variables = made.add_to(variables)
+    arguments = choice.remove_own(answer["arguments"], launch)
+    command = launchers.compose_command(code, answer["program"], kind, arguments, python)
+    logs = scratch / "ranks"
+    logs.mkdir()
+    launched = commands.compose(launch, command, variables, python, logs)
+    return _Ready(launched.command, {**variables, **launched.variables}, launch, made)
+
+
+def _execute(
+    ready: _Ready,
+    program: Program,
+    layout: contract.Layout,
+    environ: Mapping[str, str],
+    supervisor: Supervisor,
+) -> Failure | None:
+    shown = _log_start(ready.command, ready.variables, environ)
+    try:
+        outcome = supervisor.run(
+            ready.command, layout.code, ready.variables, is_launcher=ready.launch is not None
+        )
+    except (OSError, ValueError) as error:
+        message = f"{ready.command[0]} cannot be started: {error}"
+        raise UserError(message) from error
     if not outcome.exit_code:
-        return completion.complete(program, layout, environ, outcome)
-    if launch is not None:
-        return _diagnose_ranks(launch, outcome, shown, supervisor)
+        packages = ready.environment.packages if ready.environment else None
+        return completion.complete(program, layout, environ, outcome, packages)
+    if ready.launch is not None:
+        return _diagnose_ranks(ready.launch, outcome, shown, supervisor)
     return diagnosis.diagnose(outcome, shown)
 
 
@@ -106,33 +153,6 @@ def _diagnose_ranks(
     notes = [failed.describe(launch.launcher), diagnosis.explain(failed.outcome)]
     explanation = "; ".join(filter(None, notes))
     return diagnosis.diagnose(failed.outcome, shown, explanation=explanation)
-
-
-def _install(
-    kind: find.Kind,
-    code: Path,
-    answer: Answer,
-    variables: Mapping[str, str],
-    supervisor: Supervisor,
-) -> Failure | None:
-    """Install the package or requirements that `code` holds."""
-    is_package = kind == "package"
-    command = required_packages.plan_installation(code, variables, is_package=is_package)
-    if not command:
-        return None
-    shown = mask_command(command, find_secrets(variables))
-    print(f"installing: {shown}", flush=True)
-    if answer.get("package_index"):
-        variables = {**variables, "PIP_INDEX_URL": answer["package_index"]}
-    outcome = supervisor.run(command, code, variables)
-    if not outcome.exit_code:
-        return None
-    return diagnosis.diagnose(
-        outcome,
-        shown,
-        "InstallModuleError" if is_package else "InstallRequirementsError",
-        required_packages.explain_failure(variables),
-    )
 
 
 def _log_start(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ def test_torchrun_meets_on_the_first_host_and_starts_a_process_per_accelerator(
     launch = Launch("torchrun", ("algo-1", "algo-2"), rank=1)
     variables["SM_NUM_GPUS"] = "4"
 
-    launched = commands.compose(launch, PROGRAM, variables, LOGS)
+    launched = commands.compose(launch, PROGRAM, variables, sys.executable, LOGS)
 
     assert launched.command[1:] == [
         "-m",
@@ -50,7 +51,7 @@ def test_what_the_user_sets_wins(variables: dict[str, str]) -> None:
     launch = Launch("torchrun", ("algo-1", "algo-2"), rank=0, processes_per_host=3)
     variables |= {"MASTER_PORT": "29501", "OMP_NUM_THREADS": "7", "SM_NUM_NEURONS": "2"}
 
-    launched = commands.compose(launch, PROGRAM, variables, LOGS)
+    launched = commands.compose(launch, PROGRAM, variables, sys.executable, LOGS)
 
     assert "--master-port=29501" in launched.command
     assert "--nproc-per-node=3" in launched.command
@@ -58,7 +59,9 @@ def test_what_the_user_sets_wins(variables: dict[str, str]) -> None:
 
 
 def test_a_single_host_takes_any_free_port_of_loopback(variables: dict[str, str]) -> None:
-    command = commands.compose(Launch("torchrun", ("algo-1",), 0), PROGRAM, variables, LOGS).command
+    command = commands.compose(
+        Launch("torchrun", ("algo-1",), 0), PROGRAM, variables, sys.executable, LOGS
+    ).command
 
     assert "--master-addr=127.0.0.1" in command
     assert "--nproc-per-node=1" in command
@@ -66,9 +69,9 @@ def test_a_single_host_takes_any_free_port_of_loopback(variables: dict[str, str]
 
 def test_without_torch_the_job_is_refused_with_the_way_to_it() -> None:
     with pytest.raises(UserError, match=r"torch is not installed: name it in requirements\.txt"):
-        commands.compose(Launch("torchrun", ("algo-1",), 0), PROGRAM, {}, LOGS)
+        commands.compose(Launch("torchrun", ("algo-1",), 0), PROGRAM, {}, sys.executable, LOGS)
 
 
 def test_a_program_without_a_launcher_is_started_as_it_is() -> None:
-    launched = commands.compose(None, PROGRAM, {}, LOGS)
+    launched = commands.compose(None, PROGRAM, {}, sys.executable, LOGS)
     assert (launched.command, launched.variables) == (PROGRAM, {})
