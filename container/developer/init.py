@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from container.developer.doctor import next_command
+
 _TEMPLATES: Final = Path(__file__).with_name("templates")
 KINDS: Final = {
     "script": ("common", "script", "handlers"),
@@ -70,4 +72,6 @@ def main(argv: Sequence[str]) -> int:
         return 1
     for path in files:
         print(path)
+    for finding in next_command.examine(options.directory / "code"):
+        print(f"{finding.severity}: {finding.text}", file=sys.stderr)
     return 0

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from container.developer.doctor import dockerfile, image, model, source_code
+from container.developer.doctor import dockerfile, image, model, next_command, source_code
 from container.developer.doctor.finding import Finding
 
 _IMAGE_NAME: Final = re.compile(r"[a-z0-9][a-zA-Z0-9._/:@-]*")
@@ -48,8 +48,10 @@ def _examine_directory(directory: Path) -> Iterator[Finding]:
     dockerfiles = sorted(directory.glob("Dockerfile*"))
     for path in dockerfiles:
         yield from dockerfile.examine(path)
+        yield from dockerfile.examine_project(path, directory / "code")
     if (directory / "code").is_dir():
         yield from source_code.examine(directory / "code")
+        yield from next_command.examine(directory / "code")
         if not dockerfiles:
             yield from model.examine_directory(directory)
     elif any(directory.glob("*.py")) or any(directory.glob("*.sh")):

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from container.developer.doctor import image
 from container.developer.doctor.finding import Finding
+from container.user_packages import requirement_files
+from container.user_packages.import_advice import APT_LIST
 
 
 def examine(path: Path) -> Iterator[Finding]:
@@ -26,6 +28,24 @@ def examine(path: Path) -> Iterator[Finding]:
                 yield from image.judge_copy(place, rest)
             case "FROM" if "--platform=linux/arm64" in rest:
                 yield from image.judge_platform(place, "linux/arm64")
+
+
+def examine_project(path: Path, code: Path) -> Iterator[Finding]:
+    """Examine whether a project's Dockerfile installs what the project's code lists."""
+    text = path.read_text(encoding="utf-8")
+    lists = requirement_files.list_files(code)
+    if lists and not re.search(r"\b(pip3?|uv|poetry|conda)\b.*\b(install|sync)\b", text):
+        yield Finding(
+            "warning",
+            f"{path} does not install {code / lists[0]}: training installs it by itself, serving "
+            f"does not; add RUN pip install -r, as the Dockerfile of `init` has it",
+        )
+    if (code / APT_LIST).is_file() and APT_LIST not in text:
+        yield Finding(
+            "warning",
+            f"{path} does not install the packages in {code / APT_LIST}; add the line that the "
+            "Dockerfile of `init` has",
+        )
 
 
 def _parse_command(text: str) -> list[str]:

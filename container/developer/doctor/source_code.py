@@ -83,7 +83,8 @@ def _list_imports(tree: ast.Module) -> set[str]:
 
 
 def _examine_handlers(path: Path, functions: dict[str, ast.FunctionDef]) -> Iterator[Finding]:
-    for fault in handler_rules.find_contradictions(functions):
+    faults = handler_rules.find_contradictions(functions) + handler_rules.find_misspelt(functions)
+    for fault in faults:
         yield Finding("error", f"{path}: {fault}")
     for name in functions.keys() & set(handler_rules.FUNCTIONS):
         arguments = functions[name].args

@@ -5,6 +5,8 @@ Pure: used when the code is loaded, and by `doctor`, which does not run it.
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Collection
 from typing import Final
 
@@ -22,6 +24,8 @@ TFS_FUNCTIONS: Final = {"handler": 2, "input_handler": 2, "output_handler": 2}
 """Functions of the TensorFlow Serving container: the number of their arguments."""
 
 FUNCTIONS: Final = (*TOOLKIT_FUNCTIONS, *TFS_FUNCTIONS)
+_ENDING: Final = re.compile(r"_?(function|func|fun|fnc|fc)$")
+_NEARNESS: Final = 0.865  # prediction_fn is near predict_fn, put_fn is not near input_fn
 
 
 def find_contradictions(names: Collection[str]) -> list[str]:
@@ -39,6 +43,21 @@ def find_contradictions(names: Collection[str]) -> list[str]:
         faults.append(
             f"functions of two kinds are mixed: {', '.join(toolkit)} and {', '.join(tfs)}"
         )
+    return faults
+
+
+def find_misspelt(names: Collection[str]) -> list[str]:
+    """Return a message for each function whose name is nearly that of one that is not there.
+
+    It would be ignored, and something else done in its place.
+    """
+    faults = []
+    absent = [name for name in FUNCTIONS if name not in names]
+    for name in sorted(set(names) - set(FUNCTIONS)):
+        meant = _ENDING.sub("_fn", name.lower())
+        near = difflib.get_close_matches(meant, absent, n=1, cutoff=_NEARNESS)
+        if near and meant.endswith(("fn", "er", "ers")):
+            faults.append(f"{name} would be ignored; did you mean {near[0]}?")
     return faults
 
 

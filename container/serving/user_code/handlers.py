@@ -27,7 +27,7 @@ from container.serving.user_code import (
     third_party_models,
 )
 from container.serving.user_code.application import Application
-from container.user_packages import requirement_files, versions
+from container.user_packages import import_advice, requirement_files, versions
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +71,9 @@ class Handlers:
             message = (
                 f"{self.module}: {type(error).__name__}: {error}; {self.model_dir} holds {found}"
             )
+            advice = import_advice.explain(str(error))
+            if advice:
+                message += f"; {advice}"
             if changes:
                 message += f"; it was built with other versions: {', '.join(changes[:5])}"
             raise UserError(message) from error
@@ -89,14 +92,26 @@ class Handlers:
             module = importlib.import_module(self.module.stem)
         except ImportError as error:
             message = f"{self.module} cannot be imported: {error}"
+            advice = import_advice.explain(str(error))
             lists = requirement_files.list_files(code)
-            if lists:
+            if advice:
+                message += f"; {advice}"
+            elif lists:
                 message += (
                     f"; {lists[0]} is not installed from an index while serving: bake it into the "
                     "image, put the packages into code/lib or their wheels into "
                     f"code/wheels, or set {installation.INSTALL_VARIABLE}=true"
                 )
             raise UserError(message) from error
+        own = [
+            name
+            for name, value in vars(module).items()
+            if getattr(value, "__module__", "") == module.__name__ and callable(value)
+        ]
+        misspelt = handler_rules.find_misspelt(own)
+        if misspelt:
+            message = f"{self.module}: {'; '.join(misspelt)}"
+            raise UserError(message)
         defined = {name: getattr(module, name, None) for name in handler_rules.FUNCTIONS}
         functions = {name: function for name, function in defined.items() if callable(function)}
         if not functions:

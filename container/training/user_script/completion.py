@@ -11,7 +11,7 @@ from typing import Final
 from container import algorithm, contract
 from container.training.user_script.diagnosis import Failure
 from container.training.user_script.find import Program, enumerate_names
-from container.user_packages import versions
+from container.user_packages import import_advice, versions
 from container.user_packages.supervision import Outcome
 
 ALLOW_EMPTY_MODEL_VARIABLE: Final = "SAGEMAKER_ALLOW_EMPTY_MODEL"
@@ -43,6 +43,8 @@ def complete(
             f"{layout.model}; save the model to the directory that SM_MODEL_DIR names, or set "
             f"{ALLOW_EMPTY_MODEL_VARIABLE}=true if there is none"
         )
+    for warning in import_advice.find_unservable(layout.model):
+        print(f"warning: {warning}", flush=True)
     links = sorted(str(path) for path in layout.model.rglob("*") if path.is_symlink())
     if links:
         print(

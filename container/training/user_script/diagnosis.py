@@ -9,6 +9,7 @@ from typing import Final
 
 from container import contract, machine
 from container.training.user_script.masking import mask
+from container.user_packages import import_advice
 from container.user_packages.supervision import Outcome
 
 _COMMAND_CHARACTERS: Final = 200
@@ -120,4 +121,5 @@ def explain(outcome: Outcome) -> str:
         limit = machine.count_memory_bytes()
         size = f"; the container may use {limit / 1024**2:.0f} MiB" if limit else ""
         return f"OutOfMemory: Process killed by SIGKILL (signal 9){size}"
-    return _EXIT_CODES.get(outcome.exit_code, "")
+    advice = import_advice.explain(outcome.error_tail.decode(errors="replace"))
+    return advice or _EXIT_CODES.get(outcome.exit_code, "")

@@ -42,3 +42,8 @@ def test_every_flag_of_the_row_decoders_build_stands_in_the_image() -> None:
     flags = {flag for flag in re.findall(r'"(-[^"]+)"', found[1]) if not flag.startswith("-W")}
     (line,) = [line for line in CPU.splitlines() if "librows.so rows.c" in line]
     assert flags <= set(line.split())
+
+
+def test_every_image_has_the_library_of_openmp() -> None:
+    for dockerfile in (CPU, GPU):
+        assert re.search(r"apt-get install [^;]*\blibgomp1\b", stage(dockerfile, "base"))

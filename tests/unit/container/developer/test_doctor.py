@@ -1,5 +1,6 @@
 """What is found wrong before a push."""
 
+import importlib.util
 import io
 import tarfile
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from container.developer import init
-from container.developer.doctor import command, image
+from container.developer.doctor import command, image, next_command
 
 
 def write(path: Path, text: str) -> Path:
@@ -50,6 +51,14 @@ def test_new_project_is_healthy(tmp_path: Path, kind: str) -> None:
             "excludes input_fn",
         ),
         ("requirements.txt", "numpy", "needs a network when training starts"),
+        ("requirements.txt", "numpy", "Dockerfile does not install"),
+        ("pylock.toml", "[[packages]]\nname='numpy'\nversion='1'", "Dockerfile does not install"),
+        ("apt.txt", "libgl1", "Dockerfile does not install the packages in"),
+        (
+            "inference.py",
+            "def model_fn(d): ...\ndef predict_fun(data, model): ...",
+            "predict_fun would be ignored; did you mean predict_fn?",
+        ),
     ],
 )
 def test_fault_of_code_is_told_with_its_file(
@@ -162,3 +171,34 @@ def test_what_is_no_archive_is_told_so(tmp_path: Path, capsys: pytest.CaptureFix
     good = make_archive(tmp_path / "good.tar.gz", ("1/saved_model.pb", b"x"))
     assert command.main([str(good)]) == 0
     assert "is served by the SavedModel model" in capsys.readouterr().out
+
+
+def test_dockerfile_of_init_installs_what_the_code_lists(tmp_path: Path) -> None:
+    init.write(tmp_path, "script")
+    write(tmp_path / "code/requirements.txt", "numpy\n")
+    write(tmp_path / "code/apt.txt", "libgl1\n")
+    assert [text for text in errors(tmp_path) if "Dockerfile" in text] == []
+
+
+def test_what_the_next_command_needs_is_named_before_it_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    find_spec = importlib.util.find_spec
+    missing = {"typer", "sagemaker_training"}
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name in missing else find_spec(name)
+    )
+    harness = "local_test needs typer, not installed here; run local_test/setup.sh docker/"
+    toolkit = "trains by sagemaker-training, which is not installed here; run local_test/setup.sh"
+
+    assert init.main([str(tmp_path / "project")]) == 0
+    printed = capsys.readouterr().err
+    found = "\n".join(errors(tmp_path / "project"))
+
+    for text in (printed, found):
+        assert harness in text
+        assert toolkit in text
+
+
+def test_an_image_without_the_checkout_needs_no_harness(tmp_path: Path) -> None:
+    assert list(next_command.examine(tmp_path / "code", checkout=tmp_path)) == []

@@ -41,3 +41,31 @@ def test_the_number_of_arguments_leaves_room_for_the_context(
 ) -> None:
     expected = f"{name} takes {taken} arguments; possible: {possible}" if possible else ""
     assert handler_rules.find_wrong_count(name, taken) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("predict_fun", "predict_fn"),
+        ("predict_func", "predict_fn"),
+        ("predict_function", "predict_fn"),
+        ("predit_fn", "predict_fn"),
+        ("Predict_fn", "predict_fn"),
+        ("prediction_fn", "predict_fn"),
+        ("modelfn", "model_fn"),
+        ("transforms_fn", "transform_fn"),
+        ("output_hander", "output_handler"),
+    ],
+)
+def test_a_misspelt_function_is_named_with_the_right_one(name: str, meant: str) -> None:
+    others = {"model_fn", "predict_fn", "handler"} - {meant}
+    assert handler_rules.find_misspelt([name, *others]) == [
+        f"{name} would be ignored; did you mean {meant}?"
+    ]
+
+
+def test_helpers_are_not_misspelt() -> None:
+    helpers = ["load_fn", "collate_fn", "loss_fn", "put_fn", "predict", "my_handler", "handle"]
+    helpers += ["error_handler", "worker_init_fn", "preprocess_fn", "warmup_fn"]
+    assert handler_rules.find_misspelt(helpers) == []
+    assert handler_rules.find_misspelt(["predict_fn", "predict_func"]) == []

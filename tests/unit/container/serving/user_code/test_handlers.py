@@ -102,6 +102,18 @@ def test_own_artifact_needs_no_handlers_and_a_foreign_model_neither(
         ("def predict_fn(data, model): ...", "model_fn is missing"),
         ("import no_such_package_anywhere", "cannot be imported: No module named"),
         ("x = 1", "defines no handler"),
+        (
+            "def model_fn(d): ...\ndef predict_fun(data, model): ...",
+            "predict_fun would be ignored; did you mean predict_fn",
+        ),
+        (
+            "raise ImportError('libGL.so.1: cannot open shared object file: No such file')",
+            "add libgl1 to apt.txt",
+        ),
+        (
+            "def model_fn(d):\n    import __main__\n    return __main__.Scaler\n",
+            "Scaler was defined in the training script itself",
+        ),
     ],
 )
 def test_wrong_inference_code_is_explained_before_any_request(

@@ -1,0 +1,39 @@
+"""Examines whether this environment has what the next commands of the README need.
+
+Only in a checkout: an image has no `local_test`, and a user's image may leave the toolkits out.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from container.developer.doctor.finding import Finding
+from container.training.user_script import find
+
+_CHECKOUT: Final = Path(__file__).parents[3]
+_SETUP: Final = "local_test/setup.sh docker/requirements-"
+_HARNESS: Final = ("typer", "botocore")
+_TRAINING_TOOLKIT: Final = "sagemaker_training"
+
+
+def examine(code: Path, checkout: Path = _CHECKOUT) -> Iterator[Finding]:
+    """Examine what `local_test smoke` needs for the project whose code is in `code`."""
+    if not (checkout / "local_test/setup.sh").is_file():
+        return
+    missing = _list_missing(_HARNESS)
+    if missing:
+        text = f"local_test needs {missing}, not installed here; run {_SETUP}local.txt"
+        yield Finding("warning", text)
+    if find.find_default(code) and _list_missing((_TRAINING_TOOLKIT,)):
+        text = (
+            f"{code} trains by sagemaker-training, which is not installed here; run {_SETUP}"
+            "scripts.txt (it needs a C compiler)"
+        )
+        yield Finding("warning", text)
+
+
+def _list_missing(packages: tuple[str, ...]) -> str:
+    return ", ".join(name for name in packages if importlib.util.find_spec(name) is None)

@@ -1,0 +1,145 @@
+"""Explains errors whose text does not say what to do: missing libraries, classes of `__main__`.
+
+Rules of this file: standard library only; it reads texts and files, and loads nothing.
+"""
+
+from __future__ import annotations
+
+import pickletools
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+APT_LIST: Final = "apt.txt"
+_MISSING_LIBRARY: Final = re.compile(r"\b(lib[\w.+-]+?\.so(?:\.\d+)*): cannot open shared object")
+_MAIN_ATTRIBUTE: Final = re.compile(
+    r"Can't get attribute '(\w+)' on <module '__main__'|"
+    r"module '__main__' has no attribute '(\w+)'"
+)
+# Of Debian 13, which the CPU image is made from.
+_PACKAGES: Final = {
+    "libgomp.so.1": "libgomp1",
+    "libGL.so.1": "libgl1",
+    "libEGL.so.1": "libegl1",
+    "libGLU.so.1": "libglu1-mesa",
+    "libglib-2.0.so.0": "libglib2.0-0t64",
+    "libgthread-2.0.so.0": "libglib2.0-0t64",
+    "libgobject-2.0.so.0": "libglib2.0-0t64",
+    "libsndfile.so.1": "libsndfile1",
+    "libportaudio.so.2": "libportaudio2",
+    "libSM.so.6": "libsm6",
+    "libICE.so.6": "libice6",
+    "libX11.so.6": "libx11-6",
+    "libXext.so.6": "libxext6",
+    "libXrender.so.1": "libxrender1",
+    "libxcb.so.1": "libxcb1",
+    "libcairo.so.2": "libcairo2",
+    "libgeos_c.so.1": "libgeos-c1t64",
+    "libgdal.so.36": "libgdal36",
+    "libspatialindex_c.so.8": "libspatialindex8",
+    "libpq.so.5": "libpq5",
+    "libmariadb.so.3": "libmariadb3",
+    "libodbc.so.2": "libodbc2",
+    "libmagic.so.1": "libmagic1t64",
+    "libgfortran.so.5": "libgfortran5",
+    "libquadmath.so.0": "libquadmath0",
+    "libopenblas.so.0": "libopenblas0",
+    "libstdc++.so.6": "libstdc++6",
+    "libatomic.so.1": "libatomic1",
+    "libnuma.so.1": "libnuma1",
+    "libtbb.so.12": "libtbb12",
+    "libjemalloc.so.2": "libjemalloc2",
+    "libtcmalloc.so.4": "libgoogle-perftools4t64",
+    "libmpi.so.40": "libopenmpi40",
+    "libxml2.so.2": "libxml2",
+    "libxslt.so.1": "libxslt1.1",
+    "libcurl.so.4": "libcurl4t64",
+    "libusb-1.0.so.0": "libusb-1.0-0",
+    "libgssapi_krb5.so.2": "libgssapi-krb5-2",
+    "libsasl2.so.2": "libsasl2-2",
+    "libtk8.6.so": "libtk8.6",
+    "libenchant-2.so.2": "libenchant-2-2",
+    "libavcodec.so.61": "libavcodec61",
+}
+_PICKLE_SUFFIXES: Final = frozenset({".pkl", ".pickle", ".joblib", ".sav", ".p"})
+# Both forms in which a pickle names a global: by one opcode, and by two strings.
+_MAIN_NAME: Final = re.compile(
+    rb"c__main__\n(\w+)\n|(?s:(?<=\x8c\x08__main__\x94\x8c.))(\w+)\x94\x93"
+)
+_INSPECTED_BYTES: Final = 64 * 1024 * 1024
+
+
+def explain(text: str) -> str:
+    """Explain an error by its text; empty if there is nothing to add."""
+    library = _MISSING_LIBRARY.search(text)
+    if library:
+        return _explain_library(library[1])
+    attribute = _MAIN_ATTRIBUTE.search(text)
+    if attribute:
+        return _explain_main([attribute[1] or attribute[2]])
+    return ""
+
+
+def _explain_library(library: str) -> str:
+    package = _PACKAGES.get(library)
+    if package is None:
+        return (
+            f"{library} belongs to a system package that this image lacks; find its name with "
+            f"`apt-file search {library}`, and add it to {APT_LIST} beside requirements.txt"
+        )
+    return (
+        f"{library} is in the Debian package {package}, which this image lacks: add {package} to "
+        f"{APT_LIST} beside requirements.txt, which the Dockerfile of `init` installs, or write "
+        f"RUN apt-get update && apt-get install -y {package} into your Dockerfile"
+    )
+
+
+def _explain_main(names: list[str]) -> str:
+    listed = ", ".join(names)
+    return (
+        f"{listed} was defined in the training script itself, which is `__main__` while it trains "
+        "and is not there while serving: move the definition into a module of its own beside the "
+        "script (from features import ...), and send that module with the inference code"
+    )
+
+
+def find_unservable(model_dir: Path) -> Iterator[str]:
+    """Yield a warning for each pickle of `model_dir` that holds objects of the training script."""
+    for path in sorted(model_dir.rglob("*")):
+        if path.suffix.lower() in _PICKLE_SUFFIXES and path.is_file():
+            names = sorted(set(_list_main_names(path)))
+            if names:
+                yield f"{path.name} cannot be loaded for serving: {_explain_main(names)}"
+
+
+def _list_main_names(path: Path) -> Iterator[str]:
+    """List the names of `__main__` that a pickle refers to, as far as it can be read."""
+    with path.open("rb") as file:
+        data = file.read(_INSPECTED_BYTES)
+    if data[:1] == b"\x78" or data[:2] == b"\x1f\x8b":  # zlib or gzip, as joblib compresses
+        try:
+            data = zlib.decompressobj(wbits=47).decompress(data, _INSPECTED_BYTES)
+        except zlib.error:
+            return
+    for found in _MAIN_NAME.finditer(data):
+        yield (found[1] or found[2]).decode()
+    pushed: object = None
+    before: object = None
+    memo: dict[object, object] = {}
+    try:
+        for opcode, argument, _ in pickletools.genops(data):
+            name = opcode.name
+            if name in ("GLOBAL", "INST") and str(argument).startswith("__main__ "):
+                yield str(argument).partition(" ")[2]
+            elif name == "STACK_GLOBAL" and before == "__main__":
+                yield str(pushed)
+            elif name == "MEMOIZE":
+                memo[len(memo)] = pushed
+            elif name in ("BINPUT", "LONG_BINPUT"):
+                memo[argument] = pushed
+            else:
+                before, pushed = pushed, memo.get(argument) if "BINGET" in name else argument
+    except (ValueError, IndexError, UnicodeError):
+        return  # joblib writes arrays between the opcodes; what was found before them counts

@@ -1,0 +1,77 @@
+"""Errors that are explained: libraries of the system, and classes of the training script."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import types
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+
+from container.user_packages import import_advice
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        (
+            "OSError: libgomp.so.1: cannot open shared object file: No such file or directory",
+            "libgomp.so.1 is in the Debian package libgomp1",
+        ),
+        ("ImportError: libGL.so.1: cannot open shared object file", "add libgl1 to apt.txt"),
+        (
+            "ImportError: libfancy-2.so.7: cannot open shared object file",
+            "find its name with `apt-file search libfancy-2.so.7`",
+        ),
+        (
+            "AttributeError: Can't get attribute 'Scaler' on <module '__main__' from 'x.py'>",
+            "Scaler was defined in the training script itself",
+        ),
+        ("ModuleNotFoundError: No module named 'x'", ""),
+        ("Can't get attribute 'Scaler' on <module 'features'>", ""),
+    ],
+)
+def test_an_error_is_explained(text: str, advice: str) -> None:
+    explanation = import_advice.explain(text)
+    assert advice in explanation
+    assert bool(explanation) == bool(advice)
+
+
+@pytest.fixture
+def scaler(monkeypatch: pytest.MonkeyPatch) -> object:
+    """Return an object of a class of `__main__`, as a training script has them."""
+    module = types.ModuleType("__main__")
+    exec("class Scaler:\n    pass\nclass Model:\n    pass\n", module.__dict__)  # noqa: S102 - a script
+    monkeypatch.setitem(sys.modules, "__main__", module)
+    model = module.Model()
+    model.parts = [module.Scaler(), np.arange(5000.0), module.Scaler()]
+    return model
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_pickle_of_the_scripts_own_classes_is_found(
+    tmp_path: Path, scaler: object, protocol: int
+) -> None:
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps(scaler, protocol))
+    [warning] = import_advice.find_unservable(tmp_path)
+    assert warning.startswith("model.pkl cannot be loaded for serving: Model, Scaler was defined")
+
+
+@pytest.mark.parametrize("compress", [0, 3, ("gzip", 3)])
+def test_joblib_files_are_read_as_well(
+    tmp_path: Path, scaler: object, compress: int | tuple[str, int]
+) -> None:
+    joblib.dump(scaler, tmp_path / "model.joblib", compress=compress)
+    [warning] = import_advice.find_unservable(tmp_path)
+    assert "Model" in warning
+
+
+def test_other_files_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps({"path": Path("/"), "__main__": "text"}))
+    (tmp_path / "damaged.joblib").write_bytes(b"\x78\x9cnot zlib")
+    (tmp_path / "empty.pickle").write_bytes(b"")
+    (tmp_path / "weights.bin").write_bytes(b"c__main__\nScaler\n")
+    assert list(import_advice.find_unservable(tmp_path)) == []
