@@ -5,6 +5,7 @@ Rules of this file: standard library only; it reads texts and files, and loads n
 
 from __future__ import annotations
 
+import contextlib
 import pickletools
 import re
 import zlib
@@ -125,21 +126,30 @@ def _list_main_names(path: Path) -> Iterator[str]:
             return
     for found in _MAIN_NAME.finditer(data):
         yield (found[1] or found[2]).decode()
+    # joblib writes arrays between the opcodes; what was found before them counts.
+    with contextlib.suppress(ValueError, IndexError, UnicodeError):
+        yield from _follow_opcodes(data)
+
+
+def _follow_opcodes(data: bytes) -> Iterator[str]:
+    """List the names of `__main__` that opcodes refer to, also by strings that were met before."""
     pushed: object = None
     before: object = None
     memo: dict[object, object] = {}
-    try:
-        for opcode, argument, _ in pickletools.genops(data):
-            name = opcode.name
-            if name in ("GLOBAL", "INST") and str(argument).startswith("__main__ "):
-                yield str(argument).partition(" ")[2]
-            elif name == "STACK_GLOBAL" and before == "__main__":
-                yield str(pushed)
-            elif name == "MEMOIZE":
+    for opcode, argument, _ in pickletools.genops(data):
+        match opcode.name:
+            case "GLOBAL" | "INST":
+                module, _, name = str(argument).partition(" ")
+                if module == "__main__":
+                    yield name
+            case "STACK_GLOBAL":
+                if before == "__main__":
+                    yield str(pushed)
+            case "MEMOIZE":
                 memo[len(memo)] = pushed
-            elif name in ("BINPUT", "LONG_BINPUT"):
+            case "BINPUT" | "LONG_BINPUT":
                 memo[argument] = pushed
-            else:
-                before, pushed = pushed, memo.get(argument) if "BINGET" in name else argument
-    except (ValueError, IndexError, UnicodeError):
-        return  # joblib writes arrays between the opcodes; what was found before them counts
+            case "BINGET" | "LONG_BINGET":
+                before, pushed = pushed, memo.get(argument)
+            case _:
+                before, pushed = pushed, argument

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
 from container import algorithm, artifact, contract
@@ -91,18 +92,11 @@ class Handlers:
                 return _adapt(algorithm.load(self.module))
             module = importlib.import_module(self.module.stem)
         except ImportError as error:
-            message = f"{self.module} cannot be imported: {error}"
-            advice = import_advice.explain(str(error))
-            lists = requirement_files.list_files(code)
-            if advice:
-                message += f"; {advice}"
-            elif lists:
-                message += (
-                    f"; {lists[0]} is not installed from an index while serving: bake it into the "
-                    "image, put the packages into code/lib or their wheels into "
-                    f"code/wheels, or set {installation.INSTALL_VARIABLE}=true"
-                )
+            message = f"{self.module} cannot be imported: {error}{_advise(code, error)}"
             raise UserError(message) from error
+        return self._choose_functions(module)
+
+    def _choose_functions(self, module: ModuleType) -> dict[str, Callable[..., Any]]:
         own = [
             name
             for name, value in vars(module).items()
@@ -119,6 +113,21 @@ class Handlers:
             message = f"{self.module} defines no handler; expected one of {possible}"
             raise UserError(message)
         return functions
+
+
+def _advise(code: Path, error: ImportError) -> str:
+    """Say what to do about a failed import; empty if nothing is known."""
+    advice = import_advice.explain(str(error))
+    if advice:
+        return f"; {advice}"
+    lists = requirement_files.list_files(code)
+    if not lists:
+        return ""
+    return (
+        f"; {lists[0]} is not installed from an index while serving: bake it into the image, put "
+        "the packages into code/lib or their wheels into code/wheels, or set "
+        f"{installation.INSTALL_VARIABLE}=true"
+    )
 
 
 def find(
