@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import platform
 import posixpath
 import re
+import shutil
 import stat
 import tarfile
+from pathlib import Path
 from typing import Any, Final
 
 import docker.errors
 import requests.exceptions
+
+from container.errors import UserError
 
 _HEAD_BYTES: Final = 4096
 _MACHINES: Final = {0x03: "i386", 0x28: "arm", 0x3E: "x86_64", 0xB7: "aarch64", 0xF3: "riscv64"}
@@ -50,6 +55,37 @@ def _explain_binary(name: str, head: bytes) -> str:
     if built_for != here:
         return f"the entry point {name} is for {built_for}, and this machine is {here} (TRIP-4)"
     return f"the entry point {name} is damaged, or the loader that it is linked to is missing"
+
+
+def check_program(name: str, path: str, directory: Path) -> None:
+    """Check that a program of this machine can be executed.
+
+    Whether this processor can run it is left to the system, which may know other kinds of programs.
+
+    Raises: UserError that says why it cannot.
+    """
+    file = Path(shutil.which(name, path=path) or directory / name)
+    try:
+        mode = file.stat().st_mode
+        head = b""
+        if stat.S_ISREG(mode):
+            with file.open("rb") as stream:
+                head = stream.read(_HEAD_BYTES)
+    except FileNotFoundError as error:
+        message = f"{name!r} is not an executable on PATH: {path}"
+        raise UserError(message) from error
+    except PermissionError:  # a program that may be executed but not read
+        return
+    is_executable = stat.S_ISREG(mode) and mode & 0o111
+    if not is_executable or (head.startswith(b"#!") and not _has_interpreter(head)):
+        raise UserError(explain_file(str(file), head, mode))
+
+
+def _has_interpreter(head: bytes) -> bool:
+    """Return whether the interpreter of a script's first line exists, without a CR after it."""
+    line = head[2:].partition(b"\n")[0]
+    words = line.split()
+    return bool(words) and not line.endswith(b"\r") and Path(os.fsdecode(words[0])).exists()
 
 
 def explain_container(container: Any, said: str | None = None) -> str:

@@ -23,7 +23,7 @@ from typing import Any
 
 from container import contract
 from container.errors import PlatformError, UserError
-from local_test.runners import launcher, procfs
+from local_test.runners import entry_points, launcher, procfs
 from local_test.runners.interface import Launch
 
 _MEMORY_INTERVAL_S = 0.05
@@ -90,7 +90,7 @@ class ProcessRunner:
             raise PlatformError(message)
         command = [*(launch.entrypoint or self._command), *launch.arguments]
         environment = self._make_environment(launch)
-        self._check_executable(command[0], environment["PATH"])
+        entry_points.check_program(command[0], environment["PATH"], self._directory)
         address = ("127.0.0.1", 0)
         if launch.is_server:
             address = (_SERVER_HOST, find_free_port())
@@ -118,11 +118,6 @@ class ProcessRunner:
                 memory_bytes=self._memory_bytes,
             )
         return ProcessContainer(program, address, on_output)
-
-    def _check_executable(self, name: str, path: str) -> None:
-        if shutil.which(name, path=path) is None and not (self._directory / name).exists():
-            message = f"{name!r} is not an executable on PATH: {path}"
-            raise UserError(message)
 
     def _make_environment(self, launch: Launch) -> dict[str, str]:
         """Return the platform's variables, and those without which a program cannot start here."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from container.errors import UserError
 from local_test.runners import entry_points
 
 HERE = {"x86_64": b"\x3e\x00", "aarch64": b"\xb7\x00"}.get(platform.machine(), b"\x00\x00")
@@ -45,3 +46,29 @@ def test_the_reason_is_found_in_the_file(
 
 def test_a_directory_is_not_an_entry_point() -> None:
     assert "is a directory" in entry_points.explain_file("train", b"", stat.S_IFDIR | 0o755)
+
+
+@pytest.mark.parametrize(("head", "mode", "expected"), FILES)
+def test_a_program_of_this_machine_is_checked_before_it_starts(
+    tmp_path: Path, head: bytes, mode: int, expected: str
+) -> None:
+    (tmp_path / "train").write_bytes(head)
+    (tmp_path / "train").chmod(mode)
+    if head.startswith(b"\x7fELF") or "lacks" in expected:  # the system may know how to run these
+        entry_points.check_program("./train", "/bin", tmp_path)
+        return
+    with pytest.raises(UserError, match=expected):
+        entry_points.check_program("./train", "/bin", tmp_path)
+
+
+def test_a_program_is_found_on_the_path_or_named(tmp_path: Path) -> None:
+    entry_points.check_program("sh", "/usr/bin:/bin", tmp_path)
+    for shebang in ("#!/bin/sh", "#! /bin/sh -e", "#!/usr/bin/env sh"):
+        (tmp_path / "good").write_text(f"{shebang}\n")
+        (tmp_path / "good").chmod(0o755)
+        entry_points.check_program("good", str(tmp_path), Path("/"))
+    with pytest.raises(UserError, match="'missing' is not an executable on PATH: /bin"):
+        entry_points.check_program("missing", "/bin", tmp_path)
+    (tmp_path / "directory").mkdir()
+    with pytest.raises(UserError, match="is a directory"):
+        entry_points.check_program("directory", "/bin", tmp_path)
