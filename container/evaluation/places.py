@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import tarfile
 import tempfile
+import zlib
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -114,9 +115,10 @@ def unpack_model(model: Path, stack: ExitStack) -> Path:
         raise UserError(message)
     scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="model-")))
     try:
-        with tarfile.open(archives[0]) as packed:
-            archive.unpack(packed, packed.getmembers(), scratch)
-    except (tarfile.TarError, EOFError, ValueError) as error:
+        with tarfile.open(archives[0], tarinfo=archive.Member) as packed:
+            members = archive.list_members(packed, archives[0].stat().st_size)
+            archive.unpack(packed, members, scratch)
+    except (tarfile.TarError, EOFError, ValueError, zlib.error) as error:
         message = f"{archives[0]} cannot be unpacked: {error}"
         raise UserError(message) from error
     except OSError as error:

@@ -1,5 +1,8 @@
 """Unpacks untrusted archives: only files and directories, only inside the target (SEC-3, OUT-6).
 
+An archive of a few kilobytes may hold millions of members, names of gigabytes, or zeros that fill
+any disk: each is found before it is unpacked (SEC-6).
+
 The first releases of Python 3.11, which distributions still ship, lack `tarfile`'s own filter; the
 same checks are made here for every version.
 """
@@ -8,9 +11,74 @@ from __future__ import annotations
 
 import os
 import tarfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Final, NoReturn
+
+MEMBERS_MAXIMUM: Final = 100_000
+# Weights shrink to half or a tenth; only zeros shrink to a thousandth.
+EXPANSION_MAXIMUM: Final = 100
+_SMALL_BYTES: Final = 64 << 20
+_HEADER_BYTES_MAXIMUM: Final = 65_536
+_HEADERS: Final = frozenset(
+    [
+        tarfile.XHDTYPE,
+        tarfile.XGLTYPE,
+        tarfile.SOLARIS_XHDTYPE,
+        tarfile.GNUTYPE_LONGNAME,
+        tarfile.GNUTYPE_LONGLINK,
+    ]
+)
+
+
+class Member(tarfile.TarInfo):
+    """A member whose headers take a bounded amount of memory."""
+
+    def _proc_member(self, packed: tarfile.TarFile) -> Any:  # what tarfile lets subclasses override
+        if self.type in _HEADERS and self.size > _HEADER_BYTES_MAXIMUM:
+            message = f"a name or attribute of {self.size} bytes"
+            raise tarfile.ReadError(message)
+        if self.type == tarfile.GNUTYPE_SPARSE:
+            _refuse_sparse()
+        return super()._proc_member(packed)  # type: ignore[misc]  # not in typeshed
+
+    def _proc_gnusparse_00(self, *_: Any) -> NoReturn:
+        _refuse_sparse()
+
+    def _proc_gnusparse_01(self, *_: Any) -> NoReturn:
+        _refuse_sparse()
+
+    def _proc_gnusparse_10(self, *_: Any) -> NoReturn:
+        _refuse_sparse()
+
+
+def _refuse_sparse() -> NoReturn:
+    message = "a sparse file, which tar writes only with --sparse"
+    raise tarfile.ReadError(message)
+
+
+def list_members(packed: tarfile.TarFile, archive_bytes: int) -> list[tarfile.TarInfo]:
+    """List the members of an archive that was opened with `tarinfo=Member`.
+
+    Raises: tarfile.TarError if it has too many members, they expand too far, or it is damaged.
+    """
+    members = []
+    room = _SMALL_BYTES + EXPANSION_MAXIMUM * archive_bytes
+    try:
+        for member in packed:
+            members.append(member)
+            room -= member.size
+            if len(members) > MEMBERS_MAXIMUM:
+                message = f"more than {MEMBERS_MAXIMUM} members"
+                raise tarfile.ReadError(message)
+            if room < 0:
+                message = f"it expands to more than {EXPANSION_MAXIMUM} times its bytes"
+                raise tarfile.ReadError(message)
+    except (RecursionError, zlib.error) as error:
+        message = f"damaged: {error}"
+        raise tarfile.ReadError(message) from error
+    return members
 
 
 def is_harmless(member: tarfile.TarInfo) -> bool:

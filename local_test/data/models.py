@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import tarfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from container.errors import UserError
-from local_test.data import storage
+from local_test.data import storage, unpacking
 
 
 def find_uri(container: Mapping[str, Any]) -> str:
@@ -45,8 +46,9 @@ def deliver(container: Mapping[str, Any], directory: Path, *, is_truncated: bool
 def _unpack(source: Path, target: Path) -> None:
     """Unpack an archive as CreateModel does (OUT-6)."""
     try:
-        with tarfile.open(source, "r:gz") as tar:
-            wrong = [member.name for member in tar.getmembers() if not _is_harmless(member)]
+        with tarfile.open(source, "r:gz", tarinfo=unpacking.Member) as tar:
+            members = unpacking.list_members(tar, source.stat().st_size)
+            wrong = [member.name for member in members if not _is_harmless(member)]
             if wrong:
                 message = (
                     f"{source} holds links, special files or paths that lead out of it, which "
@@ -60,7 +62,7 @@ def _unpack(source: Path, target: Path) -> None:
             tar.extractall(target, **options)  # noqa: S202 - every member was checked
             while tar.fileobj is not None and tar.fileobj.read(1 << 20):
                 pass  # up to the checksum at the end, which reveals a truncated archive
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, EOFError, OSError, zlib.error, RecursionError) as error:
         message = f"{source} is not a complete tar.gz archive: {error}"
         raise UserError(message) from error
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import gzip
 import json
 import os
 import stat
@@ -19,7 +18,7 @@ from typing import Any, BinaryIO
 
 from container import contract
 from container.errors import UserError
-from local_test.data import channels, record_formats, storage
+from local_test.data import channels, record_formats, storage, unpacking
 from local_test.data.storage import StoredObject
 
 
@@ -152,9 +151,9 @@ def _read_object(uri: str, compression: str | None) -> bytes:
     if compression != "Gzip":
         return body
     try:
-        return gzip.decompress(body)
-    except (OSError, EOFError) as error:
-        message = f"{uri} is not a gzip file: {error} (IN-5)"
+        return unpacking.decompress_gzip(body)
+    except ValueError as error:
+        message = f"{uri} cannot be decompressed as gzip: {error} (IN-5)"
         raise UserError(message) from error
 
 

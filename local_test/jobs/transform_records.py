@@ -6,7 +6,6 @@ Pure functions: nothing is read, sent or stored here.
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from container.errors import UserError
-from local_test.data import record_formats
+from local_test.data import record_formats, unpacking
 from local_test.data.record_formats import Record
 from local_test.jobs.transform_settings import Settings
 from local_test.requests import json_path
@@ -68,9 +67,9 @@ def plan_requests(
 
 def _decompress(body: bytes) -> bytes:
     try:
-        return gzip.decompress(body)
-    except (OSError, EOFError) as error:
-        message = f"the object is not gzip: {error} (BT-7)"
+        return unpacking.decompress_gzip(body)
+    except ValueError as error:
+        message = f"the object cannot be decompressed as gzip: {error} (BT-7)"
         raise UserError(message) from error
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Final
 
 from container import artifact, contract
 from container.developer.doctor import source_code
@@ -14,22 +16,38 @@ from container.developer.doctor.finding import Finding
 from container.errors import UserError
 from container.user_packages import archive, versions
 
+# No code, manifest or list of versions is as long.
+_READ_BYTES_MAXIMUM: Final = 1 << 20
+_UNPACKED_BYTES_MAXIMUM: Final = 64 << 20
+
 
 def examine(path: Path) -> Iterator[Finding]:
     """Examine a model archive."""
     try:
-        with tarfile.open(path, "r:gz") as packed:
-            members = packed.getmembers()
+        with tarfile.open(path, "r:gz", tarinfo=archive.Member) as packed:
+            members = archive.list_members(packed, path.stat().st_size)
             yield from _examine_members(path, members)
             harmless = [member for member in members if archive.is_harmless(member)]
             with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(scratch):
                 # Unpack under the archive's name, which messages about the directory show.
                 directory = Path(path.name)
+                _keep_what_is_read(harmless)
                 archive.unpack(packed, harmless, directory)
                 findings = list(examine_directory(directory))
             yield from findings
-    except (tarfile.TarError, EOFError, OSError) as error:
-        yield Finding("error", f"{path} is not a tar.gz archive: {error} [HO-3]")
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        yield Finding(
+            "error", f"{path} is not a tar.gz archive that can be unpacked: {error} [HO-3]"
+        )
+
+
+def _keep_what_is_read(members: Sequence[tarfile.TarInfo]) -> None:
+    """Let only small files be unpacked with what they hold: of weights, the names are enough."""
+    room = _UNPACKED_BYTES_MAXIMUM
+    for member in members:
+        if member.size > min(room, _READ_BYTES_MAXIMUM):
+            member.size = 0
+        room -= member.size
 
 
 def _examine_members(path: Path, members: Sequence[tarfile.TarInfo]) -> Iterator[Finding]:

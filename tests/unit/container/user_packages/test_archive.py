@@ -1,11 +1,15 @@
 """Archives of others, unpacked the same on every Python."""
 
 import io
+import os
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from container.developer.doctor import model as doctor_model
+from container.developer.doctor.finding import Finding
 from container.user_packages import archive
 
 
@@ -69,3 +73,62 @@ def test_harmful_member_is_refused_before_anything_is_unpacked(
         archive.unpack(packed, packed.getmembers(), tmp_path / "out")
 
     assert not (tmp_path / "out").exists()
+
+
+def pack_hostile(kind: str, path: Path) -> Path:
+    """Pack what takes far more than the archive's bytes."""
+    member = tarfile.TarInfo("a")
+    file_format = tarfile.PAX_FORMAT
+    content = b""
+    if kind == "long name":
+        member.name, file_format = "a" * 200_000, tarfile.GNU_FORMAT
+    elif kind == "attribute":
+        member.pax_headers = {"comment": "a" * 200_000}
+    elif kind == "sparse":
+        member.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}
+        content = b"0\n".ljust(512, b"\0")
+    elif kind == "zeros":
+        content = bytes(2_000_000)
+    with tarfile.open(path, "w:gz", format=file_format) as packed:
+        member.size = len(content)
+        for _ in range(11 if kind == "many" else 1):
+            packed.addfile(member, io.BytesIO(content))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["long name", "attribute", "sparse", "zeros", "many"])
+def test_archive_that_expands_is_refused_before_it_is_unpacked(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SEC-6."""
+    monkeypatch.setattr(archive, "_SMALL_BYTES", 1000)
+    monkeypatch.setattr(archive, "MEMBERS_MAXIMUM", 10)
+    path = pack_hostile(kind, tmp_path / "a.tar.gz")
+
+    with (
+        pytest.raises(tarfile.TarError, match=r"attribute|sparse|expands|members"),
+        tarfile.open(path, tarinfo=archive.Member) as packed,  # which reads the first member
+    ):
+        archive.list_members(packed, path.stat().st_size)
+    [finding] = doctor_model.examine(path)
+    assert finding.text.startswith(f"{path} is not a tar.gz archive that can be unpacked: ")
+
+
+def test_doctor_unpacks_no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SEC-6: a file of ten gigabytes is examined by its name."""
+    unpacked = {}
+
+    def look(directory: Path) -> Iterator[Finding]:
+        unpacked.update({path.name: path.stat().st_size for path in directory.iterdir()})
+        yield from ()
+
+    monkeypatch.setattr(doctor_model, "examine_directory", look)
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "weights.bin").write_bytes(os.urandom(1_100_000))
+    (source / "inference.py").write_bytes(b"x = 1")
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as packed:
+        packed.add(source, arcname=".")
+
+    assert list(doctor_model.examine(tmp_path / "a.tar.gz")) == []
+    assert unpacked == {"weights.bin": 0, "inference.py": 5}

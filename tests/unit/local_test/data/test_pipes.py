@@ -32,7 +32,7 @@ def test_objects_are_concatenated_wrapped_and_decompressed(tmp_path: Path) -> No
     assert encode(f"file://{tmp_path}/packed/", CompressionType="Gzip") == b"ab"  # IN-5
     wrapped = encode(f"file://{tmp_path}/plain/", RecordWrapperType="RecordIO")
     assert [record.payload for record in record_formats.split(wrapped, "RecordIO")] == [b"a", b"b"]
-    with pytest.raises(UserError, match="not a gzip file"):
+    with pytest.raises(UserError, match="cannot be decompressed as gzip"):
         encode(f"file://{tmp_path}/plain/", CompressionType="Gzip")
 
 
