@@ -29,6 +29,7 @@ from typing import Final
 VENV: Final = Path("/opt/venv")
 IMAGE: Final = Path("/image")
 WHEELHOUSE: Final = Path("/wheelhouse")  # docker/wheelhouse; the only source if it holds wheels
+PIP_LOCK: Final = Path(__file__).with_name("requirements-pip.txt")
 BASE_PACKAGES: Final = Path("/build/base-packages")
 
 # Below site-packages. The test rings, run inside the image, prove that nothing needs them.
@@ -73,6 +74,8 @@ def main() -> None:
     install = [*pip, "install", "--quiet", "--require-hashes", "--no-deps", "--no-compile"]
     if any(WHEELHOUSE.glob("*.whl")):
         install += ["--no-index", "--find-links", WHEELHOUSE]
+    # The base's pip installs nothing but its successor.
+    run(*install, "--only-binary=:all:", "--requirement", PIP_LOCK)
     run(*install, "--only-binary=:all:", "--requirement", options.requirements)
     site_packages = next(VENV.glob("lib/python3.*/site-packages"))
     if options.scripts:

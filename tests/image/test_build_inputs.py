@@ -31,6 +31,7 @@ def wheels(serve_image: str, checkout: Path, tmp_path_factory: pytest.TempPathFa
     download = ["pip", "download", "--quiet", "--require-hashes", "--no-deps", "--dest", "/wheels"]
     scripts = ("--no-build-isolation", "--requirement", "/locks/requirements-scripts.txt")
     for options in (
+        ("--only-binary", ":all:", "--requirement", "/locks/requirements-pip.txt"),
         ("--only-binary", ":all:", "--requirement", "/locks/requirements-serve.txt"),
         scripts,
     ):

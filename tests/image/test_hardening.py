@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -98,6 +99,13 @@ def test_the_serving_image_says_that_it_cannot_train(serve_image: str, tmp_path:
     with running(serve_image, "train", options=("--volume", f"{base}:/opt/ml")) as container:
         assert exit_code(container) == 1
     assert "TensorFlow" in (base / "output/failure").read_text()[:1024]
+
+
+def test_pip_is_the_locked_one(either_image: str, checkout: Path) -> None:
+    lock = (checkout / "docker/requirements-pip.txt").read_text()
+    [version] = re.findall(r"^pip==(\S+)", lock, re.MULTILINE)
+
+    assert docker("run", "--rm", either_image, "pip", "--version").startswith(f"pip {version} from")
 
 
 def test_the_rows_of_csv_are_decoded_in_c(either_image: str) -> None:

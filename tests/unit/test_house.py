@@ -127,14 +127,9 @@ EXERCISES = {
     ),
     "tests/unit/container/developer/test_doctor.py": (
         "container.developer.doctor.dockerfile",
-        "container.developer.doctor.finding",
-        "container.developer.doctor.model",
         "container.developer.doctor.source_code",
     ),
     "tests/unit/container/serving/bodies/test_decoding.py": ("container.serving.bodies.pixels",),
-    "tests/unit/container/serving/user_code/test_application.py": (
-        "container.serving.user_code.tensorflow_serving",
-    ),
     "tests/unit/local_test/requests/test_validation.py": ("local_test.requests.rules",),
 }
 """Tests, and the modules that they run and that no unit test imports."""

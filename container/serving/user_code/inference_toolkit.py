@@ -20,10 +20,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from container import contract
 from container.errors import RequestError
 from container.serving.bodies import arrays, media_types
 from container.serving.bodies.content_encoding import Expansion
+from container.serving.user_code import bounds
 
 ENCODED_TYPES: Final = (media_types.JSON, media_types.CSV, media_types.NPY)
 TEXT_TYPES: Final = (media_types.JSON, media_types.CSV)
@@ -57,7 +57,7 @@ def decode(obj: Any, content_type: str | None) -> Any:
 
 def json_to_numpy(string_like: str, dtype: Any = None) -> NDArray[Any]:
     """Decode any JSON value that numpy makes an array of."""
-    return np.array(json.loads(string_like), dtype=dtype)
+    return np.array(bounds.load_json(string_like), dtype=dtype)
 
 
 def csv_to_numpy(string_like: str, dtype: Any = None) -> NDArray[Any]:
@@ -69,6 +69,7 @@ def csv_to_numpy(string_like: str, dtype: Any = None) -> NDArray[Any]:
         array = _parse_numbers(string_like)
         if array is not None:
             return array
+    bounds.check_table(string_like)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about an empty body
         return np.genfromtxt(io.StringIO(string_like), dtype=dtype, delimiter=",")
@@ -99,7 +100,7 @@ def npz_to_sparse(npz_bytes: bytes) -> Any:
 
 def _check_npz(npz_bytes: bytes) -> None:
     """Check what the arrays of an archive expand to, before any memory is taken (SEC-6)."""
-    expansion = Expansion(max(contract.TRANSFORM_PAYLOAD_BYTES, 2 * len(npz_bytes)))
+    expansion = Expansion(bounds.count_payload_bytes())
     with arrays.open_npz(npz_bytes, expansion) as archive:
         for member in archive.infolist():
             head = arrays.read_member(archive, member, arrays.NPY_HEADER_BYTES_MAXIMUM)
@@ -149,20 +150,18 @@ def stand_in_for_decoder() -> None:
 
 def _parse_numbers(text: str) -> NDArray[Any] | None:
     """Parse what is all integers, or has a fraction in every column; return None for the rest."""
-    if not _NUMBER_CHARACTERS.fullmatch(text) or not text.strip("\n"):
+    if not _NUMBER_CHARACTERS.fullmatch(text) or text.count("\n") == len(text):
         return None
     dtype: Any = np.int64
     if not _INTEGER_CHARACTERS.fullmatch(text):
-        lines = text.lstrip("\n")[:_LOOK_CHARACTERS].split("\n")[:8]
+        lines = text.lstrip("\n")[:_LOOK_CHARACTERS].split("\n", 8)[:8]
         rows = [line.split(",") for line in lines]
         columns = zip(*(row for row in rows if len(row) == len(rows[0])), strict=True)
         if not all(any(map(_FRACTION.search, column)) for column in columns):
             return None  # perhaps a column of integers among others: numpy makes a record type
         dtype = np.float64
-    try:
-        return np.loadtxt(io.StringIO(text), dtype=dtype, delimiter=",", comments=None)
-    except (ValueError, OverflowError):
-        return None
+    table = bounds.parse_table(text, dtype)
+    return None if table is None else np.squeeze(table)
 
 
 def _to_list(array_like: Any) -> Any:

@@ -23,6 +23,7 @@ from container import contract
 from container.errors import RequestError
 from container.serving.bodies import media_types
 from container.serving.exchange import Request
+from container.serving.user_code import bounds
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def encode(prediction: Any, *, by_row: bool = True) -> str:
 
 def _parse(body: str | bytes) -> dict[str, Any]:
     try:
-        document = json.loads(body)
+        document = bounds.load_json(body)
     except (ValueError, RecursionError) as error:
         message = f"the predict request is not JSON: {error}"
         raise RequestError(400, message) from error

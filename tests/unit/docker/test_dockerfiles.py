@@ -47,3 +47,16 @@ def test_every_flag_of_the_row_decoders_build_stands_in_the_image() -> None:
 def test_every_image_has_the_library_of_openmp() -> None:
     for dockerfile in (CPU, GPU):
         assert re.search(r"apt-get install [^;]*\blibgomp1\b", stage(dockerfile, "base"))
+
+
+def test_the_locked_pip_replaces_the_bases_before_it_installs_anything() -> None:
+    """CVE-2026-1703: a wheel that an older pip installs may write anywhere."""
+    for dockerfile in (CPU, GPU):
+        assert "docker/requirements-pip.txt" in stage(dockerfile, "builder")
+    program = (ROOT / "docker/make_environment.py").read_text()
+    installations = re.findall(r"^ +run\(\*install.*$", program, re.MULTILINE)
+    assert "PIP_LOCK" in installations[0]
+    assert len(installations) == 3
+    install = re.search(r"install = \[.*\]", program)
+    assert install is not None
+    assert "--require-hashes" in install[0]

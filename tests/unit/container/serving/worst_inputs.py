@@ -27,6 +27,7 @@ from PIL import Image
 from container.errors import RequestError
 from container.serving.bodies import content_encoding, decoding, negotiation
 from container.serving.bodies.content_encoding import Expansion
+from container.serving.user_code import bounds, inference_toolkit, tensorflow_serving
 
 Make = Callable[[int], bytes]
 Decode = Callable[[bytes, int], Any]
@@ -182,6 +183,53 @@ def gunzip(body: bytes, payload_bytes: int) -> Any:
 
 
 SMALL_NPZ = make_zip(make_npy("|u1", 0), zipfile.ZIP_DEFLATED)(1_000_000)
+
+
+def for_user_code(decode: Callable[[Any], Any], *, is_text: bool = True) -> Decode:
+    """Decode as for handlers and third-party models, which get text decoded."""
+
+    def decode_for_user_code(body: bytes, payload_bytes: int) -> Any:
+        bounds.count_payload_bytes = lambda: payload_bytes  # type: ignore[assignment]
+        return decode(body.decode() if is_text else body)
+
+    return decode_for_user_code
+
+
+def longest(make: Make) -> Make:
+    """Make the longest JSON that is not refused for its values."""
+
+    def make_longest(size: int) -> bytes:
+        bounds.count_payload_bytes = lambda: size  # type: ignore[assignment]
+        length = size
+        while True:
+            body = make(length)
+            try:
+                bounds._check_json(body.decode())  # noqa: SLF001 - the limit that is tested
+            except RequestError:
+                length = int(length * 0.93)
+            else:
+                return body
+
+    return make_longest
+
+
+def make_sparse(size: int) -> bytes:
+    """Make a sparse matrix whose arrays expand to the limit."""
+    count = (size - 2000) // 16
+    arrays = {name: np.zeros(count, "<i4") for name in ("row", "col")}
+    arrays |= {
+        "data": np.zeros(count, "<f8"),
+        "shape": np.array([9, 9]),
+        "format": np.array(b"coo"),
+    }
+    return save(np.savez_compressed, **arrays)
+
+
+USER_JSON = for_user_code(inference_toolkit.json_to_numpy)
+USER_CSV = for_user_code(inference_toolkit.csv_to_numpy)
+USER_TFS = for_user_code(tensorflow_serving.decode)
+USER_NPZ = for_user_code(inference_toolkit.npz_to_sparse, is_text=False)
+USER_NPY = for_user_code(inference_toolkit.npy_to_numpy, is_text=False)
 CSV = bundled("text/csv")
 JSON = bundled("application/json")
 LINES = bundled("application/jsonlines")
@@ -367,6 +415,33 @@ CASES: dict[str, tuple[Decode, Make]] = {
     "gzip, stored": (gunzip, lambda size: gzip.compress(os.urandom(size - size // 1000), 0)),
     "gzip of empty members": (gunzip, filling(gzip.compress(b""))),
     "gzip of small members": (gunzip, filling(gzip.compress(b"1,2,3"))),
+    "user code: JSON of lists": (USER_JSON, filling(b"[],", b"[", b"[]]")),
+    "user code: most JSON of lists": (USER_JSON, longest(filling(b"[],", b"[", b"[]]"))),
+    "user code: most JSON of integers": (USER_JSON, longest(filling(b"300,", b"[", b"0]"))),
+    "user code: most JSON of digits": (USER_JSON, longest(filling(b"0,", b"[", b"0]"))),
+    "user code: most JSON of fractions": (USER_JSON, longest(filling(b"0.5,", b"[", b"0]"))),
+    "user code: most JSON of objects": (USER_JSON, longest(filling(b'{"a":0},', b"[", b"{}]"))),
+    "user code: most JSON of texts": (USER_JSON, longest(filling(b'"ab",', b"[", b'"a"]'))),
+    "user code: most JSON of pairs": (USER_JSON, longest(filling(b"[0,0],", b"[", b"[0,0]]"))),
+    "user code: most JSON of one long text": (
+        USER_JSON,
+        longest(
+            lambda size: b'["' + b"a" * (size // 99) + b'",' + b'"",' * (size // 50000) + b"0]"
+        ),
+    ),
+    "user code: most instances": (
+        USER_TFS,
+        longest(filling(b'{"a":0},', b'{"instances":[', b'{"a":0}]}')),
+    ),
+    "user code: CSV of digits": (USER_CSV, filling(b"0,0,0,0\n")),
+    "user code: most CSV of digits": (USER_CSV, lambda size: fill(size // 10, b"0,0,0,0\n")),
+    "user code: most CSV of one line": (USER_CSV, lambda size: fill(size // 10, b"0,", b"", b"0")),
+    "user code: most CSV of text": (USER_CSV, lambda size: fill(size // 29, b"a,b\n")),
+    "user code: CSV of one long text": (USER_CSV, filling(b"a", b"b\n" * 1000)),
+    "user code: CSV of line ends": (USER_CSV, filling(b"\n", b"", b"1")),
+    "user code: npz": (USER_NPZ, make_sparse),
+    "user code: npz, stored": (USER_NPZ, make_zip(zeros, zipfile.ZIP_STORED)),
+    "user code: npy": (USER_NPY, make_npy("<f8", 1)),
 }
 """By name: what decodes, and what makes the body for a size."""
 
@@ -376,6 +451,7 @@ DECODED = (
     *("CSV in UTF-16 of plain rows", "JSON of odd rows", "JSON of odd images, deep"),
     *("JSON lines of plain rows", "JSON lines of odd rows", "JSON lines of one pixel"),
     *("RecordIO of images", "RecordIO of float64", "RecordIO of one pixel"),
+    *(name for name in CASES if name.startswith("user code: most")),
 )
 """Long bodies of good images."""
 
@@ -434,6 +510,7 @@ def main(arguments: list[str]) -> None:
     names = [text for text in arguments if text != "--json" and not text.isdigit()]
     payload_bytes = int(numbers[0] if numbers else 25) * 2**20
     gunzip(gzip.compress(make_picture("PNG")), payload_bytes)  # imports what is imported when used
+    USER_NPZ(make_sparse(10_000), payload_bytes)
     for kind in ("PNG", "JPEG", "BMP"):
         bundled("image/" + kind.lower())(make_picture(kind), payload_bytes)
     figures = {}

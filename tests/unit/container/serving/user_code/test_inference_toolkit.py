@@ -6,11 +6,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from container import contract
 from container.errors import RequestError
-from container.serving.user_code import (
-    inference_toolkit,
-)
+from container.serving.user_code import bounds, inference_toolkit
 
 
 def test_pickled_array_is_refused() -> None:
@@ -26,7 +23,7 @@ def test_sparse_matrix_that_expands_too_far_is_refused_before_it_is_read(
     fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SEC-6."""
-    monkeypatch.setattr(contract, "TRANSFORM_PAYLOAD_BYTES", 100_000)
+    monkeypatch.setattr(bounds, "count_payload_bytes", lambda: 100_000)
     monkeypatch.setattr(inference_toolkit.importlib.util, "find_spec", lambda _: True)
     header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (100000,)}"
     npy = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header

@@ -1,0 +1,153 @@
+"""How much memory the bodies of user code and third-party models may take (SEC-6).
+
+Their decoders return what numpy makes of any JSON or CSV. Python's values take up to a hundred
+times their text, so they are counted first; what would take twice the payload limit is refused.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import os
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from container import contract
+from container.errors import RequestError
+from container.serving import server_settings
+
+_BLOCK_CHARACTERS: Final = 131_072
+# Measured, with the array that is made of them.
+_INTEGER_BYTES: Final = 40
+_NUMBER_BYTES: Final = 50
+_LIST_BYTES: Final = 80
+_OBJECT_BYTES: Final = 190
+_QUOTE_BYTES: Final = 30
+_CELL_BYTES: Final = 100
+_CHARACTER_BYTES: Final = 4
+_TEXT: Final = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+_SHARE: Final = 1.8
+"""Of the payload limit, for the values; the text itself takes as much as the limit."""
+
+
+@functools.cache
+def count_payload_bytes() -> int:
+    """Return the payload limit of this server."""
+    return server_settings.parse(os.environ).payload_bytes
+
+
+def load_json(text: str | bytes) -> Any:
+    """Parse JSON whose values take bounded memory, as an array, too.
+
+    Raises: RequestError 413 if they would take more; ValueError or RecursionError as `json` does.
+    """
+    if len(text) > _BLOCK_CHARACTERS:
+        if isinstance(text, bytes):
+            text = text.decode()
+        _check_json(text)
+    return json.loads(text)
+
+
+def _check_json(text: str) -> None:
+    has_fractions = any(mark in text for mark in ".eE")
+    values = text.count(",")
+    needed = values * (_NUMBER_BYTES if has_fractions else _INTEGER_BYTES)
+    needed += text.count("[") * _LIST_BYTES + text.count("{") * _OBJECT_BYTES
+    needed += text.count('"') * _QUOTE_BYTES
+    _check(needed, "JSON")
+    # Each text of an array is as wide as the longest.
+    longest = max((found.end() - found.start() for found in _TEXT.finditer(text)), default=0)
+    _check(values * longest * _CHARACTER_BYTES, "JSON")
+
+
+def check_table(text: str) -> None:
+    """Check what `numpy.genfromtxt` makes of a CSV of any values.
+
+    Raises: RequestError 413 if it takes too much memory.
+    """
+    if len(text) > _BLOCK_CHARACTERS:
+        lines = text.count("\n") + 1
+        longest = max(_measure_lines(text))
+        cells = text.count(",") + lines
+        _check(max(cells * _CELL_BYTES, lines * longest * _CHARACTER_BYTES), "CSV")
+
+
+def _check(needed_bytes: int, what: str) -> None:
+    limit = count_payload_bytes()
+    if needed_bytes > _SHARE * limit:
+        message = (
+            f"the values of the {what} would take about {needed_bytes >> 20} MiB, and the payload "
+            f"limit is {limit >> 20} MiB; send application/x-npy, fewer instances, or set "
+            f"{contract.MAX_PAYLOAD_VARIABLE}"
+        )
+        raise RequestError(413, message)
+
+
+def _measure_lines(text: str) -> Iterator[int]:
+    start = 0
+    while start <= len(text):
+        end = text.find("\n", start)
+        end = len(text) if end < 0 else end
+        yield end - start
+        start = end + 1
+
+
+def parse_table(text: str, dtype: Any) -> NDArray[Any] | None:
+    """Parse lines of plain numbers into `[line, column]`, or None if they are not a table of them.
+
+    Raises: RequestError 413 if the numbers take more memory than the payload limit.
+    """
+    numbers = text.count(",") + text.count("\n") + 1
+    if len(text) > _BLOCK_CHARACTERS:
+        _check(2 * numbers * np.dtype(dtype).itemsize, "CSV")
+    columns = 0
+    table = np.empty(numbers, dtype)
+    done = 0
+    for lines in _split_lines(text):
+        counts = {line.count(",") + 1 for line in lines.split("\n") if line}
+        columns = columns or min(counts)
+        if counts != {columns}:
+            return None
+        for piece in _cut(lines):
+            try:
+                parsed = np.loadtxt(
+                    io.StringIO(piece), dtype, delimiter=",", comments=None, ndmin=2
+                )
+            except (ValueError, OverflowError):
+                return None
+            table[done : done + parsed.size] = parsed.ravel()
+            done += parsed.size
+    return table[:done].reshape(-1, columns or 1)
+
+
+def _split_lines(text: str) -> Iterator[str]:
+    """Yield blocks of lines, a line that is longer than a block by itself."""
+    start = 0
+    while start < len(text):
+        end = len(text)
+        if end - start > _BLOCK_CHARACTERS:
+            end = text.rfind("\n", start, start + _BLOCK_CHARACTERS)
+            if end < 0:
+                end = text.find("\n", start)
+            end = len(text) if end < 0 else end
+        lines = text[start:end].strip("\n")
+        if lines:
+            yield lines
+        start = end + 1
+
+
+def _cut(lines: str) -> Iterator[str]:
+    """Cut a long line at its commas."""
+    start = 0
+    while len(lines) - start > _BLOCK_CHARACTERS:
+        end = lines.find(",", start + _BLOCK_CHARACTERS)
+        if end < 0:
+            break
+        yield lines[start:end]
+        start = end + 1
+    yield lines[start:]
