@@ -24,11 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ("container", "local_test", "docker")
 LIMITS = {
-<<<<<<< HEAD
-    "lines": 38_950,
-=======
-    "lines": 38_900,
->>>>>>> 096ab96 (scripts: room for the bounds of decoders)
+    "lines": 39_400,
     "modules over 300 lines": 5,
     "modules over 400 lines": 0,
     "modules in the largest folder": 12,

@@ -50,7 +50,7 @@ def test_every_image_has_the_library_of_openmp() -> None:
 
 
 def test_the_locked_pip_replaces_the_bases_before_it_installs_anything() -> None:
-    """CVE-2026-1703: a wheel that an older pip installs may write anywhere."""
+    """A wheel that a pip before 26.0 installs may write outside its directory."""
     for dockerfile in (CPU, GPU):
         assert "docker/requirements-pip.txt" in stage(dockerfile, "builder")
     program = (ROOT / "docker/make_environment.py").read_text()
