@@ -29,6 +29,7 @@ _PAGES_PER_CHECKPOINT: Final = 100  # bounds what is only in the write-ahead log
 
 
 _SALVAGE_BYTES: Final = 2**32
+_PROBE_BYTES: Final = 64 * 1024
 
 
 class Row(NamedTuple):
@@ -113,10 +114,16 @@ class Database:
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def probe(self) -> None:
-        """Write something that changes nothing.
+        """Write something that changes nothing: to the file, and as a file of some size.
 
         Raises: DiskError.
         """
+        trial = self._path.with_name(f"{self._path.name}.probe")
+        with disk.guard(self._path.parent):
+            try:
+                trial.write_bytes(bytes(_PROBE_BYTES))
+            finally:
+                trial.unlink(missing_ok=True)
         self._execute(f"PRAGMA user_version={_VERSION}", ())
 
     def _execute(self, statement: str, values: tuple[Any, ...]) -> None:

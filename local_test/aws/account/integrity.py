@@ -41,13 +41,15 @@ def _required(kind: Kind[Any]) -> Mapping[str, tuple[type, ...]]:
     required: dict[str, tuple[type, ...]] = {}
     for name, hint in typing.get_type_hints(kind.record, include_extras=True).items():
         if typing.get_origin(hint) is not NotRequired:
-            found = typing.get_origin(hint) or hint
-            is_class = isinstance(found, type) and not typing.is_typeddict(found)
-            required[name] = _accept(found if is_class else dict)
+            required[name] = _accept(typing.get_origin(hint) or hint)
     if kind.status_name:
         required[kind.status_name] = (str,)
     return required
 
 
-def _accept(wanted: type) -> tuple[type, ...]:
-    return (int, float) if wanted is float else (wanted,)
+def _accept(wanted: Any) -> tuple[type, ...]:
+    if wanted is float:
+        return (int, float)
+    if typing.is_typeddict(wanted):
+        return (dict,)
+    return (wanted,)

@@ -1,7 +1,8 @@
 """The bytes of S3's objects as files in one directory.
 
-The name of a file says what it is: `ID` is a current object's, `ID.partial` is not complete yet,
-and `ID.version` is an older version's, which lives as long as the process. A start deletes files of
+The name of a file says what it is: `ID` is a current object's, `ID.partial` has no record yet, and
+`ID.version` is about to lose its record, or is an older version, which lives as long as the
+process. Records decide: a start gives a file that one names its name back, deletes the others of
 the last two kinds, and moves any other file that no record names out of the directory.
 """
 
@@ -55,18 +56,21 @@ class ByteFiles:
         self._directory = directory
         directory.mkdir(parents=True, exist_ok=True)
 
-    def find(self, name: str) -> Path | None:
-        """Return the file of a current object, or None if it is gone."""
+    def settle(self, name: str) -> Path | None:
+        """Give the file that a record names its name, and return it; None if it is gone."""
         path = self._directory / name
+        for end in (_PARTIAL, _VERSION):
+            with contextlib.suppress(FileNotFoundError):
+                path.with_name(name + end).rename(path)
         return path if path.is_file() else None
 
-    def write(self, source: IO[bytes]) -> Path:
-        """Write a new file; it is complete and on disk when this returns.
+    def write(self, source: IO[bytes]) -> str:
+        """Write a new file and return its name; it is on disk, and waits for its record.
 
         Raises: DiskError, with nothing left behind.
         """
-        path = self._directory / uuid.uuid4().hex
-        partial = path.with_name(path.name + _PARTIAL)
+        name = uuid.uuid4().hex
+        partial = self._directory / (name + _PARTIAL)
         with disk.guard(self._directory):
             try:
                 with partial.open("wb") as file:
@@ -74,29 +78,27 @@ class ByteFiles:
                     shutil.copyfileobj(source, file, 1024 * 1024)
                     file.flush()
                     os.fsync(file.fileno())
-                partial.rename(path)
+                self._sync()
             except BaseException:
                 partial.unlink(missing_ok=True)
                 raise
-            self._sync()
-        return path
+        return name
 
-    def remove(self, name: str) -> None:
-        """Remove the file of an object, if it exists.
+    def set_aside(self, name: str) -> Path:
+        """Prepare a file for the loss of its record, and return where it is; it may be gone.
 
         Raises: DiskError.
         """
-        with disk.guard(self._directory):
-            (self._directory / name).unlink(missing_ok=True)
+        aside = self._directory / (name + _VERSION)
+        with disk.guard(self._directory), contextlib.suppress(FileNotFoundError):
+            (self._directory / name).rename(aside)
+        return aside
 
-    def retire(self, stored: StoredBytes) -> None:
-        """Let a file be that of an older version."""
-        stored.path = stored.path.rename(stored.path.with_name(stored.path.name + _VERSION))
-
-    def restore(self, stored: StoredBytes) -> None:
-        """Let the file of an older version be that of the current one."""
-        if stored.path.name.endswith(_VERSION):
-            stored.path = stored.path.rename(stored.path.with_suffix(""))
+    def remove(self, name: str) -> None:
+        """Remove a file that no record names, if it exists."""
+        for end in ("", _PARTIAL, _VERSION):
+            with contextlib.suppress(OSError):  # then the next start removes it
+                (self._directory / (name + end)).unlink()
 
     def sweep(self, named: Collection[str]) -> list[str]:
         """Delete what no object can need, move aside what no record names, and describe that."""

@@ -31,17 +31,19 @@ class _Held:
 
 
 @contextlib.contextmanager
-def holding(bucket: FakeBucket, upload_id: str) -> Iterator[None]:
+def holding(bucket: FakeBucket | None, upload_id: str) -> Iterator[None]:
     """Keep an upload in its bucket if the block raises; else free its parts when it is gone."""
-    upload = bucket.multiparts.get(upload_id)
-    parts = list(upload.parts.values()) if upload else []
+    if bucket is None or upload_id not in bucket.multiparts:
+        yield
+        return
+    upload = bucket.multiparts[upload_id]
+    parts = list(upload.parts.values())
     for part in parts:
         part._value_buffer = _Held(part._value_buffer)  # noqa: SLF001 - where moto keeps the bytes
     try:
         yield
     except BaseException:
-        if upload is not None:
-            bucket.multiparts[upload_id] = upload
+        bucket.multiparts[upload_id] = upload
         raise
     finally:
         for part in parts:

@@ -10,7 +10,7 @@ moto has no hook for storage, so this uses its private `FakeKey._value_buffer`; 
 when moto changes it.
 
 Rules of this file: a file is complete before a record names it. An object whose file is gone does
-not exist, so a deletion removes the file first, which also works on a full disk.
+not exist, so a deletion holds even if a full disk has no room to delete the record.
 """
 
 from __future__ import annotations
@@ -101,13 +101,9 @@ class ObjectFiles:
         """Return moto to the state before a request if its change cannot be written."""
         bucket = self._backend.buckets.get(target.bucket)
         before = {name: list(bucket.keys.getlist(name, [])) for name in target.keys if bucket}
-        uploads = target.query.get("uploadId", [""]) if target.method == "POST" else [""]
         try:
-            if bucket is None:
+            with holding(bucket, target.completed_upload):
                 yield
-            else:
-                with holding(bucket, uploads[0]):
-                    yield
         except Exception:
             if bucket is None:
                 self._backend.buckets.pop(target.bucket, None)
@@ -142,56 +138,59 @@ class ObjectFiles:
 
         Raises: DiskError; then files and records are as before.
         """
-        versions = []
-        if bucket in self._backend.buckets:
-            versions = self._backend.buckets[bucket].keys.getlist(name, [])
+        versions = self._list_versions(bucket, name)
         key = versions[-1] if versions else None
+        is_object = isinstance(key, FakeKey)
         record_name = f"{bucket}/{name}"
         old = self._store.find(OBJECT, record_name)
-        if not isinstance(key, FakeKey):
-            if old is not None and not self._retire(old, versions):
-                self._files.remove(old["file"])
-            self._store.forget(OBJECT, record_name)
+        if old is None:
+            if is_object:
+                self._keep_bytes(key, record_name)
             return
-        path = self._keep_bytes(key, old, record_name)
-        if old is not None and old["file"] != path.name and not self._retire(old, versions):
-            with contextlib.suppress(DiskError):  # then the next start moves it aside
-                self._files.remove(old["file"])
+        if is_object and _names(key, old["file"]):
+            return
+        aside = self._files.set_aside(old["file"])
+        try:
+            if is_object:
+                self._keep_bytes(key, record_name)
+            else:
+                self._store.forget(OBJECT, record_name)
+        except BaseException:
+            self._files.settle(old["file"])
+            raise
+        for version in versions:
+            if isinstance(version, FakeKey) and _names(version, old["file"]):
+                _point_to(version, aside)
+                return
+        self._files.remove(old["file"])
 
-    def _keep_bytes(self, key: FakeKey, old: StoredObject | None, record_name: str) -> Path:
-        """Write the file and the record of an object that is new, and return its file.
+    def _list_versions(self, bucket: str, name: str) -> list[Any]:
+        """Return moto's versions of an object, the current one last."""
+        if bucket not in self._backend.buckets:
+            return []
+        return list(self._backend.buckets[bucket].keys.getlist(name, []))
+
+    def _keep_bytes(self, key: FakeKey, record_name: str) -> None:
+        """Write the file and the record of an object that is new.
 
         Raises: DiskError, with the new file removed.
         """
         stored = key._value_buffer  # noqa: SLF001 - see the head of this file
-        if isinstance(stored, StoredBytes):
-            self._files.restore(stored)
-            if old is not None and old["file"] == stored.path.name:
-                return stored.path
-            path = stored.path
-        else:
-            with key.lock:
-                path = self._files.write(stored)
-        record = _describe(key, record_name, path)
+        with key.lock:
+            is_older = isinstance(stored, StoredBytes)  # a version that is the current one again
+            name = stored.path.stem if is_older else self._files.write(stored)
+        record = _describe(key, record_name, name)
         try:
             self._keep_bucket(record["bucket"])
             if not self._store.insert(OBJECT, record_name, record):
                 self._store.update(OBJECT, record_name, **record)
-        except DiskError:
-            if path != getattr(stored, "path", None):
-                self._files.remove(path.name)
+        except BaseException:
+            if not is_older:
+                self._files.remove(name)
             raise
+        path = self._files.settle(name)
+        assert path is not None  # noqa: S101 - it was written above
         _point_to(key, path)
-        return path
-
-    def _retire(self, old: StoredObject, versions: list[Any]) -> bool:
-        """Keep an object's file for as long as moto has it as an older version."""
-        for key in versions:
-            stored = getattr(key, "_value_buffer", None)
-            if isinstance(stored, StoredBytes) and stored.path.name == old["file"]:
-                self._files.retire(stored)
-                return True
-        return False
 
     def _restore(self) -> list[str]:
         """Give moto what is on disk, and return what was wrong there."""
@@ -204,7 +203,7 @@ class ObjectFiles:
             if item["bucket"] not in self._backend.buckets:
                 self._restore_bucket(item["bucket"], time.time())
                 warnings.append(f"bucket {item['bucket']} had no record; its objects are kept")
-            path = self._files.find(item["file"])
+            path = self._files.settle(item["file"])
             if path is None:
                 missing.append(f"s3://{item['bucket']}/{item['key']}")
             else:
@@ -239,13 +238,19 @@ class ObjectFiles:
         self._backend.buckets[record["bucket"]].keys[record["key"]] = key
 
 
-def _describe(key: FakeKey, record_name: str, path: Path) -> StoredObject:
+def _names(key: FakeKey, file: str) -> bool:
+    """Return whether an object's bytes are in a file, whatever its name is at the moment."""
+    stored = key._value_buffer  # noqa: SLF001 - see the head of this file
+    return isinstance(stored, StoredBytes) and stored.path.stem == file
+
+
+def _describe(key: FakeKey, record_name: str, file: str) -> StoredObject:
     bucket, _, name = record_name.partition("/")
     return {
         "bucket": bucket,
         "key": name,
-        "file": path.name,
-        "bytes": path.stat().st_size,
+        "file": file,
+        "bytes": key.contentsize,
         "etag": key.etag.strip('"'),
         "modified": key.last_modified.timestamp(),
         "metadata": dict(key.metadata),

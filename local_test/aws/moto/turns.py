@@ -49,7 +49,14 @@ class Target:
         """The keys whose objects it may change."""
         if self.is_read or self.is_part:
             return frozenset()
-        return frozenset([self.key]) if self.key else self.deleted
+        return frozenset([self.key] if self.key else self.deleted)
+
+    @property
+    def completed_upload(self) -> str:
+        """The upload whose parts it joins, or an empty string."""
+        if self.method != "POST":
+            return ""
+        return str(self.query.get("uploadId", [""])[0])
 
     def claims(self) -> dict[str, Mode]:
         """Return what it needs: keys are BUCKET/KEY, and a bucket is also its list of keys."""

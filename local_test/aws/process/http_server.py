@@ -25,8 +25,8 @@ from local_test.aws.account import log_operations
 from local_test.aws.account.account import Account
 from local_test.aws.console import pages
 from local_test.aws.moto.mount import Services
-from local_test.aws.process import operations, signatures
-from local_test.aws.process.signatures import Claim
+from local_test.aws.process import claims, operations, signatures
+from local_test.aws.process.claims import Claim
 from local_test.aws.protocol import messages
 from local_test.aws.protocol.messages import AwsError, Reply
 from local_test.aws.sagemaker import cloudwatch, runtime
@@ -67,7 +67,7 @@ class Application:
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
         """Answer one request."""
-        claim = signatures.read(environ)
+        claim = claims.read(environ)
         service = _find_service(claim, environ)
         if service is not None:
             start_response = _make_harmless(start_response)

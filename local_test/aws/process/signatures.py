@@ -1,109 +1,41 @@
-"""AWS signatures: which key and service a request claims, and whether that key signed it.
+"""Whether the key that a request claims signed it, as it is and now.
 
-Read are version 4, in the Authorization header or in the address, and version 2, which S3 still
-accepts and boto3 uses for presigned URLs. botocore computes what the signature must be.
-
-Source: the AWS general reference, "Signature Version 4"; S3's API reference, "Authenticating
-Requests".
+botocore computes what the signature must be.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import hashlib
 import hmac
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import IO, Any, Final
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, urlsplit
 
 from botocore.auth import HmacV1Auth, S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.compat import HTTPHeaders
 from botocore.credentials import Credentials
 
+from local_test.aws.process import chunks
+from local_test.aws.process.claims import Claim, parse_query
 from local_test.aws.protocol.messages import AwsError
 
-_SCOPE: Final = re.compile(r"([^/]+)/([0-9]{8})/([a-z0-9-]+)/([a-z0-9-]+)/aws4_request")
-_TIME: Final = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _UNSIGNED: Final = "UNSIGNED-PAYLOAD"
+_SKEW_S: Final = 15 * 60
+_EXPIRY_LIMIT_S: Final = 7 * 24 * 3600
 HINT: Final = 'run `eval "$(python -m local_test env)"` in the shell of this client'
 _QUERY_SERVICES: Final = ("s3", "iam", "sts", "monitoring")  # they answer in XML
 
 
-@dataclass(frozen=True)
-class Claim:
-    """What a request says of its signature."""
-
-    access_key: str
-    service: str
-    region: str
-    signature: str
-    time: str
-    """When it was signed: `YYYYMMDDTHHMMSSZ`; for version 2 the Date header or the expiry."""
-    expires: int | None = None
-    """Seconds since the epoch."""
-    signed_headers: tuple[str, ...] = ()
-    version: int = 4
-    is_presigned: bool = False
-
-
-def read(environ: Mapping[str, Any]) -> Claim | None:
-    """Return the claim of a WSGI request, or None if there is none that is well-formed."""
-    authorization = environ.get("HTTP_AUTHORIZATION", "")
-    kind, _, rest = authorization.partition(" ")
-    if kind == "AWS4-HMAC-SHA256":
-        parts = [part.strip().partition("=") for part in rest.split(",")]
-        fields = {name: value for name, _, value in parts}
-        return _read_version_4(fields, environ.get("HTTP_X_AMZ_DATE", ""))
-    if kind == "AWS":
-        access_key, _, signature = rest.partition(":")
-        date = environ.get("HTTP_DATE", "") if "HTTP_X_AMZ_DATE" not in environ else ""
-        return Claim(access_key, "s3", "", signature, date, version=2)
-    query = dict(_parse_query(environ))
-    if "X-Amz-Credential" in query:
-        fields = {name.removeprefix("X-Amz-"): value for name, value in query.items()}
-        return _read_version_4(fields, query.get("X-Amz-Date", ""))
-    if "AWSAccessKeyId" not in query:
-        return None
-    expires = query.get("Expires", "")
-    return Claim(
-        query["AWSAccessKeyId"],
-        "s3",
-        "",
-        query.get("Signature", ""),
-        expires,
-        expires=_read_number(expires),
-        version=2,
-        is_presigned=True,
-    )
-
-
-def _read_version_4(fields: Mapping[str, str], signed_at: str) -> Claim | None:
-    scope = _SCOPE.fullmatch(fields.get("Credential", ""))
-    if scope is None or not _TIME.fullmatch(signed_at):
-        return None
-    access_key, _, region, service = scope.groups()
-    expires = None
-    if "Expires" in fields:
-        expires = _to_epoch(signed_at) + _read_number(fields["Expires"])
-    return Claim(
-        access_key,
-        service,
-        region,
-        fields.get("Signature", ""),
-        signed_at,
-        expires=expires,
-        signed_headers=tuple(fields.get("SignedHeaders", "").split(";")),
-        is_presigned="Algorithm" in fields,
-    )
-
-
-def check(environ: Mapping[str, Any], claim: Claim, secret: str | None) -> None:
+def check(environ: dict[str, Any], claim: Claim, secret: str | None) -> None:
     """Check that a request was signed with a secret, or refuse it if the key has none.
+
+    A body in chunks is decoded.
 
     Raises: AwsError.
     """
@@ -112,12 +44,84 @@ def check(environ: Mapping[str, Any], claim: Claim, secret: str | None) -> None:
         code = "InvalidAccessKeyId" if claim.service == "s3" else "InvalidClientTokenId"
         code = "UnrecognizedClientException" if is_json else code
         raise AwsError(code, f"the access key is not one of this local AWS; {HINT}", 403)
-    if claim.expires is not None and claim.expires < time.time():
-        raise AwsError("AccessDenied", "Request has expired", 403)
+    _check_time(claim)
+    _check_signed_headers(environ, claim)
     if not hmac.compare_digest(sign(environ, claim, secret).encode(), claim.signature.encode()):
         code = "InvalidSignatureException" if is_json else "SignatureDoesNotMatch"
         message = f"the signature is not that of the access key; {HINT}"
         raise AwsError(code, message, 403)
+    if environ.get("HTTP_X_AMZ_CONTENT_SHA256") in chunks.WORDS:
+        scope = f"{claim.time[:8]}/{claim.region}/{claim.service}/aws4_request"
+        key = derive_key(secret, claim)
+        chunks.decode(
+            environ,
+            claim.signature,
+            lambda algorithm, rest: _hmac(key, f"{algorithm}\n{claim.time}\n{scope}\n{rest}").hex(),
+        )
+
+
+def _check_time(claim: Claim) -> None:
+    """Refuse a signature that is too old, or not valid yet.
+
+    Raises: AwsError.
+    """
+    now = time.time()
+    if claim.expires is not None:
+        if claim.expires < now:
+            raise AwsError("AccessDenied", "Request has expired", 403)
+        if claim.version == 2:
+            return
+        if not 0 < claim.expires - claim.signed_s <= _EXPIRY_LIMIT_S:
+            message = f"X-Amz-Expires must be from 1 to {_EXPIRY_LIMIT_S} seconds"
+            raise AwsError("AuthorizationQueryParametersError", message)
+        if claim.signed_s > now + _SKEW_S:
+            raise AwsError("AccessDenied", "Request is not valid yet", 403)
+        return
+    if abs(claim.signed_s - now) > _SKEW_S:
+        codes = dict.fromkeys(_QUERY_SERVICES, "SignatureDoesNotMatch")
+        codes["s3"] = "RequestTimeTooSkewed"
+        code = codes.get(claim.service, "InvalidSignatureException")
+        found = dt.datetime.fromtimestamp(now, dt.UTC)
+        message = (
+            f"Signature expired: the request was signed at {claim.time!r}, which is more than "
+            f"{_SKEW_S // 60} minutes from the time here, {found:%Y%m%dT%H%M%SZ}; set the clock"
+        )
+        raise AwsError(code, message, 403)
+
+
+def _check_signed_headers(environ: Mapping[str, Any], claim: Claim) -> None:
+    """Refuse a request whose signature leaves out what decides what it does.
+
+    Raises: AwsError.
+    """
+    if claim.version != 4:
+        return
+    missing = [] if "host" in claim.signed_headers else ["host"]
+    if claim.service == "s3":
+        found = [name[5:].replace("_", "-").lower() for name in environ if name[:5] == "HTTP_"]
+        missing += [
+            name for name in found if name.startswith("x-amz-") and name not in claim.signed_headers
+        ]
+    if missing:
+        message = f"These headers must be signed: {', '.join(sorted(missing))}"
+        raise AwsError("AccessDenied", message, 403)
+
+
+def derive_key(secret: str, claim: Claim) -> bytes:
+    """Return the key that signs on one day, in one region, for one service."""
+    return _derive(secret, claim.time[:8], claim.region, claim.service)
+
+
+@functools.lru_cache(256)
+def _derive(secret: str, *scope: str) -> bytes:
+    key = f"AWS4{secret}".encode()
+    for part in (*scope, "aws4_request"):
+        key = _hmac(key, part)
+    return key
+
+
+def _hmac(key: bytes, text: str) -> bytes:
+    return hmac.digest(key, text.encode(), "sha256")
 
 
 def sign(environ: Mapping[str, Any], claim: Claim, secret: str) -> str:
@@ -130,7 +134,7 @@ def sign(environ: Mapping[str, Any], claim: Claim, secret: str) -> str:
         return _sign_version_2(environ, claim, credentials)
     kind = S3SigV4Auth if claim.service == "s3" else SigV4Auth
     auth = kind(credentials, claim.service, claim.region)
-    query = [pair for pair in _parse_query(environ) if pair[0] != "X-Amz-Signature"]
+    query = [pair for pair in parse_query(environ) if pair[0] != "X-Amz-Signature"]
     request = AWSRequest(environ["REQUEST_METHOD"], "http://localhost/", params=query)
     request.context["timestamp"] = claim.time
     headers = HTTPHeaders()
@@ -145,7 +149,7 @@ def sign(environ: Mapping[str, Any], claim: Claim, secret: str) -> str:
         _hash_payload(environ, claim, dict(query)),
     ]
     text = auth.string_to_sign(request, "\n".join(canonical))
-    return str(auth.signature(text, request))
+    return _hmac(derive_key(secret, claim), text).hex()
 
 
 class _DatedAuth(HmacV1Auth):  # type: ignore[misc] # botocore has no types
@@ -160,7 +164,7 @@ class _DatedAuth(HmacV1Auth):  # type: ignore[misc] # botocore has no types
 
 
 def _sign_version_2(environ: Mapping[str, Any], claim: Claim, credentials: Credentials) -> str:
-    query = _parse_query(environ)
+    query = parse_query(environ)
     found = {name.lower(): value for name, value in query if claim.is_presigned}
     found |= {
         name.removeprefix("HTTP_").replace("_", "-").lower(): str(value)
@@ -186,7 +190,10 @@ def _hash_payload(environ: Mapping[str, Any], claim: Claim, query: Mapping[str, 
     if not stated and claim.service == "s3" and claim.is_presigned:
         stated = _UNSIGNED
     if stated and not _SHA256.fullmatch(stated):
-        return str(stated)  # S3's words for a body that is not signed, or signed in chunks
+        if claim.service == "s3" and stated in (_UNSIGNED, *chunks.WORDS):
+            return str(stated)
+        message = f"x-amz-content-sha256 must be a SHA-256, {_UNSIGNED} or {chunks.WORDS}"
+        raise AwsError("NotImplemented" if "STREAMING" in stated else "InvalidRequest", message)
     found = _hash(environ["wsgi.input"])
     if stated and stated != found:
         message = "The provided 'x-amz-content-sha256' header does not match what was computed."
@@ -214,21 +221,3 @@ def _find_path(environ: Mapping[str, Any]) -> str:
     address = environ.get("REQUEST_URI") or quote(environ["PATH_INFO"], encoding="latin-1")
     path: str = address.partition("?")[0]
     return path if path.startswith("/") else urlsplit(path).path
-
-
-def _parse_query(environ: Mapping[str, Any]) -> list[tuple[str, str]]:
-    pairs = environ.get("QUERY_STRING", "").split("&")
-    parts = [pair.partition("=") for pair in pairs if pair]
-    return [(unquote(name), unquote(value)) for name, _, value in parts]
-
-
-def _read_number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 12 else 0
-
-
-def _to_epoch(text: str) -> int:
-    try:
-        moment = dt.datetime.strptime(f"{text}+0000", "%Y%m%dT%H%M%SZ%z")
-    except ValueError:
-        return 0
-    return int(moment.timestamp())

@@ -188,3 +188,22 @@ def test_objects_of_a_bucket_whose_record_is_lost_are_kept(tmp_path: Path, backe
     assert backend.get_object("lost", "k").value == b"x"
     assert store.warnings == ["bucket lost had no record; its objects are kept"]
     store.close()
+
+
+@pytest.mark.parametrize("end", [".partial", ".version"])
+def test_a_kill_between_file_and_record_leaves_what_the_record_says(
+    tmp_path: Path, backend: Any, end: str
+) -> None:
+    files, store = serve(tmp_path)
+    files.make_bucket("killed")
+    ask(files, "PUT", "/killed/k", b"acknowledged")
+    store.close()
+    backend.reset()
+    [path] = (tmp_path / "objects").iterdir()
+    path.rename(path.with_name(path.name + end))  # the record was there first, or still is
+    path.with_name("0123" + end).write_bytes(b"never had a record, or has none any more")
+    _, store = serve(tmp_path)
+    assert store.warnings == []
+    assert backend.get_object("killed", "k").value == b"acknowledged"
+    assert [item.name for item in (tmp_path / "objects").iterdir()] == [path.name]
+    store.close()

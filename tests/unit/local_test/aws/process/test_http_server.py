@@ -11,20 +11,22 @@ from typing import Any
 import pytest
 
 from local_test.aws.account.account import Account
-from local_test.aws.process import http_server, signatures
+from local_test.aws.process import claims, http_server, signatures
 from local_test.aws.process.http_server import Application
 
 Ask = Callable[..., tuple[int, dict[str, str], bytes]]
 
 
-TIME = "20260101T000000Z"
+TIME = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+DAY = TIME[:8]
+OLD = f"{DAY}T000000Z"  # of today
 SECRET = "of the test"  # noqa: S105 - of no use elsewhere
 
 
 def sign(service: str, region: str = "us-east-1", key: str = "k") -> str:
     """Return an Authorization header, whose signature `ask` makes."""
     return (
-        f"AWS4-HMAC-SHA256 Credential={key}/20260101/{region}/{service}/aws4_request, "
+        f"AWS4-HMAC-SHA256 Credential={key}/{DAY}/{region}/{service}/aws4_request, "
         "SignedHeaders=host;x-amz-date, Signature=SIGN"
     )
 
@@ -63,7 +65,7 @@ def ask(account: Account) -> Ask:
         }
         if "HTTP_AUTHORIZATION" in environ:
             environ.setdefault("HTTP_X_AMZ_DATE", TIME)
-        claim = signatures.read(environ)
+        claim = claims.read(environ)
         if claim is not None and claim.signature == "SIGN":
             made = signatures.sign(environ, claim, SECRET)
             for name in ("HTTP_AUTHORIZATION", "QUERY_STRING"):
@@ -92,13 +94,13 @@ def test_old_and_new_signatures_reach_s3(ask: Ask, headers: dict[str, str]) -> N
 
 
 def test_a_signature_in_the_address_reaches_s3(ask: Ask) -> None:
-    credential = "k%2F20260101%2Fus-east-1%2Fs3%2Faws4_request"
+    credential = f"k%2F{DAY}%2Fus-east-1%2Fs3%2Faws4_request"
     query = (
-        f"X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={credential}&X-Amz-Date={TIME}"
+        f"X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={credential}&X-Amz-Date={OLD}"
         "&X-Amz-SignedHeaders=host&X-Amz-Expires={}&X-Amz-Signature=SIGN"
     )
-    assert ask(f"/bucket/key?{query.format(10**10)}", method="GET")[2] == b"s3"
-    assert b"Request has expired" in ask(f"/bucket/key?{query.format(60)}", method="GET")[2]
+    assert ask(f"/bucket/key?{query.format(2 * 24 * 3600)}", method="GET")[2] == b"s3"
+    assert b"Request has expired" in ask(f"/bucket/key?{query.format(1)}", method="GET")[2]
     assert ask(f"/bucket/key?{OLD_QUERY}", method="GET")[2] == b"s3"
 
 

@@ -18,7 +18,7 @@ from botocore.auth import (
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from local_test.aws.process import signatures
+from local_test.aws.process import claims, signatures
 from local_test.aws.protocol.messages import AwsError
 
 KEY = Credentials("AKID", "secret/+of=the test")
@@ -64,7 +64,7 @@ def sign(
 
 def check(environ: dict[str, Any], secret: str | None = KEY.secret_key) -> str | None:
     """Return the code of the refusal."""
-    claim = signatures.read(environ)
+    claim = claims.read(environ)
     assert claim is not None
     try:
         signatures.check(environ, claim, secret)
@@ -102,22 +102,76 @@ def test_another_body_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "word",
+    ("word", "code"),
     [
-        "UNSIGNED-PAYLOAD",
-        "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
-        "STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
-        "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER",
+        ("UNSIGNED-PAYLOAD", None),
+        ("", "InvalidRequest"),
+        ("0" * 64, "XAmzContentSHA256Mismatch"),
+        ("any word", "InvalidRequest"),
+        ("STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD", "NotImplemented"),
     ],
 )
-def test_a_body_that_is_not_hashed_is_accepted_as_s3_does(word: str) -> None:
+def test_a_body_that_is_not_hashed_is_accepted_as_s3_does(word: str, code: str | None) -> None:
     class Signer(S3SigV4Auth):  # type: ignore[misc] # botocore has no types
         def payload(self, _: AWSRequest) -> str:
-            return word
+            return word or "-"
 
-    environ = sign(Signer(KEY, "s3", "us-east-1"), "/bucket/key", b"5\r\nhello\r\n0\r\n\r\n")
-    assert environ["HTTP_X_AMZ_CONTENT_SHA256"] == word
-    assert check(environ) is None
+    environ = sign(Signer(KEY, "s3", "us-east-1"), "/bucket/key", b"hello")
+    assert check(environ) == code
+
+
+@pytest.mark.parametrize("service", ["sagemaker", "iam"])
+def test_other_services_hash_every_body(service: str) -> None:
+    class Signer(SigV4Auth):  # type: ignore[misc] # botocore has no types
+        def payload(self, _: AWSRequest) -> str:
+            return "UNSIGNED-PAYLOAD"
+
+    word = {"X_Amz_Content_SHA256": "UNSIGNED-PAYLOAD"}
+    environ = sign(Signer(KEY, service, "us-east-1"), "/", b"hello", **word)
+    assert check(environ) == "InvalidRequest"
+
+
+TOO_FAR = 15 * 60 + 5
+
+
+@pytest.mark.parametrize("shift", [-TOO_FAR, TOO_FAR, -60, 60])
+@pytest.mark.parametrize("name", ["version 4", "S3", "version 2"])
+def test_a_clock_that_is_wrong_is_named(
+    name: str, shift: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environ = sign(SIGNERS[name], "/bucket/key")
+    moved = signatures.time.time() + shift
+    monkeypatch.setattr(signatures.time, "time", lambda: moved)
+    wanted = "InvalidSignatureException" if name == "version 4" else "RequestTimeTooSkewed"
+    assert check(environ) == (wanted if abs(shift) == TOO_FAR else None)
+
+
+@pytest.mark.parametrize("name", ["version 4, presigned", "S3, presigned"])
+def test_an_address_is_not_valid_before_it_was_signed(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environ = sign(SIGNERS[name], "/bucket/key")
+    moved = signatures.time.time() - TOO_FAR
+    monkeypatch.setattr(signatures.time, "time", lambda: moved)
+    assert check(environ) == "AccessDenied"
+
+
+@pytest.mark.parametrize("seconds", [0, 7 * 24 * 3600 + 1])
+def test_an_address_is_valid_for_a_week_at_most(seconds: int) -> None:
+    signer = S3SigV4QueryAuth(KEY, "s3", "eu-west-1", expires=seconds)
+    assert check(sign(signer, "/bucket/key")) in (
+        "AuthorizationQueryParametersError",
+        "AccessDenied",
+    )
+
+
+def test_headers_that_decide_something_must_be_signed() -> None:
+    environ = sign(SIGNERS["S3"], "/bucket/key", b"1")
+    assert check({**environ, "HTTP_X_AMZ_ACL": "public-read"}) == "AccessDenied"
+    presigned = sign(SIGNERS["S3, presigned"], "/bucket/key")
+    assert check({**presigned, "HTTP_X_AMZ_COPY_SOURCE": "b/other"}) == "AccessDenied"
+    environ["HTTP_AUTHORIZATION"] = environ["HTTP_AUTHORIZATION"].replace("=host;", "=")
+    assert check(environ) == "AccessDenied"
 
 
 @pytest.mark.parametrize("name", [name for name in SIGNERS if "presigned" in name])
@@ -141,4 +195,4 @@ def test_an_address_expires(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_what_is_not_a_signature_is_none(authorization: str) -> None:
     environ = {"HTTP_AUTHORIZATION": authorization, "HTTP_X_AMZ_DATE": "20260101T000000Z"}
-    assert signatures.read(environ) is None
+    assert claims.read(environ) is None
