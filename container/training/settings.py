@@ -153,6 +153,13 @@ class Settings:
     shift_pixels: int = field(
         1, "maximum random shift of a batch in each direction", unit="pixels", low=0, high=64
     )
+    crop_share: float = field(
+        1.0,
+        "smallest share of the area of an image that a random crop keeps, before it is scaled up "
+        "again (random-resized-crop); 1: no crop",
+        low=0.05,
+        high=1.0,
+    )
     flip: bool = field(default=False, effect="mirror half of the images, at random")
     cutout_pixels: int = field(
         0,

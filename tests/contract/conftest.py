@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import gzip
+import io
 import os
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from pyarrow import parquet
 
 Digits = dict[str, tuple[NDArray[np.uint8], NDArray[np.int32]]]
 
@@ -30,7 +34,7 @@ def formats(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> Path:
     (root / "csv/digits.csv").write_text(rows)
     # The name does not reveal the format.
     (root / "csv-gzip/part-00000").write_bytes(gzip.compress(rows.encode()))
-    for suffix in ("png", "bmp", "gif"):
+    for suffix in ("png", "bmp", "gif", "tiff"):
         for index, (image, label) in enumerate(zip(images, labels, strict=True)):
             path = root / suffix / str(label) / f"{index:03}.{suffix}"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,6 +63,20 @@ def formats(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> Path:
                 + np.array([300], ">u4").tobytes()
                 + labels.astype(np.uint8).tobytes()
             )
+    for name in ("webdataset", "parquet"):
+        (root / name).mkdir()
+    pictures = [
+        (root / f"png/{label}/{index:03}.png").read_bytes() for index, label in enumerate(labels)
+    ]
+    with tarfile.open(root / "webdataset/shard-000.tar", "w") as archive:
+        for index, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
+            for suffix, content in (("png", picture), ("cls", b"%d" % label)):
+                member = tarfile.TarInfo(f"{index:03}.{suffix}")
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+    structs = [{"bytes": picture, "path": None} for picture in pictures]
+    table = pa.table({"image": structs, "label": labels})
+    parquet.write_table(table, root / "parquet/train-00000-of-00001.parquet")
     command = [sys.executable, str(Path(__file__).with_name("write_digits.py")), str(root)]
     subprocess.run(
         command,

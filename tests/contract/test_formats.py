@@ -14,7 +14,9 @@ from container import contract
 from container.data import loading
 from container.data.formats.parts import Options
 from container.data.images import LabeledImages
+from container.data.stream import Stream
 from container.errors import UserError
+from container.training.input.decoding import Decoder
 
 FORMATS = (
     "csv",
@@ -30,6 +32,9 @@ FORMATS = (
     "npy",
     "idx",
     "idx-gzip",
+    "tiff",
+    "webdataset",
+    "parquet",
 )
 
 
@@ -51,6 +56,26 @@ def test_every_format_gives_the_same_digits(name: str, formats: Path) -> None:
     assert loaded.labels.dtype == np.int32
     assert loaded.classes == tuple(range(10))
     assert sort(loaded) == sort(expected)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_gives_the_same_digits_decoded_by_tensorflow_and_streamed(
+    name: str, formats: Path, tmp_path: Path
+) -> None:
+    decoder = Decoder()
+    decoder.start()
+    (tmp_path / "input/data").mkdir(parents=True)
+    (tmp_path / "input/data/train").symlink_to(formats / name)
+    expected = loading.load(formats / name)
+    for budget_bytes in (None, 0):
+        options = Options(run=decoder.run, memory_budget_bytes=budget_bytes)
+        channel = contract.Channel("train")
+        found = loading.open_channel(contract.Layout(tmp_path), channel, options)
+        assert isinstance(found, Stream) == (budget_bytes == 0)
+        loaded = found.mapped() if isinstance(found, Stream) else found
+        assert np.array_equal(loaded.images, expected.images)
+        assert np.array_equal(loaded.labels, expected.labels)
+        assert loaded.classes == expected.classes
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import tensorflow as tf
 
 from container.training.settings import Settings
 
-_SHIFT, _FLIP, _CUTOUT, _MIXUP = range(4)
-_KINDS = 4
+_SHIFT, _FLIP, _CUTOUT, _MIXUP, _CROP = range(5)
+_KINDS = 5
+_CROP_RATIOS = (3 / 4, 4 / 3)  # width to height, as is usual for ImageNet
 
 
 def augment(
@@ -22,6 +24,8 @@ def augment(
     """
     first, batch_size = part
     count, height, width, _ = images.shape
+    if settings.crop_share < 1:
+        images = _crop(images, settings, step, part)
     reach = min(settings.shift_pixels, height // 4, width // 4)
     if reach:
         seed = _seed(settings, _SHIFT, step)
@@ -49,6 +53,22 @@ def augment(
         images = tf.cast(tf.round(blend), tf.uint8)
         targets = share * targets + (1 - share) * tf.reverse(targets, [0])
     return images, targets
+
+
+def _crop(images: Any, settings: Settings, step: Any, part: tuple[int, int]) -> Any:
+    """Scale a random rectangle of each image up to its size (random-resized-crop)."""
+    first, batch_size = part
+    count, height, width, _ = images.shape
+    drawn = tf.random.stateless_uniform([batch_size, 4], _seed(settings, _CROP, step))
+    drawn = tf.slice(drawn, [first, 0], [count, 4])
+    share = settings.crop_share + (1 - settings.crop_share) * drawn[:, 0]
+    low, high = (math.log(ratio) for ratio in _CROP_RATIOS)
+    ratio = tf.exp(low + (high - low) * drawn[:, 1])
+    sides = tf.minimum(tf.sqrt(tf.stack([share / ratio, share * ratio], axis=1)), 1.0)
+    corners = drawn[:, 2:] * (1 - sides)
+    boxes = tf.concat([corners, corners + sides], axis=1)
+    cropped = tf.image.crop_and_resize(images, boxes, tf.range(count), [height, width])
+    return tf.cast(tf.round(cropped), tf.uint8)
 
 
 def _seed(settings: Settings, kind: int, step: Any) -> Any:

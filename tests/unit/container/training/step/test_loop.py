@@ -144,6 +144,28 @@ def test_shift_moves_whole_pixels_in_black_and_flip_mirrors() -> None:
     assert first == {0, 7}
 
 
+def test_random_crops_differ_and_keep_their_share_of_the_image() -> None:
+    rows, columns = np.meshgrid(np.arange(64), np.arange(64), indexing="ij")
+    ramps = np.stack([rows * 4, columns * 4, rows * 0], axis=-1).astype(np.uint8)
+    batch = tf.constant(np.stack([ramps] * 32))
+    settings = Settings(shift_pixels=0, crop_share=0.25)
+    cropped = augment(batch, tf.ones([32, 2]), settings, 4, (0, 32))[0].numpy().astype(int)
+    assert cropped.shape == (32, 64, 64, 3)
+    heights = (cropped[:, -1, 0, 0] - cropped[:, 0, 0, 0]) / 252
+    widths = (cropped[:, 0, -1, 1] - cropped[:, 0, 0, 1]) / 252
+    shares = heights * widths
+    assert shares.min() == pytest.approx(0.25, abs=0.15)
+    assert shares.max() == pytest.approx(0.95, abs=0.15)
+    ratios = widths / heights
+    assert ratios.min() == pytest.approx(3 / 4, abs=0.1)
+    assert ratios.max() == pytest.approx(4 / 3, abs=0.1)
+    assert len({tuple(image[0, 0]) for image in cropped}) > 20
+    half = augment(batch[16:], tf.ones([16, 2]), settings, 4, (16, 32))[0].numpy()
+    assert np.array_equal(half, cropped[16:])  # a host's part of a batch
+    same = augment(batch, tf.ones([32, 2]), Settings(shift_pixels=0), 4, (0, 32))[0].numpy()
+    assert np.array_equal(same, batch.numpy())
+
+
 def test_mixup_blends_images_and_targets_by_the_same_share() -> None:
     black_and_white = np.stack([np.zeros((8, 8, 1)), np.full((8, 8, 1), 255)]).astype(np.uint8)
     settings = Settings(shift_pixels=0, mixup_alpha=1.0)
