@@ -125,6 +125,8 @@ def _run(layout: contract.Layout, options: argparse.Namespace) -> str:
             role="test",
         )
         labeled = loading.load(where.test, reading)
+        for line in labeled.passed_over:
+            print(line, flush=True)
         model = predictor.load(found, threads=machine.count_threads())
         starts = range(0, len(labeled.images), _IMAGES_PER_CALL)
         parts = [model.predict(labeled.images[i : i + _IMAGES_PER_CALL]) for i in starts]
