@@ -21,6 +21,7 @@ from container.training import checkpoint, phases
 from container.training.checkpoint import Checkpoint
 from container.training.distributed.rendezvous import Hosts
 from container.training.settings import Settings
+from container.training.step import trial
 from container.training.step.loop import Loop, State
 from container.training.tensorboard import Events
 
@@ -49,6 +50,8 @@ class Progress:
     """Time spent in training, in all starts of the job."""
     epoch_elapsed_s: float = 0.0
     """Time spent in this epoch."""
+    xla: bool | None = None
+    """Whether XLA compiles steps, if a trial found out."""
     epoch_stalled_s: float = 0.0
     """Part of it in which steps waited for images."""
 
@@ -70,6 +73,8 @@ class Training:
     progress: Progress = dataclasses.field(default_factory=Progress)
     best: State | None = None
     """The weights of the best epoch, if `keep=best`."""
+    is_xla_settled: bool = False
+    """Whether a trial of XLA was made in this start of the job, or would not pay."""
 
     def run(self, deadline: float) -> str:
         """Train until the epochs are done, a stop, no more progress, or `deadline` (monotonic).
@@ -94,6 +99,7 @@ class Training:
                 if is_compiled:  # the first call also compiles
                     fitting = round(_INNER_LOOP_S * count / elapsed_s)
                     inner_steps = max(1, min(_INNER_STEPS_MAXIMUM, fitting))
+                    self._settle_xla(elapsed_s / count)
                 is_compiled = True
             if self.progress.step == self.loop.steps_per_epoch:
                 self._end_epoch()
@@ -131,6 +137,7 @@ class Training:
         arrays = self.hosts.broadcast(arrays)
         self.loop.restore(arrays)
         self.progress = Progress(**progress)
+        self.loop.restore_xla(self.progress.xla)
         self.best = {name.removeprefix("best_"): arrays[name] for name in names} or None
         self.stop.worth_saving = True
         self.log(f"resumed after {self.steps_done} steps, in epoch {self.progress.epoch + 1}")
@@ -193,6 +200,15 @@ class Training:
             self.stop.requested = False
             return "max_runtime_s is over", 0
         return "", int(min(numbers[2:]))
+
+    def _settle_xla(self, step_s: float) -> None:
+        """Try once whether XLA is faster, if the rest of the job pays for that."""
+        if self.is_xla_settled or self.progress.xla is not None:
+            return
+        self.is_xla_settled = True
+        steps = self.loop.steps_per_epoch * (self.settings.epochs or 0) - self.steps_done
+        if trial.pays(self.settings, self.hosts, steps * step_s):
+            self.progress.xla = trial.choose_xla(self.loop, self.hosts, self.steps_done, self.log)
 
     def _measure(self, validation: ImageSet) -> tuple[float, float]:
         """Measure on the chief, whose numbers all hosts use; NaN if a stop interrupted it."""

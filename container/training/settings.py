@@ -271,7 +271,9 @@ class Settings:
     )
     require_gpu: bool = field(default=False, effect="fail the job if TensorFlow sees no GPU")
     xla: str = field(
-        "auto", "compile the step with XLA; auto: only on GPUs", choices=("auto", "on", "off")
+        "auto",
+        "compile the step with XLA; auto: only on GPUs, but a job of half an hour tries both",
+        choices=("auto", "on", "off"),
     )
     threads: int | None = field(
         None, "CPU threads", default_words="what the container may use", low=1, high=1024

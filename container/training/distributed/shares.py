@@ -33,6 +33,12 @@ class Share:
     sharded: bool
     """Whether the hosts have different images; otherwise each has all of them."""
 
+    def weigh_classes(self) -> npt.NDArray[np.float64]:
+        """Return weights `[class]` that make classes count equally, and the mean image as 1."""
+        counts = self.class_counts
+        weights: npt.NDArray[np.float64] = counts.sum() / (len(counts) * np.maximum(counts, 1))
+        return weights
+
 
 def share_alone(data: ImageSet, batch_size: int) -> Share:
     """Return the share of the only host: everything."""

@@ -8,14 +8,13 @@ only on the seed and its number: no iterator holds state, so a job can resume at
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from typing import Any
 
 import keras
-import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
@@ -43,6 +42,8 @@ _GROWTH_STEPS = 2000
 
 State = dict[str, npt.NDArray[Any]]
 """Arrays by name."""
+Step = Callable[[Batch, Any, Any], tuple[Any, Any]]
+"""Does a step on a batch by its number and that of its first random draw (see `Loop._do_step`)."""
 
 
 class Loop:
@@ -69,19 +70,10 @@ class Loop:
         self._class_count = len(data.classes)
         self._class_weights = None
         if settings.class_weights == "balanced":
-            self._class_weights = _weigh_classes(share)
+            self._class_weights = tf.constant(share.weigh_classes(), tf.float32)
         self._source = source.make(data, share, settings, twin.input_shape)
         self._network = FlatNetwork(twin, settings.seed)
-        # XLA compiles the entire step of one replica; of several only what comes before the sum.
-        is_shared = self._hosts.replica_count > 1
         self._tower_count = device.towers
-        self._towers = Towers(
-            self._network,
-            device.towers,
-            settings.batch_size,
-            shared=is_shared,
-            xla=device.xla and is_shared,
-        )
         with self._hosts.scope():
             self._weights = tf.Variable(self._network.weights)
             self._statistics = tf.Variable(self._network.statistics)
@@ -98,21 +90,48 @@ class Loop:
                 self._variables["mean_statistics"] = tf.Variable(self._network.statistics)
             if device.precision == "float16":  # and the steps since it was changed
                 self._variables["loss_scale"] = tf.Variable([_FIRST_LOSS_SCALE, 0.0])
-        self._step = self._do_step
-        if device.xla and not is_shared:
-            self._step = compile_by_xla(self._do_step)
-        images = tf.TensorSpec([None, *twin.input_shape[1:]], tf.uint8)
-        labels = tf.TensorSpec([None], tf.int32)
-        bounds = (tf.TensorSpec([], tf.int32),) * 3
-        sums = (tf.TensorSpec([], tf.float64), tf.TensorSpec([], tf.int64))
-        self._run = tf.function(
-            self._run_steps,
-            autograph=False,
-            input_signature=[(images, labels, labels), bounds, sums],
-        )
+        self._images = tf.TensorSpec([None, *twin.input_shape[1:]], tf.uint8)
+        self._labels = tf.TensorSpec([None], tf.int32)
         self._measure = tf.function(
-            self._measure_batches, autograph=False, input_signature=[images, labels]
+            self._measure_batches, autograph=False, input_signature=[self._images, self._labels]
         )
+        self._compiled: dict[bool, Any] = {}
+        self.use_xla(device.xla)
+
+    def use_xla(self, xla: bool) -> None:  # noqa: FBT001 - the only argument
+        """Compile the next steps with XLA, or without."""
+        self.xla = xla
+        """Whether XLA compiles steps."""
+        if xla not in self._compiled:
+            bounds = (tf.TensorSpec([], tf.int32),) * 3
+            sums = (tf.TensorSpec([], tf.float64), tf.TensorSpec([], tf.int64))
+            self._compiled[xla] = tf.function(
+                functools.partial(self._run_steps, self._make_step(xla=xla)),
+                autograph=False,
+                input_signature=[(self._images, self._labels, self._labels), bounds, sums],
+            )
+        self._run = self._compiled[xla]
+
+    def restore_xla(self, chosen: bool | None) -> None:  # noqa: FBT001 - the only argument
+        """Compile as a trial before the checkpoint chose, unless it is set now."""
+        if chosen is not None and self._settings.xla == "auto":
+            self.use_xla(chosen)
+
+    def _make_step(self, *, xla: bool) -> Step:
+        """Make the function of a step of one replica, after augmentation.
+
+        XLA compiles the entire step of the only replica; of several only what comes before the sum.
+        """
+        is_shared = self._hosts.replica_count > 1
+        towers = Towers(
+            self._network,
+            self._tower_count,
+            self.batch_size,
+            shared=is_shared,
+            xla=xla and is_shared,
+        )
+        step = functools.partial(self._do_step, towers)
+        return compile_by_xla(step) if xla and not is_shared else step
 
     def run(self, epoch: int, start: int, count: int, sums: tuple[float, int]) -> tuple[float, int]:
         """Do `count` steps of an epoch from `start` on; `sums` are those of its steps so far.
@@ -128,7 +147,7 @@ class Loop:
         while step < first + count:
             block = self._find_block(step)
             end = min(first + count, block.end_step)
-            with self._hosts.watched(), self._explained():
+            with self._hosts.watched(), memory.explained(self.batch_size, self._precision):
                 arrays = (block.images, block.labels, block.order)
                 loss, correct, bad = self._run(arrays, (block.first_step, step, end), sums)
             if int(bad) >= 0:
@@ -156,7 +175,7 @@ class Loop:
         for part in iterate(data):
             if is_stopped():
                 return math.nan, math.nan
-            with self._explained():
+            with memory.explained(self.batch_size, self._precision):
                 sums = self._measure(tf.constant(part.images), tf.constant(part.labels))
             loss += float(sums[0])
             correct += int(sums[1])
@@ -184,16 +203,15 @@ class Loop:
         """Write a `result` into the variables of the network that the twin was cloned from."""
         self._network.write_to(network, result)
 
-    def _explained(self) -> AbstractContextManager[None]:
-        return memory.explained(self.batch_size, self._precision)
-
     def _find_block(self, step: int) -> Block:
         started = time.monotonic()
         block = self._source.find_block(step)
         self.stalled_s += time.monotonic() - started
         return block
 
-    def _run_steps(self, arrays: Any, bounds: Any, sums: Any) -> tuple[Any, Any, Any]:
+    def _run_steps(
+        self, do_step: Step, arrays: Any, bounds: Any, sums: Any
+    ) -> tuple[Any, Any, Any]:
         """Do the steps of `bounds`: first step of the block, first step, and end."""
         images, labels, order = arrays
         block_step, first, end = bounds
@@ -202,7 +220,7 @@ class Loop:
             at = (step - block_step) * self._part_size
             batch = tf.ensure_shape(order[at : at + self._part_size], [self._part_size])
             step_loss, step_correct = self._hosts.run(
-                self._do_replica_step, [images, labels, batch, step]
+                functools.partial(self._do_replica_step, do_step), [(images, labels, batch), step]
             )
             bad = tf.where(tf.math.is_finite(step_loss), bad, step)
             loss += tf.cast(step_loss, tf.float64)
@@ -217,12 +235,13 @@ class Loop:
         return loss, correct, bad
 
     def _do_replica_step(
-        self, replica: int, images: Any, labels: Any, batch: Any, step: Any
+        self, do_step: Step, replica: int, arrays: Any, step: Any
     ) -> tuple[Any, Any]:
-        """Do one step of a replica on its part of this host's `batch`, indices of images.
+        """Do one step of a replica; `arrays` are images, labels, and indices of this host's part.
 
         Returns: the mean loss of all replicas, and the number of images classified correctly.
         """
+        images, labels, batch = arrays
         count = self._hosts.own_replica_count
         low, high = (self._part_size * (replica % count + end) // count for end in (0, 1))
         with tf.device(self._source.place):
@@ -236,14 +255,14 @@ class Loop:
         part = (self._share.low + low, self.batch_size)
         images, targets = augment(images, targets, self._settings, step, part)
         first_draw = (step * self._hosts.replica_count + replica) * self._tower_count
-        return self._step(Batch(images, targets, labels), step, first_draw)
+        return do_step(Batch(images, targets, labels), step, first_draw)
 
-    def _do_step(self, batch: Batch, step: Any, first_draw: Any) -> tuple[Any, Any]:
+    def _do_step(self, towers: Towers, batch: Batch, step: Any, first_draw: Any) -> tuple[Any, Any]:
         """Compute the gradient of a replica's part, sum it over all of them, and update."""
         scale = self._variables["loss_scale"][0] if "loss_scale" in self._variables else None
         vectors = Vectors(self._weights.read_value(), self._statistics.read_value())
-        sums = self._hosts.add(self._towers.add_up(vectors, batch, first_draw, scale))
-        gradient, new_statistics, reported = self._towers.join(sums)
+        sums = self._hosts.add(towers.add_up(vectors, batch, first_draw, scale))
+        gradient, new_statistics, reported = towers.join(sums)
         if scale is None:
             self._update(gradient, new_statistics, step)
         else:
@@ -284,9 +303,3 @@ class Loop:
         vectors = [self._variables[prefix + name] for name in Vectors._fields]
         values = Vectors(*(vector.read_value() for vector in vectors))
         return measurement.add_up(self._network, values, images, labels)
-
-
-def _weigh_classes(share: Share) -> Any:
-    """Return weights `[class] float32` that make classes count equally, and the mean image as 1."""
-    counts = share.class_counts
-    return tf.constant(counts.sum() / (len(counts) * np.maximum(counts, 1)), tf.float32)
