@@ -62,7 +62,7 @@ def save(function: Any, *arguments: Any, **options: Any) -> bytes:
 
 def make_npy(dtype: str, value: float, *, fortran: bool = False) -> Make:
     def make(size: int) -> bytes:
-        rows = (size - 128) // np.dtype(dtype).itemsize // 784
+        rows = max(1, (size - 128) // np.dtype(dtype).itemsize // 784)
         array = np.full((rows, 784), value, dtype, order="F" if fortran else "C")
         return save(np.save, array)
 
@@ -215,7 +215,7 @@ def longest(make: Make) -> Make:
 
 def make_sparse(size: int) -> bytes:
     """Make a sparse matrix whose arrays expand to the limit."""
-    count = (size - 2000) // 16
+    count = max(1, (size - 2000) // 16)
     arrays = {name: np.zeros(count, "<i4") for name in ("row", "col")}
     arrays |= {
         "data": np.zeros(count, "<f8"),
@@ -225,6 +225,7 @@ def make_sparse(size: int) -> bytes:
     return save(np.savez_compressed, **arrays)
 
 
+TOOLKIT_FAULTS = inference_toolkit._FAULTS  # noqa: SLF001 - what `decode` makes 400 of
 USER_JSON = for_user_code(inference_toolkit.json_to_numpy)
 USER_CSV = for_user_code(inference_toolkit.csv_to_numpy)
 USER_TFS = for_user_code(tensorflow_serving.decode)
