@@ -72,7 +72,7 @@ def main() -> None:
             print(f"{name}: {IMAGES:,} PNG files decoded in {time.perf_counter() - started:.2f} s")
         settings, _ = hyperparameters.parse({"epochs": str(ROUNDS + 1)})
         device = devices.choose(settings, (28, 28, 1), [])
-        devices.configure(device, deterministic=False)
+        devices.configure(device)
         loops = {}
         for name in ("constant", "memory", "stream"):
             keras.utils.set_random_seed(0)

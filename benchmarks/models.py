@@ -40,7 +40,7 @@ def measure(name: str, rounds: int) -> str:
     shape = (224, 224, 3) if name in hyperparameters.APPLICATIONS else (32, 32, 3)
     settings, _ = hyperparameters.parse({"model": name, "epochs": "1000"})
     device = devices.choose(settings, shape, devices.describe_gpus())
-    devices.configure(device, deterministic=False)
+    devices.configure(device)
     network = networks.build(name, shape, 10, (0.5, 0.25))
     draw = np.random.default_rng(0)
     count = 2 * settings.batch_size

@@ -80,7 +80,7 @@ def make_ours(name: str) -> Any:
     }
     settings, _ = hyperparameters.parse(values | {"label_smoothing": "0"})
     device = devices.choose(settings, shape)
-    devices.configure(device, deterministic=False)
+    devices.configure(device)
     print("; ".join(device.reasons), file=sys.stderr, flush=True)
     images, labels = make_data(name)
     data = LabeledImages(images, labels, tuple(range(10)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Final
 
 import numpy as np
@@ -21,7 +22,10 @@ def split(images: ImageSet, fraction: float, seed: int) -> tuple[ImageSet, Image
     whole = images if isinstance(images, LabeledImages) else images.spilled()
     order = np.random.default_rng(seed).permutation(len(whole.labels))
     count = min(max(1, round(fraction * len(order))), len(order) - 1)
-    return whole.take(np.sort(order[count:])), whole.take(np.sort(order[:count]))
+    held_out = whole.take(np.sort(order[:count]))
+    # What was left out is reported once.
+    held_out = dataclasses.replace(held_out, rejected=(), passed_over=())
+    return whole.take(np.sort(order[count:])), held_out
 
 
 def describe(images: ImageSet, name: str) -> str:

@@ -78,6 +78,8 @@ def prepare(job: Job[Settings]) -> Prepared:
         fault = loading.exception()
     if fault and (len(resources.hosts) == 1 or not isinstance(fault, (UserError, PlatformError))):
         raise fault
+    if settings.deterministic:  # what was decoded until here is the same in any case
+        devices.make_deterministic()
     _share_faults(hosts, fault)
     sets, share = shares.divide(loading.result(), settings.batch_size, hosts, sharded=found.sharded)
     classes = sets.training.classes
@@ -118,7 +120,7 @@ def _set_up_device(settings: Settings, host_count: int, shape: Shape) -> devices
     host_batch_size = max(1, settings.batch_size // host_count)
     own = dataclasses.replace(settings, batch_size=host_batch_size)
     device = devices.choose(own, shape, devices.describe_gpus())
-    devices.configure(device, deterministic=settings.deterministic)
+    devices.configure(device)
     for reason in device.reasons:
         log(reason)
     return device

@@ -148,16 +148,24 @@ def describe_gpus() -> list[Any]:
     return [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
 
 
-def configure(device: Device, *, deterministic: bool) -> None:
-    """Set TensorFlow's devices, thread pools and determinism, before its first operation."""
+def configure(device: Device) -> None:
+    """Set TensorFlow's devices and thread pools, before its first operation."""
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
     tf.config.set_visible_devices(gpus[: max(1, len(device.places))], "GPU")
     tf.config.threading.set_intra_op_parallelism_threads(device.intra_threads)
     tf.config.threading.set_inter_op_parallelism_threads(device.inter_threads)
-    if deterministic:
-        tf.config.experimental.enable_op_determinism()
+
+
+def make_deterministic() -> None:
+    """Let TensorFlow use only deterministic operations.
+
+    tf.data then runs one operation at a time, also where the order is fixed, as in decoding.
+    """
+    import tensorflow as tf
+
+    tf.config.experimental.enable_op_determinism()
 
 
 def import_tensorflow() -> None:
