@@ -52,6 +52,9 @@ DIFFERENCES = {
     "only `setup.py` makes a package": "package",
     "the host's own name must resolve, for up to 15 minutes": "test_single_host_needs_no_name",
     "`sagemaker_s3_output` starts a copy of `output/intermediate`": "test_s3_output_has_no_effect",
+    (
+        "flags of distributions other than MPI have no effect: each host trains alone"
+    ): "test_distribution_that_is_not_launched_ends_the_job",
 }
 ALWAYS = frozenset({"path", "defaults"})
 
@@ -200,7 +203,7 @@ SUCCESSES = {
             "sagemaker_container_log_level": "10",
             "sagemaker_enable_cloudwatch_metrics": "false",
             "sagemaker_custom": '"x"',
-            "sagemaker_parameter_server_enabled": "true",
+            "sagemaker_parameter_server_enabled": "false",
             "model_dir": '"s3://bucket/model"',
         },
         variables={"TRAINING_JOB_NAME": "job-1"},
@@ -232,11 +235,13 @@ SUCCESSES = {
         DUMP | {"code/setup.py": SETUP},
         {"sagemaker_program": "dump.py", "epochs": "3"},
         variables={"PIP_TARGET": "{scratch}", "PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0"},
+        differs=frozenset({"pip"}),
     ),
     "requirements that are there": Case(
         DUMP | {"code/requirements.txt": "numpy\n"},
         {"sagemaker_program": "dump.py"},
         variables={"PIP_NO_INDEX": "1"},
+        differs=frozenset({"pip"}),
     ),
     "code in an archive": Case(
         {"source/code.tar.gz": pack(dump_py=read("dump.py"))},
@@ -350,6 +355,8 @@ def find_differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> set[
         if ours["environment"].get(name) != theirs["environment"].get(name)
     }
     names = {
+        "PATH": "pip",
+        "VIRTUAL_ENV": "pip",
         "PYTHONPATH": "path",
         "SM_NUM_CPUS": "processors",
         "TF_CONFIG": "hosts",

@@ -65,7 +65,7 @@ def compose_torchrun(
     if not is_importable("torch", variables, python):
         message = (
             "the job asks for torchrun, and torch is not installed: name it in requirements.txt, "
-            "or use an image that contains it (docker build --build-arg FRAMEWORK=torch)"
+            "or install it in an image of yours"
         )
         raise UserError(message)
     count = launch.processes_per_host or count_accelerators(variables) or 1
