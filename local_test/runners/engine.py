@@ -144,6 +144,16 @@ def find_gateway() -> str | None:
     return _read_gateway(bridge.attrs["IPAM"]["Config"] or [])
 
 
+def list_networks() -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    """Return the address ranges of the engine's bridge networks; none if it is out of reach."""
+    try:
+        found = connect().networks.list(filters={"driver": "bridge"})
+    except UNREACHABLE:
+        return []
+    entries = [entry for network in found for entry in network.attrs["IPAM"]["Config"] or []]
+    return [ipaddress.ip_network(entry["Subnet"]) for entry in entries if "Subnet" in entry]
+
+
 def _read_gateway(entries: list[dict[str, str]]) -> str | None:
     """Read the gateway from a network's address settings, as `docker network inspect` prints them.
 

@@ -18,6 +18,7 @@ from typing import Any
 from container.errors import PlatformError
 from local_test.runners.interface import Launch
 
+_KEPT_VARIABLES = ("LD_LIBRARY_PATH", "TMPDIR", "SYSTEMROOT")
 _LOCALHOST = "127.0.0.1 localhost\n"
 _SCRIPT = Path(__file__).with_name("namespace.py")
 
@@ -125,3 +126,11 @@ def write_hosts(path: Path, addresses: Mapping[str, str], launch: Launch) -> str
 def _rewrite(path: Path, text: str) -> None:
     with contextlib.suppress(FileNotFoundError), path.open("r+", encoding="utf-8") as file:
         file.write(text)  # unless the container has ended
+
+
+def make_environment(launch: Launch) -> dict[str, str]:
+    """Return the platform's variables, and those without which a program cannot start here."""
+    kept = {key: os.environ[key] for key in _KEPT_VARIABLES if key in os.environ}
+    python = str(Path(sys.executable).parent)
+    path = os.pathsep.join((python, os.environ.get("PATH", os.defpath)))
+    return {**kept, "PATH": path, "LANG": "C.UTF-8", **launch.environment}

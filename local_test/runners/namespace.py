@@ -7,7 +7,7 @@ isolated program finds no socket of the machine, such as a container engine's, a
 a user namespace of its own locks its mounts.
 
     python -I -S namespace.py '{"harness": PID, "root": ..., "read_only": [...], "hosts_file": ...,
-        "is_isolated": ..., "hidden": [...], "hides_sockets": ...}' PROGRAM ARG...
+        "is_isolated": ..., "hidden": [...], "hides_sockets": ..., "guard": FILE}' PROGRAM ARG...
 
 There are three processes: this one waits and forwards signals; its child is process 1 of the
 namespace and reaps, as the platform's init does (IMG-5); the grandchild is the program.
@@ -38,7 +38,7 @@ from typing import Any
 if __name__ == "__main__":  # a script: the package is not on its path, and costs nothing to import
     sys.path.append(__file__.removesuffix("/local_test/runners/namespace.py"))
 
-from local_test.runners.view import kernel, mounts
+from local_test.runners.view import kernel, listen_filter, mounts
 
 CANNOT = 120
 _IFNAME, _MASTER, _LINKINFO, _NET_NS_FD = 3, 10, 18, 28
@@ -59,9 +59,10 @@ _FORWARDED = (
 def main(specification: dict[str, Any], argv: list[str]) -> int:
     """Run `argv` in a view; return its exit code, 128 + n after signal n."""
     harness = specification.pop("harness")
+    guard = specification.pop("guard", None)
     if not specification:  # no view: the program only must not outlive the harness
         _die_with_parent(harness)
-        return _replace(argv)
+        return _replace(argv, guard)
     try:
         if specification.get("is_switch"):
             return _keep_switch()
@@ -75,7 +76,7 @@ def main(specification: dict[str, Any], argv: list[str]) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, (*_FORWARDED, signal.SIGCHLD))
     child = os.fork()
     if child == 0:
-        os._exit(_be_init(argv, is_locked=bool(specification.get("hides_sockets"))))
+        os._exit(_be_init(argv, guard, is_locked=bool(specification.get("hides_sockets"))))
     return _wait_for(child)
 
 
@@ -102,7 +103,7 @@ def _make_view(specification: dict[str, Any]) -> None:
         _set_up("lo")
 
 
-def _be_init(argv: list[str], *, is_locked: bool) -> int:
+def _be_init(argv: list[str], guard: int | None, *, is_locked: bool) -> int:
     _die_with_parent()
     with contextlib.suppress(OSError):  # a masked /proc shows the outer processes: harmless
         kernel.mount("proc", "/proc", 0, kind="proc")
@@ -114,12 +115,14 @@ def _be_init(argv: list[str], *, is_locked: bool) -> int:
             with contextlib.suppress(OSError):  # the machine may forbid another user namespace
                 kernel.enter_user_namespace(kernel.NEWNS)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        os._exit(_replace(argv))
+        os._exit(_replace(argv, guard))
     return _wait_for(program)
 
 
-def _replace(argv: list[str]) -> int:
+def _replace(argv: list[str], guard: int | None) -> int:
     """Become the program; return the exit code of a shell if that fails."""
+    if guard is not None:
+        listen_filter.install(guard)
     try:
         os.execvp(argv[0], argv)  # noqa: S606 - without a shell
     except OSError as error:

@@ -25,9 +25,9 @@ from container import contract
 from container.errors import PlatformError, UserError
 from local_test.runners import entry_points, launcher, procfs
 from local_test.runners.interface import Launch
+from local_test.runners.loopback import Guard
 
 _MEMORY_INTERVAL_S = 0.05
-_KEPT_VARIABLES = ("LD_LIBRARY_PATH", "TMPDIR", "SYSTEMROOT")
 # The platform cannot reach a server that is bound to 127.0.0.1; on Linux, 127.0.0.2 reveals that.
 _SERVER_HOST = "127.0.0.2" if sys.platform == "linux" else "127.0.0.1"
 
@@ -83,13 +83,10 @@ class ProcessRunner:
     def start(self, launch: Launch, on_output: Callable[[bytes], None]) -> ProcessContainer:
         """Start the program; see `interface.Runner.start`."""
         if launch.names_after_s and not self.is_private:
-            message = (
-                "names can be delayed only in a private /etc/hosts: use Linux with namespaces, "
-                "or an image in Docker (DS-4)"
-            )
+            message = "late names need a private /etc/hosts (Linux), or an image in Docker (DS-4)"
             raise PlatformError(message)
         command = [*(launch.entrypoint or self._command), *launch.arguments]
-        environment = self._make_environment(launch)
+        environment = launcher.make_environment(launch)
         entry_points.check_program(command[0], environment["PATH"], self._directory)
         address = ("127.0.0.1", 0)
         if launch.is_server:
@@ -99,32 +96,30 @@ class ProcessRunner:
             scratch = Path(tempfile.mkdtemp(prefix="local-test-"))
             resources.callback(shutil.rmtree, scratch, ignore_errors=True)
             environment["HOME"] = str(scratch)  # writable and empty, as an image's /root is
-            files: tuple[int, ...] = ()
+            guard: Guard | None = None
+            view: dict[str, Any] = {}
             if self.is_private:
                 view = self._describe_view(launch, scratch, resources)
-                files = view.get("switch", {}).get("files", ())
-                command = launcher.wrap(view, command)
             else:
                 environment[contract.BASE_DIR_VARIABLE] = str(launch.root)
-                if sys.platform == "linux":
-                    command = launcher.wrap({}, command)
+            files: tuple[int, ...] = view.get("switch", {}).get("files", ())
+            if sys.platform == "linux":
+                if launch.is_server:
+                    guard = resources.enter_context(contextlib.closing(Guard()))
+                    files = (*files, guard.file)
+                    view["guard"] = guard.file
+                command = launcher.wrap(view, command)
             program = _Program(
                 command=command,
                 environment=environment,
                 directory=self._directory,
                 files=files,
+                guard=guard,
                 resources=resources.pop_all(),
                 launchers=2 if self.is_private else 0,
                 memory_bytes=self._memory_bytes,
             )
         return ProcessContainer(program, address, on_output)
-
-    def _make_environment(self, launch: Launch) -> dict[str, str]:
-        """Return the platform's variables, and those without which a program cannot start here."""
-        kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-        python = str(Path(sys.executable).parent)
-        path = os.pathsep.join((python, os.environ.get("PATH", os.defpath)))
-        return {**kept, "PATH": path, "LANG": "C.UTF-8", **launch.environment}
 
     def _describe_view(
         self, launch: Launch, scratch: Path, resources: contextlib.ExitStack
@@ -163,6 +158,8 @@ class _Program:
     directory: Path
     files: tuple[int, ...]
     """Open files that the launcher needs."""
+    guard: Guard | None
+    """What keeps a server's ports from other machines."""
     resources: contextlib.ExitStack
     """What the container uses on this machine until it ends."""
     launchers: int
@@ -216,6 +213,8 @@ class ProcessContainer:
             self._error = error
             self._started.set()
             return
+        if program.guard is not None:
+            program.guard.start(on_output)
         watcher = threading.Thread(target=self._watch, daemon=True)
         watcher.start()
         if program.memory_bytes is not None:

@@ -31,6 +31,7 @@ from local_test.aws.process.containers import choose_runner
 from local_test.aws.process.http_server import Application
 from local_test.aws.process.installation import AlreadyRunningError, Running
 from local_test.aws.process.keys import Key
+from local_test.aws.process.peers import PeerGate
 
 _THREADS: Final = 64  # requests at once; a slow container holds one for up to a minute
 _BODY_BYTES: Final = 5 * 1024**3  # the most that S3 takes in one PUT
@@ -69,8 +70,9 @@ def run(directory: Path, settings: Settings) -> int:
         for warning in account.store.warnings:
             print(f"warning: {warning}", file=sys.stderr)
         secrets = {key.id: key.secret, containers_key.id: containers_key.secret}
+        application = Application(account, services, secrets, addresses)
         server = waitress.server.create_server(
-            Application(account, services, secrets, addresses),
+            _admit_containers(application) if addresses else application,
             sockets=listeners,
             threads=_THREADS,
             max_request_body_size=_BODY_BYTES,
@@ -104,7 +106,7 @@ def run(directory: Path, settings: Settings) -> int:
 
 
 def listen_to_containers(port: int) -> list[socket.socket]:
-    """Listen at the address where the Docker engine's containers, and nobody else, reach us.
+    """Listen at the address where the Docker engine's containers reach us; see also `peers`.
 
     If that fails, the reason is logged, nothing is returned, and containers get no AWS variables.
 
@@ -125,6 +127,13 @@ def listen_to_containers(port: int) -> list[socket.socket]:
     except OSError as error:  # an engine in a virtual machine has an address of that machine
         _report_unreachable(f"cannot listen on {gateway}:{port}: {error.strerror}")
         return []
+
+
+def _admit_containers(application: Application) -> PeerGate:
+    """Return an application that answers this machine and the Docker engine's networks only."""
+    from local_test.runners import engine  # noqa: PLC0415 - takes 0.2 s to import
+
+    return PeerGate(application, engine.list_networks)
 
 
 def _report_unreachable(reason: str) -> None:

@@ -14,7 +14,7 @@ READER_METHODS = {"integer", "choice", "flag"}
 """Of the server's settings: the first argument is the name of one setting, or its names."""
 VARIABLE = re.compile(r"[A-Z][A-Z0-9_]+")
 REQUEST_KEYS = re.compile(
-    r"HTTP_.*|CONTENT_(TYPE|LENGTH)|REQUEST_(METHOD|URI)|PATH_INFO|QUERY_STRING"
+    r"HTTP_.*|CONTENT_(TYPE|LENGTH)|REQUEST_(METHOD|URI)|PATH_INFO|QUERY_STRING|REMOTE_ADDR"
 )
 """A WSGI request is called `environ` too."""
 SHELL_OWN = {"BASH_SOURCE", "EUID", "HOME", "PATH", "PWD"}
