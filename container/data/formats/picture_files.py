@@ -8,6 +8,7 @@ frames or pages the first one counts.
 from __future__ import annotations
 
 import collections
+import contextlib
 import functools
 import io
 import itertools
@@ -47,6 +48,7 @@ _ENDS: Final = {"PNG": b"IEND", "JPEG": b"\xff\xd9"}
 """End markers whose absence Pillow accepts."""
 _SAMPLE_PICTURES: Final = 1000
 _SLAB_FILES: Final = 256  # one task per small file would cost more than decoding it
+_MEASURED_PICTURES: Final = 8  # of which the longest decides how many a task may hold
 
 Encoded = tuple[str, str, Callable[[], bytes]]
 """The place of a picture for messages, its label, and a function that reads its bytes."""
@@ -68,11 +70,23 @@ def read(pictures: Iterable[Encoded], options: Options) -> Iterator[Task]:
     if shape is None:
         sample = list(itertools.islice(iterator, _SAMPLE_PICTURES))
         shape = find_shape(sample, options.resize)
-    slab_files = max(1, min(_SLAB_FILES, PART_BYTES // max(1, math.prod(shape))))
+    if not sample:
+        sample = list(itertools.islice(iterator, 1))
+    picture_bytes = max(math.prod(shape), _measure(sample[:_MEASURED_PICTURES]), 1)
+    slab_files = max(1, min(_SLAB_FILES, PART_BYTES // picture_bytes))
     remaining = itertools.chain(sample, iterator)
     while slab := list(itertools.islice(remaining, slab_files)):
         decode_one = functools.partial(decode, shape=shape, resize=options.resize)
         yield DecodingTask(functools.partial(_unpack, slab), decode_one, shape)
+
+
+def _measure(pictures: Sequence[Encoded]) -> int:
+    """Return the bytes of the longest picture; 0 if none can be read."""
+    longest = 0
+    for _, _, load in pictures:
+        with contextlib.suppress(OSError):
+            longest = max(longest, len(load()))
+    return longest
 
 
 def find_shape(sample: Sequence[Encoded], resize: str) -> Shape:

@@ -37,8 +37,7 @@ def label(root: Path, paths: Sequence[Path]) -> list[Encoded]:
             f"({len(strays)} of {len(paths)} pictures are elsewhere)"
         )
         raise UserError(message)
-    above = root.joinpath(*names[0][:level])
-    _refuse_sets(above, sorted({parts[level] for parts in names}))
+    _refuse_sets(root.joinpath(*names[0][:level]), [parts[level:] for parts in names])
     return [
         (str(path), parts[level], path.read_bytes) for path, parts in zip(paths, names, strict=True)
     ]
@@ -96,12 +95,17 @@ def check_classes(
         raise UserError.from_faults(summary, faults)
 
 
-def _refuse_sets(directory: Path, classes: Sequence[str]) -> None:
-    """Refuse directories that are sets and not classes.
+def _refuse_sets(directory: Path, names: Sequence[tuple[str, ...]]) -> None:
+    """Refuse directories that are sets and not classes, by the names of pictures below them.
 
     Raises: UserError with the channels that were meant.
     """
-    if len(classes) < 2 or not all(_SET.fullmatch(name.lower()) for name in classes):
+    every = {parts[0] for parts in names}
+    classes = sorted(name for name in every if _SET.fullmatch(name.lower()))
+    if len(classes) < 2:
+        return
+    # Among others they are classes, unless the classes are one level deeper.
+    if len(classes) < len(every) and any(len(p) < 3 for p in names if p[0] in classes):
         return
     channels = [
         f"--channel {_CHANNELS.get(name.lower()[:2], 'validation')}={directory / name}"

@@ -12,6 +12,7 @@ from PIL import Image
 
 from container.data import loading
 from container.data.formats import picture_files
+from container.data.formats.parts import DecodingTask, Options
 
 SHAPE = (6, 5, 3)
 COLORS = np.random.default_rng(0).integers(0, 256, SHAPE, np.uint8)
@@ -91,3 +92,19 @@ def test_a_renamed_picture_is_known_by_its_content(name: str, tmp_path: Path) ->
     loaded = loading.load(tmp_path)
     assert loaded.classes == ("cat", "dog")
     assert np.array_equal(loaded.images[1], COLORS)
+
+
+def test_a_task_holds_few_pictures_if_their_files_are_large() -> None:
+    def make(content: bytes) -> list[int]:
+        pictures = [(str(n), "a", lambda: content) for n in range(300)]
+        tasks = picture_files.read(pictures, Options(image_shape=SHAPE, resize="stretch"))
+        sizes = []
+        for task in tasks:
+            assert isinstance(task, DecodingTask)
+            sizes.append(len(task.unpack().contents))
+        assert sum(sizes) == 300
+        return sizes
+
+    small = encode(Image.fromarray(COLORS), "PNG")
+    assert make(small) == [256, 44]
+    assert set(make(small + bytes(1 << 20))) == {3}

@@ -45,6 +45,17 @@ def test_sets_in_place_of_classes_are_refused_with_the_command_that_was_meant(
         assert f"={tmp_path / name}" in str(caught.value)
 
 
+def test_sets_beside_another_directory_are_refused_if_classes_are_below_them(
+    tmp_path: Path,
+) -> None:
+    add(tmp_path, "train/cat/a.png", "test/cat/a.png", "extra/cat/a.png")
+    with pytest.raises(UserError, match=r"test, train below .* are sets of images"):
+        loading.load(tmp_path)
+    other = tmp_path / "classes"
+    add(other, "train/a.png", "test/a.png", "car/a.png")
+    assert loading.load(other).classes == ("car", "test", "train")
+
+
 @pytest.mark.parametrize("names", [("train", "car"), ("test", "control"), ("train", "trail")])
 def test_classes_that_are_called_like_a_set_among_others_are_classes(
     names: tuple[str, ...], tmp_path: Path
