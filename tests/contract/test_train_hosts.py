@@ -95,7 +95,11 @@ class Network:
                     "container",
                     "train",
                 ],
-                env={**os.environ, "SAGEMAKER_BASE_DIR": str(base)},
+                env={
+                    **os.environ,
+                    "SAGEMAKER_BASE_DIR": str(base),
+                    "CUDA_VISIBLE_DEVICES": str(self.names.index(name)),  # a GPU of its own
+                },
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
