@@ -21,6 +21,7 @@ def test_gzip_of_any_number_of_members_comes_back() -> None:
 @pytest.mark.parametrize(
     "body",
     [b"abc", gzip.compress(b"abc")[:-3], gzip.compress(b"abc" * 9)[:12] + b"abc" * 9, b"\x1f"],
+    ids=["no gzip", "cut off", "no deflate", "one byte"],  # the time in a gzip header is no name
 )
 def test_damaged_gzip_is_a_value_error(body: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
