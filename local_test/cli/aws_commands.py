@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -21,7 +22,7 @@ from local_test import container_files
 from local_test.aws.account.settings import Settings
 from local_test.aws.process import installation, keys
 from local_test.aws.process.installation import Running
-from local_test.cli.options import flag, option, with_groups
+from local_test.cli.options import flag, option, split_command, with_groups
 
 _READY_LIMIT_S: Final = 60
 _CHECKOUT = Path(__file__).resolve().parents[2]
@@ -54,10 +55,15 @@ class SettingsOptions:
         None, "Quota of instances for all jobs, and the same for all endpoints."
     )
 
+    def _check_program(self) -> str | None:
+        if self.program is not None:
+            split_command("--program", self.program)
+        return self.program
+
     def list_changes(self) -> dict[str, object]:
         """Return the settings that are given."""
         changes: dict[str, object] = {
-            "program": "" if self.docker else self.program,
+            "program": "" if self.docker else self._check_program(),
             "working_directory": str(Path.cwd()) if self.program else None,
             "port": self.port,
             "region": self.region,
@@ -99,7 +105,7 @@ def up(
 def _load_settings(home: Path, changes: dict[str, object]) -> Settings:
     settings = replace(installation.load_settings(home), **changes)  # type: ignore[arg-type]
     faults = []
-    if not (settings.account.isdecimal() and len(settings.account) == 12):
+    if not re.fullmatch(r"[0-9]{12}", settings.account):
         faults.append(f"--account {settings.account!r}: expected twelve digits")
     if not 0 <= settings.port < 65536:
         faults.append(f"--port {settings.port}: expected 0 to 65535")

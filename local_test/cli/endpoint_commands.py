@@ -25,6 +25,7 @@ from local_test.cli.options import (
     JOBS,
     ContainerOptions,
     RequestOptions,
+    check_port,
     isolated_option,
     name_option,
     option,
@@ -71,6 +72,7 @@ class EndpointOptions:
 @with_groups
 def serve(options: EndpointOptions, container: ContainerOptions, request: RequestOptions) -> int:
     """Serve a model until Ctrl-C; `invoke` and any InvokeEndpoint client can reach it."""
+    check_port(options.port)
     requests = request_files.load_endpoint(request.request) or options.make_requests(container)
     if request.print_request:
         print(json.dumps(vars(requests), indent=2))

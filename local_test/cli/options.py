@@ -105,7 +105,7 @@ class ContainerOptions:
             message = "--gpus needs --image; a program sees this machine's GPUs anyway"
             raise UserError(message)
         return ProcessRunner(
-            shlex.split(self.program),
+            split_command("--program", self.program),
             directory=CHECKOUT if self.program == OWN_PROGRAM else Path.cwd(),
             is_private=False if self.base_dir else None,
             memory_bytes=limit_bytes,
@@ -205,11 +205,40 @@ def parse_pairs(flag: str, texts: Sequence[str] | None) -> dict[str, str]:
     return pairs
 
 
+def split_command(flag: str, text: str) -> list[str]:
+    """Split a command line as a shell does.
+
+    Raises: UserError if a quotation does not end, or there is no program.
+    """
+    try:
+        command = shlex.split(text)
+    except ValueError as error:
+        message = f"{flag} {text!r} is not a command line: {error}"
+        raise UserError(message) from error
+    if not command:
+        message = f"{flag} {text!r} names no program"
+        raise UserError(message)
+    return command
+
+
+def check_port(port: int) -> None:
+    """Refuse what is no port.
+
+    Raises: UserError.
+    """
+    if not 0 <= port < 65536:
+        message = f"--port {port}: expected 0 to 65535"
+        raise UserError(message)
+
+
 def _parse_memory(text: str | None) -> int | None:
     if text is None:
         return None
-    match = re.fullmatch(r"([1-9]\d*)([kmg]?)", text.lower())
+    match = re.fullmatch(r"([1-9][0-9]{0,14})([kmg]?)", text.lower())
     if match is None:
-        message = f"--memory {text!r}: expected a number of bytes, or of k, m or g, such as 512m"
+        message = (
+            f"--memory {text[:40]!r}: expected a number of bytes, or of k, m or g, such as 512m, "
+            "of at most 15 digits"
+        )
         raise UserError(message)
     return int(match[1]) << 10 * "_kmg".index(match[2] or "_")

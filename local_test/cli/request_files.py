@@ -30,7 +30,7 @@ def load(path: Path | None) -> dict[str, Any] | None:
 def _parse_json(path: Path, content: bytes) -> Any:
     try:
         return json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         message = f"{path} is not JSON: {error}"
         raise UserError(message) from error
 
@@ -40,7 +40,7 @@ def _parse_yaml(path: Path, content: bytes) -> Any:
 
     try:
         return yaml.safe_load(content)
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         message = f"{path} is not YAML: {error}"
         raise UserError(message) from error
 

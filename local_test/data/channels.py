@@ -63,7 +63,7 @@ def _read_manifest(uri: str) -> list[StoredObject]:
         head, *names = json.loads(storage.read(uri))
         prefix = head["prefix"]
         places = [(name, prefix + name) for name in names]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         form = '[{"prefix": "s3://..."}, "name", ...]'
         message = f"the manifest {uri} does not have the form {form}: {error}"
         raise UserError(message) from error

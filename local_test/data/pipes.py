@@ -166,7 +166,7 @@ def _parse_augmented_manifest(uri: str) -> list[dict[str, Any]]:
     for number, text in enumerate(storage.read(uri).decode("utf-8", "replace").splitlines(), 1):
         try:
             line = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             message = f"{uri} line {number} is not JSON: {error} (IN-9)"
             raise UserError(message) from error
         if not isinstance(line, dict):

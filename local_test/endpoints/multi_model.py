@@ -50,7 +50,7 @@ class ModelCache:
         status, body = self._server.exchange("GET", "/models")
         try:
             loaded = json.loads(body)["models"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             loaded = None
         if status != 200 or loaded != []:
             message = (

@@ -180,7 +180,7 @@ def _read_parameters(server: Server) -> dict[str, Any]:
     if status == 404:
         return {}
     document = None
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, RecursionError):
         document = json.loads(body)
     if status != 200 or not isinstance(document, dict):
         message = (

@@ -94,7 +94,7 @@ def _decode(payload: bytes, content_type: str) -> Any:
         return next(csv.reader([text]), [])
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         message = f"a filtered or joined record must be JSON, found {text[:80]!r}: {error} (BT-12)"
         raise UserError(message) from error
 

@@ -48,9 +48,10 @@ SERVER_KINDS: Final = {
 }
 """What each fault of an endpoint does, and what the platform reports."""
 AT_START: Final = ("slow-start", "slow-dns", "truncated-model")
+_SECONDS_DIGITS: Final = 6
 _FORM = re.compile(
     r"(?P<kind>[a-z-]+)"
-    r"(?:@(?:(?P<seconds>\d+(?:\.\d+)?)s|/(?P<pattern>.+)/)(?:/(?P<host>[A-Za-z0-9-]+))?)?"
+    r"(?:@(?:(?P<seconds>[0-9]+(?:\.[0-9]+)?)s|/(?P<pattern>.+)/)(?:/(?P<host>[A-Za-z0-9-]+))?)?"
 )
 
 
@@ -94,6 +95,9 @@ def parse(text: str, kinds: dict[str, str] = JOB_KINDS) -> Fault:
     except re.error as error:
         message = f"{text!r}: {regex!r} is not a regular expression: {error}"
         raise UserError(message) from error
+    if seconds and len(seconds.partition(".")[0]) > _SECONDS_DIGITS:
+        message = f"{text[:40]!r}...: a moment has at most {_SECONDS_DIGITS} digits of seconds"
+        raise UserError(message)
     return Fault(kind, float(seconds) if seconds else None, pattern, host)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -11,7 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from container.errors import UserError
-from local_test.cli.app import app
+from local_test.cli.app import app, main
 from local_test.cli.options import ContainerOptions, parse_pairs, with_groups
 
 
@@ -73,3 +74,43 @@ def test_only_our_own_program_has_metrics_by_default() -> None:
     assert ContainerOptions().define_metrics(None)
     assert ContainerOptions(program="mine").define_metrics(None) == []
     assert ContainerOptions().define_metrics(["a=b"]) == [{"Name": "a", "Regex": "b"}]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["serve", "--port", "65536"], "--port 65536: expected 0 to 65535"),
+        (["serve", "--port", "-1"], "--port -1: expected 0 to 65535"),
+        (["serve", "--port", "9" * 5000], "--port"),
+        (["up", "--port", "9" * 5000], "--port"),
+        (["up", "--max-instances", "9" * 5000], "--max-instances"),
+        (["up", "--account", "\uff19" * 12], "expected twelve digits"),
+        (["up", "--program", "a 'b"], "is not a command line: No closing quotation"),
+        (["train", "--program", "a 'b"], "is not a command line: No closing quotation"),
+        (["train", "--program", " "], "names no program"),
+        (["train", "--memory", "9" * 5000 + "g"], "at most 15 digits"),
+        (["train", "--memory", "\uff19g"], "expected a number of bytes"),
+        (["train", "--max-runtime-s", "9" * 5000], "--max-runtime-s"),
+        (["train", "--max-runtime-s", "9" * 20], "MaxRuntimeInSeconds"),
+        (["train", "--fault", "kill@" + "9" * 5000 + "s"], "at most 6 digits of seconds"),
+        (["train", "--request", "deep.json"], "is not JSON"),
+        (["train", "--request", "deep.yaml"], "is not YAML"),
+    ],
+)
+def test_what_no_option_can_mean_is_an_error_in_one_sentence(
+    arguments: list[str],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    (tmp_path / "deep.yaml").write_text("{a: " * 3_000)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LOCAL_AWS_DIRECTORY", str(tmp_path / "aws"))
+    monkeypatch.setattr("sys.argv", ["local_test", *arguments])
+
+    assert main() == 2
+
+    assert words in capsys.readouterr().err.replace("\n", " ")
+    assert not (tmp_path / "aws").exists()

@@ -46,7 +46,11 @@ def test_an_augmented_manifest_interleaves_its_attributes(tmp_path: Path) -> Non
     assert encode(uri, "AugmentedManifestFile", AttributeNames=names) == b"pixels7x"  # IN-9
     with pytest.raises(UserError, match="no attribute 'other'; it has image-ref, label, text"):
         encode(uri, "AugmentedManifestFile", AttributeNames=("other",))
-    for wrong, message in ((b"[1]", "not a JSON object"), (b"{", "line 1 is not JSON")):
+    for wrong, message in (
+        (b"[1]", "not a JSON object"),
+        (b"{", "line 1 is not JSON"),
+        (b"[" * 10**5, "not JSON"),
+    ):
         storage.store_bytes(wrong, uri)
         with pytest.raises(UserError, match=message):
             encode(uri, "AugmentedManifestFile", AttributeNames=names)

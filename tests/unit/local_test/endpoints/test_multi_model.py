@@ -65,7 +65,7 @@ def test_a_model_that_does_not_exist_or_fit_is_refused(tmp_path: Path) -> None:
 
 def test_a_new_server_has_to_list_no_models(tmp_path: Path) -> None:
     make_cache(tmp_path, PlayedServer()).check_list_api()
-    for listed in (b"[]", b"no JSON", b'{"models": [{}]}'):
+    for listed in (b"[]", b"no JSON", b'{"models": [{}]}', b"[" * 10**5):
         cache = ModelCache(PlayedServer(listed=listed), "file:///", tmp_path, "/opt/ml/models")
         with pytest.raises(UserError, match="GET /models returned 200"):  # MME-3
             cache.check_list_api()
