@@ -5,6 +5,7 @@ Rules of this file: it knows no operation and no kind of job.
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -46,6 +47,8 @@ class Account:
         self.live: dict[tuple[str, str], Any] = {}
         """The harness's running jobs and endpoints, by kind and name."""
         self.is_closing = threading.Event()
+        self.session = secrets.token_urlsafe(24)
+        """Says that a request comes from a page of this process's console."""
         self._max_instances = settings.max_instances
         self._meters: dict[str, Meter] = {}
         self._changed = threading.Condition()

@@ -7,6 +7,7 @@ the playground's, and it must come from a page of ours.
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -80,9 +81,11 @@ def _show(account: Account, kind: str, name: str) -> Reply | None:
 
 
 def _invoke(account: Account, name: str, environ: dict[str, Any]) -> Reply:
-    """Pass on a request of the playground; a page of another origin cannot send its header."""
-    if environ.get("HTTP_X_LOCAL_CONSOLE") != "1":
-        return render_message(account, 403, "This address accepts requests of the playground only.")
+    """Pass on a request of the playground, which has the session's token from its page."""
+    token = environ.get("HTTP_X_LOCAL_CONSOLE", "")
+    if not secrets.compare_digest(token.encode(), account.session.encode()):
+        message = "This address accepts requests of the playground only; reload its page."
+        return render_message(account, 403, message)
     live = find_live(account, name)
     if live is None:
         return send(404, f"endpoint {name} is not in service\n".encode(), "text/plain")

@@ -10,6 +10,8 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import sys
+import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,9 @@ import jinja2
 
 from local_test.aws.account.settings import Settings
 from local_test.aws.account.store import Store
+from local_test.aws.moto import query_model
+from local_test.aws.protocol.messages import AwsError
+from local_test.data import disk
 
 _ALLOWED = jinja2.Template(
     Path(__file__).with_name("assets").joinpath("simulate_principal_policy.xml").read_text("utf-8"),
@@ -60,15 +65,23 @@ class Services:
         account, region = settings.account, settings.region
         self._account = account
         self._moto = DomainDispatcherApplication(create_backend_app)
-        self._objects = ObjectFiles(self._moto, store, directory, account, region)
+        self._objects = ObjectFiles(self._ask, store, directory, account, region)
         self._cloudwatch = cloudwatch_backends[account][region]
 
     def __call__(
         self, service: str, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
-        """Answer one request."""
+        """Answer one request.
+
+        Raises: AwsError, DiskError, NotImplementedError.
+        """
         environ["HTTP_X_MOTO_ACCOUNT_ID"] = self._account
-        if service == "iam" and (actions := _read_simulated_actions(environ)) is not None:
+        form = _read_form(environ) if service in query_model.MODELS else {}
+        if "Action" in form:
+            query_model.check(service, form["Action"][0], form)
+        if service == "iam" and form.get("Action") == ["SimulatePrincipalPolicy"]:
+            names = [name for name in form if name.startswith("ActionNames.member.")]
+            actions = [value for name in names for value in form[name]]
             body = _ALLOWED.render(actions=actions).encode()
             headers = [("Content-Type", "text/xml"), ("Content-Length", str(len(body)))]
             start_response("200 OK", headers)
@@ -78,8 +91,28 @@ class Services:
             exact = [(_ExactName(name), value) for name, value in headers]
             return start_response(status, exact, *rest)
 
-        application = self._objects if service == "s3" else self._moto
+        application = self._objects if service == "s3" else self._ask
         return application(environ, start_exactly)
+
+    def _ask(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        """Let moto answer.
+
+        Raises: NotImplementedError if moto fails, which it does on requests that it cannot answer.
+        """
+        try:
+            answer: Iterable[bytes] = self._moto(environ, start)
+        except NotImplementedError:
+            raise
+        except Exception as error:
+            if disk.explain(error, "") is not None:
+                raise
+            traceback.print_exc(file=sys.stderr)
+            if "continuation-token" in environ.get("QUERY_STRING", ""):  # it was made elsewhere
+                message = "The continuation token provided is incorrect"
+                raise AwsError("InvalidArgument", message) from error
+            message = f"moto cannot answer this request ({error!r})"
+            raise NotImplementedError(message) from error
+        return answer
 
     def make_bucket(self, name: str) -> None:
         """Create a bucket, unless it exists."""
@@ -110,9 +143,9 @@ class Services:
         from moto.iam.models import iam_backends  # noqa: PLC0415 - takes long to import
         from moto.sts.models import sts_backends  # noqa: PLC0415 - takes long to import
 
-        users = iam_backends[self._account]["aws"].users.values()
+        users = list(iam_backends[self._account]["aws"].users.values())  # others create some now
         issued = [key for user in users for key in user.access_keys if key.status == "Active"]
-        roles = sts_backends[self._account]["aws"].assumed_roles
+        roles = list(sts_backends[self._account]["aws"].assumed_roles)
         for key in (*issued, *roles):
             if key.access_key_id == access_key:
                 return str(key.secret_access_key)
@@ -128,15 +161,9 @@ def _to_utc(seconds: float) -> dt.datetime:
     return dt.datetime.fromtimestamp(seconds, dt.UTC).replace(tzinfo=None)
 
 
-def _read_simulated_actions(environ: dict[str, Any]) -> list[str] | None:
-    """Return the actions of a SimulatePrincipalPolicy request, which moto does not implement.
-
-    The answer is that everything is allowed, as no role is checked here. None for other requests.
-    """
+def _read_form(environ: dict[str, Any]) -> dict[str, list[str]]:
+    """Return the parameters of a request of the query protocol, in its body and its address."""
     stream = environ["wsgi.input"]
-    form = parse_qs(stream.read(int(environ.get("CONTENT_LENGTH") or 0)).decode("utf-8", "replace"))
+    body = stream.read(int(environ.get("CONTENT_LENGTH") or 0)).decode("utf-8", "replace")
     stream.seek(0)
-    if form.get("Action") != ["SimulatePrincipalPolicy"]:
-        return None
-    names = [name for name in form if name.startswith("ActionNames.member.")]
-    return [value for name in names for value in form[name]]
+    return {**parse_qs(environ.get("QUERY_STRING", "")), **parse_qs(body)}

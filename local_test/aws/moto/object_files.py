@@ -17,22 +17,21 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import io
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
-from xml.etree import ElementTree as ET
 
 from moto.s3.models import FakeBucket, FakeKey, S3Backend, s3_backends
 
 from local_test.aws.account.kinds import BUCKET, OBJECT
 from local_test.aws.account.records import StoredObject
 from local_test.aws.account.store import Store
+from local_test.aws.moto import s3_model
 from local_test.aws.moto.byte_files import ByteFiles, StoredBytes
 from local_test.aws.moto.held_parts import holding
-from local_test.aws.moto.turns import Target, Turns, find_source
+from local_test.aws.moto.turns import Target, Turns, read_target
+from local_test.aws.protocol.messages import AwsError
 from local_test.data.disk import DiskError
 
 WsgiApplication = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -60,8 +59,10 @@ class ObjectFiles:
 
         Raises: DiskError if a change could not be written, and was undone.
         """
-        target = _read_target(environ)
+        target = read_target(environ)
+        s3_model.check(target, environ)
         with self._turns.take(target.claims()):
+            self._check_upload(target)
             if target.is_read:
                 return self._application(environ, start_response)
             answers: list[tuple[Any, ...]] = []
@@ -77,6 +78,21 @@ class ObjectFiles:
         for arguments in answers:
             start_response(*arguments)
         return body
+
+    def _check_upload(self, target: Target) -> None:
+        """Refuse a request about an upload that does not exist.
+
+        Raises: AwsError NoSuchUpload.
+        """
+        upload = target.query.get("uploadId", [""])[0]
+        bucket = self._backend.buckets.get(target.bucket)
+        if bucket is None or not upload or upload in bucket.multiparts:
+            return
+        key = bucket.keys.get(target.key)
+        done = getattr(key, "multipart", None)
+        if target.method != "POST" or done is None or done.id != upload:
+            message = "The specified upload does not exist; it may have been completed or aborted"
+            raise AwsError("NoSuchUpload", message, 404)
 
     def make_bucket(self, name: str) -> None:
         """Create a bucket, unless it exists; on a full disk it lives as long as the process."""
@@ -263,26 +279,3 @@ def _point_to(key: FakeKey, path: Path) -> None:
         old = key._value_buffer  # noqa: SLF001 - see the head of this file
         key._value_buffer = StoredBytes(path)  # noqa: SLF001 - see the head of this file
         old.close()
-
-
-def _read_target(environ: dict[str, Any]) -> Target:
-    path = environ["PATH_INFO"].encode("latin-1").decode("utf-8", "replace").lstrip("/")
-    bucket, _, key = path.partition("/")
-    query = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)
-    deleted: frozenset[str] = frozenset()
-    if environ["REQUEST_METHOD"] == "POST" and "delete" in query and not key:
-        deleted = _read_deleted_keys(environ)
-    source = find_source(environ.get("HTTP_X_AMZ_COPY_SOURCE", ""))
-    return Target(environ["REQUEST_METHOD"], bucket, key, query, deleted, source)
-
-
-def _read_deleted_keys(environ: dict[str, Any]) -> frozenset[str]:
-    """Return the keys of a DeleteObjects request; moto checks the request itself."""
-    body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-    environ["wsgi.input"] = io.BytesIO(body)
-    with contextlib.suppress(ET.ParseError):
-        root = ET.fromstring(body)  # noqa: S314 - expat bounds entities, and fetches none
-        return frozenset(
-            item.text or "" for item in root.iter() if item.tag.rpartition("}")[2] == "Key"
-        )
-    return frozenset()

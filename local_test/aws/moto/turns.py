@@ -7,11 +7,13 @@ each other, and none waits forever.
 from __future__ import annotations
 
 import contextlib
+import io
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote
+from xml.etree import ElementTree as ET
 
 Mode = Literal["read", "write", "alone"]
 """Requests that share a name do so in the same mode, unless it is `alone`."""
@@ -114,3 +116,27 @@ def _clash(one: Claims, other: Claims) -> bool:
     return any(
         name in other and (mode == "alone" or mode != other[name]) for name, mode in one.items()
     )
+
+
+def read_target(environ: dict[str, Any]) -> Target:
+    """Return what a WSGI request is about."""
+    path = environ["PATH_INFO"].encode("latin-1").decode("utf-8", "replace").lstrip("/")
+    bucket, _, key = path.partition("/")
+    query = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)
+    deleted: frozenset[str] = frozenset()
+    if environ["REQUEST_METHOD"] == "POST" and "delete" in query and not key:
+        deleted = _read_deleted_keys(environ)
+    source = find_source(environ.get("HTTP_X_AMZ_COPY_SOURCE", ""))
+    return Target(environ["REQUEST_METHOD"], bucket, key, query, deleted, source)
+
+
+def _read_deleted_keys(environ: dict[str, Any]) -> frozenset[str]:
+    """Return the keys of a DeleteObjects request; moto checks the request itself."""
+    body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    environ["wsgi.input"] = io.BytesIO(body)
+    with contextlib.suppress(ET.ParseError):
+        root = ET.fromstring(body)  # noqa: S314 - expat bounds entities, and fetches none
+        return frozenset(
+            item.text or "" for item in root.iter() if item.tag.rpartition("}")[2] == "Key"
+        )
+    return frozenset()

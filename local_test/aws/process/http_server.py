@@ -130,6 +130,8 @@ class Application:
             self._check_region(region)
             return _send(self._answer_json(own, operation, environ), start_response)
         if service != "sagemaker":
+            if "HTTP_X_AMZ_TARGET" in environ:
+                messages.load(_read_body(environ))  # moto fails on what is not JSON
             return self.services(service, environ, start_response)
         if environ.get("PATH_INFO") == "/BatchGetMetrics":
             reply = cloudwatch.batch_get_metrics(self.account, _read_body(environ))

@@ -18,6 +18,7 @@ from xml.sax import saxutils
 from local_test.requests import shapes
 from local_test.requests.shapes import Fault, Path
 
+_DEPTH = 50  # the API's own documents have a dozen levels
 JSON_1_1 = "application/x-amz-json-1.1"
 _JSON_TYPES = {
     dict: "a structure",
@@ -91,11 +92,29 @@ def load(body: bytes) -> dict[str, Any]:
         raise AwsError(
             "SerializationException", f"the request body is not JSON: {error}"
         ) from error
+    if isinstance(request, dict | list) and _is_deeper(request, _DEPTH):
+        message = f"the request body is nested more than {_DEPTH} levels deep"
+        raise AwsError("SerializationException", message)
     if not isinstance(request, dict):
         raise AwsError(
             "SerializationException", f"Start of structure expected, found {_name_type(request)}"
         )
     return request
+
+
+def _is_deeper(value: Any, depth: int) -> bool:
+    """Return whether lists and objects are nested more than `depth` levels deep."""
+    level = [value]
+    for _ in range(depth):
+        level = [
+            item
+            for outer in level
+            for item in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(item, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def validate(shape: Any, request: Mapping[str, Any]) -> dict[str, Any]:

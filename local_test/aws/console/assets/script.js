@@ -159,12 +159,13 @@ if (form) {
     const { body, shown } = await encode(format, Number(find("side").value));
     const path = `/endpoints/${form.dataset.endpoint}/invocations`;
     const accept = find("accept").value;
+    const session = document.querySelector("meta[name=session]").content;
     find("request").textContent = `POST ${path}\nContent-Type: ${format}\nAccept: ${accept}\n\n${shown.slice(0, 6000)}`;
     find("response").textContent = "…";
     const started = performance.now();
     try {
       const response = await fetch(`/console/invoke/${form.dataset.endpoint}`, {
-        method: "POST", body, headers: { "Content-Type": format, Accept: accept, "X-Local-Console": "1" },
+        method: "POST", body, headers: { "Content-Type": format, Accept: accept, "X-Local-Console": session },
       });
       const text = await response.text();
       const type = response.headers.get("Content-Type") || "";

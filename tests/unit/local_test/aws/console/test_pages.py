@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from typing import Any
 
 import pytest
@@ -50,8 +51,14 @@ def test_what_does_not_exist_is_not_found(account: Account, path: str) -> None:
 
 def test_pages_only_read(account: Account) -> None:
     assert ask(account, "/console", "DELETE").status == 405
-    assert ask(account, "/console/invoke/e", "POST").status == 403
-    reply = ask(account, "/console/invoke/e", "POST", HTTP_X_LOCAL_CONSOLE="1")
+    page = ask(account, "/console").body.decode()
+    token = re.search(r'<meta name="session" content="([^"]{32})">', page)
+    assert token is not None
+    for wrong in ("", "1", "ü", token[1][:-1]):
+        refused = ask(account, "/console/invoke/e", "POST", HTTP_X_LOCAL_CONSOLE=wrong)
+        assert refused.status == 403
+        assert token[1] == account.session
+    reply = ask(account, "/console/invoke/e", "POST", HTTP_X_LOCAL_CONSOLE=token[1])
     assert (reply.status, reply.body) == (404, b"endpoint e is not in service\n")
 
 

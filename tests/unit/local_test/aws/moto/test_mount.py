@@ -50,7 +50,11 @@ def ask(services: Services, service: str, **form: str) -> tuple[str, bytes]:
 
 
 def test_a_role_may_do_everything(services: Services) -> None:
-    actions = {"ActionNames.member.1": "s3:GetObject", "ActionNames.member.2": "a<b"}
+    actions = {
+        "PolicySourceArn": "arn",
+        "ActionNames.member.1": "s3:GetObject",
+        "ActionNames.member.2": "a<b",
+    }
     status, body = ask(services, "iam", Action="SimulatePrincipalPolicy", **actions)
     assert status == "200 OK"
     root = ET.fromstring(body)  # noqa: S314 - our own answer

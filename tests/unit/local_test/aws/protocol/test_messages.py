@@ -144,3 +144,14 @@ def test_a_member_that_the_api_does_not_have_is_not_dropped_in_silence() -> None
 def test_an_answer_with_a_member_that_the_shape_lacks_is_a_bug() -> None:
     with pytest.raises(ValueError, match="has no member"):
         messages.answer("sagemaker", "ListModels", {"Modells": []})
+
+
+@pytest.mark.parametrize("depth", [51, 300, 900, 5000, 100_000])
+@pytest.mark.parametrize("text", ['{"a":%s}', '{"a":{"b":[%s]}}'])
+def test_a_document_that_is_nested_too_deeply_is_refused(text: str, depth: int) -> None:
+    for opened, closed in (("[", "]"), ('{"a":', "}")):
+        body = (text % (opened * depth + "1" + closed * depth)).encode()
+        with pytest.raises(AwsError) as caught:
+            messages.load(body)
+        assert caught.value.code == "SerializationException"
+    assert messages.load(b'{"a":' + b"[" * 40 + b"]" * 40 + b"}")
