@@ -19,7 +19,8 @@ from container import artifact, contract, machine, predictor
 from container.errors import UserError
 from container.serving.bodies import rows
 from container.serving.server_settings import Settings
-from container.serving.user_code import handlers, third_party_models
+from container.serving.third_party import model_application
+from container.serving.user_code import handlers
 
 # For slower models all cores on one image are faster than one core per request (measured on
 # ResNet-50).
@@ -59,7 +60,7 @@ class Plan:
     """What the bundled trainer has left."""
     model: predictor.Predictor | None = None
     """The artifact's model, if it survives a fork; otherwise each worker loads it."""
-    user_code: handlers.Handlers | third_party_models.Found | None = None
+    user_code: handlers.Handlers | model_application.Found | None = None
     models: Path | None = None
     """The directory of the models of a multi-model endpoint, which come and go."""
 

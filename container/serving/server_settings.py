@@ -68,6 +68,10 @@ class Settings:
     placeholders: bool = False
     """Whether a line that cannot be decoded is answered with a placeholder; otherwise the request
     is refused with 400 (BT-9)."""
+    model: str = ""
+    """Which of several third-party models is served: a path in the model directory."""
+    allow_pickle: bool = False
+    """Whether third-party models that are pickles, which run code, may be loaded."""
     log_level: str = "info"
     """The lowest severity that is logged."""
     log_format: str = "text"
@@ -111,6 +115,8 @@ def parse(environ: Mapping[str, str]) -> Settings:
         batch=batch,
         multi_model=reader.flag(contract.MULTI_MODEL_VARIABLE),
         placeholders=bad_records == "placeholder",
+        model=environ.get("BYO_MODEL", "").strip(),
+        allow_pickle=reader.flag("BYO_ALLOW_PICKLE"),
         log_level=reader.choice(
             _LOG_LEVEL_VARIABLES, default.log_level, LOG_LEVELS, _LOG_LEVEL_NUMBERS
         ),

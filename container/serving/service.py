@@ -15,7 +15,8 @@ from container.serving import batching, inference, models, plan, server_settings
 from container.serving.exchange import Request, Response
 from container.serving.loads import Loads
 from container.serving.telemetry.metrics import Invocation, Metrics
-from container.serving.user_code import handlers, third_party_models
+from container.serving.third_party import model_application
+from container.serving.user_code import handlers
 
 if TYPE_CHECKING:
     import flask
@@ -129,7 +130,7 @@ class _UserCode:
 
     def __init__(
         self,
-        found: handlers.Handlers | third_party_models.Found,
+        found: handlers.Handlers | model_application.Found,
         settings: server_settings.Settings,
         metrics: Metrics,
     ) -> None:

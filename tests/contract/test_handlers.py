@@ -33,7 +33,8 @@ from sagemaker_inference import encoder as toolkit_encoder
 from sagemaker_inference.transformer import Transformer
 
 from container.serving.exchange import Request
-from container.serving.user_code import handlers, inference_toolkit, third_party_models
+from container.serving.third_party import model_application
+from container.serving.user_code import handlers, inference_toolkit
 from container.serving.user_code.application import Application
 from container.serving.user_code.context import Context
 from tests.contract.training_job import make_wheel
@@ -530,15 +531,13 @@ def make_onnx(path: Path) -> None:
 
 def test_onnx_model_is_served_without_code(tmp_path: Path) -> None:
     make_onnx(tmp_path / "model.onnx")
-    found = third_party_models.find(tmp_path)
-    assert found is not None
-    application = found.load()
+    application = model_application.Found("ONNX", tmp_path / "model.onnx").load()
     body = json.dumps({"inputs": {"x": [[1, 2, 3], [5, 4, 3]], "scale": [10]}}).encode()
     headers = {"content-type": "application/json"}
     answer = application.invoke(Request(body, headers))
     assert answer.status == 200, answer.body
-    rows = json.loads(answer.body)["predictions"]
-    assert rows == [{"scaled": [10, 20], "best": 1}, {"scaled": [50, 40], "best": 0}]
+    columns = json.loads(answer.body)["outputs"]
+    assert columns == {"scaled": [[10, 20], [50, 40]], "best": [1, 0]}
     missing = application.invoke(Request(b'{"inputs": {"x": [[1, 2, 3]], "y": 1}}', headers))
     assert missing.status == 400
-    assert b"'scale' is missing" in missing.body
+    assert b"'scale' is missing; the model has no input 'y'" in missing.body

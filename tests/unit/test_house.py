@@ -104,6 +104,22 @@ EXERCISES = {
         "container.training.user_script.training_toolkit",
     ),
     "tests/contract/test_tensorboard.py": ("container.training.tensorboard",),
+    "tests/contract/test_third_party.py": (
+        "container.serving.third_party.loaders.artifacts",
+        "container.serving.third_party.loaders.catboost_models",
+        "container.serving.third_party.loaders.keras_models",
+        "container.serving.third_party.loaders.keras_two",
+        "container.serving.third_party.loaders.lightgbm_models",
+        "container.serving.third_party.loaders.litert",
+        "container.serving.third_party.loaders.mlflow_models",
+        "container.serving.third_party.loaders.onnx_models",
+        "container.serving.third_party.loaders.pytorch.module_manifest",
+        "container.serving.third_party.loaders.pytorch.programs",
+        "container.serving.third_party.loaders.pytorch.weights",
+        "container.serving.third_party.loaders.saved_models",
+        "container.serving.third_party.loaders.scikit_models",
+        "container.serving.third_party.loaders.xgboost_models",
+    ),
     "tests/contract/test_train.py": (
         "container.__main__",
         "container.training.bundled",
@@ -124,6 +140,15 @@ EXERCISES = {
         "container.developer.doctor.source_code",
     ),
     "tests/unit/container/serving/bodies/test_decoding.py": ("container.serving.bodies.pixels",),
+    "tests/unit/container/serving/third_party/test_model_application.py": (
+        "container.serving.charsets",
+        "container.serving.third_party.answers",
+        "container.serving.third_party.names",
+        "container.serving.third_party.picture_inputs",
+    ),
+    "tests/unit/container/serving/user_code/test_application.py": (
+        "container.serving.user_code.tensorflow_serving",
+    ),
     "tests/unit/local_test/requests/test_validation.py": ("local_test.requests.rules",),
 }
 """Tests, and the modules that they run and that no unit test imports."""

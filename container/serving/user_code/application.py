@@ -24,30 +24,24 @@ import json
 import logging
 import math
 from collections.abc import Callable, Mapping
-from encodings import normalize_encoding
-from encodings.aliases import aliases
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from container.errors import RequestError, UserError
-from container.serving import inference
+from container.serving import charsets, inference
 from container.serving.bodies import media_types, negotiation
 from container.serving.exchange import Request, Response
 from container.serving.telemetry.redaction import Redaction, describe
+from container.serving.third_party import model_files
 from container.serving.user_code import (
     handler_rules,
     inference_toolkit,
-    model_files,
     responses,
     tensorflow_serving,
 )
 from container.serving.user_code.context import Context
 
 log = logging.getLogger(__name__)
-
-# Those of Python that have another name. The others, such as idna and punycode, are not charsets of
-# the web, and some take the square of a body's length; Python keeps each unknown name for ever.
-_CHARSETS: Final = frozenset({*aliases, *aliases.values()})
 
 
 class Application:
@@ -58,15 +52,15 @@ class Application:
         functions: Mapping[str, Callable[..., Any]],
         model_dir: Path,
         default_accept: str = media_types.JSON,
-        encoder: Callable[[Any, str], str | bytes] = inference_toolkit.encode,
+        choice: model_files.Choice = model_files.ANY,
     ) -> None:
-        """Check the functions and load the model; `encoder` does the work of a missing `output_fn`.
+        """Check the functions and load the model; `choice` is for one that loads without code.
 
         Raises: UserError for functions that contradict each other or take a wrong number of
         arguments; whatever the user's `model_fn` raises.
         """
         self._default_accept = default_accept
-        self._encoder = encoder
+        self._choice = choice
         self._model_dir = model_dir
         self._is_tfs = any(name in functions for name in handler_rules.TFS_FUNCTIONS)
         self._functions: dict[str, Callable[..., Any]] = {
@@ -91,14 +85,15 @@ class Application:
         return model
 
     def _load_model_file(self) -> Any:
-        found = model_files.find(self._model_dir)
-        if found is not None:
+        found = model_files.find(self._model_dir, self._choice)
+        needs_none = "transform_fn" in self._functions or "handler" in self._functions
+        if found is not None and (found.is_allowed or not needs_none):
             return found.load_model()
-        if "transform_fn" in self._functions or "handler" in self._functions:
+        if needs_none:
             return None
         message = (
             f"model_fn is missing, and {self._model_dir} holds no model that loads without it: "
-            f"{model_files.KINDS}"
+            f"{model_files.POSSIBLE}"
         )
         raise UserError(message)
 
@@ -145,7 +140,7 @@ class Application:
         if "output_fn" in functions:
             return functions["output_fn"](prediction, accept, context)
         answer_type = choose_encoding(request.headers.get("accept", ""), self._default_accept)
-        return self._encoder(prediction, answer_type), answer_type
+        return inference_toolkit.encode(prediction, answer_type), answer_type
 
 
 def _bind_all(functions: Mapping[str, Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
@@ -215,14 +210,7 @@ def choose_encoding(accept: str, default: str) -> str:
 
 def _decode_text(request: Request) -> str:
     content_type = request.headers.get("content-type", "")
-    charset = negotiation.parse_media_type(content_type).parameters.get("charset", "utf-8")
-    if normalize_encoding(charset).lower() not in _CHARSETS:
-        raise RequestError(400, f"the charset {charset[:40]!r} is not supported; send utf-8")
-    try:
-        return request.body.decode(charset)
-    except (ValueError, LookupError) as error:
-        message = f"the body is not text in {charset[:40]}: {error}"
-        raise RequestError(400, message) from error
+    return charsets.decode(request.body, negotiation.parse_media_type(content_type).parameters)
 
 
 def _to_bytes(body: Any) -> bytes:

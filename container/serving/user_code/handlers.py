@@ -12,21 +12,17 @@ import importlib
 import logging
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-from container import algorithm, artifact, contract
+from container import algorithm, contract
 from container.errors import UserError
 from container.serving import server_settings
 from container.serving.bodies import media_types
-from container.serving.user_code import (
-    handler_rules,
-    inference_toolkit,
-    installation,
-    third_party_models,
-)
+from container.serving.third_party import model_application, model_files
+from container.serving.user_code import handler_rules, inference_toolkit, installation
 from container.serving.user_code.application import Application
 from container.user_packages import import_advice, requirement_files, versions
 
@@ -46,8 +42,9 @@ class Handlers:
     default_accept: str = media_types.JSON
     pip_environ: Mapping[str, str] | None = None
     """The environment for installing its packages; None if nothing is to be installed."""
+    settings: server_settings.Settings = field(default_factory=server_settings.Settings)
 
-    def load(self) -> Application:
+    def load(self) -> Application | model_application.ModelApplication:
         """Install packages, import the code and load its model, in the process that will serve.
 
         Raises: UserError if the code cannot be imported, its functions contradict each other, or
@@ -60,8 +57,12 @@ class Handlers:
         if self.pip_environ is not None:
             installation.install(self.module.parent, self.pip_environ)
         functions = self._import()
+        if not functions:
+            return self._load_model_file()
         try:
-            application = Application(functions, self.model_dir, self.default_accept)
+            application = Application(
+                functions, self.model_dir, self.default_accept, _read_choice(self.settings)
+            )
         except UserError:
             raise
         except Exception as error:
@@ -108,11 +109,23 @@ class Handlers:
             raise UserError(message)
         defined = {name: getattr(module, name, None) for name in handler_rules.FUNCTIONS}
         functions = {name: function for name, function in defined.items() if callable(function)}
-        if not functions:
+        if not functions and not _defines_classes(module):
             possible = ", ".join(handler_rules.FUNCTIONS)
             message = f"{self.module} defines no handler; expected one of {possible}"
             raise UserError(message)
         return functions
+
+    def _load_model_file(self) -> model_application.ModelApplication:
+        """Load the model that needs no handlers, only the classes that the code has defined."""
+        found = find_model(self.model_dir, self.settings, self.default_accept)
+        if found is None:
+            possible = ", ".join(handler_rules.FUNCTIONS)
+            message = (
+                f"{self.module} defines no handler, and {self.model_dir} holds no model that is "
+                f"served without one; expected one of {possible}, or {model_files.POSSIBLE}"
+            )
+            raise UserError(message)
+        return found.load()
 
 
 def _advise(code: Path, error: ImportError) -> str:
@@ -132,16 +145,47 @@ def _advise(code: Path, error: ImportError) -> str:
 
 def find(
     layout: contract.Layout, environ: Mapping[str, str]
-) -> Handlers | third_party_models.Found | None:
+) -> Handlers | model_application.Found | None:
     """Find a user's inference code in the model archive or in the image, or a third-party model.
 
     None means that the model directory holds an artifact of this toolkit, or nothing.
     """
     code = find_code(layout, environ)
-    if code or (layout.model / artifact.MANIFEST_NAME).is_file():
+    if code or model_files.is_artifact(layout.model):
         return code
-    payload_bytes = server_settings.parse(environ).payload_bytes
-    return third_party_models.find(layout.model, _find_default_accept(environ), payload_bytes)
+    settings = server_settings.parse(environ)
+    return find_model(layout.model, settings, _find_default_accept(environ))
+
+
+def find_model(
+    model_dir: Path, settings: server_settings.Settings, default_accept: str
+) -> model_application.Found | None:
+    """Find a third-party model.
+
+    Raises: UserError if there are several, or it is a pickle and that is not allowed.
+    """
+    found = model_files.find(model_dir, _read_choice(settings))
+    if found is None:
+        return None
+    found.check()
+    return model_application.Found(
+        found.kind,
+        found.path,
+        found.choice,
+        default_accept=default_accept,
+        payload_bytes=settings.payload_bytes,
+        end_of_line=not settings.batch,
+    )
+
+
+def _defines_classes(module: ModuleType) -> bool:
+    """Return whether a module has classes of its own, such as layers that it registers."""
+    values = vars(module).values()
+    return any(isinstance(value, type) and value.__module__ == module.__name__ for value in values)
+
+
+def _read_choice(settings: server_settings.Settings) -> model_files.Choice:
+    return model_files.Choice(settings.model, settings.allow_pickle)
 
 
 def find_code(layout: contract.Layout, environ: Mapping[str, str]) -> Handlers | None:
@@ -162,7 +206,9 @@ def find_code(layout: contract.Layout, environ: Mapping[str, str]) -> Handlers |
             module = directory / f"{name.removesuffix('.py')}.py"
             if _holds_handlers(module):
                 pip_environ = environ if installation.is_wanted(directory, environ) else None
-                return Handlers(module, model_dir, _find_default_accept(environ), pip_environ)
+                accept = _find_default_accept(environ)
+                settings = server_settings.parse(environ)
+                return Handlers(module, model_dir, accept, pip_environ, settings)
     return None
 
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from container.errors import RequestError
 from container.serving.bodies import arrays, media_types
 from container.serving.bodies.content_encoding import Expansion
-from container.serving.user_code import bounds
+from container.serving.third_party import bounds
 
 ENCODED_TYPES: Final = (media_types.JSON, media_types.CSV, media_types.NPY)
 TEXT_TYPES: Final = (media_types.JSON, media_types.CSV)

@@ -17,13 +17,11 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-import numpy as np
-
 from container import contract
 from container.errors import RequestError
 from container.serving.bodies import media_types
 from container.serving.exchange import Request
-from container.serving.user_code import bounds
+from container.serving.third_party import answers, predict_requests
 
 
 @dataclass(frozen=True)
@@ -91,61 +89,8 @@ def predict(model: Any, body: str | bytes) -> bytes:
 
     Raises: RequestError 400 if the request is not of the REST form, or the model does not take it.
     """
-    document = _parse(body)
-    by_row = "instances" in document
-    return encode(model.predict(_to_arrays(document)), by_row=by_row).encode()
-
-
-def decode(body: str | bytes) -> Any:
-    """Decode a predict request into one array, or one by name.
-
-    Raises: RequestError 400 if it is not of the REST form.
-    """
-    return _to_arrays(_parse(body))
-
-
-def encode(prediction: Any, *, by_row: bool = True) -> str:
-    """Encode a model's prediction as the answer to a predict request."""
-    key = "predictions" if by_row else "outputs"
-    return json.dumps({key: _to_json(prediction, by_row=by_row)})
-
-
-def _parse(body: str | bytes) -> dict[str, Any]:
-    try:
-        document = bounds.load_json(body)
-    except (ValueError, RecursionError) as error:
-        message = f"the predict request is not JSON: {error}"
-        raise RequestError(400, message) from error
-    if isinstance(document, dict) and ("instances" in document or "inputs" in document):
-        return document
-    raise RequestError(400, 'a predict request is {"instances": [...]} or {"inputs": ...}')
-
-
-def _to_arrays(document: dict[str, Any]) -> Any:
-    try:
-        if "instances" in document:
-            rows = document["instances"]
-            if rows == []:
-                raise RequestError(400, "the predict request holds no instance")
-            if rows and isinstance(rows, list) and isinstance(rows[0], dict):
-                return {name: np.array([row[name] for row in rows]) for name in rows[0]}
-            return np.array(rows)
-        columns = document["inputs"]
-        if isinstance(columns, dict):
-            return {name: np.array(column) for name, column in columns.items()}
-        return np.array(columns)
-    except (ValueError, KeyError, TypeError) as error:
-        message = f"the rows of a predict request must have one shape: {error}"
-        raise RequestError(400, message) from error
-
-
-def _to_json(prediction: Any, *, by_row: bool) -> Any:
-    if not isinstance(prediction, dict):
-        return np.asarray(prediction).tolist()
-    columns = {name: np.asarray(column).tolist() for name, column in prediction.items()}
-    if not by_row:
-        return columns
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    asked = predict_requests.decode(body, bare=False)
+    return answers.encode_json(model.predict(asked.data), by_row=asked.by_row).encode()
 
 
 @functools.lru_cache(maxsize=1)

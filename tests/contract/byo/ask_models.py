@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from container.serving.exchange import Request
-from container.serving.user_code import third_party_models
+from container.serving.third_party import model_application, model_files
 
 artifact, scratch, images = map(Path, sys.argv[1:])
 places = {
@@ -27,10 +27,11 @@ import keras  # noqa: E402 - only for the next form
 keras.models.load_model(artifact / "model.keras", compile=False).save(scratch / "H5/model.h5")
 answers = {}
 for kind in ("LiteRT", "SavedModel", "Keras", "H5"):
-    found = third_party_models.find(scratch / kind)
+    found = model_files.find(scratch / kind)
     assert found is not None
+    served = model_application.Found(found.kind, found.path)
     headers = {"content-type": "application/json"}
-    response = found.load().invoke(Request(images.read_bytes(), headers))
+    response = served.load().invoke(Request(images.read_bytes(), headers))
     assert response.status == 200, response.body
     answers[found.kind if kind != "H5" else "H5"] = json.loads(response.body)["predictions"]
 print(json.dumps(answers))

@@ -27,7 +27,9 @@ from PIL import Image
 from container.errors import RequestError
 from container.serving.bodies import content_encoding, decoding, negotiation
 from container.serving.bodies.content_encoding import Expansion
-from container.serving.user_code import bounds, inference_toolkit, tensorflow_serving
+from container.serving.third_party import bounds, csv_bodies, predict_requests
+from container.serving.third_party.tables import Table
+from container.serving.user_code import inference_toolkit
 
 Make = Callable[[int], bytes]
 Decode = Callable[[bytes, int], Any]
@@ -228,7 +230,8 @@ def make_sparse(size: int) -> bytes:
 TOOLKIT_FAULTS = inference_toolkit._FAULTS  # noqa: SLF001 - what `decode` makes 400 of
 USER_JSON = for_user_code(inference_toolkit.json_to_numpy)
 USER_CSV = for_user_code(inference_toolkit.csv_to_numpy)
-USER_TFS = for_user_code(tensorflow_serving.decode)
+USER_TFS = for_user_code(predict_requests.decode)
+THIRD_CSV = for_user_code(lambda text: csv_bodies.decode(text, Table(2, ["a", "b"], text=[0])))
 USER_NPZ = for_user_code(inference_toolkit.npz_to_sparse, is_text=False)
 USER_NPY = for_user_code(inference_toolkit.npy_to_numpy, is_text=False)
 CSV = bundled("text/csv")
@@ -438,6 +441,8 @@ CASES: dict[str, tuple[Decode, Make]] = {
     "user code: most CSV of digits": (USER_CSV, lambda size: fill(size // 10, b"0,0,0,0\n")),
     "user code: most CSV of one line": (USER_CSV, lambda size: fill(size // 10, b"0,", b"", b"0")),
     "user code: most CSV of text": (USER_CSV, lambda size: fill(size // 29, b"a,b\n")),
+    "third party: most CSV of text": (THIRD_CSV, lambda size: fill(size // 29, b"a,1\n")),
+    "third party: CSV of text": (THIRD_CSV, filling(b"a,1\n")),
     "user code: CSV of one long text": (USER_CSV, filling(b"a", b"b\n" * 1000)),
     "user code: CSV of line ends": (USER_CSV, filling(b"\n", b"", b"1")),
     "user code: npz": (USER_NPZ, make_sparse),

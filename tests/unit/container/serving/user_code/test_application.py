@@ -9,10 +9,7 @@ from typing import Any
 import pytest
 
 from container.serving.exchange import Request
-from container.serving.user_code import (
-    model_files,
-    model_runtimes,
-)
+from container.serving.third_party import model_files
 from container.serving.user_code.application import Application
 
 
@@ -39,21 +36,16 @@ def test_context_tells_of_the_request_and_shapes_the_response(tmp_path: Path) ->
 class Doubler:
     """A model that needs no file."""
 
-    input_shape = (2,)
-
     def predict(self, data: Any) -> Any:
         """Double."""
-        return (
-            {name: 2 * value for name, value in data.items()}
-            if isinstance(data, dict)
-            else 2 * data
-        )
+        return 2 * data
 
 
 @pytest.fixture
 def doubler(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_files, "find", lambda _: model_files.ModelFile("doubler", Path()))
-    monkeypatch.setitem(model_runtimes.RUNTIMES, "doubler", lambda _: Doubler())
+    found = model_files.ModelFile("LiteRT", Path())
+    monkeypatch.setattr(model_files, "find", lambda *_: found)
+    monkeypatch.setattr(model_files.ModelFile, "load_model", lambda _: Doubler())
 
 
 def post_to_rest(data: Any, context: Any) -> tuple[bytes, str]:

@@ -10,7 +10,8 @@ import pytest
 from container import contract
 from container.errors import UserError
 from container.serving.exchange import Request
-from container.serving.user_code import handlers, third_party_models
+from container.serving.third_party import model_application
+from container.serving.user_code import handlers
 from container.user_packages import versions
 
 
@@ -82,7 +83,7 @@ def test_own_artifact_needs_no_handlers_and_a_foreign_model_neither(
 ) -> None:
     assert handlers.find(layout, {}) is None
     write(layout.model / "model.tflite", "")
-    assert handlers.find(layout, {}) == third_party_models.Found(
+    assert handlers.find(layout, {}) == model_application.Found(
         "LiteRT", layout.model / "model.tflite"
     )
     write(layout.model / "model.json", "{}")

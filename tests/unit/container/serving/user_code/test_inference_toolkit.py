@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from container.errors import RequestError
-from container.serving.user_code import bounds, inference_toolkit
+from container.serving.third_party import bounds
+from container.serving.user_code import inference_toolkit
 
 
 def test_pickled_array_is_refused() -> None:

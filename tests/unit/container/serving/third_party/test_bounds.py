@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from container.errors import RequestError
-from container.serving.user_code import bounds
+from container.serving.third_party import bounds
 
 
 @pytest.fixture(autouse=True)

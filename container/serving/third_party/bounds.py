@@ -11,7 +11,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -41,7 +41,7 @@ def count_payload_bytes() -> int:
     return server_settings.parse(os.environ).payload_bytes
 
 
-def load_json(text: str | bytes) -> Any:
+def load_json(text: str | bytes, object_hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:
     """Parse JSON whose values take bounded memory, as an array, too.
 
     Raises: RequestError 413 if they would take more; ValueError or RecursionError as `json` does.
@@ -50,7 +50,7 @@ def load_json(text: str | bytes) -> Any:
         if isinstance(text, bytes):
             text = text.decode()
         _check_json(text)
-    return json.loads(text)
+    return json.loads(text, object_hook=object_hook)
 
 
 def _check_json(text: str) -> None:

@@ -1,0 +1,1 @@
+"""One module for each kind of model; each imports its framework when a model is loaded."""

@@ -1,0 +1,66 @@
+"""CatBoost's models (`.cbm`).
+
+The answer is that of `predict` of the class that the model was trained as: the labels of a
+classifier, the values of a regressor, the scores of a ranker. Columns of categories and of text
+take strings, and categories integers as well.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from container import machine
+from container.errors import RequestError
+from container.serving.third_party.model_files import Choice
+from container.serving.third_party.tables import Column, Table
+
+_CLASSIFICATION: Final = ("Logloss", "CrossEntropy", "MultiClass", "MultiClassOneVsAll")
+
+
+class CatboostModel:
+    """A CatBoost model."""
+
+    def __init__(self, path: Path, _: Choice) -> None:
+        catboost: Any = importlib.import_module("catboost")
+        model = catboost.CatBoost().load_model(str(path))
+        loss = str(model.get_all_params().get("loss_function", "")).partition(":")[0]
+        if loss in _CLASSIFICATION:
+            model = catboost.CatBoostClassifier().load_model(str(path))
+        self._model = model
+        self._threads = machine.count_threads()
+        names = model.feature_names_
+        is_named = names != [str(number) for number in range(len(names))]
+        self._categories = frozenset(model.get_cat_feature_indices())
+        text = {*self._categories, *model.get_text_feature_indices()}
+        self.signature = Table(len(names), names * is_named, text=text)
+        self._is_numeric = not text
+
+    def predict(self, data: Any) -> Any:
+        """Predict rows."""
+        rows: Any
+        if self._is_numeric:
+            rows = self.signature.to_matrix(data)
+        else:
+            columns = self.signature.to_columns(data)
+            rows = np.empty((len(columns[0]), len(columns)), object)
+            for place, column in enumerate(columns):
+                rows[:, place] = self._convert(column, place)
+        prediction = np.asarray(self._model.predict(rows, thread_count=self._threads))
+        if prediction.ndim == 2 and prediction.shape[1] == 1:  # labels of several classes
+            return prediction[:, 0]
+        return prediction
+
+    def _convert(self, column: Column, place: int) -> list[Any]:
+        """Return what CatBoost takes: integers and strings as categories, strings as text."""
+        values: list[Any] = column.tolist()
+        if place not in self._categories:
+            return values
+        for row, value in enumerate(values, start=1):
+            if not isinstance(value, (str, int)):
+                message = f"{self.signature.describe(place)} holds {value!r} in row {row}"
+                raise RequestError(400, f"{message}; it takes categories: strings or integers")
+        return values

@@ -1,0 +1,114 @@
+"""Keras models: `.keras` archives and HDF5 files, of Keras 3 and, where it can be, of Keras 2."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from container.errors import UserError
+from container.serving.third_party import kinds
+from container.serving.third_party.loaders import keras_two
+from container.serving.third_party.model_files import Choice
+from container.serving.third_party.signature import TEXT, Tensor, Tensors
+
+_CUSTOM: Final = re.compile(
+    r"(?:Could not locate (?:class|function)|Unknown [\w ]{1,40}:|Could not deserialize class) "
+    r"'?([\w.>]+)'?"
+)
+
+
+class KerasModel:
+    """A Keras model as a function of TensorFlow."""
+
+    def __init__(self, path: Path, _: Choice) -> None:
+        self._tf: Any = importlib.import_module("tensorflow")
+        model = _load(path)
+        self._function = self._tf.function(
+            lambda inputs: model(inputs, training=False), reduce_retracing=True
+        )
+        self.signature = Tensors([_describe(put) for put in model.inputs])
+
+    def predict(self, data: Any) -> Any:
+        """Predict a batch."""
+        return self.signature.run(data, self._run)
+
+    def _run(self, feed: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        tensors = [self._tf.constant(array) for array in feed.values()]
+        outputs = self._function(tensors if len(tensors) > 1 else tensors[0])
+        if not isinstance(outputs, (list, tuple, dict)):
+            return {"output_0": outputs.numpy()}
+        if not isinstance(outputs, dict):
+            outputs = {f"output_{index}": output for index, output in enumerate(outputs)}
+        return {name: output.numpy() for name, output in outputs.items()}
+
+
+def _describe(put: Any) -> Tensor:
+    dtype = TEXT if put.dtype == "string" else np.dtype(put.dtype)
+    return Tensor(put.name, dtype, tuple(put.shape))
+
+
+def _load(path: Path) -> Any:
+    """Load a model; a file of Keras 2 is converted if Keras 3 refuses it.
+
+    Raises: UserError that names the custom layer or the version that is in the way.
+    """
+    keras: Any = importlib.import_module("keras")
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            return _read(keras, _name(path, Path(scratch)))
+        except ImportError:
+            raise
+        except Exception as error:
+            custom = _CUSTOM.search(str(error))
+            if custom and not _is_of_keras(keras, custom[1]):
+                raise UserError(_explain_custom(path, custom[1])) from error
+            version = keras_two.find_version(path)
+            if not version.startswith("2."):
+                raise
+        try:
+            converted = keras_two.convert(path, Path(scratch))
+            return _read(keras, converted)
+        except Exception as error:
+            custom = _CUSTOM.search(str(error))
+            if custom and not _is_of_keras(keras, custom[1]):
+                raise UserError(_explain_custom(path, custom[1])) from error
+            reason = str(error).rpartition("Exception encountered: ")[2].partition("\n")[0]
+            message = (
+                f"{path} was written by Keras {version}, and Keras {keras.__version__} cannot load "
+                f"it: load it with Keras 2 (pip install tf-keras), save it by model.export(...) as "
+                f"a SavedModel, and serve that; the reason: {reason[:300]}"
+            )
+            raise UserError(message) from error
+
+
+def _read(keras: Any, path: Path) -> Any:
+    """Load a model, whose layers may be found by their plain names once they are registered."""
+    registered = keras.saving.get_custom_objects()
+    by_name = {name.rpartition(">")[2]: value for name, value in registered.items()}
+    return keras.models.load_model(path, custom_objects=by_name, compile=False)
+
+
+def _name(path: Path, scratch: Path) -> Path:
+    """Return the path under a name from which Keras tells HDF5 from its own archives."""
+    if not kinds.is_hdf5(path) or path.suffix in (".h5", ".hdf5"):
+        return path
+    link = scratch / "model.h5"
+    link.symlink_to(path.resolve())
+    return link
+
+
+def _is_of_keras(keras: Any, name: str) -> bool:
+    return hasattr(keras.layers, name) or name in ("Functional", "Sequential", "Model")
+
+
+def _explain_custom(path: Path, name: str) -> str:
+    return (
+        f"{path} uses {name!r}, whose code is not in the file; add code/inference.py, which "
+        f"defines {name} under @keras.saving.register_keras_serializable(); it needs no handlers"
+    )

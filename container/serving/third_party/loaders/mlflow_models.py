@@ -1,0 +1,112 @@
+"""MLflow's model directories (`MLmodel`), by the flavor `python_function` that MLflow gives each.
+
+MLflow checks columns and types against the model's signature; without one, a table goes in as it
+comes. Most flavors of scikit-learn and PyTorch are pickles, which need BYO_ALLOW_PICKLE.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from container.errors import RequestError, UserError
+from container.serving.third_party import signature
+from container.serving.third_party.model_files import PICKLE_VARIABLE, Choice
+from container.serving.third_party.signature import TEXT, Tensor, Tensors
+from container.serving.third_party.tables import Column, Table
+
+_PICKLES: Final = frozenset({".pkl", ".pickle", ".joblib", ".pth", ".cloudpickle"})
+_NUMBERS: Final = {
+    "boolean": "bool",
+    "integer": "int32",
+    "long": "int64",
+    "float": "float32",
+    "double": "float64",
+}
+
+
+class MlflowModel:
+    """A model directory of MLflow."""
+
+    def __init__(self, path: Path, choice: Choice) -> None:
+        pickles = sorted(file.name for file in path.rglob("*") if file.suffix in _PICKLES)
+        if pickles and not choice.allow_pickle:
+            message = (
+                f"{path} holds {', '.join(pickles[:5])}, pickles, which may run any code when they "
+                f"are loaded; set {PICKLE_VARIABLE}=true if you trust whoever wrote the model, or "
+                "log it in a format of data, such as ONNX or skops"
+            )
+            raise UserError(message)
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        pyfunc: Any = importlib.import_module("mlflow.pyfunc")
+        importlib.import_module("pandas")
+        self._model = pyfunc.load_model(str(path))
+        schema = self._model.metadata.get_input_schema()
+        self._types: list[str] = []
+        self._table: Table | None = None
+        self.signature: signature.Signature = Tensors([Tensor("inputs", None, None)])
+        if schema is None:
+            return
+        if schema.is_tensor_spec():
+            self.signature = Tensors([_describe(spec) for spec in schema.inputs])
+            return
+        self._types = [spec.type.name for spec in schema.inputs]
+        text = [place for place, name in enumerate(self._types) if name not in _NUMBERS]
+        self._table = Table(len(self._types), schema.input_names(), text=text)
+        self.signature = self._table
+
+    def predict(self, data: Any) -> Any:
+        """Predict rows, or a batch of tensors."""
+        exceptions: Any = importlib.import_module("mlflow.exceptions")
+        converted = self._convert(data)
+        try:
+            prediction = self._model.predict(converted)
+        except (exceptions.MlflowException, ValueError, TypeError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise RequestError(400, f"the model refuses these rows: {reason}") from error
+        return _to_arrays(prediction)
+
+    def _convert(self, data: Any) -> Any:
+        pandas: Any = importlib.import_module("pandas")
+        if self._table is not None:
+            columns = self._table.to_columns(data)
+            typed = {}
+            for name, column, kind in zip(
+                self._table.column_names, columns, self._types, strict=True
+            ):
+                typed[name] = _cast(column, kind, name)
+            return pandas.DataFrame(typed)
+        if isinstance(self.signature, Tensors) and self.signature.tensors[0].dtype is not None:
+            return signature.unwrap(self.signature.bind(data))
+        if isinstance(data, Mapping):
+            return pandas.DataFrame(dict(data))
+        return signature.to_array(data)
+
+
+def _describe(spec: Any) -> Tensor:
+    dtype = spec.type
+    if dtype.kind in "OUS":
+        dtype = TEXT
+    return Tensor(spec.name or "inputs", dtype, signature.make_shape(spec.shape))
+
+
+def _cast(column: Column, kind: str, name: str) -> Column:
+    """Return a column in the type of the schema; a fraction for an integer is refused."""
+    if kind not in _NUMBERS:
+        return column
+    return signature.cast(column, np.dtype(_NUMBERS[kind]), f"the column {name!r}")
+
+
+def _to_arrays(prediction: Any) -> Any:
+    """Return arrays in place of pandas' objects."""
+    if hasattr(prediction, "columns"):
+        columns = {str(name): prediction[name].to_numpy() for name in prediction.columns}
+        return signature.unwrap(columns)
+    if isinstance(prediction, Mapping):
+        return {name: np.asarray(value) for name, value in prediction.items()}
+    return np.asarray(prediction)

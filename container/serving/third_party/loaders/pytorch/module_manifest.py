@@ -1,0 +1,69 @@
+"""`module.json`: what weights or a program do not say about themselves.
+
+    {
+      "module": "package.module:Class",
+      "arguments": {"classes": 10},
+      "weights": "model.safetensors",
+      "inputs": [{"name": "x", "dtype": "float32", "shape": [null, 4]}]
+    }
+
+`module` is imported from an installed package, or from a file beside the manifest or in `code`. The
+first side of a shape is the batch; null is any length. Only weights need `module`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from container.errors import UserError
+from container.serving.third_party.signature import Tensor, make_shape
+
+NAME: Final = "module.json"
+EXAMPLE_OF_INPUTS: Final = '{"inputs": [{"name": "x", "dtype": "float32", "shape": [null, 4]}]}'
+_KEYS: Final = frozenset({"module", "arguments", "weights", "inputs"})
+
+
+def read(directory: Path) -> dict[str, Any]:
+    """Read the manifest in a directory; empty if there is none.
+
+    Raises: UserError if it is not one.
+    """
+    path = directory / NAME
+    if not path.is_file():
+        return {}
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        message = f"{path} is not JSON: {error}"
+        raise UserError(message) from error
+    if not isinstance(document, dict) or document.keys() - _KEYS:
+        message = f"{path} must be an object with some of {', '.join(sorted(_KEYS))}"
+        raise UserError(message)
+    return document
+
+
+def read_inputs(directory: Path) -> list[Tensor]:
+    """Return the inputs that the manifest describes; none if it does not.
+
+    Raises: UserError if the description is wrong.
+    """
+    entries = read(directory).get("inputs", [])
+    try:
+        return [_describe(entry) for entry in entries]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        message = f"{directory / NAME}: inputs must be as in {EXAMPLE_OF_INPUTS}: {error!r}"
+        raise UserError(message) from error
+
+
+def _describe(entry: dict[str, Any]) -> Tensor:
+    shape = entry.get("shape")
+    if shape is not None:
+        shape = make_shape(shape)
+    dtype = entry.get("dtype")
+    if dtype is not None:
+        dtype = np.dtype(dtype)
+    return Tensor(str(entry["name"]), dtype, shape)

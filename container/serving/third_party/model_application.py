@@ -1,0 +1,170 @@
+"""Answers requests with a third-party model.
+
+Numbers go in as they come, nothing is scaled. A body is JSON in one of the forms of
+`predict_requests`, JSON lines, CSV with or without a header, npy, or a picture where the input is
+one. The answer is JSON, CSV, JSON lines or npy.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from container import contract
+from container.errors import RequestError
+from container.serving import charsets, inference
+from container.serving.bodies import arrays, media_types, negotiation
+from container.serving.exchange import Request, Response
+from container.serving.third_party import (
+    answers,
+    csv_bodies,
+    model_files,
+    picture_inputs,
+    predict_requests,
+)
+from container.serving.third_party.predict_requests import PredictRequest
+from container.serving.third_party.signature import Model
+
+_JSON_LINES: Final = (
+    media_types.JSON_LINES,
+    "application/jsonl",
+    "application/x-jsonlines",
+    "application/x-jsonl",
+    "application/ndjson",
+    "application/x-ndjson",
+)
+
+
+@dataclass(frozen=True)
+class Found(model_files.ModelFile):
+    """A model that will be served."""
+
+    default_accept: str = media_types.JSON
+    payload_bytes: int = contract.REALTIME_PAYLOAD_BYTES
+    """What pictures may expand to."""
+    end_of_line: bool = True
+    """Whether a newline follows the last line of an answer; not in a transform job (BT-8)."""
+
+    def load(self) -> ModelApplication:
+        """Load the model. Raises: UserError if it cannot be loaded."""
+        return ModelApplication(self.load_model(), self)
+
+
+class ModelApplication:
+    """The application around one third-party model."""
+
+    def __init__(self, model: Model, found: Found) -> None:
+        self._model = model
+        self._found = found
+        default = found.default_accept
+        self._offered: tuple[str, ...] = answers.TYPES
+        if default in answers.TYPES:
+            self._offered = (default, *(name for name in answers.TYPES if name != default))
+        self._decoders: dict[str, Callable[[bytes, Mapping[str, str]], PredictRequest]] = {
+            media_types.JSON: self._decode_json,
+            media_types.CSV: self._decode_csv,
+            media_types.NPY: self._decode_npy,
+            **dict.fromkeys(_JSON_LINES, self._decode_json_lines),
+            **dict.fromkeys(picture_inputs.TYPES, self._decode_picture),
+        }
+
+    def estimate_s(self, request: Request) -> float:  # noqa: ARG002 - Application's
+        """Return infinity: how long the model takes is unknown."""
+        return math.inf
+
+    def invoke(self, request: Request) -> Response:
+        """Answer `POST /invocations`; never raises."""
+        return inference.guard(self._answer, request, body=request.body)
+
+    def _answer(self, request: Request) -> Response:
+        accept = request.headers.get("accept", "")
+        answer_type = negotiation.choose(_name_lines(accept), self._offered)
+        if answer_type is None:
+            message = f"Accept {accept[:200]!r} cannot be answered; possible: "
+            raise RequestError(406, message + ", ".join(self._offered))
+        asked = self._decode(request)
+        self._check_signature(asked.signature_name)
+        data = picture_inputs.unpack(asked.data, self._model.signature, self._found.payload_bytes)
+        prediction = self._model.predict(data)
+        body = answers.encode(
+            prediction,
+            answer_type,
+            by_row=asked.by_row,
+            end_of_line=self._found.end_of_line,
+        )
+        return Response(200, body, answer_type)
+
+    def _decode(self, request: Request) -> PredictRequest:
+        content_type = request.headers.get("content-type", "")
+        name, parameters = negotiation.parse_media_type(content_type)
+        decoder = self._decoders.get(name)
+        if decoder is None:
+            given = "a request without a content type"
+            if name:
+                given = f"content type {name[:100]!r}"
+            supported = ", ".join(self._decoders)
+            raise RequestError(415, f"{given} is not supported; supported: {supported}")
+        if not request.body:
+            raise RequestError(400, f"the body is empty; {name} is expected")
+        return decoder(request.body, parameters)
+
+    def _decode_json(self, body: bytes, parameters: Mapping[str, str]) -> PredictRequest:
+        return predict_requests.decode(charsets.decode(body, parameters))
+
+    def _decode_json_lines(self, body: bytes, parameters: Mapping[str, str]) -> PredictRequest:
+        rows = []
+        for number, line in enumerate(_split_lines(charsets.decode(body, parameters)), start=1):
+            try:
+                row = predict_requests.parse(line)
+            except RequestError as error:
+                raise RequestError(400, f"line {number}: {error}") from None
+            if isinstance(row, dict) and row.keys() == {"features"}:
+                row = row["features"]
+            rows.append(row)
+        return PredictRequest(predict_requests.decode_rows(rows))
+
+    def _decode_csv(self, body: bytes, parameters: Mapping[str, str]) -> PredictRequest:
+        text = charsets.decode(body, parameters)
+        return PredictRequest(csv_bodies.decode(text, self._model.signature))
+
+    def _decode_npy(self, body: bytes, _: Mapping[str, str]) -> PredictRequest:
+        header = arrays.read_npy_header(body)  # numpy takes the memory that it promises
+        found = len(body) - header.end
+        if found != header.promised_bytes:
+            message = f"the npy header promises {header.promised_bytes} bytes of data"
+            raise RequestError(400, f"{message}; {found} follow")
+        try:
+            return PredictRequest(np.load(io.BytesIO(body), allow_pickle=False))
+        except ValueError as error:
+            raise RequestError(400, f"the body is not application/x-npy: {error}") from error
+
+    def _decode_picture(self, body: bytes, _: Mapping[str, str]) -> PredictRequest:
+        payload_bytes = self._found.payload_bytes
+        return PredictRequest(picture_inputs.decode(body, self._model.signature, payload_bytes))
+
+    def _check_signature(self, name: str | None) -> None:
+        known = getattr(self._model, "signature_name", "serving_default")
+        if name not in (None, known):
+            message = f"the model has no signature {name[:100]!r}; it is served by {known!r}"
+            raise RequestError(400, message)
+
+
+def _split_lines(text: str) -> list[str]:
+    lines = text.rstrip().split("\n")
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            raise RequestError(400, f"line {number} is empty; each line is one instance")
+    return lines
+
+
+def _name_lines(accept: str) -> str:
+    """Return `accept` with the usual name of JSON lines."""
+    for name in _JSON_LINES:
+        if name in accept:
+            return accept.replace(name, media_types.JSON_LINES)
+    return accept

@@ -1,0 +1,242 @@
+"""Finds the model that some tool has saved, and says which it is if there are several.
+
+Rules of this file: names decide, and the first bytes where a name may mean several things; no
+framework is imported before `load_model`.
+
+Not looked at: hidden files and those of macOS (`._*`, `.DS_Store`, `__MACOSX`), `code`, checkpoints
+in folders of that name. A model at the top hides those in folders; `model.*` hides the others.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from container import artifact
+from container.errors import UserError
+from container.serving.third_party import kinds
+from container.serving.third_party.kinds import KINDS
+from container.serving.third_party.signature import Model
+
+log = logging.getLogger(__name__)
+
+MODEL_VARIABLE: Final = "BYO_MODEL"
+PICKLE_VARIABLE: Final = "BYO_ALLOW_PICKLE"
+POSSIBLE: Final = (
+    "LiteRT, ONNX, Keras, SavedModel, XGBoost, LightGBM, CatBoost, torch.export, AOTInductor, "
+    "TorchScript, safetensors, skops, MLflow"
+)
+_DEPTH: Final = 4  # export/Servo/1/saved_model.pb
+_SKIPPED: Final = frozenset({"code", "variables", "assets", "__MACOSX"})
+_CHECKPOINTS: Final = ("checkpoint", "ckpt")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the user says about the model."""
+
+    name: str = ""
+    """Which of several is served: a path in the model directory."""
+    allow_pickle: bool = False
+    """Whether a file that runs code when it is loaded may be loaded."""
+
+
+ANY: Final = Choice()
+"""The only model that there is."""
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model on disk."""
+
+    kind: str
+    path: Path
+    choice: Choice = ANY
+
+    @property
+    def is_allowed(self) -> bool:
+        """Return whether the user allows it to be loaded."""
+        return self.choice.allow_pickle or not KINDS[self.kind].is_pickle
+
+    def check(self) -> None:
+        """Refuse a pickle. Raises: UserError if loading it may run code, and is not allowed."""
+        if not self.is_allowed:
+            message = (
+                f"{self.path} is a pickle, which may run any code when it is loaded; set "
+                f"{PICKLE_VARIABLE}=true if you trust whoever wrote it, or save the model with "
+                "skops.io.dump(model, 'model.skops') or as ONNX, which hold only data"
+            )
+            raise UserError(message)
+
+    def load_model(self) -> Model:
+        """Load the model, in the process that will predict.
+
+        Raises: UserError if it cannot be loaded, or its framework is not installed.
+        """
+        self.check()
+        kind = KINDS[self.kind]
+        module_name, _, class_name = kind.loader.partition(":")
+        module: Any = importlib.import_module(f"{__package__}.loaders.{module_name}")
+        try:
+            model: Model = getattr(module, class_name)(self.path, self.choice)
+        except ImportError as error:
+            package = find_package(error) or kind.package
+            message = (
+                f"{self.path} needs {package}, which this image lacks: {error}; make an image of "
+                f"your own, FROM this one, with the line RUN pip install {package}"
+            )
+            raise UserError(message) from error
+        except UserError:
+            raise
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            message = f"{self.path} cannot be loaded as {self.kind}: {reason}"
+            raise UserError(message) from error
+        log.info("loaded %s as %s", self.path, self.kind)
+        return model
+
+
+_PACKAGES: Final = {"sklearn": "scikit-learn", "mlflow": "mlflow-skinny", "PIL": "pillow"}
+
+
+def find_package(error: ImportError) -> str:
+    """Return the package that holds the module which an import did not find; empty if unknown."""
+    if not isinstance(error, ModuleNotFoundError) or not error.name:
+        return ""
+    name = error.name.partition(".")[0]
+    return _PACKAGES.get(name, name)
+
+
+def is_artifact(model_dir: Path) -> bool:
+    """Return whether a directory holds an artifact of this toolkit.
+
+    XGBoost's file may have the name of its manifest.
+    """
+    manifest = model_dir / artifact.MANIFEST_NAME
+    return manifest.is_file() and kinds.recognize(manifest) is None
+
+
+def find(model_dir: Path, choice: Choice = ANY) -> ModelFile | None:
+    """Find the model in `model_dir`, which may have been saved in several kinds.
+
+    Of several kinds with one name the one with the lightest runtime is chosen, of numbered
+    SavedModels the newest, as TensorFlow Serving does.
+
+    Raises: UserError if there are several models, or the one that was chosen is none.
+    """
+    if choice.name:
+        return _take_chosen(model_dir, choice)
+    if is_artifact(model_dir):
+        return ModelFile("artifact", model_dir, choice)
+    found = list(_walk(model_dir, choice, _DEPTH))
+    candidates = _keep_best(_keep_newest(found), model_dir)
+    if not candidates:
+        return None
+    if len({_find_stem(model) for model in candidates}) > 1:
+        raise UserError(_describe_several(model_dir, candidates))
+    order = list(KINDS)
+    candidates.sort(key=lambda model: order.index(model.kind))
+    best = candidates[0]
+    if len(candidates) > 1 and candidates[1].kind == best.kind:
+        raise UserError(_describe_several(model_dir, candidates))
+    others = ", ".join(_name(model, model_dir) for model in found if model != best)
+    if others:
+        log.info("of several models %s is served, not %s", _name(best, model_dir), others[:500])
+    return best
+
+
+def _take_chosen(model_dir: Path, choice: Choice) -> ModelFile:
+    path = (model_dir / choice.name).resolve()
+    if path.is_relative_to(model_dir.resolve()) and path.exists():
+        path = model_dir / choice.name
+        found = list(_look(path, choice))
+        if not found and path.is_dir():
+            found = _keep_newest(list(_walk(path, choice, _DEPTH)))
+        if len(found) == 1:
+            return found[0]
+        message = f"{MODEL_VARIABLE}={choice.name} is not a model that can be served without code"
+    else:
+        message = f"{MODEL_VARIABLE}={choice.name} names nothing in {model_dir}"
+    models = [_name(model, model_dir) for model in _walk(model_dir, choice, _DEPTH)]
+    message += f"; there are {', '.join(models[:10]) or 'no models'}"
+    raise UserError(message)
+
+
+def _walk(directory: Path, choice: Choice, depth: int) -> Iterator[ModelFile]:
+    """Yield the models in a directory and below."""
+    if not depth or not directory.is_dir():
+        return
+    here = list(_look(directory, choice))
+    if here:  # its files are parts of it
+        yield from here
+        return
+    for entry in sorted(directory.iterdir()):
+        if entry.name.startswith("."):
+            continue
+        if entry.is_file():
+            yield from _look(entry, choice)
+        elif entry.name not in _SKIPPED and not entry.name.lower().startswith(_CHECKPOINTS):
+            yield from _walk(entry, choice, depth - 1)
+
+
+def _look(path: Path, choice: Choice) -> Iterator[ModelFile]:
+    """Yield the model that a path is, if it is one."""
+    if path.is_dir():
+        if (path / "MLmodel").is_file():
+            yield ModelFile("MLflow", path, choice)
+        elif (path / "saved_model.pb").is_file():
+            yield ModelFile("SavedModel", path, choice)
+        return
+    kind = kinds.recognize(path)
+    if kind is not None:
+        yield ModelFile(kind, path, choice)
+
+
+def _keep_newest(models: list[ModelFile]) -> list[ModelFile]:
+    """Keep the newest of SavedModels whose folders are numbers, beside each other."""
+    newest: dict[Path, ModelFile] = {}
+    for model in models:
+        if model.kind == "SavedModel" and model.path.name.isdigit():
+            before = newest.setdefault(model.path.parent, model)
+            if int(model.path.name) > int(before.path.name):
+                newest[model.path.parent] = model
+    return [
+        model
+        for model in models
+        if newest.get(model.path.parent, model) is model or not model.path.name.isdigit()
+    ]
+
+
+def _keep_best(models: Iterable[ModelFile], model_dir: Path) -> list[ModelFile]:
+    """Keep the models at the top if there are any, and those called `model` if there are any."""
+    candidates = list(models)
+    top = [model for model in candidates if model_dir in (model.path, model.path.parent)]
+    candidates = top or candidates
+    named = [model for model in candidates if model.path.stem == "model"]
+    if top and named:
+        return named
+    return candidates
+
+
+def _find_stem(model: ModelFile) -> str:
+    """Return what two forms of one model have in common."""
+    if model.kind in ("SavedModel", "MLflow"):
+        return str(model.path)
+    return str(model.path.with_name(model.path.stem))
+
+
+def _name(model: ModelFile, model_dir: Path) -> str:
+    return f"{model.path.relative_to(model_dir)} ({model.kind})"
+
+
+def _describe_several(model_dir: Path, models: list[ModelFile]) -> str:
+    names = ", ".join(_name(model, model_dir) for model in models[:10])
+    first = models[0].path
+    return (
+        f"{model_dir} holds {len(models)} models: {names}; one is expected: name it "
+        f"model{first.suffix} at the top, or set {MODEL_VARIABLE}={first.relative_to(model_dir)}"
+    )
