@@ -21,6 +21,7 @@ KINDS: Final = {
     "script": ("common", "script", "handlers"),
     "algorithm": ("common", "algorithm"),
     "shell": ("common", "shell", "handlers"),
+    "torch": ("common", "torch"),
 }
 """The folders of templates that make each kind of project."""
 
@@ -35,6 +36,7 @@ def write(directory: Path, kind: str) -> list[Path]:
         root = _TEMPLATES / folder
         for source in sorted(root.rglob("*")):
             if source.is_file() and source.suffix != ".pyc":
+                # A later folder's file replaces an earlier one's.
                 sources[directory / source.relative_to(root)] = source
     existing = [str(path) for path in sources if path.exists()]
     if existing:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 import sys
 import tarfile
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from container.developer import init
 from local_test.jobs.training import TrainingJob
 from local_test.requests import shorthand
 from local_test.requests.validation import validate
@@ -29,12 +32,13 @@ def make_job(
     directory: Path, program: str, hyperparameters: dict[str, str], **options: Any
 ) -> TrainingJob:
     code = directory / "code"
-    code.mkdir()
-    (code / "train.py").write_text((USER_CODE / program).read_text())
+    if program:
+        code.mkdir()
+        (code / "train.py").write_text((USER_CODE / program).read_text())
     request = shorthand.training_request(
         name="job",
         image="any",
-        channels={"code": str(code)},
+        channels={"code": str(code)} | ({} if program else {"training": str(directory / "data")}),
         output=str(directory / "out"),
         instance_count=2,
         hyperparameters=hyperparameters,
@@ -64,6 +68,40 @@ def test_torchrun_trains_one_model_on_two_hosts(tmp_path: Path) -> None:
     assert len(set(re.findall(r"weights=(\w+);", "".join(logs)))) == 1
     with tarfile.open(tmp_path / "out/job/output/model.tar.gz") as archive:
         assert "model.pt" in archive.getnames()
+
+
+@pytest.mark.slow
+def test_a_new_torch_project_trains_on_two_hosts_and_serves(tmp_path: Path) -> None:
+    init.write(tmp_path, "torch")
+    result = make_job(tmp_path, "", TORCHRUN | {"epochs": "3"}).run()
+
+    assert result.status == "Completed", "\n".join(read_logs(tmp_path))
+    assert re.findall(r"epoch=(\d); train_loss=[\d.]+;", read_logs(tmp_path)[0]) == ["1", "2", "3"]
+    with tarfile.open(tmp_path / "out/job/output/model.tar.gz") as archive:
+        archive.extractall(tmp_path / "model")  # noqa: S202 - made by our own job
+    ask = (
+        "import sys; sys.path.insert(0, sys.argv[1] + '/code'); import inference, numpy\n"
+        "model = inference.model_fn(sys.argv[1])\n"
+        "print(inference.predict_fn(numpy.array([[2.0, 3.0], [5.0, 7.0]]), model).shape)\n"
+    )
+    command = [sys.executable, "-c", ask, str(tmp_path / "model")]
+    environ = {"PYTHONPATH": str(find_packages("torch"))}
+    answer = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
+    assert answer.stdout == "(2,)\n"
+
+
+@pytest.mark.slow
+def test_a_new_torch_project_resumes_from_its_checkpoint(tmp_path: Path) -> None:
+    init.write(tmp_path / "project", "torch")
+    job = Job(tmp_path / "ml")
+    shutil.copytree(tmp_path / "project/code", job.base / "code")
+    shutil.copytree(tmp_path / "project/data", job.base / "input/data/training")
+    job.configure("inputdataconfig", {"training": {"TrainingInputMode": "File"}})
+    for epochs, said in (("2", b"epoch=2; "), ("4", b"resuming after epoch 2\nepoch=3; ")):
+        job.configure("hyperparameters", {"epochs": epochs})
+        result = job.train(PYTHONPATH=f"{ROOT}:{find_packages('torch')}")
+        assert result.returncode == 0, result.stderr.decode()
+        assert said in result.stdout
 
 
 def test_a_rank_that_is_killed_ends_the_job_with_its_own_reason(tmp_path: Path) -> None:

@@ -24,7 +24,10 @@ def errors(path: Path) -> list[str]:
 @pytest.mark.parametrize("kind", init.KINDS)
 def test_new_project_is_healthy(tmp_path: Path, kind: str) -> None:
     init.write(tmp_path, kind)
-    assert errors(tmp_path) == []
+    found = errors(tmp_path)
+    if kind == "torch":  # its packages come from an index, as the README of the project says
+        assert "needs a network when training starts" in found.pop(0)
+    assert found == []
 
 
 @pytest.mark.parametrize(

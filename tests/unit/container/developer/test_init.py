@@ -18,6 +18,11 @@ COMMON = {"Dockerfile", "README.md", "data/numbers.csv", "request.csv"}
         ("script", {"code/train.py", "code/inference.py"}),
         ("algorithm", {"code/algorithm.py"}),
         ("shell", {"code/train.sh", "code/inference.py"}),
+        (
+            "torch",
+            {f"code/{name}" for name in ("train.py", "inference.py", "network.py")}
+            | {"code/requirements.txt"},
+        ),
     ],
 )
 def test_project_holds_the_files_of_its_kind(tmp_path: Path, kind: str, files: set[str]) -> None:
