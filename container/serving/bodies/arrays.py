@@ -89,7 +89,10 @@ def decode_npy(body: bytes | memoryview, shape: Shape, _: Mapping[str, str]) -> 
 
     Raises: RequestError 400 if the body is not a complete npy file of numbers that are images.
     """
-    header = read_npy_header(bytes(body[: NPY_HEADER_BYTES_MAXIMUM + 1]))
+    head = body
+    if not isinstance(head, bytes):
+        head = bytes(head[: NPY_HEADER_BYTES_MAXIMUM + 1])
+    header = read_npy_header(head)
     dtype = header.dtype
     if dtype.hasobject:
         message = "the npy file holds pickled Python objects, which are never read"

@@ -21,7 +21,7 @@ Images: TypeAlias = NDArray[np.uint8]
 Shape: TypeAlias = tuple[int, int, int]
 """Height, width and channels of one image."""
 
-_BLOCK_PIXELS: Final = 65_536
+_BLOCK_PIXELS: Final = 131_072
 """Scaling takes up to 33 bytes for a pixel, so it goes by blocks (SEC-6)."""
 
 TWO_FORMS: Final = (
@@ -57,7 +57,7 @@ def scale(array: NDArray[Any], first_row: int = 1) -> Images:
     Raises: RequestError 400 for a value that is not a pixel.
     """
     if array.size <= _BLOCK_PIXELS:
-        return _scale_block(array, first_row)
+        return _scale_block(array, first_row).astype(np.uint8)
     step = max(1, _BLOCK_PIXELS // array.shape[1])
     blocks = (
         (slice(start, start + step), array[start : start + step])
@@ -73,7 +73,8 @@ def scale(array: NDArray[Any], first_row: int = 1) -> Images:
     return scaled
 
 
-def _scale_block(array: NDArray[Any], first_row: int) -> Images:
+def _scale_block(array: NDArray[Any], first_row: int) -> NDArray[Any]:
+    """Return the pixels, which are whole numbers 0-255, in the type that they were computed in."""
     wrong = ~((array >= 0) & (array <= 255))  # true for NaN as well
     if wrong.any():
         _refuse_pixel(array, wrong, first_row, "")
@@ -87,7 +88,7 @@ def _scale_block(array: NDArray[Any], first_row: int) -> Images:
                 _refuse_pixel(array, wrong, first_row, " in a row that reaches beyond 1")
             array = array.astype(np.float64)
             array[unit] = np.rint(array[unit] * 255)
-    return array.astype(np.uint8)
+    return array
 
 
 def _refuse_pixel(
