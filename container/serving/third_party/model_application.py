@@ -26,6 +26,7 @@ from container.serving.third_party import (
     model_files,
     picture_inputs,
     predict_requests,
+    runtime_faults,
 )
 from container.serving.third_party.predict_requests import PredictRequest
 from container.serving.third_party.signature import Model
@@ -90,7 +91,8 @@ class ModelApplication:
         asked = self._decode(request)
         self._check_signature(asked.signature_name)
         data = picture_inputs.unpack(asked.data, self._model.signature, self._found.payload_bytes)
-        prediction = self._model.predict(data)
+        with runtime_faults.as_client_faults(self._model):
+            prediction = self._model.predict(data)
         body = answers.encode(
             prediction,
             answer_type,
