@@ -22,13 +22,11 @@ def layout(tmp_path: Path) -> contract.Layout:
 
 
 @pytest.fixture(autouse=True)
-def _forget_imports() -> Iterator[None]:
+def _forget_imports(tmp_path: Path) -> Iterator[None]:
     modules, path = set(sys.modules), list(sys.path)
     yield
     for name in set(sys.modules) - modules:
-        if getattr(sys.modules[name], "__file__", None) and "pytest" in str(
-            sys.modules[name].__file__
-        ):
+        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
             del sys.modules[name]
     sys.path[:] = path
 
