@@ -110,7 +110,6 @@ EXERCISES = {
         "container.serving.third_party.loaders.keras_models",
         "container.serving.third_party.loaders.keras_two",
         "container.serving.third_party.loaders.lightgbm_models",
-        "container.serving.third_party.loaders.litert",
         "container.serving.third_party.loaders.mlflow_models",
         "container.serving.third_party.loaders.onnx_models",
         "container.serving.third_party.loaders.pytorch.module_manifest",

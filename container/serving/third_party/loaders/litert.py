@@ -26,6 +26,8 @@ class LiteRtModel:
         self._inputs = self._interpreter.get_input_details()
         self._outputs = self._interpreter.get_output_details()
         self.signature = Tensors([_describe(detail) for detail in self._inputs])
+        self._shapes: dict[int, tuple[int, ...]] = {}
+        """By input, the shapes of the last call that succeeded."""
         self._turn = threading.Lock()
 
     def predict(self, data: Any) -> Any:
@@ -33,16 +35,17 @@ class LiteRtModel:
         return self.signature.run(data, self._run)
 
     def _run(self, feed: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        shapes = {detail["index"]: feed[_clean(detail["name"])].shape for detail in self._inputs}
         with self._turn:
-            for detail in self._inputs:
-                array = feed[_clean(detail["name"])]
-                if tuple(detail["shape"]) != array.shape:
-                    self._interpreter.resize_tensor_input(detail["index"], array.shape)
-                    detail["shape"] = array.shape
-            self._interpreter.allocate_tensors()
+            if shapes != self._shapes:
+                self._shapes = {}  # what does not fit leaves the interpreter half resized
+                for index, shape in shapes.items():
+                    self._interpreter.resize_tensor_input(index, shape)
+                self._interpreter.allocate_tensors()
             for detail in self._inputs:
                 self._interpreter.set_tensor(detail["index"], feed[_clean(detail["name"])])
             self._interpreter.invoke()
+            self._shapes = shapes
             get = self._interpreter.get_tensor
             return {_clean(detail["name"]): get(detail["index"]) for detail in self._outputs}
 
