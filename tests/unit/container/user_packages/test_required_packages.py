@@ -36,7 +36,7 @@ def test_every_list_of_requirements_is_installed(tmp_path: Path) -> None:
 def test_a_project_is_installed_with_the_versions_of_its_lock(tmp_path: Path) -> None:
     lock = (
         'version = 1\n[[package]]\nname = "numpy"\nversion = "2.3.1"\n'
-        'source = { registry = "https://pypi.org/simple" }\n'
+        'source = { registry = "https://packages.example/simple" }\n'
         "resolution-markers = [\"python_version < '3.12'\", \"sys_platform == 'linux'\"]\n"
         '[[package]]\nname = "job"\nversion = "1"\nsource = { virtual = "." }\n'
     )
