@@ -173,12 +173,19 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _find_root(model_dir: Path) -> Path:
-    if (model_dir / MANIFEST_NAME).is_file():
-        return model_dir
+def find_manifest(model_dir: Path) -> Path | None:
+    """Return the manifest in a directory, or in the only one below it; None if there is none."""
+    manifest = model_dir / MANIFEST_NAME
     directories = [entry for entry in model_dir.glob("*") if entry.is_dir()]
-    if len(directories) == 1 and (directories[0] / MANIFEST_NAME).is_file():
-        return directories[0]
+    if not manifest.is_file() and len(directories) == 1:
+        manifest = directories[0] / MANIFEST_NAME
+    return manifest if manifest.is_file() else None
+
+
+def _find_root(model_dir: Path) -> Path:
+    manifest = find_manifest(model_dir)
+    if manifest is not None:
+        return manifest.parent
     message = (
         f"{model_dir} holds no artifact: {MANIFEST_NAME} is expected there or one directory below; "
         f"found {_list_entries(model_dir)}"

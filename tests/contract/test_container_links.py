@@ -189,7 +189,7 @@ def test_deep_directories_are_a_finding_and_the_rest_is_stored(
     tmp_path: Path, runner: ProcessRunner
 ) -> None:
     program = "import os; [(os.mkdir('d'), os.chdir('d')) for _ in range(1200)]"
-    script = f'cd model; echo 1 >y; {sys.executable} -c "{program}"'
+    script = f'cd model; echo 1 >y; "{sys.executable}" -c "{program}"'
 
     result = train(tmp_path, runner, script)
 

@@ -58,7 +58,7 @@ def test_setup_compiles_the_decoder_or_says_what_is_slow(
     (checkout / ".venv/bin").mkdir(parents=True)
     shutil.copy(lock, checkout / f".venv/installed-{tmp_path.name}-lock.txt")
     python = checkout / ".venv/bin/python"
-    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
     python.chmod(0o755)
     programs = tmp_path / "programs"
     programs.mkdir()

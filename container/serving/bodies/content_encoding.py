@@ -74,8 +74,9 @@ def _decode_gzip(body: memoryview, expansion: Expansion) -> bytes:
                 raise RequestError(400, "the gzip body is cut off")
             expansion.take(len(piece))
             decoded.write(piece)
-            position += len(fed) - len(stream.unconsumed_tail)
-        position -= len(stream.unused_data)
+            # At the end of a member `unconsumed_tail` may hold what `unused_data` does.
+            left = stream.unused_data if stream.eof else stream.unconsumed_tail
+            position += len(fed) - len(left)
     return decoded.getvalue()
 
 

@@ -112,12 +112,12 @@ def find_package(error: ImportError) -> str:
 
 
 def is_artifact(model_dir: Path) -> bool:
-    """Return whether a directory holds an artifact of this toolkit.
+    """Return whether a directory, or the only one below it, holds an artifact of this toolkit.
 
     XGBoost's file may have the name of its manifest.
     """
-    manifest = model_dir / artifact.MANIFEST_NAME
-    return manifest.is_file() and kinds.recognize(manifest) is None
+    manifest = artifact.find_manifest(model_dir)
+    return manifest is not None and kinds.recognize(manifest) is None
 
 
 def find(model_dir: Path, choice: Choice = ANY) -> ModelFile | None:

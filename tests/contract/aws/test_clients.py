@@ -10,8 +10,8 @@ import pytest
 from tests.contract.aws.client import LocalAws, training_request, wait_for_status
 
 READER = """
-import base64, hmac, os, urllib.request
-path, date, variables = "/BUCKET/data/a.csv", "Thu, 01 Jan 2026 00:00:00 GMT", os.environ
+import base64, email.utils, hmac, os, urllib.request
+path, date, variables = "/BUCKET/data/a.csv", email.utils.formatdate(usegmt=True), os.environ
 text = f"GET\\n\\n\\n{date}\\n{path}".encode()
 signed = hmac.digest(variables["AWS_SECRET_ACCESS_KEY"].encode(), text, "sha1")
 signature = f"AWS {variables['AWS_ACCESS_KEY_ID']}:{base64.b64encode(signed).decode()}"
@@ -34,6 +34,7 @@ def check_reading_s3(aws: LocalAws, python: str) -> None:
         }
         aws.sagemaker.create_training_job(**request)
         statuses[name] = wait_for_status(aws, name)
+    assert statuses["reader"]["TrainingJobStatus"] == "Completed", statuses["reader"]
     [metric] = statuses["reader"]["FinalMetricDataList"]
     assert metric["Value"] == 0.875
     assert statuses["isolated"]["TrainingJobStatus"] == "Failed"

@@ -25,6 +25,7 @@ import numpy as np
 from PIL import Image
 
 from container.errors import RequestError
+from container.serving import charsets
 from container.serving.bodies import content_encoding, decoding, negotiation
 from container.serving.bodies.content_encoding import Expansion
 from container.serving.third_party import bounds, csv_bodies, predict_requests
@@ -231,7 +232,10 @@ TOOLKIT_FAULTS = inference_toolkit._FAULTS  # noqa: SLF001 - what `decode` makes
 USER_JSON = for_user_code(inference_toolkit.json_to_numpy)
 USER_CSV = for_user_code(inference_toolkit.csv_to_numpy)
 USER_TFS = for_user_code(predict_requests.decode)
-THIRD_CSV = for_user_code(lambda text: csv_bodies.decode(text, Table(2, ["a", "b"], text=[0])))
+THIRD_CSV = for_user_code(
+    lambda body: csv_bodies.decode(charsets.decode(body, {}), Table(2, ["a", "b"], text=[0])),
+    is_text=False,
+)
 USER_NPZ = for_user_code(inference_toolkit.npz_to_sparse, is_text=False)
 USER_NPY = for_user_code(inference_toolkit.npy_to_numpy, is_text=False)
 CSV = bundled("text/csv")

@@ -71,3 +71,10 @@ def test_gzip_of_many_members_takes_work_in_proportion(monkeypatch: pytest.Monke
         400,
         "the gzip body has more than 4096 members",
     )
+
+
+def test_members_longer_than_a_piece_follow_one_another() -> None:
+    members = [bytes([number]) * size for number, size in enumerate((10_000_000, 3, 2_500_000))]
+    body = b"".join(gzip.compress(member, 1) for member in members)
+    decoded = content_encoding.decode(body, "gzip", Expansion(13 * 10**6))
+    assert decoded == b"".join(members)
