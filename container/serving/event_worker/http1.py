@@ -23,7 +23,7 @@ _HEAD: Final = re.compile(
     rb"(?P<method>%b) (?P<target>[\x21-\x7e]+) HTTP/1\.(?P<minor>[01])\r\n"
     rb"(?P<headers>(?:%b:[\t\x20-\x7e\x80-\xff]*\r\n)*)\r\n" % (_TOKEN, _TOKEN)
 )
-_ORIGIN: Final = re.compile(r"https?://[^/?]*", re.IGNORECASE)
+_ORIGIN: Final = re.compile(r"\Ahttps?://[^/?]*", re.IGNORECASE)
 _DIGITS: Final = re.compile(r"[0-9]{1,18}")
 _BARE_LINE_FEED: Final = re.compile(rb"(?<!\r)\n")
 _EMPTY_LINES: Final = re.compile(rb"(?:\r\n)+")

@@ -55,7 +55,14 @@ def test_connection_is_kept_as_its_version_says(
 
 @pytest.mark.parametrize(
     ("target", "expected"),
-    [("/ping", "/ping"), ("http://a:8080/ping?x", "/ping?x"), ("HTTP://a", "/"), ("*", "*")],
+    [
+        ("/ping", "/ping"),
+        ("http://a:8080/ping?x", "/ping?x"),
+        ("HTTP://a", "/"),
+        ("*", "*"),
+        ("1http://a/ping", "1http://a/ping"),
+        ("x?y=https://a/ping", "x?y=https://a/ping"),
+    ],
 )
 def test_target_in_absolute_form_is_read_as_its_path(target: str, expected: str) -> None:
     assert parse(f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode()).target == expected
