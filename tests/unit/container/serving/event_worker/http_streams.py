@@ -103,8 +103,8 @@ LOOSER: Final = {
     "h11": (
         "no request line received",  # an empty line before the request (RFC 9112, 2.2: be lenient)
         "illegal request line",
-        # RFC 9112, 7.1.1: space before the extension, which every recipient must read over.
-        r"illegal chunk header: bytearray\(b'[0-9a-fA-F]+ +(?:;|\\r)",
+        # RFC 9112, 7.1.1: space or a tab before the extension, which every recipient must read over.
+        r"illegal chunk header: bytearray\(b'[0-9a-fA-F]+(?: |\\t)+(?:;|\\r)",
     ),
     "llhttp": (
         "Unexpected char in url schema",  # we answer 404
