@@ -103,7 +103,7 @@ LOOSER: Final = {
     "h11": (
         "no request line received",  # an empty line before the request (RFC 9112, 2.2: be lenient)
         "illegal request line",
-        # RFC 9112, 7.1.1: space or a tab before the extension, which every recipient must read over.
+        # RFC 9112, 7.1.1: white space before the extension, which recipients must read over.
         r"illegal chunk header: bytearray\(b'[0-9a-fA-F]+(?: |\\t)+(?:;|\\r)",
     ),
     "llhttp": (
