@@ -121,7 +121,7 @@ class Algorithm:
     channels: Sequence[str]
     metrics: Sequence[str]
     distributed: bool = False
-    """Whether `train` uses all hosts of a job, and not each host alone."""
+    """Whether the hosts of a job train one model together."""
     train: Callable[[Job[Any]], None] | None = None
     load: Callable[[Path], Any] | None = None
     predict: Callable[[Any, Any], Any] | None = None

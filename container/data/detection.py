@@ -139,7 +139,7 @@ def _list_all(directory: Path) -> tuple[list[Path], list[Path]]:
 
 
 def _measure(path: str) -> int | None:
-    """Return the bytes of a file; None for what is no file."""
+    """Return the bytes of a file; None if it is not a file."""
     try:
         status = os.stat(path)  # noqa: PTH116 - once for each of perhaps a million files
     except OSError:

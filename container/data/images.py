@@ -24,7 +24,7 @@ class LabeledImages:
     rejected: tuple[str, ...] = ()
     """Place and fault of each record that was skipped."""
     passed_over: tuple[str, ...] = ()
-    """What to report about files that are no part of the set, in lines."""
+    """Lines to report about files that do not belong to the set."""
 
     @property
     def image_shape(self) -> Shape:

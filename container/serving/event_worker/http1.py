@@ -30,7 +30,7 @@ _EMPTY_LINES: Final = re.compile(rb"(?:\r\n)+")
 _CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
 _CHUNK_LINE_BYTES_MAXIMUM: Final = 1024
 _TRAILER_LINE: Final = re.compile(
-    # RFC 9110, 6.5.1: what frames a message or ends a connection is no trailer.
+    # RFC 9110, 6.5.1: fields that frame a message or end a connection are not allowed here.
     rb"(?:(?!(?i:connection|content-length|transfer-encoding):)%b:[\t\x20-\x7e\x80-\xff]*)?\r\n"
     % _TOKEN
 )

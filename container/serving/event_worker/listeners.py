@@ -41,7 +41,7 @@ class Listeners:
         self._connections = connections
         self._loads = loads
         self._is_accepting = False
-        # A descriptor kept for one more client, such as a ping, when there is no other.
+        # Reserve a descriptor, so that a ping is answered when all others are in use.
         self._reserve = _reserve()
         self._closed_until = 0.0
         self._reported = -_REPORT_S

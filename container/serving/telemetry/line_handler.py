@@ -120,7 +120,7 @@ def _open_writer(descriptor: int) -> tuple[Writer, Callable[[], None]]:
             return lambda data: peer.send(data, socket.MSG_DONTWAIT), peer.close
         if stat.S_ISREG(mode):
             return functools.partial(os.write, descriptor), _do_nothing
-        # Opened anew, the same pipe or terminal has flags of its own.
+        # Open the pipe or terminal again, because flags belong to each opening.
         flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
         opened = os.open(f"/proc/self/fd/{descriptor}", flags)
     except OSError:  # not ours to open, or no /proc

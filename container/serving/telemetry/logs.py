@@ -65,7 +65,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def escape(text: str) -> str:
-    """Write what is no printable character as Python does: no line ends, no control characters."""
+    """Escape line ends, control characters and others that are not printable, as Python does."""
     if text.isprintable():
         return text
     pieces = []

@@ -49,7 +49,7 @@ def _is_xgboost_ubj(path: Path) -> bool:
 
 
 def list_members(path: Path) -> list[str]:
-    """List the files in a zip archive below its only folder; none if it is no archive."""
+    """List the files in a zip archive below its only folder; none if it is not an archive."""
     try:
         with zipfile.ZipFile(path) as archive:
             return [name.partition("/")[2] for name in archive.namelist()]

@@ -3,7 +3,7 @@
     once, at the start    files -> decode -> memory, or scratch space if the set is larger
     in each epoch         interleave -> shuffle -> prefetch -> batch -> augment
 
-A set in memory is one block, whose order alone changes. Decoding comes before shuffling: images are
+A set in memory is one block; only its order changes. Decoding comes before shuffling: images are
 shuffled by index, which is exact, and each is decoded once and not in every epoch. `cache` and
 `snapshot` cannot take the place of the scratch space, since both are read from their start:
 a job could not resume within an epoch.

@@ -95,7 +95,7 @@ def _read(keras: Any, path: Path) -> Any:
 
 
 def _name(path: Path, scratch: Path) -> Path:
-    """Return the path under a name from which Keras tells HDF5 from its own archives."""
+    """Return the path with a suffix by which Keras recognizes HDF5 or its own archives."""
     if not kinds.is_hdf5(path) or path.suffix in (".h5", ".hdf5"):
         return path
     link = scratch / "model.h5"

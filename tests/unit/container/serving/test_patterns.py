@@ -145,4 +145,4 @@ def test_number_of_csv_is_pythons(written: str) -> None:
     "written", ["", ".", "e5", "1e", "1e+", "1.5.5", "inf", "nan", "1_0", "\u0661"]
 )
 def test_other_text_of_csv_is_no_number(written: str) -> None:
-    assert not unusual_text._NUMBER.fullmatch(written)  # noqa: SLF001 - the pattern is what is tested
+    assert not unusual_text._NUMBER.fullmatch(written)  # noqa: SLF001 - as tested

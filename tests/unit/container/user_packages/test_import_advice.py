@@ -44,7 +44,7 @@ def test_an_error_is_explained(text: str, advice: str) -> None:
 def scaler(monkeypatch: pytest.MonkeyPatch) -> object:
     """Return an object of a class of `__main__`, as a training script has them."""
     module = types.ModuleType("__main__")
-    exec("class Scaler:\n    pass\nclass Model:\n    pass\n", module.__dict__)  # noqa: S102 - a script
+    exec("class Scaler:\n    pass\nclass Model:\n    pass\n", module.__dict__)  # noqa: S102 - ours
     monkeypatch.setitem(sys.modules, "__main__", module)
     model = module.Model()
     model.parts = [module.Scaler(), np.arange(5000.0), module.Scaler()]

@@ -247,7 +247,7 @@ def test_connection_that_fails_outside_its_turn_is_closed_and_the_others_go_on(
             fail(connection)
 
     monkeypatch.setattr(worker.connections, "lose", refuse_broken)
-    monkeypatch.setattr(loop._responder, "finish", refuse_broken)  # noqa: SLF001 - a connection that fails
+    monkeypatch.setattr(loop._responder, "finish", refuse_broken)  # noqa: SLF001 - it fails
     worker.connections.now = time.monotonic()
     if step == "sweep":
         broken.deadline = good.deadline = 0.0

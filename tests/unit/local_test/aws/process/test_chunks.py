@@ -58,7 +58,8 @@ def decode(
     }
 
     def sign(algorithm: str, rest: str) -> str:
-        return signatures._hmac(KEY, f"{algorithm}\n{TIME}\n{SCOPE}\n{rest}").hex()  # noqa: SLF001 - one HMAC
+        text = f"{algorithm}\n{TIME}\n{SCOPE}\n{rest}"
+        return signatures._hmac(KEY, text).hex()  # noqa: SLF001 - one HMAC
 
     chunks.decode(environ, seed, sign)
     with environ["wsgi.input"] as decoded:  # type: ignore[union-attr]
