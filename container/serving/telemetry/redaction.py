@@ -64,7 +64,9 @@ class Redaction:
             return ""
         self._is_binary = b"\0" in body
         if self._is_binary:
-            body = body.replace(b"\0", b"")  # text in UTF-16, and arrays of text
+            # Text in UTF-16, and arrays of text. `replace` takes ten times as long over many zeros,
+            # and a ping waits meanwhile.
+            body = body.translate(None, b"\0")
         try:
             text = body.decode()
         except UnicodeDecodeError:
