@@ -84,7 +84,7 @@ def test_after_a_kill_jobs_have_failed_or_run_again_and_endpoints_answer(own_aws
     assert aws.sagemaker.describe_endpoint(EndpointName="kept")["EndpointStatus"] == "Updating"
 
     os.kill(aws.pid, signal.SIGKILL)
-    wait_for(lambda: list_programs(aws), lambda left: not left, timeout_s=10)
+    wait_for(lambda: list_programs(aws), lambda left: not left)
 
     aws.up()
     lost = wait_for_status(aws, "lost")

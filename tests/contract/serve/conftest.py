@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import signal
@@ -78,19 +79,28 @@ class Server:
             connection.close()
 
     def wait_until_all_workers_serve(self, count: int) -> None:
-        """Wait until so many event workers wait for events."""
+        """Wait until each of so many event workers accepts clients: it has loaded its model."""
 
-        def serves(pid: int) -> bool:
+        def all_accept() -> bool:
+            before = self.list_sockets()
+            with contextlib.ExitStack() as stack:
+                for _ in range(2 * count):
+                    client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+                    stack.enter_context(contextlib.closing(client))
+                    client.request("GET", "/ping")
+                    client.getresponse().read()
+                after = self.list_sockets()
+            return len(after) == count and all(after[pid] - before.get(pid, set()) for pid in after)
+
+        wait_until(all_accept)
+
+    def list_sockets(self) -> dict[int, set[str]]:
+        """List the sockets that each worker has open, by the worker's process ID."""
+        sockets = {}
+        for pid in self.worker_pids():
             links = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
-            return (
-                "anon_inode:[eventpoll]" in links and sum("socket:" in link for link in links) >= 1
-            )
-
-        wait_until(
-            lambda: (
-                len(self.worker_pids()) == count and all(serves(pid) for pid in self.worker_pids())
-            )
-        )
+            sockets[pid] = {link for link in links if link.startswith("socket:")}
+        return sockets
 
     def worker_pids(self) -> list[int]:
         """List the master's children."""

@@ -287,7 +287,8 @@ def test_two_hundred_half_sent_requests_leave_room_for_everybody_else(serve: Any
         start = time.monotonic()
         assert server.request("GET", "/ping")[0] == 200
         assert server.request("POST", "/invocations", ROW, Content_Type="text/csv")[0] == 200
-        assert time.monotonic() - start < 1
+        # A blocked server would be free again after the ten seconds that a head may take.
+        assert time.monotonic() - start < 8
 
 
 def test_half_sent_request_is_given_up_after_its_time(serve: Any) -> None:
@@ -370,49 +371,51 @@ def test_new_connection_is_refused_at_once_while_the_server_stops(
             except ConnectionRefusedError:
                 return True
 
-        wait_until(is_refused, timeout_s=2)
+        wait_until(is_refused)
         thread.join()
         assert answers[0][0] == 200
 
 
 def test_killed_worker_loses_nobody_elses_connection(serve: Any) -> None:
     """S3."""
+    request = b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n"
     with serve(SAGEMAKER_MODEL_SERVER_WORKERS="2") as server, contextlib.ExitStack() as stack:
         server.wait_until_all_workers_serve(2)
-        streams = []
-        for _ in range(8):
+        clients: dict[int, list[tuple[socket.socket, Any]]] = {}
+        while len(clients) < 2:
+            before = server.list_sockets()
             connection = stack.enter_context(connect(server))
-            streams.append((connection, stack.enter_context(connection.makefile("rb"))))
-        request = b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n"
-        for connection, stream in streams:
+            stream = stack.enter_context(connection.makefile("rb"))
             connection.sendall(request)
             assert read_response(stream)[0] == 200
+            pids = [pid for pid, links in server.list_sockets().items() if links - before[pid]]
+            clients.setdefault(pids[0], []).append((connection, stream))
+        victim, survivor = clients
 
-        os.kill(server.worker_pids()[0], signal.SIGKILL)
+        os.kill(victim, signal.SIGKILL)
 
-        alive = 0
-        for connection, stream in streams:
-            with contextlib.suppress(OSError, IndexError):
-                connection.sendall(request)
-                alive += read_response(stream)[0] == 200
-        assert 0 < alive < 8
-        wait_until(lambda: len(server.worker_pids()) == 2, timeout_s=2)
+        for connection, stream in clients[survivor]:
+            connection.sendall(request)
+            assert read_response(stream)[0] == 200
+        for connection, _ in clients[victim]:
+            with contextlib.suppress(ConnectionResetError):
+                assert connection.recv(1) == b""
+        wait_until(lambda: len(server.worker_pids()) == 2)
         assert server.request("GET", "/ping")[0] == 200
 
 
 def test_connections_are_shared_out_evenly(serve: Any) -> None:
     with serve(SAGEMAKER_MODEL_SERVER_WORKERS="2") as server, contextlib.ExitStack() as stack:
         server.wait_until_all_workers_serve(2)
+        before = server.list_sockets()
         for _ in range(20):
             connection = stack.enter_context(connect(server))
             stream = stack.enter_context(connection.makefile("rb"))
             connection.sendall(b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n")
             assert read_response(stream)[0] == 200
 
-        counts = [
-            sum("socket:" in str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir())
-            for pid in server.worker_pids()
-        ]
+        counts = [len(links - before[pid]) for pid, links in server.list_sockets().items()]
+        assert sum(counts) == 20
         assert abs(counts[0] - counts[1]) <= 4
 
 

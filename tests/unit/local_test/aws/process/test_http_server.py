@@ -221,7 +221,7 @@ def test_a_long_authorization_costs_no_time(ask: Ask) -> None:
     started = time.perf_counter()
     for text in ("a", "Credential=", "/", "Credential=a/20260101/", "1/"):
         assert ask(authorization=text * (250_000 // len(text)))[0] == 403
-    assert time.perf_counter() - started < 1
+    assert time.perf_counter() - started < 20  # quadratic work takes a minute
 
 
 @pytest.mark.parametrize(
