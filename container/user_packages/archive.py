@@ -3,6 +3,8 @@
 An archive of a few kilobytes may hold millions of members, names of gigabytes, or zeros that fill
 any disk: each is found before it is unpacked (SEC-6).
 
+`local_test` reads archives by the same rules, so this needs the standard library only.
+
 The first releases of Python 3.11, which distributions still ship, lack `tarfile`'s own filter; the
 same checks are made here for every version.
 """
@@ -19,7 +21,7 @@ from typing import Any, Final, NoReturn
 MEMBERS_MAXIMUM: Final = 100_000
 # Weights shrink to half or a tenth; only zeros shrink to a thousandth.
 EXPANSION_MAXIMUM: Final = 100
-_SMALL_BYTES: Final = 64 << 20
+SMALL_BYTES: Final = 64 << 20
 _HEADER_BYTES_MAXIMUM: Final = 65_536
 _HEADERS: Final = frozenset(
     [
@@ -64,7 +66,7 @@ def list_members(packed: tarfile.TarFile, archive_bytes: int) -> list[tarfile.Ta
     Raises: tarfile.TarError if it has too many members, they expand too far, or it is damaged.
     """
     members = []
-    room = _SMALL_BYTES + EXPANSION_MAXIMUM * archive_bytes
+    room = count_room(archive_bytes)
     try:
         for member in packed:
             members.append(member)
@@ -79,6 +81,11 @@ def list_members(packed: tarfile.TarFile, archive_bytes: int) -> list[tarfile.Ta
         message = f"damaged: {error}"
         raise tarfile.ReadError(message) from error
     return members
+
+
+def count_room(packed_bytes: int) -> int:
+    """Return the most bytes that so many compressed ones may expand to."""
+    return SMALL_BYTES + EXPANSION_MAXIMUM * packed_bytes
 
 
 def is_harmless(member: tarfile.TarInfo) -> bool:

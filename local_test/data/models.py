@@ -6,11 +6,12 @@ import os
 import tarfile
 import zlib
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from container.errors import UserError
-from local_test.data import storage, unpacking
+from container.user_packages import archive
+from local_test.data import storage
 
 
 def find_uri(container: Mapping[str, Any]) -> str:
@@ -46,27 +47,18 @@ def deliver(container: Mapping[str, Any], directory: Path, *, is_truncated: bool
 def _unpack(source: Path, target: Path) -> None:
     """Unpack an archive as CreateModel does (OUT-6)."""
     try:
-        with tarfile.open(source, "r:gz", tarinfo=unpacking.Member) as tar:
-            members = unpacking.list_members(tar, source.stat().st_size)
-            wrong = [member.name for member in members if not _is_harmless(member)]
+        with tarfile.open(source, "r:gz", tarinfo=archive.Member) as tar:
+            members = archive.list_members(tar, source.stat().st_size)
+            wrong = [member.name for member in members if not archive.is_harmless(member)]
             if wrong:
                 message = (
                     f"{source} holds links, special files or paths that lead out of it, which "
                     f"CreateModel refuses (OUT-6): {', '.join(wrong[:5])}"
                 )
                 raise UserError(message)
-            # The first releases of Python 3.11 have no filters; later ones warn without.
-            options: dict[str, Any] = {}
-            if hasattr(tarfile, "data_filter"):
-                options["filter"] = "data"
-            tar.extractall(target, **options)  # noqa: S202 - every member was checked
+            archive.unpack(tar, members, target)
             while tar.fileobj is not None and tar.fileobj.read(1 << 20):
                 pass  # up to the checksum at the end, which reveals a truncated archive
-    except (tarfile.TarError, EOFError, OSError, zlib.error, RecursionError) as error:
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         message = f"{source} is not a complete tar.gz archive: {error}"
         raise UserError(message) from error
-
-
-def _is_harmless(member: tarfile.TarInfo) -> bool:
-    path = PurePosixPath(member.name)
-    return (member.isfile() or member.isdir()) and not path.is_absolute() and ".." not in path.parts

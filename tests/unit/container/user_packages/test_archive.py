@@ -101,7 +101,7 @@ def test_archive_that_expands_is_refused_before_it_is_unpacked(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SEC-6."""
-    monkeypatch.setattr(archive, "_SMALL_BYTES", 1000)
+    monkeypatch.setattr(archive, "SMALL_BYTES", 1000)
     monkeypatch.setattr(archive, "MEMBERS_MAXIMUM", 10)
     path = pack_hostile(kind, tmp_path / "a.tar.gz")
 

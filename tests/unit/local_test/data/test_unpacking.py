@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from container.errors import UserError
+from container.user_packages import archive
 from local_test.data import models, unpacking
 
 
@@ -29,7 +30,7 @@ def test_damaged_gzip_is_a_value_error(body: bytes) -> None:
 
 
 def test_gzip_that_expands_too_far_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unpacking, "SMALL_BYTES", 1000)
+    monkeypatch.setattr(archive, "SMALL_BYTES", 1000)
     body = gzip.compress(bytes(3_000_000))
 
     with pytest.raises(ValueError, match="expands to more than 100 times its bytes"):
@@ -86,8 +87,8 @@ HOSTILE = {
 def test_model_archive_that_expands_is_refused_before_it_is_unpacked(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unpacking, "SMALL_BYTES", 1000)
-    monkeypatch.setattr(unpacking, "MEMBERS_MAXIMUM", 10)
+    monkeypatch.setattr(archive, "SMALL_BYTES", 1000)
+    monkeypatch.setattr(archive, "MEMBERS_MAXIMUM", 10)
     (tmp_path / "model.tar.gz").write_bytes(pack(*HOSTILE[kind]))
     container = {"ModelDataUrl": str(tmp_path / "model.tar.gz")}
 
