@@ -11,6 +11,7 @@ from __future__ import annotations
 import typer
 
 from container.errors import PlatformError, UserError
+from local_test import proxies
 from local_test.cli import (
     aws_commands,
     conform_command,
@@ -47,6 +48,7 @@ app.command(hidden=True)(smoke_command.demo)
 
 def main() -> int:
     """Run the command line; return the exit code."""
+    proxies.exempt_this_process()
     try:
         code = app(standalone_mode=False)
     except (UserError, PlatformError) as error:

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from container.errors import PlatformError, UserError
-from local_test import container_files
+from local_test import container_files, proxies
 from local_test.aws.account.settings import Settings
 from local_test.aws.process import installation, keys
 from local_test.aws.process.installation import Running
@@ -225,6 +225,7 @@ def env(directory: Directory = None) -> int:
     variables = {
         **installation.client_environment(running.url, region, keys.load(home)),
         **installation.sdk_environment(home),
+        **proxies.exempt(os.environ, *proxies.LOOPBACK),
     }
     print("unset AWS_PROFILE AWS_SESSION_TOKEN")
     for name, value in variables.items():

@@ -7,11 +7,13 @@ environment variables.
 from __future__ import annotations
 
 import shlex
+import urllib.parse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from container.errors import UserError
+from local_test import proxies
 from local_test.aws.account.settings import Settings
 from local_test.runners.interface import Container, Launch, Runner
 from local_test.runners.process import ProcessRunner
@@ -24,6 +26,11 @@ class ClientRunner:
     runner: Runner
     variables: Mapping[str, str]
     """What makes a program a client; a variable that a request sets itself keeps its value."""
+
+    @property
+    def address(self) -> str:
+        """The host by which containers reach the local AWS; empty if they are no clients."""
+        return urllib.parse.urlsplit(self.variables.get("AWS_ENDPOINT_URL", "")).hostname or ""
 
     @property
     def description(self) -> str:
@@ -41,7 +48,10 @@ class ClientRunner:
     def start(self, launch: Launch, on_output: Callable[[bytes], None]) -> Container:
         """Start a container."""
         if not launch.is_isolated:
-            launch = replace(launch, environment={**self.variables, **launch.environment})
+            environment = {**self.variables, **launch.environment}
+            if proxies.uses_one(environment) and self.address:
+                environment |= proxies.exempt(environment, *proxies.LOOPBACK, self.address)
+            launch = replace(launch, environment=environment)
         return self.runner.start(launch, on_output)
 
 

@@ -22,6 +22,7 @@ from typing import Final
 import waitress.server
 
 from container.errors import PlatformError
+from local_test import proxies
 from local_test.aws.account.account import Account
 from local_test.aws.account.settings import Settings
 from local_test.aws.account.store import Store
@@ -162,6 +163,7 @@ def _set_environment(url: str, settings: Settings, key: Key) -> None:
     """Make this process, and the harness in it, a client of itself."""
     for name in _UNSET:
         os.environ.pop(name, None)
+    proxies.exempt_this_process()
     os.environ.update(installation.client_environment(url, settings.region, key))
     os.environ["AWS_ENDPOINT_URL_S3"] = url
     os.environ["LOCAL_TEST_ACCOUNT"] = settings.account

@@ -25,6 +25,8 @@ from botocore.validate import ParamValidator
 from tests.support import PROGRAMS, ROOT, wait_for
 
 PROGRAM = shlex.join([sys.executable, str(PROGRAMS / "aws_user.py")])
+DEAD_PROXY = dict.fromkeys(("http_proxy", "HTTP_PROXY", "https_proxy"), "http://127.0.0.1:1")
+"""As on a company's machine, where nothing on loopback may be asked of the proxy."""
 
 
 class LocalAws:
@@ -40,7 +42,7 @@ class LocalAws:
 
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command of the command line."""
-        environ = {**os.environ, "LOCAL_AWS_DIRECTORY": str(self.directory)}
+        environ = {**os.environ, **DEAD_PROXY, "LOCAL_AWS_DIRECTORY": str(self.directory)}
         command = [sys.executable, "-m", "local_test", *arguments]
         return subprocess.run(
             command, cwd=ROOT, env=environ, check=check, capture_output=True, text=True, timeout=120

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.aws.client import LocalAws, wait_for_status
+from tests.contract.aws.client import DEAD_PROXY, LocalAws, wait_for_status
 from tests.support import wait_for
 
 ROLE = "arn:aws:iam::000000000000:role/SageMakerRole"
@@ -106,7 +106,8 @@ print(json.dumps(results))
 def call(aws: LocalAws, commands: list[list[str]]) -> list[tuple[int, str, str]]:
     """Run commands of the client in order; return exit code, output and errors of each."""
     exports = dict(re.findall(r"^export (\w+)=(.*)$", aws.run("env").stdout, re.MULTILINE))
-    environ = {"PATH": os.environ["PATH"], "HOME": str(aws.directory), "AWS_PAGER": "", **exports}
+    environ = {"PATH": os.environ["PATH"], "HOME": str(aws.directory), "AWS_PAGER": ""}
+    environ |= {**DEAD_PROXY, **exports}
     command = [sys.executable, "-W", "ignore", "-c", DRIVER]
     done = subprocess.run(
         command,
