@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from container import contract
+from local_test import container_files
 from local_test.conformance.catalog import Verdict, judge, skip, skip_all
 from local_test.conformance.sessions import surroundings
 from local_test.conformance.subject import RUBBISH, Sessions, Subject
@@ -16,6 +17,7 @@ from local_test.requests import shorthand
 from local_test.requests.validation import validate
 from local_test.runners import faults
 
+FAILURE_BYTES: Final = 65_536
 FAILURE_IDS: Final = ("OUT-1b", "OUT-2a", "OUT-2b")
 
 
@@ -23,16 +25,17 @@ def check_failure(subject: Subject) -> Iterator[Verdict]:
     """A job whose channels are empty."""
     trial = subject.train("no-data", surroundings.empty_channels)
     layout = contract.Layout(trial.result.directory / "hosts/algo-1")
-    text = ""
-    if layout.failure.is_file():
-        text = layout.failure.read_text(encoding="utf-8", errors="replace")
+    base, findings = trial.result.directory, list[str]()
+    place = str(layout.failure.relative_to(base))
+    start = container_files.read_start(base, place, FAILURE_BYTES, findings)
+    text = start.decode("utf-8", errors="replace")
     if trial.is_good and not text:
         reason = "it completes with empty channels, so it could not be made to fail"
         yield from skip_all(FAILURE_IDS, reason)
         return
     yield judge("OUT-1b", not trial.is_good, f"with empty channels: {trial.evidence}")
     beginning = f"begins {text[:80]!r}"
-    found = f"output/failure {beginning}" if text else _look_for_failure(layout)
+    found = f"output/failure {beginning}" if text else _look_for_failure(layout, findings)
     yield judge("OUT-2a", bool(text.strip()), found)
     if text.strip():
         yield judge("OUT-2b", not text.lstrip().startswith("Traceback"), f"it {beginning}")
@@ -40,7 +43,9 @@ def check_failure(subject: Subject) -> Iterator[Verdict]:
         yield skip("OUT-2b", "there is no failure file")
 
 
-def _look_for_failure(layout: contract.Layout) -> str:
+def _look_for_failure(layout: contract.Layout, findings: list[str]) -> str:
+    if findings:
+        return findings[0]
     paths = [path for path in layout.base.rglob("failure*") if path != layout.failure]
     if not paths:
         return "no output/failure"
