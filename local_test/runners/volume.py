@@ -7,7 +7,6 @@ is not on it.
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -44,21 +43,15 @@ class Volume:
     def close(self) -> None:
         """Unmount it, and leave its files in a plain directory at `root`."""
         aside = self._root.with_name(f".{self._root.name}.files")
-        try:
-            shutil.copytree(self._root, aside, symlinks=True, ignore=_ignore_special)
-        finally:
-            command = ["umount", "--lazy", str(self._root)]
+        # A container may have nested directories more deeply than Python's functions recurse, and
+        # `cp` opens neither links nor FIFOs. What it cannot copy is left out.
+        for command in (
+            ["cp", "--archive", "--", str(self._root), str(aside)],
+            ["umount", "--lazy", str(self._root)],
+        ):
             subprocess.run(command, check=False, capture_output=True)  # noqa: S603 - from PATH
         self._root.rmdir()
         aside.rename(self._root)
-
-
-def _ignore_special(directory: str, names: list[str]) -> list[str]:
-    """Return the FIFOs and sockets of a directory, which cannot be copied."""
-    paths = [Path(directory, name) for name in names]
-    return [
-        path.name for path in paths if path.exists() and not path.is_file() and not path.is_dir()
-    ]
 
 
 def _mount(*arguments: str) -> None:
