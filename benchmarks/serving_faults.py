@@ -7,7 +7,7 @@ Machine: any; everything, the clients included, runs on the same cores. n: KILLS
 REQUESTS requests by wrk, every ping within one prediction of 20 s, which is a busy loop in Python:
 the worst for the event loop beside it.
 
-usage: serving_faults.py MODEL_DIR [--kills 5] [--stops 5] [--requests 1000000]
+usage: python -m benchmarks.serving_faults MODEL_DIR [--kills 5] [--stops 5] [--requests 1000000]
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -34,7 +33,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-ROOT = Path(__file__).parents[1]
+from benchmarks import toolkit_server
+
 CLIENTS = 16
 HANDLERS = """
 import time
@@ -55,26 +55,14 @@ class Server:
 
     def __init__(self, base: Path, **environ: str) -> None:
         """Start it and wait until both workers serve."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        fixed = {
-            "SAGEMAKER_BASE_DIR": str(base),
-            "SAGEMAKER_BIND_TO_PORT": str(self.port),
-            "PYTHONPATH": str(ROOT),
-        }
         options = {"SAGEMAKER_MODEL_SERVER_WORKERS": "2", "SAGEMAKER_GUNICORN_LOGLEVEL": "critical"}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "container", "serve"],
-            env={**os.environ, **fixed, **options, **environ},
-        )
+        self.process, self.port = toolkit_server.start(base, **{**options, **environ})
         wait_until(lambda: len(self.workers()) == 2 and all(accepts(pid) for pid in self.workers()))
         wait_until(lambda: self.ask("GET", "/ping", b"", "") == 200)
 
     def workers(self) -> list[int]:
         """List the master's children."""
-        path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return [int(pid) for pid in path.read_text().split()]
+        return toolkit_server.list_workers(self.process)
 
     def ask(self, method: str, path: str, body: bytes, content_type: str) -> int:
         """Return the status of one request on a connection of its own, 0 without an answer."""

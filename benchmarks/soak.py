@@ -8,7 +8,7 @@ for a third of the time.
 Machine: any; everything, the clients included, runs on the same cores. n: MINUTES of CLIENTS
 clients for each server; a ping every 20 ms to each, from processes of their own.
 
-usage: soak.py MODEL_DIR [--minutes 30] [--clients 6] [--seed 0]
+usage: python -m benchmarks.soak MODEL_DIR [--minutes 30] [--clients 6] [--seed 0]
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).parents[1]
+from benchmarks import toolkit_server
+
 PING_MS = 250
 GROWTH = 1.10
 KILL_S = 20.0  # between two kills of a worker
@@ -51,20 +52,7 @@ class Server:
     """A running server whose log is read by a thread, except while it stalls."""
 
     def __init__(self, base: Path, is_stalled: threading.Event, **environ: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        fixed = {
-            "SAGEMAKER_BASE_DIR": str(base),
-            "SAGEMAKER_BIND_TO_PORT": str(self.port),
-            "PYTHONPATH": str(ROOT),
-        }
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "container", "serve"],
-            env={**os.environ, **fixed, **environ},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
+        self.process, self.port = toolkit_server.start(base, subprocess.PIPE, **environ)
         self.log_bytes = 0
         self._is_stalled = is_stalled
         threading.Thread(target=self._read_log, daemon=True).start()
@@ -87,8 +75,7 @@ class Server:
 
     def list_processes(self) -> list[int]:
         """List the master and its workers."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return [self.process.pid, *map(int, children.read_text().split())]
+        return [self.process.pid, *toolkit_server.list_workers(self.process)]
 
     def count_memory_kb(self) -> int:
         """Return the proportional memory of all processes; shared pages count once."""
