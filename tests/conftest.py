@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
+from tests.support import share
+
 MakeJob = Callable[..., Path]
 
 # A busy machine may take a second for an example of a microsecond.
@@ -107,10 +109,15 @@ def digits_job(
     digits_channels: Path,
     make_job: MakeJob,
     run_train: Callable[[Path], subprocess.CompletedProcess[str]],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     """Train on the digits and return the job's base directory, with `train.log`. Read-only."""
-    base = make_job({name: digits_channels / name for name in ("train", "test")}, epochs=20)
-    result = run_train(base)
-    (base / "train.log").write_text(result.stdout + result.stderr)
-    assert result.returncode == 0, result.stdout + result.stderr
-    return base
+
+    def train() -> Path:
+        base = make_job({name: digits_channels / name for name in ("train", "test")}, epochs=20)
+        result = run_train(base)
+        (base / "train.log").write_text(result.stdout + result.stderr)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return base
+
+    return share(tmp_path_factory, "digits_job", train)

@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import fcntl
+import functools
+import os
 import subprocess
 import sys
-import venv
 from pathlib import Path
 
 from tests.support import ROOT
 
-_INSTALL = ("-m", "pip", "install", "--quiet", "--no-compile", "--require-hashes", "--no-deps")
 
-
+@functools.cache
 def install_apart(name: str) -> Path:
     """Return an environment with the packages of `tests/requirements-NAME.txt`.
 
     It lies in the environment that the tests run in, and is made once.
     """
-    directory, lock = Path(sys.prefix, name), ROOT / f"tests/requirements-{name}.txt"
-    python, stamp = directory / "bin/python", directory / "installed.txt"
+    directory = Path(sys.prefix, name)
+    environ = {
+        "VENV": str(directory),
+        "PYTHON": str(getattr(sys, "_base_executable", sys.executable)),
+        "PATH": f"{sys.prefix}/bin:{os.environ['PATH']}",  # where uv is
+    }
     with Path(sys.prefix, f"{name}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        if not stamp.exists() or stamp.read_bytes() != lock.read_bytes():
-            venv.create(directory, with_pip=True, clear=True)
-            install = [str(python), *_INSTALL, "--requirement", str(lock)]
-            subprocess.run(install, check=True, timeout=900)
-            stamp.write_bytes(lock.read_bytes())
+        command = [str(ROOT / "local_test/setup.sh"), str(ROOT / f"tests/requirements-{name}.txt")]
+        subprocess.run(
+            command, env={**os.environ, **environ}, check=True, timeout=900, stdout=subprocess.PIPE
+        )
     return directory
 
 

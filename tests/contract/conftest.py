@@ -17,13 +17,22 @@ from numpy.typing import NDArray
 from PIL import Image
 from pyarrow import parquet
 
+from tests.support import share
+
 Digits = dict[str, tuple[NDArray[np.uint8], NDArray[np.int32]]]
 
 
 @pytest.fixture(scope="session")
 def formats(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> Path:
     """Write a channel for each format, all with the same 300 digits. Read-only."""
-    root = tmp_path_factory.mktemp("formats")
+
+    def write() -> Path:
+        return write_formats(tmp_path_factory.mktemp("formats"), digits)
+
+    return share(tmp_path_factory, "formats", write)
+
+
+def write_formats(root: Path, digits: Digits) -> Path:
     images, labels = digits["train"][0][:300], digits["train"][1][:300]
     for name in ("csv", "csv-gzip", "npz", "npz-float", "npy", "idx", "idx-gzip"):
         (root / name).mkdir()
