@@ -75,7 +75,7 @@ install_by_uv() {
 
 install_by_pip() {
   "$python" -m pip install --progress-bar off --no-compile --use-pep517 --require-hashes "${options[@]}" \
-    --requirement "$requirements" | tee -a "$venv/install.log" | show_progress
+    --requirement "$requirements" 2>&1 | tee -a "$venv/install.log" | show_progress
 }
 
 # The server decodes rows of text by C, or by Python at about half the rate.
@@ -115,7 +115,7 @@ main() {
     export PIP_DISABLE_PIP_VERSION_CHECK=1
     "$python" -m pip --version >/dev/null 2>&1 || "$python" -m ensurepip >&2
     printf 'setup: installing %s packages of %s (once)\n' "$(grep -c '^[a-z]' "$requirements")" "$requirements" >&2
-    install_by_uv >"$venv/install.log" 2>&1 || install_by_pip 2>&1 ||
+    install_by_uv >"$venv/install.log" 2>&1 || install_by_pip ||
       { tail -n 5 "$venv/install.log" >&2 && fail "pip could not install $requirements (is a package index reachable?)."; }
     cp "$requirements" "$stamp"
   fi

@@ -14,13 +14,14 @@ import pytest
 
 from tests.support import ROOT
 
+UV = """#!/bin/bash
+printf '%s\n' "$*" "$UV_DEFAULT_INDEX" "$UV_INDEX" "$UV_FIND_LINKS" "$SSL_CERT_FILE" >"$UV_SAW"
+"""
 
-def test_setup_installs_what_the_lock_names_and_looks_for_nothing_else(tmp_path: Path) -> None:
-    """Resolving makes old pips refuse complete locks (docs/decisions.md, 2026-11-27)."""
-    script = tmp_path / "a checkout/local_test/setup.sh"
-    script.parent.mkdir(parents=True)
-    shutil.copy(ROOT / "local_test/setup.sh", script)
-    wheel = tmp_path / "thing-1.0-py3-none-any.whl"
+
+def pack(directory: Path) -> str:
+    """Write a wheel that needs what exists nowhere; return its line in a lock."""
+    wheel = directory / "thing-1.0-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as file:
         metadata = (
             "Metadata-Version: 2.1\nName: thing\nVersion: 1.0\n"
@@ -33,15 +34,72 @@ def test_setup_installs_what_the_lock_names_and_looks_for_nothing_else(tmp_path:
             "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         )
         file.writestr("thing-1.0.dist-info/RECORD", "")
-    lock = tmp_path / "lock.txt"
-    lock.write_text(
-        f"thing @ {wheel.as_uri()} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
-    )
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    return f"thing @ {wheel.as_uri()} --hash=sha256:{digest}\n"
 
-    done = subprocess.run([script, lock], capture_output=True, text=True, check=False)
+
+@pytest.mark.parametrize("installer", ["uv", "a uv that fails", "pip"])
+def test_setup_installs_what_the_lock_names_and_looks_for_nothing_else(
+    tmp_path: Path, installer: str
+) -> None:
+    """Resolving makes old pips refuse complete locks (docs/decisions.md, 2026-11-27)."""
+    script = tmp_path / "a checkout/local_test/setup.sh"
+    script.parent.mkdir(parents=True)
+    shutil.copy(ROOT / "local_test/setup.sh", script)
+    lock = tmp_path / "lock.txt"
+    lock.write_text(pack(tmp_path))
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    if installer == "uv":
+        (programs / "uv").symlink_to(f"{sys.prefix}/bin/uv")
+    elif installer == "a uv that fails":
+        (programs / "uv").symlink_to("/bin/false")
+    path = os.pathsep.join(
+        part for part in os.environ["PATH"].split(os.pathsep) if not Path(part, "uv").exists()
+    )
+    environ = {**os.environ, "PATH": f"{programs}:{path}", "VENV": str(tmp_path / "of its own")}
+
+    done = subprocess.run([script, lock], capture_output=True, text=True, check=False, env=environ)
 
     assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(tmp_path / "of its own/bin/python")
     subprocess.run([done.stdout.strip(), "-c", "import thing"], check=True)
+
+
+def test_uv_gets_the_settings_of_pip(tmp_path: Path) -> None:
+    environment = tmp_path / "environment"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
+    for name, text in (
+        ("uv", UV),
+        ("python", f'#!/bin/sh\n[ "$1" != -c ] || exit 0\nexec "{sys.executable}" "$@"\n'),
+    ):
+        file = environment / "bin" / name
+        file.unlink(missing_ok=True)
+        file.write_text(text)
+        file.chmod(0o755)
+    (tmp_path / "pip.conf").write_text(
+        "[global]\nindex-url = https://index.example/simple\ncert = /etc/a certificate.pem\n"
+        "extra-index-url = https://one.example/simple\n    https://two.example/simple\n"
+        "find-links = /wheels\n"
+    )
+    lock = tmp_path / "lock.txt"
+    lock.write_text("")
+    kept = {name: text for name, text in os.environ.items() if not name.startswith(("PIP_", "UV_"))}
+    kept.pop("SSL_CERT_FILE", None)
+    saw = tmp_path / "saw"
+    environ = {**kept, "VENV": str(environment), "UV_SAW": str(saw)}
+    environ["PIP_CONFIG_FILE"] = str(tmp_path / "pip.conf")
+
+    subprocess.run([ROOT / "local_test/setup.sh", lock], check=True, env=environ)
+
+    arguments, index, more, links, certificate = saw.read_text().splitlines()
+    assert arguments.startswith("pip install --python ")
+    assert "--require-hashes" in arguments
+    assert "--no-deps" in arguments
+    assert index == "https://index.example/simple"
+    assert "https://one.example/simple https://two.example/simple" in more
+    assert "/wheels" in links
+    assert certificate == "/etc/a certificate.pem"
 
 
 @pytest.mark.parametrize("compiler", [None, "/bin/false", "cc"])
