@@ -18,7 +18,6 @@ EXERCISES = {
         "local_test.aws.console.tuning_page",
     ),
     "tests/contract/aws/test_cli.py": ("local_test.cli.aws_commands",),
-    "tests/contract/aws/test_clients.py": ("local_test.aws.process.containers",),
     "tests/contract/aws/test_endpoints.py": (
         "local_test.aws.account.meter",
         "local_test.aws.sagemaker.runtime",
@@ -59,7 +58,6 @@ EXERCISES = {
     ),
     "tests/contract/test_local_test_conform.py": (
         "local_test.conformance.image_checks",
-        "local_test.conformance.sessions.job_end_checks",
         "local_test.conformance.sessions.job_input_checks",
         "local_test.conformance.sessions.lifecycle_checks",
         "local_test.conformance.sessions.plain_job_checks",
@@ -73,7 +71,6 @@ EXERCISES = {
         "local_test.endpoints.server",
         "local_test.requests.endpoint_requests",
     ),
-    "tests/contract/test_local_test_faults.py": ("local_test.runners.volume",),
     "tests/contract/test_local_test_training.py": (
         "local_test.data.checkpoints",
         "local_test.identity",
