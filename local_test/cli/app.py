@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typer
 
-from container.errors import PlatformError, UserError
+from container.errors import PlatformError, RequestError, UserError
 from local_test import proxies
 from local_test.cli import (
     aws_commands,
@@ -20,6 +20,7 @@ from local_test.cli import (
     smoke_command,
     terminal,
 )
+from local_test.endpoints.server import UnhealthyError
 from local_test.requests import treatments
 
 app = typer.Typer(
@@ -35,10 +36,18 @@ def fields() -> None:
     print(treatments.format_table(), end="")
 
 
+def operations() -> None:
+    """Print what the local AWS does with each operation of SageMaker, as Markdown."""
+    from local_test.aws.process.operations import format_table  # noqa: PLC0415 - the local AWS
+
+    print(format_table(), end="")
+
+
 for _command in (
     *(job_commands.train, job_commands.evaluate),
     *(endpoint_commands.serve, endpoint_commands.invoke),
-    *(job_commands.transform, smoke_command.smoke, conform_command.conform, fields),
+    *(job_commands.transform, smoke_command.smoke, conform_command.conform),
+    *(fields, operations),
     *(aws_commands.up, aws_commands.down, aws_commands.status, aws_commands.env),
     aws_commands.purge,
 ):
@@ -51,6 +60,9 @@ def main() -> int:
     proxies.exempt_this_process()
     try:
         code = app(standalone_mode=False)
+    except (UnhealthyError, RequestError) as error:
+        terminal.complain(str(error))
+        return 1
     except (UserError, PlatformError) as error:
         terminal.complain(str(error))
         return 2

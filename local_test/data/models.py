@@ -44,6 +44,26 @@ def deliver(container: Mapping[str, Any], directory: Path, *, is_truncated: bool
         storage.deliver(item, directory)
 
 
+def check_presence(container: Mapping[str, Any]) -> None:
+    """Check that the model data of a container definition exists, as CreateModel does.
+
+    An archive is one object; a directory of models may still be empty, as it is filled later.
+
+    Raises: UserError.
+    """
+    uri = find_uri(container)
+    if not uri or container.get("Mode") == "MultiModel":
+        return
+    source = container.get("ModelDataSource", {}).get("S3DataSource", {})
+    is_prefix = source.get("S3DataType") == "S3Prefix"
+    names = [item.uri for item in storage.list_objects(uri, may_be_empty=True)]
+    if uri in names or (names and is_prefix):
+        return
+    near = f"; the nearest object is {names[0]}" if names else ""
+    message = f"Could not find model data at {uri}{near}."
+    raise UserError(message)
+
+
 def _unpack(source: Path, target: Path) -> None:
     """Unpack an archive as CreateModel does (OUT-6)."""
     try:

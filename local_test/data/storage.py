@@ -136,12 +136,21 @@ def read(uri: str) -> bytes:
 
     Raises: UserError if it cannot be read.
     """
+    return read_typed(uri)[0]
+
+
+def read_typed(uri: str) -> tuple[bytes, str]:
+    """Return an object's bytes and content type, which is empty for a file.
+
+    Raises: UserError if it cannot be read.
+    """
     try:
         if uri.startswith("file://"):
-            return to_path(uri).read_bytes()
+            return to_path(uri).read_bytes(), ""
         bucket, key = _split_s3(uri)
         with _translating_errors(uri):
-            return bytes(_s3().get_object(Bucket=bucket, Key=key)["Body"].read())
+            answer = _s3().get_object(Bucket=bucket, Key=key)
+            return bytes(answer["Body"].read()), str(answer.get("ContentType", ""))
     except OSError as error:
         message = f"cannot read {uri}: {error}"
         raise UserError(message) from error

@@ -1,17 +1,94 @@
-"""Asynchronous invocations: requests from objects, answers to objects (ASY-1)."""
+"""Asynchronous invocations: requests from objects or bodies, answers to objects (ASY-1)."""
 
 from __future__ import annotations
 
 import concurrent.futures
+import re
 import sys
+import time
 import traceback
 import uuid
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final, Self
 
 from container.errors import RequestError, UserError
 from local_test.data import storage
 from local_test.endpoints.invocation import HEADER_PREFIX, Answer
+
+# Source: the API reference of InvokeEndpointAsync.
+_TTL_S: Final = (60, 21_600)
+"""The least and the most that RequestTTLSeconds can be; the most is the default."""
+_LIMIT_S: Final = (1, 3600)
+"""The least and the most that InvocationTimeoutSeconds can be."""
+_DEFAULT_LIMIT_S: Final = 900
+_FILENAME: Final = re.compile(r"(?!.*\..*\.)[a-zA-Z0-9][a-zA-Z0-9_.-]{0,31}")
+_EXTENSION: Final = re.compile(r"(?!s3:|https:)[a-zA-Z0-9!_.*'()/-]{1,512}")
+
+OPTION_HEADERS: Final = {
+    HEADER_PREFIX + name
+    for name in (
+        *("inference-id", "inputlocation", "s3outputpathextension", "filename"),
+        *("requestttlseconds", "invocationtimeoutseconds"),
+    )
+}
+"""The headers that concern the queue and not the container, in lower case."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a request says about its place in the queue and its answer."""
+
+    identity: str
+    name: str
+    """Of the answer's object, below the output path."""
+    ttl_s: int
+    """How long it may wait in the queue."""
+    limit_s: int
+    """How long the container may take."""
+
+    @classmethod
+    def read(cls, headers: Mapping[str, str]) -> Self:
+        """Read headers whose names are in lower case.
+
+        Raises: RequestError 400 for a value that the API does not accept.
+        """
+        identity = headers.get(HEADER_PREFIX + "inference-id") or str(uuid.uuid4())
+        if ".." in identity.split("/"):
+            message = f"the inference ID {identity!r} would name an object elsewhere (ASY-1)"
+            raise RequestError(400, message)
+        name = headers.get(HEADER_PREFIX + "filename", f"{identity}.out")
+        if HEADER_PREFIX + "filename" in headers and not _FILENAME.fullmatch(name):
+            message = (
+                f"Filename {name!r} is wrong: at most 32 letters, digits, '-', '_' and one '.', "
+                "and a letter or digit first"
+            )
+            raise RequestError(400, message)
+        extension = headers.get(HEADER_PREFIX + "s3outputpathextension", "")
+        if extension:
+            if not _EXTENSION.fullmatch(extension) or ".." in extension.split("/"):
+                message = (
+                    f"S3OutputPathExtension {extension!r} is wrong: it is a path below the "
+                    "endpoint's output path"
+                )
+                raise RequestError(400, message)
+            name = f"{extension.strip('/')}/{name}"
+        ttl_s = _read_seconds(headers, "RequestTTLSeconds", _TTL_S, _TTL_S[1])
+        limit_s = _read_seconds(headers, "InvocationTimeoutSeconds", _LIMIT_S, _DEFAULT_LIMIT_S)
+        return cls(identity, name, ttl_s, limit_s)
+
+
+def _read_seconds(
+    headers: Mapping[str, str], name: str, limits: tuple[int, int], default: int
+) -> int:
+    text = headers.get(HEADER_PREFIX + name.lower())
+    if text is None:
+        return default
+    least, most = limits
+    if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
+        message = f"{name} must be a whole number from {least} to {most}; found {text!r}"
+        raise RequestError(400, message)
+    return int(text)
 
 
 class AsyncInvocations:
@@ -20,46 +97,54 @@ class AsyncInvocations:
     def __init__(
         self,
         config: Mapping[str, Any],
-        answer: Callable[[bytes, Mapping[str, str]], Answer],
+        answer: Callable[[bytes, Mapping[str, str], float], Answer],
         report: Callable[[str], None] = lambda text: None,  # noqa: ARG005 - ignored
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`config` is an AsyncInferenceConfig; `answer` passes a request to a container.
 
-        `report` is told of every answer that is not where the receipt says.
+        The third argument of `answer` is the container's time limit in seconds. `report` is told
+        of every answer that is not where the receipt says.
         """
         self._config = config
         self._answer = answer
         self._report = report
+        self._clock = clock
         workers = config.get("ClientConfig", {}).get("MaxConcurrentInvocationsPerInstance", 4)
         self._pool = concurrent.futures.ThreadPoolExecutor(workers, thread_name_prefix="async")
 
-    def submit(self, input_uri: str, headers: Mapping[str, str]) -> dict[str, str]:
-        """Queue a request and return its receipt.
+    def submit(self, source: str | bytes, headers: Mapping[str, str]) -> dict[str, str]:
+        """Queue a request, whose body is an object at a URI or given, and return its receipt.
 
-        Raises: RequestError 400 if the inference ID cannot be part of a key.
+        Raises: RequestError 400 if a header is wrong.
         """
         lowered = {name.lower(): value for name, value in headers.items()}
-        identity = lowered.get(HEADER_PREFIX + "inference-id") or str(uuid.uuid4())
-        if ".." in identity.split("/"):
-            message = f"the inference ID {identity!r} would name an object elsewhere (ASY-1)"
-            raise RequestError(400, message)
+        options = Options.read(lowered)
         outputs = self._config["OutputConfig"]["S3OutputPath"]
         failures = self._config["OutputConfig"].get("S3FailurePath", outputs)
         receipt = {
-            "InferenceId": identity,
-            "OutputLocation": f"{outputs.rstrip('/')}/{identity}.out",
-            "FailureLocation": f"{failures.rstrip('/')}/{identity}-error.out",
+            "InferenceId": options.identity,
+            "OutputLocation": f"{outputs.rstrip('/')}/{options.name}",
+            "FailureLocation": f"{failures.rstrip('/')}/{options.identity}-error.out",
         }
-        self._pool.submit(self._process, input_uri, lowered, receipt)
+        deadline = self._clock() + options.ttl_s
+        self._pool.submit(self._process, source, lowered, receipt, options, deadline)
         return receipt
 
     def _process(
-        self, input_uri: str, headers: Mapping[str, str], receipt: Mapping[str, str]
+        self,
+        source: str | bytes,
+        headers: Mapping[str, str],
+        receipt: Mapping[str, str],
+        options: Options,
+        deadline: float,
     ) -> None:
         """Answer one request; whatever happens, an object or the log says how it ended."""
         place = receipt["FailureLocation"]
         try:
-            answer = self._answer(storage.read(input_uri), headers)
+            self._check_age(options, deadline)
+            payload, headers = _fetch(source, headers)
+            answer = self._answer(payload, headers, options.limit_s)
             body = answer.body
             if answer.status < 300:
                 place = receipt["OutputLocation"]
@@ -78,9 +163,27 @@ class AsyncInvocations:
             if fault := _try_to_store(reason.encode(), receipt["FailureLocation"]):
                 self._report(f"the failure of {identity} is not stored either: {fault} (ASY-1)")
 
+    def _check_age(self, options: Options, deadline: float) -> None:
+        if self._clock() > deadline:
+            message = f"the request expired: it waited longer than {options.ttl_s} s (ASY-1)"
+            raise RequestError(408, message)
+
     def close(self) -> None:
         """Finish all queued requests."""
         self._pool.shutdown()
+
+
+def _fetch(source: str | bytes, headers: Mapping[str, str]) -> tuple[bytes, Mapping[str, str]]:
+    """Return the body and the headers; a request without a content type has its object's.
+
+    Raises: UserError if the object cannot be read.
+    """
+    if isinstance(source, bytes):
+        return source, headers
+    payload, content_type = storage.read_typed(source)
+    if content_type and "content-type" not in headers:
+        headers = {**headers, "content-type": content_type}
+    return payload, headers
 
 
 def _try_to_store(body: bytes, uri: str) -> str:

@@ -35,7 +35,6 @@ from local_test.runners.log_lines import OnLine
 
 CAPTURE: Final = "capture"
 """Where captured data is in an endpoint's directory until it is stored."""
-ASYNC_LIMIT_S: Final = 3600  # for an asynchronous request (ASY-1)
 
 
 class Endpoint:
@@ -189,8 +188,7 @@ class Endpoint:
 
         Raises: RequestError with the status and message of the service.
         """
-        known = select_headers(headers.items(), FORWARDED_HEADERS)
-        check_request(body, known, self._limits.payload_bytes)
+        known = self._admit(body, headers)
         variant, server = self._route(known)
         while self._slow_readers > 0:
             self._slow_readers -= 1
@@ -223,31 +221,45 @@ class Endpoint:
 
         Raises: RequestError with the status and message of the service.
         """
-        known = select_headers(headers.items(), FORWARDED_HEADERS)
-        check_request(body, known, self._limits.payload_bytes)
+        known = self._admit(body, headers)
         variant, server = self._route(known)
         if variant.is_multi_model:
             raise RequestError(400, "a multi-model endpoint does not stream")
         return server.client.stream(body, known)
 
-    def invoke_async(self, input_uri: str, headers: Mapping[str, str]) -> dict[str, str]:
-        """Queue an object as InvokeEndpointAsync does, and return the receipt (ASY-1).
+    def _admit(self, body: bytes, headers: Mapping[str, str]) -> dict[str, str]:
+        """Return the headers of a synchronous request that concern the container.
 
-        Raises: RequestError 400 if the endpoint has no AsyncInferenceConfig.
+        Raises: RequestError if the service would refuse the request.
+        """
+        if "AsyncInferenceConfig" in self._requests.config:
+            message = (
+                f"endpoint {self.name} is asynchronous (it has an AsyncInferenceConfig); use "
+                "InvokeEndpointAsync (ASY-1)"
+            )
+            raise RequestError(400, message)
+        known = select_headers(headers.items(), FORWARDED_HEADERS)
+        check_request(body, known, self._limits.payload_bytes)
+        return known
+
+    def invoke_async(self, source: str | bytes, headers: Mapping[str, str]) -> dict[str, str]:
+        """Queue an object's URI or a body as InvokeEndpointAsync does; return the receipt (ASY-1).
+
+        Raises: RequestError 400 if the endpoint has no AsyncInferenceConfig, or a header is wrong.
         """
         config = self._requests.config.get("AsyncInferenceConfig")
         if config is None:
             raise RequestError(400, "the endpoint has no AsyncInferenceConfig (ASY-1)")
         if self._async is None:
             self._async = AsyncInvocations(config, self._answer_async, self._report)
-        return self._async.submit(input_uri, headers)
+        return self._async.submit(source, headers)
 
-    def _answer_async(self, body: bytes, headers: Mapping[str, str]) -> Answer:
+    def _answer_async(self, body: bytes, headers: Mapping[str, str], limit_s: float) -> Answer:
         known = select_headers(headers.items(), FORWARDED_HEADERS)
         # The body is in S3 and has its own limit.
         check_request(b"", known, self._limits.payload_bytes)
         _, server = self._route(known)
-        return server.client.post("/invocations", body, known, limit_s=ASYNC_LIMIT_S)
+        return server.client.post("/invocations", body, known, limit_s=limit_s)
 
     def _route(self, headers: Mapping[str, str]) -> tuple[Variant, Server]:
         variant = self._deployment.choose_variant(headers.get(HEADER_PREFIX + "target-variant"))

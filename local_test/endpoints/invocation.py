@@ -25,6 +25,21 @@ RETURNED_HEADERS: Final = {  # as the API spells them
     "x-amzn-sagemaker-closed-session-id": "X-Amzn-SageMaker-Closed-Session-Id",
 }
 """What a container returns to the caller besides the body (RQ-5, SE-1), by lower-case name."""
+REFUSED_HEADERS: Final = {
+    HEADER_PREFIX + "target-container-hostname": (
+        "TargetContainerHostname is for endpoints of several containers that are invoked directly; "
+        "this endpoint has one container, so leave it out"
+    ),
+    HEADER_PREFIX + "inference-component": (
+        "InferenceComponentName is for endpoints with inference components; this endpoint has "
+        "none, so leave it out"
+    ),
+    HEADER_PREFIX + "enable-explanations": (
+        "EnableExplanations is for endpoints with an ExplainerConfig; this endpoint has none, so "
+        "leave it out"
+    ),
+}
+"""What the service refuses of a request to an endpoint such as ours, by lower-case name."""
 _ATTRIBUTES_CHARACTERS: Final = 1024
 
 
@@ -66,8 +81,12 @@ def select_headers(headers: Iterable[tuple[str, str]], names: Collection[str]) -
 def check_request(body: bytes, headers: Mapping[str, str], maximum_bytes: int) -> None:
     """Check what the service checks before a request reaches a container.
 
-    Raises: RequestError 413 for a body that is too large, 400 for wrong custom attributes.
+    Raises: RequestError 413 for a body that is too large, 400 for wrong custom attributes and for
+    headers that concern other kinds of endpoints.
     """
+    for name, reason in REFUSED_HEADERS.items():
+        if name in headers:
+            raise RequestError(400, reason)
     if len(body) > maximum_bytes:
         message = f"the body has {len(body)} bytes; at most {maximum_bytes} are allowed (HO-9)"
         raise RequestError(413, message)

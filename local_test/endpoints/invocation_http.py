@@ -33,6 +33,7 @@ _PATH: Final = re.compile(
     r"/endpoints/([A-Za-z0-9-]{1,63})/(invocations|invocations-response-stream|async-invocations)"
 )
 _MESSAGE_CHARACTERS: Final = 2048  # of the container's answer in a ModelError (RQ-6)
+_INLINE_BYTES: Final = 128_000  # of an asynchronous request's own body (ASY-1)
 _ERROR_CODES: Final[Mapping[int, str]] = {
     HTTPStatus.NOT_FOUND: "UnknownOperationException",
     HTTPStatus.SERVICE_UNAVAILABLE: "ServiceUnavailable",
@@ -96,7 +97,7 @@ class InvocationApi:
             answer = self.invoke(endpoint, body, headers)
             return _send(start_response, HTTPStatus.OK, answer.body, _describe(answer))
         if operation == "async-invocations":
-            return _accept(endpoint, headers, start_response)
+            return _accept(endpoint, body, headers, start_response)
         return self._stream(endpoint, body, headers, start_response)
 
     def invoke(self, endpoint: Endpoint, body: bytes, headers: Mapping[str, str]) -> Answer:
@@ -230,17 +231,14 @@ def _describe(answer: Answer) -> list[tuple[str, str]]:
 
 
 def _accept(
-    endpoint: Endpoint, headers: Mapping[str, str], start_response: Callable[..., Any]
+    endpoint: Endpoint,
+    body: bytes,
+    headers: Mapping[str, str],
+    start_response: Callable[..., Any],
 ) -> list[bytes]:
-    location = headers.get("x-amzn-sagemaker-inputlocation")
-    if not location:
-        message = "InputLocation is required; inline bodies are not emulated"
-        raise _refuse(HTTPStatus.BAD_REQUEST, message)
-    if not location.startswith("s3://"):  # a file of this machine is not the caller's to name
-        message = f"InputLocation must be an s3:// URI, found {location!r} (ASY-1)"
-        raise _refuse(HTTPStatus.BAD_REQUEST, message)
+    source = _choose_source(body, headers)
     try:
-        receipt = endpoint.invoke_async(location, headers)
+        receipt = endpoint.invoke_async(source, headers)
     except RequestError as error:
         raise _refuse(error.status, str(error)) from error
     places = [
@@ -249,6 +247,28 @@ def _accept(
     document = json.dumps({"InferenceId": receipt["InferenceId"]}).encode()
     content_type = ("Content-Type", "application/json")
     return _send(start_response, HTTPStatus.ACCEPTED, document, [content_type, *places])
+
+
+def _choose_source(body: bytes, headers: Mapping[str, str]) -> str | bytes:
+    """Return what an asynchronous request is about: the URI of an object, or its own body.
+
+    Raises: InvocationError.
+    """
+    location = headers.get("x-amzn-sagemaker-inputlocation", "")
+    if bool(location) == bool(body):
+        found = "both" if body else "neither"
+        message = f"Exactly one of InputLocation and Body must be given; found {found} (ASY-1)"
+        raise _refuse(HTTPStatus.BAD_REQUEST, message)
+    if len(body) > _INLINE_BYTES:
+        message = (
+            f"Body has {len(body)} bytes; an inline body has at most {_INLINE_BYTES}. Put it in S3 "
+            "and use InputLocation (ASY-1)"
+        )
+        raise _refuse(HTTPStatus.BAD_REQUEST, message)
+    if location and not location.startswith("s3://"):  # our files are not the caller's to name
+        message = f"InputLocation must be an s3:// URI, found {location!r} (ASY-1)"
+        raise _refuse(HTTPStatus.BAD_REQUEST, message)
+    return location or body
 
 
 def _encode_parts(parts: Iterator[bytes]) -> Iterator[bytes]:

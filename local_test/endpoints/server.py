@@ -14,6 +14,10 @@ from local_test.runners.interface import Container, Launch, Runner
 from local_test.runners.log_lines import LineSplitter, OnLine
 
 
+class UnhealthyError(UserError):
+    """A server ended or stayed silent: the container is at fault, not the command."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """The platform's limits for an endpoint; tests shorten them."""
@@ -52,7 +56,7 @@ class Server:
     def wait_until_healthy(self) -> float:
         """Ping until the first status 200; return the seconds that it took.
 
-        Raises: UserError if the server exits, or the limit is reached, before that (HO-5).
+        Raises: UnhealthyError if the server exits, or the limit is reached, before that (HO-5).
         """
         started = time.monotonic()
         pause_s = 0.01
@@ -62,7 +66,7 @@ class Server:
             if code is not None:
                 reason = job_outputs.explain_exit(code, self.container.note)
                 message = f"the server ended before it answered a ping: {reason}"
-                raise UserError(message)
+                raise UnhealthyError(message)
             status, last = self.ping()
             if status == 200:
                 self.is_healthy = True
@@ -72,7 +76,7 @@ class Server:
             f"{self.name} did not pass the ping health check within {passed_s:.0f} s (HO-5): "
             f"last, {last}{self._find_cause(last)}"
         )
-        raise UserError(message)
+        raise UnhealthyError(message)
 
     def _find_cause(self, last: str) -> str:
         """Look for a server that listens where the platform does not look."""

@@ -224,6 +224,23 @@ def test_transform_stores_an_out_file_for_each_input(
     assert (tmp_path / "out/a.csv.out").read_bytes() == b"3\n3\n"
 
 
+@pytest.mark.parametrize("command", ["smoke", "serve"])
+def test_a_server_that_ends_is_the_containers_fault(
+    environment: dict[str, str], data: Path, tmp_path: Path, command: str
+) -> None:
+    program = tmp_path / "program.sh"
+    program.write_text(f'[ "$1" = serve ] && exit 3\nexec {PROGRAM} "$@"\n')
+    (tmp_path / "body").write_bytes(b"1")
+    arguments = {
+        "smoke": ["-c", f"training={data}", "--no-evaluation", "--body", str(tmp_path / "body")],
+        "serve": [],
+    }
+    done = run(environment, command, "--program", f"sh {program}", *arguments[command])
+
+    assert done.returncode == 1, done.stderr.decode()
+    assert b"the server ended before it answered a ping" in done.stderr
+
+
 def test_the_printed_table_of_fields_is_the_one_in_the_docs(environment: dict[str, str]) -> None:
     done = run(environment, "fields")
 

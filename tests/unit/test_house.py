@@ -11,6 +11,11 @@ import hypothesis
 from tests.support import ROOT
 
 EXERCISES = {
+    "tests/unit/local_test/aws/sagemaker/metadata/test_experiments.py": (
+        "local_test.aws.sagemaker.metadata.lineage",
+        "local_test.aws.sagemaker.metadata.model_cards",
+    ),
+    "tests/unit/local_test/aws/moto/test_mount.py": ("local_test.aws.moto.roles",),
     "tests/browser/test_console_page.py": (
         "local_test.aws.console.endpoint_page",
         "local_test.aws.console.overview",
@@ -23,11 +28,7 @@ EXERCISES = {
         "local_test.aws.sagemaker.runtime",
     ),
     "tests/contract/aws/test_full_disk.py": ("local_test.aws.moto.held_parts",),
-    "tests/contract/aws/test_jobs.py": (
-        "local_test.aws.account.metric_files",
-        "local_test.aws.sagemaker.job_operations",
-        "local_test.aws.sagemaker.live_jobs",
-    ),
+    "tests/contract/aws/test_jobs.py": ("local_test.aws.account.metric_files",),
     "tests/contract/aws/test_restart.py": ("local_test.aws.process.lifecycle",),
     "tests/contract/serve/test_serve.py": ("container.serving.bodies.media_types",),
     "tests/contract/serve/test_serve_runtimes.py": ("container.runtimes",),

@@ -54,11 +54,26 @@ PACKAGE_GROUP: Final = Kind(
     "model-package-group", records.PackageGroup, "ModelPackageGroup", "ModelPackageGroupStatus"
 )
 PACKAGE: Final = Kind("model-package", records.Package, "ModelPackage", "ModelPackageStatus")
+EXPERIMENT: Final = Kind("experiment", dict[str, Any], "Experiment")
+TRIAL: Final = Kind("experiment-trial", dict[str, Any], "Trial")
+TRIAL_COMPONENT: Final = Kind("experiment-trial-component", dict[str, Any], "TrialComponent")
+ARTIFACT: Final = Kind("artifact", dict[str, Any], "Artifact")
+ACTION: Final = Kind("action", dict[str, Any], "Action")
+CONTEXT: Final = Kind("context", dict[str, Any], "Context")
+ASSOCIATION: Final = Kind("association", dict[str, Any], "Association")
+MODEL_CARD: Final = Kind("model-card", dict[str, Any], "ModelCard")
+ALGORITHM: Final = Kind("algorithm", dict[str, Any], "Algorithm")
+PIPELINE: Final = Kind("pipeline", dict[str, Any], "Pipeline", "PipelineStatus")
+PIPELINE_EXECUTION: Final = Kind(
+    "pipeline-execution", dict[str, Any], "PipelineExecution", "PipelineExecutionStatus"
+)
 RESOURCES: Final[Mapping[str, Kind[Any]]] = {
     kind.name: kind
     for kind in (
         *(TRAINING_JOB, PROCESSING_JOB, TRANSFORM_JOB, TUNING_JOB),
         *(MODEL, ENDPOINT_CONFIG, ENDPOINT, PACKAGE_GROUP, PACKAGE),
+        *(EXPERIMENT, TRIAL, TRIAL_COMPONENT, ARTIFACT, ACTION, CONTEXT),
+        *(MODEL_CARD, ALGORITHM, PIPELINE),
     )
 }
 """The kinds that have ARNs of SageMaker, by name."""
@@ -72,7 +87,10 @@ ALL: Final[Mapping[str, Kind[Any]]] = {
     **RESOURCES,
     **{
         kind.name: kind
-        for kind in (SCALABLE_TARGET, SCALING_POLICY, SCALING_ACTIVITY, BUCKET, OBJECT)
+        for kind in (
+            *(SCALABLE_TARGET, SCALING_POLICY, SCALING_ACTIVITY, BUCKET, OBJECT),
+            *(ASSOCIATION, PIPELINE_EXECUTION),
+        )
     },
 }
 """All kinds, by name."""

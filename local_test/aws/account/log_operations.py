@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
+from local_test.aws.account import log_queries
 from local_test.aws.account.logs import Event, LogStore
 from local_test.aws.protocol.messages import AwsError
 from local_test.aws.protocol.paging import Pager
@@ -17,6 +20,9 @@ _EVENT_OVERHEAD_BYTES: Final = 26  # as the service counts
 _END_OF_TIME: Final = 2**63
 _TOKEN: Final = re.compile(r"[fb]/(\d+)")
 _BAD_PARAMETER: Final = "InvalidParameterException"
+_LISTS: Final = ("logGroupNames", "logGroupIdentifiers")
+_QUERY_PREFIX: Final = "sagemaker-"
+_QUERIES_KEPT: Final = 100
 _NAMES: Final = ("nextToken", "limit", _BAD_PARAMETER)
 _STREAMS: Final = Pager("DescribeLogStreams", 50, *_NAMES)
 _EVENTS: Final = Pager("FilterLogEvents", _EVENTS_PER_PAGE, *_NAMES)
@@ -25,8 +31,11 @@ _EVENTS: Final = Pager("FilterLogEvents", _EVENTS_PER_PAGE, *_NAMES)
 def concerns(operation: str, request: Mapping[str, Any]) -> bool:
     """Return whether a request is about the groups of SageMaker."""
     names = ("logGroupName", "logGroupIdentifier", "logGroupNamePrefix")
-    name = next((request[name] for name in names if request.get(name)), "")
-    return operation in OPERATIONS and _PREFIX in name
+    name = str(next((request[name] for name in names if request.get(name)), ""))
+    listed = [str(item) for key in _LISTS for item in request.get(key) or ()]
+    is_ours = str(request.get("queryId", "")).startswith(_QUERY_PREFIX)
+    is_about_sagemaker = any(_PREFIX in item for item in (name, *listed)) or is_ours
+    return operation in OPERATIONS and is_about_sagemaker
 
 
 def _describe_groups(store: LogStore, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -163,7 +172,7 @@ def compile_filter(pattern: str) -> Callable[[str], bool]:
 
 def _find_group(store: LogStore, request: Mapping[str, Any]) -> str:
     identifier = request.get("logGroupIdentifier", "")
-    name = request.get("logGroupName") or identifier.partition("log-group:")[2]
+    name = request.get("logGroupName") or identifier.rpartition("log-group:")[2]
     if name not in store.groups():
         raise AwsError("ResourceNotFoundException", "The specified log group does not exist.")
     return str(name)
@@ -175,9 +184,89 @@ def _find_stream(store: LogStore, group: str, name: str) -> str:
     return name
 
 
+def _start_query(store: LogStore, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Run an Insights query at once; its results are kept until a hundred others have run."""
+    query = log_queries.read(request["queryString"])
+    listed = [name for key in _LISTS for name in request.get(key, ())]
+    groups = [_find_group(store, {"logGroupIdentifier": name}) for name in listed]
+    if "logGroupName" in request:
+        groups.append(_find_group(store, request))
+    query.limit = min(query.limit, request.get("limit", query.limit))
+    rows = [
+        row
+        for group in groups
+        for row in _list_rows(store, group, request["startTime"], request["endTime"])
+    ]
+    found = query.select(rows)
+    identity = f"{_QUERY_PREFIX}{uuid.uuid4()}"
+    store.queries[identity] = {
+        "queryString": request["queryString"],
+        "createTime": int(time.time() * 1000),
+        "logGroupName": groups[0],
+        "scanned": len(rows),
+        "found": found,
+    }
+    for old in list(store.queries)[:-_QUERIES_KEPT]:
+        del store.queries[old]
+    return {"queryId": identity}
+
+
+def _list_rows(
+    store: LogStore, group: str, first_s: float, last_s: float
+) -> Iterator[log_queries.Row]:
+    for stream in store.streams(group):
+        for event in store.read(group, stream):
+            if first_s * 1000 <= event.time_ms <= last_s * 1000 + 999:
+                shown = log_queries.format_time(event.time_ms)
+                yield {
+                    "@timestamp": shown,
+                    "@ingestionTime": shown,
+                    "@message": event.text,
+                    "@logStream": stream,
+                    "@log": group,
+                    "@ptr": f"{group}:{stream}:{event.start}",
+                }
+
+
+def _find_query(store: LogStore, request: Mapping[str, Any]) -> dict[str, Any]:
+    query = store.queries.get(request["queryId"])
+    if query is None:
+        raise AwsError("ResourceNotFoundException", "The specified query does not exist.")
+    return query
+
+
+def _get_query_results(store: LogStore, request: Mapping[str, Any]) -> dict[str, Any]:
+    query = _find_query(store, request)
+    results = [
+        [{"field": name, "value": value} for name, value in row.items()] for row in query["found"]
+    ]
+    statistics = {"recordsMatched": len(results), "recordsScanned": query["scanned"]}
+    return {"results": results, "statistics": statistics, "status": "Complete"}
+
+
+def _stop_query(store: LogStore, request: Mapping[str, Any]) -> dict[str, Any]:
+    _find_query(store, request)
+    raise AwsError(_BAD_PARAMETER, "The specified query has ended.")
+
+
+def _describe_queries(store: LogStore, request: Mapping[str, Any]) -> dict[str, Any]:
+    members = ("queryString", "createTime", "logGroupName")
+    described = [
+        {"queryId": identity, "status": "Complete", **{name: query[name] for name in members}}
+        for identity, query in reversed(store.queries.items())
+        if query["logGroupName"] == request.get("logGroupName")
+        and request.get("status", "Complete") == "Complete"
+    ]
+    return {"queries": described[: request.get("maxResults", 1000)]}
+
+
 OPERATIONS: Final[Mapping[str, Callable[[LogStore, Mapping[str, Any]], dict[str, Any]]]] = {
     "DescribeLogGroups": _describe_groups,
     "DescribeLogStreams": _describe_streams,
     "GetLogEvents": _get_events,
     "FilterLogEvents": _filter_events,
+    "StartQuery": _start_query,
+    "GetQueryResults": _get_query_results,
+    "StopQuery": _stop_query,
+    "DescribeQueries": _describe_queries,
 }

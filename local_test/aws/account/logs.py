@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
 from local_test.data.line_file import LineFile
@@ -37,6 +37,8 @@ class LogStore:
         self._directory = directory
         self._files: dict[Path, LineFile] = {}
         self._lock = threading.Lock()
+        self.queries: dict[str, dict[str, Any]] = {}
+        """The latest Insights queries with their results, by ID, oldest first."""
 
     def append(self, group: str, stream: str, line: str) -> None:
         """Add one line, without its line end, to a stream; create the stream if it is new."""

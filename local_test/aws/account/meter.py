@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import math
 import threading
 import time
 from dataclasses import dataclass, field
@@ -10,6 +11,8 @@ from dataclasses import dataclass, field
 _MINUTES_KEPT = 180
 _LATENCIES_KEPT = 512
 _MOMENTS_KEPT_S = 60
+_LEAST_S = 1e-6
+_PARTS_PER_LOG = 20.5  # 5 % each
 
 
 @dataclass
@@ -19,12 +22,27 @@ class Statistic:
     total: float = 0.0
     least: float = float("inf")
     most: float = 0.0
+    count: int = 0
 
     def add(self, value: float) -> None:
         """Add a value."""
+        self.count += 1
         self.total += value
         self.least = min(self.least, value)
         self.most = max(self.most, value)
+
+
+@dataclass
+class Distribution:
+    """Some values in parts that are so narrow that percentiles can be read from them."""
+
+    parts: dict[int, Statistic] = field(default_factory=dict)
+    """Statistics of values that differ by at most 5 %, by the logarithm of the values."""
+
+    def add(self, value: float) -> None:
+        """Add a value."""
+        key = math.floor(math.log(max(value, _LEAST_S)) * _PARTS_PER_LOG)
+        self.parts.setdefault(key, Statistic()).add(value)
 
 
 @dataclass
@@ -34,8 +52,8 @@ class Minute:
     invocations: int = 0
     client_errors: int = 0
     server_errors: int = 0
-    model_latency_s: Statistic = field(default_factory=Statistic)
-    overhead_s: Statistic = field(default_factory=Statistic)
+    model_latency_s: Distribution = field(default_factory=Distribution)
+    overhead_s: Distribution = field(default_factory=Distribution)
 
     def add(self, status: int, model_latency_s: float, overhead_s: float) -> None:
         """Add one request."""

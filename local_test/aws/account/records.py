@@ -101,6 +101,7 @@ class PackageGroup(Resource):
 
     ModelPackageGroupName: str
     _last_version: int
+    _policy: NotRequired[str]
 
 
 class Package(Resource):

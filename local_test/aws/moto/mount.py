@@ -8,7 +8,6 @@ Rules of this file: only this folder imports moto.
 from __future__ import annotations
 
 import datetime as dt
-import json
 import os
 import sys
 import traceback
@@ -21,7 +20,8 @@ import jinja2
 
 from local_test.aws.account.settings import Settings
 from local_test.aws.account.store import Store
-from local_test.aws.moto import query_model
+from local_test.aws.moto import percentiles, query_model
+from local_test.aws.moto.roles import Roles
 from local_test.aws.protocol.messages import AwsError
 from local_test.data import disk
 
@@ -67,6 +67,8 @@ class Services:
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._objects = ObjectFiles(self._ask, store, directory, account, region)
         self._cloudwatch = cloudwatch_backends[account][region]
+        self._roles = Roles(account)
+        percentiles.install()
 
     def __call__(
         self, service: str, environ: dict[str, Any], start_response: Callable[..., Any]
@@ -79,6 +81,8 @@ class Services:
         form = _read_form(environ) if service in query_model.MODELS else {}
         if "Action" in form:
             query_model.check(service, form["Action"][0], form)
+        if service == "iam":
+            self._roles.prepare(form)
         if service == "iam" and form.get("Action") == ["SimulatePrincipalPolicy"]:
             names = [name for name in form if name.startswith("ActionNames.member.")]
             actions = [value for name in names for value in form[name]]
@@ -97,11 +101,11 @@ class Services:
     def _ask(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         """Let moto answer.
 
-        Raises: NotImplementedError if moto fails, which it does on requests that it cannot answer.
+        Raises: AwsError; NotImplementedError if moto fails, as on requests that it cannot answer.
         """
         try:
             answer: Iterable[bytes] = self._moto(environ, start)
-        except NotImplementedError:
+        except (NotImplementedError, AwsError):
             raise
         except Exception as error:
             if disk.explain(error, "") is not None:
@@ -120,23 +124,7 @@ class Services:
 
     def make_role(self, name: str) -> None:
         """Create a role that SageMaker may assume; SDK v3 reads it before it sends anything."""
-        from moto.iam.models import iam_backends  # noqa: PLC0415 - takes long to import
-
-        statement = {
-            "Effect": "Allow",
-            "Principal": {"Service": "sagemaker.amazonaws.com"},
-            "Action": "sts:AssumeRole",
-        }
-        policy = {"Version": "2012-10-17", "Statement": [statement]}
-        iam_backends[self._account]["aws"].create_role(
-            role_name=name,
-            assume_role_policy_document=json.dumps(policy),
-            path="/",
-            permissions_boundary=None,
-            description="The role of every job on this machine",
-            tags=[],
-            max_session_duration="3600",
-        )
+        self._roles.make(name)
 
     def find_secret(self, access_key: str) -> str | None:
         """Return the secret of a key that IAM or STS issued, or None if they did not."""

@@ -44,7 +44,7 @@ _HARMLESS: Final = [
     ("X-Content-Type-Options", "nosniff"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
 ]
-_NOTES = "docs/local-aws.md lists the operations that it emulates"
+_NOTES = "docs/local-sagemaker-operations.md lists those that it does"
 
 
 class Application:
@@ -128,7 +128,7 @@ class Application:
             own = None
         if own is not None:
             self._check_region(region)
-            return _send(self._answer_json(own, operation, environ), start_response)
+            return self._operate(own, operation, environ, start_response)
         if service != "sagemaker":
             if "HTTP_X_AMZ_TARGET" in environ:
                 messages.load(_read_body(environ))  # moto fails on what is not JSON
@@ -138,6 +138,21 @@ class Application:
             return _send(reply, start_response)
         self._check_region(region)
         return runtime.api_of(self.account)(environ, start_response)
+
+    def _operate(
+        self,
+        service: str,
+        operation: str,
+        environ: dict[str, Any],
+        start_response: Callable[..., Any],
+    ) -> Iterable[bytes]:
+        """Answer an operation of our own, or let moto record one that has no effect here."""
+        if service == "sagemaker" and operation in operations.RECORDED_BY_MOTO:
+            messages.parse(service, operation, _read_body(environ))
+            return self.services(service, environ, _mark_recorded(start_response))
+        if service == "sagemaker" and operation in operations.RECORDED_HERE:
+            start_response = _mark_recorded(start_response)
+        return _send(self._answer_json(service, operation, environ), start_response)
 
     def _answer_json(self, service: str, operation: str, environ: dict[str, Any]) -> Reply:
         if operation not in shapes.service_model(service).operation_names:
@@ -169,6 +184,15 @@ class Application:
                 f"This local AWS is in {self.account.region}."
             )
             raise AwsError("InvalidSignatureException", message, 403)
+
+
+def _mark_recorded(start_response: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the header that says that an operation has no effect here."""
+
+    def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
+        return start_response(status, [*headers, ("X-Local-Test-Tier", "recorded")], *rest)
+
+    return start
 
 
 def _concerns_sagemaker(operation: str, environ: dict[str, Any]) -> bool:

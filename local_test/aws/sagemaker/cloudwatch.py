@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from local_test.aws.account.account import Account
 from local_test.aws.account.kinds import ENDPOINT, TRAINING_JOB
-from local_test.aws.account.meter import Minute, Statistic
+from local_test.aws.account.meter import Distribution, Minute, Statistic
 from local_test.aws.protocol import messages
 from local_test.aws.protocol.messages import Reply, reject
 from local_test.requests import shapes
@@ -50,7 +50,7 @@ def _make_data(
 
     def make(name: str, values: Statistic, factor: float = 1) -> dict[str, Any]:
         statistic = {
-            "SampleCount": count,
+            "SampleCount": values.count,
             "Sum": values.total * factor,
             "Minimum": values.least * factor,
             "Maximum": values.most * factor,
@@ -63,14 +63,17 @@ def _make_data(
         }
 
     def count_errors(errors: int) -> Statistic:
-        return Statistic(errors, 0, min(1, errors))
+        return Statistic(errors, 0, min(1, errors), count)
+
+    def make_all(name: str, values: Distribution) -> list[dict[str, Any]]:
+        return [make(name, part, 1e6) for part in values.parts.values()]
 
     return [
-        make("Invocations", Statistic(count, 1, 1)),
+        make("Invocations", Statistic(count, 1, 1, count)),
         make("Invocation4XXErrors", count_errors(counts.client_errors)),
         make("Invocation5XXErrors", count_errors(counts.server_errors)),
-        make("ModelLatency", counts.model_latency_s, 1e6),
-        make("OverheadLatency", counts.overhead_s, 1e6),
+        *make_all("ModelLatency", counts.model_latency_s),
+        *make_all("OverheadLatency", counts.overhead_s),
     ]
 
 

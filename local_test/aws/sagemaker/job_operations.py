@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from container.errors import UserError
+from local_test import container_files
 from local_test.aws.account.account import Account
-from local_test.aws.account.kinds import MODEL
+from local_test.aws.account.kinds import ALGORITHM, MODEL, TUNING_JOB
 from local_test.aws.protocol import messages
 from local_test.aws.protocol.messages import AwsError, reject
 from local_test.aws.sagemaker import live_jobs
@@ -30,7 +31,25 @@ from local_test.requests.validation import ValidRequest
 def create_training_job(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
     """Answer CreateTrainingJob."""
     _refuse_taken_name(account, TRAINING, request["TrainingJobName"])
-    return start_training_job(account, validation.admit(TRAINING.create, request), {})
+    resolved = _resolve_algorithm(account, request)
+    return start_training_job(account, validation.admit(TRAINING.create, resolved), {})
+
+
+def _resolve_algorithm(account: Account, request: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a request with the image of the algorithm that it names, if it is of this account."""
+    specification = request.get("AlgorithmSpecification", {})
+    name = specification.get("AlgorithmName", "")
+    named = (name, account.arn(ALGORITHM.name, name))
+    for algorithm in account.store.list(ALGORITHM):
+        if algorithm["AlgorithmArn"] in named or algorithm["AlgorithmName"] == name:
+            own = {key: value for key, value in specification.items() if key != "AlgorithmName"}
+            taken = {
+                key: algorithm["TrainingSpecification"][key]
+                for key in ("TrainingImage", "MetricDefinitions")
+                if key in algorithm["TrainingSpecification"]
+            }
+            return {**request, "AlgorithmSpecification": {**taken, **own}}
+    return request
 
 
 def start_training_job(
@@ -209,6 +228,45 @@ def stop_job(account: Account, job: JobKind, request: Mapping[str, Any]) -> dict
         running.stop()
     account.notify()
     return {}
+
+
+def delete_job(account: Account, job: JobKind, request: Mapping[str, Any]) -> None:
+    """Answer a Delete operation of jobs: the record and what is kept of it here go, not outputs.
+
+    Raises: AwsError ResourceInUse while the job, or the tuning job that started it, runs.
+    """
+    kind = job.kind
+    name = request[kind.name_name]
+    record = account.store.find(kind, name)
+    if record is None:
+        raise AwsError("ResourceNotFound", f"Could not find {kind.name} {name!r}.")
+    arn = record[kind.arn_name]
+    if record[kind.status_name] in UNFINISHED:
+        message = f"{arn} is in status {record[kind.status_name]}; stop it, and delete it then"
+        raise AwsError("ResourceInUse", message)
+    tuning = account.store.find(TUNING_JOB, record.get("_tuning", ""))
+    if tuning is not None and tuning["HyperParameterTuningJobStatus"] in UNFINISHED:
+        message = f"{arn} belongs to the tuning job {record['_tuning']!r}, which still runs"
+        raise AwsError("ResourceInUse", message)
+    account.store.delete(kind, name)
+    if job is TRAINING:
+        account.metrics.forget(name)
+    container_files.remove_tree(account.directory / "jobs" / job.title.lower() / name)
+    account.notify()
+
+
+def update_training_job(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Answer UpdateTrainingJob: Describe shows the changes, which have no effect here."""
+    found = _find(account, TRAINING, request)
+    changes = {key: value for key, value in request.items() if key != "TrainingJobName"}
+
+    def change(record: Record) -> None:
+        for key, value in changes.items():
+            is_merged = key == "ResourceConfig"
+            record[key] = {**record[key], **value} if is_merged else value
+
+    account.store.edit(TRAINING.kind, found["TrainingJobName"], change)
+    return {"TrainingJobArn": found["TrainingJobArn"]}
 
 
 def stop_all(account: Account) -> None:

@@ -14,7 +14,10 @@ from local_test.aws.protocol.paging import Pager
 
 Record = Mapping[str, Any]
 _PAGE_LENGTH: Final = 10  # MaxResults where a request has none
-_MATCHED: Final = ("ModelApprovalStatus", "ModelPackageGroupName")
+_MATCHED: Final = (
+    *("ModelApprovalStatus", "ModelPackageGroupName", "ExperimentName", "ModelCardStatus"),
+    *("ArtifactType", "ActionType", "ContextType", "PipelineName"),
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,24 @@ LISTINGS: Final[Mapping[str, Listing]] = {
     "ListEndpoints": Listing(kinds.ENDPOINT, "Endpoints", order="Descending"),
     "ListModelPackageGroups": Listing(kinds.PACKAGE_GROUP, "ModelPackageGroupSummaryList"),
     "ListModelPackages": Listing(kinds.PACKAGE, "ModelPackageSummaryList"),
+    "ListExperiments": Listing(kinds.EXPERIMENT, "ExperimentSummaries", order="Descending"),
+    "ListTrials": Listing(kinds.TRIAL, "TrialSummaries", order="Descending"),
+    "ListTrialComponents": Listing(
+        kinds.TRIAL_COMPONENT, "TrialComponentSummaries", order="Descending"
+    ),
+    "ListArtifacts": Listing(kinds.ARTIFACT, "ArtifactSummaries", order="Descending"),
+    "ListActions": Listing(kinds.ACTION, "ActionSummaries", order="Descending"),
+    "ListContexts": Listing(kinds.CONTEXT, "ContextSummaries", order="Descending"),
+    "ListAssociations": Listing(kinds.ASSOCIATION, "AssociationSummaries", order="Descending"),
+    "ListModelCards": Listing(kinds.MODEL_CARD, "ModelCardSummaries", order="Descending"),
+    "ListModelCardVersions": Listing(
+        kinds.MODEL_CARD, "ModelCardVersionSummaryList", "ModelCardVersion", "Descending"
+    ),
+    "ListAlgorithms": Listing(kinds.ALGORITHM, "AlgorithmSummaryList"),
+    "ListPipelines": Listing(kinds.PIPELINE, "PipelineSummaries", order="Descending"),
+    "ListPipelineExecutions": Listing(
+        kinds.PIPELINE_EXECUTION, "PipelineExecutionSummaries", order="Descending"
+    ),
 }
 
 
@@ -53,13 +74,16 @@ def list_resources(
     enrich: Callable[[Account, Any], Record] | None = None,
 ) -> dict[str, Any]:
     """Answer a List operation; `enrich` adds what a record does not hold."""
-    kind = LISTINGS[operation].kind
-    found: list[Record] = [
-        record for record in account.store.list(kind) if _is_wanted(kind, record, request)
-    ]
+    found = select(account, operation, request)
     if enrich is not None:
         found = [enrich(account, record) for record in found]
     return list_page(operation, found, request)
+
+
+def select(account: Account, operation: str, request: Mapping[str, Any]) -> list[Record]:
+    """Return the records that pass the filters of a request, oldest first."""
+    kind = LISTINGS[operation].kind
+    return [record for record in account.store.list(kind) if _is_wanted(kind, record, request)]
 
 
 def list_page(operation: str, found: list[Record], request: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,20 +99,27 @@ def list_page(operation: str, found: list[Record], request: Mapping[str, Any]) -
     shown, more = Pager(operation, _PAGE_LENGTH).cut(
         found,
         request,
-        lambda record: [record.get(sort_by, ""), record["CreationTime"], record[kind.name_name]],
+        lambda record: [record.get(sort_by, ""), record["CreationTime"], name_of(kind, record)],
         is_descending=request["SortOrder"] == "Descending",
     )
     shape = messages.summary_shape(operation, listing.member)
     return {listing.member: [messages.pick(shape, record) for record in shown], **more}
 
 
+def name_of(kind: Kind[Any], record: Record) -> str:
+    """Return a resource's name; an artifact without a name has the last part of its ARN."""
+    return str(record.get(kind.name_name) or record.get("_name", ""))
+
+
 def _is_wanted(kind: Kind[Any], record: Record, request: Mapping[str, Any]) -> bool:
     created = record["CreationTime"]
     status = record.get(kind.status_name)
     return (
-        request.get("NameContains", "") in record[kind.name_name]
+        request.get("NameContains", "") in name_of(kind, record)
+        and name_of(kind, record).startswith(request.get("PipelineNamePrefix", ""))
         and request.get("StatusEquals", status) == status
         and _is_in_time(request, "CreationTime", created)
+        and _is_in_time(request, "Created", created)
         and _is_in_time(request, "LastModifiedTime", record.get("LastModifiedTime", created))
         and all(request.get(name, record.get(name)) == record.get(name) for name in _MATCHED)
     )

@@ -13,6 +13,7 @@ from local_test.aws.protocol import messages
 from local_test.aws.protocol.messages import reject
 from local_test.aws.sagemaker import package_operations
 from local_test.aws.sagemaker.tags import merge_tags
+from local_test.data import models
 from local_test.requests import validation
 from local_test.requests.validation import ValidRequest
 
@@ -64,15 +65,27 @@ def insert(
 
 def create_model(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
     """Answer CreateModel; a container that names a model package gets its image and data."""
-    if "PrimaryContainer" not in request and "Containers" not in request:
-        reject("One of PrimaryContainer and Containers is required.")
-    resolved = {**request}
-    if "PrimaryContainer" in request:
-        resolved["PrimaryContainer"] = _resolve_package(account, request["PrimaryContainer"])
+    if ("PrimaryContainer" in request) == ("Containers" in request):
+        reject("Exactly one of PrimaryContainer and Containers is required.")
+    resolved = take_only_container(request)
+    if "PrimaryContainer" in resolved:
+        resolved["PrimaryContainer"] = _resolve_package(account, resolved["PrimaryContainer"])
     valid = validation.admit("CreateModel", resolved)
+    models.check_presence(valid.fields.get("PrimaryContainer", {}))
     # Describe answers with the container as it was requested.
     requested = {key: value for key, value in request.items() if key != "Tags"}
+    requested.setdefault("PrimaryContainer", None)
     return insert(account, MODEL, valid, {"EnableNetworkIsolation": False, **requested})
+
+
+def take_only_container(request: Mapping[str, Any]) -> Request:
+    """Return a CreateModel request whose list of one container is its primary container."""
+    containers = request.get("Containers", [])
+    resolved = {**request}
+    if len(containers) == 1:
+        del resolved["Containers"]
+        resolved["PrimaryContainer"] = containers[0]
+    return resolved
 
 
 def _resolve_package(account: Account, container: Request) -> Request:
@@ -83,7 +96,12 @@ def _resolve_package(account: Account, container: Request) -> Request:
     approval = package.get("ModelApprovalStatus", "Approved")
     if approval != "Approved":
         reject(f"Cannot create a model from {name}: it is {approval}, not Approved.")
-    source = _choose_specification(package, container)["Containers"][0]
+    source, *others = _choose_specification(package, container)["Containers"]
+    if others:
+        reject(
+            f"Cannot create a model from {name}: it has {len(others) + 1} containers, and the "
+            "local AWS does not emulate inference pipelines."
+        )
     taken = {key: source[key] for key in _OF_PACKAGE if key in source}
     own = {
         key: value

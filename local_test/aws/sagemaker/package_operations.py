@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from typing import Any, Final
@@ -66,6 +67,34 @@ def delete_group(account: Account, request: Mapping[str, Any]) -> None:
     account.store.delete(PACKAGE_GROUP, name)
 
 
+def put_group_policy(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Answer PutModelPackageGroupPolicy; there is only one account here, so it changes nothing."""
+    name = _find_group(account, request["ModelPackageGroupName"])["ModelPackageGroupName"]
+    policy = request["ResourcePolicy"]
+    try:
+        json.loads(policy)
+    except (ValueError, RecursionError) as error:
+        reject(f"ResourcePolicy is not JSON: {error}")
+    account.store.update(PACKAGE_GROUP, name, _policy=policy)
+    return {"ModelPackageGroupArn": account.arn(PACKAGE_GROUP.name, name)}
+
+
+def get_group_policy(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Answer GetModelPackageGroupPolicy."""
+    record = _find_group(account, request["ModelPackageGroupName"])
+    if "_policy" not in record:
+        reject(f"Cannot find resource policy for: {record['ModelPackageGroupName']}.")
+    return {"ResourcePolicy": record["_policy"]}
+
+
+def delete_group_policy(account: Account, request: Mapping[str, Any]) -> None:
+    """Answer DeleteModelPackageGroupPolicy."""
+    record = _find_group(account, request["ModelPackageGroupName"])
+    if "_policy" not in record:
+        reject(f"Cannot find resource policy for: {record['ModelPackageGroupName']}.")
+    account.store.update(PACKAGE_GROUP, record["ModelPackageGroupName"], _policy=None)
+
+
 def create_package(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
     """Answer CreateModelPackage: the next version of a group, or a package with its own name."""
     if ("ModelPackageGroupName" in request) == ("ModelPackageName" in request):
@@ -125,6 +154,19 @@ def describe_package(account: Account, request: Mapping[str, Any]) -> dict[str, 
     """Answer DescribeModelPackage."""
     record = find_package(account, request["ModelPackageName"])
     return messages.pick(messages.output_shape("DescribeModelPackage"), record)
+
+
+def describe_packages(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Answer BatchDescribeModelPackage: summaries, and an error for each ARN without a package."""
+    shape = messages.output_shape("BatchDescribeModelPackage").members["ModelPackageSummaries"]
+    summaries = {}
+    errors = {}
+    for arn in request["ModelPackageArnList"]:
+        try:
+            summaries[arn] = messages.pick(shape.value, find_package(account, arn))
+        except AwsError as error:
+            errors[arn] = {"ErrorCode": error.code, "ErrorResponse": error.message}
+    return {"ModelPackageSummaries": summaries, "BatchDescribeModelPackageErrorMap": errors}
 
 
 def update_package(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,18 @@ _KINDS: Final[Mapping[str, Kind[Any]]] = {
     "Endpoint": kinds.ENDPOINT,
     "ModelPackage": kinds.PACKAGE,
     "ModelPackageGroup": kinds.PACKAGE_GROUP,
+    "Experiment": kinds.EXPERIMENT,
+    "ExperimentTrial": kinds.TRIAL,
+    "ExperimentTrialComponent": kinds.TRIAL_COMPONENT,
+    "ModelCard": kinds.MODEL_CARD,
+    "Pipeline": kinds.PIPELINE,
+    "PipelineExecution": kinds.PIPELINE_EXECUTION,
 }
+_MEMBERS: Final = {
+    "ExperimentTrial": "Trial",
+    "ExperimentTrialComponent": "TrialComponent",
+}
+"""The members of a result that are not called as the resource."""
 _PAGER: Final = Pager("Search", 10)
 _SIGNS: Final[Mapping[str, tuple[int, ...]]] = {
     "Equals": (0,),
@@ -47,8 +58,9 @@ def search(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
     is_descending = request.get("SortOrder", "Descending") == "Descending"
     having.sort(key=lambda record: _read(record, sort_by), reverse=is_descending)
     shown, more = _PAGER.cut([*having, *missing], request)
-    shape = messages.summary_shape("Search", "Results").members[resource]
-    results = [{resource: messages.pick(shape, record)} for record in shown]
+    member = _MEMBERS.get(resource, resource)
+    shape = messages.summary_shape("Search", "Results").members[member]
+    results = [{member: messages.pick(shape, record)} for record in shown]
     return {"Results": results, "TotalHits": {"Value": len(found), "Relation": "EqualTo"}, **more}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from local_test.aws.account.account import Account
-from local_test.aws.account.kinds import PACKAGE, RESOURCES, Kind
+from local_test.aws.account.kinds import RESOURCES, Kind
 from local_test.aws.account.records import Tag
 from local_test.aws.protocol.messages import reject
 from local_test.aws.protocol.paging import Pager
@@ -69,5 +69,5 @@ def _find(account: Account, arn: str) -> tuple[Kind[Any], str]:
         return reject(f"Could not find resource {arn}")
     for record in account.store.list(kind):
         if record[kind.arn_name].lower() == arn.lower():
-            return kind, record["_name" if kind is PACKAGE else kind.name_name]
+            return kind, record.get("_name") or record[kind.name_name]
     return reject(f"Could not find resource {arn}")

@@ -246,6 +246,8 @@ def test_an_asynchronous_request_answers_in_s3(aws: LocalAws) -> None:
         )
         stored = aws.s3.get_object(Bucket=aws.bucket, Key=place)["Body"].read()
         assert (b"asked" if key == "good" else b"no such type") in stored
+    code, message = refuse(aws.runtime.invoke_endpoint, EndpointName="later", Body=b"x")
+    assert (code, "use InvokeEndpointAsync" in message) == ("ValidationError", True)
     delete_endpoint(aws, "later")
 
 

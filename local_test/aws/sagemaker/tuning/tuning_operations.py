@@ -86,6 +86,18 @@ def stop_tuning_job(account: Account, request: Mapping[str, Any]) -> None:
     account.notify()
 
 
+def delete_tuning_job(account: Account, request: Mapping[str, Any]) -> None:
+    """Answer DeleteHyperParameterTuningJob; its training jobs stay."""
+    name = request["HyperParameterTuningJobName"]
+    record = account.store.find(TUNING_JOB, name)
+    if record is None:  # the model of this operation knows no ResourceNotFound
+        reject(f"Amazon SageMaker can't find a tuning job with the name: {name}.")
+    status = record["HyperParameterTuningJobStatus"]
+    if status in UNFINISHED:
+        reject(f"The tuning job is in status {status}; stop it, and delete it then.")
+    account.store.delete(TUNING_JOB, name)
+
+
 def list_tuning_jobs(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
     """Answer ListHyperParameterTuningJobs."""
     return list_resources(account, "ListHyperParameterTuningJobs", request, enrich)

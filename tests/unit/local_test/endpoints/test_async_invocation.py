@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from container.errors import RequestError
+from local_test.data import storage
 from local_test.endpoints.async_invocation import AsyncInvocations
 from local_test.endpoints.invocation import Answer
 
 
 def run(
-    directory: Path, answer: Callable[[bytes, Mapping[str, str]], Answer], reports: list[str]
+    directory: Path, answer: Callable[[bytes, Mapping[str, str], float], Answer], reports: list[str]
 ) -> None:
     """Answer one request with the ID `i`; outputs go to `out`, failures to `failed`."""
     (directory / "input").write_bytes(b"1,2")
@@ -27,7 +28,7 @@ def run(
     invocations.close()
 
 
-def succeed(body: bytes, _: Mapping[str, str]) -> Answer:
+def succeed(body: bytes, _: Mapping[str, str], limit_s: float) -> Answer:  # noqa: ARG001 - its type
     return Answer(200, {}, body * 2, "one", 0, 0, 0)
 
 
@@ -87,3 +88,72 @@ def test_an_inference_id_names_no_object_elsewhere(identity: str, tmp_path: Path
     with pytest.raises(RequestError, match="would name an object elsewhere"):
         invocations.submit("s3://b/k", {"x-amzn-sagemaker-inference-id": identity})
     invocations.close()
+
+
+PREFIX = "x-amzn-sagemaker-"
+
+
+def submit(
+    directory: Path, source: str | bytes, headers: Mapping[str, str], passed_s: float = 0
+) -> tuple[dict[str, str], list[tuple[bytes, Mapping[str, str], float]]]:
+    """Return the receipt of a request that waited for `passed_s`, and what the container got."""
+    asked: list[tuple[bytes, Mapping[str, str], float]] = []
+
+    def answer(body: bytes, known: Mapping[str, str], limit_s: float) -> Answer:
+        asked.append((body, known, limit_s))
+        return Answer(200, {}, b"done", "one", 0, 0, 0)
+
+    times = iter([100.0, 100.0 + passed_s])
+    outputs = {"S3OutputPath": f"file://{directory}/out"}
+    invocations = AsyncInvocations({"OutputConfig": outputs}, answer, clock=lambda: next(times))
+    receipt = invocations.submit(source, headers)
+    invocations.close()
+    return receipt, asked
+
+
+def test_the_headers_choose_the_answers_place_and_time_limit(tmp_path: Path) -> None:
+    headers = {
+        PREFIX + "inference-id": "i",
+        PREFIX + "s3outputpathextension": "a/b",
+        PREFIX + "filename": "answer.json",
+        PREFIX + "invocationtimeoutseconds": "7",
+    }
+    receipt, asked = submit(tmp_path, b"body", headers)
+    assert receipt["OutputLocation"] == f"file://{tmp_path}/out/a/b/answer.json"
+    assert (tmp_path / "out/a/b/answer.json").read_bytes() == b"done"
+    assert [(body, limit_s) for body, _, limit_s in asked] == [(b"body", 7)]
+
+
+def test_a_request_without_a_type_has_its_objects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "read_typed", lambda _: (b"1", "text/csv"))
+    _, asked = submit(tmp_path, "s3://b/k", {})
+    assert asked[0][1]["content-type"] == "text/csv"
+    _, asked = submit(tmp_path, "s3://b/k", {"Content-Type": "text/plain"})
+    assert asked[0][1]["content-type"] == "text/plain"
+
+
+@pytest.mark.parametrize(("passed_s", "is_asked"), [(59, True), (61, False)])
+def test_a_request_that_waited_too_long_fails(
+    tmp_path: Path, passed_s: float, *, is_asked: bool
+) -> None:
+    headers = {PREFIX + "inference-id": "i", PREFIX + "requestttlseconds": "60"}
+    _, asked = submit(tmp_path, b"body", headers, passed_s)
+    assert bool(asked) is is_asked
+    assert (tmp_path / "out/i-error.out").exists() is not is_asked
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("requestttlseconds", value) for value in ("59", "21601", "x", "-60", "1e3", "")),
+        *(("invocationtimeoutseconds", value) for value in ("0", "3601", "1.5")),
+        *(("filename", value) for value in ("../x", "a.b.c", ".x", "a/b", "a" * 33)),
+        *(("s3outputpathextension", value) for value in ("../x", "a/../..", "s3://b", "a b")),
+    ],
+)
+def test_a_wrong_option_is_refused(tmp_path: Path, name: str, value: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        submit(tmp_path, b"body", {PREFIX + name: value})
+    assert caught.value.status == 400

@@ -7,11 +7,20 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
+import botocore.session
 import pytest
 
 from container.errors import RequestError
+from local_test.endpoints.async_invocation import OPTION_HEADERS
 from local_test.endpoints.endpoint import Endpoint
-from local_test.endpoints.invocation import Answer, Stream
+from local_test.endpoints.invocation import (
+    FORWARDED_HEADERS,
+    HEADER_PREFIX,
+    REFUSED_HEADERS,
+    Answer,
+    Stream,
+    check_request,
+)
 from local_test.endpoints.invocation_http import InvocationApi, read_headers
 from local_test.endpoints.invocation_server import GatedApi
 
@@ -177,3 +186,46 @@ def test_the_input_of_an_asynchronous_request_is_in_s3(location: str) -> None:
 
     assert answered[0][0].startswith("400")
     assert "InputLocation must be an s3:// URI" in json.loads(body)["Message"]
+
+
+@pytest.mark.parametrize(
+    ("location", "body", "message"),
+    [
+        ("", b"", "found neither"),
+        ("s3://b/k", b"x", "found both"),
+        ("", b"x" * 128_001, "at most 128000"),
+    ],
+)
+def test_an_asynchronous_request_has_one_input(location: str, body: bytes, message: str) -> None:
+    environ = {
+        "REQUEST_METHOD": "POST",
+        "PATH_INFO": "/endpoints/e/async-invocations",
+        "HTTP_X_AMZN_SAGEMAKER_INPUTLOCATION": location,
+        "wsgi.input": io.BytesIO(body),
+    }
+    api = InvocationApi(lambda _: cast("Endpoint", PlayedEndpoint()))
+    answered: list[Any] = []
+    answer = b"".join(api(environ, lambda *head: answered.append(head)))
+    assert answered[0][0].startswith("400")
+    assert message in json.loads(answer)["Message"]
+
+
+def test_every_header_of_the_api_is_read_or_refused() -> None:
+    model = botocore.session.get_session().get_service_model("sagemaker-runtime")
+    known = FORWARDED_HEADERS | REFUSED_HEADERS.keys() | OPTION_HEADERS
+    api_own = {HEADER_PREFIX + "accept", HEADER_PREFIX + "content-type"}  # see read_headers
+    silent = {
+        member.serialization["name"].lower()
+        for operation in model.operation_names
+        for member in model.operation_model(operation).input_shape.members.values()
+        if member.serialization.get("location") == "header"
+    } - (known | api_own)
+    assert silent == set()
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED_HEADERS))
+def test_a_header_of_other_kinds_of_endpoints_is_refused(name: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        check_request(b"", {name: "x"}, 10)
+    assert caught.value.status == 400
+    assert "leave it out" in str(caught.value)

@@ -14,6 +14,7 @@ import pytest
 from local_test.aws.account.settings import Settings
 from local_test.aws.account.store import Store
 from local_test.aws.moto.mount import Services
+from local_test.aws.protocol.messages import AwsError
 
 ACCOUNT = "000000000002"
 
@@ -73,3 +74,75 @@ def test_published_metrics_are_cloudwatchs(services: Services) -> None:
     services.publish_metrics("mine", [datum])
     _, body = ask(services, "monitoring", Action="ListMetrics", Version="2010-08-01")
     assert b"<MetricName>loss</MetricName>" in body
+
+
+def query_latency(services: Services, stat: str) -> tuple[str, bytes]:
+    query = "MetricDataQueries.member.1"
+    metric = f"{query}.MetricStat.Metric"
+    return ask(
+        services,
+        "monitoring",
+        Action="GetMetricData",
+        Version="2010-08-01",
+        StartTime="2026-01-01T00:00:00Z",
+        EndTime="2026-01-01T01:00:00Z",
+        **{
+            f"{query}.Id": "m",
+            f"{query}.MetricStat.Period": "3600",
+            f"{query}.MetricStat.Stat": stat,
+            f"{metric}.Namespace": "mine",
+            f"{metric}.MetricName": "latency",
+        },
+    )
+
+
+def test_percentiles_of_metrics_are_computed(services: Services) -> None:
+    time_s = 1767225700.0
+    for least, most, count in ((10.0, 10.2, 99), (50.0, 50.0, 1)):
+        total = (least + most) / 2 * count
+        statistic = {"Sum": total, "Minimum": least, "Maximum": most, "SampleCount": count}
+        datum = {"MetricName": "latency", "Timestamp": time_s, "StatisticValues": statistic}
+        services.publish_metrics("mine", [{**datum, "Dimensions": []}])
+    for stat, value in (("p99", b"10.1"), ("p99.9", b"50.0"), ("Maximum", b"50.0")):
+        status, body = query_latency(services, stat)
+        assert status == "200 OK"
+        assert b"<Values><member>%b" % value in b"".join(body.split()), stat
+
+
+def test_a_percentile_that_cannot_be_known_is_refused(services: Services) -> None:
+    statistic = {"Sum": 100, "Minimum": 1, "Maximum": 50, "SampleCount": 10}
+    datum = {"MetricName": "latency", "Timestamp": 1767225700.0, "StatisticValues": statistic}
+    services.publish_metrics("mine", [{**datum, "Dimensions": []}])
+    with pytest.raises(AwsError, match="percentiles need values"):
+        query_latency(services, "p99")
+    with pytest.raises(AwsError, match="does not emulate the statistic 'IQM'"):
+        query_latency(services, "IQM")
+
+
+TRUST = '{"Version": "2012-10-17", "Statement": []}'
+
+
+def test_a_role_that_is_named_exists_and_can_still_be_made(services: Services) -> None:
+    status, body = ask(services, "iam", Action="GetRole", RoleName="named")
+    assert status == "200 OK"
+    assert b"sagemaker.amazonaws.com" in body
+    made = {"Action": "CreateRole", "RoleName": "named", "AssumeRolePolicyDocument": TRUST}
+    assert ask(services, "iam", **made)[0] == "200 OK"
+    assert ask(services, "iam", **made)[0].startswith("409")
+    assert b"sagemaker" not in ask(services, "iam", Action="GetRole", RoleName="named")[1]
+
+
+def test_a_role_that_was_deleted_stays_deleted(services: Services) -> None:
+    ask(services, "iam", Action="GetRole", RoleName="gone")
+    assert ask(services, "iam", Action="DeleteRole", RoleName="gone")[0] == "200 OK"
+    assert ask(services, "iam", Action="GetRole", RoleName="gone")[0].startswith("404")
+
+
+def test_a_policy_of_aws_can_be_attached_to_any_role(services: Services) -> None:
+    arn = "arn:aws:iam::aws:policy/AmazonSageMakerFullAccess"
+    attach = {"Action": "AttachRolePolicy", "RoleName": "any"}
+    assert ask(services, "iam", PolicyArn=arn, **attach)[0] == "200 OK"
+    listed = ask(services, "iam", Action="ListAttachedRolePolicies", RoleName="any")[1]
+    assert arn.encode() in listed
+    wrong = ask(services, "iam", PolicyArn="arn:aws:iam::aws:policy/AmazonSageMaker", **attach)
+    assert wrong[0].startswith("404")

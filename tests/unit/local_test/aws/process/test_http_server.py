@@ -112,10 +112,10 @@ def test_only_the_logs_of_sagemaker_are_ours(ask: Ask) -> None:
 
 
 def test_an_operation_that_is_not_emulated_is_named(ask: Ask) -> None:
-    headers = {"authorization": sign("sagemaker"), "x_amz_target": "SageMaker.CreateDomain"}
+    headers = {"authorization": sign("sagemaker"), "x_amz_target": "SageMaker.CreateAutoMLJob"}
     status, _, body = ask(**headers)
     assert status == 400
-    assert "does not emulate CreateDomain" in json.loads(body)["message"]
+    assert "does not emulate CreateAutoMLJob" in json.loads(body)["message"]
     headers["x_amz_target"] = "SageMaker.CreateNothing"
     assert ask(**headers)[0] == 404
 
@@ -246,3 +246,18 @@ def test_a_wrong_key_is_refused_as_the_service_does(
         assert code in body
         assert b"python -m local_test env" in body
     assert ask(authorization=sign(service, key="issued"), **headers)[0] == 200
+
+
+def test_an_operation_without_effect_says_so(ask: Ask) -> None:
+    target = "SageMaker.CreateNotebookInstance"
+    instance = {
+        "NotebookInstanceName": "n",
+        "InstanceType": "ml.t2.medium",
+        "RoleArn": "arn:aws:iam::000000000000:role/r",
+    }
+    body = json.dumps(instance).encode()
+    headers = {"authorization": sign("sagemaker"), "x_amz_target": target}
+    status, answered, _ = ask(body=body, **headers)
+    assert (status, answered["X-Local-Test-Tier"]) == (200, "recorded")
+    status, answered, content = ask(body=b"{}", **headers)
+    assert (status, "notebookInstanceName" in content.decode()) == (400, True)

@@ -44,6 +44,11 @@ NAMED = {
     "RoleArn": "arn:aws:iam::000000000000:role/r",
     "S3Uri": "s3://bucket/key",
     "ResourceArn": "arn:aws:sagemaker:us-east-1:000000000000:training-job/a",
+    **dict.fromkeys(
+        ("SourceArn", "DestinationArn", "ArtifactArn"),
+        "arn:aws:sagemaker:us-east-1:000000000000:artifact/a",
+    ),
+    "ModelPackageArnList": "arn:aws:sagemaker:us-east-1:000000000000:model-package/a/1",
     "ModelPackageArn": "arn:aws:sagemaker:us-east-1:000000000000:model-package/a/1",
 }
 

@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 
+from container.errors import UserError
 from local_test.aws.account.account import Account
 from local_test.aws.account.kinds import ENDPOINT, ENDPOINT_CONFIG, MODEL, PACKAGE
 from local_test.aws.account.records import ServedRequests
 from local_test.aws.protocol.messages import AwsError
 from local_test.aws.sagemaker import model_operations
+from local_test.data import storage
+from local_test.data.storage import StoredObject
 
 
 def make_requests(config: str) -> ServedRequests:
@@ -63,6 +66,18 @@ def test_a_configuration_of_a_live_endpoint_can_be_deleted(account: Account) -> 
     furnish(account, "InService")
     delete(account, "old")
     assert account.store.find(ENDPOINT_CONFIG, "old") is None
+
+
+@pytest.fixture(autouse=True)
+def bucket(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a bucket hold the model data of these tests."""
+    keys = ("s3://b/m", "s3://b/other", "s3://b/mine.tar.gz.bak", "s3://b/folder/a")
+
+    def list_objects(uri: str, *, may_be_empty: bool) -> list[StoredObject]:
+        assert may_be_empty
+        return [StoredObject(key, "", 1) for key in keys if key.startswith(uri)]
+
+    monkeypatch.setattr(storage, "list_objects", list_objects)
 
 
 def make_package(account: Account, **members: Any) -> str:
@@ -124,3 +139,59 @@ def test_an_inference_specification_that_does_not_exist_is_refused_with_those_th
     with pytest.raises(AwsError, match=f"gpu does not exist .* are: {names}"):
         model_operations.create_model(account, {"ModelName": "m", "PrimaryContainer": container})
     assert account.store.find(MODEL, "m") is None
+
+
+def source(uri: str, data_type: str) -> dict[str, Any]:
+    place = {"S3Uri": uri, "S3DataType": data_type, "CompressionType": "None"}
+    return {"ModelDataSource": {"S3DataSource": place}}
+
+
+@pytest.mark.parametrize(
+    "container",
+    [
+        {"ModelDataUrl": "s3://b/absent"},
+        {"ModelDataUrl": "s3://b/mine.tar.gz"},  # only the beginning of a key
+        source("s3://b/mine.tar.gz", "S3Object"),
+        source("s3://b/empty/", "S3Prefix"),
+    ],
+)
+def test_a_model_without_its_data_is_refused(account: Account, container: dict[str, Any]) -> None:
+    request = {"ModelName": "m", "PrimaryContainer": {"Image": "i", **container}}
+    with pytest.raises(UserError, match="Could not find model data at s3://b/"):
+        model_operations.create_model(account, request)
+    assert account.store.find(MODEL, "m") is None
+
+
+@pytest.mark.parametrize(
+    "container",
+    [
+        {},
+        {"ModelDataUrl": "s3://b/m"},
+        {"ModelDataUrl": "s3://b/empty/", "Mode": "MultiModel"},  # filled later
+        source("s3://b/folder/", "S3Prefix"),
+    ],
+)
+def test_a_list_of_one_container_is_a_model(account: Account, container: dict[str, Any]) -> None:
+    containers = [{"Image": "i", **container}]
+    model_operations.create_model(account, {"ModelName": "m", "Containers": containers})
+    record = account.store.find(MODEL, "m")
+    assert record is not None
+    assert record["_request"]["PrimaryContainer"] == containers[0]
+    described = model_operations.describe(account, MODEL, {"ModelName": "m"})
+    assert described["Containers"] == containers
+    assert "PrimaryContainer" not in described
+
+
+def test_several_containers_and_none_are_refused(account: Account) -> None:
+    several = [{"Image": "i"}, {"Image": "j"}]
+    with pytest.raises(UserError, match="inference pipelines are not emulated"):
+        model_operations.create_model(account, {"ModelName": "m", "Containers": several})
+    both = {"ModelName": "m", "Containers": several[:1], "PrimaryContainer": several[1]}
+    for request in ({"ModelName": "m"}, both):
+        with pytest.raises(AwsError, match="Exactly one of PrimaryContainer and Containers"):
+            model_operations.create_model(account, request)
+    arn = make_package(account, InferenceSpecification={"Containers": several})
+    with pytest.raises(AwsError, match="it has 2 containers"):
+        model_operations.create_model(
+            account, {"ModelName": "m", "PrimaryContainer": {"ModelPackageName": arn}}
+        )

@@ -1,0 +1,1 @@
+"""Resources that only describe: experiments, lineage, model cards, algorithms."""
