@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import docker
 import numpy as np
@@ -33,19 +34,27 @@ def docker_aws(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.fixture(scope="module")
-def walks(
-    docker_aws: LocalAws, tmp_path_factory: pytest.TempPathFactory, digits: Digits
-) -> Iterator[dict[str, subprocess.Popen[str]]]:
-    data = walkthrough.write_digits(tmp_path_factory.mktemp("digits-csv"), digits)
-    with walkthrough.walking(docker_aws, data, "--image", docker_aws.image) as processes:
-        yield processes
+def data(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> Path:
+    return walkthrough.write_digits(tmp_path_factory.mktemp("digits-csv"), digits)
 
 
-@pytest.mark.parametrize("walk", walkthrough.WALKS)
-def test_a_walk_through_passes_in_containers(
-    walks: dict[str, subprocess.Popen[str]], walk: str
-) -> None:
-    walkthrough.check(walkthrough.finish(walks[walk]))
+@pytest.fixture(scope="module")
+def walk(docker_aws: LocalAws, data: Path) -> Iterator[subprocess.Popen[str]]:
+    options = ("--image", docker_aws.image)
+    with walkthrough.walking(docker_aws, data, *options, walks=["boto3"]) as processes:
+        yield processes["boto3"]
+
+
+def test_the_walk_through_of_boto3_passes_in_containers(walk: subprocess.Popen[str]) -> None:
+    walkthrough.check(walkthrough.finish(walk))
+
+
+@pytest.mark.slow  # they send the requests of boto3, which run in containers above
+def test_the_walk_throughs_of_the_sdks_pass_in_containers(docker_aws: LocalAws, data: Path) -> None:
+    options = ("--image", docker_aws.image)
+    with walkthrough.walking(docker_aws, data, *options, walks=["sdk-v2", "sdk-v3"]) as processes:
+        for process in processes.values():
+            walkthrough.check(walkthrough.finish(process))
 
 
 def test_a_container_reads_s3_unless_it_is_shut_off(docker_aws: LocalAws) -> None:
@@ -53,11 +62,10 @@ def test_a_container_reads_s3_unless_it_is_shut_off(docker_aws: LocalAws) -> Non
 
 
 def test_no_container_outlives_a_killed_local_aws(
-    docker_aws: LocalAws, walks: dict[str, subprocess.Popen[str]]
+    docker_aws: LocalAws, walk: subprocess.Popen[str]
 ) -> None:
     aws, client = docker_aws, docker.from_env()
-    for process in walks.values():
-        process.wait(500)
+    walk.wait(500)
 
     def list_ours() -> list[str]:
         found = client.containers.list(

@@ -25,6 +25,10 @@ ANSWERS = {
 }
 
 
+LONG = {"image-folder", "mnist", "pictures"}
+"""They train with TensorFlow for half a minute; as programs they run in the contract tests, too."""
+
+
 def lay_out(base: Path, *programs: str, **hyperparameters: str) -> Path:
     """Lay out `/opt/ml` of a job whose code directory holds fixture programs."""
     (base / "input/config").mkdir(parents=True)
@@ -189,7 +193,10 @@ def test_new_project_becomes_an_image_by_the_commands_of_its_readme(
     assert "no errors found" in run(f"python -m container doctor {project}:latest", tmp_path)
 
 
-@pytest.mark.parametrize("example", ANSWERS)
+@pytest.mark.parametrize(
+    "example",
+    [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in ANSWERS],
+)
 def test_example_runs_in_the_image(
     image: str, own_images: dict[str, str], example: str, tmp_path: Path
 ) -> None:

@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -56,13 +56,14 @@ def finish(process: subprocess.Popen[str], limit_s: float = 500) -> str:
 
 @contextlib.contextmanager
 def walking(
-    aws: LocalAws, data: Path, *arguments: str
+    aws: LocalAws, data: Path, *arguments: str, walks: Iterable[str] = tuple(WALKS)
 ) -> Iterator[dict[str, subprocess.Popen[str]]]:
-    """Start all walk-throughs at once; end those that still run."""
+    """Start walk-throughs, all at once; end those that still run."""
     options = ["--data", str(data), "--epochs", "5", "--tuning-jobs", "1", *arguments]
     with contextlib.ExitStack() as ending:
         processes = {}
-        for walk, (sdk, command) in WALKS.items():
+        for walk in walks:
+            sdk, command = WALKS[walk]
             processes[walk] = ending.enter_context(start(aws, sdk, *command, *options))
             ending.callback(processes[walk].kill)
         yield processes
