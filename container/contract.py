@@ -165,6 +165,11 @@ class Layout:
         return self.base / "config/processingjobconfig.json"
 
     @property
+    def processing_resource_config(self) -> Path:
+        """Hosts of a processing job (PR-1); absent in other jobs."""
+        return self.base / "config/resourceconfig.json"
+
+    @property
     def processing(self) -> Path:
         """Directory of a processing job's inputs and outputs (PR-2)."""
         return self.base / "processing"
@@ -256,10 +261,14 @@ def load_training_config(layout: Layout) -> TrainingConfig:
             distribution=entry.get("S3DistributionType") or "FullyReplicated",
             record_wrapper=entry.get("RecordWrapperType") or "None",
         )
-    return TrainingConfig(hyperparameters, channels, _load_resources(layout.resource_config))
+    return TrainingConfig(hyperparameters, channels, load_resources(layout.resource_config))
 
 
-def _load_resources(path: Path) -> Resources:
+def load_resources(path: Path) -> Resources:
+    """Load the hosts of a job from its `resourceconfig.json`; without one, there is one host.
+
+    Raises: PlatformError if the file is unreadable or does not follow the contract.
+    """
     document = load_json_object(path)
     if not document:
         return Resources()

@@ -84,7 +84,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     option = parser.add_argument
     option("image", metavar="IMAGE", help="name of the ECR repository, such as my-team/digits")
     option("kind", nargs="?", choices=("cpu", "gpu"), default="cpu", help="default: cpu")
-    option("--target", choices=("serve",), help="build the smaller image that only serves (cpu)")
+    option("--target", choices=("serve", "launch"), help="serve: smaller (cpu); launch: with MPI")
     option("--region", help="AWS region (default: as the AWS CLI finds it)")
     option("--account", help="account of the repository (default: that of the credentials)")
     option("--profile", help="profile of the AWS CLI")
@@ -109,8 +109,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         parser.error(f"--account {options.account!r}: expected 12 digits")
     if options.tag and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", options.tag):
         parser.error(f"--tag {options.tag!r}: up to 128 letters, digits and _ . - are allowed")
-    if options.kind == "gpu" and (options.platform != "linux/amd64" or options.target):
-        parser.error("the GPU image supports only linux/amd64, and no --target")
+    if options.kind == "gpu" and (options.platform != "linux/amd64" or options.target == "serve"):
+        parser.error("the GPU image supports only linux/amd64, and no --target serve")
     if options.lifecycle_policy and not options.lifecycle_policy.is_file():
         parser.error(f"--lifecycle-policy {options.lifecycle_policy}: no such file")
     return options

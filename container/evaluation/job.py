@@ -22,11 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from container import artifact, contract, machine
-from container.data import loading
+from container.data import detection, loading
 from container.data.formats.parts import Options
 from container.data.images import LabeledImages
 from container.errors import PlatformError, UserError
-from container.evaluation import classification, places, report
+from container.evaluation import classification, places, report, sharing
 from container.evaluation.report import Background
 from container.interrupts import repeat_when_lost
 
@@ -42,7 +42,7 @@ class _Stopped(BaseException):
 
 def main(
     layout: contract.Layout,
-    environ: Mapping[str, str],  # noqa: ARG001 - all commands take it
+    environ: Mapping[str, str],
     argv: Sequence[str],
 ) -> int:
     """Run `evaluate`.
@@ -54,7 +54,7 @@ def main(
     previous = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
     repeat_when_lost(_Stopped, signal.SIGINT)
     try:
-        code, message = 0, _run(layout, options)
+        code, message = 0, _run(layout, options, environ)
     except (UserError, PlatformError) as error:
         code, message = 1, f"{type(error).__name__}: {error}"
     except _Stopped as stop:
@@ -108,36 +108,61 @@ def pick_headline(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, flo
     return {prefix + name: metrics[name] for name in HEADLINE if metrics[name] is not None}
 
 
-def _run(layout: contract.Layout, options: argparse.Namespace) -> str:
+def _run(layout: contract.Layout, options: argparse.Namespace, environ: Mapping[str, str]) -> str:
     """Evaluate; return a summary."""
-    from container import predictor  # loads LiteRT, which training does not need for `evaluate`
-
     where = places.find(layout, options)
     print(f"evaluating the artifact in {where.model} on {where.test}", flush=True)
+    resources = contract.load_resources(layout.processing_resource_config)
+    hosts = sharing.Hosts(resources, environ, is_sharded=where.is_sharded)
     with ExitStack() as stack:
+        stack.enter_context(hosts.meeting())
         found = artifact.load(places.unpack_model(where.model, stack))
-        manifest = found.manifest
-        reading = Options(
-            label_column=str(manifest.hyperparameters.get("label_column", "label")),
-            image_shape=manifest.input_shape,
-            classes=manifest.classes,
-            resize=str(manifest.hyperparameters.get("resize", "refuse")),
-            role="test",
-        )
-        labeled = loading.load(where.test, reading)
-        for line in labeled.passed_over:
-            print(line, flush=True)
-        model = predictor.load(found, threads=machine.count_threads())
-        starts = range(0, len(labeled.images), _IMAGES_PER_CALL)
-        parts = [model.predict(labeled.images[i : i + _IMAGES_PER_CALL]) for i in starts]
-    probabilities = np.concatenate([np.zeros((0, len(manifest.classes)), np.float32), *parts])
-    background = Background(_load_history(layout, manifest.metrics), _describe(manifest))
-    metrics = evaluate(labeled, probabilities, where.outputs, background)
+        labeled = _load_share(found.manifest, where, hosts)
+        probabilities = _predict(found, labeled)
+        if hosts.rank:
+            hosts.send(labeled, probabilities)
+            return (
+                f"evaluated {len(labeled.labels)} images, this host's share; the report is that of "
+                f"{hosts.names[0]}"
+            )
+        labeled, probabilities = hosts.merge(labeled, probabilities)
+        history = _load_history(layout, found.manifest.metrics)
+        background = Background(history, _describe(found.manifest))
+        metrics = evaluate(labeled, probabilities, where.outputs, background)
     headline = contract.format_metrics(pick_headline(metrics))
     return (
         f"{headline} {metrics['row_count']} images of {metrics['class_count']} classes; "
         f"report in {' and '.join(map(str, where.outputs))}"
     )
+
+
+def _load_share(
+    manifest: artifact.Manifest, where: places.Places, hosts: sharing.Hosts
+) -> LabeledImages:
+    reading = Options(
+        label_column=str(manifest.hyperparameters.get("label_column", "label")),
+        image_shape=manifest.input_shape,
+        classes=manifest.classes,
+        resize=str(manifest.hyperparameters.get("resize", "refuse")),
+        role="test",
+    )
+    if hosts.is_sharded and not (where.test.is_dir() and detection.list_files(where.test)):
+        no_images = np.zeros((0, *manifest.input_shape), np.uint8)
+        return LabeledImages(no_images, np.zeros(0, np.int32), manifest.classes)
+    labeled = loading.load(where.test, reading)
+    for line in labeled.passed_over:
+        print(line, flush=True)
+    return hosts.take_share(labeled)
+
+
+def _predict(found: artifact.Artifact, labeled: LabeledImages) -> NDArray[np.float32]:
+    """Return probabilities `[n, class] float32`."""
+    from container import predictor  # loads LiteRT, which training does not need for `evaluate`
+
+    model = predictor.load(found, threads=machine.count_threads())
+    starts = range(0, len(labeled.images), _IMAGES_PER_CALL)
+    parts = [model.predict(labeled.images[i : i + _IMAGES_PER_CALL]) for i in starts]
+    return np.concatenate([np.zeros((0, len(found.manifest.classes)), np.float32), *parts])
 
 
 def _parse_options(argv: Sequence[str]) -> argparse.Namespace:

@@ -21,6 +21,7 @@ from container.errors import PlatformError, UserError
 from container.user_packages import archive
 
 _TEST_NAMES: Final = ("test", "testing")
+_SHARDED: Final = "ShardedByS3Key"
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Places:
     """Directory of an artifact, directory that holds one `model.tar.gz`, or such an archive."""
     test: Path
     outputs: tuple[Path, ...]
+    is_sharded: bool = False
+    """Each host of the job has files of its own of the test set (`ShardedByS3Key`)."""
 
 
 def output_dirs(layout: contract.Layout) -> tuple[Path, Path]:
@@ -74,7 +77,19 @@ def _find_in_processing_job(layout: contract.Layout, options: argparse.Namespace
         faults.append(f"no output is named 'evaluation'; found {_list_names(outputs)}")
     if model is None or test is None or output is None:
         raise UserError.from_faults("the processing job lacks an input or output", faults)
-    return Places(model, test, (output,))
+    return Places(model, test, (output,), _is_sharded(layout, config, test))
+
+
+def _is_sharded(layout: contract.Layout, config: dict[str, Any], test: Path) -> bool:
+    """Return whether the input that holds `test` is divided between the hosts of the job."""
+    sharded = [
+        entry
+        for entry in config.get("ProcessingInputs") or []
+        if _SHARDED in (entry.get("S3Input") or {}).values()
+        or _SHARDED in (entry.get("DatasetDefinition") or {}).values()
+    ]
+    paths = _local_paths(layout, sharded, "Input").values()
+    return any(test.is_relative_to(path) for path in paths)
 
 
 def _list_names(paths: dict[str, Path]) -> str:

@@ -72,7 +72,7 @@ def render(
         pairs=_confused_pairs(names, labels[wrong], predictions[wrong], metrics["per_class"]),
         rows=_class_rows(names, metrics["per_class"]),
         mistake_count=len(wrong),
-        mistakes=_worst_mistakes(labeled, probabilities, wrong),
+        mistakes=_describe_mistakes(labeled, probabilities),
     )
 
 
@@ -152,12 +152,16 @@ def _class_rows(
     return rows
 
 
-def _worst_mistakes(
-    labeled: LabeledImages, probabilities: NDArray[Any], wrong: NDArray[Any]
-) -> list[dict[str, Any]]:
-    """Return the mistakes in which the model was most certain, the worst first."""
-    images, labels, predictions = labeled.images, labeled.labels, probabilities.argmax(axis=1)
+def find_worst(labels: NDArray[Any], probabilities: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the rows of the mistakes in which the model was most certain, the worst first."""
+    predictions = probabilities.argmax(axis=1)
+    wrong = np.flatnonzero(predictions != labels)
     certainty = probabilities[wrong, predictions[wrong]] - probabilities[wrong, labels[wrong]]
+    return wrong[np.argsort(-certainty, kind="stable")[:_MISTAKES_MAXIMUM]]
+
+
+def _describe_mistakes(labeled: LabeledImages, probabilities: NDArray[Any]) -> list[dict[str, Any]]:
+    images, labels, predictions = labeled.images, labeled.labels, probabilities.argmax(axis=1)
     return [
         {
             "row": int(row),
@@ -168,7 +172,7 @@ def _worst_mistakes(
             "pixelated": max(images.shape[1:3]) < _THUMBNAIL_PIXELS // 2,
             "png": base64.b64encode(_encode_png(images[row])).decode("ascii"),
         }
-        for row in wrong[np.argsort(-certainty, kind="stable")[:_MISTAKES_MAXIMUM]]
+        for row in find_worst(labels, probabilities)
     ]
 
 

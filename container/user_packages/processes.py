@@ -28,6 +28,22 @@ def list_descendants(pid: int) -> list[int]:
     return found
 
 
+def list_marked(pid: int, variable: str) -> list[int]:
+    """Return the topmost processes below `pid` that were started with an environment variable."""
+    name = variable.encode()
+    marked: list[int] = []
+    unmarked = list_children(pid)
+    for child in unmarked:
+        environ = b""
+        with contextlib.suppress(OSError):
+            environ = Path(f"/proc/{child}/environ").read_bytes()
+        if any(entry.partition(b"=")[0] == name for entry in environ.split(b"\0")):
+            marked.append(child)
+        else:
+            unmarked += list_children(child)
+    return marked
+
+
 def send(pid: int, number: int) -> None:
     """Send a signal to a process, and to its process group if it leads one."""
     with contextlib.suppress(ProcessLookupError, PermissionError):

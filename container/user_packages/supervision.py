@@ -66,7 +66,7 @@ class Supervisor:
         self._stop_grace_s = stop_grace_s
         self._overstayed = False
         self._group: int | None = None
-        self._is_launcher = False
+        self._rank_variable = ""
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -101,12 +101,13 @@ class Supervisor:
         cwd: Path,
         environ: Mapping[str, str],
         *,
-        is_launcher: bool = False,
+        rank_variable: str = "",
     ) -> Outcome:
         """Run `command` to its end; if a stop was requested before, do not start it.
 
-        Stop signals reach its process group; those of a launcher only the programs that it
-        started, which may save their work, since launchers kill them soon after a signal.
+        Stop signals reach its process group. A launcher would kill its programs soon after one, so
+        they reach only the programs that it started, which may save their work: those that have
+        the variable `rank_variable`, if there are any.
 
         Raises: OSError if the command cannot be started.
         """
@@ -124,7 +125,7 @@ class Supervisor:
             start_new_session=True,  # a group of its own, to be signaled (OUT-9)
         )
         self._group = process.pid
-        self._is_launcher = is_launcher
+        self._rank_variable = rank_variable
         if self.stop_signal is not None:  # it came while the program was being started
             self._signal_group(self.stop_signal)
         assert process.stdout is not None  # noqa: S101 - for the type checker
@@ -185,7 +186,7 @@ class Supervisor:
     ) -> None:
         """Kill what the program left behind, as the end of PID 1 would; pass on its last output."""
         self._signal_group(signal.SIGKILL)
-        if self._is_launcher:  # its programs have process groups of their own
+        if self._rank_variable:  # its programs have process groups of their own
             for pid in processes.list_descendants(os.getpid()):
                 processes.send(pid, signal.SIGKILL)
         drain_until = time.monotonic() + _DRAIN_S
@@ -225,7 +226,9 @@ class Supervisor:
         if self.stop_signal is None:
             self.stop_signal = number
             signal.setitimer(signal.ITIMER_REAL, self._stop_grace_s)
-        started = processes.list_children(self._group) if self._is_launcher and self._group else []
+        started: list[int] = []
+        if self._rank_variable and self._group:
+            started = processes.list_marked(os.getpid(), self._rank_variable)
         for pid in started:
             processes.send(pid, number)
         if not started:
@@ -233,7 +236,7 @@ class Supervisor:
 
     def _kill(self, _number: int, _frame: FrameType | None) -> None:
         self._overstayed = True
-        if self._is_launcher:
+        if self._rank_variable:
             for pid in processes.list_descendants(os.getpid()):
                 processes.send(pid, signal.SIGKILL)
         self._signal_group(signal.SIGKILL)

@@ -7,6 +7,7 @@ import contextlib
 import functools
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -109,14 +110,18 @@ def _open_switch() -> tuple[int, ...]:
 
 
 def write_hosts(path: Path, addresses: Mapping[str, str], launch: Launch) -> str | None:
-    """Write a container's /etc/hosts; late names are added to the same file, which is mounted."""
+    """Write a container's /etc/hosts; late names are added to the same file, which is mounted.
+
+    This machine's own name stands for the container, as an engine has it: gloo looks it up.
+    """
     if not addresses:
         return None
-    text = _LOCALHOST + "".join(f"{address} {name}\n" for name, address in addresses.items())
+    own = _LOCALHOST + f"{addresses[launch.name]} {socket.gethostname()}\n"
+    text = own + "".join(f"{address} {name}\n" for name, address in addresses.items())
     if not launch.names_after_s:
         path.write_text(text, "utf-8")
         return str(path)
-    path.write_text(f"{_LOCALHOST}{addresses[launch.name]} {launch.name}\n", "utf-8")
+    path.write_text(f"{own}{addresses[launch.name]} {launch.name}\n", "utf-8")
     timer = threading.Timer(launch.names_after_s, _rewrite, (path, text))
     timer.daemon = True
     timer.start()

@@ -9,10 +9,11 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from sklearn import metrics as oracle
 from container import artifact, predictor
 from container.data import loading
 from container.data.formats.parts import Options
+from tests.support import free_port
 
 HEADLINE = ("accuracy", "precision", "recall", "f1", "auc")
 
@@ -288,6 +290,88 @@ def test_processing_job_scores_the_archive_and_writes_output_and_message(
         accuracy, rel=1e-5
     )
     assert not (base / "output/data").exists()
+
+
+HOSTS = ["127.0.0.1", "127.0.0.2"]
+
+
+def start_hosts(
+    bases: Sequence[Path], port: int, names: Sequence[str] = HOSTS
+) -> list[subprocess.Popen[str]]:
+    """Start hosts of a processing job of two, which are two addresses of this machine."""
+    processes = []
+    for base, name in zip(bases, names, strict=True):
+        resources = {"current_host": name, "hosts": HOSTS}
+        (base / "config/resourceconfig.json").write_text(json.dumps(resources))
+        environ = {**os.environ, "SAGEMAKER_BASE_DIR": str(base), "MASTER_PORT": str(port)}
+        command = [sys.executable, "-m", "container", "evaluate"]
+        options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        processes.append(subprocess.Popen(command, env=environ, text=True, **options))
+    return processes
+
+
+def finish_hosts(processes: Sequence[subprocess.Popen[str]]) -> tuple[list[int], list[str]]:
+    outputs = [process.communicate(timeout=120)[0] for process in processes]
+    return [process.returncode for process in processes], outputs
+
+
+@pytest.mark.parametrize("distribution", ["FullyReplicated", "ShardedByS3Key"])
+def test_hosts_of_a_processing_job_share_the_test_set_and_one_writes_the_report(
+    processing_job: Callable[..., Path], tmp_path: Path, distribution: str
+) -> None:
+    alone = processing_job()
+    request = json.loads((alone / "config/processingjobconfig.json").read_text())
+    for item in request["ProcessingInputs"]:
+        item["S3Input"]["S3DataDistributionType"] = distribution
+    (alone / "config/processingjobconfig.json").write_text(json.dumps(request))
+    bases = [shutil.copytree(alone, tmp_path / name) for name in ("first", "second")]
+    if distribution == "ShardedByS3Key":  # with fewer files than hosts
+        shutil.rmtree(bases[1] / "processing/test")
+
+    codes, outputs = finish_hosts(start_hosts(bases, free_port()))
+
+    assert codes == [0, 0], outputs
+    assert run_evaluate(alone).returncode == 0
+    written = [base / "processing/evaluation" for base in (alone, *bases)]
+    assert list(written[2].iterdir()) == []
+    expected, merged = (load_strict_json(path / "metrics.json") for path in written[:2])
+    assert merged["row_count"] == expected["row_count"]
+    assert merged["confusion_matrix"] == expected["confusion_matrix"]
+    assert merged["auc"] == pytest.approx(expected["auc"], abs=1e-6)
+    pages = [(path / "report.html").read_text().count("data:image/png") for path in written[:2]]
+    assert pages[0] == pages[1]
+    share = {"FullyReplicated": expected["row_count"] // 2, "ShardedByS3Key": 0}[distribution]
+    assert f"evaluated {share} images, this host's share" in outputs[1]
+
+
+def test_a_host_that_fails_ends_the_evaluation_on_all(
+    processing_job: Callable[..., Path], tmp_path: Path
+) -> None:
+    base = processing_job()
+    bases = [shutil.copytree(base, tmp_path / name) for name in ("first", "second")]
+    shutil.rmtree(bases[1] / "processing/test")  # not sharded: its test set is missing
+
+    codes, _ = finish_hosts(start_hosts(bases, free_port()))
+
+    assert codes == [1, 1]
+    messages = [(base / "output/message").read_text(encoding="utf-8") for base in bases]
+    assert messages[0].startswith("UserError: 127.0.0.2: ")
+    assert "processing/test" in messages[1]
+
+
+def test_a_host_that_is_killed_ends_the_evaluation_with_its_name(
+    processing_job: Callable[..., Path], tmp_path: Path
+) -> None:
+    base = processing_job()
+    port = free_port()
+    bases = [shutil.copytree(base, tmp_path / name) for name in ("first", "second")]
+    with socket.create_server(("127.0.0.1", port)) as first:
+        processes = start_hosts(bases[1:], port, names=HOSTS[1:])
+        first.accept()[0].close()
+    codes, _ = finish_hosts(processes)
+
+    assert codes == [1]
+    assert "127.0.0.1, which writes the report" in (bases[1] / "output/message").read_text()
 
 
 def test_processing_job_finds_its_inputs_wherever_they_are_mounted(

@@ -16,7 +16,7 @@ from container.developer import init
 from local_test.jobs.training import TrainingJob
 from local_test.requests import shorthand
 from local_test.requests.validation import validate
-from local_test.runners.launcher import has_namespaces
+from local_test.runners.launcher import has_namespaces, has_networks
 from local_test.runners.process import ProcessRunner
 from tests.contract.training_job import Job
 from tests.environments import find_packages, install_apart
@@ -25,6 +25,9 @@ from tests.support import ROOT, USER_CODE, free_port
 pytest.importorskip("sagemaker_training", reason="docker/requirements-scripts.txt is not installed")
 pytestmark = pytest.mark.skipif(not has_namespaces(), reason="two hosts need names of their own")
 
+needs_networks = pytest.mark.skipif(
+    not has_networks(), reason="Open MPI needs an address of its own for each host"
+)
 TORCHRUN = {"sagemaker_torch_distributed_enabled": "true"}
 
 
@@ -32,6 +35,7 @@ def make_job(
     directory: Path, program: str, hyperparameters: dict[str, str], **options: Any
 ) -> TrainingJob:
     code = directory / "code"
+    apart = ("torch", "ray") if hyperparameters.get("launcher") == "ray" else ("torch",)
     if program:
         code.mkdir()
         (code / "train.py").write_text((USER_CODE / program).read_text())
@@ -43,7 +47,8 @@ def make_job(
         instance_count=2,
         hyperparameters=hyperparameters,
         environment={
-            "PYTHONPATH": f"{ROOT}:{find_packages('torch')}",
+            "PYTHONPATH": ":".join([str(ROOT), *map(str, map(find_packages, apart))]),
+            "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin:{install_apart('torch') / 'bin'}",
             "MASTER_PORT": str(free_port()),
             "OMP_NUM_THREADS": "1",
         },
@@ -114,6 +119,67 @@ def test_a_rank_that_is_killed_ends_the_job_with_its_own_reason(tmp_path: Path) 
     assert "lost a rank on another host" in read_logs(tmp_path)[0]
 
 
+MPI = {
+    "sagemaker_mpi_enabled": "true",
+    "sagemaker_mpi_num_of_processes_per_host": "2",
+    "sagemaker_mpi_custom_mpi_options": "--NCCL_DEBUG WARN",
+}
+
+
+@needs_networks
+def test_mpirun_starts_the_processes_of_two_hosts(tmp_path: Path) -> None:
+    result = make_job(tmp_path, "mpi_sum.py", MPI, is_isolated=True).run()
+
+    logs = read_logs(tmp_path)
+    assert result.status == "Completed", "\n".join(logs)
+    found = re.findall(r"\[\d,(\d)\]<stdout>: ?total=10; host=(algo-\d); nccl=WARN;", logs[0])
+    assert set(found) == {("0", "algo-1"), ("1", "algo-1"), ("2", "algo-2"), ("3", "algo-2")}
+    with tarfile.open(tmp_path / "out/job/output/model.tar.gz") as archive:
+        assert "total" in archive.getnames()
+
+
+@pytest.mark.slow
+@needs_networks
+@pytest.mark.parametrize(
+    ("hyperparameter", "reason"),
+    [
+        ("fail-on", "ValueError: the cause is on rank 3"),
+        ("kill", "Process killed by SIGKILL"),
+    ],
+)
+def test_a_rank_of_mpirun_that_fails_on_another_host_is_the_jobs_reason(
+    tmp_path: Path, hyperparameter: str, reason: str
+) -> None:
+    hyperparameters = MPI | {hyperparameter: "3"}
+    result = make_job(tmp_path, "mpi_sum.py", hyperparameters, is_isolated=True).run()
+
+    assert result.status == "Failed"
+    assert reason in result.description["FailureReason"]
+    assert "rank 3 of mpirun failed first" in result.description["FailureReason"]
+    assert "the job failed on algo-1, whose log has the cause" in read_logs(tmp_path)[1]
+
+
+@pytest.mark.slow
+@needs_networks
+def test_ray_runs_the_program_on_the_first_host_with_the_tasks_on_both(tmp_path: Path) -> None:
+    result = make_job(tmp_path, "ray_sum.py", {"launcher": "ray"}, is_isolated=True).run()
+
+    logs = read_logs(tmp_path)
+    assert result.status == "Completed", "\n".join(logs)
+    assert "nodes=['algo-1', 'algo-2'];" in logs[0]
+    assert "nodes=" not in logs[1]
+
+
+@pytest.mark.slow
+@needs_networks
+def test_a_task_of_ray_that_fails_is_the_jobs_reason(tmp_path: Path) -> None:
+    hyperparameters = {"launcher": "ray", "fail": "1"}
+    result = make_job(tmp_path, "ray_sum.py", hyperparameters, is_isolated=True).run()
+
+    assert result.status == "Failed"
+    assert "ValueError: the cause is in a task" in result.description["FailureReason"]
+
+
 def test_mpirun_starts_the_processes_of_a_host(tmp_path: Path) -> None:
     job = Job(tmp_path / "ml")
     job.add_code("mpi_sum.py")
@@ -128,7 +194,8 @@ def test_mpirun_starts_the_processes_of_a_host(tmp_path: Path) -> None:
     job.configure("hyperparameters", asked)
     result = job.train(**variables)
     assert result.returncode == 0, result.stderr.decode()
-    assert set(re.findall(rb"\[\d,(\d)\]<stdout>: ?total=6;", result.stdout)) == {b"0", b"1", b"2"}
+    ranks = re.findall(rb"\[\d,(\d)\]<stdout>: ?total=6; host=algo-1;", result.stdout)
+    assert set(ranks) == {b"0", b"1", b"2"}
 
     job.configure("hyperparameters", asked | {"fail-on": "2"})
     assert job.train(**variables).returncode == 1

@@ -124,9 +124,10 @@ def test_stop_reaches_the_programs_of_a_launcher_and_not_the_launcher(
     """As torchrun does, this one has sessions of their own for its programs, and kills them."""
     job.add_code("saver.py")
     (job.base / "code/launcher.py").write_text(
-        "import signal, subprocess, sys\n"
+        "import os, signal, subprocess, sys\n"
         "command = [sys.executable, 'saver.py', *sys.argv[1:]]\n"
-        "child = subprocess.Popen(command, start_new_session=True)\n"
+        "variables = os.environ | {'RANK_OF_TEST': '0'}\n"
+        "child = subprocess.Popen(command, env=variables, start_new_session=True)\n"
         "signal.signal(signal.SIGTERM, lambda *_: child.kill())\n"
         "sys.exit(child.wait())\n"
     )
@@ -136,7 +137,7 @@ def test_stop_reaches_the_programs_of_a_launcher_and_not_the_launcher(
         "with supervision.Supervisor(stop_grace_s=float(sys.argv[2])) as supervisor:\n"
         "    command = [sys.executable, 'launcher.py', *sys.argv[3:]]\n"
         "    code = pathlib.Path(sys.argv[1])\n"
-        "    outcome = supervisor.run(command, code, os.environ, is_launcher=True)\n"
+        "    outcome = supervisor.run(command, code, os.environ, rank_variable='RANK_OF_TEST')\n"
         "    left = processes.list_descendants(os.getpid())\n"
         "print(outcome.exit_code, outcome.overstayed, left)\n"
     )
@@ -381,6 +382,11 @@ def test_sdk_v3_source_code_runs_through_a_foreign_command(job: Job) -> None:
     assert result.returncode == 0, result.stderr.decode()
     assert job.given["arguments"] == ["dump.py", "--epochs", "3", "--augment", "true"]
     assert job.given["environment"]["SM_HP_EPOCHS"] == "3"
+
+    job.configure("hyperparameters", {"mp_parameters": '{"tensor_parallel_degree": 2}'})
+    result = subprocess.run(command, cwd=ROOT, env=job.environ(), capture_output=True, check=False)
+    assert result.returncode == 1
+    assert "SageMaker's model parallel library (SMP)" in job.failure
 
 
 def test_inference_code_of_the_job_travels_with_its_model(job: Job) -> None:

@@ -33,10 +33,12 @@ EXERCISES = {
     "tests/contract/serve/test_serve.py": ("container.serving.bodies.media_types",),
     "tests/contract/serve/test_serve_runtimes.py": ("container.runtimes",),
     "tests/contract/serve/test_serve_worker.py": ("container.serving.event_worker.worker",),
+    "tests/contract/test_batch.py": ("container.batch.local_model",),
     "tests/contract/test_evaluate.py": (
         "container.evaluation.charts",
         "container.evaluation.job",
         "container.evaluation.places",
+        "container.evaluation.sharing",
     ),
     "tests/contract/test_export.py": ("container.training.export",),
     "tests/contract/test_formats.py": (
@@ -144,6 +146,9 @@ EXERCISES = {
     ),
     "tests/unit/container/serving/user_code/test_application.py": (
         "container.serving.user_code.tensorflow_serving",
+    ),
+    "tests/unit/container/training/launching/test_commands.py": (
+        "container.training.launching.launched",
     ),
     "tests/unit/local_test/requests/test_validation.py": ("local_test.requests.rules",),
 }

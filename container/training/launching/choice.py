@@ -7,6 +7,7 @@ train alone, and the job would be Completed (DS-9).
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,15 +16,15 @@ from typing import Any, Final, Literal, TypeAlias
 from container import contract
 from container.errors import UserError
 
-Launcher: TypeAlias = Literal["torchrun", "mpirun", "ray"]
+LauncherName: TypeAlias = Literal["torchrun", "mpirun", "ray"]
 
 LAUNCHER_HYPERPARAMETER: Final = "launcher"
-_FLAGS: Final[Mapping[str, Launcher]] = {
+_FLAGS: Final[Mapping[str, LauncherName]] = {
     "sagemaker_torch_distributed_enabled": "torchrun",
     "sagemaker_pytorch_ddp_enabled": "torchrun",
     "sagemaker_mpi_enabled": "mpirun",
 }
-_LAUNCHERS: Final[Mapping[str, Launcher]] = {
+_LAUNCHERS: Final[Mapping[str, LauncherName]] = {
     "torchrun": "torchrun",
     "mpirun": "mpirun",
     "ray": "ray",
@@ -41,6 +42,7 @@ _REFUSED: Final = {
     ),
 }
 _MODEL_PARALLEL: Final = "mp_parameters"
+_DRIVERS_CHANNEL: Final = "sm_drivers"  # of version 3 of the SDK (SDK-1)
 # How SDKs name what they ask for; `sagemaker_instance_type` and the like ask for nothing.
 _ASKING_WORDS: Final = ("distribut", "horovod", "smddp", "xla", "parameter_server", "launcher")
 _SETTINGS: Final = frozenset(
@@ -51,8 +53,8 @@ _SETTINGS: Final = frozenset(
 )
 _POSSIBLE: Final = (
     "possible are torchrun (torch_distributed or pytorchddp of the SDK), mpirun (mpi; Horovod "
-    "runs under it), TensorFlow's multi-worker mirrored strategy "
-    "(multi_worker_mirrored_strategy), or no distribution: then each host runs the program"
+    "runs under it), Ray (the hyperparameter launcher=ray), TensorFlow's multi-worker mirrored "
+    "strategy (multi_worker_mirrored_strategy), or no distribution: then each host runs the program"
 )
 
 
@@ -60,7 +62,7 @@ _POSSIBLE: Final = (
 class Launch:
     """How the program is launched, as seen by one host that takes part."""
 
-    launcher: Launcher
+    launcher: LauncherName
     hosts: tuple[str, ...]
     """The hosts that take part, in the order of their ranks; the first one coordinates."""
     rank: int
@@ -125,14 +127,35 @@ def refuse_for_bundled(layout: contract.Layout) -> None:
         raise UserError(message)
 
 
-def _choose_launcher(values: Mapping[str, Any], resources: Mapping[str, Any]) -> Launcher | None:
+def refuse_for_driver(layout: contract.Layout) -> None:
+    """Refuse what the launchers that version 3 of the SDK brings ask for, and nothing here has.
+
+    Raises: UserError.
+    """
+    values = contract.load_json_object(layout.hyperparameters)
+    has_drivers = layout.channel(_DRIVERS_CHANNEL).is_dir()
+    if has_drivers and (refused := _refuse_model_parallel(values)) and not _has_model_parallel():
+        message = f"{refused[0]}; {_POSSIBLE}"
+        raise UserError(message)
+
+
+def _has_model_parallel() -> bool:
+    try:
+        return importlib.util.find_spec("torch.sagemaker") is not None
+    except ImportError:
+        return False
+
+
+def _choose_launcher(
+    values: Mapping[str, Any], resources: Mapping[str, Any]
+) -> LauncherName | None:
     flags = [name for name, value in sorted(values.items()) if _asks(name) and _is_on(name, value)]
     asked = {name: _FLAGS[name] for name in flags if name in _FLAGS}
     named = str(values.get(LAUNCHER_HYPERPARAMETER) or "none")
     if named in _LAUNCHERS:
         asked[f"{LAUNCHER_HYPERPARAMETER}={named}"] = _LAUNCHERS[named]
     refused = _refuse_flags(flags)
-    if asked:
+    if asked or isinstance(values.get(_MODEL_PARALLEL), dict):
         refused += _refuse_model_parallel(values)
     elif named != "none" and len(_list_hosts(values, resources)) > 1:
         # A program may have an option of that name; on a single host it is no request to us.
@@ -158,7 +181,7 @@ def _refuse_model_parallel(values: Mapping[str, Any]) -> list[str]:
     return [f"{_MODEL_PARALLEL} asks for {library}, which only AWS's own images contain"]
 
 
-def _choose_one(asked: Mapping[str, Launcher]) -> Launcher | None:
+def _choose_one(asked: Mapping[str, LauncherName]) -> LauncherName | None:
     if len(set(asked.values())) > 1:
         message = f"the job asks for several launchers, {' and '.join(asked)}; choose one"
         raise UserError(message)

@@ -6,37 +6,28 @@ import contextlib
 import importlib.util
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from container import contract
 from container.errors import UserError
 from container.training import typed
-from container.training.launching.choice import Launch
 from container.training.user_script.find import Kind
 
 _LAUNCHER_PACKAGES: Final = ("gevent", "inotify_simple", "paramiko", "psutil", "retrying")
 
 
-def needs_toolkit(launch: Launch | None, environ: Mapping[str, str]) -> bool:
-    """Return whether the toolkit launches: MPI on several hosts (DS-8), a framework's callable."""
-    if environ.get(contract.TRAINING_MODULE_VARIABLE):
-        return True
-    return launch is not None and launch.launcher == "mpirun" and len(launch.hosts) > 1
-
-
 def compose_toolkit_command() -> list[str]:
-    """Compose the command by which the toolkit launches the program.
+    """Compose the command by which the toolkit calls the function of a framework's container.
 
     Raises: UserError if packages that it needs are not installed.
     """
     missing = [name for name in _LAUNCHER_PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         message = (
-            "MPI on several hosts and SAGEMAKER_TRAINING_MODULE are launched by "
-            "sagemaker-training itself, and packages that it needs are not installed here: in an "
-            "image of yours, pip install "
+            f"{contract.TRAINING_MODULE_VARIABLE} is called by sagemaker-training itself, and "
+            "packages that it needs are not installed here: in an image of yours, pip install "
             f"{' '.join(missing)}"
         )
         raise UserError(message)

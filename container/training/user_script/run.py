@@ -73,7 +73,7 @@ def _run(
         prefix="job-", dir=job_environment.choose_parent(environ), ignore_cleanup_errors=True
     ) as scratch:
         ready: _Ready | Failure
-        if launchers.needs_toolkit(launch, environ):
+        if environ.get(contract.TRAINING_MODULE_VARIABLE):
             ready = _Ready(launchers.compose_toolkit_command(), variables)
         else:
             ready = _prepare(launch, answer, variables, layout.code, (supervisor, Path(scratch)))
@@ -89,6 +89,7 @@ class _Ready:
     command: Sequence[str]
     variables: Mapping[str, str]
     launch: Launch | None = None
+    rank_variable: str = ""
     environment: JobEnvironment | None = None
 
 
@@ -112,10 +113,9 @@ def _prepare(
         variables = made.add_to(variables)
     arguments = choice.remove_own(answer["arguments"], launch)
     command = launchers.compose_command(code, answer["program"], kind, arguments, python)
-    logs = scratch / "ranks"
-    logs.mkdir()
-    launched = commands.compose(launch, command, variables, python, logs)
-    return _Ready(launched.command, {**variables, **launched.variables}, launch, made)
+    launched = commands.compose(launch, command, variables, python, scratch)
+    variables = {**variables, **launched.variables}
+    return _Ready(launched.command, variables, launch, launched.rank_variable, made)
 
 
 def _execute(
@@ -128,7 +128,7 @@ def _execute(
     shown = _log_start(ready.command, ready.variables, environ)
     try:
         outcome = supervisor.run(
-            ready.command, layout.code, ready.variables, is_launcher=ready.launch is not None
+            ready.command, layout.code, ready.variables, rank_variable=ready.rank_variable
         )
     except (OSError, ValueError) as error:
         message = f"{ready.command[0]} cannot be started: {error}"
@@ -146,10 +146,11 @@ def _diagnose_ranks(
 ) -> Failure:
     """Describe the rank that failed first; let a host whose rank did so end before this one."""
     failed = ranks.find_first_failure(outcome)
+    is_led = launch.launcher != "torchrun" and launch.rank > 0
+    if is_led or (failed is not None and failed.lost_peer and len(launch.hosts) > 1):
+        supervisor.wait_for_stop(_LOST_PEER_WAIT_S)
     if failed is None:
         return diagnosis.diagnose(outcome, shown)
-    if failed.lost_peer and len(launch.hosts) > 1:
-        supervisor.wait_for_stop(_LOST_PEER_WAIT_S)
     notes = [failed.describe(launch.launcher), diagnosis.explain(failed.outcome)]
     explanation = "; ".join(filter(None, notes))
     return diagnosis.diagnose(failed.outcome, shown, explanation=explanation)

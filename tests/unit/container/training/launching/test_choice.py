@@ -68,6 +68,7 @@ def test_a_flag_that_is_off_asks_for_nothing(tmp_path: Path, flag: str, value: A
         ({"sagemaker_launcher": '"slurm"'}, "sagemaker_launcher"),
         ({"launcher": '"slurm"'}, "launcher='slurm'"),
         ({"sagemaker_mpi_enabled": "true", "mp_parameters": '{"partitions": 2}'}, "SMP"),
+        ({"mp_parameters": '{"partitions": 2}'}, "SMP"),
         (
             {
                 "sagemaker_distributed_dataparallel_enabled": "true",

@@ -1,0 +1,1 @@
+"""Models inside the processes of batch engines: Ray Data, Spark."""
