@@ -61,11 +61,11 @@ class Hosts:
                 first = connections.enter_context(_connect(self.names[0], self._port))
                 self._connections = {self.names[0]: first}
                 try:
-                    _send(first, {"host": np.array(self.names[self.rank])})
+                    self._send({"host": np.array(self.names[self.rank])})
                     yield
                 except (UserError, PlatformError) as error:
                     with contextlib.suppress(PlatformError):
-                        _send(first, {"error": np.array(str(error))})
+                        self._send({"error": np.array(str(error))})
                     raise
             elif len(self.names) > 1:
                 self._connections = self._accept_all(connections)
@@ -92,10 +92,22 @@ class Hosts:
         first = self._connections[self.names[0]]
         rows = report.find_worst(labeled.labels, probabilities)
         results = {"labels": labeled.labels, "probabilities": probabilities}
-        _send(first, {**results, "rows": rows, "pictures": labeled.images[rows]})
+        self._send({**results, "rows": rows, "pictures": labeled.images[rows]})
         if _receive(first, len(_WRITTEN)) != _WRITTEN:
             message = f"{self.names[0]}, which writes the report, ended before it was written"
             raise PlatformError(message)
+
+    def _send(self, arrays: Results) -> None:
+        archive = io.BytesIO()
+        np.savez(archive, allow_pickle=False, **arrays)
+        content = archive.getbuffer()
+        first = self.names[0]
+        try:
+            self._connections[first].sendall(_LENGTH.pack(len(content)))
+            self._connections[first].sendall(content)
+        except OSError as error:
+            message = f"{first}, which writes the report, is lost: {error}"
+            raise PlatformError(message) from error
 
     def merge(
         self, labeled: LabeledImages, probabilities: NDArray[Any]
@@ -175,18 +187,6 @@ def _connect(host: str, port: int) -> socket.socket:
         else:
             connection.settimeout(None)
             return connection
-
-
-def _send(connection: socket.socket, arrays: Mapping[str, NDArray[Any]]) -> None:
-    archive = io.BytesIO()
-    np.savez(archive, allow_pickle=False, **arrays)
-    content = archive.getbuffer()
-    try:
-        connection.sendall(_LENGTH.pack(len(content)))
-        connection.sendall(content)
-    except OSError as error:
-        message = f"the first host, which writes the report, is lost: {error}"
-        raise PlatformError(message) from error
 
 
 def _read(connection: socket.socket, host: str) -> Results:

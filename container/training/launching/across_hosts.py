@@ -239,9 +239,7 @@ def follow(leader: str, port: int, host: str, directory: str) -> int:
         if "exit" in message:
             code = int(message["exit"])
             if code:
-                print(
-                    f"{leader} leads this job, and failed: its log has the cause", file=sys.stderr
-                )
+                print(f"the job failed on {leader}, whose log has the cause", file=sys.stderr)
             return code
         command = message["run"].replace(message["directory"], directory)
         threading.Thread(target=_run, args=(connection, command), daemon=True).start()

@@ -134,7 +134,8 @@ def refuse_for_driver(layout: contract.Layout) -> None:
     """
     values = contract.load_json_object(layout.hyperparameters)
     has_drivers = layout.channel(_DRIVERS_CHANNEL).is_dir()
-    if has_drivers and (refused := _refuse_model_parallel(values)) and not _has_model_parallel():
+    refused = _refuse_model_parallel(values, is_launched=has_drivers)
+    if has_drivers and refused and not _has_model_parallel():
         message = f"{refused[0]}; {_POSSIBLE}"
         raise UserError(message)
 
@@ -154,10 +155,8 @@ def _choose_launcher(
     named = str(values.get(LAUNCHER_HYPERPARAMETER) or "none")
     if named in _LAUNCHERS:
         asked[f"{LAUNCHER_HYPERPARAMETER}={named}"] = _LAUNCHERS[named]
-    refused = _refuse_flags(flags)
-    if asked or isinstance(values.get(_MODEL_PARALLEL), dict):
-        refused += _refuse_model_parallel(values)
-    elif named != "none" and len(_list_hosts(values, resources)) > 1:
+    refused = _refuse_flags(flags) + _refuse_model_parallel(values, is_launched=bool(asked))
+    if not asked and named != "none" and len(_list_hosts(values, resources)) > 1:
         # A program may have an option of that name; on a single host it is no request to us.
         refused.append(f"{LAUNCHER_HYPERPARAMETER}={named!r} is not a launcher of this image")
     if refused:
@@ -174,8 +173,10 @@ def _refuse_flags(flags: Sequence[str]) -> list[str]:
     ]
 
 
-def _refuse_model_parallel(values: Mapping[str, Any]) -> list[str]:
-    if not values.get(_MODEL_PARALLEL):
+def _refuse_model_parallel(values: Mapping[str, Any], *, is_launched: bool) -> list[str]:
+    """Refuse model parallelism; other text of that name, without a launcher, is the program's."""
+    parameters = values.get(_MODEL_PARALLEL)
+    if not parameters or not (is_launched or isinstance(parameters, dict)):
         return []
     library = "SageMaker's model parallel library (SMP)"
     return [f"{_MODEL_PARALLEL} asks for {library}, which only AWS's own images contain"]

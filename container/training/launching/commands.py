@@ -62,8 +62,7 @@ def compose_torchrun(
         "TORCHELASTIC_LOG_LINE_PREFIX_TEMPLATE": _PREFIX,
         **launched.share_threads(variables, count),
     }
-    added = {name: added[name] for name in added if name not in variables}
-    return Launched(command, added, "TORCHELASTIC_RUN_ID")
+    return Launched(command, launched.without_set(added, variables), "TORCHELASTIC_RUN_ID")
 
 
 def compose_ray(

@@ -63,6 +63,11 @@ def share_threads(variables: Mapping[str, str], processes: int) -> dict[str, str
     return {"OMP_NUM_THREADS": str(max(1, machine.count_threads() // processes))}
 
 
+def without_set(added: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of `added` that the job does not set itself."""
+    return {name: value for name, value in added.items() if name not in variables}
+
+
 def is_importable(package: str, variables: Mapping[str, str], python: str) -> bool:
     """Return whether the program's Python can import `package`."""
     paths = [path for path in variables.get("PYTHONPATH", "").split(os.pathsep) if path]

@@ -23,6 +23,7 @@ from container.training.launching.launched import (
     is_importable,
     run_across_hosts,
     share_threads,
+    without_set,
 )
 
 PROGRAM_VARIABLE: Final = "BYO_RANK_PROGRAM"
@@ -53,21 +54,21 @@ def compose(
         # An exception of one rank then ends all; the others would wait for it forever.
         program = [python, "-m", "mpi4py", *(part for part in program[1:] if part != "--")]
     count = launch.processes_per_host or count_accelerators(variables) or 1
-    added = share_threads(variables, count)
     options = _read_options(launch.options)
+    needed: dict[str, str] = {}
     if len(launch.hosts) == 1:
         total = launch.processes or count
-        command = [mpirun, "--host", f"localhost:{max(count, total)}", *_count(total), *options]
-        command += program
+        slots = f"localhost:{max(count, total)}"
+        command = [mpirun, "--host", slots, *_count(total), *options, *program]
         added = share_threads(variables, total)
     else:
         total = launch.processes or count * len(launch.hosts)
         slots = ",".join(f"{host}:{count}" for host in launch.hosts)
         command = [mpirun, "--host", slots, *_count(total), *options, *_RUN_PROGRAM]
         command = run_across_hosts("mpirun", launch, command, variables, scratch)
-        added |= {PROGRAM_VARIABLE: shlex.join(program), **_describe_network(variables)}
-    added = {name: added[name] for name in added if name not in variables}
-    return Launched(command, added, _RANK_VARIABLE)
+        added = {**share_threads(variables, count), **_describe_network(variables)}
+        needed = {PROGRAM_VARIABLE: shlex.join(program), **_name_host(variables)}
+    return Launched(command, {**without_set(added, variables), **needed}, _RANK_VARIABLE)
 
 
 def _count(total: int) -> list[str]:
@@ -90,18 +91,21 @@ def _read_options(text: str) -> list[str]:
 
 
 def _describe_network(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return the settings by which Open MPI uses the job's network, and the job's host names.
-
-    A host's own name is not the one by which its peers know it (DS-3). The toolkit's library
-    `gethostname` returns that one.
-    """
+    """Return the settings by which Open MPI, version 4 or 5, uses the job's network."""
     interface = variables.get("SM_NETWORK_INTERFACE_NAME", "eth0")
     names = ["OMPI_MCA_btl_tcp_if_include", "OMPI_MCA_oob_tcp_if_include"]
     names += ["PRTE_MCA_oob_tcp_if_include", "PRTE_MCA_prte_if_include"]
-    settings = dict.fromkeys(names, interface)
-    settings |= {"OMPI_MCA_plm_rsh_no_tree_spawn": "1", "PRTE_MCA_plm_ssh_no_tree_spawn": "1"}
+    trees = ["OMPI_MCA_plm_rsh_no_tree_spawn", "PRTE_MCA_plm_ssh_no_tree_spawn"]
+    return {**dict.fromkeys(names, interface), **dict.fromkeys(trees, "1")}
+
+
+def _name_host(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the variable by which a host calls itself as its peers do.
+
+    The toolkit's library `gethostname` reads that name; a host's own one is another (DS-3).
+    """
     library = importlib.util.find_spec("gethostname")
-    if library is not None and library.origin:
-        preloaded = filter(None, (library.origin, variables.get("LD_PRELOAD")))
-        settings["LD_PRELOAD"] = os.pathsep.join(preloaded)
-    return settings
+    if library is None or not library.origin:
+        return {}
+    preloaded = filter(None, (library.origin, variables.get("LD_PRELOAD")))
+    return {"LD_PRELOAD": os.pathsep.join(preloaded)}
