@@ -1,4 +1,4 @@
-"""Shares an evaluation between the hosts of a processing job; the first one writes the report.
+"""Shares an evaluation between the hosts of a processing job (PR-6); the first one writes it.
 
 A host whose input is sharded (`ShardedByS3Key`) evaluates all of its files. Of a test set that
 every host has, host `r` of `n` evaluates the rows `r`, `r + n` and so on. The other hosts connect

@@ -72,7 +72,7 @@ def compose_ray(
     python: str,
     scratch: Path,
 ) -> Launched:
-    """Compose the command that starts Ray on all hosts, and `program` once, on the first host.
+    """Compose the command that starts Ray on all hosts, and `program` on the first one (DS-11).
 
     Raises: UserError if Ray is not installed.
     """

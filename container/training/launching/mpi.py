@@ -26,10 +26,10 @@ from container.training.launching.launched import (
     without_set,
 )
 
-PROGRAM_VARIABLE: Final = "BYO_RANK_PROGRAM"
+_RANK_PROGRAM: Final = "BYO_RANK_PROGRAM"
 _RANK_VARIABLE: Final = "OMPI_COMM_WORLD_RANK"
 # The path of the job's Python differs between hosts if the job installed packages.
-_RUN_PROGRAM: Final = ("/bin/sh", "-c", f'eval "exec ${PROGRAM_VARIABLE}"')
+_RUN_PROGRAM: Final = ("/bin/sh", "-c", f'eval "exec ${_RANK_PROGRAM}"')
 
 
 def compose(
@@ -67,7 +67,7 @@ def compose(
         command = [mpirun, "--host", slots, *_count(total), *options, *_RUN_PROGRAM]
         command = run_across_hosts("mpirun", launch, command, variables, scratch)
         added = {**share_threads(variables, count), **_describe_network(variables)}
-        needed = {PROGRAM_VARIABLE: shlex.join(program), **_name_host(variables)}
+        needed = {_RANK_PROGRAM: shlex.join(program), **_name_host(variables)}
     return Launched(command, {**without_set(added, variables), **needed}, _RANK_VARIABLE)
 
 
