@@ -68,8 +68,19 @@ def is_installed(runtime: str) -> bool:
 
 def finds_gpu(environ: Mapping[str, str], devices: Path = Path("/dev")) -> bool:
     """Return whether NVIDIA's driver shows this process a GPU, without asking the driver."""
-    hidden = environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1")
-    return not hidden and any(path.name[6:].isdigit() for path in devices.glob("nvidia*"))
+    return bool(list_gpus(environ, devices))
+
+
+def list_gpus(environ: Mapping[str, str], devices: Path = Path("/dev")) -> list[str]:
+    """List the GPUs of this process, by what CUDA_VISIBLE_DEVICES calls them."""
+    numbers = [path.name[6:] for path in devices.glob("nvidia*") if path.name[6:].isdigit()]
+    visible = environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return [str(place) for place in range(len(numbers))]
+    names = [name.strip() for name in visible.split(",")]
+    if not numbers or names[0] in ("", "-1"):
+        return []
+    return names
 
 
 def load(

@@ -18,7 +18,7 @@ from container.errors import RequestError
 from container.serving import exchange, inference, openapi
 from container.serving.bodies import content_encoding, pixels
 from container.serving.exchange import Request, Response
-from container.serving.models import Models
+from container.serving.many_models.models import Models
 from container.serving.telemetry.metrics import Metrics
 
 

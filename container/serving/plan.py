@@ -12,11 +12,10 @@ import hashlib
 import logging
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from container import artifact, contract, machine, predictor
-from container.errors import UserError
 from container.serving.bodies import rows
 from container.serving.server_settings import Settings
 from container.serving.third_party import model_application
@@ -28,8 +27,9 @@ _HEAVY_IMAGE_S = 0.005
 _BATCH_IMAGES = 32  # on TensorFlow, where a call costs as much as many small images
 # Resident memory as measured; a model takes three times its file: mapped, packed for the kernels,
 # and working memory.
+WORKER_BYTES = 40 * 2**20
+"""What a worker takes beside the model."""
 _MASTER_BYTES = 56 * 2**20
-_WORKER_BYTES = 40 * 2**20
 _MODEL_MEMORY = 3
 _SLOW_DECODER = (
     "rows of CSV and JSON are decoded by Python, at about half the rate: with a C compiler, "
@@ -45,7 +45,7 @@ class Plan:
 
     settings: Settings
     workers: int
-    """Processes that serve."""
+    """Processes that serve; of a plan that `grows`, the most."""
     cores: int
     """Processors that they may use together."""
     labels: Mapping[str, str]
@@ -63,6 +63,19 @@ class Plan:
     user_code: handlers.Handlers | model_application.Found | None = None
     models: Path | None = None
     """The directory of the models of a multi-model endpoint, which come and go."""
+    layout: contract.Layout = contract.Layout()  # noqa: RUF009 - frozen
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def grows(self) -> bool:
+        """Whether one worker starts, and then as many as memory holds."""
+        return self.user_code is not None and not self.settings.workers
+
+    @property
+    def loads_in_workers(self) -> bool:
+        """Whether each worker loads the model; otherwise they share what the master has loaded."""
+        is_preloaded = self.user_code is not None and self.settings.preload
+        return self.models is None and self.model is None and not is_preloaded
 
     @property
     def prediction_threads(self) -> int:
@@ -84,24 +97,25 @@ def make(
     user_code = handlers.find(layout, environ)
     if user_code is not None:
         workers = settings.workers or cores
-        return Plan(settings, workers, cores, {"runtime": "handlers"}, user_code=user_code)
+        labels = {"runtime": "handlers"}
+        return Plan(settings, workers, cores, labels, user_code=user_code, environ=environ)
     return _plan_artifact(artifact.load(layout.model), environ, settings, cores)
 
 
 def _plan_models(
     layout: contract.Layout, environ: Mapping[str, str], settings: Settings, cores: int
 ) -> Plan:
-    code = handlers.find_code(layout, environ)
-    if code is not None:
-        message = (
-            f"{contract.MULTI_MODEL_VARIABLE} is set, and {code.module} serves one model: "
-            "multi-model endpoints are for models of the bundled trainer; an image with your own "
-            f"code has the label {contract.MULTI_MODEL_LABEL}=false"
-        )
-        raise UserError(message)
     message = "serving the models below %s: %d cores, 1 worker, port %d"
     log.info(message, layout.models, cores, settings.port)
-    return Plan(settings, 1, cores, {"runtime": "LiteRT"}, models=layout.models)
+    return Plan(
+        settings,
+        1,
+        cores,
+        {"runtime": "LiteRT"},
+        models=layout.models,
+        layout=layout,
+        environ=environ,
+    )
 
 
 def _plan_artifact(
@@ -172,5 +186,5 @@ def _count_workers_in_memory(flatbuffer: Path) -> int:
     memory_bytes = machine.count_memory_bytes()
     if memory_bytes is None:
         return sys.maxsize
-    worker_bytes = _WORKER_BYTES + _MODEL_MEMORY * flatbuffer.stat().st_size
+    worker_bytes = WORKER_BYTES + _MODEL_MEMORY * flatbuffer.stat().st_size
     return max(1, (memory_bytes - _MASTER_BYTES) // worker_bytes)

@@ -20,12 +20,13 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 from gunicorn.errors import HaltServer
 
-from container import contract, machine
+from container import contract, machine, predictor
 from container.errors import PlatformError, UserError
 from container.serving import plan, server_settings
 from container.serving.exchange import ENVIRON_KEY
 from container.serving.service import Service
 from container.serving.telemetry import logs
+from container.serving.workers.arbiter import GrowingArbiter
 
 _EVENT_WORKER = "container.serving.event_worker.worker.EventWorker"
 _BACKLOG = 2048  # HO-7: the kernel accepts connections while every worker computes
@@ -51,6 +52,8 @@ def main(layout: contract.Layout, environ: Mapping[str, str]) -> int:
         logs.configure(settings.log_level, settings.log_format)
         service = Service(plan.make(layout, environ, settings, cores))
         logs.count_drops_with(service.metrics.count_dropped_line)
+        if settings.preload and service.plan.user_code is not None:
+            service.preload()
     except (UserError, PlatformError) as error:
         print(f"the server cannot start: {error}", file=sys.stderr, flush=True)
         return 1
@@ -75,7 +78,7 @@ class _Server(BaseApplication):
         options = {
             "bind": f"0.0.0.0:{settings.port}",
             "backlog": _BACKLOG,
-            "workers": self.service.plan.workers,
+            "workers": 1 if self.service.plan.grows else self.service.plan.workers,
             "worker_class": _EVENT_WORKER if is_event else settings.worker_class,
             "threads": 1 if is_event else settings.threads,
             "timeout": _HEARTBEAT_S if is_event else settings.timeout_s,
@@ -86,6 +89,7 @@ class _Server(BaseApplication):
             "control_socket_disable": True,
             "logger_class": logs.GunicornLogger,
             "pre_fork": self._number_worker,
+            "post_fork": self._give_gpu,
             "post_worker_init": _release_signals,
             "child_exit": self._bury_worker,
         }
@@ -100,10 +104,22 @@ class _Server(BaseApplication):
     def load(self) -> Any:
         return self.service.wsgi
 
+    def run(self) -> None:
+        """Be gunicorn's master until asked to stop."""
+        service = self.service
+        GrowingArbiter(self, service.plan, service.growth, service.memory).run()
+
     def _number_worker(self, _: Any, worker: Any) -> None:
         worker.forked = time.monotonic()
         worker.row = self.service.loads.take()
         self.service.metrics.take(worker.row)
+        self.service.growth.take(worker.row)
+
+    def _give_gpu(self, _: Any, worker: Any) -> None:
+        """Show a worker's user code one of several GPUs."""
+        gpus = predictor.list_gpus(os.environ)
+        if self.service.plan.user_code is not None and len(gpus) > 1:
+            os.environ["CUDA_VISIBLE_DEVICES"] = gpus[worker.row % len(gpus)]
 
     def _bury_worker(self, arbiter: Any, worker: Any) -> None:
         """Free the row of a dead worker.
@@ -113,6 +129,7 @@ class _Server(BaseApplication):
         """
         self.service.loads.free(worker.row)
         self.service.metrics.clear(worker.row)
+        arbiter.bury(worker.row)
         now = time.monotonic()
         if now - worker.forked < _EARLY_S:
             self._early_deaths.append(now)

@@ -22,7 +22,7 @@ BAD_RECORDS: Final = ("placeholder", "refuse")
 LOG_FORMATS: Final = ("text", "json")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 # Each of these settings has several names.
-_WORKERS_VARIABLES: Final = ("SAGEMAKER_MODEL_SERVER_WORKERS", "SAGEMAKER_GUNICORN_WORKERS")
+WORKERS_VARIABLES: Final = ("SAGEMAKER_MODEL_SERVER_WORKERS", "SAGEMAKER_GUNICORN_WORKERS")
 _TIMEOUT_VARIABLES: Final = (
     "SAGEMAKER_MODEL_SERVER_TIMEOUT",
     "SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS",
@@ -65,6 +65,11 @@ class Settings:
     """Whether this is a transform job: no newline follows the last line of an answer (BT-8)."""
     multi_model: bool = False
     """Whether this is a multi-model endpoint, which starts without a model (MME-1)."""
+    model_processes: int = 0
+    """The most models of a multi-model endpoint that have a process; 0 is as many as memory may
+    hold."""
+    preload: bool = False
+    """Whether user code is loaded before the workers are forked, which then share its memory."""
     placeholders: bool = False
     """Whether a line that cannot be decoded is answered with a placeholder; otherwise the request
     is refused with 400 (BT-9)."""
@@ -98,7 +103,7 @@ def parse(environ: Mapping[str, str]) -> Settings:
     bad_records = reader.choice("BYO_BAD_RECORDS", bad_records, BAD_RECORDS)
     settings = Settings(
         port=reader.integer(contract.BIND_TO_PORT_VARIABLE, default.port, 1, 65535),
-        workers=reader.integer(_WORKERS_VARIABLES, default.workers, 1, 1024),
+        workers=reader.integer(WORKERS_VARIABLES, default.workers, 1, 1024),
         threads=reader.integer("SAGEMAKER_GUNICORN_THREADS", default.threads, 1, 1024),
         worker_class=reader.choice(
             "SAGEMAKER_GUNICORN_WORKER_CLASS", default.worker_class, WORKER_CLASSES
@@ -114,6 +119,8 @@ def parse(environ: Mapping[str, str]) -> Settings:
         ),
         batch=batch,
         multi_model=reader.flag(contract.MULTI_MODEL_VARIABLE),
+        model_processes=reader.integer("BYO_MODEL_PROCESSES", default.model_processes, 1, 4096),
+        preload=reader.flag("BYO_PRELOAD"),
         placeholders=bad_records == "placeholder",
         model=environ.get("BYO_MODEL", "").strip(),
         allow_pickle=reader.flag("BYO_ALLOW_PICKLE"),

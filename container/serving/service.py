@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import functools
+import gc
+import logging
 import math
+import os
+import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -11,15 +16,22 @@ from typing import TYPE_CHECKING
 
 import container
 from container import artifact, predictor
-from container.serving import batching, inference, models, plan, server_settings
+from container.errors import UserError
+from container.serving import batching, inference, plan, server_settings
 from container.serving.exchange import Request, Response
 from container.serving.loads import Loads
+from container.serving.many_models import models
+from container.serving.many_models.model_process import ModelProcess
+from container.serving.many_models.template import Template
 from container.serving.telemetry.metrics import Invocation, Metrics
 from container.serving.third_party import model_application
 from container.serving.user_code import handlers
+from container.serving.workers import growth, memory
 
 if TYPE_CHECKING:
     import flask
+
+log = logging.getLogger(__name__)
 
 
 class Service:
@@ -32,6 +44,9 @@ class Service:
         rows = planned.workers + 1
         self.loads = Loads(rows)
         self.metrics = Metrics(rows, {**planned.labels, "toolkit": container.__version__})
+        self.growth = growth.Growth(rows)
+        self.memory = memory.Memory()
+        self._master = os.getpid()
         self._loading = threading.Lock()
         self.computing_since = -math.inf
         """When the latest batch began, by `time.monotonic`."""
@@ -39,8 +54,12 @@ class Service:
         """The models of a multi-model endpoint."""
         self.application: inference.Application | None = None
         """What answers `/invocations`; None until this process has called `load`."""
+        self._template = Template([sys.executable, "-m", "container.serving.model_program"])
         if planned.models is not None:
-            self.models = models.Models(planned.models, self._load_one_of_many)
+            processes = planned.settings.model_processes
+            self.models = models.Models(
+                planned.models, self._start_one_of_many, self.memory, processes
+            )
             self.application = models.NoModel()
         elif planned.model is not None and planned.artifact is not None:
             batch_images = planned.batch_images
@@ -53,8 +72,48 @@ class Service:
         """
         with self._loading:  # a request for Flask's routes may come while the model is loaded
             if self.application is None:
-                self.application = self._load()
+                self.application = self._load_and_measure()
         return self.application
+
+    def preload(self) -> None:
+        """Load user code in the master, so that the workers share the pages of its model.
+
+        Raises: UserError if it cannot be loaded, or does not survive a fork.
+        """
+        with growth.watch(self.memory, self._give_up):
+            self.application = self._load()
+        others = [thread.name for thread in threading.enumerate() if thread.name != "MainThread"]
+        if others:
+            message = (
+                f"the code has started threads ({', '.join(others)}), which no worker would have: "
+                "unset BYO_PRELOAD"
+            )
+            raise UserError(message)
+        if growth.uses_gpu():
+            message = "the model is on a GPU, and no worker could use it there: unset BYO_PRELOAD"
+            raise UserError(message)
+        gc.collect()
+        gc.freeze()  # the collector of a worker would write to every page
+
+    def _load_and_measure(self) -> inference.Application:
+        """Load what this worker serves, and say what that has taken; end if memory is short."""
+        if os.getpid() == self._master:
+            return self._load()
+        before_bytes = memory.count_process_bytes()
+        with growth.watch(self.memory, self._give_up):
+            application = self._load()
+        grown_bytes = memory.count_peak_bytes() - before_bytes
+        self.growth.note(grown_bytes, uses_gpu=growth.uses_gpu())
+        os.kill(self._master, signal.SIGCHLD)  # it looks at once
+        return application
+
+    def _give_up(self) -> None:
+        """End this process before the kernel ends one, now that memory is short."""
+        self.growth.note_shortage()
+        if os.getpid() == self._master:
+            reason = growth.describe_shortage(self.memory, self.plan.settings.workers)
+            print(f"the server cannot start: {reason}", file=sys.stderr, flush=True)
+        os._exit(1)  # whatever the code is doing
 
     def _load(self) -> inference.Application:
         if self.plan.user_code is not None:
@@ -76,8 +135,23 @@ class Service:
             metrics=self.metrics,
         )
 
+    def _start_one_of_many(self, name: str, path: Path) -> models.Model:
+        """Begin to load a model of a multi-model endpoint: code gets a process of its own."""
+        if handlers.find_one_of_many(self.plan.layout, self.plan.environ, path) is None:
+            return models.InProcess(self._load_one_of_many(path))
+        return ModelProcess(
+            name,
+            functools.partial(self._template.fork, path),
+            timeout_s=self.settings.timeout_s,
+            requests_maximum=self.settings.queue_requests,
+            observe=self._observe_answer,
+        )
+
+    def _observe_answer(self, response: Response, seconds: float) -> None:
+        self.metrics.ended.append(Invocation(response.status, {"request": seconds}))
+
     def _load_one_of_many(self, path: Path) -> inference.Application:
-        """Load a model of a multi-model endpoint, whose models share one process."""
+        """Load a model of the bundled network, which shares the endpoint's process."""
         found = artifact.load(path)
         runtime = self.settings.runtime
         if runtime == "auto":

@@ -128,6 +128,21 @@ def write_hosts(path: Path, addresses: Mapping[str, str], launch: Launch) -> str
     return str(path)
 
 
+def write_cgroup(directory: Path, memory_bytes: int) -> Path:
+    """Write a container's memory limit where programs look for it; keep this machine's CPU quota.
+
+    The directory will be seen at /sys/fs/cgroup.
+    """
+    directory.mkdir()
+    (directory / "memory.max").write_text(f"{memory_bytes}\n", "ascii")
+    for name in ("cpu.max", "cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"):
+        quota = Path("/sys/fs/cgroup", name)
+        if quota.is_file():
+            (directory / name).parent.mkdir(exist_ok=True)
+            (directory / name).write_bytes(quota.read_bytes())
+    return directory
+
+
 def _rewrite(path: Path, text: str) -> None:
     with contextlib.suppress(FileNotFoundError), path.open("r+", encoding="utf-8") as file:
         file.write(text)  # unless the container has ended

@@ -7,7 +7,8 @@ isolated program finds no socket of the machine, such as a container engine's, a
 a user namespace of its own locks its mounts.
 
     python -I -S namespace.py '{"harness": PID, "root": ..., "read_only": [...], "hosts_file": ...,
-        "is_isolated": ..., "hidden": [...], "hides_sockets": ..., "guard": FILE}' PROGRAM ARG...
+        "cgroup": DIRECTORY, "is_isolated": ..., "hidden": [...], "hides_sockets": ...,
+        "guard": FILE}' PROGRAM ARG...
 
 There are three processes: this one waits and forwards signals; its child is process 1 of the
 namespace and reaps, as the platform's init does (IMG-5); the grandchild is the program.
@@ -95,6 +96,8 @@ def _make_view(specification: dict[str, Any]) -> None:
         mounts.bind_read_only(f"/opt/ml/{name}")
     if specification.get("hosts_file"):
         kernel.mount(specification["hosts_file"], "/etc/hosts", kernel.BIND)
+    if specification.get("cgroup") and os.path.isdir("/sys/fs/cgroup"):  # noqa: PTH112 - no pathlib
+        kernel.mount(specification["cgroup"], "/sys/fs/cgroup", kernel.BIND)
     for path in specification.get("hidden", ()):
         mounts.hide(path)
     if specification.get("hides_sockets"):

@@ -138,6 +138,8 @@ class ProcessRunner:
             "hidden": self._hidden,
             "hides_sockets": launch.is_isolated,
         }
+        if self._memory_bytes is not None:
+            view["cgroup"] = str(launcher.write_cgroup(scratch / "cgroup", self._memory_bytes))
         if has_switch:
             files = resources.enter_context(self._switches.share(launch.network))
             view["switch"] = {"files": files, "address": addresses[launch.name]}

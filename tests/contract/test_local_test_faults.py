@@ -58,6 +58,17 @@ def test_a_program_that_takes_too_much_memory_is_killed_and_told_its_limit(tmp_p
     assert "more than its limit of 100 MB" in result.failure
 
 
+@pytest.mark.skipif(not has_namespaces(), reason="the limit is seen in a view of one's own")
+def test_a_program_finds_its_memory_limit_where_containers_look(tmp_path: Path) -> None:
+    looking = (
+        "import os; assert open('/sys/fs/cgroup/memory.max').read() == '104857600\\n'; "
+        "assert not os.path.exists('/sys/fs/cgroup/memory')"
+    )
+
+    result = run_job(tmp_path, ["-c", looking], memory_bytes=100 * 2**20)
+    assert result.status == "Completed", result.failure
+
+
 def test_a_program_within_its_limit_is_left_alone_though_it_reserves_more(tmp_path: Path) -> None:
     reserving = (
         "import mmap; hoard = mmap.mmap(-1, 10**9); hoard[0] = 1"  # address space is not memory

@@ -32,7 +32,10 @@ from container.serving.exchange import Request, Response
 if TYPE_CHECKING:
     from container.serving.service import Service
 
-_OTHER_THREADS: Final = 16  # for Flask's routes, which include those of a multi-model endpoint
+_OTHER_THREADS: Final = 16  # for Flask's routes
+# On a multi-model endpoint these include invocations: a slow model must leave some to the others.
+_MODEL_THREADS: Final = 256
+_MODEL_QUEUE: Final = 1024
 
 Answer: TypeAlias = Callable[[], Response | None]
 
@@ -112,8 +115,10 @@ class Lanes:
     def call_flask(self, connection: Connection, head: http1.Head, body: bytes) -> bool:
         """Have Flask answer a request of another route; return False if too many are waiting."""
         if self._others is None:
-            queue_requests = self._service.settings.queue_requests
-            self._others = Lane("other", _OTHER_THREADS, queue_requests)
+            threads, queue_requests = _OTHER_THREADS, self._service.settings.queue_requests
+            if self._service.models is not None:
+                threads, queue_requests = _MODEL_THREADS, _MODEL_QUEUE
+            self._others = Lane("other", threads, queue_requests)
         answer = functools.partial(inference.guard, self._call_flask, head, body, body=body)
         return self._queue(self._others, connection, answer)
 

@@ -11,7 +11,7 @@ import ast
 import importlib
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -188,18 +188,44 @@ def _read_choice(settings: server_settings.Settings) -> model_files.Choice:
     return model_files.Choice(settings.model, settings.allow_pickle)
 
 
+def find_one_of_many(
+    layout: contract.Layout, environ: Mapping[str, str], model_dir: Path
+) -> Handlers | model_application.Found | None:
+    """Find the code of one model of a multi-model endpoint, or a third-party model.
+
+    A model's own code comes before the code that the image has for all of them. None means that
+    there is none, and `model_dir` holds an artifact of this toolkit, or nothing.
+
+    Raises: UserError as `find_model` does.
+    """
+    shared = [*_list_submitted(environ), layout.code]
+    code = _find_module(model_dir, [], shared, environ)
+    if code or model_files.is_artifact(model_dir):
+        return code
+    settings = server_settings.parse(environ)
+    return find_model(model_dir, settings, _find_default_accept(environ))
+
+
 def find_code(layout: contract.Layout, environ: Mapping[str, str]) -> Handlers | None:
     """Find a user's inference code."""
-    model_dir = layout.model
-    directories = [model_dir / "code", model_dir]
+    return _find_module(layout.model, _list_submitted(environ), [layout.code], environ)
+
+
+def _list_submitted(environ: Mapping[str, str]) -> list[Path]:
     submitted = environ.get(contract.SUBMIT_DIRECTORY_VARIABLE, "")
-    if submitted.startswith("/"):
-        directories.insert(0, Path(submitted))
+    return [Path(submitted)] if submitted.startswith("/") else []
+
+
+def _find_module(
+    model_dir: Path, before: Sequence[Path], after: Sequence[Path], environ: Mapping[str, str]
+) -> Handlers | None:
+    """Find code in the model directory, in the directories `before` it, or in those `after` it."""
+    directories = [*before, model_dir / "code", model_dir]
     inner = _find_only_directory(model_dir)
     if inner and ((inner / "code").is_dir() or (inner / DEFAULT_MODULE).is_file()):
         model_dir = inner
         directories += [inner / "code", inner]
-    directories.append(layout.code)
+    directories += after
     program = environ.get(contract.PROGRAM_VARIABLE) or DEFAULT_MODULE
     for directory in directories:
         for name in (program, DEFAULT_MODULE, algorithm.FILE_NAME):

@@ -42,7 +42,9 @@ def install(code: Path, environ: Mapping[str, str]) -> None:
 
     Raises: UserError with the end of pip's output, and both sides of a conflict.
     """
-    key = hashlib.sha256(f"{os.getppid()} {code}".encode()).hexdigest()[:16]
+    # A multi-model endpoint may unpack another version of a model at the same place.
+    version = code.stat().st_mtime_ns
+    key = hashlib.sha256(f"{os.getppid()} {code} {version}".encode()).hexdigest()[:16]
     directory = Path(job_environment.choose_parent(environ), f"installed-{key}")
     with directory.with_suffix(".lock").open("a+b") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -106,15 +106,6 @@ def test_model_that_cannot_be_loaded_harms_no_other(endpoint: Any, models_base: 
     assert ask(endpoint, "POST", "/models/a/invoke", ROW, Content_Type="text/csv")[0] == 200
 
 
-def test_inference_code_of_ones_own_serves_one_model(tmp_path: Path, run_to_its_end: Any) -> None:
-    (tmp_path / "inference.py").write_text("def transform_fn(*_): ...\n")
-    result = run_to_its_end(SAGEMAKER_MULTI_MODEL="true", SAGEMAKER_SUBMIT_DIRECTORY=str(tmp_path))
-
-    assert result.returncode == 1
-    assert f"{tmp_path}/inference.py serves one model" in result.stderr
-    assert "Traceback" not in result.stderr
-
-
 def test_concurrent_loads_of_one_name_load_it_once(endpoint: Any, models_base: Path) -> None:
     statuses: list[int] = []
     threads = [

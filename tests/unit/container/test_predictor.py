@@ -96,3 +96,17 @@ def test_gpu_is_found_by_its_device(
         (tmp_path / name).touch()
 
     assert predictor.finds_gpu(environ, tmp_path) is found
+
+
+@pytest.mark.parametrize(
+    ("visible", "gpus"),
+    [(None, ["0", "1"]), ("1", ["1"]), ("GPU-a, GPU-b", ["GPU-a", "GPU-b"]), ("", [])],
+)
+def test_gpus_are_listed_as_cuda_names_them(
+    visible: str | None, gpus: list[str], tmp_path: Path
+) -> None:
+    for name in ("nvidia4", "nvidia5", "nvidiactl"):  # what a container may see of a machine's
+        (tmp_path / name).touch()
+    environ = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+
+    assert predictor.list_gpus(environ, tmp_path) == gpus

@@ -12,8 +12,9 @@ import pytest
 
 from container import artifact, contract, predictor
 from container.errors import UserError
-from container.serving import models, plan, server_settings
+from container.serving import plan, server_settings
 from container.serving.bodies import rows
+from container.serving.many_models import models
 from container.serving.service import Service
 
 MANIFEST = artifact.Manifest((28, 28, 1), (0, 1), {}, {}, 1.0, {}, differences={"litert": 0.0})
@@ -97,7 +98,7 @@ def test_user_code_is_left_for_the_workers_to_load(tmp_path: Path) -> None:
 
     service = Service(plan.make(contract.Layout(tmp_path), {}, server_settings.Settings(), 3))
 
-    assert (service.plan.workers, service.application) == (3, None)
+    assert (service.plan.workers, service.plan.grows, service.application) == (3, True, None)
     with pytest.raises(UserError, match="no_such_package_anywhere"):
         service.load()
     assert service.application is None

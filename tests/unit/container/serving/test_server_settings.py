@@ -8,9 +8,10 @@ import flask
 import pytest
 
 from container.errors import UserError
-from container.serving import models, server_settings
+from container.serving import server_settings
 from container.serving.app import create_app
 from container.serving.bodies import decoding, encoding
+from container.serving.many_models import models
 from container.serving.telemetry.metrics import Metrics
 from tests.support import ROOT
 
@@ -57,6 +58,8 @@ def test_each_variable_sets_what_its_name_says() -> None:
             "BYO_QUEUE_REQUESTS": "8",
             "BYO_BAD_RECORDS": "placeholder",
             "BYO_LOG_FORMAT": "json",
+            "BYO_MODEL_PROCESSES": "9",
+            "BYO_PRELOAD": "1",
         }
     )
 
@@ -76,6 +79,8 @@ def test_each_variable_sets_what_its_name_says() -> None:
         queue_requests=8,
         placeholders=True,
         log_format="json",
+        model_processes=9,
+        preload=True,
     )
 
 
@@ -128,7 +133,7 @@ def test_every_variable_and_every_route_and_media_type_is_in_the_documentation()
     }
     app = create_app(
         models.NoModel(),
-        models=models.Models(ROOT, lambda _: models.NoModel()),
+        models=models.Models(ROOT, lambda *_: models.InProcess(models.NoModel())),
         metrics=Metrics(1, {}),
     )
     routes = {rule.rule.replace("<path:name>", "NAME") for rule in app.url_map.iter_rules()}

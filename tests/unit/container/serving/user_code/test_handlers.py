@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,6 +60,25 @@ def test_code_of_the_archive_wins_over_code_of_the_image(layout: contract.Layout
     write(layout.code / "inference.py")
     module = write(layout.model / "code/inference.py")
     assert handlers.find_code(layout, {}) == handlers.Handlers(module, layout.model)
+
+
+def test_each_of_many_models_has_its_own_code_or_that_of_the_image(
+    layout: contract.Layout, tmp_path: Path
+) -> None:
+    submitted = write(tmp_path / "submitted/inference.py")
+    environ = {"SAGEMAKER_SUBMIT_DIRECTORY": str(submitted.parent)}
+    own = write(layout.models / "a/model/code/inference.py")
+    (layout.models / "b/model").mkdir(parents=True)
+    first, second = (layout.models / name / "model" for name in "ab")
+
+    def find(model_dir: Path, environ: dict[str, str]) -> Any:
+        return handlers.find_one_of_many(layout, environ, model_dir)
+
+    assert find(first, environ) == handlers.Handlers(own, first)
+    assert find(second, environ) == handlers.Handlers(submitted, second)
+    assert find(second, {}) is None
+    shared = write(layout.code / "inference.py")
+    assert find(second, {}) == handlers.Handlers(shared, second)
 
 
 def test_training_program_of_the_same_variable_is_not_taken_for_handlers(

@@ -1,0 +1,1 @@
+"""How many workers a server has, and what each of them takes."""
