@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +15,11 @@ from typing import Any
 import pytest
 
 from container.user_packages import processes
+from local_test.conformance.sessions import serving_mode_checks
+from local_test.conformance.subject import Subject
+from local_test.runners.process import ProcessRunner
 from tests.contract.serve.conftest import run_server
-from tests.support import wait_until
+from tests.support import ROOT, wait_until
 
 ROUNDS = int(os.environ.get("MODEL_ROUNDS", "6"))
 """Loads and unloads of the test with kills; 200 in `MODEL_ROUNDS=200`."""
@@ -182,6 +186,24 @@ def test_shared_handlers_of_the_image_serve_models_without_code(tmp_path: Path, 
         wait_until(lambda: not any(Path(f"/proc/{pid}/exe").exists() for pid in before))
         wait_until(lambda: server.request("GET", "/ping")[0] == 200)
         assert list_models(server) == []
+
+
+def test_an_endpoint_of_models_with_code_keeps_the_contract(tmp_path: Path) -> None:
+    """MME-2 to MME-6, by the checks of `conform --multi-model`."""
+    write_model(tmp_path, "c", 3)
+    subject = Subject(
+        runner=ProcessRunner([sys.executable, "-m", "container"], directory=ROOT),
+        directory=tmp_path / "work",
+        model=str(tmp_path / "models/c/model"),
+        body=b"x",
+        is_multi_model=True,
+    )
+    verdicts = {
+        verdict.check.id: verdict for verdict in serving_mode_checks.check_multi_model(subject)
+    }
+
+    assert len(verdicts) == len(serving_mode_checks.MULTI_MODEL_IDS)
+    assert {name: one.evidence for name, one in verdicts.items() if one.outcome != "pass"} == {}
 
 
 def kill_while_loading(server: Any, base: Path) -> int:
