@@ -32,6 +32,7 @@ from programs import DeliveryError, run, say, succeeds
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 _CLIENTS: Final = ("docker", "podman", "buildah")
+_FRAMEWORKS: Final = ("tensorflow", "torch", "none")
 _IMAGE_NAME: Final = re.compile(
     r"(?=.{2,256}$)(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*"
 )
@@ -85,6 +86,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     option("image", metavar="IMAGE", help="name of the ECR repository, such as my-team/digits")
     option("kind", nargs="?", choices=("cpu", "gpu"), default="cpu", help="default: cpu")
     option("--target", choices=("serve", "launch"), help="serve: smaller (cpu); launch: with MPI")
+    option(
+        "--framework",
+        choices=_FRAMEWORKS,
+        default=_FRAMEWORKS[0],
+        help="what the image holds besides the toolkit (cpu; default: tensorflow)",
+    )
     option("--region", help="AWS region (default: as the AWS CLI finds it)")
     option("--account", help="account of the repository (default: that of the credentials)")
     option("--profile", help="profile of the AWS CLI")
@@ -109,11 +116,18 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         parser.error(f"--account {options.account!r}: expected 12 digits")
     if options.tag and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", options.tag):
         parser.error(f"--tag {options.tag!r}: up to 128 letters, digits and _ . - are allowed")
-    if options.kind == "gpu" and (options.platform != "linux/amd64" or options.target == "serve"):
-        parser.error("the GPU image supports only linux/amd64, and no --target serve")
+    if options.kind == "gpu":
+        _check_gpu(parser, options)
     if options.lifecycle_policy and not options.lifecycle_policy.is_file():
         parser.error(f"--lifecycle-policy {options.lifecycle_policy}: no such file")
     return options
+
+
+def _check_gpu(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    if options.platform != "linux/amd64" or options.target == "serve":
+        parser.error("the GPU image supports only linux/amd64, and no --target serve")
+    if options.framework != _FRAMEWORKS[0]:
+        parser.error("the GPU image holds TensorFlow only; leave out --framework")
 
 
 def plan_build(options: argparse.Namespace) -> Build:
@@ -122,7 +136,8 @@ def plan_build(options: argparse.Namespace) -> Build:
     text = (ROOT / "container/__init__.py").read_text(encoding="utf-8")
     [version] = re.findall(r'__version__ = "(.+)"', text)
     revision = find_revision()
-    parts = (version, options.kind, options.target, revision)
+    framework = options.framework if options.framework != _FRAMEWORKS[0] else ""
+    parts = (version, options.kind, framework, options.target, revision)
     is_clean = revision != "unknown" and not revision.endswith("-dirty")
     return Build(
         client,
@@ -226,6 +241,8 @@ def compose_build(
         command = ["docker", "build", "--progress=plain"]
     command += ["--file", str(ROOT / f"Dockerfile.{options.kind}"), "--platform", options.platform]
     command += ["--build-arg", f"VERSION={version}", "--build-arg", f"REVISION={revision}"]
+    if options.kind == "cpu":
+        command += ["--build-arg", f"FRAMEWORK={options.framework}"]
     if options.target:
         command += ["--target", options.target]
     if os.environ.get("BASE_IMAGE"):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from container.user_packages import job_environment
 from tests.support import ROOT
 
 
@@ -36,3 +37,14 @@ def install_apart(name: str) -> Path:
 def find_packages(name: str) -> Path:
     """Return the `site-packages` of an environment of `install_apart`."""
     return next((install_apart(name) / "lib").glob("python*/site-packages"))
+
+
+def combine(directory: Path, *names: str) -> Path:
+    """Make an environment in `directory`, on top of ours and of those of `install_apart`.
+
+    Return the directory of its programs.
+    """
+    made = job_environment.make(directory)
+    lines = [f"import site; site.addsitedir({str(find_packages(name))!r})" for name in names]
+    (made.packages / "zz_tests.pth").write_text("\n".join(lines) + "\n")
+    return directory / "bin"

@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -20,12 +21,14 @@ import typer
 
 from container import contract
 from container.errors import PlatformError, UserError
-from local_test.cli import request_files, terminal
+from local_test.cli import reloading, request_files, terminal
+from local_test.cli.debugging import DebugOptions
 from local_test.cli.options import (
     JOBS,
     ContainerOptions,
     RequestOptions,
     check_port,
+    flag,
     isolated_option,
     name_option,
     option,
@@ -33,6 +36,7 @@ from local_test.cli.options import (
 )
 from local_test.endpoints.endpoint import Endpoint
 from local_test.endpoints.invocation_server import InvocationServer
+from local_test.endpoints.server import Limits
 from local_test.requests import shorthand
 from local_test.requests.endpoint_requests import EndpointRequests
 from local_test.runners import faults
@@ -55,6 +59,7 @@ class EndpointOptions:
         "Fault to inject, as KIND@SECONDSs or KIND@/REGEX/, such as kill-worker@5s. Kinds: "
         f"{', '.join(faults.SERVER_KINDS)}.",
     )
+    reload: bool = flag("Restart the server when its model or code changes.", "--reload")
 
     def make_requests(self, container: ContainerOptions) -> EndpointRequests:
         """Return the requests."""
@@ -70,15 +75,47 @@ class EndpointOptions:
 
 
 @with_groups
-def serve(options: EndpointOptions, container: ContainerOptions, request: RequestOptions) -> int:
+def serve(
+    options: EndpointOptions,
+    container: ContainerOptions,
+    debug: DebugOptions,
+    request: RequestOptions,
+) -> int:
     """Serve a model until Ctrl-C; `invoke` and any InvokeEndpoint client can reach it."""
     check_port(options.port)
     requests = request_files.load_endpoint(request.request) or options.make_requests(container)
     if request.print_request:
         print(json.dumps(vars(requests), indent=2))
         return 0
+    requests.validate()
     happenings = [faults.parse(text, faults.SERVER_KINDS) for text in options.fault or ()]
-    runner = container.make_runner()
+    variants = requests.config["ProductionVariants"]
+    debug.check_hosts(sum(variant.get("InitialInstanceCount", 1) for variant in variants))
+    sources = None
+    if options.reload:
+        debug.check_absent("--reload")
+        sources = reloading.Sources.find(requests, container)
+    limits = debug.limit(requests)
+    runner = debug.make_runner(container)
+    while True:
+        try:
+            endpoint = serving(
+                requests, runner, port=options.port, happenings=happenings, limits=limits
+            )
+            return _wait_for_end(endpoint, requests, sources)
+        except UserError as error:
+            if sources is None:
+                raise
+            terminal.complain(f"{error}; waiting for a change")
+            sources.wait()
+
+
+def _wait_for_end(
+    starting: AbstractContextManager[tuple[Endpoint, str]],
+    requests: EndpointRequests,
+    sources: reloading.Sources | None,
+) -> int:
+    """Start an endpoint, keep it up to date with `sources`, and stop it at a signal."""
     ended = threading.Event()
     is_up = threading.Event()
 
@@ -89,15 +126,20 @@ def serve(options: EndpointOptions, container: ContainerOptions, request: Reques
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
-    with serving(requests, runner, port=options.port, happenings=happenings) as (endpoint, url):
-        is_up.set()
-        terminal.say(
-            f"endpoint {endpoint.name} is InService after {endpoint.startup_s:.2f} s; "
-            "Ctrl-C stops it"
-        )
-        print(url, flush=True)
-        while not ended.wait(0.5):  # without a timeout, wait delays signals on some systems
-            pass
+    try:
+        with starting as (endpoint, url):
+            is_up.set()
+            terminal.say(
+                f"endpoint {endpoint.name} is InService after {endpoint.startup_s:.2f} s; "
+                "Ctrl-C stops it"
+            )
+            print(url, flush=True)
+            # Without a timeout, wait delays signals on some systems.
+            while not ended.wait(reloading.INTERVAL_S):
+                if sources is not None:
+                    sources.reload(endpoint, requests)
+    finally:
+        is_up.clear()
     return 0
 
 
@@ -108,6 +150,7 @@ def serving(
     *,
     port: int = 0,
     happenings: Sequence[faults.Fault] = (),
+    limits: Limits | None = None,
 ) -> Iterator[tuple[Endpoint, str]]:
     """Start an endpoint and its HTTP server; at the end, stop both and print findings.
 
@@ -118,7 +161,7 @@ def serving(
             terminal.announce(request, runner)
     name = requests.endpoint["EndpointName"]
     directory = JOBS / "endpoints" / name
-    endpoint = Endpoint(requests, runner, directory, on_line=terminal.show_line, faults=happenings)
+    endpoint = Endpoint(requests, runner, directory, terminal.show_line, limits, faults=happenings)
     with contextlib.closing(InvocationServer({name: endpoint}, port)) as server:
         endpoint.start()
         server.start()

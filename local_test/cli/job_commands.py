@@ -9,6 +9,7 @@ import typer
 
 from container.errors import UserError
 from local_test.cli import request_files, terminal
+from local_test.cli.debugging import DebugOptions
 from local_test.cli.options import (
     JOBS,
     ContainerOptions,
@@ -84,6 +85,7 @@ def train(
     data: DataOptions,
     container: ContainerOptions,
     options: TrainingOptions,
+    debug: DebugOptions,
     request: JobRequestOptions,
 ) -> int:
     """Run a training job and show its log."""
@@ -92,12 +94,13 @@ def train(
     if request.print_request:
         return request_files.show(valid)
     happenings = [faults.parse(text) for text in options.fault or ()]
-    runner = container.make_runner()
+    runner = debug.make_runner(container)
     directory = JOBS / "training" / valid.fields["TrainingJobName"]
     with terminal.live_metrics() as on_metric:
         listeners = replace(terminal.make_listeners(valid), on_metric=on_metric)
         job = TrainingJob(valid, runner, directory, listeners, faults=happenings)
-        is_isolated = valid.fields.get("EnableNetworkIsolation")
+        is_isolated = bool(valid.fields.get("EnableNetworkIsolation"))
+        debug.check_hosts(len(job.hosts), is_isolated=is_isolated)
         if len(job.hosts) > 1 and isinstance(runner, ProcessRunner) and not is_isolated:
             terminal.note(
                 "hosts share this machine's ports; with --isolated each has its own (DS-1)"

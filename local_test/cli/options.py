@@ -93,8 +93,11 @@ class ContainerOptions:
             return []
         return [dict(definition) for definition in contract.METRIC_DEFINITIONS]
 
-    def make_runner(self) -> Runner:
-        """Return the Docker runner for an image, else the process runner."""
+    def make_runner(self, wrap: Callable[[Sequence[str]], list[str]] = list) -> Runner:
+        """Return the Docker runner for an image, else the process runner.
+
+        `wrap` changes the command of a program.
+        """
         limit_bytes = _parse_memory(self.memory)
         if self.image is not None:
             # The engine's client is slow to import.
@@ -105,7 +108,7 @@ class ContainerOptions:
             message = "--gpus needs --image; a program sees this machine's GPUs anyway"
             raise UserError(message)
         return ProcessRunner(
-            split_command("--program", self.program),
+            wrap(split_command("--program", self.program)),
             directory=CHECKOUT if self.program == OWN_PROGRAM else Path.cwd(),
             is_private=False if self.base_dir else None,
             memory_bytes=limit_bytes,
@@ -221,13 +224,13 @@ def split_command(flag: str, text: str) -> list[str]:
     return command
 
 
-def check_port(port: int) -> None:
-    """Refuse what is no port.
+def check_port(port: int, flag: str = "--port") -> None:
+    """Refuse a number that is not a port.
 
     Raises: UserError.
     """
     if not 0 <= port < 65536:
-        message = f"--port {port}: expected 0 to 65535"
+        message = f"{flag} {port}: expected 0 to 65535"
         raise UserError(message)
 
 

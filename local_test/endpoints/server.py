@@ -42,6 +42,7 @@ class Server:
     ) -> None:
         """Start the container; `variant` is what its answers name."""
         self.name = launch.name
+        self.root = launch.root
         self.limits = limits
         self.is_healthy = False
         splitter = LineSplitter(lambda line: on_line(launch.name, line))

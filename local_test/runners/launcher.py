@@ -153,4 +153,11 @@ def make_environment(launch: Launch) -> dict[str, str]:
     kept = {key: os.environ[key] for key in _KEPT_VARIABLES if key in os.environ}
     python = str(Path(sys.executable).parent)
     path = os.pathsep.join((python, os.environ.get("PATH", os.defpath)))
-    return {**kept, "PATH": path, "LANG": "C.UTF-8", **launch.environment}
+    own = {"PATH": path, "LANG": "C.UTF-8", "PIP_CACHE_DIR": _find_pip_cache()}
+    return {**kept, **own, **launch.environment}
+
+
+def _find_pip_cache() -> str:
+    """Return this user's cache of pip: a container's HOME is empty, so it would download again."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return os.environ.get("PIP_CACHE_DIR") or str(Path(cache, "pip"))

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import ROOT
+from tests.environments import combine
+from tests.support import ROOT, free_port
 
 pytest.importorskip("sagemaker_training", reason="docker/requirements-scripts.txt is not installed")
 
@@ -22,7 +23,23 @@ EXPECTED = {
     "pictures": r'^\{"best": \[\{"label": 7, "score": [01]\.\d+\}',
     "shell-script": r"^distribution$",
     "from-image": r"^\[0\.0, 5\.0\]$",
+    "xgboost": r"validation_error=0\.0\d+;[\s\S]*^\[[\d.e-]+, [\d.e-]+\]$",
+    "lightgbm": r"validation_error=0\.[01]\d+;[\s\S]*^\[2\]$",
+    "tabular": r"validation_r2=0\.9\d+;[\s\S]*^\[\d+\.\d+, \d+\.\d+\]$",
+    "jax": r"validation_accuracy=0\.9\d+;[\s\S]*^\[0, 1, 2\]$",
+    "lightning": r"validation_accuracy=0\.9\d+;[\s\S]*^\[0, 1, 2\]$",
+    "hugging-face": r'^\[\{"label": "positive", "score": [\d.]+\}, \{"label": "negative", ',
 }
+PACKAGES = {
+    "xgboost": ("frameworks",),
+    "lightgbm": ("frameworks",),
+    "tabular": ("frameworks",),
+    "jax": ("examples",),
+    "lightning": ("torch", "examples"),
+    "hugging-face": ("torch", "examples"),
+}
+"""The environments of `tests/requirements-NAME.txt` that an example needs besides ours. Such an
+example is slow: pip looks at several hundred packages, twice."""
 
 
 def test_every_example_has_a_readme_and_an_expected_answer() -> None:
@@ -32,9 +49,15 @@ def test_every_example_has_a_readme_and_an_expected_answer() -> None:
     assert all(f"`{name}`" in table for name in EXPECTED)
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "example",
+    [
+        pytest.param(path, id=path.name, marks=[pytest.mark.slow] * (path.name in PACKAGES))
+        for path in EXAMPLES
+    ],
+)
 def test_readme_commands_of_the_example_give_its_answer(example: Path, tmp_path: Path) -> None:
-    everything = run_readme(example / "README.md", tmp_path)
+    everything = run_readme(example / "README.md", tmp_path, *PACKAGES.get(example.name, ()))
     assert re.search(EXPECTED[example.name], everything, re.MULTILINE), everything
 
 
@@ -53,13 +76,34 @@ def test_new_project_trains_and_serves_as_it_is(kind: str, tmp_path: Path) -> No
     assert "nothing was written" in again.stderr
 
 
-def run_readme(readme: Path, directory: Path) -> str:
-    """Run a README's commands in a checkout whose `build/` is the test's own; return the output."""
+@pytest.mark.slow
+def test_new_torch_project_trains_serves_and_trains_on_two_hosts(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "container", "init", "mine", "--kind", "torch"]
+    environ = os.environ | {"PYTHONPATH": str(ROOT)}
+    subprocess.run(command, cwd=tmp_path, env=environ, check=True, capture_output=True)
+    readme = tmp_path / "mine/README.md"
+    port = f"--instance-count 2 --env MASTER_PORT={free_port()} --env OMP_NUM_THREADS=1"
+    readme.write_text(readme.read_text().replace("--instance-count 2", port, 1))
+    everything = run_readme(readme, tmp_path, "torch")
+    assert "no errors found" in everything
+    assert re.search(r"^\[-?\d+\.\d+, -?\d+\.\d+\]$", everything, re.MULTILINE), everything
+    assert re.search(r"algo-1 \| .*epoch=20; train_loss=", everything), everything
+    assert everything.count("Completed file://") == 2
+
+
+def run_readme(readme: Path, directory: Path, *packages: str) -> str:
+    """Run a README's commands in a checkout whose `build/` is the test's own; return the output.
+
+    `packages` are environments whose packages are installed besides ours.
+    """
     [commands] = re.findall(r"^```bash\n(.*?)^```", readme.read_text(), re.DOTALL | re.MULTILINE)
+    programs = Path(sys.executable).parent
+    if packages:
+        programs = combine(directory / "environment", *packages)
     for name in ("examples", "local_test", "container", "LICENSE"):
         (directory / name).symlink_to(ROOT / name)
     environ = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PATH": f"{programs}:{os.environ['PATH']}",
         "LOCAL_TEST_JOBS": str(directory / "jobs"),
         "TF_CPP_MIN_LOG_LEVEL": "2",
     }

@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
+from container.developer import init
 from tests.contract.training_job import Job, make_wheel
+from tests.support import ROOT
 
 pytest.importorskip("sagemaker_training", reason="docker/requirements-scripts.txt is not installed")
 
@@ -80,6 +84,35 @@ def test_pins_that_conflict_with_ours_are_the_jobs_own(job: Job) -> None:
     assert not Path(seen["python"]).exists(), "the environment outlives its job"
     versions = json.loads((job.base / "model/.versions.json").read_text())
     assert (versions["flask"], versions["byo_fixture_wheel"]) == ("0.0.1", "1.0")
+
+
+def test_a_smoke_with_conflicting_pins_leaves_our_environment_as_it_is(tmp_path: Path) -> None:
+    """As `python -m local_test smoke` of a project whose `requirements.txt` has an old Flask."""
+    project = tmp_path / "project"
+    init.write(project, "script")
+    make_wheel(tmp_path / "index", "flask", "0.0.1")
+    (project / "code/requirements.txt").write_text("flask==0.0.1\nnumpy\n")
+    with (project / "code/train.py").open("a") as file:
+        file.write("import flask\nprint('the flask of', flask.NAME)\n")
+    ours = Path(metadata.distribution("pip").locate_file(""))
+    before = fingerprint(ours)
+
+    command = [sys.executable, "-m", "local_test", "smoke", "--no-evaluation"]
+    command += ["-c", f"code={project}/code", "-c", f"training={project}/data"]
+    command += ["-e", f"PIP_FIND_LINKS={tmp_path}/index", "-e", "PIP_NO_INDEX=1"]
+    environ = os.environ | {"PYTHONPATH": str(ROOT), "LOCAL_TEST_JOBS": str(tmp_path / "jobs")}
+    done = subprocess.run(
+        [*command, "--body", str(project / "request.csv")],
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "the flask of flask\n" in done.stderr
+    assert done.stdout.endswith("[0.0, 5.0]\n")
+    assert fingerprint(ours) == before
 
 
 def test_a_conflict_that_cannot_be_installed_names_both_sides(job: Job) -> None:

@@ -102,6 +102,29 @@ def test_uv_gets_the_settings_of_pip(tmp_path: Path) -> None:
     assert certificate == "/etc/a certificate.pem"
 
 
+@pytest.mark.slow
+def test_the_walk_of_the_readme_works_on_a_fresh_clone(tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "--quiet", ROOT, clone], check=True)
+    section = (clone / "README.md").read_text().partition("## Bring your own algorithm\n")[2]
+    commands = section.partition("```bash\n")[2].partition("```")[0]
+    names = ("VIRTUAL_ENV", "PYTHONPATH", "LOCAL_TEST_JOBS")
+    environ = {name: value for name, value in os.environ.items() if name not in names}
+    environ["PATH"] = environ["PATH"].replace(f"{Path(sys.executable).parent}:", "")
+    environ["PYTHON"] = os.path.realpath(sys.executable)
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", commands],
+        cwd=clone,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "no errors found\n" in done.stdout
+    assert done.stdout.endswith("[0.0, 5.0]\n")
+
+
 @pytest.mark.parametrize("compiler", [None, "/bin/false", "cc"])
 def test_setup_compiles_the_decoder_or_says_what_is_slow(
     tmp_path: Path, compiler: str | None

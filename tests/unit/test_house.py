@@ -71,7 +71,6 @@ EXERCISES = {
     ),
     "tests/contract/test_local_test_endpoint.py": (
         "local_test.endpoints.client",
-        "local_test.endpoints.server",
         "local_test.requests.endpoint_requests",
     ),
     "tests/contract/test_local_test_training.py": (
@@ -81,7 +80,6 @@ EXERCISES = {
         "local_test.jobs.job",
         "local_test.jobs.processing",
         "local_test.jobs.training",
-        "local_test.runners.launcher",
     ),
     "tests/contract/test_local_test_transform.py": (
         "local_test.jobs.transform",

@@ -6,11 +6,16 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from container.developer.doctor import image
 from container.developer.doctor.finding import Finding
 from container.user_packages import requirement_files
 from container.user_packages.import_advice import APT_LIST
+
+_INSTALLS: Final = re.compile(
+    r"\b(pip3?|uv|poetry|conda)\b.*\b(install|sync)\b|\bcontainer\.developer\.install\b"
+)
 
 
 def examine(path: Path) -> Iterator[Finding]:
@@ -34,11 +39,12 @@ def examine_project(path: Path, code: Path) -> Iterator[Finding]:
     """Examine whether a project's Dockerfile installs what the project's code lists."""
     text = path.read_text(encoding="utf-8")
     lists = requirement_files.list_files(code)
-    if lists and not re.search(r"\b(pip3?|uv|poetry|conda)\b.*\b(install|sync)\b", text):
+    if lists and not _INSTALLS.search(text):
         yield Finding(
             "warning",
             f"{path} does not install {code / lists[0]}: training installs it by itself, serving "
-            f"does not; add RUN pip install -r, as the Dockerfile of `init` has it",
+            "does not; add RUN python -m container.developer.install, as the Dockerfile of `init` "
+            "has it",
         )
     if (code / APT_LIST).is_file() and APT_LIST not in text:
         yield Finding(

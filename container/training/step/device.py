@@ -180,7 +180,10 @@ def import_tensorflow() -> None:
     except ModuleNotFoundError as error:
         if error.name not in ("tensorflow", "keras"):
             raise
-        message = "this image (target `serve`) has no TensorFlow; train with the complete image"
+        message = (
+            "the bundled network needs TensorFlow, which this image does not have; train in an "
+            "image with FRAMEWORK=tensorflow that is not the target `serve`, or bring a program"
+        )
         raise PlatformError(message) from error
 
 

@@ -1,15 +1,21 @@
 """Projects that `init` writes from the templates."""
 
+import json
 import os
 import py_compile
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from container import contract
 from container.developer import init
 
-COMMON = {"Dockerfile", "README.md", "data/numbers.csv", "request.csv"}
+COMMON = {"Dockerfile", "README.md", "data/numbers.csv", "request.csv"} | {
+    ".devcontainer/devcontainer.json",
+    ".vscode/launch.json",
+}
 
 
 @pytest.mark.parametrize(
@@ -39,6 +45,20 @@ def test_readme_names_the_project_and_quotes_its_path(tmp_path: Path) -> None:
     assert text.startswith("# my-project\n")
     assert f"python -m container doctor '{tmp_path}/My project'\n" in text
     assert "docker build --tag my-project " in text
+
+
+def test_the_dev_container_lays_out_a_job_for_the_editors_configurations(tmp_path: Path) -> None:
+    init.write(tmp_path, "script")
+    container = json.loads((tmp_path / ".devcontainer/devcontainer.json").read_text())
+    base = tmp_path / "ml"
+    command = container["onCreateCommand"].replace("/opt/ml", str(base))
+    command = command.replace(container["workspaceFolder"], str(tmp_path))
+    subprocess.run(["sh", "-euc", command], check=True)
+    assert (base / "input/data/training/numbers.csv").read_text() == "1,2\n3,4\n"
+    layout = contract.Layout(base)
+    assert list(contract.load_training_config(layout).channels) == ["training"]
+    dockerfile = tmp_path / ".devcontainer" / container["build"]["dockerfile"]
+    assert dockerfile.resolve() == (tmp_path / "Dockerfile").resolve()
 
 
 def test_project_is_never_overwritten(tmp_path: Path) -> None:
