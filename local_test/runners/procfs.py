@@ -37,9 +37,9 @@ def list_descendants(pid: int) -> list[int]:
     """Return a process and all that descend from it; without /proc only the process itself."""
     pids = [pid]
     for parent in pids:
-        with contextlib.suppress(OSError):
-            children = Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="ascii")
-            pids += [int(child) for child in children.split()]
+        for path in Path(f"/proc/{parent}/task").glob("*/children"):  # of each of its threads
+            with contextlib.suppress(OSError):
+                pids += map(int, path.read_text(encoding="ascii").split())
     return pids
 
 

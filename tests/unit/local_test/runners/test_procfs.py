@@ -25,6 +25,20 @@ def test_a_process_that_was_not_reaped_has_ended() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_descendants_of_every_thread_are_found() -> None:
+    program = """
+import subprocess, threading
+def start():
+    with subprocess.Popen(["sleep", "60"]):
+        pass
+threading.Thread(target=start).start()
+"""
+    with subprocess.Popen([sys.executable, "-c", program], start_new_session=True) as process:
+        assert len(wait_until(lambda: procfs.list_descendants(process.pid)[1:])) == 1
+        os.killpg(process.pid, 9)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 def test_descendants_and_memory_of_a_process_are_counted() -> None:
     shell = ["sh", "-c", "sleep 60 & wait"]
     with subprocess.Popen(shell, start_new_session=True) as process:
