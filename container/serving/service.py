@@ -80,9 +80,10 @@ class Service:
 
         Raises: UserError if it cannot be loaded, or does not survive a fork.
         """
+        before = set(threading.enumerate())
         with growth.watch(self.memory, self._give_up):
             self.application = self._load()
-        others = [thread.name for thread in threading.enumerate() if thread.name != "MainThread"]
+        others = [thread.name for thread in threading.enumerate() if thread not in before]
         if others:
             message = (
                 f"the code has started threads ({', '.join(others)}), which no worker would have: "

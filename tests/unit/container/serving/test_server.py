@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import types
 from pathlib import Path
 
 import pytest
 
+from container import predictor
 from container.errors import PlatformError
-from container.serving import server
+from container.serving import plan, server, server_settings
+from container.serving.service import Service
+from container.serving.user_code.handlers import Handlers
 
 
 def test_heartbeat_files_go_to_memory_or_else_to_tmp(
@@ -26,3 +31,21 @@ def test_heartbeat_files_go_to_memory_or_else_to_tmp(
     writable.clear()
     with pytest.raises(PlatformError, match="can be written"):
         find()
+
+
+def test_each_worker_of_user_code_sees_one_of_several_gpus(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    handlers = Handlers(tmp_path / "inference.py", tmp_path)
+    settings = server_settings.Settings()
+    planned = plan.Plan(settings, 4, 4, {}, user_code=handlers)
+    monkeypatch.setattr(predictor, "list_gpus", lambda _: ["GPU-a", "GPU-b"])
+    seen = []
+    for row in range(3):
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        hosted = server._Server(Service(planned))  # noqa: SLF001 - gunicorn is not started
+        hosted.cfg.post_fork(None, types.SimpleNamespace(row=row))
+        seen.append(os.environ["CUDA_VISIBLE_DEVICES"])
+
+    assert seen == ["GPU-a", "GPU-b", "GPU-a"]
+    assert hosted.cfg.workers == 1

@@ -1,0 +1,92 @@
+"""What the workers share, as far as it is decided before they are forked."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from container import contract
+from container.errors import UserError
+from container.serving import plan, server_settings
+from container.serving.exchange import Request
+from container.serving.service import Service
+from container.serving.workers import growth
+
+HANDLER = """
+def model_fn(model_dir):
+    {before}
+    return 7
+
+def transform_fn(model, data, content_type, accept):
+    return str(model), "text/plain"
+"""
+
+
+@pytest.fixture(autouse=True)
+def _forget_user_code() -> Iterator[None]:
+    path = sys.path[:]
+    yield
+    gc.unfreeze()
+    sys.modules.pop("inference", None)
+    sys.path[:] = path
+
+
+def make(tmp_path: Path, before: str = "pass") -> Service:
+    (tmp_path / "model/code").mkdir(parents=True)
+    (tmp_path / "model/code/inference.py").write_text(HANDLER.format(before=before))
+    settings = server_settings.Settings(preload=True)
+    return Service(plan.make(contract.Layout(tmp_path), {}, settings, 3))
+
+
+def test_preloaded_code_is_not_loaded_again(tmp_path: Path) -> None:
+    service = make(tmp_path)
+    assert (service.plan.grows, service.plan.loads_in_workers) == (True, False)
+    service.preload()
+    application = service.application
+    assert application is not None
+    assert service.load() is application
+    assert application.invoke(Request(b"1", {"content-type": "text/csv"})).body == b"7"
+    assert gc.get_freeze_count() > 0
+
+
+def test_code_with_threads_is_not_preloaded(tmp_path: Path) -> None:
+    is_over = threading.Event()
+    vars(growth)["is_over"] = is_over
+    before = (
+        "import threading; from container.serving.workers import growth; "
+        "threading.Thread(target=growth.is_over.wait, name='mine').start()"
+    )
+    try:
+        with pytest.raises(UserError, match=r"has started threads \(mine\).*unset BYO_PRELOAD"):
+            make(tmp_path, before).preload()
+    finally:
+        is_over.set()
+        del vars(growth)["is_over"]
+
+
+def test_a_model_on_a_gpu_is_not_preloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(growth, "uses_gpu", lambda: True)
+    with pytest.raises(UserError, match=r"on a GPU.*unset BYO_PRELOAD"):
+        make(tmp_path).preload()
+
+
+def test_a_worker_notes_what_its_model_has_taken(tmp_path: Path) -> None:
+    service = make(tmp_path, before="global hoard; hoard = bytearray(b'1') * (32 << 20)")
+    service._master = os.getppid()  # noqa: SLF001 - nobody's worker would measure
+    heard: list[int] = []
+    kill, os.kill = os.kill, lambda pid, _: heard.append(pid)
+    try:
+        service.load()
+    finally:
+        os.kill = kill
+
+    grown = service.growth.read()
+    assert grown is not None
+    assert grown[0] > 30 << 20
+    assert heard == [os.getppid()]
