@@ -64,6 +64,11 @@ class Manifest:
     input_dtype: str = "uint8"
     format_version: int = FORMAT_VERSION
 
+    @property
+    def resize(self) -> str:
+        """What training did with pictures of another size, which serving does as well."""
+        return str(self.hyperparameters.get("resize", "refuse"))
+
 
 @dataclass(frozen=True)
 class Artifact:

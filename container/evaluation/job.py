@@ -143,7 +143,7 @@ def _load_share(
         label_column=str(manifest.hyperparameters.get("label_column", "label")),
         image_shape=manifest.input_shape,
         classes=manifest.classes,
-        resize=str(manifest.hyperparameters.get("resize", "refuse")),
+        resize=manifest.resize,
         role="test",
     )
     if hosts.is_sharded and not (where.test.is_dir() and detection.list_files(where.test)):

@@ -12,15 +12,19 @@ from container.errors import RequestError
 # Those of Python that have another name. The others, such as idna and punycode, are not charsets of
 # the web, and some take the square of a body's length; Python keeps each unknown name for ever.
 _CHARSETS: Final = frozenset({*aliases, *aliases.values()})
+UTF_16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
+"""Byte order marks, with which spreadsheets save text in UTF-16; UTF-8 begins with neither."""
 _UTF_8: Final = frozenset({"utf_8", "utf8", "u8", "utf", "cp65001"})
 
 
 def decode(body: bytes, parameters: Mapping[str, str]) -> str:
-    """Decode a body by the charset of its content type, without a byte order mark.
+    """Decode a body by its charset, else by its byte order mark, which is left out.
 
     Raises: RequestError 400 if the charset is unknown, or the body is not in it.
     """
-    charset = parameters.get("charset", "utf-8")
+    charset = parameters.get("charset", "")
+    if not charset:
+        charset = "utf-16" if body.startswith(UTF_16_MARKS) else "utf-8"
     name = normalize_encoding(charset).lower()
     if name not in _CHARSETS:
         raise RequestError(400, f"the charset {charset[:40]!r} is not supported; send utf-8")

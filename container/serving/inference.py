@@ -7,6 +7,7 @@ is the boundary of an invocation: the one place here that catches any exception.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
@@ -20,6 +21,7 @@ import numpy as np
 
 from container import contract
 from container.errors import RequestError
+from container.serving import server_settings
 from container.serving.bodies import (
     content_encoding,
     decoding,
@@ -27,6 +29,8 @@ from container.serving.bodies import (
     media_types,
     negotiation,
     pixels,
+    text,
+    unusual_text,
 )
 from container.serving.bodies.content_encoding import Expansion
 from container.serving.exchange import Request, Response
@@ -44,6 +48,7 @@ _CUSTOM_ATTRIBUTES: Final = re.compile(r"[\x20-\x7e]{1,1024}")
 # for a client to wait for. It holds entire blocks of the predictor, so that no digit changes.
 _PIECE_S: Final = 0.02
 _PIECE_IMAGES: Final = (1024, 512, 256, 128, 64, 32)
+_LOOK_BYTES: Final = 512
 _ERRORS_LOGGED: Final = 10  # of one request
 # RQ-6: a caller sees 2048 characters of the body, which holds the request id as well.
 _ERROR_CHARACTERS: Final = 1900
@@ -76,6 +81,9 @@ class _Work:
 class Inference:
     """The application around one loaded model."""
 
+    resize = "refuse"
+    """What training did with pictures of another size: one of `picture_geometry.POLICIES`."""
+
     def __init__(  # noqa: PLR0913 - each by name
         self,
         predict: Callable[[pixels.Images], encoding.Probabilities],
@@ -87,6 +95,7 @@ class Inference:
         metrics: Metrics | None = None,
     ) -> None:
         """`predict` maps images to probabilities and takes about `image_s` for each image."""
+        server_settings.check_default_accept(settings, tuple(encoding.ENCODERS))
         self.input_shape = input_shape
         self.classes = tuple(classes)
         self._predict = predict
@@ -119,8 +128,13 @@ class Inference:
     def estimate_s(self, request: Request) -> float:
         """Return the most seconds that the predictions take; infinity if any number may follow."""
         headers = request.headers
-        media_type = negotiation.parse_media_type(headers.get("content-type", ""))
-        if media_type.name in media_types.PACKED or "content-encoding" in headers:
+        media_type = media_types.parse(headers.get("content-type", ""))
+        name = media_type.name
+        if name in media_types.PACKED or "content-encoding" in headers:
+            return math.inf
+        if self.resize != "refuse" and name in media_types.PICTURES:  # of any size
+            return math.inf
+        if b'"b64"' in request.body[:_LOOK_BYTES]:  # pictures in base64, which are decoded slowly
             return math.inf
         # A pixel takes a byte or more.
         return self._image_s * max(1, len(request.body) // self._pixels)
@@ -128,8 +142,8 @@ class Inference:
     def _answer(self, request: Request, work: _Work) -> Response:
         headers = request.headers
         accept = headers.get("accept", "")
-        media_type = negotiation.parse_media_type(headers.get("content-type", ""))
-        answer_type = negotiation.choose(accept, self._offered)
+        media_type = media_types.parse(headers.get("content-type", ""))
+        answer_type = media_types.choose(accept, self._offered)
         if answer_type is None:
             offered = ", ".join(self._offered)
             message = (
@@ -141,8 +155,6 @@ class Inference:
         if "content-encoding" in headers:
             expansion = Expansion(self._payload_bytes)
             body = content_encoding.decode(body, headers["content-encoding"], expansion)
-        elif media_type.name in media_types.PACKED:
-            expansion = Expansion(self._payload_bytes)
         started = time.perf_counter()
         images, errors = self._decode(media_type, body, expansion)
         work.seconds["decode"] = time.perf_counter() - started
@@ -216,16 +228,19 @@ class Inference:
     def _decode(
         self, media_type: negotiation.MediaType, body: bytes, expansion: Expansion | None
     ) -> tuple[pixels.Images, Mapping[int, str]]:
-        decoder = decoding.PLAIN.get(media_type.name)
+        if self._placeholders and media_type.name == media_types.CSV:
+            parameters = {**media_type.parameters, **text.WITHOUT_HEADER}
+            media_type = negotiation.MediaType(media_type.name, parameters)
         try:
-            if decoder is not None and body:
-                return decoder(body, self.input_shape, media_type.parameters), {}
-            return decoding.decode(media_type, body, self.input_shape, expansion), {}
+            return self._decode_all(media_type, body, expansion), {}
         except RequestError as error:
             is_line = error.status == 400 and media_type.name in decoding.LINES
             if not (self._placeholders and is_line and body):
                 raise
-        images, errors = decoding.decode_lines(media_type, body, self.input_shape)
+        expansion = expansion or Expansion(self._payload_bytes)
+        images, errors = decoding.decode_lines(
+            media_type, body, self.input_shape, expansion, self.resize
+        )
         redaction = Redaction(body)
         for place, message in list(errors.items())[:_ERRORS_LOGGED]:
             log.warning(
@@ -234,6 +249,16 @@ class Inference:
                 redaction.hide(message),
             )
         return images, errors
+
+    def _decode_all(
+        self, media_type: negotiation.MediaType, body: bytes, expansion: Expansion | None
+    ) -> pixels.Images:
+        decoder = decoding.PLAIN.get(media_type.name)
+        if decoder is not None and body:
+            with contextlib.suppress(unusual_text.EncodedPicturesError):
+                return decoder(body, self.input_shape, media_type.parameters)
+        expansion = expansion or Expansion(self._payload_bytes)
+        return decoding.decode(media_type, body, self.input_shape, expansion, self.resize)
 
 
 def ping(*, is_ready: bool) -> Response:

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from container import artifact, contract, machine, predictor
-from container.serving.bodies import rows
+from container.serving import server_settings
+from container.serving.bodies import encoding, rows
 from container.serving.server_settings import Settings
 from container.serving.third_party import model_application
 from container.serving.user_code import handlers
@@ -121,6 +122,7 @@ def _plan_models(
 def _plan_artifact(
     found: artifact.Artifact, environ: Mapping[str, str], settings: Settings, cores: int
 ) -> Plan:
+    server_settings.check_default_accept(settings, tuple(encoding.ENCODERS))
     runtime, reason = settings.runtime, "as BYO_RUNTIME says"
     if runtime == "auto":
         runtime, reason = predictor.choose(found)

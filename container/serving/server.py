@@ -50,6 +50,9 @@ def main(layout: contract.Layout, environ: Mapping[str, str]) -> int:
         cores = math.ceil(machine.count_cpus())
         settings = server_settings.parse(environ)
         logs.configure(settings.log_level, settings.log_format)
+        advice = server_settings.explain_gunicorn(environ)
+        if advice:
+            log.warning(advice)
         service = Service(plan.make(layout, environ, settings, cores))
         logs.count_drops_with(service.metrics.count_dropped_line)
         if settings.preload and service.plan.user_code is not None:

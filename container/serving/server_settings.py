@@ -5,6 +5,7 @@ Rules of this file: pure; defaults are defined here only; all faults are reporte
 
 from __future__ import annotations
 
+import re
 import select
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Final, TypeVar
 
 from container import artifact, contract
 from container.errors import UserError
-from container.serving.bodies import encoding, media_types
+from container.serving.bodies import media_types
 
 T = TypeVar("T")
 
@@ -28,8 +29,29 @@ _TIMEOUT_VARIABLES: Final = (
     "SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS",
     "SAGEMAKER_GUNICORN_TIMEOUT_SECONDS",
 )
-_LOG_LEVEL_VARIABLES: Final = ("SAGEMAKER_GUNICORN_LOGLEVEL", "SAGEMAKER_CONTAINER_LOG_LEVEL")
-_LOG_LEVEL_NUMBERS: Final = dict(zip(("10", "20", "30", "40", "50"), LOG_LEVELS, strict=True))
+_LOG_LEVEL_VARIABLES: Final = (
+    "SAGEMAKER_GUNICORN_LOGLEVEL",
+    "SAGEMAKER_CONTAINER_LOG_LEVEL",
+    "LOG_LEVEL",
+)
+_LOG_LEVEL_NAMES: Final = {
+    **dict(zip(("10", "20", "30", "40", "50"), LOG_LEVELS, strict=True)),
+    **dict.fromkeys(("0", "notset", "trace", "all"), "debug"),
+    "warn": "warning",
+    **dict.fromkeys(("fatal", "off"), "critical"),
+}
+"""Python's numbers, and the names that other languages have."""
+_TIMEOUT_S_MAXIMUM: Final = 24 * 3600
+_MEDIA_TYPE: Final = re.compile(r"[\w.+-]+/[\w.+-]+", re.ASCII)
+GUNICORN_VARIABLE: Final = "GUNICORN_CMD_ARGS"
+_GUNICORN_OPTIONS: Final = {
+    **dict.fromkeys(("-w", "--workers"), _WORKERS_VARIABLES[0]),
+    **dict.fromkeys(("-t", "--timeout"), _TIMEOUT_VARIABLES[0]),
+    "--threads": "SAGEMAKER_GUNICORN_THREADS",
+    **dict.fromkeys(("-k", "--worker-class"), "SAGEMAKER_GUNICORN_WORKER_CLASS"),
+    **dict.fromkeys(("-b", "--bind"), contract.BIND_TO_PORT_VARIABLE),
+    "--log-level": _LOG_LEVEL_VARIABLES[1],
+}
 _TRUE: Final = ("true", "1")  # BT-2: local mode writes True
 _MEBIBYTE: Final = 1024**2
 
@@ -108,15 +130,13 @@ def parse(environ: Mapping[str, str]) -> Settings:
         worker_class=reader.choice(
             "SAGEMAKER_GUNICORN_WORKER_CLASS", default.worker_class, WORKER_CLASSES
         ),
-        timeout_s=reader.integer(_TIMEOUT_VARIABLES, timeout_s, 1, 3600),
+        timeout_s=reader.integer(_TIMEOUT_VARIABLES, timeout_s, 1, _TIMEOUT_S_MAXIMUM),
         runtime=reader.choice("BYO_RUNTIME", default.runtime, RUNTIMES),
         batch_images=reader.integer("BYO_BATCH_IMAGES", default.batch_images, 1, 1024),
         batch_delay_ms=reader.integer("BYO_BATCH_DELAY_MS", default.batch_delay_ms, 0, 1000),
         queue_requests=reader.integer("BYO_QUEUE_REQUESTS", default.queue_requests, 1, 100_000),
         payload_bytes=payload_mb * _MEBIBYTE or limit,
-        default_accept=reader.choice(
-            contract.DEFAULT_ACCEPT_VARIABLE, default.default_accept, tuple(encoding.ENCODERS)
-        ),
+        default_accept=reader.media_type(contract.DEFAULT_ACCEPT_VARIABLE, default.default_accept),
         batch=batch,
         multi_model=reader.flag(contract.MULTI_MODEL_VARIABLE),
         model_processes=reader.integer("BYO_MODEL_PROCESSES", default.model_processes, 1, 4096),
@@ -125,7 +145,7 @@ def parse(environ: Mapping[str, str]) -> Settings:
         model=environ.get("BYO_MODEL", "").strip(),
         allow_pickle=reader.flag("BYO_ALLOW_PICKLE"),
         log_level=reader.choice(
-            _LOG_LEVEL_VARIABLES, default.log_level, LOG_LEVELS, _LOG_LEVEL_NUMBERS
+            _LOG_LEVEL_VARIABLES, default.log_level, LOG_LEVELS, _LOG_LEVEL_NAMES
         ),
         log_format=reader.choice("BYO_LOG_FORMAT", default.log_format, LOG_FORMATS),
     )
@@ -134,6 +154,40 @@ def parse(environ: Mapping[str, str]) -> Settings:
             "wrong server setting" + "s" * (len(reader.faults) > 1), reader.faults
         )
     return settings
+
+
+def check_default_accept(settings: Settings, offered: Sequence[str]) -> None:
+    """Check that a model without handlers can answer in the default media type.
+
+    Raises: UserError that names the variable and what is possible.
+    """
+    if settings.default_accept not in offered:
+        message = (
+            f"{contract.DEFAULT_ACCEPT_VARIABLE}={settings.default_accept!r}: this model answers "
+            f"{', '.join(offered)}; other types need an output_fn in code/inference.py"
+        )
+        raise UserError(message)
+
+
+def explain_gunicorn(environ: Mapping[str, str]) -> str:
+    """Return what to set in place of gunicorn's own variable, which has no effect; "" if unset."""
+    given = environ.get(GUNICORN_VARIABLE, "").strip()
+    if not given:
+        return ""
+    words = [word for word in given.split() if word.startswith("-")]
+    options = [word.partition("=")[0] if word.startswith("--") else word[:2] for word in words]
+    known = [
+        f"{_GUNICORN_OPTIONS[option]} in place of {option}"
+        for option in options
+        if option in _GUNICORN_OPTIONS
+    ]
+    message = f"{GUNICORN_VARIABLE} has no effect"
+    if known:
+        message += f": set {', '.join(known)}"
+    unknown = [option for option in options if option not in _GUNICORN_OPTIONS]
+    if unknown:
+        message += f"; this server has no setting for {', '.join(unknown)[:200]}"
+    return message
 
 
 class _Reader:
@@ -171,6 +225,14 @@ class _Reader:
             return value
 
         return self._read(names, default, convert, "one of " + ", ".join(choices))
+
+    def media_type(self, name: str, default: str) -> str:
+        def convert(text: str) -> str:
+            if not _MEDIA_TYPE.fullmatch(text):
+                raise ValueError
+            return media_types.unify(text.lower())
+
+        return self._read(name, default, convert, "a media type, such as text/csv")
 
     def _read(
         self,

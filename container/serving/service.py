@@ -182,7 +182,7 @@ class Service:
                 observe=self._observe_batch,
             ).predict
             image_s = math.inf  # it may wait for others, so no event loop may call it
-        return inference.Inference(
+        application = inference.Inference(
             predict,
             input_shape=found.manifest.input_shape,
             classes=found.manifest.classes,
@@ -190,6 +190,8 @@ class Service:
             settings=self.settings,
             metrics=self.metrics,
         )
+        application.resize = found.manifest.resize
+        return application
 
     def _observe_batch(self, requests: int) -> None:
         self.computing_since = time.monotonic()

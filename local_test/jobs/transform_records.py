@@ -96,6 +96,8 @@ def _decode(payload: bytes, content_type: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         message = f"a filtered or joined record must be JSON, found {text[:80]!r}: {error} (BT-12)"
+        if text[:1] not in ("{", "["):
+            message += "; where records and answers are CSV, set --accept text/csv"
         raise UserError(message) from error
 
 
@@ -138,10 +140,19 @@ def _split_answer(body: bytes, count: int) -> list[bytes]:
     if len(answers) != count:
         message = (
             f"sent {count} records, got back {len(answers)}; "
-            "they cannot be joined or filtered one by one (BT-9)"
+            f"they cannot be joined or filtered one by one (BT-9): {_advise(body, len(answers))}"
         )
         raise UserError(message)
     return answers
+
+
+def _advise(body: bytes, answers: int) -> str:
+    """Say how a model answers each record on a line of its own."""
+    remedy = "; or send one record at a time (--strategy SingleRecord, BatchStrategy)"
+    if answers == 1 and body.lstrip().startswith((b"{", b"[")):
+        lines = "--accept application/jsonlines or --accept text/csv"
+        return f"the model answers all rows in one JSON document; ask for lines: {lines}{remedy}"
+    return f"a header, a blank line or a record over several lines has no answer of its own{remedy}"
 
 
 def _finish_csv(source: bytes | None, answer: bytes, path: list[json_path.Step]) -> bytes:

@@ -173,3 +173,29 @@ def test_keras_models_of_every_age_and_name_are_served(tmp_path: Path) -> None:
     assert "save it by model.export(...)" in lines
     assert "DepthwiseConv2D has the argument groups=2, which Keras 3 lacks" in lines
     assert not answers
+
+
+def test_handler_that_annotates_its_data_gets_a_frame(path: str) -> None:
+    """With the real pandas: names, types, and what is missing."""
+    answers = json.loads(run_program("ask_frames.py", environ={"PYTHONPATH": path}))
+    frames = {name: answer for name, (status, answer) in answers.items() if status == 200}
+    assert {name: frame[0] for name, frame in frames.items()} == {
+        "header": ["city", "age"],
+        "no header": ["age", "city"],
+        "records": ["city", "age"],
+        "split": ["city", "age"],
+        "rows": ["age", "city"],
+        "lines": ["age", "city"],
+        "npy": ["age", "city"],
+        "libsvm": ["age", "city"],
+    }
+    assert frames["header"][1][1] == "int64"
+    assert frames["header"][2] == [[False, False], [True, False]]
+    assert frames["no header"][1][0] == "float64"
+    assert frames["no header"][2] == [[False, False], [True, False]]
+    assert frames["split"][2] == [[False, True]]
+    assert frames["lines"][2] == [[False, False], [True, False]]
+    refused = {name: answer["error"] for name, (status, answer) in answers.items() if status != 200}
+    assert "the model has 2: age, city" in refused["wrong width"]
+    assert "one shape" in refused["ragged"]
+    assert "holds no table" in refused["picture"]

@@ -30,10 +30,10 @@ EXERCISES = {
     "tests/contract/aws/test_full_disk.py": ("local_test.aws.moto.held_parts",),
     "tests/contract/aws/test_jobs.py": ("local_test.aws.account.metric_files",),
     "tests/contract/aws/test_restart.py": ("local_test.aws.process.lifecycle",),
-    "tests/contract/serve/test_serve.py": ("container.serving.bodies.media_types",),
     "tests/contract/serve/test_serve_runtimes.py": ("container.runtimes",),
     "tests/contract/serve/test_serve_worker.py": ("container.serving.event_worker.worker",),
     "tests/contract/test_batch.py": ("container.batch.local_model",),
+    "tests/contract/test_bodies.py": ("container.serving.records.table",),
     "tests/contract/test_evaluate.py": (
         "container.evaluation.charts",
         "container.evaluation.job",

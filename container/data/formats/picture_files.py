@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from container.data import picture_geometry
 from container.data.formats.parts import (
     PART_BYTES,
     DecodingTask,
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
 SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".gif", ".tif", ".tiff", ".bmp")
-_MODES: Final = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _KINDS: Final = {
     "PNG": re.compile(rb"\x89PNG"),
     "JPEG": re.compile(rb"\xff\xd8\xff"),
@@ -143,9 +143,9 @@ def decode(content: bytes, shape: Shape, resize: str = "refuse") -> Images:
                 found = "x".join(map(str, opened.size))
                 message = f"the picture is {found} pixels, expected {width}x{height}"
                 raise ValueError(message)
-            picture = _convert(opened, channels)
+            picture = picture_geometry.convert(opened, channels)
             if picture.size != (width, height):
-                picture = _resize(picture, (width, height), resize)
+                picture = picture_geometry.resize(picture, (width, height), resize)
             return np.array(picture, np.uint8).reshape(shape)
     except UnidentifiedImageError:
         message = f"not a complete {kind} picture"
@@ -153,20 +153,6 @@ def decode(content: bytes, shape: Shape, resize: str = "refuse") -> Images:
     except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         message = f"the picture is damaged: {str(error)[:200]}"
         raise ValueError(message) from error
-
-
-def _convert(picture: Picture, channels: int) -> Picture:
-    """Convert to 8 bits and the channels of the images."""
-    from PIL import Image
-
-    if picture.mode in ("I", "F"):
-        raise ValueError("the picture has more than 16 bits a value; expected 8 or 16")
-    if picture.mode.startswith("I;16"):  # Pillow would clip 16 bits instead of scaling them
-        scaled = np.asarray(picture).astype(np.uint32) // 257
-        picture = Image.fromarray(scaled.astype(np.uint8))
-    if channels in (1, 3):  # transparency has no effect on the others; Pillow would warn
-        picture.info.pop("transparency", None)
-    return picture if picture.mode == _MODES[channels] else picture.convert(_MODES[channels])
 
 
 def load_bytes(content: bytes, fault: str) -> bytes:
@@ -206,14 +192,3 @@ def _is_grey(picture: Picture) -> bool:
         colors = colors[: len(colors) // 3 * 3].reshape(-1, 3)
         return bool((colors == colors[:, :1]).all())
     return mode in ("1", "L", "LA") or mode.startswith("I")
-
-
-def _resize(picture: Picture, size: tuple[int, int], policy: str) -> Picture:
-    """Resize to width and height: `stretch` both sides, `crop` the center, or `pad` with black."""
-    from PIL import Image, ImageOps
-
-    if policy == "stretch":
-        return picture.resize(size, Image.Resampling.BILINEAR)
-    if policy == "crop":
-        return ImageOps.fit(picture, size, Image.Resampling.BILINEAR)
-    return ImageOps.pad(picture, size, Image.Resampling.BILINEAR)

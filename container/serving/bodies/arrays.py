@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from container.errors import RequestError
-from container.serving.bodies import pixels, recordio
+from container.serving.bodies import pixels
 from container.serving.bodies.content_encoding import Expansion
 from container.serving.bodies.pixels import Images, Shape
+from container.serving.records import recordio
 
 _NPY_MAGIC: Final = b"\x93NUMPY"
 NPY_HEADER_BYTES_MAXIMUM: Final = 10_000

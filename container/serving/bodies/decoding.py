@@ -4,64 +4,104 @@ from __future__ import annotations
 
 import functools
 import math
-import re
-from collections.abc import Callable, Iterator, Mapping
-from typing import Final, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 
 from container.errors import RequestError
-from container.serving.bodies import arrays, media_types, pictures, text
+from container.serving.bodies import (
+    arrays,
+    encoded_pictures,
+    media_types,
+    pictures,
+    pixels,
+    text,
+    unusual_text,
+)
 from container.serving.bodies.content_encoding import Expansion
 from container.serving.bodies.negotiation import MediaType, parse_media_type
 from container.serving.bodies.pixels import Images, Shape
+from container.serving.records import columnar, libsvm, multipart
+from container.serving.records.table import Table
 
 Decoder: TypeAlias = Callable[[bytes, Shape, Mapping[str, str]], Images]
 """Takes the body, the shape of one image and the parameters of the content type."""
-PackedDecoder: TypeAlias = Callable[[bytes, Shape, Mapping[str, str], Expansion], Images]
-"""Takes also what the body may expand to."""
 
-_PART_HEAD_BYTES_MAXIMUM: Final = 8192
+
+class Takes(NamedTuple):
+    """What a decoder is asked for."""
+
+    shape: Shape
+    """Of one image."""
+    parameters: Mapping[str, str]
+    """Of the content type."""
+    expansion: Expansion
+    resize: str = "refuse"
+    """What is done with a picture of another size: one of `picture_geometry.POLICIES`."""
+
+
+PackedDecoder: TypeAlias = Callable[[bytes, Takes], Images]
+
 _PARTS_TOGETHER: Final = 256
 # Each is answered with its error, which may be a hundred times as long.
 _BAD_LINES_MAXIMUM: Final = 50_000
-_PART_TYPE: Final = re.compile(rb"^content-type:[ \t]*([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
 
 
 def decode(
-    media_type: MediaType, body: bytes, shape: Shape, expansion: Expansion | None = None
+    media_type: MediaType,
+    body: bytes,
+    shape: Shape,
+    expansion: Expansion | None = None,
+    resize: str = "refuse",
 ) -> Images:
-    """Decode a request body into images of `shape`; `expansion` is for media types of `PACKED`.
+    """Decode a request body into images of `shape`.
+
+    `expansion` is for what may expand; `resize` says what is done with pictures of another size.
 
     Raises: RequestError 415 if there is no decoder for the media type, 413 if the body expands too
     far, 400 for any other fault of the body.
     """
-    name, parameters = media_type
+    name = media_types.unify(media_type.name)
+    parameters = media_type.parameters
     if name not in SUPPORTED:
         given = f"content type {name!r}" if name else "a request without a content type"
         raise RequestError(415, f"{given} is not supported; supported: {', '.join(SUPPORTED)}")
     if not body:
         raise RequestError(400, f"the body is empty; {name} of at least one image is expected")
-    if name in PLAIN:
+    takes = Takes(shape, parameters, expansion or Expansion(), resize)
+    if name not in PLAIN:
+        return _PACKED[name](body, takes)
+    try:
         return PLAIN[name](body, shape, parameters)
-    return _PACKED[name](body, shape, parameters, expansion or Expansion())
+    except unusual_text.EncodedPicturesError:
+        return _decode_encoded(body, takes, is_lines=name == media_types.JSON_LINES)
 
 
-def decode_lines(media_type: MediaType, body: bytes, shape: Shape) -> tuple[Images, dict[int, str]]:
-    """Decode each line of a body of `LINES` by itself.
+def decode_lines(
+    media_type: MediaType,
+    body: bytes,
+    shape: Shape,
+    expansion: Expansion | None = None,
+    resize: str = "refuse",
+) -> tuple[Images, dict[int, str]]:
+    """Decode each line of a body of `LINES` by itself; the first one of CSV is no header.
 
     Returns the images of the good lines, and the fault of each bad line by its number from 0.
 
     Raises: RequestError as `decode` does, for what is not the fault of a line; 400 if more lines
     are bad than a request may have.
     """
-    decoder = LINES[media_type.name]
+    name = media_types.unify(media_type.name)
+    takes = Takes(shape, text.WITHOUT_HEADER, expansion or Expansion(), resize)
     decoded = bytearray()
     errors = {}
     for number, line in enumerate(text.split_lines(body, media_type.parameters)):
         try:
-            decoded += decoder(line, shape, {}, first=number + 1).data
+            decoded += _decode_line(name, line, number, takes).data
         except RequestError as error:
+            if error.status == 413:
+                raise
             errors[number] = str(error)
             if len(errors) > _BAD_LINES_MAXIMUM:
                 message = f"more than {_BAD_LINES_MAXIMUM} records cannot be decoded"
@@ -69,27 +109,33 @@ def decode_lines(media_type: MediaType, body: bytes, shape: Shape) -> tuple[Imag
     return np.frombuffer(decoded, np.uint8).reshape(-1, *shape), errors
 
 
-def _decode_multipart(
-    body: bytes, shape: Shape, parameters: Mapping[str, str], expansion: Expansion
-) -> Images:
-    """Decode the parts in their order; each names its own content type."""
-    boundary = parameters.get("boundary", "")
-    if not boundary:
-        raise RequestError(400, "the content type multipart/form-data has no boundary")
+def _decode_line(name: str, line: bytes, number: int, takes: Takes) -> Images:
+    try:
+        return LINES[name](line, takes.shape, takes.parameters, first=number + 1)
+    except unusual_text.EncodedPicturesError:
+        return _decode_encoded(line, takes, is_lines=True)
+
+
+def _decode_multipart(body: bytes, takes: Takes) -> Images:
+    """Decode the parts in their order; each names its own content type, or is known by itself."""
     images: list[Images] = []
     small: list[Images] = []
-    for number, (head, content) in enumerate(_split_parts(body, boundary), start=1):
-        found = _PART_TYPE.search(head)
-        media_type = parse_media_type(found[1].decode("latin-1") if found else "")
-        if media_type.name == media_types.MULTIPART:
+    for number, part in enumerate(multipart.split(body, takes.parameters), start=1):
+        given = parse_media_type(part.content_type)
+        name = media_types.name_part(given.name, part.file_name, part.content)
+        if name == media_types.MULTIPART:
             raise RequestError(415, f"part {number}: a part cannot hold parts of its own")
         try:
-            if number > 1 and media_type.name in media_types.PICTURES:
-                expansion.take(math.prod(shape))
-            if media_type.name == media_types.NPY:  # decoded without a copy
-                small.append(arrays.decode_npy(content, shape, media_type.parameters))
+            if number > 1 and name in media_types.PICTURES:
+                takes.expansion.take(math.prod(takes.shape))
+            if name == media_types.NPY:  # decoded without a copy
+                small.append(arrays.decode_npy(part.content, takes.shape, given.parameters))
             else:
-                small.append(decode(media_type, bytes(content), shape, expansion))
+                media_type = MediaType(name, given.parameters)
+                content = bytes(part.content)
+                small.append(
+                    decode(media_type, content, takes.shape, takes.expansion, takes.resize)
+                )
         except RequestError as error:
             raise RequestError(error.status, f"part {number}: {error}") from None
         if len(small) == _PARTS_TOGETHER:  # an array takes as much memory as a small picture
@@ -99,31 +145,39 @@ def _decode_multipart(
     return np.concatenate(images) if len(images) > 1 else images[0]
 
 
-def _split_parts(body: bytes, boundary: str) -> Iterator[tuple[bytes, memoryview]]:
-    """Yield head and content of each part.
+def _decode_npz(body: bytes, takes: Takes) -> Images:
+    return arrays.decode_npz(body, takes.shape, takes.parameters, takes.expansion)
 
-    Raises: RequestError 400 if there is none, its head is too long, or the closing boundary is
-    missing.
-    """
-    delimiter = b"\r\n--" + boundary.encode("latin-1", "replace")
-    end = body.find(delimiter)
-    if body.startswith(delimiter[2:]):  # nothing, not even a line, comes before the first part
-        end = -2
-    last = max(end, body.rfind(delimiter))
-    if end == last or not body.startswith(b"--", last + len(delimiter)):
-        message = "the multipart body holds no part, or its closing boundary is missing"
-        raise RequestError(400, message)
-    number = 0
-    while end < last:
-        number += 1
-        start = end + len(delimiter)
-        end = body.find(delimiter, start)
-        head_end = body.find(b"\r\n\r\n", start, end)
-        head_end = end if head_end < 0 else head_end
-        if head_end - start > _PART_HEAD_BYTES_MAXIMUM:
-            found = f"part {number} has a head of {head_end - start} bytes"
-            raise RequestError(400, f"{found}; {_PART_HEAD_BYTES_MAXIMUM} are allowed")
-        yield body[start:head_end], memoryview(body)[head_end + 4 : end]
+
+def _decode_picture(body: bytes, takes: Takes) -> Images:
+    return pictures.decode_any(body, takes.shape, resize=takes.resize)
+
+
+def _decode_encoded(body: bytes, takes: Takes, *, is_lines: bool) -> Images:
+    body = text.to_utf8(body, takes.parameters)
+    if is_lines:
+        body = b"[" + body[: unusual_text.find_end(body)].replace(b"\n", b",") + b"]"
+    return encoded_pictures.decode(body, takes.shape, takes.expansion, takes.resize)
+
+
+def _decode_libsvm(body: bytes, takes: Takes) -> Images:
+    columns = math.prod(takes.shape)
+    lines = text.to_utf8(body, takes.parameters).decode("utf-8", "replace")
+    decoded = bytearray()
+    first_index = libsvm.read_first_index(takes.parameters)
+    for number, row in enumerate(libsvm.decode(lines, first_index, columns), start=1):
+        takes.expansion.take(columns)
+        decoded += pixels.scale(row[np.newaxis], number).data
+    return np.frombuffer(decoded, np.uint8).reshape(-1, *takes.shape)
+
+
+def _decode_table(
+    read: Callable[[bytes, columnar.Charge], Table], body: bytes, takes: Takes
+) -> Images:
+    rows = read(body, takes.expansion.take).to_array()
+    if rows.dtype.kind not in "iufb":
+        raise RequestError(400, f"a column of the table is text; {pixels.TWO_FORMS}")
+    return pixels.from_array(rows, takes.shape)
 
 
 LINES: Final = {media_types.CSV: text.decode_csv, media_types.JSON_LINES: text.decode_json_lines}
@@ -135,14 +189,17 @@ PLAIN: Final[Mapping[str, Decoder]] = {
     media_types.JSON_LINES: text.decode_json_lines,
     media_types.NPY: arrays.decode_npy,
     media_types.RECORDIO: arrays.decode_recordio,
-    media_types.PNG: functools.partial(pictures.decode, "PNG"),
-    media_types.JPEG: functools.partial(pictures.decode, "JPEG"),
-    media_types.BMP: functools.partial(pictures.decode, "BMP"),
 }
-"""The decoders of media types whose bodies do not expand."""
+"""The decoders of media types whose bodies do not expand, and which depend only on the shape."""
 _PACKED: Final[Mapping[str, PackedDecoder]] = {
-    media_types.NPZ: arrays.decode_npz,
+    **dict.fromkeys(
+        (media_types.PNG, media_types.JPEG, media_types.BMP, media_types.PICTURE), _decode_picture
+    ),
+    media_types.NPZ: _decode_npz,
     media_types.MULTIPART: _decode_multipart,
+    media_types.LIBSVM: _decode_libsvm,
+    media_types.PARQUET: functools.partial(_decode_table, columnar.decode_parquet),
+    media_types.ARROW: functools.partial(_decode_table, columnar.decode_arrow),
 }
 SUPPORTED: Final = (*PLAIN, *_PACKED)
 """The media types of request bodies."""

@@ -81,6 +81,12 @@ def find_preferred(accept: str, default: str) -> str:
     return best
 
 
+def split_accept(accept: str) -> list[str]:
+    """Split an `Accept` into its ranges. Raises: RequestError 400 if it is too long."""
+    _check_length(accept)
+    return _split(accept, _COMMA)
+
+
 def _check_length(text: str) -> None:
     if len(text) > _CHARACTERS_MAXIMUM:
         message = (

@@ -10,12 +10,14 @@ import functools
 import io
 import warnings
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
 from container import contract
+from container.data import picture_geometry
 from container.errors import RequestError
+from container.serving.bodies import media_types
 from container.serving.bodies.pixels import Images
 
 # Of a PNG and a JPEG: cameras and editors write a few dozen, and up to one for 8 kB of pixels.
@@ -27,28 +29,55 @@ _HEAD_BYTES_MAXIMUM: Final = 4 << 20  # Pillow joins its Exif data segment by se
 _TEXT_BYTES_MAXIMUM: Final = 1 << 20
 _BMP_OTHER_BYTES: Final = 1 << 20  # header, palette, color profile
 _ENDS: Final = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9"}
-_MODES: Final = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+_KINDS: Final = {media_types.PNG: "PNG", media_types.JPEG: "JPEG", media_types.BMP: "BMP"}
+_RESIZED_SHARE: Final = 1.9
+"""Of the payload limit, for a picture that is resized; the body takes as much as the limit."""
+
+AnyShape: TypeAlias = tuple[int | None, int | None, int | None]
+"""Height, width and channels; None is any."""
+
+
+def decode_any(
+    body: bytes,
+    shape: AnyShape,
+    _: Mapping[str, str] | None = None,
+    *,
+    resize: str = "refuse",
+    bytes_maximum: int = contract.REALTIME_PAYLOAD_BYTES,
+) -> Images:
+    """Decode one picture into `[1, *shape]`; its first bytes say of which kind it is.
+
+    Raises: RequestError as `decode` does.
+    """
+    kind = _KINDS.get(media_types.name_picture(body))
+    if kind is None:
+        message = f"the body begins with {body[:8]!r}; a PNG, JPEG or BMP picture is expected"
+        raise RequestError(400, message)
+    return decode(kind, body, shape, resize=resize, bytes_maximum=bytes_maximum)
 
 
 def decode(
     kind: str,
     body: bytes,
-    shape: tuple[int | None, int | None, int],
-    _: Mapping[str, str] | None = None,
+    shape: AnyShape,
     *,
+    resize: str = "refuse",
     bytes_maximum: int = contract.REALTIME_PAYLOAD_BYTES,
 ) -> Images:
     """Decode one picture of `kind` into `[1, *shape]`.
 
-    A side of None may have any length, as long as the picture takes at most `bytes_maximum`.
+    A side of None may have any length, and channels of None are those of the picture: 1 if it is
+    gray, 4 if it has an alpha channel, else 3. A picture of another size is treated as `resize`
+    says, which is what training did. Its orientation tag has no effect, as in training. A picture
+    of any size takes at most `bytes_maximum`.
 
     Raises: RequestError 400 if it is not a complete picture of `kind` and of this size, or the
-    model's channels are not those of a picture.
+    model's channels are not those of a picture; 413 if it takes too much memory.
     """
     from PIL import Image, UnidentifiedImageError
 
     _limit_pillow()
-    if shape[2] not in _MODES:
+    if shape[2] not in picture_geometry.MODES and shape[2] is not None:
         message = f"the model takes {shape[2]} channels; a {kind} picture cannot hold them"
         raise RequestError(400, message)
     if _ENDS.get(kind, b"") not in body:  # Pillow fills the rest of some truncated files with black
@@ -60,11 +89,13 @@ def decode(
             # Pillow warns of damaged metadata, which no prediction needs.
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(body), formats=[kind]) as picture:
-                if None in shape:
+                if None in shape[:2]:
                     _check_size(picture.size, bytes_maximum)
+                elif resize != "refuse":
+                    _check_memory(picture, shape, bytes_maximum)
                 if kind == "BMP":
                     _check_length(picture.size, len(body))
-                return _to_pixels(picture, shape)
+                return _to_pixels(picture, shape, resize)
     except UnidentifiedImageError:
         raise RequestError(400, f"the body is not a {kind} picture") from None
     except Image.DecompressionBombError:
@@ -141,19 +172,49 @@ def _check_size(size: tuple[int, int], bytes_maximum: int) -> None:
         raise RequestError(413, f"the picture is {width}x{height} pixels; {expected}")
 
 
-def _to_pixels(picture: Any, shape: tuple[int | None, int | None, int]) -> Images:
-    from PIL import Image
-
+def _check_memory(picture: Any, shape: AnyShape, bytes_maximum: int) -> None:
+    """Check by the header what a picture of any size takes until it has the model's (SEC-6)."""
+    if picture.size == (shape[1], shape[0]):
+        return
     width, height = picture.size
-    if shape[0] not in (None, height) or shape[1] not in (None, width):
+    pixel_bytes = _count_pixel_bytes(picture.mode)
+    if picture.mode != picture_geometry.MODES.get(shape[2] or 0):
+        pixel_bytes += 4
+    if picture.info.get("progressive"):  # all coefficients are kept to the last scan
+        pixel_bytes += 6
+    taken = width * height * pixel_bytes
+    limit = int(_RESIZED_SHARE * bytes_maximum)
+    if taken > limit:
+        message = f"the picture of {width}x{height} pixels takes {taken >> 20} MiB to decode"
+        remedy = f"{limit >> 20} MiB are allowed: send a smaller one, or set "
+        raise RequestError(413, f"{message}; {remedy}{contract.MAX_PAYLOAD_VARIABLE}")
+
+
+def _count_pixel_bytes(mode: str) -> int:
+    if mode in ("1", "L", "P"):
+        return 1
+    return 8 if mode.startswith("I;16") else 4
+
+
+def _to_pixels(picture: Any, shape: AnyShape, resize: str) -> Images:
+    width, height = picture.size
+    fits = shape[0] in (None, height) and shape[1] in (None, width)
+    if not fits and resize == "refuse":
         raise RequestError(400, f"the picture is {width}x{height} pixels; {_expect(shape)}")
-    if picture.mode.startswith("I;16"):  # Pillow would clip sixteen bits instead of scaling them
-        eight_bits = np.asarray(picture).astype(np.uint32) // 257
-        picture = Image.fromarray(eight_bits.astype(np.uint8))
-    pixels = np.array(picture.convert(_MODES[shape[2]]), np.uint8)
-    return pixels.reshape(1, height, width, shape[2])
+    channels = shape[2] or _count_channels(picture)
+    converted = picture_geometry.convert(picture, channels)
+    if not fits:
+        height, width = shape[0] or height, shape[1] or width
+        converted = picture_geometry.resize(converted, (width, height), resize)
+    return np.array(converted, np.uint8).reshape(1, height, width, channels)
 
 
-def _expect(shape: tuple[int | None, int | None, int]) -> str:
+def _count_channels(picture: Any) -> int:
+    if picture.mode in ("1", "L") or picture.mode.startswith("I"):
+        return 1
+    return 4 if "A" in picture.mode or "transparency" in picture.info else 3
+
+
+def _expect(shape: AnyShape) -> str:
     height, width, _ = (side or "any" for side in shape)
     return f"{width}x{height} (width x height) is expected"

@@ -20,12 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from container.errors import RequestError
+from container.serving import charsets
 from container.serving.bodies import rows, unusual_text
 from container.serving.bodies.pixels import Images, Shape, quote
+from container.serving.records import csv_rules
 
 _PLAIN_JSON: Final = re.compile(
     rb"""
-    [ \t\n\r]* (?P<object> \{ [ \t\n\r]* "instances" [ \t\n\r]* : [ \t\n\r]* )?
+    [ \t\n\r]* (?P<object> \{ [ \t\n\r]* "in(?:stances|puts)" [ \t\n\r]* : [ \t\n\r]* )?
     \[ [ \t\n\r]* (?P<image> \[ [ \t\n\r[]* )
     """,
     re.VERBOSE,
@@ -35,6 +37,8 @@ _CHARSETS: Final = frozenset(
     ["utf-8", "utf8", "utf-8-sig", "us-ascii", "ascii", "iso-8859-1", "latin-1", "latin1", "utf-16"]
 )
 
+WITHOUT_HEADER: Final = {"header": "absent"}
+"""Parameters of CSV whose first row is a record, so that each line has its answer (BT-9)."""
 _SHORT_BYTES: Final = 32_768
 """Shorter text takes a few microseconds, which is not worth giving up Python's lock."""
 _decode_short = rows.load(ctypes.PyDLL)
@@ -42,21 +46,29 @@ _decode_long = rows.load(ctypes.CDLL)
 
 
 def decode_csv(body: bytes, shape: Shape, parameters: Mapping[str, str], first: int = 1) -> Images:
-    """Decode rows of one image each; errors count rows from `first`."""
-    body = _to_utf8(body, parameters)
+    """Decode rows of one image each, perhaps below a header; errors count rows from `first`."""
+    body = to_utf8(body, parameters)
     columns = math.prod(shape)
     # A pixel and what separates it take two bytes or more.
     rows_maximum = min(body.count(b"\n"), len(body) // (2 * columns)) + 1
-    decoded = _decode_rows(body, (), rows_maximum, columns)
+    decoded = None
+    if parameters.get("header") != "present":
+        decoded = _decode_rows(body, (), rows_maximum, columns)
     if decoded is not None:
         return decoded[0].reshape(-1, *shape)
-    return unusual_text.decode_csv(body, columns, first).reshape(-1, *shape)
+    has_header = csv_rules.read_header_parameter(parameters)
+    return unusual_text.decode_csv(body, columns, first, has_header=has_header).reshape(-1, *shape)
 
 
 def decode_json_lines(
     body: bytes, shape: Shape, parameters: Mapping[str, str], first: int = 1
 ) -> Images:
-    """Decode lines of `[pixel, ...]`, of a nested image, or of either under "features"."""
+    """Decode lines of `[pixel, ...]`, of a nested image, or of either under "features".
+
+    Raises: EncodedPicturesError if they are pictures in base64, which may expand.
+    """
+    if b'"b64"' in body:
+        raise unusual_text.EncodedPicturesError
     decoded = bytearray()
     for number, line in enumerate(split_lines(body, parameters), start=first):
         if unusual_text.is_too_long(len(line), math.prod(shape)):
@@ -78,7 +90,7 @@ def decode_json_lines(
 
 def split_lines(body: bytes, parameters: Mapping[str, str]) -> Iterator[bytes]:
     """Yield the lines of a text body, in UTF-8."""
-    body = _to_utf8(body, parameters)
+    body = to_utf8(body, parameters)
     end = unusual_text.find_end(body)
     start = 0
     while start <= end:
@@ -90,8 +102,11 @@ def split_lines(body: bytes, parameters: Mapping[str, str]) -> Iterator[bytes]:
 
 
 def decode_json(body: bytes, shape: Shape, parameters: Mapping[str, str]) -> Images:
-    """Decode an array of images, by itself or under "instances"."""
-    return _decode_json(_to_utf8(body, parameters), shape)
+    """Decode an array of images, by itself or under "instances" or "inputs".
+
+    Raises: EncodedPicturesError if they are pictures in base64, which may expand.
+    """
+    return _decode_json(to_utf8(body, parameters), shape)
 
 
 def _decode_json(body: bytes, shape: Shape) -> Images:
@@ -174,9 +189,11 @@ def _make_array(sizes: tuple[int, ...]) -> ctypes.Array[ctypes.c_long]:
     return (ctypes.c_long * len(sizes))(*sizes)
 
 
-def _to_utf8(body: bytes, parameters: Mapping[str, str]) -> bytes:
+def to_utf8(body: bytes, parameters: Mapping[str, str]) -> bytes:
     """Turn a text body into UTF-8 without a byte order mark."""
-    charset = parameters.get("charset", "utf-8").lower()
+    charset = parameters.get("charset", "").lower()
+    if not charset:
+        charset = "utf-16" if body.startswith(charsets.UTF_16_MARKS) else "utf-8"
     if charset not in _CHARSETS:
         supported = "supported: utf-8, utf-16, iso-8859-1"
         raise RequestError(415, f"charset {quote(charset)} is not supported; {supported}")
@@ -198,5 +215,7 @@ def _from_utf16(body: bytes) -> bytes:
             pieces.append(decoder.decode(piece).encode("ascii", "replace"))
         pieces.append(decoder.decode(b"", final=True).encode("ascii", "replace"))
     except ValueError:
-        raise RequestError(400, "the body is not utf-16, the charset of its content type") from None
+        raise RequestError(
+            400, "the body is not utf-16, as its content type or byte order mark says"
+        ) from None
     return b"".join(pieces)

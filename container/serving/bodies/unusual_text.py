@@ -21,8 +21,10 @@ import numpy as np
 from container.errors import RequestError
 from container.serving.bodies import pixels
 from container.serving.bodies.pixels import TWO_FORMS, Images, Shape, quote
+from container.serving.records import csv_rules
 
 BLOCK_BYTES: Final = 131_072
+_HEADER_BYTES_MAXIMUM: Final = 1 << 20
 # A fraction has 20 characters, and an indented line of JSON has as many spaces.
 _PIXEL_BYTES: Final = 64
 # Two repetitions of digits never meet: backtracking between them would be quadratic (SEC-6).
@@ -30,11 +32,22 @@ _NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII
 _NUMBER_CHARACTERS_MAXIMUM: Final = 1024
 _CSV_CHARACTERS: Final = b"0123456789+-.eE,\n\r\t "
 _JSON_CHARACTERS: Final = b"0123456789+-.eE,[]\n\r\t "
-_INSTANCES: Final = re.compile(rb'"instances"[ \t\n\r]*:[ \t\n\r]*\[')
+_INSTANCES: Final = re.compile(
+    rb'"in(?:stances|puts)"[ \t\n\r]*+:[ \t\n\r]*+'
+    rb'(?:\{[ \t\n\r]*+"[^"\\]{0,200}"[ \t\n\r]*+:[ \t\n\r]*+)?\['
+)
+_SIGNATURE_NAME: Final = "serving_default"
 _OPENING: Final = re.compile(rb"[ \t\n\r[]*")
 _CLOSING: Final = re.compile(rb"\](?:[ \t\n\r]*+\])*+")
 _SEPARATOR: Final = re.compile(rb"[ \t\n\r]*+([,\]]?)[ \t\n\r]*+")
 _PLACEHOLDER: Final = "the images, which are decoded block by block"
+
+
+class EncodedPicturesError(RequestError):
+    """The body holds pictures in base64, which `encoded_pictures` decodes."""
+
+    def __init__(self) -> None:
+        super().__init__(400, "pictures in base64 are expected under instances")
 
 
 def find_end(body: bytes) -> int:
@@ -57,11 +70,19 @@ def is_too_long(byte_count: int, columns: int) -> bool:
 # CSV
 
 
-def decode_csv(body: bytes, columns: int, first_row: int) -> Images:
-    """Decode rows into `[row, columns] uint8`; errors count rows from `first_row`."""
+def decode_csv(
+    body: bytes, columns: int, first_row: int, *, has_header: bool | None = False
+) -> Images:
+    """Decode rows into `[row, columns] uint8`; errors count rows from `first_row`.
+
+    With `has_header` the first row is one; None if that is to be seen.
+    """
     end = find_end(body)  # the last row ends with a newline, and some files with a blank line
     decoded = bytearray()
     start = 0
+    if first_row == 1 and has_header is not False:
+        start = _find_rows(body, end, columns, is_certain=bool(has_header))
+        first_row += start > 0
     while start <= end:
         stop = end
         if end - start > BLOCK_BYTES:
@@ -75,6 +96,29 @@ def decode_csv(body: bytes, columns: int, first_row: int) -> Images:
         first_row += len(rows)
         start = stop + 1
     return np.frombuffer(decoded, np.uint8).reshape(-1, columns)
+
+
+def _find_rows(body: bytes, end: int, columns: int, *, is_certain: bool) -> int:
+    """Return where the rows begin: at 0, or behind a header of names without any number.
+
+    Raises: RequestError 400 if there is a header and no row.
+    """
+    stop = body.find(b"\n", 0, min(end, _HEADER_BYTES_MAXIMUM))
+    if is_certain and stop < 0:
+        raise RequestError(400, "the body has a header and no row")
+    if is_certain:
+        return stop + 1
+    if stop < 0 or body.count(b",", 0, stop) != columns - 1:
+        return 0
+    cells = body[:stop].decode("utf-8", "replace").split(",")
+    names = {cell.strip().strip('"').strip() for cell in cells}
+    if len(names) < columns or any(map(_is_value, names)):
+        return 0
+    return stop + 1
+
+
+def _is_value(cell: str) -> bool:
+    return len(cell) > _NUMBER_CHARACTERS_MAXIMUM or csv_rules.parse(cell) is not None
 
 
 def _check_long_line(body: bytes, start: int, stop: int, columns: int, row: int) -> None:
@@ -147,20 +191,42 @@ def _not_a_number(text: str, row: int, column: int) -> RequestError:
 
 
 def decode_json(body: bytes, shape: Shape) -> Images:
-    """Decode an array of images, by itself or under "instances"."""
+    """Decode an array of images, by itself or under "instances" or "inputs".
+
+    Raises: EncodedPicturesError if they are pictures in base64, which may expand.
+    """
+    if b'"b64"' in body:
+        raise EncodedPicturesError
     if len(body) > BLOCK_BYTES:
         return _decode_long_json(body, shape)
     document = _parse_json(body)
     if isinstance(document, dict):
-        if "instances" not in document:
-            keys = ", ".join(map(quote, list(document)[:5])) or "nothing"
-            message = f'the JSON object holds {keys}; {{"instances": [image, ...]}} is expected'
-            raise RequestError(400, message)
-        document = document["instances"]
+        document = _take_images(document)
     if not isinstance(document, list):
         found = type(document).__name__
         raise RequestError(400, f"a JSON {found} was found where an array of images is expected")
     return _from_text(body, document, shape, 1)
+
+
+def _take_images(document: dict[str, Any]) -> Any:
+    """Return what a predict request holds, also that of its only named input.
+
+    Raises: RequestError 400 if it holds nothing, or asks for another signature.
+    """
+    form = next((form for form in ("instances", "inputs") if form in document), None)
+    if form is None:
+        keys = ", ".join(map(quote, list(document)[:5])) or "nothing"
+        message = f'the JSON object holds {keys}; {{"instances": [image, ...]}} is expected'
+        raise RequestError(400, message)
+    name = document.get("signature_name")
+    if name not in (None, _SIGNATURE_NAME):
+        found = quote(name) if isinstance(name, str) else json.dumps(name)[:40]
+        message = f"the model has no signature {found}; it is served by {_SIGNATURE_NAME!r}"
+        raise RequestError(400, message)
+    images = document[form]
+    if form == "inputs" and isinstance(images, dict) and len(images) == 1:
+        return next(iter(images.values()))
+    return images
 
 
 def _decode_long_json(body: bytes, shape: Shape) -> Images:
@@ -195,7 +261,7 @@ def _decode_long_json(body: bytes, shape: Shape) -> Images:
         placeholder = json.dumps(_PLACEHOLDER).encode()
         document = _parse_json(body[:array] + placeholder + body[end:])
     if isinstance(document, dict):
-        document = document.get("instances")
+        document = _take_images(document)
     if document != _PLACEHOLDER:
         message = f"an array of images is expected to end at byte {end}, and the JSON soon after it"
         raise RequestError(400, message)

@@ -53,6 +53,12 @@ def load_json(text: str | bytes, object_hook: Callable[[dict[str, Any]], Any] | 
     return json.loads(text, object_hook=object_hook)
 
 
+def check_lines(text: str) -> None:
+    """Check what JSON lines take, each of which is parsed by itself. Raises: RequestError 413."""
+    if len(text) > _BLOCK_CHARACTERS:
+        _check_json(text)
+
+
 def _check_json(text: str) -> None:
     has_fractions = any(mark in text for mark in ".eE")
     values = text.count(",")

@@ -7,8 +7,6 @@ elsewhere is refused, so that every line has its answer.
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from typing import Any, Final
 
@@ -16,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from container.errors import RequestError
+from container.serving.records import csv_rules
 from container.serving.third_party import bounds
 from container.serving.third_party.predict_requests import name_columns
 from container.serving.third_party.signature import TEXT, Arrays, Signature
@@ -23,32 +22,42 @@ from container.serving.third_party.signature import TEXT, Arrays, Signature
 _NUMBERS: Final = re.compile(r"[0-9,.eE\r\n+-]+")
 _INTEGERS: Final = re.compile(r"[0-9,\r\n-]+")
 _BLANK_LINE: Final = re.compile(r"\n\r?\n|\r\r")
-_MISSING: Final = frozenset({"", "na", "n/a", "nan", "null", "none"})
 
 
-def decode(text: str, model: Signature) -> Arrays:
+def decode(text: str, model: Signature, *, has_header: bool | None = None) -> Arrays:
     """Decode CSV into an array `[row, column]`, or into columns by their names.
+
+    `has_header` is what the content type says of the first row; without it the row decides.
 
     Raises: RequestError 400 naming the row.
     """
-    text = text.strip("\r\n")
+    text = text.rstrip("\r\n")
     if not text:
         raise RequestError(400, "the body is empty; CSV of at least one row is expected")
-    numbers = _decode_numbers(text, model)
+    numbers = None if has_header else _decode_numbers(text, model)
     if numbers is not None:
         return numbers
     bounds.check_table(text)
-    rows = _read(text)
-    names = model.column_names
-    if names and _is_header(rows[0], model):
-        header = [cell.strip() for cell in rows[0]]
-        return _decode_named(header, rows[1:], model)
+    rows = csv_rules.read_rows(text)
+    if has_header is None and model.column_names:
+        has_header = _is_header(rows[0], model)
+    header: list[str] = []
+    if has_header:
+        header = [cell.strip() for cell in rows.pop(0)]
+    if not rows:
+        raise RequestError(400, "the body has a header and no row")
+    if header and model.column_names:
+        return _decode_named(header, rows, model)
+    return _decode_unnamed(rows, model)
+
+
+def _decode_unnamed(rows: list[list[str]], model: Signature) -> NDArray[Any]:
     width = len(rows[0])
     for number, row in enumerate(rows, start=1):
         if len(row) != width:
             message = f"row {number} has {len(row)} columns; the first has {width}"
             raise RequestError(400, message)
-    if not names and not any(map(model.is_text, range(width))):
+    if not model.column_names and not any(map(model.is_text, range(width))):
         _refuse_header(rows[0])
     columns = [
         _decode_column(list(cells), is_text=model.is_text(place))
@@ -70,17 +79,6 @@ def _decode_numbers(text: str, model: Signature) -> NDArray[Any] | None:
     return bounds.parse_table(text.replace("\r\n", "\n"), dtype)
 
 
-def _read(text: str) -> list[list[str]]:
-    try:
-        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
-    except csv.Error as error:
-        raise RequestError(400, f"the body is not text/csv: {error}") from error
-    for number, row in enumerate(rows, start=1):
-        if not row:
-            raise RequestError(400, f"row {number} is empty")
-    return rows
-
-
 def _is_header(row: list[str], model: Signature) -> bool:
     cells = [cell.strip() for cell in row]
     known = sum(cell in model.column_names for cell in cells)
@@ -88,12 +86,12 @@ def _is_header(row: list[str], model: Signature) -> bool:
         return True
     if all(map(model.is_text, range(len(cells)))):
         return False
-    return not any(cell.lower() in _MISSING or _parse(cell) is not None for cell in cells)
+    return not any(
+        cell.lower() in csv_rules.MISSING or csv_rules.parse(cell) is not None for cell in cells
+    )
 
 
 def _decode_named(header: list[str], rows: list[list[str]], model: Signature) -> Arrays:
-    if not rows:
-        raise RequestError(400, "the body has a header and no row")
     named = name_columns(header, rows, first=2)
     decoded = {}
     for name, cells in named.items():
@@ -106,32 +104,16 @@ def _decode_column(cells: list[str], *, is_text: bool) -> NDArray[Any]:
     """Return numbers if all cells are numbers or missing; otherwise text, with None for missing."""
     stripped = [cell.strip() for cell in cells]
     if not is_text:
-        numbers = [_parse(cell) for cell in stripped]
+        numbers = [csv_rules.parse(cell) for cell in stripped]
         if all(number is not None for number in numbers):
             return np.array(numbers)
     column = np.array(stripped, dtype=TEXT)
-    column[[cell.lower() in _MISSING for cell in stripped]] = None
+    column[[cell.lower() in csv_rules.MISSING for cell in stripped]] = None
     return column
 
 
-def _parse(cell: str) -> float | int | None:
-    """Parse a number; NaN if it is missing, None if it is neither."""
-    if cell.lower() in _MISSING:
-        return float("nan")
-    if "_" in cell:  # which Python takes
-        return None
-    try:
-        return int(cell)
-    except ValueError:
-        pass
-    try:
-        return float(cell)
-    except ValueError:
-        return None
-
-
 def _refuse_header(row: list[str]) -> None:
-    if any(_parse(cell.strip()) is not None for cell in row):
+    if any(csv_rules.parse(cell.strip()) is not None for cell in row):
         return
     message = f"row 1, column 1 is {row[0][:80]!r}, which is not a number"
     hint = "the model's columns have no names, so rows are sent without a header"

@@ -7,11 +7,11 @@ one. The answer is JSON, CSV, JSON lines or npy.
 
 from __future__ import annotations
 
+import functools
 import io
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
@@ -19,7 +19,10 @@ from container import contract
 from container.errors import RequestError
 from container.serving import charsets, inference
 from container.serving.bodies import arrays, media_types, negotiation
+from container.serving.bodies.content_encoding import Expansion
 from container.serving.exchange import Request, Response
+from container.serving.records import columnar, csv_rules, libsvm, multipart
+from container.serving.records.table import Table
 from container.serving.third_party import (
     answers,
     csv_bodies,
@@ -29,16 +32,7 @@ from container.serving.third_party import (
     runtime_faults,
 )
 from container.serving.third_party.predict_requests import PredictRequest
-from container.serving.third_party.signature import Model
-
-_JSON_LINES: Final = (
-    media_types.JSON_LINES,
-    "application/jsonl",
-    "application/x-jsonlines",
-    "application/x-jsonl",
-    "application/ndjson",
-    "application/x-ndjson",
-)
+from container.serving.third_party.signature import Model, count_columns
 
 
 @dataclass(frozen=True)
@@ -70,8 +64,12 @@ class ModelApplication:
             media_types.JSON: self._decode_json,
             media_types.CSV: self._decode_csv,
             media_types.NPY: self._decode_npy,
-            **dict.fromkeys(_JSON_LINES, self._decode_json_lines),
+            media_types.JSON_LINES: self._decode_json_lines,
             **dict.fromkeys(picture_inputs.TYPES, self._decode_picture),
+            media_types.MULTIPART: self._decode_multipart,
+            media_types.LIBSVM: self._decode_libsvm,
+            media_types.PARQUET: functools.partial(self._decode_table, columnar.decode_parquet),
+            media_types.ARROW: functools.partial(self._decode_table, columnar.decode_arrow),
         }
 
     def estimate_s(self, request: Request) -> float:  # noqa: ARG002 - Application's
@@ -84,7 +82,7 @@ class ModelApplication:
 
     def _answer(self, request: Request) -> Response:
         accept = request.headers.get("accept", "")
-        answer_type = negotiation.choose(_name_lines(accept), self._offered)
+        answer_type = media_types.choose(accept, self._offered)
         if answer_type is None:
             message = f"Accept {accept[:200]!r} cannot be answered; possible: "
             raise RequestError(406, message + ", ".join(self._offered))
@@ -104,7 +102,7 @@ class ModelApplication:
     def _decode(self, request: Request) -> PredictRequest:
         content_type = request.headers.get("content-type", "")
         name, parameters = negotiation.parse_media_type(content_type)
-        decoder = self._decoders.get(name)
+        decoder = self._decoders.get(media_types.unify(name))
         if decoder is None:
             given = "a request without a content type"
             if name:
@@ -119,20 +117,14 @@ class ModelApplication:
         return predict_requests.decode(charsets.decode(body, parameters))
 
     def _decode_json_lines(self, body: bytes, parameters: Mapping[str, str]) -> PredictRequest:
-        rows = []
-        for number, line in enumerate(_split_lines(charsets.decode(body, parameters)), start=1):
-            try:
-                row = predict_requests.parse(line)
-            except RequestError as error:
-                raise RequestError(400, f"line {number}: {error}") from None
-            if isinstance(row, dict) and row.keys() == {"features"}:
-                row = row["features"]
-            rows.append(row)
+        rows = predict_requests.parse_lines(charsets.decode(body, parameters))
         return PredictRequest(predict_requests.decode_rows(rows))
 
     def _decode_csv(self, body: bytes, parameters: Mapping[str, str]) -> PredictRequest:
         text = charsets.decode(body, parameters)
-        return PredictRequest(csv_bodies.decode(text, self._model.signature))
+        has_header = csv_rules.read_header_parameter(parameters)
+        data = csv_bodies.decode(text, self._model.signature, has_header=has_header)
+        return PredictRequest(data)
 
     def _decode_npy(self, body: bytes, _: Mapping[str, str]) -> PredictRequest:
         header = arrays.read_npy_header(body)  # numpy takes the memory that it promises
@@ -149,24 +141,57 @@ class ModelApplication:
         payload_bytes = self._found.payload_bytes
         return PredictRequest(picture_inputs.decode(body, self._model.signature, payload_bytes))
 
+    def _decode_multipart(self, body: bytes, parameters: Mapping[str, str]) -> PredictRequest:
+        """Decode the parts in their order, as one batch."""
+        batches = []
+        room = self._found.payload_bytes
+        for number, part in enumerate(multipart.split(body, parameters), start=1):
+            given = negotiation.parse_media_type(part.content_type)
+            name = media_types.name_part(given.name, part.file_name, part.content)
+            decoder = self._decoders.get(name)
+            if decoder is None or name == media_types.MULTIPART:
+                message = f"part {number} has no media type that is known, or no Content-Type"
+                raise RequestError(415, f"{message}; send one, or a file name such as a.csv")
+            try:
+                data = decoder(bytes(part.content), given.parameters).data
+                data = picture_inputs.unpack(data, self._model.signature, room)
+            except RequestError as error:
+                raise RequestError(error.status, f"part {number}: {error}") from None
+            if isinstance(data, Mapping):
+                message = f"part {number} names its columns; send rows without names in parts"
+                raise RequestError(400, message)
+            batches.append(data)
+            room -= data.nbytes
+            if room < 0:
+                raise RequestError(413, "the parts of the request expand to more than its limit")
+        if len({batch.shape[1:] for batch in batches}) > 1:
+            raise RequestError(400, "the parts of one request must have the same shape")
+        return PredictRequest(np.concatenate(batches))
+
+    def _decode_libsvm(self, body: bytes, parameters: Mapping[str, str]) -> PredictRequest:
+        expansion = Expansion(self._found.payload_bytes)
+        columns = count_columns(self._model.signature)
+        first_index = libsvm.read_first_index(parameters)
+        rows = []
+        for row in libsvm.decode(charsets.decode(body, parameters), first_index, columns):
+            expansion.take(2 * row.nbytes)
+            rows.append(row)
+        return PredictRequest(np.array(rows))
+
+    def _decode_table(
+        self,
+        read: Callable[[bytes, columnar.Charge], Table],
+        body: bytes,
+        _: Mapping[str, str],
+    ) -> PredictRequest:
+        """Decode named columns: by name if the model's have names, else in their order."""
+        table = read(body, Expansion(self._found.payload_bytes).take)
+        if self._model.signature.column_names:
+            return PredictRequest(dict(zip(table.names, table.columns, strict=True)))
+        return PredictRequest(table.to_array())
+
     def _check_signature(self, name: str | None) -> None:
         known = getattr(self._model, "signature_name", "serving_default")
         if name not in (None, known):
             message = f"the model has no signature {name[:100]!r}; it is served by {known!r}"
             raise RequestError(400, message)
-
-
-def _split_lines(text: str) -> list[str]:
-    lines = text.rstrip().split("\n")
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            raise RequestError(400, f"line {number} is empty; each line is one instance")
-    return lines
-
-
-def _name_lines(accept: str) -> str:
-    """Return `accept` with the usual name of JSON lines."""
-    for name in _JSON_LINES:
-        if name in accept:
-            return accept.replace(name, media_types.JSON_LINES)
-    return accept

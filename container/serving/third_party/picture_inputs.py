@@ -15,7 +15,7 @@ from container.errors import RequestError
 from container.serving.bodies import media_types, pictures
 from container.serving.third_party.signature import TEXT, Arrays, Shape, Signature, Tensor, Tensors
 
-TYPES: Final = (*sorted(media_types.PICTURES), "image/jpg", "application/x-image")
+TYPES: Final = tuple(sorted(media_types.PICTURES))
 """Media types of a picture; its first bytes say of which kind it is."""
 _KINDS: Final = {b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"BM": "BMP"}
 

@@ -12,13 +12,12 @@ bytes. Columns are answered in columns (`outputs`), everything else in rows (`pr
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import Any, Final, NamedTuple
 
 from numpy.typing import NDArray
 
 from container.errors import RequestError
+from container.serving.records import json_values
 from container.serving.third_party import bounds
 from container.serving.third_party.names import check_names
 from container.serving.third_party.signature import Arrays, to_array
@@ -68,19 +67,30 @@ def parse(body: str | bytes) -> Any:
         if isinstance(body, bytes):
             body = body.decode("utf-8-sig")
         if '"b64"' in body:
-            return bounds.load_json(body, _take_bytes)
+            return bounds.load_json(body, json_values.take_bytes)
         return bounds.load_json(body)
     except (ValueError, RecursionError) as error:
         raise RequestError(400, f"the body is not application/json: {error}") from error
 
 
-def _take_bytes(document: dict[str, Any]) -> Any:
-    if document.keys() != {"b64"}:
-        return document
-    try:
-        return base64.b64decode(document["b64"], validate=True)
-    except (binascii.Error, ValueError, TypeError) as error:
-        raise RequestError(400, f'the value of "b64" is not base64: {error}') from error
+def parse_lines(text: str) -> list[Any]:
+    """Parse JSON lines, each a row, also as `{"features": row}`.
+
+    Raises: RequestError 400 that names the line.
+    """
+    bounds.check_lines(text)
+    rows = []
+    for number, line in enumerate(text.rstrip().split("\n"), start=1):
+        if not line.strip():
+            raise RequestError(400, f"line {number} is empty; each line is one instance")
+        try:
+            row = parse(line)
+        except RequestError as error:
+            raise RequestError(error.status, f"line {number}: {error}") from None
+        if isinstance(row, dict) and row.keys() == {"features"}:
+            row = row["features"]
+        rows.append(row)
+    return rows
 
 
 def decode_rows(rows: Any) -> Arrays:

@@ -20,7 +20,6 @@ lists where we differ and why.
 from __future__ import annotations
 
 import inspect
-import json
 import logging
 import math
 from collections.abc import Callable, Mapping
@@ -31,9 +30,11 @@ from container.errors import RequestError, UserError
 from container.serving import charsets, inference
 from container.serving.bodies import media_types, negotiation
 from container.serving.exchange import Request, Response
+from container.serving.records import json_values
 from container.serving.telemetry.redaction import Redaction, describe
 from container.serving.third_party import model_files
 from container.serving.user_code import (
+    default_input,
     handler_rules,
     inference_toolkit,
     responses,
@@ -53,23 +54,29 @@ class Application:
         model_dir: Path,
         default_accept: str = media_types.JSON,
         choice: model_files.Choice = model_files.ANY,
+        *,
+        end_of_line: bool = True,
     ) -> None:
         """Check the functions and load the model; `choice` is for one that loads without code.
+
+        With `end_of_line` the last line of an answer that needs no `output_fn` is closed (BT-8).
 
         Raises: UserError for functions that contradict each other or take a wrong number of
         arguments; whatever the user's `model_fn` raises.
         """
         self._default_accept = default_accept
         self._choice = choice
+        self._end_of_line = end_of_line
         self._model_dir = model_dir
         self._is_tfs = any(name in functions for name in handler_rules.TFS_FUNCTIONS)
         self._functions: dict[str, Callable[..., Any]] = {
-            "input_fn": _decode,
+            "input_fn": self._decode,
             "predict_fn": _predict,
             **_bind_all(functions),
         }
         # The model comes last: nothing is loaded for functions that could not be called.
         self._model = self._load()
+        self._taker = default_input.describe_taker(functions.get("predict_fn"), self._model)
 
     def _load(self) -> Any:
         model_dir = str(self._model_dir)
@@ -125,7 +132,14 @@ class Application:
         if isinstance(result, tuple):
             result, answer_type = result[:2]
         headers = context.get_response_headers()
-        return responses.make(context.status, _to_bytes(result), answer_type, headers)
+        body = _to_bytes(result, answer_type)
+        return responses.make(context.status, body, answer_type, headers)
+
+    def _decode(self, data: Any, _content_type: str | None, context: Context) -> Any:
+        given = context.get_request_header(0, "Content-Type") or ""
+        decoded = default_input.decode(data, given, self._taker)
+        context.request_form = decoded.form
+        return decoded.data
 
     def _transform(self, request: Request, accept: str, context: Context) -> Any:
         content_type = parse_content_type(request.headers.get("content-type", ""))
@@ -140,7 +154,10 @@ class Application:
         if "output_fn" in functions:
             return functions["output_fn"](prediction, accept, context)
         answer_type = choose_encoding(request.headers.get("accept", ""), self._default_accept)
-        return inference_toolkit.encode(prediction, answer_type), answer_type
+        body = inference_toolkit.encode(prediction, answer_type, context.request_form)
+        if isinstance(body, str) and not self._end_of_line:
+            body = body.removesuffix("\n")
+        return body, answer_type
 
 
 def _bind_all(functions: Mapping[str, Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
@@ -167,10 +184,6 @@ def _bind(function: Callable[..., Any], name: str, taken: int) -> Callable[..., 
     if taken == count + 1:
         return function
     return lambda *arguments: function(*arguments[:count])
-
-
-def _decode(data: Any, content_type: str | None, _context: Context) -> Any:
-    return inference_toolkit.decode(data, content_type)
 
 
 def _predict(data: Any, model: Any, _context: Context) -> Any:
@@ -200,7 +213,7 @@ def choose_encoding(accept: str, default: str) -> str:
     offered: tuple[str, ...] = inference_toolkit.ENCODED_TYPES
     if default in offered:
         offered = (default, *(name for name in offered if name != default))
-    chosen = negotiation.choose(accept, offered)
+    chosen = media_types.choose(accept, offered)
     if chosen is None:
         possible = ", ".join(inference_toolkit.ENCODED_TYPES)
         message = f"Accept {accept[:200]!r} needs an output_fn; without one: {possible}"
@@ -213,11 +226,15 @@ def _decode_text(request: Request) -> str:
     return charsets.decode(request.body, negotiation.parse_media_type(content_type).parameters)
 
 
-def _to_bytes(body: Any) -> bytes:
-    """Return bytes and text as they are, anything else as JSON, as the model server does."""
+def _to_bytes(body: Any, answer_type: Any) -> bytes:
+    """Return bytes as they are, text with null for what JSON cannot hold, anything else as JSON."""
     if isinstance(body, (bytes, bytearray, memoryview)):
         return bytes(body)
-    text = body if isinstance(body, str) else json.dumps(body)
+    if not isinstance(body, str):
+        return json_values.dump(body).encode()
+    text: str = body
+    if isinstance(answer_type, str) and "json" in answer_type:
+        text = json_values.replace_constants(body)
     return text.encode()
 
 

@@ -87,6 +87,8 @@ class Context:
         self.request_processor = [RequestProcessor(headers)]
         self.metrics = Metrics()
         self._content_type: str | None = None
+        self.request_form = ""
+        """`instances` or `inputs` if the body was a predict request of TensorFlow Serving's."""
 
     @property
     def status(self) -> int | None:

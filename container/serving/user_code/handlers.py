@@ -21,7 +21,7 @@ from container import algorithm, contract
 from container.errors import UserError
 from container.serving import server_settings
 from container.serving.bodies import media_types
-from container.serving.third_party import model_application, model_files
+from container.serving.third_party import answers, model_application, model_files
 from container.serving.user_code import handler_rules, inference_toolkit, installation
 from container.serving.user_code.application import Application
 from container.user_packages import import_advice, requirement_files, versions
@@ -61,7 +61,11 @@ class Handlers:
             return self._load_model_file()
         try:
             application = Application(
-                functions, self.model_dir, self.default_accept, _read_choice(self.settings)
+                functions,
+                self.model_dir,
+                self.default_accept,
+                _read_choice(self.settings),
+                end_of_line=not self.settings.batch,
             )
         except UserError:
             raise
@@ -168,6 +172,7 @@ def find_model(
     if found is None:
         return None
     found.check()
+    server_settings.check_default_accept(settings, answers.TYPES)
     return model_application.Found(
         found.kind,
         found.path,

@@ -7,13 +7,13 @@ scipy, which the original imports, is needed only for sparse bodies.
 
 from __future__ import annotations
 
+import csv
 import importlib.util
 import io
 import json
 import re
 import sys
 import types
-import warnings
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -23,14 +23,19 @@ from numpy.typing import NDArray
 from container.errors import RequestError
 from container.serving.bodies import arrays, media_types
 from container.serving.bodies.content_encoding import Expansion
+from container.serving.records import csv_rules, json_values
 from container.serving.third_party import bounds
 
-ENCODED_TYPES: Final = (media_types.JSON, media_types.CSV, media_types.NPY)
+ENCODED_TYPES: Final = (
+    media_types.JSON,
+    media_types.CSV,
+    media_types.NPY,
+    media_types.JSON_LINES,
+)
 TEXT_TYPES: Final = (media_types.JSON, media_types.CSV)
 _INTEGER_CHARACTERS: Final = re.compile(r"[0-9,\n-]+")
 _NUMBER_CHARACTERS: Final = re.compile(r"[0-9,.eE\n+-]+")
-_FRACTION: Final = re.compile(r"[.eE]")
-_LOOK_CHARACTERS: Final = 1_000_000
+_ANSWER_KEYS: Final = {"instances": "predictions", "inputs": "outputs"}
 _FAULTS: Final = (ValueError, TypeError, EOFError, OverflowError, RecursionError, KeyError, OSError)
 
 
@@ -61,18 +66,17 @@ def json_to_numpy(string_like: str, dtype: Any = None) -> NDArray[Any]:
 
 
 def csv_to_numpy(string_like: str, dtype: Any = None) -> NDArray[Any]:
-    """Decode CSV as `numpy.genfromtxt` does.
+    """Decode CSV: numbers as `numpy.genfromtxt` does, anything else by `csv_rules`.
 
-    Types go by column, one row or one column is a vector, a missing value is NaN.
+    One row or one column is a vector. A missing value is NaN, among integers as well, which
+    `genfromtxt` turns into -1. Columns of different types are one array: of float64 if all are
+    numbers, otherwise of objects.
     """
-    if dtype is None:
-        array = _parse_numbers(string_like)
-        if array is not None:
-            return array
-    bounds.check_table(string_like)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about an empty body
-        return np.genfromtxt(io.StringIO(string_like), dtype=dtype, delimiter=",")
+    array = _parse_numbers(string_like)
+    if array is None:
+        bounds.check_table(string_like)
+        array = np.squeeze(csv_rules.decode(string_like).to_array())
+    return array if dtype is None else array.astype(dtype)
 
 
 def npy_to_numpy(npy_array: bytes) -> NDArray[Any]:
@@ -118,17 +122,49 @@ _DECODERS: Final[dict[str, Callable[[Any], Any]]] = {
 }
 
 
-def encode(array_like: Any, content_type: str) -> str | bytes:
-    """Encode a prediction as one of `ENCODED_TYPES`."""
+def encode(array_like: Any, content_type: str, form: str = "") -> str | bytes:
+    """Encode a prediction as one of `ENCODED_TYPES`, with null in JSON for NaN and infinity.
+
+    `form` is that of the request: `instances` are answered with `predictions` in JSON, `inputs`
+    with `outputs`.
+
+    Raises: RequestError 406 if the type cannot hold the prediction.
+    """
     if content_type == media_types.NPY:
         buffer = io.BytesIO()
         np.save(buffer, array_like, allow_pickle=False)
         return buffer.getvalue()
     if content_type == media_types.CSV:
+        return _encode_csv(array_like)
+    if content_type == media_types.JSON_LINES:
+        return "".join(f"{json_values.dump(row, _to_list)}\n" for row in _list_rows(array_like))
+    if form:
+        array_like = {_ANSWER_KEYS[form]: array_like}
+    return json_values.dump(array_like, _to_list)
+
+
+def _list_rows(array_like: Any) -> list[Any]:
+    """Return the rows of a prediction, of which JSON lines have one each."""
+    values = _to_list(array_like) if hasattr(array_like, "tolist") else array_like
+    if isinstance(values, (list, tuple)):
+        return list(values)
+    return [values]
+
+
+def _encode_csv(array_like: Any) -> str:
+    rows = np.asarray(array_like)
+    if rows.dtype.kind not in "OUS" and rows.ndim in (1, 2):
         stream = io.StringIO()
-        np.savetxt(stream, array_like, delimiter=",", fmt="%s")
+        np.savetxt(stream, rows, delimiter=",", fmt="%s")
         return stream.getvalue()
-    return json.dumps(array_like, default=_to_list)
+    if rows.ndim not in (1, 2) or any(isinstance(cell, (dict, list)) for cell in rows.flat):
+        found = type(array_like).__name__
+        message = f"the prediction is a {found} that {media_types.CSV} cannot hold"
+        raise RequestError(406, f"{message}; accept {media_types.JSON}, or add an output_fn")
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerows([str(cell) for cell in np.atleast_1d(row)] for row in rows)
+    return stream.getvalue()
 
 
 def stand_in_for_decoder() -> None:
@@ -149,17 +185,13 @@ def stand_in_for_decoder() -> None:
 
 
 def _parse_numbers(text: str) -> NDArray[Any] | None:
-    """Parse what is all integers, or has a fraction in every column; return None for the rest."""
-    if not _NUMBER_CHARACTERS.fullmatch(text) or text.count("\n") == len(text):
+    """Parse what is all plain numbers and has no blank line; return None for the rest."""
+    has_blank_line = text.startswith("\n") or "\n\n" in text.rstrip("\n")
+    if has_blank_line or not _NUMBER_CHARACTERS.fullmatch(text):
         return None
-    dtype: Any = np.int64
-    if not _INTEGER_CHARACTERS.fullmatch(text):
-        lines = text.lstrip("\n")[:_LOOK_CHARACTERS].split("\n", 8)[:8]
-        rows = [line.split(",") for line in lines]
-        columns = zip(*(row for row in rows if len(row) == len(rows[0])), strict=True)
-        if not all(any(map(_FRACTION.search, column)) for column in columns):
-            return None  # perhaps a column of integers among others: numpy makes a record type
-        dtype = np.float64
+    dtype: Any = np.float64
+    if _INTEGER_CHARACTERS.fullmatch(text):
+        dtype = np.int64
     table = bounds.parse_table(text, dtype)
     return None if table is None else np.squeeze(table)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.support import ROOT
 
 FOLDERS = ("container", "local_test", "docker")
-READER_METHODS = {"integer", "choice", "flag"}
+READER_METHODS = {"integer", "choice", "flag", "media_type"}
 """Of the server's settings: the first argument is the name of one setting, or its names."""
 VARIABLE = re.compile(r"[A-Z][A-Z0-9_]+")
 REQUEST_KEYS = re.compile(

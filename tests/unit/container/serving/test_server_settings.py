@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from typing import Any
 
 import flask
 import pytest
@@ -112,7 +113,7 @@ def test_payload_0_means_chunks_of_any_length_up_to_the_mode_s_limit() -> None:
         ("SAGEMAKER_GUNICORN_WORKER_CLASS", "gevent"),
         ("SAGEMAKER_GUNICORN_WORKER_CLASS", "asgi"),
         ("SAGEMAKER_GUNICORN_WORKER_CLASS", "sync"),
-        ("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "image/png"),
+        ("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "png"),
         ("BYO_BAD_RECORDS", "ignore"),
         ("BYO_LOG_FORMAT", "xml"),
     ],
@@ -120,6 +121,56 @@ def test_payload_0_means_chunks_of_any_length_up_to_the_mode_s_limit() -> None:
 def test_wrong_value_is_named_with_what_is_possible(name: str, value: str) -> None:
     with pytest.raises(UserError, match=rf"{name}='{value}': expected .* \(default"):
         server_settings.parse({name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "field", "read"),
+    [
+        ("SAGEMAKER_MODEL_SERVER_TIMEOUT", "7200", "timeout_s", 7200),
+        ("LOG_LEVEL", "WARN", "log_level", "warning"),
+        ("LOG_LEVEL", "FATAL", "log_level", "critical"),
+        ("SAGEMAKER_CONTAINER_LOG_LEVEL", "Warn", "log_level", "warning"),
+        ("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "image/png", "default_accept", "image/png"),
+        (
+            "SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT",
+            "application/x-ndjson",
+            "default_accept",
+            "application/jsonlines",
+        ),
+    ],
+)
+def test_values_that_people_set_are_taken(name: str, value: str, field: str, read: Any) -> None:
+    assert getattr(server_settings.parse({name: value}), field) == read
+
+
+def test_model_without_handlers_refuses_a_default_accept_that_it_cannot_answer() -> None:
+    settings = server_settings.Settings(default_accept="image/png")
+    with pytest.raises(UserError, match=r"ACCEPT='image/png'.* text/csv.*output_fn"):
+        server_settings.check_default_accept(settings, ("application/json", "text/csv"))
+
+
+@pytest.mark.parametrize(
+    ("given", "parts"),
+    [
+        ("", []),
+        (
+            "--workers=4 -t 90 -k gevent --max-requests 5",
+            [
+                "SAGEMAKER_MODEL_SERVER_WORKERS in place of --workers",
+                "SAGEMAKER_MODEL_SERVER_TIMEOUT in place of -t",
+                "SAGEMAKER_GUNICORN_WORKER_CLASS in place of -k",
+                "no setting for --max-requests",
+            ],
+        ),
+        ("-w4", ["SAGEMAKER_MODEL_SERVER_WORKERS in place of -w"]),
+    ],
+)
+def test_gunicorns_own_variable_is_answered_by_ours(given: str, parts: list[str]) -> None:
+    advice = server_settings.explain_gunicorn({"GUNICORN_CMD_ARGS": given})
+    assert bool(advice) == bool(parts)
+    assert "\n" not in advice
+    for part in parts:
+        assert part in advice
 
 
 def test_every_variable_and_every_route_and_media_type_is_in_the_documentation() -> None:

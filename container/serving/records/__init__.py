@@ -1,0 +1,1 @@
+"""What bodies hold before anything is known of the model: tables, parts, JSON values."""

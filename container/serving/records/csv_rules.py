@@ -1,0 +1,135 @@
+"""CSV by RFC 4180, for bodies whose columns are not known: numbers and text, with a header or not.
+
+- A cell that is empty or says NA, N/A, NaN, null or None is missing, in any case of letters.
+- A column is numbers if each of its cells is a number or missing, otherwise text.
+- The first row is a header if its cells are texts, no two are equal, and below them at least one
+  column is numbers. The first may be empty: pandas writes the index so. `text/csv; header=present`
+  or `header=absent` says it where this would guess.
+- Blank lines at the end are ignored. Any other blank line is refused, so that each line has its
+  answer; `""` is an empty cell of the only column.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from container.errors import RequestError
+from container.serving.records.table import Table
+
+MISSING: Final = frozenset({"", "na", "n/a", "nan", "null", "none"})
+_HEADERS: Final = {"": None, "present": True, "absent": False}
+
+
+def read_header_parameter(parameters: Mapping[str, str]) -> bool | None:
+    """Return what `text/csv; header=...` says; None if it says nothing.
+
+    Raises: RequestError 400 for a value that RFC 4180 does not know.
+    """
+    given = parameters.get("header", "").lower()
+    if given not in _HEADERS:
+        message = f"the header of text/csv is {given[:40]!r}; it is present or absent"
+        raise RequestError(400, message)
+    return _HEADERS[given]
+
+
+def decode(text: str, *, has_header: bool | None = None) -> Table:
+    """Decode CSV; without `has_header` the rows decide.
+
+    Raises: RequestError 400 that names the row.
+    """
+    rows = read_rows(text)
+    header_lines = 0
+    if has_header or (has_header is None and _is_header(rows)):
+        header_lines = 1
+    width = len(rows[0])
+    for number, row in enumerate(rows, start=1):
+        if len(row) != width:
+            raise RequestError(400, _describe_width(number, row, width))
+    cells = list(zip(*rows[header_lines:], strict=True))
+    if not cells:
+        raise RequestError(400, "the body has a header and no row")
+    columns = tuple(make_column(column) for column in cells)
+    names: tuple[str, ...] = ()
+    if header_lines:
+        names = tuple(cell.strip() for cell in rows[0])
+    return Table(columns, names, header_lines)
+
+
+def _describe_width(number: int, row: Sequence[str], width: int) -> str:
+    message = f"row {number} has {len(row)} columns; the first has {width}"
+    if len(row) > width:
+        message += "; a comma inside a value is written between quotation marks"
+    return message
+
+
+def read_rows(text: str) -> list[list[str]]:
+    """Return the cells of each row, by RFC 4180.
+
+    Raises: RequestError 400 if there is no row, a blank line comes before the end, or the quotation
+    marks do not match.
+    """
+    text = text.rstrip("\r\n")
+    if not text:
+        raise RequestError(400, "the body is empty; CSV of at least one row is expected")
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except csv.Error as error:
+        raise RequestError(400, f"the body is not text/csv: {error}") from error
+    for number, row in enumerate(rows, start=1):
+        if not row:
+            message = f"row {number} is empty; each line before the last is a record"
+            raise RequestError(400, message)
+    return rows
+
+
+def _is_header(rows: Sequence[Sequence[str]]) -> bool:
+    """Return whether the first row names the columns of the others."""
+    names = [cell.strip() for cell in rows[0]]
+    if len(rows) < 2 or len(set(names)) < len(names):
+        return False
+    if any(parse(name) is not None for name in names[not names[0] :]) or not any(names):
+        return False
+    return any(
+        all(place < len(row) and parse(row[place].strip()) is not None for row in rows[1:])
+        for place in range(len(names))
+    )
+
+
+def make_column(cells: Sequence[str]) -> NDArray[Any]:
+    """Return numbers if all cells are numbers or missing, otherwise texts with NaN for missing."""
+    stripped = [cell.strip() for cell in cells]
+    numbers = [parse(cell) for cell in stripped]
+    if all(number is not None for number in numbers):
+        return _to_numbers(numbers)
+    column = np.array(stripped, dtype=object)
+    column[[cell.lower() in MISSING for cell in stripped]] = np.nan
+    return column
+
+
+def _to_numbers(numbers: Sequence[float | None]) -> NDArray[Any]:
+    array = np.array(numbers)
+    if array.dtype.kind in "if":
+        return array
+    return array.astype(np.float64)  # integers of more than 64 bits
+
+
+def parse(cell: str) -> float | int | None:
+    """Parse a number; NaN if it is missing, None if it is neither."""
+    if cell.lower() in MISSING:
+        return float("nan")
+    if "_" in cell or not cell.isascii():  # which Python takes
+        return None
+    try:
+        return int(cell)
+    except ValueError:
+        pass
+    try:
+        return float(cell)
+    except ValueError:
+        return None

@@ -1,0 +1,75 @@
+"""JSON by the letter: what it cannot hold is null, and `{"b64": "..."}` is bytes.
+
+Python writes and reads NaN and Infinity, which are not JSON: most clients refuse an entire answer
+that holds one of them. So they become null, whoever wrote the text.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from container.errors import RequestError
+
+# Texts come first, so that no word inside one is replaced.
+_CONSTANT: Final = re.compile(r'"(?:[^"\\]|\\.)*+"?|-?\bInfinity\b|\bNaN\b', re.DOTALL)
+
+
+def dump(value: Any, default: Callable[[Any], Any] | None = None) -> str:
+    """Write a value as JSON, with null for NaN and infinity.
+
+    Raises: TypeError if neither JSON nor `default` knows the type of a value.
+    """
+    try:
+        return json.dumps(value, default=default, allow_nan=False)
+    except ValueError:
+        text = json.dumps(value, default=default)  # a loop of lists is refused again
+    return replace_constants(text)
+
+
+def replace_constants(text: str) -> str:
+    """Return JSON that someone else wrote, with null for NaN and infinity."""
+    if "NaN" not in text and "Infinity" not in text:
+        return text
+    return _CONSTANT.sub(_replace, text)
+
+
+def _replace(found: re.Match[str]) -> str:
+    if found[0][0] == '"':
+        return found[0]
+    return "null"
+
+
+def take_bytes(document: dict[str, Any]) -> Any:
+    """Return bytes for `{"b64": "..."}` and any other object as it is: a hook of `json.loads`.
+
+    Raises: RequestError 400 if the text is not base64.
+    """
+    if document.keys() != {"b64"}:
+        return document
+    try:
+        return base64.b64decode(document["b64"], validate=True)
+    except (binascii.Error, ValueError, TypeError) as error:
+        raise RequestError(400, f'the value of "b64" is not base64: {error}') from error
+
+
+def is_missing(value: Any) -> bool:
+    """Return whether a value of a table is missing: null or NaN."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def find_form(document: Any) -> str:
+    """Return the key under which a predict request of TensorFlow Serving's holds its data.
+
+    That is `instances` or `inputs`, beside which only `signature_name` may stand; otherwise "".
+    """
+    if isinstance(document, Mapping):
+        for form in ("instances", "inputs"):
+            if document.keys() - {"signature_name"} == {form}:
+                return form
+    return ""
