@@ -29,7 +29,6 @@ from container.serving.bodies import (
     media_types,
     negotiation,
     pixels,
-    text,
     unusual_text,
 )
 from container.serving.bodies.content_encoding import Expansion
@@ -228,17 +227,15 @@ class Inference:
     def _decode(
         self, media_type: negotiation.MediaType, body: bytes, expansion: Expansion | None
     ) -> tuple[pixels.Images, Mapping[int, str]]:
-        if self._placeholders and media_type.name == media_types.CSV:
-            parameters = {**media_type.parameters, **text.WITHOUT_HEADER}
-            media_type = negotiation.MediaType(media_type.name, parameters)
-        try:
-            return self._decode_all(media_type, body, expansion), {}
-        except RequestError as error:
-            is_line = error.status == 400 and media_type.name in decoding.LINES
-            if not (self._placeholders and is_line and body):
-                raise
+        decoder = decoding.PLAIN.get(media_type.name)
+        if decoder is not None and body and not self._placeholders:
+            with contextlib.suppress(unusual_text.EncodedPicturesError):
+                return decoder(body, self.input_shape, media_type.parameters), {}
         expansion = expansion or Expansion(self._payload_bytes)
-        images, errors = decoding.decode_lines(
+        if not self._placeholders:
+            images = decoding.decode(media_type, body, self.input_shape, expansion, self.resize)
+            return images, {}
+        images, errors = decoding.decode_with_faults(
             media_type, body, self.input_shape, expansion, self.resize
         )
         redaction = Redaction(body)
@@ -249,16 +246,6 @@ class Inference:
                 redaction.hide(message),
             )
         return images, errors
-
-    def _decode_all(
-        self, media_type: negotiation.MediaType, body: bytes, expansion: Expansion | None
-    ) -> pixels.Images:
-        decoder = decoding.PLAIN.get(media_type.name)
-        if decoder is not None and body:
-            with contextlib.suppress(unusual_text.EncodedPicturesError):
-                return decoder(body, self.input_shape, media_type.parameters)
-        expansion = expansion or Expansion(self._payload_bytes)
-        return decoding.decode(media_type, body, self.input_shape, expansion, self.resize)
 
 
 def ping(*, is_ready: bool) -> Response:

@@ -45,7 +45,7 @@ _TIMEOUT_S_MAXIMUM: Final = 24 * 3600
 _MEDIA_TYPE: Final = re.compile(r"[\w.+-]+/[\w.+-]+", re.ASCII)
 GUNICORN_VARIABLE: Final = "GUNICORN_CMD_ARGS"
 _GUNICORN_OPTIONS: Final = {
-    **dict.fromkeys(("-w", "--workers"), _WORKERS_VARIABLES[0]),
+    **dict.fromkeys(("-w", "--workers"), WORKERS_VARIABLES[0]),
     **dict.fromkeys(("-t", "--timeout"), _TIMEOUT_VARIABLES[0]),
     "--threads": "SAGEMAKER_GUNICORN_THREADS",
     **dict.fromkeys(("-k", "--worker-class"), "SAGEMAKER_GUNICORN_WORKER_CLASS"),

@@ -78,6 +78,30 @@ def decode(
         return _decode_encoded(body, takes, is_lines=name == media_types.JSON_LINES)
 
 
+def decode_with_faults(
+    media_type: MediaType,
+    body: bytes,
+    shape: Shape,
+    expansion: Expansion | None = None,
+    resize: str = "refuse",
+) -> tuple[Images, dict[int, str]]:
+    """Decode a body, with the faults of its bad lines if it is of `LINES`, as `decode_lines` does.
+
+    Each line is a record, so the first one of CSV is no header, whatever the content type says.
+
+    Raises: RequestError as `decode` does, for what is not the fault of a line.
+    """
+    name, parameters = media_type
+    if name == media_types.CSV:
+        media_type = MediaType(name, {**parameters, **text.WITHOUT_HEADER})
+    try:
+        return decode(media_type, body, shape, expansion, resize), {}
+    except RequestError as error:
+        if error.status != 400 or name not in LINES or not body:
+            raise
+    return decode_lines(media_type, body, shape, expansion, resize)
+
+
 def decode_lines(
     media_type: MediaType,
     body: bytes,

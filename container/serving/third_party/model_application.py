@@ -32,7 +32,7 @@ from container.serving.third_party import (
     runtime_faults,
 )
 from container.serving.third_party.predict_requests import PredictRequest
-from container.serving.third_party.signature import Model, count_columns
+from container.serving.third_party.signature import Model, Signature, Tensors
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ class ModelApplication:
 
     def _decode_libsvm(self, body: bytes, parameters: Mapping[str, str]) -> PredictRequest:
         expansion = Expansion(self._found.payload_bytes)
-        columns = count_columns(self._model.signature)
+        columns = _count_columns(self._model.signature)
         first_index = libsvm.read_first_index(parameters)
         rows = []
         for row in libsvm.decode(charsets.decode(body, parameters), first_index, columns):
@@ -195,3 +195,18 @@ class ModelApplication:
         if name not in (None, known):
             message = f"the model has no signature {name[:100]!r}; it is served by {known!r}"
             raise RequestError(400, message)
+
+
+def _count_columns(signature: Signature) -> int | None:
+    """Return how many values a row has; None if the model does not say."""
+    if not isinstance(signature, Tensors):
+        count: int | None = getattr(signature, "count", None)
+        return count
+    if len(signature.tensors) != 1 or not signature.tensors[0].instance_shape:
+        return None
+    product = 1
+    for side in signature.tensors[0].instance_shape:
+        if side is None:
+            return None
+        product *= side
+    return product

@@ -199,21 +199,6 @@ class Tensors:
                 raise RequestError(400, f"{message}; its first side must be {expected}")
 
 
-def count_columns(signature: Signature) -> int | None:
-    """Return how many values a row has; None if the model does not say."""
-    if not isinstance(signature, Tensors):
-        count: int | None = getattr(signature, "count", None)
-        return count
-    if len(signature.tensors) != 1 or not signature.tensors[0].instance_shape:
-        return None
-    product = 1
-    for side in signature.tensors[0].instance_shape:
-        if side is None:
-            return None
-        product *= side
-    return product
-
-
 def _run_pieces(
     feed: Mapping[str, NDArray[Any]],
     run: Callable[[dict[str, NDArray[Any]]], dict[str, NDArray[Any]]],
