@@ -29,9 +29,9 @@ from container.serving.bodies import (
     media_types,
     negotiation,
     pixels,
-    unusual_text,
 )
 from container.serving.bodies.content_encoding import Expansion
+from container.serving.bodies.unusual_text import EncodedPicturesError
 from container.serving.exchange import Request, Response
 from container.serving.server_settings import Settings
 from container.serving.telemetry.metrics import Invocation, Metrics
@@ -47,7 +47,6 @@ _CUSTOM_ATTRIBUTES: Final = re.compile(r"[\x20-\x7e]{1,1024}")
 # for a client to wait for. It holds entire blocks of the predictor, so that no digit changes.
 _PIECE_S: Final = 0.02
 _PIECE_IMAGES: Final = (1024, 512, 256, 128, 64, 32)
-_LOOK_BYTES: Final = 512
 _ERRORS_LOGGED: Final = 10  # of one request
 # RQ-6: a caller sees 2048 characters of the body, which holds the request id as well.
 _ERROR_CHARACTERS: Final = 1900
@@ -106,8 +105,7 @@ class Inference:
         self._placeholders = settings.placeholders
         self._payload_bytes = settings.payload_bytes
         self._metrics = metrics
-        others = [name for name in encoding.ENCODERS if name != settings.default_accept]
-        self._offered = (settings.default_accept, *others)
+        self._offered = tuple(dict.fromkeys((settings.default_accept, *encoding.ENCODERS)))
 
     def invoke(self, request: Request) -> Response:
         """Answer `POST /invocations`; never raises."""
@@ -133,7 +131,7 @@ class Inference:
             return math.inf
         if self.resize != "refuse" and name in media_types.PICTURES:  # of any size
             return math.inf
-        if b'"b64"' in request.body[:_LOOK_BYTES]:  # pictures in base64, which are decoded slowly
+        if b'"b64"' in request.body[:512]:  # pictures in base64, which are decoded slowly
             return math.inf
         # A pixel takes a byte or more.
         return self._image_s * max(1, len(request.body) // self._pixels)
@@ -145,10 +143,8 @@ class Inference:
         answer_type = media_types.choose(accept, self._offered)
         if answer_type is None:
             offered = ", ".join(self._offered)
-            message = (
-                f"no media type in Accept {accept[:200]!r} is available; choose one of {offered}"
-            )
-            raise RequestError(406, message)
+            message = f"no media type in Accept {accept[:200]!r} is available"
+            raise RequestError(406, f"{message}; choose one of {offered}")
         body = request.body
         expansion = None
         if "content-encoding" in headers:
@@ -227,17 +223,13 @@ class Inference:
     def _decode(
         self, media_type: negotiation.MediaType, body: bytes, expansion: Expansion | None
     ) -> tuple[pixels.Images, Mapping[int, str]]:
+        decode = decoding.decode_with_faults if self._placeholders else decoding.decode_all
         decoder = decoding.PLAIN.get(media_type.name)
         if decoder is not None and body and not self._placeholders:
-            with contextlib.suppress(unusual_text.EncodedPicturesError):
+            with contextlib.suppress(EncodedPicturesError):
                 return decoder(body, self.input_shape, media_type.parameters), {}
         expansion = expansion or Expansion(self._payload_bytes)
-        if not self._placeholders:
-            images = decoding.decode(media_type, body, self.input_shape, expansion, self.resize)
-            return images, {}
-        images, errors = decoding.decode_with_faults(
-            media_type, body, self.input_shape, expansion, self.resize
-        )
+        images, errors = decode(media_type, body, self.input_shape, expansion, self.resize)
         redaction = Redaction(body)
         for place, message in list(errors.items())[:_ERRORS_LOGGED]:
             log.warning(

@@ -22,6 +22,7 @@ from container.serving.bodies import (
 from container.serving.bodies.content_encoding import Expansion
 from container.serving.bodies.negotiation import MediaType, parse_media_type
 from container.serving.bodies.pixels import Images, Shape
+from container.serving.bodies.unusual_text import EncodedPicturesError
 from container.serving.records import columnar, libsvm, multipart
 from container.serving.records.table import Table
 
@@ -74,8 +75,19 @@ def decode(
         return _PACKED[name](body, takes)
     try:
         return PLAIN[name](body, shape, parameters)
-    except unusual_text.EncodedPicturesError:
+    except EncodedPicturesError:
         return _decode_encoded(body, takes, is_lines=name == media_types.JSON_LINES)
+
+
+def decode_all(
+    media_type: MediaType,
+    body: bytes,
+    shape: Shape,
+    expansion: Expansion | None = None,
+    resize: str = "refuse",
+) -> tuple[Images, dict[int, str]]:
+    """Decode a body of which each record must be good. Raises: RequestError as `decode` does."""
+    return decode(media_type, body, shape, expansion, resize), {}
 
 
 def decode_with_faults(
@@ -136,7 +148,7 @@ def decode_lines(
 def _decode_line(name: str, line: bytes, number: int, takes: Takes) -> Images:
     try:
         return LINES[name](line, takes.shape, takes.parameters, first=number + 1)
-    except unusual_text.EncodedPicturesError:
+    except EncodedPicturesError:
         return _decode_encoded(line, takes, is_lines=True)
 
 
