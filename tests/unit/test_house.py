@@ -11,6 +11,12 @@ import hypothesis
 from tests.support import ROOT
 
 EXERCISES = {
+    "tests/contract/aws/test_pipelines.py": (
+        "local_test.aws.sagemaker.pipelines.pipeline_operations",
+        "local_test.aws.sagemaker.pipelines.runner",
+        "local_test.aws.sagemaker.pipelines.steps",
+        "local_test.aws.sagemaker.pipelines.values",
+    ),
     "tests/unit/local_test/aws/sagemaker/metadata/test_experiments.py": (
         "local_test.aws.sagemaker.metadata.lineage",
         "local_test.aws.sagemaker.metadata.model_cards",

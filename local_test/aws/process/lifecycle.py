@@ -11,6 +11,7 @@ from local_test.aws.sagemaker import (
     live_endpoints,
     live_jobs,
 )
+from local_test.aws.sagemaker.pipelines import runner as pipeline_runner
 from local_test.aws.sagemaker.tuning import tuning_operations
 
 
@@ -25,6 +26,7 @@ def recover(account: Account) -> None:
     live_jobs.recover(account)
     live_endpoints.recover(account)
     tuning_operations.recover(account)
+    pipeline_runner.recover(account)
     account.start_thread("scaler", lambda: autoscaling.run(account))
     account.start_thread("cloudwatch", lambda: cloudwatch.run(account))
 

@@ -48,6 +48,7 @@ NAMED = {
         ("SourceArn", "DestinationArn", "ArtifactArn"),
         "arn:aws:sagemaker:us-east-1:000000000000:artifact/a",
     ),
+    "PipelineExecutionArn": "arn:aws:sagemaker:us-east-1:000000000000:pipeline/a/execution/b",
     "ModelPackageArnList": "arn:aws:sagemaker:us-east-1:000000000000:model-package/a/1",
     "ModelPackageArn": "arn:aws:sagemaker:us-east-1:000000000000:model-package/a/1",
 }
