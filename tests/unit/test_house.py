@@ -12,6 +12,7 @@ from tests.support import ROOT
 
 EXERCISES = {
     "tests/contract/aws/test_pipelines.py": (
+        "local_test.aws.sagemaker.pipelines.execution_operations",
         "local_test.aws.sagemaker.pipelines.pipeline_operations",
         "local_test.aws.sagemaker.pipelines.runner",
         "local_test.aws.sagemaker.pipelines.steps",

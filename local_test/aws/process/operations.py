@@ -22,7 +22,7 @@ from local_test.aws.sagemaker import (
     tags,
 )
 from local_test.aws.sagemaker.metadata import experiments, lineage, model_cards
-from local_test.aws.sagemaker.pipelines import pipeline_operations
+from local_test.aws.sagemaker.pipelines import execution_operations, pipeline_operations
 from local_test.aws.sagemaker.tuning import tuning_operations
 from local_test.requests import shapes
 
@@ -87,6 +87,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "ListTags": tags.list_tags,
     "DeleteTags": tags.delete_tags,
     **pipeline_operations.OPERATIONS,
+    **execution_operations.OPERATIONS,
     **experiments.OPERATIONS,
     **lineage.OPERATIONS,
     **model_cards.OPERATIONS,
