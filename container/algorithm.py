@@ -22,20 +22,23 @@ that runs it. A user's algorithm gets everything that the bundled network gets.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import functools
 import importlib.util
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from container import contract, hyperparameters
+from container.data import set_names
 from container.errors import PlatformError, UserError
 from container.hyperparameters import Rule, field
 
 __all__ = ["Algorithm", "Job", "PlatformError", "Stop", "UserError", "field"]
 
+_LIKENESS: Final = 0.8  # `trian` is meant to be `train`, and `text` is not `test`
 FILE_NAME: Final = "algorithm.py"
 T = TypeVar("T")
 
@@ -196,11 +199,27 @@ def name_channels(
         elif is_required:
             possible = " or ".join(map(repr, names))
             faults.append(f"there is no {own} channel: one named {possible} is needed")
+    faults += _find_misspelt(declared, found)
     if faults:
         present = ", ".join(sorted(config.channels)) or "none"
         message = f"{'; '.join(faults)}; the job's channels are {present}"
         raise UserError(message)
     return found
+
+
+def _find_misspelt(declared: Sequence[str], found: Iterable[str]) -> list[str]:
+    """Name the channels that are not declared, but are called like one that the job lacks."""
+    groups = [split_channel(entry)[0] for entry in declared]
+    known = {name: names[0] for names in groups for name in names}
+    free = [name for name in known if known[name] not in found]
+    faults = []
+    for name in sorted(set(found) - known.keys() - {contract.CODE_CHANNEL}):
+        near = difflib.get_close_matches(name.lower(), free, n=1, cutoff=_LIKENESS)
+        role = set_names.find_role(name)[0]
+        meant = role if role in free else "".join(near)
+        if meant:
+            faults.append(f"there is no channel {name!r}: did you mean {meant!r}?")
+    return faults
 
 
 def _find_channels(

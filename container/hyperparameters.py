@@ -125,7 +125,9 @@ def _decode(text: str, hint: Any, rule: Rule) -> Any:
 def _convert(value: Any, text: str, kind: type) -> Any:
     """Convert a decoded value to the type of its field; None if that is impossible."""
     if kind is str:
-        return value if isinstance(value, str) else text
+        return value if isinstance(value, str) else _unquote(text)
+    if isinstance(value, str) and kind in (int, float):
+        value = _read_number(value)
     if kind is bool:
         return _BOOLEANS.get(str(value).strip().lower())
     if kind is int:
@@ -153,11 +155,33 @@ def _loads(text: str) -> Any:
 
 def _evaluate(text: str) -> Any:
     """Read what Python's `str()` writes of a constant or a collection; other text is itself."""
-    if text in ("True", "False", "None") or text.startswith(("[", "(", "{")):
+    if text in ("True", "False", "None") or text.startswith(("[", "(", "{", "'")):
         try:
-            return ast.literal_eval(text)
+            value = ast.literal_eval(text)
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             return text
+        return _loads(value) if isinstance(value, str) and value != text else value
+    return text
+
+
+def _read_number(text: str) -> int | float | None:
+    """Read a number that is not JSON, such as `.5`, `5.` or `+5`; None if it is not one."""
+    if "_" in text:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        with contextlib.suppress(ValueError):
+            return float(text)
+    return None
+
+
+def _unquote(text: str) -> str:
+    """Return a text without the quotes of JSON, where what is in them is no text: `"65"`."""
+    with contextlib.suppress(ValueError, RecursionError):
+        value = json.loads(text)
+        if isinstance(value, str):
+            return _unquote(value)
     return text
 
 

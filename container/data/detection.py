@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from container.data.formats import (
     array_files,
@@ -22,6 +22,8 @@ from container.data.formats import (
 from container.data.formats.parts import from_path
 from container.errors import UserError
 
+JUNK: Final = frozenset({"__MACOSX", "Thumbs.db", "ehthumbs.db", "desktop.ini", "Icon\r"})
+"""What macOS and Windows leave in directories and archives; hidden files are none either."""
 HEAD_BYTES: Final = 4096
 """First bytes that `recognize_content` needs."""
 _SUFFIXES: Final = {
@@ -125,25 +127,56 @@ def _list_all(directory: Path) -> tuple[list[Path], list[Path]]:
     if not directory.is_dir():
         message = f"the channel directory {directory} does not exist"
         raise UserError(message)
-    names = []
-    for root, subdirectories, found in os.walk(directory):
-        subdirectories[:] = [name for name in subdirectories if not name.startswith(".")]
-        names += [f"{root}/{name}" for name in found if not name.startswith(".")]
     paths: list[Path] = []
     empty: list[Path] = []
-    for name in names:
+    for name in _walk(directory):
         size = _measure(name)
         if size is not None:
             (paths if size else empty).append(Path(name))
     return sorted(paths, key=lambda path: path.parts), empty
 
 
+def _walk(directory: Path) -> Iterator[str]:
+    """Yield the paths of all files that are not hidden; links are followed, a loop once.
+
+    Raises: UserError if a directory cannot be read.
+    """
+
+    def refuse(error: OSError) -> NoReturn:
+        message = f"{error.filename} cannot be read: {error.strerror}"
+        raise UserError(message)
+
+    for root, subdirectories, found in os.walk(directory, onerror=refuse, followlinks=True):
+        subdirectories[:] = [
+            name
+            for name in subdirectories
+            if not _is_hidden(name) and not _leads_back(f"{root}/{name}")
+        ]
+        yield from (f"{root}/{name}" for name in found if not _is_hidden(name))
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name in JUNK
+
+
+def _leads_back(path: str) -> bool:
+    """Return whether a directory is a link to one that holds it."""
+    if not os.path.islink(path):  # noqa: PTH114 - of perhaps many directories
+        return False
+    holders = {parent.resolve() for parent in Path(path).parents}
+    return Path(path).resolve() in holders.union(*(holder.parents for holder in holders))
+
+
 def _measure(path: str) -> int | None:
-    """Return the bytes of a file; None if it is not a file."""
+    """Return the bytes of a file; None if it is not a file.
+
+    Raises: UserError if it is a link that leads nowhere.
+    """
     try:
         status = os.stat(path)  # noqa: PTH116 - once for each of perhaps a million files
-    except OSError:
-        return None
+    except OSError as error:
+        message = f"{path} cannot be read, perhaps as a link that leads nowhere: {error.strerror}"
+        raise UserError(message) from error
     return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import functools
 import mmap
 import os
+import unicodedata
 from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
@@ -14,7 +16,16 @@ import numpy as np
 import numpy.typing as npt
 
 from container import machine
-from container.data.formats.parts import Images, Label, Labels, Options, Part, Shape, Task
+from container.data.formats.parts import (
+    MISSING_LABELS,
+    Images,
+    Label,
+    Labels,
+    Options,
+    Part,
+    Shape,
+    Task,
+)
 from container.data.images import LabeledImages
 from container.data.stream import BLOCK_BYTES, ImageSet, PipedStream, ScratchFile, ScratchStream
 from container.errors import UserError
@@ -44,7 +55,7 @@ def gather(
     labels: list[Labels] = []
     rejected: list[str] = []
     shape: Shape | None = None
-    for part in (options.run or run_ahead)(tasks):
+    for part in map(_drop_unlabeled, (options.run or run_ahead)(tasks)):
         rejected += part.faults
         _check_rejected(rejected, options.bad_record_limit)
         if len(part.labels):
@@ -93,12 +104,30 @@ def _read_again(
     Raises: UserError if a record cannot be read and none may be skipped, or if shape or class was
     not in the first epoch.
     """
-    for part in read_parts():
+    for part in map(_drop_unlabeled, read_parts()):
         if not bad_record_limit:
             _check_rejected(part.faults, 0)
         if len(part.labels):
             _check_shape(part, shape, "the first epoch has")
             yield part.images, _look_up(part, classes)
+
+
+def _drop_unlabeled(part: Part) -> Part:
+    """Normalize text labels (NFC), and reject records whose label is missing."""
+    labels = part.labels
+    if isinstance(labels, np.ndarray):
+        return part
+    labels = [unicodedata.normalize("NFC", label).strip() for label in labels]
+    missing = [i for i, label in enumerate(labels) if label.casefold() in MISSING_LABELS]
+    if not missing:
+        return dataclasses.replace(part, labels=labels)
+    kept = np.setdiff1d(np.arange(len(labels)), missing)
+    return Part(
+        part.images[kept],
+        [labels[i] for i in kept],
+        lambda index: part.locate(int(kept[index])),
+        [*part.faults, *(f"{part.locate(i)}: the label is missing" for i in missing)],
+    )
 
 
 def _check_rejected(rejected: Sequence[str], limit: int) -> None:
@@ -167,6 +196,9 @@ def _look_up(part: Part, classes: tuple[Label, ...]) -> npt.NDArray[np.int64]:
 def canonical(label: Label, names: Container[str]) -> str:
     """Write a label as the classes do: `7.0` is class `7` if there is no class `7.0`."""
     text = str(label)
+    if text in names:
+        return text
+    text = unicodedata.normalize("NFC", text).strip()
     if text in names:
         return text
     try:

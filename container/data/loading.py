@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from container import contract
-from container.data import detection
+from container.data import detection, set_names
 from container.data.formats import (
     array_files,
     csv_files,
@@ -88,6 +88,8 @@ def open_channel(
 def _gather_directory(directory: Path, options: Options, content_type: str | None) -> ImageSet:
     choice = detection.choose_files(directory, options.data_format, content_type)
     found, paths = choice.data_format, choice.paths
+    if found not in ("images", "npz"):  # which have rules of their own
+        set_names.refuse_files(directory, paths)
     images = gather(_read(directory, found, paths, options), str(directory), options)
     level = sys.maxsize  # other files have no class
     if found == "images":
@@ -120,5 +122,5 @@ def _list_pictures(
     if found == "parquet":
         return parquet_files.read(paths, options)
     if found == "webdataset":
-        return webdataset_files.read(map(from_path, paths))
+        return webdataset_files.read(map(from_path, paths), options.charset)
     return recordio_files.read(map(from_path, paths))

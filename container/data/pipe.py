@@ -54,7 +54,9 @@ def _read_wrapped(stream: BinaryIO, fifo: Path, options: Options, expected: str)
     records = itertools.chain([first], records)
     found = detection.recognize_content(first[: detection.HEAD_BYTES])
     if found == "images":
-        yield from picture_files.read(recordio_files.pair(records, str(fifo)), options)
+        yield from picture_files.read(
+            recordio_files.pair(records, str(fifo), options.charset), options
+        )
         return
     read = _READERS.get(found) or _READERS.get(expected)
     if read is None:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from container import artifact, contract, machine
 from container.data import detection, loading
-from container.data.formats.parts import Options
+from container.data.formats.parts import LABEL_COLUMN, UTF_8, Options
 from container.data.images import LabeledImages
 from container.errors import PlatformError, UserError
 from container.evaluation import classification, places, report, sharing
@@ -140,7 +140,8 @@ def _load_share(
     manifest: artifact.Manifest, where: places.Places, hosts: sharing.Hosts
 ) -> LabeledImages:
     reading = Options(
-        label_column=str(manifest.hyperparameters.get("label_column", "label")),
+        label_column=str(manifest.hyperparameters.get("label_column", LABEL_COLUMN)),
+        charset=str(manifest.hyperparameters.get("charset", UTF_8)),
         image_shape=manifest.input_shape,
         classes=manifest.classes,
         resize=manifest.resize,

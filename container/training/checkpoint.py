@@ -43,6 +43,7 @@ _FREE: Final = frozenset(
         "resume",
         "host_wait_s",
         "label_column",
+        "charset",
         "memory_budget_mb",
         "precision",
         "threads",

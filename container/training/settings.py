@@ -8,6 +8,7 @@ imported; each default is here and nowhere else.
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import json
 from collections.abc import Mapping
@@ -177,7 +178,14 @@ class Settings:
 
     # Data
     label_column: str = field(
-        "label", "header of the label column in CSV; without a header it is the first column"
+        "label",
+        "column of the labels in CSV: its header, `first`, `last`, or its number: 1 is the first, "
+        "-1 the last; by default the first one if there is no header",
+    )
+    charset: str = field(
+        "utf-8",
+        "charset of CSV rows and of text labels, such as latin-1, cp1252 or utf-16; a byte order "
+        "mark takes precedence",
     )
     image_shape: tuple[int, ...] | None = field(
         None,
@@ -325,12 +333,24 @@ def parse(raw: Mapping[str, str]) -> tuple[Settings, list[str]]:
             f"image_shape={list(shape)}: expected height, width and channels "
             f"(one of {', '.join(map(str, CHANNEL_COUNTS))}), such as [28, 28, 1]"
         )
+    if not _is_charset(settings.charset):
+        faults.append(
+            f"charset={settings.charset!r}: expected a charset that Python knows, such as utf-8, "
+            "latin-1, cp1252, utf-16 or shift_jis"
+        )
     if settings.towers and settings.towers > settings.batch_size:
         batch_size = settings.batch_size
         faults.append(f"towers={settings.towers}: expected at most batch_size={batch_size}")
     if faults:
         raise UserError.from_faults("wrong hyperparameters", faults)
     return settings, warnings
+
+
+def _is_charset(name: str) -> bool:
+    try:
+        return codecs.getincrementaldecoder(name)().decode("a".encode(name), final=True) == "a"
+    except (LookupError, ValueError, TypeError):  # such as base64, which is no charset
+        return False
 
 
 def format_page() -> str:

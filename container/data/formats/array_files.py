@@ -14,7 +14,16 @@ from typing import Any, BinaryIO, Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from container.data.formats.parts import PART_BYTES, Labels, Options, Part, Shape, Task, from_path
+from container.data.formats.parts import (
+    PART_BYTES,
+    Labels,
+    Options,
+    Part,
+    Shape,
+    Task,
+    decode_label,
+    from_path,
+)
 from container.errors import UserError
 
 _IDX_DTYPES: Final = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
@@ -180,7 +189,7 @@ def _cut(stream: BinaryIO, name: str, labels: NDArray[Any], options: Options) ->
         rows = np.frombuffer(block, dtype).reshape(count, -1)
         if start == 0:  # the first images decide for the file: one in black and white could not
             unit = dtype.kind == "f" and bool((rows != np.floor(rows)).any() and (rows <= 1).all())
-        block_labels = labels[start : start + count]
+        block_labels = _to_labels(labels[start : start + count], f"{name}, labels", options)
         locate = functools.partial(_locate, name, start)
         yield functools.partial(_decode, rows, block_labels, image_shape, locate, unit=unit)
 
@@ -207,7 +216,7 @@ def _find_shape(name: str, found: tuple[int, ...], wanted: Shape | None) -> Shap
 
 def _decode(
     rows: NDArray[Any],
-    labels: NDArray[Any],
+    labels: Labels,
     shape: Shape,
     locate: Callable[[int], str],
     *,
@@ -215,7 +224,7 @@ def _decode(
 ) -> Part:
     """Decode `[image, value]`; with `unit`, values are pixels divided by 255, as in requests."""
     if rows.dtype == np.uint8:
-        return Part(rows.reshape(-1, *shape), _to_labels(labels), locate)
+        return Part(rows.reshape(-1, *shape), labels, locate)
     fault = "a pixel is not a whole number from 0 to 255"
     with np.errstate(invalid="ignore"):
         if unit:
@@ -226,21 +235,25 @@ def _decode(
     good = np.flatnonzero(is_good)
     return Part(
         pixels[good].reshape(-1, *shape),
-        _to_labels(labels[good]),
+        labels[good] if isinstance(labels, np.ndarray) else [labels[row] for row in good],
         lambda index: locate(int(good[index])),
         [f"{locate(int(row))}: {fault}" for row in np.flatnonzero(~is_good)],
     )
 
 
-def _to_labels(labels: NDArray[Any]) -> Labels:
+def _to_labels(labels: NDArray[Any], name: str, options: Options) -> Labels:
     if labels.dtype.kind in "iub":
         return labels.astype(np.int64)
-    return [_to_text(label) for label in labels.tolist()]
+    try:
+        return [_to_text(label, options.charset) for label in labels.tolist()]
+    except ValueError as error:
+        message = f"{name}: {error}"
+        raise UserError(message) from error
 
 
-def _to_text(label: object) -> str:
+def _to_text(label: object, charset: str) -> str:
     if isinstance(label, bytes):
-        return label.decode("utf-8", errors="replace")
+        return decode_label(label, charset)
     if isinstance(label, float):
         return f"{label:.17g}"
     return str(label)

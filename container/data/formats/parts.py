@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,11 @@ Images = NDArray[np.uint8]
 Labels = NDArray[np.int64] | list[str]
 
 Label = int | str
+
+UTF_8: Final = "utf-8"
+LABEL_COLUMN: Final = "label"
+MISSING_LABELS: Final = ("", "nan")
+"""What stands for a label that is missing; pandas and NumPy write the second."""
 
 # Decoded bytes of one task: enough to keep threads busy, and some dozen tasks fit any memory.
 PART_BYTES = 1 << 22
@@ -59,6 +64,21 @@ def from_bytes(name: str, content: bytes) -> Source:
     """Return a source that reads bytes in memory."""
     raw = cast("io.RawIOBase", io.BytesIO(content))
     return Source(name, lambda: cast("BinaryIO", io.BufferedReader(raw)))
+
+
+def decode_label(text: bytes, charset: str) -> str:
+    """Decode a label that a record holds.
+
+    Raises: ValueError if it is not in the charset.
+    """
+    try:
+        return text.decode(charset)
+    except UnicodeError as error:
+        message = (
+            f"its label {text[:40]!r} is not {charset}; set charset to the one that it was written "
+            "in, such as latin-1 or cp1252"
+        )
+        raise ValueError(message) from error
 
 
 @dataclass(frozen=True)
@@ -132,8 +152,10 @@ class Options:
 
     data_format: str = "auto"
     """A value of `_SUFFIXES` in `container.data.detection`, `idx`, or `auto` to detect it."""
-    label_column: str = "label"
-    """Header of the labels in CSV; without such a column labels are in the first one."""
+    label_column: str = LABEL_COLUMN
+    """Header or position of the labels in CSV; by default the first column if it has no header."""
+    charset: str = UTF_8
+    """Charset of text: rows and labels."""
     image_shape: Shape | None = None
     """Height, width and channels; None: the first records decide."""
     resize: str = "refuse"

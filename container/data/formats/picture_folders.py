@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import collections
-import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
+from container.data import set_names
 from container.data.formats.picture_files import Encoded
 from container.errors import UserError
 
-_SET: Final = re.compile(
-    r"(train|training|test|testing|val|valid|validation|eval|dev)([-_ .]?(set|data|images|\d+))?"
-)
-_CHANNELS: Final = {"tr": "training", "te": "test"}
 _NOTES: Final = (
     *("", ".txt", ".md", ".rst", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".toml", ".ini"),
     *(".html", ".pdf", ".csv", ".tsv", ".log", ".py", ".ipynb", ".sh", ".db", ".mat"),
@@ -101,22 +97,13 @@ def _refuse_sets(directory: Path, names: Sequence[tuple[str, ...]]) -> None:
     Raises: UserError with the channels that were meant.
     """
     every = {parts[0] for parts in names}
-    classes = sorted(name for name in every if _SET.fullmatch(name.lower()))
-    if len(classes) < 2:
+    found = set_names.list_sets(every)
+    if len(found) < 2:
         return
     # Among others they are classes, unless the classes are one level deeper.
-    if len(classes) < len(every) and any(len(p) < 3 for p in names if p[0] in classes):
+    if len(found) < len(every) and any(len(p) < 3 for p in names if p[0] in found):
         return
-    channels = [
-        f"--channel {_CHANNELS.get(name.lower()[:2], 'validation')}={directory / name}"
-        for name in classes
-    ]
-    message = (
-        f"the directories {', '.join(classes)} below {directory} are sets of images and not "
-        "classes; make each one a channel of its own (in S3, by a prefix that ends in it), such as "
-        f"python -m local_test train {' '.join(channels)}"
-    )
-    raise UserError(message)
+    raise UserError(set_names.advise(directory, found, "classes"))
 
 
 def _describe(root: Path, path: Path, level: int) -> str:

@@ -12,7 +12,7 @@ from typing import BinaryIO, Final
 
 from container import record_framing
 from container.data.formats import picture_files
-from container.data.formats.parts import Source
+from container.data.formats.parts import UTF_8, Source, decode_label
 from container.errors import UserError
 
 _IMAGE_HEADER: Final = struct.Struct("<IfQQ")
@@ -61,7 +61,9 @@ def read(sources: Iterable[Source]) -> Iterator[picture_files.Encoded]:
                 yield place, f"{label:.9g}", functools.partial(bytes, picture)
 
 
-def pair(records: Iterable[bytes], name: str) -> Iterator[picture_files.Encoded]:
+def pair(
+    records: Iterable[bytes], name: str, charset: str = UTF_8
+) -> Iterator[picture_files.Encoded]:
     """Yield the labeled pictures of an augmented manifest, whose records alternate (IN-9).
 
     Raises: UserError if the last picture has no label.
@@ -75,5 +77,10 @@ def pair(records: Iterable[bytes], name: str) -> Iterator[picture_files.Encoded]
                 "its label"
             )
             raise UserError(message)
-        text = label.decode("utf-8", errors="replace").strip().strip('"')
-        yield f"{name}, pair {index}", text, functools.partial(bytes, picture)
+        text, fault = "", ""
+        try:
+            text = decode_label(label, charset).strip().strip('"')
+        except ValueError as error:
+            fault = str(error)
+        load = functools.partial(picture_files.load_bytes, picture, fault)
+        yield f"{name}, pair {index}", text, load

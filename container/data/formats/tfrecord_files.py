@@ -27,6 +27,7 @@ from container.data.formats.parts import (
     Source,
     Task,
     Unpacked,
+    decode_label,
 )
 from container.errors import UserError
 from container.record_framing import read_fields, read_integers
@@ -77,17 +78,17 @@ def read(sources: Iterable[Source], options: Options) -> Iterator[Task]:
             for record in _split(stream):
                 if shape is None and find_faults([record])[0]:
                     # Not a DecodingTask: there is nothing to decode.
-                    yield _make_task([record], _NO_SHAPE, "", source.name).__call__
+                    yield _make_task([record], _NO_SHAPE, options, source.name).__call__
                     continue
                 if shape is None:
                     shape = _find_shape(f"{source.name}, record {record.index}", record, options)
                 batch.append(record)
                 batch_bytes += max(len(record.data), math.prod(shape))
                 if batch_bytes >= PART_BYTES:
-                    yield _make_task(batch, shape, options.resize, source.name)
+                    yield _make_task(batch, shape, options, source.name)
                     batch, batch_bytes = [], 0
         if batch and shape is not None:
-            yield _make_task(batch, shape, options.resize, source.name)
+            yield _make_task(batch, shape, options, source.name)
 
 
 def find_faults(batch: Sequence[Record]) -> list[str]:
@@ -142,12 +143,12 @@ def _find_shape(place: str, record: Record, options: Options) -> Shape:
     return shape
 
 
-def _make_task(batch: Sequence[Record], shape: Shape, resize: str, name: str) -> DecodingTask:
-    decode = functools.partial(_to_pixels, shape=shape, resize=resize)
-    return DecodingTask(functools.partial(_unpack, batch, name), decode, shape)
+def _make_task(batch: Sequence[Record], shape: Shape, options: Options, name: str) -> DecodingTask:
+    decode = functools.partial(_to_pixels, shape=shape, resize=options.resize)
+    return DecodingTask(functools.partial(_unpack, batch, name, options.charset), decode, shape)
 
 
-def _unpack(batch: Sequence[Record], name: str) -> Unpacked:
+def _unpack(batch: Sequence[Record], name: str, charset: str) -> Unpacked:
     """Check and parse records; the content of a picture is bytes, of pixels any feature."""
     unpacked = Unpacked([], [], [], [])
     for record, fault in zip(batch, find_faults(batch), strict=True):
@@ -157,20 +158,27 @@ def _unpack(batch: Sequence[Record], name: str) -> Unpacked:
             continue
         try:
             image, label = _pick(_parse_example(record.data))
+            text = _to_text(label, charset)
         except ValueError as error:
             unpacked.faults.append(f"{place}: {error}")
             continue
         content = image[0] if isinstance(image[0], bytes) else image
         unpacked.contents.append(content)
-        unpacked.labels.append(_to_text(label[0]))
+        unpacked.labels.append(text)
         unpacked.places.append(place)
     return unpacked
 
 
-def _to_text(value: bytes | float) -> str:
-    if isinstance(value, bytes):
-        return value.decode("utf-8", errors="replace")
-    return f"{value:.17g}"
+def _to_text(label: Feature, charset: str) -> str:
+    """Return the text of a label.
+
+    Raises: ValueError if there are several, as in one-hot form, or the text is not in the charset.
+    """
+    if len(label) > 1:
+        message = f"it has {len(label)} labels, expected one: the number or name of its class"
+        raise ValueError(message)
+    value = label[0]
+    return decode_label(value, charset) if isinstance(value, bytes) else f"{value:.17g}"
 
 
 def _pick(features: Mapping[str, Feature]) -> tuple[Feature, Feature]:
@@ -179,6 +187,9 @@ def _pick(features: Mapping[str, Feature]) -> tuple[Feature, Feature]:
     Raises: ValueError with the names of the features if one is missing.
     """
     image, label = _first(features, _IMAGE_KEYS), _first(features, _LABEL_KEYS)
+    if len(image) > 1 and isinstance(image[0], bytes):
+        message = f"it has {len(image)} images, expected one"
+        raise ValueError(message)
     if image and label:
         return image, label
     missing, keys = ("label", _LABEL_KEYS) if image else ("image", _IMAGE_KEYS)

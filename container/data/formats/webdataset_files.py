@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from container.data.formats import picture_files
-from container.data.formats.parts import Source
+from container.data.formats.parts import UTF_8, Source, decode_label
 from container.errors import UserError
 
 _LABEL_KEYS: Final = ("label", "cls", "class")
@@ -26,7 +26,7 @@ def is_tar(head: bytes) -> bool:
     return head[_MAGIC_AT:].startswith(b"ustar")
 
 
-def read(sources: Iterable[Source]) -> Iterator[picture_files.Encoded]:
+def read(sources: Iterable[Source], charset: str = UTF_8) -> Iterator[picture_files.Encoded]:
     """Yield the labeled pictures of archives, in their order.
 
     Raises: UserError if an archive cannot be read.
@@ -35,20 +35,20 @@ def read(sources: Iterable[Source]) -> Iterator[picture_files.Encoded]:
         with source.reading() as stream:
             try:
                 with tarfile.open(fileobj=stream, mode="r|") as archive:
-                    yield from _label(archive, source.name)
+                    yield from _label(archive, source.name, charset)
             except tarfile.TarError as error:
                 message = f"{source.name} cannot be read: {error}"
                 raise UserError(message) from error
 
 
-def _label(archive: tarfile.TarFile, name: str) -> Iterator[picture_files.Encoded]:
+def _label(archive: tarfile.TarFile, name: str, charset: str) -> Iterator[picture_files.Encoded]:
     for key, members in itertools.groupby(_list_files(archive), key=_find_key):
         contents = {
             member.name[len(key) + 1 :].lower(): _read_member(archive, member, name)
             for member in members
         }
         pictures = [content for suffix, content in contents.items() if _is_picture(suffix, content)]
-        label, fault = _find_label(contents)
+        label, fault = _find_label(contents, charset)
         if not pictures and not label:
             continue  # a note, such as the archive's own description
         if len(pictures) != 1:
@@ -85,10 +85,13 @@ def _find_key(member: tarfile.TarInfo) -> str:
     return directory + slash + name.partition(".")[0]
 
 
-def _find_label(contents: Mapping[str, bytes]) -> tuple[str, str]:
+def _find_label(contents: Mapping[str, bytes], charset: str) -> tuple[str, str]:
     """Return the label of a sample, or "" and why it has none."""
     if "cls" in contents:
-        text = contents["cls"].decode("utf-8", errors="replace").strip()
+        try:
+            text = decode_label(contents["cls"], charset).strip()
+        except ValueError as error:
+            return "", str(error)
         return text, "" if text else "its member cls is empty"
     if "json" not in contents:
         return "", f"it has no member cls or json, only {', '.join(contents)}"
@@ -97,4 +100,6 @@ def _find_label(contents: Mapping[str, bytes]) -> tuple[str, str]:
         value = next(document[key] for key in _LABEL_KEYS if key in document)
     except (ValueError, TypeError, StopIteration):
         return "", f"its member json has none of the keys {', '.join(_LABEL_KEYS)}"
+    if not isinstance(value, (str, int, float)) or isinstance(value, bool):
+        return "", f"its label {json.dumps(value)[:40]} is neither text nor a number"
     return str(value), ""

@@ -19,6 +19,8 @@ TRAINING = ("training", "train")
 VALIDATION = ("validation",)
 TEST = ("test", "testing")
 PRETRAINED = ("pretrained", "model")
+_POSSIBLE = "training or train, validation, test or testing, pretrained or model"
+_KNOWN = (*TRAINING, *VALIDATION, *TEST, *PRETRAINED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +34,8 @@ class Channels:
     host_count: int
     sharded: bool
     """Whether the hosts have different training images."""
+    unused: tuple[str, ...]
+    """Names of the channels that have no use."""
     evaluates: bool
     """Whether this host reads the validation and test images: only the chief does."""
 
@@ -56,12 +60,13 @@ def find(layout: contract.Layout, config: contract.TrainingConfig) -> Channels:
     """
     available = dict(config.channels)
     if not layout.input_data_config.exists():
-        known = (*TRAINING, *VALIDATION, *TEST, *PRETRAINED)
-        available = {name: Channel(name) for name in known if layout.channel(name).is_dir()}
+        available = {name: Channel(name) for name in _KNOWN if layout.channel(name).is_dir()}
 
     def pick(names: tuple[str, ...]) -> Channel | None:
         return next((available[name] for name in names if name in available), None)
 
+    groups = (TRAINING, VALIDATION, TEST, PRETRAINED)
+    used = {channel.name for channel in map(pick, groups) if channel}
     training, resources = pick(TRAINING), config.resources
     has_peers = len(resources.hosts) > 1
     if training is None and not has_peers:
@@ -78,6 +83,7 @@ def find(layout: contract.Layout, config: contract.TrainingConfig) -> Channels:
         pretrained=pick(PRETRAINED),
         host_count=len(resources.hosts),
         sharded=has_peers and is_sharded,
+        unused=tuple(sorted(available.keys() - {*used, contract.CODE_CHANNEL})),
         evaluates=resources.rank == 0,
     )
 
@@ -97,6 +103,8 @@ def load(
     Raises: UserError with the faults.
     """
     started = time.monotonic()
+    for name in channels.unused:
+        log(f"warning: the channel {name!r} is not read; one each is of {_POSSIBLE}")
     options = dataclasses.replace(_make_options(settings), run=run)
     has_peers = channels.host_count > 1
     training = loading.open_channel(layout, channels.training, options, allow_empty=has_peers)
@@ -134,6 +142,7 @@ def _make_options(settings: Settings) -> Options:
     return Options(
         data_format=settings.data_format,
         label_column=settings.label_column,
+        charset=settings.charset,
         # settings.parse checks its length.
         image_shape=settings.image_shape,  # type: ignore[arg-type]
         resize=settings.resize,

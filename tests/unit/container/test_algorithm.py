@@ -173,6 +173,45 @@ def test_channels_come_under_their_declared_names(
         assert found == {name: layout.channel(directory) for name, directory in expected.items()}
 
 
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("val", "validation"),
+        ("eval", "validation"),
+        ("dev", "validation"),
+        ("validate", "validation"),
+        ("Validation", "validation"),
+        ("tests", "test"),
+        ("testset", "test"),
+        ("holdout", "test"),
+        ("trainign", "training"),
+        ("Train", "training"),
+    ],
+)
+def test_a_misspelt_channel_is_refused_with_the_one_that_was_meant(
+    given: str, meant: str, tmp_path: Path
+) -> None:
+    layout = contract.Layout(tmp_path)
+    layout.input_data_config.parent.mkdir(parents=True)
+    layout.input_data_config.touch()
+    names = {given} if meant.startswith("train") else {"train", given}
+    config = contract.TrainingConfig(channels={name: contract.Channel(name) for name in names})
+    declared = ("training|train", "validation?", "test|testing?")
+    with pytest.raises(UserError, match=rf"no channel '{given}': did you mean '{meant}'\?"):
+        algorithm.name_channels(declared, layout, config)
+
+
+@pytest.mark.parametrize("others", [["code"], ["text"], ["validation", "val"], ["aux"]])
+def test_other_channels_are_for_the_algorithm_to_use(others: list[str], tmp_path: Path) -> None:
+    layout = contract.Layout(tmp_path)
+    layout.input_data_config.parent.mkdir(parents=True)
+    layout.input_data_config.touch()
+    names = ["train", *others]
+    config = contract.TrainingConfig(channels={name: contract.Channel(name) for name in names})
+    found = algorithm.name_channels(("training|train", "validation?", "test?"), layout, config)
+    assert set(found) == {"training", *others}
+
+
 @pytest.mark.parametrize("what", ["help", "algorithm", "tuning", "metrics"])
 def test_description_is_a_command(what: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert describe.main([str(FILE), "--as", what, "--image", "byo"]) == 0

@@ -39,6 +39,20 @@ class Example:
         ("count", "5.0", 5),
         ("count", " 5 ", 5),
         ("count", "1e1", 10),
+        ("count", "+5", 5),
+        ("count", "007", 7),
+        ("count", "5.", 5),
+        ("count", "'5'", 5),
+        ("rate", ".01", 0.01),
+        ("rate", "1.", 1.0),
+        ("rate", "+0.1", 0.1),
+        ("rate", "+.1E-3", 1e-4),
+        ("rate", "'0.5'", 0.5),
+        ("rate", '".5"', 0.5),
+        ("rate", "00.5", 0.5),
+        ("name", "'adam'", "adam"),
+        ("name", '"65"', "65"),
+        ("name", '"\\"65\\""', "65"),
         ("rate", "1.0E-4", 1e-4),
         ("rate", "2", 2.0),
         ("rate", '"0.25"', 0.25),
@@ -84,6 +98,13 @@ def test_parse_understands_every_encoding_in_use(name: str, text: str, value: ob
         ("rate", "NaN", "a number of at least 0"),
         ("rate", "Infinity", "a number of at least 0"),
         ("rate", "fast", "a number of at least 0"),
+        ("rate", "1,5", "a number of at least 0"),
+        ("rate", "1_000", "a number of at least 0"),
+        ("rate", "nan", "a number of at least 0"),
+        ("rate", "inf", "a number of at least 0"),
+        ("rate", "5%", "a number of at least 0"),
+        ("count", "0x10", "an integer from 1 to 64"),
+        ("count", "5 5", "an integer from 1 to 64"),
         ("rate", "1" + "0" * 400, "a number of at least 0"),
         ("count", "1" + "0" * 400, "an integer from 1 to 64"),
         ("kind", "c", "one of a, b"),
@@ -143,6 +164,19 @@ def test_no_text_makes_parse_raise_anything_but_a_user_error(raw: dict[str, str]
 def test_an_integer_is_read_the_same_raw_quoted_and_as_json(value: int) -> None:
     for text in (str(value), json.dumps(str(value)), json.dumps(value)):
         assert settings.parse({"epochs": text})[0].epochs == value
+
+
+@pytest.mark.parametrize("charset", ["latin1", "CP1252", "UTF-16", "shift_jis", '"latin-1"'])
+def test_charsets_of_text_are_taken(charset: str) -> None:
+    assert settings.parse({"charset": charset})[0].charset == charset.strip('"')
+
+
+@pytest.mark.parametrize(
+    "charset", ["latin-99", "base64", "zlib", "rot13", "utf 9", ""]
+)
+def test_what_is_no_charset_is_refused(charset: str) -> None:
+    with pytest.raises(UserError, match=r"charset.*expected a charset that Python knows"):
+        settings.parse({"charset": charset})
 
 
 @pytest.mark.parametrize("shape", ["[28, 28]", "[28, 28, 2]", "[28]"])

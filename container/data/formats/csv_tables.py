@@ -1,0 +1,215 @@
+"""The columns of a CSV file: which holds the labels, and what images the others make."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from container.data.formats.csv_text import find_separator, split_fields
+from container.data.formats.parts import LABEL_COLUMN, Options, Shape
+from container.errors import UserError
+
+TABLE_ADVICE: Final = (
+    "the bundled trainer learns pictures: a label and one pixel (0-255) per column; for a table of "
+    "other values write a program of your own: python -m container init --kind script DIRECTORY"
+)
+_ENDS: Final = {"first": 0, "last": -1}
+_LABEL_NAMES: Final = ("label", "labels", "class", "target", "y")
+_COUNTED_COLUMNS: Final = 10  # as many as 0,1,2,... have to be to be a header and not pixels
+
+
+@dataclass(frozen=True)
+class Table:
+    """The columns of one CSV file, from its header or first row."""
+
+    name: str
+    separator: bytes
+    names: tuple[str, ...]
+    """`column N` if there is no header."""
+    header: bytes
+    """The line of the header; empty if there is none."""
+    label_index: int
+    shape: Shape
+
+
+def describe(name: str, lines: Sequence[bytes], options: Options, first: Table | None) -> Table:
+    """Describe a file by its first lines, and by the first file.
+
+    Raises: UserError if the columns are not a label and the pixels of an image.
+    """
+    line = lines[0]
+    separator = find_separator(line)
+    fields = _split(name, line, separator)
+    if len(fields) < 2:
+        message = (
+            f"{name} has {len(fields)} column; expected a label and pixels separated by commas"
+        )
+        raise UserError(message)
+    if first is not None and len(fields) != len(first.names):
+        message = f"{name} has {len(fields)} columns, {first.name} has {len(first.names)}"
+        raise UserError(message)
+    is_header = _is_header(fields, options.label_column)
+    names = tuple(fields)
+    header = line
+    if not is_header:
+        names = tuple(f"column {i + 1}" for i in range(len(fields)))
+        header = b""
+    _refuse_table(name, names, _split_sample(lines[is_header:], separator))
+    shape = options.image_shape or _infer_shape(name, len(fields) - 1)
+    if math.prod(shape) != len(fields) - 1:
+        message = (
+            f"{name} has {len(fields) - 1} pixels per row; image_shape={list(shape)} needs "
+            f"{math.prod(shape)}"
+        )
+        raise UserError(message)
+    if first is not None and not is_header:  # only the first file of a split set has a header
+        return Table(name, separator, first.names, b"", first.label_index, shape)
+    find = _find_label if is_header else _find_position
+    label_index = find(name, names, options.label_column)
+    return Table(name, separator, names, header, label_index, shape)
+
+
+def _split(name: str, line: bytes, separator: bytes) -> list[str]:
+    try:
+        return split_fields(line, separator)
+    except UnicodeDecodeError as error:
+        message = f"{name}, row 1: {explain_charset(error)}"
+        raise UserError(message) from error
+
+
+def _split_sample(lines: Sequence[bytes], separator: bytes) -> list[list[str]]:
+    """Split rows into fields; those that are not UTF-8 are reported later, with their number."""
+    rows = []
+    for line in lines:
+        with contextlib.suppress(UnicodeDecodeError):
+            rows.append(split_fields(line, separator))
+    return rows
+
+
+def explain_charset(error: UnicodeDecodeError) -> str:
+    """Explain that text is not UTF-8, and what to do."""
+    near = error.object[max(0, error.start - 10) : error.end + 10]
+    return (
+        f"it is not UTF-8: {near!r}; set charset to the one that it was written in, such as "
+        "latin-1, cp1252 or utf-16"
+    )
+
+
+def may_be_row(fields: Sequence[str]) -> bool:
+    """Return whether at least half of the fields are numbers: a row, perhaps with bad pixels."""
+    others = max(len(fields) - 1, 1)
+    return sum(map(is_number, fields)) >= others / 2
+
+
+def is_number(text: str) -> bool:
+    """Return whether a field is a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_header(fields: Sequence[str], label_column: str) -> bool:
+    if not is_number(label_column) and label_column.casefold() in map(str.casefold, fields):
+        return True
+    if len(fields) >= _COUNTED_COLUMNS and _counts(fields):
+        return True  # as pandas writes it for an array
+    return not may_be_row(fields)
+
+
+def _counts(fields: Sequence[str]) -> bool:
+    """Return whether fields count up from 0 or 1."""
+    return any(all(field == str(i) for i, field in enumerate(fields, start)) for start in (0, 1))
+
+
+def _find_label(name: str, names: Sequence[str], label_column: str) -> int:
+    """Return the index of the label by the header, or by its position.
+
+    Raises: UserError with the columns if there is no such one.
+    """
+    if label_column in names:
+        return names.index(label_column)
+    alike = [i for i, column in enumerate(names) if column.casefold() == label_column.casefold()]
+    if len(alike) == 1:
+        return alike[0]
+    position = _read_position(label_column, len(names))
+    if position is not None:
+        return position
+    stems = [column.rstrip("0123456789_.-x") for column in names[:2]]
+    is_named = any(column.casefold() in _LABEL_NAMES for column in names[1:])
+    if label_column == LABEL_COLUMN and stems[0] != stems[-1] and not is_named:
+        return 0
+    raise UserError(_describe_missing(name, names, label_column))
+
+
+def _find_position(name: str, names: Sequence[str], label_column: str) -> int:
+    """Return the index of the label in a file without header.
+
+    Raises: UserError if `label_column` is no position in it.
+    """
+    if label_column == LABEL_COLUMN:
+        return 0
+    position = _read_position(label_column, len(names))
+    if position is None:
+        raise UserError(_describe_missing(name, names, label_column))
+    return position
+
+
+def _read_position(text: str, count: int) -> int | None:
+    """Return the index that `first`, `last`, `1` to `count` or `-1` to `-count` means, else None.
+
+    >>> _read_position("65", 65), _read_position("-1", 65), _read_position("0", 65)
+    (64, 64, None)
+    """
+    text = text.strip().casefold()
+    if text in _ENDS:
+        return _ENDS[text] % count
+    try:
+        number = int(text)
+    except ValueError:
+        return None
+    if 1 <= number <= count:
+        return number - 1
+    return number % count if -count <= number < 0 else None
+
+
+def _describe_missing(name: str, names: Sequence[str], label_column: str) -> str:
+    shown = ", ".join(names[:4])
+    if len(names) > 4:
+        shown += f", ... {names[-1]}"
+    return (
+        f"{name} has no column {label_column!r}: its {len(names)} columns are {shown}; "
+        "set label_column to the name of the label's column, first, last, or its number: 1 for "
+        "the first one, -1 for the last one"
+    )
+
+
+def _infer_shape(name: str, pixel_count: int) -> Shape:
+    side = math.isqrt(pixel_count)
+    if side * side != pixel_count:
+        message = (
+            f"{name}: {pixel_count} pixels per row are not a square image; set image_shape to "
+            f"height, width and channels, such as [32, 32, 3]; {TABLE_ADVICE}"
+        )
+        raise UserError(message)
+    return side, side, 1
+
+
+def _refuse_table(name: str, names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Refuse rows with two or more columns of text: only the labels of pictures are text.
+
+    Raises: UserError with such columns.
+    """
+    full = [row for row in rows if len(row) == len(names)]
+    texts = [
+        f"{column!r} holds {full[0][i][:40]!r}"
+        for i, column in enumerate(names)
+        if full and not any(is_number(row[i]) for row in full)
+    ]
+    if len(full) > 1 and len(texts) > 1:
+        message = f"{name} is a table and not pictures: {', '.join(texts[:3])}; {TABLE_ADVICE}"
+        raise UserError(message)

@@ -1,0 +1,108 @@
+"""CSV columns: which one holds the labels, and what is not a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from container.data import loading, sets
+from container.data.formats.parts import Options
+from container.errors import UserError
+
+LAST = "1,2,3,4,7\n5,6,7,8,9\n"
+
+
+def load(directory: Path, text: str, label_column: str = "label") -> tuple[int | str, ...]:
+    (directory / "rows.csv").write_text(text, encoding="utf-8")
+    return loading.load(directory, Options(label_column=label_column)).classes
+
+
+@pytest.mark.parametrize("where", ["last", "LAST", "-1", "5", " 5 "])
+@pytest.mark.parametrize("header", ["", "a,b,c,d,e\n"])
+def test_the_label_may_be_named_by_its_position(where: str, header: str, tmp_path: Path) -> None:
+    assert load(tmp_path, header + LAST, where) == (7, 9)
+
+
+@pytest.mark.parametrize(
+    ("where", "classes"), [("first", (1, 5)), ("1", (1, 5)), ("2", (2, 6)), ("-5", (1, 5))]
+)
+def test_positions_count_from_one(where: str, classes: tuple[int, int], tmp_path: Path) -> None:
+    assert load(tmp_path, LAST, where) == classes
+
+
+@pytest.mark.parametrize("where", ["0", "6", "-6", "digit", "1.5", "las"])
+def test_a_column_that_is_not_there_is_refused(where: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"has no column '{where}'.*first, last, or its number"):
+        load(tmp_path, LAST, where)
+
+
+def test_a_number_in_the_first_row_does_not_make_it_a_header(tmp_path: Path) -> None:
+    assert load(tmp_path, "1,2,3,4,5\n5,6,7,8,9\n", "5") == (5, 9)
+
+
+def test_a_header_that_counts_is_not_an_image(tmp_path: Path) -> None:
+    header = ",".join(map(str, range(17)))
+    row = ",".join(["9"] * 17)
+    with pytest.raises(UserError, match=r"no column 'label': its 17 columns are 0, 1, 2, 3"):
+        load(tmp_path, f"{header}\n{row}\n")
+    assert load(tmp_path, f"{header}\n{row}\n", "last") == (9,)
+
+
+@pytest.mark.parametrize("name", ["Label", "LABEL"])
+def test_the_header_may_be_in_capitals(name: str, tmp_path: Path) -> None:
+    assert load(tmp_path, f"a,b,c,d,{name}\n{LAST}") == (7, 9)
+
+
+@pytest.mark.parametrize("name", ["class", "target", "labels", "y"])
+def test_the_first_column_is_not_taken_if_another_one_is_called_like_a_label(
+    name: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=f"no column 'label'.* {name}"):
+        load(tmp_path, f"a,b,c,d,{name}\n{LAST}")
+    assert load(tmp_path, f"a,b,c,d,{name}\n{LAST}", name) == (7, 9)
+
+
+@pytest.mark.parametrize(
+    ("rows", "is_doubted"),
+    [
+        ([f"{i},1,2,3,4" for i in range(200)], True),
+        ([f"{i % 101},1,2,3,4" for i in range(2000)], True),
+        ([f"img_{i},1,2,3,4" for i in range(30)], True),
+        ([f"{i % 10},1,2,3,4" for i in range(200)], False),
+        ([f"class {i % 40},1,2,3,4" for i in range(200)], False),
+    ],
+)
+def test_labels_that_are_hardly_classes_draw_a_warning(
+    rows: list[str], is_doubted: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "rows.csv").write_text("\n".join(rows), encoding="utf-8")
+    text = sets.describe(loading.load(tmp_path), "training")
+    assert ("warning: " in text and "set label_column" in text) == is_doubted
+
+
+def test_classes_that_differ_only_in_case_draw_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("cat,1,2,3,4\nCat,1,2,3,4\ndog,1,2,3,4\n", encoding="utf-8")
+    text = sets.describe(loading.load(tmp_path), "training")
+    assert "'Cat', 'cat' differ only in case" in text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'Id,Survived,Name,Sex,Age\n1,0,"Braund, Mr",male,22\n2,1,"Moran, Ms",female,\n',
+        "label,age,sex,fare,cabin\n1,22,male,7.25,\n0,38,female,71.3,C85\n",
+        "species,length,width\nsetosa,5.1,3.5\nvirginica,6.3,3.3\n",
+        "species,a,b,c,d\nsetosa,5.1,3.5,1.4,0.2\nsetosa,4.9,3.0,1.4,0.2\n",
+        "1,2,,3,4.5\n2,,,4,1.5\n",
+    ],
+)
+def test_a_table_of_other_values_is_told_from_pictures(text: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"learns pictures.*container init --kind script"):
+        load(tmp_path, text)
+
+
+def test_a_bad_pixel_among_good_rows_is_not_called_a_table(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        load(tmp_path, "3,1,2,3,4\n3,1,2,x,4\n")
+    assert "init" not in str(caught.value)
