@@ -23,7 +23,9 @@ from container.data.formats.parts import from_path
 from container.errors import UserError
 
 JUNK: Final = frozenset({"__MACOSX", "Thumbs.db", "ehthumbs.db", "desktop.ini", "Icon\r"})
-"""What macOS and Windows leave in directories and archives; hidden files are none either."""
+"""What macOS and Windows leave in directories and archives."""
+_BACKUPS: Final = (".bak", ".old", ".orig", ".tmp", ".part", ".swp", "~")
+"""Ends of the names of copies, whose records would count twice."""
 HEAD_BYTES: Final = 4096
 """First bytes that `recognize_content` needs."""
 _SUFFIXES: Final = {
@@ -84,6 +86,7 @@ def choose_files(directory: Path, data_format: str, content_type: str | None) ->
     Raises: UserError if the directory does not exist, or holds no format or several ones.
     """
     paths, empty = _list_all(directory)
+    _refuse_copies(paths)
     by_format: dict[str, list[Path]] = {}
     for path in paths:
         by_format.setdefault(_recognize(path), []).append(path)
@@ -195,11 +198,29 @@ def recognize_content(head: bytes) -> str:
 def _recognize(path: Path) -> str:
     """Return the format of a file by its name or else its content; "" if it is unknown."""
     name = path.name.lower().removesuffix(".gz")
+    if name.endswith(_BACKUPS):
+        return ""
     known = _SUFFIXES.get(os.path.splitext(name)[1])  # noqa: PTH122 - of perhaps a million files
     if known:
         return known
     with from_path(path).reading() as stream:
         return recognize_content(stream.read(HEAD_BYTES))
+
+
+def _refuse_copies(paths: Sequence[Path]) -> None:
+    """Refuse a file beside its compressed copy: every record would count twice.
+
+    Raises: UserError that names both.
+    """
+    names = set(paths)
+    for path in paths:
+        if path.suffix.lower() == ".gz" and path.with_suffix("") in names:
+            message = (
+                f"{path.with_suffix('')} and {path.name} are in one channel, and each record would "
+                "count twice; remove one of them (a prefix of S3 that ends in a file's name names "
+                "both)"
+            )
+            raise UserError(message)
 
 
 def _no_files(directory: Path, wanted: str, paths: Sequence[Path], hint: str) -> UserError:

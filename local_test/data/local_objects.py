@@ -25,6 +25,9 @@ def name_below(prefix: str, key: str) -> str:
 def list_files(prefix: str) -> Iterator[tuple[str, int]]:
     """Yield the URI and the size of every file whose path starts with a URI's; links are followed.
 
+    A URI that is the path of a file is that file only: nobody who names `train.csv` on their disk
+    means `train.csv.gz` too, as a prefix in S3 does.
+
     Raises: UserError if something cannot be read, or cannot be an object.
     """
     start = prefix.removeprefix("file://")
@@ -37,9 +40,10 @@ def list_files(prefix: str) -> Iterator[tuple[str, int]]:
     try:
         resolved = Path(directory or "/").resolve()
         holders = frozenset(_identify(path.stat()) for path in (resolved, *resolved.parents))
-        for entry in entries:
-            if entry.name.startswith(stem):
-                yield from _list_entry(entry, holders, prefix)
+        matching = [entry for entry in entries if entry.name.startswith(stem)]
+        exact = [entry for entry in matching if entry.name == stem and not entry.is_dir()]
+        for entry in exact or matching:
+            yield from _list_entry(entry, holders, prefix)
     except OSError as error:
         message = f"cannot list {prefix}: {error}"
         raise UserError(message) from error

@@ -171,9 +171,7 @@ def test_charsets_of_text_are_taken(charset: str) -> None:
     assert settings.parse({"charset": charset})[0].charset == charset.strip('"')
 
 
-@pytest.mark.parametrize(
-    "charset", ["latin-99", "base64", "zlib", "rot13", "utf 9", ""]
-)
+@pytest.mark.parametrize("charset", ["latin-99", "base64", "zlib", "rot13", "utf 9", ""])
 def test_what_is_no_charset_is_refused(charset: str) -> None:
     with pytest.raises(UserError, match=r"charset.*expected a charset that Python knows"):
         settings.parse({"charset": charset})

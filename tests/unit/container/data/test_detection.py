@@ -39,3 +39,20 @@ def test_what_systems_leave_behind_is_not_data(name: str, tmp_path: Path) -> Non
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_bytes(b"data")
     assert detection.list_files(tmp_path) == [tmp_path / "cat/a.png"]
+
+
+@pytest.mark.parametrize("name", ["train.csv.bak", "train.csv~", "train.old", "train.csv.orig"])
+def test_a_backup_is_passed_over_and_counted(name: str, tmp_path: Path) -> None:
+    for path in ("train.csv", name):
+        (tmp_path / path).write_text("1,2,3,4,5\n")
+    choice = detection.choose_files(tmp_path, "auto", None)
+    assert choice.paths == [tmp_path / "train.csv"]
+    assert choice.others == [tmp_path / name]
+
+
+@pytest.mark.parametrize("name", ["train.csv", "train.tfrecord", "train-images-idx3-ubyte"])
+def test_a_file_beside_its_compressed_copy_is_refused(name: str, tmp_path: Path) -> None:
+    for path in (name, f"{name}.gz"):
+        (tmp_path / path).write_bytes(b"data")
+    with pytest.raises(UserError, match="each record would count twice"):
+        detection.choose_files(tmp_path, "auto", None)

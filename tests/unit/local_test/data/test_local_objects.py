@@ -72,3 +72,13 @@ def test_a_name_that_is_too_long_for_s3_is_refused(name: str, depth: int, deep: 
 
     with pytest.raises(UserError, match=r"at most 1024|File name too long"):
         list(list_files(f"file://{deep}/"))
+
+
+@pytest.mark.parametrize("other", ["train.csv.gz", "train.csv.bak", "train.csv2", "train.csv~"])
+def test_a_file_is_only_that_file(other: str, tmp_path: Path) -> None:
+    for name in ("train.csv", other):
+        (tmp_path / name).touch()
+
+    listed = list(list_files(f"file://{tmp_path}/train.csv"))
+
+    assert listed == [(f"file://{tmp_path}/train.csv", 0)]
