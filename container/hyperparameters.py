@@ -133,12 +133,14 @@ def _convert(value: Any, text: str, kind: type) -> Any:
     if kind is int:
         is_integer = _is_number(value) and (isinstance(value, int) or value.is_integer())
         return int(value) if is_integer else None
-    if kind is float:
-        with contextlib.suppress(OverflowError):  # an integer that no float can hold
-            if _is_number(value) and math.isfinite(value):
-                return float(value)
-        return None
-    return _decode_integers(value)
+    return _to_float(value) if kind is float else _decode_integers(value)
+
+
+def _to_float(value: Any) -> float | None:
+    with contextlib.suppress(OverflowError):  # an integer that no float can hold
+        if _is_number(value) and math.isfinite(value):
+            return float(value)
+    return None
 
 
 def _loads(text: str) -> Any:

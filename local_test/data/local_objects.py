@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -40,13 +40,17 @@ def list_files(prefix: str) -> Iterator[tuple[str, int]]:
     try:
         resolved = Path(directory or "/").resolve()
         holders = frozenset(_identify(path.stat()) for path in (resolved, *resolved.parents))
-        matching = [entry for entry in entries if entry.name.startswith(stem)]
-        exact = [entry for entry in matching if entry.name == stem and not entry.is_dir()]
-        for entry in exact or matching:
+        for entry in _match(entries, stem):
             yield from _list_entry(entry, holders, prefix)
     except OSError as error:
         message = f"cannot list {prefix}: {error}"
         raise UserError(message) from error
+
+
+def _match(entries: Sequence[os.DirEntry[str]], stem: str) -> Sequence[os.DirEntry[str]]:
+    """Return the file of a name, or else all entries whose names start so."""
+    matching = [entry for entry in entries if entry.name.startswith(stem)]
+    return [entry for entry in matching if entry.name == stem and not entry.is_dir()] or matching
 
 
 def _list_entry(

@@ -26,17 +26,15 @@ from container.data.formats.csv_tables import (
 from container.data.formats.csv_text import (
     Utf8Stream,
     find_separator,
-    has_row,
     iterate_records,
-    join_first,
+    read_head,
+    sample_rows,
     split_blocks,
     split_fields,
 )
 from container.data.formats.parts import MISSING_LABELS, Images, Options, Part, Source, Task
-from container.errors import UserError
 
 _BLOCK_BYTES = 1 << 19  # 0.25 to 4 MiB were equally fast, smaller blocks slower
-_SAMPLE_ROWS: Final = 20
 _FEW_COLUMNS: Final = 64  # pictures have more, tables of other values have less
 
 
@@ -50,15 +48,7 @@ def read(sources: Iterable[Source], options: Options) -> Iterator[Task]:
     for source in sources:
         with source.reading() as raw:
             stream = Utf8Stream(raw, source.name, options.charset)
-            head = stream.read(_BLOCK_BYTES)
-            while not has_row(head) and (more := stream.read(_BLOCK_BYTES)):
-                head += more
-            if b"\0" in head:
-                message = (
-                    f"{source.name} holds zero bytes, as text in UTF-16 does; set charset to "
-                    "utf-16-le or utf-16-be"
-                )
-                raise UserError(message)
+            head = read_head(stream, _BLOCK_BYTES)
             # Lines may end in a carriage return only.
             old_style = b"\n" not in head and b"\r" in head
             if old_style:
@@ -67,12 +57,9 @@ def read(sources: Iterable[Source], options: Options) -> Iterator[Task]:
             if blank == len(head):
                 continue
             row = 1 + head[:blank].count(b"\n")
-            lines = [line.rstrip(b"\r") for line in head[blank:].split(b"\n", _SAMPLE_ROWS)]
-            if len(lines) > 1:
-                del lines[-1]  # it may be incomplete
-            table = describe(source.name, join_first(lines), options, first)
-            first = first or table
             head = head[blank:]
+            table = describe(source.name, sample_rows(head), options, first)
+            first = first or table
             header_lines = table.header.count(b"\n") + bool(table.header)
             for _ in range(header_lines):
                 head = head.partition(b"\n")[2]

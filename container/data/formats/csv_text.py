@@ -21,6 +21,7 @@ _BYTE_ORDER_MARKS: Final = (
 _SEPARATORS: Final = b",;\t"
 _RECORD_BYTES_MAXIMUM: Final = 1 << 16  # to look for the end of a field that began with a quote
 _RECORD_LINES_MAXIMUM: Final = 10
+_SAMPLE_ROWS: Final = 20
 
 
 class Utf8Stream:
@@ -38,6 +39,11 @@ class Utf8Stream:
             self._decoder = codecs.getincrementaldecoder(self._charset)()
         else:
             self._head = self._head.removeprefix(mark)
+
+    @property
+    def name(self) -> str:
+        """What to call it in a message."""
+        return self._name
 
     def read(self, size: int) -> bytes:
         """Return about `size` bytes; none at the end.
@@ -120,20 +126,40 @@ def split_fields(line: bytes, separator: bytes, *, is_strict: bool = False) -> l
         return [text]
 
 
-def has_row(text: bytes) -> bool:
+def read_head(stream: Utf8Stream, block_bytes: int) -> bytes:
+    """Read blocks until they hold a complete row.
+
+    Raises: UserError if these are no text.
+    """
+    head = stream.read(block_bytes)
+    while not _has_row(head) and (more := stream.read(block_bytes)):
+        head += more
+    if b"\0" in head:
+        message = (
+            f"{stream.name} holds zero bytes, as text in UTF-16 does; set charset to utf-16-le or "
+            "utf-16-be"
+        )
+        raise UserError(message)
+    return head
+
+
+def _has_row(text: bytes) -> bool:
     """Return whether text holds a complete row, or more than any could be."""
     end = text.rfind(b"\n") + 1
     is_open = text.count(b'"', 0, end) % 2
     return bool(end) and (not is_open or len(text) > _RECORD_BYTES_MAXIMUM)
 
 
-def join_first(lines: Sequence[bytes]) -> list[bytes]:
-    """Join the first of some lines with those that a field in quotes goes on in."""
+def sample_rows(head: bytes) -> list[bytes]:
+    """Return the first rows, of which the first may have line ends within quotes."""
+    lines = [line.rstrip(b"\r") for line in head.split(b"\n", _SAMPLE_ROWS)]
+    if len(lines) > 1:
+        del lines[-1]  # it may be incomplete
     for count in range(1, min(len(lines), _RECORD_LINES_MAXIMUM) + 1):
         record = b"\n".join(lines[:count])
         if record.count(b'"') % 2 == 0:
             return [record, *lines[count:]]
-    return list(lines)
+    return lines
 
 
 def iterate_records(block: bytes, separator: bytes, width: int) -> Iterator[tuple[int, bytes]]:

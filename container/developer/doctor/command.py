@@ -8,8 +8,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from container.developer.doctor import dockerfile, image, model, next_command, source_code
+from container.developer.doctor import (
+    dockerfile,
+    image,
+    model,
+    next_command,
+    own_programs,
+    source_code,
+)
 from container.developer.doctor.finding import Finding
+from container.training.user_script import find
 
 _IMAGE_NAME: Final = re.compile(r"[a-z0-9][a-zA-Z0-9._/:@-]*")
 
@@ -23,7 +31,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "path", type=Path, nargs="+", help="a file, a directory, or the name of an image"
     )
-    findings = [finding for path in parser.parse_args(argv).path for finding in examine(path)]
+    every = (finding for path in parser.parse_args(argv).path for finding in examine(path))
+    findings = list(dict.fromkeys(every))  # each of them once
     for finding in findings:
         print(f"{finding.severity}: {finding.text}")
     count = sum(finding.severity == "error" for finding in findings)
@@ -46,15 +55,31 @@ def examine(path: Path) -> list[Finding]:
 def _examine_directory(directory: Path) -> Iterator[Finding]:
     """Examine a project, a code directory or a model directory."""
     dockerfiles = sorted(directory.glob("Dockerfile*"))
+    found = own_programs.list_programs(directory)
     for path in dockerfiles:
         yield from dockerfile.examine(path)
         yield from dockerfile.examine_project(path, directory / "code")
-    if (directory / "code").is_dir():
-        yield from source_code.examine(directory / "code")
-        yield from next_command.examine(directory / "code")
-        if not dockerfiles:
+        yield from dockerfile.examine_programs(path, found)
+    if not dockerfiles:
+        yield from own_programs.examine(found)
+    code = directory / "code"
+    if code.is_dir():
+        yield from source_code.examine(code, has_program=bool(found))
+        yield from next_command.examine(code)
+        if not (dockerfiles or found or _only_trains(directory)):
             yield from model.examine_directory(directory)
-    elif any(directory.glob("*.py")) or any(directory.glob("*.sh")):
-        yield from source_code.examine(directory)
-    else:
+    elif found or any(directory.glob("*.py")) or any(directory.glob("*.sh")):
+        yield from source_code.examine(directory, has_program=bool(found))
+    elif not dockerfiles:
         yield from model.examine_directory(directory)
+
+
+def _only_trains(directory: Path) -> bool:
+    """Return whether a directory is a project with a program that trains, and nothing else."""
+    others = [path for path in directory.iterdir() if not path.name.startswith(".")]
+    holds_model = any(path.name != "code" and not _is_note(path) for path in others)
+    return bool(find.find_default(directory / "code")) and not holds_model
+
+
+def _is_note(path: Path) -> bool:
+    return path.suffix.lower() in (".md", ".txt", ".toml", ".yaml", ".yml", ".sh", ".cfg", "")

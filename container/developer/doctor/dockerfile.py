@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from container.developer.doctor import image
+from container import image_rules
+from container.developer.doctor import image, own_programs
 from container.developer.doctor.finding import Finding
 from container.user_packages import requirement_files
 from container.user_packages.import_advice import APT_LIST
@@ -20,8 +21,7 @@ _INSTALLS: Final = re.compile(
 
 def examine(path: Path) -> Iterator[Finding]:
     """Examine a Dockerfile."""
-    text = re.sub(r"\\\n", " ", path.read_text(encoding="utf-8"))
-    for line in map(str.strip, text.splitlines()):
+    for line in map(str.strip, _read(path).splitlines()):
         instruction, _, rest = line.partition(" ")
         place = f"{path}: {line!r}"
         match instruction.upper():
@@ -52,6 +52,42 @@ def examine_project(path: Path, code: Path) -> Iterator[Finding]:
             f"{path} does not install the packages in {code / APT_LIST}; add the line that the "
             "Dockerfile of `init` has",
         )
+
+
+def examine_programs(path: Path, found: Sequence[Path]) -> Iterator[Finding]:
+    """Examine the programs `found` beside a Dockerfile, its entry point, and what labels promise.
+
+    Labels are judged only where the image brings its own server.
+    """
+    text = _read(path)
+    yield from own_programs.examine(found, text)
+    for line in text.splitlines():
+        instruction, _, rest = line.strip().partition(" ")
+        if instruction.upper() == "ENTRYPOINT":
+            names = {Path(part).name for part in _parse_command(rest)} - {"train", "serve"}
+            scripts = [script for script in path.parent.rglob("*") if script.name in names]
+            for script in filter(Path.is_file, scripts):
+                yield from own_programs.examine_wrapper(script)
+    promised = [name for name in image_rules.LABELS if _is_promised(text, name)]
+    if any(program.name == "serve" for program in found):
+        yield from own_programs.examine_labels(str(path), promised, _list_code(path.parent))
+
+
+def _is_promised(text: str, label: str) -> bool:
+    return bool(re.search(rf"{re.escape(label)}[\"']?[= ]\s*[\"']?true\b", text))
+
+
+def _list_code(directory: Path) -> Iterator[Path]:
+    """Yield the files in which a server or its settings may be."""
+    for path in directory.rglob("*"):
+        is_code = path.suffix in ("", ".py", ".sh", ".conf", ".toml", ".txt")
+        if is_code and path.is_file() and not path.name.startswith("Dockerfile"):
+            yield path
+
+
+def _read(path: Path) -> str:
+    """Return the text of a Dockerfile with each instruction in one line."""
+    return re.sub(r"\\\r?\n", " ", path.read_text(encoding="utf-8", errors="replace"))
 
 
 def _parse_command(text: str) -> list[str]:

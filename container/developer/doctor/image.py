@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from container import image_rules
@@ -46,16 +46,27 @@ def judge(name: str, described: Mapping[str, Any], history: Sequence[str]) -> It
     yield from judge_entry_point(name, config.get("Entrypoint") or [])
     yield from judge_user(name, config.get("User") or "")
     yield from judge_platform(name, image_rules.read_platform(described))
-    volumes = [path for path in config.get("Volumes") or {} if path.startswith("/opt/ml")]
-    if volumes:
-        text = f"{name} declares volumes that hide the platform's mounts: {', '.join(volumes)}"
-        yield Finding("error", f"{text} [IMG-7]")
+    yield from _judge_volumes(name, config.get("Volumes") or {})
+    yield from _judge_labels(name, config.get("Labels") or {})
     for line in history:
         copied = re.match(r"(?:/bin/sh -c #\(nop\) )?\s*(?:COPY|ADD) (.*)", line)
         if copied:
             yield from judge_copy(f"{name}: {line.strip()[:120]!r}", copied[1])
     for entry in config.get("Env") or []:
         yield from _judge_variable(name, *entry.partition("=")[::2])
+
+
+def _judge_volumes(place: str, paths: Iterable[str]) -> Iterator[Finding]:
+    volumes = [path for path in paths if path.startswith("/opt/ml")]
+    if volumes:
+        text = f"{place} declares volumes that hide the platform's mounts: {', '.join(volumes)}"
+        yield Finding("error", f"{text} [IMG-7]")
+
+
+def _judge_labels(place: str, labels: Mapping[str, str]) -> Iterator[Finding]:
+    for label in image_rules.find_wrong_labels(labels):
+        text = f"{place} has the label {label}: its value has to be true or false"
+        yield Finding("error", f"{text} [IMG-12]")
 
 
 def _judge_variable(place: str, name: str, value: str) -> Iterator[Finding]:

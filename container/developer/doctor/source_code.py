@@ -15,13 +15,13 @@ from container.training.user_script import find
 from container.user_packages import required_packages, requirement_files
 
 
-def examine(code: Path) -> Iterator[Finding]:
-    """Examine a code directory."""
+def examine(code: Path, *, has_program: bool = False) -> Iterator[Finding]:
+    """Examine a code directory; with `has_program`, one with `train` or `serve` of its own."""
     program = find.find_default(code)
     if program:
         text = f"{code / program} trains if the code is sent as the channel 'code' or is in"
         yield Finding("note", f"{text} /opt/ml/code")
-    elif not (code / "inference.py").is_file():
+    elif not has_program and not (code / "inference.py").is_file():
         text = f"{code} holds none of {', '.join(find.DEFAULT_PROGRAMS)}"
         yield Finding("warning", f"{text}: name the program with SAGEMAKER_PROGRAM")
     for path in sorted(code.rglob("*.sh")):

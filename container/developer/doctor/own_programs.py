@@ -1,0 +1,96 @@
+"""Examines `train` and `serve`, the programs that the platform starts, and scripts around them."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+from container import contract
+from container.developer.doctor.finding import Finding
+
+NAMES: Final = ("train", "serve")
+_DEPTH: Final = 3
+_READ_BYTES: Final = 1 << 16
+_SKIPPED: Final = frozenset({"__pycache__", "node_modules", "venv", "site-packages", "test"})
+_SHELL: Final = re.compile(rb"#!.*\b(sh|bash|dash|ash)\b")
+# What only returns or sets something does not have to be replaced by `exec`.
+_BUILT_IN: Final = re.compile(
+    rb"(exec|exit|return|set|trap|wait|export|cd|:|fi|done|esac|then|else|elif|;;|\}|[A-Za-z_]\w*=)"
+    rb"(\W|$)"
+)
+_PROMISES: Final = {
+    contract.MULTI_MODEL_LABEL: (rb"/models\b|multi.model|MULTI_MODEL", "a route /models"),
+    contract.BIND_TO_PORT_LABEL: (rb"SAGEMAKER_BIND_TO_PORT", "SAGEMAKER_BIND_TO_PORT"),
+}
+
+
+def list_programs(directory: Path) -> list[Path]:
+    """List the files called `train` or `serve`, as AWS's sample puts them, in a few levels."""
+    found = []
+    for depth in range(_DEPTH):
+        for path in directory.glob("/".join(["*"] * depth + ["[ts]*"])):
+            parts = path.relative_to(directory).parts
+            is_skipped = any(part in _SKIPPED or part.startswith(".") for part in parts)
+            if path.name in NAMES and path.is_file() and not is_skipped:
+                found.append(path)
+    return sorted(found)
+
+
+def examine(programs: Iterable[Path], dockerfile_text: str = "") -> Iterator[Finding]:
+    """Examine programs that have no suffix, and are started by their names (IMG-1, IMG-13)."""
+    for path in programs:
+        head = _read(path)
+        first_line = head.partition(b"\n")[0]
+        if first_line.endswith(b"\r"):
+            text = f"{path} has Windows line ends: its interpreter is not found when it is started"
+            yield Finding("error", f"{text}; save it with LF line ends [IMG-13, TRIP-2]")
+        if head.startswith(codecs.BOM_UTF8):
+            text = f"{path} begins with a byte order mark, so its #! line is not read"
+            yield Finding("error", f"{text}; save it as UTF-8 without it [IMG-13]")
+        elif not head.startswith((b"#!", b"\x7fELF")):
+            text = f"{path} does not begin with #! and an interpreter: exec format error"
+            yield Finding("error", f"{text}; add a line such as #!/usr/bin/env python3 [IMG-13]")
+        if not os.access(path, os.X_OK) and not _sets_mode(dockerfile_text):
+            text = f"{path} is not executable: it cannot be started as `{path.name}`"
+            yield Finding("error", f"{text}; run chmod +x {path}, and commit it [IMG-13]")
+        yield from examine_wrapper(path)
+
+
+def _sets_mode(dockerfile_text: str) -> bool:
+    return bool(re.search(r"\bchmod\b|--chmod=", dockerfile_text))
+
+
+def examine_wrapper(path: Path) -> Iterator[Finding]:
+    """Examine whether a shell script ends with `exec`, so that its program gets SIGTERM."""
+    content = _read(path)
+    if not _SHELL.match(content.removeprefix(codecs.BOM_UTF8)):
+        return
+    joined = re.sub(rb"\\\r?\n", b" ", content)
+    lines = [line.strip() for line in joined.splitlines()]
+    commands = [line for line in lines if line and not line.startswith(b"#")]
+    if commands and not _BUILT_IN.match(commands[-1]) and b"trap " not in joined:
+        shown = commands[-1][:80].decode(errors="replace")
+        text = f"{path} is a shell script that stays in front of its program, so SIGTERM is lost"
+        yield Finding("warning", f"{text}; write `exec {shown}` [IMG-4, OUT-8]")
+
+
+def examine_labels(place: str, labels: Iterable[str], code: Iterable[Path]) -> Iterator[Finding]:
+    """Examine whether any of the files in `code` has what the labels of an image promise."""
+    files = list(code)
+    for label in labels:
+        pattern, sign = _PROMISES[label]
+        if not any(re.search(pattern, _read(path)) for path in files):
+            text = f"{place} has the label {label}=true, but none of its programs mentions {sign}"
+            yield Finding("warning", f"{text}: remove the label, or try it with conform [IMG-12]")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(_READ_BYTES)
+    except OSError:
+        return b""
