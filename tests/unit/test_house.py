@@ -49,7 +49,6 @@ EXERCISES = {
     ),
     "tests/contract/test_export.py": ("container.training.export",),
     "tests/contract/test_formats.py": (
-        "container.data.detection",
         "container.data.formats.array_files",
         "container.data.formats.checksums",
     ),
