@@ -19,6 +19,7 @@ _EXIT_CODE_MEANINGS: Final = {  # OUT-12
     127: "the entry point was not found: not on PATH, or a script with CRLF line endings",
     132: "illegal instruction: the program was built for a newer processor",
     134: "aborted by a native library",
+    135: "bus error: /dev/shm is full; it has 64 MB, and no request can raise that (IMG-16)",
     137: "SIGKILL: out of memory, or killed after the grace period of a stop",
     139: "segmentation fault in native code",
     143: "SIGTERM was not handled",
