@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.environments import combine
+from tests.environments import combine, install_apart
 from tests.support import ROOT, free_port
 
 pytest.importorskip("sagemaker_training", reason="docker/requirements-scripts.txt is not installed")
@@ -104,6 +104,8 @@ def run_readme(readme: Path, directory: Path, *packages: str) -> str:
         (directory / name).symlink_to(ROOT / name)
     environ = os.environ | {
         "PATH": f"{programs}:{os.environ['PATH']}",
+        # Lightning loads mpi4py, which is there, and so it has to find MPI.
+        "LD_LIBRARY_PATH": ":".join(str(install_apart(name) / "lib") for name in packages),
         "LOCAL_TEST_JOBS": str(directory / "jobs"),
         "TF_CPP_MIN_LOG_LEVEL": "2",
     }
