@@ -23,6 +23,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import shlex
 import signal
 import socket
@@ -212,7 +213,10 @@ def lead_ray(leader: Leader, command: Sequence[str]) -> int:
         address = socket.gethostbyname(leader.hosts[0])
     with socket.create_server((address, 0)) as probe:
         port = probe.getsockname()[1]
-    start = f"{shlex.quote(python)} -m {_RAY} start {_RAY_OPTIONS} --node-ip-address="
+    # Without a token everyone who reaches the cluster may run code on it; old versions ignore it.
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    names = " ".join(f"{name}={value}" for name, value in token.items())
+    start = f"{names} {shlex.quote(python)} -m {_RAY} start {_RAY_OPTIONS} --node-ip-address="
     head = f"{start}{address} --head --port={port} --include-dashboard=false"
     if subprocess.call(["/bin/sh", "-c", head]):  # noqa: S603 - our own command
         print("Ray could not be started on the first host", file=sys.stderr)
@@ -227,7 +231,8 @@ def lead_ray(leader: Leader, command: Sequence[str]) -> int:
     if failed:
         print(f"Ray could not be started on {', '.join(failed)}", file=sys.stderr)
         return 1
-    return leader.supervise(program, RAY_ADDRESS=f"{address}:{port}", **{RAY_MARK: "1"})
+    token |= {"RAY_ADDRESS": f"{address}:{port}", RAY_MARK: "1"}
+    return leader.supervise(program, **token)
 
 
 def follow(leader: str, port: int, host: str, directory: str) -> int:

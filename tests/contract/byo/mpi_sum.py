@@ -3,6 +3,7 @@
 import argparse
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -21,7 +22,9 @@ if world.Get_rank() == options.kill:
     os.kill(os.getpid(), signal.SIGKILL)
 total = world.allreduce(world.Get_rank() + 1)
 host, nccl = os.environ["SM_CURRENT_HOST"], os.environ.get("NCCL_DEBUG")
-print(f"total={total}; host={host}; nccl={nccl};", flush=True)
+# One write: `mpirun` puts a prefix before each.
+sys.stdout.write(f"total={total}; host={host}; nccl={nccl};\n")
+sys.stdout.flush()
 stops: list[int] = []
 signal.signal(signal.SIGTERM, lambda *_: stops.append(1))
 while options.wait_for_stop and not world.allreduce(len(stops)):

@@ -14,16 +14,20 @@ IMAGE, ROLE, SOURCE, ENVIRONMENT = sys.argv[1:]
 session = sagemaker.Session()
 
 
-def make_estimator(distribution: dict[str, object], **hyperparameters: object) -> PyTorch:
-    return PyTorch(
+def make_estimator(
+    distribution: dict[str, object], kind: type = PyTorch, **hyperparameters: object
+) -> PyTorch:
+    return kind(
         entry_point="ddp.py", source_dir=SOURCE, role=ROLE, image_uri=IMAGE, instance_count=2,
         instance_type="ml.m5.large", distribution=distribution, hyperparameters=hyperparameters,
         environment=json.loads(ENVIRONMENT), base_job_name="ddp", sagemaker_session=session,
     )  # fmt: skip
 
 
-def run(distribution: dict[str, object], **hyperparameters: object) -> dict[str, str]:
-    estimator = make_estimator(distribution, **hyperparameters)
+def run(
+    distribution: dict[str, object], kind: type = PyTorch, **hyperparameters: object
+) -> dict[str, str]:
+    estimator = make_estimator(distribution, kind, **hyperparameters)
     try:
         estimator.fit(logs=False)
     except sagemaker.exceptions.UnexpectedStatusException as error:
@@ -49,7 +53,7 @@ facts = {
     "trained": run(torchrun, steps=3),
     "killed": run(torchrun, kill=1),
     "raised": run(torchrun, **{"raise-on": 1}),
-    "refused": run({"pytorchxla": {"enabled": True}}),
+    "refused": run({"parameter_server": {"enabled": True}}, TensorFlow),
     "asked": {
         "SMDDP": ask({"smdistributed": {"dataparallel": {"enabled": True}}}, "ml.p3.16xlarge"),
         "parameter servers": ask({"parameter_server": {"enabled": True}}),

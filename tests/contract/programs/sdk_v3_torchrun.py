@@ -6,8 +6,8 @@ python sdk_v3_torchrun.py IMAGE ROLE SOURCE_DIR ENVIRONMENT_AS_JSON
 import json
 import sys
 
-from sagemaker.core.exceptions import FailedStatusError
 from sagemaker.core.helper.session_helper import Session
+from sagemaker.core.utils.exceptions import FailedStatusError
 from sagemaker.train import ModelTrainer
 from sagemaker.train.configs import Compute, Networking, SourceCode
 from sagemaker.train.distributed import SMP, Torchrun
