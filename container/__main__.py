@@ -61,36 +61,13 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     if command in _DEVELOPER_COMMANDS:
         module = importlib.import_module(_DEVELOPER_COMMANDS[command])
         return int(module.main(argv[1:]))
-    return _run_foreign(layout, argv, environ)
-
-
-def _run_foreign(layout: contract.Layout, argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Become the user's own command; return an exit code if that cannot be."""
-    command = argv[0] if argv else ""
     if shutil.which(command):
-        if layout.hyperparameters.exists() and not _can_be_launched(layout):
-            return 1
         os.execvpe(command, list(argv), dict(environ))  # noqa: S606 - the user's own command
     if command:
         message = f"{command!r} is neither a command of this program nor an executable on PATH"
         print(message, file=sys.stderr)
     print(USAGE, end="", file=sys.stderr)
     return 2
-
-
-def _can_be_launched(layout: contract.Layout) -> bool:
-    """Return whether a training job's own command finds what it asks for; report what it lacks."""
-    from container.errors import UserError
-    from container.training.launching import choice
-
-    try:
-        choice.refuse_for_driver(layout)
-    except UserError as error:
-        reason = f"UserError: {error}"
-        print(reason, file=sys.stderr, flush=True)
-        contract.write_failure(layout, reason)
-        return False
-    return True
 
 
 def _asks_for_help(argv: Sequence[str]) -> bool:

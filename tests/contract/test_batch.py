@@ -13,7 +13,7 @@ import pytest
 
 from container import artifact, predictor
 from container.batch.local_model import LocalModel
-from container.errors import UserError
+from container.errors import PlatformError, UserError
 from tests.environments import find_packages
 from tests.support import ROOT
 
@@ -60,10 +60,10 @@ def test_the_bundled_network_answers_as_its_predictor_does(digits_job: Path) -> 
     np.testing.assert_allclose(answers, predictor.load(found).predict(images), atol=1e-6)
 
 
-def test_handlers_answer_arrays_and_refuse_them_with_their_words(handlers: Path) -> None:
+def test_handlers_answer_arrays_and_their_failures_are_raised(handlers: Path) -> None:
     model = LocalModel(handlers)
     np.testing.assert_array_equal(model.predict(np.array([[1.0, 2.0]])), [[3.0, 30.0]])
-    with pytest.raises(Exception, match="two columns, please"):
+    with pytest.raises(PlatformError, match="its log has the reason under this request id"):
         model.predict(np.zeros((1, 3)))
     with pytest.raises(UserError, match="is not a directory"):
         LocalModel(handlers / "nothing")

@@ -383,11 +383,6 @@ def test_sdk_v3_source_code_runs_through_a_foreign_command(job: Job) -> None:
     assert job.given["arguments"] == ["dump.py", "--epochs", "3", "--augment", "true"]
     assert job.given["environment"]["SM_HP_EPOCHS"] == "3"
 
-    job.configure("hyperparameters", {"mp_parameters": '{"tensor_parallel_degree": 2}'})
-    result = subprocess.run(command, cwd=ROOT, env=job.environ(), capture_output=True, check=False)
-    assert result.returncode == 1
-    assert "SageMaker's model parallel library (SMP)" in job.failure
-
 
 def test_inference_code_of_the_job_travels_with_its_model(job: Job) -> None:
     code = job.base / "input/data/code"

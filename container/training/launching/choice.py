@@ -7,7 +7,6 @@ train alone, and the job would be Completed (DS-9).
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -42,7 +41,6 @@ _REFUSED: Final = {
     ),
 }
 _MODEL_PARALLEL: Final = "mp_parameters"
-_DRIVERS_CHANNEL: Final = "sm_drivers"  # of version 3 of the SDK (SDK-1)
 # How SDKs name what they ask for; `sagemaker_instance_type` and the like ask for nothing.
 _ASKING_WORDS: Final = ("distribut", "horovod", "smddp", "xla", "parameter_server", "launcher")
 _SETTINGS: Final = frozenset(
@@ -125,26 +123,6 @@ def refuse_for_bundled(layout: contract.Layout) -> None:
             "itself over all hosts and devices; remove the distribution, or send a program of yours"
         )
         raise UserError(message)
-
-
-def refuse_for_driver(layout: contract.Layout) -> None:
-    """Refuse what the launchers that version 3 of the SDK brings ask for, and nothing here has.
-
-    Raises: UserError.
-    """
-    values = contract.load_json_object(layout.hyperparameters)
-    has_drivers = layout.channel(_DRIVERS_CHANNEL).is_dir()
-    refused = _refuse_model_parallel(values, is_launched=has_drivers)
-    if has_drivers and refused and not _has_model_parallel():
-        message = f"{refused[0]}; {_POSSIBLE}"
-        raise UserError(message)
-
-
-def _has_model_parallel() -> bool:
-    try:
-        return importlib.util.find_spec("torch.sagemaker") is not None
-    except ImportError:
-        return False
 
 
 def _choose_launcher(

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
 from container import contract
@@ -70,7 +71,13 @@ def facts_of(
 
 def read_log(aws: LocalAws, job: str) -> list[str]:
     """Return the log of each host."""
-    logs = aws.client("logs")
+    logs = boto3.client(
+        "logs",
+        endpoint_url=aws.url,
+        region_name="us-east-1",
+        aws_access_key_id=aws.key.access_key,
+        aws_secret_access_key=aws.key.secret_key,
+    )
     group = "/aws/sagemaker/TrainingJobs"
     streams = logs.describe_log_streams(logGroupName=group, logStreamNamePrefix=f"{job}/")
     texts = []
@@ -117,12 +124,6 @@ def test_a_rank_that_is_killed_fails_the_job_of_the_sdk_v3(
 
     assert killed["failed"] != ""
     assert "Signal 9 (SIGKILL)" in "".join(read_log(real_aws, killed["name"]))
-
-
-def test_model_parallelism_of_the_sdk_v3_is_refused_by_name(
-    facts_of: Callable[[str], Facts],
-) -> None:
-    assert "SageMaker's model parallel library (SMP)" in facts_of("v3")["refused"]["failed"]
 
 
 def test_what_the_sdk_v2_sends_for_each_other_distribution_is_refused_by_name(

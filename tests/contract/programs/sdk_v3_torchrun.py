@@ -10,7 +10,7 @@ from sagemaker.core.helper.session_helper import Session
 from sagemaker.core.utils.exceptions import FailedStatusError
 from sagemaker.train import ModelTrainer
 from sagemaker.train.configs import Compute, Networking, SourceCode
-from sagemaker.train.distributed import SMP, Torchrun
+from sagemaker.train.distributed import Torchrun
 
 IMAGE, ROLE, SOURCE, ENVIRONMENT = sys.argv[1:]
 
@@ -41,7 +41,6 @@ def run(name: str, distributed: Torchrun, **hyperparameters: object) -> dict[str
 facts = {
     "trained": run("ddp-v3", Torchrun(), steps=3),
     "killed": run("ddp-v3-killed", Torchrun(process_count_per_node=1), kill=1),
-    "refused": run("ddp-v3-smp", Torchrun(smp=SMP(tensor_parallel_degree=2))),
 }
 print()
 print(json.dumps(facts))
