@@ -41,8 +41,9 @@ def main() -> None:
     from container.data import loading, stream
     from container.data.formats.parts import Options
     from container.training import settings as hyperparameters
+    from container.training.network import networks, twins
     from container.training.step import device as devices
-    from container.training.step import loop, networks
+    from container.training.step import loop
 
     source = (
         Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "../shared/data/mnist/mnist_train.csv.gz"
@@ -76,7 +77,7 @@ def main() -> None:
         loops = {}
         for name in ("constant", "memory", "stream"):
             keras.utils.set_random_seed(0)
-            twin = networks.clone_for_training(
+            twin = twins.clone_for_training(
                 networks.build("small_cnn", (28, 28, 1), 10, (0.13, 0.31), None), device.precision
             )
             loops[name] = loop.Loop(

@@ -63,7 +63,8 @@ def make_loop(
     from container.data.images import LabeledImages
     from container.training import settings as hyperparameters
     from container.training.distributed import rendezvous
-    from container.training.step import loop, networks
+    from container.training.network import networks, twins
+    from container.training.step import loop
     from container.training.step.device import Device
 
     batch = count * images_per_gpu
@@ -77,7 +78,7 @@ def make_loop(
     hosts = rendezvous.connect(Resources(), 1, print, places)
     keras.utils.set_random_seed(0)
     network = networks.build("resnet50", (224, 224, 3), 10, (0.5, 0.25))
-    twin = networks.clone_for_training(network, "bfloat16")
+    twin = twins.clone_for_training(network, "bfloat16")
     device = Device("bfloat16", 1, 8, 8, xla=xla, reasons=(), places=tuple(places))
     return loop.Loop(twin, data, settings, device, hosts=hosts)
 

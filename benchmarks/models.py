@@ -35,9 +35,11 @@ def measure(name: str, rounds: int) -> str:
     import tensorflow as tf
 
     from container.data.images import LabeledImages
-    from container.training.step import loop, networks
+    from container.training.defaults import recipes
+    from container.training.network import networks, twins
+    from container.training.step import loop
 
-    shape = (224, 224, 3) if name in hyperparameters.APPLICATIONS else (32, 32, 3)
+    shape = (224, 224, 3) if name in recipes.APPLICATIONS else (32, 32, 3)
     settings, _ = hyperparameters.parse({"model": name, "epochs": "1000"})
     device = devices.choose(settings, shape, devices.describe_gpus())
     devices.configure(device)
@@ -49,9 +51,7 @@ def measure(name: str, rounds: int) -> str:
         draw.integers(0, 10, count, np.int32),
         tuple(range(10)),
     )
-    trainer = loop.Loop(
-        networks.clone_for_training(network, device.precision), data, settings, device
-    )
+    trainer = loop.Loop(twins.clone_for_training(network, device.precision), data, settings, device)
     trainer.run(0, 0, min(1, rounds), (0.0, 0))
     started = time.perf_counter()
     trainer.run(0, 1, min(1, rounds), (0.0, 0))
@@ -80,12 +80,12 @@ def main() -> None:
     """Print the table."""
     from importlib.metadata import version
 
-    from container.training.settings import APPLICATIONS, SMALL_MODELS
+    from container.training.defaults.recipes import MODELS
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", default=",".join((*SMALL_MODELS, *APPLICATIONS)))
+    parser.add_argument("--only", default=",".join(MODELS))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -43,7 +43,7 @@ def build(name: str, shape: tuple[int, int, int]) -> Any:
     """Build a Keras network on uint8 images that ends in `logits` and `probabilities`."""
     import keras
 
-    from container.training.step import networks
+    from container.training.network import networks
 
     if name != "mnist_convnet":
         return networks.build(name, shape, 10, (0.5, 0.25))
@@ -62,8 +62,9 @@ def make_ours(name: str) -> Any:
     """Return a function that does `n` steps of the product's loop."""
     from container.data.images import LabeledImages
     from container.training import settings as hyperparameters
+    from container.training.network import twins
     from container.training.step import device as devices
-    from container.training.step import loop, networks
+    from container.training.step import loop
 
     shape, batch = NETWORKS[name]
     values = {
@@ -85,7 +86,7 @@ def make_ours(name: str) -> Any:
     images, labels = make_data(name)
     data = LabeledImages(images, labels, tuple(range(10)))
     trainer = loop.Loop(
-        networks.clone_for_training(build(name, shape), device.precision), data, settings, device
+        twins.clone_for_training(build(name, shape), device.precision), data, settings, device
     )
 
     def do(count: int) -> None:

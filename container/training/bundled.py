@@ -53,6 +53,7 @@ def train(job: Job[Settings]) -> None:
     with phases.measure("building of the network"):
         network, run, sample = _build(prepared)
         run.resume()
+        run.settle_kernels()
     preparation.log(
         f"training {network.name} ({network.count_params()} parameters): "
         f"{prepared.settings.epochs} epochs of {run.loop.steps_per_epoch} steps of "
@@ -61,6 +62,7 @@ def train(job: Job[Settings]) -> None:
     with phases.measure("steps"):
         reason = run.run(prepared.deadline)
     preparation.log(f"trained for {run.progress.elapsed_s:.2f} s: {reason}")
+    run.compare_hosts()
     if not run.steps_done:
         preparation.log("no step was completed, so there is no model to save")
     elif prepared.hosts.is_chief:
@@ -92,7 +94,8 @@ def _build(prepared: Prepared) -> tuple[Any, Training, npt.NDArray[np.uint8]]:
     import keras
 
     from container.training import checkpoint, epochs, tensorboard
-    from container.training.step import loop, networks, source
+    from container.training.network import networks, twins, whitened
+    from container.training.step import loop, source
 
     chosen, sets, hosts = prepared.settings, prepared.sets, prepared.hosts
     layout = prepared.job.layout
@@ -101,11 +104,16 @@ def _build(prepared: Prepared) -> tuple[Any, Training, npt.NDArray[np.uint8]]:
     keras.utils.set_random_seed(chosen.seed)
     pixels = networks.measure_pixels(sample, hosts)
     class_count = len(sets.training.classes)
-    network = networks.build(chosen.model, shape, class_count, pixels, prepared.pretrained)
+    covariance = None
+    if chosen.model == "whitened_cnn":
+        covariance = whitened.measure_patches(sample, pixels, hosts)
+    network = networks.build(
+        chosen.model, shape, class_count, pixels, prepared.pretrained, covariance
+    )
     if chosen.freeze_trunk:
         networks.freeze_trunk(network)
     preparation.check_free_space(layout.model, network.count_params())
-    twin = networks.clone_for_training(network, prepared.device.precision)
+    twin = twins.clone_for_training(network, prepared.device.precision)
     trainer = loop.Loop(twin, sets.training, chosen, prepared.device, prepared.share, hosts)
     trainer.restore(hosts.broadcast(trainer.state()))
     validation = sets.validation

@@ -10,7 +10,7 @@ import dataclasses
 import math
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from container.algorithm import Job
 from container.data.formats.parts import Shape
 from container.errors import PlatformError, UserError
 from container.training import phases
+from container.training.defaults import recipes
 from container.training.distributed import shares
 from container.training.distributed.shares import Share
 from container.training.input import channels
@@ -31,7 +32,6 @@ from container.training.step import device as devices
 if TYPE_CHECKING:
     from container.training.distributed.rendezvous import Hosts
 
-_DEFAULT_EPOCHS = 3
 _DEFAULT_STEPS = 500  # a small set needs as many steps, hence more epochs
 _EXPORT_BYTES_PER_PARAMETER = 3 * 4  # Keras model, SavedModel and flatbuffer, float32 each
 
@@ -42,7 +42,7 @@ class Prepared:
 
     job: Job[Settings]
     settings: Settings
-    """The hyperparameters, with `epochs` and `batch_size` settled."""
+    """The hyperparameters, with `model`, its defaults, `epochs` and `batch_size` settled."""
     sets: Sets
     pretrained: Path | None
     """Directory of the channel with a pretrained model."""
@@ -71,9 +71,12 @@ def prepare(job: Job[Settings]) -> Prepared:
             devices.import_tensorflow()
         log(f"imported TensorFlow in {time.monotonic() - started:.1f} s")
         shape = decoder.wait_for_shape(loading)
-        device = _set_up_device(settings, len(resources.hosts), shape)
+        own = _choose_model(job, found, shape)
+        device = _set_up_device(own, len(resources.hosts), shape)
         # TensorFlow connects to other hosts before its first operation, such as decoding.
         hosts = _connect(resources, settings, device.places)
+        # A host without images does not know their shape.
+        settings = _choose_model(job, found, max(map(tuple, hosts.exchange(list(shape)))), log)
         decoder.start()
         fault = loading.exception()
     if fault and (len(resources.hosts) == 1 or not isinstance(fault, (UserError, PlatformError))):
@@ -115,6 +118,26 @@ def log(line: str) -> None:
     print(line, flush=True)
 
 
+def _choose_model(
+    job: Job[Settings],
+    found: channels.Channels,
+    shape: Shape,
+    log: Callable[[str], None] = lambda _: None,
+) -> Settings:
+    """Return the hyperparameters with the network for images of `shape`, and its defaults.
+
+    Raises: UserError if the channel of pretrained weights has not one file with weights.
+    """
+    settings = job.hyperparameters
+    directory = job.layout.channel(found.pretrained.name) if found.pretrained else None
+    if settings.model == recipes.AUTO:
+        model, reason = recipes.choose_model(shape, directory)
+        log(f"model={model}: {reason}")
+        settings = dataclasses.replace(settings, model=model)
+    given = job.config.hyperparameters
+    return recipes.complete(settings, given, fine_tunes=directory is not None)
+
+
 def _set_up_device(settings: Settings, host_count: int, shape: Shape) -> devices.Device:
     """Choose the device for this host's part of a batch, and set TensorFlow's threads."""
     host_batch_size = max(1, settings.batch_size // host_count)
@@ -147,5 +170,6 @@ def _complete(settings: Settings, image_count: int) -> Settings:
     """Settle what depends on the number of training images."""
     batch_size = min(settings.batch_size, image_count)
     steps_per_epoch = image_count // batch_size
-    epochs = settings.epochs or max(_DEFAULT_EPOCHS, math.ceil(_DEFAULT_STEPS / steps_per_epoch))
+    usual = recipes.count_default_epochs(settings.model)
+    epochs = settings.epochs or max(usual, math.ceil(_DEFAULT_STEPS / steps_per_epoch))
     return dataclasses.replace(settings, epochs=epochs, batch_size=batch_size)

@@ -24,6 +24,7 @@ from container.evaluation.report import Background
 from container.predictor import Predictor
 from container.training import export, phases
 from container.training.epochs import Training
+from container.training.network import networks
 from container.training.preparation import Prepared, log
 from container.training.settings import Settings
 
@@ -63,6 +64,8 @@ def publish(
         # Quantizing takes longer than a stop may.
         int8 = prepared.settings.int8_export and not stop.requested
         images = sample[:_CHECKED_IMAGES]
+        if prepared.settings.mirror_views:
+            network = networks.average_mirrored(network)
         exported = export.write_models(stage, network, manifest, images, log=log, int8=int8)
         models = {"": predictor.load(exported)}  # the model that `serve` will choose
         if "litert_int8" in exported.manifest.differences:

@@ -12,47 +12,15 @@ import codecs
 import dataclasses
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from container import hyperparameters
 from container.errors import UserError
 from container.hyperparameters import field
+from container.training.defaults import recipes
 
 CHANNEL_COUNTS: Final = (1, 3, 4)
-SMALL_MODELS: Final = ("small_cnn", "resnet20", "resnet32", "resnet56")
-APPLICATIONS: Final = (
-    "resnet50",
-    "mobilenet_v3_small",
-    "mobilenet_v3_large",
-    "efficientnet_b0",
-    "convnext_tiny",
-)
 MONITORED: Final = ("validation_accuracy", "validation_loss", "train_accuracy", "train_loss")
-
-
-# Customary defaults of an optimizer and of models that differ from those of the small CNN.
-_SGD: Final = {"learning_rate": 0.1, "weight_decay": 0.005}
-_RESNET: Final = {
-    "optimizer": "sgd",
-    "learning_rate": 0.2,
-    "schedule": "linear",
-    "shift_pixels": 4,
-    "flip": True,
-}
-_APPLICATION: Final = {
-    "learning_rate": 0.001,
-    "beta_2": 0.999,
-    "batch_size": 32,
-    "shift_pixels": 0,
-    "flip": True,
-}
-RECIPES: Final[Mapping[str, Mapping[str, object]]] = {
-    "sgd": _SGD,
-    "resnet20": _RESNET,
-    "resnet32": _RESNET,
-    "resnet56": _RESNET,
-    **dict.fromkeys(APPLICATIONS, _APPLICATION),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +28,12 @@ class Settings:
     """One training job's hyperparameters."""
 
     # Network
-    model: str = field("small_cnn", "network to train", choices=(*SMALL_MODELS, *APPLICATIONS))
+    model: str = field(
+        recipes.AUTO,
+        "network to train; auto: that of the pretrained weights, if there are any, else "
+        "whitened_cnn for color images of 24 to 64 pixels, and small_cnn for all others",
+        choices=(recipes.AUTO, *recipes.MODELS),
+    )
     freeze_trunk: bool = field(
         default=False, effect="train only the last layer; needs a `pretrained` or `model` channel"
     )
@@ -69,7 +42,7 @@ class Settings:
     epochs: int | None = field(
         None,
         "passes over the training images",
-        default_words="3, or as many as make 500 steps",
+        default_words="3 (whitened_cnn: 10), or as many as make 500 steps",
         low=1,
         high=100_000,
     )
@@ -140,6 +113,20 @@ class Settings:
         low=0.0,
         high=0.99999,
     )
+    lookahead_steps: int = field(
+        0,
+        "after so many steps each, pull the weights to a slow copy of them, which follows them "
+        "less and less until the end (Lookahead); 0: never",
+        unit="steps",
+        low=0,
+        high=100_000,
+    )
+    offset_rate: float = field(
+        1.0,
+        "factor of the learning rate for the offsets of batch normalization, with sgd",
+        low=0.0,
+        high=1000.0,
+    )
     scale_learning_rate: bool = field(
         default=False, effect="multiply the learning rate by the number of hosts"
     )
@@ -154,6 +141,10 @@ class Settings:
     shift_pixels: int = field(
         1, "maximum random shift of a batch in each direction", unit="pixels", low=0, high=64
     )
+    shift_each: bool = field(
+        default=False,
+        effect="shift each image by itself, and fill its border with a reflection, not with black",
+    )
     crop_share: float = field(
         1.0,
         "smallest share of the area of an image that a random crop keeps, before it is scaled up "
@@ -161,7 +152,15 @@ class Settings:
         low=0.05,
         high=1.0,
     )
-    flip: bool = field(default=False, effect="mirror half of the images, at random")
+    flip: bool = field(
+        default=False,
+        effect="mirror half of the images, chosen at random, and the other half in the next epoch",
+    )
+    augmentation: str = field(
+        "none",
+        "trivial: change each image by one of 14 operations of random strength (TrivialAugment)",
+        choices=("none", "trivial"),
+    )
     cutout_pixels: int = field(
         0,
         "side of a black square at a random position of each image",
@@ -174,6 +173,12 @@ class Settings:
         "parameter of the beta distribution that blends pairs of images; 0: none",
         low=0.0,
         high=10.0,
+    )
+
+    mirror_views: bool = field(
+        default=False,
+        effect="let the saved model average the logits of an image and of its mirror image, which "
+        "takes twice as long",
     )
 
     # Data
@@ -308,11 +313,15 @@ causes a warning.
 {table}
 ## Defaults of other models and optimizers
 
-Values that the job sets take precedence.
+Values that the job sets take precedence. Where a job sets another optimizer than that of its model,
+the model's defaults for the old one do not apply.
 
 | with | the defaults are |
 |---|---|
 {recipes}
+
+With a channel of pretrained weights, `schedule=cosine`, `warmup_fraction=0.1`, and the learning
+rate is a tenth of what it would be, unless `freeze_trunk=true`.
 
 Where next: [training](training.md) explains what the job does with them; [data](data.md) lists the
 formats and input modes.
@@ -325,9 +334,9 @@ def parse(raw: Mapping[str, str]) -> tuple[Settings, list[str]]:
     Raises: UserError with every wrong value, and what is possible.
     """
     settings, warnings = hyperparameters.parse(Settings, raw)
-    settings = _complete(settings, raw)
+    settings = recipes.complete(settings, raw)
     shape = settings.image_shape
-    faults = []
+    faults = recipes.find_faults(settings, raw)
     if shape is not None and (len(shape) != 3 or shape[2] not in CHANNEL_COUNTS):
         faults.append(
             f"image_shape={list(shape)}: expected height, width and channels "
@@ -357,24 +366,12 @@ def format_page() -> str:
     """Format the page about all hyperparameters, in Markdown."""
     defaults = {field.name: field.default for field in dataclasses.fields(Settings)}
     lines = []
-    for name, recipe in RECIPES.items():
+    for choice, recipe in recipes.list_recipes().items():
         changed = [key for key in recipe if recipe[key] != defaults[key]]
         listed = ", ".join(f"`{key}={json.dumps(recipe[key])}`" for key in changed).replace('"', "")
-        kind = "optimizer" if name == "sgd" else "model"
-        lines.append(f"| `{kind}={name}` | {listed} |")
+        lines.append(f"| `{choice}` | {listed} |")
     table = hyperparameters.format_table(Settings)
     return _PAGE.format(table=table, recipes="\n".join(lines))
-
-
-def _complete(settings: Settings, raw: Mapping[str, str]) -> Settings:
-    """Set the defaults of the recipes of model and optimizer, unless the job sets a value."""
-    of_model = RECIPES.get(settings.model, {})
-    optimizer = of_model.get("optimizer")
-    if "optimizer" in raw:
-        optimizer = settings.optimizer
-    recipe = {**RECIPES.get(str(optimizer), {}), **of_model}
-    unset: dict[str, Any] = {name: value for name, value in recipe.items() if name not in raw}
-    return dataclasses.replace(settings, **unset)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ Digits = dict[str, tuple[NDArray[np.uint8], NDArray[np.int32]]]
 # algo-N.
 NAMES = ("algo-2", "algo-10", "node-b", "node-a")
 PLAIN = {"epochs": 5, "precision": "float32", "checkpoint_interval_s": 3600}
+STEPS = 5 * (1437 // 128)
 
 
 class Network:
@@ -163,7 +164,9 @@ def load_weights(base: Path) -> NDArray[np.float32]:
     return weights
 
 
+@pytest.mark.parametrize("xla", ["auto", pytest.param("on", marks=pytest.mark.slow)])
 def test_two_hosts_reach_the_weights_of_one_and_only_the_first_writes(
+    xla: str,
     digits_channels: Path,
     make_job: MakeJob,
     run_train: RunTrain,
@@ -175,7 +178,9 @@ def test_two_hosts_reach_the_weights_of_one_and_only_the_first_writes(
     assert run_train(alone).returncode == 0
     network = make_network(2)
     bases = {
-        name: prepare(make_job(channels, **PLAIN, towers=1, threads=1), name, network.names)
+        name: prepare(
+            make_job(channels, **PLAIN, towers=1, threads=1, xla=xla), name, network.names
+        )
         for name in network.names
     }
     for base in bases.values():
@@ -186,6 +191,7 @@ def test_two_hosts_reach_the_weights_of_one_and_only_the_first_writes(
     for name, (code, output) in wait(processes).items():
         assert code == 0, f"{name}: {output}"
         assert "connected 2 hosts" in output
+        assert f"all 2 hosts hold the same weights after {STEPS} steps" in output
     assert np.abs(load_weights(bases["algo-10"]) - load_weights(alone)).max() <= 1e-6
     assert artifact.load(bases["algo-10"] / "model").manifest.metrics["test_accuracy"] >= 0.9
     assert not list((bases["algo-2"] / "model").iterdir())

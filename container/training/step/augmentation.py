@@ -8,14 +8,20 @@ from typing import Any
 import tensorflow as tf
 
 from container.training.settings import Settings
+from container.training.step import trivial
 
-_SHIFT, _FLIP, _CUTOUT, _MIXUP, _CROP = range(5)
+_SHIFT, _CUTOUT, _MIXUP, _CROP, _TRIVIAL = range(5)
 _KINDS = 5
 _CROP_RATIOS = (3 / 4, 4 / 3)  # width to height, as is usual for ImageNet
 
 
-def augment(
-    images: Any, targets: Any, settings: Settings, step: Any, part: tuple[int, int]
+def augment(  # noqa: PLR0913, PLR0917 - a batch and its place in the job
+    images: Any,
+    targets: Any,
+    settings: Settings,
+    step: Any,
+    part: tuple[int, int],
+    epoch: Any = 0,
 ) -> tuple[Any, Any]:
     """Change `images` `[n, height, width, channel] uint8` and `targets` `[n, class] float32`.
 
@@ -24,18 +30,20 @@ def augment(
     """
     first, batch_size = part
     count, height, width, _ = images.shape
+    if settings.flip:
+        images = _flip(images, settings.seed, epoch)
     if settings.crop_share < 1:
         images = _crop(images, settings, step, part)
+    if settings.augmentation == "trivial":
+        images = trivial.change(images, _seed(settings, _TRIVIAL, step), part)
     reach = min(settings.shift_pixels, height // 4, width // 4)
-    if reach:
+    if reach and settings.shift_each:
+        images = _shift_each(images, reach, _seed(settings, _SHIFT, step), part)
+    elif reach:
         seed = _seed(settings, _SHIFT, step)
         offset = tf.random.stateless_uniform([2], seed, 0, 2 * reach + 1, tf.int32)
         padded = tf.pad(images, [[0, 0], [reach, reach], [reach, reach], [0, 0]])
         images = tf.slice(padded, [0, offset[0], offset[1], 0], images.shape)
-    if settings.flip:
-        drawn = tf.random.stateless_uniform([batch_size], _seed(settings, _FLIP, step))
-        mirrored = tf.slice(drawn, [first], [count]) < 0.5
-        images = tf.where(mirrored[:, None, None, None], tf.reverse(images, [2]), images)
     if settings.cutout_pixels:
         drawn = tf.random.stateless_uniform([batch_size, 2], _seed(settings, _CUTOUT, step))
         center = tf.slice(drawn, [first, 0], [count, 2]) * tf.constant([height, width], tf.float32)
@@ -53,6 +61,32 @@ def augment(
         images = tf.cast(tf.round(blend), tf.uint8)
         targets = share * targets + (1 - share) * tf.reverse(targets, [0])
     return images, targets
+
+
+def _flip(images: Any, seed: int, epoch: Any) -> Any:
+    """Mirror half of the images, and the others in the next epoch (arXiv:2404.00498, section 3.6).
+
+    The sum of the pixels decides which: it is the same in each epoch, on any host, however the
+    images are stored.
+    """
+    sums = tf.reduce_sum(tf.cast(images, tf.int64), axis=[1, 2, 3])
+    # The highest of the 32 bits that a product with the golden ratio leaves (Knuth, volume 3, 6.4).
+    low_bits = tf.constant(0xFFFFFFFF, tf.int64)
+    mixed = tf.bitwise.bitwise_and((sums + 1 + 40503 * seed) * 2654435761, low_bits)
+    half = tf.cast(tf.bitwise.right_shift(mixed, tf.constant(31, tf.int64)), tf.int32)
+    mirrored = tf.equal((half + tf.cast(epoch, tf.int32)) % 2, 0)
+    return tf.where(mirrored[:, None, None, None], tf.reverse(images, [2]), images)
+
+
+def _shift_each(images: Any, reach: int, seed: Any, part: tuple[int, int]) -> Any:
+    """Shift each image by up to `reach` pixels in each direction; reflections fill the border."""
+    first, batch_size = part
+    count, height, width, _ = images.shape
+    drawn = tf.random.stateless_uniform([batch_size, 2], seed, 0, 2 * reach + 1, tf.int32)
+    offsets = tf.slice(drawn, [first, 0], [count, 2])
+    padded = tf.pad(images, [[0, 0], [reach, reach], [reach, reach], [0, 0]], "REFLECT")
+    rows = tf.gather(padded, offsets[:, :1] + tf.range(height), axis=1, batch_dims=1)
+    return tf.gather(rows, offsets[:, 1:] + tf.range(width), axis=2, batch_dims=1)
 
 
 def _crop(images: Any, settings: Settings, step: Any, part: tuple[int, int]) -> Any:

@@ -22,10 +22,13 @@ from container.data.stream import ImageSet
 from container.errors import UserError
 from container.training.distributed.rendezvous import Hosts
 from container.training.distributed.shares import Share, share_alone
+from container.training.network import kernel_trial, networks
+from container.training.network.kernel_trial import Ways
 from container.training.settings import Settings
 from container.training.step import measurement, memory, source
 from container.training.step.augmentation import augment
 from container.training.step.device import Device
+from container.training.step.lookahead import Lookahead
 from container.training.step.optimizer import Optimizer
 from container.training.step.source import Block, iterate
 from container.training.step.towers import (
@@ -72,6 +75,7 @@ class Loop:
         if settings.class_weights == "balanced":
             self._class_weights = tf.constant(share.weigh_classes(), tf.float32)
         self._source = source.make(data, share, settings, twin.input_shape)
+        self._twin = twin
         self._network = FlatNetwork(twin, settings.seed)
         self._tower_count = device.towers
         with self._hosts.scope():
@@ -79,7 +83,13 @@ class Loop:
             self._statistics = tf.Variable(self._network.statistics)
             total_steps = self.steps_per_epoch * (settings.epochs or 1)
             shapes = self._network.weight_shapes
-            self._optimizer = Optimizer(settings, shapes, total_steps, self._hosts.count)
+            self._optimizer = Optimizer(
+                settings,
+                shapes,
+                total_steps,
+                self._hosts.count,
+                networks.list_rate_factors(twin, settings.offset_rate),
+            )
             self._variables = {
                 "weights": self._weights,
                 "statistics": self._statistics,
@@ -88,6 +98,9 @@ class Loop:
             if settings.ema_decay:
                 self._variables["mean_weights"] = tf.Variable(self._network.weights)
                 self._variables["mean_statistics"] = tf.Variable(self._network.statistics)
+            if settings.lookahead_steps:
+                self._lookahead = Lookahead(settings, total_steps, self._weights, self._statistics)
+                self._variables |= self._lookahead.slow
             if device.precision == "float16":  # and the steps since it was changed
                 self._variables["loss_scale"] = tf.Variable([_FIRST_LOSS_SCALE, 0.0])
         self._images = tf.TensorSpec([None, *twin.input_shape[1:]], tf.uint8)
@@ -116,6 +129,26 @@ class Loop:
         """Compile as a trial before the checkpoint chose, unless it is set now."""
         if chosen is not None and self._settings.xla == "auto":
             self.use_xla(chosen)
+
+    def try_kernels(self, log: Callable[[str], None]) -> Ways | None:
+        """Choose the fastest way of each convolution, if that pays; else return None.
+
+        It pays in a long job on CPUs without XLA, and is not repeatable. Call it before the first
+        step.
+        """
+        settings = self._settings
+        steps = self.steps_per_epoch * (settings.epochs or 1)
+        operations = 3 * steps * self._part_size * kernel_trial.count_operations(self._twin)
+        is_on_gpu = bool(tf.config.get_visible_devices("GPU"))
+        if settings.deterministic or self.xla or is_on_gpu:
+            return None
+        if operations < kernel_trial.PAYING_OPERATIONS:
+            return None
+        return kernel_trial.choose(self._twin, self._part_size // self._tower_count, log)
+
+    def set_kernels(self, ways: Mapping[str, str]) -> None:
+        """Let convolutions be computed as a trial chose, from the first step on."""
+        kernel_trial.apply(self._twin, ways)
 
     def _make_step(self, *, xla: bool) -> Step:
         """Make the function of a step of one replica, after augmentation.
@@ -253,7 +286,8 @@ class Loop:
         if self._class_weights is not None:
             targets *= tf.gather(self._class_weights, labels)[:, None]
         part = (self._share.low + low, self.batch_size)
-        images, targets = augment(images, targets, self._settings, step, part)
+        epoch = step // self.steps_per_epoch
+        images, targets = augment(images, targets, self._settings, step, part, epoch)
         first_draw = (step * self._hosts.replica_count + replica) * self._tower_count
         return do_step(Batch(images, targets, labels), step, first_draw)
 
@@ -267,6 +301,8 @@ class Loop:
             self._update(gradient, new_statistics, step)
         else:
             self._update_scaled(gradient, new_statistics, step)
+        if self._settings.lookahead_steps:
+            self._lookahead.apply(step)
         self._update_means(step)
         return reported[0], tf.cast(tf.round(reported[1]), tf.int32)
 
@@ -302,4 +338,5 @@ class Loop:
         prefix = "mean_" if self._settings.ema_decay else ""
         vectors = [self._variables[prefix + name] for name in Vectors._fields]
         values = Vectors(*(vector.read_value() for vector in vectors))
-        return measurement.add_up(self._network, values, images, labels)
+        mirrors = self._settings.mirror_views
+        return measurement.add_up(self._network, values, images, labels, mirrors=mirrors)

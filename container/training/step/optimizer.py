@@ -23,17 +23,34 @@ class Optimizer:
         shapes: Sequence[tuple[int, ...]],
         total_steps: int,
         host_count: int,
+        rate_factors: Sequence[float] = (),
     ) -> None:
-        """`shapes` are those of the variables of the layers, in their order in the vectors."""
+        """`shapes` are those of the variables of the layers, in their order in the vectors.
+
+        `rate_factors` multiply the learning rate of each variable: 0 leaves it as it is for any
+        update rule; only sgd follows the others.
+        """
         self._settings = settings
         self._total_steps = float(total_steps)
         self._peak = settings.learning_rate * (host_count if settings.scale_learning_rate else 1)
         self._sizes = [math.prod(shape) for shape in shapes]
         names = ("momentum",) if settings.optimizer == "sgd" else ("first_moment", "second_moment")
         self.slots = {name: tf.Variable(tf.zeros([sum(self._sizes)])) for name in names}
-        # Only kernels decay, which have two axes or more; biases and scales have one.
-        kernels = [tf.fill([math.prod(shape)], float(len(shape) > 1)) for shape in shapes]
-        self._decayed = tf.Variable(tf.concat(kernels, axis=0), trainable=False)
+        # Only kernels decay, which have two axes or more; biases and scales have one. Offsets with
+        # a rate of their own do, too.
+        factors = list(rate_factors) or [1.0] * len(shapes)
+        decays = [
+            float(factor not in (0, 1) or (factor == 1 and len(shape) > 1))
+            for shape, factor in zip(shapes, factors, strict=True)
+        ]
+        self._decayed = tf.Variable(self._spread(decays), trainable=False)
+        self._factors = None
+        if set(factors) - {1.0}:
+            self._factors = tf.Variable(self._spread(factors), trainable=False)
+
+    def _spread(self, values: Sequence[float]) -> Any:
+        """Return a vector `[weight]` with one value per variable."""
+        return tf.repeat(tf.constant(values, tf.float32), self._sizes)
 
     def rate(self, step: Any) -> Any:
         """Return the learning rate `[] float32` of a step, counted from 0."""
@@ -56,6 +73,8 @@ class Optimizer:
         settings, rate = self._settings, self.rate(step)
         if settings.clip_norm:
             gradient *= tf.minimum(1.0, settings.clip_norm / (tf.norm(gradient) + _EPSILON))
+        if self._factors is not None:
+            gradient *= self._factors
         if settings.optimizer == "lamb":
             self._apply_lamb(weights, gradient, rate, step)
             return

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from container.training.network import twins
+
 # A network of this size is sent between replicas in parts, the last layers first: their gradients
 # are ready while the others are computed.
 _PACK_WEIGHTS = 6_000_000
@@ -40,7 +42,7 @@ class FlatNetwork:
     """A network as a function of two vectors: its weights, and its normalization statistics."""
 
     def __init__(self, twin: keras.Model, seed: int) -> None:
-        """`twin` ends in logits (`networks.clone_for_training`); its variables are only read."""
+        """`twin` ends in logits (`twins.clone_for_training`); its variables are only read."""
         self._twin, self._seed = twin, seed
         self.weights = _concatenate(_list_weights(twin))
         """Initial values `[weight] float32`."""
@@ -90,6 +92,9 @@ class FlatNetwork:
         for targets, parts in zip(variables, values, strict=True):
             for variable, value in zip(targets, parts, strict=True):
                 variable.assign(value)
+        for name, normalization in twins.list_dropped_biases(self._twin):
+            bias = network.get_layer(name).bias
+            network.get_layer(normalization).moving_mean.assign_add(bias)
 
 
 class Towers:

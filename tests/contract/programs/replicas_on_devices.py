@@ -13,8 +13,8 @@ import tensorflow as tf
 from container.contract import Resources
 from container.data.images import LabeledImages
 from container.training.distributed import rendezvous
+from container.training.network import networks, twins
 from container.training.settings import Settings
-from container.training.step import networks
 from container.training.step.device import Device
 from container.training.step.loop import Loop
 
@@ -22,7 +22,15 @@ COUNT = 4
 # With XLA only the first one.
 CASES: list[dict[str, Any]] = [
     {"optimizer": "adam", "batch_size": 16, "ema_decay": 0.9, "shift_pixels": 1, "flip": True},
-    {"optimizer": "sgd", "batch_size": 18, "learning_rate": 0.01, "class_weights": "balanced"},
+    {
+        "optimizer": "sgd",
+        "batch_size": 18,
+        "learning_rate": 0.01,
+        "lookahead_steps": 2,
+        "class_weights": "balanced",
+        "augmentation": "trivial",
+        "shift_each": True,
+    },
     {"optimizer": "lamb", "batch_size": 3, "learning_rate": 0.01},  # one device without an image
 ]
 
@@ -41,7 +49,7 @@ def train(settings: Settings, hosts: rendezvous.Hosts) -> tuple[Loop, float]:
     """Train four steps; the batch has as many towers whatever the number of devices."""
     keras.utils.set_random_seed(0)
     network = networks.build("small_cnn", (8, 8, 1), 4, (0.5, 0.3))
-    twin = networks.clone_for_training(network, "float32")
+    twin = twins.clone_for_training(network, "float32")
     towers = COUNT // hosts.replica_count
     device = Device("float32", towers, 1, COUNT, xla=sys.argv[1] == "xla", reasons=())
     loop = Loop(twin, data, settings, device, hosts=hosts)
@@ -51,7 +59,7 @@ def train(settings: Settings, hosts: rendezvous.Hosts) -> tuple[Loop, float]:
 
 found = []
 for case in CASES[:1] if sys.argv[1] == "xla" else CASES:
-    settings = Settings(epochs=1, schedule="constant", warmup_fraction=0, **case)
+    settings = Settings(epochs=4, schedule="constant", warmup_fraction=0, **case)
     (one, one_loss), (four, four_loss) = (train(settings, h) for h in (rendezvous.Hosts(), several))
     expected, actual = one.state(), four.state()
     copies = four._weights.values  # noqa: SLF001 - of each device

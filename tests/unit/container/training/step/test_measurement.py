@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from container.training.step import measurement, networks
+from container.training.network import networks, twins
+from container.training.step import measurement
 from container.training.step.towers import FlatNetwork, Vectors
 
 
@@ -15,7 +16,7 @@ from container.training.step.towers import FlatNetwork, Vectors
 def test_sums_are_those_of_keras(count: int) -> None:
     keras.utils.set_random_seed(0)
     network = networks.build("small_cnn", (8, 8, 1), 4, (0.5, 0.3))
-    flat = FlatNetwork(networks.clone_for_training(network, "float32"), 0)
+    flat = FlatNetwork(twins.clone_for_training(network, "float32"), 0)
     chance = np.random.default_rng(0)
     images = chance.integers(0, 256, (count, 8, 8, 1)).astype(np.uint8)
     labels = chance.integers(0, 4, count).astype(np.int32)

@@ -14,8 +14,9 @@ import pytest
 from container.data.images import LabeledImages
 from container.training.distributed.rendezvous import Hosts
 from container.training.epochs import Training
+from container.training.network import twins
 from container.training.settings import Settings
-from container.training.step import networks, trial
+from container.training.step import trial
 from container.training.step.device import Device
 from container.training.step.loop import Loop
 
@@ -40,7 +41,7 @@ def train(log: Callable[[str], None], **changes: Any) -> Training:
     inputs = keras.Input((4, 4, 1), dtype="uint8")
     x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(inputs))
     outputs = keras.layers.Softmax()(keras.layers.Dense(4, name="logits")(x))
-    twin = networks.clone_for_training(keras.Model(inputs, outputs), "float32")
+    twin = twins.clone_for_training(keras.Model(inputs, outputs), "float32")
     loop = Loop(twin, data, settings, Device("float32", 1, 1, 1, xla=False, reasons=()))
     run = Training(
         loop=loop,

@@ -1,4 +1,4 @@
-"""The networks as plain Keras models, and for each of them a twin that trains faster.
+"""The networks as plain Keras models; `twins` has copies of them that train faster.
 
 A network takes `[batch, height, width, channel] uint8 0-255`, normalizes inside its graph, and ends
 with the layers `logits` (`[batch, class]`) and `probabilities` (softmax, float32). It loads with
@@ -15,11 +15,12 @@ from typing import Any, Final
 import keras
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 
-from container import artifact
 from container.errors import UserError
+from container.training.defaults.pretrained import find_weights
 from container.training.distributed.rendezvous import Hosts
+from container.training.network import whitened
+from container.training.network.whitened import WHITENING, Covariance
 
 LOGITS: Final = "logits"
 PROBABILITIES: Final = "probabilities"
@@ -34,40 +35,40 @@ _APPLICATIONS: Final = {
 _APPLICATION_PIXELS: Final = 32  # the smallest side that keras.applications accepts
 # Blue, green, red: what the published weights of ResNet50 expect.
 _IMAGENET_MEAN: Final = (103.939, 116.779, 123.68)
-_WEIGHT_SUFFIXES: Final = (".keras", ".h5")
 
 
-def build(
+def build(  # noqa: PLR0913, PLR0917 - what decides the layers, and their first weights
     name: str,
     shape: tuple[int, int, int],
     class_count: int,
     pixels: tuple[float, float],
     pretrained: Path | None = None,
+    covariance: Covariance | None = None,
 ) -> keras.Model:
     """Build a network for images of `shape` = height, width, channels.
 
     `pixels` are mean and standard deviation of the training pixels, in units of 0-1. `pretrained`
     is a directory with an artifact of this toolkit, or with one `.keras` or `.h5` file. Layers that
     match by name and shape get its weights; the last layer does not match for other classes.
+    `covariance` is that of the patches that `whitened_cnn` makes white.
 
     Raises: UserError if the images are too small for the network, or no layer matches.
     """
     inputs = keras.Input(shape, dtype="uint8", name="images")
-    weights = None if pretrained is None else _find_weights(pretrained)
+    weights = None if pretrained is None else find_weights(pretrained)
     if name in _APPLICATIONS:
         features = _build_application(name, inputs, weights)
     else:
         mean, deviation = pixels
         scale = keras.layers.Rescaling(1 / (255 * deviation), -mean / deviation, name="normalize")
-        x = scale(inputs)
-        if name == "small_cnn":
-            features = _build_small_cnn(x)
-        else:
-            features = _build_resnet(x, _RESNET_BLOCKS[name])
+        features = _build_small(name, scale(inputs))
     x = keras.layers.Dense(class_count, kernel_initializer="he_normal", name=LOGITS)(features)
     outputs = keras.layers.Softmax(dtype="float32", name=PROBABILITIES)(x)
     network = keras.Model(inputs, outputs, name=name)
-    if weights is not None and weights.suffix == ".keras":
+    if name == "whitened_cnn":
+        whitened.initialize(network, covariance)
+    is_trunk = name in _APPLICATIONS and weights is not None and weights.suffix == ".h5"
+    if weights is not None and not is_trunk:
         _transfer(network, weights)
     return network
 
@@ -87,25 +88,31 @@ def freeze_trunk(network: keras.Model) -> None:
         layer.trainable = layer.name == LOGITS
 
 
-def clone_for_training(model: keras.Model, precision: str) -> keras.Model:
-    """Clone `model` up to its logits, in another precision and with fused batch normalization.
+def average_mirrored(network: keras.Model) -> keras.Model:
+    """Return a network whose logits are the mean of those of an image and of its mirror image."""
+    logits = network.get_layer(LOGITS).output
+    trunk = keras.Model(network.input, logits, name=f"{network.name}_view")
+    inputs = keras.Input(network.input_shape[1:], dtype="uint8", name="images")
+    views = [trunk(inputs), trunk(keras.ops.flip(inputs, axis=2))]
+    mean = keras.layers.Average(dtype="float32", name="mean_logits")(views)
+    outputs = keras.layers.Softmax(dtype="float32", name=PROBABILITIES)(mean)
+    return keras.Model(inputs, outputs, name=network.name)
 
-    The variables of the clone have the order, shapes and values of those of the model.
+
+def list_rate_factors(network: keras.Model, offset_rate: float) -> list[float]:
+    """List a factor of the learning rate for each trainable variable of the network.
+
+    It is 0 for what no step may change, and `offset_rate` for offsets of batch normalization.
     """
-    policy = "float32" if precision == "float32" else f"mixed_{precision}"
-
-    def clone(layer: Any) -> Any:
-        config = layer.get_config()
-        if isinstance(layer, keras.layers.Layer) and not isinstance(layer, keras.layers.InputLayer):
-            config["dtype"] = policy  # the others are operations, which keep the dtype of inputs
-        if type(layer) is keras.layers.BatchNormalization:
-            return _FusedBatchNormalization.from_config(config)
-        return type(layer).from_config(config)
-
-    trunk = keras.Model(model.input, model.get_layer(LOGITS).output, name=model.name)
-    twin = keras.models.clone_model(trunk, clone_function=clone)
-    twin.set_weights(trunk.get_weights())
-    return twin
+    factors = {}
+    for layer in network.layers:
+        for variable in layer.trainable_variables:
+            factors[id(variable)] = 1.0
+            if layer.name == WHITENING and variable.name == "kernel":
+                factors[id(variable)] = 0.0
+            if isinstance(layer, keras.layers.BatchNormalization) and variable.name == "beta":
+                factors[id(variable)] = offset_rate
+    return [factors[id(variable)] for variable in network.trainable_variables]
 
 
 def _build_small_cnn(x: Any) -> Any:
@@ -124,6 +131,25 @@ def _build_small_cnn(x: Any) -> Any:
         x = layers.MaxPooling2D(tuple(min(2, side) for side in x.shape[1:3]))(x)
         x = layers.ReLU()(layers.BatchNormalization(momentum=0.9, name=f"norm{number}")(x))
     return layers.Flatten()(x)
+
+
+def _build_small(name: str, x: Any) -> Any:
+    """Add the layers of a network for small images to normalized ones.
+
+    Raises: UserError if the images are too small.
+    """
+    if name == "small_cnn":
+        return _build_small_cnn(x)
+    if name == "whitened_cnn":
+        if min(x.shape[1:3]) < whitened.LEAST_PIXELS:
+            least, (height, width) = whitened.LEAST_PIXELS, x.shape[1:3]
+            message = (
+                f"model={name} needs images of at least {least}x{least} pixels; these have "
+                f"{height}x{width}"
+            )
+            raise UserError(message)
+        return whitened.add_layers(x)
+    return _build_resnet(x, _RESNET_BLOCKS[name])
 
 
 def _build_resnet(x: Any, block_count: int) -> Any:
@@ -179,22 +205,6 @@ def _build_application(name: str, inputs: Any, weights: Path | None) -> Any:
     return trunk.output
 
 
-def _find_weights(directory: Path) -> Path:
-    """Find the Keras model of an artifact, or the only `.keras` or `.h5` file."""
-    if (directory / artifact.MANIFEST_NAME).exists():
-        return artifact.load(directory).keras
-    paths = [path for path in directory.rglob("*") if path.suffix in _WEIGHT_SUFFIXES]
-    found = sorted(path for path in paths if path.is_file())
-    if len(found) != 1:
-        names = ", ".join(path.name for path in found) or "none"
-        message = (
-            f"{directory} must hold an artifact of this toolkit or one .keras or .h5 file; found "
-            f"{names}"
-        )
-        raise UserError(message)
-    return found[0]
-
-
 def _transfer(network: keras.Model, path: Path) -> None:
     """Copy the weights of each layer of the model in `path` that matches by name and shapes.
 
@@ -203,9 +213,15 @@ def _transfer(network: keras.Model, path: Path) -> None:
     try:
         source = keras.models.load_model(path, compile=False)
     except (ValueError, OSError, TypeError) as error:
-        message = f"{path} cannot be loaded as a Keras model: {error}"
+        message = (
+            f"{path} cannot be loaded as a Keras model: {error}; if it holds only the weights of a "
+            f"network of keras.applications, set `model` to one of {', '.join(_APPLICATIONS)}"
+        )
         raise UserError(message) from error
-    available = {layer.name: layer.get_weights() for layer in source.layers}
+    layers: list[Any] = []
+    for layer in source.layers:  # of an artifact with mirrored views, those of the network within
+        layers += layer.layers if isinstance(layer, keras.Model) else [layer]
+    available = {layer.name: layer.get_weights() for layer in layers}
     matching = set()
     for layer in network.layers:
         own, found = layer.get_weights(), available.get(layer.name, [])
@@ -222,41 +238,3 @@ def _transfer(network: keras.Model, path: Path) -> None:
 def _convolve(x: Any, width: int, size: int, stride: int, name: str) -> Any:
     options = {"padding": "same", "use_bias": False, "kernel_initializer": "he_normal"}
     return keras.layers.Conv2D(width, size, stride, name=name, **options)(x)
-
-
-class _FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
-    """Batch normalization of images in one fused kernel, with float32 statistics."""
-
-    def call(
-        self,
-        inputs: Any,
-        training: bool | None = None,  # noqa: FBT001 - Keras' signature
-        mask: Any = None,
-    ) -> Any:
-        """Normalize; in training, by the mean and variance of the batch."""
-        is_usual = self.axis in (-1, 3) and self.center and self.scale
-        if not is_usual or len(inputs.shape) != 4 or mask is not None:
-            return super().call(inputs, training=training, mask=mask)
-        train = bool(training) and self.trainable
-        scale, offset, mean, variance = (
-            tf.cast(tf.convert_to_tensor(variable), tf.float32)
-            for variable in (self.gamma, self.beta, self.moving_mean, self.moving_variance)
-        )
-        given_mean, given_variance = mean, variance
-        if train:  # the kernel computes its own
-            given_mean = given_variance = tf.zeros(0)
-        outputs = tf.raw_ops.FusedBatchNormV3(
-            x=tf.cast(inputs, self.compute_dtype),
-            scale=scale,
-            offset=offset,
-            mean=given_mean,
-            variance=given_variance,
-            epsilon=self.epsilon,
-            is_training=train,
-        )
-        if train:
-            # Keras' own rule, but for Bessel's correction in the variance of TensorFlow's kernel.
-            keep = self.momentum
-            self.moving_mean.assign(mean * keep + outputs.batch_mean * (1 - keep))
-            self.moving_variance.assign(variance * keep + outputs.batch_variance * (1 - keep))
-        return outputs.y

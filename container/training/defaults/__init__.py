@@ -1,0 +1,1 @@
+"""Hyperparameters that depend on the network, the images and the weights of a job."""

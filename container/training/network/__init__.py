@@ -1,0 +1,1 @@
+"""Networks: how they are built, and the twins of them that train faster."""
