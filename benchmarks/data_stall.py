@@ -1,7 +1,7 @@
 """Claim: on real data a step takes at most 1.02 times as long as on a cached batch; streamed, 1.10.
 
 Machine, versions and n are printed; results.md has the results. Run: python
-benchmarks/data_stall.py [CSV or CSV.GZ]
+benchmarks/data_stall.py [CSV or CSV.GZ] [--rounds 9] [--images 24000]
 
 24,000 images of MNIST are written as a folder of PNG files and loaded twice: within the memory
 budget, and with a budget of nothing, so that they stream from scratch space in five blocks. The
@@ -13,6 +13,7 @@ reported separately.
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import statistics
@@ -28,8 +29,6 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
-ROUNDS = 9
-IMAGES = 24_000
 
 
 def main() -> None:
@@ -45,10 +44,16 @@ def main() -> None:
     from container.training.step import device as devices
     from container.training.step import loop
 
-    source = (
-        Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "../shared/data/mnist/mnist_train.csv.gz"
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    print(f"{platform.machine()}, {len(os.sched_getaffinity(0))} processors, n={ROUNDS}")
+    mnist = ROOT / "../shared/data/mnist/mnist_train.csv.gz"
+    parser.add_argument("data", type=Path, nargs="?", default=mnist)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--images", type=int, default=24_000)
+    options = parser.parse_args()
+    source, rounds, count = options.data, options.rounds, options.images
+    print(f"{platform.machine()}, {len(os.sched_getaffinity(0))} processors, n={rounds}")
     print(
         f"Python {platform.python_version()}, numpy {np.__version__}, TensorFlow {tf.__version__}"
     )
@@ -58,7 +63,7 @@ def main() -> None:
         (layout.channel("csv") / source.name).symlink_to(source.resolve())
         rows = loading.load(layout.channel("csv"))
         for index, (image, label) in enumerate(
-            zip(rows.images[:IMAGES], rows.labels[:IMAGES], strict=True)
+            zip(rows.images[:count], rows.labels[:count], strict=True)
         ):
             path = layout.channel("png") / str(label) / f"{index:05}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,8 +75,8 @@ def main() -> None:
             sets[name] = loading.open_channel(
                 layout, contract.Channel("png"), Options(memory_budget_bytes=budget_bytes)
             )
-            print(f"{name}: {IMAGES:,} PNG files decoded in {time.perf_counter() - started:.2f} s")
-        settings, _ = hyperparameters.parse({"epochs": str(ROUNDS + 1)})
+            print(f"{name}: {count:,} PNG files decoded in {time.perf_counter() - started:.2f} s")
+        settings, _ = hyperparameters.parse({"epochs": str(rounds + 1), "model": "small_cnn"})
         device = devices.choose(settings, (28, 28, 1), [])
         devices.configure(device)
         loops = {}
@@ -85,7 +90,7 @@ def main() -> None:
             )
         repeat_first_batch(loops["constant"])
         seconds: dict[str, list[float]] = {name: [] for name in loops}
-        for round_ in range(ROUNDS + 1):
+        for round_ in range(rounds + 1):
             for name, trainer in loops.items():
                 started = time.perf_counter()
                 trainer.run(round_, 0, trainer.steps_per_epoch, (0.0, 0))

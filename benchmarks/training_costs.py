@@ -1,7 +1,7 @@
 """Claim: two hosts on the same cores take 1.3 times as long as one, and reach the same weights.
 
 Machine, versions and n are printed; results.md has the results. Linux, as root: hosts are network
-namespaces. Run: python benchmarks/training_costs.py [CSV or CSV.GZ] [--rounds 3]
+namespaces. Run: python benchmarks/training_costs.py [CSV or CSV.GZ] [--rounds 3] [--images N]
 
 The product's own jobs on MNIST's training set, its defaults but for `epochs=2`; a cost is that of
 the second epoch, by the job's own `images_per_s`, so that nothing is compiled in it. The three
@@ -93,6 +93,7 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--images", type=int, default=60_000)
     options = parser.parse_args()
     from test_train_hosts import load_weights
 
@@ -109,7 +110,8 @@ def main() -> None:
         (base / "csv" / options.data.name).symlink_to(options.data.resolve())
         found = loading.load(base / "csv")
         few = options.steps * BATCH
-        np.savez(base / "all.npz", images=found.images, labels=found.labels)
+        count = options.images
+        np.savez(base / "all.npz", images=found.images[:count], labels=found.labels[:count])
         np.savez(base / "few.npz", images=found.images[:few], labels=found.labels[:few])
         rates: dict[str, list[float]] = {"one host": [], "deterministic": [], "two hosts": []}
         models = set()

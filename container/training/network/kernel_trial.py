@@ -85,13 +85,14 @@ def _make_run(layer: Any, image_count: int) -> Callable[[], None]:
     """Return a function that computes the outputs and gradients of a layer once."""
     shape = [image_count, *layer.input.shape[1:]]
     images = tf.cast(tf.random.stateless_uniform(shape, [0, 1]), layer.compute_dtype)
-    weights = [tf.cast(variable.value, tf.float32) for variable in layer.trainable_variables]
-    others = [variable.value for variable in layer.non_trainable_variables]
+    variables = list(layer.trainable_variables)
+    weights = [tf.identity(variable.value) for variable in variables]
 
     def compute() -> Any:
         with tf.GradientTape() as tape:
             tape.watch([images, *weights])
-            outputs, _ = layer.stateless_call(weights, others, images)
+            with keras.StatelessScope(zip(variables, weights, strict=True)):
+                outputs = layer(images)
         gradients = tape.gradient(
             outputs, [images, *weights], outputs, unconnected_gradients="zero"
         )

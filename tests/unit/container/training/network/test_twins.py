@@ -12,6 +12,8 @@ import pytest
 import tensorflow as tf
 
 from container.data.images import LabeledImages
+from container.training.distributed.rendezvous import Hosts
+from container.training.epochs import Progress, Training
 from container.training.network import kernel_trial, networks, twins
 from container.training.settings import Settings
 from container.training.step.device import Device
@@ -101,7 +103,7 @@ def test_a_trial_chooses_ways_that_there_are_and_leaves_the_twin_as_it_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(kernel_trial, "_LEAST_OPERATIONS", 1)
-    twin = twins.clone_for_training(build(), "float32")
+    twin = twins.clone_for_training(build(), "bfloat16")
     lines: list[str] = []
     ways = kernel_trial.choose(twin, 4, lines.append)
     found = {layer.name: layer for layer in twins.list_convolutions(twin)}
@@ -128,6 +130,35 @@ def test_a_trial_is_made_only_where_it_pays(
         settings = dataclasses.replace(SETTINGS, **changes)
         loop = Loop(twins.clone_for_training(build(), "float32"), images, settings, DEVICE)
         assert loop.try_kernels(print) == expected
+
+
+class Running:
+    """No stop was requested."""
+
+    requested = worth_saving = False
+    saved = ""
+
+
+def test_the_ways_in_a_checkpoint_are_used_and_not_tried_again(
+    images: LabeledImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make(progress: Progress) -> tuple[Training, dict[str, str]]:
+        twin = twins.clone_for_training(build(), "float32")
+        loop = Loop(twin, images, SETTINGS, DEVICE)
+        run = Training(loop, SETTINGS, None, Running(), None, {}, print, Hosts(), progress=progress)
+        run.settle_kernels()
+        return run, {layer.name: layer.way for layer in twins.list_convolutions(twin)}
+
+    monkeypatch.setattr(kernel_trial, "PAYING_OPERATIONS", 1)
+    monkeypatch.setattr(kernel_trial, "choose", lambda *_: {"point": "product"})
+    run, ways = make(Progress())
+    assert run.progress.kernels == {"point": "product"}
+    assert (ways["point"], ways["shared"]) == ("product", "library")
+    _, ways = make(Progress(step=2, kernels={"shared": "product"}))
+    assert (ways["point"], ways["shared"]) == ("library", "product")
+    run, ways = make(Progress(step=2))  # began without a trial, and so goes on
+    assert run.progress.kernels is None
+    assert ways["point"] == "library"
 
 
 def test_a_frozen_normalization_keeps_the_bias_that_learns() -> None:
