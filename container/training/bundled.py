@@ -50,10 +50,15 @@ def train(job: Job[Settings]) -> None:
     """
     started = time.monotonic()
     prepared = preparation.prepare(job)
+    from container.training.distributed import agreement
+    from container.training.step import trial
+
     with phases.measure("building of the network"):
         network, run, sample = _build(prepared)
         run.resume()
-        run.settle_kernels()
+        run.progress.kernels = trial.settle_kernels(
+            run.loop, prepared.hosts, run.progress.kernels, run.steps_done, preparation.log
+        )
     preparation.log(
         f"training {network.name} ({network.count_params()} parameters): "
         f"{prepared.settings.epochs} epochs of {run.loop.steps_per_epoch} steps of "
@@ -62,7 +67,7 @@ def train(job: Job[Settings]) -> None:
     with phases.measure("steps"):
         reason = run.run(prepared.deadline)
     preparation.log(f"trained for {run.progress.elapsed_s:.2f} s: {reason}")
-    run.compare_hosts()
+    agreement.compare(prepared.hosts, run.loop.state(), run.steps_done, preparation.log)
     if not run.steps_done:
         preparation.log("no step was completed, so there is no model to save")
     elif prepared.hosts.is_chief:

@@ -10,12 +10,9 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from container import contract
 from container.algorithm import Stop
@@ -146,38 +143,6 @@ class Training:
         self.best = {name.removeprefix("best_"): arrays[name] for name in names} or None
         self.stop.worth_saving = True
         self.log(f"resumed after {self.steps_done} steps, in epoch {self.progress.epoch + 1}")
-
-    def settle_kernels(self) -> None:
-        """Use the ways of convolutions in the checkpoint, or try them if that pays.
-
-        All hosts call it together before the first step, and use those of the chief.
-        """
-        progress = self.progress
-        if progress.kernels is None and not self.steps_done:
-            ways = self.loop.try_kernels(self.log) if self.hosts.is_chief else None
-            progress.kernels = self.hosts.exchange(ways)[0]
-        self.loop.set_kernels(progress.kernels or {})
-
-    def compare_hosts(self) -> None:
-        """Log whether all hosts end with the same weights, bit by bit; all of them call it."""
-        if self.hosts.count == 1:
-            return
-        checksum = 0
-        for _, array in sorted(self.loop.state().items()):
-            checksum = zlib.crc32(np.ascontiguousarray(array).data, checksum)
-        found = self.hosts.exchange(f"{checksum:08x}")
-        if len(set(found)) == 1:
-            self.log(
-                f"all {self.hosts.count} hosts hold the same weights after {self.steps_done} steps "
-                f"(checksum {found[0]})"
-            )
-            return
-        pairs = zip(self.hosts.names, found, strict=True)
-        listed = ", ".join(f"{name}: {text}" for name, text in pairs)
-        self.log(
-            f"warning: the weights of the hosts differ after {self.steps_done} steps, as on "
-            f"processors that round differently; the model is the chief's ({listed})"
-        )
 
     def save(self) -> None:
         """Write a checkpoint; only the chief does (CK-3)."""

@@ -59,7 +59,7 @@ class Convolution(keras.layers.Conv2D):  # type: ignore[misc]
             return (LIBRARY, PRODUCT)
         is_depthwise = self.groups == self.filters == self.kernel.shape[2] * self.groups
         if is_depthwise and _is_centered(self):  # Keras compiles groups by XLA, which is slow
-            return (BANDED, DEPTHWISE)
+            return (DEPTHWISE, BANDED)
         return (LIBRARY,)
 
 

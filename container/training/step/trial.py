@@ -1,4 +1,4 @@
-"""Whether XLA makes the steps of a job faster, by a trial on its own network, batch and devices."""
+"""What makes the steps of a job faster, by trials on its own network, batch and devices."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Final
 import tensorflow as tf
 
 from container.training.distributed.rendezvous import Hosts
+from container.training.network.kernel_trial import Ways
 from container.training.settings import Settings
 from container.training.step.loop import Loop
 
@@ -25,6 +26,22 @@ def pays(settings: Settings, hosts: Hosts, rest_s: float) -> bool:
     may = settings.xla == "auto" and not settings.deterministic and hosts.is_chief
     [agreed_s] = hosts.agree([may * rest_s])
     return agreed_s >= LONG_JOB_S
+
+
+def settle_kernels(
+    loop: Loop, hosts: Hosts, known: Ways | None, steps_done: int, log: Callable[[str], None]
+) -> Ways | None:
+    """Use the `known` ways of convolutions, those of a checkpoint, or try them if that pays.
+
+    All hosts call it together before the first step of this start, and use those of the chief.
+
+    Returns: the ways for the next checkpoint.
+    """
+    if known is None and not steps_done:
+        tried = loop.try_kernels(log) if hosts.is_chief else None
+        known = hosts.exchange(tried)[0]
+    loop.set_kernels(known or {})
+    return known
 
 
 def choose_xla(loop: Loop, hosts: Hosts, steps_done: int, log: Callable[[str], None]) -> bool:

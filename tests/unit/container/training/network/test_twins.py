@@ -13,9 +13,9 @@ import tensorflow as tf
 
 from container.data.images import LabeledImages
 from container.training.distributed.rendezvous import Hosts
-from container.training.epochs import Progress, Training
 from container.training.network import kernel_trial, networks, twins
 from container.training.settings import Settings
+from container.training.step import trial
 from container.training.step.device import Device
 from container.training.step.loop import Loop
 
@@ -93,7 +93,7 @@ def test_a_bias_before_a_normalization_is_dropped_and_the_network_stays_equal(
 def test_every_way_learns_the_same(images: LabeledImages, usual: Any) -> None:
     twin = twins.clone_for_training(build(), "float32")
     others = {layer.name: layer.ways[1] for layer in twins.list_convolutions(twin)}
-    kinds = {"point": "product", "grouped": "depthwise", "depthwise": "banded", "shared": "product"}
+    kinds = {"point": "product", "grouped": "banded", "depthwise": "banded", "shared": "product"}
     assert others == kinds
     found, _ = train(images, others)
     assert np.abs(found - usual[0]).max() < 1e-5
@@ -132,32 +132,25 @@ def test_a_trial_is_made_only_where_it_pays(
         assert loop.try_kernels(print) == expected
 
 
-class Running:
-    """No stop was requested."""
-
-    requested = worth_saving = False
-    saved = ""
-
-
 def test_the_ways_in_a_checkpoint_are_used_and_not_tried_again(
     images: LabeledImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def make(progress: Progress) -> tuple[Training, dict[str, str]]:
+    def settle(known: dict[str, str] | None, steps_done: int) -> tuple[Any, dict[str, str]]:
         twin = twins.clone_for_training(build(), "float32")
         loop = Loop(twin, images, SETTINGS, DEVICE)
-        run = Training(loop, SETTINGS, None, Running(), None, {}, print, Hosts(), progress=progress)
-        run.settle_kernels()
-        return run, {layer.name: layer.way for layer in twins.list_convolutions(twin)}
+        kept = trial.settle_kernels(loop, Hosts(), known, steps_done, print)
+        return kept, {layer.name: layer.way for layer in twins.list_convolutions(twin)}
 
     monkeypatch.setattr(kernel_trial, "PAYING_OPERATIONS", 1)
     monkeypatch.setattr(kernel_trial, "choose", lambda *_: {"point": "product"})
-    run, ways = make(Progress())
-    assert run.progress.kernels == {"point": "product"}
+    kept, ways = settle(None, 0)
+    assert kept == {"point": "product"}
     assert (ways["point"], ways["shared"]) == ("product", "library")
-    _, ways = make(Progress(step=2, kernels={"shared": "product"}))
+    kept, ways = settle({"shared": "product"}, 2)
+    assert kept == {"shared": "product"}
     assert (ways["point"], ways["shared"]) == ("library", "product")
-    run, ways = make(Progress(step=2))  # began without a trial, and so goes on
-    assert run.progress.kernels is None
+    kept, ways = settle(None, 2)  # began without a trial, and so goes on
+    assert kept is None
     assert ways["point"] == "library"
 
 
