@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import tempfile
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -44,8 +46,9 @@ class LocalModel:
         if not directory.is_dir():
             message = f"{directory} is not a directory; unpack the model archive first"
             raise UserError(message)
-        self._base = tempfile.TemporaryDirectory(prefix="local-model-")  # removed with this object
-        layout = contract.Layout(Path(self._base.name))
+        base = tempfile.mkdtemp(prefix="local-model-")
+        weakref.finalize(self, shutil.rmtree, base, ignore_errors=True)
+        layout = contract.Layout(Path(base))
         layout.model.symlink_to(directory)
         settings = server_settings.parse({**environ, **_SETTINGS})
         planned = plan.make(layout, environ, settings, machine.count_threads())
