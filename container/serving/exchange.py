@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Final, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from container.serving.bodies import media_types
 
+Pieces: TypeAlias = Any
+"""An `Iterator[bytes]`, an `AsyncIterator[bytes]` of asynchronous user code, or None."""
 ENVIRON_KEY: Final = "container.response"
 """Where our Flask application leaves its `Response` in a request's environment, for the log."""
 
@@ -27,9 +29,11 @@ class Response(NamedTuple):
     body: bytes = b""
     content_type: str = media_types.JSON
     headers: tuple[tuple[str, str], ...] = ()
-    rest: Iterator[bytes] | None = None
+    rest: Pieces = None
     """Pieces that follow `body`, for a shell that `can_stream`; `take_piece` computes the next."""
     request_id: str = ""
     """Of an error, as in its body and its log line."""
     seconds: Mapping[str, float] | None = None
     """Of each stage that an invocation has reached; of a stream, so far."""
+    is_held: bool = False
+    """Whether the thread that has made `body` also makes the other pieces, one after the other."""

@@ -255,13 +255,13 @@ def guard(answer: Callable[..., Response], *arguments: object, body: bytes = b""
         return fail(error, body)
 
 
-def take_piece(response: Response) -> Response:
-    """Compute the next piece of a streamed answer.
+def take_piece(response: Response, body: bytes = b"") -> Response:
+    """Compute the next piece of a streamed answer; `body` is the request's.
 
     An empty body is the end of the stream. Status 500 means that the stream breaks off; the reason
     is in the log.
     """
-    return guard(_take_piece, response)
+    return guard(_take_piece, response, body=body)
 
 
 def _take_piece(response: Response) -> Response:

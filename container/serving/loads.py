@@ -55,6 +55,22 @@ class Loads:
                 return False
         return True
 
+    def count_surplus(self, load: int, now: float) -> int:
+        """Return how many connections this worker has to give away, so that all have as many.
+
+        Clients that came while the other workers were starting stay with the first one otherwise.
+        Zero unless this worker has two more than the average, and more than any other.
+        """
+        living = [
+            other
+            for row, (other, seen) in enumerate(zip(self._loads, self._seen, strict=True))
+            if row != self._own and other > _FREE and now - seen < _SILENT_S
+        ]
+        if not living or load < max(living):
+            return 0
+        surplus = load - -(-(load + sum(living)) // (len(living) + 1))
+        return surplus if surplus > 1 else 0
+
     def wake_lesser(self, load: int) -> None:
         """Wake the workers that have less than `load`, which accept the next connections."""
         for other, event in zip(self._loads, self._events, strict=True):

@@ -79,6 +79,8 @@ class Settings:
     """The longest that a prediction waits for requests that are expected."""
     queue_requests: int = 64
     """Requests of a worker that may wait for their turn; more are answered with 503 at once."""
+    handler_threads: int = 1
+    """Requests of a worker that call a user's handlers at the same time."""
     payload_bytes: int = contract.REALTIME_PAYLOAD_BYTES
     """The largest request body; a larger one is refused with 413 (HO-9)."""
     default_accept: str = media_types.JSON
@@ -135,6 +137,7 @@ def parse(environ: Mapping[str, str]) -> Settings:
         batch_images=reader.integer("BYO_BATCH_IMAGES", default.batch_images, 1, 1024),
         batch_delay_ms=reader.integer("BYO_BATCH_DELAY_MS", default.batch_delay_ms, 0, 1000),
         queue_requests=reader.integer("BYO_QUEUE_REQUESTS", default.queue_requests, 1, 100_000),
+        handler_threads=reader.integer("BYO_HANDLER_THREADS", default.handler_threads, 1, 256),
         payload_bytes=payload_mb * _MEBIBYTE or limit,
         default_accept=reader.media_type(contract.DEFAULT_ACCEPT_VARIABLE, default.default_accept),
         batch=batch,

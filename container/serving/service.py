@@ -17,15 +17,14 @@ from typing import TYPE_CHECKING
 import container
 from container import artifact, predictor
 from container.errors import UserError
-from container.serving import batching, inference, plan, server_settings
-from container.serving.exchange import Request, Response
+from container.serving import batching, inference, plan
+from container.serving.exchange import Response
 from container.serving.loads import Loads
 from container.serving.many_models import models
 from container.serving.many_models.model_process import ModelProcess
 from container.serving.many_models.template import Template
 from container.serving.telemetry.metrics import Invocation, Metrics
-from container.serving.third_party import model_application
-from container.serving.user_code import handlers
+from container.serving.user_code import handlers, turns
 from container.serving.workers import growth, memory
 
 if TYPE_CHECKING:
@@ -118,7 +117,7 @@ class Service:
 
     def _load(self) -> inference.Application:
         if self.plan.user_code is not None:
-            return _UserCode(self.plan.user_code, self.settings, self.metrics)
+            return turns.UserCode(self.plan.user_code, self.settings, self.metrics)
         assert self.plan.artifact is not None  # noqa: S101 - the third kind of plan
         threads = self.plan.threads
         return self._load_artifact(self.plan.artifact, self.plan.runtime, threads=threads)
@@ -196,44 +195,3 @@ class Service:
     def _observe_batch(self, requests: int) -> None:
         self.computing_since = time.monotonic()
         self.metrics.count_batch(requests)
-
-
-class _UserCode:
-    """A user's application or a third-party model, with its requests counted.
-
-    Handlers are written for servers that call them for one request at a time, and may keep what
-    they like between their functions. So requests take turns, whatever the worker class.
-    """
-
-    def __init__(
-        self,
-        found: handlers.Handlers | model_application.Found,
-        settings: server_settings.Settings,
-        metrics: Metrics,
-    ) -> None:
-        """Load what was found. Raises: UserError if it cannot be loaded."""
-        self._application = found.load()
-        self._metrics = metrics
-        self._turn: threading.Lock | None = None
-        if isinstance(found, handlers.Handlers):
-            self._turn = threading.Lock()
-        self._timeout_s = settings.timeout_s
-        self.estimate_s = self._application.estimate_s
-
-    def invoke(self, request: Request) -> Response:
-        """Answer one request; never raises."""
-        started = time.perf_counter()
-        response = self._invoke(request)
-        seconds = {"request": time.perf_counter() - started}
-        self._metrics.ended.append(Invocation(response.status, seconds))
-        return response
-
-    def _invoke(self, request: Request) -> Response:
-        if self._turn is None:
-            return self._application.invoke(request)
-        if not self._turn.acquire(timeout=self._timeout_s):
-            return inference.refuse(503, "the request waited too long for its turn")
-        try:
-            return self._application.invoke(request)
-        finally:
-            self._turn.release()

@@ -11,11 +11,13 @@ import resource
 import select
 import socket
 import struct
+from collections import deque
 from collections.abc import Iterator
 from typing import Final
 
 from container.serving.event_worker import http1
 from container.serving.exchange import Response
+from container.serving.handover.feeds import Feed
 from container.serving.telemetry import logs
 from container.serving.telemetry.metrics import Metrics
 
@@ -110,6 +112,8 @@ class Connections:
         """`held_bytes_maximum` bounds the memory of all bodies and answers on their way."""
         self.now = 0.0
         """The time of the loop's current turn, by `time.monotonic`."""
+        self.surplus = 0
+        """Connections that end with their next answer, so that another worker gets the client."""
         self._epoll = epoll
         self._metrics = metrics
         self._held_bytes = 0
@@ -117,7 +121,7 @@ class Connections:
         self._maximum = _raise_file_limit()
         self._by_descriptor: dict[int, Connection] = {}
         self.get = self._by_descriptor.get
-        self._postponed: list[Connection] = []
+        self._postponed: deque[Connection] = deque()
 
     def __len__(self) -> int:
         """Return the number of open connections."""
@@ -163,9 +167,8 @@ class Connections:
 
     def take_postponed(self) -> Iterator[Connection]:
         """Yield the connections whose turn it is, reading from them again."""
-        postponed = self._postponed
-        self._postponed = []
-        for connection in postponed:
+        for _ in range(len(self._postponed)):
+            connection = self._postponed.popleft()
             if connection.state is READING:
                 self._epoll.modify(connection.descriptor, select.EPOLLIN)
                 yield connection
@@ -198,6 +201,8 @@ class Connections:
         self.release(connection)
         self._by_descriptor.pop(connection.descriptor, None)
         connection.state = CLOSED
+        if connection.stream is not None and isinstance(connection.stream.rest, Feed):
+            connection.stream.rest.abandon()
         connection.stream = None
         connection.out = memoryview(b"")
         # Closing does not remove it from the epoll set while a child process holds it as well, such

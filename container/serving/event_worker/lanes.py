@@ -1,6 +1,7 @@
-"""Threads that compute while the event loop goes on.
+"""Where each request is computed while the event loop goes on.
 
-Predictions run on one thread, or on several where requests are batched; Flask's routes on others.
+Predictions run on one thread, or on several where requests are batched or user code expects it;
+Flask's routes on others.
 
 Rules of this file: an answer is guarded once: an application's `invoke` never raises, and the calls
 of Flask and of a stream's next piece are guarded here.
@@ -9,11 +10,8 @@ of Flask and of a stream's next piece are guarded here.
 from __future__ import annotations
 
 import functools
-import queue
 import select
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -27,7 +25,10 @@ from container.serving.event_worker.connection import (
     Connection,
     Connections,
 )
+from container.serving.event_worker.lane import Answers, Lane
+from container.serving.event_worker.user_calls import UserCalls
 from container.serving.exchange import Request, Response
+from container.serving.handover.feeds import Feed
 
 if TYPE_CHECKING:
     from container.serving.service import Service
@@ -38,45 +39,6 @@ _MODEL_THREADS: Final = 256
 _MODEL_QUEUE: Final = 1024
 
 Answer: TypeAlias = Callable[[], Response | None]
-
-
-class Lane:
-    """Threads that run jobs in turn behind a bounded queue."""
-
-    def __init__(self, name: str, threads: int, jobs_maximum: int) -> None:
-        self.waiting = 0
-        """Jobs queued, running, or done but not yet collected; only the loop may change it."""
-        self.started: dict[int, float] = {}
-        """When each running job began, by `time.monotonic`, by thread."""
-        self._jobs_maximum = jobs_maximum
-        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._name = name
-        self.add_threads(threads)
-
-    def add_threads(self, count: int) -> None:
-        """Run `count` more jobs at the same time."""
-        for number in range(count):
-            threading.Thread(target=self._run, name=f"{self._name}-{number}", daemon=True).start()
-
-    def submit(self, job: Callable[[], None], *, has_begun: bool = False) -> bool:
-        """Queue a job that never raises; return False if the queue is full.
-
-        The next step of a request that `has_begun` is always accepted.
-        """
-        if self.waiting >= self._jobs_maximum and not has_begun:
-            return False
-        self.waiting += 1
-        self._jobs.put(job)
-        return True
-
-    def _run(self) -> None:
-        thread = threading.get_ident()
-        while True:
-            job = self._jobs.get()
-            self.started[thread] = time.monotonic()
-            job()
-            del self.started[thread]
-            del job  # it holds a body, or a stream that its client has left
 
 
 class Lanes:
@@ -92,10 +54,10 @@ class Lanes:
         """`wake` ends the loop's wait; a thread calls it when it has computed an answer."""
         self._predictions = predictions
         self._others: Lane | None = None
-        self._done: deque[tuple[Lane, Connection | None, Response | None]] = deque()
+        self._answers = Answers(wake)
         self._service = service
         self._connections = connections
-        self._wake = wake
+        self.user_calls = UserCalls(service, connections, predictions, self._answers)
 
     def load(self, load: Callable[[], None]) -> None:
         """Have the predictions' thread load the model, before whatever is queued meanwhile."""
@@ -103,14 +65,17 @@ class Lanes:
 
     def predict(self, connection: Connection, request: Request) -> bool:
         """Have an invocation answered; return False if too many are waiting."""
+        request = request._replace(can_stream=True)
+        if self.user_calls.takes_all:
+            return self.user_calls.submit(connection, request)
         answer = functools.partial(self._predict, request)
-        return self._queue(self._predictions, connection, answer)
+        return self._queue(self._predictions, connection, answer, request.body)
 
     def _predict(self, request: Request) -> Response:
         application = self._service.application
         if application is None:  # its load came first on this thread, and failed
             return inference.ask_to_retry("the model cannot be loaded")
-        return application.invoke(request._replace(can_stream=True))
+        return application.invoke(request)
 
     def call_flask(self, connection: Connection, head: http1.Head, body: bytes) -> bool:
         """Have Flask answer a request of another route; return False if too many are waiting."""
@@ -120,7 +85,7 @@ class Lanes:
                 threads, queue_requests = _MODEL_THREADS, _MODEL_QUEUE
             self._others = Lane("other", threads, queue_requests)
         answer = functools.partial(inference.guard, self._call_flask, head, body, body=body)
-        return self._queue(self._others, connection, answer)
+        return self._queue(self._others, connection, answer, body)
 
     def _call_flask(self, head: http1.Head, body: bytes) -> Response:
         return wsgi.call(self._service.wsgi, head, body)
@@ -132,26 +97,26 @@ class Lanes:
             return None if connection.state is CLOSED else inference.take_piece(streamed)
 
         self._connections.watch(connection, COMPUTING, 0, 0)
-        self._submit(self._predictions, connection, answer, has_begun=True)
+        if isinstance(streamed.rest, Feed):
+            streamed.rest.want()
+        else:
+            self._submit(self._predictions, connection, answer, has_begun=True)
 
     def take_computed(self) -> Iterator[tuple[Connection, Response]]:
         """Yield what has been computed for clients that are still there."""
-        while self._done:
-            lane, connection, response = self._done.popleft()
-            lane.waiting -= 1
-            if connection is None or response is None:
-                continue
-            if connection.state is COMPUTING:
-                yield connection, response
+        return self._answers.take()
 
-    def _queue(self, lane: Lane, connection: Connection, answer: Answer) -> bool:
+    def _queue(self, lane: Lane, connection: Connection, answer: Answer, body: bytes) -> bool:
         def answer_in_time() -> Response | None:
             if connection.state is CLOSED:  # the client has gone
                 return None
             if time.monotonic() > expiry:
-                self._service.metrics.count_error("late", 503)
-                return inference.refuse(503, "the request waited too long for its turn")
-            return answer()
+                return self.user_calls.refuse_late()
+            response = answer()
+            if response is None or not response.is_held:
+                return response
+            self.user_calls.hold(connection, response, body)
+            return None
 
         expiry = self._connections.now + self._service.settings.timeout_s
         # The job may be over before `_submit` returns, so what it looks at is written first.
@@ -170,7 +135,6 @@ class Lanes:
         has_begun: bool = False,
     ) -> bool:
         def job() -> None:
-            self._done.append((lane, connection, answer()))
-            self._wake()
+            self._answers.put(lane, connection, answer())
 
         return lane.submit(job, has_begun=has_begun)

@@ -23,7 +23,8 @@ from container.serving.event_worker.connection import (
     Connection,
     Connections,
 )
-from container.serving.event_worker.lanes import Lane, Lanes
+from container.serving.event_worker.lane import Lane
+from container.serving.event_worker.lanes import Lanes
 from container.serving.event_worker.listeners import Listeners
 from container.serving.event_worker.responder import Responder
 from container.serving.service import Service
@@ -69,10 +70,20 @@ class Loop:
             self._lanes.load(self._load)
         else:
             self._predictions.add_threads(self._service.plan.prediction_threads - 1)
+            self._predictions.run_aside(self._lanes.user_calls.adopt)
         while self._worker.alive:
+            if self._lanes.user_calls.may_move:
+                self._lanes.user_calls.move(self._stay)
+            else:
+                self._balance()
+                self._turn(_SWEEP_S)
+        self._drain()
+
+    def _stay(self) -> None:
+        """Serve on the predictions' thread, while the user code that belongs to it is quick."""
+        while self._worker.alive and self._lanes.user_calls.may_move:
             self._balance()
             self._turn(_SWEEP_S)
-        self._drain()
 
     def _load(self) -> None:
         """Load the application on the compute thread; until then `/ping` returns 503 (HO-6)."""
@@ -87,6 +98,7 @@ class Loop:
             self._worker.alive = False
         else:
             self._predictions.add_threads(self._service.plan.prediction_threads - 1)
+            self._lanes.user_calls.adopt()
 
     def _drain(self) -> None:
         """Answer what has begun, and what comes in the moment after (HO-10)."""
@@ -166,6 +178,8 @@ class Loop:
         self._swept = self._connections.now
         self._worker.notify()
         self._show()
+        load = len(self._connections)
+        self._connections.surplus = self._service.loads.count_surplus(load, self._swept)
         logs.flush()
         if os.getppid() != self._worker.ppid:
             log.error("the master is gone; this worker stops")

@@ -162,7 +162,10 @@ class Responder:
                 and len(body) <= _INLINE_BODY_BYTES
                 and application.estimate_s(request) <= _INLINE_S
             ):
-                self._send(connection, application.invoke(request))
+                if self._lanes.user_calls.seat is None:
+                    self._send(connection, application.invoke(request))
+                else:
+                    self._call_here(connection, request)
                 return
             is_queued = self._lanes.predict(connection, request)
         else:
@@ -171,6 +174,12 @@ class Responder:
             self._metrics.count_error("busy", 503)
             message = f"{self._settings.queue_requests} requests are waiting already"
             self._send(connection, inference.ask_to_retry(message))
+
+    def _call_here(self, connection: Connection, request: Request) -> None:
+        """Have user code answer on this thread, to which the loop has moved."""
+        response = self._lanes.user_calls.compute(connection, request)
+        if response is not None:
+            self._send(connection, response)
 
     def finish(self, connection: Connection, response: Response) -> None:
         """Send a computed response, then go on with what the client has sent after its request."""
@@ -220,6 +229,9 @@ class Responder:
         head = connection.head
         is_last = self.is_stopping or connection.state is LINGERING
         connection.closing = is_last or head is None or not head.keep_alive
+        if self._connections.surplus and not connection.closing:
+            self._connections.surplus -= 1
+            connection.closing = True
         body = response.body
         framing = f"Content-Length: {len(body)}\r\n"
         if response.status in (

@@ -17,6 +17,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Final, NamedTuple
 
+from container.serving.telemetry.custom_metrics import CustomMetrics
+
 STAGES: Final = ("decode", "predict", "encode", "request")
 ERRORS: Final = {
     "refused": "the request is at fault",
@@ -79,6 +81,8 @@ class Metrics:
         """Create it in the master, before it forks; `labels` describe what is served."""
         self._values = memoryview(mmap.mmap(-1, 8 * _WIDTH * workers)).cast("d")
         self._gauges = memoryview(mmap.mmap(-1, 8 * len(GAUGES) * workers)).cast("d")
+        self._load_s = memoryview(mmap.mmap(-1, 8 * workers)).cast("d")
+        self._custom = CustomMetrics(workers)
         self._labels = dict(labels)
         self._lock = threading.Lock()
         self._row = 0
@@ -104,6 +108,14 @@ class Metrics:
     def _show(self, row: int, values: Sequence[float]) -> None:
         for place, value in enumerate(values, start=row * len(GAUGES)):
             self._gauges[place] = value
+
+    def note_load(self, seconds: float) -> None:
+        """Note how long this worker has taken to load its model."""
+        self._load_s[self._row] = seconds
+
+    def observe_custom(self, name: str, value: float) -> None:
+        """Count a metric of user code."""
+        self._custom.observe(self._row, name, value)
 
     def count_ended(self) -> None:
         """Count the invocations that have ended; called once their answers have been sent."""
@@ -176,6 +188,11 @@ class Metrics:
         for name, value in self._sum_gauges().items():
             yield from _head(name, "gauge", GAUGES.get(name, "Processes that serve."))
             yield f"{name} {value:.0f}"
+        if any(self._load_s):
+            name = "serving_model_load_seconds"
+            yield from _head(name, "gauge", "Longest time that a worker took to load its model.")
+            yield f"{name} {max(self._load_s):.6g}"
+        yield from self._custom.list_lines()
         name = "serving_stage_seconds"
         yield from _head(
             name, "histogram", "Time of each stage of an invocation, and of all of it."
@@ -186,7 +203,7 @@ class Metrics:
         yield from _head(name, "histogram", "Images in an invocation.")
         yield from _list_histogram(name, "images", total)
         name = "serving_batch_requests"
-        help_text = "Requests of a prediction, where BYO_BATCH_IMAGES batches them."
+        help_text = "Requests of a prediction, where several are predicted together."
         yield from _head(name, "histogram", help_text)
         yield from _list_histogram(name, "batch_requests", total)
 

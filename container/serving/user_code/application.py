@@ -6,6 +6,7 @@
     predict_fn(data, model)                 data to prediction
     output_fn(prediction, accept)           prediction to body, or to (body, content type)
     transform_fn(model, data, content_type, accept)     in place of these three
+    predict_batch_fn(list_of_data, model)   list of predictions, in place of predict_fn
 
 Each may take a `Context` as one more argument. Or, in the style of TensorFlow Serving,
 
@@ -22,27 +23,33 @@ from __future__ import annotations
 import inspect
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from container.errors import RequestError, UserError
-from container.serving import charsets, inference
+from container.errors import UserError
+from container.serving import charsets
 from container.serving.bodies import media_types, negotiation
 from container.serving.exchange import Request, Response
-from container.serving.records import json_values
-from container.serving.telemetry.redaction import Redaction, describe
+from container.serving.handover.coroutines import Coroutines
 from container.serving.third_party import model_files
 from container.serving.user_code import (
     default_input,
     handler_rules,
     inference_toolkit,
     responses,
+    steps,
+    streams,
     tensorflow_serving,
 )
 from container.serving.user_code.context import Context
+from container.serving.user_code.steps import Call, Run, Steps
+from container.serving.user_code.streams import Stream
 
 log = logging.getLogger(__name__)
+
+# Functions that may do without a model.
+_WITHOUT_MODEL: Final = ("transform_fn", "handler")
 
 
 class Application:
@@ -72,28 +79,47 @@ class Application:
         self._functions: dict[str, Callable[..., Any]] = {
             "input_fn": self._decode,
             "predict_fn": _predict,
-            **_bind_all(functions),
+            **handler_rules.bind_all(functions),
         }
+        if self.predicts_batches:  # a predict_fn beside it is for servers without batches
+            self._functions["predict_fn"] = self._predict_one
+        self.coroutines: Coroutines | None = None
+        """What runs the functions, if one of them is `async def`."""
+        if any(map(handler_rules.is_asynchronous, functions.values())):
+            self.coroutines = Coroutines()
+        self.observe_metric: Callable[[str, float], None] | None = None
+        """Called with each metric of `context.metrics`."""
         # The model comes last: nothing is loaded for functions that could not be called.
         self._model = self._load()
         self._taker = default_input.describe_taker(functions.get("predict_fn"), self._model)
 
     def _load(self) -> Any:
         model_dir = str(self._model_dir)
-        context = Context({}, model_dir)
+        context = self.make_context({})
         if "pre_model_fn" in self._functions:
-            self._functions["pre_model_fn"](model_dir, context)
+            self._call("pre_model_fn", model_dir, context)
         if "model_fn" in self._functions:
-            model = self._functions["model_fn"](model_dir, context)
+            model = self._call("model_fn", model_dir, context)
         else:
             model = self._load_model_file()
         if "model_warmup_fn" in self._functions:
-            self._functions["model_warmup_fn"](model_dir, model, context)
+            self._call("model_warmup_fn", model_dir, model, context)
         return model
+
+    def _call(self, name: str, *arguments: Any) -> Any:
+        result = self._functions[name](*arguments)
+        if inspect.iscoroutine(result) and self.coroutines is not None:
+            return self.coroutines.complete(result)
+        return result
+
+    def _predict_one(self, data: Any, model: Any, context: Context) -> Any:
+        predict_batch = self._functions[handler_rules.BATCH_FUNCTION]
+        [prediction] = steps.call_batch(predict_batch, [data], model, [context])
+        return prediction
 
     def _load_model_file(self) -> Any:
         found = model_files.find(self._model_dir, self._choice)
-        needs_none = "transform_fn" in self._functions or "handler" in self._functions
+        needs_none = not self._functions.keys().isdisjoint(_WITHOUT_MODEL)
         if found is not None and (found.is_allowed or not needs_none):
             return found.load_model()
         if needs_none:
@@ -104,36 +130,87 @@ class Application:
         )
         raise UserError(message)
 
+    @property
+    def predicts_batches(self) -> bool:
+        """Whether `invoke_batch` predicts for several requests at once."""
+        return handler_rules.BATCH_FUNCTION in self._functions
+
+    def make_context(self, headers: Mapping[str, str]) -> Context:
+        """Make the context of a request."""
+        return Context(headers, str(self._model_dir), self.observe_metric)
+
     def estimate_s(self, request: Request) -> float:  # noqa: ARG002 - Application's
         """Return infinity: how long a user's code takes is unknown."""
         return math.inf
 
     def invoke(self, request: Request) -> Response:
-        """Answer `POST /invocations`; never raises."""
-        try:
-            return self._answer(request)
-        except RequestError as error:
-            if not 400 <= error.status <= 599:  # user code's own
-                return inference.fail(error, request.body)
-            return inference.refuse(error.status, str(error), request.body)
-        except SystemExit as error:  # it would end the thread that computes
-            return inference.fail(error, request.body)
-        except Exception as error:  # noqa: BLE001 - user code may raise anything
-            return _answer_error(error, request.body)
+        """Answer `POST /invocations`; never raises.
 
-    def _answer(self, request: Request) -> Response:
+        The first piece of a stream is computed here, so that a fault in it has a status.
+        """
+        if self.coroutines is not None:
+            return self._wait_for_coroutine(self.coroutines, request)
+        run = Run(self._steps(request))
+        run.make_calls()
+        return responses.finish(run, request)
+
+    async def invoke_async(self, request: Request) -> Response:
+        """Answer as `invoke` does, on the loop of `coroutines`."""
+        run = Run(self._steps(request))
+        await run.await_calls()
+        if run.response is None or not isinstance(run.response.rest, Stream):
+            return responses.finish(run, request)
+        stream = run.response.rest
+        pieces = aiter(stream)
+        try:
+            body = await anext(pieces, b"")
+            if not request.can_stream:
+                body += b"".join([piece async for piece in pieces])
+        except steps.FAULTS as error:
+            return responses.answer_error(error, request.body)
+        return responses.begin_stream(run.response, stream, body, pieces, request)
+
+    def _wait_for_coroutine(self, coroutines: Coroutines, request: Request) -> Response:
+        response: Response = coroutines.call(self.invoke_async(request))
+        if isinstance(response.rest, AsyncIterator):
+            return response._replace(rest=coroutines.iterate(response.rest))
+        return response
+
+    def invoke_batch(self, requests: Sequence[Request]) -> list[Response]:
+        """Answer several requests with one prediction; never raises.
+
+        If the prediction fails, it is repeated for each request, so that only those that are at
+        fault fail.
+        """
+        runs = [Run(self._steps(request)) for request in requests]
+        for run in runs:
+            run.make_calls(until=steps.PREDICT)
+        waiting = [run for run in runs if run.call is not None]
+        steps.predict_together(waiting, self._functions[handler_rules.BATCH_FUNCTION])
+        return [responses.finish(run, request) for run, request in zip(runs, requests, strict=True)]
+
+    def _steps(self, request: Request) -> Steps:
+        """Yield the calls of one invocation, and return its response."""
         accept = negotiation.find_preferred(request.headers.get("accept", ""), self._default_accept)
-        context = Context(request.headers, str(self._model_dir))
+        context = self.make_context(request.headers)
         if self._is_tfs:
-            result = tensorflow_serving.answer(self._functions, self._model, request, accept)
+            arguments = (self._functions, self._model, request, accept)
+            result = yield Call(steps.PREDICT, tensorflow_serving.answer, arguments)
         else:
-            result = self._transform(request, accept, context)
-        answer_type = accept
-        if isinstance(result, tuple):
+            result = yield from self._transform(request, accept, context)
+        answer_type: Any = accept
+        is_chosen = isinstance(result, tuple)
+        if is_chosen:
             result, answer_type = result[:2]
         headers = context.get_response_headers()
-        body = _to_bytes(result, answer_type)
-        return responses.make(context.status, body, answer_type, headers)
+        if not streams.is_stream(result):
+            body = responses.to_bytes(result, answer_type)
+            return responses.make(context.status, body, answer_type, headers)
+        if not is_chosen and negotiation.find_preferred(request.headers.get("accept", ""), ""):
+            is_chosen = True  # by the client
+        answer_type = answer_type if is_chosen else ""
+        response = responses.make(context.status, b"", answer_type, headers)
+        return response._replace(rest=Stream(result))
 
     def _decode(self, data: Any, _content_type: str | None, context: Context) -> Any:
         given = context.get_request_header(0, "Content-Type") or ""
@@ -141,49 +218,33 @@ class Application:
         context.request_form = decoded.form
         return decoded.data
 
-    def _transform(self, request: Request, accept: str, context: Context) -> Any:
+    def _transform(
+        self, request: Request, accept: str, context: Context
+    ) -> Generator[Call, Any, Any]:
         content_type = parse_content_type(request.headers.get("content-type", ""))
         data: bytes | str = request.body
         if content_type in inference_toolkit.TEXT_TYPES:
             data = _decode_text(request)
         functions = self._functions
         if "transform_fn" in functions:
-            return functions["transform_fn"](self._model, data, content_type, accept, context)
-        decoded = functions["input_fn"](data, content_type, context)
-        prediction = functions["predict_fn"](decoded, self._model, context)
+            everything = (self._model, data, content_type, accept, context)
+            return (yield Call(steps.PREDICT, functions["transform_fn"], everything))
+        decoded = yield Call("decode", functions["input_fn"], (data, content_type, context))
+        to_predict = (decoded, self._model, context)
+        prediction = yield Call(steps.PREDICT, functions["predict_fn"], to_predict)
         if "output_fn" in functions:
-            return functions["output_fn"](prediction, accept, context)
-        answer_type = choose_encoding(request.headers.get("accept", ""), self._default_accept)
-        body = inference_toolkit.encode(prediction, answer_type, context.request_form)
+            to_encode = (prediction, accept, context)
+            return (yield Call("encode", functions["output_fn"], to_encode))
+        if streams.is_stream(prediction):
+            return prediction
+        answer_type = responses.choose_encoding(
+            request.headers.get("accept", ""), self._default_accept
+        )
+        plain = (prediction, answer_type, context.request_form)
+        body = yield Call("encode", inference_toolkit.encode, plain)
         if isinstance(body, str) and not self._end_of_line:
             body = body.removesuffix("\n")
         return body, answer_type
-
-
-def _bind_all(functions: Mapping[str, Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
-    """Let each function be called with a context, whether or not it takes one.
-
-    Raises: UserError for functions that contradict each other or take a wrong number of arguments.
-    """
-    faults = handler_rules.find_contradictions(functions)
-    bound = {}
-    for name, function in functions.items():
-        taken = len(inspect.signature(function).parameters)
-        fault = handler_rules.find_wrong_count(name, taken)
-        if fault:
-            faults.append(fault)
-        else:
-            bound[name] = _bind(function, name, taken)
-    if faults:
-        raise UserError.from_faults("wrong inference code", faults)
-    return bound
-
-
-def _bind(function: Callable[..., Any], name: str, taken: int) -> Callable[..., Any]:
-    count = handler_rules.TOOLKIT_FUNCTIONS.get(name, taken)
-    if taken == count + 1:
-        return function
-    return lambda *arguments: function(*arguments[:count])
 
 
 def _predict(data: Any, model: Any, _context: Context) -> Any:
@@ -205,50 +266,6 @@ def parse_content_type(text: str) -> str | None:
     return text if parameters.keys() - {"charset"} else name
 
 
-def choose_encoding(accept: str, default: str) -> str:
-    """Return the media type that `accept` prefers among those that need no `output_fn`.
-
-    Raises: RequestError 406 if none of them is acceptable.
-    """
-    offered: tuple[str, ...] = inference_toolkit.ENCODED_TYPES
-    if default in offered:
-        offered = (default, *(name for name in offered if name != default))
-    chosen = media_types.choose(accept, offered)
-    if chosen is None:
-        possible = ", ".join(inference_toolkit.ENCODED_TYPES)
-        message = f"Accept {accept[:200]!r} needs an output_fn; without one: {possible}"
-        raise RequestError(406, message)
-    return chosen
-
-
 def _decode_text(request: Request) -> str:
     content_type = request.headers.get("content-type", "")
     return charsets.decode(request.body, negotiation.parse_media_type(content_type).parameters)
-
-
-def _to_bytes(body: Any, answer_type: Any) -> bytes:
-    """Return bytes as they are, text with null for what JSON cannot hold, anything else as JSON."""
-    if isinstance(body, (bytes, bytearray, memoryview)):
-        return bytes(body)
-    if not isinstance(body, str):
-        return json_values.dump(body).encode()
-    text: str = body
-    if isinstance(answer_type, str) and "json" in answer_type:
-        text = json_values.replace_constants(body)
-    return text.encode()
-
-
-def _answer_error(error: Exception, body: bytes) -> Response:
-    """Answer with the status of an error of the toolkit's; never with a traceback (SEC-4)."""
-    kinds = {kind.__name__ for kind in type(error).__mro__}
-    if "UnsupportedFormatError" in kinds:
-        return inference.refuse(415, str(error), body)
-    status = getattr(error, "status_code", None)
-    if "BaseInferenceToolkitError" not in kinds or not isinstance(status, int):
-        return inference.fail(error, body)
-    if not 400 <= status <= 599:
-        return inference.fail(error, body)
-    if status >= 500:
-        trace = describe(error, Redaction(body))
-        log.error("the handler failed with status %d\n%s", status, trace)
-    return inference.refuse(int(status), str(getattr(error, "message", error)), body)

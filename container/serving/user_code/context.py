@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 log = logging.getLogger(__name__)
@@ -68,10 +68,15 @@ class RequestProcessor:
 
 
 class Metrics:
-    """Writes each metric of a handler as one log line."""
+    """Metrics of a handler: each is a line of the log, and is added up for `/metrics`."""
+
+    def __init__(self, observe: Callable[[str, float], None] | None) -> None:
+        self._observe = observe
 
     def _add(self, name: str, value: float, *_: Any, **__: Any) -> None:
         log.info("metric %s=%s;", name, value)
+        if self._observe is not None:
+            self._observe(str(name), float(value))
 
     add_metric = add_counter = add_time = add_size = add_percent = add_error = _add
 
@@ -79,13 +84,19 @@ class Metrics:
 class Context:
     """One request, and the response to it as far as the handler sets it."""
 
-    def __init__(self, headers: Mapping[str, str], model_dir: str) -> None:
+    def __init__(
+        self,
+        headers: Mapping[str, str],
+        model_dir: str,
+        observe: Callable[[str, float], None] | None = None,
+    ) -> None:
+        """`observe` is called with each metric of the handler's."""
         self.model_name = "model"
         self.manifest: dict[str, Any] = {}
         self.system_properties = {"model_dir": model_dir, "gpu_id": None, "batch_size": 1}
         self.request_ids = {0: headers.get("x-amzn-sagemaker-inference-id") or uuid.uuid4().hex}
         self.request_processor = [RequestProcessor(headers)]
-        self.metrics = Metrics()
+        self.metrics = Metrics(observe)
         self._content_type: str | None = None
         self.request_form = ""
         """`instances` or `inputs` if the body was a predict request of TensorFlow Serving's."""

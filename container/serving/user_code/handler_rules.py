@@ -6,10 +6,14 @@ Pure: used when the code is loaded, and by `doctor`, which does not run it.
 from __future__ import annotations
 
 import difflib
+import inspect
 import re
-from collections.abc import Collection
-from typing import Final
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final
 
+from container.errors import UserError
+
+BATCH_FUNCTION: Final = "predict_batch_fn"
 TOOLKIT_FUNCTIONS: Final = {
     "model_fn": 1,
     "input_fn": 2,
@@ -18,8 +22,9 @@ TOOLKIT_FUNCTIONS: Final = {
     "transform_fn": 4,
     "pre_model_fn": 1,
     "model_warmup_fn": 2,
+    BATCH_FUNCTION: 2,
 }
-"""Functions of `sagemaker-inference`: how many arguments they take without the context."""
+"""Functions of `sagemaker-inference`, and one of ours: their arguments without the context."""
 TFS_FUNCTIONS: Final = {"handler": 2, "input_handler": 2, "output_handler": 2}
 """Functions of the TensorFlow Serving container: the number of their arguments."""
 
@@ -32,7 +37,7 @@ def find_contradictions(names: Collection[str]) -> list[str]:
     """Return a message for each set of functions that exclude each other."""
     faults = []
     names = set(names)
-    parts = sorted({"input_fn", "predict_fn", "output_fn"} & names)
+    parts = sorted({"input_fn", "predict_fn", "output_fn", BATCH_FUNCTION} & names)
     if "transform_fn" in names and parts:
         faults.append(f"transform_fn replaces all three and excludes {', '.join(parts)}")
     if "handler" in names and {"input_handler", "output_handler"} & names:
@@ -42,6 +47,28 @@ def find_contradictions(names: Collection[str]) -> list[str]:
     if toolkit and tfs:
         faults.append(
             f"functions of two kinds are mixed: {', '.join(toolkit)} and {', '.join(tfs)}"
+        )
+    return faults
+
+
+def is_asynchronous(function: Callable[..., Any]) -> bool:
+    """Return whether a function is `async def`, with or without `yield`."""
+    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+
+
+def find_wrong_kinds(functions: Mapping[str, Callable[..., Any]]) -> list[str]:
+    """Return a message for each function that must not, or must, be `async def`."""
+    faults = []
+    asynchronous = {name for name, function in functions.items() if is_asynchronous(function)}
+    faults += [
+        f"{name} cannot be async def; write transform_fn, or input_fn, predict_fn and output_fn"
+        for name in sorted(asynchronous & TFS_FUNCTIONS.keys())
+    ]
+    if asynchronous and BATCH_FUNCTION in functions:
+        first = min(asynchronous)
+        faults.append(
+            f"{first} is async def, and {BATCH_FUNCTION} predicts for requests that wait for each "
+            "other; leave out one of the two"
         )
     return faults
 
@@ -72,3 +99,30 @@ def find_wrong_count(name: str, taken: int) -> str:
     if taken == count or (taken == count + 1 and name in TOOLKIT_FUNCTIONS):
         return ""
     return f"{name} takes {taken} arguments; possible: {possible}"
+
+
+def bind_all(functions: Mapping[str, Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
+    """Let each function be called with a context, whether or not it takes one.
+
+    Raises: UserError for functions that contradict each other or take a wrong number of arguments.
+    """
+    faults = find_contradictions(functions)
+    faults += find_wrong_kinds(functions)
+    bound = {}
+    for name, function in functions.items():
+        taken = len(inspect.signature(function).parameters)
+        fault = find_wrong_count(name, taken)
+        if fault:
+            faults.append(fault)
+        else:
+            bound[name] = _bind(function, name, taken)
+    if faults:
+        raise UserError.from_faults("wrong inference code", faults)
+    return bound
+
+
+def _bind(function: Callable[..., Any], name: str, taken: int) -> Callable[..., Any]:
+    count = TOOLKIT_FUNCTIONS.get(name, taken)
+    if taken == count + 1:
+        return function
+    return lambda *arguments: function(*arguments[:count])

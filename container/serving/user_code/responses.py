@@ -6,11 +6,22 @@ another response.
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, Final
 
-from container.serving.exchange import Response
+from container.errors import RequestError
+from container.serving import inference
+from container.serving.bodies import media_types
+from container.serving.exchange import Request, Response
+from container.serving.records import json_values
+from container.serving.telemetry.redaction import Redaction, describe
+from container.serving.user_code import inference_toolkit
+from container.serving.user_code.steps import FAULTS, Run
+from container.serving.user_code.streams import Stream
+
+log = logging.getLogger(__name__)
 
 _NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
@@ -75,3 +86,83 @@ def _check_value(name: str, value: str) -> None:
             "only latin-1 characters and no control characters"
         )
         raise ResponseError(message)
+
+
+def answer_error(error: BaseException, body: bytes) -> Response:
+    """Answer with the status of an error of ours or the toolkit's; never a traceback (SEC-4)."""
+    if isinstance(error, RequestError):
+        if not 400 <= error.status <= 599:  # user code's own
+            return inference.fail(error, body)
+        return inference.refuse(error.status, str(error), body)
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if "UnsupportedFormatError" in kinds:
+        return inference.refuse(415, str(error), body)
+    status = getattr(error, "status_code", None)
+    if "BaseInferenceToolkitError" not in kinds or not isinstance(status, int):
+        return inference.fail(error, body)
+    if not 400 <= status <= 599:
+        return inference.fail(error, body)
+    if status >= 500:
+        trace = describe(error, Redaction(body))
+        log.error("the handler failed with status %d\n%s", status, trace)
+    return inference.refuse(int(status), str(getattr(error, "message", error)), body)
+
+
+def choose_encoding(accept: str, default: str) -> str:
+    """Return the media type that `accept` prefers among those that need no `output_fn`.
+
+    Raises: RequestError 406 if none of them is acceptable.
+    """
+    offered: tuple[str, ...] = inference_toolkit.ENCODED_TYPES
+    if default in offered:
+        offered = (default, *(name for name in offered if name != default))
+    chosen = media_types.choose(accept, offered)
+    if chosen is None:
+        possible = ", ".join(inference_toolkit.ENCODED_TYPES)
+        message = f"Accept {accept[:200]!r} needs an output_fn; without one: {possible}"
+        raise RequestError(406, message)
+    return chosen
+
+
+def to_bytes(body: Any, answer_type: Any) -> bytes:
+    """Return bytes as they are, text with null for what JSON cannot hold, anything else as JSON."""
+    if isinstance(body, (bytes, bytearray, memoryview)):
+        return bytes(body)
+    if not isinstance(body, str):
+        return json_values.dump(body).encode()
+    text: str = body
+    if isinstance(answer_type, str) and "json" in answer_type:
+        text = json_values.replace_constants(body)
+    return text.encode()
+
+
+def finish(run: Run, request: Request) -> Response:
+    """Return the response of a run without calls that are due; begin a stream."""
+    if run.response is None:
+        return answer_error(run.error or RuntimeError("no response"), request.body)
+    stream = run.response.rest
+    if not isinstance(stream, Stream):
+        return run.response
+    pieces = iter(stream)
+    try:
+        body = next(pieces, b"")
+        if not request.can_stream:
+            body += b"".join(pieces)
+    except FAULTS as error:
+        return answer_error(error, request.body)
+    return begin_stream(run.response, stream, body, pieces, request)
+
+
+def begin_stream(
+    response: Response,
+    stream: Stream,
+    body: bytes,
+    pieces: Iterator[bytes] | AsyncIterator[bytes],
+    request: Request,
+) -> Response:
+    """Answer with the first piece of a stream, and with the others behind it."""
+    rest = pieces if body and request.can_stream else None
+    content_type = response.content_type or stream.content_type
+    return response._replace(
+        body=body, content_type=content_type, rest=rest, is_held=rest is not None
+    )

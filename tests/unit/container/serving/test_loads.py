@@ -38,3 +38,17 @@ def test_worker_that_is_silent_or_gone_takes_no_connections() -> None:
     loads.free(rows[0])
     assert loads.is_least(1, now=10.0)
     assert loads.take() == rows[0]
+
+
+def test_worker_that_came_first_gives_away_what_it_has_too_many_of() -> None:
+    loads = Loads(3)
+    first = loads.take()
+    loads.is_least(32, now=100.0)
+    assert loads.count_surplus(32, now=100.0) == 0, "it is alone"
+    loads.take()
+    loads.is_least(0, now=100.0)
+    assert loads.count_surplus(0, now=100.0) == 0
+    loads._own = first  # noqa: SLF001 - as in the first worker's process
+    assert loads.count_surplus(32, now=100.5) == 16
+    assert loads.count_surplus(1, now=100.5) == 0, "a single client stays"
+    assert loads.count_surplus(32, now=200.0) == 0, "the other one is silent"

@@ -1,0 +1,1 @@
+"""Between the event loop and the threads and coroutines that call user code."""

@@ -1,0 +1,85 @@
+"""The asyncio loop on which user code runs that is `async def`: one thread runs it.
+
+Under the worker class `event` that is the thread that has loaded the code, so that what the code
+has bound to a thread stays usable; under `gthread` it is a thread of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from typing import Any
+
+
+class Coroutines:
+    """Runs the coroutines of user code. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._process = 0
+        self._is_taken = False
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop of this process: one made before a fork would be shared with others."""
+        with self._lock:
+            if self._loop is None or self._process != os.getpid():
+                self._loop = asyncio.new_event_loop()
+                self._process = os.getpid()
+                self._is_taken = False
+            return self._loop
+
+    def run(self) -> None:
+        """Run coroutines in this thread from now on."""
+        loop = self.loop
+        self._is_taken = True
+        asyncio.set_event_loop(loop)
+        try:
+            loop.run_forever()
+        finally:
+            loop.close()
+
+    def complete(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run one coroutine in this thread, before it calls `run`; return its result."""
+        return self.loop.run_until_complete(coroutine)
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Begin a coroutine, from any thread; it must not raise."""
+        self.loop.call_soon_threadsafe(self._begin, coroutine)
+
+    def _begin(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = self.loop.create_task(coroutine)
+        self._tasks.add(task)  # the loop itself holds only weak references
+        task.add_done_callback(self._tasks.discard)
+
+    def call(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Wait for a coroutine in another thread than the one that runs it."""
+        loop = self.loop
+        with self._lock:
+            if not self._is_taken:
+                self._is_taken = True
+                threading.Thread(target=self.run, name="coroutines", daemon=True).start()
+        return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
+
+    def iterate(self, pieces: AsyncIterator[bytes]) -> Iterator[bytes]:
+        """Yield the pieces of an asynchronous iterator in another thread than its own."""
+        try:
+            while piece := self.call(_get_next(pieces)):
+                yield piece
+        finally:
+            self.call(close(pieces))
+
+
+async def _get_next(pieces: AsyncIterator[bytes]) -> bytes:
+    return await anext(pieces, b"")
+
+
+async def close(pieces: AsyncIterator[bytes]) -> None:
+    """Let a generator that is left clean up behind itself."""
+    aclose = getattr(pieces, "aclose", None)
+    if aclose is not None:
+        await aclose()
