@@ -223,11 +223,11 @@ def has(python: str, *modules: str) -> bool:
 
 def list_commands(python: str) -> dict[str, list[str]]:
     """Return how each peer is started; PORT stands for its port."""
+    uvicorn = "uvicorn server:app --workers 2 --log-level error --port PORT"
+    gunicorn = "gunicorn -w 2 -k gthread --threads 16 --log-level error -b 127.0.0.1:PORT"
     return {
-        "fastapi": [python, "-m", "uvicorn", "server:app", "--workers", "2"]
-        + ["--log-level", "error", "--port", "PORT"],
-        "flask": [python, "-m", "gunicorn", "-w", "2", "-k", "gthread", "--threads", "16"]
-        + ["--log-level", "error", "-b", "127.0.0.1:PORT", "server:app"],
+        "fastapi": [python, "-m", *uvicorn.split()],
+        "flask": [python, "-m", *gunicorn.split(), "server:app"],
         "litserve": [python, "server.py", "PORT"],
         "bentoml": [python, "-m", "bentoml", "serve", "server:Service", "--port", "PORT"],
         "ray": [python, "server.py", "PORT"],
@@ -296,7 +296,8 @@ def run(server: Server) -> Iterator[int]:
         deadline = time.monotonic() + 120
         while not answers(port, server.body):
             if time.monotonic() > deadline or process.poll() is not None:
-                raise OSError(f"{server.name} does not answer: {log_path.read_text()[-2000:]}")
+                message = f"{server.name} does not answer: {log_path.read_text()[-2000:]}"
+                raise OSError(message)
             time.sleep(0.1)
         time.sleep(1)  # the other worker
         yield port
@@ -336,8 +337,9 @@ def load(server: Server, port: int, connections: int, seconds: float) -> None:
     done = subprocess.run([*command, url], capture_output=True, text=True, check=True)
     found = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
     middle = re.search(r"50%\s+([\d.]+)(us|ms|s)", done.stdout)
-    assert found is not None
-    assert middle is not None
+    if found is None or middle is None:
+        message = f"wrk printed no rate: {done.stdout}"
+        raise ValueError(message)
     wrong = re.search(r"Non-2xx or 3xx responses: (\d+)", done.stdout)
     if wrong:
         print(f"{server.name}: {wrong[1]} answers were errors")
