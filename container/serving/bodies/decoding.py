@@ -198,7 +198,7 @@ def _decode_encoded(body: bytes, takes: Takes, *, is_lines: bool) -> Images:
 
 def _decode_libsvm(body: bytes, takes: Takes) -> Images:
     columns = math.prod(takes.shape)
-    lines = text.to_utf8(body, takes.parameters).decode("utf-8", "replace")
+    lines = text.split_lines(body, takes.parameters)
     decoded = bytearray()
     first_index = libsvm.read_first_index(takes.parameters)
     for number, row in enumerate(libsvm.decode(lines, first_index, columns), start=1):

@@ -9,6 +9,7 @@ and a number stands for it in the JSON that is parsed.
 from __future__ import annotations
 
 import binascii
+import itertools
 import json
 import math
 import re
@@ -33,9 +34,10 @@ def decode(body: bytes, shape: Shape, expansion: Expansion, resize: str = "refus
 
     Raises: RequestError 400 naming the picture, 413 if they expand too far.
     """
-    places = [found.span(1) for found in _TEXT.finditer(body)]
+    found = itertools.islice(_TEXT.finditer(body), _PICTURES_MAXIMUM + 1)
+    places = [text.span(1) for text in found]
     if len(places) > _PICTURES_MAXIMUM:
-        message = f"the JSON holds {len(places)} pictures; {_PICTURES_MAXIMUM} are allowed"
+        message = f"the JSON holds more than {_PICTURES_MAXIMUM} pictures"
         raise RequestError(400, message)
     order = _read_order(body, places)
     images = []

@@ -8,7 +8,7 @@ lack their first column. A column that a row does not name is 0.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from container.errors import RequestError
 
 _INDEX_MAXIMUM: Final = 10_000_000
+_INDEX: Final = re.compile(rb"(?<!\d)(\d{1,9}):")
+_PAIR_BYTES: Final = 64
+_OTHER_BYTES: Final = 8192
 _PAIR: Final = re.compile(
     r"(\d{1,9}):([+-]?[\d.]+(?:[eE][+-]?\d{1,4})?|nan)", re.ASCII | re.IGNORECASE
 )
@@ -31,33 +34,27 @@ def read_first_index(parameters: Mapping[str, str]) -> int:
     return int(given)
 
 
-def decode(text: str, first_index: int = 1, columns: int | None = None) -> Iterator[NDArray[Any]]:
-    """Yield each row as `[column] float64`; without `columns` the highest index counts them.
+def decode(lines: Iterable[bytes], first_index: int, columns: int) -> Iterator[NDArray[Any]]:
+    """Yield each row as `[column] float64`.
 
     Raises: RequestError 400 that names the row.
     """
-    text = text.rstrip()
-    if not text:
-        raise RequestError(400, "the body is empty; a row of text/libsvm is expected")
-    if columns is None:
-        columns = _count_columns(text, first_index)
-    for number, line in enumerate(_split_lines(text), start=1):
-        yield _decode_row(line, number, first_index, columns)
+    for number, line in enumerate(lines, start=1):
+        if len(line) > _OTHER_BYTES + _PAIR_BYTES * columns or line.count(b":") > columns:
+            message = f"row {number} of {len(line)} bytes is longer than {columns} values"
+            raise RequestError(400, f"{message}: text/libsvm is label index:value ...")
+        yield _decode_row(line.decode("utf-8", "replace"), number, first_index, columns)
 
 
-def _split_lines(text: str) -> Iterator[str]:
-    start = 0
-    while start <= len(text):
-        end = text.find("\n", start)
-        end = len(text) if end < 0 else end
-        yield text[start:end]
-        start = end + 1
+def count_columns(lines: Iterable[bytes], first_index: int) -> int:
+    """Return how many columns the highest index of all rows needs, at least one.
 
-
-def _count_columns(text: str, first_index: int) -> int:
+    Raises: RequestError 400 if it is beyond all reason.
+    """
     highest = 0
-    for found in _PAIR.finditer(text):
-        highest = max(highest, int(found[1]) - first_index + 1)
+    for line in lines:
+        for found in _INDEX.finditer(line):
+            highest = max(highest, int(found[1]) - first_index + 1)
     if highest > _INDEX_MAXIMUM:
         message = f"an index of text/libsvm is {highest}; at most {_INDEX_MAXIMUM} are possible"
         raise RequestError(400, message)

@@ -56,6 +56,7 @@ def load_json(text: str | bytes, object_hook: Callable[[dict[str, Any]], Any] | 
 def check_lines(text: str) -> None:
     """Check what JSON lines take, each of which is parsed by itself. Raises: RequestError 413."""
     if len(text) > _BLOCK_CHARACTERS:
+        _check((text.count("\n") + 1) * _CELL_BYTES, "JSON lines")
         _check_json(text)
 
 

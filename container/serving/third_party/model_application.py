@@ -18,7 +18,7 @@ import numpy as np
 from container import contract
 from container.errors import RequestError
 from container.serving import charsets, inference
-from container.serving.bodies import arrays, media_types, negotiation
+from container.serving.bodies import arrays, media_types, negotiation, text
 from container.serving.bodies.content_encoding import Expansion
 from container.serving.exchange import Request, Response
 from container.serving.records import columnar, csv_rules, libsvm, multipart
@@ -121,9 +121,9 @@ class ModelApplication:
         return PredictRequest(predict_requests.decode_rows(rows))
 
     def _decode_csv(self, body: bytes, parameters: Mapping[str, str]) -> PredictRequest:
-        text = charsets.decode(body, parameters)
+        table = charsets.decode(body, parameters)
         has_header = csv_rules.read_header_parameter(parameters)
-        data = csv_bodies.decode(text, self._model.signature, has_header=has_header)
+        data = csv_bodies.decode(table, self._model.signature, has_header=has_header)
         return PredictRequest(data)
 
     def _decode_npy(self, body: bytes, _: Mapping[str, str]) -> PredictRequest:
@@ -172,9 +172,11 @@ class ModelApplication:
         expansion = Expansion(self._found.payload_bytes)
         columns = _count_columns(self._model.signature)
         first_index = libsvm.read_first_index(parameters)
+        if columns is None:
+            columns = libsvm.count_columns(text.split_lines(body, parameters), first_index)
         rows = []
-        for row in libsvm.decode(charsets.decode(body, parameters), first_index, columns):
-            expansion.take(2 * row.nbytes)
+        for row in libsvm.decode(text.split_lines(body, parameters), first_index, columns):
+            expansion.take(2 * row.nbytes + 128)  # with what an array takes itself
             rows.append(row)
         return PredictRequest(np.array(rows))
 

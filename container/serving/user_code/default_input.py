@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from container.errors import RequestError
 from container.serving import charsets
-from container.serving.bodies import media_types, negotiation, pictures
+from container.serving.bodies import media_types, negotiation, pictures, text
 from container.serving.bodies.content_encoding import Expansion
 from container.serving.records import columnar, csv_rules, json_values, libsvm, multipart
 from container.serving.records.table import Table
@@ -25,6 +25,9 @@ from container.serving.third_party import bounds, predict_requests
 from container.serving.user_code import inference_toolkit
 
 _FRAME_NAMES: Final = frozenset({"DataFrame", "pd.DataFrame", "pandas.DataFrame"})
+
+
+_ROW_BYTES: Final = 128  # of an array, without its values
 
 
 class Decoded(NamedTuple):
@@ -101,10 +104,10 @@ def _make_expansion() -> Expansion:
 # JSON
 
 
-def _decode_json(text: str) -> Decoded:
-    if '"b64"' not in text and '"instances"' not in text and '"inputs"' not in text:
-        return Decoded(inference_toolkit.decode(text, media_types.JSON))
-    document = _load(text)
+def _decode_json(body: str) -> Decoded:
+    if '"b64"' not in body and '"instances"' not in body and '"inputs"' not in body:
+        return Decoded(inference_toolkit.decode(body, media_types.JSON))
+    document = _load(body)
     form = json_values.find_form(document)
     if form:
         document = document[form]
@@ -113,9 +116,9 @@ def _decode_json(text: str) -> Decoded:
     return Decoded(_to_batch(document), form)
 
 
-def _load(text: str) -> Any:
+def _load(body: str) -> Any:
     try:
-        return bounds.load_json(text, json_values.take_bytes)
+        return bounds.load_json(body, json_values.take_bytes)
     except (ValueError, RecursionError) as error:
         raise RequestError(400, f"the body is not application/json: {error}") from error
 
@@ -257,23 +260,27 @@ def _to_column(column: Any) -> NDArray[Any]:
 
 def _to_table(data: bytes | str, name: str, parameters: Mapping[str, str], taker: Taker) -> Table:
     if name == media_types.CSV:
-        text = _to_text(data, parameters)
-        bounds.check_table(text)
-        return csv_rules.decode(text, has_header=csv_rules.read_header_parameter(parameters))
-    if name == media_types.LIBSVM:
-        return _decode_libsvm(_to_text(data, parameters), parameters, taker)
+        table = _to_text(data, parameters)
+        bounds.check_table(table)
+        return csv_rules.decode(table, has_header=csv_rules.read_header_parameter(parameters))
     content = data.encode() if isinstance(data, str) else data
+    if name == media_types.LIBSVM:
+        return _decode_libsvm(content, parameters, taker)
     expansion = _make_expansion()
     if name == media_types.PARQUET:
         return columnar.decode_parquet(content, expansion.take)
     return columnar.decode_arrow(content, expansion.take)
 
 
-def _decode_libsvm(text: str, parameters: Mapping[str, str], taker: Taker) -> Table:
+def _decode_libsvm(body: bytes, parameters: Mapping[str, str], taker: Taker) -> Table:
     expansion = _make_expansion()
     rows = []
-    for row in libsvm.decode(text, libsvm.read_first_index(parameters), taker.columns):
-        expansion.take(2 * row.nbytes)
+    first_index = libsvm.read_first_index(parameters)
+    columns = taker.columns
+    if columns is None:
+        columns = libsvm.count_columns(text.split_lines(body, parameters), first_index)
+    for row in libsvm.decode(text.split_lines(body, parameters), first_index, columns):
+        expansion.take(2 * row.nbytes + _ROW_BYTES)
         rows.append(row)
     return Table(tuple(np.array(rows).T))
 

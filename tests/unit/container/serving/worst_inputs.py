@@ -8,6 +8,7 @@ its own, whose peak is read from the kernel. Prints a table, or with `--json` on
 
 from __future__ import annotations
 
+import base64
 import gzip
 import io
 import json
@@ -30,7 +31,7 @@ from container.serving.bodies import content_encoding, decoding, negotiation
 from container.serving.bodies.content_encoding import Expansion
 from container.serving.third_party import bounds, csv_bodies, predict_requests
 from container.serving.third_party.tables import Table
-from container.serving.user_code import inference_toolkit
+from container.serving.user_code import default_input, inference_toolkit
 
 Make = Callable[[int], bytes]
 Decode = Callable[[bytes, int], Any]
@@ -248,6 +249,15 @@ MULTIPART = bundled("multipart/form-data; boundary=b")
 CLOSE = b"\r\n--b--"
 DEEP = b"[[" + b",".join([b"[0]"] * 28) + b"]" + (b",[" + b",".join([b"[0]"] * 28) + b"]") * 27
 
+SMALL_PNG = base64.b64encode(make_picture("PNG"))
+USER_LIBSVM = for_user_code(
+    lambda body: default_input.decode(body, "text/libsvm", default_input.Taker()), is_text=False
+)
+USER_LINES = for_user_code(
+    lambda body: default_input.decode(body, "application/jsonlines", default_input.Taker()),
+    is_text=False,
+)
+
 CASES: dict[str, tuple[Decode, Make]] = {
     "CSV of plain rows": (CSV, filling(ROW + b"\n")),
     "CSV of odd rows": (CSV, filling(b"00," + ROW[2:] + b"\n")),
@@ -321,6 +331,11 @@ CASES: dict[str, tuple[Decode, Make]] = {
         short(filling(b"[1]\n")),
     ),
     "JSON lines, all bad": (bundled("application/jsonlines", lines=True), filling(b"1\n")),
+    "JSON of pictures in base64": (JSON, filling(b'{"b64":"' + SMALL_PNG + b'"},', b"[", b"1]")),
+    "JSON of one long base64": (JSON, filling(b"A", b'[{"b64":"', b'"}]')),
+    "JSON of empty base64": (JSON, filling(b'{"b64":""},', b"[", b"1]")),
+    "libsvm of short rows": (bundled("text/libsvm"), filling(b"1:1\n")),
+    "libsvm of one row": (bundled("text/libsvm"), filling(b"1:1 ")),
     "npy of float16 in fractions": (NPY, make_npy("<f2", 0.5)),
     "npy of float64 in fractions": (NPY, make_npy("<f8", 0.5)),
     "npy of int8": (NPY, make_npy("|i1", 1)),
@@ -441,6 +456,8 @@ CASES: dict[str, tuple[Decode, Make]] = {
         USER_TFS,
         longest(filling(b'{"a":0},', b'{"instances":[', b'{"a":0}]}')),
     ),
+    "user code: JSON lines": (USER_LINES, filling(b"1\n")),
+    "user code: libsvm of short rows": (USER_LIBSVM, filling(b"1:1\n")),
     "user code: CSV of digits": (USER_CSV, filling(b"0,0,0,0\n")),
     "user code: most CSV of digits": (USER_CSV, lambda size: fill(size // 10, b"0,0,0,0\n")),
     "user code: most CSV of one line": (USER_CSV, lambda size: fill(size // 10, b"0,", b"", b"0")),

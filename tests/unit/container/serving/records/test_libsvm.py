@@ -1,7 +1,6 @@
 """Rows of LIBSVM."""
 
 import io
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,12 +15,16 @@ def test_rows_are_those_that_scikit_learn_wrote(first_index: int) -> None:
     rows = np.array([[0, 1.5, 0, -2e-3], [4, 0, 0, 0]])
     stream = io.BytesIO()
     dump_svmlight_file(rows, [1, 0], stream, zero_based=first_index == 0)
-    got = list(libsvm.decode(stream.getvalue().decode(), first_index, 4))
+    got = list(libsvm.decode(stream.getvalue().splitlines(), first_index, 4))
     assert np.array_equal(got, rows)
 
 
 def test_highest_index_counts_the_columns_of_an_unknown_model() -> None:
-    assert [row.tolist() for row in libsvm.decode("1:5 # note\n0 3:7")] == [[5, 0, 0], [0, 0, 7]]
+    lines = [b"1:5 # note", b"0 3:7"]
+    assert libsvm.count_columns(lines, 1) == 3
+    assert [row.tolist() for row in libsvm.decode(lines, 1, 3)] == [[5, 0, 0], [0, 0, 7]]
+    with pytest.raises(RequestError, match="at most"):
+        libsvm.count_columns([b"999999999:1"], 1)
 
 
 @pytest.mark.parametrize(
@@ -33,12 +36,13 @@ def test_highest_index_counts_the_columns_of_an_unknown_model() -> None:
         ("1:1\n\n1:1", 2, "row 2 is empty"),
         ("1:1.2.3", 2, "not a number"),
         ("", 2, "empty"),
-        ("999999999:1", None, "at most"),
+        ("1:1 1:1 1:1", 2, "longer than 2 values"),
+        ("1" * 9000, 2, "longer than 2 values"),
     ],
 )
-def test_fault_names_the_row(text: str, columns: Any, message: str) -> None:
+def test_fault_names_the_row(text: str, columns: int, message: str) -> None:
     with pytest.raises(RequestError, match=message):
-        list(libsvm.decode(text, 1, columns))
+        list(libsvm.decode(text.encode().split(b"\n"), 1, columns))
 
 
 def test_indexing_is_0_or_1() -> None:
