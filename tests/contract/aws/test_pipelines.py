@@ -145,9 +145,11 @@ def test_an_execution_goes_on_after_a_kill(own_aws: LocalAws) -> None:
     first = make_step(own_aws, "Long", epochs="60", epoch_s="1")
     first["Arguments"]["RetryStrategy"] = {"MaximumRetryAttempts": 2}
     arn = start(own_aws, "kill", [first, make_step(own_aws, "Last", "Long")])
-    wait_for(lambda: list_statuses(own_aws, arn), lambda found: "Long" in found)
-    job = own_aws.sagemaker.list_pipeline_execution_steps(PipelineExecutionArn=arn)
-    [before] = job["PipelineExecutionSteps"]
+    listed = wait_for(
+        lambda: own_aws.sagemaker.list_pipeline_execution_steps(PipelineExecutionArn=arn),
+        lambda answer: any("Metadata" in step for step in answer["PipelineExecutionSteps"]),
+    )
+    [before] = listed["PipelineExecutionSteps"]
     wait_for(
         lambda: own_aws.sagemaker.list_training_jobs(StatusEquals="InProgress"),
         lambda answer: bool(answer["TrainingJobSummaries"]),
