@@ -30,7 +30,7 @@ _PARAMETERS: Final = Pager("ListPipelineParametersForExecution", 20)
 
 
 def _find_execution(account: Account, request: Request) -> dict[str, Any]:
-    arn = request["PipelineExecutionArn"]
+    arn = request.get("PipelineExecutionArn", "")  # the model of the list operations asks for none
     record = account.store.find(PIPELINE_EXECUTION, arn.rpartition("/")[2])
     if record is None or record["PipelineExecutionArn"] != arn:
         raise AwsError("ResourceNotFound", f"Pipeline execution with ARN {arn} does not exist.")
