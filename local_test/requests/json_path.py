@@ -14,7 +14,8 @@ from container.errors import UserError
 LONGEST_PATH: Final = 63
 _NAME = re.compile(r"\.([A-Za-z_][A-Za-z0-9_-]*|\*)")
 _BRACKET = re.compile(r"\[([^\]]*)\]")
-_QUOTED_NAMES = re.compile(r"\s*'[^']*'\s*(,\s*'[^']*'\s*)*")
+# AWS refuses an underscore in a name in brackets, and takes it behind a dot.
+_QUOTED_NAMES = re.compile(r"\s*'[^'_]*'\s*(,\s*'[^'_]*'\s*)*")
 _INDEXES = re.compile(r"\s*-?\d+\s*(,\s*-?\d+\s*)*")
 _SLICE = re.compile(r"\s*(-?\d*)\s*:\s*(-?\d*)\s*")
 
@@ -38,7 +39,7 @@ def parse(path: str) -> list[Step]:
         if match is None or step is ...:
             message = (
                 f"{path!r} is invalid from {path[position:]!r} on; a step is one of "
-                ".name ['a','b'] [1,-1] [start:end] *"
+                ".name ['a','b'] [1,-1] [start:end] *; a name in brackets has no underscore"
             )
             raise UserError(message)
         steps.append(step)

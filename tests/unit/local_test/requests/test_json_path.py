@@ -35,6 +35,13 @@ def test_a_wrong_path_is_refused(path: str) -> None:
         json_path.parse(path)
 
 
+@pytest.mark.parametrize("path", ["$['a_b']", "$['a','b_c']", "$['_']", "$.a['b_c']"])
+def test_an_underscore_in_brackets_is_refused_as_on_aws(path: str) -> None:
+    with pytest.raises(UserError, match="a name in brackets has no underscore"):
+        json_path.parse(path)
+    assert json_path.parse("$.a_b") == [["a_b"]]
+
+
 def test_a_path_that_finds_nothing_is_told() -> None:
     with pytest.raises(UserError, match="finds no"):
         json_path.select({"a": 1}, json_path.parse("$.b"))
