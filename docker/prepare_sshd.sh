@@ -3,7 +3,18 @@
 # one key and one host key, made here, for all containers of the image. Whoever can pull the image
 # has the keys, so nothing but that driver starts sshd. pam_env passes on /etc/environment, into
 # which the driver writes the job's variables.
+#
+#   usage: prepare_sshd.sh --replace-the-keys-of-this-image
+#
+# It overwrites root's keys and the host's, so it runs only where it is asked for by that option,
+# while an image is built.
 set -eu
+
+case ${1:-} in
+  --replace-the-keys-of-this-image) ;;
+  -h | --help) sed -n '2,/^set /{s/^# \{0,1\}//;/^set /d;p}' "$0"; exit ;;
+  *) echo 'prepare_sshd: this is for the build of an image; see --help' >&2; exit 2 ;;
+esac
 
 mkdir -p /run/sshd
 rm -f /etc/ssh/ssh_host_*

@@ -19,6 +19,7 @@ _BYTE_ORDER_MARKS: Final = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _SEPARATORS: Final = b",;\t"
+_QUOTED: Final = re.compile(rb'"[^"]*"')
 _RECORD_BYTES_MAXIMUM: Final = 1 << 16  # to look for the end of a field that began with a quote
 _RECORD_LINES_MAXIMUM: Final = 10
 _SAMPLE_ROWS: Final = 20
@@ -105,7 +106,7 @@ def _unify(block: bytes) -> bytes:
 
 def find_separator(line: bytes) -> bytes:
     """Return the most frequent of comma, semicolon and tab outside of quotes."""
-    bare = re.sub(rb'"[^"]*"', b"", line)
+    bare = _QUOTED.sub(b"", line)
     return max((bare.count(byte), -i, bytes([byte])) for i, byte in enumerate(_SEPARATORS))[2]
 
 

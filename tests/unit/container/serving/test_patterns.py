@@ -80,7 +80,7 @@ def find_slow(pattern: re.Pattern[Any], method: str) -> str:
             if isinstance(pattern.pattern, bytes):
                 written = written.encode()
             function = getattr(pattern, method)
-            arguments = ("", written) if method == "sub" else (written,)
+            arguments = (written[:0], written) if method == "sub" else (written,)
             runs.append(
                 lambda function=function, arguments=arguments: list_all(function(*arguments))
             )

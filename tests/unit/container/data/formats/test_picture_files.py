@@ -84,7 +84,7 @@ def test_inks_become_colors_and_colors_become_gray_by_pillows_formulas() -> None
     assert np.abs(expected.astype(int) - COLORS).mean() < 40
 
 
-@pytest.mark.parametrize("name", ["renamed.jpg", "renamed.txt", "renamed", "renamed.png.part"])
+@pytest.mark.parametrize("name", ["renamed.jpg", "renamed.txt", "renamed", "renamed.png.1"])
 def test_a_renamed_picture_is_known_by_its_content(name: str, tmp_path: Path) -> None:
     for folder in ("cat", "dog"):
         (tmp_path / folder).mkdir()

@@ -86,7 +86,7 @@ def test_a_bias_before_a_normalization_is_dropped_and_the_network_stays_equal(
     dropped, bias_before = usual
     assert np.array_equal(bias_before, build().get_layer("point").bias.numpy())
     assert np.abs(bias_before).max() > 0.1
-    assert np.abs(bias_after - bias_before).max() < 1e-6  # its gradient was nothing but rounding
+    assert np.abs(bias_after - bias_before).max() < 1e-5  # its gradient was nothing but rounding
     assert np.abs(kept - dropped).max() < 1e-5
 
 
