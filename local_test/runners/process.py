@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -93,8 +92,10 @@ class ProcessRunner:
             address = (_SERVER_HOST, find_free_port())
             environment[contract.BIND_TO_PORT_VARIABLE] = str(address[1])
         with contextlib.ExitStack() as resources:
-            scratch = Path(tempfile.mkdtemp(prefix="local-test-"))
-            resources.callback(shutil.rmtree, scratch, ignore_errors=True)
+            # This object removes its directory also when an interrupt comes before the callback.
+            kept = tempfile.TemporaryDirectory(prefix="local-test-", ignore_cleanup_errors=True)
+            resources.callback(kept.cleanup)
+            scratch = Path(kept.name)
             environment["HOME"] = str(scratch)  # writable and empty, as an image's /root is
             guard: Guard | None = None
             view: dict[str, Any] = {}

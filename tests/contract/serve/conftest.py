@@ -98,7 +98,10 @@ class Server:
         """List the sockets that each worker has open, by the worker's process ID."""
         sockets = {}
         for pid in self.worker_pids():
-            links = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
+            links = set()
+            for link in Path(f"/proc/{pid}/fd").iterdir():
+                with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                    links.add(str(link.readlink()))
             sockets[pid] = {link for link in links if link.startswith("socket:")}
         return sockets
 

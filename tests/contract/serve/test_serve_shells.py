@@ -177,6 +177,8 @@ BODIES = st.one_of(
 def test_every_worker_class_gives_the_answers_of_the_test_client_to_any_request(  # noqa: PLR0913, PLR0917 - a request
     shells: Any, client: Any, content_type: str, accept: str, attributes: str, body: bytes
 ) -> None:
+    # Werkzeug's client writes a boundary and a body of its own.
+    hypothesis.assume(body or content_type != "multipart/form-data")
     headers = {
         "Content-Type": content_type,
         "Accept": accept,
