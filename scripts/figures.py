@@ -24,8 +24,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ("container", "local_test", "docker")
 LIMITS = {
-    "lines": 56_000,
-    "modules over 300 lines": 8,
+    "lines": 53_400,
+    "modules over 300 lines": 7,
     "modules over 400 lines": 0,
     "modules in the largest folder": 12,
     "functions over complexity 12": 1,
