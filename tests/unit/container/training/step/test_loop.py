@@ -244,7 +244,7 @@ def test_towers_give_the_same_gradients_as_one_batch_where_nothing_is_normalized
     assert results[0][1][0] == pytest.approx(results[1][1][0], abs=1e-5)
 
 
-@pytest.mark.parametrize("xla", ["xla", "plain"])
+@pytest.mark.parametrize("xla", [pytest.param("xla", marks=pytest.mark.slow), "plain"])
 def test_four_devices_learn_what_one_does(xla: str) -> None:
     # A process of its own: devices are divided before TensorFlow's first operation.
     command = [sys.executable, "-m", "tests.contract.programs.replicas_on_devices", xla]
