@@ -118,7 +118,6 @@ def test_a_rank_that_is_killed_ends_the_job_with_its_own_reason(tmp_path: Path) 
     assert result.status == "Failed"
     assert "ExitCode 137" in reason
     assert "rank 1 of torchrun failed first; Process killed by SIGKILL" in reason
-    assert "lost a rank on another host" in read_logs(tmp_path)[0]
 
 
 MPI = {

@@ -170,11 +170,15 @@ def lead_mpirun(leader: Leader, command: Sequence[str]) -> int:
         server.bind(path)
         server.listen(len(leader.hosts))
         threading.Thread(target=_serve_agents, args=(leader, server), daemon=True).start()
-        agent = f"{sys.executable} -I {__file__} agent {path}"
+        # `mpirun` splits the agent's command at spaces, which the paths in it may have.
+        agent = Path(scratch, "agent")
+        words = shlex.join([sys.executable, "-I", __file__, "agent", path])
+        agent.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+        agent.chmod(0o700)
         # The same parameter of Open MPI 4, 5 and 6.
         names = ["OMPI_MCA_plm_rsh_agent", "OMPI_MCA_plm_ssh_agent"]
         names += ["PRTE_MCA_plm_rsh_agent", "PRTE_MCA_plm_ssh_agent"]
-        return leader.supervise(command, **dict.fromkeys(names, agent))
+        return leader.supervise(command, **dict.fromkeys(names, str(agent)))
 
 
 def _serve_agents(leader: Leader, server: socket.socket) -> None:
