@@ -172,6 +172,7 @@ def test_what_cannot_work_fails_with_the_reason(
         assert part in reason
 
 
+@pytest.mark.slow  # kills and resumes compare bits, too
 def test_two_deterministic_runs_give_the_same_bits(
     digits_channels: Path, make_job: MakeJob, run_train: RunTrain
 ) -> None:
