@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import flask
 from werkzeug.exceptions import HTTPException
@@ -167,9 +167,14 @@ def _to_flask(response: Response) -> flask.Response:
 
 def _iterate(response: Response) -> Iterator[bytes]:
     """Yield the pieces of a streamed answer; an error makes the server break the connection off."""
-    while response.rest is not None and response.body:
-        yield response.body
-        response = inference.take_piece(response)
+    pieces = response.rest
+    try:
+        while response.rest is not None and response.body:
+            yield response.body
+            response = inference.take_piece(response)
+    finally:  # the client may have gone, and handlers keep their turn until the stream is closed
+        if isinstance(pieces, Generator):
+            pieces.close()
     if response.status != 200:
         message = "a streamed answer was aborted; the line before has the reason"
         raise ConnectionAbortedError(message)
