@@ -9,7 +9,7 @@ evaluation, and no hyperparameters but `seed` and `epochs`; for each number of e
 as `--seeds`. Keras trains ResNet-20 by `fit` with its defaults: arrays in memory, random flips and
 crops as layers, SGD with Nesterov momentum, batch 128, weight decay, a rate that rises over a
 quarter of the steps and falls linearly to 0. Its process stays; it trains a part of its epochs
-between two of our runs, and its time is that of its epochs alone. A machine's time is compared only
+between two of our runs, and its time is that of its epochs only. A machine's time is compared only
 between runs that reach the same accuracy. `--fraction` takes that part of each class, to try the
 script.
 """

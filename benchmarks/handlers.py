@@ -1,7 +1,7 @@
 """Claim: handlers are served at 0.85 of constant answer + function, 3x as fast as the best peer.
 
 Machine: everything, the load generator (wrk) included, on the same cores; read ratios. n: the
-median of ROUNDS runs of SECONDS each; the servers take turns in each round, and each runs alone.
+median of ROUNDS runs of SECONDS each; the servers take turns in each round; one runs at a time.
 
 usage: handlers.py --python VENV/bin/python [--rounds 3] [--seconds 3] [--only HANDLER,...]
        [--peers NAME,...] [--connections 1,32]

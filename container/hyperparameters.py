@@ -179,7 +179,7 @@ def _read_number(text: str) -> int | float | None:
 
 
 def _unquote(text: str) -> str:
-    """Return a text without the quotes of JSON, where what is in them is no text: `"65"`."""
+    """Remove the quotes of JSON around what is not text, as in `"65"`."""
     with contextlib.suppress(ValueError, RecursionError):
         value = json.loads(text)
         if isinstance(value, str):

@@ -40,7 +40,7 @@ class LocalModel:
     def __init__(self, model_dir: str | Path, environ: Mapping[str, str] = os.environ) -> None:
         """Load the model; settings of the server, such as `BYO_RUNTIME`, are read from `environ`.
 
-        Raises: UserError if there is no model, or it cannot be loaded.
+        Raises: UserError if the model is missing or cannot be loaded.
         """
         directory = Path(model_dir).resolve()
         if not directory.is_dir():

@@ -38,7 +38,7 @@ def find_doubts(images: ImageSet) -> list[str]:
     if (is_number and count > _NUMBERED_CLASSES) or (total >= _FEW_IMAGES and 2 * count > total):
         doubts.append(
             f"{count:,} different labels in {total:,} images, such as {images.classes[0]!r} and "
-            f"{images.classes[-1]!r}: if these are no classes, set label_column to the column of "
+            f"{images.classes[-1]!r}: if these are not classes, set label_column to the column of "
             "the labels: its header, its number, first or last"
         )
     alike: dict[str, list[str]] = {}

@@ -162,7 +162,7 @@ def load(
 ) -> inference.Application:
     """Load the model as a server of this one model would.
 
-    Raises: UserError if there is no model, or it cannot be loaded.
+    Raises: UserError if the model is missing or cannot be loaded.
     """
     found = handlers.find_one_of_many(contract.Layout.from_environ(environ), environ, model_dir)
     if found is None:

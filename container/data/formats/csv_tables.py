@@ -28,7 +28,7 @@ class Table:
     name: str
     separator: bytes
     names: tuple[str, ...]
-    """`column N` if there is no header."""
+    """`column N` in a file without a header."""
     header: bytes
     """The line of the header; empty if there is none."""
     label_index: int
@@ -129,7 +129,7 @@ def _counts(fields: Sequence[str]) -> bool:
 def _find_label(name: str, names: Sequence[str], label_column: str) -> int:
     """Return the index of the label by the header, or by its position.
 
-    Raises: UserError with the columns if there is no such one.
+    Raises: UserError that lists the columns if this one is missing.
     """
     if label_column in names:
         return names.index(label_column)
@@ -149,7 +149,7 @@ def _find_label(name: str, names: Sequence[str], label_column: str) -> int:
 def _find_position(name: str, names: Sequence[str], label_column: str) -> int:
     """Return the index of the label in a file without header.
 
-    Raises: UserError if `label_column` is no position in it.
+    Raises: UserError if `label_column` is not a position in it.
     """
     if label_column == LABEL_COLUMN:
         return 0

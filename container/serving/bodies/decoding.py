@@ -99,7 +99,7 @@ def decode_with_faults(
 ) -> tuple[Images, dict[int, str]]:
     """Decode a body, with the faults of its bad lines if it is of `LINES`, as `decode_lines` does.
 
-    Each line is a record, so the first one of CSV is no header, whatever the content type says.
+    Each line is a record, so the first one of CSV is not a header, whatever the content type says.
 
     Raises: RequestError as `decode` does, for what is not the fault of a line.
     """
@@ -121,7 +121,7 @@ def decode_lines(
     expansion: Expansion | None = None,
     resize: str = "refuse",
 ) -> tuple[Images, dict[int, str]]:
-    """Decode each line of a body of `LINES` by itself; the first one of CSV is no header.
+    """Decode each line of a body of `LINES` by itself; the first one of CSV is not a header.
 
     Returns the images of the good lines, and the fault of each bad line by its number from 0.
 

@@ -35,7 +35,8 @@ def run(name: str, distributed: Torchrun, **hyperparameters: object) -> dict[str
         failed = str(error)
     else:
         failed = ""
-    return {"name": trainer._latest_training_job.training_job_name, "failed": failed}  # noqa: SLF001 - the SDK's only way to it
+    job = trainer._latest_training_job  # noqa: SLF001 - the SDK's only way to it
+    return {"name": job.training_job_name, "failed": failed}
 
 
 facts = {

@@ -63,6 +63,7 @@ def test_a_container_that_was_given_a_proxy_reaches_the_local_aws_without(
     given: dict[str, str], exempt: str | None, tmp_path: Path
 ) -> None:
     recorder = Recorder()
-    runner = ClientRunner(recorder, {"AWS_ENDPOINT_URL": "http://172.17.0.1:4566"})  # type: ignore[arg-type]
+    variables = {"AWS_ENDPOINT_URL": "http://172.17.0.1:4566"}
+    runner = ClientRunner(recorder, variables)  # type: ignore[arg-type]
     runner.start(Launch("algo-1", ("train",), tmp_path, given), lambda _: None)
     assert recorder.environment.get("no_proxy") == exempt

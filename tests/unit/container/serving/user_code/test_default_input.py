@@ -109,9 +109,15 @@ def test_pictures_share_the_room_of_the_request(monkeypatch: pytest.MonkeyPatch)
 def test_annotation_asks_for_a_frame() -> None:
     def plain(data: Any, model: Any) -> None: ...
 
-    def quoted(data: "pd.DataFrame", model: Any) -> None: ...  # type: ignore[name-defined]  # noqa: F821 - as code without pandas sees it
+    def quoted(
+        data: "pd.DataFrame",  # type: ignore[name-defined]  # noqa: F821 - without pandas
+        model: Any,
+    ) -> None: ...
 
-    def other(data: "pl.DataFrame", model: Any) -> None: ...  # type: ignore[name-defined]  # noqa: F821 - polars
+    def other(
+        data: "pl.DataFrame",  # type: ignore[name-defined]  # noqa: F821 - without polars
+        model: Any,
+    ) -> None: ...
 
     wanted = [default_input.describe_taker(f, None).wants_frame for f in (plain, quoted, other)]
     assert wanted == [False, True, False]
