@@ -185,16 +185,23 @@ class Supervisor:
         self, process: subprocess.Popen[bytes], selector: selectors.BaseSelector
     ) -> None:
         """Kill what the program left behind, as the end of PID 1 would; pass on its last output."""
-        self._signal_group(signal.SIGKILL)
-        if self._rank_variable:  # its programs have process groups of their own
-            for pid in processes.list_descendants(os.getpid()):
-                processes.send(pid, signal.SIGKILL)
+        self._kill_group()
         drain_until = time.monotonic() + _DRAIN_S
         while time.monotonic() < drain_until and forward(selector, LINE_WAIT_S):
             self._drain_wakeup()
-        while self._group_lives() and time.monotonic() < drain_until:
+        while self._kill_group() and time.monotonic() < drain_until:
             self._reap(process)
             time.sleep(0.001)
+
+    def _kill_group(self) -> bool:
+        """Kill what the program left; return whether anything is still there, if only a zombie."""
+        self._signal_group(signal.SIGKILL)
+        left: list[int] = []
+        if self._rank_variable:  # its programs have process groups of their own
+            left = processes.list_descendants(os.getpid())
+        for pid in left:
+            processes.send(pid, signal.SIGKILL)
+        return bool(left) or self._group_lives()
 
     def _drain_wakeup(self) -> None:
         with contextlib.suppress(BlockingIOError):

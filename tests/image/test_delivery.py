@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
 import re
 import subprocess
 import sys
+import tarfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -17,7 +20,7 @@ from typing import Any, NamedTuple
 import boto3
 import pytest
 
-from tests.image.engine import docker
+from tests.image.engine import build, docker
 from tests.support import free_port, wait_until
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(600)]
@@ -218,3 +221,64 @@ def test_a_registry_that_refuses_the_password_is_explained(
         done = deliver(cloud._replace(registry=strict))
     assert (done.returncode, done.stdout) == (1, "")
     assert "the registry does not accept the login" in done.stderr
+
+
+# Here, after the deliveries, because a build without cache replaces the layers of the cache, and a
+# delivery in another process of the tests would then push those.
+
+
+@pytest.fixture
+def clone(checkout: Path, tmp_path: Path) -> Path:
+    """Return the same commit as another user has it: later, and with a strict umask."""
+    subprocess.run(
+        ["git", "clone", "--quiet", checkout, tmp_path / "clone"], check=True, umask=0o077
+    )
+    return tmp_path / "clone"
+
+
+def list_files(image: str, directory: Path) -> list[dict[str, tuple[Any, ...]]]:
+    """Return for each layer what it says about every file, with a digest of the file's bytes.
+
+    The engine chooses the order of the files, and several builds at the same time may change it.
+    """
+    archive = directory / "image.tar"
+    docker("save", "--output", str(archive), image)
+    layers = []
+    with tarfile.open(archive) as saved:
+        [manifest] = json.load(saved.extractfile("manifest.json") or io.BytesIO())
+        for name in manifest["Layers"]:
+            with tarfile.open(fileobj=saved.extractfile(name)) as layer:
+                layers.append({member.name: describe(layer, member) for member in layer})
+    archive.unlink()
+    return layers
+
+
+def describe(layer: tarfile.TarFile, member: tarfile.TarInfo) -> tuple[Any, ...]:
+    content = layer.extractfile(member) if member.isreg() else None
+    digest = content and hashlib.file_digest(content, "sha256").hexdigest()  # type: ignore[arg-type]
+    owner = (member.uid, member.gid, member.mode)
+    return (member.type, member.linkname, *owner, member.mtime, member.pax_headers, digest)
+
+
+def check_another_build(clone: Path, image: str, directory: Path, *options: str) -> None:
+    name = build(clone, "Dockerfile.cpu", "byo-test-again", "--no-cache", *options)
+    try:
+        again, files = list_files(name, directory), list_files(image, directory)
+    finally:
+        docker("rmi", name)
+    assert sum(map(len, files)) > 1000
+    assert again == files
+
+
+def test_two_builds_of_one_commit_give_the_same_files(
+    clone: Path, serve_image: str, tmp_path: Path
+) -> None:
+    check_another_build(clone, serve_image, tmp_path, "--target", "serve")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_two_builds_of_the_whole_image_give_the_same_files(
+    clone: Path, image: str, tmp_path: Path
+) -> None:
+    check_another_build(clone, image, tmp_path)

@@ -116,38 +116,6 @@ def test_the_rows_of_csv_are_decoded_in_c(either_image: str) -> None:
     assert docker("run", "--rm", either_image, "python", "-c", script) == "True True\n"
 
 
-@pytest.fixture
-def clone(checkout: Path, tmp_path: Path) -> Path:
-    """Return the same commit as another user has it: later, and with a strict umask."""
-    subprocess.run(
-        ["git", "clone", "--quiet", checkout, tmp_path / "clone"], check=True, umask=0o077
-    )
-    return tmp_path / "clone"
-
-
-def layers_of_another_build(clone: Path, *options: str) -> list[str]:
-    name = build(clone, "Dockerfile.cpu", "byo-test-again", "--no-cache", *options)
-    try:
-        return layers(name)
-    finally:
-        docker("rmi", name)
-
-
-def layers(image: str) -> list[str]:
-    found: list[str] = json.loads(docker("inspect", image))[0]["RootFS"]["Layers"]
-    return found
-
-
-def test_two_builds_of_one_commit_give_the_same_layers(clone: Path, serve_image: str) -> None:
-    assert layers_of_another_build(clone, "--target", "serve") == layers(serve_image)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_two_builds_of_the_whole_image_give_the_same_layers(clone: Path, image: str) -> None:
-    assert layers_of_another_build(clone) == layers(image)
-
-
 def test_the_bill_of_materials_is_valid_and_names_every_package(either_image: str) -> None:
     text = docker("run", "--rm", either_image, "cat", "/opt/bill-of-materials/sbom.cdx.json")
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
