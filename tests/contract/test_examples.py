@@ -42,7 +42,7 @@ PACKAGES = {
 example is slow: pip looks at several hundred packages, twice."""
 
 
-LONG = {*PACKAGES, "image-folder", "mnist"}
+LONG = {*PACKAGES, "image-folder", "mnist", "pictures"}
 """They train with TensorFlow for a minute, as other tests do."""
 
 

@@ -19,21 +19,24 @@ import pytest
 from tests.environments import find_packages
 from tests.support import ROOT, USER_CODE, free_port, wait_until
 
-KINDS = (
+SLOW_KINDS = (
     "catboost",
-    "joblib",
-    "lightgbm",
     "mlflow",
     "safetensors",
     "skops",
     "torch.export",
+    "torchscript-indices",
+    "weights",
+    "xgboost-ubj",
+)
+KINDS = (
+    "joblib",
+    "lightgbm",
     "torchscript",
     "xgboost",
-    pytest.param("torchscript-indices", marks=pytest.mark.slow),
-    pytest.param("weights", marks=pytest.mark.slow),
-    pytest.param("xgboost-ubj", marks=pytest.mark.slow),
+    *(pytest.param(kind, marks=pytest.mark.slow) for kind in SLOW_KINDS),
 )
-"""A slow one differs from another kind only in its file."""
+"""The first four differ most in how the server finds, loads and asks a model."""
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +158,7 @@ def test_server_refuses_a_pickle_and_says_why(models: Path, path: str, kind: str
     assert "BYO_ALLOW_PICKLE=true" in log
 
 
+@pytest.mark.slow
 def test_keras_models_of_every_age_and_name_are_served(tmp_path: Path) -> None:
     [line] = run_program("ask_keras_models.py", tmp_path).splitlines()[-1:]
     answers = json.loads(line)

@@ -272,7 +272,9 @@ def start_train(base: Path, *, epochs_seen: int) -> tuple[subprocess.Popen[str],
     return process, process.stdout
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_a_stop_during_training_leaves_a_loadable_model_and_exits_0_within_seconds(
     number: signal.Signals, digits_channels: Path, make_job: MakeJob, digits: Digits
 ) -> None:
@@ -333,6 +335,7 @@ def test_a_stopped_job_is_heard_as_process_1(digits_channels: Path, make_job: Ma
     assert artifact.load(base / "model").manifest.metrics["epoch"] >= 1
 
 
+@pytest.mark.slow
 def test_gzip_text_labels_and_no_header_train_as_well(
     digits: Digits, make_job: MakeJob, run_train: RunTrain, tmp_path: Path
 ) -> None:

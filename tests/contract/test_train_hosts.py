@@ -198,6 +198,7 @@ def test_two_hosts_reach_the_weights_of_one_and_only_the_first_writes(
     assert not list((bases["algo-2"] / "checkpoints").iterdir())
 
 
+@pytest.mark.slow
 def test_four_hosts_with_shards_of_other_classes_and_an_empty_one_train_one_model(
     digits: Digits,
     digits_channels: Path,

@@ -21,6 +21,7 @@ MakeJob = Callable[..., Path]
 RunTrain = Callable[[Path], "subprocess.CompletedProcess[str]"]
 
 
+@pytest.mark.slow
 def test_a_frozen_trunk_keeps_the_pretrained_weights_and_learns_new_classes(
     digits_job: Path, digits_channels: Path, make_job: MakeJob, run_train: RunTrain, tmp_path: Path
 ) -> None:
@@ -56,6 +57,7 @@ def test_a_frozen_trunk_keeps_the_pretrained_weights_and_learns_new_classes(
     )
 
 
+@pytest.mark.slow
 def test_every_option_at_once_trains_and_the_best_epoch_is_kept(
     digits_channels: Path, make_job: MakeJob, run_train: RunTrain
 ) -> None:

@@ -168,6 +168,7 @@ def test_a_job_killed_at_20_random_moments_ends_in_the_same_bits(
     assert_same_result(base, uninterrupted)
 
 
+@pytest.mark.slow
 def test_a_stopped_job_leaves_a_model_and_goes_on_to_the_same_bits(
     uninterrupted: Path, digits_channels: Path, make_job: MakeJob, run_train: RunTrain
 ) -> None:

@@ -147,6 +147,7 @@ def test_a_request_walks_as_the_page_says_through_few_files(request_calls: list[
     assert files == {path for path, _ in steps}
 
 
+@pytest.mark.slow
 def test_a_training_step_walks_as_the_page_says(
     make_job: Callable[..., Path], digits_channels: Path, tmp_path: Path
 ) -> None:

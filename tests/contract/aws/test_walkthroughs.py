@@ -32,15 +32,22 @@ def real_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
 
 @pytest.fixture(scope="module")
 def walks(
-    real_aws: LocalAws, tmp_path_factory: pytest.TempPathFactory, digits: Digits
+    real_aws: LocalAws,
+    tmp_path_factory: pytest.TempPathFactory,
+    digits: Digits,
+    request: pytest.FixtureRequest,
 ) -> Iterator[dict[str, subprocess.Popen[str]]]:
-    """Start all walk-throughs at once; they spend most of their time waiting for jobs."""
+    """Start the walk-throughs at once; they spend most of their time waiting for jobs."""
     data = walkthrough.write_digits(tmp_path_factory.mktemp("digits-csv"), digits)
-    with walkthrough.walking(real_aws, data) as processes:
+    selected = [item.name for item in request.session.items]
+    wanted = [name for name in walkthrough.WALKS if any(f"[{name}]" in item for item in selected)]
+    with walkthrough.walking(real_aws, data, walks=wanted) as processes:
         yield processes
 
 
-@pytest.mark.parametrize("walk", walkthrough.WALKS)
+@pytest.mark.parametrize(
+    "walk", ["boto3", "sdk-v3", pytest.param("sdk-v2", marks=pytest.mark.slow)]
+)
 def test_a_walk_through_trains_tunes_transforms_and_predicts(
     walks: dict[str, subprocess.Popen[str]], walk: str
 ) -> None:

@@ -26,6 +26,7 @@ def to_npy(array: Any) -> bytes:
     return stream.getvalue()
 
 
+@pytest.mark.slow
 def test_every_runtime_gives_the_probabilities_of_keras_in_every_media_type(
     artifact_base: Path, digits: Any, tmp_path: Path
 ) -> None:
@@ -88,6 +89,7 @@ def test_artifact_without_a_flatbuffer_is_served_by_tensorflow(
         assert "with saved_model, as the model did not convert to LiteRT" in server.log.read_text()
 
 
+@pytest.mark.slow
 def test_one_of_many_models_may_need_tensorflow(
     artifact_base: Path, tmp_path: Path, serve: Any, images: Any, keras_probabilities: Any
 ) -> None:
