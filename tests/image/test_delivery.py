@@ -270,6 +270,7 @@ def check_another_build(clone: Path, image: str, directory: Path, *options: str)
     assert again == files
 
 
+@pytest.mark.slow
 def test_two_builds_of_one_commit_give_the_same_files(
     clone: Path, serve_image: str, tmp_path: Path
 ) -> None:
