@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, Self
 
-import waitress.server
 import waitress.wasyncore
 
-from local_test import browser_gate
+from local_test import browser_gate, web_server
+from local_test.data import disk
 from local_test.endpoints.endpoint import Endpoint
 from local_test.endpoints.invocation_http import InvocationApi, InvocationError, send_error
 
@@ -29,10 +29,17 @@ class GatedApi:
     ) -> Iterable[bytes]:
         """Answer one request."""
         fault = browser_gate.find_fault(environ)
-        if fault is None:
+        if fault is not None:
+            error = InvocationError("AccessDeniedException", fault, HTTPStatus.FORBIDDEN)
+            return send_error(start_response, error)
+        try:
             return self.api(environ, start_response)
-        error = InvocationError("AccessDeniedException", fault, HTTPStatus.FORBIDDEN)
-        return send_error(start_response, error)
+        except OSError as failed:
+            full = disk.explain(failed, "the directory of temporary files")
+            if full is None:
+                raise
+            status = HTTPStatus.INSUFFICIENT_STORAGE
+            return send_error(start_response, InvocationError("InternalFailure", str(full), status))
 
 
 class InvocationServer:
@@ -44,13 +51,12 @@ class InvocationServer:
         Raises: OSError if the port is taken.
         """
         self._sockets: dict[int, Any] = {}
-        self._server = waitress.server.create_server(
+        self._server = web_server.create_server(
             GatedApi(InvocationApi(endpoints.get)),
             map=self._sockets,
             host="127.0.0.1",
             port=port,
             threads=_THREADS,
-            asyncore_use_poll=True,
             ident="local-test",
         )
         self._thread = threading.Thread(target=self._server.run, daemon=True, name="http")

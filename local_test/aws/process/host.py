@@ -19,10 +19,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-import waitress.server
-
 from container.errors import PlatformError
-from local_test import proxies
+from local_test import proxies, web_server
 from local_test.aws.account.account import Account
 from local_test.aws.account.settings import Settings
 from local_test.aws.account.store import Store
@@ -72,14 +70,13 @@ def run(directory: Path, settings: Settings) -> int:
             print(f"warning: {warning}", file=sys.stderr)
         secrets = {key.id: key.secret, containers_key.id: containers_key.secret}
         application = Application(account, services, secrets, addresses)
-        server = waitress.server.create_server(
+        server = web_server.create_server(
             _admit_containers(application) if addresses else application,
             sockets=listeners,
             threads=_THREADS,
             max_request_body_size=_BODY_BYTES,
             channel_timeout=300,
             connection_limit=1000,
-            asyncore_use_poll=True,
             ident="local-aws",
         )
         stop = threading.Event()
