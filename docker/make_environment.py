@@ -20,6 +20,7 @@ import os
 import py_compile
 import re
 import shutil
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -31,6 +32,7 @@ IMAGE: Final = Path("/image")
 WHEELHOUSE: Final = Path("/wheelhouse")  # docker/wheelhouse; the only source if it holds wheels
 PIP_LOCK: Final = Path(__file__).with_name("requirements-pip.txt")
 BASE_PACKAGES: Final = Path("/build/base-packages")
+_LOAD: Final = 1  # the kind of an ELF segment that is mapped into memory
 
 # Below site-packages. The test rings, run inside the image, prove that nothing needs them.
 NEVER_RUNS: Final = {
@@ -47,6 +49,12 @@ NEVER_RUNS: Final = {
     "nvidia/cuda_nvcc/nvvm/lib64": "the same",
     "nvidia/cusolver/lib/libcusolverMg.so.*": "solves on several GPUs; TensorFlow never calls it",
     "nvidia/cuda_nvrtc/lib/libnvrtc.alt.so.*": "a second run-time compiler; no library loads it",
+    "torch/test": "PyTorch's tests of its C++ code",
+    "torch/bin/*[tT]est*": "the same",
+    "torch/bin/upgrader_models": "models for these tests",
+    "torch/bin/protoc*": "the compiler of protocol buffers",
+    "numpy/distutils": "compiles C and Fortran; the image has no compiler",
+    "**/*.exe": "Windows programs that pip and setuptools copy there",
     "**/tests": "packages' own tests",
     "**/*.pyi": "types, for checkers",
     "**/*.h": "headers that packages carry for compilers",
@@ -140,7 +148,37 @@ def strip_symbols(site_packages: Path) -> None:
         with path.open("rb") as file:
             is_elf = file.read(4) == b"\x7fELF"
         if is_elf and not path.is_relative_to(site_packages / "nvidia"):
-            run("strip", "--strip-unneeded", "--preserve-dates", path)
+            strip_library(path)
+
+
+def strip_library(path: Path) -> None:
+    """Strip one library, unless that breaks it.
+
+    The `strip` of Debian 12 (binutils 2.40) misaligns the segments of libraries that wheels' tools
+    have patched, such as numpy's OpenBLAS.
+    """
+    kept = path.with_name(f"{path.name}.kept")
+    shutil.copy2(path, kept)
+    run("strip", "--strip-unneeded", "--preserve-dates", path)
+    if is_aligned(path):
+        kept.unlink()
+    else:
+        kept.replace(path)
+        print(f"{path} keeps its symbols: this distribution's `strip` breaks it", flush=True)
+
+
+def is_aligned(library: Path) -> bool:
+    """Return whether the loader can map all segments of a 64-bit ELF file (elf(5))."""
+    content = library.read_bytes()
+    (start,) = struct.unpack_from("<Q", content, 32)
+    size, count = struct.unpack_from("<HH", content, 54)
+    for number in range(count):
+        kind, _, offset, address, *_, alignment = struct.unpack_from(
+            "<IIQQQQQQ", content, start + number * size
+        )
+        if kind == _LOAD and (address - offset) % max(alignment, 1):
+            return False
+    return True
 
 
 def compile_bytecode() -> None:

@@ -69,7 +69,10 @@ class LogStore:
         return [name for name in names if name.startswith(prefix)]
 
     def read(self, group: str, stream: str, offset: int = 0) -> Iterator[Event]:
-        """Yield every complete event from `offset` on; a damaged one has the time of the last."""
+        """Yield every complete event from `offset` on; a damaged one has the time of the last.
+
+        CloudWatch has no events without text, so empty lines are left out.
+        """
         time_ms = 0
         with self.path(group, stream).open("rb") as file:
             file.seek(offset)
@@ -82,7 +85,8 @@ class LogStore:
                 else:
                     text = line[:-1]
                 end = offset + len(line)
-                yield Event(offset, end, time_ms, text.decode("utf-8", "replace"))
+                if text:
+                    yield Event(offset, end, time_ms, text.decode("utf-8", "replace"))
                 offset = end
 
     def read_tail(self, group: str, stream: str, size_bytes: int) -> Iterator[Event]:

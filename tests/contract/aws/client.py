@@ -175,6 +175,17 @@ def wait_for_status(aws: LocalAws, name: str, *, secondary: str = "") -> Any:
     )
 
 
+def read_logs(aws: LocalAws, job: str) -> list[str]:
+    """Return the log of each host of a training job, sorted by host."""
+    logs, group = aws.client("logs"), "/aws/sagemaker/TrainingJobs"
+    streams = logs.describe_log_streams(logGroupName=group, logStreamNamePrefix=f"{job}/")
+    texts = []
+    for stream in sorted(stream["logStreamName"] for stream in streams["logStreams"]):
+        events = logs.get_log_events(logGroupName=group, logStreamName=stream, startFromHead=True)
+        texts.append("\n".join(event["message"] for event in events["events"]))
+    return texts
+
+
 def refuse(call: Callable[..., Any], **arguments: Any) -> tuple[str, str]:
     """Return code and message of the error that a call must raise."""
     with pytest.raises(ClientError) as caught:

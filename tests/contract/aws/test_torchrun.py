@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
 from container import contract
@@ -20,7 +19,7 @@ from container.errors import UserError
 from container.training.launching import choice
 from local_test.runners.launcher import has_networks
 from tests.contract.aws import walkthrough
-from tests.contract.aws.client import LocalAws
+from tests.contract.aws.client import LocalAws, read_logs
 from tests.environments import find_packages, install_apart
 from tests.support import PROGRAMS, ROOT, USER_CODE, free_port
 
@@ -69,30 +68,12 @@ def facts_of(
     return run
 
 
-def read_log(aws: LocalAws, job: str) -> list[str]:
-    """Return the log of each host."""
-    logs = boto3.client(
-        "logs",
-        endpoint_url=aws.url,
-        region_name="us-east-1",
-        aws_access_key_id=aws.key.access_key,
-        aws_secret_access_key=aws.key.secret_key,
-    )
-    group = "/aws/sagemaker/TrainingJobs"
-    streams = logs.describe_log_streams(logGroupName=group, logStreamNamePrefix=f"{job}/")
-    texts = []
-    for stream in sorted(stream["logStreamName"] for stream in streams["logStreams"]):
-        events = logs.get_log_events(logGroupName=group, logStreamName=stream, startFromHead=True)
-        texts.append("\n".join(event["message"] for event in events["events"]))
-    return texts
-
-
 @pytest.mark.parametrize("version", ["v2", "v3"])
 def test_an_sdk_trains_one_model_on_two_hosts(
     real_aws: LocalAws, facts_of: Callable[[str], Facts], version: str
 ) -> None:
     trained = facts_of(version)["trained"]
-    hosts = read_log(real_aws, trained["name"])
+    hosts = read_logs(real_aws, trained["name"])
 
     assert trained["failed"] == "", "\n".join(hosts)
     assert len(hosts) == 2
@@ -123,7 +104,7 @@ def test_a_rank_that_is_killed_fails_the_job_of_the_sdk_v3(
     killed = facts_of("v3")["killed"]
 
     assert killed["failed"] != ""
-    assert "Signal 9 (SIGKILL)" in "".join(read_log(real_aws, killed["name"]))
+    assert "Signal 9 (SIGKILL)" in "".join(read_logs(real_aws, killed["name"]))
 
 
 def test_what_the_sdk_v2_sends_for_each_other_distribution_is_refused_by_name(

@@ -93,3 +93,11 @@ def test_a_line_that_a_crash_cut_off_is_not_an_event(store: LogStore) -> None:
         file.write(b"1700000000000 half a li")
     found, _ = read(store)
     assert found[-1] == "9"
+
+
+def test_an_empty_line_is_no_event_as_the_service_takes_none(store: LogStore) -> None:
+    for text in ("", "the last x", ""):
+        store.append(GROUP, "job/algo-1-0", text)
+    found, answer = read(store, limit=2)
+    assert found == ["9", "x"]
+    assert read(store, nextToken=answer["nextForwardToken"])[0] == []
