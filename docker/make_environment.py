@@ -54,6 +54,7 @@ NEVER_RUNS: Final = {
     "torch/bin/upgrader_models": "models for these tests",
     "torch/bin/protoc*": "the compiler of protocol buffers",
     "numpy/distutils": "compiles C and Fortran; the image has no compiler",
+    "numpy/_core/_simd.*.so": "shows numpy's vector code to its own tests",
     "**/*.exe": "Windows programs that pip and setuptools copy there",
     "**/tests": "packages' own tests",
     "**/*.pyi": "types, for checkers",

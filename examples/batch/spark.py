@@ -1,9 +1,8 @@
-"""Predict with Spark: every Python worker loads the model once, and answers partitions.
+"""Predict with Spark: every task loads the model once, and answers the frames of a partition.
 
-python spark.py MODEL_DIR ROWS.csv PREDICTIONS.csv
+python spark.py MODEL_DIR ROWS.csv PREDICTIONS.jsonl
 """
 
-import functools
 import sys
 from collections.abc import Iterator
 
@@ -13,18 +12,13 @@ from pyspark.sql import SparkSession
 from container.batch.local_model import LocalModel
 
 
-@functools.cache
-def load(model_dir: str) -> LocalModel:
-    """Load the model, once in each worker."""
-    return LocalModel(model_dir)
-
-
 def make_prediction(model_dir: str):
     """Return the function that Spark sends to its workers."""
 
     def predict(frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        model = LocalModel(model_dir)
         for frame in frames:
-            answers = load(model_dir).predict(frame.drop(columns="id").to_numpy())
+            answers = model.predict(frame.drop(columns="id").to_numpy())
             yield pd.DataFrame({"id": frame["id"], "prediction": list(answers.astype(float))})
 
     return predict
@@ -35,4 +29,4 @@ if __name__ == "__main__":
     spark = SparkSession.builder.getOrCreate()
     frame = spark.read.csv(rows, header=True, inferSchema=True)
     answers = frame.mapInPandas(make_prediction(model_dir), "id long, prediction array<double>")
-    answers.toPandas().to_csv(predictions, index=False)
+    answers.toPandas().to_json(predictions, orient="records", lines=True)

@@ -102,10 +102,8 @@ def test_spark_predicts_with_handlers(handlers: Path, tmp_path: Path) -> None:
     lines = [f"{number},{2 * number},{2 * number + 1}" for number in range(500)]
     (tmp_path / "rows.csv").write_text("\n".join(["id,a,b", *lines]) + "\n")
 
-    run("spark", EXAMPLES / "spark.py", handlers, tmp_path / "rows.csv", tmp_path / "out.csv")
+    run("spark", EXAMPLES / "spark.py", handlers, tmp_path / "rows.csv", tmp_path / "out.jsonl")
 
-    found = {}
-    for line in (tmp_path / "out.csv").read_text().splitlines()[1:]:
-        number, _, answer = line.partition(",")
-        found[int(number)] = json.loads(answer.strip('"'))
+    lines = (tmp_path / "out.jsonl").read_text().splitlines()
+    found = {answer["id"]: answer["prediction"] for answer in map(json.loads, lines)}
     assert found == {number: [4.0 * number + 1, 40.0 * number + 10] for number in range(500)}

@@ -100,7 +100,7 @@ def _measure_lines(text: str) -> Iterator[int]:
     while start <= len(text):
         end = text.find("\n", start)
         end = len(text) if end < 0 else end
-        yield end - start
+        yield len(text[start:end].strip())  # decoders drop the blanks around a value
         start = end + 1
 
 

@@ -32,7 +32,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent import futures
 from pathlib import Path
 from typing import Any, Final
@@ -211,20 +211,33 @@ def lead_ray(leader: Leader, command: Sequence[str]) -> int:
 
     The first word of `command` is the Python that has Ray.
     """
-    python, *program = command
+    # Ray names its cluster in a file of its directory, where every later `ray.init` looks. The
+    # default is /tmp/ray, which hosts that are processes share with all programs of the machine.
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as scratch:
+        # Without a token everyone who reaches the cluster may run code on it; old versions of Ray
+        # ignore it.
+        token = secrets.token_hex(32)
+        settings = {"RAY_TMPDIR": scratch, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
+        address = _start_ray(leader, command[0], settings)
+        if not address:
+            return 1
+        settings |= {"RAY_ADDRESS": address, RAY_MARK: "1"}
+        return leader.supervise(command[1:], **settings)
+
+
+def _start_ray(leader: Leader, python: str, settings: Mapping[str, str]) -> str:
+    """Start Ray on all hosts; return the cluster's address, or an empty string if that failed."""
     address = "127.0.0.1"
     if len(leader.hosts) > 1:
         address = socket.gethostbyname(leader.hosts[0])
     with socket.create_server((address, 0)) as probe:
         port = probe.getsockname()[1]
-    # Without a token everyone who reaches the cluster may run code on it; old versions ignore it.
-    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    names = " ".join(f"{name}={value}" for name, value in token.items())
+    names = " ".join(f"{name}={shlex.quote(value)}" for name, value in settings.items())
     start = f"{names} {shlex.quote(python)} -m {_RAY} start {_RAY_OPTIONS} --node-ip-address="
     head = f"{start}{address} --head --port={port} --include-dashboard=false"
     if subprocess.call(["/bin/sh", "-c", head]):  # noqa: S603 - our own command
         print("Ray could not be started on the first host", file=sys.stderr)
-        return 1
+        return ""
     followers = leader.hosts[1:]
     joins = [
         f"{start}{socket.gethostbyname(host)} --address={address}:{port}" for host in followers
@@ -234,9 +247,8 @@ def lead_ray(leader: Leader, command: Sequence[str]) -> int:
     failed = [host for host, code in zip(followers, codes, strict=True) if code]
     if failed:
         print(f"Ray could not be started on {', '.join(failed)}", file=sys.stderr)
-        return 1
-    token |= {"RAY_ADDRESS": f"{address}:{port}", RAY_MARK: "1"}
-    return leader.supervise(program, **token)
+        return ""
+    return f"{address}:{port}"
 
 
 def follow(leader: str, port: int, host: str, directory: str) -> int:

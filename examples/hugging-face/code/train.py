@@ -42,7 +42,9 @@ def main():
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--learning-rate", type=float, default=0.001)
-    options = parser.parse_args()
+    options, others = parser.parse_known_args()
+    if others:  # the SDKs may add --model_dir
+        print("ignored:", *others, flush=True)
 
     torch.manual_seed(0)
     rows = read_rows(Path(os.environ["SM_CHANNEL_TRAINING"]))

@@ -16,7 +16,9 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--head-epochs", type=int, default=2)
 parser.add_argument("--epochs", type=int, default=4)
 parser.add_argument("--image-size", type=int, default=32)
-arguments = parser.parse_args()
+arguments, others = parser.parse_known_args()
+if others:  # the SDKs may add --model_dir
+    print("ignored:", *others, flush=True)
 
 keras.utils.set_random_seed(1)
 size = (arguments.image_size, arguments.image_size)

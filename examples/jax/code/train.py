@@ -16,7 +16,9 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--epochs", type=int, default=30)
 parser.add_argument("--batch-size", type=int, default=64)
 parser.add_argument("--learning-rate", type=float, default=0.2)
-arguments = parser.parse_args()
+arguments, others = parser.parse_known_args()
+if others:  # the SDKs may add --model_dir
+    print("ignored:", *others, flush=True)
 
 files = sorted(Path(os.environ["SM_CHANNEL_TRAINING"]).glob("*.csv"))
 table = np.concatenate([np.loadtxt(file, delimiter=",", ndmin=2) for file in files])

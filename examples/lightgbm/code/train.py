@@ -14,7 +14,9 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--rounds", type=int, default=200)
 parser.add_argument("--num-leaves", type=int, default=15)
 parser.add_argument("--patience", type=int, default=10)
-arguments = parser.parse_args()
+arguments, others = parser.parse_known_args()
+if others:  # the SDKs may add --model_dir
+    print("ignored:", *others, flush=True)
 
 files = sorted(Path(os.environ["SM_CHANNEL_TRAINING"]).glob("*.csv"))
 table = np.concatenate([np.loadtxt(file, delimiter=",", ndmin=2) for file in files])

@@ -53,7 +53,9 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--learning-rate", type=float, default=0.003)
-    options = parser.parse_args()
+    options, others = parser.parse_known_args()
+    if others:  # the SDKs may add --model_dir
+        print("ignored:", *others, flush=True)
 
     lightning.seed_everything(0)
     rows = read_tables(Path(os.environ["SM_CHANNEL_TRAINING"]))

@@ -12,7 +12,9 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--epochs", type=int, default=5)
 parser.add_argument("--batch-size", type=int, default=32)
 parser.add_argument("--learning-rate", type=float, default=0.003)
-arguments = parser.parse_args()
+arguments, others = parser.parse_known_args()
+if others:  # the SDKs may add --model_dir
+    print("ignored:", *others, flush=True)
 
 table = np.loadtxt(
     Path(os.environ["SM_CHANNEL_TRAINING"], "mnist_train.csv"), np.uint8, delimiter=",", skiprows=1

@@ -12,7 +12,9 @@ from sklearn.tree import DecisionTreeClassifier
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--max-depth", type=int, default=5)
-arguments = parser.parse_args()
+arguments, others = parser.parse_known_args()
+if others:  # the SDKs may add --model_dir
+    print("ignored:", *others, flush=True)
 
 files = sorted(Path(os.environ["SM_CHANNEL_TRAINING"]).glob("*.csv"))
 table = np.concatenate([np.loadtxt(file, delimiter=",", dtype=str, ndmin=2) for file in files])

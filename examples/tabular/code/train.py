@@ -20,7 +20,9 @@ from sklearn.preprocessing import OneHotEncoder
 parser = argparse.ArgumentParser()
 parser.add_argument("--target", default="rent")
 parser.add_argument("--trees", type=int, default=100)
-arguments = parser.parse_args()
+arguments, others = parser.parse_known_args()
+if others:  # the SDKs may add --model_dir
+    print("ignored:", *others, flush=True)
 
 files = sorted(Path(os.environ["SM_CHANNEL_TRAINING"]).glob("*.csv"))
 table = pd.concat([pd.read_csv(file) for file in files])

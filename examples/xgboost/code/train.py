@@ -14,7 +14,9 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--rounds", type=int, default=50)
 parser.add_argument("--max-depth", type=int, default=4)
 parser.add_argument("--learning-rate", type=float, default=0.2)
-arguments = parser.parse_args()
+arguments, others = parser.parse_known_args()
+if others:  # the SDKs may add --model_dir
+    print("ignored:", *others, flush=True)
 
 files = sorted(Path(os.environ["SM_CHANNEL_TRAINING"]).glob("*.csv"))
 table = np.concatenate([np.loadtxt(file, delimiter=",", ndmin=2) for file in files])

@@ -9,7 +9,9 @@ import numpy as np
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--scale", type=float, default=1.0)
-arguments = parser.parse_args()
+arguments, others = parser.parse_known_args()
+if others:  # the SDKs may add --model_dir
+    print("ignored:", *others, flush=True)
 
 files = sorted(Path(os.environ["SM_CHANNEL_TRAINING"]).glob("*.csv"))
 table = np.concatenate([np.loadtxt(file, delimiter=",", ndmin=2) for file in files])

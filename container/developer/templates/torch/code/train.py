@@ -42,7 +42,9 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--learning-rate", type=float, default=0.01)
-    options = parser.parse_args()
+    options, others = parser.parse_known_args()
+    if others:  # the SDKs may add --model_dir
+        print("ignored:", *others, flush=True)
 
     stops = []
     signal.signal(signal.SIGTERM, lambda *_: stops.append(1))

@@ -54,6 +54,11 @@ def test_table_of_too_many_cells_is_413() -> None:
         bounds.parse_table("1,2\n" * 100_000, np.int64)
 
 
+@pytest.mark.parametrize("blanks", [" " * 500_000, " \t" * 250_000 + "\n", "\r\n"])
+def test_blanks_around_a_row_take_nothing(blanks: str) -> None:
+    bounds.check_table("a,1\n" + " " * 200_000 + "b,2" + blanks)
+
+
 @given(st.lists(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=90), max_size=9))
 def test_table_in_blocks_is_numpys(rows: list[list[int]]) -> None:
     text = "\n".join(",".join(map(str, row)) for row in rows)

@@ -107,3 +107,19 @@ def is_open(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
         return True
     return False
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_the_files_of_a_jobs_ray_are_its_own_and_gone_with_it(tmp_path: Path, code: int) -> None:
+    """A cluster that stands in the machine's /tmp/ray is what later programs wait for."""
+    ray = tmp_path / "python that has ray"
+    ray.write_text('#!/bin/sh\n[ "$3" = start ] && echo here >"$RAY_TMPDIR/ray_current_cluster"\n')
+    ray.chmod(0o700)
+    program = f'cat "$RAY_TMPDIR/ray_current_cluster"; echo "$RAY_TMPDIR"; exit {code}'
+
+    with start("ray", 0, "127.0.0.1", tmp_path, ray, "/bin/sh", "-c", program) as leader:
+        said, directory = leader.communicate(timeout=60)[0].splitlines()
+
+    assert leader.returncode == code
+    assert said == "here"
+    assert not Path(directory).exists()
