@@ -7,11 +7,11 @@ ARCHIVE is a tar of train/CLASS/NAME.jpg and test/CLASS/NAME.jpg. Ours is the pr
 container train` from process start to exit, with reading, the choice of the network, exports and
 evaluation, and no hyperparameters but `seed` and `epochs`; for each number of epochs as many seeds
 as `--seeds`. Keras trains ResNet-20 by `fit` with its defaults: arrays in memory, random flips and
-crops as layers, SGD with Nesterov momentum, batch 128, weight decay, a rate that rises over a
-quarter of the steps and falls linearly to 0. Its process stays; it trains a part of its epochs
-between two of our runs, and its time is that of its epochs only. A machine's time is compared only
-between runs that reach the same accuracy. `--fraction` takes that part of each class, to try the
-script.
+shifts by up to 4 pixels as layers, SGD with Nesterov momentum, batch 128, weight decay, a rate that
+rises over a quarter of the steps and falls linearly to 0. Its process stays; it trains a part of
+its epochs between two of our runs, and its time is that of its epochs only. A machine's time is
+compared only between runs that reach the same accuracy. `--fraction` takes that part of each class,
+to try the script.
 """
 
 from __future__ import annotations
@@ -48,7 +48,10 @@ def train_with_keras(folder: Path, epochs: int) -> None:
     core = networks.build("resnet20", (32, 32, 3), 10, (0.4734, 0.2516))
     inputs = keras.Input((32, 32, 3))
     x = keras.layers.RandomFlip("horizontal")(inputs)
-    x = keras.layers.RandomCrop(32, 32)(keras.layers.ZeroPadding2D(4)(x))
+    shift = keras.layers.RandomTranslation(
+        0.125, 0.125, fill_mode="constant", interpolation="nearest"
+    )
+    x = shift(x)
     network = keras.Model(inputs, core(x))
     total = epochs * -(-len(train.labels) // 128)
     warm = max(1, total // 4)
