@@ -19,10 +19,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from container.artifact import Artifact
+from container.errors import PlatformError
 
 _BLOCK_IMAGES: Final = 32
 _TENSORFLOW_BLOCK_IMAGES: Final = 1024  # bounds the memory of a request
@@ -86,11 +86,26 @@ class _Pair:
         return probabilities
 
 
+def _load_litert() -> Any:
+    """Return LiteRT's class of interpreters.
+
+    Raises: PlatformError if it is not installed.
+    """
+    try:
+        return importlib.import_module("ai_edge_litert.interpreter").Interpreter
+    except ModuleNotFoundError as error:
+        message = (
+            f"a model of the bundled network needs LiteRT, which is not here ({error}); on your "
+            "machine run: pip install 'byo-sagemaker[trainer]'"
+        )
+        raise PlatformError(message) from error
+
+
 class _Interpreter:
     """A LiteRT interpreter with a fixed batch size."""
 
     def __init__(self, path: str, threads: int, batch: int) -> None:
-        interpreter: Any = Interpreter(model_path=path, num_threads=threads)
+        interpreter = _load_litert()(model_path=path, num_threads=threads)
         [model_input, *_] = interpreter.get_input_details()
         [model_output, *_] = interpreter.get_output_details()
         self.input_shape = (batch, *model_input["shape"].tolist()[1:])

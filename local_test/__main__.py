@@ -11,5 +11,7 @@ repeat_when_lost(KeyboardInterrupt, signal.SIGINT)  # before the imports, which 
 
 from local_test.cli.app import main  # noqa: E402 - see above
 
+__all__ = ["main"]
+
 if __name__ == "__main__":
     sys.exit(main())

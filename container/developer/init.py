@@ -74,6 +74,6 @@ def main(argv: Sequence[str]) -> int:
         return 1
     for path in files:
         print(path)
-    for finding in next_command.examine(options.directory / "code"):
+    for finding in next_command.examine():
         print(f"{finding.severity}: {finding.text}", file=sys.stderr)
     return 0

@@ -16,6 +16,7 @@ from local_test.cli import (
     aws_commands,
     conform_command,
     endpoint_commands,
+    extras,
     job_commands,
     smoke_command,
     terminal,
@@ -71,9 +72,19 @@ def main() -> int:
     except (typer.Abort, KeyboardInterrupt):
         return 130
     except Exception as error:
-        if not hasattr(error, "format_message"):
+        sentence = _explain(error)
+        if sentence is None:
             raise
-        # a usage error of the command-line library, which does not export the class
-        terminal.complain(f"{error.format_message()}; see --help")
+        terminal.complain(sentence)
         return 2
     return code if isinstance(code, int) else 0
+
+
+def _explain(error: Exception) -> str | None:
+    """Return one sentence about what the user can change; None for a bug."""
+    if isinstance(error, ModuleNotFoundError):
+        return extras.explain(error.name)
+    if hasattr(error, "format_message"):
+        # a usage error of the command-line library, which does not export the class
+        return f"{error.format_message()}; see --help"
+    return None

@@ -22,6 +22,7 @@ from local_test import container_files, proxies
 from local_test.aws.account.settings import Settings
 from local_test.aws.process import installation, keys
 from local_test.aws.process.installation import Running
+from local_test.cli import extras
 from local_test.cli.options import flag, option, split_command, with_groups
 
 _READY_LIMIT_S: Final = 60
@@ -82,6 +83,7 @@ def up(
     ] = False,
 ) -> int:
     """Start a local AWS; it remembers its options for the next start."""
+    extras.require("moto")
     home = _find_directory(directory)
     settings = _load_settings(home, options.list_changes())
     if (running := installation.find_running(home)) is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from container import contract
-from local_test.cli import digits, request_files, terminal
+from local_test.cli import digits, project, request_files, terminal
 from local_test.cli.options import (
     JOBS,
     ContainerOptions,
@@ -106,17 +106,21 @@ def conform(
 def _make_subject(
     container: ContainerOptions, url: str | None, data: DataOptions, sample: SampleOptions
 ) -> Subject:
+    found = None
+    if url is None:
+        data, found = project.complete(data, container)
     channels = data.channels
     body = b""
-    if sample.body:
-        body = request_files.read_bytes(sample.body)
-    if not sample.body or not (channels or url):
+    request = sample.body or (found and found.request)
+    if request:
+        body = request_files.read_bytes(request)
+    if not request or not (channels or url):
         handwritten = digits.write(JOBS / "digits")
         channels = channels or {
             "training": str(handwritten.training),
             "validation": str(handwritten.test),
         }
-        if not sample.body:
+        if not request:
             body = handwritten.test_rows()[0][1].encode()
     runner = None if url else container.make_runner()
     description = _describe_image(container.image)
@@ -130,7 +134,7 @@ def _make_subject(
         channels=channels,
         hyperparameters=data.hyperparameters,
         environment=container.environment,
-        metric_definitions=container.define_metrics(sample.metric)[:5],
+        metric_definitions=_define_metrics(container, sample, found)[:5],
         stop_at=sample.stop_at,
         model=sample.model,
         body=body,
@@ -139,6 +143,15 @@ def _make_subject(
         is_multi_model=sample.multi_model or labels.get(contract.MULTI_MODEL_LABEL) == "true",
         waits=Waits(start_s=sample.start_s),
     )
+
+
+def _define_metrics(
+    container: ContainerOptions, sample: SampleOptions, found: project.Project | None
+) -> list[dict[str, str]]:
+    """Return the MetricDefinitions; a project does not log the bundled trainer's."""
+    if found is not None and not sample.metric:
+        return []
+    return container.define_metrics(sample.metric)
 
 
 def _can_protect(runner: Runner | None) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from container.errors import UserError
-from local_test.cli import terminal
+from local_test.cli import extras, terminal
 from local_test.cli.options import ContainerOptions, check_port, flag, option
 from local_test.endpoints.server import Limits
 from local_test.requests.endpoint_requests import EndpointRequests
@@ -123,11 +123,7 @@ def wrap(command: Sequence[str], port: int, *, waits: bool) -> list[str]:
         raise UserError(message)
     found = importlib.util.find_spec("debugpy")
     if found is None or found.origin is None:
-        message = (
-            "--debug needs debugpy, which is not installed here; run "
-            "local_test/setup.sh docker/requirements-local.txt"
-        )
-        raise UserError(message)
+        raise UserError(extras.explain("debugpy") or "debugpy")
     # By its path: the program's Python need not have it.
     flags = ["-Xfrozen_modules=off", *arguments[:count], str(Path(found.origin).parent)]
     debugger = ["--listen", f"{_HOST}:{port}", *(["--wait-for-client"] * waits)]

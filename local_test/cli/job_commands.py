@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from container.errors import UserError
-from local_test.cli import request_files, terminal
+from local_test.cli import project, request_files, terminal
 from local_test.cli.debugging import DebugOptions
 from local_test.cli.options import (
     JOBS,
@@ -90,6 +90,8 @@ def train(
 ) -> int:
     """Run a training job and show its log."""
     fields = request_files.load(request.request)
+    if fields is None:
+        data, _ = project.complete(data, container)
     valid = validate("CreateTrainingJob", fields or options.make_request(container, data))
     if request.print_request:
         return request_files.show(valid)

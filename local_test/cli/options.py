@@ -24,8 +24,12 @@ from local_test.runners.interface import Runner
 from local_test.runners.process import ProcessRunner
 
 CHECKOUT: Final = Path(__file__).resolve().parents[2]
-JOBS: Final = Path(os.environ.get("LOCAL_TEST_JOBS") or CHECKOUT / "jobs")
-"""Where jobs and endpoints have their directories."""
+"""The directory of `container` and `local_test`: a checkout, or an environment's packages."""
+IS_CHECKOUT: Final = (CHECKOUT / "pyproject.toml").is_file()
+JOBS: Final = Path(
+    os.environ.get("LOCAL_TEST_JOBS") or (CHECKOUT if IS_CHECKOUT else Path.cwd()) / "jobs"
+)
+"""Where jobs and endpoints have their directories; an installed package uses the current one."""
 OWN_PROGRAM: Final = "python -m container"
 
 ContentType = Annotated[str, typer.Option(help="Content-Type header of the body.")]

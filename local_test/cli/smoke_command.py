@@ -13,7 +13,7 @@ from typing import Annotated, Final
 import typer
 
 from container.errors import UserError
-from local_test.cli import digits, endpoint_commands, request_files, terminal
+from local_test.cli import digits, endpoint_commands, project, request_files, terminal
 from local_test.cli.options import JOBS, ContainerOptions, ContentType, DataOptions, with_groups
 from local_test.endpoints.endpoint import Endpoint
 from local_test.jobs.processing import ProcessingJob
@@ -104,11 +104,24 @@ def smoke(
     ] = None,
     content_type: ContentType = "text/csv",
     evaluation: Annotated[
-        bool, typer.Option(help="Whether to evaluate the model in a processing job.")
-    ] = True,
+        bool | None,
+        typer.Option(
+            help="Whether to evaluate the model in a processing job; by default not for the "
+            "project in the current folder.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> int:
-    """Try a container once: train, evaluate, serve, invoke, stop. Without --channel, use digits."""
+    """Try a container once: train, evaluate, serve, invoke, stop.
+
+    Without --channel, it uses the project in the current folder, or else handwritten digits.
+    """
+    data, found = project.complete(data, container)
     channels = data.channels
+    if found is not None:
+        body = body or found.request
+    if evaluation is None:
+        evaluation = found is None
     payload = b""
     if body:
         payload = request_files.read_bytes(body)

@@ -65,7 +65,7 @@ def _examine_directory(directory: Path) -> Iterator[Finding]:
     code = directory / "code"
     if code.is_dir():
         yield from source_code.examine(code, has_program=bool(found))
-        yield from next_command.examine(code)
+        yield from next_command.examine()
         if not (dockerfiles or found or _only_trains(directory)):
             yield from model.examine_directory(directory)
     elif found or any(directory.glob("*.py")) or any(directory.glob("*.sh")):

@@ -11,27 +11,19 @@ from pathlib import Path
 from typing import Final
 
 from container.developer.doctor.finding import Finding
-from container.training.user_script import find
 
 _CHECKOUT: Final = Path(__file__).parents[3]
 _SETUP: Final = "local_test/setup.sh docker/requirements-"
 _HARNESS: Final = ("typer", "botocore")
-_TRAINING_TOOLKIT: Final = "sagemaker_training"
 
 
-def examine(code: Path, checkout: Path = _CHECKOUT) -> Iterator[Finding]:
-    """Examine what `local_test smoke` needs for the project whose code is in `code`."""
+def examine(checkout: Path = _CHECKOUT) -> Iterator[Finding]:
+    """Examine what `local_test smoke` needs."""
     if not (checkout / "local_test/setup.sh").is_file():
         return
     missing = _list_missing(_HARNESS)
     if missing:
         text = f"local_test needs {missing}, not installed here; run {_SETUP}local.txt"
-        yield Finding("warning", text)
-    if find.find_default(code) and _list_missing((_TRAINING_TOOLKIT,)):
-        text = (
-            f"{code} trains by sagemaker-training, which is not installed here; run {_SETUP}"
-            "scripts.txt (it needs a C compiler)"
-        )
         yield Finding("warning", text)
 
 

@@ -181,8 +181,9 @@ def import_tensorflow() -> None:
         if error.name not in ("tensorflow", "keras"):
             raise
         message = (
-            "the bundled network needs TensorFlow, which this image does not have; train in an "
-            "image with FRAMEWORK=tensorflow that is not the target `serve`, or bring a program"
+            "the bundled network needs TensorFlow, which is not here; bring a program, train in an "
+            "image with FRAMEWORK=tensorflow that is not the target `serve`, or on your machine "
+            "run: pip install 'byo-sagemaker[trainer]'"
         )
         raise PlatformError(message) from error
 

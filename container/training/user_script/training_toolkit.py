@@ -2,7 +2,7 @@
 
 Runs in a process of its own, started by `environment`, because importing the toolkit creates
 directories, sets variables and loads boto3. The answer is a JSON file: an `Answer`, or
-`{"error": ..., "kind": ...}`.
+`{"error": ..., "kind": ...}`. Where the toolkit is not installed, `own_toolkit` answers.
 
 Rules of this file: only this file imports `sagemaker_training`; it leaves nothing behind but the
 code that it unpacked.
@@ -10,18 +10,20 @@ code that it unpacked.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 import os
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, NotRequired, TypedDict
 
 from container import contract
 from container.errors import PlatformError, UserError
+from container.training.user_script import own_toolkit
 from container.training.user_script.find import find_default
 
 _DNS_WAIT_S: Final = 900.0  # DS-4: as long as the toolkit waits
@@ -59,17 +61,7 @@ def main(result: Path, name: str, source: str) -> None:
 
 
 def _ask(layout: contract.Layout, name: str, source: str) -> Answer:
-    try:
-        from sagemaker_training import environment, logging_config
-    except ImportError as error:
-        message = (
-            f"user scripts need the package sagemaker-training, which is not installed ({error}); "
-            "in a checkout, run local_test/setup.sh docker/requirements-scripts.txt"
-        )
-        raise PlatformError(message) from error
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    # Its INFO lines explain the absence of GPUs and Neurons.
-    logging_config.get_logger().setLevel(logging.WARNING)
+    make_environment = _find_environment()
     hyperparameters = _decode(contract.load_json_object(layout.hyperparameters))
     if source:
         hyperparameters[contract.SUBMIT_DIRECTORY_HYPERPARAMETER] = source
@@ -80,7 +72,7 @@ def _ask(layout: contract.Layout, name: str, source: str) -> Answer:
         "hosts": ["algo-1"],
     }
     _wait_for_peers(resources)
-    toolkit = environment.Environment(
+    toolkit = make_environment(
         _Given(resources),
         _Given(contract.load_json_object(layout.input_data_config)),
         _Given(hyperparameters),
@@ -96,8 +88,34 @@ def _ask(layout: contract.Layout, name: str, source: str) -> Answer:
     return answer
 
 
+def _is_installed() -> bool:
+    return importlib.util.find_spec("sagemaker_training") is not None
+
+
+def _find_environment() -> Callable[..., Any]:
+    """Return the class that derives arguments and variables: the toolkit's, or ours without it."""
+    if not _is_installed():
+        return own_toolkit.Environment
+    from sagemaker_training import environment, logging_config
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    # Its INFO lines explain the absence of GPUs and Neurons.
+    logging_config.get_logger().setLevel(logging.WARNING)
+    toolkit: Callable[..., Any] = environment.Environment
+    return toolkit
+
+
 def _find_package_index() -> str:
-    """Return the URL, with its login, of the repository that `CA_REPOSITORY_ARN` names."""
+    """Return the URL, with its login, of the repository that `CA_REPOSITORY_ARN` names.
+
+    Raises: PlatformError without the toolkit, UserError if the repository cannot be used.
+    """
+    if not _is_installed():
+        message = (
+            "CA_REPOSITORY_ARN needs the package sagemaker-training, which is not installed here; "
+            "add it, or name the index in PIP_INDEX_URL"
+        )
+        raise PlatformError(message)
     from sagemaker_training import modules
 
     try:
@@ -123,8 +141,10 @@ def _unpack(source: str, layout: contract.Layout) -> None:
     import tarfile
 
     from botocore import exceptions
-    from sagemaker_training import files
 
+    files: Any = own_toolkit
+    if _is_installed():
+        files = importlib.import_module("sagemaker_training.files")
     if layout.code.is_dir() and any(layout.code.iterdir()):
         print(f"{layout.code} already holds code: {source} is not unpacked over it", flush=True)
         return
@@ -139,7 +159,7 @@ def _unpack(source: str, layout: contract.Layout) -> None:
         advice = f"the job's role must be allowed to read it; {advice}"
         message = f"{code} cannot be fetched: {error}; {advice}"
         raise UserError(message) from error
-    except (tarfile.TarError, EOFError) as error:
+    except (tarfile.TarError, EOFError, ValueError) as error:
         message = f"{code} is not a tar.gz archive: {error}"
         raise UserError(message) from error
     except FileNotFoundError as error:
