@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from container import contract
-from local_test.cli import digits, project, request_files, terminal
+from local_test.cli import request_files, terminal
 from local_test.cli.options import (
     JOBS,
     ContainerOptions,
@@ -18,6 +18,7 @@ from local_test.cli.options import (
     option,
     with_groups,
 )
+from local_test.cli.samples import digits, project
 from local_test.conformance import report
 from local_test.conformance import run as conformance
 from local_test.conformance.catalog import Verdict
@@ -109,19 +110,10 @@ def _make_subject(
     found = None
     if url is None:
         data, found = project.complete(data, container)
-    channels = data.channels
-    body = b""
-    request = sample.body or (found and found.request)
-    if request:
-        body = request_files.read_bytes(request)
-    if not request or not (channels or url):
-        handwritten = digits.write(JOBS / "digits")
-        channels = channels or {
-            "training": str(handwritten.training),
-            "validation": str(handwritten.test),
-        }
-        if not request:
-            body = handwritten.test_rows()[0][1].encode()
+    request = sample.body
+    if found is not None:
+        request = request or found.request
+    channels, body = _find_samples(data, request, url)
     runner = None if url else container.make_runner()
     description = _describe_image(container.image)
     labels = (description or {}).get("Config", {}).get("Labels") or {}
@@ -143,6 +135,23 @@ def _make_subject(
         is_multi_model=sample.multi_model or labels.get(contract.MULTI_MODEL_LABEL) == "true",
         waits=Waits(start_s=sample.start_s),
     )
+
+
+def _find_samples(
+    data: DataOptions, body: Path | None, url: str | None
+) -> tuple[dict[str, str], bytes]:
+    """Return channels and the body of a request: as given, or else handwritten digits."""
+    channels = data.channels
+    payload = request_files.read_bytes(body) if body else b""
+    if not body or not (channels or url):
+        handwritten = digits.write(JOBS / "digits")
+        channels = channels or {
+            "training": str(handwritten.training),
+            "validation": str(handwritten.test),
+        }
+        if not body:
+            payload = handwritten.test_rows()[0][1].encode()
+    return channels, payload
 
 
 def _define_metrics(

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from container.errors import UserError
-from local_test.cli import project, request_files, terminal
+from local_test.cli import request_files, terminal
 from local_test.cli.debugging import DebugOptions
 from local_test.cli.options import (
     JOBS,
@@ -22,6 +22,7 @@ from local_test.cli.options import (
     option,
     with_groups,
 )
+from local_test.cli.samples import project
 from local_test.jobs.processing import ProcessingJob
 from local_test.jobs.training import TrainingJob
 from local_test.jobs.transform import TransformJob

@@ -13,8 +13,9 @@ from typing import Annotated, Final
 import typer
 
 from container.errors import UserError
-from local_test.cli import digits, endpoint_commands, project, request_files, terminal
+from local_test.cli import endpoint_commands, request_files, terminal
 from local_test.cli.options import JOBS, ContainerOptions, ContentType, DataOptions, with_groups
+from local_test.cli.samples import digits, project
 from local_test.endpoints.endpoint import Endpoint
 from local_test.jobs.processing import ProcessingJob
 from local_test.jobs.training import TrainingJob
@@ -117,20 +118,17 @@ def smoke(
     Without --channel, it uses the project in the current folder, or else handwritten digits.
     """
     data, found = project.complete(data, container)
-    channels = data.channels
     if found is not None:
         body = body or found.request
     if evaluation is None:
         evaluation = found is None
-    payload = b""
-    if body:
-        payload = request_files.read_bytes(body)
+    channels = data.channels
+    handwritten = None
     if not channels or not body or (evaluation and not test):
         handwritten = digits.write(JOBS / "digits")
         channels = channels or {"training": str(handwritten.training)}
         test = test or str(handwritten.test)
-        if not body:
-            payload = handwritten.test_rows()[0][1].encode()
+    payload = _read_body(body, handwritten)
     trial = Trial(shorthand.make_name("smoke"), container)
     model = trial.train(channels, data.hyperparameters)
     if evaluation:
@@ -142,6 +140,13 @@ def smoke(
         )
         print(answer.body.decode("utf-8", "replace"))
     return int(answer.status != 200)
+
+
+def _read_body(body: Path | None, handwritten: digits.Digits | None) -> bytes:
+    if body is None:
+        assert handwritten is not None  # noqa: S101 - written because there is no body
+        return handwritten.test_rows()[0][1].encode()
+    return request_files.read_bytes(body)
 
 
 def demo() -> int:

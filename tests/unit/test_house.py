@@ -63,7 +63,7 @@ EXERCISES = {
     "tests/contract/test_local_test_cli.py": (
         "local_test.__main__",
         "local_test.cli.conform_command",
-        "local_test.cli.digits",
+        "local_test.cli.samples.digits",
         "local_test.cli.endpoint_commands",
         "local_test.cli.request_files",
         "local_test.cli.smoke_command",

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from container.developer import init
-from local_test.cli import project
 from local_test.cli.options import ContainerOptions, DataOptions
+from local_test.cli.samples import project
 
 
 @pytest.mark.parametrize("kind", init.KINDS)
