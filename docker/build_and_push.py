@@ -90,7 +90,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--framework",
         choices=_FRAMEWORKS,
         default=_FRAMEWORKS[0],
-        help="what the image holds besides the toolkit (cpu; default: tensorflow)",
+        help="what the image holds besides the toolkit (default: tensorflow)",
     )
     option("--region", help="AWS region (default: as the AWS CLI finds it)")
     option("--account", help="account of the repository (default: that of the credentials)")
@@ -126,8 +126,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def _check_gpu(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     if options.platform != "linux/amd64" or options.target == "serve":
         parser.error("the GPU image supports only linux/amd64, and no --target serve")
-    if options.framework != _FRAMEWORKS[0]:
-        parser.error("the GPU image holds TensorFlow only; leave out --framework")
+    if options.framework == "none":
+        parser.error("the GPU image holds TensorFlow or PyTorch; name one as --framework")
 
 
 def plan_build(options: argparse.Namespace) -> Build:
@@ -241,8 +241,7 @@ def compose_build(
         command = ["docker", "build", "--progress=plain"]
     command += ["--file", str(ROOT / f"Dockerfile.{options.kind}"), "--platform", options.platform]
     command += ["--build-arg", f"VERSION={version}", "--build-arg", f"REVISION={revision}"]
-    if options.kind == "cpu":
-        command += ["--build-arg", f"FRAMEWORK={options.framework}"]
+    command += ["--build-arg", f"FRAMEWORK={options.framework}"]
     if options.target:
         command += ["--target", options.target]
     if os.environ.get("BASE_IMAGE"):

@@ -39,7 +39,7 @@ def main() -> None:
 def decide(driver: Version | None, compat: Version | None) -> tuple[str, bool]:
     """Return the line to log, and whether cuda-compat goes before the host's driver."""
     if driver is None:
-        return "no NVIDIA driver on this host: TensorFlow computes on the CPU", False
+        return "no NVIDIA driver on this host: the CPU computes", False
     found = f"NVIDIA driver {show(driver)}"
     if compat is not None and driver < compat:
         return f"{found} is older than the image's cuda-compat {show(compat)}, which is used", True

@@ -222,13 +222,14 @@ def test_the_build_has_docker_media_types_and_no_attestations(tmp_path: Path) ->
         assert option in build
 
 
-def test_the_framework_is_built_and_named_by_the_tag(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["cpu", "gpu"])
+def test_the_framework_is_built_and_named_by_the_tag(tmp_path: Path, kind: str) -> None:
     write_program(tmp_path, "docker", "print(*arguments, file=sys.stderr)")
-    done = deliver(tmp_path, "--no-push", "--framework", "torch")
-    assert re.search(r"^team/digits:[\d.]+-cpu-torch-\w+", done.stdout)
+    done = deliver(tmp_path, kind, "--no-push", "--framework", "torch")
+    assert re.search(rf"^team/digits:[\d.]+-{kind}-torch-\w+", done.stdout)
     assert "--build-arg FRAMEWORK=torch" in done.stderr
-    done = deliver(tmp_path, "--no-push")
-    assert re.search(r"^team/digits:[\d.]+-cpu-(?!tensorflow)\w+", done.stdout)
+    done = deliver(tmp_path, kind, "--no-push")
+    assert re.search(rf"^team/digits:[\d.]+-{kind}-(?!tensorflow)\w+", done.stdout)
     assert "--build-arg FRAMEWORK=tensorflow" in done.stderr
 
 
@@ -244,7 +245,7 @@ def test_other_engines_are_asked_for_dockers_format(client: str, tmp_path: Path)
     ("arguments", "words"),
     [
         (("--platform", "linux/arm64", "gpu"), "the GPU image supports only linux/amd64"),
-        (("--framework", "torch", "gpu"), "the GPU image holds TensorFlow only"),
+        (("--framework", "none", "gpu"), "the GPU image holds TensorFlow or PyTorch"),
         (("--account", "12"), "expected 12 digits"),
         (("--tag", "a b"), "letters, digits and _ . - are allowed"),
         (("--lifecycle-policy", "no-such-file"), "no such file"),

@@ -14,7 +14,7 @@ from tests.support import ROOT, free_port
 pytest.importorskip("sagemaker_training", reason="docker/requirements-scripts.txt is not installed")
 
 EXAMPLES = sorted(path.parent for path in (ROOT / "examples").glob("*/README.md"))
-EXPECTED = {
+EXPECTED = {  # the answer, then what is logged: the output comes before the errors
     "scikit-learn": r'^\["virginica"\]$',
     # The processing job finds what the end of the training job has found.
     "mnist": r"^(label \d  prediction \d  score [01]\.\d+\n){10}"
@@ -23,11 +23,11 @@ EXPECTED = {
     "pictures": r'^\{"best": \[\{"label": 7, "score": [01]\.\d+\}',
     "shell-script": r"^distribution$",
     "from-image": r"^\[0\.0, 5\.0\]$",
-    "xgboost": r"validation_error=0\.0\d+;[\s\S]*^\[[\d.e-]+, [\d.e-]+\]$",
-    "lightgbm": r"validation_error=0\.[01]\d+;[\s\S]*^\[2\]$",
-    "tabular": r"validation_r2=0\.9\d+;[\s\S]*^\[\d+\.\d+, \d+\.\d+\]$",
-    "jax": r"validation_accuracy=0\.9\d+;[\s\S]*^\[0, 1, 2\]$",
-    "lightning": r"validation_accuracy=0\.9\d+;[\s\S]*^\[0, 1, 2\]$",
+    "xgboost": r"^\[[\d.e-]+, [\d.e-]+\]$[\s\S]*validation_error=0\.0\d+;",
+    "lightgbm": r"^\[2\]$[\s\S]*validation_error=0\.[01]\d+;",
+    "tabular": r"^\[\d+\.\d+, \d+\.\d+\]$[\s\S]*validation_r2=0\.9\d+;",
+    "jax": r"^\[0, 1, 2\]$[\s\S]*validation_accuracy=0\.9\d+;",
+    "lightning": r"^\[0, 1, 2\]$[\s\S]*validation_accuracy=0\.9\d+;",
     "hugging-face": r'^\[\{"label": "positive", "score": [\d.]+\}, \{"label": "negative", ',
 }
 PACKAGES = {

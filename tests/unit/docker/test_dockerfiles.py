@@ -31,6 +31,23 @@ def test_the_gpu_image_is_the_cpu_image_on_another_base() -> None:
         assert stage(GPU, name) == stage(CPU, name)
 
 
+def test_each_framework_that_build_and_push_offers_has_a_stage_and_a_lock() -> None:
+    source = (ROOT / "docker/build_and_push.py").read_text()
+    offered = re.search(r"^_FRAMEWORKS: Final = \((.*)\)$", source, re.MULTILINE)
+    assert offered is not None
+    frameworks = re.findall(r'"(\w+)"', offered[1])
+    for dockerfile, without in ((CPU, set()), (GPU, {"none"})):
+        assert f"\nARG FRAMEWORK={frameworks[0]}\n" in dockerfile
+        stages = re.findall(r"^FROM builder AS packages-(\w+)$", dockerfile, re.MULTILINE)
+        assert set(stages) == set(frameworks) - without
+        assert re.search(
+            r"^FROM packages-\$\{FRAMEWORK\} AS environment$", dockerfile, re.MULTILINE
+        )
+        locks = re.findall(r"^COPY (\S+) /build/requirements.txt$", dockerfile, re.MULTILINE)
+        assert len(locks) == len(stages)
+        assert all((ROOT / lock).is_file() for lock in locks)
+
+
 def test_the_version_label_is_the_programs_version() -> None:
     assert f"ARG VERSION={container.__version__}\n" in CPU
 
