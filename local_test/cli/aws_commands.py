@@ -23,7 +23,7 @@ from local_test.aws.account.settings import Settings
 from local_test.aws.process import installation, keys
 from local_test.aws.process.installation import Running
 from local_test.cli import extras
-from local_test.cli.options import flag, option, split_command, with_groups
+from local_test.cli.options import COMMAND, flag, option, split_command, with_groups
 
 _READY_LIMIT_S: Final = 60
 _CHECKOUT = Path(__file__).resolve().parents[2]
@@ -100,7 +100,7 @@ def up(
     )
     for warning in _ask(running)["warnings"]:
         _say(f"warning: {warning}")
-    _say('point any AWS client of this shell at it: eval "$(python -m local_test env)"')
+    _say(f'point any AWS client of this shell at it: eval "$({COMMAND} env)"')
     return 0
 
 
@@ -221,7 +221,7 @@ def env(directory: Directory = None) -> int:
     home = _find_directory(directory)
     running = installation.find_running(home)
     if running is None:
-        message = f"no local AWS is running in {home}; start it with `python -m local_test up`"
+        message = f"no local AWS is running in {home}; start it with `{COMMAND} up`"
         raise UserError(message)
     region = installation.load_settings(home).region
     variables = {

@@ -24,6 +24,7 @@ from container.errors import PlatformError, UserError
 from local_test.cli import reloading, request_files, terminal
 from local_test.cli.debugging import DebugOptions
 from local_test.cli.options import (
+    COMMAND,
     JOBS,
     ContainerOptions,
     RequestOptions,
@@ -253,6 +254,6 @@ def _find_url(name: str | None) -> str:
     problem = "name an endpoint with --endpoint"
     if name is not None:
         problem = f"endpoint {name!r} is not running"
-    names = ", ".join(running) or "none (start one with `python -m local_test serve`)"
+    names = ", ".join(running) or f"none (start one with `{COMMAND} serve`)"
     message = f"{problem}; running are: {names}"
     raise UserError(message)
