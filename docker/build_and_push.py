@@ -1,6 +1,10 @@
-"""Builds the CPU or GPU image, pushes it to Amazon ECR, and prints its digest URI.
+"""Builds your project, or the toolkit's CPU or GPU image, pushes it to Amazon ECR, prints its URI.
 
     build_and_push.sh IMAGE [cpu|gpu] [options]
+
+If the current directory has a folder of IMAGE's name with a Dockerfile, or --project names one,
+that project is checked by doctor, built on the toolkit's image, tried by `local_test smoke`, and
+pushed.
 
 The repository is created if it is missing, with scan on push and immutable tags. A tag is the
 version, the kind of image and the git revision. What the registry already has is not built or sent
@@ -23,11 +27,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import ecr
+import project
+from image_build import Build
 from programs import DeliveryError, run, say, succeeds
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -42,22 +47,6 @@ _PLATFORMS: Final = {
     "arm64": "linux/arm64",
     "aarch64": "linux/arm64",
 }
-
-
-@dataclass(frozen=True)
-class Build:
-    """What to build, and with which client."""
-
-    client: str
-    tag: str
-    options: list[str]
-    """The build command, without name and directory."""
-    is_named_by_content: bool
-    """Whether the tag names a clean revision: one image, wherever it is built."""
-
-    def compose(self, name: str) -> list[str]:
-        """Compose the command that builds the image as `name`."""
-        return [*self.options, "--tag", name, str(ROOT)]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -105,6 +94,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     option("--registry", help="push through this host, such as a VPC endpoint or a proxy")
     option("--lifecycle-policy", type=Path, help="JSON file for a new repository")
     option("--client", choices=_CLIENTS, help="engine client (default: the first that answers)")
+    option("--project", type=Path, metavar="DIR", help="build this folder with a Dockerfile")
+    option("--toolkit", action="store_true", help="build the toolkit's own image, not a project")
+    option("--no-smoke", action="store_true", help="do not try a project's image before the push")
     option("--no-push", action="store_true", help="only build; needs no AWS")
     option("--dry-run", action="store_true", help="check everything, change nothing")
     options = parser.parse_intermixed_args(arguments)
@@ -136,26 +128,38 @@ def plan_build(options: argparse.Namespace) -> Build:
     text = (ROOT / "container/__init__.py").read_text(encoding="utf-8")
     [version] = re.findall(r'__version__ = "(.+)"', text)
     revision = find_revision()
+    found = project.find(options.image, options.project, is_toolkit=options.toolkit)
     framework = options.framework if options.framework != _FRAMEWORKS[0] else ""
-    parts = (version, options.kind, framework, options.target, revision)
+    parts = [version, options.kind, framework, options.target, revision]
+    base = f"byo-toolkit:{'-'.join(part for part in parts if part)}"
+    if found is not None:
+        say(f"building the project in {found.directory}; --toolkit builds the toolkit itself")
+        parts.append(found.compute_fingerprint())
     is_clean = revision != "unknown" and not revision.endswith("-dirty")
     return Build(
         client,
         options.tag or "-".join(part for part in parts if part),
         compose_build(client, options, version, revision),
         is_named_by_content=is_clean and not options.tag,
+        project=found,
+        base=base,
+        is_tried=not options.no_smoke,
     )
 
 
 def build_only(build: Build, options: argparse.Namespace) -> str:
     """Build, and return the image's name, or nothing for a dry run."""
     name = f"{options.image}:{build.tag}"
-    command = build.compose(name)
     if options.dry_run:
-        say(f"would run: {shlex.join(command)}")
+        _show(build, name)
         return ""
-    run(command, stream=True)
+    build.make(name)
     return name
+
+
+def _show(build: Build, name: str) -> None:
+    for command in build.compose(name):
+        say(f"would run: {shlex.join(command)}")
 
 
 def deliver(build: Build, options: argparse.Namespace) -> str:
@@ -169,14 +173,14 @@ def deliver(build: Build, options: argparse.Namespace) -> str:
     name = f"{host}/{path}:{build.tag}"
     password = ecr.log_in(aws)
     if options.dry_run:
-        say(f"would run: {shlex.join(build.compose(name))}")
+        _show(build, name)
         say(f"would push {name}")
         return ""
     manifest = ecr.fetch_manifest(host, path, build.tag, password)
     if manifest is not None and build.is_named_by_content:
         say(f"{name} is in the registry already")
     else:
-        run(build.compose(name), stream=True)
+        build.make(name)
         push(build.client, host, name, password)
         manifest = ecr.fetch_manifest(host, path, build.tag, password)
     if manifest is None:

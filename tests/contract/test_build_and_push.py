@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from container.developer import init
 from tests.support import ROOT
 
 
@@ -29,7 +30,9 @@ def write_program(directory: Path, name: str, script: str) -> None:
     (directory / name).chmod(0o755)
 
 
-def deliver(programs: Path, *options: str, **environ: str) -> subprocess.CompletedProcess[str]:
+def deliver(
+    programs: Path, *options: str, cwd: Path | None = None, **environ: str
+) -> subprocess.CompletedProcess[str]:
     """Run build_and_push.sh where only `programs`, Python and the shell's own tools are on PATH."""
     for tool in ("bash", "dirname", "git"):
         if not (programs / tool).exists() and (found := shutil.which(tool)):
@@ -41,6 +44,7 @@ def deliver(programs: Path, *options: str, **environ: str) -> subprocess.Complet
         capture_output=True,
         text=True,
         check=False,
+        cwd=cwd,
         env={"PATH": str(programs), "HOME": os.environ.get("HOME", "/"), **environ},
     )
 
@@ -257,3 +261,82 @@ def test_wrong_arguments_are_refused_with_what_is_possible(
     done = deliver(tmp_path, *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert words in done.stderr
+
+
+def write_project(directory: Path) -> Path:
+    """Write what `init` writes, as `directory/digits`."""
+    init.write(directory / "digits", "script")
+    return directory / "digits"
+
+
+RECORDS = "print(*arguments, file=sys.stderr)"
+
+
+def test_a_project_of_the_images_name_is_built_on_the_toolkit(tmp_path: Path) -> None:
+    place = write_project(tmp_path)
+    write_program(tmp_path, "docker", RECORDS)
+    done = deliver(tmp_path, "cpu", "--no-push", "--no-smoke", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    toolkit, own = [line for line in done.stderr.splitlines() if line.startswith("buildx build")]
+    assert f"--file {ROOT}/Dockerfile.cpu" in toolkit
+    [base] = re.findall(r"--tag (byo-toolkit:\S+)", toolkit)
+    assert f"--file {place}/Dockerfile" in own
+    assert f"--build-arg BASE_IMAGE={base}" in own
+    assert f"--tag {done.stdout.strip()} {place}" in own
+    assert "FRAMEWORK" not in own
+    assert "no errors found" in done.stderr
+
+
+def test_the_tag_names_the_projects_content(tmp_path: Path) -> None:
+    place = write_project(tmp_path)
+    write_program(tmp_path, "docker", RECORDS)
+    options = ("--no-push", "--dry-run", "--no-smoke")
+    tags = []
+    for change in ("", "", "print()"):
+        with (place / "code/train.py").open("a") as file:
+            file.write(change)
+        done = deliver(tmp_path, *options, cwd=tmp_path)
+        tags += re.findall(r"--tag (team/digits:\S+)", done.stderr)
+    assert len(tags) == 3
+    assert tags[0] == tags[1] != tags[2]
+
+
+def test_the_toolkit_itself_is_built_only_on_request_beside_a_project(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    write_program(tmp_path, "docker", RECORDS)
+    done = deliver(tmp_path, "--no-push", "--toolkit", cwd=tmp_path)
+    assert done.stderr.count("buildx build") == 2  # the command, and what the client printed
+    assert f"--file {ROOT}/Dockerfile.cpu" in done.stderr
+
+
+def test_a_dockerfile_on_another_base_is_built_as_it_is(tmp_path: Path) -> None:
+    place = tmp_path / "mine"
+    place.mkdir()
+    (place / "Dockerfile").write_text("FROM theirs\nCOPY serve train /\n")
+    write_program(tmp_path, "docker", RECORDS)
+    done = deliver(tmp_path, "--no-push", "--dry-run", "--project", str(place))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("would run") == 1
+    assert "BASE_IMAGE" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("remove", "options", "words"),
+    [
+        ("Dockerfile", (), "has no Dockerfile, so there is no image of this project"),
+        ("request.csv", (), "leave the test out with --no-smoke"),
+        ("code/train.py", ("--no-smoke",), "doctor found errors in"),
+    ],
+)
+def test_a_project_that_cannot_be_delivered_is_not_built(
+    remove: str, options: tuple[str, ...], words: str, tmp_path: Path
+) -> None:
+    place = write_project(tmp_path)
+    (place / remove).unlink()
+    if remove.startswith("code"):
+        (place / remove).write_text("def (:\n")  # a program that cannot run
+    write_program(tmp_path, "docker", RECORDS)
+    done = deliver(tmp_path, "--no-push", *options, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert words in done.stderr
+    assert "buildx build" not in done.stderr

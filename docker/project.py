@@ -1,0 +1,126 @@
+"""A project that is built on the toolkit's image: checked by doctor, built, tried, then pushed.
+
+Rules of this file: standard library only; the doctor and the smoke test are programs of the
+checkout.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from programs import DeliveryError, run, say
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+_NOT_PART: Final = {".git", ".venv", "__pycache__", "jobs"}
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with a Dockerfile, as `init` writes it."""
+
+    directory: Path
+
+    @property
+    def is_on_toolkit(self) -> bool:
+        """Whether its Dockerfile takes the toolkit's image as BASE_IMAGE."""
+        text = (self.directory / "Dockerfile").read_text(encoding="utf-8", errors="replace")
+        return any(
+            line.split("=")[0].split() == ["ARG", "BASE_IMAGE"] for line in text.splitlines()
+        )
+
+    def compute_fingerprint(self) -> str:
+        """Return twelve digits that name the content of the project's files."""
+        digest = hashlib.sha256()
+        for path in sorted(self._list_files()):
+            content = hashlib.sha256(path.read_bytes()).hexdigest()
+            digest.update(f"{path.relative_to(self.directory)}\0{content}\n".encode())
+        return digest.hexdigest()[:12]
+
+    def _list_files(self) -> Iterator[Path]:
+        for place, folders, names in os.walk(self.directory):
+            folders[:] = [name for name in folders if name not in _NOT_PART]
+            yield from (Path(place, name) for name in names if Path(place, name).is_file())
+
+    def check(self) -> None:
+        """Let the doctor examine the project.
+
+        Raises: DeliveryError if it finds an error.
+        """
+        command = [sys.executable, "-m", "container", "doctor", str(self.directory)]
+        done = subprocess.run(command, cwd=ROOT, stdout=sys.stderr, check=False)
+        if done.returncode:
+            message = f"doctor found errors in {self.directory}; correct them, and run this again"
+            raise DeliveryError(message)
+
+    def compose_smoke(self, image: str) -> list[str]:
+        """Compose the command that trains, serves and asks the image once.
+
+        Raises: DeliveryError if there are no samples, or the harness is not installed.
+        """
+        data = self.directory / "data"
+        body = self.directory / "request.csv"
+        missing = [str(path) for path in (data, body) if not path.exists()]
+        if missing:
+            message = (
+                f"the smoke test needs {' and '.join(missing)}; add them, or leave the test out "
+                "with --no-smoke"
+            )
+            raise DeliveryError(message)
+        command = [_find_harness(), "-m", "local_test", "smoke", "--no-evaluation"]
+        return [*command, "--image", image, "-c", f"training={data}", "--body", str(body)]
+
+    def smoke(self, image: str) -> None:
+        """Try the image once.
+
+        Raises: DeliveryError if it does not train, serve or answer.
+        """
+        os.environ["PYTHONPATH"] = str(ROOT)
+        say("smoke test")
+        run(self.compose_smoke(image), stream=True)
+
+
+def find(image: str, named: Path | None, *, is_toolkit: bool) -> Project | None:
+    """Return the project to build: the one that is named, or the folder of the image's name here.
+
+    Raises: DeliveryError if there is no Dockerfile, so that the bare toolkit is never pushed under
+    the name of a project by mistake.
+    """
+    if is_toolkit:
+        return None
+    directory = named or Path(image.rpartition("/")[2])
+    if (directory / "Dockerfile").is_file():
+        return Project(directory.resolve())
+    if named is None and not (directory / "code").is_dir():
+        return None
+    message = (
+        f"{directory} has no Dockerfile, so there is no image of this project; copy the one that "
+        "`python -m container init` writes, or build the toolkit's own image with --toolkit"
+    )
+    raise DeliveryError(message)
+
+
+def _find_harness() -> str:
+    """Return a Python that has what `local_test` needs."""
+    found: Sequence[str | None] = (
+        str(ROOT / ".venv/bin/python"),
+        sys.executable,
+        shutil.which("python3"),
+    )
+    for python in filter(None, found):
+        if Path(python).exists():
+            command = [python, "-c", "import typer, botocore, docker.models"]
+            if subprocess.run(command, cwd="/", capture_output=True, check=False).returncode == 0:
+                return python
+    message = (
+        "the smoke test needs the harness, which is not installed here; run "
+        "local_test/setup.sh docker/requirements-local.txt, or leave it out with --no-smoke"
+    )
+    raise DeliveryError(message)
