@@ -6,6 +6,7 @@ Rules of this file: standard library only; it composes commands and runs nothing
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
@@ -95,12 +96,16 @@ def _name_targets(
 
 
 def list_own_versions() -> list[str]:
-    """Return the packages of our own environment as constraints; local builds match any build."""
-    found = {
-        distribution.metadata["Name"].lower(): distribution.version.partition("+")[0]
-        for distribution in metadata.distributions()
-        if distribution.metadata["Name"]
-    }
+    """Return the packages of our own environment as constraints; local builds match any build.
+
+    If one is installed twice, the first on the path counts, which is the one that is imported.
+    """
+    found: dict[str, str] = {}
+    for distribution in metadata.distributions():
+        name = distribution.metadata["Name"]
+        if name:
+            name = re.sub(r"[-_.]+", "-", name).lower()
+            found.setdefault(name, distribution.version.partition("+")[0])
     return [f"{name}=={version}" for name, version in sorted(found.items())]
 
 

@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from container.developer import init
 from tests.environments import combine, install_apart
 from tests.support import ROOT, free_port
 
@@ -93,6 +95,35 @@ def test_new_torch_project_trains_serves_and_trains_on_two_hosts(tmp_path: Path)
     assert "no errors found" in everything
     assert re.search(r"^\[-?\d+\.\d+, -?\d+\.\d+\]$", everything, re.MULTILINE), everything
     assert re.search(r"algo-1 \| .*epoch=20; train_loss=", everything), everything
+    assert everything.count("Completed file://") == 2
+
+
+@pytest.mark.slow
+def test_new_torch_project_learns_pictures_in_folders_and_serves_one(tmp_path: Path) -> None:
+    init.write(tmp_path / "mine", "torch")
+    readme = tmp_path / "mine/README.md"
+    (tmp_path / "mine/data/numbers.csv").unlink()
+    colors = {"blue": (20, 30, 220), "green": (30, 220, 40), "red": (220, 30, 20)}
+    for name, color in colors.items():
+        folder = tmp_path / "mine/data" / name
+        folder.mkdir()
+        for number in range(20):
+            size = (40 + number, 30)
+            Image.new("RGB", size, tuple(part + number for part in color)).save(
+                folder / f"{number}.{'png' if number % 2 else 'jpg'}"
+            )
+        (folder / "notes.txt").write_text("not a picture")
+    Image.new("RGB", (64, 48), (225, 25, 30)).save(tmp_path / "mine/request.png")
+    port = f"--instance-count 2 --env MASTER_PORT={free_port()} --env OMP_NUM_THREADS=1"
+    commands = readme.read_text().replace("--instance-count 2", port, 1)
+    readme.write_text(commands.replace("request.csv", "request.png --content-type image/png"))
+
+    everything = run_readme(readme, tmp_path, "torch")
+
+    assert re.search(r'^\{"class": "red", "scores": \{"blue": ', everything, re.MULTILINE), (
+        everything
+    )
+    assert "pictures=60; classes=3; ignored=3;" in everything
     assert everything.count("Completed file://") == 2
 
 

@@ -26,7 +26,7 @@ COMMON = {"Dockerfile", "README.md", "data/numbers.csv", "request.csv"} | {
         ("shell", {"code/train.sh", "code/inference.py"}),
         (
             "torch",
-            {f"code/{name}" for name in ("train.py", "inference.py", "network.py")}
+            {f"code/{name}" for name in ("train.py", "inference.py", "network.py", "data.py")}
             | {"code/requirements.txt"},
         ),
     ],

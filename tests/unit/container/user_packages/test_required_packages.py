@@ -120,3 +120,18 @@ def test_platform_job_without_credentials_counts_as_isolated(tmp_path: Path) -> 
     assert not required_packages.is_isolated({}, routes)
     routes.write_text("Iface Destination\n")
     assert required_packages.is_isolated({}, routes)
+
+
+def test_of_a_package_that_is_there_twice_the_imported_version_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place, name, version in (("a", "Byo.Thing", "2.0+cpu"), ("b", "byo_thing", "1.0")):
+        directory = tmp_path / place / f"byo_thing-{version}.dist-info"
+        directory.mkdir(parents=True)
+        (directory / "METADATA").write_text(f"Name: {name}\nVersion: {version}\n")
+        monkeypatch.syspath_prepend(tmp_path / place)
+    monkeypatch.syspath_prepend(tmp_path / "a")
+
+    found = [line for line in required_packages.list_own_versions() if "thing" in line]
+
+    assert found == ["byo-thing==2.0"]

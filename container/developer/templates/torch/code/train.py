@@ -1,5 +1,6 @@
-"""Trains on the CSV files in the channel `training`: the label, then the inputs, in each row.
+"""Trains on the channel `training`: CSV files, or a folder of pictures for each class.
 
+In each row of a CSV file the label comes first, then the inputs.
 It resumes from its last checkpoint, saves when it is stopped, and shares the rows between the ranks
 that torchrun starts.
 """
@@ -9,18 +10,13 @@ import os
 import signal
 from pathlib import Path
 
-import numpy as np
 import torch
+from data import read
 from network import make_network
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 CHECKPOINT = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"), "checkpoints/checkpoint.pt")
-
-
-def read_rows(channel):
-    tables = [np.loadtxt(file, delimiter=",", ndmin=2) for file in sorted(channel.glob("*.csv"))]
-    return torch.tensor(np.concatenate(tables), dtype=torch.float32)
 
 
 def is_any_stopped(is_stopped, is_distributed, device):
@@ -38,28 +34,51 @@ def save(content, path):
     scratch.replace(path)  # a checkpoint is complete, or it is the one before
 
 
-def main():
+def join_ranks():
+    """Meet the other ranks, if torchrun started some; return rank, number of ranks, device."""
+    rank, world = 0, int(os.environ.get("WORLD_SIZE", "1"))
+    if world > 1:
+        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        rank = distributed.get_rank()
+    if torch.cuda.is_available():
+        return rank, world, torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return rank, world, torch.device("cpu")
+
+
+def run_epoch(model, optimizer, measure, batches):
+    """Take a step for each batch; return the mean loss of a record."""
+    total, count = 0.0, 0
+    for inputs, targets in batches:
+        loss = measure(model(inputs), targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        total += loss.item() * len(inputs)
+        count += len(inputs)
+    return total / count
+
+
+def parse_arguments():
     parser = argparse.ArgumentParser()
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--learning-rate", type=float, default=0.01)
+    parser.add_argument("--batch-size", type=int, default=64, help="on each rank")
     options, others = parser.parse_known_args()
     if others:  # the SDKs may add --model_dir
         print("ignored:", *others, flush=True)
+    return options
 
+
+def main():
+    options = parse_arguments()
     stops = []
     signal.signal(signal.SIGTERM, lambda *_: stops.append(1))
-    is_distributed = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    rank, world = 0, 1
-    if is_distributed:
-        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-        rank, world = distributed.get_rank(), distributed.get_world_size()
-    device = torch.device("cpu")
-    if torch.cuda.is_available():
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    rank, world, device = join_ranks()
 
     torch.manual_seed(0)
-    rows = read_rows(Path(os.environ["SM_CHANNEL_TRAINING"]))
-    network = make_network(rows.shape[1] - 1).to(device)
+    inputs, targets, classes = read(Path(os.environ["SM_CHANNEL_TRAINING"]))
+    measure = nn.functional.cross_entropy if classes else nn.functional.mse_loss
+    network = make_network(inputs.shape[1], classes).to(device)
     optimizer = torch.optim.Adam(network.parameters(), lr=options.learning_rate)
     first_epoch = 0
     if CHECKPOINT.exists():
@@ -68,27 +87,26 @@ def main():
         optimizer.load_state_dict(state["optimizer"])
         first_epoch = state["epoch"]
         print(f"resuming after epoch {first_epoch}", flush=True)
-    model = DistributedDataParallel(network) if is_distributed else network
+    model = DistributedDataParallel(network) if world > 1 else network
 
-    # Every rank takes as many rows, so that no rank waits for another one's gradients.
-    mine = rows[torch.arange(rank, max(world, len(rows) // world * world), world) % len(rows)]
-    mine = mine.to(device)
+    # Every rank takes as many records, so that no rank waits for another one's gradients.
+    mine = torch.arange(rank, max(world, len(inputs) // world * world), world) % len(inputs)
     for epoch in range(first_epoch, options.epochs):
-        loss = nn.functional.mse_loss(model(mine[:, 1:]), mine[:, :1])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        parts = mine[torch.randperm(len(mine))].split(options.batch_size)
+        batches = ((inputs[part].to(device), targets[part].to(device)) for part in parts)
+        loss = run_epoch(model, optimizer, measure, batches)
         if rank == 0:
-            print(f"epoch={epoch + 1}; train_loss={loss.item():.6f};", flush=True)
+            print(f"epoch={epoch + 1}; train_loss={loss:.6f};", flush=True)
             state = {"network": network.state_dict(), "optimizer": optimizer.state_dict()}
             save(state | {"epoch": epoch + 1}, CHECKPOINT)
-        if is_any_stopped(bool(stops), is_distributed, device):
+        if is_any_stopped(bool(stops), world > 1, device):
             break
 
     if rank == 0:
-        weights = {"inputs": rows.shape[1] - 1, "network": network.cpu().state_dict()}
-        torch.save(weights, Path(os.environ["SM_MODEL_DIR"], "model.pt"))
-    if is_distributed:
+        saved = {"inputs": inputs.shape[1], "classes": classes}
+        saved["network"] = network.cpu().state_dict()
+        torch.save(saved, Path(os.environ["SM_MODEL_DIR"], "model.pt"))
+    if world > 1:
         distributed.destroy_process_group()
 
 
