@@ -12,7 +12,7 @@ import sys
 import tarfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,8 +20,9 @@ from typing import Any, NamedTuple
 import boto3
 import pytest
 
+from container.developer import init
 from tests.image.engine import build, docker
-from tests.support import free_port, wait_until
+from tests.support import ROOT, free_port, wait_until
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(600)]
 
@@ -113,8 +114,14 @@ def cloud(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         process.wait(30)
 
 
-def deliver(cloud: Cloud, *options: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run build_and_push.sh for the image that only serves."""
+def deliver(
+    cloud: Cloud,
+    *options: str,
+    what: Sequence[str] = ("--target", "serve"),
+    cwd: Path | None = None,
+    **environ: str,
+) -> subprocess.CompletedProcess[str]:
+    """Run build_and_push.sh, by default for the image that only serves."""
     settings = {
         "AWS_ENDPOINT_URL": cloud.api,
         "AWS_ACCESS_KEY_ID": "test",
@@ -131,7 +138,8 @@ def deliver(cloud: Cloud, *options: str, **environ: str) -> subprocess.Completed
         cloud.registry,
     ]
     return subprocess.run(
-        [*command, "--target", "serve", *options],
+        [*command, *what, *options],
+        cwd=cwd,
         capture_output=True,
         text=True,
         check=False,
@@ -203,6 +211,19 @@ def test_a_delivered_image_can_be_pulled_by_its_digest_and_runs(delivered: str) 
     assert "usage: python -m container" in docker("run", "--rm", "--pull", "always", uri, "--help")
     manifest = json.loads(docker("manifest", "inspect", "--insecure", uri))
     assert manifest["mediaType"] == "application/vnd.docker.distribution.manifest.v2+json"  # IMG-9
+
+
+@pytest.mark.slow
+def test_a_project_is_built_on_the_toolkit_tried_and_pushed(cloud: Cloud, tmp_path: Path) -> None:
+    init.write(tmp_path / "digits", "script")
+    ours = cloud._replace(checkout=ROOT)  # with the harness
+    done = deliver(ours, what=("--framework", "none"), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert "no errors found" in done.stderr
+    assert "invoke: the container answered 200" in done.stderr
+    [uri] = done.stdout.splitlines()
+    assert uri.startswith(f"{cloud.registry}/team/digits@sha256:")
+    assert docker("run", "--rm", uri, "ls", "/opt/code").split() == ["inference.py", "train.py"]
 
 
 def test_a_dry_run_changes_nothing(cloud: Cloud, delivered: str) -> None:
