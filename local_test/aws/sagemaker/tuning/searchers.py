@@ -10,6 +10,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+from container.errors import UserError
 from local_test.aws.sagemaker.tuning.ranges import Range
 
 
@@ -79,7 +80,14 @@ class BayesianSearcher:
     """Bayesian: a tree-structured Parzen estimator proposes points that are likely to be better."""
 
     def __init__(self, ranges: Sequence[Range], seed: int | None) -> None:
-        import optuna  # noqa: PLC0415 - takes a second that the other strategies do not need
+        try:
+            import optuna  # noqa: PLC0415 - takes a second that the other strategies do not need
+        except ModuleNotFoundError as error:
+            message = (
+                f"Bayesian tuning needs Optuna ({error}); pip install 'byo-sagemaker[tuning]', or "
+                "choose Random, Grid or Hyperband"
+            )
+            raise UserError(message) from error
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         sampler = optuna.samplers.TPESampler(

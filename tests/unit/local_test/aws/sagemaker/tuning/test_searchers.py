@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+import sys
 
+import pytest
+
+from container.errors import UserError
 from local_test.aws.sagemaker.tuning import searchers
 from local_test.aws.sagemaker.tuning.ranges import Range
 
@@ -52,3 +56,11 @@ def test_bayesian_search_learns_from_points_that_it_did_not_propose() -> None:
         searcher.learn([index / 20, 0.25 if index % 2 else 0.75], -abs(index / 20 - 0.3))
     near = [abs(searcher.propose()[0] - 0.3) for _ in range(10)]
     assert sorted(near)[5] < 0.2
+
+
+def test_a_missing_optuna_fails_the_tuning_job_with_a_remedy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(UserError, match=r"pip install 'byo-sagemaker\[tuning\]', or choose Random"):
+        searchers.make_searcher({"Strategy": "Bayesian"}, [], 0, 0)
