@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from container import contract, image_rules
-from local_test.conformance.catalog import Verdict, judge, skip_all
+from local_test.conformance.catalog import Verdict, judge, skip, skip_all
 from local_test.conformance.subject import Sessions, Subject
 
-IDS: Final = ("IMG-4a", "IMG-5a", "IMG-6a", "IMG-8a", "IMG-12a", "SRV-1a")
+IDS: Final = ("IMG-4a", "IMG-5a", "IMG-6a", "IMG-8a", "IMG-9a", "IMG-12a", "SRV-1a")
+_OCI_TYPES: Final = "application/vnd.oci."
 _LARGEST_BYTES: Final = 10 * 1024**3
 
 
@@ -37,9 +38,22 @@ def judge_image(image: Mapping[str, Any], *, is_multi_model: bool = False) -> It
     is_for_graviton = platform == image_rules.GRAVITON_PLATFORM
     note = ", which only Graviton instances run" if is_for_graviton else ""
     yield judge("IMG-8a", is_for_graviton or platform == image_rules.PLATFORM, platform + note)
+    yield _judge_media_type(image)
     yield _judge_labels(config.get("Labels") or {}, is_multi_model=is_multi_model)
     size = int(image.get("Size") or 0)
     yield judge("SRV-1a", size <= _LARGEST_BYTES, f"{size / 1024**3:.2f} GB")
+
+
+def _judge_media_type(image: Mapping[str, Any]) -> Verdict:
+    """Judge what a push would send, as far as the engine says how it keeps the image.
+
+    Docker with its containerd store describes it in `Descriptor`, Podman in `ManifestType`. A
+    Docker engine without that store keeps no manifest and makes one of Docker's type at each push.
+    """
+    media_type = (image.get("Descriptor") or {}).get("mediaType") or image.get("ManifestType")
+    if not media_type:
+        return skip("IMG-9a", "the engine does not say of which type the image's manifest is")
+    return judge("IMG-9a", not media_type.startswith(_OCI_TYPES), media_type)
 
 
 def _judge_labels(labels: Mapping[str, str], *, is_multi_model: bool) -> Verdict:

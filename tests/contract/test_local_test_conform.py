@@ -104,6 +104,8 @@ CASES = [
     Case("HO-17a", "HO-17a/prose"),
     Case("HO-17a", "HO-17a/slow"),
     Case("HO-4a", "HO-4a", through="url"),
+    Case("MME-2d", "MME-2d/evicts"),
+    Case("MME-2d", "MME-2d/lingers"),
     Case("IMG-1b", "", through="missing"),
     Case("OUT-8a", "no handler"),
     Case("HO-10a", "no handler"),
@@ -120,6 +122,7 @@ CASES = [
     # What nobody can tell.
     Case("OUT-8a", "OUT-8a/ends", "not applicable"),
     Case("BT-9a", "answers binary", "not applicable"),
+    Case("MME-2d", "holds any number", "not applicable"),
     Case("HO-5a", "IMG-1b", "not applicable"),
     Case("HO-5a", "HO-1a", "not applicable"),
     Case("TF-1a", "TF-4a", "pass"),
@@ -196,11 +199,12 @@ GOOD_IMAGE = {
     "Os": "linux",
     "Architecture": "amd64",
     "Size": 10**9,
+    "Descriptor": {"mediaType": "application/vnd.docker.distribution.manifest.v2+json"},
 }
 
 
 def test_a_good_image_passes() -> None:
-    assert [verdict.outcome for verdict in image_checks.judge_image(GOOD_IMAGE)] == ["pass"] * 6
+    assert [verdict.outcome for verdict in image_checks.judge_image(GOOD_IMAGE)] == ["pass"] * 7
 
 
 BAD_IMAGES = [
@@ -208,6 +212,7 @@ BAD_IMAGES = [
     ("IMG-5a", {"Config": {"Entrypoint": ["/usr/bin/tini", "--", "python"]}}),
     ("IMG-6a", {"Config": {"Entrypoint": ["python"], "User": "1000:1000"}}),
     ("IMG-8a", {"Architecture": "386"}),
+    ("IMG-9a", {"Descriptor": {"mediaType": "application/vnd.oci.image.index.v1+json"}}),
     (
         "IMG-12a",
         {"Config": {"Labels": {"com.amazonaws.sagemaker.capabilities.multi-models": "yes"}}},
@@ -223,6 +228,23 @@ def test_an_image_for_graviton_instances_passes() -> None:
     }
     assert verdicts["IMG-8a"].outcome == "pass"
     assert "Graviton" in verdicts["IMG-8a"].evidence
+
+
+@pytest.mark.parametrize(
+    ("change", "outcome"),
+    [
+        ({"ManifestType": "application/vnd.oci.image.manifest.v1+json"}, "fail"),  # Podman
+        ({"ManifestType": "application/vnd.docker.distribution.manifest.v2+json"}, "pass"),
+        ({"Descriptor": None}, "not applicable"),
+        ({}, "not applicable"),  # Docker without the containerd store
+    ],
+)
+def test_a_manifest_is_judged_where_the_engine_names_its_type(
+    change: dict[str, Any], outcome: Outcome
+) -> None:
+    image = {name: value for name, value in GOOD_IMAGE.items() if name != "Descriptor"}
+    [verdict] = [v for v in image_checks.judge_image({**image, **change}) if v.check.id == "IMG-9a"]
+    assert verdict.outcome == outcome
 
 
 @pytest.mark.parametrize(("identity", "change"), BAD_IMAGES)

@@ -34,7 +34,7 @@ _UNCONDITIONAL_IDS: Final = (
 _CONDITIONAL_IDS: Final = (
     "RQ-2a", "RQ-3a", "RQ-3b", "RQ-3c", "RQ-3d", "RQ-4a", "RQ-4b", "RQ-4c", "RQ-4d", "RQ-5a",
     "RQ-6a", "RQ-6b", "RQ-8a", "SEC-4a", "BT-3a", "BT-4a", "BT-6a", "HO-9a", "HO-14a", "HO-4c",
-    "HO-7a", "HO-17a", "RQ-8b",
+    "HO-7a", "HO-17a", "RQ-8b", "ST-1a",
 )  # fmt: skip
 """These need a valid request that is answered."""
 PROTOCOL_IDS: Final = (*_UNCONDITIONAL_IDS, *_CONDITIONAL_IDS)
@@ -70,6 +70,7 @@ def probe(subject: Subject, peer: Peer) -> Iterator[Verdict]:
         return
     content_type = good.headers.get("content-type")
     yield judge("RQ-4d", content_type is not None, f"Content-Type: {content_type}")
+    yield _judge_end(good)
     yield from _probe_types(peer, subject)
     yield from _probe_other_headers(peer, subject)
     yield from _probe_parameters(peer)
@@ -79,6 +80,13 @@ def probe(subject: Subject, peer: Peer) -> Iterator[Verdict]:
     yield from _probe_load(peer, subject, good)
     yield _probe_accepting(peer, subject)
     yield from _probe_refusals(peer, subject)
+
+
+def _judge_end(reply: Reply) -> Verdict:
+    """Judge whether a caller can tell the end of an answer from a connection that broke."""
+    marks = {name: reply.headers.get(name) for name in ("content-length", "transfer-encoding")}
+    is_marked = reply.status == 204 or any(marks.values())
+    return judge("ST-1a", is_marked, f"headers: {marks}; {reply}")
 
 
 def _probe_ping(peer: Peer) -> Iterator[Verdict]:

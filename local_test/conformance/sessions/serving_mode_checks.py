@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Iterator
 from typing import Any, Final
 
 from container import contract
 from local_test.conformance.catalog import Verdict, judge, skip, skip_all
 from local_test.conformance.sessions.exchange import Peer, Reply, headers_of
-from local_test.conformance.sessions.server_session import start
+from local_test.conformance.sessions.server_session import Started, start
 from local_test.conformance.subject import Sessions, Subject
 
 _NEVER_HEALTHY: Final = "it never became healthy"
@@ -115,7 +117,17 @@ def check_other_port(subject: Subject) -> Iterator[Verdict]:
     yield judge("IMG-12b", started.is_healthy, evidence)
 
 
-MULTI_MODEL_IDS: Final = ("MME-6a", "MME-3a", "MME-2a", "MME-2b", "MME-2c", "MME-4a", "MME-5a")
+MULTI_MODEL_IDS: Final = (
+    "MME-6a",
+    "MME-3a",
+    "MME-2a",
+    "MME-2b",
+    "MME-2c",
+    "MME-4a",
+    "MME-5a",
+    "MME-2d",
+)
+_MOST_MODELS: Final = 8
 
 
 def check_multi_model(subject: Subject) -> Iterator[Verdict]:
@@ -134,6 +146,7 @@ def check_multi_model(subject: Subject) -> Iterator[Verdict]:
             return
         directory = f"{subject.runner.mount_point(started.root)}/models"
         yield from _probe_models(started.peer, subject, directory)
+        yield _fill_memory(started, subject, directory)
 
 
 def _move_model(layout: contract.Layout) -> None:
@@ -145,8 +158,7 @@ def _move_model(layout: contract.Layout) -> None:
 
 def _probe_models(peer: Peer, subject: Subject, directory: str) -> Iterator[Verdict]:
     def load(name: str) -> Reply:
-        order = json.dumps({"model_name": name, "url": f"{directory}/{name}/model"}).encode()
-        return peer.ask("POST", "/models", order, {"Content-Type": "application/json"})
+        return _load(peer, name, directory)
 
     def invoke() -> Reply:
         return peer.ask("POST", "/models/one/invoke", subject.body, headers_of(subject))
@@ -169,6 +181,37 @@ def _probe_models(peer: Peer, subject: Subject, directory: str) -> Iterator[Verd
     yield judge("MME-4a", gone.status == 200 and left == [], evidence)
     unloaded = invoke()
     yield judge("MME-5a", unloaded.status == 404, f"invoked after that: {unloaded}")
+
+
+def _load(peer: Peer, name: str, directory: str) -> Reply:
+    order = json.dumps({"model_name": name, "url": f"{directory}/{name}/model"}).encode()
+    return peer.ask("POST", "/models", order, {"Content-Type": "application/json"})
+
+
+def _fill_memory(started: Started, subject: Subject, directory: str) -> Verdict:
+    """Load copies of the model until one is refused; that one must fit when another has gone."""
+    peer = started.peer
+    models = contract.Layout(started.root).models
+    loaded: list[str] = []
+    for number in range(_MOST_MODELS):
+        name = f"copy-{number}"
+        shutil.copytree(models / "one", models / name, copy_function=os.link)
+        reply = _load(peer, name, directory)
+        if reply.status != 200:
+            break
+        loaded.append(name)
+    else:
+        return skip("MME-2d", f"{_MOST_MODELS} copies of the model fit, so memory was never short")
+    evidence = f"model {len(loaded) + 1}: {reply}"
+    if reply.status != 507 or not loaded:
+        return judge("MME-2d", False, evidence)
+    path = f"/models/{loaded[-1]}"
+    kept = peer.ask("POST", f"{path}/invoke", subject.body, headers_of(subject))
+    gone = peer.ask("DELETE", path)
+    again = _load(peer, name, directory)
+    statuses = [kept.status, gone.status, again.status]
+    evidence += f"; a loaded one then answers {kept}; unloaded: {gone}; the refused one: {again}"
+    return judge("MME-2d", statuses == [200, 200, 200], evidence)
 
 
 def _list_models(peer: Peer) -> list[Any] | None:

@@ -304,14 +304,21 @@ class Handler(BaseHTTPRequestHandler):
     def load_model(self, order: dict[str, str]) -> None:
         if order["model_name"] in self.server.models:
             self.answer(200 if violates("MME-2b") else 409, b"loaded already", "text/plain")
-        elif len(self.server.models) >= 2:
-            self.answer(507, b"no memory for another", "text/plain")
+        elif len(self.server.models) >= 2 and not violates("holds any number"):
+            self.refuse_model()
         elif not (Path(order["url"]) / "model.json").is_file():
             self.answer(500 if violates("MME-2c") else 404, b"no model there", "text/plain")
         else:
             if not violates("MME-2a"):
                 self.server.models[order["model_name"]] = order["url"]
             self.answer(200, b"")
+
+    def refuse_model(self) -> None:
+        if violates("MME-2d/evicts"):
+            self.server.models.clear()
+        if violates("MME-2d/lingers"):
+            self.server.models["a model that nobody can unload"] = ""
+        self.answer(500 if violates("MME-2d") else 507, b"no memory for another", "text/plain")
 
     def predict(self, body: bytes, model: dict[str, object]) -> None:
         refusal = self.find_refusal(body)
@@ -430,7 +437,10 @@ class Handler(BaseHTTPRequestHandler):
             **(extra or {}),
         }.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
+        if violates("ST-1a"):
+            self.close_connection = True
+        else:
+            self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
