@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import json
 import time
 from collections.abc import Callable, Iterable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,9 +19,10 @@ from local_test.aws.process.http_server import Application
 Ask = Callable[..., tuple[int, dict[str, str], bytes]]
 
 
-TIME = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+NOW = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)  # the clock stands still
+TIME = NOW.strftime("%Y%m%dT%H%M%SZ")
 DAY = TIME[:8]
-OLD = f"{DAY}T000000Z"  # of today
+OLD = f"{DAY}T000000Z"  # of the same day
 SECRET = "of the test"  # noqa: S105 - of no use elsewhere
 
 
@@ -45,7 +48,8 @@ class PlayedMoto:
 
 
 @pytest.fixture
-def ask(account: Account) -> Ask:
+def ask(account: Account, monkeypatch: pytest.MonkeyPatch) -> Ask:
+    monkeypatch.setattr(signatures, "time", SimpleNamespace(time=NOW.timestamp))
     application = Application(account, PlayedMoto(), {"k": SECRET})  # type: ignore[arg-type]
 
     def send(
