@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -109,3 +115,64 @@ def test_a_name_that_the_engine_refuses_is_not_a_traceback(
     monkeypatch.setattr(engine, "reach", lambda: client)
     with pytest.raises(error, match=r"image.*'NoSuch': no such image: NoSuch: invalid reference"):
         engine.find_image("NoSuch")
+
+
+class Engine(http.server.BaseHTTPRequestHandler):
+    """Answers what a client asks of an engine before its first command."""
+
+    def do_GET(self) -> None:
+        """Answer a ping or a request for the version."""
+        body = b'{"ApiVersion": "1.44"}' if self.path.endswith("/version") else b"OK"
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments: object) -> None:
+        """Print nothing."""
+
+
+@pytest.fixture(scope="module")
+def engine_url() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Engine) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield f"tcp://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture
+def contexts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine_url: str) -> Path:
+    """Describe a context `colima` whose engine answers, and `away` whose engine does not."""
+    for name in ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "127.0.0.1")
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    (tmp_path / "config.json").write_text("{}")
+    for name, host in (("colima", engine_url), ("away", "unix:///no/such/socket")):
+        place = tmp_path / "contexts/meta" / hashlib.sha256(name.encode()).hexdigest()
+        place.mkdir(parents=True)
+        endpoints = {"docker": {"Host": host, "SkipTLSVerify": False}}
+        description = {"Name": name, "Metadata": {}, "Endpoints": endpoints}
+        (place / "meta.json").write_text(json.dumps(description))
+    return tmp_path
+
+
+@pytest.mark.parametrize("way", ["configuration", "DOCKER_CONTEXT", "DOCKER_HOST"])
+def test_the_engine_is_that_of_the_docker_command(
+    contexts: Path, monkeypatch: pytest.MonkeyPatch, engine_url: str, way: str
+) -> None:
+    current = "colima" if way == "configuration" else "away"
+    (contexts / "config.json").write_text(json.dumps({"currentContext": current}))
+    if way == "DOCKER_CONTEXT":
+        monkeypatch.setenv("DOCKER_CONTEXT", "colima")
+    if way == "DOCKER_HOST":
+        monkeypatch.setenv("DOCKER_CONTEXT", "away")
+        monkeypatch.setenv("DOCKER_HOST", engine_url)
+    monkeypatch.setattr(engine.atexit, "register", lambda *_: None)
+    engine.connect.cache_clear()
+    client = engine.connect()
+    engine.connect.cache_clear()
+    assert client.ping()
+    assert client.api.base_url == engine_url.replace("tcp", "http")
+    client.close()
