@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 
 import flask
 from werkzeug.exceptions import HTTPException
@@ -161,20 +161,40 @@ def _discard_body() -> None:
 def _to_flask(response: Response) -> flask.Response:
     flask.request.environ[exchange.ENVIRON_KEY] = response
     headers = [("Content-Type", response.content_type), *response.headers]
-    body = _iterate(response) if response.rest else response.body
-    return flask.Response(body, response.status, headers)
+    if not response.rest:
+        return flask.Response(response.body, response.status, headers)
+    pieces = _Pieces(response)
+    try:
+        return flask.Response(pieces, response.status, headers)
+    except Exception:
+        pieces.close()
+        raise
+
+
+class _Pieces(Iterator[bytes]):
+    """The pieces of a streamed answer, as the server iterates over them.
+
+    Handlers keep their turn until a stream is closed, so `close` closes it even if the client has
+    gone before the first piece. An error makes the server break the connection off.
+    """
+
+    def __init__(self, response: Response) -> None:
+        self._rest = response.rest
+        self._pieces = _iterate(response)
+
+    def __next__(self) -> bytes:
+        return next(self._pieces)
+
+    def close(self) -> None:
+        close = getattr(self._rest, "close", None)
+        if close is not None:
+            close()
 
 
 def _iterate(response: Response) -> Iterator[bytes]:
-    """Yield the pieces of a streamed answer; an error makes the server break the connection off."""
-    pieces = response.rest
-    try:
-        while response.rest is not None and response.body:
-            yield response.body
-            response = inference.take_piece(response)
-    finally:  # the client may have gone, and handlers keep their turn until the stream is closed
-        if isinstance(pieces, Generator):
-            pieces.close()
+    while response.rest is not None and response.body:
+        yield response.body
+        response = inference.take_piece(response)
     if response.status != 200:
         message = "a streamed answer was aborted; the line before has the reason"
         raise ConnectionAbortedError(message)

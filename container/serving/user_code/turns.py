@@ -13,7 +13,7 @@ import statistics
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from typing import Any, Final
 
 from container.serving import inference
@@ -58,6 +58,45 @@ class Pace:
         self.is_quick = False
         self._seconds.clear()
         self._sum_s = 0.0
+
+
+class HeldStream(Iterator[bytes]):
+    """The pieces of a stream, which keeps its turn until it has ended or is closed.
+
+    A generator would not do: the `finally` of one that has not been started does not run.
+    """
+
+    def __init__(self, pieces: Iterator[bytes], status: int, end: Callable[[int], None]) -> None:
+        """Wrap `pieces`; `end` is called once, with `status`, or with 500 if a piece fails."""
+        self._pieces = pieces
+        self._status = status
+        self._end = end
+        self._has_ended = False
+
+    def __next__(self) -> bytes:
+        """Compute the next piece. Raises: what the handler raises, after the stream's end."""
+        try:
+            return next(self._pieces)
+        except StopIteration:
+            self._finish(self._status)
+            raise
+        except BaseException:
+            self._finish(500)
+            raise
+
+    def close(self) -> None:
+        """End the stream, as its client does not take the rest."""
+        try:
+            close = getattr(self._pieces, "close", None)
+            if close is not None:
+                close()
+        finally:
+            self._finish(self._status)
+
+    def _finish(self, status: int) -> None:
+        if not self._has_ended:
+            self._has_ended = True
+            self._end(status)
 
 
 class UserCode:
@@ -148,7 +187,13 @@ class UserCode:
             if response.rest is not None:
                 keeps_turn = True
                 self._pace.forget()
-                pieces = self._iterate(response, started, turn)
+
+                def end(status: int) -> None:
+                    if turn is not None:
+                        turn.release()
+                    self._count(response._replace(status=status), started)
+
+                pieces = HeldStream(response.rest, response.status, end)
                 return response._replace(rest=pieces, is_held=True)
             if self._threads == 1:
                 self._pace.observe(time.perf_counter() - begun)
@@ -157,25 +202,6 @@ class UserCode:
                 turn.release()
         self._count(response, started)
         return response
-
-    def _iterate(
-        self,
-        response: Response,
-        started: float,
-        turn: threading.Lock | threading.BoundedSemaphore | None,
-    ) -> Iterator[bytes]:
-        status = 500
-        try:
-            yield from response.rest
-            status = response.status
-        except GeneratorExit:  # the client does not take the rest
-            status = response.status
-            response.rest.close()
-            raise
-        finally:
-            if turn is not None:
-                turn.release()
-            self._count(response._replace(status=status), started)
 
     async def answer(self, request: Request) -> Response:
         """Answer one request as a coroutine, if the code is asynchronous; never raises."""

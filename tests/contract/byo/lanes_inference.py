@@ -34,10 +34,12 @@ def predict_fn(data, model, context):
 
 
 def stream(words):
-    """Yield words; `!` fails, a number sleeps."""
+    """Yield words; `!` fails, a number sleeps, `endless` goes on for ever."""
     for word in words:
         if word == "!":
             raise KeyError("a secret of the stream")
+        while word == "endless":
+            yield "x" * 1000
         if word.replace(".", "").isdigit():
             time.sleep(float(word))
         yield f"{word}\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import struct
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -117,16 +118,20 @@ def test_stream_of_a_handler_is_sent_as_it_is_made(server: Any) -> None:
 
 @SHELLS
 def test_stream_ends_when_its_client_leaves(server: Any) -> None:
-    client = socket.create_connection(("127.0.0.1", server.port))
-    words = " ".join(["x" * 1000, "0.01"] * 2000).encode()
-    head = f"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Length: {len(words) + 7}\r\n\r\n"
-    client.sendall(head.encode() + b"stream " + words)
-    assert client.recv(100).startswith(b"HTTP/1.1 200")
-    client.close()
+    """Before the first piece, and in the middle of a stream that has no end."""
+    for words, reads in ((b"0.3 endless", False), (b"endless", True)):
+        client = socket.create_connection(("127.0.0.1", server.port))
+        head = f"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Length: {len(words) + 7}\r\n\r\n"
+        client.sendall(head.encode() + b"stream " + words)
+        if reads:
+            assert client.recv(100).startswith(b"HTTP/1.1 200")
+        reset = struct.pack("ii", 1, 0)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+        client.close()
     wait_for(lambda: json.loads(post(server, "next")[1]), lambda told: told.get("together") == 1)
     wait_for(
         lambda: metric(server, 'serving_stage_seconds_count{stage="request"}'),
-        lambda count: count >= 2,
+        lambda count: count >= 3,
     )
 
 
