@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from pathlib import Path
 
 _RUNNING = []
 
@@ -26,11 +27,20 @@ def predict_fn(data, model, context):
     try:
         if word == "sleep":
             time.sleep(float(rest))
+        if word == "wait":
+            wait_for_leave(Path(rest))
         if word == "stream":
             return stream(rest.split())
         return {"thread": threading.get_ident() == model, "together": together, "echo": data}
     finally:
         _RUNNING.pop()
+
+
+def wait_for_leave(path):
+    """Say that the call has begun, and end when `path` is removed."""
+    path.touch()
+    while path.exists():
+        time.sleep(0.01)
 
 
 def stream(words):

@@ -60,19 +60,20 @@ SHELLS = pytest.mark.parametrize(
 
 @EVENT
 def test_quick_handlers_stay_on_the_thread_of_their_model_and_slow_ones_leave_the_loop(
-    server: Any,
+    server: Any, tmp_path: Path
 ) -> None:
     """The first requests go to the thread; then the loop moves to it, and is taken back."""
     for number in range(60):
         answer = json.loads(post(server, f"quick {number}")[1])
         assert answer == {"thread": True, "together": 1, "echo": f"quick {number}"}
     with ThreadPoolExecutor(CLIENTS) as pool:
-        slow = pool.submit(post, server, "sleep 1")
-        pings = 0
-        while not slow.done():
-            assert server.request("GET", "/ping")[0] == 200
-            pings += 1
-        assert pings > 5, "the loop waited for the handler"
+        begun = tmp_path / "begun"
+        slow = pool.submit(post, server, f"wait {begun}")
+        wait_until(begun.exists)
+        for _ in range(5):
+            assert server.request("GET", "/ping")[0] == 200, "the loop waited for the handler"
+        assert not slow.done()
+        begun.unlink()
         assert json.loads(slow.result()[1])["thread"]
         bodies = [f"quick {client}" for client in range(CLIENTS)] * 5
         answers = [json.loads(text) for _, text in pool.map(lambda b: post(server, b), bodies)]
