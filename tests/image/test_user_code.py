@@ -183,10 +183,9 @@ def test_new_project_becomes_an_image_by_the_commands_of_its_readme(
 ) -> None:
     project = f"byo-test-init-{kind}"
     run(f"python -m container init {project} --kind {kind}", tmp_path)
-    steps = (tmp_path / project / "README.md").read_text().partition("-t byo:cpu .`), then:\n")[2]
-    build_command, smoke = re.sub(r"^ {4}", "", steps.strip("\n"), flags=re.MULTILINE).split(
-        "\n", 1
-    )
+    readme = (tmp_path / project / "README.md").read_text()
+    steps = readme.partition("-t byo:cpu .`), then:\n\n")[2].partition("\n\n")[0]
+    build_command, smoke = re.sub(r"^ {4}", "", steps, flags=re.MULTILINE).split("\n", 1)
     assert build_command == f"docker build --tag {project} {project}"
     build(tmp_path / project, "Dockerfile", project, "--build-arg", f"BASE_IMAGE={image}")
     assert re.search(r"^\[0\.0, 5\.0\]$", run(smoke, tmp_path), re.MULTILINE)
