@@ -8,6 +8,8 @@ by Ctrl-C.
 
 from __future__ import annotations
 
+import errno
+
 import typer
 
 from container.errors import PlatformError, RequestError, UserError
@@ -86,5 +88,16 @@ def _explain(error: Exception) -> str | None:
         return extras.explain(error.name)
     if hasattr(error, "format_message"):
         # a usage error of the command-line library, which does not export the class
-        return f"{error.format_message()}; see --help"
+        return f"{error.format_message() or 'no command is given'}; see --help"
+    if isinstance(error, OSError):
+        return _explain_refusal(error)
     return None
+
+
+def _explain_refusal(error: OSError) -> str | None:
+    """Return what the operating system refused; None if the error names no port and no path."""
+    if error.errno == errno.EADDRINUSE:
+        return "the port is in use; end the program that listens on it, or choose another --port"
+    if error.filename is None:
+        return None
+    return f"{error.filename}: {error.strerror}"

@@ -140,6 +140,8 @@ def report(result: JobResult, artifact: str, *, as_json: bool = False) -> int:
         print(f"{result.status} {artifact}")
     if not as_json:
         say(f"job directory: {result.directory}")
+        if reason := result.description.get("FailureReason"):
+            complain(reason)
     return {"Completed": 0, "Stopped": 130}.get(result.status, 1)
 
 

@@ -1,0 +1,55 @@
+"""The command line reports what a user can change in one sentence, and last."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support import ROOT
+
+
+def run(jobs: Path, *arguments: str) -> tuple[int, str]:
+    """Run a command; return its exit code and the last line of its standard error."""
+    done = subprocess.run(
+        [sys.executable, "-m", "local_test", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "LOCAL_TEST_JOBS": str(jobs)},
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    return done.returncode, done.stderr.splitlines()[-1]
+
+
+def test_the_reason_of_a_failed_job_is_the_last_line(tmp_path: Path) -> None:
+    code, last = run(tmp_path / "jobs", "train", "-c", f"training={tmp_path / 'missing'}")
+    assert code == 1
+    assert last.startswith("error: ")
+    assert str(tmp_path / "missing") in last
+
+
+def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        model = str(tmp_path / "model")
+        code, last = run(tmp_path / "jobs", "serve", "--model", model, "--port", port)
+    assert code == 2
+    assert last.startswith("error: the port is in use")
+
+
+def test_a_job_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    code, last = run(tmp_path / "file" / "jobs", "train", "-c", f"training={tmp_path}")
+    assert code == 2
+    assert last.startswith(f"error: {tmp_path / 'file'}")
+
+
+def test_a_missing_command_is_said(tmp_path: Path) -> None:
+    code, last = run(tmp_path)
+    assert code == 2
+    assert last == "error: no command is given; see --help"
