@@ -91,9 +91,12 @@ def test_quick_handlers_stay_on_the_thread_of_their_model_and_slow_ones_leave_th
     "server", [("lanes_inference.py", {"BYO_HANDLER_THREADS": "8"})], indirect=True
 )
 def test_handlers_that_expect_it_are_called_by_several_threads(server: Any) -> None:
-    answers = post_all(server, [f"sleep 0.{client}5" for client in range(8)])
-    together = [json.loads(text)["together"] for _, text in answers]
-    assert 1 < max(together) <= 8
+    bodies = [f"sleep 0.{client}5" for client in range(8)]
+    together = wait_for(
+        lambda: max(json.loads(text)["together"] for _, text in post_all(server, bodies)),
+        lambda count: count > 1,
+    )
+    assert together <= 8
 
 
 @SHELLS
@@ -130,9 +133,10 @@ def test_stream_ends_when_its_client_leaves(server: Any) -> None:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
         client.close()
     wait_for(lambda: json.loads(post(server, "next")[1]), lambda told: told.get("together") == 1)
+    # The first request is not counted if its end was seen before the handler was called.
     wait_for(
         lambda: metric(server, 'serving_stage_seconds_count{stage="request"}'),
-        lambda count: count >= 3,
+        lambda count: count >= 2,
     )
 
 
@@ -167,7 +171,9 @@ def test_requests_are_predicted_together_and_a_failing_batch_one_by_one(server: 
     for body, (status, answer) in zip(bodies, answers, strict=True):
         assert status == 200
         assert answer.startswith(f"{body}{body} of "), "it got another client's answer"
-    answers = post_all(server, bodies)
-    assert max(int(answer.rsplit(" ", 1)[1]) for _, answer in answers) > 1
+    wait_for(
+        lambda: max(int(answer.rsplit(" ", 1)[1]) for _, answer in post_all(server, bodies)),
+        lambda size: size > 1,
+    )
     assert metric(server, "serving_batch_requests_count") >= 3
     assert "a secret of the batch" in server.log.read_text()
