@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import hypothesis
@@ -16,13 +17,25 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from tests.support import share
+from tests.support import ROOT, share
 
 MakeJob = Callable[..., Path]
 
 # A busy machine may take a second for an example of a microsecond.
 hypothesis.settings.register_profile("without a deadline", deadline=None)
 hypothesis.settings.load_profile("without a deadline")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forget_programs() -> Iterator[None]:
+    """Forget what the tests of a file imported from temporary directories."""
+    path = list(sys.path)
+    yield
+    sys.path[:] = path
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None) or ""
+        if file.startswith(tempfile.gettempdir()) and not file.startswith((str(ROOT), sys.prefix)):
+            del sys.modules[name]
 
 
 @pytest.fixture(scope="session")
