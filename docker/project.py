@@ -63,7 +63,7 @@ class Project:
     def compose_smoke(self, image: str) -> list[str]:
         """Compose the command that trains, serves and asks the image once.
 
-        Raises: DeliveryError if there are no samples, or the harness is not installed.
+        Raises: DeliveryError if data/ or request.csv is missing, or the harness is not installed.
         """
         data = self.directory / "data"
         body = self.directory / "request.csv"
@@ -101,7 +101,7 @@ def find(image: str, named: Path | None, *, is_toolkit: bool) -> Project | None:
     if named is None and not (directory / "code").is_dir():
         return None
     message = (
-        f"{directory} has no Dockerfile, so there is no image of this project; copy the one that "
+        f"{directory} has no Dockerfile, so this project cannot be built; copy the one that "
         "`python -m container init` writes, or build the toolkit's own image with --toolkit"
     )
     raise DeliveryError(message)

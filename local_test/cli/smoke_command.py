@@ -144,7 +144,7 @@ def smoke(
 
 def _read_body(body: Path | None, handwritten: digits.Digits | None) -> bytes:
     if body is None:
-        assert handwritten is not None  # noqa: S101 - written because there is no body
+        assert handwritten is not None  # noqa: S101 - there is no body, so digits were written
         return handwritten.test_rows()[0][1].encode()
     return request_files.read_bytes(body)
 

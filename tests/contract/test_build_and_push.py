@@ -323,7 +323,7 @@ def test_a_dockerfile_on_another_base_is_built_as_it_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("remove", "options", "words"),
     [
-        ("Dockerfile", (), "has no Dockerfile, so there is no image of this project"),
+        ("Dockerfile", (), "has no Dockerfile, so this project cannot be built"),
         ("request.csv", (), "leave the test out with --no-smoke"),
         ("code/train.py", ("--no-smoke",), "doctor found errors in"),
     ],

@@ -276,7 +276,7 @@ def list_files(image: str, directory: Path) -> list[dict[str, tuple[Any, ...]]]:
 
 def describe(layer: tarfile.TarFile, member: tarfile.TarInfo) -> tuple[Any, ...]:
     content = layer.extractfile(member) if member.isreg() else None
-    digest = content and hashlib.file_digest(content, "sha256").hexdigest()  # type: ignore[arg-type]
+    digest = hashlib.sha256(content.read()).hexdigest() if content else None
     owner = (member.uid, member.gid, member.mode)
     return (member.type, member.linkname, *owner, member.mtime, member.pax_headers, digest)
 

@@ -111,7 +111,7 @@ def is_open(port: int) -> bool:
 
 @pytest.mark.parametrize("code", [0, 3])
 def test_the_files_of_a_jobs_ray_are_its_own_and_gone_with_it(tmp_path: Path, code: int) -> None:
-    """A cluster that stands in the machine's /tmp/ray is what later programs wait for."""
+    """Later programs would wait for a cluster that is recorded in the machine's /tmp/ray."""
     ray = tmp_path / "python that has ray"
     ray.write_text('#!/bin/sh\n[ "$3" = start ] && echo here >"$RAY_TMPDIR/ray_current_cluster"\n')
     ray.chmod(0o700)

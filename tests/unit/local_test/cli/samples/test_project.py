@@ -1,4 +1,4 @@
-"""The project in the current folder stands in for what is not named."""
+"""Commands use the project in the current folder for what is not named."""
 
 from __future__ import annotations
 
