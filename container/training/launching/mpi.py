@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
+import re
 import shlex
 import shutil
 from collections.abc import Mapping, Sequence
@@ -67,7 +68,7 @@ def compose(
         command = [mpirun, "--host", slots, *_count(total), *options, *_RUN_PROGRAM]
         command = run_across_hosts("mpirun", launch, command, variables, scratch)
         added = {**share_threads(variables, count), **_describe_network(variables)}
-        needed = {_RANK_PROGRAM: shlex.join(program), **_name_host(variables)}
+        needed = {_RANK_PROGRAM: shlex.join(program), **_name_host(variables, scratch)}
     return Launched(command, {**without_set(added, variables), **needed}, _RANK_VARIABLE)
 
 
@@ -99,13 +100,18 @@ def _describe_network(variables: Mapping[str, str]) -> dict[str, str]:
     return {**dict.fromkeys(names, interface), **dict.fromkeys(trees, "1")}
 
 
-def _name_host(variables: Mapping[str, str]) -> dict[str, str]:
+def _name_host(variables: Mapping[str, str], scratch: Path) -> dict[str, str]:
     """Return the variable by which a host calls itself as its peers do.
 
-    The toolkit's library `gethostname` reads that name; a host's own one is another (DS-3).
+    The toolkit's library `gethostname` reads that name; a host's own one is another (DS-3). Spaces
+    and colons separate the paths of the variable, so a link stands for a path that holds one.
     """
     library = importlib.util.find_spec("gethostname")
     if library is None or not library.origin:
         return {}
-    preloaded = filter(None, (library.origin, variables.get("LD_PRELOAD")))
-    return {"LD_PRELOAD": os.pathsep.join(preloaded)}
+    path = Path(library.origin)
+    if re.search("[ :]", str(path)):
+        path = scratch / "gethostname.so"
+        path.unlink(missing_ok=True)
+        path.symlink_to(library.origin)
+    return {"LD_PRELOAD": os.pathsep.join(filter(None, (str(path), variables.get("LD_PRELOAD"))))}

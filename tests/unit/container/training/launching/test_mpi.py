@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -64,3 +65,24 @@ def test_options_that_cannot_be_read_are_an_error(
 def test_without_mpirun_the_job_is_refused_with_the_way_to_it(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"mpirun, which is not installed: name openmpi in req"):
         mpi.compose(Launch("mpirun", TWO, 0), PROGRAM, {"PATH": ""}, "python", tmp_path)
+
+
+def test_a_library_below_a_folder_with_a_space_is_preloaded(
+    variables: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = tmp_path / "a clone" / "gethostname.so"
+    library.parent.mkdir()
+    library.write_bytes(b"the library")
+    spec = importlib.util.spec_from_file_location("gethostname", library)
+    monkeypatch.setattr(importlib.util, "find_spec", {"gethostname": spec}.get)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    variables["LD_PRELOAD"] = "/opt/other.so"
+
+    for rank in (0, 1):
+        launched = mpi.compose(Launch("mpirun", TWO, rank), PROGRAM, variables, "python", scratch)
+
+    own, other = launched.variables["LD_PRELOAD"].split(":")
+    assert " " not in own
+    assert Path(own).read_bytes() == b"the library"
+    assert other == "/opt/other.so"
