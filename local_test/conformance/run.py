@@ -9,9 +9,10 @@ from dataclasses import replace
 from typing import Final
 
 from container.errors import PlatformError, RequestError, UserError
-from local_test.conformance import image_checks
+from local_test.conformance import image_checks, obstacles
 from local_test.conformance.catalog import CHECKS, Verdict, judge, skip, skip_all
 from local_test.conformance.sessions import (
+    endpoint_kind_checks,
     job_end_checks,
     job_input_checks,
     lifecycle_checks,
@@ -31,13 +32,10 @@ MODULES: Final = {
         lifecycle_checks,
         protocol_checks,
         serving_mode_checks,
+        endpoint_kind_checks,
     )
 }
 """In the order of their sessions; the plain job comes early because serving needs its model."""
-
-
-_NEVER_HEALTHY: Final = ("IMG-1b", "HO-1a", "HO-5a")
-"""After one of these every other server would fail as the first did, each at the start limit."""
 
 
 def _list_ids(*modules: types.ModuleType) -> frozenset[str]:
@@ -48,7 +46,9 @@ def _list_ids(*modules: types.ModuleType) -> frozenset[str]:
 
 IMAGE_IDS: Final = _list_ids(image_checks)
 TRAINING_IDS: Final = _list_ids(plain_job_checks, job_input_checks, job_end_checks)
-SERVING_IDS: Final = _list_ids(lifecycle_checks, protocol_checks, serving_mode_checks)
+SERVING_IDS: Final = _list_ids(
+    lifecycle_checks, protocol_checks, serving_mode_checks, endpoint_kind_checks
+)
 
 
 def choose(
@@ -103,15 +103,18 @@ def run(
     """Judge a subject by some checks."""
     verdicts: dict[str, Verdict] = {}
     for ids, session in _list_sessions():
-        wanted = set(ids) & set(identities)
-        if not wanted:
+        if not set(ids) & set(identities):
             continue
         if set(ids) <= SERVING_IDS:
             subject = _prepare_serving(subject, verdicts)
         for verdict in _run_session(subject, ids, session, _find_obstacle(ids, verdicts)):
-            if verdict.check.id in wanted:
-                verdicts[verdict.check.id] = verdict
-                on_verdict(verdict)
+            known = verdicts.get(verdict.check.id)
+            if verdict.check.id in identities and not (known and known.is_violation):
+                found = verdict
+                if subject.model is None:
+                    found = obstacles.excuse(verdict, verdicts)
+                verdicts[found.check.id] = found
+                on_verdict(found)
     return [verdicts[identity] for identity in CHECKS if identity in verdicts]
 
 
@@ -127,11 +130,10 @@ def _prepare_serving(subject: Subject, verdicts: Mapping[str, Verdict]) -> Subje
 
 def _find_obstacle(ids: Collection[str], verdicts: Mapping[str, Verdict]) -> str:
     """Return why a session need not run, or an empty string."""
-    if not set(ids) <= SERVING_IDS:
-        return ""
-    for identity in _NEVER_HEALTHY:
-        if identity in verdicts and verdicts[identity].is_violation:
-            return f"not run: the server never became healthy ({identity})"
+    if set(ids) <= SERVING_IDS:
+        return obstacles.of_serving(verdicts)
+    if set(ids) <= TRAINING_IDS:
+        return obstacles.of_training(ids, verdicts)
     return ""
 
 

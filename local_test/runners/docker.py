@@ -88,7 +88,6 @@ class DockerRunner:
                 hostname=None if launch.names_after_s else launch.name,
                 mounts=_list_mounts(launch),
                 labels={engine.LABEL: engine.OWNER},
-                shm_size=_SHM_BYTES,
                 **self._choose_options(launch),
                 **self._choose_network(launch, networks),
             )
@@ -101,7 +100,11 @@ class DockerRunner:
             raise engine.explain_start(error) from error
 
     def _choose_options(self, launch: Launch) -> dict[str, Any]:
-        options: dict[str, Any] = {}
+        options: dict[str, Any] = {"shm_size": _SHM_BYTES}
+        if not launch.has_shared_memory:
+            options = {"ipc_mode": "none"}
+        if launch.is_root_read_only:
+            options |= {"read_only": True, "tmpfs": {"/tmp": ""}}  # noqa: S108 - in the container
         if launch.entrypoint is not None:
             options["entrypoint"] = list(launch.entrypoint)
         if self._memory_bytes is not None:

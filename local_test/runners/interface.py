@@ -42,6 +42,10 @@ class Launch:
     """Name of the network that the peers share; empty for a single container."""
     is_isolated: bool = False
     """It cannot reach anything outside (SEC-1)."""
+    is_root_read_only: bool = False
+    """It can write to `/tmp` and, if it has one, to `/dev/shm` only (SRV-1)."""
+    has_shared_memory: bool = True
+    """It has a `/dev/shm`, which serverless endpoints lack (SRV-1)."""
 
     @property
     def port(self) -> int:

@@ -8,7 +8,7 @@ a user namespace of its own locks its mounts.
 
     python -I -S namespace.py '{"harness": PID, "root": ..., "read_only": [...], "hosts_file": ...,
         "cgroup": DIRECTORY, "is_isolated": ..., "hidden": [...], "hides_sockets": ...,
-        "guard": FILE}' PROGRAM ARG...
+        "is_root_read_only": ..., "has_shared_memory": ..., "guard": FILE}' PROGRAM ARG...
 
 There are three processes: this one waits and forwards signals; its child is process 1 of the
 namespace and reaps, as the platform's init does (IMG-5); the grandchild is the program.
@@ -98,12 +98,20 @@ def _make_view(specification: dict[str, Any]) -> None:
         kernel.mount(specification["hosts_file"], "/etc/hosts", kernel.BIND)
     if specification.get("cgroup") and os.path.isdir("/sys/fs/cgroup"):  # noqa: PTH112 - no pathlib
         kernel.mount(specification["cgroup"], "/sys/fs/cgroup", kernel.BIND)
+    _restrict(specification, sockets)
+    if specification.get("is_isolated"):
+        _set_up("lo")
+
+
+def _restrict(specification: dict[str, Any], sockets: list[str]) -> None:
     for path in specification.get("hidden", ()):
         mounts.hide(path)
     if specification.get("hides_sockets"):
         mounts.hide_sockets(sockets)
-    if specification.get("is_isolated"):
-        _set_up("lo")
+    if specification.get("is_root_read_only"):
+        mounts.make_root_read_only("/tmp", "/dev/shm")  # noqa: S108 - these stay writable
+    if not specification.get("has_shared_memory", True):
+        mounts.forbid_writing("/dev/shm")  # noqa: S108 - the place of the machine's shared memory
 
 
 def _be_init(argv: list[str], guard: int | None, *, is_locked: bool) -> int:

@@ -81,6 +81,10 @@ class ProcessRunner:
 
     def start(self, launch: Launch, on_output: Callable[[bytes], None]) -> ProcessContainer:
         """Start the program; see `interface.Runner.start`."""
+        is_serverless = launch.is_root_read_only or not launch.has_shared_memory
+        if is_serverless and not self.is_private:
+            message = "a read-only root needs namespaces (Linux), or an image in Docker (SRV-1)"
+            raise PlatformError(message)
         if launch.names_after_s and not self.is_private:
             message = "late names need a private /etc/hosts (Linux), or an image in Docker (DS-4)"
             raise PlatformError(message)
@@ -97,6 +101,8 @@ class ProcessRunner:
             resources.callback(kept.cleanup)
             scratch = Path(kept.name)
             environment["HOME"] = str(scratch)  # writable and empty, as an image's /root is
+            if launch.is_root_read_only:
+                environment["HOME"] = "/root"
             guard: Guard | None = None
             view: dict[str, Any] = {}
             if self.is_private:
@@ -138,6 +144,8 @@ class ProcessRunner:
             and (has_switch or not launch.network),
             "hidden": self._hidden,
             "hides_sockets": launch.is_isolated,
+            "is_root_read_only": launch.is_root_read_only,
+            "has_shared_memory": launch.has_shared_memory,
         }
         if self._memory_bytes is not None:
             view["cgroup"] = str(launcher.write_cgroup(scratch / "cgroup", self._memory_bytes))

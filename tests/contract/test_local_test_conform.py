@@ -33,7 +33,7 @@ WAITS = Waits(
 )
 QUICK_START = Waits(**{**vars(WAITS), "start_s": 1.5})
 NEVER_HEALTHY = {"HO-1a", "HO-4a", "HO-5a", "MME-6a"}
-NEEDS_NAMESPACES = {"HO-2a", "IN-3a", "SEC-1a"}
+NEEDS_NAMESPACES = {"HO-2a", "IN-3a", "SEC-1a", "SRV-1b", "SRV-1c"}
 PROVEN_ELSEWHERE = {*image_checks.IDS, "SEC-1b", "IMG-12b"}
 """Images are judged by description below, and in the image ring."""
 
@@ -86,7 +86,7 @@ class Case(NamedTuple):
     """The argument of `--violate`: a clause, or one way to break it."""
     outcome: Outcome = "fail"
     through: str = "program"
-    """Or by `url`; or `missing`, a program that does not exist."""
+    """Or by `url`; or `missing`, a program that does not exist; or `start`, from its start on."""
 
     @property
     def name(self) -> str:
@@ -104,6 +104,7 @@ CASES = [
     Case("HO-17a", "HO-17a/prose"),
     Case("HO-17a", "HO-17a/slow"),
     Case("HO-4a", "HO-4a", through="url"),
+    Case("HO-4a", "no ping", through="start"),
     Case("MME-2d", "MME-2d/evicts"),
     Case("MME-2d", "MME-2d/lingers"),
     Case("IMG-1b", "", through="missing"),
@@ -142,6 +143,8 @@ def judge_case(directory: Path, case: Case) -> Verdict:
     subject = make_subject(directory, *arguments, waits=waits)
     if case.through == "missing":
         subject = replace(subject, runner=ProcessRunner(["no-such-program"]))
+    if case.through == "start":
+        return judge(replace(subject, waits=QUICK_START), {case.identity, "HO-5a"})[case.identity]
     if case.through != "url":
         return judge(subject, {case.identity})[case.identity]
     with start(subject, "elsewhere") as started:

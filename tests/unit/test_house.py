@@ -71,9 +71,8 @@ EXERCISES = {
     ),
     "tests/contract/test_local_test_conform.py": (
         "local_test.conformance.image_checks",
-        "local_test.conformance.sessions.job_input_checks",
+        "local_test.conformance.sessions.endpoint_kind_checks",
         "local_test.conformance.sessions.lifecycle_checks",
-        "local_test.conformance.sessions.plain_job_checks",
         "local_test.conformance.sessions.server_session",
         "local_test.conformance.sessions.serving_mode_checks",
         "local_test.conformance.sessions.surroundings",

@@ -90,6 +90,12 @@ def headers_of(subject: Subject, **changes: str) -> dict[str, str]:
     return headers | {name.replace("_", "-"): value for name, value in changes.items()}
 
 
+def pad(body: bytes, size: int) -> bytes:
+    """Return a body of `size` bytes: spaces are added in its last line."""
+    text = body.rstrip(b"\n")
+    return text + b" " * (size - len(text))
+
+
 @contextlib.contextmanager
 def asking(peer: Peer, path: str, pause_s: float) -> Iterator[list[Reply]]:
     """Ask for `path` in a thread until the block ends, at least once, and collect the answers."""

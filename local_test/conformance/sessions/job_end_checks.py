@@ -72,10 +72,13 @@ def check_stop(subject: Subject) -> Iterator[Verdict]:
     evidence = f"it exited {outcome.stop_took_s:.1f} s after SIGTERM with exit code {code}"
     own_end = _find_own_end(subject, outcome)
     if own_end:
-        yield skip("OUT-8a", f"{evidence}; {own_end}")
-    else:
-        deafness = _find_deafness(subject, outcome)
-        yield judge("OUT-8a", not deafness, deafness or evidence)
+        yield from skip_all(STOP_IDS, f"{evidence}; {own_end}")
+        return
+    deafness = _find_deafness(subject, outcome)
+    yield judge("OUT-8a", not deafness, deafness or evidence)
+    if deafness:
+        yield from skip_all(STOP_IDS[1:], "it did not hear the stop (OUT-8a)")
+        return
     yield judge("OUT-8b", code == 0, evidence)
     model = trial.result.directory / "hosts/algo-1/model"
     names = [name for name in trial.model_files if (model / name).is_file()]

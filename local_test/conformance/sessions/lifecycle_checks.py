@@ -17,6 +17,7 @@ from local_test.conformance.catalog import Verdict, judge, skip, skip_all
 from local_test.conformance.sessions.exchange import Peer, Reply, headers_of
 from local_test.conformance.sessions.server_session import Started, start
 from local_test.conformance.subject import Sessions, Subject
+from local_test.endpoints.client import is_listening
 from local_test.runners import procfs
 
 _NEVER_HEALTHY: Final = "it never became healthy"
@@ -29,6 +30,10 @@ class _Seen:
 
     evidence: str
     reply: Reply
+    later: Reply
+    """The answer to the same request after a while."""
+    ping_status: int
+    """Of the last ping; 0 if it was not answered."""
     is_running: bool
     is_reached: bool
     is_healthy: bool
@@ -38,6 +43,8 @@ class _Seen:
 
 def check_start(subject: Subject) -> Iterator[Verdict]:
     """A server's first seconds, with a model directory that is read-only where that is possible."""
+    if subject.runner is None:  # it runs elsewhere, and has started long ago
+        return
     seen = _watch_start(subject)
     # A server that fails has one cause, and one verdict names it.
     yield judge("IMG-1b", seen.is_running, seen.evidence)
@@ -48,11 +55,15 @@ def check_start(subject: Subject) -> Iterator[Verdict]:
     if not seen.is_reached:
         yield from skip_all(START_IDS[2:], "the server cannot be reached (HO-1a)")
         return
+    if 300 <= seen.ping_status < 500:
+        yield judge("HO-4a", False, seen.evidence)
+        yield from skip_all(START_IDS[2:], "there is no /ping (HO-4a)")
+        return
     yield judge("HO-5a", seen.is_healthy, seen.evidence)
     if not seen.is_healthy:
         yield from skip_all(START_IDS[3:], _NEVER_HEALTHY)
         return
-    yield judge("HO-6a", seen.is_answered, f"the first request after the first 200: {seen.reply}")
+    yield _judge_first_request(seen)
     if subject.can_protect:
         protected = f"with a read-only model directory: {seen.evidence}; {seen.reply}"
         yield judge("HO-2a", not seen.needs_writable, protected)
@@ -64,9 +75,13 @@ def _watch_start(subject: Subject) -> _Seen:
     with start(subject, "start") as started:
         evidence = started.failure or f"200 after {started.healthy_after_s:.2f} s"
         reply = _ask_once(started, subject)
+        later = _ask_until_good(started, subject)
         is_running = started.server.container.wait(0) is None
-        is_reached = started.is_healthy or started.server.ping()[0] != 0
-    seen = _Seen(evidence, reply, is_running, is_reached, started.is_healthy, reply.is_good)
+        status = 200 if started.is_healthy else started.server.ping()[0]
+        is_reached = status != 0 or is_listening(started.server.container.address)
+    seen = _Seen(
+        evidence, reply, later, status, is_running, is_reached, started.is_healthy, reply.is_good
+    )
     log = (subject.directory / "start.log").read_text(encoding="utf-8", errors="replace")
     # A server that hangs costs the whole start limit, so it needs a sign.
     may_need_writable = started.is_healthy or not is_running or "read-only" in log.lower()
@@ -75,7 +90,26 @@ def _watch_start(subject: Subject) -> _Seen:
     with start(subject, "start-writable", is_writable=True) as writable:
         if not _ask_once(writable, subject).is_good:
             return seen
-    return _Seen(evidence, reply, True, True, True, True, needs_writable=True)
+    return _Seen(evidence, reply, later, 200, True, True, True, True, needs_writable=True)
+
+
+def _judge_first_request(seen: _Seen) -> Verdict:
+    evidence = f"the first request after the first 200: {seen.reply}"
+    if seen.is_answered or seen.later.is_good:
+        return judge("HO-6a", seen.is_answered, f"{evidence}; later: {seen.later}")
+    return skip("HO-6a", f"{evidence}; it is refused later, too (RQ-1a): {seen.later}")
+
+
+def _ask_until_good(started: Started, subject: Subject) -> Reply:
+    """Repeat the valid request until it is answered, for as long as a start is watched."""
+    deadline = time.monotonic() + subject.waits.unhealthy_s
+    reply = _ask_once(started, subject)
+    while started.is_healthy and not reply.is_good and time.monotonic() < deadline:
+        if 400 <= reply.status < 500:  # it would be refused again
+            return reply
+        time.sleep(0.1)
+        reply = _ask_once(started, subject)
+    return reply
 
 
 def _ask_once(started: Started, subject: Subject) -> Reply:
@@ -124,7 +158,10 @@ def check_stop(subject: Subject) -> Iterator[Verdict]:
         yield judge("HO-10b", status == str(before.status), answered)
     else:
         yield skip("HO-10b", f"the same request before the stop: {before}")
-    yield judge("HO-10c", code == 0, f"exit code {code}")
+    if code is None or is_deaf:
+        yield skip("HO-10c", "it did not hear SIGTERM (HO-10a)")
+    else:
+        yield judge("HO-10c", code == 0, f"exit code {code}")
 
 
 def _finish_request(connection: socket.socket, rest: bytes, timeout_s: float) -> bytes:
@@ -169,6 +206,10 @@ def check_killed_worker(subject: Subject) -> Iterator[Verdict]:
             return
         if not workers:
             yield skip("HO-12a", "the server has only one process")
+            return
+        before = started.peer.post(subject)
+        if not before.is_good:
+            yield skip("HO-12a", f"the valid request is refused: {before}")
             return
         for pid in workers:
             with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -24,6 +24,9 @@ def check_plain(subject: Subject) -> Iterator[Verdict]:
     codes = set(trial.result.outcome.exit_codes.values())
     is_started = bool(codes) and not codes & {126, 127} and "exec" not in trial.result.failure
     yield judge("IMG-1a", is_started, trial.evidence)
+    if not is_started:
+        yield from skip_all(PLAIN_IDS[1:], "training could not be started (IMG-1a)")
+        return
     if not trial.is_good:
         yield from _find_out_why(subject, trial)
         return
@@ -43,14 +46,28 @@ SESSIONS: Sessions = ((PLAIN_IDS, check_plain),)
 def _find_out_why(subject: Subject, trial: Trial) -> Iterator[Verdict]:
     """The plain job failed: try what a container might need although it must not."""
     variables = {**subject.environment, **_toolkit_variables(subject)}
-    with_variables = subject.train("plain-sm", leave_documented_files, environment=variables)
-    with_numbers = subject.train("plain-numbers", _write_numbers)
-    yield judge("OUT-1a", False, trial.evidence)
-    yield judge("TF-1a", with_variables.is_good or with_numbers.is_good, trial.evidence)
-    evidence = f"with SM_ variables: {with_variables.evidence}"
-    yield judge("TF-4a", not with_variables.is_good, evidence)
-    evidence = f"with JSON numbers instead of strings: {with_numbers.evidence}"
-    yield judge("HP-1a", not with_numbers.is_good, evidence)
+    attempts = {
+        "TF-1a": ("undocumented files", subject.train("plain-files")),
+        "TF-4a": (
+            "SM_ variables",
+            subject.train("plain-sm", leave_documented_files, environment=variables),
+        ),
+        "HP-1a": (
+            "JSON numbers instead of strings",
+            subject.train("plain-numbers", _write_numbers),
+        ),
+    }
+    causes = [identity for identity, (_, attempt) in attempts.items() if attempt.is_good]
+    if causes:
+        yield skip("OUT-1a", f"it fails because of {causes[0]}: {trial.evidence}")
+    else:
+        yield judge("OUT-1a", False, trial.evidence)
+    for identity, (what, attempt) in attempts.items():
+        evidence = f"with {what}: {attempt.evidence}"
+        if causes:
+            yield judge(identity, not attempt.is_good, evidence)
+        else:
+            yield skip(identity, f"it fails in any case (OUT-1a), also {evidence}")
     yield from skip_all(_RESULT_IDS, "the plain job failed")
 
 

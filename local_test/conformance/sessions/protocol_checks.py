@@ -13,7 +13,14 @@ from typing import Any, Final
 
 from container import contract
 from local_test.conformance.catalog import Verdict, judge, skip, skip_all
-from local_test.conformance.sessions.exchange import Peer, Reply, asking, headers_of, run_parallel
+from local_test.conformance.sessions.exchange import (
+    Peer,
+    Reply,
+    asking,
+    headers_of,
+    pad,
+    run_parallel,
+)
 from local_test.conformance.sessions.server_session import start
 from local_test.conformance.subject import Sessions, Subject
 from local_test.endpoints.client import ACCEPT_LIMIT_S
@@ -259,8 +266,7 @@ def _probe_refusals(peer: Peer, subject: Subject) -> Iterator[Verdict]:
     answers = (garbage, empty)
     shown = [str(reply) for reply in answers if b"Traceback (most recent call last)" in reply.body]
     yield judge("SEC-4a", not shown, "".join(shown[:1]) or "none in the answers to bad requests")
-    large = subject.body.rstrip(b"\n")
-    large += b" " * (contract.REALTIME_PAYLOAD_BYTES - len(large) - 1)
+    large = pad(subject.body, contract.REALTIME_PAYLOAD_BYTES - 1)
     reply = peer.post(subject, large)
     is_accepted = 0 < reply.status < 500 and reply.status != 413
     yield judge("HO-9a", is_accepted, f"{len(large)} bytes: {reply}")

@@ -6,12 +6,14 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from container import contract
 from container.errors import UserError
 from local_test import identity
-from local_test.conformance.sessions.exchange import Peer
+from local_test.conformance.catalog import Verdict, judge, skip
+from local_test.conformance.sessions.exchange import Peer, Reply
 from local_test.conformance.subject import Subject
 from local_test.data import models
 from local_test.endpoints.server import Limits, Server
@@ -49,8 +51,12 @@ def start(  # noqa: PLR0913 - the situations that sessions ask for
     amend: Callable[[contract.Layout], None] | None = None,
     is_isolated: bool = False,
     is_writable: bool = False,
+    restrictions: Mapping[str, Any] = MappingProxyType({}),
 ) -> Iterator[Started]:
-    """Start a server and wait until it is healthy, or has shown that it will not be."""
+    """Start a server and wait until it is healthy, or has shown that it will not be.
+
+    `restrictions` are fields of `Launch`, such as `is_root_read_only`.
+    """
     assert subject.runner is not None  # noqa: S101 - sessions that start servers have one
     waits = subject.waits
     layout = contract.Layout(subject.directory / name)
@@ -68,6 +74,7 @@ def start(  # noqa: PLR0913 - the situations that sessions ask for
         read_only=() if is_writable or subject.is_model_writable else ("model",),
         is_server=True,
         is_isolated=is_isolated,
+        **restrictions,
     )
     limits = Limits(
         startup_s=waits.start_s,
@@ -83,6 +90,27 @@ def start(  # noqa: PLR0913 - the situations that sessions ask for
             yield _wait(server, layout.base)
         finally:
             server.container.remove()
+
+
+def find_refusal(subject: Subject) -> str:
+    """Start a server in no special situation; return why it does not predict, or nothing.
+
+    A check that changes one thing blames it only if the server predicts without the change.
+    """
+    with start(subject, "plain-server") as started:
+        if not started.is_healthy:
+            return started.failure
+        reply = started.peer.post(subject)
+    return "" if reply.is_good else f"the valid request is refused: {reply}"
+
+
+def judge_changed(subject: Subject, identity: str, reply: Reply, evidence: str = "") -> Verdict:
+    """Judge what a server in a special situation answered to the valid request."""
+    shown = f"{evidence}{reply}"
+    refusal = "" if reply.is_good else find_refusal(subject)
+    if refusal:
+        return skip(identity, f"{shown}; but without that, too, {refusal}")
+    return judge(identity, reply.is_good, shown)
 
 
 def _describe_model(source: str | None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from container import contract
 from local_test.conformance.catalog import Verdict, judge, skip, skip_all
 from local_test.conformance.sessions.exchange import Peer, Reply, headers_of
-from local_test.conformance.sessions.server_session import Started, start
+from local_test.conformance.sessions.server_session import Started, judge_changed, start
 from local_test.conformance.subject import Sessions, Subject
 
 _NEVER_HEALTHY: Final = "it never became healthy"
@@ -34,11 +34,11 @@ def check_batch(subject: Subject) -> Iterator[Verdict]:
     }
     with start(subject, "batch", environment=variables) as started:
         if not started.is_healthy:
-            yield judge("BT-2a", False, started.failure)
+            yield judge_changed(subject, "BT-2a", Reply(0, error=started.failure))
             yield from skip_all(_LINE_IDS, _NEVER_HEALTHY)
             return
         reply = started.peer.post(subject)
-        yield judge("BT-2a", reply.is_good, str(reply))
+        yield judge_changed(subject, "BT-2a", reply)
         yield from _send_three_lines(started.peer, subject)
 
 
@@ -46,7 +46,11 @@ def _send_three_lines(peer: Peer, subject: Subject) -> Iterator[Verdict]:
     if _media_type(subject.content_type) not in _LINE_TYPES:
         yield from skip_all(_LINE_IDS, f"{subject.content_type} has no lines")
         return
-    line = subject.body.splitlines()[0]
+    line = subject.body.splitlines()[0] if subject.body else b""
+    single = peer.post(subject, line, Accept=subject.content_type)
+    if not (single.is_good or single.status == 406):
+        yield from skip_all(_LINE_IDS, f"a single line is refused: {single}")
+        return
     answer = peer.post(subject, b"\n".join([line, line, line]), Accept=subject.content_type)
     if answer.status == 406:
         yield from skip_all(_LINE_IDS, f"it does not answer in {subject.content_type}")
@@ -96,7 +100,7 @@ def check_isolated(subject: Subject) -> Iterator[Verdict]:
         reply = Reply(0, error=started.failure)
         if started.is_healthy:
             reply = started.peer.post(subject)
-    yield judge("SEC-1b", reply.is_good, str(reply))
+    yield judge_changed(subject, "SEC-1b", reply)
 
 
 PORT_IDS: Final = ("IMG-12b",)

@@ -10,6 +10,8 @@ NEWNS, NEWUSER, NEWPID, NEWNET = 0x00020000, 0x10000000, 0x20000000, 0x40000000
 RDONLY, REMOUNT, BIND, REC, PRIVATE = 1, 32, 4096, 16384, 1 << 18
 """Flags of a mount."""
 _PR_SET_PDEATHSIG = 1
+_MOUNT_SETATTR = 442  # the same number on every processor
+_AT_FDCWD, _AT_RECURSIVE, _ATTR_RDONLY = -100, 0x8000, 1
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -38,6 +40,25 @@ def mount(source: str | None, target: str, flags: int, kind: str | None = None) 
     """
     arguments = [os.fsencode(text) if text else None for text in (source, target, kind)]
     check(libc.mount(*arguments, ctypes.c_ulong(flags), None), f"mount {target}")
+
+
+def set_read_only(path: str, *, is_read_only: bool = True, is_recursive: bool = False) -> None:
+    """Change whether a mount, and with `is_recursive` all mounts below it, can be written to.
+
+    Raises: OSError, with ENOSYS before Linux 5.12.
+    """
+    settings = (ctypes.c_uint64 * 4)(_ATTR_RDONLY, 0)
+    if not is_read_only:
+        settings = (ctypes.c_uint64 * 4)(0, _ATTR_RDONLY)
+    result = libc.syscall(
+        _MOUNT_SETATTR,
+        _AT_FDCWD,
+        os.fsencode(path),
+        _AT_RECURSIVE if is_recursive else 0,
+        ctypes.byref(settings),
+        ctypes.sizeof(settings),
+    )
+    check(result, f"mount_setattr {path}")
 
 
 def enter(file: int) -> None:

@@ -46,6 +46,26 @@ def bind_read_only(path: str) -> None:
     kernel.mount(None, path, kernel.REMOUNT | kernel.BIND | kernel.RDONLY | flags)
 
 
+def make_root_read_only(*writable: str) -> None:
+    """Make every mount read-only but some directories; what is mounted below those stays so."""
+    kept = [path for path in writable if os.path.isdir(path)]  # noqa: PTH112 - no pathlib here
+    for path in kept:
+        kernel.mount(path, path, kernel.BIND | kernel.REC)
+    kernel.set_read_only("/", is_recursive=True)
+    for path in kept:
+        kernel.set_read_only(path, is_read_only=False)
+    place = os.getcwd()  # noqa: PTH109 - no pathlib here
+    if place not in kept:  # a program below /tmp is not to write beside itself either
+        bind_read_only(place)
+        os.chdir(place)
+
+
+def forbid_writing(path: str) -> None:
+    """Cover a directory by an empty one in which nothing can be created."""
+    if os.path.isdir(path):  # noqa: PTH112 - no pathlib here
+        kernel.mount("tmpfs", path, kernel.RDONLY, kind="tmpfs")
+
+
 def list_sockets() -> list[str]:
     """Return the paths of all sockets that processes of this network namespace have bound."""
     with open("/proc/net/unix", "rb") as file:  # noqa: PTH123 - no pathlib here

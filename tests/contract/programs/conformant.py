@@ -261,7 +261,9 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         self.is_known = True
-        if violates("HO-4a") or violates("HO-5a"):
+        if violates("no ping"):
+            self.answer(404, b"no such page", "text/plain")
+        elif violates("HO-4a") or violates("HO-5a"):
             self.answer(500 if violates("HO-4a") else 503, b"")
         elif violates("MME-6a") and not self.server.models:
             self.answer(503, b"")
@@ -382,6 +384,7 @@ class Handler(BaseHTTPRequestHandler):
             "RQ-5a": (len(self.headers.get("X-Amzn-SageMaker-Custom-Attributes", "")) > 256, 400),
             "HO-6a": (self.server.requests == 1, 503),
             "HO-9a": (len(body) > 2**20, 413),
+            "ASY-1a": (len(body) > 25 * 2**20, 413),
             "BT-2a/refuse": ("SAGEMAKER_BATCH" in os.environ, 500),
             "HO-12a": (
                 self.server.worker is not None and self.server.worker.poll() is not None,
@@ -501,6 +504,12 @@ class Server(ThreadingHTTPServer):
 def serve() -> int:
     if violates("BT-2a") and os.environ.get("SAGEMAKER_BATCH"):
         raise KeyError("SAGEMAKER_BATCH")
+    if violates("SRV-1b"):
+        Path("/var/tmp/foreign-lock").write_text("")  # noqa: S108 - what it is not to do
+    if violates("SRV-1c"):
+        import multiprocessing  # noqa: PLC0415 - nothing else needs it
+
+        multiprocessing.Lock()
     stop = Stop(is_deaf=violates("HO-10a"))
     server = Server()
     threading.Thread(
