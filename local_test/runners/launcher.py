@@ -157,6 +157,27 @@ def make_environment(launch: Launch) -> dict[str, str]:
     return {**kept, **own, **launch.environment}
 
 
+def check_openness(launch: Launch) -> None:
+    """Check that a container can do without a private view of this machine.
+
+    Raises: PlatformError if it cannot.
+    """
+    if launch.names_after_s:
+        message = "late names need a private /etc/hosts (Linux), or an image in Docker (DS-4)"
+        raise PlatformError(message)
+    if launch.is_root_read_only or not launch.has_shared_memory:
+        message = (
+            "a read-only file system or one without /dev/shm needs namespaces (Linux), "
+            "or an image in Docker (SRV-1)"
+        )
+        raise PlatformError(message)
+
+
+def choose_home(launch: Launch, empty: str) -> str:
+    """Return the home: empty and writable as an image's /root is, unless nothing is writable."""
+    return "/root" if launch.is_root_read_only else empty
+
+
 def _find_pip_cache() -> str:
     """Return this user's cache of pip: a container's HOME is empty, so it would download again."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"

@@ -81,13 +81,8 @@ class ProcessRunner:
 
     def start(self, launch: Launch, on_output: Callable[[bytes], None]) -> ProcessContainer:
         """Start the program; see `interface.Runner.start`."""
-        is_serverless = launch.is_root_read_only or not launch.has_shared_memory
-        if is_serverless and not self.is_private:
-            message = "a read-only root needs namespaces (Linux), or an image in Docker (SRV-1)"
-            raise PlatformError(message)
-        if launch.names_after_s and not self.is_private:
-            message = "late names need a private /etc/hosts (Linux), or an image in Docker (DS-4)"
-            raise PlatformError(message)
+        if not self.is_private:
+            launcher.check_openness(launch)
         command = [*(launch.entrypoint or self._command), *launch.arguments]
         environment = launcher.make_environment(launch)
         entry_points.check_program(command[0], environment["PATH"], self._directory)
@@ -100,9 +95,7 @@ class ProcessRunner:
             kept = tempfile.TemporaryDirectory(prefix="local-test-", ignore_cleanup_errors=True)
             resources.callback(kept.cleanup)
             scratch = Path(kept.name)
-            environment["HOME"] = str(scratch)  # writable and empty, as an image's /root is
-            if launch.is_root_read_only:
-                environment["HOME"] = "/root"
+            environment["HOME"] = launcher.choose_home(launch, kept.name)
             guard: Guard | None = None
             view: dict[str, Any] = {}
             if self.is_private:

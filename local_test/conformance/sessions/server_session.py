@@ -49,7 +49,6 @@ def start(  # noqa: PLR0913 - the situations that sessions ask for
     *,
     environment: Mapping[str, str] | None = None,
     amend: Callable[[contract.Layout], None] | None = None,
-    is_isolated: bool = False,
     is_writable: bool = False,
     restrictions: Mapping[str, Any] = MappingProxyType({}),
 ) -> Iterator[Started]:
@@ -68,12 +67,13 @@ def start(  # noqa: PLR0913 - the situations that sessions ask for
         arguments=("serve",),
         root=layout.base,
         environment={
-            **identity.environment(subject.environment, is_isolated=is_isolated),
+            **identity.environment(
+                subject.environment, is_isolated=restrictions.get("is_isolated", False)
+            ),
             **(environment or {}),
         },
         read_only=() if is_writable or subject.is_model_writable else ("model",),
         is_server=True,
-        is_isolated=is_isolated,
         **restrictions,
     )
     limits = Limits(

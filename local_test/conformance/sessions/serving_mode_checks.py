@@ -96,7 +96,7 @@ def check_isolated(subject: Subject) -> Iterator[Verdict]:
         reason = "the server of a program cannot be both isolated and reachable; use --image"
         yield skip("SEC-1b", reason)
         return
-    with start(subject, "isolated-server", is_isolated=True) as started:
+    with start(subject, "isolated-server", restrictions={"is_isolated": True}) as started:
         reply = Reply(0, error=started.failure)
         if started.is_healthy:
             reply = started.peer.post(subject)
