@@ -31,12 +31,17 @@ class Lane:
         for number in range(count):
             threading.Thread(target=self._run, name=f"{self._name}-{number}", daemon=True).start()
 
+    @property
+    def is_full(self) -> bool:
+        """Whether no more requests may wait."""
+        return self.waiting >= self._jobs_maximum
+
     def submit(self, job: Callable[[], None], *, has_begun: bool = False) -> bool:
         """Queue a job that never raises; return False if the queue is full.
 
         The next step of a request that `has_begun` is always accepted.
         """
-        if self.waiting >= self._jobs_maximum and not has_begun:
+        if self.is_full and not has_begun:
             return False
         self.waiting += 1
         self._jobs.put(job)

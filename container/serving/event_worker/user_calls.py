@@ -162,6 +162,8 @@ class UserCalls:
         """Have an invocation answered by a coroutine or in a batch; False if too many wait."""
         user_code = self._user_code
         assert user_code is not None  # noqa: S101 - `takes_all`
+        if self._predictions.is_full:
+            return False
         self._connections.watch(connection, COMPUTING, 0, 0)
         if user_code.is_asynchronous:  # they wait only for what they say
             self._predictions.waiting += 1
@@ -209,6 +211,9 @@ class UserCalls:
         except TimeoutError:
             self._service.metrics.count_error("late", 503)
             response = inference.refuse(503, "the handler took too long")
+        except asyncio.CancelledError as error:  # the handler's own: nobody else cancels
+            self._service.metrics.count_error("failed", 500)
+            response = inference.fail(error, request.body)
         finally:
             started.pop(key, None)
         if response.rest is None:
@@ -233,7 +238,7 @@ class UserCalls:
                     return
                 if not await feed.put_async(piece):
                     return
-        except FAULTS as error:
+        except (*FAULTS, asyncio.CancelledError) as error:
             feed.end(inference.fail(error, request.body))
         finally:
             started.pop(key, None)

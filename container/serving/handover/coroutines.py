@@ -66,12 +66,26 @@ class Coroutines:
         return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
 
     def iterate(self, pieces: AsyncIterator[bytes]) -> Iterator[bytes]:
-        """Yield the pieces of an asynchronous iterator in another thread than its own."""
-        try:
-            while piece := self.call(_get_next(pieces)):
-                yield piece
-        finally:
-            self.call(close(pieces))
+        """Return the pieces of an asynchronous iterator for another thread than its own.
+
+        The iterator has a method `close`, which works wherever it has come to.
+        """
+        return _Pieces(self, pieces)
+
+
+class _Pieces(Iterator[bytes]):
+    def __init__(self, coroutines: Coroutines, pieces: AsyncIterator[bytes]) -> None:
+        self._coroutines = coroutines
+        self._pieces = pieces
+
+    def __next__(self) -> bytes:
+        piece: bytes = self._coroutines.call(_get_next(self._pieces))
+        if not piece:
+            raise StopIteration
+        return piece
+
+    def close(self) -> None:
+        self._coroutines.call(close(self._pieces))
 
 
 async def _get_next(pieces: AsyncIterator[bytes]) -> bytes:

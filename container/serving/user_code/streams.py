@@ -6,7 +6,8 @@ events. Where the handler names no content type, the first piece decides: text o
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import contextlib
+from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Any, Final
 
 TEXT: Final = "text/plain; charset=utf-8"
@@ -27,7 +28,7 @@ class Stream:
         """By the first piece, once that is there."""
         self._has_begun = False
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Generator[bytes, None, None]:
         """Yield the pieces of a synchronous stream.
 
         Raises: TypeError for a piece that is neither str nor bytes; what the handler raises.
@@ -48,8 +49,9 @@ class Stream:
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Yield the pieces of a stream that may be asynchronous; else as `__iter__`."""
         if not isinstance(self._result, AsyncIterator):
-            for encoded in self:
-                yield encoded
+            with contextlib.closing(self.__iter__()) as pieces:
+                for encoded in pieces:
+                    yield encoded
             return
         try:
             async for piece in self._result:

@@ -8,17 +8,18 @@ itself only on that thread.
 
 from __future__ import annotations
 
+import functools
 import math
 import statistics
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
 from container.serving import inference
 from container.serving.exchange import Request, Response
-from container.serving.handover.coroutines import close
+from container.serving.handover.held_streams import AsyncHeldStream, HeldStream
 from container.serving.server_settings import Settings
 from container.serving.telemetry.metrics import Invocation, Metrics
 from container.serving.third_party import model_application
@@ -58,45 +59,6 @@ class Pace:
         self.is_quick = False
         self._seconds.clear()
         self._sum_s = 0.0
-
-
-class HeldStream(Iterator[bytes]):
-    """The pieces of a stream, which keeps its turn until it has ended or is closed.
-
-    A generator would not do: the `finally` of one that has not been started does not run.
-    """
-
-    def __init__(self, pieces: Iterator[bytes], status: int, end: Callable[[int], None]) -> None:
-        """Wrap `pieces`; `end` is called once, with `status`, or with 500 if a piece fails."""
-        self._pieces = pieces
-        self._status = status
-        self._end = end
-        self._has_ended = False
-
-    def __next__(self) -> bytes:
-        """Compute the next piece. Raises: what the handler raises, after the stream's end."""
-        try:
-            return next(self._pieces)
-        except StopIteration:
-            self._finish(self._status)
-            raise
-        except BaseException:
-            self._finish(500)
-            raise
-
-    def close(self) -> None:
-        """End the stream, as its client does not take the rest."""
-        try:
-            close = getattr(self._pieces, "close", None)
-            if close is not None:
-                close()
-        finally:
-            self._finish(self._status)
-
-    def _finish(self, status: int) -> None:
-        if not self._has_ended:
-            self._has_ended = True
-            self._end(status)
 
 
 class UserCode:
@@ -191,9 +153,9 @@ class UserCode:
                 def end(status: int) -> None:
                     if turn is not None:
                         turn.release()
-                    self._count(response._replace(status=status), started)
+                    self._count_stream(response, started, status)
 
-                pieces = HeldStream(response.rest, response.status, end)
+                pieces = HeldStream(response.rest, response.status, end, request.body)
                 return response._replace(rest=pieces, is_held=True)
             if self._threads == 1:
                 self._pace.observe(time.perf_counter() - begun)
@@ -208,23 +170,12 @@ class UserCode:
         assert self.handlers is not None  # noqa: S101 - `is_asynchronous`
         started = time.perf_counter()
         response = await self.handlers.invoke_async(request)
-        if response.rest is not None:
-            return response._replace(rest=self._iterate_async(response, started))
-        self._count(response, started)
-        return response
-
-    async def _iterate_async(self, response: Response, started: float) -> AsyncIterator[bytes]:
-        status = 500
-        try:
-            async for piece in response.rest:
-                yield piece
-            status = response.status
-        except GeneratorExit:
-            status = response.status
-            await close(response.rest)
-            raise
-        finally:
-            self._count(response._replace(status=status), started)
+        if response.rest is None:
+            self._count(response, started)
+            return response
+        end = functools.partial(self._count_stream, response, started)
+        pieces = AsyncHeldStream(response.rest, response.status, end, request.body)
+        return response._replace(rest=pieces)
 
     def invoke_batch(self, requests: Sequence[Request]) -> list[Response]:
         """Answer several requests with one prediction; never raises."""
@@ -232,9 +183,19 @@ class UserCode:
         started = time.perf_counter()
         self._metrics.count_batch(len(requests))
         answered = self.handlers.invoke_batch(requests)
-        for response in answered:
-            self._count(response, started)
-        return answered
+        counted = []
+        for response, request in zip(answered, requests, strict=True):
+            if response.rest is None:
+                self._count(response, started)
+                counted.append(response)
+            else:
+                end = functools.partial(self._count_stream, response, started)
+                pieces = HeldStream(response.rest, response.status, end, request.body)
+                counted.append(response._replace(rest=pieces))
+        return counted
+
+    def _count_stream(self, response: Response, started: float, status: int) -> None:
+        self._count(response._replace(status=status), started)
 
     def _count(self, response: Response, started: float) -> None:
         seconds = dict(response.seconds or {})

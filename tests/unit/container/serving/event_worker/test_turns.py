@@ -16,6 +16,7 @@ from container.serving.event_worker import responder
 from container.serving.event_worker.connection import Connection
 from container.serving.event_worker.loop import Loop
 from container.serving.exchange import Response
+from container.serving.server_settings import Settings
 from tests.unit.container.serving.event_worker.test_loop import make_service
 
 PING = b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -56,7 +57,7 @@ class Large:
 class Worker:
     """A loop on a real epoll set, and clients of it."""
 
-    def __init__(self, application: Any) -> None:
+    def __init__(self, application: Any, settings: Settings = Settings()) -> None:  # noqa: B008 - frozen
         self.pipe = os.pipe()
         for descriptor in self.pipe:
             os.set_blocking(descriptor, False)
@@ -65,6 +66,7 @@ class Worker:
         )
         self.process: Any = process
         self.service = make_service(application)
+        self.service.settings = settings
         self.loop = Loop(process, self.service)
         self.connections = self.loop._connections  # noqa: SLF001 - a test of the loop's inside
         self.server = socket.create_server(("127.0.0.1", 0))

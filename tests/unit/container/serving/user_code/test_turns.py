@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -124,3 +125,86 @@ def test_answer_that_flask_refuses_gives_the_turn_back(
         patch.setattr(user_code, "invoke", invoke_badly)
         assert client.post("/invocations", data=b"stream").status_code == 500
     assert_turn_is_free(user_code)
+
+
+ASYNC_HANDLERS = """
+ENDS = []
+
+async def model_fn(model_dir):
+    return None
+
+async def transform_fn(model, data, content_type, accept):
+    return words()
+
+async def words():
+    try:
+        while True:
+            yield "word"
+    finally:
+        ENDS.append(1)
+"""
+BATCH_HANDLERS = """
+def model_fn(model_dir):
+    return None
+
+def input_fn(data, content_type):
+    return data
+
+def predict_batch_fn(rows, model):
+    return [words() for row in rows]
+
+def words():
+    yield "word"
+    raise KeyError("late")
+"""
+
+
+@pytest.fixture
+def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], UserCode]:
+    def load(code: str) -> UserCode:
+        module = tmp_path / f"turns_{tmp_path.name}.py"
+        module.write_text(code)
+        monkeypatch.syspath_prepend(str(tmp_path))
+        found = handlers.Handlers(module, tmp_path)
+        return UserCode(found, Settings(timeout_s=1), Metrics(1, {}))
+
+    return load
+
+
+@pytest.mark.parametrize("pieces", [0, 1, 2])
+def test_asynchronous_stream_is_closed_and_counted_also_unstarted(
+    load: Callable[[str], UserCode], pieces: int
+) -> None:
+    """Under gthread, where another thread takes the pieces."""
+    user_code = load(ASYNC_HANDLERS)
+    assert user_code.handlers is not None
+    response = user_code.invoke(Request(b"", {}, can_stream=True))
+    for _ in range(pieces):
+        assert next(response.rest) == b"word"
+    response.rest.close()
+    functions = user_code.handlers._functions  # noqa: SLF001 - to find the module's variable
+    assert functions["transform_fn"].__closure__ is not None
+    cells = [cell.cell_contents for cell in functions["transform_fn"].__closure__]
+    [ends] = [cell.__globals__["ENDS"] for cell in cells if hasattr(cell, "__globals__")]
+    assert ends == [1]
+    assert [ended.status for ended in user_code._metrics.ended] == [200]  # noqa: SLF001 - the count
+    coroutines = user_code.handlers.coroutines
+    assert coroutines is not None
+    coroutines.loop.call_soon_threadsafe(coroutines.loop.stop)
+
+
+@pytest.mark.parametrize(("pieces", "status"), [(0, 200), (1, 500)])
+def test_stream_of_a_batch_is_counted_when_it_has_ended(
+    load: Callable[[str], UserCode], pieces: int, status: int
+) -> None:
+    user_code = load(BATCH_HANDLERS)
+    requests = [Request(b"", {}, can_stream=True)] * 2
+    answered = user_code.invoke_batch(requests)
+    ended = user_code._metrics.ended  # noqa: SLF001 - the count
+    assert not ended
+    for response in answered:
+        for _ in range(pieces):
+            with pytest.raises(KeyError):
+                next(response.rest)
+        response.rest.close()
+    assert [invocation.status for invocation in ended] == [status, status]
