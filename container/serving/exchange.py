@@ -11,6 +11,8 @@ Pieces: TypeAlias = Any
 """An `Iterator[bytes]`, an `AsyncIterator[bytes]` of asynchronous user code, or None."""
 ENVIRON_KEY: Final = "container.response"
 """Where our Flask application leaves its `Response` in a request's environment, for the log."""
+FAULTS: Final = (Exception, SystemExit)
+"""What user code may raise without ending the thread that calls it."""
 
 
 class Request(NamedTuple):

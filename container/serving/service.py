@@ -82,6 +82,8 @@ class Service:
         before = set(threading.enumerate())
         with growth.watch(self.memory, self._give_up):
             self.application = self._load()
+        if isinstance(self.application, turns.UserCode):
+            self.application.prepare_fork()
         others = [thread.name for thread in threading.enumerate() if thread not in before]
         if others:
             message = (

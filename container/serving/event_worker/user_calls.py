@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from container.serving import inference
 from container.serving.event_worker.connection import CLOSED, COMPUTING, Connection, Connections
 from container.serving.event_worker.lane import Answers, Lane
-from container.serving.exchange import Request, Response
+from container.serving.exchange import FAULTS, Request, Response
 from container.serving.handover import coroutines
 from container.serving.handover.batch_queue import BatchQueue
 from container.serving.handover.feeds import Feed
 from container.serving.handover.seat import LOOK_S, Seat, SeatLostError
-from container.serving.user_code.steps import FAULTS
 from container.serving.user_code.turns import UserCode
 
 if TYPE_CHECKING:

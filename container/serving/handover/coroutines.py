@@ -7,10 +7,14 @@ has bound to a thread stays usable; under `gthread` it is a thread of its own.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator
+import weakref
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterator
 from typing import Any
+
+from container.errors import UserError
 
 
 class Coroutines:
@@ -46,6 +50,38 @@ class Coroutines:
     def complete(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Run one coroutine in this thread, before it calls `run`; return its result."""
         return self.loop.run_until_complete(coroutine)
+
+    def leave(self) -> None:
+        """Give up the loop of this process, before it forks those that will serve.
+
+        Raises: UserError if the code still needs it, since it would not run in another process.
+        """
+        with self._lock:
+            loop = self._loop
+            self._loop = None
+        if loop is None:
+            return
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        loop.run_until_complete(_clean_up(loop, tasks))
+        loop.close()
+        if tasks:
+            names = ", ".join(sorted(str(task.get_coro()) for task in tasks))
+            message = (
+                f"the code has left tasks on its asyncio loop ({names[:500]}), which no worker "
+                "would have: unset BYO_PRELOAD"
+            )
+            raise UserError(message)
+        watched = weakref.ref(loop)
+        del loop
+        gc.collect()
+        if watched() is not None:
+            message = (
+                "the code has kept the asyncio loop on which model_fn ran, or what belongs to it, "
+                "and no worker has that loop: unset BYO_PRELOAD"
+            )
+            raise UserError(message)
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Begin a coroutine, from any thread; it must not raise."""
@@ -86,6 +122,15 @@ class _Pieces(Iterator[bytes]):
 
     def close(self) -> None:
         self._coroutines.call(close(self._pieces))
+
+
+async def _clean_up(
+    loop: asyncio.AbstractEventLoop, cancelled: Collection[asyncio.Task[Any]]
+) -> None:
+    """End what a loop has left over, with the threads of its executor."""
+    await asyncio.gather(*cancelled, return_exceptions=True)
+    await loop.shutdown_asyncgens()
+    await loop.shutdown_default_executor()
 
 
 async def _get_next(pieces: AsyncIterator[bytes]) -> bytes:

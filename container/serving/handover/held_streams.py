@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 
 from container.serving import inference
+from container.serving.exchange import FAULTS
 from container.serving.handover import coroutines
-from container.serving.user_code.steps import FAULTS
 
 
 class _End:

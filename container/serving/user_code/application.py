@@ -30,7 +30,7 @@ from typing import Any, Final
 from container.errors import UserError
 from container.serving import charsets
 from container.serving.bodies import media_types, negotiation
-from container.serving.exchange import Request, Response
+from container.serving.exchange import FAULTS, Request, Response
 from container.serving.handover.coroutines import Coroutines
 from container.serving.third_party import model_files
 from container.serving.user_code import (
@@ -166,7 +166,7 @@ class Application:
             body = await anext(pieces, b"")
             if not request.can_stream:
                 body += b"".join([piece async for piece in pieces])
-        except steps.FAULTS as error:
+        except FAULTS as error:
             return responses.answer_error(error, request.body)
         return responses.begin_stream(run.response, stream, body, pieces, request)
 

@@ -14,11 +14,11 @@ from typing import Any, Final
 from container.errors import RequestError
 from container.serving import inference
 from container.serving.bodies import media_types
-from container.serving.exchange import Request, Response
+from container.serving.exchange import FAULTS, Request, Response
 from container.serving.records import json_values
 from container.serving.telemetry.redaction import Redaction, describe
 from container.serving.user_code import inference_toolkit
-from container.serving.user_code.steps import FAULTS, Run
+from container.serving.user_code.steps import Run
 from container.serving.user_code.streams import Stream
 
 log = logging.getLogger(__name__)

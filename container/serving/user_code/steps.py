@@ -14,11 +14,9 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from container.serving.exchange import Response
+from container.serving.exchange import FAULTS, Response
 
 PREDICT: Final = "predict"
-FAULTS: Final = (Exception, SystemExit)
-"""What user code may raise without ending the thread that calls it."""
 _HIDDEN_COROUTINE: Final = (
     "a handler returned a coroutine and is not async def itself: write it as async def"
 )

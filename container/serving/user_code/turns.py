@@ -90,6 +90,11 @@ class UserCode:
         self._pace = Pace()
         self._thread = 0
 
+    def prepare_fork(self) -> None:
+        """Leave nothing behind that only this process has. Raises: UserError if that fails."""
+        if self.handlers is not None and self.handlers.coroutines is not None:
+            self.handlers.coroutines.leave()
+
     def adopt(self) -> None:
         """Take this thread, which has loaded the model, for the one of all calls."""
         self._thread = threading.get_ident()

@@ -90,3 +90,54 @@ def test_a_worker_notes_what_its_model_has_taken(tmp_path: Path) -> None:
     assert grown is not None
     assert grown[0] > 30 << 20
     assert heard == [os.getppid()]
+
+
+ASYNC_HANDLER = """
+import asyncio
+
+async def model_fn(model_dir):
+    {load}
+
+async def transform_fn(model, data, content_type, accept):
+    return str(model), "text/plain"
+"""
+
+
+def make_async(tmp_path: Path, load: str) -> Service:
+    service = make(tmp_path)
+    (tmp_path / "model/code/inference.py").write_text(ASYNC_HANDLER.format(load=load))
+    return service
+
+
+def test_an_asynchronous_model_is_preloaded_and_answers_after_the_fork(tmp_path: Path) -> None:
+    service = make_async(tmp_path, "return await asyncio.to_thread(int, '7')")
+    service.preload()
+    application = service.application
+    assert application is not None
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.write(writer, application.invoke(Request(b"1", {})).body)
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+    os.close(writer)
+    assert os.read(reader, 100) == b"7"
+    os.close(reader)
+
+
+@pytest.mark.parametrize(
+    ("load", "message"),
+    [
+        ("return asyncio.ensure_future(asyncio.sleep(60))", r"left tasks .*sleep.*unset BYO_P"),
+        ("return asyncio.get_running_loop()", "kept the asyncio loop.*unset BYO_PRELOAD"),
+        ("return asyncio.get_running_loop().create_future()", "kept the asyncio loop"),
+    ],
+)
+def test_what_needs_the_asyncio_loop_of_its_load_is_not_preloaded(
+    tmp_path: Path, load: str, message: str
+) -> None:
+    service = make_async(tmp_path, load)
+    with pytest.raises(UserError, match=message):
+        service.preload()
