@@ -37,10 +37,7 @@ EXERCISES = {
     "tests/contract/aws/test_full_disk.py": ("local_test.aws.moto.held_parts",),
     "tests/contract/aws/test_jobs.py": ("local_test.aws.account.metric_files",),
     "tests/contract/aws/test_restart.py": ("local_test.aws.process.lifecycle",),
-    "tests/contract/serve/test_serve_handlers.py": (
-        "container.serving.event_worker.lane",
-        "container.serving.event_worker.user_calls",
-    ),
+    "tests/contract/serve/test_serve_handlers.py": ("container.serving.event_worker.lane",),
     "tests/contract/serve/test_serve_runtimes.py": ("container.runtimes",),
     "tests/contract/serve/test_serve_worker.py": ("container.serving.event_worker.worker",),
     "tests/contract/test_batch.py": ("container.batch.local_model",),
