@@ -35,6 +35,9 @@ the AWS API on localhost (the extra aws):
   down       stop it; its data stays
   purge      delete its data
 
+your AWS account: train, evaluate and transform with --on aws, and
+  aws        list, stop, delete and clean what --on aws made
+
 tables:
   fields     print what happens to each field of each request
   operations print what the local AWS does with each operation

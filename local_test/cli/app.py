@@ -23,6 +23,7 @@ from local_test.cli import (
     smoke_command,
     terminal,
 )
+from local_test.cli.remote import account_commands
 from local_test.endpoints.server import UnhealthyError
 from local_test.requests import treatments
 
@@ -56,6 +57,7 @@ for _command in (
 ):
     app.command()(_command)
 app.command(hidden=True)(smoke_command.demo)
+app.add_typer(account_commands.app, name="aws")
 
 
 def main() -> int:

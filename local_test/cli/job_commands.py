@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -22,10 +23,13 @@ from local_test.cli.options import (
     option,
     with_groups,
 )
+from local_test.cli.remote import submission
+from local_test.cli.remote.remote_options import RemoteOptions
 from local_test.cli.samples import project
 from local_test.jobs.processing import ProcessingJob
 from local_test.jobs.training import TrainingJob
 from local_test.jobs.transform import TransformJob
+from local_test.remote import remote_jobs
 from local_test.requests import hyperparameter_encodings, shorthand
 from local_test.requests.validation import validate
 from local_test.runners import faults
@@ -88,12 +92,17 @@ def train(
     options: TrainingOptions,
     debug: DebugOptions,
     request: JobRequestOptions,
+    remote: RemoteOptions,
 ) -> int:
     """Run a training job and show its log."""
     fields = request_files.load(request.request)
     if fields is None:
         data, _ = project.complete(data, container)
-    valid = validate("CreateTrainingJob", fields or options.make_request(container, data))
+        fields = options.make_request(container, data)
+    if remote.is_wanted:
+        remote.refuse(container, {"--fault": options.fault, "--debug": debug.debug is not None})
+        return submission.run_job(remote_jobs.TRAINING, fields, remote, request)
+    valid = validate("CreateTrainingJob", fields)
     if request.print_request:
         return request_files.show(valid)
     happenings = [faults.parse(text) for text in options.fault or ()]
@@ -123,6 +132,7 @@ class EvaluationOptions:
     argument: list[str] | None = option(None, "One of ContainerArguments; can be repeated.")
     entrypoint: list[str] | None = option(None, "One of ContainerEntrypoint; can be repeated.")
     name: str | None = name_option()
+    instance_type: str = option("ml.m5.large", "ClusterConfig.InstanceType.")
 
     def make_request(self, container: ContainerOptions) -> dict[str, Any]:
         """Return the CreateProcessingJob request.
@@ -144,16 +154,23 @@ class EvaluationOptions:
             environment=container.environment,
             entrypoint=self.entrypoint or (),
             arguments=self.argument or (),
+            instance_type=self.instance_type,
         )
 
 
 @with_groups
 def evaluate(
-    options: EvaluationOptions, container: ContainerOptions, request: JobRequestOptions
+    options: EvaluationOptions,
+    container: ContainerOptions,
+    request: JobRequestOptions,
+    remote: RemoteOptions,
 ) -> int:
     """Evaluate a model in a processing job: inputs `model` and `test`, output `evaluation`."""
-    fields = request_files.load(request.request)
-    valid = validate("CreateProcessingJob", fields or options.make_request(container))
+    fields = request_files.load(request.request) or options.make_request(container)
+    if remote.is_wanted:
+        remote.refuse(container, {})
+        return submission.run_job(remote_jobs.PROCESSING, fields, remote, request)
+    valid = validate("CreateProcessingJob", fields)
     if request.print_request:
         return request_files.show(valid)
     runner = container.make_runner()
@@ -187,6 +204,7 @@ class TransformOptions:
     output_filter: str | None = option(None, "JSONPath of the part of each answer that is stored.")
     join: bool = flag("JoinSource Input: store each record with its answer.", "--join")
     name: str | None = name_option()
+    instance_type: str = option("ml.m5.large", "TransformResources.InstanceType.")
     instance_count: int = option(1, "Number of hosts or servers.")
 
     def make_request(self, data: str) -> dict[str, Any]:
@@ -214,8 +232,20 @@ class TransformOptions:
             input_filter=self.input_filter,
             output_filter=self.output_filter,
             is_joined=self.join,
+            instance_type=self.instance_type,
             instance_count=self.instance_count,
         )
+
+    def make_model(self, fields: Mapping[str, Any], container: ContainerOptions) -> dict[str, Any]:
+        """Return the CreateModel request of a transform job's model."""
+        requests = shorthand.endpoint_requests(
+            name=fields["ModelName"],
+            image=container.image_name,
+            model=self.model,
+            environment=container.environment,
+        )
+        [made] = requests.models.values()
+        return made
 
 
 @with_groups
@@ -223,6 +253,7 @@ def transform(
     options: TransformOptions,
     container: ContainerOptions,
     request: JobRequestOptions,
+    remote: RemoteOptions,
     data: Annotated[
         str, typer.Argument(help="File, directory or URI prefix of the input objects.")
     ] = "",
@@ -231,17 +262,15 @@ def transform(
 
     With --request, the file describes the job; --model and --env still describe the model.
     """
-    fields = request_files.load(request.request)
-    valid = validate("CreateTransformJob", fields or options.make_request(data))
+    fields = request_files.load(request.request) or options.make_request(data)
+    if remote.is_wanted:
+        remote.refuse(container, {})
+        model_request = options.make_model(fields, container)
+        return submission.run_job(remote_jobs.TRANSFORM, fields, remote, request, model_request)
+    valid = validate("CreateTransformJob", fields)
     if request.print_request:
         return request_files.show(valid)
-    [made] = shorthand.endpoint_requests(
-        name=valid.fields["ModelName"],
-        image=container.image_name,
-        model=options.model,
-        environment=container.environment,
-    ).models.values()
-    model = validate("CreateModel", made)
+    model = validate("CreateModel", options.make_model(valid.fields, container))
     runner = container.make_runner()
     directory = JOBS / "transform" / valid.fields["TransformJobName"]
     job = TransformJob(valid, model, runner, directory, terminal.make_listeners(valid))

@@ -54,6 +54,17 @@ def validate(operation: str, request: Any) -> ValidRequest:
     return admit(operation, request)
 
 
+def check(operation: str, request: Any) -> None:
+    """Check a request for AWS by the API's shapes and rules, whatever is emulated here.
+
+    Raises: UserError that lists every fault.
+    """
+    _, found = shapes.read(shapes.input_shape(operation), request, is_handwritten=True)
+    faults = [describe(fault) for fault in found] or rules.find_faults(operation, request)
+    if faults:
+        raise _refuse(operation, faults)
+
+
 def admit(operation: str, fields: Mapping[str, Any]) -> ValidRequest:
     """Check a request that has been read by its shape already, as requests of the API are.
 

@@ -118,6 +118,7 @@ def test_the_help_lists_every_command() -> None:
         for info in app.app.registered_commands
         if info.callback and not info.hidden
     }
+    offered |= {group.name for group in app.app.registered_groups if group.name}
     assert listed == offered | set(byo.DEVELOPER_COMMANDS)
 
 

@@ -1,0 +1,1 @@
+"""The commands that use an AWS account: `--on aws`, and `byo aws`."""

@@ -1,0 +1,144 @@
+"""The commands of `byo aws`: what was made in an account, listed, stopped and deleted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from container.errors import UserError
+from local_test.cli import terminal
+from local_test.cli.options import flag, option, with_groups
+from local_test.cli.remote.remote_options import AccountOptions, say_where
+from local_test.remote import inventory, uploads
+from local_test.remote.access import PREFIX, Account
+from local_test.remote.inventory import Inventory, Resource
+
+app = typer.Typer(
+    help="Use what --on aws made in your account.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Name = Annotated[str, typer.Argument(help="Name of a job or endpoint.")]
+
+
+@dataclass(frozen=True)
+class InventoryOptions(AccountOptions):
+    """What is looked at."""
+
+    days: int = option(30, "Look at jobs of so many days; models and endpoints have no limit.")
+
+
+@dataclass(frozen=True)
+class DeletionOptions(InventoryOptions):
+    """What is deleted."""
+
+    logs: bool = flag("Delete the logs, too.", "--logs")
+
+
+@with_groups
+def ls(
+    options: InventoryOptions,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
+) -> int:
+    """List what was made with --on aws."""
+    account = options.connect()
+    say_where(account)
+    resources = Inventory(account, options.days).list_resources()
+    _show(resources, as_json=as_json)
+    if not as_json:
+        _show_objects(account)
+    return 0
+
+
+def _show(resources: Sequence[Resource], *, as_json: bool) -> None:
+    for item in resources:
+        created = item.created.isoformat(timespec="seconds")
+        if as_json:
+            row = {"kind": item.kind.label, "name": item.name, "status": item.status}
+            print(json.dumps(row | {"created": created, "command": item.verb}))
+        else:
+            print(f"{item.kind.label:16} {item.status or '-':12} {created}  {item.name}")
+
+
+def _show_objects(account: Account) -> dict[str, int]:
+    sizes = uploads.list_keys(account, PREFIX)
+    if sizes:
+        print(
+            f"{len(sizes)} object(s), {sum(sizes.values()) / 1e6:.1f} MB, in "
+            f"s3://{account.bucket}/{PREFIX}"
+        )
+    return sizes
+
+
+@with_groups
+def stop(options: InventoryOptions, name: Name) -> int:
+    """Stop a job, or delete an endpoint, whose configuration and model stay."""
+    found = Inventory(options.connect(), options.days)
+    running = [item for item in _find(found, name) if item.is_running]
+    for item in running:
+        terminal.say(f"stopping the {item.kind.label} {item.name}")
+        found.stop(item)
+    if not running:
+        terminal.say(f"{name} does not run")
+    return 0
+
+
+@with_groups
+def delete(options: DeletionOptions, name: Name) -> int:
+    """Delete a job or an endpoint with all that was made for it, but not the uploaded data."""
+    account = options.connect()
+    found = Inventory(account, options.days)
+    resources = _find(found, name)
+    _show(resources, as_json=False)
+    options.confirm(f"Delete this, and s3://{account.bucket}/{PREFIX}jobs/{name}/?")
+    _delete(found, resources, logs=options.logs)
+    count = inventory.delete_objects(account, f"{PREFIX}jobs/{name}/")
+    terminal.say(f"{count} object(s) deleted")
+    return 0
+
+
+@with_groups
+def clean(options: DeletionOptions) -> int:
+    """Delete everything that was made with --on aws, after listing it."""
+    account = options.connect()
+    say_where(account)
+    found = Inventory(account, options.days)
+    resources = found.list_resources()
+    _show(resources, as_json=False)
+    sizes = _show_objects(account)
+    if not resources and not sizes:
+        terminal.say("nothing is left")
+        return 0
+    options.confirm("Delete all of this?")
+    _delete(found, resources, logs=options.logs)
+    count = inventory.delete_objects(account)
+    terminal.say(f"{count} object(s) deleted")
+    return 0
+
+
+def _find(found: Inventory, name: str) -> list[Resource]:
+    resources = found.find(name)
+    if not resources:
+        message = f"nothing that --on aws made has the name {name!r}; `byo aws ls` lists the names"
+        raise UserError(message)
+    return resources
+
+
+def _delete(found: Inventory, resources: Sequence[Resource], *, logs: bool) -> None:
+    for item in resources:
+        is_deleted = found.delete(item)
+        if is_deleted:
+            terminal.say(f"deleted the {item.kind.label} {item.name}")
+        else:
+            terminal.say(f"the record of the {item.kind.label} {item.name} stays: AWS keeps it")
+        if logs:
+            found.delete_log(item)
+
+
+for _command in (ls, stop, delete, clean):
+    app.command()(_command)

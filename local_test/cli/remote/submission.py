@@ -1,0 +1,221 @@
+"""Send a command's request to an account, follow it, and fetch what it left."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import typer
+
+from container.errors import PlatformError, UserError
+from local_test.cli import terminal
+from local_test.cli.options import COMMAND, JOBS, JobRequestOptions
+from local_test.cli.remote.remote_options import RemoteOptions, say_where
+from local_test.data import storage
+from local_test.jobs.result import JobResult
+from local_test.remote import images, prices, remote_jobs, uploads
+from local_test.remote.access import Account
+from local_test.remote.images import LocalImage
+from local_test.remote.refusals import explaining
+from local_test.remote.relocation import Relocation
+from local_test.remote.remote_jobs import PROCESSING, TRAINING, TRANSFORM, Kind, RemoteJob
+from local_test.requests import validation
+from local_test.requests.validation import ValidRequest
+
+_FOLDERS: Final = {TRAINING: "training", PROCESSING: "processing", TRANSFORM: "transform"}
+_RESOURCES: Final = {
+    TRAINING: ("ResourceConfig",),
+    PROCESSING: ("ProcessingResources", "ClusterConfig"),
+    TRANSFORM: ("TransformResources",),
+}
+"""Where a request has its instance type and count."""
+
+
+@dataclass
+class Submission:
+    """One run on AWS: the account, the rewritten requests, and what they need."""
+
+    account: Account
+    relocation: Relocation
+    local_images: dict[str, LocalImage] = field(default_factory=dict)
+
+    def prepare(self) -> None:
+        """Upload the data and push the images that are not there yet."""
+        if self.relocation.uploads or self.relocation.downloads:
+            uploads.make_bucket(self.account, terminal.say)
+        for upload in self.relocation.uploads.values():
+            sent = uploads.send(self.account, upload)
+            terminal.say(f"{upload.uri}: {len(sent)} of {len(upload.keys)} object(s) uploaded")
+        for image in self.local_images.values():
+            images.push(self.account, image, terminal.say)
+
+    def fetch(self) -> list[Path]:
+        """Download what was stored for local places; return the paths."""
+        return [
+            path
+            for prefix, uri in self.relocation.downloads.items()
+            for path in remote_jobs.download(self.account, prefix, uri)
+        ]
+
+
+def begin(options: RemoteOptions, verb: str, name: str, instance_type: str) -> Submission:
+    """Find the account, and return a submission that rewrites requests for it."""
+    account = options.connect()
+    found: dict[str, LocalImage] = {}
+
+    def name_image(image: str) -> str:
+        local = images.check(image, instance_type, images.find_local)
+        if local is None:
+            return image
+        found[image] = local
+        return images.find_uri(account, local)
+
+    relocation = Relocation(
+        bucket=account.bucket,
+        role=account.name_role(options.role),
+        verb=verb,
+        name=name,
+        image=name_image,
+    )
+    return Submission(account, relocation, found)
+
+
+def run_job(
+    kind: Kind,
+    fields: Mapping[str, Any],
+    options: RemoteOptions,
+    request: JobRequestOptions,
+    model: Mapping[str, Any] | None = None,
+) -> int:
+    """Run one job on AWS as the local command does; return the exit code.
+
+    `model` is the CreateModel request that a transform job needs.
+    """
+    validation.check(kind.operation, fields)
+    resources: Mapping[str, Any] = fields
+    for member in _RESOURCES[kind]:
+        resources = resources.get(member, {})
+    instance_type = str(resources.get("InstanceType", ""))
+    submission = begin(options, _FOLDERS[kind], fields[kind.name], instance_type)
+    made = submission.relocation.rewrite(kind.operation, fields)
+    if request.print_request:
+        print(json.dumps(made, indent=2))
+        return 0
+    say_where(submission.account)
+    confirm_cost(options, submission.account, kind.stem, resources)
+    made_model = None
+    if model is not None:
+        made_model = submission.relocation.rewrite("CreateModel", model)
+    submission.prepare()
+    if made_model is not None:
+        with explaining():
+            submission.account.client("sagemaker").create_model(**made_model)
+    directory = JOBS / _FOLDERS[kind] / fields[kind.name]
+    listeners = terminal.make_listeners(ValidRequest(kind.operation, fields, ()))
+    with terminal.live_metrics() as on_metric, interruptible():
+        listeners = replace(listeners, on_metric=on_metric)
+        job = RemoteJob(submission.account, kind, made, directory, listeners)
+        job.start()
+        terminal.say(f"{kind.operation}: {job.name} on {instance_type}")
+        if options.detach:
+            terminal.say(f"`{COMMAND} aws stop {job.name}` stops it")
+            print(job.name)
+            return 0
+        result = follow(job)
+    submission.fetch()
+    return terminal.report(result, _find_artifact(submission, result), as_json=request.as_json)
+
+
+def _find_artifact(submission: Submission, result: JobResult) -> str:
+    """Return where the result is: on this disk, or the URI that the request names."""
+    places = [storage.to_path(uri) for uri in submission.relocation.downloads.values()]
+    model = result.directory / "output" / "model.tar.gz"
+    if model.is_file():
+        return str(model)
+    if places:
+        return ", ".join(str(place) for place in places)
+    description = result.description
+    artifact = description.get("ModelArtifacts", {}).get("S3ModelArtifacts")
+    outputs: Sequence[Mapping[str, Any]] = description.get("ProcessingOutputConfig", {}).get(
+        "Outputs", ()
+    )
+    uris = [str(item["S3Output"]["S3Uri"]) for item in outputs if "S3Output" in item]
+    return artifact or ", ".join(uris) or str(description["TransformOutput"]["S3OutputPath"])
+
+
+def confirm_cost(
+    options: RemoteOptions, account: Account, kind: str, resources: Mapping[str, Any]
+) -> None:
+    """Say what an hour costs, and ask."""
+    instance_type = str(resources["InstanceType"])
+    count = int(resources.get("InstanceCount") or resources.get("InitialInstanceCount") or 1)
+    price = prices.find_price(account, instance_type, kind)
+    terminal.say(prices.describe(price, instance_type, count))
+    options.confirm("Start it?")
+
+
+def follow(job: RemoteJob) -> JobResult:
+    """Follow a job to its end; Ctrl-C asks whether to stop it, and an error stops it.
+
+    Raises: UserError or PlatformError that says what became of the job.
+    """
+    try:
+        return job.follow()
+    except KeyboardInterrupt:
+        if _wants_to_leave(job.name):
+            terminal.say(f"{job.name} goes on; `{COMMAND} aws stop {job.name}` stops it")
+            raise typer.Exit(130) from None
+    except (UserError, PlatformError) as error:
+        _give_up(job, error)
+    terminal.say(f"stopping {job.name}")
+    try:
+        job.stop()
+        return job.follow()
+    except (UserError, PlatformError) as error:
+        _give_up(job, error)
+
+
+def _wants_to_leave(name: str) -> bool:
+    if not sys.stdin.isatty():
+        return False
+    try:
+        return not typer.confirm(
+            f"Stop {name}? (no: it goes on, and costs)", default=True, err=True
+        )
+    except (typer.Abort, KeyboardInterrupt):
+        return False
+
+
+def _give_up(job: RemoteJob, error: UserError | PlatformError) -> NoReturn:
+    """Stop a job that cannot be followed any more, and raise with what became of it."""
+    try:
+        job.stop()
+    except (UserError, PlatformError):
+        end = f"{job.name} may still run: `{COMMAND} aws stop {job.name}` stops it"
+    else:
+        end = f"{job.name} is being stopped"
+    message = f"{error}; {end}"
+    raise type(error)(message) from error
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Let SIGTERM end the block as Ctrl-C does."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    previous = {
+        number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,153 @@
+"""A local image in the account's registry, under a tag that names its content."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from container.errors import PlatformError, UserError
+from local_test.remote.access import TAG, Account
+from local_test.remote.refusals import explaining, find_code
+from local_test.requests import shorthand
+
+_REGISTRY: Final = re.compile(r"[0-9]{12}\.dkr\.ecr[^/]*/")
+_DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
+_GRAVITON: Final = re.compile(r"ml\.[a-z]+[0-9]+g[a-z]*\.")
+_DIGITS: Final = 16
+
+
+@dataclass(frozen=True)
+class LocalImage:
+    """An image of the engine on this machine."""
+
+    name: str
+    identifier: str
+    """The digest of its configuration, such as `sha256:...`: it names the content."""
+    architecture: str
+    """As Docker says: amd64, arm64."""
+    push: Callable[[str, str, str], None]
+    """Push it: to a repository, under a tag, with the password of the user `AWS`."""
+
+    @property
+    def repository(self) -> str:
+        """The name of its repository, without registry, tag and digest."""
+        path = self.name.partition("@")[0]
+        head, slash, tail = path.rpartition("/")
+        return f"{head}{slash}{tail.partition(':')[0]}"
+
+    @property
+    def tag(self) -> str:
+        """The tag that names its content."""
+        return self.identifier.partition(":")[2][:_DIGITS]
+
+
+def is_remote(name: str) -> bool:
+    """Return whether a name is already that of an image in ECR."""
+    return _REGISTRY.match(name) is not None
+
+
+def find_uri(account: Account, image: LocalImage) -> str:
+    """Return the URI that the image has in the account's registry, pushed or not."""
+    domain = "amazonaws.com.cn" if account.partition == "aws-cn" else "amazonaws.com"
+    registry = f"{account.number}.dkr.ecr.{account.region}.{domain}"
+    return f"{registry}/{image.repository}:{image.tag}"
+
+
+def check(name: str, instance_type: str, find: Callable[[str], LocalImage]) -> LocalImage | None:
+    """Return the local image of a request, or None for one that is in ECR already.
+
+    Raises: UserError if it is a program, or cannot run on the instance.
+    """
+    if name == shorthand.PROGRAM_IMAGE:
+        message = "AWS runs images; name one with --image: a local one, or its URI in ECR"
+        raise UserError(message)
+    if is_remote(name):
+        return None
+    image = find(name)
+    wanted = "arm64" if _GRAVITON.match(instance_type) else "amd64"
+    if image.architecture != wanted:
+        message = (
+            f"{name} is built for {image.architecture}, and {instance_type} runs {wanted}; build "
+            f"it with --platform linux/{wanted}, or choose another --instance-type"
+        )
+        raise UserError(message)
+    return image
+
+
+def push(account: Account, image: LocalImage, say: Callable[[str], None]) -> bool:
+    """Push an image if the registry does not have it; return whether it was pushed.
+
+    Raises: UserError if the registry refuses it; PlatformError if it is not there afterwards.
+    """
+    ecr = account.client("ecr")
+    if _find_manifest_type(ecr, image) is not None:
+        say(f"{find_uri(account, image)} is in the registry already")
+        return False
+    with explaining():
+        token = ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
+    password = base64.b64decode(token).decode().partition(":")[2]
+    repository, _, tag = find_uri(account, image).rpartition(":")
+    say(f"pushing {image.name} to {repository}:{tag}")
+    image.push(repository, tag, password)
+    manifest_type = _find_manifest_type(ecr, image)
+    if manifest_type is None:
+        message = f"the registry accepted the push, but does not have {repository}:{tag}"
+        raise PlatformError(message)
+    if manifest_type != _DOCKER_MANIFEST:
+        message = (
+            f"{repository}:{tag} has the media type {manifest_type}; SageMaker's hosting takes "
+            f"only {_DOCKER_MANIFEST}; build it with build_and_push.sh, or without attestations"
+        )
+        raise UserError(message)
+    return True
+
+
+def _find_manifest_type(ecr: Any, image: LocalImage) -> str | None:
+    """Return the media type of the image in the registry; make the repository if it is missing."""
+    import botocore.exceptions  # noqa: PLC0415 - takes 0.2 s, which local commands do not need
+
+    with explaining():
+        try:
+            found = ecr.batch_get_image(
+                repositoryName=image.repository, imageIds=[{"imageTag": image.tag}]
+            )
+        except botocore.exceptions.ClientError as error:
+            if find_code(error) != "RepositoryNotFoundException":
+                raise
+            ecr.create_repository(
+                repositoryName=image.repository,
+                imageTagMutability="IMMUTABLE",
+                imageScanningConfiguration={"scanOnPush": True},
+                tags=[{"Key": TAG, "Value": "image"}],
+            )
+            return None
+    for item in found["images"]:
+        return str(item.get("imageManifestMediaType") or _DOCKER_MANIFEST)
+    return None
+
+
+def find_local(name: str) -> LocalImage:
+    """Return an image of the Docker engine.
+
+    Raises: PlatformError if the engine cannot be reached, UserError if it has no such image.
+    """
+    # The engine's client is slow to import.
+    from local_test.runners import engine  # noqa: PLC0415 - see above
+
+    found = engine.find_image(name)
+
+    def push_it(repository: str, tag: str, password: str) -> None:
+        found.tag(repository, tag)
+        login = {"username": "AWS", "password": password}
+        lines = engine.reach().images.push(
+            repository, tag, auth_config=login, stream=True, decode=True
+        )
+        for line in lines:
+            if "error" in line:
+                message = f"the push of {repository}:{tag} failed: {line['error']}"
+                raise PlatformError(message)
+
+    return LocalImage(name, found.id, str(found.attrs["Architecture"]), push_it)

@@ -1,0 +1,257 @@
+"""What the commands made in an account: found by its tag, stopped, deleted."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from container.errors import PlatformError
+from local_test.remote import uploads
+from local_test.remote.access import PREFIX, TAG, Account
+from local_test.remote.refusals import explaining, has_ended, is_missing
+
+_END_LIMIT_S: Final = 900.0
+"""How long a job or endpoint may take to end after it was asked to."""
+_DELETION_BATCH: Final = 1000  # the most that DeleteObjects takes
+_RUNNING: Final = frozenset({"InProgress", "Stopping", "Creating", "Updating", "InService"})
+
+
+@dataclass(frozen=True)
+class ResourceKind:
+    """A kind of resource, by its names in the API."""
+
+    label: str
+    """What users read."""
+    noun: str
+    """As in boto3's `describe_NOUN`; the plural has an s."""
+    member: str
+    """As in `MEMBERName`, `MEMBERArn` and `MEMBERStatus`."""
+    listed: str
+    """The member of the list's answer."""
+    log_group: str = ""
+    can_stop: bool = False
+    can_delete: bool = True
+    is_dated: bool = True
+    """Whether the list can be limited to new ones."""
+
+
+ENDPOINT: Final = ResourceKind(
+    "endpoint", "endpoint", "Endpoint", "Endpoints", "/aws/sagemaker/Endpoints"
+)
+KINDS: Final = (
+    ENDPOINT,
+    ResourceKind(
+        "tuning job",
+        "hyper_parameter_tuning_job",
+        "HyperParameterTuningJob",
+        "HyperParameterTuningJobSummaries",
+        can_stop=True,
+    ),
+    ResourceKind(
+        "training job",
+        "training_job",
+        "TrainingJob",
+        "TrainingJobSummaries",
+        "/aws/sagemaker/TrainingJobs",
+        can_stop=True,
+    ),
+    ResourceKind(
+        "processing job",
+        "processing_job",
+        "ProcessingJob",
+        "ProcessingJobSummaries",
+        "/aws/sagemaker/ProcessingJobs",
+        can_stop=True,
+    ),
+    ResourceKind(
+        "transform job",
+        "transform_job",
+        "TransformJob",
+        "TransformJobSummaries",
+        "/aws/sagemaker/TransformJobs",
+        can_stop=True,
+        can_delete=False,
+    ),
+    ResourceKind("endpoint config", "endpoint_config", "EndpointConfig", "EndpointConfigs"),
+    ResourceKind("model", "model", "Model", "Models"),
+)
+"""In the order in which they can be deleted."""
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One resource that carries the tag."""
+
+    kind: ResourceKind
+    name: str
+    status: str
+    """Empty for models and endpoint configurations, which only exist."""
+    created: dt.datetime
+    verb: str
+    """The command that made it."""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it costs money by the hour."""
+        return self.status in _RUNNING
+
+
+class Inventory:
+    """Everything in an account that carries the tag."""
+
+    def __init__(self, account: Account, days: int = 30) -> None:
+        """Jobs that are older than `days` are not looked at."""
+        self._account = account
+        self._sagemaker = account.client("sagemaker")
+        self._since = dt.datetime.now(dt.UTC) - dt.timedelta(days=days)
+
+    def list_resources(self) -> list[Resource]:
+        """Return all resources, in the order in which they can be deleted.
+
+        Raises: UserError or PlatformError if the service cannot be asked.
+        """
+        with explaining():
+            return [item for kind in KINDS for item in self._list_kind(kind)]
+
+    def find(self, name: str) -> list[Resource]:
+        """Return the resources of a name; an endpoint, its configuration and model share one."""
+        return [item for item in self.list_resources() if item.name == name]
+
+    def _list_kind(self, kind: ResourceKind) -> Iterator[Resource]:
+        limits: dict[str, Any] = {}
+        if kind.log_group and kind is not ENDPOINT:
+            limits["CreationTimeAfter"] = self._since
+        pages = self._sagemaker.get_paginator(f"list_{kind.noun}s").paginate(**limits)
+        for page in pages:
+            for entry in page[kind.listed]:
+                verb = self._find_tag(entry[f"{kind.member}Arn"])
+                if verb is not None:
+                    status = str(entry.get(f"{kind.member}Status", ""))
+                    name = str(entry[f"{kind.member}Name"])
+                    yield Resource(kind, name, status, entry["CreationTime"], verb)
+
+    def _find_tag(self, arn: str) -> str | None:
+        for page in self._sagemaker.get_paginator("list_tags").paginate(ResourceArn=arn):
+            for tag in page["Tags"]:
+                if tag["Key"] == TAG:
+                    return str(tag["Value"])
+        return None
+
+    def stop(self, resource: Resource) -> None:
+        """End what costs money by the hour, and wait for its end: a job, or an endpoint.
+
+        Raises: UserError or PlatformError if the service refuses, or it does not end.
+        """
+        if not resource.is_running:
+            return
+        with explaining():
+            if resource.kind.can_stop:
+                self._call("stop", resource)
+            elif resource.kind is ENDPOINT:
+                self._call("delete", resource)
+            self._wait(resource)
+
+    def delete(self, resource: Resource) -> bool:
+        """Stop and delete a resource; return False if its kind has a record that stays.
+
+        Raises: UserError or PlatformError if the service refuses.
+        """
+        self.stop(resource)
+        if not resource.kind.can_delete:
+            return False
+        with explaining():
+            self._call("delete", resource)
+        return True
+
+    def delete_log(self, resource: Resource) -> None:
+        """Delete the log of a job or endpoint, if there is one."""
+        if not resource.kind.log_group:
+            return
+        with explaining():
+            if resource.kind is ENDPOINT:
+                group = f"{resource.kind.log_group}/{resource.name}"
+                self._ignore_missing(self._logs.delete_log_group, logGroupName=group)
+                return
+            group = resource.kind.log_group
+            for stream in self._list_streams(group, f"{resource.name}/"):
+                self._ignore_missing(
+                    self._logs.delete_log_stream, logGroupName=group, logStreamName=stream
+                )
+
+    @property
+    def _logs(self) -> Any:
+        return self._account.client("logs")
+
+    def _list_streams(self, group: str, prefix: str) -> list[str]:
+        pages = self._logs.get_paginator("describe_log_streams")
+        names: list[str] = []
+
+        def collect(**where: str) -> None:
+            for page in pages.paginate(**where):
+                names.extend(str(stream["logStreamName"]) for stream in page["logStreams"])
+
+        self._ignore_missing(collect, logGroupName=group, logStreamNamePrefix=prefix)
+        return names
+
+    def _call(self, verb: str, resource: Resource) -> None:
+        operation = getattr(self._sagemaker, f"{verb}_{resource.kind.noun}")
+        self._ignore_missing(operation, **{f"{resource.kind.member}Name": resource.name})
+
+    def _ignore_missing(self, operation: Callable[..., Any], **names: str) -> bool:
+        """Call an operation; return whether there was what it names, or what it would end."""
+        import botocore.exceptions  # noqa: PLC0415 - takes 0.2 s, which local commands do not need
+
+        try:
+            operation(**names)
+        except botocore.exceptions.ClientError as error:
+            if not is_missing(error) and not has_ended(error):
+                raise
+            return False
+        return True
+
+    def _wait(self, resource: Resource) -> None:
+        deadline = time.monotonic() + _END_LIMIT_S
+        pause_s = 0.2
+        while self._is_running(resource):
+            if time.monotonic() > deadline:
+                message = (
+                    f"the {resource.kind.label} {resource.name} has not ended after "
+                    f"{_END_LIMIT_S:.0f} s; look at it in the console of SageMaker"
+                )
+                raise PlatformError(message)
+            time.sleep(pause_s)
+            pause_s = min(5.0, pause_s * 1.5)
+
+    def _is_running(self, resource: Resource) -> bool:
+        status = ""
+
+        def look(**names: str) -> None:
+            nonlocal status
+            answer = getattr(self._sagemaker, f"describe_{resource.kind.noun}")(**names)
+            status = str(answer[f"{resource.kind.member}Status"])
+
+        exists = self._ignore_missing(look, **{f"{resource.kind.member}Name": resource.name})
+        return exists and (status in _RUNNING or resource.kind is ENDPOINT)
+
+
+def delete_objects(account: Account, prefix: str = PREFIX) -> int:
+    """Delete the objects below a prefix of the bucket; return their number.
+
+    Raises: UserError if the bucket refuses one.
+    """
+    keys = list(uploads.list_keys(account, prefix))
+    with explaining():
+        for start in range(0, len(keys), _DELETION_BATCH):
+            batch = [{"Key": key} for key in keys[start : start + _DELETION_BATCH]]
+            answer = account.client("s3").delete_objects(
+                Bucket=account.bucket,
+                Delete={"Objects": batch, "Quiet": True},
+                ExpectedBucketOwner=account.number,
+            )
+            for error in answer.get("Errors", ()):
+                message = f"s3://{account.bucket}/{error['Key']} stays: {error['Message']}"
+                raise PlatformError(message)
+    return len(keys)

@@ -1,0 +1,150 @@
+"""One sentence for each reason for which AWS, or the way to it, refuses a request."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from container.errors import PlatformError, UserError
+
+_EXPIRED: Final = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
+_UNKNOWN_KEY: Final = frozenset(
+    {"InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId"}
+)
+_BAD_SIGNATURE: Final = frozenset({"SignatureDoesNotMatch", "InvalidSignatureException"})
+_DENIED: Final = frozenset(
+    {"AccessDenied", "AccessDeniedException", "403", "UnauthorizedOperation"}
+)
+_THROTTLED: Final = frozenset(
+    {
+        "Throttling",
+        "ThrottlingException",
+        "ThrottledException",
+        "TooManyRequestsException",
+        "RequestLimitExceeded",
+        "SlowDown",
+    }
+)
+_QUOTA: Final = frozenset({"ResourceLimitExceeded", "LimitExceededException"})
+_MISSING: Final = frozenset({"ResourceNotFound", "ResourceNotFoundException", "NoSuchEntity"})
+_MISSING_WORDS: Final = re.compile("(?i)not find|not found|not exist")
+"""How SageMaker words a ValidationException about a name that it does not have."""
+_ENDED_WORDS: Final = re.compile("in status .?(Completed|Failed|Stopped)")
+"""How SageMaker refuses to stop a job that does not run any more."""
+_NO_CREDENTIALS: Final = frozenset({"NoCredentialsError", "PartialCredentialsError"})
+_NO_SESSION: Final = frozenset(
+    {"TokenRetrievalError", "SSOTokenLoadError", "UnauthorizedSSOTokenError"}
+)
+_UNREACHABLE: Final = frozenset(
+    {
+        "EndpointConnectionError",
+        "ConnectTimeoutError",
+        "ReadTimeoutError",
+        "ConnectionClosedError",
+        "ProxyConnectionError",
+        "SSLError",
+        "HTTPClientError",
+    }
+)
+
+
+@contextlib.contextmanager
+def explaining() -> Iterator[None]:
+    """Raise the errors of boto3 as one sentence.
+
+    Raises: PlatformError if AWS cannot be reached or is overloaded, UserError for everything that
+        the user can change.
+    """
+    import boto3.exceptions  # noqa: PLC0415 - takes 0.2 s, which local commands do not need
+    import botocore.exceptions  # noqa: PLC0415 - as above
+
+    try:
+        yield
+    except botocore.exceptions.ClientError as error:
+        code = find_code(error)
+        kind = PlatformError if code in _THROTTLED else UserError
+        raise kind(_explain_answer(error)) from error
+    except boto3.exceptions.S3UploadFailedError as error:
+        cause = error.__context__
+        if isinstance(cause, botocore.exceptions.ClientError):
+            raise UserError(_explain_answer(cause)) from error
+        raise UserError(_flatten(error)) from error
+    except botocore.exceptions.BotoCoreError as error:
+        kind = PlatformError if type(error).__name__ in _UNREACHABLE else UserError
+        raise kind(_explain_client(error)) from error
+
+
+def find_code(error: Exception) -> str:
+    """Return the code of an error answer; empty if there was no answer."""
+    response = getattr(error, "response", None) or {}
+    return str(response.get("Error", {}).get("Code", ""))
+
+
+def is_missing(error: Exception) -> bool:
+    """Return whether an error answer says that there is nothing of the name."""
+    code = find_code(error)
+    return code in _MISSING or (
+        code == "ValidationException" and bool(_MISSING_WORDS.search(_find_message(error)))
+    )
+
+
+def has_ended(error: Exception) -> bool:
+    """Return whether an error answer says that the job to stop has ended."""
+    return find_code(error) == "ValidationException" and bool(
+        _ENDED_WORDS.search(_find_message(error))
+    )
+
+
+def _find_message(error: Exception) -> str:
+    response = getattr(error, "response", None) or {}
+    return " ".join(str(response.get("Error", {}).get("Message", "")).split()).rstrip(".")
+
+
+def _explain_answer(error: Exception) -> str:
+    said = _find_message(error)
+    operation = getattr(error, "operation_name", "the request")
+    code = find_code(error)
+    explanations = (
+        (_EXPIRED, "the AWS credentials have expired; sign in again, such as with `aws sso login`"),
+        (
+            _UNKNOWN_KEY,
+            f"AWS does not know these credentials ({code}); check the profile and the region",
+        ),
+        (
+            _BAD_SIGNATURE,
+            f"AWS refuses the signature ({code}); check the secret key and this machine's clock",
+        ),
+        (
+            _DENIED,
+            f"these credentials may not call {operation}: {said}; see `byo aws role`",
+        ),
+        (
+            _THROTTLED,
+            f"AWS still throttles {operation} after several attempts; try again in some minutes",
+        ),
+        (
+            _QUOTA,
+            f"a quota of the account is reached: {said}; raise it in the console of Service Quotas",
+        ),
+    )
+    for codes, explanation in explanations:
+        if code in codes:
+            return explanation
+    return f"AWS refuses {operation} ({code}): {said}"
+
+
+def _explain_client(error: Exception) -> str:
+    name = type(error).__name__
+    if name in _NO_CREDENTIALS:
+        return "no AWS credentials; run `aws configure` or `aws sso login`, or name a --profile"
+    if name in _NO_SESSION:
+        return "the AWS sign-in has expired; run `aws sso login`"
+    if name in _UNREACHABLE:
+        return f"AWS cannot be reached: {_flatten(error)}; check the network, proxy and region"
+    return _flatten(error)
+
+
+def _flatten(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".")

@@ -1,0 +1,252 @@
+"""One job of the account, from its request to its files on this disk.
+
+A job that was asked for never goes on unnoticed: whatever ends `follow`, `stop` is called or the
+caller is told the job's name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import json
+import re
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from container.errors import PlatformError, UserError
+from local_test.data import storage
+from local_test.data.line_file import LineFile
+from local_test.data.storage import StoredObject
+from local_test.jobs import result
+from local_test.jobs.result import JobResult, Listeners, Metric
+from local_test.remote import uploads
+from local_test.remote.access import Account
+from local_test.remote.log_reader import LogReader
+from local_test.remote.refusals import explaining, find_code, has_ended, is_missing
+
+ENDED: Final = frozenset({"Completed", "Failed", "Stopped"})
+_CLOCK_SKEW: Final = dt.timedelta(seconds=60)
+_FIRST_POLL_S: Final = 0.2
+_POLL_S: Final = 5.0
+_QUIET_POLLS: Final = 2
+"""After a job's end, its log is complete when this many reads have found nothing."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of job, by its names in the API."""
+
+    stem: str
+    """As in `TrainingJobName`."""
+    group: str
+    """Its log group."""
+
+    @property
+    def name(self) -> str:
+        """The member with a job's name."""
+        return f"{self.stem}JobName"
+
+    @property
+    def status(self) -> str:
+        """The member with a job's status."""
+        return f"{self.stem}JobStatus"
+
+    @property
+    def operation(self) -> str:
+        """The operation that makes a job."""
+        return f"Create{self.stem}Job"
+
+    def call(self, account: Account, verb: str, **fields: Any) -> dict[str, Any]:
+        """Call the operation of a verb, such as `describe`.
+
+        Raises: botocore's errors.
+        """
+        snake = re.sub("(?<!^)(?=[A-Z])", "_", self.stem).lower()
+        answer = getattr(account.client("sagemaker"), f"{verb}_{snake}_job")(**fields)
+        return {key: value for key, value in answer.items() if key != "ResponseMetadata"}
+
+
+TRAINING: Final = Kind("Training", "/aws/sagemaker/TrainingJobs")
+PROCESSING: Final = Kind("Processing", "/aws/sagemaker/ProcessingJobs")
+TRANSFORM: Final = Kind("Transform", "/aws/sagemaker/TransformJobs")
+
+
+class RemoteJob:
+    """One job of the account: `start` it, `follow` it, and `stop` it if it is not to go on."""
+
+    def __init__(
+        self,
+        account: Account,
+        kind: Kind,
+        request: Mapping[str, Any],
+        directory: Path,
+        listeners: Listeners,
+    ) -> None:
+        """`directory` is the job's own on this disk."""
+        self.name: str = request[kind.name]
+        self.directory = directory
+        self._account = account
+        self._kind = kind
+        self._request = request
+        self._listeners = listeners
+        self._metrics: list[Metric] = []
+        algorithm = request.get("AlgorithmSpecification", {})
+        self._definitions = [
+            (item["Name"], re.compile(item["Regex"]))
+            for item in algorithm.get("MetricDefinitions", ())
+        ]
+        self._files: dict[str, LineFile] = {}
+        self._log = LogReader(account, kind.group, f"{self.name}/", self._see_line)
+
+    def start(self) -> None:
+        """Ask for the job.
+
+        Raises: UserError or PlatformError if the service refuses; then there is no job.
+        """
+        result.make_directory(self.directory)
+        try:
+            self._create()
+        except UserError:
+            self.directory.rmdir()
+            raise
+        except (PlatformError, KeyboardInterrupt):
+            self.directory.rmdir()
+            with contextlib.suppress(UserError, PlatformError):
+                self.stop()  # the request may have arrived although its answer did not
+            raise
+        _write(self.directory / "request.json", self._request)
+
+    def _create(self) -> None:
+        import botocore.exceptions  # noqa: PLC0415 - takes 0.2 s, which local commands do not need
+
+        started = dt.datetime.now(dt.UTC)
+        with explaining():
+            try:
+                self._kind.call(self._account, "create", **self._request)
+            except botocore.exceptions.ClientError as error:
+                if not self._was_made(error, started):
+                    raise
+
+    def _was_made(self, error: Any, started: dt.datetime) -> bool:
+        """Return whether an earlier attempt of the same call made the job; its answer was lost."""
+        is_repeated = error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0) > 0
+        if find_code(error) != "ResourceInUse" or not is_repeated:
+            return False
+        found = self._kind.call(self._account, "describe", **{self._kind.name: self.name})
+        return bool(found["CreationTime"] > started - _CLOCK_SKEW)
+
+    def stop(self) -> None:
+        """Ask the service to stop the job; one that has ended, or was never made, is left alone.
+
+        Raises: UserError or PlatformError if the service cannot be asked.
+        """
+        import botocore.exceptions  # noqa: PLC0415 - as above
+
+        with explaining():
+            try:
+                self._kind.call(self._account, "stop", **{self._kind.name: self.name})
+            except botocore.exceptions.ClientError as error:
+                if not is_missing(error) and not has_ended(error):
+                    raise
+
+    def follow(self) -> JobResult:
+        """Show status, log and metrics until the job has ended; return its result.
+
+        Raises: UserError or PlatformError if the service cannot be asked any more.
+        """
+        with self._closing_files(), explaining():
+            description = self._wait()
+        status = str(description[self._kind.status])
+        document = json.loads(json.dumps(description, default=_format))
+        _write(self.directory / "description.json", document)
+        return JobResult(
+            document,
+            self.directory,
+            status,
+            str(description.get("FailureReason", "")),
+            metrics=self._metrics,
+        )
+
+    def _wait(self) -> dict[str, Any]:
+        pause_s = _FIRST_POLL_S
+        shown = ""
+        quiet = 0
+        while True:
+            description = self._kind.call(self._account, "describe", **{self._kind.name: self.name})
+            status = str(description.get("SecondaryStatus") or description[self._kind.status])
+            if status != shown:
+                self._listeners.on_status(status, str(description.get("FailureReason", "")))
+                shown = status
+            is_new = self._log.read() > 0
+            if description[self._kind.status] in ENDED:
+                quiet = 0 if is_new else quiet + 1
+                if quiet == _QUIET_POLLS:
+                    return description
+                pause_s = _FIRST_POLL_S
+            time.sleep(pause_s)
+            pause_s = min(_POLL_S, pause_s * 1.5)
+
+    def _see_line(self, host: str, line: str) -> None:
+        if host not in self._files:
+            (self.directory / "logs").mkdir(exist_ok=True)
+            name = host.replace("/", "-")
+            self._files[host] = LineFile(
+                self.directory / "logs" / f"{name}.log",
+                lambda text: f"{text}\n".encode("utf-8", "replace"),
+            )
+        self._files[host].append(line)
+        self._listeners.on_line(host, line)
+        for metric in find_metrics(line, self._definitions):
+            self._metrics.append(metric)
+            self._listeners.on_metric(metric)
+
+    @contextlib.contextmanager
+    def _closing_files(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            for file in self._files.values():
+                file.close()
+
+
+def find_metrics(line: str, definitions: list[tuple[str, re.Pattern[str]]]) -> Iterator[Metric]:
+    """Yield every metric in a log line, as the service finds them (HPO-1)."""
+    for name, pattern in definitions:
+        for match in pattern.finditer(line):
+            with contextlib.suppress(ValueError):
+                text = match.group(1) if pattern.groups else match.group()
+                yield Metric(name, float(text), time.time())
+
+
+def download(account: Account, prefix: str, uri: str) -> list[Path]:
+    """Copy the objects below a prefix of the bucket to a `file://` place; return their paths.
+
+    Raises: UserError if one cannot be copied, or its name leads out of the place.
+    """
+    directory = storage.to_path(uri)
+    paths = []
+    for key, size in uploads.list_keys(account, prefix).items():
+        item = StoredObject(f"s3://{account.bucket}/{key}", key.removeprefix(prefix), size)
+        path = storage.find_place(item, directory)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with explaining():
+                account.client("s3").download_file(account.bucket, key, str(path))
+        except OSError as error:
+            message = f"cannot write {path}: {error.strerror}"
+            raise UserError(message) from error
+        paths.append(path)
+    return paths
+
+
+def _write(path: Path, document: Any) -> None:
+    path.write_text(json.dumps(document, indent=2, default=_format) + "\n", encoding="utf-8")
+
+
+def _format(value: object) -> str:
+    if isinstance(value, dt.datetime):
+        return result.format_time(value.timestamp())
+    return str(value)

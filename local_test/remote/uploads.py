@@ -1,0 +1,110 @@
+"""Local data in the account's bucket, at a place that its content names.
+
+The same content has the same place, so it is uploaded once. Names below a prefix are as on this
+disk, since containers see them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from local_test.data import storage
+from local_test.data.storage import StoredObject
+from local_test.remote.access import PREFIX, TAG, Account
+from local_test.remote.refusals import explaining, find_code
+
+_DIGITS: Final = 32
+
+
+@dataclass(frozen=True)
+class Upload:
+    """What a `file://` URI names, and where it belongs in the bucket."""
+
+    uri: str
+    """The URI that replaces it: a prefix of exactly these objects."""
+    keys: dict[str, StoredObject] = field(default_factory=dict)
+    """Each object on this disk, by its key in the bucket."""
+
+
+def plan(bucket: str, uri: str) -> Upload:
+    """Read local objects and name their place; nothing is uploaded.
+
+    Raises: UserError if there are none, or one cannot be read.
+    """
+    directory, _, stem = uri.rpartition("/")
+    objects = storage.list_objects(uri)
+    names = {item.uri.removeprefix(f"{directory}/"): item for item in objects}
+    digest = hashlib.sha256()
+    for name, item in sorted(names.items()):
+        digest.update(f"{name}\0{_hash_file(item)}\n".encode())
+    place = f"{PREFIX}data/{digest.hexdigest()[:_DIGITS]}"
+    keys = {f"{place}/{name}": item for name, item in names.items()}
+    return Upload(f"s3://{bucket}/{place}/{stem}", keys)
+
+
+def _hash_file(item: StoredObject) -> str:
+    with storage.to_path(item.uri).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def send(account: Account, upload: Upload) -> list[str]:
+    """Upload the objects that the bucket does not have; return their keys.
+
+    Raises: UserError if the bucket refuses one.
+    """
+    found = list_keys(account, upload.uri.removeprefix(f"s3://{account.bucket}/"))
+    missing = [key for key, item in upload.keys.items() if found.get(key) != item.size_bytes]
+    owner = {"ExpectedBucketOwner": account.number}
+    with explaining():
+        for key in missing:
+            path = storage.to_path(upload.keys[key].uri)
+            account.client("s3").upload_file(str(path), account.bucket, key, owner)
+    return missing
+
+
+def make_bucket(account: Account, say: Callable[[str], None]) -> None:
+    """Make the account's default bucket if it is missing.
+
+    Raises: UserError if it cannot be made, or belongs to someone else.
+    """
+    import botocore.exceptions  # noqa: PLC0415 - takes 0.2 s, which local commands do not need
+
+    s3 = account.client("s3")
+    with explaining():
+        try:
+            s3.head_bucket(Bucket=account.bucket, ExpectedBucketOwner=account.number)
+        except botocore.exceptions.ClientError as error:
+            if find_code(error) != "404":
+                raise
+        else:
+            return
+        say(f"making the bucket {account.bucket}")
+        where: dict[str, Any] = {}
+        if account.region != "us-east-1":
+            where = {"CreateBucketConfiguration": {"LocationConstraint": account.region}}
+        s3.create_bucket(Bucket=account.bucket, **where)
+        tagging = {"TagSet": [{"Key": TAG, "Value": "bucket"}]}
+        s3.put_bucket_tagging(Bucket=account.bucket, Tagging=tagging)
+
+
+def list_keys(account: Account, prefix: str) -> dict[str, int]:
+    """Return the size of each object below a prefix of the bucket; none if there is no bucket."""
+    import botocore.exceptions  # noqa: PLC0415 - as above
+
+    pages = account.client("s3").get_paginator("list_objects_v2")
+    with explaining():
+        try:
+            return {
+                entry["Key"]: int(entry["Size"])
+                for page in pages.paginate(
+                    Bucket=account.bucket, Prefix=prefix, ExpectedBucketOwner=account.number
+                )
+                for entry in page.get("Contents", ())
+            }
+        except botocore.exceptions.ClientError as error:
+            if find_code(error) != "NoSuchBucket":
+                raise
+            return {}

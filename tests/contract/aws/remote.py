@@ -1,0 +1,120 @@
+"""The command line in this process, with an account behind it: boto3 finds the local AWS."""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+import botocore.retries.standard
+import pytest
+from botocore.awsrequest import AWSResponse
+
+from local_test.cli import app, job_commands
+from local_test.cli.remote import submission
+from local_test.remote import access, remote_jobs
+from tests.contract.aws.client import LocalAws
+
+Fault = Callable[[Any], AWSResponse | None]
+
+
+def answer(status: int, code: str, message: str = "it says why") -> Fault:
+    """Return a fault: an error answer of the service."""
+
+    def send(request: Any) -> AWSResponse:
+        raw = io.BytesIO()
+        response = AWSResponse(request.url, status, {"x-amzn-ErrorType": code}, raw)
+        body = json.dumps({"__type": code, "message": message})
+        if request.url.partition("//")[2].partition("/")[2] or "Action=" in str(request.body):
+            body = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
+            if "Action=" in str(request.body):
+                body = f"<ErrorResponse>{body}</ErrorResponse>"
+        response._content = body.encode()  # noqa: SLF001 - the response has no other way in
+        return response
+
+    return send
+
+
+_watching: list[Remote] = []
+"""The one whose test runs; clients keep the handlers that their session had."""
+
+
+@functools.cache
+def _make_session(url: str) -> Any:
+    """Return one session for all tests of a local AWS: its clients take 0.2 s each."""
+    del url
+    session = boto3.Session(region_name="us-east-1")
+    session.events.register("before-send", _see)
+    return session
+
+
+def _see(**event: Any) -> AWSResponse | None:
+    return _watching[-1].see(**event)
+
+
+@dataclass
+class Remote:
+    """Runs commands, records what is sent, and injects faults."""
+
+    aws: LocalAws
+    jobs: Path
+    capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch
+    sent: dict[str, list[Any]] = field(default_factory=dict)
+    """The bodies of the requests, by operation."""
+    faults: dict[str, list[Fault]] = field(default_factory=dict)
+    """What happens to the next requests, by operation; after the last one, nothing."""
+
+    def __post_init__(self) -> None:
+        """Point boto3 at the local AWS, and let it retry at once."""
+        for name, value in {
+            "AWS_ENDPOINT_URL": self.aws.url,
+            "AWS_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": self.aws.key.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.aws.key.secret_key,
+        }.items():
+            self.monkeypatch.setenv(name, value)
+        self.monkeypatch.delenv("AWS_PROFILE", raising=False)
+        self.monkeypatch.setattr(
+            botocore.retries.standard.ExponentialBackoff, "delay_amount", lambda *_: 0
+        )
+        for name in ("_FIRST_POLL_S", "_POLL_S"):
+            self.monkeypatch.setattr(remote_jobs, name, 0.05)
+        for module in (submission, job_commands):
+            self.monkeypatch.setattr(module, "JOBS", self.jobs)
+
+        session = _make_session(self.aws.url)
+        _watching[:] = [self]
+        find = access.find_account
+
+        def find_it(profile: str | None, region: str | None) -> Any:
+            return find(profile, region, lambda **_: session)
+
+        self.monkeypatch.setattr(access, "find_account", find_it)
+
+    def see(self, request: Any, event_name: str, **_: Any) -> AWSResponse | None:
+        """Record a request; return a fault's answer, or None to send it."""
+        operation = event_name.rpartition(".")[2]
+        self.sent.setdefault(operation, []).append(request.body)
+        waiting = self.faults.get(operation)
+        return waiting.pop(0)(request) if waiting else None
+
+    def run(self, *arguments: str) -> tuple[int, str, str]:
+        """Run a command; return exit code, standard output and standard error."""
+        self.sent.clear()
+        self.monkeypatch.setattr(sys, "argv", ["byo", *arguments])
+        code = app.main()
+        out, err = self.capsys.readouterr()
+        return code, out, err
+
+    def run_well(self, *arguments: str) -> str:
+        """Run a command that must succeed; return its standard output."""
+        code, out, err = self.run(*arguments)
+        assert code == 0, err
+        return out
