@@ -6,8 +6,10 @@ Rules of this file: it parses nothing and imports only the side that has the com
 
 from __future__ import annotations
 
+import difflib
 import importlib.metadata
 import os
+import re
 import sys
 from typing import Final
 
@@ -26,6 +28,7 @@ SageMaker on this machine, for a program or an --image:
   serve      serve a model until Ctrl-C
   invoke     send one request to an endpoint that serve started
   transform  run a batch transform job
+  runs       list finished jobs, and compare some of them
   conform    check a container against SageMaker's contract
 
 the AWS API on localhost (the extra aws):
@@ -53,6 +56,12 @@ def main() -> int:
     if command == "--version":
         print(importlib.metadata.version("byo-sagemaker"))
         return 0
+    names = re.findall(r"^  (\w+) ", USAGE, re.MULTILINE)
+    if command not in (*names, "demo") and not command.startswith("-"):
+        near = difflib.get_close_matches(command, names, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "`byo --help` lists the commands"
+        print(f"error: there is no command {command!r}; {hint}", file=sys.stderr)
+        return 2
     if command in DEVELOPER_COMMANDS:
         from container import __main__ as container  # noqa: PLC0415 - see the rules
 

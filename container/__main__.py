@@ -64,10 +64,21 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     if shutil.which(command):
         os.execvpe(command, list(argv), dict(environ))  # noqa: S606 - the user's own command
     if command:
-        message = f"{command!r} is neither a command of this program nor an executable on PATH"
-        print(message, file=sys.stderr)
-    print(USAGE, end="", file=sys.stderr)
+        print(_describe_unknown(command), file=sys.stderr)
+    else:
+        print(USAGE, end="", file=sys.stderr)
     return 2
+
+
+def _describe_unknown(command: str) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(command, ("train", "evaluate", "serve", *_DEVELOPER_COMMANDS))
+    if near:
+        hint = f"did you mean {near[0]!r}?"
+    else:
+        hint = "`python -m container --help` lists the commands"
+    return f"{command!r} is neither a command of this program nor an executable on PATH; {hint}"
 
 
 def _asks_for_help(argv: Sequence[str]) -> bool:

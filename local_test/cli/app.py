@@ -24,6 +24,7 @@ from local_test.cli import (
     terminal,
 )
 from local_test.cli.remote import account_commands
+from local_test.cli.runs import command as runs
 from local_test.endpoints.server import UnhealthyError
 from local_test.requests import treatments
 
@@ -56,6 +57,7 @@ for _command in (
     aws_commands.purge,
 ):
     app.command()(_command)
+app.add_typer(runs.app, name="runs")
 app.command(hidden=True)(smoke_command.demo)
 app.add_typer(account_commands.app, name="aws")
 
@@ -90,10 +92,17 @@ def _explain(error: Exception) -> str | None:
         return extras.explain(error.name)
     if hasattr(error, "format_message"):
         # a usage error of the command-line library, which does not export the class
-        return f"{error.format_message() or 'no command is given'}; see --help"
+        return _explain_usage(error.format_message())
     if isinstance(error, OSError):
         return _explain_refusal(error)
     return None
+
+
+def _explain_usage(text: str) -> str:
+    """Return one sentence about a command line that is not understood."""
+    text = text.rstrip(".") or "no command is given"
+    separator = " " if text.endswith("?") else "; "
+    return f"{text}{separator}see --help"
 
 
 def _explain_refusal(error: OSError) -> str | None:

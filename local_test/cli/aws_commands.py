@@ -84,7 +84,7 @@ def up(
 ) -> int:
     """Start a local AWS; it remembers its options for the next start."""
     extras.require("moto")
-    home = _find_directory(directory)
+    home = find_directory(directory)
     settings = _load_settings(home, options.list_changes())
     if (running := installation.find_running(home)) is not None:
         _say(f"already up: {running.url}, data in {home}; to change its options, run `down` first")
@@ -161,7 +161,7 @@ def down(
     ] = False,
 ) -> int:
     """Stop the local AWS; its data stays, and its endpoints come back with the next `up`."""
-    home = _find_directory(directory)
+    home = find_directory(directory)
     running = installation.find_running(home)
     if running is None:
         _say(f"no local AWS is running in {home}")
@@ -185,7 +185,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print the status as JSON.")] = False,
 ) -> int:
     """Print whether a local AWS is up, and what runs in it; exit code 1 if it is down."""
-    home = _find_directory(directory)
+    home = find_directory(directory)
     running = installation.find_running(home)
     if running is None:
         if as_json:
@@ -218,7 +218,7 @@ def status(
 
 def env(directory: Directory = None) -> int:
     """Print the variables that point any AWS client at the local AWS, for `eval`."""
-    home = _find_directory(directory)
+    home = find_directory(directory)
     running = installation.find_running(home)
     if running is None:
         message = f"no local AWS is running in {home}; start it with `{COMMAND} up`"
@@ -240,7 +240,7 @@ def purge(
     yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
 ) -> int:
     """Delete all data of a local AWS that is down: buckets, jobs, models, endpoints, logs."""
-    home = _find_directory(directory)
+    home = find_directory(directory)
     if installation.is_running(home):
         message = f"the local AWS in {home} is running; stop it with `down` first"
         raise UserError(message)
@@ -260,7 +260,8 @@ def purge(
     return 0
 
 
-def _find_directory(directory: Path | None) -> Path:
+def find_directory(directory: Path | None) -> Path:
+    """Return the directory of the local AWS: as given, or that of this user."""
     data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share")
     return (directory or data / "local-aws").expanduser().absolute()
 

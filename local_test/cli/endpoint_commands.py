@@ -35,10 +35,11 @@ from local_test.cli.options import (
     option,
     with_groups,
 )
+from local_test.cli.runs import next_steps
 from local_test.endpoints.endpoint import Endpoint
 from local_test.endpoints.invocation_server import InvocationServer
 from local_test.endpoints.server import Limits
-from local_test.requests import shorthand
+from local_test.requests import content_types, shorthand
 from local_test.requests.endpoint_requests import EndpointRequests
 from local_test.runners import faults
 from local_test.runners.interface import Runner
@@ -49,7 +50,9 @@ from local_test.runners.procfs import name_process
 class EndpointOptions:
     """Fields of the requests that make an endpoint, and faults."""
 
-    model: str | None = option(None, "model.tar.gz, or a directory; by default no model.")
+    model: str | None = option(
+        None, "model.tar.gz, a directory, or the name of a training job; by default no model."
+    )
     port: int = option(0, "Port of the endpoint; 0 takes a free one.")
     name: str | None = name_option()
     instance_count: int = option(1, "Number of hosts or servers.")
@@ -63,11 +66,16 @@ class EndpointOptions:
     reload: bool = flag("Restart the server when its model or code changes.", "--reload")
 
     def make_requests(self, container: ContainerOptions) -> EndpointRequests:
-        """Return the requests."""
+        """Return the requests.
+
+        Raises: UserError if the model does not exist; it names those of training jobs.
+        """
+        model = next_steps.resolve_model(self.model)
+        next_steps.check_model(model)
         return shorthand.endpoint_requests(
             name=self.name or shorthand.make_name("endpoint"),
             image=container.image_name,
-            model=self.model,
+            model=model,
             environment=container.environment,
             instance_count=self.instance_count,
             is_isolated=self.isolated,
@@ -181,16 +189,17 @@ def serving(
 class InvocationOptions:
     """Headers of InvokeEndpoint."""
 
-    content_type: str = option("text/csv", "Content-Type header of the body.")
+    content_type: str | None = option(
+        None, "Content-Type header of the body; by default by the file's suffix or first bytes."
+    )
     accept: str | None = option(None, "Accept.")
     custom_attributes: str | None = option(None, "X-Amzn-SageMaker-Custom-Attributes.")
     target_variant: str | None = option(None, "X-Amzn-SageMaker-Target-Variant.")
 
-    @property
-    def headers(self) -> dict[str, str]:
-        """The headers that are set."""
+    def make_headers(self, name: str, body: bytes) -> dict[str, str]:
+        """Return the headers for the body from the file `name`."""
         headers = {
-            "Content-Type": self.content_type,
+            "Content-Type": self.content_type or content_types.guess(name, body),
             "Accept": self.accept,
             contract.CUSTOM_ATTRIBUTES_HEADER: self.custom_attributes,
             "X-Amzn-SageMaker-Target-Variant": self.target_variant,
@@ -214,9 +223,10 @@ def invoke(
     """Send one request to an endpoint that `serve` started, and print the answer unchanged."""
     payload = sys.stdin.buffer.read() if body == "-" else request_files.read_bytes(Path(body))
     url = _find_url(endpoint)
+    headers = options.make_headers(body, payload)
     started = time.monotonic()
     call = urllib.request.Request(  # noqa: S310 - loopback
-        url, payload, options.headers, method="POST"
+        url, payload, headers, method="POST"
     )
     try:
         with urllib.request.urlopen(call) as response:  # noqa: S310 - loopback
@@ -228,17 +238,30 @@ def invoke(
         message = f"cannot reach {url}: {error.reason}"
         raise PlatformError(message) from error
     if verbose or response.status != 200:
+        terminal.say(f"sent {len(payload)} bytes of {headers['Content-Type']}")
         terminal.say(
             f"a caller of InvokeEndpoint sees status {response.status} "
             f"after {time.monotonic() - started:.4f} s"
         )
         for key, value in response.headers.items():
             terminal.say(f"  {key}: {value}")
-    sys.stdout.buffer.write(answer)
-    if sys.stdout.isatty() and not answer.endswith(b"\n"):
-        sys.stdout.buffer.write(b"\n")
-    sys.stdout.flush()
+    _print_answer(answer, response.headers.get("Content-Type", ""))
     return int(response.status != 200)
+
+
+def _print_answer(answer: bytes, content_type: str) -> None:
+    """Print an answer unchanged; a terminal gets a sentence in place of bytes that are not text."""
+    if not sys.stdout.isatty():
+        sys.stdout.buffer.write(answer)
+    elif content_types.is_text(answer):
+        sys.stdout.buffer.write(answer + b"\n" * (not answer.endswith(b"\n")))
+    else:
+        what = content_type or "no content type"
+        terminal.say(
+            f"the answer has {len(answer)} bytes of {what}, which are not text; write them to a "
+            "file with `> FILE`"
+        )
+    sys.stdout.flush()
 
 
 def _find_url(name: str | None) -> str:

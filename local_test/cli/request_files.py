@@ -8,6 +8,7 @@ from typing import Any
 
 from container.errors import UserError
 from local_test.cli import terminal
+from local_test.data.local_objects import describe_absence
 from local_test.requests.endpoint_requests import EndpointRequests
 from local_test.requests.validation import ValidRequest
 
@@ -74,6 +75,8 @@ def read_bytes(path: Path) -> bytes:
     """
     try:
         return path.read_bytes()
+    except FileNotFoundError as error:
+        raise UserError(describe_absence(path)) from error
     except OSError as error:
         message = f"cannot read {path}: {error.strerror}"
         raise UserError(message) from error

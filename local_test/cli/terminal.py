@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 from rich.console import Console
 from rich.table import Table
 
+from local_test.cli.runs import next_steps
 from local_test.jobs.job import Job
 from local_test.jobs.result import JobResult, Listeners, Metric
 from local_test.requests.validation import ValidRequest
@@ -140,6 +141,8 @@ def report(result: JobResult, artifact: str, *, as_json: bool = False) -> int:
         print(f"{result.status} {artifact}")
     if not as_json:
         say(f"job directory: {result.directory}")
+        for line in next_steps.list_lines(result):
+            say(line)
         if reason := result.description.get("FailureReason"):
             complain(reason)
     return {"Completed": 0, "Stopped": 130}.get(result.status, 1)
@@ -167,12 +170,13 @@ def _tabulate(metrics: Sequence[Metric]) -> Table:
     for name in dict.fromkeys(metric.name for metric in metrics):
         values = [metric.value for metric in metrics if metric.name == name]
         numbers = (f"{value:.6g}" for value in (values[-1], min(values), max(values)))
-        table.add_row(name, str(len(values)), *numbers, _draw(values[-_COURSE_POINTS:]))
+        table.add_row(name, str(len(values)), *numbers, draw(values))
     return table
 
 
-def _draw(values: Sequence[float]) -> str:
-    """Draw values as one line of bars; a value that is not finite is a gap."""
+def draw(values: Sequence[float]) -> str:
+    """Draw the last values as one line of bars; a value that is not finite is a gap."""
+    values = values[-_COURSE_POINTS:]
     finite = [value for value in values if math.isfinite(value)]
     low = min(finite, default=0.0)
     span = (max(finite, default=0.0) - low) or 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -32,6 +33,8 @@ def list_files(prefix: str) -> Iterator[tuple[str, int]]:
     """
     start = prefix.removeprefix("file://")
     directory, _, stem = start.rpartition("/")
+    if not Path(directory or "/").exists():
+        raise UserError(describe_absence(start))
     try:
         entries = sorted(os.scandir(directory or "/"), key=lambda entry: entry.name)
     except OSError as error:
@@ -45,6 +48,28 @@ def list_files(prefix: str) -> Iterator[tuple[str, int]]:
     except OSError as error:
         message = f"cannot list {prefix}: {error}"
         raise UserError(message) from error
+
+
+def describe_absence(place: str | Path) -> str:
+    """Return one sentence about a path that does not exist; every command uses it.
+
+    It names the first part of the path that is missing, and entries with similar names.
+    """
+    path = Path(place)
+    text = f"{path} does not exist"
+    missing = path
+    while not missing.parent.is_dir() and missing.parent != missing:
+        missing = missing.parent
+    if missing != path:
+        text += f": there is no {missing}"
+    try:
+        names = [entry.name for entry in missing.parent.iterdir()]
+    except OSError:
+        return text
+    near = difflib.get_close_matches(missing.name, names, n=3)
+    if near:
+        text += f"; did you mean {' or '.join(str(missing.parent / name) for name in near)}?"
+    return text
 
 
 def _match(entries: Sequence[os.DirEntry[str]], stem: str) -> Sequence[os.DirEntry[str]]:

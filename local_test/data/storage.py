@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, Final
 
 from container.errors import UserError
 from local_test.data.atomic_file import replacing
-from local_test.data.local_objects import list_files, name_below
+from local_test.data.local_objects import describe_absence, list_files, name_below
 
 _FICLONE: Final = 0x40049409
 
@@ -65,6 +65,8 @@ def list_objects(uri: str, *, may_be_empty: bool = False) -> list[StoredObject]:
     found = [StoredObject(key, name_below(uri, key), size) for key, size in sorted(listed)]
     if not found and not may_be_empty:
         message = f"no object has the prefix {uri}"
+        if uri.startswith("file://") and not to_path(uri).exists():
+            message = describe_absence(to_path(uri))
         raise UserError(message)
     return found
 
@@ -112,11 +114,17 @@ def check_reference(source: str, uri: str) -> None:
         raise UserError(message)
 
 
+def _check_presence(uri: str) -> None:
+    if uri.startswith("file://") and not to_path(uri).exists():
+        raise UserError(describe_absence(to_path(uri)))
+
+
 def fetch(uri: str, target: Path) -> None:
     """Copy an object to `target`.
 
     Raises: UserError if the object does not exist or the disk is full.
     """
+    _check_presence(uri)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if uri.startswith("file://"):
@@ -144,6 +152,7 @@ def read_typed(uri: str) -> tuple[bytes, str]:
 
     Raises: UserError if it cannot be read.
     """
+    _check_presence(uri)
     try:
         if uri.startswith("file://"):
             return to_path(uri).read_bytes(), ""

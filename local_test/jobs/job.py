@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ from local_test.jobs.result import JobResult, Listeners, Metric
 from local_test.requests.validation import ValidRequest
 from local_test.runners.interface import Launch, Runner
 from local_test.runners.log_lines import OnLine
+from local_test.runners.procfs import name_process
 
 DEFAULT_RUNTIME_S: Final = 86400  # OUT-11
 
@@ -80,7 +82,9 @@ class Job(abc.ABC):
         """
         self._times_s["Creation"] = time.time()
         result.make_directory(self.directory)
-        job_directory.write_documents(self.directory, {"request.json": self.request})
+        process = {"process": name_process(os.getpid())}
+        documents = {"request.json": self.request, job_directory.PROCESS_FILE: process}
+        job_directory.write_documents(self.directory, documents)
         outcome = Outcome()
         failure = ""
         self._begin()

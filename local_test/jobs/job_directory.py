@@ -18,6 +18,10 @@ GROUP = "homogeneousCluster"
 """The instance group of a job without groups, as seen in files of SageMaker."""
 
 
+PROCESS_FILE = "process.json"
+"""Names the process that runs the job, so that a job that was cut off is not taken for running."""
+
+
 def instance_groups(request: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the groups of `resourceconfig.json`; hosts are numbered across groups (DS-7)."""
     resources = request["ResourceConfig"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,8 +64,17 @@ def make_directory(directory: Path) -> None:
     try:
         directory.mkdir(parents=True)
     except FileExistsError as error:
-        message = f"a job named {directory.name!r} already exists; its directory is {directory}"
+        message = (
+            f"a job named {directory.name!r} already exists; its directory is {directory}. "
+            f"Choose another name, such as {_find_free_name(directory)!r}, or delete the directory"
+        )
         raise UserError(message) from error
+
+
+def _find_free_name(directory: Path) -> str:
+    """Return the first name with a number behind it that no job has."""
+    names = (f"{directory.name}-{number}" for number in itertools.count(2))
+    return next(name for name in names if not directory.with_name(name).exists())
 
 
 @contextlib.contextmanager

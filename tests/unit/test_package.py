@@ -143,3 +143,19 @@ def test_both_sides_answer(argument: str, answer: str) -> None:
         check=True,
     )
     assert answer in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [
+        ("doctr", "did you mean 'doctor'?"),
+        ("trian", "did you mean 'train'?"),
+        ("xyzzy", "`byo --help` lists the commands"),
+    ],
+)
+def test_a_misspelt_command_is_one_sentence(
+    typed: str, hint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["byo", typed])
+    assert byo.main() == 2
+    assert capsys.readouterr().err == f"error: there is no command {typed!r}; {hint}\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,6 +20,11 @@ from container.developer.doctor import (
 from container.developer.doctor.finding import Finding
 from container.training.user_script import find
 
+SCHEMA: Final = 1
+"""Version of the JSON: a member may be added, but none changes or goes without a new number."""
+SEVERITIES: Final = ("error", "warning", "note")
+# The rules behind a finding, at its end: `[IMG-13, TRIP-2]`.
+_CLAUSES: Final = re.compile(r" \[([A-Z]+-\d+[a-z]?(?:, [A-Z]+-\d+[a-z]?)*)\]$")
 _IMAGE_NAME: Final = re.compile(r"[a-z0-9][a-zA-Z0-9._/:@-]*")
 
 
@@ -31,13 +37,41 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "path", type=Path, nargs="+", help="a file, a directory, or the name of an image"
     )
-    every = (finding for path in parser.parse_args(argv).path for finding in examine(path))
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    options = parser.parse_args(argv)
+    every = (finding for path in options.path for finding in examine(path))
     findings = list(dict.fromkeys(every))  # each of them once
+    count = sum(finding.severity == "error" for finding in findings)
+    if options.json:
+        print(format_json(options.path, findings))
+        return int(count > 0)
     for finding in findings:
         print(f"{finding.severity}: {finding.text}")
-    count = sum(finding.severity == "error" for finding in findings)
     print("no errors found" if not count else f"{count} error{'s' * (count > 1)}")
     return int(count > 0)
+
+
+def format_json(paths: Sequence[Path], findings: Sequence[Finding]) -> str:
+    """Format findings for programs; the members are described in docs/bring-your-own.md."""
+    severities = [finding.severity for finding in findings]
+    document = {
+        "schema": SCHEMA,
+        "paths": [str(path) for path in paths],
+        "counts": {name: severities.count(name) for name in SEVERITIES},
+        "findings": [
+            {
+                "severity": finding.severity,
+                "text": _CLAUSES.sub("", finding.text),
+                "clauses": [
+                    identity
+                    for group in _CLAUSES.findall(finding.text)
+                    for identity in group.split(", ")
+                ],
+            }
+            for finding in findings
+        ],
+    }
+    return json.dumps(document, indent=2)
 
 
 def examine(path: Path) -> list[Finding]:

@@ -42,4 +42,6 @@ def test_entry_point_refuses_what_is_no_command() -> None:
     result = run("trian")
 
     assert result.returncode == 2
-    assert "'trian' is neither a command" in result.stderr
+    assert result.stderr.startswith("'trian' is neither a command")
+    assert result.stderr.endswith("; did you mean 'train'?\n")
+    assert result.stderr.count("\n") == 1

@@ -6,7 +6,10 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+
+import pytest
 
 from tests.support import ROOT
 
@@ -53,3 +56,33 @@ def test_a_missing_command_is_said(tmp_path: Path) -> None:
     code, last = run(tmp_path)
     assert code == 2
     assert last == "error: no command is given; see --help"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", "-c", "training={}"),
+        ("evaluate", "--model", "{}", "--test", "{}"),
+        ("serve", "--model", "{}"),
+        ("invoke", "{}"),
+    ],
+)
+def test_a_wrong_path_has_one_wording_in_every_command(
+    arguments: Sequence[str], tmp_path: Path
+) -> None:
+    (tmp_path / "digits").mkdir()
+    wrong = tmp_path / "digit"
+
+    code, last = run(tmp_path / "jobs", *(text.format(wrong) for text in arguments))
+
+    assert code in (1, 2)
+    assert last.removeprefix("error: ").removeprefix("ClientError: ") == (
+        f"{wrong} does not exist; did you mean {tmp_path / 'digits'}?"
+    )
+
+
+def test_a_misspelt_command_is_one_sentence_with_the_nearest(tmp_path: Path) -> None:
+    assert run(tmp_path, "trian") == (
+        2,
+        "error: No such command 'trian'. Did you mean 'train'? see --help",
+    )

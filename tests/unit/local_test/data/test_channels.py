@@ -53,7 +53,7 @@ def test_a_manifest_names_the_objects(tmp_path: Path, data: str) -> None:
 
     assert [item.name for item in objects] == ["c", "a"]
     storage.store_bytes(json.dumps([{"prefix": data}, "z"]).encode(), manifest)
-    with pytest.raises(UserError, match="no object has the prefix"):
+    with pytest.raises(UserError, match="does not exist"):
         channels.list_channel(make_channel(manifest, "ManifestFile"))
     for wrong in (b"{}", b"[" * 100_000, b"[" + b"9" * 5000 + b"]"):
         storage.store_bytes(wrong, manifest)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from container.errors import UserError
 from local_test import container_files
+from local_test.data import storage
 from local_test.data.local_objects import list_files, name_below
 
 
@@ -82,3 +83,16 @@ def test_a_file_is_only_that_file(other: str, tmp_path: Path) -> None:
     listed = list(list_files(f"file://{tmp_path}/train.csv"))
 
     assert listed == [(f"file://{tmp_path}/train.csv", 0)]
+
+
+@pytest.mark.parametrize("read", [storage.list_objects, storage.read])
+def test_a_wrong_path_has_one_wording(read: Callable[[str], object], tmp_path: Path) -> None:
+    (tmp_path / "training").mkdir()
+    for name, start in (
+        ("trainin", f"{tmp_path}/trainin does not exist; did you mean {tmp_path}/training?"),
+        ("no/such/x.csv", f"{tmp_path}/no/such/x.csv does not exist: there is no {tmp_path}/no"),
+        ("training/x.csv", f"{tmp_path}/training/x.csv does not exist"),
+    ):
+        with pytest.raises(UserError) as caught:
+            read(f"file://{tmp_path}/{name}")
+        assert str(caught.value) == start

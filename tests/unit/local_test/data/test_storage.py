@@ -22,7 +22,7 @@ def test_a_stored_object_is_complete_and_a_prefix_lists_in_order(tmp_path: Path)
     assert storage.read(listed[1].uri) == b"2"
     storage.delete(listed[0].uri)
     assert len(storage.list_objects(f"file://{tmp_path}/a b/")) == 2
-    with pytest.raises(UserError, match="no object has the prefix"):
+    with pytest.raises(UserError, match="does not exist"):
         storage.list_objects(f"file://{tmp_path}/a b/nothing")
     with pytest.raises(UserError, match="use file:///path or s3://bucket/key"):
         storage.read("gs://bucket/key")

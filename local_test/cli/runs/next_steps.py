@@ -1,0 +1,67 @@
+"""What a person does after a job: look at its report, serve its model, compare it with another."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Final
+
+from container.errors import UserError
+from local_test.cli.options import COMMAND, JOBS
+from local_test.cli.runs import run_files
+from local_test.data.local_objects import describe_absence
+from local_test.jobs.result import JobResult
+
+_MODELS_SHOWN: Final = 5
+
+
+def list_lines(result: JobResult) -> list[str]:
+    """Return lines that name the files and commands that follow a job; none of them is empty."""
+    reports = run_files.list_outputs(result.directory, None, "report.html")
+    lines = [f"report: {report}" for report in reports[:1]]
+    if result.status == "Failed":
+        logs = result.directory / "logs"
+        if logs.is_dir():
+            lines.append(f"log: {logs}")
+        return lines
+    artifacts = result.description.get("ModelArtifacts") or {}
+    model = str(artifacts.get("S3ModelArtifacts", "")).removeprefix("file://")
+    if result.status == "Completed" and model:
+        lines.append(f"next: {COMMAND} serve --model {shlex.quote(model)}")
+        if other := _find_other(result.directory):
+            lines.append(f"next: {COMMAND} runs compare {other} {result.directory.name}")
+    return lines
+
+
+def _find_other(directory: Path) -> str:
+    """Return the newest training job before this one that was completed; empty without one."""
+    if directory.parent != JOBS / "training":
+        return ""
+    for run in run_files.read_all(JOBS):
+        if run.kind == "training" and run.status == "Completed" and run.name != directory.name:
+            return run.name
+    return ""
+
+
+def resolve_model(place: str | None) -> str | None:
+    """Return the model that `--model` names: a path, a URI, or the name of a training job."""
+    if not place or "://" in place or Path(place).expanduser().exists():
+        return place
+    for run in run_files.read_all(JOBS):
+        if run.name == place and run.model:
+            return run.model
+    return place
+
+
+def check_model(place: str | None) -> None:
+    """Check that a local model exists.
+
+    Raises: UserError that names the training jobs that have one.
+    """
+    if not place or "://" in place or Path(place).expanduser().exists():
+        return
+    message = describe_absence(place)
+    names = [run.name for run in run_files.read_all(JOBS) if run.model][:_MODELS_SHOWN]
+    if names:
+        message += f"; training jobs with a model: {', '.join(names)}"
+    raise UserError(message)

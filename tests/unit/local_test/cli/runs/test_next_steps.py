@@ -1,0 +1,59 @@
+"""A job's end says what to do next, and a model may be called by its job's name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from container.errors import UserError
+from local_test.cli.options import COMMAND
+from local_test.cli.runs import next_steps
+from local_test.jobs.result import JobResult
+from tests.unit.local_test.cli.runs.made import make_job
+
+
+@pytest.fixture
+def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(next_steps, "JOBS", tmp_path)
+    return tmp_path
+
+
+def finish(directory: Path, status: str = "Completed") -> list[str]:
+    description = json.loads((directory / "description.json").read_text())
+    return next_steps.list_lines(JobResult(description, directory, status))
+
+
+def test_report_model_and_comparison_follow_a_completed_job(jobs: Path) -> None:
+    make_job(jobs, "a")
+    make_job(jobs, "failed", status="Failed")
+    directory = make_job(jobs, "b", measured={"accuracy": 1})
+
+    lines = finish(directory)
+
+    assert lines == [
+        f"report: {directory}/hosts/algo-1/output/evaluation/report.html",
+        f"next: {COMMAND} serve --model /out/b/output/model.tar.gz",
+        f"next: {COMMAND} runs compare a b",
+    ]
+    assert Path(lines[0].removeprefix("report: ")).is_file()
+
+
+def test_a_failed_job_names_its_logs(jobs: Path) -> None:
+    directory = make_job(jobs, "a")
+    assert finish(directory, "Failed") == [f"log: {directory}/logs"]
+
+
+def test_a_model_is_called_by_path_uri_or_name(jobs: Path) -> None:
+    make_job(jobs, "a")
+    assert next_steps.resolve_model("a") == "file:///out/a/output/model.tar.gz"
+    for place in (None, "s3://bucket/a", str(jobs)):
+        assert next_steps.resolve_model(place) == place
+        next_steps.check_model(place)
+
+
+def test_a_wrong_model_is_refused_with_the_possible_names(jobs: Path) -> None:
+    make_job(jobs, "digits-1")
+    with pytest.raises(UserError, match=r"digit does not exist.*with a model: digits-1"):
+        next_steps.check_model(str(jobs / "digit"))
