@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import zlib
 from typing import Final
@@ -19,11 +20,16 @@ _PIECE_BYTES: Final = 1 << 20
 class Expansion:
     """The bytes that one request may still expand to; its encoding, archive and parts share it."""
 
-    __slots__ = ("_maximum", "room")
+    __slots__ = ("_has_picture", "maximum", "room")
 
     def __init__(self, bytes_maximum: int = contract.REALTIME_PAYLOAD_BYTES) -> None:
-        self._maximum = bytes_maximum
+        self.maximum = bytes_maximum
         self.room = bytes_maximum
+        self._has_picture = False
+
+    def copy(self) -> Expansion:
+        """Return a budget with the same room, for another attempt."""
+        return copy.copy(self)
 
     def take(self, count: int) -> None:
         """Account for `count` bytes; call it before they are unpacked, where that is possible.
@@ -34,9 +40,18 @@ class Expansion:
         if self.room < 0:
             raise RequestError(
                 413,
-                f"the body expands to more than {self._maximum} bytes; "
+                f"the body expands to more than {self.maximum} bytes; "
                 f"{contract.MAX_PAYLOAD_VARIABLE} sets the limit",
             )
+
+    def take_picture(self, count: int) -> None:
+        """Account for a picture; the first of a request has a limit of its own.
+
+        Raises: RequestError 413 if there is not enough room.
+        """
+        if self._has_picture:
+            self.take(count)
+        self._has_picture = True
 
 
 def decode(body: bytes, encoding: str, expansion: Expansion) -> bytes:

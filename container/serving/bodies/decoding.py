@@ -9,6 +9,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 
+from container import contract
 from container.errors import RequestError
 from container.serving.bodies import (
     arrays,
@@ -106,11 +107,14 @@ def decode_with_faults(
     name, parameters = media_type
     if name == media_types.CSV:
         media_type = MediaType(name, {**parameters, **text.WITHOUT_HEADER})
+    expansion = expansion or Expansion()
+    before = expansion.copy()
     try:
         return decode(media_type, body, shape, expansion, resize), {}
     except RequestError as error:
         if error.status != 400 or name not in LINES or not body:
             raise
+    expansion = before  # nothing is kept of the first attempt
     return decode_lines(media_type, body, shape, expansion, resize)
 
 
@@ -162,8 +166,6 @@ def _decode_multipart(body: bytes, takes: Takes) -> Images:
         if name == media_types.MULTIPART:
             raise RequestError(415, f"part {number}: a part cannot hold parts of its own")
         try:
-            if number > 1 and name in media_types.PICTURES:
-                takes.expansion.take(math.prod(takes.shape))
             if name == media_types.NPY:  # decoded without a copy
                 small.append(arrays.decode_npy(part.content, takes.shape, given.parameters))
             else:
@@ -186,7 +188,14 @@ def _decode_npz(body: bytes, takes: Takes) -> Images:
 
 
 def _decode_picture(body: bytes, takes: Takes) -> Images:
-    return pictures.decode_any(body, takes.shape, resize=takes.resize)
+    expansion = takes.expansion
+    return pictures.decode_any(
+        body,
+        takes.shape,
+        resize=takes.resize,
+        bytes_maximum=max(expansion.maximum, contract.REALTIME_PAYLOAD_BYTES),
+        charge=expansion.take_picture,
+    )
 
 
 def _decode_encoded(body: bytes, takes: Takes, *, is_lines: bool) -> Images:

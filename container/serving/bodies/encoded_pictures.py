@@ -11,12 +11,12 @@ from __future__ import annotations
 import binascii
 import itertools
 import json
-import math
 import re
 from typing import Any, Final
 
 import numpy as np
 
+from container import contract
 from container.errors import RequestError
 from container.serving.bodies import pictures
 from container.serving.bodies.content_encoding import Expansion
@@ -42,10 +42,17 @@ def decode(body: bytes, shape: Shape, expansion: Expansion, resize: str = "refus
     order = _read_order(body, places)
     images = []
     for row, number in enumerate(order, start=1):
-        expansion.take(math.prod(shape))
         try:
             content = _decode_text(body, places[number])
-            images.append(pictures.decode_any(content, shape, resize=resize))
+            images.append(
+                pictures.decode_any(
+                    content,
+                    shape,
+                    resize=resize,
+                    bytes_maximum=max(expansion.maximum, contract.REALTIME_PAYLOAD_BYTES),
+                    charge=expansion.take_picture,
+                )
+            )
         except RequestError as error:
             raise RequestError(error.status, f"instance {row}: {error}") from None
     return np.concatenate(images)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import functools
 import io
+import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -35,15 +36,17 @@ _RESIZED_SHARE: Final = 1.9
 
 AnyShape: TypeAlias = tuple[int | None, int | None, int | None]
 """Height, width and channels; None is any."""
+Charge: TypeAlias = Callable[[int], None]
+"""Accounts for bytes that are about to be taken; raises RequestError if they are too many."""
 
 
 def decode_any(
     body: bytes,
     shape: AnyShape,
-    _: Mapping[str, str] | None = None,
     *,
     resize: str = "refuse",
     bytes_maximum: int = contract.REALTIME_PAYLOAD_BYTES,
+    charge: Charge | None = None,
 ) -> Images:
     """Decode one picture into `[1, *shape]`; its first bytes say of which kind it is.
 
@@ -53,23 +56,25 @@ def decode_any(
     if kind is None:
         message = f"the body begins with {body[:8]!r}; a PNG, JPEG or BMP picture is expected"
         raise RequestError(400, message)
-    return decode(kind, body, shape, resize=resize, bytes_maximum=bytes_maximum)
+    return decode(kind, body, shape, resize=resize, bytes_maximum=bytes_maximum, charge=charge)
 
 
-def decode(
+def decode(  # noqa: PLR0913 - each by name
     kind: str,
     body: bytes,
     shape: AnyShape,
     *,
     resize: str = "refuse",
     bytes_maximum: int = contract.REALTIME_PAYLOAD_BYTES,
+    charge: Charge | None = None,
 ) -> Images:
     """Decode one picture of `kind` into `[1, *shape]`.
 
     A side of None may have any length, and channels of None are those of the picture: 1 if it is
     gray, 4 if it has an alpha channel, else 3. A picture of another size is treated as `resize`
     says, which is what training did. Its orientation tag has no effect, as in training. A picture
-    of any size takes at most `bytes_maximum`.
+    of any size takes at most `bytes_maximum`. `charge` is called with the bytes that it takes while
+    it is decoded, before that happens, and may raise.
 
     Raises: RequestError 400 if it is not a complete picture of `kind` and of this size, or the
     model's channels are not those of a picture; 413 if it takes too much memory.
@@ -89,10 +94,11 @@ def decode(
             # Pillow warns of damaged metadata, which no prediction needs.
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(body), formats=[kind]) as picture:
-                if None in shape[:2]:
-                    _check_size(picture.size, bytes_maximum)
-                elif resize != "refuse":
-                    _check_memory(picture, shape, bytes_maximum)
+                _check_cost(picture, shape, resize, bytes_maximum)
+                if charge is not None:
+                    charge(
+                        max(_count_bytes(picture, shape), math.prod(side or 0 for side in shape))
+                    )
                 if kind == "BMP":
                     _check_length(picture.size, len(body))
                 return _to_pixels(picture, shape, resize)
@@ -164,6 +170,13 @@ def _check_length(size: tuple[int, int], byte_count: int) -> None:
         raise RequestError(400, message)
 
 
+def _check_cost(picture: Any, shape: AnyShape, resize: str, bytes_maximum: int) -> None:
+    if None in shape[:2]:
+        _check_size(picture.size, bytes_maximum)
+    elif resize != "refuse":
+        _check_memory(picture, shape, bytes_maximum)
+
+
 def _check_size(size: tuple[int, int], bytes_maximum: int) -> None:
     """Check the size by the header: Pillow takes up to four bytes for each pixel (SEC-6)."""
     width, height = size
@@ -177,17 +190,28 @@ def _check_memory(picture: Any, shape: AnyShape, bytes_maximum: int) -> None:
     if picture.size == (shape[1], shape[0]):
         return
     width, height = picture.size
-    pixel_bytes = _count_pixel_bytes(picture.mode)
-    if picture.mode != picture_geometry.MODES.get(shape[2] or 0):
-        pixel_bytes += 4
-    if picture.info.get("progressive"):  # all coefficients are kept to the last scan
-        pixel_bytes += 6
-    taken = width * height * pixel_bytes
+    taken = _count_bytes(picture, shape)
     limit = int(_RESIZED_SHARE * bytes_maximum)
     if taken > limit:
         message = f"the picture of {width}x{height} pixels takes {taken >> 20} MiB to decode"
         remedy = f"{limit >> 20} MiB are allowed: send a smaller one, or set "
         raise RequestError(413, f"{message}; {remedy}{contract.MAX_PAYLOAD_VARIABLE}")
+
+
+def _count_bytes(picture: Any, shape: AnyShape) -> int:
+    """Return how many bytes a picture takes until it has the model's shape, by the header."""
+    width: int
+    height: int
+    width, height = picture.size
+    result_bytes = math.prod(side or 0 for side in shape)
+    if (width, height) == (shape[1], shape[0]):
+        return result_bytes
+    pixel_bytes = _count_pixel_bytes(picture.mode)
+    if picture.mode != picture_geometry.MODES.get(shape[2] or 0):
+        pixel_bytes += 4
+    if picture.info.get("progressive"):  # all coefficients are kept to the last scan
+        pixel_bytes += 6
+    return max(width * height * pixel_bytes, result_bytes)
 
 
 def _count_pixel_bytes(mode: str) -> int:

@@ -1,6 +1,8 @@
 """Bodies of every media type to images, and the refusal of what has no decoder."""
 
+import base64
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -10,8 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 from PIL import Image
 
+from container.data import picture_geometry
 from container.errors import RequestError
-from container.serving.bodies import decoding, negotiation
+from container.serving.bodies import decoding, media_types, negotiation
+from container.serving.bodies.content_encoding import Expansion
 from tests.unit.container.serving.bodies.request_bodies import IMAGES, SHAPE, decode, refusal, save
 
 images = st_numpy.arrays(np.uint8, st.tuples(st.integers(1, 5), *map(st.just, SHAPE)))
@@ -125,6 +129,51 @@ def test_multipart_of_pictures_expands_within_the_budget() -> None:
     assert len(decode(content_type, body, shape, expansion_bytes=240_000)) == 3
     message = refusal(content_type, body, shape, status=413, expansion_bytes=239_999)
     assert message.startswith("part 3: ")
+
+
+@pytest.mark.parametrize("kind", ["multipart", "instances", "lines"])
+def test_many_large_pictures_of_little_data_are_decoded_within_the_budget(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SEC-6: each takes much time to decode and little room in the body, and is made small."""
+    picture = save(Image.new("L", (500, 400)).save, "PNG")
+    decoded: list[object] = []
+    resize = picture_geometry.resize
+    monkeypatch.setattr(
+        picture_geometry, "resize", lambda *given: decoded.append(1) or resize(*given)
+    )
+    encoded = json.dumps({"b64": base64.b64encode(picture).decode()})
+    content_type, body = {
+        "multipart": (
+            "multipart/form-data; boundary=XX",
+            to_multipart([("image/png", picture)] * 100),
+        ),
+        "instances": (
+            "application/json",
+            f'{{"instances": [{", ".join([encoded] * 100)}]}}'.encode(),
+        ),
+        "lines": ("application/jsonlines", "\n".join([encoded] * 100).encode()),
+    }[kind]
+    media_type = media_types.parse(content_type)
+    for decode_body in (decoding.decode_all, decoding.decode_with_faults):
+        decoded.clear()
+        with pytest.raises(RequestError, match="expands to more than") as caught:
+            decode_body(media_type, body, SHAPE, Expansion(1_000_000), "stretch")
+        assert caught.value.status == 413
+        assert len(decoded) == 6
+
+
+def test_a_bad_line_does_not_charge_the_good_ones_twice() -> None:
+    picture = base64.b64encode(save(Image.new("L", SHAPE[1::-1]).save, "PNG")).decode()
+    lines = [json.dumps({"b64": picture})] * 100 + [json.dumps({"b64": "AAAA"})]
+    media_type = media_types.parse("application/jsonlines")
+    room = math.prod(SHAPE) * 100
+
+    images, errors = decoding.decode_with_faults(
+        media_type, "\n".join(lines).encode(), SHAPE, Expansion(room)
+    )
+    assert images.shape == (100, *SHAPE)
+    assert list(errors) == [100]
 
 
 def test_multipart_part_with_a_long_head_is_refused() -> None:
