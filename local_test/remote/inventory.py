@@ -87,6 +87,7 @@ class Resource:
 
     kind: ResourceKind
     name: str
+    arn: str
     status: str
     """Empty for models and endpoint configurations, which only exist."""
     created: dt.datetime
@@ -127,11 +128,12 @@ class Inventory:
         pages = self._sagemaker.get_paginator(f"list_{kind.noun}s").paginate(**limits)
         for page in pages:
             for entry in page[kind.listed]:
-                verb = self._find_tag(entry[f"{kind.member}Arn"])
+                arn = str(entry[f"{kind.member}Arn"])
+                verb = self._find_tag(arn)
                 if verb is not None:
                     status = str(entry.get(f"{kind.member}Status", ""))
                     name = str(entry[f"{kind.member}Name"])
-                    yield Resource(kind, name, status, entry["CreationTime"], verb)
+                    yield Resource(kind, name, arn, status, entry["CreationTime"], verb)
 
     def _find_tag(self, arn: str) -> str | None:
         for page in self._sagemaker.get_paginator("list_tags").paginate(ResourceArn=arn):
@@ -155,16 +157,17 @@ class Inventory:
             self._wait(resource)
 
     def delete(self, resource: Resource) -> bool:
-        """Stop and delete a resource; return False if its kind has a record that stays.
+        """Stop and delete a resource; return False if AWS keeps its record, without the tag then.
 
         Raises: UserError or PlatformError if the service refuses.
         """
         self.stop(resource)
-        if not resource.kind.can_delete:
-            return False
         with explaining():
-            self._call("delete", resource)
-        return True
+            if resource.kind.can_delete:
+                self._call("delete", resource)
+            else:
+                self._sagemaker.delete_tags(ResourceArn=resource.arn, TagKeys=[TAG])
+        return resource.kind.can_delete
 
     def delete_log(self, resource: Resource) -> None:
         """Delete the log of a job or endpoint, if there is one."""

@@ -44,6 +44,10 @@ EXERCISES = {
         "local_test.remote.log_reader",
         "local_test.remote.remote_jobs",
     ),
+    "tests/contract/aws/test_remote_policies.py": (
+        "local_test.remote.policies",
+        "local_test.remote.roles",
+    ),
     "tests/contract/aws/test_restart.py": ("local_test.aws.process.lifecycle",),
     "tests/contract/serve/test_serve_handlers.py": ("container.serving.event_worker.lane",),
     "tests/contract/serve/test_serve_runtimes.py": ("container.runtimes",),

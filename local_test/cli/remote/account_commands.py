@@ -13,8 +13,8 @@ from container.errors import UserError
 from local_test.cli import terminal
 from local_test.cli.options import flag, option, with_groups
 from local_test.cli.remote.remote_options import AccountOptions, say_where
-from local_test.remote import inventory, uploads
-from local_test.remote.access import PREFIX, Account
+from local_test.remote import inventory, policies, roles, uploads
+from local_test.remote.access import PREFIX, ROLE_NAME, Account
 from local_test.remote.inventory import Inventory, Resource
 
 app = typer.Typer(
@@ -135,10 +135,57 @@ def _delete(found: Inventory, resources: Sequence[Resource], *, logs: bool) -> N
         if is_deleted:
             terminal.say(f"deleted the {item.kind.label} {item.name}")
         else:
-            terminal.say(f"the record of the {item.kind.label} {item.name} stays: AWS keeps it")
+            terminal.say(
+                f"the record of the {item.kind.label} {item.name} stays with AWS, untagged"
+            )
         if logs:
             found.delete_log(item)
 
 
-for _command in (ls, stop, delete, clean):
+@dataclass(frozen=True)
+class RoleOptions(AccountOptions):
+    """Which role, and what it may read."""
+
+    name: str = option(ROLE_NAME, "Name of the execution role.")
+    bucket: list[str] | None = option(
+        None, "Bucket that jobs may read besides the default one; can be repeated."
+    )
+    create: bool = flag("Make the role, or update the one that this command made.", "--create")
+
+
+@with_groups
+def role(
+    options: RoleOptions,
+    command: Annotated[
+        str,
+        typer.Argument(help=f"Print the policy of one command: {', '.join(policies.COMMANDS)}."),
+    ] = "",
+) -> int:
+    """Print the least policies: of the execution role, and of the caller of each command."""
+    if command and command not in policies.COMMANDS:
+        message = f"no command {command!r}; choose one of {', '.join(policies.COMMANDS)}"
+        raise UserError(message)
+    account = options.connect()
+    arn = account.name_role(options.name)
+    if command:
+        print(json.dumps(policies.make_command_policy(account, command, arn), indent=2))
+        return 0
+    document = {
+        "trust": policies.make_trust_policy(account),
+        "role": policies.make_role_policy(account, options.bucket or ()),
+        "commands": {
+            name: policies.make_command_policy(account, name, arn) for name in policies.COMMANDS
+        },
+    }
+    if not options.create:
+        print(json.dumps(document, indent=2))
+        return 0
+    print(json.dumps({name: document[name] for name in ("trust", "role")}, indent=2))
+    options.confirm(f"Make the role {options.name} with these policies?")
+    is_new = roles.create(account, options.name, options.bucket or ())
+    terminal.say(f"{'made' if is_new else 'updated'} {arn}")
+    return 0
+
+
+for _command in (ls, stop, delete, clean, role):
     app.command()(_command)

@@ -113,15 +113,12 @@ def run_job(
     if model is not None:
         made_model = submission.relocation.rewrite("CreateModel", model)
     submission.prepare()
-    if made_model is not None:
-        with explaining():
-            submission.account.client("sagemaker").create_model(**made_model)
     directory = JOBS / _FOLDERS[kind] / fields[kind.name]
     listeners = terminal.make_listeners(ValidRequest(kind.operation, fields, ()))
     with terminal.live_metrics() as on_metric, interruptible():
         listeners = replace(listeners, on_metric=on_metric)
         job = RemoteJob(submission.account, kind, made, directory, listeners)
-        job.start()
+        _start(submission.account, job, made_model)
         terminal.say(f"{kind.operation}: {job.name} on {instance_type}")
         if options.detach:
             terminal.say(f"`{COMMAND} aws stop {job.name}` stops it")
@@ -130,6 +127,22 @@ def run_job(
         result = follow(job)
     submission.fetch()
     return terminal.report(result, _find_artifact(submission, result), as_json=request.as_json)
+
+
+def _start(account: Account, job: RemoteJob, model: Mapping[str, Any] | None) -> None:
+    """Start a job, with the model that it needs; without the job, the model does not stay."""
+    if model is None:
+        job.start()
+        return
+    sagemaker = account.client("sagemaker")
+    with explaining():
+        sagemaker.create_model(**model)
+    try:
+        job.start()
+    except (UserError, PlatformError, KeyboardInterrupt):
+        with contextlib.suppress(UserError, PlatformError), explaining():
+            sagemaker.delete_model(ModelName=model["ModelName"])
+        raise
 
 
 def _find_artifact(submission: Submission, result: JobResult) -> str:

@@ -20,6 +20,7 @@ from local_test.cli import app, job_commands
 from local_test.cli.remote import submission
 from local_test.remote import access, remote_jobs
 from tests.contract.aws.client import LocalAws
+from tests.contract.aws.simulator import Need, find_needs, permits
 
 Fault = Callable[[Any], AWSResponse | None]
 
@@ -70,6 +71,10 @@ class Remote:
     """The bodies of the requests, by operation."""
     faults: dict[str, list[Fault]] = field(default_factory=dict)
     """What happens to the next requests, by operation; after the last one, nothing."""
+    policy: dict[str, Any] | None = None
+    """What is permitted; None permits everything."""
+    needs: list[Need] = field(default_factory=list)
+    """The actions and resources that were asked for while there was a policy."""
 
     def __post_init__(self) -> None:
         """Point boto3 at the local AWS, and let it retry at once."""
@@ -100,10 +105,19 @@ class Remote:
 
     def see(self, request: Any, event_name: str, **_: Any) -> AWSResponse | None:
         """Record a request; return a fault's answer, or None to send it."""
-        operation = event_name.rpartition(".")[2]
+        _, service, operation = event_name.split(".")
         self.sent.setdefault(operation, []).append(request.body)
+        if self.policy is not None:
+            needs = find_needs(service, operation, request)
+            self.needs += needs
+            if not all(permits(self.policy, need) for need in needs):
+                return answer(403, "AccessDenied", "no policy allows it")(request)
         waiting = self.faults.get(operation)
         return waiting.pop(0)(request) if waiting else None
+
+    def make_client(self, service: str) -> Any:
+        """Return a client of the account that the commands use."""
+        return _make_session(self.aws.url).client(service)
 
     def run(self, *arguments: str) -> tuple[int, str, str]:
         """Run a command; return exit code, standard output and standard error."""

@@ -19,18 +19,6 @@ REDONE = ("Tags", "RoleArn")
 
 
 @pytest.fixture
-def remote(
-    aws: LocalAws,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Remote:
-    found = Remote(aws, tmp_path / "jobs", capsys, monkeypatch)
-    found.faults["GetProducts"] = [answer(400, "AccessDeniedException")] * 9
-    return found
-
-
-@pytest.fixture
 def flags(aws: LocalAws, tmp_path: Path) -> list[str]:
     data = tmp_path / "data"
     (data / "more").mkdir(parents=True)

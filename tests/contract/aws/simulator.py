@@ -1,0 +1,97 @@
+"""What a policy permits, by moto's IAM: the actions and resources of each request that is sent."""
+
+from __future__ import annotations
+
+import copy
+import json
+import urllib.parse
+from typing import Any
+
+from moto.iam.access_control import IAMPolicy, PermissionResult
+
+REGION = "us-east-1"
+NUMBER = "000000000000"
+S3_ACTIONS = {
+    "HeadBucket": "ListBucket",
+    "ListObjectsV2": "ListBucket",
+    "HeadObject": "GetObject",
+    "DeleteObjects": "DeleteObject",
+}
+KINDS = {
+    "TrainingJob": "training-job",
+    "ProcessingJob": "processing-job",
+    "TransformJob": "transform-job",
+    "EndpointConfig": "endpoint-config",
+    "Endpoint": "endpoint",
+    "Model": "model",
+}
+CONTEXT = {"iam:PassedToService": "sagemaker.amazonaws.com"}
+Need = tuple[str, str]
+
+
+def find_needs(service: str, operation: str, request: Any) -> list[Need]:
+    """Return the actions and resources for which AWS asks IAM before it answers a request.
+
+    `service` is as in botocore's events.
+    """
+    if service == "sts":
+        return []  # GetCallerIdentity needs no permission
+    if service == "s3":
+        return _find_needs_of_s3(operation, request)
+    body = json.loads(request.body or b"{}")
+    if service == "sagemaker":
+        return _find_needs_of_sagemaker(operation, body)
+    if service == "cloudwatch-logs":
+        group = f"arn:aws:logs:{REGION}:{NUMBER}:log-group:{body['logGroupName']}"
+        stream = body.get("logStreamName")
+        return [(f"logs:{operation}", f"{group}:log-stream:{stream}" if stream else group)]
+    if service == "ecr" and "repositoryName" in body:
+        repository = f"arn:aws:ecr:{REGION}:{NUMBER}:repository/{body['repositoryName']}"
+        needs = [(f"ecr:{operation}", repository)]
+        if "tags" in body:
+            needs.append(("ecr:TagResource", repository))
+        return needs
+    return [(f"{service}:{operation}", "*")]
+
+
+def _find_needs_of_s3(operation: str, request: Any) -> list[Need]:
+    path = urllib.parse.unquote(urllib.parse.urlsplit(request.url).path).strip("/")
+    action = f"s3:{S3_ACTIONS.get(operation, operation)}"
+    if operation == "DeleteObjects":
+        path += "/byo/every-key"
+    return [(action, f"arn:aws:s3:::{path}")]
+
+
+def _find_needs_of_sagemaker(operation: str, body: dict[str, Any]) -> list[Need]:
+    action = f"sagemaker:{operation}"
+    if operation in ("ListTags", "DeleteTags"):
+        return [(action, body["ResourceArn"])]
+    if operation.startswith("List"):
+        return [(action, "*")]
+    noun = operation.removeprefix("Create").removeprefix("Describe")
+    noun = noun.removeprefix("Stop").removeprefix("Delete")
+    name = body[f"{noun}Name"]
+    resource = f"arn:aws:sagemaker:{REGION}:{NUMBER}:{KINDS[noun]}/{name}"
+    needs = [(action, resource)]
+    if "Tags" in body:
+        needs.append(("sagemaker:AddTags", resource))
+    role = body.get("RoleArn") or body.get("ExecutionRoleArn")
+    if role:
+        needs.append(("iam:PassRole", role))
+    return needs
+
+
+def permits(policy: dict[str, Any], need: Need) -> bool:
+    """Return whether moto's IAM permits an action by a policy."""
+    found = IAMPolicy(json.dumps(policy)).is_action_permitted(
+        *need, incoming_condition_values=CONTEXT
+    )
+    return found is PermissionResult.PERMITTED
+
+
+def leave_out(policy: dict[str, Any], sid: str) -> dict[str, Any]:
+    """Return a policy without one of its statements."""
+    shorter = copy.deepcopy(policy)
+    shorter["Statement"] = [item for item in policy["Statement"] if item["Sid"] != sid]
+    assert len(shorter["Statement"]) == len(policy["Statement"]) - 1
+    return shorter
