@@ -110,9 +110,7 @@ def run(
         for verdict in _run_session(subject, ids, session, _find_obstacle(ids, verdicts)):
             known = verdicts.get(verdict.check.id)
             if verdict.check.id in identities and not (known and known.is_violation):
-                found = verdict
-                if subject.model is None:
-                    found = obstacles.excuse(verdict, verdicts)
+                found = obstacles.excuse(verdict, verdicts, has_model=subject.model is not None)
                 verdicts[found.check.id] = found
                 on_verdict(found)
     return [verdicts[identity] for identity in CHECKS if identity in verdicts]

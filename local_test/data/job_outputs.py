@@ -15,11 +15,13 @@ from local_test import container_files
 from local_test.container_files import Entry, LeftOutError
 
 _EXIT_CODE_MEANINGS: Final = {  # OUT-12
-    126: "the entry point is not executable: no execute bit, or a directory",
+    126: "the entry point cannot be executed: no execute bit, a directory, or no program of this "
+    "processor",
     127: "the entry point was not found: not on PATH, or a script with CRLF line endings",
     132: "illegal instruction: the program was built for a newer processor",
     134: "aborted by a native library",
     135: "bus error: /dev/shm is full; it has 64 MB, and no request can raise that (IMG-16)",
+    136: "arithmetic error in native code, such as an integer division by zero",
     137: "SIGKILL: out of memory, or killed after the grace period of a stop",
     139: "segmentation fault in native code",
     143: "SIGTERM was not handled",

@@ -11,6 +11,7 @@ import re
 import shutil
 import stat
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -57,13 +58,17 @@ def _explain_binary(name: str, head: bytes) -> str:
     return f"the entry point {name} is damaged, or the loader that it is linked to is missing"
 
 
-def check_program(name: str, path: str, directory: Path) -> None:
-    """Check that a program of this machine can be executed.
+def check_program(command: Sequence[str], path: str, directory: Path) -> None:
+    """Check that the first word of a command is a program that this machine can execute.
 
     Whether this processor can run it is left to the system, which may know other kinds of programs.
 
     Raises: UserError that says why it cannot.
     """
+    if not command:
+        message = "there is no command: an image without an entry point needs an argument"
+        raise UserError(message)
+    name = command[0]
     file = Path(shutil.which(name, path=path) or directory / name)
     try:
         mode = file.stat().st_mode
@@ -76,13 +81,15 @@ def check_program(name: str, path: str, directory: Path) -> None:
         raise UserError(message) from error
     except PermissionError:  # a program that may be executed but not read
         return
-    is_executable = stat.S_ISREG(mode) and mode & 0o111
-    if not is_executable or (head.startswith(b"#!") and not _has_interpreter(head)):
+    if not (stat.S_ISREG(mode) and mode & 0o111) or not _may_start(head):
         raise UserError(explain_file(str(file), head, mode))
 
 
-def _has_interpreter(head: bytes) -> bool:
-    """Return whether the interpreter of a script's first line exists, without a CR after it."""
+def _may_start(head: bytes) -> bool:
+    """Return whether it is no script, or the interpreter in its first line exists, without a CR."""
+    if not head.startswith(b"#!"):
+        # A text is no program; the system may know other binary ones than its own.
+        return head.startswith(b"\x7fELF") or b"\0" in head
     line = head[2:].partition(b"\n")[0]
     words = line.split()
     return bool(words) and not line.endswith(b"\r") and Path(os.fsdecode(words[0])).exists()

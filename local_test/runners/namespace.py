@@ -135,10 +135,22 @@ def _replace(argv: list[str], guard: int | None) -> int:
     if guard is not None:
         listen_filter.install(guard)
     try:
-        os.execvp(argv[0], argv)  # noqa: S606 - without a shell
+        os.execv(_find_program(argv[0]), argv)  # noqa: S606 - without a shell
     except OSError as error:
         print(f"exec {argv[0]} failed: {error.strerror}", file=sys.stderr)
-        return 126 if isinstance(error, PermissionError) else 127
+        return 127 if isinstance(error, FileNotFoundError) else 126
+
+
+def _find_program(name: str) -> str:
+    """Return the first executable file of a name on PATH, as engines do.
+
+    `os.execvp` would go on with the next one if the first cannot be executed.
+    """
+    for directory in os.get_exec_path() if "/" not in name else ():
+        path = f"{directory}/{name}"
+        if os.path.isfile(path) and os.access(path, os.X_OK):  # noqa: PTH113 - no pathlib here
+            return path
+    return name
 
 
 def _wait_for(child: int) -> int:

@@ -85,7 +85,7 @@ class ProcessRunner:
             launcher.check_openness(launch)
         command = [*(launch.entrypoint or self._command), *launch.arguments]
         environment = launcher.make_environment(launch)
-        entry_points.check_program(command[0], environment["PATH"], self._directory)
+        entry_points.check_program(command, environment["PATH"], self._directory)
         address = ("127.0.0.1", 0)
         if launch.is_server:
             address = (_SERVER_HOST, find_free_port())

@@ -101,6 +101,8 @@ CASES = [
     Case("HO-1b", "HO-1b/drop"),
     Case("CK-1a", "CK-1a/resume"),
     Case("BT-2a", "BT-2a/refuse"),
+    Case("RQ-8b", "RQ-8b/large"),
+    Case("HO-9a", "RQ-8b", "not applicable"),
     Case("HO-17a", "HO-17a/prose"),
     Case("HO-17a", "HO-17a/slow"),
     Case("HO-4a", "HO-4a", through="url"),

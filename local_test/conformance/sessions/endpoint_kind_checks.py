@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from container import contract
-from local_test.conformance.catalog import Verdict, judge, skip_all
+from local_test.conformance.catalog import Verdict, judge, skip, skip_all
 from local_test.conformance.sessions.exchange import Reply, pad
-from local_test.conformance.sessions.server_session import judge_changed, start
+from local_test.conformance.sessions.server_session import find_refusal, judge_changed, start
 from local_test.conformance.subject import Sessions, Subject
 
 SERVERLESS_IDS: Final = ("SRV-1b", "SRV-1c")
@@ -53,8 +53,13 @@ def check_async(subject: Subject) -> Iterator[Verdict]:
         reply = Reply(0, error=started.failure)
         if started.is_healthy:
             reply = started.peer.post(subject, pad(subject.body, _LARGE_BYTES))
+    evidence = f"{_LARGE_BYTES} bytes: {reply}"
+    refusal = "" if reply.is_good else find_refusal(subject)
+    if refusal:
+        yield skip("ASY-1a", f"{evidence}; but without that, too, {refusal}")
+        return
     is_accepted = 0 < reply.status < 500 and reply.status != 413
-    yield judge("ASY-1a", is_accepted, f"{_LARGE_BYTES} bytes: {reply}")
+    yield judge("ASY-1a", is_accepted, evidence)
 
 
 SESSIONS: Sessions = ((SERVERLESS_IDS, check_serverless), (ASYNC_IDS, check_async))

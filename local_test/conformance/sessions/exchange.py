@@ -59,14 +59,7 @@ class Peer:
             connection.putrequest(method, path, skip_accept_encoding=True)
             for name, value in (headers or {}).items():
                 connection.putheader(name, value)
-            if is_chunked and body is not None:
-                connection.putheader("Transfer-Encoding", "chunked")
-                half = len(body) // 2 or 1
-                connection.endheaders(iter([body[:half], body[half:]]), encode_chunked=True)
-            else:
-                if body is not None:
-                    connection.putheader("Content-Length", str(len(body)))
-                connection.endheaders(body)
+            _send_body(connection, body, is_chunked=is_chunked)
             response = connection.getresponse()
             payload = response.read()
         except (OSError, http.client.HTTPException) as error:
@@ -82,6 +75,21 @@ class Peer:
         """Send the valid request, with another body or other headers (`Content_Type`)."""
         payload = subject.body if body is None else body
         return self.ask("POST", "/invocations", payload, headers_of(subject, **headers))
+
+
+def _send_body(
+    connection: http.client.HTTPConnection, body: bytes | None, *, is_chunked: bool
+) -> None:
+    """End the request; a server may have refused it, and closed, before it has read everything."""
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        if is_chunked and body is not None:
+            connection.putheader("Transfer-Encoding", "chunked")
+            half = len(body) // 2 or 1
+            connection.endheaders(iter([body[:half], body[half:]]), encode_chunked=True)
+            return
+        if body is not None:
+            connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders(body)
 
 
 def headers_of(subject: Subject, **changes: str) -> dict[str, str]:

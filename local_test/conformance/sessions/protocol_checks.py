@@ -38,13 +38,14 @@ _METRICS_LINE: Final = re.compile(  # empty, a comment, or a name with labels an
 _UNCONDITIONAL_IDS: Final = (
     "HO-4a", "HO-4b", "HO-4d", "HO-1b", "HO-16a", "HO-16b", "HO-16c", "RQ-1a", "HO-8a",
 )  # fmt: skip
-_CONDITIONAL_IDS: Final = (
+CONDITIONAL_IDS: Final = (
     "RQ-2a", "RQ-3a", "RQ-3b", "RQ-3c", "RQ-3d", "RQ-4a", "RQ-4b", "RQ-4c", "RQ-4d", "RQ-5a",
     "RQ-6a", "RQ-6b", "RQ-8a", "SEC-4a", "BT-3a", "BT-4a", "BT-6a", "HO-9a", "HO-14a", "HO-4c",
     "HO-7a", "HO-17a", "RQ-8b", "ST-1a",
 )  # fmt: skip
 """These need a valid request that is answered."""
-PROTOCOL_IDS: Final = (*_UNCONDITIONAL_IDS, *_CONDITIONAL_IDS)
+_REFUSAL_IDS: Final = ("RQ-6b", "RQ-8a", "SEC-4a", "HO-9a")
+PROTOCOL_IDS: Final = (*_UNCONDITIONAL_IDS, *CONDITIONAL_IDS)
 
 
 def check_protocol(subject: Subject) -> Iterator[Verdict]:
@@ -73,7 +74,7 @@ def probe(subject: Subject, peer: Peer) -> Iterator[Verdict]:
     is_in_time = bool(good.status) and good.seconds < subject.waits.invocation_s
     yield judge("HO-8a", is_in_time, str(good))
     if not good.is_good:
-        yield from skip_all(_CONDITIONAL_IDS, "the valid request is refused")
+        yield from skip_all(CONDITIONAL_IDS, "the valid request is refused")
         return
     content_type = good.headers.get("content-type")
     yield judge("RQ-4d", content_type is not None, f"Content-Type: {content_type}")
@@ -257,6 +258,17 @@ def _probe_refusals(peer: Peer, subject: Subject) -> Iterator[Verdict]:
     """Bad requests, the largest body, and whether the server survives them."""
     garbage = peer.post(subject, _GARBAGE)
     yield judge("RQ-6a", 400 <= garbage.status < 500, f"{_GARBAGE[:12]!r}...: {garbage}")
+    if garbage.status:
+        yield from _probe_others(peer, subject, garbage)
+    else:  # one cause, one verdict
+        yield from skip_all(_REFUSAL_IDS, f"a malformed body was not answered (RQ-6a): {garbage}")
+    ping = peer.ask("GET", "/ping")
+    again = peer.post(subject)
+    is_alive = ping.status == 200 and again.is_good
+    yield judge("RQ-8b", is_alive, f"afterwards, ping: {ping}; a valid request: {again}")
+
+
+def _probe_others(peer: Peer, subject: Subject, garbage: Reply) -> Iterator[Verdict]:
     text = garbage.body.strip()
     is_message = bool(text) and not text.startswith(b"<")
     yield judge("RQ-6b", is_message, f"its body: {garbage.body[:100]!r}")
@@ -266,11 +278,10 @@ def _probe_refusals(peer: Peer, subject: Subject) -> Iterator[Verdict]:
     answers = (garbage, empty)
     shown = [str(reply) for reply in answers if b"Traceback (most recent call last)" in reply.body]
     yield judge("SEC-4a", not shown, "".join(shown[:1]) or "none in the answers to bad requests")
+    if not empty.status:
+        yield skip("HO-9a", f"an empty body was not answered (RQ-8a): {empty}")
+        return
     large = pad(subject.body, contract.REALTIME_PAYLOAD_BYTES - 1)
     reply = peer.post(subject, large)
     is_accepted = 0 < reply.status < 500 and reply.status != 413
     yield judge("HO-9a", is_accepted, f"{len(large)} bytes: {reply}")
-    ping = peer.ask("GET", "/ping")
-    again = peer.post(subject)
-    is_alive = ping.status == 200 and again.is_good
-    yield judge("RQ-8b", is_alive, f"afterwards, ping: {ping}; a valid request: {again}")

@@ -261,6 +261,8 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         self.is_known = True
+        if violates("slow ping"):
+            time.sleep(0.6)
         if violates("no ping"):
             self.answer(404, b"no such page", "text/plain")
         elif violates("HO-4a") or violates("HO-5a"):
@@ -285,6 +287,11 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200 if self.server.models.pop(name, None) else 404, b"")
 
     def do_POST(self) -> None:
+        is_plain = self.path == "/invocations" and "Transfer-Encoding" not in self.headers
+        if violates("wants chunks") and is_plain:
+            self.close_connection = True
+            self.answer(411, b"send chunks", "text/plain")
+            return
         body = self.read_body()
         if self.path == "/ping":
             self.answer(405 if violates("HO-4b") else 200, b"")
@@ -344,6 +351,8 @@ class Handler(BaseHTTPRequestHandler):
         text = "\n".join(
             f"{sum(row) + total:g}" for row in (rows[:1] if violates("BT-9a") else rows)
         )
+        if violates("answers stale"):
+            text = self.server.first_answer = self.server.first_answer or text
         if violates("HO-14a") and self.server.is_crowded():
             text = "mixed up"
         extra = {}
@@ -351,7 +360,9 @@ class Handler(BaseHTTPRequestHandler):
             extra["X-Amzn-SageMaker-Custom-Attributes"] = attributes
         if self.headers.get("X-Secret"):
             extra["X-Amzn-SageMaker-Custom-Attributes"] = "leaked " + self.headers["X-Secret"]
-        if VIOLATED.startswith("answers "):  # in another type than was asked for
+        if VIOLATED.startswith("answers ") and not violates(
+            "answers stale"
+        ):  # in another type than was asked for
             self.answer_otherwise(text.splitlines())
             return
         end = "\n" if violates("BT-8a") else ""
@@ -398,7 +409,8 @@ class Handler(BaseHTTPRequestHandler):
             return 415, b'{"error": "text/csv is possible"}', "application/json"
         if not set(kinds) & {"text/csv", "text/*", "*/*"} and not violates("RQ-4c"):
             return 406, b'{"error": "text/csv is possible"}', "application/json"
-        if violates("RQ-8b") and body.startswith(b"\xff"):
+        is_fatal = len(body) > 2**24 if violates("RQ-8b/large") else body.startswith(b"\xff")
+        if VIOLATED.startswith("RQ-8b") and is_fatal:
             os._exit(9)
         if violates("RQ-8a") and not body:
             return 500, b"IndexError", "text/plain"
@@ -442,6 +454,9 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         if violates("ST-1a"):
             self.close_connection = True
+        elif violates("sends chunks") and body:
+            self.send_header("Transfer-Encoding", "chunked")
+            body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
         else:
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -456,6 +471,7 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 128
     is_multi_model = os.environ.get("SAGEMAKER_MULTI_MODEL", "").lower() == "true"
     requests = 0
+    first_answer = ""
 
     def __init__(self) -> None:
         if violates("HO-1b"):

@@ -39,6 +39,8 @@ def test_a_failure_is_explained_by_file_note_or_exit_code(tmp_path: Path) -> Non
 
     assert job_outputs.read_failure(layout) == "x" * 1024  # OUT-2
     assert "135 (bus error: /dev/shm is full" in job_outputs.explain_exit(135)  # IMG-16
+    assert "136 (arithmetic error" in job_outputs.explain_exit(136)
+    assert "126 (the entry point cannot be executed" in job_outputs.explain_exit(126)
     assert "137 (SIGKILL: out of memory" in job_outputs.explain_exit(137)  # OUT-12
     assert job_outputs.explain_exit(1, "a note").endswith("exit code: 1 (a note)")
     assert job_outputs.explain_exit(1).endswith("exit code: 1")
