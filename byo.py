@@ -38,7 +38,7 @@ the AWS API on localhost (the extra aws):
   down       stop it; its data stays
   purge      delete its data
 
-your AWS account: train, evaluate and transform with --on aws, and
+your AWS account: train, evaluate, transform and serve with --on aws, and
   aws        list, stop, delete and clean what --on aws made
 
 tables:

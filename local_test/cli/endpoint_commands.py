@@ -35,6 +35,8 @@ from local_test.cli.options import (
     option,
     with_groups,
 )
+from local_test.cli.remote import endpoint_submission
+from local_test.cli.remote.remote_options import RemoteOptions
 from local_test.cli.runs import next_steps
 from local_test.endpoints.endpoint import Endpoint
 from local_test.endpoints.invocation_server import InvocationServer
@@ -55,7 +57,11 @@ class EndpointOptions:
     )
     port: int = option(0, "Port of the endpoint; 0 takes a free one.")
     name: str | None = name_option()
+    instance_type: str = option("ml.m5.large", "ProductionVariants[].InstanceType.")
     instance_count: int = option(1, "Number of hosts or servers.")
+    inference_ami: str | None = option(
+        None, "ProductionVariants[].InferenceAmiVersion: the driver of a GPU instance."
+    )
     startup_s: int | None = option(None, "ContainerStartupHealthCheckTimeoutInSeconds.")
     isolated: bool = isolated_option()
     fault: list[str] | None = option(
@@ -80,6 +86,8 @@ class EndpointOptions:
             instance_count=self.instance_count,
             is_isolated=self.isolated,
             startup_s=self.startup_s,
+            instance_type=self.instance_type,
+            inference_ami=self.inference_ami,
         )
 
 
@@ -89,10 +97,15 @@ def serve(
     container: ContainerOptions,
     debug: DebugOptions,
     request: RequestOptions,
+    remote: RemoteOptions,
 ) -> int:
     """Serve a model until Ctrl-C; `invoke` and any InvokeEndpoint client can reach it."""
     check_port(options.port)
     requests = request_files.load_endpoint(request.request) or options.make_requests(container)
+    if remote.is_wanted:
+        local = {"--port": options.port, "--fault": options.fault, "--reload": options.reload}
+        remote.refuse(container, local | {"--debug": debug.debug is not None})
+        return endpoint_submission.serve(requests, remote, print_request=request.print_request)
     if request.print_request:
         print(json.dumps(vars(requests), indent=2))
         return 0

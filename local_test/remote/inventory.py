@@ -12,11 +12,12 @@ from container.errors import PlatformError
 from local_test.remote import uploads
 from local_test.remote.access import PREFIX, TAG, Account
 from local_test.remote.refusals import explaining, has_ended, is_missing
+from local_test.remote.remote_endpoints import delete_endpoint
 
 _END_LIMIT_S: Final = 900.0
 """How long a job or endpoint may take to end after it was asked to."""
 _DELETION_BATCH: Final = 1000  # the most that DeleteObjects takes
-_RUNNING: Final = frozenset({"InProgress", "Stopping", "Creating", "Updating", "InService"})
+_RUNNING: Final = frozenset({"InProgress", "Stopping"})
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class Resource:
     @property
     def is_running(self) -> bool:
         """Whether it costs money by the hour."""
-        return self.status in _RUNNING
+        return self.status in _RUNNING or self.kind is ENDPOINT
 
 
 class Inventory:
@@ -152,9 +153,9 @@ class Inventory:
         with explaining():
             if resource.kind.can_stop:
                 self._call("stop", resource)
+                self._wait(resource)
             elif resource.kind is ENDPOINT:
-                self._call("delete", resource)
-            self._wait(resource)
+                delete_endpoint(self._account, resource.name)
 
     def delete(self, resource: Resource) -> bool:
         """Stop and delete a resource; return False if AWS keeps its record, without the tag then.
@@ -237,7 +238,7 @@ class Inventory:
             status = str(answer[f"{resource.kind.member}Status"])
 
         exists = self._ignore_missing(look, **{f"{resource.kind.member}Name": resource.name})
-        return exists and (status in _RUNNING or resource.kind is ENDPOINT)
+        return exists and status in _RUNNING
 
 
 def delete_objects(account: Account, prefix: str = PREFIX) -> int:

@@ -168,6 +168,21 @@ def _allow_job(arns: _Arns, command: str, role: str) -> list[dict[str, Any]]:
     return statements
 
 
+def _allow_endpoint(arns: _Arns, command: str, role: str) -> list[dict[str, Any]]:
+    del command
+    kinds = {"Model": "model", "EndpointConfig": "endpoint-config", "Endpoint": "endpoint"}
+    resources = [arns.sagemaker(kind) for kind in kinds.values()]
+    creations = [f"sagemaker:Create{noun}" for noun in kinds]
+    return [
+        *_allow_transfer(arns),
+        _allow_role(role),
+        _allow("Create", [*creations, "sagemaker:AddTags"], resources, _CREATED),
+        _allow("Follow", ["sagemaker:DescribeEndpoint"], [arns.sagemaker("endpoint")]),
+        _allow("Delete", [f"sagemaker:Delete{noun}" for noun in kinds], resources, _OWNED),
+        _allow("Log", ["logs:DescribeLogStreams", "logs:GetLogEvents"], arns.log("Endpoints/*")),
+    ]
+
+
 def _allow_list(arns: _Arns, command: str, role: str) -> list[dict[str, Any]]:
     del command, role
     return [
@@ -206,6 +221,7 @@ def _allow_delete(arns: _Arns, command: str, role: str) -> list[dict[str, Any]]:
 _Maker = Callable[[_Arns, str, str], list[dict[str, Any]]]
 COMMANDS: Final[Mapping[str, _Maker]] = {
     **dict.fromkeys(_JOBS, _allow_job),
+    "serve": _allow_endpoint,
     "ls": _allow_list,
     "stop": _allow_stop,
     "delete": _allow_delete,

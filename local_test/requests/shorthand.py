@@ -231,6 +231,7 @@ class EndpointValues(TypedDict, total=False):
     instance_count: int
     is_isolated: bool
     startup_s: int | None
+    inference_ami: str | None
 
 
 def endpoint_requests(**values: Unpack[EndpointValues]) -> EndpointRequests:
@@ -261,6 +262,8 @@ def endpoint_requests(**values: Unpack[EndpointValues]) -> EndpointRequests:
     startup_s = values.get("startup_s")
     if startup_s is not None:
         variant["ContainerStartupHealthCheckTimeoutInSeconds"] = startup_s
+    if ami := values.get("inference_ami"):
+        variant["InferenceAmiVersion"] = ami
     return EndpointRequests(
         models={name: model},
         config={"EndpointConfigName": name, "ProductionVariants": [variant]},

@@ -36,6 +36,10 @@ EXERCISES = {
     ),
     "tests/contract/aws/test_full_disk.py": ("local_test.aws.moto.held_parts",),
     "tests/contract/aws/test_jobs.py": ("local_test.aws.account.metric_files",),
+    "tests/contract/aws/test_remote_endpoints.py": (
+        "local_test.cli.remote.endpoint_submission",
+        "local_test.remote.remote_endpoints",
+    ),
     "tests/contract/aws/test_remote_jobs.py": (
         "local_test.cli.remote.account_commands",
         "local_test.cli.remote.remote_options",

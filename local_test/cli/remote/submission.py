@@ -101,14 +101,15 @@ def run_job(
     resources: Mapping[str, Any] = fields
     for member in _RESOURCES[kind]:
         resources = resources.get(member, {})
-    instance_type = str(resources.get("InstanceType", ""))
+    groups = resources.get("InstanceGroups") or [resources]
+    instance_type = str(groups[0].get("InstanceType", ""))
     submission = begin(options, _FOLDERS[kind], fields[kind.name], instance_type)
     made = submission.relocation.rewrite(kind.operation, fields)
     if request.print_request:
         print(json.dumps(made, indent=2))
         return 0
     say_where(submission.account)
-    confirm_cost(options, submission.account, kind.stem, resources)
+    confirm_cost(options, submission.account, kind.stem, groups)
     made_model = None
     if model is not None:
         made_model = submission.relocation.rewrite("CreateModel", model)
@@ -163,13 +164,17 @@ def _find_artifact(submission: Submission, result: JobResult) -> str:
 
 
 def confirm_cost(
-    options: RemoteOptions, account: Account, kind: str, resources: Mapping[str, Any]
+    options: RemoteOptions, account: Account, kind: str, resources: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Say what an hour costs, and ask."""
-    instance_type = str(resources["InstanceType"])
-    count = int(resources.get("InstanceCount") or resources.get("InitialInstanceCount") or 1)
-    price = prices.find_price(account, instance_type, kind)
-    terminal.say(prices.describe(price, instance_type, count))
+    """Say what an hour of each group of instances costs, and ask."""
+    for group in resources:
+        if "InstanceType" not in group:
+            terminal.say("the price is unknown: the request names no instance type")
+            continue
+        instance_type = str(group["InstanceType"])
+        count = int(group.get("InstanceCount") or group.get("InitialInstanceCount") or 1)
+        price = prices.find_price(account, instance_type, kind)
+        terminal.say(prices.describe(price, instance_type, count))
     options.confirm("Start it?")
 
 
@@ -181,7 +186,7 @@ def follow(job: RemoteJob) -> JobResult:
     try:
         return job.follow()
     except KeyboardInterrupt:
-        if _wants_to_leave(job.name):
+        if wants_to_leave(job.name):
             terminal.say(f"{job.name} goes on; `{COMMAND} aws stop {job.name}` stops it")
             raise typer.Exit(130) from None
     except (UserError, PlatformError) as error:
@@ -194,7 +199,8 @@ def follow(job: RemoteJob) -> JobResult:
         _give_up(job, error)
 
 
-def _wants_to_leave(name: str) -> bool:
+def wants_to_leave(name: str) -> bool:
+    """Ask whether a job or endpoint is to go on; where nobody can be asked, it is not."""
     if not sys.stdin.isatty():
         return False
     try:

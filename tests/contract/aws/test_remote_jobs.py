@@ -239,7 +239,7 @@ def test_a_request_whose_answer_is_lost_makes_one_job(remote: Remote, flags: lis
 def test_who_is_asked_can_leave_the_job_and_stop_it_later(
     remote: Remote, flags: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("local_test.cli.remote.submission._wants_to_leave", lambda _: True)
+    monkeypatch.setattr("local_test.cli.remote.submission.wants_to_leave", lambda _: True)
     remote.faults["DescribeTrainingJob"] = [interrupt]
     there = [*flags, "-p", "epoch_s=60", "--on", "aws", "--yes", "--name", "left"]
     code, _, err = remote.run(*there)

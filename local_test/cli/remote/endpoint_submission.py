@@ -1,0 +1,117 @@
+"""Serve a model in an account: start the endpoint, show its log, and delete it at the end."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Final, NoReturn
+
+import typer
+
+from container.errors import PlatformError, UserError
+from local_test.cli import terminal
+from local_test.cli.options import COMMAND
+from local_test.cli.remote.remote_options import RemoteOptions, say_where
+from local_test.cli.remote.submission import (
+    Submission,
+    begin,
+    confirm_cost,
+    interruptible,
+    wants_to_leave,
+)
+from local_test.remote.remote_endpoints import RemoteEndpoint
+from local_test.requests import validation
+from local_test.requests.endpoint_requests import EndpointRequests
+
+_LOG_POLL_S: Final = 2.0
+
+
+def serve(requests: EndpointRequests, options: RemoteOptions, *, print_request: bool) -> int:
+    """Serve on AWS until Ctrl-C; return the exit code."""
+    _check(requests)
+    variants = requests.config["ProductionVariants"]
+    name = requests.endpoint["EndpointName"]
+    submission = begin(options, "endpoint", name, str(variants[0].get("InstanceType", "")))
+    made = _rewrite(submission, requests)
+    if print_request:
+        print(json.dumps(vars(made), indent=2))
+        return 0
+    say_where(submission.account)
+    confirm_cost(options, submission.account, "Endpoint", variants)
+    submission.prepare()
+    endpoint = RemoteEndpoint(submission.account, made, terminal.show_line)
+    try:
+        with interruptible():
+            endpoint.start()
+            if options.detach:
+                terminal.say(f"`{COMMAND} aws delete {name}` deletes it")
+                print(name)
+                return 0
+            failure = endpoint.wait(lambda status, reason: terminal.mark("bold", status, reason))
+            if not failure:
+                _show_log(endpoint)
+    except KeyboardInterrupt:
+        if wants_to_leave(name):
+            terminal.say(f"{name} goes on; `{COMMAND} aws delete {name}` deletes it")
+            raise typer.Exit(130) from None
+        failure = ""
+    except (UserError, PlatformError) as error:
+        _give_up(endpoint, error)
+    terminal.say(f"deleting {name}")
+    _delete(endpoint)
+    if failure:
+        terminal.complain(f"the endpoint failed: {failure}; it is deleted")
+    return int(bool(failure))
+
+
+def _check(requests: EndpointRequests) -> None:
+    for model in requests.models.values():
+        validation.check("CreateModel", model)
+    validation.check("CreateEndpointConfig", requests.config)
+    validation.check("CreateEndpoint", requests.endpoint)
+
+
+def _rewrite(submission: Submission, requests: EndpointRequests) -> EndpointRequests:
+    relocation = submission.relocation
+    return EndpointRequests(
+        models={
+            name: relocation.rewrite("CreateModel", model)
+            for name, model in requests.models.items()
+        },
+        config=relocation.rewrite("CreateEndpointConfig", requests.config),
+        endpoint=relocation.rewrite("CreateEndpoint", requests.endpoint),
+    )
+
+
+def _show_log(endpoint: RemoteEndpoint) -> NoReturn:
+    terminal.say(
+        f"InvokeEndpoint reaches {endpoint.name}, which costs by the hour until it is deleted; "
+        "Ctrl-C ends it"
+    )
+    print(endpoint.name, flush=True)
+    while True:
+        endpoint.show_log()
+        time.sleep(_LOG_POLL_S)
+
+
+def _delete(endpoint: RemoteEndpoint) -> None:
+    try:
+        endpoint.delete()
+    except (UserError, PlatformError) as error:
+        message = (
+            f"{error}; {endpoint.name} may still run: `{COMMAND} aws delete {endpoint.name}` "
+            "deletes it"
+        )
+        raise type(error)(message) from error
+
+
+def _give_up(endpoint: RemoteEndpoint, error: UserError | PlatformError) -> NoReturn:
+    """Delete an endpoint that cannot be followed any more, and raise with what became of it."""
+    try:
+        endpoint.delete()
+    except (UserError, PlatformError):
+        end = f"{endpoint.name} may still run: `{COMMAND} aws delete {endpoint.name}` deletes it"
+    else:
+        end = f"nothing of {endpoint.name} is left"
+    message = f"{error}; {end}"
+    raise type(error)(message) from error

@@ -1,0 +1,140 @@
+"""One endpoint of the account, with its model and configuration."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from container.errors import PlatformError, UserError
+from local_test.remote.access import Account
+from local_test.remote.log_reader import LogReader
+from local_test.remote.refusals import explaining, find_code, is_missing
+from local_test.requests.endpoint_requests import EndpointRequests
+from local_test.runners.log_lines import OnLine
+
+_FIRST_POLL_S: Final = 0.2
+_POLL_S: Final = 5.0
+_END_LIMIT_S: Final = 1800.0
+"""How long an endpoint may take to disappear; one that is being created is waited for first."""
+_BUSY: Final = re.compile("(?i)in.progress")
+
+
+class RemoteEndpoint:
+    """An endpoint: `start` it, `wait` for it, `delete` it with all that was made for it."""
+
+    def __init__(self, account: Account, requests: EndpointRequests, on_line: OnLine) -> None:
+        self.name: str = requests.endpoint["EndpointName"]
+        self._account = account
+        self._sagemaker = account.client("sagemaker")
+        self._requests = requests
+        self._made: list[tuple[str, str]] = []
+        """Noun and name of what was asked for, in this order."""
+        self._log = LogReader(account, f"/aws/sagemaker/Endpoints/{self.name}", "", on_line)
+
+    def start(self) -> None:
+        """Ask for models, configuration and endpoint.
+
+        Raises: UserError or PlatformError if the service refuses one; `delete` removes the others.
+        """
+        for name, model in self._requests.models.items():
+            self._create("model", name, model)
+        config = self._requests.config
+        self._create("endpoint_config", config["EndpointConfigName"], config)
+        self._create("endpoint", self.name, self._requests.endpoint)
+
+    def _create(self, noun: str, name: str, request: Mapping[str, Any]) -> None:
+        self._made.append((noun, name))
+        try:
+            with explaining():
+                getattr(self._sagemaker, f"create_{noun}")(**request)
+        except UserError:
+            self._made.pop()  # what has the name already is not ours
+            raise
+
+    def wait(self, on_status: Callable[[str, str], None]) -> str:
+        """Show log and status until the endpoint serves or has failed; return why it failed.
+
+        Raises: UserError or PlatformError if the service cannot be asked any more.
+        """
+        shown = ""
+        pause_s = _FIRST_POLL_S
+        while True:
+            with explaining():
+                found = self._sagemaker.describe_endpoint(EndpointName=self.name)
+            status = str(found["EndpointStatus"])
+            reason = str(found.get("FailureReason", ""))
+            if status != shown:
+                on_status(status, reason)
+                shown = status
+            self.show_log()
+            if status == "InService":
+                return ""
+            if status == "Failed":
+                return reason or "the service gives no reason"
+            time.sleep(pause_s)
+            pause_s = min(_POLL_S, pause_s * 1.5)
+
+    def show_log(self) -> None:
+        """Pass on the new lines of the log."""
+        with explaining():
+            self._log.read()
+
+    def delete(self) -> None:
+        """Delete the endpoint, its configuration and its models, as far as they were made.
+
+        Raises: UserError or PlatformError if the service refuses; the others are deleted first.
+        """
+        errors: list[UserError | PlatformError] = []
+        for noun, name in reversed(self._made):
+            try:
+                self._delete_one(noun, name)
+            except (UserError, PlatformError) as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
+    def _delete_one(self, noun: str, name: str) -> None:
+        import botocore.exceptions  # noqa: PLC0415 - takes 0.2 s, which local commands do not need
+
+        with explaining():
+            if noun == "endpoint":
+                delete_endpoint(self._account, name)
+                return
+            member = {"model": "ModelName", "endpoint_config": "EndpointConfigName"}[noun]
+            try:
+                getattr(self._sagemaker, f"delete_{noun}")(**{member: name})
+            except botocore.exceptions.ClientError as error:
+                if not is_missing(error):
+                    raise
+
+
+def delete_endpoint(account: Account, name: str) -> None:
+    """Delete an endpoint and wait until it is gone; one that is being changed is waited for.
+
+    Raises: botocore's errors; PlatformError if it does not disappear.
+    """
+    import botocore.exceptions  # noqa: PLC0415 - as above
+
+    sagemaker = account.client("sagemaker")
+    deadline = time.monotonic() + _END_LIMIT_S
+    pause_s = _FIRST_POLL_S
+    operation = sagemaker.delete_endpoint
+    while time.monotonic() < deadline:
+        try:
+            operation(EndpointName=name)
+        except botocore.exceptions.ClientError as error:
+            if is_missing(error):
+                return
+            if find_code(error) != "ValidationException" or not _BUSY.search(str(error)):
+                raise
+        else:
+            operation = sagemaker.describe_endpoint
+        time.sleep(pause_s)
+        pause_s = min(_POLL_S, pause_s * 1.5)
+    message = (
+        f"the endpoint {name} has not disappeared after {_END_LIMIT_S:.0f} s; look at it in the "
+        "console of SageMaker"
+    )
+    raise PlatformError(message)

@@ -1,0 +1,143 @@
+"""`serve --on aws`: an endpoint of an account, which `up` plays."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.contract.aws.client import LocalAws
+from tests.contract.aws.remote import Remote, answer
+from tests.contract.aws.simulator import leave_out, permits
+
+
+@pytest.fixture
+def flags(aws: LocalAws, tmp_path: Path) -> list[str]:
+    (tmp_path / "model.json").write_text('{"hyperparameters": {}}')
+    model = tmp_path / f"{tmp_path.name}.tar.gz"
+    with tarfile.open(model, "w:gz") as tar:
+        tar.add(tmp_path / "model.json", "model.json")
+    return [
+        *("serve", "--image", aws.image, "--model", str(model), "-e", "COLOR=blue"),
+        *("--instance-type", "ml.g5.xlarge"),
+        *("--inference-ami", "al2-ami-sagemaker-inference-gpu-3-1"),
+    ]
+
+
+def interrupt(_: object) -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def list_left(remote: Remote) -> str:
+    remote.policy = None
+    return remote.run_well("aws", "ls", "--json")
+
+
+def test_an_endpoint_serves_until_it_is_interrupted_and_needs_its_policy(
+    remote: Remote, flags: list[str]
+) -> None:
+    remote.faults.clear()
+    flags += ["--name", "served"]
+    local = json.loads(remote.run_well(*flags, "--print-request"))
+    there = [*flags, "--on", "aws", "--yes"]
+    printed = json.loads(remote.run_well(*there, "--print-request"))
+    assert "CreateModel" not in remote.sent
+    answers: list[Any] = []
+
+    def ask(_: object) -> None:
+        is_up = len(remote.sent["DescribeLogStreams"]) > len(remote.sent["DescribeEndpoint"])
+        if is_up and not answers:
+            said = remote.aws.runtime.invoke_endpoint(EndpointName="served", Body=b"hello")
+            answers.append(json.loads(said["Body"].read()))
+            interrupt(None)
+
+    remote.policy = json.loads(remote.run_well("aws", "role", "serve"))
+    remote.faults["DescribeLogStreams"] = [ask] * 1000
+    code, out, err = remote.run(*there)
+
+    assert code == 0, err
+    assert out == "served\n"
+    assert answers[0]["echo"] == "hello"
+    assert "InService" in err
+    assert "serving" in err
+    sent = {
+        "models": {"served": json.loads(remote.sent["CreateModel"][0])},
+        "config": json.loads(remote.sent["CreateEndpointConfig"][0]),
+        "endpoint": json.loads(remote.sent["CreateEndpoint"][0]),
+    }
+    assert json.dumps(sent) == json.dumps(printed)
+    for request in (*printed["models"].values(), printed["config"], printed["endpoint"]):
+        assert request.pop("Tags") == [{"Key": "byo-sagemaker", "Value": "endpoint"}]
+    for requests in (printed, local):
+        del requests["models"]["served"]["PrimaryContainer"]["ModelDataUrl"]
+        del requests["models"]["served"]["ExecutionRoleArn"]
+    assert printed == local
+    for sid in {item["Sid"] for item in remote.policy["Statement"]} - {"Login", "Push"}:
+        rest = leave_out(remote.policy, sid)
+        assert not all(permits(rest, need) for need in remote.needs), f"nothing needs {sid}"
+    remote.faults.clear()
+    assert list_left(remote) == ""
+
+
+@pytest.mark.parametrize(
+    ("operation", "code"),
+    [
+        ("CreateEndpoint", "ResourceLimitExceeded"),
+        ("CreateEndpointConfig", "AccessDeniedException"),
+        ("DescribeEndpoint", "ExpiredTokenException"),
+    ],
+)
+def test_a_fault_leaves_nothing(
+    remote: Remote, flags: list[str], operation: str, code: str
+) -> None:
+    remote.faults[operation] = [answer(400, code)]
+    found, _, err = remote.run(*flags, "--on", "aws", "--yes", "--name", "lost")
+    assert found == 2
+    assert "nothing of lost is left" in err
+    remote.faults.clear()
+    assert list_left(remote) == ""
+
+
+def test_what_has_the_name_already_is_left_alone(
+    remote: Remote, flags: list[str], aws: LocalAws
+) -> None:
+    aws.sagemaker.create_model(
+        ModelName="theirs", PrimaryContainer={"Image": aws.image}, ExecutionRoleArn=aws.role
+    )
+    code, _, err = remote.run(*flags, "--on", "aws", "--yes", "--name", "theirs")
+    assert code == 2
+    assert "AWS refuses CreateModel" in err
+    assert aws.sagemaker.describe_model(ModelName="theirs")
+
+
+def test_an_endpoint_that_fails_is_explained_and_deleted(remote: Remote, flags: list[str]) -> None:
+    there = ["--on", "aws", "--yes", "--name", "failing", "-e", "NEVER_HEALTHY=1"]
+    code, _, err = remote.run(*flags, *there, "--startup-s", "60")
+    assert code == 1
+    assert "error: the endpoint failed: " in err
+    assert "I do not come up" in err
+    remote.faults.clear()
+    assert list_left(remote) == ""
+
+
+def test_a_detached_endpoint_is_listed_stopped_and_deleted(
+    remote: Remote, flags: list[str], aws: LocalAws
+) -> None:
+    assert remote.run_well(*flags, "--on", "aws", "--yes", "--name", "alone", "--detach") == (
+        "alone\n"
+    )
+    kinds = [json.loads(line)["kind"] for line in list_left(remote).splitlines()]
+    assert kinds == ["endpoint", "endpoint config", "model"]
+    remote.run_well("aws", "stop", "alone")
+    with pytest.raises(ClientError, match="Could not find"):
+        aws.sagemaker.describe_endpoint(EndpointName="alone")
+    kinds = [json.loads(line)["kind"] for line in list_left(remote).splitlines()]
+    assert kinds == ["endpoint config", "model"]
+    remote.run_well("aws", "delete", "alone", "--yes", "--logs")
+    assert list_left(remote) == ""
