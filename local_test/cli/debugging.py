@@ -19,6 +19,7 @@ from local_test.cli import extras, terminal
 from local_test.cli.options import ContainerOptions, check_port, flag, option
 from local_test.endpoints.server import Limits
 from local_test.requests.endpoint_requests import EndpointRequests
+from local_test.requests.model_containers import list_containers
 from local_test.runners.interface import Runner
 
 _HOST: Final = "127.0.0.1"
@@ -104,8 +105,10 @@ class DebugOptions:
 def set_defaults(requests: EndpointRequests, variables: dict[str, str]) -> None:
     """Add variables to the models of an endpoint, where the requests do not set them."""
     for model in requests.models.values():
-        container = model.setdefault("PrimaryContainer", {})
-        container["Environment"] = variables | container.get("Environment", {})
+        if "Containers" not in model:
+            model.setdefault("PrimaryContainer", {})
+        for container in list_containers(model):
+            container.definition["Environment"] = {**variables, **container.environment}
 
 
 def wrap(command: Sequence[str], port: int, *, waits: bool) -> list[str]:

@@ -17,6 +17,7 @@ from local_test.cli.options import OWN_PROGRAM, ContainerOptions
 from local_test.data import models, storage
 from local_test.endpoints.endpoint import Endpoint
 from local_test.requests.endpoint_requests import EndpointRequests
+from local_test.requests.model_containers import list_containers
 
 INTERVAL_S: Final = 0.5
 _SKIPPED: Final = ("__pycache__", "node_modules", "jobs")
@@ -44,13 +45,13 @@ class Sources:
         """
         paths = []
         for model in requests.models.values():
-            definition = model.get("PrimaryContainer", {})
-            uri = models.find_uri(definition)
-            if uri.startswith("file://"):
-                paths.append(storage.to_path(uri))
-            code = definition.get("Environment", {}).get(contract.SUBMIT_DIRECTORY_VARIABLE, "")
-            if code.startswith("/") and container.image is None:
-                paths.append(Path(code))
+            for served in list_containers(model):
+                uri = models.find_uri(served.definition)
+                if uri.startswith("file://"):
+                    paths.append(storage.to_path(uri))
+                code = served.environment.get(contract.SUBMIT_DIRECTORY_VARIABLE, "")
+                if code.startswith("/") and container.image is None:
+                    paths.append(Path(code))
         is_own_program = container.image is None and container.program != OWN_PROGRAM
         suffixes = (".py",) if is_own_program else ()
         if not paths and not suffixes:

@@ -17,7 +17,7 @@ from local_test import container_files, identity
 from local_test.endpoints import data_capture
 from local_test.endpoints.async_invocation import AsyncInvocations
 from local_test.endpoints.data_capture import Capture
-from local_test.endpoints.deployment import Deployment, Variant
+from local_test.endpoints.deployment import Deployment
 from local_test.endpoints.health import HealthMonitor
 from local_test.endpoints.invocation import (
     FORWARDED_HEADERS,
@@ -33,6 +33,7 @@ from local_test.runners.faults import SERVER_KINDS, Fault, Trigger
 from local_test.runners.interface import Runner
 from local_test.runners.log_lines import OnLine
 
+_TARGET_VARIANT: Final = HEADER_PREFIX + "target-variant"
 CAPTURE: Final = "capture"
 """Where captured data is in an endpoint's directory until it is stored."""
 
@@ -166,9 +167,11 @@ class Endpoint:
     def loaded_models(self) -> dict[str, list[str]]:
         """Return the loaded targets of each multi-model server, the least recently used first."""
         return {
-            server.name: cache.loaded
+            place.server.name: place.cache.loaded
             for variant in self._deployment.variants
-            for server, cache in variant.caches.items()
+            for replica in variant.replicas
+            for place in replica.places
+            if place.cache is not None
         }
 
     def _inject(self, fault: Fault) -> None:
@@ -189,18 +192,10 @@ class Endpoint:
         Raises: RequestError with the status and message of the service.
         """
         known = self._admit(body, headers)
-        variant, server = self._route(known)
-        while self._slow_readers > 0:
-            self._slow_readers -= 1
-            arguments = (body, known, self._monitor.ended)
-            threading.Thread(target=server.client.read_slowly, args=arguments, daemon=True).start()
-        target = known.get(HEADER_PREFIX + "target-model")
-        if variant.is_multi_model:
-            answer = variant.invoke_model(server, target, body, known)
-        elif target is None:
-            answer = server.client.post("/invocations", body, known)
-        else:
-            raise RequestError(400, "TargetModel is for multi-model endpoints only (MME-5)")
+        variant = self._deployment.choose_variant(known.get(_TARGET_VARIANT))
+        with variant.lease() as replica:
+            self._read_slowly(replica.servers[0], body, known)
+            answer = replica.answer(body, known)
         maximum = self._limits.payload_bytes
         if len(answer.body) > maximum:
             message = (
@@ -222,10 +217,16 @@ class Endpoint:
         Raises: RequestError with the status and message of the service.
         """
         known = self._admit(body, headers)
-        variant, server = self._route(known)
-        if variant.is_multi_model:
-            raise RequestError(400, "a multi-model endpoint does not stream")
-        return server.client.stream(body, known)
+        variant = self._deployment.choose_variant(known.get(_TARGET_VARIANT))
+        with variant.lease() as replica:
+            return replica.stream(body, known)
+
+    def _read_slowly(self, server: Server, body: bytes, headers: Mapping[str, str]) -> None:
+        """Send the request again for each slow reader that a fault has asked for."""
+        while self._slow_readers > 0:
+            self._slow_readers -= 1
+            arguments = (body, headers, self._monitor.ended)
+            threading.Thread(target=server.client.read_slowly, args=arguments, daemon=True).start()
 
     def _admit(self, body: bytes, headers: Mapping[str, str]) -> dict[str, str]:
         """Return the headers of a synchronous request that concern the container.
@@ -258,16 +259,9 @@ class Endpoint:
         known = select_headers(headers.items(), FORWARDED_HEADERS)
         # The body is in S3 and has its own limit.
         check_request(b"", known, self._limits.payload_bytes)
-        _, server = self._route(known)
-        return server.client.post("/invocations", body, known, limit_s=limit_s)
-
-    def _route(self, headers: Mapping[str, str]) -> tuple[Variant, Server]:
-        variant = self._deployment.choose_variant(headers.get(HEADER_PREFIX + "target-variant"))
-        server = variant.next_server()
-        if server is None:
-            message = f"no server of variant {variant.name!r} is healthy (HO-4)"
-            raise RequestError(503, message)
-        return variant, server
+        variant = self._deployment.choose_variant(known.get(_TARGET_VARIANT))
+        with variant.lease() as replica:
+            return replica.answer(body, known, limit_s=limit_s)
 
     def stop(self) -> list[str]:
         """Stop all servers; return a finding for each that broke the rules of stopping (HO-10)."""
@@ -285,21 +279,12 @@ class Endpoint:
 
     def describe(self) -> dict[str, Any]:
         """Return the answer to DescribeEndpoint."""
-        variants = [
-            {
-                "VariantName": variant.name,
-                "CurrentWeight": variant.weight,
-                "CurrentInstanceCount": sum(server.is_healthy for server in variant.servers),
-                "DesiredInstanceCount": len(variant.servers),
-            }
-            for variant in self._deployment.variants
-        ]
         description = {
             "EndpointName": self.name,
             "EndpointArn": identity.arn("endpoint", self.name),
             "EndpointConfigName": self._requests.config["EndpointConfigName"],
             "EndpointStatus": self.status,
-            "ProductionVariants": variants,
+            "ProductionVariants": [item.describe() for item in self._deployment.variants],
         }
         if self.failure:
             description["FailureReason"] = self.failure[: contract.FAILURE_REASON_CHARACTERS]

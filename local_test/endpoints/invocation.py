@@ -26,10 +26,6 @@ RETURNED_HEADERS: Final = {  # as the API spells them
 }
 """What a container returns to the caller besides the body (RQ-5, SE-1), by lower-case name."""
 REFUSED_HEADERS: Final = {
-    HEADER_PREFIX + "target-container-hostname": (
-        "TargetContainerHostname is for endpoints of several containers that are invoked directly; "
-        "this endpoint has one container, so leave it out"
-    ),
     HEADER_PREFIX + "inference-component": (
         "InferenceComponentName is for endpoints with inference components; this endpoint has "
         "none, so leave it out"
@@ -57,6 +53,8 @@ class Answer:
     first_byte_s: float
     """Seconds from the start of the request to the start of the answer: about ModelLatency."""
     total_s: float
+    source: str = ""
+    """The container that answered, if the model has several."""
     findings: tuple[str, ...] = ()
     """Contract clauses that a successful exchange violated."""
 

@@ -117,7 +117,8 @@ class InvocationApi:
         total_s = time.perf_counter() - started
         self.count(endpoint.name, answer.variant, answer.status, answer.first_byte_s, total_s)
         if answer.status >= 400:
-            raise self._model_error(endpoint, answer.variant, answer.status, answer.body)
+            source = answer.source or answer.variant
+            raise self._model_error(endpoint, source, answer.status, answer.body)
         return answer
 
     def _stream(
@@ -159,9 +160,9 @@ class InvocationApi:
         return _refuse(error.status, str(error))
 
     def _model_error(
-        self, endpoint: Endpoint, variant: str, status: int, answer: bytes
+        self, endpoint: Endpoint, source: str, status: int, answer: bytes
     ) -> InvocationError:
-        """Return the ModelError for a container's answer; `status` is 0 without one (RQ-6)."""
+        """Return the ModelError for an answer of `source`; `status` is 0 without one (RQ-6)."""
         original = answer[: 4 * _MESSAGE_CHARACTERS].decode("utf-8", "replace")
         original = original[:_MESSAGE_CHARACTERS]
         kind = "client" if 400 <= status < 500 else "server"
@@ -172,7 +173,7 @@ class InvocationApi:
         )
         return InvocationError(
             "ModelError",
-            f'Received {kind} error ({status}) from {variant} with message "{original}". '
+            f'Received {kind} error ({status}) from {source} with message "{original}". '
             f"See {console} in account {self.account} for more information.",
             HTTPStatus.FAILED_DEPENDENCY,
             ErrorCode=f"{kind.upper()}_ERROR_FROM_MODEL",

@@ -104,6 +104,12 @@ class Server:
             return 0, str(error)
         return status, f"status {status}"
 
+    def remove(self) -> None:
+        """Leave nothing of a server that has ended, or kill it."""
+        self.is_healthy = False
+        self.container.remove()
+        self.client.close()
+
     def stop(self) -> bool:
         """Stop it as the platform does: SIGTERM, the grace period, SIGKILL (HO-10).
 
@@ -116,6 +122,5 @@ class Server:
         if was_killed:
             self.container.kill()
             self.container.wait()
-        self.container.remove()
-        self.client.close()
+        self.remove()
         return was_killed

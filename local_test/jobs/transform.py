@@ -17,6 +17,7 @@ from local_test.jobs.fleet import Outcome
 from local_test.jobs.job import Job, count_hosts
 from local_test.jobs.result import Listeners
 from local_test.jobs.transform_instance import Instance, SharedState
+from local_test.requests import model_containers
 from local_test.requests.validation import ValidRequest
 from local_test.runners.interface import Runner
 
@@ -34,7 +35,13 @@ class TransformJob(Job):
         directory: Path,
         listeners: Listeners | None = None,
     ) -> None:
-        """Prepare a job; `model` is the CreateModel request of the model that it names."""
+        """Prepare a job; `model` is the CreateModel request of the model that it names.
+
+        Raises: UserError if a transform job cannot invoke such a model.
+        """
+        fault = model_containers.find_transform_fault(model.fields)
+        if fault:
+            raise UserError(fault)
         super().__init__(request, runner, directory, listeners)
         self._shared = SharedState(
             *(self.request, model.fields, runner, directory, self._stop_requested),
@@ -44,11 +51,17 @@ class TransformJob(Job):
     def _name_hosts(self) -> tuple[str, ...]:
         return count_hosts(self.request["TransformResources"]["InstanceCount"])
 
+    def _list_containers(self) -> list[str]:
+        """Return the names of the log files of several containers; one has that of its host."""
+        containers = model_containers.list_containers(self._shared.model)
+        return [f"{host}.{item.name}" for host in self.hosts for item in containers if item.name]
+
     def _execute(self) -> Outcome:
         self._times_s["TransformStart"] = self._times_s["Creation"]
         objects = channels.list_channel(self.request["TransformInput"])
         logs = self.directory / "logs"
-        with result.log_files(logs, self.hosts, self._listeners.on_line) as on_line:
+        hosts = [*self.hosts, *self._list_containers()]
+        with result.log_files(logs, hosts, self._listeners.on_line) as on_line:
             threads = []
             for index, host in enumerate(self.hosts):
                 part = objects[index :: len(self.hosts)]  # an object never spans instances (BT-13)

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from container import contract
 from container.errors import RequestError, UserError
-from local_test import identity
-from local_test.data import models, storage
+from local_test.data import storage
 from local_test.data.storage import StoredObject
 from local_test.endpoints.server import Limits, Server
+from local_test.endpoints.variants.replica import Replica
+from local_test.endpoints.variants.starter import Starter, await_health
 from local_test.jobs.transform_records import assemble, plan_requests
 from local_test.jobs.transform_settings import (
     Settings,
@@ -25,7 +25,7 @@ from local_test.jobs.transform_settings import (
     choose_settings,
     spell_strategy,
 )
-from local_test.runners.interface import Launch, Runner
+from local_test.runners.interface import Runner
 from local_test.runners.log_lines import OnLine
 
 
@@ -43,7 +43,7 @@ class SharedState:
 
 
 class Instance:
-    """One server, and its part of the objects."""
+    """The servers of one model, and their part of the objects."""
 
     def __init__(
         self, shared: SharedState, host: str, objects: Sequence[StoredObject], on_line: OnLine
@@ -54,14 +54,12 @@ class Instance:
         self._objects = objects
         self._on_line = on_line
         self._restart = threading.Lock()
-        self._server: Server | None = None
+        self._replica: Replica | None = None
 
     def run(self) -> None:
         """Transform each object; a failed one does not stop the others (BT-9)."""
         try:
-            root = self._root()
-            models.deliver(self._shared.model["PrimaryContainer"], contract.Layout(root).model)
-            settings = choose_settings(self._request, _read_parameters(self._start()))
+            settings = choose_settings(self._request, _read_parameters(self._start().servers[0]))
             self._log(
                 f"MaxConcurrentTransforms={settings.concurrency}, "
                 f"MaxPayloadInMB={settings.payload_megabytes}, "
@@ -77,39 +75,32 @@ class Instance:
         finally:
             self._stop()
 
-    def _root(self) -> Path:
-        return self._shared.directory / "hosts" / self._host
-
     def _log(self, text: str) -> None:
         self._on_line(self._host, f"[sagemaker logs]: {text}")
 
-    def _start(self) -> Server:
-        """Start the server and wait until it is healthy; `run` stops it, whatever happens."""
-        is_isolated = self._shared.model.get("EnableNetworkIsolation", False)
+    def _start(self) -> Replica:
+        """Start the servers and wait until they are healthy; `run` stops them, whatever happens."""
         client = self._request.get("ModelClientConfig", {})
-        given = self._shared.model["PrimaryContainer"].get("Environment", {})
-        launch = Launch(
-            name=self._host,
-            arguments=("serve",),
-            root=self._root(),
-            environment={
-                **identity.environment(given, is_isolated=is_isolated),
-                **batch_environment(self._request),
-            },
-            read_only=("model",),
-            is_server=True,
-            is_isolated=is_isolated,
+        starter = Starter(
+            model=self._shared.model,
+            runner=self._shared.runner,
+            directory=self._shared.directory / "hosts",
+            on_line=self._on_line,
+            limits=Limits(
+                invocation_s=client.get("InvocationsTimeoutInSeconds", Settings.timeout_s)
+            ),
+            environment=batch_environment(self._request),
         )
-        limits = Limits(invocation_s=client.get("InvocationsTimeoutInSeconds", Settings.timeout_s))
-        self._server = Server(launch, self._shared.runner, limits, self._on_line)
-        self._server.wait_until_healthy()
-        return self._server
+        self._replica = starter.start_replica(self._host)
+        await_health([self._replica])
+        return self._replica
 
     def _stop(self) -> None:
-        if self._server is not None and self._server.stop():
-            self._shared.findings.append(
-                f"{self._host} did not stop within the grace period and was killed (HO-10)"
-            )
+        for server in self._replica.servers if self._replica is not None else ():
+            if server.stop():
+                self._shared.findings.append(
+                    f"{server.name} did not stop within the grace period and was killed (HO-10)"
+                )
 
     def _transform(self, item: StoredObject, settings: Settings, pool: ThreadPoolExecutor) -> None:
         answers: list[Future[bytes]] = []
@@ -139,36 +130,43 @@ class Instance:
         sent = {name: value for name, value in headers.items() if value}
         last = RequestError(424, "stopped")
         for attempt in range(settings.retries + 1):
-            server = self._server
-            if server is None or self._shared.stop_requested.is_set():
+            replica = self._replica
+            if replica is None or self._shared.stop_requested.is_set():
                 break
             is_chunked = not settings.payload_megabytes
             try:
-                answer = server.client.post("/invocations", body, sent, is_chunked=is_chunked)
+                answer = replica.answer(body, sent, is_chunked=is_chunked)
             except RequestError as error:
                 last = error
-                self._revive(server)
+                self._revive(replica)
             else:
                 if answer.status < 300:
                     return answer.body
                 text = answer.body[:300].decode("utf-8", "replace")
-                last = RequestError(answer.status, f"status {answer.status}: {text}")
+                last = RequestError(
+                    answer.status, f"{answer.source} status {answer.status}: {text}".strip()
+                )
                 if answer.status < 500 and answer.status != 429:
                     raise last
             time.sleep(min(2**attempt * 0.05, 1.0))
         raise last
 
-    def _revive(self, failed: Server) -> None:
-        """Start the server again if it has ended; several requests may notice that (HO-12)."""
+    def _revive(self, failed: Replica) -> None:
+        """Start all servers again if one has ended; several requests may notice that (HO-12)."""
         with self._restart:
-            if self._server is not failed or failed.container.wait(0.05) is None:
+            if self._replica is not failed or not any(map(_has_ended, failed.servers)):
                 return
             self._log("the server has ended and is started again")
-            failed.container.remove()
+            for server in failed.servers:
+                server.remove()
             try:
                 self._start()
             except UserError as error:
                 raise RequestError(424, str(error)) from error
+
+
+def _has_ended(server: Server) -> bool:
+    return server.container.wait(0.05) is not None
 
 
 def _read_parameters(server: Server) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from container.errors import UserError
+from local_test.requests import variant_rules
 from local_test.requests.validation import ValidRequest, validate
 
 
@@ -37,4 +38,7 @@ class EndpointRequests:
                 f"{', '.join(missing)}; create them first"
             )
             raise UserError(message)
+        faults = variant_rules.find_conflicts(self.config, self.models)
+        if faults:
+            raise UserError.from_faults("CreateEndpointConfig is refused", faults)
         return valid

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from container.errors import UserError
-from local_test.requests import json_path
+from local_test.requests import json_path, model_containers
 
 _PAYLOAD_LIMIT_MB: Final = 100
 
@@ -169,4 +169,5 @@ _RULES: Final[Mapping[str, Callable[[Mapping[str, Any]], list[str]]]] = {
     "CreateTrainingJob": _check_training,
     "CreateProcessingJob": _check_processing,
     "CreateTransformJob": _check_transform,
+    "CreateModel": model_containers.find_faults,
 }

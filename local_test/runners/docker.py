@@ -26,6 +26,7 @@ from local_test.runners import engine, entry_points
 from local_test.runners.engine import UNREACHABLE
 from local_test.runners.interface import Launch
 
+_HOSTNAME_CHARACTERS: Final = 64
 _SHM_BYTES: Final = 64 * 1024**2  # no request can raise it (IMG-16)
 
 
@@ -60,12 +61,10 @@ class DockerRunner:
 
     def start(self, launch: Launch, on_output: Callable[[bytes], None]) -> DockerContainer:
         """Start a container; see `interface.Runner.start`."""
-        if launch.is_multi_model and self._labels.get(contract.MULTI_MODEL_LABEL) != "true":
-            message = (
-                "a multi-model endpoint needs an image with the label "
-                f"{contract.MULTI_MODEL_LABEL}=true (IMG-12)"
-            )
-            raise UserError(message)
+        if launch.is_multi_model:
+            self._check_label("a multi-model endpoint", contract.MULTI_MODEL_LABEL)
+        if launch.is_one_of_several:
+            self._check_label("a model of several containers", contract.BIND_TO_PORT_LABEL)
         # In another thread, since Ctrl-C reaches the main one: what the engine has begun to make
         # has to be removed.
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
@@ -77,6 +76,14 @@ class DockerRunner:
                     future.result().remove()
                 raise
 
+    def _check_label(self, what: str, label: str) -> None:
+        if self._labels.get(label) != "true":
+            message = (
+                f"{what} needs an image with the label {label}=true; "
+                f"{self._image} does not have it (IMG-12)"
+            )
+            raise UserError(message)
+
     def _start(self, launch: Launch, on_output: Callable[[bytes], None]) -> DockerContainer:
         networks = self._make_networks(launch)
         try:
@@ -85,7 +92,7 @@ class DockerRunner:
                 command=list(launch.arguments),
                 environment=dict(launch.environment),
                 # Peers find each other by hostname, too.
-                hostname=None if launch.names_after_s else launch.name,
+                hostname=None if launch.names_after_s else _shorten(launch.name),
                 mounts=_list_mounts(launch),
                 labels={engine.LABEL: engine.OWNER},
                 **self._choose_options(launch),
@@ -139,6 +146,11 @@ class DockerRunner:
         except UNREACHABLE as error:
             message = f"the Docker engine cannot make the network {name}: {error}"
             raise PlatformError(message) from error
+
+
+def _shorten(name: str) -> str:
+    """Return a name that the kernel takes as a host's: at most 64 characters."""
+    return name[:_HOSTNAME_CHARACTERS].rstrip("-.")
 
 
 def _list_mounts(launch: Launch) -> list[docker.types.Mount]:

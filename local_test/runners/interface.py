@@ -26,6 +26,8 @@ class Launch:
     """The directory that the container sees as `/opt/ml`."""
     environment: Mapping[str, str]
     """All variables that the platform sets."""
+    image: str = ""
+    """What the request names; a runner of one image runs that one."""
     entrypoint: tuple[str, ...] | None = None
     """Replaces the image's own (IMG-3)."""
     read_only: tuple[str, ...] = ()
@@ -38,6 +40,8 @@ class Launch:
     """It listens on port 8080, or on the one in `SAGEMAKER_BIND_TO_PORT` (HO-1)."""
     is_multi_model: bool = False
     """It loads models on request; the label of an image has to allow that (IMG-12)."""
+    is_one_of_several: bool = False
+    """It shares an instance with others; the label of an image has to allow that (PIP-1)."""
     network: str = ""
     """Name of the network that the peers share; empty for a single container."""
     is_isolated: bool = False

@@ -12,6 +12,7 @@ from local_test.aws.console.job_page import read_log
 from local_test.aws.console.rendering import format_date
 from local_test.aws.sagemaker.live_endpoints import find_live
 from local_test.endpoints.invocation_http import LOG_GROUP
+from local_test.requests import model_containers
 
 
 def show_endpoint(account: Account, record: Endpoint) -> dict[str, Any]:
@@ -32,6 +33,7 @@ def show_endpoint(account: Account, record: Endpoint) -> dict[str, Any]:
             {
                 "name": variant["VariantName"],
                 "model": variant["ModelName"],
+                "containers": _name_containers(record, variant["ModelName"]),
                 "numbers": _count(
                     variant, running.get(variant["VariantName"], {}), account.meter(name)
                 ),
@@ -41,6 +43,13 @@ def show_endpoint(account: Account, record: Endpoint) -> dict[str, Any]:
         "log": read_log(account, f"{LOG_GROUP}{name}", ""),
         "request": record["_requests"],
     }
+
+
+def _name_containers(record: Endpoint, model: str) -> str:
+    """Return the names of a model's containers, if it has several: in the order of a pipeline."""
+    request = record["_requests"]["models"].get(model, {})
+    separator = ", " if model_containers.is_direct(request) else " → "
+    return separator.join(item.name for item in model_containers.list_containers(request))
 
 
 def _count(variant: Mapping[str, Any], running: Mapping[str, Any], meter: Meter) -> dict[str, Any]:

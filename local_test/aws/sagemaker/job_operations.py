@@ -24,7 +24,7 @@ from local_test.aws.sagemaker.live_jobs import (
 from local_test.aws.sagemaker.tags import merge_tags
 from local_test.data import storage
 from local_test.jobs.status import UNFINISHED
-from local_test.requests import validation
+from local_test.requests import model_containers, validation
 from local_test.requests.validation import ValidRequest
 
 
@@ -106,6 +106,9 @@ def create_transform_job(account: Account, request: Mapping[str, Any]) -> dict[s
     if model is None:
         arn = account.arn("model", request["ModelName"])
         reject(f'Could not find model "{arn}".')
+    fault = model_containers.find_transform_fault(model["_request"])
+    if fault:
+        reject(fault)
     valid = validation.admit(TRANSFORM.create, request)
     _check_uri(request["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"], account)
     resources = request["TransformResources"]

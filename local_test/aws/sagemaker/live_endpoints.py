@@ -10,9 +10,8 @@ import copy
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, cast
 
 from container.errors import PlatformError, RequestError, UserError
@@ -20,52 +19,15 @@ from local_test import container_files
 from local_test.aws.account.account import Account
 from local_test.aws.account.kinds import ENDPOINT
 from local_test.aws.account.records import Request, ServedRequests
-from local_test.aws.sagemaker.live_jobs import image_of
+from local_test.aws.sagemaker.hosting.image_runner import ImageRunner
+from local_test.aws.sagemaker.live_jobs import image_of, name_stream
 from local_test.endpoints import data_capture
 from local_test.endpoints.endpoint import CAPTURE, Endpoint
 from local_test.endpoints.invocation_http import LOG_GROUP
 from local_test.jobs.status import INTERNAL_ERROR_MESSAGE
 from local_test.requests.endpoint_requests import EndpointRequests
-from local_test.runners.interface import Container, Launch, Runner
 
 _SIZES: Final = ("InitialInstanceCount", "InitialVariantWeight")
-
-
-class VariantRunner:
-    """Runs the image of each variant with its own runner."""
-
-    def __init__(self, account: Account, requests: ServedRequests) -> None:
-        self._account = account
-        self._runners: dict[str, Runner] = {}
-        self.choose(requests)
-
-    def choose(self, requests: ServedRequests) -> None:
-        """Use the runners of these variants for the servers that start from now on."""
-        self._runners = {
-            variant: self._account.choose_runner(image)
-            for variant, image in list_images(requests).items()
-        }
-
-    def network_interface(self, *, has_peers: bool, is_isolated: bool) -> str:
-        """Return the name of the interface by which peers reach each other; servers have none."""
-        return self._any().network_interface(has_peers=has_peers, is_isolated=is_isolated)
-
-    @property
-    def description(self) -> str:
-        """What runs and how, for logs."""
-        return "; ".join(f"{name}: {runner.description}" for name, runner in self._runners.items())
-
-    def mount_point(self, root: Path) -> str:
-        """Return the path at which a container sees `root`."""
-        return self._any().mount_point(root)
-
-    def start(self, launch: Launch, on_output: Callable[[bytes], None]) -> Container:
-        """Start a container; its host name is VARIANT-NUMBER."""
-        return self._runners[launch.name.rpartition("-")[0]].start(launch, on_output)
-
-    def _any(self) -> Runner:
-        """Return one runner; all runners of an account are of one kind."""
-        return next(iter(self._runners.values()))
 
 
 @dataclass(frozen=True)
@@ -73,7 +35,6 @@ class LiveEndpoint:
     """A running endpoint."""
 
     endpoint: Endpoint
-    runner: VariantRunner
 
 
 def find_live(account: Account, name: str) -> LiveEndpoint | None:
@@ -83,7 +44,7 @@ def find_live(account: Account, name: str) -> LiveEndpoint | None:
 
 
 def list_images(requests: ServedRequests) -> dict[str, str]:
-    """Return the image of each variant."""
+    """Return the image of each variant, the first one of several."""
     return {
         variant["VariantName"]: image_of(requests["models"][variant["ModelName"]])
         for variant in requests["config"]["ProductionVariants"]
@@ -112,12 +73,12 @@ def _bring_up(account: Account, name: str) -> None:
     begun = int(time.time())
 
     def on_line(host: str, line: str) -> None:
-        variant = host.rpartition("-")[0]
-        account.logs.append(f"{LOG_GROUP}{name}", f"{variant}/{host}-{begun}", line)
+        variant = host.partition(".")[0].rpartition("-")[0]
+        account.logs.append(f"{LOG_GROUP}{name}", f"{variant}/{name_stream(host, begun)}", line)
 
     requests = record["_requests"]
     try:
-        runner = VariantRunner(account, requests)
+        runner = ImageRunner(account.choose_runner, next(iter(list_images(requests).values())))
         endpoint = Endpoint(
             _make_requests(name, requests), runner, account.directory / "endpoints" / name, on_line
         )
@@ -126,7 +87,7 @@ def _bring_up(account: Account, name: str) -> None:
         reason = _explain(name, error)
         _note(account, name, EndpointStatus="Failed", FailureReason=reason)
         return
-    account.live[ENDPOINT.name, name] = LiveEndpoint(endpoint, runner)
+    account.live[ENDPOINT.name, name] = LiveEndpoint(endpoint)
     if "_next_requests" in record:  # a change that the last local AWS had begun
         _note(account, name, EndpointStatus="Updating")
         _change(account, name)
@@ -171,13 +132,11 @@ def _change(account: Account, name: str) -> None:
         if _differs_only_in_size(record["_requests"], requests):
             _resize(live.endpoint, requests["config"])
         else:
-            live.runner.choose(requests)
             live.endpoint.update(_make_requests(name, requests))
         changes["EndpointConfigName"] = requests["config"]["EndpointConfigName"]
         changes["_requests"] = requests
     except Exception as error:  # noqa: BLE001 - a bug of ours fails one update, not the server
         changes["FailureReason"] = _explain(name, error)
-        live.runner.choose(record["_requests"])
     _note(account, name, EndpointStatus="InService", _next_requests=None, **changes)
 
 

@@ -17,12 +17,14 @@ from local_test import container_files
 from local_test.aws.account.account import Account
 from local_test.aws.account.kinds import PROCESSING_JOB, TRAINING_JOB, TRANSFORM_JOB, Kind
 from local_test.aws.protocol import messages
+from local_test.aws.sagemaker.hosting.image_runner import ImageRunner
 from local_test.jobs import status
 from local_test.jobs.job import Job
 from local_test.jobs.processing import ProcessingJob
 from local_test.jobs.result import Listeners, Metric
 from local_test.jobs.training import TrainingJob
 from local_test.jobs.transform import TransformJob
+from local_test.requests.model_containers import list_containers
 from local_test.requests.validation import ValidRequest, validate
 
 Record = dict[str, Any]
@@ -75,19 +77,25 @@ def _start_transform(account: Account, request: ValidRequest, listeners: Listene
     record = account.store.find(TRANSFORM_JOB, name)
     assert record is not None  # noqa: S101 - jobs are never deleted
     model = validate("CreateModel", record["_model"])
-    runner = account.choose_runner(image_of(model.fields))
+    runner = ImageRunner(account.choose_runner, image_of(model.fields))
     directory = account.directory / "jobs/transform" / name
     return TransformJob(request, model, runner, directory, listeners)
 
 
 def image_of(request: Mapping[str, Any]) -> str:
-    """Return the image that a job or model runs."""
-    for name in ("AlgorithmSpecification", "AppSpecification", "PrimaryContainer"):
+    """Return the image that a job or model runs, the first one of several."""
+    for name in ("AlgorithmSpecification", "AppSpecification"):
         container = request.get(name, {})
-        for member in ("TrainingImage", "ImageUri", "Image"):
+        for member in ("TrainingImage", "ImageUri"):
             if container.get(member):
                 return str(container[member])
-    return ""
+    return list_containers(request)[0].image
+
+
+def name_stream(host: str, begun_s: int) -> str:
+    """Return the end of the name of a host's log stream; one of several containers has a part."""
+    instance, _, container = host.partition(".")
+    return f"{instance}-{begun_s}/{container}".rstrip("/")
 
 
 TRAINING: Final = JobKind(
@@ -144,7 +152,7 @@ def _run(account: Account, job: JobKind, request: ValidRequest) -> None:
     end = _End()
 
     def on_line(host: str, line: str) -> None:
-        account.logs.append(job.log_group, f"{name}/{host}-{begun}", line)
+        account.logs.append(job.log_group, f"{name}/{name_stream(host, begun)}", line)
 
     def on_status(secondary: str, message: str) -> None:
         end.secondary = secondary

@@ -14,7 +14,8 @@ from local_test.aws.protocol.messages import reject
 from local_test.aws.sagemaker import package_operations
 from local_test.aws.sagemaker.tags import merge_tags
 from local_test.data import models
-from local_test.requests import validation
+from local_test.requests import validation, variant_rules
+from local_test.requests.model_containers import list_containers
 from local_test.requests.validation import ValidRequest
 
 _NOUNS: Final = {
@@ -22,7 +23,8 @@ _NOUNS: Final = {
     "endpoint-config": "endpoint configuration",
     "endpoint": "endpoint",
 }
-_OF_PACKAGE: Final = ("Image", "ModelDataUrl", "ModelDataSource")
+_CONTAINERS: Final = ("PrimaryContainer", "Containers")
+_OF_PACKAGE: Final = ("ContainerHostname", "Image", "ModelDataUrl", "ModelDataSource")
 
 
 def find(account: Account, kind: Kind[R], name: str) -> R:
@@ -67,11 +69,10 @@ def create_model(account: Account, request: Mapping[str, Any]) -> dict[str, Any]
     """Answer CreateModel; a container that names a model package gets its image and data."""
     if ("PrimaryContainer" in request) == ("Containers" in request):
         reject("Exactly one of PrimaryContainer and Containers is required.")
-    resolved = take_only_container(request)
-    if "PrimaryContainer" in resolved:
-        resolved["PrimaryContainer"] = _resolve_package(account, resolved["PrimaryContainer"])
+    resolved = take_only_container(_resolve_packages(account, request))
     valid = validation.admit("CreateModel", resolved)
-    models.check_presence(valid.fields.get("PrimaryContainer", {}))
+    for container in list_containers(valid.fields):
+        models.check_presence(container.definition)
     # Describe answers with the container as it was requested.
     requested = {key: value for key, value in request.items() if key != "Tags"}
     requested.setdefault("PrimaryContainer", None)
@@ -88,29 +89,45 @@ def take_only_container(request: Mapping[str, Any]) -> Request:
     return resolved
 
 
-def _resolve_package(account: Account, container: Request) -> Request:
+def _resolve_packages(account: Account, request: Mapping[str, Any]) -> Request:
+    """Return a CreateModel request whose containers name images; a package may have several."""
+    asked = request.get("Containers", [request.get("PrimaryContainer")])
+    if not asked:
+        reject("Containers must have at least one container.")
+    containers = [found for item in asked for found in _resolve_package(account, item)]
+    resolved = {key: value for key, value in request.items() if key not in _CONTAINERS}
+    return {**resolved, "Containers": containers}
+
+
+def _resolve_package(account: Account, container: Request) -> list[Request]:
+    """Return a container, or those of the package that it names."""
     if "ModelPackageName" not in container:
-        return container
+        return [container]
     name = container["ModelPackageName"]
     package = package_operations.find_package(account, name)
     approval = package.get("ModelApprovalStatus", "Approved")
     if approval != "Approved":
         reject(f"Cannot create a model from {name}: it is {approval}, not Approved.")
-    source, *others = _choose_specification(package, container)["Containers"]
-    if others:
-        reject(
-            f"Cannot create a model from {name}: it has {len(others) + 1} containers, and the "
-            "local AWS does not emulate inference pipelines."
-        )
-    taken = {key: source[key] for key in _OF_PACKAGE if key in source}
+    sources = _choose_specification(package, container)["Containers"]
     own = {
         key: value
         for key, value in container.items()
         if key not in ("ModelPackageName", "InferenceSpecificationName")
     }
-    environment = {**source.get("Environment", {}), **container.get("Environment", {})}
+    if len(sources) > 1 and own:
+        reject(
+            f"Cannot create a model from {name} with {', '.join(own)}: it has {len(sources)} "
+            "containers; set members of a container in the package."
+        )
+    return [_take_source(source, own) for source in sources]
+
+
+def _take_source(source: Mapping[str, Any], own: Request) -> Request:
+    """Return a container of a package, with the members that the request sets."""
+    taken = {key: source[key] for key in _OF_PACKAGE if key in source}
+    environment = {**source.get("Environment", {}), **own.get("Environment", {})}
     if environment:
-        own["Environment"] = environment
+        own = {**own, "Environment": environment}
     return {**taken, **own}
 
 
@@ -137,8 +154,12 @@ def create_endpoint_config(account: Account, request: Mapping[str, Any]) -> dict
     names = [variant["VariantName"] for variant in request["ProductionVariants"]]
     if len(set(names)) < len(names):
         reject(f"Duplicate production variant names: {', '.join(names)}")
-    for variant in request["ProductionVariants"]:
-        find(account, MODEL, variant.get("ModelName", ""))
+    models_found = {
+        name: find(account, MODEL, name)["_request"]
+        for name in (variant.get("ModelName", "") for variant in request["ProductionVariants"])
+    }
+    if faults := variant_rules.find_conflicts(request, models_found):
+        reject("; ".join(faults))
     return insert(account, ENDPOINT_CONFIG, valid, {})
 
 

@@ -64,7 +64,12 @@ def test_after_a_kill_jobs_have_failed_or_run_again_and_endpoints_answer(own_aws
     for name in ("kept", "next"):
         make_config(aws, name, {"VariantName": "one", "ModelName": name})
     aws.sagemaker.create_endpoint(EndpointName="kept", EndpointConfigName="kept")
-    wait_until_settled(aws, "kept")
+    containers = [{"Image": aws.image, "Environment": {"NUMBER": number}} for number in "12"]
+    aws.sagemaker.create_model(ModelName="chain", ExecutionRoleArn=aws.role, Containers=containers)
+    make_config(aws, "chain", {"VariantName": "one", "ModelName": "chain"})
+    aws.sagemaker.create_endpoint(EndpointName="chain", EndpointConfigName="chain")
+    for name in ("kept", "chain"):
+        wait_until_settled(aws, name)
     aws.sagemaker.delete_model(ModelName="kept")
     long = {"epochs": "1000", "epoch_s": "0.1"}
     aws.sagemaker.create_training_job(**training_request(aws, "lost", HyperParameters=long))
@@ -95,6 +100,8 @@ def test_after_a_kill_jobs_have_failed_or_run_again_and_endpoints_answer(own_aws
     described = wait_until_settled(aws, "kept")
     assert (described["EndpointStatus"], described["EndpointConfigName"]) == ("InService", "next")
     assert invoke(aws, "kept")["model"] == {"name": "next"}
+    assert wait_until_settled(aws, "chain")["EndpointStatus"] == "InService"
+    assert json.loads(invoke(aws, "chain", b"again")["echo"])["echo"] == "again"
     again = wait_for_status(aws, "retried")
     assert again["TrainingJobStatus"] == "Completed"
     assert "Restarting" in [item["Status"] for item in again["SecondaryStatusTransitions"]]

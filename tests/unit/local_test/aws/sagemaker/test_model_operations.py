@@ -182,16 +182,44 @@ def test_a_list_of_one_container_is_a_model(account: Account, container: dict[st
     assert "PrimaryContainer" not in described
 
 
-def test_several_containers_and_none_are_refused(account: Account) -> None:
+def test_several_containers_are_a_model(account: Account) -> None:
+    several = [{"Image": "i", "Environment": {"A": "1"}}, {"Image": "j"}]
+    model_operations.create_model(account, {"ModelName": "m", "Containers": several})
+
+    described = model_operations.describe(account, MODEL, {"ModelName": "m"})
+    assert described["Containers"] == several
+    absent = [{"Image": "i"}, {"Image": "j", "ModelDataUrl": "s3://b/missing.tar.gz"}]
+    with pytest.raises(UserError, match="Could not find model data at s3://b/missing"):
+        model_operations.create_model(account, {"ModelName": "n", "Containers": absent})
+
+
+@pytest.mark.parametrize("member", ["PrimaryContainer", "Containers"])
+def test_a_package_of_several_containers_is_a_pipeline(account: Account, member: str) -> None:
+    several = [
+        {"Image": "i", "ContainerHostname": "first", "Environment": {"A": "1"}},
+        {"Image": "j", "ContainerHostname": "second"},
+    ]
+    arn = make_package(account, InferenceSpecification={"Containers": several})
+
+    def create(name: str, **own: Any) -> None:
+        container = {"ModelPackageName": arn, **own}
+        named: Any = [container] if member == "Containers" else container
+        model_operations.create_model(account, {"ModelName": name, member: named})
+
+    create("m")
+    record = account.store.find(MODEL, "m")
+    assert record is not None
+    assert record["_request"]["Containers"] == several
+    assert "PrimaryContainer" not in record["_request"]
+    with pytest.raises(AwsError, match="with Environment: it has 2 containers"):
+        create("n", Environment={"B": "2"})
+
+
+def test_no_container_and_both_members_are_refused(account: Account) -> None:
     several = [{"Image": "i"}, {"Image": "j"}]
-    with pytest.raises(UserError, match="inference pipelines are not emulated"):
-        model_operations.create_model(account, {"ModelName": "m", "Containers": several})
     both = {"ModelName": "m", "Containers": several[:1], "PrimaryContainer": several[1]}
     for request in ({"ModelName": "m"}, both):
         with pytest.raises(AwsError, match="Exactly one of PrimaryContainer and Containers"):
             model_operations.create_model(account, request)
-    arn = make_package(account, InferenceSpecification={"Containers": several})
-    with pytest.raises(AwsError, match="it has 2 containers"):
-        model_operations.create_model(
-            account, {"ModelName": "m", "PrimaryContainer": {"ModelPackageName": arn}}
-        )
+    with pytest.raises(AwsError, match="must have at least one container"):
+        model_operations.create_model(account, {"ModelName": "m", "Containers": []})

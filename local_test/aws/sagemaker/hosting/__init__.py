@@ -1,0 +1,1 @@
+"""What endpoints and transform jobs of an account run on."""

@@ -1,0 +1,120 @@
+"""Models of several containers and other kinds of variants, by unmodified boto3."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.contract.aws.client import LocalAws, refuse
+from tests.contract.aws.test_endpoints import (
+    delete_endpoint,
+    make_config,
+    make_model,
+    wait_until_settled,
+)
+from tests.support import wait_for
+
+
+@pytest.fixture(scope="module")
+def containers(aws: LocalAws) -> list[dict[str, Any]]:
+    """Two containers, each with a model of its own name."""
+    for name in ("prepares", "predicts"):
+        make_model(aws, name)
+    return [
+        {
+            "Image": aws.image,
+            "ContainerHostname": name,
+            "ModelDataUrl": f"s3://{aws.bucket}/models/{name}/model.tar.gz",
+        }
+        for name in ("prepares", "predicts")
+    ]
+
+
+def ask(aws: LocalAws, name: str, body: bytes = b"hello", **arguments: Any) -> dict[str, Any]:
+    response = aws.runtime.invoke_endpoint(
+        EndpointName=name, Body=body, ContentType="text/plain", **arguments
+    )
+    answer: dict[str, Any] = json.loads(response["Body"].read())
+    return answer
+
+
+def test_a_pipeline_answers_requests_and_transforms(
+    aws: LocalAws, containers: list[dict[str, Any]]
+) -> None:
+    aws.sagemaker.create_model(ModelName="chain", ExecutionRoleArn=aws.role, Containers=containers)
+    assert aws.sagemaker.describe_model(ModelName="chain")["Containers"] == containers
+    make_config(aws, "chain", {"VariantName": "one", "ModelName": "chain"})
+    aws.sagemaker.create_endpoint(EndpointName="chain", EndpointConfigName="chain")
+    assert wait_until_settled(aws, "chain")["EndpointStatus"] == "InService"
+
+    last = ask(aws, "chain")
+    first = json.loads(last["echo"])
+    assert (first["echo"], first["model"]["name"]) == ("hello", "prepares")
+    assert last["model"]["name"] == "predicts"
+    assert first["port"] != last["port"]
+    error = aws.runtime.exceptions.ModelError
+    with pytest.raises(error, match=r"client error \(415\) from prepares with message"):
+        ask(aws, "chain", b"refuse")
+    assert (
+        "leave it out"
+        in refuse(
+            aws.runtime.invoke_endpoint,
+            EndpointName="chain",
+            Body=b"x",
+            TargetContainerHostname="prepares",
+        )[1]
+    )
+    streams = aws.client("logs").describe_log_streams(
+        logGroupName="/aws/sagemaker/Endpoints/chain"
+    )["logStreams"]
+    ends = {stream["logStreamName"].rpartition("/")[2] for stream in streams}
+    assert {"prepares", "predicts"} <= ends
+    delete_endpoint(aws, "chain")
+
+    aws.s3.put_object(Bucket=aws.bucket, Key="chain/in/a.txt", Body=b"row")
+    aws.sagemaker.create_transform_job(
+        TransformJobName="chain",
+        ModelName="chain",
+        TransformInput={
+            "DataSource": {
+                "S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{aws.bucket}/chain/in/"}
+            },
+            "ContentType": "text/plain",
+        },
+        TransformOutput={"S3OutputPath": f"s3://{aws.bucket}/chain/out"},
+        TransformResources={"InstanceType": "ml.m5.large", "InstanceCount": 1},
+    )
+    job = wait_for(
+        lambda: aws.sagemaker.describe_transform_job(TransformJobName="chain"),
+        lambda found: found["TransformJobStatus"] not in ("InProgress", "Stopping"),
+    )
+    assert job["TransformJobStatus"] == "Completed", job["FailureReason"]
+    stored = aws.s3.get_object(Bucket=aws.bucket, Key="chain/out/a.txt.out")["Body"].read()
+    assert json.loads(json.loads(stored)["echo"])["echo"] == "row"
+
+
+def test_a_request_names_the_container_of_a_direct_endpoint(
+    aws: LocalAws, containers: list[dict[str, Any]]
+) -> None:
+    aws.sagemaker.create_model(
+        ModelName="direct",
+        ExecutionRoleArn=aws.role,
+        Containers=containers,
+        InferenceExecutionConfig={"Mode": "Direct"},
+    )
+    variant = {"VariantName": "one", "ModelName": "direct"}
+    asynchronous = {"OutputConfig": {"S3OutputPath": f"s3://{aws.bucket}/out"}}
+    with pytest.raises(aws.sagemaker.exceptions.ClientError, match="cannot name a container"):
+        make_config(aws, "direct", variant, AsyncInferenceConfig=asynchronous)
+    make_config(aws, "direct", variant)
+    aws.sagemaker.create_endpoint(EndpointName="direct", EndpointConfigName="direct")
+    assert wait_until_settled(aws, "direct")["EndpointStatus"] == "InService"
+
+    for name in ("predicts", "prepares"):
+        answer = ask(aws, "direct", TargetContainerHostname=name)
+        assert (answer["echo"], answer["model"]["name"]) == ("hello", name)
+    code, message = refuse(aws.runtime.invoke_endpoint, EndpointName="direct", Body=b"x")
+    assert (code, "choose one of prepares, predicts" in message) == ("ValidationError", True)
+    delete_endpoint(aws, "direct")

@@ -1,0 +1,105 @@
+"""Models of several containers, and other kinds of variants, with programs as containers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from container.errors import RequestError
+from local_test.endpoints.endpoint import Endpoint
+from local_test.endpoints.invocation_http import InvocationApi, InvocationError
+from local_test.endpoints.server import Limits
+from local_test.requests.endpoint_requests import EndpointRequests
+from local_test.runners.process import ProcessRunner
+from tests.contract.test_local_test_endpoint import make_model
+from tests.support import PROGRAMS, wait_until
+
+FAST = Limits(startup_s=30, ping_interval_s=0.05, invocation_s=20)
+CSV = {"Content-Type": "text/csv"}
+TARGET = "X-Amzn-SageMaker-Target-Container-Hostname"
+
+
+def make_requests(*totals: int, directory: Path, mode: str) -> EndpointRequests:
+    """Return requests for a container that adds 1, one that adds 20, and so on."""
+    containers = []
+    for number, total in enumerate(totals):
+        name = f"adds-{total}"
+        model = make_model(directory / f"{name}{number}/model.tar.gz", total)
+        containers.append(
+            {"Image": "any", "ContainerHostname": name, "ModelDataUrl": model.as_uri()}
+        )
+    execution = {"Mode": mode}
+    variant = {"VariantName": "v", "ModelName": "m", "InitialInstanceCount": 1}
+    return EndpointRequests(
+        {
+            "m": {
+                "ModelName": "m",
+                "Containers": containers,
+                "InferenceExecutionConfig": execution,
+            }
+        },
+        {"EndpointConfigName": "c", "ProductionVariants": [variant]},
+        {"EndpointName": "e", "EndpointConfigName": "c"},
+    )
+
+
+def make_runner(program: str = "conformant.py") -> ProcessRunner:
+    return ProcessRunner([sys.executable, str(PROGRAMS / program)])
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    directory = tmp_path_factory.mktemp("pipeline")
+    requests = make_requests(1, 20, 300, directory=directory, mode="Serial")
+    with Endpoint(requests, make_runner(), directory / "e", limits=FAST) as running:
+        yield running
+
+
+def test_a_request_passes_every_container_of_a_pipeline(pipeline: Endpoint) -> None:
+    answer = pipeline.invoke(b"1000\n2000", CSV)
+
+    assert (answer.status, answer.body) == (200, b"1321\n2321")  # PIP-1
+    names = [server.name for server in pipeline.servers()]
+    assert names == ["v-1.adds-1", "v-1.adds-20", "v-1.adds-300"]
+    assert len({server.container.address for server in pipeline.servers()}) == 3
+    described = pipeline.describe()["ProductionVariants"]
+    assert [item["CurrentInstanceCount"] for item in described] == [1]
+
+
+def test_a_model_error_names_the_container_of_a_pipeline(pipeline: Endpoint) -> None:
+    with pytest.raises(InvocationError, match=r"server error \(500\) from adds-1 ") as error:
+        InvocationApi({"e": pipeline}.get).invoke(pipeline, b"-3", CSV)
+
+    assert error.value.members["OriginalStatusCode"] == 500
+
+
+def test_a_container_of_a_pipeline_that_dies_is_replaced_alone(pipeline: Endpoint) -> None:
+    first, second, third = pipeline.servers()
+    os.kill(second.container.processes()[0], signal.SIGKILL)
+
+    wait_until(lambda: pipeline.servers()[1] is not second and pipeline.servers()[1].is_healthy)
+
+    assert [pipeline.servers()[0], pipeline.servers()[2]] == [first, third]
+    assert pipeline.invoke(b"1000", CSV).body == b"1321"
+
+
+def test_a_direct_request_reaches_the_container_that_it_names(tmp_path: Path) -> None:
+    requests = make_requests(1, 20, directory=tmp_path, mode="Direct")
+    with Endpoint(requests, make_runner("echo.py"), tmp_path / "e", limits=FAST) as running:
+        answers: list[dict[str, Any]] = [
+            json.loads(running.invoke(b"x", {**CSV, TARGET: name}).body)
+            for name in ("adds-1", "adds-20")
+        ]
+        with pytest.raises(RequestError, match="choose one of adds-1, adds-20"):
+            running.invoke(b"x", CSV)
+
+    ports = {answer["environment"]["SAGEMAKER_BIND_TO_PORT"] for answer in answers}
+    assert len(ports) == 2
+    assert [answer["headers"][TARGET.lower()] for answer in answers] == ["adds-1", "adds-20"]
