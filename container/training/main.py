@@ -16,15 +16,26 @@ from container.errors import PlatformError, UserError
 from container.training import bundled, typed
 from container.training.launching import choice
 from container.training.termination import StopRequest
+from container.training.tracking import tracked_job
 from container.training.user_script.find import find_program
 from container.training.user_script.run import run as run_program
 
 
 def main(layout: contract.Layout, environ: Mapping[str, str], stop: StopRequest) -> int:
-    """Run `train`.
+    """Run `train`, and record it in MLflow if that is asked for.
 
     Returns: the exit code: 0 if the job is completed or was stopped, 1 if it failed (OUT-1).
     """
+    try:
+        if tracked_job.is_wanted(layout, environ):
+            return tracked_job.run(layout, environ)
+    except (UserError, PlatformError) as error:
+        return _fail(layout, f"{type(error).__name__}: {error}")
+    return train(layout, environ, stop)
+
+
+def train(layout: contract.Layout, environ: Mapping[str, str], stop: StopRequest) -> int:
+    """Train in this process; return the exit code."""
     faulthandler.enable(os.dup(2))  # a native crash leaves its stack in the log (TRIP-16)
     if "TF_CPP_MIN_LOG_LEVEL" not in environ:
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"  # TensorFlow's messages would bury the metrics
@@ -53,3 +64,7 @@ def _fail(layout: contract.Layout, reason: str) -> int:
     except OSError as error:
         print(f"{layout.failure} cannot be written: {error}", file=sys.stderr, flush=True)
     return 1
+
+
+if __name__ == "__main__":  # the child of `tracked_job`
+    sys.exit(train(contract.Layout.from_environ(os.environ), os.environ, StopRequest()))

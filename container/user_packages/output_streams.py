@@ -10,6 +10,7 @@ import fcntl
 import os
 import selectors
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -30,6 +31,8 @@ class Stream:
     held: bytearray = field(default_factory=bytearray)
     held_since_s: float = 0.0
     tail: bytearray = field(default_factory=bytearray)
+    listener: Callable[[bytes], object] = len
+    """Gets what was written to `sink`."""
 
     def __post_init__(self) -> None:
         """Prepare the pipe."""
@@ -68,6 +71,7 @@ class Stream:
         self.held = bytearray()
 
     def _write(self, data: bytes | bytearray) -> None:
+        self.listener(bytes(data))
         view = memoryview(data)
         while view:
             try:

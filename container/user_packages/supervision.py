@@ -20,7 +20,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -102,12 +102,14 @@ class Supervisor:
         environ: Mapping[str, str],
         *,
         rank_variable: str = "",
+        listener: Callable[[bytes], object] = len,
     ) -> Outcome:
         """Run `command` to its end; if a stop was requested before, do not start it.
 
         Stop signals reach its process group. A launcher would kill its programs soon after one, so
         they reach only the programs that it started, which may save their work: those that have
-        the variable `rank_variable`, if there are any.
+        the variable `rank_variable`, if there are any. `listener` gets what is written to our own
+        streams, in complete lines unless one is held up.
 
         Raises: OSError if the command cannot be started.
         """
@@ -131,8 +133,8 @@ class Supervisor:
         assert process.stdout is not None  # noqa: S101 - for the type checker
         assert process.stderr is not None  # noqa: S101 - for the type checker
         streams = [
-            Stream(process.stdout.fileno(), sink=1),
-            Stream(process.stderr.fileno(), sink=2),
+            Stream(process.stdout.fileno(), sink=1, listener=listener),
+            Stream(process.stderr.fileno(), sink=2, listener=listener),
         ]
         sys.stdout.flush()
         sys.stderr.flush()

@@ -310,7 +310,7 @@ def test_an_update_takes_over_without_losing_a_request(tmp_path: Path, model: Pa
 
 def test_an_update_that_never_gets_healthy_is_rolled_back(tmp_path: Path, model: Path) -> None:
     with Endpoint(make_requests(model), make_runner(), tmp_path / "e", limits=FAST) as running:
-        with pytest.raises(UserError, match=r"no object has the prefix|cannot copy"):
+        with pytest.raises(UserError, match="does not exist"):
             running.update(make_requests(tmp_path / "missing.tar.gz"))
 
         assert running.describe()["EndpointStatus"] == "InService"

@@ -72,7 +72,13 @@ def test_everything_that_is_imported_is_declared_in_the_base_or_an_extra() -> No
     }
     declared = base.union(*more.values())
     imported = list_distributions("container", "local_test")
-    needs_no_import = {"backports.strenum", "tensorflow-cpu", "debugpy", "ai-edge-litert"}
+    needs_no_import = {
+        "backports.strenum",
+        "tensorflow-cpu",
+        "debugpy",
+        "ai-edge-litert",
+        "mlflow-skinny",
+    }
     assert imported - {"keras"} == declared - needs_no_import  # TensorFlow has Keras
     assert base.isdisjoint(set().union(*more.values()))
     assert base.isdisjoint({"tensorflow", "tensorflow-cpu", "moto", "scipy", "scikit-learn"})

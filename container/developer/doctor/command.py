@@ -97,13 +97,14 @@ def _examine_directory(directory: Path) -> Iterator[Finding]:
     if not dockerfiles:
         yield from own_programs.examine(found)
     code = directory / "code"
+    has_program = bool(found) or any(map(dockerfile.has_entry_point, dockerfiles))
     if code.is_dir():
-        yield from source_code.examine(code, has_program=bool(found))
+        yield from source_code.examine(code, has_program=has_program)
         yield from next_command.examine()
         if not (dockerfiles or found or _only_trains(directory)):
             yield from model.examine_directory(directory)
     elif found or any(directory.glob("*.py")) or any(directory.glob("*.sh")):
-        yield from source_code.examine(directory, has_program=bool(found))
+        yield from source_code.examine(directory, has_program=has_program)
     elif not dockerfiles:
         yield from model.examine_directory(directory)
 

@@ -25,14 +25,42 @@ def examine(path: Path) -> Iterator[Finding]:
         instruction, _, rest = line.partition(" ")
         place = f"{path}: {line!r}"
         match instruction.upper():
-            case "ENTRYPOINT":
-                yield from image.judge_entry_point(place, _parse_command(rest))
-            case "USER":
-                yield from image.judge_user(place, rest.strip())
             case "COPY" | "ADD":
                 yield from image.judge_copy(place, rest)
             case "FROM" if "--platform=linux/arm64" in rest:
                 yield from image.judge_platform(place, "linux/arm64")
+    effective = _find_effective(path)
+    if "ENTRYPOINT" in effective:
+        line, rest = effective["ENTRYPOINT"]
+        yield from image.judge_entry_point(f"{path}: {line!r}", _parse_command(rest))
+    if "USER" in effective:
+        line, rest = effective["USER"]
+        yield from image.judge_user(f"{path}: {line!r}", rest)
+
+
+def has_entry_point(path: Path) -> bool:
+    """Return whether a Dockerfile names the program of its image, whatever it is called."""
+    return "ENTRYPOINT" in _find_effective(path)
+
+
+def _find_effective(path: Path) -> dict[str, tuple[str, str]]:
+    """Return the ENTRYPOINT and USER of the last stage: the line, and what follows the word.
+
+    The last of several counts, and a stage has those of the stage that it is built on.
+    """
+    stages: dict[str, dict[str, tuple[str, str]]] = {}
+    current: dict[str, tuple[str, str]] = {}
+    for line in map(str.strip, _read(path).splitlines()):
+        instruction, _, rest = line.partition(" ")
+        word = instruction.upper()
+        if word == "FROM":
+            base, *more = [part for part in rest.split() if not part.startswith("--")] or [""]
+            current = dict(stages.get(base.lower(), {}))
+            if len(more) == 2:  # AS NAME
+                stages[more[1].lower()] = current
+        elif word in ("ENTRYPOINT", "USER"):
+            current[word] = (line, rest.strip())
+    return current
 
 
 def examine_project(path: Path, code: Path) -> Iterator[Finding]:
@@ -61,16 +89,23 @@ def examine_programs(path: Path, found: Sequence[Path]) -> Iterator[Finding]:
     """
     text = _read(path)
     yield from own_programs.examine(found, text)
-    for line in text.splitlines():
-        instruction, _, rest = line.strip().partition(" ")
-        if instruction.upper() == "ENTRYPOINT":
-            names = {Path(part).name for part in _parse_command(rest)} - {"train", "serve"}
-            scripts = [script for script in path.parent.rglob("*") if script.name in names]
-            for script in filter(Path.is_file, scripts):
-                yield from own_programs.examine_wrapper(script)
+    yield from _examine_scripts(path, text)
     promised = [name for name in image_rules.LABELS if _is_promised(text, name)]
     if any(program.name == "serve" for program in found):
         yield from own_programs.examine_labels(str(path), promised, _list_code(path.parent))
+
+
+def _examine_scripts(path: Path, text: str) -> Iterator[Finding]:
+    """Examine the scripts of the entry point: the first part is started, others are read."""
+    _, command = _find_effective(path).get("ENTRYPOINT", ("", "[]"))
+    names = [Path(part).name for part in _parse_command(command)]
+    for script in sorted(path.parent.rglob("*")):
+        if script.name in own_programs.NAMES or script.name not in names or not script.is_file():
+            continue
+        if script.name == names[0]:
+            yield from own_programs.examine([script], text)
+        else:
+            yield from own_programs.examine_script(script)
 
 
 def _is_promised(text: str, label: str) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from container import contract
+from container.developer.doctor import shell_scripts
 from container.developer.doctor.finding import Finding
 
 NAMES: Final = ("train", "serve")
@@ -19,8 +20,7 @@ _SKIPPED: Final = frozenset({"__pycache__", "node_modules", "venv", "site-packag
 _SHELL: Final = re.compile(rb"#!.*\b(sh|bash|dash|ash)\b")
 # What only returns or sets something does not have to be replaced by `exec`.
 _BUILT_IN: Final = re.compile(
-    rb"(exec|exit|return|set|trap|wait|export|cd|:|fi|done|esac|then|else|elif|;;|\}|[A-Za-z_]\w*=)"
-    rb"(\W|$)"
+    r"(exec|exit|return|set|trap|wait|export|cd|echo|printf|test|\[|:|done|\}|\w+=)(\W|$)"
 )
 _PROMISES: Final = {
     contract.MULTI_MODEL_LABEL: (rb"/models\b|multi.model|MULTI_MODEL", "a route /models"),
@@ -44,24 +44,40 @@ def examine(programs: Iterable[Path], dockerfile_text: str = "") -> Iterator[Fin
     """Examine programs that have no suffix, and are started by their names (IMG-1, IMG-13)."""
     for path in programs:
         head = _read(path)
-        first_line = head.partition(b"\n")[0]
-        if first_line.endswith(b"\r"):
-            text = f"{path} has Windows line ends: its interpreter is not found when it is started"
-            yield Finding("error", f"{text}; save it with LF line ends [IMG-13, TRIP-2]")
+        yield from _examine_line_ends(path, head)
         if head.startswith(codecs.BOM_UTF8):
             text = f"{path} begins with a byte order mark, so its #! line is not read"
             yield Finding("error", f"{text}; save it as UTF-8 without it [IMG-13]")
         elif not head.startswith((b"#!", b"\x7fELF")):
             text = f"{path} does not begin with #! and an interpreter: exec format error"
             yield Finding("error", f"{text}; add a line such as #!/usr/bin/env python3 [IMG-13]")
-        if not os.access(path, os.X_OK) and not _sets_mode(dockerfile_text):
+        if not os.access(path, os.X_OK) and not _sets_mode(dockerfile_text, path.name):
             text = f"{path} is not executable: it cannot be started as `{path.name}`"
             yield Finding("error", f"{text}; run chmod +x {path}, and commit it [IMG-13]")
         yield from examine_wrapper(path)
 
 
-def _sets_mode(dockerfile_text: str) -> bool:
-    return bool(re.search(r"\bchmod\b|--chmod=", dockerfile_text))
+def _examine_line_ends(path: Path, head: bytes) -> Iterator[Finding]:
+    if head.partition(b"\n")[0].endswith(b"\r"):
+        text = f"{path} has Windows line ends: its interpreter is not found when it is started"
+        yield Finding("error", f"{text}; save it with LF line ends [IMG-13, TRIP-2]")
+
+
+def _sets_mode(dockerfile_text: str, name: str) -> bool:
+    """Return whether a Dockerfile makes a file executable: by its name, or many files at once."""
+    if "--chmod=" in dockerfile_text:
+        return True
+    commands = re.findall(r"\bchmod\b[^\n;&|]*", dockerfile_text)
+    many = re.compile(r"[*?$]|\{\}|\s-\w*R|/(\s|$)")
+    return any(name in command or many.search(command) for command in commands)
+
+
+def examine_script(path: Path) -> Iterator[Finding]:
+    """Examine a script that an interpreter is given: its mode and first line do not matter."""
+    head = _read(path)
+    if _SHELL.match(head.removeprefix(codecs.BOM_UTF8)):
+        yield from _examine_line_ends(path, head)
+    yield from examine_wrapper(path)
 
 
 def examine_wrapper(path: Path) -> Iterator[Finding]:
@@ -70,12 +86,14 @@ def examine_wrapper(path: Path) -> Iterator[Finding]:
     if not _SHELL.match(content.removeprefix(codecs.BOM_UTF8)):
         return
     joined = re.sub(rb"\\\r?\n", b" ", content)
-    lines = [line.strip() for line in joined.splitlines()]
-    commands = [line for line in lines if line and not line.startswith(b"#")]
-    if commands and not _BUILT_IN.match(commands[-1]) and b"trap " not in joined:
-        shown = commands[-1][:80].decode(errors="replace")
-        text = f"{path} is a shell script that stays in front of its program, so SIGTERM is lost"
-        yield Finding("warning", f"{text}; write `exec {shown}` [IMG-4, OUT-8]")
+    if b"trap " in joined:
+        return
+    for command in shell_scripts.list_last_commands(joined.decode(errors="replace")):
+        if not _BUILT_IN.match(command):
+            text = f"{path} is a shell script that stays in front of its program, so SIGTERM is "
+            text += f"lost; write `exec {command[:80]}`"
+            yield Finding("warning", f"{text} [IMG-4, OUT-8]")
+            return
 
 
 def examine_labels(place: str, labels: Iterable[str], code: Iterable[Path]) -> Iterator[Finding]:

@@ -80,8 +80,63 @@ def test_the_script_of_an_entry_point_is_examined(tmp_path: Path) -> None:
     directory = make_sample(tmp_path)
     (directory / "start.sh").write_text("#!/bin/sh\npython -m program $1\n")
     (directory / "Dockerfile").write_text(DOCKERFILE + 'ENTRYPOINT ["/opt/start.sh"]\n')
-    [fault] = find_faults(directory)
+    [mode, fault] = find_faults(directory)
+    assert "start.sh is not executable" in mode
     assert "start.sh is a shell script that stays in front of its program" in fault
+    (directory / "start.sh").chmod(0o755)
+    assert find_faults(directory) == [fault]
+
+
+@pytest.mark.parametrize(
+    ("command", "count"), [('["/opt/start"]', 3), ('["/bin/sh", "/opt/start"]', 2)]
+)
+def test_an_entry_point_without_a_suffix_is_a_program_too(
+    command: str, count: int, tmp_path: Path
+) -> None:
+    directory = make_sample(tmp_path)
+    (directory / "start").write_bytes(b'#!/bin/sh\r\n"$@"\r\n')
+    (directory / "Dockerfile").write_text(f"{DOCKERFILE}ENTRYPOINT {command}\n")
+    faults = find_faults(directory)
+    assert "Windows line ends" in faults[0]
+    assert len(faults) == count
+
+
+@pytest.mark.parametrize(
+    ("chmod", "is_set"),
+    [
+        ("RUN chmod +x /opt/other", False),
+        ("RUN chmod +x /opt/serve /opt/train", True),
+        ("RUN chmod -R a+x /opt/program", True),
+        ("RUN chmod +x /opt/program/*", True),
+        ("RUN find /opt -type f -exec chmod +x {} ;", True),
+        ("COPY --chmod=755 trees /opt/program", True),
+    ],
+)
+def test_a_mode_that_the_dockerfile_sets_is_seen(chmod: str, is_set: bool, tmp_path: Path) -> None:
+    directory = make_sample(tmp_path)
+    (directory / "trees/serve").chmod(0o644)
+    (directory / "Dockerfile").write_text(f"{DOCKERFILE}{chmod}\n")
+    assert (find_faults(directory) == []) is is_set
+
+
+@pytest.mark.parametrize(
+    ("stages", "word"),
+    [
+        ("FROM a AS build\nENTRYPOINT python a.py\nFROM b\nENTRYPOINT ['python']\n", ""),
+        ("FROM a AS build\nUSER app\nFROM b\n", ""),
+        ("FROM a\nUSER app\nRUN x\nUSER root\n", ""),
+        ("FROM a AS build\nENTRYPOINT python a.py\nFROM build\n", "IMG-4"),
+        ("FROM a\nentrypoint python a.py\n", "IMG-4"),
+        ("FROM a\nENTRYPOINT python \\\n  a.py\n", "IMG-4"),
+        ("FROM a\nUSER app\n", "IMG-6"),
+    ],
+)
+def test_the_last_stage_counts(stages: str, word: str, tmp_path: Path) -> None:
+    directory = make_sample(tmp_path)
+    (directory / "Dockerfile").write_text(stages.replace("'", '"'))
+    faults = find_faults(directory)
+    assert [word] * len(faults) == [word for fault in faults if word in fault]
+    assert bool(faults) is bool(word)
 
 
 @pytest.mark.parametrize(

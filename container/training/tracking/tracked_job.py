@@ -1,0 +1,78 @@
+"""Runs `train` as a child process, and records what it logs.
+
+The child gets the stop signals and its grace period, and its exit code is that of the job. It
+writes the failure file itself.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from container import artifact, contract
+from container.errors import UserError
+from container.training.tracking import mlflow_run
+from container.training.tracking.metric_lines import MetricReader
+from container.training.tracking.mlflow_run import MlflowRun
+from container.user_packages.supervision import Supervisor
+
+SWITCH: Final = "BYO_MLFLOW"
+_CHILD: Final = "container.training.main"
+_DEFAULT_EXPERIMENT: Final = "Default"
+
+
+def is_wanted(layout: contract.Layout, environ: Mapping[str, str]) -> bool:
+    """Return whether this host records the job: there is a server, and it is the first host."""
+    if not environ.get(mlflow_run.URI_VARIABLE):
+        return False
+    if environ.get(SWITCH, "true").lower() in ("0", "false"):
+        return False
+    return contract.load_training_config(layout).resources.rank == 0
+
+
+def run(layout: contract.Layout, environ: Mapping[str, str]) -> int:
+    """Train in a child process; return its exit code.
+
+    Raises: UserError before the training starts, if MLflow is not installed or not reachable.
+    """
+    client = mlflow_run.load_client(environ[mlflow_run.URI_VARIABLE])
+    name = environ.get(contract.TRAINING_JOB_NAME_VARIABLE, "")
+    tags = {"sagemaker.job_arn": environ.get(contract.TRAINING_JOB_ARN_VARIABLE, "")}
+    experiment = environ.get(mlflow_run.EXPERIMENT_VARIABLE) or _DEFAULT_EXPERIMENT
+    tracked = MlflowRun(client, experiment, name, tags)
+    given = contract.load_training_config(layout).hyperparameters
+    tracked.log_parameters(given)
+    print(f"MLflow: run {tracked.identity} in the experiment {experiment!r}", flush=True)
+    reader = MetricReader()
+    with Supervisor(contract.TRAINING_STOP_GRACE_S) as supervisor:
+        outcome = supervisor.run(
+            [sys.executable, "-m", _CHILD],
+            Path.cwd(),
+            environ,
+            listener=lambda data: tracked.log(reader.feed(data)),
+        )
+    tracked.log_parameters(_read_defaults(layout, given))
+    if not outcome.exit_code:
+        tracked.log_files(layout.model, "model")
+        tracked.log_files(layout.output_data, "output")
+    tracked.end(_judge(outcome.exit_code, stopped=outcome.stopped))
+    for failure in tracked.failures:
+        print(f"warning: MLflow did not take {failure}", file=sys.stderr, flush=True)
+    return outcome.exit_code
+
+
+def _judge(exit_code: int, *, stopped: bool) -> str:
+    if stopped:
+        return "KILLED"
+    return "FAILED" if exit_code else "FINISHED"
+
+
+def _read_defaults(layout: contract.Layout, given: Mapping[str, str]) -> dict[str, str]:
+    """Return the hyperparameters that the bundled network chose by itself."""
+    try:
+        chosen = artifact.load(layout.model).manifest.hyperparameters
+    except UserError:  # another program's model
+        return {}
+    return {name: str(value) for name, value in chosen.items() if name not in given}

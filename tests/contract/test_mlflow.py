@@ -1,0 +1,204 @@
+"""Jobs are recorded in a real MLflow server, which comes from the package index (slow)."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import urllib.request
+import venv
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import ROOT, free_port, wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+SCRIPT = """
+import os, sys
+for epoch in (1, 2, 3):
+    print(f"epoch={epoch}; train_loss={1 / epoch:.4f};", flush=True)
+    print(f"validation_accuracy={epoch / 4};", file=sys.stderr, flush=True)
+with open(os.environ["SM_MODEL_DIR"] + "/weights.txt", "w") as file:
+    file.write("1 2 3")
+"""
+ALGORITHM = """
+def train(job):
+    for value in (0.5, 0.25):
+        job.log_metrics(my_loss=value)
+    (job.model_dir / "model.txt").write_text("x")
+"""
+
+
+class Server:
+    """An MLflow server, and the environment of programs that log to it."""
+
+    def __init__(self, url: str, environ: Mapping[str, str]) -> None:
+        self.url = url
+        self.environ = environ
+
+    def ask(self, path: str, document: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Ask the REST API."""
+        body = None if document is None else json.dumps(document).encode()
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{self.url}/api/2.0/mlflow/{path}", body, headers)
+        with urllib.request.urlopen(request, timeout=60) as response:
+            answer: dict[str, Any] = json.load(response)
+        return answer
+
+    def find_run(self, name: str) -> dict[str, Any]:
+        """Return the run of a job."""
+        experiments = self.ask("experiments/search", {"max_results": 50})["experiments"]
+        ids = [experiment["experiment_id"] for experiment in experiments]
+        runs = self.ask("runs/search", {"experiment_ids": ids})["runs"]
+        [run] = [run for run in runs if run["info"]["run_name"] == name]
+        return dict(run)
+
+    def list_files(self, run: Mapping[str, Any], path: str) -> list[str]:
+        """List the files below a directory of a run's artifacts."""
+        identity = run["info"]["run_id"]
+        answer = self.ask(f"artifacts/list?run_id={identity}&path={path}")
+        return [Path(item["path"]).name for item in answer.get("files", ())]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    root = tmp_path_factory.mktemp("mlflow")
+    given = os.environ.get("TEST_MLFLOW_VENV")  # one that exists already
+    home = Path(given) if given else root / "venv"
+    if not given:
+        venv.create(home, with_pip=True)
+        subprocess.run([home / "bin/pip", "install", "--quiet", "mlflow"], check=True)
+    [packages] = home.glob("lib/python*/site-packages")
+    # Behind our own packages, so that theirs are used only where we have none.
+    (root / "path").mkdir()
+    text = f"import sys\nsys.path.append({str(packages)!r})\n"
+    (root / "path/sitecustomize.py").write_text(text)
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    command = [
+        *(home / "bin/mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
+        *("--backend-store-uri", f"file://{root}/runs", "--workers", "1"),
+        *("--artifacts-destination", f"{root}/artifacts"),
+    ]
+    environ = {**os.environ, "MLFLOW_ALLOW_FILE_STORE": "true"}
+    with subprocess.Popen(command, cwd=root, env=environ) as process:
+
+        def is_up() -> bool:
+            assert process.poll() is None, "the server has ended"
+            try:
+                return urllib.request.urlopen(f"{url}/health", timeout=5).status == 200
+            except OSError:
+                return False
+
+        try:
+            wait_until(is_up, "the MLflow server answered", 300)
+            paths = f"{root / 'path'}:{ROOT}"
+            yield Server(url, {"MLFLOW_TRACKING_URI": url, "PYTHONPATH": paths})
+        finally:
+            process.terminate()
+
+
+def train(server: Server, base: Path, name: str, **parameters: str) -> subprocess.CompletedProcess:
+    """Run `train` in a job directory."""
+    place = base / "input/config/hyperparameters.json"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(json.dumps(parameters))
+    return subprocess.run(
+        [sys.executable, "-m", "container", "train"],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            **server.environ,
+            "SAGEMAKER_BASE_DIR": str(base),
+            "TRAINING_JOB_NAME": name,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+
+
+def get_values(run: Mapping[str, Any], what: str) -> dict[str, Any]:
+    return {item["key"]: item["value"] for item in run["data"].get(what, ())}
+
+
+def test_the_metric_lines_of_any_script(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code/train.py").write_text(SCRIPT)
+
+    given = {"lr": "0.1", "api_token": "hunter2secret", "a:b": "x"}
+    done = train(server, tmp_path, "any-script", **given)
+
+    assert done.returncode == 0, done.stderr
+    run = server.find_run("any-script")
+    assert run["info"]["status"] == "FINISHED"
+    params = get_values(run, "params")
+    assert params["lr"] == "0.1"
+    assert params["a_b"] == "x"
+    assert "hunter2secret" not in json.dumps(run)
+    metrics = get_values(run, "metrics")
+    assert metrics == {"epoch": 3, "train_loss": 0.3333, "validation_accuracy": 0.75}
+    identity = run["info"]["run_id"]
+    history = server.ask(f"metrics/get-history?run_id={identity}&metric_key=train_loss")["metrics"]
+    assert [(item["step"], item["value"]) for item in history] == [(1, 1), (2, 0.5), (3, 0.3333)]
+    assert "weights.txt" in server.list_files(run, "model")
+    assert "warning: MLflow" not in done.stderr
+
+
+def test_log_metrics_of_a_typed_algorithm(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code/algorithm.py").write_text(textwrap.dedent(ALGORITHM))
+
+    done = train(server, tmp_path, "typed")
+
+    assert done.returncode == 0, done.stderr
+    assert get_values(server.find_run("typed"), "metrics") == {"my_loss": 0.25}
+
+
+def test_the_bundled_network(server: Server, tmp_path: Path, formats: Path) -> None:
+    (tmp_path / "input/data").mkdir(parents=True)
+    (tmp_path / "input/data/training").symlink_to(formats / "csv")
+
+    done = train(server, tmp_path, "bundled", epochs="2")
+
+    assert done.returncode == 0, done.stderr
+    run = server.find_run("bundled")
+    params = get_values(run, "params")
+    assert params["epochs"] == "2"
+    assert "batch_size" in params  # chosen by the network itself
+    assert get_values(run, "metrics")["epoch"] == 2
+    assert server.list_files(run, "model")
+
+
+def test_a_failed_job_is_a_failed_run(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code/train.py").write_text("print('loss=1;', flush=True)\nraise SystemExit(3)\n")
+
+    done = train(server, tmp_path, "failed")
+
+    run = server.find_run("failed")
+    assert done.returncode == 3
+    assert (tmp_path / "output/failure").read_text()
+    assert run["info"]["status"] == "FAILED"
+    assert get_values(run, "metrics") == {"loss": 1}
+
+
+def test_a_server_that_is_not_there_fails_the_job_before_it_starts(
+    server: Server, tmp_path: Path
+) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code/train.py").write_text("print('started', flush=True)\n")
+    environ = {**server.environ, "MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
+    environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "1"
+
+    done = train(Server(server.url, environ), tmp_path, "nowhere")
+
+    assert done.returncode == 1
+    assert "started" not in done.stdout
+    assert "no run can be created in MLflow" in (tmp_path / "output/failure").read_text()

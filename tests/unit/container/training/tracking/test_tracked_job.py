@@ -1,0 +1,62 @@
+"""A job is recorded if there is a server, by its first host, and says so if it cannot be."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from container import contract
+from container.training.tracking import tracked_job
+from tests.support import ROOT
+
+SERVER = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "wanted"),
+    [
+        ({}, False),
+        ({"MLFLOW_TRACKING_URI": ""}, False),
+        (SERVER, True),
+        ({**SERVER, "BYO_MLFLOW": "true"}, True),
+        ({**SERVER, "BYO_MLFLOW": "False"}, False),
+        ({**SERVER, "BYO_MLFLOW": "0"}, False),
+    ],
+)
+def test_a_server_is_the_switch(environ: dict[str, str], wanted: bool, tmp_path: Path) -> None:
+    assert tracked_job.is_wanted(contract.Layout(tmp_path), environ) is wanted
+
+
+@pytest.mark.parametrize(("host", "wanted"), [("algo-1", True), ("algo-2", False)])
+def test_the_first_host_records_the_job(host: str, wanted: bool, tmp_path: Path) -> None:
+    layout = contract.Layout(tmp_path)
+    layout.resource_config.parent.mkdir(parents=True)
+    resources = {"current_host": host, "hosts": ["algo-1", "algo-2"]}
+    layout.resource_config.write_text(json.dumps(resources))
+    assert tracked_job.is_wanted(layout, SERVER) is wanted
+
+
+def test_a_missing_package_fails_the_job_with_one_sentence(tmp_path: Path) -> None:
+    assert importlib.util.find_spec("mlflow") is None, "it is not among our locked packages"
+
+    done = subprocess.run(
+        [sys.executable, "-m", "container", "train"],
+        cwd=ROOT,
+        env={**os.environ, **SERVER, "SAGEMAKER_BASE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+    reason = (tmp_path / "output/failure").read_text()
+    assert done.returncode == 1
+    assert reason.startswith("UserError: MLFLOW_TRACKING_URI is set, and the package mlflow")
+    assert "mlflow-skinny" in reason
+    assert done.stderr == f"{reason}\n"
