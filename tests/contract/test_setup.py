@@ -38,7 +38,9 @@ def pack(directory: Path) -> str:
     return f"thing @ {wheel.as_uri()} --hash=sha256:{digest}\n"
 
 
-@pytest.mark.parametrize("installer", ["uv", "a uv that fails"])
+@pytest.mark.parametrize(
+    "installer", ["uv", pytest.param("a uv that fails", marks=pytest.mark.slow)]
+)
 def test_setup_installs_what_the_lock_names_and_looks_for_nothing_else(
     tmp_path: Path, installer: str
 ) -> None:

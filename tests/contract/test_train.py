@@ -199,9 +199,9 @@ def test_a_missing_channel_fails_and_names_the_channels_that_are_there(
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        (None, ["holds no labeled images"]),
+        pytest.param(None, ["holds no labeled images"], marks=pytest.mark.slow),
         (f"{ROW}\n3,256{',7' * 63}\n", ["rows.csv, row 2, column 2", "'256'", "0 to 255"]),
-        (f"{ROW}\n{ROW}\n", ["only one class", "3"]),
+        pytest.param(f"{ROW}\n{ROW}\n", ["only one class", "3"], marks=pytest.mark.slow),
     ],
 )
 def test_faulty_rows_fail_with_file_row_and_column(
