@@ -23,8 +23,8 @@ class LabeledImages:
     """The labels as the files write them, sorted: integers if all of them are."""
     rejected: tuple[str, ...] = ()
     """Place and fault of each record that was skipped."""
-    passed_over: tuple[str, ...] = ()
-    """Lines to report about files that do not belong to the set."""
+    notes: tuple[str, ...] = ()
+    """Lines to report about what was passed over: files, arrays, columns."""
 
     @property
     def image_shape(self) -> Shape:

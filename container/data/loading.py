@@ -90,6 +90,8 @@ def _gather_directory(directory: Path, options: Options, content_type: str | Non
     found, paths = choice.data_format, choice.paths
     if found not in ("images", "npz"):  # which have rules of their own
         set_names.refuse_files(directory, paths)
+    notes: list[str] = []
+    options = dataclasses.replace(options, note=notes.append)
     images = gather(_read(directory, found, paths, options), str(directory), options)
     level = sys.maxsize  # other files have no class
     if found == "images":
@@ -98,8 +100,8 @@ def _gather_directory(directory: Path, options: Options, content_type: str | Non
         picture_folders.check_classes(
             directory, paths, choice.others, lambda name: canonical(name, kept) in kept
         )
-    notes = picture_folders.describe(directory, choice.others, level)
-    return dataclasses.replace(images, passed_over=tuple(notes))
+    notes += picture_folders.describe(directory, choice.others, level)
+    return dataclasses.replace(images, notes=tuple(notes))
 
 
 def _read(directory: Path, found: str, paths: Sequence[Path], options: Options) -> Iterator[Task]:
@@ -122,5 +124,5 @@ def _list_pictures(
     if found == "parquet":
         return parquet_files.read(paths, options)
     if found == "webdataset":
-        return webdataset_files.read(map(from_path, paths), options.charset)
+        return webdataset_files.read(map(from_path, paths), options)
     return recordio_files.read(map(from_path, paths))

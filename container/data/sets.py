@@ -26,7 +26,7 @@ def split(images: ImageSet, fraction: float, seed: int) -> tuple[ImageSet, Image
     count = min(max(1, round(fraction * len(order))), len(order) - 1)
     held_out = whole.take(np.sort(order[:count]))
     # What was left out is reported once.
-    held_out = dataclasses.replace(held_out, rejected=(), passed_over=())
+    held_out = dataclasses.replace(held_out, rejected=(), notes=())
     return whole.take(np.sort(order[count:])), held_out
 
 
@@ -73,7 +73,7 @@ def describe(images: ImageSet, name: str) -> str:
         lines += [f"    {fault}" for fault in images.rejected[:_FAULTS_LISTED]]
     if len(images.rejected) > _FAULTS_LISTED:
         lines.append(f"    and {len(images.rejected) - _FAULTS_LISTED} more")
-    lines += [f"  {line}" for line in images.passed_over]
+    lines += [f"  {line}" for line in images.notes]
     if isinstance(images, Stream):
         needed = total * images.image_bytes
         lines.append(f"  larger than the memory budget: {needed:,} bytes, {images.place}")

@@ -79,7 +79,7 @@ class Stream(abc.ABC):
     classes: tuple[Label, ...]
     image_shape: Shape
     rejected: tuple[str, ...] = ()
-    passed_over: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     place: ClassVar[str]
     """Where the images are, in words."""

@@ -151,7 +151,7 @@ def _load_share(
         no_images = np.zeros((0, *manifest.input_shape), np.uint8)
         return LabeledImages(no_images, np.zeros(0, np.int32), manifest.classes)
     labeled = loading.load(where.test, reading)
-    for line in labeled.passed_over:
+    for line in labeled.notes:
         print(line, flush=True)
     return hosts.take_share(labeled)
 

@@ -163,7 +163,15 @@ def _has_augmented_manifest(channel: Mapping[str, Any]) -> bool:
 
 def _parse_augmented_manifest(uri: str) -> list[dict[str, Any]]:
     lines = []
-    for number, text in enumerate(storage.read(uri).decode("utf-8", "replace").splitlines(), 1):
+    try:
+        document = storage.read(uri).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        message = f"{uri} is not UTF-8, as JSON lines are: {error} (IN-9)"
+        raise UserError(message) from error
+    # Not `splitlines`: a JSON text may hold the other line ends of Unicode.
+    for number, text in enumerate(document.split("\n"), 1):
+        if not text.strip():
+            continue
         try:
             line = json.loads(text)
         except (ValueError, RecursionError) as error:

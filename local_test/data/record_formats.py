@@ -58,6 +58,9 @@ def split_recordio(body: bytes) -> Iterator[Record]:
     payload = b""
     while position < len(body):
         flag, length = _read_recordio_head(body, position)
+        if (flag in (0, 1)) != (start == position):
+            message = f"the parts of a RecordIO record do not follow each other at byte {position}"
+            raise UserError(message)
         end = position + 8 + length
         # A payload that holds the magic is split there into parts with flags 1, 2 and 3.
         if flag in (2, 3):
@@ -68,6 +71,9 @@ def split_recordio(body: bytes) -> Iterator[Record]:
             yield Record(body[start:position], payload)
             start = position
             payload = b""
+    if start < position:
+        message = f"incomplete RecordIO file: the record at byte {start} lacks its last part"
+        raise UserError(message)
 
 
 def _read_recordio_head(body: bytes, position: int) -> tuple[int, int]:

@@ -21,8 +21,8 @@ from container.data.formats.parts import (
     Part,
     Shape,
     Task,
-    decode_label,
     from_path,
+    write_label,
 )
 from container.errors import UserError
 
@@ -50,6 +50,8 @@ def is_idx(head: bytes) -> bool:
 def read_npz(paths: Sequence[Path], options: Options) -> Iterator[Task]:
     """Cut NPZ files into tasks; each file holds an array of images and one of labels.
 
+    Other arrays are named by `options.note`.
+
     Raises: UserError if a file has no arrays of known names.
     """
     for path in paths:
@@ -60,6 +62,9 @@ def read_npz(paths: Sequence[Path], options: Options) -> Iterator[Task]:
                 labels_name = _choose(path, names, _LABEL_NAMES, options.role, "labels")
                 with archive.open(f"{labels_name}.npy") as stream:
                     labels = _read_whole(cast("BinaryIO", stream), f"{path}, {labels_name}")
+                others = [name for name in names if name not in (images_name, labels_name)]
+                if others:
+                    options.note(f"passed over {len(others)} arrays of {path}: {', '.join(others)}")
                 with archive.open(f"{images_name}.npy") as stream:
                     place = f"{path}, {images_name}"
                     yield from _cut(cast("BinaryIO", stream), place, labels, options)
@@ -99,6 +104,9 @@ def _pair(paths: Sequence[Path]) -> list[tuple[Path, Path]]:
     for path in paths:
         with from_path(path).reading() as stream:
             shape, _, _ = _read_header(stream, str(path))
+        if not shape:
+            message = f"{path} holds one number; expected images, or one label per image"
+            raise UserError(message)
         if math.prod(shape) == shape[0]:
             labels.append(path)
         else:
@@ -152,12 +160,33 @@ def _read_header(stream: BinaryIO, name: str) -> tuple[tuple[int, ...], np.dtype
 
 def _read_whole(stream: BinaryIO, name: str) -> NDArray[Any]:
     shape, dtype, fortran = _read_header(stream, name)
+    array = _read_array(stream, name, shape, dtype).reshape(shape, order="F" if fortran else "C")
+    _refuse_more(stream, name)
+    return array
+
+
+def _read_array(
+    stream: BinaryIO, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> NDArray[Any]:
     size = math.prod(shape) * dtype.itemsize
     content = stream.read(size)
     if len(content) < size:
         message = f"{name} ends early: expected {size} bytes, found {len(content)}"
         raise UserError(message)
-    return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
+    return np.frombuffer(content, dtype)
+
+
+def _refuse_more(stream: BinaryIO, name: str) -> None:
+    """Refuse content behind the array, such as a second one.
+
+    Raises: UserError.
+    """
+    if stream.read(1):
+        message = (
+            f"{name} goes on behind the array that its header describes; expected one array per "
+            "file"
+        )
+        raise UserError(message)
 
 
 def _cut(stream: BinaryIO, name: str, labels: NDArray[Any], options: Options) -> Iterator[Task]:
@@ -170,13 +199,16 @@ def _cut(stream: BinaryIO, name: str, labels: NDArray[Any], options: Options) ->
             "expected one label per image"
         )
         raise UserError(message)
+    if dtype.kind not in "biuf":
+        message = f"{name} holds values of the type {dtype}; expected pixels as numbers"
+        raise UserError(message)
     image_shape = _find_shape(name, shape[1:], options.image_shape)
     value_count = math.prod(shape[1:])
     step = max(1, PART_BYTES // max(1, value_count))
     image_bytes = value_count * dtype.itemsize
     unit = False
     if fortran:
-        whole = np.frombuffer(stream.read(), dtype).reshape(shape, order="F")
+        whole = _read_array(stream, name, shape, dtype).reshape(shape, order="F")
     for start in range(0, shape[0], step):
         count = min(step, shape[0] - start)
         if fortran:
@@ -192,6 +224,7 @@ def _cut(stream: BinaryIO, name: str, labels: NDArray[Any], options: Options) ->
         block_labels = _to_labels(labels[start : start + count], f"{name}, labels", options)
         locate = functools.partial(_locate, name, start)
         yield functools.partial(_decode, rows, block_labels, image_shape, locate, unit=unit)
+    _refuse_more(stream, name)
 
 
 def _locate(name: str, start: int, index: int) -> str:
@@ -242,18 +275,10 @@ def _decode(
 
 
 def _to_labels(labels: NDArray[Any], name: str, options: Options) -> Labels:
-    if labels.dtype.kind in "iub":
+    if labels.dtype.kind in "iub" and labels.dtype != np.uint64:
         return labels.astype(np.int64)
     try:
-        return [_to_text(label, options.charset) for label in labels.tolist()]
+        return [write_label(label, options.charset) for label in labels]
     except ValueError as error:
         message = f"{name}: {error}"
         raise UserError(message) from error
-
-
-def _to_text(label: object, charset: str) -> str:
-    if isinstance(label, bytes):
-        return decode_label(label, charset)
-    if isinstance(label, float):
-        return f"{label:.17g}"
-    return str(label)

@@ -8,12 +8,14 @@ whole numbers 0-255 in 0.3 s on two cores), the same scan after the labels were 
 from __future__ import annotations
 
 import codecs
+import contextlib
 import functools
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from container.data.formats.csv_tables import (
     TABLE_ADVICE,
@@ -86,7 +88,7 @@ def _parse(block: bytes, first_row: int, table: Table) -> Part:
         rows = [row for row, line in lines if line not in (b"", table.header)]
         return f"{table.name}, row {rows[index]}"
 
-    values = _scan_digits(block, columns, separator[0])
+    values = _scan_digits(block, columns, separator[0], label)
     if values is not None:
         labels = values[:, label].astype(np.int64)
         pixels = np.delete(values, label, axis=1) if label else values[:, 1:]
@@ -124,10 +126,13 @@ def _cut_labels(block: bytes, table: Table) -> tuple[list[str], bytes] | None:
     return texts, b"\n".join([*rests, b""])
 
 
-def _scan_digits(block: bytes, columns: int, separator: int) -> Images | None:
+def _scan_digits(
+    block: bytes, columns: int, separator: int, label: int | None = None
+) -> Images | None:
     """Read `[row, column] uint8` from numbers 0-255 of one to three digits; None for other text.
 
-    Every operation works on the entire block.
+    None also if a value in the column `label` has leading zeros, which are part of a name. Every
+    operation works on the entire block.
     """
     text = np.frombuffer(block, np.uint8)
     values = text - np.uint8(48)
@@ -142,6 +147,7 @@ def _scan_digits(block: bytes, columns: int, separator: int) -> Images | None:
         or not (text[ends[columns - 1 :: columns]] == 10).all()
         or np.count_nonzero(text == separator) != ends.size - row_count
         or (np.diff(ends) == 1).any()
+        or (label is not None and _is_padded(text, ends, label, columns))
     ):
         return None
     values *= digit.view(np.uint8)
@@ -160,10 +166,23 @@ def _scan_digits(block: bytes, columns: int, separator: int) -> Images | None:
     return values.take(ends).reshape(row_count, columns)
 
 
+def _is_padded(text: Images, ends: NDArray[np.int64], label: int, columns: int) -> bool:
+    """Return whether a value in the column `label` has leading zeros; `ends` are of all values."""
+    label_ends = ends[label::columns]
+    starts = np.zeros_like(label_ends)
+    if label:
+        starts = ends[label - 1 :: columns] + 1
+    else:
+        starts[1:] = ends[columns - 1 : -1 : columns] + 1
+    return bool(((text[starts] == ord("0")) & (label_ends - starts > 1)).any())
+
+
 def _scan_numbers(text: bytes, columns: int, separator: str) -> Images | None:
     """Read `[row, column] uint8` from numbers such as `12.0` and `"12"`; None for other text."""
     try:
-        numbers = np.loadtxt(io.BytesIO(text), delimiter=separator, quotechar='"', ndmin=2)
+        numbers = np.loadtxt(
+            io.BytesIO(text), delimiter=separator, quotechar='"', comments=None, ndmin=2
+        )
     except ValueError:
         return None
     with np.errstate(invalid="ignore"):
@@ -212,14 +231,12 @@ def _parse_slowly(block: bytes, first_row: int, table: Table) -> Part:
 
 def _parse_pixels(fields: Sequence[str]) -> Images | int:
     """Return the pixels of one image, or the index of the first field that is not a pixel."""
-    try:
+    with contextlib.suppress(ValueError):
         values = np.array(fields, np.float64)
         good = (values >= 0) & (values <= 255) & (values == np.floor(values))
-    except ValueError:
-        good = np.array([_is_pixel(field) for field in fields])
-    if not good.all():
-        return int(good.argmin())
-    return values.astype(np.uint8)
+        if good.all() and "_" not in "".join(fields):  # 1_0 is a number only in Python
+            return values.astype(np.uint8)
+    return next(i for i, field in enumerate(fields) if not _is_pixel(field))
 
 
 def _name_column(table: Table, index: int) -> str:

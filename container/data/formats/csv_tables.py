@@ -110,7 +110,7 @@ def is_number(text: str) -> bool:
         float(text)
     except ValueError:
         return False
-    return True
+    return "_" not in text  # which only Python ignores
 
 
 def _is_header(fields: Sequence[str], label_column: str) -> bool:

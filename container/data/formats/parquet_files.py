@@ -8,11 +8,14 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from container.data.formats import picture_files
-from container.data.formats.parts import Options
+from container.data.formats.parts import Options, write_label
 from container.errors import PlatformError, UserError
 
 if TYPE_CHECKING:
@@ -21,11 +24,43 @@ if TYPE_CHECKING:
 MAGIC: Final = b"PAR1"
 _IMAGE_NAMES: Final = ("image", "img", "picture", "jpg", "png")
 _LABEL_NAMES: Final = ("label", "labels", "class", "fine_label", "target")
+_COLUMNS_SHOWN: Final = 10
 _ROWS: Final = 256  # with pictures of a megabyte, a few hundred megabytes in memory
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """The columns of a file, and how its labels are written."""
+
+    image: str
+    label: str
+    names: Sequence[str]
+    """Of the classes, by their numbers; empty if the file does not have them."""
+    is_narrow: bool
+    """Whether labels are floats of 32 bits or less."""
+    charset: str
+
+    def write_label(self, value: Any) -> str:
+        """Return the text of a label.
+
+        Raises: ValueError if there is none, or it is not one text or number.
+        """
+        if value is None:
+            raise ValueError("the label is missing")
+        if self.names and isinstance(value, int):
+            if not 0 <= value < len(self.names):
+                message = (
+                    f"its label {value!r} is none of the {len(self.names)} classes of the file"
+                )
+                raise ValueError(message)
+            return self.names[value]
+        return write_label(np.float32(value) if self.is_narrow else value, self.charset)
 
 
 def read(paths: Sequence[Path], options: Options) -> Iterator[picture_files.Encoded]:
     """Yield the labeled pictures of files, whose columns may be called differently.
+
+    Other columns are named by `options.note`.
 
     Raises: UserError if a file has no such columns or cannot be read; PlatformError if pyarrow is
     not installed.
@@ -44,9 +79,15 @@ def read(paths: Sequence[Path], options: Options) -> Iterator[picture_files.Enco
             with parquet.ParquetFile(path) as file:
                 image, label = _choose_columns(path, file.schema_arrow, options.label_column)
                 names = _find_class_names(file.schema_arrow, label)
+                others = [name for name in file.schema_arrow.names if name not in (image, label)]
+                if others:
+                    text = ", ".join(others[:_COLUMNS_SHOWN])
+                    options.note(f"passed over {len(others)} columns of {path}: {text}")
+                is_narrow = str(file.schema_arrow.field(label).type) in ("float", "halffloat")
+                columns = _Columns(image, label, names, is_narrow, options.charset)
                 start = 0
                 for batch in file.iter_batches(_ROWS, columns=[image, label]):
-                    yield from _label(path, start, batch.to_pylist(), (image, label, names))
+                    yield from _label(f"{path}, row", start, batch.to_pylist(), columns)
                     start += batch.num_rows
         except (pa.ArrowException, OSError) as error:
             message = f"{path} cannot be read: {str(error)[:200]}"
@@ -91,18 +132,16 @@ def _find_class_names(schema: pa.Schema, label: str) -> list[str]:
 
 
 def _label(
-    path: Path, start: int, rows: Sequence[Any], columns: tuple[str, str, Sequence[str]]
+    place: str, start: int, rows: Sequence[Any], columns: _Columns
 ) -> Iterator[picture_files.Encoded]:
-    image, label, names = columns
     for index, row in enumerate(rows, start):
-        content, text, fault = row[image], row[label], ""
+        content, text, fault = row[columns.image], "", ""
         if isinstance(content, dict):
             content = content["bytes"]
+        try:
+            text = columns.write_label(row[columns.label])
+        except ValueError as error:
+            fault = str(error)
         if not content:
             fault = "it holds no picture, perhaps only its path"
-        elif text is None or (names and not 0 <= int(text) < len(names)):
-            fault = f"its label {text!r} is none of the {len(names)} classes of the file"
-        elif names:
-            text = names[int(text)]
-        place = f"{path}, row {index}"
-        yield place, str(text), functools.partial(picture_files.load_bytes, content, fault)
+        yield f"{place} {index}", text, functools.partial(picture_files.load_bytes, content, fault)

@@ -66,6 +66,21 @@ def from_bytes(name: str, content: bytes) -> Source:
     return Source(name, lambda: cast("BinaryIO", io.BufferedReader(raw)))
 
 
+def write_label(value: object, charset: str) -> str:
+    """Write a label that is no text as a class is called: floats with the fewest digits.
+
+    Raises: ValueError if it is several labels, or bytes that are not in the charset.
+    """
+    if isinstance(value, (bytes, bytearray)):
+        return decode_label(bytes(value), charset)
+    if isinstance(value, (list, tuple, dict, set, np.ndarray)):
+        message = f"its label {value!r} is not one number or text"
+        raise ValueError(message[:200])  # noqa: TRY004 - wrong data, not a wrong call
+    if isinstance(value, (float, np.floating)):
+        return np.format_float_positional(value, trim="-")
+    return str(value)
+
+
 def decode_label(text: bytes, charset: str) -> str:
     """Decode a label that a record holds.
 
@@ -168,5 +183,7 @@ class Options:
     """Records that may be skipped because they cannot be read."""
     memory_budget_bytes: int | None = None
     """Decoded bytes to keep in memory; None: a quarter of what the container may use."""
+    note: Callable[[str], object] = len
+    """Takes a line about what was passed over; by default nobody does."""
     run: Callable[[Iterator[Task]], Iterator[Part]] | None = None
     """Runs the tasks and yields their parts in order; None: threads and Pillow do."""

@@ -99,16 +99,20 @@ def find_shape(sample: Sequence[Encoded], resize: str) -> Shape:
     sizes: collections.Counter[tuple[int, int]] = collections.Counter()
     example: dict[tuple[int, int], str] = {}
     is_grey = True
+    reason = ""
     for name, _, load in sample:
         try:
             with Image.open(io.BytesIO(load())) as picture:
                 sizes[picture.height, picture.width] += 1
                 example.setdefault((picture.height, picture.width), name)
                 is_grey &= _is_grey(picture)
-        except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError):
-            continue  # decoding it will report what is wrong
+        except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+            reason = reason or str(error)  # of others, decoding them will report it
     if not sizes:
-        message = f"none of the first {len(sample)} pictures can be read, such as {sample[0][0]}"
+        message = (
+            f"none of the first {len(sample)} pictures can be read, such as {sample[0][0]}: "
+            f"{reason}"
+        )
         raise UserError(message)
     (height, width), _ = sizes.most_common(1)[0]
     if len(sizes) > 1 and resize == "refuse":
@@ -178,10 +182,12 @@ def _unpack(slab: Sequence[Encoded]) -> Unpacked:
         except OSError as error:
             unpacked.faults.append(f"{name}: {error}")
             continue
-        if content:  # an empty object marks a folder (IN-11)
-            unpacked.contents.append(content)
-            unpacked.labels.append(label)
-            unpacked.places.append(name)
+        if not content:
+            unpacked.faults.append(f"{name}: it is empty")
+            continue
+        unpacked.contents.append(content)
+        unpacked.labels.append(label)
+        unpacked.places.append(name)
     return unpacked
 
 

@@ -6,13 +6,16 @@
 from __future__ import annotations
 
 import functools
+import json
 import struct
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO, Final
 
+import numpy as np
+
 from container import record_framing
 from container.data.formats import picture_files
-from container.data.formats.parts import UTF_8, Source, decode_label
+from container.data.formats.parts import UTF_8, Source, decode_label, write_label
 from container.errors import UserError
 
 _IMAGE_HEADER: Final = struct.Struct("<IfQQ")
@@ -33,9 +36,13 @@ def split(stream: BinaryIO, name: str) -> Iterator[bytes]:
     try:
         for flag, data in record_framing.read_recordio(stream):
             parts.append(data)
+            if (flag in (0, 1)) != (len(parts) == 1):
+                raise ValueError("the pieces of a record do not follow each other")  # noqa: TRY301 - reported below
             if flag in (0, 3):
                 yield record_framing.RECORDIO_MAGIC.join(parts)
                 parts = []
+        if parts:
+            raise ValueError("it ends within a record of several pieces")  # noqa: TRY301 - the same
     except ValueError as error:
         message = f"{name}: {error}"
         raise UserError(message) from error
@@ -58,7 +65,11 @@ def read(sources: Iterable[Source]) -> Iterator[picture_files.Encoded]:
                 if label_count:
                     message = f"{place} has {label_count} labels, expected one"
                     raise UserError(message)
-                yield place, f"{label:.9g}", functools.partial(bytes, picture)
+                yield (
+                    place,
+                    write_label(np.float32(label), UTF_8),
+                    functools.partial(bytes, picture),
+                )
 
 
 def pair(
@@ -79,8 +90,25 @@ def pair(
             raise UserError(message)
         text, fault = "", ""
         try:
-            text = decode_label(label, charset).strip().strip('"')
+            text = _unquote(decode_label(label, charset).strip())
         except ValueError as error:
             fault = str(error)
         load = functools.partial(picture_files.load_bytes, picture, fault)
         yield f"{name}, pair {index}", text, load
+
+
+def _unquote(text: str) -> str:
+    """Return the label that an attribute is, which JSON may have written.
+
+    Raises: ValueError if it is several labels, or null.
+    """
+    if not text.startswith(('"', "[", "{")) and text != "null":
+        return text
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    if isinstance(value, str):
+        return value.strip()
+    message = f"its label {text[:40]} is not one number or text"
+    raise ValueError(message)

@@ -27,7 +27,7 @@ from container.data.formats.parts import (
     Source,
     Task,
     Unpacked,
-    decode_label,
+    write_label,
 )
 from container.errors import UserError
 from container.record_framing import read_fields, read_integers
@@ -40,6 +40,7 @@ _SIZE_KEYS: Final = (
     ("image/channels", "channels", "depth", "image/depth"),
 )
 _RECORD_BYTES_MAXIMUM: Final = 1 << 30
+_SIZE_NOUNS: Final = ("height", "width", "number of channels")
 _NO_SHAPE: Final = (0, 0, 1)
 
 Feature = list[bytes] | list[int] | list[float]
@@ -145,10 +146,12 @@ def _find_shape(place: str, record: Record, options: Options) -> Shape:
 
 def _make_task(batch: Sequence[Record], shape: Shape, options: Options, name: str) -> DecodingTask:
     decode = functools.partial(_to_pixels, shape=shape, resize=options.resize)
-    return DecodingTask(functools.partial(_unpack, batch, name, options.charset), decode, shape)
+    return DecodingTask(
+        functools.partial(_unpack, batch, name, options.charset, shape), decode, shape
+    )
 
 
-def _unpack(batch: Sequence[Record], name: str, charset: str) -> Unpacked:
+def _unpack(batch: Sequence[Record], name: str, charset: str, shape: Shape) -> Unpacked:
     """Check and parse records; the content of a picture is bytes, of pixels any feature."""
     unpacked = Unpacked([], [], [], [])
     for record, fault in zip(batch, find_faults(batch), strict=True):
@@ -157,16 +160,32 @@ def _unpack(batch: Sequence[Record], name: str, charset: str) -> Unpacked:
             unpacked.faults.append(f"{place}: {fault}")
             continue
         try:
-            image, label = _pick(_parse_example(record.data))
+            features = _parse_example(record.data)
+            image, label = _pick(features)
             text = _to_text(label, charset)
+            content = image[0] if isinstance(image[0], bytes) else image
+            _check_size(features, content, shape)
         except ValueError as error:
             unpacked.faults.append(f"{place}: {error}")
             continue
-        content = image[0] if isinstance(image[0], bytes) else image
         unpacked.contents.append(content)
         unpacked.labels.append(text)
         unpacked.places.append(place)
     return unpacked
+
+
+def _check_size(features: Mapping[str, Feature], content: bytes | Feature, shape: Shape) -> None:
+    """Compare the size that a record of raw pixels gives with that of the set.
+
+    Raises: ValueError if they differ.
+    """
+    if isinstance(content, bytes) and picture_files.is_picture(content):
+        return
+    for keys, expected, noun in zip(_SIZE_KEYS, shape, _SIZE_NOUNS, strict=True):
+        found = _first(features, keys)
+        if found and int(found[0]) not in (0, expected):
+            message = f"its {noun} is {int(found[0])}, expected {expected}"
+            raise ValueError(message)
 
 
 def _to_text(label: Feature, charset: str) -> str:
@@ -178,7 +197,8 @@ def _to_text(label: Feature, charset: str) -> str:
         message = f"it has {len(label)} labels, expected one: the number or name of its class"
         raise ValueError(message)
     value = label[0]
-    return decode_label(value, charset) if isinstance(value, bytes) else f"{value:.17g}"
+    # A float of 32 bits has the digits of one of 64 bits only by chance.
+    return write_label(np.float32(value) if isinstance(value, float) else value, charset)
 
 
 def _pick(features: Mapping[str, Feature]) -> tuple[Feature, Feature]:

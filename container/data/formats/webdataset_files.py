@@ -11,14 +11,15 @@ import itertools
 import json
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final
+from typing import Any, Final
 
 from container.data.formats import picture_files
-from container.data.formats.parts import UTF_8, Source, decode_label
+from container.data.formats.parts import Options, Source, decode_label
 from container.errors import UserError
 
 _LABEL_KEYS: Final = ("label", "cls", "class")
 _MAGIC_AT: Final = 257
+_OTHERS_SHOWN: Final = 5
 
 
 def is_tar(head: bytes) -> bool:
@@ -26,39 +27,73 @@ def is_tar(head: bytes) -> bool:
     return head[_MAGIC_AT:].startswith(b"ustar")
 
 
-def read(sources: Iterable[Source], charset: str = UTF_8) -> Iterator[picture_files.Encoded]:
+def read(sources: Iterable[Source], options: Options) -> Iterator[picture_files.Encoded]:
     """Yield the labeled pictures of archives, in their order.
 
-    Raises: UserError if an archive cannot be read.
+    Members that make no sample are counted by `options.note`.
+
+    Raises: UserError if an archive cannot be read, or goes on behind its end.
     """
     for source in sources:
         with source.reading() as stream:
             try:
                 with tarfile.open(fileobj=stream, mode="r|") as archive:
-                    yield from _label(archive, source.name, charset)
+                    yield from _label(archive, source.name, options)
+                    _refuse_more(archive, source.name)
             except tarfile.TarError as error:
                 message = f"{source.name} cannot be read: {error}"
                 raise UserError(message) from error
 
 
-def _label(archive: tarfile.TarFile, name: str, charset: str) -> Iterator[picture_files.Encoded]:
-    for key, members in itertools.groupby(_list_files(archive), key=_find_key):
-        contents = {
-            member.name[len(key) + 1 :].lower(): _read_member(archive, member, name)
-            for member in members
-        }
+def _label(
+    archive: tarfile.TarFile, name: str, options: Options
+) -> Iterator[picture_files.Encoded]:
+    others: list[str] = []
+    for key, members in itertools.groupby(_list_members(archive), key=_find_key):
+        contents: dict[str, bytes] = {}
+        faults = []
+        for member in members:
+            suffix = member.name[len(key) + 1 :].lower()
+            if suffix in contents:
+                faults.append(f"it has two members {suffix}")
+            elif not member.isfile():
+                faults.append(f"its member {suffix} is a link or no file")
+            contents[suffix] = _read_member(archive, member, name)
         pictures = [content for suffix, content in contents.items() if _is_picture(suffix, content)]
-        label, fault = _find_label(contents, charset)
-        if not pictures and not label:
-            continue  # a note, such as the archive's own description
+        label, fault = _find_label(contents, options.charset)
+        if not pictures and not label and not faults:
+            others += [f"{key}.{suffix}".rstrip(".") for suffix in contents]  # such as a README
+            continue
         if len(pictures) != 1:
             fault = f"it has {len(pictures)} pictures, expected one"
         content = pictures[0] if pictures else b""
-        load = functools.partial(picture_files.load_bytes, content, fault)
+        load = functools.partial(picture_files.load_bytes, content, next(iter(faults), fault))
         yield f"{name}, sample {key}", label, load
+    if others:
+        listed = ", ".join(others[:_OTHERS_SHOWN])
+        options.note(
+            f"passed over {len(others)} members of {name} without picture and label: {listed}"
+        )
+
+
+def _refuse_more(archive: tarfile.TarFile, name: str) -> None:
+    """Refuse what follows the end of an archive, as of two that were joined by `cat`.
+
+    Raises: UserError.
+    """
+    stream: Any = archive.fileobj
+    while block := stream.read(tarfile.RECORDSIZE):
+        if block.strip(b"\0"):
+            message = (
+                f"{name} goes on behind the end of its archive, perhaps as two that were joined; "
+                "join them with tar --concatenate, or keep them apart"
+            )
+            raise UserError(message)
 
 
 def _read_member(archive: tarfile.TarFile, member: tarfile.TarInfo, name: str) -> bytes:
+    if not member.isfile():
+        return b""
     stream = archive.extractfile(member)
     content = stream.read() if stream else b""
     if len(content) < member.size:
@@ -72,10 +107,10 @@ def _is_picture(suffix: str, content: bytes) -> bool:
     return picture_files.is_picture(content[:12]) or f".{suffix}".endswith(picture_files.SUFFIXES)
 
 
-def _list_files(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+def _list_members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     for member in archive:
         is_hidden = member.name.rpartition("/")[2].startswith(".")
-        if member.isfile() and not is_hidden:
+        if not member.isdir() and not is_hidden:
             yield member
 
 

@@ -128,10 +128,10 @@ def test_split_holds_out_a_share_that_the_seed_chooses(layout: contract.Layout) 
         assert (len(rest), len(held_out)) == (750, 250)
         assert np.array_equal(np.sort(np.concatenate([rest, held_out])), np.arange(COUNT))
     assert np.array_equal(parts[0][1], parts[1][1])
-    left_out = dataclasses.replace(whole, rejected=("row 1",), passed_over=("1 .txt",))
+    left_out = dataclasses.replace(whole, rejected=("row 1",), notes=("1 .txt",))
     rest, held_out = sets.split(left_out, 0.25, 1)
-    assert (rest.rejected, rest.passed_over) == (("row 1",), ("1 .txt",))
-    assert (held_out.rejected, held_out.passed_over) == ((), ())  # reported once
+    assert (rest.rejected, rest.notes) == (("row 1",), ("1 .txt",))
+    assert (held_out.rejected, held_out.notes) == ((), ())  # reported once
     assert not np.array_equal(parts[0][1], parts[2][1])
 
 

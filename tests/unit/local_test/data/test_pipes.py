@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from container import contract
 from container.errors import UserError
@@ -50,10 +53,25 @@ def test_an_augmented_manifest_interleaves_its_attributes(tmp_path: Path) -> Non
         (b"[1]", "not a JSON object"),
         (b"{", "line 1 is not JSON"),
         (b"[" * 10**5, "not JSON"),
+        ('{"label": "café"}'.encode("latin-1"), "is not UTF-8, as JSON lines are"),
     ):
         storage.store_bytes(wrong, uri)
         with pytest.raises(UserError, match=message):
             encode(uri, "AugmentedManifestFile", AttributeNames=names)
+
+
+@given(labels=st.lists(st.text(max_size=8) | st.integers(), max_size=8), has_mark=st.booleans())
+def test_an_augmented_manifest_delivers_every_line_exactly(
+    labels: list[str | int], *, has_mark: bool
+) -> None:
+    lines = [json.dumps({"label": label}, ensure_ascii=False) for label in labels]
+    body = "\n\n".join([*lines, ""]).encode("utf-8-sig" if has_mark else "utf-8")
+    with tempfile.TemporaryDirectory() as directory:
+        uri = f"file://{directory}/manifest"
+        storage.store_bytes(body, uri)
+        options = {"AttributeNames": ("label",), "RecordWrapperType": "RecordIO"}
+        records = record_formats.split(encode(uri, "AugmentedManifestFile", **options), "RecordIO")
+    assert [record.payload for record in records] == [str(label).encode() for label in labels]
 
 
 def test_an_augmented_manifest_in_s3_names_no_file_of_this_machine(

@@ -58,6 +58,8 @@ def test_lines_are_bytes_and_none_is_lost(body: bytes) -> None:
         ("RecordIO", b"\x0a\x23\xd7\xce\x05\0\0\0ab"),
         ("RecordIO", b"\x0a\x23\xd7"),
         ("RecordIO", b"not RecordIO"),
+        ("RecordIO", b"\x0a\x23\xd7\xce\x04\0\0\x20abcd"),  # the first of several parts
+        ("RecordIO", b"\x0a\x23\xd7\xce\x04\0\0\x60abcd"),  # the last
         ("TFRecord", b"short"),
         ("TFRecord", b"not a record of TensorFlow"),
     ],

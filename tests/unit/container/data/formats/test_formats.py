@@ -316,3 +316,65 @@ def test_recordio_pictures_with_label_headers_are_read(tmp_path: Path) -> None:
     loaded = loading.load(tmp_path)
     assert loaded.classes == (3, 5)
     assert loaded.images[:, 0, 0, 0].tolist() == [3, 5]
+
+
+def frame_recordio(content: bytes, flag: int = 0) -> bytes:
+    return (
+        struct.pack("<II", 0xCED7230A, len(content) | flag << 29)
+        + content
+        + bytes(-len(content) % 4)
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        ((0, 1), "ends within a record of several pieces"),
+        ((0, 1, 0), "pieces of a record do not follow each other"),
+        ((0, 2, 3), "pieces of a record do not follow each other"),
+        ((0, 1, 1, 3), "pieces of a record do not follow each other"),
+    ],
+)
+def test_pieces_of_recordio_that_do_not_belong_together_are_named(
+    flags: tuple[int, ...], reason: str, tmp_path: Path
+) -> None:
+    content = struct.pack("<IfQQ", 0, 1, 0, 0) + encode(GREY)
+    add(tmp_path, "a.rec", b"".join(frame_recordio(content, flag) for flag in flags))
+    with pytest.raises(UserError, match=rf"a\.rec: .*{reason}"):
+        loading.load(tmp_path)
+
+
+def test_raw_pixels_of_another_shape_and_the_same_number_are_a_fault(tmp_path: Path) -> None:
+    def make(height: int, width: int) -> bytes:
+        features = b""
+        for key, value in (
+            (b"image", b"\x0a\x06\x0a\x04abcd"),
+            (b"label", b"\x1a\x03\x0a\x01\x01"),
+            (b"height", b"\x1a\x03\x0a\x01" + bytes([height])),
+            (b"width", b"\x1a\x03\x0a\x01" + bytes([width])),
+        ):
+            entry = b"\x0a" + bytes([len(key)]) + key + b"\x12" + bytes([len(value)]) + value
+            features += b"\x0a" + bytes([len(entry)]) + entry
+        return frame(b"\x0a" + bytes([len(features)]) + features)
+
+    add(tmp_path, "a.tfrecord", make(1, 4) + make(4, 1) + make(1, 4))
+    loaded = loading.load(tmp_path, Options(bad_record_limit=9))
+    assert loaded.images.shape == (2, 1, 4, 1)
+    assert "record 1: its height is 4, expected 1" in loaded.rejected[0]
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "reason"),
+    [
+        (IMAGES, np.array(3), "holds one number"),
+        (IMAGES.astype("U3"), np.arange(3), "values of the type <U3; expected pixels as numbers"),
+        (IMAGES.astype("c8"), np.arange(3), "values of the type complex64"),
+    ],
+)
+def test_arrays_of_what_is_no_pixel_are_named(
+    images: NDArray[np.generic], labels: NDArray[np.int64], reason: str, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "images.npy", images)
+    np.save(tmp_path / "labels.npy", labels)
+    with pytest.raises(UserError, match=reason):
+        loading.load(tmp_path)

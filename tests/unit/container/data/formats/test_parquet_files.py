@@ -118,3 +118,31 @@ def test_without_pyarrow_the_line_to_add_is_named(
     monkeypatch.setattr(builtins, "__import__", refuse)
     with pytest.raises(PlatformError, match=r"add the line `RUN pip install .*pyarrow`"):
         loading.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [
+        ([b"a", b"b", b"a", b"b", b"caf\xe9", b"a"], r"row 4: its label b'caf\xe9' is not utf-8"),
+        ([["a"], ["b"], [], ["a"], ["b"], ["a"]], r"label \['a'\] is not one number or text"),
+        ([0, 1, None, 0, 1, 0], "row 2: the label is missing"),
+    ],
+)
+def test_labels_that_are_not_one_text_or_number_are_faults(
+    labels: list[Any], reason: str, tmp_path: Path
+) -> None:
+    write(tmp_path / "a.parquet", {"image": make_structs(), "label": labels})
+    with pytest.raises(UserError, match=reason.replace("\\xe9", r"\\xe9")):
+        loading.load(tmp_path)
+
+
+def test_labels_may_be_bytes_or_the_names_of_the_classes_and_columns_are_counted(
+    tmp_path: Path,
+) -> None:
+    columns = {"image": make_structs(), "label": ["a", "b"] * 3, "mask": ["x"] * 6}
+    write(tmp_path / "a.parquet", columns, ["a", "b"])
+    loaded = loading.load(tmp_path)
+    assert loaded.classes == ("a", "b")
+    assert loaded.notes == (f"passed over 1 columns of {tmp_path}/a.parquet: mask",)
+    write(tmp_path / "a.parquet", {"image": make_structs(), "label": [b"caf\xe9", b"b"] * 3})
+    assert loading.load(tmp_path, Options(charset="latin-1")).classes == ("b", "café")

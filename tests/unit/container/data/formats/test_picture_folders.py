@@ -64,7 +64,7 @@ def test_classes_that_are_called_like_a_set_among_others_are_classes(
     assert loading.load(tmp_path).classes == tuple(sorted(names))
 
 
-def test_files_that_are_passed_over_are_counted_by_suffix_and_class(tmp_path: Path) -> None:
+def test_files_that_are_notes_are_counted_by_suffix_and_class(tmp_path: Path) -> None:
     add(tmp_path, "cat/a.png", "dog/b.png")
     add(tmp_path, *(f"cat/{n}.heic" for n in range(3)), content=b"no format of ours")
     add(tmp_path, "dog/c.HEIC", "labels.txt", "dog/.hidden", content=b"no format of ours")
@@ -81,13 +81,11 @@ def test_files_of_another_format_than_the_chosen_one_are_counted(tmp_path: Path)
     (tmp_path / "a.csv").write_text("1,2\n2,3\n")
     add(tmp_path, "picture.png")
     loaded = loading.load(tmp_path, Options(data_format="csv"))
-    assert loaded.passed_over == ("passed over 1 files:", "  1 .png")
+    assert loaded.notes == ("passed over 1 files:", "  1 .png")
 
 
 @pytest.mark.parametrize("suffix", [".heic", ".avif", ".svg", ".mp4", ".npy.gz"])
-def test_a_class_whose_every_picture_is_passed_over_ends_the_job(
-    suffix: str, tmp_path: Path
-) -> None:
+def test_a_class_whose_every_picture_is_notes_ends_the_job(suffix: str, tmp_path: Path) -> None:
     add(tmp_path, "cat/a.png", "dog/b.png")
     add(tmp_path, f"bird/a{suffix}", f"bird/deeper/b{suffix}", content=b"no format of ours")
     with pytest.raises(UserError, match="would lose all their pictures") as caught:

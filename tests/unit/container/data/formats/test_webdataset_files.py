@@ -98,3 +98,45 @@ def test_an_archive_that_ends_early_is_named(cut: int, tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(content[:-cut])
     with pytest.raises(UserError, match=r"a\.tar"):
         loading.load(tmp_path)
+
+
+def test_a_member_that_comes_twice_or_is_a_link_is_a_fault_and_others_are_counted(
+    tmp_path: Path,
+) -> None:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for name, content in (
+            ("0.png", encode(IMAGES[0])),
+            ("0.cls", b"1"),
+            ("1.png", encode(IMAGES[1])),
+            ("1.cls", b"1"),
+            ("1.cls", b"2"),
+            ("2.png", b""),
+            ("2.cls", b"2"),
+            ("3.heic", b"no format of ours"),
+            ("3.json", b"{}"),
+        ):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+        link = tarfile.TarInfo("4.png")
+        link.type, link.linkname = tarfile.LNKTYPE, "0.png"
+        archive.addfile(link)
+    (tmp_path / "a.tar").write_bytes(stream.getvalue())
+    loaded = loading.load(tmp_path, Options(bad_record_limit=9))
+    assert len(loaded.labels) == 1
+    assert [fault.split("sample ")[1] for fault in loaded.rejected] == [
+        "1: it has two members cls",
+        "2: it is empty",
+        "4: its member png is a link or no file",
+    ]
+    assert "passed over 2 members of" in loaded.notes[0]
+    assert "3.heic, 3.json" in loaded.notes[0]
+
+
+def test_archives_that_were_joined_by_cat_are_refused(tmp_path: Path) -> None:
+    samples = list(make_samples("cls").items())
+    content = make_tar(dict(samples[:6])) + make_tar(dict(samples[6:]))
+    (tmp_path / "a.tar").write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.tar goes on behind the end of its archive"):
+        loading.load(tmp_path)
