@@ -5,11 +5,10 @@ from __future__ import annotations
 import collections
 import dataclasses
 import functools
-import itertools
 import mmap
 import os
 import unicodedata
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -28,12 +27,12 @@ from container.data.formats.parts import (
     Task,
 )
 from container.data.images import LabeledImages
+from container.data.labels import canonical, join
 from container.data.stream import BLOCK_BYTES, ImageSet, PipedStream, ScratchFile, ScratchStream
 from container.errors import UserError
 
 _FAULTS_SHOWN: Final = 5
 _CLASSES_SHOWN: Final = 20
-_EXACT_MAXIMUM: Final = 1 << 53  # beyond it, a float may be another integer
 
 
 def gather(
@@ -170,7 +169,7 @@ def _settle_classes(
     """Return the classes, and of each image the index of its class."""
     if classes is not None:
         return classes, np.concatenate(labels).astype(np.int32)
-    distinct, indices = np.unique(_join_labels(labels), return_inverse=True)
+    distinct, indices = np.unique(join(labels), return_inverse=True)
     return tuple(distinct.tolist()), indices.astype(np.int32)
 
 
@@ -193,70 +192,6 @@ def _look_up(part: Part, classes: tuple[Label, ...]) -> npt.NDArray[np.int64]:
         )
         raise UserError(message)
     return indices
-
-
-def canonical(label: Label, names: Container[str]) -> str:
-    """Write a label as the classes do: `7.0` is class `7` if there is no class `7.0`."""
-    text = str(label)
-    if text in names:
-        return text
-    text = unicodedata.normalize("NFC", text).strip()
-    if text in names:
-        return text
-    try:
-        return str(_to_integer(text))
-    except ValueError:
-        return text
-
-
-def _join_labels(parts: list[Labels]) -> npt.NDArray[Any]:
-    """Join the labels of all parts: integers if all of them are (`7`, `7.0`), otherwise text."""
-    texts = {label for part in parts if not isinstance(part, np.ndarray) for label in part}
-    try:
-        _refuse_padding({text: _to_integer(text) for text in texts}, parts)
-        arrays = [part if isinstance(part, np.ndarray) else _to_integers(part) for part in parts]
-        return np.concatenate(arrays)
-    except ValueError:
-        return np.array([str(label) for part in parts for label in part])
-
-
-def _refuse_padding(integers: Mapping[str, int], parts: Sequence[Labels]) -> None:
-    """Refuse to take text as integers where `7` and `007` would become one class.
-
-    Raises: ValueError.
-    """
-    numbers = [np.unique(part) for part in parts if isinstance(part, np.ndarray)]
-    seen = dict.fromkeys(itertools.chain(*(array.tolist() for array in numbers)), "")
-    for text, number in integers.items():
-        written = text.lstrip("+")
-        if written.lstrip("-").isdecimal():
-            same = seen.setdefault(number, written)
-            if (same or str(number)) != written:
-                raise ValueError(text)
-
-
-def _to_integers(labels: list[str]) -> npt.NDArray[np.int64]:
-    integers = {label: _to_integer(label) for label in set(labels)}
-    return np.array([integers[label] for label in labels], np.int64)
-
-
-def _to_integer(label: str) -> int:
-    """Return the integer that a label is, written as `7` or `7.0`.
-
-    Raises: ValueError if it is not one, or 64 bits cannot hold it.
-    """
-    if "_" in label:
-        raise ValueError(label)
-    try:
-        value = int(label)
-    except ValueError:
-        number = float(label)
-        if not number.is_integer() or abs(number) > _EXACT_MAXIMUM:
-            raise
-        value = int(number)
-    if not -(1 << 63) <= value < 1 << 63:
-        raise ValueError(label)
-    return value
 
 
 class _Store:

@@ -30,8 +30,9 @@ from container.data.formats import (
     webdataset_files,
 )
 from container.data.formats.parts import Options, Task, from_path
-from container.data.gathering import canonical, gather
+from container.data.gathering import gather
 from container.data.images import LabeledImages
+from container.data.labels import canonical
 from container.data.pipe import read_pipe
 from container.data.stream import ImageSet
 

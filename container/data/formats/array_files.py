@@ -191,14 +191,7 @@ def _refuse_more(stream: BinaryIO, name: str) -> None:
 
 def _cut(stream: BinaryIO, name: str, labels: NDArray[Any], options: Options) -> Iterator[Task]:
     shape, dtype, fortran = _read_header(stream, name)
-    if labels.size == len(labels):
-        labels = labels.reshape(len(labels))
-    if labels.ndim != 1 or len(shape) < 2 or len(labels) != shape[0]:
-        message = (
-            f"{name} has the shape {list(shape)} and its labels {list(labels.shape)}; "
-            "expected one label per image"
-        )
-        raise UserError(message)
+    labels = _flatten(labels, name, shape)
     if dtype.kind not in "biuf":
         message = f"{name} holds values of the type {dtype}; expected pixels as numbers"
         raise UserError(message)
@@ -225,6 +218,22 @@ def _cut(stream: BinaryIO, name: str, labels: NDArray[Any], options: Options) ->
         locate = functools.partial(_locate, name, start)
         yield functools.partial(_decode, rows, block_labels, image_shape, locate, unit=unit)
     _refuse_more(stream, name)
+
+
+def _flatten(labels: NDArray[Any], name: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Return `[image]` labels of images of this shape.
+
+    Raises: UserError if there is not one label per image.
+    """
+    if labels.ndim and labels.size == len(labels):
+        labels = labels.reshape(len(labels))
+    if labels.ndim != 1 or len(shape) < 2 or len(labels) != shape[0]:
+        message = (
+            f"{name} has the shape {list(shape)} and its labels {list(labels.shape)}; "
+            "expected one label per image"
+        )
+        raise UserError(message)
+    return labels
 
 
 def _locate(name: str, start: int, index: int) -> str:

@@ -35,17 +35,19 @@ def split(stream: BinaryIO, name: str) -> Iterator[bytes]:
     parts: list[bytes] = []
     try:
         for flag, data in record_framing.read_recordio(stream):
+            if (flag in (0, 1)) == bool(parts):
+                message = f"{name}: the pieces of a record do not follow each other"
+                raise UserError(message)
             parts.append(data)
-            if (flag in (0, 1)) != (len(parts) == 1):
-                raise ValueError("the pieces of a record do not follow each other")  # noqa: TRY301 - reported below
             if flag in (0, 3):
                 yield record_framing.RECORDIO_MAGIC.join(parts)
                 parts = []
-        if parts:
-            raise ValueError("it ends within a record of several pieces")  # noqa: TRY301 - the same
     except ValueError as error:
         message = f"{name}: {error}"
         raise UserError(message) from error
+    if parts:
+        message = f"{name}: it ends within a record of several pieces"
+        raise UserError(message)
 
 
 def read(sources: Iterable[Source]) -> Iterator[picture_files.Encoded]:

@@ -54,10 +54,7 @@ def _label(
         faults = []
         for member in members:
             suffix = member.name[len(key) + 1 :].lower()
-            if suffix in contents:
-                faults.append(f"it has two members {suffix}")
-            elif not member.isfile():
-                faults.append(f"its member {suffix} is a link or no file")
+            faults += _find_faults(member, suffix, contents)
             contents[suffix] = _read_member(archive, member, name)
         pictures = [content for suffix, content in contents.items() if _is_picture(suffix, content)]
         label, fault = _find_label(contents, options.charset)
@@ -74,6 +71,16 @@ def _label(
         options.note(
             f"passed over {len(others)} members of {name} without picture and label: {listed}"
         )
+
+
+def _find_faults(
+    member: tarfile.TarInfo, suffix: str, others: Mapping[str, bytes]
+) -> Iterator[str]:
+    """Say what is wrong with a member of a sample, beside the others."""
+    if suffix in others:
+        yield f"it has two members {suffix}"
+    if not member.isfile():
+        yield f"its member {suffix} is a link or no file"
 
 
 def _refuse_more(archive: tarfile.TarFile, name: str) -> None:

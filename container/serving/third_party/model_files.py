@@ -4,13 +4,15 @@ Rules of this file: names decide, and the first bytes where a name may mean seve
 framework is imported before `load_model`.
 
 Not looked at: hidden files and those of macOS (`._*`, `.DS_Store`, `__MACOSX`), `code`, checkpoints
-in folders of that name. A model at the top hides those in folders; `model.*` hides the others.
+in folders of that name. A model at the top hides those in folders; `model.*` hides the others; of
+the checkpoints of one training, the best hides the final one, and that the last one.
 """
 
 from __future__ import annotations
 
 import importlib
 import logging
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +35,14 @@ POSSIBLE: Final = (
 _DEPTH: Final = 4  # export/Servo/1/saved_model.pb
 _SKIPPED: Final = frozenset({"code", "variables", "assets", "__MACOSX"})
 _CHECKPOINTS: Final = ("checkpoint", "ckpt")
+_RANKS: Final = {
+    "best": 0,
+    "final": 1,
+    **dict.fromkeys(("last", "latest"), 2),
+    **dict.fromkeys(("checkpoint", "ckpt", "epoch", "step", "iter"), 3),
+}
+"""Words in the names of checkpoints of one training; the lowest is served."""
+_FILLERS: Final = frozenset({"", "model", "weights", "net"})
 
 
 @dataclass(frozen=True)
@@ -219,7 +229,22 @@ def _keep_best(models: Iterable[ModelFile], model_dir: Path) -> list[ModelFile]:
     named = [model for model in candidates if model.path.stem == "model"]
     if top and named:
         return named
-    return candidates
+    return _keep_best_checkpoint(candidates, model_dir)
+
+
+def _keep_best_checkpoint(models: list[ModelFile], model_dir: Path) -> list[ModelFile]:
+    """Keep the best of checkpoints by the words of their names; all if there is a doubt."""
+    ranks = []
+    subjects = set()
+    for model in models:
+        place = model.path.relative_to(model_dir).as_posix().removesuffix(model.path.suffix)
+        words = set(re.split("[^a-z]+", place.lower())) - _FILLERS
+        ranks.append(min((_RANKS[word] for word in words if word in _RANKS), default=None))
+        subjects.add(frozenset(words - _RANKS.keys()))
+    if None in ranks or len(subjects) > 1:  # perhaps of different trainings
+        return models
+    best = min(rank for rank in ranks if rank is not None) if ranks else None
+    return [model for model, rank in zip(models, ranks, strict=True) if rank == best]
 
 
 def _find_stem(model: ModelFile) -> str:
@@ -238,5 +263,6 @@ def _describe_several(model_dir: Path, models: list[ModelFile]) -> str:
     first = models[0].path
     return (
         f"{model_dir} holds {len(models)} models: {names}; one is expected: name it "
-        f"model{first.suffix} at the top, or set {MODEL_VARIABLE}={first.relative_to(model_dir)}"
+        f"model{first.suffix} at the top, or best{first.suffix} beside last{first.suffix}, or set "
+        f"{MODEL_VARIABLE}={first.relative_to(model_dir)}"
     )

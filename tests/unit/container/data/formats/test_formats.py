@@ -181,6 +181,8 @@ IMAGES = np.arange(48, dtype=np.uint8).reshape(3, 4, 4)
             "holds foo, bar; expected images under one of the names images",
         ),
         ({"x": IMAGES, "y": [1, 2]}, "one label per image"),
+        ({"x": IMAGES, "y": 3}, "one label per image"),
+        ({"x": 3, "y": [1, 2, 3]}, "one label per image"),
         ({"x": IMAGES, "y": [[1, 0], [0, 1], [1, 0]]}, "one label per image"),
         (
             {"x": IMAGES.astype(int) - 1, "y": [1, 2, 3]},

@@ -106,6 +106,41 @@ def test_several_models_are_refused_with_both_ways_out(tmp_path: Path, files: li
     assert f"set BYO_MODEL={files[0]}" in message
 
 
+@pytest.mark.parametrize(
+    ("files", "served"),
+    [
+        (["best.keras", "last.keras"], "best.keras"),
+        (["last_model.h5", "model_best.h5"], "model_best.h5"),
+        (["Best.hdf5", "final.hdf5", "epoch-03.hdf5"], "Best.hdf5"),
+        (["final.onnx", "latest.onnx"], "final.onnx"),
+        (["yolo_last.onnx", "yolo_best.onnx", "yolo_best.tflite"], "yolo_best.tflite"),
+        (["runs/best/model.keras", "runs/last/model.keras"], "runs/best/model.keras"),
+        (["last.keras", "epoch-1.keras", "epoch-2.keras"], "last.keras"),
+        (["epoch-1.keras", "epoch-2.keras"], ""),
+        (["best-1.keras", "best-2.keras", "last.keras"], ""),
+        (["detector_best.onnx", "classifier_last.onnx"], ""),
+        (["best.keras", "scaler.pkl"], ""),
+    ],
+)
+def test_of_checkpoints_the_best_is_served_and_the_others_are_named(
+    tmp_path: Path, files: list[str], served: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    for name in files:
+        write(tmp_path / name, "")
+    if not served:
+        with pytest.raises(
+            UserError, match=r"holds \d models: .*best\.\w+ beside last.*BYO_MODEL="
+        ):
+            model_files.find(tmp_path)
+        return
+    found = model_files.find(tmp_path)
+    assert found is not None
+    assert found.path == tmp_path / served
+    assert f"of several models {served} (" in caplog.text
+    assert all(f"{name} (" in caplog.text for name in files)
+
+
 def test_variable_chooses_the_model(tmp_path: Path) -> None:
     for name in ("a.h5", "best.keras", "old/run/1/saved_model.pb", "notes.md"):
         write(tmp_path / name, "")

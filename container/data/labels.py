@@ -1,0 +1,82 @@
+"""Labels as the files write them, and the classes that they become."""
+
+from __future__ import annotations
+
+import itertools
+import unicodedata
+from collections.abc import Container, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from container.data.formats.parts import Label, Labels
+
+_EXACT_MAXIMUM: Final = 1 << 53  # beyond it, a float may be another integer
+
+
+def canonical(label: Label, names: Container[str]) -> str:
+    """Write a label as the classes do: `7.0` is class `7` if there is no class `7.0`."""
+    text = str(label)
+    if text in names:
+        return text
+    text = unicodedata.normalize("NFC", text).strip()
+    if text in names:
+        return text
+    try:
+        return str(_to_integer(text))
+    except ValueError:
+        return text
+
+
+def join(parts: list[Labels]) -> npt.NDArray[Any]:
+    """Join the labels of all parts: integers if all of them are (`7`, `7.0`), otherwise text.
+
+    They are text, too, if `007` and `7` occur, which would become one class.
+    """
+    texts = {label for part in parts if not isinstance(part, np.ndarray) for label in part}
+    try:
+        _refuse_padding({text: _to_integer(text) for text in texts}, parts)
+        arrays = [part if isinstance(part, np.ndarray) else _to_integers(part) for part in parts]
+        return np.concatenate(arrays)
+    except ValueError:
+        return np.array([str(label) for part in parts for label in part])
+
+
+def _refuse_padding(integers: Mapping[str, int], parts: Sequence[Labels]) -> None:
+    """Refuse to take text as integers where `7` and `007` would become one class.
+
+    Raises: ValueError.
+    """
+    numbers = [np.unique(part) for part in parts if isinstance(part, np.ndarray)]
+    seen = dict.fromkeys(itertools.chain(*(array.tolist() for array in numbers)), "")
+    for text, number in integers.items():
+        written = text.lstrip("+")
+        if written.lstrip("-").isdecimal():
+            same = seen.setdefault(number, written)
+            if (same or str(number)) != written:
+                raise ValueError(text)
+
+
+def _to_integers(labels: list[str]) -> npt.NDArray[np.int64]:
+    integers = {label: _to_integer(label) for label in set(labels)}
+    return np.array([integers[label] for label in labels], np.int64)
+
+
+def _to_integer(label: str) -> int:
+    """Return the integer that a label is, written as `7` or `7.0`.
+
+    Raises: ValueError if it is not one, or 64 bits cannot hold it.
+    """
+    if "_" in label:
+        raise ValueError(label)
+    try:
+        value = int(label)
+    except ValueError:
+        number = float(label)
+        if not number.is_integer() or abs(number) > _EXACT_MAXIMUM:
+            raise
+        value = int(number)
+    if not -(1 << 63) <= value < 1 << 63:
+        raise ValueError(label)
+    return value
