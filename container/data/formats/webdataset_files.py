@@ -51,7 +51,7 @@ def _label(
     others: list[str] = []
     for key, members in itertools.groupby(_list_members(archive), key=_find_key):
         contents: dict[str, bytes] = {}
-        faults = []
+        faults: list[str] = []
         for member in members:
             suffix = member.name[len(key) + 1 :].lower()
             faults += _find_faults(member, suffix, contents)
