@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from container.data.formats.parts import Label, Labels
 
-_EXACT_MAXIMUM: Final = 1 << 53  # beyond it, a float may be another integer
+_EXACT_MAXIMUM: Final = 1 << 53  # from it on, a float may be another integer
 
 
 def canonical(label: Label, names: Container[str]) -> str:
@@ -74,7 +74,7 @@ def _to_integer(label: str) -> int:
         value = int(label)
     except ValueError:
         number = float(label)
-        if not number.is_integer() or abs(number) > _EXACT_MAXIMUM:
+        if not number.is_integer() or abs(number) >= _EXACT_MAXIMUM:
             raise
         value = int(number)
     if not -(1 << 63) <= value < 1 << 63:

@@ -150,10 +150,7 @@ EXERCISES = {
         "container.training.bundled",
         "container.training.main",
     ),
-    "tests/contract/test_train_formats.py": (
-        "container.data.formats.recordio_files",
-        "container.training.input.channels",
-    ),
+    "tests/contract/test_train_formats.py": (),
     "tests/contract/test_train_hosts.py": ("container.training.distributed.shares",),
     "tests/contract/test_train_options.py": ("container.training.preparation",),
     "tests/contract/test_train_resume.py": (

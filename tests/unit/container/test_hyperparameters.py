@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from container import hyperparameters
@@ -17,6 +20,8 @@ from container.errors import UserError
 from container.hyperparameters import field
 from container.training import settings
 from tests.support import ROOT
+
+EXAMPLES = int(os.environ.get("READER_EXAMPLES", "40"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,6 +169,47 @@ def test_no_text_makes_parse_raise_anything_but_a_user_error(raw: dict[str, str]
 def test_an_integer_is_read_the_same_raw_quoted_and_as_json(value: int) -> None:
     for text in (str(value), json.dumps(str(value)), json.dumps(value)):
         assert settings.parse({"epochs": text})[0].epochs == value
+
+
+NUMBERS = st.floats(0, 1e6) | st.integers(0, 10**6)
+
+
+@st.composite
+def written(draw: st.DrawFn, values: st.SearchStrategy[Any]) -> tuple[Any, str]:
+    """Draw a value, and a text that someone writes of it."""
+    value = draw(values)
+    text = value if isinstance(value, str) else str(value)
+    forms = [text, f" {text} ", json.dumps(text), json.dumps(json.dumps(text)), f"'{text}'"]
+    if not isinstance(value, (str, bool)):
+        forms += [f"+{text}", text.replace("0.", ".", 1) if text.startswith("0.") else text]
+    return value, draw(st.sampled_from(forms))
+
+
+@hypothesis_settings(max_examples=EXAMPLES)
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "count": written(st.integers(1, 64)),
+            "rate": written(NUMBERS),
+            "name": written(st.sampled_from(["adam", "sgd", "007", "1e3", "true", "a b", "é"])),
+            "kind": written(st.sampled_from("ab")),
+            "flag": written(st.booleans()),
+        },
+    ),
+    st.sets(st.sampled_from(["Count", "rates", "Name", "batch", "countt", "sagemaker_x", "é"])),
+)
+def test_every_hyperparameter_is_taken_exactly_or_named(
+    known: dict[str, tuple[Any, str]], unknown: set[str]
+) -> None:
+    raw = {name: text for name, (_, text) in known.items()}
+    found, warnings = hyperparameters.parse(Example, {**raw, **dict.fromkeys(unknown, "1")})
+
+    expected = dataclasses.replace(Example(), **{name: value for name, (value, _) in known.items()})
+    assert found == expected
+    named = sorted(warning.split("'")[1] for warning in warnings)
+    assert named == sorted(unknown - {"sagemaker_x"})  # which is the platform's
+    assert all("has no effect" in warning for warning in warnings)
 
 
 @pytest.mark.parametrize("charset", ["latin1", "CP1252", "UTF-16", "shift_jis", '"latin-1"'])

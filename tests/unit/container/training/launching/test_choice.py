@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from container import contract
 from container.errors import UserError
@@ -156,3 +160,39 @@ def test_the_bundled_network_is_not_launched(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="spreads itself over all hosts"):
         choice.refuse_for_bundled(lay_out(tmp_path / "1", flag))
     choice.refuse_for_bundled(lay_out(tmp_path / "2", {"epochs": "3"}))
+
+
+FLAGS = (
+    *("sagemaker_torch_distributed_enabled", "sagemaker_mpi_enabled"),
+    *("sagemaker_distributed_dataparallel_enabled", "sagemaker_new_way_enabled"),
+    *("sagemaker_use_horovod", "sagemaker_smddp", "sagemaker_xla_hosts"),
+)
+ON = ("true", "True", '"true"', '"\\"true\\""', " true ", "1", "yes", "on", True, 1)
+OFF = ("false", "False", '"false"', "0", "no", "off", "", "null", None, False, 0)
+
+
+@settings(max_examples=int(os.environ.get("READER_EXAMPLES", "40")))
+@given(
+    st.dictionaries(
+        st.sampled_from(FLAGS),
+        st.tuples(st.booleans(), st.sampled_from(range(10))),
+    )
+)
+def test_a_flag_that_is_on_launches_or_is_refused_and_never_trains_alone(
+    drawn: dict[str, tuple[bool, int]],
+) -> None:
+    values = {name: (ON if is_on else OFF)[form] for name, (is_on, form) in drawn.items()}
+    asked = sorted(name for name, (is_on, _) in drawn.items() if is_on)
+    with tempfile.TemporaryDirectory() as directory:
+        layout = lay_out(Path(directory), values)
+        if not asked:
+            assert choice.choose(layout) is None
+        elif asked in (["sagemaker_torch_distributed_enabled"], ["sagemaker_mpi_enabled"]):
+            launch = choice.choose(layout)
+            assert launch is not None
+            assert launch.launcher == ("mpirun" if "mpi" in asked[0] else "torchrun")
+        else:
+            with pytest.raises(UserError) as refusal:
+                choice.choose(layout)
+            refused = [name for name in asked if name not in FLAGS[:2]] or asked
+            assert all(name in str(refusal.value) for name in refused)

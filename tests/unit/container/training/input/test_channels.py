@@ -1,0 +1,62 @@
+"""The channels of the bundled trainer: each one is read, refused, or named as not read."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from container import contract
+from container.errors import UserError
+from container.training.input import channels
+
+EXAMPLES = int(os.environ.get("READER_EXAMPLES", "12"))
+NAMES = (
+    *("training", "train", "validation", "test", "testing", "pretrained", "model", "code"),
+    *("val", "Train", "eval", "training2", "labels"),
+)
+
+
+def lay_out(directory: str, names: set[str]) -> contract.Layout:
+    layout = contract.Layout(Path(directory))
+    layout.input_data_config.parent.mkdir(parents=True)
+    document = {name: {"TrainingInputMode": "File"} for name in names}
+    layout.input_data_config.write_text(json.dumps(document))
+    return layout
+
+
+@settings(max_examples=EXAMPLES)
+@given(st.sets(st.sampled_from(NAMES)))
+def test_every_channel_is_used_or_named_as_unused(names: set[str]) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        layout = lay_out(directory, names)
+        config = contract.load_training_config(layout)
+        if not names & {"training", "train"}:
+            with pytest.raises(UserError, match="there is no training channel") as caught:
+                channels.find(layout, config)
+            assert all(name in str(caught.value) for name in names)
+            return
+        found = channels.find(layout, config)
+    roles = (found.training, found.validation, found.test, found.pretrained)
+    used = [channel.name for channel in roles if channel]
+    assert sorted([*used, *found.unused]) == sorted(names - {"code"})
+    assert len(used) == len(set(used))
+
+
+def test_unused_channels_are_reported() -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        layout = lay_out(directory, {"training", "labels"})
+        (layout.channel("training")).mkdir(parents=True)
+        (layout.channel("training") / "a.csv").write_text("1,2\n2,3\n")
+        found = channels.find(layout, contract.load_training_config(layout))
+        lines: list[str] = []
+        from container.data.gathering import run_ahead  # noqa: PLC0415
+        from container.training.settings import Settings  # noqa: PLC0415
+
+        channels.load(layout, found, Settings(), run_ahead, lines.append)
+    assert any("warning: the channel 'labels' is not read" in line for line in lines)
