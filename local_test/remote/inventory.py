@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from container.errors import PlatformError
-from local_test.remote import uploads
 from local_test.remote.access import PREFIX, TAG, Account
 from local_test.remote.refusals import explaining, has_ended, is_missing
 from local_test.remote.remote_endpoints import delete_endpoint
+from local_test.remote.transfer import uploads
 
 _END_LIMIT_S: Final = 900.0
 """How long a job or endpoint may take to end after it was asked to."""

@@ -22,10 +22,10 @@ from local_test.data.line_file import LineFile
 from local_test.data.storage import StoredObject
 from local_test.jobs import result
 from local_test.jobs.result import JobResult, Listeners, Metric
-from local_test.remote import uploads
 from local_test.remote.access import Account
 from local_test.remote.log_reader import LogReader
 from local_test.remote.refusals import explaining, find_code, has_ended, is_missing
+from local_test.remote.transfer import uploads
 
 ENDED: Final = frozenset({"Completed", "Failed", "Stopped"})
 _CLOCK_SKEW: Final = dt.timedelta(seconds=60)

@@ -55,8 +55,12 @@ EXERCISES = {
         "local_test.remote.remote_jobs",
     ),
     "tests/contract/aws/test_remote_policies.py": (
-        "local_test.remote.policies",
-        "local_test.remote.roles",
+        "local_test.remote.permissions.policies",
+        "local_test.remote.permissions.roles",
+    ),
+    "tests/contract/aws/test_remote_checks.py": (
+        "local_test.remote.checks",
+        "local_test.remote.transfer.image_facts",
     ),
     "tests/contract/aws/test_restart.py": ("local_test.aws.process.lifecycle",),
     "tests/contract/serve/test_serve_handlers.py": ("container.serving.event_worker.lane",),

@@ -13,9 +13,11 @@ from container.errors import UserError
 from local_test.cli import terminal
 from local_test.cli.options import flag, option, with_groups
 from local_test.cli.remote.remote_options import AccountOptions, say_where
-from local_test.remote import inventory, policies, roles, uploads
+from local_test.remote import checks, inventory
 from local_test.remote.access import PREFIX, ROLE_NAME, Account
 from local_test.remote.inventory import Inventory, Resource
+from local_test.remote.permissions import policies, roles
+from local_test.remote.transfer import uploads
 
 app = typer.Typer(
     help="Use what --on aws made in your account.",
@@ -187,5 +189,32 @@ def role(
     return 0
 
 
-for _command in (ls, stop, delete, clean, role):
+@dataclass(frozen=True)
+class CheckOptions(AccountOptions):
+    """What is to run."""
+
+    role: str | None = option(None, f"Name or ARN of the role; by default {ROLE_NAME}.")
+    image: str | None = option(None, "A local image, or one in ECR.")
+    instance_type: str = option("ml.m5.large", "Instance type of the job or endpoint.")
+    inference_ami: str | None = option(None, "InferenceAmiVersion of an endpoint.")
+
+
+@with_groups
+def check(options: CheckOptions) -> int:
+    """Check credentials, role, bucket, quotas, image and driver; nothing is started."""
+    account = options.connect()
+    plan = checks.Plan(
+        account.name_role(options.role),
+        options.instance_type,
+        options.image,
+        options.inference_ami,
+    )
+    faults = 0
+    for finding in checks.run(account, plan):
+        print(f"{finding.verdict:8} {finding.subject}: {finding.text}")
+        faults += finding.verdict == "fault"
+    return int(faults > 0)
+
+
+for _command in (ls, stop, delete, clean, role, check):
     app.command()(_command)

@@ -19,12 +19,13 @@ from local_test.cli.options import COMMAND, JOBS, JobRequestOptions
 from local_test.cli.remote.remote_options import RemoteOptions, say_where
 from local_test.data import storage
 from local_test.jobs.result import JobResult
-from local_test.remote import images, prices, remote_jobs, uploads
+from local_test.remote import prices, remote_jobs
 from local_test.remote.access import Account
-from local_test.remote.images import LocalImage
 from local_test.remote.refusals import explaining
-from local_test.remote.relocation import Relocation
 from local_test.remote.remote_jobs import PROCESSING, TRAINING, TRANSFORM, Kind, RemoteJob
+from local_test.remote.transfer import images, uploads
+from local_test.remote.transfer.images import LocalImage
+from local_test.remote.transfer.relocation import Relocation
 from local_test.requests import validation
 from local_test.requests.validation import ValidRequest
 

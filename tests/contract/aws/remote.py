@@ -46,6 +46,17 @@ _watching: list[Remote] = []
 """The one whose test runs; clients keep the handlers that their session had."""
 
 
+def reply(document: dict[str, Any]) -> Fault:
+    """Return what answers a request in the service's place."""
+
+    def send(request: Any) -> AWSResponse:
+        response = AWSResponse(request.url, 200, {}, io.BytesIO())
+        response._content = json.dumps(document).encode()  # noqa: SLF001 - as above
+        return response
+
+    return send
+
+
 @functools.cache
 def _make_session(url: str) -> Any:
     """Return one session for all tests of a local AWS: its clients take 0.2 s each."""

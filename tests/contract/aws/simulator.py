@@ -38,6 +38,9 @@ def find_needs(service: str, operation: str, request: Any) -> list[Need]:
         return []  # GetCallerIdentity needs no permission
     if service == "s3":
         return _find_needs_of_s3(operation, request)
+    if service == "iam":
+        form = urllib.parse.parse_qs(str(request.body))
+        return [(f"iam:{operation}", f"arn:aws:iam::{NUMBER}:role/{form['RoleName'][0]}")]
     body = json.loads(request.body or b"{}")
     if service == "sagemaker":
         return _find_needs_of_sagemaker(operation, body)
@@ -51,7 +54,7 @@ def find_needs(service: str, operation: str, request: Any) -> list[Need]:
         if "tags" in body:
             needs.append(("ecr:TagResource", repository))
         return needs
-    return [(f"{service}:{operation}", "*")]
+    return [(f"{service.replace('-', '')}:{operation}", "*")]
 
 
 def _find_needs_of_s3(operation: str, request: Any) -> list[Need]:

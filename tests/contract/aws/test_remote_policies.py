@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from local_test.remote import images
-from local_test.remote.images import LocalImage
+from local_test.remote.transfer import images
+from local_test.remote.transfer.images import LocalImage
 from tests.contract.aws.client import LocalAws
 from tests.contract.aws.remote import Remote, answer
 from tests.contract.aws.simulator import leave_out, permits

@@ -183,6 +183,18 @@ def _allow_endpoint(arns: _Arns, command: str, role: str) -> list[dict[str, Any]
     ]
 
 
+def _allow_check(arns: _Arns, command: str, role: str) -> list[dict[str, Any]]:
+    del command
+    repositories = [arns.name("ecr", "repository/*")]
+    return [
+        _allow("Service", ["sagemaker:ListTrainingJobs"], ["*"]),
+        _allow("Role", ["iam:GetRole"], [role]),
+        _allow("Bucket", ["s3:ListBucket"], [arns.bucket]),
+        _allow("Quotas", ["servicequotas:ListServiceQuotas"], ["*"]),
+        _allow("Image", ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], repositories),
+    ]
+
+
 def _allow_list(arns: _Arns, command: str, role: str) -> list[dict[str, Any]]:
     del command, role
     return [
@@ -222,6 +234,7 @@ _Maker = Callable[[_Arns, str, str], list[dict[str, Any]]]
 COMMANDS: Final[Mapping[str, _Maker]] = {
     **dict.fromkeys(_JOBS, _allow_job),
     "serve": _allow_endpoint,
+    "check": _allow_check,
     "ls": _allow_list,
     "stop": _allow_stop,
     "delete": _allow_delete,

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from container.errors import UserError
-from local_test.remote import uploads
-from local_test.remote.relocation import Relocation
+from local_test.remote.transfer import uploads
+from local_test.remote.transfer.relocation import Relocation
 from local_test.requests import shorthand
 
 ROLE = "arn:aws:iam::111122223333:role/mine"

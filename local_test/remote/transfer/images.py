@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from container.errors import PlatformError, UserError
@@ -30,6 +30,7 @@ class LocalImage:
     """As Docker says: amd64, arm64."""
     push: Callable[[str, str, str], None]
     """Push it: to a repository, under a tag, with the password of the user `AWS`."""
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def repository(self) -> str:
@@ -47,6 +48,11 @@ class LocalImage:
 def is_remote(name: str) -> bool:
     """Return whether a name is already that of an image in ECR."""
     return _REGISTRY.match(name) is not None
+
+
+def find_architecture(instance_type: str) -> str:
+    """Return the architecture of an instance type, as Docker says it."""
+    return "arm64" if _GRAVITON.match(instance_type) else "amd64"
 
 
 def find_uri(account: Account, image: LocalImage) -> str:
@@ -67,7 +73,7 @@ def check(name: str, instance_type: str, find: Callable[[str], LocalImage]) -> L
     if is_remote(name):
         return None
     image = find(name)
-    wanted = "arm64" if _GRAVITON.match(instance_type) else "amd64"
+    wanted = find_architecture(instance_type)
     if image.architecture != wanted:
         message = (
             f"{name} is built for {image.architecture}, and {instance_type} runs {wanted}; build "
@@ -150,4 +156,6 @@ def find_local(name: str) -> LocalImage:
                 message = f"the push of {repository}:{tag} failed: {line['error']}"
                 raise PlatformError(message)
 
-    return LocalImage(name, found.id, str(found.attrs["Architecture"]), push_it)
+    pairs = (text.partition("=") for text in found.attrs.get("Config", {}).get("Env") or ())
+    environment = {name: value for name, _, value in pairs}
+    return LocalImage(name, found.id, str(found.attrs["Architecture"]), push_it, environment)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from container.errors import UserError
-from local_test.remote import uploads
 from local_test.remote.access import PREFIX, TAG
-from local_test.remote.uploads import Upload
+from local_test.remote.transfer import uploads
+from local_test.remote.transfer.uploads import Upload
 from local_test.requests import shorthand
 
 _IMAGES: Final = frozenset({"TrainingImage", "ImageUri", "Image"})

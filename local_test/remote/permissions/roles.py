@@ -6,8 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Final
 
-from local_test.remote import policies
 from local_test.remote.access import TAG, Account
+from local_test.remote.permissions import policies
 from local_test.remote.refusals import explaining, find_code
 
 _POLICY_NAME: Final = "byo-sagemaker"

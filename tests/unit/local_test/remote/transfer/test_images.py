@@ -12,9 +12,9 @@ import pytest
 from moto import mock_aws
 
 from container.errors import PlatformError, UserError
-from local_test.remote import images
 from local_test.remote.access import Account
-from local_test.remote.images import LocalImage
+from local_test.remote.transfer import images
+from local_test.remote.transfer.images import LocalImage
 
 DOCKER = "application/vnd.docker.distribution.manifest.v2+json"
 OCI = "application/vnd.oci.image.manifest.v1+json"
