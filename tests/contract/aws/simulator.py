@@ -41,20 +41,30 @@ def find_needs(service: str, operation: str, request: Any) -> list[Need]:
     if service == "iam":
         form = urllib.parse.parse_qs(str(request.body))
         return [(f"iam:{operation}", f"arn:aws:iam::{NUMBER}:role/{form['RoleName'][0]}")]
-    body = json.loads(request.body or b"{}")
-    if service == "sagemaker":
-        return _find_needs_of_sagemaker(operation, body)
-    if service == "cloudwatch-logs":
-        group = f"arn:aws:logs:{REGION}:{NUMBER}:log-group:{body['logGroupName']}"
-        stream = body.get("logStreamName")
-        return [(f"logs:{operation}", f"{group}:log-stream:{stream}" if stream else group)]
-    if service == "ecr" and "repositoryName" in body:
-        repository = f"arn:aws:ecr:{REGION}:{NUMBER}:repository/{body['repositoryName']}"
-        needs = [(f"ecr:{operation}", repository)]
-        if "tags" in body:
-            needs.append(("ecr:TagResource", repository))
-        return needs
+    find = {
+        "sagemaker": _find_needs_of_sagemaker,
+        "cloudwatch-logs": _find_needs_of_logs,
+        "ecr": _find_needs_of_ecr,
+    }.get(service)
+    if find is not None:
+        return find(operation, json.loads(request.body or b"{}"))
     return [(f"{service.replace('-', '')}:{operation}", "*")]
+
+
+def _find_needs_of_logs(operation: str, body: dict[str, Any]) -> list[Need]:
+    group = f"arn:aws:logs:{REGION}:{NUMBER}:log-group:{body['logGroupName']}"
+    stream = body.get("logStreamName")
+    return [(f"logs:{operation}", f"{group}:log-stream:{stream}" if stream else group)]
+
+
+def _find_needs_of_ecr(operation: str, body: dict[str, Any]) -> list[Need]:
+    if "repositoryName" not in body:
+        return [(f"ecr:{operation}", "*")]
+    repository = f"arn:aws:ecr:{REGION}:{NUMBER}:repository/{body['repositoryName']}"
+    needs = [(f"ecr:{operation}", repository)]
+    if "tags" in body:
+        needs.append(("ecr:TagResource", repository))
+    return needs
 
 
 def _find_needs_of_s3(operation: str, request: Any) -> list[Need]:
