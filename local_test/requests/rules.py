@@ -26,11 +26,7 @@ def _check_training(fields: Mapping[str, Any]) -> list[str]:
         for name in ("AlgorithmSpecification", "ResourceConfig")
         if name not in fields
     ]
-    resources = fields.get("ResourceConfig", {"InstanceCount": 1})
-    if not resources.get("InstanceGroups") and "InstanceCount" not in resources:
-        faults.append(
-            "ResourceConfig: either InstanceType and InstanceCount, or InstanceGroups, is required"
-        )
+    faults += _check_instances(fields.get("ResourceConfig", {"InstanceCount": 1}))
     algorithm = fields.get("AlgorithmSpecification", {"TrainingImage": ""})
     if "TrainingImage" not in algorithm:
         faults.append("AlgorithmSpecification.TrainingImage: is required")
@@ -54,6 +50,19 @@ def _check_training(fields: Mapping[str, Any]) -> list[str]:
         names.append(channel["ChannelName"])
         faults += _check_channel(channel, channel.get("InputMode", job_mode))
     return faults
+
+
+def _check_instances(resources: Mapping[str, Any]) -> list[str]:
+    if "InstanceCount" not in resources and not resources.get("InstanceGroups"):
+        return [
+            "ResourceConfig: either InstanceType and InstanceCount, or InstanceGroups, is required"
+        ]
+    counts = [resources, *resources.get("InstanceGroups", ())]
+    return [
+        "ResourceConfig: InstanceCount must be at least 1, found 0"
+        for item in counts
+        if item.get("InstanceCount") == 0
+    ]
 
 
 def _check_spot(stopping: Mapping[str, Any]) -> list[str]:

@@ -122,6 +122,23 @@ def test_a_channel_that_does_not_fit_its_mode_is_refused(
         validate("CreateTrainingJob", request)
 
 
+@pytest.mark.parametrize(
+    "resources",
+    [
+        {"InstanceType": "ml.m5.large", "InstanceCount": 0, "VolumeSizeInGB": 1},
+        {
+            "VolumeSizeInGB": 1,
+            "InstanceGroups": [
+                {"InstanceGroupName": "a", "InstanceType": "ml.m5.large", "InstanceCount": 0}
+            ],
+        },
+    ],
+)
+def test_a_job_needs_an_instance(resources: dict[str, Any]) -> None:
+    found = find_faults(make_request(ResourceConfig=resources))
+    assert "InstanceCount must be at least 1, found 0" in found
+
+
 def test_spot_needs_a_waiting_time() -> None:
     with pytest.raises(UserError, match="at least MaxRuntimeInSeconds, 86400"):  # SP-1
         validate("CreateTrainingJob", make_request(EnableManagedSpotTraining=True))
