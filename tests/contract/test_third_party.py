@@ -165,6 +165,8 @@ def test_keras_models_of_every_age_and_name_are_served(tmp_path: Path) -> None:
     expected = answers.pop("expected")
     for name in ("upper.H5", "long.hdf5", "no-suffix", "two.h5", "two.keras"):
         np.testing.assert_allclose(answers.pop(name), expected, atol=1e-6, err_msg=name)
+    nested = answers.pop("nested expected")
+    np.testing.assert_allclose(answers.pop("two nested"), nested, atol=1e-6)
     assert answers.pop("text") == answers.pop("text expected")
     assert answers.pop("text csv") == answers.pop("text csv expected")
     assert "must be text; numbers" in answers.pop("text refused")

@@ -138,7 +138,6 @@ EXERCISES = {
         "container.serving.third_party.loaders.artifacts",
         "container.serving.third_party.loaders.catboost_models",
         "container.serving.third_party.loaders.keras_models",
-        "container.serving.third_party.loaders.keras_two",
         "container.serving.third_party.loaders.lightgbm_models",
         "container.serving.third_party.loaders.mlflow_models",
         "container.serving.third_party.loaders.onnx_models",
@@ -154,7 +153,6 @@ EXERCISES = {
         "container.training.bundled",
         "container.training.main",
     ),
-    "tests/contract/test_train_formats.py": (),
     "tests/contract/test_train_hosts.py": ("container.training.distributed.shares",),
     "tests/contract/test_train_options.py": ("container.training.preparation",),
     "tests/contract/test_train_resume.py": (

@@ -81,6 +81,19 @@ def split(entry: dict[str, Any]) -> None:
         entry["config"]["groups"] = 2
 
 
+def nest(entry: dict[str, Any]) -> None:
+    """Write a functional model as Keras 2 does, which counts the calls of models in it from 1."""
+    age(entry)
+    if entry["class_name"] == "Functional":
+        entry.pop("module", None)  # which HDF5 files lack
+        layers = entry["config"]["layers"]
+        models = [layer["config"]["name"] for layer in layers if "layers" in layer["config"]]
+        for layer in layers:
+            configs = [node["args"][0]["config"] for node in layer["inbound_nodes"]]
+            names = [config["keras_history"][0] for config in configs]
+            layer["inbound_nodes"] = [[[name, int(name in models), 0, {}]] for name in names]
+
+
 def forge_h5(source: Path, target: Path, change: Callable[[dict[str, Any]], None]) -> None:
     shutil.copyfile(source, target)
     with h5py.File(target, "r+") as file:
@@ -120,6 +133,18 @@ forge_archive(scratch / "three.keras", make_directory("two.keras") / "two.keras"
 forge_h5(scratch / "three.h5", make_directory("two refused") / "two.h5", split)
 for name in ("two.h5", "two.keras", "two refused"):
     answers[name] = ask(name, body)
+
+# Models in a model
+
+parts = [keras.Sequential([keras.Input((4,)), layers.Dense(3)])]
+inputs = keras.Input((3,))
+parts.append(keras.Model(inputs, layers.Dense(2)(inputs)))
+inputs = keras.Input((4,))
+outer = keras.Model(inputs, layers.Dense(2)(parts[1](parts[0](inputs))))
+answers["nested expected"] = outer(np.ones((1, 4))).numpy().tolist()
+outer.save(scratch / "outer.h5")
+forge_h5(scratch / "outer.h5", make_directory("two nested") / "two.h5", nest)
+answers["two nested"] = ask("two nested", "[[1, 1, 1, 1]]")
 
 # Text
 

@@ -2,7 +2,7 @@
 
 Keras 2 wrote arguments that Keras 3 no longer knows. They are dropped where they say what Keras 3
 does anyway (`groups: 1`, `time_major: false`, shapes that building finds again), and refused where
-they change what the model computes.
+they change what the model computes. Keras 2 also counts the calls of a nested model from 1.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import json
 import re
 import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,13 +21,22 @@ from container.errors import UserError
 from container.serving.third_party import kinds
 
 _UNUSED: Final = re.compile(
-    r"(batch_input|query|key|value)_shape|input_length|implementation|"
+    r"(batch_input|query|key|value)_shape|input_length|implementation|rng_type|vocabulary_size|"
     r"\w+_(initializer|regularizer|constraint)"
 )
-"""Arguments that no prediction depends on: shapes that building finds again, and training's."""
+"""Arguments that no prediction depends on: what building finds again, and training's."""
 _MODELS: Final = {"Functional": "keras.src.models.functional", "Sequential": "keras"}
+_OPERATIONS: Final = frozenset(
+    {"TFOpLambda", "SlicingOpLambda", "InstanceMethod", "InstanceProperty", "ClassMethod"}
+)
+"""What Keras 2 makes of functions of TensorFlow between layers; Keras 3 has nothing like it."""
 _CONFIG: Final = "config.json"
 _METADATA: Final = "metadata.json"
+
+
+def is_operation(name: str) -> bool:
+    """Return whether a class stands for a function of TensorFlow between layers of Keras 2."""
+    return name in _OPERATIONS
 
 
 def find_version(path: Path) -> str:
@@ -68,6 +77,7 @@ def convert(path: Path, scratch: Path) -> Path:
 def _rewrite(text: str | bytes, clean: Callable[[dict[str, Any]], None]) -> str:
     document = json.loads(text)
     _visit(document, clean)
+    _renumber_calls(document)
     return json.dumps(document)
 
 
@@ -80,6 +90,36 @@ def _visit(value: Any, clean: Callable[[dict[str, Any]], None]) -> None:
     if isinstance(value, list):
         for item in value:
             _visit(item, clean)
+
+
+def _renumber_calls(value: Any) -> None:
+    """Count the calls of each model inside a functional model from 0, as Keras 3 does."""
+    if isinstance(value, dict) and isinstance(value.get("layers"), list):
+        nested = {
+            layer["config"]["name"]
+            for layer in value["layers"]
+            if layer.get("class_name") in _MODELS
+        }
+        calls = [layer.get("inbound_nodes", []) for layer in value["layers"]]
+        _move_back([calls, value.get("output_layers", [])], nested)
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            _renumber_calls(item)
+
+
+def _move_back(value: Any, nested: Container[str]) -> None:
+    """Lower the number of each call `[layer, number, ...]` of the nested models by one."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if not isinstance(value, list):
+        return
+    is_call = len(value) >= 3 and isinstance(value[0], str) and isinstance(value[1], int)
+    if is_call and value[0] in nested and value[1] > 0:
+        value[1] -= 1
+    for item in value:
+        _move_back(item, nested)
 
 
 def _clean_archived(entry: dict[str, Any]) -> None:
