@@ -8,7 +8,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,27 +16,67 @@ from typing import Any
 import numpy as np
 import pytest
 
+from container.serving.third_party import kinds
 from tests.environments import find_packages
 from tests.support import ROOT, USER_CODE, free_port, wait_until
 
-SLOW_KINDS = (
-    "catboost",
-    "mlflow",
-    "safetensors",
-    "skops",
-    "torch.export",
-    "torchscript-indices",
-    "weights",
-    "xgboost-ubj",
-)
-KINDS = (
-    "joblib",
-    "lightgbm",
-    "torchscript",
-    "xgboost",
-    *(pytest.param(kind, marks=pytest.mark.slow) for kind in SLOW_KINDS),
-)
-"""The first four differ most in how the server finds, loads and asks a model."""
+SERVED = {
+    "boosters": {
+        "xgboost": "XGBoost",
+        "xgboost-classes": "XGBoost binary",
+        "xgboost-categories": "XGBoost",
+        "xgboost-codes": "XGBoost binary",
+        "lightgbm": "LightGBM",
+        "lightgbm-classes": "LightGBM",
+        "catboost": "CatBoost",
+        "catboost-texts": "CatBoost",
+        "catboost-labels": "CatBoost",
+    },
+    "estimators": {
+        "skops": "skops",
+        "skops-trees": "skops",
+        "joblib": "pickle",
+        "pickle": "pickle",
+        "texts": "skops",
+    },
+    "mlflow_flavors": {
+        "mlflow": "MLflow",
+        "mlflow-unsigned": "MLflow",
+        "mlflow-types": "MLflow",
+        "mlflow-tensors": "MLflow",
+    },
+    "torch_programs": {
+        "torch.export": "torch.export",
+        "torch.export-fixed": "torch.export",
+        "torch.export-indices": "torch.export",
+        "torchscript": "TorchScript",
+        "torchscript-indices": "TorchScript",
+        "safetensors": "safetensors",
+        "weights": "PyTorch weights",
+        "pickled-module": "PyTorch weights",
+        "aotinductor": "AOTInductor",
+    },
+    "graphs": {
+        "keras": "Keras",
+        "keras-inputs": "Keras",
+        "saved-model": "SavedModel",
+        "litert": "LiteRT",
+        "onnx": "ONNX",
+        "onnx-fixed": "ONNX",
+    },
+}
+"""By module of `tests/contract/models`, the models that it makes, each with its kind."""
+SLOW_FAMILIES = ("mlflow_flavors", "graphs")
+"""Their libraries take seconds to import, and other tests serve their models."""
+SLOW = ("aotinductor", "torch.export", "torch.export-fixed", "torch.export-indices")
+
+
+def list_models() -> Iterator[Any]:
+    for family, models in SERVED.items():
+        for name in models:
+            is_slow = family in SLOW_FAMILIES or name in SLOW
+            marks = [pytest.mark.slow] * is_slow
+            yield pytest.param(family, name, marks=marks, id=name)
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +84,56 @@ def path() -> str:
     return ":".join([str(ROOT), *(str(find_packages(name)) for name in ("frameworks", "torch"))])
 
 
+class Worker:
+    """A process that imports the libraries of a family once; see its module."""
+
+    def __init__(self, family: str, directory: Path, path: str) -> None:
+        command = [sys.executable, "-m", "tests.contract.models.worker", family, directory]
+        self.log = directory / "log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                command,
+                env=os.environ | {"PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+
+    def serve(self, model: str) -> dict[str, Any]:
+        """Make a model, ask it everything, and return what came back."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(f"{model}\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        assert line, self.log.read_text()
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def close(self) -> None:
+        """Let the process end."""
+        self.process.communicate(timeout=40)
+
+
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory, path: str) -> Path:
-    """Train a model of each kind, and ask its library for predictions."""
-    directory: Path = tmp_path_factory.mktemp("models")
-    run_program("make_models.py", directory, environ={"PYTHONPATH": path})
-    return directory
+def worker(
+    tmp_path_factory: pytest.TempPathFactory, path: str
+) -> Iterator[Callable[[str], Worker]]:
+    """Return a function that starts the worker of a family when it is first needed."""
+    started: dict[str, Worker] = {}
+
+    def find(family: str) -> Worker:
+        if family not in started:
+            for other in started.values():  # two of them in memory help nobody
+                other.close()
+            started.clear()
+            started[family] = Worker(family, tmp_path_factory.mktemp(family), path)
+        return started[family]
+
+    yield find
+    for last in started.values():
+        last.close()
 
 
 def run_program(name: str, *arguments: Path, environ: dict[str, str] | None = None) -> str:
@@ -122,20 +206,40 @@ def assert_equal(found: Any, expected: Any) -> None:
         np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_model_answers_as_its_library_predicts(models: Path, path: str, kind: str) -> None:
-    case = json.loads((models / kind / "case.json").read_text())
-    with serving(models / kind, PYTHONPATH=path, **case["environ"]) as (process, url):
+def test_every_kind_of_model_is_in_the_matrix() -> None:
+    served = {kind for models in SERVED.values() for kind in models.values()}
+    assert served == kinds.KINDS.keys() - {"artifact"}
+
+
+@pytest.mark.parametrize(("family", "model"), list(list_models()))
+def test_model_answers_as_its_library_predicts(
+    worker: Callable[[str], Worker], family: str, model: str
+) -> None:
+    answer = worker(family).serve(model)
+    assert "error" not in answer, answer["error"]
+    assert answer["kind"] == SERVED[family][model]
+    for entry in answer["entries"]:
+        asked = entry["asked"]
+        if entry["refusal"]:
+            assert entry["status"] == 400, (asked, entry["answer"])
+            assert entry["refusal"] in entry["answer"]["error"], asked
+        else:
+            assert entry["status"] == 200, (asked, entry["answer"])
+            assert_equal(entry["answer"], entry["expected"])
+
+
+def test_server_answers_with_a_model_in_a_folder_of_its_archive(tmp_path: Path, path: str) -> None:
+    folder = tmp_path / "model/my-model-2"
+    run_program("make_booster.py", folder, environ={"PYTHONPATH": path})
+    with serving(tmp_path, PYTHONPATH=path) as (process, url):
         wait_until(lambda: ask(url)[0] == 200 or process.poll() is not None, timeout_s=120)
-        assert process.poll() is None, (models / kind / "log").read_text()
-        for content_type, body, expected in case["good"]:
-            status, answer = ask(url, body, content_type)
-            assert status == 200, (body, answer)
-            [found] = json.loads(answer).values()
-            assert_equal(found, expected)
-        for content_type, body, words in case["bad"]:
-            status, answer = ask(url, body, content_type)
-            assert (status, words in json.loads(answer)["error"]) == (400, True), (body, answer)
+        assert process.poll() is None, (tmp_path / "log").read_text()
+        expected = json.loads((folder / "expected.json").read_text())
+        status, answer = ask(url, json.dumps(expected["rows"]), "application/json")
+        assert (status, json.loads(answer)) == (200, {"predictions": expected["predictions"]})
+        status, answer = ask(url, "[[1]]", "application/json")
+        assert status == 400
+        assert "['n', 2] is expected" in answer
 
 
 def read_end(base: Path, **environ: str) -> str:
@@ -145,15 +249,20 @@ def read_end(base: Path, **environ: str) -> str:
     return (base / "log").read_text()
 
 
-def test_server_without_the_library_ends_and_names_the_line_to_add(models: Path) -> None:
-    log = read_end(models / "xgboost")
+def test_server_without_the_library_ends_and_names_the_line_to_add(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/model.json").write_text('{"learner": {}}')
+    log = read_end(tmp_path)
     assert "needs xgboost, which this image lacks" in log
     assert "FROM this one, with the line RUN pip install xgboost" in log
 
 
-@pytest.mark.parametrize("kind", ["joblib", "mlflow"])
-def test_server_refuses_a_pickle_and_says_why(models: Path, path: str, kind: str) -> None:
-    log = read_end(models / kind, PYTHONPATH=path)
+@pytest.mark.parametrize("files", [("model.joblib",), ("MLmodel", "model.pkl")], ids=len)
+def test_server_refuses_a_pickle_and_says_why(tmp_path: Path, files: tuple[str, ...]) -> None:
+    (tmp_path / "model").mkdir()
+    for name in files:
+        (tmp_path / "model" / name).write_bytes(b"")
+    log = read_end(tmp_path)
     assert "may run any code when" in log
     assert "BYO_ALLOW_PICKLE=true" in log
 

@@ -79,8 +79,14 @@ def _to_rows(prediction: Any) -> list[Any]:
 
 
 def to_json(value: Any) -> Any:
-    """Return an array as nested lists that JSON can hold."""
+    """Return an array as nested lists that JSON can hold.
+
+    Raises: RequestError 406 for complex numbers.
+    """
     array = np.asarray(value)
+    if array.dtype.kind == "c":
+        message = f"the output is {array.dtype}, which no text holds: accept {media_types.NPY}"
+        raise RequestError(406, message)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         objects = array.astype(object)
         objects[~np.isfinite(array)] = None

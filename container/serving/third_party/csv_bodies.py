@@ -2,7 +2,8 @@
 
 The first row is a header if the columns of the model have names, and it either holds at least half
 of them or nothing that looks like a value. Line breaks at the end are ignored; an empty line
-elsewhere is refused, so that every line has its answer.
+elsewhere is refused, so that every line has its answer. A column of True and False, as pandas
+writes it, is of booleans, unless the model takes text there.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from container.serving.third_party.signature import TEXT, Arrays, Signature
 
 _NUMBERS: Final = re.compile(r"[0-9,.eE\r\n+-]+")
 _INTEGERS: Final = re.compile(r"[0-9,\r\n-]+")
+_BOOLEANS: Final = {"true": True, "false": False}
+_NOTHING: Final = csv_rules.MISSING - {"nan"}
 _BLANK_LINE: Final = re.compile(r"\n\r?\n|\r\r")
 
 
@@ -46,9 +49,31 @@ def decode(text: str, model: Signature, *, has_header: bool | None = None) -> Ar
         header = [cell.strip() for cell in rows.pop(0)]
     if not rows:
         raise RequestError(400, "the body has a header and no row")
+    if not model.takes_missing:
+        _refuse_missing(rows, model, header)
     if header and model.column_names:
         return _decode_named(header, rows, model)
     return _decode_unnamed(rows, model)
+
+
+def _refuse_missing(rows: list[list[str]], model: Signature, header: list[str]) -> None:
+    """Refuse a cell that holds nothing where a number is expected; `NaN` is a number."""
+    first = 2 if header else 1
+    for number, row in enumerate(rows, start=first):
+        for place, cell in enumerate(row):
+            value = cell.strip().lower()
+            if value in _NOTHING and not _is_text(model, header, place):
+                message = f"row {number}, column {place + 1} is {cell[:80]!r}"
+                raise RequestError(400, f"{message}; the model takes no missing values")
+
+
+def _is_text(model: Signature, header: list[str], place: int) -> bool:
+    """Return whether a column of the body is text, which a header may have moved."""
+    if not header or not model.column_names:
+        return model.is_text(place)
+    if place >= len(header) or header[place] not in model.column_names:
+        return False
+    return model.is_text(model.column_names.index(header[place]))
 
 
 def _decode_unnamed(rows: list[list[str]], model: Signature) -> NDArray[Any]:
@@ -60,7 +85,7 @@ def _decode_unnamed(rows: list[list[str]], model: Signature) -> NDArray[Any]:
     if not model.column_names and not any(map(model.is_text, range(width))):
         _refuse_header(rows[0])
     columns = [
-        _decode_column(list(cells), is_text=model.is_text(place))
+        _decode_column(list(cells), model, is_text=model.is_text(place))
         for place, cells in enumerate(zip(*rows, strict=True))
     ]
     return np.column_stack(columns)
@@ -86,34 +111,55 @@ def _is_header(row: list[str], model: Signature) -> bool:
         return True
     if all(map(model.is_text, range(len(cells)))):
         return False
-    return not any(
-        cell.lower() in csv_rules.MISSING or csv_rules.parse(cell) is not None for cell in cells
-    )
+    return not any(map(_is_value, cells))
+
+
+def _is_value(cell: str) -> bool:
+    lower = cell.lower()
+    return lower in csv_rules.MISSING or lower in _BOOLEANS or csv_rules.parse(cell) is not None
 
 
 def _decode_named(header: list[str], rows: list[list[str]], model: Signature) -> Arrays:
     named = name_columns(header, rows, first=2)
     decoded = {}
-    for name, cells in named.items():
-        is_text = name in model.column_names and model.is_text(model.column_names.index(name))
-        decoded[name] = _decode_column(cells.tolist(), is_text=is_text)
+    for place, (name, cells) in enumerate(named.items()):
+        is_text = _is_text(model, header, place)
+        decoded[name] = _decode_column(cells.tolist(), model, is_text=is_text)
     return decoded
 
 
-def _decode_column(cells: list[str], *, is_text: bool) -> NDArray[Any]:
-    """Return numbers if all cells are numbers or missing; otherwise text, with None for missing."""
+def _decode_column(cells: list[str], model: Signature, *, is_text: bool) -> NDArray[Any]:
+    """Return numbers or booleans if all cells are such or missing; otherwise text.
+
+    A missing value is None among booleans and texts.
+    """
     stripped = [cell.strip() for cell in cells]
-    if not is_text:
-        numbers = [csv_rules.parse(cell) for cell in stripped]
-        if all(number is not None for number in numbers):
-            return np.array(numbers)
+    if is_text and not model.takes_missing:
+        return np.array(stripped, dtype=TEXT)
+    is_missing = np.array([cell.lower() in csv_rules.MISSING for cell in stripped])
+    values = None if is_text else _parse_values(stripped, is_missing)
+    if values is not None:
+        return values
     column = np.array(stripped, dtype=TEXT)
-    column[[cell.lower() in csv_rules.MISSING for cell in stripped]] = None
+    column[is_missing] = None
     return column
 
 
+def _parse_values(cells: list[str], is_missing: NDArray[np.bool_]) -> NDArray[Any] | None:
+    """Return numbers or booleans; None if something is neither."""
+    numbers = [csv_rules.parse(cell) for cell in cells]
+    if None not in numbers:
+        return np.array(numbers)
+    booleans = np.array([_BOOLEANS.get(cell.lower()) for cell in cells], dtype=TEXT)
+    if None in booleans[~is_missing]:
+        return None
+    if is_missing.any():
+        return booleans
+    return booleans.astype(np.bool_)
+
+
 def _refuse_header(row: list[str]) -> None:
-    if any(csv_rules.parse(cell.strip()) is not None for cell in row):
+    if any(_is_value(cell.strip()) for cell in row):
         return
     message = f"row 1, column 1 is {row[0][:80]!r}, which is not a number"
     hint = "the model's columns have no names, so rows are sent without a header"

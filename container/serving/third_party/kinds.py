@@ -99,12 +99,19 @@ KINDS: Final[dict[str, Kind]] = {
     ),
     "ONNX": Kind("onnx_models:OnnxModel", "onnxruntime", (".onnx",)),
     "MLflow": Kind("mlflow_models:MlflowModel", "mlflow-skinny"),
-    "XGBoost": Kind("xgboost_models:XgboostModel", "xgboost", (".json",), _is_xgboost_json),
-    "XGBoost binary": Kind("xgboost_models:XgboostModel", "xgboost", (".ubj",), _is_xgboost_ubj),
-    "LightGBM": Kind(
-        "lightgbm_models:LightgbmModel", "lightgbm", (".txt",), _starts_with(b"tree\n", b"tree\r\n")
+    "XGBoost": Kind(
+        "boosters.xgboost_models:XgboostModel", "xgboost", (".json",), _is_xgboost_json
     ),
-    "CatBoost": Kind("catboost_models:CatboostModel", "catboost", (".cbm",)),
+    "XGBoost binary": Kind(
+        "boosters.xgboost_models:XgboostModel", "xgboost", (".ubj",), _is_xgboost_ubj
+    ),
+    "LightGBM": Kind(
+        "boosters.lightgbm_models:LightgbmModel",
+        "lightgbm",
+        (".txt",),
+        _starts_with(b"tree\n", b"tree\r\n"),
+    ),
+    "CatBoost": Kind("boosters.catboost_models:CatboostModel", "catboost", (".cbm",)),
     "AOTInductor": Kind("pytorch.programs:CompiledProgram", "torch", (".pt2",), _is_compiled),
     "torch.export": Kind("pytorch.programs:ExportedProgram", "torch", (".pt2",), _is_exported),
     "TorchScript": Kind(

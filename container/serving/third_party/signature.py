@@ -27,13 +27,7 @@ TEXT: Final = np.dtype(object)
 
 def make_shape(sides: Iterable[Any]) -> Shape:
     """Return a shape in which a side that is negative or a symbol may have any length."""
-    return tuple(_make_side(side) for side in sides)
-
-
-def _make_side(side: Any) -> int | None:
-    if isinstance(side, int) and side >= 0:
-        return side
-    return None
+    return tuple(side if isinstance(side, int) and side >= 0 else None for side in sides)
 
 
 class Signature(Protocol):
@@ -41,6 +35,8 @@ class Signature(Protocol):
 
     column_names: tuple[str, ...]
     """The columns of a CSV body, if they have names."""
+    takes_missing: bool
+    """Whether a cell of a CSV body may be empty."""
 
     def is_text(self, column: int) -> bool:
         """Return whether a column of a CSV body is text, even where its cells look like numbers."""
@@ -80,9 +76,7 @@ class Tensor:
     @property
     def batch_size(self) -> int | None:
         """The number of instances, if it is fixed."""
-        if not self.shape:
-            return None
-        return self.shape[0]
+        return self.shape[0] if self.shape else None
 
     def fit(self, given: Any) -> NDArray[Any]:
         """Return the batch in the type and shape of the input. Raises: RequestError 400."""
@@ -91,6 +85,8 @@ class Tensor:
 
     def _reshape(self, array: NDArray[Any]) -> NDArray[Any]:
         if self.shape is None:
+            if array.size == 0:
+                raise RequestError(400, f"the input {self.name!r} holds no instance")
             return array
         if self.shape == ():
             fitting = _reshape_scalar(array)
@@ -140,8 +136,9 @@ def _drop_ones(shape: Sequence[int]) -> list[int]:
 class Tensors:
     """The inputs of a model."""
 
-    def __init__(self, tensors: Sequence[Tensor]) -> None:
+    def __init__(self, tensors: Sequence[Tensor], *, takes_missing: bool = False) -> None:
         self.tensors = tuple(tensors)
+        self.takes_missing = takes_missing
         self.column_names: tuple[str, ...] = ()
         if all(_is_scalar(tensor) for tensor in self.tensors):
             self.column_names = tuple(tensor.name for tensor in self.tensors)
@@ -258,16 +255,24 @@ def cast(array: NDArray[Any], dtype: np.dtype[Any] | None, what: str) -> NDArray
             converted = array.astype(dtype)
     except (ValueError, TypeError, OverflowError) as error:
         raise RequestError(400, f"{what} must be {dtype.name}: {error}") from error
-    if dtype.kind in "iub" and not np.array_equal(converted, array):
-        raise RequestError(400, f"{what} must be {dtype.name}; {array.dtype} does not fit it")
-    if dtype.kind == "f" and array.dtype.kind in "fO" and _overflows(converted, array):
-        raise RequestError(400, f"{what} must be {dtype.name}; a number is too large for it")
+    fault = _find_loss(array, converted)
+    if fault:
+        raise RequestError(400, f"{what} must be {dtype.name}; {fault}")
     return np.asarray(converted, order="C")
 
 
-def _overflows(converted: NDArray[Any], array: NDArray[Any]) -> bool:
+def _find_loss(array: NDArray[Any], converted: NDArray[Any]) -> str:
+    """Say what a conversion has lost; empty if nothing."""
+    if converted.dtype.kind in "iub":
+        if np.array_equal(converted, array):
+            return ""
+        if array.dtype.kind == "f" and np.isnan(array).any():
+            return "a value is missing (NaN)"
+        return f"{array.dtype} does not fit it"
     infinite = np.isinf(converted)
-    return bool(infinite.any() and not np.isinf(array[infinite].astype(np.float64)).all())
+    if infinite.any() and not np.isinf(array[infinite].astype(np.float64)).all():
+        return "a number is too large for it"
+    return ""
 
 
 def _refuse_other(array: NDArray[Any], types: tuple[type, ...], what: str, expected: str) -> None:

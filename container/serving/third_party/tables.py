@@ -6,7 +6,6 @@ model as NaN. Columns given by name may come in any order; a missing or an extra
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -25,6 +24,8 @@ Column = NDArray[Any]
 class Table:
     """The columns of a model."""
 
+    takes_missing = True
+
     def __init__(
         self,
         count: int,
@@ -32,19 +33,26 @@ class Table:
         *,
         text: Collection[int] = (),
         inferred: bool = False,
+        optional: Collection[int] = (),
     ) -> None:
         """`text` are the columns of strings; with `inferred` any column may hold text.
 
+        `optional` are those that a request by name may leave out: they are missing in each row.
         Without `names` the columns have none, and requests give them in the model's order.
         """
         self.count = count
         self.column_names = tuple(names)
         self._text = frozenset(text)
         self._inferred = inferred
+        self._optional = frozenset(optional)
 
     def is_text(self, column: int) -> bool:
         """Return whether a column is text."""
         return column in self._text
+
+    def is_optional(self, column: int) -> bool:
+        """Return whether a request by name may leave a column out."""
+        return column in self._optional
 
     def to_matrix(self, data: Any) -> NDArray[np.float64]:
         """Return `[row, column] float64`. Raises: RequestError 400."""
@@ -60,12 +68,6 @@ class Table:
             return self._take_named(data)
         rows = self._to_rows(data)
         return [self._check(column, place) for place, column in enumerate(rows.T)]
-
-    def to_frame(self, data: Any) -> Any:
-        """Return a DataFrame of pandas. Raises: RequestError 400."""
-        pandas: Any = importlib.import_module("pandas")
-        columns = self.to_columns(data)
-        return pandas.DataFrame(dict(zip(self.column_names, columns, strict=True)))
 
     def describe(self, column: int) -> str:
         """Return how messages call a column."""
@@ -91,6 +93,7 @@ class Table:
         if not self.column_names:
             message = f"the model's columns have no names; send rows of {self.count} values"
             raise RequestError(400, message)
+        data = {**self._make_optional(data), **data}
         check_names(data, self.column_names, "column")
         columns = []
         for place, name in enumerate(self.column_names):
@@ -105,6 +108,12 @@ class Table:
         if len(set(counts.values())) > 1:
             raise RequestError(400, f"the columns have different lengths: {counts}")
         return columns
+
+    def _make_optional(self, data: Mapping[str, Any]) -> dict[str, Column]:
+        """Return the optional columns that a request leaves out."""
+        missing = [self.column_names[place] for place in sorted(self._optional)]
+        count = max(map(np.size, data.values()), default=0)
+        return {name: np.full(count, None) for name in missing if name not in data}
 
     def _check(self, column: Column, place: int) -> Column:
         """Check the type of a column, and turn numbers among objects into float64."""

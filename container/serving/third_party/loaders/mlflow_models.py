@@ -34,14 +34,7 @@ class MlflowModel:
     """A model directory of MLflow."""
 
     def __init__(self, path: Path, choice: Choice) -> None:
-        pickles = sorted(file.name for file in path.rglob("*") if file.suffix in _PICKLES)
-        if pickles and not choice.allow_pickle:
-            message = (
-                f"{path} holds {', '.join(pickles[:5])}, pickles, which may run any code when they "
-                f"are loaded; set {PICKLE_VARIABLE}=true if you trust whoever wrote the model, or "
-                "log it in a format of data, such as ONNX or skops"
-            )
-            raise UserError(message)
+        _check_pickles(path, choice)
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         pyfunc: Any = importlib.import_module("mlflow.pyfunc")
         importlib.import_module("pandas")
@@ -49,7 +42,9 @@ class MlflowModel:
         schema = self._model.metadata.get_input_schema()
         self._types: list[str] = []
         self._table: Table | None = None
-        self.signature: signature.Signature = Tensors([Tensor("inputs", None, None)])
+        self.signature: signature.Signature = Tensors(
+            [Tensor("inputs", None, None)], takes_missing=True
+        )
         if schema is None:
             return
         if schema.is_tensor_spec():
@@ -57,7 +52,9 @@ class MlflowModel:
             return
         self._types = [spec.type.name for spec in schema.inputs]
         text = [place for place, name in enumerate(self._types) if name not in _NUMBERS]
-        self._table = Table(len(self._types), schema.input_names(), text=text)
+        optional = [place for place, spec in enumerate(schema.inputs) if not spec.required]
+        names = schema.input_names()
+        self._table = Table(len(self._types), names, text=text, optional=optional)
         self.signature = self._table
 
     def predict(self, data: Any) -> Any:
@@ -67,7 +64,8 @@ class MlflowModel:
         try:
             prediction = self._model.predict(converted)
         except (exceptions.MlflowException, ValueError, TypeError) as error:
-            reason = str(error).strip().partition("\n")[0]
+            # MLflow puts the rows themselves in front of what is wrong with them.
+            reason = str(error).rpartition("Error: ")[2].strip().partition("\n")[0]
             raise RequestError(400, f"the model refuses these rows: {reason}") from error
         return _to_arrays(prediction)
 
@@ -76,16 +74,28 @@ class MlflowModel:
         if self._table is not None:
             columns = self._table.to_columns(data)
             typed = {}
-            for name, column, kind in zip(
-                self._table.column_names, columns, self._types, strict=True
-            ):
-                typed[name] = _cast(column, kind, name)
+            for place, (column, kind) in enumerate(zip(columns, self._types, strict=True)):
+                if not (self._table.is_optional(place) and all(pandas.isna(column))):
+                    name = self._table.column_names[place]
+                    typed[name] = _cast(column, kind, name)
             return pandas.DataFrame(typed)
         if isinstance(self.signature, Tensors) and self.signature.tensors[0].dtype is not None:
             return signature.unwrap(self.signature.bind(data))
         if isinstance(data, Mapping):
             return pandas.DataFrame(dict(data))
         return signature.to_array(data)
+
+
+def _check_pickles(path: Path, choice: Choice) -> None:
+    """Refuse pickles. Raises: UserError if there are some, and the user has not allowed them."""
+    pickles = sorted(file.name for file in path.rglob("*") if file.suffix in _PICKLES)
+    if pickles and not choice.allow_pickle:
+        message = (
+            f"{path} holds {', '.join(pickles[:5])}, pickles, which may run any code when they "
+            f"are loaded; set {PICKLE_VARIABLE}=true if you trust whoever wrote the model, or "
+            "log it in a format of data, such as ONNX or skops"
+        )
+        raise UserError(message)
 
 
 def _describe(spec: Any) -> Tensor:
@@ -97,6 +107,14 @@ def _describe(spec: Any) -> Tensor:
 
 def _cast(column: Column, kind: str, name: str) -> Column:
     """Return a column in the type of the schema; a fraction for an integer is refused."""
+    if kind == "datetime":
+        pandas: Any = importlib.import_module("pandas")
+        try:
+            dates: Column = pandas.to_datetime(column).to_numpy()
+        except (ValueError, TypeError) as error:
+            reason = str(error).partition("\n")[0]
+            raise RequestError(400, f"the column {name!r} takes dates: {reason}") from error
+        return dates
     if kind not in _NUMBERS:
         return column
     return signature.cast(column, np.dtype(_NUMBERS[kind]), f"the column {name!r}")

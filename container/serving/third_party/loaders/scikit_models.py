@@ -7,70 +7,121 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from container.errors import RequestError, UserError
 from container.serving.third_party import signature
-from container.serving.third_party.model_files import Choice
-from container.serving.third_party.tables import Table
+from container.serving.third_party.loaders import scikit_columns
+from container.serving.third_party.model_files import PICKLE_VARIABLE, Choice
+from container.serving.third_party.signature import TEXT, Tensor, Tensors
+from container.serving.third_party.tables import Column, Table
+
+_OF_BOOSTERS: Final = ("xgboost.", "lightgbm.")
 
 
 class ScikitModel:
     """An estimator, or anything else with a method `predict`."""
 
     def __init__(self, path: Path, estimator: Any) -> None:
+        found = type(estimator)
         if not callable(getattr(estimator, "predict", None)):
-            found = type(estimator).__name__
-            message = f"{path} holds a {found}, which has no method predict; add code/inference.py"
+            name = found.__name__
+            message = f"{path} holds a {name}, which has no method predict; add code/inference.py"
             raise UserError(message)
         self._estimator = estimator
-        names = getattr(estimator, "feature_names_in_", ())
-        self._is_named = len(names) > 0
-        # A vectorizer of text has no number of columns: its rows are strings.
+        names = [str(name) for name in getattr(estimator, "feature_names_in_", ())]
         count = getattr(estimator, "n_features_in_", None)
-        self._table: Table | None = None
-        self.signature: signature.Signature = Table(1, text=[0])
+        self._missing: dict[int, Any] = {}
+        self.signature: Table | Tensors
         if count is not None:
-            self.signature = self._table = Table(count, list(names), inferred=True)
+            self._missing = scikit_columns.find_text(estimator, count, names)
+            self.signature = Table(count, names, text=self._missing, inferred=True)
+        elif found.__module__.startswith("sklearn."):
+            # A vectorizer of text has no number of columns: its rows are strings.
+            self.signature = Tensors([Tensor("text", TEXT, (None,))])
+        elif found.__module__.startswith(_OF_BOOSTERS):
+            message = (
+                f"{path} holds a {found.__module__}.{found.__name__}, which takes data in a form "
+                "of its own; save it by its method save_model, or add code/inference.py"
+            )
+            raise UserError(message)
+        else:
+            self.signature = Tensors([Tensor("rows", None, None)], takes_missing=True)
 
     def predict(self, data: Any) -> Any:
         """Predict rows."""
+        table = self.signature
+        if isinstance(table, Tensors):
+            return self._ask(signature.unwrap(table.bind(data)))
+        columns = [
+            self._replace_missing(table, column, place)
+            for place, column in enumerate(table.to_columns(data))
+        ]
         try:
-            return np.asarray(self._estimator.predict(self._convert(data)))
+            return self._ask(self._join(columns))
+        except RequestError as error:
+            texts = [
+                table.describe(place)
+                for place, column in enumerate(columns)
+                if column.dtype == TEXT and place not in self._missing
+            ]
+            if not texts:
+                raise
+            message = f"{error}; text is in {', '.join(texts[:10])}"
+            raise RequestError(error.status, message) from None
+
+    def _ask(self, rows: Any) -> Any:
+        try:
+            return np.asarray(self._estimator.predict(rows))
         except (ValueError, TypeError) as error:
             reason = str(error).strip().partition("\n")[0]
             raise RequestError(400, f"the model refuses these rows: {reason}") from error
 
-    def _convert(self, data: Any) -> Any:
-        if self._table is None:
-            return signature.to_array(data).ravel()
-        if self._is_named:
-            return self._table.to_frame(data)
-        columns = self._table.to_columns(data)
+    def _replace_missing(self, table: Table, column: Column, place: int) -> Column:
+        """Return a column whose missing values are as in training; text where text is needed."""
+        is_text = place in self._missing
+        if column.dtype != TEXT and not is_text:
+            return column
+        values = column.tolist()
+        for row, value in enumerate(values):
+            if value is None or value != value:  # noqa: PLR0124 - only NaN differs from itself
+                values[row] = self._missing.get(place, np.nan)
+            elif is_text and not isinstance(value, str):
+                message = f"{table.describe(place)} holds {signature.shorten(value)}"
+                raise RequestError(400, f"{message} in row {row + 1}; it takes text")
+        replaced = np.empty(len(values), TEXT)
+        replaced[:] = values
+        return replaced
+
+    def _join(self, columns: list[Column]) -> Any:
+        """Return a DataFrame if the columns have names, otherwise an array."""
+        if self.signature.column_names:
+            pandas: Any = importlib.import_module("pandas")
+            return pandas.DataFrame(dict(zip(self.signature.column_names, columns, strict=True)))
         if all(column.dtype.kind in "iufb" for column in columns):
             return np.column_stack(columns)
-        rows = np.empty((len(columns[0]), len(columns)), object)
+        rows = np.empty((len(columns[0]), len(columns)), TEXT)
         for place, column in enumerate(columns):
             rows[:, place] = column.tolist()
         return rows
 
 
 class SkopsModel(ScikitModel):
-    """A model that skops has saved, which loads no types but those that skops trusts."""
+    """A model that skops has saved, which loads only types that skops or the user trusts."""
 
-    def __init__(self, path: Path, _: Choice) -> None:
+    def __init__(self, path: Path, choice: Choice) -> None:
         io: Any = importlib.import_module("skops.io")
-        try:
-            estimator = io.load(path)
-        except (TypeError, io.exceptions.UntrustedTypesFoundException) as error:
+        untrusted = io.get_untrusted_types(file=path)
+        if untrusted and not choice.allow_pickle:
             message = (
-                f"{path} holds types that skops does not trust: {error}; serve it by "
+                f"{path} holds types that skops does not trust: {', '.join(untrusted[:10])}; set "
+                f"{PICKLE_VARIABLE}=true if you trust whoever wrote it, or serve it by "
                 "code/inference.py, whose model_fn calls skops.io.load with trusted=[...]"
             )
-            raise UserError(message) from error
-        super().__init__(path, estimator)
+            raise UserError(message)
+        super().__init__(path, io.load(path, trusted=untrusted))
 
 
 class PickledModel(ScikitModel):

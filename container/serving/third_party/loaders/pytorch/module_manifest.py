@@ -40,8 +40,13 @@ def read(directory: Path) -> dict[str, Any]:
     except (ValueError, OSError) as error:
         message = f"{path} is not JSON: {error}"
         raise UserError(message) from error
-    if not isinstance(document, dict) or document.keys() - _KEYS:
-        message = f"{path} must be an object with some of {', '.join(sorted(_KEYS))}"
+    possible = ", ".join(sorted(_KEYS))
+    if not isinstance(document, dict):
+        message = f"{path} must be an object with some of {possible}"
+        raise UserError(message)
+    if document.keys() - _KEYS:
+        unknown = ", ".join(sorted(document.keys() - _KEYS))
+        message = f"{path} has the unknown keys {unknown}; possible: {possible}"
         raise UserError(message)
     return document
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import importlib
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ from container import machine
 from container.errors import RequestError, UserError
 from container.serving.third_party.loaders.pytorch import module_manifest
 from container.serving.third_party.model_files import Choice
-from container.serving.third_party.signature import Tensor, Tensors, make_shape
+from container.serving.third_party.signature import Tensor, Tensors, make_shape, shorten
 
 log = logging.getLogger(__name__)
 
@@ -39,13 +40,23 @@ def import_torch() -> Any:
 class TorchModel:
     """A callable of PyTorch and its inputs."""
 
-    def __init__(self, call: Callable[..., Any], signature: Tensors, device: str = "cpu") -> None:
-        """`call` takes a tensor for each input, in their order."""
+    def __init__(
+        self,
+        call: Callable[..., Any],
+        signature: Tensors,
+        device: str = "cpu",
+        exact_types: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`call` takes a tensor for each input, in their order.
+
+        `exact_types` are PyTorch's types of inputs whose type numpy lacks.
+        """
         self._torch = import_torch()
         self._call = call
         self._device = device
         self.signature = signature
         self._untyped = [tensor.name for tensor in signature.tensors if tensor.dtype is None]
+        self._exact_types = dict(exact_types or {})
         self._types = ("float32", "int64")
 
     def predict(self, data: Any) -> Any:
@@ -55,10 +66,11 @@ class TorchModel:
     def _run(self, feed: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         for name in self._untyped:
             if feed[name].dtype.kind not in "iufb":
-                message = f"the input {name!r} must be numbers; {feed[name].dtype} was found"
+                values = [value for value in feed[name].flat if not isinstance(value, (int, float))]
+                found = shorten(values[0]) if values else str(feed[name].dtype)
+                message = f"the input {name!r} must be numbers; {found} was found"
                 raise RequestError(400, message)
-        has_fractions = any(feed[name].dtype.kind == "f" for name in self._untyped)
-        if not self._untyped or has_fractions:
+        if all(feed[name].dtype.kind == "f" for name in self._untyped):
             return self._compute(feed, "float32")
         return self._try_types(feed)
 
@@ -68,7 +80,7 @@ class TorchModel:
         try:
             return self._compute(feed, likely)
         except RequestError as error:
-            if not _WRONG_TYPE.search(str(error)):
+            if error.__cause__ is None or not _WRONG_TYPE.search(_find_reason(error.__cause__)):
                 raise
             outputs = self._compute(feed, other)
         self._types = (other, likely)
@@ -77,8 +89,11 @@ class TorchModel:
     def _compute(self, feed: Mapping[str, NDArray[Any]], untyped: str) -> dict[str, NDArray[Any]]:
         tensors = []
         for name, array in feed.items():
-            typed = array.astype(untyped) if name in self._untyped else array
-            tensors.append(self._torch.from_numpy(np.ascontiguousarray(typed)).to(self._device))
+            typed = array
+            if name in self._untyped:
+                typed = array.astype("float32" if array.dtype.kind == "f" else untyped)
+            tensor = self._torch.from_numpy(np.ascontiguousarray(typed))
+            tensors.append(tensor.to(self._device, self._exact_types.get(name)))
         try:
             with self._torch.inference_mode():
                 outputs = self._call(*tensors)
@@ -87,8 +102,14 @@ class TorchModel:
             if _MEMORY.search(reason):
                 raise
             log.info("the model refuses an input: %s", error)
-            raise RequestError(400, f"the model refuses the input: {reason}") from error
-        return {name: _to_numpy(self._torch, output) for name, output in name_outputs(outputs)}
+            given = ", ".join(f"{name!r} {list(array.shape)}" for name, array in feed.items())
+            message = f"the model refuses the input: {reason}; given: {given}"
+            raise RequestError(400, message) from error
+        named = {name: _to_numpy(self._torch, output) for name, output in name_outputs(outputs)}
+        if not named:
+            message = f"the model returns {type(outputs).__name__}, which holds no array"
+            raise UserError(message)
+        return named
 
 
 def _find_reason(error: BaseException) -> str:
@@ -108,13 +129,20 @@ def _to_numpy(torch: Any, output: Any) -> NDArray[Any]:
     return array
 
 
-def name_outputs(outputs: Any) -> list[tuple[str, Any]]:
-    """Return the outputs with their names, or their numbers where they have none."""
+def name_outputs(outputs: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the outputs with their names, or their numbers where they have none.
+
+    Names of what is nested have dots. An output that is None is left out.
+    """
     if isinstance(outputs, Mapping):
-        return [(str(name), output) for name, output in outputs.items() if output is not None]
-    if isinstance(outputs, (tuple, list)):
-        return [(f"output_{number}", output) for number, output in enumerate(outputs)]
-    return [("output_0", outputs)]
+        for name, output in outputs.items():
+            yield from name_outputs(output, f"{prefix}.{name}" if prefix else str(name))
+    elif isinstance(outputs, (tuple, list)):
+        for number, output in enumerate(outputs):
+            name = f"{prefix}.{number}" if prefix else f"output_{number}"
+            yield from name_outputs(output, name)
+    elif outputs is not None:
+        yield prefix or "output_0", outputs
 
 
 class ExportedProgram(TorchModel):
@@ -126,30 +154,65 @@ class ExportedProgram(TorchModel):
         pytree: Any = importlib.import_module("torch.utils._pytree")
         program = export.load(path)
         module = program.module()
-        tensors = _describe(program)
+        described = _describe(program)
+        inputs = [put for put in described if isinstance(put, ExportedInput)]
         structure = program.call_spec.in_spec
 
-        def call(*flat: Any) -> Any:
+        def call(*given: Any) -> Any:
+            rest = iter(given)
+            flat = [next(rest) if isinstance(put, ExportedInput) else put for put in described]
             arguments, named = pytree.tree_unflatten(flat, structure)
             return module(*arguments, **named)
 
         parameter = next(iter([*program.state_dict.values(), *program.constants.values()]), None)
-        super().__init__(call, Tensors(tensors), str(getattr(parameter, "device", "cpu")))
+        super().__init__(
+            call,
+            Tensors([put.tensor for put in inputs]),
+            str(getattr(parameter, "device", "cpu")),
+            {put.tensor.name: put.exact_type for put in inputs if put.exact_type is not None},
+        )
 
 
-def _describe(program: Any) -> list[Tensor]:
+@dataclass(frozen=True)
+class ExportedInput:
+    """An input of an exported program that is a tensor."""
+
+    tensor: Tensor
+    exact_type: Any
+    """PyTorch's type if numpy lacks it, such as bfloat16."""
+
+
+def _describe(program: Any) -> list[Any]:
+    """Return the inputs in their order; one that is not a tensor is the value of the export."""
     examples: dict[str, Any] = {
         node.name: node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"
     }
-    tensors = []
-    for name in program.graph_signature.user_inputs:
-        example: Any = examples.get(name)
-        if not hasattr(example, "dtype"):
-            message = f"the program takes {name!r}, which is not a tensor; export it with tensors"
+    described: list[Any] = []
+    for spec in program.graph_signature.input_specs:
+        if spec.kind.name != "USER_INPUT":
+            continue
+        example = examples.get(spec.arg.name)
+        if hasattr(example, "dtype"):
+            described.append(_describe_tensor(spec.arg.name, example))
+        elif hasattr(spec.arg, "value"):
+            described.append(spec.arg.value)
+        else:
+            found = type(example).__name__
+            message = f"the program takes {spec.arg.name!r}, a {found}; export it with tensors only"
             raise UserError(message)
-        dtype = np.dtype(str(example.dtype).removeprefix("torch."))
-        tensors.append(Tensor(name, dtype, make_shape(example.shape)))
-    return tensors
+    if not any(isinstance(put, ExportedInput) for put in described):
+        message = "the program takes no tensor"
+        raise UserError(message)
+    return described
+
+
+def _describe_tensor(name: str, example: Any) -> ExportedInput:
+    shape = make_shape(example.shape)
+    type_name = str(example.dtype).removeprefix("torch.")
+    try:
+        return ExportedInput(Tensor(name, np.dtype(type_name), shape), None)
+    except TypeError:
+        return ExportedInput(Tensor(name, np.dtype(np.float32), shape), example.dtype)
 
 
 class CompiledProgram(TorchModel):
@@ -175,8 +238,19 @@ class ScriptProgram(TorchModel):
         torch = import_torch()
         device = find_device(torch)
         program = torch.jit.load(str(path), map_location=device).eval()
-        arguments = program.forward.schema.arguments[1:]
-        names = [argument.name for argument in arguments if not argument.has_default_value()]
+        arguments = [
+            argument
+            for argument in program.forward.schema.arguments[1:]
+            if not argument.has_default_value()
+        ]
+        for argument in arguments:
+            if str(argument.type) not in ("Tensor", "Optional[Tensor]"):
+                message = (
+                    f"the program takes {argument.name!r}, a {argument.type}; script a module "
+                    "whose forward takes tensors, or add code/inference.py"
+                )
+                raise UserError(message)
+        names = [argument.name for argument in arguments]
         inputs = module_manifest.read_inputs(path.parent)
         super().__init__(program, Tensors(inputs or name_inputs(names)), device)
 

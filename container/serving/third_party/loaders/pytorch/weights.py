@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,52 +17,110 @@ from container.serving.third_party.loaders.pytorch.programs import (
     import_torch,
     name_inputs,
 )
-from container.serving.third_party.model_files import Choice
+from container.serving.third_party.model_files import PICKLE_VARIABLE, Choice
 from container.serving.third_party.signature import Tensors
 
 
 class WeightsModel(TorchModel):
     """A module with its weights."""
 
-    def __init__(self, path: Path, _: Choice) -> None:
+    def __init__(self, path: Path, choice: Choice) -> None:
         """`path` is the directory of a manifest, or weights beside one."""
         directory = path if path.is_dir() else path.parent
         manifest = module_manifest.read(directory)
-        if "module" not in manifest:
-            message = (
-                f"{path} holds weights and no code; put the module that takes them into "
-                f'{module_manifest.NAME} beside it: {{"module": "package.module:Class", '
-                f'"arguments": {{}}, "weights": "{path.name}"}}, or save the model by '
-                "torch.export.save or torch.jit.save"
-            )
-            raise UserError(message)
         torch = import_torch()
         device = find_device(torch)
-        module = _make(directory, manifest["module"], manifest.get("arguments", {}))
-        names = manifest.get("weights", path.name)
-        if isinstance(names, str):
-            names = [names]
-        files = [directory / name for name in names]
-        weights: dict[str, Any] = {}
-        for file in files:
-            weights |= _read(torch, file)
-        try:
-            module.load_state_dict(weights)
-        except RuntimeError as error:
-            message = f"the weights in {path} do not fit {manifest['module']}: {error}"
-            raise UserError(message) from error
+        if "module" in manifest:
+            module = _fill(torch, path, directory, manifest)
+        else:
+            module = _unpickle(torch, path, directory, choice)
         module = module.to(device).eval()
         inputs = module_manifest.read_inputs(directory) or name_inputs(_list_inputs(module))
         super().__init__(module, Tensors(inputs), device)
 
 
-def _make(directory: Path, name: str, arguments: dict[str, Any]) -> Any:
-    """Import the class or function that a manifest names, and call it."""
-    module_name, _, attribute = str(name).partition(":")
+def _fill(torch: Any, path: Path, directory: Path, manifest: dict[str, Any]) -> Any:
+    """Make the module that a manifest names, and load its weights."""
+    module = _make(directory, manifest["module"], manifest.get("arguments", {}))
+    names = manifest.get("weights", path.name)
+    if isinstance(names, str):
+        names = [names]
+    weights: dict[str, Any] = {}
+    for name in names:
+        if not (directory / name).is_file():
+            message = f"{directory / module_manifest.NAME} names the weights {name}, which are not "
+            raise UserError(message + "there")
+        weights |= _read(torch, directory / name)
+    try:
+        module.load_state_dict(_strip(weights, module.state_dict()))
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:1000]
+        message = f"the weights in {path} do not fit {manifest['module']}: {reason}"
+        raise UserError(message) from error
+    return module
+
+
+def _unpickle(torch: Any, path: Path, directory: Path, choice: Choice) -> Any:
+    """Load a module that was saved with its class, if the user allows it.
+
+    Raises: UserError that says how to name the module of weights.
+    """
+    by_manifest = (
+        f"put the module that takes them into {module_manifest.NAME} beside it: "
+        f'{{"module": "package.module:Class", "arguments": {{}}, "weights": "{path.name}"}}, or '
+        "save the model by torch.export.save or torch.jit.save"
+    )
+    if path.suffix == ".safetensors" or path.is_dir() or _holds_weights(torch, path):
+        message = f"{path} holds weights and no code; {by_manifest}"
+        raise UserError(message)
+    if not choice.allow_pickle:
+        message = (
+            f"{path} is a pickle that holds more than weights, and may run any code when it is "
+            f"loaded; set {PICKLE_VARIABLE}=true if you trust whoever wrote it, or save only "
+            f"the weights, by torch.save(model.state_dict(), ...), and {by_manifest}"
+        )
+        raise UserError(message)
+    _add_code(directory)
+    module = torch.load(path, map_location="cpu", weights_only=False)
+    if not isinstance(module, torch.nn.Module):
+        message = f"{path} holds a {type(module).__name__}, not a torch.nn.Module; {by_manifest}"
+        raise UserError(message)
+    return module
+
+
+def _holds_weights(torch: Any, path: Path) -> bool:
+    try:
+        torch.load(path, map_location="meta", weights_only=True)
+    except Exception:  # noqa: BLE001 - whatever a file that is none makes it raise
+        return False
+    return True
+
+
+def _strip(weights: dict[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the weights inside a checkpoint, without the prefixes of wrappers around a module."""
+    for name in ("state_dict", "model_state_dict", "model"):
+        if name not in known and isinstance(weights.get(name), dict):
+            weights = weights[name]
+    for prefix in ("module.", "_orig_mod."):
+        if not any(name in known for name in weights):
+            weights = {str(name).removeprefix(prefix): value for name, value in weights.items()}
+    return weights
+
+
+def _add_code(directory: Path) -> None:
     for place in (directory / "code", directory):
         if place.is_dir() and str(place) not in sys.path:
             sys.path.insert(0, str(place))
+
+
+def _make(directory: Path, name: str, arguments: dict[str, Any]) -> Any:
+    """Import the class or function that a manifest names, and call it."""
     path = directory / module_manifest.NAME
+    module_name, _, attribute = str(name).partition(":")
+    if not attribute:
+        message = f'{path} names {name}; a module is named as "package.module:Class"'
+        raise UserError(message)
+    _add_code(directory)
     try:
         made = getattr(importlib.import_module(module_name), attribute)(**arguments)
     except ImportError as error:

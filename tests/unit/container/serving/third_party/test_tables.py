@@ -7,6 +7,7 @@ import pytest
 
 from container.errors import RequestError
 from container.serving.third_party import csv_bodies, kinds, predict_requests
+from container.serving.third_party.signature import TEXT, Tensor, Tensors
 from container.serving.third_party.tables import Table
 
 NAMED = Table(3, ["age", "city", "income"], text=[1])
@@ -101,6 +102,30 @@ def test_json_that_does_not_fit_is_the_clients_fault(body: str, table: Table, me
 def test_one_row_or_one_column_may_come_flat() -> None:
     assert UNNAMED.to_matrix(np.array([1, 2])).tolist() == [[1, 2]]
     assert Table(1).to_matrix(np.array([1, 2])).tolist() == [[1], [2]]
+
+
+def test_booleans_of_csv_are_what_they_are_in_json() -> None:
+    table = Table(2, ["a", "b"], inferred=True)
+    [a, b] = table.to_columns(csv_bodies.decode("True,TRUE\nFalse,\n", table))
+    assert a.tolist() == [True, False]
+    np.testing.assert_array_equal(b, [1, np.nan])
+    assert NUMBERS.to_matrix(csv_bodies.decode("b,a\n2,true\n", NUMBERS)).tolist() == [[1, 2]]
+    assert read_csv("1,True,2\n", NAMED) == [[1], ["True"], [2]]
+
+
+def test_tensor_takes_no_empty_cell_and_text_as_it_is() -> None:
+    tensors = Tensors([Tensor("n", np.dtype(np.float32), (None,)), Tensor("s", TEXT, (None,))])
+    data = csv_bodies.decode("s,n\nnone,NaN\n,2\n", tensors)
+    assert tensors.bind(data)["s"].tolist() == ["none", ""]
+    with pytest.raises(RequestError, match="row 3, column 2 is 'NA'"):
+        csv_bodies.decode("s,n\nx,1\nx,NA\n", tensors)
+
+
+def test_optional_column_may_be_left_out_by_name() -> None:
+    table = Table(2, ["a", "b"], optional=[1])
+    np.testing.assert_array_equal(table.to_matrix({"a": np.array([1, 2])})[:, 1], [np.nan] * 2)
+    with pytest.raises(RequestError, match="the column 'a' is missing"):
+        table.to_matrix({"b": np.array([1])})
 
 
 def test_column_of_any_type_keeps_what_it_holds() -> None:

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from container import machine
-from container.errors import RequestError
+from container.errors import RequestError, UserError
+from container.serving.third_party import signature
 from container.serving.third_party.model_files import Choice
 from container.serving.third_party.tables import Column, Table
-
-_CLASSIFICATION: Final = ("Logloss", "CrossEntropy", "MultiClass", "MultiClassOneVsAll")
 
 
 class CatboostModel:
@@ -27,8 +26,11 @@ class CatboostModel:
     def __init__(self, path: Path, _: Choice) -> None:
         catboost: Any = importlib.import_module("catboost")
         model = catboost.CatBoost().load_model(str(path))
-        loss = str(model.get_all_params().get("loss_function", "")).partition(":")[0]
-        if loss in _CLASSIFICATION:
+        if model.get_embedding_feature_indices():
+            message = f"{path} takes embeddings, which no table holds; add code/inference.py"
+            raise UserError(message)
+        loss = str(model.get_all_params().get("loss_function", ""))
+        if catboost.core.is_classification_objective(loss):
             model = catboost.CatBoostClassifier().load_model(str(path))
         self._model = model
         self._threads = machine.count_threads()
@@ -57,10 +59,15 @@ class CatboostModel:
     def _convert(self, column: Column, place: int) -> list[Any]:
         """Return what CatBoost takes: integers and strings as categories, strings as text."""
         values: list[Any] = column.tolist()
-        if place not in self._categories:
+        if not self.signature.is_text(place):
             return values
+        types: tuple[type, ...] = (str,)
+        expected = "text"
+        if place in self._categories:
+            types = (str, int)
+            expected = "categories: strings or integers"
         for row, value in enumerate(values, start=1):
-            if not isinstance(value, (str, int)):
-                message = f"{self.signature.describe(place)} holds {value!r} in row {row}"
-                raise RequestError(400, f"{message}; it takes categories: strings or integers")
+            if not isinstance(value, types):
+                message = f"{self.signature.describe(place)} holds {signature.shorten(value)}"
+                raise RequestError(400, f"{message} in row {row}; it takes {expected}")
         return values

@@ -1,0 +1,84 @@
+"""XGBoost's boosters in JSON or UBJSON.
+
+The answer is that of `Booster.predict`, for classifiers probabilities, as in SageMaker's own
+XGBoost container. A missing value is NaN. A category that training has not seen is refused, as
+XGBoost does.
+"""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from container import machine
+from container.errors import RequestError
+from container.serving.third_party.loaders.boosters import categories
+from container.serving.third_party.model_files import Choice
+from container.serving.third_party.tables import Table
+
+
+class XgboostModel:
+    """A booster, whose `predict` is thread-safe."""
+
+    def __init__(self, path: Path, _: Choice) -> None:
+        self._xgboost: Any = importlib.import_module("xgboost")
+        self._booster = self._xgboost.Booster({"nthread": machine.count_threads()})
+        self._booster.load_model(path)
+        self._names = self._booster.feature_names
+        self._types = self._booster.feature_types
+        self._categories = _read_categories(self._booster)
+        text = categories.list_text(self._categories)
+        self.signature = Table(self._booster.num_features(), self._names or (), text=text)
+
+    def predict(self, data: Any) -> Any:
+        """Predict rows."""
+        if self._categories:
+            rows = categories.encode(self.signature, data, self._categories, takes_unseen=False)
+        else:
+            rows = self.signature.to_matrix(data)
+        self._check_range(rows)
+        matrix = self._xgboost.DMatrix(
+            rows,
+            feature_names=self._names,
+            feature_types=self._types,
+            enable_categorical=True,
+        )
+        return self._booster.predict(matrix)
+
+    def _check_range(self, rows: NDArray[np.float64]) -> None:
+        too_large = np.argwhere(np.abs(rows) > np.finfo(np.float32).max)
+        for row, column in too_large[:1]:
+            message = (
+                f"{self.signature.describe(column)} holds {rows[row, column]} in row {row + 1}"
+            )
+            raise RequestError(400, f"{message}, which float32 cannot hold; send null if missing")
+
+
+def _read_categories(booster: Any) -> dict[int, list[Any]]:
+    """Return the categories of each column that pandas held as such.
+
+    XGBoost before 3.1 does not save them: those models take the places themselves.
+    """
+    if "c" not in (booster.feature_types or ()):
+        return {}
+    gradient_booster = json.loads(booster.save_raw("json"))["learner"]["gradient_booster"]
+    trees = gradient_booster.get("gbtree", gradient_booster)
+    encoded = trees.get("model", {}).get("cats", {}).get("enc", [])
+    decoded = {place: _decode(column) for place, column in enumerate(encoded)}
+    return {place: known for place, known in decoded.items() if known}
+
+
+def _decode(column: dict[str, Any]) -> list[Any]:
+    """Return numbers as they are, and texts from their bytes, which are signed."""
+    values: list[Any] = column["values"]
+    if "offsets" not in column:
+        return values
+    text = np.array(values, np.int8).tobytes()
+    offsets = column["offsets"]
+    return [text[start:end].decode() for start, end in itertools.pairwise(offsets)]

@@ -1,0 +1,192 @@
+"""Programs and weights of PyTorch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+
+from tests.contract.models.cases import (
+    CSV,
+    JSON,
+    NPY,
+    Case,
+    ask_tensor,
+    bad,
+    good,
+    refuse_tensor,
+)
+
+torch.manual_seed(0)
+inputs = torch.arange(8, dtype=torch.float32).reshape(2, 4)
+linear = torch.nn.Linear(4, 3).eval()
+expected = linear(inputs).tolist()
+BATCH = {0: torch.export.Dim("batch")}
+DESCRIBED = [{"name": "x", "dtype": "float32", "shape": [None, 4]}]
+
+
+class Net(torch.nn.Module):
+    """Two inputs and a constant, two outputs by name, one of them nested."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor, factor: torch.Tensor, *, mask: Any = None) -> dict[str, Any]:
+        """Return scores, and which is the best."""
+        scores = self.linear(x) * factor
+        return {"scores": scores, "more": {"best": scores.argmax(1), "none": mask}}
+
+
+def make_exported(model: Path) -> Case:
+    net = Net().eval()
+    factor = torch.tensor([[2], [3]])
+    shapes = {"x": BATCH, "factor": BATCH, "mask": None}
+    program = torch.export.export(net, (inputs, factor), {"mask": None}, dynamic_shapes=shapes)
+    torch.export.save(program, model / "model.pt2")
+    outputs = net(inputs, factor)
+    columns = {
+        "scores": outputs["scores"].tolist(),
+        "more.best": outputs["more"]["best"].tolist(),
+    }
+    given = {"x": inputs.tolist(), "factor": factor.tolist()}
+    by_row = [dict(zip(given, row, strict=True)) for row in zip(*given.values(), strict=True)]
+    answers = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return Case(
+        [
+            good(JSON, {"inputs": given}, columns),
+            good(JSON, by_row, answers),
+            good(JSON, by_row[:1], answers[:1]),
+            bad(JSON, inputs.tolist(), "the model has 2 inputs"),
+            bad(JSON, {"inputs": given | {"y": 1}}, "the model has no input 'y'"),
+            bad(JSON, {"inputs": given | {"x": [[1, 2, 3]]}}, "the input 'x' has the shape"),
+            bad(JSON, {"inputs": given | {"factor": [[0.5]]}}, "must be int64"),
+            bad(JSON, {"inputs": given | {"x": [["a"] * 4]}}, "'a' was found"),
+        ]
+    )
+
+
+def make_fixed(model: Path) -> Case:
+    """Export a batch of two, and of a type that numpy lacks."""
+    half = torch.nn.Linear(4, 3).bfloat16().eval()
+    torch.export.save(torch.export.export(half, (inputs.bfloat16(),)), model / "model.pt2")
+    three = torch.cat([inputs, inputs[:1]])
+    answers = half(three.bfloat16()).float().tolist()
+    asks = ask_tensor("input", three.numpy(), answers)
+    return Case([*asks, *refuse_tensor("input", [1, 2, 3, 4])])
+
+
+def make_indices(model: Path) -> Case:
+    embedding = torch.nn.Embedding(8, 2)
+    indices = torch.tensor([[1, 2], [7, 0]])
+    torch.export.save(torch.export.export(embedding, (indices,)), model / "model.pt2")
+    asks = ask_tensor("input", indices.numpy(), embedding(indices).tolist())
+    outside = bad(JSON, [[1, 8]], "index out of range")
+    return Case([*asks, *refuse_tensor("input", [1, 2], "int64"), outside])
+
+
+def make_script(model: Path) -> Case:
+    """Save a program that says nothing about types and shapes."""
+    torch.jit.script(linear).save(model / "model.pt")
+    return Case(
+        [
+            *ask_tensor("input", inputs.numpy(), expected),
+            good(JSON, inputs.int().tolist(), expected),
+            bad(JSON, [[1, 2, 3]], "the model refuses the input: RuntimeError: mat1 and mat2"),
+            bad(JSON, [[1, 2, 3]], "given: 'input' [1, 3]"),
+            bad(JSON, [["a", 2, 3, 4]], "the input 'input' must be numbers; 'a' was found"),
+            bad(JSON, [[None, 2, 3, 4]], "the input 'input' must be numbers; null was found"),
+            bad(JSON, [{"y": [1, 2, 3, 4]}], "the input 'input' is missing"),
+            bad(NPY, np.zeros((0, 4), np.float32), "the input 'input' holds no instance"),
+            bad(CSV, "1,,3,4", "row 1, column 2 is ''"),
+        ]
+    )
+
+
+class Weighted(torch.nn.Module):
+    """Indices and weights, by which types are told apart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = torch.nn.Embedding(8, 2)
+
+    def forward(
+        self, indices: torch.Tensor, weights: torch.Tensor
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Return vectors, and their sums in a dictionary."""
+        vectors = self.embedding(indices) * weights[..., None]
+        return vectors, {"sum": vectors.sum(1)}
+
+
+def make_script_indices(model: Path) -> Case:
+    module = Weighted().eval()
+    torch.jit.script(module).save(model / "model.pt")
+    given = {"indices": [[1, 2]], "weights": [[0.5, 1]]}
+    vectors, more = module(torch.tensor([[1, 2]]), torch.tensor([[0.5, 1]]))
+    columns = {"output_0": vectors.tolist(), "output_1.sum": more["sum"].tolist()}
+    return Case(
+        [
+            good(JSON, {"inputs": given}, columns),
+            bad(JSON, {"inputs": given | {"indices": [[1, 8]]}}, "index out of range"),
+            bad(JSON, {"inputs": {"indices": [[1, 2]]}}, "the input 'weights' is missing"),
+        ]
+    )
+
+
+def write_manifest(model: Path, module: str) -> None:
+    manifest: dict[str, Any] = {"module": module, "inputs": DESCRIBED}
+    manifest["arguments"] = {"in_features": 4, "out_features": 3}
+    (model / "module.json").write_text(json.dumps(manifest))
+
+
+def make_safetensors(model: Path) -> Case:
+    safetensors.torch.save_file(linear.state_dict(), model / "model.safetensors")
+    write_manifest(model, "torch.nn:Linear")
+    asks = ask_tensor("x", inputs.numpy(), expected)
+    return Case([*asks, *refuse_tensor("x", [1, 2, 3, 4])])
+
+
+def make_weights(model: Path) -> Case:
+    """Save a checkpoint of DistributedDataParallel, whose module is in `code`."""
+    (model / "code").mkdir()
+    (model / "code/nets.py").write_text("import torch\nclass Net(torch.nn.Linear): ...\n")
+    weights = {f"module.{name}": value for name, value in linear.state_dict().items()}
+    torch.save({"epoch": 3, "model_state_dict": weights}, model / "weights.pth")
+    write_manifest(model, "nets:Net")
+    asks = ask_tensor("x", inputs.numpy(), expected)
+    return Case([*asks, *refuse_tensor("x", [1, 2, 3, 4])])
+
+
+def make_pickled(model: Path) -> Case:
+    """Save a module with its class, which only a user who trusts it may load."""
+    torch.save(linear, model / "model.pth")
+    asks = ask_tensor("input", inputs.numpy(), expected)
+    return Case(asks, {"BYO_ALLOW_PICKLE": "true"})
+
+
+def make_compiled(model: Path) -> Case:
+    """Compile a package of AOTInductor."""
+    program = torch.export.export(linear, (inputs,), dynamic_shapes=(BATCH,))
+    torch._inductor.aoti_compile_and_package(  # noqa: SLF001 - PyTorch documents it so
+        program, package_path=str(model / "model.pt2")
+    )
+    (model / "module.json").write_text(json.dumps({"inputs": DESCRIBED}))
+    asks = ask_tensor("x", inputs.numpy(), expected)
+    return Case([*asks, *refuse_tensor("x", [1, 2, 3, 4])])
+
+
+KINDS = {
+    "torch.export": make_exported,
+    "torch.export-fixed": make_fixed,
+    "torch.export-indices": make_indices,
+    "torchscript": make_script,
+    "torchscript-indices": make_script_indices,
+    "safetensors": make_safetensors,
+    "weights": make_weights,
+    "pickled-module": make_pickled,
+    "aotinductor": make_compiled,
+}
