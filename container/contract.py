@@ -40,6 +40,8 @@ CREDENTIALS_VARIABLES: Final = (  # SEC-1, SEC-2: none of them is there under ne
 # Labels by which an image declares its capabilities, with the value "true" (IMG-12).
 MULTI_MODEL_LABEL: Final = "com.amazonaws.sagemaker.capabilities.multi-models"
 BIND_TO_PORT_LABEL: Final = "com.amazonaws.sagemaker.capabilities.accept-bind-to-port"
+BIDIRECTIONAL_LABEL: Final = "com.amazonaws.sagemaker.capabilities.bidirectional-streaming"
+BIDIRECTIONAL_PATH: Final = "/invocations-bidirectional-stream"  # BI-1
 
 # Ports, times and sizes.
 DEFAULT_PORT: Final = 8080  # HO-1

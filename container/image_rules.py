@@ -13,7 +13,11 @@ from container import contract
 PLATFORM: Final = "linux/amd64"
 """What hosting and training run, but for Graviton instances (IMG-8)."""
 GRAVITON_PLATFORM: Final = "linux/arm64"
-LABELS: Final = (contract.MULTI_MODEL_LABEL, contract.BIND_TO_PORT_LABEL)
+LABELS: Final = (
+    contract.MULTI_MODEL_LABEL,
+    contract.BIND_TO_PORT_LABEL,
+    contract.BIDIRECTIONAL_LABEL,
+)
 _SHELLS: Final = ("sh", "bash", "dash", "ash")
 _INITS: Final = ("tini", "dumb-init", "docker-init", "catatonit")
 

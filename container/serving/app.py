@@ -12,10 +12,12 @@ from collections.abc import Iterator
 
 import flask
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing.exceptions import WebsocketMismatch
 
 from container import contract
 from container.errors import RequestError
 from container.serving import exchange, inference, openapi
+from container.serving.bidirectional import sessions
 from container.serving.bodies import content_encoding, pixels
 from container.serving.exchange import Request, Response
 from container.serving.many_models.models import Models
@@ -46,6 +48,10 @@ def create_app(
     @app.post("/invocations")
     def invocations() -> flask.Response:
         return _to_flask(application.invoke(_read_request()._replace(can_stream=True)))
+
+    @app.route(contract.BIDIRECTIONAL_PATH, methods=["GET", "POST"])
+    def bidirectional() -> flask.Response:  # the worker class `event` does not pass it on
+        return _to_flask(inference.refuse(501, sessions.describe_worker_class("gthread")))
 
     @app.get("/execution-parameters")
     def execution_parameters() -> flask.Response:
@@ -97,6 +103,10 @@ def _add_error_handlers(app: flask.Flask, payload_bytes: int) -> None:
     @app.errorhandler(RequestError)
     def answer_error(error: RequestError) -> flask.Response:
         return _to_flask(inference.refuse(error.status, str(error)))
+
+    @app.errorhandler(WebsocketMismatch)
+    def refuse_websocket(_: WebsocketMismatch) -> flask.Response:
+        return _to_flask(inference.refuse(501, sessions.describe_worker_class("gthread")))
 
     @app.errorhandler(HTTPException)
     def refuse(error: HTTPException) -> flask.Response:

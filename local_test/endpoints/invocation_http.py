@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
 
+from container import contract
 from container.errors import RequestError
 from local_test import identity
 from local_test.endpoints import event_stream
@@ -31,6 +32,10 @@ from local_test.endpoints.invocation import RETURNED_HEADERS, Answer, Stream
 LOG_GROUP: Final = "/aws/sagemaker/Endpoints/"
 _PATH: Final = re.compile(
     r"/endpoints/([A-Za-z0-9-]{1,63})/(invocations|invocations-response-stream|async-invocations)"
+)
+_BIDIRECTIONAL: Final = (
+    "InvokeEndpointWithBidirectionalStream needs HTTP/2, which is not emulated; connect a WebSocket"
+    f" to the container itself, {contract.BIDIRECTIONAL_PATH} at the port that its log names"
 )
 _MESSAGE_CHARACTERS: Final = 2048  # of the container's answer in a ModelError (RQ-6)
 _INLINE_BYTES: Final = 128_000  # of an asynchronous request's own body (ASY-1)
@@ -79,6 +84,8 @@ class InvocationApi:
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
+        if path.endswith(contract.BIDIRECTIONAL_PATH):
+            raise _refuse(HTTPStatus.NOT_IMPLEMENTED, _BIDIRECTIONAL)
         match = _PATH.fullmatch(path)
         if match is None or environ["REQUEST_METHOD"] != "POST":
             message = (

@@ -199,6 +199,7 @@ def test_the_image_says_what_it_is(image: str) -> None:
     labels = config["Labels"]
     assert labels["com.amazonaws.sagemaker.capabilities.accept-bind-to-port"] == "true"  # IMG-12
     assert labels["com.amazonaws.sagemaker.capabilities.multi-models"] == "true"
+    assert labels["com.amazonaws.sagemaker.capabilities.bidirectional-streaming"] == "true"  # BI-1
     assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
     program = docker(
         "run", "--rm", image, "python", "-c", "import container; print(container.__version__)"

@@ -63,6 +63,11 @@ EXERCISES = {
         "local_test.remote.transfer.image_facts",
     ),
     "tests/contract/aws/test_restart.py": ("local_test.aws.process.lifecycle",),
+    "tests/contract/serve/test_serve_bidirectional.py": (
+        "container.serving.bidirectional.handshake",
+        "container.serving.bidirectional.session",
+        "container.serving.bidirectional.sessions",
+    ),
     "tests/contract/serve/test_serve_handlers.py": ("container.serving.event_worker.lane",),
     "tests/contract/serve/test_serve_runtimes.py": ("container.runtimes",),
     "tests/contract/serve/test_serve_worker.py": ("container.serving.event_worker.worker",),

@@ -25,6 +25,10 @@ _BUILT_IN: Final = re.compile(
 _PROMISES: Final = {
     contract.MULTI_MODEL_LABEL: (rb"/models\b|multi.model|MULTI_MODEL", "a route /models"),
     contract.BIND_TO_PORT_LABEL: (rb"SAGEMAKER_BIND_TO_PORT", "SAGEMAKER_BIND_TO_PORT"),
+    contract.BIDIRECTIONAL_LABEL: (
+        rb"(?i)bidirectional-stream|websocket|stream_fn",
+        f"a WebSocket at {contract.BIDIRECTIONAL_PATH}",
+    ),
 }
 
 

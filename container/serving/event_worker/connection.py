@@ -212,6 +212,14 @@ class Connections:
         with contextlib.suppress(OSError):
             connection.socket.close()
 
+    def detach(self, connection: Connection) -> socket.socket:
+        """Leave a client to somebody else, who closes its socket."""
+        self.release(connection)
+        self._by_descriptor.pop(connection.descriptor, None)
+        connection.state = CLOSED
+        self._epoll.unregister(connection.descriptor)
+        return connection.socket
+
     def lose(self, connection: Connection) -> None:
         """Close the connection of a client that has left or takes nothing."""
         is_reading = connection.state is READING and connection.has_begun

@@ -104,9 +104,11 @@ class Loop:
         """Answer what has begun, and what comes in the moment after (HO-10)."""
         self._responder.is_stopping = True
         self._guard(None, self._listeners.drain)
+        sessions = self._lanes.user_calls.sessions
+        sessions.stop()
         started = time.monotonic()
         end = started + self._worker.cfg.graceful_timeout
-        while self._connections and self._connections.now < end:
+        while (self._connections or sessions) and self._connections.now < end:
             self._turn(_LAST_REQUEST_S / 10)
             if self._connections.now > started + _LAST_REQUEST_S:
                 for connection in self._connections:
@@ -116,6 +118,7 @@ class Loop:
     def _balance(self) -> None:
         """Accept only while no other worker has fewer connections and jobs than this one."""
         load = len(self._connections) + self._predictions.waiting
+        load += len(self._lanes.user_calls.sessions)
         if self._service.application is None:
             load += _LOADING_LOAD
         self._listeners.balance(load)
@@ -200,12 +203,12 @@ class Loop:
 
     def _show(self) -> None:
         """Show how busy this worker is, here and not with each request."""
-        in_flight = 0
+        in_flight = sessions = len(self._lanes.user_calls.sessions)
         for connection in self._connections:
             if connection.state in (COMPUTING, WRITING) or connection.has_begun:
                 in_flight += 1
         queued = max(0, self._predictions.waiting - len(self._predictions.started))
-        self._service.metrics.show(len(self._connections), in_flight, queued)
+        self._service.metrics.show(len(self._connections) + sessions, in_flight, queued)
 
     def _is_stuck(self) -> bool:
         """Return whether a prediction has run for too long.
@@ -216,6 +219,8 @@ class Loop:
         limit = self._swept - self._settings.timeout_s
         if self._service.application is None or self._service.computing_since > limit:
             return False
+        if self._lanes.user_calls.sessions.has_stuck(self._swept):
+            return True
         return any(started < limit for started in list(self._predictions.started.values()))
 
     def _give_up(self) -> None:
@@ -227,5 +232,6 @@ class Loop:
                 self._service.metrics.count_error("late", 503)
                 response = inference.refuse(503, "the prediction took too long")
                 self._guard(connection, self._responder.finish, connection, response)
+        self._lanes.user_calls.sessions.abandon()
         self.exit_status = 1
         self._worker.alive = False

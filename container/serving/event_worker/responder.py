@@ -18,6 +18,7 @@ import time
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Final
 
+from container import contract
 from container.errors import RequestError
 from container.serving import inference
 from container.serving.bodies import content_encoding
@@ -168,6 +169,9 @@ class Responder:
                     self._call_here(connection, request)
                 return
             is_queued = self._lanes.predict(connection, request)
+        elif _opens_websocket(path, head):
+            self._open_session(connection, head)
+            return
         else:
             is_queued = self._lanes.call_flask(connection, head, body)
         if not is_queued:
@@ -180,6 +184,21 @@ class Responder:
         response = self._lanes.user_calls.compute(connection, request)
         if response is not None:
             self._send(connection, response)
+
+    def _open_session(self, connection: Connection, head: http1.Head) -> None:
+        """Begin a bidirectional stream, at whatever path its client has chosen (BI-1)."""
+        try:
+            self._lanes.user_calls.open_session(connection, head)
+        except RequestError as error:
+            self._metrics.count_error("busy" if error.status == 503 else "refused", error.status)
+            if error.status == 503:
+                self._send(connection, inference.ask_to_retry(str(error)))
+            else:
+                self._send(connection, inference.refuse(error.status, str(error)))
+            return
+        if self._logs_requests:
+            connection.head = head
+            connection.log(Response(101), 0)
 
     def finish(self, connection: Connection, response: Response) -> None:
         """Send a computed response, then go on with what the client has sent after its request."""
@@ -336,3 +355,11 @@ class Responder:
             self._connections.close(connection)
         else:
             self._connections.watch(connection, LINGERING, select.EPOLLIN, inference.LINGER_S)
+
+
+def _opens_websocket(path: str, head: http1.Head) -> bool:
+    """Return whether it is the handshake of a stream, which may have a path of its own (BI-1)."""
+    return (
+        path == contract.BIDIRECTIONAL_PATH
+        or head.headers.get("upgrade", "").lower() == "websocket"
+    )

@@ -10,8 +10,11 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from container.errors import RequestError
 from container.serving import inference
+from container.serving.bidirectional.sessions import Sessions
 from container.serving.event_worker.connection import CLOSED, COMPUTING, Connection, Connections
+from container.serving.event_worker.http1 import Head
 from container.serving.event_worker.lane import Answers, Lane
 from container.serving.exchange import FAULTS, Request, Response
 from container.serving.handover import coroutines
@@ -48,6 +51,9 @@ class UserCalls:
         self._predictions = predictions
         self._answers = answers
         self._user_code: UserCode | None = None
+        self.sessions = Sessions(
+            service.settings, service.metrics, wake=lambda: answers.put(None, None, None)
+        )
         self.seat: Seat[Connection] | None = None
         """While the loop runs on the predictions' thread."""
         self._batches: BatchQueue[_Waiting] = BatchQueue(
@@ -171,6 +177,24 @@ class UserCalls:
         expiry = self._connections.now + self._settings.timeout_s
         self._batches.put(_Waiting(connection, request, expiry))
         return self._predictions.submit(self._batches.run, has_begun=True)
+
+    def open_session(self, connection: Connection, head: Head) -> None:
+        """Hand a client over to the handler's `stream_fn`.
+
+        Raises: RequestError as `Sessions.accept` does, and 503 if too many are open or the model is
+        still being loaded; then nothing has been sent.
+        """
+        if self._service.application is None:
+            raise RequestError(503, "the model is not loaded yet")
+        user_code = self._user_code
+        protocol = self.sessions.accept(user_code, head.method, head.target, head.headers)
+        assert user_code is not None  # noqa: S101 - `accept`
+        if self.sessions.is_full:
+            raise RequestError(503, f"{len(self.sessions)} streams are open already")
+        early = bytes(connection.buffer)
+        connection.buffer.clear()
+        client = self._connections.detach(connection)
+        self.sessions.begin(user_code, protocol, client, head.headers, early)
 
     def refuse_late(self) -> Response:
         """Answer a request whose turn has come too late."""

@@ -7,6 +7,7 @@
     output_fn(prediction, accept)           prediction to body, or to (body, content type)
     transform_fn(model, data, content_type, accept)     in place of these three
     predict_batch_fn(list_of_data, model)   list of predictions, in place of predict_fn
+    stream_fn(parts, model)                 a client's parts to replies, as an async generator
 
 Each may take a `Context` as one more argument. Or, in the style of TensorFlow Serving,
 
@@ -134,6 +135,19 @@ class Application:
     def predicts_batches(self) -> bool:
         """Whether `invoke_batch` predicts for several requests at once."""
         return handler_rules.BATCH_FUNCTION in self._functions
+
+    @property
+    def takes_streams(self) -> bool:
+        """Whether `open_stream` may be called."""
+        return handler_rules.STREAM_FUNCTION in self._functions
+
+    def open_stream(
+        self, headers: Mapping[str, str], parts: AsyncIterator[str | bytes]
+    ) -> AsyncIterator[Any]:
+        """Return what the handler replies to a client's parts; `headers` are its handshake's."""
+        stream = self._functions[handler_rules.STREAM_FUNCTION]
+        replies: AsyncIterator[Any] = stream(parts, self._model, self.make_context(headers))
+        return replies
 
     def make_context(self, headers: Mapping[str, str]) -> Context:
         """Make the context of a request."""

@@ -14,6 +14,7 @@ from typing import Any, Final
 from container.errors import UserError
 
 BATCH_FUNCTION: Final = "predict_batch_fn"
+STREAM_FUNCTION: Final = "stream_fn"
 TOOLKIT_FUNCTIONS: Final = {
     "model_fn": 1,
     "input_fn": 2,
@@ -23,8 +24,9 @@ TOOLKIT_FUNCTIONS: Final = {
     "pre_model_fn": 1,
     "model_warmup_fn": 2,
     BATCH_FUNCTION: 2,
+    STREAM_FUNCTION: 2,
 }
-"""Functions of `sagemaker-inference`, and one of ours: their arguments without the context."""
+"""Functions of `sagemaker-inference`, and two of ours: their arguments without the context."""
 TFS_FUNCTIONS: Final = {"handler": 2, "input_handler": 2, "output_handler": 2}
 """Functions of the TensorFlow Serving container: the number of their arguments."""
 
@@ -64,6 +66,12 @@ def find_wrong_kinds(functions: Mapping[str, Callable[..., Any]]) -> list[str]:
         f"{name} cannot be async def; write transform_fn, or input_fn, predict_fn and output_fn"
         for name in sorted(asynchronous & TFS_FUNCTIONS.keys())
     ]
+    stream = functions.get(STREAM_FUNCTION)
+    if stream is not None and not inspect.isasyncgenfunction(stream):
+        faults.append(
+            f"{STREAM_FUNCTION} must be an asynchronous generator, since a worker serves many "
+            f"streams: async def {STREAM_FUNCTION}(parts, model), with yield for each reply"
+        )
     if asynchronous and BATCH_FUNCTION in functions:
         first = min(asynchronous)
         faults.append(

@@ -14,17 +14,21 @@ import statistics
 import threading
 import time
 from collections import deque
-from collections.abc import Coroutine, Sequence
-from typing import Any, Final
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from container.serving import inference
+from container.serving.bidirectional import sessions
 from container.serving.exchange import Request, Response
 from container.serving.handover.held_streams import AsyncHeldStream, HeldStream
 from container.serving.server_settings import Settings
 from container.serving.telemetry.metrics import Invocation, Metrics
 from container.serving.third_party import model_application
-from container.serving.user_code import handlers
+from container.serving.user_code import handlers, responses
 from container.serving.user_code.application import Application
+
+if TYPE_CHECKING:
+    from container.serving.bidirectional.session import Session
 
 # Handing a request over to a thread costs about 0.1 ms and the loop's other clients wait as long as
 # a call takes, so longer ones go to the thread.
@@ -80,6 +84,8 @@ class UserCode:
             self.handlers = self.application
             self.application.observe_metric = metrics.observe_custom
         self._metrics = metrics
+        if self.takes_streams:
+            sessions.check_support(settings.worker_class)
         self._threads = settings.handler_threads
         self._turn: threading.Lock | threading.BoundedSemaphore | None = None
         if isinstance(found, handlers.Handlers):
@@ -114,6 +120,19 @@ class UserCode:
     def is_asynchronous(self) -> bool:
         """Whether requests are coroutines, see `answer`."""
         return self.handlers is not None and self.handlers.coroutines is not None
+
+    @property
+    def takes_streams(self) -> bool:
+        """Whether the code takes bidirectional streams."""
+        return self.handlers is not None and self.handlers.takes_streams
+
+    def make_session(self, headers: Mapping[str, str]) -> Session:
+        """Prepare a bidirectional stream for a client whose handshake has these headers."""
+        from container.serving.bidirectional.session import Session
+
+        assert self.handlers is not None  # noqa: S101 - `takes_streams`
+        handler = functools.partial(self.handlers.open_stream, headers)
+        return Session(handler, responses.answer_error, step_s=self._timeout_s)
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run a coroutine beside those of the code, if that is asynchronous."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import re
+from collections.abc import AsyncIterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,6 +31,7 @@ CASES = {
         JSON,
         b"data: the\n\ndata: quick\n\ndata: brown\n\ndata: fox\n\n",
     ),
+    "Bidirectional streams": (b'["world", "x"]', JSON, b'["monde", null]'),
     "Metrics": (b"1,2", CSV, b"[1, 2]"),
 }
 
@@ -49,6 +52,19 @@ def load(text: str, directory: Path) -> Application:
 
 def test_every_example_is_run() -> None:
     assert [title for title, _ in EXAMPLES] == list(CASES)
+
+
+def test_example_of_a_stream_converses(tmp_path: Path) -> None:
+    application = load(dict(EXAMPLES)["Bidirectional streams"], tmp_path)
+
+    async def say() -> AsyncIterator[str]:
+        yield "hello"
+        yield "friend"
+
+    async def converse() -> list[str]:
+        return [reply async for reply in application.open_stream({}, say())]
+
+    assert asyncio.run(converse()) == ["bonjour", "?", "au revoir"]
 
 
 @pytest.mark.parametrize(("title", "text"), EXAMPLES, ids=[title for title, _ in EXAMPLES])

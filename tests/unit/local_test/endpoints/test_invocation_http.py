@@ -122,6 +122,12 @@ def test_a_refusal_has_the_service_s_status_and_name(
     assert counted == ([("e", "first", 0)] if status == 424 else [])
 
 
+def test_a_bidirectional_stream_is_refused_with_what_is_possible() -> None:
+    status, _, body, _ = ask(PlayedEndpoint(), "/endpoints/e/invocations-bidirectional-stream")
+    assert status == "501 Not Implemented"
+    assert b"WebSocket to the container itself" in body
+
+
 def test_a_stream_that_breaks_ends_with_an_error_event() -> None:
     endpoint = PlayedEndpoint(error=RequestError(424, "StreamBroken: reset"))
 

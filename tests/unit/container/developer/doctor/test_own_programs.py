@@ -141,7 +141,11 @@ def test_the_last_stage_counts(stages: str, word: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("label", "code"),
-    [("multi-models", "@app.post('/models')"), ("accept-bind-to-port", "SAGEMAKER_BIND_TO_PORT")],
+    [
+        ("multi-models", "@app.post('/models')"),
+        ("accept-bind-to-port", "SAGEMAKER_BIND_TO_PORT"),
+        ("bidirectional-streaming", "@app.websocket('/v1/listen')"),
+    ],
 )
 def test_a_label_that_promises_what_the_server_lacks_is_named(
     label: str, code: str, tmp_path: Path

@@ -1,5 +1,7 @@
 """Rules of inference code that its start and `doctor` share."""
 
+from collections.abc import AsyncIterator, Callable
+
 import pytest
 
 from container.serving.user_code import handler_rules
@@ -69,3 +71,30 @@ def test_helpers_are_not_misspelt() -> None:
     helpers += ["error_handler", "worker_init_fn", "preprocess_fn", "warmup_fn"]
     assert handler_rules.find_misspelt(helpers) == []
     assert handler_rules.find_misspelt(["predict_fn", "predict_func"]) == []
+
+
+def plain(parts: object, model: object) -> None:
+    """Take parts as no stream can."""
+
+
+async def coroutine(parts: object, model: object) -> None:
+    """Take parts as no stream can."""
+
+
+async def generator(parts: object, _: object) -> AsyncIterator[object]:
+    """Take parts."""
+    yield parts
+
+
+@pytest.mark.parametrize(
+    ("function", "is_right"), [(plain, False), (coroutine, False), (generator, True)]
+)
+def test_a_bidirectional_stream_is_an_asynchronous_generator(
+    function: Callable[..., object], is_right: bool
+) -> None:
+    faults = handler_rules.find_wrong_kinds({"stream_fn": function})
+    assert ["must be an asynchronous generator" in fault for fault in faults] == [True] * (
+        not is_right
+    )
+    faults = handler_rules.find_wrong_kinds({"stream_fn": generator, "predict_batch_fn": plain})
+    assert "stream_fn is async def" in faults[0]
