@@ -15,6 +15,8 @@ from typing import Any, Final
 import docker
 import docker.errors
 import requests
+from docker.context import ContextAPI
+from docker.context.config import get_current_context_name
 
 from container.errors import PlatformError, UserError
 from local_test.runners.procfs import name_process
@@ -36,10 +38,32 @@ _IMAGE_FAULTS: Final = (
 
 @functools.cache
 def connect() -> docker.DockerClient:
-    """Return the process's client, whose containers and networks are removed at exit."""
+    """Return the process's client, whose containers and networks are removed at exit.
+
+    Raises: PlatformError for a Docker context that does not exist or cannot be read, for which
+        the client would silently take the default engine.
+    """
+    _check_context()
     client = docker.from_env()
     atexit.register(_remove_own, client)
     return client
+
+
+def _check_context() -> None:
+    if os.environ.get("DOCKER_HOST"):  # it comes first
+        return
+    name = os.environ.get("DOCKER_CONTEXT") or get_current_context_name()
+    reason = "it does not exist"
+    try:
+        if ContextAPI.get_context(name) is not None:
+            return
+    except Exception as error:  # noqa: BLE001 - the client has no narrower one for a damaged file
+        reason = str(error)
+    message = (
+        f"cannot use the Docker context {name!r}: {reason}; see `docker context ls`, and choose "
+        "one with `docker context use` or DOCKER_CONTEXT"
+    )
+    raise PlatformError(message)
 
 
 def reach() -> docker.DockerClient:

@@ -43,7 +43,13 @@ def _describe_groups(store: LogStore, request: Mapping[str, Any]) -> dict[str, A
     prefix = request.get("logGroupNamePrefix", "")
     part = request.get("logGroupNamePattern", "")
     names = [name for name in store.groups() if name.startswith(prefix) and part in name]
-    return {"logGroups": [{"logGroupName": name, "storedBytes": 0} for name in names]}
+    return {"logGroups": [_describe_group(store, name) for name in names]}
+
+
+def _describe_group(store: LogStore, name: str) -> dict[str, Any]:
+    created = [store.created_ms(name, stream) for stream in store.streams(name)]
+    described = {"logGroupName": name, "storedBytes": 0, "metricFilterCount": 0}
+    return described | ({"creationTime": min(created)} if created else {})
 
 
 def _describe_streams(store: LogStore, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -63,13 +69,16 @@ def _describe_stream(store: LogStore, group: str, name: str) -> dict[str, Any]:
     last = int(stat.st_mtime * 1000)
     described = {
         "logStreamName": name,
-        "lastEventTimestamp": last,
-        "lastIngestionTime": last,
+        "creationTime": store.created_ms(group, name),
         "storedBytes": stat.st_size,
     }
     first = next(store.read(group, name), None)
-    if first is not None:
-        described |= {"firstEventTimestamp": first.time_ms, "creationTime": first.time_ms}
+    if first is not None:  # empty lines are no events
+        described |= {
+            "firstEventTimestamp": first.time_ms,
+            "lastEventTimestamp": last,
+            "lastIngestionTime": last,
+        }
     return described
 
 

@@ -89,6 +89,13 @@ class LogStore:
                     yield Event(offset, end, time_ms, text.decode("utf-8", "replace"))
                 offset = end
 
+    def created_ms(self, group: str, stream: str) -> int:
+        """Return when a stream got its first line, be it empty."""
+        path = self.path(group, stream)
+        with path.open("rb") as file:
+            stamp = file.read(_STAMP_LIMIT).partition(b" ")[0]
+        return int(stamp) if stamp.isdigit() else int(path.stat().st_mtime * 1000)
+
     def read_tail(self, group: str, stream: str, size_bytes: int) -> Iterator[Event]:
         """Yield the complete events among a stream's last bytes."""
         start = max(0, self.path(group, stream).stat().st_size - size_bytes)

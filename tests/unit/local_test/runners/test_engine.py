@@ -176,3 +176,24 @@ def test_the_engine_is_that_of_the_docker_command(
     assert client.ping()
     assert client.api.base_url == engine_url.replace("tcp", "http")
     client.close()
+
+
+@pytest.mark.parametrize("way", ["configuration", "DOCKER_CONTEXT", "damaged"])
+def test_a_context_that_cannot_be_used_is_reported(
+    contexts: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    name = "colima" if way == "damaged" else "gone"
+    (contexts / "config.json").write_text(json.dumps({"currentContext": name}))
+    if way == "DOCKER_CONTEXT":
+        (contexts / "config.json").write_text("{}")
+        monkeypatch.setenv("DOCKER_CONTEXT", name)
+    for file in contexts.glob("contexts/meta/*/meta.json"):
+        file.write_text("{")
+    engine.connect.cache_clear()
+    with pytest.raises(PlatformError, match=f"context {name!r}: .*docker context ls"):
+        engine.reach()
+    monkeypatch.setattr(engine.atexit, "register", lambda *_: None)
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")  # it comes first
+    with pytest.raises(PlatformError, match="cannot reach the Docker engine"):
+        engine.reach()
+    engine.connect.cache_clear()

@@ -101,3 +101,19 @@ def test_an_empty_line_is_no_event_as_the_service_takes_none(store: LogStore) ->
     found, answer = read(store, limit=2)
     assert found == ["9", "x"]
     assert read(store, nextToken=answer["nextForwardToken"])[0] == []
+
+
+@pytest.mark.parametrize("lines", [[""], ["", "", ""], ["", "an event"]])
+def test_a_stream_exists_from_its_first_line_on(tmp_path: Path, lines: list[str]) -> None:
+    store = LogStore(tmp_path)
+    for line in lines:
+        store.append(GROUP, "a/algo-1", line)
+    answer = log_operations.OPERATIONS["DescribeLogStreams"](store, {"logGroupName": GROUP})
+    [stream] = answer["logStreams"]
+    stamp = int(store.path(GROUP, "a/algo-1").read_text().split(" ")[0])
+    assert stream["creationTime"] == stamp
+    assert ("firstEventTimestamp" in stream) == ("lastEventTimestamp" in stream) == any(lines)
+    [group] = log_operations.OPERATIONS["DescribeLogGroups"](store, {"logGroupNamePrefix": GROUP})[
+        "logGroups"
+    ]
+    assert group["creationTime"] == stamp
