@@ -12,7 +12,9 @@ from typing import Any
 
 from container.errors import RequestError
 from local_test.endpoints.server import Limits, Server
+from local_test.endpoints.variants import serverless
 from local_test.endpoints.variants.replica import Place, Replica
+from local_test.endpoints.variants.serverless import ServerlessVariant
 from local_test.endpoints.variants.starter import Starter, await_health
 from local_test.endpoints.variants.variant import Variant
 from local_test.requests.endpoint_requests import EndpointRequests
@@ -51,6 +53,11 @@ class Deployment:
         """Return the servers of all variants."""
         return [server for variant in self.variants for server in variant.servers]
 
+    def monitored_servers(self) -> list[Server]:
+        """Return the servers that are pinged, and replaced when they exit."""
+        variants = [variant for variant in self.variants if variant.is_monitored]
+        return [server for variant in variants for server in variant.servers]
+
     def choose_variant(self, target: str | None) -> Variant:
         """Return the variant named `target`, or one by weight.
 
@@ -74,22 +81,30 @@ class Deployment:
         Raises: UserError if a server does not become healthy; the old ones stay in service then,
         and the new ones are stopped.
         """
-        old = self.servers()
         version = next(self._versions)
         variants: list[Variant] = []
+        begun: list[Replica] = []
         try:
             for description in requests.config["ProductionVariants"]:
                 model = requests.models[description["ModelName"]]
                 variant = self._make_variant(description, model, version)
                 variants.append(variant)
-                for _ in range(description.get("InitialInstanceCount", 1)):
-                    variant.replicas.append(variant.start_replica())
-            self._await_health([replica for item in variants for replica in item.replicas])
+                begun += variant.begin()
+            self._await_health(begun)
         except BaseException:
             self.stop([server for variant in variants for server in variant.servers])
             raise
+        for variant in variants:
+            variant.enter_service()
+        old = self.variants
         self.variants = variants
-        return old
+        return self.close(old)
+
+    def close(self, variants: Sequence[Variant]) -> list[Server]:
+        """Let variants start no server from now on; return those that they have."""
+        for variant in variants:
+            variant.close()
+        return [server for variant in variants for server in variant.servers]
 
     def resize(self, variant: Variant, count: int) -> None:
         """Start or stop replicas of a variant until there are `count`.
@@ -155,17 +170,25 @@ class Deployment:
     ) -> Variant:
         asked_s = description.get("ContainerStartupHealthCheckTimeoutInSeconds")
         startup_s = min(asked_s or self.limits.startup_s, self.limits.startup_s)
+        limits = replace(self.limits, startup_s=startup_s)
+        restrictions: dict[str, Any] = {}
+        kind: type[Variant] = Variant
+        if "ServerlessConfig" in description:
+            kind = ServerlessVariant
+            limits = serverless.limit(limits)
+            restrictions = serverless.restrict(description["ServerlessConfig"])
         starter = Starter(
             model=model,
             runner=self._runner,
             directory=self._directory / "hosts",
             on_line=self._on_line,
-            limits=replace(self.limits, startup_s=startup_s),
+            limits=limits,
             variant=description["VariantName"],
             suffix=f"-v{version}" if version > 1 else "",
+            restrictions=restrictions,
             take_truncation=self._take_truncation,
         )
-        return Variant(description, starter, description.get("InitialVariantWeight", 1.0))
+        return kind(description, starter, description.get("InitialVariantWeight", 1.0))
 
     def _await_health(self, replicas: Sequence[Replica]) -> None:
         self._starting = [server for replica in replicas for server in replica.servers]

@@ -28,6 +28,7 @@ from local_test.endpoints.invocation import (
     select_headers,
 )
 from local_test.endpoints.server import Limits, Server
+from local_test.endpoints.variants.variant import Variant
 from local_test.requests.endpoint_requests import EndpointRequests
 from local_test.runners.faults import SERVER_KINDS, Fault, Trigger
 from local_test.runners.interface import Runner
@@ -164,6 +165,10 @@ class Endpoint:
         """Return the servers of all variants."""
         return self._deployment.servers()
 
+    def summarize(self) -> dict[str, dict[str, str]]:
+        """Return what the console shows of each variant, by name."""
+        return {variant.name: variant.summarize() for variant in self._deployment.variants}
+
     def loaded_models(self) -> dict[str, list[str]]:
         """Return the loaded targets of each multi-model server, the least recently used first."""
         return {
@@ -176,6 +181,9 @@ class Endpoint:
 
     def _inject(self, fault: Fault) -> None:
         servers = self.servers()
+        if not servers:  # a serverless endpoint that has scaled to zero
+            self._report(f"{fault.kind} hits nothing: no server runs")
+            return
         server = next((server for server in servers if server.name == fault.host), servers[0])
         self._listener(server.name, f"[fault] {fault.kind}: {SERVER_KINDS[fault.kind]}")
         if fault.kind == "slow-reader":
@@ -191,12 +199,11 @@ class Endpoint:
 
         Raises: RequestError with the status and message of the service.
         """
-        known = self._admit(body, headers)
-        variant = self._deployment.choose_variant(known.get(_TARGET_VARIANT))
+        variant, known = self._admit(body, headers)
         with variant.lease() as replica:
             self._read_slowly(replica.servers[0], body, known)
             answer = replica.answer(body, known)
-        maximum = self._limits.payload_bytes
+        maximum = variant.starter.limits.payload_bytes
         if len(answer.body) > maximum:
             message = (
                 f"the answer has {len(answer.body)} bytes; at most {maximum} are allowed (HO-9)"
@@ -216,8 +223,9 @@ class Endpoint:
 
         Raises: RequestError with the status and message of the service.
         """
-        known = self._admit(body, headers)
-        variant = self._deployment.choose_variant(known.get(_TARGET_VARIANT))
+        variant, known = self._admit(body, headers)
+        if not variant.is_monitored:
+            raise RequestError(400, "a serverless endpoint does not stream; use InvokeEndpoint")
         with variant.lease() as replica:
             return replica.stream(body, known)
 
@@ -228,8 +236,8 @@ class Endpoint:
             arguments = (body, headers, self._monitor.ended)
             threading.Thread(target=server.client.read_slowly, args=arguments, daemon=True).start()
 
-    def _admit(self, body: bytes, headers: Mapping[str, str]) -> dict[str, str]:
-        """Return the headers of a synchronous request that concern the container.
+    def _admit(self, body: bytes, headers: Mapping[str, str]) -> tuple[Variant, dict[str, str]]:
+        """Return a synchronous request's variant, and the headers that concern the container.
 
         Raises: RequestError if the service would refuse the request.
         """
@@ -240,8 +248,9 @@ class Endpoint:
             )
             raise RequestError(400, message)
         known = select_headers(headers.items(), FORWARDED_HEADERS)
-        check_request(body, known, self._limits.payload_bytes)
-        return known
+        variant = self._deployment.choose_variant(known.get(_TARGET_VARIANT))
+        check_request(body, known, variant.starter.limits.payload_bytes)
+        return variant, known
 
     def invoke_async(self, source: str | bytes, headers: Mapping[str, str]) -> dict[str, str]:
         """Queue an object's URI or a body as InvokeEndpointAsync does; return the receipt (ASY-1).
@@ -271,7 +280,7 @@ class Endpoint:
         if self._async is not None:
             self._async.close()
         with self._deployment.changing:
-            findings = self._deployment.stop(self.servers())
+            findings = self._deployment.stop(self._deployment.close(self._deployment.variants))
         self._capture.close()
         if self.status != "Failed":
             self.status = "Deleted"

@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
+
+from container.errors import RequestError
 
 CONTENT_TYPE: Final = "application/vnd.amazon.eventstream"
 _STRING: Final = 7  # the type of a header's value
@@ -47,3 +49,13 @@ def encode_exception(kind: str, members: Mapping[str, str]) -> bytes:
         ":message-type": "exception",
     }
     return encode(content, json.dumps(members).encode())
+
+
+def encode_parts(parts: Iterator[bytes]) -> Iterator[bytes]:
+    """Wrap each part as an event; a stream that breaks ends with the API's own error event."""
+    try:
+        for part in parts:
+            yield encode_event("PayloadPart", part)
+    except RequestError as error:
+        code = str(error).partition(":")[0]
+        yield encode_exception("ModelStreamError", {"Message": str(error), "ErrorCode": code})

@@ -31,7 +31,7 @@ class HealthMonitor:
 
     def _watch(self) -> None:
         while not self.ended.wait(self._deployment.limits.ping_interval_s):
-            for server in self._deployment.servers():
+            for server in self._deployment.monitored_servers():
                 if server.container.wait(0) is None:
                     self._ping(server)
                 else:
@@ -54,7 +54,7 @@ class HealthMonitor:
         if not changing.acquire(blocking=False):  # an update may replace it anyway
             return
         try:
-            if self.ended.is_set() or dead not in self._deployment.servers():
+            if self.ended.is_set() or dead not in self._deployment.monitored_servers():
                 return
             reason = job_outputs.explain_exit(dead.container.wait(0) or 0, dead.container.note)
             self._on_line(dead.name, f"[platform] {reason}; it is replaced (HO-12)")

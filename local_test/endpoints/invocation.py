@@ -53,6 +53,8 @@ class Answer:
     first_byte_s: float
     """Seconds from the start of the request to the start of the answer: about ModelLatency."""
     total_s: float
+    setup_s: float = 0.0
+    """Seconds of the cold start that this request waited for (SRV-1)."""
     source: str = ""
     """The container that answered, if the model has several."""
     findings: tuple[str, ...] = ()

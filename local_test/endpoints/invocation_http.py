@@ -17,7 +17,7 @@ import json
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
@@ -42,11 +42,12 @@ _INLINE_BYTES: Final = 128_000  # of an asynchronous request's own body (ASY-1)
 _ERROR_CODES: Final[Mapping[int, str]] = {
     HTTPStatus.NOT_FOUND: "UnknownOperationException",
     HTTPStatus.SERVICE_UNAVAILABLE: "ServiceUnavailable",
+    HTTPStatus.TOO_MANY_REQUESTS: "ThrottlingException",
 }
 
-Count = Callable[[str, str, int, float, float], None]
-"""Called with an endpoint's name, the variant, the container's status (0 if it did not answer), and
-the seconds to the first byte and in total."""
+Count = Callable[..., None]
+"""Called with an endpoint's name, the variant, the container's status (0 if it did not answer), the
+seconds to the first byte and in total, and `setup_s`, those of a cold start if there was one."""
 
 
 class InvocationError(Exception):
@@ -69,7 +70,7 @@ class InvocationApi:
     """Return the running endpoint of a name."""
     account: str = identity.ACCOUNT
     region: str = field(default_factory=identity.region)
-    count: Count = lambda *_: None
+    count: Count = lambda *_, **__: None
 
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
@@ -122,7 +123,8 @@ class InvocationApi:
                 self.count(endpoint.name, variant, 0, passed_s, passed_s)
             raise self._explain(endpoint, variant, error) from error
         total_s = time.perf_counter() - started
-        self.count(endpoint.name, answer.variant, answer.status, answer.first_byte_s, total_s)
+        times_s = (answer.first_byte_s, total_s)
+        self.count(endpoint.name, answer.variant, answer.status, *times_s, setup_s=answer.setup_s)
         if answer.status >= 400:
             source = answer.source or answer.variant
             raise self._model_error(endpoint, source, answer.status, answer.body)
@@ -146,7 +148,7 @@ class InvocationApi:
                 ("x-amzn-RequestId", str(uuid.uuid4())),
             ],
         )
-        return _encode_parts(stream.parts)
+        return event_stream.encode_parts(stream.parts)
 
     def _open_stream(self, endpoint: Endpoint, body: bytes, headers: Mapping[str, str]) -> Stream:
         started = time.perf_counter()
@@ -233,6 +235,8 @@ def _describe(answer: Answer) -> list[tuple[str, str]]:
         ("X-Local-Test-First-Byte-Seconds", f"{answer.first_byte_s:.6f}"),
         ("X-Local-Test-Total-Seconds", f"{answer.total_s:.6f}"),
     ]
+    if answer.setup_s:
+        headers.append(("X-Local-Test-Cold-Start-Seconds", f"{answer.setup_s:.6f}"))
     if answer.findings:
         headers.append(("X-Local-Test-Findings", "; ".join(answer.findings)))
     return headers
@@ -277,18 +281,6 @@ def _choose_source(body: bytes, headers: Mapping[str, str]) -> str | bytes:
         message = f"InputLocation must be an s3:// URI, found {location!r} (ASY-1)"
         raise _refuse(HTTPStatus.BAD_REQUEST, message)
     return location or body
-
-
-def _encode_parts(parts: Iterator[bytes]) -> Iterator[bytes]:
-    """Wrap each part as an event; a stream that breaks ends with the API's own error event."""
-    try:
-        for part in parts:
-            yield event_stream.encode_event("PayloadPart", part)
-    except RequestError as error:
-        code = str(error).partition(":")[0]
-        yield event_stream.encode_exception(
-            "ModelStreamError", {"Message": str(error), "ErrorCode": code}
-        )
 
 
 def _default_variant(endpoint: Endpoint, headers: Mapping[str, str]) -> str:

@@ -30,6 +30,8 @@ class Limits:
     invocation_s: float = contract.INVOCATION_LIMIT_S
     stream_s: float = 8 * 60
     """For a response stream from its first to its last byte (HO-8)."""
+    idle_s: float = 300
+    """After which a serverless environment is stopped; not documented by the platform."""
     payload_bytes: int = contract.REALTIME_PAYLOAD_BYTES
     stop_grace_s: float = contract.SERVING_STOP_GRACE_S
 

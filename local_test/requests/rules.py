@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from container.errors import UserError
-from local_test.requests import json_path, model_containers
+from local_test.requests import json_path, model_containers, variant_rules
 
 _PAYLOAD_LIMIT_MB: Final = 100
 
@@ -179,4 +179,5 @@ _RULES: Final[Mapping[str, Callable[[Mapping[str, Any]], list[str]]]] = {
     "CreateProcessingJob": _check_processing,
     "CreateTransformJob": _check_transform,
     "CreateModel": model_containers.find_faults,
+    "CreateEndpointConfig": variant_rules.find_faults,
 }

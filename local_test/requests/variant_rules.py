@@ -3,9 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from local_test.requests.model_containers import is_direct
+from local_test.requests.model_containers import is_direct, list_containers
+
+_OF_INSTANCES: Final = (
+    "InitialInstanceCount",
+    "InstanceType",
+    "VolumeSizeInGB",
+    "ManagedInstanceScaling",
+    "InferenceAmiVersion",
+    "CapacityReservationConfig",
+)
+"""Members of a variant that a serverless one does not have."""
+_NOT_SERVERLESS: Final = (
+    "DataCaptureConfig",
+    "AsyncInferenceConfig",
+    "VpcConfig",
+    "EnableNetworkIsolation",
+)
+"""Members of a configuration that serverless variants exclude."""
+_STEP_MB: Final = 1024
+
+
+def find_faults(config: Mapping[str, Any]) -> list[str]:
+    """Return a line for each rule that a CreateEndpointConfig request breaks.
+
+    Source: Guide `serverless-endpoints`; API `ProductionVariantServerlessConfig`.
+    """
+    variants = config["ProductionVariants"]
+    faults = []
+    for variant in variants:
+        if "ServerlessConfig" in variant:
+            label = f"variant {variant['VariantName']}"
+            faults += [f"{label}: {fault}" for fault in _check_serverless(variant)]
+            faults += [
+                f"{label}: a serverless endpoint cannot have {name} (SRV-1)"
+                for name in _NOT_SERVERLESS
+                if config.get(name)
+            ]
+            if len(variants) > 1:
+                faults.append(f"{label}: a serverless variant must be the only one (SRV-1)")
+    return faults
+
+
+def _check_serverless(variant: Mapping[str, Any]) -> list[str]:
+    serverless = variant["ServerlessConfig"]
+    faults = [
+        f"a serverless variant has no {name} (SRV-1)" for name in _OF_INSTANCES if name in variant
+    ]
+    if serverless["MemorySizeInMB"] % _STEP_MB:
+        faults.append(
+            f"MemorySizeInMB must be a multiple of {_STEP_MB}, found {serverless['MemorySizeInMB']}"
+        )
+    provisioned = serverless.get("ProvisionedConcurrency", 1)
+    if provisioned > serverless["MaxConcurrency"]:
+        faults.append(
+            f"ProvisionedConcurrency must be at most MaxConcurrency, {serverless['MaxConcurrency']}"
+            f", found {provisioned}"
+        )
+    return faults
 
 
 def find_conflicts(config: Mapping[str, Any], models: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -22,4 +79,21 @@ def find_conflicts(config: Mapping[str, Any], models: Mapping[str, Mapping[str, 
                 f"variant {name}: an asynchronous request cannot name a container; use "
                 "InferenceExecutionConfig.Mode Serial (PIP-1)"
             )
+        if "ServerlessConfig" in variant:
+            faults += [f"variant {name}: {fault}" for fault in _check_serverless_model(model)]
     return faults
+
+
+def _check_serverless_model(model: Mapping[str, Any]) -> list[str]:
+    containers = list_containers(model)
+    found = {
+        "several containers": len(containers) > 1,
+        "a multi-model container": any(item.is_multi_model for item in containers),
+        "a VpcConfig": "VpcConfig" in model,
+        "EnableNetworkIsolation": model.get("EnableNetworkIsolation", False),
+    }
+    return [
+        f"a serverless endpoint does not take a model with {what} (SRV-1)"
+        for what, is_found in found.items()
+        if is_found
+    ]

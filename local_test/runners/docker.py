@@ -98,7 +98,8 @@ class DockerRunner:
                 **self._choose_options(launch),
                 **self._choose_network(launch, networks),
             )
-            return DockerContainer(container, networks, on_output, launch, self._memory_bytes)
+            memory_bytes = launch.memory_bytes or self._memory_bytes
+            return DockerContainer(container, networks, on_output, launch, memory_bytes)
         except (UserError, PlatformError):
             engine.remove_networks(networks)
             raise
@@ -114,9 +115,10 @@ class DockerRunner:
             options |= {"read_only": True, "tmpfs": {"/tmp": ""}}  # noqa: S108 - in the container
         if launch.entrypoint is not None:
             options["entrypoint"] = list(launch.entrypoint)
-        if self._memory_bytes is not None:
-            options["mem_limit"] = self._memory_bytes
-            options["memswap_limit"] = self._memory_bytes
+        memory_bytes = launch.memory_bytes or self._memory_bytes
+        if memory_bytes is not None:
+            options["mem_limit"] = memory_bytes
+            options["memswap_limit"] = memory_bytes
         if self._gpus:
             all_gpus = docker.types.DeviceRequest(count=-1, capabilities=[["gpu"]])
             options["device_requests"] = [all_gpus]

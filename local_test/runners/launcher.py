@@ -128,6 +128,16 @@ def write_hosts(path: Path, addresses: Mapping[str, str], launch: Launch) -> str
     return str(path)
 
 
+def check_memory(memory_bytes: int | None) -> None:
+    """Check that this machine can limit the memory of a program.
+
+    Raises: PlatformError for a limit where there is no /proc.
+    """
+    if memory_bytes is not None and not Path("/proc/self/smaps_rollup").exists():
+        message = "a program's memory can be limited on Linux only; use an image in Docker"
+        raise PlatformError(message)
+
+
 def write_cgroup(directory: Path, memory_bytes: int) -> Path:
     """Write a container's memory limit where programs look for it; keep this machine's CPU quota.
 

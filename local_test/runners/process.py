@@ -51,9 +51,7 @@ class ProcessRunner:
 
         Raises: PlatformError for a memory limit where there is no /proc.
         """
-        if memory_bytes is not None and not Path("/proc/self/smaps_rollup").exists():
-            message = "a program's memory can be limited on Linux only; use an image in Docker"
-            raise PlatformError(message)
+        launcher.check_memory(memory_bytes)
         self._memory_bytes = memory_bytes
         self._command = tuple(command)
         self._hidden = [str(path.resolve()) for path in hidden]
@@ -83,6 +81,8 @@ class ProcessRunner:
         """Start the program; see `interface.Runner.start`."""
         if not self.is_private:
             launcher.check_openness(launch)
+        memory_bytes = launch.memory_bytes or self._memory_bytes
+        launcher.check_memory(memory_bytes)
         command = [*(launch.entrypoint or self._command), *launch.arguments]
         environment = launcher.make_environment(launch)
         entry_points.check_program(command, environment["PATH"], self._directory)
@@ -117,7 +117,7 @@ class ProcessRunner:
                 guard=guard,
                 resources=resources.pop_all(),
                 launchers=2 if self.is_private else 0,
-                memory_bytes=self._memory_bytes,
+                memory_bytes=memory_bytes,
             )
         return ProcessContainer(program, address, on_output)
 
@@ -140,8 +140,9 @@ class ProcessRunner:
             "is_root_read_only": launch.is_root_read_only,
             "has_shared_memory": launch.has_shared_memory,
         }
-        if self._memory_bytes is not None:
-            view["cgroup"] = str(launcher.write_cgroup(scratch / "cgroup", self._memory_bytes))
+        memory_bytes = launch.memory_bytes or self._memory_bytes
+        if memory_bytes is not None:
+            view["cgroup"] = str(launcher.write_cgroup(scratch / "cgroup", memory_bytes))
         if has_switch:
             files = resources.enter_context(self._switches.share(launch.network))
             view["switch"] = {"files": files, "address": addresses[launch.name]}

@@ -7,6 +7,8 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,9 @@ from container.errors import RequestError
 from local_test.endpoints.endpoint import Endpoint
 from local_test.endpoints.invocation_http import InvocationApi, InvocationError
 from local_test.endpoints.server import Limits
+from local_test.endpoints.variants import serverless
 from local_test.requests.endpoint_requests import EndpointRequests
+from local_test.runners.launcher import has_namespaces
 from local_test.runners.process import ProcessRunner
 from tests.contract.test_local_test_endpoint import make_model
 from tests.support import PROGRAMS, wait_until
@@ -103,3 +107,50 @@ def test_a_direct_request_reaches_the_container_that_it_names(tmp_path: Path) ->
     ports = {answer["environment"]["SAGEMAKER_BIND_TO_PORT"] for answer in answers}
     assert len(ports) == 2
     assert [answer["headers"][TARGET.lower()] for answer in answers] == ["adds-1", "adds-20"]
+
+
+def make_serverless(directory: Path) -> Endpoint:
+    """Return an endpoint of at most two environments, with a tenth of their memory."""
+    serverless_config = {"MemorySizeInMB": 1024, "MaxConcurrency": 2}
+    variant = {"VariantName": "v", "ModelName": "m", "ServerlessConfig": serverless_config}
+    requests = EndpointRequests(
+        {"m": {"ModelName": "m", "PrimaryContainer": {"Image": "any"}}},
+        {"EndpointConfigName": "c", "ProductionVariants": [variant]},
+        {"EndpointName": "e", "EndpointConfigName": "c"},
+    )
+    limits = replace(FAST, idle_s=1.0)
+    return Endpoint(requests, make_runner("serverless.py"), directory / "e", limits=limits)
+
+
+@pytest.mark.skipif(not has_namespaces(), reason="without namespaces no root is read-only")
+def test_a_serverless_endpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One for all, so that the environments start once."""
+    monkeypatch.setattr(serverless, "_MEGABYTE", 100_000)
+    with make_serverless(tmp_path) as running, ThreadPoolExecutor() as pool:
+        told = json.loads(running.invoke(b"", CSV).body)
+        assert told["writable"] == ["/tmp"]  # noqa: S108 - SRV-1
+        with pytest.raises(RequestError, match="at most 4194304 are allowed") as error:
+            running.invoke(b"x" * 4_194_305, CSV)
+        assert error.value.status == 413  # HO-9
+        with pytest.raises(RequestError, match="the answer has 4194305 bytes"):
+            running.invoke(b"give:4194305", CSV)
+
+        released = tmp_path / "released"
+        order = f"wait:{released}".encode()
+        waiting = [pool.submit(running.invoke, order, CSV) for _ in range(2)]
+        wait_until(lambda: sum(server.is_healthy for server in running.servers()) == 2)
+        with pytest.raises(InvocationError, match="MaxConcurrency 2") as throttled:
+            InvocationApi({"e": running}.get).invoke(running, b"", CSV)
+        assert (throttled.value.code, throttled.value.status) == ("ThrottlingException", 429)
+        released.touch()
+        answers = [item.result() for item in waiting]
+        assert len({json.loads(answer.body)["process"] for answer in answers}) == 2
+        assert sorted(answer.setup_s > 0 for answer in answers) == [False, True]
+
+        wait_until(lambda: not running.servers())  # scaled to zero
+        assert running.invoke(b"", CSV).setup_s > 0
+        with pytest.raises(RequestError, match="the connection broke"):
+            running.invoke(b"take:200000000", CSV)  # twice its memory
+        assert running.invoke(b"", CSV).setup_s > 0
+        with pytest.raises(RequestError, match="does not stream"):
+            running.invoke_stream(b"", CSV)

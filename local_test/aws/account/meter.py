@@ -54,14 +54,20 @@ class Minute:
     server_errors: int = 0
     model_latency_s: Distribution = field(default_factory=Distribution)
     overhead_s: Distribution = field(default_factory=Distribution)
+    setup_s: Distribution = field(default_factory=Distribution)
+    """Of cold starts only."""
 
-    def add(self, status: int, model_latency_s: float, overhead_s: float) -> None:
+    def add(
+        self, status: int, model_latency_s: float, overhead_s: float, setup_s: float = 0.0
+    ) -> None:
         """Add one request."""
         self.invocations += 1
         self.client_errors += 400 <= status < 500
         self.server_errors += status >= 500 or status == 0
         self.model_latency_s.add(model_latency_s)
         self.overhead_s.add(overhead_s)
+        if setup_s:
+            self.setup_s.add(setup_s)
 
 
 class Meter:
@@ -74,7 +80,15 @@ class Meter:
         self._moments: dict[str, collections.deque[float]] = {}
         self._latencies_s: dict[str, collections.deque[float]] = {}
 
-    def count(self, variant: str, status: int, model_latency_s: float, total_s: float) -> None:
+    def count(
+        self,
+        variant: str,
+        status: int,
+        model_latency_s: float,
+        total_s: float,
+        *,
+        setup_s: float = 0.0,
+    ) -> None:
         """Add one request with the container's status; 0 if the container did not answer."""
         now = time.time()
         number = int(now // 60)
@@ -86,7 +100,7 @@ class Meter:
                     del minutes[old]
             pending = self._pending.setdefault(variant, {}).setdefault(number, Minute())
             for minute in (minutes[number], pending):
-                minute.add(status, model_latency_s, total_s - model_latency_s)
+                minute.add(status, model_latency_s, total_s - model_latency_s, setup_s)
             moments = self._moments.setdefault(variant, collections.deque())
             moments.append(now)
             while moments[0] < now - _MOMENTS_KEPT_S:

@@ -20,6 +20,7 @@ def show_endpoint(account: Account, record: Endpoint) -> dict[str, Any]:
     name = record["EndpointName"]
     live = find_live(account, name)
     described = live.endpoint.describe()["ProductionVariants"] if live else []
+    summaries = live.endpoint.summarize() if live else {}
     running = {variant["VariantName"]: variant for variant in described}
     variants = record["_requests"]["config"]["ProductionVariants"]
     return {
@@ -35,7 +36,10 @@ def show_endpoint(account: Account, record: Endpoint) -> dict[str, Any]:
                 "model": variant["ModelName"],
                 "containers": _name_containers(record, variant["ModelName"]),
                 "numbers": _count(
-                    variant, running.get(variant["VariantName"], {}), account.meter(name)
+                    variant,
+                    running.get(variant["VariantName"], {}),
+                    summaries.get(variant["VariantName"], {}),
+                    account.meter(name),
                 ),
             }
             for variant in variants
@@ -52,14 +56,17 @@ def _name_containers(record: Endpoint, model: str) -> str:
     return separator.join(item.name for item in model_containers.list_containers(request))
 
 
-def _count(variant: Mapping[str, Any], running: Mapping[str, Any], meter: Meter) -> dict[str, Any]:
+def _count(
+    variant: Mapping[str, Any],
+    running: Mapping[str, Any],
+    summary: Mapping[str, str],
+    meter: Meter,
+) -> dict[str, Any]:
     name = variant["VariantName"]
     minutes = meter.minutes(name)
-    healthy = running.get("CurrentInstanceCount", 0)
-    desired = running.get("DesiredInstanceCount", variant.get("InitialInstanceCount", 1))
     return {
         "Weight": running.get("CurrentWeight", variant.get("InitialVariantWeight", 1.0)),
-        "Healthy servers": f"{healthy} of {desired}",
+        **(summary or {"Healthy servers": "0"}),
         "Requests": sum(minute.invocations for minute in minutes),
         "4xx": sum(minute.client_errors for minute in minutes),
         "5xx": sum(minute.server_errors for minute in minutes),

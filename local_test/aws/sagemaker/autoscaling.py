@@ -48,7 +48,8 @@ DESCRIBE_OPERATIONS: Final[Mapping[str, tuple[Kind[Any], str]]] = {
 def register_target(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
     """Answer RegisterScalableTarget; members that a second request omits keep their values."""
     resource = request["ResourceId"]
-    _find_variant(account, request)
+    if "ServerlessConfig" in _find_variant(account, request):
+        reject(f"{resource} is serverless; it has no instances to scale")
     given = {key: value for key, value in request.items() if key not in ("Tags", "RoleARN")}
     target = {**(account.store.find(SCALABLE_TARGET, resource) or {}), **given}
     if "MinCapacity" not in target or "MaxCapacity" not in target:

@@ -74,6 +74,7 @@ def _make_data(
         make("Invocation5XXErrors", count_errors(counts.server_errors)),
         *make_all("ModelLatency", counts.model_latency_s),
         *make_all("OverheadLatency", counts.overhead_s),
+        *make_all("ModelSetupTime", counts.setup_s),
     ]
 
 

@@ -11,7 +11,7 @@ from local_test.aws.account.records import Endpoint, Request, ServedRequests
 from local_test.aws.protocol import messages
 from local_test.aws.protocol.messages import reject
 from local_test.aws.sagemaker import live_endpoints, model_operations
-from local_test.requests import validation
+from local_test.requests import validation, variant_rules
 
 _IN_PROGRESS: Final = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
 _SIZES: Final = {
@@ -36,7 +36,11 @@ def create_endpoint(account: Account, request: Mapping[str, Any]) -> dict[str, A
 
 def _count_instances(requests: ServedRequests) -> int:
     variants = requests["config"]["ProductionVariants"]
-    return sum(variant.get("InitialInstanceCount", 1) for variant in variants)
+    return sum(
+        variant.get("InitialInstanceCount", 1)
+        for variant in variants
+        if "ServerlessConfig" not in variant
+    )
 
 
 def _gather(account: Account, config_name: str) -> ServedRequests:
@@ -106,7 +110,8 @@ def _retain(old: Request, new: Request, members: set[str]) -> None:
     before = {variant["VariantName"]: variant for variant in old["ProductionVariants"]}
     for variant in new["ProductionVariants"]:
         kept = before.get(variant["VariantName"], {})
-        variant.update({key: kept[key] for key in members if key in kept})
+        if "ServerlessConfig" not in variant:
+            variant.update({key: kept[key] for key in members if key in kept})
 
 
 def update_weights_and_capacities(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,12 +127,25 @@ def update_weights_and_capacities(account: Account, request: Mapping[str, Any]) 
                 f'The variant name(s) "{variant}" is/are not present within endpoint configuration '
                 f'"{config["EndpointConfigName"]}".'
             )
-        if "ServerlessUpdateConfig" in desired:
-            reject(f"Variant {variant} is not serverless.")
-        variants[variant].update(
-            {member: desired[key] for key, member in _SIZES.items() if key in desired}
-        )
+        _resize(variants[variant], desired)
+    if faults := variant_rules.find_faults(config):
+        reject("; ".join(faults))
     return _begin_change(account, name, requests)
+
+
+def _resize(variant: Request, desired: Mapping[str, Any]) -> None:
+    """Enter what is desired in a variant's configuration."""
+    is_serverless = "ServerlessConfig" in variant
+    if "ServerlessUpdateConfig" in desired:
+        if not is_serverless:
+            reject(f"Variant {variant['VariantName']} is not serverless.")
+        variant["ServerlessConfig"] = {
+            **variant["ServerlessConfig"],
+            **desired["ServerlessUpdateConfig"],
+        }
+    if is_serverless and "DesiredInstanceCount" in desired:
+        reject(f"Variant {variant['VariantName']} is serverless; use ServerlessUpdateConfig.")
+    variant.update({member: desired[key] for key, member in _SIZES.items() if key in desired})
 
 
 def _begin_change(account: Account, name: str, requests: ServedRequests) -> dict[str, Any]:

@@ -143,7 +143,8 @@ def _change(account: Account, name: str) -> None:
 def _resize(endpoint: Endpoint, config: Request) -> None:
     for variant in config["ProductionVariants"]:
         name = variant["VariantName"]
-        endpoint.set_instance_count(name, variant.get("InitialInstanceCount", 1))
+        if "ServerlessConfig" not in variant:
+            endpoint.set_instance_count(name, variant.get("InitialInstanceCount", 1))
         endpoint.set_weight(name, variant.get("InitialVariantWeight", 1.0))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from local_test.aws.account.account import Account
 from local_test.aws.sagemaker.live_endpoints import find_live
 from local_test.endpoints.endpoint import Endpoint
@@ -15,7 +17,7 @@ def api_of(account: Account) -> InvocationApi:
         live = find_live(account, name)
         return live.endpoint if live else None
 
-    def count(name: str, variant: str, status: int, model_latency_s: float, total_s: float) -> None:
-        account.meter(name).count(variant, status, model_latency_s, total_s)
+    def count(name: str, *counted: Any, setup_s: float = 0.0) -> None:
+        account.meter(name).count(*counted, setup_s=setup_s)
 
     return InvocationApi(find, account.number, account.region, count)

@@ -42,6 +42,8 @@ class Replica:
     model: Mapping[str, Any]
     places: list[Place] = field(default_factory=list)
     """One for each container of the model, in their order."""
+    setup_s: float = 0.0
+    """How long its cold start took, in seconds, until a request has reported it."""
 
     @property
     def servers(self) -> list[Server]:
@@ -87,7 +89,9 @@ class Replica:
             _check_passable(answer)
             body = answer.body
             sent = _name_type(sent, answer)
-        return _combine(answers)
+        setup_s = self.setup_s
+        self.setup_s = 0.0
+        return replace(_combine(answers), setup_s=setup_s)
 
     def stream(self, body: bytes, headers: Mapping[str, str]) -> Stream:
         """Pass a request to the one container that answers it, and return its parts (ST-1).

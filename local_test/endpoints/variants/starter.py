@@ -35,6 +35,8 @@ class Starter:
     """Of the names of directories."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables that come before the model's own."""
+    restrictions: Mapping[str, Any] = field(default_factory=dict)
+    """More fields of `Launch`, such as `memory_bytes`."""
     take_truncation: Callable[[], bool] = lambda: False
     """Return whether the next model archive is to be truncated."""
 
@@ -99,6 +101,7 @@ class Starter:
             is_multi_model=container.is_multi_model,
             is_one_of_several=len(names) > 1,
             is_isolated=is_isolated,
+            **self.restrictions,
         )
 
 

@@ -49,6 +49,26 @@ class Variant:
             raise RequestError(503, message)
         yield healthy[next(self._turns) % len(healthy)]
 
+    @property
+    def is_monitored(self) -> bool:
+        """Whether its servers are pinged, and replaced when they exit."""
+        return True
+
+    def begin(self) -> list[Replica]:
+        """Start as many replicas as its configuration says; they are not healthy yet.
+
+        Raises: UserError, PlatformError; those that run already are in `servers`.
+        """
+        for _ in range(self.description.get("InitialInstanceCount", 1)):
+            self.replicas.append(self.start_replica())
+        return self.replicas
+
+    def enter_service(self) -> None:
+        """Note that all of them are healthy."""
+
+    def close(self) -> None:
+        """Note that its servers are about to be stopped."""
+
     def start_replica(self) -> Replica:
         """Start another replica, under a name that no earlier one had; it is not in service yet.
 
@@ -71,6 +91,11 @@ class Variant:
             "CurrentInstanceCount": sum(replica.is_healthy for replica in self.replicas),
             "DesiredInstanceCount": len(self.replicas),
         }
+
+    def summarize(self) -> dict[str, str]:
+        """Return what the console shows of it."""
+        healthy = sum(replica.is_healthy for replica in self.replicas)
+        return {"Healthy servers": f"{healthy} of {len(self.replicas)}"}
 
     def _next_name(self) -> str:
         return f"{self.name}-{next(self._numbers)}"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from local_test.runners.launcher import has_namespaces
 from tests.contract.aws.client import LocalAws, refuse, training_request, wait_for_status
 from tests.contract.aws.test_endpoints import (
     delete_endpoint,
@@ -68,6 +69,14 @@ def test_after_a_kill_jobs_have_failed_or_run_again_and_endpoints_answer(own_aws
     aws.sagemaker.create_model(ModelName="chain", ExecutionRoleArn=aws.role, Containers=containers)
     make_config(aws, "chain", {"VariantName": "one", "ModelName": "chain"})
     aws.sagemaker.create_endpoint(EndpointName="chain", EndpointConfigName="chain")
+    if has_namespaces():  # a serverless container has a read-only root
+        config = {"MemorySizeInMB": 1024, "MaxConcurrency": 1}
+        variant = {"VariantName": "one", "ModelName": "kept", "ServerlessConfig": config}
+        aws.sagemaker.create_endpoint_config(
+            EndpointConfigName="zero", ProductionVariants=[variant]
+        )
+        aws.sagemaker.create_endpoint(EndpointName="zero", EndpointConfigName="zero")
+        wait_until_settled(aws, "zero")
     for name in ("kept", "chain"):
         wait_until_settled(aws, name)
     aws.sagemaker.delete_model(ModelName="kept")
@@ -100,6 +109,9 @@ def test_after_a_kill_jobs_have_failed_or_run_again_and_endpoints_answer(own_aws
     described = wait_until_settled(aws, "kept")
     assert (described["EndpointStatus"], described["EndpointConfigName"]) == ("InService", "next")
     assert invoke(aws, "kept")["model"] == {"name": "next"}
+    if has_namespaces():
+        assert wait_until_settled(aws, "zero")["EndpointStatus"] == "InService"
+        assert invoke(aws, "zero")["model"] == {"name": "kept"}
     assert wait_until_settled(aws, "chain")["EndpointStatus"] == "InService"
     assert json.loads(invoke(aws, "chain", b"again")["echo"])["echo"] == "again"
     again = wait_for_status(aws, "retried")

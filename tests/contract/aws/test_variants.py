@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from local_test.runners.launcher import has_namespaces
 from tests.contract.aws.client import LocalAws, refuse
 from tests.contract.aws.test_endpoints import (
     delete_endpoint,
@@ -118,3 +120,43 @@ def test_a_request_names_the_container_of_a_direct_endpoint(
     code, message = refuse(aws.runtime.invoke_endpoint, EndpointName="direct", Body=b"x")
     assert (code, "choose one of prepares, predicts" in message) == ("ValidationError", True)
     delete_endpoint(aws, "direct")
+
+
+@pytest.mark.skipif(not has_namespaces(), reason="without namespaces no root is read-only")
+def test_a_serverless_endpoint_throttles_and_is_updated(aws: LocalAws) -> None:
+    make_model(aws, "on-demand")
+    config = {"MemorySizeInMB": 1024, "MaxConcurrency": 1}
+    variant = {"VariantName": "one", "ModelName": "on-demand", "ServerlessConfig": config}
+    arguments = {"EndpointConfigName": "on-demand", "ProductionVariants": [variant]}
+    code, message = refuse(
+        aws.sagemaker.create_endpoint_config,
+        EndpointConfigName="on-demand",
+        ProductionVariants=[{**variant, "InstanceType": "ml.m5.large"}],
+    )
+    assert (code, "has no InstanceType" in message) == ("ValidationException", True)
+    aws.sagemaker.create_endpoint_config(**arguments)
+    aws.sagemaker.create_endpoint(EndpointName="on-demand", EndpointConfigName="on-demand")
+    (described,) = wait_until_settled(aws, "on-demand")["ProductionVariants"]
+    assert (described["CurrentServerlessConfig"], described["CurrentInstanceCount"]) == (config, 0)
+    assert ask(aws, "on-demand")["model"] == {"name": "on-demand"}
+
+    def sleep(_: int) -> str:
+        try:
+            aws.runtime.invoke_endpoint(EndpointName="on-demand", Body=b"sleep")
+        except aws.runtime.exceptions.ClientError as error:
+            return str(error.response["Error"]["Code"])
+        return ""
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(sleep, range(8))) == {"", "ThrottlingException"}
+    desired = {"VariantName": "one", "ServerlessUpdateConfig": {"MaxConcurrency": 8}}
+    aws.sagemaker.update_endpoint_weights_and_capacities(
+        EndpointName="on-demand", DesiredWeightsAndCapacities=[desired]
+    )
+    (described,) = wait_until_settled(aws, "on-demand")["ProductionVariants"]
+    assert described["CurrentServerlessConfig"]["MaxConcurrency"] == 8
+    response = aws.runtime.invoke_endpoint(EndpointName="on-demand", Body=b"x")
+    assert "x-local-test-cold-start-seconds" not in response["ResponseMetadata"]["HTTPHeaders"]
+    with ThreadPoolExecutor(3) as pool:  # two of them start environments
+        assert list(pool.map(sleep, range(3))) == [""] * 3
+    delete_endpoint(aws, "on-demand")

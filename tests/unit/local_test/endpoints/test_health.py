@@ -39,7 +39,7 @@ def watch(server: PlayedServer) -> tuple[HealthMonitor, list[str], list[Any]]:
 
     deployment = SimpleNamespace(
         limits=SimpleNamespace(ping_interval_s=0.001),
-        servers=lambda: [server],
+        monitored_servers=lambda: [server],
         changing=threading.Lock(),
         replace=replace,
     )

@@ -65,7 +65,7 @@ def ask(
         lambda _: cast("Endpoint", endpoint),
         "123456789012",
         "eu-west-1",
-        lambda *count: counted.append(count[:3]),
+        lambda *count, **_: counted.append(count[:3]),
     )
     environ = {
         "PATH_INFO": path,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from local_test.requests.variant_rules import find_conflicts
+import pytest
+
+from local_test.requests.variant_rules import find_conflicts, find_faults
 
 
 def test_an_asynchronous_endpoint_cannot_invoke_a_container_directly() -> None:
@@ -17,3 +19,47 @@ def test_an_asynchronous_endpoint_cannot_invoke_a_container_directly() -> None:
     assert fault.startswith("variant v: an asynchronous request cannot name a container")
     models["m"]["InferenceExecutionConfig"]["Mode"] = "Serial"
     assert find_conflicts({**config, "AsyncInferenceConfig": {}}, models) == []
+
+
+def serverless(**config: Any) -> dict[str, Any]:
+    merged = {"MemorySizeInMB": 2048, "MaxConcurrency": 5, **config}
+    return {"VariantName": "v", "ModelName": "m", "ServerlessConfig": merged}
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"ProductionVariants": [serverless()]}, ""),
+        ({"ProductionVariants": [serverless(MemorySizeInMB=1500)]}, "a multiple of 1024"),
+        ({"ProductionVariants": [serverless(ProvisionedConcurrency=6)]}, "at most MaxConcurrency"),
+        ({"ProductionVariants": [{**serverless(), "InstanceType": "t"}]}, "has no InstanceType"),
+        ({"ProductionVariants": [serverless()], "EnableNetworkIsolation": False}, ""),
+        ({"ProductionVariants": [serverless()], "DataCaptureConfig": {"a": 1}}, "cannot have Data"),
+        (
+            {"ProductionVariants": [serverless(), {"VariantName": "w"}]},
+            "must be the only one",
+        ),
+    ],
+)
+def test_the_rules_of_a_serverless_variant(config: dict[str, Any], expected: str) -> None:
+    faults = find_faults(config)
+
+    assert len(faults) == bool(expected)
+    assert expected in "".join(faults)
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ({"PrimaryContainer": {"Image": "i"}}, ""),
+        ({"PrimaryContainer": {"Image": "i", "Mode": "MultiModel"}}, "a multi-model container"),
+        ({"Containers": [{"Image": "i"}] * 2}, "several containers"),
+        ({"PrimaryContainer": {}, "EnableNetworkIsolation": True}, "EnableNetworkIsolation"),
+        ({"PrimaryContainer": {}, "VpcConfig": {}}, "a VpcConfig"),
+    ],
+)
+def test_the_models_that_a_serverless_variant_takes(model: dict[str, Any], expected: str) -> None:
+    faults = find_conflicts({"ProductionVariants": [serverless()]}, {"m": model})
+
+    assert len(faults) == bool(expected)
+    assert expected in "".join(faults)

@@ -23,12 +23,12 @@ def test_an_endpoints_requests_are_published_once(
     account.store.insert(ENDPOINT, "e", {"EndpointName": "e"})
     meter = account.meter("e")
     for status, latency_s in ((200, 0.25), (415, 0.5), (0, 0.25)):
-        meter.count("v", status, latency_s, latency_s + 0.5)
+        meter.count("v", status, latency_s, latency_s + 0.5, setup_s=2.0)
     turns = iter([False, False, True])
     monkeypatch.setattr(account.is_closing, "wait", lambda _: next(turns))
     cloudwatch.run(account)
     values = {datum["MetricName"]: datum["StatisticValues"] for datum in published}
-    assert len(published) == 6  # values that differ by more than 5 % are published apart
+    assert len(published) == 7  # values that differ by more than 5 % are published apart
     assert values["Invocations"]["Sum"] == 3
     assert values["Invocation4XXErrors"]["Sum"] == 1
     assert values["Invocation5XXErrors"]["Sum"] == 1
@@ -39,6 +39,7 @@ def test_an_endpoints_requests_are_published_once(
     half = {"SampleCount": 1, "Sum": 0.5e6, "Minimum": 0.5e6, "Maximum": 0.5e6}
     assert latencies == [quarter, half]
     assert values["OverheadLatency"]["Sum"] == 1.5e6
+    assert values["ModelSetupTime"]["Sum"] == 6e6
 
 
 def test_the_meter_counts_by_variant(account: Account) -> None:
