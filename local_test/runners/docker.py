@@ -222,8 +222,11 @@ class DockerContainer:
         published = (settings.get("Ports") or {}).get(f"{self._port}/tcp")
         if published:
             return "127.0.0.1", int(published[0]["HostPort"])
-        addresses = [network.get("IPAddress") for network in settings["Networks"].values()]
-        return next(filter(None, addresses), ""), self._port
+        try:
+            return engine.find_own_address(settings["Networks"].values()), self._port
+        except PlatformError:
+            self._container.remove(force=True)
+            raise
 
     def _read(self, stream: Any, on_output: Callable[[bytes], None]) -> None:
         with contextlib.suppress(*UNREACHABLE), contextlib.closing(stream):

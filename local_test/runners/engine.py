@@ -8,8 +8,9 @@ import functools
 import io
 import ipaddress
 import os
+import socket
 import tarfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import docker
@@ -166,6 +167,35 @@ def find_gateway() -> str | None:
     except docker.errors.NotFound:  # an engine can run without its default network
         return None
     return _read_gateway(bridge.attrs["IPAM"]["Config"] or [])
+
+
+def find_own_address(networks: Iterable[Mapping[str, Any]]) -> str:
+    """Return the address of a container without published ports, from its network settings.
+
+    Raises: PlatformError if this machine has no part in its network, as with Podman's CNI or an
+        engine in a virtual machine. A request would leave by the default route, to a stranger.
+    """
+    found = [(item["IPAddress"], item["IPPrefixLen"]) for item in networks if item.get("IPAddress")]
+    for address, prefix in found:
+        if _find_source(address) in ipaddress.ip_network(f"{address}/{prefix}", strict=False):
+            return str(address)
+    shown = ", ".join(address for address, _ in found) or "none"
+    message = (
+        f"this machine cannot reach the engine's isolated networks (addresses: {shown}): Podman "
+        "with CNI and engines in a virtual machine keep them to themselves; serve without "
+        "isolation, or use a Docker engine of this machine (SEC-1)"
+    )
+    raise PlatformError(message)
+
+
+def _find_source(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Return the address of this machine from which a packet to `address` would leave."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((address, 9))  # sends nothing
+        except OSError:
+            return ipaddress.ip_address("0.0.0.0")  # noqa: S104 - no address of anybody
+        return ipaddress.ip_address(probe.getsockname()[0])
 
 
 def list_networks() -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:

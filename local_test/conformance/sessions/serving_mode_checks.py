@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from container import contract
+from container.errors import PlatformError
 from local_test.conformance.catalog import Verdict, judge, skip, skip_all
 from local_test.conformance.sessions.exchange import Peer, Reply, headers_of
 from local_test.conformance.sessions.server_session import Started, judge_changed, start
@@ -96,10 +97,14 @@ def check_isolated(subject: Subject) -> Iterator[Verdict]:
         reason = "the server of a program cannot be both isolated and reachable; use --image"
         yield skip("SEC-1b", reason)
         return
-    with start(subject, "isolated-server", restrictions={"is_isolated": True}) as started:
-        reply = Reply(0, error=started.failure)
-        if started.is_healthy:
-            reply = started.peer.post(subject)
+    try:
+        with start(subject, "isolated-server", restrictions={"is_isolated": True}) as started:
+            reply = Reply(0, error=started.failure)
+            if started.is_healthy:
+                reply = started.peer.post(subject)
+    except PlatformError as error:
+        yield skip("SEC-1b", f"not run: {error}")
+        return
     yield judge_changed(subject, "SEC-1b", reply)
 
 

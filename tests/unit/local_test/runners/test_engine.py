@@ -197,3 +197,15 @@ def test_a_context_that_cannot_be_used_is_reported(
     with pytest.raises(PlatformError, match="cannot reach the Docker engine"):
         engine.reach()
     engine.connect.cache_clear()
+
+
+def test_a_container_is_asked_in_a_network_of_this_machine_only() -> None:
+    """A request to a network that is not here would leave this machine."""
+    own = {"IPAddress": "127.0.0.9", "IPPrefixLen": 8}
+    foreign = {"IPAddress": "203.0.113.2", "IPPrefixLen": 24}
+    unset = {"IPAddress": "", "IPPrefixLen": 0}
+    assert engine.find_own_address([unset, foreign, own]) == "127.0.0.9"
+    with pytest.raises(PlatformError, match=r"isolated networks .*203\.0\.113\.2"):
+        engine.find_own_address([unset, foreign])
+    with pytest.raises(PlatformError, match="addresses: none"):
+        engine.find_own_address([])
