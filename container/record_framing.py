@@ -40,16 +40,22 @@ def read_recordio(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
         yield word >> 29, data
 
 
-def read_fields(message: Any, wanted: int) -> list[Any]:
+def read_fields(message: Any, wanted: int, fields_maximum: int | None = None) -> list[Any]:
     """Return the values of one field of a protocol buffer: an int for a varint, otherwise bytes.
 
-    Raises: ValueError if `message` is not a protocol buffer, or is an int where one is expected.
+    Raises: ValueError if `message` is not a protocol buffer, is an int where one is expected, or
+    has more fields than `fields_maximum`.
     """
     if not isinstance(message, bytes):
         raise ValueError("a number was found, not a protobuf message")  # noqa: TRY004 - wrong data
     values: list[Any] = []
     position = 0
+    room = len(message) if fields_maximum is None else fields_maximum
     while position < len(message):
+        room -= 1
+        if room < 0:
+            message = f"a protobuf message has more than {fields_maximum} fields"
+            raise ValueError(message)
         tag, position = _read_varint(message, position)
         wire = tag & 7
         if wire == _VARINT:

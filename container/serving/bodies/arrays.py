@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from container.errors import RequestError
 from container.serving.bodies import pixels
@@ -31,8 +30,6 @@ _COMPRESSIONS: Final = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 _MEMBERS_MAXIMUM: Final = 64
 _PIECE_BYTES: Final = 1 << 20
 _DAMAGED: Final = "the body is not a complete npz file"
-_BLOCK_PIXELS: Final = 65_536
-_RECORD_BYTES: Final = 16
 _CENTRAL_HEADER: Final = b"PK\x01\x02"
 _DAMAGE: Final = (
     zipfile.BadZipFile,
@@ -194,18 +191,9 @@ def decode_recordio(body: bytes, shape: Shape, _: Mapping[str, str]) -> Images:
     """
     count = math.prod(shape)
     decoded = bytearray()
-    block: list[NDArray[Any]] = []
     try:
-        for number, record in enumerate(recordio.decode(body, count), start=1):
-            if record.size != count:
-                message = f"record {number} has {record.size} values; {count} pixels are expected"
-                raise RequestError(400, message)
-            block.append(record)
-            if len(block) * (count + _RECORD_BYTES) >= _BLOCK_PIXELS:
-                decoded += pixels.scale(np.stack(block), number - len(block) + 1).data
-                block.clear()
+        for records in recordio.decode(body, count):
+            decoded += pixels.scale(records, len(decoded) // count + 1).data
     except ValueError as error:
         raise RequestError(400, f"the body is not RecordIO-protobuf: {error}") from None
-    if block:
-        decoded += pixels.scale(np.stack(block), len(decoded) // count + 1).data
     return np.frombuffer(decoded, np.uint8).reshape(-1, *shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, TypeAlias
@@ -18,13 +19,12 @@ from container.serving.bodies import (
     pictures,
     pixels,
     text,
-    unusual_text,
 )
 from container.serving.bodies.content_encoding import Expansion
 from container.serving.bodies.negotiation import MediaType, parse_media_type
 from container.serving.bodies.pixels import Images, Shape
 from container.serving.bodies.unusual_text import EncodedPicturesError
-from container.serving.records import columnar, libsvm, multipart
+from container.serving.records import columnar, libsvm, lines, multipart
 from container.serving.records.table import Table
 
 Decoder: TypeAlias = Callable[[bytes, Shape, Mapping[str, str]], Images]
@@ -46,6 +46,7 @@ class Takes(NamedTuple):
 PackedDecoder: TypeAlias = Callable[[bytes, Takes], Images]
 
 _PARTS_TOGETHER: Final = 256
+_VALUES_TOGETHER: Final = 65_536
 # Each is answered with its error, which may be a hundred times as long.
 _BAD_LINES_MAXIMUM: Final = 50_000
 
@@ -134,9 +135,11 @@ def decode_lines(
     """
     name = media_types.unify(media_type.name)
     takes = Takes(shape, text.WITHOUT_HEADER, expansion or Expansion(), resize)
+    if name == media_types.JSON_LINES:
+        encoded_pictures.check_count(body)
     decoded = bytearray()
     errors = {}
-    for number, line in enumerate(text.split_lines(body, media_type.parameters)):
+    for number, line in enumerate(lines.split(body, media_type.parameters)):
         try:
             decoded += _decode_line(name, line, number, takes).data
         except RequestError as error:
@@ -199,20 +202,21 @@ def _decode_picture(body: bytes, takes: Takes) -> Images:
 
 
 def _decode_encoded(body: bytes, takes: Takes, *, is_lines: bool) -> Images:
-    body = text.to_utf8(body, takes.parameters)
-    if is_lines:
-        body = b"[" + body[: unusual_text.find_end(body)].replace(b"\n", b",") + b"]"
-    return encoded_pictures.decode(body, takes.shape, takes.expansion, takes.resize)
+    body = lines.to_utf8(body, takes.parameters)
+    return encoded_pictures.decode(
+        body, takes.shape, takes.expansion, takes.resize, is_lines=is_lines
+    )
 
 
 def _decode_libsvm(body: bytes, takes: Takes) -> Images:
     columns = math.prod(takes.shape)
-    lines = text.split_lines(body, takes.parameters)
     decoded = bytearray()
     first_index = libsvm.read_first_index(takes.parameters)
-    for number, row in enumerate(libsvm.decode(lines, first_index, columns), start=1):
-        takes.expansion.take(columns)
-        decoded += pixels.scale(row[np.newaxis], number).data
+    rows = libsvm.decode(lines.split(body, takes.parameters), first_index, columns)
+    rows_together = 1 + _VALUES_TOGETHER // columns
+    while block := list(itertools.islice(rows, rows_together)):
+        takes.expansion.take(columns * len(block))
+        decoded += pixels.scale(np.stack(block), len(decoded) // columns + 1).data
     return np.frombuffer(decoded, np.uint8).reshape(-1, *takes.shape)
 
 

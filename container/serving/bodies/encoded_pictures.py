@@ -9,7 +9,6 @@ and a number stands for it in the JSON that is parsed.
 from __future__ import annotations
 
 import binascii
-import itertools
 import json
 import re
 from typing import Any, Final
@@ -21,25 +20,34 @@ from container.errors import RequestError
 from container.serving.bodies import pictures
 from container.serving.bodies.content_encoding import Expansion
 from container.serving.bodies.pixels import Images, Shape
+from container.serving.records import counts
 
-_TEXT: Final = re.compile(rb'"b64"[ \t\r\n]*+:[ \t\r\n]*+"((?:[A-Za-z0-9+/=]|\\[/nr])*+)"')
+_TEXT: Final = re.compile(rb'"b64"[ \t\r\n]*+:[ \t\r\n]*+"((?:[A-Za-z0-9+/=]++|\\[/nr])*+)"')
 _ESCAPE: Final = re.compile(rb"\\[nr]")
-_PICTURES_MAXIMUM: Final = 10_000
 _OTHER_BYTES: Final = 1 << 20
 _EXPECTED: Final = '{"instances": [{"b64": "..."}, ...]} is expected'
 
 
-def decode(body: bytes, shape: Shape, expansion: Expansion, resize: str = "refuse") -> Images:
-    """Decode the pictures of a JSON body in UTF-8, in their order.
+def check_count(body: bytes) -> None:
+    """Check how many pictures a body may hold. Raises: RequestError 413."""
+    counts.check_parts(body.count(b'"b64"'), "pictures")
 
-    Raises: RequestError 400 naming the picture, 413 if they expand too far.
+
+def decode(
+    body: bytes,
+    shape: Shape,
+    expansion: Expansion,
+    resize: str = "refuse",
+    *,
+    is_lines: bool = False,
+) -> Images:
+    """Decode the pictures of JSON or JSON lines in UTF-8, in their order.
+
+    Raises: RequestError 400 naming the picture, 413 if there are too many or they expand too far.
     """
-    found = itertools.islice(_TEXT.finditer(body), _PICTURES_MAXIMUM + 1)
-    places = [text.span(1) for text in found]
-    if len(places) > _PICTURES_MAXIMUM:
-        message = f"the JSON holds more than {_PICTURES_MAXIMUM} pictures"
-        raise RequestError(400, message)
-    order = _read_order(body, places)
+    check_count(body)
+    places = [text.span(1) for text in _TEXT.finditer(body)]
+    order = _read_order(body, places, is_lines=is_lines)
     images = []
     for row, number in enumerate(order, start=1):
         try:
@@ -68,7 +76,7 @@ def _decode_text(body: bytes, place: tuple[int, int]) -> bytes:
         raise RequestError(400, f'the value of "b64" is not base64: {error}') from None
 
 
-def _read_order(body: bytes, places: list[tuple[int, int]]) -> list[int]:
+def _read_order(body: bytes, places: list[tuple[int, int]], *, is_lines: bool) -> list[int]:
     """Return the numbers of the texts in the order of the instances."""
     pieces = []
     start = 0
@@ -78,8 +86,11 @@ def _read_order(body: bytes, places: list[tuple[int, int]]) -> list[int]:
     pieces.append(body[start:])
     if sum(map(len, pieces)) > _OTHER_BYTES:
         raise RequestError(400, f"the JSON holds more than pictures; {_EXPECTED}")
+    text = b"".join(pieces)
+    if is_lines:
+        text = b"[" + text.rstrip().replace(b"\n", b",") + b"]"
     try:
-        document = json.loads(b"".join(pieces))
+        document = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise RequestError(400, f"the body is not JSON: {str(error)[:200]}") from None
     if isinstance(document, dict):

@@ -8,22 +8,20 @@ Rules of this file: pure; every fault is a RequestError that names row or line, 
 
 from __future__ import annotations
 
-import codecs
 import ctypes
 import functools
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from container.errors import RequestError
-from container.serving import charsets
 from container.serving.bodies import rows, unusual_text
-from container.serving.bodies.pixels import Images, Shape, quote
-from container.serving.records import csv_rules
+from container.serving.bodies.pixels import Images, Shape
+from container.serving.records import csv_rules, lines
 
 _PLAIN_JSON: Final = re.compile(
     rb"""
@@ -33,9 +31,6 @@ _PLAIN_JSON: Final = re.compile(
     re.VERBOSE,
 )
 _JSON_LINE: Final = re.compile(rb'\s*\{\s*"features"\s*:')
-_CHARSETS: Final = frozenset(
-    ["utf-8", "utf8", "utf-8-sig", "us-ascii", "ascii", "iso-8859-1", "latin-1", "latin1", "utf-16"]
-)
 
 WITHOUT_HEADER: Final = {"header": "absent"}
 """Parameters of CSV whose first row is a record, so that each line has its answer (BT-9)."""
@@ -47,7 +42,7 @@ _decode_long = rows.load(ctypes.CDLL)
 
 def decode_csv(body: bytes, shape: Shape, parameters: Mapping[str, str], first: int = 1) -> Images:
     """Decode rows of one image each, perhaps below a header; errors count rows from `first`."""
-    body = to_utf8(body, parameters)
+    body = lines.to_utf8(body, parameters)
     columns = math.prod(shape)
     # A pixel and what separates it take two bytes or more.
     rows_maximum = min(body.count(b"\n"), len(body) // (2 * columns)) + 1
@@ -70,7 +65,7 @@ def decode_json_lines(
     if b'"b64"' in body:
         raise unusual_text.EncodedPicturesError
     decoded = bytearray()
-    for number, line in enumerate(split_lines(body, parameters), start=first):
+    for number, line in enumerate(lines.split(body, parameters), start=first):
         if unusual_text.is_too_long(len(line), math.prod(shape)):
             message = f"line {number} of {len(line)} bytes is longer than any image"
             raise RequestError(400, f"{message} of {math.prod(shape)} pixels")
@@ -88,25 +83,12 @@ def decode_json_lines(
     return np.frombuffer(decoded, np.uint8).reshape(-1, *shape)
 
 
-def split_lines(body: bytes, parameters: Mapping[str, str]) -> Iterator[bytes]:
-    """Yield the lines of a text body, in UTF-8."""
-    body = to_utf8(body, parameters)
-    end = unusual_text.find_end(body)
-    start = 0
-    while start <= end:
-        stop = body.find(b"\n", start, end)
-        if stop < 0:
-            stop = end
-        yield body[start:stop]
-        start = stop + 1
-
-
 def decode_json(body: bytes, shape: Shape, parameters: Mapping[str, str]) -> Images:
     """Decode an array of images, by itself or under "instances" or "inputs".
 
     Raises: EncodedPicturesError if they are pictures in base64, which may expand.
     """
-    return _decode_json(to_utf8(body, parameters), shape)
+    return _decode_json(lines.to_utf8(body, parameters), shape)
 
 
 def _decode_json(body: bytes, shape: Shape) -> Images:
@@ -187,35 +169,3 @@ def _decode_rows(
 @functools.lru_cache(maxsize=256)
 def _make_array(sizes: tuple[int, ...]) -> ctypes.Array[ctypes.c_long]:
     return (ctypes.c_long * len(sizes))(*sizes)
-
-
-def to_utf8(body: bytes, parameters: Mapping[str, str]) -> bytes:
-    """Turn a text body into UTF-8 without a byte order mark."""
-    charset = parameters.get("charset", "").lower()
-    if not charset:
-        charset = "utf-16" if body.startswith(charsets.UTF_16_MARKS) else "utf-8"
-    if charset not in _CHARSETS:
-        supported = "supported: utf-8, utf-16, iso-8859-1"
-        raise RequestError(415, f"charset {quote(charset)} is not supported; {supported}")
-    if charset == "utf-16":
-        return _from_utf16(body)
-    return body.removeprefix(b"\xef\xbb\xbf")
-
-
-def _from_utf16(body: bytes) -> bytes:
-    """Turn UTF-16 into ASCII, with question marks for the characters of which no number is made.
-
-    It goes piece by piece: one rare character makes a text four times as wide.
-    """
-    decoder = codecs.getincrementaldecoder("utf-16")()
-    pieces = []
-    try:
-        for start in range(0, len(body), unusual_text.BLOCK_BYTES):
-            piece = body[start : start + unusual_text.BLOCK_BYTES]
-            pieces.append(decoder.decode(piece).encode("ascii", "replace"))
-        pieces.append(decoder.decode(b"", final=True).encode("ascii", "replace"))
-    except ValueError:
-        raise RequestError(
-            400, "the body is not utf-16, as its content type or byte order mark says"
-        ) from None
-    return b"".join(pieces)

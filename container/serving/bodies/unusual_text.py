@@ -21,7 +21,7 @@ import numpy as np
 from container.errors import RequestError
 from container.serving.bodies import pixels
 from container.serving.bodies.pixels import TWO_FORMS, Images, Shape, quote
-from container.serving.records import csv_rules
+from container.serving.records import counts, csv_rules, lines, nested_numbers
 
 BLOCK_BYTES: Final = 131_072
 _HEADER_BYTES_MAXIMUM: Final = 1 << 20
@@ -30,6 +30,7 @@ _PIXEL_BYTES: Final = 64
 # Two repetitions of digits never meet: backtracking between them would be quadratic (SEC-6).
 _NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _NUMBER_CHARACTERS_MAXIMUM: Final = 1024
+_DIGITS: Final = bytes.maketrans(b"123456789+-.eE", b"0" * 14)
 _CSV_CHARACTERS: Final = b"0123456789+-.eE,\n\r\t "
 _JSON_CHARACTERS: Final = b"0123456789+-.eE,[]\n\r\t "
 _INSTANCES: Final = re.compile(
@@ -50,18 +51,6 @@ class EncodedPicturesError(RequestError):
         super().__init__(400, "pictures in base64 are expected under instances")
 
 
-def find_end(body: bytes) -> int:
-    """Return the length of a body without the white space at its end, and without a copy of it."""
-    end = len(body)
-    while end:
-        tail = body[max(0, end - BLOCK_BYTES) : end]
-        rest = len(tail.rstrip())
-        if rest:
-            return end - len(tail) + rest
-        end -= len(tail)
-    return 0
-
-
 def is_too_long(byte_count: int, columns: int) -> bool:
     """Return whether a text is longer than any image of so many pixels."""
     return byte_count > BLOCK_BYTES + _PIXEL_BYTES * columns
@@ -77,7 +66,8 @@ def decode_csv(
 
     With `has_header` the first row is one; None if that is to be seen.
     """
-    end = find_end(body)  # the last row ends with a newline, and some files with a blank line
+    end = lines.find_end(body)  # the last row ends with a newline, and some files with a blank line
+    counts.check_rows(body.count(b"\n", 0, end), len(body))
     decoded = bytearray()
     start = 0
     if first_row == 1 and has_header is not False:
@@ -134,6 +124,8 @@ def _decode_csv_block(block: bytes, columns: int, first_row: int) -> Images:
     Plain numbers go through the JSON parser, which is five times as fast as `float` on each. Where
     JSON is stricter than CSV (`.5`, `007`), or something is wrong, each value is looked at.
     """
+    if b'"' in block and not _has_quote_inside(block):
+        block = block.replace(b'"', b"")
     is_plain = not block.translate(None, _CSV_CHARACTERS)
     if is_plain and b"\n\n" not in block:
         try:
@@ -147,6 +139,14 @@ def _decode_csv_block(block: bytes, columns: int, first_row: int) -> Images:
     for index, line in enumerate(lines):
         decoded[index] = _parse_csv_line(line, columns, first_row + index, is_plain=is_plain)
     return pixels.scale(decoded, first_row)
+
+
+def _has_quote_inside(block: bytes) -> bool:
+    """Return whether a quotation mark is between two characters of one number."""
+    drawn = block.translate(_DIGITS)
+    while b'""' in drawn:
+        drawn = drawn.replace(b'""', b'"')
+    return b'0"0' in drawn
 
 
 def _parse_csv_line(line: str, columns: int, row: int, *, is_plain: bool) -> list[float]:
@@ -281,6 +281,9 @@ def _decode_json_block(
     is_last = end - start <= 2 * BLOCK_BYTES
     if not is_last:
         end = _find_image_end(body, start + BLOCK_BYTES, last, depth)
+        array = nested_numbers.parse(body[start:end], depth, shape)
+        if array is not None:
+            return pixels.from_array(array, shape, first_row), end
     block = b"[" + body[start:end]
     if len(block) > 2 * BLOCK_BYTES:
         _check_long_image(block, columns, first_row)

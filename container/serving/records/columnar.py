@@ -23,6 +23,10 @@ _PIECE_ROWS: Final = 4096
 _COLUMNS_MAXIMUM: Final = 10_000
 _VALUE_BYTES: Final = 16  # in its column, and in the array of all
 _TEXT_BYTES: Final = 64
+_FOOTER_SHARE: Final = 16
+"""What the description of columns and row groups takes, for each of its bytes."""
+_BATCH_BYTES: Final = 1024
+_BUFFER_BYTES: Final = 256  # of a column in each batch
 
 Charge = Callable[[int], None]
 """Accounts for so many bytes. Raises: RequestError 413 if the request has no more room."""
@@ -62,12 +66,15 @@ def _decode(
 
 def _read_parquet(arrow: Any, body: bytes, charge: Charge) -> Iterator[Any]:
     parquet: Any = importlib.import_module("pyarrow.parquet")
-    schema = parquet.read_schema(io.BytesIO(body))
+    if body.endswith(b"PAR1"):
+        charge(int.from_bytes(body[-8:-4], "little") * _FOOTER_SHARE)
+    facts = parquet.read_metadata(io.BytesIO(body))
+    schema = facts.schema.to_arrow_schema()
     texts = _check_columns(arrow, schema)
     # A text that repeats stays one text.
-    file = parquet.ParquetFile(io.BytesIO(body), read_dictionary=texts)
-    facts = file.metadata
+    file = parquet.ParquetFile(io.BytesIO(body), metadata=facts, read_dictionary=texts)
     _charge_rows(charge, facts.num_rows, schema, texts)
+    charge(facts.num_row_groups * _BATCH_BYTES)
     for group in range(facts.num_row_groups):
         charge(facts.row_group(group).total_byte_size)
     for batch in file.iter_batches(_PIECE_ROWS, use_threads=False):
@@ -83,7 +90,7 @@ def _read_arrow(arrow: Any, body: bytes, charge: Charge) -> Iterator[Any]:
     stream = arrow.ipc.open_stream(source)
     texts = _check_columns(arrow, stream.schema)
     for batch in stream:
-        charge(batch.nbytes)
+        charge(batch.nbytes + _BATCH_BYTES + len(stream.schema) * _BUFFER_BYTES)
         _charge_rows(charge, batch.num_rows, stream.schema, texts)
         yield batch
 

@@ -12,17 +12,21 @@
 from __future__ import annotations
 
 import csv
-import io
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from container.errors import RequestError
+from container.serving import charsets
 from container.serving.records.table import Table
 
 MISSING: Final = frozenset({"", "na", "n/a", "nan", "null", "none"})
+_LINE: Final = re.compile(r"[^\r\n]*+(?:\r\n|\r|\n)|[^\r\n]++")
+_QUOTES_AND_BREAK: Final = 5
+_INTEGER_CHARACTERS_MAXIMUM: Final = 400
 _HEADERS: Final = {"": None, "present": True, "absent": False}
 
 
@@ -74,11 +78,11 @@ def read_rows(text: str) -> list[list[str]]:
     Raises: RequestError 400 if there is no row, a blank line comes before the end, or the quotation
     marks do not match.
     """
-    text = text.rstrip("\r\n")
-    if not text:
+    end = charsets.find_end(text)
+    if not end:
         raise RequestError(400, "the body is empty; CSV of at least one row is expected")
     try:
-        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+        rows = list(csv.reader(_split_lines(text, end), strict=True))
     except csv.Error as error:
         raise RequestError(400, f"the body is not text/csv: {error}") from error
     for number, row in enumerate(rows, start=1):
@@ -86,6 +90,22 @@ def read_rows(text: str) -> list[list[str]]:
             message = f"row {number} is empty; each line before the last is a record"
             raise RequestError(400, message)
     return rows
+
+
+def _split_lines(text: str, end: int) -> Iterator[str]:
+    """Yield the lines with their line breaks; `io.StringIO` would take four bytes a character.
+
+    Raises: csv.Error for a line that must have a cell beyond the limit, without a copy of it.
+    """
+    for found in _LINE.finditer(text, 0, end):
+        start, stop = found.span()
+        cell_maximum = 2 * csv.field_size_limit()  # of quotation marks, each of which is doubled
+        if stop - start > cell_maximum:
+            cells = text.count(",", start, stop) + 1
+            if stop - start > cells * (cell_maximum + _QUOTES_AND_BREAK):
+                message = f"field larger than field limit ({csv.field_size_limit()})"
+                raise csv.Error(message)
+        yield found[0]
 
 
 def _is_header(rows: Sequence[Sequence[str]]) -> bool:
@@ -104,15 +124,26 @@ def _is_header(rows: Sequence[Sequence[str]]) -> bool:
 def make_column(cells: Sequence[str]) -> NDArray[Any]:
     """Return numbers if all cells are numbers or missing, otherwise texts with NaN for missing."""
     stripped = [cell.strip() for cell in cells]
-    numbers = [parse(cell) for cell in stripped]
-    if all(number is not None for number in numbers):
+    numbers = parse_all(stripped)
+    if numbers is not None:
         return _to_numbers(numbers)
     column = np.array(stripped, dtype=object)
     column[[cell.lower() in MISSING for cell in stripped]] = np.nan
     return column
 
 
-def _to_numbers(numbers: Sequence[float | None]) -> NDArray[Any]:
+def parse_all(cells: Sequence[str]) -> list[float] | None:
+    """Parse numbers; None if a cell is neither one nor missing, which is soon found as a rule."""
+    numbers = []
+    for cell in cells:
+        number = parse(cell)
+        if number is None:
+            return None
+        numbers.append(number)
+    return numbers
+
+
+def _to_numbers(numbers: Sequence[float]) -> NDArray[Any]:
     array = np.array(numbers)
     if array.dtype.kind in "if":
         return array
@@ -125,10 +156,13 @@ def parse(cell: str) -> float | int | None:
         return float("nan")
     if "_" in cell or not cell.isascii():  # which Python takes
         return None
-    try:
-        return int(cell)
-    except ValueError:
-        pass
+    if "." not in cell:
+        if len(cell) > _INTEGER_CHARACTERS_MAXIMUM:  # beyond any float, and slow to parse
+            return None
+        try:
+            return int(cell)
+        except ValueError:
+            pass
     try:
         return float(cell)
     except ValueError:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from container.errors import RequestError
+from container.serving.records import counts
 
 _HEAD_BYTES_MAXIMUM: Final = 8192
 _TYPE: Final = re.compile(rb"^content-type:[ \t]*([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
@@ -28,7 +29,7 @@ def split(body: bytes, parameters: Mapping[str, str]) -> Iterator[Part]:
     """Yield the parts in their order; `parameters` are those of the body's content type.
 
     Raises: RequestError 400 if there is no boundary or no part, the head of one is too long, or the
-    closing boundary is missing.
+    closing boundary is missing; 413 if there are too many parts.
     """
     boundary = parameters.get("boundary", "")
     if not boundary:
@@ -52,6 +53,7 @@ def _split(body: bytes, boundary: str) -> Iterator[tuple[bytes, memoryview]]:
     if end == last or not body.startswith(b"--", last + len(delimiter)):
         message = "the multipart body holds no part, or its closing boundary is missing"
         raise RequestError(400, message)
+    counts.check_parts(body.count(delimiter, max(end, 0), last), "parts")
     number = 0
     while end < last:
         number += 1

@@ -11,7 +11,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from container import contract
 from container.errors import RequestError
-from container.serving import server_settings
+from container.serving import charsets, server_settings
 
 _BLOCK_CHARACTERS: Final = 131_072
 # Measured, with the array that is made of them.
@@ -30,6 +30,7 @@ _OBJECT_BYTES: Final = 190
 _QUOTE_BYTES: Final = 30
 _CELL_BYTES: Final = 100
 _CHARACTER_BYTES: Final = 4
+_WIDE_COPIES: Final = 2.2
 _TEXT: Final = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _SHARE: Final = 1.8
 """Of the payload limit, for the values; the text itself takes as much as the limit."""
@@ -39,6 +40,33 @@ _SHARE: Final = 1.8
 def count_payload_bytes() -> int:
     """Return the payload limit of this server."""
     return server_settings.parse(os.environ).payload_bytes
+
+
+def decode_text(body: bytes, parameters: Mapping[str, str]) -> str:
+    """Decode a body by its charset, as `charsets.decode` does, if its text takes bounded memory.
+
+    One rare character makes all characters of a text two or four times as wide.
+
+    Raises: RequestError 413 if it would take more; 400 as `charsets.decode` does.
+    """
+    if len(body) > _BLOCK_CHARACTERS and not body.isascii():
+        characters = 0
+        width = 1
+        for piece in charsets.decode_pieces(body, parameters):
+            characters += len(piece)
+            if width < _CHARACTER_BYTES and not piece.isascii():
+                width = max(width, _measure_width(piece))
+        if width > 1:  # the values, and what is made of them, are as wide
+            _check(characters * width * _WIDE_COPIES, "text")
+    return charsets.decode(body, parameters)
+
+
+def _measure_width(text: str) -> int:
+    """Return how many bytes Python takes for each character of a text."""
+    highest = ord(max(text))
+    if highest > 0xFFFF:
+        return 4
+    return 2 if highest > 0xFF else 1
 
 
 def load_json(text: str | bytes, object_hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:
@@ -73,35 +101,24 @@ def _check_json(text: str) -> None:
 
 
 def check_table(text: str) -> None:
-    """Check what `numpy.genfromtxt` makes of a CSV of any values.
+    """Check what the cells of a CSV take.
 
-    Raises: RequestError 413 if it takes too much memory.
+    Raises: RequestError 413 if it is too much memory.
     """
     if len(text) > _BLOCK_CHARACTERS:
-        lines = text.count("\n") + 1
-        longest = max(_measure_lines(text))
-        cells = text.count(",") + lines
-        _check(max(cells * _CELL_BYTES, lines * longest * _CHARACTER_BYTES), "CSV")
+        cells = text.count(",") + text.count("\n") + 1
+        _check(cells * _CELL_BYTES, "CSV")
 
 
-def _check(needed_bytes: int, what: str) -> None:
+def _check(needed: float, what: str) -> None:
     limit = count_payload_bytes()
-    if needed_bytes > _SHARE * limit:
+    if needed > _SHARE * limit:
         message = (
-            f"the values of the {what} would take about {needed_bytes >> 20} MiB, and the payload "
+            f"the values of the {what} would take about {int(needed) >> 20} MiB, and the payload "
             f"limit is {limit >> 20} MiB; send application/x-npy, fewer instances, or set "
             f"{contract.MAX_PAYLOAD_VARIABLE}"
         )
         raise RequestError(413, message)
-
-
-def _measure_lines(text: str) -> Iterator[int]:
-    start = 0
-    while start <= len(text):
-        end = text.find("\n", start)
-        end = len(text) if end < 0 else end
-        yield len(text[start:end].strip())  # decoders drop the blanks around a value
-        start = end + 1
 
 
 def parse_table(text: str, dtype: Any) -> NDArray[Any] | None:
@@ -142,7 +159,7 @@ def _split_lines(text: str) -> Iterator[str]:
             if end < 0:
                 end = text.find("\n", start)
             end = len(text) if end < 0 else end
-        lines = text[start:end].strip("\n")
+        lines = text[start:end].strip("\r\n").replace("\r\n", "\n")
         if lines:
             yield lines
         start = end + 1

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from container.errors import RequestError
+from container.serving import charsets
 from container.serving.records import csv_rules
 from container.serving.third_party import bounds
 from container.serving.third_party.predict_requests import name_columns
@@ -34,10 +35,10 @@ def decode(text: str, model: Signature, *, has_header: bool | None = None) -> Ar
 
     Raises: RequestError 400 naming the row.
     """
-    text = text.rstrip("\r\n")
-    if not text:
+    end = charsets.find_end(text)
+    if not end:
         raise RequestError(400, "the body is empty; CSV of at least one row is expected")
-    numbers = None if has_header else _decode_numbers(text, model)
+    numbers = None if has_header else _decode_numbers(text, end, model)
     if numbers is not None:
         return numbers
     bounds.check_table(text)
@@ -91,17 +92,18 @@ def _decode_unnamed(rows: list[list[str]], model: Signature) -> NDArray[Any]:
     return np.column_stack(columns)
 
 
-def _decode_numbers(text: str, model: Signature) -> NDArray[Any] | None:
-    """Decode what holds only numbers; None if something else is in the way."""
-    if not _NUMBERS.fullmatch(text) or _BLANK_LINE.search(text):
+def _decode_numbers(text: str, end: int, model: Signature) -> NDArray[Any] | None:
+    """Decode what holds only numbers up to `end`; None if something else is in the way."""
+    if not _NUMBERS.fullmatch(text, 0, end) or _BLANK_LINE.search(text, 0, end):
         return None
-    width = text.partition("\n")[0].count(",") + 1
+    first_end = text.find("\n", 0, end)
+    width = text.count(",", 0, first_end if first_end >= 0 else end) + 1
     if any(map(model.is_text, range(width))):
         return None
     dtype: Any = np.float64
     if _INTEGERS.fullmatch(text):
         dtype = np.int64
-    return bounds.parse_table(text.replace("\r\n", "\n"), dtype)
+    return bounds.parse_table(text, dtype)
 
 
 def _is_header(row: list[str], model: Signature) -> bool:
@@ -147,8 +149,8 @@ def _decode_column(cells: list[str], model: Signature, *, is_text: bool) -> NDAr
 
 def _parse_values(cells: list[str], is_missing: NDArray[np.bool_]) -> NDArray[Any] | None:
     """Return numbers or booleans; None if something is neither."""
-    numbers = [csv_rules.parse(cell) for cell in cells]
-    if None not in numbers:
+    numbers = csv_rules.parse_all(cells)
+    if numbers is not None:
         return np.array(numbers)
     booleans = np.array([_BOOLEANS.get(cell.lower()) for cell in cells], dtype=TEXT)
     if None in booleans[~is_missing]:

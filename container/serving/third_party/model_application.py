@@ -17,14 +17,15 @@ import numpy as np
 
 from container import contract
 from container.errors import RequestError
-from container.serving import charsets, inference
-from container.serving.bodies import arrays, media_types, negotiation, text
+from container.serving import inference
+from container.serving.bodies import arrays, media_types, negotiation
 from container.serving.bodies.content_encoding import Expansion
 from container.serving.exchange import Request, Response
 from container.serving.records import columnar, csv_rules, libsvm, multipart
 from container.serving.records.table import Table
 from container.serving.third_party import (
     answers,
+    bounds,
     csv_bodies,
     model_files,
     picture_inputs,
@@ -114,14 +115,14 @@ class ModelApplication:
         return decoder(request.body, parameters)
 
     def _decode_json(self, body: bytes, parameters: Mapping[str, str]) -> PredictRequest:
-        return predict_requests.decode(charsets.decode(body, parameters))
+        return predict_requests.decode(bounds.decode_text(body, parameters))
 
     def _decode_json_lines(self, body: bytes, parameters: Mapping[str, str]) -> PredictRequest:
-        rows = predict_requests.parse_lines(charsets.decode(body, parameters))
+        rows = predict_requests.parse_lines(bounds.decode_text(body, parameters))
         return PredictRequest(predict_requests.decode_rows(rows))
 
     def _decode_csv(self, body: bytes, parameters: Mapping[str, str]) -> PredictRequest:
-        table = charsets.decode(body, parameters)
+        table = bounds.decode_text(body, parameters)
         has_header = csv_rules.read_header_parameter(parameters)
         data = csv_bodies.decode(table, self._model.signature, has_header=has_header)
         return PredictRequest(data)
@@ -169,16 +170,9 @@ class ModelApplication:
         return PredictRequest(np.concatenate(batches))
 
     def _decode_libsvm(self, body: bytes, parameters: Mapping[str, str]) -> PredictRequest:
-        expansion = Expansion(self._found.payload_bytes)
+        charge = Expansion(self._found.payload_bytes).take
         columns = _count_columns(self._model.signature)
-        first_index = libsvm.read_first_index(parameters)
-        if columns is None:
-            columns = libsvm.count_columns(text.split_lines(body, parameters), first_index)
-        rows = []
-        for row in libsvm.decode(text.split_lines(body, parameters), first_index, columns):
-            expansion.take(2 * row.nbytes + 128)  # with what an array takes itself
-            rows.append(row)
-        return PredictRequest(np.array(rows))
+        return PredictRequest(libsvm.decode_table(body, parameters, columns, charge))
 
     def _decode_table(
         self,

@@ -11,7 +11,8 @@ from container.errors import RequestError
 def check_names(given: Mapping[str, Any], expected: Sequence[str], what: str) -> None:
     """Compare names with those of the model. Raises: RequestError 400 naming each difference."""
     missing = [name for name in expected if name not in given]
-    extra = [name for name in given if name not in expected]
+    known = set(expected)
+    extra = [name for name in given if name not in known]
     if not missing and not extra:
         return
     faults = []

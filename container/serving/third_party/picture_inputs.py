@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from container.errors import RequestError
 from container.serving.bodies import media_types, pictures
+from container.serving.bodies.content_encoding import Expansion
+from container.serving.records import counts
 from container.serving.third_party.signature import TEXT, Arrays, Shape, Signature, Tensor, Tensors
 
 TYPES: Final = tuple(sorted(media_types.PICTURES))
 """Media types of a picture; its first bytes say of which kind it is."""
-_KINDS: Final = {b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"BM": "BMP"}
 
 
 def decode(body: bytes, model: Signature, bytes_maximum: int) -> NDArray[Any]:
@@ -58,11 +59,9 @@ def _unpack(array: NDArray[Any], tensor: Tensor | None, bytes_maximum: int) -> N
     if not _takes_pictures(tensor):
         message = f"the input {tensor.name!r} takes no bytes: its shape is {tensor.shape}"
         raise RequestError(400, message)
-    decoded = []
-    room = bytes_maximum
-    for picture in array:
-        decoded.append(_decode(picture, tensor, room))
-        room -= decoded[-1].nbytes
+    counts.check_parts(len(array), "pictures")
+    expansion = Expansion(bytes_maximum)
+    decoded = [_decode(picture, tensor, expansion.room, expansion.take) for picture in array]
     if len({picture.shape for picture in decoded}) > 1:
         raise RequestError(400, "the pictures of one request must have the same size")
     return np.concatenate(decoded)
@@ -75,17 +74,18 @@ def _takes_pictures(tensor: Tensor) -> bool:
     return shape is not None and len(shape) == 3 and (shape[2] in (1, 3) or shape[0] in (1, 3))
 
 
-def _decode(body: bytes, tensor: Tensor, bytes_maximum: int) -> NDArray[Any]:
-    kind = next((kind for magic, kind in _KINDS.items() if body.startswith(magic)), None)
-    if kind is None:
-        message = f"the body begins with {body[:8]!r}; a PNG, JPEG or BMP picture is expected"
-        raise RequestError(400, message)
+def _decode(
+    body: bytes,
+    tensor: Tensor,
+    bytes_maximum: int,
+    charge: pictures.Charge | None = None,
+) -> NDArray[Any]:
     height, width, channels = _find_sides(tensor.instance_shape or ())
     sides = (height, width, channels or 3)
     size = (height or 0) * (width or 0) * sides[2]
     if size > bytes_maximum:
         raise RequestError(413, "the pictures of the request are larger in memory than its limit")
-    pixels = pictures.decode(kind, body, sides, bytes_maximum=bytes_maximum)
+    pixels = pictures.decode_any(body, sides, bytes_maximum=bytes_maximum, charge=charge)
     if _is_channel_first(tensor.instance_shape or ()):
         return np.moveaxis(pixels, 3, 1)
     return pixels

@@ -12,6 +12,7 @@ bytes. Columns are answered in columns (`outputs`), everything else in rows (`pr
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, Final, NamedTuple
 
 from numpy.typing import NDArray
@@ -145,7 +146,7 @@ def name_columns(columns: Any, rows: list[list[Any]], first: int = 1) -> dict[st
     """
     if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns):
         raise RequestError(400, "the columns must be an array of names")
-    twice = sorted({name for name in columns if columns.count(name) > 1})
+    twice = sorted(name for name, count in Counter(columns).items() if count > 1)
     if twice:
         raise RequestError(400, f"the columns {', '.join(map(repr, twice[:10]))} occur twice")
     for number, row in enumerate(rows, start=first):

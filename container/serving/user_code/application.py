@@ -29,11 +29,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from container.errors import UserError
-from container.serving import charsets
 from container.serving.bodies import media_types, negotiation
 from container.serving.exchange import FAULTS, Request, Response
 from container.serving.handover.coroutines import Coroutines
-from container.serving.third_party import model_files
+from container.serving.third_party import bounds, model_files
 from container.serving.user_code import (
     default_input,
     handler_rules,
@@ -282,4 +281,4 @@ def parse_content_type(text: str) -> str | None:
 
 def _decode_text(request: Request) -> str:
     content_type = request.headers.get("content-type", "")
-    return charsets.decode(request.body, negotiation.parse_media_type(content_type).parameters)
+    return bounds.decode_text(request.body, negotiation.parse_media_type(content_type).parameters)

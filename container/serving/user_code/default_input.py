@@ -16,18 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from container.errors import RequestError
-from container.serving import charsets
-from container.serving.bodies import media_types, negotiation, pictures, text
+from container.serving.bodies import media_types, negotiation, pictures
 from container.serving.bodies.content_encoding import Expansion
-from container.serving.records import columnar, csv_rules, json_values, libsvm, multipart
+from container.serving.records import columnar, counts, csv_rules, json_values, libsvm, multipart
 from container.serving.records.table import Table
 from container.serving.third_party import bounds, predict_requests
 from container.serving.user_code import inference_toolkit
 
 _FRAME_NAMES: Final = frozenset({"DataFrame", "pd.DataFrame", "pandas.DataFrame"})
-
-
-_ROW_BYTES: Final = 128  # of an array, without its values
 
 
 class Decoded(NamedTuple):
@@ -94,7 +90,7 @@ def decode(data: bytes | str, content_type: str, taker: Taker) -> Decoded:
 def _to_text(data: bytes | str, parameters: Mapping[str, str]) -> str:
     if isinstance(data, str):
         return data
-    return charsets.decode(data, parameters)
+    return bounds.decode_text(data, parameters)
 
 
 def _make_expansion() -> Expansion:
@@ -147,6 +143,7 @@ def _unwrap(row: Any) -> Any:
 def _decode_pictures(values: list[bytes]) -> Any:
     if not all(media_types.name_picture(value) for value in values):
         return values
+    counts.check_parts(len(values), "pictures")
     expansion = _make_expansion()
     return _stack([_decode_picture(value, expansion)[np.newaxis] for value in values])
 
@@ -165,8 +162,9 @@ def _decode_one_picture(data: Any, _: Mapping[str, str], __: Taker) -> NDArray[n
 
 def _decode_picture(content: bytes, expansion: Expansion) -> NDArray[np.uint8]:
     """Return `[height, width, channel] uint8`: 1 channel if it is gray, 4 if it has an alpha."""
-    batch = pictures.decode_any(content, (None, None, None), bytes_maximum=expansion.room)
-    expansion.take(batch.nbytes)
+    batch = pictures.decode_any(
+        content, (None, None, None), bytes_maximum=expansion.room, charge=expansion.take
+    )
     pixels: NDArray[np.uint8] = batch[0]
     return pixels
 
@@ -265,24 +263,13 @@ def _to_table(data: bytes | str, name: str, parameters: Mapping[str, str], taker
         return csv_rules.decode(table, has_header=csv_rules.read_header_parameter(parameters))
     content = data.encode() if isinstance(data, str) else data
     if name == media_types.LIBSVM:
-        return _decode_libsvm(content, parameters, taker)
+        charge = _make_expansion().take
+        rows = libsvm.decode_table(content, parameters, taker.columns, charge)
+        return Table(tuple(rows.T))
     expansion = _make_expansion()
     if name == media_types.PARQUET:
         return columnar.decode_parquet(content, expansion.take)
     return columnar.decode_arrow(content, expansion.take)
-
-
-def _decode_libsvm(body: bytes, parameters: Mapping[str, str], taker: Taker) -> Table:
-    expansion = _make_expansion()
-    rows = []
-    first_index = libsvm.read_first_index(parameters)
-    columns = taker.columns
-    if columns is None:
-        columns = libsvm.count_columns(text.split_lines(body, parameters), first_index)
-    for row in libsvm.decode(text.split_lines(body, parameters), first_index, columns):
-        expansion.take(2 * row.nbytes + _ROW_BYTES)
-        rows.append(row)
-    return Table(tuple(np.array(rows).T))
 
 
 _TABLES: Final = frozenset({media_types.LIBSVM, media_types.PARQUET, media_types.ARROW})

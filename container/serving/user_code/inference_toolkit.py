@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from container.errors import RequestError
+from container.serving import charsets
 from container.serving.bodies import arrays, media_types
 from container.serving.bodies.content_encoding import Expansion
 from container.serving.records import csv_rules, json_values
@@ -186,7 +187,8 @@ def stand_in_for_decoder() -> None:
 
 def _parse_numbers(text: str) -> NDArray[Any] | None:
     """Parse what is all plain numbers and has no blank line; return None for the rest."""
-    has_blank_line = text.startswith("\n") or "\n\n" in text.rstrip("\n")
+    end = charsets.find_end(text)
+    has_blank_line = text.startswith("\n") or text.find("\n\n", 0, end) >= 0
     if has_blank_line or not _NUMBER_CHARACTERS.fullmatch(text):
         return None
     dtype: Any = np.float64

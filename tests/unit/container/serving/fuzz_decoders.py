@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from container.errors import RequestError
-from tests.unit.container.serving import worst_inputs
+from tests.unit.container.serving import worst_inputs, worst_user_inputs
 
 SEED_BYTES = 3000
 PAYLOAD_BYTES = 2**20
@@ -97,7 +97,8 @@ def decode(name: str, body: bytes, before_kib: int) -> str:
         if not name.startswith("user code"):  # there the text has been decoded before
             return "UnicodeDecodeError"
     except Exception as error:  # noqa: BLE001 - it is what is looked for
-        if not (name.startswith("user code") and isinstance(error, worst_inputs.TOOLKIT_FAULTS)):
+        possible = worst_user_inputs.TOOLKIT_FAULTS if name.startswith("user code") else ()
+        if not isinstance(error, possible):
             return f"{type(error).__name__}: {str(error)[:300]}"
     finally:
         signal.alarm(0)

@@ -55,7 +55,7 @@ def test_picture_of_any_size_is_treated_as_in_training() -> None:
         ({"other": [encode(1)]}, 400, "no array of pictures"),
         ({"instances": [encode(1, (30, 20))]}, 400, "30x20"),
         ({"instances": [encode(1)] * 2000}, 413, "expands"),
-        ({"instances": [{"b64": ""}] * 10_001}, 400, "more than 10000"),
+        ({"instances": [{"b64": ""}] * 10_001}, 413, "more than 10000"),
         ({"instances": [encode(1)], "x": "y" * (1 << 20)}, 400, "more than pictures"),
     ],
 )

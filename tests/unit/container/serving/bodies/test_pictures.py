@@ -98,9 +98,9 @@ def test_picture_of_any_size_is_refused_by_its_header_beyond_the_budget(
     """SEC-6."""
     body = save(Image.new("L", (100, 50)).save, "PNG")
 
-    decoded = pictures.decode("PNG", body, (None, None, 1), bytes_maximum=20_000)
+    decoded = pictures.decode_any(body, (None, None, 1), bytes_maximum=20_000)
     assert decoded.shape == (1, 50, 100, 1)
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda _: pytest.fail("it is decoded"))
     with pytest.raises(RequestError, match="100x50 pixels; at most 4999 pixels") as caught:
-        pictures.decode("PNG", body, (None, None, 1), bytes_maximum=19_999)
+        pictures.decode_any(body, (None, None, 1), bytes_maximum=19_999)
     assert caught.value.status == 413

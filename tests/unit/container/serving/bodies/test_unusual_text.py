@@ -92,17 +92,6 @@ def test_fault_of_a_long_body_is_named_by_its_row() -> None:
             unusual_text.decode_json(body + bad, SHAPE)
 
 
-@pytest.mark.parametrize(
-    ("text", "length"),
-    [(b"", 0), (b" \n", 0), (b"1", 1), (b"1\n", 1), (b"1" + b"\n" * 1000, 1), (b" 1 ", 2)],
-)
-def test_white_space_at_the_end_is_not_counted(text: bytes, length: int) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        for block_bytes in (1, 7, 1000):
-            patch.setattr(unusual_text, "BLOCK_BYTES", block_bytes)
-            assert unusual_text.find_end(text) == length == len(text.rstrip())
-
-
 def test_patterns_find_where_an_image_ends() -> None:
     for depth, spaces in itertools.product((1, 2, 3), (b"", b" ", b"\n\t")):
         closing = spaces.join([b"]"] * depth)

@@ -20,11 +20,12 @@ def test_rows_are_those_that_scikit_learn_wrote(first_index: int) -> None:
 
 
 def test_highest_index_counts_the_columns_of_an_unknown_model() -> None:
-    lines = [b"1:5 # note", b"0 3:7"]
-    assert libsvm.count_columns(lines, 1) == 3
-    assert [row.tolist() for row in libsvm.decode(lines, 1, 3)] == [[5, 0, 0], [0, 0, 7]]
+    body = b"1:5 # note\n0 3:7"
+    assert libsvm.count_columns(body, 1) == 3
+    rows = [row.tolist() for row in libsvm.decode(body.split(b"\n"), 1, 3)]
+    assert rows == [[5, 0, 0], [0, 0, 7]]
     with pytest.raises(RequestError, match="at most"):
-        libsvm.count_columns([b"999999999:1"], 1)
+        libsvm.count_columns(b"999999999:1", 1)
 
 
 @pytest.mark.parametrize(

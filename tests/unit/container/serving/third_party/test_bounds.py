@@ -46,7 +46,7 @@ def test_json_of_one_long_text_and_of_named_numbers_is_parsed() -> None:
 
 
 def test_table_of_too_many_cells_is_413() -> None:
-    for text in ("a,b\n" * 100_000, "a" * 100_000 + "\nb" * 1000):
+    for text in ("a,b\n" * 100_000, "\n" * 1_000_000):
         with pytest.raises(RequestError, match="values of the CSV") as caught:
             bounds.check_table(text)
         assert caught.value.status == 413
