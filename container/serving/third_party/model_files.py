@@ -42,6 +42,7 @@ _RANKS: Final = {
     **dict.fromkeys(("checkpoint", "ckpt", "epoch", "step", "iter"), 3),
 }
 """Words in the names of checkpoints of one training; the lowest is served."""
+_OTHERS: Final = re.compile("[^a-z]+")
 _FILLERS: Final = frozenset({"", "model", "weights", "net"})
 
 
@@ -238,7 +239,7 @@ def _keep_best_checkpoint(models: list[ModelFile], model_dir: Path) -> list[Mode
     subjects = set()
     for model in models:
         place = model.path.relative_to(model_dir).as_posix().removesuffix(model.path.suffix)
-        words = set(re.split("[^a-z]+", place.lower())) - _FILLERS
+        words = set(_OTHERS.split(place.lower())) - _FILLERS
         ranks.append(min((_RANKS[word] for word in words if word in _RANKS), default=None))
         subjects.add(frozenset(words - _RANKS.keys()))
     if None in ranks or len(subjects) > 1:  # perhaps of different trainings
