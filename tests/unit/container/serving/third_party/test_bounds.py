@@ -74,3 +74,22 @@ def test_table_in_blocks_is_numpys(rows: list[list[int]]) -> None:
 @pytest.mark.parametrize("text", ["1,2\n3", "1,,2", "1-2", "1,2\n" * 40 + "1,2,3", "9" * 30])
 def test_text_that_is_no_table_of_integers_is_none(text: str) -> None:
     assert bounds.parse_table(text, np.int64) is None
+
+
+@pytest.mark.parametrize(
+    ("rare", "charset", "is_possible"),
+    [("a", "utf-8", True), ("é", "latin-1", True), ("é", "utf-8", True), ("中", "utf-16", False),
+     ("\N{GRINNING FACE}", "utf-8", False), ("中", "gb18030", False)],
+)  # fmt: skip
+def test_one_rare_character_in_a_long_text_is_413(
+    rare: str, charset: str, is_possible: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SEC-6: it makes each character of the text take two or four bytes."""
+    monkeypatch.setattr(bounds, "count_payload_bytes", lambda: 250_000)
+    body = (rare + "a" * 200_000).encode(charset)
+    if is_possible:
+        assert bounds.decode_text(body, {"charset": charset}) == rare + "a" * 200_000
+        return
+    with pytest.raises(RequestError, match="values of the text") as caught:
+        bounds.decode_text(body, {"charset": charset})
+    assert caught.value.status == 413
