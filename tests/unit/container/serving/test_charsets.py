@@ -8,7 +8,7 @@ from container.serving import charsets
 TEXT = "a,é,中,\N{GRINNING FACE}\n" * 30_000
 
 
-@pytest.mark.parametrize("charset", ["utf-8", "utf-16", "utf-8-sig", "gb18030"])
+@pytest.mark.parametrize("charset", ["utf-8", "utf-16", "gb18030"])
 def test_pieces_are_the_text(charset: str) -> None:
     body = TEXT.encode(charset)
     assert len(body) > 3 * 65_536
