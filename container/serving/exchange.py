@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -24,6 +25,16 @@ class Request(NamedTuple):
     """Whether the shell can send an answer piece by piece, as it is computed (ST-1)."""
 
 
+class CustomTotals(NamedTuple):
+    """The metrics of a model's handlers, added up where they run."""
+
+    time_s: float = -math.inf
+    """When, by `time.monotonic`."""
+    values: Mapping[str, tuple[float, float]] = {}
+    """The number and the sum of each name's values."""
+    left_out: float = 0
+
+
 class Response(NamedTuple):
     """An answer: its status, its body, the body's media type, and any other headers."""
 
@@ -37,5 +48,7 @@ class Response(NamedTuple):
     """Of an error, as in its body and its log line."""
     seconds: Mapping[str, float] | None = None
     """Of each stage that an invocation has reached; of a stream, so far."""
+    custom: CustomTotals | None = None
+    """Metrics of the handlers so far, if a process of their own has made the answer."""
     is_held: bool = False
     """Whether the thread that has made `body` also makes the other pieces, one after the other."""

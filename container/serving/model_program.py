@@ -24,6 +24,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -31,10 +32,11 @@ from typing import Final
 from container import contract, machine
 from container.errors import PlatformError, UserError
 from container.serving import inference, plan, server_settings
-from container.serving.exchange import Response
+from container.serving.exchange import CustomTotals, Response
 from container.serving.many_models import wire
 from container.serving.service import Service
 from container.serving.telemetry import logs
+from container.serving.telemetry.metrics import Metrics
 from container.serving.user_code import handlers
 
 log = logging.getLogger(__name__)
@@ -148,7 +150,9 @@ def serve(
     follower = _Follower(control)
     threading.Thread(target=follower.run, name="control", daemon=True).start()
     try:
-        follower.application = load(model_dir, environ, settings)
+        service = prepare(model_dir, environ, settings)
+        follower.metrics = service.metrics
+        follower.application = service.load()
     except (UserError, PlatformError) as error:
         wire.send(control, {"error": str(error)})
         return 1
@@ -157,19 +161,19 @@ def serve(
     return 0
 
 
-def load(
+def prepare(
     model_dir: Path, environ: Mapping[str, str], settings: server_settings.Settings
-) -> inference.Application:
-    """Load the model as a server of this one model would.
+) -> Service:
+    """Prepare to load the model as a server of this one model would.
 
-    Raises: UserError if the model is missing or cannot be loaded.
+    Raises: UserError if the model is missing.
     """
     found = handlers.find_one_of_many(contract.Layout.from_environ(environ), environ, model_dir)
     if found is None:
         message = f"{model_dir} holds no code and no model any more"
         raise UserError(message)
     cores = math.ceil(machine.count_cpus())
-    return Service(plan.Plan(settings, 1, cores, {}, user_code=found)).load()
+    return Service(plan.Plan(settings, 1, cores, {}, user_code=found))
 
 
 class _Follower:
@@ -177,6 +181,7 @@ class _Follower:
 
     def __init__(self, control: socket.socket) -> None:
         self.application: inference.Application | None = None
+        self.metrics: Metrics | None = None
         self._control = control
 
     def run(self) -> None:
@@ -194,7 +199,16 @@ class _Follower:
             while True:
                 request = wire.receive_request(connection)
                 response = inference.guard(self.application.invoke, request, body=request.body)
-                wire.send_response(connection, join(response))
+                response = join(response)._replace(custom=self._add_up_custom())
+                wire.send_response(connection, response)
+
+    def _add_up_custom(self) -> CustomTotals | None:
+        assert self.metrics is not None  # noqa: S101 - as of the application
+        time_s = time.monotonic()
+        values, left_out = self.metrics.custom.add_up()
+        if not values and not left_out:
+            return None
+        return CustomTotals(time_s, values, left_out)
 
 
 def join(response: Response) -> Response:

@@ -57,7 +57,11 @@ class Service:
         if planned.models is not None:
             processes = planned.settings.model_processes
             self.models = models.Models(
-                planned.models, self._start_one_of_many, self.memory, processes
+                planned.models,
+                self._start_one_of_many,
+                self.memory,
+                processes,
+                self.metrics.models,
             )
             self.application = models.NoModel()
         elif planned.model is not None and planned.artifact is not None:
@@ -140,7 +144,7 @@ class Service:
     def _start_one_of_many(self, name: str, path: Path) -> models.Model:
         """Begin to load a model of a multi-model endpoint: code gets a process of its own."""
         if handlers.find_one_of_many(self.plan.layout, self.plan.environ, path) is None:
-            return models.InProcess(self._load_one_of_many(path))
+            return models.InProcess(self._load_one_of_many(name, path))
         return ModelProcess(
             name,
             functools.partial(self._template.fork, path),
@@ -150,26 +154,38 @@ class Service:
         )
 
     def _observe_answer(self, response: Response, seconds: float) -> None:
-        self.metrics.ended.append(Invocation(response.status, {"request": seconds}))
+        self.metrics.ended.append(
+            Invocation(response.status, {**(response.seconds or {}), "request": seconds})
+        )
 
-    def _load_one_of_many(self, path: Path) -> inference.Application:
+    def _load_one_of_many(self, name: str, path: Path) -> inference.Application:
         """Load a model of the bundled network, which shares the endpoint's process."""
         found = artifact.load(path)
         runtime = self.settings.runtime
         if runtime == "auto":
             runtime, _ = predictor.choose(found)
         if runtime in artifact.FLATBUFFERS:
-            return self._load_artifact(found, runtime, concurrency=self.plan.cores)
-        return self._load_artifact(found, runtime, threads=self.plan.cores)
+            return self._load_artifact(found, runtime, concurrency=self.plan.cores, name=name)
+        return self._load_artifact(found, runtime, threads=self.plan.cores, name=name)
 
     def _load_artifact(
-        self, found: artifact.Artifact, runtime: str, *, threads: int = 1, concurrency: int = 1
+        self,
+        found: artifact.Artifact,
+        runtime: str,
+        *,
+        threads: int = 1,
+        concurrency: int = 1,
+        name: str = "",
     ) -> inference.Application:
         model = predictor.load(found, runtime=runtime, threads=threads, concurrency=concurrency)
-        return self._wrap(model, found, plan.count_batch_images(self.settings, runtime))
+        return self._wrap(model, found, plan.count_batch_images(self.settings, runtime), name)
 
     def _wrap(
-        self, model: predictor.Predictor, found: artifact.Artifact, batch_images: int
+        self,
+        model: predictor.Predictor,
+        found: artifact.Artifact,
+        batch_images: int,
+        name: str = "",
     ) -> inference.Application:
         """Answer requests with a model, with up to `batch_images` of several in one prediction."""
         predict = model.predict
@@ -180,7 +196,7 @@ class Service:
                 images_maximum=batch_images,
                 delay_s=self.settings.batch_delay_ms / 1000,
                 timeout_s=self.settings.timeout_s,
-                observe=self._observe_batch,
+                observe=functools.partial(self._observe_batch, name),
             ).predict
             image_s = math.inf  # it may wait for others, so no event loop may call it
         application = inference.Inference(
@@ -194,6 +210,7 @@ class Service:
         application.resize = found.manifest.resize
         return application
 
-    def _observe_batch(self, requests: int) -> None:
+    def _observe_batch(self, name: str, requests: int) -> None:
         self.computing_since = time.monotonic()
         self.metrics.count_batch(requests)
+        self.metrics.models.observe_batch(name, requests)

@@ -28,6 +28,7 @@ from container.errors import RequestError, UserError
 from container.serving import inference
 from container.serving.exchange import Request, Response
 from container.serving.many_models.model_process import ModelProcess
+from container.serving.telemetry.model_metrics import ModelMetrics
 from container.serving.workers.memory import Memory
 
 log = logging.getLogger(__name__)
@@ -103,6 +104,7 @@ class Models:
         start: Callable[[str, Path], Model],
         memory: Memory | None = None,
         processes_maximum: int = 0,
+        metrics: ModelMetrics | None = None,
     ) -> None:
         """`start` begins to load the model of a name from a directory below `root`.
 
@@ -111,6 +113,7 @@ class Models:
         """
         self._root = root
         self._start = start
+        self._metrics = metrics or ModelMetrics()
         self._memory = memory or Memory()
         most = self._memory.count_bytes() // _PROCESS_BYTES
         self._processes_maximum = processes_maximum or max(1, most)
@@ -155,6 +158,7 @@ class Models:
         if isinstance(model, ModelProcess):
             self._watch()
         model.wait_until_loaded()
+        self._metrics.note_load(name, time.monotonic() - entry.started)
         with self._lock:
             entry.is_loaded = True
 
@@ -199,12 +203,21 @@ class Models:
     def invoke(self, name: str, request: Request) -> Response:
         """Answer `POST /models/{name}/invoke` (MME-5). Raises: RequestError 404."""
         entry, model = self._find(name)
+        started = time.perf_counter()
         try:
-            return model.invoke(request)
+            response = model.invoke(request)
+        except RequestError as error:
+            self._metrics.observe(name, error.status, {})
+            raise
         except MemoryError:
             log.warning("model %s died and is unloaded, since memory is short", name)
             self._drop(name, entry)
             raise _not_loaded(name) from None
+        seconds = {**(response.seconds or {}), "request": time.perf_counter() - started}
+        self._metrics.observe(name, response.status, seconds)
+        if response.custom is not None:
+            self._metrics.show_custom(name, response.custom)
+        return response
 
     def _find(self, name: str) -> tuple[_Entry, Model]:
         with self._lock:
@@ -219,6 +232,7 @@ class Models:
             if self._entries.get(name) is not entry:
                 return False
             del self._entries[name]
+            self._metrics.forget(name)
         if entry.model is not None:
             entry.model.close()
         return True

@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from container.serving.exchange import Request, Response
+from container.serving.exchange import CustomTotals, Request, Response
 
 _LENGTHS: Final = struct.Struct("!IQ")
 
@@ -64,6 +64,7 @@ def send_response(peer: socket.socket, response: Response) -> None:
         "headers": response.headers,
         "request_id": response.request_id,
         "seconds": dict(response.seconds or {}),
+        "custom": response.custom,
     }
     send(peer, head, response.body)
 
@@ -78,4 +79,12 @@ def receive_response(peer: socket.socket) -> Response:
         tuple((name, value) for name, value in head["headers"]),
         request_id=head["request_id"],
         seconds=head["seconds"],
+        custom=_read_custom(head["custom"]),
     )
+
+
+def _read_custom(sent: Sequence[Any] | None) -> CustomTotals | None:
+    if sent is None:
+        return None
+    time_s, values, left_out = sent
+    return CustomTotals(time_s, {name: tuple(sums) for name, sums in values.items()}, left_out)

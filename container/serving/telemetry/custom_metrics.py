@@ -64,8 +64,8 @@ class CustomMetrics:
                 return slot
         return NAMES_MAXIMUM
 
-    def list_lines(self) -> Iterator[str]:
-        """Yield the lines of the page; none if user code has no metrics."""
+    def add_up(self) -> tuple[dict[str, tuple[float, float]], float]:
+        """Return the number and the sum of each name's values, and how many are left out."""
         totals: dict[str, tuple[float, float]] = {}
         left_out = 0.0
         for offset in range(0, len(self._memory), _SLOT.size):
@@ -76,6 +76,11 @@ class CustomMetrics:
                 name = raw.rstrip(b"\0").decode()
                 counted, added = totals.get(name, (0.0, 0.0))
                 totals[name] = (counted + count, added + total)
+        return totals, left_out
+
+    def list_lines(self) -> Iterator[str]:
+        """Yield the lines of the page; none if user code has no metrics."""
+        totals, left_out = self.add_up()
         if not totals and not left_out:
             return
         key = "serving_custom"

@@ -18,6 +18,7 @@ from itertools import accumulate
 from typing import Final, NamedTuple
 
 from container.serving.telemetry.custom_metrics import CustomMetrics
+from container.serving.telemetry.model_metrics import ModelMetrics, escape
 
 STAGES: Final = ("decode", "predict", "encode", "request")
 ERRORS: Final = {
@@ -82,7 +83,10 @@ class Metrics:
         self._values = memoryview(mmap.mmap(-1, 8 * _WIDTH * workers)).cast("d")
         self._gauges = memoryview(mmap.mmap(-1, 8 * len(GAUGES) * workers)).cast("d")
         self._load_s = memoryview(mmap.mmap(-1, 8 * workers)).cast("d")
-        self._custom = CustomMetrics(workers)
+        self.custom = CustomMetrics(workers)
+        """Metrics of user code."""
+        self.models = ModelMetrics()
+        """Of a multi-model endpoint, which has one worker."""
         self._labels = dict(labels)
         self._lock = threading.Lock()
         self._row = 0
@@ -115,7 +119,7 @@ class Metrics:
 
     def observe_custom(self, name: str, value: float) -> None:
         """Count a metric of user code."""
-        self._custom.observe(self._row, name, value)
+        self.custom.observe(self._row, name, value)
 
     def count_ended(self) -> None:
         """Count the invocations that have ended; called once their answers have been sent."""
@@ -167,7 +171,7 @@ class Metrics:
 
     def _list_lines(self, total: Sequence[float]) -> Iterator[str]:
         yield "# TYPE serving_info gauge"
-        labels = ",".join(f'{name}="{_escape(value)}"' for name, value in self._labels.items())
+        labels = ",".join(f'{name}="{escape(value)}"' for name, value in self._labels.items())
         yield f"serving_info{{{labels}}} 1"
         yield from _head(
             "serving_requests_total",
@@ -192,7 +196,8 @@ class Metrics:
             name = "serving_model_load_seconds"
             yield from _head(name, "gauge", "Longest time that a worker took to load its model.")
             yield f"{name} {max(self._load_s):.6g}"
-        yield from self._custom.list_lines()
+        yield from self.custom.list_lines()
+        yield from self.models.list_lines()
         name = "serving_stage_seconds"
         yield from _head(
             name, "histogram", "Time of each stage of an invocation, and of all of it."
@@ -234,7 +239,3 @@ def _list_histogram(name: str, key: str, total: Sequence[float], label: str = ""
         yield f'{name}_bucket{{{prefix}le="{bound}"}} {count:.0f}'
     yield f"{name}_sum{braces} {total[start + len(bounds) + 1]:.9g}"
     yield f"{name}_count{braces} {count:.0f}"
-
-
-def _escape(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -40,7 +40,8 @@ def model_fn(model_dir):
         time.sleep(600)
     return number, np.ones({hoard_mb} << 17)
 
-def transform_fn(model, data, content_type, accept):
+def transform_fn(model, data, content_type, accept, context):
+    context.metrics.add_counter("bytes", len(data))
     if data == b"die":
         signal.raise_signal(11)
     return f"{{settings.NAME}} {{model[0]}} {{os.getpid()}}", "text/plain"
@@ -105,6 +106,14 @@ def pid_of(server: Any, name: str) -> int:
     return int(answer.split()[-1])
 
 
+def read_metrics(server: Any) -> dict[str, float]:
+    lines = server.request("GET", "/metrics")[2].decode().splitlines()
+    return {
+        key: float(value)
+        for key, _, value in (line.rpartition(" ") for line in lines if line[:1] != "#")
+    }
+
+
 def list_models(server: Any) -> list[str]:
     _, _, answer = server.request("GET", "/models")
     return [model["modelName"] for model in json.loads(answer)["models"]]
@@ -131,10 +140,27 @@ def test_models_with_modules_of_one_name_answer_each_for_itself(endpoint: Any, b
     assert list_models(endpoint) == ["a", "b", "digits"]
     assert len(list_processes(endpoint)) == 2  # the bundled network shares the endpoint's
 
+    page = read_metrics(endpoint)
+    assert {line for line in page if line.startswith("serving_model_requests_total")} == {
+        'serving_model_requests_total{model="a",status="200"}',
+        'serving_model_requests_total{model="b",status="200"}',
+        'serving_model_requests_total{model="digits",status="200"}',
+    }
+    for name in ("a", "b", "digits"):
+        assert page[f'serving_model_load_seconds{{model="{name}"}}'] > 0
+        for stage in ("predict", "request"):
+            key = f'model="{name}",stage="{stage}"'
+            assert page[f"serving_model_stage_seconds_sum{{{key}}}"] > 0
+            assert page[f"serving_model_stage_seconds_count{{{key}}}"] >= 1
+    asked = page['serving_model_requests_total{model="a",status="200"}']
+    assert page['serving_model_custom_sum{model="a",name="bytes"}'] == asked
+    assert page['serving_stage_seconds_count{stage="predict"}'] >= 5
+
     for name in ("a", "b", "digits"):
         assert unload(endpoint, name) == 200
         assert ask(endpoint, name)[0] == 404
     assert list_processes(endpoint) == []
+    assert not [line for line in read_metrics(endpoint) if "{model=" in line]
 
 
 def test_a_crash_harms_no_other_model_and_its_own_goes_on(endpoint: Any, base: Path) -> None:

@@ -33,6 +33,6 @@ def test_a_stream_that_fails_is_a_500() -> None:
 
 def test_a_directory_without_code_and_model_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no code and no model"):
-        model_program.load(
+        model_program.prepare(
             tmp_path, {"SAGEMAKER_BASE_DIR": str(tmp_path)}, server_settings.Settings()
         )

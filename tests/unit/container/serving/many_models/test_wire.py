@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from container.serving.exchange import Request, Response
+from container.serving.exchange import CustomTotals, Request, Response
 from container.serving.many_models import wire
 
 LARGE = os.urandom(3_000_000)  # more than a socket holds
@@ -18,7 +18,13 @@ LARGE = os.urandom(3_000_000)  # more than a socket holds
 def test_requests_and_answers_arrive_as_they_were_sent(body: bytes) -> None:
     request = Request(body, {"content-type": "text/csv", "x": 'é"\n'})
     response = Response(
-        207, body, "a/b", (("A", "1"), ("A", "2")), request_id="id", seconds={"predict": 0.5}
+        207,
+        body,
+        "a/b",
+        (("A", "1"), ("A", "2")),
+        request_id="id",
+        seconds={"predict": 0.5},
+        custom=CustomTotals(1.5, {"rows": (2.0, 3.5)}, 1.0),
     )
     ours, theirs = socket.socketpair()
     with ours, theirs:
