@@ -44,6 +44,7 @@ class DockerRunner:
         self._gpus = gpus
         self._labels: dict[str, str] = engine.find_image(image).labels
         self._client = engine.connect()
+        self._security = engine.choose_security()
         engine.reap()
 
     @property
@@ -93,8 +94,9 @@ class DockerRunner:
                 environment=dict(launch.environment),
                 # Peers find each other by hostname, too.
                 hostname=None if launch.names_after_s else _shorten(launch.name),
-                mounts=_list_mounts(launch),
+                mounts=engine.list_mounts(launch.root, launch.read_only),
                 labels={engine.LABEL: engine.OWNER},
+                **self._security,
                 **self._choose_options(launch),
                 **self._choose_network(launch, networks),
             )
@@ -153,19 +155,6 @@ class DockerRunner:
 def _shorten(name: str) -> str:
     """Return a name that the kernel takes as a host's: at most 64 characters."""
     return name[:_HOSTNAME_CHARACTERS].rstrip("-.")
-
-
-def _list_mounts(launch: Launch) -> list[docker.types.Mount]:
-    names = {path.name for path in launch.root.iterdir()} | set(launch.read_only)
-    return [
-        docker.types.Mount(
-            f"/opt/ml/{name}",
-            str(launch.root / name),
-            type="bind",
-            read_only=name in launch.read_only,
-        )
-        for name in sorted(names)
-    ]
 
 
 class DockerContainer:

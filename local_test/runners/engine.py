@@ -10,11 +10,13 @@ import ipaddress
 import os
 import socket
 import tarfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import docker
 import docker.errors
+import docker.types
 import requests
 from docker.context import ContextAPI
 from docker.context.config import get_current_context_name
@@ -138,6 +140,36 @@ def _remove(client: docker.DockerClient, label: str, concerns: Callable[[str], b
         for network in networks
         if concerns((network.attrs.get("Labels") or {}).get(LABEL, ""))
     )
+
+
+def list_mounts(root: Path, read_only: Collection[str]) -> list[docker.types.Mount]:
+    """Return mounts of each directory below `root` below `/opt/ml`."""
+    names = sorted({path.name for path in root.iterdir()} | set(read_only))
+    return [
+        docker.types.Mount(
+            f"/opt/ml/{name}", str(root / name), type="bind", read_only=name in read_only
+        )
+        for name in names
+    ]
+
+
+def choose_security() -> dict[str, Any]:
+    """Return the options that let a container read what is mounted.
+
+    Where SELinux protects the engine, containers may read only files with their label. They run
+    without labels then: new labels (`:z`) would also be those of the user's own data, of which a
+    channel has hard links.
+
+    Raises: PlatformError if the engine does not answer.
+    """
+    try:
+        options = connect().info().get("SecurityOptions") or ()
+    except UNREACHABLE as error:
+        message = f"the Docker engine does not describe itself: {error}"
+        raise PlatformError(message) from error
+    if any(option.startswith("name=selinux") for option in options):
+        return {"security_opt": ["label=disable"]}
+    return {}
 
 
 def join_network(name: str, *, is_internal: bool) -> Any:

@@ -209,3 +209,31 @@ def test_a_container_is_asked_in_a_network_of_this_machine_only() -> None:
         engine.find_own_address([unset, foreign])
     with pytest.raises(PlatformError, match="addresses: none"):
         engine.find_own_address([])
+
+
+@pytest.mark.parametrize(
+    ("described", "expected"),
+    [
+        (
+            {"SecurityOptions": ["name=seccomp", "name=selinux"]},
+            {"security_opt": ["label=disable"]},
+        ),
+        ({"SecurityOptions": ["name=seccomp"]}, {}),
+        ({"SecurityOptions": None}, {}),
+        ({}, {}),
+    ],
+)
+def test_a_container_reads_its_mounts_where_selinux_protects(
+    monkeypatch: pytest.MonkeyPatch, described: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    """No file gets another label: a channel may have hard links of the user's data."""
+    monkeypatch.setattr(engine, "connect", lambda: SimpleNamespace(info=lambda: described))
+    assert engine.choose_security() == expected
+
+
+def test_each_directory_of_a_job_is_mounted(tmp_path: Path) -> None:
+    for name in ("input", "a:b"):
+        (tmp_path / name).mkdir()
+    [first, second] = engine.list_mounts(tmp_path, ["input"])
+    assert (first["Target"], first["Source"]) == ("/opt/ml/a:b", str(tmp_path / "a:b"))
+    assert (first["ReadOnly"], second["ReadOnly"]) == (False, True)
