@@ -160,6 +160,8 @@ def main() -> int:
         names = write_models(base, options.models, options.weights)
         endpoint = Endpoint(base, options.memory)
         try:
+            endpoint.load(names[0])  # starts the process that all others are forked from
+            endpoint.ask("DELETE", f"/models/{names[0]}")
             rounds = [
                 run_round(endpoint, base, names, options.requests) for _ in range(options.rounds)
             ]

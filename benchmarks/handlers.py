@@ -19,6 +19,7 @@ import argparse
 import contextlib
 import http.client
 import json
+import math
 import os
 import re
 import signal
@@ -33,6 +34,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 CORES = 2
+_REST_S = 0.3
+_REST_SHARE = 0.1  # of a core, while a server rests
 
 _COMMON = "import json\nimport numpy as np\n"
 _LOAD = {
@@ -299,7 +302,7 @@ def run(server: Server) -> Iterator[int]:
                 message = f"{server.name} does not answer: {log_path.read_text()[-2000:]}"
                 raise OSError(message)
             time.sleep(0.1)
-        time.sleep(1)  # the other worker
+        wait_until_idle(process.pid, deadline)
         yield port
     finally:
         with contextlib.suppress(ProcessLookupError):
@@ -309,6 +312,31 @@ def run(server: Server) -> Iterator[int]:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def wait_until_idle(group: int, deadline: float) -> None:
+    """Wait until the other workers have loaded too: a server's processes rest for a while.
+
+    Raises: OSError if they do not before `deadline`, by `time.monotonic`.
+    """
+    before = -math.inf
+    while (used_s := count_processor_s(group)) - before > _REST_SHARE * _REST_S:
+        if time.monotonic() > deadline:
+            message = f"the processes of group {group} do not come to rest"
+            raise OSError(message)
+        before = used_s
+        time.sleep(_REST_S)
+
+
+def count_processor_s(group: int) -> float:
+    """Return the processor time that the processes of a group have taken."""
+    ticks = 0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended
+            fields = path.read_text().rpartition(")")[2].split()
+            if int(fields[2]) == group:
+                ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def answers(port: int, body: bytes) -> bool:
@@ -399,7 +427,7 @@ def main() -> None:
     connections = [int(text) for text in asked.connections.split(",")]
     constant = 0.0
     with tempfile.TemporaryDirectory() as scratch:
-        for handler in ["constant", *asked.only.split(",")]:
+        for handler in dict.fromkeys(("constant", *asked.only.split(","))):
             needed = _NEEDS.get(handler, (handler,) if handler in ("xgboost", "torch") else ())
             if needed and not has(python, *needed):
                 print(f"{handler}: left out, {', '.join(needed)} is missing")
