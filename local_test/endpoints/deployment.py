@@ -15,9 +15,11 @@ from local_test.endpoints.server import Limits, Server
 from local_test.endpoints.variants import serverless
 from local_test.endpoints.variants.replica import Place, Replica
 from local_test.endpoints.variants.serverless import ServerlessVariant
+from local_test.endpoints.variants.shadow import OnCopy, Shadow
 from local_test.endpoints.variants.starter import Starter, await_health
 from local_test.endpoints.variants.variant import Variant
 from local_test.requests.endpoint_requests import EndpointRequests
+from local_test.requests.variant_rules import list_variants
 from local_test.runners.interface import Runner
 from local_test.runners.log_lines import OnLine
 
@@ -39,6 +41,8 @@ class Deployment:
         """`take_truncation` returns whether the next model archive is to be truncated."""
         self.limits = limits
         self.variants: list[Variant] = []
+        self.shadow: Shadow | None = None
+        self.on_copy: OnCopy = lambda *_: None
         self.changing = threading.Lock()
         self.startup_s = 0.0
         """The longest time that a server took to become healthy."""
@@ -51,12 +55,46 @@ class Deployment:
 
     def servers(self) -> list[Server]:
         """Return the servers of all variants."""
-        return [server for variant in self.variants for server in variant.servers]
+        return [server for variant in self._list_all() for server in variant.servers]
+
+    def _list_all(self) -> list[Variant]:
+        if self.shadow is None:
+            return self.variants
+        return [*self.variants, self.shadow.variant]
 
     def monitored_servers(self) -> list[Server]:
         """Return the servers that are pinged, and replaced when they exit."""
-        variants = [variant for variant in self.variants if variant.is_monitored]
+        variants = [variant for variant in self._list_all() if variant.is_monitored]
         return [server for variant in variants for server in variant.servers]
+
+    def copy(self, body: bytes, headers: Mapping[str, str]) -> None:
+        """Send a copy of a request to the shadow variant, if there is one."""
+        if self.shadow is not None:
+            self.shadow.copy(body, headers)
+
+    def describe(self) -> dict[str, list[dict[str, Any]]]:
+        """Return the members of the answer to DescribeEndpoint that list variants."""
+        found = {"ProductionVariants": [item.describe() for item in self.variants]}
+        if self.shadow is not None:
+            found["ShadowProductionVariants"] = [self.shadow.variant.describe()]
+        return found
+
+    def summarize(self) -> dict[str, dict[str, str]]:
+        """Return what the console shows of each variant, by name."""
+        found = {variant.name: variant.summarize() for variant in self.variants}
+        if self.shadow is not None:
+            found[self.shadow.variant.name] = self.shadow.summarize()
+        return found
+
+    def loaded_models(self) -> dict[str, list[str]]:
+        """Return the loaded targets of each multi-model server, the least recently used first."""
+        return {
+            place.server.name: place.cache.loaded
+            for variant in self.variants
+            for replica in variant.replicas
+            for place in replica.places
+            if place.cache is not None
+        }
 
     def choose_variant(self, target: str | None) -> Variant:
         """Return the variant named `target`, or one by weight.
@@ -85,7 +123,7 @@ class Deployment:
         variants: list[Variant] = []
         begun: list[Replica] = []
         try:
-            for description in requests.config["ProductionVariants"]:
+            for description in list_variants(requests.config):
                 model = requests.models[description["ModelName"]]
                 variant = self._make_variant(description, model, version)
                 variants.append(variant)
@@ -96,12 +134,26 @@ class Deployment:
             raise
         for variant in variants:
             variant.enter_service()
-        old = self.variants
-        self.variants = variants
-        return self.close(old)
+        old = self._list_all()
+        old_shadow = self.shadow
+        count = len(requests.config["ProductionVariants"])
+        self.shadow = self._make_shadow(variants[count:], variants[0])
+        self.variants = variants[:count]
+        return self._close(old, old_shadow)
 
-    def close(self, variants: Sequence[Variant]) -> list[Server]:
-        """Let variants start no server from now on; return those that they have."""
+    def _make_shadow(self, variants: Sequence[Variant], production: Variant) -> Shadow | None:
+        if not variants:
+            return None
+        (variant,) = variants
+        return Shadow(variant, variant.weight / production.weight, self.on_copy)
+
+    def close(self) -> list[Server]:
+        """Let nothing start from now on; return the servers that there are."""
+        return self._close(self._list_all(), self.shadow)
+
+    def _close(self, variants: Sequence[Variant], shadow: Shadow | None) -> list[Server]:
+        if shadow is not None:
+            shadow.close()
         for variant in variants:
             variant.close()
         return [server for variant in variants for server in variant.servers]
@@ -128,7 +180,7 @@ class Deployment:
 
         Raises: UserError, PlatformError if the new one does not become healthy.
         """
-        for variant in self.variants:
+        for variant in self._list_all():
             for replica in variant.replicas:
                 for index, place in enumerate(replica.places):
                     if place.server is dead:

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -61,19 +61,22 @@ class Endpoint:
         self.directory = directory
         self.status = "Creating"
         self.failure = ""
+        self.on_copy: Callable[[str, int, float, float], None] = lambda *_: None
+        """Called with a shadow variant, status, and seconds to the first byte and in total."""
         self._requests = requests
         self._listener = on_line
         self._limits = limits or Limits()
         self._trigger = Trigger(faults, self._inject)
         self._slow_readers = 0
-        self._deployment = Deployment(
+        self.deployment = Deployment(
             directory,
             runner,
             self._limits,
             self._on_line,
             take_truncation=lambda: self._trigger.take("truncated-model") is not None,
         )
-        self._monitor = HealthMonitor(self.name, self._deployment, self._on_line)
+        self.deployment.on_copy = self._record_copy
+        self._monitor = HealthMonitor(self.name, self.deployment, self._on_line)
         self._capture = self._make_capture(requests)
         self._async: AsyncInvocations | None = None
 
@@ -102,7 +105,7 @@ class Endpoint:
     @property
     def startup_s(self) -> float:
         """The longest time that a server took to become healthy."""
-        return self._deployment.startup_s
+        return self.deployment.startup_s
 
     def start(self) -> None:
         """Start all servers and wait until every one is healthy.
@@ -115,7 +118,7 @@ class Endpoint:
         self.directory.mkdir(parents=True, exist_ok=True)
         time.sleep(self._trigger.take("slow-start") or 0.0)
         try:
-            self._deployment.switch(self._requests)
+            self.deployment.switch(self._requests)
         except BaseException as error:
             self.status = "Failed"
             self.failure = str(error)
@@ -132,10 +135,10 @@ class Endpoint:
         (HO-5).
         """
         requests.validate()
-        with self._deployment.changing:
+        with self.deployment.changing:
             self.status = "Updating"
             try:
-                old = self._deployment.switch(requests)
+                old = self.deployment.switch(requests)
             except UserError as error:
                 self.failure = f"the update was rolled back: {error}"
                 self.status = "InService"
@@ -145,43 +148,28 @@ class Endpoint:
             self._capture = self._make_capture(requests)
             self.failure = ""
             self.status = "InService"
-            self._deployment.stop(old)
+            self.deployment.stop(old)
             captured.close()
 
     def set_weight(self, variant: str, weight: float) -> None:
         """Change a variant's share of the requests."""
-        self._deployment.choose_variant(variant).weight = weight
+        self.deployment.choose_variant(variant).weight = weight
 
     def set_instance_count(self, variant: str, count: int) -> None:
         """Start or stop servers of a variant while the others stay in service.
 
         Raises: UserError if a new server does not become healthy; none is added then.
         """
-        chosen = self._deployment.choose_variant(variant)
-        with self._deployment.changing:
-            self._deployment.resize(chosen, count)
+        chosen = self.deployment.choose_variant(variant)
+        with self.deployment.changing:
+            self.deployment.resize(chosen, count)
 
     def servers(self) -> list[Server]:
         """Return the servers of all variants."""
-        return self._deployment.servers()
-
-    def summarize(self) -> dict[str, dict[str, str]]:
-        """Return what the console shows of each variant, by name."""
-        return {variant.name: variant.summarize() for variant in self._deployment.variants}
-
-    def loaded_models(self) -> dict[str, list[str]]:
-        """Return the loaded targets of each multi-model server, the least recently used first."""
-        return {
-            place.server.name: place.cache.loaded
-            for variant in self._deployment.variants
-            for replica in variant.replicas
-            for place in replica.places
-            if place.cache is not None
-        }
+        return self.deployment.servers()
 
     def _inject(self, fault: Fault) -> None:
-        servers = self.servers()
-        if not servers:  # a serverless endpoint that has scaled to zero
+        if not (servers := self.servers()):  # a serverless endpoint that has scaled to zero
             self._report(f"{fault.kind} hits nothing: no server runs")
             return
         server = next((server for server in servers if server.name == fault.host), servers[0])
@@ -203,6 +191,7 @@ class Endpoint:
         with variant.lease() as replica:
             self._read_slowly(replica.servers[0], body, known)
             answer = replica.answer(body, known)
+        self.deployment.copy(body, known)
         maximum = variant.starter.limits.payload_bytes
         if len(answer.body) > maximum:
             message = (
@@ -210,13 +199,22 @@ class Endpoint:
             )
             raise RequestError(424, message)
         if answer.status < 400:
-            self._capture.record(
-                variant.name,
-                (known.get("content-type", ""), body),
-                (answer.headers.get("content-type", ""), answer.body),
-                known.get(HEADER_PREFIX + "inference-id"),
-            )
+            self._record(body, known, answer)
         return answer
+
+    def _record(self, body: bytes, headers: Mapping[str, str], answer: Answer) -> None:
+        """Capture an exchange."""
+        self._capture.record(
+            answer.variant,
+            (headers.get("content-type", ""), body),
+            (answer.headers.get("content-type", ""), answer.body),
+            headers.get(HEADER_PREFIX + "inference-id"),
+        )
+
+    def _record_copy(self, body: bytes, headers: Mapping[str, str], answer: Answer) -> None:
+        self.on_copy(answer.variant, answer.status, answer.first_byte_s, answer.total_s)
+        if answer.status < 400:
+            self._record(body, headers, answer)
 
     def invoke_stream(self, body: bytes, headers: Mapping[str, str]) -> Stream:
         """Pass a request to a container as InvokeEndpointWithResponseStream does (ST-1).
@@ -227,7 +225,9 @@ class Endpoint:
         if not variant.is_monitored:
             raise RequestError(400, "a serverless endpoint does not stream; use InvokeEndpoint")
         with variant.lease() as replica:
-            return replica.stream(body, known)
+            stream = replica.stream(body, known)
+        self.deployment.copy(body, known)
+        return stream
 
     def _read_slowly(self, server: Server, body: bytes, headers: Mapping[str, str]) -> None:
         """Send the request again for each slow reader that a fault has asked for."""
@@ -248,7 +248,7 @@ class Endpoint:
             )
             raise RequestError(400, message)
         known = select_headers(headers.items(), FORWARDED_HEADERS)
-        variant = self._deployment.choose_variant(known.get(_TARGET_VARIANT))
+        variant = self.deployment.choose_variant(known.get(_TARGET_VARIANT))
         check_request(body, known, variant.starter.limits.payload_bytes)
         return variant, known
 
@@ -268,7 +268,7 @@ class Endpoint:
         known = select_headers(headers.items(), FORWARDED_HEADERS)
         # The body is in S3 and has its own limit.
         check_request(b"", known, self._limits.payload_bytes)
-        variant = self._deployment.choose_variant(known.get(_TARGET_VARIANT))
+        variant = self.deployment.choose_variant(known.get(_TARGET_VARIANT))
         with variant.lease() as replica:
             return replica.answer(body, known, limit_s=limit_s)
 
@@ -276,11 +276,11 @@ class Endpoint:
         """Stop all servers; return a finding for each that broke the rules of stopping (HO-10)."""
         self._monitor.ended.set()
         self._trigger.stop_clock()
-        self._deployment.abandon_start()
+        self.deployment.abandon_start()
         if self._async is not None:
             self._async.close()
-        with self._deployment.changing:
-            findings = self._deployment.stop(self._deployment.close(self._deployment.variants))
+        with self.deployment.changing:
+            findings = self.deployment.stop(self.deployment.close())
         self._capture.close()
         if self.status != "Failed":
             self.status = "Deleted"
@@ -293,7 +293,7 @@ class Endpoint:
             "EndpointArn": identity.arn("endpoint", self.name),
             "EndpointConfigName": self._requests.config["EndpointConfigName"],
             "EndpointStatus": self.status,
-            "ProductionVariants": [item.describe() for item in self._deployment.variants],
+            **self.deployment.describe(),
         }
         if self.failure:
             description["FailureReason"] = self.failure[: contract.FAILURE_REASON_CHARACTERS]

@@ -30,7 +30,8 @@ class EndpointRequests:
         valid = [validate("CreateModel", model) for model in self.models.values()]
         valid.append(validate("CreateEndpointConfig", self.config))
         valid.append(validate("CreateEndpoint", self.endpoint))
-        names = [variant.get("ModelName") for variant in self.config["ProductionVariants"]]
+        variants = variant_rules.list_variants(self.config)
+        names = [variant.get("ModelName") for variant in variants]
         missing = [str(name) for name in names if name not in self.models]
         if missing:
             message = (

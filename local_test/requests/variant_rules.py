@@ -26,13 +26,18 @@ _NOT_SERVERLESS: Final = (
 _STEP_MB: Final = 1024
 
 
+def list_variants(config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return all variants of a configuration, the shadow variant last."""
+    return [*config["ProductionVariants"], *config.get("ShadowProductionVariants", ())]
+
+
 def find_faults(config: Mapping[str, Any]) -> list[str]:
     """Return a line for each rule that a CreateEndpointConfig request breaks.
 
     Source: Guide `serverless-endpoints`; API `ProductionVariantServerlessConfig`.
     """
-    variants = config["ProductionVariants"]
-    faults = []
+    variants = list_variants(config)
+    faults = _check_shadow(config)
     for variant in variants:
         if "ServerlessConfig" in variant:
             label = f"variant {variant['VariantName']}"
@@ -44,6 +49,28 @@ def find_faults(config: Mapping[str, Any]) -> list[str]:
             ]
             if len(variants) > 1:
                 faults.append(f"{label}: a serverless variant must be the only one (SRV-1)")
+    return faults
+
+
+def _check_shadow(config: Mapping[str, Any]) -> list[str]:
+    """Source: API `CreateEndpointConfig`; Guide `shadow-tests`."""
+    shadows = config.get("ShadowProductionVariants", ())
+    if not shadows:
+        return []
+    faults = []
+    counts = (len(config["ProductionVariants"]), len(shadows))
+    if counts != (1, 1):
+        faults.append(
+            "ShadowProductionVariants: it needs one production and one shadow variant, found "
+            f"{counts[0]} and {counts[1]}"
+        )
+    if "AsyncInferenceConfig" in config:
+        faults.append("ShadowProductionVariants: an asynchronous endpoint has none")
+    if config["ProductionVariants"][0].get("InitialVariantWeight", 1.0) <= 0:
+        faults.append(
+            "ShadowProductionVariants: the production variant's InitialVariantWeight must be above "
+            "0; the shadow's share is their ratio"
+        )
     return faults
 
 
@@ -71,7 +98,7 @@ def find_conflicts(config: Mapping[str, Any], models: Mapping[str, Mapping[str, 
     `models` are CreateModel requests by model name; those that are absent are not judged.
     """
     faults = []
-    for variant in config["ProductionVariants"]:
+    for variant in list_variants(config):
         model = models.get(variant.get("ModelName", ""), {})
         name = variant["VariantName"]
         if "AsyncInferenceConfig" in config and is_direct(model):
@@ -81,6 +108,13 @@ def find_conflicts(config: Mapping[str, Any], models: Mapping[str, Mapping[str, 
             )
         if "ServerlessConfig" in variant:
             faults += [f"variant {name}: {fault}" for fault in _check_serverless_model(model)]
+        containers = list_containers(model)
+        is_special = len(containers) > 1 or containers[0].is_multi_model
+        if "ShadowProductionVariants" in config and is_special:
+            faults.append(
+                f"variant {name}: with a shadow variant, each model has one container that serves "
+                "one model"
+            )
     return faults
 
 

@@ -109,6 +109,59 @@ def test_a_direct_request_reaches_the_container_that_it_names(tmp_path: Path) ->
     assert [answer["headers"][TARGET.lower()] for answer in answers] == ["adds-1", "adds-20"]
 
 
+def test_a_shadow_variant_gets_copies_whose_answers_are_captured(tmp_path: Path) -> None:
+    models = {
+        name: {
+            "ModelName": name,
+            "PrimaryContainer": {
+                "Image": "any",
+                "ModelDataUrl": make_model(tmp_path / name / "model.tar.gz", total).as_uri(),
+            },
+        }
+        for name, total in (("now", 100), ("next", 200))
+    }
+    config = {
+        "EndpointConfigName": "c",
+        "ProductionVariants": [{"VariantName": "now", "ModelName": "now"}],
+        "ShadowProductionVariants": [{"VariantName": "next", "ModelName": "next"}],
+        "DataCaptureConfig": {
+            "InitialSamplingPercentage": 100,
+            "DestinationS3Uri": (tmp_path / "captured").as_uri(),
+            "CaptureOptions": [{"CaptureMode": "Output"}],
+            "CaptureContentTypeHeader": {"CsvContentTypes": ["text/csv"]},
+        },
+    }
+    requests = EndpointRequests(models, config, {"EndpointName": "e", "EndpointConfigName": "c"})
+    with Endpoint(requests, make_runner(), tmp_path / "e", limits=FAST) as running:
+        copies: list[tuple[Any, ...]] = []
+        running.on_copy = lambda *copy: copies.append(copy)
+        answers = [running.invoke(b"%d" % number, CSV) for number in range(3)]
+        assert [(answer.variant, answer.body) for answer in answers] == [
+            ("now", b"100"),
+            ("now", b"101"),
+            ("now", b"102"),
+        ]
+        with pytest.raises(RequestError, match="variant 'next' does not exist"):
+            running.invoke(b"1", {**CSV, "X-Amzn-SageMaker-Target-Variant": "next"})
+        running.invoke(b"-3", CSV)  # both fail
+        wait_until(lambda: len(copies) == 4)
+        assert sorted(copy[:2] for copy in copies) == [("next", 200)] * 3 + [("next", 500)]
+        (described,) = running.describe()["ShadowProductionVariants"]
+        assert described["CurrentInstanceCount"] == 1
+        summary = running.deployment.summarize()["next"]
+        assert summary["Healthy servers"] == "1 of 1; 4 copies, 1 failed, 0 dropped"
+
+    captured = [
+        (path.parts[-6], json.loads(line)["captureData"]["endpointOutput"]["data"])
+        for path in (tmp_path / "captured").rglob("*.jsonl")
+        for line in path.read_text().splitlines()
+    ]
+    assert sorted(captured) == [
+        *(("next", str(total)) for total in (200, 201, 202)),
+        *(("now", str(total)) for total in (100, 101, 102)),
+    ]
+
+
 def make_serverless(directory: Path) -> Endpoint:
     """Return an endpoint of at most two environments, with a tenth of their memory."""
     serverless_config = {"MemorySizeInMB": 1024, "MaxConcurrency": 2}

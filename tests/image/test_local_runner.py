@@ -348,6 +348,36 @@ def test_a_multi_model_endpoint_needs_an_image_that_says_so(
         Endpoint(requests, DockerRunner(name), tmp_path / "e", limits=FAST).start()  # IMG-12
 
 
+def test_a_request_passes_the_containers_of_a_pipeline(
+    tmp_path: Path, client: docker.DockerClient, image: str, requests: EndpointRequests
+) -> None:
+    container = requests.models["e"].pop("PrimaryContainer")
+    requests.models["e"]["Containers"] = [container, container]
+    with Endpoint(requests, DockerRunner(image), tmp_path / "e", limits=FAST) as running:
+        assert running.invoke(b"1", {"Content-Type": "text/csv"}).body == b"201"  # PIP-1
+
+    lines = ('ENTRYPOINT ["python", "/app/conformant.py"]',)
+    name = build(client, tmp_path, "harness-test-no-label", *lines)
+    with pytest.raises(UserError, match=r"several containers needs .*accept-bind-to-port=true"):
+        Endpoint(requests, DockerRunner(name), tmp_path / "e", limits=FAST).start()  # IMG-12
+
+
+def test_a_serverless_container_has_less(
+    tmp_path: Path, client: docker.DockerClient, image: str, requests: EndpointRequests
+) -> None:
+    (variant,) = requests.config["ProductionVariants"]
+    for name in ("InitialInstanceCount", "InstanceType"):
+        variant.pop(name, None)
+    variant["ServerlessConfig"] = {"MemorySizeInMB": 1024, "MaxConcurrency": 1}
+    with Endpoint(requests, DockerRunner(image), tmp_path / "e", limits=FAST) as running:
+        assert running.invoke(b"1", {"Content-Type": "text/csv"}).body == b"101"
+        (container,) = client.containers.list(filters={"label": LABEL})
+        host = container.attrs["HostConfig"]
+
+    assert (host["Memory"], host["MemorySwap"]) == (1024**3, 1024**3)  # SRV-1
+    assert (host["ReadonlyRootfs"], host["IpcMode"]) == (True, "none")
+
+
 def test_models_are_evicted_when_the_container_says_507(
     tmp_path: Path, image: str, requests: EndpointRequests
 ) -> None:
@@ -368,7 +398,9 @@ def test_models_are_evicted_when_the_container_says_507(
             ).body
 
         assert [ask("a"), ask("b"), ask("a"), ask("c")] == [b"11", b"12", b"11", b"13"]
-        assert running.loaded_models() == {"AllTraffic-1": ["a.tar.gz", "c.tar.gz"]}  # MME-2
+        assert running.deployment.loaded_models() == {
+            "AllTraffic-1": ["a.tar.gz", "c.tar.gz"]
+        }  # MME-2
 
 
 def test_an_isolated_endpoint_is_reached_by_the_platform_alone(

@@ -36,7 +36,6 @@ EXERCISES = {
         "local_test.aws.sagemaker.runtime",
     ),
     "tests/contract/aws/test_variants.py": ("local_test.aws.sagemaker.hosting.image_runner",),
-    "tests/contract/test_local_test_variants.py": ("local_test.endpoints.variants.variant",),
     "tests/contract/aws/test_full_disk.py": ("local_test.aws.moto.held_parts",),
     "tests/contract/aws/test_jobs.py": ("local_test.aws.account.metric_files",),
     "tests/contract/aws/test_remote_endpoints.py": (

@@ -12,17 +12,17 @@ from local_test.aws.console.job_page import read_log
 from local_test.aws.console.rendering import format_date
 from local_test.aws.sagemaker.live_endpoints import find_live
 from local_test.endpoints.invocation_http import LOG_GROUP
-from local_test.requests import model_containers
+from local_test.requests import model_containers, variant_rules
 
 
 def show_endpoint(account: Account, record: Endpoint) -> dict[str, Any]:
     """Return the values of an endpoint's page."""
     name = record["EndpointName"]
     live = find_live(account, name)
-    described = live.endpoint.describe()["ProductionVariants"] if live else []
-    summaries = live.endpoint.summarize() if live else {}
-    running = {variant["VariantName"]: variant for variant in described}
-    variants = record["_requests"]["config"]["ProductionVariants"]
+    described = live.endpoint.deployment.describe() if live else {}
+    summaries = live.endpoint.deployment.summarize() if live else {}
+    running = {variant["VariantName"]: variant for found in described.values() for variant in found}
+    variants = variant_rules.list_variants(record["_requests"]["config"])
     return {
         "record": record,
         "facts": {

@@ -35,7 +35,7 @@ def create_endpoint(account: Account, request: Mapping[str, Any]) -> dict[str, A
 
 
 def _count_instances(requests: ServedRequests) -> int:
-    variants = requests["config"]["ProductionVariants"]
+    variants = variant_rules.list_variants(requests["config"])
     return sum(
         variant.get("InitialInstanceCount", 1)
         for variant in variants
@@ -46,7 +46,7 @@ def _count_instances(requests: ServedRequests) -> int:
 def _gather(account: Account, config_name: str) -> ServedRequests:
     """Return the requests that an endpoint of a configuration runs."""
     config = model_operations.find(account, ENDPOINT_CONFIG, config_name)["_request"]
-    names = [variant["ModelName"] for variant in config["ProductionVariants"]]
+    names = [variant["ModelName"] for variant in variant_rules.list_variants(config)]
     models = {name: model_operations.find(account, MODEL, name)["_request"] for name in names}
     return {"config": config, "models": models}
 
@@ -59,10 +59,11 @@ def describe_endpoint(account: Account, request: Mapping[str, Any]) -> dict[str,
     live = live_endpoints.find_live(account, name)
     if live is not None:
         images = live_endpoints.list_images(record["_requests"])
-        described["ProductionVariants"] = [
-            _describe_variant(variant, images.get(variant["VariantName"]), record)
-            for variant in live.endpoint.describe()["ProductionVariants"]
-        ]
+        for member, variants in live.endpoint.deployment.describe().items():
+            described[member] = [
+                _describe_variant(variant, images.get(variant["VariantName"]), record)
+                for variant in variants
+            ]
     config = record["_requests"]["config"]
     described["AsyncInferenceConfig"] = config.get("AsyncInferenceConfig")
     if "DataCaptureConfig" in config:

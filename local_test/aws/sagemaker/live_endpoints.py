@@ -26,6 +26,7 @@ from local_test.endpoints.endpoint import CAPTURE, Endpoint
 from local_test.endpoints.invocation_http import LOG_GROUP
 from local_test.jobs.status import INTERNAL_ERROR_MESSAGE
 from local_test.requests.endpoint_requests import EndpointRequests
+from local_test.requests.variant_rules import list_variants
 
 _SIZES: Final = ("InitialInstanceCount", "InitialVariantWeight")
 
@@ -47,7 +48,7 @@ def list_images(requests: ServedRequests) -> dict[str, str]:
     """Return the image of each variant, the first one of several."""
     return {
         variant["VariantName"]: image_of(requests["models"][variant["ModelName"]])
-        for variant in requests["config"]["ProductionVariants"]
+        for variant in list_variants(requests["config"])
     }
 
 
@@ -82,6 +83,7 @@ def _bring_up(account: Account, name: str) -> None:
         endpoint = Endpoint(
             _make_requests(name, requests), runner, account.directory / "endpoints" / name, on_line
         )
+        endpoint.on_copy = account.meter(name).count
         endpoint.start()
     except Exception as error:  # noqa: BLE001 - a bug of ours fails one endpoint, not the server
         reason = _explain(name, error)

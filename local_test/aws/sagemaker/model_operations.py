@@ -151,12 +151,13 @@ def _choose_specification(package: Package, container: Request) -> Mapping[str, 
 def create_endpoint_config(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
     """Answer CreateEndpointConfig."""
     valid = validation.admit("CreateEndpointConfig", request)
-    names = [variant["VariantName"] for variant in request["ProductionVariants"]]
+    variants = variant_rules.list_variants(request)
+    names = [variant["VariantName"] for variant in variants]
     if len(set(names)) < len(names):
         reject(f"Duplicate production variant names: {', '.join(names)}")
     models_found = {
         name: find(account, MODEL, name)["_request"]
-        for name in (variant.get("ModelName", "") for variant in request["ProductionVariants"])
+        for name in (variant.get("ModelName", "") for variant in variants)
     }
     if faults := variant_rules.find_conflicts(request, models_found):
         reject("; ".join(faults))

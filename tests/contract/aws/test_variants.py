@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -160,3 +161,46 @@ def test_a_serverless_endpoint_throttles_and_is_updated(aws: LocalAws) -> None:
     with ThreadPoolExecutor(3) as pool:  # two of them start environments
         assert list(pool.map(sleep, range(3))) == [""] * 3
     delete_endpoint(aws, "on-demand")
+
+
+def test_a_shadow_variant_is_described_and_metered(aws: LocalAws) -> None:
+    for name in ("production", "candidate"):
+        make_model(aws, name)
+    shadow = {
+        "VariantName": "candidate",
+        "ModelName": "candidate",
+        "InstanceType": "ml.m5.large",
+        "InitialInstanceCount": 1,
+        "InitialVariantWeight": 1.0,
+    }
+    production = {"VariantName": "production", "ModelName": "production"}
+    make_config(aws, "shadowed", production, ShadowProductionVariants=[shadow])
+    aws.sagemaker.create_endpoint(EndpointName="shadowed", EndpointConfigName="shadowed")
+    described = wait_until_settled(aws, "shadowed")
+    (found,) = described["ShadowProductionVariants"]
+    assert (found["VariantName"], found["CurrentInstanceCount"]) == ("candidate", 1)
+    assert found["DeployedImages"][0]["SpecifiedImage"] == aws.image
+
+    for _ in range(3):
+        assert ask(aws, "shadowed")["model"] == {"name": "production"}
+    now = dt.datetime.now(dt.UTC)
+    statistics = {
+        "Namespace": "AWS/SageMaker",
+        "MetricName": "Invocations",
+        "Dimensions": [
+            {"Name": "EndpointName", "Value": "shadowed"},
+            {"Name": "VariantName", "Value": "candidate"},
+        ],
+        "StartTime": now - dt.timedelta(hours=1),
+        "EndTime": now + dt.timedelta(hours=1),
+        "Period": 7200,
+        "Statistics": ["Sum"],
+    }
+    cloudwatch = aws.client("cloudwatch")
+    wait_for(
+        lambda: sum(
+            point["Sum"] for point in cloudwatch.get_metric_statistics(**statistics)["Datapoints"]
+        ),
+        lambda total: total == 3,
+    )
+    delete_endpoint(aws, "shadowed")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from local_test.requests.variant_rules import find_conflicts, find_faults
+from local_test.requests.variant_rules import find_conflicts, find_faults, list_variants
 
 
 def test_an_asynchronous_endpoint_cannot_invoke_a_container_directly() -> None:
@@ -63,3 +63,25 @@ def test_the_models_that_a_serverless_variant_takes(model: dict[str, Any], expec
 
     assert len(faults) == bool(expected)
     assert expected in "".join(faults)
+
+
+def shadowed(*names: str, **members: Any) -> dict[str, Any]:
+    variants = [{"VariantName": name, "ModelName": "m"} for name in names]
+    shadow = {"VariantName": "shadow", "ModelName": "m"}
+    return {"ProductionVariants": variants, "ShadowProductionVariants": [shadow], **members}
+
+
+def test_the_rules_of_a_shadow_variant() -> None:
+    assert find_faults(shadowed("v")) == []
+    assert [item["VariantName"] for item in list_variants(shadowed("v"))] == ["v", "shadow"]
+    (fault,) = find_faults(shadowed("v", "w"))
+    assert fault.endswith("found 2 and 1")
+    (fault,) = find_faults(shadowed("v", AsyncInferenceConfig={}))
+    assert "asynchronous" in fault
+    weightless = shadowed("v")
+    weightless["ProductionVariants"][0]["InitialVariantWeight"] = 0.0
+    (fault,) = find_faults(weightless)
+    assert "must be above 0" in fault
+    several = {"m": {"Containers": [{"Image": "i"}] * 2}}
+    assert len(find_conflicts(shadowed("v"), several)) == 2
+    assert find_conflicts(shadowed("v"), {"m": {"PrimaryContainer": {"Image": "i"}}}) == []
