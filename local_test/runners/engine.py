@@ -8,6 +8,7 @@ import functools
 import io
 import ipaddress
 import os
+import re
 import socket
 import tarfile
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -30,11 +31,10 @@ LABEL: Final = "byo.local-test"
 OWNER: Final = name_process(os.getpid())
 UNREACHABLE: Final = (docker.errors.DockerException, requests.exceptions.RequestException)
 """What the client raises when the engine refuses, or cannot be reached."""
-_IMAGE_FAULTS: Final = (
-    "exec format error",
-    "executable file not found",
-    "no such file or directory",
-    "permission denied",
+_IMAGE_FAULT: Final = re.compile(
+    r"exec format error|crun: (executable file|open executable)"
+    r"|\bexec\b.*(executable file not found|no such file or directory|permission denied)",
+    re.IGNORECASE | re.DOTALL,
 )
 """What engines report as their own failure although the image is to blame."""
 
@@ -261,7 +261,7 @@ def explain_start(error: Exception, reason: str = "") -> UserError | PlatformErr
     if not isinstance(error, docker.errors.APIError):
         return PlatformError(f"lost the Docker engine: {error}")
     text = str(error.explanation or error)
-    if any(sign in text for sign in _IMAGE_FAULTS):
+    if _IMAGE_FAULT.search(text):
         return UserError(f"the container could not be started: {reason or text}")
     if error.is_client_error():
         return UserError(f"the container could not be started: {text}")

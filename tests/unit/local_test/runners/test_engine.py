@@ -74,6 +74,12 @@ def test_an_engine_without_the_default_network_has_no_gateway(
         (500, "driver failed programming external connectivity", PlatformError),
         (500, "OCI runtime create failed: exec format error", UserError),
         (400, 'exec: "train": executable file not found in $PATH', UserError),
+        (500, 'starting container process caused: exec: "a": permission denied', UserError),
+        (500, "exec /opt/train: no such file or directory: unknown", UserError),
+        (500, "crun: executable file `train` not found in $PATH: No such file", UserError),
+        (500, 'slirp4netns failed: "open(/dev/net/tun): Permission denied"', PlatformError),
+        (500, "open /proc/1/ns: permission denied", PlatformError),
+        (500, "mount /var/lib/x: no such file or directory", PlatformError),
         (404, "no such image", UserError),
     ],
 )
