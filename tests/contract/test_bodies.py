@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import gzip
 import io
 import json
 from collections.abc import Callable
@@ -131,11 +132,27 @@ BODIES: dict[str, Body] = {
     ),
     "CSV, blank lines at the end": Body("text/csv", CSV_TEXT.encode() + b"\n\n"),
     "CSV, blank line inside": Body("text/csv", b"10,20,30,40\n\n1,2,3,4\n", 2, ALL, "row 2"),
+    "CSV, blank line first": Body("text/csv", b"\n10,20,30,40\n1,2,3,4\n", 2, ALL, "row 1"),
+    "CSV, CRLF line first": Body("text/csv", b"\r\n10,20,30,40\r\n1,2,3,4\r\n", 2, ALL, "row 1"),
     "CSV, a row too short": Body("text/csv", b"10,20,30,40\n1,2,3\n", 2, ALL, "row 2 has 3"),
     "JSON": Body("application/json", json.dumps(JSON_ROWS).encode()),
     "JSON with BOM": Body("application/json", b"\xef\xbb\xbf" + json.dumps(JSON_ROWS).encode()),
     "JSON, instances": Body("application/json", json.dumps({"instances": JSON_ROWS}).encode()),
     "JSON, inputs": Body("application/json", json.dumps({"inputs": JSON_ROWS}).encode()),
+    "JSON, both forms": Body(
+        "application/json",
+        json.dumps({"instances": JSON_ROWS, "inputs": JSON_ROWS}).encode(),
+        2,
+        ALL,
+        "send one of them",
+    ),
+    "JSON, both forms of pictures": Body(
+        "application/json",
+        json.dumps({"instances": [encode_picture(ROWS[0])], "inputs": []}).encode(),
+        1,
+        ALL,
+        "send one of them",
+    ),
     "JSON, signature": Body(
         "application/json",
         json.dumps({"signature_name": "serving_default", "instances": JSON_ROWS}).encode(),
@@ -216,6 +233,26 @@ def read_rows(server: str, response: Response, answer: str) -> list[list[float]]
     assert response.content_type == LINES
     lines = [json.loads(line, parse_constant=pytest.fail) for line in text.splitlines()]
     return [line["output"] if server == "bundled" else line for line in lines]
+
+
+PACKED = ("CSV", "JSON", "JSON, pictures", "JSON lines as application/jsonlines", "npy", "libsvm")
+
+
+@pytest.mark.parametrize("server", ALL)
+@pytest.mark.parametrize("name", [*PACKED, "Parquet", "Arrow", "PNG", "parts by first bytes"])
+def test_content_encoding_is_undone_or_refused_with_what_is_possible(
+    name: str, server: str, servers: dict[str, Invoke]
+) -> None:
+    content_type, body, records, *_ = BODIES[name]
+    headers = {"content-type": content_type, "accept": "text/csv", "content-encoding": "gzip"}
+    response = servers[server](Request(gzip.compress(body), headers))
+    assert response.status == 200, response.body
+    assert np.allclose(read_rows(server, response, "text/csv"), predict(ROWS[:records]))
+    for encoding, sent, status in (("gzip", body, 400), ("br", body, 415), ("identity", body, 200)):
+        response = servers[server](Request(sent, {**headers, "content-encoding": encoding}))
+        assert response.status == status, response.body
+    bomb = Request(gzip.compress(bytes(30 << 20)), headers)
+    assert servers[server](bomb).status == 413
 
 
 @pytest.mark.parametrize("server", ALL)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import zlib
+from collections.abc import Mapping
 from typing import Final
 
 from container import contract
@@ -70,6 +71,16 @@ def decode(body: bytes, encoding: str, expansion: Expansion) -> bytes:
         return _decode_gzip(memoryview(body), expansion)
     except zlib.error:
         raise RequestError(400, "the body is not gzip, as its content encoding says") from None
+
+
+def undo(body: bytes, headers: Mapping[str, str], bytes_maximum: int) -> bytes:
+    """Undo the `Content-Encoding` of a request, if it has one; `headers` has lower-case names.
+
+    Raises: RequestError as `decode` does.
+    """
+    if "content-encoding" not in headers:
+        return body
+    return decode(body, headers["content-encoding"], Expansion(bytes_maximum))
 
 
 def _decode_gzip(body: memoryview, expansion: Expansion) -> bytes:

@@ -20,7 +20,7 @@ from container.errors import RequestError
 from container.serving.bodies import pictures
 from container.serving.bodies.content_encoding import Expansion
 from container.serving.bodies.pixels import Images, Shape
-from container.serving.records import counts
+from container.serving.records import counts, json_values
 
 _TEXT: Final = re.compile(rb'"b64"[ \t\r\n]*+:[ \t\r\n]*+"((?:[A-Za-z0-9+/=]++|\\[/nr])*+)"')
 _ESCAPE: Final = re.compile(rb"\\[nr]")
@@ -94,6 +94,7 @@ def _read_order(body: bytes, places: list[tuple[int, int]], *, is_lines: bool) -
     except (ValueError, RecursionError) as error:
         raise RequestError(400, f"the body is not JSON: {str(error)[:200]}") from None
     if isinstance(document, dict):
+        json_values.refuse_both_forms(document)
         document = document.get("instances", document.get("inputs"))
     if isinstance(document, dict):
         document = [document]

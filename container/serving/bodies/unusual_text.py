@@ -21,7 +21,7 @@ import numpy as np
 from container.errors import RequestError
 from container.serving.bodies import pixels
 from container.serving.bodies.pixels import TWO_FORMS, Images, Shape, quote
-from container.serving.records import counts, csv_rules, lines, nested_numbers
+from container.serving.records import counts, csv_rules, json_values, lines, nested_numbers
 
 BLOCK_BYTES: Final = 131_072
 _HEADER_BYTES_MAXIMUM: Final = 1 << 20
@@ -213,6 +213,7 @@ def _take_images(document: dict[str, Any]) -> Any:
 
     Raises: RequestError 400 if it holds nothing, or asks for another signature.
     """
+    json_values.refuse_both_forms(document)
     form = next((form for form in ("instances", "inputs") if form in document), None)
     if form is None:
         keys = ", ".join(map(quote, list(document)[:5])) or "nothing"

@@ -63,12 +63,23 @@ def is_missing(value: Any) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
+def refuse_both_forms(document: Mapping[str, Any]) -> None:
+    """Refuse a predict request of which a part would be ignored. Raises: RequestError 400."""
+    if "instances" in document and "inputs" in document:
+        message = 'the JSON holds both "instances" and "inputs"; send one of them'
+        raise RequestError(400, message)
+
+
 def find_form(document: Any) -> str:
     """Return the key under which a predict request of TensorFlow Serving's holds its data.
 
     That is `instances` or `inputs`, beside which only `signature_name` may stand; otherwise "".
+
+    Raises: RequestError 400 if it is both.
     """
     if isinstance(document, Mapping):
+        if document.keys() - {"signature_name"} == {"instances", "inputs"}:
+            refuse_both_forms(document)
         for form in ("instances", "inputs"):
             if document.keys() - {"signature_name"} == {form}:
                 return form

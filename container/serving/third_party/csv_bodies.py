@@ -25,7 +25,7 @@ _NUMBERS: Final = re.compile(r"[0-9,.eE\r\n+-]+")
 _INTEGERS: Final = re.compile(r"[0-9,\r\n-]+")
 _BOOLEANS: Final = {"true": True, "false": False}
 _NOTHING: Final = csv_rules.MISSING - {"nan"}
-_BLANK_LINE: Final = re.compile(r"\n\r?\n|\r\r")
+_BLANK_LINE: Final = re.compile(r"\A\r?\n|\A\r|\n\r?\n|\r\r")
 
 
 def decode(text: str, model: Signature, *, has_header: bool | None = None) -> Arrays:

@@ -18,7 +18,7 @@ import numpy as np
 from container import contract
 from container.errors import RequestError
 from container.serving import inference
-from container.serving.bodies import arrays, media_types, negotiation
+from container.serving.bodies import arrays, content_encoding, media_types, negotiation
 from container.serving.bodies.content_encoding import Expansion
 from container.serving.exchange import Request, Response
 from container.serving.records import columnar, csv_rules, libsvm, multipart
@@ -110,9 +110,10 @@ class ModelApplication:
                 given = f"content type {name[:100]!r}"
             supported = ", ".join(self._decoders)
             raise RequestError(415, f"{given} is not supported; supported: {supported}")
-        if not request.body:
+        body = content_encoding.undo(request.body, request.headers, self._found.payload_bytes)
+        if not body:
             raise RequestError(400, f"the body is empty; {name} is expected")
-        return decoder(request.body, parameters)
+        return decoder(body, parameters)
 
     def _decode_json(self, body: bytes, parameters: Mapping[str, str]) -> PredictRequest:
         return predict_requests.decode(bounds.decode_text(body, parameters))

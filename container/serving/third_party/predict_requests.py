@@ -46,6 +46,7 @@ def decode(body: str | bytes, *, bare: bool = True) -> PredictRequest:
         return PredictRequest(decode_rows(document))
     found = f"a {type(document).__name__} was found"
     if isinstance(document, dict):
+        json_values.refuse_both_forms(document)
         name = document.get("signature_name")
         if name is not None and not isinstance(name, str):
             raise RequestError(400, "signature_name must be a string")

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from container.errors import UserError
-from container.serving.bodies import media_types, negotiation
+from container.serving.bodies import content_encoding, media_types, negotiation
 from container.serving.exchange import FAULTS, Request, Response
 from container.serving.handover.coroutines import Coroutines
 from container.serving.third_party import bounds, model_files
@@ -76,6 +76,7 @@ class Application:
         self._end_of_line = end_of_line
         self._model_dir = model_dir
         self._is_tfs = any(name in functions for name in handler_rules.TFS_FUNCTIONS)
+        self._decodes_bodies = functions.keys().isdisjoint(("input_fn", "transform_fn"))
         self._functions: dict[str, Callable[..., Any]] = {
             "input_fn": self._decode,
             "predict_fn": _predict,
@@ -235,6 +236,10 @@ class Application:
         self, request: Request, accept: str, context: Context
     ) -> Generator[Call, Any, Any]:
         content_type = parse_content_type(request.headers.get("content-type", ""))
+        if self._decodes_bodies and "content-encoding" in request.headers:
+            limit = bounds.count_payload_bytes()
+            unpacked = content_encoding.undo(request.body, request.headers, limit)
+            request = request._replace(body=unpacked)
         data: bytes | str = request.body
         if content_type in inference_toolkit.TEXT_TYPES:
             data = _decode_text(request)
