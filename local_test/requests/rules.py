@@ -180,4 +180,5 @@ _RULES: Final[Mapping[str, Callable[[Mapping[str, Any]], list[str]]]] = {
     "CreateTransformJob": _check_transform,
     "CreateModel": model_containers.find_faults,
     "CreateEndpointConfig": variant_rules.find_faults,
+    "UpdateEndpoint": variant_rules.find_update_faults,
 }

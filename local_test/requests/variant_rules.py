@@ -26,6 +26,19 @@ _NOT_SERVERLESS: Final = (
 _STEP_MB: Final = 1024
 
 
+def find_update_faults(update: Mapping[str, Any]) -> list[str]:
+    """Return a line for each way of an UpdateEndpoint request that is not possible here."""
+    policy = update.get("DeploymentConfig", {}).get("BlueGreenUpdatePolicy", {})
+    routing = policy.get("TrafficRoutingConfiguration", {}).get("Type", "ALL_AT_ONCE")
+    if routing == "ALL_AT_ONCE":
+        return []
+    fault = (
+        "DeploymentConfig.BlueGreenUpdatePolicy.TrafficRoutingConfiguration.Type: "
+        f"{routing} is refused here, since traffic is not shifted in steps; use ALL_AT_ONCE"
+    )
+    return [fault]
+
+
 def list_variants(config: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return all variants of a configuration, the shadow variant last."""
     return [*config["ProductionVariants"], *config.get("ShadowProductionVariants", ())]

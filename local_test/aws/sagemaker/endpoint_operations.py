@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from local_test.aws.account.account import Account
@@ -96,6 +96,7 @@ def _describe_capture(capture: Mapping[str, Any]) -> dict[str, Any]:
 
 def update_endpoint(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
     """Answer UpdateEndpoint: the new version takes over once it is healthy."""
+    valid = validation.admit("UpdateEndpoint", request)
     name = request["EndpointName"]
     record = model_operations.find(account, ENDPOINT, name)
     requests = _gather(account, request["EndpointConfigName"])
@@ -103,7 +104,7 @@ def update_endpoint(account: Account, request: Mapping[str, Any]) -> dict[str, A
         exclusions = request.get("ExcludeRetainedVariantProperties", ())
         excluded = {_SIZES.get(item["VariantPropertyType"]) for item in exclusions}
         _retain(record["_requests"]["config"], requests["config"], set(_SIZES.values()) - excluded)
-    return _begin_change(account, name, requests)
+    return _begin_change(account, name, requests, valid.notes)
 
 
 def _retain(old: Request, new: Request, members: set[str]) -> None:
@@ -149,8 +150,13 @@ def _resize(variant: Request, desired: Mapping[str, Any]) -> None:
     variant.update({member: desired[key] for key, member in _SIZES.items() if key in desired})
 
 
-def _begin_change(account: Account, name: str, requests: ServedRequests) -> dict[str, Any]:
-    """Write a change down, then make it; after a crash it is made again."""
+def _begin_change(
+    account: Account, name: str, requests: ServedRequests, notes: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Write a change down, then make it; after a crash it is made again.
+
+    `notes` are about members of the request without effect.
+    """
 
     def change(record: Endpoint) -> None:
         _refuse_busy(record)
@@ -158,6 +164,8 @@ def _begin_change(account: Account, name: str, requests: ServedRequests) -> dict
             reject(f'Cannot update endpoint "{record["EndpointArn"]}" in status Failed; delete it.')
         record["EndpointStatus"] = "Updating"
         record["_next_requests"] = requests
+        known = record.get("_without_effect", [])
+        record["_without_effect"] = [*known, *(note for note in notes if note not in known)]
         record["FailureReason"] = None
 
     record = account.store.edit(ENDPOINT, name, change)

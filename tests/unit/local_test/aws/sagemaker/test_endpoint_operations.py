@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from container.errors import UserError
 from local_test.aws.account.account import Account
 from local_test.aws.account.kinds import ENDPOINT, ENDPOINT_CONFIG, MODEL
 from local_test.aws.account.records import ServedRequests
@@ -158,3 +159,71 @@ def test_describe_shows_the_capture_of_the_configuration(account: Account) -> No
     described = endpoint_operations.describe_endpoint(account, {"EndpointName": "e"})
     assert described["DataCaptureConfig"]["CaptureStatus"] == "Started"
     assert "ProductionVariants" not in described
+
+
+def update(account: Account, **deployment: Any) -> dict[str, Any]:
+    request = {"EndpointName": "e", "EndpointConfigName": "new", "DeploymentConfig": deployment}
+    return endpoint_operations.update_endpoint(account, request)
+
+
+def route(kind: str, **members: Any) -> dict[str, Any]:
+    routing = {"Type": kind, "WaitIntervalInSeconds": 60, **members}
+    return {"BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": routing}}
+
+
+@pytest.mark.parametrize(
+    ("deployment", "reason"),
+    [
+        (route("CANARY"), "CANARY is refused here"),
+        (route("LINEAR"), "LINEAR is refused here"),
+        (
+            route("ALL_AT_ONCE", CanarySize={"Type": "INSTANCE_COUNT", "Value": 1}),
+            "not shifted in steps here",
+        ),
+        ({"RollingUpdatePolicy": {"WaitIntervalInSeconds": 0}}, "use BlueGreenUpdatePolicy"),
+        (
+            {"AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "a"}]}},
+            "no alarms are watched",
+        ),
+    ],
+)
+def test_guards_that_do_not_exist_here_are_refused(
+    account: Account, started: list[str], deployment: dict[str, Any], reason: str
+) -> None:
+    furnish(account, make_variant("a"))
+    with pytest.raises(UserError, match=reason):
+        update(account, **deployment)
+    assert started == []
+
+
+def test_an_update_all_at_once_is_what_happens_here(account: Account) -> None:
+    furnish(account, make_variant("a"))
+    update(account, **route("ALL_AT_ONCE"))
+    assert read_next(account)["config"]["EndpointConfigName"] == "new"
+    record = account.store.find(ENDPOINT, "e")
+    assert record is not None
+    (note,) = record["_without_effect"]
+    assert "WaitIntervalInSeconds has no effect here" in note
+
+
+def test_a_serverless_variant_has_sizes_of_its_own(account: Account) -> None:
+    config = {"MemorySizeInMB": 1024, "MaxConcurrency": 5}
+    variant = {"VariantName": "a", "ModelName": "m", "ServerlessConfig": config}
+    furnish(account, variant)
+
+    def change(**desired: Any) -> None:
+        endpoint_operations.update_weights_and_capacities(
+            account,
+            {
+                "EndpointName": "e",
+                "DesiredWeightsAndCapacities": [{"VariantName": "a", **desired}],
+            },
+        )
+
+    with pytest.raises(AwsError, match="use ServerlessUpdateConfig"):
+        change(DesiredInstanceCount=2)
+    with pytest.raises(AwsError, match="at most MaxConcurrency, 5, found 6"):
+        change(ServerlessUpdateConfig={"ProvisionedConcurrency": 6})
+    change(ServerlessUpdateConfig={"MaxConcurrency": 9})
+    (changed,) = read_next(account)["config"]["ProductionVariants"]
+    assert changed["ServerlessConfig"] == {**config, "MaxConcurrency": 9}
