@@ -123,12 +123,17 @@ def wait_until_it_is_writing(process: subprocess.Popen[str], base: Path) -> None
     raise AssertionError("the job has ended, and was never seen to write")
 
 
+def wait_until_it_writes_another(process: subprocess.Popen[str], base: Path) -> None:
+    wait_from_its_first_checkpoint(0)(process, base)
+    wait_until_it_is_writing(process, base)
+
+
 def test_a_job_killed_inside_a_checkpoint_ends_in_the_same_bits_as_one_that_was_not(
     uninterrupted: Path, digits_channels: Path, make_job: MakeJob
 ) -> None:
     base = make_job({"train": digits_channels / "train"}, **SETTINGS)
     (base / "checkpoints").mkdir()
-    output = kill_and_restart(base, [wait_until_it_is_writing])
+    output = kill_and_restart(base, [wait_until_it_writes_another])
     assert "resumed after" in output
     assert_same_result(base, uninterrupted)
 
