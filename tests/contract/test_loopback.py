@@ -71,3 +71,23 @@ def test_a_job_listens_as_it_likes(tmp_path: Path) -> None:
     seen = run(tmp_path, is_private=False, is_server=False)
 
     assert seen == dict.fromkeys(("v4", "v6", "thread", "child"), "")
+
+
+@pytest.mark.parametrize("is_server", [True, False])
+@pytest.mark.skipif(not has_namespaces(), reason="isolation needs namespaces")
+def test_an_isolated_server_that_is_a_process_shares_the_machines_network(
+    is_server: bool, tmp_path: Path
+) -> None:
+    """SEC-1: the harness has to reach its port. An isolated job has a network of its own."""
+    output: list[bytes] = []
+    program = "import os; print(os.readlink('/proc/self/ns/net'), flush=True)"
+    runner = ProcessRunner([sys.executable, "-c", program], is_private=True)
+    launch = Launch("one", (), tmp_path, {}, is_server=is_server, is_isolated=True)
+    container = runner.start(launch, output.append)
+    try:
+        assert container.wait(60) == 0, output
+    finally:
+        container.remove()
+    found = wait_until(lambda: b"".join(output)).decode().strip()
+
+    assert (found == str(Path("/proc/self/ns/net").readlink())) == is_server
