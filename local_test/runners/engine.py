@@ -10,6 +10,7 @@ import ipaddress
 import os
 import re
 import socket
+import sys
 import tarfile
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
@@ -31,6 +32,8 @@ LABEL: Final = "byo.local-test"
 OWNER: Final = name_process(os.getpid())
 UNREACHABLE: Final = (docker.errors.DockerException, requests.exceptions.RequestException)
 """What the client raises when the engine refuses, or cannot be reached."""
+HOST_OF_VIRTUAL_MACHINE: Final = "host.docker.internal"
+"""What containers of an engine in a virtual machine call the machine around it."""
 _IMAGE_FAULT: Final = re.compile(
     r"exec format error|crun: (executable file|open executable)"
     r"|\bexec\b.*(executable file not found|no such file or directory|permission denied)",
@@ -199,6 +202,16 @@ def find_gateway() -> str | None:
     except docker.errors.NotFound:  # an engine can run without its default network
         return None
     return _read_gateway(bridge.attrs["IPAM"]["Config"] or [])
+
+
+def is_in_virtual_machine() -> bool:
+    """Return whether the engine runs in a virtual machine that forwards to this one's loopback.
+
+    Raises: PlatformError if the engine cannot be reached.
+    """
+    if sys.platform != "linux":
+        return True  # Docker Desktop, Colima, OrbStack, Podman machine
+    return str(reach().info().get("OperatingSystem", "")) == "Docker Desktop"
 
 
 def find_own_address(networks: Iterable[Mapping[str, Any]]) -> str:

@@ -57,10 +57,10 @@ def run(directory: Path, settings: Settings) -> int:
         if settings.program:
             listeners, container_url = [listener], url
         else:
-            for_containers = listen_to_containers(port)
+            for_containers, name = listen_to_containers(port)
             listeners = [listener, *for_containers]
-            container_url = _find_url(for_containers)
-            addresses = [item.getsockname()[0] for item in for_containers]
+            addresses = [name] if name else []
+            container_url = f"http://{name}:{port}" if name else ""
         variables: dict[str, str] = {}
         if container_url:
             region = settings.region
@@ -103,28 +103,32 @@ def run(directory: Path, settings: Settings) -> int:
     return 0 if is_idle else 1
 
 
-def listen_to_containers(port: int) -> list[socket.socket]:
-    """Listen at the address where the Docker engine's containers reach us; see also `peers`.
+def listen_to_containers(port: int) -> tuple[list[socket.socket], str]:
+    """Listen where the Docker engine's containers reach us; return also the host that they ask.
 
-    If that fails, the reason is logged, nothing is returned, and containers get no AWS variables.
+    Engines in a virtual machine forward a name of theirs to this machine's loopback, where we
+    listen already. See also `peers`. If it fails, the reason is logged, no host is returned, and
+    containers get no AWS variables.
 
     Raises: PlatformError if the engine is out of reach.
     """
     from local_test.runners import engine  # noqa: PLC0415 - takes 0.2 s to import
 
     engine.reap()
+    if engine.is_in_virtual_machine():
+        return [], engine.HOST_OF_VIRTUAL_MACHINE
     gateway = engine.find_gateway()
     if gateway is None:
         _report_unreachable(
             "the Docker engine's network 'bridge' has no IPv4 address; remove the setting"
             ' "bridge": "none" from its daemon.json'
         )
-        return []
+        return [], ""
     try:
-        return [_listen(gateway, port)]
-    except OSError as error:  # an engine in a virtual machine has an address of that machine
+        return [_listen(gateway, port)], gateway
+    except OSError as error:  # a rootless engine has an address of its own network
         _report_unreachable(f"cannot listen on {gateway}:{port}: {error.strerror}")
-        return []
+        return [], ""
 
 
 def _admit_containers(application: Application) -> PeerGate:
@@ -136,14 +140,6 @@ def _admit_containers(application: Application) -> PeerGate:
 
 def _report_unreachable(reason: str) -> None:
     print(f"containers cannot reach this local AWS: {reason}", file=sys.stderr, flush=True)
-
-
-def _find_url(listeners: list[socket.socket]) -> str:
-    """Return the URL of the first listener, or an empty string if there is none."""
-    for listener in listeners:
-        host, port = listener.getsockname()
-        return f"http://{host}:{port}"
-    return ""
 
 
 def _make_account(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -12,6 +13,8 @@ from local_test.conformance.sessions.surroundings import leave_documented_files
 from local_test.conformance.subject import RUBBISH, Sessions, Subject, Trial
 from local_test.requests import hyperparameter_encodings
 
+_NOT_EXECUTED: Final = re.compile(r"exit code: \d+ \((the interpreter of )?the entry point ")
+"""What the harness says of a program that an engine started and the system did not execute."""
 _CANARY: Final = "canary-5b1f0c7e"
 _RESULT_IDS: Final = ("OUT-3a", "OUT-6a", "OUT-6b", "IMG-14a", "HPO-1a", "HPO-2a", "HP-7a")
 PLAIN_IDS: Final = ("IMG-1a", "OUT-1a", "TF-1a", "TF-4a", "HP-1a", *_RESULT_IDS)
@@ -22,7 +25,7 @@ def check_plain(subject: Subject) -> Iterator[Verdict]:
     environment = {**subject.environment, "CONFORM_SECRET": _CANARY}
     trial = subject.train("plain", leave_documented_files, environment=environment)
     codes = set(trial.result.outcome.exit_codes.values())
-    is_started = bool(codes) and not codes & {126, 127} and "exec" not in trial.result.failure
+    is_started = bool(codes) and not codes & {126, 127} and not _NOT_EXECUTED.search(trial.evidence)
     yield judge("IMG-1a", is_started, trial.evidence)
     if not is_started:
         yield from skip_all(PLAIN_IDS[1:], "training could not be started (IMG-1a)")

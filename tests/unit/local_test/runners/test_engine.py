@@ -243,3 +243,20 @@ def test_each_directory_of_a_job_is_mounted(tmp_path: Path) -> None:
     [first, second] = engine.list_mounts(tmp_path, ["input"])
     assert (first["Target"], first["Source"]) == ("/opt/ml/a:b", str(tmp_path / "a:b"))
     assert (first["ReadOnly"], second["ReadOnly"]) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("platform", "system", "is_virtual"),
+    [
+        ("linux", "Debian GNU/Linux 12 (bookworm)", False),
+        ("linux", "Docker Desktop", True),
+        ("darwin", "Alpine Linux v3.20", True),
+    ],
+)
+def test_an_engine_in_a_virtual_machine_is_known(
+    monkeypatch: pytest.MonkeyPatch, platform: str, system: str, *, is_virtual: bool
+) -> None:
+    described = SimpleNamespace(info=lambda: {"OperatingSystem": system})
+    monkeypatch.setattr(engine, "reach", lambda: described)
+    monkeypatch.setattr(engine.sys, "platform", platform)
+    assert engine.is_in_virtual_machine() is is_virtual

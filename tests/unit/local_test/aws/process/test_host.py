@@ -11,13 +11,15 @@ from local_test.runners import engine
 @pytest.fixture
 def patch(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     monkeypatch.setattr(engine, "reap", lambda: None)
+    monkeypatch.setattr(engine, "is_in_virtual_machine", lambda: False)
     return monkeypatch
 
 
 def test_it_listens_where_containers_look(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(engine, "find_gateway", lambda: "127.0.0.2")
-    [listener] = host.listen_to_containers(0)
+    [listener], name = host.listen_to_containers(0)
     with listener:
+        assert name == "127.0.0.2"
         assert listener.getsockname()[0] == "127.0.0.2"
 
 
@@ -35,5 +37,10 @@ def test_containers_that_cannot_reach_it_are_reported(
     reason: str,
 ) -> None:
     patch.setattr(engine, "find_gateway", lambda: gateway)
-    assert host.listen_to_containers(0) == []
+    assert host.listen_to_containers(0) == ([], "")
     assert f"containers cannot reach this local AWS: {reason}" in capsys.readouterr().err
+
+
+def test_an_engine_in_a_virtual_machine_forwards_its_own_name(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(engine, "is_in_virtual_machine", lambda: True)
+    assert host.listen_to_containers(0) == ([], "host.docker.internal")
