@@ -111,8 +111,7 @@ def serve(
         return 0
     requests.validate()
     happenings = [faults.parse(text, faults.SERVER_KINDS) for text in options.fault or ()]
-    variants = requests.config["ProductionVariants"]
-    debug.check_hosts(sum(variant.get("InitialInstanceCount", 1) for variant in variants))
+    debug.check_hosts(requests.count_containers())
     sources = None
     if options.reload:
         debug.check_absent("--reload")

@@ -7,6 +7,7 @@ from typing import Any
 
 from container.errors import UserError
 from local_test.requests import variant_rules
+from local_test.requests.model_containers import list_containers
 from local_test.requests.validation import ValidRequest, validate
 
 
@@ -20,6 +21,16 @@ class EndpointRequests:
     """CreateEndpointConfig."""
     endpoint: dict[str, Any]
     """CreateEndpoint."""
+
+    def count_containers(self) -> int:
+        """Return how many containers may run at once."""
+        total = 0
+        for variant in variant_rules.list_variants(self.config):
+            copies = variant.get("InitialInstanceCount", 1)
+            if "ServerlessConfig" in variant:
+                copies = variant["ServerlessConfig"]["MaxConcurrency"]
+            total += copies * len(list_containers(self.models[variant["ModelName"]]))
+        return total
 
     def validate(self) -> list[ValidRequest]:
         """Validate the requests and return them, the models first.

@@ -102,10 +102,7 @@ EXERCISES = {
         "local_test.conformance.sessions.surroundings",
         "local_test.conformance.subject",
     ),
-    "tests/contract/test_local_test_endpoint.py": (
-        "local_test.endpoints.client",
-        "local_test.requests.endpoint_requests",
-    ),
+    "tests/contract/test_local_test_endpoint.py": ("local_test.endpoints.client",),
     "tests/contract/test_local_test_training.py": (
         "local_test.data.checkpoints",
         "local_test.identity",

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from local_test.aws.account.account import Account
-from local_test.aws.account.kinds import PACKAGE, TRAINING_JOB, Kind
+from local_test.aws.account.kinds import ENDPOINT, PACKAGE, TRAINING_JOB, Kind
 from local_test.aws.console import pages
 from local_test.aws.console.job_page import read_log
 from local_test.aws.protocol.messages import Reply
@@ -85,6 +85,24 @@ def test_a_versioned_package_has_a_page(account: Account) -> None:
     put(account, PACKAGE, "g/1", ModelApprovalStatus="Approved", _name="g/1")
     assert 'href="/console/model-package/g%2F1"' in ask(account, "/console").body.decode()
     assert "Approved" in ask(account, "/console/model-package/g/1").body.decode()
+
+
+@pytest.mark.parametrize(("mode", "shown"), [("Serial", "a → b"), ("Direct", "a, b")])
+def test_an_endpoint_shows_the_containers_and_the_shadow_of_a_variant(
+    account: Account, mode: str, shown: str
+) -> None:
+    containers = [{"Image": "i", "ContainerHostname": name} for name in "ab"]
+    model = {"Containers": containers, "InferenceExecutionConfig": {"Mode": mode}}
+    config = {
+        "ProductionVariants": [{"VariantName": "now", "ModelName": "m"}],
+        "ShadowProductionVariants": [{"VariantName": "candidate", "ModelName": "m"}],
+    }
+    requests = {"config": config, "models": {"m": model}}
+    members = {"EndpointArn": "arn", "EndpointStatus": "InService", "EndpointConfigName": "c"}
+    put(account, ENDPOINT, "e", _requests=requests, **members)
+    table = re.findall(r"<tr><td>.*", ask(account, "/console/endpoint/e").body.decode())
+    assert [re.findall(r"<td>(\w+)</td>", row)[0] for row in table] == ["now", "candidate"]
+    assert all(f"<br>{shown}</td>" in row for row in table)
 
 
 def test_the_summary_names_what_runs(account: Account) -> None:
