@@ -7,12 +7,16 @@ import importlib.util
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final, TypeAlias
 
 from container import algorithm
 from container.developer.doctor.finding import Finding
 from container.serving.user_code import handler_rules
 from container.training.user_script import find
 from container.user_packages import required_packages, requirement_files
+
+_Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
+_FUNCTION_KINDS: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def examine(code: Path, *, has_program: bool = False) -> Iterator[Finding]:
@@ -63,7 +67,7 @@ def _examine_module(path: Path, local: set[str], *, has_requirements: bool) -> I
     if missing and not has_requirements:
         text = f"{path} imports {', '.join(missing)}, which are not installed here and are not in"
         yield Finding("warning", f"{text} a requirements.txt: does the image install them?")
-    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    functions = {node.name: node for node in tree.body if isinstance(node, _FUNCTION_KINDS)}
     if path.name == "inference.py":
         yield from _examine_handlers(path, functions)
     names = {getattr(node, "name", "") for node in tree.body}
@@ -82,13 +86,21 @@ def _list_imports(tree: ast.Module) -> set[str]:
     return {name.partition(".")[0] for name in names}
 
 
-def _examine_handlers(path: Path, functions: dict[str, ast.FunctionDef]) -> Iterator[Finding]:
+def _examine_handlers(path: Path, functions: dict[str, _Function]) -> Iterator[Finding]:
     faults = handler_rules.find_contradictions(functions) + handler_rules.find_misspelt(functions)
     for fault in faults:
         yield Finding("error", f"{path}: {fault}")
+    stream = functions.get(handler_rules.STREAM_FUNCTION)
+    if stream is not None and not _is_asynchronous_generator(stream):
+        yield Finding("error", f"{path}:{stream.lineno}: {handler_rules.WRONG_STREAM}")
     for name in functions.keys() & set(handler_rules.FUNCTIONS):
         arguments = functions[name].args
         taken = len(arguments.posonlyargs) + len(arguments.args) + len(arguments.kwonlyargs)
         fault = handler_rules.find_wrong_count(name, taken)
         if fault:
             yield Finding("error", f"{path}:{functions[name].lineno}: {fault}")
+
+
+def _is_asynchronous_generator(function: _Function) -> bool:
+    is_generator = any(isinstance(node, ast.Yield) for node in ast.walk(function))
+    return isinstance(function, ast.AsyncFunctionDef) and is_generator

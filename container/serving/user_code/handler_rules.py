@@ -27,6 +27,10 @@ TOOLKIT_FUNCTIONS: Final = {
     STREAM_FUNCTION: 2,
 }
 """Functions of `sagemaker-inference`, and two of ours: their arguments without the context."""
+WRONG_STREAM: Final = (
+    f"{STREAM_FUNCTION} must be an asynchronous generator, since a worker serves many streams: "
+    f"async def {STREAM_FUNCTION}(parts, model), with yield for each reply"
+)
 TFS_FUNCTIONS: Final = {"handler": 2, "input_handler": 2, "output_handler": 2}
 """Functions of the TensorFlow Serving container: the number of their arguments."""
 
@@ -68,10 +72,7 @@ def find_wrong_kinds(functions: Mapping[str, Callable[..., Any]]) -> list[str]:
     ]
     stream = functions.get(STREAM_FUNCTION)
     if stream is not None and not inspect.isasyncgenfunction(stream):
-        faults.append(
-            f"{STREAM_FUNCTION} must be an asynchronous generator, since a worker serves many "
-            f"streams: async def {STREAM_FUNCTION}(parts, model), with yield for each reply"
-        )
+        faults.append(WRONG_STREAM)
     if asynchronous and BATCH_FUNCTION in functions:
         first = min(asynchronous)
         faults.append(

@@ -62,6 +62,21 @@ def test_new_project_is_healthy(tmp_path: Path, kind: str) -> None:
             "def model_fn(d): ...\ndef predict_fun(data, model): ...",
             "predict_fun would be ignored; did you mean predict_fn?",
         ),
+        (
+            "inference.py",
+            "def model_fn(d): ...\nasync def predict_fun(data, model): ...",
+            "predict_fun would be ignored; did you mean predict_fn?",
+        ),
+        (
+            "inference.py",
+            "def stream_fn(parts, model):\n    yield from parts",
+            "stream_fn must be an asynchronous generator",
+        ),
+        (
+            "inference.py",
+            "async def stream_fn(parts, model):\n    return parts",
+            "stream_fn must be an asynchronous generator",
+        ),
     ],
 )
 def test_fault_of_code_is_told_with_its_file(
