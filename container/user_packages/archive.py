@@ -23,6 +23,8 @@ MEMBERS_MAXIMUM: Final = 100_000
 EXPANSION_MAXIMUM: Final = 100
 SMALL_BYTES: Final = 64 << 20
 _HEADER_BYTES_MAXIMUM: Final = 65_536
+_ATTRIBUTE_BYTES_MAXIMUM: Final = 32 << 20
+"""Of all members: long names are kept, and each attribute is parsed by Python."""
 _HEADERS: Final = frozenset(
     [
         tarfile.XHDTYPE,
@@ -67,12 +69,17 @@ def list_members(packed: tarfile.TarFile, archive_bytes: int) -> list[tarfile.Ta
     """
     members = []
     room = count_room(archive_bytes)
+    attributes = _ATTRIBUTE_BYTES_MAXIMUM
     try:
         for member in packed:
             members.append(member)
             room -= member.size
+            attributes -= member.offset_data - member.offset - tarfile.BLOCKSIZE
             if len(members) > MEMBERS_MAXIMUM:
                 message = f"more than {MEMBERS_MAXIMUM} members"
+                raise tarfile.ReadError(message)
+            if attributes < 0:
+                message = f"names and attributes of more than {_ATTRIBUTE_BYTES_MAXIMUM} bytes"
                 raise tarfile.ReadError(message)
             if room < 0:
                 message = f"it expands to more than {EXPANSION_MAXIMUM} times its bytes"

@@ -132,3 +132,20 @@ def test_doctor_unpacks_no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     assert list(doctor_model.examine(tmp_path / "a.tar.gz")) == []
     assert unpacked == {"weights.bin": 0, "inference.py": 5}
+
+
+def test_names_and_attributes_share_a_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SEC-6: compressed, they take a hundredth of their memory and time."""
+    monkeypatch.setattr(archive, "_ATTRIBUTE_BYTES_MAXIMUM", 100_000)
+    plain = pack(tmp_path / "plain.tar.gz", *(make_member(f"{n}") for n in range(500)))
+    named = pack(tmp_path / "named.tar.gz", *(make_member("a" * 9000 + f"{n}") for n in range(20)))
+
+    with tarfile.open(plain, tarinfo=archive.Member) as packed:
+        assert len(archive.list_members(packed, plain.stat().st_size)) == 500
+    with (
+        tarfile.open(named, tarinfo=archive.Member) as packed,
+        pytest.raises(tarfile.ReadError, match="names and attributes of more than 100000 bytes"),
+    ):
+        archive.list_members(packed, named.stat().st_size)
