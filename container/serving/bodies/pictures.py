@@ -26,7 +26,7 @@ _PIECES_MAXIMUM: Final = 10_000
 _PIECES_FREE: Final = 16
 _PIECE_BYTES: Final = 256
 # Progressive pictures have about ten; each is decoded into all pixels.
-_SCANS_MAXIMUM: Final = 100
+_SCANS_MAXIMUM: Final = 50
 _START_OF_SCAN: Final = b"\xff\xda"
 _HEAD_BYTES_MAXIMUM: Final = 4 << 20  # Pillow joins its Exif data segment by segment
 _TEXT_BYTES_MAXIMUM: Final = 1 << 20
