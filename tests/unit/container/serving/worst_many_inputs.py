@@ -240,7 +240,7 @@ CASES: dict[str, tuple[Decode, Make]] = {
     ),
     "multipart of JPEGs of scans": (
         bundled("multipart/form-data; boundary=b"),
-        in_most_parts(make_jpeg_of_scans(900), "image/jpeg"),
+        in_most_parts(make_jpeg_of_scans(800), "image/jpeg"),
     ),
     "multipart of JPEGs of scans, larger": (
         bundled("multipart/form-data; boundary=b", (256, 256, 1)),
