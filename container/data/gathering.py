@@ -32,6 +32,7 @@ from container.data.stream import BLOCK_BYTES, ImageSet, PipedStream, ScratchFil
 from container.errors import UserError
 
 _FAULTS_SHOWN: Final = 5
+_FAULTS_LISTED: Final = 20  # of records, each of which somebody has to look at
 _CLASSES_SHOWN: Final = 20
 
 
@@ -55,6 +56,7 @@ def gather(
     store = _Store(budget_bytes, spills=read_again is None)
     labels: list[Labels] = []
     rejected: list[str] = []
+    names: list[str] = []
     shape: Shape | None = None
     for part in map(_drop_unlabeled, (options.run or run_ahead)(tasks)):
         rejected += part.faults
@@ -65,17 +67,20 @@ def gather(
             store.append(part.images)
             known = options.classes
             labels.append(part.labels if known is None else _look_up(part, known))
+            names += _name_records(part, options)
     if shape is None:
         message = f"{where} holds no rows: only headers, or no records"
         raise UserError(message)
     classes, indices = _settle_classes(labels, options.classes)
     if not store.is_full:
-        return LabeledImages(store.images(shape), indices, classes, tuple(rejected))
+        images = store.images(shape)
+        return LabeledImages(images, indices, classes, tuple(rejected), names=tuple(names))
     common: dict[str, Any] = {
         "labels": indices,
         "classes": classes,
         "image_shape": shape,
         "rejected": tuple(rejected),
+        "names": tuple(names),
     }
     if store.scratch is not None:
         return ScratchStream(scratch=store.scratch, **common)
@@ -92,6 +97,13 @@ def gather(
         block_bytes=max(BLOCK_BYTES, budget_bytes // 4),
         **common,
     )
+
+
+def _name_records(part: Part, options: Options) -> list[str]:
+    """Return the place of each record, if somebody asks for them."""
+    if not options.keeps_names:
+        return []
+    return [part.locate(index) for index in range(len(part.labels))]
 
 
 def _read_again(
@@ -135,7 +147,14 @@ def _check_rejected(rejected: Sequence[str], limit: int) -> None:
     if len(rejected) <= limit:
         return
     if not limit:
-        raise UserError.from_faults("the data cannot be read", rejected[:_FAULTS_SHOWN])
+        faults = list(rejected[:_FAULTS_LISTED])
+        if len(rejected) > _FAULTS_LISTED:
+            faults.append(f"and {len(rejected) - _FAULTS_LISTED} more")
+        # The remedy comes first, since the platform cuts the reason of a failure.
+        summary = (
+            "the data cannot be read (on_bad_record=skip leaves bad records out and counts them)"
+        )
+        raise UserError.from_faults(summary, faults)
     summary = f"more than {limit} records cannot be read; the last ones"
     raise UserError.from_faults(summary, rejected[-_FAULTS_SHOWN:])
 

@@ -25,6 +25,8 @@ class LabeledImages:
     """Place and fault of each record that was skipped."""
     notes: tuple[str, ...] = ()
     """Lines to report about what was passed over: files, arrays, columns."""
+    names: tuple[str, ...] = ()
+    """Path of each image below the set's directory; empty unless each is a file of its own."""
 
     @property
     def image_shape(self) -> Shape:
@@ -34,4 +36,9 @@ class LabeledImages:
 
     def take(self, indices: npt.NDArray[np.int64]) -> LabeledImages:
         """Return the images of these indices."""
-        return dataclasses.replace(self, images=self.images[indices], labels=self.labels[indices])
+        return dataclasses.replace(
+            self,
+            images=self.images[indices],
+            labels=self.labels[indices],
+            names=tuple(self.names[index] for index in indices if self.names),
+        )

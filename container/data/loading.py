@@ -47,7 +47,7 @@ def load(
     Images beyond the memory budget are mapped from scratch space, read-only. Hidden and empty
     files are ignored (IN-11).
 
-    Raises: UserError that names place and reason of up to five faults.
+    Raises: UserError that names place and reason of up to 20 faults.
     """
     images = _gather_directory(directory, options, content_type)
     return images if isinstance(images, LabeledImages) else images.mapped()
@@ -91,6 +91,8 @@ def _gather_directory(directory: Path, options: Options, content_type: str | Non
     found, paths = choice.data_format, choice.paths
     if found not in ("images", "npz"):  # which have rules of their own
         set_names.refuse_files(directory, paths)
+    if found == "images" and options.role != "train":  # whose mistakes the report shows
+        options = dataclasses.replace(options, keeps_names=True)
     notes: list[str] = []
     options = dataclasses.replace(options, note=notes.append)
     images = gather(_read(directory, found, paths, options), str(directory), options)
@@ -102,7 +104,8 @@ def _gather_directory(directory: Path, options: Options, content_type: str | Non
             directory, paths, choice.others, lambda name: canonical(name, kept) in kept
         )
     notes += picture_folders.describe(directory, choice.others, level)
-    return dataclasses.replace(images, notes=tuple(notes))
+    names = tuple(name.removeprefix(f"{directory}/") for name in images.names)
+    return dataclasses.replace(images, notes=tuple(notes), names=names)
 
 
 def _read(directory: Path, found: str, paths: Sequence[Path], options: Options) -> Iterator[Task]:

@@ -80,6 +80,7 @@ class Stream(abc.ABC):
     image_shape: Shape
     rejected: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
 
     place: ClassVar[str]
     """Where the images are, in words."""
@@ -227,7 +228,9 @@ class ScratchStream(Stream):
         scratch = self.scratch if self.rows is None else self._copy()
         content = mmap.mmap(scratch.descriptor, 0, prot=mmap.PROT_READ)
         images = np.frombuffer(content, np.uint8).reshape(-1, *self.image_shape)
-        return LabeledImages(images, self.labels, self.classes, self.rejected)
+        return LabeledImages(
+            images, self.labels, self.classes, self.rejected, self.notes, self.names
+        )
 
     def count_block_images(self, multiple: int = 1) -> int:
         """Return the images of a block of 64 MiB."""

@@ -164,7 +164,7 @@ def _describe_mistakes(labeled: LabeledImages, probabilities: NDArray[Any]) -> l
     images, labels, predictions = labeled.images, labeled.labels, probabilities.argmax(axis=1)
     return [
         {
-            "row": int(row),
+            "place": _name_place(labeled, int(row)),
             "label": labeled.classes[labels[row]],
             "predicted": labeled.classes[predictions[row]],
             "score": float(probabilities[row, predictions[row]]),
@@ -174,6 +174,11 @@ def _describe_mistakes(labeled: LabeledImages, probabilities: NDArray[Any]) -> l
         }
         for row in find_worst(labels, probabilities)
     ]
+
+
+def _name_place(labeled: LabeledImages, row: int) -> str:
+    """Return the file of an image, or its row where several images are in a file."""
+    return (labeled.names[row] if labeled.names else "") or f"row {row}"
 
 
 def _encode_png(image: NDArray[np.uint8]) -> bytes:

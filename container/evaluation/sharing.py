@@ -82,7 +82,9 @@ class Hosts:
             return labeled
         share = slice(self.rank, None, len(self.names))
         images, labels = labeled.images[share], labeled.labels[share]
-        return dataclasses.replace(labeled, images=images, labels=labels)
+        return dataclasses.replace(
+            labeled, images=images, labels=labels, names=labeled.names[share]
+        )
 
     def send(self, labeled: LabeledImages, probabilities: NDArray[Any]) -> None:
         """Send this host's results to the first one, and wait until it has written the report.
@@ -92,7 +94,7 @@ class Hosts:
         first = self._connections[self.names[0]]
         rows = report.find_worst(labeled.labels, probabilities)
         results = {"labels": labeled.labels, "probabilities": probabilities}
-        self._send({**results, "rows": rows, "pictures": labeled.images[rows]})
+        self._send({**results, **_describe_worst(labeled, rows)})
         if _receive(first, len(_WRITTEN)) != _WRITTEN:
             message = f"{self.names[0]}, which writes the report, ended before it was written"
             raise PlatformError(message)
@@ -122,7 +124,7 @@ class Hosts:
             return labeled, probabilities
         rows = report.find_worst(labeled.labels, probabilities)
         first: Results = {"labels": labeled.labels, "probabilities": probabilities}
-        first |= {"rows": rows, "pictures": labeled.images[rows]}
+        first |= _describe_worst(labeled, rows)
         parts = [first, *map(self._read_results, self.names[1:])]
         places = self._place([len(part["labels"]) for part in parts])
         count = sum(map(len, places))
@@ -130,11 +132,14 @@ class Hosts:
         labels = np.zeros(count, labeled.labels.dtype)
         merged = np.zeros((count, probabilities.shape[1]), probabilities.dtype)
         images = np.zeros((count, *shape), np.uint8)  # pages that stay zero take no memory
+        names = [""] * count
         for place, part in zip(places, parts, strict=True):
             labels[place] = part["labels"]
             merged[place] = part["probabilities"]
             images[place[part["rows"]]] = part["pictures"]
-        return dataclasses.replace(labeled, images=images, labels=labels), merged
+            for row, name in zip(part["rows"], part["names"], strict=True):
+                names[place[row]] = str(name)
+        return LabeledImages(images, labels, labeled.classes, names=tuple(names)), merged
 
     def _place(self, counts: list[int]) -> list[NDArray[np.int64]]:
         """Return the rows of the merged set that each host's rows become."""
@@ -170,6 +175,12 @@ class Hosts:
                         found[host] = connection
                 connection.settimeout(None)
         return found
+
+
+def _describe_worst(labeled: LabeledImages, rows: NDArray[np.int64]) -> Results:
+    """Return the worst mistakes with their pictures, and their names if they are files."""
+    names = [labeled.names[row] if labeled.names else "" for row in rows]
+    return {"rows": rows, "pictures": labeled.images[rows], "names": np.array(names, np.str_)}
 
 
 def _connect(host: str, port: int) -> socket.socket:

@@ -61,8 +61,7 @@ def train(job: Job[Settings]) -> None:
         )
     preparation.log(
         f"training {network.name} ({network.count_params()} parameters): "
-        f"{prepared.settings.epochs} epochs of {run.loop.steps_per_epoch} steps of "
-        f"{run.loop.batch_size} images"
+        f"{preparation.describe_plan(prepared.settings, prepared.share.image_count)}"
     )
     with phases.measure("steps"):
         reason = run.run(prepared.deadline)

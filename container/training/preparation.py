@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from container.training.distributed.rendezvous import Hosts
 
 _DEFAULT_STEPS = 500  # a small set needs as many steps, hence more epochs
+_DEFAULT_EPOCHS_MAXIMUM = 100  # of a few photos, which would take minutes to no use
 _EXPORT_BYTES_PER_PARAMETER = 3 * 4  # Keras model, SavedModel and flatbuffer, float32 each
 
 
@@ -91,7 +92,7 @@ def prepare(job: Job[Settings]) -> Prepared:
         raise UserError(message)
     return Prepared(
         job=job,
-        settings=_complete(settings, share.image_count),
+        settings=complete(settings, share.image_count),
         sets=sets,
         pretrained=job.layout.channel(found.pretrained.name) if found.pretrained else None,
         deadline=started + (settings.max_runtime_s or math.inf),
@@ -111,6 +112,16 @@ def check_free_space(directory: Path, parameter_count: int) -> None:
     if free < needed:
         message = f"{directory} has {free:,} bytes left; the model needs {needed:,}"
         raise PlatformError(message)
+
+
+def describe_plan(settings: Settings, image_count: int) -> str:
+    """Describe epochs and steps in words, and the images that an epoch has no step for."""
+    batch_size = settings.batch_size
+    steps = image_count // batch_size
+    text = f"{settings.epochs} epochs of {steps} step{'s' * (steps != 1)} of {batch_size} images"
+    if left := image_count - steps * batch_size:
+        text += f"; each epoch leaves out {left} of {image_count} images, other ones each time"
+    return text
 
 
 def log(line: str) -> None:
@@ -166,10 +177,11 @@ def _share_faults(hosts: Hosts, fault: BaseException | None) -> None:
         raise UserError.from_faults("a host of the job cannot train", faults)
 
 
-def _complete(settings: Settings, image_count: int) -> Settings:
+def complete(settings: Settings, image_count: int) -> Settings:
     """Settle what depends on the number of training images."""
     batch_size = min(settings.batch_size, image_count)
     steps_per_epoch = image_count // batch_size
     usual = recipes.count_default_epochs(settings.model)
-    epochs = settings.epochs or max(usual, math.ceil(_DEFAULT_STEPS / steps_per_epoch))
+    wanted = min(_DEFAULT_EPOCHS_MAXIMUM, math.ceil(_DEFAULT_STEPS / steps_per_epoch))
+    epochs = settings.epochs or max(usual, wanted)
     return dataclasses.replace(settings, epochs=epochs, batch_size=batch_size)

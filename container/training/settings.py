@@ -42,7 +42,7 @@ class Settings:
     epochs: int | None = field(
         None,
         "passes over the training images",
-        default_words="3 (whitened_cnn: 10), or as many as make 500 steps",
+        default_words="3 (whitened_cnn: 10), or as many as make 500 steps, at most 100",
         low=1,
         high=100_000,
     )

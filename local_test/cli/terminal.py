@@ -96,8 +96,30 @@ def make_listeners(request: ValidRequest) -> Listeners:
     is_single = resources.get("InstanceCount", 1) == 1 and not resources.get("InstanceGroups")
     return Listeners(
         on_line=lambda host, line: show_line("" if is_single else host, line),
-        on_status=lambda status, message: mark("bold", status, message),
+        on_status=lambda status, message: mark("bold", status, first_line(shorten_reason(message))),
     )
+
+
+def first_line(text: str) -> str:
+    """Return the first line: what follows stands in the log above."""
+    return text.partition("\n")[0]
+
+
+def shorten_reason(reason: str) -> str:
+    """Return a failure reason without the traceback, which stands in the log above.
+
+    The toolkit's form names the exception in its member ErrorMessage.
+    """
+    head, _, rest = reason.partition("\nTraceback (most recent call last)")
+    if not rest:
+        return reason
+    lines = head.splitlines()
+    messages = [line for line in lines if line.startswith('ErrorMessage "')]
+    if not messages:
+        return head.strip()
+    codes = [line.removeprefix("ExitCode ") for line in lines if line.startswith("ExitCode ")]
+    message = messages[0].removeprefix('ErrorMessage "')
+    return f"the program failed with exit code {', '.join(codes)}: {message}"
 
 
 class _Stoppable(Protocol):
@@ -144,7 +166,7 @@ def report(result: JobResult, artifact: str, *, as_json: bool = False) -> int:
         for line in next_steps.list_lines(result):
             say(line)
         if reason := result.description.get("FailureReason"):
-            complain(reason)
+            complain(shorten_reason(reason))
     return {"Completed": 0, "Stopped": 130}.get(result.status, 1)
 
 

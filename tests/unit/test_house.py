@@ -154,7 +154,6 @@ EXERCISES = {
         "container.training.main",
     ),
     "tests/contract/test_train_hosts.py": ("container.training.distributed.shares",),
-    "tests/contract/test_train_options.py": ("container.training.preparation",),
     "tests/contract/test_train_resume.py": (
         "container.training.checkpoint",
         "container.training.publication",

@@ -185,5 +185,7 @@ class Options:
     """Decoded bytes to keep in memory; None: a quarter of what the container may use."""
     note: Callable[[str], object] = len
     """Takes a line about what was passed over; by default nobody does."""
+    keeps_names: bool = False
+    """Keep the place of each record, such as the path of a picture."""
     run: Callable[[Iterator[Task]], Iterator[Part]] | None = None
     """Runs the tasks and yields their parts in order; None: threads and Pillow do."""

@@ -62,13 +62,22 @@ def diagnose(
 
 def report(layout: contract.Layout, failure: Failure) -> int:
     """Log the reason and write the failure file, unless the program has; return the exit code."""
-    print(failure.reason, file=sys.stderr, flush=True)
+    print(_leave_out_traceback(failure.reason), file=sys.stderr, flush=True)
     if not layout.failure.exists() or not layout.failure.stat().st_size:
         try:
             contract.write_failure(layout, failure.reason)
         except OSError as error:
             print(f"the failure file cannot be written: {error}", file=sys.stderr, flush=True)
     return failure.exit_code
+
+
+def _leave_out_traceback(reason: str) -> str:
+    """Return a reason for the log, in which the program's own traceback stands already."""
+    head, _, rest = reason.partition("\nTraceback (most recent call last)")
+    _, found, tail = rest.partition("\nExtraInfo ")
+    if not found:
+        _, found, tail = rest.partition("\nCommand ")
+    return f'{head}"{found}{tail}' if found else reason
 
 
 def find_cause(outcome: Outcome) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import re
 from collections.abc import Sequence
@@ -120,7 +121,7 @@ def test_worst_mistakes_are_the_images_themselves_the_most_certain_first(channel
     assert len(shown) == min(len(wrong), 24)
     for row, image in zip(expected, shown, strict=False):
         label, predicted = labeled.labels[row], scores[row].argmax()
-        assert image["alt"] == f"Row {row}: {label} taken for {predicted}"
+        assert image["alt"] == f"row {row}: {label} taken for {predicted}"
         pixels = np.asarray(
             Image.open(io.BytesIO(base64.b64decode((image["src"] or "").split(",")[1])))
         )
@@ -211,3 +212,14 @@ def test_percentages_never_round_to_all_or_nothing(share: float, digits: int, te
 def test_interval_of_accuracy_equals_wilsons() -> None:
     assert report.wilson_interval(0.9, 100) == pytest.approx((0.825634, 0.944771), abs=1e-6)
     assert report.wilson_interval(1.0, 1) == pytest.approx((0.206549, 1.0), abs=1e-6)
+
+
+def test_a_mistake_is_named_by_its_file() -> None:
+    labeled, scores = make_case(row_count=40)
+    names = tuple(f"cat/<IMG {number:03}>.jpg" for number in range(40))
+    page = Page(render(dataclasses.replace(labeled, names=names), scores))
+    worst = report.find_worst(labeled.labels, scores)
+    assert len(worst)
+    for row in worst:
+        assert names[row] in page.text
+    assert not [text for text in page.text if text.startswith("row ")]

@@ -15,3 +15,15 @@ def test_each_state_of_a_progress_bar_is_a_line_with_its_host(
     terminal.show_line("algo-2", "")
 
     assert capsys.readouterr().err == "algo-1 |  10%\nalgo-1 |  20%\nloss=1;\nalgo-2 | \n"
+
+
+def test_a_traceback_stands_in_the_log_only() -> None:
+    reason = (
+        "ExecuteUserScriptError:\nExitCode 3\nErrorMessage \"KeyError: 'x'\n"
+        'Traceback (most recent call last):\n  File "a.py", line 1\n"\nCommand "python a.py"'
+    )
+    assert terminal.shorten_reason(reason) == "the program failed with exit code 3: KeyError: 'x'"
+    other = "ValueError: no\nTraceback (most recent call last):\n  File"
+    assert terminal.shorten_reason(other) == "ValueError: no"
+    for whole in ("UserError: 2 faults\n  - one\n  - two", ""):
+        assert terminal.shorten_reason(whole) == whole

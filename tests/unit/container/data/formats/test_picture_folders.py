@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -108,3 +109,36 @@ def test_notes_and_folder_marks_are_no_classes(tmp_path: Path) -> None:
     add(tmp_path, "annotations/a.xml", "docs/README", content=b"<a/>")
     add(tmp_path, "empty/folder", content=b"")
     assert loading.load(tmp_path).classes == (1, 2)
+
+
+def test_each_picture_of_a_test_set_has_its_path(tmp_path: Path) -> None:
+    add(tmp_path, "cat/a.png", "cat/b.png", "dog/c.png")
+    add(tmp_path, "cat/bad.png", content=b"bad")
+
+    loaded = loading.load(tmp_path, Options(role="test", bad_record_limit=1))
+
+    assert loaded.names == ("cat/a.png", "cat/b.png", "dog/c.png")
+    assert loaded.take(np.array([2, 0])).names == ("dog/c.png", "cat/a.png")
+    training = loading.load(tmp_path, Options(bad_record_limit=1))
+    assert training.names == ()  # of millions, in memory
+    assert training.take(np.array([1])).names == ()
+
+
+def test_pictures_beyond_the_memory_budget_keep_their_paths(tmp_path: Path) -> None:
+    add(tmp_path, "cat/a.png", "dog/c.png")
+    loaded = loading.load(tmp_path, Options(role="validation", memory_budget_bytes=1))
+    assert loaded.names == ("cat/a.png", "dog/c.png")
+
+
+def test_all_bad_pictures_are_named_with_the_remedy_first(tmp_path: Path) -> None:
+    add(tmp_path, "cat/good.png", "dog/good.png")
+    add(tmp_path, *(f"cat/bad{number:02}.png" for number in range(23)), content=b"bad")
+
+    with pytest.raises(UserError) as caught:
+        loading.load(tmp_path)
+
+    first, *faults = str(caught.value).splitlines()
+    assert "on_bad_record=skip" in first
+    assert len(faults) == 21
+    assert "cat/bad00.png: not a PNG" in faults[0]
+    assert faults[-1] == "  - and 3 more"

@@ -1,5 +1,10 @@
 """The cause of a failure, found in the program's last output."""
 
+from pathlib import Path
+
+import pytest
+
+from container import contract
 from container.training.user_script import diagnosis
 from container.user_packages.supervision import Outcome
 
@@ -32,3 +37,17 @@ def test_cause_without_a_traceback_is_the_end_of_the_output() -> None:
     assert diagnosis.find_cause(Outcome(1, error_tail=b"10%\r20%\r30%")) == "30%"
     assert diagnosis.find_cause(Outcome(1)) == ""
     assert len(diagnosis.find_cause(Outcome(1, error_tail=b"x" * 16384))) <= 1024
+
+
+@pytest.mark.parametrize("extra", ["", 'ExtraInfo "out of memory"\n'])
+def test_the_log_has_the_traceback_once_and_the_failure_file_has_it_too(
+    extra: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    traceback = 'Traceback (most recent call last):\n  File "a.py", line 1'
+    start = "ExecuteUserScriptError:\nExitCode 1\nErrorMessage \"KeyError: 'x'"
+    reason = f'{start}\n{traceback}"\n{extra}Command "python a.py"'
+
+    assert diagnosis.report(contract.Layout(tmp_path), diagnosis.Failure(reason)) == 1
+
+    assert capsys.readouterr().err == f'{start}"\n{extra}Command "python a.py"\n'
+    assert (tmp_path / "output/failure").read_text() == reason
