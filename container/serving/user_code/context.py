@@ -46,9 +46,9 @@ class RequestProcessor:
         found: str | None = self._request.get(key)
         return found
 
-    def report_status(self, code: int, reason_phrase: str | None = None) -> None:
+    def report_status(self, code: int | str, reason_phrase: str | None = None) -> None:
         """Set the response's status; the phrase is not sent, only kept for the handler."""
-        self.status = int(code)
+        self.status = int(code) if isinstance(code, str) else code
         self._phrase = reason_phrase or ""
 
     def get_response_status_code(self) -> int:

@@ -7,6 +7,7 @@ another response.
 from __future__ import annotations
 
 import logging
+import operator
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, Final
@@ -52,6 +53,11 @@ def make(
     """
     if status is None:
         status = 200
+    try:
+        status = operator.index(status)
+    except TypeError as error:
+        message = f"the handler set the status {status!r}; an integer is expected"
+        raise ResponseError(message) from error
     if not 200 <= status <= 599:
         message = f"the handler set the status {status}; 200 to 599 are possible"
         raise ResponseError(message)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from container.errors import UserError
 from local_test.cli.options import COMMAND, JOBS
 from local_test.cli.runs import run_files
 from local_test.data.local_objects import describe_absence
 from local_test.jobs.result import JobResult
+from local_test.requests.shorthand import PROGRAM_IMAGE
 
 _MODELS_SHOWN: Final = 5
 
@@ -27,10 +29,17 @@ def list_lines(result: JobResult) -> list[str]:
     artifacts = result.description.get("ModelArtifacts") or {}
     model = str(artifacts.get("S3ModelArtifacts", "")).removeprefix("file://")
     if result.status == "Completed" and model:
-        lines.append(f"next: {COMMAND} serve --model {shlex.quote(model)}")
+        image = _find_image(result.description)
+        lines.append(f"next: {COMMAND} serve{image} --model {shlex.quote(model)}")
         if other := _find_other(result.directory):
             lines.append(f"next: {COMMAND} runs compare {other} {result.directory.name}")
     return lines
+
+
+def _find_image(description: Mapping[str, Any]) -> str:
+    """Return the flag that names the job's image; empty for a program."""
+    image = str(description.get("AlgorithmSpecification", {}).get("TrainingImage", PROGRAM_IMAGE))
+    return "" if image == PROGRAM_IMAGE else f" --image {shlex.quote(image)}"
 
 
 def _find_other(directory: Path) -> str:

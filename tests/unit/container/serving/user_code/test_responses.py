@@ -28,7 +28,7 @@ def set_header(name: Any, value: Any) -> Any:
     return transform
 
 
-def set_status(status: int, body: Any = "") -> Any:
+def set_status(status: Any, body: Any = "") -> Any:
     def transform(_data: Any, context: Any) -> Any:
         context.set_response_status(status)
         return body
@@ -55,6 +55,7 @@ def set_status(status: int, body: Any = "") -> Any:
         (lambda *_: ("ok", "text/plain\r\nA: b"), "Content-Type"),
         (lambda *_: ("ok", None), "content type"),
         *((set_status(status), f"status {status}") for status in (-5, 0, 99, 100, 199, 600, 1000)),
+        *((set_status(status), "an integer is expected") for status in (200.5, [])),
         *((set_status(status, "body"), f"status {status}") for status in (204, 205, 304)),
     ],
 )

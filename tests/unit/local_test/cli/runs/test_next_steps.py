@@ -40,6 +40,16 @@ def test_report_model_and_comparison_follow_a_completed_job(jobs: Path) -> None:
     assert Path(lines[0].removeprefix("report: ")).is_file()
 
 
+def test_a_job_of_an_image_is_served_by_it(jobs: Path) -> None:
+    directory = make_job(jobs, "a")
+    description = json.loads((directory / "description.json").read_text())
+    description["AlgorithmSpecification"] = {"TrainingImage": "my-algorithm"}
+
+    lines = next_steps.list_lines(JobResult(description, directory, "Completed"))
+
+    assert f"next: {COMMAND} serve --image my-algorithm --model /out/a/output/model.tar.gz" in lines
+
+
 def test_a_failed_job_names_its_logs(jobs: Path) -> None:
     directory = make_job(jobs, "a")
     assert finish(directory, "Failed") == [f"log: {directory}/logs"]

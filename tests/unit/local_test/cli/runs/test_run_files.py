@@ -40,7 +40,7 @@ def test_a_job_without_definitions_says_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("process", "status"),
     [
-        (name_process(os.getpid()), run_files.RUNNING),
+        pytest.param(name_process(os.getpid()), run_files.RUNNING, id="alive"),
         ("1-12345678901", run_files.INTERRUPTED),
         ("", run_files.INTERRUPTED),
         (None, "Unknown"),
