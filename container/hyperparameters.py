@@ -125,7 +125,7 @@ def _decode(text: str, hint: Any, rule: Rule) -> Any:
 def _convert(value: Any, text: str, kind: type) -> Any:
     """Convert a decoded value to the type of its field; None if that is impossible."""
     if kind is str:
-        return value if isinstance(value, str) else _unquote(text)
+        return value if isinstance(value, str) else _unquote(text.strip())
     if isinstance(value, str) and kind in (int, float):
         value = _read_number(value)
     if kind is bool:

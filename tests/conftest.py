@@ -32,7 +32,7 @@ def _forget_programs() -> Iterator[None]:
     path = list(sys.path)
     yield
     sys.path[:] = path
-    for name, module in list(sys.modules.items()):
+    for name, module in sys.modules.copy().items():  # other threads import, too
         file = getattr(module, "__file__", None) or ""
         if file.startswith(tempfile.gettempdir()) and not file.startswith((str(ROOT), sys.prefix)):
             del sys.modules[name]

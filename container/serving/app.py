@@ -49,7 +49,7 @@ def create_app(
     def invocations() -> flask.Response:
         return _to_flask(application.invoke(_read_request()._replace(can_stream=True)))
 
-    @app.route(contract.BIDIRECTIONAL_PATH, methods=["GET", "POST"])
+    @app.get(contract.BIDIRECTIONAL_PATH)
     def bidirectional() -> flask.Response:  # the worker class `event` does not pass it on
         return _to_flask(inference.refuse(501, sessions.describe_worker_class("gthread")))
 

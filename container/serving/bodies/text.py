@@ -36,13 +36,16 @@ WITHOUT_HEADER: Final = {"header": "absent"}
 """Parameters of CSV whose first row is a record, so that each line has its answer (BT-9)."""
 _SHORT_BYTES: Final = 32_768
 """Shorter text takes a few microseconds, which is not worth giving up Python's lock."""
+_MARKS: Final = (b"\xef", b"\xfe", b"\xff")
+"""First bytes of the marks of UTF-8 and UTF-16; no number begins with them."""
 _decode_short = rows.load(ctypes.PyDLL)
 _decode_long = rows.load(ctypes.CDLL)
 
 
 def decode_csv(body: bytes, shape: Shape, parameters: Mapping[str, str], first: int = 1) -> Images:
     """Decode rows of one image each, perhaps below a header; errors count rows from `first`."""
-    body = lines.to_utf8(body, parameters)
+    if parameters or body.startswith(_MARKS):
+        body = lines.to_utf8(body, parameters)
     columns = math.prod(shape)
     # A pixel and what separates it take two bytes or more.
     rows_maximum = min(body.count(b"\n"), len(body) // (2 * columns)) + 1

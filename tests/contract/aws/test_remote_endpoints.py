@@ -43,7 +43,7 @@ def test_an_endpoint_serves_until_it_is_interrupted_and_needs_its_policy(
     remote: Remote, flags: list[str]
 ) -> None:
     remote.faults.clear()
-    flags += ["--name", "served"]
+    flags += ["--name", "on-aws"]
     local = json.loads(remote.run_well(*flags, "--print-request"))
     there = [*flags, "--on", "aws", "--yes"]
     printed = json.loads(remote.run_well(*there, "--print-request"))
@@ -53,7 +53,7 @@ def test_an_endpoint_serves_until_it_is_interrupted_and_needs_its_policy(
     def ask(_: object) -> None:
         is_up = len(remote.sent["DescribeLogStreams"]) > len(remote.sent["DescribeEndpoint"])
         if is_up and not answers:
-            said = remote.aws.runtime.invoke_endpoint(EndpointName="served", Body=b"hello")
+            said = remote.aws.runtime.invoke_endpoint(EndpointName="on-aws", Body=b"hello")
             answers.append(json.loads(said["Body"].read()))
             interrupt(None)
 
@@ -62,12 +62,12 @@ def test_an_endpoint_serves_until_it_is_interrupted_and_needs_its_policy(
     code, out, err = remote.run(*there)
 
     assert code == 0, err
-    assert out == "served\n"
+    assert out == "on-aws\n"
     assert answers[0]["echo"] == "hello"
     assert "InService" in err
     assert "serving" in err
     sent = {
-        "models": {"served": json.loads(remote.sent["CreateModel"][0])},
+        "models": {"on-aws": json.loads(remote.sent["CreateModel"][0])},
         "config": json.loads(remote.sent["CreateEndpointConfig"][0]),
         "endpoint": json.loads(remote.sent["CreateEndpoint"][0]),
     }
@@ -75,8 +75,8 @@ def test_an_endpoint_serves_until_it_is_interrupted_and_needs_its_policy(
     for request in (*printed["models"].values(), printed["config"], printed["endpoint"]):
         assert request.pop("Tags") == [{"Key": "byo-sagemaker", "Value": "endpoint"}]
     for requests in (printed, local):
-        del requests["models"]["served"]["PrimaryContainer"]["ModelDataUrl"]
-        del requests["models"]["served"]["ExecutionRoleArn"]
+        del requests["models"]["on-aws"]["PrimaryContainer"]["ModelDataUrl"]
+        del requests["models"]["on-aws"]["ExecutionRoleArn"]
     assert printed == local
     for sid in {item["Sid"] for item in remote.policy["Statement"]} - {"Login", "Push"}:
         rest = leave_out(remote.policy, sid)

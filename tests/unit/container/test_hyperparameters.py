@@ -65,6 +65,7 @@ class Example:
         ("name", '"adam"', "adam"),
         ("name", "007", "007"),
         ("name", "1e3", "1e3"),
+        ("name", " 1e3 ", "1e3"),
         ("name", "True", "True"),
         ("name", "a b", "a b"),
         ("kind", '"b"', "b"),
