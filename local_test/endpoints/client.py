@@ -15,6 +15,7 @@ from container.errors import RequestError
 from local_test.endpoints.invocation import RETURNED_HEADERS, Answer, Stream, select_headers
 
 ACCEPT_LIMIT_S: Final = 0.25  # for a connection to be accepted (HO-7)
+_PROXY_CLOSES_S: Final = 0.5
 _BROKEN: Final = (OSError, http.client.HTTPException)
 
 
@@ -194,12 +195,22 @@ def _describe(error: Exception) -> str:
 
 
 def is_listening(address: tuple[str, int]) -> bool:
-    """Return whether something accepts connections at an address."""
+    """Return whether something accepts connections at an address, and keeps them.
+
+    A published port of the engine accepts them for a container that does not, and closes them.
+    """
     try:
-        socket.create_connection(address, ACCEPT_LIMIT_S).close()
+        connection = socket.create_connection(address, ACCEPT_LIMIT_S)
     except OSError:
         return False
-    return True
+    with connection:
+        connection.settimeout(_PROXY_CLOSES_S)
+        try:
+            return connection.recv(1) != b""
+        except TimeoutError:
+            return True
+        except OSError:
+            return False
 
 
 def _is_closed(connection: socket.socket) -> bool:
