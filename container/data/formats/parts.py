@@ -67,7 +67,7 @@ def from_bytes(name: str, content: bytes) -> Source:
 
 
 def write_label(value: object, charset: str) -> str:
-    """Write a label that is no text as a class is called: floats with the fewest digits.
+    """Write a label that is not text as its class is named: floats with the fewest digits.
 
     Raises: ValueError if it is several labels, or bytes that are not in the charset.
     """

@@ -26,7 +26,7 @@ def accept(
 
     `headers` has lower-case names; a message of the client's may take `message_bytes`.
 
-    Raises: RequestError 405 if the method is not GET, 400 or 426 if it is no handshake.
+    Raises: RequestError 405 if the method is not GET, 400 or 426 if it is not a handshake.
     """
     if method != "GET":
         raise RequestError(405, f"a WebSocket is opened with GET, not with {method}")

@@ -142,7 +142,7 @@ class Session:
                 await connection.close(code, encoded.decode(errors="ignore"))
 
     def _find_close_code(self, response: Response) -> tuple[CloseCode, str]:
-        """Return what tells the client how it has ended (BI-2)."""
+        """Return the close code and reason for the client (BI-2)."""
         if response.status == 200 and self._stopped:
             return CloseCode.GOING_AWAY, "the server stops"
         if response.status == 200:

@@ -22,7 +22,7 @@ _DIGITS: Final = bytes.maketrans(b"123456789+-.eE", b"0" * 14)
 def parse(text: bytes, depth: int, shape: tuple[int, int, int]) -> NDArray[Any] | None:
     """Parse images that are nested in `depth` arrays, separated by commas, into `[n, pixels]`.
 
-    Returns None if they are nested in another way, or something is no number.
+    Returns None if they are nested in another way, or something is not a number.
     """
     if depth == 2 and shape[2] > 1:
         return None

@@ -73,7 +73,7 @@ def _describe_stream(store: LogStore, group: str, name: str) -> dict[str, Any]:
         "storedBytes": stat.st_size,
     }
     first = next(store.read(group, name), None)
-    if first is not None:  # empty lines are no events
+    if first is not None:  # empty lines are not events
         described |= {
             "firstEventTimestamp": first.time_ms,
             "lastEventTimestamp": last,

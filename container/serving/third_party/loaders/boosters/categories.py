@@ -32,7 +32,7 @@ def encode(
 
     With `takes_unseen`, a category that training has not seen is missing.
 
-    Raises: RequestError 400 that names the column and the row of a value that is no category.
+    Raises: RequestError 400 that names the column and the row of a value that is not a category.
     """
     columns = table.to_columns(data)
     for place, known in categories.items():
