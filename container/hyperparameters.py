@@ -27,6 +27,7 @@ T = TypeVar("T")
 
 _NOUNS: Final = {str: "text", bool: "true or false", int: "an integer", float: "a number"}
 _OTHER_NOUN: Final = "a list of integers"
+_NO_LITERAL: Final = (ValueError, SyntaxError, MemoryError, RecursionError)
 _BOOLEANS: Final = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
@@ -113,6 +114,7 @@ def _decode(text: str, hint: Any, rule: Rule) -> Any:
     Raises: ValueError whose message names the possible values.
     """
     kind, optional = _split_optional(hint)
+    text = _unquote(text)
     value = _loads(text)
     if value is None and optional:
         return None
@@ -125,7 +127,7 @@ def _decode(text: str, hint: Any, rule: Rule) -> Any:
 def _convert(value: Any, text: str, kind: type) -> Any:
     """Convert a decoded value to the type of its field; None if that is impossible."""
     if kind is str:
-        return value if isinstance(value, str) else _unquote(text.strip())
+        return text
     if isinstance(value, str) and kind in (int, float):
         value = _read_number(value)
     if kind is bool:
@@ -144,25 +146,18 @@ def _to_float(value: Any) -> float | None:
 
 
 def _loads(text: str) -> Any:
-    """Decode one of the encodings of HP-2; unquote a text as often as it is quoted."""
-    text = text.strip()
+    """Decode one of the encodings of HP-2; what is none of them is text."""
     try:
-        value = json.loads(text)
+        return json.loads(text)
     except (ValueError, RecursionError):
         return _evaluate(text)
-    if isinstance(value, str) and text.startswith('"') and value != text:
-        return _loads(value)
-    return value
 
 
 def _evaluate(text: str) -> Any:
     """Read what Python's `str()` writes of a constant or a collection; other text is itself."""
-    if text in ("True", "False", "None") or text.startswith(("[", "(", "{", "'")):
-        try:
-            value = ast.literal_eval(text)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            return text
-        return _loads(value) if isinstance(value, str) and value != text else value
+    if text in ("True", "False", "None") or text.startswith(("[", "(", "{")):
+        with contextlib.suppress(*_NO_LITERAL):
+            return ast.literal_eval(text)
     return text
 
 
@@ -179,11 +174,14 @@ def _read_number(text: str) -> int | float | None:
 
 
 def _unquote(text: str) -> str:
-    """Remove the quotes of JSON around what is not text, as in `"65"`."""
-    with contextlib.suppress(ValueError, RecursionError):
-        value = json.loads(text)
-        if isinstance(value, str):
-            return _unquote(value)
+    """Remove the quotes of JSON or Python around a text, as often as it is quoted."""
+    text = text.strip()
+    for read in (json.loads, ast.literal_eval):
+        if text.startswith(("'", '"')):
+            with contextlib.suppress(*_NO_LITERAL):
+                value = read(text)
+                if isinstance(value, str):
+                    return _unquote(value)
     return text
 
 

@@ -21,9 +21,12 @@ from tests.support import ROOT, share
 
 MakeJob = Callable[..., Path]
 
-# A busy machine may take a second for an example of a microsecond.
-hypothesis.settings.register_profile("without a deadline", deadline=None)
-hypothesis.settings.load_profile("without a deadline")
+# A busy machine may take a second for an example of a microsecond. Each run tries the same
+# examples, so that no change is blamed for another's fault; `--hypothesis-profile random` finds
+# new ones.
+hypothesis.settings.register_profile("random", deadline=None)
+hypothesis.settings.register_profile("same examples", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("same examples")
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import queue
 import signal
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -137,31 +137,40 @@ def _wait_for_end(
     sources: reloading.Sources | None,
 ) -> int:
     """Start an endpoint, keep it up to date with `sources`, and stop it at a signal."""
-    ended = threading.Event()
-    is_up = threading.Event()
+    # A queue, since an event that a signal handler sets may be locked by the code it interrupts.
+    stops: queue.SimpleQueue[None] = queue.SimpleQueue()
+    is_up = False
 
     def on_signal(*_: object) -> None:
-        if ended.is_set() or not is_up.is_set():
+        if not is_up or not stops.empty():
             raise KeyboardInterrupt
-        ended.set()
+        stops.put(None)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
     try:
         with starting as (endpoint, url):
-            is_up.set()
+            is_up = True
             terminal.say(
                 f"endpoint {endpoint.name} is InService after {endpoint.startup_s:.2f} s; "
                 "Ctrl-C stops it"
             )
             print(url, flush=True)
-            # Without a timeout, wait delays signals on some systems.
-            while not ended.wait(reloading.INTERVAL_S):
+            while not _is_asked(stops, reloading.INTERVAL_S):
                 if sources is not None:
                     sources.reload(endpoint, requests)
+            stops.put(None)  # another signal ends the command at once
     finally:
-        is_up.clear()
+        is_up = False
     return 0
+
+
+def _is_asked(stops: queue.SimpleQueue[None], timeout_s: float) -> bool:
+    """Wait for a stop request; return whether there was one."""
+    with contextlib.suppress(queue.Empty):
+        stops.get(timeout=timeout_s)
+        return True
+    return False
 
 
 @contextlib.contextmanager

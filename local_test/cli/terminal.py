@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import queue
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Any, Final, Protocol
@@ -130,15 +132,22 @@ class _Stoppable(Protocol):
 def stopping(job: _Stoppable) -> Iterator[None]:
     """Turn the first Ctrl-C or SIGTERM into SageMaker's stop, the second into an immediate end."""
     count = 0
+    signals: queue.SimpleQueue[int] = queue.SimpleQueue()
 
     def on_signal(number: int, _: FrameType | None) -> None:
         nonlocal count
         count += 1
         if count > 1:
             raise KeyboardInterrupt
-        say(f"{signal.Signals(number).name}: stopping as SageMaker does; send it again to kill")
-        job.stop()
+        signals.put(number)  # what takes a lock could wait forever for the code it interrupts
 
+    def obey() -> None:
+        if number := signals.get():
+            say(f"{signal.Signals(number).name}: stopping as SageMaker does; send it again to kill")
+            job.stop()
+
+    stopper = threading.Thread(target=obey, daemon=True, name="stop")
+    stopper.start()
     previous = {
         number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)
     }
@@ -147,6 +156,8 @@ def stopping(job: _Stoppable) -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+        signals.put(0)
+        stopper.join()
 
 
 def report(result: JobResult, artifact: str, *, as_json: bool = False) -> int:

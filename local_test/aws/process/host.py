@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import queue
 import signal
 import socket
 import sys
@@ -79,9 +80,10 @@ def run(directory: Path, settings: Settings) -> int:
             connection_limit=1000,
             ident="local-aws",
         )
-        stop = threading.Event()
+        # A queue, since an event that a signal handler sets may be locked by the interrupted code.
+        stops: queue.SimpleQueue[int] = queue.SimpleQueue()
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
+            signal.signal(number, lambda number, _: stops.put(number))
         threading.Thread(target=server.run, daemon=True, name="http").start()
         lifecycle.recover(account)
         services.make_role(installation.ROLE)
@@ -95,7 +97,7 @@ def run(directory: Path, settings: Settings) -> int:
             f"data in {directory}",
             flush=True,
         )
-        stop.wait()
+        stops.get()
         # The server still answers, as jobs that stop upload what they have.
         lifecycle.close(account)
         is_idle = account.wait_for_threads(_STOP_GRACE_S)

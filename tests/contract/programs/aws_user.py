@@ -4,9 +4,11 @@ Training prints metrics and writes a model of its hyperparameters; serving answe
 Hyperparameters and environment make it fail, wait or ignore the stop signal.
 """
 
+import contextlib
 import json
 import math
 import os
+import queue
 import signal
 import sys
 import tarfile
@@ -20,14 +22,15 @@ BASE = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
 
 def train() -> int:
     hyperparameters = json.loads((BASE / "input/config/hyperparameters.json").read_text())
-    stopped = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    stops: queue.SimpleQueue[int] = queue.SimpleQueue()
+    signal.signal(signal.SIGTERM, lambda number, _: stops.put(number))
     rate = float(hyperparameters.get("learning_rate", "0.1"))
     for epoch in range(int(hyperparameters.get("epochs", "1"))):
         # the best rate is 0.03; later epochs come closer to what the rate allows
         score = (1 - min(1.0, abs(math.log10(rate / 0.03)) / 3)) * (1 - 0.5 ** (epoch + 1))
         print(f"epoch={epoch}; validation_accuracy={score:.4f};", flush=True)
-        if stopped.wait(float(hyperparameters.get("epoch_s", "0"))):
+        with contextlib.suppress(queue.Empty):
+            stops.get(timeout=float(hyperparameters.get("epoch_s", "0")))
             print("stopped early", flush=True)
             break
     if "failure" in hyperparameters:
@@ -98,9 +101,14 @@ def serve() -> int:
         return 1
     time.sleep(float(os.environ.get("START_S", "0")))
     server = Server(("0.0.0.0", int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080"))), Handler)
-    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
+    stops: queue.SimpleQueue[int] = queue.SimpleQueue()
+    signal.signal(signal.SIGTERM, lambda number, _: stops.put(number))
+    threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+    ).start()
     print("serving", flush=True)
-    server.serve_forever(poll_interval=0.05)
+    stops.get()
+    server.shutdown()
     return 0
 
 

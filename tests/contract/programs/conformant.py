@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import signal
 import socket
 import subprocess
@@ -38,7 +39,7 @@ class Stop:
     """Set by SIGTERM and SIGINT; a deaf one only remembers."""
 
     def __init__(self, *, is_deaf: bool = False) -> None:
-        self.event = threading.Event()
+        self.signals: queue.SimpleQueue[int] = queue.SimpleQueue()
         self.count = 0
         self.is_deaf = is_deaf
         if violates("no handler"):
@@ -46,10 +47,17 @@ class Stop:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.hear)
 
-    def hear(self, *_: object) -> None:
+    def hear(self, number: int, _: object) -> None:
         self.count += 1
         if not self.is_deaf:
-            self.event.set()
+            self.signals.put(number)
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        try:
+            self.signals.put(self.signals.get(timeout=timeout_s))
+        except queue.Empty:
+            return False
+        return True
 
     def is_asked(self) -> bool:
         return self.count > 0
@@ -166,7 +174,7 @@ def train() -> int:
                 checkpoint.write_text(str(step))
             else:
                 partial.replace(checkpoint)
-        is_stopped = stop.event.wait(
+        is_stopped = stop.wait(
             float(hyperparameters.get("step_s", "0")) * (20 if violates("OUT-8a/ends") else 1)
         ) and not hyperparameters.get("ignore_stop")
         if is_stopped:
@@ -532,7 +540,7 @@ def serve() -> int:
         target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
     ).start()
     log("serving")
-    stop.event.wait()
+    stop.wait()
     if violates("HO-10b"):
         os._exit(0)
     server.shutdown()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+
 import pytest
 
 from local_test.cli import terminal
@@ -27,3 +30,17 @@ def test_a_traceback_stands_in_the_log_only() -> None:
     assert terminal.shorten_reason(other) == "ValueError: no"
     for whole in ("UserError: 2 faults\n  - one\n  - two", ""):
         assert terminal.shorten_reason(whole) == whole
+
+
+def test_a_stop_may_take_a_lock_that_the_interrupted_code_holds() -> None:
+    lock = threading.Lock()
+    got: list[bool] = []
+
+    class Job:
+        def stop(self) -> None:
+            got.append(lock.acquire(timeout=5))
+
+    with terminal.stopping(Job()), lock:
+        signal.raise_signal(signal.SIGINT)
+
+    assert got == [True]
