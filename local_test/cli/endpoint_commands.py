@@ -156,21 +156,14 @@ def _wait_for_end(
                 "Ctrl-C stops it"
             )
             print(url, flush=True)
-            while not _is_asked(stops, reloading.INTERVAL_S):
-                if sources is not None:
+            while stops.empty():
+                with contextlib.suppress(queue.Empty):
+                    stops.put(stops.get(timeout=reloading.INTERVAL_S))
+                if sources is not None and stops.empty():
                     sources.reload(endpoint, requests)
-            stops.put(None)  # another signal ends the command at once
     finally:
         is_up = False
     return 0
-
-
-def _is_asked(stops: queue.SimpleQueue[None], timeout_s: float) -> bool:
-    """Wait for a stop request; return whether there was one."""
-    with contextlib.suppress(queue.Empty):
-        stops.get(timeout=timeout_s)
-        return True
-    return False
 
 
 @contextlib.contextmanager
