@@ -9,23 +9,27 @@ from tests.unit.docs import environment_reads
 
 PAGE = (ROOT / "docs/environment.md").read_text(encoding="utf-8")
 ROW = re.compile(r"^\| `(\w+)` \| (.+) \| (.*) \| (.*) \| (.+) \|$", re.MULTILINE)
-READS = environment_reads.find_reads()
 
 
-def test_every_variable_that_is_read_is_on_the_page_once() -> None:
-    assert sorted(row[0] for row in ROW.findall(PAGE)) == sorted(READS)
+@pytest.fixture(scope="module")
+def reads() -> dict[str, set[str]]:
+    return environment_reads.find_reads()
+
+
+def test_every_variable_that_is_read_is_on_the_page_once(reads: dict[str, set[str]]) -> None:
+    assert sorted(row[0] for row in ROW.findall(PAGE)) == sorted(reads)
 
 
 @pytest.mark.parametrize("row", ROW.findall(PAGE), ids=lambda row: row[0])
-def test_the_page_names_the_readers(row: tuple[str, ...]) -> None:
+def test_the_page_names_the_readers(row: tuple[str, ...], reads: dict[str, set[str]]) -> None:
     name, meaning, values, _, readers = row
 
     assert meaning
     assert values
-    assert set(re.findall(r"`([^`]+)`", readers)) == READS.get(name)
+    assert set(re.findall(r"`([^`]+)`", readers)) == reads.get(name)
 
 
-def test_reads_are_found_in_every_form() -> None:
+def test_reads_are_found_in_every_form(reads: dict[str, set[str]]) -> None:
     """The kinds of reads that the sources have, one variable of each."""
     forms = {
         "TF_CPP_MIN_LOG_LEVEL": "in",
@@ -39,4 +43,4 @@ def test_reads_are_found_in_every_form() -> None:
         "PYTHON": "shell",
     }
 
-    assert not set(forms) - set(READS)
+    assert not set(forms) - set(reads)
