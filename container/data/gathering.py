@@ -34,6 +34,7 @@ from container.errors import UserError
 _FAULTS_SHOWN: Final = 5
 _FAULTS_LISTED: Final = 20  # of records, each of which somebody has to look at
 _CLASSES_SHOWN: Final = 20
+_DARK_MAXIMUM: Final = 31  # of pictures with five bits a value; those of UCI's digits end at 16
 
 
 def gather(
@@ -74,12 +75,15 @@ def gather(
     classes, indices = _settle_classes(labels, options.classes)
     if not store.is_full:
         images = store.images(shape)
-        return LabeledImages(images, indices, classes, tuple(rejected), names=tuple(names))
+        return LabeledImages(
+            images, indices, classes, tuple(rejected), store.find_doubts(), tuple(names)
+        )
     common: dict[str, Any] = {
         "labels": indices,
         "classes": classes,
         "image_shape": shape,
         "rejected": tuple(rejected),
+        "notes": store.find_doubts(),
         "names": tuple(names),
     }
     if store.scratch is not None:
@@ -229,12 +233,15 @@ class _Store:
         self.first: Images = np.empty(0, np.uint8)
         """Some images from the start, once the store is full."""
         self.scratch: ScratchFile | None = None
+        self._brightest = 0
 
     def append(self, images: Images) -> None:
         """Add images.
 
         Raises: PlatformError if scratch space is full.
         """
+        if self._brightest <= _DARK_MAXIMUM:
+            self._brightest = max(self._brightest, int(images.max(initial=0)))
         end = self._used + images.nbytes
         if not self.is_full and end <= self._budget_bytes:
             self._memory[self._used : end] = images.reshape(-1)
@@ -244,6 +251,17 @@ class _Store:
             self._leave_memory(images)
         if self.scratch is not None:
             self.scratch.append(images)
+
+    def find_doubts(self) -> tuple[str, ...]:
+        """Say what makes the pixels look as if they were on another scale than 0-255."""
+        if self._brightest > _DARK_MAXIMUM:
+            return ()
+        doubt = (
+            f"warning: no pixel is above {self._brightest}, where 255 is white, so all images are "
+            "nearly black; if the values are true and false, or on another scale, write them as "
+            "0-255: (images * 255).astype('uint8') for 0 and 1"
+        )
+        return (doubt,)
 
     def _leave_memory(self, images: Images) -> None:
         self.is_full = True

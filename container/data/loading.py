@@ -105,7 +105,7 @@ def _gather_directory(directory: Path, options: Options, content_type: str | Non
         )
     notes += picture_folders.describe(directory, choice.others, level)
     names = tuple(name.removeprefix(f"{directory}/") for name in images.names)
-    return dataclasses.replace(images, notes=tuple(notes), names=names)
+    return dataclasses.replace(images, notes=(*images.notes, *notes), names=names)
 
 
 def _read(directory: Path, found: str, paths: Sequence[Path], options: Options) -> Iterator[Task]:
