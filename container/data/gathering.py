@@ -7,7 +7,6 @@ import dataclasses
 import functools
 import mmap
 import os
-import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
@@ -27,7 +26,7 @@ from container.data.formats.parts import (
     Task,
 )
 from container.data.images import LabeledImages
-from container.data.labels import canonical, join
+from container.data.labels import canonical, clean, join
 from container.data.stream import BLOCK_BYTES, ImageSet, PipedStream, ScratchFile, ScratchStream
 from container.errors import UserError
 
@@ -130,11 +129,11 @@ def _read_again(
 
 
 def _drop_unlabeled(part: Part) -> Part:
-    """Normalize text labels (NFC), and reject records whose label is missing."""
+    """Clean text labels, and reject records whose label is missing."""
     labels = part.labels
     if isinstance(labels, np.ndarray):
         return part
-    labels = [unicodedata.normalize("NFC", label).strip() for label in labels]
+    labels = [clean(label) for label in labels]
     missing = [i for i, label in enumerate(labels) if label.casefold() in MISSING_LABELS]
     if not missing:
         return dataclasses.replace(part, labels=labels)

@@ -15,12 +15,20 @@ from container.data.formats.parts import Label, Labels
 _EXACT_MAXIMUM: Final = 1 << 53  # from it on, a float may be another integer
 
 
+def clean(label: str) -> str:
+    """Compose characters (NFC), and drop spaces and byte order marks around a label.
+
+    A mark is inside a file if `cat` joined two files that begin with one.
+    """
+    return unicodedata.normalize("NFC", label).strip().strip("\ufeff").strip()
+
+
 def canonical(label: Label, names: Container[str]) -> str:
     """Write a label as the classes do: `7.0` is class `7` if there is no class `7.0`."""
     text = str(label)
     if text in names:
         return text
-    text = unicodedata.normalize("NFC", text).strip()
+    text = clean(text)
     if text in names:
         return text
     try:

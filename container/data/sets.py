@@ -43,11 +43,15 @@ def find_doubts(images: ImageSet) -> list[str]:
         )
     alike: dict[str, list[str]] = {}
     for label in map(str, images.classes):
-        alike.setdefault("".join(label.casefold().split()), []).append(label)
+        shown = "".join(filter(str.isprintable, label.casefold()))
+        alike.setdefault("".join(shown.split()), []).append(label)
     for labels in alike.values():
         if len(labels) > 1:
             listed = ", ".join(map(repr, labels))
-            doubts.append(f"{listed} differ only in case or spaces, and are classes of their own")
+            doubts.append(
+                f"{listed} differ only in case, spaces or invisible characters, and are classes of "
+                "their own"
+            )
     return doubts
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from container.data import labels
+from container.data import labels, loading, sets
 
 NUMBERS = st.integers(-(2**63), 2**63 - 1)
 
@@ -50,3 +52,18 @@ def test_a_label_of_another_set_is_written_as_the_classes_are(
     label: str, names: set[str], expected: str
 ) -> None:
     assert labels.canonical(label, names) == expected
+
+
+def test_marks_between_joined_files_are_no_part_of_a_label(tmp_path: Path) -> None:
+    rows = codecs.BOM_UTF8 + b"7,1,2,3,255\n8,1,2,3,255\n"
+    (tmp_path / "joined.csv").write_bytes(rows + rows)
+    loaded = loading.load(tmp_path)
+    assert loaded.classes == (7, 8)
+    assert loaded.labels.tolist() == [0, 1, 0, 1]
+
+
+def test_labels_that_look_the_same_are_named(tmp_path: Path) -> None:
+    rows = ["cat", "ca\u200bt", "c at", "dog", "-3", "3"] * 4
+    (tmp_path / "a.csv").write_text("".join(f"{label},1,2,3,255\n" for label in rows))
+    (doubt,) = sets.find_doubts(loading.load(tmp_path))
+    assert doubt.startswith(r"'c at', 'cat', 'ca\u200bt' differ only in case, spaces or invisible")

@@ -342,4 +342,4 @@ def test_arrays_of_any_type_come_out_exactly_or_are_refused(
         assert np.array_equal(loaded.images[..., 0], images)
         assert [str(loaded.classes[index]) for index in loaded.labels] == names
         if save is save_npz:
-            assert loaded.notes == (f"passed over 1 arrays of {directory}/a.npz: more",)
+            assert loaded.notes[-1] == f"passed over 1 arrays of {directory}/a.npz: more"

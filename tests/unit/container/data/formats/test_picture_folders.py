@@ -79,7 +79,7 @@ def test_files_that_are_notes_are_counted_by_suffix_and_class(tmp_path: Path) ->
 
 
 def test_files_of_another_format_than_the_chosen_one_are_counted(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("1,2\n2,3\n")
+    (tmp_path / "a.csv").write_text("1,2\n2,255\n")
     add(tmp_path, "picture.png")
     loaded = loading.load(tmp_path, Options(data_format="csv"))
     assert loaded.notes == ("passed over 1 files:", "  1 .png")
