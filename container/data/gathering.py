@@ -71,7 +71,7 @@ def gather(
     if shape is None:
         message = f"{where} holds no rows: only headers, or no records"
         raise UserError(message)
-    classes, indices = _settle_classes(labels, options.classes)
+    classes, indices = _settle_classes(labels, options)
     if not store.is_full:
         images = store.images(shape)
         return LabeledImages(
@@ -186,12 +186,14 @@ def run_ahead(tasks: Iterator[Task]) -> Iterator[Part]:
 
 
 def _settle_classes(
-    labels: list[Labels], classes: tuple[Label, ...] | None
+    labels: list[Labels], options: Options
 ) -> tuple[tuple[Label, ...], npt.NDArray[np.int32]]:
     """Return the classes, and of each image the index of its class."""
-    if classes is not None:
-        return classes, np.concatenate(labels).astype(np.int32)
-    distinct, indices = np.unique(join(labels), return_inverse=True)
+    if options.classes is not None:
+        return options.classes, np.concatenate(labels).astype(np.int32)
+    distinct, indices = np.unique(
+        join(labels, keeps_spelling=options.keeps_spelling), return_inverse=True
+    )
     return tuple(distinct.tolist()), indices.astype(np.int32)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import unicodedata
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -37,18 +37,33 @@ def canonical(label: Label, names: Container[str]) -> str:
         return text
 
 
-def join(parts: list[Labels]) -> npt.NDArray[Any]:
+def settle(spellings: Iterable[Label]) -> tuple[Label, ...]:
+    """Return the sorted classes of labels that several hosts found, as `join` would."""
+    distinct = set(spellings)
+    numbers = np.array([label for label in distinct if isinstance(label, int)], np.int64)
+    texts = [label for label in distinct if isinstance(label, str)]
+    return tuple(np.unique(join([numbers, texts])).tolist())
+
+
+def join(parts: list[Labels], *, keeps_spelling: bool = False) -> npt.NDArray[Any]:
     """Join the labels of all parts: integers if all of them are (`7`, `7.0`), otherwise text.
 
-    They are text, too, if `007` and `7` occur, which would become one class.
+    They are text, too, if `007` and `7` occur, which would become one class. With
+    `keeps_spelling`, text stays text in any case.
     """
     texts = {label for part in parts if not isinstance(part, np.ndarray) for label in part}
+    if texts and keeps_spelling:
+        return _to_text(parts)
     try:
         _refuse_padding({text: _to_integer(text) for text in texts}, parts)
         arrays = [part if isinstance(part, np.ndarray) else _to_integers(part) for part in parts]
         return np.concatenate(arrays)
     except ValueError:
-        return np.array([str(label) for part in parts for label in part])
+        return _to_text(parts)
+
+
+def _to_text(parts: Sequence[Labels]) -> npt.NDArray[Any]:
+    return np.array([str(label) for part in parts for label in part])
 
 
 def _refuse_padding(integers: Mapping[str, int], parts: Sequence[Labels]) -> None:

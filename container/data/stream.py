@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from container.data.formats.parts import Images, Label, Shape
 from container.data.images import LabeledImages
+from container.data.labels import canonical
 from container.errors import PlatformError, UserError
 
 BLOCK_BYTES: Final = 1 << 26
@@ -175,7 +176,8 @@ class PipedStream(Stream):
 
     def _cut(self, size: int) -> Generator[LabeledImages, None, None]:
         positions = {str(label): i for i, label in enumerate(self.classes)}
-        lookup = np.array([positions[str(label)] for label in self.first_classes], np.int32)
+        names = [canonical(label, positions) for label in self.first_classes]
+        lookup = np.array([positions[name] for name in names], np.int32)
         images = np.empty((size, *self.image_shape), np.uint8)
         labels = np.empty(size, np.int32)
         filled = count = 0

@@ -153,7 +153,6 @@ EXERCISES = {
         "container.training.bundled",
         "container.training.main",
     ),
-    "tests/contract/test_train_hosts.py": ("container.training.distributed.shares",),
     "tests/contract/test_train_resume.py": (
         "container.training.checkpoint",
         "container.training.publication",

@@ -179,6 +179,8 @@ class Options:
     """`train`, `validation` or `test`: which arrays to take from a file that holds several sets."""
     classes: tuple[Label, ...] | None = None
     """The classes that labels must be among; None: the labels are the classes."""
+    keeps_spelling: bool = False
+    """Make each spelling of a label (`7`, `007`) a class, until all hosts have agreed on them."""
     bad_record_limit: int = 0
     """Records that may be skipped because they cannot be read."""
     memory_budget_bytes: int | None = None

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from container.data.formats.parts import Label
 from container.data.images import LabeledImages
+from container.data.labels import canonical, settle
 from container.data.stream import ImageSet
 from container.errors import UserError
 from container.training.input.channels import Sets
@@ -87,7 +89,7 @@ def divide(sets: Sets, batch_size: int, hosts: Hosts, *, sharded: bool) -> tuple
     if not sharded and own["count"] and all(entry == own for entry in found):
         return sets, share_replicated(data, batch_size, hosts)
     shape = _find_shape(found, hosts)
-    classes = _join_classes(found)
+    classes = settle(itertools.chain(*(entry["classes"] for entry in found)))
     if isinstance(data, LabeledImages):
         data = dataclasses.replace(data, images=data.images.reshape(-1, *shape))
     validation = sets.validation and _rename(sets.validation, classes)
@@ -107,26 +109,19 @@ def _find_shape(found: list[Any], hosts: Hosts) -> tuple[int, ...]:
     return shapes.pop()
 
 
-def _join_classes(found: list[Any]) -> tuple[int | str, ...]:
-    """Return the sorted classes of all hosts: integers if all of them are."""
-    names = set(itertools.chain(*(entry["classes"] for entry in found)))
-    if any(isinstance(name, str) for name in names):
-        names = {str(name) for name in names}
-    return tuple(sorted(names))
-
-
-def _rename(images: Any, classes: tuple[int | str, ...]) -> Any:
-    """Return a set with `classes` in place of its own.
+def _rename(images: Any, classes: tuple[Label, ...]) -> Any:
+    """Return a set with `classes` in place of its own, which may spell them in other ways.
 
     Raises: UserError if it has a class that is not among them.
     """
     positions = {str(name): index for index, name in enumerate(classes)}
-    unknown = [repr(name) for name in images.classes if str(name) not in positions]
+    names = [canonical(label, positions) for label in images.classes]
+    unknown = [repr(name) for name in names if name not in positions]
     if unknown:
         message = (
             f"another channel has the classes {', '.join(unknown)}, of which no host has training "
             "images"
         )
         raise UserError(message)
-    lookup = np.array([positions[str(name)] for name in images.classes] or [0], np.int32)
+    lookup = np.array([positions[name] for name in names] or [0], np.int32)
     return dataclasses.replace(images, labels=lookup[images.labels], classes=classes)

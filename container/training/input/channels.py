@@ -105,7 +105,7 @@ def load(
     started = time.monotonic()
     for name in channels.unused:
         log(f"warning: the channel {name!r} is not read; one each is of {_POSSIBLE}")
-    options = dataclasses.replace(_make_options(settings), run=run)
+    options = dataclasses.replace(_make_options(settings), run=run, keeps_spelling=channels.sharded)
     has_peers = channels.host_count > 1
     training = loading.open_channel(layout, channels.training, options, allow_empty=has_peers)
     # A shard may lack classes; the hosts join and check their classes once they are connected.
