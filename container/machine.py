@@ -1,6 +1,6 @@
-"""The CPUs and memory this container may use, by CPU affinity and cgroup limits (HO-13).
+"""What this container may use: CPUs and memory by affinity and cgroup limits (HO-13), and a port.
 
-Rules of this file: standard library only; it reads and never sets; a limit that cannot be read
+Rules of this file: standard library only; limits are read and never set; one that cannot be read
 counts as none.
 """
 
@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from pathlib import Path
+
+from container.errors import PlatformError
 
 _CGROUP = Path("/sys/fs/cgroup")
 _NO_LIMIT_BYTES = 1 << 60  # cgroup v1 writes "no limit" as the greatest multiple of a page
@@ -53,3 +56,19 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError):
         return ""
+
+
+def listen_for_hosts(port: int, host_count: int) -> socket.socket:
+    """Open the port on which the hosts of a job meet, on all addresses of this one.
+
+    Raises: PlatformError if it cannot be opened, as when two hosts share one network.
+    """
+    try:
+        return socket.create_server(("", port), backlog=4 * host_count)
+    except OSError as error:
+        message = (
+            f"port {port}, on which the hosts of a job meet, cannot be opened: {error.strerror}; "
+            "each host needs a network of its own, so run several hosts with --image, and not as "
+            "processes of one machine"
+        )
+        raise PlatformError(message) from error

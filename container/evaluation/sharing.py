@@ -23,7 +23,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from container import contract
+from container import contract, machine
 from container.data.images import LabeledImages
 from container.errors import PlatformError, UserError
 from container.evaluation import report
@@ -159,7 +159,7 @@ class Hosts:
     def _accept_all(self, connections: contextlib.ExitStack) -> dict[str, socket.socket]:
         deadline = time.monotonic() + _MEETING_S
         found: dict[str, socket.socket] = {}
-        with socket.create_server(("", self._port), backlog=len(self.names)) as server:
+        with machine.listen_for_hosts(self._port, len(self.names)) as server:
             while missing := sorted(set(self.names[1:]) - set(found)):
                 server.settimeout(max(0.001, deadline - time.monotonic()))
                 try:

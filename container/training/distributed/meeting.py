@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final
 
+from container import machine
 from container.contract import Resources
 from container.errors import PlatformError
 
@@ -28,14 +29,17 @@ class Meeting:
     """The open port of this host, and what its peers said there."""
 
     def __init__(self, resources: Resources, replica_count: int) -> None:
-        """Open the port; `replica_count` are the devices with which this host trains."""
+        """Open the port; `replica_count` are the devices with which this host trains.
+
+        Raises: PlatformError if the port cannot be opened.
+        """
         self._names = resources.hosts
         self._current = resources.current_host
         self._others = [name for name in resources.hosts if name != resources.current_host]
         self._replica_counts = {self._current: replica_count}
         self._lost: set[str] = set()
         self._heard = threading.Event()
-        self._listener = socket.create_server(("", _PORT), backlog=4 * len(resources.hosts))
+        self._listener = machine.listen_for_hosts(_PORT, len(resources.hosts))
         threading.Thread(target=self._accept, daemon=True, name="meeting").start()
 
     def wait(self, deadline: float) -> None:

@@ -57,3 +57,12 @@ def test_a_reported_loss_is_believed_although_its_host_still_answers(port: int) 
     tell(port, describe(1, "127.0.0.2", "no host of this job"))
     host.wait(time.monotonic() + 30)
     assert host.find_lost() == ["127.0.0.2"]
+
+
+def test_two_hosts_in_one_network_are_told_what_each_needs(port: int) -> None:
+    first = meeting.Meeting(HOSTS, 1)
+    message = f"port {port}, .* cannot be opened: Address already in use.*network of its own"
+    with pytest.raises(PlatformError, match=message):
+        meeting.Meeting(HOSTS, 1)
+    tell(port, describe(1))
+    first.wait(time.monotonic() + 60)
