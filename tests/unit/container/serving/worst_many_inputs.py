@@ -360,7 +360,7 @@ CASES: dict[str, tuple[Decode, Make]] = {
         for_user_code(
             lambda body: default_input.decode(body, "application/json", default_input.Taker())
         ),
-        lambda size: ("{" + ",".join(f'"{n}":0' for n in range(size // 60)) + "}").encode(),
+        lambda size: ("{" + ",".join(f'"{n}":0' for n in range(size // 65)) + "}").encode(),
     ),
     "user code: JSON of long integers": (
         taking("application/json"),
