@@ -85,13 +85,13 @@ def _list_entry(
 
     `holders` identifies the directories that hold it.
 
-    Raises: UserError if a link leads back to a directory that holds it, or a name is too long for
-    S3; OSError if something cannot be read.
+    Raises: UserError if a link leads back to a directory that holds it or nowhere, or a name
+    is too long for S3; OSError if something cannot be read.
     """
     pending = [(top, holders)]
     while pending:
         entry, holders = pending.pop()
-        status = entry.stat()
+        status = _follow(entry)
         if not stat.S_ISDIR(status.st_mode):
             _check_object(entry.path, status, prefix)
             yield f"file://{entry.path}", status.st_size
@@ -102,6 +102,23 @@ def _list_entry(
             raise UserError(message)
         with os.scandir(entry.path) as inner:
             pending += [(item, holders | {identity}) for item in inner]
+
+
+def _follow(entry: os.DirEntry[str]) -> os.stat_result:
+    """Return the status of an entry, or of what it links to.
+
+    Raises: UserError if it is a link to nothing or to itself; OSError if it cannot be read.
+    """
+    try:
+        return entry.stat()
+    except OSError as error:
+        if not entry.is_symlink():
+            raise
+        message = (
+            f"{entry.path} is a link that leads nowhere, to {Path(entry.path).readlink()}: "
+            f"{error.strerror}; remove the link, or restore what it names"
+        )
+        raise UserError(message) from error
 
 
 def _identify(status: os.stat_result) -> tuple[int, int]:
