@@ -21,10 +21,11 @@ from container.user_packages.job_environment import JobEnvironment
 WHEEL_DIRECTORIES: Final = (".", "wheels", "wheelhouse")
 _TRANSLATED: Final = "listed.txt"
 _CONSTRAINTS: Final = "constraints.txt"
-_GIT_ADVICE: Final = (
-    "this image has no git; name an archive instead (NAME @ "
+_REPOSITORY: Final = re.compile(r"(?:^|[\s@])(git|hg|svn|bzr)\+(?:[a-z]+\+)?(ssh)?")
+_REPOSITORY_ADVICE: Final = (
+    "this image has no {program}; name an archive instead (NAME @ "
     "https://github.com/OWNER/NAME/archive/COMMIT.tar.gz), put the package's wheel into wheels/, "
-    "or install git in an image of yours"
+    "or install {program} in an image of yours"
 )
 _PIP: Final = ("-m", "pip", "install", "--no-input", "--disable-pip-version-check")
 
@@ -61,7 +62,7 @@ def plan_installation(
     if ignored:
         names = ", ".join(ignored)
         print(f"{names} not installed: {' and '.join(chosen)} comes first", flush=True)
-    _refuse_git(code, chosen, environ)
+    _refuse_repositories(code, chosen, environ)
     command = [environment.python, *_PIP, "--root-user-action=ignore"]
     wheels = find_wheel_directories(code)
     if wheels:  # TRIP-27
@@ -91,7 +92,8 @@ def _name_targets(
         elif not (is_package and name == requirement_files.PROJECT):
             translated = environment.directory / _TRANSLATED
             lines = requirement_files.list_requirements(code, name)
-            translated.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            texts = [line.text for line in lines]
+            translated.write_text("\n".join(texts) + "\n", encoding="utf-8")
             yield from ("-r", str(translated))
 
 
@@ -104,19 +106,25 @@ def list_own_versions() -> list[str]:
     for distribution in metadata.distributions():
         name = distribution.metadata["Name"]
         if name:
-            name = re.sub(r"[-_.]+", "-", name).lower()
-            found.setdefault(name, distribution.version.partition("+")[0])
+            found.setdefault(_normalize(name), distribution.version.partition("+")[0])
     return [f"{name}=={version}" for name, version in sorted(found.items())]
 
 
-def _refuse_git(code: Path, chosen: Sequence[str], environ: Mapping[str, str]) -> None:
-    if shutil.which("git", path=environ.get("PATH")):
-        return
+def _normalize(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _refuse_repositories(code: Path, chosen: Sequence[str], environ: Mapping[str, str]) -> None:
     for name in chosen:
         for line in requirement_files.list_requirements(code, name):
-            if "git+" in line:
-                message = f"{code / name}: {line!r}: {_GIT_ADVICE}"
-                raise UserError(message)
+            found = _REPOSITORY.search(line.text)
+            if not found or line.is_constraint or not line.applies():
+                continue
+            for program in filter(None, found.groups()):
+                if not shutil.which(program, path=environ.get("PATH")):
+                    advice = _REPOSITORY_ADVICE.format(program=program)
+                    message = f"{line.path}: {line.text!r}: {advice}"
+                    raise UserError(message)
 
 
 def is_isolated(environ: Mapping[str, str], routes: Path = Path("/proc/net/route")) -> bool:
@@ -133,8 +141,10 @@ def is_isolated(environ: Mapping[str, str], routes: Path = Path("/proc/net/route
 
 def explain_failure(code: Path, environ: Mapping[str, str], output: str) -> str:
     """Explain what to do after an installation failed, by what pip wrote."""
-    if "git" in output and "Cannot find command 'git'" in output:
-        return f"a package comes from a repository: {_GIT_ADVICE}"
+    lacking = re.search(r"Cannot find command '(\w+)'", output)
+    if lacking:
+        advice = _REPOSITORY_ADVICE.format(program=lacking[1])
+        return f"a package comes from a repository: {advice}"
     differing = list_differences(code)
     if differing:
         return f"asked for, and in this image: {'; '.join(differing)}"
@@ -151,15 +161,20 @@ def list_differences(code: Path) -> list[str]:
 
     Such as `flask==0.0.1 against flask 3.1.2`; packages that are not installed here are left out.
     """
-    from pip._vendor.packaging.requirements import InvalidRequirement, Requirement  # loads pip
-
-    differing = []
+    lines = []
     for name in requirement_files.choose_files(code)[0]:
-        for line in requirement_files.list_requirements(code, name):
-            with contextlib.suppress(InvalidRequirement, metadata.PackageNotFoundError):
-                requirement = Requirement(line.partition(" --")[0])
-                version = metadata.version(requirement.name)
-                if not requirement.specifier.contains(version, prereleases=True):
-                    shown = f"{requirement.name}{requirement.specifier}"
-                    differing.append(f"{shown} against {requirement.name} {version}")
+        lines += [
+            line for line in requirement_files.list_requirements(code, name) if line.applies()
+        ]
+    parsed = [(line, line.parse()) for line in lines]
+    asked_for = {_normalize(each.name) for line, each in parsed if each and not line.is_constraint}
+    differing = []
+    for _, requirement in parsed:
+        if requirement is None or _normalize(requirement.name) not in asked_for:
+            continue
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            version = metadata.version(requirement.name)
+            if not requirement.specifier.contains(version, prereleases=True):
+                shown = f"{requirement.name}{requirement.specifier}"
+                differing.append(f"{shown} against {requirement.name} {version}")
     return differing

@@ -5,13 +5,14 @@ Rules of this file: standard library only.
 
 from __future__ import annotations
 
-import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from container.errors import UserError
+from container.user_packages import requirement_lines
+from container.user_packages.requirement_lines import Line
 
 REQUIREMENTS: Final = "requirements.txt"
 _LISTS: Final = (REQUIREMENTS, f"lib/{REQUIREMENTS}")
@@ -46,17 +47,18 @@ def is_list(name: str) -> bool:
     return name in _LISTS
 
 
-def list_requirements(code: Path, name: str) -> list[str]:
+def list_requirements(code: Path, name: str) -> list[Line]:
     """Return what a file lists, as lines of a `requirements.txt`.
 
     Raises: UserError if the file cannot be read, or lists something that pip cannot install.
     """
+    path = code / name
     if is_list(name):
-        return list(_read_lines(code / name))
+        return requirement_lines.read(path)
     if name == _LOCK:
-        packages = _load(code / name).get("packages") or []
-        return [_write_locked(code / name, package) for package in packages]
-    return list(_read_project(code).get("dependencies") or [])
+        packages = _load(path).get("packages") or []
+        return [Line(path, _write_locked(path, package)) for package in packages]
+    return [Line(path, text) for text in _read_project(code).get("dependencies") or []]
 
 
 def list_pins(code: Path) -> list[str]:
@@ -71,15 +73,6 @@ def list_pins(code: Path) -> list[str]:
         for package in _load(code / _UV_LOCK).get("package") or []
         if "registry" in package.get("source", {}) and "version" in package
     )
-
-
-def _read_lines(path: Path) -> Iterator[str]:
-    """Yield the requirements of a `requirements.txt`, without comments, options and blank lines."""
-    text = re.sub(r"\\\n", " ", path.read_text(encoding="utf-8", errors="replace"))
-    for line in text.splitlines():
-        requirement = re.sub(r"(^|\s)#.*$", "", line).strip()
-        if requirement and not requirement.startswith("-"):
-            yield requirement
 
 
 def _write_locked(path: Path, package: Mapping[str, Any]) -> str:
