@@ -60,7 +60,7 @@ def main() -> int:
     if command not in (*names, "demo") and not command.startswith("-"):
         near = difflib.get_close_matches(command, names, n=1)
         hint = f"did you mean {near[0]!r}?" if near else "`byo --help` lists the commands"
-        print(f"error: there is no command {command!r}; {hint}", file=sys.stderr)
+        print(f"error: unknown command {command!r}; {hint}", file=sys.stderr)
         return 2
     if command in DEVELOPER_COMMANDS:
         from container import __main__ as container  # noqa: PLC0415 - see the rules

@@ -6,11 +6,11 @@ median of ROUNDS runs of SECONDS each; the servers take turns in each round; one
 usage: handlers.py --python VENV/bin/python [--rounds 3] [--seconds 3] [--only HANDLER,...]
        [--peers NAME,...] [--connections 1,32]
 
-VENV has what docker/requirements-serve.txt lists and, as far as they are to be measured,
-scikit-learn, xgboost, pandas and torch, and the peers: fastapi with uvicorn, flask with gunicorn,
-litserve, bentoml, and ray[serve]. What is missing is named and left out. The handler `io` sleeps
-20 ms; ours runs it as `async def` and with 16 threads, and it is asked by 256 connections. The
-handler `batch` is the torch network by predict_batch_fn.
+VENV holds the packages of docker/requirements-serve.txt. To measure the other handlers, add scikit-
+learn, xgboost, pandas and torch, and the peers: fastapi with uvicorn, flask with gunicorn,
+litserve, bentoml and ray[serve]. The benchmark names the missing ones and skips them. The handler
+`io` sleeps 20 ms; we run it as `async def` and with 16 threads, and 256 connections call it. The
+handler `batch` runs the torch network through `predict_batch_fn`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 CORES = 2
 _REST_S = 0.3
-_REST_SHARE = 0.1  # of a core, while a server rests
+_REST_SHARE = 0.1  # of one core: below this an idle server is at rest
 
 _COMMON = "import json\nimport numpy as np\n"
 _LOAD = {
@@ -322,7 +322,7 @@ def wait_until_idle(group: int, deadline: float) -> None:
     before = -math.inf
     while (used_s := count_processor_s(group)) - before > _REST_SHARE * _REST_S:
         if time.monotonic() > deadline:
-            message = f"the processes of group {group} do not come to rest"
+            message = f"the processes of group {group} do not become idle"
             raise OSError(message)
         before = used_s
         time.sleep(_REST_S)
@@ -332,7 +332,7 @@ def count_processor_s(group: int) -> float:
     """Return the processor time that the processes of a group have taken."""
     ticks = 0
     for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # it has ended
+        with contextlib.suppress(OSError):  # the process has exited
             fields = path.read_text().rpartition(")")[2].split()
             if int(fields[2]) == group:
                 ticks += int(fields[11]) + int(fields[12])

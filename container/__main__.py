@@ -26,7 +26,7 @@ USAGE = """usage: python -m container train | evaluate | serve | init | doctor |
   train     train on the channels in input/data, evaluate, and write the artifact to model/
   evaluate  score the artifact on a labeled test set; write metrics.json and report.html
   serve     answer GET /ping and POST /invocations on port 8080
-  init      write the smallest project that trains and serves
+  init      write a minimal project that trains and serves
   doctor    report what is wrong with a project, a model archive, a Dockerfile or an image
   describe  print an algorithm's hyperparameters, metrics, tuning ranges or CreateAlgorithm request
 

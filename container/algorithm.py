@@ -198,7 +198,7 @@ def name_channels(
             found[own] = layout.channel(own)  # DS-7: an empty shard
         elif is_required:
             possible = " or ".join(map(repr, names))
-            faults.append(f"there is no {own} channel: one named {possible} is needed")
+            faults.append(f"the job has no {own} channel: it needs one named {possible}")
     faults += _find_misspelt(declared, found)
     if faults:
         present = ", ".join(sorted(config.channels)) or "none"
@@ -218,7 +218,7 @@ def _find_misspelt(declared: Sequence[str], found: Iterable[str]) -> list[str]:
         role = set_names.find_role(name)[0]
         meant = role if role in free else "".join(near)
         if meant:
-            faults.append(f"there is no channel {name!r}: did you mean {meant!r}?")
+            faults.append(f"unknown channel {name!r}: did you mean {meant!r}?")
     return faults
 
 

@@ -90,8 +90,8 @@ class Project:
 def find(image: str, named: Path | None, *, is_toolkit: bool) -> Project | None:
     """Return the project to build: the one that is named, or the folder of the image's name here.
 
-    Raises: DeliveryError if there is no Dockerfile, so that the bare toolkit is never pushed under
-    the name of a project by mistake.
+    Raises: DeliveryError if the Dockerfile is missing, so that the bare toolkit is never pushed
+    under the name of a project by mistake.
     """
     if is_toolkit:
         return None

@@ -1,4 +1,4 @@
-"""`init`: writes the smallest project of each kind that trains and serves.
+"""`init`: writes a minimal project of each kind that trains and serves.
 
 Rules of this file: the templates are files below templates/, as a user would write them; nothing is
 ever overwritten.
@@ -57,7 +57,7 @@ def main(argv: Sequence[str]) -> int:
     """Run `init` and return its exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m container init",
-        description="Write the smallest project that trains and serves.",
+        description="Write a minimal project that trains and serves.",
     )
     parser.add_argument("directory", type=Path, help="where to write the project")
     parser.add_argument(

@@ -52,8 +52,8 @@ def find(layout: contract.Layout, options: argparse.Namespace) -> Places:
     test = options.test_dir or next((path for path in channels if path.is_dir()), None)
     if test is None:
         message = (
-            f"there is no test set: neither {channels[0]} nor {channels[1]} is a directory; "
-            "pass another one as --test-dir"
+            f"no test set was found: neither {channels[0]} nor {channels[1]} is a directory; "
+            "pass a directory as --test-dir"
         )
         raise UserError(message)
     outputs = (options.output_dir,) if options.output_dir else output_dirs(layout)

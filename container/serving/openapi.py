@@ -17,7 +17,7 @@ _BYTE: Final = "([0-9]|[1-9][0-9]|1[0-9][0-9]|2[0-4][0-9]|25[0-5])"
 _ERROR: Final = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
 _REFUSALS: Final = {
     400: "The body, or the request itself, is not as described here.",
-    404: "There is no such model.",
+    404: "The model does not exist.",
     405: "The method is not that of the route.",
     406: "None of the media types that the server offers is acceptable.",
     408: "The request was not complete in time.",
@@ -31,7 +31,7 @@ _REFUSALS: Final = {
     503: (
         "The model is being loaded, too many requests are waiting, or the prediction took too long."
     ),
-    507: "There is not enough memory for the model.",
+    507: "The model does not fit into memory.",
 }
 _ALWAYS: Final = (400, 408, 413, 431, 500, 501, 503)
 

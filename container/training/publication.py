@@ -88,7 +88,7 @@ def _evaluate(
     """Evaluate the models on the test set, else on the validation set; return headline metrics.
 
     The report is about the model that is served; the eight-bit model only adds its accuracy.
-    Without such a set, or if a stop was asked for, there are no metrics.
+    Without such a set, or after a stop request, return no metrics.
     """
     sets = prepared.sets
     split = "test"
@@ -96,7 +96,7 @@ def _evaluate(
         split = "validation"
     images = sets.test or sets.validation
     if images is None:
-        log("there is no test and no validation channel: nothing to evaluate")
+        log("the job has neither a test nor a validation channel: nothing to evaluate")
         return {}
     if isinstance(images, Stream):
         images = images.mapped()

@@ -210,7 +210,7 @@ class TransformOptions:
     def make_request(self, data: str) -> dict[str, Any]:
         """Return the CreateTransformJob request.
 
-        Raises: UserError if there is no input.
+        Raises: UserError if no input is given.
         """
         if not data:
             message = "the input is missing; name a file, a directory or a URI prefix"

@@ -41,7 +41,7 @@ class Sources:
     def find(cls, requests: EndpointRequests, container: ContainerOptions) -> Self:
         """Find the models on this disk, the code beside them, and the user's own program.
 
-        Raises: UserError if there is none of them.
+        Raises: UserError if none of them exists.
         """
         paths = []
         for model in requests.models.values():

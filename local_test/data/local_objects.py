@@ -61,7 +61,7 @@ def describe_absence(place: str | Path) -> str:
     while not missing.parent.is_dir() and missing.parent != missing:
         missing = missing.parent
     if missing != path:
-        text += f": there is no {missing}"
+        text += f": {missing} is missing"
     try:
         names = [entry.name for entry in missing.parent.iterdir()]
     except OSError:

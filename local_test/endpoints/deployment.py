@@ -99,7 +99,7 @@ class Deployment:
     def choose_variant(self, target: str | None) -> Variant:
         """Return the variant named `target`, or one by weight.
 
-        Raises: RequestError 400 if there is no such variant.
+        Raises: RequestError 400 if the variant does not exist.
         """
         if target is None and len(self.variants) == 1:
             return self.variants[0]

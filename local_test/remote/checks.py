@@ -75,7 +75,7 @@ def _check_role(account: Account, plan: Plan) -> Iterator[Finding]:
         except botocore.exceptions.ClientError as error:
             if not is_missing(error):
                 raise
-            text = f"there is no role {name}; `byo aws role --create` makes it"
+            text = f"the account has no role {name}; `byo aws role --create` creates it"
             yield Finding("role", "fault", text)
             return
     document = found["AssumeRolePolicyDocument"]

@@ -66,7 +66,7 @@ def check_program(command: Sequence[str], path: str, directory: Path) -> None:
     Raises: UserError that says why it cannot.
     """
     if not command:
-        message = "there is no command: an image without an entry point needs an argument"
+        message = "no command was given: an image without an entry point needs an argument"
         raise UserError(message)
     name = command[0]
     file = Path(shutil.which(name, path=path) or directory / name)
@@ -126,7 +126,7 @@ def _explain_path(container: Any) -> str:
 
 
 def _read_head(container: Any, path: str) -> tuple[bytes, int] | None:
-    """Return a file's first bytes and mode; None if there is no such file."""
+    """Return a file's first bytes and mode; None if it does not exist."""
     for _ in range(_LARGEST_LINK_CHAIN):
         try:
             pieces, _ = container.get_archive(path)

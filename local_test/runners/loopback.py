@@ -79,7 +79,7 @@ def _answer(file: int) -> None:
 def bind_to_loopback(pid: int, descriptor: int) -> None:
     """Bind another process's socket to the loopback device, if it is one of IP.
 
-    Raises: OSError if there is no such process or socket.
+    Raises: OSError if the process or socket does not exist.
     """
     lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace").splitlines()
     [group] = [line.split()[1] for line in lines if line.startswith("Tgid:")]  # of a thread

@@ -74,9 +74,9 @@ if 'get-caller-identity' in arguments: print('{"Account": "123456789012"}')
         (GOOD_DOCKER,
          fail_with("Unable to locate credentials. You can configure them by running "
                    "aws configure."),
-         "there are no AWS credentials"),
+         "the AWS CLI found no credentials"),
         (GOOD_DOCKER, fail_with("The config profile (work) could not be found"),
-         "there are no AWS credentials"),
+         "the AWS CLI found no credentials"),
         (GOOD_DOCKER,
          fail_with("An error occurred (ExpiredToken) when calling the GetCallerIdentity operation: "
                    "The security token included in the request is expired"),
@@ -88,7 +88,7 @@ if 'get-caller-identity' in arguments: print('{"Account": "123456789012"}')
          "ecr:DescribeRepositories"),
         (GOOD_DOCKER,
          fail_with("Provided region_name 'eu_west_1' doesn't match a supported format."),
-         "there is no such AWS region"),
+         "AWS has no such region"),
     ],
 )  # fmt: skip
 def test_what_stands_in_the_way_is_told_in_clear_words(

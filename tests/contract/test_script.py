@@ -507,7 +507,7 @@ def test_algorithm_refuses_wrong_hyperparameters_and_missing_channels_before_it_
     job.configure("inputdataconfig", {"code": {"TrainingInputMode": "File"}})
     assert job.train().returncode == 1
     assert job.failure == (
-        "UserError: there is no training channel: one named 'training' is needed; "
+        "UserError: the job has no training channel: it needs one named 'training'; "
         "the job's channels are code"
     )
 

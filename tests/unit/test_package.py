@@ -164,4 +164,4 @@ def test_a_misspelt_command_is_one_sentence(
 ) -> None:
     monkeypatch.setattr("sys.argv", ["byo", typed])
     assert byo.main() == 2
-    assert capsys.readouterr().err == f"error: there is no command {typed!r}; {hint}\n"
+    assert capsys.readouterr().err == f"error: unknown command {typed!r}; {hint}\n"

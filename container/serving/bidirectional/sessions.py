@@ -50,8 +50,8 @@ def check_support(worker_class: str) -> None:
 
 
 def describe_worker_class(worker_class: str) -> str:
-    """Say why there are no streams under this worker class."""
-    message = f"bidirectional streams need the worker class event, and this one is {worker_class}"
+    """Explain that bidirectional streams need the worker class event."""
+    message = f"bidirectional streams need the worker class event, not {worker_class}"
     return f"{message}: unset SAGEMAKER_GUNICORN_WORKER_CLASS"
 
 

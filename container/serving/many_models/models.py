@@ -142,7 +142,7 @@ class Models:
         try:
             self._load(name, path, entry)
         except MemoryError:
-            raise RequestError(507, f"there is not enough memory for model {name!r}") from None
+            raise RequestError(507, f"not enough memory for model {name!r}") from None
         except UserError as error:
             log.error("model %s cannot be loaded: %s", name, error)  # noqa: TRY400 - no traceback
             raise RequestError(500, f"model {name!r} cannot be loaded: {error}") from None
@@ -296,7 +296,7 @@ def _parse_load(body: bytes) -> tuple[str, str]:
         name = document["model_name"]
         url = document["url"]
     except (ValueError, TypeError, KeyError, RecursionError):
-        raise RequestError(400, '{"model_name": ..., "url": ...} is expected') from None
+        raise RequestError(400, 'the body must be {"model_name": ..., "url": ...}') from None
     is_name = isinstance(name, str) and 0 < len(name) <= _NAME_CHARACTERS
     is_path = isinstance(url, str) and "\0" not in url
     if not is_name or not is_path:

@@ -152,7 +152,7 @@ def name_columns(columns: Any, rows: list[list[Any]], first: int = 1) -> dict[st
         raise RequestError(400, f"the columns {', '.join(map(repr, twice[:10]))} occur twice")
     for number, row in enumerate(rows, start=first):
         if len(row) != len(columns):
-            message = f"row {number} has {len(row)} values; there are {len(columns)} columns"
+            message = f"row {number} has {len(row)} values; expected {len(columns)}"
             raise RequestError(400, message)
     values = zip(*rows, strict=True)
     return dict(zip(columns, map(to_array, values), strict=True))

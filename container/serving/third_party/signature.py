@@ -177,7 +177,7 @@ class Tensors:
             return unwrap(run(feed))
         if len(counts) > 1:
             given = {name: len(array) for name, array in feed.items()}
-            raise RequestError(400, f"the inputs must have as many instances each; given: {given}")
+            raise RequestError(400, f"inputs must have equally many instances; given: {given}")
         return unwrap(_run_pieces(feed, run, size, counts.pop()))
 
     def _find_batch_size(self) -> int | None:
@@ -193,7 +193,7 @@ class Tensors:
             found = feed[tensor.name].shape
             if expected is not None and found[0] != expected:
                 message = f"the input {tensor.name!r} has the shape {list(found)}"
-                raise RequestError(400, f"{message}; its first side must be {expected}")
+                raise RequestError(400, f"{message}; its first dimension must be {expected}")
 
 
 def _run_pieces(

@@ -231,7 +231,7 @@ def _make_table(given: Any) -> Table:
     if isinstance(given, Mapping):
         columns = [_to_column(column) for column in given.values()]
         if len({len(column) for column in columns}) != 1:
-            raise RequestError(400, "the columns must have as many rows each")
+            raise RequestError(400, "all columns must have the same number of rows")
         return Table(tuple(columns), tuple(given))
     if given.ndim == 1:
         given = given[np.newaxis]

@@ -82,5 +82,5 @@ class GrowingArbiter(Arbiter):
             message = growth.describe_shortage(self._memory, wanted)
             log.critical("%s", message)
             raise HaltServer(message, _NO_MEMORY_STATUS)
-        log.warning("there is no memory for another worker: %d serve", loaded)
+        log.warning("not enough memory for another worker: %d are serving", loaded)
         self.num_workers = loaded

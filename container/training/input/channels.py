@@ -71,8 +71,9 @@ def find(layout: contract.Layout, config: contract.TrainingConfig) -> Channels:
     has_peers = len(resources.hosts) > 1
     if training is None and not has_peers:
         message = (
-            f"there is no training channel: expected one named {' or '.join(map(repr, TRAINING))}; "
-            f"the channels of the job are {', '.join(sorted(available)) or 'none'}"
+            "the job has no training channel: it needs one named "
+            f"{' or '.join(map(repr, TRAINING))}; "
+            f"its channels are {', '.join(sorted(available)) or 'none'}"
         )
         raise UserError(message)
     is_sharded = training is None or training.distribution == "ShardedByS3Key"
@@ -104,7 +105,7 @@ def load(
     """
     started = time.monotonic()
     for name in channels.unused:
-        log(f"warning: the channel {name!r} is not read; one each is of {_POSSIBLE}")
+        log(f"warning: the channel {name!r} is not read; training reads only {_POSSIBLE}")
     options = dataclasses.replace(_make_options(settings), run=run, keeps_spelling=channels.sharded)
     has_peers = channels.host_count > 1
     training = loading.open_channel(layout, channels.training, options, allow_empty=has_peers)

@@ -41,7 +41,7 @@ def complete(
         return Failure(
             "EmptyModelError: the program ended with exit code 0 but left no file in "
             f"{layout.model}; save the model to the directory that SM_MODEL_DIR names, or set "
-            f"{ALLOW_EMPTY_MODEL_VARIABLE}=true if there is none"
+            f"{ALLOW_EMPTY_MODEL_VARIABLE}=true if the program has no model to save"
         )
     for warning in import_advice.find_unservable(layout.model):
         print(f"warning: {warning}", flush=True)

@@ -20,7 +20,7 @@ from local_test.remote.permissions import policies, roles
 from local_test.remote.transfer import uploads
 
 app = typer.Typer(
-    help="Use what --on aws made in your account.",
+    help="Manage the resources that --on aws created in your account.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -47,7 +47,7 @@ def ls(
     options: InventoryOptions,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
 ) -> int:
-    """List what was made with --on aws."""
+    """List the resources that --on aws created."""
     account = options.connect()
     say_where(account)
     resources = Inventory(account, options.days).list_resources()
@@ -92,7 +92,7 @@ def stop(options: InventoryOptions, name: Name) -> int:
 
 @with_groups
 def delete(options: DeletionOptions, name: Name) -> int:
-    """Delete a job or an endpoint with all that was made for it, but not the uploaded data."""
+    """Delete a job or an endpoint and all that was created for it, but not the uploaded data."""
     account = options.connect()
     found = Inventory(account, options.days)
     resources = _find(found, name)
@@ -106,7 +106,7 @@ def delete(options: DeletionOptions, name: Name) -> int:
 
 @with_groups
 def clean(options: DeletionOptions) -> int:
-    """Delete everything that was made with --on aws, after listing it."""
+    """List everything that --on aws created, then delete it."""
     account = options.connect()
     say_where(account)
     found = Inventory(account, options.days)

@@ -57,7 +57,7 @@ class RemoteOptions(AccountOptions):
     def is_wanted(self) -> bool:
         """Whether the command runs on AWS.
 
-        Raises: UserError if there is no such place, or options of AWS are given for a local run.
+        Raises: UserError if `--on` is unknown, or a local run is given options of AWS.
         """
         if self.on not in _PLACES:
             message = f"--on {self.on!r}: choose one of {', '.join(_PLACES)}"

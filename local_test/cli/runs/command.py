@@ -51,7 +51,7 @@ def list_runs(
             help="Condition such as status=Failed, test_accuracy>0.9 or epochs!=3; repeatable.",
         ),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most as many runs.")] = 30,
+    limit: Annotated[int, typer.Option(min=1, help="Show at most this many runs.")] = 30,
     directory: Directory = None,
     as_json: AsJson = False,
 ) -> int:
@@ -75,7 +75,7 @@ def list_runs(
 
 @app.command()
 def compare(
-    names: Annotated[list[str], typer.Argument(help="Names of runs, or how they start.")],
+    names: Annotated[list[str], typer.Argument(help="Names of runs, or unique prefixes of them.")],
     html: Annotated[
         Path | None, typer.Option(help="Write a page with curves and confusion matrices.")
     ] = None,

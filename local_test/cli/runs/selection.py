@@ -131,7 +131,7 @@ def check_name(flag: str, name: str, runs: Sequence[Run]) -> None:
 def choose(runs: Sequence[Run], names: Sequence[str]) -> list[Run]:
     """Return the run of each name, in this order; the start of a name is enough if it is unique.
 
-    Raises: UserError if there is none, or several.
+    Raises: UserError if a name fits no run, or several.
     """
     return [_find(runs, name) for name in dict.fromkeys(names)]
 
@@ -158,6 +158,6 @@ def _match(runs: Sequence[Run], name: str) -> list[Run]:
 
 def _describe_absence(name: str, known: Sequence[str]) -> str:
     if not known:
-        return f"there is no run {name!r}, and no other; `train` makes one"
+        return f"unknown run {name!r}: no job has run yet; `train` starts one"
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or known[:3]
-    return f"there is no run {name!r}; there are {', '.join(near)}"
+    return f"unknown run {name!r}; known runs include {', '.join(near)}"

@@ -41,7 +41,7 @@ def check_failure(subject: Subject) -> Iterator[Verdict]:
     if text.strip():
         yield judge("OUT-2b", not text.lstrip().startswith("Traceback"), f"it {beginning}")
     else:
-        yield skip("OUT-2b", "there is no failure file")
+        yield skip("OUT-2b", "the container wrote no failure file")
 
 
 def _look_for_failure(layout: contract.Layout, findings: list[str]) -> str:
@@ -123,7 +123,7 @@ def check_checkpoints(subject: Subject) -> Iterator[Verdict]:
     files = [path for path in store.rglob("*") if path.is_file()]
     if not files:
         yield judge("CK-1a", False, f"nothing was stored below {store.name}; {first.evidence}")
-        yield skip("CK-2a", "there are no checkpoints")
+        yield skip("CK-2a", "the container wrote no checkpoints")
         return
     second = subject.train("resumed", checkpoints=str(store))
     stored = f"{len(files)} files were stored"

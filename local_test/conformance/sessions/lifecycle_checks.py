@@ -57,7 +57,7 @@ def check_start(subject: Subject) -> Iterator[Verdict]:
         return
     if 300 <= seen.ping_status < 500:
         yield judge("HO-4a", False, seen.evidence)
-        yield from skip_all(START_IDS[2:], "there is no /ping (HO-4a)")
+        yield from skip_all(START_IDS[2:], "the server does not answer /ping (HO-4a)")
         return
     yield judge("HO-5a", seen.is_healthy, seen.evidence)
     if not seen.is_healthy:

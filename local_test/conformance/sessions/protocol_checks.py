@@ -168,7 +168,7 @@ def _probe_parameters(peer: Peer) -> Iterator[Verdict]:
     reply = peer.ask("GET", "/execution-parameters")
     if reply.status == 404:
         yield judge("BT-3a", True, "404: the platform uses its defaults")
-        yield skip("BT-4a", "there are no execution parameters")
+        yield skip("BT-4a", "the server has no execution parameters")
         return
     document = None
     if reply.status == 200:
@@ -177,7 +177,7 @@ def _probe_parameters(peer: Peer) -> Iterator[Verdict]:
     if isinstance(document, dict):
         yield judge("BT-4a", _are_parameters(document), json.dumps(document))
     else:
-        yield skip("BT-4a", "there are no execution parameters")
+        yield skip("BT-4a", "the server has no execution parameters")
 
 
 def _read_json(body: bytes) -> Any:

@@ -37,7 +37,7 @@ class ImageFacts:
     def from_registry(cls, account: Account, uri: str) -> ImageFacts:
         """Read the configuration of an image in ECR.
 
-        Raises: UserError if there is no such image, or it is not one for one platform with Docker's
+        Raises: UserError if the image does not exist, or is not one for one platform with Docker's
             media type; PlatformError if it cannot be read.
         """
         parts = _URI.fullmatch(uri)

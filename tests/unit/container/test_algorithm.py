@@ -144,7 +144,7 @@ def test_bundled_network_is_described_with_every_setting() -> None:
             1,
             ["b"],
             [],
-            "there is no training channel: one named 'training' or 'train' is needed; .* are b$",
+            "the job has no training channel: it needs one named 'training' or 'train'; .* are b$",
         ),
     ],
 )
@@ -197,7 +197,7 @@ def test_a_misspelt_channel_is_refused_with_the_one_that_was_meant(
     names = {given} if meant.startswith("train") else {"train", given}
     config = contract.TrainingConfig(channels={name: contract.Channel(name) for name in names})
     declared = ("training|train", "validation?", "test|testing?")
-    with pytest.raises(UserError, match=rf"no channel '{given}': did you mean '{meant}'\?"):
+    with pytest.raises(UserError, match=rf"unknown channel '{given}': did you mean '{meant}'\?"):
         algorithm.name_channels(declared, layout, config)
 
 

@@ -73,7 +73,7 @@ class Definition:
         """
         known = {parameter["Name"]: parameter for parameter in self.parameters}
         faults = [
-            f"there is no parameter {name!r}; choose one of {', '.join(known) or 'none'}"
+            f"unknown parameter {name!r}; choose one of {', '.join(known) or 'none'}"
             for name in given
             if name not in known
         ]

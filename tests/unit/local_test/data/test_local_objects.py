@@ -90,7 +90,7 @@ def test_a_wrong_path_has_one_wording(read: Callable[[str], object], tmp_path: P
     (tmp_path / "training").mkdir()
     for name, start in (
         ("trainin", f"{tmp_path}/trainin does not exist; did you mean {tmp_path}/training?"),
-        ("no/such/x.csv", f"{tmp_path}/no/such/x.csv does not exist: there is no {tmp_path}/no"),
+        ("no/such/x.csv", f"{tmp_path}/no/such/x.csv does not exist: {tmp_path}/no is missing"),
         ("training/x.csv", f"{tmp_path}/training/x.csv does not exist"),
     ):
         with pytest.raises(UserError) as caught:

@@ -62,7 +62,7 @@ def test_a_program_of_this_machine_is_checked_before_it_starts(
 
 
 def test_an_image_may_have_no_command(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="there is no command"):
+    with pytest.raises(UserError, match="no command was given"):
         entry_points.check_program([], "/bin", tmp_path)
 
 

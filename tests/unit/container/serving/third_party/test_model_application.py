@@ -218,7 +218,7 @@ def test_pictures_in_json_are_decoded_and_bounded() -> None:
             b'{"dataframe_split": {"columns": ["x"], "data": [[1, 2]]}}',
             "",
             400,
-            "row 1 has 2 values; there are 1 columns",
+            "row 1 has 2 values; expected 1",
         ),
         (LINES, b"[1, 2]\n\n[3, 4]", "", 400, "line 2 is empty"),
         (LINES, b"[1, 2]\n[3, 4", "", 400, "line 2: the body is not"),

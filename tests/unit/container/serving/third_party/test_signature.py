@@ -138,7 +138,7 @@ def test_batch_of_a_fixed_size_is_cut_and_filled() -> None:
 def test_inputs_of_a_fixed_batch_must_agree() -> None:
     signature = Tensors([Tensor("x", None, (2, 1)), Tensor("y", None, (2, 1))])
     data = {"x": np.zeros((3, 1)), "y": np.zeros((4, 1))}
-    with pytest.raises(RequestError, match=r"as many instances each; given: \{'x': 3, 'y': 4\}"):
+    with pytest.raises(RequestError, match=r"equally many instances; given: \{'x': 3, 'y': 4\}"):
         signature.run(data, dict)
     with pytest.raises(RequestError, match=r"has 2 inputs; send .* with x, y"):
         signature.bind(np.zeros((2, 2)))

@@ -49,7 +49,7 @@ def test_missing_values_are_nan_and_none() -> None:
         ("age,city,income,id\n1,x,2,3\n", NAMED, "the model has no column 'id'"),
         ("x,y,z\n1,x,2\n", NAMED, "'age', 'city', 'income' is missing"),
         ("age,city,age\n1,x,2\n", NAMED, "'age' occur twice"),
-        ("age,city,income\n1,x,2\n1,x\n", NAMED, "row 3 has 2 values; there are 3 columns"),
+        ("age,city,income\n1,x,2\n1,x\n", NAMED, "row 3 has 2 values; expected 3"),
         ("age,city,income\n1,x,rich\n", NAMED, "the column 'income' holds 'rich' in row 1"),
         ("age,city,income\n", NAMED, "a header and no row"),
         ("1,2,3,4\n", NAMED, r"shape \[1, 4\]; \['n', 3\] is expected: age, city, income"),

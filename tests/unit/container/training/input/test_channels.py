@@ -37,7 +37,7 @@ def test_every_channel_is_used_or_named_as_unused(names: set[str]) -> None:
         layout = lay_out(directory, names)
         config = contract.load_training_config(layout)
         if not names & {"training", "train"}:
-            with pytest.raises(UserError, match="there is no training channel") as caught:
+            with pytest.raises(UserError, match="the job has no training channel") as caught:
                 channels.find(layout, config)
             assert all(name in str(caught.value) for name in names)
             return

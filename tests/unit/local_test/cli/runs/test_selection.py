@@ -83,9 +83,9 @@ def test_names_may_be_short_if_they_are_unique() -> None:
     assert [run.name for run in choose(RUNS, ["th", "second", "th"])] == ["third", "second"]
     with pytest.raises(UserError, match="the start of 2 names: first, fourth"):
         choose(RUNS, ["f"])
-    with pytest.raises(UserError, match="no run 'secnod'; there are second"):
+    with pytest.raises(UserError, match="unknown run 'secnod'; known runs include second"):
         choose(RUNS, ["secnod"])
-    with pytest.raises(UserError, match="no run 'a', and no other"):
+    with pytest.raises(UserError, match="unknown run 'a': no job has run yet"):
         choose([], ["a"])
 
 
