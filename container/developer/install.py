@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from container.errors import UserError
-from container.user_packages import required_packages
+from container.user_packages import required_packages, requirement_files
 from container.user_packages.job_environment import JobEnvironment
 
 
@@ -39,7 +39,8 @@ def _install(code: Path) -> int:
         message = f"{code} is not a directory; name the one with requirements.txt or a lock"
         raise UserError(message)
     if not required_packages.is_needed(code):
-        print(f"{code} lists no packages", flush=True)
+        foreign = requirement_files.list_foreign(code)
+        print("\n".join(foreign) or f"{code} lists no packages", flush=True)
         return 0
     with tempfile.TemporaryDirectory() as scratch:
         plan = required_packages.plan_installation(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from container.errors import UserError
-from container.user_packages import requirement_lines
+from container.user_packages import foreign_lists, requirement_lines
 from container.user_packages.requirement_lines import Line
 
 REQUIREMENTS: Final = "requirements.txt"
@@ -19,6 +19,7 @@ _LISTS: Final = (REQUIREMENTS, f"lib/{REQUIREMENTS}")
 PROJECT: Final = "pyproject.toml"
 _LOCK: Final = "pylock.toml"
 _UV_LOCK: Final = "uv.lock"
+_LOCK_AGAIN: Final = "write it again, by uv export --format pylock.toml or pip lock"
 
 
 def list_files(code: Path) -> list[str]:
@@ -56,9 +57,13 @@ def list_requirements(code: Path, name: str) -> list[Line]:
     if is_list(name):
         return requirement_lines.read(path)
     if name == _LOCK:
-        packages = _load(path).get("packages") or []
-        return [Line(path, _write_locked(path, package)) for package in packages]
-    return [Line(path, text) for text in _read_project(code).get("dependencies") or []]
+        lines = [_write_locked(path, package) for package in _read_locked(path)]
+        return [Line(path, text) for text in lines]
+    dependencies = _read_project(code).get("dependencies") or []
+    if not isinstance(dependencies, list):
+        message = f"{path}: dependencies is {dependencies!r}; a list of requirements is expected"
+        raise UserError(message)
+    return [Line(path, str(text)) for text in dependencies]
 
 
 def list_pins(code: Path) -> list[str]:
@@ -75,20 +80,50 @@ def list_pins(code: Path) -> list[str]:
     )
 
 
+def _read_locked(path: Path) -> list[dict[str, Any]]:
+    """Return the packages of a lock whose markers hold here."""
+    packages = _load(path).get("packages") or []
+    if not isinstance(packages, list) or not all(isinstance(each, dict) for each in packages):
+        message = f"{path} cannot be read: packages is not an array of tables; {_LOCK_AGAIN}"
+        raise UserError(message)
+    return [each for each in packages if Line(path, f"x; {each.get('marker', '')}").applies()]
+
+
 def _write_locked(path: Path, package: Mapping[str, Any]) -> str:
     name = package.get("name")
-    if "vcs" in package or "directory" in package:
+    archive = package.get("archive", {})
+    if (
+        "vcs" in package
+        or "directory" in package
+        or ("archive" in package and "url" not in archive)
+    ):
         message = (
-            f"{path}: {name} comes from a repository or a directory, which this image cannot "
-            "install; put its wheel into wheels/ and its name into requirements.txt"
+            f"{path}: {name} comes from a repository, a directory or a file, which this image "
+            "cannot install; put its wheel into wheels/ and its name into requirements.txt"
         )
         raise UserError(message)
-    if "archive" in package:
-        return _join_markers(f"{name} @ {package['archive'].get('url', '')}", package)
+    if archive:
+        return _join_markers(f"{name} @ {archive['url']}", package)
+    if not name or "version" not in package:
+        message = f"{path}: {name or 'a package'} has no name or no version; {_LOCK_AGAIN}"
+        raise UserError(message)
     files = [*package.get("wheels", []), *filter(None, [package.get("sdist")])]
-    hashes = sorted({f"--hash=sha256:{file['hashes']['sha256']}" for file in files})
-    pinned = _join_markers(f"{name}=={package.get('version')}", package)
+    hashes = sorted({_choose_hash(path, f"{name}=={package['version']}", file) for file in files})
+    pinned = _join_markers(f"{name}=={package['version']}", package)
     return " ".join([pinned, *hashes])
+
+
+def _choose_hash(path: Path, pinned: str, file: Mapping[str, Any]) -> str:
+    """Return pip's option for the hash of a file; pip accepts three algorithms."""
+    hashes = file.get("hashes") or {}
+    for algorithm in ("sha256", "sha384", "sha512"):
+        if algorithm in hashes:
+            return f"--hash={algorithm}:{hashes[algorithm]}"
+    message = (
+        f"{path}: a file of {pinned} has no hash by sha256, sha384 or sha512 "
+        f"({', '.join(hashes) or 'none'} found), so it cannot be checked; {_LOCK_AGAIN}"
+    )
+    raise UserError(message)
 
 
 def _join_markers(requirement: str, package: Mapping[str, Any]) -> str:
@@ -99,11 +134,21 @@ def _join_markers(requirement: str, package: Mapping[str, Any]) -> str:
 
 
 def _read_project(code: Path) -> Mapping[str, Any]:
-    path = code / PROJECT
-    if not path.is_file():
-        return {}
-    project = _load(path).get("project")
+    project = _load_project(code).get("project")
     return project if isinstance(project, dict) else {}
+
+
+def _load_project(code: Path) -> dict[str, Any]:
+    path = code / PROJECT
+    return _load(path) if path.is_file() else {}
+
+
+def list_foreign(code: Path) -> list[str]:
+    """Return a sentence for each list that is not installed, in code that has no other.
+
+    Raises: UserError if `pyproject.toml` cannot be read.
+    """
+    return [] if list_files(code) else foreign_lists.find(code, _load_project(code))
 
 
 def _load(path: Path) -> dict[str, Any]:

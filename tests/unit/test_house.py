@@ -122,10 +122,7 @@ EXERCISES = {
         "container.user_packages.output_streams",
         "container.user_packages.processes",
     ),
-    "tests/contract/test_script_packages.py": (
-        "container.training.user_script.installation",
-        "container.user_packages.requirement_files",
-    ),
+    "tests/contract/test_script_packages.py": ("container.training.user_script.installation",),
     "tests/contract/test_script_toolkit.py": (
         "container.training.user_script.completion",
         "container.training.user_script.environment",

@@ -37,6 +37,8 @@ def examine(code: Path, *, has_program: bool = False) -> Iterator[Finding]:
             "serving; install the packages in an image, or put their wheels into"
         )
         yield Finding("warning", f"{text} {code / 'wheels'} [TRIP-27]")
+    for sentence in requirement_files.list_foreign(code):
+        yield Finding("warning", f"{code}: {sentence}")
     modules = sorted(code.rglob("*.py"))
     local = {path.stem for path in modules}
     local |= {path.name for path in code.rglob("*") if path.is_dir()}

@@ -39,6 +39,8 @@ class Installation:
                 print(f"{name} is not installed for a program that is not Python", flush=True)
             return None
         if not required_packages.is_needed(self.code, is_package=is_package):
+            for sentence in requirement_files.list_foreign(self.code):
+                print(sentence, flush=True)
             return None
         made = job_environment.make(self.scratch / "packages")
         command = required_packages.plan_installation(

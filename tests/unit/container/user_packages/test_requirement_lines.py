@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from container.errors import UserError
-from container.user_packages import required_packages, requirement_lines
+from container.user_packages import required_packages, requirement_files, requirement_lines
 from container.user_packages.job_environment import JobEnvironment
 
 FLASK = f"flask==0.0.1 against flask {metadata.version('flask')}"
@@ -128,3 +128,9 @@ def test_every_program_that_pip_missed_is_named(tmp_path: Path) -> None:
     code = write(tmp_path, "numpy\n")
     output = "ERROR: Cannot find command 'hg' - do you have 'hg' installed and in your PATH?"
     assert "this image has no hg" in required_packages.explain_failure(code, {}, output)
+
+
+def test_dependencies_that_are_not_a_list_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "x"\ndependencies = "numpy"\n')
+    with pytest.raises(UserError, match="dependencies is 'numpy'; a list of requirements"):
+        requirement_files.list_requirements(tmp_path, "pyproject.toml")
