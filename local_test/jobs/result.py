@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import itertools
+import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +27,15 @@ class Metric:
     value: float
     time_s: float
     """Seconds since the epoch."""
+
+
+def find_metrics(line: str, definitions: Sequence[tuple[str, re.Pattern[str]]]) -> Iterator[Metric]:
+    """Yield every metric in a log line (HPO-1); a group that matches nothing is none."""
+    for name, pattern in definitions:
+        for match in pattern.finditer(line):
+            with contextlib.suppress(ValueError, TypeError):
+                value = float(match.group(1) if pattern.groups else match.group())
+                yield Metric(name, value, time.time())
 
 
 @dataclass

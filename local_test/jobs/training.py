@@ -19,7 +19,7 @@ from local_test.data.pipes import Pipe
 from local_test.jobs import job_directory, result, status
 from local_test.jobs.fleet import Outcome
 from local_test.jobs.job import DEFAULT_RUNTIME_S, Job
-from local_test.jobs.result import Listeners, Metric
+from local_test.jobs.result import Listeners, find_metrics
 from local_test.jobs.status import Transition
 from local_test.requests.validation import ValidRequest
 from local_test.runners.faults import JOB_KINDS, Fault, Trigger
@@ -194,18 +194,9 @@ class TrainingJob(Job):
 
     def _scrape(self, line: str) -> None:
         """Find every metric in a log line (HPO-1)."""
-        for name, pattern in self._definitions:
-            for match in pattern.finditer(line):
-                try:
-                    metric = Metric(
-                        name,
-                        float(match.group(1) if pattern.groups else match.group()),
-                        time.time(),
-                    )
-                except ValueError:
-                    continue
-                self._metrics.append(metric)
-                self._listeners.on_metric(metric)
+        for metric in find_metrics(line, self._definitions):
+            self._metrics.append(metric)
+            self._listeners.on_metric(metric)
 
     def _collect(self) -> None:
         """Upload `model.tar.gz` and, if there is any, `output.tar.gz` (OUT-3, OUT-4)."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import re
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
 
 from container.errors import PlatformError, UserError
 
@@ -31,6 +32,9 @@ _QUOTA: Final = frozenset({"ResourceLimitExceeded", "LimitExceededException"})
 _MISSING: Final = frozenset({"ResourceNotFound", "ResourceNotFoundException", "NoSuchEntity"})
 _MISSING_WORDS: Final = re.compile("(?i)not find|not found|not exist")
 """How SageMaker words a ValidationException about a name that it does not have."""
+_EXISTS_WORDS: Final = re.compile("(?i)already exist")
+"""How SageMaker words a ValidationException about a name that is taken."""
+_CLOCK_SKEW: Final = dt.timedelta(seconds=60)
 _ENDED_WORDS: Final = re.compile("in status .?(Completed|Failed|Stopped)")
 """How SageMaker refuses to stop a job that does not run any more."""
 _NO_CREDENTIALS: Final = frozenset({"NoCredentialsError", "PartialCredentialsError"})
@@ -64,8 +68,11 @@ def explaining() -> Iterator[None]:
         yield
     except botocore.exceptions.ClientError as error:
         code = find_code(error)
-        kind = PlatformError if code in _THROTTLED else UserError
+        kind = PlatformError if code in _THROTTLED or is_outage(error) else UserError
         raise kind(_explain_answer(error)) from error
+    except boto3.exceptions.RetriesExceededError as error:
+        message = f"AWS cannot be reached: {_flatten(error.last_exception)}; try again"
+        raise PlatformError(message) from error
     except boto3.exceptions.S3UploadFailedError as error:
         cause = error.__context__
         if isinstance(cause, botocore.exceptions.ClientError):
@@ -80,6 +87,42 @@ def find_code(error: Exception) -> str:
     """Return the code of an error answer; empty if there was no answer."""
     response = getattr(error, "response", None) or {}
     return str(response.get("Error", {}).get("Code", ""))
+
+
+def is_outage(error: Exception) -> bool:
+    """Return whether an error answer says that AWS failed, so that it may have done its work."""
+    response = getattr(error, "response", None) or {}
+    return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)) >= 500
+
+
+def is_made_by_retry(
+    error: Exception, since: dt.datetime, describe: Callable[[], Mapping[str, Any]]
+) -> bool:
+    """Return whether "exists already" means what an earlier attempt of this very call has made.
+
+    The attempt's answer was lost. `describe` asks for the thing; `since` is when the call began.
+
+    Raises: botocore's errors.
+    """
+    response = getattr(error, "response", None) or {}
+    is_repeated = response.get("ResponseMetadata", {}).get("RetryAttempts", 0) > 0
+    exists = find_code(error) == "ResourceInUse" or _EXISTS_WORDS.search(_find_message(error))
+    return bool(is_repeated and exists) and is_made_since(since, describe)
+
+
+def is_made_since(since: dt.datetime, describe: Callable[[], Mapping[str, Any]]) -> bool:
+    """Return whether a thing exists and is no older.
+
+    Raises: botocore's errors.
+    """
+    import botocore.exceptions  # noqa: PLC0415 - as above
+
+    try:
+        return bool(describe()["CreationTime"] > since - _CLOCK_SKEW)
+    except botocore.exceptions.ClientError as error:
+        if is_missing(error):
+            return False
+        raise
 
 
 def is_missing(error: Exception) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime as dt
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -10,7 +12,13 @@ from typing import Any, Final
 from container.errors import PlatformError, UserError
 from local_test.remote.access import Account
 from local_test.remote.log_reader import LogReader
-from local_test.remote.refusals import explaining, find_code, is_missing
+from local_test.remote.refusals import (
+    explaining,
+    find_code,
+    is_made_by_retry,
+    is_made_since,
+    is_missing,
+)
 from local_test.requests.endpoint_requests import EndpointRequests
 from local_test.runners.log_lines import OnLine
 
@@ -18,6 +26,11 @@ _FIRST_POLL_S: Final = 0.2
 _POLL_S: Final = 5.0
 _END_LIMIT_S: Final = 1800.0
 """How long an endpoint may take to disappear; one that is being created is waited for first."""
+_NAMES: Final = {
+    "model": "ModelName",
+    "endpoint_config": "EndpointConfigName",
+    "endpoint": "EndpointName",
+}
 _BUSY: Final = re.compile("(?i)in.progress")
 
 
@@ -45,12 +58,30 @@ class RemoteEndpoint:
         self._create("endpoint", self.name, self._requests.endpoint)
 
     def _create(self, noun: str, name: str, request: Mapping[str, Any]) -> None:
+        import botocore.exceptions  # noqa: PLC0415 - takes 0.2 s, which local commands do not need
+
+        def describe() -> dict[str, Any]:
+            found: dict[str, Any] = getattr(self._sagemaker, f"describe_{noun}")(
+                **{_NAMES[noun]: name}
+            )
+            return found
+
         self._made.append((noun, name))
+        started = dt.datetime.now(dt.UTC)
         try:
             with explaining():
-                getattr(self._sagemaker, f"create_{noun}")(**request)
+                try:
+                    getattr(self._sagemaker, f"create_{noun}")(**request)
+                except botocore.exceptions.ClientError as error:
+                    if not is_made_by_retry(error, started, describe):
+                        raise
         except UserError:
             self._made.pop()  # what has the name already is not ours
+            raise
+        except PlatformError:  # the request may have arrived although its answer has not
+            with contextlib.suppress(UserError, PlatformError), explaining():
+                if not is_made_since(started, describe):
+                    self._made.pop()
             raise
 
     def wait(self, on_status: Callable[[str, str], None]) -> str:
@@ -102,9 +133,8 @@ class RemoteEndpoint:
             if noun == "endpoint":
                 delete_endpoint(self._account, name)
                 return
-            member = {"model": "ModelName", "endpoint_config": "EndpointConfigName"}[noun]
             try:
-                getattr(self._sagemaker, f"delete_{noun}")(**{member: name})
+                getattr(self._sagemaker, f"delete_{noun}")(**{_NAMES[noun]: name})
             except botocore.exceptions.ClientError as error:
                 if not is_missing(error):
                     raise

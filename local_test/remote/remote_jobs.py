@@ -10,6 +10,7 @@ import contextlib
 import datetime as dt
 import json
 import re
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,11 +25,16 @@ from local_test.jobs import result
 from local_test.jobs.result import JobResult, Listeners, Metric
 from local_test.remote.access import Account
 from local_test.remote.log_reader import LogReader
-from local_test.remote.refusals import explaining, find_code, has_ended, is_missing
+from local_test.remote.refusals import (
+    explaining,
+    has_ended,
+    is_made_by_retry,
+    is_made_since,
+    is_missing,
+)
 from local_test.remote.transfer import uploads
 
 ENDED: Final = frozenset({"Completed", "Failed", "Stopped"})
-_CLOCK_SKEW: Final = dt.timedelta(seconds=60)
 _FIRST_POLL_S: Final = 0.2
 _POLL_S: Final = 5.0
 _QUIET_POLLS: Final = 2
@@ -107,36 +113,36 @@ class RemoteJob:
         Raises: UserError or PlatformError if the service refuses; then there is no job.
         """
         result.make_directory(self.directory)
+        started = dt.datetime.now(dt.UTC)
         try:
-            self._create()
-        except UserError:
-            self.directory.rmdir()
+            _write(self.directory / "request.json", self._request)
+            self._create(started)
+        except BaseException as error:
+            if not isinstance(error, UserError):
+                with contextlib.suppress(UserError, PlatformError):
+                    self._stop_if_made(started)
+            shutil.rmtree(self.directory, ignore_errors=True)
             raise
-        except (PlatformError, KeyboardInterrupt):
-            self.directory.rmdir()
-            with contextlib.suppress(UserError, PlatformError):
-                self.stop()  # the request may have arrived although its answer did not
-            raise
-        _write(self.directory / "request.json", self._request)
 
-    def _create(self) -> None:
+    def _stop_if_made(self, since: dt.datetime) -> None:
+        """Stop the job if the request has arrived although its answer has not."""
+        with explaining():
+            is_made = is_made_since(since, self._describe)
+        if is_made:
+            self.stop()
+
+    def _create(self, started: dt.datetime) -> None:
         import botocore.exceptions  # noqa: PLC0415 - takes 0.2 s, which local commands do not need
 
-        started = dt.datetime.now(dt.UTC)
         with explaining():
             try:
                 self._kind.call(self._account, "create", **self._request)
             except botocore.exceptions.ClientError as error:
-                if not self._was_made(error, started):
+                if not is_made_by_retry(error, started, self._describe):
                     raise
 
-    def _was_made(self, error: Any, started: dt.datetime) -> bool:
-        """Return whether an earlier attempt of the same call made the job; its answer was lost."""
-        is_repeated = error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0) > 0
-        if find_code(error) != "ResourceInUse" or not is_repeated:
-            return False
-        found = self._kind.call(self._account, "describe", **{self._kind.name: self.name})
-        return bool(found["CreationTime"] > started - _CLOCK_SKEW)
+    def _describe(self) -> dict[str, Any]:
+        return self._kind.call(self._account, "describe", **{self._kind.name: self.name})
 
     def stop(self) -> None:
         """Ask the service to stop the job; one that has ended, or was never made, is left alone.
@@ -175,7 +181,7 @@ class RemoteJob:
         shown = ""
         quiet = 0
         while True:
-            description = self._kind.call(self._account, "describe", **{self._kind.name: self.name})
+            description = self._describe()
             status = str(description.get("SecondaryStatus") or description[self._kind.status])
             if status != shown:
                 self._listeners.on_status(status, str(description.get("FailureReason", "")))
@@ -199,7 +205,7 @@ class RemoteJob:
             )
         self._files[host].append(line)
         self._listeners.on_line(host, line)
-        for metric in find_metrics(line, self._definitions):
+        for metric in result.find_metrics(line, self._definitions):
             self._metrics.append(metric)
             self._listeners.on_metric(metric)
 
@@ -210,15 +216,6 @@ class RemoteJob:
         finally:
             for file in self._files.values():
                 file.close()
-
-
-def find_metrics(line: str, definitions: list[tuple[str, re.Pattern[str]]]) -> Iterator[Metric]:
-    """Yield every metric in a log line, as the service finds them (HPO-1)."""
-    for name, pattern in definitions:
-        for match in pattern.finditer(line):
-            with contextlib.suppress(ValueError):
-                text = match.group(1) if pattern.groups else match.group()
-                yield Metric(name, float(text), time.time())
 
 
 def download(account: Account, prefix: str, uri: str) -> list[Path]:

@@ -40,8 +40,8 @@ def serve(requests: EndpointRequests, options: RemoteOptions, *, print_request: 
     confirm_cost(options, submission.account, "Endpoint", variants)
     submission.prepare()
     endpoint = RemoteEndpoint(submission.account, made, terminal.show_line)
-    try:
-        with interruptible():
+    with interruptible():
+        try:
             endpoint.start()
             if options.detach:
                 terminal.say(f"`{COMMAND} aws delete {name}` deletes it")
@@ -50,15 +50,17 @@ def serve(requests: EndpointRequests, options: RemoteOptions, *, print_request: 
             failure = endpoint.wait(lambda status, reason: terminal.mark("bold", status, reason))
             if not failure:
                 _show_log(endpoint)
-    except KeyboardInterrupt:
-        if wants_to_leave(name):
-            terminal.say(f"{name} goes on; `{COMMAND} aws delete {name}` deletes it")
-            raise typer.Exit(130) from None
-        failure = ""
-    except (UserError, PlatformError) as error:
-        _give_up(endpoint, error)
-    terminal.say(f"deleting {name}")
-    _delete(endpoint)
+        except KeyboardInterrupt:
+            if wants_to_leave(name):
+                terminal.say(f"{name} goes on; `{COMMAND} aws delete {name}` deletes it")
+                raise typer.Exit(130) from None
+            failure = ""
+        except (UserError, PlatformError) as error:
+            _give_up(endpoint, error)
+        except Exception:  # such as a closed terminal or a full disk
+            endpoint.delete()
+            raise
+        _delete(endpoint)
     if failure:
         terminal.complain(f"the endpoint failed: {failure}; it is deleted")
     return int(bool(failure))
@@ -95,14 +97,16 @@ def _show_log(endpoint: RemoteEndpoint) -> NoReturn:
 
 
 def _delete(endpoint: RemoteEndpoint) -> None:
+    hint = f"{endpoint.name} may still run: `{COMMAND} aws delete {endpoint.name}` deletes it"
     try:
+        terminal.say(f"deleting {endpoint.name}")
         endpoint.delete()
     except (UserError, PlatformError) as error:
-        message = (
-            f"{error}; {endpoint.name} may still run: `{COMMAND} aws delete {endpoint.name}` "
-            "deletes it"
-        )
+        message = f"{error}; {hint}"
         raise type(error)(message) from error
+    except KeyboardInterrupt:
+        terminal.complain(hint)
+        raise
 
 
 def _give_up(endpoint: RemoteEndpoint, error: UserError | PlatformError) -> NoReturn:

@@ -121,12 +121,12 @@ def run_job(
         listeners = replace(listeners, on_metric=on_metric)
         job = RemoteJob(submission.account, kind, made, directory, listeners)
         _start(submission.account, job, made_model)
-        terminal.say(f"{kind.operation}: {job.name} on {instance_type}")
+        started = f"{kind.operation}: {job.name} on {instance_type}"
         if options.detach:
-            terminal.say(f"`{COMMAND} aws stop {job.name}` stops it")
+            terminal.say(f"{started}; `{COMMAND} aws stop {job.name}` stops it")
             print(job.name)
             return 0
-        result = follow(job)
+        result = follow(job, started)
     submission.fetch()
     return terminal.report(result, _find_artifact(submission, result), as_json=request.as_json)
 
@@ -161,7 +161,8 @@ def _find_artifact(submission: Submission, result: JobResult) -> str:
         "Outputs", ()
     )
     uris = [str(item["S3Output"]["S3Uri"]) for item in outputs if "S3Output" in item]
-    return artifact or ", ".join(uris) or str(description["TransformOutput"]["S3OutputPath"])
+    transformed = description.get("TransformOutput", {}).get("S3OutputPath", "")
+    return artifact or ", ".join(uris) or str(transformed)
 
 
 def confirm_cost(
@@ -179,12 +180,14 @@ def confirm_cost(
     options.confirm("Start it?")
 
 
-def follow(job: RemoteJob) -> JobResult:
-    """Follow a job to its end; Ctrl-C asks whether to stop it, and an error stops it.
+def follow(job: RemoteJob, started: str) -> JobResult:
+    """Say that a job has `started` and follow it; Ctrl-C asks whether to stop it.
 
-    Raises: UserError or PlatformError that says what became of the job.
+    Raises: UserError or PlatformError that says what became of the job. Whatever else is raised,
+        such as for a full disk or a closed terminal, the job is stopped, too.
     """
     try:
+        terminal.say(started)
         return job.follow()
     except KeyboardInterrupt:
         if wants_to_leave(job.name):
@@ -192,12 +195,18 @@ def follow(job: RemoteJob) -> JobResult:
             raise typer.Exit(130) from None
     except (UserError, PlatformError) as error:
         _give_up(job, error)
-    terminal.say(f"stopping {job.name}")
+    except Exception:
+        job.stop()
+        raise
     try:
+        terminal.say(f"stopping {job.name}")
         job.stop()
         return job.follow()
     except (UserError, PlatformError) as error:
         _give_up(job, error)
+    except KeyboardInterrupt:
+        terminal.complain(f"{job.name} may still run: `{COMMAND} aws stop {job.name}` stops it")
+        raise
 
 
 def wants_to_leave(name: str) -> bool:

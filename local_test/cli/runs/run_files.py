@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from local_test.jobs.job_directory import PROCESS_FILE
+from local_test.jobs.result import find_metrics
 from local_test.runners.procfs import name_process
 
 KINDS: Final = {"training": "Training", "processing": "Processing", "transform": "Transform"}
@@ -178,12 +179,9 @@ def _scrape(
     line: str, definitions: Sequence[tuple[str, re.Pattern[str]]]
 ) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {}
-    for name, pattern in definitions:
-        for match in pattern.finditer(line):
-            with contextlib.suppress(ValueError, TypeError):
-                value = float(match.group(1) if pattern.groups else match.group())
-                if math.isfinite(value):
-                    found.setdefault(name, []).append(value)
+    for metric in find_metrics(line, definitions):
+        if math.isfinite(metric.value):
+            found.setdefault(metric.name, []).append(metric.value)
     return found
 
 

@@ -145,6 +145,16 @@ class ServerlessVariant(Variant):
         }
 
     def _take(self) -> Replica:
+        ended: list[Replica] = []
+        try:
+            idle = self._take_idle(ended)
+        finally:
+            for replica in ended:  # without the lock, since listeners may ask for the servers
+                self._discard(replica)
+        return idle or self._start_cold()
+
+    def _take_idle(self, ended: list[Replica]) -> Replica | None:
+        """Take an idle environment, or reserve a place and return None; add those that ended."""
         with self._lock:
             if self._ended.is_set():
                 message = f"variant {self.name!r} was stopped or replaced; send it again (HO-4)"
@@ -155,7 +165,7 @@ class ServerlessVariant(Variant):
                 if not self._has_ended(replica):
                     return replica
                 self._busy.remove(replica)
-                self._discard(replica)  # it has ended, so that this takes no time
+                ended.append(replica)
             most = self.config["MaxConcurrency"]
             if len(self._busy) + self._reserved >= most:
                 self.throttled += 1
@@ -166,7 +176,7 @@ class ServerlessVariant(Variant):
                 raise RequestError(429, message)
             self._reserved += 1
             self.cold_starts += 1
-        return self._start_cold()
+        return None
 
     def _start_cold(self) -> Replica:
         """Start an environment in a place that is reserved.

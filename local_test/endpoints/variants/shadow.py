@@ -68,12 +68,16 @@ class Shadow:
             self._pool.submit(self._send, body, headers).add_done_callback(self._finish)
         except RuntimeError:  # it was closed meanwhile
             self._room.release()
+            with self._lock:
+                self.counts.dropped += 1
 
     def _finish(self, done: Future[None]) -> None:
         self._room.release()
         if done.cancelled():
             with self._lock:
                 self.counts.dropped += 1
+        elif (error := done.exception()) is not None:
+            self._report(f"a copy was not recorded: {error!r}")
 
     def _send(self, body: bytes, headers: Mapping[str, str]) -> None:
         try:

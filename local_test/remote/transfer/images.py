@@ -89,7 +89,9 @@ def push(account: Account, image: LocalImage, say: Callable[[str], None]) -> boo
     Raises: UserError if the registry refuses it; PlatformError if it is not there afterwards.
     """
     ecr = account.client("ecr")
-    if _find_manifest_type(ecr, image) is not None:
+    manifest_type = _find_manifest_type(ecr, image)
+    if manifest_type is not None:
+        _check_manifest_type(manifest_type, find_uri(account, image))
         say(f"{find_uri(account, image)} is in the registry already")
         return False
     with explaining():
@@ -102,13 +104,17 @@ def push(account: Account, image: LocalImage, say: Callable[[str], None]) -> boo
     if manifest_type is None:
         message = f"the registry accepted the push, but does not have {repository}:{tag}"
         raise PlatformError(message)
+    _check_manifest_type(manifest_type, f"{repository}:{tag}")
+    return True
+
+
+def _check_manifest_type(manifest_type: str, uri: str) -> None:
     if manifest_type != _DOCKER_MANIFEST:
         message = (
-            f"{repository}:{tag} has the media type {manifest_type}; SageMaker's hosting takes "
+            f"{uri} has the media type {manifest_type}; SageMaker's hosting takes "
             f"only {_DOCKER_MANIFEST}; build it with build_and_push.sh, or without attestations"
         )
         raise UserError(message)
-    return True
 
 
 def _find_manifest_type(ecr: Any, image: LocalImage) -> str | None:

@@ -12,9 +12,12 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from local_test.remote import access
 from tests.contract.aws.client import LocalAws
 from tests.contract.aws.remote import Remote, answer
 from tests.contract.aws.simulator import leave_out, permits
+
+ATTEMPTS = access._ATTEMPTS  # noqa: SLF001 - as often as the client tries
 
 
 @pytest.fixture
@@ -101,6 +104,36 @@ def test_a_fault_leaves_nothing(
     assert found == 2
     assert "nothing of lost is left" in err
     remote.faults.clear()
+    assert list_left(remote) == ""
+
+
+@pytest.mark.parametrize("operation", ["CreateModel", "CreateEndpointConfig", "CreateEndpoint"])
+def test_what_a_lost_answer_or_a_failing_service_made_is_deleted(
+    remote: Remote, flags: list[str], operation: str
+) -> None:
+    create = {
+        "CreateModel": remote.aws.sagemaker.create_model,
+        "CreateEndpointConfig": remote.aws.sagemaker.create_endpoint_config,
+        "CreateEndpoint": remote.aws.sagemaker.create_endpoint,
+    }
+
+    def make_and_fail(request: Any) -> Any:
+        create[operation](**json.loads(request.body))
+        return answer(500, "InternalFailure")(request)
+
+    remote.faults[operation] = [make_and_fail]  # the next attempt finds the name taken
+    let_pass = [lambda _: None] if operation == "CreateEndpoint" else []  # it looks whose it is
+    remote.faults["DescribeEndpoint"] = [*let_pass, answer(400, "ExpiredTokenException")]
+    code, _, err = remote.run(*flags, "--on", "aws", "--yes", "--name", "lost")
+    assert code == 2
+    assert "nothing of lost is left" in err
+    remote.faults.clear()
+    assert list_left(remote) == ""
+
+    remote.faults[operation] = [make_and_fail] + [answer(500, "InternalFailure")] * (ATTEMPTS - 1)
+    code, _, err = remote.run(*flags, "--on", "aws", "--yes", "--name", "lost")
+    assert code == 2
+    assert f"AWS refuses {operation} (InternalFailure)" in err
     assert list_left(remote) == ""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import signal
@@ -222,6 +224,35 @@ def test_what_is_refused_before_the_job_is_one_sentence(
     assert f"error: {sentence}" in err
     assert "CreateTrainingJob" not in remote.sent
     assert not remote.jobs.exists()
+
+
+def test_a_job_that_aws_makes_while_it_fails_is_stopped(remote: Remote, flags: list[str]) -> None:
+    fail = answer(500, "InternalFailure")
+
+    def make_and_fail(request: Any) -> Any:
+        remote.aws.sagemaker.create_training_job(**json.loads(request.body))
+        return fail(request)
+
+    remote.faults["CreateTrainingJob"] = [make_and_fail] + [fail] * (ATTEMPTS - 1)
+    code, _, err = remote.run(
+        *flags, *("-p", "epoch_s=60", "--on", "aws", "--yes", "--name", "made")
+    )
+    assert code == 2
+    assert "AWS refuses CreateTrainingJob (InternalFailure)" in err
+    made = remote.aws.sagemaker.describe_training_job(TrainingJobName="made")
+    assert made["TrainingJobStatus"] in {"Stopping", "Stopped"}
+    assert not (remote.jobs / "training/made").exists()
+
+
+def test_a_full_disk_or_closed_terminal_stops_the_job(remote: Remote, flags: list[str]) -> None:
+    def fill(_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    remote.faults["DescribeTrainingJob"] = [fill]
+    with contextlib.suppress(OSError):
+        remote.run(*flags, *("-p", "epoch_s=60", "--on", "aws", "--yes", "--name", "full"))
+    left = remote.aws.sagemaker.describe_training_job(TrainingJobName="full")
+    assert left["TrainingJobStatus"] in {"Stopping", "Stopped"}
 
 
 def test_a_request_whose_answer_is_lost_makes_one_job(remote: Remote, flags: list[str]) -> None:

@@ -6,14 +6,19 @@ from typing import Any
 
 import botocore.exceptions
 import pytest
-from boto3.exceptions import S3UploadFailedError
+from boto3.exceptions import RetriesExceededError, S3UploadFailedError
 
 from container.errors import PlatformError, UserError
 from local_test.remote import refusals
 
 
-def refuse(code: str, message: str = "it says\n why.") -> botocore.exceptions.ClientError:
-    response: Any = {"Error": {"Code": code, "Message": message}}
+def refuse(
+    code: str, message: str = "it says\n why.", status: int = 400
+) -> botocore.exceptions.ClientError:
+    response: Any = {
+        "Error": {"Code": code, "Message": message},
+        "ResponseMetadata": {"HTTPStatusCode": status},
+    }
     return botocore.exceptions.ClientError(response, "CreateTrainingJob")
 
 
@@ -24,6 +29,12 @@ def refuse(code: str, message: str = "it says\n why.") -> botocore.exceptions.Cl
         (refuse("SignatureDoesNotMatch"), UserError, "clock"),
         (refuse("AccessDenied"), UserError, "may not call CreateTrainingJob: it says why; see"),
         (refuse("SlowDown"), PlatformError, "still throttles CreateTrainingJob"),
+        (
+            refuse("InternalFailure", status=500),
+            PlatformError,
+            r"refuses CreateTrainingJob \(Internal",
+        ),
+        (RetriesExceededError(OSError("cut")), PlatformError, "cannot be reached: cut; try again"),
         (refuse("ResourceLimitExceeded"), UserError, "quota of the account is reached"),
         (refuse("ResourceInUse"), UserError, r"refuses CreateTrainingJob \(ResourceInUse\): it"),
         (botocore.exceptions.NoCredentialsError(), UserError, "no AWS credentials; run"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
@@ -192,3 +193,16 @@ def test_the_limits_of_a_serverless_variant() -> None:
     assert restrictions["memory_bytes"] == 2_147_483_648
     assert restrictions["is_root_read_only"]
     assert not restrictions["has_shared_memory"]
+
+
+def test_a_listener_may_ask_for_the_servers() -> None:
+    play = Playground()
+    play.begin()
+    play.started[0].code = 137
+    starter = cast("Any", play.variant.starter)
+    starter.on_line = lambda _, line: play.lines.append(f"{len(play.variant.servers)} left: {line}")
+    asking = threading.Thread(target=lambda: play.variant.lease().__enter__(), daemon=True)
+    asking.start()
+    asking.join(10)
+    assert not asking.is_alive()  # the line is not passed on under the variant's lock
+    assert play.lines[0].startswith("0 left: ")

@@ -104,3 +104,19 @@ def test_a_slow_shadow_drops_copies_and_never_delays_requests() -> None:
     assert recorded == [200] * 4
     assert variant.lines[-1] == "[platform] 66 copies were dropped in all"
     assert copies.summarize() == {"Healthy servers": "1 of 1; 4 copies, 0 failed, 66 dropped"}
+
+
+def test_what_cannot_be_recorded_or_comes_too_late_is_reported() -> None:
+    variant = PlayedVariant()
+    variant.let_go.set()
+
+    def fill(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    found = Shadow(cast("Variant", variant), 1.0, fill)
+    found.copy(b"200", HEADERS)
+    found.close()
+    found.copy(b"200", HEADERS)
+
+    assert "a copy was not recorded: OSError(28, 'No space left on device')" in variant.lines[0]
+    assert found.counts.dropped == 1
