@@ -136,7 +136,7 @@ def test_parameters_have_their_types() -> None:
         ("count", "1.5", "is Integer; found '1.5'"),
         ("share", "x", "is Float"),
         ("flag", "yes", "is Boolean"),
-        ("other", "x", "no parameter 'other'; choose one of text, count"),
+        ("other", "x", "unknown parameter 'other'; choose one of text, count"),
     ],
 )
 def test_a_wrong_parameter_is_refused(name: str, value: str, message: str) -> None:
