@@ -28,9 +28,9 @@ def main(layout: contract.Layout, environ: Mapping[str, str], stop: StopRequest)
     """
     try:
         if tracked_job.is_wanted(layout, environ):
-            return tracked_job.run(layout, environ)
+            return tracked_job.run(layout, environ, stop)
     except (UserError, PlatformError) as error:
-        return _fail(layout, f"{type(error).__name__}: {error}")
+        return _fail(layout, f"{type(error).__name__}: {error}", stop)
     return train(layout, environ, stop)
 
 
@@ -42,22 +42,25 @@ def train(layout: contract.Layout, environ: Mapping[str, str], stop: StopRequest
     try:
         program = find_program(layout, environ)
         if program is not None:
-            return run_program(program, layout, environ)
+            code = run_program(program, layout, environ)
+            stop.disregard()
+            return code
         choice.refuse_for_bundled(layout)
         typed.run(algorithm.read(bundled, bundled.NAME), layout, stop)
     except (UserError, PlatformError) as error:
-        return _fail(layout, f"{type(error).__name__}: {error}")
+        return _fail(layout, f"{type(error).__name__}: {error}", stop)
     except MemoryError as error:
         cause = f"out of memory: {error}; choose a larger instance or a smaller batch_size"
-        return _fail(layout, f"PlatformError: {cause}")
+        return _fail(layout, f"PlatformError: {cause}", stop)
     except Exception as error:  # noqa: BLE001 - the boundary: bugs leave a reason, too
         cause = f"this is a bug in the toolkit: {type(error).__name__}: {error}"
-        return _fail(layout, f"{cause}\n\n{traceback.format_exc()}")
+        return _fail(layout, f"{cause}\n\n{traceback.format_exc()}", stop)
     return 0
 
 
-def _fail(layout: contract.Layout, reason: str) -> int:
+def _fail(layout: contract.Layout, reason: str, stop: StopRequest) -> int:
     """Log the reason, then write the failure file, which must be last (OUT-2)."""
+    stop.disregard()
     print(reason, file=sys.stderr, flush=True)
     try:
         contract.write_failure(layout, reason)

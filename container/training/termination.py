@@ -36,6 +36,7 @@ class StopRequest:
         self.saved = ""
         """The checkpoint or model written last, in words."""
         self._longest_s = longest_s
+        self._is_settled = False
         receiver, self._sender = socket.socketpair()
         self._sender.settimeout(0)  # the interpreter needs a descriptor that does not block
         threading.Thread(target=self._listen, args=(receiver,), daemon=True, name="stop").start()
@@ -43,10 +44,16 @@ class StopRequest:
         for number in _SIGNALS:
             signal.signal(number, lambda _number, _frame: None)
 
+    def disregard(self) -> None:
+        """Let no stop change the outcome from now on, since the job has failed or is done."""
+        self._is_settled = True
+
     def _listen(self, receiver: socket.socket) -> None:
         number = 0
         while number not in _SIGNALS:  # other signals with a handler arrive here, too
             number = receiver.recv(1)[0]
+        if self._is_settled:
+            return
         self.requested = True
         name = signal.Signals(number).name
         if not self.worth_saving:

@@ -31,8 +31,8 @@ class Stream:
     held: bytearray = field(default_factory=bytearray)
     held_since_s: float = 0.0
     tail: bytearray = field(default_factory=bytearray)
-    listener: Callable[[bytes], object] = len
-    """Gets what was written to `sink`."""
+    listener: Callable[[int, bytes], object] = lambda _sink, _data: None
+    """Called with `sink` and what is about to be written to it."""
 
     def __post_init__(self) -> None:
         """Prepare the pipe."""
@@ -71,7 +71,7 @@ class Stream:
         self.held = bytearray()
 
     def _write(self, data: bytes | bytearray) -> None:
-        self.listener(bytes(data))
+        self.listener(self.sink, bytes(data))
         view = memoryview(data)
         while view:
             try:

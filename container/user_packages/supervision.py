@@ -102,7 +102,7 @@ class Supervisor:
         environ: Mapping[str, str],
         *,
         rank_variable: str = "",
-        listener: Callable[[bytes], object] = len,
+        listener: Callable[[int, bytes], object] = lambda _sink, _data: None,
     ) -> Outcome:
         """Run `command` to its end; if a stop was requested before, do not start it.
 

@@ -25,6 +25,7 @@ MAGIC: Final = b"PAR1"
 _IMAGE_NAMES: Final = ("image", "img", "picture", "jpg", "png")
 _LABEL_NAMES: Final = ("label", "labels", "class", "fine_label", "target")
 _COLUMNS_SHOWN: Final = 10
+_NARROW: Final[dict[str, type[np.floating[Any]]]] = {"float": np.float32, "halffloat": np.float16}
 _ROWS: Final = 256  # with pictures of a megabyte, a few hundred megabytes in memory
 
 
@@ -36,8 +37,8 @@ class _Columns:
     label: str
     names: Sequence[str]
     """Of the classes, by their numbers; empty if the file does not have them."""
-    is_narrow: bool
-    """Whether labels are floats of 32 bits or less."""
+    narrow: type[np.floating[Any]] | None
+    """The type of labels that are floats of fewer than 64 bits."""
     charset: str
 
     def write_label(self, value: Any) -> str:
@@ -54,7 +55,7 @@ class _Columns:
                 )
                 raise ValueError(message)
             return self.names[value]
-        return write_label(np.float32(value) if self.is_narrow else value, self.charset)
+        return write_label(value if self.narrow is None else self.narrow(value), self.charset)
 
 
 def read(paths: Sequence[Path], options: Options) -> Iterator[picture_files.Encoded]:
@@ -83,8 +84,8 @@ def read(paths: Sequence[Path], options: Options) -> Iterator[picture_files.Enco
                 if others:
                     text = ", ".join(others[:_COLUMNS_SHOWN])
                     options.note(f"passed over {len(others)} columns of {path}: {text}")
-                is_narrow = str(file.schema_arrow.field(label).type) in ("float", "halffloat")
-                columns = _Columns(image, label, names, is_narrow, options.charset)
+                narrow = _NARROW.get(str(file.schema_arrow.field(label).type))
+                columns = _Columns(image, label, names, narrow, options.charset)
                 start = 0
                 for batch in file.iter_batches(_ROWS, columns=[image, label]):
                     yield from _label(f"{path}, row", start, batch.to_pylist(), columns)

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-_METRIC: Final = re.compile(r"(?<![\w.])([A-Za-z_][\w.-]*)=([+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?);")
+_NUMBER: Final = re.compile(r"=([+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?);")
+_NO_NAME: Final = re.compile(r"[^\w.-]")
+_NAME: Final = re.compile(r"(?<![\w.])[A-Za-z_][\w.-]*\Z")
+_LARGEST_STEP: Final = 2**63 - 1
 _STEP_NAMES: Final = ("epoch", "step", "iteration")
 _LINE_CHARACTERS: Final = 1 << 16
 _HELD_BYTES: Final = 1 << 20
@@ -24,7 +28,7 @@ class Value(NamedTuple):
 
 
 class MetricReader:
-    """Reads a log in pieces of any size; the metrics of a line get the step that it names."""
+    """Reads a stream in pieces of any size; the metrics of a line get the step that it names."""
 
     def __init__(self) -> None:
         self._held = b""
@@ -39,12 +43,16 @@ class MetricReader:
         self._held = self._held[:_HELD_BYTES]
         return [value for line in lines for value in self._read_line(line)]
 
+    def finish(self) -> list[Value]:
+        """Return the values of the last line, which has no end."""
+        return self.feed(b"\n")
+
     def _read_line(self, line: bytes) -> list[Value]:
         if b"=" not in line:
             return []
         text = line[:_LINE_CHARACTERS].decode("utf-8", "replace")
         found: dict[str, float] = {}
-        for name, number in _METRIC.findall(text):
+        for name, number in _find(text):
             try:
                 value = float(number)
             except ValueError:  # such as 1.2.3
@@ -58,4 +66,16 @@ class MetricReader:
         """Return the step of a value: the one of its line, or else how many came before."""
         count = self._counts.get(name, 0)
         self._counts[name] = count + 1
-        return count if named is None else int(named)
+        if named is None or abs(named) > _LARGEST_STEP:
+            return count
+        return int(named)
+
+
+def _find(text: str) -> Iterator[tuple[str, str]]:
+    """Yield name and number of each metric, in a time that grows with the text only."""
+    end = 0
+    for number in _NUMBER.finditer(text):
+        before = _NO_NAME.split(text[end : number.start()])[-1]
+        end = number.end()
+        if name := _NAME.search(before):
+            yield name.group(), number.group(1)

@@ -13,26 +13,34 @@ from typing import Final
 
 from container import artifact, contract
 from container.errors import UserError
+from container.training.termination import StopRequest
 from container.training.tracking import mlflow_run
 from container.training.tracking.metric_lines import MetricReader
 from container.training.tracking.mlflow_run import MlflowRun
 from container.user_packages.supervision import Supervisor
 
 SWITCH: Final = "BYO_MLFLOW"
+_ON: Final = ("true", "1", "yes", "on")
+_OFF: Final = ("false", "0", "no", "off")
 _CHILD: Final = "container.training.main"
 _DEFAULT_EXPERIMENT: Final = "Default"
 
 
 def is_wanted(layout: contract.Layout, environ: Mapping[str, str]) -> bool:
-    """Return whether this host records the job: there is a server, and it is the first host."""
+    """Return whether this host records the job: there is a server, and it is the first host.
+
+    Raises: UserError if `BYO_MLFLOW` is not a boolean.
+    """
     if not environ.get(mlflow_run.URI_VARIABLE):
         return False
-    if environ.get(SWITCH, "true").lower() in ("0", "false"):
-        return False
-    return contract.load_training_config(layout).resources.rank == 0
+    switch = environ.get(SWITCH, "true").strip().lower()
+    if switch not in (*_ON, *_OFF):
+        message = f"{SWITCH}={environ[SWITCH]!r}: expected one of {', '.join((*_ON, *_OFF))}"
+        raise UserError(message)
+    return switch in _ON and contract.load_training_config(layout).resources.rank == 0
 
 
-def run(layout: contract.Layout, environ: Mapping[str, str]) -> int:
+def run(layout: contract.Layout, environ: Mapping[str, str], stop: StopRequest) -> int:
     """Train in a child process; return its exit code.
 
     Raises: UserError before the training starts, if MLflow is not installed or not reachable.
@@ -45,21 +53,24 @@ def run(layout: contract.Layout, environ: Mapping[str, str]) -> int:
     given = contract.load_training_config(layout).hyperparameters
     tracked.log_parameters(given)
     print(f"MLflow: run {tracked.identity} in the experiment {experiment!r}", flush=True)
-    reader = MetricReader()
+    readers = {1: MetricReader(), 2: MetricReader()}
     with Supervisor(contract.TRAINING_STOP_GRACE_S) as supervisor:
         outcome = supervisor.run(
             [sys.executable, "-m", _CHILD],
             Path.cwd(),
             environ,
-            listener=lambda data: tracked.log(reader.feed(data)),
+            listener=lambda sink, data: tracked.log(readers[sink].feed(data)),
         )
-    tracked.log_parameters(_read_defaults(layout, given))
-    if not outcome.exit_code:
-        tracked.log_files(layout.model, "model")
-        tracked.log_files(layout.output_data, "output")
-    tracked.end(_judge(outcome.exit_code, stopped=outcome.stopped))
-    for failure in tracked.failures:
-        print(f"warning: MLflow did not take {failure}", file=sys.stderr, flush=True)
+        stop.disregard()  # the job has its outcome; a stop from now on must not change it
+        for reader in readers.values():
+            tracked.log(reader.finish())
+        tracked.log_parameters(_read_defaults(layout, given))
+        if not outcome.exit_code:
+            tracked.log_files(layout.model, "model")
+            tracked.log_files(layout.output_data, "output")
+        tracked.end(_judge(outcome.exit_code, stopped=outcome.stopped))
+        for failure in tracked.failures:
+            print(f"warning: MLflow did not take {failure}", file=sys.stderr, flush=True)
     return outcome.exit_code
 
 

@@ -65,3 +65,15 @@ def test_a_stop_leaves_the_process_alone_until_its_time_is_over() -> None:
     output, _ = process.communicate(timeout=90)  # below the 100 s
     assert process.returncode == 0
     assert output == "SIGTERM: finishing the current steps, then saving the model\nsaved\n"
+
+
+def test_a_stop_does_not_change_the_outcome_of_a_job_that_has_one() -> None:
+    program = (
+        "import os, signal, sys, time\nfrom container.training.termination import StopRequest\n"
+        "stop = StopRequest()\nstop.disregard()\nos.kill(os.getpid(), signal.SIGTERM)\n"
+        "time.sleep(0.3)\nsys.exit(7)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (7, b"")

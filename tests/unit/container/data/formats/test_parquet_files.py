@@ -146,3 +146,10 @@ def test_labels_may_be_bytes_or_the_names_of_the_classes_and_columns_are_counted
     assert loaded.notes == (f"passed over 1 columns of {tmp_path}/a.parquet: mask",)
     write(tmp_path / "a.parquet", {"image": make_structs(), "label": [b"caf\xe9", b"b"] * 3})
     assert loading.load(tmp_path, Options(charset="latin-1")).classes == ("b", "café")
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_labels_are_written_as_their_own_type_writes_them(dtype: type, tmp_path: Path) -> None:
+    labels = pa.array(np.array([0.1, 0.7] * 3, dtype))
+    write(tmp_path / "a.parquet", {"image": make_structs(), "label": labels})
+    assert loading.load(tmp_path).classes == ("0.1", "0.7")

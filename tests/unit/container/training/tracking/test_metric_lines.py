@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from container import contract
@@ -32,6 +34,8 @@ def test_what_the_contract_formats_is_read(  # HPO-1
         ("loss=1.2.3; acc=nan; x=inf; y=1e999; z=e;", []),
         ("loss = 1;", []),
         ("=1;", []),
+        ("--lr=0.1; 5-fold_acc=1; x--y=2; a=b=3; n=1=2;", ["lr", "fold_acc", "x--y", "b"]),
+        ("é.loss=1; lossé=2;", ["lossé"]),
     ],
 )
 def test_only_complete_finite_numbers_count(line: str, names: list[str]) -> None:
@@ -59,3 +63,24 @@ def test_an_endless_line_is_not_kept() -> None:
     for _ in range(64):
         assert reader.feed(b"x" * (1 << 16)) == []
     assert reader.feed(b"\nloss=1;\n") == [Value("loss", 1.0, 0)]
+
+
+def test_the_last_line_may_have_no_end() -> None:
+    reader = MetricReader()
+    assert reader.feed(b"loss=1;\nloss=2;") == [Value("loss", 1.0, 0)]
+    assert reader.finish() == [Value("loss", 2.0, 1)]
+    assert reader.finish() == []
+
+
+def test_a_step_that_no_integer_of_64_bits_holds_is_counted() -> None:
+    assert MetricReader().feed(b"epoch=1e300; loss=1;\n")[1] == Value("loss", 1.0, 0)
+
+
+def test_a_line_takes_a_time_that_grows_with_its_length() -> None:
+    started = time.process_time()
+    for text in (b"a-" * 32_000, b"=1" * 32_000, b"1-" * 32_000, b"." * 64_000):
+        assert MetricReader().feed((text + b" x=1;\n") * 4) in (
+            [],
+            [Value("x", 1.0, n) for n in range(4)],
+        )
+    assert time.process_time() - started < 20  # minutes, if it grew with the square

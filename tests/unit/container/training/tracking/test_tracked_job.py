@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from container import contract
+from container.errors import UserError
 from container.training.tracking import tracked_job
 from tests.support import ROOT
 
@@ -27,10 +28,18 @@ SERVER = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
         ({**SERVER, "BYO_MLFLOW": "true"}, True),
         ({**SERVER, "BYO_MLFLOW": "False"}, False),
         ({**SERVER, "BYO_MLFLOW": "0"}, False),
+        ({**SERVER, "BYO_MLFLOW": "no"}, False),
+        ({**SERVER, "BYO_MLFLOW": "OFF"}, False),
     ],
 )
 def test_a_server_is_the_switch(environ: dict[str, str], wanted: bool, tmp_path: Path) -> None:
     assert tracked_job.is_wanted(contract.Layout(tmp_path), environ) is wanted
+
+
+def test_a_switch_that_is_neither_on_nor_off_is_refused(tmp_path: Path) -> None:
+    environ = {**SERVER, "BYO_MLFLOW": "fasle"}
+    with pytest.raises(UserError, match="BYO_MLFLOW='fasle': expected one of true, 1"):
+        tracked_job.is_wanted(contract.Layout(tmp_path), environ)
 
 
 @pytest.mark.parametrize(("host", "wanted"), [("algo-1", True), ("algo-2", False)])
