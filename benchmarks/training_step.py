@@ -11,10 +11,10 @@ TORCH_PYTHON is the interpreter of an environment with torch; `none` leaves PyTo
 A step is forward, backward and an update of SGD with Nesterov momentum; no augmentation. Ours is
 the product's loop with its automatic choices, and gathers its batches from uint8 images. Keras
 trains float32 arrays in memory by `fit` with its defaults; PyTorch a constant float32 batch,
-channels last, eager under bfloat16 autocast. Each is a process of its own that compiles and warms
-up first; they then take turns for n rounds, and a ratio is the median of the rounds' own. The
-processor's time counts where other work shares the machine; PyTorch's includes threads that spin
-and wait.
+channels last, eager under bfloat16 autocast if the CPU has bfloat16, which it would only emulate
+otherwise. Each is a process of its own that compiles and warms up first; they then take turns for
+n rounds, and a ratio is the median of the rounds' own. The processor's time counts where other
+work shares the machine; PyTorch's includes threads that spin and wait.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -140,10 +141,11 @@ def make_torch(name: str) -> Any:
     optimizer = torch.optim.SGD(network.parameters(), 0.001, momentum=0.9, nesterov=True)
     images = torch.rand(batch, shape[2], *shape[:2]).to(memory_format=torch.channels_last)
     labels = torch.randint(0, 10, (batch,))
+    has_bfloat16 = re.search("avx512_bf16|amx_bf16", Path("/proc/cpuinfo").read_text()) is not None
 
     def do(count: int) -> None:
         for _ in range(count):
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16):
                 loss = torch.nn.functional.cross_entropy(network(images), labels)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -214,11 +216,11 @@ def build_torch(name: str) -> Any:
 
 def contend(engine: str, name: str) -> None:
     """Warm up, then do as many steps as each line of the input says, and print the seconds."""
-    if engine != "torch bf16":
+    if engine != "torch":
         from container.training.step import device as devices
 
         devices.import_tensorflow()
-    make = {"ours": make_ours, "keras fit": make_keras, "torch bf16": make_torch}[engine]
+    make = {"ours": make_ours, "keras fit": make_keras, "torch": make_torch}[engine]
     do = make(name)
     for count in (2, 1 if name == "resnet50" else BATCHES):
         do(count)
@@ -290,7 +292,7 @@ def main() -> None:
                 f"{options.torch_python!r} is not an interpreter with torch (`none` leaves PyTorch "
                 f"out): {error}"
             )
-        engines["torch bf16"] = options.torch_python
+        engines["torch"] = options.torch_python
         print(f"PyTorch {version}", end=", ")
     from importlib.metadata import version as find_version
 
