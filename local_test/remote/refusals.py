@@ -111,7 +111,7 @@ def is_made_by_retry(
 
 
 def is_made_since(since: dt.datetime, describe: Callable[[], Mapping[str, Any]]) -> bool:
-    """Return whether a thing exists and is no older.
+    """Return whether the thing that `describe` asks for was created after `since`.
 
     Raises: botocore's errors.
     """

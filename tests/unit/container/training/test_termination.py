@@ -69,9 +69,13 @@ def test_a_stop_leaves_the_process_alone_until_its_time_is_over() -> None:
 
 def test_a_stop_does_not_change_the_outcome_of_a_job_that_has_one() -> None:
     program = (
-        "import os, signal, sys, time\nfrom container.training.termination import StopRequest\n"
+        "import os, signal, sys, threading\n"
+        "from container.training.termination import StopRequest\n"
         "stop = StopRequest()\nstop.disregard()\nos.kill(os.getpid(), signal.SIGTERM)\n"
-        "time.sleep(0.3)\nsys.exit(7)\n"
+        "for thread in threading.enumerate():\n"
+        "    if thread.name == 'stop':\n"
+        "        thread.join(30)\n"  # it has dealt with the signal
+        "sys.exit(7)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, check=False, timeout=60

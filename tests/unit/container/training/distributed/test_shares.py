@@ -85,10 +85,10 @@ def test_labels_become_the_classes_that_one_host_would_find(labels: list[list[st
             _load(base / str(rank), part, keeps_spelling=True) for rank, part in enumerate(labels)
         ]
         joined = _divide(shards)
-        alone = _load(base / "alone", list(itertools.chain(*labels)), keeps_spelling=False)
-    assert {sets.training.classes for sets in joined} == {alone.classes}
+        one_host = _load(base / "one", list(itertools.chain(*labels)), keeps_spelling=False)
+    assert {sets.training.classes for sets in joined} == {one_host.classes}
     found = [_write_labels(sets.training) for sets in joined]
-    assert list(itertools.chain(*found)) == _write_labels(alone)
+    assert list(itertools.chain(*found)) == _write_labels(one_host)
 
 
 def test_labels_of_a_test_set_are_looked_up_as_they_are_written(tmp_path: Path) -> None:
