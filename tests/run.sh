@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs every check of this project: scripts/setup, then scripts/lint, scripts/test and scripts/image.
+# Runs every check of this project: scripts/setup, scripts/lint, then scripts/test and scripts/image
+# side by side, since most of both is waiting.
 #
 #   usage: tests/run.sh [--slow] [--require-engine] [PYTEST ARGUMENT ...]
 #
@@ -34,10 +35,19 @@ main() {
     exec "scripts/$verb" "${arguments[@]}"
   fi
   scripts/lint
-  step test
+  step 'test, and image beside it (build/image.log)'
+  mkdir -p build
+  set -m # in a process group of its own
+  scripts/image >build/image.log 2>&1 &
+  local image=$!
+  set +m
+  # shellcheck disable=SC2064  # the process ID is wanted now
+  trap "kill -INT -- -$image 2>/dev/null && wait $image" EXIT
   scripts/test || failed=$?
   step image
-  scripts/image || engine_status=$?
+  wait "$image" || engine_status=$?
+  trap - EXIT
+  cat build/image.log
   [[ $engine_status -eq 0 || ($engine_status -eq 69 && -z $require_engine) ]] || failed=1
   return "$failed"
 }
