@@ -216,7 +216,7 @@ def build_torch(name: str) -> Any:
 
 def contend(engine: str, name: str) -> None:
     """Warm up, then do as many steps as each line of the input says, and print the seconds."""
-    if engine != "torch":
+    if engine == "ours":
         from container.training.step import device as devices
 
         devices.import_tensorflow()

@@ -171,8 +171,12 @@ def make_deterministic() -> None:
 def import_tensorflow() -> None:
     """Import TensorFlow and Keras, without the lines that TensorFlow logs at any log level.
 
+    oneDNN computes on any x86 CPU then. TensorFlow uses it only where the CPU has VNNI or bfloat16,
+    but with AVX2 alone it is twice as fast, too (benchmarks/results.md).
+
     Raises: PlatformError if TensorFlow is not installed.
     """
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     try:
         with _filtered_stderr(), _hidden("sklearn"), _hidden("scipy"):
             import keras  # noqa: F401 - only loaded
