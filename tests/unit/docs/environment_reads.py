@@ -101,7 +101,7 @@ class _Reads(ast.NodeVisitor):
     def visit_Call(self, node: ast.Call) -> None:
         function = node.func
         if isinstance(function, ast.Attribute) and node.args:
-            is_read = function.attr == "get" and _is_environ(function.value)
+            is_read = function.attr in ("get", "setdefault") and _is_environ(function.value)
             is_setting = (
                 function.attr in READER_METHODS
                 and isinstance(function.value, ast.Name)

@@ -35,6 +35,7 @@ def test_reads_are_found_in_every_form(reads: dict[str, set[str]]) -> None:
         "TF_CPP_MIN_LOG_LEVEL": "in",
         "CA_REPOSITORY_ARN": "subscript",
         "XDG_DATA_HOME": "get",
+        "TF_ENABLE_ONEDNN_OPTS": "setdefault",
         "SAGEMAKER_PROGRAM": "a name of the contract",
         "AWS_ACCESS_KEY_ID": "one of several names",
         "TMPDIR": "a comprehension",
