@@ -34,6 +34,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 CORES = 2
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+"""For servers with a process for each core."""
 _REST_S = 0.3
 _REST_SHARE = 0.1  # of one core: below this an idle server is at rest
 
@@ -207,6 +209,7 @@ class Server:
     environ: dict[str, str]
     directory: Path
     body: bytes
+    content_type: str = "application/json"
     rates: dict[int, list[float]] = field(default_factory=dict)
     middle_ms: dict[int, list[float]] = field(default_factory=dict)
 
@@ -255,6 +258,7 @@ def make_servers(handler: str, python: str, peers: Sequence[str], scratch: Path)
             "SAGEMAKER_MODEL_SERVER_WORKERS": str(CORES),
             "BYO_QUEUE_REQUESTS": "1024",
             "PYTHONPATH": str(ROOT),
+            **ONE_THREAD,
         }
         command = [python, "-m", "container", "serve"]
         body = json.dumps(rows).encode()
@@ -274,7 +278,7 @@ def make_servers(handler: str, python: str, peers: Sequence[str], scratch: Path)
         directory.mkdir()
         (directory / "server.py").write_text(program + _SERVERS[name])
         body = json.dumps({"rows": rows} if name in _NAMED_ROWS else rows).encode()
-        servers.append(Server(name, commands[name], {}, directory, body))
+        servers.append(Server(name, commands[name], ONE_THREAD, directory, body))
     return servers
 
 
@@ -284,7 +288,7 @@ def run(server: Server) -> Iterator[int]:
     port = free_port()
     command = [word.replace("PORT", str(port)) for word in server.command]
     own = {name: text.replace("PORT", str(port)) for name, text in server.environ.items()}
-    environ = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"} | own
+    environ = os.environ | own
     log_path = server.directory / "log"
     with log_path.open("wb") as log:
         process = subprocess.Popen(
@@ -297,7 +301,7 @@ def run(server: Server) -> Iterator[int]:
         )
     try:
         deadline = time.monotonic() + 120
-        while not answers(port, server.body):
+        while not answers(port, server):
             if time.monotonic() > deadline or process.poll() is not None:
                 message = f"{server.name} does not answer: {log_path.read_text()[-2000:]}"
                 raise OSError(message)
@@ -339,12 +343,12 @@ def count_processor_s(group: int) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def answers(port: int, body: bytes) -> bool:
+def answers(port: int, server: Server) -> bool:
     """Return whether the server answers with 200."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
-        headers = {"Content-Type": "application/json"}
-        connection.request("POST", "/invocations", body, headers)
+        headers = {"Content-Type": server.content_type}
+        connection.request("POST", "/invocations", server.body, headers)
         return connection.getresponse().status == 200
     except OSError:
         return False
@@ -354,11 +358,11 @@ def answers(port: int, body: bytes) -> bool:
 
 def load(server: Server, port: int, connections: int, seconds: float) -> None:
     """Ask for some seconds by wrk; note the rate and the middle latency."""
-    script = server.directory / "post.lua"
-    text = server.body.decode()
+    script, body = server.directory / "post.lua", server.directory / "body"
+    body.write_bytes(server.body)
     script.write_text(
-        'wrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\n'
-        f"wrk.body = [==[{text}]==]\n"
+        f'wrk.method = "POST"\nwrk.headers["Content-Type"] = "{server.content_type}"\n'
+        f'wrk.body = io.open("{body}", "rb"):read("*a")\n'
     )
     url = f"http://127.0.0.1:{port}/invocations"
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(script)]
@@ -389,7 +393,7 @@ def measure_bare(handler: str, python: str, body: bytes, directory: Path) -> flo
         "    times.append(time.perf_counter() - started)\n"
         "print(sorted(times)[150])\n"
     )
-    environ = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    environ = os.environ | ONE_THREAD
     command = [python, "bare.py"]
     done = subprocess.run(
         command, cwd=directory, env=environ, capture_output=True, text=True, check=True
