@@ -7,7 +7,7 @@ median of ROUNDS runs of SECONDS each, servers in turns.
 usage: python -m benchmarks.torch_models PYTHON [--rounds 3] [--seconds 3] [--only small,resnet50]
 
 PYTHON has torch, fastapi and uvicorn, and what docker/requirements-serve.txt lists. Each network is
-served as a `.pt2` without code, by a handler of three lines, and by FastAPI with two uvicorn
+served as a `.pt2` without code, by a handler of two functions, and by FastAPI with two uvicorn
 workers of one thread each, which is how it was fastest; one image a request, as npy. `itself` is
 the network in a process of its own with all cores, and in a process for each core.
 """
@@ -76,9 +76,12 @@ batch = {0: torch.export.Dim("batch")}
 torch.export.save(torch.export.export(network, (example,), dynamic_shapes=(batch,)), "model.pt2")
 """
 _HANDLER = """
-from program import build
+from program import *
 def model_fn(model_dir):
     return build()
+def predict_fn(images, model):
+    with torch.inference_mode():
+        return model(torch.from_numpy(images)).numpy()
 """
 _FASTAPI = """
 from fastapi import FastAPI, Request
