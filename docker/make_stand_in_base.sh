@@ -41,7 +41,7 @@ main() {
     case $1 in
       --suite | --platform | --mirror | --client)
         printf -v "${1#--}" '%s' "${2?"$1 needs a value"}" && shift 2 ;;
-      -h | --help) sed -n '2,/^set /{s/^# \{0,1\}//;/^set /d;p}' "${BASH_SOURCE[0]}"; return ;;
+      -h | --help) sed -n '2,/^set /{s/^# \{0,1\}//;/^set /d;p;}' "${BASH_SOURCE[0]}"; return ;;
       -*) fail "unknown option $1; see --help" ;;
       *) name=$1; shift ;;
     esac

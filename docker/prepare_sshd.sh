@@ -12,7 +12,7 @@ set -eu
 
 case ${1:-} in
   --replace-the-keys-of-this-image) ;;
-  -h | --help) sed -n '2,/^set /{s/^# \{0,1\}//;/^set /d;p}' "$0"; exit ;;
+  -h | --help) sed -n '2,/^set /{s/^# \{0,1\}//;/^set /d;p;}' "$0"; exit ;;
   *) echo 'prepare_sshd: this is for the build of an image; see --help' >&2; exit 2 ;;
 esac
 

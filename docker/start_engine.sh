@@ -16,7 +16,7 @@ fail() {
 main() {
   case ${1:-} in
     "") ;;
-    -h | --help) sed -n '2,/^set /{s/^# \{0,1\}//;/^set /d;p}' "${BASH_SOURCE[0]}"; return ;;
+    -h | --help) sed -n '2,/^set /{s/^# \{0,1\}//;/^set /d;p;}' "${BASH_SOURCE[0]}"; return ;;
     *) fail "unknown argument $1; see --help" ;;
   esac
   if docker info >/dev/null 2>&1; then

@@ -13,7 +13,7 @@ main() {
   case ${1:-} in
     "") ;;
     -h | --help)
-      sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"
+      sed -n '2,/^set/{/^#/s/^# \{0,1\}//p;}' "${BASH_SOURCE[0]}"
       return
       ;;
     *)

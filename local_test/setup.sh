@@ -89,7 +89,7 @@ compile_decoder() {
 
 main() {
   case ${1:-} in
-    -h | --help) sed -n '2,/^set /{s/^# \{0,1\}//;/^set /d;p}' "${BASH_SOURCE[0]}"; return ;;
+    -h | --help) sed -n '2,/^set /{s/^# \{0,1\}//;/^set /d;p;}' "${BASH_SOURCE[0]}"; return ;;
   esac
   [[ $# -eq 1 && -f $1 ]] || fail "usage: local_test/setup.sh REQUIREMENTS.txt"
   local requirements=$1 root venv python stamp

@@ -21,7 +21,7 @@ main() {
     case $1 in
       --slow) MARKERS='' ;;
       --require-engine) require_engine=yes ;;
-      -h | --help) sed -n '2,/^set /{s/^# \{0,1\}//;/^set /d;p}' "${BASH_SOURCE[0]}"; return ;;
+      -h | --help) sed -n '2,/^set /{s/^# \{0,1\}//;/^set /d;p;}' "${BASH_SOURCE[0]}"; return ;;
       *) arguments+=("$1") ;;
     esac
     shift

@@ -87,17 +87,28 @@ def share(
     return list(objects[host_index::host_count])
 
 
-def deliver(objects: Sequence[StoredObject], directory: Path, *, is_linked: bool) -> None:
+def deliver(
+    objects: Sequence[StoredObject], directory: Path, *, is_linked: bool = False
+) -> None:
     """Put the objects into `directory` under their names.
 
     In File mode they are copies, which a container may change. In FastFile mode, `is_linked`, they
-    are links where possible, and the runner mounts them read-only (IN-3).
+    are links where possible, and the runner mounts them read-only (IN-3). No file that is there
+    already is written to: it may be a link to the user's own file.
 
-    Raises: UserError if two names clash as file and directory, or the disk is full.
+    Raises: UserError if two names are the same place or clash as file and directory, or the disk
+        is full.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    for item in objects:
+    for item in dict.fromkeys(objects):  # a manifest may name one twice
         target = storage.find_place(item, directory)
+        if os.path.lexists(target):
+            message = (
+                f"cannot copy {item.uri} to {target}: another object is there, whose name has "
+                "other slashes, or, where the file system ignores them, other cases or accents; "
+                "rename one of the two"
+            )
+            raise UserError(message)
         if not (is_linked and _link(item.uri, target)):
             storage.fetch(item.uri, target)
 

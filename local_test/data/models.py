@@ -11,7 +11,7 @@ from typing import Any
 
 from container.errors import UserError
 from container.user_packages import archive
-from local_test.data import storage
+from local_test.data import channels, storage
 
 
 def find_uri(container: Mapping[str, Any]) -> str:
@@ -40,8 +40,7 @@ def deliver(container: Mapping[str, Any], directory: Path, *, is_truncated: bool
         _unpack(packed, directory)
         packed.unlink()
         return
-    for item in storage.list_objects(uri):
-        storage.deliver(item, directory)
+    channels.deliver(storage.list_objects(uri), directory)
 
 
 def check_presence(container: Mapping[str, Any]) -> None:

@@ -58,10 +58,7 @@ class ProcessingJob(Job):
             objects = channels.list_source(source)
             if source.get("S3DataDistributionType") == "ShardedByS3Key":
                 objects = objects[self.hosts.index(host) :: len(self.hosts)]
-            directory = self._local(host, source)
-            directory.mkdir(parents=True, exist_ok=True)
-            for entry in objects:
-                storage.deliver(entry, directory)
+            channels.deliver(objects, self._local(host, source))
         for output in self._outputs():
             self._local(host, output["S3Output"]).mkdir(parents=True, exist_ok=True)
         is_isolated = self.request.get("NetworkConfig", {}).get("EnableNetworkIsolation", False)

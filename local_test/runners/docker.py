@@ -22,7 +22,7 @@ import docker.types
 from container import contract
 from container.errors import PlatformError, UserError
 from local_test import container_files
-from local_test.runners import engine, entry_points
+from local_test.runners import engine, entry_points, procfs
 from local_test.runners.engine import UNREACHABLE
 from local_test.runners.interface import Launch
 
@@ -275,12 +275,16 @@ class DockerContainer:
             self._container.kill(signal=int(number))
 
     def processes(self) -> list[int]:
-        """Return the IDs, on this machine, of its processes, the first one at the head."""
+        """Return the IDs, on this machine, of its processes, the first one at the head.
+
+        None is, where the engine runs in a virtual machine or on another host.
+        """
         try:
             table = self._container.top(ps_args="-o pid")
         except UNREACHABLE:
             return []
-        return [int(row[0]) for row in table["Processes"]]
+        pids = [int(row[0]) for row in table["Processes"]]
+        return [pid for pid in pids if procfs.is_in_container(pid, self._container.id)]
 
     def freeze(self) -> None:
         """Pause every process in it until it is killed."""

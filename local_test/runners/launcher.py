@@ -12,15 +12,20 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from container.errors import PlatformError
+from local_test.runners import loopback
 from local_test.runners.interface import Launch
 
 _KEPT_VARIABLES = ("LD_LIBRARY_PATH", "TMPDIR", "SYSTEMROOT")
 _LOCALHOST = "127.0.0.1 localhost\n"
+_CONNECTED = (
+    b"[local_test] this program is not isolated and reaches the network: without namespaces "
+    b"(Linux), only an image in Docker can be isolated (SEC-1)\n"
+)
 _SCRIPT = Path(__file__).with_name("namespace.py")
 
 
@@ -181,6 +186,16 @@ def check_openness(launch: Launch) -> None:
             "or an image in Docker (SRV-1)"
         )
         raise PlatformError(message)
+
+
+def report_gaps(
+    launch: Launch, on_output: Callable[[bytes], None], *, is_private: bool
+) -> None:
+    """Log what this system cannot keep from a program, or a program's ports from."""
+    if launch.is_isolated and not is_private:
+        on_output(_CONNECTED)
+    if launch.is_server and sys.platform != "linux":
+        on_output(loopback.EXPOSED)
 
 
 def choose_home(launch: Launch, empty: str) -> str:

@@ -21,7 +21,7 @@ _REPORT: Final = struct.Struct("=QIIiIQ6Q")
 _ANSWER: Final = struct.Struct("=QqiI")
 _CONTINUE: Final = 1
 _PIDFD_GETFD: Final = 438
-_EXPOSED: Final = (
+EXPOSED: Final = (
     b"[local_test] other machines may reach the ports of this program: this system has no filter "
     b"to prevent it (Linux 5.9 or newer on x86-64 or arm64 has)\n"
 )
@@ -53,7 +53,7 @@ class Guard:
         with self._own:
             message, files, _, _ = socket.recv_fds(self._own, 1, 1)
         if message == b"-":
-            on_output(_EXPOSED)
+            on_output(EXPOSED)
         for file in files:
             with os.fdopen(file, "rb", 0):
                 _answer(file)

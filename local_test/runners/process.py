@@ -103,6 +103,7 @@ class ProcessRunner:
             else:
                 environment[contract.BASE_DIR_VARIABLE] = str(launch.root)
             files: tuple[int, ...] = view.get("switch", {}).get("files", ())
+            launcher.report_gaps(launch, on_output, is_private=self.is_private)
             if sys.platform == "linux":
                 if launch.is_server:
                     guard = resources.enter_context(contextlib.closing(Guard()))

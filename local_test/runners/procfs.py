@@ -43,6 +43,18 @@ def list_descendants(pid: int) -> list[int]:
     return pids
 
 
+def is_in_container(pid: int, container: str) -> bool:
+    """Return whether a process of this machine is in the container of an ID, by its control groups.
+
+    An engine in a virtual machine or on another host counts processes there: the same numbers are
+    other processes here.
+    """
+    try:
+        return container in Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8")
+    except OSError:
+        return False
+
+
 def handles_signal(pid: int, number: int) -> bool | None:
     """Return whether a process handles or waits for a signal; None where that is unknown.
 

@@ -205,7 +205,7 @@ def check_killed_worker(subject: Subject) -> Iterator[Verdict]:
             yield skip("HO-12a", _NEVER_HEALTHY)
             return
         if not workers:
-            yield skip("HO-12a", "the server has only one process")
+            yield skip("HO-12a", "no child process of the server is seen on this machine")
             return
         before = started.peer.post(subject)
         if not before.is_good:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -79,3 +80,12 @@ def test_the_bill_of_materials_names_what_is_missing(
     assert done.returncode == 2
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+LINUX_ONLY = re.compile(r"[^;\s]\}'|realpath -|readlink -f|\bmapfile\b|declare -A")
+"""What the sed, realpath and bash 3.2 of macOS refuse."""
+
+
+@pytest.mark.parametrize("script", ["build_and_push.sh", "local_test/demo.sh", "local_test/setup.sh", "scripts/build"])
+def test_a_script_of_users_runs_on_macos(script: str) -> None:
+    assert not LINUX_ONLY.findall((ROOT / script).read_text(encoding="utf-8"))

@@ -94,3 +94,33 @@ def test_an_object_that_clashes_with_a_directory_is_an_error(
 
     with pytest.raises(UserError, match="cannot copy"):
         channels.deliver([*objects, clash], tmp_path / "channel", is_linked=is_linked)
+
+
+@pytest.mark.parametrize("is_linked", [False, True])
+def test_an_object_that_is_named_twice_is_delivered_once_and_stays(
+    tmp_path: Path, data: str, is_linked: bool
+) -> None:
+    manifest = f"file://{tmp_path}/manifest"
+    storage.store_bytes(json.dumps([{"prefix": data}, "c", "a", "c"]).encode(), manifest)
+    objects = channels.list_channel(make_channel(manifest, "ManifestFile"))
+
+    channels.deliver(objects, tmp_path / "channel", is_linked=is_linked)
+
+    assert (tmp_path / "channel/c").read_bytes() == b"c"
+    assert (tmp_path / "data/c").read_bytes() == b"c"
+
+
+@pytest.mark.parametrize("is_linked", [False, True])
+@pytest.mark.parametrize("name", ["./a", "x/../a", "a/"])
+def test_two_objects_of_one_place_are_refused(
+    tmp_path: Path, data: str, name: str, is_linked: bool
+) -> None:
+    """As `cat/1` and `Cat/1` are where the file system ignores cases."""
+    objects = channels.list_channel(make_channel(data))
+    clash = storage.StoredObject(objects[1].uri, name, 1)
+
+    with pytest.raises(UserError, match=r"another object is there.*rename one of the two"):
+        channels.deliver([*objects, clash], tmp_path / "channel", is_linked=is_linked)
+
+    assert (tmp_path / "data/a").read_bytes() == b"a"
+    assert (tmp_path / "channel/a").read_bytes() == b"a"

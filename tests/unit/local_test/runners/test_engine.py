@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.server
 import json
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ import requests
 
 from container.errors import PlatformError, UserError
 from local_test.runners import engine
-from local_test.runners.docker import DockerRunner
+from local_test.runners.docker import DockerContainer, DockerRunner
 
 IPV4 = {"Subnet": "172.17.0.0/16", "Gateway": "172.17.0.1"}
 IPV6 = {"Subnet": "fd00:17::/64", "Gateway": "fd00:17::1"}
@@ -260,3 +261,13 @@ def test_an_engine_in_a_virtual_machine_is_known(
     monkeypatch.setattr(engine, "reach", lambda: described)
     monkeypatch.setattr(engine.sys, "platform", platform)
     assert engine.is_in_virtual_machine() is is_virtual
+
+
+def test_a_container_of_a_virtual_machine_has_no_process_here() -> None:
+    """To kill what has the number of its worker would kill a stranger."""
+    container = object.__new__(DockerContainer)
+    top = {"Processes": [[str(os.getpid())], [str(os.getppid())]]}
+    found = SimpleNamespace(id="a" * 64, top=lambda **_: top)
+    vars(container)["_container"] = found
+
+    assert container.processes() == []

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -72,3 +73,15 @@ def test_what_handles_or_waits_for_a_signal_is_known(program: str, expected: boo
         assert procfs.handles_signal(process.pid, signal.SIGTERM) is expected
         process.kill()
     assert procfs.handles_signal(process.pid, signal.SIGTERM) is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_a_process_of_another_machine_is_not_one_of_this(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A virtual machine's engine counts its own processes; here their numbers are strangers'."""
+    groups = f"0::/system.slice/docker-{'a' * 64}.scope\n"
+    monkeypatch.setattr(procfs, "Path", lambda _: SimpleNamespace(read_text=lambda **_: groups))
+    assert procfs.is_in_container(1, "a" * 64)
+    assert not procfs.is_in_container(1, "b" * 64)
+    monkeypatch.undo()
+    assert not procfs.is_in_container(os.getpid(), "a" * 64)
+    assert not procfs.is_in_container(2**31 - 1, "a" * 64)
