@@ -28,7 +28,7 @@ SageMaker on this machine, for a program or an --image:
   serve      serve a model until Ctrl-C
   invoke     send one request to an endpoint that serve started
   transform  run a batch transform job
-  runs       list finished jobs, and compare some of them
+  runs       list jobs and their metrics, and compare some of them
   conform    check a container against SageMaker's contract
 
 the AWS API on localhost (the extra aws):
@@ -39,11 +39,11 @@ the AWS API on localhost (the extra aws):
   purge      delete its data
 
 your AWS account: train, evaluate, transform and serve with --on aws, and
-  aws        list, stop, delete and clean what --on aws made
+  aws        list, stop and delete what --on aws created; check the account; make the role
 
 tables:
-  fields     print what happens to each field of each request
-  operations print what the local AWS does with each operation
+  fields     print what happens to each request field: emulated, without effect or refused
+  operations print which operations the local AWS executes, records or refuses
 """
 
 

@@ -23,12 +23,14 @@ from local_test.cli import (
     smoke_command,
     terminal,
 )
+from local_test.cli.options import Command, Group
 from local_test.cli.remote import account_commands
 from local_test.cli.runs import command as runs
 from local_test.endpoints.server import UnhealthyError
 from local_test.requests import treatments
 
 app = typer.Typer(
+    cls=Group,
     help="SageMaker on this machine: train, evaluate and serve with any image or program.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -37,12 +39,12 @@ app = typer.Typer(
 
 
 def fields() -> None:
-    """Print what the local SageMaker does with each field of each request, as Markdown."""
+    """Print a Markdown table of every request field: emulated, without effect or refused."""
     print(treatments.format_table(), end="")
 
 
 def operations() -> None:
-    """Print what the local AWS does with each operation of SageMaker, as Markdown."""
+    """Print a Markdown table of every SageMaker operation: executed, recorded or refused."""
     from local_test.aws.process.operations import format_table  # noqa: PLC0415 - the local AWS
 
     print(format_table(), end="")
@@ -56,9 +58,9 @@ for _command in (
     *(aws_commands.up, aws_commands.down, aws_commands.status, aws_commands.env),
     aws_commands.purge,
 ):
-    app.command()(_command)
+    app.command(cls=Command)(_command)
 app.add_typer(runs.app, name="runs")
-app.command(hidden=True)(smoke_command.demo)
+app.command(cls=Command, hidden=True)(smoke_command.demo)
 app.add_typer(account_commands.app, name="aws")
 
 

@@ -33,7 +33,7 @@ Directory = Annotated[
     typer.Option(
         "--directory",
         envvar="LOCAL_AWS_DIRECTORY",
-        help="Directory of all data; by default ~/.local/share/local-aws.",
+        help="Directory of the local AWS; by default ~/.local/share/local-aws.",
         show_default=False,
     ),
 ]
@@ -44,16 +44,16 @@ class SettingsOptions:
     """Settings that the local AWS remembers for its next start."""
 
     program: str | None = option(
-        None, "Command line to run for every image; by default our own program."
+        None, "Command to run for every image; by default the bundled program."
     )
-    docker: bool = flag("Run each request's image in Docker.", "--docker")
+    docker: bool = flag("Run the image of each request in Docker.", "--docker")
     port: int | None = option(
         None, "Port on loopback; by default the port of the last start, or a free one."
     )
     region: str | None = option(None, "AWS region; by default us-east-1.")
     account: str | None = option(None, "AWS account ID, twelve digits; by default 000000000000.")
     max_instances: int | None = option(
-        None, "Quota of instances for all jobs, and the same for all endpoints."
+        None, "Most instances that all jobs, and all endpoints, may use; by default 20."
     )
 
     def _check_program(self) -> str | None:
@@ -79,10 +79,10 @@ def up(
     options: SettingsOptions,
     directory: Directory = None,
     foreground: Annotated[
-        bool, typer.Option("--foreground", help="Stay in the foreground until Ctrl-C.")
+        bool, typer.Option("--foreground", help="Run in the foreground until Ctrl-C.")
     ] = False,
 ) -> int:
-    """Start a local AWS; it remembers its options for the next start."""
+    """Start the AWS API on localhost; it remembers its options for the next start."""
     extras.require("moto")
     home = find_directory(directory)
     settings = _load_settings(home, options.list_changes())
@@ -157,7 +157,7 @@ def _start(home: Path, settings: Settings) -> Running:
 def down(
     directory: Directory = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Stop running jobs too, as StopTrainingJob would.")
+        bool, typer.Option("--force", help="Also stop running jobs, as StopTrainingJob does.")
     ] = False,
 ) -> int:
     """Stop the local AWS; its data stays, and its endpoints come back with the next `up`."""
@@ -184,7 +184,7 @@ def status(
     directory: Directory = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the status as JSON.")] = False,
 ) -> int:
-    """Print whether a local AWS is up, and what runs in it; exit code 1 if it is down."""
+    """Print whether the local AWS is up, and what runs in it; exit with 1 if it is down."""
     home = find_directory(directory)
     running = installation.find_running(home)
     if running is None:
@@ -217,7 +217,7 @@ def status(
 
 
 def env(directory: Directory = None) -> int:
-    """Print the variables that point any AWS client at the local AWS, for `eval`."""
+    """Print `export` lines that point any AWS client at the local AWS; use them with `eval`."""
     home = find_directory(directory)
     running = installation.find_running(home)
     if running is None:
@@ -239,7 +239,7 @@ def purge(
     directory: Directory = None,
     yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
 ) -> int:
-    """Delete all data of a local AWS that is down: buckets, jobs, models, endpoints, logs."""
+    """Delete all data of the local AWS, which must be down: buckets, jobs, endpoints, logs."""
     home = find_directory(directory)
     if installation.is_running(home):
         message = f"the local AWS in {home} is running; stop it with `down` first"

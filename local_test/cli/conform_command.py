@@ -32,7 +32,7 @@ from local_test.runners.process import ProcessRunner
 class ChoiceOptions:
     """What is judged."""
 
-    url: str | None = option(None, "Check the server at this URL; only HTTP checks run.")
+    url: str | None = option(None, "Check a running server at this URL, over HTTP only.")
     train: bool = flag("Check only training.", "--train")
     serve: bool = flag("Check only serving.", "--serve")
     only: list[str] | None = option(None, "Run only this check, such as HO-4a; can be repeated.")
@@ -47,13 +47,15 @@ class SampleOptions:
     )
     metric: list[str] | None = metric_option()
     model: str | None = option(None, "model.tar.gz or a directory; by default the trained model.")
-    body: Path | None = option(None, "File with the body of a valid request; by default one digit.")
+    body: Path | None = option(
+        None, "File with the body of a valid request; by default a handwritten digit."
+    )
     content_type: str = option("text/csv", "Content-Type header of the body.")
     accept: str = option("*/*", "Accept header of the valid request.")
     multi_model: bool = flag(
-        "The container serves several models, as its label says (IMG-12).", "--multi-model"
+        "Also check multi-model serving, which the image must have a label for.", "--multi-model"
     )
-    start_s: float = option(480, "Time limit for the start of a server.")
+    start_s: float = option(480, "Seconds within which a server must start.")
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def conform(
     sample: SampleOptions,
     reports: ReportOptions,
 ) -> int:
-    """Check a container against SageMaker's contract; exit with 1 if it violates a MUST."""
+    """Check a container against SageMaker's contract; exit with 1 if a MUST is violated."""
     identities = conformance.choose(
         train=choice.train,
         serve=choice.serve,

@@ -55,14 +55,12 @@ class EndpointOptions:
     model: str | None = option(
         None, "model.tar.gz, a directory, or the name of a training job; by default no model."
     )
-    port: int = option(0, "Port of the endpoint; 0 takes a free one.")
+    port: int = option(0, "Port to listen on; 0 chooses a free one.")
     name: str | None = name_option()
-    instance_type: str = option("ml.m5.large", "ProductionVariants[].InstanceType.")
-    instance_count: int = option(1, "Number of hosts or servers.")
-    inference_ami: str | None = option(
-        None, "ProductionVariants[].InferenceAmiVersion: the driver of a GPU instance."
-    )
-    startup_s: int | None = option(None, "ContainerStartupHealthCheckTimeoutInSeconds.")
+    instance_type: str = option("ml.m5.large", "Instance type (ProductionVariants[].InstanceType).")
+    instance_count: int = option(1, "Number of servers.")
+    inference_ami: str | None = option(None, "Driver of a GPU instance (InferenceAmiVersion).")
+    startup_s: int | None = option(None, "Seconds within which the server must answer /ping.")
     isolated: bool = isolated_option()
     fault: list[str] | None = option(
         None,
@@ -206,9 +204,9 @@ class InvocationOptions:
     content_type: str | None = option(
         None, "Content-Type header of the body; by default by the file's suffix or first bytes."
     )
-    accept: str | None = option(None, "Accept.")
-    custom_attributes: str | None = option(None, "X-Amzn-SageMaker-Custom-Attributes.")
-    target_variant: str | None = option(None, "X-Amzn-SageMaker-Target-Variant.")
+    accept: str | None = option(None, "Accept header: the type of the answer.")
+    custom_attributes: str | None = option(None, "Custom-Attributes header, passed on.")
+    target_variant: str | None = option(None, "Name of the variant that answers.")
 
     def make_headers(self, name: str, body: bytes) -> dict[str, str]:
         """Return the headers for the body from the file `name`."""
@@ -225,16 +223,16 @@ class InvocationOptions:
 def invoke(
     options: InvocationOptions,
     body: Annotated[
-        str, typer.Argument(help="File with the body of the request; - reads standard input.")
+        str, typer.Argument(help="File with the request body; - reads standard input.")
     ] = "-",
     endpoint: Annotated[
-        str | None, typer.Option(help="Name of the endpoint; needed if several are running.")
+        str | None, typer.Option(help="Name of the endpoint; required if several are running.")
     ] = None,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Print status, headers and time by stage.")
+        bool, typer.Option("--verbose", "-v", help="Also print status, headers and times.")
     ] = False,
 ) -> int:
-    """Send one request to an endpoint that `serve` started, and print the answer unchanged."""
+    """Send one request to an endpoint that `serve` started; print the response body as it is."""
     payload = sys.stdin.buffer.read() if body == "-" else request_files.read_bytes(Path(body))
     url = _find_url(endpoint)
     headers = options.make_headers(body, payload)

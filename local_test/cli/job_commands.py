@@ -42,13 +42,14 @@ class TrainingOptions:
 
     name: str | None = name_option()
     output: str = option(
-        str(JOBS / "training"), "Path or URI; the model becomes NAME/output/model.tar.gz below it."
+        str(JOBS / "training"),
+        "Path or URI below which the model becomes NAME/output/model.tar.gz.",
     )
-    input_mode: str = option("File", "File, FastFile or Pipe.")
-    instance_type: str = option("ml.m5.large", "ResourceConfig.InstanceType.")
-    instance_count: int = option(1, "Number of hosts or servers.")
-    max_runtime_s: int = option(86400, "StoppingCondition.MaxRuntimeInSeconds.")
-    spot: bool = flag("Managed spot training (EnableManagedSpotTraining).", "--spot")
+    input_mode: str = option("File", "How data arrives: File, FastFile or Pipe.")
+    instance_type: str = option("ml.m5.large", "Instance type (ResourceConfig.InstanceType).")
+    instance_count: int = option(1, "Number of hosts.")
+    max_runtime_s: int = option(86400, "Seconds after which the job is stopped.")
+    spot: bool = flag("Use managed spot training.", "--spot")
     fault: list[str] | None = option(
         None,
         "Fault to inject, as KIND@SECONDSs or KIND@/REGEX/, such as spot@/epoch=3;/. Kinds: "
@@ -56,11 +57,11 @@ class TrainingOptions:
     )
     encoding: str = option(
         "api",
-        "Encode hyperparameters as this sender does: "
+        "Encode hyperparameters as this client does: "
         f"{', '.join(hyperparameter_encodings.ENCODINGS)} (HP-2, HP-3, HP-6).",
     )
     metric: list[str] | None = metric_option()
-    checkpoints: str | None = option(None, "Path or URI of CheckpointConfig.")
+    checkpoints: str | None = option(None, "Path or URI where checkpoints are stored.")
     isolated: bool = isolated_option()
 
     def make_request(self, container: ContainerOptions, data: DataOptions) -> dict[str, Any]:
@@ -126,13 +127,15 @@ def train(
 class EvaluationOptions:
     """Fields of CreateProcessingJob."""
 
-    model: str = option("", "model.tar.gz, or a directory: the input `model`.")
-    test: str = option("", "Test set, file or directory: the input `test`.")
-    output: str | None = option(None, "Path or URI for the output `evaluation`.")
-    argument: list[str] | None = option(None, "One of ContainerArguments; can be repeated.")
-    entrypoint: list[str] | None = option(None, "One of ContainerEntrypoint; can be repeated.")
+    model: str = option("", "Model to evaluate: model.tar.gz or a directory.")
+    test: str = option("", "Test set: a file or a directory.")
+    output: str | None = option(None, "Path or URI for the report.")
+    argument: list[str] | None = option(None, "Argument of the container; can be repeated.")
+    entrypoint: list[str] | None = option(
+        None, "Word of the container's entry point; can be repeated."
+    )
     name: str | None = name_option()
-    instance_type: str = option("ml.m5.large", "ClusterConfig.InstanceType.")
+    instance_type: str = option("ml.m5.large", "Instance type (ClusterConfig.InstanceType).")
 
     def make_request(self, container: ContainerOptions) -> dict[str, Any]:
         """Return the CreateProcessingJob request.
@@ -165,7 +168,7 @@ def evaluate(
     request: JobRequestOptions,
     remote: RemoteOptions,
 ) -> int:
-    """Evaluate a model in a processing job: inputs `model` and `test`, output `evaluation`."""
+    """Evaluate a model on a test set in a processing job, and write a report."""
     fields = request_files.load(request.request) or options.make_request(container)
     if remote.is_wanted:
         remote.refuse(container, {})
@@ -186,26 +189,30 @@ def evaluate(
 class TransformOptions:
     """Fields of CreateTransformJob, and the model."""
 
-    model: str | None = option(None, "model.tar.gz, or a directory.")
-    output: str | None = option(None, "Path or URI; INPUT.out is stored below it for each input.")
-    content_type: str = option("text/csv", "TransformInput.ContentType.")
-    accept: str | None = option(None, "TransformOutput.Accept.")
-    split_type: str = option("Line", "None, Line, RecordIO or TFRecord.")
-    assemble_with: str = option("Line", "None or Line.")
+    model: str | None = option(None, "Model: model.tar.gz or a directory.")
+    output: str | None = option(None, "Path or URI; the answers to FILE go to FILE.out below it.")
+    content_type: str = option("text/csv", "Content-Type header of each request.")
+    accept: str | None = option(None, "Accept header of each request.")
+    split_type: str = option(
+        "Line", "How files are cut into records: None, Line, RecordIO or TFRecord."
+    )
+    assemble_with: str = option("Line", "How answers are joined: None or Line.")
     strategy: str | None = option(
         None, "MultiRecord or SingleRecord; by default the container decides."
     )
     concurrency: int | None = option(
         None, "MaxConcurrentTransforms; by default the container decides."
     )
-    payload_megabytes: int | None = option(None, "MaxPayloadInMB; 0 sends each object in chunks.")
-    compression: str = option("None", "None or Gzip.")
+    payload_megabytes: int | None = option(
+        None, "Largest request in MB; 0 sends each file in chunks."
+    )
+    compression: str = option("None", "Compression of the files: None or Gzip.")
     input_filter: str | None = option(None, "JSONPath of the part of each record that is sent.")
     output_filter: str | None = option(None, "JSONPath of the part of each answer that is stored.")
-    join: bool = flag("JoinSource Input: store each record with its answer.", "--join")
+    join: bool = flag("Store each record with its answer (JoinSource).", "--join")
     name: str | None = name_option()
-    instance_type: str = option("ml.m5.large", "TransformResources.InstanceType.")
-    instance_count: int = option(1, "Number of hosts or servers.")
+    instance_type: str = option("ml.m5.large", "Instance type (TransformResources.InstanceType).")
+    instance_count: int = option(1, "Number of instances.")
 
     def make_request(self, data: str) -> dict[str, Any]:
         """Return the CreateTransformJob request.
@@ -254,9 +261,7 @@ def transform(
     container: ContainerOptions,
     request: JobRequestOptions,
     remote: RemoteOptions,
-    data: Annotated[
-        str, typer.Argument(help="File, directory or URI prefix of the input objects.")
-    ] = "",
+    data: Annotated[str, typer.Argument(help="Input: a file, a directory or a URI prefix.")] = "",
 ) -> int:
     """Run a batch transform job.
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, get_type_hints
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from container import contract
 from container.errors import UserError
@@ -34,6 +35,41 @@ JOBS: Final = Path(
 """Where jobs and endpoints have their directories; an installed package uses the current one."""
 OWN_PROGRAM: Final = "python -m container"
 
+_VALUES: Final = {
+    "<str>": "TEXT",
+    "<list[str]>": "TEXT",
+    "<path>": "PATH",
+    "<int>": "NUMBER",
+    "<int range>": "NUMBER",
+    "<float>": "NUMBER",
+}
+"""What the help calls a value, by Typer's name for its type, which is Python's."""
+
+
+class Command(TyperCommand):
+    """A command whose help shows no value for a flag, since `--spot true` is an error."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters, with names for their values."""
+        return _name_values(super().get_params(ctx), ctx)
+
+
+class Group(TyperGroup):
+    """A group of commands, with the same help."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters, with names for their values."""
+        return _name_values(super().get_params(ctx), ctx)
+
+
+def _name_values(params: list[Any], ctx: Any) -> list[Any]:
+    for param in params:
+        if param.param_type_name == "option" and param.metavar is None:
+            shown = param.display_type(ctx) if hasattr(param, "display_type") else ""
+            param.metavar = "" if param.is_flag else _VALUES.get(shown)
+    return params
+
+
 ContentType = Annotated[str, typer.Option(help="Content-Type header of the body.")]
 
 
@@ -49,17 +85,19 @@ def flag(text: str, name: str) -> Any:
 
 def name_option() -> Any:
     """Declare `--name`."""
-    return option(None, "Name of the job or endpoint; by default derived from the time.")
+    return option(None, "Name of the job or endpoint; by default it contains the time.")
 
 
 def metric_option() -> Any:
     """Declare `--metric`."""
-    return option(None, "Metric definition, as NAME=REGEX; by default those of our program.")
+    return option(
+        None, "Metric definition, as NAME=REGEX; by default those of the bundled program."
+    )
 
 
 def isolated_option() -> Any:
     """Declare `--isolated`."""
-    text = "EnableNetworkIsolation: no network; hosts that are processes get ports of their own."
+    text = "Run without a network (EnableNetworkIsolation); each host has ports of its own."
     return flag(text, "--isolated")
 
 
@@ -69,13 +107,13 @@ class ContainerOptions:
 
     image: str | None = option(None, "Run this image in Docker.")
     program: str = option(
-        OWN_PROGRAM, "Run this command line as a process; `train` or `serve` is appended to it."
+        OWN_PROGRAM, "Run this command as a process, with `train` or `serve` added at its end."
     )
     base_dir: bool = flag(
         "Set SAGEMAKER_BASE_DIR instead of mounting a private /opt/ml.", "--base-dir"
     )
     memory: str | None = option(None, "Memory limit of a container, such as 512m or 2g.")
-    gpus: bool = flag("Give the image all GPUs of this machine.", "--gpus")
+    gpus: bool = flag("Give the container all GPUs of this machine.", "--gpus")
     env: list[str] | None = option(
         None, "Environment variable for the container, as NAME=VALUE.", ("--env", "-e")
     )

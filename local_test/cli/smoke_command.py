@@ -98,10 +98,11 @@ def smoke(
     data: DataOptions,
     container: ContainerOptions,
     test: Annotated[
-        str | None, typer.Option(help="Test set of the evaluation; by default digits.")
+        str | None, typer.Option(help="Test set for the evaluation; by default handwritten digits.")
     ] = None,
     body: Annotated[
-        Path | None, typer.Option(help="File with the body of a request; by default one digit.")
+        Path | None,
+        typer.Option(help="File with the body of a request; by default a handwritten digit."),
     ] = None,
     content_type: ContentType = "text/csv",
     evaluation: Annotated[
@@ -113,7 +114,7 @@ def smoke(
         ),
     ] = None,
 ) -> int:
-    """Try a container once: train, evaluate, serve, invoke, stop.
+    """Run a container once: train, evaluate, serve, answer a request, stop.
 
     Without --channel, it uses the project in the current folder, or else handwritten digits.
     """

@@ -87,9 +87,7 @@ def share(
     return list(objects[host_index::host_count])
 
 
-def deliver(
-    objects: Sequence[StoredObject], directory: Path, *, is_linked: bool = False
-) -> None:
+def deliver(objects: Sequence[StoredObject], directory: Path, *, is_linked: bool = False) -> None:
     """Put the objects into `directory` under their names.
 
     In File mode they are copies, which a container may change. In FastFile mode, `is_linked`, they

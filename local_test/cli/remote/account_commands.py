@@ -11,7 +11,7 @@ import typer
 
 from container.errors import UserError
 from local_test.cli import terminal
-from local_test.cli.options import flag, option, with_groups
+from local_test.cli.options import Command, Group, flag, option, with_groups
 from local_test.cli.remote.remote_options import AccountOptions, say_where
 from local_test.remote import checks, inventory
 from local_test.remote.access import PREFIX, ROLE_NAME, Account
@@ -20,7 +20,8 @@ from local_test.remote.permissions import policies, roles
 from local_test.remote.transfer import uploads
 
 app = typer.Typer(
-    help="Manage the resources that --on aws created in your account.",
+    cls=Group,
+    help="Manage what --on aws created in your account.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -32,22 +33,26 @@ Name = Annotated[str, typer.Argument(help="Name of a job or endpoint.")]
 class InventoryOptions(AccountOptions):
     """What is looked at."""
 
-    days: int = option(30, "Look at jobs of so many days; models and endpoints have no limit.")
+    days: int = option(
+        30, "Include jobs of the last NUMBER days; endpoints and models are always included."
+    )
 
 
 @dataclass(frozen=True)
 class DeletionOptions(InventoryOptions):
     """What is deleted."""
 
-    logs: bool = flag("Delete the logs, too.", "--logs")
+    logs: bool = flag("Also delete the logs.", "--logs")
 
 
 @with_groups
 def ls(
     options: InventoryOptions,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per line.")
+    ] = False,
 ) -> int:
-    """List the resources that --on aws created."""
+    """List what --on aws created: jobs, endpoints, configurations, models and data."""
     account = options.connect()
     say_where(account)
     resources = Inventory(account, options.days).list_resources()
@@ -79,7 +84,7 @@ def _show_objects(account: Account) -> dict[str, int]:
 
 @with_groups
 def stop(options: InventoryOptions, name: Name) -> int:
-    """Stop a job, or delete an endpoint, whose configuration and model stay."""
+    """Stop a job, or delete an endpoint but keep its configuration and model."""
     found = Inventory(options.connect(), options.days)
     running = [item for item in _find(found, name) if item.is_running]
     for item in running:
@@ -92,7 +97,7 @@ def stop(options: InventoryOptions, name: Name) -> int:
 
 @with_groups
 def delete(options: DeletionOptions, name: Name) -> int:
-    """Delete a job or an endpoint and all that was created for it, but not the uploaded data."""
+    """Delete a job or endpoint, what was created for it, and its results; uploaded data stays."""
     account = options.connect()
     found = Inventory(account, options.days)
     resources = _find(found, name)
@@ -106,7 +111,7 @@ def delete(options: DeletionOptions, name: Name) -> int:
 
 @with_groups
 def clean(options: DeletionOptions) -> int:
-    """List everything that --on aws created, then delete it."""
+    """List everything that --on aws created, ask, and delete it."""
     account = options.connect()
     say_where(account)
     found = Inventory(account, options.days)
@@ -149,10 +154,8 @@ class RoleOptions(AccountOptions):
     """Which role, and what it may read."""
 
     name: str = option(ROLE_NAME, "Name of the execution role.")
-    bucket: list[str] | None = option(
-        None, "Bucket that jobs may read besides the default one; can be repeated."
-    )
-    create: bool = flag("Make the role, or update the one that this command made.", "--create")
+    bucket: list[str] | None = option(None, "Another bucket that jobs may read; can be repeated.")
+    create: bool = flag("Create the role, or update the one that this command created.", "--create")
 
 
 @with_groups
@@ -160,10 +163,12 @@ def role(
     options: RoleOptions,
     command: Annotated[
         str,
-        typer.Argument(help=f"Print the policy of one command: {', '.join(policies.COMMANDS)}."),
+        typer.Argument(
+            help=f"Print only the policy for this command: {', '.join(policies.COMMANDS)}."
+        ),
     ] = "",
 ) -> int:
-    """Print the least policies: of the execution role, and of the caller of each command."""
+    """Print the policies that jobs and each command need, with the fewest permissions."""
     if command and command not in policies.COMMANDS:
         message = f"no command {command!r}; choose one of {', '.join(policies.COMMANDS)}"
         raise UserError(message)
@@ -194,14 +199,16 @@ class CheckOptions(AccountOptions):
     """What is to run."""
 
     role: str | None = option(None, f"Name or ARN of the role; by default {ROLE_NAME}.")
-    image: str | None = option(None, "A local image, or one in ECR.")
+    image: str | None = option(None, "Local image, or the URI of one in ECR.")
     instance_type: str = option("ml.m5.large", "Instance type of the job or endpoint.")
-    inference_ami: str | None = option(None, "InferenceAmiVersion of an endpoint.")
+    inference_ami: str | None = option(
+        None, "InferenceAmiVersion of an endpoint: decides the GPU driver."
+    )
 
 
 @with_groups
 def check(options: CheckOptions) -> int:
-    """Check credentials, role, bucket, quotas, image and driver; nothing is started."""
+    """Check credentials, role, bucket, quotas, image and GPU driver; start nothing."""
     account = options.connect()
     plan = checks.Plan(
         account.name_role(options.role),
@@ -217,4 +224,4 @@ def check(options: CheckOptions) -> int:
 
 
 for _command in (ls, stop, delete, clean, role, check):
-    app.command()(_command)
+    app.command(cls=Command)(_command)

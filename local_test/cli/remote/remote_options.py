@@ -22,9 +22,9 @@ _PLACES: Final = ("local", "aws")
 class AccountOptions:
     """Which account, and whether to ask."""
 
-    profile: str | None = option(None, "Profile of the AWS configuration.")
-    region: str | None = option(None, "AWS region; by default that of the profile.")
-    yes: bool = flag("Do not ask.", "--yes")
+    profile: str | None = option(None, "Profile in the AWS configuration.")
+    region: str | None = option(None, "AWS region; by default the region of the profile.")
+    yes: bool = flag("Do not ask for confirmation.", "--yes")
 
     def connect(self) -> Account:
         """Find the account of the credentials."""
@@ -47,11 +47,11 @@ class AccountOptions:
 class RemoteOptions(AccountOptions):
     """Where a command runs."""
 
-    on: str = option("local", "Where it runs: local, or aws, in your account.")
+    on: str = option("local", "Where to run: local, or aws for your account.")
     role: str | None = option(
-        None, f"Name or ARN of the execution role on AWS; by default {access.ROLE_NAME}."
+        None, f"With --on aws, name or ARN of the execution role; by default {access.ROLE_NAME}."
     )
-    detach: bool = flag("On AWS, start it and do not wait.", "--detach")
+    detach: bool = flag("With --on aws, start the job or endpoint and return.", "--detach")
 
     @property
     def is_wanted(self) -> bool:

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from container.errors import UserError
 from local_test.cli import aws_commands, terminal
-from local_test.cli.options import COMMAND, JOBS
+from local_test.cli.options import COMMAND, JOBS, Command, Group
 from local_test.cli.runs import comparison, page, run_files, selection
 from local_test.cli.runs.comparison import Comparison, Row
 from local_test.cli.runs.run_files import Run
@@ -27,12 +27,13 @@ _PARAMETERS_SHOWN: Final = 4
 
 Directory = Annotated[
     Path | None,
-    typer.Option(help="Data of the local AWS; by default ~/.local/share/local-aws."),
+    typer.Option(help="Directory of the local AWS; by default ~/.local/share/local-aws."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 app = typer.Typer(
-    help="List jobs, and compare some of them.",
+    cls=Group,
+    help="List finished and running jobs, and compare them.",
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -42,16 +43,16 @@ app = typer.Typer(
 def list_runs(
     context: typer.Context,
     sort: Annotated[
-        str, typer.Option(help="Value to sort by, smallest first; -NAME is largest first.")
+        str, typer.Option(help="Sort by this value, smallest first; -NAME sorts the largest first.")
     ] = "-created",
     conditions: Annotated[
         list[str] | None,
         typer.Option(
             "--filter",
-            help="Condition such as status=Failed, test_accuracy>0.9 or epochs!=3; repeatable.",
+            help="Show only these runs, such as status=Failed or test_accuracy>0.9; repeatable.",
         ),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Show at most this many runs.")] = 30,
+    limit: Annotated[int, typer.Option(min=1, help="Largest number of runs to show.")] = 30,
     directory: Directory = None,
     as_json: AsJson = False,
 ) -> int:
@@ -73,16 +74,19 @@ def list_runs(
     return 0
 
 
-@app.command()
+@app.command(cls=Command)
 def compare(
-    names: Annotated[list[str], typer.Argument(help="Names of runs, or unique prefixes of them.")],
+    names: Annotated[list[str], typer.Argument(help="Names of runs, or the start of each name.")],
     html: Annotated[
-        Path | None, typer.Option(help="Write a page with curves and confusion matrices.")
+        Path | None,
+        typer.Option(
+            help="Also write an HTML page with curves and confusion matrices to this file."
+        ),
     ] = None,
     directory: Directory = None,
     as_json: AsJson = False,
 ) -> int:
-    """Compare runs: parameters and metrics side by side, and curves."""
+    """Compare runs: parameters and metrics side by side; with --html also curves."""
     chosen = selection.choose(read_all(directory), names)
     if len(chosen) < 2:
         message = f"a comparison needs two runs at least; `{COMMAND} runs` lists them"

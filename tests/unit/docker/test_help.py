@@ -86,6 +86,8 @@ LINUX_ONLY = re.compile(r"[^;\s]\}'|realpath -|readlink -f|\bmapfile\b|declare -
 """What the sed, realpath and bash 3.2 of macOS refuse."""
 
 
-@pytest.mark.parametrize("script", ["build_and_push.sh", "local_test/demo.sh", "local_test/setup.sh", "scripts/build"])
+@pytest.mark.parametrize(
+    "script", ["build_and_push.sh", "local_test/demo.sh", "local_test/setup.sh", "scripts/build"]
+)
 def test_a_script_of_users_runs_on_macos(script: str) -> None:
     assert not LINUX_ONLY.findall((ROOT / script).read_text(encoding="utf-8"))

@@ -53,7 +53,8 @@ def read_messages() -> tuple[str, ...]:
                     parts = [getattr(part, "value", FILLED) for part in node.values]
                     text = "".join(part if isinstance(part, str) else FILLED for part in parts)
                 elif isinstance(node, ast.Constant) and isinstance(node.value, (str, bytes)):
-                    text = node.value if isinstance(node.value, str) else node.value.decode("latin-1")
+                    is_text = isinstance(node.value, str)
+                    text = node.value if is_text else node.value.decode("latin-1")
                 else:
                     continue
                 found.append(blank(text))

@@ -114,3 +114,15 @@ def test_what_no_option_can_mean_is_an_error_in_one_sentence(
 
     assert words in capsys.readouterr().err.replace("\n", " ")
     assert not (tmp_path / "aws").exists()
+
+
+def test_the_help_shows_no_value_for_a_flag_and_no_type_of_python() -> None:
+    """`--spot <bool>` would be read as `--spot true`, which is an error."""
+    lines = CliRunner().invoke(app, ["train", "--help"]).output.splitlines()
+
+    flags = [line.split() for line in lines if "--spot" in line or "--help" in line]
+    assert len(flags) == 2
+    assert not [words for words in flags if {"<bool>", "TEXT"} & set(words)]
+    assert [line for line in lines if "--channel" in line and " TEXT " in line]
+    assert [line for line in lines if "--instance-count" in line and " NUMBER " in line]
+    assert not [line for line in lines if "<" in line]
