@@ -179,7 +179,7 @@ def _sync(path: Path) -> None:
 
 
 def find_manifest(model_dir: Path) -> Path | None:
-    """Return the manifest in a directory, or in the only one below it; None if there is none."""
+    """Return the manifest in a directory, or in the only one below it, or None."""
     manifest = model_dir / MANIFEST_NAME
     directories = [entry for entry in model_dir.glob("*") if entry.is_dir()]
     if not manifest.is_file() and len(directories) == 1:

@@ -125,7 +125,7 @@ def _decode(text: str, hint: Any, rule: Rule) -> Any:
 
 
 def _convert(value: Any, text: str, kind: type) -> Any:
-    """Convert a decoded value to the type of its field; None if that is impossible."""
+    """Convert a decoded value to the type of its field, or None if that is impossible."""
     if kind is str:
         return text
     if isinstance(value, str) and kind in (int, float):
@@ -162,7 +162,7 @@ def _evaluate(text: str) -> Any:
 
 
 def _read_number(text: str) -> int | float | None:
-    """Read a number that is not JSON, such as `.5`, `5.` or `+5`; None if it is not one."""
+    """Read a number that is not JSON, such as `.5`, `5.` or `+5`, or return None."""
     if "_" in text:
         return None
     try:

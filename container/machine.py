@@ -39,7 +39,7 @@ def count_threads(cgroup: Path = _CGROUP) -> int:
 
 
 def count_memory_bytes(cgroup: Path = _CGROUP) -> int | None:
-    """Count the bytes of memory that the container may use; None without a limit."""
+    """Count the bytes of memory that the container may use, or None without a limit."""
     texts = [_read(cgroup / "memory.max"), _read(cgroup / "memory/memory.limit_in_bytes")]
     limits = [int(text) for text in texts if text.isdecimal() and int(text) < _NO_LIMIT_BYTES]
     return min(limits, default=None)

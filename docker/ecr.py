@@ -89,7 +89,7 @@ def find_or_create_repository(aws: Sequence[str], options: argparse.Namespace, a
 
 
 def fetch_manifest(host: str, path: str, tag: str, password: str) -> tuple[str, str] | None:
-    """Ask the registry for media type and digest of a tag; None if the tag does not exist."""
+    """Return the media type and digest of a tag, or None if the tag does not exist."""
     scheme = "http" if is_loopback(host) else "https"  # and never file: or ftp:
     credentials = base64.b64encode(f"AWS:{password}".encode()).decode()
     headers = {"Authorization": f"Basic {credentials}", "Accept": ", ".join(_MANIFEST_TYPES)}

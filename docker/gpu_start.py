@@ -50,7 +50,7 @@ def decide(driver: Version | None, compat: Version | None) -> tuple[str, bool]:
 
 
 def read_driver(path: Path) -> Version | None:
-    """Read the version of the host's kernel module; None if there is none."""
+    """Read the version of the host's kernel module, or None."""
     try:
         found = re.search(
             r"Kernel Module\s+(?:for \S+\s+)?(\d[\d.]+)", path.read_text(encoding="utf-8")
@@ -61,7 +61,7 @@ def read_driver(path: Path) -> Version | None:
 
 
 def read_compat(directory: Path) -> Version | None:
-    """Read cuda-compat's driver version from the name of its library; None if it is missing."""
+    """Read cuda-compat's driver version from the name of its library, or None if it is missing."""
     versions = [
         parse(path.name.removeprefix("libcuda.so.")) for path in directory.glob("libcuda.so.*.*")
     ]

@@ -171,7 +171,7 @@ def _leads_back(path: str) -> bool:
 
 
 def _measure(path: str) -> int | None:
-    """Return the bytes of a file; None if it is not a file.
+    """Return the bytes of a file, or None if it is not a file.
 
     Raises: UserError if it is a link that leads nowhere.
     """

@@ -39,7 +39,7 @@ class Chart:
 
 
 def draw(history: Sequence[Mapping[str, float]], measure: str) -> Chart | None:
-    """Lay out the chart of a measure; None if the history has no values of it."""
+    """Lay out the chart of a measure, or None if the history has no values of it."""
     found = {name: _collect(history, f"{name}_{measure}") for name in ("train", "validation")}
     points = list(chain(*found.values()))
     if not points:

@@ -52,7 +52,7 @@ class Service:
         self.models: models.Models | None = None
         """The models of a multi-model endpoint."""
         self.application: inference.Application | None = None
-        """What answers `/invocations`; None until this process has called `load`."""
+        """What answers `/invocations`; None until `load` has been called."""
         self._template = Template([sys.executable, "-m", "container.serving.model_program"])
         if planned.models is not None:
             processes = planned.settings.model_processes

@@ -68,7 +68,7 @@ class Checkpoint:
 
 
 def find_directory(settings: Settings, layout: contract.Layout) -> Path | None:
-    """Return the directory of checkpoints; None if the job writes none (CK-1)."""
+    """Return the directory of checkpoints, or None if the job writes none (CK-1)."""
     if settings.checkpoint_dir:
         return Path(settings.checkpoint_dir)
     return layout.checkpoints if layout.checkpoints.is_dir() else None
@@ -124,7 +124,7 @@ def save(directory: Path, checkpoint: Checkpoint, *, step: int, kept: int) -> No
 def load_newest(
     directory: Path, identity: Mapping[str, Any], warn: Callable[[str], None]
 ) -> Checkpoint | None:
-    """Load the newest checkpoint that can be read; None if there is none.
+    """Load the newest checkpoint that can be read, or return None.
 
     A damaged checkpoint is skipped with a warning.
 

@@ -41,7 +41,7 @@ class Line(NamedTuple):
     """Whether it only limits a version that something else asks for."""
 
     def parse(self) -> Requirement | None:
-        """Return the requirement without options; None if only pip knows what it means."""
+        """Return the requirement without options, or None if only pip knows what it means."""
         from pip._vendor.packaging.requirements import (  # loads pip
             InvalidRequirement,
             Requirement,

@@ -89,7 +89,7 @@ def main() -> int:
 
 
 def _explain(error: Exception) -> str | None:
-    """Return one sentence about what the user can change; None for a bug."""
+    """Return one sentence about what the user can change, or None for a bug."""
     if isinstance(error, ModuleNotFoundError):
         return extras.explain(error.name)
     if hasattr(error, "format_message"):
@@ -108,7 +108,7 @@ def _explain_usage(text: str) -> str:
 
 
 def _explain_refusal(error: OSError) -> str | None:
-    """Return what the operating system refused; None if the error names no port and no path."""
+    """Return what the operating system refused, or None if the error names no port and no path."""
     if error.errno == errno.EADDRINUSE:
         return "the port is in use; end the program that listens on it, or choose another --port"
     if error.filename is None:

@@ -29,7 +29,7 @@ _PURPOSES: Final = {
 
 
 def explain(library: str | None) -> str | None:
-    """Return one sentence about a library of an extra; None for any other library."""
+    """Return one sentence about a library of an extra, or None for any other library."""
     name = (library or "").partition(".")[0]
     if name not in EXTRAS:
         return None

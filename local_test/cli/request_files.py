@@ -14,7 +14,7 @@ from local_test.requests.validation import ValidRequest
 
 
 def load(path: Path | None) -> dict[str, Any] | None:
-    """Read a request from a file; None without one.
+    """Read a request from a file, or None without one.
 
     Raises: UserError if the file is unreadable, or does not contain an object in JSON or YAML.
     """
@@ -47,7 +47,7 @@ def _parse_yaml(path: Path, content: bytes) -> Any:
 
 
 def load_endpoint(path: Path | None) -> EndpointRequests | None:
-    """Read the requests of an endpoint from a file; None without one.
+    """Read the requests of an endpoint from a file, or None without one.
 
     Raises: UserError if the file is unreadable, or not what `serve --print-request` prints.
     """

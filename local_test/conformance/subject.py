@@ -48,7 +48,7 @@ class Subject:
     address: tuple[str, int] | None = None
     """Of a server that runs elsewhere."""
     image: Mapping[str, Any] | None = None
-    """The engine's description of the image; None for a program."""
+    """The engine's description of the image, or None for a program."""
     can_protect: bool = True
     """Whether the runner can make directories read-only and cut off the network."""
     channels: Mapping[str, str] = field(default_factory=dict)
@@ -125,7 +125,7 @@ class Trial:
     runtime_s: float
 
     def seconds_after(self, pattern: str) -> float | None:
-        """Return the seconds from the first matching line to the end; None if none matches."""
+        """Return the seconds from the first matching line to the end, or None if none matches."""
         for seconds, line in self.lines:
             if re.search(pattern, line):
                 return self.runtime_s - seconds

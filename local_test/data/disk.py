@@ -31,7 +31,7 @@ def is_full(error: OSError) -> bool:
 
 
 def explain(error: BaseException, place: Path | str) -> DiskError | None:
-    """Return the error that stands for a failure to write to `place`; None for other errors."""
+    """Return the error that stands for a failure to write to `place`, or None for other errors."""
     if isinstance(error, OSError) and is_full(error):
         reason = os.strerror(error.errno or 0)
     elif isinstance(error, sqlite3.Error) and _code(error) in _SQLITE_CODES:

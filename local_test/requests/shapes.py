@@ -92,7 +92,7 @@ def service_model(name: str = "sagemaker") -> botocore.model.ServiceModel:
 
 
 def input_shape(operation: str, service: str = "sagemaker") -> Any:
-    """Return the shape of an operation's request; None if it takes no input."""
+    """Return the shape of an operation's request, or None if it takes no input."""
     return service_model(service).operation_model(operation).input_shape
 
 

@@ -196,7 +196,7 @@ def _is_alive(owner: str) -> bool:
 
 
 def find_gateway() -> str | None:
-    """Return the IPv4 address at which containers reach this machine, or None if there is none."""
+    """Return the IPv4 address at which containers reach this machine, or None."""
     try:
         bridge = reach().networks.get("bridge")
     except docker.errors.NotFound:  # an engine can run without its default network

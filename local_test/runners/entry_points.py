@@ -126,7 +126,7 @@ def _explain_path(container: Any) -> str:
 
 
 def _read_head(container: Any, path: str) -> tuple[bytes, int] | None:
-    """Return a file's first bytes and mode; None if it does not exist."""
+    """Return a file's first bytes and mode, or None if it does not exist."""
     for _ in range(_LARGEST_LINK_CHAIN):
         try:
             pieces, _ = container.get_archive(path)

@@ -65,7 +65,7 @@ class Fault:
     pattern: re.Pattern[str] | None = None
     """Or else, what a log line has to match."""
     host: str | None = None
-    """The host to hit; None for the first."""
+    """The host to hit, or None for the first."""
 
 
 def parse(text: str, kinds: dict[str, str] = JOB_KINDS) -> Fault:
@@ -141,7 +141,7 @@ class Trigger:
     def take(self, kind: str) -> float | None:
         """Take the faults of a kind that belongs to the start.
 
-        Returns their seconds, None if there are none.
+        Returns the number of seconds, or None without such a fault.
         """
         with self._lock:
             taken = [fault for fault in self._waiting if fault.kind == kind]

@@ -47,7 +47,7 @@ class Launch:
     is_isolated: bool = False
     """It cannot reach anything outside (SEC-1)."""
     memory_bytes: int | None = None
-    """What its processes may use together (SRV-1); None for the runner's own limit."""
+    """What its processes may use together (SRV-1), or None for the runner's own limit."""
     is_root_read_only: bool = False
     """It can write to `/tmp` and, if it has one, to `/dev/shm` only (SRV-1)."""
     has_shared_memory: bool = True

@@ -56,7 +56,7 @@ def is_in_container(pid: int, container: str) -> bool:
 
 
 def handles_signal(pid: int, number: int) -> bool | None:
-    """Return whether a process handles or waits for a signal; None where that is unknown.
+    """Return whether a process handles or waits for a signal, or None where that is unknown.
 
     The first process of a container that does neither never notices: the kernel gives process 1 no
     default action.

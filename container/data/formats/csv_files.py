@@ -106,7 +106,7 @@ def _parse(block: bytes, first_row: int, table: Table) -> Part:
 
 
 def _cut_labels(block: bytes, table: Table) -> tuple[list[str], bytes] | None:
-    """Return the labels, and the rows without them; None if a row has to be looked at."""
+    """Return the labels, and the rows without them, or None if a row has to be looked at."""
     if table.header and table.header in block:
         return None
     texts, rests = [], []
@@ -129,7 +129,7 @@ def _cut_labels(block: bytes, table: Table) -> tuple[list[str], bytes] | None:
 def _scan_digits(
     block: bytes, columns: int, separator: int, label: int | None = None
 ) -> Images | None:
-    """Read `[row, column] uint8` from numbers 0-255 of one to three digits; None for other text.
+    """Read `[row, column] uint8` from numbers 0-255 of one to three digits, or None for other text.
 
     None also if a value in the column `label` has leading zeros, which are part of a name. Every
     operation works on the entire block.
@@ -178,7 +178,7 @@ def _is_padded(text: Images, ends: NDArray[np.int64], label: int, columns: int) 
 
 
 def _scan_numbers(text: bytes, columns: int, separator: str) -> Images | None:
-    """Read `[row, column] uint8` from numbers such as `12.0` and `"12"`; None for other text."""
+    """Read `[row, column] uint8` from numbers such as `12.0` and `"12"`, or None for other text."""
     try:
         numbers = np.loadtxt(
             io.BytesIO(text), delimiter=separator, quotechar='"', comments=None, ndmin=2

@@ -167,7 +167,7 @@ class Session:
             self._clock.reschedule(when)
 
     async def receive(self, connection: Connection) -> Part | None:
-        """Wait for the client's next part; None after the last one."""
+        """Wait for the client's next part, or None after the last one."""
         assert self._stopping is not None  # noqa: S101 - `run`
         self._end_step()
         received = asyncio.ensure_future(connection.recv())

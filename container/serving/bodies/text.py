@@ -102,7 +102,7 @@ def _decode_json(body: bytes, shape: Shape) -> Images:
 
 
 def _decode_plain_json(body: bytes, shape: Shape) -> Images | None:
-    """Decode an array of images that holds nothing unusual; None if it does."""
+    """Decode an array of images that holds nothing unusual, or None if it does."""
     start = _PLAIN_JSON.match(body)
     if start is None:
         return None

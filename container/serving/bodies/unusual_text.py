@@ -64,7 +64,7 @@ def decode_csv(
 ) -> Images:
     """Decode rows into `[row, columns] uint8`; errors count rows from `first_row`.
 
-    With `has_header` the first row is one; None if that is to be seen.
+    `has_header` says whether the first row is one; None finds out.
     """
     end = lines.find_end(body)  # the last row ends with a newline, and some files with a blank line
     counts.check_rows(body.count(b"\n", 0, end), len(body))

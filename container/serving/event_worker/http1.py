@@ -64,7 +64,7 @@ class Head(NamedTuple):
 
 
 def take_head(buffer: bytearray, searched: int = 0) -> Head | None:
-    """Take the head of a request off the front of `buffer`; None if its end is not there yet.
+    """Take the head of a request off `buffer` and return it, or None if its end is not there yet.
 
     The first `searched` bytes have been searched before and do not hold the end.
 
@@ -249,7 +249,7 @@ class ChunkedBody:
 
 
 def take_body(buffer: bytearray, head: Head, chunks: ChunkedBody | None) -> bytes | None:
-    """Take a body off the front of `buffer`; None if its end is not there yet.
+    """Take a body off `buffer` and return it, or None if its end is not there yet.
 
     Raises: RequestError as `ChunkedBody.feed` does.
     """

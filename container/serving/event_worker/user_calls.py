@@ -109,7 +109,7 @@ class UserCalls:
             raise seat.error
 
     def compute(self, connection: Connection, request: Request) -> Response | None:
-        """Have an invocation answered in this thread, which is the loop's; None if it streams.
+        """Answer an invocation in this thread, the loop's; return None if the answer streams.
 
         Raises: SeatLostError if the loop has gone on in another thread meanwhile.
         """

@@ -177,7 +177,7 @@ def _to_column(column: Any) -> NDArray[Any]:
 
 
 def _look_up(chunk: Any) -> NDArray[Any]:
-    """Return the value of each index of a dictionary; None for a missing index."""
+    """Return the value of each index of a dictionary, or None for a missing index."""
     values = chunk.dictionary.to_numpy(zero_copy_only=False).astype(object)
     indices = chunk.indices.fill_null(len(values)).to_numpy(zero_copy_only=False)
     extended = np.empty(len(values) + 1, object)

@@ -31,7 +31,7 @@ _HEADERS: Final = {"": None, "present": True, "absent": False}
 
 
 def read_header_parameter(parameters: Mapping[str, str]) -> bool | None:
-    """Return what `text/csv; header=...` says; None if it says nothing.
+    """Return what `text/csv; header=...` says, or None if it says nothing.
 
     Raises: RequestError 400 for a value that RFC 4180 does not know.
     """

@@ -108,7 +108,7 @@ def _find_highest(data: NDArray[np.uint8]) -> int:
 
 
 def _decode_plain_row(line: bytes, first_index: int, columns: int) -> NDArray[np.float64] | None:
-    """Decode a row in which nothing is unusual or wrong; None if something is."""
+    """Decode a row in which nothing is unusual or wrong, or None if something is."""
     words = line.split(b"#", 1)[0].split()
     if words and b":" not in words[0]:  # the label
         del words[0]

@@ -148,7 +148,7 @@ def _decode_column(cells: list[str], model: Signature, *, is_text: bool) -> NDAr
 
 
 def _parse_values(cells: list[str], is_missing: NDArray[np.bool_]) -> NDArray[Any] | None:
-    """Return numbers or booleans; None if something is neither."""
+    """Return numbers or booleans, or None if something is neither."""
     numbers = csv_rules.parse_all(cells)
     if numbers is not None:
         return np.array(numbers)

@@ -134,7 +134,7 @@ KINDS: Final[dict[str, Kind]] = {
 
 
 def recognize(path: Path) -> str | None:
-    """Return the kind of model that a file is; None if it is none."""
+    """Return the kind of model that a file is, or None."""
     suffix = path.suffix.lower()
     for name, kind in KINDS.items():
         if suffix in kind.suffixes and (kind.look is None or kind.look(path)):

@@ -195,7 +195,7 @@ class ModelApplication:
 
 
 def _count_columns(signature: Signature) -> int | None:
-    """Return how many values a row has; None if the model does not say."""
+    """Return how many values a row has, or None if the model does not say."""
     if not isinstance(signature, Tensors):
         count: int | None = getattr(signature, "count", None)
         return count

@@ -64,7 +64,7 @@ class Tensor:
     dtype: np.dtype[Any] | None
     """`TEXT` for strings; None takes an array as it comes."""
     shape: Shape | None
-    """With the batch in front; None if the model does not say."""
+    """The shape with the batch in front, or None if the model does not say."""
 
     @property
     def instance_shape(self) -> Shape | None:
@@ -106,7 +106,7 @@ def _reshape_scalar(array: NDArray[Any]) -> NDArray[Any] | None:
 
 
 def _reshape_batch(array: NDArray[Any], instance: Shape) -> NDArray[Any] | None:
-    """Return a batch of instances; None if the array cannot be one without a guess.
+    """Return a batch of instances, or None if the array cannot be one without a guess.
 
     An instance may come flat, as a row of CSV, and without its sides of length 1; a single one may
     come without the batch.

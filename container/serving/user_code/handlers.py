@@ -41,7 +41,7 @@ class Handlers:
     """The argument of `model_fn`: the model directory, or the only directory in it (TRIP-21)."""
     default_accept: str = media_types.JSON
     pip_environ: Mapping[str, str] | None = None
-    """The environment for installing its packages; None if nothing is to be installed."""
+    """The environment for installing its packages, or None if nothing is to be installed."""
     settings: server_settings.Settings = field(default_factory=server_settings.Settings)
 
     def load(self) -> Application | model_application.ModelApplication:

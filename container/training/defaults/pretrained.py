@@ -33,7 +33,7 @@ def find_weights(directory: Path) -> Path:
 
 
 def read_network_name(path: Path) -> str | None:
-    """Read a network's name from a `.keras` file; None if there is none."""
+    """Read a network's name from a `.keras` file, or None."""
     try:
         with zipfile.ZipFile(path) as archive:
             return str(json.loads(archive.read("config.json"))["config"]["name"])

@@ -155,7 +155,7 @@ def _make_options(settings: Settings) -> Options:
 def _load_other(
     layout: contract.Layout, channel: Channel | None, options: Options, role: str
 ) -> ImageSet | None:
-    """Load a validation or test set; None if there is no channel, or no images in it."""
+    """Load a validation or test set, or return None without a channel or images in it."""
     if channel is None:
         return None
     options = dataclasses.replace(options, role=role)

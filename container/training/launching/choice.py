@@ -74,7 +74,7 @@ class Launch:
 
 
 def choose(layout: contract.Layout) -> Launch | None:
-    """Return how this host launches the program; None if it is started as it is.
+    """Return how this host launches the program, or None if it is started as it is.
 
     Raises: UserError if the job asks for a distribution that cannot be launched here.
     """

@@ -57,7 +57,7 @@ class RankFailure:
 
 
 def find_first_failure(outcome: Outcome) -> RankFailure | None:
-    """Find the rank that failed first; None if the launcher itself failed."""
+    """Find the rank that failed first, or None if the launcher itself failed."""
     errors = outcome.error_tail.decode(errors="replace")
     exit_codes = dict(_list_failures(errors))
     if not exit_codes:

@@ -66,7 +66,7 @@ class Store:
             return True
 
     def find(self, kind: Kind[R], name: str) -> R | None:
-        """Return a record, or None if there is none."""
+        """Return a record, or None."""
         with self._lock:
             return cast("R | None", copy.deepcopy(self._records.get(kind.name, {}).get(name)))
 

@@ -49,7 +49,7 @@ def answer(status_code: int, body: bytes, content_type: str) -> Reply:
 
 
 def find_file(name: str) -> Reply | None:
-    """Return a file that the pages load, or None if there is none of that name."""
+    """Return a file of that name that the pages load, or None."""
     if name not in _FILES:
         return None
     return answer(200, (_ASSETS / name).read_bytes(), _FILES[name])

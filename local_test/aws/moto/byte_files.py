@@ -57,7 +57,7 @@ class ByteFiles:
         directory.mkdir(parents=True, exist_ok=True)
 
     def settle(self, name: str) -> Path | None:
-        """Give the file that a record names its name, and return it; None if it is gone."""
+        """Rename a record's file to the name in the record; return it, or None if it is gone."""
         path = self._directory / name
         for end in (_PARTIAL, _VERSION):
             with contextlib.suppress(FileNotFoundError):

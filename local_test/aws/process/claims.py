@@ -41,7 +41,7 @@ class Claim:
 
 
 def read(environ: Mapping[str, Any]) -> Claim | None:
-    """Return the claim of a WSGI request, or None if there is none that is well-formed."""
+    """Return the claim of a WSGI request, or None if it is not well-formed."""
     authorization = environ.get("HTTP_AUTHORIZATION", "")
     kind, _, rest = authorization.partition(" ")
     if kind == "AWS4-HMAC-SHA256":

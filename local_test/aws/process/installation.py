@@ -110,7 +110,7 @@ def is_running(directory: Path) -> bool:
 
 
 def find_running(directory: Path) -> Running | None:
-    """Return the process of a directory, or None if there is none, or it is not ready yet."""
+    """Return the process of a directory, or None if there is none that is ready."""
     if not is_running(directory):
         return None
     with contextlib.suppress(FileNotFoundError, ValueError, TypeError):

@@ -43,7 +43,7 @@ def render(compared: Comparison, title: str) -> str:
 
 
 def draw(name: str, lines: Sequence[Sequence[Point]]) -> dict[str, Any] | None:
-    """Lay out the curves of one metric in a box; None without any value.
+    """Lay out the curves of one metric in a box, or None without any value.
 
     All runs share both axes, so that their curves can be compared.
     """

@@ -49,7 +49,7 @@ class Run:
     created_s: float
     """Seconds since the epoch."""
     duration_s: float | None
-    """From creation to end; None if that is unknown."""
+    """From creation to end, or None if that is unknown."""
     parameters: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     """The last value of each."""

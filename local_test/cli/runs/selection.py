@@ -26,7 +26,7 @@ Value = float | str | None
 
 
 def get_value(run: Run, name: str) -> Value:
-    """Return a fact, metric or parameter of a run; None if it has no such value.
+    """Return a fact, metric or parameter of a run, or None if it has no such value.
 
     A metric hides a parameter of the same name; `param.NAME` and `metric.NAME` are exact.
     """
