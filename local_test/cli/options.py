@@ -263,7 +263,7 @@ def split_command(flag: str, text: str) -> list[str]:
         message = f"{flag} {text!r} is not a command line: {error}"
         raise UserError(message) from error
     if not command:
-        message = f"{flag} {text!r} names no program"
+        message = f"{flag} {text!r} does not name a program"
         raise UserError(message)
     return command
 
@@ -284,7 +284,7 @@ def _parse_memory(text: str | None) -> int | None:
     match = re.fullmatch(r"([1-9][0-9]{0,14})([kmg]?)", text.lower())
     if match is None:
         message = (
-            f"--memory {text[:40]!r}: expected a number of bytes, or of k, m or g, such as 512m, "
+            f"--memory {text[:40]!r}: expected a size such as 512m or 2g: a number with k, m or g, or bytes "
             "of at most 15 digits"
         )
         raise UserError(message)

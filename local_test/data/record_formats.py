@@ -59,7 +59,7 @@ def split_recordio(body: bytes) -> Iterator[Record]:
     while position < len(body):
         flag, length = _read_recordio_head(body, position)
         if (flag in (0, 1)) != (start == position):
-            message = f"the parts of a RecordIO record do not follow each other at byte {position}"
+            message = f"the parts of a RecordIO record are out of order at byte {position}"
             raise UserError(message)
         end = position + 8 + length
         # A payload that holds the magic is split there into parts with flags 1, 2 and 3.

@@ -96,7 +96,7 @@ def parse(text: str, kinds: dict[str, str] = JOB_KINDS) -> Fault:
         message = f"{text!r}: {regex!r} is not a regular expression: {error}"
         raise UserError(message) from error
     if seconds and len(seconds.partition(".")[0]) > _SECONDS_DIGITS:
-        message = f"{text[:40]!r}...: a moment has at most {_SECONDS_DIGITS} digits of seconds"
+        message = f"{text[:40]!r}...: a time of a fault has at most {_SECONDS_DIGITS} digits"
         raise UserError(message)
     return Fault(kind, float(seconds) if seconds else None, pattern, host)
 

@@ -74,7 +74,7 @@ def write_label(value: object, charset: str) -> str:
     if isinstance(value, (bytes, bytearray)):
         return decode_label(bytes(value), charset)
     if isinstance(value, (list, tuple, dict, set, np.ndarray)):
-        message = f"its label {value!r} is not one number or text"
+        message = f"its label {value!r} is not a single number or text"
         raise ValueError(message[:200])  # noqa: TRY004 - wrong data, not a wrong call
     if isinstance(value, (float, np.floating)):
         return np.format_float_positional(value, trim="-")

@@ -36,7 +36,7 @@ def split(stream: BinaryIO, name: str) -> Iterator[bytes]:
     try:
         for flag, data in record_framing.read_recordio(stream):
             if (flag in (0, 1)) == bool(parts):
-                message = f"{name}: the pieces of a record do not follow each other"
+                message = f"{name}: the pieces of a record are out of order"
                 raise UserError(message)
             parts.append(data)
             if flag in (0, 3):
@@ -112,5 +112,5 @@ def _unquote(text: str) -> str:
         return text
     if isinstance(value, str):
         return value.strip()
-    message = f"its label {text[:40]} is not one number or text"
+    message = f"its label {text[:40]} is not a single number or text"
     raise ValueError(message)

@@ -205,5 +205,5 @@ def _check(reply: Any) -> Part:
     if isinstance(reply, (str, bytes)):
         return reply
     found = type(reply).__name__
-    message = f"stream_fn yielded a {found}; str or bytes are expected"
+    message = f"stream_fn yielded a {found}; yield str or bytes"
     raise TypeError(message)

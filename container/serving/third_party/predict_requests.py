@@ -130,7 +130,7 @@ def _decode_split(split: Any) -> Arrays:
         columns = split.get("columns")
         rows = split.get("data")
     if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
-        message = 'dataframe_split is {"columns": ["NAME", ...], "data": [[...], ...]}'
+        message = 'dataframe_split must be {"columns": ["NAME", ...], "data": [[...], ...]}'
         raise RequestError(400, message)
     if not rows:
         raise RequestError(400, "the predict request holds no instance")

@@ -72,7 +72,7 @@ class Stream:
             encoded = bytes(piece)
         else:
             found = type(piece).__name__
-            message = f"the handler's stream yielded a {found}; str or bytes are expected"
+            message = f"the handler's stream yielded a {found}; yield str or bytes"
             raise TypeError(message)
         self._has_begun = self._has_begun or bool(encoded)
         return encoded

@@ -1,9 +1,11 @@
 """docs/cost.md: its numbers follow from its formulas, its price and the published rates."""
 
+import math
 import re
 
 import pytest
 
+from benchmarks import fleet
 from tests.support import ROOT
 
 PAGE = (ROOT / "docs/cost.md").read_text(encoding="utf-8")
@@ -50,3 +52,16 @@ def test_the_worked_examples_are_right() -> None:
     dollars, hours = PRICE * seconds / 3600, seconds / 3600
     assert f"{seconds:.0f}" == "340909"
     assert f"340,909 seconds, {dollars:.1f} dollars, and {hours:.0f} hours" in text
+
+
+@pytest.mark.parametrize("times", [1, 90])
+def test_the_fleets_are_those_of_the_simulation(times: int) -> None:
+    assumed = fleet.Fleet(60 * 53.4, 0.5, 5, 2, 1000)
+    day = [times * (9000 - 8700 * math.cos(2 * math.pi * m / 1440)) for m in range(1440)]
+    end = "" if times == 1 else f", {times} times"
+
+    for name, run in (("scaled", fleet.simulate), ("fixed at the peak", fleet.keep)):
+        found = run(day, assumed)
+        hours = found.instance_minutes / 60
+        cells = f"{hours:.1f} | {PRICE * hours:.2f} | {found.largest} | {found.requests_too_many}"
+        assert f"| {name}{end} | {cells} |" in PAGE

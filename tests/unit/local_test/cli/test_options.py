@@ -87,7 +87,7 @@ def test_only_our_own_program_has_metrics_by_default() -> None:
         (["up", "--account", "\uff19" * 12], "expected twelve digits"),
         (["up", "--program", "a 'b"], "is not a command line: No closing quotation"),
         (["train", "--program", "a 'b"], "is not a command line: No closing quotation"),
-        (["train", "--program", " "], "names no program"),
+        (["train", "--program", " "], "does not name a program"),
         (["train", "--memory", "9" * 5000 + "g"], "at most 15 digits"),
         (["train", "--memory", "\uff19g"], "expected a number of bytes"),
         (["train", "--max-runtime-s", "9" * 5000], "--max-runtime-s"),

@@ -223,7 +223,7 @@ class CompiledProgram(TorchModel):
         inputs = module_manifest.read_inputs(path.parent)
         if not inputs:
             message = (
-                f"{path} is an AOTInductor package, which does not say what it takes; put "
+                f"{path} is an AOTInductor package, which does not describe its inputs; put "
                 f"{module_manifest.EXAMPLE_OF_INPUTS} into {module_manifest.NAME} beside it"
             )
             raise UserError(message)

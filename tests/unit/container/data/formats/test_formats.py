@@ -332,9 +332,9 @@ def frame_recordio(content: bytes, flag: int = 0) -> bytes:
     ("flags", "reason"),
     [
         ((0, 1), "ends within a record of several pieces"),
-        ((0, 1, 0), "pieces of a record do not follow each other"),
-        ((0, 2, 3), "pieces of a record do not follow each other"),
-        ((0, 1, 1, 3), "pieces of a record do not follow each other"),
+        ((0, 1, 0), "pieces of a record are out of order"),
+        ((0, 2, 3), "pieces of a record are out of order"),
+        ((0, 1, 1, 3), "pieces of a record are out of order"),
     ],
 )
 def test_pieces_of_recordio_that_do_not_belong_together_are_named(

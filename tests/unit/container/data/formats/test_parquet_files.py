@@ -124,7 +124,7 @@ def test_without_pyarrow_the_line_to_add_is_named(
     ("labels", "reason"),
     [
         ([b"a", b"b", b"a", b"b", b"caf\xe9", b"a"], r"row 4: its label b'caf\xe9' is not utf-8"),
-        ([["a"], ["b"], [], ["a"], ["b"], ["a"]], r"label \['a'\] is not one number or text"),
+        ([["a"], ["b"], [], ["a"], ["b"], ["a"]], r"label \['a'\] is not a single number or text"),
         ([0, 1, None, 0, 1, 0], "row 2: the label is missing"),
     ],
 )
