@@ -142,7 +142,9 @@ class TrainingJob(Job):
             if mode == "Pipe":
                 resources.callback(Pipe(channel, part, layout).close)
                 continue
-            channels.deliver(part, layout.channel(name), is_linked=mode == "FastFile")
+            # Links are the user's own files; only a private view keeps a program from writing them.
+            is_linked = mode == "FastFile" and self._runner.mount_point(root) == "/opt/ml"
+            channels.deliver(part, layout.channel(name), is_linked=is_linked)
             if mode == "FastFile":
                 read_only.append(str(layout.channel(name).relative_to(root)))
         self._restore_checkpoints(layout, resources)

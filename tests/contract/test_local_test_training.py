@@ -479,8 +479,13 @@ def test_a_fast_file_channel_is_read_only(tmp_path: Path) -> None:
     assert (tmp_path / "data/a.csv").read_text() == "1,2\n3\n"
 
 
-def test_a_file_channel_may_be_written_to_without_touching_the_original(tmp_path: Path) -> None:
-    result = run_job(tmp_path, make_runner("show.py"))
+@pytest.mark.parametrize("mode", ["File", "FastFile"])
+def test_a_file_channel_may_be_written_to_without_touching_the_original(
+    tmp_path: Path, mode: str
+) -> None:
+    """Nor may a FastFile channel be linked where nothing keeps a program from writing to it."""
+    runner = make_runner("show.py", is_private=False if mode == "FastFile" else None)
+    result = run_job(tmp_path, runner, input_mode=mode)
 
     seen = json.loads((result.directory / "hosts/algo-1/output/data/seen.json").read_text())
     assert seen["write_to_channel"] == "done"  # IN-2
