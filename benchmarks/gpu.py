@@ -1,15 +1,16 @@
 """Everything that waits for GPUs, in one run; prints one JSON line per check.
 
 Checks: devices and their memory; one GPU against all of them by NCCL (weights and step time); XLA
-against none; PyTorch's step; running out of memory; two hosts in network namespaces, one GPU each.
-A check that needs more GPUs than there are says so and counts as not run. No results have been
-published yet.
+against none; float16; PyTorch's step; running out of memory; serving through XLA, compared with
+LiteRT; two hosts in network namespaces, one GPU each. A check that needs more GPUs than there are
+says so and counts as not run. No results have been published yet.
 
 usage: python -m benchmarks.gpu [TORCH_PYTHON]
 
 TORCH_PYTHON is the interpreter of an environment with torch and CUDA; without it PyTorch is left
 out. A step is forward, backward and SGD with momentum on ResNet-50, 224x224, 64 images per GPU, in
-bfloat16; n = 5 rounds of 20 steps, the median. The two hosts need root, for the namespaces.
+bfloat16 unless it says float16; n = 5 rounds of 20 steps, the median. The two hosts need root, for
+the namespaces.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import json
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -53,7 +55,12 @@ print(json.dumps({{"step_ms": 1000 * statistics.median(times), "torch": torch.__
 
 
 def make_loop(
-    count: int, *, xla: bool, images_per_gpu: int = IMAGES_PER_GPU, steps: int = STEPS
+    count: int,
+    *,
+    xla: bool,
+    precision: str = "bfloat16",
+    images_per_gpu: int = IMAGES_PER_GPU,
+    steps: int = STEPS,
 ) -> Any:
     """Return the product's loop of ResNet-50 on `count` GPUs."""
     import keras
@@ -78,8 +85,8 @@ def make_loop(
     hosts = rendezvous.connect(Resources(), 1, print, places)
     keras.utils.set_random_seed(0)
     network = networks.build("resnet50", (224, 224, 3), 10, (0.5, 0.25))
-    twin = twins.clone_for_training(network, "bfloat16")
-    device = Device("bfloat16", 1, 8, 8, xla=xla, reasons=(), places=tuple(places))
+    twin = twins.clone_for_training(network, precision)
+    device = Device(precision, 1, 8, 8, xla=xla, reasons=(), places=tuple(places))
     return loop.Loop(twin, data, settings, device, hosts=hosts)
 
 
@@ -106,7 +113,39 @@ def check_steps(count: int) -> dict[str, Any]:
             arrays = [copy.numpy() for copy in copies]
             equal = all(np.array_equal(arrays[0], array) for array in arrays)
             found[f"{gpus} GPU, xla={xla}"]["copies_equal"] = equal
+    found["1 GPU, float16"] = {"step_ms": measure_step(make_loop(1, xla=True, precision="float16"))}
     return found
+
+
+def check_serving() -> dict[str, Any]:
+    """Serve ResNet-20 by TensorFlow, on a GPU through XLA, and compare it with LiteRT on CPUs."""
+    import numpy as np
+
+    from container import artifact, predictor
+    from container.training import export
+    from container.training.network import networks
+
+    shape = (32, 32, 3)
+    network = networks.build("resnet20", shape, 10, (0.5, 0.25))
+    manifest = artifact.Manifest(shape, tuple(range(10)), {}, {}, 0.0, {})
+    images = np.random.default_rng(0).integers(0, 256, (100, *shape), np.uint8)
+    with tempfile.TemporaryDirectory() as root:
+        with artifact.staging(Path(root)) as stage:
+            exported = export.write_models(stage, network, manifest, images, log=complain)
+            found = artifact.publish(stage, exported.manifest)
+        served = predictor.TensorFlowPredictor(found, runtime="saved_model", threads=1)
+        expected = predictor.load(found, runtime="litert").predict(images)
+        difference = np.abs(served.predict(images) - expected).max()
+    return {
+        "xla": served.pads,
+        "image_ms": 1000 * served.image_s,
+        "largest_difference_of_a_probability": float(difference),
+    }
+
+
+def complain(line: str) -> None:
+    """Keep a line of the log out of the results."""
+    print(line, file=sys.stderr)
 
 
 def check_memory() -> dict[str, Any]:
@@ -148,6 +187,7 @@ def main() -> int:
         return 1
     print(json.dumps({"steps": check_steps(len(gpus))}), flush=True)
     print(json.dumps({"memory": check_memory()}), flush=True)
+    print(json.dumps({"serving": check_serving()}), flush=True)
     if len(sys.argv) > 1:
         torch = subprocess.run(
             [sys.argv[1], "-c", TORCH], capture_output=True, text=True, check=False
