@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from container.developer import init
 from tests.contract.aws import walkthrough
 from tests.contract.aws.client import LocalAws
 from tests.support import PROGRAMS, ROOT, wait_for
@@ -70,6 +71,19 @@ def test_the_walkthroughs_open_as_notebooks() -> None:
         cells = re.findall(r"^# %% (\d+)\. ", script.read_text(), re.MULTILINE)
         assert cells == [str(number) for number in range(len(cells))], script
         assert len(cells) > 5, script
+
+
+def test_a_project_of_init_is_deployed(real_aws: LocalAws, tmp_path: Path) -> None:
+    project = tmp_path / "my-algorithm"
+    init.write(project, "script")
+
+    process = walkthrough.start(
+        real_aws, "boto3", ROOT / "examples/deploy_project_boto3.py", project
+    )
+
+    output = walkthrough.finish(process)
+    assert re.search(r"3\. predict\n   \[?\d+\.\d+", output), output
+    assert not real_aws.sagemaker.list_endpoints(NameContains="project-")["Endpoints"]
 
 
 def test_each_call_of_the_sdk_v2_that_people_know_works(aws: LocalAws) -> None:
