@@ -284,8 +284,8 @@ def _parse_memory(text: str | None) -> int | None:
     match = re.fullmatch(r"([1-9][0-9]{0,14})([kmg]?)", text.lower())
     if match is None:
         message = (
-            f"--memory {text[:40]!r}: expected a size such as 512m or 2g: a number with k, m or g, or bytes "
-            "of at most 15 digits"
+            f"--memory {text[:40]!r}: expected a size such as 512m or 2g, or a number of bytes; "
+            "at most 15 digits"
         )
         raise UserError(message)
     return int(match[1]) << 10 * "_kmg".index(match[2] or "_")

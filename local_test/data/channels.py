@@ -102,8 +102,8 @@ def deliver(objects: Sequence[StoredObject], directory: Path, *, is_linked: bool
         target = storage.find_place(item, directory)
         if os.path.lexists(target):
             message = (
-                f"cannot copy {item.uri} to {target}: another object is there, whose name has "
-                "other slashes, or, where the file system ignores them, other cases or accents; "
+                f"cannot copy {item.uri} to {target}: another object is there already; their names "
+                "differ only in slashes, or in case or accents, which this file system ignores; "
                 "rename one of the two"
             )
             raise UserError(message)

@@ -462,7 +462,7 @@ def test_distribution_that_is_not_launched_ends_the_job(job: Job) -> None:
     job.configure("hyperparameters", {"sagemaker_distributed_dataparallel_enabled": "true"})
     job.add_code("dump.py")
     assert job.train(SAGEMAKER_PROGRAM="dump.py").returncode == 1
-    assert job.failure.startswith("UserError: the job would train on each host alone: ")
+    assert job.failure.startswith("UserError: each host would train by itself: ")
     assert "SMDDP" in job.failure
     assert not (job.base / "model/given.json").exists()
 

@@ -183,7 +183,7 @@ def _refuse_more(stream: BinaryIO, name: str) -> None:
     """
     if stream.read(1):
         message = (
-            f"{name} goes on behind the array that its header describes; expected one array per "
+            f"{name} has data after the array that its header describes; expected one array per "
             "file"
         )
         raise UserError(message)

@@ -51,7 +51,7 @@ class _Columns:
         if self.names and isinstance(value, int):
             if not 0 <= value < len(self.names):
                 message = (
-                    f"its label {value!r} is none of the {len(self.names)} classes of the file"
+                    f"its label {value!r} is not one of the {len(self.names)} classes of the file"
                 )
                 raise ValueError(message)
             return self.names[value]

@@ -32,7 +32,7 @@ def read(sources: Iterable[Source], options: Options) -> Iterator[picture_files.
 
     Members that make no sample are counted by `options.note`.
 
-    Raises: UserError if an archive cannot be read, or goes on behind its end.
+    Raises: UserError if an archive cannot be read, or has data after its end.
     """
     for source in sources:
         with source.reading() as stream:
@@ -92,7 +92,7 @@ def _refuse_more(archive: tarfile.TarFile, name: str) -> None:
     while block := stream.read(tarfile.RECORDSIZE):
         if block.strip(b"\0"):
             message = (
-                f"{name} goes on behind the end of its archive, perhaps as two that were joined; "
+                f"{name} has data after the end of its archive, perhaps because two were joined; "
                 "join them with tar --concatenate, or keep them apart"
             )
             raise UserError(message)

@@ -214,7 +214,7 @@ class ChunkedBody:
             return False
         match = _CHUNK_SIZE.fullmatch(data, 0, end)
         if match is None:
-            message = "a chunk of the body has no size in hexadecimal digits, or no CR LF behind it"
+            message = "a chunk of the body has no size in hexadecimal digits, or no CR LF after it"
             raise RequestError(400, message)
         size = int(match[1], 16)
         if len(self._body) + size > self._bytes_maximum:

@@ -171,7 +171,7 @@ def _take_chosen(model_dir: Path, choice: Choice) -> ModelFile:
             return found[0]
         message = f"{MODEL_VARIABLE}={choice.name} is not a model that can be served without code"
     else:
-        message = f"{MODEL_VARIABLE}={choice.name} names nothing in {model_dir}"
+        message = f"{MODEL_VARIABLE}={choice.name} does not exist in {model_dir}"
     models = [_name(model, model_dir) for model in _walk(model_dir, choice, _DEPTH)]
     message += f"; there are {', '.join(models[:10]) or 'no models'}"
     raise UserError(message)

@@ -57,7 +57,7 @@ def _unpack(array: NDArray[Any], tensor: Tensor | None, bytes_maximum: int) -> N
     if array.ndim != 1 or not all(isinstance(value, bytes) for value in array):
         return array
     if not _takes_pictures(tensor):
-        message = f"the input {tensor.name!r} takes no bytes: its shape is {tensor.shape}"
+        message = f"the input {tensor.name!r} does not take bytes: its shape is {tensor.shape}"
         raise RequestError(400, message)
     counts.check_parts(len(array), "pictures")
     expansion = Expansion(bytes_maximum)

@@ -138,7 +138,7 @@ def _choose_launcher(
         # A program may have an option of that name; on a single host it is no request to us.
         refused.append(f"{LAUNCHER_HYPERPARAMETER}={named!r} is not a launcher of this image")
     if refused:
-        message = f"the job would train on each host alone: {'; '.join(refused)}; {_POSSIBLE}"
+        message = f"each host would train by itself: {'; '.join(refused)}; {_POSSIBLE}"
         raise UserError(message)
     return _choose_one(asked)
 

@@ -335,7 +335,7 @@ def test_arrays_of_any_type_come_out_exactly_or_are_refused(
         if goes_on and save is not save_npz:
             with next(Path(directory).glob("*images*")).open("ab") as stream:
                 stream.write(b"more")
-            with pytest.raises(UserError, match="goes on behind the array"):
+            with pytest.raises(UserError, match="has data after the array"):
                 loading.load(Path(directory))
             return
         loaded = loading.load(Path(directory))

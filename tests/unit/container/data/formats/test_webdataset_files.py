@@ -138,5 +138,5 @@ def test_archives_that_were_joined_by_cat_are_refused(tmp_path: Path) -> None:
     samples = list(make_samples("cls").items())
     content = make_tar(dict(samples[:6])) + make_tar(dict(samples[6:]))
     (tmp_path / "a.tar").write_bytes(content)
-    with pytest.raises(UserError, match=r"a\.tar goes on behind the end of its archive"):
+    with pytest.raises(UserError, match=r"a\.tar has data after the end of its archive"):
         loading.load(tmp_path)

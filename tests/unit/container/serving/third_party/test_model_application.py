@@ -164,7 +164,7 @@ def test_pictures_in_json_are_decoded_and_bounded() -> None:
     assert response.status == 413
     response = ask(serve((None, 2)), "application/json", body)
     assert response.status == 400
-    assert "takes no bytes" in json.loads(response.body)["error"]
+    assert "does not take bytes" in json.loads(response.body)["error"]
 
 
 @pytest.mark.parametrize(

@@ -153,8 +153,8 @@ def test_variable_chooses_the_model(tmp_path: Path) -> None:
         found = model_files.find(tmp_path, choice)
         assert found == model_files.ModelFile(kind, tmp_path / path, choice)
     for name, words in (
-        ("c.h5", "names nothing in"),
-        ("../a.h5", "names nothing in"),
+        ("c.h5", "does not exist in"),
+        ("../a.h5", "does not exist in"),
         ("notes.md", "is not a model that can be served"),
     ):
         with pytest.raises(UserError, match=rf"{words}.*a\.h5 \(Keras\), best\.keras"):
