@@ -22,7 +22,9 @@ class Loads:
         """Create it in the master, before it forks; `workers` may live at the same time."""
         self._loads = memoryview(mmap.mmap(-1, 8 * workers)).cast("q")
         self._loads[:] = memoryview(b"\xff" * 8 * workers).cast("q")
-        self._events = [os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) for _ in range(workers)]
+        self._events: list[int] = []
+        if hasattr(os, "eventfd"):  # Linux, as the only worker class that asks for one
+            self._events = [os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) for _ in range(workers)]
         self._seen = memoryview(mmap.mmap(-1, 8 * workers)).cast("d")
         self._own = 0
 

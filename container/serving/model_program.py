@@ -73,7 +73,9 @@ class _Template:
 
     def run(self) -> int:
         """Fork on request, and report ends; return when the endpoint has gone."""
-        woken, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        woken, waker = os.pipe()
+        for end in (woken, waker):
+            os.set_blocking(end, False)
         signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         while True:

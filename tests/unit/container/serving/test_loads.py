@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 from container.serving.loads import Loads
 
 
@@ -52,3 +54,14 @@ def test_worker_that_came_first_gives_away_what_it_has_too_many_of() -> None:
     assert loads.count_surplus(32, now=100.5) == 16
     assert loads.count_surplus(1, now=100.5) == 0, "a single client stays"
     assert loads.count_surplus(32, now=200.0) == 0, "the other one is silent"
+
+
+def test_a_system_without_eventfd_can_serve(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As macOS, where the worker class is gthread, which accepts as the kernel likes."""
+    monkeypatch.delattr(os, "eventfd")
+    monkeypatch.delattr(os, "EFD_NONBLOCK")
+
+    loads = Loads(2)
+
+    assert [loads.take(), loads.take()] == [0, 1]
+    assert loads.is_least(0, 1.0)
