@@ -23,6 +23,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 MINUTES_ABOVE = 3
 MINUTES_BELOW = 15
@@ -134,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("log", type=argparse.FileType("r", encoding="utf-8"))
+    parser.add_argument("log", type=Path)
     parser.add_argument("--rate", type=float, required=True, help="of one instance, a second")
     parser.add_argument("--price", type=float, required=True, help="of an instance, an hour")
     parser.add_argument("--load", type=float, default=0.5, help="target, as a share of the rate")
@@ -148,8 +149,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not 1 <= options.least <= options.most:
         parser.error("--least is at least 1 and at most --most")
     try:
-        traffic = [options.times * requests for requests in read(options.log)]
-    except ValueError as error:
+        lines = options.log.read_text(encoding="utf-8").splitlines()
+        traffic = [options.times * requests for requests in read(lines)]
+    except (OSError, ValueError) as error:
         parser.error(str(error))
     fleet = Fleet(60 * options.rate, options.load, options.start, options.least, options.most)
     requests = sum(traffic)

@@ -188,9 +188,7 @@ def check_openness(launch: Launch) -> None:
         raise PlatformError(message)
 
 
-def report_gaps(
-    launch: Launch, on_output: Callable[[bytes], None], *, is_private: bool
-) -> None:
+def report_gaps(launch: Launch, on_output: Callable[[bytes], None], *, is_private: bool) -> None:
     """Log what this system cannot keep from a program, or a program's ports from."""
     if launch.is_isolated and not is_private:
         on_output(_CONNECTED)

@@ -65,7 +65,7 @@ class Growth:
         self._values[_FIELDS * self._row] = max(1, grown_bytes)
 
     def read(self) -> tuple[int, bool] | None:
-        """Return the cost of loading in bytes and whether a GPU is used, or None before any load."""
+        """Return the bytes that loading took and whether a GPU is used, or None before any load."""
         places = range(0, len(self._values), _FIELDS)
         grown = [(self._values[place], bool(self._values[place + 1])) for place in places]
         return max(grown) if max(grown)[0] > 0 else None
