@@ -269,7 +269,7 @@ def test_an_augmented_manifest_keeps_the_label_of_each_line(records: list[Sample
     assert len(pairs) == len(records)
     for record, (_, label, load) in zip(records, pairs, strict=True):
         if record.flaw == "unlabeled":
-            with pytest.raises(OSError, match="not one number or text"):
+            with pytest.raises(OSError, match="not a single number or text"):
                 load()
             continue
         assert label == str(record.label)

@@ -205,7 +205,7 @@ def test_pictures_in_json_are_decoded_and_bounded() -> None:
             "no signature 'a'",
         ),
         ("application/json", b'[{"b64": "?"}]', "", 400, "is not base64"),
-        ("application/json", b'{"dataframe_split": [1]}', "", 400, "dataframe_split is"),
+        ("application/json", b'{"dataframe_split": [1]}', "", 400, "dataframe_split must be"),
         (
             "application/json",
             b'{"dataframe_split": {"columns": ["x", "x"], "data": [[1, 2]]}}',

@@ -23,7 +23,7 @@ def test_text_and_bytes_are_sent_and_empty_pieces_left_out() -> None:
 
 @pytest.mark.parametrize("piece", [{"a": 1}, 1, None, ["a"]])
 def test_other_pieces_are_refused_by_name(piece: Any) -> None:
-    with pytest.raises(TypeError, match=f"yielded a {type(piece).__name__}; str or bytes"):
+    with pytest.raises(TypeError, match=f"yielded a {type(piece).__name__}; yield str or bytes"):
         list(Stream(iter([piece])))
 
 
