@@ -47,8 +47,9 @@ PackedDecoder: TypeAlias = Callable[[bytes, Takes], Images]
 
 _PARTS_TOGETHER: Final = 256
 _VALUES_TOGETHER: Final = 65_536
-# Each is answered with its error, which may be a hundred times as long.
+# Each is answered with its error, which may be a hundred times as long, and which takes Python.
 _BAD_LINES_MAXIMUM: Final = 50_000
+_BAD_BYTES_MAXIMUM: Final = 8 << 20
 
 
 def decode(
@@ -131,7 +132,7 @@ def decode_lines(
     Returns the images of the good lines, and the fault of each bad line by its number from 0.
 
     Raises: RequestError as `decode` does, for what is not the fault of a line; 400 if more lines
-    are bad than a request may have.
+    are bad, or longer ones, than a request may have.
     """
     name = media_types.unify(media_type.name)
     takes = Takes(shape, text.WITHOUT_HEADER, expansion or Expansion(), resize)
@@ -139,6 +140,7 @@ def decode_lines(
         encoded_pictures.check_count(body)
     decoded = bytearray()
     errors = {}
+    bad_bytes = 0
     for number, line in enumerate(lines.split(body, media_type.parameters)):
         try:
             decoded += _decode_line(name, line, number, takes).data
@@ -146,9 +148,11 @@ def decode_lines(
             if error.status == 413:
                 raise
             errors[number] = str(error)
-            if len(errors) > _BAD_LINES_MAXIMUM:
-                message = f"more than {_BAD_LINES_MAXIMUM} records cannot be decoded"
-                raise RequestError(400, f"{message}; the last: {error}") from None
+            bad_bytes += len(line)
+            if len(errors) > _BAD_LINES_MAXIMUM or bad_bytes > _BAD_BYTES_MAXIMUM:
+                message = f"{len(errors)} records of {bad_bytes} bytes cannot be decoded"
+                allowed = f"{_BAD_LINES_MAXIMUM} of {_BAD_BYTES_MAXIMUM} bytes are allowed"
+                raise RequestError(400, f"{message}; {allowed}; the last: {error}") from None
     return np.frombuffer(decoded, np.uint8).reshape(-1, *shape), errors
 
 

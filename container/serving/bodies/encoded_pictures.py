@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import binascii
 import json
+import os
 import re
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ import numpy as np
 
 from container import contract
 from container.errors import RequestError
-from container.serving.bodies import pictures
+from container.serving.bodies import pictures, unusual_text
 from container.serving.bodies.content_encoding import Expansion
 from container.serving.bodies.pixels import Images, Shape
 from container.serving.records import counts, json_values
@@ -78,35 +79,56 @@ def _decode_text(body: bytes, place: tuple[int, int]) -> bytes:
 
 def _read_order(body: bytes, places: list[tuple[int, int]], *, is_lines: bool) -> list[int]:
     """Return the numbers of the texts in the order of the instances."""
+    first = int.from_bytes(os.urandom(8), "big")  # so that no number of the client's is one of ours
     pieces = []
     start = 0
-    for number, (begin, end) in enumerate(places):
+    for number, (begin, end) in enumerate(places, start=first):
         pieces.append(body[start : begin - 1] + b"%d" % number)
         start = end + 1
     pieces.append(body[start:])
     if sum(map(len, pieces)) > _OTHER_BYTES:
         raise RequestError(400, f"the JSON holds more than pictures; {_EXPECTED}")
     text = b"".join(pieces)
-    if is_lines:
-        text = b"[" + text.rstrip().replace(b"\n", b",") + b"]"
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise RequestError(400, f"the body is not JSON: {str(error)[:200]}") from None
+    document = _parse_lines(text) if is_lines else _parse(text)
     if isinstance(document, dict):
         json_values.refuse_both_forms(document)
+        unusual_text.check_signature(document)
         document = document.get("instances", document.get("inputs"))
     if isinstance(document, dict):
         document = [document]
     if not isinstance(document, list) or not document:
         raise RequestError(400, f"the JSON holds no array of pictures; {_EXPECTED}")
-    return [_find_number(item, row) for row, item in enumerate(document, start=1)]
+    order = []
+    for row, item in enumerate(document, start=1):
+        number = _find_number(item) - first
+        if not 0 <= number < len(places):
+            raise RequestError(400, f"instance {row} is not a picture in base64; {_EXPECTED}")
+        order.append(number)
+    return order
 
 
-def _find_number(item: Any, row: int) -> int:
+def _parse_lines(text: bytes) -> list[Any]:
+    """Parse JSON lines. Raises: RequestError 400 if a line holds several values."""
+    text = text.rstrip()
+    document: list[Any] = _parse(b"[" + text.replace(b"\n", b",") + b"]")
+    lines = text.count(b"\n") + 1
+    if len(document) != lines:
+        message = f"{lines} lines of JSON hold {len(document)} values; each line is one instance"
+        raise RequestError(400, message)
+    return document
+
+
+def _parse(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise RequestError(400, f"the body is not JSON: {str(error)[:200]}") from None
+
+
+def _find_number(item: Any) -> int:
+    """Return the number that stands for the text of an instance; -1 if none does."""
     if isinstance(item, dict) and len(item) == 1 and "b64" not in item:
         item = next(iter(item.values()))
-    if not isinstance(item, dict) or item.keys() != {"b64"} or not isinstance(item["b64"], int):
-        message = f"instance {row} is not a picture in base64; {_EXPECTED}"
-        raise RequestError(400, message)
-    return item["b64"]
+    if isinstance(item, dict) and item.keys() == {"b64"} and isinstance(item["b64"], int):
+        return item["b64"]
+    return -1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import io
+import struct
 import warnings
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
@@ -33,6 +34,19 @@ _TEXT_BYTES_MAXIMUM: Final = 1 << 20
 _BMP_OTHER_BYTES: Final = 1 << 20  # header, palette, color profile
 _ENDS: Final = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9"}
 _KINDS: Final = {media_types.PNG: "PNG", media_types.JPEG: "JPEG", media_types.BMP: "BMP"}
+# What Pillow's readers raise for damaged files: none of them checks each length before it is used.
+_DAMAGE: Final = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
 _RESIZED_SHARE: Final = 1.9
 """Of the payload limit, for a picture that is resized; the body takes as much as the limit."""
 
@@ -106,7 +120,7 @@ def decode(  # noqa: PLR0913 - each by name
         raise RequestError(400, f"the body is not a {kind} picture") from None
     except Image.DecompressionBombError:
         raise RequestError(400, f"the picture is far too large; {_expect(shape)}") from None
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
+    except _DAMAGE as error:
         raise RequestError(400, f"the {kind} picture is damaged: {str(error)[:200]}") from None
 
 

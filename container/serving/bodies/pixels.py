@@ -8,7 +8,9 @@ Rules of this file: pure; every fault is a RequestError that names row and colum
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Iterator
 from typing import Any, Final, NoReturn, TypeAlias
 
 import numpy as np
@@ -49,6 +51,29 @@ def from_array(array: NDArray[Any], shape: Shape, first_row: int = 1) -> Images:
     if array.dtype == np.uint8:
         return np.ascontiguousarray(array).reshape(-1, *shape)
     return scale(array.reshape(count, -1), first_row).reshape(-1, *shape)
+
+
+def from_lists(
+    instances: list[Any], shape: Shape, first_row: int = 1, *, are_numbers: bool = False
+) -> Images:
+    """Check and scale nested lists, parsed from JSON, as `from_array` does.
+
+    With `are_numbers` it is known that they hold nothing else.
+
+    Raises: RequestError 400 as `from_array` does, also for values that are not numbers.
+    """
+    if not instances:
+        expected = f"{describe_shapes(shape)} is expected"
+        raise RequestError(400, f"the array of images is empty; {expected}")
+    if not are_numbers:  # numpy would take true for 1
+        _refuse_other_than_numbers(instances, first_row)
+    try:
+        array = np.array(instances)
+    except (ValueError, OverflowError):
+        array = np.empty(0, object)
+    if array.dtype.kind not in "iuf":
+        _refuse_nesting(instances, shape, first_row)
+    return from_array(array, shape, first_row)
 
 
 def scale(array: NDArray[Any], first_row: int = 1) -> Images:
@@ -97,6 +122,43 @@ def _refuse_pixel(
     row, column = np.argwhere(wrong)[0].tolist()
     place = f"row {first_row + row}, column {column + 1}"
     raise RequestError(400, f"{place} is {array[row, column]:g}{where}; {TWO_FORMS}")
+
+
+def _refuse_other_than_numbers(instances: list[Any], first_row: int) -> None:
+    for row, instance in enumerate(instances, start=first_row):
+        values = list(_flatten(instance))
+        if {int, float}.issuperset(map(type, values)):
+            continue
+        for column, value in enumerate(values, start=1):
+            if type(value) not in (int, float):
+                found = quote(value) if isinstance(value, str) else json.dumps(value)[:40]
+                raise RequestError(400, f"row {row}, column {column} is {found}; {TWO_FORMS}")
+
+
+def _refuse_nesting(instances: list[Any], shape: Shape, first_row: int) -> NoReturn:
+    columns = math.prod(shape)
+    for row, instance in enumerate(instances, start=first_row):
+        values = list(_flatten(instance))
+        if len(values) != columns:
+            message = f"row {row} has {len(values)} values; {columns} pixels are expected"
+            raise RequestError(400, message)
+        for column, value in enumerate(values, start=1):
+            if abs(value) > 255:
+                raise RequestError(400, f"row {row}, column {column} is out of range; {TWO_FORMS}")
+    expected = f"{describe_shapes(shape)} is expected"
+    raise RequestError(400, f"the images are nested in different ways; {expected}")
+
+
+def _flatten(value: Any) -> Iterator[Any]:
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if not isinstance(item, list):
+            yield item
+        elif list in map(type, item):
+            stack.extend(reversed(item))
+        else:
+            yield from item
 
 
 def describe_shapes(shape: Shape) -> str:

@@ -8,26 +8,72 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+/* Of a number that is spelled in a rare way; the caller refuses longer ones. */
+#define CHARACTERS_MAXIMUM 1024
+
 static const char *skip_space(const char *p) {
     while (*p == ' ' || *p == '\t' || *p == '\n' || *p == '\r') p++;
     return p;
 }
 
-/* Reads a number as JSON writes it, without a sign; returns NULL if there is none. */
-static const char *read_number(const char *p, double *number) {
+/* Skips the white space that may stand around a number of CSV. */
+static const char *skip_blanks(const char *p) {
+    while (*p == ' ' || *p == '\t' || *p == '\r') p++;
+    return p;
+}
+
+static const char *skip_digits(const char *p) {
+    while (*p >= '0' && *p <= '9') p++;
+    return p;
+}
+
+/* Reads a number that is spelled in a rare way; returns NULL if it is none, or below 0.
+ *
+ * JSON allows a minus sign. CSV allows either sign, zeros in front, and a point first or last.
+ */
+static const char *read_rare_number(const char *start, int is_json, double *number) {
+    const char *p = start;
+    if (*p == '-' || (*p == '+' && !is_json)) p++;
+    const char *whole = p;
+    p = skip_digits(p);
+    long digits = p - whole;
+    if (is_json && (!digits || (*whole == '0' && digits > 1))) return NULL;
+    if (*p == '.') {
+        const char *fraction = ++p;
+        p = skip_digits(p);
+        if (p == fraction && is_json) return NULL;
+        digits += p - fraction;
+    }
+    if (!digits) return NULL;
+    if (*p == 'e' || *p == 'E') {
+        p++;
+        if (*p == '-' || *p == '+') p++;
+        const char *exponent = p;
+        p = skip_digits(p);
+        if (p == exponent) return NULL;
+    }
+    if (p - start > CHARACTERS_MAXIMUM) return NULL;
+    char *end;
+    *number = strtod(start, &end);
+    return end == p && *number >= 0 ? p : NULL;
+}
+
+/* Reads a number that is 0 or more; returns NULL if there is none. */
+static const char *read_number(const char *p, int is_json, double *number) {
     static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
                                     1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
                                     1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
     const char *start = p;
     uint64_t digits = 0;
     while (*p >= '0' && *p <= '9' && p - start < 4) digits = digits * 10 + (uint64_t)(*p++ - '0');
-    if (p == start || p - start > 3 || (*start == '0' && p - start > 1)) return NULL;
+    if (p == start || p - start > 3 || (*start == '0' && p - start > 1))
+        return read_rare_number(start, is_json, number);
     *number = (double)digits;
     if (*p != '.' && *p != 'e' && *p != 'E') return p;
     const char *point = p;
     if (*p == '.') {
         p++;
-        if (*p < '0' || *p > '9') return NULL;
+        if (*p < '0' || *p > '9') return read_rare_number(start, is_json, number);
         while (*p >= '0' && *p <= '9' && digits < (1ull << 53) / 10)
             digits = digits * 10 + (uint64_t)(*p++ - '0');
         if ((*p < '0' || *p > '9') && *p != 'e' && *p != 'E' && p - point <= 23) {
@@ -61,14 +107,13 @@ static long decode(const char *text, long size, long columns, long levels, const
                     p = skip_space(p);
                     if (*p++ != '[') return -1;
                 }
-            if (levels) p = skip_space(p);
-            while (*p == ' ') p++;
-            p = read_number(p, &row[column]);
+            p = levels ? skip_space(p) : skip_blanks(p);
+            p = read_number(p, levels > 0, &row[column]);
             if (!p) return -1;
             if (!(row[column] <= 255)) return -1;
             fractions |= row[column] != (int)row[column];
             highest = row[column] > highest ? row[column] : highest;
-            while (*p == ' ') p++;
+            if (!levels) p = skip_blanks(p);
             for (long level = levels - 1; level >= (column + 1 < columns ? 1 : 0); level--)
                 if ((column + 1) % sizes[level] == 0) {
                     p = skip_space(p);
@@ -87,7 +132,6 @@ static long decode(const char *text, long size, long columns, long levels, const
         } else {
             const char *after = skip_space(p);
             if (after >= last) break;
-            p += p[0] == '\r';
             if (*p++ != '\n') return -1;
         }
     }

@@ -5,7 +5,6 @@ Rules of this file: user code is called on the thread that has loaded it, unless
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -17,10 +16,10 @@ from container.serving.event_worker.connection import CLOSED, COMPUTING, Connect
 from container.serving.event_worker.http1 import Head
 from container.serving.event_worker.lane import Answers, Lane
 from container.serving.exchange import FAULTS, Request, Response
-from container.serving.handover import coroutines
 from container.serving.handover.batch_queue import BatchQueue
 from container.serving.handover.feeds import Feed
 from container.serving.handover.seat import LOOK_S, Seat, SeatLostError
+from container.serving.user_code import streams
 from container.serving.user_code.turns import UserCode
 
 if TYPE_CHECKING:
@@ -225,6 +224,8 @@ class UserCalls:
 
     async def _answer(self, user_code: UserCode, connection: Connection, request: Request) -> None:
         """Answer one request as a coroutine."""
+        import asyncio
+
         key = id(request)
         started = self._predictions.started
         started[key] = time.monotonic() + _CANCEL_S
@@ -246,6 +247,8 @@ class UserCalls:
             self._answers.put(self._predictions, None, None)
 
     async def _stream(self, connection: Connection, response: Response, request: Request) -> None:
+        import asyncio
+
         key = id(request)
         started = self._predictions.started
         feed = Feed(lambda piece: self._answers.put(None, connection, piece))
@@ -265,4 +268,4 @@ class UserCalls:
             feed.end(inference.fail(error, request.body))
         finally:
             started.pop(key, None)
-            await coroutines.close(response.rest)
+            await streams.close(response.rest)

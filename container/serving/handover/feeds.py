@@ -6,7 +6,6 @@ bound. Those that have been made while the client was busy are sent together.
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import threading
 from collections import deque
@@ -43,6 +42,8 @@ class Feed:
 
     async def put_async(self, piece: bytes) -> bool:
         """Add a piece as `put` does, from a coroutine."""
+        import asyncio
+
         loop = asyncio.get_running_loop()
         while True:
             event = asyncio.Event()

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 from container.serving import inference
 from container.serving.exchange import FAULTS
-from container.serving.handover import coroutines
+from container.serving.user_code import streams
 
 
 class _End:
@@ -99,7 +99,7 @@ class AsyncHeldStream(_End, AsyncIterator[bytes]):
         """End the stream, as its client does not take the rest."""
         fault: BaseException | None = None
         try:
-            await coroutines.close(self._pieces)
+            await streams.close(self._pieces)
         except FAULTS as error:
             fault = error
         finally:

@@ -2,7 +2,7 @@
 
 The label may be left out, and is ignored. Indices count from 1, as LIBSVM's own; XGBoost's count
 from 0, which `text/libsvm; indexing=0` says. It is never guessed: the rows of a request may all
-lack their first column. A column that a row does not name is 0.
+lack their first column. A column that a row does not name is 0; one that it names twice is refused.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ _ROW_BYTES: Final = 128
 _PAIR_BYTES: Final = 64
 _OTHER_BYTES: Final = 8192
 _VALUE_CHARACTERS: Final = b"0123456789+-.eEnaNA"
+_WHOLE_CHARACTERS: Final = b"0123456789: "
+_WHOLE_MAXIMUM: Final = 2**53  # float64 holds these exactly; numpy's parser stops at 2**63
 _PAIR: Final = re.compile(
     r"(\d{1,9}):([+-]?[\d.]+(?:[eE][+-]?\d{1,4})?|nan)", re.ASCII | re.IGNORECASE
 )
@@ -108,29 +110,61 @@ def _find_highest(data: NDArray[np.uint8]) -> int:
 
 
 def _decode_plain_row(line: bytes, first_index: int, columns: int) -> NDArray[np.float64] | None:
-    """Decode a row in which nothing is unusual or wrong, or None if something is."""
-    words = line.split(b"#", 1)[0].split()
-    if words and b":" not in words[0]:  # the label
-        del words[0]
-    pairs = b" ".join(words)
-    if not words or pairs.translate(None, _VALUE_CHARACTERS) != b": " * (len(words) - 1) + b":":
+    """Decode a row in which nothing is wrong; None if something is."""
+    pairs = _take_pairs(line)
+    parsed = _parse_whole_pairs(pairs)
+    if parsed is None:
+        parsed = _parse_pairs(pairs)
+    if parsed is None:
         return None
-    numbers = pairs.decode("ascii").replace(":", " ").split()  # `float` of bytes is slow
-    indices = numbers[::2]
-    if len(numbers) != 2 * len(words) or not "".join(indices).isdigit():
-        return None
-    if max(map(len, indices)) > _DIGITS_MAXIMUM:
-        return None
-    try:
-        parsed = np.fromiter(map(float, numbers), np.float64, len(numbers))
-    except ValueError:
-        return None
-    places = parsed[::2].astype(np.int64) - first_index
-    if places.min() < 0 or places.max() >= columns:
+    indices, values = parsed
+    places = indices - first_index
+    if places.min() < 0 or places.max() >= columns or _repeats(places):
         return None
     row = np.zeros(columns)
-    row[places] = parsed[1::2]  # of an index that repeats, the last value counts
+    row[places] = values
     return row
+
+
+def _repeats(places: NDArray[np.int64]) -> bool:
+    """Return whether a column is named twice; most rows are in order, which is seen at once."""
+    is_ordered = bool((places[1:] > places[:-1]).all())
+    return not is_ordered and len(np.unique(places)) < len(places)
+
+
+def _take_pairs(line: bytes) -> bytes:
+    """Return the pairs with a space between two; nothing if there are none, or they are wrong."""
+    text = line.split(b"#", 1)[0].strip()
+    for _ in range(2):
+        label, _, rest = text.partition(b" ")
+        pairs = rest if b":" not in label else text
+        skeleton = b": " * (pairs.count(b":") - 1) + b":"
+        if pairs.translate(None, _VALUE_CHARACTERS) == skeleton:
+            return pairs
+        text = b" ".join(text.split())
+    return b""
+
+
+def _parse_whole_pairs(pairs: bytes) -> tuple[NDArray[np.int64], NDArray[Any]] | None:
+    """Parse pairs whose values are whole numbers, which numpy does at once; None for others."""
+    if not pairs or pairs.translate(None, _WHOLE_CHARACTERS):
+        return None
+    numbers = np.fromstring(pairs.replace(b":", b" "), np.int64, sep=" ")
+    if len(numbers) != 2 * pairs.count(b":") or numbers.max() > _WHOLE_MAXIMUM:
+        return None
+    return numbers[::2], numbers[1::2]
+
+
+def _parse_pairs(pairs: bytes) -> tuple[NDArray[np.int64], NDArray[Any]] | None:
+    numbers = pairs.decode("ascii").replace(":", " ").split()  # `float` of bytes is slow
+    indices = numbers[::2]
+    if len(numbers) != 2 * pairs.count(b":") or not "".join(indices).isdigit():
+        return None
+    try:
+        values = np.fromiter(map(float, numbers[1::2]), np.float64, len(indices))
+    except ValueError:
+        return None
+    return np.fromstring(" ".join(indices), np.int64, sep=" "), values
 
 
 def _decode_row(line: bytes, number: int, first_index: int, columns: int) -> NDArray[np.float64]:
@@ -140,6 +174,7 @@ def _decode_row(line: bytes, number: int, first_index: int, columns: int) -> NDA
     if ":" not in words[0]:  # the label
         del words[0]
     row = np.zeros(columns)
+    taken = set()
     for word in words:
         found = _PAIR.fullmatch(word)
         if found is None:
@@ -151,6 +186,10 @@ def _decode_row(line: bytes, number: int, first_index: int, columns: int) -> NDA
             expected = f"{first_index} to {columns - 1 + first_index} are expected"
             hint = "; where they count from 0, send text/libsvm; indexing=0" * (place < 0)
             raise RequestError(400, f"{message}; {expected}{hint}")
+        if place in taken:
+            message = f"row {number} has the index {found[1]} twice; each column has one value"
+            raise RequestError(400, message)
+        taken.add(place)
         try:
             row[place] = float(found[2])
         except ValueError:

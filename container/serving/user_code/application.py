@@ -26,12 +26,11 @@ import logging
 import math
 from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from container.errors import UserError
 from container.serving.bodies import content_encoding, media_types, negotiation
 from container.serving.exchange import FAULTS, Request, Response
-from container.serving.handover.coroutines import Coroutines
 from container.serving.third_party import bounds, model_files
 from container.serving.user_code import (
     default_input,
@@ -45,6 +44,9 @@ from container.serving.user_code import (
 from container.serving.user_code.context import Context
 from container.serving.user_code.steps import Call, Run, Steps
 from container.serving.user_code.streams import Stream
+
+if TYPE_CHECKING:
+    from container.serving.handover.coroutines import Coroutines
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +89,8 @@ class Application:
         self.coroutines: Coroutines | None = None
         """What runs the functions, if one of them is `async def`."""
         if any(map(handler_rules.is_asynchronous, functions.values())):
+            from container.serving.handover.coroutines import Coroutines
+
             self.coroutines = Coroutines()
         self.observe_metric: Callable[[str, float], None] | None = None
         """Called with each metric of `context.metrics`."""

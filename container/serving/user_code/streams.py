@@ -59,9 +59,7 @@ class Stream:
                 if encoded:
                     yield encoded
         finally:
-            close = getattr(self._result, "aclose", None)
-            if close is not None:
-                await close()
+            await close(self._result)
 
     def _encode(self, piece: Any) -> bytes:
         if isinstance(piece, str):
@@ -76,3 +74,10 @@ class Stream:
             raise TypeError(message)
         self._has_begun = self._has_begun or bool(encoded)
         return encoded
+
+
+async def close(pieces: AsyncIterator[Any]) -> None:
+    """Let an asynchronous generator that is left clean up behind itself."""
+    aclose = getattr(pieces, "aclose", None)
+    if aclose is not None:
+        await aclose()

@@ -418,7 +418,7 @@ def test_import_path_of_the_server_holds_no_tensorflow_nor_training(
     )
     modules = result.stdout.split()
     assert {name.split(".")[0] for name in modules}.isdisjoint(
-        {"tensorflow", "keras", "PIL", "scipy", "sklearn"}
+        {"tensorflow", "keras", "PIL", "scipy", "sklearn", "asyncio"}
     )
     assert {"container.training", "container.evaluation"}.isdisjoint(modules)
 
