@@ -9,6 +9,7 @@ import base64
 import csv
 import io
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -42,7 +43,8 @@ def encode(
     rows = np.asarray(prediction)
     if media_type == media_types.NPY:
         return _encode_npy(rows)
-    text = _encode_csv(rows.reshape(len(rows), -1))
+    rows = np.atleast_1d(rows)
+    text = _encode_csv(rows.reshape(len(rows), math.prod(rows.shape[1:])))
     return (text + "\n" * end_of_line).encode()
 
 

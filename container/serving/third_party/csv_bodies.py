@@ -1,9 +1,11 @@
 """Tables from CSV, by RFC 4180, for models of any framework.
 
-The first row is a header if the columns of the model have names, and it either holds at least half
-of them or nothing that looks like a value. Line breaks at the end are ignored; an empty line
-elsewhere is refused, so that every line has its answer. A column of True and False, as pandas
-writes it, is of booleans, unless the model takes text there.
+The first row is a header if the columns of the model have names, and it holds all of them, or at
+least half of its cells are names that do not look like values, or no cell looks like a value.
+Where the names look like values (`0,1,2`), a first row that holds them may be either: it is refused
+unless the content type says which. Line breaks at the end are ignored; an empty line elsewhere is
+refused, so that every line has its answer. A column of True and False, as pandas writes it, is of
+booleans, unless the model takes text there.
 """
 
 from __future__ import annotations
@@ -40,10 +42,14 @@ def decode(text: str, model: Signature, *, has_header: bool | None = None) -> Ar
         raise RequestError(400, "the body is empty; CSV of at least one row is expected")
     numbers = None if has_header else _decode_numbers(text, end, model)
     if numbers is not None:
+        if has_header is None and len(numbers) > 1 and len(numbers.T) == len(model.column_names):
+            _refuse_unclear(text[: text.index("\n")].split(","), model)
         return numbers
     bounds.check_table(text)
     rows = csv_rules.read_rows(text)
     if has_header is None and model.column_names:
+        if len(rows) > 1:
+            _refuse_unclear(rows[0], model)
         has_header = _is_header(rows[0], model)
     header: list[str] = []
     if has_header:
@@ -60,21 +66,21 @@ def decode(text: str, model: Signature, *, has_header: bool | None = None) -> Ar
 def _refuse_missing(rows: list[list[str]], model: Signature, header: list[str]) -> None:
     """Refuse a cell that holds nothing where a number is expected; `NaN` is a number."""
     first = 2 if header else 1
+    is_text = _find_text(model, header, max(map(len, rows)))
     for number, row in enumerate(rows, start=first):
         for place, cell in enumerate(row):
-            value = cell.strip().lower()
-            if value in _NOTHING and not _is_text(model, header, place):
+            if cell.strip().lower() in _NOTHING and not is_text[place]:
                 message = f"row {number}, column {place + 1} is {cell[:80]!r}"
                 raise RequestError(400, f"{message}; the model takes no missing values")
 
 
-def _is_text(model: Signature, header: list[str], place: int) -> bool:
-    """Return whether a column of the body is text, which a header may have moved."""
+def _find_text(model: Signature, header: list[str], width: int) -> list[bool]:
+    """Return whether each column of the body is text; a header may have moved them."""
     if not header or not model.column_names:
-        return model.is_text(place)
-    if place >= len(header) or header[place] not in model.column_names:
-        return False
-    return model.is_text(model.column_names.index(header[place]))
+        return [model.is_text(place) for place in range(width)]
+    text = {name for place, name in enumerate(model.column_names) if model.is_text(place)}
+    is_text = [name in text for name in header]
+    return is_text + [False] * (width - len(header))
 
 
 def _decode_unnamed(rows: list[list[str]], model: Signature) -> NDArray[Any]:
@@ -108,12 +114,33 @@ def _decode_numbers(text: str, end: int, model: Signature) -> NDArray[Any] | Non
 
 def _is_header(row: list[str], model: Signature) -> bool:
     cells = [cell.strip() for cell in row]
-    known = sum(cell in model.column_names for cell in cells)
-    if 2 * known >= len(cells):
+    if _are_names(cells, model):
+        return True
+    names = set(model.column_names)
+    are_values = [_is_value(cell) for cell in cells]
+    pairs = zip(cells, are_values, strict=True)
+    if 2 * sum(cell in names for cell, is_value in pairs if not is_value) >= len(cells):
         return True
     if all(map(model.is_text, range(len(cells)))):
         return False
-    return not any(map(_is_value, cells))
+    return not any(are_values)
+
+
+def _are_names(cells: list[str], model: Signature) -> bool:
+    """Return whether the cells are the names of all columns, in any order."""
+    return len(cells) == len(model.column_names) and set(cells) == set(model.column_names)
+
+
+def _refuse_unclear(row: list[str], model: Signature) -> None:
+    """Refuse a first row of values that are the names of all columns, as pandas writes them.
+
+    Raises: RequestError 400.
+    """
+    cells = [cell.strip() for cell in row]
+    if _are_names(cells, model) and all(map(_is_value, cells)):
+        message = "row 1 holds the names of the model's columns, which look like values"
+        forms = "text/csv; header=present or text/csv; header=absent"
+        raise RequestError(400, f"{message}; send {forms} as the content type")
 
 
 def _is_value(cell: str) -> bool:
@@ -123,11 +150,11 @@ def _is_value(cell: str) -> bool:
 
 def _decode_named(header: list[str], rows: list[list[str]], model: Signature) -> Arrays:
     named = name_columns(header, rows, first=2)
-    decoded = {}
-    for place, (name, cells) in enumerate(named.items()):
-        is_text = _is_text(model, header, place)
-        decoded[name] = _decode_column(cells.tolist(), model, is_text=is_text)
-    return decoded
+    is_text = _find_text(model, header, len(header))
+    return {
+        name: _decode_column(cells.tolist(), model, is_text=is_text[place])
+        for place, (name, cells) in enumerate(named.items())
+    }
 
 
 def _decode_column(cells: list[str], model: Signature, *, is_text: bool) -> NDArray[Any]:

@@ -155,14 +155,15 @@ class ModelApplication:
                 message = f"part {number} has no media type that is known, or no Content-Type"
                 raise RequestError(415, f"{message}; send one, or a file name such as a.csv")
             try:
-                data = decoder(bytes(part.content), given.parameters).data
-                data = picture_inputs.unpack(data, self._model.signature, room)
+                asked = decoder(bytes(part.content), given.parameters)
+                self._check_signature(asked.signature_name)
+                data = picture_inputs.unpack(asked.data, self._model.signature, room)
             except RequestError as error:
                 raise RequestError(error.status, f"part {number}: {error}") from None
             if isinstance(data, Mapping):
                 message = f"part {number} names its columns; send rows without names in parts"
                 raise RequestError(400, message)
-            batches.append(data)
+            batches.append(np.atleast_1d(data))
             room -= data.nbytes
             if room < 0:
                 raise RequestError(413, "the parts of the request expand to more than its limit")

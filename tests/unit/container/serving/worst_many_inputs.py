@@ -20,6 +20,7 @@ from container.serving.third_party.tables import Table
 from container.serving.user_code import default_input
 from tests.unit.container.serving.worst_bodies import (
     EMOJI,
+    ROW,
     Decode,
     Make,
     field,
@@ -206,6 +207,20 @@ CASES: dict[str, tuple[Decode, Make]] = {
         filling(make_record(7, b"\x08\1" * (512 * 512))),
     ),
     "libsvm of one pixel": (bundled("text/libsvm", PIXEL), filling(b"1:1\n")),
+    "CSV of odd rows below a header": (
+        bundled("text/csv; header=present"),
+        filling(b"00," + ROW[2:] + b"\n", b"a\n"),
+    ),
+    "CSV of rare spaces": (bundled("text/csv"), filling("\u00a0".encode() + ROW + b"\n")),
+    "CSV of full bad lines": (bundled("text/csv", lines=True), filling(ROW[:-1] + b"256\n")),
+    "JSON lines of full bad lines": (
+        bundled("application/jsonlines", lines=True),
+        filling(b"[" + ROW[:-1] + b'"x"]\n'),
+    ),
+    "libsvm of full odd rows": (
+        bundled("text/libsvm"),
+        filling(b" ".join(b"%d:.5" % number for number in range(1, 785)) + b"\n"),
+    ),
     "libsvm of full rows": (
         bundled("text/libsvm"),
         filling(b" ".join(b"%d:1" % number for number in range(1, 785)) + b"\n"),

@@ -63,3 +63,30 @@ def test_fault_is_named(document: Any, status: int, message: str) -> None:
     with pytest.raises(RequestError, match=message) as caught:
         decode(document)
     assert caught.value.status == status
+
+
+@pytest.mark.parametrize("number", [0, 1, 5, -1, True, False, 0.0, "0", None, 10**30])
+def test_no_number_of_the_clients_stands_for_a_picture(number: Any) -> None:
+    """A number stands for each text in the JSON that is parsed; that of another is not taken."""
+    for document in ([encode(1), {"b64": number}], [{"b64": number}]):
+        with pytest.raises(RequestError, match="is not a picture in base64") as caught:
+            decode({"instances": document})
+        assert caught.value.status == 400
+
+
+def test_line_of_two_pictures_is_refused() -> None:
+    """BT-9: each line has one answer, and those behind it must not move."""
+    two = ",".join([json.dumps(encode(1))] * 2)
+    body = "\n".join([two, json.dumps(encode(2))]).encode()
+    with pytest.raises(RequestError, match="2 lines of JSON hold 3 values"):
+        decoding.decode(MediaType("application/jsonlines", {}), body, SHAPE, Expansion(10_000))
+    images, errors = decoding.decode_with_faults(
+        MediaType("application/jsonlines", {}), body, SHAPE, Expansion(10_000)
+    )
+    assert images[:, 0, 0, 0].tolist() == [2]
+    assert list(errors) == [0]
+
+
+def test_signature_is_looked_at_as_for_numbers() -> None:
+    with pytest.raises(RequestError, match="no signature 'other'"):
+        decode({"signature_name": "other", "instances": [encode(1)]})

@@ -1,6 +1,7 @@
 """PNG, JPEG and BMP to images; the oracle is Pillow."""
 
 import io
+import itertools
 import struct
 import zlib
 from typing import Any
@@ -104,3 +105,17 @@ def test_picture_of_any_size_is_refused_by_its_header_beyond_the_budget(
     with pytest.raises(RequestError, match="100x50 pixels; at most 4999 pixels") as caught:
         pictures.decode_any(body, (None, None, 1), bytes_maximum=19_999)
     assert caught.value.status == 413
+
+
+def test_damage_behind_the_pixels_is_the_clients_fault() -> None:
+    """Pillow reads the chunks behind the pixels late, and not all of them with care."""
+    body = to_picture(np.zeros((2, 3), np.uint8))
+    end = body.index(b"IEND") - 4
+    chunks = (b"iCCP", b"tRNS", b"gAMA", b"cHRM", b"pHYs", b"eXIf", b"fcTL", b"zTXt", b"PLTE")
+    for name, content in itertools.product(chunks, (b"", b"a", b"a\0", b"\xff" * 5)):
+        chunk = struct.pack(">I", len(content)) + name + content
+        chunk += struct.pack(">I", zlib.crc32(name + content))
+        try:
+            decode("image/png", body[:end] + chunk + body[end:])
+        except RequestError as error:
+            assert error.status == 400  # noqa: PT017 - some of them are decoded

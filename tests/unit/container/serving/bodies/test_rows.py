@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from container.errors import RequestError
-from container.serving.bodies import decoding, negotiation, rows, text
+from container.serving.bodies import decoding, negotiation, rows
 from container.serving.bodies.content_encoding import Expansion
 
 SHAPES = st.sampled_from([(2, 2, 1), (1, 3, 1), (1, 2, 3), (1, 1, 1)])
@@ -22,8 +22,8 @@ def library() -> None:
     """Build the library where there is a compiler; without one, the Python code is tested."""
     if shutil.which("cc"):
         assert rows.build() == 0
-        importlib.reload(text)
-        assert text._decode_rows(b"1,2", (), 1, 2) is not None  # noqa: SLF001 - what is compared
+        importlib.reload(rows)
+        assert rows.decode_csv(b"1,2", 2) is not None
 
 
 def outcome(content_type: str, body: bytes, shape: tuple[int, int, int]) -> Any:
@@ -38,7 +38,7 @@ def outcome(content_type: str, body: bytes, shape: tuple[int, int, int]) -> Any:
 def assert_same(content_type: str, body: bytes, shape: tuple[int, int, int]) -> None:
     with_library = outcome(content_type, body, shape)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text, "_decode_rows", lambda *_: None)
+        patch.setattr(rows, "decode", lambda *_: None)
         without = outcome(content_type, body, shape)
     assert with_library == without
 
@@ -70,6 +70,24 @@ odd = st.sampled_from(
         "1" * 30,
         "0." + "1" * 40,
         "1_0",
+        "-0",
+        "-0.0",
+        "-1e-999",
+        "00",
+        "+.5",
+        "5.e1",
+        "2550e-1",
+        "0x1",
+        "inf",
+        "0" * 1025,
+        "\t3",
+        "4\r",
+        "1 2",
+        "\x0b3",
+        "\x1c4",
+        "\u00a05",
+        '"6"',
+        '" 7 "',
     ]
 )
 
@@ -172,3 +190,22 @@ def test_missing_compiler_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch, c
 
     assert rows.build() == 1
     assert capsys.readouterr().err == "no C compiler (cc) is installed\n"
+
+
+@pytest.mark.parametrize("written", ["00", "-0", "+0", ".0", "0.", "0e0", "\t0", "0 ", "000.0e-3"])
+def test_rare_spelling_of_csv_is_decoded_by_the_library(written: str) -> None:
+    """SEC-6: one such cell in a row made Python look at all cells of its block."""
+    if not rows.is_compiled():
+        pytest.skip("there is no C compiler")
+    decoded = rows.decode_csv(f"1,{written},3\n4,{written},6".encode(), 3)
+    assert decoded is not None
+    assert decoded.tolist() == [[1, 0, 3], [4, 0, 6]]
+
+
+def test_only_json_numbers_are_decoded_in_json() -> None:
+    if not rows.is_compiled():
+        pytest.skip("there is no C compiler")
+    for written, is_json in (("-0", True), ("0.5e0", True), ("2550e-1", True)):
+        assert (rows.decode(f"[{written}]]".encode(), (1,), 1, 1) is not None) == is_json
+    for written in ("00", "+1", ".5", "5.", "-1", "1e", "0x1", "inf", "nan", ""):
+        assert rows.decode(f"[{written}]]".encode(), (1,), 1, 1) is None

@@ -142,3 +142,11 @@ def test_json_lines_decode_to_their_images() -> None:
 )
 def test_json_lines_fault_is_named_by_its_line(body: bytes, part: str) -> None:
     assert part in refusal("application/jsonlines", body)
+
+
+def test_header_of_numbers_is_no_record_if_the_content_type_says_so() -> None:
+    body = b"0,1,2,3,4,5\n6,7,8,9,10,11"
+    for written in ("present", "Present", '"PRESENT"'):
+        assert decode(f"text/csv; header={written}", body).ravel().tolist() == [*range(6, 12)]
+    assert len(decode("text/csv; header=absent", body)) == 2
+    assert "present or absent" in refusal("text/csv; header=maybe", body)

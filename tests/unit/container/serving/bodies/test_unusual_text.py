@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from container.errors import RequestError
-from container.serving.bodies import unusual_text
+from container.serving.bodies import rows, unusual_text
 
 SHAPE = (2, 3, 1)
 NUMBERS = st.one_of(
@@ -98,3 +98,64 @@ def test_patterns_find_where_an_image_ends() -> None:
         body = b"1,2" + closing + b",[3"
         end = unusual_text._find_image_end(body, 0, len(body), depth)  # noqa: SLF001 - its rule
         assert body[:end] == b"1,2" + closing
+
+
+@pytest.fixture
+def parsed_by_python(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Return the blocks that the library leaves to Python, which takes twenty times as long."""
+    blocks = []
+    decode_csv = rows.decode_csv
+
+    def note(block: bytes, columns: int) -> Any:
+        decoded = decode_csv(block, columns)
+        if decoded is None:
+            blocks.append(block)
+        return decoded
+
+    monkeypatch.setattr(rows, "decode_csv", note)
+    return blocks
+
+
+@pytest.mark.parametrize(
+    ("head", "row"),
+    [
+        ("a,b,c,d,e,f\n", "1,2,3,4,5,6\n"),
+        ("a,b,c,d,e,f\n", "00,+1,.5e1,2.,\t3,4 \n"),
+        ("", "\u00a01,2,3\u2003,4,5,6\n"),
+        ("", "\x0b1,2,3,\x1c4,5,06\n"),
+        ("", '"1"," 2",03,4,5,6\r\n'),
+    ],
+)
+def test_blocks_of_rare_rows_are_left_to_the_library(
+    head: str, row: str, parsed_by_python: list[bytes]
+) -> None:
+    """SEC-6: whatever keeps the library from the whole body."""
+    if not rows.is_compiled():
+        pytest.skip("there is no C compiler")
+    body = (head + 20_000 * row).encode()
+    assert len(body) > unusual_text.BLOCK_BYTES
+
+    assert len(unusual_text.decode_csv(body, 6, 1, has_header=bool(head))) == 20_000
+    assert parsed_by_python == []
+
+
+def test_blank_line_at_the_end_of_a_block_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unusual_text, "BLOCK_BYTES", 12)
+    for blanks in (b"\n", b"\n\n", b"\n \n"):
+        with pytest.raises(RequestError, match="row 2, column 1 is empty"):
+            unusual_text.decode_csv(b"1,2,3\n" + blanks + b"4,5,6\n", 3, 1)
+
+
+@pytest.mark.parametrize(
+    ("cell", "found"),
+    [("x", "'x'"), ("1_0", "'1_0'"), ("", "is empty"), ("nan", "'nan'"), ("1" * 1025, "'1111")],
+)
+@pytest.mark.parametrize("place", [1, 2, 3])
+def test_wrong_cell_is_named_wherever_it_stands(cell: str, found: str, place: int) -> None:
+    for good in ("1", "+.5e1", '"7"', " 8\u00a0", "1" + " " * 2000):
+        cells = [good] * 3
+        cells[place - 1] = cell
+        with pytest.raises(RequestError, match="row 1, column") as caught:
+            unusual_text.decode_csv(",".join(cells).encode(), 3, 1)
+        assert f"column {place} " in str(caught.value)
+        assert found in str(caught.value)

@@ -220,6 +220,14 @@ def test_pictures_in_json_are_decoded_and_bounded() -> None:
             400,
             "row 1 has 2 values; expected 1",
         ),
+        (
+            "multipart/form-data; boundary=X",
+            b"--X\r\nContent-Type: application/json\r\n\r\n%b\r\n--X--"
+            % b'{"signature_name": "a", "inputs": [[1, 2]]}',
+            "",
+            400,
+            "part 1: the model has no signature 'a'",
+        ),
         (LINES, b"[1, 2]\n\n[3, 4]", "", 400, "line 2 is empty"),
         (LINES, b"[1, 2]\n[3, 4", "", 400, "line 2: the body is not"),
         ("application/x-npy", NPY_OF_NOTHING, "", 400, "promises 1000000000000 bytes"),
@@ -249,3 +257,10 @@ def test_nesting_that_does_not_fit_sides_of_any_length_is_the_clients_fault(body
     assert "['n', 'any', 2, 1] is expected" in json.loads(response.body)["error"]
     response = ask(application, "application/json", b"[[[[1], [2]]]]")
     assert response.body == b'{"predictions": [[[[2], [4]]]]}'
+
+
+def test_parts_of_one_number_are_a_batch() -> None:
+    part = b"\r\n--X\r\nContent-Type: application/json\r\n\r\n"
+    body = (part + b'{"inputs": 1}' + part + b'{"inputs": 2}' + b"\r\n--X--")[2:]
+    response = ask(serve((None,)), "multipart/form-data; boundary=X", body)
+    assert response.body == b'{"predictions": [2, 4]}'

@@ -137,3 +137,52 @@ def test_column_of_any_type_keeps_what_it_holds() -> None:
 
 def test_every_kind_names_what_to_install() -> None:
     assert all(kind.package and ":" in kind.loader for kind in kinds.KINDS.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("0,1,0\n1,1,\n", [[0, 1, 0], [1, 1, np.nan]]),
+        ("0,1,\n5,6,7\n", [[0, 1, np.nan], [5, 6, 7]]),
+        ("0,0,1\n5,6,7\n", [[0, 0, 1], [5, 6, 7]]),
+        ("0,1,2\n", [[0, 1, 2]]),
+    ],
+)
+def test_row_of_values_is_no_header_though_columns_are_called_so(
+    text: str, rows: list[list[float]]
+) -> None:
+    table = Table(3, ["0", "1", "2"])
+    np.testing.assert_array_equal(table.to_matrix(csv_bodies.decode(text, table)), rows)
+
+
+@pytest.mark.parametrize("text", ["0,1,2\n5,6,7\n", "2,0,1\n7,5,6\n", "0,1,2\n5,6,\n"])
+def test_first_row_that_may_be_a_header_or_a_record_is_refused(text: str) -> None:
+    table = Table(3, ["0", "1", "2"])
+    with pytest.raises(RequestError, match="header=present or text/csv; header=absent"):
+        csv_bodies.decode(text, table)
+    named = csv_bodies.decode(text, table, has_header=True)
+    assert table.to_matrix(named)[:, :2].tolist() == [[5, 6]]
+    assert len(csv_bodies.decode(text, table, has_header=False)) == 2
+
+
+def test_names_are_looked_up_once_for_each_cell() -> None:
+    """SEC-6: a header as long as a body beside a model of many columns."""
+
+    class Name(str):
+        """Counts how often it is compared."""
+
+        __slots__ = ()
+        compared = 0
+
+        def __eq__(self, other: object) -> bool:
+            Name.compared += 1
+            return str.__eq__(self, other)
+
+        __hash__ = str.__hash__
+
+    count = 500
+    table = Table(count, [Name(f"a{number}") for number in range(count)], text=range(count))
+    text = ",".join(f"b{number}" for number in range(count)) + "\n" + "," * (count - 1) + "\n"
+    with pytest.raises(RequestError, match="is missing"):
+        table.to_columns(csv_bodies.decode(text, table))
+    assert Name.compared < 20 * count
