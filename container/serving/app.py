@@ -31,11 +31,13 @@ def create_app(
     workers: int = 1,
     models: Models | None = None,
     metrics: Metrics | None = None,
+    is_ready: bool = True,
 ) -> flask.Flask:
     """Build the HTTP application around what answers `/invocations`.
 
     A body larger than `payload_bytes` is refused; `/execution-parameters` reports `workers`; with
-    `models` the application has the routes of a multi-model endpoint.
+    `models` the application has the routes of a multi-model endpoint. It is not `is_ready` while the
+    model is being loaded.
     """
     app = flask.Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = payload_bytes
@@ -43,7 +45,7 @@ def create_app(
 
     @app.route("/ping", methods=["GET", "POST"])
     def ping() -> flask.Response:
-        return _to_flask(inference.ping(is_ready=True))  # the model is loaded already
+        return _to_flask(inference.ping(is_ready=is_ready))
 
     @app.post("/invocations")
     def invocations() -> flask.Response:

@@ -105,6 +105,7 @@ class _Server(BaseApplication):
             self.cfg.set(name, value)
 
     def load(self) -> Any:
+        self.service.load()
         return self.service.wsgi
 
     def run(self) -> None:

@@ -18,7 +18,7 @@ import container
 from container import artifact, predictor
 from container.errors import UserError
 from container.serving import batching, inference, plan
-from container.serving.exchange import Response
+from container.serving.exchange import Request, Response
 from container.serving.loads import Loads
 from container.serving.many_models import models
 from container.serving.many_models.model_process import ModelProcess
@@ -73,7 +73,7 @@ class Service:
 
         Raises: UserError if the model or the user code cannot be loaded.
         """
-        with self._loading:  # a request for Flask's routes may come while the model is loaded
+        with self._loading:
             if self.application is None:
                 self.application = self._load_and_measure()
         return self.application
@@ -128,17 +128,31 @@ class Service:
         threads = self.plan.threads
         return self._load_artifact(self.plan.artifact, self.plan.runtime, threads=threads)
 
-    @functools.cached_property
+    @property
     def wsgi(self) -> flask.Flask:
-        """The Flask application; importing Flask takes as long as the rest of the start."""
-        from container.serving import app
+        """The Flask application; until the model is loaded, one that is not ready (HO-6)."""
+        if self.application is None:
+            return self._wsgi_of_the_load
+        return self._wsgi
+
+    @functools.cached_property
+    def _wsgi_of_the_load(self) -> flask.Flask:
+        return self._make_wsgi(_NotLoaded(), is_ready=False)
+
+    @functools.cached_property
+    def _wsgi(self) -> flask.Flask:
+        return self._make_wsgi(self.load(), is_ready=True)
+
+    def _make_wsgi(self, application: inference.Application, *, is_ready: bool) -> flask.Flask:
+        from container.serving import app  # Flask takes as long to import as the rest of the start
 
         return app.create_app(
-            self.load(),
+            application,
             payload_bytes=self.settings.payload_bytes,
             workers=self.plan.workers,
             models=self.models,
             metrics=self.metrics,
+            is_ready=is_ready,
         )
 
     def _start_one_of_many(self, name: str, path: Path) -> models.Model:
@@ -214,3 +228,15 @@ class Service:
         self.computing_since = time.monotonic()
         self.metrics.count_batch(requests)
         self.metrics.models.observe_batch(name, requests)
+
+
+class _NotLoaded:
+    """What answers `/invocations` while the model is being loaded."""
+
+    def invoke(self, _: Request) -> Response:
+        """Ask the client to come again."""
+        return inference.ask_to_retry("the model is being loaded")
+
+    def estimate_s(self, _: Request) -> float:
+        """Return 0."""
+        return 0.0

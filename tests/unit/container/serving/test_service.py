@@ -17,6 +17,7 @@ from container.serving import plan, server_settings
 from container.serving.exchange import Request
 from container.serving.service import Service
 from container.serving.workers import growth
+from tests.support import wait_until
 
 HANDLER = """
 def model_fn(model_dir):
@@ -141,3 +142,42 @@ def test_what_needs_the_asyncio_loop_of_its_load_is_not_preloaded(
     service = make_async(tmp_path, load)
     with pytest.raises(UserError, match=message):
         service.preload()
+
+
+def test_other_routes_answer_while_the_model_is_loaded_and_load_it_no_second_time(
+    tmp_path: Path,
+) -> None:
+    """HO-6: `/metrics` used to load a model of its own for each request, or waited for it."""
+    loads: list[int] = []
+    is_over = threading.Event()
+    vars(growth).update(loads=loads, is_over=is_over)
+    before = (
+        "from container.serving.workers import growth; growth.loads.append(1); "
+        "growth.is_over.wait()"
+    )
+    service = make(tmp_path, before)
+    threads = [threading.Thread(target=service.load) for _ in range(8)]
+    try:
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: loads)
+        client = service.wsgi.test_client()
+        statuses = {
+            path: client.get(path).status_code
+            for path in ("/metrics", "/openapi.json", "/execution-parameters", "/favicon.ico")
+        }
+        assert [*statuses.values()] == [200, 200, 200, 404]
+        assert client.put("/ping").status_code == 405
+        assert client.get("/ping").status_code == 503
+        refused = client.post("/invocations", data=b"1", content_type="text/csv")
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+        assert service.application is None
+    finally:
+        is_over.set()
+        for thread in threads:
+            thread.join(timeout=60)
+        del vars(growth)["loads"], vars(growth)["is_over"]
+    client = service.wsgi.test_client()
+    assert client.get("/ping").status_code == 200
+    assert client.post("/invocations", data=b"1", content_type="text/csv").data == b"7"
+    assert loads == [1]
