@@ -24,7 +24,7 @@ from container.serving.many_models.models import Models
 from container.serving.telemetry.metrics import Metrics
 
 
-def create_app(
+def create_app(  # noqa: PLR0913 - each by name
     application: inference.Application,
     *,
     payload_bytes: int = contract.REALTIME_PAYLOAD_BYTES,
@@ -36,8 +36,8 @@ def create_app(
     """Build the HTTP application around what answers `/invocations`.
 
     A body larger than `payload_bytes` is refused; `/execution-parameters` reports `workers`; with
-    `models` the application has the routes of a multi-model endpoint. It is not `is_ready` while the
-    model is being loaded.
+    `models` the application has the routes of a multi-model endpoint; `/ping` is 503 until it
+    `is_ready`.
     """
     app = flask.Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = payload_bytes
