@@ -90,6 +90,7 @@ def _read_arrow(arrow: Any, body: bytes, charge: Charge) -> Iterator[Any]:
     stream = arrow.ipc.open_stream(source)
     texts = _check_columns(arrow, stream.schema)
     for batch in stream:
+        batch.validate(full=True)  # pyarrow reads wherever an offset or index of the body leads
         charge(batch.nbytes + _BATCH_BYTES + len(stream.schema) * _BUFFER_BYTES)
         _charge_rows(charge, batch.num_rows, stream.schema, texts)
         yield batch

@@ -32,6 +32,7 @@ from container.serving.third_party import (
     predict_requests,
     runtime_faults,
 )
+from container.serving.third_party.names import check_distinct
 from container.serving.third_party.predict_requests import PredictRequest
 from container.serving.third_party.signature import Model, Signature, Tensors
 
@@ -185,6 +186,7 @@ class ModelApplication:
         """Decode named columns: by name if the model's have names, else in their order."""
         table = read(body, Expansion(self._found.payload_bytes).take)
         if self._model.signature.column_names:
+            check_distinct(table.names)
             return PredictRequest(dict(zip(table.names, table.columns, strict=True)))
         return PredictRequest(table.to_array())
 

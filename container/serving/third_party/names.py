@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,13 @@ def check_names(given: Mapping[str, Any], expected: Sequence[str], what: str) ->
     if extra:
         faults.append(f"the model has no {what} {_list(extra)}")
     raise RequestError(400, f"{'; '.join(faults)}; it takes {_list(expected, 50)}")
+
+
+def check_distinct(names: Sequence[str]) -> None:
+    """Refuse columns of one name, of which one would be lost. Raises: RequestError 400."""
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
+    if twice:
+        raise RequestError(400, f"the columns {_list(twice)} occur twice")
 
 
 def _list(names: Sequence[str], maximum: int = 10) -> str:

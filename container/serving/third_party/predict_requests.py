@@ -12,7 +12,6 @@ bytes. Columns are answered in columns (`outputs`), everything else in rows (`pr
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any, Final, NamedTuple
 
 from numpy.typing import NDArray
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from container.errors import RequestError
 from container.serving.records import json_values
 from container.serving.third_party import bounds
-from container.serving.third_party.names import check_names
+from container.serving.third_party.names import check_distinct, check_names
 from container.serving.third_party.signature import Arrays, to_array
 
 FORMS: Final = '{"instances": [...]} or {"inputs": ...}'
@@ -147,9 +146,7 @@ def name_columns(columns: Any, rows: list[list[Any]], first: int = 1) -> dict[st
     """
     if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns):
         raise RequestError(400, "the columns must be an array of names")
-    twice = sorted(name for name, count in Counter(columns).items() if count > 1)
-    if twice:
-        raise RequestError(400, f"the columns {', '.join(map(repr, twice[:10]))} occur twice")
+    check_distinct(columns)
     for number, row in enumerate(rows, start=first):
         if len(row) != len(columns):
             message = f"row {number} has {len(row)} values; expected {len(columns)}"

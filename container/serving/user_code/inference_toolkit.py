@@ -100,7 +100,10 @@ def npz_to_sparse(npz_bytes: bytes) -> Any:
         raise RequestError(415, message)
     _check_npz(npz_bytes)
     sparse: Any = importlib.import_module("scipy.sparse")
-    return sparse.load_npz(io.BytesIO(npz_bytes))
+    matrix = sparse.load_npz(io.BytesIO(npz_bytes))
+    if hasattr(matrix, "check_format"):  # scipy reads and writes wherever an index leads
+        matrix.check_format(full_check=True)
+    return matrix
 
 
 def _check_npz(npz_bytes: bytes) -> None:

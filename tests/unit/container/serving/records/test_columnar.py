@@ -3,6 +3,7 @@
 import importlib.util
 import io
 import math
+import struct
 from typing import Any
 
 import pyarrow as pa
@@ -105,3 +106,24 @@ def test_without_pyarrow_the_media_type_is_not_supported(monkeypatch: pytest.Mon
     with pytest.raises(RequestError, match="pyarrow, which this image lacks") as caught:
         decode(write_parquet(TABLE))
     assert caught.value.status == 415
+
+
+@pytest.mark.parametrize(
+    ("table", "right", "wrong"),
+    [
+        (pa.table({"b": ["x", "yy", "zzz"]}), [0, 1, 3, 6], [0, 1, 3, 2**30]),
+        (pa.table({"b": ["x", "yy", "zzz"]}), [0, 1, 3, 6], [0, -5, 3, 6]),
+        (pa.table({"b": pa.array([*"pqpq"]).dictionary_encode()}), [0, 1, 0, 1], [0, 1, 0, 7]),
+        (pa.table({"b": pa.array([*"pqpq"]).dictionary_encode()}), [0, 1, 0, 1], [0, -1, 0, 1]),
+    ],
+)
+def test_offset_or_index_that_leads_out_of_its_array_is_refused(
+    table: Any, right: list[int], wrong: list[int]
+) -> None:
+    """SEC-6: pyarrow would read the memory of the process there."""
+    body = write_arrow(table)
+    before, after = body.split(struct.pack("<4i", *right))
+    assert decode(body).columns[0].tolist() == table["b"].to_pylist()
+    with pytest.raises(RequestError, match="is not application/vnd.apache.arrow.stream") as caught:
+        decode(before + struct.pack("<4i", *wrong) + after)
+    assert caught.value.status == 400

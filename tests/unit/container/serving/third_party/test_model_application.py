@@ -264,3 +264,17 @@ def test_parts_of_one_number_are_a_batch() -> None:
     body = (part + b'{"inputs": 1}' + part + b'{"inputs": 2}' + b"\r\n--X--")[2:]
     response = ask(serve((None,)), "multipart/form-data; boundary=X", body)
     assert response.body == b'{"predictions": [2, 4]}'
+
+
+def test_columns_of_one_name_are_refused() -> None:
+    """One of them would be lost."""
+    pyarrow = pytest.importorskip("pyarrow")
+    table = pyarrow.table([[1.0], [2.0], [3.0]], names=["a", "b", "b"])
+    stream = io.BytesIO()
+    with pyarrow.ipc.new_stream(stream, table.schema) as writer:
+        writer.write_table(table)
+    response = ask(
+        serve((None,), (None,)), "application/vnd.apache.arrow.stream", stream.getvalue()
+    )
+    assert response.status == 400
+    assert "the columns 'b' occur twice" in json.loads(response.body)["error"]

@@ -40,3 +40,18 @@ def test_sparse_matrix_that_expands_too_far_is_refused_before_it_is_read(
     assert {"deflate": "expands", "bzip2": "deflate", "header": "shorter"}[fault] in str(
         caught.value
     )
+
+
+@pytest.mark.parametrize("index", [3, -1, 10**6])
+@pytest.mark.parametrize("kind", ["csr", "csc", "coo"])
+def test_index_beyond_a_sparse_matrix_is_refused(kind: str, index: int) -> None:
+    """SEC-6: scipy would read and write there, in the memory of the process."""
+    arrays: dict[str, Any] = {"row": [0, 1], "col": [0, index]}
+    if kind != "coo":
+        arrays = {"indices": [0, index], "indptr": [0, 1, 2, 2][: 3 + (kind == "csc")]}
+    arrays = {name: np.array(value, np.int32) for name, value in arrays.items()}
+    stream = io.BytesIO()
+    np.savez(stream, format=kind.encode(), shape=[2, 3], data=np.ones(2), **arrays)
+    with pytest.raises(RequestError, match="the body is not application/x-npz") as caught:
+        inference_toolkit.decode(stream.getvalue(), "application/x-npz")
+    assert caught.value.status == 400
