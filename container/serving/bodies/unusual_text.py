@@ -92,9 +92,9 @@ def decode_csv(
             stop = body.find(b"\n", start + BLOCK_BYTES, end)
             stop = end if stop < 0 else stop
             _check_long_line(body, start, stop, columns, first_row)
-        rows = _decode_csv_block(body[start:stop], columns, first_row)
-        decoded += rows.data
-        first_row += len(rows)
+        block = _decode_csv_block(body[start:stop], columns, first_row)
+        decoded += block.data
+        first_row += len(block)
         start = stop + 1
     return np.frombuffer(decoded, np.uint8).reshape(-1, columns)
 
