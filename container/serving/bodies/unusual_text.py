@@ -30,15 +30,7 @@ _HEADER_BYTES_MAXIMUM: Final = 1 << 20
 _PIXEL_BYTES: Final = 64
 # Two repetitions of digits never meet: backtracking between them would be quadratic (SEC-6).
 _NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_NUMBERS_FIRST: Final = re.compile(
-    r"""
-    (?: [0-9]++,  # most, in half the time
-      | [\s"]*+ [+-]? (?: [0-9]++ (?:\.[0-9]*+)?+ | \.[0-9]++ ) (?:[eE][+-]?[0-9]++)?+ [\s"]*+ ,
-    )*+
-    """,
-    re.VERBOSE,
-)
-"""The cells at the beginning of a line, each with its comma, that are numbers of any length."""
+_OF_NO_NUMBER: Final = re.compile(r"[^0-9+\-.eE,\s]")
 _NUMBER_CHARACTERS_MAXIMUM: Final = 1024
 _BLANK: Final = re.compile(r"[^\S\n]")
 _DIGITS: Final = bytes.maketrans(b"123456789+-.eE", b"0" * 14)
@@ -175,13 +167,24 @@ def _parse_csv_line(line: str, columns: int, row: int, *, is_plain: bool) -> NDA
     if is_plain and is_short and len(cells) == columns:
         with contextlib.suppress(ValueError):
             return np.fromiter(map(float, cells), np.float64, columns)
-    found = _NUMBERS_FIRST.match(line)
-    if is_short and found is not None:
-        first = line.count(",", 0, found.end())
+    first = _count_numbers(line.replace('"', " "))
+    if is_short and first < len(cells):
         _parse_cell(cells[first], row, first + 1)
     parsed = [_parse_cell(cell, row, column) for column, cell in enumerate(cells, start=1)]
     _check_column_count(len(parsed), columns, row)
     return np.array(parsed)
+
+
+def _count_numbers(line: str) -> int:
+    """Return how many cells come before the first one that is not a number."""
+    found = _OF_NO_NUMBER.search(line)
+    cells = line.split(",")
+    if found is not None:
+        del cells[line.count(",", 0, found.start()) :]
+    numbers: list[float] = []
+    with contextlib.suppress(ValueError):
+        numbers.extend(map(float, cells))  # which keeps those before the first other one
+    return len(numbers)
 
 
 def _check_column_count(count: int, columns: int, row: int) -> None:
