@@ -139,17 +139,21 @@ def _decode_csv_block(block: bytes, columns: int, first_row: int) -> Images:
     if decoded is not None and len(decoded) == count:
         return decoded
     is_plain = not plain.translate(None, _CSV_CHARACTERS)
-    if is_plain and b"\n\n" not in plain:
-        try:
-            array = np.array(json.loads(b"[[" + plain.replace(b"\n", b"],[") + b"]]"))
-        except (ValueError, OverflowError):
-            array = np.empty(0)
-        if array.ndim == 2 and array.shape[1] == columns and array.dtype.kind in "iuf":
-            return pixels.scale(array, first_row)
+    array = _parse_as_json(plain) if is_plain else np.empty(0)
+    if array.ndim == 2 and array.shape[1] == columns and array.dtype.kind in "iuf":
+        return pixels.scale(array, first_row)
     numbers = np.empty((count, columns))
     for index, line in enumerate(block.decode("utf-8", "replace").split("\n")):
         numbers[index] = _parse_csv_line(line, columns, first_row + index, is_plain=is_plain)
     return pixels.scale(numbers, first_row)
+
+
+def _parse_as_json(block: bytes) -> NDArray[Any]:
+    """Parse lines of CSV as arrays of JSON; what is none gives an array of another shape."""
+    try:
+        return np.array(json.loads(b"[[" + block.replace(b"\n", b"],[") + b"]]"))
+    except (ValueError, OverflowError):
+        return np.empty(0)
 
 
 def _has_quote_inside(block: bytes) -> bool:

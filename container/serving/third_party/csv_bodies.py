@@ -47,20 +47,25 @@ def decode(text: str, model: Signature, *, has_header: bool | None = None) -> Ar
         return numbers
     bounds.check_table(text)
     rows = csv_rules.read_rows(text)
-    if has_header is None and model.column_names:
-        if len(rows) > 1:
-            _refuse_unclear(rows[0], model)
-        has_header = _is_header(rows[0], model)
-    header: list[str] = []
-    if has_header:
-        header = [cell.strip() for cell in rows.pop(0)]
-    if not rows:
-        raise RequestError(400, "the body has a header and no row")
+    header = _take_header(rows, model, has_header=has_header)
     if not model.takes_missing:
         _refuse_missing(rows, model, header)
     if header and model.column_names:
         return _decode_named(header, rows, model)
     return _decode_unnamed(rows, model)
+
+
+def _take_header(rows: list[list[str]], model: Signature, *, has_header: bool | None) -> list[str]:
+    """Take the header off the rows; empty if they have none. Raises: RequestError 400."""
+    if has_header is None and model.column_names:
+        if len(rows) > 1:
+            _refuse_unclear(rows[0], model)
+        has_header = _is_header(rows[0], model)
+    if not has_header:
+        return []
+    if len(rows) == 1:
+        raise RequestError(400, "the body has a header and no row")
+    return [cell.strip() for cell in rows.pop(0)]
 
 
 def _refuse_missing(rows: list[list[str]], model: Signature, header: list[str]) -> None:
