@@ -16,10 +16,10 @@ from container.serving.event_worker.connection import CLOSED, COMPUTING, Connect
 from container.serving.event_worker.http1 import Head
 from container.serving.event_worker.lane import Answers, Lane
 from container.serving.exchange import FAULTS, Request, Response
+from container.serving.handover import held_streams
 from container.serving.handover.batch_queue import BatchQueue
 from container.serving.handover.feeds import Feed
 from container.serving.handover.seat import LOOK_S, Seat, SeatLostError
-from container.serving.user_code import streams
 from container.serving.user_code.turns import UserCode
 
 if TYPE_CHECKING:
@@ -268,4 +268,4 @@ class UserCalls:
             feed.end(inference.fail(error, request.body))
         finally:
             started.pop(key, None)
-            await streams.close(response.rest)
+            await held_streams.close(response.rest)

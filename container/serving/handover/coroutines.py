@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Collection, Coroutine, Iterator
 from typing import Any
 
 from container.errors import UserError
-from container.serving.user_code import streams
+from container.serving.handover import held_streams
 
 
 class Coroutines:
@@ -123,7 +123,7 @@ class _Pieces(Iterator[bytes]):
         return piece
 
     def close(self) -> None:
-        self._coroutines.call(streams.close(self._pieces))
+        self._coroutines.call(held_streams.close(self._pieces))
 
 
 async def _clean_up(

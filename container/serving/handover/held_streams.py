@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 from container.serving import inference
 from container.serving.exchange import FAULTS
-from container.serving.user_code import streams
 
 
 class _End:
@@ -99,8 +98,15 @@ class AsyncHeldStream(_End, AsyncIterator[bytes]):
         """End the stream, as its client does not take the rest."""
         fault: BaseException | None = None
         try:
-            await streams.close(self._pieces)
+            await close(self._pieces)
         except FAULTS as error:
             fault = error
         finally:
             self._finish_closed(fault)
+
+
+async def close(pieces: AsyncIterator[bytes]) -> None:
+    """Let a generator that is left clean up behind itself."""
+    aclose = getattr(pieces, "aclose", None)
+    if aclose is not None:
+        await aclose()

@@ -59,7 +59,9 @@ class Stream:
                 if encoded:
                     yield encoded
         finally:
-            await close(self._result)
+            close = getattr(self._result, "aclose", None)
+            if close is not None:
+                await close()
 
     def _encode(self, piece: Any) -> bytes:
         if isinstance(piece, str):
@@ -74,10 +76,3 @@ class Stream:
             raise TypeError(message)
         self._has_begun = self._has_begun or bool(encoded)
         return encoded
-
-
-async def close(pieces: AsyncIterator[Any]) -> None:
-    """Let an asynchronous generator that is left clean up behind itself."""
-    aclose = getattr(pieces, "aclose", None)
-    if aclose is not None:
-        await aclose()
