@@ -153,7 +153,7 @@ def test_other_routes_answer_while_the_model_is_loaded_and_load_it_no_second_tim
     vars(growth).update(loads=loads, is_over=is_over)
     before = (
         "from container.serving.workers import growth; growth.loads.append(1); "
-        "growth.is_over.wait()"
+        "growth.is_over.wait(10)"
     )
     service = make(tmp_path, before)
     threads = [threading.Thread(target=service.load) for _ in range(8)]
