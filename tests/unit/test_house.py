@@ -160,7 +160,6 @@ EXERCISES = {
     ),
     "tests/unit/container/serving/bodies/test_decoding.py": ("container.serving.bodies.pixels",),
     "tests/unit/container/serving/third_party/test_model_application.py": (
-        "container.serving.third_party.answers",
         "container.serving.third_party.names",
         "container.serving.third_party.picture_inputs",
     ),
