@@ -227,6 +227,6 @@ def _parse_manifest(path: Path) -> Manifest:
         return Manifest(
             input_shape=(int(height), int(width), int(channels)), classes=classes, **document
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         message = f"{path} is not a manifest of this toolkit: {type(error).__name__}: {error}"
         raise UserError(message) from error

@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from container.errors import UserError
-from container.user_packages import required_packages, requirement_files
+from container.user_packages import required_packages
 from container.user_packages.job_environment import JobEnvironment
+from container.user_packages.lists import requirement_files
 
 
 def main(argv: Sequence[str]) -> int:

@@ -15,8 +15,8 @@ from typing import Final
 
 from container import contract
 from container.errors import UserError
-from container.user_packages import requirement_files
 from container.user_packages.job_environment import JobEnvironment
+from container.user_packages.lists import locks, requirement_files
 
 WHEEL_DIRECTORIES: Final = (".", "wheels", "wheelhouse")
 _TRANSLATED: Final = "listed.txt"
@@ -63,15 +63,17 @@ def plan_installation(
         names = ", ".join(ignored)
         print(f"{names} not installed: {' and '.join(chosen)} comes first", flush=True)
     _refuse_repositories(code, chosen, environ)
-    command = [environment.python, *_PIP, "--root-user-action=ignore"]
     wheels = find_wheel_directories(code)
+    if not wheels and (is_package or requirement_files.PROJECT in chosen):
+        check_sources(code)
+    command = [environment.python, *_PIP, "--root-user-action=ignore"]
     if wheels:  # TRIP-27
         command += ["--no-index", *(f"--find-links={directory}" for directory in wheels)]
     elif is_isolated(environ):  # packages that the image has need no network
         command += ["--retries=0", "--timeout=5"]
     if is_package and (wheels or is_isolated(environ)):
         command += ["--no-build-isolation"]
-    pins = requirement_files.list_pins(code)
+    pins = locks.list_pins(code)
     if keeps_ours:
         pins += list_own_versions()
     if pins:
@@ -106,12 +108,25 @@ def list_own_versions() -> list[str]:
     for distribution in metadata.distributions():
         name = distribution.metadata["Name"]
         if name:
-            found.setdefault(_normalize(name), distribution.version.partition("+")[0])
+            found.setdefault(
+                requirement_files.normalize(name), distribution.version.partition("+")[0]
+            )
     return [f"{name}=={version}" for name, version in sorted(found.items())]
 
 
-def _normalize(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+def check_sources(code: Path) -> None:
+    """Refuse a project whose packages pip would look for in the wrong place.
+
+    Raises: UserError that names them.
+    """
+    elsewhere = requirement_files.list_elsewhere(code)
+    if elsewhere:
+        message = (
+            f"{code / requirement_files.PROJECT}: {', '.join(elsewhere)} is not in an index, says "
+            "its table tool, which pip does not read; write NAME @ URL into dependencies, or put "
+            "its wheel into wheels/"
+        )
+        raise UserError(message)
 
 
 def _refuse_repositories(code: Path, chosen: Sequence[str], environ: Mapping[str, str]) -> None:
@@ -167,10 +182,14 @@ def list_differences(code: Path) -> list[str]:
             line for line in requirement_files.list_requirements(code, name) if line.applies()
         ]
     parsed = [(line, line.parse()) for line in lines]
-    asked_for = {_normalize(each.name) for line, each in parsed if each and not line.is_constraint}
+    asked_for = {
+        requirement_files.normalize(each.name)
+        for line, each in parsed
+        if each and not line.is_constraint
+    }
     differing = []
     for _, requirement in parsed:
-        if requirement is None or _normalize(requirement.name) not in asked_for:
+        if requirement is None or requirement_files.normalize(requirement.name) not in asked_for:
             continue
         with contextlib.suppress(metadata.PackageNotFoundError):
             version = metadata.version(requirement.name)

@@ -50,7 +50,7 @@ def compare(model_dir: Path) -> list[str]:
         changed = [
             name for name, version in built_with.items() if not _is_same(version, here.get(name))
         ]
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return []
     changed.sort(key=lambda name: name not in here)
     return [f"{name} {built_with[name]} -> {here.get(name, 'not installed')}" for name in changed]

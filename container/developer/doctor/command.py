@@ -18,6 +18,7 @@ from container.developer.doctor import (
     source_code,
 )
 from container.developer.doctor.finding import Finding
+from container.errors import UserError
 from container.training.user_script import find
 
 SCHEMA: Final = 1
@@ -46,7 +47,8 @@ def main(argv: Sequence[str]) -> int:
         print(format_json(options.path, findings))
         return int(count > 0)
     for finding in findings:
-        print(f"{finding.severity}: {finding.text}")
+        text = finding.text.encode(errors="backslashreplace").decode()  # of names that are not text
+        print(f"{finding.severity}: {text}")
     print("no errors found" if not count else f"{count} error{'s' * (count > 1)}")
     return int(count > 0)
 
@@ -76,19 +78,30 @@ def format_json(paths: Sequence[Path], findings: Sequence[Finding]) -> str:
 
 def examine(path: Path) -> list[Finding]:
     """Examine a file or directory; a path that does not exist may be an image's name."""
+    findings = []
+    try:
+        for finding in _examine(path):
+            findings.append(finding)  # noqa: PERF402 - those before an error are kept
+    except (UserError, OSError) as error:
+        findings.append(Finding("error", str(error)))
+    return findings
+
+
+def _examine(path: Path) -> Iterator[Finding]:
     if path.is_dir():
-        return list(_examine_directory(path))
-    if path.exists():
+        yield from _examine_directory(path)
+    elif path.exists():
         examine_file = dockerfile if path.name.startswith("Dockerfile") else model
-        return list(examine_file.examine(path))
-    if _IMAGE_NAME.fullmatch(str(path)):
-        return list(image.examine(str(path)))
-    return [Finding("error", f"{path} does not exist")]
+        yield from examine_file.examine(path)
+    elif _IMAGE_NAME.fullmatch(str(path)):
+        yield from image.examine(str(path))
+    else:
+        yield Finding("error", f"{path} does not exist")
 
 
 def _examine_directory(directory: Path) -> Iterator[Finding]:
     """Examine a project, a code directory or a model directory."""
-    dockerfiles = sorted(directory.glob("Dockerfile*"))
+    dockerfiles = sorted(path for path in directory.glob("Dockerfile*") if path.is_file())
     found = own_programs.list_programs(directory)
     for path in dockerfiles:
         yield from dockerfile.examine(path)

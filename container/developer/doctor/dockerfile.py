@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -11,8 +12,9 @@ from typing import Final
 from container import image_rules
 from container.developer.doctor import image, own_programs
 from container.developer.doctor.finding import Finding
-from container.user_packages import requirement_files
+from container.errors import UserError
 from container.user_packages.import_advice import APT_LIST
+from container.user_packages.lists import requirement_files
 
 _INSTALLS: Final = re.compile(
     r"\b(pip3?|uv|poetry|conda)\b.*\b(install|sync)\b|\bcontainer\.developer\.install\b"
@@ -21,6 +23,8 @@ _INSTALLS: Final = re.compile(
 
 def examine(path: Path) -> Iterator[Finding]:
     """Examine a Dockerfile."""
+    if "\0" in _read(path):
+        yield Finding("error", f"{path} is not text that a builder reads; save it as UTF-8")
     for line in map(str.strip, _read(path).splitlines()):
         instruction, _, rest = line.partition(" ")
         place = f"{path}: {line!r}"
@@ -65,8 +69,10 @@ def _find_effective(path: Path) -> dict[str, tuple[str, str]]:
 
 def examine_project(path: Path, code: Path) -> Iterator[Finding]:
     """Examine whether a project's Dockerfile installs what the project's code lists."""
-    text = path.read_text(encoding="utf-8")
-    lists = requirement_files.list_files(code)
+    text = _read(path)
+    lists: list[str] = []
+    with contextlib.suppress(UserError):  # which `source_code` reports
+        lists = requirement_files.list_files(code)
     if lists and not _INSTALLS.search(text):
         yield Finding(
             "warning",
@@ -127,7 +133,9 @@ def _read(path: Path) -> str:
 
 def _parse_command(text: str) -> list[str]:
     """Parse the exec form; the shell form becomes the command that the engine makes of it."""
-    try:
-        return list(json.loads(text))
-    except ValueError:
-        return ["/bin/sh", "-c", text]
+    command = None
+    with contextlib.suppress(ValueError, RecursionError):
+        command = json.loads(text)
+    if isinstance(command, list) and all(isinstance(part, str) for part in command):
+        return command
+    return ["/bin/sh", "-c", text]

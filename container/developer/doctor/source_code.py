@@ -11,11 +11,14 @@ from typing import Final, TypeAlias
 
 from container import algorithm
 from container.developer.doctor.finding import Finding
+from container.errors import UserError
 from container.serving.user_code import handler_rules
 from container.training.user_script import find
-from container.user_packages import required_packages, requirement_files
+from container.user_packages import required_packages
+from container.user_packages.lists import requirement_files
 
 _Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
+_LINE_BYTES_MAXIMUM: Final = 1 << 16
 _FUNCTION_KINDS: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -28,26 +31,40 @@ def examine(code: Path, *, has_program: bool = False) -> Iterator[Finding]:
     elif not has_program and not (code / "inference.py").is_file():
         text = f"{code} holds none of {', '.join(find.DEFAULT_PROGRAMS)}"
         yield Finding("warning", f"{text}: name the program with SAGEMAKER_PROGRAM")
-    for path in sorted(code.rglob("*.sh")):
+    for path in sorted(path for path in code.rglob("*.sh") if path.is_file()):
         yield from _examine_shell_script(path)
-    lists = requirement_files.list_files(code)
-    if lists and not required_packages.find_wheel_directories(code):
-        text = (
-            f"{code / lists[0]} needs a network when training starts, and is not installed for "
-            "serving; install the packages in an image, or put their wheels into"
-        )
-        yield Finding("warning", f"{text} {code / 'wheels'} [TRIP-27]")
-    for sentence in requirement_files.list_foreign(code):
-        yield Finding("warning", f"{code}: {sentence}")
-    modules = sorted(code.rglob("*.py"))
+    lists, findings = _examine_lists(code)
+    yield from findings
+    modules = sorted(path for path in code.rglob("*.py") if path.is_file())
     local = {path.stem for path in modules}
     local |= {path.name for path in code.rglob("*") if path.is_dir()}
     for path in modules:
         yield from _examine_module(path, local, has_requirements=bool(lists))
 
 
+def _examine_lists(code: Path) -> tuple[list[str], list[Finding]]:
+    """Return the lists of packages that would be installed, and what is wrong with them."""
+    try:
+        lists = requirement_files.check(code)
+        foreign = requirement_files.list_foreign(code)
+        has_wheels = bool(required_packages.find_wheel_directories(code))
+        if lists == [requirement_files.PROJECT] and not has_wheels:
+            required_packages.check_sources(code)
+    except UserError as error:
+        return [requirement_files.REQUIREMENTS], [Finding("error", str(error))]
+    findings = [Finding("warning", f"{code}: {sentence}") for sentence in foreign]
+    if lists and not has_wheels:
+        text = (
+            f"{code / lists[0]} needs a network when training starts, and is not installed for "
+            "serving; install the packages in an image, or put their wheels into"
+        )
+        findings.append(Finding("warning", f"{text} {code / 'wheels'} [TRIP-27]"))
+    return lists, findings
+
+
 def _examine_shell_script(path: Path) -> Iterator[Finding]:
-    first_line = path.read_bytes().partition(b"\n")[0]
+    with path.open("rb") as file:
+        first_line = file.readline(_LINE_BYTES_MAXIMUM).removesuffix(b"\n")
     if first_line.endswith(b"\r"):
         text = f"{path} has Windows line ends, which no shell runs; save it with LF line ends"
         yield Finding("error", f"{text} [IMG-13, TRIP-2]")
@@ -59,13 +76,12 @@ def _examine_shell_script(path: Path) -> Iterator[Finding]:
 def _examine_module(path: Path, local: set[str], *, has_requirements: bool) -> Iterator[Finding]:
     try:
         tree = ast.parse(path.read_bytes(), str(path))
-    except (SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-        yield Finding("error", f"{path} is not valid Python {version}: {error}")
+        reason = str(error) or "it is nested too deep"
+        yield Finding("error", f"{path} is not valid Python {version}: {reason}")
         return
-    missing = sorted(
-        name for name in _list_imports(tree) - local if importlib.util.find_spec(name) is None
-    )
+    missing = sorted(name for name in _list_imports(tree) - local if not _is_installed(name))
     if missing and not has_requirements:
         text = f"{path} imports {', '.join(missing)}, which are not installed here and are not in"
         yield Finding("warning", f"{text} a requirements.txt: does the image install them?")
@@ -75,6 +91,13 @@ def _examine_module(path: Path, local: set[str], *, has_requirements: bool) -> I
     names = {getattr(node, "name", "") for node in tree.body}
     if path.name == algorithm.FILE_NAME and "train" not in names:
         yield Finding("error", f"{path} has no function train(job)")
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ValueError:  # a module that was not imported, such as __main__
+        return name in sys.modules
 
 
 def _list_imports(tree: ast.Module) -> set[str]:

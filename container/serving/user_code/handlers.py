@@ -24,7 +24,7 @@ from container.serving.bodies import media_types
 from container.serving.third_party import answers, model_application, model_files
 from container.serving.user_code import handler_rules, inference_toolkit, installation
 from container.serving.user_code.application import Application
-from container.user_packages import import_advice, requirement_files, versions
+from container.user_packages import import_advice, versions
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +56,8 @@ class Handlers:
             log.warning("the model was built with other versions: %s", ", ".join(changes[:20]))
         if self.pip_environ is not None:
             installation.install(self.module.parent, self.pip_environ)
+        for sentence in installation.list_foreign(self.module.parent):
+            log.warning("%s", sentence)
         functions = self._import()
         if not functions:
             return self._load_model_file()
@@ -97,7 +99,12 @@ class Handlers:
                 return _adapt(algorithm.load(self.module))
             module = importlib.import_module(self.module.stem)
         except ImportError as error:
-            message = f"{self.module} cannot be imported: {error}{_advise(code, error)}"
+            message = f"{self.module} cannot be imported: {error}"
+            advice = import_advice.explain(str(error)) or installation.explain_missing(
+                code, installed=self.pip_environ is not None
+            )
+            if advice:
+                message += f"; {advice}"
             raise UserError(message) from error
         return self._choose_functions(module)
 
@@ -130,21 +137,6 @@ class Handlers:
             )
             raise UserError(message)
         return found.load()
-
-
-def _advise(code: Path, error: ImportError) -> str:
-    """Say what to do about a failed import; empty if nothing is known."""
-    advice = import_advice.explain(str(error))
-    if advice:
-        return f"; {advice}"
-    lists = requirement_files.list_files(code)
-    if not lists:
-        return ""
-    return (
-        f"; {lists[0]} is not installed from an index while serving: bake it into the image, put "
-        "the packages into code/lib or their wheels into code/wheels, or set "
-        f"{installation.INSTALL_VARIABLE}=true"
-    )
 
 
 def find(

@@ -20,6 +20,7 @@ from typing import Final
 from container.errors import UserError
 from container.user_packages import job_environment, required_packages
 from container.user_packages.job_environment import JobEnvironment
+from container.user_packages.lists import requirement_files
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,37 @@ def is_wanted(code: Path, environ: Mapping[str, str]) -> bool:
     if not (is_asked_for or required_packages.find_wheel_directories(code)):
         return False
     return required_packages.is_needed(code)
+
+
+def list_foreign(code: Path) -> list[str]:
+    """Return a sentence for each list of packages that is not installed, whatever the user asks for.
+
+    Serving does without them, so that one that cannot be read is reported and not raised.
+    """
+    try:
+        return requirement_files.list_foreign(code)
+    except UserError as error:
+        return [str(error)]
+
+
+def explain_missing(code: Path, *, installed: bool) -> str:
+    """Say what to do about a package that the code imports and that is missing; empty if unknown.
+
+    `installed` says whether the lists of `code` were installed.
+    """
+    foreign = list_foreign(code)
+    if foreign:
+        return "; ".join(foreign)
+    lists = requirement_files.list_files(code)
+    if not lists:
+        return ""
+    if installed:
+        return f"{' and '.join(lists)} in {code} was installed and does not list it: add it there"
+    return (
+        f"{lists[0]} is not installed from an index while serving: bake it into the image, put "
+        "the packages into code/lib or their wheels into code/wheels, or set "
+        f"{INSTALL_VARIABLE}=true"
+    )
 
 
 def install(code: Path, environ: Mapping[str, str]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import difflib
 import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from container import algorithm, contract
 from container.errors import UserError
+from container.user_packages.lists import requirement_files
 
 Kind: TypeAlias = Literal["program", "algorithm", "package", "command"]
 
@@ -113,15 +113,7 @@ def _check_name(code: Path, name: str, files: Sequence[str]) -> None:
 def _is_package(code: Path, files: Sequence[str]) -> bool:
     if "setup.py" in files:
         return True
-    if "pyproject.toml" not in files:
-        return False
-    path = code / "pyproject.toml"
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        message = f"{path} cannot be read: {error}"
-        raise UserError(message) from error
-    return "project" in tables or "build-system" in tables
+    return requirement_files.PROJECT in files and requirement_files.has_project(code)
 
 
 def _unquote(value: Any) -> str:

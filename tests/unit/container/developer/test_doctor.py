@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+import os
 import tarfile
 from pathlib import Path
 
@@ -223,3 +224,50 @@ def test_what_the_next_command_needs_is_named_before_it_fails(
 
 def test_an_image_without_the_checkout_needs_no_harness(tmp_path: Path) -> None:
     assert list(next_command.examine(checkout=tmp_path)) == []
+
+
+ODD_FILES = {
+    "import-main": ("code/train.py", b"import __main__\n"),
+    "deep-code": ("code/train.py", b"x = " + b"-" * 100_000 + b"1\n"),
+    "odd-name": (os.fsdecode(b"code/a\xff.py"), b"import no_such_package\n"),
+    "latin-dockerfile": ("Dockerfile", "FROM byo\n# \u00e9\n".encode("latin-1")),
+    "utf-16-dockerfile": ("Dockerfile", "FROM byo\n".encode("utf-16")),
+    "number": ("Dockerfile", b"FROM byo\nENTRYPOINT 5\n"),
+    "numbers": ("Dockerfile", b"FROM byo\nENTRYPOINT [5, null]\n"),
+    "deep-list": ("Dockerfile", b"FROM byo\nENTRYPOINT " + b"[" * 5000),
+    "deep-manifest": ("model/model.json", b"[" * 50_000),
+    "deep-versions": ("model/.versions.json", b"[" * 50_000),
+    "project": ("code/pyproject.toml", b"not = [toml"),
+    "directory": ("code/train.py/x", b""),
+    "script-directory": ("code/train.sh/x", b""),
+    "dockerfile-directory": ("Dockerfile.d/x", b""),
+}
+
+
+@pytest.mark.parametrize("name", ODD_FILES)
+def test_no_file_of_a_project_ends_the_examination(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """What is wrong with the others is still found."""
+    place, content = ODD_FILES[name]
+    write(tmp_path / "code/broken.py", "def (")
+    path = tmp_path / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    command.main([str(tmp_path), str(tmp_path / "model")])
+    assert "broken.py is not valid Python" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "code/train.py", "code/train.sh"])
+def test_a_link_to_nothing_does_not_end_the_examination(tmp_path: Path, name: str) -> None:
+    write(tmp_path / "code/broken.py", "def (")
+    (tmp_path / name).symlink_to("nowhere")
+    assert any("broken.py is not valid Python" in text for text in errors(tmp_path))
+
+
+def test_a_damaged_list_of_packages_is_an_error_of_the_project(tmp_path: Path) -> None:
+    write(tmp_path / "code/train.py", "x = 1")
+    write(tmp_path / "code/pyproject.toml", "not = [toml")
+    write(tmp_path / "Dockerfile", "FROM byo\n")
+    (text,) = errors(tmp_path)
+    assert "pyproject.toml cannot be read" in text

@@ -32,6 +32,10 @@ def _forget_imports(tmp_path: Path) -> Iterator[None]:
     sys.path[:] = path
 
 
+def forget(module: Path) -> None:
+    del sys.modules[module.stem]
+
+
 def write(path: Path, text: str = "def model_fn(model_dir):\n    return model_dir\n") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
@@ -178,3 +182,40 @@ def test_vendored_packages_are_found(tmp_path: Path) -> None:
         .invoke(Request(b"1", {"content-type": "text/csv"}))
     )
     assert (response.status, json.loads(response.body)) == (200, [42])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "advice"),
+    [
+        ("environment.yml", "", "environment.yml is not installed; list what your code needs"),
+        ("poetry.lock", "", "poetry export"),
+        ("requirements-gpu.txt", "numpy", "-r requirements-gpu.txt"),
+        ("pyproject.toml", "not = [toml", "pyproject.toml cannot be read"),
+    ],
+)
+def test_a_list_that_is_not_installed_is_named_by_a_server(
+    layout: contract.Layout, caplog: pytest.LogCaptureFixture, name: str, text: str, advice: str
+) -> None:
+    module = write(layout.model / "code/inference.py")
+    write(layout.model / "code" / name, text)
+    handlers.Handlers(module, layout.model).load()
+    assert advice in caplog.text
+    forget(module)
+
+    write(module, "import no_such_package\n")
+    with pytest.raises(UserError, match="No module named 'no_such_package'; ") as refusal:
+        handlers.Handlers(module, layout.model).load()
+    assert advice in str(refusal.value)
+
+
+def test_a_package_that_an_installed_list_lacks_is_to_be_added_to_it(
+    layout: contract.Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handlers.installation, "install", lambda *_: None)
+    write(layout.model / "code/requirements.txt", "numpy\n")
+    module = write(layout.model / "code/inference.py", "import no_such_package\n")
+    found = handlers.Handlers(module, layout.model, pip_environ={})
+    with pytest.raises(UserError, match="was installed and does not list it: add it there"):
+        found.load()
+    with pytest.raises(UserError, match="is not installed from an index while serving"):
+        handlers.Handlers(module, layout.model).load()

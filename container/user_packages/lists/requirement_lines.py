@@ -7,27 +7,19 @@ Source: pip's "Requirements File Format". Rules of this file: standard library o
 from __future__ import annotations
 
 import argparse
-import codecs
 import contextlib
+import os
 import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from container.errors import UserError
+from container.user_packages.lists import encoded_text
 
 if TYPE_CHECKING:
     from pip._vendor.packaging.requirements import Requirement
-
-# The longer marks of 32 bits begin with those of 16 bits, and so come first.
-_MARKS: Final = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
 
 
 class Line(NamedTuple):
@@ -53,12 +45,12 @@ class Line(NamedTuple):
 
     def applies(self) -> bool:
         """Return whether its environment marker holds here; true without a marker."""
-        from pip._vendor.packaging.markers import InvalidMarker, Marker  # loads pip
+        from pip._vendor.packaging.markers import Marker  # loads pip
 
         # In a URL, a semicolon begins a marker only before a space.
         separator = r"\s;|;\s" if "://" in self.text else ";"
         _, *marker = re.split(separator, self.text.partition(" --")[0], maxsplit=1)
-        with contextlib.suppress(InvalidMarker):
+        with contextlib.suppress(ValueError):  # pip reports what is wrong
             return not marker or Marker(marker[0].strip()).evaluate({"extra": ""})
         return True
 
@@ -70,12 +62,12 @@ def read(path: Path, *, is_constraint: bool = False, parents: tuple[Path, ...] =
 
     Raises: UserError if a file cannot be read or names itself.
     """
-    if path.resolve() in [parent.resolve() for parent in parents]:
+    if os.path.realpath(path) in map(os.path.realpath, parents):
         message = f"{parents[-1]} names {path}, which leads to it; remove one of the two lines"
         raise UserError(message)
     try:
-        text = _decode(path.read_bytes())
-    except (OSError, UnicodeError) as error:
+        text = encoded_text.read_text(path, errors="replace")
+    except (OSError, ValueError) as error:
         named = f", named in {parents[-1]}," if parents else ""
         message = f"{path}{named} cannot be read: {error}"
         raise UserError(message) from error
@@ -95,13 +87,6 @@ def read(path: Path, *, is_constraint: bool = False, parents: tuple[Path, ...] =
                         parents=(*parents, path),
                     )
     return found
-
-
-def _decode(content: bytes) -> str:
-    for mark, encoding in _MARKS:
-        if content.startswith(mark):
-            return content[len(mark) :].decode(encoding)
-    return content.decode(errors="replace")
 
 
 def _join(text: str) -> Iterator[str]:

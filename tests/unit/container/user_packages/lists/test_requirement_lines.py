@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from container.errors import UserError
-from container.user_packages import required_packages, requirement_files, requirement_lines
+from container.user_packages import required_packages
 from container.user_packages.job_environment import JobEnvironment
+from container.user_packages.lists import requirement_files, requirement_lines
 
 FLASK = f"flask==0.0.1 against flask {metadata.version('flask')}"
 

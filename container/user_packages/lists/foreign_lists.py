@@ -5,9 +5,11 @@ Rules of this file: standard library only; it reads names, and `pyproject.toml`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
+
+from container.user_packages.lists import encoded_text
+from container.user_packages.lists.toml_files import Table
 
 _CONDA: Final = (
     "list what your code needs from PyPI in requirements.txt (conda is not in the image)"
@@ -32,10 +34,12 @@ _ADVICE: Final = {
 _BUILT: Final = ("setup.py", "setup.cfg")
 
 
-def find(code: Path, project: Mapping[str, Any]) -> list[str]:
+def find(code: Path, project: Table) -> list[str]:
     """Return a sentence for each list in `code` that is not installed; `project` is pyproject.toml.
 
     For code in which no list is found that is installed.
+
+    Raises: UserError if a value of `project` has an unexpected type.
     """
     advice = {name: _ADVICE[name] for name in _ADVICE if (code / name).is_file()}
     advice |= _read_project(project)
@@ -43,14 +47,12 @@ def find(code: Path, project: Mapping[str, Any]) -> list[str]:
     return [f"{name} is not installed; {text.format(name=name)}" for name, text in advice.items()]
 
 
-def _read_project(project: Mapping[str, Any]) -> dict[str, str]:
+def _read_project(project: Table) -> dict[str, str]:
     """Map the ways in which `pyproject.toml` leaves its dependencies elsewhere to the advice."""
     advice = {}
-    table = project.get("project")
-    if isinstance(table, dict) and "dependencies" in (table.get("dynamic") or ()):
+    if "dependencies" in project.table("project").texts("dynamic"):
         advice["pyproject.toml (dynamic dependencies)"] = _COMPILE.format(name="pyproject.toml")
-    tool = project.get("tool")
-    if isinstance(tool, dict) and "dependencies" in (tool.get("poetry") or {}):
+    if "dependencies" in project.table("tool").table("poetry"):
         advice["pyproject.toml (tool.poetry)"] = _POETRY
     return advice
 
@@ -59,7 +61,7 @@ def _find_named_otherwise(code: Path) -> dict[str, str]:
     """Map files that another name or tool would make a list to the advice."""
     advice = {}
     for name in _BUILT:
-        if (code / name).is_file() and b"install_requires" in (code / name).read_bytes():
+        if _lists_packages(code / name):
             advice[name] = _COMPILE
     for path in sorted(code.glob("pylock.?*.toml")):
         advice[path.name] = "rename it to pylock.toml"
@@ -67,3 +69,11 @@ def _find_named_otherwise(code: Path) -> dict[str, str]:
         name = path.relative_to(code).as_posix()
         advice[name] = f"name it in requirements.txt, by the line -r {name}"
     return advice
+
+
+def _lists_packages(path: Path) -> bool:
+    """Return whether a build script that can be read lists packages."""
+    try:
+        return "install_requires" in encoded_text.read_text(path, errors="replace")
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,1 @@
+"""The files in which user code lists its packages."""
