@@ -17,6 +17,7 @@ from container import contract
 from container.errors import UserError
 from container.user_packages.job_environment import JobEnvironment
 from container.user_packages.lists import locks, requirement_files
+from container.user_packages.lists.requirement_files import normalize
 
 WHEEL_DIRECTORIES: Final = (".", "wheels", "wheelhouse")
 _TRANSLATED: Final = "listed.txt"
@@ -108,9 +109,7 @@ def list_own_versions() -> list[str]:
     for distribution in metadata.distributions():
         name = distribution.metadata["Name"]
         if name:
-            found.setdefault(
-                requirement_files.normalize(name), distribution.version.partition("+")[0]
-            )
+            found.setdefault(normalize(name), distribution.version.partition("+")[0])
     return [f"{name}=={version}" for name, version in sorted(found.items())]
 
 
@@ -182,14 +181,10 @@ def list_differences(code: Path) -> list[str]:
             line for line in requirement_files.list_requirements(code, name) if line.applies()
         ]
     parsed = [(line, line.parse()) for line in lines]
-    asked_for = {
-        requirement_files.normalize(each.name)
-        for line, each in parsed
-        if each and not line.is_constraint
-    }
+    asked_for = {normalize(each.name) for line, each in parsed if each and not line.is_constraint}
     differing = []
     for _, requirement in parsed:
-        if requirement is None or requirement_files.normalize(requirement.name) not in asked_for:
+        if requirement is None or normalize(requirement.name) not in asked_for:
             continue
         with contextlib.suppress(metadata.PackageNotFoundError):
             version = metadata.version(requirement.name)

@@ -39,7 +39,7 @@ def is_wanted(code: Path, environ: Mapping[str, str]) -> bool:
 
 
 def list_foreign(code: Path) -> list[str]:
-    """Return a sentence for each list of packages that is not installed, whatever the user asks for.
+    """Return a sentence for each list of packages that no user can have installed.
 
     Serving does without them, so that one that cannot be read is reported and not raised.
     """

@@ -10,6 +10,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
+from container.errors import UserError
 from container.user_packages.lists import toml_files
 from container.user_packages.lists.requirement_lines import Line
 from container.user_packages.lists.toml_files import Table
@@ -74,10 +75,10 @@ def _write(package: Table, marker: str) -> str:
     archive = package.table("archive")
     if "vcs" in package or "directory" in package or ("archive" in package) > ("url" in archive):
         message = (
-            f"{name} comes from a repository, a directory or a file, which this image cannot "
+            f"{package.path}: {name} comes from a repository, a directory or a file, which this image cannot "
             "install; put its wheel into wheels/ and its name into requirements.txt"
         )
-        raise Table(package.path, {}).refuse(message)
+        raise UserError(message)
     if "archive" in package:
         pinned = f"{name} @ {archive.text('url')}"
         files = [archive]
@@ -107,10 +108,8 @@ def _choose_hash(pinned: str, file: Table) -> str:
         if algorithm in hashes:
             return f"--hash={algorithm}:{hashes.text(algorithm)}"
     found = ", ".join(hashes.values) or "none"
-    raise file.refuse(
-        f"a file of {pinned} has no hash by {', '.join(_HASHES)} ({found} found), so it cannot be "
-        "checked"
-    )
+    fault = f"a file of {pinned} has no hash by {', '.join(_HASHES)}, so it cannot be checked "
+    raise file.refuse(fault + f"({found} found)")
 
 
 def _join_marker(requirement: str, marker: str) -> str:

@@ -30,6 +30,7 @@ class Table:
     """What to do about a damaged file."""
 
     def __contains__(self, key: str) -> bool:
+        """Return whether a key has a value."""
         return key in self.values
 
     def text(self, key: str) -> str:
@@ -70,7 +71,8 @@ class Table:
         if isinstance(value, kind):
             return value
         shown = repr(value)[:80]
-        raise self.refuse(f"{self.place}{key} is {shown}; {_NAMES[kind]} is expected")
+        fault = f"{self.place}{key} is {shown}; {_NAMES[kind]} is expected"
+        raise self.refuse(fault)
 
 
 def read(path: Path, advice: str = "") -> Table:
