@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from container import artifact, contract, machine, predictor
+from container.errors import UserError
 from container.serving import server_settings
 from container.serving.bodies import encoding, rows
 from container.serving.server_settings import Settings
-from container.serving.third_party import model_application
+from container.serving.third_party import model_application, model_files
 from container.serving.user_code import handlers
 
 # For slower models all cores on one image are faster than one core per request (measured on
@@ -100,6 +101,8 @@ def make(
         workers = settings.workers or cores
         labels = {"runtime": "handlers"}
         return Plan(settings, workers, cores, labels, user_code=user_code, environ=environ)
+    if not model_files.is_artifact(layout.model):
+        raise UserError(model_files.explain_nothing(layout.model))
     return _plan_artifact(artifact.load(layout.model), environ, settings, cores)
 
 

@@ -5,7 +5,9 @@ Rules of this file: standard library only; it reads texts and files, and loads n
 
 from __future__ import annotations
 
+import bz2
 import contextlib
+import lzma
 import pickletools
 import re
 import zlib
@@ -64,7 +66,17 @@ _PACKAGES: Final = {
     "libenchant-2.so.2": "libenchant-2-2",
     "libavcodec.so.61": "libavcodec61",
 }
-_PICKLE_SUFFIXES: Final = frozenset({".pkl", ".pickle", ".joblib", ".sav", ".p"})
+_PICKLE: Final = re.compile(
+    r"\.(pkl|pickle|joblib|sav|p|dill|cloudpickle)(\.(gz|z|bz2|xz|lzma))?$", re.IGNORECASE
+)
+_DECOMPRESSORS: Final = (
+    (b"\x78", zlib.decompressobj),
+    (b"\x1f\x8b", lambda: zlib.decompressobj(wbits=31)),
+    (b"BZh", bz2.BZ2Decompressor),
+    (b"\xfd7zXZ", lzma.LZMADecompressor),
+    (b"\x5d\x00\x00", lzma.LZMADecompressor),
+)
+"""By the first bytes of a file, as joblib compresses."""
 # Both forms in which a pickle names a global: by one opcode, and by two strings.
 _MAIN_NAME: Final = re.compile(
     rb"c__main__\n(\w+)\n|(?s:(?<=\x8c\x08__main__\x94\x8c.))(\w+)\x94\x93"
@@ -109,7 +121,7 @@ def _explain_main(names: list[str]) -> str:
 def find_unservable(model_dir: Path) -> Iterator[str]:
     """Yield a warning for each pickle of `model_dir` that holds objects of the training script."""
     for path in sorted(model_dir.rglob("*")):
-        if path.suffix.lower() in _PICKLE_SUFFIXES and path.is_file():
+        if _PICKLE.search(path.name) and path.is_file():
             names = sorted(set(_list_main_names(path)))
             if names:
                 yield f"{path.name} cannot be loaded for serving: {_explain_main(names)}"
@@ -119,11 +131,13 @@ def _list_main_names(path: Path) -> Iterator[str]:
     """List the names of `__main__` that a pickle refers to, as far as it can be read."""
     with path.open("rb") as file:
         data = file.read(_INSPECTED_BYTES)
-    if data[:1] == b"\x78" or data[:2] == b"\x1f\x8b":  # zlib or gzip, as joblib compresses
-        try:
-            data = zlib.decompressobj(wbits=47).decompress(data, _INSPECTED_BYTES)
-        except zlib.error:
-            return
+    for magic, make in _DECOMPRESSORS:
+        if data.startswith(magic):
+            try:
+                data = make().decompress(data, _INSPECTED_BYTES)
+            except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError):
+                return
+            break
     for found in _MAIN_NAME.finditer(data):
         yield (found[1] or found[2]).decode()
     # joblib writes arrays between the opcodes; what was found before them counts.

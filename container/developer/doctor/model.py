@@ -14,6 +14,7 @@ from container import artifact, contract
 from container.developer.doctor import source_code
 from container.developer.doctor.finding import Finding
 from container.errors import UserError
+from container.serving.third_party import kinds, model_files
 from container.user_packages import archive, versions
 
 # No code, manifest or list of versions is as long.
@@ -42,11 +43,11 @@ def examine(path: Path) -> Iterator[Finding]:
 
 
 def _keep_what_is_read(members: Sequence[tarfile.TarInfo]) -> None:
-    """Let only small files be unpacked with what they hold: of weights, the names are enough."""
+    """Let only small files be unpacked with what they hold: of weights, the beginning is enough."""
     room = _UNPACKED_BYTES_MAXIMUM
     for member in members:
         if member.size > min(room, _READ_BYTES_MAXIMUM):
-            member.size = 0
+            member.size = min(member.size, max(room, 0), kinds.LOOK_BYTES)
         room -= member.size
 
 
@@ -100,13 +101,14 @@ def _examine_serving(model_dir: Path) -> Iterator[Finding]:
                 yield finding
     elif found is not None:
         yield Finding("note", f"{model_dir} is served by the {found.kind} model {found.path}")
-    else:
+    elif model_files.is_artifact(model_dir):
         try:
             artifact.load(model_dir)
             yield Finding("note", f"{model_dir} is an artifact of this toolkit")
         except UserError as error:
-            text = f"nothing in {model_dir} can be served without code in the image: {error}"
-            yield Finding("error", text)
+            yield Finding("error", str(error))
+    else:
+        yield Finding("error", f"{model_files.explain_nothing(model_dir)}, or have it in the image")
 
 
 class _ModelLayout(contract.Layout):

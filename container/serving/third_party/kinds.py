@@ -12,8 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-_LOOK_BYTES: Final = 4096
+LOOK_BYTES: Final = 4096
 HDF5_MAGIC: Final = b"\x89HDF\r\n\x1a\n"
+_COMPRESSIONS: Final = frozenset({".gz", ".z", ".bz2", ".xz", ".lzma", ".lz4"})
+"""Of which joblib reads all."""
+_XGBOOST_OF_SAGEMAKER: Final = "xgboost-model"
+"""What the XGBoost container of SageMaker calls its model, whatever XGBoost wrote."""
+_PICKLE: Final = b"\x80"
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,14 @@ def _is_xgboost_json(path: Path) -> bool:
 
 def _is_xgboost_ubj(path: Path) -> bool:
     return b"learner" in read_head(path)[:64]
+
+
+def _begins_xgboost_ubj(path: Path) -> bool:
+    return read_head(path).startswith(b"{") and _is_xgboost_ubj(path)
+
+
+def _begins_litert(path: Path) -> bool:
+    return read_head(path)[4:8] == b"TFL3"
 
 
 def list_members(path: Path) -> list[str]:
@@ -86,7 +99,7 @@ def read_head(path: Path) -> bytes:
     """Read the beginning of a file; nothing if it cannot be read."""
     try:
         with path.open("rb") as stream:
-            return stream.read(_LOOK_BYTES)
+            return stream.read(LOOK_BYTES)
     except OSError:
         return b""
 
@@ -99,14 +112,10 @@ KINDS: Final[dict[str, Kind]] = {
     ),
     "ONNX": Kind("onnx_models:OnnxModel", "onnxruntime", (".onnx",)),
     "MLflow": Kind("mlflow_models:MlflowModel", "mlflow-skinny"),
-    "XGBoost": Kind(
-        "boosters.xgboost_models:XgboostModel", "xgboost", (".json",), _is_xgboost_json
-    ),
-    "XGBoost binary": Kind(
-        "boosters.xgboost_models:XgboostModel", "xgboost", (".ubj",), _is_xgboost_ubj
-    ),
+    "XGBoost": Kind("boosters.xgboost_models:load", "xgboost", (".json",), _is_xgboost_json),
+    "XGBoost binary": Kind("boosters.xgboost_models:load", "xgboost", (".ubj",), _is_xgboost_ubj),
     "LightGBM": Kind(
-        "boosters.lightgbm_models:LightgbmModel",
+        "boosters.lightgbm_models:load",
         "lightgbm",
         (".txt",),
         _starts_with(b"tree\n", b"tree\r\n"),
@@ -115,7 +124,10 @@ KINDS: Final[dict[str, Kind]] = {
     "AOTInductor": Kind("pytorch.programs:CompiledProgram", "torch", (".pt2",), _is_compiled),
     "torch.export": Kind("pytorch.programs:ExportedProgram", "torch", (".pt2",), _is_exported),
     "TorchScript": Kind(
-        "pytorch.programs:ScriptProgram", "torch", (".pt", ".pth", ".ts"), _is_torch_script
+        "pytorch.programs:ScriptProgram",
+        "torch",
+        (".pt", ".pth", ".ts", ".torchscript", ".ptl"),
+        _is_torch_script,
     ),
     "skops": Kind("scikit_models:SkopsModel", "skops", (".skops",)),
     "safetensors": Kind("pytorch.weights:WeightsModel", "safetensors", (".safetensors",)),
@@ -123,9 +135,9 @@ KINDS: Final[dict[str, Kind]] = {
         "pytorch.weights:WeightsModel", "torch", (".pt", ".pth"), _is_torch_pickle
     ),
     "pickle": Kind(
-        "scikit_models:PickledModel",
+        "pickles:load",
         "scikit-learn",
-        (".joblib", ".pkl", ".pickle"),
+        (".joblib", ".pkl", ".pickle", ".sav", ".p", ".dill", ".cloudpickle"),
         is_pickle=True,
     ),
     "artifact": Kind("artifacts:ArtifactModel", "tensorflow"),
@@ -133,13 +145,59 @@ KINDS: Final[dict[str, Kind]] = {
 """The kinds; of one model saved in several, the first is served, whose runtime is the lightest."""
 
 
+_HEADS: Final[dict[str, Callable[[Path], bool]]] = {
+    "Keras": is_hdf5,
+    "XGBoost": _is_xgboost_json,
+    "XGBoost binary": _begins_xgboost_ubj,
+    "LightGBM": _starts_with(b"tree\nversion=", b"tree\r\nversion="),
+    "CatBoost": _starts_with(b"CBM1"),
+    "LiteRT": _begins_litert,
+}
+"""What says that a file is of a kind where its name does not."""
+
+
 def recognize(path: Path) -> str | None:
     """Return the kind of model that a file is, or None."""
     suffix = path.suffix.lower()
+    if suffix in _COMPRESSIONS:
+        is_pickle = Path(path.stem).suffix.lower() in KINDS["pickle"].suffixes
+        return "pickle" if is_pickle else None
     for name, kind in KINDS.items():
         if suffix in kind.suffixes and (kind.look is None or kind.look(path)):
             return name
-    is_named = any(suffix in kind.suffixes for kind in KINDS.values())
-    if not is_named and is_hdf5(path):
-        return "Keras"
+    if any(suffix in kind.suffixes for kind in KINDS.values()):
+        return None
+    for name, begins in _HEADS.items():
+        if begins(path):
+            return name
+    if path.stem.startswith(_XGBOOST_OF_SAGEMAKER):
+        return "pickle" if read_head(path).startswith(_PICKLE) else "XGBoost binary"
     return None
+
+
+_UNPACKED: Final = _COMPRESSIONS | {".zst", ".zip", ".tar", ".tgz"}
+_HINTS: Final = {
+    ".weights.h5": "weights without their model; save the model by model.save('model.keras')",
+    ".ckpt": "a checkpoint; save its state_dict as model.pt and name its module in module.json",
+    ".bin": "named after no kind; of PyTorch's weights make model.pt, with module.json beside it",
+    ".pb": "a graph of TensorFlow 1; save it as a SavedModel",
+    ".params": "of MXNet, which is no longer maintained; convert it to ONNX",
+    ".pmml": "PMML; convert it to ONNX",
+    ".gguf": "for llama.cpp; add code/inference.py",
+}
+
+
+def explain(path: Path) -> str:
+    """Say what a file is that looks like a model of no kind; empty if it does not."""
+    name = path.name.lower()
+    if path.suffix.lower() in _UNPACKED:
+        return f"{path.name} is compressed; unpack it"
+    found = [hint for ending, hint in _HINTS.items() if name.endswith(ending)]
+    return f"{path.name} is {found[0]}" if found else ""
+
+
+def find_stem(path: Path) -> str:
+    """Return the name of a file without what says its kind: `model` of `model.joblib.gz`."""
+    if path.suffix.lower() in _COMPRESSIONS:
+        return Path(path.stem).stem
+    return path.stem

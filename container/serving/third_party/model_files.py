@@ -160,6 +160,19 @@ def find(model_dir: Path, choice: Choice = ANY) -> ModelFile | None:
     return best
 
 
+def explain_nothing(model_dir: Path) -> str:
+    """Say what a directory holds in which `find` found nothing, and what it should hold."""
+    files = sorted(path for path in model_dir.rglob("*") if path.is_file())
+    names = [path.relative_to(model_dir).as_posix() for path in files]
+    found = ", ".join(names[:10]) + ", ..." * (len(names) > 10)
+    message = f"{model_dir} holds no model that is served without code"
+    hints = [hint for hint in map(kinds.explain, files) if hint]
+    return (
+        f"{'; '.join([message, *hints[:3]])}; found: {found or 'nothing'}; possible are a model "
+        f"that this toolkit has trained, and {POSSIBLE}; for any other, add code/inference.py"
+    )
+
+
 def _take_chosen(model_dir: Path, choice: Choice) -> ModelFile:
     path = (model_dir / choice.name).resolve()
     if path.is_relative_to(model_dir.resolve()) and path.exists():
@@ -227,7 +240,7 @@ def _keep_best(models: Iterable[ModelFile], model_dir: Path) -> list[ModelFile]:
     candidates = list(models)
     top = [model for model in candidates if model_dir in (model.path, model.path.parent)]
     candidates = top or candidates
-    named = [model for model in candidates if model.path.stem == "model"]
+    named = [model for model in candidates if kinds.find_stem(model.path) == "model"]
     if top and named:
         return named
     return _keep_best_checkpoint(candidates, model_dir)
@@ -252,7 +265,7 @@ def _find_stem(model: ModelFile) -> str:
     """Return what two forms of one model have in common."""
     if model.kind in ("SavedModel", "MLflow"):
         return str(model.path)
-    return str(model.path.with_name(model.path.stem))
+    return str(model.path.with_name(kinds.find_stem(model.path)))
 
 
 def _name(model: ModelFile, model_dir: Path) -> str:

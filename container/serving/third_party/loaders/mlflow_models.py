@@ -15,12 +15,11 @@ from typing import Any, Final
 import numpy as np
 
 from container.errors import RequestError, UserError
-from container.serving.third_party import signature
+from container.serving.third_party import kinds, signature
 from container.serving.third_party.model_files import PICKLE_VARIABLE, Choice
 from container.serving.third_party.signature import TEXT, Tensor, Tensors
 from container.serving.third_party.tables import Column, Table
 
-_PICKLES: Final = frozenset({".pkl", ".pickle", ".joblib", ".pth", ".cloudpickle"})
 _NUMBERS: Final = {
     "boolean": "bool",
     "integer": "int32",
@@ -88,7 +87,7 @@ class MlflowModel:
 
 def _check_pickles(path: Path, choice: Choice) -> None:
     """Refuse pickles. Raises: UserError if there are some, and the user has not allowed them."""
-    pickles = sorted(file.name for file in path.rglob("*") if file.suffix in _PICKLES)
+    pickles = sorted(file.name for file in path.rglob("*") if _is_pickle(file))
     if pickles and not choice.allow_pickle:
         message = (
             f"{path} holds {', '.join(pickles[:5])}, pickles, which may run any code when they "
@@ -96,6 +95,10 @@ def _check_pickles(path: Path, choice: Choice) -> None:
             "log it in a format of data, such as ONNX or skops"
         )
         raise UserError(message)
+
+
+def _is_pickle(file: Path) -> bool:
+    return file.suffix == ".pth" or kinds.recognize(file) == "pickle"
 
 
 def _describe(spec: Any) -> Tensor:

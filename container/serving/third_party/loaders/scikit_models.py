@@ -1,4 +1,4 @@
-"""Models of scikit-learn, saved by skops, joblib or pickle.
+"""Models of scikit-learn, and others with a method `predict`.
 
 The answer is that of `predict`. A model that was fitted on a DataFrame takes its columns by name.
 """
@@ -122,20 +122,3 @@ class SkopsModel(ScikitModel):
             )
             raise UserError(message)
         super().__init__(path, io.load(path, trusted=untrusted))
-
-
-class PickledModel(ScikitModel):
-    """A pickle, by joblib, which reads those of the standard library as well."""
-
-    def __init__(self, path: Path, _: Choice) -> None:
-        joblib: Any = importlib.import_module("joblib")
-        try:
-            estimator = joblib.load(path)
-        except AttributeError as error:
-            message = (
-                f"{path} cannot be loaded: {error}; it was pickled by a program that defined this "
-                "itself: move it into a module in code/ and save the model again, or add "
-                "code/inference.py"
-            )
-            raise UserError(message) from error
-        super().__init__(path, estimator)

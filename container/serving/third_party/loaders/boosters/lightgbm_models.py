@@ -21,9 +21,8 @@ from container.serving.third_party.tables import Table
 class LightgbmModel:
     """A booster, and the categories of the DataFrame that it was trained on."""
 
-    def __init__(self, path: Path, _: Choice) -> None:
-        lightgbm: Any = importlib.import_module("lightgbm")
-        self._booster = lightgbm.Booster(model_file=str(path))
+    def __init__(self, path: Path, booster: Any) -> None:
+        self._booster = booster
         self._threads = machine.count_threads()
         names = self._booster.feature_name()
         is_named = names != [f"Column_{number}" for number in range(len(names))]
@@ -38,6 +37,12 @@ class LightgbmModel:
         else:
             matrix = categories.encode(self.signature, data, self._categories, takes_unseen=True)
         return self._booster.predict(matrix, num_threads=self._threads)
+
+
+def load(path: Path, _: Choice) -> LightgbmModel:
+    """Load a booster."""
+    lightgbm: Any = importlib.import_module("lightgbm")
+    return LightgbmModel(path, lightgbm.Booster(model_file=str(path)))
 
 
 def _find_categories(path: Path, booster: Any, names: Sequence[str]) -> dict[int, list[Any]]:

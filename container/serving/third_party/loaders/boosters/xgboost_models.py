@@ -1,4 +1,4 @@
-"""XGBoost's boosters in JSON or UBJSON.
+"""XGBoost's boosters in JSON, UBJSON, or what SageMaker's own container calls `xgboost-model`.
 
 The answer is that of `Booster.predict`, for classifiers probabilities, as in SageMaker's own
 XGBoost container. A missing value is NaN. A category that training has not seen is refused, as
@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from container import machine
-from container.errors import RequestError
+from container.errors import RequestError, UserError
+from container.serving.third_party import kinds
 from container.serving.third_party.loaders.boosters import categories
 from container.serving.third_party.model_files import Choice
 from container.serving.third_party.tables import Table
@@ -26,10 +27,10 @@ from container.serving.third_party.tables import Table
 class XgboostModel:
     """A booster, whose `predict` is thread-safe."""
 
-    def __init__(self, path: Path, _: Choice) -> None:
+    def __init__(self, booster: Any) -> None:
         self._xgboost: Any = importlib.import_module("xgboost")
-        self._booster = self._xgboost.Booster({"nthread": machine.count_threads()})
-        self._booster.load_model(path)
+        self._booster = booster
+        self._booster.set_param({"nthread": machine.count_threads()})
         self._names = self._booster.feature_names
         self._types = self._booster.feature_types
         self._categories = _read_categories(self._booster)
@@ -58,6 +59,26 @@ class XgboostModel:
                 f"{self.signature.describe(column)} holds {rows[row, column]} in row {row + 1}"
             )
             raise RequestError(400, f"{message}, which float32 cannot hold; send null if missing")
+
+
+def load(path: Path, _: Choice) -> XgboostModel:
+    """Load a booster. Raises: UserError if it is of a format that XGBoost no longer reads."""
+    xgboost: Any = importlib.import_module("xgboost")
+    booster = xgboost.Booster()
+    source: Path | bytearray = path
+    if path.suffix not in (".json", ".ubj"):  # by which XGBoost knows the format of a file
+        source = bytearray(path.read_bytes())
+    try:
+        booster.load_model(source)
+    except xgboost.core.XGBoostError as error:
+        if kinds.read_head(path).startswith(b"{"):
+            raise
+        message = (
+            f"{path} is not a model that XGBoost {xgboost.__version__} reads; if an older version "
+            "wrote it, load it there, save it by booster.save_model('model.ubj'), and serve that"
+        )
+        raise UserError(message) from error
+    return XgboostModel(booster)
 
 
 def _read_categories(booster: Any) -> dict[int, list[Any]]:

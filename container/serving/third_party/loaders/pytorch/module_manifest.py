@@ -4,11 +4,13 @@
       "module": "package.module:Class",
       "arguments": {"classes": 10},
       "weights": "model.safetensors",
+      "dtype": "bfloat16",
       "inputs": [{"name": "x", "dtype": "float32", "shape": [null, 4]}]
     }
 
 `module` is imported from an installed package, or from a file beside the manifest or in `code`. The
-first side of a shape is the batch; null is any length. Only weights need `module`.
+first side of a shape is the batch; null is any length. Only weights need `module`. `dtype` is what
+its floating-point parameters and inputs become; without it they are as the module makes them.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ from container.serving.third_party.signature import Tensor, make_shape
 
 NAME: Final = "module.json"
 EXAMPLE_OF_INPUTS: Final = '{"inputs": [{"name": "x", "dtype": "float32", "shape": [null, 4]}]}'
-_KEYS: Final = frozenset({"module", "arguments", "weights", "inputs"})
+_KEYS: Final = frozenset({"module", "arguments", "weights", "dtype", "inputs"})
+NOT_OF_NUMPY: Final = frozenset({"bfloat16"})
+"""Types of inputs that only PyTorch has; requests give them as float32."""
 
 
 def read(directory: Path) -> dict[str, Any]:
@@ -64,11 +68,20 @@ def read_inputs(directory: Path) -> list[Tensor]:
         raise UserError(message) from error
 
 
+def read_exact_types(directory: Path) -> dict[str, str]:
+    """Return PyTorch's type of each input whose type numpy lacks."""
+    entries = read(directory).get("inputs", [])
+    types = {str(entry["name"]): entry.get("dtype") for entry in entries}
+    return {name: dtype for name, dtype in types.items() if dtype in NOT_OF_NUMPY}
+
+
 def _describe(entry: dict[str, Any]) -> Tensor:
     shape = entry.get("shape")
     if shape is not None:
         shape = make_shape(shape)
     dtype = entry.get("dtype")
+    if dtype in NOT_OF_NUMPY:
+        dtype = "float32"
     if dtype is not None:
         dtype = np.dtype(dtype)
     return Tensor(str(entry["name"]), dtype, shape)

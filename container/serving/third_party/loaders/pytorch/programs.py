@@ -46,10 +46,12 @@ class TorchModel:
         signature: Tensors,
         device: str = "cpu",
         exact_types: Mapping[str, Any] | None = None,
+        float_type: Any = None,
     ) -> None:
         """`call` takes a tensor for each input, in their order.
 
-        `exact_types` are PyTorch's types of inputs whose type numpy lacks.
+        `exact_types` are PyTorch's types of inputs whose type numpy lacks, and `float_type` is that
+        of numbers with a fraction for inputs whose type is unknown; float32 by default.
         """
         self._torch = import_torch()
         self._call = call
@@ -57,7 +59,9 @@ class TorchModel:
         self.signature = signature
         self._untyped = [tensor.name for tensor in signature.tensors if tensor.dtype is None]
         self._exact_types = dict(exact_types or {})
-        self._types = ("float32", "int64")
+        self._float_type = float_type or self._torch.float32
+        self._float_name = "float64" if self._float_type == self._torch.float64 else "float32"
+        self._types = (self._float_name, "int64")
 
     def predict(self, data: Any) -> Any:
         """Predict a batch."""
@@ -71,7 +75,7 @@ class TorchModel:
                 message = f"the input {name!r} must be numbers; {found} was found"
                 raise RequestError(400, message)
         if all(feed[name].dtype.kind == "f" for name in self._untyped):
-            return self._compute(feed, "float32")
+            return self._compute(feed, self._float_name)
         return self._try_types(feed)
 
     def _try_types(self, feed: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -90,10 +94,12 @@ class TorchModel:
         tensors = []
         for name, array in feed.items():
             typed = array
+            exact_type = self._exact_types.get(name)
             if name in self._untyped:
-                typed = array.astype("float32" if array.dtype.kind == "f" else untyped)
+                typed = array.astype(self._float_name if array.dtype.kind == "f" else untyped)
+                exact_type = self._float_type if typed.dtype.kind == "f" else None
             tensor = self._torch.from_numpy(np.ascontiguousarray(typed))
-            tensors.append(tensor.to(self._device, self._exact_types.get(name)))
+            tensors.append(tensor.to(self._device, exact_type))
         try:
             with self._torch.inference_mode():
                 outputs = self._call(*tensors)
@@ -228,7 +234,8 @@ class CompiledProgram(TorchModel):
             )
             raise UserError(message)
         inductor: Any = importlib.import_module("torch._inductor")
-        super().__init__(inductor.aoti_load_package(str(path)), Tensors(inputs))
+        call = inductor.aoti_load_package(str(path))
+        super().__init__(call, Tensors(inputs), exact_types=read_exact_types(path.parent))
 
 
 class ScriptProgram(TorchModel):
@@ -252,7 +259,26 @@ class ScriptProgram(TorchModel):
                 raise UserError(message)
         names = [argument.name for argument in arguments]
         inputs = module_manifest.read_inputs(path.parent)
-        super().__init__(program, Tensors(inputs or name_inputs(names)), device)
+        super().__init__(
+            program,
+            Tensors(inputs or name_inputs(names)),
+            device,
+            read_exact_types(path.parent),
+            find_float_type(program),
+        )
+
+
+def read_exact_types(directory: Path) -> dict[str, Any]:
+    """Return PyTorch's type of each input of `module.json` whose type numpy lacks."""
+    torch = import_torch()
+    names = module_manifest.read_exact_types(directory)
+    return {name: getattr(torch, type_name) for name, type_name in names.items()}
+
+
+def find_float_type(module: Any) -> Any:
+    """Return the type of all floating-point parameters; None if there are none, or several."""
+    types = {each.dtype for each in module.parameters() if each.dtype.is_floating_point}
+    return types.pop() if len(types) == 1 else None
 
 
 def find_device(torch: Any) -> str:

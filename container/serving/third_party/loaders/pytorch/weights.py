@@ -7,18 +7,22 @@ import inspect
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from container.errors import UserError
 from container.serving.third_party.loaders.pytorch import module_manifest
 from container.serving.third_party.loaders.pytorch.programs import (
     TorchModel,
     find_device,
+    find_float_type,
     import_torch,
     name_inputs,
+    read_exact_types,
 )
 from container.serving.third_party.model_files import PICKLE_VARIABLE, Choice
 from container.serving.third_party.signature import Tensors
+
+_FLOATS: Final = ("float32", "float64", "float16", "bfloat16")
 
 
 class WeightsModel(TorchModel):
@@ -34,9 +38,15 @@ class WeightsModel(TorchModel):
             module = _fill(torch, path, directory, manifest)
         else:
             module = _unpickle(torch, path, directory, choice)
-        module = module.to(device).eval()
+        module = module.to(device=device, dtype=_read_type(torch, directory, manifest)).eval()
         inputs = module_manifest.read_inputs(directory) or name_inputs(_list_inputs(module))
-        super().__init__(module, Tensors(inputs), device)
+        super().__init__(
+            module,
+            Tensors(inputs),
+            device,
+            read_exact_types(directory),
+            find_float_type(module),
+        )
 
 
 def _fill(torch: Any, path: Path, directory: Path, manifest: dict[str, Any]) -> Any:
@@ -58,6 +68,18 @@ def _fill(torch: Any, path: Path, directory: Path, manifest: dict[str, Any]) -> 
         message = f"the weights in {path} do not fit {manifest['module']}: {reason}"
         raise UserError(message) from error
     return module
+
+
+def _read_type(torch: Any, directory: Path, manifest: dict[str, Any]) -> Any:
+    """Return the type that a manifest gives the parameters; None if it gives none."""
+    name = manifest.get("dtype")
+    if name is None:
+        return None
+    if name not in _FLOATS:
+        expected = ", ".join(_FLOATS)
+        message = f"{directory / module_manifest.NAME}: dtype is {name!r}; expected: {expected}"
+        raise UserError(message)
+    return getattr(torch, name)
 
 
 def _unpickle(torch: Any, path: Path, directory: Path, choice: Choice) -> Any:
