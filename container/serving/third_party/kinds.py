@@ -111,7 +111,7 @@ KINDS: Final[dict[str, Kind]] = {
         "keras_models:KerasModel", "tensorflow", (".keras", ".h5", ".hdf5"), _is_keras_hdf5
     ),
     "ONNX": Kind("onnx_models:OnnxModel", "onnxruntime", (".onnx",)),
-    "MLflow": Kind("mlflow_models:MlflowModel", "mlflow-skinny"),
+    "MLflow": Kind("mlflow_models:load", "mlflow-skinny"),
     "XGBoost": Kind("boosters.xgboost_models:load", "xgboost", (".json",), _is_xgboost_json),
     "XGBoost binary": Kind("boosters.xgboost_models:load", "xgboost", (".ubj",), _is_xgboost_ubj),
     "LightGBM": Kind(
@@ -130,10 +130,8 @@ KINDS: Final[dict[str, Kind]] = {
         _is_torch_script,
     ),
     "skops": Kind("scikit_models:SkopsModel", "skops", (".skops",)),
-    "safetensors": Kind("pytorch.weights:WeightsModel", "safetensors", (".safetensors",)),
-    "PyTorch weights": Kind(
-        "pytorch.weights:WeightsModel", "torch", (".pt", ".pth"), _is_torch_pickle
-    ),
+    "safetensors": Kind("pytorch.weights:load", "safetensors", (".safetensors",)),
+    "PyTorch weights": Kind("pytorch.weights:load", "torch", (".pt", ".pth"), _is_torch_pickle),
     "pickle": Kind(
         "pickles:load",
         "scikit-learn",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
 import catboost
+import joblib
 import lightgbm
 import numpy as np
 import pandas as pd
@@ -25,6 +27,7 @@ categorical = table.astype({"city": "category"})
 zips = pd.DataFrame({"age": table["age"], "zip": rng.choice([10, 20, 35], 60)})
 codes = zips.astype({"zip": "category"})
 SMALL = {"verbose": -1, "min_data_in_leaf": 3, "min_data_per_group": 3}
+TRUSTED = {"BYO_ALLOW_PICKLE": "true"}
 QUICK: dict[str, Any] = {"iterations": 5, "verbose": 0, "allow_writing_files": False}
 
 
@@ -74,6 +77,48 @@ def make_xgboost_codes(model: Path) -> Case:
     asks = ask_rows(zips.head(3), classifier.predict_proba(codes.head(3)))
     unseen = bad(JSON, [[30, 99]], "the column 'zip' holds 99 in row 1; its categories are 10, 20")
     return Case([*asks, *refuse_rows(zips, "age"), unseen])
+
+
+def make_xgboost_sagemaker(model: Path) -> Case:
+    """Save as SageMaker's own container does, under a name without a suffix."""
+    matrix = xgboost.DMatrix(numbers.to_numpy(), target)
+    booster = xgboost.train({"objective": "binary:logistic"}, matrix, 3)
+    booster.save_model(model / "xgboost-model")
+    data = numbers.to_numpy()[:2]
+    expected = booster.predict(xgboost.DMatrix(data))
+    return Case([good(JSON, data.tolist(), expected), bad(JSON, [[1]], "['n', 2] is expected")])
+
+
+def make_xgboost_pickled(model: Path) -> Case:
+    """Save as the older versions of that container did."""
+    booster = xgboost.train({"objective": "binary:logistic"}, xgboost.DMatrix(numbers, target), 3)
+    (model / "xgboost-model").write_bytes(pickle.dumps(booster))
+    asks = ask_rows(holes, booster.predict(xgboost.DMatrix(holes)))
+    return Case([*asks, *refuse_rows(numbers, "age")], TRUSTED)
+
+
+def make_xgboost_classifier(model: Path) -> Case:
+    """Pickle the class of scikit-learn's kind, whose answer is a label."""
+    classifier = xgboost.XGBClassifier(n_estimators=3).fit(numbers, classes)
+    joblib.dump(classifier, model / "model.joblib.xz")
+    asks = ask_rows(holes, classifier.predict(holes))
+    return Case([*asks, *refuse_rows(numbers, "age")], TRUSTED)
+
+
+def make_lightgbm_pickled(model: Path) -> Case:
+    settings = {"objective": "multiclass", "num_class": 3, **SMALL}
+    booster = lightgbm.train(settings, lightgbm.Dataset(codes, classes), 3)
+    joblib.dump(booster, model / "gbm.pkl.gz")
+    asks = ask_rows(zips.head(3), booster.predict(codes.head(3)))
+    return Case([*asks, *refuse_rows(zips, "zip")], TRUSTED)
+
+
+def make_catboost_nameless(model: Path) -> Case:
+    """Save under a name that says nothing, as CatBoost's own examples do."""
+    regressor = catboost.CatBoostRegressor(**QUICK).fit(numbers, table["income"])
+    regressor.save_model(model / "model.bin")
+    asks = ask_rows(numbers.head(3), regressor.predict(numbers.head(3)))
+    return Case([*asks, *refuse_rows(numbers, "age")])
 
 
 def make_lightgbm(model: Path) -> Case:
@@ -139,9 +184,14 @@ KINDS = {
     "xgboost-classes": make_xgboost_classes,
     "xgboost-categories": make_xgboost_categories,
     "xgboost-codes": make_xgboost_codes,
+    "xgboost-sagemaker": make_xgboost_sagemaker,
+    "xgboost-pickled": make_xgboost_pickled,
+    "xgboost-classifier": make_xgboost_classifier,
     "lightgbm": make_lightgbm,
     "lightgbm-classes": make_lightgbm_classes,
+    "lightgbm-pickled": make_lightgbm_pickled,
     "catboost": make_catboost,
     "catboost-texts": make_catboost_texts,
     "catboost-labels": make_catboost_labels,
+    "catboost-nameless": make_catboost_nameless,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import pickle
 from pathlib import Path
 
@@ -78,6 +79,15 @@ def make_pickle(model: Path) -> Case:
     )
 
 
+def make_compressed(model: Path) -> Case:
+    """Compress a pickle by the standard library, which joblib reads as its own."""
+    regression = LinearRegression().fit(numbers, target)
+    with gzip.open(model / "model.pkl.gz", "wb") as file:
+        pickle.dump(regression, file)
+    asks = ask_rows(numbers.head(3), regression.predict(numbers.head(3)))
+    return Case([*asks, *refuse_rows(numbers, "age")], TRUSTED)
+
+
 def make_texts(model: Path) -> Case:
     pipeline = make_pipeline(TfidfVectorizer(), LogisticRegression())
     pipeline.fit(["good thing", "bad thing", "none"] * 5, ["p", "n", "o"] * 5)
@@ -100,5 +110,6 @@ KINDS = {
     "skops-trees": make_skops_trees,
     "joblib": make_joblib,
     "pickle": make_pickle,
+    "compressed": make_compressed,
     "texts": make_texts,
 }

@@ -8,6 +8,8 @@ from typing import Any
 import mlflow
 import numpy as np
 import pandas as pd
+import torch
+import xgboost
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema, TensorSpec
 from sklearn.linear_model import LinearRegression
@@ -47,16 +49,27 @@ def make_unsigned(model: Path) -> Case:
     mlflow.sklearn.save_model(
         regression, model / "run", serialization_format="skops", pip_requirements=[]
     )
-    rows = numbers.head(3).to_numpy().tolist()
     expected = regression.predict(numbers.head(3))
-    return Case(
-        [
-            good(JSON, rows, expected),
-            good(JSON, numbers.head(3).to_dict("records"), expected),
-            bad(JSON, [[1]], "the model refuses these rows: X has 1 features"),
-            bad(JSON, [{"x": 1}], "the model refuses these rows: The feature names should match"),
-        ]
-    )
+    return Case([*ask_rows(numbers.head(3), expected), *refuse_rows(numbers, "age")])
+
+
+def make_unsigned_booster(model: Path) -> Case:
+    matrix = xgboost.DMatrix(numbers, numbers["age"] > 50)
+    booster = xgboost.train({"objective": "binary:logistic"}, matrix, 3)
+    mlflow.xgboost.save_model(booster, model / "run", pip_requirements=[])
+    loaded = mlflow.pyfunc.load_model(str(model / "run"))
+    asks = ask_rows(numbers.head(3), loaded.predict(numbers.head(3)))
+    return Case([*asks, *refuse_rows(numbers, "age")])
+
+
+def make_unsigned_module(model: Path) -> Case:
+    module = torch.nn.Linear(3, 2).eval()
+    mlflow.pytorch.save_model(module, model / "run", pip_requirements=[])
+    loaded = mlflow.pyfunc.load_model(str(model / "run"))
+    batch = np.arange(6, dtype=np.float32).reshape(2, 3)
+    asks = ask_tensor("input", batch, loaded.predict(batch))
+    whole = good(JSON, [[0, 1, 2]], loaded.predict(batch[:1]))
+    return Case([*asks, whole, bad(JSON, [[1]], "the model refuses the input")], TRUSTED)
 
 
 class Describe(mlflow.pyfunc.PythonModel):  # type: ignore[misc,name-defined] - untyped
@@ -119,6 +132,8 @@ def make_tensors(model: Path) -> Case:
 KINDS = {
     "mlflow": make_columns,
     "mlflow-unsigned": make_unsigned,
+    "mlflow-unsigned-booster": make_unsigned_booster,
+    "mlflow-unsigned-module": make_unsigned_module,
     "mlflow-types": make_types,
     "mlflow-tensors": make_tensors,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ inputs = torch.arange(8, dtype=torch.float32).reshape(2, 4)
 linear = torch.nn.Linear(4, 3).eval()
 expected = linear(inputs).tolist()
 BATCH = {0: torch.export.Dim("batch")}
+BFLOAT16 = {"name": "x", "dtype": "bfloat16", "shape": [None, 4]}
 DESCRIBED = [{"name": "x", "dtype": "float32", "shape": [None, 4]}]
 
 
@@ -137,8 +139,8 @@ def make_script_indices(model: Path) -> Case:
     )
 
 
-def write_manifest(model: Path, module: str) -> None:
-    manifest: dict[str, Any] = {"module": module, "inputs": DESCRIBED}
+def write_manifest(model: Path, module: str, **others: Any) -> None:
+    manifest: dict[str, Any] = {"module": module, "inputs": DESCRIBED, **others}
     manifest["arguments"] = {"in_features": 4, "out_features": 3}
     (model / "module.json").write_text(json.dumps(manifest))
 
@@ -148,6 +150,32 @@ def make_safetensors(model: Path) -> Case:
     write_manifest(model, "torch.nn:Linear")
     asks = ask_tensor("x", inputs.numpy(), expected)
     return Case([*asks, *refuse_tensor("x", [1, 2, 3, 4])])
+
+
+def make_bfloat16(model: Path) -> Case:
+    """Save weights of a type that numpy lacks, for a module that computes in it."""
+    half = torch.nn.Linear(4, 3).bfloat16().eval()
+    safetensors.torch.save_file(half.state_dict(), model / "model.safetensors")
+    write_manifest(model, "torch.nn:Linear", dtype="bfloat16", inputs=[BFLOAT16])
+    asks = ask_tensor("x", inputs.numpy(), half(inputs.bfloat16()).float().tolist())
+    return Case([*asks, *refuse_tensor("x", [1, 2, 3, 4])])
+
+
+def make_double(model: Path) -> Case:
+    """Script a module of numbers that float32 cannot hold."""
+    double = torch.nn.Linear(4, 3).double().eval()
+    torch.jit.script(double).save(model / "best.torchscript")
+    given = (inputs.double() + 1e-9).numpy()
+    found = [good(JSON, given.tolist(), double(torch.from_numpy(given)).tolist())]
+    return Case([*found, good(JSON, inputs.int().tolist(), double(inputs.double()).tolist())])
+
+
+def make_module_pickle(model: Path) -> Case:
+    """Pickle a module whose type the request does not know."""
+    half = torch.nn.Linear(4, 3).bfloat16().eval()
+    (model / "model.pkl").write_bytes(pickle.dumps(half))
+    asks = ask_tensor("input", inputs.numpy(), half(inputs.bfloat16()).float().tolist())
+    return Case(asks, {"BYO_ALLOW_PICKLE": "true"})
 
 
 def make_weights(model: Path) -> Case:
@@ -186,6 +214,9 @@ KINDS = {
     "torchscript": make_script,
     "torchscript-indices": make_script_indices,
     "safetensors": make_safetensors,
+    "safetensors-bfloat16": make_bfloat16,
+    "torchscript-double": make_double,
+    "module-in-a-pickle": make_module_pickle,
     "weights": make_weights,
     "pickled-module": make_pickled,
     "aotinductor": make_compiled,

@@ -1,7 +1,9 @@
 """MLflow's model directories (`MLmodel`), by the flavor `python_function` that MLflow gives each.
 
-MLflow checks columns and types against the model's signature; without one, a table goes in as it
-comes. Most flavors of scikit-learn and PyTorch are pickles, which need BYO_ALLOW_PICKLE.
+MLflow checks columns and types against the model's signature. Without one, the model itself says
+what it takes, if it is a booster, a module of PyTorch or an estimator that knows its columns; for
+any other, a table goes in as it comes. Most flavors of scikit-learn and PyTorch are pickles, which
+need BYO_ALLOW_PICKLE.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ import numpy as np
 
 from container.errors import RequestError, UserError
 from container.serving.third_party import kinds, signature
+from container.serving.third_party.loaders import pickles
+from container.serving.third_party.loaders.scikit_models import ScikitModel
 from container.serving.third_party.model_files import PICKLE_VARIABLE, Choice
 from container.serving.third_party.signature import TEXT, Tensor, Tensors
 from container.serving.third_party.tables import Column, Table
@@ -29,16 +33,37 @@ _NUMBERS: Final = {
 }
 
 
-class MlflowModel:
-    """A model directory of MLflow."""
+def load(path: Path, choice: Choice) -> signature.Model:
+    """Load a model directory. Raises: UserError if it holds pickles that are not allowed."""
+    _check_pickles(path, choice)
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    pyfunc: Any = importlib.import_module("mlflow.pyfunc")
+    importlib.import_module("pandas")
+    model = pyfunc.load_model(str(path))
+    if model.metadata.get_input_schema() is None:
+        return _wrap_unsigned(path, model) or MlflowModel(model)
+    return MlflowModel(model)
 
-    def __init__(self, path: Path, choice: Choice) -> None:
-        _check_pickles(path, choice)
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        pyfunc: Any = importlib.import_module("mlflow.pyfunc")
-        importlib.import_module("pandas")
-        self._model = pyfunc.load_model(str(path))
-        schema = self._model.metadata.get_input_schema()
+
+def _wrap_unsigned(path: Path, model: Any) -> signature.Model | None:
+    """Return a model by what the one that MLflow wraps says about itself; None if it does not."""
+    exceptions: Any = importlib.import_module("mlflow.exceptions")
+    try:
+        raw = model.get_raw_model()
+    except (AttributeError, NotImplementedError, exceptions.MlflowException):
+        return None
+    wrapped = pickles.wrap(path, raw)
+    if wrapped is None and hasattr(raw, "n_features_in_"):
+        return ScikitModel(path, raw, model.predict)
+    return wrapped
+
+
+class MlflowModel:
+    """A model of MLflow, called by its flavor `python_function`."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        schema = model.metadata.get_input_schema()
         self._types: list[str] = []
         self._table: Table | None = None
         self.signature: signature.Signature = Tensors(

@@ -8,13 +8,14 @@ from typing import Any
 
 from container.errors import UserError
 from container.serving.third_party.loaders.boosters import lightgbm_models, xgboost_models
+from container.serving.third_party.loaders.pytorch import weights
 from container.serving.third_party.loaders.scikit_models import ScikitModel
 from container.serving.third_party.model_files import Choice
 from container.serving.third_party.signature import Model
 
 
 def load(path: Path, _: Choice) -> Model:
-    """Unpickle a model; a booster is served as one that was saved by its own method.
+    """Unpickle a model; a booster or module is served as if its own method had saved it.
 
     Raises: UserError if its class is missing, or it has no method predict.
     """
@@ -28,9 +29,16 @@ def load(path: Path, _: Choice) -> Model:
             "code/inference.py"
         )
         raise UserError(message) from error
-    kind = f"{type(found).__module__.partition('.')[0]}.{type(found).__name__}"
-    if kind == "xgboost.Booster":
+    return wrap(path, found) or ScikitModel(path, found)
+
+
+def wrap(path: Path, found: Any) -> Model | None:
+    """Return a model around an object that has no method predict of scikit-learn's kind."""
+    kinds = {f"{base.__module__.partition('.')[0]}.{base.__name__}" for base in type(found).__mro__}
+    if "xgboost.Booster" in kinds:
         return xgboost_models.XgboostModel(found)
-    if kind == "lightgbm.Booster":
+    if "lightgbm.Booster" in kinds:
         return lightgbm_models.LightgbmModel(path, found)
-    return ScikitModel(path, found)
+    if "torch.Module" in kinds:
+        return weights.WeightsModel(found, path.parent)
+    return None

@@ -6,6 +6,7 @@ The answer is that of `predict`. A model that was fitted on a DataFrame takes it
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,13 +25,16 @@ _OF_BOOSTERS: Final = ("xgboost.", "lightgbm.")
 class ScikitModel:
     """An estimator, or anything else with a method `predict`."""
 
-    def __init__(self, path: Path, estimator: Any) -> None:
+    def __init__(
+        self, path: Path, estimator: Any, predict: Callable[[Any], Any] | None = None
+    ) -> None:
+        """`predict` is in place of the estimator's method, if something wraps it."""
         found = type(estimator)
         if not callable(getattr(estimator, "predict", None)):
             name = found.__name__
             message = f"{path} holds a {name}, which has no method predict; add code/inference.py"
             raise UserError(message)
-        self._estimator = estimator
+        self._predict = predict or estimator.predict
         names = [str(name) for name in getattr(estimator, "feature_names_in_", ())]
         count = getattr(estimator, "n_features_in_", None)
         self._missing: dict[int, Any] = {}
@@ -74,7 +78,7 @@ class ScikitModel:
 
     def _ask(self, rows: Any) -> Any:
         try:
-            return np.asarray(self._estimator.predict(rows))
+            return np.asarray(self._predict(rows))
         except (ValueError, TypeError) as error:
             reason = str(error).strip().partition("\n")[0]
             raise RequestError(400, f"the model refuses these rows: {reason}") from error

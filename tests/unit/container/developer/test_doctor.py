@@ -197,6 +197,18 @@ def test_what_is_no_archive_is_told_so(tmp_path: Path, capsys: pytest.CaptureFix
     assert "is served by the SavedModel model" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("name", "head", "kind"),
+    [("gbm.txt", b"tree\nversion=v4\n", "LightGBM"), ("xgboost-model", b"\x80\x04", "pickle")],
+)
+def test_a_large_model_of_an_archive_is_known_by_its_beginning(
+    tmp_path: Path, name: str, head: bytes, kind: str
+) -> None:
+    path = make_archive(tmp_path / "model.tar.gz", (name, head + bytes(2 << 20)))
+    [finding] = command.examine(path)
+    assert kind in finding.text
+
+
 def test_dockerfile_of_init_installs_what_the_code_lists(tmp_path: Path) -> None:
     init.write(tmp_path, "script")
     write(tmp_path / "code/requirements.txt", "numpy\n")

@@ -60,18 +60,20 @@ def test_a_pickle_of_the_scripts_own_classes_is_found(
     assert warning.startswith("model.pkl cannot be loaded for serving: Model, Scaler was defined")
 
 
-@pytest.mark.parametrize("compress", [0, 3, ("gzip", 3)])
+@pytest.mark.parametrize("name", ["model.joblib", "model.v2.PKL.gz"])
+@pytest.mark.parametrize("compress", [0, 3, *((name, 3) for name in ("gzip", "bz2", "xz", "lzma"))])
 def test_joblib_files_are_read_as_well(
-    tmp_path: Path, scaler: object, compress: int | tuple[str, int]
+    tmp_path: Path, scaler: object, compress: int | tuple[str, int], name: str
 ) -> None:
-    joblib.dump(scaler, tmp_path / "model.joblib", compress=compress)
+    joblib.dump(scaler, tmp_path / name, compress=compress)
     [warning] = import_advice.find_unservable(tmp_path)
     assert "Model" in warning
 
 
 def test_other_files_are_passed_over(tmp_path: Path) -> None:
     (tmp_path / "model.pkl").write_bytes(pickle.dumps({"path": Path("/"), "__main__": "text"}))
-    (tmp_path / "damaged.joblib").write_bytes(b"\x78\x9cnot zlib")
+    for head in (b"\x78\x9c", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x5d\x00\x00"):
+        (tmp_path / f"damaged-{head.hex()}.joblib").write_bytes(head + b"no stream")
     (tmp_path / "empty.pickle").write_bytes(b"")
     (tmp_path / "weights.bin").write_bytes(b"c__main__\nScaler\n")
     assert list(import_advice.find_unservable(tmp_path)) == []

@@ -28,17 +28,10 @@ _FLOATS: Final = ("float32", "float64", "float16", "bfloat16")
 class WeightsModel(TorchModel):
     """A module with its weights."""
 
-    def __init__(self, path: Path, choice: Choice) -> None:
-        """`path` is the directory of a manifest, or weights beside one."""
-        directory = path if path.is_dir() else path.parent
-        manifest = module_manifest.read(directory)
-        torch = import_torch()
-        device = find_device(torch)
-        if "module" in manifest:
-            module = _fill(torch, path, directory, manifest)
-        else:
-            module = _unpickle(torch, path, directory, choice)
-        module = module.to(device=device, dtype=_read_type(torch, directory, manifest)).eval()
+    def __init__(self, module: Any, directory: Path, dtype: Any = None) -> None:
+        """`directory` may hold a manifest; `dtype` is what the parameters become."""
+        device = find_device(import_torch())
+        module = module.to(device=device, dtype=dtype).eval()
         inputs = module_manifest.read_inputs(directory) or name_inputs(_list_inputs(module))
         super().__init__(
             module,
@@ -47,6 +40,21 @@ class WeightsModel(TorchModel):
             read_exact_types(directory),
             find_float_type(module),
         )
+
+
+def load(path: Path, choice: Choice) -> WeightsModel:
+    """Load the weights at `path` into the module that the manifest beside them names.
+
+    Raises: UserError if there is none, or they do not fit it.
+    """
+    directory = path if path.is_dir() else path.parent
+    manifest = module_manifest.read(directory)
+    torch = import_torch()
+    if "module" in manifest:
+        module = _fill(torch, path, directory, manifest)
+    else:
+        module = _unpickle(torch, path, directory, choice)
+    return WeightsModel(module, directory, _read_type(torch, directory, manifest))
 
 
 def _fill(torch: Any, path: Path, directory: Path, manifest: dict[str, Any]) -> Any:

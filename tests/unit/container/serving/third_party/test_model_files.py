@@ -1,5 +1,6 @@
 """Which model is found in a directory."""
 
+import re
 import zipfile
 from pathlib import Path
 
@@ -43,6 +44,9 @@ def pack(path: Path, *members: str) -> Path:
         (["run/MLmodel", "run/model.pkl", "run/data/model.onnx"], "MLflow", "run"),
         (["model.pkl"], "pickle", "model.pkl"),
         (["a.weights.h5"], None, ""),
+        (["model.onnx.gz", "notes.gz", "model.pkl.zip"], None, ""),
+        (["model.joblib.gz", "scaler.joblib.gz"], "pickle", "model.joblib.gz"),
+        (["model.joblib.gz", "model.onnx"], "ONNX", "model.onnx"),
         (["labels.txt", "config.json", "x.ubj", "README.md"], None, ""),
     ],
 )
@@ -64,6 +68,17 @@ def test_model_of_others_is_found_by_its_files(
         ("gbm.txt", "tree\nversion=v4\n", "LightGBM"),
         ("model.cbm", "CBM1", "CatBoost"),
         ("noname", "\x89HDF\r\n\x1a\n", "Keras"),
+        ("xgboost-model", '{"learner":{"attributes"', "XGBoost"),
+        ("xgboost-model", "{L\0\0\0\0\0\0\0\x07learner{", "XGBoost binary"),
+        ("xgboost-model", "\0\0\0?\5\0\0\0", "XGBoost binary"),
+        ("xgboost-model", "\x80\4\x95", "pickle"),
+        ("model.bst", "{L\0\0\0\0\0\0\0\x07learner{", "XGBoost binary"),
+        ("gbm.model", "tree\r\nversion=v4\n", "LightGBM"),
+        ("model.bin", "CBM1", "CatBoost"),
+        ("network", "\x1c\0\0\0TFL3", "LiteRT"),
+        ("model.joblib.gz", "\x1f\x8b", "pickle"),
+        ("model.PKL.XZ", "", "pickle"),
+        ("model.sav", "\x80", "pickle"),
     ],
 )
 def test_first_bytes_decide_where_a_name_may_mean_several_things(
@@ -176,3 +191,25 @@ def test_package_that_is_missing_is_named_with_the_line_to_add(tmp_path: Path) -
     path = write(tmp_path / "model.ubj", "learner")
     with pytest.raises(UserError, match=r"needs xgboost, which.*the line RUN pip install xgboost$"):
         model_files.ModelFile("XGBoost", path).load_model()
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("model.onnx.gz", "model.onnx.gz is compressed; unpack it"),
+        ("model.pkl.zst", "is compressed; unpack it"),
+        ("a.weights.h5", r"save the model by model.save\('model.keras'\)"),
+        ("pytorch_model.bin", "with module.json beside it"),
+        ("epoch=3.ckpt", "save its state_dict as model.pt"),
+        ("frozen.pb", "save it as a SavedModel"),
+        ("notes.md", "found: notes.md; possible are"),
+    ],
+)
+def test_what_holds_no_model_says_what_it_holds_and_what_to_do(
+    tmp_path: Path, name: str, advice: str
+) -> None:
+    write(tmp_path / name)
+    assert model_files.find(tmp_path) is None
+    message = model_files.explain_nothing(tmp_path)
+    assert re.search(advice, message)
+    assert message.endswith("MLflow; for any other, add code/inference.py")
