@@ -109,7 +109,11 @@ def license_title(distribution: importlib.metadata.Distribution) -> str:
     """Return the first line that names a license in a package's license file."""
     for file in distribution.files or ():
         if "licen" in file.name.lower() and file.suffix in ("", ".txt", ".md"):
-            lines = (line.strip() for line in file.read_text().splitlines())
+            try:
+                text = Path(str(file.locate())).read_text(encoding="utf-8", errors="replace")
+            except OSError:  # a list of files may name one that is not there
+                continue
+            lines = map(str.strip, text.splitlines())
             return next((line for line in lines if "licen" in line.lower()), "unknown")
     return "unknown"
 

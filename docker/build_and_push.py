@@ -19,12 +19,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import platform
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,6 +41,7 @@ _FRAMEWORKS: Final = ("tensorflow", "torch", "none")
 _IMAGE_NAME: Final = re.compile(
     r"(?=.{2,256}$)(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*"
 )
+_IN_IMAGE: Final = ("container", "docker", "Dockerfile.cpu", "Dockerfile.gpu")
 _PLATFORMS: Final = {
     "x86_64": "linux/amd64",
     "AMD64": "linux/amd64",
@@ -59,6 +60,9 @@ def main(arguments: Sequence[str]) -> int:
     except DeliveryError as failure:
         print(f"build_and_push: {failure}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("build_and_push: interrupted", file=sys.stderr)
+        return 130
     if uri:
         print(uri)
     return 0
@@ -110,9 +114,18 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         parser.error(f"--tag {options.tag!r}: up to 128 letters, digits and _ . - are allowed")
     if options.kind == "gpu":
         _check_gpu(parser, options)
-    if options.lifecycle_policy and not options.lifecycle_policy.is_file():
-        parser.error(f"--lifecycle-policy {options.lifecycle_policy}: no such file")
+    if options.lifecycle_policy:
+        _check_policy(parser, options.lifecycle_policy)
     return options
+
+
+def _check_policy(parser: argparse.ArgumentParser, path: Path) -> None:
+    if not path.is_file():
+        parser.error(f"--lifecycle-policy {path}: no such file")
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        parser.error(f"--lifecycle-policy {path}: not JSON: {error}")
 
 
 def _check_gpu(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
@@ -130,17 +143,19 @@ def plan_build(options: argparse.Namespace) -> Build:
     revision = find_revision()
     found = project.find(options.image, options.project, is_toolkit=options.toolkit)
     framework = options.framework if options.framework != _FRAMEWORKS[0] else ""
-    parts = [version, options.kind, framework, options.target, revision]
+    architecture = "arm64" if options.platform == "linux/arm64" else ""
+    parts = [version, options.kind, architecture, framework, options.target, revision]
     base = f"byo-toolkit:{'-'.join(part for part in parts if part)}"
     if found is not None:
         say(f"building the project in {found.directory}; --toolkit builds the toolkit itself")
         parts.append(found.compute_fingerprint())
     is_clean = revision != "unknown" and not revision.endswith("-dirty")
+    is_named = bool(options.tag or os.environ.get("BASE_IMAGE"))  # by what the tag does not name
     return Build(
         client,
         options.tag or "-".join(part for part in parts if part),
         compose_build(client, options, version, revision),
-        is_named_by_content=is_clean and not options.tag,
+        is_named_by_content=is_clean and not is_named,
         project=found,
         base=base,
         is_tried=not options.no_smoke,
@@ -223,11 +238,15 @@ def find_client(wanted: str | None) -> str:
 
 
 def find_revision() -> str:
-    """Return the checkout's git revision, marked if files differ from it; `unknown` without git."""
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
-    with contextlib.suppress(OSError, subprocess.CalledProcessError):
-        done = subprocess.run([*command, "--exclude=*"], capture_output=True, text=True, check=True)
-        return done.stdout.strip()
+    """Return the checkout's git revision, marked if files differ from it; `unknown` without git.
+
+    New files that git does not know become part of the image, too.
+    """
+    git = ["git", "-C", str(ROOT)]
+    with contextlib.suppress(DeliveryError):
+        revision = run([*git, "rev-parse", "--short=12", "HEAD"], quiet=True).strip()
+        changed = run([*git, "status", "--porcelain", "--", *_IN_IMAGE], quiet=True)
+        return f"{revision}-dirty" if changed else revision
     return "unknown"
 
 

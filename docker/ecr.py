@@ -50,7 +50,12 @@ def compose_aws(options: argparse.Namespace) -> list[str]:
 
 def ask_aws(aws: Sequence[str], *arguments: str) -> Any:
     """Run one AWS command and return its JSON output."""
-    return json.loads(run(["aws", *arguments, *aws], quiet=True) or "{}")
+    output = run(["aws", *arguments, *aws], quiet=True)
+    try:
+        return json.loads(output or "{}")
+    except ValueError as error:
+        message = f"`aws {' '.join(arguments[:2])}` does not answer in JSON: {output[:200]}"
+        raise DeliveryError(message) from error
 
 
 def log_in(aws: Sequence[str]) -> str:
@@ -68,6 +73,8 @@ def find_or_create_repository(aws: Sequence[str], options: argparse.Namespace, a
     names = ["--repository-names", options.image]
     try:
         found = ask_aws(aws, "ecr", "describe-repositories", *names, *registry)
+        if options.lifecycle_policy:
+            say(f"{options.image} exists: --lifecycle-policy is not applied, only to a new one")
         return str(found["repositories"][0]["repositoryUri"])
     except DeliveryError as failure:
         if "RepositoryNotFoundException" not in str(failure):

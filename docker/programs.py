@@ -63,7 +63,14 @@ def run(
 def _capture(command: Sequence[str], text: str | None) -> tuple[int, str]:
     """Return exit code and output; after a failure with standard error."""
     try:
-        done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command,
+            input=text,
+            capture_output=True,
+            text=True,
+            errors="backslashreplace",
+            check=False,
+        )
     except OSError as error:  # such as a script whose interpreter is gone
         program = shutil.which(command[0])
         message = f"{program} cannot be started: {error.strerror}; reinstall it"
@@ -77,7 +84,11 @@ def _stream(command: Sequence[str]) -> tuple[int, str]:
     """Show the output and return exit code and last lines."""
     lines: list[str] = []
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="backslashreplace",
     ) as process:
         for line in process.stdout or ():
             sys.stderr.write(line)

@@ -19,7 +19,8 @@ from typing import Final
 from programs import DeliveryError, run, say
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-_NOT_PART: Final = {".git", ".venv", "__pycache__", "jobs"}
+_NOT_PART: Final = {".git", ".venv", "jobs"}
+"""Folders of the project itself that tools write; of the same name deeper down, they are code."""
 
 
 @dataclass(frozen=True)
@@ -37,16 +38,22 @@ class Project:
         )
 
     def compute_fingerprint(self) -> str:
-        """Return twelve digits that name the content of the project's files."""
+        """Return twelve digits that name the project's files: names, content, executable or not."""
         digest = hashlib.sha256()
         for path in sorted(self._list_files()):
-            content = hashlib.sha256(path.read_bytes()).hexdigest()
-            digest.update(f"{path.relative_to(self.directory)}\0{content}\n".encode())
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+            name = os.fsencode(path.relative_to(self.directory))
+            is_executable = os.access(path, os.X_OK)
+            digest.update(name + f"\0{content} {is_executable:d}\n".encode())
         return digest.hexdigest()[:12]
 
     def _list_files(self) -> Iterator[Path]:
         for place, folders, names in os.walk(self.directory):
-            folders[:] = [name for name in folders if name not in _NOT_PART]
+            left_out = {"__pycache__"}
+            if Path(place) == self.directory:
+                left_out |= _NOT_PART
+            folders[:] = [name for name in folders if name not in left_out]
             yield from (Path(place, name) for name in names if Path(place, name).is_file())
 
     def check(self) -> None:

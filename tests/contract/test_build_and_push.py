@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -253,6 +255,7 @@ def test_other_engines_are_asked_for_dockers_format(client: str, tmp_path: Path)
         (("--account", "12"), "expected 12 digits"),
         (("--tag", "a b"), "letters, digits and _ . - are allowed"),
         (("--lifecycle-policy", "no-such-file"), "no such file"),
+        (("--lifecycle-policy", str(ROOT / "README.md")), "README.md: not JSON: "),
     ],
 )
 def test_wrong_arguments_are_refused_with_what_is_possible(
@@ -292,13 +295,23 @@ def test_the_tag_names_the_projects_content(tmp_path: Path) -> None:
     write_program(tmp_path, "docker", RECORDS)
     options = ("--no-push", "--dry-run", "--no-smoke")
     tags = []
-    for change in ("", "", "print()"):
-        with (place / "code/train.py").open("a") as file:
-            file.write(change)
+    changes: list[Callable[[], object]] = [
+        lambda: None,
+        lambda: (place / "jobs").mkdir(),
+        lambda: (place / "jobs/log").touch(),
+        lambda: (place / "code/train.py").write_text("print()\n"),
+        lambda: (place / "code/train.py").chmod(0o755),
+        lambda: (place / "code/jobs").mkdir(),
+        lambda: (place / "code/jobs/run.py").touch(),
+    ]
+    for change in changes:
+        change()
         done = deliver(tmp_path, *options, cwd=tmp_path)
         tags += re.findall(r"--tag (team/digits:\S+)", done.stderr)
-    assert len(tags) == 3
-    assert tags[0] == tags[1] != tags[2]
+    done = deliver(tmp_path, *options, "--platform", "linux/arm64", cwd=tmp_path)
+    tags += re.findall(r"--tag (team/digits:\S+)", done.stderr)
+    is_new = [tag != before for before, tag in itertools.pairwise(tags)]
+    assert is_new == [False, False, True, True, False, True, True]
 
 
 def test_the_toolkit_itself_is_built_only_on_request_beside_a_project(tmp_path: Path) -> None:
