@@ -296,13 +296,13 @@ def test_the_tag_names_the_projects_content(tmp_path: Path) -> None:
     options = ("--no-push", "--dry-run", "--no-smoke")
     tags = []
     changes: list[Callable[[], object]] = [
-        lambda: None,
-        lambda: (place / "jobs").mkdir(),
-        lambda: (place / "jobs/log").touch(),
+        place.resolve,  # which changes nothing
+        (place / "jobs").mkdir,
+        (place / "jobs/log").touch,
         lambda: (place / "code/train.py").write_text("print()\n"),
         lambda: (place / "code/train.py").chmod(0o755),
-        lambda: (place / "code/jobs").mkdir(),
-        lambda: (place / "code/jobs/run.py").touch(),
+        (place / "code/jobs").mkdir,
+        (place / "code/jobs/run.py").touch,
     ]
     for change in changes:
         change()

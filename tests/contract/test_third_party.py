@@ -62,6 +62,7 @@ SERVED = {
         "torchscript-double": "TorchScript",
         "safetensors": "safetensors",
         "safetensors-bfloat16": "safetensors",
+        "safetensors-shards": "safetensors",
         "weights": "PyTorch weights",
         "module-in-a-pickle": "pickle",
         "pickled-module": "PyTorch weights",

@@ -22,6 +22,7 @@ from container import artifact
 from container.errors import UserError
 from container.serving.third_party import kinds
 from container.serving.third_party.kinds import KINDS
+from container.serving.third_party.loaders.pytorch import module_manifest
 from container.serving.third_party.signature import Model
 
 log = logging.getLogger(__name__)
@@ -214,6 +215,8 @@ def _look(path: Path, choice: Choice) -> Iterator[ModelFile]:
             yield ModelFile("MLflow", path, choice)
         elif (path / "saved_model.pb").is_file():
             yield ModelFile("SavedModel", path, choice)
+        elif module_manifest.is_of_several_files(path):
+            yield ModelFile("safetensors", path, choice)
         return
     kind = kinds.recognize(path)
     if kind is not None:

@@ -161,6 +161,21 @@ def make_bfloat16(model: Path) -> Case:
     return Case([*asks, *refuse_tensor("x", [1, 2, 3, 4])])
 
 
+def make_shards(model: Path) -> Case:
+    """Save weights in several files, as Hugging Face does, in a folder of the archive."""
+    folder = model / "bert"
+    folder.mkdir()
+    names = {}
+    for number, (name, value) in enumerate(linear.state_dict().items(), start=1):
+        names[name] = f"model-0000{number}-of-00002.safetensors"
+        safetensors.torch.save_file({name: value}, folder / names[name])
+    index = {"metadata": {"total_size": 60}, "weight_map": names}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    write_manifest(folder, "torch.nn:Linear", weights="model.safetensors.index.json")
+    asks = ask_tensor("x", inputs.numpy(), expected)
+    return Case([*asks, *refuse_tensor("x", [1, 2, 3, 4])])
+
+
 def make_double(model: Path) -> Case:
     """Script a module of numbers that float32 cannot hold."""
     double = torch.nn.Linear(4, 3).double().eval()
@@ -215,6 +230,7 @@ KINDS = {
     "torchscript-indices": make_script_indices,
     "safetensors": make_safetensors,
     "safetensors-bfloat16": make_bfloat16,
+    "safetensors-shards": make_shards,
     "torchscript-double": make_double,
     "module-in-a-pickle": make_module_pickle,
     "weights": make_weights,

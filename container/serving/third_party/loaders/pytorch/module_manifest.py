@@ -8,9 +8,10 @@
       "inputs": [{"name": "x", "dtype": "float32", "shape": [null, 4]}]
     }
 
-`module` is imported from an installed package, or from a file beside the manifest or in `code`. The
-first side of a shape is the batch; null is any length. Only weights need `module`. `dtype` is what
-its floating-point parameters and inputs become; without it they are as the module makes them.
+`module` is imported from an installed package, or from a file beside the manifest or in `code`.
+Weights in several files are a list, or the file that names them (`model.safetensors.index.json`).
+The first side of a shape is the batch; null is any length. Only weights need `module`. `dtype` is
+what its floating-point parameters and inputs become; without it they are as the module makes them.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from container.serving.third_party.signature import Tensor, make_shape
 
 NAME: Final = "module.json"
 EXAMPLE_OF_INPUTS: Final = '{"inputs": [{"name": "x", "dtype": "float32", "shape": [null, 4]}]}'
+_INDEX: Final = ".index.json"
 _KEYS: Final = frozenset({"module", "arguments", "weights", "dtype", "inputs"})
 NOT_OF_NUMPY: Final = frozenset({"bfloat16"})
 """Types of inputs that only PyTorch has; requests give them as float32."""
@@ -41,7 +43,7 @@ def read(directory: Path) -> dict[str, Any]:
         return {}
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         message = f"{path} is not JSON: {error}"
         raise UserError(message) from error
     possible = ", ".join(sorted(_KEYS))
@@ -53,6 +55,44 @@ def read(directory: Path) -> dict[str, Any]:
         message = f"{path} has the unknown keys {unknown}; possible: {possible}"
         raise UserError(message)
     return document
+
+
+def is_of_several_files(directory: Path) -> bool:
+    """Return whether the manifest in a directory, if there is one, names several files of weights.
+
+    A file of that name may belong to something else.
+    """
+    try:
+        names = read(directory).get("weights")
+    except UserError:
+        return False
+    return isinstance(names, list) or str(names).endswith(_INDEX)
+
+
+def list_weights(directory: Path, default: str) -> list[str]:
+    """Return the files that hold the weights: `default` if the manifest names none.
+
+    Raises: UserError if the manifest or the file that it names cannot be read.
+    """
+    names = read(directory).get("weights", default)
+    if not isinstance(names, list):
+        names = [str(names)]
+    found: list[str] = []
+    for name in map(str, names):
+        parts = [name]
+        if name.endswith(_INDEX):
+            parts = _read_index(directory / name)
+        found += [part for part in parts if part not in found]
+    return found
+
+
+def _read_index(path: Path) -> list[str]:
+    """Return the files that an index of Hugging Face names."""
+    try:
+        return sorted(set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        message = f"{path} names no files of weights in its weight_map: {error!r}"
+        raise UserError(message) from error
 
 
 def read_inputs(directory: Path) -> list[Tensor]:

@@ -60,11 +60,8 @@ def load(path: Path, choice: Choice) -> WeightsModel:
 def _fill(torch: Any, path: Path, directory: Path, manifest: dict[str, Any]) -> Any:
     """Make the module that a manifest names, and load its weights."""
     module = _make(directory, manifest["module"], manifest.get("arguments", {}))
-    names = manifest.get("weights", path.name)
-    if isinstance(names, str):
-        names = [names]
     weights: dict[str, Any] = {}
-    for name in names:
+    for name in module_manifest.list_weights(directory, path.name):
         if not (directory / name).is_file():
             message = f"{directory / module_manifest.NAME} names the weights {name}, which are not "
             raise UserError(message + "there")
