@@ -21,6 +21,8 @@ _MAIN_ATTRIBUTE: Final = re.compile(
     r"Can't get attribute '(\w+)' on <module '__main__'|"
     r"module '__main__' has no attribute '(\w+)'"
 )
+_OLDER: Final = re.compile(r"version `((GLIBC|GLIBCXX|CXXABI)_[\d.]+)' not found")
+_CUDA: Final = re.compile(r"lib(cu(da|blas|dnn|fft|file|pti|rand|solver|sparse)|nccl|nv)\w*\.so")
 # Of Debian 13, which the CPU image is made from.
 _PACKAGES: Final = {
     "libgomp.so.1": "libgomp1",
@@ -89,6 +91,12 @@ def explain(text: str) -> str:
     library = _MISSING_LIBRARY.search(text)
     if library:
         return _explain_library(library[1])
+    older = _OLDER.search(text)
+    if older:
+        return (
+            f"a library was built on a newer system than this image, which lacks {older[1]}: "
+            "install the package from its wheel (manylinux), or build it in this image"
+        )
     attribute = _MAIN_ATTRIBUTE.search(text)
     if attribute:
         return _explain_main([attribute[1] or attribute[2]])
@@ -96,6 +104,11 @@ def explain(text: str) -> str:
 
 
 def _explain_library(library: str) -> str:
+    if _CUDA.match(library):
+        return (
+            f"{library} is of NVIDIA's CUDA, which only the GPU image has: build it by "
+            "Dockerfile.gpu, or install the package's build for CPUs"
+        )
     package = _PACKAGES.get(library)
     if package is None:
         return (

@@ -24,6 +24,7 @@ from container.serving.third_party import kinds
 from container.serving.third_party.kinds import KINDS
 from container.serving.third_party.loaders.pytorch import module_manifest
 from container.serving.third_party.signature import Model
+from container.user_packages import import_advice
 
 log = logging.getLogger(__name__)
 
@@ -95,21 +96,24 @@ class ModelFile:
         module: Any = importlib.import_module(f"{__package__}.loaders.{module_name}")
         try:
             model: Model = getattr(module, class_name)(self.path, self.choice)
-        except ImportError as error:
-            package = find_package(error) or kind.package
-            message = (
-                f"{self.path} needs {package}, which this image lacks: {error}; make an image of "
-                f"your own, FROM this one, with the line RUN pip install {package}"
-            )
-            raise UserError(message) from error
         except UserError:
             raise
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            message = f"{self.path} cannot be loaded as {self.kind}: {reason}"
-            raise UserError(message) from error
+            raise UserError(self._explain(error)) from error
         log.info("loaded %s as %s", self.path, self.kind)
         return model
+
+    def _explain(self, error: Exception) -> str:
+        """Say why the model cannot be loaded, and what to do if something is not installed."""
+        advice = import_advice.explain(str(error))
+        if isinstance(error, ImportError) and not advice:
+            package = find_package(error) or KINDS[self.kind].package
+            return (
+                f"{self.path} needs {package}, which this image lacks: {error}; make an image of "
+                f"your own, FROM this one, with the line RUN pip install {package}"
+            )
+        reason = f"{self.path} cannot be loaded as {self.kind}: {type(error).__name__}: {error}"
+        return f"{reason}; {advice}" if advice else reason
 
 
 _PACKAGES: Final = {"sklearn": "scikit-learn", "mlflow": "mlflow-skinny", "PIL": "pillow"}

@@ -27,6 +27,16 @@ from container.user_packages import import_advice
             "find its name with `apt-file search libfancy-2.so.7`",
         ),
         (
+            "OSError: libcublas.so.12: cannot open shared object file",
+            "which only the GPU image has",
+        ),
+        ("ImportError: libcudnn_ops.so.9: cannot open shared object file", "build for CPUs"),
+        ("ImportError: libcurl.so.4: cannot open shared object file", "libcurl4t64"),
+        (
+            "ImportError: /lib/libc.so.6: version `GLIBC_2.44' not found (required by /a/b.so)",
+            "built on a newer system than this image, which lacks GLIBC_2.44",
+        ),
+        (
             "AttributeError: Can't get attribute 'Scaler' on <module '__main__' from 'x.py'>",
             "Scaler was defined in the training script itself",
         ),

@@ -1,6 +1,7 @@
 """Which model is found in a directory."""
 
 import re
+import sys
 import zipfile
 from pathlib import Path
 
@@ -185,6 +186,22 @@ def test_pickle_is_refused_until_it_is_allowed(tmp_path: Path) -> None:
     found = model_files.find(tmp_path, model_files.Choice(allow_pickle=True))
     assert found is not None
     found.check()
+
+
+@pytest.mark.parametrize("error", [OSError, ImportError])
+def test_a_library_that_is_missing_is_named_with_its_debian_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    """LightGBM is installed then, so installing it again would not help."""
+    lost = error("libgomp.so.1: cannot open shared object file: No such file or directory")
+    package = tmp_path / "packages/lightgbm/__init__.py"
+    write(package, f"raise {error.__name__}({str(lost)!r})\n")
+    monkeypatch.syspath_prepend(tmp_path / "packages")
+    monkeypatch.delitem(sys.modules, "lightgbm", raising=False)
+    path = write(tmp_path / "model.txt", "tree\n")
+    with pytest.raises(UserError, match="is in the Debian package libgomp1") as refusal:
+        model_files.ModelFile("LightGBM", path).load_model()
+    assert "pip install" not in str(refusal.value)
 
 
 def test_package_that_is_missing_is_named_with_the_line_to_add(tmp_path: Path) -> None:
