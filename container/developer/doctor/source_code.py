@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +16,12 @@ from container.errors import UserError
 from container.serving.user_code import handler_rules
 from container.training.user_script import find
 from container.user_packages import required_packages
-from container.user_packages.lists import requirement_files
+from container.user_packages.import_advice import APT_LIST
+from container.user_packages.lists import encoded_text, requirement_files
 
 _Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
+# Source: Debian Policy, 5.6.1 and 5.6.12; `:amd64` and `/trixie` are apt-get's.
+_SYSTEM_PACKAGE: Final = re.compile(r"[a-z0-9][a-z0-9+.-]+(:[a-z0-9-]+)?([=/][\w.+~:-]+)?")
 _LINE_BYTES_MAXIMUM: Final = 1 << 16
 _FUNCTION_KINDS: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -35,6 +39,8 @@ def examine(code: Path, *, has_program: bool = False) -> Iterator[Finding]:
         yield from _examine_shell_script(path)
     lists, findings = _examine_lists(code)
     yield from findings
+    if (code / APT_LIST).is_file():
+        yield from _examine_system_packages(code / APT_LIST)
     modules = sorted(path for path in code.rglob("*.py") if path.is_file())
     local = {path.stem for path in modules}
     local |= {path.name for path in code.rglob("*") if path.is_dir()}
@@ -60,6 +66,20 @@ def _examine_lists(code: Path) -> tuple[list[str], list[Finding]]:
         )
         findings.append(Finding("warning", f"{text} {code / 'wheels'} [TRIP-27]"))
     return lists, findings
+
+
+def _examine_system_packages(path: Path) -> Iterator[Finding]:
+    """Examine the names that the Dockerfile of `init` gives to apt-get."""
+    try:
+        lines = encoded_text.read_text(path).splitlines()
+    except (OSError, ValueError) as error:
+        yield Finding("error", f"{path} cannot be read: {error}; save it as UTF-8")
+        return
+    names = [name for line in lines for name in line.partition("#")[0].split()]
+    wrong = [name for name in names if not _SYSTEM_PACKAGE.fullmatch(name)]
+    if wrong:
+        text = f"{path} lists {', '.join(map(repr, wrong[:5]))}, which no Debian package is called"
+        yield Finding("error", f"{text}; write one name a line, such as libgl1 or libgl1=1.7.0-1")
 
 
 def _examine_shell_script(path: Path) -> Iterator[Finding]:

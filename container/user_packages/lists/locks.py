@@ -75,8 +75,8 @@ def _write(package: Table, marker: str) -> str:
     archive = package.table("archive")
     if "vcs" in package or "directory" in package or ("archive" in package) > ("url" in archive):
         message = (
-            f"{package.path}: {name} comes from a repository, a directory or a file, which this image cannot "
-            "install; put its wheel into wheels/ and its name into requirements.txt"
+            f"{package.path}: {name} comes from a repository, a directory or a file, which this "
+            "image cannot install; put its wheel into wheels/ and its name into requirements.txt"
         )
         raise UserError(message)
     if "archive" in package:

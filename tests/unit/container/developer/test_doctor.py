@@ -58,6 +58,8 @@ def test_new_project_is_healthy(tmp_path: Path, kind: str) -> None:
         ("requirements.txt", "numpy", "Dockerfile does not install"),
         ("pylock.toml", "[[packages]]\nname='numpy'\nversion='1'", "Dockerfile does not install"),
         ("apt.txt", "libgl1", "Dockerfile does not install the packages in"),
+        ("apt.txt", "libGL.so.1", "'libGL.so.1', which no Debian package is called"),
+        ("apt.txt", "a\0b", "which no Debian package is called"),
         (
             "inference.py",
             "def model_fn(d): ...\ndef predict_fun(data, model): ...",
@@ -212,7 +214,10 @@ def test_a_large_model_of_an_archive_is_known_by_its_beginning(
 def test_dockerfile_of_init_installs_what_the_code_lists(tmp_path: Path) -> None:
     init.write(tmp_path, "script")
     write(tmp_path / "code/requirements.txt", "numpy\n")
-    write(tmp_path / "code/apt.txt", "libgl1\n")
+    write(
+        tmp_path / "code/apt.txt",
+        "libgl1  # for OpenCV\r\nlibstdc++6:amd64\r\n\r\nffmpeg=7:7.1-1\n",
+    )
     assert [text for text in errors(tmp_path) if "Dockerfile" in text] == []
 
 
