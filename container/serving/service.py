@@ -24,6 +24,7 @@ from container.serving.many_models import models
 from container.serving.many_models.model_process import ModelProcess
 from container.serving.many_models.template import Template
 from container.serving.telemetry.metrics import Invocation, Metrics
+from container.serving.third_party import model_files
 from container.serving.user_code import handlers, turns
 from container.serving.workers import growth, memory
 
@@ -174,6 +175,8 @@ class Service:
 
     def _load_one_of_many(self, name: str, path: Path) -> inference.Application:
         """Load a model of the bundled network, which shares the endpoint's process."""
+        if not model_files.is_artifact(path):
+            raise UserError(model_files.explain_nothing(path))
         found = artifact.load(path)
         runtime = self.settings.runtime
         if runtime == "auto":

@@ -37,28 +37,23 @@ class Kind:
     """Whether loading it runs what the file says."""
 
 
-def _starts_with(*beginnings: bytes) -> Callable[[Path], bool]:
-    """Return whether a file starts so, after white space."""
-    return lambda path: read_head(path).lstrip().startswith(beginnings)
+def _is_light_gbm(head: bytes) -> bool:
+    return head.lstrip().startswith((b"tree\n", b"tree\r\n"))
 
 
-def _is_xgboost_json(path: Path) -> bool:
-    head = b"".join(read_head(path).split())
+def _is_xgboost_json(head: bytes) -> bool:
+    head = b"".join(head.split())
     return head.startswith(b'{"learner":') or (
         head.startswith(b'{"version":') and b'"learner":' in head
     )
 
 
-def _is_xgboost_ubj(path: Path) -> bool:
-    return b"learner" in read_head(path)[:64]
+def _is_xgboost_ubj(head: bytes) -> bool:
+    return head.startswith(b"{") and b"learner" in head[:64]
 
 
-def _begins_xgboost_ubj(path: Path) -> bool:
-    return read_head(path).startswith(b"{") and _is_xgboost_ubj(path)
-
-
-def _begins_litert(path: Path) -> bool:
-    return read_head(path)[4:8] == b"TFL3"
+def _by_head(judge: Callable[[bytes], bool]) -> Callable[[Path], bool]:
+    return lambda path: judge(read_head(path))
 
 
 def list_members(path: Path) -> list[str]:
@@ -112,15 +107,19 @@ KINDS: Final[dict[str, Kind]] = {
     ),
     "ONNX": Kind("onnx_models:OnnxModel", "onnxruntime", (".onnx",)),
     "MLflow": Kind("mlflow_models:load", "mlflow-skinny"),
-    "XGBoost": Kind("boosters.xgboost_models:load", "xgboost", (".json",), _is_xgboost_json),
-    "XGBoost binary": Kind("boosters.xgboost_models:load", "xgboost", (".ubj",), _is_xgboost_ubj),
+    "XGBoost": Kind(
+        "boosters.xgboost_models:load", "xgboost", (".json",), _by_head(_is_xgboost_json)
+    ),
+    "XGBoost binary": Kind(
+        "boosters.xgboost_models:load", "xgboost", (".ubj",), _by_head(_is_xgboost_ubj)
+    ),
     "LightGBM": Kind(
         "boosters.lightgbm_models:load",
         "lightgbm",
         (".txt",),
-        _starts_with(b"tree\n", b"tree\r\n"),
+        _by_head(_is_light_gbm),
     ),
-    "CatBoost": Kind("boosters.catboost_models:CatboostModel", "catboost", (".cbm",)),
+    "CatBoost": Kind("boosters.catboost_models:load", "catboost", (".cbm",)),
     "AOTInductor": Kind("pytorch.programs:CompiledProgram", "torch", (".pt2",), _is_compiled),
     "torch.export": Kind("pytorch.programs:ExportedProgram", "torch", (".pt2",), _is_exported),
     "TorchScript": Kind(
@@ -143,13 +142,13 @@ KINDS: Final[dict[str, Kind]] = {
 """The kinds; of one model saved in several, the first is served, whose runtime is the lightest."""
 
 
-_HEADS: Final[dict[str, Callable[[Path], bool]]] = {
-    "Keras": is_hdf5,
+_HEADS: Final[dict[str, Callable[[bytes], bool]]] = {
+    "Keras": lambda head: head.startswith(HDF5_MAGIC),
     "XGBoost": _is_xgboost_json,
-    "XGBoost binary": _begins_xgboost_ubj,
-    "LightGBM": _starts_with(b"tree\nversion=", b"tree\r\nversion="),
-    "CatBoost": _starts_with(b"CBM1"),
-    "LiteRT": _begins_litert,
+    "XGBoost binary": _is_xgboost_ubj,
+    "LightGBM": lambda head: _is_light_gbm(head) and b"version=" in head[:32],
+    "CatBoost": lambda head: head.startswith(b"CBM1"),
+    "LiteRT": lambda head: head[4:8] == b"TFL3",
 }
 """What says that a file is of a kind where its name does not."""
 
@@ -165,11 +164,12 @@ def recognize(path: Path) -> str | None:
             return name
     if any(suffix in kind.suffixes for kind in KINDS.values()):
         return None
-    for name, begins in _HEADS.items():
-        if begins(path):
+    head = read_head(path)
+    for name, judge in _HEADS.items():
+        if judge(head):
             return name
     if path.stem.startswith(_XGBOOST_OF_SAGEMAKER):
-        return "pickle" if read_head(path).startswith(_PICKLE) else "XGBoost binary"
+        return "pickle" if head.startswith(_PICKLE) else "XGBoost binary"
     return None
 
 

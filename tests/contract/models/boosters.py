@@ -105,6 +105,35 @@ def make_xgboost_classifier(model: Path) -> Case:
     return Case([*asks, *refuse_rows(numbers, "age")], TRUSTED)
 
 
+def make_xgboost_frame(model: Path) -> Case:
+    """Pickle a class of scikit-learn's kind that was fitted on categories."""
+    classifier = xgboost.XGBClassifier(n_estimators=3, enable_categorical=True)
+    classifier.fit(categorical, classes)
+    joblib.dump(classifier, model / "model.joblib")
+    asks = ask_rows(table.head(3), classifier.predict(categorical.head(3)))
+    unseen = bad(JSON, [[30, "zz", 3]], "the model refuses these rows")
+    return Case([*asks, *refuse_rows(table, "age"), unseen], TRUSTED)
+
+
+def make_lightgbm_frame(model: Path) -> Case:
+    """Pickle a class of scikit-learn's kind that was fitted on categories."""
+    classifier = lightgbm.LGBMClassifier(n_estimators=3, **SMALL).fit(categorical, target)
+    joblib.dump(classifier, model / "model.joblib")
+    asks = ask_rows(table.head(4), classifier.predict(categorical.head(4)))
+    unseen = categorical.head(1).assign(city=pd.Categorical(["new"], ["a", "b"]))
+    row = [table["age"][0], "new", table["income"][0]]
+    asks.append(good(JSON, [row], classifier.predict(unseen)))
+    return Case([*asks, *refuse_rows(table, "age")], TRUSTED)
+
+
+def make_catboost_pickled(model: Path) -> Case:
+    classifier = catboost.CatBoostClassifier(**QUICK, cat_features=["city"])
+    classifier.fit(table, target.map({0: "no", 1: "yes"}))
+    (model / "model.sav").write_bytes(pickle.dumps(classifier))
+    asks = ask_rows(table.head(4), classifier.predict(table.head(4)))
+    return Case([*asks, *refuse_rows(table, "age")], TRUSTED)
+
+
 def make_lightgbm_pickled(model: Path) -> Case:
     settings = {"objective": "multiclass", "num_class": 3, **SMALL}
     booster = lightgbm.train(settings, lightgbm.Dataset(codes, classes), 3)
@@ -187,6 +216,9 @@ KINDS = {
     "xgboost-sagemaker": make_xgboost_sagemaker,
     "xgboost-pickled": make_xgboost_pickled,
     "xgboost-classifier": make_xgboost_classifier,
+    "xgboost-frame": make_xgboost_frame,
+    "lightgbm-frame": make_lightgbm_frame,
+    "catboost-pickled": make_catboost_pickled,
     "lightgbm": make_lightgbm,
     "lightgbm-classes": make_lightgbm_classes,
     "lightgbm-pickled": make_lightgbm_pickled,

@@ -88,7 +88,7 @@ def test_model_that_cannot_be_loaded_harms_no_other(endpoint: Any, models_base: 
     assert load(endpoint, "a", models_base / "models/a/model")[0] == 200
 
     for name, url, status, part in [
-        ("empty", models_base / "models/empty/model", 500, "holds no artifact"),
+        ("empty", models_base / "models/empty/model", 500, "holds no model that is served"),
         ("broken", models_base / "models/broken/model", 500, "cannot be loaded"),
         ("missing", models_base / "models/missing/model", 404, "is not a directory"),
         ("outside", "/etc", 400, "is not below"),

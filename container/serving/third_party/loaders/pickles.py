@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from container.errors import UserError
-from container.serving.third_party.loaders.boosters import lightgbm_models, xgboost_models
+from container.serving.third_party.loaders.boosters import (
+    catboost_models,
+    lightgbm_models,
+    xgboost_models,
+)
 from container.serving.third_party.loaders.pytorch import weights
 from container.serving.third_party.loaders.scikit_models import ScikitModel
 from container.serving.third_party.model_files import Choice
@@ -39,6 +43,8 @@ def wrap(path: Path, found: Any) -> Model | None:
         return xgboost_models.XgboostModel(found)
     if "lightgbm.Booster" in kinds:
         return lightgbm_models.LightgbmModel(path, found)
+    if "catboost.CatBoost" in kinds:
+        return catboost_models.CatboostModel(path, found)
     if "torch.Module" in kinds:
         return weights.WeightsModel(found, path.parent)
     return None

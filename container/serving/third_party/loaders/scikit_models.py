@@ -15,6 +15,11 @@ import numpy as np
 from container.errors import RequestError, UserError
 from container.serving.third_party import signature
 from container.serving.third_party.loaders import scikit_columns
+from container.serving.third_party.loaders.boosters import (
+    categories,
+    lightgbm_models,
+    xgboost_models,
+)
 from container.serving.third_party.model_files import PICKLE_VARIABLE, Choice
 from container.serving.third_party.signature import TEXT, Tensor, Tensors
 from container.serving.third_party.tables import Column, Table
@@ -38,10 +43,13 @@ class ScikitModel:
         names = [str(name) for name in getattr(estimator, "feature_names_in_", ())]
         count = getattr(estimator, "n_features_in_", None)
         self._missing: dict[int, Any] = {}
+        self._categories: categories.Categories = {}
         self.signature: Table | Tensors
         if count is not None:
             self._missing = scikit_columns.find_text(estimator, count, names)
-            self.signature = Table(count, names, text=self._missing, inferred=True)
+            self._categories = _find_categories(path, estimator, names)
+            text = {*self._missing, *categories.list_text(self._categories)}
+            self.signature = Table(count, names, text=text, inferred=True)
         elif found.__module__.startswith("sklearn."):
             # A vectorizer of text has no number of columns: its rows are strings.
             self.signature = Tensors([Tensor("text", TEXT, (None,))])
@@ -103,13 +111,26 @@ class ScikitModel:
         """Return a DataFrame if the columns have names, otherwise an array."""
         if self.signature.column_names:
             pandas: Any = importlib.import_module("pandas")
-            return pandas.DataFrame(dict(zip(self.signature.column_names, columns, strict=True)))
+            frame = pandas.DataFrame(dict(zip(self.signature.column_names, columns, strict=True)))
+            for place, known in self._categories.items():
+                frame.isetitem(place, pandas.Categorical(frame.iloc[:, place], categories=known))
+            return frame
         if all(column.dtype.kind in "iufb" for column in columns):
             return np.column_stack(columns)
         rows = np.empty((len(columns[0]), len(columns)), TEXT)
         for place, column in enumerate(columns):
             rows[:, place] = column.tolist()
         return rows
+
+
+def _find_categories(path: Path, estimator: Any, names: list[str]) -> categories.Categories:
+    """Return the categories of the columns that pandas held as such, of a booster's own class."""
+    package = type(estimator).__module__.partition(".")[0]
+    if package == "lightgbm":
+        return lightgbm_models.find_categories(path, estimator.booster_, names)
+    if package == "xgboost":
+        return xgboost_models.read_categories(estimator.get_booster())
+    return {}
 
 
 class SkopsModel(ScikitModel):

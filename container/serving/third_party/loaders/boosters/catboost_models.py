@@ -23,15 +23,10 @@ from container.serving.third_party.tables import Column, Table
 class CatboostModel:
     """A CatBoost model."""
 
-    def __init__(self, path: Path, _: Choice) -> None:
-        catboost: Any = importlib.import_module("catboost")
-        model = catboost.CatBoost().load_model(str(path))
+    def __init__(self, path: Path, model: Any) -> None:
         if model.get_embedding_feature_indices():
             message = f"{path} takes embeddings, which no table holds; add code/inference.py"
             raise UserError(message)
-        loss = str(model.get_all_params().get("loss_function", ""))
-        if catboost.core.is_classification_objective(loss):
-            model = catboost.CatBoostClassifier().load_model(str(path))
         self._model = model
         self._threads = machine.count_threads()
         names = model.feature_names_
@@ -71,3 +66,13 @@ class CatboostModel:
                 message = f"{self.signature.describe(place)} holds {signature.shorten(value)}"
                 raise RequestError(400, f"{message} in row {row}; it takes {expected}")
         return values
+
+
+def load(path: Path, _: Choice) -> CatboostModel:
+    """Load a model as the class that it was trained as."""
+    catboost: Any = importlib.import_module("catboost")
+    model = catboost.CatBoost().load_model(str(path))
+    loss = str(model.get_all_params().get("loss_function", ""))
+    if catboost.core.is_classification_objective(loss):
+        model = catboost.CatBoostClassifier().load_model(str(path))
+    return CatboostModel(path, model)

@@ -26,7 +26,7 @@ class LightgbmModel:
         self._threads = machine.count_threads()
         names = self._booster.feature_name()
         is_named = names != [f"Column_{number}" for number in range(len(names))]
-        self._categories = _find_categories(path, self._booster, names)
+        self._categories = find_categories(path, self._booster, names)
         text = categories.list_text(self._categories)
         self.signature = Table(len(names), names * is_named, text=text)
 
@@ -45,7 +45,7 @@ def load(path: Path, _: Choice) -> LightgbmModel:
     return LightgbmModel(path, lightgbm.Booster(model_file=str(path)))
 
 
-def _find_categories(path: Path, booster: Any, names: Sequence[str]) -> dict[int, list[Any]]:
+def find_categories(path: Path, booster: Any, names: Sequence[str]) -> dict[int, list[Any]]:
     """Return the categories of each column that pandas held as such.
 
     The file lists them in the order of their columns, but does not name those. The columns are the

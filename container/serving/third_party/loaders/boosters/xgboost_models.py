@@ -33,7 +33,7 @@ class XgboostModel:
         self._booster.set_param({"nthread": machine.count_threads()})
         self._names = self._booster.feature_names
         self._types = self._booster.feature_types
-        self._categories = _read_categories(self._booster)
+        self._categories = read_categories(self._booster)
         text = categories.list_text(self._categories)
         self.signature = Table(self._booster.num_features(), self._names or (), text=text)
 
@@ -81,7 +81,7 @@ def load(path: Path, _: Choice) -> XgboostModel:
     return XgboostModel(booster)
 
 
-def _read_categories(booster: Any) -> dict[int, list[Any]]:
+def read_categories(booster: Any) -> dict[int, list[Any]]:
     """Return the categories of each column that pandas held as such.
 
     XGBoost before 3.1 does not save them: those models take the places themselves.
