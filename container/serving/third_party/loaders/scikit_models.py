@@ -113,7 +113,10 @@ class ScikitModel:
             pandas: Any = importlib.import_module("pandas")
             frame = pandas.DataFrame(dict(zip(self.signature.column_names, columns, strict=True)))
             for place, known in self._categories.items():
-                frame.isetitem(place, pandas.Categorical(frame.iloc[:, place], categories=known))
+                column = frame.iloc[:, place]
+                # What training has not seen is for the model to judge.
+                unseen = column[~column.isin(known)].dropna().unique()
+                frame.isetitem(place, pandas.Categorical(column, categories=[*known, *unseen]))
             return frame
         if all(column.dtype.kind in "iufb" for column in columns):
             return np.column_stack(columns)
