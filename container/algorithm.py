@@ -158,6 +158,13 @@ def read(module: ModuleType, name: str) -> Algorithm:
     """
     declared = getattr(module, "Hyperparameters", _NoHyperparameters)
     default_parse = functools.partial(hyperparameters.parse, declared)
+    wrong = [name for name in ("CHANNELS", "METRICS") if not _are_names(getattr(module, name, ()))]
+    if wrong:
+        message = (
+            f"{module.__file__} is not an algorithm: {' and '.join(wrong)} must be a tuple of "
+            'names, such as ("accuracy",), with a comma even if there is one'
+        )
+        raise UserError(message)
     algorithm = Algorithm(
         name=name,
         hyperparameters=declared,
@@ -172,6 +179,12 @@ def read(module: ModuleType, name: str) -> Algorithm:
         summary = f"{module.__file__} is not an algorithm"
         raise UserError.from_faults(summary, faults)
     return algorithm
+
+
+def _are_names(declared: object) -> bool:
+    """Return whether something is several texts, and not a text, which is several letters."""
+    is_several = isinstance(declared, (tuple, list, set, frozenset))
+    return is_several and all(isinstance(name, str) for name in declared)
 
 
 def split_channel(declared: str) -> tuple[list[str], bool]:

@@ -7,6 +7,7 @@ ever overwritten.
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import string
 import sys
@@ -41,7 +42,8 @@ def write(directory: Path, kind: str) -> list[Path]:
     existing = [str(path) for path in sources if path.exists()]
     if existing:
         raise FileExistsError(", ".join(existing))
-    name = directory.absolute().name.lower().replace(" ", "-")
+    # As an image may be called, and a repository of Amazon ECR.
+    name = re.sub(r"[^a-z0-9]+", "-", directory.resolve().name.lower()).strip("-") or "algorithm"
     for path, source in sources.items():
         text = source.read_text(encoding="utf-8")
         if path.name == "README.md":

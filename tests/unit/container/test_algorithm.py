@@ -124,6 +124,16 @@ def test_file_that_is_no_algorithm_is_told_everything_at_once(tmp_path: Path) ->
         algorithm.load(tmp_path / "other.py")
 
 
+@pytest.mark.parametrize(
+    "line", ['METRICS = ("accuracy")', 'CHANNELS = "training"', "METRICS = 5", "CHANNELS = (1,)"]
+)
+def test_a_text_is_not_taken_for_names_of_one_letter(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "algorithm.py"
+    path.write_text(f"{line}\ndef train(job): ...\n")
+    with pytest.raises(UserError, match=rf"{line.split()[0]} must be a tuple of names, such as"):
+        algorithm.load(path)
+
+
 def test_bundled_network_is_described_with_every_setting() -> None:
     bundled = describe.bundled()
     names = [entry["Name"] for entry in describe.describe_hyperparameters(bundled)]

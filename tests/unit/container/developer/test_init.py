@@ -47,6 +47,17 @@ def test_readme_names_the_project_and_quotes_its_path(tmp_path: Path) -> None:
     assert "docker build --tag my-project " in text
 
 
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [("_Mine__2", "mine-2"), ("Größe!", "gr-e"), ("..a.b..", "a-b"), ("日本", "algorithm")],
+)
+def test_readme_names_an_image_as_engines_allow_it(tmp_path: Path, folder: str, name: str) -> None:
+    init.write(tmp_path / folder, "script")
+    text = (tmp_path / folder / "README.md").read_text()
+    assert text.startswith(f"# {name}\n")
+    assert f"build_and_push.sh {name} cpu --project " in text
+
+
 def test_the_dev_container_lays_out_a_job_for_the_editors_configurations(tmp_path: Path) -> None:
     init.write(tmp_path, "script")
     container = json.loads((tmp_path / ".devcontainer/devcontainer.json").read_text())
