@@ -183,8 +183,9 @@ def read(module: ModuleType, name: str) -> Algorithm:
 
 def _are_names(declared: object) -> bool:
     """Return whether something is several texts, and not a text, which is several letters."""
-    is_several = isinstance(declared, (tuple, list, set, frozenset))
-    return is_several and all(isinstance(name, str) for name in declared)
+    if not isinstance(declared, (tuple, list, set, frozenset)):
+        return False
+    return all(isinstance(name, str) for name in declared)
 
 
 def split_channel(declared: str) -> tuple[list[str], bool]:

@@ -64,16 +64,10 @@ def plan_installation(
         names = ", ".join(ignored)
         print(f"{names} not installed: {' and '.join(chosen)} comes first", flush=True)
     _refuse_repositories(code, chosen, environ)
-    wheels = find_wheel_directories(code)
-    if not wheels and (is_package or requirement_files.PROJECT in chosen):
+    if is_package or requirement_files.PROJECT in chosen:
         check_sources(code)
     command = [environment.python, *_PIP, "--root-user-action=ignore"]
-    if wheels:  # TRIP-27
-        command += ["--no-index", *(f"--find-links={directory}" for directory in wheels)]
-    elif is_isolated(environ):  # packages that the image has need no network
-        command += ["--retries=0", "--timeout=5"]
-    if is_package and (wheels or is_isolated(environ)):
-        command += ["--no-build-isolation"]
+    command += _choose_source(code, environ, is_package=is_package)
     pins = locks.list_pins(code)
     if keeps_ours:
         pins += list_own_versions()
@@ -82,6 +76,19 @@ def plan_installation(
         constraints.write_text("\n".join(pins) + "\n", encoding="utf-8")
         command += ["-c", str(constraints)]
     return command + list(_name_targets(code, chosen, environment, is_package=is_package))
+
+
+def _choose_source(code: Path, environ: Mapping[str, str], *, is_package: bool) -> list[str]:
+    """Return pip's options for where packages come from."""
+    wheels = find_wheel_directories(code)
+    options = []
+    if wheels:  # TRIP-27
+        options += ["--no-index", *(f"--find-links={directory}" for directory in wheels)]
+    elif is_isolated(environ):  # packages that the image has need no network
+        options += ["--retries=0", "--timeout=5"]
+    if is_package and (wheels or is_isolated(environ)):
+        options.append("--no-build-isolation")
+    return options
 
 
 def _name_targets(
@@ -114,12 +121,12 @@ def list_own_versions() -> list[str]:
 
 
 def check_sources(code: Path) -> None:
-    """Refuse a project whose packages pip would look for in the wrong place.
+    """Refuse a project without wheels whose packages pip would look for in the wrong place.
 
     Raises: UserError that names them.
     """
     elsewhere = requirement_files.list_elsewhere(code)
-    if elsewhere:
+    if elsewhere and not find_wheel_directories(code):
         message = (
             f"{code / requirement_files.PROJECT}: {', '.join(elsewhere)} is not in an index, says "
             "its table tool, which pip does not read; write NAME @ URL into dependencies, or put "

@@ -101,7 +101,7 @@ def _examine(path: Path) -> Iterator[Finding]:
 
 def _examine_directory(directory: Path) -> Iterator[Finding]:
     """Examine a project, a code directory or a model directory."""
-    dockerfiles = sorted(path for path in directory.glob("Dockerfile*") if path.is_file())
+    dockerfiles = sorted(filter(Path.is_file, directory.glob("Dockerfile*")))
     found = own_programs.list_programs(directory)
     for path in dockerfiles:
         yield from dockerfile.examine(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import itertools
 import re
 import sys
 from collections.abc import Iterator
@@ -35,15 +36,15 @@ def examine(code: Path, *, has_program: bool = False) -> Iterator[Finding]:
     elif not has_program and not (code / "inference.py").is_file():
         text = f"{code} holds none of {', '.join(find.DEFAULT_PROGRAMS)}"
         yield Finding("warning", f"{text}: name the program with SAGEMAKER_PROGRAM")
-    for path in sorted(path for path in code.rglob("*.sh") if path.is_file()):
+    for path in sorted(filter(Path.is_file, code.rglob("*.sh"))):
         yield from _examine_shell_script(path)
     lists, findings = _examine_lists(code)
     yield from findings
     if (code / APT_LIST).is_file():
         yield from _examine_system_packages(code / APT_LIST)
-    modules = sorted(path for path in code.rglob("*.py") if path.is_file())
+    modules = sorted(filter(Path.is_file, code.rglob("*.py")))
     local = {path.stem for path in modules}
-    local |= {path.name for path in code.rglob("*") if path.is_dir()}
+    local |= {path.name for path in filter(Path.is_dir, code.rglob("*"))}
     for path in modules:
         yield from _examine_module(path, local, has_requirements=bool(lists))
 
@@ -53,13 +54,12 @@ def _examine_lists(code: Path) -> tuple[list[str], list[Finding]]:
     try:
         lists = requirement_files.check(code)
         foreign = requirement_files.list_foreign(code)
-        has_wheels = bool(required_packages.find_wheel_directories(code))
-        if lists == [requirement_files.PROJECT] and not has_wheels:
+        if lists == [requirement_files.PROJECT]:
             required_packages.check_sources(code)
     except UserError as error:
         return [requirement_files.REQUIREMENTS], [Finding("error", str(error))]
     findings = [Finding("warning", f"{code}: {sentence}") for sentence in foreign]
-    if lists and not has_wheels:
+    if lists and not required_packages.find_wheel_directories(code):
         text = (
             f"{code / lists[0]} needs a network when training starts, and is not installed for "
             "serving; install the packages in an image, or put their wheels into"
@@ -101,7 +101,7 @@ def _examine_module(path: Path, local: set[str], *, has_requirements: bool) -> I
         reason = str(error) or "it is nested too deep"
         yield Finding("error", f"{path} is not valid Python {version}: {reason}")
         return
-    missing = sorted(name for name in _list_imports(tree) - local if not _is_installed(name))
+    missing = sorted(itertools.filterfalse(_is_installed, _list_imports(tree) - local))
     if missing and not has_requirements:
         text = f"{path} imports {', '.join(missing)}, which are not installed here and are not in"
         yield Finding("warning", f"{text} a requirements.txt: does the image install them?")

@@ -6,6 +6,7 @@ its first model is loaded, and its framework with it.
 
 from __future__ import annotations
 
+import json
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from typing import Final
 
 LOOK_BYTES: Final = 4096
 HDF5_MAGIC: Final = b"\x89HDF\r\n\x1a\n"
+MODULE_MANIFEST: Final = "module.json"
+WEIGHTS_INDEX: Final = ".index.json"
 _COMPRESSIONS: Final = frozenset({".gz", ".z", ".bz2", ".xz", ".lzma", ".lz4"})
 """Of which joblib reads all."""
 _XGBOOST_OF_SAGEMAKER: Final = "xgboost-model"
@@ -90,6 +93,18 @@ def _is_keras_hdf5(path: Path) -> bool:
     return not path.name.lower().endswith((".weights.h5", ".weights.hdf5"))
 
 
+def is_of_several_files(directory: Path) -> bool:
+    """Return whether `module.json` in a directory names several files of weights.
+
+    A file of that name may belong to something else.
+    """
+    try:
+        names = json.loads((directory / MODULE_MANIFEST).read_bytes())["weights"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return False
+    return isinstance(names, list) or str(names).endswith(WEIGHTS_INDEX)
+
+
 def read_head(path: Path) -> bytes:
     """Read the beginning of a file; nothing if it cannot be read."""
     try:
@@ -164,6 +179,11 @@ def recognize(path: Path) -> str | None:
             return name
     if any(suffix in kind.suffixes for kind in KINDS.values()):
         return None
+    return _recognize_by_head(path)
+
+
+def _recognize_by_head(path: Path) -> str | None:
+    """Return the kind of a file whose name says nothing."""
     head = read_head(path)
     for name, judge in _HEADS.items():
         if judge(head):

@@ -22,7 +22,6 @@ from container import artifact
 from container.errors import UserError
 from container.serving.third_party import kinds
 from container.serving.third_party.kinds import KINDS
-from container.serving.third_party.loaders.pytorch import module_manifest
 from container.serving.third_party.signature import Model
 from container.user_packages import import_advice
 
@@ -219,7 +218,7 @@ def _look(path: Path, choice: Choice) -> Iterator[ModelFile]:
             yield ModelFile("MLflow", path, choice)
         elif (path / "saved_model.pb").is_file():
             yield ModelFile("SavedModel", path, choice)
-        elif module_manifest.is_of_several_files(path):
+        elif kinds.is_of_several_files(path):
             yield ModelFile("safetensors", path, choice)
         return
     kind = kinds.recognize(path)

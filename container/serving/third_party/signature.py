@@ -45,7 +45,9 @@ class Signature(Protocol):
 class Model(Protocol):
     """A loaded model."""
 
-    signature: Signature
+    @property
+    def signature(self) -> Signature:
+        """What it takes."""
 
     def predict(self, data: Any) -> Any:
         """Predict a batch; thread-safe.

@@ -15,7 +15,7 @@ from container.errors import UserError
 from container.user_packages.lists import encoded_text
 
 _T = TypeVar("_T")
-_NAMES: Final = {str: "a string", dict: "a table", list: "an array"}
+_NAMES: Final[dict[type, str]] = {str: "a string", dict: "a table", list: "an array"}
 
 
 @dataclass(frozen=True)

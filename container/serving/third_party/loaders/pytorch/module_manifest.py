@@ -23,11 +23,11 @@ from typing import Any, Final
 import numpy as np
 
 from container.errors import UserError
+from container.serving.third_party import kinds
 from container.serving.third_party.signature import Tensor, make_shape
 
-NAME: Final = "module.json"
+NAME: Final = kinds.MODULE_MANIFEST
 EXAMPLE_OF_INPUTS: Final = '{"inputs": [{"name": "x", "dtype": "float32", "shape": [null, 4]}]}'
-_INDEX: Final = ".index.json"
 _KEYS: Final = frozenset({"module", "arguments", "weights", "dtype", "inputs"})
 NOT_OF_NUMPY: Final = frozenset({"bfloat16"})
 """Types of inputs that only PyTorch has; requests give them as float32."""
@@ -57,18 +57,6 @@ def read(directory: Path) -> dict[str, Any]:
     return document
 
 
-def is_of_several_files(directory: Path) -> bool:
-    """Return whether the manifest in a directory, if there is one, names several files of weights.
-
-    A file of that name may belong to something else.
-    """
-    try:
-        names = read(directory).get("weights")
-    except UserError:
-        return False
-    return isinstance(names, list) or str(names).endswith(_INDEX)
-
-
 def list_weights(directory: Path, default: str) -> list[str]:
     """Return the files that hold the weights: `default` if the manifest names none.
 
@@ -80,7 +68,7 @@ def list_weights(directory: Path, default: str) -> list[str]:
     found: list[str] = []
     for name in map(str, names):
         parts = [name]
-        if name.endswith(_INDEX):
+        if name.endswith(kinds.WEIGHTS_INDEX):
             parts = _read_index(directory / name)
         found += [part for part in parts if part not in found]
     return found

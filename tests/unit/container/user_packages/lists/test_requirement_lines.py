@@ -133,5 +133,5 @@ def test_every_program_that_pip_missed_is_named(tmp_path: Path) -> None:
 
 def test_dependencies_that_are_not_a_list_are_refused(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text('[project]\nname = "x"\ndependencies = "numpy"\n')
-    with pytest.raises(UserError, match="dependencies is 'numpy'; a list of requirements"):
+    with pytest.raises(UserError, match="dependencies is 'numpy'; an array is expected"):
         requirement_files.list_requirements(tmp_path, "pyproject.toml")

@@ -87,15 +87,16 @@ def use(code: Path) -> list[str]:
 @pytest.mark.parametrize("name", KEYS)
 def test_no_value_of_the_wrong_type_is_a_traceback(tmp_path: Path, name: str) -> None:
     refused = 0
+    values = VALUES if name.endswith("lock") or "pylock" in name else VALUES[:9]
     for key in KEYS[name]:
-        for value in VALUES:
+        for value in values:
             code = tmp_path / str(len(list(tmp_path.iterdir()))) / "code"
             code.mkdir(parents=True)
             (code / name).write_text(key.format(value))
             faults = use(code)
             assert all(name in fault for fault in faults)
             refused += bool(faults)
-    assert refused > len(VALUES) / 2
+    assert refused > len(values) / 2
 
 
 @pytest.mark.parametrize("name", [*KEYS, "requirements.txt", "setup.py", "Pipfile"])
