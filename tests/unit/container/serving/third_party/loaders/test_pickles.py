@@ -42,5 +42,5 @@ def test_a_class_that_is_gone_is_named_with_what_to_do(
     monkeypatch.setitem(sys.modules, "features", module)
     (tmp_path / "model.pkl").write_bytes(pickle.dumps(module.Scaler()))
     del module.Scaler
-    with pytest.raises(UserError, match="Can't get attribute 'Scaler'.*move it into a module in"):
+    with pytest.raises(UserError, match=r"Can't get attribute 'Scaler'.*move it into a module in"):
         pickles.load(tmp_path / "model.pkl", TRUSTED)
