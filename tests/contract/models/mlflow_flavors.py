@@ -64,7 +64,9 @@ def make_unsigned_booster(model: Path) -> Case:
 
 def make_unsigned_module(model: Path) -> Case:
     module = torch.nn.Linear(3, 2).eval()
-    mlflow.pytorch.save_model(module, model / "run", pip_requirements=[])
+    mlflow.pytorch.save_model(
+        module, model / "run", serialization_format="pickle", pip_requirements=[]
+    )
     loaded = mlflow.pyfunc.load_model(str(model / "run"))
     batch = np.arange(6, dtype=np.float32).reshape(2, 3)
     asks = ask_tensor("input", batch, loaded.predict(batch))
