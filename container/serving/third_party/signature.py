@@ -289,9 +289,7 @@ def _refuse_other(array: NDArray[Any], types: tuple[type, ...], what: str, expec
 
 def shorten(value: Any) -> str:
     """Return a value of a body as an error message quotes it."""
-    if value is None:
-        return "null"
-    return repr(value)[:80]
+    return "null" if value is None else repr(value)[:80]
 
 
 def unwrap(outputs: Mapping[str, NDArray[Any]]) -> Any:
