@@ -7,6 +7,7 @@ train alone, and the job would be Completed (DS-9).
 from __future__ import annotations
 
 import contextlib
+import difflib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -42,7 +43,11 @@ _REFUSED: Final = {
 }
 _MODEL_PARALLEL: Final = "mp_parameters"
 # How SDKs name what they ask for; `sagemaker_instance_type` and the like ask for nothing.
-_ASKING_WORDS: Final = ("distribut", "horovod", "smddp", "xla", "parameter_server", "launcher")
+_ASKING_WORDS: Final = (
+    *("distribut", "horovod", "ddp", "xla", "parameter_server", "launcher"),
+    *("mpirun", "torchrun", "deepspeed"),
+)
+_LIKENESS: Final = 0.9  # of `sagemaker_mpi_enable`
 _SETTINGS: Final = frozenset(
     {
         "sagemaker_distribution_instance_groups",
@@ -171,7 +176,10 @@ def _asks(name: str) -> bool:
     """Return whether a hyperparameter asks for a distribution, also one that is unknown here."""
     if name in _SETTINGS or not name.startswith("sagemaker_"):
         return False
-    return name.endswith("_enabled") or any(word in name for word in _ASKING_WORDS)
+    if name.endswith("_enabled") or any(word in name for word in _ASKING_WORDS):
+        return True
+    known = (*_FLAGS, *_REFUSED, _NEEDS_NO_LAUNCHER)
+    return bool(difflib.get_close_matches(name.lower(), known, n=1, cutoff=_LIKENESS))
 
 
 def _is_on(name: str, value: Any) -> bool:
