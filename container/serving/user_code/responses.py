@@ -131,13 +131,23 @@ def choose_encoding(accept: str, default: str) -> str:
 
 
 def to_bytes(body: Any, answer_type: Any) -> bytes:
-    """Return bytes as they are, text with null for what JSON cannot hold, anything else as JSON."""
+    """Return bytes and text as they are, and anything else as JSON.
+
+    JSON has null for NaN and infinity, whoever wrote it.
+    """
+    is_json = isinstance(answer_type, str) and "json" in answer_type
     if isinstance(body, (bytes, bytearray, memoryview)):
-        return bytes(body)
+        content = bytes(body)
+        if not is_json or (b"NaN" not in content and b"Infinity" not in content):
+            return content
+        try:
+            return json_values.replace_constants(content.decode()).encode()
+        except UnicodeDecodeError:  # of another type than it says
+            return content
     if not isinstance(body, str):
         return json_values.dump(body).encode()
     text: str = body
-    if isinstance(answer_type, str) and "json" in answer_type:
+    if is_json:
         text = json_values.replace_constants(body)
     return text.encode()
 

@@ -131,6 +131,8 @@ def test_annotation_asks_for_a_frame() -> None:
         [1.0, np.inf],
         '{"number": NaN}',
         ('{"a": -Infinity}', "application/json"),
+        (b'{"text": "NaN", "b": NaN}', "application/json"),
+        (bytearray(b"[Infinity]"), "application/jsonlines"),
     ],
 )
 def test_answer_of_a_handler_is_always_json(answer: Any, tmp_path: Path) -> None:
