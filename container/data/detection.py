@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import filecmp
 import itertools
 import os
+import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
@@ -22,10 +24,18 @@ from container.data.formats import (
 from container.data.formats.parts import from_path
 from container.errors import UserError
 
-JUNK: Final = frozenset({"__MACOSX", "Thumbs.db", "ehthumbs.db", "desktop.ini", "Icon\r"})
-"""What macOS and Windows leave in directories and archives."""
+_JUNK: Final = frozenset(
+    (
+        *("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "#recycle"),
+        *("$recycle.bin", "system volume information", "lost+found"),
+    )
+)
+"""What systems and disk stations leave in directories and archives, in small letters."""
 _BACKUPS: Final = (".bak", ".old", ".orig", ".tmp", ".part", ".swp", "~")
 """Ends of the names of copies, whose records would count twice."""
+_COMPRESSED: Final = {".gz": "", ".tgz": ".tar"}
+"""Suffixes of compressed files, and what stands there in the name of the original."""
+_TWINS_SHOWN: Final = 3
 HEAD_BYTES: Final = 4096
 """First bytes that `recognize_content` needs."""
 _SUFFIXES: Final = {
@@ -40,6 +50,10 @@ _SUFFIXES: Final = {
     ".tgz": "webdataset",
     **dict.fromkeys(picture_files.SUFFIXES, "images"),
 }
+_COPY: Final = re.compile(
+    r"(.+?(?:\.csv|\.tfrecords?|\.rec|\.np[yz]|\.parquet|\.tar|\.tgz)(?:\.gz)?)[-._ (].+",
+    re.IGNORECASE,
+)
 _CONTENT_TYPES: Final = {
     "text/csv": "csv",
     "application/x-image": "images",
@@ -86,7 +100,7 @@ def choose_files(directory: Path, data_format: str, content_type: str | None) ->
     Raises: UserError if the directory does not exist, or holds no format or several ones.
     """
     paths, empty = _list_all(directory)
-    _refuse_copies(paths)
+    _refuse_compressed(paths)
     by_format: dict[str, list[Path]] = {}
     for path in paths:
         by_format.setdefault(_recognize(path), []).append(path)
@@ -113,6 +127,7 @@ def choose_files(directory: Path, data_format: str, content_type: str | None) ->
         raise UserError(message)
     else:
         chosen = formats[0]
+    _refuse_copies(chosen, by_format[chosen])
     others = itertools.chain(*(found for name, found in by_format.items() if name != chosen), empty)
     return Choice(chosen, by_format[chosen], list(others))
 
@@ -133,9 +148,7 @@ def _list_all(directory: Path) -> tuple[list[Path], list[Path]]:
     paths: list[Path] = []
     empty: list[Path] = []
     for name in _walk(directory):
-        size = _measure(name)
-        if size is not None:
-            (paths if size else empty).append(Path(name))
+        (paths if _measure(name) else empty).append(Path(name))
     return sorted(paths, key=lambda path: path.parts), empty
 
 
@@ -159,7 +172,7 @@ def _walk(directory: Path) -> Iterator[str]:
 
 
 def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name in JUNK
+    return name.startswith(".") or name.casefold() in _JUNK
 
 
 def _leads_back(path: str) -> bool:
@@ -170,8 +183,8 @@ def _leads_back(path: str) -> bool:
     return Path(path).resolve() in holders.union(*(holder.parents for holder in holders))
 
 
-def _measure(path: str) -> int | None:
-    """Return the bytes of a file, or None if it is not a file.
+def _measure(path: str) -> int:
+    """Return the bytes of a file; 0 for what is not a file, such as a FIFO.
 
     Raises: UserError if it is a link that leads nowhere.
     """
@@ -180,7 +193,7 @@ def _measure(path: str) -> int | None:
     except OSError as error:
         message = f"{path} cannot be read, perhaps as a link that leads nowhere: {error.strerror}"
         raise UserError(message) from error
-    return status.st_size if stat.S_ISREG(status.st_mode) else None
+    return status.st_size if stat.S_ISREG(status.st_mode) else 0
 
 
 def expect_format(data_format: str, content_type: str | None) -> str:
@@ -207,20 +220,64 @@ def _recognize(path: Path) -> str:
         return recognize_content(stream.read(HEAD_BYTES))
 
 
-def _refuse_copies(paths: Sequence[Path]) -> None:
+def _refuse_compressed(paths: Sequence[Path]) -> None:
     """Refuse a file beside its compressed copy: every record would count twice.
 
     Raises: UserError that names both.
     """
     names = set(paths)
     for path in paths:
-        if path.suffix.lower() == ".gz" and path.with_suffix("") in names:
-            message = (
-                f"{path.with_suffix('')} and {path.name} are in one channel, and each record would "
-                "count twice; remove one of them (a prefix of S3 that ends in a file's name names "
-                "both)"
-            )
-            raise UserError(message)
+        original = path.with_suffix(_COMPRESSED.get(path.suffix.lower(), path.suffix))
+        if original != path and original in names:
+            _refuse_pair(original, path)
+
+
+def _refuse_copies(data_format: str, paths: Sequence[Path]) -> None:
+    """Refuse a file whose name is that of another one and goes on, such as `train.csv.1`.
+
+    Raises: UserError that names both.
+    """
+    if data_format == "images":  # of which there may be many, with names from anywhere
+        return
+    names = set(paths)
+    for path in paths:
+        match = _COPY.match(path.name)
+        if match and path.with_name(match[1]) in names:
+            _refuse_pair(path.with_name(match[1]), path)
+
+
+def _refuse_pair(original: Path, copy: Path) -> NoReturn:
+    message = (
+        f"{original} and {copy.name} are in one channel, and each record would count twice; remove "
+        "one of them (a prefix of S3 that ends in a file's name names both)"
+    )
+    raise UserError(message)
+
+
+def find_twins(paths: Iterable[Path]) -> list[str]:
+    """Say which files have the content of an earlier one, so that their records count twice.
+
+    Raises: UserError if a file cannot be read.
+    """
+    alike: dict[tuple[int, bytes], list[Path]] = {}
+    twins = []
+    for path in paths:
+        with from_path(path).reading() as stream:
+            head = stream.read(HEAD_BYTES)
+        earlier = alike.setdefault((path.stat().st_size, head), [])
+        same = [other for other in earlier if filecmp.cmp(path, other, shallow=False)]
+        if same:
+            twins.append(f"{path} that of {same[0].name}")
+        else:
+            earlier.append(path)
+    if not twins:
+        return []
+    shown = ", ".join([*twins[:_TWINS_SHOWN], *["..."] * (len(twins) > _TWINS_SHOWN)])
+    note = (
+        f"warning: {len(twins)} files have the content of another one, so that each record counts "
+        f"twice; remove the copies if this is not meant: {shown}"
+    )
+    return [note]
 
 
 def _no_files(directory: Path, wanted: str, paths: Sequence[Path], hint: str) -> UserError:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from container import machine
+from container.data.doubts import Pixels
 from container.data.formats.parts import (
     MISSING_LABELS,
     Images,
@@ -26,14 +27,13 @@ from container.data.formats.parts import (
     Task,
 )
 from container.data.images import LabeledImages
-from container.data.labels import canonical, clean, join
+from container.data.labels import Names, clean, find_respelling, join
 from container.data.stream import BLOCK_BYTES, ImageSet, PipedStream, ScratchFile, ScratchStream
 from container.errors import UserError
 
 _FAULTS_SHOWN: Final = 5
 _FAULTS_LISTED: Final = 20  # of records, each of which somebody has to look at
 _CLASSES_SHOWN: Final = 20
-_DARK_MAXIMUM: Final = 31  # of pictures with five bits a value; those of UCI's digits end at 16
 
 
 def gather(
@@ -54,6 +54,8 @@ def gather(
     if budget_bytes is None:
         budget_bytes = _default_budget_bytes()
     store = _Store(budget_bytes, spills=read_again is None)
+    pixels = Pixels()
+    find_labels = _choose_labels(options)
     labels: list[Labels] = []
     rejected: list[str] = []
     names: list[str] = []
@@ -65,24 +67,23 @@ def gather(
             shape = shape or part.shape
             _check_shape(part, shape, "the records before it have")
             store.append(part.images)
-            known = options.classes
-            labels.append(part.labels if known is None else _look_up(part, known))
+            pixels.add(part.images, guesses_label=part.guesses_label)
+            labels.append(find_labels(part))
             names += _name_records(part, options)
     if shape is None:
         message = f"{where} holds no rows: only headers, or no records"
         raise UserError(message)
     classes, indices = _settle_classes(labels, options)
+    notes = pixels.find_doubts(classes, indices)
     if not store.is_full:
         images = store.images(shape)
-        return LabeledImages(
-            images, indices, classes, tuple(rejected), store.find_doubts(), tuple(names)
-        )
+        return LabeledImages(images, indices, classes, tuple(rejected), notes, tuple(names))
     common: dict[str, Any] = {
         "labels": indices,
         "classes": classes,
         "image_shape": shape,
         "rejected": tuple(rejected),
-        "notes": store.find_doubts(),
+        "notes": notes,
         "names": tuple(names),
     }
     if store.scratch is not None:
@@ -120,12 +121,13 @@ def _read_again(
     Raises: UserError if a record cannot be read and none may be skipped, or if shape or class was
     not in the first epoch.
     """
+    names = Names(classes)
     for part in map(_drop_unlabeled, read_parts()):
         if not bad_record_limit:
             _check_rejected(part.faults, 0)
         if len(part.labels):
             _check_shape(part, shape, "the first epoch has")
-            yield part.images, _look_up(part, classes)
+            yield part.images, _look_up(part, names)
 
 
 def _drop_unlabeled(part: Part) -> Part:
@@ -143,6 +145,7 @@ def _drop_unlabeled(part: Part) -> Part:
         [labels[i] for i in kept],
         lambda index: part.locate(int(kept[index])),
         [*part.faults, *(f"{part.locate(i)}: the label is missing" for i in missing)],
+        part.guesses_label,
     )
 
 
@@ -194,24 +197,42 @@ def _settle_classes(
     distinct, indices = np.unique(
         join(labels, keeps_spelling=options.keeps_spelling), return_inverse=True
     )
-    return tuple(distinct.tolist()), indices.astype(np.int32)
+    classes = tuple(distinct.tolist())
+    respelled = find_respelling(labels, classes)
+    if respelled:
+        index = Names(classes).find(respelled)
+        options.note(f"all labels are whole numbers, so {respelled!r} is class {classes[index]}")
+    return classes, indices.astype(np.int32)
 
 
-def _look_up(part: Part, classes: tuple[Label, ...]) -> npt.NDArray[np.int64]:
-    """Return the index of each label among `classes`, where `3` and `"3"` are equal.
+def _choose_labels(options: Options) -> Callable[[Part], Labels]:
+    """Return what finds the labels of a part, which are indices if the classes are known."""
+    if options.classes is None:
+        return lambda part: part.labels
+    return functools.partial(_look_up, names=Names(options.classes, options.note))
 
-    Raises: UserError if a label is not among them.
+
+def _look_up(part: Part, names: Names) -> npt.NDArray[np.int64]:
+    """Return the index of each label among the classes, where `3` and `"3"` are equal.
+
+    Raises: UserError if a label is not among them, or two labels are one class that would be two.
     """
-    positions = {str(label): i for i, label in enumerate(classes)}
     distinct, inverse = np.unique(np.asarray(part.labels), return_inverse=True)
-    names = [canonical(label, positions) for label in distinct.tolist()]
-    unknown = [name for name in names if name not in positions]
-    indices = np.array([positions.get(name, -1) for name in names], np.int64)[inverse]
+    try:
+        found = names.find_all(distinct.tolist())
+    except ValueError as error:
+        message = f"in the records from {part.locate(0)} on, {error}"
+        raise UserError(message) from error
+    unknown = [
+        str(label) for label, index in zip(distinct.tolist(), found, strict=True) if index < 0
+    ]
+    indices = np.array(found, np.int64)[inverse]
     if unknown:
-        known = [*list(positions)[:_CLASSES_SHOWN], *["..."] * (len(positions) > _CLASSES_SHOWN)]
+        texts = names.texts
+        known = [*texts[:_CLASSES_SHOWN], *["..."] * (len(texts) > _CLASSES_SHOWN)]
         message = (
             f"{part.locate(int((indices < 0).argmax()))}: the label is not one of the "
-            f"{len(positions)} classes {', '.join(known)}; "
+            f"{len(texts)} classes {', '.join(known)}; "
             f"unknown labels: {', '.join(map(repr, unknown[:_FAULTS_SHOWN]))}"
         )
         raise UserError(message)
@@ -234,15 +255,12 @@ class _Store:
         self.first: Images = np.empty(0, np.uint8)
         """Some images from the start, once the store is full."""
         self.scratch: ScratchFile | None = None
-        self._brightest = 0
 
     def append(self, images: Images) -> None:
         """Add images.
 
         Raises: PlatformError if scratch space is full.
         """
-        if self._brightest <= _DARK_MAXIMUM:
-            self._brightest = max(self._brightest, int(images.max(initial=0)))
         end = self._used + images.nbytes
         if not self.is_full and end <= self._budget_bytes:
             self._memory[self._used : end] = images.reshape(-1)
@@ -252,17 +270,6 @@ class _Store:
             self._leave_memory(images)
         if self.scratch is not None:
             self.scratch.append(images)
-
-    def find_doubts(self) -> tuple[str, ...]:
-        """Say what makes the pixels look as if they were on another scale than 0-255."""
-        if self._brightest > _DARK_MAXIMUM:
-            return ()
-        doubt = (
-            f"warning: no pixel is above {self._brightest}, where 255 is white, so all images are "
-            "nearly black; if the values are true and false, or on another scale, write them as "
-            "0-255: (images * 255).astype('uint8') for 0 and 1"
-        )
-        return (doubt,)
 
     def _leave_memory(self, images: Images) -> None:
         self.is_full = True

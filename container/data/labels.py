@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import unicodedata
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -23,18 +24,64 @@ def clean(label: str) -> str:
     return unicodedata.normalize("NFC", label).strip().strip("\ufeff").strip()
 
 
-def canonical(label: Label, names: Container[str]) -> str:
-    """Write a label as the classes do: `7.0` is class `7` if there is no class `7.0`."""
-    text = str(label)
-    if text in names:
-        return text
-    text = clean(text)
-    if text in names:
-        return text
-    try:
-        return str(_to_integer(text))
-    except ValueError:
-        return text
+class Names:
+    """The classes of a set, to find those of the labels of another set."""
+
+    def __init__(self, classes: Iterable[Label], note: Callable[[str], object] = len) -> None:
+        """Take the classes in their order; `note` takes a line about labels written differently."""
+        labels = list(classes)
+        self._note = note
+        self.texts = [str(label) for label in labels]
+        self._positions = {text: index for index, text in enumerate(self.texts)}
+        self._are_numbers = all(isinstance(label, int) for label in labels)
+        self._written: dict[int, str] = {}
+        self._is_noted = False
+
+    def find(self, label: Label) -> int:
+        """Return the index of the class of a label; -1 if it has none.
+
+        `7.0` and `07` are class `7` if all classes are numbers. If they are text, each spelling is
+        a class of its own.
+        """
+        text = str(label)
+        if text not in self._positions:
+            text = clean(text)
+        if text not in self._positions and self._are_numbers:
+            with contextlib.suppress(ValueError):
+                text = str(_to_integer(text))
+        return self._positions.get(text, -1)
+
+    def find_all(self, labels: Iterable[Label]) -> list[int]:
+        """Return the index of the class of each label; -1 for those that have none.
+
+        Raises: ValueError if two labels are one class, of this call or earlier ones, which would
+        be two in a training set: `7` and `007`.
+        """
+        indices = []
+        for label in labels:
+            index = self.find(label)
+            indices.append(index)
+            written = clean(str(label)).lstrip("+")
+            if index >= 0 and written != self.texts[index] and not self._is_noted:
+                self._note(f"the label {written!r} is taken as class {self.texts[index]}")
+                self._is_noted = True
+            if index < 0 or not written.lstrip("-").isdecimal():
+                continue
+            same = self._written.setdefault(index, written)
+            if same != written:
+                message = (
+                    f"{same!r} and {written!r} would both be class {self.texts[index]}, and are "
+                    "two classes where both are in a training set; write them in the same way"
+                )
+                raise ValueError(message)
+        return indices
+
+
+def find_respelling(parts: Sequence[Labels], classes: Iterable[Label]) -> str:
+    """Return a label that its class writes in another way, such as `007` of class 7; or ""."""
+    texts = set(map(str, classes))
+    found = {label for part in parts if not isinstance(part, np.ndarray) for label in part}
+    return min(found - texts, default="")
 
 
 def settle(spellings: Iterable[Label]) -> tuple[Label, ...]:

@@ -32,7 +32,7 @@ from container.data.formats import (
 from container.data.formats.parts import Options, Task, from_path
 from container.data.gathering import gather
 from container.data.images import LabeledImages
-from container.data.labels import canonical
+from container.data.labels import Names
 from container.data.pipe import read_pipe
 from container.data.stream import ImageSet
 
@@ -78,7 +78,10 @@ def open_channel(
             return read_pipe(fifo, options, channel.content_type, wrapped=wrapped)
 
         where = str(layout.pipe(channel.name, 0))
-        return gather(read_next_epoch(), where, options, read_next_epoch)
+        notes: list[str] = []
+        options = dataclasses.replace(options, note=notes.append)
+        images = gather(read_next_epoch(), where, options, read_next_epoch)
+        return dataclasses.replace(images, notes=(*images.notes, *notes))
     directory = layout.channel(channel.name)
     if allow_empty and not (directory.is_dir() and detection.list_files(directory)):
         no_images = np.empty((0, 0, 0, 0), np.uint8)
@@ -89,20 +92,25 @@ def open_channel(
 def _gather_directory(directory: Path, options: Options, content_type: str | None) -> ImageSet:
     choice = detection.choose_files(directory, options.data_format, content_type)
     found, paths = choice.data_format, choice.paths
-    if found not in ("images", "npz"):  # which have rules of their own
+    if found != "images":  # which have rules of their own
         set_names.refuse_files(directory, paths)
     if found == "images" and options.role != "train":  # whose mistakes the report shows
         options = dataclasses.replace(options, keeps_names=True)
     notes: list[str] = []
     options = dataclasses.replace(options, note=notes.append)
+    if found not in ("images", "npy", "idx"):  # of which two may be alike, as arrays of labels
+        notes += detection.find_twins(paths)
     images = gather(_read(directory, found, paths, options), str(directory), options)
     level = sys.maxsize  # other files have no class
     if found == "images":
         level = picture_folders.find_class_level(directory, paths)
-        kept = [str(images.classes[index]) for index in np.unique(images.labels)]
-        picture_folders.check_classes(
-            directory, paths, choice.others, lambda name: canonical(name, kept) in kept
-        )
+        notes += picture_folders.find_doubts(directory, paths)
+        kept = Names(images.classes[index] for index in np.unique(images.labels))
+
+        def has_images(name: str) -> bool:
+            return kept.find(picture_folders.read_name(name, options.charset)) >= 0
+
+        picture_folders.check_classes(directory, paths, choice.others, has_images)
     notes += picture_folders.describe(directory, choice.others, level)
     names = tuple(name.removeprefix(f"{directory}/") for name in images.names)
     return dataclasses.replace(images, notes=(*images.notes, *notes), names=names)
@@ -124,7 +132,7 @@ def _list_pictures(
     directory: Path, found: str, paths: Sequence[Path], options: Options
 ) -> Iterable[picture_files.Encoded]:
     if found == "images":
-        return picture_folders.label(directory, paths)
+        return picture_folders.label(directory, paths, options.charset)
     if found == "parquet":
         return parquet_files.read(paths, options)
     if found == "webdataset":

@@ -7,13 +7,12 @@ from typing import Final
 
 import numpy as np
 
+from container.data.doubts import find_label_doubts
 from container.data.images import LabeledImages
 from container.data.stream import ImageSet, Stream
 
 _CLASSES_LISTED: Final = 20
 _FAULTS_LISTED: Final = 5
-_NUMBERED_CLASSES: Final = 100
-_FEW_IMAGES: Final = 20
 
 
 def split(images: ImageSet, fraction: float, seed: int) -> tuple[ImageSet, ImageSet]:
@@ -27,32 +26,12 @@ def split(images: ImageSet, fraction: float, seed: int) -> tuple[ImageSet, Image
     held_out = whole.take(np.sort(order[:count]))
     # What was left out is reported once.
     held_out = dataclasses.replace(held_out, rejected=(), notes=())
-    return whole.take(np.sort(order[count:])), held_out
-
-
-def find_doubts(images: ImageSet) -> list[str]:
-    """Say what makes the labels look as if they were something else, such as pixels."""
-    doubts = []
-    count, total = len(images.classes), len(images.labels)
-    is_number = all(isinstance(label, int) for label in images.classes)
-    if (is_number and count > _NUMBERED_CLASSES) or (total >= _FEW_IMAGES and 2 * count > total):
-        doubts.append(
-            f"{count:,} different labels in {total:,} images, such as {images.classes[0]!r} and "
-            f"{images.classes[-1]!r}: if these are not classes, set label_column to the column of "
-            "the labels: its header, its number, first or last"
-        )
-    alike: dict[str, list[str]] = {}
-    for label in map(str, images.classes):
-        shown = "".join(filter(str.isprintable, label.casefold()))
-        alike.setdefault("".join(shown.split()), []).append(label)
-    for labels in alike.values():
-        if len(labels) > 1:
-            listed = ", ".join(map(repr, labels))
-            doubts.append(
-                f"{listed} differ only in case, spaces or invisible characters, and are classes of "
-                "their own"
-            )
-    return doubts
+    kept = whole.take(np.sort(order[count:]))
+    lost = [str(kept.classes[index]) for index in np.setdiff1d(held_out.labels, kept.labels)]
+    if lost:
+        note = f"warning: all images of {', '.join(lost[:_CLASSES_LISTED])} are held out"
+        kept = dataclasses.replace(kept, notes=(*kept.notes, note))
+    return kept, held_out
 
 
 def describe(images: ImageSet, name: str) -> str:
@@ -71,7 +50,8 @@ def describe(images: ImageSet, name: str) -> str:
             f"({images.classes[most]}), median {np.median(counts):,.0f}"
         )
     lines.append(f"  images of each class: {summary}")
-    lines += [f"  warning: {text}" for text in find_doubts(images)]
+    doubts = find_label_doubts(images.classes, total)
+    lines += [f"  warning: {text}" for text in doubts]
     if images.rejected:
         lines.append(f"  skipped {len(images.rejected)} records that cannot be read:")
         lines += [f"    {fault}" for fault in images.rejected[:_FAULTS_LISTED]]

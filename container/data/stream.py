@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from container.data.formats.parts import Images, Label, Shape
 from container.data.images import LabeledImages
-from container.data.labels import canonical
+from container.data.labels import Names
 from container.errors import PlatformError, UserError
 
 BLOCK_BYTES: Final = 1 << 26
@@ -172,12 +172,12 @@ class PipedStream(Stream):
             classes=self.classes,
             image_shape=self.image_shape,
             rejected=self.rejected,
+            notes=self.notes,
         )
 
     def _cut(self, size: int) -> Generator[LabeledImages, None, None]:
-        positions = {str(label): i for i, label in enumerate(self.classes)}
-        names = [canonical(label, positions) for label in self.first_classes]
-        lookup = np.array([positions[name] for name in names], np.int32)
+        names = Names(self.classes)
+        lookup = np.array([names.find(label) for label in self.first_classes], np.int32)
         images = np.empty((size, *self.image_shape), np.uint8)
         labels = np.empty(size, np.int32)
         filled = count = 0

@@ -88,7 +88,10 @@ def prepare(job: Job[Settings]) -> Prepared:
     sets, share = shares.divide(loading.result(), settings.batch_size, hosts, sharded=found.sharded)
     classes = sets.training.classes
     if len(classes) < 2:
-        message = f"the training channel holds only one class, {classes[0]!r}; expected two or more"
+        message = (
+            f"the training channel holds only one class, {classes[0]!r}; expected two or more; if "
+            "the labels of CSV are in another column, set label_column, such as last"
+        )
         raise UserError(message)
     return Prepared(
         job=job,

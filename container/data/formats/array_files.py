@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from container.data.array_shapes import find_shape
 from container.data.formats.parts import (
     PART_BYTES,
     Labels,
@@ -26,6 +27,7 @@ from container.data.formats.parts import (
 )
 from container.errors import UserError
 
+_MEMBERS_SHOWN: Final = 5
 _IDX_DTYPES: Final = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 _HEADER_BYTES_MAXIMUM: Final = 1 << 16
 _ROLES: Final = {
@@ -57,7 +59,7 @@ def read_npz(paths: Sequence[Path], options: Options) -> Iterator[Task]:
     for path in paths:
         try:
             with zipfile.ZipFile(path) as archive:
-                names = [name.removesuffix(".npy") for name in archive.namelist()]
+                names = _list_arrays(path, archive.namelist())
                 images_name = _choose(path, names, _IMAGE_NAMES, options.role, "images")
                 labels_name = _choose(path, names, _LABEL_NAMES, options.role, "labels")
                 with archive.open(f"{labels_name}.npy") as stream:
@@ -83,6 +85,20 @@ def read_pairs(paths: Sequence[Path], options: Options) -> Iterator[Task]:
             labels = _read_whole(stream, str(labels_path))
         with from_path(images_path).reading() as stream:
             yield from _cut(stream, str(images_path), labels, options)
+
+
+def _list_arrays(path: Path, members: Sequence[str]) -> list[str]:
+    """List the names of the arrays in an archive.
+
+    Raises: UserError if two have one name, of which only one could be read, or a member is none.
+    """
+    names = [name.removesuffix(".npy") for name in members]
+    others = [member for member in members if not member.endswith(".npy")]
+    if others or len(set(names)) < len(names):
+        what = f"{others[0]}, which is not an array" if others else "two arrays of one name"
+        message = f"{path} holds {what}: its members are {', '.join(members[:_MEMBERS_SHOWN])}"
+        raise UserError(message)
+    return names
 
 
 def _choose(path: Path, names: Sequence[str], known: Sequence[str], role: str, noun: str) -> str:
@@ -195,7 +211,7 @@ def _cut(stream: BinaryIO, name: str, labels: NDArray[Any], options: Options) ->
     if dtype.kind not in "biuf":
         message = f"{name} holds values of the type {dtype}; expected pixels as numbers"
         raise UserError(message)
-    image_shape = _find_shape(name, shape[1:], options.image_shape)
+    image_shape = find_shape(name, shape[1:], options.image_shape)
     value_count = math.prod(shape[1:])
     step = max(1, PART_BYTES // max(1, value_count))
     image_bytes = value_count * dtype.itemsize
@@ -238,22 +254,6 @@ def _flatten(labels: NDArray[Any], name: str, shape: tuple[int, ...]) -> NDArray
 
 def _locate(name: str, start: int, index: int) -> str:
     return f"{name}, image {start + index}"
-
-
-def _find_shape(name: str, found: tuple[int, ...], wanted: Shape | None) -> Shape:
-    shape: tuple[int, ...] = wanted or found
-    if len(shape) == 1:
-        side = math.isqrt(shape[0])
-        shape = (side, side, 1)
-    if len(shape) == 2:
-        shape = (*shape, 1)
-    if len(shape) == 3 and math.prod(shape) == math.prod(found):
-        return shape
-    hint = "; set image_shape to height, width and channels"
-    if wanted:
-        hint = f", expected {list(wanted)}"
-    message = f"{name} holds images of shape {list(found)}{hint}"
-    raise UserError(message)
 
 
 def _decode(

@@ -18,15 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from container.data.formats.csv_tables import (
+    QUOTED_EXAMPLE,
     TABLE_ADVICE,
     Table,
     describe,
-    explain_charset,
     is_number,
     may_be_row,
 )
 from container.data.formats.csv_text import (
     Utf8Stream,
+    explain_charset,
     find_separator,
     iterate_records,
     read_head,
@@ -92,7 +93,9 @@ def _parse(block: bytes, first_row: int, table: Table) -> Part:
     if values is not None:
         labels = values[:, label].astype(np.int64)
         pixels = np.delete(values, label, axis=1) if label else values[:, 1:]
-        return Part(pixels.reshape(-1, *table.shape), labels, locate)
+        return Part(
+            pixels.reshape(-1, *table.shape), labels, locate, guesses_label=table.guesses_label
+        )
     labeled = _cut_labels(block, table)
     if labeled is not None:
         texts, rest = labeled
@@ -101,7 +104,8 @@ def _parse(block: bytes, first_row: int, table: Table) -> Part:
             values = _scan_numbers(rest, columns - 1, separator.decode())
         # loadtxt skips a row without pixels, which would shift the labels of those behind it.
         if values is not None and len(values) == len(texts):
-            return Part(values.reshape(-1, *table.shape), texts, locate)
+            images = values.reshape(-1, *table.shape)
+            return Part(images, texts, locate, guesses_label=table.guesses_label)
     return _parse_slowly(block, first_row, table)
 
 
@@ -197,6 +201,7 @@ def _parse_slowly(block: bytes, first_row: int, table: Table) -> Part:
     labels: list[str] = []
     images, places, faults = [], [], []
     width = len(table.names)
+    ragged = 0
     for index, line in iterate_records(block, table.separator, width):
         if line == table.header:  # files that were joined repeat it (IN-5)
             continue
@@ -207,7 +212,8 @@ def _parse_slowly(block: bytes, first_row: int, table: Table) -> Part:
             faults.append(f"{where}: {explain_charset(error)}")
             continue
         if len(fields) != width:
-            faults.append(f"{where}: {len(fields)} columns, expected {width}")
+            ragged += 1
+            faults.append(f"{where}: {_describe_width(len(fields), width)}")
             continue
         text = fields.pop(table.label_index)
         if _is_missing(text):
@@ -223,10 +229,19 @@ def _parse_slowly(block: bytes, first_row: int, table: Table) -> Part:
         images.append(pixels)
         labels.append(text)
         places.append(where)
-    if faults and not images and width <= _FEW_COLUMNS:
+    if faults and ragged + len(images) == 0 and width <= _FEW_COLUMNS:
         faults[0] += f"; {TABLE_ADVICE}"
     stacked = np.stack(images) if images else np.empty((0, width - 1), np.uint8)
-    return Part(stacked.reshape(-1, *table.shape), labels, places.__getitem__, faults)
+    stacked = stacked.reshape(-1, *table.shape)
+    return Part(stacked, labels, places.__getitem__, faults, table.guesses_label)
+
+
+def _describe_width(found: int, expected: int) -> str:
+    """Describe a row with another number of columns than the first one has."""
+    text = f"{found} columns, expected {expected}"
+    if found > expected:
+        text += f" (a label that holds a separator needs quotes: {QUOTED_EXAMPLE})"
+    return text
 
 
 def _parse_pixels(fields: Sequence[str]) -> Images | int:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from container.data.formats.csv_text import find_separator, split_fields
+from container.data.doubts import find_header_doubts
+from container.data.formats.csv_text import explain_charset, find_separator, split_fields
 from container.data.formats.parts import LABEL_COLUMN, Options, Shape
 from container.errors import UserError
 
@@ -16,6 +18,7 @@ TABLE_ADVICE: Final = (
     "the bundled trainer learns pictures: a label and one pixel (0-255) per column; for a table of "
     "other values write a program of your own: python -m container init --kind script DIRECTORY"
 )
+QUOTED_EXAMPLE: Final = '"cat, black",0,255'
 _ENDS: Final = {"first": 0, "last": -1}
 _LABEL_NAMES: Final = ("label", "labels", "class", "target", "y")
 _COUNTED_COLUMNS: Final = 10  # as many as 0,1,2,... have to be to be a header and not pixels
@@ -33,6 +36,8 @@ class Table:
     """The line of the header; empty if there is none."""
     label_index: int
     shape: Shape
+    guesses_label: bool
+    """Whether the first column is the label because nothing names another one."""
 
 
 def describe(name: str, lines: Sequence[bytes], options: Options, first: Table | None) -> Table:
@@ -54,10 +59,12 @@ def describe(name: str, lines: Sequence[bytes], options: Options, first: Table |
     is_header = _is_header(fields, options.label_column)
     names = tuple(fields)
     header = line
+    rows = _split_sample(lines[is_header:], separator)
     if not is_header:
         names = tuple(f"column {i + 1}" for i in range(len(fields)))
         header = b""
-    _refuse_table(name, names, _split_sample(lines[is_header:], separator))
+        _refuse_first_row(name, rows)
+    _refuse_table(name, names, rows)
     shape = options.image_shape or _infer_shape(name, len(fields) - 1)
     if math.prod(shape) != len(fields) - 1:
         message = (
@@ -66,10 +73,15 @@ def describe(name: str, lines: Sequence[bytes], options: Options, first: Table |
         )
         raise UserError(message)
     if first is not None and not is_header:  # only the first file of a split set has a header
-        return Table(name, separator, first.names, b"", first.label_index, shape)
-    find = _find_label if is_header else _find_position
-    label_index = find(name, names, options.label_column)
-    return Table(name, separator, names, header, label_index, shape)
+        table = dataclasses.replace(first, name=name, separator=separator, header=b"", shape=shape)
+    else:
+        find = _find_label if is_header else _find_position
+        index = find(name, names, options.label_column)
+        guesses = options.label_column == LABEL_COLUMN and names[index].casefold() != LABEL_COLUMN
+        table = Table(name, separator, names, header, index, shape, guesses)
+    _refuse_text(table, rows)
+    _check_order(table, first, options.note)
+    return table
 
 
 def _split(name: str, line: bytes, separator: bytes) -> list[str]:
@@ -87,15 +99,6 @@ def _split_sample(lines: Sequence[bytes], separator: bytes) -> list[list[str]]:
         with contextlib.suppress(UnicodeDecodeError):
             rows.append(split_fields(line, separator))
     return rows
-
-
-def explain_charset(error: UnicodeDecodeError) -> str:
-    """Explain that text is not UTF-8, and what to do."""
-    near = error.object[max(0, error.start - 10) : error.end + 10]
-    return (
-        f"it is not UTF-8: {near!r}; set charset to the one that it was written in, such as "
-        "latin-1, cp1252 or utf-16"
-    )
 
 
 def may_be_row(fields: Sequence[str]) -> bool:
@@ -129,13 +132,11 @@ def _counts(fields: Sequence[str]) -> bool:
 def _find_label(name: str, names: Sequence[str], label_column: str) -> int:
     """Return the index of the label by the header, or by its position.
 
-    Raises: UserError that lists the columns if this one is missing.
+    Raises: UserError that lists the columns if this one is missing, or there are several.
     """
-    if label_column in names:
-        return names.index(label_column)
-    alike = [i for i, column in enumerate(names) if column.casefold() == label_column.casefold()]
-    if len(alike) == 1:
-        return alike[0]
+    named = _find_named(name, names, label_column)
+    if named is not None:
+        return named
     position = _read_position(label_column, len(names))
     if position is not None:
         return position
@@ -144,6 +145,23 @@ def _find_label(name: str, names: Sequence[str], label_column: str) -> int:
     if label_column == LABEL_COLUMN and stems[0] != stems[-1] and not is_named:
         return 0
     raise UserError(_describe_missing(name, names, label_column))
+
+
+def _find_named(name: str, names: Sequence[str], label_column: str) -> int | None:
+    """Return the index of the column that is called so, in any case; None if none is.
+
+    Raises: UserError if there are several.
+    """
+    same = [i for i, column in enumerate(names) if column == label_column]
+    alike = [i for i, column in enumerate(names) if column.casefold() == label_column.casefold()]
+    found = same or alike
+    if len(found) > 1:
+        message = (
+            f"{name} has {len(found)} columns called {names[found[0]]!r}; set label_column to the "
+            f"number of the right one: {', '.join(str(i + 1) for i in found)}"
+        )
+        raise UserError(message)
+    return found[0] if found else None
 
 
 def _find_position(name: str, names: Sequence[str], label_column: str) -> int:
@@ -199,6 +217,63 @@ def _infer_shape(name: str, pixel_count: int) -> Shape:
     return side, side, 1
 
 
+def _refuse_first_row(name: str, rows: Sequence[Sequence[str]]) -> None:
+    """Refuse a first row of another width than all those behind it: it would decide for them.
+
+    Raises: UserError with both widths.
+    """
+    width, *others = [len(row) for row in rows if row != [""]]
+    if len(others) > 1 and len(set(others)) == 1 and width != others[0]:
+        message = (
+            f"{name}, row 1 has {width} columns, and those behind it have {others[0]}; a label "
+            f"that holds a separator needs quotes: {QUOTED_EXAMPLE}"
+        )
+        raise UserError(message)
+
+
+def _refuse_text(table: Table, rows: Sequence[Sequence[str]]) -> None:
+    """Refuse rows in which another column than that of the labels holds text.
+
+    Raises: UserError with the column.
+    """
+    full = [row for row in rows if len(row) == len(table.names)]
+    for index, column in enumerate(table.names):
+        texts = [row[index] for row in full]
+        is_text = len(texts) > 1 and all(texts) and not any(map(is_number, texts))
+        if is_text and index != table.label_index:
+            position = "last" if index == len(table.names) - 1 else index + 1
+            message = (
+                f"{table.name}: {column!r} holds {texts[0][:40]!r}, which is not a pixel; if it is "
+                f"the label, set label_column={position}; {TABLE_ADVICE}"
+            )
+            raise UserError(message)
+
+
+def _check_order(table: Table, first: Table | None, note: Callable[[str], object]) -> None:
+    """Check that the columns of pixels are those of the first file, and look like pixels.
+
+    Raises: UserError if they come in another order than in the first file.
+    """
+    if not table.header:
+        return
+    pixels = _list_pixels(table)
+    others = _list_pixels(first or table)
+    if pixels != others and sorted(pixels) == sorted(others):
+        message = (
+            f"{table.name} has the columns of the first file in another order: "
+            f"{', '.join(pixels[:3])}, ... and not {', '.join(others[:3])}, ...; write the pixels "
+            "in the same order in all files"
+        )
+        raise UserError(message)
+    for doubt in find_header_doubts(pixels):
+        note(f"warning: {table.name}: {doubt}")
+
+
+def _list_pixels(table: Table) -> list[str]:
+    """List the columns of a table but that of the labels."""
+    return [column for i, column in enumerate(table.names) if i != table.label_index]
+
+
 def _refuse_table(name: str, names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Refuse rows with two or more columns of text: only the labels of pictures are text.
 
@@ -211,5 +286,8 @@ def _refuse_table(name: str, names: Sequence[str], rows: Sequence[Sequence[str]]
         if full and not any(is_number(row[i]) for row in full)
     ]
     if len(full) > 1 and len(texts) > 1:
-        message = f"{name} is a table and not pictures: {', '.join(texts[:3])}; {TABLE_ADVICE}"
+        message = (
+            f"{name} is a table and not pictures: {', '.join(texts[:3])}; {TABLE_ADVICE}; if a "
+            f"label holds a separator, put it in quotes: {QUOTED_EXAMPLE}"
+        )
         raise UserError(message)

@@ -193,3 +193,12 @@ def _count_lines(lines: Sequence[bytes], separator: bytes, width: int) -> int:
                 is_record = False
             return count if is_record else 1
     return 1
+
+
+def explain_charset(error: UnicodeDecodeError) -> str:
+    """Explain that text is not UTF-8, and what to do."""
+    near = error.object[max(0, error.start - 10) : error.end + 10]
+    return (
+        f"it is not UTF-8: {near!r}; set charset to the one that it was written in, such as "
+        "latin-1, cp1252 or utf-16"
+    )

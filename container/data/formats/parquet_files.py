@@ -88,7 +88,7 @@ def read(paths: Sequence[Path], options: Options) -> Iterator[picture_files.Enco
                 columns = _Columns(image, label, names, narrow, options.charset)
                 start = 0
                 for batch in file.iter_batches(_ROWS, columns=[image, label]):
-                    yield from _label(f"{path}, row", start, batch.to_pylist(), columns)
+                    yield from _label(f"{path}, row", start, batch, columns)
                     start += batch.num_rows
         except (pa.ArrowException, OSError) as error:
             message = f"{path} cannot be read: {str(error)[:200]}"
@@ -132,15 +132,28 @@ def _find_class_names(schema: pa.Schema, label: str) -> list[str]:
     return [str(name) for name in names]
 
 
+def _list_labels(column: pa.Array) -> list[Any]:
+    """Return the values of a column; bytes in place of text that is not UTF-8."""
+    import pyarrow as pa
+
+    try:
+        values: list[Any] = column.to_pylist()
+    except UnicodeDecodeError:  # Arrow does not look at what a file calls text
+        values = column.cast(pa.binary()).to_pylist()
+    return values
+
+
 def _label(
-    place: str, start: int, rows: Sequence[Any], columns: _Columns
+    place: str, start: int, batch: pa.RecordBatch, columns: _Columns
 ) -> Iterator[picture_files.Encoded]:
-    for index, row in enumerate(rows, start):
-        content, text, fault = row[columns.image], "", ""
-        if isinstance(content, dict):
-            content = content["bytes"]
+    labels = _list_labels(batch.column(columns.label))
+    contents = batch.column(columns.image).to_pylist()
+    for index, (entry, label) in enumerate(zip(contents, labels, strict=True), start):
+        content, text, fault = entry, "", ""
+        if isinstance(entry, dict):
+            content = entry["bytes"]
         try:
-            text = columns.write_label(row[columns.label])
+            text = columns.write_label(label)
         except ValueError as error:
             fault = str(error)
         if not content:

@@ -108,6 +108,8 @@ class Part:
     """Returns the place of a record of this part, for messages."""
     faults: list[str] = field(default_factory=list)
     """Place and reason of each record that cannot be read."""
+    guesses_label: bool = False
+    """Whether the first column is taken as the label because nothing names another one."""
 
     @property
     def shape(self) -> Shape:

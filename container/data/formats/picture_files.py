@@ -71,13 +71,31 @@ def read(pictures: Iterable[Encoded], options: Options) -> Iterator[Task]:
         sample = list(itertools.islice(iterator, _SAMPLE_PICTURES))
         shape = find_shape(sample, options.resize)
     if not sample:
-        sample = list(itertools.islice(iterator, 1))
+        sample = list(itertools.islice(iterator, _MEASURED_PICTURES))
+    _note_frames(sample[:_MEASURED_PICTURES], options.note)
     picture_bytes = max(math.prod(shape), _measure(sample[:_MEASURED_PICTURES]), 1)
     slab_files = max(1, min(_SLAB_FILES, PART_BYTES // picture_bytes))
     remaining = itertools.chain(sample, iterator)
     while slab := list(itertools.islice(remaining, slab_files)):
         decode_one = functools.partial(decode, shape=shape, resize=options.resize)
         yield DecodingTask(functools.partial(_unpack, slab), decode_one, shape)
+
+
+def _note_frames(pictures: Sequence[Encoded], note: Callable[[str], object]) -> None:
+    """Report which pictures have several frames or pages, of which only the first is taken."""
+    from PIL import Image
+
+    names = []
+    faults = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
+    for name, _, load in pictures:
+        with contextlib.suppress(*faults), Image.open(io.BytesIO(load())) as picture:
+            if picture.format in _KINDS and getattr(picture, "is_animated", False):
+                names.append(name)
+    if names:
+        note(
+            f"passed over all frames and pages but the first one of pictures such as {names[0]} "
+            f"({len(names)} of the first {len(pictures)})"
+        )
 
 
 def _measure(pictures: Sequence[Encoded]) -> int:

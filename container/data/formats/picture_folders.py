@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import collections
+import functools
+import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 from container.data import set_names
+from container.data.formats.parts import UTF_8, decode_label
 from container.data.formats.picture_files import Encoded
 from container.errors import UserError
 
@@ -17,12 +20,14 @@ _NOTES: Final = (
 )
 """Suffixes of files that belong to a set, and which nobody takes for pictures."""
 _LINES: Final = 10
+_NAMES_SHOWN: Final = 5
 
 
-def label(root: Path, paths: Sequence[Path]) -> list[Encoded]:
+def label(root: Path, paths: Sequence[Path], charset: str = UTF_8) -> list[Encoded]:
     """Label each picture with its first directory below `root`, or below the directory of all.
 
-    Raises: UserError if a picture is not in the directory of a class, or these are not classes.
+    Raises: UserError if a picture is not in the directory of a class, these are not classes, or
+    the name of one is not text in `charset`.
     """
     level = find_class_level(root, paths)
     names = [_split(root, path) for path in paths]
@@ -34,9 +39,28 @@ def label(root: Path, paths: Sequence[Path]) -> list[Encoded]:
         )
         raise UserError(message)
     _refuse_sets(root.joinpath(*names[0][:level]), [parts[level:] for parts in names])
+    read = functools.cache(functools.partial(read_name, charset=charset))
     return [
-        (str(path), parts[level], path.read_bytes) for path, parts in zip(paths, names, strict=True)
+        (str(path), read(parts[level]), path.read_bytes)
+        for path, parts in zip(paths, names, strict=True)
     ]
+
+
+def read_name(name: str, charset: str) -> str:
+    """Return the name of a directory, of which Python keeps bytes that are not UTF-8 as they are.
+
+    Raises: UserError if they are not text in `charset`.
+    """
+    content = os.fsencode(name)
+    try:
+        return content.decode(UTF_8)
+    except UnicodeDecodeError:
+        pass
+    try:
+        return decode_label(content, charset)
+    except ValueError as error:
+        message = f"a directory cannot be the name of a class: {error}"
+        raise UserError(message) from error
 
 
 def find_class_level(root: Path, paths: Sequence[Path]) -> int:
@@ -59,6 +83,46 @@ def describe(root: Path, others: Iterable[Path], level: int) -> list[str]:
     if len(counts) > _LINES:
         lines.append(f"  and {len(counts) - _LINES} more kinds")
     return lines
+
+
+def find_doubts(root: Path, paths: Sequence[Path]) -> list[str]:
+    """Say what makes the directories look as if the classes were elsewhere, or some were empty."""
+    level = find_class_level(root, paths)
+    classes: dict[str, set[str]] = {}
+    for path in paths:
+        parts = _split(root, path)
+        below = parts[level + 1] if len(parts) > level + 2 else ""
+        classes.setdefault(parts[level], set()).add(below)
+    doubts = []
+    shared = set.intersection(*classes.values())
+    if len(classes) > 1 and len(shared) > 1 and "" not in set.union(*classes.values()):
+        doubts.append(
+            f"warning: each of the classes {_list_some(classes)} has the directories "
+            f"{_list_some(shared)}; if these are the classes, move them up, into one directory per "
+            "class"
+        )
+    directory = root.joinpath(*_split(root, paths[0])[:level])
+    empty = [
+        entry.name
+        for entry in directory.iterdir()
+        if entry.name not in classes and _is_empty_directory(entry)
+    ]
+    if empty:
+        doubts.append(f"warning: the directories {_list_some(empty)} are empty, and no classes")
+    return doubts
+
+
+def _list_some(names: Iterable[str]) -> str:
+    shown = sorted(names)
+    more = f" and {len(shown) - _NAMES_SHOWN} more" if len(shown) > _NAMES_SHOWN else ""
+    return ", ".join(shown[:_NAMES_SHOWN]) + more
+
+
+def _is_empty_directory(path: Path) -> bool:
+    """Return whether a directory that is not hidden holds no files, at any depth."""
+    if path.name.startswith(".") or not path.is_dir():
+        return False
+    return not any(files for _, _, files in os.walk(path))
 
 
 def check_classes(

@@ -41,6 +41,7 @@ _SIZE_KEYS: Final = (
 )
 _RECORD_BYTES_MAXIMUM: Final = 1 << 30
 _SIZE_NOUNS: Final = ("height", "width", "number of channels")
+_FEATURES_SHOWN: Final = 10
 _NO_SHAPE: Final = (0, 0, 1)
 
 Feature = list[bytes] | list[int] | list[float]
@@ -72,6 +73,7 @@ def read(sources: Iterable[Source], options: Options) -> Iterator[Task]:
     Raises: UserError if the first intact record has no image or label of a known name, or no shape.
     """
     shape = options.image_shape
+    is_first = True
     for source in sources:
         batch: list[Record] = []
         batch_bytes = 0
@@ -83,6 +85,9 @@ def read(sources: Iterable[Source], options: Options) -> Iterator[Task]:
                     continue
                 if shape is None:
                     shape = _find_shape(f"{source.name}, record {record.index}", record, options)
+                if is_first:
+                    _note_features(record, options, source.name)
+                    is_first = False
                 batch.append(record)
                 batch_bytes += max(len(record.data), math.prod(shape))
                 if batch_bytes >= PART_BYTES:
@@ -90,6 +95,19 @@ def read(sources: Iterable[Source], options: Options) -> Iterator[Task]:
                     batch, batch_bytes = [], 0
         if batch and shape is not None:
             yield _make_task(batch, shape, options, source.name)
+
+
+def _note_features(record: Record, options: Options, name: str) -> None:
+    """Report the features of a record that have no use."""
+    try:
+        features = _parse_example(record.data)
+    except ValueError:  # which is reported with its place when it is decoded
+        return
+    image, label = (_find_key(features, keys) for keys in (_IMAGE_KEYS, _LABEL_KEYS))
+    others = sorted(features.keys() - {image, label, *chain.from_iterable(_SIZE_KEYS)})
+    if others:
+        shown = ", ".join(others[:_FEATURES_SHOWN])
+        options.note(f"passed over {len(others)} features of the records in {name}: {shown}")
 
 
 def find_faults(batch: Sequence[Record]) -> list[str]:
@@ -135,7 +153,7 @@ def _find_shape(place: str, record: Record, options: Options) -> Shape:
     if not (height and width):
         height = width = math.isqrt(len(content) // (channels or 1))
     shape = (height, width, channels or max(1, len(content) // max(1, height * width)))
-    if math.prod(shape) != len(content):
+    if not content or math.prod(shape) != len(content):
         message = (
             f"{place} holds {len(content)} raw pixels, which are not a square image and do not fit "
             f"{list(shape)}; set image_shape to height, width and channels"
@@ -222,7 +240,12 @@ def _pick(features: Mapping[str, Feature]) -> tuple[Feature, Feature]:
 
 def _first(features: Mapping[str, Feature], keys: Sequence[str]) -> Feature:
     """Return the first of the features that is not empty; else an empty one."""
-    return next((features[key] for key in keys if features.get(key)), [])
+    return features.get(_find_key(features, keys), [])
+
+
+def _find_key(features: Mapping[str, Feature], keys: Sequence[str]) -> str:
+    """Return the name of the first of the features that is not empty; else ""."""
+    return next((key for key in keys if features.get(key)), "")
 
 
 def _to_pixels(content: bytes | Feature, shape: Shape, resize: str) -> Images:

@@ -6,11 +6,12 @@ member `json`.
 
 from __future__ import annotations
 
+import collections
 import functools
 import itertools
 import json
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from container.data.formats import picture_files
@@ -49,6 +50,7 @@ def _label(
     archive: tarfile.TarFile, name: str, options: Options
 ) -> Iterator[picture_files.Encoded]:
     others: list[str] = []
+    extras: collections.Counter[str] = collections.Counter()
     for key, members in itertools.groupby(_list_members(archive), key=_find_key):
         contents: dict[str, bytes] = {}
         faults: list[str] = []
@@ -63,14 +65,36 @@ def _label(
             continue
         if len(pictures) != 1:
             fault = f"it has {len(pictures)} pictures, expected one"
+        extras.update(_list_extras(contents))
         content = pictures[0] if pictures else b""
         load = functools.partial(picture_files.load_bytes, content, next(iter(faults), fault))
         yield f"{name}, sample {key}", label, load
+    _note_members(name, others, extras, options)
+
+
+def _note_members(
+    name: str, others: Sequence[str], extras: collections.Counter[str], options: Options
+) -> None:
+    """Report the members that are in no sample, and those of samples that have no use."""
     if others:
         listed = ", ".join(others[:_OTHERS_SHOWN])
         options.note(
             f"passed over {len(others)} members of {name} without picture and label: {listed}"
         )
+    if extras:
+        kinds = extras.most_common(_OTHERS_SHOWN)
+        listed = ", ".join(f"{count} {suffix}" for suffix, count in kinds)
+        options.note(f"passed over {extras.total()} more members of samples in {name}: {listed}")
+
+
+def _list_extras(contents: Mapping[str, bytes]) -> list[str]:
+    """List the suffixes of a sample's members that are neither its picture nor its label."""
+    label = "cls" if "cls" in contents else "json"
+    return [
+        suffix
+        for suffix, content in contents.items()
+        if suffix != label and not _is_picture(suffix, content)
+    ]
 
 
 def _find_faults(

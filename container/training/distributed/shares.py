@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from container.data.formats.parts import Label
 from container.data.images import LabeledImages
-from container.data.labels import canonical, settle
+from container.data.labels import Names, settle
 from container.data.stream import ImageSet
 from container.errors import UserError
 from container.training.input.channels import Sets
@@ -112,16 +112,21 @@ def _find_shape(found: list[Any], hosts: Hosts) -> tuple[int, ...]:
 def _rename(images: Any, classes: tuple[Label, ...]) -> Any:
     """Return a set with `classes` in place of its own, which may spell them in other ways.
 
-    Raises: UserError if it has a class that is not among them.
+    Raises: UserError if it has a class that is not among them, or two that would be one.
     """
-    positions = {str(name): index for index, name in enumerate(classes)}
-    names = [canonical(label, positions) for label in images.classes]
-    unknown = [repr(name) for name in names if name not in positions]
+    try:
+        indices = Names(classes).find_all(images.classes)
+    except ValueError as error:
+        message = f"the labels of another channel or host: {error}"
+        raise UserError(message) from error
+    unknown = [
+        repr(str(label)) for label, index in zip(images.classes, indices, strict=True) if index < 0
+    ]
     if unknown:
         message = (
             f"another channel has the classes {', '.join(unknown)}, of which no host has training "
             "images"
         )
         raise UserError(message)
-    lookup = np.array([positions[name] for name in names] or [0], np.int32)
+    lookup = np.array(indices or [0], np.int32)
     return dataclasses.replace(images, labels=lookup[images.labels], classes=classes)

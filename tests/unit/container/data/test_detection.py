@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from container.data import detection
+from container.data import detection, loading
 from container.errors import UserError
+
+EXAMPLES = int(os.environ.get("READER_EXAMPLES", "12"))
 
 
 def test_links_to_directories_are_followed_and_a_loop_is_entered_once(tmp_path: Path) -> None:
@@ -56,3 +63,98 @@ def test_a_file_beside_its_compressed_copy_is_refused(name: str, tmp_path: Path)
         (tmp_path / path).write_bytes(b"data")
     with pytest.raises(UserError, match="each record would count twice"):
         detection.choose_files(tmp_path, "auto", None)
+
+
+@pytest.mark.parametrize("name", ["cat/@eaDir/a.png", "$RECYCLE.BIN/b.png", "cat/thumbs.db"])
+def test_what_disk_stations_leave_behind_is_not_data(name: str, tmp_path: Path) -> None:
+    for path in ("cat/a.png", name):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(b"data")
+    assert detection.list_files(tmp_path) == [tmp_path / "cat/a.png"]
+
+
+ROWS = "1,2,3,4,255\n2,2,3,4,255\n"
+
+
+@pytest.mark.parametrize(
+    "name", ["train.csv.1", "train.csv_old", "train.csv (1)", "train.csv-2020-01-01", "train.CSV.x"]
+)
+def test_a_copy_by_its_name_is_refused(name: str, tmp_path: Path) -> None:
+    original = name[: len("train.csv")]
+    for path in (original, name):
+        (tmp_path / path).write_text(ROWS)
+    with pytest.raises(UserError, match=r"each record would count twice; remove one of them"):
+        loading.load(tmp_path)
+    (tmp_path / original).unlink()
+    assert len(loading.load(tmp_path).labels) == 2
+
+
+def test_an_archive_beside_its_compressed_copy_is_refused(tmp_path: Path) -> None:
+    for name in ("train.tar", "train.tgz"):
+        (tmp_path / name).write_bytes(b"data")
+    with pytest.raises(UserError, match=r"train\.tar and train\.tgz are in one channel"):
+        detection.choose_files(tmp_path, "auto", None)
+
+
+def test_files_of_the_same_content_are_named(tmp_path: Path) -> None:
+    for name in ("a.csv", "a (1).csv", "copies/a.csv", "Copy of a.csv", "e.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(ROWS)
+    (tmp_path / "other.csv").write_text(ROWS.replace("3", "9"))
+    loaded = loading.load(tmp_path)
+    assert len(loaded.labels) == 12
+    (note,) = loaded.notes
+    assert note.startswith("warning: 4 files have the content of another one")
+    assert f"{tmp_path}/a.csv that of Copy of a.csv" in note
+
+
+def test_files_that_only_have_the_same_size_are_not_named(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(ROWS * 300 + "1,2,3,4,5\n")
+    (tmp_path / "b.csv").write_text(ROWS * 300 + "1,2,3,4,6\n")
+    assert loading.load(tmp_path).notes == ()
+
+
+NAMES = {
+    "rows.csv": ROWS,
+    "part-0": ROWS,
+    "sub/more.csv": ROWS.replace("3", "7"),
+    "last.csv.gz": ROWS.replace("3", "8"),
+    "README.md": "notes",
+    "rows.xlsx": "another format",
+    "rows.csv.bak": ROWS,
+    "sub/rows.csv~": ROWS,
+    "empty.csv": "",
+    "_SUCCESS": "",
+    ".hidden.csv": ROWS,
+    ".git/rows.csv": ROWS,
+    "Thumbs.db": "pictures",
+    "__MACOSX/rows.csv": ROWS,
+}
+"""Files of a channel, and what they hold; those below `UNSEEN` are hidden."""
+UNSEEN = (".hidden.csv", ".git/rows.csv", "Thumbs.db", "__MACOSX/rows.csv")
+
+
+@settings(max_examples=EXAMPLES)
+@given(st.sets(st.sampled_from(sorted(NAMES))))
+def test_every_file_is_read_or_counted(names: set[str]) -> None:
+    seen = sorted(names.difference(UNSEEN))
+    readable = [name for name in seen if NAMES[name] and name.endswith((".csv", ".gz", "-0"))]
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory)
+        for name in names:
+            content = NAMES[name].encode()
+            (root / name).parent.mkdir(exist_ok=True)
+            (root / name).write_bytes(gzip.compress(content) if "gz" in name else content)
+        if not readable:
+            with pytest.raises(UserError, match="holds no labeled images"):
+                loading.load(root)
+            return
+        choice = detection.choose_files(root, "auto", None)
+        assert sorted(str(path.relative_to(root)) for path in choice.paths) == sorted(readable)
+        assert sorted(str(p.relative_to(root)) for p in [*choice.paths, *choice.others]) == seen
+        loaded = loading.load(root)
+    assert len(loaded.labels) == 2 * len(readable)
+    passed = len(seen) - len(readable)
+    assert (f"passed over {passed} files:" in loaded.notes) == bool(passed)
+    twins = {"rows.csv", "part-0"} <= names
+    assert any("have the content of another one" in note for note in loaded.notes) == twins

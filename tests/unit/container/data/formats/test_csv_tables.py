@@ -106,3 +106,96 @@ def test_a_bad_pixel_among_good_rows_is_not_called_a_table(tmp_path: Path) -> No
     with pytest.raises(UserError) as caught:
         load(tmp_path, "3,1,2,3,4\n3,1,2,x,4\n")
     assert "init" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("1,2,3,4,cat\n5,6,7,8,dog\n", "'column 5' holds 'cat', .* set label_column=last"),
+        ("1,cat,3,4,5\n5,dog,7,8,9\n", "'column 2' holds 'cat', .* set label_column=2"),
+        ("a,b,c,d,kind\n1,2,3,4,cat\n5,6,7,8,dog\n", "'kind' holds 'cat', .* label_column=last"),
+    ],
+)
+def test_text_in_another_column_is_probably_the_label(
+    text: str, reason: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=reason):
+        load(tmp_path, text)
+    assert load(tmp_path, text, reason.rpartition("=")[2]) == ("cat", "dog")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "label,a,b,c,d\ncat, black,1,2,3,4\ndog, x,1,2,3,4\n",
+        "label,a,b,c,d\ncat,1,2,3,4\n'cat, black',1,2,3,4\n",
+        "label,a,b,c,d\ncat,1,2,3,4\ncat\\, black,1,2,3,4\n",
+        "cat,1,2,3,4\ncat, black,1,2,3,4\n",
+        "cat, black,1,2,3,4\ncat,1,2,3,4\ndog,1,2,3,4\n",
+        "cat, black,1,2,3,4\ncat, white,1,2,3,4\n",
+        "label;a;b;c;d\ncat;1;2;3;4\ncat; black;1;2;3;4\n",
+    ],
+)
+def test_a_label_with_a_separator_is_to_be_quoted(text: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match='"cat, black",0,255') as caught:
+        load(tmp_path, text)
+    is_taken_for_a_table = "is a table and not pictures" in str(caught.value)
+    assert is_taken_for_a_table or "init --kind" not in str(caught.value)
+
+
+def test_files_with_their_columns_in_another_order_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("label,p1,p2,p3,p4\n1,5,6,7,99\n")
+    (tmp_path / "b.csv").write_text("p2,p1,p3,p4,label\n5,6,7,99,2\n")
+    with pytest.raises(UserError, match=r"b\.csv has the columns .* another order: p2, p1, p3"):
+        loading.load(tmp_path)
+    (tmp_path / "b.csv").write_text("p1,p2,p3,p4,label\n5,6,7,99,2\n")
+    loaded = loading.load(tmp_path)
+    assert loaded.classes == (1, 2)
+    assert loaded.images[0].tolist() == loaded.images[1].tolist()
+
+
+@pytest.mark.parametrize(
+    ("header", "is_doubted"),
+    [
+        ("label,p1,p10,p2,p3", True),
+        ("label,r0c0,r1c0,r0c1,r1c1", True),
+        ("label,R0,R1,G0,G1", True),
+        ("label,p1,p2,p3,p10", False),
+        ("label,1x1,1x2,2x1,2x2", False),
+        ("label,r0,g0,r1,g1", False),
+        ("label,p1,p2,x,p10", False),
+        ("label,a,b,c,d", False),
+    ],
+)
+def test_pixels_that_are_not_in_the_order_of_their_numbers_draw_a_warning(
+    header: str, is_doubted: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "rows.csv").write_text(f"{header}\n1,2,3,4,99\n2,2,3,4,99\n")
+    text = "\n".join(loading.load(tmp_path).notes)
+    assert ("not in the order of their numbers" in text) == is_doubted
+
+
+@pytest.mark.parametrize(
+    ("header", "is_doubted"),
+    [
+        ("label,age,sex,rooms,floors", True),
+        ("label,age,sex,rooms,x4", True),
+        ("label,p0,p1,p2,p3", False),
+        ("label,a,b,c,d", False),
+        ("label,pixel,pixel,pixel,pixel", False),
+    ],
+)
+def test_a_table_of_whole_numbers_draws_a_warning(
+    header: str, is_doubted: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "rows.csv").write_text(f"{header}\n1,2,3,4,99\n2,2,3,4,99\n")
+    text = "\n".join(loading.load(tmp_path).notes)
+    assert ("as those of a table; the bundled trainer learns pictures" in text) == is_doubted
+
+
+@pytest.mark.parametrize("header", ["label,a,b,c,label", "Label,a,b,c,LABEL"])
+def test_two_columns_of_the_name_are_refused(header: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"2 columns called '[Ll]abel'; set label_column.*: 1, 5"):
+        load(tmp_path, f"{header}\n{LAST}")
+    assert load(tmp_path, f"{header}\n{LAST}", "5") == (7, 9)
+    assert load(tmp_path, f"{header.swapcase()}\n{LAST}", "-1") == (7, 9)

@@ -14,6 +14,8 @@ import re
 import struct
 import tarfile
 import tempfile
+import warnings
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -27,6 +29,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pyarrow import parquet
 
+from container import contract
 from container.data import loading
 from container.data.formats import recordio_files
 from container.data.formats.parts import Options
@@ -64,7 +67,12 @@ class Sample:
     pixels: tuple[int, ...]
     """2 x 2, grey."""
     flaw: str = ""
-    """`empty`, `damaged`, `unlabeled`, or none."""
+    """`empty`, `damaged`, `unlabeled`, `undecodable`, or none."""
+
+    @property
+    def text(self) -> bytes:
+        """The label as text, which is not UTF-8 if it is undecodable."""
+        return b"caf\xe9" if self.flaw == "undecodable" else str(self.label).encode()
 
     @property
     def picture(self) -> bytes:
@@ -131,16 +139,16 @@ def check(loaded: LabeledImages, records: Samples) -> None:
 
 
 def write_csv(directory: Path, records: Samples) -> None:
-    rows = ["label,a,b,c,d"]
+    rows = [b"label,a,b,c,d"]
     for record in records:
-        quoted = '"' + str(record.label).replace('"', '""') + '"'
-        values = list(map(str, record.pixels))
-        rows.append(",".join(["" if record.flaw == "unlabeled" else quoted, *values]))
+        quoted = b'"' + record.text.replace(b'"', b'""') + b'"'
+        values = [b"%d" % value for value in record.pixels]
+        rows.append(b",".join([b"" if record.flaw == "unlabeled" else quoted, *values]))
         if record.flaw == "damaged":
-            rows[-1] += "#1"
+            rows[-1] += b"#1"
         if record.flaw == "empty":
             rows[-1] = quoted
-    (directory / "rows.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    (directory / "rows.csv").write_bytes(b"\n".join(rows) + b"\n")
 
 
 def write_pictures(directory: Path, records: Samples) -> None:
@@ -174,7 +182,7 @@ def varint(value: int) -> bytes:
 def write_tfrecord(directory: Path, records: Samples) -> None:
     content = b""
     for record in records:
-        label = record.label.encode() if isinstance(record.label, str) else record.label
+        label = record.text if isinstance(record.label, str) else record.label
         features = {"image/encoded": encode_feature(record.picture)}
         if record.flaw != "unlabeled":
             features["image/class/label"] = encode_feature(label)
@@ -194,24 +202,23 @@ def write_recordio(directory: Path, records: Samples) -> None:
 def write_parquet(directory: Path, records: Samples) -> None:
     labels = [None if record.flaw == "unlabeled" else record.label for record in records]
     kind = pa.float32() if isinstance(records[0].label, float) else None
-    table = {
-        "image": pa.array([record.picture for record in records], pa.binary()),
-        "label": pa.array(labels, kind),
-    }
+    column = pa.array(labels, kind)
+    if isinstance(records[0].label, str):  # Arrow does not look at the text
+        texts = [None if record.flaw == "unlabeled" else record.text for record in records]
+        column = pa.array(texts, pa.binary()).view(pa.string())
+    pictures = pa.array([record.picture for record in records], pa.binary())
+    table = {"image": pictures, "label": column}
     parquet.write_table(pa.table(table), directory / "a.parquet")
 
 
 def write_webdataset(directory: Path, records: Samples) -> None:
     with tarfile.open(directory / "a.tar", "w") as archive:
         for number, record in enumerate(records):
-            label = str(record.label).encode()
+            is_json = number % 2 == 0 and record.flaw != "undecodable"
+            document = json.dumps({"label": record.label}).encode()
             members = [("png", record.picture)]
             if record.flaw != "unlabeled":
-                members.append(
-                    ("cls", label)
-                    if number % 2
-                    else ("json", json.dumps({"label": record.label}).encode())
-                )
+                members.append(("json", document) if is_json else ("cls", record.text))
             for suffix, content in members:
                 entry = tarfile.TarInfo(f"set/{number:03}.{suffix}")
                 entry.size = len(content)
@@ -219,18 +226,26 @@ def write_webdataset(directory: Path, records: Samples) -> None:
 
 
 PICTURE_FLAWS = ("empty", "damaged", "unlabeled")
+TEXT_FLAWS = (*PICTURE_FLAWS, "undecodable")
 
 
-@pytest.mark.parametrize("labels", [TEXTS, INTEGERS], ids=["text", "integers"])
+@pytest.mark.parametrize(
+    ("labels", "flaws"),
+    [(TEXTS, TEXT_FLAWS), (INTEGERS, PICTURE_FLAWS)],
+    ids=["text", "integers"],
+)
 @pytest.mark.parametrize(
     "write", [write_csv, write_tfrecord, write_parquet, write_webdataset], ids=lambda f: f.__name__
 )
 @settings(max_examples=EXAMPLES)
 @given(data=st.data())
 def test_records_come_out_exactly_or_are_counted(
-    write: Callable[[Path, Samples], None], labels: Sequence[object], data: st.DataObject
+    write: Callable[[Path, Samples], None],
+    labels: Sequence[object],
+    flaws: Sequence[str],
+    data: st.DataObject,
 ) -> None:
-    records = data.draw(samples(labels, PICTURE_FLAWS))
+    records = data.draw(samples(labels, flaws))
     check(read(write, records), records)
 
 
@@ -343,3 +358,177 @@ def test_arrays_of_any_type_come_out_exactly_or_are_refused(
         assert [str(loaded.classes[index]) for index in loaded.labels] == names
         if save is save_npz:
             assert loaded.notes[-1] == f"passed over 1 arrays of {directory}/a.npz: more"
+
+
+INTEGER_PIXELS = (0, 1, 17, 128, 255, 256, 300, 511, 32767)
+FRACTIONS = (0.5, 254.5, float("nan"), float("inf"), -float("inf"), 1e30, 255.00001)
+PIXELS = {
+    **dict.fromkeys(("u2", ">u4", "u8"), INTEGER_PIXELS),
+    **dict.fromkeys(("i2", ">i4", "i8"), (*INTEGER_PIXELS, -1, -256)),
+    **dict.fromkeys(("f4", ">f4", "f8"), (*INTEGER_PIXELS, *FRACTIONS, -1)),
+}
+
+
+@st.composite
+def flawed_arrays(draw: st.DrawFn) -> np.ndarray:
+    """Make images of which all but the first may hold what is no pixel."""
+    dtype = draw(st.sampled_from(sorted(PIXELS)))
+    image = st.tuples(*[st.sampled_from(PIXELS[dtype])] * 4)
+    rows = [(0, 1, 17, 255), *draw(st.lists(image, max_size=9))]
+    return np.array(rows, dtype).reshape(-1, 2, 2)
+
+
+@pytest.mark.parametrize("save", [save_npz, save_npy], ids=lambda f: f.__name__)
+@settings(max_examples=EXAMPLES)
+@given(images=flawed_arrays())
+def test_values_that_are_no_pixels_are_counted_and_never_cut_to_a_byte(
+    save: Callable[[Path, np.ndarray, np.ndarray], None], images: np.ndarray
+) -> None:
+    values = images.astype(np.float64)
+    intact = np.isin(values, range(256)).all(axis=(1, 2))
+    with tempfile.TemporaryDirectory() as directory:
+        save(Path(directory), images, np.arange(len(images)))
+        if not intact.all():
+            with pytest.raises(UserError, match="a pixel is not a whole number from 0 to 255"):
+                loading.load(Path(directory))
+        loaded = loading.load(Path(directory), UNLIMITED)
+        assert np.array_equal(loaded.images[..., 0], values[intact])
+        assert [loaded.classes[index] for index in loaded.labels] == np.flatnonzero(intact).tolist()
+        assert len(loaded.rejected) == np.count_nonzero(~intact)
+
+
+WRONG_CELLS = ("256", "-1", "0.5", "", "nan", "inf", "0x10", "1_0", "3 3", "1e3", "x")
+CELLS = {
+    "0": 0,
+    "255": 255,
+    "007": 7,
+    "12.0": 12,
+    " 5 ": 5,
+    "1e2": 100,
+    "+5": 5,
+    '"9"': 9,
+    **dict.fromkeys(WRONG_CELLS, -1),
+}
+"""Pixels as text, and their values; -1 for what is no pixel."""
+
+
+@settings(max_examples=EXAMPLES)
+@given(st.lists(st.tuples(*[st.sampled_from(sorted(CELLS))] * 4), max_size=9))
+def test_pixels_of_csv_have_the_values_that_are_written_or_are_counted(
+    rows: list[tuple[str, ...]],
+) -> None:
+    rows = [("0", "255", "007", "0"), *rows]
+    values = [[CELLS[cell] for cell in row] for row in rows]
+    intact = [row for row in values if -1 not in row]
+    with tempfile.TemporaryDirectory() as directory:
+        lines = [",".join((str(number), *row)) for number, row in enumerate(rows)]
+        (Path(directory) / "rows.csv").write_text("\n".join(lines))
+        loaded = loading.load(Path(directory), UNLIMITED)
+        assert loaded.images.reshape(-1, 4).tolist() == intact
+        names = [loaded.classes[index] for index in loaded.labels]
+        assert names == [number for number, row in enumerate(values) if -1 not in row]
+        assert len(loaded.rejected) == len(rows) - len(intact)
+
+
+def wrap_files(
+    write: Callable[[Path, Samples], None], records: Samples, *, is_wrapped: bool
+) -> bytes:
+    """Make what a pipe delivers of two files: one after another, or each as a RecordIO record."""
+    content = b""
+    for part in (records[:1], records[1:]):
+        with tempfile.TemporaryDirectory() as directory:
+            write(Path(directory), part)
+            (path,) = Path(directory).iterdir()
+            found = path.read_bytes()
+        content += encode_recordio(found) if is_wrapped else found
+    return content
+
+
+@pytest.mark.parametrize("is_wrapped", [False, True], ids=["plain", "wrapped"])
+@pytest.mark.parametrize("write", [write_csv, write_tfrecord], ids=lambda f: f.__name__)
+@settings(max_examples=EXAMPLES)
+@given(records=samples(TEXTS, TEXT_FLAWS))
+def test_a_pipe_delivers_records_exactly_or_counts_them(
+    write: Callable[[Path, Samples], None], is_wrapped: bool, records: list[Sample]
+) -> None:
+    content = wrap_files(write, records, is_wrapped=is_wrapped)
+    content_type = "text/csv" if write is write_csv else None
+    check(read_pipe(content, records, content_type), records)
+
+
+@settings(max_examples=EXAMPLES)
+@given(records=samples((*TEXTS, *INTEGERS), TEXT_FLAWS))
+def test_a_pipe_of_an_augmented_manifest_delivers_records_exactly_or_counts_them(
+    records: list[Sample],
+) -> None:
+    content = b""
+    for record in records:
+        label = b"null" if record.flaw == "unlabeled" else record.text
+        content += encode_recordio(record.picture) + encode_recordio(label)
+    check(read_pipe(content, records), records)
+
+
+def read_pipe(content: bytes, records: Samples, content_type: str | None = None) -> LabeledImages:
+    """Read what a pipe delivers, and check that all flaws are errors unless they may be skipped."""
+    wrapper = "RecordIO" if content.startswith(b"\x0a\x23\xd7\xce") else "None"
+    channel = contract.Channel("train", content_type, "Pipe", record_wrapper=wrapper)
+    with tempfile.TemporaryDirectory() as directory:
+        layout = contract.Layout(Path(directory))
+        layout.input_data.mkdir(parents=True)
+        layout.pipe("train", 0).write_bytes(content)
+        if any(record.flaw for record in records):
+            with pytest.raises(UserError):
+                loading.open_channel(layout, channel)
+        loaded = loading.open_channel(layout, channel, UNLIMITED)
+        assert isinstance(loaded, LabeledImages)
+        return loaded
+
+
+def test_records_without_pixels_are_named_and_not_a_crash(tmp_path: Path) -> None:
+    features = {"image": encode_feature(b""), "label": encode_feature(1)}
+    entries = [field(1, field(1, k.encode()) + field(2, v)) for k, v in features.items()]
+    (tmp_path / "a.tfrecord").write_bytes(encode_tfrecord(field(1, b"".join(entries))))
+    with pytest.raises(UserError, match=r"a\.tfrecord, record 0 holds 0 raw pixels"):
+        loading.load(tmp_path)
+
+
+def test_features_without_use_are_counted_once(tmp_path: Path) -> None:
+    records = [Sample("cat", (1, 2, 3, 4)), Sample("dog", (5, 6, 7, 200))]
+    content = b""
+    for record in records:
+        features = {
+            "image/encoded": encode_feature(record.picture),
+            "image/class/label": encode_feature(1),
+            "image/class/text": encode_feature(str(record.label).encode()),
+            "image/height": encode_feature(2),
+            "image/filename": encode_feature(b"1.png"),
+        }
+        entries = [field(1, field(1, k.encode()) + field(2, v)) for k, v in features.items()]
+        content += encode_tfrecord(field(1, b"".join(entries)))
+    for name in ("a.tfrecord", "b.tfrecord"):
+        (tmp_path / name).write_bytes(content)
+    notes = loading.load(tmp_path).notes
+    (note,) = (note for note in notes if "features" in note)
+    assert note.startswith(f"passed over 2 features of the records in {tmp_path}/a.tfrecord: ")
+    assert note.endswith("image/class/text, image/filename")
+
+
+@pytest.mark.parametrize(
+    ("members", "reason"),
+    [
+        (["images.npy", "labels.npy", "labels.npy"], "holds two arrays of one name"),
+        (["images.npy", "labels"], "holds labels, which is not an array"),
+        (["cat/1.png", "dog/2.png"], "holds cat/1.png, which is not an array"),
+    ],
+)
+def test_archives_of_other_things_than_arrays_are_refused(
+    members: list[str], reason: str, tmp_path: Path
+) -> None:
+    array = io.BytesIO()
+    np.save(array, np.arange(4))
+    with warnings.catch_warnings(), zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        warnings.simplefilter("ignore")  # of the name that comes twice
+        for member in members:
+            archive.writestr(member, array.getvalue())
+    with pytest.raises(UserError, match=reason):
+        loading.load(tmp_path)

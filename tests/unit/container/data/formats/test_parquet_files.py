@@ -153,3 +153,13 @@ def test_labels_are_written_as_their_own_type_writes_them(dtype: type, tmp_path:
     labels = pa.array(np.array([0.1, 0.7] * 3, dtype))
     write(tmp_path / "a.parquet", {"image": make_structs(), "label": labels})
     assert loading.load(tmp_path).classes == ("0.1", "0.7")
+
+
+def test_text_that_is_not_utf_8_asks_for_its_charset(tmp_path: Path) -> None:
+    names = ["caf\xe9", "caf\xe8"] * 3
+    text = pa.array([name.encode("latin-1") for name in names], pa.binary()).view(pa.string())
+    write(tmp_path / "a.parquet", {"image": make_structs(), "label": text})
+    with pytest.raises(UserError, match=r"row 0: its label b'caf\\xe9' is not utf-8; set charset"):
+        loading.load(tmp_path)
+    loaded = loading.load(tmp_path, Options(charset="latin-1"))
+    assert [loaded.classes[label] for label in loaded.labels] == names

@@ -50,6 +50,21 @@ def test_of_several_frames_or_pages_the_first_one_counts(kind: str) -> None:
     assert (picture_files.decode(content, SHAPE) == 255).all()
 
 
+@pytest.mark.parametrize("shape", [None, SHAPE])
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "TIFF", "PNG"])
+def test_frames_and_pages_that_are_left_out_are_reported(
+    kind: str, shape: tuple[int, int, int] | None, tmp_path: Path
+) -> None:
+    frames = [Image.new("RGB", (5, 6), color) for color in ("white", "black", "red")]
+    for number, more in enumerate([[], frames[1:]]):
+        path = tmp_path / f"{'cat' if number else 'dog'}/{number}.{kind.lower()}"
+        path.parent.mkdir()
+        path.write_bytes(encode(frames[0], kind, save_all=True, append_images=more))
+    (note,) = loading.load(tmp_path, Options(image_shape=shape)).notes
+    assert note.startswith("passed over all frames and pages but the first one of pictures such as")
+    assert note.endswith(f"{tmp_path}/cat/1.{kind.lower()} (1 of the first 2)")
+
+
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 def test_gray_of_16_bits_is_divided_by_257(kind: str) -> None:
     content = encode(Image.fromarray(GRAY_16), kind)

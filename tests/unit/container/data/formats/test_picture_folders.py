@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -142,3 +143,49 @@ def test_all_bad_pictures_are_named_with_the_remedy_first(tmp_path: Path) -> Non
     assert len(faults) == 21
     assert "cat/bad00.png: not a PNG" in faults[0]
     assert faults[-1] == "  - and 3 more"
+
+
+def test_classes_below_other_directories_and_empty_classes_are_named(tmp_path: Path) -> None:
+    add(tmp_path, *(f"fold{n}/{name}/{n}.png" for n in (1, 2) for name in ("cat", "dog")))
+    add(tmp_path, "fold2/bird/a.png")
+    (tmp_path / "fold3/cat").mkdir(parents=True)
+    (tmp_path / ".cache").mkdir()
+    doubts = loading.load(tmp_path).notes
+    assert any("each of the classes fold1, fold2 has the directories cat, dog" in d for d in doubts)
+    assert "warning: the directories fold3 are empty, and no classes" in doubts
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("cat/a.png", "dog/b.png"),
+        ("cat/1/a.png", "dog/2/b.png"),
+        ("cat/young/a.png", "dog/young/b.png"),
+        ("cat/young/a.png", "cat/old/a.png", "dog/young/b.png", "dog/old/b.png", "dog/c.png"),
+        ("x/cat/a.png", "x/dog/b.png"),
+    ],
+)
+def test_classes_with_directories_of_their_own_are_not_doubted(
+    names: tuple[str, ...], tmp_path: Path
+) -> None:
+    add(tmp_path, *names)
+    assert not any("if these are the classes" in note for note in loading.load(tmp_path).notes)
+
+
+def test_names_of_directories_that_are_not_utf_8_ask_for_their_charset(tmp_path: Path) -> None:
+    names = ["caf\xe9", "caf\xe8"]
+    for name in names:
+        add(Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name.encode("latin-1"))), "a.png")
+    with pytest.raises(UserError, match=r"its label b'caf\\xe\d' is not utf-8; set charset"):
+        loading.load(tmp_path)
+    loaded = loading.load(tmp_path, Options(charset="latin-1"))
+    assert sorted(map(str, loaded.classes)) == sorted(names)
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "latin-1"])
+def test_names_of_directories_that_are_utf_8_are_taken_as_they_are(
+    charset: str, tmp_path: Path
+) -> None:
+    add(tmp_path, "caf\xe9/a.png", "\u65e5\u672c/b.png")
+    loaded = loading.load(tmp_path, Options(charset=charset))
+    assert loaded.classes == ("caf\xe9", "\u65e5\u672c")

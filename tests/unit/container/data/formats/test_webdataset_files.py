@@ -134,6 +134,19 @@ def test_a_member_that_comes_twice_or_is_a_link_is_a_fault_and_others_are_counte
     assert "3.heic, 3.json" in loaded.notes[0]
 
 
+def test_members_beside_picture_and_label_are_counted(tmp_path: Path) -> None:
+    members = make_samples("cls")
+    for number in range(2):
+        members[f"data/00{number}.txt"] = b"a caption"
+        members[f"data/00{number}.json"] = b'{"label": 9}'
+    members["data/000.boxes.npy"] = b"another array"
+    members = dict(sorted(members.items()))
+    (tmp_path / "a.tar").write_bytes(make_tar(members))
+    assert loading.load(tmp_path).notes == (
+        f"passed over 5 more members of samples in {tmp_path}/a.tar: 2 json, 2 txt, 1 boxes.npy",
+    )
+
+
 def test_archives_that_were_joined_by_cat_are_refused(tmp_path: Path) -> None:
     samples = list(make_samples("cls").items())
     content = make_tar(dict(samples[:6])) + make_tar(dict(samples[6:]))

@@ -100,6 +100,19 @@ def test_labels_of_a_test_set_are_looked_up_as_they_are_written(tmp_path: Path) 
     joined = _divide(shards, test)[0].test
     assert joined is not None
     assert _write_labels(joined) == ["007", "8"]
+    padded = _load(tmp_path / "padded", ["07", "8"], keeps_spelling=True)
+    with pytest.raises(UserError, match="another channel has the classes '07', of which no host"):
+        _divide(shards, padded)
     unknown = _load(tmp_path / "unknown", ["9", "8"], keeps_spelling=True)
     with pytest.raises(UserError, match="another channel has the classes '9', of which no host"):
         _divide(shards, unknown)
+
+
+def test_labels_of_a_test_set_that_would_be_two_classes_are_not_one(tmp_path: Path) -> None:
+    shards = [
+        _load(tmp_path / str(rank), [label, "9"], keeps_spelling=True)
+        for rank, label in enumerate(("8", "7"))
+    ]
+    test = _load(tmp_path / "test", ["8", "08"], keeps_spelling=True)
+    with pytest.raises(UserError, match="of another channel or host: '08' and '8' would both be"):
+        _divide(shards, test)
