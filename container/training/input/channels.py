@@ -104,8 +104,8 @@ def load(
     Raises: UserError with the faults.
     """
     started = time.monotonic()
-    for name in channels.unused:
-        log(f"warning: the channel {name!r} is not read; training reads only {_POSSIBLE}")
+    for warning in find_doubts(channels):
+        log(f"warning: {warning}")
     options = dataclasses.replace(_make_options(settings), run=run, keeps_spelling=channels.sharded)
     has_peers = channels.host_count > 1
     training = loading.open_channel(layout, channels.training, options, allow_empty=has_peers)
@@ -127,6 +127,23 @@ def load(
     _report(test, "test", log)
     log(f"read the channels in {time.monotonic() - started:.1f} s")
     return Sets(training, validation, test.mapped() if isinstance(test, Stream) else test)
+
+
+def find_doubts(channels: Channels) -> list[str]:
+    """Name the channels of which this job reads nothing, or only a part."""
+    doubts = [
+        f"the channel {name!r} is not read; training reads only {_POSSIBLE}"
+        for name in channels.unused
+    ]
+    if channels.host_count == 1:
+        return doubts
+    doubts += [
+        f"the channel {channel.name!r} is {channel.distribution}, and only the first host "
+        "measures: the parts of the others are not used; make it FullyReplicated"
+        for channel in (channels.validation, channels.test)
+        if channel and channel.distribution != "FullyReplicated"
+    ]
+    return doubts
 
 
 def _check_gate(settings: Settings) -> None:

@@ -60,3 +60,24 @@ def test_unused_channels_are_reported() -> None:
 
         channels.load(layout, found, Settings(), run_ahead, lines.append)
     assert any("warning: the channel 'labels' is not read" in line for line in lines)
+
+
+@pytest.mark.parametrize("name", ["validation", "test", "testing"])
+@pytest.mark.parametrize(
+    ("distribution", "host_count", "is_partial"),
+    [("ShardedByS3Key", 2, True), ("ShardedByS3Key", 1, False), ("FullyReplicated", 2, False)],
+)
+def test_a_set_of_which_only_one_host_measures_its_part_is_named(
+    name: str, distribution: str, host_count: int, *, is_partial: bool
+) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        layout = lay_out(directory, {"training", name})
+        document = json.loads(layout.input_data_config.read_text())
+        document[name]["S3DistributionType"] = distribution
+        layout.input_data_config.write_text(json.dumps(document))
+        hosts = [f"algo-{i + 1}" for i in range(host_count)]
+        resources = {"current_host": "algo-1", "hosts": hosts}
+        layout.resource_config.write_text(json.dumps(resources))
+        found = channels.find(layout, contract.load_training_config(layout))
+    text = "".join(channels.find_doubts(found))
+    assert (f"'{name}' is ShardedByS3Key, and only the first host measures" in text) == is_partial
