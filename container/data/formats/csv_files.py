@@ -182,7 +182,9 @@ def _is_padded(text: Images, ends: NDArray[np.int64], label: int, columns: int) 
 
 
 def _scan_numbers(text: bytes, columns: int, separator: str) -> Images | None:
-    """Read `[row, column] uint8` from numbers such as `12.0` and `"12"`, or None for other text."""
+    """Read `[row, column] uint8` from numbers such as `12.0` and `"12"`; None for other text."""
+    if not text.strip():
+        return None  # loadtxt would warn
     try:
         numbers = np.loadtxt(
             io.BytesIO(text), delimiter=separator, quotechar='"', comments=None, ndmin=2

@@ -63,8 +63,8 @@ def describe(name: str, lines: Sequence[bytes], options: Options, first: Table |
     if not is_header:
         names = tuple(f"column {i + 1}" for i in range(len(fields)))
         header = b""
-        _refuse_first_row(name, rows)
-    _refuse_table(name, names, rows)
+        _refuse_first_row(name, rows, first)
+    _refuse_table(name, names, rows, first)
     shape = options.image_shape or _infer_shape(name, len(fields) - 1)
     if math.prod(shape) != len(fields) - 1:
         message = (
@@ -79,7 +79,7 @@ def describe(name: str, lines: Sequence[bytes], options: Options, first: Table |
         index = find(name, names, options.label_column)
         guesses = options.label_column == LABEL_COLUMN and names[index].casefold() != LABEL_COLUMN
         table = Table(name, separator, names, header, index, shape, guesses)
-    _refuse_text(table, rows)
+    _refuse_text(table, rows, first)
     _check_order(table, first, options.note)
     return table
 
@@ -217,13 +217,13 @@ def _infer_shape(name: str, pixel_count: int) -> Shape:
     return side, side, 1
 
 
-def _refuse_first_row(name: str, rows: Sequence[Sequence[str]]) -> None:
+def _refuse_first_row(name: str, rows: Sequence[Sequence[str]], first: Table | None) -> None:
     """Refuse a first row of another width than all those behind it: it would decide for them.
 
     Raises: UserError with both widths.
     """
     width, *others = [len(row) for row in rows if row != [""]]
-    if len(others) > 1 and len(set(others)) == 1 and width != others[0]:
+    if not first and len(others) > 1 and len(set(others)) == 1 and width != others[0]:
         message = (
             f"{name}, row 1 has {width} columns, and those behind it have {others[0]}; a label "
             f"that holds a separator needs quotes: {QUOTED_EXAMPLE}"
@@ -231,11 +231,13 @@ def _refuse_first_row(name: str, rows: Sequence[Sequence[str]]) -> None:
         raise UserError(message)
 
 
-def _refuse_text(table: Table, rows: Sequence[Sequence[str]]) -> None:
+def _refuse_text(table: Table, rows: Sequence[Sequence[str]], first: Table | None) -> None:
     """Refuse rows in which another column than that of the labels holds text.
 
     Raises: UserError with the column.
     """
+    if first:  # this file may have a few rows only, all of them bad
+        return
     full = [row for row in rows if len(row) == len(table.names)]
     for index, column in enumerate(table.names):
         texts = [row[index] for row in full]
@@ -274,7 +276,9 @@ def _list_pixels(table: Table) -> list[str]:
     return [column for i, column in enumerate(table.names) if i != table.label_index]
 
 
-def _refuse_table(name: str, names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def _refuse_table(
+    name: str, names: Sequence[str], rows: Sequence[Sequence[str]], first: Table | None
+) -> None:
     """Refuse rows with two or more columns of text: only the labels of pictures are text.
 
     Raises: UserError with such columns.
@@ -285,7 +289,7 @@ def _refuse_table(name: str, names: Sequence[str], rows: Sequence[Sequence[str]]
         for i, column in enumerate(names)
         if full and not any(is_number(row[i]) for row in full)
     ]
-    if len(full) > 1 and len(texts) > 1:
+    if not first and len(full) > 1 and len(texts) > 1:
         message = (
             f"{name} is a table and not pictures: {', '.join(texts[:3])}; {TABLE_ADVICE}; if a "
             f"label holds a separator, put it in quotes: {QUOTED_EXAMPLE}"

@@ -199,3 +199,12 @@ def test_two_columns_of_the_name_are_refused(header: str, tmp_path: Path) -> Non
         load(tmp_path, f"{header}\n{LAST}")
     assert load(tmp_path, f"{header}\n{LAST}", "5") == (7, 9)
     assert load(tmp_path, f"{header.swapcase()}\n{LAST}", "-1") == (7, 9)
+
+
+def test_bad_rows_of_a_later_file_are_counted_and_no_table(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("label,a,b,c,d\ncat,1,2,3,99\ndog,1,2,3,4\n")
+    (tmp_path / "b.csv").write_text("label,a,b,c,d\ncat,1,2,3,4#\ndog,1,2,3,5#\n")
+    (tmp_path / "c.csv").write_text("label,a,b,c,d\ncat\n")
+    loaded = loading.load(tmp_path, Options(bad_record_limit=9))
+    assert len(loaded.labels) == 2
+    assert len(loaded.rejected) == 3

@@ -130,6 +130,8 @@ def check(loaded: LabeledImages, records: Samples) -> None:
             assert Decimal(str(record.label)) == name
         elif isinstance(record.label, str):
             assert name == record.label
+        elif isinstance(record.label, int):
+            assert name == str(record.label)
         else:
             assert float(name) == record.label
     # Two texts are one class only if one is 7 and the other 7.0: `007` is the name of another.
@@ -508,7 +510,7 @@ def test_features_without_use_are_counted_once(tmp_path: Path) -> None:
     for name in ("a.tfrecord", "b.tfrecord"):
         (tmp_path / name).write_bytes(content)
     notes = loading.load(tmp_path).notes
-    (note,) = (note for note in notes if "features" in note)
+    (note,) = (note for note in notes if "features of the records" in note)
     assert note.startswith(f"passed over 2 features of the records in {tmp_path}/a.tfrecord: ")
     assert note.endswith("image/class/text, image/filename")
 
