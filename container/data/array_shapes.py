@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from container.data.formats.parts import Shape
 from container.errors import UserError
+
+Shape = tuple[int, int, int]
 
 _CHANNEL_COUNTS: Final = (1, 3, 4)
 

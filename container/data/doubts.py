@@ -15,8 +15,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from container.data.formats.parts import Images, Label
-
 _NUMBERED_CLASSES: Final = 100
 _FEW_IMAGES: Final = 20
 _NAMES_SHOWN: Final = 3
@@ -37,7 +35,7 @@ class Pixels:
         self._last: npt.NDArray[np.int64] = np.zeros(256, np.int64)
         """`[value]`: how many images end with a pixel of this value."""
 
-    def add(self, images: Images, *, guesses_label: bool) -> None:
+    def add(self, images: npt.NDArray[np.uint8], *, guesses_label: bool) -> None:
         """Count the pixels of `[image, height, width, channel]`.
 
         `guesses_label` means that their labels are the first column because nothing names another.
@@ -51,7 +49,7 @@ class Pixels:
         self._last += np.bincount(pixels[:, -1], minlength=256)
 
     def find_doubts(
-        self, classes: Sequence[Label], labels: npt.NDArray[np.int32]
+        self, classes: Sequence[int | str], labels: npt.NDArray[np.int32]
     ) -> tuple[str, ...]:
         """Say whether the pixels are on another scale than 0-255, or the labels among them.
 
@@ -88,7 +86,9 @@ class Pixels:
             and np.flatnonzero(self._last).max() != self._brightest
         )
 
-    def _starts_with_pixels(self, classes: Sequence[Label], labels: npt.NDArray[np.int32]) -> bool:
+    def _starts_with_pixels(
+        self, classes: Sequence[int | str], labels: npt.NDArray[np.int32]
+    ) -> bool:
         """Return whether the first column holds values of pixels, unlike the last one.
 
         They are more values, or far less equally often, or end at the brightest pixel, or the last
@@ -107,7 +107,7 @@ class Pixels:
         )
 
 
-def find_label_doubts(classes: Sequence[Label], image_count: int) -> list[str]:
+def find_label_doubts(classes: Sequence[int | str], image_count: int) -> list[str]:
     """Say what makes the classes look as if they were something else, or fewer."""
     doubts = []
     count = len(classes)
