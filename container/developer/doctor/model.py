@@ -14,7 +14,7 @@ from container import artifact, contract
 from container.developer.doctor import source_code
 from container.developer.doctor.finding import Finding
 from container.errors import UserError
-from container.serving.third_party import kinds, model_files
+from container.serving.third_party import kinds
 from container.user_packages import archive, versions
 
 # No code, manifest or list of versions is as long.
@@ -87,7 +87,8 @@ def examine_directory(model_dir: Path) -> Iterator[Finding]:
 
 
 def _examine_serving(model_dir: Path) -> Iterator[Finding]:
-    from container.serving.user_code import handlers  # loads numpy
+    from container.serving.third_party import model_files  # loads numpy
+    from container.serving.user_code import handlers
 
     try:
         found = handlers.find(_ModelLayout(model_dir), {})
