@@ -1,66 +1,69 @@
-"""The servers of an endpoint: those of each variant, how they start, and how they are replaced."""
+"""The servers of an endpoint: those of each version, how they start, and how they are replaced."""
 
 from __future__ import annotations
 
-import itertools
-import random
+import contextlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from container.errors import RequestError
-from local_test.endpoints.server import Limits, Server
-from local_test.endpoints.variants import serverless
+from local_test.endpoints.invocation import ReplacedError, Stream, VariantError
+from local_test.endpoints.server import Limits, Server, stop_all
+from local_test.endpoints.variants import routing
 from local_test.endpoints.variants.replica import Place, Replica
-from local_test.endpoints.variants.serverless import ServerlessVariant
-from local_test.endpoints.variants.shadow import OnCopy, Shadow
-from local_test.endpoints.variants.starter import Starter, await_health
-from local_test.endpoints.variants.variant import Variant
-from local_test.requests.endpoint_requests import EndpointRequests
-from local_test.requests.variant_rules import list_variants
-from local_test.runners.interface import Runner
-from local_test.runners.log_lines import OnLine
+from local_test.endpoints.variants.routing import Lane
+from local_test.endpoints.variants.variant import Patience, Variant
+from local_test.endpoints.variants.version import Progress, Version
+from local_test.endpoints.variants.version_starter import VersionStarter
+
+
+class _HeldParts(Iterator[bytes]):
+    """The parts of a stream, which give something back at their end, or when nobody reads them."""
+
+    def __init__(self, parts: Iterator[bytes], kept: contextlib.ExitStack) -> None:
+        self._parts = parts
+        self._kept = kept
+
+    def __next__(self) -> bytes:
+        try:
+            return next(self._parts)
+        except BaseException:
+            self._kept.close()
+            raise
+
+    def __del__(self) -> None:
+        self._kept.close()
 
 
 class Deployment:
-    """The servers of an endpoint's current configuration.
+    """The servers of an endpoint's current version, and of the one that is being deployed.
 
     Callers hold `changing` while they change which servers there are.
     """
 
-    def __init__(
-        self,
-        directory: Path,
-        runner: Runner,
-        limits: Limits,
-        on_line: OnLine,
-        take_truncation: Callable[[], bool],
-    ) -> None:
-        """`take_truncation` returns whether the next model archive is to be truncated."""
+    def __init__(self, starter: VersionStarter, limits: Limits) -> None:
+        self.starter = starter
         self.limits = limits
-        self.variants: list[Variant] = []
-        self.shadow: Shadow | None = None
-        self.on_copy: OnCopy = lambda *_: None
+        self.current = Version()
+        self.pending: Version | None = None
+        """What is being deployed."""
+        self.leftover = Version()
+        """What is left of a deployment that could not be rolled back; it answers requests, too."""
+        self.lanes: tuple[Lane, ...] = ()
+        """Where requests go."""
+        self.progress: Progress | None = None
+        """Of the deployment that is under way."""
         self.changing = threading.Lock()
-        self.startup_s = 0.0
-        """The longest time that a server took to become healthy."""
-        self._directory = directory
-        self._runner = runner
-        self._on_line = on_line
-        self._take_truncation = take_truncation
-        self._starting: list[Server] = []
-        self._versions = itertools.count(1)
 
     def servers(self) -> list[Server]:
         """Return the servers of all variants."""
         return [server for variant in self._list_all() for server in variant.servers]
 
     def _list_all(self) -> list[Variant]:
-        if self.shadow is None:
-            return self.variants
-        return [*self.variants, self.shadow.variant]
+        versions = (self.current, self.pending or Version(), self.leftover)
+        return [variant for version in versions for variant in version.list_all()]
 
     def monitored_servers(self) -> list[Server]:
         """Return the servers that are pinged, and replaced when they exit."""
@@ -69,28 +72,35 @@ class Deployment:
 
     def copy(self, body: bytes, headers: Mapping[str, str]) -> None:
         """Send a copy of a request to the shadow variant, if there is one."""
-        if self.shadow is not None:
-            self.shadow.copy(body, headers)
+        shadow = self.current.shadow  # read once, since a deployment may replace it now
+        if shadow is not None:
+            shadow.copy(body, headers)
 
     def describe(self) -> dict[str, list[dict[str, Any]]]:
         """Return the members of the answer to DescribeEndpoint that list variants."""
-        found = {"ProductionVariants": [item.describe() for item in self.variants]}
-        if self.shadow is not None:
-            found["ShadowProductionVariants"] = [self.shadow.variant.describe()]
+        found = {"ProductionVariants": [item.describe() for item in self.current.variants]}
+        if self.current.shadow is not None:
+            found["ShadowProductionVariants"] = [self.current.shadow.variant.describe()]
         return found
+
+    def describe_pending(self) -> dict[str, Any] | None:
+        """Return the `PendingDeploymentSummary`, if a deployment is under way."""
+        progress = self.progress
+        return None if progress is None else progress.describe(self.pending)
 
     def summarize(self) -> dict[str, dict[str, str]]:
         """Return what the console shows of each variant, by name."""
-        found = {variant.name: variant.summarize() for variant in self.variants}
-        if self.shadow is not None:
-            found[self.shadow.variant.name] = self.shadow.summarize()
+        current = self.current
+        found = {variant.name: variant.summarize() for variant in current.variants}
+        if current.shadow is not None:
+            found[current.shadow.variant.name] = current.shadow.summarize()
         return found
 
     def loaded_models(self) -> dict[str, list[str]]:
         """Return the loaded targets of each multi-model server, the least recently used first."""
         return {
             place.server.name: place.cache.loaded
-            for variant in self.variants
+            for variant in self.current.variants
             for replica in variant.replicas
             for place in replica.places
             if place.cache is not None
@@ -99,67 +109,91 @@ class Deployment:
     def choose_variant(self, target: str | None) -> Variant:
         """Return the variant named `target`, or one by weight.
 
-        Raises: RequestError 400 if the variant does not exist.
+        Raises: RequestError 400 if the variant does not exist, or all weights are 0.
         """
-        if target is None and len(self.variants) == 1:
-            return self.variants[0]
-        if target is None:
-            weights = [variant.weight for variant in self.variants]
-            return random.choices(self.variants, weights)[0]  # noqa: S311 - traffic, not a secret
-        for variant in self.variants:
-            if variant.name == target:
-                return variant
-        names = ", ".join(variant.name for variant in self.variants)
-        message = f"variant {target!r} does not exist; choose one of {names}"
-        raise RequestError(400, message)
+        return routing.choose(self.lanes, target)
 
-    def switch(self, requests: EndpointRequests) -> list[Server]:
-        """Start the servers of a configuration, let them take over, and return the old ones.
+    @contextlib.contextmanager
+    def lease(self, variant: Variant, target: str | None) -> Iterator[Replica]:
+        """Yield a replica of a variant for one request.
 
-        Raises: UserError if a server does not become healthy; the old ones stay in service then,
-        and the new ones are stopped.
+        If the variant was replaced meanwhile, another one is chosen as `choose_variant` does.
+
+        Raises: VariantError.
         """
-        version = next(self._versions)
-        variants: list[Variant] = []
-        begun: list[Replica] = []
         try:
-            for description in list_variants(requests.config):
-                model = requests.models[description["ModelName"]]
-                variant = self._make_variant(description, model, version)
-                variants.append(variant)
-                begun += variant.begin()
-            self._await_health(begun)
-        except BaseException:
-            self.stop([server for variant in variants for server in variant.servers])
-            raise
-        for variant in variants:
-            variant.enter_service()
-        old = self._list_all()
-        old_shadow = self.shadow
-        count = len(requests.config["ProductionVariants"])
-        self.shadow = self._make_shadow(variants[count:], variants[0])
-        self.variants = variants[:count]
-        return self._close(old, old_shadow)
+            with contextlib.ExitStack() as stack:
+                while True:
+                    try:
+                        replica = stack.enter_context(variant.lease())
+                        break
+                    except ReplacedError:
+                        variant = self.choose_variant(target)
+                yield replica
+        except RequestError as error:
+            raise VariantError(error, variant.name, variant.starter.config) from error
 
-    def _make_shadow(self, variants: Sequence[Variant], production: Variant) -> Shadow | None:
-        if not variants:
-            return None
-        (variant,) = variants
-        return Shadow(variant, variant.weight / production.weight, self.on_copy)
+    def stream(
+        self, variant: Variant, target: str | None, body: bytes, headers: Mapping[str, str]
+    ) -> Stream:
+        """Open a response stream as `lease` chooses its replica, which it holds to its end.
+
+        Raises: VariantError.
+        """
+        with contextlib.ExitStack() as stack:
+            replica = stack.enter_context(self.lease(variant, target))
+            found = replica.stream(body, headers)
+            kept = stack.pop_all()
+        return replace(found, parts=_HeldParts(found.parts, kept), config=replica.config)
+
+    def route(self, shares: Mapping[str, float]) -> None:
+        """Give the version that is being deployed a share of the requests, by variant."""
+        fresh = (self.pending or Version()).variants
+        if min(shares.values()) >= 1:
+            self.lanes = (Lane(fresh),)
+            return
+        rest = {name: 1 - share for name, share in shares.items()}
+        self.lanes = (Lane(self.current.variants, rest), Lane(fresh, shares))
+
+    def take_over(self, version: Version) -> list[Version]:
+        """Make a version the current one; return what it replaces, for `retire`."""
+        old = [self.current, self.leftover]
+        self.current = version
+        self.pending = None
+        self.leftover = Version()
+        self.lanes = (Lane(version.variants),)
+        return old
+
+    def retire(self, versions: Sequence[Version], has_ended: Callable[[], bool]) -> None:
+        """Stop versions that get no more requests, after their last ones have been answered.
+
+        `has_ended` returns True if nothing is to be waited for.
+        """
+        for version in versions:
+            version.close()
+        patience = Patience(self._patience_s, has_ended)
+        for version in versions:
+            version.drain(patience)
+        stop_all([server for version in versions for server in version.servers()])
+
+    @property
+    def _patience_s(self) -> float:
+        """The longest time that a request may take."""
+        return max(self.limits.invocation_s, self.limits.stream_s)
 
     def close(self) -> list[Server]:
         """Let nothing start from now on; return the servers that there are."""
-        return self._close(self._list_all(), self.shadow)
+        self.lanes = ()
+        for version in (self.current, self.pending or Version(), self.leftover):
+            version.close()
+        return self.servers()
 
-    def _close(self, variants: Sequence[Variant], shadow: Shadow | None) -> list[Server]:
-        if shadow is not None:
-            shadow.close()
-        for variant in variants:
-            variant.close()
-        return [server for variant in variants for server in variant.servers]
-
-    def resize(self, variant: Variant, count: int) -> None:
+    def resize(
+        self, variant: Variant, count: int, has_ended: Callable[[], bool] = lambda: False
+    ) -> None:
         """Start or stop replicas of a variant until there are `count`.
+
+        Those that are stopped answer their last requests before, unless `has_ended` returns True.
 
         Raises: UserError if a new server does not become healthy; none is added then.
         """
@@ -167,13 +201,14 @@ class Deployment:
         try:
             for _ in range(count - len(variant.replicas)):
                 added.append(variant.start_replica())  # noqa: PERF401 - kept if a later one fails
-            self._await_health(added)
+            self.starter.await_health(added)
         except BaseException:
-            self.stop([server for replica in added for server in replica.servers])
+            stop_all([server for replica in added for server in replica.servers])
             raise
-        surplus = variant.replicas[count:]
-        variant.replicas = [*variant.replicas[:count], *added]
-        self.stop([server for replica in surplus for server in replica.servers])
+        surplus = variant.keep(count)
+        variant.replicas = [*variant.replicas, *added]
+        variant.wait_for_requests(surplus, Patience(self._patience_s, has_ended))
+        stop_all([server for replica in surplus for server in replica.servers])
 
     def replace(self, dead: Server) -> None:
         """Start a server in the place of one that has exited (HO-12).
@@ -190,61 +225,8 @@ class Deployment:
     def _start_again(self, variant: Variant, replica: Replica, dead: Place) -> Place:
         fresh = variant.start_again(dead)
         try:
-            self._await_health([Replica(replica.name, replica.model, [fresh])])
+            self.starter.await_health([Replica(replica.name, replica.model, [fresh])])
         except BaseException:
-            self.stop([fresh.server])
+            stop_all([fresh.server])
             raise
         return fresh
-
-    def stop(self, servers: Sequence[Server]) -> list[str]:
-        """Stop servers in parallel; return a finding for each that had to be killed (HO-10)."""
-        findings: list[str] = []
-
-        def stop(server: Server) -> None:
-            if server.stop():
-                grace_s = self.limits.stop_grace_s
-                findings.append(f"{server.name} was killed {grace_s:g} s after SIGTERM (HO-10)")
-
-        threads = [threading.Thread(target=stop, args=(server,)) for server in servers]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        return findings
-
-    def abandon_start(self) -> None:
-        """Kill the servers that somebody waits for, so that the wait ends."""
-        for server in self._starting:
-            server.container.kill()
-
-    def _make_variant(
-        self, description: Mapping[str, Any], model: Mapping[str, Any], version: int
-    ) -> Variant:
-        asked_s = description.get("ContainerStartupHealthCheckTimeoutInSeconds")
-        startup_s = min(asked_s or self.limits.startup_s, self.limits.startup_s)
-        limits = replace(self.limits, startup_s=startup_s)
-        restrictions: dict[str, Any] = {}
-        kind: type[Variant] = Variant
-        if "ServerlessConfig" in description:
-            kind = ServerlessVariant
-            limits = serverless.limit(limits)
-            restrictions = serverless.restrict(description["ServerlessConfig"])
-        starter = Starter(
-            model=model,
-            runner=self._runner,
-            directory=self._directory / "hosts",
-            on_line=self._on_line,
-            limits=limits,
-            variant=description["VariantName"],
-            suffix=f"-v{version}" if version > 1 else "",
-            restrictions=restrictions,
-            take_truncation=self._take_truncation,
-        )
-        return kind(description, starter, description.get("InitialVariantWeight", 1.0))
-
-    def _await_health(self, replicas: Sequence[Replica]) -> None:
-        self._starting = [server for replica in replicas for server in replica.servers]
-        try:
-            self.startup_s = max(self.startup_s, await_health(replicas))
-        finally:
-            self._starting = []

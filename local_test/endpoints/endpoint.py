@@ -12,29 +12,25 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from container import contract
-from container.errors import RequestError, UserError
+from container.errors import PlatformError, RequestError, UserError
 from local_test import container_files, identity
-from local_test.endpoints import data_capture
+from local_test.endpoints import data_capture, invocation
 from local_test.endpoints.async_invocation import AsyncInvocations
 from local_test.endpoints.data_capture import Capture
 from local_test.endpoints.deployment import Deployment
 from local_test.endpoints.health import HealthMonitor
-from local_test.endpoints.invocation import (
-    FORWARDED_HEADERS,
-    HEADER_PREFIX,
-    Answer,
-    Stream,
-    check_request,
-    select_headers,
-)
-from local_test.endpoints.server import Limits, Server
+from local_test.endpoints.invocation import FORWARDED_HEADERS, Answer, Stream
+from local_test.endpoints.rollouts.guard import RollbackFailedError, Terms
+from local_test.endpoints.rollouts.rollout import Rollout
+from local_test.endpoints.server import Limits, Server, stop_all
 from local_test.endpoints.variants.variant import Variant
+from local_test.endpoints.variants.version_starter import VersionStarter
 from local_test.requests.endpoint_requests import EndpointRequests
 from local_test.runners.faults import SERVER_KINDS, Fault, Trigger
 from local_test.runners.interface import Runner
 from local_test.runners.log_lines import OnLine
 
-_TARGET_VARIANT: Final = HEADER_PREFIX + "target-variant"
+_TARGET_VARIANT: Final = invocation.HEADER_PREFIX + "target-variant"
 CAPTURE: Final = "capture"
 """Where captured data is in an endpoint's directory until it is stored."""
 
@@ -61,21 +57,22 @@ class Endpoint:
         self.directory = directory
         self.status = "Creating"
         self.failure = ""
-        self.on_copy: Callable[[str, int, float, float], None] = lambda *_: None
-        """Called with a shadow variant, status, and seconds to the first byte and in total."""
+        self.on_copy: Callable[..., None] = lambda *_, **__: None
+        """Called as `Meter.count` is, for the answers of a shadow variant."""
         self._requests = requests
         self._listener = on_line
         self._limits = limits or Limits()
         self._trigger = Trigger(faults, self._inject)
         self._slow_readers = 0
-        self.deployment = Deployment(
+        starter = VersionStarter(
             directory,
             runner,
             self._limits,
             self._on_line,
             take_truncation=lambda: self._trigger.take("truncated-model") is not None,
         )
-        self.deployment.on_copy = self._record_copy
+        starter.on_copy = self._record_copy
+        self.deployment = Deployment(starter, self._limits)
         self._monitor = HealthMonitor(self.name, self.deployment, self._on_line)
         self._capture = self._make_capture(requests)
         self._async: AsyncInvocations | None = None
@@ -105,7 +102,7 @@ class Endpoint:
     @property
     def startup_s(self) -> float:
         """The longest time that a server took to become healthy."""
-        return self.deployment.startup_s
+        return self.deployment.starter.startup_s
 
     def start(self) -> None:
         """Start all servers and wait until every one is healthy.
@@ -118,7 +115,7 @@ class Endpoint:
         self.directory.mkdir(parents=True, exist_ok=True)
         time.sleep(self._trigger.take("slow-start") or 0.0)
         try:
-            self.deployment.switch(self._requests)
+            self.deployment.take_over(self.deployment.starter.start(self._requests))
         except BaseException as error:
             self.status = "Failed"
             self.failure = str(error)
@@ -128,28 +125,34 @@ class Endpoint:
         self._monitor.start()
         self._trigger.start_clock()
 
-    def update(self, requests: EndpointRequests) -> None:
+    def update(self, requests: EndpointRequests, terms: Terms | None = None) -> None:
         """Replace all servers by those of a new configuration, without a gap: UpdateEndpoint.
 
-        Raises: UserError if a new server does not become healthy; the old ones stay in service
-        (HO-5).
+        Without `terms`, all traffic is shifted at once.
+
+        Raises: UserError, PlatformError if the deployment is rolled back, since a new server does
+        not become healthy (HO-5), an alarm trips or the time is over; RollbackFailedError.
         """
         requests.validate()
-        with self.deployment.changing:
-            self.status = "Updating"
-            try:
-                old = self.deployment.switch(requests)
-            except UserError as error:
-                self.failure = f"the update was rolled back: {error}"
-                self.status = "InService"
-                raise
+        rollout = Rollout(self.deployment, requests, terms or Terms(), self._monitor.ended)
+        before = self.status
+        self.status = "Updating"
+        try:
+            old = rollout.run()
             self._requests = requests
             captured = self._capture
             self._capture = self._make_capture(requests)
-            self.failure = ""
-            self.status = "InService"
-            self.deployment.stop(old)
-            captured.close()
+            rollout.end(old)
+        except (UserError, PlatformError) as error:
+            self.failure = f"the update was rolled back: {error}"
+            is_mixed = isinstance(error, RollbackFailedError)
+            self.status = "UpdateRollbackFailed" if is_mixed else before
+            raise
+        finally:
+            self.deployment.progress = None
+        self.failure = ""
+        self.status = "InService"
+        captured.close()
 
     def set_weight(self, variant: str, weight: float) -> None:
         """Change a variant's share of the requests."""
@@ -162,7 +165,7 @@ class Endpoint:
         """
         chosen = self.deployment.choose_variant(variant)
         with self.deployment.changing:
-            self.deployment.resize(chosen, count)
+            self.deployment.resize(chosen, count, self._monitor.ended.is_set)
 
     def servers(self) -> list[Server]:
         """Return the servers of all variants."""
@@ -188,16 +191,11 @@ class Endpoint:
         Raises: RequestError with the status and message of the service.
         """
         variant, known = self._admit(body, headers)
-        with variant.lease() as replica:
+        with self.deployment.lease(variant, known.get(_TARGET_VARIANT)) as replica:
             self._read_slowly(replica.servers[0], body, known)
             answer = replica.answer(body, known)
         self.deployment.copy(body, known)
-        maximum = variant.starter.limits.payload_bytes
-        if len(answer.body) > maximum:
-            message = (
-                f"the answer has {len(answer.body)} bytes; at most {maximum} are allowed (HO-9)"
-            )
-            raise RequestError(424, message)
+        invocation.check_answer(answer, variant.starter.limits.payload_bytes)
         if answer.status < 400:
             self._record(body, known, answer)
         return answer
@@ -208,11 +206,12 @@ class Endpoint:
             answer.variant,
             (headers.get("content-type", ""), body),
             (answer.headers.get("content-type", ""), answer.body),
-            headers.get(HEADER_PREFIX + "inference-id"),
+            headers.get(invocation.HEADER_PREFIX + "inference-id"),
         )
 
     def _record_copy(self, body: bytes, headers: Mapping[str, str], answer: Answer) -> None:
-        self.on_copy(answer.variant, answer.status, answer.first_byte_s, answer.total_s)
+        times_s = (answer.first_byte_s, answer.total_s)
+        self.on_copy(answer.variant, answer.status, *times_s, config=answer.config)
         if answer.status < 400:
             self._record(body, headers, answer)
 
@@ -224,8 +223,7 @@ class Endpoint:
         variant, known = self._admit(body, headers)
         if not variant.is_monitored:
             raise RequestError(400, "a serverless endpoint does not stream; use InvokeEndpoint")
-        with variant.lease() as replica:
-            stream = replica.stream(body, known)
+        stream = self.deployment.stream(variant, known.get(_TARGET_VARIANT), body, known)
         self.deployment.copy(body, known)
         return stream
 
@@ -247,9 +245,9 @@ class Endpoint:
                 "InvokeEndpointAsync (ASY-1)"
             )
             raise RequestError(400, message)
-        known = select_headers(headers.items(), FORWARDED_HEADERS)
+        known = invocation.select_headers(headers.items(), FORWARDED_HEADERS)
         variant = self.deployment.choose_variant(known.get(_TARGET_VARIANT))
-        check_request(body, known, variant.starter.limits.payload_bytes)
+        invocation.check_request(body, known, variant.starter.limits.payload_bytes)
         return variant, known
 
     def invoke_async(self, source: str | bytes, headers: Mapping[str, str]) -> dict[str, str]:
@@ -265,22 +263,22 @@ class Endpoint:
         return self._async.submit(source, headers)
 
     def _answer_async(self, body: bytes, headers: Mapping[str, str], limit_s: float) -> Answer:
-        known = select_headers(headers.items(), FORWARDED_HEADERS)
+        known = invocation.select_headers(headers.items(), FORWARDED_HEADERS)
         # The body is in S3 and has its own limit.
-        check_request(b"", known, self._limits.payload_bytes)
-        variant = self.deployment.choose_variant(known.get(_TARGET_VARIANT))
-        with variant.lease() as replica:
+        invocation.check_request(b"", known, self._limits.payload_bytes)
+        target = known.get(_TARGET_VARIANT)
+        with self.deployment.lease(self.deployment.choose_variant(target), target) as replica:
             return replica.answer(body, known, limit_s=limit_s)
 
     def stop(self) -> list[str]:
         """Stop all servers; return a finding for each that broke the rules of stopping (HO-10)."""
         self._monitor.ended.set()
         self._trigger.stop_clock()
-        self.deployment.abandon_start()
+        self.deployment.starter.abandon()
         if self._async is not None:
             self._async.close()
         with self.deployment.changing:
-            findings = self.deployment.stop(self.deployment.close())
+            findings = stop_all(self.deployment.close())
         self._capture.close()
         if self.status != "Failed":
             self.status = "Deleted"

@@ -57,6 +57,8 @@ class Answer:
     """Seconds of the cold start that this request waited for (SRV-1)."""
     source: str = ""
     """The container that answered, if the model has several."""
+    config: str = ""
+    """Name of the endpoint configuration that the container belongs to."""
     findings: tuple[str, ...] = ()
     """Contract clauses that a successful exchange violated."""
 
@@ -71,6 +73,26 @@ class Stream:
     parts: Iterator[bytes]
     """Raises RequestError if the stream breaks or takes too long."""
     variant: str
+    config: str = ""
+    """Name of the endpoint configuration that the container belongs to."""
+
+
+class VariantError(RequestError):
+    """A request that a variant could not answer."""
+
+    def __init__(self, error: RequestError, variant: str, config: str) -> None:
+        """`config` is the name of the variant's endpoint configuration."""
+        super().__init__(error.status, str(error))
+        self.variant = variant
+        self.config = config
+
+
+class ReplacedError(RequestError):
+    """A request to a variant that was replaced meanwhile; another one answers it."""
+
+    def __init__(self, variant: str) -> None:
+        """`variant` is the name of the one that was replaced."""
+        super().__init__(503, f"variant {variant!r} was stopped or replaced; send it again (HO-4)")
 
 
 def select_headers(headers: Iterable[tuple[str, str]], names: Collection[str]) -> dict[str, str]:
@@ -97,3 +119,15 @@ def check_request(body: bytes, headers: Mapping[str, str], maximum_bytes: int) -
             f"found {len(attributes)} characters"
         )
         raise RequestError(400, message)
+
+
+def check_answer(answer: Answer, maximum_bytes: int) -> None:
+    """Check what the service checks of a container's answer.
+
+    Raises: VariantError 424 for a body that is too large.
+    """
+    if len(answer.body) > maximum_bytes:
+        message = (
+            f"the answer has {len(answer.body)} bytes; at most {maximum_bytes} are allowed (HO-9)"
+        )
+        raise VariantError(RequestError(424, message), answer.variant, answer.config)

@@ -27,7 +27,7 @@ from container.errors import RequestError
 from local_test import identity
 from local_test.endpoints import event_stream
 from local_test.endpoints.endpoint import Endpoint
-from local_test.endpoints.invocation import RETURNED_HEADERS, Answer, Stream
+from local_test.endpoints.invocation import RETURNED_HEADERS, Answer, Stream, VariantError
 
 LOG_GROUP: Final = "/aws/sagemaker/Endpoints/"
 _PATH: Final = re.compile(
@@ -47,7 +47,8 @@ _ERROR_CODES: Final[Mapping[int, str]] = {
 
 Count = Callable[..., None]
 """Called with an endpoint's name, the variant, the container's status (0 if it did not answer), the
-seconds to the first byte and in total, and `setup_s`, those of a cold start if there was one."""
+seconds to the first byte and in total, `setup_s`, those of a cold start if there was one, and
+`config`, the name of the variant's endpoint configuration."""
 
 
 class InvocationError(Exception):
@@ -117,14 +118,17 @@ class InvocationApi:
         try:
             answer = endpoint.invoke(body, headers)
         except RequestError as error:
-            passed_s = time.perf_counter() - started
-            variant = _default_variant(endpoint, headers)
-            if error.status == HTTPStatus.FAILED_DEPENDENCY:
-                self.count(endpoint.name, variant, 0, passed_s, passed_s)
-            raise self._explain(endpoint, variant, error) from error
+            raise self._explain(endpoint, error, time.perf_counter() - started) from error
         total_s = time.perf_counter() - started
-        times_s = (answer.first_byte_s, total_s)
-        self.count(endpoint.name, answer.variant, answer.status, *times_s, setup_s=answer.setup_s)
+        self.count(
+            endpoint.name,
+            answer.variant,
+            answer.status,
+            answer.first_byte_s,
+            total_s,
+            setup_s=answer.setup_s,
+            config=answer.config,
+        )
         if answer.status >= 400:
             source = answer.source or answer.variant
             raise self._model_error(endpoint, source, answer.status, answer.body)
@@ -154,18 +158,21 @@ class InvocationApi:
         started = time.perf_counter()
         try:
             stream = endpoint.invoke_stream(body, headers)
-            passed_s = time.perf_counter() - started
-            self.count(endpoint.name, stream.variant, stream.status, passed_s, passed_s)
+            times_s = [time.perf_counter() - started] * 2
+            counted = (stream.variant, stream.status, *times_s)
+            self.count(endpoint.name, *counted, config=stream.config)
             if stream.status < 400:
                 return stream
             original = b"".join(stream.parts)
         except RequestError as error:
-            raise self._explain(endpoint, _default_variant(endpoint, headers), error) from error
+            raise self._explain(endpoint, error, time.perf_counter() - started) from error
         raise self._model_error(endpoint, stream.variant, stream.status, original)
 
-    def _explain(self, endpoint: Endpoint, variant: str, error: RequestError) -> InvocationError:
-        if error.status == HTTPStatus.FAILED_DEPENDENCY:
-            return self._model_error(endpoint, variant, 0, str(error).encode())
+    def _explain(self, endpoint: Endpoint, error: RequestError, passed_s: float) -> InvocationError:
+        """Return the API's error for a request without an answer, and count it if one was due."""
+        if isinstance(error, VariantError) and error.status == HTTPStatus.FAILED_DEPENDENCY:
+            self.count(endpoint.name, error.variant, 0, passed_s, passed_s, config=error.config)
+            return self._model_error(endpoint, error.variant, 0, str(error).encode())
         return _refuse(error.status, str(error))
 
     def _model_error(
@@ -281,11 +288,6 @@ def _choose_source(body: bytes, headers: Mapping[str, str]) -> str | bytes:
         message = f"InputLocation must be an s3:// URI, found {location!r} (ASY-1)"
         raise _refuse(HTTPStatus.BAD_REQUEST, message)
     return location or body
-
-
-def _default_variant(endpoint: Endpoint, headers: Mapping[str, str]) -> str:
-    target = headers.get("x-amzn-sagemaker-target-variant")
-    return target or str(endpoint.describe()["ProductionVariants"][0]["VariantName"])
 
 
 def _refuse(status: int, message: str) -> InvocationError:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from container import contract
@@ -126,3 +128,20 @@ class Server:
             self.container.wait()
         self.remove()
         return was_killed
+
+
+def stop_all(servers: Sequence[Server]) -> list[str]:
+    """Stop servers in parallel; return a finding for each that had to be killed (HO-10)."""
+    findings: list[str] = []
+
+    def stop(server: Server) -> None:
+        if server.stop():
+            grace_s = server.limits.stop_grace_s
+            findings.append(f"{server.name} was killed {grace_s:g} s after SIGTERM (HO-10)")
+
+    threads = [threading.Thread(target=stop, args=(server,)) for server in servers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return findings

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from container.errors import UserError
 from local_test.requests import json_path, model_containers, variant_rules
+from local_test.requests.deployments import deployment_rules
 
 _PAYLOAD_LIMIT_MB: Final = 100
 
@@ -180,5 +181,6 @@ _RULES: Final[Mapping[str, Callable[[Mapping[str, Any]], list[str]]]] = {
     "CreateTransformJob": _check_transform,
     "CreateModel": model_containers.find_faults,
     "CreateEndpointConfig": variant_rules.find_faults,
-    "UpdateEndpoint": variant_rules.find_update_faults,
+    "CreateEndpoint": deployment_rules.find_faults,
+    "UpdateEndpoint": deployment_rules.find_faults,
 }

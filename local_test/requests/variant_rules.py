@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -26,19 +27,6 @@ _NOT_SERVERLESS: Final = (
 _STEP_MB: Final = 1024
 
 
-def find_update_faults(update: Mapping[str, Any]) -> list[str]:
-    """Return a line for each way of an UpdateEndpoint request that is not possible here."""
-    policy = update.get("DeploymentConfig", {}).get("BlueGreenUpdatePolicy", {})
-    routing = policy.get("TrafficRoutingConfiguration", {}).get("Type", "ALL_AT_ONCE")
-    if routing == "ALL_AT_ONCE":
-        return []
-    fault = (
-        "DeploymentConfig.BlueGreenUpdatePolicy.TrafficRoutingConfiguration.Type: "
-        f"{routing} is refused here, since traffic is not shifted in steps; use ALL_AT_ONCE"
-    )
-    return [fault]
-
-
 def list_variants(config: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return all variants of a configuration, the shadow variant last."""
     return [*config["ProductionVariants"], *config.get("ShadowProductionVariants", ())]
@@ -52,6 +40,12 @@ def find_faults(config: Mapping[str, Any]) -> list[str]:
     variants = list_variants(config)
     faults = _check_shadow(config)
     for variant in variants:
+        weight = variant.get("InitialVariantWeight", 1.0)
+        if not math.isfinite(weight):
+            faults.append(
+                f"variant {variant['VariantName']}: InitialVariantWeight must be a finite number, "
+                f"found {weight}"
+            )
         if "ServerlessConfig" in variant:
             label = f"variant {variant['VariantName']}"
             faults += [f"{label}: {fault}" for fault in _check_serverless(variant)]

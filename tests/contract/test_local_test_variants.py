@@ -134,7 +134,7 @@ def test_a_shadow_variant_gets_copies_whose_answers_are_captured(tmp_path: Path)
     requests = EndpointRequests(models, config, {"EndpointName": "e", "EndpointConfigName": "c"})
     with Endpoint(requests, make_runner(), tmp_path / "e", limits=FAST) as running:
         copies: list[tuple[Any, ...]] = []
-        running.on_copy = lambda *copy: copies.append(copy)
+        running.on_copy = lambda *copy, **_: copies.append(copy)
         answers = [running.invoke(b"%d" % number, CSV) for number in range(3)]
         assert [(answer.variant, answer.body) for answer in answers] == [
             ("now", b"100"),

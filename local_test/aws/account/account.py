@@ -8,9 +8,9 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from local_test.aws.account.logs import LogStore
 from local_test.aws.account.meter import Meter
@@ -20,8 +20,29 @@ from local_test.aws.account.store import Store
 from local_test.aws.protocol.messages import AwsError
 from local_test.runners.interface import Runner
 
-PublishMetrics = Callable[[str, list[dict[str, Any]]], None]
-"""Takes a CloudWatch namespace and `PutMetricData` entries."""
+
+class Alarms(Protocol):
+    """The alarms of CloudWatch."""
+
+    def evaluate(self) -> None:
+        """Set the state of every alarm by its metric."""
+
+    def find_faults(self, names: Sequence[str]) -> list[str]:
+        """Return a line for each alarm that does not exist, or is not evaluated here."""
+
+    def find_tripped(self, names: Sequence[str], since_s: float) -> list[str]:
+        """Return the alarms that are in ALARM state, or were since a time in seconds."""
+
+
+class CloudWatch(Protocol):
+    """The metrics and alarms of CloudWatch."""
+
+    @property
+    def alarms(self) -> Alarms:
+        """The alarms."""
+
+    def publish_metrics(self, namespace: str, data: list[dict[str, Any]]) -> None:
+        """Store `PutMetricData` entries, whose times are seconds since the epoch."""
 
 
 class Account:
@@ -33,7 +54,7 @@ class Account:
         settings: Settings,
         store: Store,
         choose_runner: Callable[[str], Runner],
-        publish_metrics: PublishMetrics,
+        cloudwatch: CloudWatch,
     ) -> None:
         """`choose_runner` returns the runner of an image."""
         self.directory = directory
@@ -41,7 +62,8 @@ class Account:
         self.region = settings.region
         self.store = store
         self.choose_runner = choose_runner
-        self.publish_metrics = publish_metrics
+        self.publish_metrics = cloudwatch.publish_metrics
+        self.alarms = cloudwatch.alarms
         self.logs = LogStore(directory / "logs")
         self.metrics = MetricFiles(directory / "metrics")
         self.live: dict[tuple[str, str], Any] = {}

@@ -76,11 +76,12 @@ class Meter:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._minutes: dict[str, dict[int, Minute]] = {}
-        self._pending: dict[str, dict[int, Minute]] = {}
+        self._pending: dict[str, dict[tuple[str, int], Minute]] = {}
+        """By endpoint configuration and minute for each variant."""
         self._moments: dict[str, collections.deque[float]] = {}
         self._latencies_s: dict[str, collections.deque[float]] = {}
 
-    def count(
+    def count(  # noqa: PLR0913 - one for each measure
         self,
         variant: str,
         status: int,
@@ -88,8 +89,12 @@ class Meter:
         total_s: float,
         *,
         setup_s: float = 0.0,
+        config: str = "",
     ) -> None:
-        """Add one request with the container's status; 0 if the container did not answer."""
+        """Add one request with the container's status; 0 if the container did not answer.
+
+        `config` is the name of the endpoint configuration that the container belongs to.
+        """
         now = time.time()
         number = int(now // 60)
         with self._lock:
@@ -98,7 +103,8 @@ class Meter:
                 minutes[number] = Minute()
                 for old in [old for old in minutes if old < number - _MINUTES_KEPT]:
                     del minutes[old]
-            pending = self._pending.setdefault(variant, {}).setdefault(number, Minute())
+            key = (config, number)
+            pending = self._pending.setdefault(variant, {}).setdefault(key, Minute())
             for minute in (minutes[number], pending):
                 minute.add(status, model_latency_s, total_s - model_latency_s, setup_s)
             moments = self._moments.setdefault(variant, collections.deque())
@@ -114,11 +120,14 @@ class Meter:
         with self._lock:
             return sum(moment >= since for moment in self._moments.get(variant, ()))
 
-    def drain(self, variant: str) -> list[tuple[float, Minute]]:
-        """Return the counts since the last call, with the start of their minute in seconds."""
+    def drain(self, variant: str) -> list[tuple[str, float, Minute]]:
+        """Return the counts since the last call.
+
+        Each has the name of its endpoint configuration, and the start of its minute in seconds.
+        """
         with self._lock:
             pending = self._pending.pop(variant, {})
-        return [(number * 60.0, minute) for number, minute in pending.items()]
+        return [(config, number * 60.0, minute) for (config, number), minute in pending.items()]
 
     def minutes(self, variant: str) -> list[Minute]:
         """Return the counts of a variant, oldest minute first."""

@@ -94,6 +94,11 @@ class Endpoint(Resource):
     _requests: ServedRequests
     _next_requests: NotRequired[ServedRequests | None]
     """What an update that is in progress leads to."""
+    LastDeploymentConfig: NotRequired[Request]
+    _deployment: NotRequired[Request | None]
+    """The DeploymentConfig of the update that is in progress."""
+    _shifted: NotRequired[bool | None]
+    """Whether the update has moved all traffic already."""
 
 
 class PackageGroup(Resource):

@@ -22,14 +22,18 @@ def show_endpoint(account: Account, record: Endpoint) -> dict[str, Any]:
     described = live.endpoint.deployment.describe() if live else {}
     summaries = live.endpoint.deployment.summarize() if live else {}
     running = {variant["VariantName"]: variant for found in described.values() for variant in found}
+    progress = live.endpoint.deployment.progress if live else None
+    facts = {
+        "ARN": record["EndpointArn"],
+        "Configuration": record["EndpointConfigName"],
+        "Changed": format_date(record.get("LastModifiedTime", record["CreationTime"])),
+    }
+    if progress is not None:
+        facts["Deployment"] = f"{progress.config['EndpointConfigName']}: {progress.stage.message}"
     variants = variant_rules.list_variants(record["_requests"]["config"])
     return {
         "record": record,
-        "facts": {
-            "ARN": record["EndpointArn"],
-            "Configuration": record["EndpointConfigName"],
-            "Changed": format_date(record.get("LastModifiedTime", record["CreationTime"])),
-        },
+        "facts": facts,
         "variants": [
             {
                 "name": variant["VariantName"],

@@ -20,7 +20,8 @@ import jinja2
 
 from local_test.aws.account.settings import Settings
 from local_test.aws.account.store import Store
-from local_test.aws.moto import percentiles, query_model
+from local_test.aws.moto import dimensions, percentiles, query_model
+from local_test.aws.moto.alarms import Alarms
 from local_test.aws.moto.roles import Roles
 from local_test.aws.protocol.messages import AwsError
 from local_test.data import disk
@@ -67,8 +68,10 @@ class Services:
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._objects = ObjectFiles(self._ask, store, directory, account, region)
         self._cloudwatch = cloudwatch_backends[account][region]
+        self.alarms = Alarms(self._cloudwatch)
         self._roles = Roles(account)
         percentiles.install()
+        dimensions.install()
 
     def __call__(
         self, service: str, environ: dict[str, Any], start_response: Callable[..., Any]

@@ -151,7 +151,7 @@ def _make_account(
     store = Store(directory / "state.sqlite")
     services = Services(store, directory / "objects", settings)
     runners = functools.partial(choose_runner, settings, directory, variables)
-    return Account(directory, settings, store, runners, services.publish_metrics), services
+    return Account(directory, settings, store, runners, services), services
 
 
 def _set_environment(url: str, settings: Settings, key: Key) -> None:

@@ -27,19 +27,30 @@ _MEASURES: Final[Mapping[str, Callable[[list[float]], float]]] = {
 
 
 def run(account: Account) -> None:
-    """Publish the counts of all endpoints every few seconds until the local AWS stops."""
+    """Publish the counts of all endpoints every few seconds until the local AWS stops.
+
+    The alarms are evaluated each time.
+    """
     while not account.is_closing.wait(PUBLISH_S):
         for record in account.store.list(ENDPOINT):
-            name = record["EndpointName"]
-            meter = account.meter(name)
-            for variant in meter.variants():
-                dimensions = [
-                    {"Name": "EndpointName", "Value": name},
-                    {"Name": "VariantName", "Value": variant},
-                ]
-                for time_s, counts in meter.drain(variant):
-                    data = _make_data(time_s, counts, dimensions)
-                    account.publish_metrics("AWS/SageMaker", data)
+            _publish(account, record["EndpointName"])
+        account.alarms.evaluate()
+
+
+def _publish(account: Account, name: str) -> None:
+    """Publish each count twice: of the variant, and of it in its endpoint configuration."""
+    meter = account.meter(name)
+    for variant in meter.variants():
+        dimensions = [
+            {"Name": "EndpointName", "Value": name},
+            {"Name": "VariantName", "Value": variant},
+        ]
+        for config, time_s, counts in meter.drain(variant):
+            data = _make_data(time_s, counts, dimensions)
+            if config:
+                fleet = [*dimensions, {"Name": "EndpointConfigName", "Value": config}]
+                data += _make_data(time_s, counts, fleet)
+            account.publish_metrics("AWS/SageMaker", data)
 
 
 def _make_data(

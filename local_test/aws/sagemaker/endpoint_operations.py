@@ -12,8 +12,10 @@ from local_test.aws.protocol import messages
 from local_test.aws.protocol.messages import reject
 from local_test.aws.sagemaker import live_endpoints, model_operations
 from local_test.requests import validation, variant_rules
+from local_test.requests.deployments import deployment_rules
 
 _IN_PROGRESS: Final = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
+_VARIANT_LISTS: Final = ("ProductionVariants", "ShadowProductionVariants")
 _SIZES: Final = {
     "DesiredInstanceCount": "InitialInstanceCount",
     "DesiredWeight": "InitialVariantWeight",
@@ -29,6 +31,8 @@ def create_endpoint(account: Account, request: Mapping[str, Any]) -> dict[str, A
     usage = "Total number of instances for endpoint usage"
     account.check_quota(usage, used, _count_instances(requests))
     extra = {"EndpointStatus": "Creating", "_requests": requests}
+    if "DeploymentConfig" in request:  # UpdateEndpoint may reuse it
+        extra["LastDeploymentConfig"] = request["DeploymentConfig"]
     answer = model_operations.insert(account, ENDPOINT, valid, extra)
     live_endpoints.start(account, request["EndpointName"])
     return answer
@@ -58,17 +62,30 @@ def describe_endpoint(account: Account, request: Mapping[str, Any]) -> dict[str,
     described: dict[str, Any] = dict(record)
     live = live_endpoints.find_live(account, name)
     if live is not None:
-        images = live_endpoints.list_images(record["_requests"])
-        for member, variants in live.endpoint.deployment.describe().items():
-            described[member] = [
-                _describe_variant(variant, images.get(variant["VariantName"]), record)
-                for variant in variants
-            ]
+        _show_images(live.endpoint.deployment.describe(), described, record, record["_requests"])
+        pending = live.endpoint.deployment.describe_pending()
+        next_requests = record.get("_next_requests")
+        if pending is not None and next_requests:
+            _show_images(pending, pending, record, next_requests)
+            described["PendingDeploymentSummary"] = pending
     config = record["_requests"]["config"]
     described["AsyncInferenceConfig"] = config.get("AsyncInferenceConfig")
     if "DataCaptureConfig" in config:
         described["DataCaptureConfig"] = _describe_capture(config["DataCaptureConfig"])
     return messages.pick(messages.output_shape("DescribeEndpoint"), described)
+
+
+def _show_images(
+    found: Mapping[str, Any], shown: dict[str, Any], record: Endpoint, requests: ServedRequests
+) -> None:
+    """Enter the lists of variants that were found in what is shown, with their images."""
+    images = live_endpoints.list_images(requests)
+    for member in _VARIANT_LISTS:
+        if member in found:
+            shown[member] = [
+                _describe_variant(variant, images.get(variant["VariantName"]), record)
+                for variant in found[member]
+            ]
 
 
 def _describe_variant(
@@ -80,7 +97,7 @@ def _describe_variant(
         "ResolutionTime": record.get("LastModifiedTime"),
     }
     weight = variant["CurrentWeight"]
-    return {**variant, "DesiredWeight": weight, "DeployedImages": [deployed]}
+    return {"DesiredWeight": weight, **variant, "DeployedImages": [deployed]}
 
 
 def _describe_capture(capture: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,7 +112,7 @@ def _describe_capture(capture: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def update_endpoint(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Answer UpdateEndpoint: the new version takes over once it is healthy."""
+    """Answer UpdateEndpoint: the new version takes over once it is healthy, or step by step."""
     valid = validation.admit("UpdateEndpoint", request)
     name = request["EndpointName"]
     record = model_operations.find(account, ENDPOINT, name)
@@ -104,7 +121,32 @@ def update_endpoint(account: Account, request: Mapping[str, Any]) -> dict[str, A
         exclusions = request.get("ExcludeRetainedVariantProperties", ())
         excluded = {_SIZES.get(item["VariantPropertyType"]) for item in exclusions}
         _retain(record["_requests"]["config"], requests["config"], set(_SIZES.values()) - excluded)
-    return _begin_change(account, name, requests, valid.notes)
+    deployment = request.get("DeploymentConfig", {})
+    if request.get("RetainDeploymentConfig"):
+        deployment = record.get("LastDeploymentConfig", {})
+    _check_deployment(account, deployment, record, requests)
+    return _begin_change(account, name, requests, valid.notes, deployment)
+
+
+def _check_deployment(
+    account: Account, deployment: Request, record: Endpoint, requests: ServedRequests
+) -> None:
+    """Refuse a DeploymentConfig that does not fit the endpoint, or whose alarms cannot be watched.
+
+    Raises: AwsError.
+    """
+    faults = deployment_rules.find_conflicts(
+        deployment, record["_requests"]["config"], requests["config"]
+    )
+    alarms = deployment.get("AutoRollbackConfiguration", {}).get("Alarms", ())
+    faults += account.alarms.find_faults([alarm["AlarmName"] for alarm in alarms])
+    if deployment and record["EndpointStatus"] == "UpdateRollbackFailed":
+        faults.append(
+            "DeploymentConfig: the endpoint is in status UpdateRollbackFailed; leave it out, so "
+            "that all traffic is shifted at once, or delete the endpoint"
+        )
+    if faults:
+        reject("; ".join(faults))
 
 
 def _retain(old: Request, new: Request, members: set[str]) -> None:
@@ -119,7 +161,10 @@ def _retain(old: Request, new: Request, members: set[str]) -> None:
 def update_weights_and_capacities(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
     """Answer UpdateEndpointWeightsAndCapacities."""
     name = request["EndpointName"]
-    requests = model_operations.find(account, ENDPOINT, name)["_requests"]
+    record = model_operations.find(account, ENDPOINT, name)
+    if record["EndpointStatus"] == "UpdateRollbackFailed":
+        reject(f'Cannot update endpoint "{record["EndpointArn"]}" in status UpdateRollbackFailed.')
+    requests = record["_requests"]
     config = requests["config"]
     variants = {variant["VariantName"]: variant for variant in config["ProductionVariants"]}
     for desired in request["DesiredWeightsAndCapacities"]:
@@ -151,11 +196,15 @@ def _resize(variant: Request, desired: Mapping[str, Any]) -> None:
 
 
 def _begin_change(
-    account: Account, name: str, requests: ServedRequests, notes: Sequence[str] = ()
+    account: Account,
+    name: str,
+    requests: ServedRequests,
+    notes: Sequence[str] = (),
+    deployment: Request | None = None,
 ) -> dict[str, Any]:
-    """Write a change down, then make it; after a crash it is made again.
+    """Write a change down, then make it; after a crash it is made again, if it has no guards.
 
-    `notes` are about members of the request without effect.
+    `notes` are about members of the request without effect; `deployment` is a DeploymentConfig.
     """
 
     def change(record: Endpoint) -> None:
@@ -164,6 +213,9 @@ def _begin_change(
             reject(f'Cannot update endpoint "{record["EndpointArn"]}" in status Failed; delete it.')
         record["EndpointStatus"] = "Updating"
         record["_next_requests"] = requests
+        if deployment:
+            record["_deployment"] = deployment
+            record["LastDeploymentConfig"] = deployment
         known = record.get("_without_effect", [])
         record["_without_effect"] = [*known, *(note for note in notes if note not in known)]
         record["FailureReason"] = None

@@ -18,17 +18,25 @@ from container.errors import PlatformError, RequestError, UserError
 from local_test import container_files
 from local_test.aws.account.account import Account
 from local_test.aws.account.kinds import ENDPOINT
+from local_test.aws.account.records import Endpoint as EndpointRecord
 from local_test.aws.account.records import Request, ServedRequests
 from local_test.aws.sagemaker.hosting.image_runner import ImageRunner
 from local_test.aws.sagemaker.live_jobs import image_of, name_stream
 from local_test.endpoints import data_capture
 from local_test.endpoints.endpoint import CAPTURE, Endpoint
 from local_test.endpoints.invocation_http import LOG_GROUP
+from local_test.endpoints.rollouts.guard import RollbackError, RollbackFailedError, Terms
 from local_test.jobs.status import INTERNAL_ERROR_MESSAGE
 from local_test.requests.endpoint_requests import EndpointRequests
 from local_test.requests.variant_rules import list_variants
 
 _SIZES: Final = ("InitialInstanceCount", "InitialVariantWeight")
+_UPDATED: Final[Mapping[str, None]] = {
+    "_next_requests": None,
+    "_deployment": None,
+    "_shifted": None,
+}
+"""What an endpoint's record has no more after an update."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,7 @@ def _bring_up(account: Account, name: str) -> None:
     record = account.store.find(ENDPOINT, name)
     if record is None:
         return
+    failure = _settle(account, record)
     begun = int(time.time())
 
     def on_line(host: str, line: str) -> None:
@@ -94,7 +103,37 @@ def _bring_up(account: Account, name: str) -> None:
         _note(account, name, EndpointStatus="Updating")
         _change(account, name)
     else:
-        _note(account, name, EndpointStatus="InService", FailureReason=None)
+        _note(account, name, EndpointStatus="InService", FailureReason=failure)
+
+
+def _settle(account: Account, record: EndpointRecord) -> str | None:
+    """Decide what becomes of a guarded deployment that the last local AWS did not finish.
+
+    The endpoint keeps the version that had all traffic. Return why the deployment did not succeed.
+    """
+    requests = record.get("_next_requests")
+    failure = None
+    if requests is None or not (record.get("_deployment") or record.get("_shifted")):
+        return None
+    config = requests["config"]["EndpointConfigName"]
+    if record.get("_shifted"):
+        record["_requests"] = requests
+        record["EndpointConfigName"] = config
+    else:
+        failure = (
+            "The deployment was rolled back because the local AWS ended before endpoint "
+            f"configuration {config} had all traffic. Update the endpoint again."
+        )
+    del record["_next_requests"]
+    _note(
+        account,
+        record["EndpointName"],
+        EndpointConfigName=record["EndpointConfigName"],
+        _requests=record["_requests"],
+        FailureReason=failure,
+        **_UPDATED,
+    )
+    return failure
 
 
 def _note(account: Account, name: str, **changes: Any) -> None:
@@ -110,7 +149,9 @@ def _make_requests(name: str, requests: ServedRequests) -> EndpointRequests:
 
 def _explain(name: str, error: Exception) -> str:
     """Return the FailureReason of an endpoint that did not start or change."""
-    if isinstance(error, UserError | RequestError):
+    if isinstance(error, RollbackError | RollbackFailedError):
+        reason = str(error)
+    elif isinstance(error, UserError | RequestError):
         reason = (
             f"{error}. Please check CloudWatch logs for this endpoint: group {LOG_GROUP}{name}."
         )
@@ -130,16 +171,29 @@ def _change(account: Account, name: str) -> None:
     if record is None or live is None or not requests:
         return
     changes: dict[str, Any] = {"FailureReason": None}
+    deployment = record.get("_deployment") or {}
     try:
-        if _differs_only_in_size(record["_requests"], requests):
+        if not deployment and _differs_only_in_size(record["_requests"], requests):
             _resize(live.endpoint, requests["config"])
         else:
-            live.endpoint.update(_make_requests(name, requests))
+            terms = _make_terms(account, name, deployment)
+            live.endpoint.update(_make_requests(name, requests), terms)
         changes["EndpointConfigName"] = requests["config"]["EndpointConfigName"]
         changes["_requests"] = requests
     except Exception as error:  # noqa: BLE001 - a bug of ours fails one update, not the server
+        if account.is_closing.is_set():  # the next local AWS goes on with what is written down
+            return
         changes["FailureReason"] = _explain(name, error)
-    _note(account, name, EndpointStatus="InService", _next_requests=None, **changes)
+    _note(account, name, EndpointStatus=live.endpoint.status, **_UPDATED, **changes)
+
+
+def _make_terms(account: Account, name: str, deployment: Request) -> Terms:
+    begun_s = time.time()
+    return Terms(
+        deployment,
+        lambda alarms: account.alarms.find_tripped(alarms, begun_s),
+        lambda is_shifted: _note(account, name, _shifted=is_shifted or None),
+    )
 
 
 def _resize(endpoint: Endpoint, config: Request) -> None:
@@ -185,7 +239,7 @@ def recover(account: Account) -> None:
         if status == "Deleting":
             start_deletion(account, name)
         elif status != "Failed":
-            if status == "InService":
+            if status in ("InService", "UpdateRollbackFailed"):
                 _note(account, name, EndpointStatus="SystemUpdating")
             start(account, name)
 

@@ -17,7 +17,7 @@ def api_of(account: Account) -> InvocationApi:
         live = find_live(account, name)
         return live.endpoint if live else None
 
-    def count(name: str, *counted: Any, setup_s: float = 0.0) -> None:
-        account.meter(name).count(*counted, setup_s=setup_s)
+    def count(name: str, *counted: Any, **details: Any) -> None:
+        account.meter(name).count(*counted, **details)
 
     return InvocationApi(find, account.number, account.region, count)

@@ -44,6 +44,10 @@ class Replica:
     """One for each container of the model, in their order."""
     setup_s: float = 0.0
     """How long its cold start took, in seconds, until a request has reported it."""
+    config: str = ""
+    """Name of the endpoint configuration that it belongs to."""
+    requests: int = 0
+    """How many requests it is answering."""
 
     @property
     def servers(self) -> list[Server]:
@@ -91,7 +95,7 @@ class Replica:
             sent = _name_type(sent, answer)
         setup_s = self.setup_s
         self.setup_s = 0.0
-        return replace(_combine(answers), setup_s=setup_s)
+        return replace(_combine(answers), setup_s=setup_s, config=self.config)
 
     def stream(self, body: bytes, headers: Mapping[str, str]) -> Stream:
         """Pass a request to the one container that answers it, and return its parts (ST-1).

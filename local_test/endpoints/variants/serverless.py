@@ -16,10 +16,11 @@ from typing import Any, Final
 
 from container.errors import PlatformError, RequestError, UserError
 from local_test.data import job_outputs
+from local_test.endpoints.invocation import ReplacedError
 from local_test.endpoints.server import Limits, Server
 from local_test.endpoints.variants.replica import Replica
 from local_test.endpoints.variants.starter import await_health
-from local_test.endpoints.variants.variant import Variant
+from local_test.endpoints.variants.variant import Patience, Variant
 
 PAYLOAD_BYTES: Final = 4 * 1024**2
 """The largest body of a request and of an answer (HO-9)."""
@@ -83,7 +84,7 @@ class ServerlessVariant(Variant):
         """Whether its servers are pinged: never, since nobody pings an idle environment."""
         return False
 
-    def begin(self) -> list[Replica]:
+    def begin(self, count: int | None = None) -> list[Replica]:  # noqa: ARG002 - of instances
         """Start the provisioned environments, at least one: a broken container fails the endpoint.
 
         Raises: UserError, PlatformError.
@@ -125,6 +126,10 @@ class ServerlessVariant(Variant):
         finally:
             self._give_back(replica, is_sound=is_sound)
 
+    def drain(self, patience: Patience) -> None:
+        """Wait until a variant that is closed has answered its last requests."""
+        self._wait_until(lambda: not self._busy, patience)
+
     def describe(self) -> dict[str, Any]:
         """Return its entry in the answer to DescribeEndpoint."""
         return {
@@ -157,8 +162,7 @@ class ServerlessVariant(Variant):
         """Take an idle environment, or reserve a place and return None; add those that ended."""
         with self._lock:
             if self._ended.is_set():
-                message = f"variant {self.name!r} was stopped or replaced; send it again (HO-4)"
-                raise RequestError(503, message)
+                raise ReplacedError(self.name)
             while self._idle:
                 _, replica = self._idle.pop()
                 self._busy.append(replica)
@@ -220,12 +224,11 @@ class ServerlessVariant(Variant):
     def _give_back(self, replica: Replica, *, is_sound: bool = True) -> None:
         """Keep an environment for the next request, unless it left one without an answer."""
         with self._lock:
-            if self._ended.is_set():
-                return  # it is stopped with all others
             self._busy.remove(replica)
             is_kept = is_sound and not self._has_ended(replica)
-            if is_kept:
+            if is_kept or self._ended.is_set():  # then it is stopped with all others
                 self._idle.append((self.clock(), replica))
+                is_kept = True
         if not is_kept:
             self._discard(replica)
 

@@ -6,6 +6,7 @@ reported: copies that find the queue full, and those that are not answered.
 
 from __future__ import annotations
 
+import functools
 import random
 import threading
 from collections.abc import Callable, Mapping
@@ -20,6 +21,8 @@ from local_test.endpoints.variants.variant import Variant
 _WORKERS: Final = 4
 _QUEUE: Final = 64
 """How many copies may wait or be under way."""
+_QUEUE_BYTES: Final = 64 * 1024**2
+"""How many bytes their bodies may have in all; one copy is always taken."""
 
 
 OnCopy = Callable[[bytes, Mapping[str, str], Answer], None]
@@ -49,7 +52,9 @@ class Shadow:
         self.counts = Counts()
         self._share = share
         self._record = record
-        self._room = threading.BoundedSemaphore(_QUEUE)
+        self._held = 0
+        """How many copies wait or are under way."""
+        self._held_bytes = 0
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix=f"shadow {variant.name}")
 
@@ -57,22 +62,34 @@ class Shadow:
         """Send a copy of a request in the background, if sampling selects it."""
         if random.random() >= self._share:  # noqa: S311 - sampling
             return
-        if not self._room.acquire(blocking=False):
-            with self._lock:
-                self.counts.dropped += 1
-                is_first = self.counts.dropped == 1
-            if is_first:
-                self._report(f"a copy was dropped: {_QUEUE} wait already; later ones are counted")
+        with self._lock:
+            is_full = self._held == _QUEUE or self._held_bytes + len(body) > _QUEUE_BYTES
+            is_dropped = is_full and self._held > 0
+            is_first = is_dropped and not self.counts.dropped
+            found = f"{self._held} with {self._held_bytes} bytes wait already"
+            self.counts.dropped += is_dropped
+            if not is_dropped:
+                self._held += 1
+                self._held_bytes += len(body)
+        if is_first:
+            self._report(f"a copy was dropped: {found}; later ones are counted")
+        if is_dropped:
             return
+        finish = functools.partial(self._finish, len(body))
         try:
-            self._pool.submit(self._send, body, headers).add_done_callback(self._finish)
+            self._pool.submit(self._send, body, headers).add_done_callback(finish)
         except RuntimeError:  # it was closed meanwhile
-            self._room.release()
+            self._give_back(len(body))
             with self._lock:
                 self.counts.dropped += 1
 
-    def _finish(self, done: Future[None]) -> None:
-        self._room.release()
+    def _give_back(self, size: int) -> None:
+        with self._lock:
+            self._held -= 1
+            self._held_bytes -= size
+
+    def _finish(self, size: int, done: Future[None]) -> None:
+        self._give_back(size)
         if done.cancelled():
             with self._lock:
                 self.counts.dropped += 1

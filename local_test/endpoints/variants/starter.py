@@ -31,6 +31,8 @@ class Starter:
     limits: Limits
     variant: str = ""
     """What answers name as theirs."""
+    config: str = ""
+    """Name of the endpoint configuration."""
     suffix: str = ""
     """Of the names of directories."""
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -45,7 +47,7 @@ class Starter:
 
         Raises: UserError, PlatformError.
         """
-        replica = Replica(name, self.model)
+        replica = Replica(name, self.model, config=self.config)
         try:
             for container in list_containers(self.model):
                 replica.places.append(self.start(name, container))

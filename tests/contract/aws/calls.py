@@ -342,6 +342,12 @@ ok(
     {"MetricAlarms.0.AlarmName": "calls-errors"},
     AlarmNames=["calls-errors"],
 )
+ok(
+    "cloudwatch.set_alarm_state",
+    AlarmName="calls-errors",
+    StateValue="ALARM",
+    StateReason="a test",
+)
 ok("cloudwatch.delete_alarms", AlarmNames=["calls-errors"])
 
 walk("model")
@@ -519,6 +525,19 @@ no(
     "sagemaker.update_endpoint",
     EndpointName="calls",
     EndpointConfigName="calls-none",
+)
+CANARY: Final = {
+    "Type": "CANARY",
+    "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": 60},
+    "WaitIntervalInSeconds": 0,
+}
+no(
+    INVALID,
+    "expected 1 to 50 percent",
+    "sagemaker.update_endpoint",
+    EndpointName="calls",
+    EndpointConfigName="calls-two",
+    DeploymentConfig={"BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": CANARY}},
 )
 ok("sagemaker.update_endpoint", EndpointName="calls", EndpointConfigName="calls-two")
 ok("sagemaker.wait:endpoint_in_service", EndpointName="calls")

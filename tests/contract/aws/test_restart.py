@@ -21,6 +21,7 @@ from tests.contract.aws.test_endpoints import (
     make_model,
     wait_until_settled,
 )
+from tests.contract.aws.test_rollouts import make_canary, wait_for_stage
 from tests.support import wait_for
 
 
@@ -58,6 +59,27 @@ def list_streams(aws: LocalAws, job: str) -> list[str]:
     return [stream["logStreamName"] for stream in found]
 
 
+def begin_canary(aws: LocalAws, name: str, config: str) -> None:
+    """Create an endpoint, and wait until a canary has a share of its traffic."""
+    aws.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=config)
+    wait_until_settled(aws, name)
+    make_model(aws, "canary")
+    make_config(aws, "canary", {"VariantName": "one", "ModelName": "canary"})
+    aws.sagemaker.update_endpoint(
+        EndpointName=name, EndpointConfigName="canary", DeploymentConfig=make_canary(wait_s=3600)
+    )
+    wait_for_stage(aws, name, "canary capacity")
+
+
+def check_return(aws: LocalAws, name: str, config: str) -> None:
+    """Check that an endpoint whose canary had a share of the traffic has its old version."""
+    described = wait_until_settled(aws, name)
+    assert (described["EndpointStatus"], described["EndpointConfigName"]) == ("InService", config)
+    assert "local AWS ended before endpoint configuration canary" in described["FailureReason"]
+    assert "PendingDeploymentSummary" not in described
+    assert {invoke(aws, name)["model"]["name"] for _ in range(9)} == {config}
+
+
 def test_after_a_kill_jobs_have_failed_or_run_again_and_endpoints_answer(own_aws: LocalAws) -> None:
     aws = own_aws
     make_model(aws, "kept")
@@ -79,7 +101,6 @@ def test_after_a_kill_jobs_have_failed_or_run_again_and_endpoints_answer(own_aws
         wait_until_settled(aws, "zero")
     for name in ("kept", "chain"):
         wait_until_settled(aws, name)
-    aws.sagemaker.delete_model(ModelName="kept")
     long = {"epochs": "1000", "epoch_s": "0.1"}
     aws.sagemaker.create_training_job(**training_request(aws, "lost", HyperParameters=long))
     retried = training_request(
@@ -92,10 +113,13 @@ def test_after_a_kill_jobs_have_failed_or_run_again_and_endpoints_answer(own_aws
     for name in ("lost", "retried"):
         wait_for_status(aws, name, secondary="Training")
     wait_for(lambda: list_streams(aws, "lost"), bool)
+    begin_canary(aws, "guarded", "kept")
     before = set(list_programs(aws))
     aws.sagemaker.update_endpoint(EndpointName="kept", EndpointConfigName="next")
     wait_for(lambda: set(list_programs(aws)) - before, bool)
     assert aws.sagemaker.describe_endpoint(EndpointName="kept")["EndpointStatus"] == "Updating"
+
+    aws.sagemaker.delete_model(ModelName="kept")
 
     os.kill(aws.pid, signal.SIGKILL)
     wait_for(lambda: list_programs(aws), lambda left: not left)
@@ -109,6 +133,7 @@ def test_after_a_kill_jobs_have_failed_or_run_again_and_endpoints_answer(own_aws
     described = wait_until_settled(aws, "kept")
     assert (described["EndpointStatus"], described["EndpointConfigName"]) == ("InService", "next")
     assert invoke(aws, "kept")["model"] == {"name": "next"}
+    check_return(aws, "guarded", "kept")
     if has_namespaces():
         assert wait_until_settled(aws, "zero")["EndpointStatus"] == "InService"
         assert invoke(aws, "zero")["model"] == {"name": "kept"}

@@ -19,10 +19,13 @@ from local_test.endpoints.invocation import (
     REFUSED_HEADERS,
     Answer,
     Stream,
+    VariantError,
     check_request,
 )
 from local_test.endpoints.invocation_http import InvocationApi, read_headers
 from local_test.endpoints.invocation_server import GatedApi
+
+LATE = VariantError(RequestError(424, "late"), "third", "config")
 
 
 class PlayedEndpoint:
@@ -33,10 +36,6 @@ class PlayedEndpoint:
     def __init__(self, status: int = 200, error: RequestError | None = None) -> None:
         self.status = status
         self.error = error
-
-    def describe(self) -> dict[str, Any]:
-        """Name the default variant."""
-        return {"ProductionVariants": [{"VariantName": "first"}]}
 
     def invoke(self, body: bytes, headers: Mapping[str, str]) -> Answer:
         """Echo the body."""
@@ -110,7 +109,7 @@ def test_a_container_s_refusal_is_a_model_error(status: int, code: str, operatio
         (None, "/endpoints/e/invocations", "GET", 404, "UnknownOperationException"),
         (PlayedEndpoint(error=RequestError(413, "")), "", "POST", 413, "ValidationError"),
         (PlayedEndpoint(error=RequestError(503, "")), "", "POST", 503, "ServiceUnavailable"),
-        (PlayedEndpoint(error=RequestError(424, "late")), "", "POST", 424, "ModelError"),
+        (PlayedEndpoint(error=LATE), "", "POST", 424, "ModelError"),
     ],
 )
 def test_a_refusal_has_the_service_s_status_and_name(
@@ -119,7 +118,7 @@ def test_a_refusal_has_the_service_s_status_and_name(
     line, headers, _, counted = ask(endpoint, path or "/endpoints/e/invocations", method)
 
     assert (line[:3], headers["x-amzn-ErrorType"]) == (str(status), code)
-    assert counted == ([("e", "first", 0)] if status == 424 else [])
+    assert counted == ([("e", "third", 0)] if status == 424 else [])
 
 
 def test_a_bidirectional_stream_is_refused_with_what_is_possible() -> None:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -73,7 +74,7 @@ def test_through_the_api(
         Settings(),
         Store(tmp_path / "state.sqlite"),
         lambda _: ProcessRunner(PROGRAM),
-        lambda *_: None,
+        Mock(),
     )
     request = shorthand.training_request(
         name="job", image="any", channels={}, output="s3://bucket/out"

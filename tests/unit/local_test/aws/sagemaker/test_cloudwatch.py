@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -40,6 +40,26 @@ def test_an_endpoints_requests_are_published_once(
     assert latencies == [quarter, half]
     assert values["OverheadLatency"]["Sum"] == 1.5e6
     assert values["ModelSetupTime"]["Sum"] == 6e6
+
+
+def test_requests_are_published_for_their_fleet_too(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published: list[dict[str, Any]] = []
+    monkeypatch.setattr(account, "publish_metrics", lambda _, data: published.extend(data))
+    account.store.insert(ENDPOINT, "e", {"EndpointName": "e"})
+    for config, status in (("old", 200), ("new", 500), ("new", 0)):
+        account.meter("e").count("v", status, 0.1, 0.1, config=config)
+    turns = iter([False, True])
+    monkeypatch.setattr(account.is_closing, "wait", lambda _: next(turns))
+    cloudwatch.run(account)
+    sums: dict[tuple[str, ...], float] = {}
+    for datum in published:
+        if datum["MetricName"] == "Invocation5XXErrors":
+            values = tuple(item["Value"] for item in datum["Dimensions"])
+            sums[values] = sums.get(values, 0) + datum["StatisticValues"]["Sum"]
+    assert sums == {("e", "v"): 2, ("e", "v", "old"): 0, ("e", "v", "new"): 2}
+    assert cast("Any", account.alarms).evaluated == 1
 
 
 def test_the_meter_counts_by_variant(account: Account) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -171,39 +171,100 @@ def route(kind: str, **members: Any) -> dict[str, Any]:
     return {"BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": routing}}
 
 
+def set_alarms(account: Account, *known: str) -> dict[str, Any]:
+    """Let alarms exist; return a configuration of the alarm `x`."""
+    cast("Any", account.alarms).known.extend(known)
+    return {"AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "x"}]}}
+
+
+PERCENT = {"Type": "CAPACITY_PERCENT", "Value": 50}
+
+
 @pytest.mark.parametrize(
     ("deployment", "reason"),
     [
-        (route("CANARY"), "CANARY is refused here"),
-        (route("LINEAR"), "LINEAR is refused here"),
+        (route("CANARY"), "CanarySize: is required"),
+        (route("CANARY", CanarySize=PERCENT), "same variant names, a; found a, c"),
         (
-            route("ALL_AT_ONCE", CanarySize={"Type": "INSTANCE_COUNT", "Value": 1}),
-            "not shifted in steps here",
+            {"RollingUpdatePolicy": {"MaximumBatchSize": PERCENT, "WaitIntervalInSeconds": 0}},
+            "has several variants",
         ),
-        ({"RollingUpdatePolicy": {"WaitIntervalInSeconds": 0}}, "use BlueGreenUpdatePolicy"),
         (
-            {"AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "a"}]}},
-            "no alarms are watched",
+            {"AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "x"}]}},
+            "alarm 'x' does not exist",
         ),
     ],
 )
-def test_guards_that_do_not_exist_here_are_refused(
+def test_a_deployment_that_is_not_possible_changes_nothing(
     account: Account, started: list[str], deployment: dict[str, Any], reason: str
 ) -> None:
     furnish(account, make_variant("a"))
-    with pytest.raises(UserError, match=reason):
+    with pytest.raises((UserError, AwsError), match=reason):
         update(account, **deployment)
     assert started == []
-
-
-def test_an_update_all_at_once_is_what_happens_here(account: Account) -> None:
-    furnish(account, make_variant("a"))
-    update(account, **route("ALL_AT_ONCE"))
-    assert read_next(account)["config"]["EndpointConfigName"] == "new"
     record = account.store.find(ENDPOINT, "e")
     assert record is not None
-    (note,) = record["_without_effect"]
-    assert "WaitIntervalInSeconds has no effect here" in note
+    assert (record["EndpointStatus"], record.get("_next_requests")) == ("InService", None)
+
+
+def test_a_deployment_is_written_down_and_can_be_retained(
+    account: Account, started: list[str]
+) -> None:
+    furnish(account, make_variant("a"), make_variant("c"))
+    deployment = {**route("CANARY", CanarySize=PERCENT), **set_alarms(account, "x")}
+    update(account, **deployment)
+    record = account.store.find(ENDPOINT, "e")
+    assert record is not None
+    assert (record["_deployment"], record["LastDeploymentConfig"]) == (deployment, deployment)
+    done = {"EndpointStatus": "InService", "_next_requests": None, "_deployment": None}
+    account.store.update(ENDPOINT, "e", **done)
+
+    request = {"EndpointName": "e", "EndpointConfigName": "new"}
+    endpoint_operations.update_endpoint(account, {**request, "RetainDeploymentConfig": True})
+    record = account.store.find(ENDPOINT, "e")
+    assert record is not None
+    assert record["_deployment"] == deployment
+    account.store.update(ENDPOINT, "e", **done)
+
+    endpoint_operations.update_endpoint(account, request)
+    record = account.store.find(ENDPOINT, "e")
+    assert record is not None
+    assert record.get("_deployment") is None
+    assert record["LastDeploymentConfig"] == deployment
+    assert started == ["e"] * 3
+
+
+def test_the_configuration_of_create_endpoint_is_for_later(account: Account) -> None:
+    furnish(account, make_variant("a"))
+    deployment = route("CANARY", CanarySize=PERCENT)
+    request = {"EndpointName": "f", "EndpointConfigName": "old", "DeploymentConfig": deployment}
+    endpoint_operations.create_endpoint(account, request)
+    described = endpoint_operations.describe_endpoint(account, {"EndpointName": "f"})
+    assert described["LastDeploymentConfig"] == deployment
+    assert "PendingDeploymentSummary" not in described
+
+
+def test_after_a_failed_rollback_an_update_is_all_at_once(
+    account: Account, started: list[str]
+) -> None:
+    furnish(account, make_variant("a"), make_variant("c"), status="UpdateRollbackFailed")
+    with pytest.raises(AwsError, match="in status UpdateRollbackFailed; leave it out"):
+        update(account, **route("CANARY", CanarySize=PERCENT))
+    wish = {"VariantName": "a", "DesiredWeight": 1}
+    request = {"EndpointName": "e", "DesiredWeightsAndCapacities": [wish]}
+    with pytest.raises(AwsError, match="in status UpdateRollbackFailed"):
+        endpoint_operations.update_weights_and_capacities(account, request)
+    assert started == []
+    endpoint_operations.update_endpoint(account, {"EndpointName": "e", "EndpointConfigName": "new"})
+    assert started == ["e"]
+
+
+def test_weights_that_are_no_numbers_are_refused(account: Account) -> None:
+    furnish(account, make_variant("a"), make_variant("b"))
+    wish = {"VariantName": "a", "DesiredWeight": float("inf")}
+    request = {"EndpointName": "e", "DesiredWeightsAndCapacities": [wish]}
+    with pytest.raises(AwsError, match="InitialVariantWeight must be a finite number, found inf"):
+        endpoint_operations.update_weights_and_capacities(account, request)
 
 
 def test_a_serverless_variant_has_sizes_of_its_own(account: Account) -> None:

@@ -93,7 +93,7 @@ def test_a_slow_shadow_drops_copies_and_never_delays_requests() -> None:
     for _ in range(70):
         copies.copy(b"200", HEADERS)  # returns at once, although nothing is answered
     assert copies.counts.dropped == 6
-    assert "64 wait already" in variant.lines[0]
+    assert "64 with 192 bytes wait already" in variant.lines[0]
     for _ in range(4):  # as many as are under way at once
         variant.begun.acquire()
     closing = threading.Thread(target=copies.close)
@@ -104,6 +104,32 @@ def test_a_slow_shadow_drops_copies_and_never_delays_requests() -> None:
     assert recorded == [200] * 4
     assert variant.lines[-1] == "[platform] 66 copies were dropped in all"
     assert copies.summarize() == {"Healthy servers": "1 of 1; 4 copies, 0 failed, 66 dropped"}
+
+
+def test_waiting_copies_are_bounded_by_their_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shadow, "_QUEUE_BYTES", 9)
+    variant, copies, recorded = make()
+    large = b"200".ljust(10)
+    copies.copy(large, HEADERS)  # the only one may be as large as a request
+    copies.copy(b"200", HEADERS)
+    assert copies.counts.dropped == 1
+    assert "a copy was dropped: 1 with 10 bytes wait already" in variant.lines[0]
+    variant.let_go.set()
+    copies.close()
+    assert (recorded, copies.counts.dropped) == ([200], 1)
+
+
+def test_answered_copies_make_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shadow, "_QUEUE_BYTES", 3)
+    variant, copies, _ = make()
+    variant.let_go.set()
+
+    def send_one_more() -> bool:
+        copies.copy(b"200", HEADERS)
+        return copies.counts.sent > 2
+
+    wait_until(send_one_more)  # a copy that comes too early is dropped
+    copies.close()
 
 
 def test_what_cannot_be_recorded_or_comes_too_late_is_reported() -> None:
