@@ -25,11 +25,12 @@ MISSING = {
 }
 CUSTOMIZATION = f"""
 import importlib, sys
-sys.platform = "darwin"
 for name, missing in {MISSING!r}.items():
     module = importlib.import_module(name)
     for attribute in missing.split():
         vars(module).pop(attribute, None)
+import ctypes.util, sysconfig, urllib.request, uuid  # before they look for libraries of macOS
+sys.platform = "darwin"
 """
 
 
