@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import re
 import sys
+import threading
 import time
 import traceback
 import uuid
@@ -106,7 +107,7 @@ class AsyncInvocations:
         The third argument of `answer` is the container's time limit in seconds. `report` is told
         of every answer that is not where the receipt says.
         """
-        self._config = config
+        self.config = config
         self._answer = answer
         self._report = report
         self._clock = clock
@@ -120,8 +121,8 @@ class AsyncInvocations:
         """
         lowered = {name.lower(): value for name, value in headers.items()}
         options = Options.read(lowered)
-        outputs = self._config["OutputConfig"]["S3OutputPath"]
-        failures = self._config["OutputConfig"].get("S3FailurePath", outputs)
+        outputs = self.config["OutputConfig"]["S3OutputPath"]
+        failures = self.config["OutputConfig"].get("S3FailurePath", outputs)
         receipt = {
             "InferenceId": options.identity,
             "OutputLocation": f"{outputs.rstrip('/')}/{options.name}",
@@ -171,6 +172,37 @@ class AsyncInvocations:
     def close(self) -> None:
         """Finish all queued requests."""
         self._pool.shutdown()
+
+
+class AsyncQueues:
+    """The queues of an endpoint, one for each AsyncInferenceConfig that it has had. Thread-safe."""
+
+    def __init__(
+        self,
+        answer: Callable[[bytes, Mapping[str, str], float], Answer],
+        report: Callable[[str], None],
+    ) -> None:
+        """`answer` and `report` are those of every queue."""
+        self._answer = answer
+        self._report = report
+        self._queues: list[AsyncInvocations] = []
+        self._lock = threading.Lock()
+
+    def find(self, config: Mapping[str, Any]) -> AsyncInvocations:
+        """Return the queue of the configuration that the endpoint has now.
+
+        Requests that an earlier one has accepted are answered to where their receipts say.
+        """
+        with self._lock:
+            if not self._queues or self._queues[-1].config != config:
+                self._queues.append(AsyncInvocations(config, self._answer, self._report))
+            return self._queues[-1]
+
+    def close(self) -> None:
+        """Finish all queued requests."""
+        with self._lock:
+            for queue in self._queues:
+                queue.close()
 
 
 def _fetch(source: str | bytes, headers: Mapping[str, str]) -> tuple[bytes, Mapping[str, str]]:

@@ -15,7 +15,7 @@ from container import contract
 from container.errors import PlatformError, RequestError, UserError
 from local_test import container_files, identity
 from local_test.endpoints import data_capture, invocation
-from local_test.endpoints.async_invocation import AsyncInvocations
+from local_test.endpoints.async_invocation import AsyncQueues
 from local_test.endpoints.data_capture import Capture
 from local_test.endpoints.deployment import Deployment
 from local_test.endpoints.health import HealthMonitor
@@ -75,7 +75,7 @@ class Endpoint:
         self.deployment = Deployment(starter, self._limits)
         self._monitor = HealthMonitor(self.name, self.deployment, self._on_line)
         self._capture = self._make_capture(requests)
-        self._async: AsyncInvocations | None = None
+        self._queues = AsyncQueues(self._answer_async, self._report)
 
     def _on_line(self, host: str, line: str) -> None:
         self._listener(host, line)
@@ -258,9 +258,7 @@ class Endpoint:
         config = self._requests.config.get("AsyncInferenceConfig")
         if config is None:
             raise RequestError(400, "the endpoint has no AsyncInferenceConfig (ASY-1)")
-        if self._async is None:
-            self._async = AsyncInvocations(config, self._answer_async, self._report)
-        return self._async.submit(source, headers)
+        return self._queues.find(config).submit(source, headers)
 
     def _answer_async(self, body: bytes, headers: Mapping[str, str], limit_s: float) -> Answer:
         known = invocation.select_headers(headers.items(), FORWARDED_HEADERS)
@@ -275,8 +273,7 @@ class Endpoint:
         self._monitor.ended.set()
         self._trigger.stop_clock()
         self.deployment.starter.abandon()
-        if self._async is not None:
-            self._async.close()
+        self._queues.close()
         with self.deployment.changing:
             findings = stop_all(self.deployment.close())
         self._capture.close()

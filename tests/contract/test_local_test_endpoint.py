@@ -397,7 +397,14 @@ def test_an_asynchronous_answer_is_stored(tmp_path: Path, model: Path) -> None:
     with Endpoint(requests, make_runner(), tmp_path / "e", limits=FAST) as running:
         good = running.invoke_async(f"file://{tmp_path}/good", {"Content-Type": "text/csv"})
         bad = running.invoke_async(f"file://{tmp_path}/bad", {"Content-Type": "text/csv"})
+        updated = make_requests(model)
+        output = {"S3OutputPath": f"file://{tmp_path}/updated"}
+        updated.config["AsyncInferenceConfig"] = {"OutputConfig": output}
+        running.update(updated)
+        later = running.invoke_async(b"2", {"Content-Type": "text/csv"})
 
+    assert later["OutputLocation"].startswith(f"file://{tmp_path}/updated/")
+    assert Path(later["OutputLocation"].removeprefix("file://")).read_bytes() == b"102"
     assert Path(good["OutputLocation"].removeprefix("file://")).read_bytes() == b"101"  # ASY-1
     assert b"could not convert" in Path(bad["FailureLocation"].removeprefix("file://")).read_bytes()
 

@@ -9,7 +9,7 @@ import pytest
 
 from container.errors import RequestError
 from local_test.data import storage
-from local_test.endpoints.async_invocation import AsyncInvocations
+from local_test.endpoints.async_invocation import AsyncInvocations, AsyncQueues
 from local_test.endpoints.invocation import Answer
 
 
@@ -157,3 +157,17 @@ def test_a_wrong_option_is_refused(tmp_path: Path, name: str, value: str) -> Non
     with pytest.raises(RequestError) as caught:
         submit(tmp_path, b"body", {PREFIX + name: value})
     assert caught.value.status == 400
+
+
+def test_an_updated_endpoint_stores_answers_where_its_new_configuration_says(
+    tmp_path: Path,
+) -> None:
+    reports: list[str] = []
+    queues = AsyncQueues(succeed, reports.append)
+    for name in ("old", "old", "new"):
+        config = {"OutputConfig": {"S3OutputPath": f"file://{tmp_path}/{name}"}}
+        queues.find(config).submit(b"1", {"X-Amzn-SageMaker-Inference-Id": "i"})
+    queues.close()
+
+    assert [(tmp_path / name / "i.out").read_bytes() for name in ("old", "new")] == [b"11", b"11"]
+    assert reports == []
