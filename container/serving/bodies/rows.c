@@ -31,7 +31,8 @@ static const char *skip_digits(const char *p) {
  *
  * JSON allows a minus sign. CSV allows either sign, zeros in front, and a point first or last.
  */
-static const char *read_rare_number(const char *start, int is_json, double *number) {
+__attribute__((cold, noinline)) static const char *
+read_rare_number(const char *start, int is_json, double *number) {
     const char *p = start;
     if (*p == '-' || (*p == '+' && !is_json)) p++;
     const char *whole = p;

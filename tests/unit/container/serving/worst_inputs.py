@@ -31,6 +31,7 @@ DECODED = (
     *("CSV in UTF-16 of plain rows", "JSON of odd rows", "JSON of odd images, deep"),
     *("JSON lines of plain rows", "JSON lines of odd rows", "JSON lines of one pixel"),
     *("RecordIO of images", "RecordIO of float64", "RecordIO of one pixel"),
+    *("CSV of odd rows below a header", "CSV of rare spaces", "libsvm of full odd rows"),
     *(name for name in CASES if name.startswith("user code: most")),
 )
 """Long bodies of good images."""
