@@ -1,7 +1,7 @@
 """`init`: writes a minimal project of each kind that trains and serves.
 
 Rules of this file: the templates are files below templates/, as a user would write them; nothing is
-ever overwritten.
+ever overwritten. `%name` stands for the project's name in those that are documents.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import re
 import shlex
 import string
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
+import container
 from container.developer.doctor import next_command
 
 _TEMPLATES: Final = Path(__file__).with_name("templates")
@@ -25,15 +26,40 @@ KINDS: Final = {
     "torch": ("common", "torch"),
 }
 """The folders of templates that make each kind of project."""
+SERVICES: Final = {"github": "ci-github"}
+"""The folder of templates that delivers a project by each service for continuous integration."""
+_METRICS: Final = {"torch": ("train_loss", "train_loss < 100")}
+"""What a kind of project logs, and what its delivery asks of it."""
+_DOCUMENTS: Final = (".md", ".yml")
+_LABEL_CHARACTERS: Final = 40  # of 63; the rest is for the number of a run
 
 
-def write(directory: Path, kind: str) -> list[Path]:
-    """Write a project of `kind` and return its files.
+class _Document(string.Template):
+    delimiter = "%"  # a dollar sign belongs to the shell and to GitHub
+
+
+def write(directory: Path, kind: str, service: str | None = None) -> list[Path]:
+    """Write a project of `kind`, with what delivers it by `service`, and return its files.
 
     Raises: FileExistsError, before anything is written, if a file already exists; OSError.
     """
+    folders = KINDS[kind]
+    if service:
+        folders = (*folders, SERVICES[service])
+    return _copy(folders, directory, *_METRICS.get(kind, ("rows", "rows >= 2")))
+
+
+def add_delivery(directory: Path, service: str) -> list[Path]:
+    """Write what delivers a project that exists, and return the files.
+
+    Raises: as `write`.
+    """
+    return _copy((SERVICES[service],), directory, "accuracy", "accuracy >= 0.9")
+
+
+def _copy(folders: Iterable[str], directory: Path, metric: str, gate: str) -> list[Path]:
     sources = {}
-    for folder in KINDS[kind]:
+    for folder in folders:
         root = _TEMPLATES / folder
         for source in sorted(root.rglob("*")):
             if source.is_file() and source.suffix != ".pyc":
@@ -44,10 +70,18 @@ def write(directory: Path, kind: str) -> list[Path]:
         raise FileExistsError(", ".join(existing))
     # As an image may be called, and a repository of Amazon ECR.
     name = re.sub(r"[^a-z0-9]+", "-", directory.resolve().name.lower()).strip("-") or "algorithm"
+    values = {
+        "name": name,
+        "label": name[:_LABEL_CHARACTERS].rstrip("-"),
+        "path": shlex.quote(str(directory)),
+        "metric": f"{metric}={metric}=([0-9.]+)",  # NAME=REGEX
+        "gate": gate,
+        "version": container.__version__,
+    }
     for path, source in sources.items():
         text = source.read_text(encoding="utf-8")
-        if path.name == "README.md":
-            text = string.Template(text).substitute(name=name, path=shlex.quote(str(directory)))
+        if path.suffix in _DOCUMENTS:
+            text = _Document(text).substitute(values)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
         if path.suffix == ".sh":
@@ -62,12 +96,20 @@ def main(argv: Sequence[str]) -> int:
         description="Write a minimal project that trains and serves.",
     )
     parser.add_argument("directory", type=Path, help="where to write the project")
+    parser.add_argument("--kind", choices=tuple(KINDS), help="kind of project (default: script)")
     parser.add_argument(
-        "--kind", choices=tuple(KINDS), default="script", help="kind of project (default: script)"
+        "--ci",
+        choices=tuple(SERVICES),
+        help="add a workflow that tests, trains and deploys it; without --kind, also to a project "
+        "that exists",
     )
     options = parser.parse_args(argv)
     try:
-        files = write(options.directory, options.kind)
+        exists = any((options.directory / name).exists() for name in ("code", "Dockerfile"))
+        if options.ci and options.kind is None and exists:
+            files = add_delivery(options.directory, options.ci)
+        else:
+            files = write(options.directory, options.kind or "script", options.ci)
     except FileExistsError as error:
         print(f"nothing was written: {error} would be overwritten", file=sys.stderr)
         return 1

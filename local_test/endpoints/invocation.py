@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from container import contract
 from container.errors import RequestError
@@ -61,6 +62,15 @@ class Answer:
     """Name of the endpoint configuration that the container belongs to."""
     findings: tuple[str, ...] = ()
     """Contract clauses that a successful exchange violated."""
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.body.decode("utf-8", "replace")
+
+    def json(self) -> Any:
+        """Parse the body as JSON."""
+        return json.loads(self.body)
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,8 @@ def test_the_wheel_holds_the_program_and_no_test(machine: Machine) -> None:
         names = wheel.namelist()
     tops = {name.partition("/")[0] for name in names}
     assert tops == {"byo.py", "container", "local_test", "byo_sagemaker-0.1.0.dist-info"}
-    assert not [name for name in names if "tests" in name or "__pycache__" in name]
+    own = [name for name in names if "/templates/" not in name]  # a project of init has tests
+    assert not [name for name in own if "tests" in name or "__pycache__" in name]
     assert not [name for name in names if name.endswith((".so", ".pyc"))]
 
 
@@ -86,6 +87,12 @@ def test_a_project_trains_serves_and_is_judged(machine: Machine) -> None:
     machine.must("byo doctor .", cwd=project)
     judged = machine.must('byo conform --program "python -m container" --serve', cwd=project)
     assert "0 MUST violated" in judged
+
+
+def test_a_project_of_init_passes_its_own_tests(machine: Machine) -> None:
+    machine.install("pytest")
+    printed = machine.must(f"{machine.python} -m pytest", cwd=machine.home / "p")
+    assert "2 passed" in printed
 
 
 def test_an_algorithm_trains_without_the_toolkit(machine: Machine) -> None:

@@ -26,6 +26,7 @@ DISTRIBUTIONS = {"PIL": "pillow", "ai_edge_litert": "ai-edge-litert", "sklearn":
 USERS_OWN = {  # what user code, an image or pip itself brings; each import is behind a check
     "pip",
     "pyarrow",
+    "pytest",
     "sagemaker_training",
 }
 FINDS_DATA = """

@@ -82,7 +82,7 @@ def _find_needs_of_sagemaker(operation: str, body: dict[str, Any]) -> list[Need]
     if operation.startswith("List"):
         return [(action, "*")]
     noun = operation.removeprefix("Create").removeprefix("Describe")
-    noun = noun.removeprefix("Stop").removeprefix("Delete")
+    noun = noun.removeprefix("Stop").removeprefix("Delete").removeprefix("Update")
     name = body[f"{noun}Name"]
     resource = f"arn:aws:sagemaker:{REGION}:{NUMBER}:{KINDS[noun]}/{name}"
     needs = [(action, resource)]

@@ -3,6 +3,7 @@
 import json
 import os
 import py_compile
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,6 +16,8 @@ from container.developer import init
 COMMON = {"Dockerfile", "README.md", "data/numbers.csv", "request.csv"} | {
     ".devcontainer/devcontainer.json",
     ".vscode/launch.json",
+    "AGENTS.md",
+    "tests/test_project.py",
 }
 
 
@@ -27,7 +30,7 @@ COMMON = {"Dockerfile", "README.md", "data/numbers.csv", "request.csv"} | {
         (
             "torch",
             {f"code/{name}" for name in ("train.py", "inference.py", "network.py", "data.py")}
-            | {"code/requirements.txt"},
+            | {"code/requirements.txt", "pytest.ini"},
         ),
     ],
 )
@@ -86,3 +89,12 @@ def test_bytecode_of_an_image_is_left_out(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(init, "_TEMPLATES", templates)
     init.write(tmp_path / "project", "script")
     assert not list((tmp_path / "project").rglob("*.pyc"))
+
+
+@pytest.mark.parametrize("kind", init.KINDS)
+def test_no_document_keeps_a_placeholder(tmp_path: Path, kind: str) -> None:
+    written = init.write(tmp_path / "p", kind, "github")
+    documents = [path for path in written if path.suffix in (".md", ".yml")]
+    assert len(documents) == 3
+    for path in documents:
+        assert not re.search(r"%\w|\$(name|path)\b", path.read_text()), path
