@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
+
+from numpy.typing import NDArray
 
 from container.errors import UserError
 
@@ -37,6 +39,22 @@ def find_shape(name: str, found: tuple[int, ...], wanted: Shape | None) -> Shape
         hint += "; the channels come first: save images.transpose(0, 2, 3, 1)"
     message = f"{name} holds images of shape {list(found)}{hint}"
     raise UserError(message)
+
+
+def flatten_labels(labels: NDArray[Any], name: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Return `[image]` labels of images of this shape.
+
+    Raises: UserError if there is not one label per image.
+    """
+    if labels.ndim and labels.size == len(labels):
+        labels = labels.reshape(len(labels))
+    if labels.ndim != 1 or len(shape) < 2 or len(labels) != shape[0]:
+        message = (
+            f"{name} has the shape {list(shape)} and its labels {list(labels.shape)}; "
+            "expected one label per image"
+        )
+        raise UserError(message)
+    return labels
 
 
 def _complete(found: tuple[int, ...]) -> tuple[int, ...]:

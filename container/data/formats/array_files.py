@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import functools
+import lzma
 import math
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
@@ -14,7 +16,7 @@ from typing import Any, BinaryIO, Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from container.data.array_shapes import find_shape
+from container.data.array_shapes import find_shape, flatten_labels
 from container.data.formats.parts import (
     PART_BYTES,
     Labels,
@@ -28,6 +30,16 @@ from container.data.formats.parts import (
 from container.errors import UserError
 
 _MEMBERS_SHOWN: Final = 5
+_IMAGE_BYTES_MAXIMUM: Final = 1 << 30
+_ZIP_FAULTS: Final = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    RuntimeError,
+)
+"""What an archive raises that is damaged, encrypted or of another version."""
 _IDX_DTYPES: Final = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 _HEADER_BYTES_MAXIMUM: Final = 1 << 16
 _ROLES: Final = {
@@ -70,7 +82,7 @@ def read_npz(paths: Sequence[Path], options: Options) -> Iterator[Task]:
                 with archive.open(f"{images_name}.npy") as stream:
                     place = f"{path}, {images_name}"
                     yield from _cut(cast("BinaryIO", stream), place, labels, options)
-        except zipfile.BadZipFile as error:
+        except _ZIP_FAULTS as error:
             message = f"{path} cannot be read: {error}"
             raise UserError(message) from error
 
@@ -207,7 +219,7 @@ def _refuse_more(stream: BinaryIO, name: str) -> None:
 
 def _cut(stream: BinaryIO, name: str, labels: NDArray[Any], options: Options) -> Iterator[Task]:
     shape, dtype, fortran = _read_header(stream, name)
-    labels = _flatten(labels, name, shape)
+    labels = flatten_labels(labels, name, shape)
     if dtype.kind not in "biuf":
         message = f"{name} holds values of the type {dtype}; expected pixels as numbers"
         raise UserError(message)
@@ -216,6 +228,9 @@ def _cut(stream: BinaryIO, name: str, labels: NDArray[Any], options: Options) ->
     step = max(1, PART_BYTES // max(1, value_count))
     image_bytes = value_count * dtype.itemsize
     unit = False
+    if image_bytes > _IMAGE_BYTES_MAXIMUM:
+        message = f"{name} is damaged: by its header an image has {image_bytes:,} bytes"
+        raise UserError(message)
     if fortran:
         whole = _read_array(stream, name, shape, dtype).reshape(shape, order="F")
     for start in range(0, shape[0], step):
@@ -234,22 +249,6 @@ def _cut(stream: BinaryIO, name: str, labels: NDArray[Any], options: Options) ->
         locate = functools.partial(_locate, name, start)
         yield functools.partial(_decode, rows, block_labels, image_shape, locate, unit=unit)
     _refuse_more(stream, name)
-
-
-def _flatten(labels: NDArray[Any], name: str, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Return `[image]` labels of images of this shape.
-
-    Raises: UserError if there is not one label per image.
-    """
-    if labels.ndim and labels.size == len(labels):
-        labels = labels.reshape(len(labels))
-    if labels.ndim != 1 or len(shape) < 2 or len(labels) != shape[0]:
-        message = (
-            f"{name} has the shape {list(shape)} and its labels {list(labels.shape)}; "
-            "expected one label per image"
-        )
-        raise UserError(message)
-    return labels
 
 
 def _locate(name: str, start: int, index: int) -> str:

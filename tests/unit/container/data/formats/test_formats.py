@@ -380,3 +380,31 @@ def test_arrays_of_what_is_no_pixel_are_named(
     np.save(tmp_path / "labels.npy", labels)
     with pytest.raises(UserError, match=reason):
         loading.load(tmp_path)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_damaged_archive_of_arrays_is_named_and_never_a_crash(
+    compressed: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.npz"
+    (np.savez_compressed if compressed else np.savez)(path, images=IMAGES, labels=[1, 2, 3])
+    content = path.read_bytes()
+    refused = 0
+    for place in range(0, len(content), 9):
+        path.write_bytes(content[:place] + b"\xff" + content[place + 1 :])
+        try:
+            loading.load(tmp_path)
+        except UserError as error:
+            refused += 1
+            assert "a.npz" in str(error)  # noqa: PT017 - not all damage is found
+    assert refused > 9
+
+
+def test_an_image_of_impossible_size_is_refused_before_memory_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    sizes = struct.pack(">4I", 3, 2**31, 2**31, 4)
+    (tmp_path / "train-images-idx4-ubyte").write_bytes(b"\0\0\x08\x04" + sizes + bytes(9))
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(b"\0\0\x08\x01\0\0\0\x03" + bytes(3))
+    with pytest.raises(UserError, match=r"idx4-ubyte is damaged: by its header an image has"):
+        loading.load(tmp_path)
