@@ -12,6 +12,7 @@ from container.errors import RequestError
 from local_test.endpoints.invocation import ReplacedError, Stream, VariantError
 from local_test.endpoints.server import Limits, Server, stop_all
 from local_test.endpoints.variants import routing
+from local_test.endpoints.variants.component_routing import TARGET_VARIANT, Hosted, route
 from local_test.endpoints.variants.replica import Place, Replica
 from local_test.endpoints.variants.routing import Lane
 from local_test.endpoints.variants.variant import Patience, Variant
@@ -55,6 +56,8 @@ class Deployment:
         """Where requests go."""
         self.progress: Progress | None = None
         """Of the deployment that is under way."""
+        self.list_components: Callable[[], Mapping[str, Hosted]] = dict
+        """Return the inference components of the endpoint by name."""
         self.changing = threading.Lock()
 
     def servers(self) -> list[Server]:
@@ -106,6 +109,14 @@ class Deployment:
             if place.cache is not None
         }
 
+    def choose(self, headers: Mapping[str, str]) -> Variant:
+        """Return the variant, or the copies of the inference component, that answers a request.
+
+        Raises: RequestError 400 if the request names one that does not exist.
+        """
+        chosen = self.choose_variant(headers.get(TARGET_VARIANT))
+        return route(chosen, self.list_components, headers)
+
     def choose_variant(self, target: str | None) -> Variant:
         """Return the variant named `target`, or one by weight.
 
@@ -114,10 +125,10 @@ class Deployment:
         return routing.choose(self.lanes, target)
 
     @contextlib.contextmanager
-    def lease(self, variant: Variant, target: str | None) -> Iterator[Replica]:
+    def lease(self, variant: Variant, headers: Mapping[str, str]) -> Iterator[Replica]:
         """Yield a replica of a variant for one request.
 
-        If the variant was replaced meanwhile, another one is chosen as `choose_variant` does.
+        If the variant was replaced meanwhile, another one is chosen as `choose` does.
 
         Raises: VariantError.
         """
@@ -128,20 +139,18 @@ class Deployment:
                         replica = stack.enter_context(variant.lease())
                         break
                     except ReplacedError:
-                        variant = self.choose_variant(target)
+                        variant = self.choose(headers)
                 yield replica
         except RequestError as error:
             raise VariantError(error, variant.name, variant.starter.config) from error
 
-    def stream(
-        self, variant: Variant, target: str | None, body: bytes, headers: Mapping[str, str]
-    ) -> Stream:
+    def stream(self, variant: Variant, headers: Mapping[str, str], body: bytes) -> Stream:
         """Open a response stream as `lease` chooses its replica, which it holds to its end.
 
         Raises: VariantError.
         """
         with contextlib.ExitStack() as stack:
-            replica = stack.enter_context(self.lease(variant, target))
+            replica = stack.enter_context(self.lease(variant, headers))
             found = replica.stream(body, headers)
             kept = stack.pop_all()
         return replace(found, parts=_HeldParts(found.parts, kept), config=replica.config)

@@ -30,7 +30,6 @@ from local_test.runners.faults import SERVER_KINDS, Fault, Trigger
 from local_test.runners.interface import Runner
 from local_test.runners.log_lines import OnLine
 
-_TARGET_VARIANT: Final = invocation.HEADER_PREFIX + "target-variant"
 CAPTURE: Final = "capture"
 """Where captured data is in an endpoint's directory until it is stored."""
 
@@ -191,7 +190,7 @@ class Endpoint:
         Raises: RequestError with the status and message of the service.
         """
         variant, known = self._admit(body, headers)
-        with self.deployment.lease(variant, known.get(_TARGET_VARIANT)) as replica:
+        with self.deployment.lease(variant, known) as replica:
             self._read_slowly(replica.servers[0], body, known)
             answer = replica.answer(body, known)
         self.deployment.copy(body, known)
@@ -223,7 +222,7 @@ class Endpoint:
         variant, known = self._admit(body, headers)
         if not variant.is_monitored:
             raise RequestError(400, "a serverless endpoint does not stream; use InvokeEndpoint")
-        stream = self.deployment.stream(variant, known.get(_TARGET_VARIANT), body, known)
+        stream = self.deployment.stream(variant, known, body)
         self.deployment.copy(body, known)
         return stream
 
@@ -246,7 +245,7 @@ class Endpoint:
             )
             raise RequestError(400, message)
         known = invocation.select_headers(headers.items(), FORWARDED_HEADERS)
-        variant = self.deployment.choose_variant(known.get(_TARGET_VARIANT))
+        variant = self.deployment.choose(known)
         invocation.check_request(body, known, variant.starter.limits.payload_bytes)
         return variant, known
 
@@ -264,8 +263,7 @@ class Endpoint:
         known = invocation.select_headers(headers.items(), FORWARDED_HEADERS)
         # The body is in S3 and has its own limit.
         invocation.check_request(b"", known, self._limits.payload_bytes)
-        target = known.get(_TARGET_VARIANT)
-        with self.deployment.lease(self.deployment.choose_variant(target), target) as replica:
+        with self.deployment.lease(self.deployment.choose(known), known) as replica:
             return replica.answer(body, known, limit_s=limit_s)
 
     def stop(self) -> list[str]:

@@ -11,6 +11,7 @@ from container import contract
 from container.errors import RequestError
 
 HEADER_PREFIX: Final = "x-amzn-sagemaker-"
+COMPONENT: Final = HEADER_PREFIX + "inference-component"
 _SAGEMAKER_HEADERS: Final = (
     "custom-attributes target-model target-variant target-container-hostname inference-id "
     "inference-component session-id enable-explanations prefix-aware-id"
@@ -27,10 +28,6 @@ RETURNED_HEADERS: Final = {  # as the API spells them
 }
 """What a container returns to the caller besides the body (RQ-5, SE-1), by lower-case name."""
 REFUSED_HEADERS: Final = {
-    HEADER_PREFIX + "inference-component": (
-        "InferenceComponentName is for endpoints with inference components; this endpoint has "
-        "none, so leave it out"
-    ),
     HEADER_PREFIX + "enable-explanations": (
         "EnableExplanations is for endpoints with an ExplainerConfig; this endpoint has none, so "
         "leave it out"

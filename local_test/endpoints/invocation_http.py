@@ -13,6 +13,7 @@ and the API's model is not consulted. The limits are the endpoint's own.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import time
@@ -25,11 +26,12 @@ from typing import Any, Final
 from container import contract
 from container.errors import RequestError
 from local_test import identity
-from local_test.endpoints import event_stream
+from local_test.endpoints import event_stream, invocation
 from local_test.endpoints.endpoint import Endpoint
 from local_test.endpoints.invocation import RETURNED_HEADERS, Answer, Stream, VariantError
 
 LOG_GROUP: Final = "/aws/sagemaker/Endpoints/"
+COMPONENT_LOG_GROUP: Final = "/aws/sagemaker/InferenceComponents/"
 _PATH: Final = re.compile(
     r"/endpoints/([A-Za-z0-9-]{1,63})/(invocations|invocations-response-stream|async-invocations)"
 )
@@ -46,8 +48,8 @@ _ERROR_CODES: Final[Mapping[int, str]] = {
 }
 
 Count = Callable[..., None]
-"""Called with an endpoint's name, the variant, the container's status (0 if it did not answer), the
-seconds to the first byte and in total, `setup_s`, those of a cold start if there was one, and
+"""Called with an endpoint's name, the variant, the container's status (0 without an answer), the
+seconds to the first byte and in total, the inference `component`, a cold start's `setup_s`, and
 `config`, the name of the variant's endpoint configuration."""
 
 
@@ -115,23 +117,18 @@ class InvocationApi:
         Raises: InvocationError if the request is refused, or the container answers 400 or above.
         """
         started = time.perf_counter()
+        count, group = self._prepare(endpoint, headers)
         try:
             answer = endpoint.invoke(body, headers)
         except RequestError as error:
-            raise self._explain(endpoint, error, time.perf_counter() - started) from error
-        total_s = time.perf_counter() - started
-        self.count(
-            endpoint.name,
-            answer.variant,
-            answer.status,
-            answer.first_byte_s,
-            total_s,
-            setup_s=answer.setup_s,
-            config=answer.config,
-        )
+            passed_s = time.perf_counter() - started
+            raise self._explain(count, group, error, passed_s) from error
+        times_s = (answer.first_byte_s, time.perf_counter() - started)
+        details = {"setup_s": answer.setup_s, "config": answer.config}
+        count(answer.variant, answer.status, *times_s, **details)
         if answer.status >= 400:
             source = answer.source or answer.variant
-            raise self._model_error(endpoint, source, answer.status, answer.body)
+            raise self._model_error(group, source, answer.status, answer.body)
         return answer
 
     def _stream(
@@ -156,33 +153,39 @@ class InvocationApi:
 
     def _open_stream(self, endpoint: Endpoint, body: bytes, headers: Mapping[str, str]) -> Stream:
         started = time.perf_counter()
+        count, group = self._prepare(endpoint, headers)
         try:
             stream = endpoint.invoke_stream(body, headers)
             times_s = [time.perf_counter() - started] * 2
-            counted = (stream.variant, stream.status, *times_s)
-            self.count(endpoint.name, *counted, config=stream.config)
+            count(stream.variant, stream.status, *times_s, config=stream.config)
             if stream.status < 400:
                 return stream
             original = b"".join(stream.parts)
         except RequestError as error:
-            raise self._explain(endpoint, error, time.perf_counter() - started) from error
-        raise self._model_error(endpoint, stream.variant, stream.status, original)
+            passed_s = time.perf_counter() - started
+            raise self._explain(count, group, error, passed_s) from error
+        raise self._model_error(group, stream.variant, stream.status, original)
 
-    def _explain(self, endpoint: Endpoint, error: RequestError, passed_s: float) -> InvocationError:
+    def _prepare(self, endpoint: Endpoint, headers: Mapping[str, str]) -> tuple[Count, str]:
+        """Return what counts a request, and the log group of the container that answers it."""
+        component = headers.get(invocation.COMPONENT, "")
+        group = COMPONENT_LOG_GROUP + component if component else LOG_GROUP + endpoint.name
+        return functools.partial(self.count, endpoint.name, component=component), group
+
+    def _explain(
+        self, count: Count, group: str, error: RequestError, passed_s: float
+    ) -> InvocationError:
         """Return the API's error for a request without an answer, and count it if one was due."""
         if isinstance(error, VariantError) and error.status == HTTPStatus.FAILED_DEPENDENCY:
-            self.count(endpoint.name, error.variant, 0, passed_s, passed_s, config=error.config)
-            return self._model_error(endpoint, error.variant, 0, str(error).encode())
+            count(error.variant, 0, passed_s, passed_s, config=error.config)
+            return self._model_error(group, error.variant, 0, str(error).encode())
         return _refuse(error.status, str(error))
 
-    def _model_error(
-        self, endpoint: Endpoint, source: str, status: int, answer: bytes
-    ) -> InvocationError:
+    def _model_error(self, group: str, source: str, status: int, answer: bytes) -> InvocationError:
         """Return the ModelError for an answer of `source`; `status` is 0 without one (RQ-6)."""
         original = answer[: 4 * _MESSAGE_CHARACTERS].decode("utf-8", "replace")
         original = original[:_MESSAGE_CHARACTERS]
         kind = "client" if 400 <= status < 500 else "server"
-        group = LOG_GROUP + endpoint.name
         console = (
             f"https://{self.region}.console.aws.amazon.com/cloudwatch/home"
             f"?region={self.region}#logEventViewer:group={group}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from container.errors import UserError
 from local_test.requests import variant_rules
@@ -21,6 +22,18 @@ class EndpointRequests:
     """CreateEndpointConfig."""
     endpoint: dict[str, Any]
     """CreateEndpoint."""
+    has_components: ClassVar[bool] = False
+    """Whether inference components can be created on variants that have no model."""
+
+    def find_model(self, variant: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a variant's CreateModel request; an empty one if it has no model.
+
+        A model of a configuration that isolates its containers is isolated.
+        """
+        model = self.models[variant["ModelName"]] if "ModelName" in variant else {}
+        if self.config.get("EnableNetworkIsolation"):
+            return {**model, "EnableNetworkIsolation": True}
+        return model
 
     def count_containers(self) -> int:
         """Return how many containers may run at once."""
@@ -29,7 +42,7 @@ class EndpointRequests:
             copies = variant.get("InitialInstanceCount", 1)
             if "ServerlessConfig" in variant:
                 copies = variant["ServerlessConfig"]["MaxConcurrency"]
-            total += copies * len(list_containers(self.models[variant["ModelName"]]))
+            total += copies * len(list_containers(self.find_model(variant)))
         return total
 
     def validate(self) -> list[ValidRequest]:
@@ -42,8 +55,15 @@ class EndpointRequests:
         valid.append(validate("CreateEndpointConfig", self.config))
         valid.append(validate("CreateEndpoint", self.endpoint))
         variants = variant_rules.list_variants(self.config)
-        names = [variant.get("ModelName") for variant in variants]
-        missing = [str(name) for name in names if name not in self.models]
+        shared = [item["VariantName"] for item in variant_rules.list_shared(variants)]
+        if shared and not self.has_components:
+            message = (
+                f"variant {', '.join(shared)} has no ModelName: it is for inference components, "
+                "which only the local AWS (`up`) has; name a model"
+            )
+            raise UserError(message)
+        names = [item["ModelName"] for item in variants if "ModelName" in item]
+        missing = [name for name in names if name not in self.models]
         if missing:
             message = (
                 "the endpoint configuration names models that do not exist: "

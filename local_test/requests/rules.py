@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from container.errors import UserError
-from local_test.requests import json_path, model_containers, variant_rules
+from local_test.requests import component_rules, json_path, model_containers, variant_rules
 from local_test.requests.deployments import deployment_rules
 
 _PAYLOAD_LIMIT_MB: Final = 100
@@ -183,4 +183,6 @@ _RULES: Final[Mapping[str, Callable[[Mapping[str, Any]], list[str]]]] = {
     "CreateEndpointConfig": variant_rules.find_faults,
     "CreateEndpoint": deployment_rules.find_faults,
     "UpdateEndpoint": deployment_rules.find_faults,
+    "CreateInferenceComponent": component_rules.find_faults,
+    "UpdateInferenceComponent": component_rules.find_update_faults,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from local_test.requests.model_containers import is_direct, list_containers
@@ -38,7 +38,7 @@ def find_faults(config: Mapping[str, Any]) -> list[str]:
     Source: Guide `serverless-endpoints`; API `ProductionVariantServerlessConfig`.
     """
     variants = list_variants(config)
-    faults = _check_shadow(config)
+    faults = _check_shadow(config) + _check_shared(config)
     for variant in variants:
         weight = variant.get("InitialVariantWeight", 1.0)
         if not math.isfinite(weight):
@@ -57,6 +57,50 @@ def find_faults(config: Mapping[str, Any]) -> list[str]:
             if len(variants) > 1:
                 faults.append(f"{label}: a serverless variant must be the only one (SRV-1)")
     return faults
+
+
+def list_shared(variants: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the variants without a model, which are for inference components (IC-1)."""
+    return [item for item in variants if "ModelName" not in item]
+
+
+def _check_shared(config: Mapping[str, Any]) -> list[str]:
+    """Check the variants without a model, whose instances inference components share.
+
+    Source: API `CreateEndpointConfig`; Guide `realtime-endpoints-deploy-models`.
+    """
+    variants = list_variants(config)
+    shared = list_shared(variants)
+    if not shared:
+        return []
+    names = ", ".join(item["VariantName"] for item in shared)
+    label = f"variant {names}: no ModelName, so it is for inference components"
+    faults = []
+    if len(shared) < len(variants):
+        faults.append(f"{label}; leave out ModelName of all variants, or of none (IC-1)")
+    if "ExecutionRoleArn" not in config:
+        faults.append(f"{label}; set ExecutionRoleArn, since no model has one (IC-1)")
+    faults += [
+        f"{label}, which cannot be with {name} (IC-1)"
+        for name in ("AsyncInferenceConfig", "ShadowProductionVariants")
+        if name in config
+    ]
+    if any("ServerlessConfig" in item for item in shared):
+        faults.append(f"{label}; a serverless variant needs one (SRV-1)")
+    return [*faults, *(fault for item in shared for fault in _check_scaling(item))]
+
+
+def _check_scaling(variant: Mapping[str, Any]) -> list[str]:
+    scaling = variant.get("ManagedInstanceScaling", {})
+    least = scaling.get("MinInstanceCount", 0)
+    most = scaling.get("MaxInstanceCount", least)
+    if least <= most:
+        return []
+    fault = (
+        f"variant {variant['VariantName']}: ManagedInstanceScaling.MinInstanceCount must be at "
+        f"most MaxInstanceCount, {most}, found {least}"
+    )
+    return [fault]
 
 
 def _check_shadow(config: Mapping[str, Any]) -> list[str]:

@@ -99,8 +99,12 @@ class Account:
         """Return the meter of an endpoint's requests; a new endpoint gets a new one."""
         return self._meters.setdefault(endpoint, Meter())
 
+    def component_meter(self, component: str) -> Meter:
+        """Return the meter of an inference component's requests."""
+        return self.meter(f"component/{component}")
+
     def drop_meter(self, endpoint: str) -> None:
-        """Forget the requests of an endpoint that was deleted."""
+        """Forget the requests of an endpoint, or `component/NAME`, that was deleted."""
         self._meters.pop(endpoint, None)
 
     def start_thread(self, label: str, target: Callable[[], None]) -> None:

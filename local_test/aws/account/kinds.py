@@ -50,6 +50,12 @@ TUNING_JOB: Final = Kind(
 MODEL: Final = Kind("model", records.Resource, "Model")
 ENDPOINT_CONFIG: Final = Kind("endpoint-config", records.Resource, "EndpointConfig")
 ENDPOINT: Final = Kind("endpoint", records.Endpoint, "Endpoint", "EndpointStatus")
+COMPONENT: Final = Kind(
+    "inference-component",
+    records.InferenceComponent,
+    "InferenceComponent",
+    "InferenceComponentStatus",
+)
 PACKAGE_GROUP: Final = Kind(
     "model-package-group", records.PackageGroup, "ModelPackageGroup", "ModelPackageGroupStatus"
 )
@@ -71,7 +77,7 @@ RESOURCES: Final[Mapping[str, Kind[Any]]] = {
     kind.name: kind
     for kind in (
         *(TRAINING_JOB, PROCESSING_JOB, TRANSFORM_JOB, TUNING_JOB),
-        *(MODEL, ENDPOINT_CONFIG, ENDPOINT, PACKAGE_GROUP, PACKAGE),
+        *(MODEL, ENDPOINT_CONFIG, ENDPOINT, COMPONENT, PACKAGE_GROUP, PACKAGE),
         *(EXPERIMENT, TRIAL, TRIAL_COMPONENT, ARTIFACT, ACTION, CONTEXT),
         *(MODEL_CARD, ALGORITHM, PIPELINE),
     )

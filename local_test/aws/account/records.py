@@ -101,6 +101,29 @@ class Endpoint(Resource):
     """Whether the update has moved all traffic already."""
 
 
+class CopiedRequests(TypedDict):
+    """What an inference component runs; it outlives its model."""
+
+    specification: Request
+    """Its Specification."""
+    model: Request
+    """CreateModel, of the model that it names or of its own container."""
+    copies: int
+
+
+class InferenceComponent(Resource):
+    """An inference component."""
+
+    InferenceComponentName: str
+    InferenceComponentArn: str
+    InferenceComponentStatus: str
+    EndpointName: str
+    VariantName: str
+    _requests: CopiedRequests
+    _next_requests: NotRequired[CopiedRequests | None]
+    """What an update that is in progress leads to."""
+
+
 class PackageGroup(Resource):
     """A group of model packages."""
 

@@ -1,4 +1,4 @@
-"""The page of an endpoint: its variants with their requests, and the end of its log."""
+"""The pages of endpoints and inference components: their requests, and the end of their logs."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import Any
 
 from local_test.aws.account.account import Account
 from local_test.aws.account.meter import Meter
-from local_test.aws.account.records import Endpoint
+from local_test.aws.account.records import Endpoint, InferenceComponent
 from local_test.aws.console.job_page import read_log
 from local_test.aws.console.rendering import format_date
+from local_test.aws.sagemaker.hosting.component_operations import list_of
+from local_test.aws.sagemaker.hosting.live_components import find_live as find_component
 from local_test.aws.sagemaker.live_endpoints import find_live
-from local_test.endpoints.invocation_http import LOG_GROUP
+from local_test.endpoints.invocation_http import COMPONENT_LOG_GROUP, LOG_GROUP
 from local_test.requests import model_containers, variant_rules
 
 
@@ -37,8 +39,8 @@ def show_endpoint(account: Account, record: Endpoint) -> dict[str, Any]:
         "variants": [
             {
                 "name": variant["VariantName"],
-                "model": variant["ModelName"],
-                "containers": _name_containers(record, variant["ModelName"]),
+                "model": variant.get("ModelName", ""),
+                "containers": _name_containers(record, variant.get("ModelName", "")),
                 "numbers": _count(
                     variant,
                     running.get(variant["VariantName"], {}),
@@ -48,7 +50,41 @@ def show_endpoint(account: Account, record: Endpoint) -> dict[str, Any]:
             }
             for variant in variants
         ],
+        "components": [_summarize(account, item) for item in list_of(account, name)],
         "log": read_log(account, f"{LOG_GROUP}{name}", ""),
+        "request": record["_requests"],
+    }
+
+
+def _summarize(account: Account, record: InferenceComponent) -> dict[str, Any]:
+    """Return the row of an inference component on the page of its endpoint."""
+    name = record["InferenceComponentName"]
+    meter = account.component_meter(name)
+    component = find_component(account, name)
+    return {
+        "name": name,
+        "status": record["InferenceComponentStatus"],
+        "numbers": {
+            "Healthy copies": component.count_copies() if component else 0,
+            "Copies": record["_requests"]["copies"],
+            **_count_requests(meter, record["VariantName"]),
+        },
+    }
+
+
+def show_component(account: Account, record: InferenceComponent) -> dict[str, Any]:
+    """Return the values of an inference component's page."""
+    name = record["InferenceComponentName"]
+    row = _summarize(account, record)
+    return {
+        "record": record,
+        "facts": {
+            "ARN": record["InferenceComponentArn"],
+            "Endpoint": f"{record['EndpointName']}, variant {record['VariantName']}",
+            "Changed": format_date(record.get("LastModifiedTime", record["CreationTime"])),
+            **{label: str(value) for label, value in row["numbers"].items()},
+        },
+        "log": read_log(account, f"{COMPONENT_LOG_GROUP}{name}", ""),
         "request": record["_requests"],
     }
 
@@ -66,16 +102,21 @@ def _count(
     summary: Mapping[str, str],
     meter: Meter,
 ) -> dict[str, Any]:
-    name = variant["VariantName"]
-    minutes = meter.minutes(name)
     return {
         "Weight": running.get("CurrentWeight", variant.get("InitialVariantWeight", 1.0)),
         **(summary or {"Healthy servers": "0"}),
+        **_count_requests(meter, variant["VariantName"]),
+    }
+
+
+def _count_requests(meter: Meter, variant: str) -> dict[str, Any]:
+    minutes = meter.minutes(variant)
+    return {
         "Requests": sum(minute.invocations for minute in minutes),
         "4xx": sum(minute.client_errors for minute in minutes),
         "5xx": sum(minute.server_errors for minute in minutes),
-        "p50": _format_latency(meter.latency_s(name, 0.5)),
-        "p99": _format_latency(meter.latency_s(name, 0.99)),
+        "p50": _format_latency(meter.latency_s(variant, 0.5)),
+        "p99": _format_latency(meter.latency_s(variant, 0.99)),
     }
 
 

@@ -49,6 +49,12 @@ _GROUPS: Final = (
         "Configuration",
         lambda _, record: str(record["EndpointConfigName"]),
     ),
+    _Group(
+        kinds.COMPONENT,
+        "Inference components",
+        "Endpoint",
+        lambda _, record: str(record["EndpointName"]),
+    ),
     _Group(kinds.TRAINING_JOB, "Training jobs", "Last metrics", _list_metrics),
     _Group(
         kinds.TUNING_JOB,

@@ -8,23 +8,30 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from local_test.aws.account.account import Account
-from local_test.aws.account.kinds import ENDPOINT, RESOURCES, TUNING_JOB
+from local_test.aws.account.kinds import COMPONENT, ENDPOINT, RESOURCES, TUNING_JOB
 from local_test.aws.console import overview
-from local_test.aws.console.endpoint_page import show_endpoint
+from local_test.aws.console.endpoint_page import show_component, show_endpoint
 from local_test.aws.console.job_page import show_job
 from local_test.aws.console.rendering import answer as send
 from local_test.aws.console.rendering import find_file, render, render_message
 from local_test.aws.console.tuning_page import show_tuning_job
 from local_test.aws.protocol.messages import Reply
 from local_test.aws.sagemaker import live_jobs
+from local_test.aws.sagemaker.hosting.component_operations import list_of
 from local_test.aws.sagemaker.live_endpoints import find_live
 from local_test.aws.sagemaker.runtime import api_of
 from local_test.endpoints.invocation_http import InvocationError, read_headers
 
+_PAGES: Final[Mapping[str, tuple[str, Callable[[Account, Any], dict[str, Any]]]]] = {
+    TUNING_JOB.name: ("tuning.html", show_tuning_job),
+    ENDPOINT.name: ("endpoint.html", show_endpoint),
+    COMPONENT.name: ("component.html", show_component),
+}
+"""The template of a kind's pages, and what returns its values."""
 _JOBS: Final = {job.kind.name: job for job in live_jobs.JOB_KINDS}
 
 
@@ -65,17 +72,19 @@ def _find_page(account: Account, parts: list[str]) -> Reply | None:
 
 def _show(account: Account, kind: str, name: str) -> Reply | None:
     if kind == "playground":
-        is_there = account.store.find(ENDPOINT, name) is not None
-        return render(account, "playground.html", "Playground", endpoint=name) if is_there else None
+        if account.store.find(ENDPOINT, name) is None:
+            return None
+        components = [item["InferenceComponentName"] for item in list_of(account, name)]
+        values: dict[str, Any] = {"endpoint": name, "components": components}
+        return render(account, "playground.html", "Playground", **values)
     record = account.store.find(RESOURCES[kind], name) if kind in RESOURCES else None
     if record is None:
         return None
     if kind in _JOBS:
         return render(account, "job.html", name, **show_job(account, _JOBS[kind], record))
-    if kind == TUNING_JOB.name:
-        return render(account, "tuning.html", name, **show_tuning_job(account, record))
-    if kind == ENDPOINT.name:
-        return render(account, "endpoint.html", name, **show_endpoint(account, record))
+    if kind in _PAGES:
+        template, show = _PAGES[kind]
+        return render(account, template, name, **show(account, record))
     request = record.get("_request", record)
     return render(account, "resource.html", name, record=record, request=request)
 

@@ -11,6 +11,7 @@ from local_test.aws.sagemaker import (
     live_endpoints,
     live_jobs,
 )
+from local_test.aws.sagemaker.hosting import live_components
 from local_test.aws.sagemaker.pipelines import runner as pipeline_runner
 from local_test.aws.sagemaker.tuning import tuning_operations
 
@@ -25,6 +26,7 @@ def recover(account: Account) -> None:
             account.publish_metrics("/aws/sagemaker/TrainingJobs", data)
     live_jobs.recover(account)
     live_endpoints.recover(account)
+    live_components.recover(account)
     tuning_operations.recover(account)
     pipeline_runner.recover(account)
     account.start_thread("scaler", lambda: autoscaling.run(account))
@@ -36,4 +38,5 @@ def close(account: Account) -> None:
     account.is_closing.set()
     job_operations.stop_all(account)
     live_endpoints.stop_all(account)
+    live_components.stop_all(account)
     account.notify()

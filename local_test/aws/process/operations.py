@@ -21,6 +21,7 @@ from local_test.aws.sagemaker import (
     search_operations,
     tags,
 )
+from local_test.aws.sagemaker.hosting import component_operations
 from local_test.aws.sagemaker.metadata import experiments, lineage, model_cards
 from local_test.aws.sagemaker.pipelines import execution_operations, pipeline_operations
 from local_test.aws.sagemaker.tuning import tuning_operations
@@ -86,6 +87,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "AddTags": tags.add_tags,
     "ListTags": tags.list_tags,
     "DeleteTags": tags.delete_tags,
+    **component_operations.OPERATIONS,
     **pipeline_operations.OPERATIONS,
     **execution_operations.OPERATIONS,
     **experiments.OPERATIONS,

@@ -1,4 +1,4 @@
-"""Application Auto Scaling for endpoint variants: targets, target tracking policies, the scaler.
+"""Application Auto Scaling for what hosts models: targets, target tracking policies, the scaler.
 
 The scaler looks at the last minute every few seconds; the service waits for alarms of three and
 fifteen minutes. Cool-downs are those of the policy.
@@ -7,7 +7,6 @@ fifteen minutes. Cool-downs are those of the policy.
 from __future__ import annotations
 
 import math
-import re
 import sys
 import time
 import traceback
@@ -17,7 +16,6 @@ from typing import Any, Final
 
 from local_test.aws.account.account import Account
 from local_test.aws.account.kinds import (
-    ENDPOINT,
     SCALABLE_TARGET,
     SCALING_ACTIVITY,
     SCALING_POLICY,
@@ -27,13 +25,10 @@ from local_test.aws.account.records import ScalableTarget, ScalingPolicy
 from local_test.aws.protocol import messages
 from local_test.aws.protocol.messages import AwsError, reject
 from local_test.aws.protocol.paging import Pager
-from local_test.aws.sagemaker import endpoint_operations
+from local_test.aws.sagemaker.hosting.scalable import parse
 from local_test.data.disk import DiskError
 
-_DIMENSION: Final = "sagemaker:variant:DesiredInstanceCount"
-_METRIC: Final = "SageMakerVariantInvocationsPerInstance"
 _ROLE: Final = "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
-_RESOURCE: Final = re.compile(r"endpoint/([^/]+)/variant/([^/]+)")
 _COOLDOWN_S: Final = 300  # the service's default
 _WINDOW_S: Final = 60
 _SLACK: Final = 0.9  # instances are removed only if the rest stay below this share of the target
@@ -48,15 +43,15 @@ DESCRIBE_OPERATIONS: Final[Mapping[str, tuple[Kind[Any], str]]] = {
 def register_target(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
     """Answer RegisterScalableTarget; members that a second request omits keep their values."""
     resource = request["ResourceId"]
-    if "ServerlessConfig" in _find_variant(account, request):
-        reject(f"{resource} is serverless; it has no instances to scale")
+    scalable = parse(request)
+    scalable.check(account)
     given = {key: value for key, value in request.items() if key not in ("Tags", "RoleARN")}
     target = {**(account.store.find(SCALABLE_TARGET, resource) or {}), **given}
     if "MinCapacity" not in target or "MaxCapacity" not in target:
         reject("MinCapacity and MaxCapacity are required to register a scalable target.")
     if target["MinCapacity"] > target["MaxCapacity"]:
         reject("Maximum capacity cannot be less than minimum capacity")
-    if target["MinCapacity"] < 1:
+    if target["MinCapacity"] < scalable.least:
         reject("MinCapacity must be at least 1 for an instance-backed variant")
     prefix = f"arn:aws:application-autoscaling:{account.region}:{account.number}:scalable-target"
     target.setdefault("RoleARN", f"arn:aws:iam::{account.number}:role/{_ROLE}")
@@ -67,43 +62,12 @@ def register_target(account: Account, request: Mapping[str, Any]) -> dict[str, A
     return {"ScalableTargetARN": target["ScalableTargetARN"]}
 
 
-def _parse_resource(request: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the names of the endpoint and the variant.
-
-    Raises: AwsError for another kind of resource.
-    """
-    match = _RESOURCE.fullmatch(request["ResourceId"])
-    is_emulated = (
-        request["ServiceNamespace"] == "sagemaker" and request["ScalableDimension"] == _DIMENSION
-    )
-    if match is None or not is_emulated:
-        reject(
-            "Unsupported service namespace, resource type or scalable dimension; the local AWS "
-            f"takes sagemaker, endpoint/NAME/variant/NAME, {_DIMENSION}"
-        )
-    return match.group(1), match.group(2)
-
-
-def _find_variant(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the entry of a variant in its endpoint's configuration.
-
-    Raises: AwsError if there is none.
-    """
-    name, variant = _parse_resource(request)
-    record = account.store.find(ENDPOINT, name)
-    for item in record["_requests"]["config"]["ProductionVariants"] if record else ():
-        if item["VariantName"] == variant:
-            found: dict[str, Any] = item
-            return found
-    return reject(f"Endpoint {name} with variant {variant} does not exist")
-
-
 def _check_target(account: Account, request: Mapping[str, Any]) -> None:
-    _parse_resource(request)
+    scalable = parse(request)
     if account.store.find(SCALABLE_TARGET, request["ResourceId"]) is None:
         message = (
             "No scalable target found for service namespace: sagemaker, resource ID: "
-            f"{request['ResourceId']}, scalable dimension: {_DIMENSION}"
+            f"{request['ResourceId']}, scalable dimension: {scalable.dimension}"
         )
         raise AwsError("ObjectNotFoundException", message)
 
@@ -129,9 +93,10 @@ def put_policy(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
     if request.get("PolicyType") != "TargetTrackingScaling" or tracking is None:
         reject("The local AWS emulates PolicyType TargetTrackingScaling with its configuration.")
     metric = tracking.get("PredefinedMetricSpecification", {}).get("PredefinedMetricType")
-    if metric != _METRIC:
+    emulated = parse(request).metric
+    if metric != emulated:
         reject(
-            f"The local AWS emulates the predefined metric {_METRIC}; "
+            f"The local AWS emulates the predefined metric {emulated}; "
             f"found {metric or 'a customized metric'}."
         )
     if tracking["TargetValue"] <= 0:
@@ -170,6 +135,8 @@ def describe(account: Account, operation: str, request: Mapping[str, Any]) -> di
         for record in account.store.list(kind)
         if record["ServiceNamespace"] == request["ServiceNamespace"]
         and request.get("ResourceId", record["ResourceId"]) == record["ResourceId"]
+        and request.get("ScalableDimension", record["ScalableDimension"])
+        == record["ScalableDimension"]
         and record["ResourceId"] in request.get("ResourceIds", [record["ResourceId"]])
         and record.get("PolicyName") in request.get("PolicyNames", [record.get("PolicyName")])
     ]
@@ -210,30 +177,26 @@ def run(account: Account) -> None:
 
 def _scale(account: Account, policy: ScalingPolicy) -> None:
     target = account.store.find(SCALABLE_TARGET, policy["ResourceId"])
-    name, variant = _parse_resource(policy)
-    endpoint = account.store.find(ENDPOINT, name)
-    if target is None or endpoint is None or endpoint["EndpointStatus"] != "InService":
+    scalable = parse(policy)
+    current = scalable.count(account)
+    if target is None or current is None:
         return
-    current = _find_variant(account, policy).get("InitialInstanceCount", 1)
-    load = account.meter(name).count_recent(variant, _WINDOW_S)
+    load = scalable.count_requests(account, _WINDOW_S)
     tracking = policy["TargetTrackingScalingPolicyConfiguration"]
     wanted = decide(current, load, tracking, target["MinCapacity"], target["MaxCapacity"])
     if wanted == current or not _may_scale(target, tracking, "Out" if wanted > current else "In"):
         return
-    desired = {"VariantName": variant, "DesiredInstanceCount": wanted}
-    endpoint_operations.update_weights_and_capacities(
-        account, {"EndpointName": name, "DesiredWeightsAndCapacities": [desired]}
-    )
+    scalable.scale(account, wanted)
     account.store.update(SCALABLE_TARGET, policy["ResourceId"], _scaled=time.time())
     activity_id = str(uuid.uuid4())
     activity = {
         "ActivityId": activity_id,
         "ServiceNamespace": "sagemaker",
         "ResourceId": policy["ResourceId"],
-        "ScalableDimension": _DIMENSION,
-        "Description": f"Setting desired instance count to {wanted}.",
+        "ScalableDimension": scalable.dimension,
+        "Description": f"Setting desired {scalable.noun} count to {wanted}.",
         "Cause": (
-            f"{load} invocations in the last minute on {current} instances, "
+            f"{load} invocations in the last minute at {scalable.noun} count {current}, "
             f"policy {policy['PolicyName']}"
         ),
         "StartTime": time.time(),

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from local_test.aws.account.account import Account
-from local_test.aws.account.kinds import ENDPOINT, TRAINING_JOB
-from local_test.aws.account.meter import Distribution, Minute, Statistic
+from local_test.aws.account.kinds import COMPONENT, ENDPOINT, TRAINING_JOB
+from local_test.aws.account.meter import Distribution, Meter, Minute, Statistic
 from local_test.aws.protocol import messages
 from local_test.aws.protocol.messages import Reply, reject
 from local_test.requests import shapes
@@ -32,25 +32,28 @@ def run(account: Account) -> None:
     The alarms are evaluated each time.
     """
     while not account.is_closing.wait(PUBLISH_S):
-        for record in account.store.list(ENDPOINT):
-            _publish(account, record["EndpointName"])
+        for endpoint in account.store.list(ENDPOINT):
+            name = endpoint["EndpointName"]
+            meter = account.meter(name)
+            for variant in meter.variants():
+                _publish(account, meter, variant, {"EndpointName": name, "VariantName": variant})
+        for component in account.store.list(COMPONENT):
+            name = component["InferenceComponentName"]
+            meter = account.component_meter(name)
+            for variant in meter.variants():
+                _publish(account, meter, variant, {"InferenceComponentName": name})
         account.alarms.evaluate()
 
 
-def _publish(account: Account, name: str) -> None:
-    """Publish each count twice: of the variant, and of it in its endpoint configuration."""
-    meter = account.meter(name)
-    for variant in meter.variants():
-        dimensions = [
-            {"Name": "EndpointName", "Value": name},
-            {"Name": "VariantName", "Value": variant},
-        ]
-        for config, time_s, counts in meter.drain(variant):
-            data = _make_data(time_s, counts, dimensions)
-            if config:
-                fleet = [*dimensions, {"Name": "EndpointConfigName", "Value": config}]
-                data += _make_data(time_s, counts, fleet)
-            account.publish_metrics("AWS/SageMaker", data)
+def _publish(account: Account, meter: Meter, variant: str, names: Mapping[str, str]) -> None:
+    """Publish each count, and again as that of its endpoint configuration if it has one."""
+    dimensions = [{"Name": name, "Value": value} for name, value in names.items()]
+    for config, time_s, counts in meter.drain(variant):
+        data = _make_data(time_s, counts, dimensions)
+        if config:
+            fleet = [*dimensions, {"Name": "EndpointConfigName", "Value": config}]
+            data += _make_data(time_s, counts, fleet)
+        account.publish_metrics("AWS/SageMaker", data)
 
 
 def _make_data(

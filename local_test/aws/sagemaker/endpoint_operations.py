@@ -11,6 +11,7 @@ from local_test.aws.account.records import Endpoint, Request, ServedRequests
 from local_test.aws.protocol import messages
 from local_test.aws.protocol.messages import reject
 from local_test.aws.sagemaker import live_endpoints, model_operations
+from local_test.aws.sagemaker.hosting import component_operations
 from local_test.requests import validation, variant_rules
 from local_test.requests.deployments import deployment_rules
 
@@ -50,7 +51,8 @@ def _count_instances(requests: ServedRequests) -> int:
 def _gather(account: Account, config_name: str) -> ServedRequests:
     """Return the requests that an endpoint of a configuration runs."""
     config = model_operations.find(account, ENDPOINT_CONFIG, config_name)["_request"]
-    names = [variant["ModelName"] for variant in variant_rules.list_variants(config)]
+    variants = variant_rules.list_variants(config)
+    names = [variant["ModelName"] for variant in variants if "ModelName" in variant]
     models = {name: model_operations.find(account, MODEL, name)["_request"] for name in names}
     return {"config": config, "models": models}
 
@@ -62,11 +64,12 @@ def describe_endpoint(account: Account, request: Mapping[str, Any]) -> dict[str,
     described: dict[str, Any] = dict(record)
     live = live_endpoints.find_live(account, name)
     if live is not None:
-        _show_images(live.endpoint.deployment.describe(), described, record, record["_requests"])
+        running = live.endpoint.deployment.describe()
+        _show_variants(account, running, described, record, record["_requests"])
         pending = live.endpoint.deployment.describe_pending()
         next_requests = record.get("_next_requests")
         if pending is not None and next_requests:
-            _show_images(pending, pending, record, next_requests)
+            _show_variants(account, pending, pending, record, next_requests)
             described["PendingDeploymentSummary"] = pending
     config = record["_requests"]["config"]
     described["AsyncInferenceConfig"] = config.get("AsyncInferenceConfig")
@@ -75,15 +78,26 @@ def describe_endpoint(account: Account, request: Mapping[str, Any]) -> dict[str,
     return messages.pick(messages.output_shape("DescribeEndpoint"), described)
 
 
-def _show_images(
-    found: Mapping[str, Any], shown: dict[str, Any], record: Endpoint, requests: ServedRequests
+def _show_variants(
+    account: Account,
+    found: Mapping[str, Any],
+    shown: dict[str, Any],
+    record: Endpoint,
+    requests: ServedRequests,
 ) -> None:
     """Enter the lists of variants that were found in what is shown, with their images."""
     images = live_endpoints.list_images(requests)
+    variants = variant_rules.list_variants(requests["config"])
+    configs = {item["VariantName"]: item for item in variants}
     for member in _VARIANT_LISTS:
         if member in found:
             shown[member] = [
-                _describe_variant(variant, images.get(variant["VariantName"]), record)
+                {
+                    **_describe_variant(variant, images.get(variant["VariantName"]), record),
+                    **component_operations.describe_instances(
+                        account, record["EndpointName"], configs.get(variant["VariantName"], {})
+                    ),
+                }
                 for variant in found[member]
             ]
 
@@ -91,13 +105,15 @@ def _show_images(
 def _describe_variant(
     variant: Mapping[str, Any], image: str | None, record: Endpoint
 ) -> dict[str, Any]:
+    weighted = {"DesiredWeight": variant["CurrentWeight"], **variant}
+    if image is None:
+        return weighted
     deployed = {
         "SpecifiedImage": image,
         "ResolvedImage": image,
         "ResolutionTime": record.get("LastModifiedTime"),
     }
-    weight = variant["CurrentWeight"]
-    return {"DesiredWeight": weight, **variant, "DeployedImages": [deployed]}
+    return {**weighted, "DeployedImages": [deployed]}
 
 
 def _describe_capture(capture: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,6 +133,7 @@ def update_endpoint(account: Account, request: Mapping[str, Any]) -> dict[str, A
     name = request["EndpointName"]
     record = model_operations.find(account, ENDPOINT, name)
     requests = _gather(account, request["EndpointConfigName"])
+    component_operations.check_update(account, name, requests["config"])
     if request.get("RetainAllVariantProperties"):
         exclusions = request.get("ExcludeRetainedVariantProperties", ())
         excluded = {_SIZES.get(item["VariantPropertyType"]) for item in exclusions}
@@ -239,5 +256,6 @@ def delete_endpoint(account: Account, request: Mapping[str, Any]) -> None:
 
     name = request["EndpointName"]
     model_operations.find(account, ENDPOINT, name)
+    component_operations.check_deletion(account, name)
     account.store.edit(ENDPOINT, name, change)
     live_endpoints.start_deletion(account, name)

@@ -18,6 +18,8 @@ _MATCHED: Final = (
     *("ModelApprovalStatus", "ModelPackageGroupName", "ExperimentName", "ModelCardStatus"),
     *("ArtifactType", "ActionType", "ContextType", "PipelineName"),
 )
+_EQUAL: Final = ("EndpointName", "VariantName")
+"""Members that filters of the form `EndpointNameEquals` compare."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ LISTINGS: Final[Mapping[str, Listing]] = {
     "ListModels": Listing(kinds.MODEL, "Models", order="Descending"),
     "ListEndpointConfigs": Listing(kinds.ENDPOINT_CONFIG, "EndpointConfigs", order="Descending"),
     "ListEndpoints": Listing(kinds.ENDPOINT, "Endpoints", order="Descending"),
+    "ListInferenceComponents": Listing(kinds.COMPONENT, "InferenceComponents", order="Descending"),
     "ListModelPackageGroups": Listing(kinds.PACKAGE_GROUP, "ModelPackageGroupSummaryList"),
     "ListModelPackages": Listing(kinds.PACKAGE, "ModelPackageSummaryList"),
     "ListExperiments": Listing(kinds.EXPERIMENT, "ExperimentSummaries", order="Descending"),
@@ -122,6 +125,9 @@ def _is_wanted(kind: Kind[Any], record: Record, request: Mapping[str, Any]) -> b
         and _is_in_time(request, "Created", created)
         and _is_in_time(request, "LastModifiedTime", record.get("LastModifiedTime", created))
         and all(request.get(name, record.get(name)) == record.get(name) for name in _MATCHED)
+        and all(
+            request.get(f"{name}Equals", record.get(name)) == record.get(name) for name in _EQUAL
+        )
     )
 
 

@@ -7,26 +7,23 @@ even if a model or its configuration was deleted meanwhile, as the service's end
 from __future__ import annotations
 
 import copy
-import sys
 import time
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, ClassVar, Final, cast
 
-from container.errors import PlatformError, RequestError, UserError
 from local_test import container_files
 from local_test.aws.account.account import Account
 from local_test.aws.account.kinds import ENDPOINT
 from local_test.aws.account.records import Endpoint as EndpointRecord
 from local_test.aws.account.records import Request, ServedRequests
+from local_test.aws.sagemaker.hosting import failures, live_components
 from local_test.aws.sagemaker.hosting.image_runner import ImageRunner
 from local_test.aws.sagemaker.live_jobs import image_of, name_stream
 from local_test.endpoints import data_capture
 from local_test.endpoints.endpoint import CAPTURE, Endpoint
 from local_test.endpoints.invocation_http import LOG_GROUP
-from local_test.endpoints.rollouts.guard import RollbackError, RollbackFailedError, Terms
-from local_test.jobs.status import INTERNAL_ERROR_MESSAGE
+from local_test.endpoints.rollouts.guard import Terms
 from local_test.requests.endpoint_requests import EndpointRequests
 from local_test.requests.variant_rules import list_variants
 
@@ -46,6 +43,13 @@ class LiveEndpoint:
     endpoint: Endpoint
 
 
+@dataclass(frozen=True)
+class _Requests(EndpointRequests):
+    """The requests of an endpoint here, where inference components can be created on it."""
+
+    has_components: ClassVar[bool] = True
+
+
 def find_live(account: Account, name: str) -> LiveEndpoint | None:
     """Return a running endpoint, or None if it does not run."""
     found: LiveEndpoint | None = account.live.get((ENDPOINT.name, name))
@@ -53,10 +57,11 @@ def find_live(account: Account, name: str) -> LiveEndpoint | None:
 
 
 def list_images(requests: ServedRequests) -> dict[str, str]:
-    """Return the image of each variant, the first one of several."""
+    """Return the image of each variant that has a model, the first one of several."""
     return {
         variant["VariantName"]: image_of(requests["models"][variant["ModelName"]])
         for variant in list_variants(requests["config"])
+        if "ModelName" in variant
     }
 
 
@@ -88,14 +93,16 @@ def _bring_up(account: Account, name: str) -> None:
 
     requests = record["_requests"]
     try:
-        runner = ImageRunner(account.choose_runner, next(iter(list_images(requests).values())))
+        images = list_images(requests).values()  # none for inference components
+        runner = ImageRunner(account.choose_runner, next(iter(images), ""))
         endpoint = Endpoint(
             _make_requests(name, requests), runner, account.directory / "endpoints" / name, on_line
         )
         endpoint.on_copy = account.meter(name).count
+        endpoint.deployment.list_components = lambda: live_components.list_live(account, name)
         endpoint.start()
     except Exception as error:  # noqa: BLE001 - a bug of ours fails one endpoint, not the server
-        reason = _explain(name, error)
+        reason = failures.explain(error, "endpoint", LOG_GROUP + name)
         _note(account, name, EndpointStatus="Failed", FailureReason=reason)
         return
     account.live[ENDPOINT.name, name] = LiveEndpoint(endpoint)
@@ -144,23 +151,7 @@ def _note(account: Account, name: str, **changes: Any) -> None:
 def _make_requests(name: str, requests: ServedRequests) -> EndpointRequests:
     config = requests["config"]
     endpoint = {"EndpointName": name, "EndpointConfigName": config["EndpointConfigName"]}
-    return EndpointRequests(copy.deepcopy(requests["models"]), config, endpoint)
-
-
-def _explain(name: str, error: Exception) -> str:
-    """Return the FailureReason of an endpoint that did not start or change."""
-    if isinstance(error, RollbackError | RollbackFailedError):
-        reason = str(error)
-    elif isinstance(error, UserError | RequestError):
-        reason = (
-            f"{error}. Please check CloudWatch logs for this endpoint: group {LOG_GROUP}{name}."
-        )
-    elif isinstance(error, PlatformError):
-        reason = f"InternalServerError: {error}"
-    else:
-        traceback.print_exception(error, file=sys.stderr)
-        reason = INTERNAL_ERROR_MESSAGE
-    return reason[:1024]
+    return _Requests(copy.deepcopy(requests["models"]), config, endpoint)
 
 
 def _change(account: Account, name: str) -> None:
@@ -183,7 +174,7 @@ def _change(account: Account, name: str) -> None:
     except Exception as error:  # noqa: BLE001 - a bug of ours fails one update, not the server
         if account.is_closing.is_set():  # the next local AWS goes on with what is written down
             return
-        changes["FailureReason"] = _explain(name, error)
+        changes["FailureReason"] = failures.explain(error, "endpoint", LOG_GROUP + name)
     _note(account, name, EndpointStatus=live.endpoint.status, **_UPDATED, **changes)
 
 

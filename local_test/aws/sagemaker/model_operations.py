@@ -22,13 +22,14 @@ _NOUNS: Final = {
     "model": "model",
     "endpoint-config": "endpoint configuration",
     "endpoint": "endpoint",
+    "inference-component": "inference component",
 }
 _CONTAINERS: Final = ("PrimaryContainer", "Containers")
 _OF_PACKAGE: Final = ("ContainerHostname", "Image", "ModelDataUrl", "ModelDataSource")
 
 
 def find(account: Account, kind: Kind[R], name: str) -> R:
-    """Return the record of a model, endpoint configuration or endpoint.
+    """Return the record of a model, endpoint configuration, endpoint or inference component.
 
     Raises: AwsError if there is none.
     """
@@ -157,7 +158,7 @@ def create_endpoint_config(account: Account, request: Mapping[str, Any]) -> dict
         reject(f"Duplicate production variant names: {', '.join(names)}")
     models_found = {
         name: find(account, MODEL, name)["_request"]
-        for name in (variant.get("ModelName", "") for variant in variants)
+        for name in (variant["ModelName"] for variant in variants if "ModelName" in variant)
     }
     if faults := variant_rules.find_conflicts(request, models_found):
         reject("; ".join(faults))

@@ -17,7 +17,9 @@ def api_of(account: Account) -> InvocationApi:
         live = find_live(account, name)
         return live.endpoint if live else None
 
-    def count(name: str, *counted: Any, **details: Any) -> None:
+    def count(name: str, *counted: Any, component: str = "", **details: Any) -> None:
         account.meter(name).count(*counted, **details)
+        if component:
+            account.component_meter(component).count(*counted)
 
     return InvocationApi(find, account.number, account.region, count)

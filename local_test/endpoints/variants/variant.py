@@ -80,9 +80,13 @@ class Variant:
             if not healthy:
                 message = f"no server of variant {self.name!r} is healthy (HO-4)"
                 raise RequestError(503, message)
-            replica = healthy[next(self._turns) % len(healthy)]
+            replica = self._choose(healthy)
             replica.requests += 1
             return replica
+
+    def _choose(self, healthy: Sequence[Replica]) -> Replica:
+        """Return the replica that answers the next request, one of at least one."""
+        return healthy[next(self._turns) % len(healthy)]
 
     def keep(self, count: int) -> list[Replica]:
         """Keep the first `count` replicas in service, and return the others.

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from local_test.endpoints.server import Limits, Server, stop_all
-from local_test.endpoints.variants import serverless
+from local_test.endpoints.variants import copies, serverless
+from local_test.endpoints.variants.copies import Copies
 from local_test.endpoints.variants.replica import Replica
 from local_test.endpoints.variants.serverless import ServerlessVariant
 from local_test.endpoints.variants.shadow import OnCopy, Shadow
+from local_test.endpoints.variants.shared_instances import SharedInstances
 from local_test.endpoints.variants.starter import Starter, await_health
 from local_test.endpoints.variants.variant import Variant
 from local_test.endpoints.variants.version import Version
@@ -58,7 +60,7 @@ class VersionStarter:
         begun: list[Replica] = []
         try:
             for description in list_variants(requests.config):
-                model = requests.models[description["ModelName"]]
+                model = requests.find_model(description)
                 config = requests.config["EndpointConfigName"]
                 variant = self._make_variant(description, model, config, number)
                 variants.append(variant)
@@ -91,6 +93,11 @@ class VersionStarter:
             kind = ServerlessVariant
             limits = serverless.limit(limits)
             restrictions = serverless.restrict(description["ServerlessConfig"])
+        elif "ModelName" not in description:
+            kind = SharedInstances
+        elif copies.REQUIREMENTS in description:
+            kind = Copies
+            restrictions = copies.restrict(description[copies.REQUIREMENTS])
         starter = Starter(
             model=model,
             runner=self._runner,

@@ -623,6 +623,133 @@ no(
     MaxCapacity=2,
 )
 
+walk("inference components")
+COMPONENT: Final = {"InferenceComponentName": "calls-component"}
+SPECIFICATION: Final = {
+    "ModelName": "calls-model",
+    "StartupParameters": {"ContainerStartupHealthCheckTimeoutInSeconds": 600},
+    "ComputeResourceRequirements": {
+        "NumberOfCpuCoresRequired": 1.0,
+        "NumberOfAcceleratorDevicesRequired": 1.0,
+        "MinMemoryRequiredInMb": 1024,
+    },
+}
+SHARED_VARIANT: Final = {
+    "VariantName": "AllTraffic",
+    "InstanceType": "ml.g5.2xlarge",
+    "InitialInstanceCount": 1,
+    "ModelDataDownloadTimeoutInSeconds": 3600,
+    "ContainerStartupHealthCheckTimeoutInSeconds": 3600,
+    "ManagedInstanceScaling": {"Status": "ENABLED", "MinInstanceCount": 0, "MaxInstanceCount": 2},
+    "RoutingConfig": {"RoutingStrategy": "LEAST_OUTSTANDING_REQUESTS"},
+}
+no(
+    INVALID,
+    "set ExecutionRoleArn",
+    "sagemaker.create_endpoint_config",
+    EndpointConfigName="calls-shared",
+    ProductionVariants=[SHARED_VARIANT],
+)
+ok(
+    "sagemaker.create_endpoint_config",
+    EndpointConfigName="calls-shared",
+    ExecutionRoleArn=ROLE,
+    ProductionVariants=[SHARED_VARIANT],
+)
+ok(
+    "sagemaker.create_endpoint",
+    EndpointName="calls-shared",
+    EndpointConfigName="calls-shared",
+)
+ok("sagemaker.wait:endpoint_in_service", EndpointName="calls-shared")
+no(
+    INVALID,
+    "variants with a ModelName",
+    "sagemaker.create_inference_component",
+    **COMPONENT,
+    EndpointName="calls",
+    Specification=SPECIFICATION,
+)
+no(
+    INVALID,
+    "BaseInferenceComponentName: refused here",
+    "sagemaker.create_inference_component",
+    **COMPONENT,
+    EndpointName="calls-shared",
+    Specification={
+        "BaseInferenceComponentName": "calls-base",
+        "Container": {"ArtifactUrl": f"s3://{BUCKET}/adapter.tar.gz"},
+    },
+)
+ok(
+    "sagemaker.create_inference_component",
+    {"InferenceComponentArn": f"{ARN}:inference-component/calls-component"},
+    **COMPONENT,
+    EndpointName="calls-shared",
+    VariantName="AllTraffic",
+    Specification=SPECIFICATION,
+    RuntimeConfig={"CopyCount": 1},
+    Tags=TAGS,
+)
+ok(
+    "poll:sagemaker.describe_inference_component",
+    {"InferenceComponentStatus": "InService", "RuntimeConfig.CurrentCopyCount": 1},
+    **COMPONENT,
+)
+ok(
+    "sagemaker.list_inference_components",
+    {"InferenceComponents.0.InferenceComponentName": "calls-component"},
+    EndpointNameEquals="calls-shared",
+    StatusEquals="InService",
+)
+ok(
+    "runtime.invoke_endpoint",
+    EndpointName="calls-shared",
+    InferenceComponentName="calls-component",
+    ContentType="text/csv",
+    Body=b"1,2",
+)
+no(
+    "ValidationError",
+    "Inference Component Name header is required",
+    "runtime.invoke_endpoint",
+    EndpointName="calls-shared",
+    Body=b"1,2",
+)
+no(
+    INVALID,
+    "Cannot delete endpoint with inference component associated",
+    "sagemaker.delete_endpoint",
+    EndpointName="calls-shared",
+)
+ok(
+    "sagemaker.update_inference_component_runtime_config",
+    **COMPONENT,
+    DesiredRuntimeConfig={"CopyCount": 0},
+)
+ok(
+    "poll:sagemaker.describe_inference_component",
+    {"InferenceComponentStatus": "InService", "RuntimeConfig.CurrentCopyCount": 0},
+    **COMPONENT,
+)
+no(
+    "ValidationError",
+    "no capacity to process this request",
+    "runtime.invoke_endpoint",
+    EndpointName="calls-shared",
+    InferenceComponentName="calls-component",
+    Body=b"1,2",
+)
+ok("sagemaker.delete_inference_component", **COMPONENT)
+ok(
+    "poll:sagemaker.list_inference_components",
+    {"InferenceComponents": []},
+    EndpointNameEquals="calls-shared",
+)
+no(INVALID, MISSING, "sagemaker.describe_inference_component", **COMPONENT)
+ok("sagemaker.delete_endpoint", EndpointName="calls-shared")
+ok("sagemaker.delete_endpoint_config", EndpointConfigName="calls-shared")
+
 walk("batch transform")
 ok(
     "sagemaker.create_transform_job",

@@ -14,6 +14,13 @@ import pytest
 
 from local_test.runners.launcher import has_namespaces
 from tests.contract.aws.client import LocalAws, refuse, training_request, wait_for_status
+from tests.contract.aws.test_components import (
+    NEEDS,
+    ask,
+    make_component,
+    make_endpoint,
+    wait_for_component,
+)
 from tests.contract.aws.test_endpoints import (
     delete_endpoint,
     invoke,
@@ -23,6 +30,8 @@ from tests.contract.aws.test_endpoints import (
 )
 from tests.contract.aws.test_rollouts import make_canary, wait_for_stage
 from tests.support import wait_for
+
+COPIES = {"copied": 2, "changed": 1, "none": 0}
 
 
 @pytest.fixture
@@ -34,7 +43,7 @@ def own_aws(tmp_path: Path) -> Iterator[LocalAws]:
 
 def list_programs(aws: LocalAws) -> list[int]:
     """List the processes that run as containers of this local AWS, by the path in their command."""
-    pattern = f"{aws.directory}/(endpoints|jobs)"
+    pattern = f"{aws.directory}/(components|endpoints|jobs)"
     found = subprocess.run(["pgrep", "-f", pattern], check=False, capture_output=True, text=True)
     return [int(line) for line in found.stdout.split()]
 
@@ -80,6 +89,24 @@ def check_return(aws: LocalAws, name: str, config: str) -> None:
     assert {invoke(aws, name)["model"]["name"] for _ in range(9)} == {config}
 
 
+def make_components(aws: LocalAws) -> None:
+    """Create an endpoint with inference components of one model."""
+    make_endpoint(aws, "shared")
+    for name, count in COPIES.items():
+        make_component(aws, name, "shared", count, ModelName="kept")
+
+
+def check_components(aws: LocalAws) -> None:
+    """Check that inference components are back, one of them after the end of its update."""
+    wait_until_settled(aws, "shared")
+    for name, count in COPIES.items():
+        described = wait_for_component(aws, name)
+        assert described["InferenceComponentStatus"] == "InService"
+        assert described["RuntimeConfig"]["CurrentCopyCount"] == count
+    assert ask(aws, "shared", "copied")["model"] == {"name": "kept"}
+    assert ask(aws, "shared", "changed")["model"] == {"name": "next"}
+
+
 def test_after_a_kill_jobs_have_failed_or_run_again_and_endpoints_answer(own_aws: LocalAws) -> None:
     aws = own_aws
     make_model(aws, "kept")
@@ -101,21 +128,25 @@ def test_after_a_kill_jobs_have_failed_or_run_again_and_endpoints_answer(own_aws
         wait_until_settled(aws, "zero")
     for name in ("kept", "chain"):
         wait_until_settled(aws, name)
+    make_components(aws)
+    begin_canary(aws, "guarded", "kept")
     long = {"epochs": "1000", "epoch_s": "0.1"}
     aws.sagemaker.create_training_job(**training_request(aws, "lost", HyperParameters=long))
     retried = training_request(
         aws,
         "retried",
-        HyperParameters={"epochs": "4", "epoch_s": "0.5"},
+        HyperParameters={"epochs": "8", "epoch_s": "0.5"},
         RetryStrategy={"MaximumRetryAttempts": 1},
     )
     aws.sagemaker.create_training_job(**retried)
     for name in ("lost", "retried"):
         wait_for_status(aws, name, secondary="Training")
     wait_for(lambda: list_streams(aws, "lost"), bool)
-    begin_canary(aws, "guarded", "kept")
     before = set(list_programs(aws))
     aws.sagemaker.update_endpoint(EndpointName="kept", EndpointConfigName="next")
+    aws.sagemaker.update_inference_component(
+        InferenceComponentName="changed", Specification={"ModelName": "next"}
+    )
     wait_for(lambda: set(list_programs(aws)) - before, bool)
     assert aws.sagemaker.describe_endpoint(EndpointName="kept")["EndpointStatus"] == "Updating"
 
@@ -139,6 +170,7 @@ def test_after_a_kill_jobs_have_failed_or_run_again_and_endpoints_answer(own_aws
         assert invoke(aws, "zero")["model"] == {"name": "kept"}
     assert wait_until_settled(aws, "chain")["EndpointStatus"] == "InService"
     assert json.loads(invoke(aws, "chain", b"again")["echo"])["echo"] == "again"
+    check_components(aws)
     again = wait_for_status(aws, "retried")
     assert again["TrainingJobStatus"] == "Completed"
     assert "Restarting" in [item["Status"] for item in again["SecondaryStatusTransitions"]]
@@ -163,6 +195,10 @@ def test_down_keeps_data_refuses_running_jobs_and_purge_deletes(own_aws: LocalAw
     request = training_request(aws, "long", HyperParameters={"epochs": "1000", "epoch_s": "0.1"})
     aws.sagemaker.create_training_job(**request)
     wait_for_status(aws, "long", secondary="Training")
+    make_model(aws, "slow", START_S="1")
+    make_endpoint(aws, "shared")
+    component = {"EndpointName": "shared", "Specification": {"ModelName": "slow", **NEEDS}}
+    aws.sagemaker.create_inference_component(InferenceComponentName="slow", **component)
 
     refused = aws.run("down", check=False)
     assert refused.returncode == 2
@@ -174,6 +210,7 @@ def test_down_keeps_data_refuses_running_jobs_and_purge_deletes(own_aws: LocalAw
 
     aws.up()
     assert wait_for_status(aws, "long")["TrainingJobStatus"] == "Stopped"
+    assert wait_for_component(aws, "slow")["InferenceComponentStatus"] == "InService"
     kept = aws.s3.get_object(Bucket="another", Key="copy")
     assert (kept["Body"].read(), kept["Metadata"], kept["ContentType"]) == (
         b"second",

@@ -105,6 +105,8 @@ def test_each_call_of_the_sdk_v2_that_people_know_works(aws: LocalAws) -> None:
         "transformer attach": True,
         "tune": ["0.03", 2],
         "stop tuning": "Stopped",
+        "inference component": [True, "hello", 1],
+        "scale to zero": 0,
     }
 
 

@@ -9,8 +9,12 @@ import json
 import sys
 
 import sagemaker
+from sagemaker.compute_resource_requirements import ResourceRequirements
 from sagemaker.deserializers import JSONDeserializer
+from sagemaker.enums import EndpointType
 from sagemaker.estimator import Estimator
+from sagemaker.model import Model
+from sagemaker.predictor import Predictor
 from sagemaker.transformer import Transformer
 from sagemaker.tuner import CategoricalParameter, HyperparameterTuner
 
@@ -107,6 +111,43 @@ stopped.fit({"training": CHANNEL}, include_cls_metadata=False, wait=False)
 stopped.stop_tuning_job()
 session.wait_for_tuning_job(stopped.latest_tuning_job.name, poll=1)
 facts["stop tuning"] = stopped.describe()["HyperParameterTuningJobStatus"]
+
+variant = sagemaker.production_variant(instance_type="ml.m5.large", initial_instance_count=1)
+session.endpoint_from_production_variants("calls-shared", [variant], role=ROLE, wait=False)
+session.wait_for_endpoint("calls-shared", poll=1)
+shared_model = Model(
+    IMAGE, estimator.model_data, ROLE, predictor_cls=Predictor, sagemaker_session=session
+)
+shared = shared_model.deploy(
+    1,
+    "ml.m5.large",
+    endpoint_name="calls-shared",
+    endpoint_type=EndpointType.INFERENCE_COMPONENT_BASED,
+    resources=ResourceRequirements(
+        requests={"memory": 256, "num_cpus": 1, "copies": 2}, limits={"memory": 512}
+    ),
+    deserializer=JSONDeserializer(),
+    wait=False,
+)
+session.wait_for_inference_component(shared.component_name, poll=1)
+related, _ = shared.list_related_models()
+facts["inference component"] = [
+    session.is_inference_component_based_endpoint("calls-shared"),
+    shared.predict("hello")["echo"],
+    len(related),
+]
+session.update_inference_component(
+    shared.component_name,
+    specification={"ModelName": shared_model.name},
+    runtime_config={"CopyCount": 0},
+    wait=False,
+)
+described = session.wait_for_inference_component(shared.component_name, poll=1)
+facts["scale to zero"] = described["RuntimeConfig"]["CurrentCopyCount"]
+shared.delete_predictor()
+session.wait_for_inference_component_deletion(shared.component_name, poll=1)
+shared.delete_endpoint(delete_endpoint_config=True)
+shared_model.delete_model()
 
 predictor.delete_model()
 predictor.delete_endpoint(delete_endpoint_config=True)

@@ -160,12 +160,16 @@ if (form) {
     const path = `/endpoints/${form.dataset.endpoint}/invocations`;
     const accept = find("accept").value;
     const session = document.querySelector("meta[name=session]").content;
-    find("request").textContent = `POST ${path}\nContent-Type: ${format}\nAccept: ${accept}\n\n${shown.slice(0, 6000)}`;
+    const headers = { "Content-Type": format, Accept: accept };
+    const component = find("component");
+    if (component) headers["X-Amzn-SageMaker-Inference-Component"] = component.value;
+    const head = Object.entries(headers).map(([name, value]) => `${name}: ${value}\n`).join("");
+    find("request").textContent = `POST ${path}\n${head}\n${shown.slice(0, 6000)}`;
     find("response").textContent = "…";
     const started = performance.now();
     try {
       const response = await fetch(`/console/invoke/${form.dataset.endpoint}`, {
-        method: "POST", body, headers: { "Content-Type": format, Accept: accept, "X-Local-Console": session },
+        method: "POST", body, headers: { ...headers, "X-Local-Console": session },
       });
       const text = await response.text();
       const type = response.headers.get("Content-Type") || "";

@@ -36,14 +36,14 @@ def test_a_request_to_a_version_that_is_replaced_goes_to_the_new_one() -> None:
     chosen = deployment.choose_variant(None)
     old = deployment.take_over(start_next(deployment))
     deployment.retire(old, lambda: False)
-    with deployment.lease(chosen, None) as replica:
+    with deployment.lease(chosen, {}) as replica:
         assert replica.config == "new"
 
 
 def test_a_version_stops_after_its_last_request() -> None:
     deployment, starter = make_deployment(a=1)
     chosen = deployment.choose_variant(None)
-    with deployment.lease(chosen, None) as replica:
+    with deployment.lease(chosen, {}) as replica:
         old = deployment.take_over(start_next(deployment))
         retiring = threading.Thread(
             target=deployment.retire, args=(old, lambda: False), daemon=True
@@ -58,7 +58,7 @@ def test_a_version_stops_after_its_last_request() -> None:
 def test_scaling_in_waits_for_requests_too() -> None:
     deployment, starter = make_deployment(a=2)
     (variant,) = deployment.current.variants
-    leases = [deployment.lease(variant, None) for _ in range(2)]
+    leases = [deployment.lease(variant, {}) for _ in range(2)]
     for lease in leases:
         lease.__enter__()
     resizing = threading.Thread(target=deployment.resize, args=(variant, 1), daemon=True)
@@ -73,7 +73,7 @@ def test_scaling_in_waits_for_requests_too() -> None:
 def test_an_error_names_the_variant_and_its_configuration() -> None:
     deployment, _ = make_deployment(a=1)
     chosen = deployment.choose_variant(None)
-    with pytest.raises(VariantError) as caught, deployment.lease(chosen, None):
+    with pytest.raises(VariantError) as caught, deployment.lease(chosen, {}):
         raise RequestError(424, "the connection broke")
     error = caught.value
     assert (error.status, str(error), error.variant, error.config) == (
@@ -91,7 +91,7 @@ def test_a_stopped_endpoint_answers_nothing() -> None:
     assert len(deployment.close()) == 1
     with (
         pytest.raises(RequestError, match="being stopped") as caught,
-        deployment.lease(chosen, None),
+        deployment.lease(chosen, {}),
     ):
         pass
     assert caught.value.status == 503
@@ -116,9 +116,9 @@ def test_a_stream_holds_its_replica_to_its_end(how: str) -> None:
     cast("Any", replica).stream = open_stream
     if how == "refused":
         with pytest.raises(VariantError, match="does not stream"):
-            deployment.stream(variant, None, b"", {})
+            deployment.stream(variant, {}, b"")
     else:
-        stream = deployment.stream(variant, None, b"", {})
+        stream = deployment.stream(variant, {}, b"")
         assert (replica.requests, stream.config) == (1, "old")
         if how == "read":
             assert b"".join(stream.parts) == b"a"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -36,7 +37,7 @@ def serverless(**config: Any) -> dict[str, Any]:
         ({"ProductionVariants": [serverless()], "EnableNetworkIsolation": False}, ""),
         ({"ProductionVariants": [serverless()], "DataCaptureConfig": {"a": 1}}, "cannot have Data"),
         (
-            {"ProductionVariants": [serverless(), {"VariantName": "w"}]},
+            {"ProductionVariants": [serverless(), {"VariantName": "w", "ModelName": "m"}]},
             "must be the only one",
         ),
     ],
@@ -85,3 +86,42 @@ def test_the_rules_of_a_shadow_variant() -> None:
     several = {"m": {"Containers": [{"Image": "i"}] * 2}}
     assert len(find_conflicts(shadowed("v"), several)) == 2
     assert find_conflicts(shadowed("v"), {"m": {"PrimaryContainer": {"Image": "i"}}}) == []
+
+
+def shared(*variants: dict[str, Any], **members: Any) -> dict[str, Any]:
+    found = [{"VariantName": f"v{number}", **item} for number, item in enumerate(variants)]
+    return {"ProductionVariants": found, "ExecutionRoleArn": "arn", **members}
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (shared({}), ""),
+        (shared({}, {}), ""),
+        ({"ProductionVariants": [{"VariantName": "v0"}]}, "v0: .*set ExecutionRoleArn"),
+        (shared({}, {"ModelName": "m"}), "leave out ModelName of all variants, or of none"),
+        (shared({}, AsyncInferenceConfig={"a": 1}), "cannot be with AsyncInferenceConfig"),
+        (
+            shared({"ManagedInstanceScaling": {"MinInstanceCount": 3, "MaxInstanceCount": 2}}),
+            "MinInstanceCount must be at most MaxInstanceCount, 2, found 3",
+        ),
+        (shared({"ManagedInstanceScaling": {"MinInstanceCount": 0, "MaxInstanceCount": 2}}), ""),
+        (
+            shared({"ServerlessConfig": {"MemorySizeInMB": 1024, "MaxConcurrency": 1}}),
+            "a serverless variant needs one",
+        ),
+    ],
+)
+def test_the_rules_of_variants_for_inference_components(
+    config: dict[str, Any], expected: str
+) -> None:
+    faults = find_faults(config)
+
+    assert len(faults) == bool(expected), faults
+    assert re.search(expected, "".join(faults))
+
+
+def test_a_shadow_variant_needs_a_model() -> None:
+    config = shadowed("v", ExecutionRoleArn="arn")
+    del config["ShadowProductionVariants"][0]["ModelName"]
+    assert "no ModelName" in find_faults(config)[0]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from local_test.aws.account.account import Account
-from local_test.aws.account.kinds import ENDPOINT, PACKAGE, TRAINING_JOB, Kind
+from local_test.aws.account.kinds import COMPONENT, ENDPOINT, PACKAGE, TRAINING_JOB, Kind
 from local_test.aws.console import pages
 from local_test.aws.console.job_page import read_log
 from local_test.aws.protocol.messages import Reply
@@ -120,3 +120,38 @@ def test_a_long_log_shows_its_end_and_counts_the_rest(account: Account) -> None:
     assert [text for _, _, text in tail.lines] == [f"line {n}" for n in range(100, 500)]
     assert {host for _, host, _ in tail.lines} == {"algo-1"}
     assert tail.skipped == 100
+
+
+def test_an_endpoint_shows_its_inference_components(account: Account) -> None:
+    config = {"EndpointConfigName": "c", "ProductionVariants": [{"VariantName": "v"}]}
+    requests = {"config": config, "models": {}}
+    put(
+        account,
+        ENDPOINT,
+        "e",
+        EndpointArn="arn",
+        EndpointStatus="InService",
+        EndpointConfigName="c",
+        _requests=requests,
+    )
+    put(
+        account,
+        COMPONENT,
+        "small",
+        InferenceComponentArn="arn:small",
+        InferenceComponentStatus="Updating",
+        EndpointName="e",
+        VariantName="v",
+        _requests={"specification": {}, "model": {}, "copies": 3},
+        _without_effect=["DataCacheConfig has no effect here"],
+    )
+    account.component_meter("small").count("v", 200, 0.1, 0.2)
+    page = ask(account, "/console/endpoint/e").body.decode()
+    assert '<a href="/console/inference-component/small">small</a>' in page
+    assert '<td class="number" data-label="Copies">3</td>' in page
+    assert '<td class="number" data-label="Requests">1</td>' in page
+    page = ask(account, "/console/inference-component/small").body.decode()
+    assert "e, variant v" in page
+    assert "DataCacheConfig has no effect here" in page
+    assert "/console/inference-component/small" in ask(account, "/console").body.decode()
+    assert "<option>small</option>" in ask(account, "/console/playground/e").body.decode()

@@ -32,6 +32,7 @@ class PlayedEndpoint:
         self.configs = [requests.config["EndpointConfigName"]]
         self.status = "InService"
         self.terms: Any = None
+        self.deployment = SimpleNamespace()
 
     def start(self) -> None:
         """Start at once."""

@@ -286,7 +286,7 @@ def test_requests_are_answered_during_every_step() -> None:
             deployment: Deployment = play.deployment, played: PlayedStarter = play.starter
         ) -> None:
             for _ in range(20):
-                with deployment.lease(deployment.choose_variant(None), None) as replica:
+                with deployment.lease(deployment.choose_variant(None), {}) as replica:
                     assert f"stop {replica.config} {replica.name}" not in played.events
 
         play.time.plans += [(float(second), ask) for second in range(400)]

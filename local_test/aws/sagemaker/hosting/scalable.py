@@ -1,0 +1,154 @@
+"""What Application Auto Scaling can change: variants of endpoints, and inference components."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, Protocol
+
+from local_test.aws.account.account import Account
+from local_test.aws.account.kinds import COMPONENT, ENDPOINT
+from local_test.aws.protocol.messages import reject
+from local_test.aws.sagemaker import endpoint_operations
+from local_test.aws.sagemaker.hosting import component_operations
+
+_VARIANT: Final = re.compile(r"endpoint/([^/]+)/variant/([^/]+)")
+_COMPONENT: Final = re.compile(r"inference-component/([^/]+)")
+
+
+class Scalable(Protocol):
+    """Something whose count follows its load."""
+
+    dimension: ClassVar[str]
+    metric: ClassVar[str]
+    """The predefined metric of target tracking that is emulated."""
+    least: ClassVar[int]
+    """The lowest MinCapacity."""
+    noun: ClassVar[str]
+    """What is counted."""
+
+    def check(self, account: Account) -> None:
+        """Refuse what does not exist or cannot be scaled.
+
+        Raises: AwsError.
+        """
+
+    def count(self, account: Account) -> int | None:
+        """Return the count; None while it cannot be changed."""
+
+    def count_requests(self, account: Account, window_s: int) -> int:
+        """Return the number of requests in the last `window_s` seconds."""
+
+    def scale(self, account: Account, wanted: int) -> None:
+        """Begin to change the count.
+
+        Raises: AwsError if that is not possible now.
+        """
+
+
+@dataclass(frozen=True)
+class ScalableVariant:
+    """A variant of an endpoint."""
+
+    dimension: ClassVar[str] = "sagemaker:variant:DesiredInstanceCount"
+    metric: ClassVar[str] = "SageMakerVariantInvocationsPerInstance"
+    least: ClassVar[int] = 1
+    noun: ClassVar[str] = "instance"
+    endpoint: str
+    variant: str
+
+    def check(self, account: Account) -> None:
+        """Refuse one that does not exist or is serverless."""
+        found = self._find(account)
+        if found is None:
+            reject(f"Endpoint {self.endpoint} with variant {self.variant} does not exist")
+        if "ServerlessConfig" in found:
+            reject(
+                f"endpoint/{self.endpoint}/variant/{self.variant} is serverless; it has no "
+                "instances to scale"
+            )
+
+    def _find(self, account: Account) -> dict[str, Any] | None:
+        """Return its entry in the configuration of its endpoint."""
+        record = account.store.find(ENDPOINT, self.endpoint)
+        for item in record["_requests"]["config"]["ProductionVariants"] if record else ():
+            if item["VariantName"] == self.variant:
+                found: dict[str, Any] = item
+                return found
+        return None
+
+    def count(self, account: Account) -> int | None:
+        """Return how many instances it has."""
+        record = account.store.find(ENDPOINT, self.endpoint)
+        found = self._find(account)
+        if record is None or found is None or record["EndpointStatus"] != "InService":
+            return None
+        return int(found.get("InitialInstanceCount", 1))
+
+    def count_requests(self, account: Account, window_s: int) -> int:
+        """Return its requests."""
+        return account.meter(self.endpoint).count_recent(self.variant, window_s)
+
+    def scale(self, account: Account, wanted: int) -> None:
+        """Change its instance count."""
+        desired = {"VariantName": self.variant, "DesiredInstanceCount": wanted}
+        request = {"EndpointName": self.endpoint, "DesiredWeightsAndCapacities": [desired]}
+        endpoint_operations.update_weights_and_capacities(account, request)
+
+
+@dataclass(frozen=True)
+class ScalableComponent:
+    """An inference component (IC-1)."""
+
+    dimension: ClassVar[str] = "sagemaker:inference-component:DesiredCopyCount"
+    metric: ClassVar[str] = "SageMakerInferenceComponentInvocationsPerCopy"
+    least: ClassVar[int] = 0
+    noun: ClassVar[str] = "copy"
+    name: str
+
+    def check(self, account: Account) -> None:
+        """Refuse one that does not exist."""
+        if account.store.find(COMPONENT, self.name) is None:
+            reject(f"Inference component {self.name} does not exist")
+
+    def count(self, account: Account) -> int | None:
+        """Return how many copies it has."""
+        record = account.store.find(COMPONENT, self.name)
+        if record is None or record["InferenceComponentStatus"] != "InService":
+            return None
+        return record["_requests"]["copies"]
+
+    def count_requests(self, account: Account, window_s: int) -> int:
+        """Return its requests."""
+        record = account.store.find(COMPONENT, self.name)
+        meter = account.component_meter(self.name)
+        return meter.count_recent(record["VariantName"], window_s) if record else 0
+
+    def scale(self, account: Account, wanted: int) -> None:
+        """Change its copy count."""
+        desired = {"CopyCount": wanted}
+        request = {"InferenceComponentName": self.name, "DesiredRuntimeConfig": desired}
+        component_operations.update_runtime_config(account, request)
+
+
+def parse(request: Mapping[str, Any]) -> Scalable:
+    """Return what a request of Application Auto Scaling is about.
+
+    Raises: AwsError for what is not emulated.
+    """
+    resource = request["ResourceId"]
+    found: Scalable | None = None
+    if match := _VARIANT.fullmatch(resource):
+        found = ScalableVariant(*match.groups())
+    elif match := _COMPONENT.fullmatch(resource):
+        found = ScalableComponent(match.group(1))
+    is_emulated = request["ServiceNamespace"] == "sagemaker" and found is not None
+    if found is None or not is_emulated or request["ScalableDimension"] != found.dimension:
+        reject(
+            "Unsupported service namespace, resource type or scalable dimension; the local AWS "
+            "takes namespace sagemaker and "
+            f"endpoint/NAME/variant/NAME with {ScalableVariant.dimension}, or "
+            f"inference-component/NAME with {ScalableComponent.dimension}"
+        )
+    return found
