@@ -22,6 +22,7 @@ from local_test.cli.samples import digits, project
 from local_test.conformance import report
 from local_test.conformance import run as conformance
 from local_test.conformance.catalog import Verdict
+from local_test.conformance.progress import Progress
 from local_test.conformance.subject import Subject, Waits
 from local_test.requests import shorthand
 from local_test.runners.interface import Runner
@@ -102,8 +103,25 @@ def conform(
     terminal.say(
         f"{len(identities)} checks of {what}; logs and job directories: {subject.directory}"
     )
-    verdicts = conformance.run(subject, identities, on_verdict=_show_verdict)
-    return reports.write(what, verdicts)
+    return reports.write(what, _run(subject, identities))
+
+
+def _run(subject: Subject, identities: Sequence[str]) -> list[Verdict]:
+    """Show each verdict when it is reached, with the progress: below them, or between them."""
+    sessions = conformance.list_sessions(identities)
+    progress = Progress([ids for ids, _ in sessions], identities)
+
+    def show_session() -> None:
+        progress.begin()
+        if not is_live:
+            terminal.say(progress.describe())
+
+    def show_verdict(verdict: Verdict) -> None:
+        progress.count(verdict)
+        _show_verdict(verdict)
+
+    with terminal.live_line(progress.describe) as is_live:
+        return conformance.run(subject, identities, show_verdict, show_session)
 
 
 def _make_subject(

@@ -182,9 +182,30 @@ def report(result: JobResult, artifact: str, *, as_json: bool = False) -> int:
 
 
 @contextlib.contextmanager
+def live_line(describe: Callable[[], str]) -> Iterator[bool]:
+    """Keep a line below everything else on a terminal, and yield True; elsewhere yield False."""
+    if not _is_live():
+        yield False
+        return
+    from rich.live import Live  # noqa: PLC0415 - only terminals need it
+    from rich.text import Text  # noqa: PLC0415 - as above
+
+    def render() -> Text:
+        return Text(describe(), style="bold", no_wrap=True, overflow="ellipsis")
+
+    with Live(console=_console, transient=True, get_renderable=render):
+        yield True
+
+
+def _is_live() -> bool:
+    """Return whether lines can be replaced; FORCE_COLOR alone makes no terminal of a CI log."""
+    return _console.is_interactive and sys.stderr.isatty()
+
+
+@contextlib.contextmanager
 def live_metrics() -> Iterator[Callable[[Metric], None]]:
     """Show a job's metrics below its log, on a terminal; elsewhere the log is enough."""
-    if not _console.is_terminal:
+    if not _is_live():
         yield lambda _: None
         return
     from rich.live import Live  # noqa: PLC0415 - only terminals need it

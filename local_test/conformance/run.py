@@ -99,12 +99,12 @@ def run(
     subject: Subject,
     identities: Collection[str],
     on_verdict: Callable[[Verdict], None] = lambda _: None,
+    on_session: Callable[[], None] = lambda: None,
 ) -> list[Verdict]:
-    """Judge a subject by some checks."""
+    """Judge a subject by some checks; `on_session` is called before each of `list_sessions`."""
     verdicts: dict[str, Verdict] = {}
-    for ids, session in _list_sessions():
-        if not set(ids) & set(identities):
-            continue
+    for ids, session in list_sessions(identities):
+        on_session()
         if set(ids) <= SERVING_IDS:
             subject = _prepare_serving(subject, verdicts)
         for verdict in _run_session(subject, ids, session, _find_obstacle(ids, verdicts)):
@@ -135,8 +135,14 @@ def _find_obstacle(ids: Collection[str], verdicts: Mapping[str, Verdict]) -> str
     return ""
 
 
-def _list_sessions() -> Sessions:
-    return tuple(session for module in MODULES.values() for session in module.SESSIONS)
+def list_sessions(identities: Collection[str]) -> Sessions:
+    """Return the sessions that some checks need, each after the IDs of what it judges."""
+    return tuple(
+        (ids, session)
+        for module in MODULES.values()
+        for ids, session in module.SESSIONS
+        if set(ids) & set(identities)
+    )
 
 
 def _run_session(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shlex
 import signal
 import subprocess
@@ -269,6 +270,16 @@ def test_conform_exits_1_for_a_violated_must_and_writes_its_reports(
     bad = run(environment, "conform", "--program", f"{PROGRAM} --violate RQ-4d", *some, "--json")
 
     assert (good.returncode, good.stdout.split(b",")[0]) == (0, b"2 pass")
+    assert good.stdout.count(b"\n") == 1
+    said = good.stderr.decode().splitlines()
+    assert re.fullmatch(
+        "0 of 2 checks, about [0-9]+ s left at the speed of the bundled trainer; "
+        "now: requests and answers",
+        said[1],
+    )
+    assert [line[:5] for line in said[2:4]] == ["pass "] * 2
+    assert "\x1b" not in good.stderr.decode()
+    assert b"fail RQ-4d" in bad.stderr
     assert bad.returncode == 1
     assert json.loads(bad.stdout)["counts"]["MUST violated"] == 1
     assert "RQ-4d" in (tmp_path / "a.html").read_text()
@@ -328,35 +339,75 @@ def test_serve_takes_the_requests_that_it_prints(
 
 
 def test_metrics_stand_below_the_log_on_a_terminal(environment: dict[str, str], data: Path) -> None:
-    ours, theirs = os.openpty()
-    command = [
-        sys.executable,
-        "-m",
-        "local_test",
-        "train",
-        "--program",
-        PROGRAM,
-        "-c",
-        f"training={data}",
-    ]
+    command = ["train", "--program", PROGRAM, "-c", f"training={data}"]
     command += ["--metric", "loss=loss=([0-9.]+);", "-p", "steps=4", "-p", "step_s=0.4"]
+
+    code, _, seen = run_on_terminal(environment, *command)
+
+    assert code == 0
+    while_running, _, at_the_end = seen.partition("step=3")
+    assert "course" in while_running
+    assert "\u2588" in while_running  # the first loss is the largest
+    assert "0.25" in at_the_end
+
+
+def test_progress_of_conform_stands_below_the_verdicts_on_a_terminal(
+    environment: dict[str, str], data: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "body").write_bytes(b"1,2")
+    command = ["conform", "--program", f"{PROGRAM} --violate OUT-1a", "-c", f"training={data}"]
+    command += ["--body", f"{tmp_path}/body", "--only", "OUT-1a", "--only", "OUT-8a", "--json"]
+    environment = {**environment, "COLUMNS": "60"}
+
+    code, out, seen = run_on_terminal(environment, *command, "-p", "steps=3", "-p", "step_s=0.1")
+
+    assert code == 1
+    assert json.loads(out)["counts"] == {
+        "pass": 0, "MUST violated": 1, "SHOULD violated": 0, "not applicable": 1,
+    }  # fmt: skip
+    before, _, after = seen.partition("OUT-1a")
+    assert "0 of 2 checks, about 20 s left at the speed of the" in before
+    assert "1 of 2 checks, 1 violated" in after
+    assert seen.rstrip().endswith("\x1b[?25h")  # the line is gone, and the cursor is back
+    lines = re.split("[\r\n]", re.sub("\x1b\\[[0-9;?]*[A-Za-z]", "", seen))
+    assert max(len(line) for line in lines if " of 2 checks" in line) <= 60
+
+
+@pytest.mark.parametrize("command", ["train", "conform"])
+def test_a_pipe_gets_plain_lines_although_colors_are_forced(
+    environment: dict[str, str], data: Path, tmp_path: Path, command: str
+) -> None:
+    (tmp_path / "body").write_bytes(b"1,2")
+    forced = {**environment, "FORCE_COLOR": "1"}
+    options = {
+        "train": ["--metric", "loss=loss=([0-9.]+);", "-p", "steps=1"],
+        "conform": ["--only", "OUT-1a", "--body", f"{tmp_path}/body"],
+    }[command]
+
+    done = run(forced, command, "--program", PROGRAM, "-c", f"training={data}", *options)
+
+    assert done.returncode == 0, done.stderr.decode()
+    assert b"\x1b[1A" not in done.stderr
+    assert b"\x1b[?25l" not in done.stderr
+
+
+def run_on_terminal(environment: dict[str, str], *arguments: str) -> tuple[int, bytes, str]:
+    """Run a command whose standard error is a terminal; return code, output and what it showed."""
+    ours, theirs = os.openpty()
     seen = b""
     with subprocess.Popen(
-        command,
+        [sys.executable, "-m", "local_test", *arguments],
         env={**environment, "TERM": "xterm-256color"},
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=theirs,
     ) as job:
         os.close(theirs)
         while piece := _read_terminal(ours):
             seen += piece
+        assert job.stdout is not None
+        out = job.stdout.read()
     os.close(ours)
-
-    assert job.returncode == 0
-    while_running, _, at_the_end = seen.decode().partition("step=3")
-    assert "course" in while_running
-    assert "\u2588" in while_running  # the first loss is the largest
-    assert "0.25" in at_the_end
+    return job.returncode, out, seen.decode()
 
 
 def _read_terminal(descriptor: int) -> bytes:
