@@ -130,6 +130,8 @@ class Progress:
         violations = sum(verdict.is_violation for verdict in self._outcomes.values())
         if violations:
             text += f", {violations} violated"
+        if len(self._outcomes) == self._total:
+            return text
         left_s = self._estimate_s()
         if left_s is not None:
             text += f", {round_time(left_s)} left"

@@ -365,10 +365,11 @@ def test_progress_of_conform_stands_below_the_verdicts_on_a_terminal(
     assert json.loads(out)["counts"] == {
         "pass": 0, "MUST violated": 1, "SHOULD violated": 0, "not applicable": 1,
     }  # fmt: skip
-    before, _, after = seen.partition("OUT-1a")
+    before, _, after = seen.partition(" OUT-1a   MUST ")
     assert "0 of 2 checks, about 20 s left at the speed of the" in before
-    assert "1 of 2 checks, 1 violated" in after
-    assert seen.rstrip().endswith("\x1b[?25h")  # the line is gone, and the cursor is back
+    assert "2 of 2 checks, 1 violated\x1b" in after
+    assert "\x1b[?25h" in after  # the cursor is back
+    assert seen.endswith("\x1b[1A\x1b[2K")  # and the line is gone
     lines = re.split("[\r\n]", re.sub("\x1b\\[[0-9;?]*[A-Za-z]", "", seen))
     assert max(len(line) for line in lines if " of 2 checks" in line) <= 60
 

@@ -95,6 +95,8 @@ def test_nothing_is_promised_when_the_first_or_last_session_takes_longer_than_ex
     assert "left" in progress.describe()
     clock.now += 3 * STAGES["DS-1a"].container_s
     assert progress.describe() == "1 of 2 checks; now: training on two hosts"
+    progress.count(Verdict(CHECKS["DS-1a"], "pass", "seen"))
+    assert progress.describe() == "2 of 2 checks"
 
 
 @pytest.mark.parametrize(
