@@ -21,34 +21,31 @@ class Stage:
 
     title: str
     kind: Literal["image", "job", "server"]
-    container_s: float
-    """Seconds that the container needed: to start, train, answer and stop."""
-    waiting_s: float = 0.0
-    """Seconds that the checks themselves waited, whatever the container."""
+    seconds: float
 
 
 STAGES: Final[Mapping[str, Stage]] = {
     "IMG-4a": Stage("description of the image", "image", 0),
-    "IMG-1a": Stage("plain training job", "job", 9),
-    "TF-2a": Stage("all that the platform may add to a job", "job", 9),
-    "HP-2a": Stage("encodings of hyperparameters", "job", 25),
-    "DS-1a": Stage("training on two hosts", "job", 35),
-    "IN-3a": Stage("protected directories, no network", "job", 26),
-    "OUT-1b": Stage("training that fails", "job", 5),
-    "OUT-8a": Stage("stop of a training job", "job", 9),
-    "CK-1a": Stage("checkpoints", "job", 18),
-    "IMG-2a": Stage("processing job", "job", 6),
-    "IMG-1b": Stage("start of a server", "server", 3),
+    "IMG-1a": Stage("plain training job", "job", 40),
+    "TF-2a": Stage("all that the platform may add to a job", "job", 40),
+    "HP-2a": Stage("encodings of hyperparameters", "job", 20),
+    "DS-1a": Stage("training on two hosts", "job", 85),
+    "IN-3a": Stage("protected directories, no network", "job", 50),
+    "OUT-1b": Stage("training that fails", "job", 13),
+    "OUT-8a": Stage("stop of a training job", "job", 3),
+    "CK-1a": Stage("checkpoints", "job", 32),
+    "IMG-2a": Stage("processing job", "job", 2),
+    "IMG-1b": Stage("start of a server", "server", 2),
     "HO-10a": Stage("stop of a server", "server", 3),
-    "HO-6b": Stage("model that does not load", "server", 3, 20),
-    "HO-12a": Stage("killed worker", "server", 5),
-    "HO-4a": Stage("requests and answers", "server", 30),
-    "BT-2a": Stage("server of a batch job", "server", 4),
-    "SEC-1b": Stage("server without network", "server", 3),
-    "IMG-12b": Stage("server on another port", "server", 3),
-    "MME-6a": Stage("server of several models", "server", 8),
-    "SRV-1b": Stage("serverless endpoint", "server", 3),
-    "ASY-1a": Stage("asynchronous endpoint", "server", 3),
+    "HO-6b": Stage("model that does not load", "server", 1),
+    "HO-12a": Stage("killed worker", "server", 2),
+    "HO-4a": Stage("requests and answers", "server", 5),
+    "BT-2a": Stage("server of a batch job", "server", 2),
+    "SEC-1b": Stage("server without network", "server", 1),
+    "IMG-12b": Stage("server on another port", "server", 1),
+    "MME-6a": Stage("server of several models", "server", 2),
+    "SRV-1b": Stage("serverless endpoint", "server", 2),
+    "ASY-1a": Stage("asynchronous endpoint", "server", 2),
 }
 """By the first check of each session."""
 
@@ -73,9 +70,9 @@ class Progress:
         self._is_judged = False
         """Whether the current session judged the container at all."""
         self._spent: dict[str, float] = {}
-        """Seconds that sessions of each kind have left to the container."""
+        """Seconds that the sessions of each kind took."""
         self._expected: dict[str, float] = {}
-        """Seconds that the bundled trainer needed in the same sessions."""
+        """Seconds that the same sessions took with the bundled trainer."""
 
     def begin(self) -> None:
         """Note that the next session begins, so that the one before has ended."""
@@ -88,10 +85,9 @@ class Progress:
             self._is_judged = False
 
     def _learn(self, stage: Stage, took_s: float) -> None:
-        if stage.container_s:
-            spent_s = max(0.0, took_s - stage.waiting_s)
-            self._spent[stage.kind] = self._spent.get(stage.kind, 0.0) + spent_s
-            self._expected[stage.kind] = self._expected.get(stage.kind, 0.0) + stage.container_s
+        if stage.seconds:
+            self._spent[stage.kind] = self._spent.get(stage.kind, 0.0) + took_s
+            self._expected[stage.kind] = self._expected.get(stage.kind, 0.0) + stage.seconds
 
     def count(self, verdict: Verdict) -> None:
         """Count a verdict; a later one on the same check replaces it."""
@@ -118,7 +114,7 @@ class Progress:
         kinds = [stage.kind] if stage.kind in self._expected else list(self._expected)
         expected_s = sum(self._expected[kind] for kind in kinds)
         pace = sum(self._spent[kind] for kind in kinds) / expected_s if expected_s else 1.0
-        return stage.container_s * pace + stage.waiting_s
+        return stage.seconds * pace
 
     def describe(self) -> str:
         """Return the progress in one line."""
