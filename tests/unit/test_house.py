@@ -100,7 +100,6 @@ EXERCISES = {
         "local_test.conformance.sessions.server_session",
         "local_test.conformance.sessions.serving_mode_checks",
         "local_test.conformance.sessions.surroundings",
-        "local_test.conformance.subject",
     ),
     "tests/contract/test_local_test_endpoint.py": ("local_test.endpoints.client",),
     "tests/contract/test_local_test_training.py": (
