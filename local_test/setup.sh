@@ -27,18 +27,33 @@ find_python() {
   fail "Python 3.11, 3.12 or 3.13 is needed; found $(python3 --version 2>/dev/null || echo none). Install one, or name it in PYTHON."
 }
 
-# One line per ten packages, or a line that changes on a terminal.
+# Where nobody watches, a line for each large package when it begins to arrive, with its size, and for
+# every ten packages. On a terminal the installers show the bytes themselves.
 show_progress() {
-  local line count=0 end='\n'
-  [[ -t 2 ]] && end='\r'
+  local line count=0
   while IFS= read -r line; do
-    [[ $line == Collecting* ]] || continue
-    count=$((count + 1))
-    if [[ -t 2 || $((count % 10)) -eq 0 ]]; then
-      printf "setup: fetched %d %-60.60s$end" "$count" "${line#Collecting }" >&2
-    fi
+    case $line in
+      *Downloading*\(*[KMG]*B\)*) is_large "${line##*\(}" || continue ;;
+      Collecting*)
+        count=$((count + 1))
+        [[ $((count % 10)) -eq 0 ]] || continue
+        line="fetched $count packages"
+        ;;
+      *) continue ;;
+    esac
+    line=${line#"${line%%[![:space:]]*}"}
+    printf 'setup: %s\n' "${line/#Downloading/downloading}" >&2
   done
-  printf 'setup: fetched all %d; unpacked %60s\n' "$count" "" >&2
+}
+
+# Of a size such as `250.1 MB)` or `1.2GiB)`: at least ten megabytes.
+is_large() {
+  local size=${1%)}
+  case $size in
+    *G*) return 0 ;;
+    *M*) [[ ${size%%[!0-9]*} -ge 10 ]] ;;
+    *) return 1 ;;
+  esac
 }
 
 # uv installs several times as fast as pip, but does not read pip's settings.
@@ -57,25 +72,45 @@ export_pip_settings() {
     ${SSL_CERT_FILE:+SSL_CERT_FILE}
 }
 
+# Runs an installer: on a terminal as it is, elsewhere with its output in the log and the progress in
+# lines.
+watch() {
+  if [[ -t 2 ]]; then
+    "$@" >&2
+  else
+    "$@" 2>&1 | tee -a "$venv/install.log" | show_progress
+  fi
+}
+
 # Every package is checked by its hash, so it does not matter which index has it.
 install_by_uv() {
   local uv=$venv/bin/uv
   if [[ ! -x $uv ]]; then
     uv=$(type -P uv) || {
       uv=$venv/bin/uv
-      "$python" -m pip install --quiet --require-hashes --requirement "$root/docker/requirements-uv.txt" || return
+      watch "$python" -m pip install --no-compile --require-hashes \
+        --requirement "$root/docker/requirements-uv.txt" || return
     }
   fi
   (
     export_pip_settings "$python"
-    "$uv" pip install --python "$python" --require-hashes --index-strategy unsafe-best-match --no-config \
-      "${options[@]}" --requirement "$requirements"
+    watch "$uv" pip install --python "$python" --require-hashes --index-strategy unsafe-best-match \
+      --no-config "${options[@]}" --requirement "$requirements"
   )
 }
 
 install_by_pip() {
-  "$python" -m pip install --progress-bar off --no-compile --use-pep517 --require-hashes "${options[@]}" \
-    --requirement "$requirements" 2>&1 | tee -a "$venv/install.log" | show_progress
+  watch "$python" -m pip install --no-compile --use-pep517 --require-hashes "${options[@]}" \
+    --requirement "$requirements"
+}
+
+# What is built from source needs a compiler; the index is not to blame for a missing one.
+guess_cause() {
+  if [[ $requirements == *requirements-scripts.txt ]] && ! type -P cc gcc clang >/dev/null; then
+    printf 'it needs a C compiler, which is missing'
+  else
+    printf 'is a package index reachable?'
+  fi
 }
 
 # The server decodes rows of text by C, or by Python at about half the rate.
@@ -115,8 +150,9 @@ main() {
     export PIP_DISABLE_PIP_VERSION_CHECK=1
     "$python" -m pip --version >/dev/null 2>&1 || "$python" -m ensurepip >&2
     printf 'setup: installing %s packages of %s (once)\n' "$(grep -c '^[a-z]' "$requirements")" "$requirements" >&2
-    install_by_uv >"$venv/install.log" 2>&1 || install_by_pip ||
-      { tail -n 5 "$venv/install.log" >&2 && fail "pip could not install $requirements (is a package index reachable?)."; }
+    : >"$venv/install.log"
+    install_by_uv || install_by_pip ||
+      { [[ -t 2 ]] || tail -n 5 "$venv/install.log" >&2; fail "pip could not install $requirements ($(guess_cause))."; }
     cp "$requirements" "$stamp"
   fi
   [[ -n ${VENV:-} ]] || (cd "$root" && compile_decoder "$python")

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import http.server
 import os
+import random
+import re
 import shutil
 import subprocess
 import sys
+import threading
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -102,6 +107,111 @@ def test_uv_gets_the_settings_of_pip(tmp_path: Path) -> None:
     assert "https://one.example/simple https://two.example/simple" in more
     assert "/wheels" in links
     assert certificate == "/etc/a certificate.pem"
+
+
+class SlowIndex(http.server.BaseHTTPRequestHandler):
+    """Serves one wheel in pieces; the second comes when the reader was seen to show the first."""
+
+    wheel = b""
+    is_shown = threading.Event()
+
+    def do_GET(self) -> None:
+        """Answer every address alike."""
+        half = len(self.wheel) // 2
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.wheel)))
+        self.end_headers()
+        self.wfile.write(self.wheel[:half])
+        self.wfile.flush()
+        self.is_shown.wait(20)
+        self.wfile.write(self.wheel[half:])
+
+    def log_message(self, *_: object) -> None:
+        """Log nothing."""
+
+
+@pytest.fixture
+def slow_lock(tmp_path: Path) -> Iterator[Path]:
+    """Serve a wheel of 12 MB that arrives slowly; yield a lock that names it."""
+    pack(tmp_path)
+    wheel = tmp_path / "thing-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "a") as file:
+        file.writestr("thing-1.0.data/data/large", random.Random(1).randbytes(12_000_000))  # noqa: S311 - only large
+    SlowIndex.wheel = wheel.read_bytes()
+    SlowIndex.is_shown.clear()
+    digest = hashlib.sha256(SlowIndex.wheel).hexdigest()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), SlowIndex) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/{wheel.name}"
+        lock = tmp_path / "lock.txt"
+        lock.write_text(f"thing @ {url} --hash=sha256:{digest}\n")
+        yield lock
+        SlowIndex.is_shown.set()
+        server.shutdown()
+
+
+def make_environment(tmp_path: Path, installer: str) -> dict[str, str]:
+    """Return the variables of a setup into a new environment, by uv or by pip alone."""
+    environment = tmp_path / "environment"
+    without = ["--without-pip"] if installer == "uv" else []
+    subprocess.run([sys.executable, "-m", "venv", *without, environment], check=True)
+    uv = f"{sys.prefix}/bin/uv" if installer == "uv" else "/bin/false"
+    (environment / "bin/uv").symlink_to(uv)
+    kept = {name: text for name, text in os.environ.items() if not name.startswith("UV_")}
+    cache = {"UV_CACHE_DIR": str(tmp_path / "cache"), "PIP_NO_CACHE_DIR": "1"}
+    return {**kept, **cache, "VENV": str(environment), "TERM": "xterm", "COLUMNS": "100"}
+
+
+INSTALLERS = ["uv", pytest.param("pip", marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("installer", INSTALLERS)
+def test_a_large_package_is_said_with_its_size_before_it_has_arrived(
+    tmp_path: Path, slow_lock: Path, installer: str
+) -> None:
+    environ = make_environment(tmp_path, installer)
+    command = [str(ROOT / "local_test/setup.sh"), str(slow_lock)]
+    with subprocess.Popen(
+        command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as setup:
+        assert setup.stderr is not None
+        said = ""
+        while "setup: downloading" not in said:
+            line = setup.stderr.readline()
+            assert line, said
+            said += line
+        SlowIndex.is_shown.set()
+        setup.communicate(timeout=60)
+    assert setup.returncode == 0
+    assert re.search(r"setup: downloading \S*thing\S* \(1[12]\.\d ?Mi?B\)\n", said), said
+
+
+@pytest.mark.parametrize("installer", INSTALLERS)
+def test_a_terminal_shows_the_bytes_of_a_package_while_it_arrives(
+    tmp_path: Path, slow_lock: Path, installer: str
+) -> None:
+    environ = make_environment(tmp_path, installer)
+    ours, theirs = os.openpty()
+    command = [str(ROOT / "local_test/setup.sh"), str(slow_lock)]
+    seen = ""
+    with subprocess.Popen(
+        command, env=environ, stdin=theirs, stdout=subprocess.DEVNULL, stderr=theirs
+    ) as setup:
+        os.close(theirs)
+        while piece := read_terminal(ours):
+            seen += piece
+            if re.search(r"[3-6]\.\d+ ?(?:Mi?B)?/1[12]\.\d+ ?Mi?B", seen):  # about the first half
+                SlowIndex.is_shown.set()
+    os.close(ours)
+    assert setup.returncode == 0, seen
+    assert SlowIndex.is_shown.is_set(), seen
+
+
+def read_terminal(descriptor: int) -> str:
+    try:
+        return os.read(descriptor, 65536).decode("utf-8", "replace")
+    except OSError:  # the other side is closed
+        return ""
 
 
 @pytest.mark.slow
