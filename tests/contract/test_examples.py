@@ -51,7 +51,8 @@ LONG = {*PACKAGES, "image-folder", "mnist", "pictures"}
 def test_every_example_has_a_readme_and_an_expected_answer() -> None:
     assert {path.name for path in EXAMPLES} == EXPECTED.keys()
     directories = {path.name for path in (ROOT / "examples").iterdir() if path.is_dir()}
-    assert directories == EXPECTED.keys() | {"batch"}  # no project: docs/batch.md explains it
+    # No projects: docs/batch.md and docs/delivery.md explain them.
+    assert directories == EXPECTED.keys() | {"batch", "terraform"}
     table = (ROOT / "examples/README.md").read_text()
     assert all(f"`{name}`" in table for name in EXPECTED)
 
