@@ -272,6 +272,14 @@ def test_server_without_the_library_ends_and_names_the_line_to_add(tmp_path: Pat
     assert "FROM this one, with the line RUN pip install xgboost" in log
 
 
+def test_server_says_how_to_convert_what_an_old_xgboost_wrote(tmp_path: Path, path: str) -> None:
+    """In the binary format, which ends with XGBoost 3.0; its file begins with numbers."""
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/xgboost-model").write_bytes(b"\0\0\0?\2\0\0\0" + b"\xf7\x10" * 100)
+    log = read_end(tmp_path, PYTHONPATH=path)
+    assert "load it there, save it by booster.save_model('model.ubj')" in log
+
+
 @pytest.mark.parametrize("files", [("model.joblib",), ("MLmodel", "model.pkl")], ids=len)
 def test_server_refuses_a_pickle_and_says_why(tmp_path: Path, files: tuple[str, ...]) -> None:
     (tmp_path / "model").mkdir()

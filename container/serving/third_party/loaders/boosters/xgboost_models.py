@@ -70,7 +70,7 @@ def load(path: Path, _: Choice) -> XgboostModel:
         source = bytearray(path.read_bytes())
     try:
         booster.load_model(source)
-    except xgboost.core.XGBoostError as error:
+    except ValueError as error:  # XGBoost fails to decode its own message about an old format, too
         if kinds.read_head(path).startswith(b"{"):
             raise
         message = (
