@@ -83,7 +83,10 @@ def test_a_project_of_init_is_deployed(real_aws: LocalAws, tmp_path: Path) -> No
 
     output = walkthrough.finish(process)
     assert re.search(r"3\. predict\n   \[?\d+\.\d+", output), output
-    assert not real_aws.sagemaker.list_endpoints(NameContains="project-")["Endpoints"]
+    wait_for(
+        lambda: real_aws.sagemaker.list_endpoints(NameContains="project-")["Endpoints"],
+        lambda endpoints: not endpoints,
+    )
 
 
 def test_each_call_of_the_sdk_v2_that_people_know_works(aws: LocalAws) -> None:
