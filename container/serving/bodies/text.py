@@ -8,6 +8,7 @@ Rules of this file: pure; every fault is a RequestError that names row or line, 
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import math
 import re
@@ -15,6 +16,7 @@ from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from container.errors import RequestError
 from container.serving.bodies import rows, unusual_text
@@ -34,6 +36,11 @@ WITHOUT_HEADER: Final = {"header": "absent"}
 """Parameters of CSV whose first row is a record, so that each line has its answer (BT-9)."""
 _MARKS: Final = (b"\xef", b"\xfe", b"\xff")
 """First bytes of the marks of UTF-8 and UTF-16; no number begins with them."""
+_SHORT_BYTES: Final = 32_768
+"""Shorter text takes a few microseconds, which is not worth giving up Python's lock."""
+
+_decode_short = rows.load(ctypes.PyDLL)
+_decode_long = rows.load(ctypes.CDLL)
 
 
 def decode_csv(body: bytes, shape: Shape, parameters: Mapping[str, str], first: int = 1) -> Images:
@@ -45,10 +52,11 @@ def decode_csv(body: bytes, shape: Shape, parameters: Mapping[str, str], first: 
     columns = math.prod(shape)
     decoded = None
     if not has_header:
-        decoded = rows.decode_csv(body, columns)
+        decoded = decode_csv_rows(body, columns)
     if decoded is not None:
         return decoded.reshape(-1, *shape)
-    return unusual_text.decode_csv(body, columns, first, has_header=has_header).reshape(-1, *shape)
+    images = unusual_text.decode_csv(body, columns, first, decode_csv_rows, has_header=has_header)
+    return images.reshape(-1, *shape)
 
 
 def decode_json_lines(
@@ -105,7 +113,7 @@ def _decode_plain_json(body: bytes, shape: Shape) -> Images | None:
     begin = start.start("image")
     columns = sizes[0]
     rows_maximum = (len(body) - begin) // (2 * columns) + 1
-    decoded = rows.decode(body, sizes, rows_maximum, columns, begin)
+    decoded = decode_rows(body, sizes, rows_maximum, columns, begin)
     if decoded is None:
         return None
     images, end = decoded
@@ -124,3 +132,52 @@ def _find_nestings(shape: Shape) -> dict[int, tuple[int, ...]]:
     if channels == 1:
         nestings[2] = (columns, width)
     return nestings
+
+
+def decode_rows(
+    text: bytes, sizes: tuple[int, ...], rows_maximum: int, columns: int, begin: int = 0
+) -> tuple[NDArray[np.uint8], int] | None:
+    """Decode plain rows from `begin` on into `[n, columns] uint8`, and find where they end.
+
+    `sizes` is empty for CSV. For the inside of a JSON array it holds how many numbers each level of
+    nesting has, the outermost first. Returns None if there is no library, or if anything is unusual
+    or wrong.
+    """
+    function = _decode_short
+    source: bytes | int = text
+    if len(text) >= _SHORT_BYTES:
+        function = _decode_long
+        if begin:  # without a copy
+            source = begin + np.frombuffer(text, np.uint8).ctypes.data
+    elif begin:
+        source = text[begin:]
+    if function is None:
+        return None
+    images = np.empty((rows_maximum, columns), np.uint8)
+    end = ctypes.c_long()
+    count = function(
+        source,
+        len(text) - begin,
+        columns,
+        len(sizes),
+        _make_array(sizes),
+        rows_maximum,
+        images.ctypes.data,
+        ctypes.byref(end),
+    )
+    if count < 0:
+        return None
+    return images[:count], begin + end.value
+
+
+def decode_csv_rows(text: bytes, columns: int) -> NDArray[np.uint8] | None:
+    """Decode lines of CSV into `[n, columns] uint8`; None as from `decode_rows`."""
+    # A pixel and what separates it take two bytes or more.
+    rows_maximum = min(text.count(b"\n"), len(text) // (2 * columns)) + 1
+    decoded = decode_rows(text, (), rows_maximum, columns)
+    return None if decoded is None else decoded[0]
+
+
+@functools.lru_cache(maxsize=256)
+def _make_array(sizes: tuple[int, ...]) -> ctypes.Array[ctypes.c_long]:
+    return (ctypes.c_long * len(sizes))(*sizes)

@@ -20,9 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from container.errors import RequestError
-from container.serving.bodies import pixels, rows
+from container.serving.bodies import pixels
 from container.serving.bodies.pixels import TWO_FORMS, Images, Shape, quote
 from container.serving.records import counts, csv_rules, json_values, lines, nested_numbers
+
+DecodeRows = Callable[[bytes, int], NDArray[np.uint8] | None]
+"""Decodes lines of CSV of so many columns, or returns None if anything in them is unusual."""
 
 BLOCK_BYTES: Final = 131_072
 _HEADER_BYTES_MAXIMUM: Final = 1 << 20
@@ -63,11 +66,17 @@ def is_too_long(byte_count: int, columns: int) -> bool:
 
 
 def decode_csv(
-    body: bytes, columns: int, first_row: int, *, has_header: bool | None = False
+    body: bytes,
+    columns: int,
+    first_row: int,
+    decode_rows: DecodeRows,
+    *,
+    has_header: bool | None = False,
 ) -> Images:
     """Decode rows into `[row, columns] uint8`; errors count rows from `first_row`.
 
-    `has_header` says whether the first row is one; None finds out.
+    `decode_rows` decodes usual lines and returns None for others. `has_header` says whether the
+    first row is one; None finds out.
     """
     end = lines.find_end(body)  # the last row ends with a newline, and some files with a blank line
     counts.check_rows(body.count(b"\n", 0, end), len(body))
@@ -84,7 +93,7 @@ def decode_csv(
             stop = body.find(b"\n", start + BLOCK_BYTES, end)
             stop = end if stop < 0 else stop
             _check_long_line(body, start, stop, columns, first_row)
-        block = _decode_csv_block(body[start:stop], columns, first_row)
+        block = _decode_csv_block(body[start:stop], columns, first_row, decode_rows)
         decoded += block.data
         first_row += len(block)
         start = stop + 1
@@ -121,7 +130,9 @@ def _check_long_line(body: bytes, start: int, stop: int, columns: int, row: int)
             raise _not_a_number(cell[:100].decode("utf-8", "replace"), row, column)
 
 
-def _decode_csv_block(block: bytes, columns: int, first_row: int) -> Images:
+def _decode_csv_block(
+    block: bytes, columns: int, first_row: int, decode_rows: DecodeRows
+) -> Images:
     """Decode lines of CSV into `[row, columns] uint8`; rows are counted from `first_row`.
 
     Without quotation marks and rare white space, `rows.c` takes all that is right. Without that
@@ -135,7 +146,7 @@ def _decode_csv_block(block: bytes, columns: int, first_row: int) -> Images:
     plain = block
     if block.translate(None, _CSV_CHARACTERS):
         plain = _BLANK.sub(" ", block.decode("utf-8", "replace")).encode()
-    decoded = rows.decode_csv(plain, columns)
+    decoded = decode_rows(plain, columns)
     if decoded is not None and len(decoded) == count:
         return decoded
     is_plain = not plain.translate(None, _CSV_CHARACTERS)

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from container.errors import RequestError
-from container.serving.bodies import decoding, negotiation, rows
+from container.serving.bodies import decoding, negotiation, rows, text
 from container.serving.bodies.content_encoding import Expansion
 
 SHAPES = st.sampled_from([(2, 2, 1), (1, 3, 1), (1, 2, 3), (1, 1, 1)])
@@ -22,8 +22,8 @@ def library() -> None:
     """Build the library where there is a compiler; without one, the Python code is tested."""
     if shutil.which("cc"):
         assert rows.build() == 0
-        importlib.reload(rows)
-        assert rows.decode_csv(b"1,2", 2) is not None
+        importlib.reload(text)
+        assert text.decode_csv_rows(b"1,2", 2) is not None
 
 
 def outcome(content_type: str, body: bytes, shape: tuple[int, int, int]) -> Any:
@@ -197,7 +197,7 @@ def test_rare_spelling_of_csv_is_decoded_by_the_library(written: str) -> None:
     """SEC-6: one such cell in a row made Python look at all cells of its block."""
     if not rows.is_compiled():
         pytest.skip("there is no C compiler")
-    decoded = rows.decode_csv(f"1,{written},3\n4,{written},6".encode(), 3)
+    decoded = text.decode_csv_rows(f"1,{written},3\n4,{written},6".encode(), 3)
     assert decoded is not None
     assert decoded.tolist() == [[1, 0, 3], [4, 0, 6]]
 
@@ -206,6 +206,6 @@ def test_only_json_numbers_are_decoded_in_json() -> None:
     if not rows.is_compiled():
         pytest.skip("there is no C compiler")
     for written, is_json in (("-0", True), ("0.5e0", True), ("2550e-1", True)):
-        assert (rows.decode(f"[{written}]]".encode(), (1,), 1, 1) is not None) == is_json
+        assert (text.decode_rows(f"[{written}]]".encode(), (1,), 1, 1) is not None) == is_json
     for written in ("00", "+1", ".5", "5.", "-1", "1e", "0x1", "inf", "nan", ""):
-        assert rows.decode(f"[{written}]]".encode(), (1,), 1, 1) is None
+        assert text.decode_rows(f"[{written}]]".encode(), (1,), 1, 1) is None
