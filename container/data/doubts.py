@@ -20,6 +20,7 @@ _FEW_IMAGES: Final = 20
 _NAMES_SHOWN: Final = 3
 _BALANCE: Final = 5
 """A class of a balanced set has at least its equal part of the images, divided by this."""
+_DIGITS: Final = re.compile("[0-9]+")
 _DARK_MAXIMUM: Final = 31  # of pictures with five bits a value; those of UCI's digits end at 16
 _STAND_INS: Final = frozenset({"None", "null", "NULL", "NA", "N/A", "n/a", "<NA>", "NaT", "#N/A"})
 """What programs write for a value that is missing; `nan` is never a class."""
@@ -149,7 +150,7 @@ def find_header_doubts(pixels: Sequence[str]) -> list[str]:
             "bundled trainer learns pictures, and for a table you write a program of your own: "
             "python -m container init --kind script DIRECTORY"
         )
-    numbers = [tuple(map(int, re.findall("[0-9]+", name))) for name in pixels]
+    numbers = [tuple(map(int, _DIGITS.findall(name))) for name in pixels]
     is_numbered = numbers[0] and len(set(map(len, numbers))) == 1
     if is_numbered and numbers != sorted(numbers):
         doubts.append(
