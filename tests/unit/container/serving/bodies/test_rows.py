@@ -38,7 +38,7 @@ def outcome(content_type: str, body: bytes, shape: tuple[int, int, int]) -> Any:
 def assert_same(content_type: str, body: bytes, shape: tuple[int, int, int]) -> None:
     with_library = outcome(content_type, body, shape)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rows, "decode", lambda *_: None)
+        patch.setattr(text, "decode_rows", lambda *_: None)
         without = outcome(content_type, body, shape)
     assert with_library == without
 
