@@ -38,6 +38,15 @@ def count_threads(cgroup: Path = _CGROUP) -> int:
     return max(1, int(count_cpus(cgroup)))
 
 
+def count_library_threads() -> int:
+    """Return the threads that a numerical library of this process may start.
+
+    OMP_NUM_THREADS says it, perhaps for each level of nesting; otherwise it is one a processor.
+    """
+    text = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(text) if re.fullmatch("[1-9][0-9]{0,3}", text) else count_threads()
+
+
 def count_memory_bytes(cgroup: Path = _CGROUP) -> int | None:
     """Count the bytes of memory that the container may use, or None without a limit."""
     texts = [_read(cgroup / "memory.max"), _read(cgroup / "memory/memory.limit_in_bytes")]

@@ -26,6 +26,7 @@ from container.serving import plan, server_settings
 from container.serving.exchange import ENVIRON_KEY
 from container.serving.service import Service
 from container.serving.telemetry import logs
+from container.serving.workers import library_threads
 from container.serving.workers.arbiter import GrowingArbiter
 
 _EVENT_WORKER = "container.serving.event_worker.worker.EventWorker"
@@ -55,6 +56,8 @@ def main(layout: contract.Layout, environ: Mapping[str, str]) -> int:
             log.warning(advice)
         service = Service(plan.make(layout, environ, settings, cores))
         logs.count_drops_with(service.metrics.count_dropped_line)
+        if service.plan.user_code is not None:
+            _divide_cores(service, layout.model)
         if settings.preload and service.plan.user_code is not None:
             service.preload()
     except (UserError, PlatformError) as error:
@@ -65,6 +68,18 @@ def main(layout: contract.Layout, environ: Mapping[str, str]) -> int:
     os.register_at_fork(before=_hold_signals, after_in_parent=_release_signals)
     _Server(service).run()
     return 0
+
+
+def _divide_cores(service: Service, model_dir: Path) -> None:
+    """Give the numerical libraries of each worker its part of the cores."""
+    planned = service.plan
+    workers = planned.workers
+    free_bytes = sys.maxsize
+    if planned.grows:
+        workers = min(workers, len(predictor.list_gpus(planned.environ)) or workers)
+        free_bytes = service.memory.count_free_bytes()
+    count = library_threads.choose(model_dir, planned.cores, free_bytes, workers)
+    library_threads.offer(os.environ, count)
 
 
 class _Server(BaseApplication):

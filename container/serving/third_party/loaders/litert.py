@@ -20,7 +20,7 @@ class LiteRtModel:
 
     def __init__(self, path: Path, _: Choice) -> None:
         interpreter: Any = importlib.import_module("ai_edge_litert.interpreter")
-        threads = machine.count_threads()
+        threads = machine.count_library_threads()
         self._interpreter = interpreter.Interpreter(str(path), num_threads=threads)
         self._interpreter.allocate_tensors()
         self._inputs = self._interpreter.get_input_details()

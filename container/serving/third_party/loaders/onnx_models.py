@@ -33,7 +33,7 @@ class OnnxModel:
     def __init__(self, path: Path, _: Choice) -> None:
         onnxruntime: Any = importlib.import_module("onnxruntime")
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = machine.count_threads()
+        options.intra_op_num_threads = machine.count_library_threads()
         providers = onnxruntime.get_available_providers()
         self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
         self._output_names = [output.name for output in self._session.get_outputs()]

@@ -53,9 +53,11 @@ def test_heavy_model_on_a_gpu_is_tensorflows(  # noqa: PLR0913, PLR0917 - a tabl
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """HO-14: what has several threads is loaded by the worker, after the fork."""
+    model = tmp_path / "model"
+    model.mkdir()
     for name in ("model.json", "model.tflite"):
-        (tmp_path / name).touch()
-    monkeypatch.setattr(artifact, "load", lambda _: artifact.Artifact(tmp_path, MANIFEST))
+        (model / name).touch()
+    monkeypatch.setattr(artifact, "load", lambda _: artifact.Artifact(model, MANIFEST))
     monkeypatch.setattr(predictor, "load", lambda *_, **__: Loaded(image_s))
     monkeypatch.setattr(predictor, "finds_gpu", lambda _: has_gpu)
     layout = contract.Layout(tmp_path)

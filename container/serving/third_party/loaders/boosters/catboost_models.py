@@ -28,7 +28,7 @@ class CatboostModel:
             message = f"{path} takes embeddings, which no table holds; add code/inference.py"
             raise UserError(message)
         self._model = model
-        self._threads = machine.count_threads()
+        self._threads = machine.count_library_threads()
         names = model.feature_names_
         is_named = names != [str(number) for number in range(len(names))]
         self._categories = frozenset(model.get_cat_feature_indices())

@@ -23,7 +23,7 @@ class LightgbmModel:
 
     def __init__(self, path: Path, booster: Any) -> None:
         self._booster = booster
-        self._threads = machine.count_threads()
+        self._threads = machine.count_library_threads()
         names = self._booster.feature_name()
         is_named = names != [f"Column_{number}" for number in range(len(names))]
         self._categories = find_categories(path, self._booster, names)

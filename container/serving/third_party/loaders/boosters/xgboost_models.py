@@ -30,7 +30,7 @@ class XgboostModel:
     def __init__(self, booster: Any) -> None:
         self._xgboost: Any = importlib.import_module("xgboost")
         self._booster = booster
-        self._booster.set_param({"nthread": machine.count_threads()})
+        self._booster.set_param({"nthread": machine.count_library_threads()})
         self._names = self._booster.feature_names
         self._types = self._booster.feature_types
         self._categories = read_categories(self._booster)

@@ -33,7 +33,7 @@ _MEMORY: Final = re.compile(r"out of memory|allocate memory", re.IGNORECASE)
 def import_torch() -> Any:
     """Import PyTorch, which may keep all of our processors busy."""
     torch: Any = importlib.import_module("torch")
-    torch.set_num_threads(machine.count_threads())
+    torch.set_num_threads(machine.count_library_threads())
     return torch
 
 
