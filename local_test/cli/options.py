@@ -113,6 +113,7 @@ class ContainerOptions:
         "Set SAGEMAKER_BASE_DIR instead of mounting a private /opt/ml.", "--base-dir"
     )
     memory: str | None = option(None, "Memory limit of a container, such as 512m or 2g.")
+    shm_size: str | None = option(None, "Size of /dev/shm of a container; by default 64m.")
     gpus: bool = flag("Give the container all GPUs of this machine.", "--gpus")
     env: list[str] | None = option(
         None, "Environment variable for the container, as NAME=VALUE.", ("--env", "-e")
@@ -142,15 +143,19 @@ class ContainerOptions:
 
         `wrap` changes the command of a program.
         """
-        limit_bytes = _parse_memory(self.memory)
+        limit_bytes = _parse_size("--memory", self.memory)
+        shm_bytes = _parse_size("--shm-size", self.shm_size)
         if self.image is not None:
             # The engine's client is slow to import.
             from local_test.runners.docker import DockerRunner  # noqa: PLC0415 - see above
 
-            return DockerRunner(self.image, memory_bytes=limit_bytes, gpus=self.gpus)
-        if self.gpus:
-            message = "--gpus needs --image; a program sees this machine's GPUs anyway"
-            raise UserError(message)
+            return DockerRunner(
+                self.image, memory_bytes=limit_bytes, gpus=self.gpus, shm_bytes=shm_bytes
+            )
+        for flag_name, what in (("--gpus", self.gpus), ("--shm-size", self.shm_size)):
+            if what:
+                message = f"{flag_name} needs --image; a program sees all that this machine has"
+                raise UserError(message)
         return ProcessRunner(
             wrap(split_command("--program", self.program)),
             directory=CHECKOUT if self.program == OWN_PROGRAM else Path.cwd(),
@@ -278,13 +283,13 @@ def check_port(port: int, flag: str = "--port") -> None:
         raise UserError(message)
 
 
-def _parse_memory(text: str | None) -> int | None:
+def _parse_size(flag: str, text: str | None) -> int | None:
     if text is None:
         return None
     match = re.fullmatch(r"([1-9][0-9]{0,14})([kmg]?)", text.lower())
     if match is None:
         message = (
-            f"--memory {text[:40]!r}: expected a size such as 512m or 2g, or a number of bytes; "
+            f"{flag} {text[:40]!r}: expected a size such as 512m or 2g, or a number of bytes; "
             "at most 15 digits"
         )
         raise UserError(message)

@@ -20,7 +20,10 @@ _EXIT_CODE_MEANINGS: Final = {  # OUT-12
     127: "the entry point was not found: not on PATH, or a script with CRLF line endings",
     132: "illegal instruction: the program was built for a newer processor",
     134: "aborted by a native library",
-    135: "bus error: /dev/shm is full; it has 64 MB, and no request can raise that (IMG-16)",
+    135: (
+        "bus error: /dev/shm is full; it may have only 64 MB, which no request can raise; "
+        "--shm-size raises it here (IMG-16)"
+    ),
     136: "arithmetic error in native code, such as an integer division by zero",
     137: "SIGKILL: out of memory, or killed after the grace period of a stop",
     139: "segmentation fault in native code",

@@ -27,14 +27,23 @@ from local_test.runners.engine import UNREACHABLE
 from local_test.runners.interface import Launch
 
 _HOSTNAME_CHARACTERS: Final = 64
-_SHM_BYTES: Final = 64 * 1024**2  # no request can raise it (IMG-16)
+_SHM_BYTES: Final = 64 * 1024**2  # no request to SageMaker can raise it (IMG-16)
 
 
 class DockerRunner:
     """Runs one image."""
 
-    def __init__(self, image: str, *, memory_bytes: int | None = None, gpus: bool = False) -> None:
+    def __init__(
+        self,
+        image: str,
+        *,
+        memory_bytes: int | None = None,
+        gpus: bool = False,
+        shm_bytes: int | None = None,
+    ) -> None:
         """Find the image, and remove what harnesses that were killed left in the engine.
+
+        `shm_bytes` is the size of `/dev/shm`, by default what SageMaker is sure to give.
 
         Raises: PlatformError if the engine cannot be reached, UserError if it does not have the
         image.
@@ -42,6 +51,7 @@ class DockerRunner:
         self._image = image
         self._memory_bytes = memory_bytes
         self._gpus = gpus
+        self._shm_bytes = shm_bytes or _SHM_BYTES
         self._labels: dict[str, str] = engine.find_image(image).labels
         self._client = engine.connect()
         self._security = engine.choose_security()
@@ -110,7 +120,7 @@ class DockerRunner:
             raise engine.explain_start(error) from error
 
     def _choose_options(self, launch: Launch) -> dict[str, Any]:
-        options: dict[str, Any] = {"shm_size": _SHM_BYTES}
+        options: dict[str, Any] = {"shm_size": self._shm_bytes}
         if not launch.has_shared_memory:
             options = {"ipc_mode": "none"}
         if launch.is_root_read_only:

@@ -304,6 +304,26 @@ def test_a_memory_limit_ends_a_container_with_137(
     )  # OUT-12
 
 
+def test_shared_memory_is_small_unless_more_is_asked_for(
+    tmp_path: Path, client: docker.DockerClient
+) -> None:
+    context = tmp_path / "context"
+    context.mkdir()
+    program = (
+        "import mmap, os; file = os.open('/dev/shm/x', os.O_RDWR | os.O_CREAT); "
+        "os.ftruncate(file, 100 << 20); mmap.mmap(file, 0).write(bytes(100 << 20))"
+    )
+    name = build(
+        client, context, "harness-test-shared", f'ENTRYPOINT ["python", "-c", "{program}"]'
+    )
+
+    small = run_job(tmp_path / "small", DockerRunner(name))
+    large = run_job(tmp_path / "large", DockerRunner(name, shm_bytes=128 << 20))
+
+    assert "135 (bus error: /dev/shm is full" in small.failure
+    assert large.status == "Completed"
+
+
 @pytest.fixture
 def requests(tmp_path: Path) -> EndpointRequests:
     (tmp_path / "model").mkdir()

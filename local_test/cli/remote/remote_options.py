@@ -82,6 +82,7 @@ class RemoteOptions(AccountOptions):
             "--program": container.program != OWN_PROGRAM,
             "--base-dir": container.base_dir,
             "--memory": container.memory,
+            "--shm-size": container.shm_size,
             "--gpus": container.gpus,
             **others,
         }

@@ -90,6 +90,8 @@ def test_only_our_own_program_has_metrics_by_default() -> None:
         (["train", "--program", " "], "does not name a program"),
         (["train", "--memory", "9" * 5000 + "g"], "at most 15 digits"),
         (["train", "--memory", "\uff19g"], "expected a size such as 512m or 2g"),
+        (["train", "--shm-size", "1x"], "--shm-size '1x': expected a size such as 512m or 2g"),
+        (["train", "--shm-size", "1g"], "--shm-size needs --image"),
         (["train", "--max-runtime-s", "9" * 5000], "--max-runtime-s"),
         (["train", "--max-runtime-s", "9" * 20], "MaxRuntimeInSeconds"),
         (
