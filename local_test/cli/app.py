@@ -24,7 +24,7 @@ from local_test.cli import (
     terminal,
 )
 from local_test.cli.options import Command, Group
-from local_test.cli.remote import account_commands
+from local_test.cli.remote import account_commands, tune_command
 from local_test.cli.runs import command as runs
 from local_test.endpoints.server import UnhealthyError
 from local_test.requests import treatments
@@ -51,7 +51,7 @@ def operations() -> None:
 
 
 for _command in (
-    *(job_commands.train, job_commands.evaluate),
+    *(job_commands.train, tune_command.tune, job_commands.evaluate),
     *(endpoint_commands.serve, endpoint_commands.invoke),
     *(job_commands.transform, smoke_command.smoke, conform_command.conform),
     *(fields, operations),

@@ -37,24 +37,15 @@ from local_test.runners.process import ProcessRunner
 
 
 @dataclass(frozen=True)
-class TrainingOptions:
-    """Fields of CreateTrainingJob, and faults."""
+class TrainingFields:
+    """Fields of CreateTrainingJob."""
 
     name: str | None = name_option()
-    output: str = option(
-        str(JOBS / "training"),
-        "Path or URI below which the model becomes NAME/output/model.tar.gz.",
-    )
     input_mode: str = option("File", "How data arrives: File, FastFile or Pipe.")
     instance_type: str = option("ml.m5.large", "Instance type (ResourceConfig.InstanceType).")
     instance_count: int = option(1, "Number of hosts.")
     max_runtime_s: int = option(86400, "Seconds after which the job is stopped.")
     spot: bool = flag("Use managed spot training.", "--spot")
-    fault: list[str] | None = option(
-        None,
-        "Fault to inject, as KIND@SECONDSs or KIND@/REGEX/, such as spot@/epoch=3;/. Kinds: "
-        f"{', '.join(faults.JOB_KINDS)}.",
-    )
     encoding: str = option(
         "api",
         "Encode hyperparameters as this client does: "
@@ -64,13 +55,15 @@ class TrainingOptions:
     checkpoints: str | None = option(None, "Path or URI where checkpoints are stored.")
     isolated: bool = isolated_option()
 
-    def make_request(self, container: ContainerOptions, data: DataOptions) -> dict[str, Any]:
-        """Return the CreateTrainingJob request."""
+    def fill_request(
+        self, container: ContainerOptions, data: DataOptions, name: str, output: str
+    ) -> dict[str, Any]:
+        """Return the CreateTrainingJob request; `name` and `output` are those it gets."""
         return shorthand.training_request(
-            name=self.name or shorthand.make_name("training"),
+            name=name,
             image=container.image_name,
             channels=data.channels,
-            output=self.output,
+            output=output,
             hyperparameters=hyperparameter_encodings.encode_hyperparameters(
                 data.hyperparameters, self.encoding
             ),
@@ -84,6 +77,26 @@ class TrainingOptions:
             is_isolated=self.isolated,
             is_spot=self.spot,
         )
+
+
+@dataclass(frozen=True)
+class TrainingOptions(TrainingFields):
+    """Fields of CreateTrainingJob, and faults."""
+
+    output: str = option(
+        str(JOBS / "training"),
+        "Path or URI below which the model becomes NAME/output/model.tar.gz.",
+    )
+    fault: list[str] | None = option(
+        None,
+        "Fault to inject, as KIND@SECONDSs or KIND@/REGEX/, such as spot@/epoch=3;/. Kinds: "
+        f"{', '.join(faults.JOB_KINDS)}.",
+    )
+
+    def make_request(self, container: ContainerOptions, data: DataOptions) -> dict[str, Any]:
+        """Return the CreateTrainingJob request."""
+        name = self.name or shorthand.make_name("training")
+        return self.fill_request(container, data, name, self.output)
 
 
 @with_groups

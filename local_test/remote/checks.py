@@ -40,6 +40,8 @@ class Plan:
     image: str | None = None
     """A local image, or one in ECR."""
     inference_ami: str | None = None
+    instance_count: int = 1
+    """How many instances are to run at once."""
 
 
 def run(account: Account, plan: Plan) -> Iterator[Finding]:
@@ -134,8 +136,9 @@ def _check_quotas(account: Account, plan: Plan) -> Iterator[Finding]:
     for name in wanted:
         if name not in values:
             yield Finding("quota", "unknown", f"{name}: not listed")
-        elif values[name] < 1:
-            text = f"{name}: 0; raise it in the console of Service Quotas"
+        elif values[name] < plan.instance_count:
+            wished = "" if plan.instance_count == 1 else f", and {plan.instance_count} are needed"
+            text = f"{name}: {values[name]:g}{wished}; raise it in the console of Service Quotas"
             yield Finding("quota", "fault", text)
         else:
             yield Finding("quota", "ok", f"{name}: {values[name]:g}")

@@ -42,15 +42,16 @@ class ResourceKind:
 ENDPOINT: Final = ResourceKind(
     "endpoint", "endpoint", "Endpoint", "Endpoints", "/aws/sagemaker/Endpoints"
 )
+TUNING_JOB: Final = ResourceKind(
+    "tuning job",
+    "hyper_parameter_tuning_job",
+    "HyperParameterTuningJob",
+    "HyperParameterTuningJobSummaries",
+    can_stop=True,
+)
 KINDS: Final = (
     ENDPOINT,
-    ResourceKind(
-        "tuning job",
-        "hyper_parameter_tuning_job",
-        "HyperParameterTuningJob",
-        "HyperParameterTuningJobSummaries",
-        can_stop=True,
-    ),
+    TUNING_JOB,
     ResourceKind(
         "training job",
         "training_job",
@@ -121,6 +122,25 @@ class Inventory:
     def find(self, name: str) -> list[Resource]:
         """Return the resources of a name; an endpoint, its configuration and model share one."""
         return [item for item in self.list_resources() if item.name == name]
+
+    def find_all(self, name: str) -> list[Resource]:
+        """Return the resources of a name, and the training jobs of a tuning job of that name.
+
+        Raises: UserError or PlatformError if the service cannot be asked.
+        """
+        resources = self.list_resources()
+        names = {name}
+        if any(item.name == name and item.kind is TUNING_JOB for item in resources):
+            with explaining():
+                names |= set(self._list_trainings(name))
+        return [item for item in resources if item.name in names]
+
+    def _list_trainings(self, name: str) -> Iterator[str]:
+        noun = "list_training_jobs_for_hyper_parameter_tuning_job"
+        pages = self._sagemaker.get_paginator(noun)
+        for page in pages.paginate(HyperParameterTuningJobName=name):
+            for summary in page["TrainingJobSummaries"]:
+                yield str(summary["TrainingJobName"])
 
     def _list_kind(self, kind: ResourceKind) -> Iterator[Resource]:
         limits: dict[str, Any] = {}

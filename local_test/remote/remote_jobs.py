@@ -37,7 +37,7 @@ from local_test.remote.transfer import uploads
 ENDED: Final = frozenset({"Completed", "Failed", "Stopped"})
 _FIRST_POLL_S: Final = 0.2
 _POLL_S: Final = 5.0
-_QUIET_POLLS: Final = 2
+QUIET_POLLS: Final = 2
 """After a job's end, its log is complete when this many reads have found nothing."""
 
 
@@ -115,7 +115,7 @@ class RemoteJob:
         result.make_directory(self.directory)
         started = dt.datetime.now(dt.UTC)
         try:
-            _write(self.directory / "request.json", self._request)
+            write_document(self.directory / "request.json", self._request)
             self._create(started)
         except BaseException as error:
             if not isinstance(error, UserError):
@@ -167,7 +167,7 @@ class RemoteJob:
             description = self._wait()
         status = str(description[self._kind.status])
         document = json.loads(json.dumps(description, default=_format))
-        _write(self.directory / "description.json", document)
+        write_document(self.directory / "description.json", document)
         return JobResult(
             document,
             self.directory,
@@ -186,14 +186,18 @@ class RemoteJob:
             if status != shown:
                 self._listeners.on_status(status, str(description.get("FailureReason", "")))
                 shown = status
-            is_new = self._log.read() > 0
+            is_new = self._read_log() > 0
             if description[self._kind.status] in ENDED:
                 quiet = 0 if is_new else quiet + 1
-                if quiet == _QUIET_POLLS:
+                if quiet == QUIET_POLLS:
                     return description
                 pause_s = _FIRST_POLL_S
             time.sleep(pause_s)
             pause_s = min(_POLL_S, pause_s * 1.5)
+
+    def _read_log(self) -> int:
+        """Pass on what is new in the log; return how many lines it was."""
+        return self._log.read()
 
     def _see_line(self, host: str, line: str) -> None:
         if host not in self._files:
@@ -239,7 +243,8 @@ def download(account: Account, prefix: str, uri: str) -> list[Path]:
     return paths
 
 
-def _write(path: Path, document: Any) -> None:
+def write_document(path: Path, document: Any) -> None:
+    """Write what the service answered as JSON, with times as in a description."""
     path.write_text(json.dumps(document, indent=2, default=_format) + "\n", encoding="utf-8")
 
 

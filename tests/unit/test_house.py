@@ -50,6 +50,10 @@ EXERCISES = {
         "local_test.remote.log_reader",
         "local_test.remote.remote_jobs",
     ),
+    "tests/contract/aws/test_remote_tuning.py": (
+        "local_test.cli.remote.tune_command",
+        "local_test.remote.remote_tuning",
+    ),
     "tests/contract/aws/test_remote_policies.py": (
         "local_test.remote.permissions.policies",
         "local_test.remote.permissions.roles",

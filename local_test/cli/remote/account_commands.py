@@ -86,13 +86,18 @@ def _show_objects(account: Account) -> dict[str, int]:
 def stop(options: InventoryOptions, name: Name) -> int:
     """Stop a job, or delete an endpoint but keep its configuration and model."""
     found = Inventory(options.connect(), options.days)
-    running = [item for item in _find(found, name) if item.is_running]
+    if not _stop(found, _check(name, found.find(name))):
+        terminal.say(f"{name} does not run")
+    return 0
+
+
+def _stop(found: Inventory, resources: Sequence[Resource]) -> bool:
+    """Stop what runs, and return whether anything did."""
+    running = [item for item in resources if item.is_running]
     for item in running:
         terminal.say(f"stopping the {item.kind.label} {item.name}")
         found.stop(item)
-    if not running:
-        terminal.say(f"{name} does not run")
-    return 0
+    return bool(running)
 
 
 @with_groups
@@ -100,9 +105,12 @@ def delete(options: DeletionOptions, name: Name) -> int:
     """Delete a job or endpoint, what was created for it, and its results; uploaded data stays."""
     account = options.connect()
     found = Inventory(account, options.days)
-    resources = _find(found, name)
+    resources = _check(name, found.find_all(name))
     _show(resources, as_json=False)
     options.confirm(f"Delete this, and s3://{account.bucket}/{PREFIX}jobs/{name}/?")
+    if any(item.kind is inventory.TUNING_JOB and item.is_running for item in resources):
+        _stop(found, resources)
+        resources = found.find_all(name)  # it may have started others meanwhile
     _delete(found, resources, logs=options.logs)
     count = inventory.delete_objects(account, f"{PREFIX}jobs/{name}/")
     terminal.say(f"{count} object(s) deleted")
@@ -128,8 +136,7 @@ def clean(options: DeletionOptions) -> int:
     return 0
 
 
-def _find(found: Inventory, name: str) -> list[Resource]:
-    resources = found.find(name)
+def _check(name: str, resources: list[Resource]) -> list[Resource]:
     if not resources:
         message = f"nothing that --on aws made has the name {name!r}; `byo aws ls` lists the names"
         raise UserError(message)
@@ -204,6 +211,9 @@ class CheckOptions(AccountOptions):
     inference_ami: str | None = option(
         None, "InferenceAmiVersion of an endpoint: decides the GPU driver."
     )
+    instance_count: int = option(
+        1, "How many instances run at once; of `tune`, --parallel times --instance-count."
+    )
 
 
 @with_groups
@@ -215,6 +225,7 @@ def check(options: CheckOptions) -> int:
         options.instance_type,
         options.image,
         options.inference_ami,
+        options.instance_count,
     )
     faults = 0
     for finding in checks.run(account, plan):

@@ -21,6 +21,7 @@ _JOBS: Final = {
     "train": ("TrainingJob", "training-job", "TrainingJobs"),
     "evaluate": ("ProcessingJob", "processing-job", "ProcessingJobs"),
     "transform": ("TransformJob", "transform-job", "TransformJobs"),
+    "tune": ("HyperParameterTuningJob", "hyper-parameter-tuning-job", "TrainingJobs"),
 }
 """By command: the kind of job in operations, in ARNs and in the name of its log group."""
 _KINDS: Final = {
@@ -165,7 +166,16 @@ def _allow_job(arns: _Arns, command: str, role: str) -> list[dict[str, Any]]:
         actions = ["sagemaker:CreateModel", "sagemaker:AddTags"]
         statements.append(_allow("Model", actions, models, _CREATED))
         statements.append(_allow("Undo", ["sagemaker:DeleteModel"], models, _OWNED))
+    if command == "tune":
+        trainings = [arns.sagemaker("training-job")]
+        statements.append(_allow_trainings())
+        statements.append(_allow("Best", ["sagemaker:DescribeTrainingJob"], trainings))
     return statements
+
+
+def _allow_trainings() -> dict[str, Any]:
+    """Return that the training jobs of a tuning job may be listed; lists take no ARN."""
+    return _allow("Trainings", ["sagemaker:ListTrainingJobsForHyperParameterTuningJob"], ["*"])
 
 
 def _allow_endpoint(arns: _Arns, command: str, role: str) -> list[dict[str, Any]]:
@@ -221,8 +231,10 @@ def _allow_delete(arns: _Arns, command: str, role: str) -> list[dict[str, Any]]:
     resources = [arns.sagemaker(kind) for kind in _KINDS.values()]
     deletions = [f"sagemaker:Delete{noun}" for noun in _KINDS if noun != "TransformJob"]
     logs = ["logs:DescribeLogStreams", "logs:DeleteLogStream", "logs:DeleteLogGroup"]
+    trainings = [_allow_trainings()] if command == "delete" else []
     return [
         *_allow_stop(arns, command, role),
+        *trainings,
         _allow("Delete", [*deletions, "sagemaker:DeleteTags"], resources, _OWNED),
         _allow("Bucket", ["s3:ListBucket"], [arns.bucket]),
         _allow("Objects", ["s3:DeleteObject"], [arns.objects]),

@@ -15,7 +15,8 @@ from local_test.requests import shorthand
 
 _IMAGES: Final = frozenset({"TrainingImage", "ImageUri", "Image"})
 _ROLES: Final = frozenset({"RoleArn", "ExecutionRoleArn"})
-_OUTPUTS: Final = frozenset({("OutputDataConfig", "S3OutputPath"), ("S3Output", "S3Uri")})
+_OUTPUTS_OF_TRAINING: Final = ("OutputDataConfig", "S3OutputPath")
+_OUTPUTS: Final = frozenset({_OUTPUTS_OF_TRAINING, ("S3Output", "S3Uri")})
 _OUTPUTS_OF_TRANSFORM: Final = ("TransformOutput", "S3OutputPath")
 _INPUTS: Final = frozenset({("S3DataSource", "S3Uri"), ("S3Input", "S3Uri")})
 _OF_USER: Final = frozenset({"Environment", "HyperParameters", "StaticHyperParameters", "Tags"})
@@ -63,7 +64,11 @@ class Relocation:
             elif key in _IMAGES:
                 owner[key] = self.image(value)
             elif isinstance(value, str) and value.startswith("file://"):
-                owner[key] = self._move(parent, owner, key)
+                is_tuning = operation == "CreateHyperParameterTuningJob"
+                if is_tuning and (parent, key) == _OUTPUTS_OF_TRAINING:
+                    owner[key] = self._share(value)
+                else:
+                    owner[key] = self._move(parent, owner, key)
         if operation in _TAGGED:
             tags = [tag for tag in request.get("Tags", ()) if tag["Key"] != TAG]
             request["Tags"] = [*tags, {"Key": TAG, "Value": self.verb}]
@@ -90,6 +95,14 @@ class Relocation:
             "URI"
         )
         raise UserError(message)
+
+    def _share(self, uri: str) -> str:
+        """Return where all training jobs of a definition of a tuning job store below."""
+        taken = [prefix for prefix, place in self.downloads.items() if place == uri]
+        if taken:
+            return f"s3://{self.bucket}/{taken[0]}".rstrip("/")
+        folder = f"/output-{len(self.downloads) + 1}" if self.downloads else ""
+        return self._expect(f"{PREFIX}jobs/{self.name}{folder}", uri)
 
     def _expect(self, prefix: str, uri: str) -> str:
         self.downloads[f"{prefix}/"] = uri

@@ -21,6 +21,7 @@ KINDS = {
     "TrainingJob": "training-job",
     "ProcessingJob": "processing-job",
     "TransformJob": "transform-job",
+    "HyperParameterTuningJob": "hyper-parameter-tuning-job",
     "EndpointConfig": "endpoint-config",
     "Endpoint": "endpoint",
     "Model": "model",
@@ -88,7 +89,8 @@ def _find_needs_of_sagemaker(operation: str, body: dict[str, Any]) -> list[Need]
     needs = [(action, resource)]
     if "Tags" in body:
         needs.append(("sagemaker:AddTags", resource))
-    role = body.get("RoleArn") or body.get("ExecutionRoleArn")
+    definition = body.get("TrainingJobDefinition", body)
+    role = definition.get("RoleArn") or body.get("ExecutionRoleArn")
     if role:
         needs.append(("iam:PassRole", role))
     return needs

@@ -124,6 +124,11 @@ def test_what_is_wrong_is_one_line(
 @pytest.mark.parametrize(
     ("given", "line"),
     [
+        (["--instance-count", "2"], "ok       quota: ml.g5.xlarge for training job usage: 2"),
+        (
+            ["--instance-count", "3"],
+            "fault    quota: ml.g5.xlarge for training job usage: 2, and 3 are needed; raise it",
+        ),
         (["--instance-type", "ml.c7g.large"], "fault    image: it is built for amd64, and ml.c7g"),
         (
             [
@@ -138,7 +143,7 @@ def test_what_is_wrong_is_one_line(
         ([], "unknown  driver: CUDA 12 needs driver 525 or newer; for an endpoint, name one of"),
     ],
 )
-def test_an_image_that_does_not_fit_is_found(
+def test_a_quota_or_image_that_does_not_fit_is_found(
     remote: Remote, flags: list[str], given: list[str], line: str
 ) -> None:
     _, out, _ = remote.run(*flags, *given)

@@ -174,7 +174,10 @@ class _Tuner:
             "_bracket": number,
         }
         try:
-            valid = validate("CreateTrainingJob", definition.make_request(name, tuned))
+            request = definition.make_request(name, tuned)
+            if tags := self._read_record().get("Tags"):
+                request["Tags"] = tags  # Source: Tags of CreateHyperParameterTuningJob
+            valid = validate("CreateTrainingJob", request)
             job_operations.start_training_job(self._account, valid, extra)
         except AwsError as error:
             if error.code != "ResourceLimitExceeded":

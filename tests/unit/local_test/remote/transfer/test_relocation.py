@@ -95,3 +95,30 @@ def test_a_place_is_named_by_content(tmp_path: Path) -> None:
     file = uploads.plan("bucket", f"file://{tmp_path}/other/a.csv")
     assert [f"s3://bucket/{key}" for key in file.keys] == [file.uri]
     assert file.uri == f"{one.uri}a.csv"
+
+
+def test_each_definition_of_a_tuning_job_stores_below_the_name_of_the_job(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("1")
+    definition = make_request(tmp_path)
+    request = {
+        "HyperParameterTuningJobName": "job",
+        "TrainingJobDefinitions": [
+            definition,
+            {**definition, "OutputDataConfig": {"S3OutputPath": "file:///other/"}},
+            definition,
+            {**definition, "OutputDataConfig": {"S3OutputPath": "s3://theirs/out"}},
+        ],
+    }
+    found = relocate()
+    made = found.rewrite("CreateHyperParameterTuningJob", request)
+    places = [item["OutputDataConfig"]["S3OutputPath"] for item in made["TrainingJobDefinitions"]]
+    assert places == [
+        *("s3://bucket/byo/jobs/job", "s3://bucket/byo/jobs/job/output-2"),
+        *("s3://bucket/byo/jobs/job", "s3://theirs/out"),
+    ]
+    assert found.downloads == {
+        "byo/jobs/job/": f"file://{Path('out').absolute()}",
+        "byo/jobs/job/output-2/": "file:///other/",
+    }
+    assert {item["RoleArn"] for item in made["TrainingJobDefinitions"]} == {ROLE}
+    assert len(found.uploads) == 1
