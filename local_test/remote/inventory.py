@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -135,12 +136,16 @@ class Inventory:
                 names |= set(self._list_trainings(name))
         return [item for item in resources if item.name in names]
 
-    def _list_trainings(self, name: str) -> Iterator[str]:
+    def _list_trainings(self, name: str) -> list[str]:
         noun = "list_training_jobs_for_hyper_parameter_tuning_job"
-        pages = self._sagemaker.get_paginator(noun)
-        for page in pages.paginate(HyperParameterTuningJobName=name):
-            for summary in page["TrainingJobSummaries"]:
-                yield str(summary["TrainingJobName"])
+        names: list[str] = []
+
+        def collect(**where: str) -> None:
+            for page in self._sagemaker.get_paginator(noun).paginate(**where):
+                names.extend(str(item["TrainingJobName"]) for item in page["TrainingJobSummaries"])
+
+        self._ignore_missing(collect, HyperParameterTuningJobName=name)
+        return names
 
     def _list_kind(self, kind: ResourceKind) -> Iterator[Resource]:
         limits: dict[str, Any] = {}
@@ -157,11 +162,15 @@ class Inventory:
                     yield Resource(kind, name, arn, status, entry["CreationTime"], verb)
 
     def _find_tag(self, arn: str) -> str | None:
-        for page in self._sagemaker.get_paginator("list_tags").paginate(ResourceArn=arn):
-            for tag in page["Tags"]:
-                if tag["Key"] == TAG:
-                    return str(tag["Value"])
-        return None
+        """Return the tag's value; None without it, or if the resource has vanished meanwhile."""
+        found: dict[str, str] = {}
+
+        def collect(**where: str) -> None:
+            for page in self._sagemaker.get_paginator("list_tags").paginate(**where):
+                found.update((str(tag["Key"]), str(tag["Value"])) for tag in page["Tags"])
+
+        self._ignore_missing(collect, ResourceArn=arn)
+        return found.get(TAG)
 
     def stop(self, resource: Resource) -> None:
         """End what costs money by the hour, and wait for its end: a job, or an endpoint.
@@ -187,7 +196,8 @@ class Inventory:
             if resource.kind.can_delete:
                 self._call("delete", resource)
             else:
-                self._sagemaker.delete_tags(ResourceArn=resource.arn, TagKeys=[TAG])
+                delete_tags = functools.partial(self._sagemaker.delete_tags, TagKeys=[TAG])
+                self._ignore_missing(delete_tags, ResourceArn=resource.arn)
         return resource.kind.can_delete
 
     def delete_log(self, resource: Resource) -> None:

@@ -6,7 +6,7 @@ import re
 from typing import Any, Final
 
 from local_test.remote.access import Account
-from local_test.remote.refusals import find_code
+from local_test.remote.refusals import is_missing
 from local_test.runners.log_lines import OnLine
 
 _NUMBER: Final = re.compile(r"-[0-9]{8,}$")
@@ -28,14 +28,23 @@ class LogReader:
     def read(self) -> int:
         """Pass on every new line; return how many there were.
 
-        A group or stream that does not exist yet has no lines.
+        A group or stream that does not exist yet, or no longer, has no lines.
 
         Raises: botocore's errors.
         """
-        return sum(self._read_stream(name) for name in self._list_streams())
+        import botocore.exceptions  # noqa: PLC0415 - takes 0.2 s, which local commands do not need
+
+        count = 0
+        for name in self._list_streams():
+            try:
+                count += self._read_stream(name)
+            except botocore.exceptions.ClientError as error:
+                if not is_missing(error):
+                    raise
+        return count
 
     def _list_streams(self) -> list[str]:
-        import botocore.exceptions  # noqa: PLC0415 - takes 0.2 s, which local commands do not need
+        import botocore.exceptions  # noqa: PLC0415 - as above
 
         pages = self._logs.get_paginator("describe_log_streams")
         names = {"logGroupName": self._group}
@@ -48,7 +57,7 @@ class LogReader:
                 for stream in page["logStreams"]
             ]
         except botocore.exceptions.ClientError as error:
-            if find_code(error) != "ResourceNotFoundException":
+            if not is_missing(error):
                 raise
             return []
         return sorted(found)

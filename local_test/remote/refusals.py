@@ -54,6 +54,10 @@ _UNREACHABLE: Final = frozenset(
 )
 
 
+class GoneError(UserError):
+    """What a command follows does not exist any more: someone else deleted it."""
+
+
 @contextlib.contextmanager
 def explaining() -> Iterator[None]:
     """Raise the errors of boto3 as one sentence.

@@ -7,7 +7,7 @@ import datetime as dt
 import re
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from container.errors import PlatformError, UserError
 from local_test.remote.access import Account
@@ -32,6 +32,12 @@ _NAMES: Final = {
     "endpoint": "EndpointName",
 }
 _BUSY: Final = re.compile("(?i)in.progress")
+_WATCH_S: Final = 2.0
+_DELETED: Final = "someone else deleted the endpoint"
+
+
+class EndedError(Exception):
+    """An endpoint does not serve any more, or never will; the text says why."""
 
 
 class RemoteEndpoint:
@@ -84,33 +90,53 @@ class RemoteEndpoint:
                     self._made.pop()
             raise
 
-    def wait(self, on_status: Callable[[str, str], None]) -> str:
-        """Show log and status until the endpoint serves or has failed; return why it failed.
+    def wait(self, on_status: Callable[[str, str], None]) -> None:
+        """Show log and status until the endpoint serves.
 
-        Raises: UserError or PlatformError if the service cannot be asked any more.
+        Raises: EndedError if it fails or someone else deletes it, UserError or PlatformError if the
+            service cannot be asked any more.
         """
         shown = ""
         pause_s = _FIRST_POLL_S
         while True:
-            with explaining():
-                found = self._sagemaker.describe_endpoint(EndpointName=self.name)
-            status = str(found["EndpointStatus"])
-            reason = str(found.get("FailureReason", ""))
+            status, reason = self._look()
             if status != shown:
                 on_status(status, reason)
                 shown = status
-            self.show_log()
+            with explaining():
+                self._log.read()
             if status == "InService":
-                return ""
-            if status == "Failed":
-                return reason or "the service gives no reason"
+                return
+            _check(status, reason)
             time.sleep(pause_s)
             pause_s = min(_POLL_S, pause_s * 1.5)
 
-    def show_log(self) -> None:
-        """Pass on the new lines of the log."""
+    def watch(self) -> NoReturn:
+        """Show the log for as long as the endpoint exists.
+
+        Raises: as `wait` does.
+        """
+        while True:
+            _check(*self._look())
+            with explaining():
+                self._log.read()
+            time.sleep(_WATCH_S)
+
+    def _look(self) -> tuple[str, str]:
+        """Return status and failure reason.
+
+        Raises: EndedError if the endpoint does not exist any more.
+        """
+        import botocore.exceptions  # noqa: PLC0415 - as above
+
         with explaining():
-            self._log.read()
+            try:
+                found = self._sagemaker.describe_endpoint(EndpointName=self.name)
+            except botocore.exceptions.ClientError as error:
+                if not is_missing(error):
+                    raise
+                raise EndedError(_DELETED) from error
+        return str(found["EndpointStatus"]), str(found.get("FailureReason", ""))
 
     def delete(self) -> None:
         """Delete the endpoint, its configuration and its models, as far as they were made.
@@ -138,6 +164,15 @@ class RemoteEndpoint:
             except botocore.exceptions.ClientError as error:
                 if not is_missing(error):
                     raise
+
+
+def _check(status: str, reason: str) -> None:
+    """Raise EndedError for an endpoint that does not serve any more, or never will."""
+    if status == "Failed":
+        message = f"the endpoint failed: {reason or 'the service gives no reason'}"
+        raise EndedError(message)
+    if status == "Deleting":
+        raise EndedError(_DELETED)
 
 
 def delete_endpoint(account: Account, name: str) -> None:

@@ -26,6 +26,7 @@ from local_test.jobs.result import JobResult, Listeners, Metric
 from local_test.remote.access import Account
 from local_test.remote.log_reader import LogReader
 from local_test.remote.refusals import (
+    GoneError,
     explaining,
     has_ended,
     is_made_by_retry,
@@ -161,7 +162,8 @@ class RemoteJob:
     def follow(self) -> JobResult:
         """Show status, log and metrics until the job has ended; return its result.
 
-        Raises: UserError or PlatformError if the service cannot be asked any more.
+        Raises: GoneError if someone else deletes the job, UserError or PlatformError if the
+            service cannot be asked any more.
         """
         with self._closing_files(), explaining():
             description = self._wait()
@@ -176,12 +178,23 @@ class RemoteJob:
             metrics=self._metrics,
         )
 
+    def _look(self) -> dict[str, Any]:
+        import botocore.exceptions  # noqa: PLC0415 - as above
+
+        try:
+            return self._describe()
+        except botocore.exceptions.ClientError as error:
+            if not is_missing(error):
+                raise
+            message = f"the job {self.name} does not exist any more: someone else deleted it"
+            raise GoneError(message) from error
+
     def _wait(self) -> dict[str, Any]:
         pause_s = _FIRST_POLL_S
         shown = ""
         quiet = 0
         while True:
-            description = self._describe()
+            description = self._look()
             status = str(description.get("SecondaryStatus") or description[self._kind.status])
             if status != shown:
                 self._listeners.on_status(status, str(description.get("FailureReason", "")))

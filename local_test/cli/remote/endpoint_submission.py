@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
-from typing import Final, NoReturn
+from typing import NoReturn
 
 import typer
 
@@ -19,11 +18,9 @@ from local_test.cli.remote.submission import (
     interruptible,
     wants_to_leave,
 )
-from local_test.remote.remote_endpoints import RemoteEndpoint
+from local_test.remote.remote_endpoints import EndedError, RemoteEndpoint
 from local_test.requests import validation
 from local_test.requests.endpoint_requests import EndpointRequests
-
-_LOG_POLL_S: Final = 2.0
 
 
 def serve(requests: EndpointRequests, options: RemoteOptions, *, print_request: bool) -> int:
@@ -47,9 +44,15 @@ def serve(requests: EndpointRequests, options: RemoteOptions, *, print_request: 
                 terminal.say(f"`{COMMAND} aws delete {name}` deletes it")
                 print(name)
                 return 0
-            failure = endpoint.wait(lambda status, reason: terminal.mark("bold", status, reason))
-            if not failure:
-                _show_log(endpoint)
+            endpoint.wait(lambda status, reason: terminal.mark("bold", status, reason))
+            terminal.say(
+                f"InvokeEndpoint reaches {name}, which costs by the hour until it is deleted; "
+                "Ctrl-C ends it"
+            )
+            print(name, flush=True)
+            endpoint.watch()
+        except EndedError as ended:
+            failure = str(ended)
         except KeyboardInterrupt:
             if wants_to_leave(name):
                 terminal.say(f"{name} goes on; `{COMMAND} aws delete {name}` deletes it")
@@ -62,7 +65,7 @@ def serve(requests: EndpointRequests, options: RemoteOptions, *, print_request: 
             raise
         _delete(endpoint)
     if failure:
-        terminal.complain(f"the endpoint failed: {failure}; it is deleted")
+        terminal.complain(f"{failure}; nothing of {name} is left")
     return int(bool(failure))
 
 
@@ -83,17 +86,6 @@ def _rewrite(submission: Submission, requests: EndpointRequests) -> EndpointRequ
         config=relocation.rewrite("CreateEndpointConfig", requests.config),
         endpoint=relocation.rewrite("CreateEndpoint", requests.endpoint),
     )
-
-
-def _show_log(endpoint: RemoteEndpoint) -> NoReturn:
-    terminal.say(
-        f"InvokeEndpoint reaches {endpoint.name}, which costs by the hour until it is deleted; "
-        "Ctrl-C ends it"
-    )
-    print(endpoint.name, flush=True)
-    while True:
-        endpoint.show_log()
-        time.sleep(_LOG_POLL_S)
 
 
 def _delete(endpoint: RemoteEndpoint) -> None:

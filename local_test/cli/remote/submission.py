@@ -21,7 +21,7 @@ from local_test.data import storage
 from local_test.jobs.result import JobResult
 from local_test.remote import prices, remote_jobs
 from local_test.remote.access import Account
-from local_test.remote.refusals import explaining
+from local_test.remote.refusals import GoneError, explaining
 from local_test.remote.remote_jobs import PROCESSING, TRAINING, TRANSFORM, Kind, RemoteJob
 from local_test.remote.transfer import images, uploads
 from local_test.remote.transfer.images import LocalImage
@@ -193,6 +193,8 @@ def follow(job: RemoteJob, started: str) -> JobResult:
         if wants_to_leave(job.name):
             terminal.say(f"{job.name} goes on; `{COMMAND} aws stop {job.name}` stops it")
             raise typer.Exit(130) from None
+    except GoneError:
+        raise
     except (UserError, PlatformError) as error:
         _give_up(job, error)
     except Exception:
@@ -202,6 +204,8 @@ def follow(job: RemoteJob, started: str) -> JobResult:
         terminal.say(f"stopping {job.name}")
         job.stop()
         return job.follow()
+    except GoneError:
+        raise
     except (UserError, PlatformError) as error:
         _give_up(job, error)
     except KeyboardInterrupt:

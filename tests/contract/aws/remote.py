@@ -17,7 +17,7 @@ import pytest
 from botocore.awsrequest import AWSResponse
 
 from local_test.cli import app, job_commands
-from local_test.cli.remote import endpoint_submission, submission, tune_command
+from local_test.cli.remote import submission, tune_command
 from local_test.remote import access, remote_endpoints, remote_jobs
 from tests.contract.aws.client import LocalAws
 from tests.contract.aws.simulator import Need, find_needs, permits
@@ -103,7 +103,7 @@ class Remote:
         for name in ("_FIRST_POLL_S", "_POLL_S"):
             self.monkeypatch.setattr(remote_jobs, name, 0.05)
             self.monkeypatch.setattr(remote_endpoints, name, 0.05)
-        self.monkeypatch.setattr(endpoint_submission, "_LOG_POLL_S", 0.05)
+        self.monkeypatch.setattr(remote_endpoints, "_WATCH_S", 0.05)
         for module in (submission, job_commands, tune_command):
             self.monkeypatch.setattr(module, "JOBS", self.jobs)
 

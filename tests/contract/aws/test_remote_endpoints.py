@@ -37,6 +37,11 @@ def interrupt(_: object) -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
+def is_up(remote: Remote, name: str) -> bool:
+    found = remote.aws.sagemaker.describe_endpoint(EndpointName=name)
+    return bool(found["EndpointStatus"] == "InService")
+
+
 def list_left(remote: Remote) -> str:
     remote.policy = None
     return remote.run_well("aws", "ls", "--json")
@@ -54,8 +59,7 @@ def test_an_endpoint_serves_until_it_is_interrupted_and_needs_its_policy(
     answers: list[Any] = []
 
     def ask(_: object) -> None:
-        is_up = len(remote.sent["DescribeLogStreams"]) > len(remote.sent["DescribeEndpoint"])
-        if is_up and not answers:
+        if is_up(remote, "on-aws") and not answers:
             said = remote.aws.runtime.invoke_endpoint(EndpointName="on-aws", Body=b"hello")
             answers.append(json.loads(said["Body"].read()))
             interrupt(None)
@@ -156,6 +160,34 @@ def test_an_endpoint_that_fails_is_explained_and_deleted(remote: Remote, flags: 
     assert "error: the endpoint failed: " in err
     assert "I do not come up" in err
     remote.faults.clear()
+    assert list_left(remote) == ""
+
+
+GONE = answer(400, "ValidationException", 'Could not find endpoint "arn:aws:x"')
+
+
+def test_an_endpoint_that_someone_else_deletes_ends_the_command(
+    remote: Remote, flags: list[str]
+) -> None:
+    def delete(_: object) -> None:
+        if is_up(remote, "theirs"):
+            remote.faults.clear()
+            remote.aws.sagemaker.delete_endpoint(EndpointName="theirs")
+
+    remote.faults["DescribeLogStreams"] = [delete] * 1000
+    code, out, err = remote.run(*flags, "--on", "aws", "--yes", "--name", "theirs")
+    assert (code, out) == (1, "theirs\n")
+    assert "error: someone else deleted the endpoint; nothing of theirs is left" in err
+    assert list_left(remote) == ""
+
+
+def test_an_endpoint_that_someone_else_deletes_while_it_starts_ends_the_command(
+    remote: Remote, flags: list[str]
+) -> None:
+    remote.faults["DescribeEndpoint"] = [GONE]
+    code, out, err = remote.run(*flags, "--on", "aws", "--yes", "--name", "theirs")
+    assert (code, out) == (1, "")
+    assert "error: someone else deleted the endpoint; nothing of theirs is left" in err
     assert list_left(remote) == ""
 
 

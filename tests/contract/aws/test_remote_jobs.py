@@ -226,6 +226,46 @@ def test_what_is_refused_before_the_job_is_one_sentence(
     assert not remote.jobs.exists()
 
 
+NO_JOB = answer(400, "ValidationException", "Requested resource not found.")
+NO_LOG = answer(400, "ResourceNotFoundException", "The specified log stream does not exist.")
+
+
+def test_a_job_that_someone_else_deletes_is_not_said_to_be_stopped(
+    remote: Remote, flags: list[str]
+) -> None:
+    remote.faults["DescribeTrainingJob"] = [NO_JOB]
+    code, _, err = remote.run(*flags, "--on", "aws", "--yes", "--name", "theirs")
+    assert code == 2
+    assert "error: the job theirs does not exist any more: someone else deleted it\n" in err
+    assert "StopTrainingJob" not in remote.sent
+    remote.run_well("aws", "clean", "--yes")
+
+
+def test_a_log_that_someone_else_deletes_does_not_end_the_job(
+    remote: Remote, flags: list[str]
+) -> None:
+    remote.faults["GetLogEvents"] = [NO_LOG]
+    remote.faults["DescribeLogStreams"] = [NO_LOG]
+    out = remote.run_well(*flags, "--on", "aws", "--yes", "--name", "unlogged")
+    assert out.startswith("Completed")
+    remote.run_well("aws", "clean", "--yes")
+
+
+def test_what_vanishes_while_it_is_listed_is_left_out(remote: Remote, flags: list[str]) -> None:
+    for name in ("stays", "vanishes"):
+        remote.run_well(*flags, "--on", "aws", "--yes", "--name", name)
+
+    def vanish(request: Any) -> None:
+        if "vanishes" in json.loads(request.body)["ResourceArn"]:
+            remote.aws.sagemaker.delete_training_job(TrainingJobName="vanishes")
+
+    remote.faults["ListTags"] = [vanish] * 100
+    listed = remote.run_well("aws", "ls", "--json")
+    assert [json.loads(line)["name"] for line in listed.splitlines()] == ["stays"]
+    remote.faults.clear()
+    remote.run_well("aws", "clean", "--yes")
+
+
 def test_a_job_that_aws_makes_while_it_fails_is_stopped(remote: Remote, flags: list[str]) -> None:
     fail = answer(500, "InternalFailure")
 

@@ -44,7 +44,10 @@ def statuses_of(remote: Remote, name: str) -> set[str]:
     trainings = sagemaker.list_training_jobs_for_hyper_parameter_tuning_job(
         HyperParameterTuningJobName=name
     )["TrainingJobSummaries"]
-    return {found["HyperParameterTuningJobStatus"], *(job["TrainingJobStatus"] for job in trainings)}
+    return {
+        found["HyperParameterTuningJobStatus"],
+        *(job["TrainingJobStatus"] for job in trainings),
+    }
 
 
 def clean(remote: Remote) -> None:
@@ -160,6 +163,11 @@ CASES = {
         "Service Quotas",
     ),
     "interrupted": Case({LIST: [interrupt]}, 130, "stopping faulty"),
+    "deleted": Case(
+        {DESCRIBE: [answer(400, "ResourceNotFound", "There is no such tuning job")]},
+        2,
+        "error: the job faulty does not exist any more: someone else deleted it\n",
+    ),
 }
 
 
@@ -222,9 +230,12 @@ def test_a_detached_tuning_job_is_listed_stopped_and_deleted_with_its_training_j
     assert list_kinds() == []
     sagemaker = remote.aws.sagemaker
     assert sagemaker.list_training_jobs(NameContains="alone-")["TrainingJobSummaries"] == []
-    assert remote.aws.s3.list_objects_v2(Bucket=remote.aws.bucket, Prefix="byo/jobs/alone/")[
-        "KeyCount"
-    ] == 0
+    assert (
+        remote.aws.s3.list_objects_v2(Bucket=remote.aws.bucket, Prefix="byo/jobs/alone/")[
+            "KeyCount"
+        ]
+        == 0
+    )
     clean(remote)
 
 
