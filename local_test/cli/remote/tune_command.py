@@ -115,8 +115,8 @@ def tune(
             print(json.dumps(fields, indent=2))
             return 0
         message = (
-            "tuning jobs run on AWS; add --on aws. On this machine, the local AWS runs them for "
-            f"boto3 and the SageMaker SDK: start it with `{COMMAND} up`"
+            f"tuning jobs run on AWS; add --on aws. With `{COMMAND} up`, the local AWS takes its "
+            "place: docs/aws.md says how"
         )
         raise UserError(message)
     remote.refuse(container, {})
