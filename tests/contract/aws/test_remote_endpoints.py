@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,21 @@ def interrupt(_: object) -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def is_up(remote: Remote, name: str) -> bool:
-    found = remote.aws.sagemaker.describe_endpoint(EndpointName=name)
-    return bool(found["EndpointStatus"] == "InService")
+def when_up(remote: Remote, name: str, act: Callable[[], None]) -> list[Any]:
+    """Return faults that act once, after the command has said that the endpoint is in service.
+
+    It may read the log twice between the endpoint's start and that.
+    """
+    reads: list[object] = []
+
+    def look(request: object) -> None:
+        if len(reads) < 3:
+            found = remote.aws.sagemaker.describe_endpoint(EndpointName=name)
+            reads.extend([request] * (found["EndpointStatus"] == "InService"))
+            if len(reads) == 3:
+                act()
+
+    return [look] * 1000
 
 
 def list_left(remote: Remote) -> str:
@@ -58,14 +71,13 @@ def test_an_endpoint_serves_until_it_is_interrupted_and_needs_its_policy(
     assert "CreateModel" not in remote.sent
     answers: list[Any] = []
 
-    def ask(_: object) -> None:
-        if is_up(remote, "on-aws") and not answers:
-            said = remote.aws.runtime.invoke_endpoint(EndpointName="on-aws", Body=b"hello")
-            answers.append(json.loads(said["Body"].read()))
-            interrupt(None)
+    def ask() -> None:
+        said = remote.aws.runtime.invoke_endpoint(EndpointName="on-aws", Body=b"hello")
+        answers.append(json.loads(said["Body"].read()))
+        interrupt(None)
 
     remote.policy = json.loads(remote.run_well("aws", "role", "serve"))
-    remote.faults["DescribeLogStreams"] = [ask] * 1000
+    remote.faults["DescribeLogStreams"] = when_up(remote, "on-aws", ask)
     code, out, err = remote.run(*there)
 
     assert code == 0, err
@@ -169,15 +181,13 @@ GONE = answer(400, "ValidationException", 'Could not find endpoint "arn:aws:x"')
 def test_an_endpoint_that_someone_else_deletes_ends_the_command(
     remote: Remote, flags: list[str]
 ) -> None:
-    def delete(_: object) -> None:
-        if is_up(remote, "theirs"):
-            remote.faults.clear()
-            remote.aws.sagemaker.delete_endpoint(EndpointName="theirs")
+    def delete() -> None:
+        remote.aws.sagemaker.delete_endpoint(EndpointName="taken-away")
 
-    remote.faults["DescribeLogStreams"] = [delete] * 1000
-    code, out, err = remote.run(*flags, "--on", "aws", "--yes", "--name", "theirs")
-    assert (code, out) == (1, "theirs\n")
-    assert "error: someone else deleted the endpoint; nothing of theirs is left" in err
+    remote.faults["DescribeLogStreams"] = when_up(remote, "taken-away", delete)
+    code, out, err = remote.run(*flags, "--on", "aws", "--yes", "--name", "taken-away")
+    assert (code, out) == (1, "taken-away\n")
+    assert "error: someone else deleted the endpoint; nothing of taken-away is left" in err
     assert list_left(remote) == ""
 
 
@@ -185,9 +195,9 @@ def test_an_endpoint_that_someone_else_deletes_while_it_starts_ends_the_command(
     remote: Remote, flags: list[str]
 ) -> None:
     remote.faults["DescribeEndpoint"] = [GONE]
-    code, out, err = remote.run(*flags, "--on", "aws", "--yes", "--name", "theirs")
+    code, out, err = remote.run(*flags, "--on", "aws", "--yes", "--name", "taken-away")
     assert (code, out) == (1, "")
-    assert "error: someone else deleted the endpoint; nothing of theirs is left" in err
+    assert "error: someone else deleted the endpoint; nothing of taken-away is left" in err
     assert list_left(remote) == ""
 
 
