@@ -90,9 +90,7 @@ class TuningOptions(TrainingFields):
         )
         name = self.name or shorthand.make_name("tuning")
         output = self.output or str(JOBS / "tuning" / name)
-        training = self.fill_request(
-            container, data.channels, data.hyperparameters, name=name, output=output
-        )
+        training = self.fill_request(container, data, name, output)
         return tuning_shorthand.tuning_request(training, config)
 
 
