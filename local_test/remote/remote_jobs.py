@@ -165,8 +165,16 @@ class RemoteJob:
         Raises: GoneError if someone else deletes the job, UserError or PlatformError if the
             service cannot be asked any more.
         """
+        import botocore.exceptions  # noqa: PLC0415 - as above
+
         with self._closing_files(), explaining():
-            description = self._wait()
+            try:
+                description = self._wait()
+            except botocore.exceptions.ClientError as error:
+                if not is_missing(error):
+                    raise
+                message = f"the job {self.name} does not exist any more: someone else deleted it"
+                raise GoneError(message) from error
         status = str(description[self._kind.status])
         document = json.loads(json.dumps(description, default=_format))
         write_document(self.directory / "description.json", document)
@@ -178,23 +186,12 @@ class RemoteJob:
             metrics=self._metrics,
         )
 
-    def _look(self) -> dict[str, Any]:
-        import botocore.exceptions  # noqa: PLC0415 - as above
-
-        try:
-            return self._describe()
-        except botocore.exceptions.ClientError as error:
-            if not is_missing(error):
-                raise
-            message = f"the job {self.name} does not exist any more: someone else deleted it"
-            raise GoneError(message) from error
-
     def _wait(self) -> dict[str, Any]:
         pause_s = _FIRST_POLL_S
         shown = ""
         quiet = 0
         while True:
-            description = self._look()
+            description = self._describe()
             status = str(description.get("SecondaryStatus") or description[self._kind.status])
             if status != shown:
                 self._listeners.on_status(status, str(description.get("FailureReason", "")))

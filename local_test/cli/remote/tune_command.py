@@ -22,6 +22,7 @@ from local_test.cli.options import (
     parse_pairs,
     with_groups,
 )
+from local_test.cli.remote import tuning_shorthand
 from local_test.cli.remote.remote_options import RemoteOptions, say_where
 from local_test.cli.remote.submission import (
     Submission,
@@ -35,7 +36,7 @@ from local_test.data import storage
 from local_test.jobs.result import JobResult, Listeners
 from local_test.remote import remote_jobs
 from local_test.remote.remote_tuning import TUNING, RemoteTuningJob
-from local_test.requests import shorthand, tuning_shorthand, validation
+from local_test.requests import shorthand, validation
 
 _JOBS: Final = 10
 

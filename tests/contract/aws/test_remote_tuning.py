@@ -164,7 +164,7 @@ CASES = {
     ),
     "interrupted": Case({LIST: [interrupt]}, 130, "stopping faulty"),
     "deleted": Case(
-        {DESCRIBE: [answer(400, "ResourceNotFound", "There is no such tuning job")]},
+        {LIST: [answer(400, "ResourceNotFound", "There is no such tuning job")]},
         2,
         "error: the job faulty does not exist any more: someone else deleted it\n",
     ),

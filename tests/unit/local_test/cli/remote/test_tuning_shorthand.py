@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from container.errors import UserError
-from local_test.requests import shorthand, validation
-from local_test.requests.tuning_shorthand import (
+from local_test.cli.remote.tuning_shorthand import (
     STRATEGIES,
     make_config,
     parse_ranges,
     tuning_request,
 )
+from local_test.requests import shorthand, validation
 
 
 def test_ranges_have_the_kind_that_their_ends_have() -> None:
