@@ -74,6 +74,8 @@ class InvocationApi:
     account: str = identity.ACCOUNT
     region: str = field(default_factory=identity.region)
     count: Count = lambda *_, **__: None
+    keep: Callable[[str, Mapping[str, str], bytes], None] = lambda *_: None
+    """Called with the endpoint's name, headers and body of each request that was answered."""
 
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
@@ -121,14 +123,14 @@ class InvocationApi:
         try:
             answer = endpoint.invoke(body, headers)
         except RequestError as error:
-            passed_s = time.perf_counter() - started
-            raise self._explain(count, group, error, passed_s) from error
+            raise self._explain(count, group, error, time.perf_counter() - started) from error
         times_s = (answer.first_byte_s, time.perf_counter() - started)
         details = {"setup_s": answer.setup_s, "config": answer.config}
         count(answer.variant, answer.status, *times_s, **details)
         if answer.status >= 400:
             source = answer.source or answer.variant
             raise self._model_error(group, source, answer.status, answer.body)
+        self.keep(endpoint.name, headers, body)
         return answer
 
     def _stream(
@@ -159,6 +161,7 @@ class InvocationApi:
             times_s = [time.perf_counter() - started] * 2
             count(stream.variant, stream.status, *times_s, config=stream.config)
             if stream.status < 400:
+                self.keep(endpoint.name, headers, body)
                 return stream
             original = b"".join(stream.parts)
         except RequestError as error:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import os
+import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +15,8 @@ import pytest
 
 from tests.browser.chromium import CHROMIUM, Browser
 from tests.contract.aws.client import LocalAws, training_request, wait_for_status
+from tests.contract.aws.test_components import make_component
+from tests.contract.aws.test_components import make_endpoint as make_shared_endpoint
 from tests.contract.aws.test_endpoints import make_config, make_model, wait_until_settled
 from tests.support import wait_for
 
@@ -30,6 +37,9 @@ def furnish(local: LocalAws) -> None:
     make_model(local, "shown")
     make_config(local, "shown", {"VariantName": "AllTraffic", "ModelName": "shown"})
     local.sagemaker.create_endpoint(EndpointName="shown", EndpointConfigName="shown")
+    make_shared_endpoint(local, "shared")
+    for name in ("large", "small"):
+        make_component(local, name, "shared", ModelName="shown")
     local.sagemaker.create_training_job(
         **training_request(local, "done", HyperParameters={"epochs": "8"})
     )
@@ -102,12 +112,17 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 PAGES = {
     "overview": ("", "Training jobs"),
+    "list": ("/training-job", "validation_accuracy"),
     "job": ("/training-job/done", "epoch=7; validation_accuracy="),
     "failed-job": ("/training-job/failed", "<script>document.title"),
     "tuning": ("/hyper-parameter-tuning-job/tuned", "Leaderboard"),
     "transform": ("/transform-job/transformed", "1 of 1 objects"),
     "endpoint": ("/endpoint/shown", "AllTraffic"),
-    "playground": ("/playground/shown", "Draw something"),
+    "shared-endpoint": ("/endpoint/shared", "Inference components"),
+    "components": ("/inference-component", "2 in all"),
+    "component": ("/inference-component/small", "shared, variant AllTraffic"),
+    "component-playground": ("/playground/shared/small", "has answered none"),
+    "playground": ("/playground/shown", "filled from a request that it answered"),
     "model": ("/model/shown", "ModelDataUrl"),
     "nothing": ("/training-job/nowhere", "does not exist"),
 }
@@ -129,6 +144,10 @@ def test_a_page_says_its_matter_and_is_no_wider_than_its_window(
     boxes = "[...document.querySelectorAll('.scroll, .log, section')]"
     cut = browser.evaluate(f"{boxes}.filter((box) => box.scrollWidth > box.clientWidth + 1).length")
     assert cut == 0
+    links = browser.evaluate("[...document.querySelectorAll('nav a')].map((a) => a.innerText)")
+    assert links[:3] == ["Overview", "Endpoints", "Components"]
+    current = browser.evaluate("document.querySelectorAll('nav [aria-current]').length")
+    assert current == int(page != "nothing")
     assert "taken over" not in browser.evaluate("document.title")
     assert [error for error in browser.errors if "404" not in error] == []
 
@@ -146,12 +165,26 @@ def test_a_running_job_shows_new_lines_without_a_reload(aws: LocalAws, browser: 
     assert browser.evaluate("document.querySelectorAll('polyline').length") == 1
 
 
+def choose(browser: Browser, kind: str) -> None:
+    browser.wait("document.querySelector('[name=kind]:checked') !== null")
+    browser.evaluate(f"document.querySelector('[name=kind][value={kind}]').click()")
+
+
+def send(browser: Browser, status: int) -> str:
+    """Send what is in the form; return what the answer section shows."""
+    browser.evaluate("document.querySelector('#playground button[type=submit]').click()")
+    browser.wait(f"document.getElementById('response').innerText.startsWith('HTTP {status}')")
+    return str(browser.evaluate("document.getElementById('bars').innerText"))
+
+
 def test_a_digit_drawn_by_keyboard_is_sent_and_its_answer_shown(
     aws: LocalAws, browser: Browser
 ) -> None:
     browser.open(f"{aws.url}/console/playground/shown", 1280)
+    choose(browser, "picture")
     browser.evaluate(
-        "document.getElementById('side').value = 8; document.getElementById('canvas').focus()"
+        "document.getElementById('height').value = 8; document.getElementById('width').value = 6;"
+        "document.getElementById('canvas').focus()"
     )
     browser.press(" ", release=False)
     for key in ("ArrowDown", "ArrowDown", "ArrowRight"):
@@ -161,18 +194,98 @@ def test_a_digit_drawn_by_keyboard_is_sent_and_its_answer_shown(
     sent = browser.evaluate("document.getElementById('request').innerText")
     assert sent.startswith("POST /endpoints/shown/invocations\nContent-Type: text/csv")
     pixels = [int(value) for value in sent.splitlines()[-1].split(",")]
-    assert len(pixels) == 64
-    assert max(pixels) > 200
+    assert len(pixels) == 48
+    assert max(pixels) > 150
     assert pixels[0] == 0
     assert ",".join(map(str, pixels)) in browser.evaluate(
         "document.getElementById('response').innerText"
     )
+    browser.evaluate("document.getElementById('channels').value = 3")
+    send(browser, 200)
+    sent = browser.evaluate("document.getElementById('request').innerText")
+    assert len(sent.splitlines()[-1].split(",")) == 3 * 48
     if SHOTS:
         browser.screenshot(Path(SHOTS, "playground-answered.png"))
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_refusal_is_text_and_the_last_requests_come_back_as_code(
+    aws: LocalAws, browser: Browser, width: int
+) -> None:
+    browser.errors.clear()
+    browser.open(f"{aws.url}/console/playground/shown", width)
+    browser.evaluate("localStorage.clear()")
+    choose(browser, "text")
+    browser.evaluate("document.getElementById('body').value = 'refuse'")
+    answer = send(browser, 424)
+    assert answer.split("\n\n") == ["ModelError: the model answered 415", "no such type"]
+    assert "{" not in answer
+    browser.evaluate("document.getElementById('body').value = `it's \"new\"\\n1,2`")
+    assert '"echo": "it' in send(browser, 200)
+    browser.open(f"{aws.url}/console/playground/shown", width)
+    browser.wait("document.querySelectorAll('#history li').length === 2")
+    browser.evaluate("document.querySelector('#history button').click()")
+    assert browser.evaluate("document.getElementById('body').value") == 'it\'s "new"\n1,2'
+    send(browser, 200)
+    for name, word in (("curl", "--aws-sigv4"), ("boto3", "import boto3"), ("sdk", ".invoke(")):
+        browser.evaluate(f"document.querySelector('[data-code={name}]').click()")
+        browser.wait(f"document.getElementById('code').innerText.includes('{word}')")
+    if SHOTS:
+        browser.screenshot(Path(SHOTS, f"playground-code-{width}.png"))
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    assert browser.errors == [] or all("424" in error for error in browser.errors)
+
+
+def test_the_copied_code_sends_the_same_request(
+    aws: LocalAws, browser: Browser, tmp_path: Path
+) -> None:
+    body = 'it\'s "quoted"\n$HOME \\n ü'
+    browser.open(f"{aws.url}/console/playground/shown", 1280)
+    choose(browser, "text")
+    browser.evaluate(f"document.getElementById('body').value = {json.dumps(body)}")
+    browser.evaluate("document.getElementById('type').value = 'text/plain'")
+    send(browser, 200)
+    environment = aws.run("env").stdout
+    for name, interpreter in (("curl", "bash"), ("boto3", shlex.quote(sys.executable))):
+        browser.evaluate(f"document.querySelector('[data-code={name}]').click()")
+        browser.wait("!document.getElementById('code').hidden")
+        code = str(browser.evaluate("document.getElementById('code').textContent"))
+        (tmp_path / "code").write_text(code, encoding="utf-8")
+        script = f"{environment}\n{interpreter} {tmp_path / 'code'}"
+        done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        text = done.stdout
+        if name == "boto3":
+            text = ast.literal_eval(text).decode()
+        assert json.loads(text)["echo"] == body
+
+
+def test_the_playground_asks_the_inference_component_that_is_chosen(
+    aws: LocalAws, browser: Browser
+) -> None:
+    browser.open(f"{aws.url}/console/playground/shared", 1280)
+    choose(browser, "text")
+    browser.evaluate(
+        "document.getElementById('component').value = 'small';"
+        "document.getElementById('component').dispatchEvent(new Event('change'))"
+    )
+    browser.wait("location.pathname.endsWith('/playground/shared/small')")
+    choose(browser, "text")
+    browser.evaluate("document.getElementById('body').value = '1,2'")
+    assert '"echo": "1,2"' in send(browser, 200)
+    sent = browser.evaluate("document.getElementById('request').innerText")
+    assert "X-Amzn-SageMaker-Inference-Component: small" in sent
+    browser.evaluate("document.querySelector('[data-code=boto3]').click()")
+    browser.wait("!document.getElementById('code').hidden")
+    code = browser.evaluate("document.getElementById('code').textContent")
+    assert 'InferenceComponentName="small"' in code
+    browser.open(f"{aws.url}/console/inference-component/small", 1280)
+    assert "Requests\n1\n" in browser.evaluate("document.body.innerText")
+
+
 def test_an_answer_of_probabilities_becomes_bars(aws: LocalAws, browser: Browser) -> None:
     browser.open(f"{aws.url}/console/playground/shown", 390)
+    choose(browser, "picture")
     browser.evaluate("""
         window.fetch = async () => new Response('{"predictions": [[0.1, 0.7, 0.2]]}',
             { headers: { "Content-Type": "application/json" } });

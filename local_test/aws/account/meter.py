@@ -1,4 +1,7 @@
-"""Counts of an endpoint's requests, by variant and minute, for CloudWatch and the scaler."""
+"""Counts of an endpoint's requests, by variant and minute, for CloudWatch and the scaler.
+
+The last requests of each form are kept, too: the console's playground offers them.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ from dataclasses import dataclass, field
 _MINUTES_KEPT = 180
 _LATENCIES_KEPT = 512
 _MOMENTS_KEPT_S = 60
+_EXAMPLES_KEPT = 5
+_EXAMPLE_BYTES = 64 * 1024
 _LEAST_S = 1e-6
 _PARTS_PER_LOG = 20.5  # 5 % each
 
@@ -70,6 +75,16 @@ class Minute:
             self.setup_s.add(setup_s)
 
 
+@dataclass(frozen=True)
+class Example:
+    """A request that was answered."""
+
+    content_type: str
+    accept: str
+    body: bytes | None
+    """None if it was large."""
+
+
 class Meter:
     """Counts requests; safe to use from any thread."""
 
@@ -80,6 +95,21 @@ class Meter:
         """By endpoint configuration and minute for each variant."""
         self._moments: dict[str, collections.deque[float]] = {}
         self._latencies_s: dict[str, collections.deque[float]] = {}
+        self._examples: dict[tuple[str, str], Example] = {}
+
+    def keep(self, content_type: str, accept: str, body: bytes) -> None:
+        """Keep a request as the last one of its content type and accept header."""
+        kept = body if len(body) <= _EXAMPLE_BYTES else None
+        with self._lock:
+            self._examples.pop((content_type, accept), None)
+            self._examples[content_type, accept] = Example(content_type, accept, kept)
+            if len(self._examples) > _EXAMPLES_KEPT:
+                self._examples.pop(next(iter(self._examples)))
+
+    def examples(self) -> list[Example]:
+        """Return the last request of each form, newest first."""
+        with self._lock:
+            return list(reversed(self._examples.values()))
 
     def count(  # noqa: PLR0913 - one for each measure
         self,

@@ -36,7 +36,7 @@ def show_job(account: Account, job: JobKind, record: Record) -> dict[str, Any]:
     facts = {
         "ARN": record[job.kind.arn_name],
         "Image": live_jobs.image_of(record),
-        "Ran for": _format_duration(
+        "Ran for": format_duration(
             record.get(f"{prefix}StartTime"), record.get(f"{prefix}EndTime")
         ),
         "Artifact": record.get("ModelArtifacts", {}).get("S3ModelArtifacts"),
@@ -57,7 +57,8 @@ def show_job(account: Account, job: JobKind, record: Record) -> dict[str, Any]:
     }
 
 
-def _format_duration(start: float | None, end: float | None) -> str:
+def format_duration(start: float | None, end: float | None) -> str:
+    """Format the seconds between two times; nothing for a job that has not ended."""
     if start is None or end is None:
         return ""
     return f"{end - start:.1f} s"

@@ -10,12 +10,13 @@ from urllib.parse import quote
 from local_test.aws.account import kinds
 from local_test.aws.account.account import Account
 from local_test.aws.account.kinds import Kind
-from local_test.aws.console.job_page import find_input
+from local_test.aws.console.job_page import find_input, format_duration
 from local_test.aws.console.rendering import shorten
 from local_test.aws.sagemaker import live_jobs
 from local_test.jobs.status import UNFINISHED
 
-_ROWS: Final = 12  # of a list; the API has them all
+_ROWS: Final = 12  # of each list of the overview
+_LONGEST: Final = 500  # rows of a list of its own; the API has them all
 
 Record = Mapping[str, Any]
 
@@ -76,15 +77,27 @@ _GROUPS: Final = (
 
 def list_groups(account: Account) -> list[dict[str, Any]]:
     """Return the tables, each with its newest rows."""
-    groups = []
-    for group in _GROUPS:
-        records = account.store.list(group.kind)
-        newest = sorted(records, key=lambda record: -record["CreationTime"])[:_ROWS]
-        rows = [_make_row(account, group, record) for record in newest]
-        groups.append(
-            {"title": group.title, "total": len(records), "label": group.label, "rows": rows}
-        )
-    return groups
+    return [_make_group(account, group, _ROWS) for group in _GROUPS]
+
+
+def list_group(account: Account, kind: str) -> dict[str, Any]:
+    """Return the table of one kind, with all rows that a page can hold."""
+    [group] = [group for group in _GROUPS if group.kind.name == kind]
+    return _make_group(account, group, _LONGEST)
+
+
+def _make_group(account: Account, group: _Group, most: int) -> dict[str, Any]:
+    records = account.store.list(group.kind)
+    newest = sorted(records, key=lambda record: -record["CreationTime"])[:most]
+    rows = [_make_row(account, group, record) for record in newest]
+    return {
+        "title": group.title,
+        "link": f"/console/{group.kind.name}",
+        "total": len(records),
+        "label": group.label,
+        "has_durations": any("duration" in row for row in rows),
+        "rows": rows,
+    }
 
 
 def _make_row(account: Account, group: _Group, record: Record) -> dict[str, Any]:
@@ -96,6 +109,10 @@ def _make_row(account: Account, group: _Group, record: Record) -> dict[str, Any]
         "status": record.get(kind.status_name, "Available"),
         "created": record["CreationTime"],
     }
+    if kind.prefix.endswith("Job"):
+        prefix = kind.prefix.removesuffix("Job")
+        start_s = record.get(f"{prefix}StartTime") or record["CreationTime"]
+        row["duration"] = format_duration(start_s, record.get(f"{prefix}EndTime"))
     if reason := record.get("FailureReason"):
         return {**row, "label": "Failure reason", "detail": reason[:160]}
     return {**row, "label": group.label, "detail": group.describe(account, record)}

@@ -6,6 +6,7 @@ the playground's, and it must come from a page of ours.
 
 from __future__ import annotations
 
+import functools
 import json
 import secrets
 from collections.abc import Callable, Mapping
@@ -16,8 +17,9 @@ from local_test.aws.account.kinds import COMPONENT, ENDPOINT, RESOURCES, TUNING_
 from local_test.aws.console import overview
 from local_test.aws.console.endpoint_page import show_component, show_endpoint
 from local_test.aws.console.job_page import show_job
+from local_test.aws.console.rendering import NAVIGATION, find_file, render, render_message
 from local_test.aws.console.rendering import answer as send
-from local_test.aws.console.rendering import find_file, render, render_message
+from local_test.aws.console.request_form import make_form
 from local_test.aws.console.tuning_page import show_tuning_job
 from local_test.aws.protocol.messages import Reply
 from local_test.aws.sagemaker import live_jobs
@@ -61,10 +63,13 @@ def answer(account: Account, environ: dict[str, Any]) -> Reply:
 def _find_page(account: Account, parts: list[str]) -> Reply | None:
     if parts == ["console"]:
         groups = overview.list_groups(account)
-        return render(account, "overview.html", "Overview", groups=groups)
+        return render(account, "overview.html", "Overview", section="overview", groups=groups)
     if parts == ["console", "status.json"]:
         document = json.dumps(overview.summarize(account))
         return Reply(200, document.encode(), {"Content-Type": "application/json"})
+    if len(parts) == 2 and parts[1] in NAVIGATION:
+        group = overview.list_group(account, parts[1])
+        return render(account, "overview.html", group["title"], section=parts[1], groups=[group])
     if len(parts) == 2:
         return find_file(parts[1])
     return _show(account, parts[1], "/".join(parts[2:])) if len(parts) > 2 else None
@@ -72,21 +77,32 @@ def _find_page(account: Account, parts: list[str]) -> Reply | None:
 
 def _show(account: Account, kind: str, name: str) -> Reply | None:
     if kind == "playground":
-        if account.store.find(ENDPOINT, name) is None:
-            return None
-        components = [item["InferenceComponentName"] for item in list_of(account, name)]
-        values: dict[str, Any] = {"endpoint": name, "components": components}
-        return render(account, "playground.html", "Playground", **values)
+        return _show_playground(account, name)
     record = account.store.find(RESOURCES[kind], name) if kind in RESOURCES else None
     if record is None:
         return None
+    show = functools.partial(render, account, section=kind)
     if kind in _JOBS:
-        return render(account, "job.html", name, **show_job(account, _JOBS[kind], record))
+        return show("job.html", name, **show_job(account, _JOBS[kind], record))
     if kind in _PAGES:
-        template, show = _PAGES[kind]
-        return render(account, template, name, **show(account, record))
+        template, describe = _PAGES[kind]
+        return show(template, name, **describe(account, record))
     request = record.get("_request", record)
-    return render(account, "resource.html", name, record=record, request=request)
+    return show("resource.html", name, record=record, request=request)
+
+
+def _show_playground(account: Account, path: str) -> Reply | None:
+    """Show the playground of an endpoint, or `ENDPOINT/COMPONENT`: the first one unless named."""
+    name, _, chosen = path.partition("/")
+    record = account.store.find(ENDPOINT, name)
+    if record is None:
+        return None
+    components = [item["InferenceComponentName"] for item in list_of(account, name)]
+    if chosen and chosen not in components:
+        return None
+    form = make_form(account, record, chosen or next(iter(components), ""))
+    show = functools.partial(render, account, section=ENDPOINT.name)
+    return show("playground.html", "Playground", endpoint=name, form=form, components=components)
 
 
 def _invoke(account: Account, name: str, environ: dict[str, Any]) -> Reply:

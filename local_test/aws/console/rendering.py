@@ -10,14 +10,29 @@ from typing import Any, Final
 
 import jinja2
 
+from local_test.aws.account import kinds
 from local_test.aws.account.account import Account
 from local_test.aws.protocol.messages import Reply
 
 _ASSETS: Final = Path(__file__).with_name("assets")
 _FILES: Final = {
     "style.css": "text/css; charset=utf-8",
-    "script.js": "text/javascript; charset=utf-8",
+    **dict.fromkeys(
+        ("script.js", "playground.js", "drawing.js", "snippets.js", "answers.js"),
+        "text/javascript; charset=utf-8",
+    ),
 }
+NAVIGATION: Final = {
+    kinds.ENDPOINT.name: "Endpoints",
+    kinds.COMPONENT.name: "Components",
+    kinds.TRAINING_JOB.name: "Training",
+    kinds.TUNING_JOB.name: "Tuning",
+    kinds.PROCESSING_JOB.name: "Processing",
+    kinds.TRANSFORM_JOB.name: "Transform",
+    kinds.MODEL.name: "Models",
+    kinds.PACKAGE.name: "Packages",
+}
+"""The lists that each page links to, by kind."""
 _HEADERS: Final = {
     "Content-Security-Policy": (
         "default-src 'self'; img-src 'self' data: blob:; frame-ancestors 'none'"
@@ -32,8 +47,9 @@ _HEADERS: Final = {
 def render(
     account: Account, template: str, title: str, *, status_code: int = 200, **values: Any
 ) -> Reply:
-    """Return the page of a template."""
-    text = _load_templates().get_template(template).render(account=account, title=title, **values)
+    """Return the page of a template; of `values`, `section` is its place in the navigation."""
+    values |= {"account": account, "title": title, "navigation": NAVIGATION.items()}
+    text = _load_templates().get_template(template).render(**values)
     return answer(status_code, text.encode(), "text/html; charset=utf-8")
 
 
@@ -83,6 +99,7 @@ def _load_templates() -> jinja2.Environment:
             timespec="seconds"
         ),
         "short": shorten,
+        "compact": json.dumps,
         "pretty": lambda document: json.dumps(document, indent=2),
     }
     return environment

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from local_test.aws.account.account import Account
 from local_test.aws.sagemaker.live_endpoints import find_live
 from local_test.endpoints.endpoint import Endpoint
+from local_test.endpoints.invocation import COMPONENT
 from local_test.endpoints.invocation_http import InvocationApi
 
 
@@ -22,4 +24,9 @@ def api_of(account: Account) -> InvocationApi:
         if component:
             account.component_meter(component).count(*counted)
 
-    return InvocationApi(find, account.number, account.region, count)
+    def keep(name: str, headers: Mapping[str, str], body: bytes) -> None:
+        component = headers.get(COMPONENT)
+        meter = account.component_meter(component) if component else account.meter(name)
+        meter.keep(headers.get("content-type", ""), headers.get("accept", ""), body)
+
+    return InvocationApi(find, account.number, account.region, count, keep)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from html import unescape
 from typing import Any
 
 import pytest
@@ -154,4 +155,46 @@ def test_an_endpoint_shows_its_inference_components(account: Account) -> None:
     assert "e, variant v" in page
     assert "DataCacheConfig has no effect here" in page
     assert "/console/inference-component/small" in ask(account, "/console").body.decode()
-    assert "<option>small</option>" in ask(account, "/console/playground/e").body.decode()
+    account.component_meter("small").keep("text/x", "", b"1")
+    for path in ("/console/playground/e", "/console/playground/e/small"):
+        page = ask(account, path).body.decode()
+        assert "<option selected>small</option>" in page
+        assert '<option value="text/x">' in page
+    assert ask(account, "/console/playground/e/other").status == 404
+
+
+def test_each_page_links_to_each_list_and_marks_its_own(account: Account) -> None:
+    times = {"TrainingStartTime": 1.7e9 + 10, "TrainingEndTime": 1.7e9 + 35.5}
+    for number in range(20):
+        put(account, TRAINING_JOB, f"j{number}", TrainingJobStatus="Completed", **times)
+    overview = ask(account, "/console").body.decode()
+    assert overview.count('href="/console/training-job/j') == 12
+    assert "the newest 12 of" in overview
+    page = ask(account, "/console/training-job").body.decode()
+    assert page.count('href="/console/training-job/j') == 20
+    assert page.count(">25.5 s</td>") == 20
+    for path in ("", "/training-job", "/nowhere"):
+        text = ask(account, f"/console{path}").body.decode()
+        links = re.findall('<a href="(/console[a-z/-]*)"( aria-current="page")?>', text)
+        assert "/console/endpoint" in dict(links)
+        assert "/console/hyper-parameter-tuning-job" in dict(links)
+        assert "/console/inference-component" in dict(links)
+        current = [link for link, mark in links if mark]
+        assert current == ([] if path == "/nowhere" else [f"/console{path}"])
+
+
+def test_the_scripts_of_the_playground_are_served(account: Account) -> None:
+    page = ask(account, "/console/script.js")
+    assert page.status == 200
+    put(account, ENDPOINT, "e", _requests={"config": {}, "models": {}})
+    html = ask(account, "/console/playground/e").body.decode()
+    form = re.search(r'data-form="([^"]*)"', html)
+    assert form is not None
+    assert json.loads(unescape(form[1]))["endpoint"] == "e"
+    scripts = ["playground.js"]
+    for name in scripts:
+        reply = ask(account, f"/console/{name}")
+        assert reply.status == 200
+        assert reply.headers["Content-Type"].startswith("text/javascript")
+        scripts += re.findall(r'from "\./(\w+\.js)"', reply.body.decode())
+    assert sorted(scripts) == ["answers.js", "drawing.js", "playground.js", "snippets.js"]
