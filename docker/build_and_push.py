@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import json
 import os
 import platform
@@ -144,22 +145,35 @@ def plan_build(options: argparse.Namespace) -> Build:
     found = project.find(options.image, options.project, is_toolkit=options.toolkit)
     framework = options.framework if options.framework != _FRAMEWORKS[0] else ""
     architecture = "arm64" if options.platform == "linux/arm64" else ""
-    parts = [version, options.kind, architecture, framework, options.target, revision]
+    python, is_known = name_base(client)
+    parts = [version, options.kind, architecture, framework, options.target, python, revision]
     base = f"byo-toolkit:{'-'.join(part for part in parts if part)}"
     if found is not None:
         say(f"building the project in {found.directory}; --toolkit builds the toolkit itself")
         parts.append(found.compute_fingerprint())
     is_clean = revision != "unknown" and not revision.endswith("-dirty")
-    is_named = bool(options.tag or os.environ.get("BASE_IMAGE"))  # by what the tag does not name
     return Build(
         client,
         options.tag or "-".join(part for part in parts if part),
         compose_build(client, options, version, revision),
-        is_named_by_content=is_clean and not is_named,
+        is_named_by_content=is_clean and is_known and not options.tag,
         project=found,
         base=base,
         is_tried=not options.no_smoke,
     )
+
+
+def name_base(client: str) -> tuple[str, bool]:
+    """Return a part of the tag for BASE_IMAGE, and whether it names the base's content."""
+    base = os.environ.get("BASE_IMAGE", "")
+    if not base:
+        return "", True  # the Dockerfile has its digest
+    identity = base.partition("@sha256:")[2]
+    if not identity:
+        with contextlib.suppress(DeliveryError):
+            identity = run([client, "image", "inspect", "--format", "{{.Id}}", base], quiet=True)
+    digest = hashlib.sha256((identity.strip() or base).encode()).hexdigest()
+    return f"base-{digest[:8]}", bool(identity.strip())
 
 
 def build_only(build: Build, options: argparse.Namespace) -> str:

@@ -314,6 +314,25 @@ def test_the_tag_names_the_projects_content(tmp_path: Path) -> None:
     assert is_new == [False, False, True, True, False, True, True]
 
 
+def test_the_tag_names_the_base_by_its_content(tmp_path: Path) -> None:
+    identity = tmp_path / "identity"
+    script = f"arguments[:2] == ['image', 'inspect'] and print(open({str(identity)!r}).read())"
+    write_program(tmp_path, "docker", script)
+    tags = []
+    cases = [("a", ""), ("a", "b:1"), ("a", "b:2"), ("c", "b:1"), ("c", "b:1@sha256:d")]
+    for content, base in cases:
+        identity.write_text(f"sha256:{content}\n")
+        done = deliver(tmp_path, "--no-push", "--dry-run", "--toolkit", BASE_IMAGE=base)
+        tags += re.findall(r"--tag (team/digits:\S+)", done.stderr)
+    identity.unlink()
+    done = deliver(tmp_path, "--no-push", "--dry-run", "--toolkit", BASE_IMAGE="gone:1")
+    tags += re.findall(r"--tag (team/digits:\S+)", done.stderr)
+
+    assert tags[1] == tags[2]
+    assert len(tags) == 6
+    assert len(set(tags)) == 5
+
+
 def test_the_toolkit_itself_is_built_only_on_request_beside_a_project(tmp_path: Path) -> None:
     write_project(tmp_path)
     write_program(tmp_path, "docker", RECORDS)
