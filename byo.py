@@ -39,6 +39,7 @@ the AWS API on localhost (the extra aws):
   purge      delete its data
 
 your AWS account: train, evaluate, transform and serve with --on aws, and
+  tune       run a tuning job with --on aws
   aws        list, stop and delete what --on aws created; check the account; make the role
 
 tables:

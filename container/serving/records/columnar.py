@@ -181,6 +181,8 @@ def _look_up(chunk: Any) -> NDArray[Any]:
     """Return the value of each index of a dictionary, or None for a missing index."""
     values = chunk.dictionary.to_numpy(zero_copy_only=False).astype(object)
     indices = chunk.indices.fill_null(len(values)).to_numpy(zero_copy_only=False)
+    if len(indices) and not 0 <= indices.min() <= indices.max() <= len(values):
+        raise RequestError(400, "the table is damaged: an index leads out of its dictionary")
     extended = np.empty(len(values) + 1, object)
     extended[:-1] = values
     found: NDArray[Any] = extended[indices]

@@ -274,7 +274,7 @@ def test_missing_model_ends_the_server_with_its_reason(tmp_path: Path, run_to_it
     result = run_to_its_end(base=tmp_path)
 
     assert result.returncode == 1
-    assert "model.json is expected" in result.stderr
+    assert "holds no model that is served without code" in result.stderr
     assert "Traceback" not in result.stderr
 
 

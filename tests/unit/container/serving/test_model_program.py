@@ -32,7 +32,7 @@ def test_a_stream_that_fails_is_a_500() -> None:
 
 
 def test_a_directory_without_code_and_model_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no code and no model"):
+    with pytest.raises(UserError, match="no longer holds code or a model"):
         model_program.prepare(
             tmp_path, {"SAGEMAKER_BASE_DIR": str(tmp_path)}, server_settings.Settings()
         )

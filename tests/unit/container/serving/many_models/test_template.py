@@ -51,7 +51,7 @@ def test_each_model_has_a_process_that_ends_with_its_control_socket(
 
 def test_a_model_that_is_none_says_so_and_how_it_ended(template: Template, tmp_path: Path) -> None:
     child = template.fork(tmp_path)
-    assert "no code and no model" in wire.receive(child.control)[0]["error"]
+    assert "no longer holds code or a model" in wire.receive(child.control)[0]["error"]
     assert child.wait() == 1
     child.control.close()
 
