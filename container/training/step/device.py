@@ -171,8 +171,8 @@ def make_deterministic() -> None:
 def import_tensorflow() -> None:
     """Import TensorFlow and Keras, without the lines that TensorFlow logs at any log level.
 
-    oneDNN computes on any x86 CPU then. TensorFlow uses it only where the CPU has VNNI or bfloat16,
-    but with AVX2 alone it is twice as fast, too (benchmarks/results.md).
+    This turns oneDNN on for every x86 CPU. By default TensorFlow uses it only on CPUs with VNNI or
+    bfloat16, but it is twice as fast on CPUs with AVX2 alone as well (benchmarks/results.md).
 
     Raises: PlatformError if TensorFlow is not installed.
     """
