@@ -2,10 +2,9 @@
 
 Machine, versions and n are printed with the results. The container is a small program of the
 standard library, so that nearly all time is the way to it. Medians, interleaved in one run, from
-one client that keeps its connections:
-  direct   the POST that the local AWS sends, sent to the container HTTP     the signed request of
-  InvokeEndpoint, made beforehand, with http.client: what the local AWS itself adds boto3
-  `invoke_endpoint`, with all that boto3 does for it
+one client that keeps its connections. `direct` is the POST that the local AWS sends, sent to the
+container. `HTTP` is the signed request of InvokeEndpoint, made beforehand and sent by http.client:
+what the local AWS itself adds. `boto3` is `invoke_endpoint` with all that boto3 does for it.
 
     python benchmarks/local_aws.py [--seconds 60]
 """

@@ -27,6 +27,7 @@ from pathlib import Path
 from benchmarks.handlers import CORES, ONE_THREAD, ROOT, Server, free_port, load, run
 
 TYPE = "application/x-npy"
+START_LIMIT_S = 60
 
 _PROGRAM = """
 import io
@@ -140,6 +141,9 @@ def measure_start(python: str, model: Path) -> float:
     )
     probe = ["curl", "--silent", "--fail", f"http://127.0.0.1:{port}/ping"]
     while subprocess.run(probe, capture_output=True, check=False).returncode:
+        if time.perf_counter() - started > START_LIMIT_S or server.poll() is not None:
+            server.kill()
+            raise SystemExit(f"{command} did not answer within {START_LIMIT_S} s")
         time.sleep(0.02)
     seconds = time.perf_counter() - started
     server.terminate()
@@ -204,7 +208,8 @@ def main() -> None:
             servers = list(make_servers(name, python, directory))
             itself: dict[int, list[float]] = {1: [], CORES: []}
             starts, imports = [], []
-            for _ in range(asked.rounds):
+            for number in range(asked.rounds):
+                print(f"{name}: round {number + 1} of {asked.rounds}", flush=True)
                 for processes, rates in itself.items():
                     rates.append(measure_itself(python, directory, processes, asked.seconds))
                 for server in servers:
