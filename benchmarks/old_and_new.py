@@ -29,6 +29,7 @@ from benchmarks import serving, time_to_accuracy
 
 ROOT = Path(__file__).resolve().parents[1]
 Sample = dict[str, float]
+SECONDS = 2
 
 
 def run(checkout: Path, *arguments: str, **environ: str) -> str:
@@ -81,10 +82,14 @@ def measure_serving(checkout: Path, base: Path) -> Sample:
         sample["start s"] = first_s
         for content_type, body in bodies.items():
             for connections in (1, 32):
+                case = f"{content_type}, {connections} connections"
+                before_s = serving.sum_cpu_s(process)
                 rate, _, _ = serving.load(
-                    port, "/invocations", body, content_type, connections, seconds=2
+                    port, "/invocations", body, content_type, connections, seconds=SECONDS
                 )
-                sample[f"{content_type}, {connections} connections, requests/s"] = rate
+                sample[f"{case}, requests/s"] = rate
+                used_s = serving.sum_cpu_s(process) - before_s
+                sample[f"{case}, processor us a request"] = used_s * 1e6 / (rate * SECONDS)
         sample["memory MB"] = serving.sum_memory_mb(process)
     return sample
 

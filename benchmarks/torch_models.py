@@ -7,9 +7,11 @@ median of ROUNDS runs of SECONDS each, servers in turns.
 usage: python -m benchmarks.torch_models PYTHON [--rounds 3] [--seconds 3] [--only small,resnet50]
 
 PYTHON has torch, fastapi and uvicorn, and what docker/requirements-serve.txt lists. Each network is
-served as a `.pt2` without code, by a handler of two functions, and by FastAPI with two uvicorn
-workers of one thread each, which is how it was fastest; one image a request, as npy. `itself` is
-the network in a process of its own with all cores, and in a process for each core.
+served as a `.pt2` without code, by a handler of two functions (by one worker as well, which has all
+cores for one client), and by FastAPI with two uvicorn workers of one thread each, which is how it
+was fastest; one image a request, as npy. Install `uvicorn[standard]`: without uvloop the sockets of
+its workers delay each answer by 40 ms. `itself` is the network in a process of its own with all
+cores, and in a process for each core. A `.pt2` also needs `torch.export`, whose import counts.
 """
 
 from __future__ import annotations
@@ -151,10 +153,10 @@ def measure_start(python: str, model: Path) -> float:
     return seconds
 
 
-def measure_import(python: str) -> float:
-    """Return the seconds in which a new process imports torch."""
+def measure_import(python: str, module: str) -> float:
+    """Return the seconds in which a new process imports a module."""
     started = time.perf_counter()
-    subprocess.run([python, "-c", "import torch"], check=True)
+    subprocess.run([python, "-c", f"import {module}"], check=True)
     return time.perf_counter() - started
 
 
@@ -181,6 +183,8 @@ def make_servers(name: str, python: str, directory: Path) -> Iterator[Server]:
         }
         command = [python, "-m", "container", "serve"]
         yield Server(f"ours, {server}", command, environ, places[server], body, TYPE)
+    one = {"SAGEMAKER_MODEL_SERVER_WORKERS": "1"}
+    yield Server("ours, one worker", command, environ | one, places["handler"], body, TYPE)
     uvicorn = [python, "-m", "uvicorn", "server:app", "--workers", str(CORES)]
     command = [*uvicorn, "--log-level", "error", "--port", "PORT"]
     yield Server("fastapi", command, ONE_THREAD, places["fastapi"], body, TYPE)
@@ -207,7 +211,8 @@ def main() -> None:
             directory = Path(scratch, name)
             servers = list(make_servers(name, python, directory))
             itself: dict[int, list[float]] = {1: [], CORES: []}
-            starts, imports = [], []
+            imports: dict[str, list[float]] = {"torch": [], "torch.export": []}
+            starts: dict[str, list[float]] = {"handler": [], "pt2": []}
             for number in range(asked.rounds):
                 print(f"{name}: round {number + 1} of {asked.rounds}", flush=True)
                 for processes, rates in itself.items():
@@ -216,8 +221,10 @@ def main() -> None:
                     with run(server) as port:
                         for connections in (1, 32):
                             load(server, port, connections, asked.seconds)
-                imports.append(measure_import(python))
-                starts.append(measure_start(python, directory / "pt2/model"))
+                for module, times in imports.items():
+                    times.append(measure_import(python, module))
+                for place, times in starts.items():
+                    times.append(measure_start(python, directory / place / "model"))
             print(f"\n{name}: predictions/s, p50 ms; ours by itself, and by FastAPI's rate")
             for processes, rates in itself.items():
                 print(f"| itself, {processes} process(es) | {statistics.median(rates):.1f} |")
@@ -232,8 +239,10 @@ def main() -> None:
                         f"| {server.name} | c={connections} | {rate:.1f} | {middle:.2f} | "
                         f"{rate / (alone if connections == 1 else best):.2f} | {peer:.2f}x |"
                     )
-            imported, started = statistics.median(imports), statistics.median(starts)
-            print(f"import of torch {imported:.2f} s, our first 200 after {started:.2f} s")
+            for module, times in imports.items():
+                print(f"import of {module}: {statistics.median(times):.2f} s")
+            for place, times in starts.items():
+                print(f"our first 200, {place}: {statistics.median(times):.2f} s")
 
 
 if __name__ == "__main__":

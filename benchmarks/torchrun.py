@@ -21,6 +21,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from pathlib import Path
 from typing import Final
 
@@ -50,6 +52,7 @@ print(f"step_ms={(time.perf_counter() - started) / steps * 1e3:.4f};", flush=Tru
 if distributed.get_rank() == 0:
     torch.save(model.module.state_dict(), os.path.join(os.environ["SM_MODEL_DIR"], "model.pt"))
 distributed.destroy_process_group()
+os._exit(0)  # PyTorch 2.13 with gloo aborts now and then while it unloads, by itself as well
 """
 
 
@@ -112,6 +115,15 @@ def run_ours(base: Path, steps: int) -> tuple[float, float]:
     return run([[sys.executable, "-m", "container", "train"]] * len(HOSTS), variables)
 
 
+def finish(process: subprocess.Popen[str], processes: Sequence[subprocess.Popen[str]]) -> str:
+    """Return a host's output; if the host fails, end the others as SageMaker does."""
+    output, _ = process.communicate()
+    if process.returncode:
+        for other in processes:
+            other.terminate()
+    return output
+
+
 def run(
     commands: Sequence[Sequence[str]], variables: Sequence[Mapping[str, str]]
 ) -> tuple[float, float]:
@@ -125,7 +137,8 @@ def run(
         )
         for command, own in zip(commands, variables, strict=True)
     ]
-    outputs = [process.communicate()[0] for process in processes]
+    with ThreadPoolExecutor(len(processes)) as threads:
+        outputs = list(threads.map(finish, processes, repeat(processes)))
     taken_s = time.perf_counter() - started
     if any(process.returncode for process in processes):
         sys.exit("\n".join(outputs))
