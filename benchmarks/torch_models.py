@@ -21,10 +21,12 @@ import os
 import platform
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks.handlers import CORES, ONE_THREAD, ROOT, Server, free_port, load, run
 
@@ -145,7 +147,7 @@ def measure_start(python: str, model: Path) -> float:
     while subprocess.run(probe, capture_output=True, check=False).returncode:
         if time.perf_counter() - started > START_LIMIT_S or server.poll() is not None:
             server.kill()
-            raise SystemExit(f"{command} did not answer within {START_LIMIT_S} s")
+            sys.exit(f"{' '.join(command)} did not answer within {START_LIMIT_S} s")
         time.sleep(0.02)
     seconds = time.perf_counter() - started
     server.terminate()
@@ -190,6 +192,61 @@ def make_servers(name: str, python: str, directory: Path) -> Iterator[Server]:
     yield Server("fastapi", command, ONE_THREAD, places["fastapi"], body, TYPE)
 
 
+class Measured(NamedTuple):
+    """What was measured of a network, apart from its servers' rates."""
+
+    itself: dict[int, list[float]]
+    """Predictions a second, by the number of processes."""
+    imports: dict[str, list[float]]
+    """Seconds, by module."""
+    starts: dict[str, list[float]]
+    """Seconds to our first 200, by server."""
+
+
+def measure(
+    name: str, python: str, directory: Path, servers: Sequence[Server], asked: argparse.Namespace
+) -> Measured:
+    """Measure a network in `asked.rounds` rounds; the servers keep their own rates."""
+    measured = Measured(
+        {1: [], CORES: []}, {"torch": [], "torch.export": []}, {"handler": [], "pt2": []}
+    )
+    for number in range(asked.rounds):
+        print(f"{name}: round {number + 1} of {asked.rounds}", flush=True)
+        for processes, rates in measured.itself.items():
+            rates.append(measure_itself(python, directory, processes, asked.seconds))
+        for server in servers:
+            with run(server) as port:
+                for connections in (1, 32):
+                    load(server, port, connections, asked.seconds)
+        for module, times in measured.imports.items():
+            times.append(measure_import(python, module))
+        for place, times in measured.starts.items():
+            times.append(measure_start(python, directory / place / "model"))
+    return measured
+
+
+def show(name: str, servers: Sequence[Server], measured: Measured) -> None:
+    """Print the medians of a network."""
+    print(f"\n{name}: predictions/s, p50 ms; ours by itself, and by FastAPI's rate")
+    itself = {count: statistics.median(rates) for count, rates in measured.itself.items()}
+    for processes, rate in itself.items():
+        print(f"| itself, {processes} process(es) | {rate:.1f} |")
+    limits = {1: itself[1], 32: max(itself.values())}
+    for server in servers:
+        for connections, rates in server.rates.items():
+            rate = statistics.median(rates)
+            peer = rate / statistics.median(servers[-1].rates[connections])
+            middle = statistics.median(server.middle_ms[connections])
+            print(
+                f"| {server.name} | c={connections} | {rate:.1f} | {middle:.2f} | "
+                f"{rate / limits[connections]:.2f} | {peer:.2f}x |"
+            )
+    for module, times in measured.imports.items():
+        print(f"import of {module}: {statistics.median(times):.2f} s")
+    for place, times in measured.starts.items():
+        print(f"our first 200, {place}: {statistics.median(times):.2f} s", flush=True)
+
+
 def main() -> None:
     """Measure each network on each server, in turns, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -210,39 +267,7 @@ def main() -> None:
         for name in asked.only.split(","):
             directory = Path(scratch, name)
             servers = list(make_servers(name, python, directory))
-            itself: dict[int, list[float]] = {1: [], CORES: []}
-            imports: dict[str, list[float]] = {"torch": [], "torch.export": []}
-            starts: dict[str, list[float]] = {"handler": [], "pt2": []}
-            for number in range(asked.rounds):
-                print(f"{name}: round {number + 1} of {asked.rounds}", flush=True)
-                for processes, rates in itself.items():
-                    rates.append(measure_itself(python, directory, processes, asked.seconds))
-                for server in servers:
-                    with run(server) as port:
-                        for connections in (1, 32):
-                            load(server, port, connections, asked.seconds)
-                for module, times in imports.items():
-                    times.append(measure_import(python, module))
-                for place, times in starts.items():
-                    times.append(measure_start(python, directory / place / "model"))
-            print(f"\n{name}: predictions/s, p50 ms; ours by itself, and by FastAPI's rate")
-            for processes, rates in itself.items():
-                print(f"| itself, {processes} process(es) | {statistics.median(rates):.1f} |")
-            best = max(statistics.median(rates) for rates in itself.values())
-            alone = statistics.median(itself[1])
-            for server in servers:
-                for connections, rates in server.rates.items():
-                    rate = statistics.median(rates)
-                    peer = rate / statistics.median(servers[-1].rates[connections])
-                    middle = statistics.median(server.middle_ms[connections])
-                    print(
-                        f"| {server.name} | c={connections} | {rate:.1f} | {middle:.2f} | "
-                        f"{rate / (alone if connections == 1 else best):.2f} | {peer:.2f}x |"
-                    )
-            for module, times in imports.items():
-                print(f"import of {module}: {statistics.median(times):.2f} s")
-            for place, times in starts.items():
-                print(f"our first 200, {place}: {statistics.median(times):.2f} s")
+            show(name, servers, measure(name, python, directory, servers, asked))
 
 
 if __name__ == "__main__":
