@@ -1,21 +1,41 @@
-"""Exceptions raised by signal handlers reach the program, wherever the signal arrives.
+"""A Ctrl-C reaches the program, wherever it arrives.
 
 Python prints and drops an exception that is raised inside a destructor or a weak reference's
-callback, and an import runs many of these. A Ctrl-C that arrives there would be lost.
+callback, and an import runs many of these. A KeyboardInterrupt that is raised there would be lost.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
+    from types import FrameType
 
 _PAUSE_S = 0.02
 """Long enough for the callback to return, too short to be noticed."""
+_INTERRUPTED: Final = 130
+
+
+def end_when_interrupted() -> None:
+    """Let a Ctrl-C end the process at once: there is nothing to clean up yet."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _end)
+
+
+def raise_when_interrupted() -> None:
+    """Let a Ctrl-C raise KeyboardInterrupt from now on; none is lost."""
+    if signal.getsignal(signal.SIGINT) is _end:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    repeat_when_lost(KeyboardInterrupt, signal.SIGINT)
+
+
+def _end(_number: int, _frame: FrameType | None) -> None:
+    os._exit(_INTERRUPTED)
 
 
 def repeat_when_lost(exception: type[BaseException], number: signal.Signals) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 
-from container.interrupts import repeat_when_lost
+from container import interrupts
 
-repeat_when_lost(KeyboardInterrupt, signal.SIGINT)  # before the imports, which take the longest
+interrupts.end_when_interrupted()  # before the imports, which take the longest
 
 from local_test.cli.app import main  # noqa: E402 - see above
+
+interrupts.raise_when_interrupted()
 
 __all__ = ["main"]
 

@@ -32,6 +32,7 @@ class Guard:
 
     def __init__(self) -> None:
         self._own, self._other = socket.socketpair()
+        self._is_started = False
 
     @property
     def file(self) -> int:
@@ -41,6 +42,7 @@ class Guard:
     def start(self, on_output: Callable[[bytes], None]) -> None:
         """Wait for the filter, now that the program has started; report if there is none."""
         self._other.close()
+        self._is_started = True
         threading.Thread(target=self._run, args=(on_output,), daemon=True, name="guard").start()
 
     def close(self) -> None:
@@ -48,6 +50,8 @@ class Guard:
         self._other.close()
         with contextlib.suppress(OSError):
             self._own.shutdown(socket.SHUT_RDWR)  # a thread may wait for it
+        if not self._is_started:
+            self._own.close()
 
     def _run(self, on_output: Callable[[bytes], None]) -> None:
         with self._own:

@@ -472,7 +472,7 @@ def test_interrupted_at_any_moment_it_leaves_nothing_behind(
     moments = random.Random(command)  # noqa: S311 - the same moments each time
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # inherited by a shell's background job
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    for _ in range(5):
+    for _ in range(3):
         with subprocess.Popen(
             [
                 sys.executable,
@@ -489,7 +489,7 @@ def test_interrupted_at_any_moment_it_leaves_nothing_behind(
         ) as harness:
             time.sleep(moments.uniform(0, 2))  # any moment is the point of the test
             harness.send_signal(signal.SIGINT)
-            said = harness.communicate(timeout=60)[1].decode()
+            said = read_to_the_end(harness)
             # 0: a server or transform had finished; 1: Python itself was still starting.
             code = harness.returncode
             assert code in (0, 130, -signal.SIGINT) or (
@@ -504,6 +504,19 @@ def test_interrupted_at_any_moment_it_leaves_nothing_behind(
         line for line in Path("/proc/mounts").read_text().splitlines() if str(tmp_path) in line
     ] == []
     assert [path for path in tmp_path.rglob("*") if path.is_fifo()] == []
+
+
+def read_to_the_end(harness: subprocess.Popen[bytes]) -> str:
+    """Return what an interrupted harness says until it ends.
+
+    Python itself may drop an interrupt, with these words, before it runs our first line.
+    """
+    try:
+        return harness.communicate(timeout=30)[1].decode()
+    except subprocess.TimeoutExpired as error:
+        assert b"Exception ignored in" in (error.stderr or b"")
+    harness.send_signal(signal.SIGINT)
+    return harness.communicate(timeout=30)[1].decode()
 
 
 def test_killed_outright_it_takes_the_container_with_it(

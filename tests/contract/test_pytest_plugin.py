@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -75,7 +76,7 @@ def test_a_program_is_trained_and_served_and_a_failure_is_explained(tmp_path: Pa
     (project / "data").mkdir(parents=True)
     (project / "data/a.csv").write_text("1,2\n")
     (project / "test_it.py").write_text(USERS_TEST)
-    program = f"sagemaker_program = {sys.executable} {PROGRAMS / 'aws_user.py'}"
+    program = f"sagemaker_program = {shlex.join([sys.executable, str(PROGRAMS / 'aws_user.py')])}"
     (project / "pytest.ini").write_text(
         f"[pytest]\n{program}\nsagemaker_env =\n    EVERYWHERE=yes\n"
     )

@@ -227,7 +227,10 @@ class _Child:
         except (EOFError, OSError):
             raise DiedError(self._describe_end()) from None
         with self._lock:
-            self._idle.append(connection)
+            if self._is_killed:
+                connection.close()
+            else:
+                self._idle.append(connection)
         return response
 
     def _take(self) -> socket.socket:

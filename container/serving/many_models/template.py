@@ -101,14 +101,17 @@ class Template:
 
     def _start(self) -> None:
         self._close()
-        self._socket, theirs = socket.socketpair()
-        with theirs:
+        ours, theirs = socket.socketpair()
+        with theirs, contextlib.ExitStack() as closing:
+            closing.push(ours)
             self._process = subprocess.Popen(  # noqa: S603 - our own program
                 [*self._command, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,
             )
+            closing.pop_all()
+        self._socket = ours
 
 
 def _is_running(pid: int) -> bool:

@@ -3,7 +3,7 @@
     python -I across_hosts.py follow LEADER PORT HOST DIRECTORY
     python -I across_hosts.py mpirun PORT HOST,HOST... DIRECTORY COMMAND...
     python -I across_hosts.py ray PORT HOST,HOST... DIRECTORY COMMAND...
-    python -I across_hosts.py agent SOCKET HOST COMMAND...
+    python -I across_hosts.py agent SOCKET PREFIX HOST COMMAND...
 
 The first host leads. The others connect to it, and run the shell commands that it sends until it
 sends an exit code. So no host but the first one opens a port, and the first one only answers
@@ -172,7 +172,8 @@ def lead_mpirun(leader: Leader, command: Sequence[str]) -> int:
         threading.Thread(target=_serve_agents, args=(leader, server), daemon=True).start()
         # `mpirun` splits the agent's command at spaces, which the paths in it may have.
         agent = Path(scratch, "agent")
-        words = shlex.join([sys.executable, "-I", __file__, "agent", path])
+        prefix = str(Path(command[0]).resolve().parents[1])
+        words = shlex.join([sys.executable, "-I", __file__, "agent", path, prefix])
         agent.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
         agent.chmod(0o700)
         # The same parameter of Open MPI 4, 5 and 6.
@@ -195,14 +196,18 @@ def _serve_agent(leader: Leader, connection: Connection) -> None:
     connection.close()
 
 
-def be_agent(path: str, host: str, command: Sequence[str]) -> int:
-    """Ask the leader to run a command on a host, as `ssh` would; return its exit code."""
+def be_agent(path: str, prefix: str, host: str, command: Sequence[str]) -> int:
+    """Ask the leader to run a command on a host, as `ssh` would; return its exit code.
+
+    The command is for a shell, yet Open MPI does not quote `prefix`, its own directory, in it.
+    """
+    run = " ".join(command).replace(prefix, shlex.quote(prefix))
     # `mpirun` ends its agents by signals; a stop of the job is meant for the programs.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as connected:
         connected.connect(path)
         connection = Connection(connected)
-        connection.send(host=host, run=" ".join(command))
+        connection.send(host=host, run=run)
         return int(connection.receive().get("ended", _LOST))
 
 
@@ -303,7 +308,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the command that the module's docstring describes."""
     role, *rest = argv
     if role == "agent":
-        return be_agent(rest[0], rest[1], rest[2:])
+        return be_agent(*rest[:3], rest[3:])
     if role == "follow":
         leader, port, host, directory = rest
         return follow(leader, int(port), host, directory)

@@ -44,6 +44,25 @@ def test_an_interrupt_inside_a_destructor_is_not_lost() -> None:
     assert done.returncode == 0
 
 
+def test_an_interrupt_while_the_harness_is_imported_ends_it() -> None:
+    program = (
+        "import os, runpy, signal, sys\n"
+        "class Deaf:\n"
+        "    def __del__(self): signal.raise_signal(signal.SIGINT)\n"
+        "class Finder:\n"
+        "    def find_spec(name, *_):\n"
+        "        if name == 'local_test.cli.app': Deaf()\n"
+        "sys.meta_path.insert(0, Finder)\n"
+        "sys.argv = ['local_test', '--help']\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "runpy.run_module('local_test', run_name='__main__')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+
+
 def test_the_harness_repeats_lost_interrupts() -> None:
     program = (
         "import runpy, signal, sys, time\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import runpy
+import shlex
 import shutil
 import struct
 import sys
@@ -17,8 +18,7 @@ from tests.support import ROOT
 MAKE = runpy.run_path(str(ROOT / "docker/make_environment.py"))
 LIBRARY = Path(markupsafe._speedups.__file__)  # noqa: SLF001 - any small library of a wheel
 
-STRIP = f"""#!{sys.executable}
-import sys
+STRIP = """import sys
 from pathlib import Path
 library = Path(sys.argv[-1])
 content = bytearray(library.read_bytes())
@@ -44,7 +44,8 @@ def test_a_library_that_strip_breaks_keeps_its_symbols(
     strip = tmp_path / "bin/strip"
     strip.parent.mkdir()
     program = STRIP.replace("ADDRESS", str(find_address(content)))
-    strip.write_text(program.replace("CHANGE", str(change)))
+    code = shlex.join([sys.executable, "-c", program.replace("CHANGE", str(change))])
+    strip.write_text(f'#!/bin/sh\nexec {code} "$@"\n')  # a shebang's path holds no space
     strip.chmod(0o755)
     monkeypatch.setenv("PATH", str(strip.parent))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import socket
 import sys
@@ -36,6 +37,12 @@ def test_a_system_without_the_filter_is_reported() -> None:
 
     assert b"other machines may reach the ports of this program" in output[0]
     guard.close()
+
+
+def test_a_guard_whose_program_cannot_be_started_leaves_no_socket() -> None:
+    with contextlib.closing(loopback.Guard()):
+        pass
+    gc.collect()  # an open socket warns when it is collected
 
 
 def test_a_program_that_ends_before_its_filter_is_forgotten() -> None:

@@ -193,6 +193,25 @@ def test_a_model_with_many_requests_refuses_more_and_an_unload_cuts_them_off(sta
     assert (caught.value.status, refused) == (503, [404])
 
 
+def test_a_connection_that_is_free_after_the_end_is_closed(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receive_response = wire.receive_response
+    used = []
+
+    def receive(connection: socket.socket) -> Response:
+        used.append(connection)
+        response = receive_response(connection)
+        process.close(wait_s=0)
+        return response
+
+    process = start()
+    process.wait_until_loaded()
+    monkeypatch.setattr(wire, "receive_response", receive)
+    assert ask(process, b"x").status == 200
+    assert used[0].fileno() == -1
+
+
 def test_what_is_closed_while_it_loads_gave_way_to_memory(start: Start) -> None:
     process = start(before="time.sleep(600)")
     threading.Timer(0.1, process.close, kwargs={"reason": "memory is short", "wait_s": 0}).start()

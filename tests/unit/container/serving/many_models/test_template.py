@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -84,6 +85,13 @@ def test_a_program_that_cannot_be_started_is_an_error(tmp_path: Path) -> None:
     broken = Template([sys.executable, "-c", "pass"])
     with contextlib.closing(broken), pytest.raises(OSError, match="has ended"):
         broken.fork(tmp_path)
+
+
+def test_a_program_that_does_not_exist_leaves_no_socket(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), contextlib.closing(Template(["/no/program"])) as broken:
+        broken.fork(tmp_path)
+    del broken
+    gc.collect()  # an open socket warns when it is collected
 
 
 def test_models_end_with_the_endpoint(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import signal
 import socket
 import subprocess
@@ -29,12 +30,14 @@ def start(*arguments: str | int | Path) -> subprocess.Popen[str]:
 
 
 @contextlib.contextmanager
-def hosts(directory: Path, command: str) -> Iterator[list[subprocess.Popen[str]]]:
+def hosts(
+    directory: Path, command: str, shell: str = "/bin/sh"
+) -> Iterator[list[subprocess.Popen[str]]]:
     """Start a leader, which runs a shell command in place of mpirun, and one follower."""
     port = free_port()
     for name in ("first", "second"):
         (directory / name).mkdir()
-    leader = start("mpirun", port, HOSTS, directory / "first", "/bin/sh", "-c", command)
+    leader = start("mpirun", port, HOSTS, directory / "first", shell, "-c", command)
     follower = start("follow", "127.0.0.1", port, "127.0.0.2", directory / "second")
     with leader, follower:
         try:
@@ -52,6 +55,22 @@ def test_an_agent_runs_a_command_on_another_host_in_its_own_directory(tmp_path: 
     assert (leader.returncode, follower.returncode) == (7, 7), said + heard
     assert (tmp_path / "second/said").read_text() == "hello\n"
     assert heard == "the job failed on 127.0.0.1, whose log has the cause\n"
+
+
+def test_a_launcher_in_a_path_with_a_space_starts_its_daemons(tmp_path: Path) -> None:
+    prefix = tmp_path / "my tools"
+    (prefix / "bin").mkdir(parents=True)
+    (prefix / "bin/mpirun").write_text('#!/bin/sh\nexec /bin/sh "$@"\n')
+    said = tmp_path / "said"
+    (prefix / "bin/prted").write_text(f'#!/bin/sh\necho "$PRTE_PREFIX $1" >{said}\n')
+    for program in (prefix / "bin").iterdir():
+        program.chmod(0o700)
+    # As Open MPI composes them: not quoted.
+    words = [f"PRTE_PREFIX={prefix};export PRTE_PREFIX;{prefix}/bin/prted", '"a daemon"']
+    with hosts(tmp_path, f"{AGENT} {shlex.join(words)}", f"{prefix}/bin/mpirun") as (leader, _):
+        assert leader.wait(60) == 0
+
+    assert said.read_text() == f"{prefix} a daemon\n"
 
 
 def test_all_hosts_end_well_together(tmp_path: Path) -> None:
