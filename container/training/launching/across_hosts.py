@@ -308,7 +308,8 @@ def main(argv: Sequence[str]) -> int:
     """Run the command that the module's docstring describes."""
     role, *rest = argv
     if role == "agent":
-        return be_agent(*rest[:3], rest[3:])
+        path, prefix, host = rest[:3]
+        return be_agent(path, prefix, host, rest[3:])
     if role == "follow":
         leader, port, host, directory = rest
         return follow(leader, int(port), host, directory)
