@@ -84,6 +84,7 @@ RESOURCES: Final[Mapping[str, Kind[Any]]] = {
 }
 """The kinds that have ARNs of SageMaker, by name."""
 
+ALARM: Final = Kind("alarm", dict[str, Any], "Alarm")
 SCALABLE_TARGET: Final = Kind("scalable-target", records.ScalableTarget)
 SCALING_POLICY: Final = Kind("scaling-policy", records.ScalingPolicy)
 SCALING_ACTIVITY: Final = Kind("scaling-activity", dict[str, Any])
@@ -94,7 +95,7 @@ ALL: Final[Mapping[str, Kind[Any]]] = {
     **{
         kind.name: kind
         for kind in (
-            *(SCALABLE_TARGET, SCALING_POLICY, SCALING_ACTIVITY, BUCKET, OBJECT),
+            *(ALARM, SCALABLE_TARGET, SCALING_POLICY, SCALING_ACTIVITY, BUCKET, OBJECT),
             *(ASSOCIATION, PIPELINE_EXECUTION),
         )
     },

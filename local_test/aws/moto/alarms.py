@@ -92,10 +92,16 @@ def _judge_few(
 class Alarms:
     """The alarms of one account and region; `backend` is moto's."""
 
-    def __init__(self, backend: Any, clock: Callable[[], float] = time.time) -> None:
-        """`clock` returns seconds since the epoch."""
+    def __init__(
+        self,
+        backend: Any,
+        clock: Callable[[], float] = time.time,
+        record: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`clock` returns seconds since the epoch; `record` is called after states have changed."""
         self._backend = backend
         self._clock = clock
+        self._record = record
 
     def evaluate(self) -> None:
         """Set the state of every alarm by its metric."""
@@ -104,6 +110,7 @@ class Alarms:
                 self._evaluate(alarm)
             except Exception:  # noqa: BLE001 - an odd alarm must not stop the others
                 traceback.print_exc(file=sys.stderr)
+        self._record()
 
     def _evaluate(self, alarm: Any) -> None:
         measure = _read_measure(alarm)

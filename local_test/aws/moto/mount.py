@@ -21,6 +21,7 @@ import jinja2
 from local_test.aws.account.settings import Settings
 from local_test.aws.account.store import Store
 from local_test.aws.moto import dimensions, percentiles, query_model
+from local_test.aws.moto.alarm_records import AlarmRecords
 from local_test.aws.moto.alarms import Alarms
 from local_test.aws.moto.roles import Roles
 from local_test.aws.protocol.messages import AwsError
@@ -68,7 +69,8 @@ class Services:
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._objects = ObjectFiles(self._ask, store, directory, account, region)
         self._cloudwatch = cloudwatch_backends[account][region]
-        self.alarms = Alarms(self._cloudwatch)
+        records = AlarmRecords(self._cloudwatch, store)
+        self.alarms = Alarms(self._cloudwatch, record=records.write_later)
         self._roles = Roles(account)
         percentiles.install()
         dimensions.install()

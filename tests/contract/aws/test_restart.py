@@ -28,7 +28,7 @@ from tests.contract.aws.test_endpoints import (
     make_model,
     wait_until_settled,
 )
-from tests.contract.aws.test_rollouts import make_canary, wait_for_stage
+from tests.contract.aws.test_rollouts import make_canary, put_alarm, wait_for_stage
 from tests.support import wait_for
 
 COPIES = {"copied": 2, "changed": 1, "none": 0}
@@ -129,6 +129,7 @@ def test_after_a_kill_jobs_have_failed_or_run_again_and_endpoints_answer(own_aws
     for name in ("kept", "chain"):
         wait_until_settled(aws, name)
     make_components(aws)
+    put_alarm(aws, "kept", "kept")
     begin_canary(aws, "guarded", "kept")
     long = {"epochs": "1000", "epoch_s": "0.1"}
     aws.sagemaker.create_training_job(**training_request(aws, "lost", HyperParameters=long))
@@ -165,6 +166,8 @@ def test_after_a_kill_jobs_have_failed_or_run_again_and_endpoints_answer(own_aws
     assert (described["EndpointStatus"], described["EndpointConfigName"]) == ("InService", "next")
     assert invoke(aws, "kept")["model"] == {"name": "next"}
     check_return(aws, "guarded", "kept")
+    (alarm,) = aws.client("cloudwatch").describe_alarms()["MetricAlarms"]
+    assert (alarm["AlarmName"], alarm["TreatMissingData"]) == ("kept", "notBreaching")
     if has_namespaces():
         assert wait_until_settled(aws, "zero")["EndpointStatus"] == "InService"
         assert invoke(aws, "zero")["model"] == {"name": "kept"}
