@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from local_test.aws.account import integrity
 from local_test.aws.account.database import Database
-from local_test.aws.account.kinds import Kind, R
+from local_test.aws.account.kinds import RESOURCES, Kind, R
 from local_test.data.disk import DiskError
 
 
@@ -57,10 +57,15 @@ class Store:
     def insert(self, kind: Kind[R], name: str, record: Mapping[str, Any]) -> bool:
         """Add a record; return False, and change nothing, if the name is taken.
 
+        So is the name of a resource that differs only in case from another: their ARN is the same.
+
         Raises: DiskError.
         """
         with self._lock:
-            if name in self._records.get(kind.name, {}):
+            names = self._records.get(kind.name, {})
+            if name in names:
+                return False
+            if kind.name in RESOURCES and name.lower() in map(str.lower, names):
                 return False
             self._write(kind, name, record)
             return True

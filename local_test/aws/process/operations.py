@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 
 from local_test.aws.account import kinds
 from local_test.aws.account.account import Account
+from local_test.aws.protocol import messages
 from local_test.aws.sagemaker import (
     autoscaling,
     endpoint_operations,
@@ -34,6 +35,17 @@ Tier = Literal["executed", "recorded", "refused"]
 def _bind(function: Callable[..., dict[str, Any] | None], choice: Any) -> Operation:
     """Return the operation that calls a function for one kind of resource, job or list."""
     return lambda account, request: function(account, choice, request)
+
+
+def _refuse_excerpts(function: Operation) -> Operation:
+    """Return an operation that refuses to leave out what a KMS key protects on AWS."""
+
+    def operate(account: Account, request: Mapping[str, Any]) -> dict[str, Any] | None:
+        if request.get("IncludedData", "AllData") != "AllData":
+            messages.reject("IncludedData MetadataOnly is not emulated; leave it out.")
+        return function(account, request)
+
+    return operate
 
 
 OPERATIONS: Final[Mapping[str, Operation]] = {
@@ -75,7 +87,8 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "DeleteModelPackageGroupPolicy": package_operations.delete_group_policy,
     "BatchDescribeModelPackage": package_operations.describe_packages,
     "CreateModelPackage": package_operations.create_package,
-    "DescribeModelPackage": package_operations.describe_package,
+    "DescribeModelPackage": _refuse_excerpts(package_operations.describe_package),
+    "ListModelPackages": package_operations.list_packages,
     "UpdateModelPackage": package_operations.update_package,
     "DeleteModelPackage": package_operations.delete_package,
     "Search": search_operations.search,
@@ -93,6 +106,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     **experiments.OPERATIONS,
     **lineage.OPERATIONS,
     **model_cards.OPERATIONS,
+    "DescribeModelCard": _refuse_excerpts(model_cards.OPERATIONS["DescribeModelCard"]),
 }
 """The operations that do here what they do on AWS, by name."""
 

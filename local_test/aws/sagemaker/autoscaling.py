@@ -130,6 +130,8 @@ def delete_policy(account: Account, request: Mapping[str, Any]) -> dict[str, Any
 def describe(account: Account, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
     """Answer the Describe operations; the newest activity comes first."""
     kind, member = DESCRIBE_OPERATIONS[operation]
+    if request.get("IncludeNotScaledActivities"):
+        reject("IncludeNotScaledActivities is not emulated; leave it out.")
     records = [
         record
         for record in account.store.list(kind)

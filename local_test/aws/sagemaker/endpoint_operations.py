@@ -28,15 +28,27 @@ def create_endpoint(account: Account, request: Mapping[str, Any]) -> dict[str, A
     """Answer CreateEndpoint; the endpoint starts in the background."""
     valid = validation.admit("CreateEndpoint", request)
     requests = _gather(account, request["EndpointConfigName"])
-    used = sum(_count_instances(record["_requests"]) for record in account.store.list(ENDPOINT))
-    usage = "Total number of instances for endpoint usage"
-    account.check_quota(usage, used, _count_instances(requests))
+    _check_quota(account, request["EndpointName"], requests)
     extra = {"EndpointStatus": "Creating", "_requests": requests}
     if "DeploymentConfig" in request:  # UpdateEndpoint may reuse it
         extra["LastDeploymentConfig"] = request["DeploymentConfig"]
     answer = model_operations.insert(account, ENDPOINT, valid, extra)
     live_endpoints.start(account, request["EndpointName"])
     return answer
+
+
+def _check_quota(account: Account, name: str, requests: ServedRequests) -> None:
+    """Refuse more instances than the account may have, with those of all other endpoints.
+
+    Raises: AwsError ResourceLimitExceeded.
+    """
+    used = sum(
+        _count_instances(record.get("_next_requests") or record["_requests"])
+        for record in account.store.list(ENDPOINT)
+        if record["EndpointName"] != name and record["EndpointStatus"] != "Failed"
+    )
+    usage = "Total number of instances for endpoint usage"
+    account.check_quota(usage, used, _count_instances(requests))
 
 
 def _count_instances(requests: ServedRequests) -> int:
@@ -223,6 +235,7 @@ def _begin_change(
 
     `notes` are about members of the request without effect; `deployment` is a DeploymentConfig.
     """
+    _check_quota(account, name, requests)
 
     def change(record: Endpoint) -> None:
         _refuse_busy(record)

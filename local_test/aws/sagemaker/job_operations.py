@@ -65,13 +65,12 @@ def start_training_job(
         _check_uri(channel["DataSource"]["S3DataSource"]["S3Uri"], account)
     if "InstanceGroups" not in request["ResourceConfig"]:
         _check_instances(request["ResourceConfig"], "ResourceConfig")
-    _check_quota(
-        account,
-        _count_instances(request),
-        request["ResourceConfig"].get("InstanceType", "instance groups"),
-    )
+    instances = _count_instances(request)
+    instance_type = request["ResourceConfig"].get("InstanceType", "instance groups")
+    _check_quota(account, instances, instance_type)
     output = request["OutputDataConfig"]["S3OutputPath"].rstrip("/")
     filled = {
+        "_instances": instances,
         "ModelArtifacts": {"S3ModelArtifacts": f"{output}/{name}/output/model.tar.gz"},
         # SDK v2's `attach` reads members that Describe always has.
         "OutputDataConfig": {"KmsKeyId": "", **request["OutputDataConfig"]},
@@ -94,7 +93,7 @@ def create_processing_job(account: Account, request: Mapping[str, Any]) -> dict[
     cluster = request["ProcessingResources"]["ClusterConfig"]
     _check_instances(cluster, "ClusterConfig")
     _check_quota(account, cluster["InstanceCount"], cluster["InstanceType"])
-    _begin(account, PROCESSING, valid, {})
+    _begin(account, PROCESSING, valid, {"_instances": cluster["InstanceCount"]})
     return {"ProcessingJobArn": account.arn("processing-job", name)}
 
 
@@ -113,18 +112,22 @@ def create_transform_job(account: Account, request: Mapping[str, Any]) -> dict[s
     _check_uri(request["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"], account)
     resources = request["TransformResources"]
     _check_quota(account, resources["InstanceCount"], resources["InstanceType"])
-    _begin(account, TRANSFORM, valid, {"_model": model["_request"]})
+    extra = {"_model": model["_request"], "_instances": resources["InstanceCount"]}
+    _begin(account, TRANSFORM, valid, extra)
     return {"TransformJobArn": account.arn("transform-job", name)}
 
 
 def _refuse_taken_name(account: Account, job: JobKind, name: str) -> None:
-    found = account.store.find(job.kind, name)
-    if found is not None:
-        raise AwsError(
-            "ResourceInUse",
-            f"{job.title} job names must be unique within an AWS account and region, and a job "
-            f"with this name already exists ({found[job.kind.arn_name]})",
-        )
+    if account.store.find(job.kind, name) is not None:
+        raise _explain_taken_name(account, job, name)
+
+
+def _explain_taken_name(account: Account, job: JobKind, name: str) -> AwsError:
+    return AwsError(
+        "ResourceInUse",
+        f"{job.title} job names must be unique within an AWS account and region, and a job with "
+        f"this name already exists ({account.arn(job.kind.name, name)})",
+    )
 
 
 def _check_uri(uri: str, account: Account) -> None:
@@ -171,7 +174,6 @@ def _begin(account: Account, job: JobKind, valid: ValidRequest, extra: Mapping[s
         **job.defaults,
         **kept,
         "_request": kept,
-        "_instances": _count_instances(valid.fields) if job is TRAINING else 1,
         "_attempts": 1,
         "_without_effect": list(valid.notes),
         "Tags": merge_tags([], valid.fields.get("Tags", [])),
@@ -184,7 +186,7 @@ def _begin(account: Account, job: JobKind, valid: ValidRequest, extra: Mapping[s
     if job is TRAINING:
         live_jobs.enter(record, "Starting")
     if not account.store.insert(kind, name, record):
-        _refuse_taken_name(account, job, name)
+        raise _explain_taken_name(account, job, name)
     live_jobs.start(account, job, valid)
 
 

@@ -18,8 +18,6 @@ _MATCHED: Final = (
     *("ModelApprovalStatus", "ModelPackageGroupName", "ExperimentName", "ModelCardStatus"),
     *("ArtifactType", "ActionType", "ContextType", "PipelineName"),
 )
-_EQUAL: Final = ("EndpointName", "VariantName")
-"""Members that filters of the form `EndpointNameEquals` compare."""
 
 
 @dataclass(frozen=True)
@@ -116,17 +114,19 @@ def name_of(kind: Kind[Any], record: Record) -> str:
 
 def _is_wanted(kind: Kind[Any], record: Record, request: Mapping[str, Any]) -> bool:
     created = record["CreationTime"]
-    status = record.get(kind.status_name)
+    members = {"StatusEquals": kind.status_name}
     return (
         request.get("NameContains", "") in name_of(kind, record)
         and name_of(kind, record).startswith(request.get("PipelineNamePrefix", ""))
-        and request.get("StatusEquals", status) == status
+        and request.get("CrossAccountFilterOption") != "CrossAccount"  # no other one shares
         and _is_in_time(request, "CreationTime", created)
         and _is_in_time(request, "Created", created)
         and _is_in_time(request, "LastModifiedTime", record.get("LastModifiedTime", created))
         and all(request.get(name, record.get(name)) == record.get(name) for name in _MATCHED)
         and all(
-            request.get(f"{name}Equals", record.get(name)) == record.get(name) for name in _EQUAL
+            record.get(members.get(name, name.removesuffix("Equals"))) == value
+            for name, value in request.items()
+            if name.endswith("Equals")
         )
     )
 

@@ -75,7 +75,7 @@ def _start_processing(account: Account, request: ValidRequest, listeners: Listen
 def _start_transform(account: Account, request: ValidRequest, listeners: Listeners) -> Job:
     name = request.fields["TransformJobName"]
     record = account.store.find(TRANSFORM_JOB, name)
-    assert record is not None  # noqa: S101 - jobs are never deleted
+    assert record is not None  # noqa: S101 - a job that runs is not deleted
     model = validate("CreateModel", record["_model"])
     runner = ImageRunner(account.choose_runner, image_of(model.fields))
     directory = account.directory / "jobs/transform" / name

@@ -12,6 +12,7 @@ from local_test.aws.account.kinds import PACKAGE, PACKAGE_GROUP
 from local_test.aws.account.records import Package, PackageGroup
 from local_test.aws.protocol import messages
 from local_test.aws.protocol.messages import AwsError, reject
+from local_test.aws.sagemaker.listing import list_page, select
 from local_test.aws.sagemaker.tags import merge_tags
 
 _CREATOR: Final = {"UserProfileName": "local"}
@@ -148,6 +149,22 @@ def find_package(account: Account, name_or_arn: str) -> Package:
         if record["ModelPackageArn"] == arn.lower():
             return record
     return reject(f"ModelPackage {arn} does not exist.")
+
+
+def list_packages(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Answer ListModelPackages: the versions of a group, or packages without one.
+
+    Source: the API reference, ModelPackageType.
+    """
+    name = request.get("ModelPackageGroupName", "").rpartition("/")[2]
+    wanted = {**request, "ModelPackageGroupName": name} if name else request
+    kind = request.get("ModelPackageType", "Versioned" if name else "Unversioned")
+    found = [
+        package
+        for package in select(account, "ListModelPackages", wanted)
+        if kind in ("Both", "Versioned" if "ModelPackageVersion" in package else "Unversioned")
+    ]
+    return list_page("ListModelPackages", found, request)
 
 
 def describe_package(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -50,7 +50,11 @@ def search(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
     if kind is None:
         reject(f"The local AWS can search for {', '.join(_KINDS)}; found {resource}.")
     expression = request.get("SearchExpression", {})
+    if "VisibilityConditions" in request:
+        reject("VisibilityConditions is not emulated: every resource is visible here.")
     found = [record for record in account.store.list(kind) if matches(expression, record)]
+    if request.get("CrossAccountFilterOption") == "CrossAccount":
+        found = []  # no other account shares anything
     sort_by = request.get("SortBy", "LastModifiedTime")
     # Records without the member that is sorted by come last in either order.
     having = [record for record in found if _read(record, sort_by) is not _MISSING]

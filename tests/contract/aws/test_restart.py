@@ -69,7 +69,8 @@ def list_streams(aws: LocalAws, job: str) -> list[str]:
 
 
 def begin_canary(aws: LocalAws, name: str, config: str) -> None:
-    """Create an endpoint, and wait until a canary has a share of its traffic."""
+    """Create an alarm and an endpoint, and wait until a canary has a share of its traffic."""
+    put_alarm(aws, "kept", config)
     aws.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=config)
     wait_until_settled(aws, name)
     make_model(aws, "canary")
@@ -81,7 +82,9 @@ def begin_canary(aws: LocalAws, name: str, config: str) -> None:
 
 
 def check_return(aws: LocalAws, name: str, config: str) -> None:
-    """Check that an endpoint whose canary had a share of the traffic has its old version."""
+    """Check that the alarm is there, and the old version of the endpoint."""
+    (alarm,) = aws.client("cloudwatch").describe_alarms()["MetricAlarms"]
+    assert (alarm["AlarmName"], alarm["TreatMissingData"]) == ("kept", "notBreaching")
     described = wait_until_settled(aws, name)
     assert (described["EndpointStatus"], described["EndpointConfigName"]) == ("InService", config)
     assert "local AWS ended before endpoint configuration canary" in described["FailureReason"]
@@ -129,7 +132,6 @@ def test_after_a_kill_jobs_have_failed_or_run_again_and_endpoints_answer(own_aws
     for name in ("kept", "chain"):
         wait_until_settled(aws, name)
     make_components(aws)
-    put_alarm(aws, "kept", "kept")
     begin_canary(aws, "guarded", "kept")
     long = {"epochs": "1000", "epoch_s": "0.1"}
     aws.sagemaker.create_training_job(**training_request(aws, "lost", HyperParameters=long))
@@ -166,8 +168,6 @@ def test_after_a_kill_jobs_have_failed_or_run_again_and_endpoints_answer(own_aws
     assert (described["EndpointStatus"], described["EndpointConfigName"]) == ("InService", "next")
     assert invoke(aws, "kept")["model"] == {"name": "next"}
     check_return(aws, "guarded", "kept")
-    (alarm,) = aws.client("cloudwatch").describe_alarms()["MetricAlarms"]
-    assert (alarm["AlarmName"], alarm["TreatMissingData"]) == ("kept", "notBreaching")
     if has_namespaces():
         assert wait_until_settled(aws, "zero")["EndpointStatus"] == "InService"
         assert invoke(aws, "zero")["model"] == {"name": "kept"}

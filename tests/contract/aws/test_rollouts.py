@@ -169,9 +169,7 @@ def test_an_alarm_that_is_set_rolls_a_canary_back_and_a_retained_one_succeeds(
     assert clients.errors == []
 
     # The same again, with an alarm that is in order and without waits.
-    aws.client("cloudwatch").set_alarm_state(
-        AlarmName=alarm, StateValue="OK", StateReason="a test"
-    )
+    aws.client("cloudwatch").set_alarm_state(AlarmName=alarm, StateValue="OK", StateReason="a test")
     aws.sagemaker.update_endpoint(
         EndpointName=guarded,
         EndpointConfigName="green",

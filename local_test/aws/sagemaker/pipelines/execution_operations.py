@@ -194,10 +194,11 @@ def list_steps(account: Account, request: Request) -> dict[str, Any]:
 
 
 def update_execution(account: Account, request: Request) -> dict[str, Any]:
-    """Answer UpdatePipelineExecution; another parallelism holds from the next restart."""
+    """Answer UpdatePipelineExecution; another parallelism holds for the steps that are left."""
     record = _find_execution(account, request)
     changes = {key: value for key, value in request.items() if key != "PipelineExecutionArn"}
     account.store.update(PIPELINE_EXECUTION, record["_name"], **changes)
+    account.notify()
     return {"PipelineExecutionArn": record["PipelineExecutionArn"]}
 
 

@@ -41,6 +41,10 @@ def _read_definition(request: Request) -> str:
     text = request.get("PipelineDefinition")
     if text is None:
         place = request["PipelineDefinitionS3Location"]
+        if "VersionId" in place:
+            reject(
+                "PipelineDefinitionS3Location.VersionId is not emulated: objects have one version."
+            )
         text = storage.read(f"s3://{place['Bucket']}/{place['ObjectKey']}").decode("utf-8")
     definition.read(text)
     return str(text)

@@ -71,8 +71,6 @@ class _Execution:
         record = self._read()
         self._definition = definitions.read(record["_definition"])
         self._values = Values(account, self._definition, record)
-        limits = record.get("ParallelismConfiguration", {})
-        self._most = limits.get("MaxParallelExecutionSteps", _MOST_PARALLEL)
 
     def run(self) -> tuple[str, str] | None:
         """Run all steps; return status and reason, or None if the local AWS stops first."""
@@ -156,7 +154,9 @@ class _Execution:
             and all(self._is_done(name, step, states) for name in step.needs)
             and self._is_chosen(step, states)
         ]
-        for step in ready[: self._most - len(running)]:
+        limits = record.get("ParallelismConfiguration", {})
+        most = limits.get("MaxParallelExecutionSteps", _MOST_PARALLEL)
+        for step in ready[: max(0, most - len(running))]:
             self._start(step)
         return bool(ready)
 

@@ -12,7 +12,7 @@ from local_test.aws.sagemaker.tuning.ranges import Range, parse_ranges
 _MOST_TUNED: Final = 30  # HPO-5
 _MOST_HYPERPARAMETERS: Final = 100  # HPO-5
 _OWN_MEMBERS: Final = ("DefinitionName", "TuningObjective", "HyperParameterRanges")
-_RESOURCES: Final = ("InstanceType", "InstanceCount", "VolumeSizeInGB")
+_RESOURCES: Final = ("InstanceType", "InstanceCount", "VolumeSizeInGB", "VolumeKmsKeyId")
 SIGNS: Final = {"Maximize": 1, "Minimize": -1}
 
 
@@ -138,3 +138,13 @@ def check_configuration(
         faults.append(f"MinResource {low} must be less than MaxResource {high}")
     if request.get("Autotune", {}).get("Mode") == "Enabled":
         faults.append("Autotune is not emulated")
+    criteria = config.get("TuningJobCompletionCriteria", {})
+    if criteria.get("ConvergenceDetected", {}).get("CompleteOnConvergence") == "Enabled":
+        faults.append("TuningJobCompletionCriteria.ConvergenceDetected is not emulated")
+    for definition in definitions:
+        resources = definition.request.get("HyperParameterTuningResourceConfig", {})
+        faults += [
+            f"HyperParameterTuningResourceConfig.{name} is not emulated; use InstanceType"
+            for name in ("InstanceConfigs", "AllocationStrategy")
+            if name in resources
+        ]

@@ -22,6 +22,7 @@ from local_test.aws.sagemaker.tuning.definitions import (
 )
 from local_test.jobs.status import UNFINISHED
 from local_test.requests import shapes
+from local_test.requests.validation import validate
 
 _OBJECTIVE = "FinalHyperParameterTuningJobObjectiveMetric"
 
@@ -31,15 +32,18 @@ def create_tuning_job(account: Account, request: Mapping[str, Any]) -> dict[str,
     name = request["HyperParameterTuningJobName"]
     arn = account.arn(TUNING_JOB.name, name)
     faults: list[str] = []
-    check_configuration(request, read_definitions(request, faults), faults)
+    definitions = read_definitions(request, faults)
+    check_configuration(request, definitions, faults)
     _check_parents(account, request, faults)
     if faults:
         reject("; ".join(faults))
+    trials = [validate("CreateTrainingJob", item.make_request(name, {})) for item in definitions]
     now = time.time()
     kept = {key: value for key, value in request.items() if key != "Tags"}
     record = {
         **kept,
         "_request": kept,
+        "_without_effect": sorted({note for trial in trials for note in trial.notes}),
         "HyperParameterTuningJobArn": arn,
         "HyperParameterTuningJobStatus": "InProgress",
         "CreationTime": now,

@@ -58,13 +58,18 @@ def list_leaves(shape: Any, path: str) -> Iterator[str]:
         yield path
 
 
-def test_what_is_emulated_is_read_by_code() -> None:
-    words = {
+def list_words() -> set[str]:
+    """Return the strings that the code contains."""
+    return {
         node.value
         for path in (ROOT / "local_test").rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
+
+
+def test_what_is_emulated_is_read_by_code() -> None:
+    words = list_words()
     unread = [
         (operation, path)
         for operation, table in treatments.TREATMENTS.items()

@@ -148,6 +148,22 @@ def test_the_quota_counts_the_instances_of_all_endpoints(account: Account) -> No
     assert caught.value.code == "ResourceLimitExceeded"
 
 
+def test_the_quota_holds_for_updates_and_failed_endpoints_do_not_count(
+    account: Account, started: list[str]
+) -> None:
+    furnish(account, make_variant("a", InitialInstanceCount=19))
+    wish = {"VariantName": "a", "DesiredInstanceCount": 21}
+    request = {"EndpointName": "e", "DesiredWeightsAndCapacities": [wish]}
+    with pytest.raises(AwsError, match="request delta of 21 Instances"):
+        endpoint_operations.update_weights_and_capacities(account, request)
+    wish["DesiredInstanceCount"] = 20
+    endpoint_operations.update_weights_and_capacities(account, request)
+    account.store.update(ENDPOINT, "e", EndpointStatus="Failed")
+    second = {"EndpointName": "second", "EndpointConfigName": "new"}
+    endpoint_operations.create_endpoint(account, second)
+    assert started == ["e", "second"]
+
+
 def test_describe_shows_the_capture_of_the_configuration(account: Account) -> None:
     furnish(account, make_variant("a"))
     capture = {"InitialSamplingPercentage": 10, "DestinationS3Uri": "s3://b/c"}

@@ -103,18 +103,54 @@ def test_a_job_of_an_algorithm_runs_its_image(
     started: list[ValidRequest] = []
     monkeypatch.setattr(storage, "list_objects", lambda uri: [uri])
     monkeypatch.setattr(live_jobs, "start", lambda *arguments: started.append(arguments[2]))
-    request = {
-        "TrainingJobName": "j",
-        "AlgorithmSpecification": {"AlgorithmName": name, "TrainingInputMode": "File"},
+    specification = {"AlgorithmName": name, "TrainingInputMode": "File"}
+    job_operations.create_training_job(account, make_request("j", specification))
+    chosen = started[0].fields["AlgorithmSpecification"]
+    assert chosen == {"TrainingImage": "i", "TrainingInputMode": "File"}
+
+
+def make_request(name: str, specification: dict[str, str], count: int = 1) -> dict[str, Any]:
+    return {
+        "TrainingJobName": name,
+        "AlgorithmSpecification": specification,
         "RoleArn": "arn:aws:iam::000000000000:role/r",
         "OutputDataConfig": {"S3OutputPath": "s3://b/o"},
         "ResourceConfig": {
-            "InstanceCount": 1,
+            "InstanceCount": count,
             "InstanceType": "ml.m5.large",
             "VolumeSizeInGB": 1,
         },
         "StoppingCondition": {"MaxRuntimeInSeconds": 60},
     }
-    job_operations.create_training_job(account, request)
-    chosen = started[0].fields["AlgorithmSpecification"]
-    assert chosen == {"TrainingImage": "i", "TrainingInputMode": "File"}
+
+
+def test_a_name_that_has_the_arn_of_another_is_taken(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+    monkeypatch.setattr(live_jobs, "start", lambda *_: started.append("a job"))
+    specification = {"TrainingImage": "i", "TrainingInputMode": "File"}
+    job_operations.create_training_job(account, make_request("Name", specification))
+    for name in ("Name", "nAME"):
+        with pytest.raises(AwsError, match="already exists") as caught:
+            job_operations.create_training_job(account, make_request(name, specification))
+        assert caught.value.code == "ResourceInUse"
+    assert started == ["a job"]
+
+
+def test_the_quota_counts_the_instances_of_every_job(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_jobs, "start", lambda *_: None)
+    cluster = {"InstanceCount": 11, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}
+    processing = {
+        "ProcessingJobName": "p",
+        "ProcessingResources": {"ClusterConfig": cluster},
+        "AppSpecification": {"ImageUri": "i"},
+        "RoleArn": "arn:aws:iam::000000000000:role/r",
+    }
+    job_operations.create_processing_job(account, processing)
+    specification = {"TrainingImage": "i", "TrainingInputMode": "File"}
+    job_operations.create_training_job(account, make_request("a", specification, 8))
+    with pytest.raises(AwsError, match="utilization of 19 Instances and a request delta of 2"):
+        job_operations.create_training_job(account, make_request("b", specification, 2))

@@ -62,6 +62,18 @@ def test_packages_are_found_by_their_approval(account: Account) -> None:
     assert list_names(account, "ListModelPackages", ModelPackageGroupName="other") == []
 
 
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"WarmPoolStatusEquals": "Available"},
+        {"TrainingPlanArnEquals": "arn"},
+        {"CrossAccountFilterOption": "CrossAccount"},
+    ],
+)
+def test_what_nothing_here_has_selects_nothing(account: Account, request_: dict[str, str]) -> None:
+    assert list_names(account, **request_) == []
+
+
 def test_a_token_of_another_list_is_refused(account: Account) -> None:
     request = {"SortBy": "Name", "SortOrder": "Ascending", "MaxResults": 1}
     token = list_resources(account, "ListTrainingJobs", request)["NextToken"]

@@ -99,3 +99,19 @@ def test_a_group_with_packages_stays(account: Account) -> None:
     package_operations.delete_group(account, request)
     with pytest.raises(AwsError, match="does not exist"):
         package_operations.describe_group(account, request)
+
+
+def test_a_list_has_the_versions_of_a_group_or_packages_without_one(account: Account) -> None:
+    arns = {"Versioned": create(account), "Unversioned": create(account, ModelPackageName="own")}
+    group = account.arn("model-package-group", "g")
+    for expected, request in (
+        ("Unversioned", {}),
+        ("Unversioned", {"ModelPackageType": "Unversioned"}),
+        ("Versioned", {"ModelPackageType": "Versioned"}),
+        ("Versioned", {"ModelPackageGroupName": "g"}),
+        ("Versioned", {"ModelPackageGroupName": group}),
+    ):
+        listed = package_operations.list_packages(account, request)["ModelPackageSummaryList"]
+        assert [item["ModelPackageArn"] for item in listed] == [arns[expected]], request
+    both = package_operations.list_packages(account, {"ModelPackageType": "Both"})
+    assert len(both["ModelPackageSummaryList"]) == 2

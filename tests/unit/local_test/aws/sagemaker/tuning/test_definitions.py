@@ -45,6 +45,7 @@ def test_a_sound_request_has_no_faults() -> None:
 
 MANY = [{"Name": str(number), "Values": ["1"]} for number in range(31)]
 LIMITS = {"MaxParallelTrainingJobs": 3, "MaxNumberOfTrainingJobs": 2}
+CONVERGED = {"ConvergenceDetected": {"CompleteOnConvergence": "Enabled"}}
 BAND = {"HyperbandStrategyConfig": {"MinResource": 9, "MaxResource": 9}}
 
 
@@ -54,6 +55,16 @@ BAND = {"HyperbandStrategyConfig": {"MinResource": 9, "MaxResource": 9}}
         (make_request(members={"TrainingJobDefinitions": []}), "One of TrainingJobDefinition and"),
         (make_request(HyperParameterTuningJobObjective=None), "Objective is required"),
         (make_request(ParameterRanges={}), "ParameterRanges is required"),
+        (
+            make_request(TuningJobCompletionCriteria=CONVERGED),
+            "ConvergenceDetected is not emulated",
+        ),
+        (
+            make_request(
+                {"HyperParameterTuningResourceConfig": {"AllocationStrategy": "Prioritized"}}
+            ),
+            "AllocationStrategy is not emulated; use InstanceType",
+        ),
         (make_request(ParameterRanges={"AutoParameters": [{}]}), "AutoParameters are not emulated"),
         (
             make_request({"AlgorithmSpecification": {}}),

@@ -6,12 +6,25 @@ from typing import Any
 
 import pytest
 
+from container.errors import UserError
 from local_test.aws.account.account import Account
 from local_test.aws.account.kinds import TRAINING_JOB, TUNING_JOB
 from local_test.aws.protocol.messages import AwsError
 from local_test.aws.sagemaker.tuning import tuner, tuning_operations
 
 NAME = {"HyperParameterTuningJobName": "t"}
+DEFINITION: dict[str, Any] = {
+    "AlgorithmSpecification": {
+        "TrainingImage": "i",
+        "TrainingInputMode": "File",
+        "MetricDefinitions": [{"Name": "loss", "Regex": "(.*)"}],
+    },
+    "RoleArn": "arn:aws:iam::000000000000:role/r",
+    "OutputDataConfig": {"S3OutputPath": "s3://b/o"},
+    "ResourceConfig": {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1},
+    "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+    "EnableInterContainerTrafficEncryption": True,
+}
 
 
 def make_request(name: str, **members: Any) -> dict[str, Any]:
@@ -25,9 +38,7 @@ def make_request(name: str, **members: Any) -> dict[str, Any]:
                 "CategoricalParameterRanges": [{"Name": "rate", "Values": ["1", "2"]}]
             },
         },
-        "TrainingJobDefinition": {
-            "AlgorithmSpecification": {"MetricDefinitions": [{"Name": "loss", "Regex": "(.*)"}]}
-        },
+        "TrainingJobDefinition": DEFINITION,
         **members,
     }
 
@@ -127,3 +138,16 @@ def test_names_are_taken_once_and_looked_up(account: Account) -> None:
     with pytest.raises(AwsError, match="can't find a tuning job") as caught:
         tuning_operations.describe_tuning_job(account, {"HyperParameterTuningJobName": "x"})
     assert caught.value.code == "ResourceNotFound"
+
+
+def test_what_no_training_job_may_have_is_refused_at_once(account: Account) -> None:
+    record = account.store.find(TUNING_JOB, "t")
+    assert record is not None
+    notes = " ".join(record["_without_effect"])
+    assert "EnableInterContainerTrafficEncryption has no effect here" in notes
+    definition = {**DEFINITION, "StoppingCondition": {"MaxWaitTimeInSeconds": 60}}
+    with pytest.raises(UserError, match="only spot training waits"):
+        tuning_operations.create_tuning_job(
+            account, make_request("x", TrainingJobDefinition=definition)
+        )
+    assert account.store.find(TUNING_JOB, "x") is None
