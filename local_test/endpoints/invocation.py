@@ -31,7 +31,7 @@ REFUSED_HEADERS: Final = {
     HEADER_PREFIX + "enable-explanations": (
         "EnableExplanations is for endpoints with an ExplainerConfig; this endpoint has none, so "
         "leave it out"
-    ),
+    )
 }
 """What the service refuses of a request to an endpoint such as ours, by lower-case name."""
 _ATTRIBUTES_CHARACTERS: Final = 1024

@@ -228,10 +228,7 @@ def read_headers(environ: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _send(
-    start_response: Callable[..., Any],
-    status: int,
-    body: bytes,
-    headers: list[tuple[str, str]],
+    start_response: Callable[..., Any], status: int, body: bytes, headers: list[tuple[str, str]]
 ) -> list[bytes]:
     length = ("Content-Length", str(len(body)))
     request_id = ("x-amzn-RequestId", str(uuid.uuid4()))
@@ -256,10 +253,7 @@ def _describe(answer: Answer) -> list[tuple[str, str]]:
 
 
 def _accept(
-    endpoint: Endpoint,
-    body: bytes,
-    headers: Mapping[str, str],
-    start_response: Callable[..., Any],
+    endpoint: Endpoint, body: bytes, headers: Mapping[str, str], start_response: Callable[..., Any]
 ) -> list[bytes]:
     source = _choose_source(body, headers)
     try:

@@ -97,10 +97,7 @@ def _name_containers(record: Endpoint, model: str) -> str:
 
 
 def _count(
-    variant: Mapping[str, Any],
-    running: Mapping[str, Any],
-    summary: Mapping[str, str],
-    meter: Meter,
+    variant: Mapping[str, Any], running: Mapping[str, Any], summary: Mapping[str, str], meter: Meter
 ) -> dict[str, Any]:
     return {
         "Weight": running.get("CurrentWeight", variant.get("InitialVariantWeight", 1.0)),

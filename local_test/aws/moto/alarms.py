@@ -25,10 +25,7 @@ _OPERATORS: Final[dict[str, Callable[[float, float], bool]]] = {
     "LessThanThreshold": operator.lt,
     "LessThanOrEqualToThreshold": operator.le,
 }
-_FINAL: Final = {
-    "Greater": ("Sum", "SampleCount", "Maximum"),
-    "Less": ("Minimum",),
-}
+_FINAL: Final = {"Greater": ("Sum", "SampleCount", "Maximum"), "Less": ("Minimum",)}
 """Statistics that stay beyond a threshold, whatever the rest of the period brings."""
 _MORE_PERIODS: Final = 2  # than are evaluated, for data that are missing
 _NO_DATA: Final = "INSUFFICIENT_DATA"

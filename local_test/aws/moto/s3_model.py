@@ -99,12 +99,7 @@ def _list_operations() -> list[_Operation]:
         level = path.count("{")
         found.append(
             _Operation(
-                name,
-                operation.http["method"],
-                level,
-                frozenset(words),
-                frozenset(headers),
-                shape,
+                name, operation.http["method"], level, frozenset(words), frozenset(headers), shape
             )
         )
     return found

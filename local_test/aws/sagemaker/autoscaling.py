@@ -15,12 +15,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from local_test.aws.account.account import Account
-from local_test.aws.account.kinds import (
-    SCALABLE_TARGET,
-    SCALING_ACTIVITY,
-    SCALING_POLICY,
-    Kind,
-)
+from local_test.aws.account.kinds import SCALABLE_TARGET, SCALING_ACTIVITY, SCALING_POLICY, Kind
 from local_test.aws.account.records import ScalableTarget, ScalingPolicy
 from local_test.aws.protocol import messages
 from local_test.aws.protocol.messages import AwsError, reject

@@ -26,10 +26,7 @@ _KINDS: Final[Mapping[str, Kind[Any]]] = {
     "Pipeline": kinds.PIPELINE,
     "PipelineExecution": kinds.PIPELINE_EXECUTION,
 }
-_MEMBERS: Final = {
-    "ExperimentTrial": "Trial",
-    "ExperimentTrialComponent": "TrialComponent",
-}
+_MEMBERS: Final = {"ExperimentTrial": "Trial", "ExperimentTrialComponent": "TrialComponent"}
 """The members of a result that are not called as the resource."""
 _PAGER: Final = Pager("Search", 10)
 _SIGNS: Final[Mapping[str, tuple[int, ...]]] = {

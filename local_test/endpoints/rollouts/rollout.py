@@ -13,12 +13,7 @@ from dataclasses import replace
 
 from container.errors import PlatformError, UserError
 from local_test.endpoints.deployment import Deployment
-from local_test.endpoints.rollouts.guard import (
-    Guard,
-    RollbackFailedError,
-    StoppedError,
-    Terms,
-)
+from local_test.endpoints.rollouts.guard import Guard, RollbackFailedError, StoppedError, Terms
 from local_test.endpoints.variants.variant import Variant
 from local_test.endpoints.variants.version import Progress, Stage, Version
 from local_test.requests.deployments import plan

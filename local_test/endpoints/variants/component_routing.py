@@ -32,9 +32,7 @@ class Hosted(Protocol):
 
 
 def route(
-    chosen: Variant,
-    list_components: Callable[[], Mapping[str, Hosted]],
-    headers: Mapping[str, str],
+    chosen: Variant, list_components: Callable[[], Mapping[str, Hosted]], headers: Mapping[str, str]
 ) -> Variant:
     """Return what answers a request: the variant that was chosen, or the copies of a component.
 

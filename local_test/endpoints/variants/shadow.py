@@ -41,12 +41,7 @@ class Counts:
 class Shadow:
     """Sends copies of requests to a shadow variant; safe to use from several threads."""
 
-    def __init__(
-        self,
-        variant: Variant,
-        share: float,
-        record: OnCopy,
-    ) -> None:
+    def __init__(self, variant: Variant, share: float, record: OnCopy) -> None:
         """`share` of all requests are copied; `record` takes each that was answered."""
         self.variant = variant
         self.counts = Counts()

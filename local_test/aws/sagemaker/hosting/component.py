@@ -45,12 +45,7 @@ class Component:
     """One inference component of an endpoint."""
 
     def __init__(
-        self,
-        name: str,
-        endpoint: str,
-        runner: Runner,
-        directory: Path,
-        on_line: OnLine,
+        self, name: str, endpoint: str, runner: Runner, directory: Path, on_line: OnLine
     ) -> None:
         """`directory` is the component's own: `start` removes the servers' directories in it."""
         self.name = name

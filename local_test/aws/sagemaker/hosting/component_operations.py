@@ -8,12 +8,7 @@ from typing import Any, Final, NoReturn
 from container.errors import UserError
 from local_test.aws.account.account import Account
 from local_test.aws.account.kinds import COMPONENT, ENDPOINT, MODEL
-from local_test.aws.account.records import (
-    CopiedRequests,
-    Endpoint,
-    InferenceComponent,
-    Request,
-)
+from local_test.aws.account.records import CopiedRequests, Endpoint, InferenceComponent, Request
 from local_test.aws.protocol import messages
 from local_test.aws.protocol.messages import reject
 from local_test.aws.sagemaker import model_operations
@@ -178,10 +173,7 @@ def update_runtime_config(account: Account, request: Mapping[str, Any]) -> dict[
 
 
 def _begin_change(
-    account: Account,
-    found: InferenceComponent,
-    requests: CopiedRequests,
-    notes: Sequence[str] = (),
+    account: Account, found: InferenceComponent, requests: CopiedRequests, notes: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Write a change down, then make it; after a crash it is made again."""
     name = found["InferenceComponentName"]

@@ -69,10 +69,7 @@ def _change_trials(account: Account, request: Request, *, is_member: bool) -> di
         record["_trials"] = [*others, trial["TrialName"]] if is_member else others
 
     account.store.edit(TRIAL_COMPONENT, component["_name"], change)
-    return {
-        "TrialComponentArn": component["TrialComponentArn"],
-        "TrialArn": trial["TrialArn"],
-    }
+    return {"TrialComponentArn": component["TrialComponentArn"], "TrialArn": trial["TrialArn"]}
 
 
 def _list_trials(account: Account, request: Request) -> dict[str, Any]:

@@ -17,9 +17,7 @@ from local_test.aws.sagemaker.metadata.resources import Operation, Record, Reque
 
 _CARDS: Final = Resource(MODEL_CARD, "ModelCards", {"ModelCardVersion": 1})
 _ALGORITHMS: Final = Resource(
-    ALGORITHM,
-    "Algorithms",
-    {"AlgorithmStatus": "Completed", "AlgorithmStatusDetails": {}},
+    ALGORITHM, "Algorithms", {"AlgorithmStatus": "Completed", "AlgorithmStatusDetails": {}}
 )
 _OF_VERSION: Final = ("Content", "ModelCardStatus", "ModelCardVersion", "LastModifiedTime")
 

@@ -6,11 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 _NOUNS: Final = {dict: "an object", list: "a list", str: "a string", bool: "true or false"}
-_OPERANDS: Final = {
-    "In": ("QueryValue", "Values"),
-    "Not": ("Condition",),
-    "Or": ("Conditions",),
-}
+_OPERANDS: Final = {"In": ("QueryValue", "Values"), "Not": ("Condition",), "Or": ("Conditions",)}
 """The members of each condition; comparisons have a left and a right value."""
 
 

@@ -12,10 +12,7 @@ from local_test.aws.account.kinds import PIPELINE_EXECUTION
 from local_test.aws.sagemaker.pipelines import expressions, steps
 from local_test.aws.sagemaker.pipelines.definition import Definition
 
-_EXPERIMENT: Final = {
-    "ExperimentName": "PipelineName",
-    "TrialName": "PipelineExecutionId",
-}
+_EXPERIMENT: Final = {"ExperimentName": "PipelineName", "TrialName": "PipelineExecutionId"}
 """What a pipeline's experiment is called by default, as the SDK sets it."""
 
 
