@@ -10,6 +10,7 @@ import math
 import os
 import queue
 import signal
+import socket
 import sys
 import tarfile
 import threading
@@ -76,7 +77,7 @@ class Handler(BaseHTTPRequestHandler):
                 else {}
             )
             attributes = self.headers.get("X-Amzn-SageMaker-Custom-Attributes", "")
-            port = self.server.server_address[1]
+            port = f"{socket.gethostname()}:{self.server.server_address[1]}"
             answer = {"echo": body.decode(), "model": model, "port": port, "attributes": attributes}
             self._answer(200, json.dumps(answer).encode(), "application/json")
 

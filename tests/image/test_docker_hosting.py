@@ -1,0 +1,55 @@
+"""Deployment guardrails and inference components: tests of programs, run again with containers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import docker
+import pytest
+
+from tests.contract.aws import test_components, test_rollouts
+from tests.contract.aws.client import LocalAws
+from tests.image.engine import build
+from tests.support import PROGRAMS
+
+
+@pytest.fixture(scope="module")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
+    context = tmp_path_factory.mktemp("user-image")
+    shutil.copy(PROGRAMS / "aws_user.py", context)
+    base = os.environ.get("BASE_IMAGE") or "python:3.13-slim-trixie"
+    lines = [f"FROM {base}", "COPY aws_user.py /", 'ENTRYPOINT ["python3", "/aws_user.py"]']
+    (context / "Dockerfile").write_text("\n".join(lines))
+    local = LocalAws(tmp_path_factory.mktemp("docker-aws"))
+    local.image = build(context, "Dockerfile", "byo-test-aws-user")
+    with local.running(program=None):
+        yield local
+
+
+configs = test_rollouts.configs
+alarm = test_rollouts.alarm
+guarded = test_rollouts.guarded
+endpoint = test_components.endpoint
+test_a_canary_in_containers = (
+    test_rollouts.test_an_alarm_that_is_set_rolls_a_canary_back_and_a_retained_one_succeeds
+)
+test_components_in_containers = test_components.test_two_models_share_an_endpoint
+test_copies_in_containers = test_components.test_copies_come_and_go_down_to_none
+
+
+def test_a_component_limits_the_memory_of_its_container(aws: LocalAws, endpoint: str) -> None:
+    needs = {"MinMemoryRequiredInMb": 128, "MaxMemoryRequiredInMb": 256}
+    test_components.make_component(
+        aws, "limited", endpoint, ModelName="small", ComputeResourceRequirements=needs
+    )
+    client = docker.from_env()
+    limits = [
+        container.attrs["HostConfig"]["Memory"]
+        for container in client.containers.list(filters={"label": "byo.local-test"})
+        if str(aws.directory) in str(container.attrs["Mounts"])
+    ]
+    client.close()
+    assert limits == [256 * 1024**2]
+    test_components.delete_component(aws, "limited")
