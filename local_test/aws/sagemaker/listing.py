@@ -114,7 +114,6 @@ def name_of(kind: Kind[Any], record: Record) -> str:
 
 def _is_wanted(kind: Kind[Any], record: Record, request: Mapping[str, Any]) -> bool:
     created = record["CreationTime"]
-    members = {"StatusEquals": kind.status_name}
     return (
         request.get("NameContains", "") in name_of(kind, record)
         and name_of(kind, record).startswith(request.get("PipelineNamePrefix", ""))
@@ -123,12 +122,18 @@ def _is_wanted(kind: Kind[Any], record: Record, request: Mapping[str, Any]) -> b
         and _is_in_time(request, "Created", created)
         and _is_in_time(request, "LastModifiedTime", record.get("LastModifiedTime", created))
         and all(request.get(name, record.get(name)) == record.get(name) for name in _MATCHED)
-        and all(
-            record.get(members.get(name, name.removesuffix("Equals"))) == value
-            for name, value in request.items()
-            if name.endswith("Equals")
-        )
+        and all(record.get(name) == value for name, value in _list_equals(kind, request).items())
     )
+
+
+def _list_equals(kind: Kind[Any], request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what filters such as `StatusEquals` ask for, by the names of a record's members."""
+    found = {
+        name.removesuffix("Equals"): value
+        for name, value in request.items()
+        if name.endswith("Equals")
+    }
+    return {kind.status_name if name == "Status" else name: found[name] for name in found}
 
 
 def _is_in_time(request: Mapping[str, Any], member: str, time_s: float) -> bool:
