@@ -138,6 +138,12 @@ def check_configuration(
         faults.append(f"MinResource {low} must be less than MaxResource {high}")
     if request.get("Autotune", {}).get("Mode") == "Enabled":
         faults.append("Autotune is not emulated")
+    _check_not_emulated(config, definitions, faults)
+
+
+def _check_not_emulated(
+    config: Mapping[str, Any], definitions: Sequence[Definition], faults: list[str]
+) -> None:
     criteria = config.get("TuningJobCompletionCriteria", {})
     if criteria.get("ConvergenceDetected", {}).get("CompleteOnConvergence") == "Enabled":
         faults.append("TuningJobCompletionCriteria.ConvergenceDetected is not emulated")
