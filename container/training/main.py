@@ -29,24 +29,7 @@ def main(layout: contract.Layout, environ: Mapping[str, str], stop: StopRequest)
     try:
         if tracked_job.is_wanted(layout, environ):
             return tracked_job.run(layout, environ, stop)
-    except (UserError, PlatformError) as error:
-        return _fail(layout, f"{type(error).__name__}: {error}", stop)
-    return train(layout, environ, stop)
-
-
-def train(layout: contract.Layout, environ: Mapping[str, str], stop: StopRequest) -> int:
-    """Train in this process; return the exit code."""
-    faulthandler.enable(os.dup(2))  # a native crash leaves its stack in the log (TRIP-16)
-    if "TF_CPP_MIN_LOG_LEVEL" not in environ:
-        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"  # TensorFlow's messages would bury the metrics
-    try:
-        program = find_program(layout, environ)
-        if program is not None:
-            code = run_program(program, layout, environ)
-            stop.disregard()
-            return code
-        choice.refuse_for_bundled(layout)
-        typed.run(algorithm.read(bundled, bundled.NAME), layout, stop)
+        return _train(layout, environ, stop)
     except (UserError, PlatformError) as error:
         return _fail(layout, f"{type(error).__name__}: {error}", stop)
     except MemoryError as error:
@@ -55,6 +38,19 @@ def train(layout: contract.Layout, environ: Mapping[str, str], stop: StopRequest
     except Exception as error:  # noqa: BLE001 - the boundary: bugs leave a reason, too
         cause = f"this is a bug in the toolkit: {type(error).__name__}: {error}"
         return _fail(layout, f"{cause}\n\n{traceback.format_exc()}", stop)
+
+
+def _train(layout: contract.Layout, environ: Mapping[str, str], stop: StopRequest) -> int:
+    faulthandler.enable(os.dup(2))  # a native crash leaves its stack in the log (TRIP-16)
+    if "TF_CPP_MIN_LOG_LEVEL" not in environ:
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"  # TensorFlow's messages would bury the metrics
+    program = find_program(layout, environ)
+    if program is not None:
+        code = run_program(program, layout, environ)
+        stop.disregard()
+        return code
+    choice.refuse_for_bundled(layout)
+    typed.run(algorithm.read(bundled, bundled.NAME), layout, stop)
     return 0
 
 
@@ -67,7 +63,3 @@ def _fail(layout: contract.Layout, reason: str, stop: StopRequest) -> int:
     except OSError as error:
         print(f"{layout.failure} cannot be written: {error}", file=sys.stderr, flush=True)
     return 1
-
-
-if __name__ == "__main__":  # the child of `tracked_job`
-    sys.exit(train(contract.Layout.from_environ(os.environ), os.environ, StopRequest()))
