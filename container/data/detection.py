@@ -34,7 +34,7 @@ _JUNK: Final = frozenset(
 _BACKUPS: Final = (".bak", ".old", ".orig", ".tmp", ".part", ".swp", "~")
 """Ends of the names of copies, whose records would count twice."""
 _COMPRESSED: Final = {".gz": "", ".tgz": ".tar"}
-"""Suffixes of compressed files, and what stands there in the name of the original."""
+"""Suffixes of compressed files, and those of the original: `a.tgz` was `a.tar`."""
 _TWINS_SHOWN: Final = 3
 HEAD_BYTES: Final = 4096
 """First bytes that `recognize_content` needs."""
@@ -186,12 +186,12 @@ def _leads_back(path: str) -> bool:
 def _measure(path: str) -> int:
     """Return the bytes of a file; 0 for what is not a file, such as a FIFO.
 
-    Raises: UserError if it is a link that leads nowhere.
+    Raises: UserError if it is a broken link.
     """
     try:
         status = os.stat(path)  # noqa: PTH116 - once for each of perhaps a million files
     except OSError as error:
-        message = f"{path} cannot be read, perhaps as a link that leads nowhere: {error.strerror}"
+        message = f"{path} cannot be read, perhaps because it is a broken link: {error.strerror}"
         raise UserError(message) from error
     return status.st_size if stat.S_ISREG(status.st_mode) else 0
 
@@ -249,7 +249,7 @@ def _refuse_copies(data_format: str, paths: Sequence[Path]) -> None:
 def _refuse_pair(original: Path, copy: Path) -> NoReturn:
     message = (
         f"{original} and {copy.name} are in one channel, and each record would count twice; remove "
-        "one of them (a prefix of S3 that ends in a file's name names both)"
+        "one of them (an S3 prefix that ends with a file's name matches both)"
     )
     raise UserError(message)
 
@@ -267,7 +267,7 @@ def find_twins(paths: Iterable[Path]) -> list[str]:
         earlier = alike.setdefault((path.stat().st_size, head), [])
         same = [other for other in earlier if filecmp.cmp(path, other, shallow=False)]
         if same:
-            twins.append(f"{path} that of {same[0].name}")
+            twins.append(f"{path} equals {same[0].name}")
         else:
             earlier.append(path)
     if not twins:

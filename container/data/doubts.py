@@ -21,7 +21,7 @@ _NAMES_SHOWN: Final = 3
 _BALANCE: Final = 5
 """A class of a balanced set has at least its equal part of the images, divided by this."""
 _DIGITS: Final = re.compile("[0-9]+")
-_DARK_MAXIMUM: Final = 31  # of pictures with five bits a value; those of UCI's digits end at 16
+_DARK_MAXIMUM: Final = 31  # of pictures with five bits per value; those of UCI's digits end at 16
 _STAND_INS: Final = frozenset({"None", "null", "NULL", "NA", "N/A", "n/a", "<NA>", "NaT", "#N/A"})
 """What programs write for a value that is missing; `nan` is never a class."""
 
@@ -130,10 +130,10 @@ def find_label_doubts(classes: Sequence[int | str], image_count: int) -> list[st
         if isinstance(key, Decimal):
             difference = "only in how the number is written"
         listed = ", ".join(map(repr, labels))
-        doubts.append(f"{listed} differ {difference}, and are classes of their own")
+        doubts.append(f"{listed} differ {difference}; each counts as a class")
     doubts += [
-        f"{label!r} is a class, and also what programs write for a label that is missing; if it is "
-        "missing, fill it in or remove the records"
+        f"{label!r} is taken as a class, but programs also write it for a missing label; if labels "
+        "are missing, fill them in or remove the records"
         for label in map(str, classes)
         if label in _STAND_INS
     ]
@@ -146,8 +146,8 @@ def find_header_doubts(pixels: Sequence[str]) -> list[str]:
     words = sorted({name for name in pixels if len(name) > 1 and name.isalpha()})
     if 2 * len(words) > len(pixels):
         doubts.append(
-            f"columns are called {', '.join(words[:_NAMES_SHOWN])}, as those of a table; the "
-            "bundled trainer learns pictures, and for a table you write a program of your own: "
+            f"the columns {', '.join(words[:_NAMES_SHOWN])} look like those of a table; the bundled "
+            "trainer learns pictures, and for a table you write a program of your own: "
             "python -m container init --kind script DIRECTORY"
         )
     numbers = [tuple(map(int, _DIGITS.findall(name))) for name in pixels]

@@ -70,7 +70,7 @@ class Names:
             same = self._written.setdefault(index, written)
             if same != written:
                 message = (
-                    f"{same!r} and {written!r} would both be class {self.texts[index]}, and are "
+                    f"{same!r} and {written!r} would both be class {self.texts[index]}, but are "
                     "two classes where both are in a training set; write them in the same way"
                 )
                 raise ValueError(message)

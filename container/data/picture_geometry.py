@@ -24,12 +24,12 @@ POLICIES: Final = ("refuse", "stretch", "pad", "crop")
 def convert(picture: Picture, channels: int) -> Picture:
     """Convert to 8 bits and the channels of the images.
 
-    Raises: ValueError if the picture has more than 16 bits a value.
+    Raises: ValueError if the picture has more than 16 bits per value.
     """
     from PIL import Image
 
     if picture.mode in ("I", "F"):
-        raise ValueError("the picture has more than 16 bits a value; expected 8 or 16")
+        raise ValueError("the picture has more than 16 bits per value; expected 8 or 16")
     if picture.mode.startswith("I;16"):  # Pillow would clip 16 bits instead of scaling them
         scaled = np.asarray(picture).astype(np.uint32) // 257
         picture = Image.fromarray(scaled.astype(np.uint8))

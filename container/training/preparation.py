@@ -123,7 +123,7 @@ def describe_plan(settings: Settings, image_count: int) -> str:
     steps = image_count // batch_size
     text = f"{settings.epochs} epochs of {steps} step{'s' * (steps != 1)} of {batch_size} images"
     if left := image_count - steps * batch_size:
-        text += f"; each epoch leaves out {left} of {image_count} images, other ones each time"
+        text += f"; each epoch leaves out {left} of {image_count} images, different ones each time"
     return text
 
 

@@ -198,7 +198,7 @@ def live_line(describe: Callable[[], str]) -> Iterator[bool]:
 
 
 def _is_live() -> bool:
-    """Return whether lines can be replaced; FORCE_COLOR alone makes no terminal of a CI log."""
+    """Return whether lines can be replaced; a CI log is not a terminal, even with FORCE_COLOR."""
     return _console.is_interactive and sys.stderr.isatty()
 
 

@@ -212,7 +212,7 @@ class Settings:
     def make(self, start: Path, directory: Path) -> LocalSageMaker:
         """Return the local SageMaker; `start` is the root of the tests, `directory` for jobs.
 
-        Where there is no project, `start` itself is where `data/` is looked for.
+        Without a project, channels come from `data/` in `start`.
 
         Raises: UserError if both an image and a program are named, or a setting is wrong.
         """

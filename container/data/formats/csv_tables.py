@@ -218,14 +218,14 @@ def _infer_shape(name: str, pixel_count: int) -> Shape:
 
 
 def _refuse_first_row(name: str, rows: Sequence[Sequence[str]], first: Table | None) -> None:
-    """Refuse a first row of another width than all those behind it: it would decide for them.
+    """Refuse a first row whose width is not that of all others, since it would decide for them.
 
     Raises: UserError with both widths.
     """
     width, *others = [len(row) for row in rows if row != [""]]
     if not first and len(others) > 1 and len(set(others)) == 1 and width != others[0]:
         message = (
-            f"{name}, row 1 has {width} columns, and those behind it have {others[0]}; a label "
+            f"{name}, row 1 has {width} columns, and the rows below it {others[0]}; a label "
             f"that holds a separator needs quotes: {QUOTED_EXAMPLE}"
         )
         raise UserError(message)

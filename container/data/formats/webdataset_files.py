@@ -104,7 +104,7 @@ def _find_faults(
     if suffix in others:
         yield f"it has two members {suffix}"
     if not member.isfile():
-        yield f"its member {suffix} is a link or no file"
+        yield f"its member {suffix} is not a regular file"
 
 
 def _refuse_more(archive: tarfile.TarFile, name: str) -> None:

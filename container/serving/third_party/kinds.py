@@ -195,13 +195,13 @@ def _recognize_by_head(path: Path) -> str | None:
 
 _UNPACKED: Final = _COMPRESSIONS | {".zst", ".zip", ".tar", ".tgz"}
 _HINTS: Final = {
-    ".weights.h5": "weights without their model; save the model by model.save('model.keras')",
+    ".weights.h5": "weights without a model; save the model with model.save('model.keras')",
     ".ckpt": "a checkpoint; save its state_dict as model.pt and name its module in module.json",
-    ".bin": "named after no kind; of PyTorch's weights make model.pt, with module.json beside it",
-    ".pb": "a graph of TensorFlow 1; save it as a SavedModel",
-    ".params": "of MXNet, which is no longer maintained; convert it to ONNX",
+    ".bin": "of an unknown kind; save PyTorch weights as model.pt, with module.json beside it",
+    ".pb": "a TensorFlow 1 graph; save it as a SavedModel",
+    ".params": "a file of MXNet, which is no longer maintained; convert the model to ONNX",
     ".pmml": "PMML; convert it to ONNX",
-    ".gguf": "for llama.cpp; add code/inference.py",
+    ".gguf": "a model for llama.cpp; add code/inference.py",
 }
 
 

@@ -31,6 +31,6 @@ def compare(
     pairs = zip(hosts.names, found, strict=True)
     listed = ", ".join(f"{name}: {text}" for name, text in pairs)
     log(
-        f"warning: the weights of the hosts differ after {steps} steps, as on processors that "
-        f"round differently; the model is the chief's ({listed})"
+        f"warning: the weights of the hosts differ after {steps} steps ({listed}), as they may where "
+        "processors round differently; the chief's are saved"
     )

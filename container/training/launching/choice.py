@@ -125,7 +125,7 @@ def refuse_for_bundled(layout: contract.Layout) -> None:
     if launch is not None:
         message = (
             f"the job asks for {launch.launcher}, but it runs the bundled network, which spreads "
-            "itself over all hosts and devices; remove the distribution, or send a program of yours"
+            "itself over all hosts and devices; remove the distribution, or add your own program"
         )
         raise UserError(message)
 

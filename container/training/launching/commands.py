@@ -88,7 +88,7 @@ def _require(package: str, launcher: str, variables: Mapping[str, str], python: 
     if not launched.is_importable(package, variables, python):
         message = (
             f"the job asks for {launcher}, and {package} is not installed: name it in "
-            "requirements.txt, or install it in an image of yours"
+            "requirements.txt, or install it in your image"
         )
         raise UserError(message)
 

@@ -48,7 +48,7 @@ def compose(
     if mpirun is None:
         message = (
             "the job asks for mpirun, which is not installed: name openmpi in requirements.txt, "
-            "or apt-get install openmpi-bin in an image of yours"
+            "or apt-get install openmpi-bin in your image"
         )
         raise UserError(message)
     if program[0] == python and is_importable("mpi4py", variables, python):

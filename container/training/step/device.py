@@ -194,10 +194,10 @@ def import_tensorflow() -> None:
 
 @contextmanager
 def _hidden(package: str) -> Iterator[None]:
-    """Let an import of a package fail meanwhile, unless it has been imported.
+    """Make a package unavailable to imports, unless it has been imported.
 
-    Where scikit-learn and SciPy are installed, Keras and TensorFlow import them for wrappers that
-    the bundled trainer has no use for; that is a quarter of the time of their own imports.
+    If scikit-learn and SciPy are installed, Keras and TensorFlow import them for wrappers that the
+    bundled trainer does not use. That adds a quarter to the time of their own imports.
     """
     is_hidden = package not in sys.modules
     if is_hidden:

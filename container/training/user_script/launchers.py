@@ -26,9 +26,8 @@ def compose_toolkit_command() -> list[str]:
     missing = [name for name in _LAUNCHER_PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         message = (
-            f"{contract.TRAINING_MODULE_VARIABLE} is called by sagemaker-training itself, and "
-            "packages that it needs are not installed here: in an image of yours, pip install "
-            f"{' '.join(missing)}"
+            f"{contract.TRAINING_MODULE_VARIABLE} needs packages that are not installed here: in "
+            f"your image, pip install {' '.join(missing)}"
         )
         raise UserError(message)
     return [sys.executable, "-m", "sagemaker_training.cli.train"]

@@ -27,7 +27,7 @@ class StoppedError(UserError):
 
 @dataclass(frozen=True)
 class Terms:
-    """How a version is deployed, and what the deployment asks and tells others."""
+    """How a version is deployed: the traffic shift, the alarms to check, and who is notified."""
 
     config: Mapping[str, Any] = field(default_factory=dict)
     """A DeploymentConfig; an empty one shifts all traffic at once."""

@@ -30,10 +30,10 @@ def test_links_to_directories_are_followed_and_a_loop_is_entered_once(tmp_path: 
     assert names == ["cat/a.png", "dog/a.png"]
 
 
-def test_a_link_that_leads_nowhere_is_named(tmp_path: Path) -> None:
+def test_a_broken_link_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"a")
     (tmp_path / "b.png").symlink_to("absent.png")
-    with pytest.raises(UserError, match=r"b\.png cannot be read, perhaps as a link"):
+    with pytest.raises(UserError, match=r"b\.png cannot be read, perhaps because it is a broken link"):
         detection.list_files(tmp_path)
 
 
@@ -105,7 +105,7 @@ def test_files_of_the_same_content_are_named(tmp_path: Path) -> None:
     assert len(loaded.labels) == 12
     (note,) = loaded.notes
     assert note.startswith("warning: 4 files have the content of another one")
-    assert f"{tmp_path}/a.csv that of Copy of a.csv" in note
+    assert f"{tmp_path}/a.csv equals Copy of a.csv" in note
 
 
 def test_files_that_only_have_the_same_size_are_not_named(tmp_path: Path) -> None:

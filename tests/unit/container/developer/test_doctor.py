@@ -176,7 +176,7 @@ def make_archive(path: Path, *members: tuple[str, bytes | None]) -> Path:
         ([("folder/model.h5", b"x")], "holds only the folder folder"),
         ([("model.h5", b"x"), ("._model.h5", b"x")], "COPYFILE_DISABLE=1"),
         ([("a.h5", b"x"), ("b.h5", b"x")], "holds 2 models"),
-        ([("weights.bin", b"x")], "weights.bin is named after no kind"),
+        ([("weights.bin", b"x")], "weights.bin is of an unknown kind"),
         ([("code/inference.py", b"def model_fn(: ...")], "is not valid Python"),
     ],
 )

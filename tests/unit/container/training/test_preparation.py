@@ -28,7 +28,7 @@ def test_a_few_photos_do_not_train_for_hundreds_of_epochs(
     [
         (59, "3 epochs of 1 step of 59 images"),
         (128, START),
-        (150, f"{START}; each epoch leaves out 22 of 150 images, other ones each time"),
+        (150, f"{START}; each epoch leaves out 22 of 150 images, different ones each time"),
     ],
 )
 def test_the_log_says_what_an_epoch_leaves_out(images: int, plan: str) -> None:

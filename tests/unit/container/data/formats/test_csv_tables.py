@@ -190,7 +190,7 @@ def test_a_table_of_whole_numbers_draws_a_warning(
 ) -> None:
     (tmp_path / "rows.csv").write_text(f"{header}\n1,2,3,4,99\n2,2,3,4,99\n")
     text = "\n".join(loading.load(tmp_path).notes)
-    assert ("as those of a table; the bundled trainer learns pictures" in text) == is_doubted
+    assert ("look like those of a table; the bundled trainer learns pictures" in text) == is_doubted
 
 
 @pytest.mark.parametrize("header", ["label,a,b,c,label", "Label,a,b,c,LABEL"])

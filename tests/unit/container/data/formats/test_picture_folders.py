@@ -152,7 +152,7 @@ def test_classes_below_other_directories_and_empty_classes_are_named(tmp_path: P
     (tmp_path / ".cache").mkdir()
     doubts = loading.load(tmp_path).notes
     assert any("each of the classes fold1, fold2 has the directories cat, dog" in d for d in doubts)
-    assert "warning: the directories fold3 are empty, and no classes" in doubts
+    assert "warning: the directories fold3 are empty and do not count as classes" in doubts
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,7 @@ def test_a_member_that_comes_twice_or_is_a_link_is_a_fault_and_others_are_counte
     assert [fault.split("sample ")[1] for fault in loaded.rejected] == [
         "1: it has two members cls",
         "2: it is empty",
-        "4: its member png is a link or no file",
+        "4: its member png is not a regular file",
     ]
     assert "passed over 2 members of" in loaded.notes[0]
     assert "3.heic, 3.json" in loaded.notes[0]
