@@ -146,8 +146,8 @@ def find_header_doubts(pixels: Sequence[str]) -> list[str]:
     words = sorted({name for name in pixels if len(name) > 1 and name.isalpha()})
     if 2 * len(words) > len(pixels):
         doubts.append(
-            f"the columns {', '.join(words[:_NAMES_SHOWN])} look like those of a table; the bundled "
-            "trainer learns pictures, and for a table you write a program of your own: "
+            f"the columns {', '.join(words[:_NAMES_SHOWN])} look like those of a table; the "
+            "bundled trainer learns pictures, and for a table you write a program of your own: "
             "python -m container init --kind script DIRECTORY"
         )
     numbers = [tuple(map(int, _DIGITS.findall(name))) for name in pixels]

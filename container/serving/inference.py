@@ -223,13 +223,17 @@ class Inference:
     def _decode(
         self, media_type: negotiation.MediaType, body: bytes, expansion: Expansion | None
     ) -> tuple[pixels.Images, Mapping[int, str]]:
-        decode = decoding.decode_with_faults if self._placeholders else decoding.decode_all
+        shape = self.input_shape
         decoder = decoding.PLAIN.get(media_type.name)
         if decoder is not None and body and not self._placeholders:
             with contextlib.suppress(EncodedPicturesError):
-                return decoder(body, self.input_shape, media_type.parameters), {}
+                return decoder(body, shape, media_type.parameters), {}
         expansion = expansion or Expansion(self._payload_bytes)
-        images, errors = decode(media_type, body, self.input_shape, expansion, self.resize)
+        if not self._placeholders:
+            return decoding.decode(media_type, body, shape, expansion, self.resize), {}
+        images, errors = decoding.decode_with_faults(
+            media_type, body, shape, expansion, self.resize
+        )
         redaction = Redaction(body)
         for place, message in list(errors.items())[:_ERRORS_LOGGED]:
             log.warning(

@@ -58,7 +58,11 @@ class TrainingFields:
     def fill_request(
         self, container: ContainerOptions, data: DataOptions, name: str, output: str
     ) -> dict[str, Any]:
-        """Return the CreateTrainingJob request; `name` and `output` are those it gets."""
+        """Return the CreateTrainingJob request; `name` and `output` are those it gets.
+
+        What `data` leaves out comes from the project in the current folder.
+        """
+        data, _ = project.complete(data, container)
         return shorthand.training_request(
             name=name,
             image=container.image_name,
@@ -109,10 +113,7 @@ def train(
     remote: RemoteOptions,
 ) -> int:
     """Run a training job and show its log."""
-    fields = request_files.load(request.request)
-    if fields is None:
-        data, _ = project.complete(data, container)
-        fields = options.make_request(container, data)
+    fields = request_files.load(request.request) or options.make_request(container, data)
     if remote.is_wanted:
         remote.refuse(container, {"--fault": options.fault, "--debug": debug.debug is not None})
         return submission.run_job(remote_jobs.TRAINING, fields, remote, request)

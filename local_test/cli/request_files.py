@@ -16,14 +16,14 @@ from local_test.requests.validation import ValidRequest
 def load(path: Path | None) -> dict[str, Any] | None:
     """Read a request from a file, or None without one.
 
-    Raises: UserError if the file is unreadable, or does not contain an object in JSON or YAML.
+    Raises: UserError if the file is unreadable, or does not contain fields in JSON or YAML.
     """
     if path is None:
         return None
     content = read_bytes(path)
     document = _parse_json(path, content) if path.suffix == ".json" else _parse_yaml(path, content)
-    if not isinstance(document, dict):
-        message = f"{path} contains a {type(document).__name__}; a request must be an object"
+    if not document or not isinstance(document, dict):
+        message = f"{path} contains {str(document)[:40]}; a request is an object with fields"
         raise UserError(message)
     return document
 

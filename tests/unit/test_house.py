@@ -93,7 +93,6 @@ EXERCISES = {
         "local_test.cli.conform_command",
         "local_test.cli.samples.digits",
         "local_test.cli.endpoint_commands",
-        "local_test.cli.request_files",
         "local_test.cli.smoke_command",
         "local_test.runners.namespace",
     ),

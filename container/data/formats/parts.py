@@ -125,10 +125,10 @@ Task = Callable[[], Part]
 class Unpacked:
     """Records whose images are still encoded, and what is known of each."""
 
-    contents: list[Any]
-    labels: list[str]
-    places: list[str]
-    faults: list[str]
+    contents: list[Any] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
     """Place and reason of each record that could not be unpacked."""
 
 

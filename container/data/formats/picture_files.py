@@ -193,7 +193,7 @@ def _find_kind(head: bytes) -> str:
 
 
 def _unpack(slab: Sequence[Encoded]) -> Unpacked:
-    unpacked = Unpacked([], [], [], [])
+    unpacked = Unpacked()
     for name, label, load in slab:
         try:
             content = load()

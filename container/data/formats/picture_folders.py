@@ -108,7 +108,9 @@ def find_doubts(root: Path, paths: Sequence[Path]) -> list[str]:
         if entry.name not in classes and _is_empty_directory(entry)
     ]
     if empty:
-        doubts.append(f"warning: the directories {_list_some(empty)} are empty and do not count as classes")
+        doubts.append(
+            f"warning: the directories {_list_some(empty)} are empty and do not count as classes"
+        )
     return doubts
 
 

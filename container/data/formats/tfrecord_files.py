@@ -171,7 +171,7 @@ def _make_task(batch: Sequence[Record], shape: Shape, options: Options, name: st
 
 def _unpack(batch: Sequence[Record], name: str, charset: str, shape: Shape) -> Unpacked:
     """Check and parse records; the content of a picture is bytes, of pixels any feature."""
-    unpacked = Unpacked([], [], [], [])
+    unpacked = Unpacked()
     for record, fault in zip(batch, find_faults(batch), strict=True):
         place = f"{name}, record {record.index}"
         if fault:

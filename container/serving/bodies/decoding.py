@@ -82,17 +82,6 @@ def decode(
         return _decode_encoded(body, takes, is_lines=name == media_types.JSON_LINES)
 
 
-def decode_all(
-    media_type: MediaType,
-    body: bytes,
-    shape: Shape,
-    expansion: Expansion | None = None,
-    resize: str = "refuse",
-) -> tuple[Images, dict[int, str]]:
-    """Decode a body of which each record must be good. Raises: RequestError as `decode` does."""
-    return decode(media_type, body, shape, expansion, resize), {}
-
-
 def decode_with_faults(
     media_type: MediaType,
     body: bytes,

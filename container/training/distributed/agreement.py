@@ -31,6 +31,6 @@ def compare(
     pairs = zip(hosts.names, found, strict=True)
     listed = ", ".join(f"{name}: {text}" for name, text in pairs)
     log(
-        f"warning: the weights of the hosts differ after {steps} steps ({listed}), as they may where "
+        f"warning: the weights of the hosts differ after {steps} steps ({listed}), as they may if "
         "processors round differently; the chief's are saved"
     )

@@ -118,7 +118,7 @@ class _Waiting:
 
     @classmethod
     def unpack(cls, index: int, task: Task) -> _Waiting:
-        unpacked = Unpacked([], [], [], [])
+        unpacked = Unpacked()
         kinds: list[str] = []
         if isinstance(task, DecodingTask):
             unpacked = task.unpack()

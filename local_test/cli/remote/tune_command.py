@@ -31,7 +31,6 @@ from local_test.cli.remote.submission import (
     follow,
     interruptible,
 )
-from local_test.cli.samples import project
 from local_test.data import storage
 from local_test.jobs.result import JobResult, Listeners
 from local_test.remote import remote_jobs
@@ -104,10 +103,7 @@ def tune(
     remote: RemoteOptions,
 ) -> int:
     """Tune hyperparameters on AWS: many training jobs, of which the best one's model is kept."""
-    fields = request_files.load(request.request)
-    if fields is None:
-        data, _ = project.complete(data, container)
-        fields = options.make_request(container, data)
+    fields = request_files.load(request.request) or options.make_request(container, data)
     validation.check(TUNING.operation, fields)
     if not remote.is_wanted:
         if request.print_request:
