@@ -33,7 +33,9 @@ def test_links_to_directories_are_followed_and_a_loop_is_entered_once(tmp_path: 
 def test_a_broken_link_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"a")
     (tmp_path / "b.png").symlink_to("absent.png")
-    with pytest.raises(UserError, match=r"b\.png cannot be read, perhaps because it is a broken link"):
+    with pytest.raises(
+        UserError, match=r"b\.png cannot be read, perhaps because it is a broken link"
+    ):
         detection.list_files(tmp_path)
 
 
