@@ -60,7 +60,6 @@ CUSTOM_ATTRIBUTES_HEADER: Final = "X-Amzn-SageMaker-Custom-Attributes"  # RQ-5
 # SDK-1).
 PROGRAM_HYPERPARAMETER: Final = "sagemaker_program"
 SUBMIT_DIRECTORY_HYPERPARAMETER: Final = "sagemaker_submit_directory"
-MPI_HYPERPARAMETER: Final = "sagemaker_mpi_enabled"
 CODE_CHANNEL: Final = "code"
 
 CHANNEL_NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9.\-_]{1,64}")  # IN-1

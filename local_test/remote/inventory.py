@@ -36,8 +36,6 @@ class ResourceKind:
     log_group: str = ""
     can_stop: bool = False
     can_delete: bool = True
-    is_dated: bool = True
-    """Whether the list can be limited to new ones."""
 
 
 ENDPOINT: Final = ResourceKind(

@@ -29,7 +29,6 @@ MULTIPART: Final = "multipart/form-data"
 PICTURES: Final = frozenset({PNG, JPEG, BMP, PICTURE})
 PACKED: Final = frozenset({NPZ, MULTIPART, LIBSVM, PARQUET, ARROW})
 """Media types whose bodies may hold any number of images however short they are."""
-TEXTS: Final = frozenset({CSV, JSON, JSON_LINES, LIBSVM})
 
 ALIASES: Final = {
     **dict.fromkeys(
