@@ -42,7 +42,7 @@ STAGES: Final[Mapping[str, Stage]] = {
     "HO-4a": Stage("requests and answers", "server", 5),
     "BT-2a": Stage("server of a batch job", "server", 2),
     "SEC-1b": Stage("server without network", "server", 1),
-    "IMG-12b": Stage("server on another port", "server", 1),
+    "IMG-12b": Stage("what the labels promise", "server", 1),
     "MME-6a": Stage("server of several models", "server", 2),
     "SRV-1b": Stage("serverless endpoint", "server", 2),
     "ASY-1a": Stage("asynchronous endpoint", "server", 2),

@@ -34,7 +34,7 @@ WAITS = Waits(
 QUICK_START = Waits(**{**vars(WAITS), "start_s": 1.5})
 NEVER_HEALTHY = {"HO-1a", "HO-4a", "HO-5a", "MME-6a"}
 NEEDS_NAMESPACES = {"HO-2a", "IN-3a", "SEC-1a", "SRV-1b", "SRV-1c"}
-PROVEN_ELSEWHERE = {*image_checks.IDS, "SEC-1b", "IMG-12b"}
+PROVEN_ELSEWHERE = {*image_checks.IDS, "SEC-1b", "IMG-12b", "IMG-12c"}
 """Images are judged by description below, and in the image ring."""
 
 
@@ -166,7 +166,29 @@ def test_a_container_gets_the_verdict_that_it_deserves(tmp_path: Path, case: Cas
     assert verdict.check.remedy
 
 
-MUTANTS = list(mutants.find_mutants(without={"SEC-1b", "IMG-12b"}))  # these need an image
+@pytest.mark.parametrize(
+    ("violated", "outcome"),
+    [
+        ("", "pass"),
+        ("IMG-12c", "fail"),
+        ("IMG-12c/key", "fail"),
+        ("IMG-12c/none", "not applicable"),
+    ],
+)
+def test_a_label_of_streams_promises_a_websocket(
+    tmp_path: Path, violated: str, outcome: Outcome
+) -> None:
+    label = "com.amazonaws.sagemaker.capabilities.bidirectional-streaming"
+    image = {"Config": {"Labels": {label: "true"}}}
+
+    verdict = judge(make_subject(tmp_path, "--violate", violated, image=image), {"IMG-12c"})
+
+    assert verdict["IMG-12c"].outcome == outcome, verdict["IMG-12c"].evidence
+
+
+MUTANTS = list(
+    mutants.find_mutants(without={"SEC-1b", "IMG-12b", "IMG-12c"})
+)  # these need an image
 
 
 @pytest.mark.slow

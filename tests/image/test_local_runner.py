@@ -72,6 +72,7 @@ def image(client: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory)
         'ENTRYPOINT ["python", "-u", "/app/conformant.py"]',
         "LABEL com.amazonaws.sagemaker.capabilities.multi-models=true",
         "LABEL com.amazonaws.sagemaker.capabilities.accept-bind-to-port=true",
+        "LABEL com.amazonaws.sagemaker.capabilities.bidirectional-streaming=true",
     )
     return build(client, tmp_path_factory.mktemp("image"), "harness-test-conformant", *lines)
 

@@ -1,4 +1,4 @@
-"""Checks of servers of batch jobs, of isolated endpoints and of multi-model endpoints."""
+"""Checks of servers of batch jobs, of isolated and multi-model endpoints, and of labels."""
 
 from __future__ import annotations
 
@@ -108,22 +108,50 @@ def check_isolated(subject: Subject) -> Iterator[Verdict]:
     yield judge_changed(subject, "SEC-1b", reply)
 
 
-PORT_IDS: Final = ("IMG-12b",)
+PROMISES: Final = {
+    "IMG-12b": contract.BIND_TO_PORT_LABEL,
+    "IMG-12c": contract.BIDIRECTIONAL_LABEL,
+}
+"""Checks, and the label of an image that promises what each checks."""
+# Source: RFC 6455, section 1.3.
+_HANDSHAKE: Final = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    "Sec-WebSocket-Version": "13",
+}
+_ACCEPTANCE: Final = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 
 
-def check_other_port(subject: Subject) -> Iterator[Verdict]:
-    """A server of an image that says that it can listen on another port than 8080."""
+def check_promises(subject: Subject) -> Iterator[Verdict]:
+    """A server of an image whose labels promise another port or bidirectional streams."""
     if subject.image is None:
-        yield skip("IMG-12b", "a program has no labels; all its servers are given a port")
+        yield from skip_all(PROMISES, "a program has no labels; all its servers are given a port")
         return
     labels = (subject.image.get("Config") or {}).get("Labels") or {}
-    if labels.get(contract.BIND_TO_PORT_LABEL) != "true":
-        yield skip("IMG-12b", f"the image has no label {contract.BIND_TO_PORT_LABEL}=true")
+    promised = {name for name, label in PROMISES.items() if labels.get(label) == "true"}
+    for name, label in PROMISES.items():
+        if name not in promised:
+            yield skip(name, f"the image has no label {label}=true")
+    if not promised:
         return
-    variables = {contract.BIND_TO_PORT_VARIABLE: _OTHER_PORT}
-    with start(subject, "other-port", environment=variables) as started:
-        evidence = started.failure or f"200 at port {_OTHER_PORT}"
-    yield judge("IMG-12b", started.is_healthy, evidence)
+    port = {contract.BIND_TO_PORT_VARIABLE: _OTHER_PORT} if "IMG-12b" in promised else {}
+    with start(subject, "promises", environment=port) as started:
+        if port:
+            evidence = started.failure or f"200 at port {_OTHER_PORT}"
+            yield judge("IMG-12b", started.is_healthy, evidence)
+        if "IMG-12c" in promised:
+            yield _open_stream(started)
+
+
+def _open_stream(started: Started) -> Verdict:
+    if not started.is_healthy:
+        return skip("IMG-12c", _NEVER_HEALTHY)
+    reply = started.peer.ask("GET", contract.BIDIRECTIONAL_PATH, headers=_HANDSHAKE)
+    if reply.status == 501:
+        return skip("IMG-12c", f"the code of this model takes no streams: {reply}")
+    is_open = reply.headers.get("sec-websocket-accept") == _ACCEPTANCE
+    return judge("IMG-12c", reply.status == 101 and is_open, f"handshake: {reply}")
 
 
 MULTI_MODEL_IDS: Final = (
@@ -236,6 +264,6 @@ def _list_models(peer: Peer) -> list[Any] | None:
 SESSIONS: Sessions = (
     (BATCH_IDS, check_batch),
     (ISOLATED_IDS, check_isolated),
-    (PORT_IDS, check_other_port),
+    (tuple(PROMISES), check_promises),
     (MULTI_MODEL_IDS, check_multi_model),
 )

@@ -75,8 +75,8 @@ class ForeignImage:
             outcomes |= dict.fromkeys(GROUPS.get(name, {name}), "not applicable")
         outcomes |= dict.fromkeys(self.passes, "pass")
         outcomes |= dict.fromkeys(self.fails, "fail")
-        # A program has no image; its server cannot be isolated, and has a port of its own.
-        never = {*image_checks.IDS, "SEC-1b", "IMG-12b"}
+        # A program has no image; its server cannot be isolated, and has its own port and no labels.
+        never = {*image_checks.IDS, "SEC-1b", "IMG-12b", "IMG-12c"}
         if not self.many_models:
             never |= GROUPS["many_models"]
         if not self.has_workers:

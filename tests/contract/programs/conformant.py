@@ -9,6 +9,8 @@ It needs the standard library only.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import os
 import queue
@@ -247,6 +249,8 @@ class Handler(BaseHTTPRequestHandler):
             found = name in self.server.models
             document = {"modelName": name, "modelUrl": self.server.models.get(name)}
             self.answer(200 if found else 404, json.dumps(document).encode(), "application/json")
+        elif self.path == "/invocations-bidirectional-stream" and not violates("IMG-12c"):
+            self.open_stream()
         elif self.path == "/metrics" and not violates("no metrics"):
             self.show_metrics()
         else:
@@ -317,6 +321,23 @@ class Handler(BaseHTTPRequestHandler):
             self.predict(body, self.server.model)
         else:
             self.answer(404, b"no such page", "text/plain")
+
+    def open_stream(self) -> None:
+        if violates("IMG-12c/none"):
+            self.answer(501, b"no streams", "text/plain")
+            return
+        key = (
+            "a key of another client"
+            if violates("IMG-12c/key")
+            else self.headers["Sec-WebSocket-Key"]
+        )
+        digest = hashlib.sha1(f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()).digest()  # noqa: S324 - RFC 6455
+        self.send_response(101)
+        self.send_header("Connection", "Upgrade")
+        self.send_header("Upgrade", "websocket")
+        self.send_header("Sec-WebSocket-Accept", base64.b64encode(digest).decode())
+        self.end_headers()
+        self.close_connection = True
 
     def load_model(self, order: dict[str, str]) -> None:
         if order["model_name"] in self.server.models:
