@@ -265,11 +265,8 @@ def take_piece(response: Response, body: bytes = b"") -> Response:
     An empty body is the end of the stream. Status 500 means that the stream breaks off; the reason
     is in the log.
     """
-    return guard(_take_piece, response, body=body)
-
-
-def _take_piece(response: Response) -> Response:
-    return response._replace(body=next(response.rest or iter(()), b""))
+    rest = response.rest or iter(())
+    return guard(lambda: response._replace(body=next(rest, b"")), body=body)
 
 
 def refuse(status: int, message: str, body: bytes = b"") -> Response:
