@@ -129,9 +129,8 @@ class Inference:
         name = media_type.name
         if name in media_types.PACKED or "content-encoding" in headers:
             return math.inf
-        if self.resize != "refuse" and name in media_types.PICTURES:  # of any size
-            return math.inf
-        if b'"b64"' in request.body[:512]:  # pictures in base64, which are decoded slowly
+        is_resized = self.resize != "refuse" and name in media_types.PICTURES  # so of any size
+        if is_resized or b'"b64"' in request.body[:512]:  # pictures in base64 are decoded slowly
             return math.inf
         # A pixel takes a byte or more.
         return self._image_s * max(1, len(request.body) // self._pixels)

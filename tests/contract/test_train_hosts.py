@@ -173,7 +173,7 @@ def test_two_hosts_reach_the_weights_of_one_and_only_the_first_writes(
     make_network: Callable[[int], Network],
 ) -> None:
     channels = {name: digits_channels / name for name in ("train", "test")}
-    alone = make_job(channels, **PLAIN, towers=2)
+    alone = make_job(channels, **PLAIN, towers=2, xla=xla)
     (alone / "checkpoints").mkdir()
     assert run_train(alone).returncode == 0
     network = make_network(2)
