@@ -316,6 +316,7 @@ def test_keras_models_of_every_age_and_name_are_served(tmp_path: Path) -> None:
 def test_handler_that_annotates_its_data_gets_a_frame(path: str) -> None:
     """With the real pandas: names, types, and what is missing."""
     answers = json.loads(run_program("ask_frames.py", environ={"PYTHONPATH": path}))
+    assert answers.pop("example") == [200, [7.5, 6.0]]  # of docs/bring-your-own.md
     frames = {name: answer for name, (status, answer) in answers.items() if status == 200}
     assert {name: frame[0] for name, frame in frames.items()} == {
         "header": ["city", "age"],

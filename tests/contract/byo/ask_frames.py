@@ -9,6 +9,7 @@ import io
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -53,4 +54,12 @@ answers = {}
 for name, (content_type, body) in BODIES.items():
     response = application.invoke(Request(body, {"content-type": content_type}))
     answers[name] = [response.status, json.loads(response.body)]
+page = (Path(__file__).parents[3] / "docs/bring-your-own.md").read_text(encoding="utf-8")
+code = page.partition("### Tables\n")[2].partition("```python\n")[2].partition("```")[0]
+example: dict[str, Any] = {}
+exec(code, example)  # noqa: S102 - our own page
+functions = {name: example[name] for name in ("model_fn", "predict_fn")}
+application = Application(functions, Path(tempfile.gettempdir()))
+response = application.invoke(Request(b"price,count\n2.5,2\n1,4\n", {"content-type": "text/csv"}))
+answers["example"] = [response.status, json.loads(response.body)]
 print(json.dumps(answers))

@@ -10,7 +10,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import joblib
 import pytest
+from sklearn.tree import DecisionTreeClassifier
 
 from container.serving.exchange import Request, Response
 from container.serving.user_code import handler_rules
@@ -18,12 +20,15 @@ from container.serving.user_code.application import Application
 from tests.support import ROOT
 
 PAGE = (ROOT / "docs/bring-your-own.md").read_text(encoding="utf-8")
-EXAMPLES = re.findall(
+FOUND = re.findall(
     r"### ([^\n]+)\n(?:(?!\n### ).)*?```python\n(# code/inference.py\n.*?)```", PAGE, re.DOTALL
 )
+EXAMPLES = [(title, text) for title, text in FOUND if title != "Tables"]
+"""Without that of `tests/contract/byo/ask_frames.py`, which needs pandas."""
 CSV = {"content-type": "text/csv"}
 JSON = {"content-type": "application/json"}
 CASES = {
+    "A model and its prediction": (b"1,2", CSV, b"[[0.0, 1.0]]"),
     "A handler that waits": (b'["b", "x"]', JSON, b"[2, null]"),
     "Batches": (b"1,2,3", CSV, b"[1.0, 2.0, 3.0]"),
     "Streams": (
@@ -37,6 +42,8 @@ CASES = {
 
 
 def load(text: str, directory: Path) -> Application:
+    tree = DecisionTreeClassifier(random_state=0).fit([[0, 0], [1, 2]], [0, 1])
+    joblib.dump(tree, directory / "model.joblib")
     path = directory / "inference.py"
     path.write_text(text)
     spec = importlib.util.spec_from_file_location("example", path)
