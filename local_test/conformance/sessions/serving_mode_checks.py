@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Final
 
 from container import contract
@@ -133,8 +133,11 @@ def check_promises(subject: Subject) -> Iterator[Verdict]:
     for name, label in PROMISES.items():
         if name not in promised:
             yield skip(name, f"the image has no label {label}=true")
-    if not promised:
-        return
+    if promised:
+        yield from _judge_promises(subject, promised)
+
+
+def _judge_promises(subject: Subject, promised: Collection[str]) -> Iterator[Verdict]:
     port = {contract.BIND_TO_PORT_VARIABLE: _OTHER_PORT} if "IMG-12b" in promised else {}
     with start(subject, "promises", environment=port) as started:
         if port:
