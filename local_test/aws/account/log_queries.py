@@ -146,7 +146,7 @@ def _make_test(match: re.Match[str]) -> Test:
     try:
         flags = re.IGNORECASE if match["flags"] else 0
         pattern = re.compile(re.escape(quoted) if quoted is not None else match["regex"], flags)
-    except re.error as error:
+    except (re.error, RecursionError, OverflowError) as error:
         _refuse(f"/{match['regex']}/ is not a regular expression: {error}")
     is_wanted = sign != "not like"
     return lambda row: (pattern.search(row[name]) is not None) is is_wanted

@@ -21,7 +21,7 @@ from local_test.aws.console.rendering import NAVIGATION, find_file, render, rend
 from local_test.aws.console.rendering import answer as send
 from local_test.aws.console.request_form import make_form
 from local_test.aws.console.tuning_page import show_tuning_job
-from local_test.aws.protocol.messages import Reply
+from local_test.aws.protocol.messages import Reply, read_body
 from local_test.aws.sagemaker import live_jobs
 from local_test.aws.sagemaker.hosting.component_operations import list_of
 from local_test.aws.sagemaker.live_endpoints import find_live
@@ -114,7 +114,7 @@ def _invoke(account: Account, name: str, environ: dict[str, Any]) -> Reply:
     live = find_live(account, name)
     if live is None:
         return send(404, f"endpoint {name} is not in service\n".encode(), "text/plain")
-    body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    body = read_body(environ)
     try:
         result = api_of(account).invoke(live.endpoint, body, read_headers(environ))
     except InvocationError as error:

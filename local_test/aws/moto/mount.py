@@ -24,7 +24,7 @@ from local_test.aws.moto import dimensions, percentiles, query_model
 from local_test.aws.moto.alarm_records import AlarmRecords
 from local_test.aws.moto.alarms import Alarms
 from local_test.aws.moto.roles import Roles
-from local_test.aws.protocol.messages import AwsError
+from local_test.aws.protocol.messages import AwsError, read_body
 from local_test.data import disk
 
 _ALLOWED = jinja2.Template(
@@ -156,7 +156,5 @@ def _to_utc(seconds: float) -> dt.datetime:
 
 def _read_form(environ: dict[str, Any]) -> dict[str, list[str]]:
     """Return the parameters of a request of the query protocol, in its body and its address."""
-    stream = environ["wsgi.input"]
-    body = stream.read(int(environ.get("CONTENT_LENGTH") or 0)).decode("utf-8", "replace")
-    stream.seek(0)
+    body = read_body(environ).decode("utf-8", "replace")
     return {**parse_qs(environ.get("QUERY_STRING", "")), **parse_qs(body)}

@@ -7,13 +7,14 @@ each other, and none waits forever.
 from __future__ import annotations
 
 import contextlib
-import io
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 from urllib.parse import parse_qs, unquote
 from xml.etree import ElementTree as ET
+
+from local_test.aws.protocol.messages import read_body
 
 Mode = Literal["read", "write", "alone"]
 """Requests that share a name do so in the same mode, unless it is `alone`."""
@@ -132,10 +133,8 @@ def read_target(environ: dict[str, Any]) -> Target:
 
 def _read_deleted_keys(environ: dict[str, Any]) -> frozenset[str]:
     """Return the keys of a DeleteObjects request; moto checks the request itself."""
-    body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-    environ["wsgi.input"] = io.BytesIO(body)
     with contextlib.suppress(ET.ParseError):
-        root = ET.fromstring(body)  # noqa: S314 - expat bounds entities, and fetches none
+        root = ET.fromstring(read_body(environ))  # noqa: S314 - expat bounds entities
         return frozenset(
             item.text or "" for item in root.iter() if item.tag.rpartition("}")[2] == "Key"
         )

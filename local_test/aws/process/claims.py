@@ -114,7 +114,7 @@ def _parse_date(text: str) -> float:
         return _to_epoch(text)
     try:
         return email.utils.parsedate_to_datetime(text).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0
 
 

@@ -131,10 +131,10 @@ class Application:
             return self._operate(own, operation, environ, start_response)
         if service != "sagemaker":
             if "HTTP_X_AMZ_TARGET" in environ:
-                messages.load(_read_body(environ))  # moto fails on what is not JSON
+                messages.load(messages.read_body(environ))  # moto fails on what is not JSON
             return self.services(service, environ, start_response)
         if environ.get("PATH_INFO") == "/BatchGetMetrics":
-            reply = cloudwatch.batch_get_metrics(self.account, _read_body(environ))
+            reply = cloudwatch.batch_get_metrics(self.account, messages.read_body(environ))
             return _send(reply, start_response)
         self._check_region(region)
         return runtime.api_of(self.account)(environ, start_response)
@@ -148,7 +148,7 @@ class Application:
     ) -> Iterable[bytes]:
         """Answer an operation of our own, or let moto record one that has no effect here."""
         if service == "sagemaker" and operation in operations.RECORDED_BY_MOTO:
-            messages.parse(service, operation, _read_body(environ))
+            messages.parse(service, operation, messages.read_body(environ))
             return self.services(service, environ, _mark_recorded(start_response))
         if service == "sagemaker" and operation in operations.RECORDED_HERE:
             start_response = _mark_recorded(start_response)
@@ -158,7 +158,7 @@ class Application:
         if operation not in shapes.service_model(service).operation_names:
             message = f"{service} has no operation {operation!r}"
             raise AwsError("UnknownOperationException", message, 404)
-        body = _read_body(environ)
+        body = messages.read_body(environ)
         if service == "logs":
             request = messages.parse(service, operation, body)
             answer = log_operations.OPERATIONS[operation](self.account.logs, request)
@@ -199,7 +199,7 @@ def _concerns_sagemaker(operation: str, environ: dict[str, Any]) -> bool:
     """Return whether a request of the Logs API is about SageMaker's groups; moto has the others."""
     if operation not in log_operations.OPERATIONS:
         return False
-    return log_operations.concerns(operation, messages.load(_read_body(environ)))
+    return log_operations.concerns(operation, messages.load(messages.read_body(environ)))
 
 
 def _find_service(claim: Claim | None, environ: dict[str, Any]) -> str | None:
@@ -238,13 +238,6 @@ def _make_harmless(start_response: Callable[..., Any]) -> Callable[..., Any]:
     return start
 
 
-def _read_body(environ: dict[str, Any]) -> bytes:
-    stream = environ["wsgi.input"]
-    body: bytes = stream.read(int(environ.get("CONTENT_LENGTH") or 0))
-    stream.seek(0)  # the HTTP server keeps the body, so that another application can read it again
-    return body
-
-
 def _send(reply: Reply, start_response: Callable[..., Any]) -> Iterable[bytes]:
     headers = {**reply.headers, "Content-Length": str(len(reply.body))}
     status = f"{reply.status} {responses.get(reply.status, 'Unknown')}"
@@ -259,7 +252,7 @@ def _refuse_write(error: DiskError) -> AwsError:
 def _report_bug(environ: dict[str, Any]) -> AwsError:
     request_id = str(uuid.uuid4())
     request = f"{environ['REQUEST_METHOD']} {environ.get('PATH_INFO')}"
-    print(f"request {request_id}: {request}", file=sys.stderr)
+    print(f"request {request_id}: {request!r}", file=sys.stderr)  # a path may hold line ends
     traceback.print_exc(file=sys.stderr)
     message = f"The local AWS failed; its log has the traceback of request {request_id}"
     return AwsError("InternalFailure", message, 500)

@@ -19,6 +19,7 @@ from local_test.requests import shapes
 from local_test.requests.shapes import Fault, Path
 
 _DEPTH = 50  # the API's own documents have a dozen levels
+_BODY_BYTES = 128 * 1024**2  # kept in memory; objects of S3 are not
 JSON_1_1 = "application/x-amz-json-1.1"
 _JSON_TYPES = {
     dict: "a structure",
@@ -68,6 +69,21 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
 
 
+def read_body(environ: Mapping[str, Any]) -> bytes:
+    """Return the body of a WSGI request, which can be read again.
+
+    Raises: AwsError RequestEntityTooLarge before it takes more memory than any API needs.
+    """
+    size = int(environ.get("CONTENT_LENGTH") or 0)
+    if size > _BODY_BYTES:
+        message = f"the body has {size} bytes; at most {_BODY_BYTES} are allowed"
+        raise AwsError("RequestEntityTooLarge", message, 413)
+    stream = environ["wsgi.input"]
+    body: bytes = stream.read(size)
+    stream.seek(0)
+    return body
+
+
 def parse(service: str, operation: str, body: bytes) -> dict[str, Any]:
     """Validate the body of a JSON 1.1 request; times become seconds since the epoch.
 
@@ -88,6 +104,8 @@ def load(body: bytes) -> dict[str, Any]:
     """
     try:
         request = json.loads(body or b"{}", parse_constant=_refuse_constant)
+        if b"\\ud" in body.lower() or b"\xed" in body:  # half of a pair of surrogates is not text
+            json.dumps(request, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise AwsError(
             "SerializationException", f"the request body is not JSON: {error}"

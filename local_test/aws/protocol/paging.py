@@ -8,7 +8,7 @@ import json
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from local_test.aws.protocol.messages import AwsError
 
@@ -53,7 +53,10 @@ class Pager:
         if token := request.get(self.token_name):
             last = self._open(token, digest)
             is_after = operator.lt if is_descending else operator.gt
-            ranked = [entry for entry in ranked if is_after(entry[0], last)]
+            try:
+                ranked = [entry for entry in ranked if is_after(entry[0], last)]
+            except TypeError:
+                self._refuse()
         length = max(1, request.get(self.length_name, self.default_length))
         shown = ranked[:length]
         more = {}
@@ -71,12 +74,15 @@ class Pager:
     def _open(self, token: str, digest: str) -> list[Any]:
         try:
             found, rank = json.loads(base64.urlsafe_b64decode(token))
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             found, rank = None, None
         if found != digest or not isinstance(rank, list):
-            message = (
-                f"Invalid {self.token_name}: it does not come from a request with the same filters "
-                "and sorting"
-            )
-            raise AwsError(self.error_code, message)
+            self._refuse()
         return rank
+
+    def _refuse(self) -> NoReturn:
+        message = (
+            f"Invalid {self.token_name}: it does not come from a request with the same filters "
+            "and sorting"
+        )
+        raise AwsError(self.error_code, message)

@@ -69,11 +69,26 @@ def test_the_forward_token_of_the_end_stays_the_same(store: LogStore) -> None:
     assert again["nextForwardToken"] == answer["nextForwardToken"]
 
 
-@pytest.mark.parametrize("token", ["x", "f/1000000", "f/-1"])
+@pytest.mark.parametrize("token", ["x", "f/1000000", "f/-1", "f/" + "1" * 5000])
 def test_a_token_that_nobody_got_is_refused(store: LogStore, token: str) -> None:
     with pytest.raises(AwsError) as caught:
         read(store, nextToken=token)
     assert caught.value.code == "InvalidParameterException"
+
+
+@pytest.mark.parametrize("name", ["other", "x" * 512, "..", "\0"])
+def test_a_stream_of_any_other_name_does_not_exist(store: LogStore, name: str) -> None:
+    place = {"logGroupName": GROUP, "logStreamName": name, "logStreamNames": [name]}
+    for operation in ("GetLogEvents", "FilterLogEvents"):
+        with pytest.raises(AwsError) as caught:
+            log_operations.OPERATIONS[operation](store, place)
+        assert caught.value.code == "ResourceNotFoundException"
+
+
+def test_a_query_needs_a_group(store: LogStore) -> None:
+    request = {"queryString": "limit 1", "startTime": 0, "endTime": 1}
+    with pytest.raises(AwsError, match="needs the name of a log group"):
+        log_operations.OPERATIONS["StartQuery"](store, request)
 
 
 def test_filtered_events_of_all_streams_come_in_pages(store: LogStore) -> None:

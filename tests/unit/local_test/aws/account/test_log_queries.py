@@ -65,6 +65,8 @@ def test_every_way_to_name_the_groups_works(account: Account, place: dict[str, A
         *("filter @message like", "filter (@message like /a/)", "filter @message like /(/"),
         *("limit 0", "limit x", "sort @message up", "filter @message = /x/"),
         "filter @message like /a/ xor @message like /b/",
+        "filter @message like /a{99999999999}/",
+        f"filter @message like /{'(' * 500}{')' * 500}/",
     ],
 )
 def test_what_is_not_emulated_is_refused(query: str) -> None:

@@ -153,11 +153,11 @@ def test_a_bug_is_logged_under_the_id_that_the_client_gets(
         raise ZeroDivisionError(message)
 
     monkeypatch.setattr(http_server.pages, "answer", fail)
-    status, _, body = ask("/console", method="GET")
+    status, _, body = ask("/console/\nforged", method="GET")
     assert status == 500
     request_id = json.loads(body)["Message"].rpartition(" ")[2]
     log = capsys.readouterr().err
-    assert f"request {request_id}: GET /console" in log
+    assert f"request {request_id}: 'GET /console/\\nforged'\n" in log
     assert "ZeroDivisionError: a bug" in log
 
 

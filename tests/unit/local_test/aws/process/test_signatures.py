@@ -196,3 +196,10 @@ def test_an_address_expires(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_not_a_signature_is_none(authorization: str) -> None:
     environ = {"HTTP_AUTHORIZATION": authorization, "HTTP_X_AMZ_DATE": "20260101T000000Z"}
     assert claims.read(environ) is None
+
+
+@pytest.mark.parametrize("end", ["9" * 20, "9" * 5000, "2020 00:00:00 +" + "9" * 20])
+def test_a_date_beyond_the_calendar_is_no_date(end: str) -> None:
+    found = claims.read({"HTTP_AUTHORIZATION": "AWS k:x", "HTTP_DATE": f"Mon, 01 Jan {end}"})
+    assert found is not None
+    assert found.signed_s == 0

@@ -161,3 +161,17 @@ def test_a_document_that_is_nested_too_deeply_is_refused(text: str, depth: int) 
             messages.load(body)
         assert caught.value.code == "SerializationException"
     assert messages.load(b'{"a":' + b"[" * 40 + b"]" * 40 + b"}")
+
+
+@pytest.mark.parametrize("half", [rb"\ud800", rb"\uDC00", b"\xed\xa0\x80"])
+def test_a_text_with_half_a_character_is_refused(half: bytes) -> None:
+    with pytest.raises(AwsError) as caught:
+        messages.load(b'{"a": {"' + half + b'": 1}}')
+    assert caught.value.code == "SerializationException"
+    assert messages.load(rb'{"a": "\ud83d\ude00"}') == {"a": "\N{GRINNING FACE}"}
+
+
+def test_a_body_larger_than_any_api_needs_is_refused_unread() -> None:
+    with pytest.raises(AwsError, match="at most 134217728") as caught:
+        messages.read_body({"CONTENT_LENGTH": str(5 * 1024**3)})
+    assert caught.value.status == 413

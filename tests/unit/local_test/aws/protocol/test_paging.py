@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from typing import Any
 
 import pytest
@@ -65,9 +67,20 @@ def test_the_length_may_change_but_the_filters_may_not() -> None:
         Pager("ListOthers", 10).cut(range(5), {"NameContains": "a", **more})
 
 
-@pytest.mark.parametrize("token", ["x", "e30=", "W10=", "\x00", "é"])
+NESTED = base64.b64encode(b"[" * 5000).decode()
+
+
+@pytest.mark.parametrize("token", ["x", "e30=", "W10=", "\x00", "é", "\ud800", NESTED])
 def test_rubbish_is_no_token(token: str) -> None:
     pager = Pager("DescribeThings", 5, "nextToken", "limit", "InvalidParameterException")
     with pytest.raises(AwsError, match="Invalid nextToken") as caught:
         pager.cut(range(5), {"nextToken": token})
     assert caught.value.code == "InvalidParameterException"
+
+
+def test_a_token_with_the_rank_of_another_list_is_refused() -> None:
+    _, more = PAGER.cut(range(5), {"MaxResults": 1})
+    digest, _ = json.loads(base64.b64decode(more["NextToken"]))
+    token = base64.b64encode(json.dumps([digest, ["a name"]]).encode()).decode()
+    with pytest.raises(AwsError, match="Invalid NextToken"):
+        PAGER.cut(range(5), {"MaxResults": 1, "NextToken": token})
