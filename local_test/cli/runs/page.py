@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import jinja2
-
 from local_test.cli.runs import comparison
 from local_test.cli.runs.comparison import Comparison
 from local_test.cli.runs.run_files import Point
@@ -26,6 +24,8 @@ _SHOWN_COUNTS: Final = 20
 
 def render(compared: Comparison, title: str) -> str:
     """Return the page as text."""
+    import jinja2  # noqa: PLC0415 - takes 0.1 s, at the start of each command
+
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )

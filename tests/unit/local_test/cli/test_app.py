@@ -86,3 +86,11 @@ def test_a_misspelt_command_is_one_sentence_with_the_nearest(tmp_path: Path) -> 
         2,
         "error: No such command 'trian'. Did you mean 'train'? see --help",
     )
+
+
+def test_a_command_starts_without_what_few_commands_need() -> None:
+    program = "import sys, local_test.cli.app; print({'docker', 'jinja2'} & set(sys.modules))"
+    found = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, check=True
+    )
+    assert found.stdout == b"set()\n"
