@@ -12,6 +12,7 @@ import pytest
 
 from local_test import container_files
 from local_test.container_files import LeftOutError
+from tests.unit.local_test.made import nest
 
 
 @pytest.fixture
@@ -127,18 +128,6 @@ def test_a_file_that_became_something_else_after_it_was_listed_is_not_read(
 
     with pytest.raises(LeftOutError, match="output/x is a symbolic link"):
         entry.open()
-
-
-def nest(base: Path, name: str, depth: int) -> None:
-    """Make directories in one another, each of which is called `name`, and a file at the end."""
-    directory = os.open(base, os.O_RDONLY)
-    for _ in range(depth):
-        os.mkdir(name, dir_fd=directory)
-        inner = os.open(name, os.O_RDONLY, dir_fd=directory)
-        os.close(directory)
-        directory = inner
-    os.close(os.open("end", os.O_CREAT | os.O_WRONLY, dir_fd=directory))
-    os.close(directory)
 
 
 def test_a_tree_with_longer_paths_than_the_system_takes_is_listed_and_removed(base: Path) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from container.errors import UserError
-from local_test import container_files
 from local_test.data import storage
 from local_test.data.local_objects import list_files, name_below
+from tests.unit.local_test.made import nest
 
 
 def test_a_link_back_to_a_directory_that_holds_it_is_refused(tmp_path: Path) -> None:
@@ -51,25 +51,9 @@ def test_a_fifo_is_not_an_object(tmp_path: Path) -> None:
         list(list_files(f"file://{tmp_path}/"))
 
 
-@pytest.fixture
-def deep(tmp_path: Path) -> Iterator[Path]:
-    """Return a directory whose content may be deeper than pytest could remove."""
-    path = tmp_path / "deep"
-    path.mkdir()
-    yield path
-    container_files.remove_tree(path)
-
-
 @pytest.mark.parametrize(("name", "depth"), [("d", 1200), ("d" * 99, 12), ("d" * 200, 100)])
 def test_a_name_that_is_too_long_for_s3_is_refused(name: str, depth: int, deep: Path) -> None:
-    directory = os.open(deep, os.O_RDONLY)
-    for _ in range(depth):
-        os.mkdir(name, dir_fd=directory)
-        inner = os.open(name, os.O_RDONLY, dir_fd=directory)
-        os.close(directory)
-        directory = inner
-    os.close(os.open("end", os.O_CREAT | os.O_WRONLY, dir_fd=directory))
-    os.close(directory)
+    nest(deep, name, depth)
 
     with pytest.raises(UserError, match=r"at most 1024|File name too long"):
         list(list_files(f"file://{deep}/"))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from container.errors import UserError
-from local_test import container_files
 from local_test.data import storage
 
 
@@ -42,15 +40,6 @@ def test_a_path_becomes_a_uri_and_a_uri_stays() -> None:
     assert storage.to_uri("/data", is_directory=True) == "file:///data/"
     assert storage.to_uri("/", is_directory=True) == "file:///"
     assert storage.to_uri("s3://bucket/key", is_directory=True) == "s3://bucket/key"
-
-
-@pytest.fixture
-def deep(tmp_path: Path) -> Iterator[Path]:
-    """Return a directory whose content may be deeper than pytest could remove."""
-    path = tmp_path / "deep"
-    path.mkdir()
-    yield path
-    container_files.remove_tree(path)
 
 
 def test_the_longest_name_of_s3_can_be_copied(deep: Path) -> None:

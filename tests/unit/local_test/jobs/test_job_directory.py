@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from local_test.jobs import job_directory
-from local_test.requests import shorthand
-
-
-def make_request(**changes: Any) -> dict[str, Any]:
-    request = shorthand.training_request(
-        name="job",
-        image="any",
-        channels={"training": "s3://bucket/data/"},
-        output="s3://bucket/out",
-    )
-    return {**request, **changes}
+from tests.unit.local_test.made import make_training_request
 
 
 def test_resources_name_every_group_and_host() -> None:
-    request = make_request()
+    request = make_training_request()
     request["ResourceConfig"] = {
         "InstanceGroups": [
             {"InstanceGroupName": "a", "InstanceType": "ml.m5.large", "InstanceCount": 1},
@@ -41,11 +29,13 @@ def test_resources_name_every_group_and_host() -> None:
 
 def test_the_environment_is_the_platforms() -> None:
     environment = job_directory.training_environment(
-        make_request(Environment={"A": "1", "TRAINING_JOB_NAME": "mine"})
+        make_training_request(Environment={"A": "1", "TRAINING_JOB_NAME": "mine"})
     )
 
     assert environment["A"] == "1"
     assert environment["TRAINING_JOB_NAME"] == "job"  # TF-4
     assert not [name for name in environment if name.startswith("SM_")]
-    isolated = job_directory.training_environment(make_request(EnableNetworkIsolation=True))
+    isolated = job_directory.training_environment(
+        make_training_request(EnableNetworkIsolation=True)
+    )
     assert "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI" not in isolated  # SEC-1

@@ -10,16 +10,7 @@ import pytest
 from container.errors import UserError
 from local_test.requests import shorthand, validation
 from local_test.requests.validation import validate
-
-
-def make_request(**changes: Any) -> dict[str, Any]:
-    request = shorthand.training_request(
-        name="job",
-        image="any",
-        channels={"training": "s3://bucket/data/"},
-        output="s3://bucket/out",
-    )
-    return {**request, **changes}
+from tests.unit.local_test.made import make_training_request
 
 
 def find_faults(request: Any) -> str:
@@ -31,10 +22,10 @@ def find_faults(request: Any) -> str:
 
 
 def test_a_good_request_has_no_faults() -> None:
-    valid = validate("CreateTrainingJob", make_request())
+    valid = validate("CreateTrainingJob", make_training_request())
 
     assert valid.operation == "CreateTrainingJob"
-    assert valid.fields == make_request()
+    assert valid.fields == make_training_request()
 
 
 @pytest.mark.parametrize(
@@ -65,30 +56,36 @@ def test_a_good_request_has_no_faults() -> None:
 def test_a_fault_says_where_it_is_what_was_found_and_what_is_expected(
     change: dict[str, Any], fault: str
 ) -> None:
-    assert fault in find_faults(make_request(**change))
+    assert fault in find_faults(make_training_request(**change))
 
 
 def test_all_faults_are_reported_at_once() -> None:
-    request = make_request(Nonsense=1, TrainingJobName="_")
+    request = make_training_request(Nonsense=1, TrainingJobName="_")
     del request["RoleArn"]
 
     assert "3 faults" in find_faults(request)
 
 
 def test_an_enumeration_names_near_values() -> None:
-    request = make_request()
+    request = make_training_request()
     request["ResourceConfig"]["InstanceType"] = "ml.m5.largee"
 
     assert "ml.m5.large" in find_faults(request).split("did you mean", 1)[1]
 
 
 def test_files_stand_where_the_api_wants_s3() -> None:
-    assert find_faults(make_request(OutputDataConfig={"S3OutputPath": "file:///tmp/out"})) == ""
-    assert find_faults(make_request(OutputDataConfig={"S3OutputPath": "file://relative"})) != ""
+    assert (
+        find_faults(make_training_request(OutputDataConfig={"S3OutputPath": "file:///tmp/out"}))
+        == ""
+    )
+    assert (
+        find_faults(make_training_request(OutputDataConfig={"S3OutputPath": "file://relative"}))
+        != ""
+    )
 
 
 def test_a_refused_field_is_named_with_the_reason() -> None:
-    request = make_request()
+    request = make_training_request()
     request["AlgorithmSpecification"] = {
         "TrainingInputMode": "File",
         "AlgorithmName": "a",
@@ -100,7 +97,7 @@ def test_a_refused_field_is_named_with_the_reason() -> None:
 
 
 def test_a_field_without_effect_is_named() -> None:
-    valid = validate("CreateTrainingJob", make_request(Tags=[{"Key": "a", "Value": "b"}]))
+    valid = validate("CreateTrainingJob", make_training_request(Tags=[{"Key": "a", "Value": "b"}]))
 
     assert "Tags has no effect here: tags and billing belong to an AWS account" in valid.notes
 
@@ -115,7 +112,7 @@ def test_a_field_without_effect_is_named() -> None:
 def test_a_channel_that_does_not_fit_its_mode_is_refused(
     change: dict[str, str], fault: str
 ) -> None:
-    request = make_request()
+    request = make_training_request()
     request["InputDataConfig"][0] |= change
 
     with pytest.raises(UserError, match=fault):
@@ -135,26 +132,31 @@ def test_a_channel_that_does_not_fit_its_mode_is_refused(
     ],
 )
 def test_a_job_needs_an_instance(resources: dict[str, Any]) -> None:
-    found = find_faults(make_request(ResourceConfig=resources))
+    found = find_faults(make_training_request(ResourceConfig=resources))
     assert "InstanceCount must be at least 1, found 0" in found
 
 
 def test_spot_needs_a_waiting_time() -> None:
     with pytest.raises(UserError, match="at least MaxRuntimeInSeconds, 86400"):  # SP-1
-        validate("CreateTrainingJob", make_request(EnableManagedSpotTraining=True))
+        validate("CreateTrainingJob", make_training_request(EnableManagedSpotTraining=True))
 
 
 def test_a_spot_request_that_waits_long_enough_is_taken() -> None:
     stopping = {"MaxRuntimeInSeconds": 60, "MaxWaitTimeInSeconds": 60}
 
     assert (
-        find_faults(make_request(EnableManagedSpotTraining=True, StoppingCondition=stopping)) == ""
+        find_faults(
+            make_training_request(EnableManagedSpotTraining=True, StoppingCondition=stopping)
+        )
+        == ""
     )
 
 
 def test_a_waiting_time_without_spot_is_refused() -> None:
     stopping = {"MaxRuntimeInSeconds": 60, "MaxWaitTimeInSeconds": 60}
-    assert "only spot training waits" in find_faults(make_request(StoppingCondition=stopping))
+    assert "only spot training waits" in find_faults(
+        make_training_request(StoppingCondition=stopping)
+    )
 
 
 @pytest.mark.parametrize(
