@@ -245,37 +245,8 @@ class Responder:
     # Sending.
 
     def _send(self, connection: Connection, response: Response) -> None:
-        head = connection.head
-        is_last = self.is_stopping or connection.state is LINGERING
-        connection.closing = is_last or head is None or not head.keep_alive
-        if self._connections.surplus and not connection.closing:
-            self._connections.surplus -= 1
-            connection.closing = True
-        body = response.body
-        framing = f"Content-Length: {len(body)}\r\n"
-        if response.status in (
-            204,
-            304,
-        ):  # RFC 9110, 8.6: it has no body, and this is not its length
-            framing = ""
-        if head is not None and head.method == "HEAD":
-            body = b""
-        if response.rest is None or head is None:
-            if self._logs_requests:
-                connection.log(response, len(body))
-            if connection.held_bytes:
-                self._connections.release(connection)
-            connection.head = None
-            connection.body = None
-        else:
-            connection.stream = response
-            connection.sent_bytes = len(body)
-            if head.takes_chunks:
-                framing = "Transfer-Encoding: chunked\r\n"
-                body = http1.format_chunk(body)
-            else:
-                framing = ""
-                connection.closing = True
+        connection.closing = self._closes_after(connection)
+        framing, body = self._frame(connection, response)
         second = int(time.time())
         if self._date[0] != second:
             self._date = (second, formatdate(second, usegmt=True))
@@ -291,6 +262,40 @@ class Responder:
         if connection.stream is not None:
             connection.taken_by = connection.started + self._stream_s
         self._put(connection, start, body)
+
+    def _closes_after(self, connection: Connection) -> bool:
+        """Return whether the next response is the last one of a connection."""
+        head = connection.head
+        is_last = self.is_stopping or connection.state is LINGERING
+        if is_last or head is None or not head.keep_alive:
+            return True
+        if self._connections.surplus:
+            self._connections.surplus -= 1
+            return True
+        return False
+
+    def _frame(self, connection: Connection, response: Response) -> tuple[str, bytes]:
+        """Return the header that frames a body, and what of the body comes with it."""
+        head = connection.head
+        body = response.body
+        if head is not None and head.method == "HEAD":
+            body = b""
+        if response.rest is None or head is None:
+            if self._logs_requests:
+                connection.log(response, len(body))
+            if connection.held_bytes:
+                self._connections.release(connection)
+            connection.head = None
+            connection.body = None
+            if response.status in (204, 304):  # RFC 9110, 8.6: it has no body, and no length of it
+                return "", body
+            return f"Content-Length: {len(response.body)}\r\n", body
+        connection.stream = response
+        connection.sent_bytes = len(body)
+        if head.takes_chunks:
+            return "Transfer-Encoding: chunked\r\n", http1.format_chunk(body)
+        connection.closing = True
+        return "", body
 
     def write(self, connection: Connection) -> None:
         """Go on sending, now that the client has taken some of what was sent."""
