@@ -32,12 +32,15 @@ def compose(
         return Launched(program, {})
     if launch.launcher == "mpirun":
         return mpi.compose(launch, program, variables, python, scratch)
-    if launch.launcher == "ray":
-        return compose_ray(launch, program, variables, python, scratch)
-    return compose_torchrun(launch, program, variables, python, scratch)
+    if launch.launcher == "ray":  # on all hosts, and the program on the first one (DS-11)
+        _require("ray", "Ray", variables, python)
+        first = [python, *program]
+        command = launched.run_across_hosts("ray", launch, first, variables, scratch)
+        return Launched(command, {}, across_hosts.RAY_MARK)
+    return _compose_torchrun(launch, program, variables, python, scratch)
 
 
-def compose_torchrun(
+def _compose_torchrun(
     launch: Launch,
     program: Sequence[str],
     variables: Mapping[str, str],
@@ -63,25 +66,6 @@ def compose_torchrun(
         **launched.share_threads(variables, count),
     }
     return Launched(command, launched.without_set(added, variables), "TORCHELASTIC_RUN_ID")
-
-
-def compose_ray(
-    launch: Launch,
-    program: Sequence[str],
-    variables: Mapping[str, str],
-    python: str,
-    scratch: Path,
-) -> Launched:
-    """Compose the command that starts Ray on all hosts, and `program` on the first one (DS-11).
-
-    Raises: UserError if Ray is not installed.
-    """
-    _require("ray", "Ray", variables, python)
-    return Launched(
-        launched.run_across_hosts("ray", launch, [python, *program], variables, scratch),
-        {},
-        across_hosts.RAY_MARK,
-    )
 
 
 def _require(package: str, launcher: str, variables: Mapping[str, str], python: str) -> None:
