@@ -5,8 +5,8 @@ and no user code, and has one thread, so that a fork costs milliseconds and shar
 
 FILE is the number of a socket. Each request on it is the directory of a model, and comes with two
 sockets. One is the model's control socket: its process says there that the model is loaded, and is
-then handed a socket for each request at a time. On the other one, the endpoint is told the ID of
-the process and, when it has ended, how.
+then handed a socket for each request at a time. The other one reports the ID of the process to the
+endpoint and, when it has ended, how.
 
 When the endpoint closes a control socket, the model's process ends with all that it has started.
 When the endpoint itself has gone, all of them do.

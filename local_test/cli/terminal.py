@@ -103,12 +103,12 @@ def make_listeners(request: ValidRequest) -> Listeners:
 
 
 def first_line(text: str) -> str:
-    """Return the first line: what follows stands in the log above."""
+    """Return the first line; the rest is in the log above."""
     return text.partition("\n")[0]
 
 
 def shorten_reason(reason: str) -> str:
-    """Return a failure reason without the traceback, which stands in the log above.
+    """Return a failure reason without the traceback, which is in the log above.
 
     The toolkit's form names the exception in its member ErrorMessage.
     """

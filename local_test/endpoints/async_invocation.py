@@ -104,8 +104,8 @@ class AsyncInvocations:
     ) -> None:
         """`config` is an AsyncInferenceConfig; `answer` passes a request to a container.
 
-        The third argument of `answer` is the container's time limit in seconds. `report` is told
-        of every answer that is not where the receipt says.
+        The third argument of `answer` is the container's time limit in seconds. `report` is called
+        for every answer that is not where the receipt says.
         """
         self.config = config
         self._answer = answer

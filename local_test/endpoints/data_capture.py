@@ -34,7 +34,7 @@ class Capture:
         directory: Path,
         report: Callable[[str], None] = lambda text: None,  # noqa: ARG005 - ignored
     ) -> None:
-        """Take where lines are kept until they are stored, and who is told what goes wrong.
+        """Take where lines are kept until they are stored, and what is called with faults.
 
         `config` is a request's DataCaptureConfig; without one, nothing is captured.
         """

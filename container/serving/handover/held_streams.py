@@ -14,7 +14,7 @@ from container.serving.exchange import FAULTS
 
 
 class _End:
-    """Tells once how a stream has ended."""
+    """Reports, once, how a stream has ended."""
 
     def __init__(self, status: int, end: Callable[[int], None], body: bytes) -> None:
         """`end` is called with `status`, or with 500 if a piece or the end fails.

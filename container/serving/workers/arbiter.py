@@ -65,7 +65,7 @@ class GrowingArbiter(Arbiter):
         self.num_workers = 1 + more
 
     def bury(self, row: int) -> None:
-        """Do without a worker that has died for want of memory before it could serve.
+        """Do without a worker that ran out of memory before it could serve.
 
         Raises: HaltServer if no other worker has loaded the model, or the user wants so many.
         """

@@ -1,7 +1,7 @@
 """Decides which launcher a job asks for, by the flags that the SDKs send as hyperparameters.
 
 A job that asks for a distribution which nothing here launches is refused: otherwise each host would
-train alone, and the job would be Completed (DS-9).
+train by itself, and the job would be Completed (DS-9).
 """
 
 from __future__ import annotations

@@ -172,7 +172,7 @@ def import_tensorflow() -> None:
     """Import TensorFlow and Keras, without the lines that TensorFlow logs at any log level.
 
     This turns oneDNN on for every x86 CPU. By default TensorFlow uses it only on CPUs with VNNI or
-    bfloat16, but it is twice as fast on CPUs with AVX2 alone as well (benchmarks/results.md).
+    bfloat16, but it is twice as fast on CPUs with only AVX2, too (benchmarks/results.md).
 
     Raises: PlatformError if TensorFlow is not installed.
     """

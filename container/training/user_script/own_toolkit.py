@@ -1,4 +1,4 @@
-"""Stands in for `sagemaker-training` where it is not installed: the same answers for one program.
+"""Replaces `sagemaker-training` where it is not installed: the same answers for one program.
 
 The toolkit needs a C compiler, scipy and more, which the package for developers does without. An
 image has the toolkit. `test_own_toolkit.py` compares the two.

@@ -100,7 +100,7 @@ def _find_deafness(subject: Subject, outcome: Outcome) -> str:
 
 
 def _find_own_end(subject: Subject, outcome: Outcome) -> str:
-    """Return why nobody can tell whether the job was stopped or came to its end, or nothing."""
+    """Return why it is unknown whether the job was stopped or came to its end, or nothing."""
     took_s = outcome.stop_took_s or 0.0
     if outcome.was_killed or outcome.deaf_hosts or took_s < _PROMPT_S:
         return ""
@@ -109,7 +109,7 @@ def _find_own_end(subject: Subject, outcome: Outcome) -> str:
         return ""
     return (
         f"undisturbed it ends {undisturbed_s:.1f} s after the line at which it was stopped, so "
-        "nobody can tell whether it heard: use hyperparameters of a longer job"
+        "it is unknown whether it heard: use hyperparameters of a longer job"
     )
 
 

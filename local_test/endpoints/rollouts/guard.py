@@ -95,5 +95,5 @@ class Guard:
             self._ended.wait(min(left_s, _LOOK_S))
 
     def note_shifted(self, *, is_shifted: bool) -> None:
-        """Tell others whether the new version has all traffic."""
+        """Report whether the new version has all traffic."""
         self._terms.note_shifted(is_shifted)
