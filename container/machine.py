@@ -24,7 +24,7 @@ def count_cpus(cgroup: Path = _CGROUP) -> float:
     else:
         cpus = float(os.cpu_count() or 1)
     v2 = _read(cgroup / "cpu.max")  # "max 100000" or "150000 100000"
-    v1_quota = _read(cgroup / "cpu/cpu.cfs_quota_us")  # -1 is no quota
+    v1_quota = _read(cgroup / "cpu/cpu.cfs_quota_us")  # -1: unlimited
     v1_period = _read(cgroup / "cpu/cpu.cfs_period_us")
     for text in (v2, f"{v1_quota} {v1_period}"):
         quota, _, period = text.partition(" ")

@@ -358,7 +358,7 @@ def parse(raw: Mapping[str, str]) -> tuple[Settings, list[str]]:
 def _is_charset(name: str) -> bool:
     try:
         return codecs.getincrementaldecoder(name)().decode("a".encode(name), final=True) == "a"
-    except (LookupError, ValueError, TypeError):  # such as base64, which is no charset
+    except (LookupError, ValueError, TypeError):  # such as base64, which is not a charset
         return False
 
 

@@ -1,7 +1,7 @@
 """One job of the account, from its request to its files on this disk.
 
 A job that was asked for never goes on unnoticed: whatever ends `follow`, `stop` is called or the
-caller is told the job's name.
+caller gets the job's name.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ class RemoteJob:
         return self._kind.call(self._account, "describe", **{self._kind.name: self.name})
 
     def stop(self) -> None:
-        """Ask the service to stop the job; one that has ended, or was never made, is left alone.
+        """Ask the service to stop the job; one that has ended, or was never made, stays as it is.
 
         Raises: UserError or PlatformError if the service cannot be asked.
         """

@@ -83,9 +83,9 @@ def check_program(command: Sequence[str], path: str, directory: Path) -> None:
 
 
 def _may_start(head: bytes) -> bool:
-    """Return whether it is no script, or the interpreter in its first line exists, without a CR."""
+    """Return whether it is a binary, or a script whose interpreter exists and has no CR."""
     if not head.startswith(b"#!"):
-        # A text is no program; the system may know other binary ones than its own.
+        # Text cannot be started; the system may know other binary formats than its own.
         return head.startswith(b"\x7fELF") or b"\0" in head
     line = head[2:].partition(b"\n")[0]
     words = line.split()

@@ -48,7 +48,7 @@ class Lane:
         return True
 
     def run_aside(self, job: Callable[[], None]) -> None:
-        """Queue a job that is no request's: it may take as long as it likes."""
+        """Queue a job that does not belong to a request: it may take as long as it likes."""
 
         def take_time() -> None:
             self.pause()
@@ -57,7 +57,7 @@ class Lane:
         self._jobs.put(take_time)
 
     def pause(self) -> None:
-        """Let the job of this thread wait for a client, which is no sign of being stuck."""
+        """Let this thread's job wait for a client: it does not count as stuck meanwhile."""
         self.started.pop(threading.get_ident(), None)
 
     def go_on(self) -> None:

@@ -29,7 +29,7 @@ class Seat(Generic[Caller]):
 
     def __init__(self) -> None:
         self.left = threading.Event()
-        """Set once the thread is no longer the loop's."""
+        """Set once the loop has left the thread."""
         self.error: BaseException | None = None
         """What ended the stay, if it was a fault of the loop."""
         self._lock = threading.Lock()

@@ -1,6 +1,6 @@
 """gunicorn's master, which starts as many workers as the memory holds.
 
-Rules of this file: it counts and starts workers; what they serve is no concern of it.
+Rules of this file: it counts and starts workers, and does not know what they serve.
 """
 
 from __future__ import annotations

@@ -140,7 +140,7 @@ def _choose_launcher(
         asked[f"{LAUNCHER_HYPERPARAMETER}={named}"] = _LAUNCHERS[named]
     refused = _refuse_flags(flags) + _refuse_model_parallel(values, is_launched=bool(asked))
     if not asked and named != "none" and len(_list_hosts(values, resources)) > 1:
-        # A program may have an option of that name; on a single host it is no request to us.
+        # A program may have an option of that name; on a single host it does not ask for us.
         refused.append(f"{LAUNCHER_HYPERPARAMETER}={named!r} is not a launcher of this image")
     if refused:
         message = f"each host would train by itself: {'; '.join(refused)}; {_POSSIBLE}"

@@ -29,7 +29,7 @@ class ClientRunner:
 
     @property
     def address(self) -> str:
-        """The host by which containers reach the local AWS; empty if they are no clients."""
+        """The host by which containers reach the local AWS; empty if they are not clients of it."""
         return urllib.parse.urlsplit(self.variables.get("AWS_ENDPOINT_URL", "")).hostname or ""
 
     @property

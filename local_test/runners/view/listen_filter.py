@@ -2,7 +2,7 @@
 
 A server binds 0.0.0.0, as the platform requires, and shares this machine's network. So that other
 machines cannot connect to it, the harness binds each socket to the loopback device before the
-program listens on it. The kernel tells it when: a seccomp filter reports every `listen`.
+program listens on it. A seccomp filter reports every `listen` to it.
 """
 
 from __future__ import annotations
