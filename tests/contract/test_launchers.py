@@ -111,6 +111,7 @@ def test_a_new_torch_project_resumes_from_its_checkpoint(tmp_path: Path) -> None
         assert said in result.stdout
 
 
+@pytest.mark.slow  # a failing rank of mpirun is below, and test_ranks.py reads torchrun's reports
 def test_a_rank_that_is_killed_ends_the_job_with_its_own_reason(tmp_path: Path) -> None:
     result = make_job(tmp_path, "ddp.py", TORCHRUN | {"kill": "1"}).run()
 

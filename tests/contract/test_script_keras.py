@@ -25,6 +25,7 @@ pytest.importorskip("sagemaker_training", reason="docker/requirements-scripts.tx
 SCRIPTS = USER_CODE / "keras_h5"
 
 
+@pytest.mark.slow  # test_script.py and its siblings run scripts
 @pytest.mark.skipif(not has_namespaces(), reason="the scripts need a private /opt/ml")
 def test_a_keras_script_trains_and_its_evaluation_writes_metrics(tmp_path: Path) -> None:
     digits = load_digits()

@@ -86,6 +86,7 @@ def test_pins_that_conflict_with_ours_are_the_jobs_own(job: Job) -> None:
     assert (versions["flask"], versions["byo_fixture_wheel"]) == ("0.0.1", "1.0")
 
 
+@pytest.mark.slow  # the test above and those of handlers check the same of each command
 def test_a_smoke_with_conflicting_pins_leaves_our_environment_as_it_is(tmp_path: Path) -> None:
     """As `python -m local_test smoke` of a project whose `requirements.txt` has an old Flask."""
     project = tmp_path / "project"

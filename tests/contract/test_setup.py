@@ -15,6 +15,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import pip
 import pytest
 
 from tests.support import ROOT
@@ -155,6 +156,8 @@ def make_environment(tmp_path: Path, installer: str) -> dict[str, str]:
     environment = tmp_path / "environment"
     without = ["--without-pip"] if installer == "uv" else []
     subprocess.run([sys.executable, "-m", "venv", *without, environment], check=True)
+    if installer == "uv":  # it reads pip's settings, and ours saves the installation of another
+        (next(environment.glob("lib/python*/site-packages")) / "pip").symlink_to(pip.__path__[0])
     uv = f"{sys.prefix}/bin/uv" if installer == "uv" else "/bin/false"
     (environment / "bin/uv").symlink_to(uv)
     kept = {name: text for name, text in os.environ.items() if not name.startswith("UV_")}

@@ -47,7 +47,9 @@ def walks(
 
 
 @pytest.mark.parametrize(
-    "walk", ["boto3", "sdk-v3", pytest.param("sdk-v2", marks=pytest.mark.slow)]
+    "walk",
+    # tests/image/test_local_aws.py runs the one of boto3 in containers.
+    ["sdk-v3", *(pytest.param(walk, marks=pytest.mark.slow) for walk in ("boto3", "sdk-v2"))],
 )
 def test_a_walk_through_trains_tunes_transforms_and_predicts(
     walks: dict[str, subprocess.Popen[str]], walk: str
