@@ -11,7 +11,7 @@ from typing import Any
 
 from container import contract
 from container.errors import UserError
-from local_test import identity
+from local_test import container_files, identity
 from local_test.conformance.catalog import Verdict, judge, skip
 from local_test.conformance.sessions.exchange import Peer, Reply
 from local_test.conformance.subject import Subject
@@ -59,6 +59,7 @@ def start(  # noqa: PLR0913 - the situations that sessions ask for
     assert subject.runner is not None  # noqa: S101 - sessions that start servers have one
     waits = subject.waits
     layout = contract.Layout(subject.directory / name)
+    container_files.remove_tree(layout.base)  # of an earlier server of this name
     models.deliver(_describe_model(subject.model), layout.model)
     if amend:
         amend(layout)

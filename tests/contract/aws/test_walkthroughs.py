@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from container.developer import init
 from tests.contract.aws import walkthrough
 from tests.contract.aws.client import LocalAws
+from tests.contract.aws.test_endpoints import make_model
 from tests.support import PROGRAMS, ROOT, wait_for
 
 pytestmark = pytest.mark.timeout(1500)  # the SDKs' environments are made once, of 180 packages
@@ -113,6 +114,16 @@ def test_each_call_of_the_sdk_v2_that_people_know_works(aws: LocalAws) -> None:
         "inference component": [True, "hello", 1],
         "scale to zero": 0,
     }
+
+
+@pytest.mark.slow  # the SDK looks at an endpoint every half minute
+def test_the_sdk_v3_deploys_an_inference_component(aws: LocalAws) -> None:
+    make_model(aws, "components-v3")
+    artifact = f"s3://{aws.bucket}/models/components-v3/model.tar.gz"
+    program = PROGRAMS / "sdk_v3_components.py"
+    process = walkthrough.start(aws, "v3", program, aws.image, aws.role, artifact)
+    facts = json.loads(walkthrough.finish(process).splitlines()[-1])
+    assert facts == {"copies": 2, "predict": "hello", "scaled": 1}
 
 
 def test_the_pipeline_deploys_what_is_good_and_keeps_the_rest_out(
