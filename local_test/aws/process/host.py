@@ -36,6 +36,7 @@ from local_test.aws.process.peers import PeerGate
 _THREADS: Final = 64  # requests at once; a slow container holds one for up to a minute
 _BODY_BYTES: Final = 5 * 1024**3  # the most that S3 takes in one PUT
 _STOP_GRACE_S: Final = 150  # more than a training job's grace period (OUT-8)
+_IP_FREEBIND: Final = 15  # of Linux; Python has no name for it
 _UNSET: Final = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_DEFAULT_PROFILE")
 
 
@@ -127,7 +128,7 @@ def listen_to_containers(port: int) -> tuple[list[socket.socket], str]:
         )
         return [], ""
     try:
-        return [_listen(gateway, port)], gateway
+        return [_listen(gateway, port, is_early=_makes_network_late())], gateway
     except OSError as error:  # a rootless engine has an address of its own network
         _report_unreachable(f"cannot listen on {gateway}:{port}: {error.strerror}")
         return [], ""
@@ -186,8 +187,25 @@ def _listen_anew(directory: Path, port: int) -> socket.socket:
     return listener
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _makes_network_late() -> bool:
+    """Return whether the gateway's address is of this machine while a container runs only.
+
+    So it is with Podman, unless it is elsewhere, or rootless, which has a network of its own.
+    """
+    from local_test.runners import engine  # noqa: PLC0415 - takes 0.2 s to import
+
+    client = engine.reach()
+    names = [item.get("Name") for item in client.version().get("Components") or ()]
+    options = client.info().get("SecurityOptions") or ()
+    is_local = client.api.base_url.startswith("http+docker:")  # a socket of this machine
+    return "Podman Engine" in names and is_local and "name=rootless" not in options
+
+
+def _listen(host: str, port: int, *, is_early: bool = False) -> socket.socket:
+    """Listen; `is_early` allows an address that this machine does not have yet."""
     listener = socket.socket()
+    if is_early:
+        listener.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

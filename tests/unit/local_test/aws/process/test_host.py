@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from local_test.aws.process import host
 from local_test.runners import engine
 
 
+def describe(name: str = "Engine", option: str = "", url: str = "http+docker://localhost") -> Any:
+    """Return a client of an engine, as far as its answers about itself count."""
+    return SimpleNamespace(
+        version=lambda: {"Components": [{"Name": name}]},
+        info=lambda: {"SecurityOptions": ["name=seccomp,profile=default", option]},
+        api=SimpleNamespace(base_url=url),
+    )
+
+
 @pytest.fixture
 def patch(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     monkeypatch.setattr(engine, "reap", lambda: None)
     monkeypatch.setattr(engine, "is_in_virtual_machine", lambda: False)
+    monkeypatch.setattr(engine, "reach", describe)
     return monkeypatch
 
 
@@ -39,6 +52,26 @@ def test_containers_that_cannot_reach_it_are_reported(
     patch.setattr(engine, "find_gateway", lambda: gateway)
     assert host.listen_to_containers(0) == ([], "")
     assert f"containers cannot reach this local AWS: {reason}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("client", "can_listen"),
+    [
+        (describe("Podman Engine"), True),
+        (describe("Podman Engine", option="name=rootless"), False),
+        (describe("Podman Engine", url="http://192.0.2.1:8888"), False),
+        (describe(), False),
+    ],
+)
+def test_podman_makes_its_network_with_the_first_container(
+    patch: pytest.MonkeyPatch, client: Any, *, can_listen: bool
+) -> None:
+    patch.setattr(engine, "reach", lambda: client)
+    patch.setattr(engine, "find_gateway", lambda: "198.51.100.77")
+    listeners, name = host.listen_to_containers(0)
+    assert (len(listeners), name) == ((1, "198.51.100.77") if can_listen else (0, ""))
+    for listener in listeners:
+        listener.close()
 
 
 def test_an_engine_in_a_virtual_machine_forwards_its_own_name(patch: pytest.MonkeyPatch) -> None:
