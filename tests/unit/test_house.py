@@ -100,7 +100,6 @@ EXERCISES = {
         "local_test.conformance.image_checks",
         "local_test.conformance.sessions.endpoint_kind_checks",
         "local_test.conformance.sessions.lifecycle_checks",
-        "local_test.conformance.sessions.server_session",
         "local_test.conformance.sessions.serving_mode_checks",
         "local_test.conformance.sessions.surroundings",
     ),

@@ -196,9 +196,9 @@ def _makes_network_late() -> bool:
 
     client = engine.reach()
     names = [item.get("Name") for item in client.version().get("Components") or ()]
-    options = client.info().get("SecurityOptions") or ()
+    is_rootless = client.info().get("Rootless", False)
     is_local = client.api.base_url.startswith("http+docker:")  # a socket of this machine
-    return "Podman Engine" in names and is_local and "name=rootless" not in options
+    return "Podman Engine" in names and is_local and not is_rootless
 
 
 def _listen(host: str, port: int, *, is_early: bool = False) -> socket.socket:

@@ -11,11 +11,13 @@ from local_test.aws.process import host
 from local_test.runners import engine
 
 
-def describe(name: str = "Engine", option: str = "", url: str = "http+docker://localhost") -> Any:
+def describe(
+    name: str = "Engine", url: str = "http+docker://localhost", *, is_rootless: bool = False
+) -> Any:
     """Return a client of an engine, as far as its answers about itself count."""
     return SimpleNamespace(
         version=lambda: {"Components": [{"Name": name}]},
-        info=lambda: {"SecurityOptions": ["name=seccomp,profile=default", option]},
+        info=lambda: {"Rootless": is_rootless},
         api=SimpleNamespace(base_url=url),
     )
 
@@ -58,7 +60,7 @@ def test_containers_that_cannot_reach_it_are_reported(
     ("client", "can_listen"),
     [
         (describe("Podman Engine"), True),
-        (describe("Podman Engine", option="name=rootless"), False),
+        (describe("Podman Engine", is_rootless=True), False),
         (describe("Podman Engine", url="http://192.0.2.1:8888"), False),
         (describe(), False),
     ],
