@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs every check of this project: scripts/setup, scripts/lint, then scripts/test and scripts/image
-# side by side, since most of both is waiting.
+# Runs every check of this project: scripts/setup, then scripts/image beside scripts/lint and
+# scripts/test, since much of each is waiting.
 #
 #   usage: tests/run.sh [--slow] [--require-engine] [PYTEST ARGUMENT ...]
 #
@@ -34,8 +34,7 @@ main() {
     [[ ${arguments[*]} != *tests/image* ]] || verb=image
     exec "scripts/$verb" "${arguments[@]}"
   fi
-  scripts/lint
-  step 'test, and image beside it (build/image.log)'
+  step 'image, beside lint and test (build/image.log)'
   mkdir -p build
   set -m # in a process group of its own
   scripts/image >build/image.log 2>&1 &
@@ -43,6 +42,8 @@ main() {
   set +m
   # shellcheck disable=SC2064  # the process ID is wanted now
   trap "kill -INT -- -$image 2>/dev/null && wait $image" EXIT
+  scripts/lint
+  step test
   scripts/test || failed=$?
   step image
   wait "$image" || engine_status=$?
