@@ -215,6 +215,7 @@ def test_faulty_rows_fail_with_file_row_and_column(
     assert_failed(base, run_train(base), "UserError", *parts)
 
 
+@pytest.mark.slow  # test_csv_files.py has the message; the test above, a job with such a fault
 def test_an_unknown_label_in_the_test_channel_fails_and_names_its_row(
     digits_channels: Path, make_job: MakeJob, run_train: RunTrain, tmp_path: Path
 ) -> None:
@@ -254,10 +255,12 @@ def test_a_full_disk_fails_before_the_training_and_says_how_much_is_missing(
     assert list(full_disk.iterdir()) == []
 
 
-def start_train(base: Path, *, epochs_seen: int) -> tuple[subprocess.Popen[str], IO[str]]:
+def start_train(
+    base: Path, *prefix: str, epochs_seen: int
+) -> tuple[subprocess.Popen[str], IO[str]]:
     """Start a job and wait until it has printed the metrics of so many epochs."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "container", "train"],
+        [*prefix, sys.executable, "-m", "container", "train"],
         env={**os.environ, "SAGEMAKER_BASE_DIR": str(base)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -278,10 +281,13 @@ def start_train(base: Path, *, epochs_seen: int) -> tuple[subprocess.Popen[str],
 def test_a_stop_during_training_leaves_a_loadable_model_and_exits_0_within_seconds(
     number: signal.Signals, digits_channels: Path, make_job: MakeJob, digits: Digits
 ) -> None:
+    """The job is process 1, as in a container, whose signals have no default handlers."""
     base = make_job({"train": digits_channels / "train"}, epochs=100_000, int8_export="true")
-    process, output = start_train(base, epochs_seen=3)
+    first = ("unshare", "--pid", "--fork", "--kill-child")
+    process, output = start_train(base, *first, epochs_seen=3)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     asked = time.monotonic()
-    process.send_signal(number)
+    os.kill(int(children[0]), number)
     text, _ = process.communicate(timeout=60)
     assert process.returncode == 0, text
     # Far below the platform's 120 s; benchmarks measure the speed.
@@ -314,25 +320,6 @@ def test_a_stop_before_the_first_step_exits_0_and_leaves_no_model(
     assert "no model to save" in text
     assert not (base / "output/failure").exists()
     assert not list((base / "model").iterdir())
-
-
-def test_a_stopped_job_is_heard_as_process_1(digits_channels: Path, make_job: MakeJob) -> None:
-    base = make_job({"train": digits_channels / "train"}, epochs=100_000)
-    process = subprocess.Popen(
-        ["unshare", "--pid", "--fork", "--kill-child", sys.executable, "-m", "container", "train"],
-        env={**os.environ, "SAGEMAKER_BASE_DIR": str(base)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert process.stdout is not None
-    while not process.stdout.readline().startswith("epoch="):
-        assert process.poll() is None
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    os.kill(int(children[0]), signal.SIGTERM)
-    text, _ = process.communicate(timeout=60)
-    assert process.returncode == 0, text
-    assert artifact.load(base / "model").manifest.metrics["epoch"] >= 1
 
 
 @pytest.mark.slow
