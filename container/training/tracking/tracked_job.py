@@ -50,9 +50,9 @@ def run(layout: contract.Layout, environ: Mapping[str, str], stop: StopRequest) 
     tags = {"sagemaker.job_arn": environ.get(contract.TRAINING_JOB_ARN_VARIABLE, "")}
     experiment = environ.get(mlflow_run.EXPERIMENT_VARIABLE) or _DEFAULT_EXPERIMENT
     given = contract.load_training_config(layout).hyperparameters
+    tracked = MlflowRun(client, experiment, name, tags)
+    status = "FAILED"
     with Supervisor(contract.TRAINING_STOP_GRACE_S) as supervisor:
-        tracked = MlflowRun(client, experiment, name, tags)
-        status = "FAILED"
         try:
             tracked.log_parameters(given)
             print(f"MLflow: run {tracked.identity} in the experiment {experiment!r}", flush=True)
