@@ -91,7 +91,7 @@ class Batcher:
         return call.probabilities
 
     def _lead(self, first: _Call) -> None:
-        """Compute this call and those behind it, then let the next one that waits lead."""
+        """Compute this call and those after it, then let the next one that waits lead."""
         batch = self._gather(first)
         started = time.monotonic()
         try:

@@ -33,7 +33,7 @@ _SERVER_VARIABLES: Final = {
 }
 _PYTHON: Final = re.compile(r"python[\d.]*")
 _JOINED: Final = re.compile(r"(-[bBdEhiIOPqRsSuvVx?]+)([mc])")
-"""Flags of the interpreter with `-m` or `-c` behind them, such as `-um`."""
+"""Flags of the interpreter with `-m` or `-c` after them, such as `-um`."""
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ def make_directory(directory: Path) -> None:
 
 
 def _find_free_name(directory: Path) -> str:
-    """Return the first name with a number behind it that no job has."""
+    """Return the first name with a number after it that no job has."""
     names = (f"{directory.name}-{number}" for number in itertools.count(2))
     return next(name for name in names if not directory.with_name(name).exists())
 

@@ -14,7 +14,7 @@ from container.errors import UserError
 LONGEST_PATH: Final = 63
 _NAME = re.compile(r"\.([A-Za-z_][A-Za-z0-9_-]*|\*)")
 _BRACKET = re.compile(r"\[([^\]]*)\]")
-# AWS refuses an underscore in a name in brackets, and takes it behind a dot.
+# AWS refuses an underscore in a name in brackets, and takes it after a dot.
 _QUOTED_NAMES = re.compile(r"\s*'[^'_]*'\s*(,\s*'[^'_]*'\s*)*")
 _INDEXES = re.compile(r"\s*-?\d+\s*(,\s*-?\d+\s*)*")
 _SLICE = re.compile(r"\s*(-?\d*)\s*:\s*(-?\d*)\s*")

@@ -205,7 +205,7 @@ def _read_array(
 
 
 def _refuse_more(stream: BinaryIO, name: str) -> None:
-    """Refuse content behind the array, such as a second one.
+    """Refuse content after the array, such as a second one.
 
     Raises: UserError.
     """

@@ -102,7 +102,7 @@ def _parse(block: bytes, first_row: int, table: Table) -> Part:
         values = _scan_digits(rest, columns - 1, separator[0])
         if values is None:
             values = _scan_numbers(rest, columns - 1, separator.decode())
-        # loadtxt skips a row without pixels, which would shift the labels of those behind it.
+        # loadtxt skips a row without pixels, which would shift the labels of those after it.
         if values is not None and len(values) == len(texts):
             images = values.reshape(-1, *table.shape)
             return Part(images, texts, locate, guesses_label=table.guesses_label)

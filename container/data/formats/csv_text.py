@@ -113,7 +113,7 @@ def find_separator(line: bytes) -> bytes:
 def split_fields(line: bytes, separator: bytes, *, is_strict: bool = False) -> list[str]:
     """Split one row into its fields, without quotes and surrounding white space.
 
-    With `is_strict`, a row with text behind a closing quote is one field.
+    With `is_strict`, a row with text after a closing quote is one field.
 
     Raises: UnicodeDecodeError if it is not UTF-8.
     """
@@ -167,7 +167,7 @@ def iterate_records(block: bytes, separator: bytes, width: int) -> Iterator[tupl
     """Yield the index of the first line of each record that is not blank, and its text.
 
     Lines belong together if a field in quotes goes on and they make `width` columns: a stray quote
-    does not take the rows behind it along.
+    does not take the rows after it along.
     """
     lines = block.split(b"\n")
     index = 0

@@ -146,7 +146,7 @@ def _list_members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
 
 def _find_key(member: tarfile.TarInfo) -> str:
-    """Return the name up to the first dot behind the directories."""
+    """Return the name up to the first dot after the directories."""
     directory, slash, name = member.name.rpartition("/")
     return directory + slash + name.partition(".")[0]
 

@@ -64,7 +64,7 @@ class Session:
     async def run(self, protocol: ServerProtocol, client: socket.socket, early: bytes) -> int:
         """Serve a client whose handshake is accepted, to its end; return the status to count.
 
-        `early` has come behind its handshake.
+        `early` has come after its handshake.
         """
         self._loop = asyncio.get_running_loop()
         self._stopping = self._loop.create_future()

@@ -97,7 +97,7 @@ class Sessions:
         headers: Mapping[str, str],
         early: bytes,
     ) -> None:
-        """Hand a client over to the handler; `early` is what it has sent behind its handshake."""
+        """Hand a client over to the handler; `early` is what it has sent after its handshake."""
         session = user_code.make_session(headers)
         self._open.add(session)
         user_code.spawn(self._run(session, protocol, client, early))

@@ -101,7 +101,7 @@ def decode_csv(
 
 
 def _find_rows(body: bytes, end: int, columns: int, *, is_certain: bool) -> int:
-    """Return where the rows begin: at 0, or behind a header of names without any number.
+    """Return where the rows begin: at 0, or after a header of names without any number.
 
     Raises: RequestError 400 if there is a header and no row.
     """

@@ -168,7 +168,7 @@ class ChunkedBody:
         self._bytes_maximum = bytes_maximum
         self._body = bytearray()
         self._framing_bytes = 0
-        # Bytes of the open chunk that are still to come, with the line end behind it.
+        # Bytes of the open chunk that are still to come, with the line end after it.
         self._in_chunk = 0
         self._in_trailer = False
         self._trailer_bytes = 0

@@ -1,6 +1,6 @@
 """Messages between the endpoint and a model's process, over a stream socket.
 
-A message is a JSON object and a body of bytes, each behind its length.
+A message is a JSON object and a body of bytes, each after its length.
 """
 
 from __future__ import annotations

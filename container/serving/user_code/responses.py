@@ -176,7 +176,7 @@ def begin_stream(
     pieces: Iterator[bytes] | AsyncIterator[bytes],
     request: Request,
 ) -> Response:
-    """Answer with the first piece of a stream, and with the others behind it."""
+    """Answer with the first piece of a stream, and with the others after it."""
     rest = pieces if body and request.can_stream else None
     content_type = response.content_type or stream.content_type
     return response._replace(

@@ -25,7 +25,7 @@ _PNG_KINDS: Final = {1: (0, 4), 3: (0, 2, 3, 4, 6)}
 def find_kind(content: object, shape: Shape) -> str:
     """Return `jpeg` or `png` if TensorFlow makes of this picture what Pillow does; else "".
 
-    A picture that is damaged behind its headers may be among them.
+    A picture that is damaged after its headers may be among them.
     """
     if not isinstance(content, bytes) or shape[2] not in _PNG_KINDS:
         return ""

@@ -25,7 +25,7 @@ class Table:
     path: Path
     values: Mapping[str, Any]
     place: str = ""
-    """Its key in the file, with a dot behind it."""
+    """Its key in the file, with a dot after it."""
     advice: str = ""
     """What to do about a damaged file."""
 
