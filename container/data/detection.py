@@ -233,7 +233,7 @@ def _refuse_compressed(paths: Sequence[Path]) -> None:
 
 
 def _refuse_copies(data_format: str, paths: Sequence[Path]) -> None:
-    """Refuse a file whose name is that of another one and goes on, such as `train.csv.1`.
+    """Refuse a file whose name continues that of another one, such as `train.csv.1`.
 
     Raises: UserError that names both.
     """

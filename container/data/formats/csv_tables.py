@@ -272,7 +272,7 @@ def _check_order(table: Table, first: Table | None, note: Callable[[str], object
 
 
 def _list_pixels(table: Table) -> list[str]:
-    """List the columns of a table but that of the labels."""
+    """List the columns of a table except that of the labels."""
     return [column for i, column in enumerate(table.names) if i != table.label_index]
 
 
