@@ -241,7 +241,7 @@ class ScratchStream(Stream):
     def blocks(
         self, epoch: int, seed: int, *, multiple: int = 1, first: int = 0
     ) -> Generator[LabeledImages, None, None]:
-        """Gather each block from short runs across the set, so the order of files does not matter."""
+        """Gather each block from short runs across the set, so the order of files is irrelevant."""
         run = max(1, _RUN_BYTES // self.image_bytes)
         size = self.count_block_images(multiple)
         starts = np.random.default_rng([seed, epoch]).permutation(-(-len(self.labels) // run)) * run
