@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from container import algorithm, contract
 from container.errors import PlatformError, UserError
-from container.training import bundled, typed
+from container.training import typed
 from container.training.launching import choice
 from container.training.termination import StopRequest
 from container.training.tracking import tracked_job
@@ -50,6 +50,8 @@ def _train(layout: contract.Layout, environ: Mapping[str, str], stop: StopReques
         stop.disregard()
         return code
     choice.refuse_for_bundled(layout)
+    from container.training import bundled  # takes as long as all else that a user's program needs
+
     typed.run(algorithm.read(bundled, bundled.NAME), layout, stop)
     return 0
 

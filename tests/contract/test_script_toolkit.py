@@ -57,7 +57,7 @@ DIFFERENCES = {
         "wait for `orted`, which is gone"
     ): "test_mpirun_starts_the_processes_of_two_hosts",
     (
-        "flags of distributions other than MPI have no effect: each host trains alone"
+        "flags of distributions other than MPI have no effect: each host trains by itself"
     ): "test_distribution_that_is_not_launched_ends_the_job",
 }
 ALWAYS = frozenset({"path", "defaults"})

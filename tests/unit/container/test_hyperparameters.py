@@ -249,8 +249,8 @@ def test_every_hyperparameter_is_documented_with_its_effect() -> None:
         assert len(entry.metadata["rule"].effect) > 10
 
 
-def test_importing_the_settings_imports_neither_numpy_nor_tensorflow() -> None:
-    program = "import sys, container.training.settings\n"
+def test_settings_and_users_programs_need_neither_numpy_nor_tensorflow() -> None:
+    program = "import sys, container.training.main, container.training.settings\n"
     program += "print({'numpy', 'tensorflow', 'keras'} & set(sys.modules))"
     result = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True

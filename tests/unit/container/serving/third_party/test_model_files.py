@@ -215,7 +215,7 @@ def test_package_that_is_missing_is_named_with_the_line_to_add(tmp_path: Path) -
     [
         ("model.onnx.gz", "model.onnx.gz is compressed; unpack it"),
         ("model.pkl.zst", "is compressed; unpack it"),
-        ("a.weights.h5", r"save the model by model.save\('model.keras'\)"),
+        ("a.weights.h5", r"save the model with model.save\('model.keras'\)"),
         ("pytorch_model.bin", "with module.json beside it"),
         ("epoch=3.ckpt", "save its state_dict as model.pt"),
         ("frozen.pb", "save it as a SavedModel"),

@@ -68,7 +68,8 @@ def test_hosts_agree_on_one_covariance() -> None:
     first = Half([0.0] * 145)
     whitened.measure_patches(images[:10], PIXELS, first)
     both = whitened.measure_patches(images[10:], PIXELS, Half(first.own))
-    assert np.allclose(both, whitened.measure_patches(images, PIXELS, Hosts()))
+    alone = whitened.measure_patches(images, PIXELS, Hosts())
+    assert np.allclose(both, alone, atol=1e-6)  # sums in another order
     none = np.zeros((0, *SHAPE), np.uint8)  # a host with an empty shard
     assert not whitened.measure_patches(none, PIXELS, Hosts()).any()
 
