@@ -5,9 +5,11 @@ Those capture what the program says of its errors, which `train` by itself does 
 
 import functools
 import sys
+import types
 
-# TensorFlow would be imported only for the names of its errors.
+# TensorFlow would be imported only for the names of its errors, and paramiko only for MPI.
 sys.modules["tensorflow"] = None  # type: ignore[assignment]
+sys.modules["paramiko"] = types.ModuleType("paramiko")
 
 from sagemaker_training import entry_point, trainer  # noqa: E402 - after the line above
 from sagemaker_training.cli import train  # noqa: E402 - after the line above

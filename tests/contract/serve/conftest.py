@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support import ROOT, free_port, wait_until
+from tests.support import ROOT, free_port, share, wait_until
 
 
 class Server:
@@ -202,12 +202,19 @@ def keras_probabilities(
     artifact_base: Path, images: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> Any:
     """Ask Keras itself about every digit."""
+
+    def ask() -> Path:
+        return ask_keras(artifact_base, images, tmp_path_factory.mktemp("keras"))
+
+    return np.load(share(tmp_path_factory, "keras", ask))
+
+
+def ask_keras(artifact_base: Path, images: Any, directory: Path) -> Path:
     program = (
         "import sys, keras, numpy as np\n"
         "model = keras.models.load_model(sys.argv[1])\n"
         "np.save(sys.argv[2], model.predict(np.load(sys.argv[3]), verbose=0))"
     )
-    directory = tmp_path_factory.mktemp("keras")
     np.save(directory / "images.npy", images[..., None])
     paths = [
         artifact_base / "model/model.keras",
@@ -219,4 +226,4 @@ def keras_probabilities(
         check=True,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
     )
-    return np.load(paths[1])
+    return paths[1]

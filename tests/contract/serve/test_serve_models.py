@@ -143,7 +143,7 @@ def test_memory_of_unloaded_models_comes_back(endpoint: Any, models_base: Path) 
 
     load_and_unload()  # the allocator finds its size
     before = resident_mb(endpoint)
-    for _ in range(4):
+    for _ in range(2):
         load_and_unload()
 
     assert resident_mb(endpoint) < before + 20  # of 50 MB that so many models take
