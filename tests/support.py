@@ -7,12 +7,15 @@ import fcntl
 import os
 import resource
 import socket
+import struct
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
+
+from container.data.formats.checksums import compute_masked_crc
 
 ROOT = Path(__file__).resolve().parents[1]
 """The checkout."""
@@ -50,6 +53,12 @@ def wait_for(
         assert time.monotonic() < deadline, f"not within {timeout_s:g} s; last seen: {seen}"
         time.sleep(0.05)
     return seen
+
+
+def encode_tfrecord(payload: bytes) -> bytes:
+    """Frame one record: length and payload, each with its checksum."""
+    pieces = (struct.pack("<Q", len(payload)), payload)
+    return b"".join(piece + struct.pack("<I", compute_masked_crc(piece)) for piece in pieces)
 
 
 def free_port() -> int:

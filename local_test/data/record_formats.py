@@ -95,19 +95,8 @@ def _read_recordio_head(body: bytes, position: int) -> tuple[int, int]:
     return word >> _LENGTH_BITS, length
 
 
-def encode_tfrecord(payload: bytes) -> bytes:
-    """Frame one record: length and payload, each with its checksum (BT-14)."""
-    length = struct.pack("<Q", len(payload))
-    return (
-        length
-        + struct.pack("<I", _masked_crc(length))
-        + payload
-        + struct.pack("<I", _masked_crc(payload))
-    )
-
-
 def split_tfrecord(body: bytes) -> Iterator[Record]:
-    """Split TFRecord, and verify the checksum of every length."""
+    """Split TFRecord, and verify the checksum of every length (BT-14)."""
     position = 0
     while position < len(body):
         end = _find_tfrecord_end(body, position)

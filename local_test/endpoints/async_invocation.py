@@ -26,15 +26,6 @@ _DEFAULT_LIMIT_S: Final = 900
 _FILENAME: Final = re.compile(r"(?!.*\..*\.)[a-zA-Z0-9][a-zA-Z0-9_.-]{0,31}")
 _EXTENSION: Final = re.compile(r"(?!s3:|https:)[a-zA-Z0-9!_.*'()/-]{1,512}")
 
-OPTION_HEADERS: Final = {
-    HEADER_PREFIX + name
-    for name in (
-        *("inference-id", "inputlocation", "s3outputpathextension", "filename"),
-        *("requestttlseconds", "invocationtimeoutseconds"),
-    )
-}
-"""The headers that concern the queue and not the container, in lower case."""
-
 
 @dataclass(frozen=True)
 class Options:

@@ -16,7 +16,7 @@ from local_test.jobs.transform import TransformJob
 from local_test.requests import shapes, shorthand
 from local_test.requests.validation import validate
 from local_test.runners.process import ProcessRunner
-from tests.support import PROGRAMS
+from tests.support import PROGRAMS, encode_tfrecord
 
 
 def run_transform(
@@ -133,7 +133,7 @@ def test_gzip_objects_are_decompressed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("split_type", "encode"),
-    [("RecordIO", record_formats.encode_recordio), ("TFRecord", record_formats.encode_tfrecord)],
+    [("RecordIO", record_formats.encode_recordio), ("TFRecord", encode_tfrecord)],
 )
 def test_framed_records_lose_their_frame_when_sent_singly_and_keep_it_when_packed(
     tmp_path: Path, split_type: str, encode: Any

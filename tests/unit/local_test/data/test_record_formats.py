@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from container.errors import UserError
 from local_test.data import record_formats
+from tests.support import encode_tfrecord
 
 
 @given(st.lists(st.binary(max_size=40), max_size=8))
@@ -21,14 +22,14 @@ def test_recordio_returns_what_was_framed(payloads: list[bytes]) -> None:
 
 @given(st.lists(st.binary(max_size=40), max_size=8))
 def test_tfrecord_returns_what_was_framed(payloads: list[bytes]) -> None:
-    body = b"".join(map(record_formats.encode_tfrecord, payloads))
+    body = b"".join(map(encode_tfrecord, payloads))
 
     assert [record.payload for record in record_formats.split(body, "TFRecord")] == payloads
 
 
 def test_a_tfrecord_has_the_bytes_that_tensorflow_writes() -> None:
     # the file that its TFRecordWriter made of the one record b"hi"
-    assert record_formats.encode_tfrecord(b"hi").hex() == "020000000000000078270b34686913d60856"
+    assert encode_tfrecord(b"hi").hex() == "020000000000000078270b34686913d60856"
 
 
 def test_a_recordio_record_of_several_parts_is_one() -> None:

@@ -11,7 +11,6 @@ import botocore.session
 import pytest
 
 from container.errors import RequestError
-from local_test.endpoints.async_invocation import OPTION_HEADERS
 from local_test.endpoints.endpoint import Endpoint
 from local_test.endpoints.invocation import (
     FORWARDED_HEADERS,
@@ -217,7 +216,14 @@ def test_an_asynchronous_request_has_one_input(location: str, body: bytes, messa
 
 def test_every_header_of_the_api_is_read_or_refused() -> None:
     model = botocore.session.get_session().get_service_model("sagemaker-runtime")
-    known = FORWARDED_HEADERS | REFUSED_HEADERS.keys() | OPTION_HEADERS
+    read_by_the_queue = {
+        HEADER_PREFIX + name
+        for name in (
+            *("inference-id", "inputlocation", "s3outputpathextension", "filename"),
+            *("requestttlseconds", "invocationtimeoutseconds"),
+        )
+    }
+    known = FORWARDED_HEADERS | REFUSED_HEADERS.keys() | read_by_the_queue
     api_own = {HEADER_PREFIX + "accept", HEADER_PREFIX + "content-type"}  # see read_headers
     silent = {
         member.serialization["name"].lower()

@@ -35,7 +35,8 @@ from container.data.formats import recordio_files
 from container.data.formats.parts import Options
 from container.data.images import LabeledImages
 from container.errors import UserError
-from local_test.data.record_formats import encode_recordio, encode_tfrecord
+from local_test.data.record_formats import encode_recordio
+from tests.support import encode_tfrecord
 
 EXAMPLES = int(os.environ.get("READER_EXAMPLES", "12"))
 UNLIMITED = Options(bad_record_limit=1000)
