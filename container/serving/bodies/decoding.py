@@ -89,11 +89,12 @@ def decode_with_faults(
     expansion: Expansion | None = None,
     resize: str = "refuse",
 ) -> tuple[Images, dict[int, str]]:
-    """Decode a body, with the faults of its bad lines if it is of `LINES`, as `decode_lines` does.
+    """Decode a body; if it is of `LINES`, also return the fault of each bad line, from line 0 on.
 
     Each line is a record, so the first one of CSV is not a header, whatever the content type says.
 
-    Raises: RequestError as `decode` does, for what is not the fault of a line.
+    Raises: RequestError as `decode` does, for what is not the fault of a line; 400 if more lines
+    are bad, or longer ones, than a request may have.
     """
     name, parameters = media_type
     if name == media_types.CSV:
@@ -105,26 +106,15 @@ def decode_with_faults(
     except RequestError as error:
         if error.status != 400 or name not in LINES or not body:
             raise
-    expansion = before  # nothing is kept of the first attempt
-    return decode_lines(media_type, body, shape, expansion, resize)
+    # Nothing is kept of the first attempt.
+    takes = Takes(shape, text.WITHOUT_HEADER, before, resize)
+    return _decode_lines(media_type, body, takes)
 
 
-def decode_lines(
-    media_type: MediaType,
-    body: bytes,
-    shape: Shape,
-    expansion: Expansion | None = None,
-    resize: str = "refuse",
+def _decode_lines(
+    media_type: MediaType, body: bytes, takes: Takes
 ) -> tuple[Images, dict[int, str]]:
-    """Decode each line of a body of `LINES` by itself; the first one of CSV is not a header.
-
-    Returns the images of the good lines, and the fault of each bad line by its number from 0.
-
-    Raises: RequestError as `decode` does, for what is not the fault of a line; 400 if more lines
-    are bad, or longer ones, than a request may have.
-    """
-    name = media_types.unify(media_type.name)
-    takes = Takes(shape, text.WITHOUT_HEADER, expansion or Expansion(), resize)
+    name = media_type.name
     if name == media_types.JSON_LINES:
         encoded_pictures.check_count(body)
     decoded = bytearray()
@@ -142,7 +132,7 @@ def decode_lines(
                 message = f"{len(errors)} records of {bad_bytes} bytes cannot be decoded"
                 allowed = f"{_BAD_LINES_MAXIMUM} of {_BAD_BYTES_MAXIMUM} bytes are allowed"
                 raise RequestError(400, f"{message}; {allowed}; the last: {error}") from None
-    return np.frombuffer(decoded, np.uint8).reshape(-1, *shape), errors
+    return np.frombuffer(decoded, np.uint8).reshape(-1, *takes.shape), errors
 
 
 def _decode_line(name: str, line: bytes, number: int, takes: Takes) -> Images:

@@ -46,7 +46,7 @@ def bundled(
 
     def decode(body: bytes, payload_bytes: int) -> Any:
         if lines:
-            return decoding.decode_lines(media_type, body, shape)
+            return decoding.decode_with_faults(media_type, body, shape)
         return decoding.decode(media_type, body, shape, Expansion(payload_bytes))
 
     return decode

@@ -226,7 +226,7 @@ def test_each_bad_line_is_named_by_its_number(
     """BT-9."""
     media_type = negotiation.parse_media_type(content_type)
 
-    decoded, errors = decoding.decode_lines(media_type, b"\n".join(lines), SHAPE)
+    decoded, errors = decoding.decode_with_faults(media_type, b"\n".join(lines), SHAPE)
 
     assert decoded.reshape(-1, 6).tolist() == [[1, 2, 3, 4, 5, 6]]
     assert errors.keys() == faults.keys()
@@ -237,9 +237,9 @@ def test_bad_lines_are_bounded_by_their_bytes(monkeypatch: pytest.MonkeyPatch) -
     """SEC-6: each is decoded in Python, to name what is wrong with it."""
     media_type = negotiation.parse_media_type("text/csv")
     body = b"\n".join([b"1,2,3,4,5,6", *[b"1,2,3,4,5,x"] * 10])
-    assert len(decoding.decode_lines(media_type, body, SHAPE)[1]) == 10
+    assert len(decoding.decode_with_faults(media_type, body, SHAPE)[1]) == 10
     monkeypatch.setattr(decoding, "_BAD_BYTES_MAXIMUM", 100)
     with pytest.raises(RequestError, match="10 records of 110 bytes cannot be decoded") as caught:
-        decoding.decode_lines(media_type, body, SHAPE)
+        decoding.decode_with_faults(media_type, body, SHAPE)
     assert caught.value.status == 400
     assert "the last: row 11, column 6 is 'x'" in str(caught.value)
