@@ -8,19 +8,25 @@ Rules of this file: what user code raises while it cleans up is logged, and ends
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Generic, TypeVar
 
 from container.serving import inference
 from container.serving.exchange import FAULTS
 
+Pieces = TypeVar("Pieces")
 
-class _End:
+
+class _Held(Generic[Pieces]):
     """Reports, once, how a stream has ended."""
 
-    def __init__(self, status: int, end: Callable[[int], None], body: bytes) -> None:
+    def __init__(
+        self, pieces: Pieces, status: int, end: Callable[[int], None], body: bytes = b""
+    ) -> None:
         """`end` is called with `status`, or with 500 if a piece or the end fails.
 
         Nothing of `body`, the request's, is logged.
         """
+        self._pieces = pieces
         self._status = status
         self._end = end
         self._body = body
@@ -37,14 +43,8 @@ class _End:
         self._finish(error)
 
 
-class HeldStream(_End, Iterator[bytes]):
+class HeldStream(_Held[Iterator[bytes]], Iterator[bytes]):
     """The pieces of a stream, which keeps its turn until it has ended or is closed."""
-
-    def __init__(
-        self, pieces: Iterator[bytes], status: int, end: Callable[[int], None], body: bytes = b""
-    ) -> None:
-        super().__init__(status, end, body)
-        self._pieces = pieces
 
     def __next__(self) -> bytes:
         """Compute the next piece. Raises: what the handler raises, after the stream's end."""
@@ -70,18 +70,8 @@ class HeldStream(_End, Iterator[bytes]):
             self._finish_closed(fault)
 
 
-class AsyncHeldStream(_End, AsyncIterator[bytes]):
+class AsyncHeldStream(_Held[AsyncIterator[bytes]], AsyncIterator[bytes]):
     """The pieces of an asynchronous stream."""
-
-    def __init__(
-        self,
-        pieces: AsyncIterator[bytes],
-        status: int,
-        end: Callable[[int], None],
-        body: bytes = b"",
-    ) -> None:
-        super().__init__(status, end, body)
-        self._pieces = pieces
 
     async def __anext__(self) -> bytes:
         """Compute the next piece, as `HeldStream` does."""
