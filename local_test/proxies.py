@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from typing import Final
 
-LOOPBACK: Final = ("127.0.0.1", "localhost")
+LOOPBACK: Final = ("127.0.0.1", "localhost", "::1", "[::1]")  # libraries write IPv6 in either way
 _EXEMPTION: Final = ("no_proxy", "NO_PROXY")  # libraries read one or the other, the first first
 _PROXIES: Final = frozenset({"http_proxy", "https_proxy", "all_proxy"})
 
@@ -18,12 +18,11 @@ _PROXIES: Final = frozenset({"http_proxy", "https_proxy", "all_proxy"})
 def exempt(environ: Mapping[str, str], *hosts: str) -> dict[str, str]:
     """Return the variables by which `hosts` are reached without a proxy, beside those in `environ`.
 
-    What `environ` exempts stays exempt.
+    What either variable of `environ` exempts stays exempt; `*` exempts everything only by itself.
     """
-    found = next((environ[name] for name in _EXEMPTION if environ.get(name)), "")
-    listed = [entry.strip() for entry in found.split(",") if entry.strip()]
-    listed += [host for host in hosts if host not in listed]
-    return dict.fromkeys(_EXEMPTION, ",".join(listed))
+    found = ",".join(environ.get(name, "") for name in _EXEMPTION).replace(",", " ").split()
+    listed = dict.fromkeys([*found, *hosts])
+    return dict.fromkeys(_EXEMPTION, "*" if "*" in listed else ",".join(listed))
 
 
 def uses_one(environ: Mapping[str, str]) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
+import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from container.data.formats.parts import Label, Labels
 
 _EXACT_MAXIMUM: Final = 1 << 53  # from it on, a float may be another integer
+_PLAIN: Final = re.compile(r"\+?0|[+-]?[1-9][0-9]*")
 
 
 def clean(label: str) -> str:
@@ -78,7 +79,7 @@ class Names:
 
 
 def find_respelling(parts: Sequence[Labels], classes: Iterable[Label]) -> str:
-    """Return a label that its class writes in another way, such as `007` of class 7; or ""."""
+    """Return a label that its class writes in another way, such as `7.0` of class 7; or ""."""
     texts = set(map(str, classes))
     found = {label for part in parts if not isinstance(part, np.ndarray) for label in part}
     return min(found - texts, default="")
@@ -95,14 +96,13 @@ def settle(spellings: Iterable[Label]) -> tuple[Label, ...]:
 def join(parts: list[Labels], *, keeps_spelling: bool = False) -> npt.NDArray[Any]:
     """Join the labels of all parts: integers if all of them are (`7`, `7.0`), otherwise text.
 
-    They are text, too, if `007` and `7` occur, which would become one class. With
+    They are text, too, if one is written with leading zeros: `007` is a name. With
     `keeps_spelling`, text stays text in any case.
     """
     texts = {label for part in parts if not isinstance(part, np.ndarray) for label in part}
-    if texts and keeps_spelling:
+    if (texts and keeps_spelling) or any(map(_is_padded, texts)):
         return _to_text(parts)
     try:
-        _refuse_padding({text: _to_integer(text) for text in texts}, parts)
         arrays = [part if isinstance(part, np.ndarray) else _to_integers(part) for part in parts]
         return np.concatenate(arrays)
     except ValueError:
@@ -113,19 +113,9 @@ def _to_text(parts: Sequence[Labels]) -> npt.NDArray[Any]:
     return np.array([str(label) for part in parts for label in part])
 
 
-def _refuse_padding(integers: Mapping[str, int], parts: Sequence[Labels]) -> None:
-    """Refuse to take text as integers where `7` and `007` would become one class.
-
-    Raises: ValueError.
-    """
-    numbers = [np.unique(part) for part in parts if isinstance(part, np.ndarray)]
-    seen = dict.fromkeys(itertools.chain(*(array.tolist() for array in numbers)), "")
-    for text, number in integers.items():
-        written = text.lstrip("+")
-        if written.lstrip("-").isdecimal():
-            same = seen.setdefault(number, written)
-            if (same or str(number)) != written:
-                raise ValueError(text)
+def _is_padded(label: str) -> bool:
+    """Return whether a label is a whole number that `str` would write differently, such as 007."""
+    return bool(re.fullmatch(r"[+-]?\d+", label) and not _PLAIN.fullmatch(label))
 
 
 def _to_integers(labels: list[str]) -> npt.NDArray[np.int64]:

@@ -101,12 +101,7 @@ def deliver(objects: Sequence[StoredObject], directory: Path, *, is_linked: bool
     for item in dict.fromkeys(objects):  # a manifest may name one twice
         target = storage.find_place(item, directory)
         if os.path.lexists(target):
-            message = (
-                f"cannot copy {item.uri} to {target}: another object is there already; their names "
-                "differ only in slashes, or in case or accents, which this file system ignores; "
-                "rename one of the two"
-            )
-            raise UserError(message)
+            storage.refuse_clash(item, target)
         if not (is_linked and _link(item.uri, target)):
             storage.fetch(item.uri, target)
 

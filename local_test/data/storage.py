@@ -17,7 +17,7 @@ import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, NoReturn
 
 from container.errors import UserError
 from local_test.data.atomic_file import replacing
@@ -99,6 +99,16 @@ def find_place(item: StoredObject, directory: Path) -> Path:
         message = f"{item.uri} would be outside of {directory}, at {item.name!r}"
         raise UserError(message)
     return directory / name
+
+
+def refuse_clash(item: StoredObject, target: Path) -> NoReturn:
+    """Refuse an object whose place another one of the same set has. Raises: UserError."""
+    message = (
+        f"cannot copy {item.uri} to {target}: another object is there already; their names "
+        "differ only in slashes, or in case or accents, which this file system ignores; "
+        "rename one of the two"
+    )
+    raise UserError(message)
 
 
 def check_reference(source: str, uri: str) -> None:

@@ -235,13 +235,17 @@ class RemoteJob:
 def download(account: Account, prefix: str, uri: str) -> list[Path]:
     """Copy the objects below a prefix of the bucket to a `file://` place; return their paths.
 
-    Raises: UserError if one cannot be copied, or its name leads out of the place.
+    Raises: UserError if one cannot be copied, its name leads out of the place, or it has the place
+        of another one.
     """
     directory = storage.to_path(uri)
     paths = []
+    written = set()  # by inode, since the file system may ignore case
     for key, size in uploads.list_keys(account, prefix).items():
         item = StoredObject(f"s3://{account.bucket}/{key}", key.removeprefix(prefix), size)
         path = storage.find_place(item, directory)
+        if path.exists() and path.stat().st_ino in written:
+            storage.refuse_clash(item, path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with explaining():
@@ -249,6 +253,7 @@ def download(account: Account, prefix: str, uri: str) -> list[Path]:
         except OSError as error:
             message = f"cannot write {path}: {error.strerror}"
             raise UserError(message) from error
+        written.add(path.stat().st_ino)
         paths.append(path)
     return paths
 

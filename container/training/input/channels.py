@@ -39,6 +39,14 @@ class Channels:
     evaluates: bool
     """Whether this host reads the validation and test images: only the chief does."""
 
+    @property
+    def holds_out(self) -> bool:
+        """Whether this host may hold out training images, which only the chief measures.
+
+        Hosts with the same training images hold out the same ones.
+        """
+        return self.validation is None and (self.evaluates or not self.sharded)
+
 
 @dataclasses.dataclass(frozen=True)
 class Sets:
@@ -118,8 +126,12 @@ def load(
     if channels.evaluates:
         validation = _load_other(layout, channels.validation, options, "validation")
         test = _load_other(layout, channels.test, options, "test")
-    if channels.validation is None and settings.validation_fraction and len(training.labels) > 1:
+    if channels.holds_out and settings.validation_fraction and len(training.labels) > 1:
         training, validation = sets.split(training, settings.validation_fraction, settings.seed)
+        if channels.sharded:
+            log(
+                "warning: validation_fraction holds out images of this host only, not of the others"
+            )
     if channels.evaluates and not (test or validation):
         _check_gate(settings)
     _report(training, "training", log)

@@ -6,6 +6,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+import requests
 
 from local_test import proxies
 from local_test.aws.process.containers import ClientRunner
@@ -15,10 +16,11 @@ from local_test.runners.interface import Launch
 @pytest.mark.parametrize(
     ("environ", "exempt"),
     [
-        ({}, "127.0.0.1,localhost"),
-        ({"NO_PROXY": ".corp, 10.0.0.0/8"}, ".corp,10.0.0.0/8,127.0.0.1,localhost"),
-        ({"no_proxy": "a", "NO_PROXY": "b"}, "a,127.0.0.1,localhost"),
-        ({"no_proxy": "", "NO_PROXY": "localhost"}, "localhost,127.0.0.1"),
+        ({}, "127.0.0.1,localhost,::1,[::1]"),
+        ({"NO_PROXY": ".corp, 10.0.0.0/8"}, ".corp,10.0.0.0/8,127.0.0.1,localhost,::1,[::1]"),
+        ({"no_proxy": "a", "NO_PROXY": "b a"}, "a,b,127.0.0.1,localhost,::1,[::1]"),
+        ({"no_proxy": "", "NO_PROXY": "localhost"}, "localhost,127.0.0.1,::1,[::1]"),
+        ({"NO_PROXY": "*"}, "*"),
     ],
 )
 def test_loopback_is_added_to_what_is_exempt(environ: dict[str, str], exempt: str) -> None:
@@ -37,6 +39,8 @@ def test_this_process_reaches_loopback_directly(monkeypatch: pytest.MonkeyPatch)
 
     assert urllib.request.proxy_bypass("127.0.0.1:8080")
     assert urllib.request.proxy_bypass("localhost:8080")
+    assert urllib.request.proxy_bypass("[::1]:8080")
+    assert requests.utils.should_bypass_proxies("http://[::1]:8080/", None)
     assert not urllib.request.proxy_bypass("pypi.example")
 
 
@@ -55,8 +59,11 @@ class Recorder:
     ("given", "exempt"),
     [
         ({}, None),
-        ({"https_proxy": "http://p:1"}, "127.0.0.1,localhost,172.17.0.1"),
-        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "x"}, "x,127.0.0.1,localhost,172.17.0.1"),
+        ({"https_proxy": "http://p:1"}, "127.0.0.1,localhost,::1,[::1],172.17.0.1"),
+        (
+            {"HTTP_PROXY": "http://p:1", "NO_PROXY": "x"},
+            "x,127.0.0.1,localhost,::1,[::1],172.17.0.1",
+        ),
     ],
 )
 def test_a_container_that_was_given_a_proxy_reaches_the_local_aws_without(

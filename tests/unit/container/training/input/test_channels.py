@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from container import contract
+from container.data.gathering import run_ahead
 from container.errors import UserError
 from container.training.input import channels
+from container.training.settings import Settings
 
 EXAMPLES = int(os.environ.get("READER_EXAMPLES", "12"))
 NAMES = (
@@ -55,9 +57,6 @@ def test_unused_channels_are_reported() -> None:
         (layout.channel("training") / "a.csv").write_text("1,2\n2,3\n")
         found = channels.find(layout, contract.load_training_config(layout))
         lines: list[str] = []
-        from container.data.gathering import run_ahead  # noqa: PLC0415
-        from container.training.settings import Settings  # noqa: PLC0415
-
         channels.load(layout, found, Settings(), run_ahead, lines.append)
     assert any("warning: the channel 'labels' is not read" in line for line in lines)
 
@@ -81,3 +80,27 @@ def test_a_set_of_which_only_one_host_measures_its_part_is_named(
         found = channels.find(layout, contract.load_training_config(layout))
     text = "".join(channels.find_doubts(found))
     assert (f"'{name}' is ShardedByS3Key, and only the first host measures" in text) == is_partial
+
+
+@pytest.mark.parametrize(
+    ("rank", "distribution", "kept"),
+    [(0, "ShardedByS3Key", 3), (1, "ShardedByS3Key", 4), (1, "FullyReplicated", 3)],
+)
+def test_no_host_holds_out_images_that_nobody_measures(
+    rank: int, distribution: str, kept: int
+) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        layout = lay_out(directory, {"training"})
+        document = {"training": {"S3DistributionType": distribution}}
+        layout.input_data_config.write_text(json.dumps(document))
+        hosts = ["algo-1", "algo-2"]
+        layout.resource_config.write_text(json.dumps({"current_host": hosts[rank], "hosts": hosts}))
+        layout.channel("training").mkdir(parents=True)
+        (layout.channel("training") / "a.csv").write_text("1,255\n2,3\n" * 2)
+        found = channels.find(layout, contract.load_training_config(layout))
+        lines: list[str] = []
+        quarter = Settings(validation_fraction=0.25)
+        loaded = channels.load(layout, found, quarter, run_ahead, lines.append)
+    assert len(loaded.training.labels) == kept
+    is_partial = rank == 0 and distribution == "ShardedByS3Key"
+    assert any("holds out images of this host only" in line for line in lines) == is_partial
