@@ -66,11 +66,7 @@ class Entry:
 
 def describe(mode: int) -> str:
     """Return what a file of this `st_mode` is."""
-    kinds = {
-        stat.S_IFLNK: "a symbolic link",
-        stat.S_IFDIR: "a directory",
-        stat.S_IFREG: "a file",
-    }
+    kinds = {stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a directory", stat.S_IFREG: "a file"}
     return kinds.get(stat.S_IFMT(mode), "a socket, FIFO or device")
 
 

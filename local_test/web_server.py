@@ -28,11 +28,7 @@ def create_server(application: Callable[..., Any], **settings: Any) -> Any:
     """
     sockets: dict[int, Any] = settings.pop("map", {})
     server = waitress.server.create_server(
-        application,
-        map=sockets,
-        asyncore_use_poll=True,
-        outbuf_overflow=_ANSWER_BYTES,
-        **settings,
+        application, map=sockets, asyncore_use_poll=True, outbuf_overflow=_ANSWER_BYTES, **settings
     )
     for listener in sockets.values():
         if isinstance(listener, waitress.server.BaseWSGIServer):

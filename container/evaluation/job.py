@@ -40,11 +40,7 @@ class _Stopped(BaseException):
     """The platform asked for a stop (PR-4)."""
 
 
-def main(
-    layout: contract.Layout,
-    environ: Mapping[str, str],
-    argv: Sequence[str],
-) -> int:
+def main(layout: contract.Layout, environ: Mapping[str, str], argv: Sequence[str]) -> int:
     """Run `evaluate`.
 
     Returns: the exit code: 0 done, 1 failed, 2 wrong usage, 128 + signal if stopped.

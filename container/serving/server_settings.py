@@ -238,11 +238,7 @@ class _Reader:
         return self._read(name, default, convert, "a media type, such as text/csv")
 
     def _read(
-        self,
-        names: str | Sequence[str],
-        default: T,
-        convert: Callable[[str], T],
-        possible: str,
+        self, names: str | Sequence[str], default: T, convert: Callable[[str], T], possible: str
     ) -> T:
         for name in [names] if isinstance(names, str) else names:
             text = self._environ.get(name, "").strip()

@@ -58,11 +58,7 @@ class Service:
         if planned.models is not None:
             processes = planned.settings.model_processes
             self.models = models.Models(
-                planned.models,
-                self._start_one_of_many,
-                self.memory,
-                processes,
-                self.metrics.models,
+                planned.models, self._start_one_of_many, self.memory, processes, self.metrics.models
             )
             self.application = models.NoModel()
         elif planned.model is not None and planned.artifact is not None:

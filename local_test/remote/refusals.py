@@ -163,10 +163,7 @@ def _explain_answer(error: Exception) -> str:
             _BAD_SIGNATURE,
             f"AWS refuses the signature ({code}); check the secret key and this machine's clock",
         ),
-        (
-            _DENIED,
-            f"these credentials may not call {operation}: {said}; see `byo aws role`",
-        ),
+        (_DENIED, f"these credentials may not call {operation}: {said}; see `byo aws role`"),
         (
             _THROTTLED,
             f"AWS still throttles {operation} after several attempts; try again in some minutes",

@@ -28,11 +28,7 @@ class RemoteTuningJob(RemoteJob):
     """A tuning job; `follow` shows the log and the end of each of its training jobs, too."""
 
     def __init__(
-        self,
-        account: Account,
-        request: Mapping[str, Any],
-        directory: Path,
-        listeners: Listeners,
+        self, account: Account, request: Mapping[str, Any], directory: Path, listeners: Listeners
     ) -> None:
         """`directory` is the job's own on this disk."""
         super().__init__(account, TUNING, request, directory, listeners)

@@ -49,10 +49,7 @@ def main() -> None:
     wait(sagemaker, "training_job_completed_or_stopped", TrainingJobName="walk")
     job = sagemaker.describe_training_job(TrainingJobName="walk")
     print(job["TrainingJobStatus"], job["ModelArtifacts"]["S3ModelArtifacts"])
-    container = {
-        "Image": "program",
-        "ModelDataUrl": job["ModelArtifacts"]["S3ModelArtifacts"],
-    }
+    container = {"Image": "program", "ModelDataUrl": job["ModelArtifacts"]["S3ModelArtifacts"]}
     sagemaker.create_model(ModelName="walk", ExecutionRoleArn=ROLE, PrimaryContainer=container)
     variant = {
         "VariantName": "all",

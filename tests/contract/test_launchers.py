@@ -144,10 +144,7 @@ def test_mpirun_starts_the_processes_of_two_hosts(tmp_path: Path) -> None:
 @needs_networks
 @pytest.mark.parametrize(
     ("hyperparameter", "reason"),
-    [
-        ("fail-on", "ValueError: the cause is on rank 3"),
-        ("kill", "Process killed by SIGKILL"),
-    ],
+    [("fail-on", "ValueError: the cause is on rank 3"), ("kill", "Process killed by SIGKILL")],
 )
 def test_a_rank_of_mpirun_that_fails_on_another_host_is_the_jobs_reason(
     tmp_path: Path, hyperparameter: str, reason: str

@@ -42,13 +42,7 @@ def make_requests(*totals: int, directory: Path, mode: str) -> EndpointRequests:
     execution = {"Mode": mode}
     variant = {"VariantName": "v", "ModelName": "m", "InitialInstanceCount": 1}
     return EndpointRequests(
-        {
-            "m": {
-                "ModelName": "m",
-                "Containers": containers,
-                "InferenceExecutionConfig": execution,
-            }
-        },
+        {"m": {"ModelName": "m", "Containers": containers, "InferenceExecutionConfig": execution}},
         {"EndpointConfigName": "c", "ProductionVariants": [variant]},
         {"EndpointName": "e", "EndpointConfigName": "c"},
     )

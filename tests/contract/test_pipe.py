@@ -161,11 +161,7 @@ def test_tfrecord_objects_are_read_with_and_without_wrapper(
         ("None", [ROWS[:-1], ROWS], "9 columns, expected 5"),
         ("RecordIO", [ROWS], "no RecordIO record begins at byte 0"),
         ("RecordIO", [wrap(ROWS)[:-4]], "ends within the RecordIO record at byte 0"),
-        (
-            "RecordIO",
-            [wrap(b"nothing known")],
-            "expected pictures with labels, csv or tfrecord",
-        ),
+        ("RecordIO", [wrap(b"nothing known")], "expected pictures with labels, csv or tfrecord"),
         ("RecordIO", [wrap(b"\x89PNG")], "picture without a label"),
     ],
 )

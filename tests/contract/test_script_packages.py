@@ -18,10 +18,7 @@ from tests.support import ROOT
 
 pytest.importorskip("sagemaker_training", reason="docker/requirements-scripts.txt is not installed")
 
-ISOLATED = {
-    "TRAINING_JOB_ARN": "arn:aws:sagemaker:eu-west-1:1:training-job/x",
-    "PIP_NO_INDEX": "1",
-}
+ISOLATED = {"TRAINING_JOB_ARN": "arn:aws:sagemaker:eu-west-1:1:training-job/x", "PIP_NO_INDEX": "1"}
 REPORT = """
 import json, os, pathlib, sys
 import byo_fixture_wheel, flask

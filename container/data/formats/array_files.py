@@ -256,12 +256,7 @@ def _locate(name: str, start: int, index: int) -> str:
 
 
 def _decode(
-    rows: NDArray[Any],
-    labels: Labels,
-    shape: Shape,
-    locate: Callable[[int], str],
-    *,
-    unit: bool,
+    rows: NDArray[Any], labels: Labels, shape: Shape, locate: Callable[[int], str], *, unit: bool
 ) -> Part:
     """Decode `[image, value]`; with `unit`, values are pixels divided by 255, as in requests."""
     if rows.dtype == np.uint8:

@@ -12,14 +12,7 @@ import numpy as np
 
 from container import contract
 from container.errors import RequestError
-from container.serving.bodies import (
-    arrays,
-    encoded_pictures,
-    media_types,
-    pictures,
-    pixels,
-    text,
-)
+from container.serving.bodies import arrays, encoded_pictures, media_types, pictures, pixels, text
 from container.serving.bodies.content_encoding import Expansion
 from container.serving.bodies.negotiation import MediaType, parse_media_type
 from container.serving.bodies.pixels import Images, Shape

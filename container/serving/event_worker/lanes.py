@@ -127,12 +127,7 @@ class Lanes:
         return is_queued
 
     def _submit(
-        self,
-        lane: Lane,
-        connection: Connection | None,
-        answer: Answer,
-        *,
-        has_begun: bool = False,
+        self, lane: Lane, connection: Connection | None, answer: Answer, *, has_begun: bool = False
     ) -> bool:
         def job() -> None:
             self._answers.put(lane, connection, answer())

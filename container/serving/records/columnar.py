@@ -43,10 +43,7 @@ def decode_arrow(body: bytes, charge: Charge) -> Table:
 
 
 def _decode(
-    body: bytes,
-    name: str,
-    read: Callable[[Any, bytes, Charge], Iterator[Any]],
-    charge: Charge,
+    body: bytes, name: str, read: Callable[[Any, bytes, Charge], Iterator[Any]], charge: Charge
 ) -> Table:
     if importlib.util.find_spec("pyarrow") is None:
         message = f"{name} needs pyarrow, which this image lacks; add it to the image"

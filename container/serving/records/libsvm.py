@@ -57,10 +57,7 @@ def decode(rows: Iterable[bytes], first_index: int, columns: int) -> Iterator[ND
 
 
 def decode_table(
-    body: bytes,
-    parameters: Mapping[str, str],
-    columns: int | None,
-    charge: Callable[[int], None],
+    body: bytes, parameters: Mapping[str, str], columns: int | None, charge: Callable[[int], None]
 ) -> NDArray[np.float64]:
     """Decode all rows into `[row, column]`; without `columns` the highest index says how many.
 

@@ -57,10 +57,7 @@ _BOUNDS: Final[dict[str, Sequence[float]]] = {
     "batch_requests": _REQUESTS,
 }
 _ENDS: Final = tuple(
-    accumulate(
-        (len(bounds) + 2 for bounds in _BOUNDS.values()),
-        initial=_DROPPED + 1,
-    )
+    accumulate((len(bounds) + 2 for bounds in _BOUNDS.values()), initial=_DROPPED + 1)
 )
 _STARTS: Final = dict(zip(_BOUNDS, _ENDS, strict=False))
 _WIDTH: Final = _ENDS[-1]

@@ -129,10 +129,7 @@ KINDS: Final[dict[str, Kind]] = {
         "boosters.xgboost_models:load", "xgboost", (".ubj",), _by_head(_is_xgboost_ubj)
     ),
     "LightGBM": Kind(
-        "boosters.lightgbm_models:load",
-        "lightgbm",
-        (".txt",),
-        _by_head(_is_light_gbm),
+        "boosters.lightgbm_models:load", "lightgbm", (".txt",), _by_head(_is_light_gbm)
     ),
     "CatBoost": Kind("boosters.catboost_models:load", "catboost", (".cbm",)),
     "AOTInductor": Kind("pytorch.programs:CompiledProgram", "torch", (".pt2",), _is_compiled),

@@ -94,10 +94,7 @@ class ModelApplication:
         with runtime_faults.as_client_faults(self._model):
             prediction = self._model.predict(data)
         body = answers.encode(
-            prediction,
-            answer_type,
-            by_row=asked.by_row,
-            end_of_line=self._found.end_of_line,
+            prediction, answer_type, by_row=asked.by_row, end_of_line=self._found.end_of_line
         )
         return Response(200, body, answer_type)
 
@@ -178,10 +175,7 @@ class ModelApplication:
         return PredictRequest(libsvm.decode_table(body, parameters, columns, charge))
 
     def _decode_table(
-        self,
-        read: Callable[[bytes, columnar.Charge], Table],
-        body: bytes,
-        _: Mapping[str, str],
+        self, read: Callable[[bytes, columnar.Charge], Table], body: bytes, _: Mapping[str, str]
     ) -> PredictRequest:
         """Decode named columns: by name if the model's have names, else in their order."""
         table = read(body, Expansion(self._found.payload_bytes).take)

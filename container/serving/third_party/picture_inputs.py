@@ -75,10 +75,7 @@ def _takes_pictures(tensor: Tensor) -> bool:
 
 
 def _decode(
-    body: bytes,
-    tensor: Tensor,
-    bytes_maximum: int,
-    charge: pictures.Charge | None = None,
+    body: bytes, tensor: Tensor, bytes_maximum: int, charge: pictures.Charge | None = None
 ) -> NDArray[Any]:
     height, width, channels = _find_sides(tensor.instance_shape or ())
     sides = (height, width, channels or 3)

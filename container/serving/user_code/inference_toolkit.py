@@ -8,13 +8,16 @@ scipy, which the original imports, is needed only for sparse bodies.
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import importlib.util
 import io
 import json
+import numbers
 import re
 import sys
 import types
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any, Final
 
 import numpy as np
@@ -37,6 +40,7 @@ TEXT_TYPES: Final = (media_types.JSON, media_types.CSV)
 _INTEGER_CHARACTERS: Final = re.compile(r"[0-9,\n-]+")
 _NUMBER_CHARACTERS: Final = re.compile(r"[0-9,.eE\n+-]+")
 _ANSWER_KEYS: Final = {"instances": "predictions", "inputs": "outputs"}
+_CSV_CELLS: Final = (str, numbers.Real, Decimal, dt.date, np.bool_)
 _FAULTS: Final = (ValueError, TypeError, EOFError, OverflowError, RecursionError, KeyError, OSError)
 
 
@@ -156,18 +160,22 @@ def _list_rows(array_like: Any) -> list[Any]:
 
 
 def _encode_csv(array_like: Any) -> str:
+    if isinstance(array_like, np.ma.MaskedArray):  # whose missing values have numbers below
+        array_like = np.array(array_like.tolist(), object)
     rows = np.asarray(array_like)
-    if rows.dtype.kind not in "OUS" and rows.ndim in (1, 2):
+    if rows.dtype.kind not in "OUScm" and rows.ndim in (1, 2):
         stream = io.StringIO()
         np.savetxt(stream, rows, delimiter=",", fmt="%s")
         return stream.getvalue()
-    if rows.ndim not in (1, 2) or any(isinstance(cell, (dict, list)) for cell in rows.flat):
+    unfit = [cell for cell in rows.flat if cell is not None and not isinstance(cell, _CSV_CELLS)]
+    if rows.ndim not in (1, 2) or rows.dtype.kind not in "OU" or unfit:
         found = type(array_like).__name__
+        if rows.ndim and unfit:
+            found += f" with a {type(unfit[0]).__name__}"
         message = f"the prediction is a {found} that {media_types.CSV} cannot hold"
         raise RequestError(406, f"{message}; accept {media_types.JSON}, or add an output_fn")
     stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerows([str(cell) for cell in np.atleast_1d(row)] for row in rows)
+    csv.writer(stream, lineterminator="\n").writerows(map(np.atleast_1d, rows))
     return stream.getvalue()
 
 

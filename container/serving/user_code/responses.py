@@ -135,7 +135,7 @@ def to_bytes(body: Any, answer_type: Any) -> bytes:
 
     JSON has null for NaN and infinity, whoever wrote it.
     """
-    is_json = isinstance(answer_type, str) and "json" in answer_type
+    is_json = isinstance(answer_type, str) and "json" in answer_type.lower()
     if isinstance(body, (bytes, bytearray, memoryview)):
         content = bytes(body)
         if not is_json or (b"NaN" not in content and b"Infinity" not in content):

@@ -70,13 +70,7 @@ _OF_MODELS: Final[Mapping[str, Mapping[str, Any]]] = {
 _OF_FINE_TUNING: Final = {"schedule": "cosine", "warmup_fraction": 0.1}
 _FINE_TUNING_RATE: Final = 0.1  # of that of a network that starts at random
 # These mean something else to another optimizer than that of a model's recipe.
-_OF_ONE_OPTIMIZER: Final = (
-    "learning_rate",
-    "weight_decay",
-    "momentum",
-    "beta_2",
-    "offset_rate",
-)
+_OF_ONE_OPTIMIZER: Final = ("learning_rate", "weight_decay", "momentum", "beta_2", "offset_rate")
 _DEFAULT_EPOCHS: Final = {"whitened_cnn": 10}
 
 

@@ -39,14 +39,6 @@ class Channels:
     evaluates: bool
     """Whether this host reads the validation and test images: only the chief does."""
 
-    @property
-    def holds_out(self) -> bool:
-        """Whether this host may hold out training images, which only the chief measures.
-
-        Hosts with the same training images hold out the same ones.
-        """
-        return self.validation is None and (self.evaluates or not self.sharded)
-
 
 @dataclasses.dataclass(frozen=True)
 class Sets:
@@ -126,12 +118,8 @@ def load(
     if channels.evaluates:
         validation = _load_other(layout, channels.validation, options, "validation")
         test = _load_other(layout, channels.test, options, "test")
-    if channels.holds_out and settings.validation_fraction and len(training.labels) > 1:
-        training, validation = sets.split(training, settings.validation_fraction, settings.seed)
-        if channels.sharded:
-            log(
-                "warning: validation_fraction holds out images of this host only, not of the others"
-            )
+    if channels.validation is None and settings.validation_fraction and len(training.labels) > 1:
+        training, validation = _hold_out(training, channels, settings, log)
     if channels.evaluates and not (test or validation):
         _check_gate(settings)
     _report(training, "training", log)
@@ -139,6 +127,17 @@ def load(
     _report(test, "test", log)
     log(f"read the channels in {time.monotonic() - started:.1f} s")
     return Sets(training, validation, test.mapped() if isinstance(test, Stream) else test)
+
+
+def _hold_out(
+    training: ImageSet, channels: Channels, settings: Settings, log: Callable[[str], None]
+) -> tuple[ImageSet, ImageSet | None]:
+    """Hold out images for the chief to measure: the same ones if the hosts have the same images."""
+    if channels.sharded and not channels.evaluates:
+        return training, None
+    if channels.sharded:
+        log("warning: validation_fraction holds out images of this host only, not of the others")
+    return sets.split(training, settings.validation_fraction, settings.seed)
 
 
 def find_doubts(channels: Channels) -> list[str]:

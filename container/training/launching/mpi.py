@@ -34,11 +34,7 @@ _RUN_PROGRAM: Final = ("/bin/sh", "-c", f'eval "exec ${_RANK_PROGRAM}"')
 
 
 def compose(
-    launch: Launch,
-    program: Sequence[str],
-    variables: Mapping[str, str],
-    python: str,
-    scratch: Path,
+    launch: Launch, program: Sequence[str], variables: Mapping[str, str], python: str, scratch: Path
 ) -> Launched:
     """Compose what this host runs so that Open MPI starts `program` once per accelerator.
 

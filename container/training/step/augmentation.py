@@ -16,12 +16,7 @@ _CROP_RATIOS = (3 / 4, 4 / 3)  # width to height, as is usual for ImageNet
 
 
 def augment(  # noqa: PLR0913, PLR0917 - a batch and its place in the job
-    images: Any,
-    targets: Any,
-    settings: Settings,
-    step: Any,
-    part: tuple[int, int],
-    epoch: Any = 0,
+    images: Any, targets: Any, settings: Settings, step: Any, part: tuple[int, int], epoch: Any = 0
 ) -> tuple[Any, Any]:
     """Change `images` `[n, height, width, channel] uint8` and `targets` `[n, class] float32`.
 

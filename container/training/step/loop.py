@@ -31,13 +31,7 @@ from container.training.step.device import Device
 from container.training.step.lookahead import Lookahead
 from container.training.step.optimizer import Optimizer
 from container.training.step.source import Block, iterate
-from container.training.step.towers import (
-    Batch,
-    FlatNetwork,
-    Towers,
-    Vectors,
-    compile_by_xla,
-)
+from container.training.step.towers import Batch, FlatNetwork, Towers, Vectors, compile_by_xla
 
 # float16 ends at 65504 and loses what is below 6e-8: gradients are scaled up until they overflow.
 _FIRST_LOSS_SCALE = 2.0**15

@@ -24,13 +24,7 @@ from local_test.cli.options import (
 )
 from local_test.cli.remote import tuning_shorthand
 from local_test.cli.remote.remote_options import RemoteOptions, say_where
-from local_test.cli.remote.submission import (
-    Submission,
-    begin,
-    confirm_cost,
-    follow,
-    interruptible,
-)
+from local_test.cli.remote.submission import Submission, begin, confirm_cost, follow, interruptible
 from local_test.data import storage
 from local_test.jobs.result import JobResult, Listeners
 from local_test.remote import remote_jobs

@@ -108,10 +108,7 @@ def check_isolated(subject: Subject) -> Iterator[Verdict]:
     yield judge_changed(subject, "SEC-1b", reply)
 
 
-PROMISES: Final = {
-    "IMG-12b": contract.BIND_TO_PORT_LABEL,
-    "IMG-12c": contract.BIDIRECTIONAL_LABEL,
-}
+PROMISES: Final = {"IMG-12b": contract.BIND_TO_PORT_LABEL, "IMG-12c": contract.BIDIRECTIONAL_LABEL}
 """Checks, and the label of an image that promises what each checks."""
 # Source: RFC 6455, section 1.3.
 _HANDSHAKE: Final = {

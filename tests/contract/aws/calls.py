@@ -133,11 +133,7 @@ ok(
     RoleName="calls-role",
 )
 ok("iam.get_role", {"Role.RoleName": "any-role"}, RoleName="any-role")  # each exists here
-ok(
-    "sts.assume_role",
-    RoleArn="arn:aws:iam::000000000000:role/calls-role",
-    RoleSessionName="calls",
-)
+ok("sts.assume_role", RoleArn="arn:aws:iam::000000000000:role/calls-role", RoleSessionName="calls")
 
 walk("data in S3")
 ok("s3.list_buckets")
@@ -342,12 +338,7 @@ ok(
     {"MetricAlarms.0.AlarmName": "calls-errors"},
     AlarmNames=["calls-errors"],
 )
-ok(
-    "cloudwatch.set_alarm_state",
-    AlarmName="calls-errors",
-    StateValue="ALARM",
-    StateReason="a test",
-)
+ok("cloudwatch.set_alarm_state", AlarmName="calls-errors", StateValue="ALARM", StateReason="a test")
 ok("cloudwatch.delete_alarms", AlarmNames=["calls-errors"])
 
 walk("model")
@@ -656,11 +647,7 @@ ok(
     ExecutionRoleArn=ROLE,
     ProductionVariants=[SHARED_VARIANT],
 )
-ok(
-    "sagemaker.create_endpoint",
-    EndpointName="calls-shared",
-    EndpointConfigName="calls-shared",
-)
+ok("sagemaker.create_endpoint", EndpointName="calls-shared", EndpointConfigName="calls-shared")
 ok("sagemaker.wait:endpoint_in_service", EndpointName="calls-shared")
 no(
     INVALID,

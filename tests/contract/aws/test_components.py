@@ -149,10 +149,7 @@ def test_copies_come_and_go_down_to_none(aws: LocalAws, endpoint: str) -> None:
     assert len({ask(aws, endpoint, "copied")["port"] for _ in range(4)}) == 2
     scale(aws, "copied", 0)
     invocation = {"EndpointName": endpoint, "InferenceComponentName": "copied", "Body": b"x"}
-    for call in (
-        aws.runtime.invoke_endpoint,
-        aws.runtime.invoke_endpoint_with_response_stream,
-    ):
+    for call in (aws.runtime.invoke_endpoint, aws.runtime.invoke_endpoint_with_response_stream):
         code, message = refuse(call, **invocation)
         assert (code, message.startswith(NO_CAPACITY)) == ("ValidationError", True)
     (variant,) = aws.sagemaker.describe_endpoint(EndpointName=endpoint)["ProductionVariants"]

@@ -228,10 +228,7 @@ def test_tags_are_kept_replaced_and_removed(aws: LocalAws) -> None:
     )
     assert {
         tag["Key"]: tag["Value"] for tag in aws.sagemaker.list_tags(ResourceArn=arn)["Tags"]
-    } == {
-        "team": "two",
-        "cost": "3",
-    }
+    } == {"team": "two", "cost": "3"}
     aws.sagemaker.delete_tags(ResourceArn=arn, TagKeys=["team"])
     assert aws.sagemaker.list_tags(ResourceArn=arn)["Tags"] == [{"Key": "cost", "Value": "3"}]
     wait_for_status(aws, "tagged")

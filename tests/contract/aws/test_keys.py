@@ -81,11 +81,7 @@ def test_every_way_to_send_an_object_is_accepted(aws: LocalAws, tmp_path: Path) 
     aws.s3.copy({"Bucket": aws.bucket, "Key": "keys/parts"}, aws.bucket, "keys/copy")
     assert aws.s3.get_object(Bucket=aws.bucket, Key="keys/copy")["Body"].read() == body
     unsigned = open_client(
-        aws,
-        "s3",
-        aws.key.access_key,
-        aws.key.secret_key,
-        s3={"payload_signing_enabled": False},
+        aws, "s3", aws.key.access_key, aws.key.secret_key, s3={"payload_signing_enabled": False}
     )
     unsigned.put_object(Bucket=aws.bucket, Key="keys/unsigned", Body=b"1")
     aws.s3.delete_objects(

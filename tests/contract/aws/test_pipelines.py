@@ -31,11 +31,7 @@ def make_step(aws: LocalAws, name: str, *needs: str, **hyperparameters: str) -> 
 def start(aws: LocalAws, name: str, steps: list[Any], **request: Any) -> str:
     """Create or change a pipeline and start it; return the execution's ARN."""
     document = {"Version": "2020-12-01", "Parameters": [], "Steps": steps}
-    made = {
-        "PipelineName": name,
-        "PipelineDefinition": json.dumps(document),
-        "RoleArn": aws.role,
-    }
+    made = {"PipelineName": name, "PipelineDefinition": json.dumps(document), "RoleArn": aws.role}
     names = [item["PipelineName"] for item in aws.sagemaker.list_pipelines()["PipelineSummaries"]]
     if name in names:
         aws.sagemaker.update_pipeline(**made)

@@ -11,16 +11,7 @@ import numpy as np
 import safetensors.torch
 import torch
 
-from tests.contract.models.cases import (
-    CSV,
-    JSON,
-    NPY,
-    Case,
-    ask_tensor,
-    bad,
-    good,
-    refuse_tensor,
-)
+from tests.contract.models.cases import CSV, JSON, NPY, Case, ask_tensor, bad, good, refuse_tensor
 
 torch.manual_seed(0)
 inputs = torch.arange(8, dtype=torch.float32).reshape(2, 4)
@@ -51,10 +42,7 @@ def make_exported(model: Path) -> Case:
     program = torch.export.export(net, (inputs, factor), {"mask": None}, dynamic_shapes=shapes)
     torch.export.save(program, model / "model.pt2")
     outputs = net(inputs, factor)
-    columns = {
-        "scores": outputs["scores"].tolist(),
-        "more.best": outputs["more"]["best"].tolist(),
-    }
+    columns = {"scores": outputs["scores"].tolist(), "more.best": outputs["more"]["best"].tolist()}
     given = {"x": inputs.tolist(), "factor": factor.tolist()}
     by_row = [dict(zip(given, row, strict=True)) for row in zip(*given.values(), strict=True)]
     answers = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

@@ -116,10 +116,7 @@ tuner = HyperparameterTuner(
 )
 tune = TuningStep("Tune", step_args=tuner.fit({"training": TrainingInput(data)}))
 best = Model(
-    image,
-    tune.get_top_model_s3_uri(0, bucket, "pipeline/models"),
-    role,
-    sagemaker_session=session,
+    image, tune.get_top_model_s3_uri(0, bucket, "pipeline/models"), role, sagemaker_session=session
 )
 create_best = ModelStep("CreateBest", step_args=best.create(instance_type="ml.m5.large"))
 found = JsonGet(step_name=evaluate.name, property_file=report, json_path="accuracy")

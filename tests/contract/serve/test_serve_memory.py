@@ -139,11 +139,7 @@ def test_workers_share_what_was_loaded_before_they_were_forked(
     [
         ((220, 400), {}, "SAGEMAKER_MODEL_SERVER_WORKERS=1"),
         ((220, 400), {"BYO_PRELOAD": "true"}, "SAGEMAKER_MODEL_SERVER_WORKERS=1"),
-        (
-            (60, 400),
-            {"SAGEMAKER_MODEL_SERVER_WORKERS": "3"},
-            "SAGEMAKER_MODEL_SERVER_WORKERS=3",
-        ),
+        ((60, 400), {"SAGEMAKER_MODEL_SERVER_WORKERS": "3"}, "SAGEMAKER_MODEL_SERVER_WORKERS=3"),
     ],
     ids=["one", "preloaded", "three"],
 )

@@ -87,10 +87,7 @@ def test_model_that_the_artifact_lacks_is_named(runtime: str, message: str, tmp_
     ],
 )
 def test_gpu_is_found_by_its_device(
-    names: list[str],
-    environ: dict[str, str],
-    found: bool,
-    tmp_path: Path,
+    names: list[str], environ: dict[str, str], found: bool, tmp_path: Path
 ) -> None:
     for name in names:
         (tmp_path / name).touch()

@@ -81,10 +81,7 @@ def test_a_redirect_is_not_followed_and_its_place_gets_no_password(
 def test_a_redirect_to_no_other_host_is_reported_too(
     headers: dict[str, str], ecr: ModuleType
 ) -> None:
-    with (
-        listening(302, headers) as registry,
-        pytest.raises(Exception, match="answers 302 Found"),
-    ):
+    with listening(302, headers) as registry, pytest.raises(Exception, match="answers 302 Found"):
         ecr.fetch_manifest(registry.address, "team/digits", "1", "PASSWORD")
     assert len(registry.seen) == 1
 

@@ -62,10 +62,7 @@ def test_cuda_compat_is_known_by_the_name_of_its_library(tmp_path: Path) -> None
     ],
 )
 def test_cuda_compat_is_used_with_an_older_driver_only(
-    driver: tuple[int, ...] | None,
-    compat: tuple[int, ...] | None,
-    needs_compat: bool,
-    words: str,
+    driver: tuple[int, ...] | None, compat: tuple[int, ...] | None, needs_compat: bool, words: str
 ) -> None:
     said, decided = START["decide"](driver, compat)
     assert (decided, words in said, "\n" in said) == (needs_compat, True, False)

@@ -31,11 +31,7 @@ CASES = {
     "A model and its prediction": (b"1,2", CSV, b"[[0.0, 1.0]]"),
     "A handler that waits": (b'["b", "x"]', JSON, b"[2, null]"),
     "Batches": (b"1,2,3", CSV, b"[1.0, 2.0, 3.0]"),
-    "Streams": (
-        b"",
-        JSON,
-        b"data: the\n\ndata: quick\n\ndata: brown\n\ndata: fox\n\n",
-    ),
+    "Streams": (b"", JSON, b"data: the\n\ndata: quick\n\ndata: brown\n\ndata: fox\n\n"),
     "Bidirectional streams": (b'["world", "x"]', JSON, b'["monde", null]'),
     "Metrics": (b"1,2", CSV, b"[1, 2]"),
 }

@@ -54,11 +54,7 @@ def test_orientation_tag_is_ignored_in_both() -> None:
 
 @pytest.mark.parametrize(
     ("mode", "kind", "options", "room"),
-    [
-        ("RGB", "JPEG", {}, 4),
-        ("RGBA", "PNG", {}, 8),
-        ("RGB", "JPEG", {"progressive": True}, 10),
-    ],
+    [("RGB", "JPEG", {}, 4), ("RGBA", "PNG", {}, 8), ("RGB", "JPEG", {"progressive": True}, 10)],
 )
 def test_picture_that_takes_too_much_is_refused_by_its_header(
     mode: str, kind: str, options: dict[str, object], room: int

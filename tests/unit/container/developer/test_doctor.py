@@ -124,11 +124,7 @@ GOOD = {
         ({"Entrypoint": ["/usr/bin/tini", "--", "python"]}, "", "[IMG-5]"),
         ({"User": "1000:1000"}, "", "[IMG-6]"),
         ({"Volumes": {"/opt/ml/model": {}}}, "", "[IMG-7]"),
-        (
-            {"Labels": {"com.amazonaws.sagemaker.capabilities.multi-models": "yes"}},
-            "",
-            "[IMG-12]",
-        ),
+        ({"Labels": {"com.amazonaws.sagemaker.capabilities.multi-models": "yes"}}, "", "[IMG-12]"),
         ({}, "COPY model.h5 /opt/ml/model/ # buildkit", "[IMG-7]"),
         ({}, "/bin/sh -c #(nop) COPY file:5a in /opt/ml/model/ ", "[IMG-7]"),
         (

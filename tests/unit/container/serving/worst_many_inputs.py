@@ -326,10 +326,7 @@ CASES: dict[str, tuple[Decode, Make]] = {
         ARROW,
         lambda size: arrow([pa.record_batch({"a": np.zeros(size // 20, "M8[ns]")})]),
     ),
-    "Arrow of texts": (
-        ARROW,
-        lambda size: arrow([pa.record_batch({"a": ["a"] * (size // 90)})]),
-    ),
+    "Arrow of texts": (ARROW, lambda size: arrow([pa.record_batch({"a": ["a"] * (size // 90)})])),
     "Arrow of nulls": (ARROW, lambda size: arrow([pa.record_batch({"a": pa.nulls(size // 20)})])),
     "Arrow of columns": (
         ARROW,

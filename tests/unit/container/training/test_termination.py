@@ -26,12 +26,7 @@ ctypes.CDLL(None).pthread_mutex_lock(mutex)
     ("worth_saving", "saved", "code", "told"),
     [
         ("nothing", "", 0, "before the first step: there is no model to save"),
-        (
-            "worth saving",
-            "the checkpoint after 7 steps",
-            0,
-            "saved: the checkpoint after 7 steps",
-        ),
+        ("worth saving", "the checkpoint after 7 steps", 0, "saved: the checkpoint after 7 steps"),
         ("worth saving", "", 1, "nothing was saved"),
     ],
 )

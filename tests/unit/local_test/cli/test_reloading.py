@@ -15,10 +15,7 @@ from local_test.requests import shorthand
 
 def find(container: ContainerOptions, *, model: Path | None = None, **environment: str) -> Sources:
     requests = shorthand.endpoint_requests(
-        name="x",
-        image="any",
-        model=str(model) if model else None,
-        environment=environment,
+        name="x", image="any", model=str(model) if model else None, environment=environment
     )
     return Sources.find(requests, container)
 

@@ -62,11 +62,7 @@ def test_a_manifest_names_the_objects(tmp_path: Path, data: str) -> None:
 
 
 @pytest.mark.parametrize("is_linked", [False, True])
-def test_objects_are_copied_or_linked(
-    tmp_path: Path,
-    data: str,
-    is_linked: bool,
-) -> None:
+def test_objects_are_copied_or_linked(tmp_path: Path, data: str, is_linked: bool) -> None:
     objects = channels.list_channel(make_channel(data))
 
     channels.deliver(objects, tmp_path / "channel", is_linked=is_linked)

@@ -89,10 +89,7 @@ def test_a_stopped_endpoint_answers_nothing() -> None:
     deployment, _ = make_deployment(a=1)
     chosen = deployment.choose_variant(None)
     assert len(deployment.close()) == 1
-    with (
-        pytest.raises(RequestError, match="being stopped") as caught,
-        deployment.lease(chosen, {}),
-    ):
+    with pytest.raises(RequestError, match="being stopped") as caught, deployment.lease(chosen, {}):
         pass
     assert caught.value.status == 503
 

@@ -44,10 +44,7 @@ def test_containers_have_the_names_that_the_service_gives_them() -> None:
             {"Containers": TWO, "InferenceExecutionConfig": {"Mode": "Direct"}},
             "0 of 2 have a ContainerHostname",
         ),
-        (
-            {"Containers": name("a", "b"), "InferenceExecutionConfig": {"Mode": "Direct"}},
-            "",
-        ),
+        ({"Containers": name("a", "b"), "InferenceExecutionConfig": {"Mode": "Direct"}}, ""),
         (
             {"PrimaryContainer": {}, "InferenceExecutionConfig": {"Mode": "Direct"}},
             "for a model of 2 to 15 Containers, found a PrimaryContainer",

@@ -43,10 +43,7 @@ def test_a_good_request_has_no_faults() -> None:
         ({"Environment": {"9a": "x"}}, "does not match"),  # TF-5
         ({"TrainingJobName": "under_score"}, "'under_score' does not match"),
         ({"EnableManagedSpotTraining": "yes"}, "expected true or false"),
-        (
-            {"StoppingCondition": {"MaxRuntimeInSeconds": True}},
-            "expected an integer, found True",
-        ),
+        ({"StoppingCondition": {"MaxRuntimeInSeconds": True}}, "expected an integer, found True"),
         ({"StoppingCondition": {"MaxRuntimeInSeconds": 0}}, "expected at least 1, found 0"),
         ({"InputDataConfig": {}}, "InputDataConfig: expected a list"),
         ({"Hyperparameters": {}}, "no such field; did you mean HyperParameters?"),

@@ -42,11 +42,7 @@ PLACES = ("/opt/ml", "/var/tmp", ".", "/tmp", "/dev/shm")  # noqa: S108 - in the
 @pytest.mark.skipif(not has_namespaces(), reason="a view needs a namespace")
 @pytest.mark.parametrize(
     ("is_root_read_only", "has_shared_memory", "writable"),
-    [
-        (True, True, PLACES[3:]),
-        (True, False, PLACES[3:4]),
-        (False, False, PLACES[:4]),
-    ],
+    [(True, True, PLACES[3:]), (True, False, PLACES[3:4]), (False, False, PLACES[:4])],
 )
 def test_a_serverless_program_writes_where_it_may(
     tmp_path: Path, *, is_root_read_only: bool, has_shared_memory: bool, writable: tuple[str, ...]

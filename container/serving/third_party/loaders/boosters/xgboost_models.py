@@ -45,10 +45,7 @@ class XgboostModel:
             rows = self.signature.to_matrix(data)
         self._check_range(rows)
         matrix = self._xgboost.DMatrix(
-            rows,
-            feature_names=self._names,
-            feature_types=self._types,
-            enable_categorical=True,
+            rows, feature_names=self._names, feature_types=self._types, enable_categorical=True
         )
         return self._booster.predict(matrix)
 

@@ -34,11 +34,7 @@ class WeightsModel(TorchModel):
         module = module.to(device=device, dtype=dtype).eval()
         inputs = module_manifest.read_inputs(directory) or name_inputs(_list_inputs(module))
         super().__init__(
-            module,
-            Tensors(inputs),
-            device,
-            read_exact_types(directory),
-            find_float_type(module),
+            module, Tensors(inputs), device, read_exact_types(directory), find_float_type(module)
         )
 
 

@@ -101,10 +101,7 @@ def test_pictures_of_several_sizes_ask_for_a_policy(tmp_path: Path) -> None:
         loading.load(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("policy", "corner"),
-    [("stretch", 200), ("crop", 200), ("pad", 0)],
-)
+@pytest.mark.parametrize(("policy", "corner"), [("stretch", 200), ("crop", 200), ("pad", 0)])
 def test_resize_policies_stretch_crop_or_pad(policy: str, corner: int, tmp_path: Path) -> None:
     add(tmp_path, "cat/wide.png", encode(np.full((4, 8), 200, np.uint8)))
     add(tmp_path, "cat/square.png", encode(np.full((4, 4), 200, np.uint8)))
@@ -400,9 +397,7 @@ def test_a_damaged_archive_of_arrays_is_named_and_never_a_crash(
     assert refused > 9
 
 
-def test_an_image_of_impossible_size_is_refused_before_memory_is_asked_for(
-    tmp_path: Path,
-) -> None:
+def test_an_image_of_impossible_size_is_refused_before_memory_is_asked_for(tmp_path: Path) -> None:
     sizes = struct.pack(">4I", 3, 2**31, 2**31, 4)
     (tmp_path / "train-images-idx4-ubyte").write_bytes(b"\0\0\x08\x04" + sizes + bytes(9))
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(b"\0\0\x08\x01\0\0\0\x03" + bytes(3))

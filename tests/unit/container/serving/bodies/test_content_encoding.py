@@ -67,10 +67,7 @@ def test_gzip_of_many_members_takes_work_in_proportion(monkeypatch: pytest.Monke
     monkeypatch.setattr(content_encoding.zlib, "decompressobj", Counted)
     assert count(part * 400) < 6 * count(part * 100)
     monkeypatch.undo()
-    assert unpacking(gzip.compress(b"") * 5000) == (
-        400,
-        "the gzip body has more than 4096 members",
-    )
+    assert unpacking(gzip.compress(b"") * 5000) == (400, "the gzip body has more than 4096 members")
 
 
 def test_members_longer_than_a_piece_follow_one_another() -> None:

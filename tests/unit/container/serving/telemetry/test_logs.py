@@ -84,10 +84,7 @@ def test_line_of_a_request_has_what_is_asked_of_it_and_no_query_nor_other_header
 )
 @pytest.mark.parametrize("placeholders", [False, True])
 def test_reason_in_the_log_quotes_nothing_of_the_body(
-    caplog: pytest.LogCaptureFixture,
-    content_type: str,
-    body: bytes,
-    placeholders: bool,
+    caplog: pytest.LogCaptureFixture, content_type: str, body: bytes, placeholders: bool
 ) -> None:
     caplog.set_level(logging.INFO)
     settings = Settings(placeholders=placeholders)

@@ -168,11 +168,7 @@ def raise_toolkit_error(status: int) -> Any:
     ],
 )
 def test_error_of_user_code_is_logged_without_the_body(
-    function: Any,
-    content_type: str,
-    body: bytes,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
+    function: Any, content_type: str, body: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     functions = {"model_fn": lambda _: None, "input_fn": function, "predict_fn": lambda d, _: d}

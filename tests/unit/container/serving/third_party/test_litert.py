@@ -34,10 +34,7 @@ def test_what_does_not_fit_is_refused_each_time_and_leaves_no_shape_behind(
     adder: LiteRtModel,
 ) -> None:
     def add(x_width: int, y_width: int) -> list[int]:
-        feed = {
-            "x": np.ones((2, x_width), np.float32),
-            "y": np.ones((2, y_width), np.float32),
-        }
+        feed = {"x": np.ones((2, x_width), np.float32), "y": np.ones((2, y_width), np.float32)}
         [answer] = adder._run(feed).values()  # noqa: SLF001 - beside the checks of the signature
         return list(answer.shape)
 

@@ -110,10 +110,7 @@ def test_model_without_code_answers_in_the_usual_forms(
             b'{"dataframe_split": {"columns": ["b", "a"], "data": [[1, 2], [3, 4]]}}',
             {"predictions": [{"a": 4, "b": [2]}, {"a": 8, "b": [6]}]},
         ),
-        (
-            b'{"dataframe_records": [{"b": 1, "a": 2}]}',
-            {"predictions": [{"a": 4, "b": [2]}]},
-        ),
+        (b'{"dataframe_records": [{"b": 1, "a": 2}]}', {"predictions": [{"a": 4, "b": [2]}]}),
     ],
 )
 def test_inputs_of_several_names_are_answered_by_name(body: bytes, answer: Any) -> None:

@@ -56,3 +56,26 @@ def test_index_beyond_a_sparse_matrix_is_refused(kind: str, index: int) -> None:
     with pytest.raises(RequestError, match="the body is not application/x-npz") as caught:
         inference_toolkit.decode(stream.getvalue(), "application/x-npz")
     assert caught.value.status == 400
+
+
+@pytest.mark.parametrize(
+    ("prediction", "text"),
+    [
+        (np.ma.array([1.5, 2], mask=[True, False]), '""\n2.0\n'),
+        ([["a", None], ["b, c", 2**70]], 'a,\n"b, c",1180591620717411303424\n'),
+        (np.array([1, np.nan, True], object), "1\nnan\nTrue\n"),
+        (np.array([b"cat"]), None),
+        ([{1}, {2}], None),
+        (np.array([None, (1, 2)], object), None),
+        (np.array([1j]), None),
+        (np.array([1], "m8[s]"), None),
+        ({"a": 1}, None),
+    ],
+)
+def test_csv_holds_the_values_themselves_or_is_refused(prediction: Any, text: str | None) -> None:
+    if text is None:
+        with pytest.raises(RequestError, match="that text/csv cannot hold; accept") as caught:
+            inference_toolkit.encode(prediction, "text/csv")
+        assert caught.value.status == 406
+        return
+    assert inference_toolkit.encode(prediction, "text/csv") == text

@@ -41,11 +41,7 @@ def test_a_variable_that_the_user_has_set_stays() -> None:
     environ = {"MKL_NUM_THREADS": "7"}
     library_threads.offer(environ, 2)
 
-    assert environ == {
-        "OMP_NUM_THREADS": "2",
-        "MKL_NUM_THREADS": "7",
-        "OPENBLAS_NUM_THREADS": "2",
-    }
+    assert environ == {"OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "7", "OPENBLAS_NUM_THREADS": "2"}
 
 
 @pytest.mark.parametrize(

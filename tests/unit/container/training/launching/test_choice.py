@@ -177,10 +177,7 @@ OFF = ("false", "False", '"false"', "0", "no", "off", "", "null", None, False, 0
 
 @settings(max_examples=int(os.environ.get("READER_EXAMPLES", "40")))
 @given(
-    st.dictionaries(
-        st.sampled_from(FLAGS),
-        st.tuples(st.booleans(), st.sampled_from(range(10))),
-    )
+    st.dictionaries(st.sampled_from(FLAGS), st.tuples(st.booleans(), st.sampled_from(range(10))))
 )
 def test_a_flag_that_is_on_launches_or_is_refused_and_never_trains_alone(
     drawn: dict[str, tuple[bool, int]],

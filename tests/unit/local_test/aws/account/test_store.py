@@ -14,12 +14,7 @@ from local_test.aws.account.store import Store
 from local_test.data.disk import DiskError
 from tests.support import file_size_limit
 
-RECORD = {
-    "ModelName": "m",
-    "_request": {"a": [1]},
-    "_without_effect": [],
-    "CreationTime": 1.0,
-}
+RECORD = {"ModelName": "m", "_request": {"a": [1]}, "_without_effect": [], "CreationTime": 1.0}
 
 
 @pytest.fixture

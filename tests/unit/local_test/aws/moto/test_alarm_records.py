@@ -7,13 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from moto.cloudwatch.models import (
-    CloudWatchBackend,
-    Dimension,
-    Metric,
-    MetricDataQuery,
-    MetricStat,
-)
+from moto.cloudwatch.models import CloudWatchBackend, Dimension, Metric, MetricDataQuery, MetricStat
 
 from local_test.aws.account.store import Store
 from local_test.aws.moto.alarm_records import AlarmRecords

@@ -6,13 +6,7 @@ import datetime as dt
 from typing import Any
 
 import pytest
-from moto.cloudwatch.models import (
-    CloudWatchBackend,
-    Dimension,
-    Metric,
-    MetricDataQuery,
-    MetricStat,
-)
+from moto.cloudwatch.models import CloudWatchBackend, Dimension, Metric, MetricDataQuery, MetricStat
 
 from local_test.aws.moto import percentiles
 from local_test.aws.moto.alarms import Alarms, Terms, judge

@@ -46,10 +46,7 @@ def test_it_listens_where_containers_look(patch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_containers_that_cannot_reach_it_are_reported(
-    patch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    gateway: str | None,
-    reason: str,
+    patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], gateway: str | None, reason: str
 ) -> None:
     patch.setattr(engine, "find_gateway", lambda: gateway)
     assert host.listen_to_containers(0) == ([], "")

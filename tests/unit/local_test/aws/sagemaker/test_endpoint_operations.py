@@ -291,10 +291,7 @@ def test_a_serverless_variant_has_sizes_of_its_own(account: Account) -> None:
     def change(**desired: Any) -> None:
         endpoint_operations.update_weights_and_capacities(
             account,
-            {
-                "EndpointName": "e",
-                "DesiredWeightsAndCapacities": [{"VariantName": "a", **desired}],
-            },
+            {"EndpointName": "e", "DesiredWeightsAndCapacities": [{"VariantName": "a", **desired}]},
         )
 
     with pytest.raises(AwsError, match="use ServerlessUpdateConfig"):

@@ -141,11 +141,7 @@ def test_alarms_and_the_shift_reach_the_account(account: Account) -> None:
     ],
 )
 def test_a_deployment_that_fails_says_why(
-    account: Account,
-    monkeypatch: pytest.MonkeyPatch,
-    error: Exception,
-    status: str,
-    reason: str,
+    account: Account, monkeypatch: pytest.MonkeyPatch, error: Exception, status: str, reason: str
 ) -> None:
     monkeypatch.setattr(PlayedEndpoint, "error", error)
     put(account, _deployment=DEPLOYMENT)

@@ -9,12 +9,7 @@ import pytest
 from container.errors import UserError
 from local_test.requests import validation
 from local_test.requests.deployments import deployment_rules
-from tests.unit.local_test.requests.deployments.test_plan import (
-    config,
-    instances,
-    percent,
-    route,
-)
+from tests.unit.local_test.requests.deployments.test_plan import config, instances, percent, route
 
 
 def roll(size: dict[str, Any], wait_s: int = 0, **members: Any) -> dict[str, Any]:
@@ -100,12 +95,7 @@ CANARY = route("CANARY", CanarySize=percent(10))
         (CANARY, config(a=1, b=1), config(a=1), "same variant names, a, b; found a"),
         (CANARY, config(a=1), SERVERLESS, "variant a is serverless"),
         (ALARMS, SERVERLESS, config(a=1), "variant a is serverless"),
-        (
-            CANARY,
-            config(a=1),
-            {**config(a=1), "AsyncInferenceConfig": {}},
-            "becomes asynchronous",
-        ),
+        (CANARY, config(a=1), {**config(a=1), "AsyncInferenceConfig": {}}, "becomes asynchronous"),
         (roll(percent(50)), config(a=1, b=1), config(a=1, b=1), "has several variants"),
         (
             roll(percent(50)),

@@ -209,10 +209,7 @@ def test_copies_change_to_zero_and_to_the_quota(account: Account) -> None:
 
     def scale(count: int) -> None:
         put(account, _next_requests=None)
-        request = {
-            "InferenceComponentName": "small",
-            "DesiredRuntimeConfig": {"CopyCount": count},
-        }
+        request = {"InferenceComponentName": "small", "DesiredRuntimeConfig": {"CopyCount": count}}
         component_operations.update_runtime_config(account, request)
 
     for count in (0, 5):

@@ -18,11 +18,7 @@ INSTANCES = "sagemaker:variant:DesiredInstanceCount"
 
 
 def ask(resource: str, dimension: str, namespace: str = "sagemaker") -> dict[str, Any]:
-    return {
-        "ServiceNamespace": namespace,
-        "ResourceId": resource,
-        "ScalableDimension": dimension,
-    }
+    return {"ServiceNamespace": namespace, "ResourceId": resource, "ScalableDimension": dimension}
 
 
 def test_a_resource_has_the_dimension_of_its_kind() -> None:
