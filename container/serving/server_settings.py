@@ -52,7 +52,10 @@ _GUNICORN_OPTIONS: Final = {
     **dict.fromkeys(("-b", "--bind"), contract.BIND_TO_PORT_VARIABLE),
     "--log-level": _LOG_LEVEL_VARIABLES[1],
 }
-_TRUE: Final = ("true", "1")  # BT-2: local mode writes True
+_FLAGS: Final = {  # BT-2: local mode writes True
+    **dict.fromkeys(("true", "1", "yes", "on"), True),
+    **dict.fromkeys(("false", "0", "no", "off"), False),
+}
 _MEBIBYTE: Final = 1024**2
 
 
@@ -204,7 +207,12 @@ class _Reader:
         self.faults: list[str] = []
 
     def flag(self, name: str) -> bool:
-        return self._environ.get(name, "").strip().lower() in _TRUE
+        def convert(text: str) -> bool:
+            if text.lower() not in _FLAGS:
+                raise ValueError
+            return _FLAGS[text.lower()]
+
+        return self._read(name, default=False, convert=convert, possible="true or false")
 
     def integer(self, names: str | Sequence[str], default: int, low: int, high: int) -> int:
         def convert(text: str) -> int:
@@ -231,9 +239,12 @@ class _Reader:
 
     def media_type(self, name: str, default: str) -> str:
         def convert(text: str) -> str:
-            if not _MEDIA_TYPE.fullmatch(text):
+            media_type = text.partition(";")[0].strip().lower()
+            if media_type == "*/*":
+                return default
+            if not _MEDIA_TYPE.fullmatch(media_type):
                 raise ValueError
-            return media_types.unify(text.lower())
+            return media_types.unify(media_type)
 
         return self._read(name, default, convert, "a media type, such as text/csv")
 

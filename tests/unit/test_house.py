@@ -48,7 +48,6 @@ EXERCISES = {
         "local_test.cli.remote.submission",
         "local_test.remote.inventory",
         "local_test.remote.log_reader",
-        "local_test.remote.remote_jobs",
     ),
     "tests/contract/aws/test_remote_tuning.py": (
         "local_test.cli.remote.tune_command",

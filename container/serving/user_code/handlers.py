@@ -265,7 +265,8 @@ def _holds_handlers(module: Path) -> bool:
 
 
 def _find_default_accept(environ: Mapping[str, str]) -> str:
-    return environ.get(contract.DEFAULT_ACCEPT_VARIABLE) or media_types.JSON
+    given = environ.get(contract.DEFAULT_ACCEPT_VARIABLE, "").strip()
+    return media_types.JSON if given in ("", "*/*") else given
 
 
 def _adapt(typed: algorithm.Algorithm) -> dict[str, Callable[..., Any]]:
