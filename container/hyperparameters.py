@@ -28,7 +28,11 @@ T = TypeVar("T")
 _NOUNS: Final = {str: "text", bool: "true or false", int: "an integer", float: "a number"}
 _OTHER_NOUN: Final = "a list of integers"
 _NO_LITERAL: Final = (ValueError, SyntaxError, MemoryError, RecursionError)
-_BOOLEANS: Final = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+_BOOLEANS: Final = {
+    **dict.fromkeys(("true", "1", "yes", "on"), True),
+    **dict.fromkeys(("false", "0", "no", "off"), False),
+}
+_EXACT_MAXIMUM: Final = 1 << 53  # from it on, a float may be another integer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,8 +137,8 @@ def _convert(value: Any, text: str, kind: type) -> Any:
     if kind is bool:
         return _BOOLEANS.get(str(value).strip().lower())
     if kind is int:
-        is_integer = _is_number(value) and (isinstance(value, int) or value.is_integer())
-        return int(value) if is_integer else None
+        is_exact = isinstance(value, float) and abs(value) < _EXACT_MAXIMUM and value.is_integer()
+        return int(value) if is_exact or type(value) is int else None
     return _to_float(value) if kind is float else _decode_integers(value)
 
 

@@ -11,6 +11,9 @@ same checks are made here for every version.
 
 from __future__ import annotations
 
+import contextlib
+import gzip
+import lzma
 import os
 import tarfile
 import zlib
@@ -34,6 +37,17 @@ _HEADERS: Final = frozenset(
         tarfile.GNUTYPE_LONGLINK,
     ]
 )
+_DAMAGES: Final = (RecursionError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
+_TAR: Final = b"ustar"
+_OTHER_FILES: Final = {
+    b"PK\x03\x04": "a zip archive",
+    b"\xfd7zXZ": "compressed by xz",
+    b"BZh": "compressed by bzip2",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd",
+    b"7z\xbc\xaf": "a 7z archive",
+    b"version https://git-lfs": "a pointer of Git LFS, to be replaced by `git lfs pull`",
+    b"<": "a page of HTML or XML, such as the answer of a failed download",
+}
 
 
 class Member(tarfile.TarInfo):
@@ -82,12 +96,45 @@ def list_members(packed: tarfile.TarFile, archive_bytes: int) -> list[tarfile.Ta
                 message = f"names and attributes of more than {_ATTRIBUTE_BYTES_MAXIMUM} bytes"
                 raise tarfile.ReadError(message)
             if room < 0:
-                message = f"it expands to more than {EXPANSION_MAXIMUM} times its bytes"
-                raise tarfile.ReadError(message)
-    except (RecursionError, zlib.error) as error:
+                _refuse_expansion()
+        _read_rest(packed.fileobj, room)
+    except _DAMAGES as error:
         message = f"damaged: {error}"
         raise tarfile.ReadError(message) from error
     return members
+
+
+def _read_rest(stream: Any, room: int) -> None:
+    """Read what follows the last member, up to the checksum that shows whether it is complete.
+
+    Raises: tarfile.ReadError if it is not padding, as of two archives that `cat` has joined.
+    """
+    while piece := stream.read(1 << 20):
+        room -= len(piece)
+        if room < 0:
+            _refuse_expansion()
+        if piece.strip(b"\0"):
+            message = "there is data after its end, which would be left out"
+            raise tarfile.ReadError(message)
+
+
+def _refuse_expansion() -> NoReturn:
+    message = f"it expands to more than {EXPANSION_MAXIMUM} times its bytes"
+    raise tarfile.ReadError(message)
+
+
+def explain(path: Path) -> str:
+    """Say in brackets what a file is that is not a tar.gz archive; "" if that is unknown."""
+    with path.open("rb") as file:
+        head = file.read(4096)
+    names = [name for first, name in _OTHER_FILES.items() if head.startswith(first)]
+    if head[257:262] == _TAR:
+        names = ["a tar archive that is not compressed"]
+    with contextlib.suppress(zlib.error):
+        inner = zlib.decompressobj(wbits=31).decompress(head, 512)
+        if inner and inner[257:262] != _TAR:
+            names = ["compressed, but holds no tar archive"]
+    return f" (it is {names[0]}; expected is what `tar czf` writes)" if names else ""
 
 
 def count_room(packed_bytes: int) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tarfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -76,8 +75,7 @@ def _unpack(source: Path, target: Path) -> None:
                 )
                 raise UserError(message)
             archive.unpack(tar, members, target)
-            while tar.fileobj is not None and tar.fileobj.read(1 << 20):
-                pass  # up to the checksum at the end, which reveals a truncated archive
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        message = f"{source} is not a complete tar.gz archive: {error}"
+    except (tarfile.TarError, OSError) as error:
+        hint = archive.explain(source)
+        message = f"{source} is not a complete tar.gz archive: {error}{hint}"
         raise UserError(message) from error

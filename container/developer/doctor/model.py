@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import tarfile
 import tempfile
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -32,14 +31,14 @@ def examine(path: Path) -> Iterator[Finding]:
             with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(scratch):
                 # Unpack under the archive's name, which messages about the directory show.
                 directory = Path(path.name)
+                directory.mkdir()  # also for an archive without members
                 _keep_what_is_read(harmless)
                 archive.unpack(packed, harmless, directory)
                 findings = list(examine_directory(directory))
             yield from findings
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        yield Finding(
-            "error", f"{path} is not a tar.gz archive that can be unpacked: {error} [HO-3]"
-        )
+    except (tarfile.TarError, OSError) as error:
+        text = f"{path} is not a tar.gz archive that can be unpacked: {error}"
+        yield Finding("error", f"{text}{archive.explain(path)} [HO-3]")
 
 
 def _keep_what_is_read(members: Sequence[tarfile.TarInfo]) -> None:
@@ -76,14 +75,22 @@ def examine_directory(model_dir: Path) -> Iterator[Finding]:
     """Examine a model directory."""
     entries = [entry for entry in model_dir.iterdir() if not entry.name.startswith(".")]
     if len(entries) == 1 and entries[0].is_dir() and entries[0].name not in ("code", "1"):
-        name = entries[0].name
+        name = _descend(entries[0]).relative_to(model_dir)
         text = f"{model_dir} holds only the folder {name}; pack what is inside it (tar -C {name} .)"
-        yield Finding("warning", f"{text}; it is served anyway [TRIP-21]")
+        yield Finding("warning", f"{text} [TRIP-21]")
     yield from _examine_serving(model_dir)
     changes = versions.compare(model_dir)
     if changes:
         text = f"{model_dir} was built with other versions: {', '.join(changes[:10])}"
         yield Finding("warning", f"{text} [TRIP-28]")
+
+
+def _descend(directory: Path) -> Path:
+    """Return the first directory that holds more than one other."""
+    entries = list(directory.iterdir())
+    if len(entries) == 1 and entries[0].is_dir() and entries[0].name not in ("code", "1"):
+        return _descend(entries[0])
+    return directory
 
 
 def _examine_serving(model_dir: Path) -> Iterator[Finding]:

@@ -29,6 +29,7 @@ class Example:
     """A field of each kind."""
 
     count: int = field(3, "how many", low=1, high=64)
+    seed: int = field(0, "any")
     rate: float = field(0.5, "how fast", low=0.0)
     name: str = field("adam", "which")
     kind: str = field("a", "what kind", choices=("a", "b"))
@@ -75,6 +76,9 @@ class Example:
         ("flag", "False", False),
         ("flag", "0", False),
         ("flag", "1", True),
+        ("flag", "On", True),
+        ("flag", "off", False),
+        ("seed", "9007199254740993", 2**53 + 1),
         ("shape", "[28, 28, 1]", (28, 28, 1)),
         ("shape", '"[28, 28, 1]"', (28, 28, 1)),
         ("shape", "(28, 28, 1)", (28, 28, 1)),
@@ -110,6 +114,8 @@ def test_parse_understands_every_encoding_in_use(name: str, text: str, value: ob
         ("rate", "inf", "a number of at least 0"),
         ("rate", "5%", "a number of at least 0"),
         ("count", "0x10", "an integer from 1 to 64"),
+        ("seed", "9007199254740993.0", "an integer"),
+        ("seed", "1e30", "an integer"),
         ("count", "5 5", "an integer from 1 to 64"),
         ("rate", "1" + "0" * 400, "a number of at least 0"),
         ("count", "1" + "0" * 400, "an integer from 1 to 64"),

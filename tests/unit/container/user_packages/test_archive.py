@@ -1,16 +1,21 @@
 """Archives of others, unpacked the same on every Python."""
 
+import gzip
 import io
+import lzma
 import os
+import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from container.developer.doctor import model as doctor_model
 from container.developer.doctor.finding import Finding
+from container.errors import UserError
 from container.user_packages import archive
+from local_test.data import models
 
 
 def pack(path: Path, *members: tarfile.TarInfo) -> Path:
@@ -151,3 +156,33 @@ def test_names_and_attributes_share_a_budget(
         pytest.raises(tarfile.ReadError, match="names and attributes of more than 100000 bytes"),
     ):
         archive.list_members(packed, named.stat().st_size)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda packed: packed[:-4], "damaged: Compressed file ended before"),
+        (lambda packed: packed + packed, "there is data after its end, which would be left out"),
+        (gzip.decompress, "it is a tar archive that is not compressed"),
+        (gzip.compress, "it is compressed, but holds no tar archive"),
+        (lambda packed: lzma.compress(gzip.decompress(packed)), "it is compressed by xz"),
+        (lambda _: b"PK\x03\x04" + bytes(99), "it is a zip archive; expected is what `tar czf`"),
+        (lambda _: b"version https://git-lfs.github.com/spec/v1\n", "it is a pointer of Git LFS"),
+    ],
+)
+def test_what_is_not_one_complete_archive_is_named(
+    change: Callable[[bytes], bytes], reason: str, tmp_path: Path
+) -> None:
+    path = pack(tmp_path / "model.tar.gz", make_member("a"))
+    path.write_bytes(change(path.read_bytes()))
+    [finding] = doctor_model.examine(path)
+    assert reason in finding.text
+    with pytest.raises(UserError, match=re.escape(reason)):
+        models.deliver({"ModelDataUrl": f"file://{path}"}, tmp_path / "job/model")
+
+
+def test_an_archive_of_nothing_and_padding_are_no_damage(tmp_path: Path) -> None:
+    path = pack(tmp_path / "a.tar.gz")
+    path.write_bytes(path.read_bytes() + bytes(512))
+    [finding] = doctor_model.examine(path)
+    assert "holds no model that is served without code; found: nothing" in finding.text
