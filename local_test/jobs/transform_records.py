@@ -5,6 +5,7 @@ Pure functions: nothing is read, sent or stored here.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -89,16 +90,30 @@ def _is_csv(content_type: str) -> bool:
 
 def _decode(payload: bytes, content_type: str) -> Any:
     """Read a record for a filter or join: a CSV line as a list of texts, else JSON."""
-    text = payload.decode("utf-8", "replace").rstrip("\r\n")
     if _is_csv(content_type):
-        return next(csv.reader([text]), [])
+        return _read_row(payload)
+    text = payload.decode("utf-8", "replace").rstrip("\r\n")
     try:
-        return json.loads(text)
+        return json.loads(payload)
     except (ValueError, RecursionError) as error:
         message = f"a filtered or joined record must be JSON, found {text[:80]!r}: {error} (BT-12)"
         if text[:1] not in ("{", "["):
             message += "; where records and answers are CSV, set --accept text/csv"
         raise UserError(message) from error
+
+
+def _read_row(payload: bytes, charset: str = "utf-8") -> list[str]:
+    """Read a record of CSV. Raises: UserError if it is not one row, or not in the charset."""
+    try:
+        text = payload.decode(charset).rstrip("\r\n")
+        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        message = f"a filtered or joined record must be a row of CSV, found {payload[:80]!r}"
+        raise UserError(f"{message}: {error} (BT-12)") from error
+    if len(rows) > 1:
+        message = f"a filtered or joined record must be one row of CSV; found {len(rows)} in "
+        raise UserError(f"{message}{payload[:80]!r} (BT-12)")
+    return rows[0] if rows else []
 
 
 def _encode(value: Any, content_type: str) -> bytes:
@@ -137,6 +152,8 @@ def _split_answer(body: bytes, count: int) -> list[bytes]:
     if count == 1:
         return [body.rstrip(b"\n")]
     answers = [record.payload for record in record_formats.split_lines(body)]
+    if _is_document(body):  # of any number of lines
+        answers = [body]
     if len(answers) != count:
         message = (
             f"sent {count} records, got back {len(answers)}; "
@@ -146,10 +163,16 @@ def _split_answer(body: bytes, count: int) -> list[bytes]:
     return answers
 
 
+def _is_document(body: bytes) -> bool:
+    with contextlib.suppress(ValueError, RecursionError):
+        return isinstance(json.loads(body), (dict, list))
+    return False
+
+
 def _advise(body: bytes, answers: int) -> str:
     """Say how a model answers each record on a line of its own."""
     remedy = "; or send one record at a time (--strategy SingleRecord, BatchStrategy)"
-    if answers == 1 and body.lstrip().startswith((b"{", b"[")):
+    if answers == 1 and _is_document(body):
         lines = "--accept application/jsonlines or --accept text/csv"
         return f"the model answers all rows in one JSON document; ask for lines: {lines}{remedy}"
     return f"a header, a blank line or a record over several lines has no answer of its own{remedy}"
@@ -158,6 +181,9 @@ def _advise(body: bytes, answers: int) -> str:
 def _finish_csv(source: bytes | None, answer: bytes, path: list[json_path.Step]) -> bytes:
     """Join an answer with its record, if there is one, then filter."""
     if source is not None:
+        for part in (source, answer):
+            if b"\n" in part:
+                _read_row(part, "latin-1")  # which takes any byte
         answer = source.rstrip(b"\r") + b"," + answer
     if not path:
         return answer

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local_test.jobs.transform_records import plan_requests
+from container.errors import UserError
+from local_test.jobs.transform_records import assemble, plan_requests
 from local_test.jobs.transform_settings import Settings
 from local_test.requests import shorthand
 
@@ -27,3 +29,39 @@ def test_packed_requests_hold_every_byte_once_within_the_limit(
     assert b"".join(plan.body for plan in planned) == body
     assert all(len(plan.body) <= Tight.payload_bytes for plan in planned)  # type: ignore[operator]
     assert [text for plan in planned for text in plan.inputs] == [line.encode() for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("body", "answer", "processing", "expected"),
+    [
+        (b"1\n2\n", b"a\nb\n", {}, b"1,a\n2,b\n"),
+        (b"caf\xe9\n2\n", b"a\nb\n", {}, b"caf\xe9,a\n2,b\n"),
+        (b"caf\xe9\n2\n", b"a\nb\n", {"InputFilter": "$[0]"}, "must be a row of CSV.*'utf-8'"),
+        (b"caf\xe9\n2\n", b"a\nb\n", {"OutputFilter": "$[0]"}, "must be a row of CSV.*'utf-8'"),
+        (b"1\n", b"header\na\n", {}, "one row of CSV; found 2"),
+        (b"1\n", b"header\na\n", {"OutputFilter": "$[0]"}, "one row of CSV; found 2"),
+        (b"1\n", b'"a\nb"\n', {}, b'1,"a\nb"\n'),
+        (b'"1\n', b"a\n", {"OutputFilter": "$[0]"}, "must be a row of CSV"),
+        (b"1\n2\n", b'{"p":\n[1, 2]}', {}, "answers all rows in one JSON document"),
+        (b"1" * 200_000, b"a", {"InputFilter": "$[0]"}, "must be a row of CSV"),
+    ],
+)
+def test_a_join_has_one_row_of_each_record_and_its_bytes_or_is_refused(
+    body: bytes, answer: bytes, processing: dict[str, str], expected: bytes | str
+) -> None:
+    request = shorthand.transform_request(
+        name="t", model_name="m", data="s3://b/x", output="s3://b/o"
+    )
+    request["TransformInput"] |= {"ContentType": "text/csv", "SplitType": "Line"}
+    request["TransformOutput"] |= {"Accept": "text/csv", "AssembleWith": "Line"}
+    request["DataProcessing"] = {"JoinSource": "Input", **processing}
+
+    def transform() -> bytes:
+        planned = list(plan_requests(request, body, Settings()))
+        return assemble(request, planned, [answer] * len(planned))
+
+    if isinstance(expected, bytes):
+        assert transform() == expected
+        return
+    with pytest.raises(UserError, match=expected):
+        transform()
