@@ -104,15 +104,16 @@ def _decode(payload: bytes, content_type: str) -> Any:
 
 def _read_row(payload: bytes, charset: str = "utf-8") -> list[str]:
     """Read a record of CSV. Raises: UserError if it is not one row, or not in the charset."""
+    wanted = f"a filtered or joined record must be one row of CSV, found {payload[:80]!r}"
     try:
         text = payload.decode(charset).rstrip("\r\n")
         rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
-        message = f"a filtered or joined record must be a row of CSV, found {payload[:80]!r}"
-        raise UserError(f"{message}: {error} (BT-12)") from error
+        message = f"{wanted}: {error} (BT-12)"
+        raise UserError(message) from error
     if len(rows) > 1:
-        message = f"a filtered or joined record must be one row of CSV; found {len(rows)} in "
-        raise UserError(f"{message}{payload[:80]!r} (BT-12)")
+        message = f"{wanted}: {len(rows)} rows (BT-12)"
+        raise UserError(message)
     return rows[0] if rows else []
 
 

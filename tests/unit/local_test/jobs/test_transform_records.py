@@ -36,14 +36,14 @@ def test_packed_requests_hold_every_byte_once_within_the_limit(
     [
         (b"1\n2\n", b"a\nb\n", {}, b"1,a\n2,b\n"),
         (b"caf\xe9\n2\n", b"a\nb\n", {}, b"caf\xe9,a\n2,b\n"),
-        (b"caf\xe9\n2\n", b"a\nb\n", {"InputFilter": "$[0]"}, "must be a row of CSV.*'utf-8'"),
-        (b"caf\xe9\n2\n", b"a\nb\n", {"OutputFilter": "$[0]"}, "must be a row of CSV.*'utf-8'"),
-        (b"1\n", b"header\na\n", {}, "one row of CSV; found 2"),
-        (b"1\n", b"header\na\n", {"OutputFilter": "$[0]"}, "one row of CSV; found 2"),
+        (b"caf\xe9\n2\n", b"a\nb\n", {"InputFilter": "$[0]"}, "must be one row of CSV.*'utf-8'"),
+        (b"caf\xe9\n2\n", b"a\nb\n", {"OutputFilter": "$[0]"}, "must be one row of CSV.*'utf-8'"),
+        (b"1\n", b"header\na\n", {}, "one row of CSV.*2 rows"),
+        (b"1\n", b"header\na\n", {"OutputFilter": "$[0]"}, "one row of CSV.*2 rows"),
         (b"1\n", b'"a\nb"\n', {}, b'1,"a\nb"\n'),
-        (b'"1\n', b"a\n", {"OutputFilter": "$[0]"}, "must be a row of CSV"),
+        (b'"1\n', b"a\n", {"OutputFilter": "$[0]"}, "must be one row of CSV"),
         (b"1\n2\n", b'{"p":\n[1, 2]}', {}, "answers all rows in one JSON document"),
-        (b"1" * 200_000, b"a", {"InputFilter": "$[0]"}, "must be a row of CSV"),
+        (b"1" * 200_000, b"a", {"InputFilter": "$[0]"}, "must be one row of CSV"),
     ],
 )
 def test_a_join_has_one_row_of_each_record_and_its_bytes_or_is_refused(
