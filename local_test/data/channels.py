@@ -67,6 +67,9 @@ def _read_manifest(uri: str) -> list[StoredObject]:
         form = '[{"prefix": "s3://..."}, "name", ...]'
         message = f"the manifest {uri} does not have the form {form}: {error}"
         raise UserError(message) from error
+    if not places:
+        message = f"the manifest {uri} names no object behind its prefix"
+        raise UserError(message)
     objects = []
     for name, place in places:
         storage.check_reference(uri, place)

@@ -181,6 +181,9 @@ def _parse_augmented_manifest(uri: str) -> list[dict[str, Any]]:
             message = f"{uri} line {number} is not a JSON object (IN-9)"
             raise UserError(message)
         lines.append(line)
+    if not lines:
+        message = f"the augmented manifest {uri} has no lines (IN-9)"
+        raise UserError(message)
     return lines
 
 

@@ -55,6 +55,9 @@ def test_a_manifest_names_the_objects(tmp_path: Path, data: str) -> None:
     storage.store_bytes(json.dumps([{"prefix": data}, "z"]).encode(), manifest)
     with pytest.raises(UserError, match="does not exist"):
         channels.list_channel(make_channel(manifest, "ManifestFile"))
+    storage.store_bytes(json.dumps([{"prefix": data}]).encode(), manifest)
+    with pytest.raises(UserError, match="names no object behind its prefix"):
+        channels.list_channel(make_channel(manifest, "ManifestFile"))
     for wrong in (b"{}", b"[" * 100_000, b"[" + b"9" * 5000 + b"]"):
         storage.store_bytes(wrong, manifest)
         with pytest.raises(UserError, match="does not have the form"):

@@ -51,6 +51,7 @@ def test_an_augmented_manifest_interleaves_its_attributes(tmp_path: Path) -> Non
         encode(uri, "AugmentedManifestFile", AttributeNames=("other",))
     for wrong, message in (
         (b"[1]", "not a JSON object"),
+        (b"\n \n", "has no lines"),
         (b"{", "line 1 is not JSON"),
         (b"[" * 10**5, "not JSON"),
         ('{"label": "café"}'.encode("latin-1"), "is not UTF-8, as JSON lines are"),
