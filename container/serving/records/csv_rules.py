@@ -81,6 +81,9 @@ def read_rows(text: str) -> list[list[str]]:
     end = charsets.find_end(text)
     if not end:
         raise RequestError(400, "the body is empty; CSV of at least one row is expected")
+    if "\0" in text:
+        message = "the body holds zero bytes, as UTF-16 does; send text/csv; charset=utf-16-le"
+        raise RequestError(400, message)
     try:
         rows = list(csv.reader(_split_lines(text, end), strict=True))
     except csv.Error as error:

@@ -88,10 +88,13 @@ def npy_to_numpy(npy_array: bytes) -> NDArray[Any]:
     """Decode one array that holds no Python objects."""
     header = arrays.read_npy_header(npy_array)  # numpy takes the memory that it promises
     found = len(npy_array) - header.end
+    message = f"the npy header declares {header.promised_bytes} bytes of data; {found} follow"
     if found < header.promised_bytes:
-        message = f"the npy header promises {header.promised_bytes} bytes of data; {found} follow"
         raise RequestError(400, message)
-    return np.load(io.BytesIO(npy_array), allow_pickle=False)  # type: ignore[no-any-return]
+    array: NDArray[Any] = np.load(io.BytesIO(npy_array), allow_pickle=False)
+    if found > header.promised_bytes:  # such as another array
+        raise RequestError(400, message)
+    return array
 
 
 def npz_to_sparse(npz_bytes: bytes) -> Any:

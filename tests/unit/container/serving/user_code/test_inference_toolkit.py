@@ -12,6 +12,28 @@ from container.serving.third_party import bounds
 from container.serving.user_code import inference_toolkit
 
 
+def make_npy() -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.arange(2))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("media_type", "body", "reason"),
+    [
+        ("application/x-npy", make_npy() + make_npy(), "declares 16 bytes of data; 160 follow"),
+        ("application/x-npy", make_npy()[:-1], "declares 16 bytes of data; 15 follow"),
+        ("text/csv", "a\0,\0b\0", "the body holds zero bytes, as UTF-16 does"),
+    ],
+)
+def test_what_would_be_left_out_or_taken_for_text_is_refused(
+    media_type: str, body: str | bytes, reason: str
+) -> None:
+    with pytest.raises(RequestError, match=reason) as caught:
+        inference_toolkit.decode(body, media_type)
+    assert caught.value.status == 400
+
+
 def test_pickled_array_is_refused() -> None:
     buffer = io.BytesIO()
     np.save(buffer, np.array([{}], dtype=object), allow_pickle=True)
