@@ -10,16 +10,17 @@ import contextlib
 import lzma
 import pickletools
 import re
+import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Final
 
 APT_LIST: Final = "apt.txt"
 _MISSING_LIBRARY: Final = re.compile(r"\b(lib[\w.+-]+?\.so(?:\.\d+)*): cannot open shared object")
 _MAIN_ATTRIBUTE: Final = re.compile(
-    r"Can't get attribute '(\w+)' on <module '__main__'|"
-    r"module '__main__' has no attribute '(\w+)'"
+    r"Can't get attribute '([\w.]+)' on <module '__main__'|"
+    r"module '__main__' has no attribute '([\w.]+)'"
 )
 _OLDER: Final = re.compile(r"version `((GLIBC|GLIBCXX|CXXABI)_[\d.]+)' not found")
 _CUDA: Final = re.compile(r"lib(cu(da|blas|dnn|fft|file|pti|rand|solver|sparse)|nccl|nv)\w*\.so")
@@ -71,6 +72,7 @@ _PACKAGES: Final = {
 _PICKLE: Final = re.compile(
     r"\.(pkl|pickle|joblib|sav|p|dill|cloudpickle)(\.(gz|z|bz2|xz|lzma))?$", re.IGNORECASE
 )
+_TORCH: Final = re.compile(r"\.(pt|pth|bin|ckpt)$", re.IGNORECASE)
 _DECOMPRESSORS: Final = (
     (b"\x78", zlib.decompressobj),
     (b"\x1f\x8b", lambda: zlib.decompressobj(wbits=31)),
@@ -79,10 +81,6 @@ _DECOMPRESSORS: Final = (
     (b"\x5d\x00\x00", lzma.LZMADecompressor),
 )
 """By the first bytes of a file, as joblib compresses."""
-# Both forms in which a pickle names a global: by one opcode, and by two strings.
-_MAIN_NAME: Final = re.compile(
-    rb"c__main__\n(\w+)\n|(?s:(?<=\x8c\x08__main__\x94\x8c.))(\w+)\x94\x93"
-)
 _INSPECTED_BYTES: Final = 64 * 1024 * 1024
 
 
@@ -131,35 +129,75 @@ def _explain_main(names: list[str]) -> str:
     )
 
 
-def find_unservable(model_dir: Path) -> Iterator[str]:
-    """Yield a warning for each pickle of `model_dir` that holds objects of the training script."""
+def find_unservable(model_dir: Path, own_modules: Collection[str] = ()) -> Iterator[str]:
+    """Yield a warning for each pickle of `model_dir` that needs what is not there while serving.
+
+    That are the objects of the training script, and those of `own_modules`, which are beside it.
+    """
     for path in sorted(model_dir.rglob("*")):
-        if _PICKLE.search(path.name) and path.is_file():
-            names = sorted(set(_list_main_names(path)))
-            if names:
-                yield f"{path.name} cannot be loaded for serving: {_explain_main(names)}"
+        if not path.is_file():
+            continue
+        found = set(_list_globals(path, {"__main__", *own_modules}))
+        names = sorted(name for module, name in found if module == "__main__")
+        if names:
+            yield f"{path.name} cannot be loaded for serving: {_explain_main(names)}"
+        modules = sorted({module for module, _ in found} - {"__main__"})
+        if modules:
+            yield (
+                f"{path.name} cannot be loaded for serving without {', '.join(modules)} of your "
+                "code, which is put beside the model only if it has an inference.py"
+            )
 
 
-def _list_main_names(path: Path) -> Iterator[str]:
-    """List the names of `__main__` that a pickle refers to, as far as it can be read."""
+def _list_globals(path: Path, modules: Collection[str]) -> Iterator[tuple[str, str]]:
+    """List what a pickle refers to in some modules, as far as it can be read."""
+    data = _read_pickle(path)
+    listed = b"|".join(re.escape(module.encode()) for module in modules)
+    # Both forms in which a pickle names a global: by one opcode, and by two strings.
+    one = rb"c(?P<one>" + listed + rb")\n(?P<name>[\w.]+)\n"
+    two = rb"(?s:\x8c.)(?P<two>" + listed + rb")\x94(?s:\x8c.)(?P<text>[\w.]+)\x94\x93"
+    for found in re.finditer(one + rb"|" + two, data):
+        module = found["one"] or found["two"]
+        yield module.decode(), (found["name"] or found["text"]).decode()
+    # joblib writes arrays between the opcodes; what was found before them counts.
+    with contextlib.suppress(ValueError, IndexError, UnicodeError):
+        for module_name, name in _follow_opcodes(data):
+            if module_name in modules:
+                yield module_name, name
+
+
+def _read_pickle(path: Path) -> bytes:
+    """Return the beginning of a pickle, which PyTorch puts into a zip archive; b"" for others."""
+    is_torch = _TORCH.search(path.name)
+    if is_torch and zipfile.is_zipfile(path):
+        return _read_pickle_in_zip(path)
+    if not is_torch and not _PICKLE.search(path.name):
+        return b""
     with path.open("rb") as file:
         data = file.read(_INSPECTED_BYTES)
+    if is_torch and not data.startswith(b"\x80"):  # weights, for example
+        data = b""
     for magic, make in _DECOMPRESSORS:
         if data.startswith(magic):
             try:
                 data = make().decompress(data, _INSPECTED_BYTES)
             except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError):
-                return
+                data = b""
             break
-    for found in _MAIN_NAME.finditer(data):
-        yield (found[1] or found[2]).decode()
-    # joblib writes arrays between the opcodes; what was found before them counts.
-    with contextlib.suppress(ValueError, IndexError, UnicodeError):
-        yield from _follow_opcodes(data)
+    return data
 
 
-def _follow_opcodes(data: bytes) -> Iterator[str]:
-    """List the names of `__main__` that opcodes refer to, also by strings that were met before."""
+def _read_pickle_in_zip(path: Path) -> bytes:
+    with contextlib.suppress(zipfile.BadZipFile, OSError), zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            if name.endswith("data.pkl"):
+                with archive.open(name) as member:
+                    return member.read(_INSPECTED_BYTES)
+    return b""
+
+
+def _follow_opcodes(data: bytes) -> Iterator[tuple[str, str]]:
+    """List module and name of what opcodes refer to, also by strings that were met before."""
     pushed: object = None
     before: object = None
     memo: dict[object, object] = {}
@@ -167,11 +205,9 @@ def _follow_opcodes(data: bytes) -> Iterator[str]:
         match opcode.name:
             case "GLOBAL" | "INST":
                 module, _, name = str(argument).partition(" ")
-                if module == "__main__":
-                    yield name
+                yield module, name
             case "STACK_GLOBAL":
-                if before == "__main__":
-                    yield str(pushed)
+                yield str(before), str(pushed)
             case "MEMOIZE":
                 memo[len(memo)] = pushed
             case "BINPUT" | "LONG_BINPUT":

@@ -107,9 +107,13 @@ class ModelFile:
         advice = import_advice.explain(str(error))
         if isinstance(error, ImportError) and not advice:
             package = find_package(error) or KINDS[self.kind].package
+            own = ""
+            if KINDS[self.kind].is_pickle:  # which may hold classes of any module
+                own = f"if {package} is a module of your code, add that and an inference.py as "
+                own += "code/; otherwise "
             return (
-                f"{self.path} needs {package}, which this image lacks: {error}; make an image of "
-                f"your own, FROM this one, with the line RUN pip install {package}"
+                f"{self.path} needs {package}, which this image lacks: {error}; {own}make an image "
+                f"of your own, FROM this one, with the line RUN pip install {package}"
             )
         reason = f"{self.path} cannot be loaded as {self.kind}: {type(error).__name__}: {error}"
         return f"{reason}; {advice}" if advice else reason

@@ -43,7 +43,11 @@ def complete(
             f"{layout.model}; save the model to the directory that SM_MODEL_DIR names, or set "
             f"{ALLOW_EMPTY_MODEL_VARIABLE}=true if the program has no model to save"
         )
-    for warning in import_advice.find_unservable(layout.model):
+    own = {path.stem for path in layout.code.glob("*.py")}
+    own |= {path.parent.name for path in layout.code.glob("*/__init__.py")}
+    if _has_inference_code(program, layout):
+        own = set()
+    for warning in import_advice.find_unservable(layout.model, own):
         print(f"warning: {warning}", flush=True)
     links = sorted(str(path) for path in layout.model.rglob("*") if path.is_symlink())
     if links:
@@ -89,10 +93,14 @@ def _add_code_and_versions(
 ) -> None:
     if not any(layout.model.iterdir()):
         return
-    names = ("inference.py", algorithm.FILE_NAME)
-    if program.source and any((layout.code / name).is_file() for name in names):
+    if _has_inference_code(program, layout):
         target = layout.model / "code"
         ignored = shutil.ignore_patterns("__pycache__", ".*")
         shutil.copytree(layout.code, target, ignore=ignored, dirs_exist_ok=True)
         print(f"copied the inference code to {target}", flush=True)
     versions.write(layout.model, packages)
+
+
+def _has_inference_code(program: Program, layout: contract.Layout) -> bool:
+    names = ("inference.py", algorithm.FILE_NAME)
+    return bool(program.source) and any((layout.code / name).is_file() for name in names)

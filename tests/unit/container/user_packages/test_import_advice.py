@@ -5,7 +5,9 @@ from __future__ import annotations
 import pickle
 import sys
 import types
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
@@ -40,6 +42,7 @@ from container.user_packages import import_advice
             "AttributeError: Can't get attribute 'Scaler' on <module '__main__' from 'x.py'>",
             "Scaler was defined in the training script itself",
         ),
+        ("Can't get attribute 'Net.Block' on <module '__main__' (built-in)>", "Net.Block was"),
         ("ModuleNotFoundError: No module named 'x'", ""),
         ("Can't get attribute 'Scaler' on <module 'features'>", ""),
     ],
@@ -78,6 +81,24 @@ def test_joblib_files_are_read_as_well(
     joblib.dump(scaler, tmp_path / name, compress=compress)
     [warning] = import_advice.find_unservable(tmp_path)
     assert "Model" in warning
+
+
+def test_a_module_of_pytorch_and_modules_beside_the_script_are_found(
+    tmp_path: Path, scaler: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(tmp_path / "model.pth", "w") as archive:  # as torch.save writes it
+        archive.writestr("model/data.pkl", pickle.dumps(scaler, 2))
+        archive.writestr("model/data/0", bytes(99))
+    (tmp_path / "old.pt").write_bytes(pickle.dumps(scaler, 2) + bytes(9))
+    module = types.ModuleType("features")
+    module.Model = type("Model", (), {"__module__": "features"})  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "features", module)
+    (tmp_path / "own.pkl").write_bytes(pickle.dumps(module.Model()))
+    first, old, own = import_advice.find_unservable(tmp_path, {"features"})
+    assert first.startswith("model.pth cannot be loaded for serving: Model, Scaler was defined")
+    assert old.startswith("old.pt cannot be loaded")
+    assert own.startswith("own.pkl cannot be loaded for serving without features of your code")
+    assert len(list(import_advice.find_unservable(tmp_path))) == 2
 
 
 def test_other_files_are_passed_over(tmp_path: Path) -> None:

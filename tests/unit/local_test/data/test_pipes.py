@@ -61,7 +61,10 @@ def test_an_augmented_manifest_interleaves_its_attributes(tmp_path: Path) -> Non
             encode(uri, "AugmentedManifestFile", AttributeNames=names)
 
 
-@given(labels=st.lists(st.text(max_size=8) | st.integers(), min_size=1, max_size=8), has_mark=st.booleans())
+@given(
+    labels=st.lists(st.text(max_size=8) | st.integers(), min_size=1, max_size=8),
+    has_mark=st.booleans(),
+)
 def test_an_augmented_manifest_delivers_every_line_exactly(
     labels: list[str | int], *, has_mark: bool
 ) -> None:
