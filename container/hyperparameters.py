@@ -28,7 +28,7 @@ T = TypeVar("T")
 _NOUNS: Final = {str: "text", bool: "true or false", int: "an integer", float: "a number"}
 _OTHER_NOUN: Final = "a list of integers"
 _NO_LITERAL: Final = (ValueError, SyntaxError, MemoryError, RecursionError)
-_BOOLEANS: Final = {
+BOOLEANS: Final = {
     **dict.fromkeys(("true", "1", "yes", "on"), True),
     **dict.fromkeys(("false", "0", "no", "off"), False),
 }
@@ -135,7 +135,7 @@ def _convert(value: Any, text: str, kind: type) -> Any:
     if isinstance(value, str) and kind in (int, float):
         value = _read_number(value)
     if kind is bool:
-        return _BOOLEANS.get(str(value).strip().lower())
+        return BOOLEANS.get(str(value).strip().lower())
     if kind is int:
         is_exact = isinstance(value, float) and abs(value) < _EXACT_MAXIMUM and value.is_integer()
         return int(value) if is_exact or type(value) is int else None

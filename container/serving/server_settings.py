@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 
 from container import artifact, contract
 from container.errors import UserError
+from container.hyperparameters import BOOLEANS
 from container.serving.bodies import media_types
 
 T = TypeVar("T")
@@ -51,10 +52,6 @@ _GUNICORN_OPTIONS: Final = {
     **dict.fromkeys(("-k", "--worker-class"), "SAGEMAKER_GUNICORN_WORKER_CLASS"),
     **dict.fromkeys(("-b", "--bind"), contract.BIND_TO_PORT_VARIABLE),
     "--log-level": _LOG_LEVEL_VARIABLES[1],
-}
-_FLAGS: Final = {  # BT-2: local mode writes True
-    **dict.fromkeys(("true", "1", "yes", "on"), True),
-    **dict.fromkeys(("false", "0", "no", "off"), False),
 }
 _MEBIBYTE: Final = 1024**2
 
@@ -208,9 +205,9 @@ class _Reader:
 
     def flag(self, name: str) -> bool:
         def convert(text: str) -> bool:
-            if text.lower() not in _FLAGS:
+            if text.lower() not in BOOLEANS:  # BT-2: local mode writes True
                 raise ValueError
-            return _FLAGS[text.lower()]
+            return BOOLEANS[text.lower()]
 
         return self._read(name, default=False, convert=convert, possible="true or false")
 

@@ -10,7 +10,6 @@ import contextlib
 import lzma
 import pickletools
 import re
-import zipfile
 import zlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -134,66 +133,46 @@ def find_unservable(model_dir: Path, own_modules: Collection[str] = ()) -> Itera
 
     That are the objects of the training script, and those of `own_modules`, which are beside it.
     """
-    for path in sorted(model_dir.rglob("*")):
-        if not path.is_file():
-            continue
+    for path in sorted(filter(Path.is_file, model_dir.rglob("*"))):
         found = set(_list_globals(path, {"__main__", *own_modules}))
         names = sorted(name for module, name in found if module == "__main__")
+        modules = ", ".join(sorted({module for module, _ in found} - {"__main__"}))
         if names:
             yield f"{path.name} cannot be loaded for serving: {_explain_main(names)}"
-        modules = sorted({module for module, _ in found} - {"__main__"})
         if modules:
             yield (
-                f"{path.name} cannot be loaded for serving without {', '.join(modules)} of your "
-                "code, which is put beside the model only if it has an inference.py"
+                f"{path.name} cannot be loaded for serving without {modules} of your code, which "
+                "is put beside the model only if it has an inference.py"
             )
 
 
 def _list_globals(path: Path, modules: Collection[str]) -> Iterator[tuple[str, str]]:
     """List what a pickle refers to in some modules, as far as it can be read."""
     data = _read_pickle(path)
-    listed = b"|".join(re.escape(module.encode()) for module in modules)
+    one_of = rb"(" + b"|".join(re.escape(module.encode()) for module in modules) + rb")"
     # Both forms in which a pickle names a global: by one opcode, and by two strings.
-    one = rb"c(?P<one>" + listed + rb")\n(?P<name>[\w.]+)\n"
-    two = rb"(?s:\x8c.)(?P<two>" + listed + rb")\x94(?s:\x8c.)(?P<text>[\w.]+)\x94\x93"
-    for found in re.finditer(one + rb"|" + two, data):
-        module = found["one"] or found["two"]
-        yield module.decode(), (found["name"] or found["text"]).decode()
+    for form in (rb"c%b\n([\w.]+)\n", rb"(?s:\x8c.)%b\x94(?s:\x8c.)([\w.]+)\x94\x93"):
+        for module, name in re.findall(form % one_of, data):
+            yield module.decode(), name.decode()
     # joblib writes arrays between the opcodes; what was found before them counts.
     with contextlib.suppress(ValueError, IndexError, UnicodeError):
-        for module_name, name in _follow_opcodes(data):
-            if module_name in modules:
-                yield module_name, name
+        yield from (found for found in _follow_opcodes(data) if found[0] in modules)
 
 
 def _read_pickle(path: Path) -> bytes:
-    """Return the beginning of a pickle, which PyTorch puts into a zip archive; b"" for others."""
+    """Return the beginning of a pickle, which PyTorch stores in a zip archive; b"" for others."""
     is_torch = _TORCH.search(path.name)
-    if is_torch and zipfile.is_zipfile(path):
-        return _read_pickle_in_zip(path)
     if not is_torch and not _PICKLE.search(path.name):
         return b""
     with path.open("rb") as file:
         data = file.read(_INSPECTED_BYTES)
-    if is_torch and not data.startswith(b"\x80"):  # weights, for example
-        data = b""
+    if is_torch and not data.startswith((b"\x80", b"PK")):
+        return b""
     for magic, make in _DECOMPRESSORS:
         if data.startswith(magic):
-            try:
-                data = make().decompress(data, _INSPECTED_BYTES)
-            except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError):
-                data = b""
-            break
+            with contextlib.suppress(zlib.error, lzma.LZMAError, OSError, EOFError, ValueError):
+                return make().decompress(data, _INSPECTED_BYTES)
     return data
-
-
-def _read_pickle_in_zip(path: Path) -> bytes:
-    with contextlib.suppress(zipfile.BadZipFile, OSError), zipfile.ZipFile(path) as archive:
-        for name in archive.namelist():
-            if name.endswith("data.pkl"):
-                with archive.open(name) as member:
-                    return member.read(_INSPECTED_BYTES)
-    return b""
 
 
 def _follow_opcodes(data: bytes) -> Iterator[tuple[str, str]]:

@@ -60,9 +60,7 @@ class Account:
 
 
 def find_account(
-    profile: str | None,
-    region: str | None,
-    make_session: Callable[..., Any] | None = None,
+    profile: str | None, region: str | None, make_session: Callable[..., Any] | None = None
 ) -> Account:
     """Find the account of the credentials.
 

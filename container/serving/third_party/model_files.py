@@ -109,8 +109,7 @@ class ModelFile:
             package = find_package(error) or KINDS[self.kind].package
             own = ""
             if KINDS[self.kind].is_pickle:  # which may hold classes of any module
-                own = f"if {package} is a module of your code, add that and an inference.py as "
-                own += "code/; otherwise "
+                own = f"if {package} is your own, add it and an inference.py as code/; otherwise "
             return (
                 f"{self.path} needs {package}, which this image lacks: {error}; {own}make an image "
                 f"of your own, FROM this one, with the line RUN pip install {package}"

@@ -30,12 +30,7 @@ from container.serving.bodies.content_encoding import Expansion
 from container.serving.records import csv_rules, json_values
 from container.serving.third_party import bounds
 
-ENCODED_TYPES: Final = (
-    media_types.JSON,
-    media_types.CSV,
-    media_types.NPY,
-    media_types.JSON_LINES,
-)
+ENCODED_TYPES: Final = (media_types.JSON, media_types.CSV, media_types.NPY, media_types.JSON_LINES)
 TEXT_TYPES: Final = (media_types.JSON, media_types.CSV)
 _INTEGER_CHARACTERS: Final = re.compile(r"[0-9,\n-]+")
 _NUMBER_CHARACTERS: Final = re.compile(r"[0-9,.eE\n+-]+")

@@ -54,9 +54,7 @@ def decode(first: DecodingTask, others: Iterator[Task], threads: int) -> Iterato
     # Decode: the costly stage, in parallel and without Python's lock; in order, for a seed to mean
     # the same everywhere.
     dataset = dataset.map(
-        functools.partial(_decode_slab, shape=shape),
-        num_parallel_calls=threads,
-        deterministic=True,
+        functools.partial(_decode_slab, shape=shape), num_parallel_calls=threads, deterministic=True
     )
     # A slab with a damaged picture is missing, and is decoded again by its task, which names it.
     dataset = dataset.ignore_errors()

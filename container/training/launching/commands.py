@@ -41,11 +41,7 @@ def compose(
 
 
 def _compose_torchrun(
-    launch: Launch,
-    program: Sequence[str],
-    variables: Mapping[str, str],
-    python: str,
-    scratch: Path,
+    launch: Launch, program: Sequence[str], variables: Mapping[str, str], python: str, scratch: Path
 ) -> Launched:
     """Compose the command by which `torchrun` starts `program` once per accelerator (DS-10).
 

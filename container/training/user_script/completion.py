@@ -43,11 +43,7 @@ def complete(
             f"{layout.model}; save the model to the directory that SM_MODEL_DIR names, or set "
             f"{ALLOW_EMPTY_MODEL_VARIABLE}=true if the program has no model to save"
         )
-    own = {path.stem for path in layout.code.glob("*.py")}
-    own |= {path.parent.name for path in layout.code.glob("*/__init__.py")}
-    if _has_inference_code(program, layout):
-        own = set()
-    for warning in import_advice.find_unservable(layout.model, own):
+    for warning in import_advice.find_unservable(layout.model, _list_left_out(program, layout)):
         print(f"warning: {warning}", flush=True)
     links = sorted(str(path) for path in layout.model.rglob("*") if path.is_symlink())
     if links:
@@ -104,3 +100,10 @@ def _add_code_and_versions(
 def _has_inference_code(program: Program, layout: contract.Layout) -> bool:
     names = ("inference.py", algorithm.FILE_NAME)
     return bool(program.source) and any((layout.code / name).is_file() for name in names)
+
+
+def _list_left_out(program: Program, layout: contract.Layout) -> set[str]:
+    """List the modules of the code if they will not be put beside the model."""
+    if _has_inference_code(program, layout):
+        return set()
+    return {path.stem for path in layout.code.glob("*") if path.suffix in ("", ".py")}

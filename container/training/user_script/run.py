@@ -157,9 +157,7 @@ def _diagnose_ranks(
 
 
 def _log_start(
-    command: Sequence[str],
-    variables: Mapping[str, str],
-    environ: Mapping[str, str],
+    command: Sequence[str], variables: Mapping[str, str], environ: Mapping[str, str]
 ) -> str:
     """Log the command with hyperparameters and channels; with all variables when debugging.
 
