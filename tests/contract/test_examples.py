@@ -44,8 +44,8 @@ PACKAGES = {
 example is slow: pip looks at several hundred packages, twice."""
 
 
-LONG = {*PACKAGES, "image-folder", "mnist", "pictures"}
-"""They train with TensorFlow for a minute, as other tests do."""
+LONG = {*PACKAGES, "image-folder", "mnist", "pictures", "scikit-learn"}
+"""They train with TensorFlow for a minute, as other tests do, or run in tests/image as well."""
 
 
 def test_every_example_has_a_readme_and_an_expected_answer() -> None:
