@@ -251,10 +251,10 @@ def test_four_devices_learn_what_one_does(xla: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     cases = json.loads(done.stdout)
-    assert len(cases) == {"xla": 1, "plain": 3}[xla]  # XLA takes its time to compile
+    assert len(cases) == {"xla": 1, "plain": 2}[xla]  # XLA takes its time to compile
     for case in cases:
         assert case["loss"] < 1e-5
-        assert max(case["state"].values()) < 1e-5  # Adam magnifies rounding; CPUs differ
+        assert max(case["state"].values()) < 1e-5  # CPUs round differently
         assert case["copies"] == 0
         assert [name[-5:] for name in case["devices"]] == ["CPU:0", "CPU:1", "CPU:2", "CPU:3"]
 
