@@ -141,14 +141,6 @@ def test_augmented_manifest_from_a_pipe_trains_to_the_accuracy_of_the_same_pictu
     assert train_from_pipe(base, records) == csv_accuracy
 
 
-def test_set_larger_than_its_memory_budget_trains(make_format_job: MakeJob) -> None:
-    base = make_format_job("csv")
-    path = base / "input/config/hyperparameters.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "memory_budget_mb": "0"}))
-    assert train(base) > 0.85
-    assert "larger than the memory budget" in (base / "train.log").read_text()
-
-
 def train_from_pipe(base: Path, objects: Sequence[bytes]) -> float:
     fifo = base / "input/data/train_0"
     os.mkfifo(fifo)

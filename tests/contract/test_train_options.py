@@ -176,19 +176,19 @@ def test_two_deterministic_runs_give_the_same_bits(
     assert len(np.frombuffer(models[0], np.uint8)) > 10_000
 
 
-def test_int8_export_leaves_an_eight_bit_model_and_tells_its_cost(
+def test_int8_export_of_a_set_larger_than_its_memory_budget_leaves_a_model_and_tells_its_cost(
     digits_channels: Path,
     make_job: MakeJob,
     run_train: RunTrain,
     digits: dict[str, tuple[np.ndarray, np.ndarray]],
 ) -> None:
-    base = make_job(
-        {name: digits_channels / name for name in ("train", "test")}, epochs=10, int8_export="true"
-    )
+    channels = {name: digits_channels / name for name in ("train", "test")}
+    base = make_job(channels, epochs=10, int8_export="true", memory_budget_mb=0)
 
     result = run_train(base)
 
     assert result.returncode == 0, result.stdout + result.stderr
+    assert "larger than the memory budget" in result.stdout
     found = artifact.load(base / "model")
     images, labels = digits["test"]
     accuracy = (
