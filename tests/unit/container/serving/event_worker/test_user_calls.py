@@ -77,7 +77,10 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
 
     yield start
     for worker in made:
-        worker.service.application.handlers._model.set()  # noqa: SLF001 - lets the handler go on
+        found = worker.service.application.handlers
+        found._model.set()  # noqa: SLF001 - lets the handler go on
+        if found.coroutines is not None:  # their thread closes the loop
+            found.coroutines.loop.call_soon_threadsafe(found.coroutines.loop.stop)
         worker.close()
 
 
