@@ -115,7 +115,7 @@ class Settings:
     )
     lookahead_steps: int = field(
         0,
-        "after so many steps each, pull the weights to a slow copy of them, which follows them "
+        "every so many steps, pull the weights to a slow copy of them, which follows them "
         "less and less until the end (Lookahead); 0: never",
         unit="steps",
         low=0,
