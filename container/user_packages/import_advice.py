@@ -103,7 +103,7 @@ def explain(text: str) -> str:
 def _explain_library(library: str) -> str:
     if _CUDA.match(library):
         return (
-            f"{library} is of NVIDIA's CUDA, which only the GPU image has: build it by "
+            f"{library} is part of NVIDIA's CUDA, which only the GPU image has: build it by "
             "Dockerfile.gpu, or install the package's build for CPUs"
         )
     package = _PACKAGES.get(library)

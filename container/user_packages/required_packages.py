@@ -26,7 +26,7 @@ _REPOSITORY: Final = re.compile(r"(?:^|[\s@])(git|hg|svn|bzr)\+(?:[a-z]+\+)?(ssh
 _REPOSITORY_ADVICE: Final = (
     "this image has no {program}; name an archive instead (NAME @ "
     "https://github.com/OWNER/NAME/archive/COMMIT.tar.gz), put the package's wheel into wheels/, "
-    "or install {program} in an image of yours"
+    "or install {program} in your image"
 )
 _PIP: Final = ("-m", "pip", "install", "--no-input", "--disable-pip-version-check")
 
