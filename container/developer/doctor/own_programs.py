@@ -62,8 +62,8 @@ def examine(programs: Iterable[Path], dockerfile_text: str = "") -> Iterator[Fin
 
 
 def _examine_line_ends(path: Path, head: bytes) -> Iterator[Finding]:
-    if head.partition(b"\n")[0].endswith(b"\r"):
-        text = f"{path} has Windows line ends: its interpreter is not found when it is started"
+    if head.partition(b"\n")[0].endswith(b"\r") or (_SHELL.match(head) and b"\r" in head):
+        text = f"{path} has Windows line ends: its interpreter or a command is not found"
         yield Finding("error", f"{text}; save it with LF line ends [IMG-13, TRIP-2]")
 
 

@@ -76,6 +76,14 @@ def test_a_wrapper_that_passes_signals_on_is_good(text: str, tmp_path: Path) -> 
     assert find_faults(make_sample(tmp_path, train=text)) == []
 
 
+@pytest.mark.parametrize("text", ["#!/bin/sh\nset -e\r\nexec a\n", "#!/bin/sh\rexec a\r"])
+def test_a_shell_script_with_a_windows_line_end_anywhere_is_named(
+    text: str, tmp_path: Path
+) -> None:
+    [fault] = find_faults(make_sample(tmp_path, train=text))
+    assert "trees/train has Windows line ends: its interpreter or a command" in fault
+
+
 def test_the_script_of_an_entry_point_is_examined(tmp_path: Path) -> None:
     directory = make_sample(tmp_path)
     (directory / "start.sh").write_text("#!/bin/sh\npython -m program $1\n")
