@@ -69,7 +69,8 @@ def gather(
             store.append(part.images)
             pixels.add(part.images, guesses_label=part.guesses_label)
             labels.append(find_labels(part))
-            names += _name_records(part, options)
+            if options.keeps_names:
+                names += map(part.locate, range(len(part.labels)))
     if shape is None:
         message = f"{where} holds no rows: only headers, or no records"
         raise UserError(message)
@@ -101,13 +102,6 @@ def gather(
         block_bytes=max(BLOCK_BYTES, budget_bytes // 4),
         **common,
     )
-
-
-def _name_records(part: Part, options: Options) -> list[str]:
-    """Return the place of each record, if somebody asks for them."""
-    if not options.keeps_names:
-        return []
-    return [part.locate(index) for index in range(len(part.labels))]
 
 
 def _read_again(

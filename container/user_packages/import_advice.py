@@ -22,6 +22,7 @@ _MAIN_ATTRIBUTE: Final = re.compile(
     r"module '__main__' has no attribute '([\w.]+)'"
 )
 _OLDER: Final = re.compile(r"version `((GLIBC|GLIBCXX|CXXABI)_[\d.]+)' not found")
+_SHARED: Final = re.compile(r"signal: Bus error|</torch_\d|segment /dev/shm|'/(psm_|dev/shm)")
 _CUDA: Final = re.compile(r"lib(cu(da|blas|dnn|fft|file|pti|rand|solver|sparse)|nccl|nv)\w*\.so")
 # Of Debian 13, which the CPU image is made from.
 _PACKAGES: Final = {
@@ -93,6 +94,11 @@ def explain(text: str) -> str:
         return (
             f"a library was built on a newer system than this image, which lacks {older[1]}: "
             "install the package from its wheel (manylinux), or build it in this image"
+        )
+    if _SHARED.search(text):
+        return (
+            "shared memory (/dev/shm) is full; it may have only 64 MB on SageMaker, and no request "
+            "can raise that: use no worker processes in the data loader, or smaller batches"
         )
     attribute = _MAIN_ATTRIBUTE.search(text)
     if attribute:

@@ -15,6 +15,8 @@ import pytest
 
 from container.user_packages import import_advice
 
+SHARED = "shared memory (/dev/shm) is full"
+
 
 @pytest.mark.parametrize(
     ("text", "advice"),
@@ -43,6 +45,11 @@ from container.user_packages import import_advice
             "Scaler was defined in the training script itself",
         ),
         ("Can't get attribute 'Net.Block' on <module '__main__' (built-in)>", "Net.Block was"),
+        ("RuntimeError: DataLoader worker (pid 9) is killed by signal: Bus error. It", SHARED),
+        ("unable to write to file </torch_9_1_0>: No space left on device (28)", SHARED),
+        ("OSError: [Errno 28] No space left on device: '/psm_1b2c'", SHARED),
+        ("Error while creating shared memory segment /dev/shm/nccl-x (size 9637888)", SHARED),
+        ("OSError: [Errno 28] No space left on device: '/opt/ml/model/a'", ""),
         ("ModuleNotFoundError: No module named 'x'", ""),
         ("Can't get attribute 'Scaler' on <module 'features'>", ""),
     ],
