@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +31,32 @@ def load(path: Path | None) -> dict[str, Any] | None:
 
 def _parse_json(path: Path, content: bytes) -> Any:
     try:
-        return json.loads(content)
+        return json.loads(content, object_pairs_hook=_unite)
     except (ValueError, RecursionError) as error:
         message = f"{path} is not JSON: {error}"
         raise UserError(message) from error
 
 
+def _unite(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object. Raises: ValueError if it has a name twice, of which one would be lost."""
+    names = [name for name, _ in pairs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        message = f"an object has {', '.join(map(repr, twice))} twice"
+        raise ValueError(message)
+    return dict(pairs)
+
+
 def _parse_yaml(path: Path, content: bytes) -> Any:
     import yaml  # noqa: PLC0415 - only requests in YAML need it
 
+    class Loader(yaml.SafeLoader):
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:  # noqa: FBT001 - PyYAML's
+            _unite([(str(key.value), value) for key, value in node.value])
+            return super().construct_mapping(node, deep)
+
     try:
-        return yaml.safe_load(content)
+        return yaml.load(content, Loader)  # noqa: S506 - which is a safe one
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         message = f"{path} is not YAML: {error}"
         raise UserError(message) from error

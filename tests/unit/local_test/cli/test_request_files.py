@@ -28,3 +28,16 @@ def test_a_file_without_fields_is_refused(name: str, text: str, found: str, tmp_
 
 def test_without_a_file_there_is_no_request() -> None:
     assert request_files.load(None) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("request.json", '{"HyperParameters": {"epochs": "1", "lr": "1", "epochs": "2"}}'),
+        ("request.yaml", 'HyperParameters:\n  epochs: "1"\n  epochs: "2"\n'),
+    ],
+)
+def test_a_name_that_is_given_twice_is_refused(name: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match="an object has 'epochs' twice"):
+        request_files.load(tmp_path / name)
