@@ -51,7 +51,7 @@ def _parse_yaml(path: Path, content: bytes) -> Any:
     import yaml  # noqa: PLC0415 - only requests in YAML need it
 
     class Loader(yaml.SafeLoader):
-        def construct_mapping(self, node: Any, deep: bool = False) -> Any:  # noqa: FBT001 - PyYAML's
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:  # noqa: FBT001 - theirs
             _unite([(str(key.value), value) for key, value in node.value])
             return super().construct_mapping(node, deep)
 
