@@ -416,14 +416,8 @@ FAILURES = {
     "exit code 2": Case(
         hyperparameters={"code": "2"}, differs=frozenset({"exit code", "extra info"})
     ),
-    "exit code 3": Case(hyperparameters={"code": "3"}, differs=frozenset({"exit code"})),
     "exit code 137 of a shell": Case(
         hyperparameters={"code": "137"},
-        variables={"SAGEMAKER_PROGRAM": "end.sh"},
-        differs=frozenset({"exit code", "extra info"}),
-    ),
-    "exit code 139 of a shell": Case(
-        hyperparameters={"code": "139"},
         variables={"SAGEMAKER_PROGRAM": "end.sh"},
         differs=frozenset({"exit code", "extra info"}),
     ),
