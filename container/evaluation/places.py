@@ -49,7 +49,7 @@ def find(layout: contract.Layout, options: argparse.Namespace) -> Places:
     if layout.processing_job_config.exists():
         return _find_in_processing_job(layout, options)
     channels = [layout.channel(name) for name in _TEST_NAMES]
-    test = options.test_dir or next((path for path in channels if path.is_dir()), None)
+    test = options.test_dir or _take_only([path for path in channels if path.is_dir()])
     if test is None:
         message = (
             f"no test set was found: neither {channels[0]} nor {channels[1]} is a directory; "
@@ -60,13 +60,21 @@ def find(layout: contract.Layout, options: argparse.Namespace) -> Places:
     return Places(options.model_dir or layout.model, test, outputs)
 
 
+def _take_only(tests: list[Path]) -> Path | None:
+    """Return the only test set, or None without one. Raises: UserError if there are two."""
+    if len(tests) > 1:
+        message = f"{tests[0]} and {tests[1]} are two test sets; keep one, or pass --test-dir"
+        raise UserError(message)
+    return tests[0] if tests else None
+
+
 def _find_in_processing_job(layout: contract.Layout, options: argparse.Namespace) -> Places:
     config = contract.load_json_object(layout.processing_job_config)
     output_config = config.get("ProcessingOutputConfig") or {}
     inputs = _local_paths(layout, config.get("ProcessingInputs"), "Input")
     outputs = _local_paths(layout, output_config.get("Outputs"), "Output")
     model = options.model_dir or inputs.get("model")
-    test = options.test_dir or inputs.get("test") or inputs.get("testing")
+    test = options.test_dir or _take_only(list(filter(None, map(inputs.get, _TEST_NAMES))))
     output = options.output_dir or outputs.get("evaluation")
     faults = []
     if model is None:

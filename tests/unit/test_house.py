@@ -75,7 +75,6 @@ EXERCISES = {
     "tests/contract/test_evaluate.py": (
         "container.evaluation.charts",
         "container.evaluation.job",
-        "container.evaluation.places",
         "container.evaluation.sharing",
     ),
     "tests/contract/test_export.py": ("container.training.export",),
