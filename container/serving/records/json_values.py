@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from container.errors import RequestError
 
+FORMS: Final = ("instances", "inputs", "dataframe_split", "dataframe_records")
 # Texts come first, so that no word inside one is replaced.
 _CONSTANT: Final = re.compile(r'"(?:[^"\\]|\\.)*+"?|-?\bInfinity\b|\bNaN\b', re.DOTALL)
 
@@ -65,8 +66,9 @@ def is_missing(value: Any) -> bool:
 
 def refuse_both_forms(document: Mapping[str, Any]) -> None:
     """Refuse a predict request of which a part would be ignored. Raises: RequestError 400."""
-    if "instances" in document and "inputs" in document:
-        message = 'the JSON holds both "instances" and "inputs"; send one of them'
+    found = [f'"{name}"' for name in FORMS if name in document]
+    if len(found) > 1:
+        message = f"the JSON holds both {' and '.join(found)}; send one of them"
         raise RequestError(400, message)
 
 

@@ -1,5 +1,6 @@
 """What JSON cannot hold."""
 
+import itertools
 import json
 import math
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 
 from container.errors import RequestError
 from container.serving.records import json_values
+from container.serving.third_party import predict_requests
 
 
 @pytest.mark.parametrize(
@@ -48,3 +50,9 @@ def test_what_is_no_base64_is_refused(value: Any) -> None:
 )
 def test_predict_request_is_known_by_its_only_key(document: Any, form: str) -> None:
     assert json_values.find_form(document) == form
+
+
+@pytest.mark.parametrize("names", itertools.combinations(json_values.FORMS, 2))
+def test_a_predict_request_of_two_forms_is_refused(names: tuple[str, str]) -> None:
+    with pytest.raises(RequestError, match=f'both "{names[0]}" and "{names[1]}"; send one'):
+        predict_requests.decode(json.dumps(dict.fromkeys(names, [[1]])))
