@@ -52,7 +52,7 @@ def test_predict_request_is_known_by_its_only_key(document: Any, form: str) -> N
     assert json_values.find_form(document) == form
 
 
-@pytest.mark.parametrize("names", itertools.combinations(json_values.FORMS, 2))
+@pytest.mark.parametrize("names", [*itertools.combinations(json_values.FORMS, 2)])
 def test_a_predict_request_of_two_forms_is_refused(names: tuple[str, str]) -> None:
     with pytest.raises(RequestError, match=f'both "{names[0]}" and "{names[1]}"; send one'):
-        predict_requests.decode(json.dumps(dict.fromkeys(names, [[1]])))
+        predict_requests.decode(json.dumps({name: [[1]] for name in names}))
