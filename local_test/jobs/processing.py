@@ -81,6 +81,7 @@ class ProcessingJob(Job):
 
     def _upload_outputs(self) -> None:
         """Store every output directory's files under its URI; links are not followed (PR-2)."""
+        writers: dict[str, str] = {}
         for output in self._outputs():
             place = output["S3Output"]
             stored = 0
@@ -89,10 +90,17 @@ class ProcessingJob(Job):
                 members, faults = job_outputs.list_files(directory, below=self._root(host))
                 self._findings += faults
                 for entry in members:
-                    if entry.is_file:
-                        with entry.open() as file:
-                            storage.store_file(file, f"{place['S3Uri'].rstrip('/')}/{entry.name}")
-                        stored += 1
+                    if not entry.is_file:
+                        continue
+                    uri = f"{place['S3Uri'].rstrip('/')}/{entry.name}"
+                    writer = f"{host}, {output['OutputName']}"
+                    if writers.setdefault(uri, writer) != writer:
+                        self._findings.append(
+                            f"{uri} was written by {writers[uri]} and by {writer}: only one is kept"
+                        )
+                    with entry.open() as file:
+                        storage.store_file(file, uri)
+                    stored += 1
             if not stored:
                 self._findings.append(
                     f"output {output['OutputName']!r} is empty: "

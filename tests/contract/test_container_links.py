@@ -59,7 +59,9 @@ def train(directory: Path, runner: ProcessRunner, script: str, **fields: Any) ->
     return TrainingJob(valid, runner, directory / "job").run()
 
 
-def process(directory: Path, runner: ProcessRunner, script: str) -> JobResult:
+def process(
+    directory: Path, runner: ProcessRunner, script: str, instance_count: int = 1
+) -> JobResult:
     request = shorthand.processing_request(
         name="job",
         image="any",
@@ -67,6 +69,7 @@ def process(directory: Path, runner: ProcessRunner, script: str) -> JobResult:
         outputs={"evaluation": str(directory / "out")},
         entrypoint=write(directory, script),
     )
+    request["ProcessingResources"]["ClusterConfig"]["InstanceCount"] = instance_count
     valid = validate("CreateProcessingJob", request)
     return ProcessingJob(valid, runner, directory / "job").run()
 
@@ -183,6 +186,12 @@ def test_outputs_of_processing_are_stored_without_links(
     assert result.status == "Completed"
     assert list((tmp_path / "out").rglob("*")) == []  # PR-2
     assert any("is a symbolic link" in finding for finding in result.findings)
+
+
+def test_a_file_that_two_hosts_wrote_is_a_finding(tmp_path: Path, runner: ProcessRunner) -> None:
+    result = process(tmp_path, runner, "echo a > processing/evaluation/x", instance_count=2)
+    [finding] = (text for text in result.findings if "was written by" in text)
+    assert "/out/x was written by algo-1, evaluation and by algo-2, evaluation: only" in finding
 
 
 def test_deep_directories_are_a_finding_and_the_rest_is_stored(
