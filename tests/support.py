@@ -11,11 +11,14 @@ import struct
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
 from container.data.formats.checksums import compute_masked_crc
+
+if TYPE_CHECKING:
+    from local_test.endpoints.endpoint import Endpoint
 
 ROOT = Path(__file__).resolve().parents[1]
 """The checkout."""
@@ -59,6 +62,17 @@ def encode_tfrecord(payload: bytes) -> bytes:
     """Frame one record: length and payload, each with its checksum."""
     pieces = (struct.pack("<Q", len(payload)), payload)
     return b"".join(piece + struct.pack("<I", compute_masked_crc(piece)) for piece in pieces)
+
+
+def list_loaded_models(endpoint: Endpoint) -> dict[str, list[str]]:
+    """List the loaded targets of each multi-model server, the least recently used first."""
+    return {
+        place.server.name: place.cache.loaded
+        for variant in endpoint.deployment.current.variants
+        for replica in variant.replicas
+        for place in replica.places
+        if place.cache is not None
+    }
 
 
 def free_port() -> int:

@@ -99,16 +99,6 @@ class Deployment:
             found[current.shadow.variant.name] = current.shadow.summarize()
         return found
 
-    def loaded_models(self) -> dict[str, list[str]]:
-        """Return the loaded targets of each multi-model server, the least recently used first."""
-        return {
-            place.server.name: place.cache.loaded
-            for variant in self.current.variants
-            for replica in variant.replicas
-            for place in replica.places
-            if place.cache is not None
-        }
-
     def choose(self, headers: Mapping[str, str]) -> Variant:
         """Return the variant, or the copies of the inference component, that answers a request.
 

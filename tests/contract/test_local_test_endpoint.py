@@ -26,7 +26,7 @@ from local_test.requests import shapes, shorthand
 from local_test.requests.endpoint_requests import EndpointRequests
 from local_test.runners.launcher import has_namespaces
 from local_test.runners.process import ProcessRunner
-from tests.support import PROGRAMS, wait_until
+from tests.support import PROGRAMS, list_loaded_models, wait_until
 
 FAST = Limits(startup_s=15, ping_interval_s=0.05, invocation_s=5)
 
@@ -340,10 +340,10 @@ def test_models_are_loaded_when_asked_for_and_the_least_used_makes_room(tmp_path
             headers = {"Content-Type": "text/csv", "X-Amzn-SageMaker-Target-Model": target}
             return running.invoke(b"10", headers).body
 
-        assert running.deployment.loaded_models() == {"AllTraffic-1": []}  # MME-6
+        assert list_loaded_models(running) == {"AllTraffic-1": []}  # MME-6
         assert [ask("a.tar.gz"), ask("b.tar.gz"), ask("a.tar.gz")] == [b"11", b"12", b"11"]
         assert ask("sub/c.tar.gz") == b"13"  # the program holds two and answers 507: MME-2
-        assert running.deployment.loaded_models() == {"AllTraffic-1": ["a.tar.gz", "sub/c.tar.gz"]}
+        assert list_loaded_models(running) == {"AllTraffic-1": ["a.tar.gz", "sub/c.tar.gz"]}
         with pytest.raises(RequestError, match="cannot fetch TargetModel") as refusal:
             ask("none.tar.gz")
         assert refusal.value.status == 400
@@ -358,7 +358,7 @@ def test_a_disabled_cache_unloads_after_each_request(tmp_path: Path) -> None:
         headers = {"Content-Type": "text/csv", "X-Amzn-SageMaker-Target-Model": "a.tar.gz"}
 
         assert running.invoke(b"10", headers).body == b"11"
-        assert running.deployment.loaded_models() == {"AllTraffic-1": []}  # MME-6
+        assert list_loaded_models(running) == {"AllTraffic-1": []}  # MME-6
 
 
 def test_a_multi_model_container_without_a_list_of_models_never_gets_healthy(

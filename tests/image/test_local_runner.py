@@ -41,7 +41,7 @@ from local_test.runners.interface import Launch
 from local_test.runners.process import ProcessRunner
 from tests.contract import mutants
 from tests.image.engine import replacing
-from tests.support import PROGRAMS, wait_until
+from tests.support import PROGRAMS, list_loaded_models, wait_until
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(300)]
 BASE_IMAGE = os.environ.get("BASE_IMAGE") or "python:3.13-slim-trixie"
@@ -421,9 +421,7 @@ def test_models_are_evicted_when_the_container_says_507(
             ).body
 
         assert [ask("a"), ask("b"), ask("a"), ask("c")] == [b"11", b"12", b"11", b"13"]
-        assert running.deployment.loaded_models() == {
-            "AllTraffic-1": ["a.tar.gz", "c.tar.gz"]
-        }  # MME-2
+        assert list_loaded_models(running) == {"AllTraffic-1": ["a.tar.gz", "c.tar.gz"]}  # MME-2
 
 
 def test_an_isolated_endpoint_is_reached_by_the_platform_alone(
