@@ -204,9 +204,9 @@ def _read_count(values: Mapping[str, Any], name: str) -> int | None:
         return None
     try:
         count = int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         count = 0
-    if count < 1:
+    if count < 1 or isinstance(value, bool) or count != float(value):
         message = f"{name}={value!r}: expected a number of processes, 1 or more"
         raise UserError(message)
     return count

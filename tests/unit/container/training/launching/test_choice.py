@@ -150,6 +150,9 @@ def test_only_the_hosts_of_the_named_instance_groups_take_part(tmp_path: Path) -
         ("sagemaker_mpi_num_of_processes_per_host", '"two"', "1 or more"),
         ("sagemaker_mpi_num_of_processes_per_host", "0", "1 or more"),
         ("sagemaker_mpi_num_processes", "-1", "1 or more"),
+        ("sagemaker_mpi_num_processes", "2.5", "1 or more"),
+        ("sagemaker_mpi_num_processes", "true", "1 or more"),
+        ("sagemaker_mpi_num_processes", "Infinity", "1 or more"),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_refused(
