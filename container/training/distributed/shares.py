@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from typing import TYPE_CHECKING, Any
 
@@ -115,7 +116,7 @@ def _rename(images: Any, classes: tuple[Label, ...]) -> Any:
     Raises: UserError if it has a class that is not among them, or two that would be one.
     """
     try:
-        indices = Names(classes).find_all(images.classes)
+        indices = Names(classes, functools.partial(print, flush=True)).find_all(images.classes)
     except ValueError as error:
         message = f"the labels of another channel or host: {error}"
         raise UserError(message) from error

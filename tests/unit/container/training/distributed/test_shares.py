@@ -116,3 +116,15 @@ def test_labels_of_a_test_set_that_would_be_two_classes_are_not_one(tmp_path: Pa
     test = _load(tmp_path / "test", ["8", "08"], keeps_spelling=True)
     with pytest.raises(UserError, match="of another channel or host: '08' and '8' would both be"):
         _divide(shards, test)
+
+
+def test_a_class_that_a_host_writes_in_another_way_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _divide(
+        [
+            _load(tmp_path / str(rank), [label, "8"], keeps_spelling=True)
+            for rank, label in enumerate(("7.0", "7"))
+        ]
+    )
+    assert capsys.readouterr().out == "the label '7.0' is taken as class 7\n"
