@@ -120,6 +120,10 @@ def listen_to_containers(port: int) -> tuple[list[socket.socket], str]:
     engine.reap()
     if engine.is_in_virtual_machine():
         return [], engine.HOST_OF_VIRTUAL_MACHINE
+    described = engine.reach().info()
+    if described.get("Rootless") or "name=rootless" in described.get("SecurityOptions", ()):
+        _report_unreachable("the engine is rootless, and has a network of its own")
+        return [], ""
     gateway = engine.find_gateway()
     if gateway is None:
         _report_unreachable(
@@ -129,7 +133,7 @@ def listen_to_containers(port: int) -> tuple[list[socket.socket], str]:
         return [], ""
     try:
         return [_listen(gateway, port, is_early=_makes_network_late())], gateway
-    except OSError as error:  # a rootless engine has an address of its own network
+    except OSError as error:
         _report_unreachable(f"cannot listen on {gateway}:{port}: {error.strerror}")
         return [], ""
 
@@ -188,17 +192,13 @@ def _listen_anew(directory: Path, port: int) -> socket.socket:
 
 
 def _makes_network_late() -> bool:
-    """Return whether the gateway's address is of this machine while a container runs only.
-
-    So it is with Podman, unless it is elsewhere, or rootless, which has a network of its own.
-    """
+    """Return whether the gateway's address exists only while a container runs: Podman, here."""
     from local_test.runners import engine  # noqa: PLC0415 - takes 0.2 s to import
 
     client = engine.reach()
     names = [item.get("Name") for item in client.version().get("Components") or ()]
-    is_rootless = client.info().get("Rootless", False)
     is_local = client.api.base_url.startswith("http+docker:")  # a socket of this machine
-    return "Podman Engine" in names and is_local and not is_rootless
+    return "Podman Engine" in names and is_local
 
 
 def _listen(host: str, port: int, *, is_early: bool = False) -> socket.socket:

@@ -11,13 +11,11 @@ from local_test.aws.process import host
 from local_test.runners import engine
 
 
-def describe(
-    name: str = "Engine", url: str = "http+docker://localhost", *, is_rootless: bool = False
-) -> Any:
+def describe(name: str = "Engine", url: str = "http+docker://localhost", **info: Any) -> Any:
     """Return a client of an engine, as far as its answers about itself count."""
     return SimpleNamespace(
         version=lambda: {"Components": [{"Name": name}]},
-        info=lambda: {"Rootless": is_rootless},
+        info=lambda: {"SecurityOptions": ["name=seccomp,profile=default"], **info},
         api=SimpleNamespace(base_url=url),
     )
 
@@ -57,7 +55,6 @@ def test_containers_that_cannot_reach_it_are_reported(
     ("client", "can_listen"),
     [
         (describe("Podman Engine"), True),
-        (describe("Podman Engine", is_rootless=True), False),
         (describe("Podman Engine", url="http://192.0.2.1:8888"), False),
         (describe(), False),
     ],
@@ -71,6 +68,22 @@ def test_podman_makes_its_network_with_the_first_container(
     assert (len(listeners), name) == ((1, "198.51.100.77") if can_listen else (0, ""))
     for listener in listeners:
         listener.close()
+
+
+@pytest.mark.parametrize(
+    "client",
+    [
+        describe("Podman Engine", Rootless=True),
+        describe(SecurityOptions=["name=seccomp,profile=default", "name=rootless"]),
+    ],
+)
+def test_a_rootless_engine_is_reported_although_another_one_has_its_address_here(
+    patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], client: Any
+) -> None:
+    patch.setattr(engine, "reach", lambda: client)
+    patch.setattr(engine, "find_gateway", lambda: "127.0.0.2")
+    assert host.listen_to_containers(0) == ([], "")
+    assert "the engine is rootless, and has a network of its own" in capsys.readouterr().err
 
 
 def test_an_engine_in_a_virtual_machine_forwards_its_own_name(patch: pytest.MonkeyPatch) -> None:
