@@ -43,6 +43,15 @@ def _find_image(_: Account, record: Record) -> str:
     return live_jobs.image_of(record)
 
 
+def _find_last_execution(account: Account, record: Record) -> str:
+    statuses = [
+        str(item["PipelineExecutionStatus"])
+        for item in account.store.list(kinds.PIPELINE_EXECUTION)
+        if item["PipelineName"] == record["PipelineName"]
+    ]
+    return statuses[-1] if statuses else "none yet"
+
+
 _GROUPS: Final = (
     _Group(
         kinds.ENDPOINT,
@@ -72,6 +81,7 @@ _GROUPS: Final = (
         "Approval",
         lambda _, record: str(record.get("ModelApprovalStatus", "")),
     ),
+    _Group(kinds.PIPELINE, "Pipelines", "Last execution", _find_last_execution),
 )
 
 

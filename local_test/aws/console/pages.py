@@ -13,10 +13,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from local_test.aws.account.account import Account
-from local_test.aws.account.kinds import COMPONENT, ENDPOINT, RESOURCES, TUNING_JOB
+from local_test.aws.account.kinds import COMPONENT, ENDPOINT, PIPELINE, RESOURCES, TUNING_JOB
 from local_test.aws.console import overview
 from local_test.aws.console.endpoint_page import show_component, show_endpoint
 from local_test.aws.console.job_page import show_job
+from local_test.aws.console.pipeline_page import show_pipeline
 from local_test.aws.console.rendering import NAVIGATION, find_file, render, render_message
 from local_test.aws.console.rendering import answer as send
 from local_test.aws.console.request_form import make_form
@@ -78,6 +79,8 @@ def _find_page(account: Account, parts: list[str]) -> Reply | None:
 def _show(account: Account, kind: str, name: str) -> Reply | None:
     if kind == "playground":
         return _show_playground(account, name)
+    if kind == PIPELINE.name:
+        return _show_pipeline(account, name)
     record = account.store.find(RESOURCES[kind], name) if kind in RESOURCES else None
     if record is None:
         return None
@@ -89,6 +92,16 @@ def _show(account: Account, kind: str, name: str) -> Reply | None:
         return show(template, name, **describe(account, record))
     request = record.get("_request", record)
     return show("resource.html", name, record=record, request=request)
+
+
+def _show_pipeline(account: Account, path: str) -> Reply | None:
+    """Show a pipeline, or `PIPELINE/EXECUTION`."""
+    name, _, chosen = path.partition("/")
+    record = account.store.find(PIPELINE, name)
+    values = show_pipeline(account, record, chosen) if record else {}
+    return (
+        render(account, "pipeline.html", name, section=PIPELINE.name, **values) if values else None
+    )
 
 
 def _show_playground(account: Account, path: str) -> Reply | None:

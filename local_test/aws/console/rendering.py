@@ -31,6 +31,7 @@ NAVIGATION: Final = {
     kinds.TRANSFORM_JOB.name: "Transform",
     kinds.MODEL.name: "Models",
     kinds.PACKAGE.name: "Packages",
+    kinds.PIPELINE.name: "Pipelines",
 }
 """The lists that each page links to, by kind."""
 _HEADERS: Final = {
