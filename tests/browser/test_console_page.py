@@ -78,6 +78,7 @@ def furnish(local: LocalAws) -> None:
     )
     for name in ("done", "failed"):
         wait_for_status(local, name)
+    furnish_pipeline(local, {key: request[key] for key in members})
     wait_until_settled(local, "shown")
     wait_for(
         lambda: local.sagemaker.describe_hyper_parameter_tuning_job(
@@ -104,6 +105,42 @@ def furnish(local: LocalAws) -> None:
     local.runtime.invoke_endpoint(EndpointName="shown", Body=b"hello")
 
 
+def furnish_pipeline(local: LocalAws, training: dict[str, Any]) -> None:
+    """Execute a pipeline that refuses its model."""
+    training = {**training, "StoppingCondition": {"MaxRuntimeInSeconds": 600}}
+    arn = {"Get": "Steps.learn-the-digits.TrainingJobArn"}
+    condition = {"Type": "Equals", "LeftValue": arn, "RightValue": "other"}
+    model = {"PrimaryContainer": {"Image": local.image}, "ExecutionRoleArn": local.role}
+    gate = {
+        "Conditions": [condition],
+        "IfSteps": [{"Name": "keep-the-model", "Type": "Model", "Arguments": model}],
+        "ElseSteps": [{"Name": "end", "Type": "Fail", "Arguments": {"ErrorMessage": "no good"}}],
+    }
+    steps = [
+        {"Name": "learn-the-digits", "Type": "Training", "Arguments": training},
+        {"Name": "learn-again", "Type": "Training", "Arguments": training},
+        {
+            "Name": "gate",
+            "Type": "Condition",
+            "Arguments": gate,
+            "DependsOn": ["learn-the-digits", "learn-again"],
+        },
+    ]
+    local.sagemaker.create_pipeline(
+        PipelineName="gated",
+        PipelineDefinition=json.dumps({"Version": "2020-12-01", "Parameters": [], "Steps": steps}),
+        ClientRequestToken="t" * 32,
+        RoleArn=local.role,
+    )
+    local.sagemaker.start_pipeline_execution(PipelineName="gated", ClientRequestToken="t" * 32)
+    wait_for(
+        lambda: local.sagemaker.list_pipeline_executions(PipelineName="gated"),
+        lambda answer: (
+            answer["PipelineExecutionSummaries"][0]["PipelineExecutionStatus"] == "Failed"
+        ),
+    )
+
+
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     with Browser(tmp_path_factory.mktemp("profile")) as found:
@@ -124,6 +161,7 @@ PAGES = {
     "component-playground": ("/playground/shared/small", "has answered none"),
     "playground": ("/playground/shown", "filled from a request that it answered"),
     "model": ("/model/shown", "ModelDataUrl"),
+    "pipeline": ("/pipeline/gated", "learn-the-digits"),
     "nothing": ("/training-job/nowhere", "does not exist"),
 }
 

@@ -21,10 +21,10 @@ def show_endpoint(account: Account, record: Endpoint) -> dict[str, Any]:
     """Return the values of an endpoint's page."""
     name = record["EndpointName"]
     live = find_live(account, name)
-    described = live.endpoint.deployment.describe() if live else {}
-    summaries = live.endpoint.deployment.summarize() if live else {}
+    described = live.deployment.describe() if live else {}
+    summaries = live.deployment.summarize() if live else {}
     running = {variant["VariantName"]: variant for found in described.values() for variant in found}
-    progress = live.endpoint.deployment.progress if live else None
+    progress = live.deployment.progress if live else None
     facts = {
         "ARN": record["EndpointArn"],
         "Configuration": record["EndpointConfigName"],

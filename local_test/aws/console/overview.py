@@ -52,35 +52,23 @@ def _find_last_execution(account: Account, record: Record) -> str:
     return statuses[-1] if statuses else "none yet"
 
 
+def _read(member: str) -> Callable[[Account, Record], str]:
+    return lambda _, record: str(record.get(member, ""))
+
+
+def _read_strategy(_: Account, record: Record) -> str:
+    return str(record["HyperParameterTuningJobConfig"]["Strategy"])
+
+
 _GROUPS: Final = (
-    _Group(
-        kinds.ENDPOINT,
-        "Endpoints",
-        "Configuration",
-        lambda _, record: str(record["EndpointConfigName"]),
-    ),
-    _Group(
-        kinds.COMPONENT,
-        "Inference components",
-        "Endpoint",
-        lambda _, record: str(record["EndpointName"]),
-    ),
+    _Group(kinds.ENDPOINT, "Endpoints", "Configuration", _read("EndpointConfigName")),
+    _Group(kinds.COMPONENT, "Inference components", "Endpoint", _read("EndpointName")),
     _Group(kinds.TRAINING_JOB, "Training jobs", "Last metrics", _list_metrics),
-    _Group(
-        kinds.TUNING_JOB,
-        "Tuning jobs",
-        "Strategy",
-        lambda _, record: str(record["HyperParameterTuningJobConfig"]["Strategy"]),
-    ),
+    _Group(kinds.TUNING_JOB, "Tuning jobs", "Strategy", _read_strategy),
     _Group(kinds.PROCESSING_JOB, "Processing jobs", "Image", _find_image),
     _Group(kinds.TRANSFORM_JOB, "Transform jobs", "Input", lambda _, record: find_input(record)),
     _Group(kinds.MODEL, "Models", "Image", _find_image),
-    _Group(
-        kinds.PACKAGE,
-        "Model packages",
-        "Approval",
-        lambda _, record: str(record.get("ModelApprovalStatus", "")),
-    ),
+    _Group(kinds.PACKAGE, "Model packages", "Approval", _read("ModelApprovalStatus")),
     _Group(kinds.PIPELINE, "Pipelines", "Last execution", _find_last_execution),
 )
 

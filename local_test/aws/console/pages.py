@@ -129,7 +129,7 @@ def _invoke(account: Account, name: str, environ: dict[str, Any]) -> Reply:
         return send(404, f"endpoint {name} is not in service\n".encode(), "text/plain")
     body = read_body(environ)
     try:
-        result = api_of(account).invoke(live.endpoint, body, read_headers(environ))
+        result = api_of(account).invoke(live, body, read_headers(environ))
     except InvocationError as error:
         document = {"code": error.code, "message": error.message, **error.members}
         return send(error.status, json.dumps(document).encode(), "application/json")

@@ -54,7 +54,7 @@ def _list_servers(account: Account, name: str, component: str) -> list[Server]:
         found = find_component(account, component)
         return found.variant.servers if found and found.variant else []
     live = find_live(account, name)
-    return live.endpoint.servers() if live else []
+    return live.servers() if live else []
 
 
 def _read_document(servers: list[Server]) -> Any:

@@ -24,13 +24,11 @@ _CHANGES: Final = (
 _STATE: Final = ("state_value", "state_reason", "state_reason_data", "state_updated_timestamp")
 _PARTS: Final = ("Dimension", "Metric", "MetricStat", "MetricDataQuery")
 """The classes of moto that an alarm consists of."""
-_BLANK: Final = {
-    **dict.fromkeys(("namespace", "metric_name", "comparison_operator", "statistic"), ""),
-    **dict.fromkeys(("evaluation_periods", "period", "threshold"), 1),
-    "description": "",
-    "dimensions": [],
-    "alarm_actions": [],
-}
+_NEEDED: Final = (
+    *("namespace", "metric_name", "comparison_operator", "statistic", "evaluation_periods"),
+    *("period", "threshold", "description", "dimensions", "alarm_actions"),
+)
+"""What `put_metric_alarm` must be given."""
 
 
 class AlarmRecords:
@@ -109,7 +107,8 @@ class AlarmRecords:
     def _restore(self, record: dict[str, Any]) -> None:
         name = record["AlarmName"]
         backend = self._backend
-        alarm = type(backend).put_metric_alarm(backend, name=name, **_BLANK, tags=record["Tags"])
+        blank = dict.fromkeys(_NEEDED, "")
+        alarm = type(backend).put_metric_alarm(backend, name=name, **blank, tags=record["Tags"])
         vars(alarm).update({key: _decode(item) for key, item in record["_alarm"].items()})
         self._written[name] = self._describe(alarm)
 

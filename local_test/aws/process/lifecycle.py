@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from local_test.aws.account.account import Account
-from local_test.aws.account.kinds import TRAINING_JOB
+from local_test.aws.account.kinds import COMPONENT, ENDPOINT, TRAINING_JOB
 from local_test.aws.sagemaker import (
     autoscaling,
     cloudwatch,
@@ -37,6 +37,9 @@ def close(account: Account) -> None:
     """Stop all jobs as StopJob does, and all servers; endpoints come back at the next start."""
     account.is_closing.set()
     job_operations.stop_all(account)
-    live_endpoints.stop_all(account)
-    live_components.stop_all(account)
+    for kind, name in list(account.live):
+        if kind in (ENDPOINT.name, COMPONENT.name):
+            live = account.live.pop((kind, name), None)
+            if live is not None:
+                account.start_thread(f"{kind} {name} stop", live.stop)
     account.notify()

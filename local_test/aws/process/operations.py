@@ -10,7 +10,6 @@ from typing import Any, Final, Literal
 
 from local_test.aws.account import kinds
 from local_test.aws.account.account import Account
-from local_test.aws.protocol import messages
 from local_test.aws.sagemaker import (
     autoscaling,
     endpoint_operations,
@@ -23,6 +22,7 @@ from local_test.aws.sagemaker import (
     tags,
 )
 from local_test.aws.sagemaker.hosting import component_operations
+from local_test.aws.sagemaker.live_jobs import JOB_KINDS
 from local_test.aws.sagemaker.metadata import experiments, lineage, model_cards
 from local_test.aws.sagemaker.pipelines import execution_operations, pipeline_operations
 from local_test.aws.sagemaker.tuning import tuning_operations
@@ -37,31 +37,16 @@ def _bind(function: Callable[..., dict[str, Any] | None], choice: Any) -> Operat
     return lambda account, request: function(account, choice, request)
 
 
-def _refuse_excerpts(function: Operation) -> Operation:
-    """Return an operation that refuses to leave out what a KMS key protects on AWS."""
-
-    def operate(account: Account, request: Mapping[str, Any]) -> dict[str, Any] | None:
-        if request.get("IncludedData", "AllData") != "AllData":
-            messages.reject("IncludedData MetadataOnly is not emulated; leave it out.")
-        return function(account, request)
-
-    return operate
-
-
 OPERATIONS: Final[Mapping[str, Operation]] = {
     **{name: _bind(listing.list_resources, name) for name in listing.LISTINGS},
+    **{f"Describe{job.kind.prefix}": _bind(job_operations.describe_job, job) for job in JOB_KINDS},
+    **{f"Stop{job.kind.prefix}": _bind(job_operations.stop_job, job) for job in JOB_KINDS},
     "CreateTrainingJob": job_operations.create_training_job,
     "UpdateTrainingJob": job_operations.update_training_job,
-    "DescribeTrainingJob": _bind(job_operations.describe_job, live_jobs.TRAINING),
-    "StopTrainingJob": _bind(job_operations.stop_job, live_jobs.TRAINING),
     "DeleteTrainingJob": _bind(job_operations.delete_job, live_jobs.TRAINING),
     "CreateProcessingJob": job_operations.create_processing_job,
-    "DescribeProcessingJob": _bind(job_operations.describe_job, live_jobs.PROCESSING),
-    "StopProcessingJob": _bind(job_operations.stop_job, live_jobs.PROCESSING),
     "DeleteProcessingJob": _bind(job_operations.delete_job, live_jobs.PROCESSING),
     "CreateTransformJob": job_operations.create_transform_job,
-    "DescribeTransformJob": _bind(job_operations.describe_job, live_jobs.TRANSFORM),
-    "StopTransformJob": _bind(job_operations.stop_job, live_jobs.TRANSFORM),
     "CreateHyperParameterTuningJob": tuning_operations.create_tuning_job,
     "DescribeHyperParameterTuningJob": tuning_operations.describe_tuning_job,
     "StopHyperParameterTuningJob": tuning_operations.stop_tuning_job,
@@ -87,7 +72,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "DeleteModelPackageGroupPolicy": package_operations.delete_group_policy,
     "BatchDescribeModelPackage": package_operations.describe_packages,
     "CreateModelPackage": package_operations.create_package,
-    "DescribeModelPackage": _refuse_excerpts(package_operations.describe_package),
+    "DescribeModelPackage": package_operations.describe_package,
     "ListModelPackages": package_operations.list_packages,
     "UpdateModelPackage": package_operations.update_package,
     "DeleteModelPackage": package_operations.delete_package,
@@ -106,7 +91,6 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     **experiments.OPERATIONS,
     **lineage.OPERATIONS,
     **model_cards.OPERATIONS,
-    "DescribeModelCard": _refuse_excerpts(model_cards.OPERATIONS["DescribeModelCard"]),
 }
 """The operations that do here what they do on AWS, by name."""
 

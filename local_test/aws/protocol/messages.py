@@ -60,6 +60,12 @@ def reject(message: str) -> NoReturn:
     raise AwsError("ValidationException", message)
 
 
+def refuse_excerpt(request: Mapping[str, Any]) -> None:
+    """Refuse to leave out what a KMS key protects on AWS."""
+    if request.get("IncludedData", "AllData") != "AllData":
+        reject("IncludedData MetadataOnly is not emulated; leave it out.")
+
+
 @dataclass
 class Reply:
     """An HTTP answer."""

@@ -76,9 +76,9 @@ def describe_endpoint(account: Account, request: Mapping[str, Any]) -> dict[str,
     described: dict[str, Any] = dict(record)
     live = live_endpoints.find_live(account, name)
     if live is not None:
-        running = live.endpoint.deployment.describe()
+        running = live.deployment.describe()
         _show_variants(account, running, described, record, record["_requests"])
-        pending = live.endpoint.deployment.describe_pending()
+        pending = live.deployment.describe_pending()
         next_requests = record.get("_next_requests")
         if pending is not None and next_requests:
             _show_variants(account, pending, pending, record, next_requests)

@@ -27,44 +27,44 @@ class Listing:
     kind: Kind[Any]
     member: str
     sort_by: str = "CreationTime"
-    order: str = "Ascending"
+    order: str = "Descending"
 
 
 # Source: the API reference's defaults of SortBy and SortOrder; they differ between lists.
 LISTINGS: Final[Mapping[str, Listing]] = {
-    "ListTrainingJobs": Listing(kinds.TRAINING_JOB, "TrainingJobSummaries"),
-    "ListProcessingJobs": Listing(kinds.PROCESSING_JOB, "ProcessingJobSummaries"),
-    "ListTransformJobs": Listing(kinds.TRANSFORM_JOB, "TransformJobSummaries", order="Descending"),
+    "ListTrainingJobs": Listing(kinds.TRAINING_JOB, "TrainingJobSummaries", order="Ascending"),
+    "ListProcessingJobs": Listing(
+        kinds.PROCESSING_JOB, "ProcessingJobSummaries", order="Ascending"
+    ),
+    "ListTransformJobs": Listing(kinds.TRANSFORM_JOB, "TransformJobSummaries"),
     "ListHyperParameterTuningJobs": Listing(
-        kinds.TUNING_JOB, "HyperParameterTuningJobSummaries", "Name"
+        kinds.TUNING_JOB, "HyperParameterTuningJobSummaries", "Name", order="Ascending"
     ),
     "ListTrainingJobsForHyperParameterTuningJob": Listing(
-        kinds.TRAINING_JOB, "TrainingJobSummaries", "Name"
+        kinds.TRAINING_JOB, "TrainingJobSummaries", "Name", order="Ascending"
     ),
-    "ListModels": Listing(kinds.MODEL, "Models", order="Descending"),
-    "ListEndpointConfigs": Listing(kinds.ENDPOINT_CONFIG, "EndpointConfigs", order="Descending"),
-    "ListEndpoints": Listing(kinds.ENDPOINT, "Endpoints", order="Descending"),
-    "ListInferenceComponents": Listing(kinds.COMPONENT, "InferenceComponents", order="Descending"),
-    "ListModelPackageGroups": Listing(kinds.PACKAGE_GROUP, "ModelPackageGroupSummaryList"),
-    "ListModelPackages": Listing(kinds.PACKAGE, "ModelPackageSummaryList"),
-    "ListExperiments": Listing(kinds.EXPERIMENT, "ExperimentSummaries", order="Descending"),
-    "ListTrials": Listing(kinds.TRIAL, "TrialSummaries", order="Descending"),
-    "ListTrialComponents": Listing(
-        kinds.TRIAL_COMPONENT, "TrialComponentSummaries", order="Descending"
+    "ListModels": Listing(kinds.MODEL, "Models"),
+    "ListEndpointConfigs": Listing(kinds.ENDPOINT_CONFIG, "EndpointConfigs"),
+    "ListEndpoints": Listing(kinds.ENDPOINT, "Endpoints"),
+    "ListInferenceComponents": Listing(kinds.COMPONENT, "InferenceComponents"),
+    "ListModelPackageGroups": Listing(
+        kinds.PACKAGE_GROUP, "ModelPackageGroupSummaryList", order="Ascending"
     ),
-    "ListArtifacts": Listing(kinds.ARTIFACT, "ArtifactSummaries", order="Descending"),
-    "ListActions": Listing(kinds.ACTION, "ActionSummaries", order="Descending"),
-    "ListContexts": Listing(kinds.CONTEXT, "ContextSummaries", order="Descending"),
-    "ListAssociations": Listing(kinds.ASSOCIATION, "AssociationSummaries", order="Descending"),
-    "ListModelCards": Listing(kinds.MODEL_CARD, "ModelCardSummaries", order="Descending"),
+    "ListModelPackages": Listing(kinds.PACKAGE, "ModelPackageSummaryList", order="Ascending"),
+    "ListExperiments": Listing(kinds.EXPERIMENT, "ExperimentSummaries"),
+    "ListTrials": Listing(kinds.TRIAL, "TrialSummaries"),
+    "ListTrialComponents": Listing(kinds.TRIAL_COMPONENT, "TrialComponentSummaries"),
+    "ListArtifacts": Listing(kinds.ARTIFACT, "ArtifactSummaries"),
+    "ListActions": Listing(kinds.ACTION, "ActionSummaries"),
+    "ListContexts": Listing(kinds.CONTEXT, "ContextSummaries"),
+    "ListAssociations": Listing(kinds.ASSOCIATION, "AssociationSummaries"),
+    "ListModelCards": Listing(kinds.MODEL_CARD, "ModelCardSummaries"),
     "ListModelCardVersions": Listing(
-        kinds.MODEL_CARD, "ModelCardVersionSummaryList", "ModelCardVersion", "Descending"
+        kinds.MODEL_CARD, "ModelCardVersionSummaryList", "ModelCardVersion"
     ),
-    "ListAlgorithms": Listing(kinds.ALGORITHM, "AlgorithmSummaryList"),
-    "ListPipelines": Listing(kinds.PIPELINE, "PipelineSummaries", order="Descending"),
-    "ListPipelineExecutions": Listing(
-        kinds.PIPELINE_EXECUTION, "PipelineExecutionSummaries", order="Descending"
-    ),
+    "ListAlgorithms": Listing(kinds.ALGORITHM, "AlgorithmSummaryList", order="Ascending"),
+    "ListPipelines": Listing(kinds.PIPELINE, "PipelineSummaries"),
+    "ListPipelineExecutions": Listing(kinds.PIPELINE_EXECUTION, "PipelineExecutionSummaries"),
 }
 
 

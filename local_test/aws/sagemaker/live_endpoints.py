@@ -37,22 +37,15 @@ _UPDATED: Final[Mapping[str, None]] = {
 
 
 @dataclass(frozen=True)
-class LiveEndpoint:
-    """A running endpoint."""
-
-    endpoint: Endpoint
-
-
-@dataclass(frozen=True)
 class _Requests(EndpointRequests):
     """The requests of an endpoint here, where inference components can be created on it."""
 
     has_components: ClassVar[bool] = True
 
 
-def find_live(account: Account, name: str) -> LiveEndpoint | None:
+def find_live(account: Account, name: str) -> Endpoint | None:
     """Return a running endpoint, or None if it does not run."""
-    found: LiveEndpoint | None = account.live.get((ENDPOINT.name, name))
+    found: Endpoint | None = account.live.get((ENDPOINT.name, name))
     return found
 
 
@@ -105,7 +98,7 @@ def _bring_up(account: Account, name: str) -> None:
         reason = failures.explain(error, "endpoint", LOG_GROUP + name)
         _note(account, name, EndpointStatus="Failed", FailureReason=reason)
         return
-    account.live[ENDPOINT.name, name] = LiveEndpoint(endpoint)
+    account.live[ENDPOINT.name, name] = endpoint
     if "_next_requests" in record:  # a change that the last local AWS had begun
         _note(account, name, EndpointStatus="Updating")
         _change(account, name)
@@ -165,17 +158,17 @@ def _change(account: Account, name: str) -> None:
     deployment = record.get("_deployment") or {}
     try:
         if not deployment and _differs_only_in_size(record["_requests"], requests):
-            _resize(live.endpoint, requests["config"])
+            _resize(live, requests["config"])
         else:
             terms = _make_terms(account, name, deployment)
-            live.endpoint.update(_make_requests(name, requests), terms)
+            live.update(_make_requests(name, requests), terms)
         changes["EndpointConfigName"] = requests["config"]["EndpointConfigName"]
         changes["_requests"] = requests
     except Exception as error:  # noqa: BLE001 - a bug of ours fails one update, not the server
         if account.is_closing.is_set():  # the next local AWS goes on with what is written down
             return
         changes["FailureReason"] = failures.explain(error, "endpoint", LOG_GROUP + name)
-    _note(account, name, EndpointStatus=live.endpoint.status, **_UPDATED, **changes)
+    _note(account, name, EndpointStatus=live.status, **_UPDATED, **changes)
 
 
 def _make_terms(account: Account, name: str, deployment: Request) -> Terms:
@@ -209,7 +202,7 @@ def _differs_only_in_size(old: ServedRequests, new: ServedRequests) -> bool:
 def _take_down(account: Account, name: str) -> None:
     live = account.live.pop((ENDPOINT.name, name), None)
     if live is not None:
-        live.endpoint.stop()
+        live.stop()
     directory = account.directory / "endpoints" / name
 
     def report(text: str) -> None:
@@ -233,11 +226,3 @@ def recover(account: Account) -> None:
             if status in ("InService", "UpdateRollbackFailed"):
                 _note(account, name, EndpointStatus="SystemUpdating")
             start(account, name)
-
-
-def stop_all(account: Account) -> None:
-    """Stop every server; the endpoints come back with the next local AWS."""
-    for kind, name in list(account.live):
-        live = account.live.pop((kind, name), None) if kind == ENDPOINT.name else None
-        if live is not None:
-            account.start_thread(f"endpoint {name} stop", live.endpoint.stop)

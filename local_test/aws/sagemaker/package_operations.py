@@ -83,17 +83,16 @@ def put_group_policy(account: Account, request: Mapping[str, Any]) -> dict[str, 
 def get_group_policy(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
     """Answer GetModelPackageGroupPolicy."""
     record = _find_group(account, request["ModelPackageGroupName"])
-    if "_policy" not in record:
-        reject(f"Cannot find resource policy for: {record['ModelPackageGroupName']}.")
-    return {"ResourcePolicy": record["_policy"]}
+    if "_policy" in record:
+        return {"ResourcePolicy": record["_policy"]}
+    return reject(f"Cannot find resource policy for: {record['ModelPackageGroupName']}.")
 
 
 def delete_group_policy(account: Account, request: Mapping[str, Any]) -> None:
     """Answer DeleteModelPackageGroupPolicy."""
-    record = _find_group(account, request["ModelPackageGroupName"])
-    if "_policy" not in record:
-        reject(f"Cannot find resource policy for: {record['ModelPackageGroupName']}.")
-    account.store.update(PACKAGE_GROUP, record["ModelPackageGroupName"], _policy=None)
+    get_group_policy(account, request)  # refuses if there is none
+    name = _find_group(account, request["ModelPackageGroupName"])["ModelPackageGroupName"]
+    account.store.update(PACKAGE_GROUP, name, _policy=None)
 
 
 def create_package(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -169,6 +168,7 @@ def list_packages(account: Account, request: Mapping[str, Any]) -> dict[str, Any
 
 def describe_package(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
     """Answer DescribeModelPackage."""
+    messages.refuse_excerpt(request)
     record = find_package(account, request["ModelPackageName"])
     return messages.pick(messages.output_shape("DescribeModelPackage"), record)
 

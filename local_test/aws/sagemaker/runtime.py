@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 from local_test.aws.account.account import Account
 from local_test.aws.sagemaker.live_endpoints import find_live
-from local_test.endpoints.endpoint import Endpoint
 from local_test.endpoints.invocation import COMPONENT
 from local_test.endpoints.invocation_http import InvocationApi
 
 
 def api_of(account: Account) -> InvocationApi:
     """Return the API for an account's endpoints; it counts requests for CloudWatch and scaling."""
-
-    def find(name: str) -> Endpoint | None:
-        live = find_live(account, name)
-        return live.endpoint if live else None
 
     def count(name: str, *counted: Any, component: str = "", **details: Any) -> None:
         account.meter(name).count(*counted, **details)
@@ -29,4 +25,6 @@ def api_of(account: Account) -> InvocationApi:
         meter = account.component_meter(component) if component else account.meter(name)
         meter.keep(headers.get("content-type", ""), headers.get("accept", ""), body)
 
-    return InvocationApi(find, account.number, account.region, count, keep)
+    return InvocationApi(
+        functools.partial(find_live, account), account.number, account.region, count, keep
+    )

@@ -134,11 +134,3 @@ def recover(account: Account) -> None:
             if status == "InService":
                 _note(account, name, InferenceComponentStatus="Updating")
             start(account, name)
-
-
-def stop_all(account: Account) -> None:
-    """Stop every copy; the components come back with the next local AWS."""
-    for kind, name in list(account.live):
-        component = account.live.pop((kind, name), None) if kind == COMPONENT.name else None
-        if component is not None:
-            account.start_thread(f"component {name} stop", component.stop)

@@ -65,6 +65,7 @@ def _list_versions(record: Record) -> list[Record]:
 
 
 def _describe_card(account: Account, request: Request) -> dict[str, Any]:
+    messages.refuse_excerpt(request)
     record = resources.find(account, MODEL_CARD, request["ModelCardName"])
     number = request.get("ModelCardVersion", record["ModelCardVersion"])
     for version in _list_versions(record):

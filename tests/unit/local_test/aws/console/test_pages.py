@@ -11,7 +11,15 @@ from typing import Any
 import pytest
 
 from local_test.aws.account.account import Account
-from local_test.aws.account.kinds import COMPONENT, ENDPOINT, PACKAGE, TRAINING_JOB, Kind
+from local_test.aws.account.kinds import (
+    COMPONENT,
+    ENDPOINT,
+    PACKAGE,
+    PIPELINE,
+    PIPELINE_EXECUTION,
+    TRAINING_JOB,
+    Kind,
+)
 from local_test.aws.console import pages
 from local_test.aws.console.job_page import read_log
 from local_test.aws.protocol.messages import Reply
@@ -198,3 +206,46 @@ def test_the_scripts_of_the_playground_are_served(account: Account) -> None:
         assert reply.headers["Content-Type"].startswith("text/javascript")
         scripts += re.findall(r'from "\./(\w+\.js)"', reply.body.decode())
     assert sorted(scripts) == ["answers.js", "drawing.js", "playground.js", "snippets.js"]
+
+
+STEPS = [
+    {"Name": "train", "Type": "Training", "Arguments": {}},
+    {"Name": "test", "Type": "Processing", "Arguments": {"A": {"Get": "Steps.train.X"}}},
+    {
+        "Name": "gate",
+        "Type": "Condition",
+        "DependsOn": ["train", "test"],
+        "Arguments": {
+            "Conditions": [],
+            "IfSteps": [{"Name": "model", "Type": "Model", "Arguments": {}}],
+            "ElseSteps": [{"Name": "end", "Type": "Fail", "Arguments": {"ErrorMessage": "<b>"}}],
+        },
+    },
+]
+
+
+def test_a_pipeline_shows_the_graph_of_its_execution(account: Account) -> None:
+    text = json.dumps({"Version": "2020-12-01", "Steps": STEPS})
+    put(account, PIPELINE, "p", PipelineDefinition=text)
+    assert "Not executed yet." in ask(account, "/console/pipeline/p").body.decode()
+    arn = {"TrainingJob": {"Arn": "arn:aws:sagemaker:us-east-1:1:training-job/a-job"}}
+    train = {"StepStatus": "Succeeded", "Metadata": arn, "_job": "A-job", "StartTime": 1.7e9}
+    end = {"StepStatus": "Failed", "FailureReason": "<b>not good"}
+    for number, status in enumerate(("Succeeded", "Failed")):
+        members: dict[str, Any] = {"PipelineName": "p", "PipelineExecutionStatus": status}
+        members |= {"_name": f"run{number}", "_definition": text, "_given": {"Epochs": "3"}}
+        members["_steps"] = {"train": train, "end": end} if number else {"train": train}
+        members["CreationTime"] = 1.7e9 + number
+        account.store.insert(PIPELINE_EXECUTION, f"run{number}", members)
+    page = ask(account, "/console/pipeline/p").body.decode()
+    circles = re.findall(r'<circle [^>]*class="(\w*)"', page)
+    assert circles == ["succeeded", "", "", "failed", ""]
+    # Which step follows which, without what follows from other edges.
+    ends = [int(y) for y in re.findall(r'<path d="M52 \d+C[^"]* 52 (\d+)"', page)]
+    assert ends == [84, 140, 196, 252]
+    assert '<a href="/console/training-job/A-job">train</a>' in page
+    assert "&lt;b&gt;not good" in page
+    assert "execution run1" in page
+    assert "execution run0" in ask(account, "/console/pipeline/p/run0").body.decode()
+    assert ask(account, "/console/pipeline/p/other").status == 404
+    assert "Failed" in ask(account, "/console/pipeline").body.decode()

@@ -11,7 +11,6 @@ from container.errors import UserError
 from local_test.aws.account.account import Account
 from local_test.aws.account.kinds import ENDPOINT
 from local_test.aws.sagemaker import live_endpoints
-from local_test.aws.sagemaker.live_endpoints import LiveEndpoint
 from local_test.endpoints.rollouts.guard import RollbackError, RollbackFailedError
 
 
@@ -70,7 +69,7 @@ def come_back(account: Account) -> tuple[list[str], Any]:
     assert account.wait_for_threads(30)
     live = live_endpoints.find_live(account, "e")
     assert live is not None
-    return cast("Any", live.endpoint).configs, account.store.find(ENDPOINT, "e")
+    return cast("Any", live).configs, account.store.find(ENDPOINT, "e")
 
 
 DEPLOYMENT = {"AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "x"}]}}
@@ -113,7 +112,7 @@ def change(account: Account, status: str = "InService") -> tuple[Any, Any]:
     """Make the update of a running endpoint."""
     endpoint = PlayedEndpoint(SimpleNamespace(config={"EndpointConfigName": "old"}))
     endpoint.status = status
-    account.live[ENDPOINT.name, "e"] = LiveEndpoint(cast("Any", endpoint))
+    account.live[ENDPOINT.name, "e"] = endpoint
     live_endpoints.start_change(account, "e")
     assert account.wait_for_threads(30)
     return endpoint, account.store.find(ENDPOINT, "e")
