@@ -61,8 +61,8 @@ def _show_step(step: Step, state: Mapping[str, Any]) -> dict[str, Any]:
 
 def sort_steps(steps: Mapping[str, Step]) -> list[str]:
     """Return the names of the steps, each after those that it needs."""
-    sorter = graphlib.TopologicalSorter({name: steps[name].needs for name in sorted(steps)})
-    return list(sorter.static_order())
+    graph = {name: sorted(step.needs) for name, step in steps.items()}
+    return list(graphlib.TopologicalSorter(graph).static_order())
 
 
 def find_edges(steps: Mapping[str, Step]) -> list[tuple[str, str]]:

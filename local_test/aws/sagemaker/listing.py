@@ -128,12 +128,9 @@ def _is_wanted(kind: Kind[Any], record: Record, request: Mapping[str, Any]) -> b
 
 def _list_equals(kind: Kind[Any], request: Mapping[str, Any]) -> dict[str, Any]:
     """Return what filters such as `StatusEquals` ask for, by the names of a record's members."""
-    found = {
-        name.removesuffix("Equals"): value
-        for name, value in request.items()
-        if name.endswith("Equals")
-    }
-    return {kind.status_name if name == "Status" else name: found[name] for name in found}
+    stems = [name.removesuffix("Equals") for name in request if name.endswith("Equals")]
+    members = {"Status": kind.status_name}
+    return {members.get(stem, stem): request[f"{stem}Equals"] for stem in stems}
 
 
 def _is_in_time(request: Mapping[str, Any], member: str, time_s: float) -> bool:

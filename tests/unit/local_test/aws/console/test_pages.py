@@ -239,7 +239,7 @@ def test_a_pipeline_shows_the_graph_of_its_execution(account: Account) -> None:
         account.store.insert(PIPELINE_EXECUTION, f"run{number}", members)
     page = ask(account, "/console/pipeline/p").body.decode()
     circles = re.findall(r'<circle [^>]*class="(\w*)"', page)
-    assert circles == ["succeeded", "", "", "failed", ""]
+    assert circles == ["succeeded", "", "", "", "failed"]
     # Which step follows which, without what follows from other edges.
     ends = [int(y) for y in re.findall(r'<path d="M52 \d+C[^"]* 52 (\d+)"', page)]
     assert ends == [84, 140, 196, 252]
