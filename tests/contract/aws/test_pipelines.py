@@ -80,6 +80,16 @@ def test_a_pipeline_of_the_sdk_v2_trains_gates_registers_and_tunes(own_aws: Loca
     }
 
 
+@pytest.mark.slow
+def test_a_pipeline_of_the_sdk_v3_trains_and_gates(own_aws: LocalAws) -> None:
+    data = f"s3://{own_aws.bucket}/data/"
+    program = PROGRAMS / "sdk_v3_pipeline.py"
+    process = walkthrough.start(own_aws, "v3", program, own_aws.image, own_aws.role, data)
+    facts = json.loads(walkthrough.finish(process).splitlines()[-1])
+    passed = [["Train", "Succeeded"], ["Gate", "Succeeded"]]
+    assert facts == {"good": [*passed, []], "bad": [*passed, ["Refuse", "Failed"], ["Train"]]}
+
+
 def test_a_failed_execution_runs_again_from_where_it_failed(own_aws: LocalAws) -> None:
     steps = [
         make_step(own_aws, "First"),
