@@ -63,9 +63,7 @@ class Store:
         """
         with self._lock:
             names = self._records.get(kind.name, {})
-            if name in names:
-                return False
-            if kind.name in RESOURCES and name.lower() in map(str.lower, names):
+            if name in names or (kind.name in RESOURCES and name.lower() in map(str.lower, names)):
                 return False
             self._write(kind, name, record)
             return True

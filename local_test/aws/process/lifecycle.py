@@ -38,8 +38,8 @@ def close(account: Account) -> None:
     account.is_closing.set()
     job_operations.stop_all(account)
     for kind, name in list(account.live):
-        if kind in (ENDPOINT.name, COMPONENT.name):
-            live = account.live.pop((kind, name), None)
-            if live is not None:
-                account.start_thread(f"{kind} {name} stop", live.stop)
+        if kind in (ENDPOINT.name, COMPONENT.name) and (
+            live := account.live.pop((kind, name), None)
+        ):
+            account.start_thread(f"{kind} {name} stop", live.stop)
     account.notify()

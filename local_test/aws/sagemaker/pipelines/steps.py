@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from container.errors import UserError
 from local_test.aws.account.account import Account
-from local_test.aws.account.kinds import ENDPOINT_CONFIG, MODEL, PACKAGE_GROUP
+from local_test.aws.account.kinds import ENDPOINT_CONFIG, MODEL, PACKAGE_GROUP, Kind
 from local_test.aws.protocol import messages
 from local_test.aws.protocol.messages import AwsError
 from local_test.aws.sagemaker import (
@@ -58,6 +58,13 @@ def _make_job(job: JobKind, create: Callable[[Account, Request], Mapping[str, An
     return Doing(kind.name_name, kind.prefix, create, describe, kind.status_name, stop)
 
 
+def _make_resource(kind: Kind[Any], create: Callable[[Account, Request], Request]) -> Doing:
+    def describe(account: Account, name: str) -> Request:
+        return model_operations.describe(account, kind, {kind.name_name: name})
+
+    return Doing(kind.name_name, kind.prefix, create, describe)
+
+
 _TUNING_NAME: Final = "HyperParameterTuningJobName"
 
 
@@ -96,12 +103,7 @@ DOINGS: Final[Mapping[str, Doing]] = {
         "HyperParameterTuningJobStatus",
         lambda account, name: tuning_operations.stop_tuning_job(account, {_TUNING_NAME: name}),
     ),
-    "Model": Doing(
-        "ModelName",
-        "Model",
-        model_operations.create_model,
-        lambda account, name: model_operations.describe(account, MODEL, {"ModelName": name}),
-    ),
+    "Model": _make_resource(MODEL, model_operations.create_model),
     "RegisterModel": Doing(
         "",
         "RegisterModel",
@@ -110,14 +112,7 @@ DOINGS: Final[Mapping[str, Doing]] = {
             account, {"ModelPackageName": arn}
         ),
     ),
-    "EndpointConfig": Doing(
-        "EndpointConfigName",
-        "EndpointConfig",
-        model_operations.create_endpoint_config,
-        lambda account, name: model_operations.describe(
-            account, ENDPOINT_CONFIG, {"EndpointConfigName": name}
-        ),
-    ),
+    "EndpointConfig": _make_resource(ENDPOINT_CONFIG, model_operations.create_endpoint_config),
     "Endpoint": Doing(
         "EndpointName",
         "Endpoint",
