@@ -15,14 +15,10 @@ from local_test.requests import rules, shapes, treatments
 from local_test.requests.shapes import Fault, Path
 
 _NOUNS: Final[Mapping[str, str]] = {
-    "string": "a string",
-    "structure": "an object",
-    "map": "an object",
-    "list": "a list",
-    "integer": "an integer",
-    "long": "an integer",
-    "float": "a number",
-    "double": "a number",
+    **dict.fromkeys(("structure", "map"), "an object"),
+    **dict.fromkeys(("integer", "long"), "an integer"),
+    **dict.fromkeys(("float", "double"), "a number"),
+    **{kind: f"a {kind}" for kind in ("list", "string")},
     "boolean": "true or false",
     "timestamp": "a time",
     "blob": "base64 text",

@@ -43,15 +43,6 @@ def _find_image(_: Account, record: Record) -> str:
     return live_jobs.image_of(record)
 
 
-def _find_last_execution(account: Account, record: Record) -> str:
-    statuses = [
-        str(item["PipelineExecutionStatus"])
-        for item in account.store.list(kinds.PIPELINE_EXECUTION)
-        if item["PipelineName"] == record["PipelineName"]
-    ]
-    return statuses[-1] if statuses else "none yet"
-
-
 def _read(member: str) -> Callable[[Account, Record], str]:
     return lambda _, record: str(record.get(member, ""))
 
@@ -69,7 +60,7 @@ _GROUPS: Final = (
     _Group(kinds.TRANSFORM_JOB, "Transform jobs", "Input", lambda _, record: find_input(record)),
     _Group(kinds.MODEL, "Models", "Image", _find_image),
     _Group(kinds.PACKAGE, "Model packages", "Approval", _read("ModelApprovalStatus")),
-    _Group(kinds.PIPELINE, "Pipelines", "Last execution", _find_last_execution),
+    _Group(kinds.PIPELINE, "Pipelines", "Description", _read("PipelineDescription")),
 )
 
 

@@ -12,8 +12,9 @@ import secrets
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from local_test.aws.account import kinds
 from local_test.aws.account.account import Account
-from local_test.aws.account.kinds import COMPONENT, ENDPOINT, PIPELINE, RESOURCES, TUNING_JOB
+from local_test.aws.account.kinds import COMPONENT, ENDPOINT, PIPELINE_EXECUTION, TUNING_JOB
 from local_test.aws.console import overview
 from local_test.aws.console.endpoint_page import show_component, show_endpoint
 from local_test.aws.console.job_page import show_job
@@ -33,8 +34,11 @@ _PAGES: Final[Mapping[str, tuple[str, Callable[[Account, Any], dict[str, Any]]]]
     TUNING_JOB.name: ("tuning.html", show_tuning_job),
     ENDPOINT.name: ("endpoint.html", show_endpoint),
     COMPONENT.name: ("component.html", show_component),
+    kinds.PIPELINE.name: ("pipeline.html", show_pipeline),
+    PIPELINE_EXECUTION.name: ("pipeline.html", show_pipeline),
 }
 """The template of a kind's pages, and what returns its values."""
+_KINDS: Final = {**kinds.RESOURCES, PIPELINE_EXECUTION.name: PIPELINE_EXECUTION}
 _JOBS: Final = {job.kind.name: job for job in live_jobs.JOB_KINDS}
 
 
@@ -79,9 +83,7 @@ def _find_page(account: Account, parts: list[str]) -> Reply | None:
 def _show(account: Account, kind: str, name: str) -> Reply | None:
     if kind == "playground":
         return _show_playground(account, name)
-    if kind == PIPELINE.name:
-        return _show_pipeline(account, name)
-    record = account.store.find(RESOURCES[kind], name) if kind in RESOURCES else None
+    record = account.store.find(_KINDS[kind], name) if kind in _KINDS else None
     if record is None:
         return None
     show = functools.partial(render, account, section=kind)
@@ -92,16 +94,6 @@ def _show(account: Account, kind: str, name: str) -> Reply | None:
         return show(template, name, **describe(account, record))
     request = record.get("_request", record)
     return show("resource.html", name, record=record, request=request)
-
-
-def _show_pipeline(account: Account, path: str) -> Reply | None:
-    """Show a pipeline, or `PIPELINE/EXECUTION`."""
-    name, _, chosen = path.partition("/")
-    record = account.store.find(PIPELINE, name)
-    values = show_pipeline(account, record, chosen) if record else {}
-    return (
-        render(account, "pipeline.html", name, section=PIPELINE.name, **values) if values else None
-    )
 
 
 def _show_playground(account: Account, path: str) -> Reply | None:

@@ -18,26 +18,21 @@ from local_test.aws.sagemaker.pipelines.steps import DOINGS
 _KINDS: Final = {kind.prefix: kind.name for kind in RESOURCES.values()}
 
 
-def show_pipeline(account: Account, record: Mapping[str, Any], chosen: str) -> dict[str, Any]:
-    """Return the values of a pipeline's page; `chosen` names an execution, else it is the latest.
-
-    There are none if there is no execution of that name.
-    """
+def show_pipeline(account: Account, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of the page of an execution, or of a pipeline: those of its latest one."""
     name = record["PipelineName"]
     found = [
         item for item in account.store.list(PIPELINE_EXECUTION) if item["PipelineName"] == name
     ]
     found.sort(key=lambda item: -item["CreationTime"])
-    named = [item for item in found if item["_name"] == chosen]
-    if chosen and not named:
-        return {}
-    execution = next(iter(named or found), {})
-    text = execution.get("_definition", record["PipelineDefinition"])
+    execution = record if "_steps" in record else next(iter(found), {})
+    text = execution.get("_definition") or record["PipelineDefinition"]
     steps = definition.read(text).steps
     names = sort_steps(steps)
     states = execution.get("_steps", {})
     return {
         "record": execution or record,
+        "pipeline": name,
         "execution": execution,
         "executions": found,
         "steps": [_show_step(steps[name], states.get(name, {})) for name in names],

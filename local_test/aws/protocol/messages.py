@@ -29,15 +29,10 @@ _JSON_TYPES = {
     type(None): "null",
 }
 _WANTED = {
-    "structure": "a structure",
-    "map": "a structure",
-    "list": "a list",
-    "string": "a string",
-    "boolean": "a boolean",
-    "integer": "a whole number",
-    "long": "a whole number",
-    "float": "a number",
-    "double": "a number",
+    **dict.fromkeys(("structure", "map"), "a structure"),
+    **dict.fromkeys(("integer", "long"), "a whole number"),
+    **dict.fromkeys(("float", "double"), "a number"),
+    **{kind: f"a {kind}" for kind in ("list", "string", "boolean")},
     "timestamp": "a time",
     "blob": "bytes in base64",
 }

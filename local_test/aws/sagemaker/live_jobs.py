@@ -5,6 +5,7 @@ What differs between training, processing and transform jobs is in `JobKind`.
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
 import traceback
@@ -60,16 +61,12 @@ class JobKind:
         return f"/aws/sagemaker/{self.kind.prefix}s"
 
 
-def _start_training(account: Account, request: ValidRequest, listeners: Listeners) -> Job:
-    directory = account.directory / "jobs/training" / request.fields["TrainingJobName"]
+def _start_job(
+    make: type[Job], account: Account, request: ValidRequest, listeners: Listeners
+) -> Job:
+    name = request.fields[f"{make.kind}JobName"]
     runner = account.choose_runner(image_of(request.fields))
-    return TrainingJob(request, runner, directory, listeners)
-
-
-def _start_processing(account: Account, request: ValidRequest, listeners: Listeners) -> Job:
-    directory = account.directory / "jobs/processing" / request.fields["ProcessingJobName"]
-    runner = account.choose_runner(image_of(request.fields))
-    return ProcessingJob(request, runner, directory, listeners)
+    return make(request, runner, account.directory / "jobs" / make.kind.lower() / name, listeners)
 
 
 def _start_transform(account: Account, request: ValidRequest, listeners: Listeners) -> Job:
@@ -101,7 +98,7 @@ def name_stream(host: str, begun_s: int) -> str:
 TRAINING: Final = JobKind(
     TRAINING_JOB,
     "Training",
-    _start_training,
+    functools.partial(_start_job, TrainingJob),
     {
         "EnableNetworkIsolation": False,
         "EnableInterContainerTrafficEncryption": False,
@@ -112,7 +109,7 @@ TRAINING: Final = JobKind(
 PROCESSING: Final = JobKind(
     PROCESSING_JOB,
     "Processing",
-    _start_processing,
+    functools.partial(_start_job, ProcessingJob),
     {"StoppingCondition": {"MaxRuntimeInSeconds": 86400}},
 )
 TRANSFORM: Final = JobKind(TRANSFORM_JOB, "Transform", _start_transform, {})

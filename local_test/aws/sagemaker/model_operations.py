@@ -18,14 +18,12 @@ from local_test.requests import validation, variant_rules
 from local_test.requests.model_containers import list_containers
 from local_test.requests.validation import ValidRequest
 
-_NOUNS: Final = {
-    "model": "model",
-    "endpoint-config": "endpoint configuration",
-    "endpoint": "endpoint",
-    "inference-component": "inference component",
-}
 _CONTAINERS: Final = ("PrimaryContainer", "Containers")
 _OF_PACKAGE: Final = ("ContainerHostname", "Image", "ModelDataUrl", "ModelDataSource")
+
+
+def _name(kind: Kind[Any]) -> str:
+    return kind.name.replace("-config", " configuration").replace("-", " ")
 
 
 def find(account: Account, kind: Kind[R], name: str) -> R:
@@ -35,7 +33,7 @@ def find(account: Account, kind: Kind[R], name: str) -> R:
     """
     record = account.store.find(kind, name)
     if record is None:
-        reject(f'Could not find {_NOUNS[kind.name]} "{account.arn(kind.name, name)}".')
+        reject(f'Could not find {_name(kind)} "{account.arn(kind.name, name)}".')
     return record
 
 
@@ -62,7 +60,7 @@ def insert(
         **extra,
     }
     if not account.store.insert(kind, name, record):
-        reject(f'Cannot create already existing {_NOUNS[kind.name]} "{arn}".')
+        reject(f'Cannot create already existing {_name(kind)} "{arn}".')
     return {kind.arn_name: arn}
 
 

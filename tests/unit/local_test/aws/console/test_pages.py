@@ -246,6 +246,6 @@ def test_a_pipeline_shows_the_graph_of_its_execution(account: Account) -> None:
     assert '<a href="/console/training-job/A-job">train</a>' in page
     assert "&lt;b&gt;not good" in page
     assert "execution run1" in page
-    assert "execution run0" in ask(account, "/console/pipeline/p/run0").body.decode()
-    assert ask(account, "/console/pipeline/p/other").status == 404
-    assert "Failed" in ask(account, "/console/pipeline").body.decode()
+    assert "execution run0" in ask(account, "/console/pipeline-execution/run0").body.decode()
+    assert ask(account, "/console/pipeline-execution/other").status == 404
+    assert 'href="/console/pipeline/p"' in ask(account, "/console/pipeline").body.decode()
