@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from container.user_packages.supervision import Outcome
 _COMMAND_CHARACTERS: Final = 200
 _CAUSE_CHARACTERS: Final = 560  # with the reason's other lines it fills the 1024 of OUT-2
 
+_EXCEPTION: Final = re.compile(r"[\w.<>]+(:|$)")  # and not a line that a launcher has broken
 # OUT-12; 128 + n means that signal n ended the program.
 _EXIT_CODES: Final = {
     2: "the program refused its arguments (each hyperparameter is passed as --name value), or "
@@ -109,7 +111,7 @@ def _split_exception(lines: Sequence[str]) -> tuple[Sequence[str], Sequence[str]
         tracebacks = files[:1]
     for start in tracebacks[-1:]:
         for i in range(start + 1, len(lines)):
-            if not lines[i].startswith(" "):
+            if _EXCEPTION.match(lines[i]):
                 return lines[i:], lines[start:i]
     return [], lines
 

@@ -51,3 +51,9 @@ def test_the_log_has_the_traceback_once_and_the_failure_file_has_it_too(
 
     assert capsys.readouterr().err == f'{start}"\n{extra}Command "python a.py"\n'
     assert (tmp_path / "output/failure").read_text() == reason
+
+
+def test_a_line_that_mpirun_has_broken_is_not_the_exception() -> None:
+    broken = TRACEBACK.replace(b'  File "a.py", line 3', b'  File "/site-\npackages/a.py", line 3')
+    cause = diagnosis.find_cause(Outcome(1, error_tail=broken))
+    assert cause.startswith("ValueError: the cause,")
