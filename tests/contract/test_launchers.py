@@ -50,7 +50,7 @@ def make_job(
         hyperparameters=hyperparameters,
         environment={
             "PYTHONPATH": ":".join([str(ROOT), *map(str, map(find_packages, apart))]),
-            "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin:{install_apart('torch') / 'bin'}",
+            "PATH": f"{Path(sys.executable).parent}:{install_apart('torch') / 'bin'}:/usr/bin:/bin",
             "MASTER_PORT": str(free_port()),
             "OMP_NUM_THREADS": "1",
         },
@@ -187,7 +187,7 @@ def test_mpirun_starts_the_processes_of_a_host(tmp_path: Path) -> None:
     environ = job.environ()
     variables = {
         "SAGEMAKER_PROGRAM": "mpi_sum.py",
-        "PATH": f"{environ['PATH']}:{programs}",
+        "PATH": f"{Path(sys.executable).parent}:{programs}:{environ['PATH']}",
         "PYTHONPATH": f"{ROOT}:{find_packages('torch')}",
     }
     job.configure("hyperparameters", asked)

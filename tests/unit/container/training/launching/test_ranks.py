@@ -111,6 +111,16 @@ def test_the_first_failure_of_mpirun_is_named_with_its_own_lines(text: str) -> N
     assert "ValueError: the cause" in failure.outcome.error_tail.decode().splitlines()
 
 
+def test_a_line_that_mpirun_tags_piece_by_piece_is_one_line() -> None:
+    first, second = "[1,0]<stderr>:", "[1,1]<stderr>:"
+    text = f"{second}ValueError{second}: {first}other{second}the cause{second}\n{first}\n"
+
+    failure = find_first_failure(end(text + "  Process name: [[59023,1],1]\n  Exit code:    3\n"))
+
+    assert failure is not None
+    assert failure.outcome.error_tail == b"ValueError: the cause"
+
+
 def test_a_signal_reported_by_mpirun_is_the_ranks_end() -> None:
     text = "mpirun noticed that process rank 1 with PID 123 on node a exited on signal 9 (Killed)."
 
