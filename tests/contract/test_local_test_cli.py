@@ -474,19 +474,10 @@ def test_interrupted_at_any_moment_it_leaves_nothing_behind(
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # inherited by a shell's background job
         signal.signal(signal.SIGINT, signal.default_int_handler)
     for _ in range(3):
+        started = [sys.executable, "-m", "local_test", command.partition(" ")[0]]
+        started += ["--program", PROGRAM, *options[command]]
         with subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "local_test",
-                command.partition(" ")[0],
-                "--program",
-                PROGRAM,
-                *options[command],
-            ],
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+            started, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         ) as harness:
             time.sleep(moments.uniform(0, 2))  # any moment is the point of the test
             harness.send_signal(signal.SIGINT)
