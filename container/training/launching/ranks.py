@@ -19,8 +19,7 @@ from container.user_packages.supervision import Outcome
 # [1,0]<stderr>: of mpirun.
 _PREFIX: Final = re.compile(r"\[(?:rank|default|\d+,)(\d+)\](?:<std(?:err|out)>)?: ?")
 # Version 4 of mpirun tags each piece that a rank writes, also within a line.
-_MPI_TAG: Final = r"\[\d+,\d+\]<std(?:err|out)>:"
-_MPI_PIECE: Final = re.compile(rf"({_MPI_TAG})((?:(?!{_MPI_TAG}).)*\n?)")
+_TAG_WITHIN: Final = re.compile(r"(?<=[^\n])\[\d+,\d+\]<std(?:err|out)>:")
 _LOST_PEER: Final = re.compile(
     r"Connection (closed by peer|reset by peer|refused)|Broken pipe|Socket closed"
     r"|remote process exited|NCCL error|DistNetworkError|DistStoreError|DistBackendError"
@@ -97,14 +96,8 @@ def _list_failures(text: str) -> Iterator[tuple[int, int]]:
 
 def _split(text: str) -> dict[int, Sequence[str]]:
     """Split lines by the rank in their prefix, and remove the prefix."""
-    pieces: dict[str, str] = {}
-    for tag, piece in _MPI_PIECE.findall(text):
-        pieces[tag] = pieces.get(tag, "") + piece
-    joined: list[str] = []
-    for tag, own in pieces.items():
-        joined += [tag + line for line in own.splitlines()]
     lines: dict[int, list[str]] = {}
-    for line in joined or text.splitlines():
+    for line in _TAG_WITHIN.sub("", text).splitlines():
         prefix = _PREFIX.match(line)
         if prefix is None:
             continue

@@ -112,8 +112,8 @@ def test_the_first_failure_of_mpirun_is_named_with_its_own_lines(text: str) -> N
 
 
 def test_a_line_that_mpirun_tags_piece_by_piece_is_one_line() -> None:
-    first, second = "[1,0]<stderr>:", "[1,1]<stderr>:"
-    text = f"{second}ValueError{second}: {first}other{second}the cause{second}\n{first}\n"
+    tag = "[1,1]<stderr>:"
+    text = f"{tag}ValueError{tag}: {tag}the cause{tag}\n"
 
     failure = find_first_failure(end(text + "  Process name: [[59023,1],1]\n  Exit code:    3\n"))
 
