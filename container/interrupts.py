@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 _PAUSE_S = 0.02
 """Long enough for the callback to return, too short to be noticed."""
-_INTERRUPTED: Final = 130
 
 
 def end_when_interrupted() -> None:
@@ -35,7 +34,7 @@ def raise_when_interrupted() -> None:
 
 
 def _end(_number: int, _frame: FrameType | None) -> None:
-    os._exit(_INTERRUPTED)
+    os._exit(130)  # as shells report it
 
 
 def repeat_when_lost(exception: type[BaseException], number: signal.Signals) -> None:
