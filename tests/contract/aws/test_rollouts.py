@@ -238,10 +238,10 @@ def test_linear_and_rolling_updates_lose_no_request(aws: LocalAws) -> None:
 
 
 def test_a_new_fleet_that_does_not_start_leaves_the_old_one(aws: LocalAws, guarded: str) -> None:
-    make_model(aws, "broken", NEVER_HEALTHY="1")
-    make_config(aws, "broken", {"VariantName": "one", "ModelName": "broken"})
+    make_model(aws, "unhealthy", NEVER_HEALTHY="1")
+    make_config(aws, "unhealthy", {"VariantName": "one", "ModelName": "unhealthy"})
     aws.sagemaker.update_endpoint(
-        EndpointName=guarded, EndpointConfigName="broken", DeploymentConfig=make_canary(60)
+        EndpointName=guarded, EndpointConfigName="unhealthy", DeploymentConfig=make_canary(60)
     )
     described = wait_until_settled(aws, guarded)
     assert (described["EndpointStatus"], described["EndpointConfigName"]) == ("InService", "blue")
