@@ -226,7 +226,7 @@ def load_json_object(path: Path) -> dict[str, Any]:
         return {}
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         message = f"{path} is not JSON: {error}"
         raise PlatformError(message) from error
     if not isinstance(value, dict):

@@ -181,7 +181,7 @@ def _load_history(layout: contract.Layout, recorded: Mapping[str, float]) -> lis
     try:
         history = json.loads((layout.output_data / "history.json").read_text(encoding="utf-8"))
         return history if any(_agrees(epoch, recorded) for epoch in history) else []
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return []
 
 

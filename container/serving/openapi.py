@@ -18,13 +18,11 @@ _ERROR: Final = {"application/json": {"schema": {"$ref": "#/components/schemas/E
 _REFUSALS: Final = {
     400: "The body, or the request itself, is not as described here.",
     404: "The model does not exist.",
-    405: "The method is not that of the route.",
     406: "None of the media types that the server offers is acceptable.",
     408: "The request was not complete in time.",
     409: "A model of this name is already loaded.",
     413: "The body is larger than the limit.",
     415: "The body's content type or encoding is not supported.",
-    426: "The request is not the handshake of a WebSocket.",
     431: "The head is too long.",
     500: "The server failed; its log has the reason under the same request id.",
     501: "The transfer encoding is not supported.",
@@ -61,16 +59,6 @@ def describe(
             "get": {
                 "operationId": "renderMetrics",
                 "responses": _answer({"type": "string"}, "text/plain; version=0.0.4"),
-            }
-        },
-        contract.BIDIRECTIONAL_PATH: {
-            "get": {
-                "operationId": "openStream",
-                "description": "The handshake of a WebSocket, for handlers with stream_fn.",
-                "responses": {
-                    101: {"description": "The stream is open."},
-                    **_refuse(405, 426, *_ALWAYS),
-                },
             }
         },
         "/openapi.json": {

@@ -12,11 +12,11 @@ import dataclasses
 import json
 import os
 import re
-import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,7 @@ from container.training.settings import Settings
 FORMAT_VERSION: Final = 1
 _NAME: Final = re.compile(r"checkpoint-\d{10,}\.npz")
 _PROGRESS: Final = "progress"
+_DAMAGE: Final = (OSError, ValueError, RecursionError, KeyError, EOFError, BadZipFile, zlib.error)
 # Settings that a job may change between two starts; all others decide the weights.
 _FREE: Final = frozenset(
     {
@@ -137,7 +138,7 @@ def load_newest(
             document = json.loads(arrays.pop(_PROGRESS).tobytes())
             found, version = document["identity"], document["format"]
             checkpoint = Checkpoint(arrays, document["progress"], found)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except _DAMAGE as error:
             reason = f"{type(error).__name__}: {error}"
             warn(f"the checkpoint {path} is damaged ({reason}); trying the one before it")
             continue

@@ -4,19 +4,69 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import math
 import queue
+import select
 import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Any, Final
 
 from container.errors import RequestError
 from local_test.endpoints.invocation import RETURNED_HEADERS, Answer, Stream, select_headers
 
 ACCEPT_LIMIT_S: Final = 0.25  # for a connection to be accepted (HO-7)
 _PROXY_CLOSES_S: Final = 0.5
+ANSWER_BYTES: Final = 1024**3  # more than any mode passes on
+_DOCUMENT_BYTES: Final = 16 * 1024**2
 _BROKEN: Final = (OSError, http.client.HTTPException)
+
+
+class _Socket(socket.socket):
+    deadline = silence_s = math.inf
+
+    def recv_into(self, *arguments: Any) -> int:
+        left_s = min(self.deadline - time.monotonic(), self.silence_s)
+        if left_s <= 0:
+            message = "timed out"
+            raise TimeoutError(message)
+        self.settimeout(left_s)
+        return super().recv_into(*arguments)
+
+
+class Connection(http.client.HTTPConnection):
+    """A connection whose answers come within `timeout`, or what `limit` says, or not at all."""
+
+    sock: _Socket
+
+    def connect(self) -> None:
+        """Connect. Raises: OSError."""
+        super().connect()
+        self.sock = _Socket(fileno=self.sock.detach())
+        self.limit(float(self.timeout or 0))
+
+    def limit(self, total_s: float, silence_s: float = math.inf) -> None:
+        """Let the next answer take `total_s` from now on, and `silence_s` between two pieces."""
+        self.sock.settimeout(min(total_s, silence_s))
+        self.sock.deadline = time.monotonic() + total_s
+        self.sock.silence_s = silence_s
+
+
+def read(response: http.client.HTTPResponse, bytes_maximum: int) -> bytes:
+    """Read the body of an answer. Raises: HTTPException if it is cut off or too long."""
+    pieces = []
+    size = 0
+    with response:  # a container that nobody reads from stops sending
+        while size <= bytes_maximum and (piece := response.read(2**20)):
+            pieces.append(piece)
+            size += len(piece)
+    if size > bytes_maximum:
+        message = f"the answer has more than {bytes_maximum} bytes"
+        raise http.client.HTTPException(message)
+    if response.length:  # `read` with a size says nothing of an answer that is cut off
+        raise http.client.IncompleteRead(b"".join(pieces), response.length)
+    return b"".join(pieces)
 
 
 class Client:
@@ -30,7 +80,7 @@ class Client:
         self._variant = variant
         self._invocation_s = invocation_s
         self._stream_s = stream_s
-        self._idle: queue.SimpleQueue[http.client.HTTPConnection] = queue.SimpleQueue()
+        self._idle: queue.SimpleQueue[Connection] = queue.SimpleQueue()
         self._is_closed = False
 
     def exchange(
@@ -41,14 +91,14 @@ class Client:
         Raises: RequestError 424 if there is no answer.
         """
         limit_s = limit_s or self._invocation_s
-        connection = http.client.HTTPConnection(*self._address, timeout=limit_s)
+        connection = Connection(*self._address, timeout=limit_s)
         headers = {"User-Agent": "AHC/2.0"}
         if body is not None:
             headers["Content-Type"] = "application/json"
         try:
             connection.request(method, path, body, headers)
             response = connection.getresponse()
-            return response.status, response.read()
+            return response.status, read(response, _DOCUMENT_BYTES)
         except _BROKEN as error:
             message = f"{method} {path} was not answered: {_describe(error)}"
             raise RequestError(424, message) from error
@@ -72,7 +122,7 @@ class Client:
         limit_s = limit_s or self._invocation_s
         started = time.monotonic()
         connection, connect_s = self._connect()
-        connection.sock.settimeout(limit_s)
+        connection.limit(limit_s)
         try:
             if is_chunked:
                 connection.request("POST", path, iter([body]), dict(headers), encode_chunked=True)
@@ -80,7 +130,7 @@ class Client:
                 connection.request("POST", path, body, dict(headers))
             response = connection.getresponse()
             first_byte_s = time.monotonic() - started
-            payload = response.read()
+            payload = read(response, ANSWER_BYTES)
         except TimeoutError as error:
             connection.close()
             message = f"the container did not answer within {limit_s:g} s (HO-8)"
@@ -115,6 +165,7 @@ class Client:
         Raises: RequestError 424 if the answer does not begin.
         """
         connection, _ = self._connect()
+        connection.limit(self._stream_s, self._invocation_s)
         try:
             connection.request("POST", "/invocations", body, dict(headers))
             response = connection.getresponse()
@@ -127,7 +178,7 @@ class Client:
         return Stream(response.status, returned, parts, self._variant)
 
     def _read_parts(
-        self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse
+        self, connection: Connection, response: http.client.HTTPResponse
     ) -> Iterator[bytes]:
         deadline = time.monotonic() + self._stream_s
         try:
@@ -159,7 +210,7 @@ class Client:
             while connection.recv(1) and not ended.wait(1):
                 pass
 
-    def _connect(self) -> tuple[http.client.HTTPConnection, float]:
+    def _connect(self) -> tuple[Connection, float]:
         """Return a connection, and the seconds that it took to establish it."""
         with contextlib.suppress(queue.Empty):
             while True:
@@ -168,7 +219,7 @@ class Client:
                     return connection, 0.0
                 connection.close()
         started = time.monotonic()
-        connection = http.client.HTTPConnection(*self._address, timeout=ACCEPT_LIMIT_S)
+        connection = Connection(*self._address, timeout=ACCEPT_LIMIT_S)
         try:
             connection.connect()
         except OSError as error:
@@ -178,8 +229,6 @@ class Client:
                 f"(HO-7): {error}"
             )
             raise RequestError(424, message) from error
-        connection.sock.settimeout(self._invocation_s)
-        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection, time.monotonic() - started
 
     def close(self) -> None:
@@ -214,14 +263,7 @@ def is_listening(address: tuple[str, int]) -> bool:
 
 
 def _is_closed(connection: socket.socket) -> bool:
-    """Return whether the peer has closed an idle connection."""
-    timeout = connection.gettimeout()
-    connection.settimeout(0)
-    try:
-        return connection.recv(1, socket.MSG_PEEK) == b""
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    finally:
-        connection.settimeout(timeout)
+    """Return whether the peer has closed an idle connection, or sent what nobody asked for."""
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    return bool(poll.poll(0))

@@ -103,8 +103,9 @@ class ReplacedError(RequestError):
 
 
 def select_headers(headers: Iterable[tuple[str, str]], names: Collection[str]) -> dict[str, str]:
-    """Return the headers whose name is among `names`, with their names in lower case."""
-    return {name.lower(): value for name, value in headers if name.lower() in names}
+    """Return the headers whose lower-case name is among `names`; folded ones become one line."""
+    found = {name.lower(): value.replace("\r\n", " ") for name, value in headers}
+    return {name: value for name, value in found.items() if name in names}
 
 
 def check_request(body: bytes, headers: Mapping[str, str], maximum_bytes: int) -> None:

@@ -13,7 +13,7 @@ def guess_value(text: str) -> Any:
     """Return the JSON value that a hyperparameter's text looks like, else the text."""
     try:
         return json.loads({"True": "true", "False": "false", "None": "null"}.get(text, text))
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

@@ -200,13 +200,9 @@ def _read_time(value: float | str) -> float:
     return dt.datetime.fromtimestamp(value, dt.UTC).timestamp()  # refuses what no calendar has
 
 
-def _read_blob(value: str) -> bytes:
-    return base64.b64decode(value, validate=True)
-
-
 _CONVERSIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "timestamp": _read_time,
-    "blob": _read_blob,
+    "blob": functools.partial(base64.b64decode, validate=True),
 }
 
 

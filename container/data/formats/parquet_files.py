@@ -127,7 +127,7 @@ def _find_class_names(schema: pa.Schema, label: str) -> list[str]:
     try:
         document = json.loads((schema.metadata or {})[b"huggingface"])
         names = document["info"]["features"][label]["names"]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return []
     return [str(name) for name in names]
 

@@ -164,7 +164,7 @@ def _find_label(contents: Mapping[str, bytes], charset: str) -> tuple[str, str]:
     try:
         document = json.loads(contents["json"])
         value = next(document[key] for key in _LABEL_KEYS if key in document)
-    except (ValueError, TypeError, StopIteration):
+    except (ValueError, TypeError, StopIteration, RecursionError):
         return "", f"its member json has none of the keys {', '.join(_LABEL_KEYS)}"
     if not isinstance(value, (str, int, float)) or isinstance(value, bool):
         return "", f"its label {json.dumps(value)[:40]} is neither text nor a number"

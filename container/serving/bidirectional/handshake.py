@@ -19,17 +19,13 @@ _LIBRARY_LOG: Final = logging.getLogger(__name__)
 _LIBRARY_LOG.setLevel(logging.WARNING)
 
 
-def accept(
-    method: str, target: str, headers: Mapping[str, str], *, message_bytes: int
-) -> ServerProtocol:
+def accept(target: str, headers: Mapping[str, str], *, message_bytes: int) -> ServerProtocol:
     """Return the server's side of a connection; its answer, a 101, is yet to be sent.
 
     `headers` has lower-case names; a message of the client's may take `message_bytes`.
 
-    Raises: RequestError 405 if the method is not GET, 400 or 426 if it is not a handshake.
+    Raises: RequestError 400 or 426 if it is not a handshake.
     """
-    if method != "GET":
-        raise RequestError(405, f"a WebSocket is opened with GET, not with {method}")
     lines = [f"GET {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     protocol = ServerProtocol(max_size=message_bytes, logger=_LIBRARY_LOG)
     protocol.receive_data("\r\n".join((*lines, "", "")).encode("latin-1"))

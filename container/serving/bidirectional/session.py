@@ -27,9 +27,7 @@ Handler: TypeAlias = Callable[[AsyncIterator[Part]], AsyncIterator[Any]]
 """A handler's `stream_fn` around its model: from the client's parts to the replies."""
 Explain: TypeAlias = Callable[[BaseException, bytes], Response]
 """Answers for an error of the handler's; the log has nothing of the client's bytes."""
-# A client that has vanished is noticed after the sum of both.
 _PING_S: Final = 20.0
-_PONG_S: Final = 20.0
 _CLOSE_S: Final = 2.0
 _PARTS_AHEAD: Final = 4
 _REASON_BYTES: Final = 123  # RFC 6455, 5.5
@@ -87,12 +85,16 @@ class Session:
     async def _connect(
         self, protocol: ServerProtocol, client: socket.socket, early: bytes
     ) -> Connection:
+        # TCP notices a client that has vanished: no pong is read while it is ahead of the handler.
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 20)
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 40_000)
         loop = asyncio.get_running_loop()
         _, connection = await loop.connect_accepted_socket(
             lambda: Connection(
                 protocol,
                 ping_interval=_PING_S,
-                ping_timeout=_PONG_S,
+                ping_timeout=None,
                 close_timeout=_CLOSE_S,
                 max_queue=_PARTS_AHEAD,
             ),

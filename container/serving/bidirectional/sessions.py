@@ -79,15 +79,23 @@ class Sessions:
     ) -> ServerProtocol:
         """Accept a handshake; nothing is sent.
 
-        Raises: RequestError 501 if no handler takes streams, else as `handshake.accept` does.
+        Raises: RequestError 426 if it is none, 403 if it is of another site's page, which a browser
+        leaves to the server, 501 if no handler takes streams, else as `handshake.accept` does.
         """
+        if method != "GET" or headers.get("upgrade", "").lower() != "websocket":
+            raise RequestError(426, "the request is not the handshake of a WebSocket")
+        origin = headers.get("origin")
+        if origin and origin.partition("://")[2].lower() != headers.get("host", "").lower():
+            raise RequestError(
+                403, f"a page of another site asks for a WebSocket: {origin[:200]!r}"
+            )
         if user_code is None or not user_code.takes_streams:
             message = "bidirectional streams need a handler that defines stream_fn"
             raise RequestError(501, message)
         from container.serving.bidirectional import handshake
 
         message_bytes = self._settings.payload_bytes
-        return handshake.accept(method, target, headers, message_bytes=message_bytes)
+        return handshake.accept(target, headers, message_bytes=message_bytes)
 
     def begin(
         self,

@@ -163,7 +163,7 @@ def _parse_as_json(block: bytes) -> NDArray[Any]:
     """Parse lines of CSV as arrays of JSON; what is none gives an array of another shape."""
     try:
         return np.array(json.loads(b"[[" + block.replace(b"\n", b"],[") + b"]]"))
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, RecursionError):
         return np.empty(0)
 
 

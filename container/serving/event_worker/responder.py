@@ -54,6 +54,7 @@ _JOIN_BYTES: Final = 65_536  # copying fewer bytes costs less than sending head 
 _INLINE_S: Final = 0.005
 _INLINE_BODY_BYTES: Final = 262_144
 _NOTHING: Final = memoryview(b"")
+_UPGRADE: Final = (("Upgrade", "websocket"),)  # RFC 9110, 15.5.22
 
 
 class Responder:
@@ -194,7 +195,8 @@ class Responder:
             if error.status == 503:
                 self._send(connection, inference.ask_to_retry(str(error)))
             else:
-                self._send(connection, inference.refuse(error.status, str(error)))
+                refusal = inference.refuse(error.status, str(error))
+                self._send(connection, refusal._replace(headers=_UPGRADE))
             return
         if self._logs_requests:
             connection.head = head
@@ -363,8 +365,7 @@ class Responder:
 
 
 def _opens_websocket(path: str, head: http1.Head) -> bool:
-    """Return whether it is the handshake of a stream, which may have a path of its own (BI-1)."""
-    return (
-        path == contract.BIDIRECTIONAL_PATH
-        or head.headers.get("upgrade", "").lower() == "websocket"
-    )
+    """Return whether it asks for a stream, which may have a path of its own (BI-1)."""
+    is_named = path == contract.BIDIRECTIONAL_PATH
+    is_handshake = head.headers.get("upgrade", "").lower() == "websocket"
+    return head.method in ("GET", "HEAD") and (is_named or is_handshake)

@@ -39,7 +39,7 @@ def parse(text: bytes, depth: int, shape: tuple[int, int, int]) -> NDArray[Any] 
     try:
         numbers = json.loads(b"[" + text.translate(None, b"[]") + b"]")
         return np.fromiter(numbers, dtype, len(numbers)).reshape(count, -1)
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, RecursionError):
         return None
 
 

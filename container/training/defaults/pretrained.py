@@ -37,5 +37,5 @@ def read_network_name(path: Path) -> str | None:
     try:
         with zipfile.ZipFile(path) as archive:
             return str(json.loads(archive.read("config.json"))["config"]["name"])
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, zipfile.BadZipFile):
         return None

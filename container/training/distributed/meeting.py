@@ -116,7 +116,7 @@ class Meeting:
         try:
             message: dict[str, Any] = json.loads(text)
             host, count, lost = message["host"], message["replica_count"], message["lost"]
-        except (ValueError, TypeError, KeyError):  # a stranger
+        except (ValueError, TypeError, KeyError, RecursionError):  # a stranger
             return
         if host in self._names:
             self._lost.update(name for name in lost if name in self._names)

@@ -59,7 +59,7 @@ class Connection:
 
     def receive(self) -> dict[str, Any]:
         """Return the next message; an empty one if the peer is gone or sends anything else."""
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, RecursionError):
             message = json.loads(self._file.readline())
             if isinstance(message, dict):
                 return message

@@ -238,6 +238,6 @@ def _decode(value: Any) -> Any:
     """Decode a hyperparameter twice at most: the SDKs write a string as JSON in a string (HP-3)."""
     for _ in range(2):
         if isinstance(value, str):
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(ValueError, RecursionError):
                 value = json.loads(value)
     return value

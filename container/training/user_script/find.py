@@ -120,7 +120,7 @@ def _unquote(value: Any) -> str:
     """Read a platform hyperparameter: raw text, or a JSON string since SDK 2.110 (HP-3)."""
     if not isinstance(value, str):
         return ""
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, RecursionError):
         decoded = json.loads(value)
         if isinstance(decoded, str):
             return decoded

@@ -132,7 +132,7 @@ def _decode(raw: Mapping[str, Any]) -> _Given:
     for name, text in raw.items():
         try:
             values[name] = json.loads(text)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             values[name] = text
     return values
 

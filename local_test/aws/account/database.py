@@ -26,8 +26,6 @@ _TABLES: Final = (
 _UPSERT: Final = """INSERT INTO record VALUES (?, ?, ?)
     ON CONFLICT (kind, name) DO UPDATE SET body = excluded.body"""
 _PAGES_PER_CHECKPOINT: Final = 100  # bounds what is only in the write-ahead log
-
-
 _SALVAGE_BYTES: Final = 2**32
 _PROBE_BYTES: Final = 64 * 1024
 
@@ -249,7 +247,7 @@ def _read_until_damage(connection: sqlite3.Connection, order: str, found: dict[i
     for number, kind, name, body in connection.execute(query):
         if number in found:
             return
-        with contextlib.suppress(ValueError, AttributeError):  # it stays in the damaged file
+        with contextlib.suppress(ValueError, AttributeError, RecursionError):  # it stays aside
             row = Row(kind.decode(), name.decode(), body.decode())
             json.loads(row.body)
             found[number] = row

@@ -51,7 +51,7 @@ class MetricFiles:
                 try:
                     name, value, time_s = json.loads(line)
                     yield Metric(str(name), float(value), float(time_s))
-                except (ValueError, TypeError):
+                except (ValueError, TypeError, RecursionError):
                     damaged += 1
         if damaged:
             print(f"metrics of job {job}: {damaged} damaged line(s) left out", file=sys.stderr)

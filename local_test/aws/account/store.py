@@ -181,5 +181,5 @@ class Store:
         """Find out whether changes can be written; `fault` says why not."""
         try:
             self._run(self._database.probe)
-        except DiskError:
-            return
+        except DiskError as error:
+            self.fault = f"read-only until there is room: {error}"

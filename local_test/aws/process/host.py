@@ -15,10 +15,9 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from container.errors import PlatformError
 from local_test import proxies, web_server
@@ -67,13 +66,20 @@ def run(directory: Path, settings: Settings) -> int:
         if container_url:
             region = settings.region
             variables = installation.client_environment(container_url, region, containers_key)
-        account, services = _make_account(directory, settings, variables)
+        store = Store(directory / "state.sqlite")
+        services = Services(store, directory / "objects", settings)
+        runners = functools.partial(choose_runner, settings, directory, variables)
+        account = Account(directory, settings, store, runners, services)
         for warning in account.store.warnings:
             print(f"warning: {warning}", file=sys.stderr)
         secrets = {key.id: key.secret, containers_key.id: containers_key.secret}
-        application = Application(account, services, secrets, addresses)
+        application: Any = Application(account, services, secrets, addresses)
+        if addresses:
+            from local_test.runners import engine  # noqa: PLC0415 - takes 0.2 s to import
+
+            application = PeerGate(application, engine.list_networks)
         server = web_server.create_server(
-            _admit_containers(application) if addresses else application,
+            application,
             sockets=listeners,
             threads=_THREADS,
             max_request_body_size=_BODY_BYTES,
@@ -89,7 +95,7 @@ def run(directory: Path, settings: Settings) -> int:
         lifecycle.recover(account)
         services.make_role(installation.ROLE)
         services.make_bucket(installation.default_bucket(settings))
-        installation.write_settings(directory, settings)
+        installation.write(directory / "settings.json", asdict(settings))
         installation.write_sdk_configuration(directory, settings)
         running = Running(os.getpid(), url, time.time())
         installation.write(directory / "server.json", asdict(running))
@@ -138,25 +144,8 @@ def listen_to_containers(port: int) -> tuple[list[socket.socket], str]:
         return [], ""
 
 
-def _admit_containers(application: Application) -> PeerGate:
-    """Return an application that answers this machine and the Docker engine's networks only."""
-    from local_test.runners import engine  # noqa: PLC0415 - takes 0.2 s to import
-
-    return PeerGate(application, engine.list_networks)
-
-
 def _report_unreachable(reason: str) -> None:
     print(f"containers cannot reach this local AWS: {reason}", file=sys.stderr, flush=True)
-
-
-def _make_account(
-    directory: Path, settings: Settings, variables: Mapping[str, str]
-) -> tuple[Account, Services]:
-    """Create the account; `variables` make its containers clients."""
-    store = Store(directory / "state.sqlite")
-    services = Services(store, directory / "objects", settings)
-    runners = functools.partial(choose_runner, settings, directory, variables)
-    return Account(directory, settings, store, runners, services), services
 
 
 def _set_environment(url: str, settings: Settings, key: Key) -> None:

@@ -1,9 +1,8 @@
 """The local AWS as one HTTP server: it finds the service of a request, and answers the request.
 
-The credential scope of the signature names the service, as on AWS. Every request must be signed
-with a key of this local AWS. Requests without a signature are for the console. Web pages of other
-sites are refused before anything else happens, and answers that are not the console's run nothing
-in a browser.
+The credential scope of the signature, which a key of this local AWS must have made, names the
+service. Requests without one are for the console. Pages of other sites are refused before anything
+else happens, and answers that are not the console's run nothing in a browser.
 
 Rules of this file: it has the only broad `except` of the request side; an error that is a bug goes
 to the log with the request ID that the client gets.
@@ -39,11 +38,12 @@ _JSON_SERVICES: Final = {
     "AnyScaleFrontendService": "application-autoscaling",
     "Logs_20140328": "logs",
 }
-_HARMLESS: Final = [
+_HARMLESS: Final = [  # keeps a browser from running an answer, or lending it to another site
     ("Content-Security-Policy", "sandbox"),  # an object that is a page gets an origin of its own
     ("X-Content-Type-Options", "nosniff"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
 ]
+_RECORDED: Final = [("X-Local-Test-Tier", "recorded")]  # an operation that has no effect here
 _NOTES = "docs/local-sagemaker-operations.md lists those that it does"
 
 
@@ -70,7 +70,7 @@ class Application:
         claim = claims.read(environ)
         service = _find_service(claim, environ)
         if service is not None:
-            start_response = _make_harmless(start_response)
+            start_response = _adding(_HARMLESS, start_response)
         try:
             self._check_sender(service, environ)
             if service in ("", "s3"):
@@ -81,13 +81,15 @@ class Application:
         except AwsError as error:
             refusal = error
         except DiskError as error:
-            refusal = _refuse_write(error)
+            refusal = AwsError("InsufficientStorage", str(error), 507)
         except NotImplementedError as error:
             message = f"The local AWS does not emulate this: {error}"
             refusal = AwsError("NotImplemented", message, 501)
         except Exception as error:  # noqa: BLE001 - a bug of ours fails one request, not the server
             full = disk.explain(error, "the directory of temporary files")
-            refusal = _refuse_write(full) if full else _report_bug(environ)
+            refusal = AwsError("InsufficientStorage", str(full), 507)
+            if full is None:
+                refusal = _report_bug(environ)
         return _send(_refuse(refusal, environ, service), start_response)
 
     def _check_sender(self, service: str | None, environ: dict[str, Any]) -> None:
@@ -137,6 +139,7 @@ class Application:
             reply = cloudwatch.batch_get_metrics(self.account, messages.read_body(environ))
             return _send(reply, start_response)
         self._check_region(region)
+        messages.read_body(environ)  # refuses what no endpoint takes
         return runtime.api_of(self.account)(environ, start_response)
 
     def _operate(
@@ -149,9 +152,9 @@ class Application:
         """Answer an operation of our own, or let moto record one that has no effect here."""
         if service == "sagemaker" and operation in operations.RECORDED_BY_MOTO:
             messages.parse(service, operation, messages.read_body(environ))
-            return self.services(service, environ, _mark_recorded(start_response))
+            return self.services(service, environ, _adding(_RECORDED, start_response))
         if service == "sagemaker" and operation in operations.RECORDED_HERE:
-            start_response = _mark_recorded(start_response)
+            start_response = _adding(_RECORDED, start_response)
         return _send(self._answer_json(service, operation, environ), start_response)
 
     def _answer_json(self, service: str, operation: str, environ: dict[str, Any]) -> Reply:
@@ -186,11 +189,13 @@ class Application:
             raise AwsError("InvalidSignatureException", message, 403)
 
 
-def _mark_recorded(start_response: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the header that says that an operation has no effect here."""
+def _adding(
+    added: Iterable[tuple[str, str]], start_response: Callable[..., Any]
+) -> Callable[..., Any]:
+    """Return a `start_response` that adds headers."""
 
     def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
-        return start_response(status, [*headers, ("X-Local-Test-Tier", "recorded")], *rest)
+        return start_response(status, [*headers, *added], *rest)
 
     return start
 
@@ -229,24 +234,11 @@ def _check_not_form(service: str, environ: dict[str, Any]) -> None:
         raise AwsError("NotImplemented", message, 501)
 
 
-def _make_harmless(start_response: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the headers that keep a browser from running an answer, or lending it to another site."""
-
-    def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
-        return start_response(status, [*headers, *_HARMLESS], *rest)
-
-    return start
-
-
 def _send(reply: Reply, start_response: Callable[..., Any]) -> Iterable[bytes]:
     headers = {**reply.headers, "Content-Length": str(len(reply.body))}
     status = f"{reply.status} {responses.get(reply.status, 'Unknown')}"
     start_response(status, list(headers.items()))
     return [reply.body]
-
-
-def _refuse_write(error: DiskError) -> AwsError:
-    return AwsError("InsufficientStorage", str(error), 507)
 
 
 def _report_bug(environ: dict[str, Any]) -> AwsError:

@@ -113,7 +113,7 @@ def find_running(directory: Path) -> Running | None:
     """Return the process of a directory, or None if there is none that is ready."""
     if not is_running(directory):
         return None
-    with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
+    with contextlib.suppress(FileNotFoundError, ValueError, TypeError, RecursionError):
         found = Running(**json.loads((directory / "server.json").read_text(encoding="utf-8")))
         return None if found == _NOBODY else found
     return None
@@ -141,11 +141,6 @@ def _read_settings(text: str) -> Settings:
             message = f"{name} is {value!r}"
             raise TypeError(message)
     return found
-
-
-def write_settings(directory: Path, settings: Settings) -> None:
-    """Keep the settings for the next start."""
-    write(directory / "settings.json", asdict(settings))
 
 
 def blank(directory: Path) -> None:

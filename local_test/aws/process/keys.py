@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,9 +35,8 @@ def load_or_make(directory: Path) -> Key:
     if not path.exists():
         with replacing(path) as partial:
             partial.unlink(missing_ok=True)
-            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump(asdict(make()), file)
+            partial.touch(0o600, exist_ok=False)
+            partial.write_text(json.dumps(asdict(make())), encoding="utf-8")
     return load(directory)
 
 
@@ -50,6 +48,6 @@ def load(directory: Path) -> Key:
     path = directory / _FILE
     try:
         return Key(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         message = f"cannot read {path}: {error}; `down`, delete it, and `up` makes another"
         raise PlatformError(message) from error

@@ -79,9 +79,8 @@ def read_body(environ: Mapping[str, Any]) -> bytes:
     if size > _BODY_BYTES:
         message = f"the body has {size} bytes; at most {_BODY_BYTES} are allowed"
         raise AwsError("RequestEntityTooLarge", message, 413)
-    stream = environ["wsgi.input"]
-    body: bytes = stream.read(size)
-    stream.seek(0)
+    body: bytes = environ["wsgi.input"].read(size)
+    environ["wsgi.input"].seek(0)
     return body
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from local_test.conformance.subject import Subject
+from local_test.endpoints.client import ANSWER_BYTES, Connection, read
 
 
 @dataclass(frozen=True)
@@ -54,14 +55,14 @@ class Peer:
     ) -> Reply:
         """Send one request with only the headers that are given and those that HTTP needs."""
         started = time.monotonic()
-        connection = http.client.HTTPConnection(*self.address, timeout=self._timeout_s)
+        connection = Connection(*self.address, timeout=self._timeout_s)
         try:
             connection.putrequest(method, path, skip_accept_encoding=True)
             for name, value in (headers or {}).items():
                 connection.putheader(name, value)
             _send_body(connection, body, is_chunked=is_chunked)
             response = connection.getresponse()
-            payload = response.read()
+            payload = read(response, ANSWER_BYTES)
         except (OSError, http.client.HTTPException) as error:
             return Reply(
                 0, seconds=time.monotonic() - started, error=f"{type(error).__name__}: {error}"

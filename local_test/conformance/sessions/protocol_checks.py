@@ -183,7 +183,7 @@ def _probe_parameters(peer: Peer) -> Iterator[Verdict]:
 def _read_json(body: bytes) -> Any:
     try:
         return json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -80,7 +80,7 @@ def _count_records(answer: Reply) -> int | None:
         return None
     try:
         document = json.loads(answer.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return len(answer.body.splitlines())  # JSON lines by another name
     arrays = [document] if isinstance(document, list) else []
     if isinstance(document, dict):
@@ -257,7 +257,7 @@ def _list_models(peer: Peer) -> list[Any] | None:
         return None
     try:
         return [model["modelName"] for model in json.loads(reply.body)["models"]]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

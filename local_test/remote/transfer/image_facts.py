@@ -77,7 +77,7 @@ def _download(url: str) -> dict[str, Any]:
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:  # noqa: S310 - ECR named it
             document: dict[str, Any] = json.loads(answer.read(_CONFIG_BYTES))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         message = f"the configuration of the image cannot be read: {error}"
         raise PlatformError(message) from error
     return document

@@ -60,7 +60,7 @@ else:
             os.kill(aws.pid, signal.SIGKILL)
             fill(small_disk)
             up = aws.run("up")
-            assert "warning: cannot write to" in up.stderr
+            assert "warning: read-only until there is room: cannot write to" in up.stderr
             aws.up()
             check_objects(aws, kept)
             assert refuse(aws.s3.put_object, Bucket=aws.bucket, Key="k", Body=b"x" * MB)[0] == (

@@ -48,7 +48,7 @@ def find_version(path: Path) -> str:
                 return str(file.attrs.get("keras_version", ""))
         with zipfile.ZipFile(path) as archive:
             return str(json.loads(archive.read(_METADATA)).get("keras_version", ""))
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+    except (OSError, KeyError, ValueError, RecursionError, zipfile.BadZipFile):
         return ""
 
 

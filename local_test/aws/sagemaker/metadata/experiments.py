@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -52,14 +53,6 @@ def _trials_of(component: Mapping[str, Any]) -> list[str]:
     return list(component.get("_trials", []))
 
 
-def _associate(account: Account, request: Request) -> dict[str, Any]:
-    return _change_trials(account, request, is_member=True)
-
-
-def _disassociate(account: Account, request: Request) -> dict[str, Any]:
-    return _change_trials(account, request, is_member=False)
-
-
 def _change_trials(account: Account, request: Request, *, is_member: bool) -> dict[str, Any]:
     trial = resources.find(account, TRIAL, request["TrialName"])
     component = resources.find(account, TRIAL_COMPONENT, request["TrialComponentName"])
@@ -108,8 +101,8 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "DeleteExperiment": _delete_experiment,
     "DeleteTrial": _delete_trial,
     "DeleteTrialComponent": _delete_component,
-    "AssociateTrialComponent": _associate,
-    "DisassociateTrialComponent": _disassociate,
+    "AssociateTrialComponent": functools.partial(_change_trials, is_member=True),
+    "DisassociateTrialComponent": functools.partial(_change_trials, is_member=False),
     "ListTrials": _list_trials,
     "ListTrialComponents": _list_components,
 }

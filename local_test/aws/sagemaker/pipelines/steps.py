@@ -223,6 +223,6 @@ def read_document(uri: str) -> Any:
     """
     try:
         return json.loads(storage.read(uri))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         message = f"{uri} is not JSON: {error}"
         raise UserError(message) from error

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 from PIL import Image
 
+from container import contract
 from container.data import picture_geometry
 from container.errors import RequestError
 from container.serving.bodies import decoding, media_types, negotiation
@@ -231,6 +232,16 @@ def test_each_bad_line_is_named_by_its_number(
     assert decoded.reshape(-1, 6).tolist() == [[1, 2, 3, 4, 5, 6]]
     assert errors.keys() == faults.keys()
     assert all(errors[number].startswith(faults[number]) for number in faults), errors
+
+
+def test_a_transform_s_payload_of_bad_lines_gets_as_many_placeholders() -> None:
+    """BT-9: no payload of the default size is refused for its bad lines if they are ordinary."""
+    media_type = negotiation.parse_media_type("text/csv")
+    line = b"x" * 124 + b"\n"
+    payload_bytes = contract.TRANSFORM_PAYLOAD_DEFAULT_MB * 1024**2
+    body = line * (payload_bytes // 126)
+    assert len(decoding.decode_with_faults(media_type, body, SHAPE)[1]) == payload_bytes // 126
+    assert payload_bytes < decoding._BAD_BYTES_MAXIMUM  # noqa: SLF001 - by their bytes
 
 
 def test_bad_lines_are_bounded_by_their_bytes(monkeypatch: pytest.MonkeyPatch) -> None:

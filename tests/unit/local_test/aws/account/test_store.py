@@ -90,6 +90,21 @@ def test_what_cannot_be_written_is_not_changed(path: Path) -> None:
     store.close()
 
 
+def test_a_start_on_a_full_disk_is_read_only_and_says_why(path: Path) -> None:
+    store = Store(path)
+    store.insert(MODEL, "m", RECORD)
+    store.close()
+    with file_size_limit(1000):
+        again = Store(path)
+        assert again.fault.startswith("read-only until there is room: cannot write to")
+        assert again.find(MODEL, "m") == RECORD
+        with pytest.raises(DiskError):
+            again.insert(MODEL, "refused", RECORD)
+    again.insert(MODEL, "n", RECORD)
+    assert again.fault == ""
+    again.close()
+
+
 def test_what_has_happened_is_written_as_soon_as_there_is_room(path: Path) -> None:
     store = Store(path)
     store.insert(MODEL, "m", RECORD)

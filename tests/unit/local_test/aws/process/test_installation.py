@@ -41,7 +41,7 @@ def test_a_process_is_found_while_it_runs_and_is_ready(tmp_path: Path) -> None:
 def test_settings_are_kept(tmp_path: Path) -> None:
     assert installation.load_settings(tmp_path) == Settings()
     settings = Settings(program="", region="eu-central-1", max_instances=3)
-    installation.write_settings(tmp_path, settings)
+    installation.write(tmp_path / "settings.json", asdict(settings))
     assert installation.load_settings(tmp_path) == settings
     (tmp_path / "settings.json").write_text('{"unknown": 1}')
     with pytest.raises(PlatformError, match=r"cannot read .*delete it"):
