@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -61,10 +61,12 @@ class RankFailure:
 def find_first_failure(outcome: Outcome) -> RankFailure | None:
     """Find the rank that failed first, or None if the launcher itself failed."""
     errors = outcome.error_tail.decode(errors="replace")
+    written = _split(errors)
     exit_codes = dict(_list_failures(errors))
+    if not exit_codes:  # mpirun may end before it reports the rank
+        exit_codes = dict.fromkeys(_list_tracebacks(written), outcome.exit_code)
     if not exit_codes:
         return None
-    written = _split(errors)
     if not any(written.values()):
         written = _split(outcome.output_tail.decode(errors="replace"))
     causes = [
@@ -92,6 +94,12 @@ def _list_failures(text: str) -> Iterator[tuple[int, int]]:
         yield int(rank), int(code)
     for rank, number in _MPIRUN_SIGNAL.findall(text):
         yield int(rank), -int(number)
+
+
+def _list_tracebacks(written: Mapping[int, Sequence[str]]) -> list[int]:
+    return [
+        rank for rank, lines in written.items() if "Traceback (most recent call last):" in lines
+    ]
 
 
 def _split(text: str) -> dict[int, Sequence[str]]:

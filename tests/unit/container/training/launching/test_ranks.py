@@ -132,3 +132,12 @@ def test_a_signal_reported_by_mpirun_is_the_ranks_end() -> None:
 
 def test_a_launcher_that_failed_by_itself_has_no_rank() -> None:
     assert find_first_failure(end("torch.distributed.DistStoreError: timed out\n")) is None
+
+
+def test_a_rank_that_mpirun_does_not_report_is_found_by_its_traceback() -> None:
+    text = TRACEBACK.format(prefix="[1,2]<stderr>:", error="ValueError: the cause")
+    failure = find_first_failure(end("[1,0]<stderr>:a warning\n" + text))
+    assert failure is not None
+    assert (failure.rank, failure.outcome.exit_code) == (2, 1)
+    assert failure.outcome.error_tail.endswith(b"\nValueError: the cause")
+    assert find_first_failure(end("Traceback (most recent call last):\nOSError: x\n")) is None
