@@ -38,13 +38,11 @@ _HEADERS: Final = frozenset(
     ]
 )
 _DAMAGES: Final = (RecursionError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
-_TAR: Final = b"ustar"
 _OTHER_FILES: Final = {
     b"PK\x03\x04": "a zip archive",
     b"\xfd7zXZ": "compressed by xz",
     b"BZh": "compressed by bzip2",
     b"\x28\xb5\x2f\xfd": "compressed by zstd",
-    b"7z\xbc\xaf": "a 7z archive",
     b"version https://git-lfs": "a pointer of Git LFS, to be replaced by `git lfs pull`",
     b"<": "a page of HTML or XML, such as the answer of a failed download",
 }
@@ -128,11 +126,11 @@ def explain(path: Path) -> str:
     with path.open("rb") as file:
         head = file.read(4096)
     names = [name for first, name in _OTHER_FILES.items() if head.startswith(first)]
-    if head[257:262] == _TAR:
+    if head[257:262] == b"ustar":
         names = ["a tar archive that is not compressed"]
     with contextlib.suppress(zlib.error):
         inner = zlib.decompressobj(wbits=31).decompress(head, 512)
-        if inner and inner[257:262] != _TAR:
+        if inner and inner[257:262] != b"ustar":
             names = ["compressed, but holds no tar archive"]
     return f" (it is {names[0]}; expected is what `tar czf` writes)" if names else ""
 

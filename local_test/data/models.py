@@ -76,6 +76,5 @@ def _unpack(source: Path, target: Path) -> None:
                 raise UserError(message)
             archive.unpack(tar, members, target)
     except (tarfile.TarError, OSError) as error:
-        hint = archive.explain(source)
-        message = f"{source} is not a complete tar.gz archive: {error}{hint}"
+        message = f"{source} is not a complete tar.gz archive: {error}{archive.explain(source)}"
         raise UserError(message) from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -35,6 +35,7 @@ _MPIRUN_SIGNAL: Final = re.compile(r"process rank (\d+) with PID .*? exited on\s
 _MPI_ABORT: Final = re.compile(
     r"MPI_ABORT was invoked on rank (\d+) .*?errorcode:? (\d+)", re.IGNORECASE | re.DOTALL
 )
+_TRACEBACK: Final = "Traceback (most recent call last):"
 _SIGTERM: Final = -15
 
 
@@ -64,7 +65,8 @@ def find_first_failure(outcome: Outcome) -> RankFailure | None:
     written = _split(errors)
     exit_codes = dict(_list_failures(errors))
     if not exit_codes:  # mpirun may end before it reports the rank
-        exit_codes = dict.fromkeys(_list_tracebacks(written), outcome.exit_code)
+        failed = [rank for rank, lines in written.items() if _TRACEBACK in lines]
+        exit_codes = dict.fromkeys(failed, outcome.exit_code)
     if not exit_codes:
         return None
     if not any(written.values()):
@@ -94,12 +96,6 @@ def _list_failures(text: str) -> Iterator[tuple[int, int]]:
         yield int(rank), int(code)
     for rank, number in _MPIRUN_SIGNAL.findall(text):
         yield int(rank), -int(number)
-
-
-def _list_tracebacks(written: Mapping[int, Sequence[str]]) -> list[int]:
-    return [
-        rank for rank, lines in written.items() if "Traceback (most recent call last):" in lines
-    ]
 
 
 def _split(text: str) -> dict[int, Sequence[str]]:
