@@ -125,8 +125,17 @@ class Browser:
         return result["result"].get("value")
 
     def wait(self, script: str, limit_s: float = 15) -> None:
-        """Wait until a script's value is true."""
-        wait_until(lambda: self.evaluate(script), script, limit_s)
+        """Wait until a script's value is true, while the page may be replaced."""
+
+        def is_true() -> bool:
+            try:
+                return bool(self.evaluate(script))
+            except AssertionError as error:
+                if "target navigated" not in str(error):
+                    raise
+                return False
+
+        wait_until(is_true, script, limit_s)
 
     def press(self, key: str, *, release: bool = True) -> None:
         """Press a key, as a person would."""
