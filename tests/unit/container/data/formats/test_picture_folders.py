@@ -106,7 +106,7 @@ def test_a_class_whose_every_picture_is_empty_or_damaged_ends_the_job(tmp_path: 
 
 
 def test_notes_and_folder_marks_are_no_classes(tmp_path: Path) -> None:
-    add(tmp_path, "1/a.png", "02/b.png")  # classes that become integers
+    add(tmp_path, "1/a.png", "+2/b.png")  # classes that become integers
     add(tmp_path, "annotations/a.xml", "docs/README", content=b"<a/>")
     add(tmp_path, "empty/folder", content=b"")
     assert loading.load(tmp_path).classes == (1, 2)
