@@ -15,6 +15,7 @@ from container.data.formats.parts import Label, Labels
 
 _EXACT_MAXIMUM: Final = 1 << 53  # from it on, a float may be another integer
 _PLAIN: Final = re.compile(r"\+?0|[+-]?[1-9][0-9]*")
+_DIGITS: Final = re.compile(r"[+-]?\d+")
 
 
 def clean(label: str) -> str:
@@ -115,7 +116,7 @@ def _to_text(parts: Sequence[Labels]) -> npt.NDArray[Any]:
 
 def _is_padded(label: str) -> bool:
     """Return whether a label is a whole number that `str` would write differently, such as 007."""
-    return bool(re.fullmatch(r"[+-]?\d+", label) and not _PLAIN.fullmatch(label))
+    return bool(_DIGITS.fullmatch(label) and not _PLAIN.fullmatch(label))
 
 
 def _to_integers(labels: list[str]) -> npt.NDArray[np.int64]:

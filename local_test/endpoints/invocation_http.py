@@ -5,9 +5,7 @@
     POST /endpoints/NAME/async-invocations              InvokeEndpointAsync
 
 An answer to InvokeEndpoint also carries `X-Local-Test-...` headers: the container's own status, the
-times of each stage, and findings.
-
-Every request passes here, so nothing expensive does. The limits are the endpoint's own.
+times of each stage, and findings. Every request passes here, so nothing expensive does.
 """
 
 from __future__ import annotations
