@@ -48,6 +48,11 @@ class LocalAws:
             command, cwd=ROOT, env=environ, check=check, capture_output=True, text=True, timeout=120
         )
 
+    def read_exports(self) -> dict[str, str]:
+        """Return the variables that `env` prints, as a shell would read them."""
+        words = shlex.split(self.run("env").stdout)
+        return dict(word.split("=", 1) for word in words if "=" in word)
+
     def up(self, program: str | None = PROGRAM) -> None:
         """Start it; without a program, images run in the Docker engine."""
         done = self.run("up", *(["--program", program] if program else ["--docker"]), check=False)

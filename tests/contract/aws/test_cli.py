@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -105,7 +104,7 @@ print(json.dumps(results))
 
 def call(aws: LocalAws, commands: list[list[str]]) -> list[tuple[int, str, str]]:
     """Run commands of the client in order; return exit code, output and errors of each."""
-    exports = dict(re.findall(r"^export (\w+)=(.*)$", aws.run("env").stdout, re.MULTILINE))
+    exports = aws.read_exports()
     environ = {"PATH": os.environ["PATH"], "HOME": str(aws.directory), "AWS_PAGER": ""}
     environ |= {**DEAD_PROXY, **exports}
     command = [sys.executable, "-W", "ignore", "-c", DRIVER]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import stat
 import urllib.error
 import urllib.request
@@ -34,7 +33,7 @@ def open_client(
 def test_the_key_is_random_private_and_printed(aws: LocalAws, tmp_path: Path) -> None:
     file = aws.directory / "keys.json"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    exports = dict(re.findall(r"^export (\w+)=(.*)$", aws.run("env").stdout, re.MULTILINE))
+    exports = aws.read_exports()
     assert exports["AWS_ACCESS_KEY_ID"] == aws.key.access_key
     assert exports["AWS_SECRET_ACCESS_KEY"] == aws.key.secret_key
     assert len(exports["AWS_SECRET_ACCESS_KEY"]) == 40

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import re
 import shutil
 import subprocess
 import tarfile
@@ -34,7 +33,7 @@ def model(aws: LocalAws) -> str:
 
 def read_environment(aws: LocalAws) -> dict[str, str]:
     """Return the variables that `byo env` prints, beside ours."""
-    exports = dict(re.findall(r"^export (\w+)=(.*)$", aws.run("env").stdout, re.MULTILINE))
+    exports = aws.read_exports()
     return {**os.environ, **exports}
 
 

@@ -35,7 +35,7 @@ def install_sdk(sdk: str) -> str:
 
 def start(aws: LocalAws, sdk: str, *arguments: str | Path) -> subprocess.Popen[str]:
     """Start a program in the environment that `env` prints, and in no other."""
-    exports = dict(re.findall(r"^export (\w+)=(.*)$", aws.run("env").stdout, re.MULTILINE))
+    exports = aws.read_exports()
     environ = {"PATH": os.environ["PATH"], "HOME": str(aws.directory), **exports}
     command = [install_sdk(sdk), "-W", "ignore", *map(str, arguments)]
     return subprocess.Popen(
