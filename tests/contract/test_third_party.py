@@ -26,6 +26,8 @@ SERVED = {
         "xgboost-classes": "XGBoost binary",
         "xgboost-categories": "XGBoost",
         "xgboost-codes": "XGBoost binary",
+        "xgboost-stopped": "XGBoost",
+        "xgboost-linear": "XGBoost",
         "xgboost-sagemaker": "XGBoost binary",
         "xgboost-pickled": "pickle",
         "xgboost-classifier": "pickle",

@@ -79,6 +79,23 @@ def make_xgboost_codes(model: Path) -> Case:
     return Case([*asks, *refuse_rows(zips, "age"), unseen])
 
 
+def make_xgboost_stopped(model: Path) -> Case:
+    """Save rounds that made the answers worse, which early stopping leaves in the file."""
+    classifier = xgboost.XGBClassifier(n_estimators=50, early_stopping_rounds=5)
+    classifier.fit(numbers[:30], target[:30], eval_set=[(numbers[30:], target[30:])], verbose=False)
+    assert classifier.best_iteration + 1 < classifier.get_booster().num_boosted_rounds()
+    classifier.save_model(model / "model.json")
+    return Case(ask_rows(numbers.head(3), classifier.predict_proba(numbers.head(3))[:, 1]))
+
+
+def make_xgboost_linear(model: Path) -> Case:
+    """Save weights, of which XGBoost keeps only those of the last round."""
+    linear = xgboost.XGBRegressor(booster="gblinear", n_estimators=50, early_stopping_rounds=1)
+    linear.fit(numbers[:30], target[:30], eval_set=[(numbers[30:], target[30:])], verbose=False)
+    linear.save_model(model / "model.json")
+    return Case(ask_rows(numbers.head(3), linear.predict(numbers.head(3))))
+
+
 def make_xgboost_sagemaker(model: Path) -> Case:
     """Save as SageMaker's own container does, under a name without a suffix."""
     matrix = xgboost.DMatrix(numbers.to_numpy(), target)
@@ -213,6 +230,8 @@ KINDS = {
     "xgboost-classes": make_xgboost_classes,
     "xgboost-categories": make_xgboost_categories,
     "xgboost-codes": make_xgboost_codes,
+    "xgboost-stopped": make_xgboost_stopped,
+    "xgboost-linear": make_xgboost_linear,
     "xgboost-sagemaker": make_xgboost_sagemaker,
     "xgboost-pickled": make_xgboost_pickled,
     "xgboost-classifier": make_xgboost_classifier,

@@ -1,8 +1,8 @@
 """XGBoost's boosters in JSON, UBJSON, or what SageMaker's own container calls `xgboost-model`.
 
-The answer is that of `Booster.predict`, for classifiers probabilities, as in SageMaker's own
-XGBoost container. A missing value is NaN. A category that training has not seen is refused, as
-XGBoost does.
+The answer is that of `Booster.predict`, for classifiers probabilities; after early stopping that of
+the rounds up to the best one, as `XGBClassifier.predict_proba`. A missing value is NaN. A category
+that training has not seen is refused, as XGBoost does.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class XgboostModel:
         self._names = self._booster.feature_names
         self._types = self._booster.feature_types
         self._categories = read_categories(self._booster)
+        self._rounds = (0, int(booster.attr("best_iteration") or -1) + 1)  # (0, 0) is all of them
         text = categories.list_text(self._categories)
         self.signature = Table(self._booster.num_features(), self._names or (), text=text)
 
@@ -47,14 +48,13 @@ class XgboostModel:
         matrix = self._xgboost.DMatrix(
             rows, feature_names=self._names, feature_types=self._types, enable_categorical=True
         )
-        return self._booster.predict(matrix)
+        return self._booster.predict(matrix, iteration_range=self._rounds)
 
     def _check_range(self, rows: NDArray[np.float64]) -> None:
         too_large = np.argwhere(np.abs(rows) > np.finfo(np.float32).max)
         for row, column in too_large[:1]:
-            message = (
-                f"{self.signature.describe(column)} holds {rows[row, column]} in row {row + 1}"
-            )
+            place = self.signature.describe(column)
+            message = f"{place} holds {rows[row, column]} in row {row + 1}"
             raise RequestError(400, f"{message}, which float32 cannot hold; send null if missing")
 
 
