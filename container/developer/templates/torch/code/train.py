@@ -8,6 +8,7 @@ that torchrun starts.
 import argparse
 import os
 import signal
+import time
 from pathlib import Path
 
 import torch
@@ -36,10 +37,9 @@ def save(content, path):
 
 def join_ranks():
     """Meet the other ranks, if torchrun started some; return rank, number of ranks, device."""
-    rank, world = 0, int(os.environ.get("WORLD_SIZE", "1"))
+    rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     if world > 1:
         distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-        rank = distributed.get_rank()
     if torch.cuda.is_available():
         return rank, world, torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     return rank, world, torch.device("cpu")
@@ -108,6 +108,7 @@ def main():
         torch.save(saved, Path(os.environ["SM_MODEL_DIR"], "model.pt"))
     if world > 1:
         distributed.destroy_process_group()
+        time.sleep(0.2)  # gloo's threads abort a process that ends while they release a tensor
 
 
 if __name__ == "__main__":
