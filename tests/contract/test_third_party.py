@@ -65,6 +65,7 @@ SERVED = {
         "torchscript": "TorchScript",
         "torchscript-indices": "TorchScript",
         "torchscript-double": "TorchScript",
+        "torchscript-training": "TorchScript",
         "safetensors": "safetensors",
         "safetensors-bfloat16": "safetensors",
         "safetensors-shards": "safetensors",
@@ -243,6 +244,19 @@ def test_model_answers_as_its_library_predicts(
         else:
             assert entry["status"] == 200, (asked, entry["answer"])
             assert_equal(entry["answer"], entry["expected"])
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "torchscript-traced-training",
+        pytest.param("torch.export-training", marks=pytest.mark.slow),
+    ],
+)
+def test_a_program_in_training_mode_is_refused(worker: Callable[[str], Worker], model: str) -> None:
+    error = worker("torch_programs").serve(model)["error"]
+    assert "was saved in training mode (aten::batch_norm, aten::dropout)" in error
+    assert "call model.eval() and save it again" in error
 
 
 def test_server_answers_with_a_model_in_a_folder_of_its_archive(tmp_path: Path, path: str) -> None:

@@ -199,6 +199,29 @@ def make_pickled(model: Path) -> Case:
     return Case(asks, {"BYO_ALLOW_PICKLE": "true"})
 
 
+def make_still_training() -> torch.nn.Module:
+    """Make a module for which nobody has called `eval`."""
+    return torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3), torch.nn.Dropout())
+
+
+def make_exported_training(model: Path) -> Case:
+    program = torch.export.export(make_still_training(), (inputs,))
+    torch.export.save(program, model / "model.pt2")
+    return Case([])
+
+
+def make_traced_training(model: Path) -> Case:
+    torch.jit.trace(make_still_training(), inputs, check_trace=False).save(model / "model.pt")
+    return Case([])
+
+
+def make_scripted_training(model: Path) -> Case:
+    """Script it, so that the program can still leave the training mode."""
+    module = make_still_training()
+    torch.jit.script(module).save(model / "model.pt")
+    return Case([good(JSON, inputs.tolist(), module.eval()(inputs).tolist())])
+
+
 def make_compiled(model: Path) -> Case:
     """Compile a package of AOTInductor."""
     program = torch.export.export(linear, (inputs,), dynamic_shapes=(BATCH,))
@@ -224,4 +247,7 @@ KINDS = {
     "weights": make_weights,
     "pickled-module": make_pickled,
     "aotinductor": make_compiled,
+    "torch.export-training": make_exported_training,
+    "torchscript-traced-training": make_traced_training,
+    "torchscript-training": make_scripted_training,
 }

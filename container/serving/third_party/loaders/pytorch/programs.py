@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from container import machine
 from container.errors import RequestError, UserError
-from container.serving.third_party.loaders.pytorch import module_manifest
+from container.serving.third_party.loaders.pytorch import module_manifest, training_mode
 from container.serving.third_party.model_files import Choice
 from container.serving.third_party.signature import Tensor, Tensors, make_shape, shorten
 
@@ -159,6 +159,7 @@ class ExportedProgram(TorchModel):
         export: Any = importlib.import_module("torch.export")
         pytree: Any = importlib.import_module("torch.utils._pytree")
         program = export.load(path)
+        training_mode.refuse(path, training_mode.list_exported(program))
         module = program.module()
         described = _describe(program)
         inputs = [put for put in described if isinstance(put, ExportedInput)]
@@ -245,6 +246,7 @@ class ScriptProgram(TorchModel):
         torch = import_torch()
         device = find_device(torch)
         program = torch.jit.load(str(path), map_location=device).eval()
+        training_mode.refuse(path, training_mode.list_scripted(torch, program))
         arguments = [
             argument
             for argument in program.forward.schema.arguments[1:]
