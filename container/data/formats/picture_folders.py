@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from container.data import set_names
+from container.data import labels, set_names
 from container.data.formats.parts import UTF_8, decode_label
 from container.data.formats.picture_files import Encoded
 from container.errors import UserError
@@ -111,7 +111,20 @@ def find_doubts(root: Path, paths: Sequence[Path]) -> list[str]:
         doubts.append(
             f"warning: the directories {_list_some(empty)} are empty and do not count as classes"
         )
-    return doubts
+    return doubts + _find_united(classes)
+
+
+def _find_united(names: Iterable[str]) -> list[str]:
+    """Say which directories become one class, such as `cat` and `cat `."""
+    by_class: dict[str, list[str]] = {}
+    for name in sorted(names):
+        by_class.setdefault(labels.clean(name), []).append(name)
+    return [
+        f"warning: the directories {', '.join(map(repr, same))} are the one class {name!r}, since "
+        "spaces around a name and ways to write its accents do not count"
+        for name, same in by_class.items()
+        if len(same) > 1
+    ]
 
 
 def _list_some(names: Iterable[str]) -> str:

@@ -155,6 +155,17 @@ def test_classes_below_other_directories_and_empty_classes_are_named(tmp_path: P
     assert "warning: the directories fold3 are empty and do not count as classes" in doubts
 
 
+@pytest.mark.parametrize("names", [("cat", "cat "), ("caf\xe9", "cafe\u0301"), ("1", "\ufeff1")])
+def test_directories_that_become_one_class_are_named(
+    names: tuple[str, str], tmp_path: Path
+) -> None:
+    add(tmp_path, *(f"{name}/{number}.png" for number, name in enumerate((*names, "dog"))))
+    loaded = loading.load(tmp_path)
+    assert len(loaded.classes) == 2
+    [doubt] = [note for note in loaded.notes if "are the one class" in note]
+    assert all(repr(name) in doubt for name in names)
+
+
 @pytest.mark.parametrize(
     "names",
     [
