@@ -32,7 +32,7 @@ from container.data.formats import (
 from container.data.formats.parts import Options, Task, from_path
 from container.data.gathering import gather
 from container.data.images import LabeledImages
-from container.data.labels import Names
+from container.data.labels import Names, clean
 from container.data.pipe import read_pipe
 from container.data.stream import ImageSet
 
@@ -104,7 +104,7 @@ def _gather_directory(directory: Path, options: Options, content_type: str | Non
     level = sys.maxsize  # other files have no class
     if found == "images":
         level = picture_folders.find_class_level(directory, paths)
-        notes += picture_folders.find_doubts(directory, paths)
+        notes += picture_folders.find_doubts(directory, paths, clean)
         kept = Names(images.classes[index] for index in np.unique(images.labels))
 
         def has_images(name: str) -> bool:

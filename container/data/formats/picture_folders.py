@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from container.data import labels, set_names
+from container.data import set_names
 from container.data.formats.parts import UTF_8, decode_label
 from container.data.formats.picture_files import Encoded
 from container.errors import UserError
@@ -85,8 +85,11 @@ def describe(root: Path, others: Iterable[Path], level: int) -> list[str]:
     return lines
 
 
-def find_doubts(root: Path, paths: Sequence[Path]) -> list[str]:
-    """Say what makes the directories look as if the classes were elsewhere, or some were empty."""
+def find_doubts(root: Path, paths: Sequence[Path], clean: Callable[[str], str]) -> list[str]:
+    """Say what makes the classes doubtful: they seem to be elsewhere, some are empty, or united.
+
+    `clean` makes the name of a class from that of its directory.
+    """
     level = find_class_level(root, paths)
     classes: dict[str, set[str]] = {}
     for path in paths:
@@ -111,14 +114,14 @@ def find_doubts(root: Path, paths: Sequence[Path]) -> list[str]:
         doubts.append(
             f"warning: the directories {_list_some(empty)} are empty and do not count as classes"
         )
-    return doubts + _find_united(classes)
+    return doubts + _find_united(classes, clean)
 
 
-def _find_united(names: Iterable[str]) -> list[str]:
+def _find_united(names: Iterable[str], clean: Callable[[str], str]) -> list[str]:
     """Say which directories become one class, such as `cat` and `cat `."""
     by_class: dict[str, list[str]] = {}
     for name in sorted(names):
-        by_class.setdefault(labels.clean(name), []).append(name)
+        by_class.setdefault(clean(name), []).append(name)
     return [
         f"warning: the directories {', '.join(map(repr, same))} are the one class {name!r}, since "
         "spaces around a name and ways to write its accents do not count"
