@@ -371,9 +371,7 @@ def test_target_tracking_adds_and_removes_real_servers(aws: LocalAws) -> None:
     assert len({invoke(aws, "scaled")["port"] for _ in range(9)}) == 3
     put_policy(1000)
     wait_for(count_servers, lambda count: count == 1)
-    activities = scaling.describe_scaling_activities(ServiceNamespace="sagemaker")[
-        "ScalingActivities"
-    ]
+    activities = scaling.describe_scaling_activities(**resource)["ScalingActivities"]
     assert [item["Description"] for item in activities] == [
         "Setting desired instance count to 1.",
         "Setting desired instance count to 3.",
