@@ -1,7 +1,8 @@
 """What the local SageMaker does with each field of a request; nothing is dropped silently.
 
-The table is `treatments.toml`. A field's treatment is that of its longest prefix in the table; but
-what is emulated is listed to the last field, so that a field of a later API is refused.
+The tables are `treatments.toml` and `kept.toml`. A field's treatment is that of its longest prefix
+in the table; but what is emulated is listed to the last field, so that a field of a later API is
+refused.
 `python -m local_test fields` writes it to `docs/local-sagemaker-fields.md`.
 """
 
@@ -13,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-Kind = Literal["emulated", "without effect", "refused", "only `up`"]
+Kind = Literal["emulated", "without effect", "refused", "only `up`", "shown"]
 """Only `up` means that the local AWS resolves the field before the request reaches the harness."""
 
 _HEAD: Final = """\
@@ -26,6 +27,8 @@ its parent; below an emulated field all are listed. The treatments are:
 - **without effect**: the field is accepted and changes nothing; commands print a note.
 - **refused**: a request that sets the field fails.
 - **only `up`**: the local AWS takes the field; the other commands refuse it.
+- **shown**: Describe, List and Search show the field, and it does nothing else, as on SageMaker.
+  Operations with such fields are those of `up`; all their other fields are emulated or refused.
 """
 
 
@@ -37,8 +40,8 @@ class Treatment:
     note: str
 
 
-def _load() -> dict[str, dict[str, Treatment]]:
-    text = importlib.resources.files(__package__).joinpath("treatments.toml").read_text("utf-8")
+def _load(name: str) -> dict[str, dict[str, Treatment]]:
+    text = importlib.resources.files(__package__).joinpath(name).read_text("utf-8")
     tables: dict[str, dict[str, Treatment]] = {}
     for operation, fields in tomllib.loads(text).items():
         tables[operation] = {}
@@ -49,8 +52,10 @@ def _load() -> dict[str, dict[str, Treatment]]:
 
 
 _UNKNOWN: Final = Treatment("refused", "this version does not know it")
-TREATMENTS: Final[Mapping[str, Mapping[str, Treatment]]] = _load()
+TREATMENTS: Final[Mapping[str, Mapping[str, Treatment]]] = _load("treatments.toml")
 """For each operation, the treatments by path: `InputDataConfig[].DataSource.DatasetSource`."""
+KEPT: Final = _load("kept.toml")
+"""What other operations keep without acting on it, by paths that stand for all below them."""
 
 
 def treat(operation: str, request: Any) -> dict[str, Treatment]:
@@ -92,7 +97,7 @@ def _list_paths(value: Any, path: str) -> Iterator[str]:
 def format_table() -> str:
     """Format the entire table as Markdown."""
     lines = [_HEAD]
-    for operation, table in TREATMENTS.items():
+    for operation, table in {**TREATMENTS, **KEPT}.items():
         lines += [f"## {operation}", "", "| field | here | note |", "|---|---|---|"]
         lines += [
             f"| `{path}` | {treatment.kind} | {treatment.note} |"

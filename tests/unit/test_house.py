@@ -14,9 +14,7 @@ from tests.support import ROOT
 EXERCISES = {
     "tests/contract/test_mlflow.py": ("container.training.tracking.mlflow_run",),
     "tests/contract/aws/test_pipelines.py": (
-        "local_test.aws.sagemaker.pipelines.execution_operations",
         "local_test.aws.sagemaker.pipelines.pipeline_operations",
-        "local_test.aws.sagemaker.pipelines.runner",
         "local_test.aws.sagemaker.pipelines.steps",
         "local_test.aws.sagemaker.pipelines.values",
     ),

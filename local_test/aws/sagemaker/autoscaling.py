@@ -28,6 +28,8 @@ _COOLDOWN_S: Final = 300  # the service's default
 _WINDOW_S: Final = 60
 _SLACK: Final = 0.9  # instances are removed only if the rest stay below this share of the target
 LOOK_S: Final = 2.0
+_TRACKING: Final = {"TargetTrackingScalingPolicyConfiguration", "PredefinedMetricSpecification"}
+"""How a policy says what it tracks."""
 DESCRIBE_OPERATIONS: Final[Mapping[str, tuple[Kind[Any], str]]] = {
     "DescribeScalableTargets": (SCALABLE_TARGET, "ScalableTargets"),
     "DescribeScalingPolicies": (SCALING_POLICY, "ScalingPolicies"),
@@ -94,6 +96,11 @@ def put_policy(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
             f"The local AWS emulates the predefined metric {emulated}; "
             f"found {metric or 'a customized metric'}."
         )
+    others = [name for name in request if name.endswith("PolicyConfiguration")]
+    others += [name for name in tracking if name.endswith("MetricSpecification")]
+    others += tracking["PredefinedMetricSpecification"].keys() - {"PredefinedMetricType"}
+    if extra := sorted(set(others) - _TRACKING):
+        reject(f"{', '.join(extra)} cannot be combined with {metric}; leave it out.")
     if tracking["TargetValue"] <= 0:
         reject("TargetValue must be greater than 0")
     resource = request["ResourceId"]
@@ -111,6 +118,7 @@ def put_policy(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
 
 def delete_policy(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
     """Answer DeleteScalingPolicy."""
+    parse(request)
     name = _name_policy(request)
     if account.store.find(SCALING_POLICY, name) is None:
         message = (
@@ -181,7 +189,7 @@ def _scale(account: Account, policy: ScalingPolicy) -> None:
     load = scalable.count_requests(account, _WINDOW_S)
     tracking = policy["TargetTrackingScalingPolicyConfiguration"]
     wanted = decide(current, load, tracking, target["MinCapacity"], target["MaxCapacity"])
-    if wanted == current or not _may_scale(target, tracking, "Out" if wanted > current else "In"):
+    if wanted == current or not may_scale(target, tracking, "Out" if wanted > current else "In"):
         return
     scalable.scale(account, wanted)
     account.store.update(SCALABLE_TARGET, policy["ResourceId"], _scaled=time.time())
@@ -202,7 +210,8 @@ def _scale(account: Account, policy: ScalingPolicy) -> None:
     account.store.insert(SCALING_ACTIVITY, activity_id, activity)
 
 
-def _may_scale(target: ScalableTarget, tracking: Mapping[str, Any], direction: str) -> bool:
+def may_scale(target: ScalableTarget, tracking: Mapping[str, Any], direction: str) -> bool:
+    """Return whether a policy may add (`Out`) or remove (`In`) instances now."""
     suspended = target.get("SuspendedState", {}).get(f"DynamicScaling{direction}Suspended", False)
     cooldown_s = tracking.get(f"Scale{direction}Cooldown", _COOLDOWN_S)
     return not suspended and time.time() - target.get("_scaled", 0) >= float(cooldown_s)

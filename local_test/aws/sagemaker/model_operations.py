@@ -20,6 +20,7 @@ from local_test.requests.validation import ValidRequest
 
 _CONTAINERS: Final = ("PrimaryContainer", "Containers")
 _OF_PACKAGE: Final = ("ContainerHostname", "Image", "ModelDataUrl", "ModelDataSource")
+_NOT_TAKEN: Final = ("AdditionalModelDataSources", "AdditionalS3DataSource")
 
 
 def _name(kind: Kind[Any]) -> str:
@@ -123,6 +124,8 @@ def _resolve_package(account: Account, container: Request) -> list[Request]:
 
 def _take_source(source: Mapping[str, Any], own: Request) -> Request:
     """Return a container of a package, with the members that the request sets."""
+    if extra := [key for key in _NOT_TAKEN if key in source]:
+        reject(f"{', '.join(extra)} of a model package's container is not emulated.")
     taken = {key: source[key] for key in _OF_PACKAGE if key in source}
     environment = {**source.get("Environment", {}), **own.get("Environment", {})}
     if environment:

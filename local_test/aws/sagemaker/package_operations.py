@@ -18,7 +18,7 @@ from local_test.aws.sagemaker.tags import merge_tags
 _CREATOR: Final = {"UserProfileName": "local"}
 _REPLACED: Final = (
     *("ModelApprovalStatus", "ApprovalDescription", "InferenceSpecification", "SourceUri"),
-    *("ModelCard", "ModelLifeCycle"),
+    *("ModelCard", "ModelLifeCycle", "ModelPackageRegistrationType"),
 )
 """The members that UpdateModelPackage replaces."""
 
@@ -163,7 +163,11 @@ def list_packages(account: Account, request: Mapping[str, Any]) -> dict[str, Any
         for package in select(account, "ListModelPackages", wanted)
         if kind in ("Both", "Versioned" if "ModelPackageVersion" in package else "Unversioned")
     ]
-    return list_page("ListModelPackages", found, request)
+    answer = list_page("ListModelPackages", found, request)
+    for summary in answer["ModelPackageSummaryList"]:
+        if "ModelPackageVersion" in summary:  # the service names only packages without a group
+            del summary["ModelPackageName"]
+    return answer
 
 
 def describe_package(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ _ENDED: Final = ("Succeeded", "Failed", "Stopped")
 
 def start(account: Account, name: str) -> None:
     """Start the thread of an execution."""
-    account.start_thread(f"pipeline {name}", lambda: _run(account, name))
+    account.start_thread(f"pipeline {name}", lambda: run(account, name))
 
 
 def recover(account: Account) -> None:
@@ -43,7 +43,8 @@ def recover(account: Account) -> None:
             start(account, record["_name"])
 
 
-def _run(account: Account, name: str) -> None:
+def run(account: Account, name: str) -> None:
+    """Run an execution to its end, or until the local AWS stops."""
     try:
         end = _Execution(account, name).run()
     except (AwsError, UserError, DiskError) as error:

@@ -9,11 +9,7 @@ from moto.core.utils import camelcase_to_underscores
 from moto.sagemaker.responses import SageMakerResponse
 
 from local_test.aws.process import operations
-from local_test.aws.protocol import messages
-from local_test.requests import shapes
-from local_test.requests.treatments import TREATMENTS
 from tests.support import ROOT
-from tests.unit.local_test.requests.test_treatments import list_words
 
 KNOWN = set(botocore.session.get_session().get_service_model("sagemaker").operation_names)
 
@@ -33,18 +29,3 @@ def test_what_is_recorded_can_be_answered() -> None:
     assert KNOWN - operations.OPERATIONS.keys() >= operations.RECORDED_BY_MOTO
     methods = {camelcase_to_underscores(name) for name in operations.RECORDED_BY_MOTO}
     assert [name for name in sorted(methods) if not hasattr(SageMakerResponse, name)] == []
-
-
-def test_every_member_of_an_executed_operation_is_read_or_shown() -> None:
-    words = list_words()
-    silent = []
-    for name in sorted((operations.OPERATIONS.keys() & KNOWN) - TREATMENTS.keys()):
-        noun = re.sub("^(Create|Update|Delete|Describe)", "", name)
-        described = f"Describe{noun}"
-        shown = messages.output_shape(described).members if described in KNOWN else ()
-        for member in shapes.input_shape(name).members:
-            stem = re.sub("(After|Before|ToRemove)$", "", member)
-            is_compared = member.endswith("Equals")  # lists compare each of these
-            if not is_compared and not {member, stem} & words and stem not in shown:
-                silent.append(f"{name}.{member}")
-    assert silent == []

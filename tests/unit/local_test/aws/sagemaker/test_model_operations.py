@@ -106,6 +106,15 @@ def test_a_model_of_a_package_runs_its_container_and_describes_the_request(
     assert described["PrimaryContainer"] == container
 
 
+@pytest.mark.parametrize("member", ["AdditionalModelDataSources", "AdditionalS3DataSource"])
+def test_what_a_package_has_beside_its_model_is_refused(account: Account, member: str) -> None:
+    extra = {"Containers": [{"Image": "i", member: [{}]}]}
+    arn = make_package(account, ModelApprovalStatus="Approved", InferenceSpecification=extra)
+    request = {"ModelName": "m", "PrimaryContainer": {"ModelPackageName": arn}}
+    with pytest.raises(AwsError, match=f"{member} of a model package's container"):
+        model_operations.create_model(account, request)
+
+
 def test_a_package_without_approval_makes_no_model(account: Account) -> None:
     arn = make_package(account, ModelApprovalStatus="PendingManualApproval")
     request = {"ModelName": "m", "PrimaryContainer": {"ModelPackageName": arn}}
