@@ -25,46 +25,37 @@ class Listing:
     """What one List operation returns, and in which order if the request does not say."""
 
     kind: Kind[Any]
-    member: str
     sort_by: str = "CreationTime"
     order: str = "Descending"
 
 
 # Source: the API reference's defaults of SortBy and SortOrder; they differ between lists.
 LISTINGS: Final[Mapping[str, Listing]] = {
-    "ListTrainingJobs": Listing(kinds.TRAINING_JOB, "TrainingJobSummaries", order="Ascending"),
-    "ListProcessingJobs": Listing(
-        kinds.PROCESSING_JOB, "ProcessingJobSummaries", order="Ascending"
-    ),
-    "ListTransformJobs": Listing(kinds.TRANSFORM_JOB, "TransformJobSummaries"),
-    "ListHyperParameterTuningJobs": Listing(
-        kinds.TUNING_JOB, "HyperParameterTuningJobSummaries", "Name", order="Ascending"
-    ),
+    "ListTrainingJobs": Listing(kinds.TRAINING_JOB, order="Ascending"),
+    "ListProcessingJobs": Listing(kinds.PROCESSING_JOB, order="Ascending"),
+    "ListTransformJobs": Listing(kinds.TRANSFORM_JOB),
+    "ListHyperParameterTuningJobs": Listing(kinds.TUNING_JOB, "Name", order="Ascending"),
     "ListTrainingJobsForHyperParameterTuningJob": Listing(
-        kinds.TRAINING_JOB, "TrainingJobSummaries", "Name", order="Ascending"
+        kinds.TRAINING_JOB, "Name", order="Ascending"
     ),
-    "ListModels": Listing(kinds.MODEL, "Models"),
-    "ListEndpointConfigs": Listing(kinds.ENDPOINT_CONFIG, "EndpointConfigs"),
-    "ListEndpoints": Listing(kinds.ENDPOINT, "Endpoints"),
-    "ListInferenceComponents": Listing(kinds.COMPONENT, "InferenceComponents"),
-    "ListModelPackageGroups": Listing(
-        kinds.PACKAGE_GROUP, "ModelPackageGroupSummaryList", order="Ascending"
-    ),
-    "ListModelPackages": Listing(kinds.PACKAGE, "ModelPackageSummaryList", order="Ascending"),
-    "ListExperiments": Listing(kinds.EXPERIMENT, "ExperimentSummaries"),
-    "ListTrials": Listing(kinds.TRIAL, "TrialSummaries"),
-    "ListTrialComponents": Listing(kinds.TRIAL_COMPONENT, "TrialComponentSummaries"),
-    "ListArtifacts": Listing(kinds.ARTIFACT, "ArtifactSummaries"),
-    "ListActions": Listing(kinds.ACTION, "ActionSummaries"),
-    "ListContexts": Listing(kinds.CONTEXT, "ContextSummaries"),
-    "ListAssociations": Listing(kinds.ASSOCIATION, "AssociationSummaries"),
-    "ListModelCards": Listing(kinds.MODEL_CARD, "ModelCardSummaries"),
-    "ListModelCardVersions": Listing(
-        kinds.MODEL_CARD, "ModelCardVersionSummaryList", "ModelCardVersion"
-    ),
-    "ListAlgorithms": Listing(kinds.ALGORITHM, "AlgorithmSummaryList", order="Ascending"),
-    "ListPipelines": Listing(kinds.PIPELINE, "PipelineSummaries"),
-    "ListPipelineExecutions": Listing(kinds.PIPELINE_EXECUTION, "PipelineExecutionSummaries"),
+    "ListModels": Listing(kinds.MODEL),
+    "ListEndpointConfigs": Listing(kinds.ENDPOINT_CONFIG),
+    "ListEndpoints": Listing(kinds.ENDPOINT),
+    "ListInferenceComponents": Listing(kinds.COMPONENT),
+    "ListModelPackageGroups": Listing(kinds.PACKAGE_GROUP, order="Ascending"),
+    "ListModelPackages": Listing(kinds.PACKAGE, order="Ascending"),
+    "ListExperiments": Listing(kinds.EXPERIMENT),
+    "ListTrials": Listing(kinds.TRIAL),
+    "ListTrialComponents": Listing(kinds.TRIAL_COMPONENT),
+    "ListArtifacts": Listing(kinds.ARTIFACT),
+    "ListActions": Listing(kinds.ACTION),
+    "ListContexts": Listing(kinds.CONTEXT),
+    "ListAssociations": Listing(kinds.ASSOCIATION),
+    "ListModelCards": Listing(kinds.MODEL_CARD),
+    "ListModelCardVersions": Listing(kinds.MODEL_CARD, "ModelCardVersion"),
+    "ListAlgorithms": Listing(kinds.ALGORITHM, order="Ascending"),
+    "ListPipelines": Listing(kinds.PIPELINE),
+    "ListPipelineExecutions": Listing(kinds.PIPELINE_EXECUTION),
 }
 
 
@@ -103,8 +94,9 @@ def list_page(operation: str, found: list[Record], request: Mapping[str, Any]) -
         lambda record: [record.get(sort_by, ""), record["CreationTime"], name_of(kind, record)],
         is_descending=request["SortOrder"] == "Descending",
     )
-    shape = messages.summary_shape(operation, listing.member)
-    return {listing.member: [messages.pick(shape, record) for record in shown], **more}
+    answer = messages.output_shape(operation).members
+    [(member, shape)] = [item for item in answer.items() if item[1].type_name == "list"]
+    return {member: [messages.pick(shape.member, record) for record in shown], **more}
 
 
 def name_of(kind: Kind[Any], record: Record) -> str:

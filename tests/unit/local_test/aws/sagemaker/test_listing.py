@@ -28,7 +28,8 @@ def resources(account: Account) -> None:
 def list_names(account: Account, operation: str = "ListTrainingJobs", **request: Any) -> list[str]:
     listing = LISTINGS[operation]
     answer = list_resources(account, operation, request)
-    return [entry[listing.kind.arn_name] for entry in answer[listing.member]]
+    (entries,) = (found for found in answer.values() if isinstance(found, list))
+    return [entry[listing.kind.arn_name] for entry in entries]
 
 
 @pytest.mark.parametrize(
