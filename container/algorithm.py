@@ -143,8 +143,7 @@ def load(path: Path) -> Algorithm:
     sys.path.insert(0, str(path.parent))
     specification = importlib.util.spec_from_file_location(path.stem, path)
     if specification is None or specification.loader is None or not path.is_file():
-        message = f"no algorithm was found at {path}; expected a Python file"
-        raise UserError(message)
+        raise UserError(f"no algorithm was found at {path}; expected a Python file")
     module = importlib.util.module_from_spec(specification)
     sys.modules[path.stem] = module
     specification.loader.exec_module(module)
@@ -160,11 +159,10 @@ def read(module: ModuleType, name: str) -> Algorithm:
     default_parse = functools.partial(hyperparameters.parse, declared)
     wrong = [name for name in ("CHANNELS", "METRICS") if not _are_names(getattr(module, name, ()))]
     if wrong:
-        message = (
+        raise UserError(
             f"{module.__file__} is not an algorithm: {' and '.join(wrong)} must be a tuple of "
             'names, such as ("accuracy",), with a comma even if there is one'
         )
-        raise UserError(message)
     algorithm = Algorithm(
         name=name,
         hyperparameters=declared,
@@ -216,8 +214,7 @@ def name_channels(
     faults += _find_misspelt(declared, found)
     if faults:
         present = ", ".join(sorted(config.channels)) or "none"
-        message = f"{'; '.join(faults)}; the job's channels are {present}"
-        raise UserError(message)
+        raise UserError(f"{'; '.join(faults)}; the job's channels are {present}")
     return found
 
 

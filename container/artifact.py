@@ -110,10 +110,9 @@ def load(model_dir: Path) -> Artifact:
     missing = [name for name in promised if not (root / name).exists()]
     if missing:
         found = _list_entries(root)
-        message = (
+        raise UserError(
             f"the artifact in {root} is incomplete: {', '.join(missing)} missing; found {found}"
         )
-        raise UserError(message)
     return Artifact(root, manifest)
 
 
@@ -165,8 +164,7 @@ def publish(stage: Path, manifest: Manifest) -> Artifact:
         (stage / MANIFEST_NAME).replace(model_dir / MANIFEST_NAME)
         _sync(model_dir)
     except OSError as error:
-        message = f"the artifact cannot be written to {model_dir}: {error}"
-        raise PlatformError(message) from error
+        raise PlatformError(f"the artifact cannot be written to {model_dir}: {error}") from error
     return load(model_dir)
 
 
@@ -191,11 +189,10 @@ def _find_root(model_dir: Path) -> Path:
     manifest = find_manifest(model_dir)
     if manifest is not None:
         return manifest.parent
-    message = (
+    raise UserError(
         f"{model_dir} holds no artifact: {MANIFEST_NAME} is expected there or one directory below; "
         f"found {_list_entries(model_dir)}"
     )
-    raise UserError(message)
 
 
 def _list_entries(directory: Path) -> str:

@@ -220,15 +220,13 @@ def load_json_object(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:
-        message = f"{path} cannot be read: {error}"
-        raise PlatformError(message) from error
+        raise PlatformError(f"{path} cannot be read: {error}") from error
     if not text.strip():
         return {}
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        message = f"{path} is not JSON: {error}"
-        raise PlatformError(message) from error
+        raise PlatformError(f"{path} is not JSON: {error}") from error
     if not isinstance(value, dict):
         message = f"{path} holds a JSON {type(value).__name__}; a JSON object is expected"
         raise PlatformError(message)
@@ -251,10 +249,9 @@ def load_training_config(layout: Layout) -> TrainingConfig:
     channels = {}
     for name, entry in load_json_object(layout.input_data_config).items():
         if not isinstance(entry, dict):
-            message = (
+            raise PlatformError(
                 f"{layout.input_data_config}: channel {name!r} is {entry!r}; an object is expected"
             )
-            raise PlatformError(message)
         channels[name] = Channel(
             name=name,
             content_type=entry.get("ContentType") or None,
@@ -276,8 +273,7 @@ def load_resources(path: Path) -> Resources:
     current = document.get("current_host")
     hosts = document.get("hosts")
     if not isinstance(current, str) or not isinstance(hosts, list) or current not in hosts:
-        message = f"{path}: current_host {current!r} must be one of hosts {hosts!r}"
-        raise PlatformError(message)
+        raise PlatformError(f"{path}: current_host {current!r} must be one of hosts {hosts!r}")
     interface = document.get("network_interface_name")
     if not isinstance(interface, str) or not interface:
         interface = Resources.network_interface_name

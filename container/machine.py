@@ -75,9 +75,8 @@ def listen_for_hosts(port: int, host_count: int) -> socket.socket:
     try:
         return socket.create_server(("", port), backlog=4 * host_count)
     except OSError as error:
-        message = (
+        raise PlatformError(
             f"port {port}, on which the hosts of a job meet, cannot be opened: {error.strerror}; "
             "each host needs a network of its own, so run several hosts with --image, and not as "
             "processes of one machine"
-        )
-        raise PlatformError(message) from error
+        ) from error

@@ -54,11 +54,10 @@ def choose(artifact: Artifact) -> tuple[str, str]:
         remedy = ", or set BYO_RUNTIME=litert to serve it anyway"
     if is_installed("saved_model"):
         return "saved_model", reason
-    message = (
+    raise UserError(
         f"the artifact in {artifact.root} needs TensorFlow, which this image lacks, {reason}; "
         f"serve it with an image that trains{remedy}"
     )
-    raise UserError(message)
 
 
 def is_installed(runtime: str) -> bool:
@@ -121,18 +120,15 @@ def _load_flatbuffer(
         reason = "the training was not asked for int8_export"
         if path.name == LITERT_NAME:
             reason = "the model did not convert"
-        message = f"the artifact in {artifact.root} holds no {path.name}: {reason}"
-        raise UserError(message)
+        raise UserError(f"the artifact in {artifact.root} holds no {path.name}: {reason}")
     try:
         predictor = LiteRtPredictor(str(path), threads=threads, concurrency=concurrency)
     except (ValueError, RuntimeError) as error:
-        message = f"{path} cannot be loaded: {error}"
-        raise UserError(message) from error
+        raise UserError(f"{path} cannot be loaded: {error}") from error
     found = (predictor.input_shape, predictor.class_count)
     if found != (manifest.input_shape, len(manifest.classes)):
-        message = (
+        raise UserError(
             f"{path} takes images {found[0]} and returns {found[1]} classes; its manifest has "
             f"{manifest.input_shape} and {len(manifest.classes)}: they are from different trainings"
         )
-        raise UserError(message)
     return predictor

@@ -26,14 +26,12 @@ def read_recordio(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
     position = 0
     while head := stream.read(8):
         if len(head) == 8 and head[:4] != RECORDIO_MAGIC:
-            message = f"no RecordIO record begins at byte {position}"
-            raise ValueError(message)
+            raise ValueError(f"no RecordIO record begins at byte {position}")
         word = int.from_bytes(head[4:], "little")
         size = word & (1 << 29) - 1
         data = stream.read(size)
         if len(head) < 8 or len(data) < size:
-            message = f"it ends within the RecordIO record at byte {position}"
-            raise ValueError(message)
+            raise ValueError(f"it ends within the RecordIO record at byte {position}")
         padding = -size % 4
         stream.read(padding)
         position += 8 + size + padding
@@ -54,8 +52,7 @@ def read_fields(message: Any, wanted: int, fields_maximum: int | None = None) ->
     while position < len(message):
         room -= 1
         if room < 0:
-            message = f"a protobuf message has more than {fields_maximum} fields"
-            raise ValueError(message)
+            raise ValueError(f"a protobuf message has more than {fields_maximum} fields")
         tag, position = _read_varint(message, position)
         wire = tag & 7
         if wire == _VARINT:

@@ -94,11 +94,10 @@ def _load_litert() -> Any:
     try:
         return importlib.import_module("ai_edge_litert.interpreter").Interpreter
     except ModuleNotFoundError as error:
-        message = (
+        raise PlatformError(
             f"a model of the bundled network needs LiteRT, which is not here ({error}); on your "
             "machine run: pip install 'byo-sagemaker[trainer]'"
-        )
-        raise PlatformError(message) from error
+        ) from error
 
 
 class _Interpreter:

@@ -213,15 +213,13 @@ def deliver(build: Build, options: argparse.Namespace) -> str:
         push(build.client, host, name, password)
         manifest = ecr.fetch_manifest(host, path, build.tag, password)
     if manifest is None:
-        message = f"the registry accepted the push, but does not have {name}"
-        raise DeliveryError(message)
+        raise DeliveryError(f"the registry accepted the push, but does not have {name}")
     media_type, digest = manifest
     if media_type != ecr.DOCKER_MANIFEST:
-        message = (
+        raise DeliveryError(
             f"{name} has the media type {media_type}; SageMaker's hosting takes only "
             f"{ecr.DOCKER_MANIFEST}"
         )
-        raise DeliveryError(message)
     return f"{host}/{path}@{digest}"
 
 

@@ -32,19 +32,17 @@ _MANIFEST_TYPES: Final = (
 def compose_aws(options: argparse.Namespace) -> list[str]:
     """Compose the options of every AWS command."""
     if not shutil.which("aws"):
-        message = (
+        raise DeliveryError(
             "the AWS CLI is not on PATH: install it (the package `awscli`), or use --no-push to "
             "only build"
         )
-        raise DeliveryError(message)
     profile = ["--profile", options.profile] if options.profile else []
     region = options.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     if not region:
         with contextlib.suppress(DeliveryError):
             region = run(["aws", *profile, "configure", "get", "region"], quiet=True).strip()
     if not region:
-        message = "no AWS region: name one with --region, or set AWS_REGION"
-        raise DeliveryError(message)
+        raise DeliveryError("no AWS region: name one with --region, or set AWS_REGION")
     return [*profile, "--region", region, "--output", "json", "--cli-connect-timeout", "10"]
 
 

@@ -125,8 +125,7 @@ def make_optional(metadata: Path, names: tuple[str, ...]) -> None:
             rf"^(Requires-Dist: {name}\b[^;\n]*)$", r'\1; extra == "mpi"', text, flags=re.MULTILINE
         )
         if count != 1:
-            message = f"{metadata} requires {name} {count} times; OPTIONAL expects it once"
-            raise SystemExit(message)
+            raise SystemExit(f"{metadata} requires {name} {count} times; OPTIONAL expects it once")
     metadata.write_text(text, encoding="utf-8")
 
 

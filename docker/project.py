@@ -76,11 +76,10 @@ class Project:
         body = self.directory / "request.csv"
         missing = [str(path) for path in (data, body) if not path.exists()]
         if missing:
-            message = (
+            raise DeliveryError(
                 f"the smoke test needs {' and '.join(missing)}; add them, or leave the test out "
                 "with --no-smoke"
             )
-            raise DeliveryError(message)
         command = [_find_harness(), "-m", "local_test", "smoke", "--no-evaluation"]
         return [*command, "--image", image, "-c", f"training={data}", "--body", str(body)]
 
@@ -107,11 +106,10 @@ def find(image: str, named: Path | None, *, is_toolkit: bool) -> Project | None:
         return Project(directory.resolve())
     if named is None and not (directory / "code").is_dir():
         return None
-    message = (
+    raise DeliveryError(
         f"{directory} has no Dockerfile, so this project cannot be built; copy the one that "
         "`python -m container init` writes, or build the toolkit's own image with --toolkit"
     )
-    raise DeliveryError(message)
 
 
 def _find_harness() -> str:
@@ -126,8 +124,7 @@ def _find_harness() -> str:
             command = [python, "-c", "import typer, botocore, docker.models"]
             if subprocess.run(command, cwd="/", capture_output=True, check=False).returncode == 0:
                 return python
-    message = (
+    raise DeliveryError(
         "the smoke test needs the harness, which is not installed here; run "
         "local_test/setup.sh docker/requirements-local.txt, or leave it out with --no-smoke"
     )
-    raise DeliveryError(message)

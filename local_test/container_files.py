@@ -100,8 +100,7 @@ def open_file(base: Path, name: str) -> BinaryIO:
     mode = os.fstat(held).st_mode
     if not stat.S_ISREG(mode):
         os.close(held)
-        message = f"{name} is {describe(mode)}: not read"
-        raise LeftOutError(message)
+        raise LeftOutError(f"{name} is {describe(mode)}: not read")
     return os.fdopen(held, "rb")
 
 
@@ -189,8 +188,7 @@ def _list_directory(base: Path, place: str, folder: str) -> list[Entry]:
 def _split(name: str) -> list[str]:
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if ".." in parts:
-        message = f"{name} leads out of its directory: not read"
-        raise LeftOutError(message)
+        raise LeftOutError(f"{name} leads out of its directory: not read")
     return parts
 
 
@@ -204,8 +202,7 @@ def _open(part: str, flags: int, directory: int, name: str) -> int:
     if flags & os.O_DIRECTORY:
         is_wanted = stat.S_ISDIR(mode)
     if not is_wanted:  # not even opened: a device may act on that
-        message = f"{_locate(part, name)} is {describe(mode)}: not read"
-        raise LeftOutError(message)
+        raise LeftOutError(f"{_locate(part, name)} is {describe(mode)}: not read")
     try:
         return os.open(part, flags, dir_fd=directory)
     except OSError as error:

@@ -24,8 +24,7 @@ def find_shape(name: str, found: tuple[int, ...], wanted: Shape | None) -> Shape
     Raises: UserError if the images have another shape or no pixels, or their channels come first.
     """
     if not math.prod(found):
-        message = f"{name} holds images of shape {list(found)}, which have no pixels"
-        raise UserError(message)
+        raise UserError(f"{name} holds images of shape {list(found)}, which have no pixels")
     hint = f", expected {list(wanted)}" if wanted else ""
     if wanted and math.prod(found) == math.prod(wanted):
         if len(found) == 1 or _squeeze(found) == _squeeze(wanted):
@@ -37,8 +36,7 @@ def find_shape(name: str, found: tuple[int, ...], wanted: Shape | None) -> Shape
         hint = "; set image_shape to height, width and channels"
     if _has_channels_first(found):
         hint += "; the channels come first: save images.transpose(0, 2, 3, 1)"
-    message = f"{name} holds images of shape {list(found)}{hint}"
-    raise UserError(message)
+    raise UserError(f"{name} holds images of shape {list(found)}{hint}")
 
 
 def flatten_labels(labels: NDArray[Any], name: str, shape: tuple[int, ...]) -> NDArray[Any]:
@@ -49,11 +47,10 @@ def flatten_labels(labels: NDArray[Any], name: str, shape: tuple[int, ...]) -> N
     if labels.ndim and labels.size == len(labels):
         labels = labels.reshape(len(labels))
     if labels.ndim != 1 or len(shape) < 2 or len(labels) != shape[0]:
-        message = (
+        raise UserError(
             f"{name} has the shape {list(shape)} and its labels {list(labels.shape)}; "
             "expected one label per image"
         )
-        raise UserError(message)
     return labels
 
 

@@ -120,11 +120,10 @@ def choose_files(directory: Path, data_format: str, content_type: str | None) ->
         raise _no_files(directory, "labeled images", paths, hint)
     elif len(formats) > 1:
         found = ", ".join(f"{len(by_format[name])} {_name(name)} files" for name in formats)
-        message = (
+        raise UserError(
             f"{directory} holds several formats: {found}; set data_format to one of "
             f"{', '.join(formats)}"
         )
-        raise UserError(message)
     else:
         chosen = formats[0]
     _refuse_copies(chosen, by_format[chosen])
@@ -143,8 +142,7 @@ def list_files(directory: Path) -> list[Path]:
 def _list_all(directory: Path) -> tuple[list[Path], list[Path]]:
     """List the files that are not hidden: those with content, and the empty ones."""
     if not directory.is_dir():
-        message = f"the channel directory {directory} does not exist"
-        raise UserError(message)
+        raise UserError(f"the channel directory {directory} does not exist")
     paths: list[Path] = []
     empty: list[Path] = []
     for name in _walk(directory):
@@ -159,8 +157,7 @@ def _walk(directory: Path) -> Iterator[str]:
     """
 
     def refuse(error: OSError) -> NoReturn:
-        message = f"{error.filename} cannot be read: {error.strerror}"
-        raise UserError(message)
+        raise UserError(f"{error.filename} cannot be read: {error.strerror}")
 
     for root, subdirectories, found in os.walk(directory, onerror=refuse, followlinks=True):
         subdirectories[:] = [
@@ -247,11 +244,10 @@ def _refuse_copies(data_format: str, paths: Sequence[Path]) -> None:
 
 
 def _refuse_pair(original: Path, copy: Path) -> NoReturn:
-    message = (
+    raise UserError(
         f"{original} and {copy.name} are in one channel, and each record would count twice; remove "
         "one of them (an S3 prefix that ends with a file's name matches both)"
     )
-    raise UserError(message)
 
 
 def find_twins(paths: Iterable[Path]) -> list[str]:

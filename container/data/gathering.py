@@ -72,8 +72,7 @@ def gather(
             if options.keeps_names:
                 names += map(part.locate, range(len(part.labels)))
     if shape is None:
-        message = f"{where} holds no rows: only headers, or no records"
-        raise UserError(message)
+        raise UserError(f"{where} holds no rows: only headers, or no records")
     classes, indices = _settle_classes(labels, options)
     notes = pixels.find_doubts(classes, indices)
     if not store.is_full:
@@ -215,8 +214,7 @@ def _look_up(part: Part, names: Names) -> npt.NDArray[np.int64]:
     try:
         found = names.find_all(distinct.tolist())
     except ValueError as error:
-        message = f"in the records from {part.locate(0)} on, {error}"
-        raise UserError(message) from error
+        raise UserError(f"in the records from {part.locate(0)} on, {error}") from error
     unknown = [
         str(label) for label, index in zip(distinct.tolist(), found, strict=True) if index < 0
     ]
@@ -224,12 +222,11 @@ def _look_up(part: Part, names: Names) -> npt.NDArray[np.int64]:
     if unknown:
         texts = names.texts
         known = [*texts[:_CLASSES_SHOWN], *["..."] * (len(texts) > _CLASSES_SHOWN)]
-        message = (
+        raise UserError(
             f"{part.locate(int((indices < 0).argmax()))}: the label is not one of the "
             f"{len(texts)} classes {', '.join(known)}; "
             f"unknown labels: {', '.join(map(repr, unknown[:_FAULTS_SHOWN]))}"
         )
-        raise UserError(message)
     return indices
 
 

@@ -71,11 +71,10 @@ class Names:
                 continue
             same = self._written.setdefault(index, written)
             if same != written:
-                message = (
+                raise ValueError(
                     f"{same!r} and {written!r} would both be class {self.texts[index]}, but are "
                     "two classes where both are in a training set; write them in the same way"
                 )
-                raise ValueError(message)
         return indices
 
 

@@ -39,10 +39,9 @@ def read_pipe(
         head = stream.peek(detection.HEAD_BYTES) if isinstance(stream, io.BufferedReader) else b""
         found = expected or detection.recognize_content(head) or "csv"
         if found not in _READERS:
-            message = (
+            raise UserError(
                 f"{fifo}: a pipe without a RecordIO wrapper carries csv or tfrecord, not {found}"
             )
-            raise UserError(message)
         yield from _READERS[found]([Source(str(fifo), lambda: stream)], options)
 
 
@@ -60,11 +59,10 @@ def _read_wrapped(stream: BinaryIO, fifo: Path, options: Options, expected: str)
         return
     read = _READERS.get(found) or _READERS.get(expected)
     if read is None:
-        message = (
+        raise UserError(
             f"{fifo}: its records begin with {first[:8]!r}; expected pictures with labels, csv or "
             "tfrecord"
         )
-        raise UserError(message)
     objects = (from_bytes(f"{fifo}, object {i}", data) for i, data in enumerate(records))
     yield from read(objects, options)
 
@@ -74,7 +72,6 @@ def _open(fifo: Path) -> BinaryIO:
     deadline = time.monotonic() + _WAIT_S
     while not fifo.exists():
         if time.monotonic() > deadline:
-            message = f"the pipe {fifo} did not appear within {_WAIT_S:.0f} s"
-            raise PlatformError(message)
+            raise PlatformError(f"the pipe {fifo} did not appear within {_WAIT_S:.0f} s")
         time.sleep(_POLL_S)
     return fifo.open("rb")

@@ -196,11 +196,10 @@ class PipedStream(Stream):
         if filled:
             yield LabeledImages(images[:filled], labels[:filled], self.classes)
         if count < len(self.labels):
-            message = (
+            raise UserError(
                 f"the pipe delivered {count:,} images in an epoch, but {len(self.labels):,} in the "
                 "first one"
             )
-            raise UserError(message)
 
 
 @dataclass(frozen=True, kw_only=True)

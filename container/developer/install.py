@@ -37,8 +37,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _install(code: Path) -> int:
     if not code.is_dir():
-        message = f"{code} is not a directory; name the one with requirements.txt or a lock"
-        raise UserError(message)
+        raise UserError(f"{code} is not a directory; name the one with requirements.txt or a lock")
     if not required_packages.is_needed(code):
         foreign = requirement_files.list_foreign(code)
         print("\n".join(foreign) or f"{code} lists no packages", flush=True)

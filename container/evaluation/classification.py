@@ -89,11 +89,10 @@ def _check(
     if len(labels) == 0:
         raise UserError("the test set has no rows to measure")
     if probabilities.shape != (len(labels), class_count):
-        message = (
+        raise UserError(
             f"the model returned probabilities of shape {list(probabilities.shape)}; expected "
             f"{[len(labels), class_count]}: one row per image, one column per class"
         )
-        raise UserError(message)
     if labels.min() < 0 or labels.max() >= class_count:
         row = int(np.flatnonzero((labels < 0) | (labels >= class_count))[0])
         message = f"row {row} has the class index {labels[row]}; expected 0 to {class_count - 1}"
@@ -101,11 +100,10 @@ def _check(
     finite = np.isfinite(probabilities).all(axis=1)
     if not finite.all():
         bad = np.flatnonzero(~finite)
-        message = (
+        raise UserError(
             f"the model returned probabilities that are not finite in {len(bad)} rows, first in "
             f"row {bad[0]}"
         )
-        raise UserError(message)
     return labels, probabilities
 
 

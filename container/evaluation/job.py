@@ -216,8 +216,7 @@ def _write(path: Path, text: str) -> None:
             Path(name).unlink(missing_ok=True)
             raise
     except OSError as error:
-        message = f"{path} cannot be written: {error}"
-        raise PlatformError(message) from error
+        raise PlatformError(f"{path} cannot be written: {error}") from error
 
 
 def _write_exit_message(layout: contract.Layout, message: str) -> None:

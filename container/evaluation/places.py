@@ -51,11 +51,10 @@ def find(layout: contract.Layout, options: argparse.Namespace) -> Places:
     channels = [layout.channel(name) for name in _TEST_NAMES]
     test = options.test_dir or _take_only([path for path in channels if path.is_dir()])
     if test is None:
-        message = (
+        raise UserError(
             f"no test set was found: neither {channels[0]} nor {channels[1]} is a directory; "
             "pass a directory as --test-dir"
         )
-        raise UserError(message)
     outputs = (options.output_dir,) if options.output_dir else output_dirs(layout)
     return Places(options.model_dir or layout.model, test, outputs)
 
@@ -112,11 +111,10 @@ def _local_paths(layout: contract.Layout, entries: Any, kind: str) -> dict[str, 
         source = entry.get(f"S3{kind}") or entry.get("DatasetDefinition") or {}
         local = PurePosixPath(source.get("LocalPath") or f"/opt/ml/processing/{name}")
         if not local.is_relative_to("/opt/ml/processing") or ".." in local.parts:
-            message = (
+            raise PlatformError(
                 f"{kind.lower()} {name!r} has the local path {local}; only paths below "
                 "/opt/ml/processing are mounted"
             )
-            raise PlatformError(message)
         paths[name] = layout.processing / local.relative_to("/opt/ml/processing")
     return paths
 
@@ -134,17 +132,14 @@ def unpack_model(model: Path, stack: ExitStack) -> Path:
         return model
     if len(archives) > 1:
         names = ", ".join(path.name for path in archives)
-        message = f"{model} holds several archives, expected one: {names}"
-        raise UserError(message)
+        raise UserError(f"{model} holds several archives, expected one: {names}")
     scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="model-")))
     try:
         with tarfile.open(archives[0], tarinfo=archive.Member) as packed:
             members = archive.list_members(packed, archives[0].stat().st_size)
             archive.unpack(packed, members, scratch)
     except (tarfile.TarError, EOFError, ValueError, zlib.error) as error:
-        message = f"{archives[0]} cannot be unpacked: {error}"
-        raise UserError(message) from error
+        raise UserError(f"{archives[0]} cannot be unpacked: {error}") from error
     except OSError as error:
-        message = f"{archives[0]} cannot be unpacked into {scratch}: {error}"
-        raise PlatformError(message) from error
+        raise PlatformError(f"{archives[0]} cannot be unpacked into {scratch}: {error}") from error
     return scratch

@@ -108,8 +108,7 @@ class Hosts:
             self._connections[first].sendall(_LENGTH.pack(len(content)))
             self._connections[first].sendall(content)
         except OSError as error:
-            message = f"{first}, which writes the report, is lost: {error}"
-            raise PlatformError(message) from error
+            raise PlatformError(f"{first}, which writes the report, is lost: {error}") from error
 
     def merge(
         self, labeled: LabeledImages, probabilities: NDArray[Any]
@@ -152,8 +151,7 @@ class Hosts:
     def _read_results(self, host: str) -> Results:
         results = _read(self._connections[host], host)
         if "error" in results:
-            message = f"{host}: {results['error']}"
-            raise UserError(message)
+            raise UserError(f"{host}: {results['error']}")
         return results
 
     def _accept_all(self, connections: contextlib.ExitStack) -> dict[str, socket.socket]:
@@ -210,8 +208,7 @@ def _read(connection: socket.socket, host: str) -> Results:
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             return dict(archive)
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        message = f"{host} ended before it sent its part of the evaluation"
-        raise PlatformError(message) from error
+        raise PlatformError(f"{host} ended before it sent its part of the evaluation") from error
 
 
 def _receive(connection: socket.socket, size: int) -> bytes:

@@ -172,8 +172,7 @@ def prepare(
     """
     found = handlers.find_one_of_many(contract.Layout.from_environ(environ), environ, model_dir)
     if found is None:
-        message = f"{model_dir} no longer holds code or a model"
-        raise UserError(message)
+        raise UserError(f"{model_dir} no longer holds code or a model")
     cores = math.ceil(machine.count_cpus())
     return Service(plan.Plan(settings, 1, cores, {}, user_code=found))
 

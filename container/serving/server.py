@@ -197,5 +197,4 @@ def _find_heartbeat_directory() -> str:
     for directory in ("/dev/shm", fallback):  # noqa: S108 - gunicorn's file is private
         if os.access(directory, os.W_OK) and Path(directory).is_dir():
             return directory
-    message = f"neither /dev/shm nor {fallback} can be written"
-    raise PlatformError(message)
+    raise PlatformError(f"neither /dev/shm nor {fallback} can be written")

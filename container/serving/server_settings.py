@@ -165,11 +165,10 @@ def check_default_accept(settings: Settings, offered: Sequence[str]) -> None:
     Raises: UserError that names the variable and what is possible.
     """
     if settings.default_accept not in offered:
-        message = (
+        raise UserError(
             f"{contract.DEFAULT_ACCEPT_VARIABLE}={settings.default_accept!r}: this model answers "
             f"{', '.join(offered)}; other types need an output_fn in code/inference.py"
         )
-        raise UserError(message)
 
 
 def explain_gunicorn(environ: Mapping[str, str]) -> str:

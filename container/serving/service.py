@@ -87,11 +87,10 @@ class Service:
             self.application.prepare_fork()
         others = [thread.name for thread in threading.enumerate() if thread not in before]
         if others:
-            message = (
+            raise UserError(
                 f"the code has started threads ({', '.join(others)}), which no worker would have: "
                 "unset BYO_PRELOAD"
             )
-            raise UserError(message)
         if growth.uses_gpu():
             message = "the model is on a GPU, and no worker could use it there: unset BYO_PRELOAD"
             raise UserError(message)

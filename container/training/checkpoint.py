@@ -118,8 +118,7 @@ def save(directory: Path, checkpoint: Checkpoint, *, step: int, kept: int) -> No
             left_over.unlink(missing_ok=True)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        message = f"the checkpoint {path} cannot be written: {error}"
-        raise PlatformError(message) from error
+        raise PlatformError(f"the checkpoint {path} cannot be written: {error}") from error
 
 
 def load_newest(

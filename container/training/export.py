@@ -79,8 +79,7 @@ def write_models(  # noqa: PLR0913 - most by name
             # A probability that is not a number counts as the largest difference.
             differences[name] = float(np.nan_to_num(np.abs(found - expected), nan=1.0).max())
     except (OSError, tf.errors.OpError) as error:
-        message = f"the model cannot be written to {stage.parent}: {error}"
-        raise PlatformError(message) from error
+        raise PlatformError(f"the model cannot be written to {stage.parent}: {error}") from error
     exported = artifact.Artifact(stage, dataclasses.replace(manifest, differences=differences))
     if "litert" in differences and not exported.litert_agrees:
         log(

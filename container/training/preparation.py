@@ -88,11 +88,10 @@ def prepare(job: Job[Settings]) -> Prepared:
     sets, share = shares.divide(loading.result(), settings.batch_size, hosts, sharded=found.sharded)
     classes = sets.training.classes
     if len(classes) < 2:
-        message = (
+        raise UserError(
             f"the training channel holds only one class, {classes[0]!r}; expected two or more; if "
             "the labels of CSV are in another column, set label_column, such as last"
         )
-        raise UserError(message)
     return Prepared(
         job=job,
         settings=complete(settings, share.image_count),
@@ -113,8 +112,7 @@ def check_free_space(directory: Path, parameter_count: int) -> None:
     needed = parameter_count * _EXPORT_BYTES_PER_PARAMETER + (1 << 20)
     free = shutil.disk_usage(directory).free
     if free < needed:
-        message = f"{directory} has {free:,} bytes left; the model needs {needed:,}"
-        raise PlatformError(message)
+        raise PlatformError(f"{directory} has {free:,} bytes left; the model needs {needed:,}")
 
 
 def describe_plan(settings: Settings, image_count: int) -> str:

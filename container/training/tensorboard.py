@@ -54,5 +54,4 @@ class Events:
             for writer in self._writers.values():
                 writer.flush()
         except tf.errors.OpError as error:
-            message = f"{self._directory} cannot be written: {error.message}"
-            raise PlatformError(message) from error
+            raise PlatformError(f"{self._directory} cannot be written: {error.message}") from error

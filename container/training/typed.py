@@ -29,8 +29,7 @@ def run(algorithm: Algorithm, layout: contract.Layout, stop: algorithms.Stop) ->
     for warning in warnings:
         print(f"warning: {warning}", flush=True)
     if algorithm.train is None:
-        message = f"the algorithm {algorithm.name} has no function train(job)"
-        raise UserError(message)
+        raise UserError(f"the algorithm {algorithm.name} has no function train(job)")
     channels = algorithms.name_channels(algorithm.channels, layout, config)
     job: Job[Any] = Job(layout, config, values, channels, stop)
     algorithm.train(job)

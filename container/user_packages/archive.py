@@ -53,8 +53,7 @@ class Member(tarfile.TarInfo):
 
     def _proc_member(self, packed: tarfile.TarFile) -> Any:  # what tarfile lets subclasses override
         if self.type in _HEADERS and self.size > _HEADER_BYTES_MAXIMUM:
-            message = f"a name or attribute of {self.size} bytes"
-            raise tarfile.ReadError(message)
+            raise tarfile.ReadError(f"a name or attribute of {self.size} bytes")
         if self.type == tarfile.GNUTYPE_SPARSE:
             _refuse_sparse()
         return super()._proc_member(packed)  # type: ignore[misc]  # not in typeshed
@@ -70,8 +69,7 @@ class Member(tarfile.TarInfo):
 
 
 def _refuse_sparse() -> NoReturn:
-    message = "a sparse file, which tar writes only with --sparse"
-    raise tarfile.ReadError(message)
+    raise tarfile.ReadError("a sparse file, which tar writes only with --sparse")
 
 
 def list_members(packed: tarfile.TarFile, archive_bytes: int) -> list[tarfile.TarInfo]:
@@ -88,8 +86,7 @@ def list_members(packed: tarfile.TarFile, archive_bytes: int) -> list[tarfile.Ta
             room -= member.size
             attributes -= member.offset_data - member.offset - tarfile.BLOCKSIZE
             if len(members) > MEMBERS_MAXIMUM:
-                message = f"more than {MEMBERS_MAXIMUM} members"
-                raise tarfile.ReadError(message)
+                raise tarfile.ReadError(f"more than {MEMBERS_MAXIMUM} members")
             if attributes < 0:
                 message = f"names and attributes of more than {_ATTRIBUTE_BYTES_MAXIMUM} bytes"
                 raise tarfile.ReadError(message)
@@ -97,8 +94,7 @@ def list_members(packed: tarfile.TarFile, archive_bytes: int) -> list[tarfile.Ta
                 _refuse_expansion()
         _read_rest(packed.fileobj, room)
     except _DAMAGES as error:
-        message = f"damaged: {error}"
-        raise tarfile.ReadError(message) from error
+        raise tarfile.ReadError(f"damaged: {error}") from error
     return members
 
 
@@ -112,13 +108,11 @@ def _read_rest(stream: Any, room: int) -> None:
         if room < 0:
             _refuse_expansion()
         if piece.strip(b"\0"):
-            message = "there is data after its end, which would be left out"
-            raise tarfile.ReadError(message)
+            raise tarfile.ReadError("there is data after its end, which would be left out")
 
 
 def _refuse_expansion() -> NoReturn:
-    message = f"it expands to more than {EXPANSION_MAXIMUM} times its bytes"
-    raise tarfile.ReadError(message)
+    raise tarfile.ReadError(f"it expands to more than {EXPANSION_MAXIMUM} times its bytes")
 
 
 def explain(path: Path) -> str:

@@ -127,12 +127,11 @@ def check_sources(code: Path) -> None:
     """
     elsewhere = requirement_files.list_elsewhere(code)
     if elsewhere and not find_wheel_directories(code):
-        message = (
+        raise UserError(
             f"{code / requirement_files.PROJECT}: {', '.join(elsewhere)} is not in an index, says "
             "its table tool, which pip does not read; write NAME @ URL into dependencies, or put "
             "its wheel into wheels/"
         )
-        raise UserError(message)
 
 
 def _refuse_repositories(code: Path, chosen: Sequence[str], environ: Mapping[str, str]) -> None:
@@ -144,8 +143,7 @@ def _refuse_repositories(code: Path, chosen: Sequence[str], environ: Mapping[str
             for program in filter(None, found.groups()):
                 if not shutil.which(program, path=environ.get("PATH")):
                     advice = _REPOSITORY_ADVICE.format(program=program)
-                    message = f"{line.path}: {line.text!r}: {advice}"
-                    raise UserError(message)
+                    raise UserError(f"{line.path}: {line.text!r}: {advice}")
 
 
 def is_isolated(environ: Mapping[str, str], routes: Path = Path("/proc/net/route")) -> bool:

@@ -143,15 +143,13 @@ def _start(home: Path, settings: Settings) -> Running:
         if process.poll() is not None:
             text = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             reason = (text or ["it logged nothing"])[-1]
-            message = f"the local AWS did not start: {reason}; its log is {log}"
-            raise PlatformError(message)
+            raise PlatformError(f"the local AWS did not start: {reason}; its log is {log}")
         running = installation.find_running(home)
         if running is not None and running.pid == process.pid:
             return running
         time.sleep(0.05)
     process.terminate()
-    message = f"the local AWS was not ready after {_READY_LIMIT_S} s; its log is {log}"
-    raise PlatformError(message)
+    raise PlatformError(f"the local AWS was not ready after {_READY_LIMIT_S} s; its log is {log}")
 
 
 def down(
@@ -169,10 +167,9 @@ def down(
     jobs = _ask(running)["jobs"]
     if jobs and not force:
         names = ", ".join(jobs[:5])
-        message = (
+        raise UserError(
             f"{len(jobs)} job(s) running: {names}; wait for them, or stop them with `down --force`"
         )
-        raise UserError(message)
     os.kill(running.pid, signal.SIGTERM)
     while installation.is_running(home):
         time.sleep(0.05)
@@ -221,8 +218,7 @@ def env(directory: Directory = None) -> int:
     home = find_directory(directory)
     running = installation.find_running(home)
     if running is None:
-        message = f"no local AWS is running in {home}; start it with `{COMMAND} up`"
-        raise UserError(message)
+        raise UserError(f"no local AWS is running in {home}; start it with `{COMMAND} up`")
     region = installation.load_settings(home).region
     variables = {
         **installation.client_environment(running.url, region, keys.load(home)),
@@ -242,14 +238,12 @@ def purge(
     """Delete all data of the local AWS, which must be down: buckets, jobs, endpoints, logs."""
     home = find_directory(directory)
     if installation.is_running(home):
-        message = f"the local AWS in {home} is running; stop it with `down` first"
-        raise UserError(message)
+        raise UserError(f"the local AWS in {home} is running; stop it with `down` first")
     if not home.exists():
         _say(f"nothing to delete: {home} does not exist")
         return 0
     if not (home / "state.sqlite").exists() and any(home.iterdir()):
-        message = f"{home} does not look like the data of a local AWS, so nothing is deleted"
-        raise UserError(message)
+        raise UserError(f"{home} does not look like the data of a local AWS, so nothing is deleted")
     if not yes:
         typer.confirm(f"Delete everything in {home}?", abort=True, err=True)
     container_files.remove_tree(home)

@@ -52,15 +52,13 @@ class DebugOptions:
         """
         if self.debug is None:
             if self.no_wait:
-                message = "--no-wait is for --debug PORT"
-                raise UserError(message)
+                raise UserError("--no-wait is for --debug PORT")
             return container.make_runner()
         if container.image is not None:
-            message = (
+            raise UserError(
                 "--debug runs a program as a process; leave out --image, or use the dev container "
                 "that `python -m container init` writes"
             )
-            raise UserError(message)
         _check_free(self.debug)
         runner = container.make_runner(self._wrap)
         waits = "" if self.no_wait else "; the program waits for it"
@@ -77,8 +75,7 @@ class DebugOptions:
         Raises: UserError.
         """
         if self.debug is not None:
-            message = f"--debug and {flag} exclude each other; leave out one of them"
-            raise UserError(message)
+            raise UserError(f"--debug and {flag} exclude each other; leave out one of them")
 
     def check_hosts(self, count: int, *, is_isolated: bool = False) -> None:
         """Check that the debugger reaches all that runs.
@@ -120,10 +117,9 @@ def wrap(command: Sequence[str], port: int, *, waits: bool) -> list[str]:
     arguments = [part for argument in rest for part in _split(argument)]
     count = _count_flags(arguments)
     if not _PYTHON.fullmatch(Path(python).name) or arguments[count:] in ([], ["-"]):
-        message = (
+        raise UserError(
             f"--debug needs a Python program, such as 'python train.py'; found {' '.join(command)}"
         )
-        raise UserError(message)
     found = importlib.util.find_spec("debugpy")
     if found is None or found.origin is None:
         raise UserError(extras.explain("debugpy") or "debugpy")
@@ -154,8 +150,7 @@ def _count_flags(arguments: Sequence[str]) -> int:
 def _check_free(port: int) -> None:
     check_port(port, "--debug")
     if port == 0:
-        message = "--debug 0: name the port that the debugger will attach to"
-        raise UserError(message)
+        raise UserError("--debug 0: name the port that the debugger will attach to")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

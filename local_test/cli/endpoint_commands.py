@@ -247,8 +247,7 @@ def invoke(
         response = error
         answer = error.read()
     except urllib.error.URLError as error:
-        message = f"cannot reach {url}: {error.reason}"
-        raise PlatformError(message) from error
+        raise PlatformError(f"cannot reach {url}: {error.reason}") from error
     if verbose or response.status != 200:
         terminal.say(f"sent {len(payload)} bytes of {headers['Content-Type']}")
         terminal.say(
@@ -290,5 +289,4 @@ def _find_url(name: str | None) -> str:
     if name is not None:
         problem = f"endpoint {name!r} is not running"
     names = ", ".join(running) or f"none (start one with `{COMMAND} serve`)"
-    message = f"{problem}; running are: {names}"
-    raise UserError(message)
+    raise UserError(f"{problem}; running are: {names}")

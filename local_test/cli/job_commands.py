@@ -159,8 +159,7 @@ class EvaluationOptions:
         given = {"--model": self.model, "--test": self.test}
         missing = [flag for flag, value in given.items() if not value]
         if missing:
-            message = f"{' and '.join(missing)} must be given, or a request with --request"
-            raise UserError(message)
+            raise UserError(f"{' and '.join(missing)} must be given, or a request with --request")
         name = self.name or shorthand.make_name("evaluation")
         output = self.output or str(JOBS / "processing" / name / "evaluation")
         return shorthand.processing_request(
@@ -234,8 +233,7 @@ class TransformOptions:
         Raises: UserError if no input is given.
         """
         if not data:
-            message = "the input is missing; name a file, a directory or a URI prefix"
-            raise UserError(message)
+            raise UserError("the input is missing; name a file, a directory or a URI prefix")
         name = self.name or shorthand.make_name("transform")
         return shorthand.transform_request(
             name=name,

@@ -248,11 +248,9 @@ def parse_pairs(flag: str, texts: Sequence[str] | None) -> dict[str, str]:
     for text in texts or ():
         key, equals, value = text.partition("=")
         if not key or not equals:
-            message = f"{flag} {text!r}: expected NAME=VALUE"
-            raise UserError(message)
+            raise UserError(f"{flag} {text!r}: expected NAME=VALUE")
         if key in pairs:
-            message = f"{flag} {key!r} is given twice: {pairs[key]!r} and {value!r}"
-            raise UserError(message)
+            raise UserError(f"{flag} {key!r} is given twice: {pairs[key]!r} and {value!r}")
         pairs[key] = value
     return pairs
 
@@ -265,11 +263,9 @@ def split_command(flag: str, text: str) -> list[str]:
     try:
         command = shlex.split(text)
     except ValueError as error:
-        message = f"{flag} {text!r} is not a command line: {error}"
-        raise UserError(message) from error
+        raise UserError(f"{flag} {text!r} is not a command line: {error}") from error
     if not command:
-        message = f"{flag} {text!r} does not name a program"
-        raise UserError(message)
+        raise UserError(f"{flag} {text!r} does not name a program")
     return command
 
 
@@ -279,8 +275,7 @@ def check_port(port: int, flag: str = "--port") -> None:
     Raises: UserError.
     """
     if not 0 <= port < 65536:
-        message = f"{flag} {port}: expected 0 to 65535"
-        raise UserError(message)
+        raise UserError(f"{flag} {port}: expected 0 to 65535")
 
 
 def _parse_size(flag: str, text: str | None) -> int | None:
@@ -288,9 +283,8 @@ def _parse_size(flag: str, text: str | None) -> int | None:
         return None
     match = re.fullmatch(r"([1-9][0-9]{0,14})([kmg]?)", text.lower())
     if match is None:
-        message = (
+        raise UserError(
             f"{flag} {text[:40]!r}: expected a size such as 512m or 2g, or a number of bytes; "
             "at most 15 digits"
         )
-        raise UserError(message)
     return int(match[1]) << 10 * "_kmg".index(match[2] or "_")

@@ -55,11 +55,10 @@ class Sources:
         is_own_program = container.image is None and container.program != OWN_PROGRAM
         suffixes = (".py",) if is_own_program else ()
         if not paths and not suffixes:
-            message = (
+            raise UserError(
                 "--reload finds nothing to watch on this disk; name a --model, your code with "
                 f"-e {contract.SUBMIT_DIRECTORY_VARIABLE}=DIRECTORY, or your --program"
             )
-            raise UserError(message)
         set_defaults(requests, _VARIABLES)
         return cls(paths, suffixes)
 

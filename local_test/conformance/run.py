@@ -61,11 +61,10 @@ def choose(
     possible = set(protocol_checks.PROTOCOL_IDS) if is_url else set(CHECKS)
     unknown = set(only) - possible
     if unknown:
-        message = (
+        raise UserError(
             f"unknown checks: {', '.join(sorted(unknown))}; "
             f"choose from {', '.join(sorted(possible))}"
         )
-        raise UserError(message)
     wanted = set(only) or _choose_groups(train=train, serve=serve, has_model=has_model) & possible
     return [identity for identity in CHECKS if identity in wanted]
 
@@ -90,8 +89,7 @@ def parse_url(url: str) -> tuple[str, int]:
     """
     parts = urllib.parse.urlsplit(url)
     if parts.scheme != "http" or not parts.hostname or parts.path.strip("/"):
-        message = f"{url!r} is not of the form http://HOST:PORT"
-        raise UserError(message)
+        raise UserError(f"{url!r} is not of the form http://HOST:PORT")
     return parts.hostname, parts.port or 80
 
 

@@ -65,18 +65,15 @@ def _read_manifest(uri: str) -> list[StoredObject]:
         places = [(name, prefix + name) for name in names]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         form = '[{"prefix": "s3://..."}, "name", ...]'
-        message = f"the manifest {uri} does not have the form {form}: {error}"
-        raise UserError(message) from error
+        raise UserError(f"the manifest {uri} does not have the form {form}: {error}") from error
     if not places:
-        message = f"the manifest {uri} names no object behind its prefix"
-        raise UserError(message)
+        raise UserError(f"the manifest {uri} names no object behind its prefix")
     objects = []
     for name, place in places:
         storage.check_reference(uri, place)
         found = {entry.uri: entry for entry in storage.list_objects(place)}
         if place not in found:
-            message = f"the manifest {uri} names {place}, which does not exist"
-            raise UserError(message)
+            raise UserError(f"the manifest {uri} names {place}, which does not exist")
         objects.append(StoredObject(place, name, found[place].size_bytes))
     return objects
 

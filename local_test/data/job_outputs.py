@@ -104,8 +104,7 @@ def archive(roots: Mapping[str, Path], target: Path, below: Path | None = None) 
             for name, entry in members.items():
                 _add(tar, name, entry)
     except (OSError, LeftOutError) as error:
-        message = f"{target} cannot be written: {error}"
-        raise PlatformError(message) from error
+        raise PlatformError(f"{target} cannot be written: {error}") from error
     if not members:
         findings.append(f"{target.name} is empty: the container wrote nothing there (TRIP-24)")
     return findings

@@ -38,16 +38,14 @@ def list_files(prefix: str) -> Iterator[tuple[str, int]]:
     try:
         entries = sorted(os.scandir(directory or "/"), key=lambda entry: entry.name)
     except OSError as error:
-        message = f"cannot list {prefix}: {error}"
-        raise UserError(message) from error
+        raise UserError(f"cannot list {prefix}: {error}") from error
     try:
         resolved = Path(directory or "/").resolve()
         holders = frozenset(_identify(path.stat()) for path in (resolved, *resolved.parents))
         for entry in _match(entries, stem):
             yield from _list_entry(entry, holders, prefix)
     except OSError as error:
-        message = f"cannot list {prefix}: {error}"
-        raise UserError(message) from error
+        raise UserError(f"cannot list {prefix}: {error}") from error
 
 
 def describe_absence(place: str | Path) -> str:
@@ -114,11 +112,10 @@ def _follow(entry: os.DirEntry[str]) -> os.stat_result:
     except OSError as error:
         if not entry.is_symlink():
             raise
-        message = (
+        raise UserError(
             f"{entry.path} is a link that leads nowhere, to {Path(entry.path).readlink()}: "
             f"{error.strerror}; remove the link, or restore what it names"
-        )
-        raise UserError(message) from error
+        ) from error
 
 
 def _identify(status: os.stat_result) -> tuple[int, int]:
@@ -127,12 +124,10 @@ def _identify(status: os.stat_result) -> tuple[int, int]:
 
 def _check_object(path: str, status: os.stat_result, prefix: str) -> None:
     if not stat.S_ISREG(status.st_mode):
-        message = f"{path} is a FIFO, socket or device; an object has to be a file"
-        raise UserError(message)
+        raise UserError(f"{path} is a FIFO, socket or device; an object has to be a file")
     name = os.fsencode(name_below(prefix, f"file://{path}"))
     if len(name) > _KEY_BYTES:
-        message = (
+        raise UserError(
             f"{path[:200]}... has a name of {len(name)} bytes below {prefix}; an object of S3 has "
             f"at most {_KEY_BYTES}"
         )
-        raise UserError(message)

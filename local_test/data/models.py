@@ -58,8 +58,7 @@ def check_presence(container: Mapping[str, Any]) -> None:
     if uri in names or (names and is_prefix):
         return
     near = f"; the nearest object is {names[0]}" if names else ""
-    message = f"Could not find model data at {uri}{near}."
-    raise UserError(message)
+    raise UserError(f"Could not find model data at {uri}{near}.")
 
 
 def _unpack(source: Path, target: Path) -> None:
@@ -69,11 +68,10 @@ def _unpack(source: Path, target: Path) -> None:
             members = archive.list_members(tar, source.stat().st_size)
             wrong = [member.name for member in members if not archive.is_harmless(member)]
             if wrong:
-                message = (
+                raise UserError(
                     f"{source} holds links, special files or paths that lead out of it, which "
                     f"CreateModel refuses (OUT-6): {', '.join(wrong[:5])}"
                 )
-                raise UserError(message)
             archive.unpack(tar, members, target)
     except (tarfile.TarError, OSError) as error:
         message = f"{source} is not a complete tar.gz archive: {error}{archive.explain(source)}"

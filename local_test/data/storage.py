@@ -96,19 +96,17 @@ def find_place(item: StoredObject, directory: Path) -> Path:
     """
     name = os.path.normpath(item.name)
     if name.startswith(("/", "../")) or name in (".", "..") or "\0" in name:
-        message = f"{item.uri} would be outside of {directory}, at {item.name!r}"
-        raise UserError(message)
+        raise UserError(f"{item.uri} would be outside of {directory}, at {item.name!r}")
     return directory / name
 
 
 def refuse_clash(item: StoredObject, target: Path) -> NoReturn:
     """Refuse an object whose place another one of the same set has. Raises: UserError."""
-    message = (
+    raise UserError(
         f"cannot copy {item.uri} to {target}: another object is there already; their names "
         "differ only in slashes, or in case or accents, which this file system ignores; "
         "rename one of the two"
     )
-    raise UserError(message)
 
 
 def check_reference(source: str, uri: str) -> None:
@@ -120,8 +118,7 @@ def check_reference(source: str, uri: str) -> None:
     Raises: UserError.
     """
     if source.startswith("s3://") and not uri.startswith("s3://"):
-        message = f"{source} names {uri!r}; what is in S3 can name only s3:// URIs"
-        raise UserError(message)
+        raise UserError(f"{source} names {uri!r}; what is in S3 can name only s3:// URIs")
 
 
 def _check_presence(uri: str) -> None:
@@ -145,8 +142,7 @@ def fetch(uri: str, target: Path) -> None:
             with _translating_errors(uri):
                 _s3().download_file(bucket, key, str(target))
     except OSError as error:
-        message = f"cannot copy {uri} to {target}: {error}"
-        raise UserError(message) from error
+        raise UserError(f"cannot copy {uri} to {target}: {error}") from error
 
 
 def read(uri: str) -> bytes:
@@ -171,8 +167,7 @@ def read_typed(uri: str) -> tuple[bytes, str]:
             answer = _s3().get_object(Bucket=bucket, Key=key)
             return bytes(answer["Body"].read()), str(answer.get("ContentType", ""))
     except OSError as error:
-        message = f"cannot read {uri}: {error}"
-        raise UserError(message) from error
+        raise UserError(f"cannot read {uri}: {error}") from error
 
 
 def store(source: Path, uri: str) -> None:
@@ -184,8 +179,7 @@ def store(source: Path, uri: str) -> None:
         with source.open("rb") as file:
             store_file(file, uri)
     except OSError as error:
-        message = f"cannot store {source} at {uri}: {error}"
-        raise UserError(message) from error
+        raise UserError(f"cannot store {source} at {uri}: {error}") from error
 
 
 def store_file(file: BinaryIO, uri: str) -> None:
@@ -201,8 +195,7 @@ def store_file(file: BinaryIO, uri: str) -> None:
             with _translating_errors(uri):
                 _s3().upload_fileobj(file, bucket, key)
     except OSError as error:
-        message = f"cannot store an object at {uri}: {error}"
-        raise UserError(message) from error
+        raise UserError(f"cannot store an object at {uri}: {error}") from error
 
 
 def store_bytes(body: bytes, uri: str) -> None:
@@ -237,8 +230,7 @@ def _copy(reader: BinaryIO, target: Path) -> None:
 def _split_s3(uri: str) -> tuple[str, str]:
     parts = urllib.parse.urlsplit(uri)
     if parts.scheme != "s3":
-        message = f"cannot read the URI {uri!r}; use file:///path or s3://bucket/key"
-        raise UserError(message)
+        raise UserError(f"cannot read the URI {uri!r}; use file:///path or s3://bucket/key")
     return parts.netloc, uri.removeprefix(f"s3://{parts.netloc}").removeprefix("/")
 
 

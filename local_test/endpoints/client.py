@@ -29,8 +29,7 @@ class _Socket(socket.socket):
     def recv_into(self, *arguments: Any) -> int:
         left_s = min(self.deadline - time.monotonic(), self.silence_s)
         if left_s <= 0:
-            message = "timed out"
-            raise TimeoutError(message)
+            raise TimeoutError("timed out")
         self.settimeout(left_s)
         return super().recv_into(*arguments)
 
@@ -62,8 +61,7 @@ def read(response: http.client.HTTPResponse, bytes_maximum: int) -> bytes:
             pieces.append(piece)
             size += len(piece)
     if size > bytes_maximum:
-        message = f"the answer has more than {bytes_maximum} bytes"
-        raise http.client.HTTPException(message)
+        raise http.client.HTTPException(f"the answer has more than {bytes_maximum} bytes")
     if response.length:  # `read` with a size says nothing of an answer that is cut off
         raise http.client.IncompleteRead(b"".join(pieces), response.length)
     return b"".join(pieces)
@@ -171,8 +169,7 @@ class Client:
             response = connection.getresponse()
         except _BROKEN as error:
             connection.close()
-            message = f"the connection broke: {_describe(error)}"
-            raise RequestError(424, message) from error
+            raise RequestError(424, f"the connection broke: {_describe(error)}") from error
         returned = select_headers(response.getheaders(), RETURNED_HEADERS)
         parts = self._read_parts(connection, response)
         return Stream(response.status, returned, parts, self._variant)
@@ -191,8 +188,7 @@ class Client:
                     )
                     raise RequestError(424, message)
         except _BROKEN as error:
-            message = f"StreamBroken: {_describe(error)} (ST-1)"
-            raise RequestError(424, message) from error
+            raise RequestError(424, f"StreamBroken: {_describe(error)} (ST-1)") from error
         finally:
             connection.close()
 

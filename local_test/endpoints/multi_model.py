@@ -53,11 +53,10 @@ class ModelCache:
         except (ValueError, KeyError, TypeError, RecursionError):
             loaded = None
         if status != 200 or loaded != []:
-            message = (
+            raise UserError(
                 f"GET /models returned {status} {body[:100]!r}; "
                 'expected 200 with {"models": []} (MME-3)'
             )
-            raise UserError(message)
 
     def path_of(self, target: str) -> str:
         """Load a model if necessary, and return the path that invokes it.
@@ -104,8 +103,7 @@ class ModelCache:
             models.deliver({"ModelDataUrl": f"{self._prefix}/{target}"}, directory)
         except UserError as error:
             container_files.remove_tree(directory.parent)
-            message = f"cannot fetch TargetModel {target!r}: {error}"
-            raise RequestError(400, message) from error
+            raise RequestError(400, f"cannot fetch TargetModel {target!r}: {error}") from error
 
     def _unload(self, target: str) -> None:
         name = self._loaded.pop(target, None)

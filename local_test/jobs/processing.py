@@ -118,5 +118,4 @@ class ProcessingJob(Job):
             errors = "strict" if len(text) <= contract.EXIT_MESSAGE_BYTES else "ignore"
             return text[: contract.EXIT_MESSAGE_BYTES].decode("utf-8", errors)
         except UnicodeDecodeError as error:
-            message = f"output/message is not UTF-8: {error} (PR-3)"
-            raise UserError(message) from error
+            raise UserError(f"output/message is not UTF-8: {error} (PR-3)") from error

@@ -70,11 +70,10 @@ def choose_settings(request: Mapping[str, Any], parameters: Mapping[str, Any]) -
         retries=client.get("InvocationsMaxRetries", Settings.retries),
     )
     if settings.concurrency * settings.payload_megabytes > _PRODUCT_LIMIT_MB:
-        message = (
+        raise UserError(
             f"MaxConcurrentTransforms {settings.concurrency} times MaxPayloadInMB "
             f"{settings.payload_megabytes} is more than {_PRODUCT_LIMIT_MB} (BT-11)"
         )
-        raise UserError(message)
     return settings
 
 

@@ -57,19 +57,17 @@ class EndpointRequests:
         variants = variant_rules.list_variants(self.config)
         shared = [item["VariantName"] for item in variant_rules.list_shared(variants)]
         if shared and not self.has_components:
-            message = (
+            raise UserError(
                 f"variant {', '.join(shared)} has no ModelName: it is for inference components, "
                 "which only the local AWS (`up`) has; name a model"
             )
-            raise UserError(message)
         names = [item["ModelName"] for item in variants if "ModelName" in item]
         missing = [name for name in names if name not in self.models]
         if missing:
-            message = (
+            raise UserError(
                 "the endpoint configuration names models that do not exist: "
                 f"{', '.join(missing)}; create them first"
             )
-            raise UserError(message)
         faults = variant_rules.find_conflicts(self.config, self.models)
         if faults:
             raise UserError.from_faults("CreateEndpointConfig is refused", faults)

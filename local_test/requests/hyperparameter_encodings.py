@@ -23,8 +23,7 @@ def encode_hyperparameters(values: Mapping[str, str], encoding: str) -> dict[str
     Raises: UserError for another encoding.
     """
     if encoding not in ENCODINGS:
-        message = f"unknown encoding {encoding!r}; choose one of {', '.join(ENCODINGS)}"
-        raise UserError(message)
+        raise UserError(f"unknown encoding {encoding!r}; choose one of {', '.join(ENCODINGS)}")
     encode = ENCODINGS[encoding]
     if encode is None:
         return dict(values)

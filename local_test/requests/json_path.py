@@ -37,11 +37,10 @@ def parse(path: str) -> list[Step]:
         match = _NAME.match(path, position) or _BRACKET.match(path, position)
         step = _parse_step(match) if match else ...
         if match is None or step is ...:
-            message = (
+            raise UserError(
                 f"{path!r} is invalid from {path[position:]!r} on; a step is one of "
                 ".name ['a','b'] [1,-1] [start:end] *; a name in brackets has no underscore"
             )
-            raise UserError(message)
         steps.append(step)
         position = match.end()
     return steps
@@ -85,7 +84,6 @@ def _select_step(value: Any, step: Step) -> list[Any]:
             return list(value[step])
         return [value[key] for key in step]
     except (KeyError, IndexError, TypeError) as error:
-        message = (
+        raise UserError(
             f"the filter finds no {step!r} in {str(value)[:80]!r}: {type(error).__name__}: {error}"
-        )
-        raise UserError(message) from error
+        ) from error

@@ -65,11 +65,10 @@ def _check_context() -> None:
             return
     except Exception as error:  # noqa: BLE001 - the client has no narrower one for a damaged file
         reason = str(error)
-    message = (
+    raise PlatformError(
         f"cannot use the Docker context {name!r}: {reason}; see `docker context ls`, and choose "
         "one with `docker context use` or DOCKER_CONTEXT"
     )
-    raise PlatformError(message)
 
 
 def reach() -> docker.DockerClient:
@@ -81,11 +80,10 @@ def reach() -> docker.DockerClient:
         client = connect()
         client.ping()
     except UNREACHABLE as error:
-        message = (
+        raise PlatformError(
             f"cannot reach the Docker engine: {error}; "
             "start it, or use --program instead of an image"
-        )
-        raise PlatformError(message) from error
+        ) from error
     return client
 
 
@@ -103,10 +101,8 @@ def find_image(name: str) -> Any:
     except docker.errors.APIError as error:
         said = str(error.explanation or error)
         if error.is_client_error():
-            message = f"the engine refuses the image name {name!r}: {said}"
-            raise UserError(message) from error
-        message = f"the engine cannot look up the image {name!r}: {said}"
-        raise PlatformError(message) from error
+            raise UserError(f"the engine refuses the image name {name!r}: {said}") from error
+        raise PlatformError(f"the engine cannot look up the image {name!r}: {said}") from error
 
 
 def describe_image(name: str) -> dict[str, Any]:
@@ -168,8 +164,7 @@ def choose_security() -> dict[str, Any]:
     try:
         options = connect().info().get("SecurityOptions") or ()
     except UNREACHABLE as error:
-        message = f"the Docker engine does not describe itself: {error}"
-        raise PlatformError(message) from error
+        raise PlatformError(f"the Docker engine does not describe itself: {error}") from error
     if any(option.startswith("name=selinux") for option in options):
         return {"security_opt": ["label=disable"]}
     return {}
@@ -225,12 +220,11 @@ def find_own_address(networks: Iterable[Mapping[str, Any]]) -> str:
         if _find_source(address) in ipaddress.ip_network(f"{address}/{prefix}", strict=False):
             return str(address)
     shown = ", ".join(address for address, _ in found) or "none"
-    message = (
+    raise PlatformError(
         f"this machine cannot reach the engine's isolated networks (addresses: {shown}): Podman "
         "with CNI and engines in a virtual machine keep them to themselves; serve without "
         "isolation, or use a Docker engine of this machine (SEC-1)"
     )
-    raise PlatformError(message)
 
 
 def _find_source(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:

@@ -63,8 +63,7 @@ def check_program(command: Sequence[str], path: str, directory: Path) -> None:
     Raises: UserError that says why it cannot.
     """
     if not command:
-        message = "no command was given: an image without an entry point needs an argument"
-        raise UserError(message)
+        raise UserError("no command was given: an image without an entry point needs an argument")
     name = command[0]
     file = Path(shutil.which(name, path=path) or directory / name)
     try:
@@ -74,8 +73,7 @@ def check_program(command: Sequence[str], path: str, directory: Path) -> None:
             with file.open("rb") as stream:
                 head = stream.read(_HEAD_BYTES)
     except FileNotFoundError as error:
-        message = f"{name!r} is not an executable on PATH: {path}"
-        raise UserError(message) from error
+        raise UserError(f"{name!r} is not an executable on PATH: {path}") from error
     except PermissionError:  # a program that may be executed but not read
         return
     if not (stat.S_ISREG(mode) and mode & 0o111) or not _may_start(head):

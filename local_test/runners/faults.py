@@ -75,11 +75,10 @@ def parse(text: str, kinds: dict[str, str] = JOB_KINDS) -> Fault:
     """
     match = _FORM.fullmatch(text)
     if match is None or match["kind"] not in kinds:
-        message = (
+        raise UserError(
             f"{text!r} is not a fault; write KIND@SECONDSs or KIND@/REGEX/, with an optional /HOST "
             f"at the end, where KIND is one of {', '.join(kinds)}"
         )
-        raise UserError(message)
     kind, seconds, regex, host = match.group("kind", "seconds", "pattern", "host")
     if kind == "truncated-model":
         needed, is_fit = "no moment", "@" not in text
@@ -88,16 +87,13 @@ def parse(text: str, kinds: dict[str, str] = JOB_KINDS) -> Fault:
     else:
         needed, is_fit = "SECONDSs or /REGEX/ as its moment", "@" in text
     if not is_fit:
-        message = f"{text!r}: {kind} takes {needed}"
-        raise UserError(message)
+        raise UserError(f"{text!r}: {kind} takes {needed}")
     try:
         pattern = re.compile(regex) if regex else None
     except re.error as error:
-        message = f"{text!r}: {regex!r} is not a regular expression: {error}"
-        raise UserError(message) from error
+        raise UserError(f"{text!r}: {regex!r} is not a regular expression: {error}") from error
     if seconds and len(seconds.partition(".")[0]) > _SECONDS_DIGITS:
-        message = f"{text[:40]!r}...: a time of a fault has at most {_SECONDS_DIGITS} digits"
-        raise UserError(message)
+        raise UserError(f"{text[:40]!r}...: a time of a fault has at most {_SECONDS_DIGITS} digits")
     return Fault(kind, float(seconds) if seconds else None, pattern, host)
 
 

@@ -181,11 +181,10 @@ def check_openness(launch: Launch) -> None:
         message = "late names need a private /etc/hosts (Linux), or an image in Docker (DS-4)"
         raise PlatformError(message)
     if launch.is_root_read_only or not launch.has_shared_memory:
-        message = (
+        raise PlatformError(
             "a read-only file system or one without /dev/shm needs namespaces (Linux), "
             "or an image in Docker (SRV-1)"
         )
-        raise PlatformError(message)
 
 
 def report_gaps(launch: Launch, on_output: Callable[[bytes], None], *, is_private: bool) -> None:

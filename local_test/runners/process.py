@@ -198,10 +198,9 @@ class ProcessContainer:
             raise
         if self._error is not None:
             program.resources.close()
-            message = (
+            raise UserError(
                 f"{program.command[0]} cannot be started in {program.directory}: {self._error}"
-            )
-            raise UserError(message) from self._error
+            ) from self._error
 
     def _run(self, program: _Program, on_output: Callable[[bytes], None]) -> None:
         try:

@@ -59,10 +59,8 @@ def _mount(*arguments: str) -> None:
         command = ["mount", *arguments]
         done = subprocess.run(command, check=False, capture_output=True)  # noqa: S603 - from PATH
     except OSError as error:
-        message = f"a volume that can become full needs Linux: {error}"
-        raise PlatformError(message) from error
+        raise PlatformError(f"a volume that can become full needs Linux: {error}") from error
     if done.returncode != 0:
-        message = (
+        raise PlatformError(
             f"a volume that can become full needs Linux and root: {done.stderr.decode().strip()}"
         )
-        raise PlatformError(message)

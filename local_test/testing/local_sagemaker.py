@@ -243,11 +243,10 @@ def _check_places(places: Mapping[str, str]) -> None:
     }
     if missing:
         found = ", ".join(f"{name}: {place}" for name, place in missing.items())
-        message = (
+        raise UserError(
             f"these do not exist: {found}; set sagemaker_project to the folder of code/ and data/, "
             "or name other places"
         )
-        raise UserError(message)
 
 
 def _warn(findings: Sequence[str]) -> None:

@@ -83,8 +83,7 @@ def read_npz(paths: Sequence[Path], options: Options) -> Iterator[Task]:
                     place = f"{path}, {images_name}"
                     yield from _cut(cast("BinaryIO", stream), place, labels, options)
         except _ZIP_FAULTS as error:
-            message = f"{path} cannot be read: {error}"
-            raise UserError(message) from error
+            raise UserError(f"{path} cannot be read: {error}") from error
 
 
 def read_pairs(paths: Sequence[Path], options: Options) -> Iterator[Task]:
@@ -118,11 +117,10 @@ def _choose(path: Path, names: Sequence[str], known: Sequence[str], role: str, n
     for name in (*of_role, *known):
         if name in names:
             return name
-    message = (
+    raise UserError(
         f"{path} holds {', '.join(names) or 'nothing'}; expected {noun} under one of the names "
         f"{', '.join(known[:-1])}"
     )
-    raise UserError(message)
 
 
 def _pair(paths: Sequence[Path]) -> list[tuple[Path, Path]]:
@@ -133,8 +131,7 @@ def _pair(paths: Sequence[Path]) -> list[tuple[Path, Path]]:
         with from_path(path).reading() as stream:
             shape, _, _ = _read_header(stream, str(path))
         if not shape:
-            message = f"{path} holds one number; expected images, or one label per image"
-            raise UserError(message)
+            raise UserError(f"{path} holds one number; expected images, or one label per image")
         if math.prod(shape) == shape[0]:
             labels.append(path)
         else:
@@ -144,11 +141,10 @@ def _pair(paths: Sequence[Path]) -> list[tuple[Path, Path]]:
     by_stem = {_stem(path): path for path in labels}
     pairs = [(path, by_stem[_stem(path)]) for path in images if _stem(path) in by_stem]
     if not images or not len(pairs) == len(images) == len(labels):
-        message = (
+        raise UserError(
             "files of images and labels must come in pairs such as images.npy and labels.npy; "
             f"found images in {_list_names(images)}, labels in {_list_names(labels)}"
         )
-        raise UserError(message)
     return pairs
 
 
@@ -178,11 +174,9 @@ def _read_header(stream: BinaryIO, name: str) -> tuple[tuple[int, ...], np.dtype
         dtype = np.lib.format.descr_to_dtype(header["descr"])
         shape, is_fortran = tuple(header["shape"]), bool(header["fortran_order"])
     except (ValueError, KeyError, TypeError, SyntaxError, IndexError) as error:
-        message = f"{name} is neither NPY nor IDX, or its header is damaged"
-        raise UserError(message) from error
+        raise UserError(f"{name} is neither NPY nor IDX, or its header is damaged") from error
     if dtype.hasobject:
-        message = f"{name} holds Python objects, which are never unpickled; expected numbers"
-        raise UserError(message)
+        raise UserError(f"{name} holds Python objects, which are never unpickled; expected numbers")
     return shape, dtype, is_fortran
 
 
@@ -199,8 +193,7 @@ def _read_array(
     size = math.prod(shape) * dtype.itemsize
     content = stream.read(size)
     if len(content) < size:
-        message = f"{name} ends early: expected {size} bytes, found {len(content)}"
-        raise UserError(message)
+        raise UserError(f"{name} ends early: expected {size} bytes, found {len(content)}")
     return np.frombuffer(content, dtype)
 
 
@@ -210,27 +203,24 @@ def _refuse_more(stream: BinaryIO, name: str) -> None:
     Raises: UserError.
     """
     if stream.read(1):
-        message = (
+        raise UserError(
             f"{name} has data after the array that its header describes; expected one array per "
             "file"
         )
-        raise UserError(message)
 
 
 def _cut(stream: BinaryIO, name: str, labels: NDArray[Any], options: Options) -> Iterator[Task]:
     shape, dtype, fortran = _read_header(stream, name)
     labels = flatten_labels(labels, name, shape)
     if dtype.kind not in "biuf":
-        message = f"{name} holds values of the type {dtype}; expected pixels as numbers"
-        raise UserError(message)
+        raise UserError(f"{name} holds values of the type {dtype}; expected pixels as numbers")
     image_shape = find_shape(name, shape[1:], options.image_shape)
     value_count = math.prod(shape[1:])
     step = max(1, PART_BYTES // max(1, value_count))
     image_bytes = value_count * dtype.itemsize
     unit = False
     if image_bytes > _IMAGE_BYTES_MAXIMUM:
-        message = f"{name} is damaged: by its header an image has {image_bytes:,} bytes"
-        raise UserError(message)
+        raise UserError(f"{name} is damaged: by its header an image has {image_bytes:,} bytes")
     if fortran:
         whole = _read_array(stream, name, shape, dtype).reshape(shape, order="F")
     for start in range(0, shape[0], step):
@@ -283,5 +273,4 @@ def _to_labels(labels: NDArray[Any], name: str, options: Options) -> Labels:
     try:
         return [write_label(label, options.charset) for label in labels]
     except ValueError as error:
-        message = f"{name}: {error}"
-        raise UserError(message) from error
+        raise UserError(f"{name}: {error}") from error

@@ -49,13 +49,11 @@ def describe(name: str, lines: Sequence[bytes], options: Options, first: Table |
     separator = find_separator(line)
     fields = _split(name, line, separator)
     if len(fields) < 2:
-        message = (
+        raise UserError(
             f"{name} has {len(fields)} column; expected a label and pixels separated by commas"
         )
-        raise UserError(message)
     if first is not None and len(fields) != len(first.names):
-        message = f"{name} has {len(fields)} columns, {first.name} has {len(first.names)}"
-        raise UserError(message)
+        raise UserError(f"{name} has {len(fields)} columns, {first.name} has {len(first.names)}")
     is_header = _is_header(fields, options.label_column)
     names = tuple(fields)
     header = line
@@ -67,11 +65,10 @@ def describe(name: str, lines: Sequence[bytes], options: Options, first: Table |
     _refuse_table(name, names, rows, first)
     shape = options.image_shape or _infer_shape(name, len(fields) - 1)
     if math.prod(shape) != len(fields) - 1:
-        message = (
+        raise UserError(
             f"{name} has {len(fields) - 1} pixels per row; image_shape={list(shape)} needs "
             f"{math.prod(shape)}"
         )
-        raise UserError(message)
     if first is not None and not is_header:  # only the first file of a split set has a header
         table = dataclasses.replace(first, name=name, separator=separator, header=b"", shape=shape)
     else:
@@ -88,8 +85,7 @@ def _split(name: str, line: bytes, separator: bytes) -> list[str]:
     try:
         return split_fields(line, separator)
     except UnicodeDecodeError as error:
-        message = f"{name}, row 1: {explain_charset(error)}"
-        raise UserError(message) from error
+        raise UserError(f"{name}, row 1: {explain_charset(error)}") from error
 
 
 def _split_sample(lines: Sequence[bytes], separator: bytes) -> list[list[str]]:
@@ -156,11 +152,10 @@ def _find_named(name: str, names: Sequence[str], label_column: str) -> int | Non
     alike = [i for i, column in enumerate(names) if column.casefold() == label_column.casefold()]
     found = same or alike
     if len(found) > 1:
-        message = (
+        raise UserError(
             f"{name} has {len(found)} columns called {names[found[0]]!r}; set label_column to the "
             f"number of the right one: {', '.join(str(i + 1) for i in found)}"
         )
-        raise UserError(message)
     return found[0] if found else None
 
 
@@ -209,11 +204,10 @@ def _describe_missing(name: str, names: Sequence[str], label_column: str) -> str
 def _infer_shape(name: str, pixel_count: int) -> Shape:
     side = math.isqrt(pixel_count)
     if side * side != pixel_count:
-        message = (
+        raise UserError(
             f"{name}: {pixel_count} pixels per row are not a square image; set image_shape to "
             f"height, width and channels, such as [32, 32, 3]; {TABLE_ADVICE}"
         )
-        raise UserError(message)
     return side, side, 1
 
 
@@ -224,11 +218,10 @@ def _refuse_first_row(name: str, rows: Sequence[Sequence[str]], first: Table | N
     """
     width, *others = [len(row) for row in rows if row != [""]]
     if not first and len(others) > 1 and len(set(others)) == 1 and width != others[0]:
-        message = (
+        raise UserError(
             f"{name}, row 1 has {width} columns, and the rows below it {others[0]}; a label "
             f"that holds a separator needs quotes: {QUOTED_EXAMPLE}"
         )
-        raise UserError(message)
 
 
 def _refuse_text(table: Table, rows: Sequence[Sequence[str]], first: Table | None) -> None:
@@ -244,11 +237,10 @@ def _refuse_text(table: Table, rows: Sequence[Sequence[str]], first: Table | Non
         is_text = len(texts) > 1 and all(texts) and not any(map(is_number, texts))
         if is_text and index != table.label_index:
             position = "last" if index == len(table.names) - 1 else index + 1
-            message = (
+            raise UserError(
                 f"{table.name}: {column!r} holds {texts[0][:40]!r}, which is not a pixel; if it is "
                 f"the label, set label_column={position}; {TABLE_ADVICE}"
             )
-            raise UserError(message)
 
 
 def _check_order(table: Table, first: Table | None, note: Callable[[str], object]) -> None:
@@ -261,12 +253,11 @@ def _check_order(table: Table, first: Table | None, note: Callable[[str], object
     pixels = _list_pixels(table)
     others = _list_pixels(first or table)
     if pixels != others and sorted(pixels) == sorted(others):
-        message = (
+        raise UserError(
             f"{table.name} has the columns of the first file in another order: "
             f"{', '.join(pixels[:3])}, ... and not {', '.join(others[:3])}, ...; write the pixels "
             "in the same order in all files"
         )
-        raise UserError(message)
     for doubt in find_header_doubts(pixels):
         note(f"warning: {table.name}: {doubt}")
 
@@ -290,8 +281,7 @@ def _refuse_table(
         if full and not any(is_number(row[i]) for row in full)
     ]
     if not first and len(full) > 1 and len(texts) > 1:
-        message = (
+        raise UserError(
             f"{name} is a table and not pictures: {', '.join(texts[:3])}; {TABLE_ADVICE}; if a "
             f"label holds a separator, put it in quotes: {QUOTED_EXAMPLE}"
         )
-        raise UserError(message)

@@ -59,11 +59,10 @@ class Utf8Stream:
             try:
                 text = self._decoder.decode(content, final=not content)
             except UnicodeError as error:
-                message = (
+                raise UserError(
                     f"{self._name} is not text in the charset {self._charset}: {error}; set "
                     "charset to the one that it was written in, such as utf-8, cp1252 or utf-16"
-                )
-                raise UserError(message) from error
+                ) from error
             if text or not content:
                 return text.encode()
 
@@ -136,11 +135,10 @@ def read_head(stream: Utf8Stream, block_bytes: int) -> bytes:
     while not _has_row(head) and (more := stream.read(block_bytes)):
         head += more
     if b"\0" in head:
-        message = (
+        raise UserError(
             f"{stream.name} holds zero bytes, as text in UTF-16 does; set charset to utf-16-le or "
             "utf-16-be"
         )
-        raise UserError(message)
     return head
 
 

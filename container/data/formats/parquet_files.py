@@ -50,10 +50,9 @@ class _Columns:
             raise ValueError("the label is missing")
         if self.names and isinstance(value, int):
             if not 0 <= value < len(self.names):
-                message = (
+                raise ValueError(
                     f"its label {value!r} is not one of the {len(self.names)} classes of the file"
                 )
-                raise ValueError(message)
             return self.names[value]
         return write_label(value if self.narrow is None else self.narrow(value), self.charset)
 
@@ -70,11 +69,10 @@ def read(paths: Sequence[Path], options: Options) -> Iterator[picture_files.Enco
         import pyarrow as pa
         from pyarrow import parquet
     except ModuleNotFoundError as error:
-        message = (
+        raise PlatformError(
             "reading Parquet needs pyarrow, which this image does not have; add the line "
             "`RUN pip install --no-cache-dir pyarrow` to its Dockerfile (docs/data.md)"
-        )
-        raise PlatformError(message) from error
+        ) from error
     for path in paths:
         try:
             with parquet.ParquetFile(path) as file:
@@ -91,8 +89,7 @@ def read(paths: Sequence[Path], options: Options) -> Iterator[picture_files.Enco
                     yield from _label(f"{path}, row", start, batch, columns)
                     start += batch.num_rows
         except (pa.ArrowException, OSError) as error:
-            message = f"{path} cannot be read: {str(error)[:200]}"
-            raise UserError(message) from error
+            raise UserError(f"{path} cannot be read: {str(error)[:200]}") from error
 
 
 def _choose_columns(path: Path, schema: pa.Schema, label_column: str) -> tuple[str, str]:
@@ -118,8 +115,7 @@ def _choose_columns(path: Path, schema: pa.Schema, label_column: str) -> tuple[s
     missing = "labels (set label_column)"
     if not image:
         missing = f"pictures: bytes, or a struct with bytes, called {', '.join(_IMAGE_NAMES)}"
-    message = f"{path} has no column of {missing}; its columns are {', '.join(schema.names)}"
-    raise UserError(message)
+    raise UserError(f"{path} has no column of {missing}; its columns are {', '.join(schema.names)}")
 
 
 def _find_class_names(schema: pa.Schema, label: str) -> list[str]:

@@ -51,8 +51,7 @@ class Source:
                 is_gzip = head == b"\x1f\x8b"
                 yield cast("BinaryIO", gzip.GzipFile(fileobj=packed)) if is_gzip else packed
         except (OSError, EOFError, zlib.error) as error:
-            message = f"{self.name} cannot be read: {error}"
-            raise UserError(message) from error
+            raise UserError(f"{self.name} cannot be read: {error}") from error
 
 
 def from_path(path: Path) -> Source:
@@ -89,11 +88,10 @@ def decode_label(text: bytes, charset: str) -> str:
     try:
         return text.decode(charset)
     except UnicodeError as error:
-        message = (
+        raise ValueError(
             f"its label {text[:40]!r} is not {charset}; set charset to the one that it was written "
             "in, such as latin-1 or cp1252"
-        )
-        raise ValueError(message) from error
+        ) from error
 
 
 @dataclass(frozen=True)

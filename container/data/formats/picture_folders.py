@@ -33,11 +33,10 @@ def label(root: Path, paths: Sequence[Path], charset: str = UTF_8) -> list[Encod
     names = [_split(root, path) for path in paths]
     strays = [path for path, parts in zip(paths, names, strict=True) if len(parts) < level + 2]
     if strays:
-        message = (
+        raise UserError(
             f"{strays[0]} is not in the directory of a class; expected CLASS/NAME.png below {root} "
             f"({len(strays)} of {len(paths)} pictures are elsewhere)"
         )
-        raise UserError(message)
     _refuse_sets(root.joinpath(*names[0][:level]), [parts[level:] for parts in names])
     read = functools.cache(functools.partial(read_name, charset=charset))
     return [
@@ -59,8 +58,7 @@ def read_name(name: str, charset: str) -> str:
     try:
         return decode_label(content, charset)
     except ValueError as error:
-        message = f"a directory cannot be the name of a class: {error}"
-        raise UserError(message) from error
+        raise UserError(f"a directory cannot be the name of a class: {error}") from error
 
 
 def find_class_level(root: Path, paths: Sequence[Path]) -> int:

@@ -36,18 +36,15 @@ def split(stream: BinaryIO, name: str) -> Iterator[bytes]:
     try:
         for flag, data in record_framing.read_recordio(stream):
             if (flag in (0, 1)) == bool(parts):
-                message = f"{name}: the pieces of a record are out of order"
-                raise UserError(message)
+                raise UserError(f"{name}: the pieces of a record are out of order")
             parts.append(data)
             if flag in (0, 3):
                 yield record_framing.RECORDIO_MAGIC.join(parts)
                 parts = []
     except ValueError as error:
-        message = f"{name}: {error}"
-        raise UserError(message) from error
+        raise UserError(f"{name}: {error}") from error
     if parts:
-        message = f"{name}: it ends within a record of several pieces"
-        raise UserError(message)
+        raise UserError(f"{name}: it ends within a record of several pieces")
 
 
 def read(sources: Iterable[Source]) -> Iterator[picture_files.Encoded]:
@@ -61,12 +58,10 @@ def read(sources: Iterable[Source]) -> Iterator[picture_files.Encoded]:
                 place = f"{source.name}, record {index}"
                 picture = record[_IMAGE_HEADER.size :]
                 if not picture_files.is_picture(picture[:12]):
-                    message = f"{place} is not a labeled picture"
-                    raise UserError(message)
+                    raise UserError(f"{place} is not a labeled picture")
                 label_count, label, _, _ = _IMAGE_HEADER.unpack_from(record)
                 if label_count:
-                    message = f"{place} has {label_count} labels, expected one"
-                    raise UserError(message)
+                    raise UserError(f"{place} has {label_count} labels, expected one")
                 yield (
                     place,
                     write_label(np.float32(label), UTF_8),
@@ -85,11 +80,10 @@ def pair(
     for index, picture in enumerate(iterator):
         label = next(iterator, None)
         if label is None:
-            message = (
+            raise UserError(
                 f"{name} ends with a picture without a label; the attributes must be the image and "
                 "its label"
             )
-            raise UserError(message)
         text, fault = "", ""
         try:
             text = _unquote(decode_label(label, charset).strip())
@@ -112,5 +106,4 @@ def _unquote(text: str) -> str:
         return text
     if isinstance(value, str):
         return value.strip()
-    message = f"its label {text[:40]} is not a single number or text"
-    raise ValueError(message)
+    raise ValueError(f"its label {text[:40]} is not a single number or text")

@@ -144,8 +144,7 @@ def _find_shape(place: str, record: Record, options: Options) -> Shape:
         features = _parse_example(record.data)
         image, _ = _pick(features)
     except ValueError as error:
-        message = f"{place}: {error}"
-        raise UserError(message) from error
+        raise UserError(f"{place}: {error}") from error
     content = image[0] if isinstance(image[0], bytes) else bytes(len(image))
     if picture_files.is_picture(content):
         return picture_files.find_shape([(place, "", lambda: content)], options.resize)
@@ -154,11 +153,10 @@ def _find_shape(place: str, record: Record, options: Options) -> Shape:
         height = width = math.isqrt(len(content) // (channels or 1))
     shape = (height, width, channels or max(1, len(content) // max(1, height * width)))
     if not content or math.prod(shape) != len(content):
-        message = (
+        raise UserError(
             f"{place} holds {len(content)} raw pixels, which are not a square image and do not fit "
             f"{list(shape)}; set image_shape to height, width and channels"
         )
-        raise UserError(message)
     return shape
 
 
@@ -202,8 +200,7 @@ def _check_size(features: Mapping[str, Feature], content: bytes | Feature, shape
     for keys, expected, noun in zip(_SIZE_KEYS, shape, _SIZE_NOUNS, strict=True):
         found = _first(features, keys)
         if found and int(found[0]) not in (0, expected):
-            message = f"its {noun} is {int(found[0])}, expected {expected}"
-            raise ValueError(message)
+            raise ValueError(f"its {noun} is {int(found[0])}, expected {expected}")
 
 
 def _to_text(label: Feature, charset: str) -> str:
@@ -226,16 +223,14 @@ def _pick(features: Mapping[str, Feature]) -> tuple[Feature, Feature]:
     """
     image, label = _first(features, _IMAGE_KEYS), _first(features, _LABEL_KEYS)
     if len(image) > 1 and isinstance(image[0], bytes):
-        message = f"it has {len(image)} images, expected one"
-        raise ValueError(message)
+        raise ValueError(f"it has {len(image)} images, expected one")
     if image and label:
         return image, label
     missing, keys = ("label", _LABEL_KEYS) if image else ("image", _IMAGE_KEYS)
-    message = (
+    raise ValueError(
         f"its features are {', '.join(sorted(features)) or 'none'}; expected the {missing} as one "
         f"of {', '.join(keys)}"
     )
-    raise ValueError(message)
 
 
 def _first(features: Mapping[str, Feature], keys: Sequence[str]) -> Feature:
@@ -258,8 +253,7 @@ def _to_pixels(content: bytes | Feature, shape: Shape, resize: str) -> Images:
         if not ((pixels >= 0) & (pixels <= 255) & (pixels == np.floor(pixels))).all():
             raise ValueError("a pixel is not a whole number from 0 to 255")
     if pixels.size != math.prod(shape):
-        message = f"{pixels.size} pixels, expected {math.prod(shape)}"
-        raise ValueError(message)
+        raise ValueError(f"{pixels.size} pixels, expected {math.prod(shape)}")
     return pixels.astype(np.uint8).reshape(shape)
 
 

@@ -207,5 +207,4 @@ def _check(reply: Any) -> Part:
     if isinstance(reply, (str, bytes)):
         return reply
     found = type(reply).__name__
-    message = f"stream_fn yielded a {found}; yield str or bytes"
-    raise TypeError(message)
+    raise TypeError(f"stream_fn yielded a {found}; yield str or bytes")

@@ -90,8 +90,7 @@ class Sessions:
                 403, f"a page of another site asks for a WebSocket: {origin[:200]!r}"
             )
         if user_code is None or not user_code.takes_streams:
-            message = "bidirectional streams need a handler that defines stream_fn"
-            raise RequestError(501, message)
+            raise RequestError(501, "bidirectional streams need a handler that defines stream_fn")
         from container.serving.bidirectional import handshake
 
         message_bytes = self._settings.payload_bytes

@@ -101,8 +101,7 @@ def decode_npy(body: bytes | memoryview, shape: Shape, _: Mapping[str, str]) -> 
     promised = header.promised_bytes
     found = len(body) - header.end
     if found != promised:
-        message = f"the npy header declares {promised} bytes of data; {found} follow"
-        raise RequestError(400, message)
+        raise RequestError(400, f"the npy header declares {promised} bytes of data; {found} follow")
     flat = np.frombuffer(body, dtype, offset=header.end)
     return pixels.from_array(flat.reshape(header.shape, order=header.order), shape)
 
@@ -153,8 +152,7 @@ def open_npz(body: bytes, expansion: Expansion) -> zipfile.ZipFile:
     """
     # Python's list of the members takes ten times the room of theirs in the file.
     if body.count(_CENTRAL_HEADER) > _MEMBERS_MAXIMUM:
-        message = f"the npz file holds more than {_MEMBERS_MAXIMUM} arrays"
-        raise RequestError(400, message)
+        raise RequestError(400, f"the npz file holds more than {_MEMBERS_MAXIMUM} arrays")
     try:
         archive = zipfile.ZipFile(io.BytesIO(body))
     except _DAMAGE:

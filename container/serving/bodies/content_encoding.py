@@ -90,8 +90,7 @@ def _decode_gzip(body: memoryview, expansion: Expansion) -> bytes:
     while position < len(body):  # one member may follow another
         members += 1
         if members > _MEMBERS_MAXIMUM:
-            message = f"the gzip body has more than {_MEMBERS_MAXIMUM} members"
-            raise RequestError(400, message)
+            raise RequestError(400, f"the gzip body has more than {_MEMBERS_MAXIMUM} members")
         stream = zlib.decompressobj(wbits=31)
         while not stream.eof:
             fed = body[position : position + _FEED_BYTES]

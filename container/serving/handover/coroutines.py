@@ -70,20 +70,18 @@ class Coroutines:
         loop.close()
         if tasks:
             names = ", ".join(sorted(str(task.get_coro()) for task in tasks))
-            message = (
+            raise UserError(
                 f"the code has left tasks on its asyncio loop ({names[:500]}), which no worker "
                 "would have: unset BYO_PRELOAD"
             )
-            raise UserError(message)
         watched = weakref.ref(loop)
         del loop
         gc.collect()
         if watched() is not None:
-            message = (
+            raise UserError(
                 "the code has kept the asyncio loop on which model_fn ran, or what belongs to it, "
                 "and no worker has that loop: unset BYO_PRELOAD"
             )
-            raise UserError(message)
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Begin a coroutine, from any thread; it must not raise."""

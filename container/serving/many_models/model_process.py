@@ -97,8 +97,7 @@ class ModelProcess:
             child.kill()
             if self._closed or was_killed:
                 raise MemoryError from None
-            message = f"its process {error} while it loaded the model"
-            raise UserError(message) from None
+            raise UserError(f"its process {error} while it loaded the model") from None
         except UserError:
             child.kill()
             raise

@@ -81,8 +81,7 @@ class Template:
             try:
                 return self._fork(model_dir)
             except EOFError:
-                message = f"{' '.join(self._command)} has ended"
-                raise OSError(message) from None
+                raise OSError(f"{' '.join(self._command)} has ended") from None
 
     def _fork(self, model_dir: Path) -> Child:
         if self._socket is None:

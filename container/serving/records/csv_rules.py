@@ -90,8 +90,7 @@ def read_rows(text: str) -> list[list[str]]:
         raise RequestError(400, f"the body is not text/csv: {error}") from error
     for number, row in enumerate(rows, start=1):
         if not row:
-            message = f"row {number} is empty; each line before the last is a record"
-            raise RequestError(400, message)
+            raise RequestError(400, f"row {number} is empty; each line before the last is a record")
     return rows
 
 
@@ -106,8 +105,7 @@ def _split_lines(text: str, end: int) -> Iterator[str]:
         if stop - start > cell_maximum:
             cells = text.count(",", start, stop) + 1
             if stop - start > cells * (cell_maximum + _QUOTES_AND_BREAK):
-                message = f"field larger than field limit ({csv.field_size_limit()})"
-                raise csv.Error(message)
+                raise csv.Error(f"field larger than field limit ({csv.field_size_limit()})")
         yield found[0]
 
 

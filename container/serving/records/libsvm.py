@@ -36,8 +36,7 @@ def read_first_index(parameters: Mapping[str, str]) -> int:
     """Return the index of the first column. Raises: RequestError 400 if it is not 0 or 1."""
     given = parameters.get("indexing", "1")
     if given not in ("0", "1"):
-        message = f"the indexing of text/libsvm is {given[:40]!r}; it is 0 or 1"
-        raise RequestError(400, message)
+        raise RequestError(400, f"the indexing of text/libsvm is {given[:40]!r}; it is 0 or 1")
     return int(given)
 
 

@@ -92,8 +92,7 @@ def _decode_unnamed(rows: list[list[str]], model: Signature) -> NDArray[Any]:
     width = len(rows[0])
     for number, row in enumerate(rows, start=1):
         if len(row) != width:
-            message = f"row {number} has {len(row)} columns; the first has {width}"
-            raise RequestError(400, message)
+            raise RequestError(400, f"row {number} has {len(row)} columns; the first has {width}")
     if not model.column_names and not any(map(model.is_text, range(width))):
         _refuse_header(rows[0])
     columns = [

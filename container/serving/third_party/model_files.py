@@ -77,12 +77,11 @@ class ModelFile:
     def check(self) -> None:
         """Refuse a pickle. Raises: UserError if loading it may run code, and is not allowed."""
         if not self.is_allowed:
-            message = (
+            raise UserError(
                 f"{self.path} is a pickle, which may run any code when it is loaded; set "
                 f"{PICKLE_VARIABLE}=true if you trust whoever wrote it, or save the model with "
                 "skops.io.dump(model, 'model.skops') or as ONNX, which hold only data"
             )
-            raise UserError(message)
 
     def load_model(self) -> Model:
         """Load the model, in the process that will predict.

@@ -97,8 +97,7 @@ def parse_lines(text: str) -> list[Any]:
 def decode_rows(rows: Any) -> Arrays:
     """Return the rows as one array, or as one for each name. Raises: RequestError 400."""
     if not isinstance(rows, list):
-        message = f"the instances are a {type(rows).__name__}; an array is expected"
-        raise RequestError(400, message)
+        raise RequestError(400, f"the instances are a {type(rows).__name__}; an array is expected")
     if not rows:
         raise RequestError(400, "the predict request holds no instance")
     named = sum(isinstance(row, dict) for row in rows)
@@ -149,7 +148,6 @@ def name_columns(columns: Any, rows: list[list[Any]], first: int = 1) -> dict[st
     check_distinct(columns)
     for number, row in enumerate(rows, start=first):
         if len(row) != len(columns):
-            message = f"row {number} has {len(row)} values; expected {len(columns)}"
-            raise RequestError(400, message)
+            raise RequestError(400, f"row {number} has {len(row)} values; expected {len(columns)}")
     values = zip(*rows, strict=True)
     return dict(zip(columns, map(to_array, values), strict=True))

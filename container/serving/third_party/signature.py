@@ -279,12 +279,10 @@ def _find_loss(array: NDArray[Any], converted: NDArray[Any]) -> str:
 
 def _refuse_other(array: NDArray[Any], types: tuple[type, ...], what: str, expected: str) -> None:
     if array.dtype != TEXT:
-        message = f"{what} must be {expected}; numbers ({array.dtype}) were found"
-        raise RequestError(400, message)
+        raise RequestError(400, f"{what} must be {expected}; numbers ({array.dtype}) were found")
     for value in array.flat:
         if not isinstance(value, types):
-            message = f"{what} must be {expected}; {shorten(value)} was found"
-            raise RequestError(400, message)
+            raise RequestError(400, f"{what} must be {expected}; {shorten(value)} was found")
 
 
 def shorten(value: Any) -> str:

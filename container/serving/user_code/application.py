@@ -129,11 +129,10 @@ class Application:
             return found.load_model()
         if needs_none:
             return None
-        message = (
+        raise UserError(
             f"model_fn is missing, and {self._model_dir} holds no model that loads without it: "
             f"{model_files.POSSIBLE}"
         )
-        raise UserError(message)
 
     @property
     def predicts_batches(self) -> bool:

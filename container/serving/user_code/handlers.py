@@ -116,14 +116,12 @@ class Handlers:
         ]
         misspelt = handler_rules.find_misspelt(own)
         if misspelt:
-            message = f"{self.module}: {'; '.join(misspelt)}"
-            raise UserError(message)
+            raise UserError(f"{self.module}: {'; '.join(misspelt)}")
         defined = {name: getattr(module, name, None) for name in handler_rules.FUNCTIONS}
         functions = {name: function for name, function in defined.items() if callable(function)}
         if not functions and not _defines_classes(module):
             possible = ", ".join(handler_rules.FUNCTIONS)
-            message = f"{self.module} defines no handler; expected one of {possible}"
-            raise UserError(message)
+            raise UserError(f"{self.module} defines no handler; expected one of {possible}")
         return functions
 
     def _load_model_file(self) -> model_application.ModelApplication:
@@ -131,11 +129,10 @@ class Handlers:
         found = find_model(self.model_dir, self.settings, self.default_accept)
         if found is None:
             possible = ", ".join(handler_rules.FUNCTIONS)
-            message = (
+            raise UserError(
                 f"{self.module} defines no handler, and {self.model_dir} holds no model that is "
                 f"served without one; expected one of {possible}, or {model_files.POSSIBLE}"
             )
-            raise UserError(message)
         return found.load()
 
 
@@ -273,8 +270,7 @@ def _adapt(typed: algorithm.Algorithm) -> dict[str, Callable[..., Any]]:
     """Return the functions of a typed algorithm under the toolkit's names."""
     load, predict = typed.load, typed.predict
     if load is None or predict is None:
-        message = f"{algorithm.FILE_NAME} has no load(model_dir) and predict(model, data)"
-        raise UserError(message)
+        raise UserError(f"{algorithm.FILE_NAME} has no load(model_dir) and predict(model, data)")
     return {
         "model_fn": lambda model_dir: load(Path(model_dir)),
         "predict_fn": lambda data, model: predict(model, data),

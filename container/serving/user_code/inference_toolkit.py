@@ -56,8 +56,7 @@ def decode(obj: Any, content_type: str | None) -> Any:
     except RequestError:
         raise
     except _FAULTS as error:
-        message = f"the body is not {content_type}: {error}"
-        raise RequestError(400, message) from error
+        raise RequestError(400, f"the body is not {content_type}: {error}") from error
 
 
 def json_to_numpy(string_like: str, dtype: Any = None) -> NDArray[Any]:

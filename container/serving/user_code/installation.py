@@ -96,8 +96,7 @@ def _install(code: Path, environ: Mapping[str, str], directory: Path) -> None:
     )
     if done.returncode:
         explanation = required_packages.explain_failure(code, environ, done.stderr)
-        message = (
+        raise UserError(
             f"the packages of {code} cannot be installed: {explanation}: "
             f"{done.stderr.strip()[-800:]}"
         )
-        raise UserError(message)

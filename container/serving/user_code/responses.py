@@ -59,8 +59,7 @@ def make(
         message = f"the handler set the status {status!r}; an integer is expected"
         raise ResponseError(message) from error
     if not 200 <= status <= 599:
-        message = f"the handler set the status {status}; 200 to 599 are possible"
-        raise ResponseError(message)
+        raise ResponseError(f"the handler set the status {status}; 200 to 599 are possible")
     if body and status in _WITHOUT_BODY:
         message = f"the handler set the status {status} and returned a body, which it cannot have"
         raise ResponseError(message)
@@ -75,8 +74,7 @@ def make(
             message = f"the handler set a header named {str(name)[:80]!r}, which is not a name"
             raise ResponseError(message)
         if name.lower() in _OF_THE_SERVER:
-            message = f"the handler set the header {name}, which only the server may set"
-            raise ResponseError(message)
+            raise ResponseError(f"the handler set the header {name}, which only the server may set")
         text = str(value)
         _check_value(name, text)
         if name.lower() != "content-type":  # the handler's result decides that
@@ -87,11 +85,10 @@ def make(
 def _check_value(name: str, value: str) -> None:
     if not _VALUE.fullmatch(value):
         # The value may come from a client's body, which no log holds.
-        message = (
+        raise ResponseError(
             f"the handler set the header {name} to a text that a header cannot hold: "
             "only latin-1 characters and no control characters"
         )
-        raise ResponseError(message)
 
 
 def answer_error(error: BaseException, body: bytes) -> Response:

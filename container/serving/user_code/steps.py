@@ -129,8 +129,7 @@ def call_batch(
     """Call a handler that predicts for a list. Raises: TypeError, ValueError for a wrong result."""
     results = predict_batch(data, model, contexts)
     if isinstance(results, (str, bytes, Mapping)) or not hasattr(results, "__len__"):
-        message = f"predict_batch_fn returned a {type(results).__name__}; a list is expected"
-        raise TypeError(message)
+        raise TypeError(f"predict_batch_fn returned a {type(results).__name__}; a list is expected")
     if len(results) != len(data):
         message = f"predict_batch_fn returned {len(results)} predictions for {len(data)} inputs"
         raise ValueError(message)

@@ -34,8 +34,7 @@ class Stream:
         Raises: TypeError for a piece that is neither str nor bytes; what the handler raises.
         """
         if not isinstance(self._result, Iterator):
-            message = "an asynchronous generator needs an `async def` handler to make it"
-            raise TypeError(message)
+            raise TypeError("an asynchronous generator needs an `async def` handler to make it")
         try:
             for piece in self._result:
                 encoded = self._encode(piece)
@@ -72,7 +71,6 @@ class Stream:
             encoded = bytes(piece)
         else:
             found = type(piece).__name__
-            message = f"the handler's stream yielded a {found}; yield str or bytes"
-            raise TypeError(message)
+            raise TypeError(f"the handler's stream yielded a {found}; yield str or bytes")
         self._has_begun = self._has_begun or bool(encoded)
         return encoded

@@ -24,11 +24,10 @@ def find_weights(directory: Path) -> Path:
     found = sorted(path for path in paths if path.is_file())
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
-        message = (
+        raise UserError(
             f"{directory} must hold an artifact of this toolkit or one .keras or .h5 file; found "
             f"{names}"
         )
-        raise UserError(message)
     return found[0]
 
 

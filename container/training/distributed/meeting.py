@@ -58,22 +58,20 @@ class Meeting:
                 break
             if time.monotonic() + pause_s > deadline:
                 names = ", ".join(sorted(missing))
-                message = (
+                raise PlatformError(
                     f"{names} of the job's {len(self._names)} hosts cannot be reached on port "
                     f"{_PORT}"
                 )
-                raise PlatformError(message)
             self._heard.wait(pause_s)
             self._heard.clear()
             pause_s = min(2 * pause_s, _LONGEST_WAIT_S)
         counts = self._replica_counts
         if len(set(counts.values())) > 1:
             listed = ", ".join(f"{name}: {counts[name]}" for name in self._names)
-            message = (
+            raise PlatformError(
                 f"all hosts of a job must train with the same number of devices; found {listed}; "
                 "use instances of one type"
             )
-            raise PlatformError(message)
 
     def find_lost(self) -> list[str]:
         """Find the lost peers, and report them to the other peers.

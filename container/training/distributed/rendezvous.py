@@ -168,11 +168,10 @@ class ConnectedHosts(Hosts):
             tf.errors.FailedPreconditionError,
         ) as error:
             lost = self._meeting.find_lost()
-            message = (
+            raise PlatformError(
                 f"{', '.join(lost) or 'a host'} of this job ({self.count} hosts) has ended or "
                 f"cannot be reached; its own log has the reason ({type(error).__name__})"
-            )
-            raise PlatformError(message) from error
+            ) from error
 
     def _add_up(self, array: Array) -> Array:
         """Sum an array of float32 or float64 over all hosts, from outside the graph."""

@@ -70,12 +70,11 @@ def find(layout: contract.Layout, config: contract.TrainingConfig) -> Channels:
     training, resources = pick(TRAINING), config.resources
     has_peers = len(resources.hosts) > 1
     if training is None and not has_peers:
-        message = (
+        raise UserError(
             "the job has no training channel: it needs one named "
             f"{' or '.join(map(repr, TRAINING))}; "
             f"its channels are {', '.join(sorted(available)) or 'none'}"
         )
-        raise UserError(message)
     is_sharded = training is None or training.distribution == "ShardedByS3Key"
     return Channels(
         training=training or Channel(TRAINING[0]),
@@ -159,11 +158,10 @@ def find_doubts(channels: Channels) -> list[str]:
 
 def _check_gate(settings: Settings) -> None:
     if settings.min_accuracy is not None or settings.min_f1 is not None:
-        message = (
+        raise UserError(
             "min_accuracy and min_f1 need images to measure: add a channel named test or "
             "validation, or set validation_fraction"
         )
-        raise UserError(message)
 
 
 def _make_options(settings: Settings) -> Options:

@@ -290,8 +290,7 @@ def _connect(host: str, port: int, own_name: str) -> socket.socket:
             connected = socket.create_connection((host, port), 10.0, source)
         except OSError as error:
             if time.monotonic() + wait_s > deadline:
-                message = f"{host}:{port} cannot be reached: {error}"
-                raise TimeoutError(message) from error
+                raise TimeoutError(f"{host}:{port} cannot be reached: {error}") from error
             time.sleep(wait_s)
             wait_s = min(2 * wait_s, 1.0)
         else:

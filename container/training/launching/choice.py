@@ -123,11 +123,10 @@ def refuse_for_bundled(layout: contract.Layout) -> None:
     """
     launch = choose(layout)
     if launch is not None:
-        message = (
+        raise UserError(
             f"the job asks for {launch.launcher}, but it runs the bundled network, which spreads "
             "itself over all hosts and devices; remove the distribution, or add your own program"
         )
-        raise UserError(message)
 
 
 def _choose_launcher(
@@ -143,8 +142,7 @@ def _choose_launcher(
         # A program may have an option of that name; on a single host it does not ask for us.
         refused.append(f"{LAUNCHER_HYPERPARAMETER}={named!r} is not a launcher of this image")
     if refused:
-        message = f"each host would train by itself: {'; '.join(refused)}; {_POSSIBLE}"
-        raise UserError(message)
+        raise UserError(f"each host would train by itself: {'; '.join(refused)}; {_POSSIBLE}")
     return _choose_one(asked)
 
 
@@ -167,8 +165,7 @@ def _refuse_model_parallel(values: Mapping[str, Any], *, is_launched: bool) -> l
 
 def _choose_one(asked: Mapping[str, LauncherName]) -> LauncherName | None:
     if len(set(asked.values())) > 1:
-        message = f"the job asks for several launchers, {' and '.join(asked)}; choose one"
-        raise UserError(message)
+        raise UserError(f"the job asks for several launchers, {' and '.join(asked)}; choose one")
     return next(iter(asked.values()), None)
 
 
@@ -193,8 +190,7 @@ def _is_on(name: str, value: Any) -> bool:
     if text in ("false", "0", "no", "off", "none", ""):
         return False
     if name in _FLAGS or name in _REFUSED or name == _NEEDS_NO_LAUNCHER:
-        message = f"{name}={value!r}: expected true or false"
-        raise UserError(message)
+        raise UserError(f"{name}={value!r}: expected true or false")
     return bool(value)
 
 
@@ -207,8 +203,7 @@ def _read_count(values: Mapping[str, Any], name: str) -> int | None:
     except (TypeError, ValueError, OverflowError):
         count = 0
     if count < 1 or isinstance(value, bool) or count != float(value):
-        message = f"{name}={value!r}: expected a number of processes, 1 or more"
-        raise UserError(message)
+        raise UserError(f"{name}={value!r}: expected a number of processes, 1 or more")
     return count
 
 
@@ -226,11 +221,10 @@ def _list_hosts(values: Mapping[str, Any], resources: Mapping[str, Any]) -> tupl
         return tuple(sorted(resources.get("hosts") or ["algo-1"]))
     unknown = sorted(set(names) - set(groups))
     if unknown:
-        message = (
+        raise UserError(
             f"sagemaker_distribution_instance_groups names {', '.join(unknown)}; the job's "
             f"instance groups are {', '.join(sorted(groups))}"
         )
-        raise UserError(message)
     return tuple(sorted(host for name in names for host in groups[name]))
 
 

@@ -66,11 +66,10 @@ def _compose_torchrun(
 
 def _require(package: str, launcher: str, variables: Mapping[str, str], python: str) -> None:
     if not launched.is_importable(package, variables, python):
-        message = (
+        raise UserError(
             f"the job asks for {launcher}, and {package} is not installed: name it in "
             "requirements.txt, or install it in your image"
         )
-        raise UserError(message)
 
 
 def _name_coordinator(launch: Launch, variables: Mapping[str, str]) -> list[str]:

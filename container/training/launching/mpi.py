@@ -42,11 +42,10 @@ def compose(
     """
     mpirun = shutil.which("mpirun", path=variables.get("PATH"))
     if mpirun is None:
-        message = (
+        raise UserError(
             "the job asks for mpirun, which is not installed: name openmpi in requirements.txt, "
             "or apt-get install openmpi-bin in your image"
         )
-        raise UserError(message)
     if program[0] == python and is_importable("mpi4py", variables, python):
         # An exception of one rank then ends all; the others would wait for it forever.
         program = [python, "-m", "mpi4py", *(part for part in program[1:] if part != "--")]

@@ -143,11 +143,10 @@ def _build_small(name: str, x: Any) -> Any:
     if name == "whitened_cnn":
         if min(x.shape[1:3]) < whitened.LEAST_PIXELS:
             least, (height, width) = whitened.LEAST_PIXELS, x.shape[1:3]
-            message = (
+            raise UserError(
                 f"model={name} needs images of at least {least}x{least} pixels; these have "
                 f"{height}x{width}"
             )
-            raise UserError(message)
         return whitened.add_layers(x)
     return _build_resnet(x, _RESNET_BLOCKS[name])
 
@@ -181,11 +180,10 @@ def _build_application(name: str, inputs: Any, weights: Path | None) -> Any:
     """Build a trunk of keras.applications with its preprocessing, for gray or color images."""
     height, width, depth = inputs.shape[1:]
     if min(height, width) < _APPLICATION_PIXELS or depth not in (1, 3):
-        message = (
+        raise UserError(
             f"model={name} needs images of at least {_APPLICATION_PIXELS}x{_APPLICATION_PIXELS} "
             f"pixels and 1 or 3 channels; these have {height}x{width}x{depth}"
         )
-        raise UserError(message)
     x = keras.layers.Rescaling(1.0, name="cast")(inputs)
     if depth == 1:
         x = keras.layers.Concatenate(name="color")([x, x, x])
@@ -213,11 +211,10 @@ def _transfer(network: keras.Model, path: Path) -> None:
     try:
         source = keras.models.load_model(path, compile=False)
     except (ValueError, OSError, TypeError) as error:
-        message = (
+        raise UserError(
             f"{path} cannot be loaded as a Keras model: {error}; if it holds only the weights of a "
             f"network of keras.applications, set `model` to one of {', '.join(_APPLICATIONS)}"
-        )
-        raise UserError(message) from error
+        ) from error
     layers: list[Any] = []
     for layer in source.layers:  # of an artifact with mirrored views, those of the network within
         layers += layer.layers if isinstance(layer, keras.Model) else [layer]
@@ -229,10 +226,9 @@ def _transfer(network: keras.Model, path: Path) -> None:
             layer.set_weights(found)
             matching.add(layer.name)
     if not matching - {LOGITS}:
-        message = (
+        raise UserError(
             f"no layer of the {source.name} in {path} fits model={network.name} for these images"
         )
-        raise UserError(message)
 
 
 def _convolve(x: Any, width: int, size: int, stride: int, name: str) -> Any:

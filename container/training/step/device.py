@@ -67,10 +67,9 @@ def choose(
     Raises: PlatformError if a GPU is required and there is none.
     """
     if settings.require_gpu and not gpus:
-        message = (
+        raise PlatformError(
             "require_gpu=true, but TensorFlow sees no GPU; use the GPU image on a GPU instance"
         )
-        raise PlatformError(message)
     threads, reason = settings.threads, "as set"
     if threads is None:
         threads, reason = machine.count_threads(), "what the container may use"
@@ -184,12 +183,11 @@ def import_tensorflow() -> None:
     except ModuleNotFoundError as error:
         if error.name not in ("tensorflow", "keras"):
             raise
-        message = (
+        raise PlatformError(
             "the bundled network needs TensorFlow, which is not here; bring a program, train in an "
             "image with FRAMEWORK=tensorflow that is not the target `serve`, or on your machine "
             "run: pip install 'byo-sagemaker[trainer]'"
-        )
-        raise PlatformError(message) from error
+        ) from error
 
 
 @contextmanager

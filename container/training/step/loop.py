@@ -178,12 +178,11 @@ class Loop:
                 arrays = (block.images, block.labels, block.order)
                 loss, correct, bad = self._run(arrays, (block.first_step, step, end), sums)
             if int(bad) >= 0:
-                message = (
+                raise UserError(
                     f"the loss is not finite in step {int(bad) - first + start + 1} of epoch "
                     f"{epoch + 1}; learning_rate={self._settings.learning_rate:g} is probably too "
                     "high for this data"
                 )
-                raise UserError(message)
             step = end
             sums = float(loss), int(correct)
         return sums

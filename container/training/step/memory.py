@@ -60,9 +60,8 @@ def explained(batch_size: int, precision: str) -> Iterator[None]:
         yield
     except tf.errors.ResourceExhaustedError as error:
         place = _PLACE.search(str(error))
-        message = (
+        raise UserError(
             f"the memory of {place[1] if place else 'the device'} is too small for this network "
             f"and batch_size={batch_size} with precision={precision}; use a smaller batch_size, "
             "precision=bfloat16 or float16, more devices, or an instance with more memory"
-        )
-        raise UserError(message) from error
+        ) from error

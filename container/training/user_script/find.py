@@ -78,11 +78,10 @@ def classify(code: Path, name: str) -> Kind:
         return "algorithm" if Path(name).name == algorithm.FILE_NAME else "program"
     with (code / name).open("rb") as file:
         if file.readline().endswith(b"\r\n"):
-            message = (
+            raise UserError(
                 f"{name} has Windows line ends, which a shell reads as part of each command; "
                 "save it with LF line ends [IMG-13, TRIP-2]"
             )
-            raise UserError(message)
     return "command"
 
 
@@ -95,19 +94,17 @@ def enumerate_names(names: Sequence[str]) -> str:
 
 def _check_name(code: Path, name: str, files: Sequence[str]) -> None:
     if not name:
-        message = (
+        raise UserError(
             f"no program is named and {code} holds none of {', '.join(DEFAULT_PROGRAMS)}; set "
             "SAGEMAKER_PROGRAM or the hyperparameter sagemaker_program to one of: "
             f"{enumerate_names(files)}"
         )
-        raise UserError(message)
     path = Path(name)
     if path.is_absolute() or ".." in path.parts or name.startswith("-"):
-        message = (
+        raise UserError(
             f"the program {name!r} must be a path inside {code}, such as 'train.py' or "
             "'bin/train.sh'"
         )
-        raise UserError(message)
 
 
 def _is_package(code: Path, files: Sequence[str]) -> bool:

@@ -25,11 +25,10 @@ def compose_toolkit_command() -> list[str]:
     """
     missing = [name for name in _LAUNCHER_PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
-        message = (
+        raise UserError(
             f"{contract.TRAINING_MODULE_VARIABLE} needs packages that are not installed here: in "
             f"your image, pip install {' '.join(missing)}"
         )
-        raise UserError(message)
     return [sys.executable, "-m", "sagemaker_training.cli.train"]
 
 

@@ -131,8 +131,7 @@ def _execute(
             ready.command, layout.code, ready.variables, rank_variable=ready.rank_variable
         )
     except (OSError, ValueError) as error:
-        message = f"{ready.command[0]} cannot be started: {error}"
-        raise UserError(message) from error
+        raise UserError(f"{ready.command[0]} cannot be started: {error}") from error
     if not outcome.exit_code:
         packages = ready.environment.packages if ready.environment else None
         return completion.complete(program, layout, environ, outcome, packages)
@@ -202,5 +201,4 @@ def _make_directory(directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         reason = "the disk is full" if error.errno == errno.ENOSPC else error
-        message = f"the directory {directory} cannot be created: {reason}"
-        raise PlatformError(message) from error
+        raise PlatformError(f"the directory {directory} cannot be created: {reason}") from error

@@ -37,8 +37,7 @@ def is_there(path: Path) -> bool:
         found = "a directory"
     elif path.is_symlink():
         found = "a link to nothing"
-    message = f"{path} is {found}; a file is expected"
-    raise UserError(message)
+    raise UserError(f"{path} is {found}; a file is expected")
 
 
 def read_text(path: Path, errors: str = "strict") -> str:
@@ -49,8 +48,7 @@ def read_text(path: Path, errors: str = "strict") -> str:
     with path.open("rb") as file:
         content = file.read(_BYTES_MAXIMUM + 1)
     if len(content) > _BYTES_MAXIMUM:
-        message = f"it is longer than {_BYTES_MAXIMUM >> 20} MiB"
-        raise ValueError(message)
+        raise ValueError(f"it is longer than {_BYTES_MAXIMUM >> 20} MiB")
     for mark, encoding in _MARKS:
         if content.startswith(mark):
             return content[len(mark) :].decode(encoding)

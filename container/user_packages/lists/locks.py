@@ -74,11 +74,10 @@ def _write(package: Table, marker: str) -> str:
     name = package.text("name")
     archive = package.table("archive")
     if "vcs" in package or "directory" in package or ("archive" in package) > ("url" in archive):
-        message = (
+        raise UserError(
             f"{package.path}: {name} comes from a repository, a directory or a file, which this "
             "image cannot install; put its wheel into wheels/ and its name into requirements.txt"
         )
-        raise UserError(message)
     if "archive" in package:
         pinned = f"{name} @ {archive.text('url')}"
         files = [archive]

@@ -69,8 +69,7 @@ def read(path: Path, *, is_constraint: bool = False, parents: tuple[Path, ...] =
         text = encoded_text.read_text(path, errors="replace")
     except (OSError, ValueError) as error:
         named = f", named in {parents[-1]}," if parents else ""
-        message = f"{path}{named} cannot be read: {error}"
-        raise UserError(message) from error
+        raise UserError(f"{path}{named} cannot be read: {error}") from error
     found = []
     for line in _join(text):
         if not line.startswith("-"):

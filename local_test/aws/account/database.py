@@ -52,8 +52,7 @@ class Database:
         try:
             self._connection = self._open_or_rebuild()
         except (OSError, sqlite3.Error) as error:
-            message = f"cannot open {path}: {error}"
-            raise PlatformError(message) from error
+            raise PlatformError(f"cannot open {path}: {error}") from error
 
     def close(self) -> None:
         """Close the file; all of it is in the file itself then, and nothing in a log beside it."""
@@ -156,11 +155,10 @@ class Database:
     def _check_version(self, connection: sqlite3.Connection) -> int:
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])
         if version > _VERSION:
-            message = (
+            raise PlatformError(
                 f"{self._path} was written by a later version of this program (format {version}); "
                 "use that version, or delete the data with purge"
             )
-            raise PlatformError(message)
         return version
 
     def _prepare(self, connection: sqlite3.Connection, *, is_complete: bool) -> None:

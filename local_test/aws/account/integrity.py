@@ -19,8 +19,7 @@ def load(kind_name: str, body: str) -> dict[str, Any]:
     try:
         record = json.loads(body)
     except (ValueError, RecursionError) as error:
-        message = f"not JSON: {error}"
-        raise ValueError(message) from error
+        raise ValueError(f"not JSON: {error}") from error
     if not isinstance(record, dict):
         message = "not a JSON object"
         raise ValueError(message)  # noqa: TRY004 - the text is wrong, not a type of ours
@@ -28,8 +27,7 @@ def load(kind_name: str, body: str) -> dict[str, Any]:
         wanted = _required(ALL[kind_name])
         wrong = [name for name, types in wanted.items() if not isinstance(record.get(name), types)]
         if wrong:
-            message = f"missing or of another type: {', '.join(wrong)}"
-            raise ValueError(message)
+            raise ValueError(f"missing or of another type: {', '.join(wrong)}")
     return record
 
 

@@ -167,8 +167,7 @@ class Store:
 
     def _run(self, write: Callable[..., None], *arguments: str) -> None:
         if self._is_closed:
-            message = "the local AWS is stopping; nothing was changed"
-            raise DiskError(message)
+            raise DiskError("the local AWS is stopping; nothing was changed")
         try:
             write(*arguments)
         except DiskError as error:

@@ -119,8 +119,7 @@ class Services:
             if "continuation-token" in environ.get("QUERY_STRING", ""):  # it was made elsewhere
                 message = "The continuation token provided is incorrect"
                 raise AwsError("InvalidArgument", message) from error
-            message = f"moto cannot answer this request ({error!r})"
-            raise NotImplementedError(message) from error
+            raise NotImplementedError(f"moto cannot answer this request ({error!r})") from error
         return answer
 
     def make_bucket(self, name: str) -> None:

@@ -22,8 +22,7 @@ def check(service: str, action: str, names: Collection[str]) -> None:
     """
     model = shapes.service_model(MODELS[service])
     if action not in model.operation_names:
-        message = f"{service} has no action {action[:100]!r}"
-        raise AwsError("InvalidAction", message)
+        raise AwsError("InvalidAction", f"{service} has no action {action[:100]!r}")
     shape = model.operation_model(action).input_shape
     missing = []
     for member in shape.required_members if shape else ():
@@ -31,5 +30,4 @@ def check(service: str, action: str, names: Collection[str]) -> None:
         if not any(found == name or found.startswith(f"{name}.") for found in names):
             missing.append(name)
     if missing:
-        message = f"{action} needs the parameter(s) {', '.join(missing)}"
-        raise AwsError("ValidationError", message)
+        raise AwsError("ValidationError", f"{action} needs the parameter(s) {', '.join(missing)}")

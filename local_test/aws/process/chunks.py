@@ -152,8 +152,7 @@ def _check_sum(algorithm: str, stated: str, decoded: IO[bytes]) -> None:
     while piece := decoded.read(_PIECE_BYTES):
         checksum.update(piece)
     if base64.b64encode(checksum.digest()).decode() != stated:
-        message = f"the {algorithm} in the trailer is not that of the body"
-        raise AwsError("BadDigest", message)
+        raise AwsError("BadDigest", f"the {algorithm} in the trailer is not that of the body")
 
 
 def _refuse(what: str) -> NoReturn:

@@ -48,8 +48,7 @@ def check(environ: dict[str, Any], claim: Claim, secret: str | None) -> None:
     _check_signed_headers(environ, claim)
     if not hmac.compare_digest(sign(environ, claim, secret).encode(), claim.signature.encode()):
         code = "InvalidSignatureException" if is_json else "SignatureDoesNotMatch"
-        message = f"the signature is not that of the access key; {HINT}"
-        raise AwsError(code, message, 403)
+        raise AwsError(code, f"the signature is not that of the access key; {HINT}", 403)
     if environ.get("HTTP_X_AMZ_CONTENT_SHA256") in chunks.WORDS:
         scope = f"{claim.time[:8]}/{claim.region}/{claim.service}/aws4_request"
         key = derive_key(secret, claim)

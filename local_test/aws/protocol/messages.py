@@ -149,8 +149,7 @@ def validate(shape: Any, request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _refuse_constant(text: str) -> float:
-    message = f"{text} is not a JSON number"
-    raise ValueError(message)
+    raise ValueError(f"{text} is not a JSON number")
 
 
 def _name_type(value: Any) -> str:
@@ -224,8 +223,7 @@ def serialize(shape: Any, value: Any) -> Any:
     if kind == "structure":
         unknown = value.keys() - shape.members.keys()
         if unknown:
-            message = f"{shape.name} has no member {sorted(unknown)}"
-            raise ValueError(message)
+            raise ValueError(f"{shape.name} has no member {sorted(unknown)}")
         return {
             name: serialize(shape.members[name], item)
             for name, item in value.items()

@@ -38,8 +38,7 @@ class AccountOptions:
         if self.yes:
             return
         if not sys.stdin.isatty():
-            message = f"{question} Nobody can be asked here; add --yes"
-            raise UserError(message)
+            raise UserError(f"{question} Nobody can be asked here; add --yes")
         typer.confirm(question, abort=True, err=True)
 
 
@@ -60,8 +59,7 @@ class RemoteOptions(AccountOptions):
         Raises: UserError if `--on` is unknown, or a local run is given options of AWS.
         """
         if self.on not in _PLACES:
-            message = f"--on {self.on!r}: choose one of {', '.join(_PLACES)}"
-            raise UserError(message)
+            raise UserError(f"--on {self.on!r}: choose one of {', '.join(_PLACES)}")
         if self.on == "local":
             given = {
                 "--profile": self.profile,
@@ -92,8 +90,7 @@ class RemoteOptions(AccountOptions):
 def _refuse(options: Mapping[str, Any], reason: str) -> None:
     given = [name for name, value in options.items() if value]
     if given:
-        message = f"{', '.join(given)} {reason}"
-        raise UserError(message)
+        raise UserError(f"{', '.join(given)} {reason}")
 
 
 def say_where(account: Account) -> None:

@@ -67,11 +67,9 @@ class TuningOptions(TrainingFields):
             if metric
         ]
         if len(objectives) != 1:
-            message = "name the objective: --maximize METRIC or --minimize METRIC"
-            raise UserError(message)
+            raise UserError("name the objective: --maximize METRIC or --minimize METRIC")
         if not self.ranges:
-            message = "name what is tuned: --range NAME=LOW:HIGH or --range NAME=VALUE,VALUE"
-            raise UserError(message)
+            raise UserError("name what is tuned: --range NAME=LOW:HIGH or --range NAME=VALUE,VALUE")
         limits = {"MaxParallelTrainingJobs": self.parallel}
         if self.jobs or self.strategy != "Grid":
             limits["MaxNumberOfTrainingJobs"] = self.jobs or _JOBS
@@ -103,11 +101,10 @@ def tune(
         if request.print_request:
             print(json.dumps(fields, indent=2))
             return 0
-        message = (
+        raise UserError(
             f"tuning jobs run on AWS; add --on aws. With `{COMMAND} up`, the local AWS takes its "
             "place: docs/aws.md says how"
         )
-        raise UserError(message)
     remote.refuse(container, {})
     groups = list_instances(fields)
     name = fields[TUNING.name]

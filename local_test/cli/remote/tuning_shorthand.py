@@ -119,17 +119,15 @@ def tuning_request(training: Mapping[str, Any], config: Mapping[str, Any]) -> Re
     static = definition.pop("HyperParameters", {})
     tuned = {item["Name"] for items in config["ParameterRanges"].values() for item in items}
     if both := sorted(tuned & static.keys()):
-        message = f"{', '.join(both)}: given by -p and by --range; leave out one of them"
-        raise UserError(message)
+        raise UserError(f"{', '.join(both)}: given by -p and by --range; leave out one of them")
     objective = config["HyperParameterTuningJobObjective"]["MetricName"]
     definitions = definition["AlgorithmSpecification"].get("MetricDefinitions", ())
     metrics = [item["Name"] for item in definitions]
     if objective not in metrics:
-        message = (
+        raise UserError(
             f"no metric definition finds the objective {objective!r}; add one, as "
             f"--metric '{objective}=REGEX' (defined: {', '.join(metrics) or 'none'})"
         )
-        raise UserError(message)
     if static:
         definition["StaticHyperParameters"] = static
     return {

@@ -58,8 +58,7 @@ class Guard:
     def check_end(self) -> None:
         """Raise StoppedError if the endpoint is to end."""
         if self.has_ended():
-            message = "the endpoint was stopped during the deployment"
-            raise StoppedError(message)
+            raise StoppedError("the endpoint was stopped during the deployment")
 
     def check(self) -> None:
         """Look at everything once.
@@ -69,17 +68,15 @@ class Guard:
         self.check_end()
         tripped = self._terms.find_tripped(self._alarms) if self._alarms else []
         if tripped:
-            message = (
+            raise RollbackError(
                 "The deployment was rolled back because one or more CloudWatch alarms in the "
                 f"auto-rollback configuration are in ALARM state: {', '.join(tripped)}."
             )
-            raise RollbackError(message)
         if self._terms.clock() - self._started > self._timeout_s:
-            message = (
+            raise RollbackError(
                 "The deployment was rolled back because it did not complete within "
                 f"MaximumExecutionTimeoutInSeconds, {self._timeout_s:g} seconds."
             )
-            raise RollbackError(message)
 
     def wait(self, wait_s: float) -> None:
         """Wait, and look at everything in between, at least once at the end.

@@ -124,11 +124,10 @@ class Rollout:
         except (UserError, PlatformError) as error:
             self._deployment.leftover = self._fresh()
             self._deployment.pending = None
-            message = (
+            raise RollbackFailedError(
                 f"{cause} The rollback failed, and both endpoint configurations stay in service: "
                 f"{error}. Update the endpoint again, or delete it."
-            )
-            raise RollbackFailedError(message) from error
+            ) from error
         with self._change():
             self._guard.note_shifted(is_shifted=False)
             self._deployment.lanes = self._lanes

@@ -52,8 +52,7 @@ def choose(lanes: Sequence[Lane], target: str | None) -> Variant:
         raise RequestError(503, _STOPPED)
     names = ", ".join(dict.fromkeys(variant.name for lane in lanes for variant in lane.variants))
     if not weighed:
-        message = f"variant {target!r} does not exist; choose one of {names}"
-        raise RequestError(400, message)
+        raise RequestError(400, f"variant {target!r} does not exist; choose one of {names}")
     variants, parts = zip(*weighed, strict=True)
     if not any(parts):
         message = (

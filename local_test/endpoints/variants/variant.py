@@ -78,8 +78,7 @@ class Variant:
                 raise ReplacedError(self.name)
             healthy = [replica for replica in self.replicas if replica.is_healthy]
             if not healthy:
-                message = f"no server of variant {self.name!r} is healthy (HO-4)"
-                raise RequestError(503, message)
+                raise RequestError(503, f"no server of variant {self.name!r} is healthy (HO-4)")
             replica = self._choose(healthy)
             replica.requests += 1
             return replica

@@ -42,8 +42,7 @@ class ImageFacts:
         """
         parts = _URI.fullmatch(uri)
         if parts is None:
-            message = f"{uri} is not the URI of an image in ECR"
-            raise UserError(message)
+            raise UserError(f"{uri} is not the URI of an image in ECR")
         identifier = {"imageTag": parts["tag"] or "latest"}
         if parts["digest"]:
             identifier = {"imageDigest": parts["digest"]}
@@ -55,16 +54,14 @@ class ImageFacts:
             )
             if not found["images"]:
                 reasons = [str(item.get("failureReason")) for item in found.get("failures", ())]
-                message = f"the registry has no single image {uri}: {', '.join(reasons)}"
-                raise UserError(message)
+                raise UserError(f"the registry has no single image {uri}: {', '.join(reasons)}")
             manifest = json.loads(found["images"][0]["imageManifest"])
             media_type = manifest.get("mediaType", _SINGLE[0])
             if media_type != _SINGLE[0]:
-                message = (
+                raise UserError(
                     f"{uri} has the media type {media_type}; SageMaker's hosting takes only "
                     f"{_SINGLE[0]}"
                 )
-                raise UserError(message)
             layer = ecr.get_download_url_for_layer(
                 layerDigest=manifest["config"]["digest"], **where
             )
@@ -78,6 +75,5 @@ def _download(url: str) -> dict[str, Any]:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:  # noqa: S310 - ECR named it
             document: dict[str, Any] = json.loads(answer.read(_CONFIG_BYTES))
     except (OSError, ValueError, RecursionError) as error:
-        message = f"the configuration of the image cannot be read: {error}"
-        raise PlatformError(message) from error
+        raise PlatformError(f"the configuration of the image cannot be read: {error}") from error
     return document

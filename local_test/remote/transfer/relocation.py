@@ -90,11 +90,10 @@ class Relocation:
             if uri not in self.uploads:
                 self.uploads[uri] = uploads.plan(self.bucket, uri)
             return self.uploads[uri].uri
-        message = (
+        raise UserError(
             f"{parent}.{key} is {uri}, which AWS cannot read; store it in S3, and name its s3:// "
             "URI"
         )
-        raise UserError(message)
 
     def _share(self, uri: str) -> str:
         """Return where all training jobs of a definition of a tuning job store below."""

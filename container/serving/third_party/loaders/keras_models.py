@@ -81,12 +81,11 @@ def _load(path: Path) -> Any:
             reason = str(error).rpartition("Exception encountered: ")[2].partition("\n")[0]
             if custom and keras_two.is_operation(custom[1]):
                 reason = f"it applies functions of TensorFlow between its layers ({custom[1]})"
-            message = (
+            raise UserError(
                 f"{path} was written by Keras {version}, and Keras {keras.__version__} cannot load "
                 f"it: load it with Keras 2 (pip install tf-keras), save it by model.export(...) as "
                 f"a SavedModel, and serve that; the reason: {reason[:300]}"
-            )
-            raise UserError(message) from error
+            ) from error
 
 
 def _read(keras: Any, path: Path) -> Any:

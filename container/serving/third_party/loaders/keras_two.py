@@ -148,8 +148,7 @@ def _clean_layer(entry: dict[str, Any]) -> None:
             continue  # the reader of HDF5 makes an input layer of it
         if not _UNUSED.fullmatch(name) and value not in (None, False, 1, [], {}):
             given = f"{entry['class_name']} has the argument {name}={value!r}"
-            message = f"{given}, which Keras 3 lacks"
-            raise UserError(message)
+            raise UserError(f"{given}, which Keras 3 lacks")
         del config[name]
 
 

@@ -114,12 +114,11 @@ def _check_pickles(path: Path, choice: Choice) -> None:
     """Refuse pickles. Raises: UserError if there are some, and the user has not allowed them."""
     pickles = sorted(file.name for file in path.rglob("*") if _is_pickle(file))
     if pickles and not choice.allow_pickle:
-        message = (
+        raise UserError(
             f"{path} holds {', '.join(pickles[:5])}, pickles, which may run any code when they "
             f"are loaded; set {PICKLE_VARIABLE}=true if you trust whoever wrote the model, or "
             "log it in a format of data, such as ONNX or skops"
         )
-        raise UserError(message)
 
 
 def _is_pickle(file: Path) -> bool:

@@ -27,12 +27,11 @@ def load(path: Path, _: Choice) -> Model:
     try:
         found = joblib.load(path)
     except AttributeError as error:
-        message = (
+        raise UserError(
             f"{path} cannot be loaded: {error}; it was pickled by a program that defined this "
             "itself: move it into a module in code/ and save the model again, or add "
             "code/inference.py"
-        )
-        raise UserError(message) from error
+        ) from error
     return wrap(path, found) or ScikitModel(path, found)
 
 

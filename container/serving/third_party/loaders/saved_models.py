@@ -22,8 +22,7 @@ class SavedModel:
         self._loaded = self._tf.saved_model.load(str(path))  # keeps the function's variables alive
         signatures = self._loaded.signatures
         if not signatures:
-            message = f"{path} has no signature; export it with one called serving_default"
-            raise UserError(message)
+            raise UserError(f"{path} has no signature; export it with one called serving_default")
         self.signature_name = next(iter(signatures))
         if "serving_default" in signatures:
             self.signature_name = "serving_default"

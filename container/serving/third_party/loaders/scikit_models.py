@@ -54,11 +54,10 @@ class ScikitModel:
             # A vectorizer of text has no number of columns: its rows are strings.
             self.signature = Tensors([Tensor("text", TEXT, (None,))])
         elif found.__module__.startswith(_OF_BOOSTERS):
-            message = (
+            raise UserError(
                 f"{path} holds a {found.__module__}.{found.__name__}, which takes data in a form "
                 "of its own; save it by its method save_model, or add code/inference.py"
             )
-            raise UserError(message)
         else:
             self.signature = Tensors([Tensor("rows", None, None)], takes_missing=True)
 
@@ -143,10 +142,9 @@ class SkopsModel(ScikitModel):
         io: Any = importlib.import_module("skops.io")
         untrusted = io.get_untrusted_types(file=path)
         if untrusted and not choice.allow_pickle:
-            message = (
+            raise UserError(
                 f"{path} holds types that skops does not trust: {', '.join(untrusted[:10])}; set "
                 f"{PICKLE_VARIABLE}=true if you trust whoever wrote it, or serve it by "
                 "code/inference.py, whose model_fn calls skops.io.load with trusted=[...]"
             )
-            raise UserError(message)
         super().__init__(path, io.load(path, trusted=untrusted))

@@ -37,8 +37,7 @@ def read_duration(text: str) -> float:
     """
     match = _DURATION.fullmatch(text)
     if match is None or not any(match.groups()):
-        message = f"ExpireAfter {text!r} is not a duration; write P30D, PT12H or PT30M"
-        raise UserError(message)
+        raise UserError(f"ExpireAfter {text!r} is not a duration; write P30D, PT12H or PT30M")
     return sum(
         int(number) * seconds
         for number, seconds in zip(match.groups(), _SECONDS, strict=True)

@@ -113,8 +113,7 @@ def read(text: str) -> Definition:
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
-        message = f"the pipeline definition is not JSON: {error}"
-        raise UserError(message) from error
+        raise UserError(f"the pipeline definition is not JSON: {error}") from error
     faults = structure.find_faults(document)
     if faults:
         raise UserError.from_faults("the pipeline definition is refused", faults)

@@ -84,8 +84,7 @@ def follow(value: Any, path: str, label: str) -> Any:
     while rest:
         match = _STEP.match(rest)
         if match is None:
-            message = f"the path {path!r} of {label} cannot be read at {rest!r}"
-            raise UserError(message)
+            raise UserError(f"the path {path!r} of {label} cannot be read at {rest!r}")
         name, index, *quoted = match.groups()
         key = next((item for item in (name, *quoted) if item is not None), None)
         try:
@@ -115,5 +114,4 @@ def holds(condition: Mapping[str, Any], compute: Callable[[Any], Any]) -> bool:
     try:
         return COMPARISONS[kind](left, right)
     except TypeError as error:
-        message = f"{kind} cannot compare {left!r} with {right!r}"
-        raise UserError(message) from error
+        raise UserError(f"{kind} cannot compare {left!r} with {right!r}") from error

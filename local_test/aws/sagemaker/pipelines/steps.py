@@ -202,8 +202,7 @@ def read_property_file(properties: Mapping[str, Any], body: Mapping[str, Any], n
     """
     files = {item["PropertyFileName"]: item for item in body.get("PropertyFiles", [])}
     if name not in files:
-        message = f"step {body['Name']!r} has no property file {name!r}"
-        raise UserError(message)
+        raise UserError(f"step {body['Name']!r} has no property file {name!r}")
     outputs = {
         item["OutputName"]: item["S3Output"]["S3Uri"]
         for item in properties.get("ProcessingOutputConfig", {}).get("Outputs", [])
@@ -211,8 +210,7 @@ def read_property_file(properties: Mapping[str, Any], body: Mapping[str, Any], n
     }
     output = files[name]["OutputName"]
     if output not in outputs:
-        message = f"step {body['Name']!r} has no output {output!r}"
-        raise UserError(message)
+        raise UserError(f"step {body['Name']!r} has no output {output!r}")
     return read_document(f"{outputs[output].rstrip('/')}/{files[name]['FilePath']}")
 
 
@@ -224,5 +222,4 @@ def read_document(uri: str) -> Any:
     try:
         return json.loads(storage.read(uri))
     except (ValueError, RecursionError) as error:
-        message = f"{uri} is not JSON: {error}"
-        raise UserError(message) from error
+        raise UserError(f"{uri} is not JSON: {error}") from error

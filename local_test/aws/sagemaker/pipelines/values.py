@@ -54,16 +54,14 @@ class Values:
         if scope == "Steps":
             name, path = _split(rest)
             return expressions.follow(self._describe(name), path, f"step {name!r}")
-        message = f"{reference!r} cannot be looked up in an execution"
-        raise UserError(message)
+        raise UserError(f"{reference!r} cannot be looked up in an execution")
 
     def _describe(self, name: str) -> Mapping[str, Any]:
         record: Any = self._account.store.find(PIPELINE_EXECUTION, self._name)
         state = record["_steps"].get(name, {})
         step = self._definition.steps[name]
         if state.get("StepStatus") != "Succeeded":
-            message = f"step {name!r} has not succeeded, so that it has no properties"
-            raise UserError(message)
+            raise UserError(f"step {name!r} has not succeeded, so that it has no properties")
         if step.kind not in steps.DOINGS:
             return {"Outcome": state.get("_outcome")}
         return steps.describe(self._account, step.kind, state)
@@ -72,8 +70,7 @@ class Values:
         if "S3Uri" in argument:
             uri = str(self.evaluate(argument["S3Uri"]))
             if not uri.startswith("s3://"):  # our files are not the pipeline's to name
-                message = f"JsonGet reads s3:// URIs; found {uri!r}"
-                raise UserError(message)
+                raise UserError(f"JsonGet reads s3:// URIs; found {uri!r}")
             return steps.read_document(uri)
         reference = argument["PropertyFile"]["Get"].removeprefix("Steps.")
         name, path = _split(reference)

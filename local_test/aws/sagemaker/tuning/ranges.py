@@ -98,8 +98,7 @@ def _parse_numeric(kind: str, item: Mapping[str, Any]) -> Range:
         high = convert(item["MaxValue"])
     except ValueError as error:
         found = f"MinValue {item['MinValue']!r} and MaxValue {item['MaxValue']!r}"
-        message = f"{found} are not {kind} values"
-        raise ValueError(message) from error
+        raise ValueError(f"{found} are not {kind} values") from error
     fault = ""
     scaling = _resolve_scaling(item.get("ScalingType", "Auto"), low, high)
     if not low <= high or not math.isfinite(high - low):

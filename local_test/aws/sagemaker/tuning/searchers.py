@@ -83,11 +83,10 @@ class BayesianSearcher:
         try:
             import optuna  # noqa: PLC0415 - takes a second that the other strategies do not need
         except ModuleNotFoundError as error:
-            message = (
+            raise UserError(
                 f"Bayesian tuning needs Optuna ({error}); pip install 'byo-sagemaker[tuning]', or "
                 "choose Random, Grid or Hyperband"
-            )
-            raise UserError(message) from error
+            ) from error
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         sampler = optuna.samplers.TPESampler(

@@ -21,8 +21,7 @@ def read(channel):
         return read_pictures(folders)
     tables = [np.loadtxt(file, delimiter=",", ndmin=2) for file in sorted(channel.glob("*.csv"))]
     if not tables:
-        message = f"{channel} has neither CSV files nor a folder of pictures for each class"
-        raise SystemExit(message)
+        raise SystemExit(f"{channel} has neither CSV files nor a folder of pictures for each class")
     rows = torch.tensor(np.concatenate(tables), dtype=torch.float32)
     return rows[:, 1:], rows[:, :1], []
 

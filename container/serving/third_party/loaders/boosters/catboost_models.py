@@ -25,8 +25,7 @@ class CatboostModel:
 
     def __init__(self, path: Path, model: Any) -> None:
         if model.get_embedding_feature_indices():
-            message = f"{path} takes embeddings, which no table holds; add code/inference.py"
-            raise UserError(message)
+            raise UserError(f"{path} takes embeddings, which no table holds; add code/inference.py")
         self._model = model
         self._threads = machine.count_library_threads()
         names = model.feature_names_

@@ -64,10 +64,9 @@ def find_categories(path: Path, booster: Any, names: Sequence[str]) -> dict[int,
     if len(places) != len(known) or any(
         place >= len(values) for place, values in zip(highest, known, strict=True)
     ):
-        message = (
+        raise UserError(
             f"{path} lists the categories of {len(known)} columns of pandas and does not say of "
             "which: some are ordered, or integers are categories as well; encode them as numbers "
             "before training, or add code/inference.py"
         )
-        raise UserError(message)
     return dict(zip(places, known, strict=True))

@@ -70,11 +70,10 @@ def load(path: Path, _: Choice) -> XgboostModel:
     except ValueError as error:  # XGBoost fails to decode its own message about an old format, too
         if kinds.read_head(path).startswith(b"{"):
             raise
-        message = (
+        raise UserError(
             f"{path} is not a model that XGBoost {xgboost.__version__} reads; if an older version "
             "wrote it, load it there, save it by booster.save_model('model.ubj'), and serve that"
-        )
-        raise UserError(message) from error
+        ) from error
     return XgboostModel(booster)
 
 

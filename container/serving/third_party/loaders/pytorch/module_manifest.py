@@ -44,16 +44,13 @@ def read(directory: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError, RecursionError) as error:
-        message = f"{path} is not JSON: {error}"
-        raise UserError(message) from error
+        raise UserError(f"{path} is not JSON: {error}") from error
     possible = ", ".join(sorted(_KEYS))
     if not isinstance(document, dict):
-        message = f"{path} must be an object with some of {possible}"
-        raise UserError(message)
+        raise UserError(f"{path} must be an object with some of {possible}")
     if document.keys() - _KEYS:
         unknown = ", ".join(sorted(document.keys() - _KEYS))
-        message = f"{path} has the unknown keys {unknown}; possible: {possible}"
-        raise UserError(message)
+        raise UserError(f"{path} has the unknown keys {unknown}; possible: {possible}")
     return document
 
 
@@ -79,8 +76,7 @@ def _read_index(path: Path) -> list[str]:
     try:
         return sorted(set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()))
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        message = f"{path} names no files of weights in its weight_map: {error!r}"
-        raise UserError(message) from error
+        raise UserError(f"{path} names no files of weights in its weight_map: {error!r}") from error
 
 
 def read_inputs(directory: Path) -> list[Tensor]:

@@ -17,11 +17,10 @@ def refuse(path: Path, calls: Iterable[Call]) -> None:
     """Refuse dropout, and normalization by the rows of a request. Raises: UserError."""
     found = sorted({name for name, given in calls if _is_training(given)})
     if found:
-        message = (
+        raise UserError(
             f"{path} was saved in training mode ({', '.join(found)}), so its answers are random or "
             "depend on the other rows of a request; call model.eval() and save it again"
         )
-        raise UserError(message)
 
 
 def _is_training(given: Mapping[str, Any]) -> bool:

@@ -94,15 +94,13 @@ def _unpickle(torch: Any, path: Path, directory: Path, choice: Choice) -> Any:
         "save the model by torch.export.save or torch.jit.save"
     )
     if path.suffix == ".safetensors" or path.is_dir() or _holds_weights(torch, path):
-        message = f"{path} holds weights and no code; {by_manifest}"
-        raise UserError(message)
+        raise UserError(f"{path} holds weights and no code; {by_manifest}")
     if not choice.allow_pickle:
-        message = (
+        raise UserError(
             f"{path} is a pickle that holds more than weights, and may run any code when it is "
             f"loaded; set {PICKLE_VARIABLE}=true if you trust whoever wrote it, or save only "
             f"the weights, by torch.save(model.state_dict(), ...), and {by_manifest}"
         )
-        raise UserError(message)
     _add_code(directory)
     module = torch.load(path, map_location="cpu", weights_only=False)
     if not isinstance(module, torch.nn.Module):
@@ -141,17 +139,14 @@ def _make(directory: Path, name: str, arguments: dict[str, Any]) -> Any:
     path = directory / module_manifest.NAME
     module_name, _, attribute = str(name).partition(":")
     if not attribute:
-        message = f'{path} names {name}; a module is named as "package.module:Class"'
-        raise UserError(message)
+        raise UserError(f'{path} names {name}; a module is named as "package.module:Class"')
     _add_code(directory)
     try:
         made = getattr(importlib.import_module(module_name), attribute)(**arguments)
     except ImportError as error:
-        message = f"{path} names {name}, which cannot be imported: {error}"
-        raise UserError(message) from error
+        raise UserError(f"{path} names {name}, which cannot be imported: {error}") from error
     except (AttributeError, TypeError, ValueError) as error:
-        message = f"{path} names {name}, which cannot be made: {error}"
-        raise UserError(message) from error
+        raise UserError(f"{path} names {name}, which cannot be made: {error}") from error
     if not hasattr(made, "load_state_dict"):
         message = f"{path} names {name}, which makes a {type(made).__name__}, not a torch.nn.Module"
         raise UserError(message)
@@ -172,11 +167,10 @@ def _read(torch: Any, path: Path) -> dict[str, Any]:
         raise
     except Exception as error:
         reason = str(error).partition("\n")[0][:300]
-        message = (
+        raise UserError(
             f"{path} does not hold weights that load without running code: {reason}; save them by "
             "safetensors.torch.save_file(model.state_dict(), 'model.safetensors')"
-        )
-        raise UserError(message) from error
+        ) from error
     return dict(weights)
 
 
