@@ -5,8 +5,6 @@ argument, which means `evaluate` (IMG-2). Any other command is the user's own, s
 `python check.py`, and replaces this process (IMG-3).
 """
 
-from __future__ import annotations
-
 import importlib
 import os
 import shutil

@@ -19,8 +19,6 @@ Rules of this file: standard library only; the user's file is imported by `load`
 that runs it. A user's algorithm gets everything that the bundled network gets.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import difflib
 import functools

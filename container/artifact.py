@@ -12,8 +12,6 @@ float32`.
 Rules of this file: it is the only reader and writer of the manifest; standard library only.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import os

@@ -7,8 +7,6 @@ string field keeps `007` and `1e3` unchanged.
 Rules of this file: standard library only; pure; knows no hyperparameter by name.
 """
 
-from __future__ import annotations
-
 import ast
 import contextlib
 import dataclasses

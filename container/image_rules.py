@@ -3,8 +3,6 @@
 Pure: each rule judges a part of what `docker image inspect` prints.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 

@@ -4,8 +4,6 @@ Rules of this file: standard library only; limits are read and never set; one th
 counts as none.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import socket

@@ -3,8 +3,6 @@
 LiteRT needs only numpy beside it. TensorFlow serves what LiteRT cannot, and OpenVINO on request.
 """
 
-from __future__ import annotations
-
 import importlib.util
 from collections.abc import Mapping
 from pathlib import Path

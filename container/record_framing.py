@@ -7,8 +7,6 @@ longer one have 1, 2 and 3 for the first, a middle and the last.
 Rules of this file: standard library only; every fault of the data is a ValueError.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Final
 

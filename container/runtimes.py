@@ -7,8 +7,6 @@ reasons: a new batch size costs the interpreter five single predictions, and bey
 working set leaves the cache (28 us an image become 45). So memory does not grow with a request.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import importlib

@@ -1,7 +1,5 @@
 """`python -m local_test COMMAND`: SageMaker on this machine, for any image or program."""
 
-from __future__ import annotations
-
 import sys
 
 from container import interrupts

@@ -8,8 +8,6 @@ browsers send neither of the last two.
 Source: the Fetch standard (Origin), Fetch Metadata Request Headers (Sec-Fetch-...).
 """
 
-from __future__ import annotations
-
 import ipaddress
 from collections.abc import Collection, Mapping
 from typing import Any, Final

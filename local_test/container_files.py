@@ -9,8 +9,6 @@ Everywhere here, `base` is a directory that the harness made and no container ca
 name is relative to it, with slashes.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import os

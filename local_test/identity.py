@@ -1,7 +1,5 @@
 """The owner of all jobs and endpoints: account, region, ARNs, credentials."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 

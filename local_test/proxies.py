@@ -4,8 +4,6 @@ On many company machines `HTTP_PROXY` names a proxy for everything. It cannot re
 loopback, and has no business with it.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from typing import Final

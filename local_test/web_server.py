@@ -4,8 +4,6 @@ waitress keeps large bodies in temporary files and closes the connection where o
 written. Here the rest of such a body is discarded, and whoever reads it gets the error.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable
 from typing import Any, Final, NoReturn

@@ -1,7 +1,5 @@
 """Which images an array holds: its axes must be height, width and channels, in this order."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any, Final

@@ -1,7 +1,5 @@
 """Detecting the format of files: by `data_format`, content type, names, then first bytes."""
 
-from __future__ import annotations
-
 import filecmp
 import itertools
 import os

@@ -4,8 +4,6 @@ Rules of this file: nothing here changes a set or ends a job; a doubt is a line 
 what was found and what to do. A rule may miss a fault, and has to be silent about ordinary sets.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Hashable, Sequence

@@ -1,7 +1,5 @@
 """Decoding the parts of a set in threads, and joining them in order: in memory, or as a stream."""
 
-from __future__ import annotations
-
 import collections
 import dataclasses
 import functools

@@ -1,7 +1,5 @@
 """Labels as the files write them, and the classes that they become."""
 
-from __future__ import annotations
-
 import contextlib
 import re
 import unicodedata

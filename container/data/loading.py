@@ -7,8 +7,6 @@ Rules of this folder: NumPy, Pillow and the standard library only, since evaluat
 too; a channel is never written to (IN-3).
 """
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 import sys

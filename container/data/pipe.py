@@ -1,7 +1,5 @@
 """Reading one epoch of a channel in Pipe mode."""
 
-from __future__ import annotations
-
 import io
 import itertools
 import time

@@ -3,8 +3,6 @@
 One channel is one set: a directory with several would be trained on all of them, tests included.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Splitting and describing a set of images, wherever the images are."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Final
 

@@ -6,8 +6,6 @@ declarations.
 Rules of this file: standard library only; pure, except for the command at its end.
 """
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import json

@@ -4,8 +4,6 @@ Rules of this file: the templates are files below templates/, as a user would wr
 ever overwritten. `%name` stands for the project's name in those that are documents.
 """
 
-from __future__ import annotations
-
 import argparse
 import re
 import shlex

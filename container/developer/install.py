@@ -4,8 +4,6 @@ A step of a Dockerfile: the packages are there for training and serving alike, w
 Files and wheels are found as in a training job; a version other than ours is a conflict.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """The layout of the learning curves, in percent of the width and height of a chart."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -9,8 +9,6 @@ or with all rows, which the averages leave out.
 Rules of this file: pure; no warnings; results are Python numbers, ready for JSON.
 """
 
-from __future__ import annotations
-
 from typing import Any, Final
 
 import numpy as np

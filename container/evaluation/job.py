@@ -3,8 +3,6 @@
 Training measures its own test set with `evaluate`, so that both write the same report.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -5,8 +5,6 @@ named `evaluation`. Elsewhere the artifact is in `model/`, the test set is the c
 `testing`, and results go to `output/data` and `output/evaluation`. Options override either.
 """
 
-from __future__ import annotations
-
 import argparse
 import tarfile
 import tempfile

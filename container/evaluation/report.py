@@ -6,8 +6,6 @@ Rules of this file: pure, returns text; the template escapes every word of the u
 and Jinja are imported when a page is rendered.
 """
 
-from __future__ import annotations
-
 import base64
 import io
 import math

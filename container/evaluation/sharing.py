@@ -8,8 +8,6 @@ done, and wait until the report is written.
 A message is eight bytes with a length, then an npz archive.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import io

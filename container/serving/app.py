@@ -3,8 +3,6 @@
 Rules of this file: routes, methods and headers only; what an answer says is decided in `inference`.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import time

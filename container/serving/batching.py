@@ -8,8 +8,6 @@ as came the last time: a single client never waits.
 Rules of this file: first come, first served; a request fails only for its own images.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from collections import deque

@@ -1,7 +1,5 @@
 """Text from the bytes of a body, in the charsets of the web."""
 
-from __future__ import annotations
-
 import codecs
 from collections.abc import Iterator, Mapping
 from encodings import normalize_encoding

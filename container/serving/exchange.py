@@ -1,7 +1,5 @@
 """A request to the core of the server, and its answer, whichever shell hosts it."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, TypeAlias

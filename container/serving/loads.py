@@ -4,8 +4,6 @@ Left to the kernel, the worker that wakes first accepts, and one of two workers 
 the clients.
 """
 
-from __future__ import annotations
-
 import contextlib
 import mmap
 import os

@@ -12,8 +12,6 @@ When the endpoint closes a control socket, the model's process ends with all tha
 When the endpoint itself has gone, all of them do.
 """
 
-from __future__ import annotations
-
 import contextlib
 import gc
 import logging

@@ -3,8 +3,6 @@
 Rules of this file: pure; media types come from `bodies`, so that none can be missing here.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any, Final

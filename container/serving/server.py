@@ -3,8 +3,6 @@
 Rules of this file: processes, sockets, signals and logs only; what is served is decided in `plan`.
 """
 
-from __future__ import annotations
-
 import logging
 import math
 import os

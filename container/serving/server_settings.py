@@ -3,8 +3,6 @@
 Rules of this file: pure; defaults are defined here only; all faults are reported at once.
 """
 
-from __future__ import annotations
-
 import re
 import select
 from collections.abc import Callable, Mapping, Sequence

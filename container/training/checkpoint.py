@@ -6,8 +6,6 @@ A file is written under a hidden name, synced to the disk and renamed (CK-2), so
 absent. The checksums of the zip format detect a damaged file; the one before it is used then.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import os

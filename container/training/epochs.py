@@ -5,8 +5,6 @@ resumed job continues as if uninterrupted. So whatever decides what comes next i
 `Progress` is in the checkpoint.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 import time

@@ -4,8 +4,6 @@ Rules of this file: a model that does not convert costs a line in the log and a 
 never the training.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path

@@ -3,8 +3,6 @@
 A process trains once, so this module holds the phases of its job.
 """
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Iterator, Mapping

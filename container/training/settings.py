@@ -6,8 +6,6 @@ Rules of this file: standard library only, so that a wrong value fails before Te
 imported; each default is here and nowhere else.
 """
 
-from __future__ import annotations
-
 import codecs
 import dataclasses
 import json

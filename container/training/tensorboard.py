@@ -4,8 +4,6 @@ The platform synchronizes their directory while the job runs. Writing them does 
 package `tensorboard`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final

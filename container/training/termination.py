@@ -9,8 +9,6 @@ Rules of this file: Python runs handlers in the main thread, between two of its 
 So a thread reads signals from the wake-up descriptor of the interpreter, and does all the work.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import socket

@@ -4,8 +4,6 @@ Rules of this file: whatever is wrong with the files of the job is found before 
 A user's file is run by `main`, in a process of its own that `user_script` supervises.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Mapping, Sequence

@@ -9,8 +9,6 @@ The first releases of Python 3.11, which distributions still ship, lack `tarfile
 same checks are made here for every version.
 """
 
-from __future__ import annotations
-
 import contextlib
 import gzip
 import lzma

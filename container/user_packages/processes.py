@@ -4,8 +4,6 @@ Rules of this file: standard library only; safe in a signal handler, since it on
 sends signals.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 from pathlib import Path

@@ -3,8 +3,6 @@
 Rules of this file: standard library only; it composes commands and runs nothing.
 """
 
-from __future__ import annotations
-
 import contextlib
 import re
 import shutil

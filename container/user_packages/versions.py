@@ -3,8 +3,6 @@
 Source: TRIP-28. Rules of this file: standard library only; the file is hidden and optional.
 """
 
-from __future__ import annotations
-
 import json
 import platform
 from importlib import metadata

@@ -1,7 +1,5 @@
 """The commands of the local AWS: up, down, status, env, purge."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """The command that judges a container by the contract: conform."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

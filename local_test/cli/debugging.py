@@ -4,8 +4,6 @@ debugpy follows the processes that the program starts: the user's script of a tr
 worker of a server. Nothing of the harness ends a server that stands at a breakpoint.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import re
 import socket

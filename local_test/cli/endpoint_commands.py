@@ -1,7 +1,5 @@
 """The commands of an endpoint: serve, invoke."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

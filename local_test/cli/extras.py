@@ -3,8 +3,6 @@
 The base package has what the harness needs. TensorFlow, moto and Optuna are extras.
 """
 
-from __future__ import annotations
-
 import importlib.util
 from typing import Final
 

@@ -1,7 +1,5 @@
 """The commands that run one job: train, evaluate, transform."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any

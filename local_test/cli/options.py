@@ -3,8 +3,6 @@
 `option` declares a field, `with_groups` adds the options of its groups to a command.
 """
 
-from __future__ import annotations
-
 import functools
 import inspect
 import os

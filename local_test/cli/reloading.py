@@ -1,7 +1,5 @@
 """`serve --reload`: replaces the server when a file of its model or its code changes."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """The commands that try everything once: smoke, and the demonstration that `demo.sh` starts."""
 
-from __future__ import annotations
-
 import json
 import random
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """The checks that `catalog.toml` lists, and the verdicts on them."""
 
-from __future__ import annotations
-
 import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

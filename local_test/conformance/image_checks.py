@@ -1,7 +1,5 @@
 """Checks of what an image says about itself; they start nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 

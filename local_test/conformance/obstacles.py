@@ -1,7 +1,5 @@
 """What a violation says about the checks that follow: those that are not run, because of it."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from typing import Final
 

@@ -4,8 +4,6 @@ The estimate knows what each session took with the bundled trainer. It scales th
 container under test has been so far, separately for its jobs and its servers.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence

@@ -3,8 +3,6 @@
 Evidence is text of unknown containers: it is escaped everywhere.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import xml.etree.ElementTree as ET

@@ -1,7 +1,5 @@
 """Chooses the checks, runs the sessions that they need, and returns the verdicts in order."""
 
-from __future__ import annotations
-
 import types
 import urllib.parse
 from collections.abc import Callable, Collection, Iterator, Mapping

@@ -1,7 +1,5 @@
 """Input channels: which objects a host gets of a channel, and how they enter its job directory."""
 
-from __future__ import annotations
-
 import json
 import os
 import random

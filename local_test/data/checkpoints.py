@@ -4,8 +4,6 @@ What the container deletes is deleted at the URI, too (CK-2). What others add th
 (CK-1). Links and FIFOs are not followed and not stored.
 """
 
-from __future__ import annotations
-
 import threading
 from pathlib import Path
 from typing import Final

@@ -1,7 +1,5 @@
 """Failures to write: a full, read-only or broken disk is one error, which says what to do."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import os

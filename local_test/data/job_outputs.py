@@ -1,7 +1,5 @@
 """What the platform takes from a container that has ended: archives and the failure file."""
 
-from __future__ import annotations
-
 import os
 import stat
 import tarfile

@@ -3,8 +3,6 @@
 A program whose output is written here must not end because the disk is full.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from pathlib import Path

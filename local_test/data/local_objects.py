@@ -1,7 +1,5 @@
 """Files on this disk as objects: what the prefix of a `file://` URI lists."""
 
-from __future__ import annotations
-
 import difflib
 import os
 import stat

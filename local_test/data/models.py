@@ -1,7 +1,5 @@
 """Model data on its way into a serving container."""
 
-from __future__ import annotations
-
 import os
 import tarfile
 from collections.abc import Mapping

@@ -5,8 +5,6 @@ it with a slash to name a directory. Objects are in the order of their keys. Key
 percent-encoded. Nothing else in the harness reads or writes a URI.
 """
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import functools

@@ -1,7 +1,5 @@
 """Decompresses gzip within bounds: a small object may expand to fill memory and disk."""
 
-from __future__ import annotations
-
 import gzip
 import io
 import zlib

@@ -1,7 +1,5 @@
 """Asynchronous invocations: requests from objects or bodies, answers to objects (ASY-1)."""
 
-from __future__ import annotations
-
 import concurrent.futures
 import re
 import sys

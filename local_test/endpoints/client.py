@@ -1,7 +1,5 @@
 """HTTP from the platform to one serving container, within the platform's limits."""
 
-from __future__ import annotations
-
 import contextlib
 import http.client
 import math

@@ -5,8 +5,6 @@ it survives the end of this process. The files are stored at their destination w
 changes or stops, or when it starts again after a crash.
 """
 
-from __future__ import annotations
-
 import base64
 import datetime as dt
 import json

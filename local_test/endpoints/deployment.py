@@ -1,7 +1,5 @@
 """The servers of an endpoint: those of each version, how they start, and how they are replaced."""
 
-from __future__ import annotations
-
 import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """An endpoint: its life from CreateEndpoint to DeleteEndpoint, and the requests to it."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

@@ -3,8 +3,6 @@
 Source: the Smithy specification of `application/vnd.amazon.eventstream`.
 """
 
-from __future__ import annotations
-
 import json
 import struct
 import zlib

@@ -1,7 +1,5 @@
 """An invocation: the headers that pass in each direction, and what came back."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass

@@ -8,8 +8,6 @@ An answer to InvokeEndpoint also carries `X-Local-Test-...` headers: the contain
 times of each stage, and findings. Every request passes here, so nothing expensive does.
 """
 
-from __future__ import annotations
-
 import functools
 import itertools
 import json

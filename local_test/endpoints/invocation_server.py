@@ -1,7 +1,5 @@
 """The HTTP server of `local_test serve`."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass

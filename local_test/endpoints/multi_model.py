@@ -1,7 +1,5 @@
 """The models of one multi-model server: loaded on request, unloaded to make room (MME-1 to 6)."""
 
-from __future__ import annotations
-
 import collections
 import hashlib
 import json

@@ -3,8 +3,6 @@
 When one host fails, all are stopped. Ends and stop orders arrive in one queue; nothing polls.
 """
 
-from __future__ import annotations
-
 import queue
 import signal
 import threading

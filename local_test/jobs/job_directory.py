@@ -3,8 +3,6 @@
 Pure functions build the documents; only the last two functions write.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A processing job, from CreateProcessingJob to DescribeProcessingJob (PR-1 to PR-5)."""
 
-from __future__ import annotations
-
 import signal
 import time
 from collections.abc import Mapping

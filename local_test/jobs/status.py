@@ -4,8 +4,6 @@ One machine for the harness and for the API of the local AWS: a job enters a sta
 history keeps when. Times are seconds since the epoch.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Final, NotRequired, TypedDict
 

@@ -1,7 +1,5 @@
 """How a transform job's objects become requests: sizes, strategy, time limits (BT-2 to BT-4)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final

@@ -1,7 +1,5 @@
 """Whether the NVIDIA driver of an endpoint's instances is new enough for an image (GPU-1)."""
 
-from __future__ import annotations
-
 import re
 from typing import Final
 

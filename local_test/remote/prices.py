@@ -1,7 +1,5 @@
 """What an hour costs, by the price list of AWS; never by a table that grows old."""
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """One tuning job of the account: the logs and ends of its training jobs, and the best of them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final

@@ -1,7 +1,5 @@
 """What the service refuses of an inference component, and the model that it runs (IC-1)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

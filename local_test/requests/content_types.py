@@ -4,8 +4,6 @@ Rules of this file: it knows the registered and customary names of types, and no
 container takes.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import PurePath
 from typing import Final

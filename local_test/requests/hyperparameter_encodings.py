@@ -1,7 +1,5 @@
 """Hyperparameters as texts, the way each sender writes them (HP-2, HP-3, HP-6)."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping
 from typing import Any

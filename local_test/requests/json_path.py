@@ -4,8 +4,6 @@ A path starts with `$`; steps are `.name`, `['a','b']`, `[1,-1]`, `[start:end]` 
 can name several values selects a list, any other the one value.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Any, Final
 

@@ -1,7 +1,5 @@
 """The containers of a model: one, or 2 to 15 that share an instance (PIP-1)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final

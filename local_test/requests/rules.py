@@ -3,8 +3,6 @@
 Each function returns one line per fault. Contract IDs in brackets are defined in docs/contract.md.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 

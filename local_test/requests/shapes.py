@@ -5,8 +5,6 @@ A fault is data: where it is, which rule is broken, what was found, and what the
 service does. A constraint is read from the model, never written here.
 """
 
-from __future__ import annotations
-
 import base64
 import datetime as dt
 import functools

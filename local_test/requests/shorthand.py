@@ -4,8 +4,6 @@ What a flag means is visible with `--print-request`. Channels, outputs, models a
 paths or URIs. The functions are pure, except for `make_name`, which reads the clock.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from pathlib import Path

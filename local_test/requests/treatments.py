@@ -6,8 +6,6 @@ refused.
 `python -m local_test fields` writes it to `docs/local-sagemaker-fields.md`.
 """
 
-from __future__ import annotations
-
 import importlib.resources
 import tomllib
 from collections.abc import Iterator, Mapping

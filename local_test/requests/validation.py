@@ -3,8 +3,6 @@
 A `ValidRequest` is the proof: jobs take nothing else, and only this module makes one.
 """
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What the service refuses of an endpoint configuration and the models that it names."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final

@@ -1,7 +1,5 @@
 """The Docker engine: the connection to it, and what belongs to this harness in it."""
 
-from __future__ import annotations
-
 import atexit
 import contextlib
 import functools

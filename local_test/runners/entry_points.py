@@ -1,7 +1,5 @@
 """Says why a program cannot be started: missing, not executable, its interpreter, its processor."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import os

@@ -5,8 +5,6 @@
 seconds (`slow-start@3s`), or no `WHEN` at all.
 """
 
-from __future__ import annotations
-
 import re
 import threading
 from collections.abc import Callable, Sequence

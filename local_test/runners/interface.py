@@ -4,8 +4,6 @@ There are two: `process` (any command) and `docker` (an image). The rest of the 
 know which one runs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Starts programs by `namespace.py`, in a private view of this machine where it allows one."""
 
-from __future__ import annotations
-
 import collections
 import contextlib
 import functools

@@ -1,7 +1,5 @@
 """Lines of a container's log."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Final
 

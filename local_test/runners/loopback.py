@@ -1,7 +1,5 @@
 """Keeps what a program listens on from other machines; see `view/listen_filter.py`."""
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import os

@@ -24,8 +24,6 @@ and its interfaces with the last process in it, or the last open file of it. Exi
 that the view could not be made.
 """
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import json

@@ -1,7 +1,5 @@
 """What the system knows about processes, on Linux from /proc: their names, children and memory."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import re

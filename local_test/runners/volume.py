@@ -4,8 +4,6 @@ It is a file system in memory. It is mounted before a runner starts, so both run
 is not on it.
 """
 
-from __future__ import annotations
-
 import os
 import subprocess
 from pathlib import Path

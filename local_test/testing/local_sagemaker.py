@@ -4,8 +4,6 @@ Jobs and endpoints are those of `local_test train` and `local_test serve`. Log l
 error, where pytest shows them beside a test that fails; findings become warnings.
 """
 
-from __future__ import annotations
-
 import contextlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence

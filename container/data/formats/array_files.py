@@ -1,7 +1,5 @@
 """Arrays: NPZ, pairs of NPY files, and pairs of IDX files as MNIST has; never unpickled (SEC-3)."""
 
-from __future__ import annotations
-
 import ast
 import functools
 import lzma

@@ -5,8 +5,6 @@ lanes of a record are then joined by the same trick. Zeros in front change nothi
 register's initial ones are written into the data's first four bytes.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Sequence
 from typing import Final

@@ -5,8 +5,6 @@ whole numbers 0-255 in 0.3 s on two cores), the same scan after the labels were 
 `numpy.loadtxt` for pixels such as `12.0`, and row by row, which finds the row and column at fault.
 """
 
-from __future__ import annotations
-
 import codecs
 import contextlib
 import functools

@@ -1,7 +1,5 @@
 """The columns of a CSV file: which holds the labels, and what images the others make."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import math

@@ -1,7 +1,5 @@
 """The text of CSV files: charsets, blocks of complete rows, and fields in quotes (RFC 4180)."""
 
-from __future__ import annotations
-
 import codecs
 import csv
 import re

@@ -1,7 +1,5 @@
 """What readers share: options, sources of bytes, and parts of decoded records."""
 
-from __future__ import annotations
-
 import gzip
 import io
 import zlib

@@ -1,7 +1,5 @@
 """Folders named after classes: labels of pictures, and what becomes of the other files."""
 
-from __future__ import annotations
-
 import collections
 import functools
 import os

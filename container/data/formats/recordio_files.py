@@ -3,8 +3,6 @@
 `container.record_framing` describes the framing.
 """
 
-from __future__ import annotations
-
 import functools
 import json
 import struct

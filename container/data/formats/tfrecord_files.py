@@ -4,8 +4,6 @@ A record (BT-14) is a u64 length, the masked CRC-32C of the length, the data, an
 of the data, all little-endian.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 import struct

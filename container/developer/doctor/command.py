@@ -1,7 +1,5 @@
 """The command `doctor`: chooses by path or name what to examine."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import re

@@ -1,7 +1,5 @@
 """Examines a Dockerfile by the rules for images."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import re

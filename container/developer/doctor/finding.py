@@ -1,7 +1,5 @@
 """What `doctor` reports."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Examines an image of the container engine by its configuration and history."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

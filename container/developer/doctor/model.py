@@ -1,7 +1,5 @@
 """Examines a model archive or a model directory: what would be served, and by what."""
 
-from __future__ import annotations
-
 import contextlib
 import tarfile
 import tempfile

@@ -3,8 +3,6 @@
 Only in a checkout: an image has no `local_test`, and a user's image may leave the toolkits out.
 """
 
-from __future__ import annotations
-
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Examines `train` and `serve`, the programs that the platform starts, and scripts around them."""
 
-from __future__ import annotations
-
 import codecs
 import os
 import re

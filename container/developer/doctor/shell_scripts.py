@@ -4,8 +4,6 @@ Rules of this file: pure, and no parser of a shell. What it does not understand 
 command, since a wrong warning costs more than a missing one.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Final
 

@@ -1,7 +1,5 @@
 """Examines a directory of user code: its program, scripts, requirements and handlers."""
 
-from __future__ import annotations
-
 import ast
 import importlib.util
 import itertools

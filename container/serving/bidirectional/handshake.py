@@ -3,8 +3,6 @@
 Pure: nothing is read or sent here.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from typing import Final

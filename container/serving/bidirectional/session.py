@@ -5,8 +5,6 @@ closed whatever ends it. The time of a step counts while the handler computes or
 taken, and not while it waits for the client.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json

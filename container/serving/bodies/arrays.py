@@ -4,8 +4,6 @@ Rules of this file: pure; a header is checked against the body's size, and an ar
 bounded, before any memory is taken; nothing is ever unpickled (SEC-3).
 """
 
-from __future__ import annotations
-
 import ast
 import functools
 import io

@@ -1,7 +1,5 @@
 """From a request's body to images: the decoder of each media type, and bodies of several parts."""
 
-from __future__ import annotations
-
 import functools
 import itertools
 import math

@@ -3,8 +3,6 @@
 A record that could not be decoded has no probabilities; it gets a placeholder at its place (BT-9).
 """
 
-from __future__ import annotations
-
 import functools
 import io
 import json

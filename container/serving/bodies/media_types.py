@@ -3,8 +3,6 @@
 `docs/serving.md` says what each body is to the bundled model, a handler and a third-party model.
 """
 
-from __future__ import annotations
-
 import functools
 from typing import Final
 

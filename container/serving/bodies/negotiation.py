@@ -4,8 +4,6 @@ Rules of this file: pure; knows no media type by name. Results are cached, becau
 their headers (RQ-3, RQ-4); what is cached or takes time is bounded.
 """
 
-from __future__ import annotations
-
 import functools
 import re
 from collections.abc import Sequence

@@ -6,8 +6,6 @@ for clients that divide by 255; any other fraction is refused.
 Rules of this file: pure; every fault is a RequestError that names row and column, counted from 1.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterator

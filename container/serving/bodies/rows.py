@@ -3,8 +3,6 @@
 Without the library `text` decodes the same at a fifteenth of the speed.
 """
 
-from __future__ import annotations
-
 import ctypes
 import os
 import shutil

@@ -5,8 +5,6 @@ requests (bare line feeds, two lengths, a length beside chunks, white space befo
 fault is a RequestError, after which the rest of the stream is unusable.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from http import HTTPStatus

@@ -1,7 +1,5 @@
 """Threads that run jobs in turn, and the answers that they have for the loop."""
 
-from __future__ import annotations
-
 import queue
 import threading
 import time

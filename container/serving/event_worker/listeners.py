@@ -3,8 +3,6 @@
 Rules of this file: a connection that cannot be accepted is never a reason to spin or to stop.
 """
 
-from __future__ import annotations
-
 import errno
 import logging
 import os

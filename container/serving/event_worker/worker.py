@@ -1,7 +1,5 @@
 """The gunicorn worker: one event loop in a process of its own."""
 
-from __future__ import annotations
-
 import sys
 
 from gunicorn.workers.base import Worker

@@ -1,7 +1,5 @@
 """One request through a WSGI application (PEP 3333), without a server around it."""
 
-from __future__ import annotations
-
 import io
 import sys
 from collections.abc import Callable, Iterable

@@ -6,8 +6,6 @@ took, for as many as came the last time. A thread for each request is not needed
 for its answer; so user code stays on the thread that has loaded it.
 """
 
-from __future__ import annotations
-
 import queue
 import time
 from collections.abc import Callable

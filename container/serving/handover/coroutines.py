@@ -5,8 +5,6 @@ has bound to a thread stays usable; under `gthread` it is a thread of its own. T
 imported with the first such code, because `asyncio` takes a fifth of the server's start.
 """
 
-from __future__ import annotations
-
 import asyncio
 import gc
 import os

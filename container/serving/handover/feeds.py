@@ -4,8 +4,6 @@ A handler's stream keeps its thread until it ends, so pieces are made ahead of t
 bound. Those that have been made while the client was busy are sent together.
 """
 
-from __future__ import annotations
-
 import functools
 import threading
 from collections import deque

@@ -5,8 +5,6 @@ Generators would not do: the `finally` of one that has not been started does not
 Rules of this file: what user code raises while it cleans up is logged, and ends nothing else.
 """
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Generic, TypeVar
 

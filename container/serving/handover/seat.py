@@ -8,8 +8,6 @@ Rules of this file: whoever holds the loop is decided under one lock; a thread t
 touches nothing of it.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from typing import Final, Generic, TypeVar

@@ -1,7 +1,5 @@
 """The process that the models' processes are forked from, seen from the endpoint."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import socket

@@ -3,8 +3,6 @@
 A message is a JSON object and a body of bytes, each after its length.
 """
 
-from __future__ import annotations
-
 import json
 import socket
 import struct

@@ -4,8 +4,6 @@ A file may expand without bound: a value that repeats takes no bytes, and buffer
 its rows are counted before they are read, they are read in pieces, and each piece is charged.
 """
 
-from __future__ import annotations
-
 import importlib
 import importlib.util
 import io

@@ -4,8 +4,6 @@ Rules of this file: pure; records are counted before they are decoded, where tha
 (SEC-6).
 """
 
-from __future__ import annotations
-
 from typing import Final
 
 from container.errors import RequestError

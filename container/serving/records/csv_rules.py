@@ -9,8 +9,6 @@
   answer; `""` is an empty cell of the only column.
 """
 
-from __future__ import annotations
-
 import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence

@@ -5,8 +5,6 @@ from 0, which `text/libsvm; indexing=0` says. It is never guessed: the rows of a
 lack their first column. A column that a row does not name is 0; one that it names twice is refused.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final

@@ -3,8 +3,6 @@
 Rules of this file: pure; every fault is a RequestError.
 """
 
-from __future__ import annotations
-
 import codecs
 from collections.abc import Iterator, Mapping
 from typing import Final

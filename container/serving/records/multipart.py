@@ -1,7 +1,5 @@
 """The parts of a multipart body: what their heads say, and their content."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple

@@ -6,8 +6,6 @@ have the nesting that is expected, its brackets say nothing: only the numbers ar
 Rules of this file: pure; what is unusual or wrong is declined, and the caller finds out what it is.
 """
 
-from __future__ import annotations
-
 import functools
 import json
 from typing import Any, Final

@@ -12,8 +12,6 @@ The values of many records are parsed at once, and what Python would parse one b
 beyond a few (SEC-6).
 """
 
-from __future__ import annotations
-
 import io
 from collections.abc import Iterator
 from typing import Any, Final

@@ -1,7 +1,5 @@
 """A table from a body: columns that may have names, and what handlers get of it."""
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass

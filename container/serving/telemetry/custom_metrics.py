@@ -4,8 +4,6 @@ Rules of this file: the page has a bound, since a name may come from a client's 
 out is counted.
 """
 
-from __future__ import annotations
-
 import logging
 import math
 import mmap

@@ -6,8 +6,6 @@ dropped and counted, and the next line that is written says how many.
 Rules of this file: nothing here blocks, and nothing here raises.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import logging

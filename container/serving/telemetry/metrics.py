@@ -6,8 +6,6 @@ Rules of this file: a count survives the worker that made it; a label takes one 
 values, so that no client can make the page grow.
 """
 
-from __future__ import annotations
-
 import bisect
 import math
 import mmap

@@ -6,8 +6,6 @@ and go with its unload.
 Rules of this file: only models that are loaded have lines, and a model has a bounded number.
 """
 
-from __future__ import annotations
-
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping

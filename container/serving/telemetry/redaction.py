@@ -6,8 +6,6 @@ with the body: what occurs in it is replaced by `...`.
 Rules of this file: pure; the work is bounded, whatever the body and the text.
 """
 
-from __future__ import annotations
-
 import re
 import traceback
 from typing import Final

@@ -3,8 +3,6 @@
 A number that JSON cannot hold (NaN, infinity) is null. Text that is not UTF-8 is `{"b64": "..."}`.
 """
 
-from __future__ import annotations
-
 import base64
 import csv
 import io

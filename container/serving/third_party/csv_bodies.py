@@ -8,8 +8,6 @@ refused, so that every line has its answer. A column of True and False, as panda
 booleans, unless the model takes text there.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Any, Final
 

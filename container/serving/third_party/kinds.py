@@ -4,8 +4,6 @@ To add a kind, write a module in `loaders` and add a line to the table. The modu
 its first model is loaded, and its framework with it.
 """
 
-from __future__ import annotations
-
 import json
 import zipfile
 from collections.abc import Callable

@@ -8,8 +8,6 @@ in folders of that name. A model at the top hides those in folders; `model.*` hi
 the checkpoints of one training, the best hides the final one, and that the last one.
 """
 
-from __future__ import annotations
-
 import importlib
 import logging
 import re

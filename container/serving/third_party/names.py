@@ -1,7 +1,5 @@
 """The names of inputs and columns: those of a request, compared with the model's."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any

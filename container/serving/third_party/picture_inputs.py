@@ -3,8 +3,6 @@
 Pixels are 0-255 as they come, in the order of the model's axes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, Final
 

@@ -10,8 +10,6 @@ Beside the first two, `signature_name` chooses a signature. `{"b64": "..."}` in 
 bytes. Columns are answered in columns (`outputs`), everything else in rows (`predictions`).
 """
 
-from __future__ import annotations
-
 from typing import Any, Final, NamedTuple
 
 from numpy.typing import NDArray

@@ -1,7 +1,5 @@
 """What a runtime raises because a request does not fit the model: the client's fault (RQ-8)."""
 
-from __future__ import annotations
-
 import contextlib
 import re
 from collections.abc import Iterator

@@ -4,8 +4,6 @@ Every fault is a RequestError 400 that names the input, what was found and what 
 are never rounded, cut or guessed.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass

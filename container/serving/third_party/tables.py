@@ -4,8 +4,6 @@ A missing value is None or NaN in JSON, and an empty cell, NA, NaN or null in CS
 model as NaN. Columns given by name may come in any order; a missing or an extra one is refused.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 

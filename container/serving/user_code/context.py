@@ -4,8 +4,6 @@ Its methods are those of the model server's context (multi-model-server, `mms/co
 request has a context of its own, so that requests cannot disturb each other.
 """
 
-from __future__ import annotations
-
 import logging
 import uuid
 from collections.abc import Callable, Mapping

@@ -4,8 +4,6 @@ Bodies of the toolkit's types give what the toolkit's decoder gives, and the oth
 nearest. A handler that annotates the data of its `predict_fn` as `pandas.DataFrame` gets one.
 """
 
-from __future__ import annotations
-
 import inspect
 import math
 from collections.abc import Callable, Mapping

@@ -3,8 +3,6 @@
 Pure: used when the code is loaded, and by `doctor`, which does not run it.
 """
 
-from __future__ import annotations
-
 import difflib
 import inspect
 import re

@@ -5,8 +5,6 @@ Rules of this file: `find` is cheap and imports nothing of the user's; user code
 before the first request.
 """
 
-from __future__ import annotations
-
 import ast
 import importlib
 import logging

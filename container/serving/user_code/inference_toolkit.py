@@ -5,8 +5,6 @@ server this replaces `sagemaker_inference.decoder`, so that handlers that call i
 scipy, which the original imports, is needed only for sparse bodies.
 """
 
-from __future__ import annotations
-
 import csv
 import datetime as dt
 import importlib.util

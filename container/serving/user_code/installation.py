@@ -4,8 +4,6 @@ The code shares the server's process, so a version other than the server's own i
 what is installed lies in an environment beside ours.
 """
 
-from __future__ import annotations
-
 import fcntl
 import hashlib
 import importlib

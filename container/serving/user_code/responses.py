@@ -4,8 +4,6 @@ A value that HTTP cannot carry would otherwise fail on the event loop, or be rea
 another response.
 """
 
-from __future__ import annotations
-
 import logging
 import operator
 import re

@@ -7,8 +7,6 @@ batch stops before the prediction, which it makes for several invocations at onc
 Rules of this file: what user code raises ends its own invocation only.
 """
 
-from __future__ import annotations
-
 import inspect
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence

@@ -4,8 +4,6 @@ What is yielded is sent as it is: a handler frames its own records, such as line
 events. Where the handler names no content type, the first piece decides: text or bytes.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Any, Final

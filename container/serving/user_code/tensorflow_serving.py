@@ -6,8 +6,6 @@ this process. `context.rest_uri`, for handlers that send HTTP requests to it, is
 loopback server that starts when it is first read.
 """
 
-from __future__ import annotations
-
 import functools
 import io
 import json

@@ -3,8 +3,6 @@
 Rules of this file: it counts and starts workers, and does not know what they serve.
 """
 
-from __future__ import annotations
-
 import logging
 from typing import Any, Final
 

@@ -5,8 +5,6 @@ The first worker loads the model while the others wait. The master then starts a
 Rules of this file: no policy of gunicorn's; what a worker writes here, the master reads.
 """
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import mmap

@@ -7,8 +7,6 @@ requests (PyTorch, benchmarks/torch_models.py).
 Rules of this file: standard library only.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import MutableMapping
 from pathlib import Path

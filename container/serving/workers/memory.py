@@ -6,8 +6,6 @@ Rules of this file: standard library only; it reads and never sets; where nothin
 memory is taken to suffice.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import sys

@@ -3,8 +3,6 @@
 Rules of this file: standard library only.
 """
 
-from __future__ import annotations
-
 import json
 import zipfile
 from pathlib import Path

@@ -4,8 +4,6 @@ Rules of this file: standard library only, so that a wrong value fails before Te
 imported; what a job sets is never changed.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Whether the hosts of a job end with the same weights."""
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -4,8 +4,6 @@ Each host keeps a port open until it exits. Peers probe it for liveness and use 
 hosts. TensorFlow's servers would wait for a missing host for ever, and would not name it.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import socket

@@ -5,8 +5,6 @@ batch, and one sum over all replicas keeps them equal. The first host, the chief
 decisions with the others in the same way.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import time

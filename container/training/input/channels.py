@@ -1,7 +1,5 @@
 """The channels of a training job: which there are, and what they hold."""
 
-from __future__ import annotations
-
 import dataclasses
 import time
 from collections.abc import Callable, Iterator

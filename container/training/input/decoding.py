@@ -4,8 +4,6 @@ TensorFlow decodes JPEG and PNG several times as fast as Pillow, to the same pix
 what is left: other formats and sizes, and pictures that TensorFlow refuses, whose fault it names.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any, Self

@@ -1,7 +1,5 @@
 """Which pictures TensorFlow decodes to the pixels that Pillow makes of them, by their headers."""
 
-from __future__ import annotations
-
 import struct
 import zlib
 from typing import Final

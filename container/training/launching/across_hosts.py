@@ -18,8 +18,6 @@ Rules of this file: standard library only, and nothing of `container`: it runs i
 file of the user's hides a module.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

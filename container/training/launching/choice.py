@@ -4,8 +4,6 @@ A job that asks for a distribution which nothing here launches is refused: other
 train by itself, and the job would be Completed (DS-9).
 """
 
-from __future__ import annotations
-
 import contextlib
 import difflib
 import json

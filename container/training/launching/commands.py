@@ -1,7 +1,5 @@
 """Composes the commands of the launchers: the same on every host, but for the host's rank."""
 
-from __future__ import annotations
-
 import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a launcher's command is, and what every launcher needs to know of a host."""
 
-from __future__ import annotations
-
 import importlib.machinery
 import os
 import sys

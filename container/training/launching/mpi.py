@@ -4,8 +4,6 @@
 needs neither sshd nor keys. Each rank has the environment of its own host.
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib.util
 import os

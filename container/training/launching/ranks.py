@@ -5,8 +5,6 @@ Launchers see all of them end at nearly the same time, so a rank that only lost 
 taken for the cause while another one can be.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from collections.abc import Iterator, Sequence

@@ -6,8 +6,6 @@ reads, so that no kernel for it is fast; as products with banded matrices it tak
 as many, at the speed of a product.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Final

@@ -1,7 +1,5 @@
 """Which way computes each convolution of a twin fastest, by a short trial of its own shapes."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Mapping

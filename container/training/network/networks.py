@@ -5,8 +5,6 @@ with the layers `logits` (`[batch, class]`) and `probabilities` (softmax, float3
 stock Keras.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from pathlib import Path

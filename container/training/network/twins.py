@@ -1,7 +1,5 @@
 """The twin of a network: the same function and variables, in layers that train faster."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras

@@ -7,8 +7,6 @@ offsets without scales. Source: Jordan, 94% in 3.29 Seconds on a Single GPU, 202
 (arXiv:2404.00498), sections 3.1 to 3.5.
 """
 
-from __future__ import annotations
-
 from typing import Any, Final
 
 import keras

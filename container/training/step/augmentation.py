@@ -1,7 +1,5 @@
 """Random changes of a batch inside the graph; they depend only on the seed and the step."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -5,8 +5,6 @@ are computed in parallel on one thread each. For small images this uses two core
 sharing each operation (2.0 times as fast at 28x28, 1.6 times for ResNet-20; docs/training.md).
 """
 
-from __future__ import annotations
-
 import os
 import re
 import sys

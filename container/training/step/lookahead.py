@@ -4,8 +4,6 @@ Source: Zhang et al., Lookahead Optimizer, 2019; with the strength of arXiv:2404
 which grows from nothing at the first step to three quarters at the last one.
 """
 
-from __future__ import annotations
-
 from typing import Any, Final
 
 import tensorflow as tf

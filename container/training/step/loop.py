@@ -6,8 +6,6 @@ step gathers its batch by index, augments it, and computes its gradient in tower
 only on the seed and its number: no iterator holds state, so a job can resume at any step.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 import time

@@ -1,7 +1,5 @@
 """Loss and accuracy of a network on many images, inside the graph."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import tensorflow as tf

@@ -1,7 +1,5 @@
 """Device memory: which images may stay on a GPU, and what running out of it means."""
 
-from __future__ import annotations
-
 import ctypes
 import re
 from collections.abc import Iterator, Sequence

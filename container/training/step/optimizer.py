@@ -1,7 +1,5 @@
 """Update rules and learning-rate schedules on one vector of all weights, inside the graph."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """The images of the inner loop: an entire set on the device, or a stream block by block."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any

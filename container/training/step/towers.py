@@ -1,7 +1,5 @@
 """The gradient of a batch, computed in towers: equal parts, side by side (see `device`)."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple

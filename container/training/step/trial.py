@@ -1,7 +1,5 @@
 """What makes the steps of a job faster, by trials on its own network, batch and devices."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from typing import Final

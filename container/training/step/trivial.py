@@ -3,8 +3,6 @@
 Source: Mueller and Hutter, TrivialAugment, 2021, with the wide space of strengths.
 """
 
-from __future__ import annotations
-
 from typing import Any, Final
 
 import tensorflow as tf

@@ -1,7 +1,5 @@
 """Completes a job whose program succeeded: checks its model, adds what serving needs."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Explains why a program failed, and writes the failure file in the toolkit's form (OUT-2)."""
 
-from __future__ import annotations
-
 import re
 import sys
 from collections.abc import Sequence

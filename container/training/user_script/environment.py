@@ -4,8 +4,6 @@ The toolkit is asked in a process of its own (`training_toolkit`). docs/bring-yo
 difference from the toolkit with its reason.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """Finds the user's program: where its code comes from, and of what kind it is."""
 
-from __future__ import annotations
-
 import contextlib
 import difflib
 import json

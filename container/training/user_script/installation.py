@@ -1,7 +1,5 @@
 """Installs the packages that user code lists, in an environment of the job."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Composes the command that starts each kind of program, as the toolkit does."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib.util
 import shlex

@@ -1,7 +1,5 @@
 """Hides secrets in what is logged and reported (HP-7)."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from typing import Final

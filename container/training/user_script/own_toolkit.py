@@ -7,8 +7,6 @@ Rules of this file: it has the toolkit's interface as far as `training_toolkit` 
 reads and changes the process's environment as the toolkit does.
 """
 
-from __future__ import annotations
-
 import json
 import multiprocessing
 import os

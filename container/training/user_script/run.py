@@ -7,8 +7,6 @@ packages (`installation`), compose its command (`launchers`, `container.training
 Rules of this folder: standard library only; every process is started through the supervisor.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import os

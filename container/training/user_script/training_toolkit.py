@@ -8,8 +8,6 @@ Rules of this file: only this file imports `sagemaker_training`; it leaves nothi
 code that it unpacked.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import logging

@@ -3,8 +3,6 @@
 Rules of this file: standard library only.
 """
 
-from __future__ import annotations
-
 import codecs
 import os
 from pathlib import Path

@@ -3,8 +3,6 @@
 Rules of this file: standard library only; it reads names, and `pyproject.toml`.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Final
 

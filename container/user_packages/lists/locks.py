@@ -3,8 +3,6 @@
 Source: PEP 751. Rules of this file: standard library only.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection
 from pathlib import Path

@@ -3,8 +3,6 @@
 Rules of this file: it knows no operation and no kind of job.
 """
 
-from __future__ import annotations
-
 import secrets
 import threading
 import time

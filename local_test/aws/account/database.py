@@ -4,8 +4,6 @@ A file that SQLite cannot read is set aside, and what can be read of it goes int
 file is locked for this process, so it needs no shared memory: it also opens on a full disk.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import shutil

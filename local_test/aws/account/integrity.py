@@ -1,7 +1,5 @@
 """Whether a stored record has what the code reads of its kind."""
 
-from __future__ import annotations
-
 import functools
 import json
 import typing

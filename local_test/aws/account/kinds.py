@@ -1,7 +1,5 @@
 """The kinds of resources: how the API names their parts, and the type of their records."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar

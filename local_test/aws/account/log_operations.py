@@ -1,7 +1,5 @@
 """The operations of CloudWatch Logs on the groups of SageMaker; all other groups belong to moto."""
 
-from __future__ import annotations
-
 import os
 import re
 import time

@@ -4,8 +4,6 @@ An event is a line `MILLISECONDS TEXT`. Readers address it by the offset of its 
 reading a page costs only that page, and every log survives a crash.
 """
 
-from __future__ import annotations
-
 import os
 import threading
 import time

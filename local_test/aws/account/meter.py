@@ -3,8 +3,6 @@
 The last requests of each form are kept, too: the console's playground offers them.
 """
 
-from __future__ import annotations
-
 import collections
 import math
 import threading

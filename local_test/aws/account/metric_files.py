@@ -1,7 +1,5 @@
 """The metrics that jobs printed: one file of JSON lines for each job."""
 
-from __future__ import annotations
-
 import collections
 import json
 import sys

@@ -5,8 +5,6 @@ lists what the code reads by name; the other members come from the request uncha
 start with an underscore are ours. Times are seconds since the epoch.
 """
 
-from __future__ import annotations
-
 from typing import Any, NotRequired, TypedDict
 
 Request = dict[str, Any]

@@ -1,7 +1,5 @@
 """How one local AWS runs."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

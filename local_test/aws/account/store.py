@@ -5,8 +5,6 @@ copy. Only what has happened already, such as the end of a job, is noted in memo
 full, and written as soon as there is room.
 """
 
-from __future__ import annotations
-
 import copy
 import json
 import threading

@@ -1,7 +1,5 @@
 """The pages of endpoints and inference components: their requests, and the end of their logs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

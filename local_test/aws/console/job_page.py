@@ -1,7 +1,5 @@
 """The page of a training, processing or transform job: facts, curves and the end of its log."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 

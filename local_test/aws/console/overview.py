@@ -1,7 +1,5 @@
 """The overview: the newest resources of each kind."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final

@@ -4,8 +4,6 @@ Rules of this file: pages read and never change anything. The only request that 
 the playground's, and it must come from a page of ours.
 """
 
-from __future__ import annotations
-
 import functools
 import json
 import secrets

@@ -1,7 +1,5 @@
 """The page of a pipeline: its executions, and the graph of one of them as it runs."""
 
-from __future__ import annotations
-
 import graphlib
 import json
 from collections.abc import Mapping

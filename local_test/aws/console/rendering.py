@@ -1,7 +1,5 @@
 """Pages from templates: everything is escaped, and a page loads nothing from elsewhere."""
 
-from __future__ import annotations
-
 import datetime as dt
 import functools
 import json

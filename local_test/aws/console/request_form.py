@@ -3,8 +3,6 @@
 Rules of this file: the document is the container's, so nothing in it is trusted to have a form.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final

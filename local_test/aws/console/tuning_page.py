@@ -1,7 +1,5 @@
 """The page of a tuning job: its counts and a leaderboard of its training jobs."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from local_test.aws.account.account import Account

@@ -3,8 +3,6 @@
 A change is on disk before its answer leaves. The history of an alarm is not kept.
 """
 
-from __future__ import annotations
-
 import contextlib
 import datetime as dt
 import functools

@@ -7,8 +7,6 @@ SetAlarmState sets.
 Source: CloudWatch User Guide, `alarm-evaluation` and `alarms-and-missing-data`.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import math
 import operator

@@ -6,8 +6,6 @@ process. Records decide: a start gives a file that one names its name back, dele
 the last two kinds, and moves any other file that no record names out of the directory.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil

@@ -5,8 +5,6 @@ metrics of a name if a query has none. An endpoint's requests are published with
 dimensions, one of which contains the other, so they would be counted twice.
 """
 
-from __future__ import annotations
-
 import copy
 import functools
 from collections.abc import Callable, Mapping, Sequence

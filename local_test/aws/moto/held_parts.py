@@ -3,8 +3,6 @@
 Until the object is on disk, the upload must be able to go on.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 from typing import IO

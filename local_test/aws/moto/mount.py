@@ -5,8 +5,6 @@ moto answers for S3, ECR, STS, IAM, CloudWatch and Logs, and for whatever else i
 Rules of this file: only this folder imports moto.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import os
 import sys

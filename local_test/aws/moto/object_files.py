@@ -13,8 +13,6 @@ Rules of this file: a file is complete before a record names it. An object whose
 not exist, so a deletion holds even if a full disk has no room to delete the record.
 """
 
-from __future__ import annotations
-
 import contextlib
 import datetime as dt
 import time

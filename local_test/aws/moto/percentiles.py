@@ -1,7 +1,5 @@
 """CloudWatch's extended statistics, such as p99 and tm90, which moto does not have."""
 
-from __future__ import annotations
-
 import functools
 import re
 from collections.abc import Sequence

@@ -3,8 +3,6 @@
 moto fails on actions that it does not know, and on parameters that are missing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from typing import Final
 

@@ -4,8 +4,6 @@ A role that nobody made is made when a request first names it, as programs take 
 for granted. One that was deleted stays deleted.
 """
 
-from __future__ import annotations
-
 import json
 import threading
 from collections.abc import Mapping, Sequence

@@ -3,8 +3,6 @@
 Checked are the XML of bodies, and the types of what is in the address and in headers.
 """
 
-from __future__ import annotations
-
 import functools
 import json
 import re

@@ -4,8 +4,6 @@ A request claims everything that it needs at once, in order of arrival, so no tw
 each other, and none waits forever.
 """
 
-from __future__ import annotations
-
 import contextlib
 import threading
 from collections.abc import Iterator, Mapping

@@ -7,8 +7,6 @@ Source: S3's API reference, "Signature Calculations for the Authorization Header
 Payload in Multiple Chunks" and "… with trailing headers".
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import hmac

@@ -7,8 +7,6 @@ Source: the AWS general reference, "Signature Version 4"; S3's API reference, "A
 Requests".
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import email.utils
 import re

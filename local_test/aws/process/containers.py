@@ -4,8 +4,6 @@ Containers get access to AWS as on the platform, in the form that works here: an
 environment variables.
 """
 
-from __future__ import annotations
-
 import shlex
 import urllib.parse
 from collections.abc import Callable, Mapping

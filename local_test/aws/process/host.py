@@ -4,8 +4,6 @@ Rules of this file: the only place that changes this process's environment, and 
 its own.
 """
 
-from __future__ import annotations
-
 import functools
 import json
 import os

@@ -8,8 +8,6 @@ Rules of this file: it has the only broad `except` of the request side; an error
 to the log with the request ID that the client gets.
 """
 
-from __future__ import annotations
-
 import sys
 import traceback
 import uuid

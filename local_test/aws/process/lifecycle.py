@@ -1,7 +1,5 @@
 """What happens to an account when the local AWS starts and stops."""
 
-from __future__ import annotations
-
 from local_test.aws.account.account import Account
 from local_test.aws.account.kinds import COMPONENT, ENDPOINT, TRAINING_JOB
 from local_test.aws.sagemaker import (

@@ -1,7 +1,5 @@
 """The standard streams of the local AWS: a full disk under its log never fails a request."""
 
-from __future__ import annotations
-
 import io
 import os
 import sys

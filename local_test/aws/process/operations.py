@@ -3,8 +3,6 @@
 `python -m local_test operations` writes the latter to `docs/local-sagemaker-operations.md`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Literal
 

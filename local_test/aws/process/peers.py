@@ -3,8 +3,6 @@
 Linux accepts packets for that address on every device, so other machines can reach it, too.
 """
 
-from __future__ import annotations
-
 import ipaddress
 import threading
 import time

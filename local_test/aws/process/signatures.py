@@ -3,8 +3,6 @@
 botocore computes what the signature must be.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import functools
 import hashlib

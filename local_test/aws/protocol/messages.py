@@ -4,8 +4,6 @@ An operation is a function from a validated `dict` to a `dict`, in the names of 
 seconds since the epoch. This module words faults as the service does, and shapes the answers.
 """
 
-from __future__ import annotations
-
 import base64
 import datetime as dt
 import json

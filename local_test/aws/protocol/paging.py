@@ -1,7 +1,5 @@
 """Pages of answers that list things."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

@@ -4,8 +4,6 @@ The scaler looks at the last minute every few seconds; the service waits for ala
 fifteen minutes. Cool-downs are those of the policy.
 """
 
-from __future__ import annotations
-
 import math
 import sys
 import time

@@ -1,7 +1,5 @@
 """The platform's own metrics: those of endpoints in CloudWatch, and BatchGetMetrics."""
 
-from __future__ import annotations
-
 import json
 import statistics
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """The operations of endpoints."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 

@@ -1,7 +1,5 @@
 """List operations: filters, sorting, pages and summaries."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final

@@ -4,8 +4,6 @@ An endpoint's record keeps the requests that it runs (`_requests`). So it comes 
 even if a model or its configuration was deleted meanwhile, as the service's endpoints live on.
 """
 
-from __future__ import annotations
-
 import copy
 import time
 from collections.abc import Mapping

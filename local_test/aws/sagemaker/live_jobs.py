@@ -3,8 +3,6 @@
 What differs between training, processing and transform jobs is in `JobKind`.
 """
 
-from __future__ import annotations
-
 import functools
 import sys
 import time

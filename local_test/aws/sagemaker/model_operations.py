@@ -1,7 +1,5 @@
 """Models and endpoint configurations: the records from which endpoints and transform jobs start."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from typing import Any, Final

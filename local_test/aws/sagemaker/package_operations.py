@@ -1,7 +1,5 @@
 """The model registry: groups, versioned packages, approval."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """The SageMaker Runtime API: requests to the endpoints of an account."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Mapping
 from typing import Any

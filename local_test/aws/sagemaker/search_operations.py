@@ -1,7 +1,5 @@
 """Search: resources by the values in their records."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Iterator, Mapping
 from typing import Any, Final

@@ -1,7 +1,5 @@
 """Tags of resources, and finding a resource by its ARN."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, Final
 

@@ -1,7 +1,5 @@
 """The options that send a command's request to an account instead of this machine."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The command that tunes hyperparameters in an account: tune."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Build CreateHyperParameterTuningJob requests from a training job's request and a few values."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping

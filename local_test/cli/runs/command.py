@@ -1,7 +1,5 @@
 """The command `runs`: lists jobs, and compares some of them."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Sets runs side by side: facts, parameters, metrics, curves and confusion matrices."""
 
-from __future__ import annotations
-
 import dataclasses
 import datetime as dt
 import re

@@ -1,7 +1,5 @@
 """What a person does after a job: look at its report, serve its model, compare it with another."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Mapping
 from pathlib import Path

@@ -3,8 +3,6 @@
 Every word of a run is escaped by the template.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from pathlib import Path

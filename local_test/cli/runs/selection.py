@@ -1,7 +1,5 @@
 """Chooses runs: by name, by conditions on their values, and in an order."""
 
-from __future__ import annotations
-
 import difflib
 import operator
 import re

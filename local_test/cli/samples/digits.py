@@ -1,7 +1,5 @@
 """Handwritten digits as CSV files: scikit-learn's `load_digits`, 1797 images of 8 x 8 pixels."""
 
-from __future__ import annotations
-
 import random
 from dataclasses import dataclass
 from pathlib import Path

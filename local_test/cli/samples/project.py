@@ -1,7 +1,5 @@
 """The user's project in the current folder: what commands use where nothing else is named."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final

@@ -1,7 +1,5 @@
 """Checks of servers of serverless and of asynchronous endpoints."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Final
 

@@ -1,7 +1,5 @@
 """Plain HTTP with a server under test: one connection for each request, and nothing added."""
 
-from __future__ import annotations
-
 import contextlib
 import http.client
 import threading

@@ -1,7 +1,5 @@
 """Checks of how jobs end: failures, stops, checkpoints, and a processing job after the training."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Final
 

@@ -1,7 +1,5 @@
 """Checks of training with what the platform may add: files, channels, encodings and hosts."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Final
 

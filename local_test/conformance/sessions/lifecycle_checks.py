@@ -1,7 +1,5 @@
 """Checks of a server's start, its stop, a model that does not load, and a worker that dies."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import os

@@ -1,7 +1,5 @@
 """Checks of the plain training job: the three documented files, strings, and nothing else."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator

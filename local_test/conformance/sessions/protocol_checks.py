@@ -1,7 +1,5 @@
 """Checks of HTTP: health, paths, negotiation, load, metrics and refusals, on one running server."""
 
-from __future__ import annotations
-
 import http.client
 import json
 import re

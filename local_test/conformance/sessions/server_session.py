@@ -1,7 +1,5 @@
 """A server that runs for one session of checks."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass

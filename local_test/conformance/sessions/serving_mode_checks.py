@@ -1,7 +1,5 @@
 """Checks of servers of batch jobs, of isolated and multi-model endpoints, and of labels."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """What the platform may put around a training job: changes of its directory before the start."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Callable

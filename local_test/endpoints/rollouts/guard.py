@@ -1,7 +1,5 @@
 """What watches a deployment: its alarms, its time limit, and the end of the endpoint."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence

@@ -4,8 +4,6 @@ A blue/green deployment starts the entire new fleet, and stops the old one at th
 starts a batch of the new fleet in each step, and stops as many of the old one.
 """
 
-from __future__ import annotations
-
 import contextlib
 import threading
 from collections.abc import Iterator, Sequence

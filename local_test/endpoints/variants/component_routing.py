@@ -1,7 +1,5 @@
 """Which variant, or which inference component, answers a request (IC-1)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 

@@ -1,7 +1,5 @@
 """The copies of an inference component; each request goes to one that is least busy (IC-1)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 

@@ -1,7 +1,5 @@
 """One copy of a model: its container, or the 2 to 15 containers of an instance (PIP-1)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final

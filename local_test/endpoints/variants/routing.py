@@ -4,8 +4,6 @@ During a deployment there are two lanes, the old and the new version. Each gets 
 requests, and divides it by the weights of its own variants.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

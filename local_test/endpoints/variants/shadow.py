@@ -4,8 +4,6 @@ A copy is sent after the caller has the production variant's answer. What is dro
 reported: copies that find the queue full, and those that are not answered.
 """
 
-from __future__ import annotations
-
 import functools
 import random
 import threading

@@ -4,8 +4,6 @@ On this machine an instance is only a number, since the copies of each component
 of their own.
 """
 
-from __future__ import annotations
-
 from local_test.endpoints.variants.replica import Replica
 from local_test.endpoints.variants.variant import Variant
 

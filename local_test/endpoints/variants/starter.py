@@ -1,7 +1,5 @@
 """Starts the containers of a model: its data, its environment, its port, its limits."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The variants of one endpoint configuration, and how far a deployment of it is."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Starts the servers of an endpoint configuration, and waits until they are healthy."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace

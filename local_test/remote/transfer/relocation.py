@@ -1,7 +1,5 @@
 """A local request as the account needs it: the same, but for places, image, role and tags."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@ Source: API `TrafficRoutingConfig`, `BlueGreenUpdatePolicy`, `RollingUpdatePolic
 `deployment-guardrails-exclusions`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 

@@ -6,8 +6,6 @@ is counted in instances, which are whole; a share that is given in percent is ex
 Source: API `DeploymentConfig`; Guide `deployment-guardrails`.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """System calls that Python has no function for: unshare, mount, setns, prctl. Linux only."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 

@@ -5,8 +5,6 @@ machines cannot connect to it, the harness binds each socket to the loopback dev
 program listens on it. A seccomp filter reports every `listen` to it.
 """
 
-from __future__ import annotations
-
 import ctypes
 import os
 import socket

@@ -1,7 +1,5 @@
 """The files that a private view shows: /opt/ml, and none of the machine's sockets. Linux only."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import stat

@@ -1,7 +1,5 @@
 """Artifacts of this toolkit, in front of which a user has put handlers."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Keras models: `.keras` archives and HDF5 files, of Keras 3 and, where it can be, of Keras 2."""
 
-from __future__ import annotations
-
 import importlib
 import re
 import tempfile

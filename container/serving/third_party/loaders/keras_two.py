@@ -5,8 +5,6 @@ does anyway (`groups: 1`, `time_major: false`, shapes that building finds again)
 they change what the model computes. Keras 2 also counts the calls of a nested model from 1.
 """
 
-from __future__ import annotations
-
 import importlib
 import inspect
 import json

@@ -1,7 +1,5 @@
 """LiteRT flatbuffers (`.tflite`)."""
 
-from __future__ import annotations
-
 import importlib
 import threading
 from pathlib import Path

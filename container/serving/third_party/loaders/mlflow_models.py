@@ -6,8 +6,6 @@ any other, a table goes in as it comes. Most flavors of scikit-learn and PyTorch
 need BYO_ALLOW_PICKLE.
 """
 
-from __future__ import annotations
-
 import importlib
 import os
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """ONNX graphs (`.onnx`), by ONNX Runtime, whose `run` is thread-safe."""
 
-from __future__ import annotations
-
 import importlib
 from pathlib import Path
 from typing import Any, Final

@@ -1,7 +1,5 @@
 """Pickles, by joblib, which reads those of the standard library, and compressed ones, as well."""
 
-from __future__ import annotations
-
 import importlib
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """TensorFlow's SavedModels."""
 
-from __future__ import annotations
-
 import importlib
 from pathlib import Path
 from typing import Any

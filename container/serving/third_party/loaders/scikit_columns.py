@@ -1,7 +1,5 @@
 """Which columns of a scikit-learn model are text: those of which its first steps learned texts."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any
 

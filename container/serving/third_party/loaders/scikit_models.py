@@ -3,8 +3,6 @@
 The answer is that of `predict`. A model that was fitted on a DataFrame takes its columns by name.
 """
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Callable
 from pathlib import Path

@@ -4,8 +4,6 @@ Its copies are the replicas of a deployment of its own. So they are replaced by 
 when they exit, as the servers of an endpoint are.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Final
 

@@ -1,7 +1,5 @@
 """Why something that hosts a model did not start or change."""
 
-from __future__ import annotations
-
 import sys
 import traceback
 

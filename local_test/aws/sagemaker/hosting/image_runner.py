@@ -1,7 +1,5 @@
 """Runs each container of a model with the runner of its image."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

@@ -4,8 +4,6 @@ A component's record keeps what it runs (`_requests`), as that of an endpoint do
 whether or not the endpoint is in service already; requests reach them by the endpoint.
 """
 
-from __future__ import annotations
-
 import copy
 import time
 from typing import Any, cast

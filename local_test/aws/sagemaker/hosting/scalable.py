@@ -1,7 +1,5 @@
 """What Application Auto Scaling can change: variants of endpoints, and inference components."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass

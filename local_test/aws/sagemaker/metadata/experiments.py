@@ -1,7 +1,5 @@
 """Experiments: trials, and the components that belong to them."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Mapping
 from typing import Any, Final

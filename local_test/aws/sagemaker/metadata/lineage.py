@@ -1,7 +1,5 @@
 """Lineage: artifacts, actions and contexts, and which of them led to which."""
 
-from __future__ import annotations
-
 import time
 import uuid
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Model cards, whose every update is a new version, and algorithms, which name a program."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Mapping

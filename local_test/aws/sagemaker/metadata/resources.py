@@ -3,8 +3,6 @@
 The names of all members come from botocore's model, so that one set of functions serves all kinds.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -3,8 +3,6 @@
 Source: the developer guide's "Caching pipeline steps".
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

@@ -1,7 +1,5 @@
 """A pipeline definition: its parameters, its steps, and what each step waits for."""
 
-from __future__ import annotations
-
 import graphlib
 import json
 import re

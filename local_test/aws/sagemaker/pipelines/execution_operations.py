@@ -1,7 +1,5 @@
 """The operations of a pipeline's executions."""
 
-from __future__ import annotations
-
 import secrets
 import string
 import time

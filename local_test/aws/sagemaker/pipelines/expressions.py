@@ -3,8 +3,6 @@
 Source: the pipeline definition's JSON schema, version 2020-12-01.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final

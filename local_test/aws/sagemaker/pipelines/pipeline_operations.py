@@ -1,7 +1,5 @@
 """The operations of pipelines."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from typing import Any, Final

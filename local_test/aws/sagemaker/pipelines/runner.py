@@ -4,8 +4,6 @@ All that an execution knows is in its record, and a step's job is named there be
 that the next local AWS continues where this one was killed.
 """
 
-from __future__ import annotations
-
 import sys
 import time
 import traceback

@@ -1,7 +1,5 @@
 """What a step does: it asks for a resource of SageMaker, and reads how that ended."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import uuid

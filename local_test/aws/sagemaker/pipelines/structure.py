@@ -1,7 +1,5 @@
 """Whether the parts of a pipeline definition are of the types that reading it takes for granted."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any, Final
 

@@ -1,7 +1,5 @@
 """The values that a running execution's expressions stand for."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Mapping
 from typing import Any, Final

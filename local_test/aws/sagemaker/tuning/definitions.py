@@ -1,7 +1,5 @@
 """The training job definitions of a tuning job, and the checks of its configuration."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final

@@ -3,8 +3,6 @@
 Rules of this file: pure. All values are signed so that greater is better, one value for each epoch.
 """
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections.abc import Mapping, Sequence

@@ -3,8 +3,6 @@
 Rules of this file: pure, except for the clock.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Mapping, Sequence

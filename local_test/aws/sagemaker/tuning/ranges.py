@@ -4,8 +4,6 @@ Every strategy searches the same cube: a point has one number in [0, 1) for each
 of the request, and the ranges turn it into the strings that a training job gets.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping

@@ -3,8 +3,6 @@
 Rules of this file: pure, except for the random generators.
 """
 
-from __future__ import annotations
-
 import itertools
 import random
 from collections.abc import Iterator, Mapping, Sequence

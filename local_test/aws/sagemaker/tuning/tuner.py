@@ -4,8 +4,6 @@ All that a tuning job knows is in its record and in the records and metrics of i
 that the next local AWS continues where this one was killed.
 """
 
-from __future__ import annotations
-
 import contextlib
 import sys
 import time

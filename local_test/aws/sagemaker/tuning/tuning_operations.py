@@ -1,7 +1,5 @@
 """The operations of hyperparameter tuning jobs."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

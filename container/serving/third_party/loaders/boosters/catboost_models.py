@@ -5,8 +5,6 @@ classifier, the values of a regressor, the scores of a ranker. Columns of catego
 take strings, and categories integers as well.
 """
 
-from __future__ import annotations
-
 import importlib
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Columns of categories, of which a model holds the place of each value among those of training."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 

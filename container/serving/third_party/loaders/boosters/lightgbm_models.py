@@ -4,8 +4,6 @@ The answer is that of `Booster.predict`, for classifiers probabilities. A missin
 so is a category that training has not seen.
 """
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Sequence
 from pathlib import Path

@@ -5,8 +5,6 @@ the rounds up to the best one, as `XGBClassifier.predict_proba`. A missing value
 that training has not seen is refused, as XGBoost does.
 """
 
-from __future__ import annotations
-
 import importlib
 import itertools
 import json

@@ -14,8 +14,6 @@ The first side of a shape is the batch; null is any length. Only weights need `m
 what its floating-point parameters and inputs become; without it they are as the module makes them.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any, Final

@@ -1,7 +1,5 @@
 """Programs of PyTorch that were saved in training mode, and so are random or look at other rows."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeAlias

@@ -1,7 +1,5 @@
 """Weights of PyTorch, as safetensors or a state dictionary, in a module that a manifest names."""
 
-from __future__ import annotations
-
 import importlib
 import inspect
 import sys
