@@ -149,10 +149,7 @@ def load(path: Path) -> Algorithm:
 
 
 def read(module: ModuleType, name: str) -> Algorithm:
-    """Read a module's declarations.
-
-    Raises: UserError that names every fault.
-    """
+    """Read a module's declarations. Raises: UserError that names every fault."""
     declared = getattr(module, "Hyperparameters", _NoHyperparameters)
     default_parse = functools.partial(hyperparameters.parse, declared)
     wrong = [name for name in ("CHANNELS", "METRICS") if not _are_names(getattr(module, name, ()))]

@@ -85,10 +85,7 @@ class _Pair:
 
 
 def _load_litert() -> Any:
-    """Return LiteRT's class of interpreters.
-
-    Raises: PlatformError if it is not installed.
-    """
+    """Return LiteRT's class of interpreters. Raises: PlatformError if it is not installed."""
     try:
         return importlib.import_module("ai_edge_litert.interpreter").Interpreter
     except ModuleNotFoundError as error:

@@ -57,10 +57,7 @@ class Project:
             yield from (Path(place, name) for name in names if Path(place, name).is_file())
 
     def check(self) -> None:
-        """Let the doctor examine the project.
-
-        Raises: DeliveryError if it finds an error.
-        """
+        """Let the doctor examine the project. Raises: DeliveryError if it finds an error."""
         command = [sys.executable, "-m", "container", "doctor", str(self.directory)]
         done = subprocess.run(command, cwd=ROOT, stdout=sys.stderr, check=False)
         if done.returncode:
@@ -84,10 +81,7 @@ class Project:
         return [*command, "--image", image, "-c", f"training={data}", "--body", str(body)]
 
     def smoke(self, image: str) -> None:
-        """Try the image once.
-
-        Raises: DeliveryError if it does not train, serve or answer.
-        """
+        """Try the image once. Raises: DeliveryError if it does not train, serve or answer."""
         os.environ["PYTHONPATH"] = str(ROOT)
         say("smoke test")
         run(self.compose_smoke(image), stream=True)

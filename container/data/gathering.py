@@ -246,10 +246,7 @@ class _Store:
         self.scratch: ScratchFile | None = None
 
     def append(self, images: Images) -> None:
-        """Add images.
-
-        Raises: PlatformError if scratch space is full.
-        """
+        """Add images. Raises: PlatformError if scratch space is full."""
         end = self._used + images.nbytes
         if not self.is_full and end <= self._budget_bytes:
             self._memory[self._used : end] = images.reshape(-1)

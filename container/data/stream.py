@@ -40,10 +40,7 @@ class ScratchFile:
         Path(name).unlink()
 
     def append(self, images: Images) -> None:
-        """Append images.
-
-        Raises: PlatformError if the disk is full.
-        """
+        """Append images. Raises: PlatformError if the disk is full."""
         view = np.ascontiguousarray(images).reshape(-1).data
         try:
             while view:

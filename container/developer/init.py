@@ -48,10 +48,7 @@ def write(directory: Path, kind: str, service: str | None = None) -> list[Path]:
 
 
 def add_delivery(directory: Path, service: str) -> list[Path]:
-    """Write what delivers a project that exists, and return the files.
-
-    Raises: as `write`.
-    """
+    """Write what delivers a project that exists, and return the files. Raises: as `write`."""
     return _copy((SERVICES[service],), directory, "accuracy", "accuracy >= 0.9")
 
 

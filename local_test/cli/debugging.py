@@ -76,10 +76,7 @@ class DebugOptions:
             raise UserError(f"--debug and {flag} exclude each other; leave out one of them")
 
     def check_hosts(self, count: int, *, is_isolated: bool = False) -> None:
-        """Check that the debugger reaches all that runs.
-
-        Raises: UserError.
-        """
+        """Check that the debugger reaches all that runs. Raises: UserError."""
         if self.debug is None:
             return
         if count > 1:

@@ -35,10 +35,7 @@ def explain(library: str | None) -> str | None:
 
 
 def require(library: str) -> None:
-    """Check that a library is installed.
-
-    Raises: UserError with the command that installs it.
-    """
+    """Check that a library is installed. Raises: UserError with the command that installs it."""
     if importlib.util.find_spec(library) is None:
         raise UserError(explain(library) or library)
 

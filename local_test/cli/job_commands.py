@@ -226,10 +226,7 @@ class TransformOptions:
     instance_count: int = option(1, "Number of instances.")
 
     def make_request(self, data: str) -> dict[str, Any]:
-        """Return the CreateTransformJob request.
-
-        Raises: UserError if no input is given.
-        """
+        """Return the CreateTransformJob request. Raises: UserError if no input is given."""
         if not data:
             raise UserError("the input is missing; name a file, a directory or a URI prefix")
         name = self.name or shorthand.make_name("transform")

@@ -268,10 +268,7 @@ def split_command(flag: str, text: str) -> list[str]:
 
 
 def check_port(port: int, flag: str = "--port") -> None:
-    """Refuse a number that is not a port.
-
-    Raises: UserError.
-    """
+    """Refuse a number that is not a port. Raises: UserError."""
     if not 0 <= port < 65536:
         raise UserError(f"{flag} {port}: expected 0 to 65535")
 

@@ -81,10 +81,7 @@ def _choose_groups(*, train: bool, serve: bool, has_model: bool) -> set[str]:
 
 
 def parse_url(url: str) -> tuple[str, int]:
-    """Return host and port of `http://HOST:PORT`.
-
-    Raises: UserError for anything else.
-    """
+    """Return host and port of `http://HOST:PORT`. Raises: UserError for anything else."""
     parts = urllib.parse.urlsplit(url)
     if parts.scheme != "http" or not parts.hostname or parts.path.strip("/"):
         raise UserError(f"{url!r} is not of the form http://HOST:PORT")

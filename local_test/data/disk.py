@@ -44,10 +44,7 @@ def explain(error: BaseException, place: Path | str) -> DiskError | None:
 
 @contextlib.contextmanager
 def guard(place: Path | str) -> Iterator[None]:
-    """Let failures to write to `place` become DiskErrors.
-
-    Raises: DiskError.
-    """
+    """Let failures to write to `place` become DiskErrors. Raises: DiskError."""
     try:
         yield
     except (OSError, sqlite3.Error) as error:

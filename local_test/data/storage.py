@@ -144,10 +144,7 @@ def fetch(uri: str, target: Path) -> None:
 
 
 def read(uri: str) -> bytes:
-    """Return an object's bytes.
-
-    Raises: UserError if it cannot be read.
-    """
+    """Return an object's bytes. Raises: UserError if it cannot be read."""
     return read_typed(uri)[0]
 
 

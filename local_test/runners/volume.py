@@ -17,10 +17,7 @@ class Volume:
     """A file system at `root`, an empty directory, until `close`."""
 
     def __init__(self, root: Path) -> None:
-        """Mount it.
-
-        Raises: PlatformError if this user, or this machine, cannot mount.
-        """
+        """Mount it. Raises: PlatformError if this user, or this machine, cannot mount."""
         self._root = root
         root.mkdir(parents=True, exist_ok=True)
         _mount("-t", "tmpfs", "-o", "size=90%", "local-test", str(root))

@@ -196,10 +196,7 @@ def _read_array(
 
 
 def _refuse_more(stream: BinaryIO, name: str) -> None:
-    """Refuse content after the array, such as a second one.
-
-    Raises: UserError.
-    """
+    """Refuse content after the array, such as a second one. Raises: UserError."""
     if stream.read(1):
         raise UserError(
             f"{name} has data after the array that its header describes; expected one array per "

@@ -125,10 +125,7 @@ def split_fields(line: bytes, separator: bytes, *, is_strict: bool = False) -> l
 
 
 def read_head(stream: Utf8Stream, block_bytes: int) -> bytes:
-    """Read blocks until they hold a complete row.
-
-    Raises: UserError if these bytes are not text.
-    """
+    """Read blocks until they hold a complete row. Raises: UserError if these bytes are not text."""
     head = stream.read(block_bytes)
     while not _has_row(head) and (more := stream.read(block_bytes)):
         head += more

@@ -79,10 +79,7 @@ def write_label(value: object, charset: str) -> str:
 
 
 def decode_label(text: bytes, charset: str) -> str:
-    """Decode a label that a record holds.
-
-    Raises: ValueError if it is not in the charset.
-    """
+    """Decode a label that a record holds. Raises: ValueError if it is not in the charset."""
     try:
         return text.decode(charset)
     except UnicodeError as error:

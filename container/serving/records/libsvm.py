@@ -39,10 +39,7 @@ def read_first_index(parameters: Mapping[str, str]) -> int:
 
 
 def decode(rows: Iterable[bytes], first_index: int, columns: int) -> Iterator[NDArray[Any]]:
-    """Yield each row as `[column] float64`.
-
-    Raises: RequestError 400 that names the row.
-    """
+    """Yield each row as `[column] float64`. Raises: RequestError 400 that names the row."""
     for number, line in enumerate(rows, start=1):
         if len(line) > _OTHER_BYTES + _PAIR_BYTES * columns or line.count(b":") > columns:
             message = f"row {number} of {len(line)} bytes is longer than {columns} values"

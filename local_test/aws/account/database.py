@@ -69,17 +69,11 @@ class Database:
         return rows
 
     def write(self, kind: str, name: str, body: str) -> None:
-        """Insert or replace a record.
-
-        Raises: DiskError.
-        """
+        """Insert or replace a record. Raises: DiskError."""
         self._execute(_UPSERT, (kind, name, body))
 
     def delete(self, kind: str, name: str) -> None:
-        """Delete a record, if it exists.
-
-        Raises: DiskError.
-        """
+        """Delete a record, if it exists. Raises: DiskError."""
         self._execute("DELETE FROM record WHERE kind = ? AND name = ?", (kind, name))
 
     def set_apart(self, kind: Any, name: Any, body: Any, reason: str) -> None:

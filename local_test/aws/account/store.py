@@ -111,10 +111,7 @@ class Store:
                 self._unwritten[kind.name, name] = None
 
     def delete(self, kind: Kind[R], name: str) -> None:
-        """Remove a record, if it exists.
-
-        Raises: DiskError.
-        """
+        """Remove a record, if it exists. Raises: DiskError."""
         with self._lock:
             self._run(self._database.delete, kind.name, name)
             self._records.get(kind.name, {}).pop(name, None)

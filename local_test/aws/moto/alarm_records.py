@@ -47,10 +47,7 @@ class AlarmRecords:
         backend.put_metric_alarm = functools.partial(self._record, self._put)
 
     def write(self) -> None:
-        """Write what has changed.
-
-        Raises: DiskError.
-        """
+        """Write what has changed. Raises: DiskError."""
         with self._lock:
             alarms = dict(self._backend.alarms)
             for name, alarm in alarms.items():

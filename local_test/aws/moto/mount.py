@@ -76,10 +76,7 @@ class Services:
     def __call__(
         self, service: str, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
-        """Answer one request.
-
-        Raises: AwsError, DiskError, NotImplementedError.
-        """
+        """Answer one request. Raises: AwsError, DiskError, NotImplementedError."""
         environ["HTTP_X_MOTO_ACCOUNT_ID"] = self._account
         form = _read_form(environ) if service in query_model.MODELS else {}
         if "Action" in form:

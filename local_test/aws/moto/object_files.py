@@ -78,10 +78,7 @@ class ObjectFiles:
         return body
 
     def _check_upload(self, target: Target) -> None:
-        """Refuse a request about an upload that does not exist.
-
-        Raises: AwsError NoSuchUpload.
-        """
+        """Refuse a request about an upload that does not exist. Raises: AwsError NoSuchUpload."""
         upload = target.query.get("uploadId", [""])[0]
         bucket = self._backend.buckets.get(target.bucket)
         if bucket is None or not upload or upload in bucket.multiparts:
@@ -101,10 +98,7 @@ class ObjectFiles:
                 self._keep_bucket(name)
 
     def _keep(self, target: Target) -> None:
-        """Write down what a request may have changed.
-
-        Raises: DiskError.
-        """
+        """Write down what a request may have changed. Raises: DiskError."""
         for name in target.keys:
             self._keep_object(target.bucket, name)
         if not target.keys and target.method != "POST":

@@ -147,10 +147,7 @@ def _find_fault(shape: Any, text: str) -> str | None:
 
 
 def _check_body(operation: _Operation, environ: dict[str, Any]) -> None:
-    """Check the body of an operation that takes a document.
-
-    Raises: AwsError.
-    """
+    """Check the body of an operation that takes a document. Raises: AwsError."""
     payload = operation.shape.serialization.get("payload")
     if operation.name == "PutBucketPolicy":
         _check_policy(_read(environ))

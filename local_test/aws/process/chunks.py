@@ -71,10 +71,7 @@ class _Body:
         self._sign = sign
 
     def read_chunk(self, target: IO[bytes]) -> bool:
-        """Copy one chunk to `target`; return False at the end.
-
-        Raises: AwsError.
-        """
+        """Copy one chunk to `target`; return False at the end. Raises: AwsError."""
         head = _CHUNK.fullmatch(self._read_line())
         if head is None or bool(head.group(2)) != bool(self._signature):
             _refuse("the head of a chunk is not as S3 describes it")
@@ -95,10 +92,7 @@ class _Body:
         return size > 0
 
     def read_trailer(self) -> dict[str, str]:
-        """Return the fields after the last chunk.
-
-        Raises: AwsError.
-        """
+        """Return the fields after the last chunk. Raises: AwsError."""
         fields: dict[str, str] = {}
         signature = ""
         while True:
@@ -130,10 +124,7 @@ class _Body:
 
 
 def _check_trailer(fields: Mapping[str, str], decoded: IO[bytes], environ: dict[str, Any]) -> None:
-    """Check the announced checksums, and hand them on as headers.
-
-    Raises: AwsError.
-    """
+    """Check the announced checksums, and hand them on as headers. Raises: AwsError."""
     announced = environ.get("HTTP_X_AMZ_TRAILER", "").lower().split(",")
     for name in filter(None, map(str.strip, announced)):
         if name not in fields:

@@ -91,10 +91,7 @@ class Application:
         return _send(_refuse(refusal, environ, service), start_response)
 
     def _check_sender(self, service: str | None, environ: dict[str, Any]) -> None:
-        """Refuse a request that a web page of another site may have sent.
-
-        Raises: AwsError.
-        """
+        """Refuse a request that a web page of another site may have sent. Raises: AwsError."""
         fault = browser_gate.find_fault(
             environ, addresses=self._addresses, is_linkable=service is None
         )
@@ -103,10 +100,7 @@ class Application:
             raise AwsError(code, fault, 403)
 
     def _check_signature(self, claim: Claim, environ: dict[str, Any]) -> None:
-        """Refuse a request that no key of ours signed.
-
-        Raises: AwsError.
-        """
+        """Refuse a request that no key of ours signed. Raises: AwsError."""
         secret = self._keys.get(claim.access_key) or self.services.find_secret(claim.access_key)
         signatures.check(environ, claim, secret)
 
@@ -216,10 +210,7 @@ def _find_service(claim: Claim | None, environ: dict[str, Any]) -> str | None:
 
 
 def _check_not_form(service: str, environ: dict[str, Any]) -> None:
-    """Refuse the upload of an object by a form of a web page.
-
-    Raises: AwsError.
-    """
+    """Refuse the upload of an object by a form of a web page. Raises: AwsError."""
     bucket, _, key = environ.get("PATH_INFO", "").strip("/").partition("/")
     query = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)
     if environ["REQUEST_METHOD"] != "POST" or not bucket or key or "delete" in query:

@@ -58,10 +58,7 @@ def check(environ: dict[str, Any], claim: Claim, secret: str | None) -> None:
 
 
 def _check_time(claim: Claim) -> None:
-    """Refuse a signature that is too old, or not valid yet.
-
-    Raises: AwsError.
-    """
+    """Refuse a signature that is too old, or not valid yet. Raises: AwsError."""
     now = time.time()
     if claim.expires is not None:
         if claim.expires < now:
@@ -87,10 +84,7 @@ def _check_time(claim: Claim) -> None:
 
 
 def _check_signed_headers(environ: Mapping[str, Any], claim: Claim) -> None:
-    """Refuse a request whose signature leaves out what decides what it does.
-
-    Raises: AwsError.
-    """
+    """Refuse a request whose signature leaves out what decides what it does. Raises: AwsError."""
     if claim.version != 4:
         return
     missing = [] if "host" in claim.signed_headers else ["host"]

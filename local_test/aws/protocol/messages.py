@@ -46,10 +46,7 @@ class AwsError(Exception):
 
 
 def reject(message: str) -> NoReturn:
-    """Refuse a request that is well-formed and wrong.
-
-    Raises: AwsError ValidationException.
-    """
+    """Refuse a request that is well-formed and wrong. Raises: AwsError ValidationException."""
     raise AwsError("ValidationException", message)
 
 

@@ -110,10 +110,7 @@ class Rollout:
                 self._resize(old, left)
 
     def _roll_back(self, cause: Exception) -> None:
-        """Give the old version all traffic again.
-
-        Raises: RollbackFailedError, StoppedError.
-        """
+        """Give the old version all traffic again. Raises: RollbackFailedError, StoppedError."""
         try:
             if self._plan.is_rolling:
                 self._restore_capacity()

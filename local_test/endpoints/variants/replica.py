@@ -108,10 +108,7 @@ class Replica:
         return place.server.client.stream(body, headers)
 
     def _choose(self, headers: Mapping[str, str]) -> list[Place]:
-        """Return the places that a request passes.
-
-        Raises: RequestError 400.
-        """
+        """Return the places that a request passes. Raises: RequestError 400."""
         target = headers.get(_TARGET_CONTAINER)
         if target is None and self.is_direct:
             raise RequestError(400, _ONE_NEEDED.format(self._names()))

@@ -111,10 +111,7 @@ class VersionStarter:
         return kind(description, starter, description.get("InitialVariantWeight", 1.0))
 
     def await_health(self, replicas: Sequence[Replica]) -> None:
-        """Wait until all servers are healthy.
-
-        Raises: UserError if one does not become healthy.
-        """
+        """Wait until all servers are healthy. Raises: UserError if one does not become healthy."""
         self._starting = [server for replica in replicas for server in replica.servers]
         if self._is_abandoned:
             self.abandon()

@@ -32,10 +32,7 @@ def enter_user_namespace(flags: int) -> None:
 
 
 def mount(source: str | None, target: str, flags: int, kind: str | None = None) -> None:
-    """Mount a file system, or change a mount.
-
-    Raises: OSError.
-    """
+    """Mount a file system, or change a mount. Raises: OSError."""
     arguments = [os.fsencode(text) if text else None for text in (source, target, kind)]
     check(libc.mount(*arguments, ctypes.c_ulong(flags), None), f"mount {target}")
 
@@ -60,10 +57,7 @@ def set_read_only(path: str, *, is_read_only: bool = True, is_recursive: bool = 
 
 
 def enter(file: int) -> None:
-    """Enter the namespace of an open file.
-
-    Raises: OSError.
-    """
+    """Enter the namespace of an open file. Raises: OSError."""
     check(libc.setns(file, 0), "setns")
 
 

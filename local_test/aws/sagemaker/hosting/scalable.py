@@ -27,10 +27,7 @@ class Scalable(Protocol):
     """What is counted."""
 
     def check(self, account: Account) -> None:
-        """Refuse what does not exist or cannot be scaled.
-
-        Raises: AwsError.
-        """
+        """Refuse what does not exist or cannot be scaled. Raises: AwsError."""
 
     def count(self, account: Account) -> int | None:
         """Return the count; None while it cannot be changed."""
@@ -39,10 +36,7 @@ class Scalable(Protocol):
         """Return the number of requests in the last `window_s` seconds."""
 
     def scale(self, account: Account, wanted: int) -> None:
-        """Begin to change the count.
-
-        Raises: AwsError if that is not possible now.
-        """
+        """Begin to change the count. Raises: AwsError if that is not possible now."""
 
 
 @dataclass(frozen=True)

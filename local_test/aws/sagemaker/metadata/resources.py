@@ -76,10 +76,7 @@ def create(
 
 
 def find(account: Account, kind: Kind[Any], name: str) -> Record:
-    """Return the record of a resource by its name or ARN.
-
-    Raises: AwsError ResourceNotFound.
-    """
+    """Return the record of a resource by its name or ARN. Raises: AwsError ResourceNotFound."""
     if name.startswith("arn:"):
         found = [item for item in account.store.list(kind) if item[kind.arn_name] == name.lower()]
     else:

@@ -104,10 +104,7 @@ def _convert(parameter: Mapping[str, Any], value: Any) -> Any:
 
 
 def read(text: str) -> Definition:
-    """Read a definition.
-
-    Raises: UserError that lists everything that is wrong, or not emulated.
-    """
+    """Read a definition. Raises: UserError that lists everything that is wrong, or not emulated."""
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:

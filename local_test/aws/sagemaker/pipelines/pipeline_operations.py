@@ -23,10 +23,7 @@ UNFINISHED: Final = ("Executing", "Stopping")
 
 
 def refuse_versions(request: Request) -> None:
-    """Refuse members that choose a version, or another service.
-
-    Raises: AwsError.
-    """
+    """Refuse members that choose a version, or another service. Raises: AwsError."""
     for name in _REFUSED:
         if request.get(name):
             reject(f"{name} is not emulated: the latest version of a pipeline runs.")
@@ -49,10 +46,7 @@ def _read_definition(request: Request) -> str:
 
 
 def find(account: Account, name_or_arn: str) -> dict[str, Any]:
-    """Return the record of a pipeline.
-
-    Raises: AwsError ResourceNotFound.
-    """
+    """Return the record of a pipeline. Raises: AwsError ResourceNotFound."""
     for record in account.store.list(PIPELINE):
         if name_or_arn in (record["PipelineName"], record["PipelineArn"]):
             return record

@@ -213,10 +213,7 @@ def read_property_file(properties: Mapping[str, Any], body: Mapping[str, Any], n
 
 
 def read_document(uri: str) -> Any:
-    """Return a JSON document.
-
-    Raises: UserError if it cannot be read.
-    """
+    """Return a JSON document. Raises: UserError if it cannot be read."""
     try:
         return json.loads(storage.read(uri))
     except (ValueError, RecursionError) as error:

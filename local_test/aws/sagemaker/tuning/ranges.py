@@ -86,10 +86,7 @@ def parse_ranges(request: Mapping[str, Any], faults: list[str]) -> list[Range]:
 
 
 def _parse_numeric(kind: str, item: Mapping[str, Any]) -> Range:
-    """Read the range of a number.
-
-    Raises: ValueError that says what is wrong.
-    """
+    """Read the range of a number. Raises: ValueError that says what is wrong."""
     convert = int if kind == "Integer" else float
     try:
         low = convert(item["MinValue"])
