@@ -147,9 +147,10 @@ def publish(stage: Path, manifest: Manifest) -> Artifact:
     """
     model_dir = stage.parent
     try:
-        (stage / MANIFEST_NAME).write_text(_format_manifest(manifest), encoding="utf-8")
+        text = json.dumps(dataclasses.asdict(manifest), indent=2, allow_nan=False) + "\n"
+        (stage / MANIFEST_NAME).write_text(text, encoding="utf-8")
         for path in sorted(stage.rglob("*")):
-            _sync(path)
+            sync(path)
         (model_dir / MANIFEST_NAME).unlink(missing_ok=True)
         for name in (KERAS_NAME, SAVED_MODEL_NAME, *FLATBUFFERS.values()):
             target = model_dir / name
@@ -160,13 +161,14 @@ def publish(stage: Path, manifest: Manifest) -> Artifact:
             else:
                 target.unlink(missing_ok=True)  # of an older artifact
         (stage / MANIFEST_NAME).replace(model_dir / MANIFEST_NAME)
-        _sync(model_dir)
+        sync(model_dir)
     except OSError as error:
         raise PlatformError(f"the artifact cannot be written to {model_dir}: {error}") from error
     return load(model_dir)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Flush a file, or the names in a directory, to the disk. Raises: OSError."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -200,10 +202,6 @@ def _list_entries(directory: Path) -> str:
     if len(names) > 10:
         names[10:] = ["..."]
     return ", ".join(names) or "nothing"
-
-
-def _format_manifest(manifest: Manifest) -> str:
-    return json.dumps(dataclasses.asdict(manifest), indent=2, allow_nan=False) + "\n"
 
 
 def _parse_manifest(path: Path) -> Manifest:

@@ -74,14 +74,6 @@ def _is_compiled(path: Path) -> bool:
     return any(name.startswith("data/aotinductor/") for name in list_members(path))
 
 
-def _is_exported(path: Path) -> bool:
-    return not _is_compiled(path)
-
-
-def _is_torch_pickle(path: Path) -> bool:
-    return not _is_torch_script(path)
-
-
 def is_hdf5(path: Path) -> bool:
     """Return whether a file is HDF5, whatever its name."""
     return read_head(path).startswith(HDF5_MAGIC)
@@ -131,7 +123,7 @@ KINDS: Final[dict[str, Kind]] = {
     ),
     "CatBoost": Kind("boosters.catboost_models:load", "catboost", (".cbm",)),
     "AOTInductor": Kind("pytorch.programs:CompiledProgram", "torch", (".pt2",), _is_compiled),
-    "torch.export": Kind("pytorch.programs:ExportedProgram", "torch", (".pt2",), _is_exported),
+    "torch.export": Kind("pytorch.programs:ExportedProgram", "torch", (".pt2",)),
     "TorchScript": Kind(
         "pytorch.programs:ScriptProgram",
         "torch",
@@ -140,7 +132,7 @@ KINDS: Final[dict[str, Kind]] = {
     ),
     "skops": Kind("scikit_models:SkopsModel", "skops", (".skops",)),
     "safetensors": Kind("pytorch.weights:load", "safetensors", (".safetensors",)),
-    "PyTorch weights": Kind("pytorch.weights:load", "torch", (".pt", ".pth"), _is_torch_pickle),
+    "PyTorch weights": Kind("pytorch.weights:load", "torch", (".pt", ".pth")),
     "pickle": Kind(
         "pickles:load",
         "scikit-learn",
@@ -149,7 +141,10 @@ KINDS: Final[dict[str, Kind]] = {
     ),
     "artifact": Kind("artifacts:ArtifactModel", "tensorflow"),
 }
-"""The kinds; of one model saved in several, the first is served, whose runtime is the lightest."""
+"""The kinds; of one model saved in several, the first is served, whose runtime is the lightest.
+
+A file is of the first kind that has its suffix and looks so.
+"""
 
 
 _HEADS: Final[dict[str, Callable[[bytes], bool]]] = {

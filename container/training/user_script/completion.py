@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from container import algorithm, contract
+from container import algorithm, artifact, contract
 from container.training.user_script.diagnosis import Failure
 from container.training.user_script.find import Program, enumerate_names
 from container.user_packages import import_advice, versions
@@ -72,11 +72,7 @@ def _make_durable(directory: Path) -> bool:
     try:
         probe.write_bytes(os.urandom(_PROBE_BYTES))
         for path in (*files, probe):
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            artifact.sync(path)
     finally:
         probe.unlink(missing_ok=True)
     return bool(files)
