@@ -7,7 +7,6 @@ is the boundary of an invocation: the one place here that catches any exception.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import math
@@ -16,8 +15,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, Protocol
-
-import numpy as np
 
 from container import contract
 from container.errors import RequestError
@@ -129,8 +126,9 @@ class Inference:
         name = media_type.name
         if name in media_types.PACKED or "content-encoding" in headers:
             return math.inf
-        is_resized = self.resize != "refuse" and name in media_types.PICTURES  # so of any size
-        if is_resized or b'"b64"' in request.body[:512]:  # pictures in base64 are decoded slowly
+        if self.resize != "refuse" and name in media_types.PICTURES:  # so of any size
+            return math.inf
+        if request.body.find(b'"b64"', 0, 512) >= 0:  # pictures in base64 are decoded slowly
             return math.inf
         # A pixel takes a byte or more.
         return self._image_s * max(1, len(request.body) // self._pixels)
@@ -192,7 +190,7 @@ class Inference:
         started = time.perf_counter()
         probabilities = self._predict(images)
         predicted = time.perf_counter()
-        if not np.isfinite(probabilities).all():
+        if not encoding.are_finite(probabilities):
             message = "the model returned a probability that is not finite"
             raise ArithmeticError(message)
         answer = encoding.encode(
@@ -225,8 +223,10 @@ class Inference:
         shape = self.input_shape
         decoder = decoding.PLAIN.get(media_type.name)
         if decoder is not None and body and not self._placeholders:
-            with contextlib.suppress(EncodedPicturesError):
+            try:
                 return decoder(body, shape, media_type.parameters), {}
+            except EncodedPicturesError:
+                pass
         expansion = expansion or Expansion(self._payload_bytes)
         if not self._placeholders:
             return decoding.decode(media_type, body, shape, expansion, self.resize), {}

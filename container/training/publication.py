@@ -15,7 +15,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 import container
-from container import artifact, contract, predictor
+from container import artifact, contract, machine, predictor
 from container.data.stream import Stream
 from container.errors import PlatformError, UserError
 from container.evaluation import job as evaluation
@@ -67,9 +67,10 @@ def publish(
         if prepared.settings.mirror_views:
             network = networks.average_mirrored(network)
         exported = export.write_models(stage, network, manifest, images, log=log, int8=int8)
-        models = {"": predictor.load(exported)}  # the model that `serve` will choose
+        threads = machine.count_threads()
+        models = {"": predictor.load(exported, threads=threads)}  # the model that `serve` chooses
         if "litert_int8" in exported.manifest.differences:
-            models["int8"] = predictor.load(exported, runtime="litert_int8")
+            models["int8"] = predictor.load(exported, runtime="litert_int8", threads=threads)
         with phases.measure("evaluation"):
             measured = _evaluate(prepared, models, Background(history, facts))
         _check_quality(prepared.settings, measured)

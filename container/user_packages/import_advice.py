@@ -8,7 +8,6 @@ from __future__ import annotations
 import bz2
 import contextlib
 import lzma
-import pickletools
 import re
 import zlib
 from collections.abc import Collection, Iterator
@@ -183,6 +182,8 @@ def _read_pickle(path: Path) -> bytes:
 
 def _follow_opcodes(data: bytes) -> Iterator[tuple[str, str]]:
     """List module and name of what opcodes refer to, also by strings that were met before."""
+    import pickletools  # as long to import as ten of our modules
+
     pushed: object = None
     before: object = None
     memo: dict[object, object] = {}

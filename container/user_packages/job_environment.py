@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sysconfig
 import tempfile
-import venv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +45,8 @@ def make(directory: Path) -> JobEnvironment:
 
     Raises: OSError.
     """
+    import venv
+
     venv.EnvBuilder(with_pip=False, symlinks=True).create(directory)
     environment = JobEnvironment(directory)
     ours = sysconfig.get_path("purelib")

@@ -65,7 +65,6 @@ EXERCISES = {
         "container.serving.bidirectional.sessions",
     ),
     "tests/contract/serve/test_serve_handlers.py": ("container.serving.event_worker.lane",),
-    "tests/contract/serve/test_serve_runtimes.py": ("container.runtimes",),
     "tests/contract/serve/test_serve_worker.py": ("container.serving.event_worker.worker",),
     "tests/contract/test_batch.py": ("container.batch.local_model",),
     "tests/contract/test_bodies.py": ("container.serving.records.table",),

@@ -6,6 +6,7 @@ A record that could not be decoded has no probabilities; it gets a placeholder a
 import functools
 import io
 import json
+import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final, TypeAlias
@@ -22,6 +23,13 @@ Errors: TypeAlias = Mapping[int, str]
 """What is wrong with each record that has no probabilities, by its number among all, from 0."""
 
 _NUMBER: Final = "%.9g"  # nine digits distinguish any two float32
+
+
+def are_finite(probabilities: Probabilities) -> bool:
+    """Return whether no probability is infinite or not a number."""
+    # A sum of squares takes a third of the time; it may also overflow.
+    squares = np.vdot(probabilities, probabilities)
+    return math.isfinite(squares) or bool(np.isfinite(probabilities).all())
 
 
 def encode(

@@ -38,6 +38,7 @@ _MARKS: Final = (b"\xef", b"\xfe", b"\xff")
 """First bytes of the marks of UTF-8 and UTF-16; no number begins with them."""
 _SHORT_BYTES: Final = 32_768
 """Shorter text takes a few microseconds, which is not worth giving up Python's lock."""
+_FEW_ROWS: Final = 16  # counting line ends costs more than memory for so many
 
 _decode_short = rows.load(ctypes.PyDLL)
 _decode_long = rows.load(ctypes.CDLL)
@@ -162,7 +163,7 @@ def decode_rows(
         len(sizes),
         _make_array(sizes),
         rows_maximum,
-        images.ctypes.data,
+        ctypes.byref(ctypes.c_char.from_buffer(images.data)),  # faster than `ctypes.data`
         ctypes.byref(end),
     )
     if count < 0:
@@ -173,7 +174,9 @@ def decode_rows(
 def decode_csv_rows(text: bytes, columns: int) -> NDArray[np.uint8] | None:
     """Decode lines of CSV into `[n, columns] uint8`; None as from `decode_rows`."""
     # A pixel and what separates it take two bytes or more.
-    rows_maximum = min(text.count(b"\n"), len(text) // (2 * columns)) + 1
+    rows_maximum = len(text) // (2 * columns) + 1
+    if rows_maximum > _FEW_ROWS:
+        rows_maximum = min(rows_maximum, text.count(b"\n") + 1)
     decoded = decode_rows(text, (), rows_maximum, columns)
     return None if decoded is None else decoded[0]
 

@@ -121,7 +121,8 @@ class Connections:
         self._maximum = _raise_file_limit()
         self._by_descriptor: dict[int, Connection] = {}
         self.get = self._by_descriptor.get
-        self._postponed: deque[Connection] = deque()
+        self.postponed: deque[Connection] = deque()
+        """Those that wait for their next turn."""
 
     def __len__(self) -> int:
         """Return the number of open connections."""
@@ -155,20 +156,15 @@ class Connections:
             self.close(min(candidates, key=lambda connection: connection.started))
         return bool(candidates)
 
-    @property
-    def has_postponed(self) -> bool:
-        """Whether a connection waits for its next turn."""
-        return bool(self._postponed)
-
     def postpone(self, connection: Connection) -> None:
         """Leave what a client has sent to the loop's next turn, and read no more until then."""
         self._epoll.modify(connection.descriptor, 0)
-        self._postponed.append(connection)
+        self.postponed.append(connection)
 
     def take_postponed(self) -> Iterator[Connection]:
         """Yield the connections whose turn it is, reading from them again."""
-        for _ in range(len(self._postponed)):
-            connection = self._postponed.popleft()
+        for _ in range(len(self.postponed)):
+            connection = self.postponed.popleft()
             if connection.state is READING:
                 self._epoll.modify(connection.descriptor, select.EPOLLIN)
                 yield connection

@@ -125,11 +125,13 @@ class Loop:
 
     def _turn(self, timeout_s: float) -> None:
         """Wait for events and handle each."""
-        events = self._epoll.poll(0 if self._connections.has_postponed else timeout_s)
+        postponed = self._connections.postponed
+        events = self._epoll.poll(0 if postponed else timeout_s)
         self._connections.now = time.monotonic()
         self._responder.is_stopping = not self._worker.alive
-        for connection in self._connections.take_postponed():
-            self._guard(connection, self._responder.advance, connection)
+        if postponed:
+            for connection in self._connections.take_postponed():
+                self._guard(connection, self._responder.advance, connection)
         for descriptor, event in events:
             client = self._connections.get(descriptor)
             if client is None:

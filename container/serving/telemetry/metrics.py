@@ -6,10 +6,10 @@ Rules of this file: a count survives the worker that made it; a label takes one 
 values, so that no client can make the page grow.
 """
 
-import bisect
 import math
 import mmap
 import threading
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
@@ -57,7 +57,11 @@ _BOUNDS: Final[dict[str, Sequence[float]]] = {
 _ENDS: Final = tuple(
     accumulate((len(bounds) + 2 for bounds in _BOUNDS.values()), initial=_DROPPED + 1)
 )
-_STARTS: Final = dict(zip(_BOUNDS, _ENDS, strict=False))
+_HISTOGRAMS: Final = {
+    name: (start, bounds, start + len(bounds) + 1)
+    for (name, bounds), start in zip(_BOUNDS.items(), _ENDS, strict=False)
+}
+"""First column, bounds, and column of the sum."""
 _WIDTH: Final = _ENDS[-1]
 
 
@@ -153,10 +157,10 @@ class Metrics:
         self._values[self._start + _ERROR_COLUMNS[kind]] += 1
 
     def _observe(self, name: str, value: float) -> None:
-        start = self._start + _STARTS[name]
-        bounds = _BOUNDS[name]
-        self._values[start + bisect.bisect_left(bounds, value)] += 1
-        self._values[start + len(bounds) + 1] += value
+        values, row = self._values, self._start
+        start, bounds, total = _HISTOGRAMS[name]
+        values[row + start + bisect_left(bounds, value)] += 1
+        values[row + total] += value
 
     def render(self) -> str:
         """Return the page, in Prometheus' text format."""
@@ -224,13 +228,12 @@ def _head(name: str, kind: str, text: str) -> Iterator[str]:
 
 
 def _list_histogram(name: str, key: str, total: Sequence[float], label: str = "") -> Iterator[str]:
-    start = _STARTS[key]
-    bounds = _BOUNDS[key]
+    start, bounds, sum_column = _HISTOGRAMS[key]
     prefix = f"{label}," if label else ""
     braces = f"{{{label}}}" if label else ""
     count = 0.0
     for bound, value in zip((*bounds, "+Inf"), total[start:], strict=False):
         count += value
         yield f'{name}_bucket{{{prefix}le="{bound}"}} {count:.0f}'
-    yield f"{name}_sum{braces} {total[start + len(bounds) + 1]:.9g}"
+    yield f"{name}_sum{braces} {total[sum_column]:.9g}"
     yield f"{name}_count{braces} {count:.0f}"

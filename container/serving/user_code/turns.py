@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import math
-import statistics
 import threading
 import time
 from collections import deque
@@ -54,7 +53,7 @@ class Pace:
         self._sum_s += seconds
         if self.is_quick and self._sum_s >= _SLOW_S * _CALLS:
             self.forget()
-        elif not self.is_quick and len(seen) == _CALLS and statistics.median(seen) < _QUICK_S:
+        elif not self.is_quick and len(seen) == _CALLS and sorted(seen)[_CALLS // 2] < _QUICK_S:
             self.forget()  # calls that waited for another thread, which the loop's own do not
             self.is_quick = True
 

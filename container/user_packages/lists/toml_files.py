@@ -5,7 +5,6 @@ Rules of this file: standard library only.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +81,8 @@ def read(path: Path, advice: str = "") -> Table:
     """
     if not encoded_text.is_there(path):
         return Table(path, {}, advice=advice)
+    import tomllib  # no other module needs it at the start of a server
+
     fault: str | Exception
     try:
         return Table(path, tomllib.loads(encoded_text.read_text(path)), advice=advice)

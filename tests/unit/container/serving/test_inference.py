@@ -104,10 +104,15 @@ def test_bug_is_500_whose_request_id_stands_in_the_log_with_the_traceback(
     assert "KeyError: 'secret of the model'" in caplog.text
 
 
-def test_probability_that_is_not_finite_is_500_and_never_invalid_json() -> None:
-    response = invoke(make(lambda images: np.full((len(images), 4), np.nan, np.float32)))
+@pytest.mark.parametrize(
+    ("value", "status"), [(np.nan, 500), (np.inf, 500), (-np.inf, 500), (3e38, 200), (-3e38, 200)]
+)
+def test_probability_that_is_not_finite_is_500_and_never_invalid_json(
+    value: float, status: int
+) -> None:
+    response = invoke(make(lambda images: np.full((len(images), 4), value, np.float32)))
 
-    assert response.status == 500
+    assert response.status == status
 
 
 def test_error_is_useful_in_its_first_2048_bytes(caplog: pytest.LogCaptureFixture) -> None:

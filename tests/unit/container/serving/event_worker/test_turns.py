@@ -113,7 +113,7 @@ def test_pipelined_requests_are_answered_one_a_turn_once_the_turn_is_over(worker
 
     assert other.recv(1000).startswith(b"HTTP/1.1 200 OK\r\n")
     assert worker.service.application.answered <= answered + 2
-    while worker.connections.has_postponed:
+    while worker.connections.postponed:
         worker.turn()
     assert worker.service.application.answered == 50
     assert ours.state is states.READING
@@ -137,7 +137,7 @@ def test_nothing_is_read_of_a_client_whose_requests_wait(worker: Worker) -> None
 
     assert len(ours.buffer) == waiting - len(POST)
     assert worker.service.application.answered == 2
-    while worker.connections.has_postponed or worker.service.application.answered < 6:
+    while worker.connections.postponed or worker.service.application.answered < 6:
         worker.turn()
 
 
@@ -151,7 +151,7 @@ def test_tiny_chunks_leave_the_turn_to_others(
     worker.turn()
     turns = 1
     while ours.head is not None:
-        assert worker.connections.has_postponed
+        assert worker.connections.postponed
         worker.turn()
         turns += 1
 
@@ -164,12 +164,12 @@ def test_client_that_leaves_while_its_requests_wait_is_forgotten(worker: Worker)
     client, ours = worker.connect()
     client.sendall(POST * 5)
     worker.turn()
-    assert worker.connections.has_postponed
+    assert worker.connections.postponed
     worker.connections.close(ours)
 
     worker.turn()
 
-    assert not worker.connections.has_postponed
+    assert not worker.connections.postponed
     assert worker.service.application.answered == 1
 
 
