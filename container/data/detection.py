@@ -19,16 +19,9 @@ from container.data.formats import (
     tfrecord_files,
     webdataset_files,
 )
-from container.data.formats.parts import from_path
+from container.data.formats.parts import from_path, is_hidden
 from container.errors import UserError
 
-_JUNK: Final = frozenset(
-    (
-        *("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "#recycle"),
-        *("$recycle.bin", "system volume information", "lost+found"),
-    )
-)
-"""What systems and disk stations leave in directories and archives, in small letters."""
 _BACKUPS: Final = (".bak", ".old", ".orig", ".tmp", ".part", ".swp", "~")
 """Ends of the names of copies, whose records would count twice."""
 _COMPRESSED: Final = {".gz": "", ".tgz": ".tar"}
@@ -161,13 +154,9 @@ def _walk(directory: Path) -> Iterator[str]:
         subdirectories[:] = [
             name
             for name in subdirectories
-            if not _is_hidden(name) and not _leads_back(f"{root}/{name}")
+            if not is_hidden(name) and not _leads_back(f"{root}/{name}")
         ]
-        yield from (f"{root}/{name}" for name in found if not _is_hidden(name))
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name.casefold() in _JUNK
+        yield from (f"{root}/{name}" for name in found if not is_hidden(name))
 
 
 def _leads_back(path: str) -> bool:

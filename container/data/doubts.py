@@ -4,9 +4,10 @@ Rules of this file: nothing here changes a set or ends a job; a doubt is a line 
 what was found and what to do. A rule may miss a fault, and has to be silent about ordinary sets.
 """
 
+import contextlib
 import re
 import unicodedata
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
@@ -129,13 +130,22 @@ def find_label_doubts(classes: Sequence[int | str], image_count: int) -> list[st
             difference = "only in how the number is written"
         listed = ", ".join(map(repr, labels))
         doubts.append(f"{listed} differ {difference}; each counts as a class")
-    doubts += [
-        f"{label!r} is taken as a class, but programs also write it for a missing label; if labels "
-        "are missing, fill them in or remove the records"
-        for label in map(str, classes)
-        if label in _STAND_INS
-    ]
+    for label in map(str, classes):
+        doubts += _doubt(label)
     return doubts
+
+
+def _doubt(label: str) -> Iterator[str]:
+    """Say what makes a label look as if it were none, or read in a wrong way."""
+    if label in _STAND_INS:
+        yield (
+            f"{label!r} is taken as a class, but programs also write it for a missing label; if "
+            "labels are missing, fill them in or remove the records"
+        )
+    if len(label.splitlines()) > 1:
+        yield f"{label!r} holds a line end, perhaps since a quotation mark is missing"
+    if not label.isascii() and _repair(label) != label:
+        yield f"{label!r} looks like {_repair(label)!r}, read in another charset than UTF-8"
 
 
 def find_header_doubts(pixels: Sequence[str]) -> list[str]:
@@ -157,6 +167,14 @@ def find_header_doubts(pixels: Sequence[str]) -> list[str]:
             "in the order of the columns"
         )
     return doubts
+
+
+def _repair(label: str) -> str:
+    """Return the text that a label was, if it is UTF-8 that was read as latin-1 or cp1252."""
+    for charset in ("latin-1", "cp1252"):
+        with contextlib.suppress(UnicodeError):
+            return label.encode(charset).decode()
+    return label
 
 
 def _simplify(label: str) -> Hashable:

@@ -6,10 +6,12 @@ from typing import Final
 import numpy as np
 
 from container.data.doubts import find_label_doubts
+from container.data.formats.csv_tables import TABLE_ADVICE
 from container.data.images import LabeledImages
 from container.data.stream import ImageSet, Stream
 
 _CLASSES_LISTED: Final = 20
+_SMALL_SIDE: Final = 7
 _FAULTS_LISTED: Final = 5
 
 
@@ -38,6 +40,8 @@ def describe(images: ImageSet, name: str) -> str:
     total = len(images.labels)
     size = "x".join(map(str, images.image_shape))
     lines = [f"{name}: {total:,} images of {size} in {len(counts)} classes"]
+    if 0 < max(images.image_shape[:2]) < _SMALL_SIDE:
+        lines.append(f"  warning: the images are tiny; if they are a table: {TABLE_ADVICE}")
     if len(counts) <= _CLASSES_LISTED:
         pairs = zip(images.classes, counts, strict=True)
         summary = ", ".join(f"{label}: {count:,}" for label, count in pairs)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from container.errors import UserError
 from local_test.cli import terminal
 from local_test.data.local_objects import describe_absence
+from local_test.data.record_formats import unite
 from local_test.requests.endpoint_requests import EndpointRequests
 from local_test.requests.validation import ValidRequest
 
@@ -31,20 +31,10 @@ def load(path: Path | None) -> dict[str, Any] | None:
 
 def _parse_json(path: Path, content: bytes) -> Any:
     try:
-        return json.loads(content, object_pairs_hook=_unite)
+        return json.loads(content, object_pairs_hook=unite)
     except (ValueError, RecursionError) as error:
         message = f"{path} is not JSON: {error}"
         raise UserError(message) from error
-
-
-def _unite(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object. Raises: ValueError if it has a name twice, of which one would be lost."""
-    names = [name for name, _ in pairs]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        message = f"an object has {', '.join(map(repr, twice))} twice"
-        raise ValueError(message)
-    return dict(pairs)
 
 
 def _parse_yaml(path: Path, content: bytes) -> Any:
@@ -52,7 +42,7 @@ def _parse_yaml(path: Path, content: bytes) -> Any:
 
     class Loader(yaml.SafeLoader):
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:  # noqa: FBT001 - theirs
-            _unite([(str(key.value), value) for key, value in node.value])
+            unite([(str(key.value), value) for key, value in node.value])
             return super().construct_mapping(node, deep)
 
     try:

@@ -173,7 +173,7 @@ def _parse_augmented_manifest(uri: str) -> list[dict[str, Any]]:
         if not text.strip():
             continue
         try:
-            line = json.loads(text)
+            line = record_formats.read_json(text)
         except (ValueError, RecursionError) as error:
             message = f"{uri} line {number} is not JSON: {error} (IN-9)"
             raise UserError(message) from error

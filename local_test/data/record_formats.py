@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import math
 import struct
-from collections.abc import Iterator
-from typing import Final, NamedTuple
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, NamedTuple
 
 from container.errors import UserError
 
@@ -20,6 +23,35 @@ class Record(NamedTuple):
     """Its bytes in the object."""
     payload: bytes
     """The same without framing and padding."""
+
+
+def unite(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON. Raises: ValueError if it has a name twice, which would be lost."""
+    counts = Counter(name for name, _ in pairs)
+    twice = sorted(name for name, count in counts.items() if count > 1)
+    if twice:
+        message = f"an object has {', '.join(map(repr, twice))} twice"
+        raise ValueError(message)
+    return dict(pairs)
+
+
+def read_json(text: str | bytes) -> Any:
+    """Read JSON by the letter, of which nothing is lost.
+
+    Raises: ValueError if an object has a name twice, or a number is not one of JSON or too large
+    for a double; RecursionError.
+    """
+    return json.loads(
+        text, object_pairs_hook=unite, parse_constant=_read_float, parse_float=_read_float
+    )
+
+
+def _read_float(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        message = f"{text[:40]} is not a number of JSON, or too large"
+        raise ValueError(message)
+    return number
 
 
 def split(body: bytes, split_type: str) -> list[Record]:

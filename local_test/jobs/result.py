@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import itertools
+import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,9 +15,12 @@ from typing import Any
 
 from container import contract
 from container.errors import UserError
+from local_test import patterns
 from local_test.data.line_file import LineFile
 from local_test.jobs.fleet import Outcome
 from local_test.runners.log_lines import OnLine
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -29,13 +33,25 @@ class Metric:
     """Seconds since the epoch."""
 
 
-def find_metrics(line: str, definitions: Sequence[tuple[str, re.Pattern[str]]]) -> Iterator[Metric]:
-    """Yield every metric in a log line (HPO-1); a group that matches nothing is none."""
-    for name, pattern in definitions:
-        for match in pattern.finditer(line):
-            with contextlib.suppress(ValueError, TypeError):
-                value = float(match.group(1) if pattern.groups else match.group())
-                yield Metric(name, value, time.time())
+def find_metrics(
+    line: str,
+    definitions: list[tuple[str, re.Pattern[str]]],
+    note: Callable[[str], object] = log.warning,
+) -> Iterator[Metric]:
+    """Yield every metric in a log line (HPO-1); a group that matches nothing is none.
+
+    A definition whose pattern takes too long is removed, which `note` is called with.
+    """
+    for name, pattern in tuple(definitions):
+        texts: list[str | None] = []
+        try:
+            [texts] = patterns.find_all(pattern, [line])
+        except TimeoutError as error:
+            note(f"the metric {name!r} has no values from here on: {error} for a line of the log")
+            definitions.remove((name, pattern))
+        for text in texts:
+            with contextlib.suppress(ValueError):
+                yield Metric(name, float(text or ""), time.time())
 
 
 @dataclass

@@ -196,7 +196,7 @@ class TrainingJob(Job):
 
     def _scrape(self, line: str) -> None:
         """Find every metric in a log line (HPO-1)."""
-        for metric in find_metrics(line, self._definitions):
+        for metric in find_metrics(line, self._definitions, self._findings.append):
             self._metrics.append(metric)
             self._listeners.on_metric(metric)
 

@@ -94,7 +94,7 @@ def _decode(payload: bytes, content_type: str) -> Any:
         return _read_row(payload)
     text = payload.decode("utf-8", "replace").rstrip("\r\n")
     try:
-        return json.loads(payload)
+        return record_formats.read_json(payload)
     except (ValueError, RecursionError) as error:
         message = f"a filtered or joined record must be JSON, found {text[:80]!r}: {error} (BT-12)"
         if text[:1] not in ("{", "["):

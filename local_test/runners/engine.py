@@ -58,6 +58,9 @@ def _check_context() -> None:
         return
     name = os.environ.get("DOCKER_CONTEXT") or get_current_context_name()
     reason = "it does not exist"
+    folder = Path(os.environ.get("DOCKER_CONFIG") or "~/.docker").expanduser()
+    if not (folder / "config.json").exists():  # beside which the client looks for contexts
+        reason = f"{folder} has no config.json; an empty one, {{}}, is enough"
     try:
         if ContextAPI.get_context(name) is not None:
             return
@@ -77,7 +80,9 @@ def reach() -> docker.DockerClient:
     try:
         client = connect()
         client.ping()
-    except UNREACHABLE as error:
+    except PlatformError:
+        raise
+    except Exception as error:  # ssh:// and a damaged config.json fail in ways of their own
         raise PlatformError(
             f"cannot reach the Docker engine: {error}; "
             "start it, or use --program instead of an image"

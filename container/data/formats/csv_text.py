@@ -18,6 +18,7 @@ _BYTE_ORDER_MARKS: Final = (
 )
 _SEPARATORS: Final = b",;\t"
 _QUOTED: Final = re.compile(rb'"[^"]*"')
+_END_OF_QUOTE: Final = re.compile(rb'"[ \t]+(?=[,;\t\n]|$)')
 _RECORD_BYTES_MAXIMUM: Final = 1 << 16  # to look for the end of a field that began with a quote
 _RECORD_LINES_MAXIMUM: Final = 10
 _SAMPLE_ROWS: Final = 20
@@ -122,6 +123,12 @@ def split_fields(line: bytes, separator: bytes, *, is_strict: bool = False) -> l
         return [field.strip() for field in next(rows, [])]
     except csv.Error:  # such as a field of more than 131,072 characters
         return [text]
+
+
+def is_quoted_well(line: bytes, separator: bytes, width: int) -> bool:
+    """Return whether only white space follows each closing quote of a row of so many fields."""
+    text = _END_OF_QUOTE.sub(b'"', line)
+    return b'"' not in line or len(split_fields(text, separator, is_strict=True)) == width
 
 
 def read_head(stream: Utf8Stream, block_bytes: int) -> bytes:

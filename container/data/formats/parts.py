@@ -21,6 +21,13 @@ Labels = NDArray[np.int64] | list[str]
 Label = int | str
 
 UTF_8: Final = "utf-8"
+_JUNK: Final = frozenset(
+    (
+        *("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "#recycle"),
+        *("$recycle.bin", "system volume information", "lost+found"),
+    )
+)
+"""What systems and disk stations leave in directories and archives, in small letters."""
 LABEL_COLUMN: Final = "label"
 MISSING_LABELS: Final = ("", "nan")
 """What stands for a label that is missing; pandas and NumPy write the second."""
@@ -50,6 +57,11 @@ class Source:
                 yield cast("BinaryIO", gzip.GzipFile(fileobj=packed)) if is_gzip else packed
         except (OSError, EOFError, zlib.error) as error:
             raise UserError(f"{self.name} cannot be read: {error}") from error
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a file or directory of this name is passed over (IN-11)."""
+    return name.startswith(".") or name.casefold() in _JUNK
 
 
 def from_path(path: Path) -> Source:

@@ -203,6 +203,9 @@ def _unpack(slab: Sequence[Encoded]) -> Unpacked:
         if not content:
             unpacked.faults.append(f"{name}: it is empty")
             continue
+        if picture_geometry.has_successor(content):
+            unpacked.faults.append(f"{name}: another picture follows in it")
+            continue
         unpacked.contents.append(content)
         unpacked.labels.append(label)
         unpacked.places.append(name)

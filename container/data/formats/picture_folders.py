@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from container.data import set_names
-from container.data.formats.parts import UTF_8, decode_label
+from container.data.formats.parts import UTF_8, decode_label, is_hidden
 from container.data.formats.picture_files import Encoded
 from container.errors import UserError
 
@@ -133,10 +133,10 @@ def _list_some(names: Iterable[str]) -> str:
 
 
 def _is_empty_directory(path: Path) -> bool:
-    """Return whether a directory that is not hidden holds no files, at any depth."""
-    if path.name.startswith(".") or not path.is_dir():
+    """Return whether a directory that is not hidden holds no visible files, at any depth."""
+    if is_hidden(path.name) or not path.is_dir():
         return False
-    return not any(files for _, _, files in os.walk(path))
+    return all(is_hidden(name) for _, _, files in os.walk(path) for name in files)
 
 
 def check_classes(
@@ -177,11 +177,35 @@ def _refuse_sets(directory: Path, names: Sequence[tuple[str, ...]]) -> None:
     every = {parts[0] for parts in names}
     found = set_names.list_sets(every)
     if len(found) < 2:
+        _refuse_mixtures(directory, names, found)
         return
     # Among others they are classes, unless the classes are one level deeper.
     if len(found) < len(every) and any(len(p) < 3 for p in names if p[0] in found):
         return
     raise UserError(set_names.advise(directory, found, "classes"))
+
+
+def _refuse_mixtures(
+    directory: Path, names: Sequence[tuple[str, ...]], found: Sequence[str]
+) -> None:
+    """Refuse classes within the only set `found`, and sets within classes, as in cat/train.
+
+    Raises: UserError.
+    """
+    every = {parts[0] for parts in names}
+    if every & {parts[1] for parts in names if parts[0] in found}:
+        message = (
+            f"{found[0]} in {directory} holds the directories of classes, as {directory} does "
+            "itself; make it a channel of its own, or move its pictures to those classes"
+        )
+        raise UserError(message)
+    below = {parts[1] for parts in names if len(parts) > 2}
+    if len(below) > 1 and set_names.list_sets(below) == sorted(below):
+        message = (
+            f"{_list_some(below)} below the classes in {directory} are sets of images; move them "
+            "up, as train/CLASS and test/CLASS, and make each one a channel of its own"
+        )
+        raise UserError(message)
 
 
 def _describe(root: Path, path: Path, level: int) -> str:

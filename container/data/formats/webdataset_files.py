@@ -151,6 +151,14 @@ def _find_key(member: tarfile.TarInfo) -> str:
     return directory + slash + name.partition(".")[0]
 
 
+def _unite(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON. Raises: ValueError if a name comes twice."""
+    document = dict(pairs)
+    if len(document) < len(pairs):
+        raise ValueError("a name comes twice")
+    return document
+
+
 def _find_label(contents: Mapping[str, bytes], charset: str) -> tuple[str, str]:
     """Return the label of a sample, or "" and why it has none."""
     if "cls" in contents:
@@ -162,10 +170,11 @@ def _find_label(contents: Mapping[str, bytes], charset: str) -> tuple[str, str]:
     if "json" not in contents:
         return "", f"it has no member cls or json, only {', '.join(contents)}"
     try:
-        document = json.loads(contents["json"])
+        document = json.loads(contents["json"], object_pairs_hook=_unite)
         value = next(document[key] for key in _LABEL_KEYS if key in document)
-    except (ValueError, TypeError, StopIteration, RecursionError):
-        return "", f"its member json has none of the keys {', '.join(_LABEL_KEYS)}"
+    except (ValueError, TypeError, StopIteration, RecursionError) as error:
+        reason = f"its member json has none of the keys {', '.join(_LABEL_KEYS)}"
+        return "", f"{reason}: {error}" if str(error) else reason
     if not isinstance(value, (str, int, float)) or isinstance(value, bool):
         return "", f"its label {json.dumps(value)[:40]} is neither text nor a number"
     return str(value), ""

@@ -9,7 +9,6 @@ and a number stands for it in the JSON that is parsed.
 from __future__ import annotations
 
 import binascii
-import json
 import os
 import re
 from typing import Any, Final
@@ -120,7 +119,7 @@ def _parse_lines(text: bytes) -> list[Any]:
 
 def _parse(text: bytes) -> Any:
     try:
-        return json.loads(text)
+        return json_values.load(text)
     except (ValueError, RecursionError) as error:
         raise RequestError(400, f"the body is not JSON: {str(error)[:200]}") from None
 

@@ -104,6 +104,9 @@ def decode(  # noqa: PLR0913 - each by name
     if _ENDS.get(kind, b"") not in body:  # Pillow fills the rest of some truncated files with black
         message = f"the body is not a {kind} picture or not a complete one: it has no end mark"
         raise RequestError(400, message)
+    if picture_geometry.has_successor(body):
+        message = "another picture follows in the body; send one in each part of a multipart body"
+        raise RequestError(400, message)
     piece_bytes = _PIECE_BYTES * max(0, _check_pieces(kind, body) - _PIECES_FREE)
     try:
         with warnings.catch_warnings():

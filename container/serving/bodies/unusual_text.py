@@ -361,7 +361,7 @@ def _check_long_image(block: bytes, columns: int, row: int) -> None:
 
 
 def _parse_json(body: bytes) -> Any:
-    return _parse(json.loads, body)
+    return _parse(json_values.load, body)
 
 
 def _parse_array(text: bytes) -> tuple[list[Any], int]:

@@ -28,6 +28,7 @@ from container.errors import RequestError, UserError
 from container.serving import inference
 from container.serving.exchange import Request, Response
 from container.serving.many_models.model_process import ModelProcess
+from container.serving.records import json_values
 from container.serving.telemetry.model_metrics import ModelMetrics
 from container.serving.workers.memory import Memory
 
@@ -292,9 +293,10 @@ class NoModel:
 
 def _parse_load(body: bytes) -> tuple[str, str]:
     try:
-        document = json.loads(body)
+        document = json_values.load(body)
         name = document["model_name"]
         url = document["url"]
+        f"{name}{url}".encode()  # no half of a character, which no answer could hold
     except (ValueError, TypeError, KeyError, RecursionError):
         raise RequestError(400, 'the body must be {"model_name": ..., "url": ...}') from None
     is_name = isinstance(name, str) and 0 < len(name) <= _NAME_CHARACTERS

@@ -8,17 +8,56 @@ from __future__ import annotations
 
 import base64
 import binascii
+import collections
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
 from container.errors import RequestError
 
 FORMS: Final = ("instances", "inputs", "dataframe_split", "dataframe_records")
 # Texts come first, so that no word inside one is replaced.
 _CONSTANT: Final = re.compile(r'"(?:[^"\\]|\\.)*+"?|-?\bInfinity\b|\bNaN\b', re.DOTALL)
+_TEXT: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?([ \t\n\r]*+:)?', re.DOTALL)
+_SHORT_CHARACTERS: Final = 131_072
+
+Hook: TypeAlias = Callable[[dict[str, Any]], Any]
+
+
+def load(text: str | bytes, hook: Hook | None = None) -> Any:
+    """Parse JSON in which no object has a name twice, of which one would be lost.
+
+    Names are counted in the text and in the objects, since pairs of them would take more memory.
+
+    Raises: ValueError or RecursionError, as `json` does.
+    """
+    if isinstance(text, bytes):
+        text = text.decode(json.detect_encoding(text), "surrogatepass")
+    colons = text.count(":")
+    if colons < 2:
+        return json.loads(text, object_hook=hook)
+    count = 0
+
+    def keep(document: dict[str, Any]) -> Any:
+        nonlocal count
+        count += len(document)
+        return hook(document) if hook else document
+
+    parsed = json.loads(text, object_hook=keep)
+    if count < colons and count < sum(found[1] is not None for found in _TEXT.finditer(text)):
+        if len(text) <= _SHORT_CHARACTERS:
+            json.loads(text, object_pairs_hook=_refuse_twice)
+        raise ValueError("an object has one name twice")
+    return parsed
+
+
+def _refuse_twice(pairs: Sequence[tuple[str, Any]]) -> None:
+    [(name, count)] = collections.Counter(name for name, _ in pairs).most_common(1) or [("", 0)]
+    if count > 1:
+        message = f"an object has the name {name[:80]!r} {count} times"
+        raise ValueError(message)
 
 
 def dump(value: Any, default: Callable[[Any], Any] | None = None) -> str:
@@ -47,7 +86,7 @@ def _replace(found: re.Match[str]) -> str:
 
 
 def take_bytes(document: dict[str, Any]) -> Any:
-    """Return bytes for `{"b64": "..."}` and any other object as it is: a hook of `json.loads`.
+    """Return bytes for `{"b64": "..."}` and any other object as it is: a hook of `load`.
 
     Raises: RequestError 400 if the text is not base64.
     """

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import functools
 import io
-import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from container import contract
 from container.errors import RequestError
 from container.serving import charsets, server_settings
+from container.serving.records import json_values
 
 _BLOCK_CHARACTERS: Final = 131_072
 # Measured, with the array that is made of them.
@@ -69,7 +69,7 @@ def _measure_width(text: str) -> int:
     return 2 if highest > 0xFF else 1
 
 
-def load_json(text: str | bytes, object_hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:
+def load_json(text: str | bytes, hook: json_values.Hook | None = None) -> Any:
     """Parse JSON whose values take bounded memory, as an array, too.
 
     Raises: RequestError 413 if they would take more; ValueError or RecursionError as `json` does.
@@ -78,7 +78,7 @@ def load_json(text: str | bytes, object_hook: Callable[[dict[str, Any]], Any] | 
         if isinstance(text, bytes):
             text = text.decode()
         _check_json(text)
-    return json.loads(text, object_hook=object_hook)
+    return json_values.load(text, hook)
 
 
 def check_lines(text: str) -> None:

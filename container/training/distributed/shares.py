@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -85,10 +86,13 @@ def divide(sets: Sets, batch_size: int, hosts: Hosts, *, sharded: bool) -> tuple
         "shape": list(data.image_shape),
         "classes": list(data.classes),
         "count": len(data.labels),
+        "labels": zlib.crc32(np.ascontiguousarray(data.labels).data),
     }
     found = hosts.exchange(own)
     if not sharded and own["count"] and all(entry == own for entry in found):
         return sets, share_replicated(data, batch_size, hosts)
+    if not sharded:
+        _warn(found, sets, hosts)
     shape = _find_shape(found, hosts)
     classes = settle(itertools.chain(*(entry["classes"] for entry in found)))
     if isinstance(data, LabeledImages):
@@ -98,6 +102,17 @@ def divide(sets: Sets, batch_size: int, hosts: Hosts, *, sharded: bool) -> tuple
     joined = Sets(_rename(data, classes), validation, test)
     counts = [entry["count"] for entry in found]
     return joined, share_sharded(joined.training, batch_size, counts, hosts.rank)
+
+
+def _warn(found: list[Any], sets: Sets, hosts: Hosts) -> None:
+    """Log that hosts do not have the same images, and what of them is not used."""
+    pairs = zip(hosts.names, found, strict=True)
+    listed = ", ".join(f"{name}: {entry['count']:,}" for name, entry in pairs)
+    text = f"the hosts should have the same training images, and theirs differ ({listed})"
+    if sets.validation and hosts.rank:
+        count = len(sets.validation.labels)
+        text += f"; {count:,} of this host are held out by validation_fraction and not used"
+    print(f"warning: {text}", flush=True)
 
 
 def _find_shape(found: list[Any], hosts: Hosts) -> tuple[int, ...]:

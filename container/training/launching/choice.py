@@ -17,10 +17,11 @@ from container.errors import UserError
 LauncherName: TypeAlias = Literal["torchrun", "mpirun", "ray"]
 
 LAUNCHER_HYPERPARAMETER: Final = "launcher"
+_MPI: Final = "sagemaker_mpi_enabled"
 _FLAGS: Final[Mapping[str, LauncherName]] = {
     "sagemaker_torch_distributed_enabled": "torchrun",
     "sagemaker_pytorch_ddp_enabled": "torchrun",
-    "sagemaker_mpi_enabled": "mpirun",
+    _MPI: "mpirun",
 }
 _LAUNCHERS: Final[Mapping[str, LauncherName]] = {
     "torchrun": "torchrun",
@@ -139,6 +140,7 @@ def _choose_launcher(
     if not asked and named != "none" and len(_list_hosts(values, resources)) > 1:
         # A program may have an option of that name; on a single host it does not ask for us.
         refused.append(f"{LAUNCHER_HYPERPARAMETER}={named!r} is not a launcher of this image")
+    refused += _refuse_settings(values, is_launched=bool(asked))
     if refused:
         raise UserError(f"each host would train by itself: {'; '.join(refused)}; {_POSSIBLE}")
     return _choose_one(asked)
@@ -150,6 +152,14 @@ def _refuse_flags(flags: Sequence[str]) -> list[str]:
         for name in flags
         if name not in _FLAGS and name != _NEEDS_NO_LAUNCHER
     ]
+
+
+def _refuse_settings(values: Mapping[str, Any], *, is_launched: bool) -> list[str]:
+    """Refuse settings of mpirun in a job that does not say whether it asks for it."""
+    if is_launched or _MPI in values:
+        return []
+    settings = [name for name in values if name.startswith("sagemaker_mpi_")]
+    return [f"{name} is set and {_MPI} is not" for name in settings if values[name]]
 
 
 def _refuse_model_parallel(values: Mapping[str, Any], *, is_launched: bool) -> list[str]:
@@ -169,12 +179,13 @@ def _choose_one(asked: Mapping[str, LauncherName]) -> LauncherName | None:
 
 def _asks(name: str) -> bool:
     """Return whether a hyperparameter asks for a distribution, also one that is unknown here."""
+    name = name.strip().lower().replace("-", "_")
     if name in _SETTINGS or not name.startswith("sagemaker_"):
         return False
     if name.endswith("_enabled") or any(word in name for word in _ASKING_WORDS):
         return True
     known = (*_FLAGS, *_REFUSED, _NEEDS_NO_LAUNCHER)
-    return bool(difflib.get_close_matches(name.lower(), known, n=1, cutoff=_LIKENESS))
+    return bool(difflib.get_close_matches(name, known, n=1, cutoff=_LIKENESS))
 
 
 def _is_on(name: str, value: Any) -> bool:
@@ -215,13 +226,13 @@ def _list_hosts(values: Mapping[str, Any], resources: Mapping[str, Any]) -> tupl
         group["instance_group_name"]: group["hosts"]
         for group in resources.get("instance_groups") or []
     }
-    if not names or not groups:
+    if not names:
         return tuple(sorted(resources.get("hosts") or ["algo-1"]))
     unknown = sorted(set(names) - set(groups))
     if unknown:
         raise UserError(
             f"sagemaker_distribution_instance_groups names {', '.join(unknown)}; the job's "
-            f"instance groups are {', '.join(sorted(groups))}"
+            f"instance groups are {', '.join(sorted(groups)) or 'not named'}"
         )
     return tuple(sorted(host for name in names for host in groups[name]))
 

@@ -9,11 +9,13 @@ Source: the user guide's "CloudWatch Logs Insights QL".
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NoReturn
 
+from local_test import patterns
 from local_test.aws.protocol.messages import AwsError
 
 FIELDS: Final = ("@timestamp", "@message", "@logStream", "@log", "@ingestionTime", "@ptr")
@@ -28,7 +30,8 @@ _QUOTED_BAR: Final = re.compile(r"""/(?:[^/\\]|\\.)*/|"[^"]*"|'[^']*'|\|""")
 
 Row = dict[str, str]
 """One event by field."""
-Test = Callable[[Row], bool]
+Test = Callable[[Sequence[Row]], list[bool]]
+"""Says of each row whether it passes."""
 
 
 @dataclass
@@ -42,8 +45,13 @@ class Query:
     limit: int = _MOST
 
     def select(self, rows: Iterable[Row]) -> list[Row]:
-        """Return the rows that pass all filters, sorted and cut, with the fields that are shown."""
-        found = [row for row in rows if all(test(row) for test in self.tests)]
+        """Return the rows that pass all filters, sorted and cut, with the fields that are shown.
+
+        Raises: AwsError if a pattern takes too long.
+        """
+        found = list(rows)
+        for test in self.tests:
+            found = list(itertools.compress(found, test(found)))
         found.sort(key=lambda row: row[self.sort_by], reverse=self.is_descending)
         names = dict.fromkeys([*self.shown, "@ptr"])
         return [{name: row[name] for name in names} for row in found[: self.limit]]
@@ -126,13 +134,18 @@ def _read_filter(text: str) -> Test:
         groups[-1].append(_make_test(match))
         rest = rest[match.end() :]
         if not rest:
-            return lambda row: any(all(test(row) for test in group) for group in groups)
+            return lambda rows: _combine(rows, groups)
         word, _, rest = rest.partition(" ")
         rest = rest.lstrip()
         if word.lower() == "or":
             groups.append([])
         elif word.lower() != "and":
             _refuse(f"expected and, or; found {word!r}")
+
+
+def _combine(rows: Sequence[Row], groups: Sequence[Sequence[Test]]) -> list[bool]:
+    passed = [[test(rows) for test in group] for group in groups]
+    return [any(all(of[place] for of in group) for group in passed) for place in range(len(rows))]
 
 
 def _make_test(match: re.Match[str]) -> Test:
@@ -142,14 +155,23 @@ def _make_test(match: re.Match[str]) -> Test:
     if sign in ("=", "!="):
         if quoted is None:
             _refuse(f"{sign} compares with quoted text; use like or =~ for a pattern")
-        return lambda row: (row[name] == quoted) is (sign == "=")
+        return lambda rows: [(row[name] == quoted) is (sign == "=") for row in rows]
     try:
         flags = re.IGNORECASE if match["flags"] else 0
         pattern = re.compile(re.escape(quoted) if quoted is not None else match["regex"], flags)
     except (re.error, RecursionError, OverflowError) as error:
         _refuse(f"/{match['regex']}/ is not a regular expression: {error}")
     is_wanted = sign != "not like"
-    return lambda row: (pattern.search(row[name]) is not None) is is_wanted
+    return lambda rows: [
+        bool(found) is is_wanted for found in _search(pattern, [row[name] for row in rows])
+    ]
+
+
+def _search(pattern: re.Pattern[str], texts: list[str]) -> list[list[str | None]]:
+    try:
+        return patterns.find_all(pattern, texts)
+    except TimeoutError as error:
+        _refuse(str(error))
 
 
 def _refuse(reason: str) -> NoReturn:

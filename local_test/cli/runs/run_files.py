@@ -175,9 +175,7 @@ def read_curves(
     return curves
 
 
-def _scrape(
-    line: str, definitions: Sequence[tuple[str, re.Pattern[str]]]
-) -> dict[str, list[float]]:
+def _scrape(line: str, definitions: list[tuple[str, re.Pattern[str]]]) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {}
     for metric in find_metrics(line, definitions):
         if math.isfinite(metric.value):

@@ -125,3 +125,16 @@ def test_classes_that_may_be_one_or_none_are_named(
     found = doubts.find_label_doubts(classes, 1000)
     assert len(found) == bool(expected)
     assert expected in "".join(found)
+
+
+@pytest.mark.parametrize(
+    ("label", "doubt"),
+    [
+        ("caf\u00c3\u00a9", "looks like 'caf\u00e9', read in another charset than UTF-8"),
+        ("it\u00e2\u20ac\u2122s", "looks like 'it\u2019s', read in another charset"),
+        ("a\n1,2\n", "holds a line end, perhaps since a quotation mark is missing"),
+    ],
+)
+def test_a_label_that_was_read_in_a_wrong_way_is_named(label: str, doubt: str) -> None:
+    assert doubt in doubts.find_label_doubts([label, "x"], 10)[0]
+    assert doubts.find_label_doubts(["café", "日本", "naïve", "Ä", "\u00c3"], 10) == []

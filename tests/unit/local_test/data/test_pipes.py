@@ -54,6 +54,7 @@ def test_an_augmented_manifest_interleaves_its_attributes(tmp_path: Path) -> Non
         (b"\n \n", "has no lines"),
         (b"{", "line 1 is not JSON"),
         (b"[" * 10**5, "not JSON"),
+        (b'{"label": 1, "label": 2}', "an object has 'label' twice"),
         ('{"label": "café"}'.encode("latin-1"), "is not UTF-8, as JSON lines are"),
     ):
         storage.store_bytes(wrong, uri)

@@ -65,3 +65,17 @@ def test_a_join_has_one_row_of_each_record_and_its_bytes_or_is_refused(
         return
     with pytest.raises(UserError, match=expected):
         transform()
+
+
+@pytest.mark.parametrize("value", ["NaN", "-Infinity", "1e400", '{"a": 1, "a": 2}'])
+@pytest.mark.parametrize("is_answer", [False, True])
+def test_a_join_of_json_changes_no_value(value: str, is_answer: bool) -> None:
+    request = shorthand.transform_request(
+        name="t", model_name="m", data="s3://b/x", output="s3://b/o"
+    )
+    request["TransformInput"] |= {"ContentType": "application/json", "SplitType": "Line"}
+    request["DataProcessing"] = {"JoinSource": "Input"}
+    body, answer = (b"{}", value.encode()) if is_answer else (f"[{value}]".encode(), b"1")
+    planned = list(plan_requests(request, body, Settings()))
+    with pytest.raises(UserError, match=r"is not a number of JSON, or too large|'a' twice"):
+        assemble(request, planned, [answer])

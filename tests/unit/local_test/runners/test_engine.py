@@ -185,6 +185,28 @@ def test_the_engine_is_that_of_the_docker_command(
     client.close()
 
 
+@pytest.mark.parametrize("content", ["[]", "null"])
+def test_a_configuration_of_another_form_is_reported(
+    contexts: Path, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    (contexts / "config.json").write_text(content)
+    with pytest.raises(PlatformError, match="cannot reach the Docker engine: "):
+        engine.reach()
+    (contexts / "config.json").unlink()  # the client then finds no context at all
+    monkeypatch.setenv("DOCKER_CONTEXT", "colima")
+    with pytest.raises(PlatformError, match=r"'colima': .* has no config\.json"):
+        engine.reach()
+
+
+def test_an_engine_by_ssh_that_does_not_answer_is_reported(
+    contexts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert contexts
+    monkeypatch.setenv("DOCKER_HOST", "ssh://nobody@127.0.0.1:1")
+    with pytest.raises(PlatformError, match="cannot reach the Docker engine: "):
+        engine.reach()
+
+
 @pytest.mark.parametrize("way", ["configuration", "DOCKER_CONTEXT", "damaged"])
 def test_a_context_that_cannot_be_used_is_reported(
     contexts: Path, monkeypatch: pytest.MonkeyPatch, way: str

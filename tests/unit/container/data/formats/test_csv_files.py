@@ -157,6 +157,22 @@ def test_faults_name_file_row_and_column(
         assert part in str(caught.value)
 
 
+@pytest.mark.parametrize("cell", [r'"say \"x\""', '"a" "b"', '"a"b'])
+@pytest.mark.parametrize("column", [0, -1])
+def test_text_after_a_closing_quote_is_a_fault(cell: str, column: int, tmp_path: Path) -> None:
+    rows = [["dog", "1"], [cell, "2"], ["dog", "3"], ['"cat ""x""" ', "4"]]
+    (tmp_path / "a.csv").write_text(
+        "".join(f"{','.join(row[:: -1 if column else 1])}\n" for row in rows)
+    )
+    options = Options(label_column="last" if column else "first", bad_record_limit=1)
+    loaded = loading.load(tmp_path, options)
+    assert loaded.classes == ('cat "x"', "dog")
+    [fault] = loaded.rejected
+    assert fault.endswith(
+        'row 2: text follows a closing quote; within quotes, write two: "say ""x"""'
+    )
+
+
 def test_a_wrong_label_column_fails_and_shows_the_columns(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"no column 'class': its 5 columns are label, a, b, c, ... d"

@@ -58,6 +58,28 @@ def test_sets_beside_another_directory_are_refused_if_classes_are_below_them(
     assert loading.load(other).classes == ("car", "test", "train")
 
 
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        (["cat/train/a.png", "cat/test/a.png", "dog/train/a.png"], "test, train below the classes"),
+        (["train/cat/a.png", "cat/b.png", "dog/c.png"], "train in .* holds the directories of"),
+    ],
+)
+def test_sets_within_classes_and_classes_within_a_set_are_refused(
+    names: list[str], reason: str, tmp_path: Path
+) -> None:
+    add(tmp_path, *names)
+    with pytest.raises(UserError, match=reason):
+        loading.load(tmp_path)
+
+
+@pytest.mark.parametrize("mark", [".gitkeep", ".DS_Store", "Thumbs.db"])
+def test_a_directory_with_marks_only_is_named(mark: str, tmp_path: Path) -> None:
+    add(tmp_path, "cat/a.png", "dog/b.png", f"bird/{mark}")
+    note = "warning: the directories bird are empty and do not count as classes"
+    assert note in loading.load(tmp_path).notes
+
+
 @pytest.mark.parametrize("names", [("train", "car"), ("test", "control"), ("train", "trail")])
 def test_classes_that_are_called_like_a_set_among_others_are_classes(
     names: tuple[str, ...], tmp_path: Path

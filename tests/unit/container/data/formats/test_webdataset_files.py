@@ -115,6 +115,10 @@ def test_a_member_that_comes_twice_or_is_a_link_is_a_fault_and_others_are_counte
             ("2.cls", b"2"),
             ("3.heic", b"no format of ours"),
             ("3.json", b"{}"),
+            ("5.png", encode(IMAGES[0]) * 2),
+            ("5.cls", b"1"),
+            ("6.png", encode(IMAGES[0])),
+            ("6.json", b'{"label": 1, "label": 2}'),
         ):
             entry = tarfile.TarInfo(name)
             entry.size = len(content)
@@ -128,6 +132,8 @@ def test_a_member_that_comes_twice_or_is_a_link_is_a_fault_and_others_are_counte
     assert [fault.split("sample ")[1] for fault in loaded.rejected] == [
         "1: it has two members cls",
         "2: it is empty",
+        "5: another picture follows in it",
+        "6: its member json has none of the keys label, cls, class: a name comes twice",
         "4: its member png is not a regular file",
     ]
     assert "passed over 2 members of" in loaded.notes[0]

@@ -62,6 +62,29 @@ def bomb_png(width: int, height: int) -> bytes:
     )
 
 
+GRAY = Image.fromarray(IMAGES[0, :, :, 0])
+ONES = {kind: save(GRAY.save, format=kind) for kind in ("png", "jpeg", "bmp")}
+JOINED = [
+    *[(kind, content + content) for kind, content in ONES.items()],
+    *[("png", ONES["png"] + b"\0\n" + ONES["jpeg"]), ("jpeg", ONES["jpeg"] + ONES["png"])],
+]
+"""Pictures behind which another one comes."""
+
+
+def test_what_a_camera_appends_is_part_of_its_picture() -> None:
+    view, exif = io.BytesIO(), Image.Exif()
+    exif[0x010F] = "camera"
+    GRAY.save(view, "MPO", save_all=True, append_images=[GRAY])
+    for body in (
+        view.getvalue(),
+        save(GRAY.save, format="jpeg", exif=exif) + ONES["jpeg"],
+        ONES["jpeg"] + bytes(99),
+        ONES["png"] + b"\n",
+    ):
+        kind = "image/png" if body[1:4] == b"PNG" else "image/jpeg"
+        assert decode(kind, body).shape == (1, 2, 3, 1)
+
+
 @pytest.mark.parametrize(
     ("content_type", "body", "parts"),
     [
@@ -73,6 +96,7 @@ def bomb_png(width: int, height: int) -> bytes:
             to_picture(np.zeros((5, 4), np.uint8)),
             ["4x5", "3x2 (width x height) is expected"],
         ),
+        *[(f"image/{kind}", content, ["another picture follows"]) for kind, content in JOINED],
         ("image/jpeg", b"\xff\xd8\xff", ["JPEG"]),
         ("image/png", b"GIF89a", ["GIF89a", "a PNG, JPEG or BMP picture is expected"]),
         ("image/png", bomb_png(60_000, 60_000), ["too large", "3x2 (width x height) is expected"]),

@@ -97,6 +97,9 @@ def test_csv_fault_is_named_by_row_and_column(body: bytes, parts: list[str]) -> 
         (b"[[1, 2, 3, 4, 5, 1e30]]", ["row 1, column 6 is 1e+30"]),
         (b"[[1, 2, 3, 4, 5, " + b"9" * 400 + b"]]", ["row 1, column 6", "0-255"]),
         (b"[[1, 2, 3, 4, 5, " + b"9" * 9000 + b"]]", ["not JSON"]),
+        (b'{"instances": [[1]], "instances": [[2]]}', ["the name 'instances' 2 times"]),
+        (b'{"a": 1, "a": 2, "instances": [{"b64": "AA=="}]}', ["the name 'a' 2 times"]),
+        (b'{"instances": [{"b64": "AA==", "b64": "AA=="}]}', ["the name 'b64' 2 times"]),
     ],
 )
 def test_json_fault_is_named(body: bytes, parts: list[str]) -> None:

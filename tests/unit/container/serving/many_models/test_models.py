@@ -88,6 +88,19 @@ def test_list_comes_in_pages_that_hold_every_model_once(tmp_path: Path) -> None:
     assert (found, query) == (names, {"next_page_token": None})
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        r'{"model_name": "\ud800", "url": "%s"}',
+        '{"model_name": "a", "model_name": "b", "url": "%s"}',
+    ],
+)
+def test_a_name_that_no_answer_can_hold_is_refused(body: str, tmp_path: Path) -> None:
+    client = make_client(tmp_path, start_nothing)
+    assert client.post("/models", data=body % tmp_path).status_code == 400
+    assert client.get("/models").json == {"models": []}
+
+
 def test_model_without_room_is_507_and_may_be_loaded_later(tmp_path: Path) -> None:
     """MME-2: the platform unloads others and tries again."""
     (tmp_path / "model.tflite").write_bytes(bytes(1000))

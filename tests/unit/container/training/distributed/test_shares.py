@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -67,6 +68,31 @@ def _divide(shards: list[LabeledImages], test: LabeledImages | None = None) -> l
 
     with ThreadPoolExecutor(len(shards)) as pool:
         return list(pool.map(divide, range(len(shards))))
+
+
+def test_replicated_hosts_whose_images_differ_say_what_is_not_used(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, labels in enumerate((["1", "2"], ["2", "1"], ["1", "2", "2"])):
+        whole = [
+            _load(tmp_path / f"{number}-{rank}", part, keeps_spelling=False)
+            for rank, part in enumerate((["1", "2"], labels))
+        ]
+        meeting = Meeting(2)
+
+        def divide(rank: int, parts: Any = whole, meeting: Any = meeting) -> bool:
+            sets = Sets(parts[rank], parts[rank].take(np.arange(1)), None)
+            return shares.divide(sets, 4, HostOfMeeting(meeting, rank), sharded=False)[1].sharded  # type: ignore[arg-type]
+
+        with ThreadPoolExecutor(2) as pool:
+            assert list(pool.map(divide, (0, 1))) == [number > 0] * 2
+        said = sorted(capsys.readouterr().out.splitlines())
+        counts = f"(algo-1: 2, algo-2: {len(labels)})"
+        text = (
+            f"warning: the hosts should have the same training images, and theirs differ {counts}"
+        )
+        held = "; 1 of this host are held out by validation_fraction and not used"
+        assert said == ([text, text + held] if number else [])
 
 
 def _write_labels(images: LabeledImages) -> list[str]:

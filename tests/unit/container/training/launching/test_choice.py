@@ -138,6 +138,8 @@ def test_only_the_hosts_of_the_named_instance_groups_take_part(tmp_path: Path) -
 
     assert inside == choice.Launch("torchrun", ("algo-2", "algo-3"), rank=1)
     assert outside is None
+    with pytest.raises(UserError, match="names gpu; the job's instance groups are not named"):
+        choice.choose(lay_out(tmp_path / "4", values))
     values["sagemaker_distribution_instance_groups"] = '["gpus"]'
     with pytest.raises(UserError, match=r"names gpus; the job's instance groups are cpu, gpu"):
         choice.choose(lay_out(tmp_path / "3", values, instance_groups=GROUPS))
@@ -162,6 +164,17 @@ def test_a_setting_that_makes_no_sense_is_refused(
         choice.choose(lay_out(tmp_path, {"sagemaker_mpi_enabled": "true"} | {name: value}))
 
 
+def test_settings_of_mpi_without_mpi_are_refused(tmp_path: Path) -> None:
+    values = {
+        "sagemaker_mpi_num_of_processes_per_host": "4",
+        "sagemaker_mpi_custom_mpi_options": "",
+    }
+    with pytest.raises(UserError, match="per_host is set and sagemaker_mpi_enabled is not"):
+        choice.choose(lay_out(tmp_path / "1", values))
+    values["sagemaker_mpi_enabled"] = "false"  # as the SDK writes it
+    assert choice.choose(lay_out(tmp_path / "2", values)) is None
+
+
 def test_the_bundled_network_is_not_launched(tmp_path: Path) -> None:
     flag = {"sagemaker_torch_distributed_enabled": "true"}
     with pytest.raises(UserError, match="spreads itself over all hosts"):
@@ -173,6 +186,7 @@ FLAGS = (
     *("sagemaker_torch_distributed_enabled", "sagemaker_mpi_enabled"),
     *("sagemaker_distributed_dataparallel_enabled", "sagemaker_new_way_enabled"),
     *("sagemaker_use_horovod", "sagemaker_smddp", "sagemaker_xla_hosts"),
+    *("SAGEMAKER_MPI_ENABLED", "sagemaker-torch-distributed-enabled"),
 )
 ON = ("true", "True", '"true"', '"\\"true\\""', " true ", "1", "yes", "on", True, 1)
 OFF = ("false", "False", '"false"', "0", "no", "off", "", "null", None, False, 0)

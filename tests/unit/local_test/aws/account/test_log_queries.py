@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from local_test import patterns
 from local_test.aws.account import log_operations, log_queries
 from local_test.aws.account.account import Account
 from local_test.aws.protocol.messages import AwsError
@@ -72,6 +73,18 @@ def test_every_way_to_name_the_groups_works(account: Account, place: dict[str, A
 def test_what_is_not_emulated_is_refused(query: str) -> None:
     with pytest.raises(AwsError) as caught:
         log_queries.read(query)
+    assert caught.value.code == "MalformedQueryException"
+
+
+def test_a_pattern_that_takes_too_long_is_refused(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patterns, "LIMIT_S", 0.5)
+    account.logs.append(GROUP, "a/algo-1-1", "a" * 40 + "!")
+    for stream in ("a/algo-1-1", "a/algo-2-1"):
+        account.logs.append(GROUP, stream, "loss=0.5")
+    with pytest.raises(AwsError, match=r"takes more than 0\.5 s") as caught:
+        ask(account, "filter @message like /(a+)+$/")
     assert caught.value.code == "MalformedQueryException"
 
 
