@@ -4,8 +4,6 @@
 of its pattern happens in a process of its own, which is ended after some seconds.
 """
 
-from __future__ import annotations
-
 import functools
 import json
 import re
