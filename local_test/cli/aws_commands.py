@@ -51,7 +51,7 @@ class SettingsOptions:
     region: str | None = option(None, "AWS region; by default us-east-1.")
     account: str | None = option(None, "AWS account ID, twelve digits; by default 000000000000.")
     max_instances: int | None = option(
-        None, "Most instances that all jobs, and all endpoints, may use; by default 20."
+        None, "Most instances of all jobs together, and of all endpoints; by default 20."
     )
 
     def _check_program(self) -> str | None:

@@ -144,7 +144,7 @@ class EvaluationOptions:
     output: str | None = option(None, "Path or URI for the report.")
     argument: list[str] | None = option(None, "Argument of the container; can be repeated.")
     entrypoint: list[str] | None = option(
-        None, "Word of the container's entry point; can be repeated."
+        None, "One word of the container's entry point; can be repeated."
     )
     name: str | None = name_option()
     instance_type: str = option("ml.m5.large", "Instance type (ClusterConfig.InstanceType).")

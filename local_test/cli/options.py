@@ -44,28 +44,27 @@ _VALUES: Final = {
 """What the help calls a value, by Typer's name for its type, which is Python's."""
 
 
-class Command(TyperCommand):
-    """A command whose help shows no value for a flag, since `--spot true` is an error."""
+class _PlainHelp:
+    """Help that names values in words, and shows no value for a flag: `--spot true` is an error."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the parameters, with names for their values."""
-        return _name_values(super().get_params(ctx), ctx)
+        params: list[Any] = super().get_params(ctx)  # type: ignore[misc] # Typer's
+        for param in params:
+            if param.param_type_name == "argument":  # its name and its help say what it is
+                param.display_type_rich = lambda ctx: None  # noqa: ARG005 - Typer's
+            elif param.metavar is None:
+                shown = param.display_type(ctx) if hasattr(param, "display_type") else ""
+                param.metavar = "" if param.is_flag else _VALUES.get(shown)
+        return params
 
 
-class Group(TyperGroup):
-    """A group of commands, with the same help."""
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        """Return the parameters, with names for their values."""
-        return _name_values(super().get_params(ctx), ctx)
+class Command(_PlainHelp, TyperCommand):
+    """A command."""
 
 
-def _name_values(params: list[Any], ctx: Any) -> list[Any]:
-    for param in params:
-        if param.param_type_name == "option" and param.metavar is None:
-            shown = param.display_type(ctx) if hasattr(param, "display_type") else ""
-            param.metavar = "" if param.is_flag else _VALUES.get(shown)
-    return params
+class Group(_PlainHelp, TyperGroup):
+    """A group of commands."""
 
 
 ContentType = Annotated[str, typer.Option(help="Content-Type header of the body.")]
