@@ -13,7 +13,7 @@ from container import contract
 from container.errors import PlatformError, RequestError, UserError
 from local_test import container_files, identity
 from local_test.endpoints import data_capture, invocation
-from local_test.endpoints.async_invocation import AsyncQueues
+from local_test.endpoints.asynchronous.async_invocation import AsyncQueues, Links
 from local_test.endpoints.data_capture import Capture
 from local_test.endpoints.deployment import Deployment
 from local_test.endpoints.health import HealthMonitor
@@ -72,7 +72,8 @@ class Endpoint:
         self.deployment = Deployment(starter, self._limits)
         self._monitor = HealthMonitor(self.name, self.deployment, self._on_line)
         self._capture = self._make_capture(requests)
-        self._queues = AsyncQueues(self._answer_async, self._report)
+        self.links = Links(self._answer_async, self._report, self.name)
+        self._queues = AsyncQueues(self.links)
 
     def _on_line(self, host: str, line: str) -> None:
         self._listener(host, line)

@@ -6,9 +6,9 @@ Rules of this file: it knows no operation and no kind of job.
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from local_test.aws.account.logs import LogStore
 from local_test.aws.account.meter import Meter
@@ -16,31 +16,8 @@ from local_test.aws.account.metric_files import MetricFiles
 from local_test.aws.account.settings import Settings
 from local_test.aws.account.store import Store
 from local_test.aws.protocol.messages import AwsError
+from local_test.aws.protocol.services import Services
 from local_test.runners.interface import Runner
-
-
-class Alarms(Protocol):
-    """The alarms of CloudWatch."""
-
-    def evaluate(self) -> None:
-        """Set the state of every alarm by its metric."""
-
-    def find_faults(self, names: Sequence[str]) -> list[str]:
-        """Return a line for each alarm that does not exist, or is not evaluated here."""
-
-    def find_tripped(self, names: Sequence[str], since_s: float) -> list[str]:
-        """Return the alarms that are in ALARM state, or were since a time in seconds."""
-
-
-class CloudWatch(Protocol):
-    """The metrics and alarms of CloudWatch."""
-
-    @property
-    def alarms(self) -> Alarms:
-        """The alarms."""
-
-    def publish_metrics(self, namespace: str, data: list[dict[str, Any]]) -> None:
-        """Store `PutMetricData` entries, whose times are seconds since the epoch."""
 
 
 class Account:
@@ -52,7 +29,7 @@ class Account:
         settings: Settings,
         store: Store,
         choose_runner: Callable[[str], Runner],
-        cloudwatch: CloudWatch,
+        services: Services,
     ) -> None:
         """`choose_runner` returns the runner of an image."""
         self.directory = directory
@@ -60,8 +37,9 @@ class Account:
         self.region = settings.region
         self.store = store
         self.choose_runner = choose_runner
-        self.publish_metrics = cloudwatch.publish_metrics
-        self.alarms = cloudwatch.alarms
+        self.publish_metrics = services.publish_metrics
+        self.alarms = services.alarms
+        self.notices = services.notices
         self.logs = LogStore(directory / "logs")
         self.metrics = MetricFiles(directory / "metrics")
         self.live: dict[tuple[str, str], Any] = {}

@@ -30,6 +30,8 @@ class Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.fault = ""
         """Why the last change could not be written; empty if it could."""
+        self.watch: Callable[[Kind[Any], Any, Any], None] = lambda *_: None
+        """Called with kind, old and new record of each change; it must not change them."""
         self._lock = threading.RLock()
         self._is_closed = False
         self._is_changed = False
@@ -107,14 +109,14 @@ class Store:
             try:
                 self._write(kind, name, record)
             except DiskError:
-                self._records[kind.name][name] = record
+                self._put(kind, name, record)
                 self._unwritten[kind.name, name] = None
 
     def delete(self, kind: Kind[R], name: str) -> None:
         """Remove a record, if it exists. Raises: DiskError."""
         with self._lock:
             self._run(self._database.delete, kind.name, name)
-            self._records.get(kind.name, {}).pop(name, None)
+            self._put(kind, name, None)
             self._unwritten.pop((kind.name, name), None)
 
     def forget(self, kind: Kind[R], name: str) -> None:
@@ -123,7 +125,7 @@ class Store:
             try:
                 self.delete(kind, name)
             except DiskError:
-                self._records.get(kind.name, {}).pop(name, None)
+                self._put(kind, name, None)
                 self._unwritten[kind.name, name] = None
 
     def flush(self) -> None:
@@ -157,8 +159,17 @@ class Store:
 
     def _write(self, kind: Kind[R], name: str, record: Mapping[str, Any]) -> None:
         self._run(self._database.write, kind.name, name, json.dumps(record))
-        self._records.setdefault(kind.name, {})[name] = copy.deepcopy(dict(record))
+        self._put(kind, name, copy.deepcopy(dict(record)))
         self._unwritten.pop((kind.name, name), None)
+
+    def _put(self, kind: Kind[R], name: str, record: dict[str, Any] | None) -> None:
+        records = self._records.setdefault(kind.name, {})
+        before = records.get(name)
+        if record is None:
+            records.pop(name, None)
+        else:
+            records[name] = record
+        self.watch(kind, before, record)
 
     def _run(self, write: Callable[..., None], *arguments: str) -> None:
         if self._is_closed:

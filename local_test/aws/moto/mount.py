@@ -21,6 +21,7 @@ from local_test.aws.account.store import Store
 from local_test.aws.moto import dimensions, percentiles, query_model
 from local_test.aws.moto.alarm_records import AlarmRecords
 from local_test.aws.moto.alarms import Alarms
+from local_test.aws.moto.notices.notices import Notices
 from local_test.aws.moto.roles import Roles
 from local_test.aws.protocol.messages import AwsError, read_body
 from local_test.data import disk
@@ -69,6 +70,7 @@ class Services:
         self._cloudwatch = cloudwatch_backends[account][region]
         records = AlarmRecords(self._cloudwatch, store)
         self.alarms = Alarms(self._cloudwatch, record=records.write_later)
+        self.notices = Notices(account, region)
         self._roles = Roles(account)
         percentiles.install()
         dimensions.install()

@@ -9,6 +9,7 @@ from local_test.aws.sagemaker import (
     live_endpoints,
     live_jobs,
 )
+from local_test.aws.sagemaker.events import sending
 from local_test.aws.sagemaker.hosting import live_components
 from local_test.aws.sagemaker.pipelines import runner as pipeline_runner
 from local_test.aws.sagemaker.tuning import tuning_operations
@@ -16,6 +17,7 @@ from local_test.aws.sagemaker.tuning import tuning_operations
 
 def recover(account: Account) -> None:
     """Continue what the last process left; tuning jobs last, as they read their training jobs."""
+    sending.install(account)
     for record in account.store.list(TRAINING_JOB):
         name = record["TrainingJobName"]
         dimensions = [{"Name": "TrainingJobName", "Value": name}]

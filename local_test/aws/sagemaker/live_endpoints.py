@@ -90,6 +90,7 @@ def _bring_up(account: Account, name: str) -> None:
             _make_requests(name, requests), runner, account.directory / "endpoints" / name, on_line
         )
         endpoint.on_copy = account.meter(name).count
+        endpoint.links.publish = account.notices.publish
         endpoint.deployment.list_components = lambda: live_components.list_live(account, name)
         endpoint.start()
     except Exception as error:  # noqa: BLE001 - a bug of ours fails one endpoint, not the server

@@ -221,11 +221,41 @@ def test_weights_and_capacities_change_without_new_models(aws: LocalAws) -> None
     delete_endpoint(aws, "weighted")
 
 
+def listen(aws: LocalAws, name: str) -> str:
+    """Create a queue of a topic, and of a rule for the events of an endpoint; return the topic."""
+    sqs, sns, events = aws.client("sqs"), aws.client("sns"), aws.client("events")
+    url = sqs.create_queue(QueueName=name)["QueueUrl"]
+    queue = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+    arn = queue["Attributes"]["QueueArn"]
+    topic = sns.create_topic(Name=name)["TopicArn"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    pattern = {"source": ["aws.sagemaker"], "detail": {"EndpointName": [name]}}
+    events.put_rule(Name=name, EventPattern=json.dumps(pattern))
+    events.put_targets(Rule=name, Targets=[{"Id": "queue", "Arn": arn}])
+    return str(topic)
+
+
+def receive(aws: LocalAws, name: str) -> list[dict[str, Any]]:
+    """Take what has come to a queue."""
+    url = aws.client("sqs").get_queue_url(QueueName=name)["QueueUrl"]
+    found = aws.client("sqs").receive_message(QueueUrl=url, MaxNumberOfMessages=10)
+    return [json.loads(message["Body"]) for message in found.get("Messages", [])]
+
+
+def collect(aws: LocalAws, name: str, count: int) -> list[dict[str, Any]]:
+    """Wait until a queue has got a number of messages."""
+    got: list[dict[str, Any]] = []
+    while len(got) < count:
+        got += wait_for(lambda: receive(aws, name), bool)
+    return got
+
+
 def test_an_asynchronous_request_answers_in_s3(aws: LocalAws) -> None:
     make_model(aws, "later")
     output = {
         "S3OutputPath": f"s3://{aws.bucket}/async/out",
         "S3FailurePath": f"s3://{aws.bucket}/async/failed",
+        "NotificationConfig": dict.fromkeys(("SuccessTopic", "ErrorTopic"), listen(aws, "later")),
     }
     variant = {"VariantName": "one", "ModelName": "later"}
     make_config(aws, "later", variant, AsyncInferenceConfig={"OutputConfig": output})
@@ -249,6 +279,14 @@ def test_an_asynchronous_request_answers_in_s3(aws: LocalAws) -> None:
     code, message = refuse(aws.runtime.invoke_endpoint, EndpointName="later", Body=b"x")
     assert (code, "use InvokeEndpointAsync" in message) == ("ValidationError", True)
     delete_endpoint(aws, "later")
+    received = collect(aws, "later", 5)
+    results = [json.loads(item["Message"]) for item in received if "Message" in item]
+    assert {item["inferenceId"]: item["invocationStatus"] for item in results} == {
+        "good": "Completed",
+        "bad": "Failed",
+    }
+    events = [item["detail"]["EndpointStatus"] for item in received if "detail" in item]
+    assert events == ["CREATING", "IN_SERVICE", "DELETING"]
 
 
 def test_only_an_approved_package_is_deployed(aws: LocalAws) -> None:

@@ -179,6 +179,7 @@ class _Execution:
 
     def _start(self, step: Step) -> None:
         begun = {"StartTime": time.time(), "StepStatus": "Executing", "AttemptCount": 1}
+        begun["_kind"] = step.kind
         if step.kind == "Condition":
             self._note(step.name, **begun)
             self._decide(step)

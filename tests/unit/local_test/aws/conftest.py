@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from local_test.aws.account.account import Account
 from local_test.aws.account.settings import Settings
 from local_test.aws.account.store import Store
+from local_test.aws.protocol.services import Notices
 from local_test.runners.interface import Runner
 
 
@@ -39,11 +41,28 @@ class PlayedAlarms:
         return [name for name in names if name in self.tripped]
 
 
-class PlayedCloudWatch:
-    """Metrics that nobody reads, and alarms."""
+class PlayedNotices(Notices):
+    """Messages and events that are kept for a test."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[str, str]] = []
+        self.events: list[tuple[str, Sequence[str], Mapping[str, Any]]] = []
+
+    def publish(self, topic: str, message: str) -> None:
+        """Keep it."""
+        self.messages.append((topic, message))
+
+    def send_event(self, kind: str, resources: Sequence[str], detail: Mapping[str, Any]) -> None:
+        """Keep it."""
+        self.events.append((kind, resources, detail))
+
+
+class PlayedServices:
+    """Metrics that nobody reads, alarms, messages and events."""
 
     def __init__(self) -> None:
         self.alarms = PlayedAlarms()
+        self.notices = PlayedNotices()
 
     def publish_metrics(self, namespace: str, data: object) -> None:
         """Do nothing."""
@@ -52,7 +71,7 @@ class PlayedCloudWatch:
 @pytest.fixture
 def account(tmp_path: Path) -> Iterator[Account]:
     store = Store(tmp_path / "state.sqlite")
-    found = Account(tmp_path, Settings(), store, refuse_to_run, PlayedCloudWatch())
+    found = Account(tmp_path, Settings(), store, refuse_to_run, PlayedServices())
     yield found
     for group in found.logs.groups():
         found.logs.finish(group, "")

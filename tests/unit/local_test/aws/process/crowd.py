@@ -1,7 +1,5 @@
 """An account in which nothing runs, with two of everything: `other`, and `known`, made later."""
 
-from __future__ import annotations
-
 import copy
 import itertools
 import json
@@ -23,7 +21,7 @@ from local_test.aws.account.store import Store
 from local_test.aws.process import operations
 from local_test.aws.protocol.messages import AwsError
 from local_test.requests import shapes
-from tests.unit.local_test.aws.conftest import PlayedCloudWatch, refuse_to_run
+from tests.unit.local_test.aws.conftest import PlayedServices, refuse_to_run
 from tests.unit.local_test.aws.process import request_leaves
 from tests.unit.local_test.aws.process.request_leaves import ARN, SCALED
 
@@ -135,8 +133,8 @@ class Crowd:
 
     def __init__(self, directory: Path, patch: pytest.MonkeyPatch) -> None:
         self._store = MemoryStore(directory / "state.sqlite")
-        cloudwatch = PlayedCloudWatch()
-        self.account = Account(directory, Settings(), self._store, refuse_to_run, cloudwatch)
+        services = PlayedServices()
+        self.account = Account(directory, Settings(), self._store, refuse_to_run, services)
         patch.setattr(self.account, "start_thread", lambda *_: None)
         patch.setattr(time, "time", lambda: float(next(self._moments)))
         patch.setattr(uuid, "uuid4", lambda: uuid.UUID(int=next(self._moments)))

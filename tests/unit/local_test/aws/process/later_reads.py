@@ -1,7 +1,5 @@
 """What the code that runs later makes of what an operation has recorded."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final

@@ -4,8 +4,6 @@ A leaf is a field with no fields of its own. `list_paths` finds them all, `list_
 of one, and `make_request` a valid request that sets it.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterator, Mapping
 from typing import Any, Final

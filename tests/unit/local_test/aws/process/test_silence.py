@@ -1,7 +1,5 @@
 """Every leaf of every request is read by code, listed as kept for show, or refused."""
 
-from __future__ import annotations
-
 import functools
 from typing import Any
 

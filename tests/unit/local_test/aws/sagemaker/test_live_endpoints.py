@@ -32,6 +32,7 @@ class PlayedEndpoint:
         self.status = "InService"
         self.terms: Any = None
         self.deployment = SimpleNamespace()
+        self.links = SimpleNamespace()
 
     def start(self) -> None:
         """Start at once."""

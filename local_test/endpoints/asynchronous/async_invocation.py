@@ -13,6 +13,8 @@ from typing import Any, Final, Self
 
 from container.errors import RequestError, UserError
 from local_test.data import storage
+from local_test.endpoints.asynchronous import notification
+from local_test.endpoints.asynchronous.notification import Outcome
 from local_test.endpoints.invocation import HEADER_PREFIX, Answer
 
 # Source: the API reference of InvokeEndpointAsync.
@@ -81,24 +83,32 @@ def _read_seconds(
     return int(text)
 
 
+@dataclass
+class Links:
+    """What the queues of an endpoint call."""
+
+    answer: Callable[[bytes, Mapping[str, str], float], Answer]
+    """Passes a request to a container; the third argument is its time limit in seconds."""
+    report: Callable[[str], None] = lambda text: None  # noqa: ARG005 - ignored
+    """Takes a line for every answer that is not where the receipt says."""
+    endpoint: str = ""
+    """Its name."""
+    publish: Callable[[str, str], None] | None = None
+    """Publishes a message to a topic of SNS; without it, messages are reported."""
+
+
 class AsyncInvocations:
     """The queue of an endpoint's asynchronous requests."""
 
     def __init__(
         self,
         config: Mapping[str, Any],
-        answer: Callable[[bytes, Mapping[str, str], float], Answer],
-        report: Callable[[str], None] = lambda text: None,  # noqa: ARG005 - ignored
+        links: Links,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`config` is an AsyncInferenceConfig; `answer` passes a request to a container.
-
-        The third argument of `answer` is the container's time limit in seconds. `report` is called
-        for every answer that is not where the receipt says.
-        """
+        """`config` is an AsyncInferenceConfig."""
         self.config = config
-        self._answer = answer
-        self._report = report
+        self._links = links
         self._clock = clock
         workers = config.get("ClientConfig", {}).get("MaxConcurrentInvocationsPerInstance", 4)
         self._pool = concurrent.futures.ThreadPoolExecutor(workers, thread_name_prefix="async")
@@ -118,45 +128,72 @@ class AsyncInvocations:
             "FailureLocation": f"{failures.rstrip('/')}/{options.identity}-error.out",
         }
         deadline = self._clock() + options.ttl_s
-        self._pool.submit(self._process, source, lowered, receipt, options, deadline)
+        received_s = time.time()
+
+        def process() -> None:
+            outcome = self._ask(source, lowered, options, deadline)
+            outcome = self._store(outcome, receipt)
+            request = {**lowered, "endpointName": self._links.endpoint}
+            if isinstance(source, str):
+                request["inputLocation"] = source
+            wanted = self.config["OutputConfig"].get("NotificationConfig", {})
+            written = notification.write(wanted, outcome, receipt, request, received_s)
+            if written is not None:
+                self._notify(*written, receipt["InferenceId"])
+
+        self._pool.submit(process)
         return receipt
 
-    def _process(
-        self,
-        source: str | bytes,
-        headers: Mapping[str, str],
-        receipt: Mapping[str, str],
-        options: Options,
-        deadline: float,
-    ) -> None:
-        """Answer one request; whatever happens, an object or the log says how it ended."""
-        place = receipt["FailureLocation"]
+    def _ask(
+        self, source: str | bytes, headers: Mapping[str, str], options: Options, deadline: float
+    ) -> Outcome:
+        """Answer one request, whatever happens."""
         try:
             self._check_age(options, deadline)
             payload, headers = _fetch(source, headers)
-            answer = self._answer(payload, headers, options.limit_s)
-            body = answer.body
-            if answer.status < 300:
-                place = receipt["OutputLocation"]
+            answer = self._links.answer(payload, headers, options.limit_s)
         except (UserError, RequestError) as error:
-            body = str(error).encode()
+            return Outcome(str(error).encode(), failure=f"ClientError: {error}")
         except Exception as error:  # noqa: BLE001 - a bug of ours must not lose the answer
             traceback.print_exception(error, file=sys.stderr)
-            body = f"InternalFailure: {type(error).__name__}: {error}".encode()
-        fault = _try_to_store(body, place)
-        if not fault:
-            return
-        identity = receipt["InferenceId"]
-        self._report(f"the answer to {identity} is lost: {fault} (ASY-1)")
-        if place != receipt["FailureLocation"]:
-            reason = f"the answer could not be stored: {fault}"
-            if fault := _try_to_store(reason.encode(), receipt["FailureLocation"]):
-                self._report(f"the failure of {identity} is not stored either: {fault} (ASY-1)")
+            reason = f"InternalFailure: {type(error).__name__}: {error}"
+            return Outcome(reason.encode(), failure=reason)
+        kind = "server" if answer.status >= 500 else "client"
+        failure = (
+            f"ClientError: Received {kind} error ({answer.status}) from model. See the SageMaker "
+            "Endpoint logs in your account for more information."
+        )
+        content_type = answer.headers.get("content-type", "")
+        return Outcome(answer.body, content_type, "" if answer.status < 300 else failure)
 
     def _check_age(self, options: Options, deadline: float) -> None:
         if self._clock() > deadline:
             message = f"the request expired: it waited longer than {options.ttl_s} s (ASY-1)"
             raise RequestError(408, message)
+
+    def _store(self, outcome: Outcome, receipt: Mapping[str, str]) -> Outcome:
+        """Store an outcome where the receipt says; an object or the log says how it ended."""
+        place = receipt["FailureLocation" if outcome.failure else "OutputLocation"]
+        fault = _try_to_store(outcome.body, place)
+        if not fault:
+            return outcome
+        identity = receipt["InferenceId"]
+        self._links.report(f"the answer to {identity} is lost: {fault} (ASY-1)")
+        reason = f"the answer could not be stored: {fault}"
+        if not outcome.failure and (
+            fault := _try_to_store(reason.encode(), receipt["FailureLocation"])
+        ):
+            self._links.report(f"the failure of {identity} is not stored either: {fault} (ASY-1)")
+        return Outcome(reason.encode(), failure=f"ClientError: {reason}")
+
+    def _notify(self, topic: str, message: str, identity: str) -> None:
+        if self._links.publish is None:
+            self._links.report(f"no SNS runs here; {topic} would get {message}")
+            return
+        try:
+            self._links.publish(topic, message)
+        except UserError as error:
+            self._links.report(f"the notification of {identity} is lost: {error} (ASY-1)")
 
     def close(self) -> None:
         """Finish all queued requests."""
@@ -166,14 +203,9 @@ class AsyncInvocations:
 class AsyncQueues:
     """The queues of an endpoint, one for each AsyncInferenceConfig that it has had. Thread-safe."""
 
-    def __init__(
-        self,
-        answer: Callable[[bytes, Mapping[str, str], float], Answer],
-        report: Callable[[str], None],
-    ) -> None:
-        """`answer` and `report` are those of every queue."""
-        self._answer = answer
-        self._report = report
+    def __init__(self, links: Links) -> None:
+        """`links` are those of every queue."""
+        self._links = links
         self._queues: list[AsyncInvocations] = []
         self._lock = threading.Lock()
 
@@ -184,7 +216,7 @@ class AsyncQueues:
         """
         with self._lock:
             if not self._queues or self._queues[-1].config != config:
-                self._queues.append(AsyncInvocations(config, self._answer, self._report))
+                self._queues.append(AsyncInvocations(config, self._links))
             return self._queues[-1]
 
     def close(self) -> None:

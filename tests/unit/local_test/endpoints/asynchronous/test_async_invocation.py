@@ -9,7 +9,7 @@ import pytest
 
 from container.errors import RequestError
 from local_test.data import storage
-from local_test.endpoints.async_invocation import AsyncInvocations, AsyncQueues
+from local_test.endpoints.asynchronous.async_invocation import AsyncInvocations, AsyncQueues, Links
 from local_test.endpoints.invocation import Answer
 
 
@@ -22,7 +22,7 @@ def run(
         "S3OutputPath": f"file://{directory}/out",
         "S3FailurePath": f"file://{directory}/failed",
     }
-    invocations = AsyncInvocations({"OutputConfig": outputs}, answer, reports.append)
+    invocations = AsyncInvocations({"OutputConfig": outputs}, Links(answer, reports.append))
     headers = {"X-Amzn-SageMaker-Inference-Id": "i"}
     invocations.submit(f"file://{directory}/input", headers)
     invocations.close()
@@ -84,7 +84,7 @@ def test_a_bug_of_ours_is_a_failure_with_its_name(
 @pytest.mark.parametrize("identity", ["..", "../x", "a/../../x"])
 def test_an_inference_id_names_no_object_elsewhere(identity: str, tmp_path: Path) -> None:
     config = {"OutputConfig": {"S3OutputPath": f"file://{tmp_path}/out"}}
-    invocations = AsyncInvocations(config, succeed)
+    invocations = AsyncInvocations(config, Links(succeed))
     with pytest.raises(RequestError, match="would name an object elsewhere"):
         invocations.submit("s3://b/k", {"x-amzn-sagemaker-inference-id": identity})
     invocations.close()
@@ -105,7 +105,9 @@ def submit(
 
     times = iter([100.0, 100.0 + passed_s])
     outputs = {"S3OutputPath": f"file://{directory}/out"}
-    invocations = AsyncInvocations({"OutputConfig": outputs}, answer, clock=lambda: next(times))
+    invocations = AsyncInvocations(
+        {"OutputConfig": outputs}, Links(answer), clock=lambda: next(times)
+    )
     receipt = invocations.submit(source, headers)
     invocations.close()
     return receipt, asked
@@ -163,7 +165,7 @@ def test_an_updated_endpoint_stores_answers_where_its_new_configuration_says(
     tmp_path: Path,
 ) -> None:
     reports: list[str] = []
-    queues = AsyncQueues(succeed, reports.append)
+    queues = AsyncQueues(Links(succeed, reports.append))
     for name in ("old", "old", "new"):
         config = {"OutputConfig": {"S3OutputPath": f"file://{tmp_path}/{name}"}}
         queues.find(config).submit(b"1", {"X-Amzn-SageMaker-Inference-Id": "i"})

@@ -1,0 +1,1 @@
+"""Messages of SNS and events of EventBridge."""

@@ -1,0 +1,1 @@
+"""Events of EventBridge about the resources of SageMaker."""

@@ -1,0 +1,1 @@
+"""Asynchronous invocations, and the messages about them."""

@@ -1,0 +1,82 @@
+"""The message about an asynchronous invocation, for a topic of SNS (ASY-1).
+
+Source: the developer guide, "Check prediction results".
+"""
+
+import base64
+import datetime as dt
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from local_test import identity
+from local_test.endpoints.invocation import HEADER_PREFIX
+
+_MOST_BYTES: Final = 256 * 1024  # SNS takes no larger message
+_PARAMETERS: Final = {
+    "accept": HEADER_PREFIX + "accept",
+    "contentType": "content-type",
+    "customAttributes": HEADER_PREFIX + "custom-attributes",
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an invocation ended."""
+
+    body: bytes
+    """What is stored: the answer, or why there is none."""
+    content_type: str = ""
+    failure: str = ""
+    """Empty if the container has answered."""
+
+
+def write(
+    config: Mapping[str, Any],
+    outcome: Outcome,
+    receipt: Mapping[str, str],
+    request: Mapping[str, str],
+    received_s: float,
+) -> tuple[str, str] | None:
+    """Return a topic and the message for it, or None if nobody wants one.
+
+    `config` is a NotificationConfig; `request` has the headers of the request, in lower case, its
+    `endpointName`, and its `inputLocation` if it has one.
+    """
+    kind = "ERROR" if outcome.failure else "SUCCESS"
+    topic = config.get("ErrorTopic" if outcome.failure else "SuccessTopic")
+    if topic is None:
+        return None
+    given = {name: request[key] for name, key in _PARAMETERS.items() if key in request}
+    given |= {key: request[key] for key in ("endpointName", "inputLocation") if key in request}
+    message: dict[str, Any] = {
+        "awsRegion": identity.region(),
+        "eventTime": _format(dt.datetime.now(dt.UTC)),
+        "receivedTime": _format(dt.datetime.fromtimestamp(received_s, dt.UTC)),
+        "invocationStatus": "Failed" if outcome.failure else "Completed",
+        "requestParameters": given,
+        "inferenceId": receipt["InferenceId"],
+        "eventVersion": "1.0",
+        "eventSource": "aws:sagemaker",
+        "eventName": "InferenceResult",
+    }
+    if outcome.failure:
+        message["failureReason"] = outcome.failure
+    else:
+        place = receipt["OutputLocation"]
+        message["responseParameters"] = {
+            "contentType": outcome.content_type,
+            "outputLocation": place,
+        }
+    if f"{kind}_NOTIFICATION_TOPIC" in config.get("IncludeInferenceResponseIn", ()):
+        content = base64.b64encode(outcome.body).decode()
+        message["responseBody"] = {"content": content, "encoding": "BASE64"}
+        if len(json.dumps(message)) > _MOST_BYTES:
+            too_large = f"the response has {len(outcome.body)} bytes, too many for a notification"
+            message["responseBody"] = {"message": too_large}
+    return str(topic), json.dumps(message)
+
+
+def _format(moment: dt.datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
