@@ -42,8 +42,7 @@ def find_all(pattern: re.Pattern[str], lines: Sequence[str]) -> list[list[str | 
             command, input=question, capture_output=True, text=True, check=True, timeout=LIMIT_S
         )
     except subprocess.TimeoutExpired:
-        message = f"the pattern {pattern.pattern!r} takes more than {LIMIT_S} s"
-        raise TimeoutError(message) from None
+        raise TimeoutError(f"the pattern {pattern.pattern!r} takes more than {LIMIT_S} s") from None
     found: list[list[str | None]] = json.loads(answer.stdout)
     return found
 

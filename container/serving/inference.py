@@ -5,8 +5,6 @@ traceback (SEC-4); what can be refused by its headers is refused before the body
 is the boundary of an invocation: the one place here that catches any exception.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import math
@@ -191,8 +189,7 @@ class Inference:
         probabilities = self._predict(images)
         predicted = time.perf_counter()
         if not encoding.are_finite(probabilities):
-            message = "the model returned a probability that is not finite"
-            raise ArithmeticError(message)
+            raise ArithmeticError("the model returned a probability that is not finite")
         answer = encoding.encode(
             answer_type, probabilities, self.classes, end_of_line=end_of_line, errors=errors
         )

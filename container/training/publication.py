@@ -1,7 +1,5 @@
 """The end of a job: export the network, evaluate what will be served, publish the artifact."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import platform
@@ -147,8 +145,7 @@ def _write_json(path: Path, value: Any) -> None:
     try:
         path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
-        message = f"{path} cannot be written: {error}"
-        raise PlatformError(message) from error
+        raise PlatformError(f"{path} cannot be written: {error}") from error
 
 
 def _list_versions() -> dict[str, str]:

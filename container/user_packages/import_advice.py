@@ -3,8 +3,6 @@
 Rules of this file: standard library only; it reads texts and files, and loads nothing.
 """
 
-from __future__ import annotations
-
 import bz2
 import contextlib
 import lzma

@@ -4,8 +4,6 @@ What user code installs lies in the job's directory: it hides packages of ours f
 program only, and disappears with the job. Nothing of our own environment is changed.
 """
 
-from __future__ import annotations
-
 import os
 import sysconfig
 import tempfile
@@ -41,10 +39,7 @@ class JobEnvironment:
 
 
 def make(directory: Path) -> JobEnvironment:
-    """Make an environment in `directory`; its packages come before ours.
-
-    Raises: OSError.
-    """
+    """Make an environment in `directory`; its packages come before ours. Raises: OSError."""
     import venv
 
     venv.EnvBuilder(with_pip=False, symlinks=True).create(directory)

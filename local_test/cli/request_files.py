@@ -1,7 +1,5 @@
 """Requests in files, and printed as JSON."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any
@@ -24,8 +22,7 @@ def load(path: Path | None) -> dict[str, Any] | None:
     content = read_bytes(path)
     document = _parse_json(path, content) if path.suffix == ".json" else _parse_yaml(path, content)
     if not document or not isinstance(document, dict):
-        message = f"{path} contains {str(document)[:40]}; a request is an object with fields"
-        raise UserError(message)
+        raise UserError(f"{path} contains {str(document)[:40]}; a request is an object with fields")
     return document
 
 
@@ -33,8 +30,7 @@ def _parse_json(path: Path, content: bytes) -> Any:
     try:
         return json.loads(content, object_pairs_hook=unite)
     except (ValueError, RecursionError) as error:
-        message = f"{path} is not JSON: {error}"
-        raise UserError(message) from error
+        raise UserError(f"{path} is not JSON: {error}") from error
 
 
 def _parse_yaml(path: Path, content: bytes) -> Any:
@@ -48,8 +44,7 @@ def _parse_yaml(path: Path, content: bytes) -> Any:
     try:
         return yaml.load(content, Loader)  # noqa: S506 - which is a safe one
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        message = f"{path} is not YAML: {error}"
-        raise UserError(message) from error
+        raise UserError(f"{path} is not YAML: {error}") from error
 
 
 def load_endpoint(path: Path | None) -> EndpointRequests | None:
@@ -65,27 +60,22 @@ def load_endpoint(path: Path | None) -> EndpointRequests | None:
         requests.models.values()
         requests.endpoint["EndpointName"]
     except (TypeError, AttributeError, KeyError) as error:
-        message = (
+        raise UserError(
             f"{path} does not describe an endpoint. Expected what --print-request prints: models "
             "(CreateModel by name), config (CreateEndpointConfig) and endpoint (CreateEndpoint); "
             f"found {', '.join(document)}"
-        )
-        raise UserError(message) from error
+        ) from error
     return requests
 
 
 def read_bytes(path: Path) -> bytes:
-    """Read a file that the command line names.
-
-    Raises: UserError if it cannot be read.
-    """
+    """Read a file that the command line names. Raises: UserError if it cannot be read."""
     try:
         return path.read_bytes()
     except FileNotFoundError as error:
         raise UserError(describe_absence(path)) from error
     except OSError as error:
-        message = f"cannot read {path}: {error.strerror}"
-        raise UserError(message) from error
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
 
 
 def show(request: ValidRequest) -> int:

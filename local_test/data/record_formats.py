@@ -1,7 +1,5 @@
 """The record formats of pipes and batch inputs: lines, RecordIO and TFRecord."""
 
-from __future__ import annotations
-
 import json
 import math
 import struct
@@ -30,8 +28,7 @@ def unite(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     counts = Counter(name for name, _ in pairs)
     twice = sorted(name for name, count in counts.items() if count > 1)
     if twice:
-        message = f"an object has {', '.join(map(repr, twice))} twice"
-        raise ValueError(message)
+        raise ValueError(f"an object has {', '.join(map(repr, twice))} twice")
     return dict(pairs)
 
 
@@ -49,8 +46,7 @@ def read_json(text: str | bytes) -> Any:
 def _read_float(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        message = f"{text[:40]} is not a number of JSON, or too large"
-        raise ValueError(message)
+        raise ValueError(f"{text[:40]} is not a number of JSON, or too large")
     return number
 
 
@@ -78,8 +74,7 @@ def encode_recordio(payload: bytes) -> bytes:
     """Frame one record: magic, length, payload, padding to 4 bytes (IN-6)."""
     limit = 1 << _LENGTH_BITS
     if len(payload) >= limit:
-        message = f"a RecordIO record holds less than {limit} bytes; found {len(payload)}"
-        raise UserError(message)
+        raise UserError(f"a RecordIO record holds less than {limit} bytes; found {len(payload)}")
     return struct.pack("<II", RECORDIO_MAGIC, len(payload)) + payload + bytes(-len(payload) % 4)
 
 
@@ -91,8 +86,7 @@ def split_recordio(body: bytes) -> Iterator[Record]:
     while position < len(body):
         flag, length = _read_recordio_head(body, position)
         if (flag in (0, 1)) != (start == position):
-            message = f"the parts of a RecordIO record are out of order at byte {position}"
-            raise UserError(message)
+            raise UserError(f"the parts of a RecordIO record are out of order at byte {position}")
         end = position + 8 + length
         # A payload that holds the magic is split there into parts with flags 1, 2 and 3.
         if flag in (2, 3):
@@ -104,26 +98,22 @@ def split_recordio(body: bytes) -> Iterator[Record]:
             start = position
             payload = b""
     if start < position:
-        message = f"incomplete RecordIO file: the record at byte {start} lacks its last part"
-        raise UserError(message)
+        raise UserError(f"incomplete RecordIO file: the record at byte {start} lacks its last part")
 
 
 def _read_recordio_head(body: bytes, position: int) -> tuple[int, int]:
     """Return flag and length of the part at a position."""
     if position + 8 > len(body):
-        message = f"incomplete RecordIO file: it ends inside the record at byte {position}"
-        raise UserError(message)
+        raise UserError(f"incomplete RecordIO file: it ends inside the record at byte {position}")
     magic, word = struct.unpack_from("<II", body, position)
     length = word & ((1 << _LENGTH_BITS) - 1)
     if magic != RECORDIO_MAGIC:
-        message = (
+        raise UserError(
             f"not a RecordIO file: found {magic:#x} at byte {position}, "
             f"where the magic number {RECORDIO_MAGIC:#x} has to be"
         )
-        raise UserError(message)
     if position + 8 + length > len(body):
-        message = f"incomplete RecordIO file: it ends inside the record at byte {position}"
-        raise UserError(message)
+        raise UserError(f"incomplete RecordIO file: it ends inside the record at byte {position}")
     return word >> _LENGTH_BITS, length
 
 
@@ -142,8 +132,7 @@ def _find_tfrecord_end(body: bytes, position: int) -> int:
         end = position + 16 + int(length)
         if checksum == _masked_crc(body[position : position + 8]) and end <= len(body):
             return end
-    message = f"not a complete TFRecord file: no record begins at byte {position}"
-    raise UserError(message)
+    raise UserError(f"not a complete TFRecord file: no record begins at byte {position}")
 
 
 def _make_crc_table() -> list[int]:

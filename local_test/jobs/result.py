@@ -1,7 +1,5 @@
 """The result of a job, its listeners, and its log files."""
 
-from __future__ import annotations
-
 import contextlib
 import datetime as dt
 import itertools
@@ -91,11 +89,10 @@ def make_directory(directory: Path) -> None:
     try:
         directory.mkdir(parents=True)
     except FileExistsError as error:
-        message = (
+        raise UserError(
             f"a job named {directory.name!r} already exists; its directory is {directory}. "
             f"Choose another name, such as {_find_free_name(directory)!r}, or delete the directory"
-        )
-        raise UserError(message) from error
+        ) from error
 
 
 def _find_free_name(directory: Path) -> str:

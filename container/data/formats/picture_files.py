@@ -127,28 +127,23 @@ def find_shape(sample: Sequence[Encoded], resize: str) -> Shape:
         except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
             reason = reason or str(error)  # of others, decoding them will report it
     if not sizes:
-        message = (
+        raise UserError(
             f"none of the first {len(sample)} pictures can be read, such as {sample[0][0]}: "
             f"{reason}"
         )
-        raise UserError(message)
     (height, width), _ = sizes.most_common(1)[0]
     if len(sizes) > 1 and resize == "refuse":
         other = next(size for size in sizes if size != (height, width))
-        message = (
+        raise UserError(
             f"the pictures have {len(sizes)} sizes: {example[height, width]} is {width}x{height}, "
             f"{example[other]} is {other[1]}x{other[0]}; set resize to one of stretch, crop, pad, "
             "and image_shape to the height, width and channels of the model"
         )
-        raise UserError(message)
     return height, width, 1 if is_grey else 3
 
 
 def decode(content: bytes, shape: Shape, resize: str = "refuse") -> Images:
-    """Decode one picture to `shape`.
-
-    Raises: ValueError with the fault of the picture.
-    """
+    """Decode one picture to `shape`. Raises: ValueError with the fault of the picture."""
     from PIL import Image, UnidentifiedImageError
 
     height, width, channels = shape
@@ -163,25 +158,19 @@ def decode(content: bytes, shape: Shape, resize: str = "refuse") -> Images:
         with Image.open(io.BytesIO(content), formats=(kind,)) as opened:
             if opened.size != (width, height) and resize == "refuse":
                 found = "x".join(map(str, opened.size))
-                message = f"the picture is {found} pixels, expected {width}x{height}"
-                raise ValueError(message)
+                raise ValueError(f"the picture is {found} pixels, expected {width}x{height}")
             picture = picture_geometry.convert(opened, channels)
             if picture.size != (width, height):
                 picture = picture_geometry.resize(picture, (width, height), resize)
             return np.array(picture, np.uint8).reshape(shape)
     except UnidentifiedImageError:
-        message = f"not a complete {kind} picture"
-        raise ValueError(message) from None
+        raise ValueError(f"not a complete {kind} picture") from None
     except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        message = f"the picture is damaged: {str(error)[:200]}"
-        raise ValueError(message) from error
+        raise ValueError(f"the picture is damaged: {str(error)[:200]}") from error
 
 
 def load_bytes(content: bytes, fault: str) -> bytes:
-    """Return the content of a record.
-
-    Raises: OSError if it has a fault.
-    """
+    """Return the content of a record. Raises: OSError if it has a fault."""
     if fault:
         raise OSError(fault)
     return content

@@ -194,18 +194,16 @@ def _refuse_mixtures(
     """
     every = {parts[0] for parts in names}
     if every & {parts[1] for parts in names if parts[0] in found}:
-        message = (
+        raise UserError(
             f"{found[0]} in {directory} holds the directories of classes, as {directory} does "
             "itself; make it a channel of its own, or move its pictures to those classes"
         )
-        raise UserError(message)
     below = {parts[1] for parts in names if len(parts) > 2}
     if len(below) > 1 and set_names.list_sets(below) == sorted(below):
-        message = (
+        raise UserError(
             f"{_list_some(below)} below the classes in {directory} are sets of images; move them "
             "up, as train/CLASS and test/CLASS, and make each one a channel of its own"
         )
-        raise UserError(message)
 
 
 def _describe(root: Path, path: Path, level: int) -> str:

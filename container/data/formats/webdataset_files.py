@@ -4,8 +4,6 @@ A sample's label is the text of its member `cls`, or the value `label`, `cls` or
 member `json`.
 """
 
-from __future__ import annotations
-
 import collections
 import functools
 import itertools
@@ -42,8 +40,7 @@ def read(sources: Iterable[Source], options: Options) -> Iterator[picture_files.
                     yield from _label(archive, source.name, options)
                     _refuse_more(archive, source.name)
             except tarfile.TarError as error:
-                message = f"{source.name} cannot be read: {error}"
-                raise UserError(message) from error
+                raise UserError(f"{source.name} cannot be read: {error}") from error
 
 
 def _label(
@@ -115,11 +112,10 @@ def _refuse_more(archive: tarfile.TarFile, name: str) -> None:
     stream: Any = archive.fileobj
     while block := stream.read(tarfile.RECORDSIZE):
         if block.strip(b"\0"):
-            message = (
+            raise UserError(
                 f"{name} has data after the end of its archive, perhaps because two were joined; "
                 "join them with tar --concatenate, or keep them apart"
             )
-            raise UserError(message)
 
 
 def _read_member(archive: tarfile.TarFile, member: tarfile.TarInfo, name: str) -> bytes:
@@ -128,8 +124,7 @@ def _read_member(archive: tarfile.TarFile, member: tarfile.TarInfo, name: str) -
     stream = archive.extractfile(member)
     content = stream.read() if stream else b""
     if len(content) < member.size:
-        message = f"{name} ends within {member.name}"
-        raise UserError(message)
+        raise UserError(f"{name} ends within {member.name}")
     return content
 
 

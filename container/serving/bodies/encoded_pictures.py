@@ -6,8 +6,6 @@ Parsed as JSON, a text would be copied three times. So each is decoded where it 
 and a number stands for it in the JSON that is parsed.
 """
 
-from __future__ import annotations
-
 import binascii
 import os
 import re

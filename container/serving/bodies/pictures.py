@@ -4,8 +4,6 @@ Rules of this file: a picture of the wrong size is refused by its header, before
 unpacked; Pillow is imported with the first picture.
 """
 
-from __future__ import annotations
-
 import functools
 import io
 import struct

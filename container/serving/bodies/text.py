@@ -6,8 +6,6 @@ decoded in Python, by `unusual_text`: to the same pixels, or with an error that 
 Rules of this file: pure; every fault is a RequestError that names row or line, counted from 1.
 """
 
-from __future__ import annotations
-
 import ctypes
 import functools
 import math

@@ -7,8 +7,6 @@ parsed (SEC-6).
 Rules of this file: pure; every fault is a RequestError that names row or line, counted from 1.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import math

@@ -4,8 +4,6 @@ Rules of this file: whatever waits for a client has a deadline; whatever a clien
 a bound.
 """
 
-from __future__ import annotations
-
 import contextlib
 import resource
 import select

@@ -3,8 +3,6 @@
 Rules of this file: the loop never blocks.
 """
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import os

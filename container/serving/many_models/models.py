@@ -9,8 +9,6 @@ Rules of this file: a model's name is an opaque key and never part of a path; a 
 or too large does not affect the others. MME-1 to MME-6 are the platform's rules.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import ctypes
@@ -72,8 +70,7 @@ class InProcess:
         """Answer a request. Raises: RequestError 404 if it has been closed."""
         application = self._application
         if application is None:
-            message = "the model is not loaded"
-            raise RequestError(404, message)
+            raise RequestError(404, "the model is not loaded")
         return application.invoke(request)
 
     def close(self) -> None:

@@ -4,8 +4,6 @@ Python writes and reads NaN and Infinity, which are not JSON: most clients refus
 that holds one of them. So they become null, whoever wrote the text.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import collections
@@ -56,8 +54,7 @@ def load(text: str | bytes, hook: Hook | None = None) -> Any:
 def _refuse_twice(pairs: Sequence[tuple[str, Any]]) -> None:
     [(name, count)] = collections.Counter(name for name, _ in pairs).most_common(1) or [("", 0)]
     if count > 1:
-        message = f"an object has the name {name[:80]!r} {count} times"
-        raise ValueError(message)
+        raise ValueError(f"an object has the name {name[:80]!r} {count} times")
 
 
 def dump(value: Any, default: Callable[[Any], Any] | None = None) -> str:
@@ -107,8 +104,7 @@ def refuse_both_forms(document: Mapping[str, Any]) -> None:
     """Refuse a predict request of which a part would be ignored. Raises: RequestError 400."""
     found = [f'"{name}"' for name in FORMS if name in document]
     if len(found) > 1:
-        message = f"the JSON holds both {' and '.join(found)}; send one of them"
-        raise RequestError(400, message)
+        raise RequestError(400, f"the JSON holds both {' and '.join(found)}; send one of them")
 
 
 def find_form(document: Any) -> str:

@@ -4,8 +4,6 @@ Their decoders return what numpy makes of any JSON or CSV. Python's values take 
 times their text, so they are counted first; what would take twice the payload limit is refused.
 """
 
-from __future__ import annotations
-
 import functools
 import io
 import os
@@ -101,10 +99,7 @@ def _check_json(text: str) -> None:
 
 
 def check_table(text: str) -> None:
-    """Check what the cells of a CSV take.
-
-    Raises: RequestError 413 if it is too much memory.
-    """
+    """Check what the cells of a CSV take. Raises: RequestError 413 if it is too much memory."""
     if len(text) > _BLOCK_CHARACTERS:
         cells = text.count(",") + text.count("\n") + 1
         _check(cells * _CELL_BYTES, "CSV")

@@ -120,8 +120,7 @@ def _find_shape(found: list[Any], hosts: Hosts) -> tuple[int, ...]:
     if len(shapes) != 1:
         pairs = zip(hosts.names, found, strict=True)
         listed = ", ".join(f"{name}: {entry['shape']}" for name, entry in pairs)
-        message = f"the training images of all hosts must have one shape; found {listed}"
-        raise UserError(message)
+        raise UserError(f"the training images of all hosts must have one shape; found {listed}")
     return shapes.pop()
 
 
@@ -133,16 +132,14 @@ def _rename(images: Any, classes: tuple[Label, ...]) -> Any:
     try:
         indices = Names(classes, functools.partial(print, flush=True)).find_all(images.classes)
     except ValueError as error:
-        message = f"the labels of another channel or host: {error}"
-        raise UserError(message) from error
+        raise UserError(f"the labels of another channel or host: {error}") from error
     unknown = [
         repr(str(label)) for label, index in zip(images.classes, indices, strict=True) if index < 0
     ]
     if unknown:
-        message = (
+        raise UserError(
             f"another channel has the classes {', '.join(unknown)}, of which no host has training "
             "images"
         )
-        raise UserError(message)
     lookup = np.array(indices or [0], np.int32)
     return dataclasses.replace(images, labels=lookup[images.labels], classes=classes)

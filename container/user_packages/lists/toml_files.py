@@ -75,10 +75,7 @@ class Table:
 
 
 def read(path: Path, advice: str = "") -> Table:
-    """Read a TOML file; empty if it is not there.
-
-    Raises: UserError if it cannot be read.
-    """
+    """Read a TOML file; empty if it is not there. Raises: UserError if it cannot be read."""
     if not encoded_text.is_there(path):
         return Table(path, {}, advice=advice)
     import tomllib  # no other module needs it at the start of a server

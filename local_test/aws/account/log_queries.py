@@ -6,8 +6,6 @@
 Source: the user guide's "CloudWatch Logs Insights QL".
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import itertools
 import re
@@ -58,10 +56,7 @@ class Query:
 
 
 def read(text: str) -> Query:
-    """Read a query.
-
-    Raises: AwsError MalformedQueryException for what is wrong, or not emulated.
-    """
+    """Read a query. Raises: AwsError MalformedQueryException for what is wrong, or not emulated."""
     query = Query()
     for command in _split(text):
         name, _, rest = command.partition(" ")

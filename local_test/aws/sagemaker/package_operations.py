@@ -137,10 +137,7 @@ def _count_version(record: PackageGroup) -> None:
 
 
 def find_package(account: Account, name_or_arn: str) -> Package:
-    """Return a package by its name or ARN.
-
-    Raises: AwsError if there is none.
-    """
+    """Return a package by its name or ARN. Raises: AwsError if there is none."""
     arn = name_or_arn if name_or_arn.startswith("arn:") else account.arn(PACKAGE.name, name_or_arn)
     for record in account.store.list(PACKAGE):
         if record["ModelPackageArn"] == arn.lower():
