@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from container.errors import RequestError
 from container.serving.bodies import pixels
@@ -89,19 +90,32 @@ def decode_npy(body: bytes | memoryview, shape: Shape, _: Mapping[str, str]) -> 
     if not isinstance(head, bytes):
         head = bytes(head[: NPY_HEADER_BYTES_MAXIMUM + 1])
     header = read_npy_header(head)
-    dtype = header.dtype
-    if dtype.hasobject:
+    _check_data(header, len(body))
+    if header.dtype.kind not in "iuf":
+        expected = "integers or floating-point numbers are expected"
+        raise RequestError(400, f"the npy array is of type {header.dtype}; {expected}")
+    flat = np.frombuffer(body, header.dtype, offset=header.end)
+    return pixels.from_array(flat.reshape(header.shape, order=header.order), shape)
+
+
+def load_npy(body: bytes) -> NDArray[Any]:
+    """Load one array of numbers or texts. Raises: RequestError 400 if the body is not one."""
+    _check_data(read_npy_header(body), len(body))  # numpy takes the memory that a header promises
+    try:
+        array: NDArray[Any] = np.load(io.BytesIO(body), allow_pickle=False)
+    except ValueError as error:
+        raise RequestError(400, f"the body is not application/x-npy: {error}") from error
+    return array
+
+
+def _check_data(header: Header, body_bytes: int) -> None:
+    if header.dtype.hasobject:
         message = "the npy file holds pickled Python objects, which are never read"
         raise RequestError(400, f"{message}; a numeric array is expected")
-    if dtype.kind not in "iuf":
-        expected = "integers or floating-point numbers are expected"
-        raise RequestError(400, f"the npy array is of type {dtype}; {expected}")
     promised = header.promised_bytes
-    found = len(body) - header.end
-    if found != promised:
+    found = body_bytes - header.end
+    if found != promised:  # more is another array, for example
         raise RequestError(400, f"the npy header declares {promised} bytes of data; {found} follow")
-    flat = np.frombuffer(body, dtype, offset=header.end)
-    return pixels.from_array(flat.reshape(header.shape, order=header.order), shape)
 
 
 @functools.lru_cache(maxsize=256)

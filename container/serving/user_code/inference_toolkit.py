@@ -76,19 +76,6 @@ def csv_to_numpy(string_like: str, dtype: Any = None) -> NDArray[Any]:
     return array if dtype is None else array.astype(dtype)
 
 
-def npy_to_numpy(npy_array: bytes) -> NDArray[Any]:
-    """Decode one array that holds no Python objects."""
-    header = arrays.read_npy_header(npy_array)  # numpy takes the memory that it promises
-    found = len(npy_array) - header.end
-    message = f"the npy header declares {header.promised_bytes} bytes of data; {found} follow"
-    if found < header.promised_bytes:
-        raise RequestError(400, message)
-    array: NDArray[Any] = np.load(io.BytesIO(npy_array), allow_pickle=False)
-    if found > header.promised_bytes:  # such as another array
-        raise RequestError(400, message)
-    return array
-
-
 def npz_to_sparse(npz_bytes: bytes) -> Any:
     """Decode a sparse matrix as scipy writes it.
 
@@ -118,7 +105,7 @@ def _check_npz(npz_bytes: bytes) -> None:
 
 
 _DECODERS: Final[dict[str, Callable[[Any], Any]]] = {
-    media_types.NPY: npy_to_numpy,
+    media_types.NPY: arrays.load_npy,
     media_types.CSV: csv_to_numpy,
     media_types.JSON: json_to_numpy,
     media_types.NPZ: npz_to_sparse,
@@ -184,7 +171,7 @@ def stand_in_for_decoder() -> None:
     vars(module).update(  # the toolkit's names
         _json_to_numpy=json_to_numpy,
         _csv_to_numpy=csv_to_numpy,
-        _npy_to_numpy=npy_to_numpy,
+        _npy_to_numpy=arrays.load_npy,
         _npz_to_sparse=npz_to_sparse,
         _decoder_map=_DECODERS,
     )

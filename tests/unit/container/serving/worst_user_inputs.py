@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from container.errors import RequestError
+from container.serving.bodies import arrays
 from container.serving.third_party import bounds, csv_bodies, predict_requests
 from container.serving.third_party.tables import Table
 from container.serving.user_code import default_input, inference_toolkit
@@ -73,7 +74,7 @@ THIRD_CSV = for_user_code(
     is_text=False,
 )
 USER_NPZ = for_user_code(inference_toolkit.npz_to_sparse, is_text=False)
-USER_NPY = for_user_code(inference_toolkit.npy_to_numpy, is_text=False)
+USER_NPY = for_user_code(arrays.load_npy, is_text=False)
 USER_LIBSVM = for_user_code(
     lambda body: default_input.decode(body, "text/libsvm", default_input.Taker()), is_text=False
 )

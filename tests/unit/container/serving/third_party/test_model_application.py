@@ -227,7 +227,7 @@ def test_pictures_in_json_are_decoded_and_bounded() -> None:
         ),
         (LINES, b"[1, 2]\n\n[3, 4]", "", 400, "line 2 is empty"),
         (LINES, b"[1, 2]\n[3, 4", "", 400, "line 2: the body is not"),
-        ("application/x-npy", NPY_OF_NOTHING, "", 400, "promises 1000000000000 bytes"),
+        ("application/x-npy", NPY_OF_NOTHING, "", 400, "declares 1000000000000 bytes"),
         ("application/x-npy", NPY_IMPOSSIBLE, "", 400, "not a complete npy file"),
         ("application/json", b'{"instances": [[1], [2, 3]]}', "", 400, "must have one shape"),
         ("application/json", b"[" * 100000, "", 400, "is not application/json"),
