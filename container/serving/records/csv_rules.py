@@ -49,10 +49,7 @@ def decode(text: str, *, has_header: bool | None = None) -> Table:
     header_lines = 0
     if has_header or (has_header is None and _is_header(rows)):
         header_lines = 1
-    width = len(rows[0])
-    for number, row in enumerate(rows, start=1):
-        if len(row) != width:
-            raise RequestError(400, _describe_width(number, row, width))
+    check_widths(rows)
     cells = list(zip(*rows[header_lines:], strict=True))
     if not cells:
         raise RequestError(400, "the body has a header and no row")
@@ -63,11 +60,15 @@ def decode(text: str, *, has_header: bool | None = None) -> Table:
     return Table(columns, names, header_lines)
 
 
-def _describe_width(number: int, row: Sequence[str], width: int) -> str:
-    message = f"row {number} has {len(row)} columns; the first has {width}"
-    if len(row) > width:
-        message += "; a comma inside a value is written between quotation marks"
-    return message
+def check_widths(rows: Sequence[Sequence[str]], first: int = 1) -> None:
+    """Refuse rows of different widths; they count from `first`. Raises: RequestError 400."""
+    width = len(rows[0])
+    for number, row in enumerate(rows, start=first):
+        if len(row) != width:
+            message = f"row {number} has {len(row)} columns; the first has {width}"
+            if len(row) > width:
+                message += "; a comma inside a value is written between quotation marks"
+            raise RequestError(400, message)
 
 
 def read_rows(text: str) -> list[list[str]]:

@@ -50,6 +50,7 @@ def decode(text: str, model: Signature, *, has_header: bool | None = None) -> Ar
         _refuse_missing(rows, model, header)
     if header and model.column_names:
         return _decode_named(header, rows, model)
+    csv_rules.check_widths(rows, first=2 if header else 1)
     return _decode_unnamed(rows, model)
 
 
@@ -87,11 +88,7 @@ def _find_text(model: Signature, header: list[str], width: int) -> list[bool]:
 
 
 def _decode_unnamed(rows: list[list[str]], model: Signature) -> NDArray[Any]:
-    width = len(rows[0])
-    for number, row in enumerate(rows, start=1):
-        if len(row) != width:
-            raise RequestError(400, f"row {number} has {len(row)} columns; the first has {width}")
-    if not model.column_names and not any(map(model.is_text, range(width))):
+    if not model.column_names and not any(map(model.is_text, range(len(rows[0])))):
         _refuse_header(rows[0])
     columns = [
         _decode_column(list(cells), model, is_text=model.is_text(place))

@@ -172,6 +172,7 @@ def test_pictures_in_json_are_decoded_and_bounded() -> None:
         ("text/csv", b"\n", "", 400, "at least one row"),
         ("text/csv", b"1,2\n\n3,4", "", 400, "row 2 is empty"),
         ("text/csv", b"1,2\n3", "", 400, "row 2 has 1 columns; the first has 2"),
+        ("text/csv; header=present", b"a,b\n1,2\n3", "", 400, "row 3 has 1 columns; the first"),
         ("text/csv", b"a,b\n1,2", "", 400, "rows are sent without a header"),
         ("text/csv", b'1,"2', "", 400, "is not text/csv"),
         ("text/csv; charset=idna", b"1,2", "", 400, "charset 'idna' is not supported"),
