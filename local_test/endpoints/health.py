@@ -6,9 +6,8 @@ import threading
 from typing import Final
 
 from container.errors import PlatformError, UserError
-from local_test.data import job_outputs
 from local_test.endpoints.deployment import Deployment
-from local_test.endpoints.server import Server
+from local_test.endpoints.server import Server, find_end
 from local_test.runners.log_lines import OnLine
 
 UNHEALTHY_AFTER_PINGS: Final = 3  # not documented by the platform
@@ -32,10 +31,11 @@ class HealthMonitor:
     def _watch(self) -> None:
         while not self.ended.wait(self._deployment.limits.ping_interval_s):
             for server in self._deployment.monitored_servers():
-                if server.container.wait(0) is None:
+                reason = find_end(server.container)
+                if reason is None:
                     self._ping(server)
                 else:
-                    self._replace(server)
+                    self._replace(server, reason)
 
     def _ping(self, server: Server) -> None:
         status, what = server.ping()
@@ -47,7 +47,7 @@ class HealthMonitor:
             self._on_line(server.name, f"[platform] unhealthy: {what} {failures} times")
         server.is_healthy = failures < UNHEALTHY_AFTER_PINGS
 
-    def _replace(self, dead: Server) -> None:
+    def _replace(self, dead: Server, reason: str) -> None:
         """Replace a server that has exited; if that fails, the next look tries again (HO-12)."""
         dead.is_healthy = False
         changing = self._deployment.changing
@@ -56,7 +56,6 @@ class HealthMonitor:
         try:
             if self.ended.is_set() or dead not in self._deployment.monitored_servers():
                 return
-            reason = job_outputs.explain_exit(dead.container.wait(0) or 0, dead.container.note)
             self._on_line(dead.name, f"[platform] {reason}; it is replaced (HO-12)")
             self._deployment.replace(dead)
         except (UserError, PlatformError) as error:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from container import contract
-from container.errors import RequestError, UserError
+from container.errors import PlatformError, RequestError, UserError
 from local_test.data import job_outputs
 from local_test.endpoints.client import Client, is_listening
 from local_test.runners.interface import Container, Launch, Runner
@@ -122,12 +122,21 @@ class Server:
         self.is_healthy = False
         self.client.close()  # the platform's router disconnects before it stops a server
         self.container.send_signal(signal.SIGTERM)
-        was_killed = self.container.wait(self.limits.stop_grace_s) is None
+        was_killed = find_end(self.container, self.limits.stop_grace_s) is None
         if was_killed:
             self.container.kill()
-            self.container.wait()
+            find_end(self.container, None)
         self.remove()
         return was_killed
+
+
+def find_end(container: Container, timeout_s: float | None = 0.0) -> str | None:
+    """Return how a server ended, or None at the timeout; a lost engine has lost its servers."""
+    try:
+        code = container.wait(timeout_s)
+    except PlatformError as error:
+        return str(error)
+    return None if code is None else job_outputs.explain_exit(code, container.note)
 
 
 def stop_all(servers: Sequence[Server]) -> list[str]:

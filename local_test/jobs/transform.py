@@ -6,7 +6,7 @@ under way at once, also of one object. `transform_records` is the pure part.
 
 from __future__ import annotations
 
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -62,14 +62,14 @@ class TransformJob(Job):
         logs = self.directory / "logs"
         hosts = [*self.hosts, *self._list_containers()]
         with result.log_files(logs, hosts, self._listeners.on_line) as on_line:
-            threads = []
-            for index, host in enumerate(self.hosts):
-                part = objects[index :: len(self.hosts)]  # an object never spans instances (BT-13)
-                instance = Instance(self._shared, host, part, on_line)
-                threads.append(threading.Thread(target=instance.run, name=f"transform {host}"))
-                threads[-1].start()
-            for thread in threads:
-                thread.join()
+            with ThreadPoolExecutor(len(self.hosts), thread_name_prefix="transform") as pool:
+                ends = []
+                for index, host in enumerate(self.hosts):
+                    part = objects[index :: len(self.hosts)]  # one is never divided (BT-13)
+                    instance = Instance(self._shared, host, part, on_line)
+                    ends.append(pool.submit(instance.run))
+            for end in ends:
+                end.result()
         if self._stop_requested.is_set():
             return Outcome(stop_reason="Stopped")
         if self._shared.failures:

@@ -15,7 +15,7 @@ from typing import Any
 from container.errors import RequestError, UserError
 from local_test.data import storage
 from local_test.data.storage import StoredObject
-from local_test.endpoints.server import Limits, Server
+from local_test.endpoints.server import Limits, Server, find_end
 from local_test.endpoints.variants.replica import Replica
 from local_test.endpoints.variants.starter import Starter, await_health
 from local_test.jobs.transform_records import assemble, plan_requests
@@ -57,7 +57,10 @@ class Instance:
         self._replica: Replica | None = None
 
     def run(self) -> None:
-        """Transform each object; a failed one does not stop the others (BT-9)."""
+        """Transform each object; a failed one does not stop the others (BT-9).
+
+        Raises: PlatformError if this machine fails.
+        """
         try:
             settings = choose_settings(self._request, _read_parameters(self._start().servers[0]))
             self._log(
@@ -70,7 +73,7 @@ class Instance:
                     if self._shared.stop_requested.is_set():
                         break
                     self._transform(item, settings, pool)
-        except UserError as error:
+        except (UserError, RequestError) as error:
             self._shared.failures.append(str(error))
         finally:
             self._stop()
@@ -108,15 +111,14 @@ class Instance:
             planned = list(plan_requests(self._request, storage.read(item.uri), settings))
             answers += [pool.submit(self._send, plan.body, settings) for plan in planned]
             output = assemble(self._request, planned, [answer.result() for answer in answers])
+            if not self._shared.stop_requested.is_set():
+                prefix = self._request["TransformOutput"]["S3OutputPath"].rstrip("/")
+                storage.store_bytes(output, f"{prefix}/{item.name}.out")  # BT-8
         except (UserError, RequestError) as error:
             self._shared.failures.append(f"{item.uri}: {error}")
             self._log(f"{item.uri}: {error}")
             for answer in answers:
                 answer.cancel()
-            return
-        if not self._shared.stop_requested.is_set():
-            prefix = self._request["TransformOutput"]["S3OutputPath"].rstrip("/")
-            storage.store_bytes(output, f"{prefix}/{item.name}.out")  # BT-8
 
     def _send(self, body: bytes, settings: Settings) -> bytes:
         """Send one request, again after a failure of the server (BT-10).
@@ -154,7 +156,8 @@ class Instance:
     def _revive(self, failed: Replica) -> None:
         """Start all servers again if one has ended; several requests may notice that (HO-12)."""
         with self._restart:
-            if self._replica is not failed or not any(map(_has_ended, failed.servers)):
+            ends = [find_end(server.container, 0.05) for server in failed.servers]
+            if self._replica is not failed or not any(ends):
                 return
             self._log("the server has ended and is started again")
             for server in failed.servers:
@@ -163,10 +166,6 @@ class Instance:
                 self._start()
             except UserError as error:
                 raise RequestError(424, str(error)) from error
-
-
-def _has_ended(server: Server) -> bool:
-    return server.container.wait(0.05) is not None
 
 
 def _read_parameters(server: Server) -> dict[str, Any]:

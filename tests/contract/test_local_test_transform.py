@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from container.errors import PlatformError
 from local_test.data import record_formats
 from local_test.jobs.result import JobResult, Listeners
 from local_test.jobs.transform import TransformJob
@@ -29,13 +30,14 @@ def run_transform(
         path.write_bytes(body)
     extra = options.pop("extra", {})
     model_environment = options.pop("model_environment", None)
+    make_runner = options.pop("make_runner", ProcessRunner)
     request = shorthand.transform_request(
         name="job", model_name="m", data=f"{directory}/in", output=f"{directory}/out", **options
     )
     [model] = shorthand.endpoint_requests(
         name="m", image="any", model=None, environment=model_environment
     ).models.values()
-    runner = ProcessRunner([sys.executable, str(PROGRAMS / program)])
+    runner = make_runner([sys.executable, str(PROGRAMS / program)])
     result = TransformJob(
         validate("CreateTransformJob", {**request, **extra}),
         validate("CreateModel", model),
@@ -271,3 +273,21 @@ def test_a_server_that_never_gets_healthy_fails_the_job_with_its_exit_code(tmp_p
 
     assert result.status == "Failed"
     assert "ended before it answered a ping" in result.failure
+
+
+def test_a_server_that_breaks_off_before_the_first_object_fails_the_job(tmp_path: Path) -> None:
+    environment = {"UNANSWERED": "/execution-parameters"}
+    result, _ = run_transform(tmp_path, {"a": b"1"}, "echo.py", model_environment=environment)
+
+    assert result.status == "Failed"
+    assert "GET /execution-parameters was not answered" in result.failure
+
+
+class LostEngine(ProcessRunner):
+    def start(self, *_: Any) -> Any:
+        raise PlatformError("lost the Docker engine")
+
+
+def test_a_lost_engine_is_the_machines_fault_and_not_a_job_without_output(tmp_path: Path) -> None:
+    with pytest.raises(PlatformError, match="lost the Docker engine"):
+        run_transform(tmp_path, {"a": b"1"}, make_runner=LostEngine)

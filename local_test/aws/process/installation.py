@@ -165,7 +165,6 @@ def write_text(path: Path, text: str) -> None:
             with replacing(path) as partial:
                 partial.write_text(text, encoding="utf-8")
         except OSError as error:
-            partial.unlink(missing_ok=True)
             if not disk.is_full(error) or not path.exists():
                 raise
             _overwrite(path, text)

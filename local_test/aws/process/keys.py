@@ -34,7 +34,6 @@ def load_or_make(directory: Path) -> Key:
     path = directory / _FILE
     if not path.exists():
         with replacing(path) as partial:
-            partial.unlink(missing_ok=True)
             partial.touch(0o600, exist_ok=False)
             partial.write_text(json.dumps(asdict(make())), encoding="utf-8")
     return load(directory)

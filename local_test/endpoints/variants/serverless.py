@@ -15,9 +15,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from container.errors import PlatformError, RequestError, UserError
-from local_test.data import job_outputs
 from local_test.endpoints.invocation import ReplacedError
-from local_test.endpoints.server import Limits, Server
+from local_test.endpoints.server import Limits, Server, find_end
 from local_test.endpoints.variants.replica import Replica
 from local_test.endpoints.variants.starter import await_health
 from local_test.endpoints.variants.variant import Patience, Variant
@@ -233,14 +232,13 @@ class ServerlessVariant(Variant):
             self._discard(replica)
 
     def _has_ended(self, replica: Replica) -> bool:
-        return any(server.container.wait(0) is not None for server in replica.servers)
+        return any(find_end(server.container) is not None for server in replica.servers)
 
     def _discard(self, replica: Replica) -> None:
         """Remove an environment that has ended, and report why."""
         for server in replica.servers:
-            code = server.container.wait(_END_S)
-            if code is not None and not self._ended.is_set():
-                reason = job_outputs.explain_exit(code, server.container.note)
+            reason = find_end(server.container, _END_S)
+            if reason is not None and not self._ended.is_set():
                 self._report(replica, f"{reason}; the next request starts another environment")
             server.remove()
 

@@ -1,4 +1,7 @@
-"""Serves: answers each request with one JSON line of what arrived; no /execution-parameters."""
+"""Serves: answers each request with one JSON line of what arrived; no /execution-parameters.
+
+It breaks off the connection of a GET for the path in UNANSWERED.
+"""
 
 import json
 import os
@@ -9,6 +12,9 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
+        if self.path == os.environ.get("UNANSWERED"):
+            self.close_connection = True
+            return
         self.answer(200 if self.path == "/ping" else 404, b"")
 
     def do_POST(self) -> None:

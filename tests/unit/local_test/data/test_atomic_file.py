@@ -33,3 +33,14 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     with pytest.raises(OSError):  # noqa: PT011 - the one raised above
         write()
     assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_writers_of_the_same_file_do_not_meet_and_its_name_may_be_as_long_as_any(
+    tmp_path: Path,
+) -> None:
+    target = tmp_path / ("n" * 255)
+    with replacing(target) as first, replacing(target) as second:
+        first.write_text("first")
+        second.write_text("second")
+    assert target.read_text() == "first"

@@ -6,6 +6,7 @@ import threading
 from types import SimpleNamespace
 from typing import Any, cast
 
+from container.errors import PlatformError
 from local_test.endpoints.deployment import Deployment
 from local_test.endpoints.health import UNHEALTHY_AFTER_PINGS, HealthMonitor
 from tests.support import wait_until
@@ -21,7 +22,14 @@ class PlayedServer:
         self.pings = 0
         self.is_healthy = True
         self.code: int | None = None
-        self.container = SimpleNamespace(wait=lambda _: self.code, note="")
+        self.lost = ""
+        self.container = SimpleNamespace(wait=self.wait, note="")
+
+    def wait(self, _: float) -> int | None:
+        """Return the exit code, unless the engine was lost."""
+        if self.lost:
+            raise PlatformError(self.lost)
+        return self.code
 
     def ping(self) -> tuple[int, str]:
         """Count the ping and answer it."""
@@ -36,6 +44,7 @@ def watch(server: PlayedServer) -> tuple[HealthMonitor, list[str], list[Any]]:
     def replace(dead: Any) -> None:
         replaced.append(dead)
         server.code = None
+        server.lost = ""
 
     deployment = SimpleNamespace(
         limits=SimpleNamespace(ping_interval_s=0.001),
@@ -73,3 +82,17 @@ def test_a_server_that_exited_is_replaced_once() -> None:
 
     assert replaced == [server]  # HO-12
     assert "exit code: 139 (segmentation fault in native code); it is replaced" in lines[0]
+
+
+def test_a_server_whose_engine_was_lost_is_replaced_and_others_are_pinged_on() -> None:
+    server = PlayedServer()
+    monitor, lines, replaced = watch(server)
+
+    server.lost = "lost the Docker engine while the container ran"
+    wait_until(lambda: replaced)
+    pings = server.pings
+    wait_until(lambda: server.pings > pings)
+    monitor.ended.set()
+
+    assert replaced == [server]
+    assert "lost the Docker engine while the container ran; it is replaced" in lines[0]

@@ -10,6 +10,7 @@ from moto.cloudwatch.models import CloudWatchBackend, Dimension, Metric, MetricD
 
 from local_test.aws.moto import percentiles
 from local_test.aws.moto.alarms import Alarms, Terms, judge
+from tests.unit.local_test.aws.moto.test_alarm_records import PLAIN
 
 X, U, N = True, False, None  # breaching, unsuspicious, no data
 ALARM, OK, NO_DATA, KEPT = "ALARM", "OK", "INSUFFICIENT_DATA", "kept"
@@ -51,16 +52,8 @@ class Play:
         """Make the alarm: more than two errors in a minute."""
         self.backend.put_metric_alarm(
             **{
+                **PLAIN,
                 "name": name,
-                "namespace": "AWS/SageMaker",
-                "metric_name": "Invocation5XXErrors",
-                "comparison_operator": "GreaterThanThreshold",
-                "evaluation_periods": 1,
-                "period": 60,
-                "threshold": 2.0,
-                "statistic": "Sum",
-                "description": "",
-                "dimensions": [{"Name": "EndpointName", "Value": "e"}],
                 "alarm_actions": [],
                 "treat_missing_data": "notBreaching",
                 **members,
