@@ -142,7 +142,7 @@ class Job(abc.ABC):
         """Return how a host starts; `program` has the request's entry point and arguments."""
         network = ""
         if len(self.hosts) > 1:
-            network = f"local-test-{self.name}"
+            network = f"local-test-{self.kind.lower()}-{self.name}"
         return Launch(
             name=host,
             arguments=tuple(program.get("ContainerArguments", ())),

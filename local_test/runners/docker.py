@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -153,7 +152,8 @@ class DockerRunner:
         has_own = launch.is_isolated and launch.is_server
         if not launch.network and not has_own:
             return []
-        name = launch.network or f"local-test-{os.getpid()}-{id(launch)}"
+        name = launch.network or f"local-test-{id(launch)}"
+        name += f"-{engine.OWNER}"  # another harness may run a job of the same name
         names = [name, f"{name}-names"] if launch.names_after_s else [name]
         try:
             return [engine.join_network(name, is_internal=launch.is_isolated) for name in names]

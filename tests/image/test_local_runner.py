@@ -39,6 +39,7 @@ from local_test.runners.docker import DockerRunner
 from local_test.runners.engine import LABEL, describe_image
 from local_test.runners.interface import Launch
 from local_test.runners.process import ProcessRunner
+from local_test.runners.procfs import name_process
 from tests.contract import mutants
 from tests.image.engine import replacing
 from tests.support import PROGRAMS, list_loaded_models, wait_until
@@ -204,10 +205,18 @@ def test_isolated_hosts_of_a_processing_job_find_each_other_by_name(
         name="job", image=name, inputs={}, outputs={}, instance_count=2
     )
     request["NetworkConfig"] = {"EnableNetworkIsolation": True}
+    owner = {LABEL: name_process(os.getppid())}
+    network = "local-test-processing-job"
+    # Of another harness that runs a job of the same name.
+    others = [client.networks.create(kind, labels=owner) for kind in (network, "local-test-job")]
 
-    result = ProcessingJob(
-        validate("CreateProcessingJob", request), DockerRunner(name), tmp_path / "job"
-    ).run()
+    try:
+        result = ProcessingJob(
+            validate("CreateProcessingJob", request), DockerRunner(name), tmp_path / "job"
+        ).run()
+    finally:
+        for other in others:
+            other.remove()  # it is there, and nobody is in it
 
     assert result.status == "Completed"
     assert (tmp_path / "job/logs/algo-1.log").read_text() == "heard from algo-2\n"
