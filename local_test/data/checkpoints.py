@@ -25,19 +25,24 @@ _UNKNOWN: Final = (-1, -1)
 class CheckpointSync:
     """Stores the files of a directory until `close`."""
 
-    def __init__(self, directory: Path, uri: str, below: Path | None = None) -> None:
+    def __init__(
+        self, directory: Path, uri: str, below: Path | None = None, *, is_mirror: bool = True
+    ) -> None:
         """Fetch the stored files into `directory`, and start to store changes.
 
         No container can replace the directory `below`, by default the one that holds `directory`.
+        What is no mirror is only stored: nothing is fetched or deleted (PR-2).
         """
+        self._is_mirror = is_mirror
         self._base = below or directory.parent
         self._place = directory.relative_to(self._base).as_posix()
         self._uri = uri.rstrip("/")
         self._seen: dict[str, _State] = {}
         self._closed = threading.Event()
         directory.mkdir(parents=True, exist_ok=True)
-        for item in storage.list_objects(self._uri + "/", may_be_empty=True):
-            storage.deliver(item, directory)
+        if is_mirror:
+            for item in storage.list_objects(self._uri + "/", may_be_empty=True):
+                storage.deliver(item, directory)
         self._seen = {name: _read_state(entry) for name, entry in self._scan([]).items()}
         self._thread = threading.Thread(target=self._follow, daemon=True, name="checkpoints")
         self._thread.start()
@@ -78,13 +83,13 @@ class CheckpointSync:
                 now[name] = _UNKNOWN
             except (UserError, LeftOutError, OSError) as error:
                 now[name] = _UNKNOWN
-                findings.append(f"checkpoint {name} is not stored: {error}")
-        for name in self._seen.keys() - files.keys():
+                findings.append(f"{self._place}/{name} is not stored: {error}")
+        for name in self._seen.keys() - files.keys() if self._is_mirror else ():
             try:
                 storage.delete(f"{self._uri}/{name}")
             except (UserError, OSError) as error:
                 now[name] = self._seen[name]  # tried again next time
-                findings.append(f"checkpoint {name} is not deleted: {error}")
+                findings.append(f"{self._place}/{name} is not deleted: {error}")
         self._seen = now
         return findings
 

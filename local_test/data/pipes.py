@@ -1,5 +1,7 @@
 """Channels in Pipe mode: a FIFO for each epoch, fed from the channel's objects (IN-4, IN-5, IN-8).
 
+The input of a processing job is such a channel, too.
+
 The next epoch's FIFO appears when the reader has read or closed the previous one. An old one stays,
 and blocks whoever opens it again, as on the platform.
 """
@@ -14,9 +16,9 @@ import stat
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, BinaryIO
 
-from container import contract
 from container.errors import UserError
 from local_test.data import channels, record_formats, storage, unpacking
 from local_test.data.storage import StoredObject
@@ -26,30 +28,28 @@ class Pipe:
     """Feeds one channel of one host until `close`."""
 
     def __init__(
-        self, channel: Mapping[str, Any], objects: Sequence[StoredObject], layout: contract.Layout
+        self, channel: Mapping[str, Any], objects: Sequence[StoredObject], place: Path
     ) -> None:
-        """Make the first epoch's FIFO and wait for its reader in the background.
+        """Make the first epoch's FIFO, `place` and `_0`; wait for its reader in the background.
 
         Raises: UserError if an augmented manifest cannot be read.
         """
         self._channel = channel
         self._objects = objects
-        self._layout = layout
+        self._name = place.name
         self._is_closed = False
         self._error: UserError | None = None
         if _has_augmented_manifest(channel):
             for item in objects:
                 _parse_augmented_manifest(item.uri)  # report faults before the job starts
-        layout.input_data.mkdir(parents=True, exist_ok=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
         # Held open, since a container may move the directory and put a link in its place.
-        self._directory = os.open(layout.input_data, os.O_RDONLY | os.O_DIRECTORY)
+        self._directory = os.open(place.parent, os.O_RDONLY | os.O_DIRECTORY)
         self._fifos: list[str] = []
         self._fifo: int | None = None
         self._opening = threading.Lock()
         self._make(0)
-        self._thread = threading.Thread(
-            target=self._feed, daemon=True, name=f"pipe {channel['ChannelName']}"
-        )
+        self._thread = threading.Thread(target=self._feed, daemon=True, name=f"pipe {place.name}")
         self._thread.start()
 
     def _make(self, epoch: int) -> None:
@@ -57,7 +57,7 @@ class Pipe:
 
         Raises: OSError if that is not possible.
         """
-        name = self._layout.pipe(self._channel["ChannelName"], epoch).name
+        name = f"{self._name}_{epoch}"
         os.mkfifo(name, dir_fd=self._directory)
         self._fifos.append(name)
         if sys.platform != "linux":
@@ -93,7 +93,7 @@ class Pipe:
                 epoch += 1
                 self._make(epoch)
         except OSError as error:  # the container has written where the next FIFO belongs
-            message = f"channel {self._channel['ChannelName']!r} ends early: {error} (IN-4)"
+            message = f"channel {self._name!r} ends early: {error} (IN-4)"
             self._error = UserError(message)
 
     def _write(self, fifo: BinaryIO, epoch: int) -> None:

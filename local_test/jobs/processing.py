@@ -1,5 +1,6 @@
 """A processing job, from CreateProcessingJob to DescribeProcessingJob (PR-1 to PR-5)."""
 
+import contextlib
 import signal
 import time
 from collections.abc import Mapping
@@ -10,6 +11,8 @@ from container import contract
 from container.errors import UserError
 from local_test import identity
 from local_test.data import channels, job_outputs, storage
+from local_test.data.checkpoints import CheckpointSync
+from local_test.data.pipes import Pipe
 from local_test.jobs import job_directory, result
 from local_test.jobs.fleet import Outcome
 from local_test.jobs.job import DEFAULT_RUNTIME_S, Job, count_hosts
@@ -26,15 +29,16 @@ class ProcessingJob(Job):
         return count_hosts(self.request["ProcessingResources"]["ClusterConfig"]["InstanceCount"])
 
     def _execute(self) -> Outcome:
-        launches = [self._prepare(host) for host in self.hosts]
-        self._times_s["ProcessingStart"] = time.time()
         stopping = self.request.get("StoppingCondition", {})
-        outcome = self._run_containers(
-            launches,
-            self._listeners.on_line,
-            max_runtime_s=stopping.get("MaxRuntimeInSeconds", DEFAULT_RUNTIME_S),
-            stop_signal=signal.SIGINT,
-        )
+        with contextlib.ExitStack() as resources:
+            launches = [self._prepare(host, resources) for host in self.hosts]
+            self._times_s["ProcessingStart"] = time.time()
+            outcome = self._run_containers(
+                launches,
+                self._listeners.on_line,
+                max_runtime_s=stopping.get("MaxRuntimeInSeconds", DEFAULT_RUNTIME_S),
+                stop_signal=signal.SIGINT,
+            )
         self._upload_outputs()
         self._exit_message = self._read_exit_message()
         return outcome
@@ -45,7 +49,7 @@ class ProcessingJob(Job):
             facts["ExitMessage"] = self._exit_message
         return facts
 
-    def _prepare(self, host: str) -> Launch:
+    def _prepare(self, host: str, resources: contextlib.ExitStack) -> Launch:
         root = self._root(host)
         job_directory.write_documents(
             root / "config", job_directory.processing_documents(self.request, host, self.hosts)
@@ -56,9 +60,20 @@ class ProcessingJob(Job):
             objects = channels.list_source(source)
             if source.get("S3DataDistributionType") == "ShardedByS3Key":
                 objects = objects[self.hosts.index(host) :: len(self.hosts)]
-            channels.deliver(objects, self._local(host, source))
+            place = self._local(host, source)
+            if source.get("S3InputMode") == "Pipe":
+                compression = source.get("S3CompressionType")
+                channel = {"DataSource": {"S3DataSource": source}, "CompressionType": compression}
+                resources.callback(Pipe(channel, objects, place).close)
+            else:
+                channels.deliver(objects, place)
         for output in self._outputs():
-            self._local(host, output["S3Output"]).mkdir(parents=True, exist_ok=True)
+            place = self._local(host, output["S3Output"])
+            place.mkdir(parents=True, exist_ok=True)
+            if output["S3Output"].get("S3UploadMode") == "Continuous":
+                uri = output["S3Output"]["S3Uri"]
+                sync = CheckpointSync(place, uri, root, is_mirror=False)
+                resources.callback(sync.close)  # all is stored once more, with findings
         is_isolated = self.request.get("NetworkConfig", {}).get("EnableNetworkIsolation", False)
         environment = identity.environment({}, is_isolated=is_isolated)
         return self._make_launch(

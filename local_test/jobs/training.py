@@ -140,7 +140,7 @@ class TrainingJob(Job):
             part = channels.share(objects, channel, group["hosts"].index(host), len(group["hosts"]))
             channels.write_manifest(objects, layout.input_data / f"{name}-manifest")
             if mode == "Pipe":
-                resources.callback(Pipe(channel, part, layout).close)
+                resources.callback(Pipe(channel, part, layout.channel(name)).close)
                 continue
             # Links are the user's own files; only a private view keeps a program from writing them.
             is_linked = mode == "FastFile" and self._runner.mount_point(root) == "/opt/ml"

@@ -769,3 +769,38 @@ def test_a_manifest_delivers_the_files_that_it_names(tmp_path: Path, runner: Pro
     assert result.status == "Completed", result.failure
     [names] = (tmp_path / "out").rglob("names.json")
     assert json.loads(names.read_text()) == ["a.csv", "b.csv", "sub"]
+
+
+STREAM = """
+import os, pathlib, sys, time
+base = pathlib.Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"), "processing")
+(base / "out/first").write_bytes((base / "data_0").read_bytes())
+while not pathlib.Path(sys.argv[1]).exists():  # until the platform has stored it
+    time.sleep(0.01)
+(base / "out/first").unlink()
+(base / "out/last").touch()
+"""
+
+
+def test_an_input_is_streamed_and_an_output_stored_while_the_job_runs(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/a.gz").write_bytes(gzip.compress(b"one,"))
+    (tmp_path / "data/b.gz").write_bytes(gzip.compress(b"two"))
+    request = shorthand.processing_request(
+        name="job",
+        image="any",
+        inputs={"data": f"{tmp_path}/data"},
+        outputs={"out": f"{tmp_path}/out"},
+        arguments=[f"{tmp_path}/out/first"],
+    )
+    piped = {"S3InputMode": "Pipe", "S3CompressionType": "Gzip"}
+    request["ProcessingInputs"][0]["S3Input"] |= piped
+    output = request["ProcessingOutputConfig"]["Outputs"][0]["S3Output"]
+    output["S3UploadMode"] = "Continuous"
+    runner = ProcessRunner([sys.executable, "-c", STREAM])
+
+    result = ProcessingJob(validate("CreateProcessingJob", request), runner, tmp_path / "job").run()
+
+    assert result.status == "Completed", result.failure
+    assert (tmp_path / "out/first").read_bytes() == b"one,two"  # PR-2
+    assert (tmp_path / "out/last").exists()

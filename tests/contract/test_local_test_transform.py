@@ -284,7 +284,10 @@ def test_a_server_that_breaks_off_before_the_first_object_fails_the_job(tmp_path
 
 
 class LostEngine(ProcessRunner):
+    """A runner whose engine is lost."""
+
     def start(self, *_: Any) -> Any:
+        """Fail."""
         raise PlatformError("lost the Docker engine")
 
 

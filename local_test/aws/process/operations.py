@@ -94,7 +94,6 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
 
 RECORDED_HERE: Final = frozenset(
     {
-        "UpdateTrainingJob",
         "PutModelPackageGroupPolicy",
         "GetModelPackageGroupPolicy",
         "DeleteModelPackageGroupPolicy",

@@ -21,6 +21,7 @@ from local_test.aws.sagemaker.live_jobs import (
 )
 from local_test.aws.sagemaker.tags import merge_tags
 from local_test.data import storage
+from local_test.jobs import warm_pools
 from local_test.jobs.status import UNFINISHED
 from local_test.requests import model_containers, validation
 from local_test.requests.validation import ValidRequest
@@ -201,10 +202,11 @@ def _find(account: Account, job: JobKind, request: Mapping[str, Any]) -> Record:
 def describe_job(account: Account, job: JobKind, request: Mapping[str, Any]) -> dict[str, Any]:
     """Answer a Describe operation."""
     record = _find(account, job, request)
-    if job is TRAINING and record["TrainingJobStatus"] in UNFINISHED:
-        record["FinalMetricDataList"] = (
-            live_jobs.final_metrics(account, record["TrainingJobName"]) or None
-        )
+    if job is TRAINING:
+        record["WarmPoolStatus"] = warm_pools.describe(record, time.time())
+        if record["TrainingJobStatus"] in UNFINISHED:
+            metrics = live_jobs.final_metrics(account, record["TrainingJobName"])
+            record["FinalMetricDataList"] = metrics or None
     return messages.pick(messages.output_shape(job.create.replace("Create", "Describe")), record)
 
 
@@ -259,7 +261,7 @@ def delete_job(account: Account, job: JobKind, request: Mapping[str, Any]) -> No
 
 
 def update_training_job(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Answer UpdateTrainingJob: Describe shows the changes, which have no effect here."""
+    """Answer UpdateTrainingJob: a warm pool lives as long as the change says (WP-1)."""
     found = _find(account, TRAINING, request)
     changes = {key: value for key, value in request.items() if key != "TrainingJobName"}
 

@@ -1,5 +1,6 @@
 """List operations: filters, sorting, pages and summaries."""
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -9,6 +10,7 @@ from local_test.aws.account.account import Account
 from local_test.aws.account.kinds import Kind
 from local_test.aws.protocol import messages
 from local_test.aws.protocol.paging import Pager
+from local_test.jobs import warm_pools
 
 Record = Mapping[str, Any]
 _PAGE_LENGTH: Final = 10  # MaxResults where a request has none
@@ -73,7 +75,10 @@ def list_resources(
 def select(account: Account, operation: str, request: Mapping[str, Any]) -> list[Record]:
     """Return the records that pass the filters of a request, oldest first."""
     kind = LISTINGS[operation].kind
-    return [record for record in account.store.list(kind) if _is_wanted(kind, record, request)]
+    records = account.store.list(kind)
+    for record in records if kind is kinds.TRAINING_JOB else ():
+        record["WarmPoolStatus"] = warm_pools.describe(record, time.time())
+    return [record for record in records if _is_wanted(kind, record, request)]
 
 
 def list_page(operation: str, found: list[Record], request: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,8 +117,14 @@ def _is_wanted(kind: Kind[Any], record: Record, request: Mapping[str, Any]) -> b
         and _is_in_time(request, "Created", created)
         and _is_in_time(request, "LastModifiedTime", record.get("LastModifiedTime", created))
         and all(request.get(name, record.get(name)) == record.get(name) for name in _MATCHED)
-        and all(record.get(name) == value for name, value in _list_equals(kind, request).items())
+        and all(_read(record, name) == value for name, value in _list_equals(kind, request).items())
     )
+
+
+def _read(record: Record, name: str) -> Any:
+    """Return what a filter compares: a member, or the status in it."""
+    found = record.get(name)
+    return found["Status"] if isinstance(found, dict) else found
 
 
 def _list_equals(kind: Kind[Any], request: Mapping[str, Any]) -> dict[str, Any]:

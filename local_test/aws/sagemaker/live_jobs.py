@@ -3,6 +3,7 @@
 What differs between training, processing and transform jobs is in `JobKind`.
 """
 
+import contextlib
 import functools
 import sys
 import time
@@ -11,13 +12,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from container import contract
 from container.errors import PlatformError, UserError
 from local_test import container_files
 from local_test.aws.account.account import Account
 from local_test.aws.account.kinds import PROCESSING_JOB, TRAINING_JOB, TRANSFORM_JOB, Kind
 from local_test.aws.protocol import messages
 from local_test.aws.sagemaker.hosting.image_runner import ImageRunner
-from local_test.jobs import status
+from local_test.jobs import status, warm_pools
 from local_test.jobs.job import Job
 from local_test.jobs.processing import ProcessingJob
 from local_test.jobs.result import Listeners, Metric
@@ -165,7 +167,9 @@ def _run(account: Account, job: JobKind, request: ValidRequest) -> None:
     try:
         leftover = account.directory / "jobs" / job.title.lower() / name
         container_files.remove_tree(leftover)  # of an attempt that the local AWS broke off
-        running = job.start(account, request, Listeners(on_line, on_status, on_metric))
+        on_prepared = _take_pool(account, request.fields) if job is TRAINING else _leave
+        listeners = Listeners(on_line, on_status, on_metric, on_prepared)
+        running = job.start(account, request, listeners)
         account.live[kind.name, name] = running
         # StopJob writes the record before it looks for the job, so one of the two sees the other.
         if (account.store.find(kind, name) or {}).get(kind.status_name) == "Stopping":
@@ -187,6 +191,26 @@ def _run(account: Account, job: JobKind, request: ValidRequest) -> None:
         account.live.pop((kind.name, name), None)
         account.logs.finish(job.log_group, f"{name}/")
     _end(account, job, name, end)
+
+
+def _leave(layout: contract.Layout) -> None:
+    """Change nothing before a container starts."""
+
+
+def _take_pool(account: Account, request: Mapping[str, Any]) -> Callable[[contract.Layout], None]:
+    """Take the warm pool of a job like this one; return what gives its cache to a host (WP-1)."""
+    take = functools.partial(warm_pools.take, request=request, now_s=time.time())
+    for record in account.store.list(TRAINING_JOB):
+        if not take(dict(record)):
+            continue
+        name = record["TrainingJobName"]
+        with contextlib.suppress(KeyError):  # it was deleted
+            account.store.note(TRAINING_JOB, name, take)  # unless another job was faster
+        found: Mapping[str, Any] = account.store.find(TRAINING_JOB, name) or {}
+        if found.get("WarmPoolStatus", {}).get("ReusedByJob") == request["TrainingJobName"]:
+            old = account.directory / "jobs/training" / name / "hosts"
+            return lambda layout: warm_pools.hand_over(old / layout.base.name, layout.base)
+    return _leave
 
 
 def _end(account: Account, job: JobKind, name: str, end: _End) -> None:

@@ -13,7 +13,13 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.contract.aws.client import LocalAws, refuse, training_request, wait_for_status
+from tests.contract.aws.client import (
+    LocalAws,
+    read_logs,
+    refuse,
+    training_request,
+    wait_for_status,
+)
 from tests.support import wait_for
 
 DEFINITION_MEMBERS = (
@@ -123,6 +129,29 @@ def test_a_stopped_job_keeps_its_artifact_and_cannot_be_stopped_twice(aws: Local
     code, message = refuse(aws.sagemaker.stop_training_job, TrainingJobName="stopping")
     assert code == "ValidationException"
     assert "is in status Stopped" in message
+
+
+def test_a_warm_pool_keeps_its_cache_for_the_next_job(aws: LocalAws) -> None:
+    place = "$SAGEMAKER_MANAGED_WARMPOOL_CACHE_DIRECTORY"
+    for name in ("warm", "cold", "warmer"):
+        request = training_request(aws, name)
+        command = ["sh", "-c", f'ls "{place}"; touch "{place}/{name}"', "sh"]
+        request["AlgorithmSpecification"] |= {"ContainerEntrypoint": command}
+        request["ResourceConfig"] |= {"KeepAlivePeriodInSeconds": 3600}
+        request["ResourceConfig"]["VolumeSizeInGB"] = 2 if name == "cold" else 1
+        aws.sagemaker.create_training_job(**request)
+        wait_for_status(aws, name)
+
+    found = ["warm" in read_logs(aws, name)[0].splitlines() for name in ("cold", "warmer")]
+    assert found == [False, True]  # WP-1
+    described = aws.sagemaker.describe_training_job(TrainingJobName="warm")
+    assert described["WarmPoolStatus"] == {"Status": "Reused", "ReusedByJob": "warmer"}
+    listed = aws.sagemaker.list_training_jobs(WarmPoolStatusEquals="Available", NameContains="co")
+    assert [item["TrainingJobName"] for item in listed["TrainingJobSummaries"]] == ["cold"]
+    changes = {"ResourceConfig": {"KeepAlivePeriodInSeconds": 0}}
+    aws.sagemaker.update_training_job(TrainingJobName="cold", **changes)
+    described = aws.sagemaker.describe_training_job(TrainingJobName="cold")
+    assert described["WarmPoolStatus"] == {"Status": "Terminated"}
 
 
 def test_a_name_can_be_used_once(aws: LocalAws) -> None:

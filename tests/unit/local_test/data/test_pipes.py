@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from container import contract
 from container.errors import UserError
 from local_test.data import channels, pipes, record_formats, storage
 from tests.support import wait_until
@@ -97,7 +96,7 @@ def pipe(tmp_path: Path) -> pipes.Pipe:
     source = {"S3DataType": "S3Prefix", "S3Uri": f"file://{tmp_path}/plain/"}
     channel = {"ChannelName": "c", "DataSource": {"S3DataSource": source}}
     objects = channels.list_channel(channel)
-    return pipes.Pipe(channel, objects, contract.Layout(tmp_path / "ml"))
+    return pipes.Pipe(channel, objects, tmp_path / "ml/input/data/c")
 
 
 def test_each_epoch_has_a_fifo_until_the_end(pipe: pipes.Pipe, tmp_path: Path) -> None:
