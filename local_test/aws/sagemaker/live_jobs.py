@@ -206,7 +206,7 @@ def _take_pool(account: Account, request: Mapping[str, Any]) -> Callable[[contra
         name = record["TrainingJobName"]
         with contextlib.suppress(KeyError):  # it was deleted
             account.store.note(TRAINING_JOB, name, take)  # unless another job was faster
-        found: Mapping[str, Any] = account.store.find(TRAINING_JOB, name) or {}
+        found: Any = account.store.find(TRAINING_JOB, name) or {}
         if found.get("WarmPoolStatus", {}).get("ReusedByJob") == request["TrainingJobName"]:
             old = account.directory / "jobs/training" / name / "hosts"
             return lambda layout: warm_pools.hand_over(old / layout.base.name, layout.base)
