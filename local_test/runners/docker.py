@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import docker.errors
 import docker.types
+import requests
 
 from container import contract
 from container.errors import PlatformError, UserError
@@ -201,10 +202,9 @@ class DockerContainer:
         if launch.names_after_s:
             self._naming.daemon = True
             self._naming.start()
-        stream = container.logs(stream=True, follow=True)
         if launch.is_server:
             self.address = self._find_address()
-        self._reader = threading.Thread(target=self._read, args=(stream, on_output), daemon=True)
+        self._reader = threading.Thread(target=self._read, args=(on_output,), daemon=True)
         self._reader.start()
         threading.Thread(target=self._watch, daemon=True, name=f"wait {container.name}").start()
 
@@ -227,14 +227,20 @@ class DockerContainer:
             self._container.remove(force=True)
             raise
 
-    def _read(self, stream: Any, on_output: Callable[[bytes], None]) -> None:
-        with contextlib.suppress(*UNREACHABLE), contextlib.closing(stream):
+    def _read(self, on_output: Callable[[bytes], None]) -> None:
+        with contextlib.suppress(*UNREACHABLE), contextlib.closing(self._follow_log()) as stream:
             try:
                 for piece in stream:
                     on_output(piece)
             except PlatformError as error:  # a fault that was to be injected cannot be
                 self._lost = str(error)
                 self.kill()
+
+    def _follow_log(self) -> Any:
+        """Return the log from its start; Podman does not answer before the first line of it."""
+        while True:
+            with contextlib.suppress(requests.exceptions.ReadTimeout):
+                return self._container.logs(stream=True, follow=True)
 
     def _watch(self) -> None:
         try:

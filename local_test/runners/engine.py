@@ -25,6 +25,8 @@ from container.errors import PlatformError, UserError
 from local_test.runners.procfs import name_process
 
 _FIRST_FILE_BYTES: Final = 64 * 1024
+_PATIENCE_S: Final = 300
+"""For one answer: rootless Podman may copy the image for each container."""
 LABEL: Final = "byo.local-test"
 """Marks every container and network of this harness; its value names the process that owns it."""
 OWNER: Final = name_process(os.getpid())
@@ -48,7 +50,7 @@ def connect() -> docker.DockerClient:
         the client would silently take the default engine.
     """
     _check_context()
-    client = docker.from_env()
+    client = docker.from_env(timeout=_PATIENCE_S)
     atexit.register(_remove_own, client)
     return client
 
