@@ -4,7 +4,7 @@ import codecs
 from collections.abc import Iterator, Mapping
 from encodings import normalize_encoding
 from encodings.aliases import aliases
-from typing import Final
+from typing import AnyStr, Final
 
 from container.errors import RequestError
 
@@ -41,12 +41,15 @@ def decode_pieces(body: bytes, parameters: Mapping[str, str]) -> Iterator[str]:
         raise _refuse(charset, error) from error
 
 
-def find_end(text: str) -> int:
-    """Return the length of a text without the line breaks at its end, and without a copy of it."""
+def find_end(text: AnyStr, ends: AnyStr | None = None) -> int:
+    """Return the length of a text without the white space, or the `ends`, at its end.
+
+    It takes no copy of the text.
+    """
     end = len(text)
     while end:
         tail = text[max(0, end - _PIECE_BYTES) : end]
-        rest = len(tail.rstrip("\r\n"))
+        rest = len(tail.rstrip(ends))
         if rest:
             return end - len(tail) + rest
         end -= len(tail)

@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from container.errors import RequestError
+from container.serving import charsets
 from container.serving.bodies import pixels
 from container.serving.bodies.pixels import TWO_FORMS, Images, Shape, quote
-from container.serving.records import counts, csv_rules, json_values, lines, nested_numbers
+from container.serving.records import counts, csv_rules, json_values, nested_numbers
 
 DecodeRows = Callable[[bytes, int], NDArray[np.uint8] | None]
 """Decodes lines of CSV of so many columns, or returns None if anything in them is unusual."""
@@ -76,7 +77,9 @@ def decode_csv(
     `decode_rows` decodes usual lines and returns None for others. `has_header` says whether the
     first row is one; None finds out.
     """
-    end = lines.find_end(body)  # the last row ends with a newline, and some files with a blank line
+    end = charsets.find_end(
+        body
+    )  # the last row ends with a newline, and some files with a blank line
     counts.check_rows(body.count(b"\n", 0, end), len(body))
     decoded = bytearray()
     start = 0

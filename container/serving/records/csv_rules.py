@@ -77,7 +77,7 @@ def read_rows(text: str) -> list[list[str]]:
     Raises: RequestError 400 if there is no row, a blank line comes before the end, or the quotation
     marks do not match.
     """
-    end = charsets.find_end(text)
+    end = charsets.find_end(text, "\r\n")
     if not end:
         raise RequestError(400, "the body is empty; CSV of at least one row is expected")
     if "\0" in text:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from container.errors import RequestError
+from container.serving import charsets
 from container.serving.records import lines
 
 _INDEX_MAXIMUM: Final = 10_000_000
@@ -59,7 +60,7 @@ def decode_table(
     """
     first_index = read_first_index(parameters)
     body = lines.to_utf8(body, parameters)
-    rows = body.count(b"\n", 0, lines.find_end(body)) + 1
+    rows = body.count(b"\n", 0, charsets.find_end(body)) + 1
     charge(rows * _ROW_BYTES)
     if columns is None:
         columns = count_columns(body, first_index)

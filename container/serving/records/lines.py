@@ -17,25 +17,13 @@ _CHARSETS: Final = frozenset(
 )
 
 
-def find_end(body: bytes) -> int:
-    """Return the length of a body without the white space at its end, and without a copy of it."""
-    end = len(body)
-    while end:
-        tail = body[max(0, end - _BLOCK_BYTES) : end]
-        rest = len(tail.rstrip())
-        if rest:
-            return end - len(tail) + rest
-        end -= len(tail)
-    return 0
-
-
 def split(body: bytes, parameters: Mapping[str, str]) -> Iterator[bytes]:
     """Yield the lines of a text body, in UTF-8.
 
     Raises: RequestError 413 if there are too many to be decoded one by one.
     """
     body = to_utf8(body, parameters)
-    end = find_end(body)
+    end = charsets.find_end(body)
     counts.check_records(body.count(b"\n", 0, end), len(body), "lines")
     start = 0
     while start <= end:

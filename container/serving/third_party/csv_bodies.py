@@ -35,7 +35,7 @@ def decode(text: str, model: Signature, *, has_header: bool | None = None) -> Ar
 
     Raises: RequestError 400 naming the row.
     """
-    end = charsets.find_end(text)
+    end = charsets.find_end(text, "\r\n")
     if not end:
         raise RequestError(400, "the body is empty; CSV of at least one row is expected")
     numbers = None if has_header else _decode_numbers(text, end, model)

@@ -180,7 +180,7 @@ def stand_in_for_decoder() -> None:
 
 def _parse_numbers(text: str) -> NDArray[Any] | None:
     """Parse what is all plain numbers and has no blank line; return None for the rest."""
-    end = charsets.find_end(text)
+    end = charsets.find_end(text, "\r\n")
     has_blank_line = text.startswith("\n") or text.find("\n\n", 0, end) >= 0
     if has_blank_line or not _NUMBER_CHARACTERS.fullmatch(text):
         return None

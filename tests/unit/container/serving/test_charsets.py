@@ -29,4 +29,4 @@ def test_fault_of_a_piece_is_that_of_the_text(parameters: dict[str, str]) -> Non
 
 @pytest.mark.parametrize("text", ["", "\n", "a", "a\r\n", "a\n" + "\r\n" * 100_000, "\na\n"])
 def test_line_breaks_at_the_end_are_not_counted(text: str) -> None:
-    assert charsets.find_end(text) == len(text.rstrip("\r\n"))
+    assert charsets.find_end(text, "\r\n") == len(text.rstrip("\r\n"))

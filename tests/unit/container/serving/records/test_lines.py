@@ -3,6 +3,7 @@
 import pytest
 
 from container.errors import RequestError
+from container.serving import charsets
 from container.serving.records import lines
 
 
@@ -15,7 +16,7 @@ def test_white_space_at_the_end_is_not_counted(
 ) -> None:
     for block_bytes in (1, 7, 1000):
         monkeypatch.setattr(lines, "_BLOCK_BYTES", block_bytes)
-        assert lines.find_end(text) == length == len(text.rstrip())
+        assert charsets.find_end(text) == length == len(text.rstrip())
 
 
 def test_lines_are_split_in_any_charset() -> None:
