@@ -13,6 +13,7 @@ from typing import Final
 
 from container import contract
 from container.errors import UserError
+from container.user_packages import versions
 from container.user_packages.job_environment import JobEnvironment
 from container.user_packages.lists import locks, requirement_files
 from container.user_packages.lists.requirement_files import normalize
@@ -111,10 +112,8 @@ def list_own_versions() -> list[str]:
     If one is installed twice, the first on the path counts, which is the one that is imported.
     """
     found: dict[str, str] = {}
-    for distribution in metadata.distributions():
-        name = distribution.metadata["Name"]
-        if name:
-            found.setdefault(normalize(name), distribution.version.partition("+")[0])
+    for name, version in versions.list_installed():
+        found.setdefault(normalize(name), version.partition("+")[0])
     return [f"{name}=={version}" for name, version in sorted(found.items())]
 
 

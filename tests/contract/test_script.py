@@ -183,9 +183,7 @@ def test_stop_while_the_program_is_being_prepared_ends_the_job(job: Job) -> None
     )
     job.add_code("end.py")
     process = job.start(SAGEMAKER_PROGRAM="end.py")
-    time.sleep(0)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    wait_until(lambda: bool(children.read_text().split()))
+    wait_until((job.base / "output/.reserve").exists)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=20)
     assert process.returncode == 143

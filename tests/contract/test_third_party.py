@@ -60,6 +60,7 @@ SERVED = {
     },
     "torch_programs": {
         "torch.export": "torch.export",
+        "torch.export-operations": "torch.export",
         "torch.export-fixed": "torch.export",
         "torch.export-indices": "torch.export",
         "torchscript": "TorchScript",

@@ -120,7 +120,7 @@ EXERCISES = {
     "tests/contract/test_script_toolkit.py": (
         "container.training.user_script.completion",
         "container.training.user_script.environment",
-        "container.training.user_script.training_toolkit",
+        "container.training.user_script.fetching",
     ),
     "tests/contract/test_tensorboard.py": ("container.training.tensorboard",),
     "tests/contract/test_third_party.py": (
@@ -131,6 +131,8 @@ EXERCISES = {
         "container.serving.third_party.loaders.boosters.lightgbm_models",
         "container.serving.third_party.loaders.mlflow_models",
         "container.serving.third_party.loaders.onnx_models",
+        "container.serving.third_party.loaders.pytorch.exported_graph",
+        "container.serving.third_party.loaders.pytorch.exported_programs",
         "container.serving.third_party.loaders.pytorch.module_manifest",
         "container.serving.third_party.loaders.pytorch.programs",
         "container.serving.third_party.loaders.pytorch.weights",

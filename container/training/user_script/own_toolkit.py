@@ -1,21 +1,20 @@
-"""Replaces `sagemaker-training` where it is not installed: the same answers for one program.
+"""Answers as `sagemaker-training` would for one program, at once and without it.
 
-The toolkit needs a C compiler, scipy and more, which the package for developers does without. An
-image has the toolkit. `test_own_toolkit.py` compares the two.
+The toolkit needs a C compiler, scipy and more, which the package for developers does without, and
+a third of a second. `test_own_toolkit.py` and `test_script_toolkit.py` compare the two.
 
-Rules of this file: it has the toolkit's interface as far as `training_toolkit` uses it, and
-reads and changes the process's environment as the toolkit does.
+Rules of this file: it has the toolkit's interface as far as `environment` and `fetching` use it.
 """
 
+import contextlib
 import json
 import multiprocessing
-import os
 import shutil
 import subprocess
 import tarfile
 import tempfile
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -65,8 +64,9 @@ class Environment:
         resources: Mapping[str, Any],
         channels: Mapping[str, Any],
         hyperparameters: Mapping[str, Any],
+        environ: MutableMapping[str, str],
     ) -> None:
-        """Derive it, and set the variables that the toolkit sets."""
+        """Derive it, and set the variables of `environ` that the toolkit sets."""
         platform = {name: value for name, value in hyperparameters.items() if _is_platform(name)}
         self._hyperparameters = {
             name: value for name, value in hyperparameters.items() if name not in platform
@@ -74,23 +74,23 @@ class Environment:
         self._framework = {
             name: value for name, value in platform.items() if name not in _PLATFORM_NAMES
         }
-        layout = contract.Layout.from_environ(os.environ)
+        layout = contract.Layout.from_environ(environ)
         self._facts = {
             **_describe_directories(layout),
             **self._describe_hosts(resources),
-            **self._describe_program(platform, layout),
+            **self._describe_program(platform, layout, environ),
             "hyperparameters": self._hyperparameters,
             "additional_framework_parameters": self._framework,
             "input_data_config": channels,
             "channel_input_dirs": {name: str(layout.channel(name)) for name in channels},
             "num_cpus": multiprocessing.cpu_count(),
             "num_gpus": _count_gpus(),
-            "num_neurons": 0,
+            "num_neurons": _count_neurons(resources.get("current_instance_type", "local")),
         }
-        os.environ["SAGEMAKER_JOB_NAME"] = str(platform.get("sagemaker_job_name", ""))
-        os.environ["CURRENT_HOST"] = resources["current_host"]
-        os.environ["SAGEMAKER_REGION"] = str(
-            platform.get("sagemaker_region") or os.environ.get("AWS_DEFAULT_REGION", "")
+        environ["SAGEMAKER_JOB_NAME"] = str(platform.get("sagemaker_job_name", ""))
+        environ["CURRENT_HOST"] = resources["current_host"]
+        environ["SAGEMAKER_REGION"] = str(
+            platform.get("sagemaker_region") or environ.get("AWS_DEFAULT_REGION", "")
         )
 
     def to_cmd_args(self) -> list[str]:
@@ -156,16 +156,16 @@ class Environment:
         }
 
     def _describe_program(
-        self, platform: Mapping[str, Any], layout: contract.Layout
+        self, platform: Mapping[str, Any], layout: contract.Layout, environ: Mapping[str, str]
     ) -> dict[str, Any]:
-        program = os.environ[contract.PROGRAM_VARIABLE]
+        program = environ[contract.PROGRAM_VARIABLE]
         source = platform.get(contract.SUBMIT_DIRECTORY_HYPERPARAMETER, layout.code)
         return {
             "user_entry_point": program,
             "module_name": program.removesuffix(".py"),
             "module_dir": str(source),
-            "framework_module": os.environ.get(contract.TRAINING_MODULE_VARIABLE),
-            "job_name": os.environ.get(contract.TRAINING_JOB_NAME_VARIABLE),
+            "framework_module": environ.get(contract.TRAINING_MODULE_VARIABLE),
+            "job_name": environ.get(contract.TRAINING_JOB_NAME_VARIABLE),
             "log_level": platform.get("sagemaker_container_log_level", _INFO),
         }
 
@@ -222,16 +222,24 @@ def _describe_directories(layout: contract.Layout) -> dict[str, str]:
 
 
 def _count_gpus() -> int:
-    try:
-        done = subprocess.run(
-            ["nvidia-smi", "--list-gpus"],  # noqa: S607 - wherever the driver has put it
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return 0
-    return sum(line.startswith("GPU ") for line in done.stdout.splitlines())
+    listed = _run("nvidia-smi", "--list-gpus")
+    return sum(line.startswith("GPU ") for line in listed.splitlines())
+
+
+def _count_neurons(instance_type: str) -> int:
+    """Count Neuron cores, as the toolkit does."""
+    if "trn2.48xlarge" in instance_type:
+        return 64
+    listed = _run("neuron-ls", "-j")
+    return sum(device.get("nc_count", 0) for device in json.loads(listed or "[]"))
+
+
+def _run(*command: str) -> str:
+    """Return the output of a program; empty if it is not there or fails."""
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        quiet = subprocess.DEVNULL
+        return subprocess.check_output(command, text=True, stderr=quiet)  # noqa: S603 - ours
+    return ""
 
 
 def _format_argument(value: Any) -> str:

@@ -1,6 +1,6 @@
 """Runs a user's own training program under the conventions of `sagemaker-training`.
 
-The steps, each a module: `find` the program, ask the toolkit for its `environment`, install its
+The steps, each a module: `find` the program, prepare its `environment`, install its
 packages (`installation`), compose its command (`launchers`, `container.training.launching`), run it
 (`container.user_packages.supervision`), then `completion` or `diagnosis`.
 
@@ -23,10 +23,10 @@ from container.training.launching import choice, commands, ranks
 from container.training.launching.choice import Launch
 from container.training.user_script import completion, diagnosis, environment, find, launchers
 from container.training.user_script.diagnosis import Failure
+from container.training.user_script.environment import Answer
 from container.training.user_script.find import Program
 from container.training.user_script.installation import Installation
 from container.training.user_script.masking import find_secrets, is_secret, mask, mask_command
-from container.training.user_script.training_toolkit import Answer
 from container.user_packages import job_environment
 from container.user_packages.job_environment import JobEnvironment
 from container.user_packages.supervision import Outcome, Supervisor
@@ -62,7 +62,7 @@ def _run(
     launch = None
     if not environ.get(contract.TRAINING_MODULE_VARIABLE):  # it has launchers of its own
         launch = choice.choose(layout)
-    answer = environment.ask_toolkit(program, layout, environ, supervisor)
+    answer = environment.prepare(program, layout, environ, supervisor)
     if answer is None:
         stopped = Outcome(128 + (supervisor.stop_signal or 0), stopped=True)
         return diagnosis.diagnose(stopped, "(preparation)")

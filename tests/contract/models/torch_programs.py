@@ -11,6 +11,7 @@ import numpy as np
 import safetensors.torch
 import torch
 
+from container.serving.third_party.loaders.pytorch import exported_graph
 from tests.contract.models.cases import CSV, JSON, NPY, Case, ask_tensor, bad, good, refuse_tensor
 
 torch.manual_seed(0)
@@ -58,6 +59,50 @@ def make_exported(model: Path) -> Case:
             bad(JSON, {"inputs": given | {"x": [["a"] * 4]}}, "'a' was found"),
         ]
     )
+
+
+class Operations(torch.nn.Module):
+    """Buffers, constants, lists, symbols, types and infinities; control flow if asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(4, 4)
+        self.register_buffer("kept", torch.arange(4.0))
+        self.register_buffer("dropped", torch.ones(4), persistent=False)
+        self.constant = torch.tensor([1.0, 2.0, 3.0, 4.0])
+
+    def forward(self, x: torch.Tensor, *, is_simple: bool) -> dict[str, Any]:
+        """Return what is computed, in several types."""
+        if not is_simple:
+            with torch.no_grad():
+                x = self.linear(x)
+        both = torch.cat([x + self.get_buffer("kept"), x * self.get_buffer("dropped")], 1)
+        first, second = torch.split(both * 2, 4, 1)
+        masked = torch.where(second > 1, second, torch.full_like(second, float("-inf")))
+        row = self.linear(first).view(x.shape[0] * 2, 2)[::2] + x.shape[0] // 2
+        values, places = first.topk(2)
+        double = masked.masked_fill(masked.isinf(), 0.0).to(torch.float64) @ x.double().T
+        return {"best": (values, places), "all": [double.sum(1), row], "c": x * self.constant}
+
+
+def make_operations(model: Path) -> Case:
+    """Compare the reader of graphs with PyTorch's own, which only some programs need."""
+    path = model / "model.pt2"
+    at_most = {"x": {0: torch.export.Dim("batch", max=3)}, "is_simple": None}
+    for is_simple in (False, True):
+        named = {"is_simple": is_simple}
+        program = torch.export.export(Operations().eval(), (inputs,), named, dynamic_shapes=at_most)
+        torch.export.save(program, path)
+        read = exported_graph.read(torch, path)
+        assert (read is not None) == is_simple
+    assert read is not None
+    with torch.inference_mode():
+        found = torch.utils._pytree.tree_leaves(read(inputs))  # noqa: SLF001 - as PyTorch's own
+        known = torch.utils._pytree.tree_leaves(program.module()(inputs, **named))  # noqa: SLF001
+    assert len(found) == 5
+    assert all(map(torch.equal, found, known))
+    many = bad(NPY, np.zeros((4, 4), np.float32), "a side of 'x' is 4; 0 to 3 is expected")
+    return Case([many, bad(JSON, [[1, 2, 3]], "the input 'x' has the shape")])
 
 
 def make_fixed(model: Path) -> Case:
@@ -235,6 +280,7 @@ def make_compiled(model: Path) -> Case:
 
 KINDS = {
     "torch.export": make_exported,
+    "torch.export-operations": make_operations,
     "torch.export-fixed": make_fixed,
     "torch.export-indices": make_indices,
     "torchscript": make_script,

@@ -1,8 +1,8 @@
-"""PyTorch's programs, which need no Python code: torch.export, AOTInductor and TorchScript.
+"""PyTorch's programs, which need no Python code: AOTInductor and TorchScript.
 
-A program of `torch.export` says what it takes. One of AOTInductor does not, and reads memory that
-is not its own if a shape is wrong, so that `module.json` beside it must describe the inputs. One of
-TorchScript says only names; `module.json` may add types and shapes.
+A program of AOTInductor does not say what it takes, and reads memory that is not its own if a shape
+is wrong, so that `module.json` beside it must describe the inputs. One of TorchScript says only
+names; `module.json` may add types and shapes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import importlib
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +21,7 @@ from container import machine
 from container.errors import RequestError, UserError
 from container.serving.third_party.loaders.pytorch import module_manifest, training_mode
 from container.serving.third_party.model_files import Choice
-from container.serving.third_party.signature import Tensor, Tensors, make_shape, shorten
+from container.serving.third_party.signature import Tensor, Tensors, shorten
 
 log = logging.getLogger(__name__)
 
@@ -149,77 +148,6 @@ def name_outputs(outputs: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from name_outputs(output, name)
     elif outputs is not None:
         yield prefix or "output_0", outputs
-
-
-class ExportedProgram(TorchModel):
-    """A program of `torch.export.save`."""
-
-    def __init__(self, path: Path, _: Choice) -> None:
-        import_torch()
-        export: Any = importlib.import_module("torch.export")
-        pytree: Any = importlib.import_module("torch.utils._pytree")
-        program = export.load(path)
-        training_mode.refuse(path, training_mode.list_exported(program))
-        module = program.module()
-        described = _describe(program)
-        inputs = [put for put in described if isinstance(put, ExportedInput)]
-        structure = program.call_spec.in_spec
-
-        def call(*given: Any) -> Any:
-            rest = iter(given)
-            flat = [next(rest) if isinstance(put, ExportedInput) else put for put in described]
-            arguments, named = pytree.tree_unflatten(flat, structure)
-            return module(*arguments, **named)
-
-        parameter = next(iter([*program.state_dict.values(), *program.constants.values()]), None)
-        super().__init__(
-            call,
-            Tensors([put.tensor for put in inputs]),
-            str(getattr(parameter, "device", "cpu")),
-            {put.tensor.name: put.exact_type for put in inputs if put.exact_type is not None},
-        )
-
-
-@dataclass(frozen=True)
-class ExportedInput:
-    """An input of an exported program that is a tensor."""
-
-    tensor: Tensor
-    exact_type: Any
-    """PyTorch's type if numpy lacks it, such as bfloat16."""
-
-
-def _describe(program: Any) -> list[Any]:
-    """Return the inputs in their order; one that is not a tensor is the value of the export."""
-    examples: dict[str, Any] = {
-        node.name: node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"
-    }
-    described: list[Any] = []
-    for spec in program.graph_signature.input_specs:
-        if spec.kind.name != "USER_INPUT":
-            continue
-        example = examples.get(spec.arg.name)
-        if hasattr(example, "dtype"):
-            described.append(_describe_tensor(spec.arg.name, example))
-        elif hasattr(spec.arg, "value"):
-            described.append(spec.arg.value)
-        else:
-            found = type(example).__name__
-            message = f"the program takes {spec.arg.name!r}, a {found}; export it with tensors only"
-            raise UserError(message)
-    if not any(isinstance(put, ExportedInput) for put in described):
-        message = "the program does not take a tensor"
-        raise UserError(message)
-    return described
-
-
-def _describe_tensor(name: str, example: Any) -> ExportedInput:
-    shape = make_shape(example.shape)
-    type_name = str(example.dtype).removeprefix("torch.")
-    try:
-        return ExportedInput(Tensor(name, np.dtype(type_name), shape), None)
-    except TypeError:
-        return ExportedInput(Tensor(name, np.dtype(np.float32), shape), example.dtype)
 
 
 class CompiledProgram(TorchModel):

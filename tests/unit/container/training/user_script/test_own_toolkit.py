@@ -69,7 +69,7 @@ def ask(make, case):
     return toolkit.to_cmd_args(), toolkit.to_env_vars(), kept
 
 cases = json.loads(sys.argv[1])
-peers = (environment.Environment, own_toolkit.Environment)
+peers = (environment.Environment, lambda *case: own_toolkit.Environment(*case, os.environ))
 print(json.dumps([[ask(make, case) for make in peers] for case in cases]))
 """
 
