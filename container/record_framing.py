@@ -39,10 +39,12 @@ def read_recordio(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
 def read_fields(message: Any, wanted: int, fields_maximum: int | None = None) -> list[Any]:
     """Return the values of one field of a protocol buffer: an int for a varint, otherwise bytes.
 
+    They are parts of `message` without a copy if that is a memory view.
+
     Raises: ValueError if `message` is not a protocol buffer, is an int where one is expected, or
     has more fields than `fields_maximum`.
     """
-    if not isinstance(message, bytes):
+    if isinstance(message, int):
         raise ValueError("a number was found, not a protobuf message")  # noqa: TRY004 - wrong data
     values: list[Any] = []
     position = 0

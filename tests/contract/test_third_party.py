@@ -248,15 +248,23 @@ def test_model_answers_as_its_library_predicts(
 
 
 @pytest.mark.parametrize(
-    "model",
+    ("family", "model", "found"),
     [
-        "torchscript-traced-training",
-        pytest.param("torch.export-training", marks=pytest.mark.slow),
+        ("torch_programs", "torchscript-traced-training", "aten::batch_norm, aten::dropout"),
+        pytest.param(
+            *("torch_programs", "torch.export-training", "aten::batch_norm, aten::dropout"),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            *("graphs", "onnx-training", "BatchNormalization, Dropout"), marks=pytest.mark.slow
+        ),
     ],
 )
-def test_a_program_in_training_mode_is_refused(worker: Callable[[str], Worker], model: str) -> None:
-    error = worker("torch_programs").serve(model)["error"]
-    assert "was saved in training mode (aten::batch_norm, aten::dropout)" in error
+def test_a_program_in_training_mode_is_refused(
+    worker: Callable[[str], Worker], family: str, model: str, found: str
+) -> None:
+    error = worker(family).serve(model)["error"]
+    assert f"was saved in training mode ({found})" in error
     assert "call model.eval() and save it again" in error
 
 

@@ -117,7 +117,27 @@ def make_onnx_fixed(model: Path) -> Case:
     return Case([*asks, *refuse_tensor("x", ROW)])
 
 
+def make_onnx_training(model: Path) -> Case:
+    """Normalize by the rows of a request, and drop out, inside of a branch."""
+    ones = [helper.make_tensor(name, TensorProto.FLOAT, [4], [1] * 4) for name in "sbmv"]
+    yes = helper.make_tensor("yes", TensorProto.BOOL, [], [True])
+    half = helper.make_tensor("half", TensorProto.FLOAT, [], [0.5])
+    z = helper.make_tensor_value_info("z", TensorProto.FLOAT, None)
+    dropout = helper.make_node("Dropout", ["n", "half", "yes"], ["z"])
+    branch = helper.make_graph([dropout], "branch", [], [z])
+    nodes = [
+        helper.make_node("BatchNormalization", ["x", *"sbmv"], ["n", "rm", "rv"], training_mode=1),
+        helper.make_node("If", ["yes"], ["y"], then_branch=branch, else_branch=branch),
+    ]
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 4]) for name in "xy")
+    graph = helper.make_graph(nodes, "training", [x], [y], [*ones, yes, half])
+    opset = helper.make_opsetid("", 17)
+    onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=10), model / "model.onnx")
+    return Case([])
+
+
 KINDS = {
+    "onnx-training": make_onnx_training,
     "keras": make_keras,
     "keras-inputs": make_keras_inputs,
     "saved-model": make_saved_model,

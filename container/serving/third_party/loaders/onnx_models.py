@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from container import machine
+from container.serving.third_party.loaders import onnx_training
+from container.serving.third_party.loaders.pytorch import training_mode
 from container.serving.third_party.model_files import Choice
 from container.serving.third_party.signature import TEXT, Tensor, Tensors, make_shape
 
@@ -34,6 +36,7 @@ class OnnxModel:
         options.intra_op_num_threads = machine.count_library_threads()
         providers = onnxruntime.get_available_providers()
         self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+        training_mode.refuse(path, onnx_training.list_calls(path))
         self._output_names = [output.name for output in self._session.get_outputs()]
         self.signature = Tensors([_describe(put) for put in self._session.get_inputs()])
 
