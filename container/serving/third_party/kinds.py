@@ -123,9 +123,7 @@ KINDS: Final[dict[str, Kind]] = {
     ),
     "CatBoost": Kind("boosters.catboost_models:load", "catboost", (".cbm",)),
     "AOTInductor": Kind("pytorch.programs:CompiledProgram", "torch", (".pt2",), _is_compiled),
-    "torch.export": Kind(
-        "pytorch.exported_programs:ExportedProgram", "torch", (".pt2",)
-    ),
+    "torch.export": Kind("pytorch.exported_programs:ExportedProgram", "torch", (".pt2",)),
     "TorchScript": Kind(
         "pytorch.programs:ScriptProgram",
         "torch",

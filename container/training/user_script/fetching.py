@@ -8,8 +8,6 @@ RESULT becomes a JSON file, a `Fetched` or `{"error": ..., "kind": ...}`.
 Rules of this file: only this file imports `sagemaker_training`.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import os

@@ -5,10 +5,8 @@ ONNX Runtime does not show a graph, so the file is read as the protocol buffer t
 Source: onnx.proto of ONNX 1.23: ModelProto, GraphProto, NodeProto, AttributeProto, TensorProto.
 """
 
-from __future__ import annotations
-
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,19 +33,22 @@ def _list_graph(graph: Any, around: set[str]) -> Iterator[Call]:
     """List those of a graph, in which the names of `around` are true."""
     true = around | {_read_text(tensor, 8) for tensor in read_fields(graph, 5) if _is_true(tensor)}
     for node in read_fields(graph, 1):
-        [operation] = _read_texts(node, 4) or [""]
-        inputs, outputs = _read_texts(node, 1), _read_texts(node, 2)
-        attributes = {_read_text(attribute, 1): attribute for attribute in read_fields(node, 5)}
-        if operation == "Constant" and "value" in attributes:
-            if any(map(_is_true, read_fields(attributes["value"], 5))):
-                true.update(outputs)
-        elif operation == "Dropout" and set(inputs[2:3]) & true:
+        operation = _read_text(node, 4)
+        outputs = list(filter(None, _read_texts(node, 2)))
+        attributes = read_fields(node, 5)
+        if operation == "Constant" and any(map(_is_true, _list_inside(attributes, 5))):
+            true.update(outputs)
+        elif operation == "Dropout" and set(_read_texts(node, 1)[2:]) & true:
             yield operation, _DROPOUT
-        elif operation == "BatchNormalization" and len(list(filter(None, outputs))) > 1:
+        elif operation == "BatchNormalization" and len(outputs) > 1:
             yield operation, _NORMALIZATION
-        for attribute in attributes.values():  # branches and bodies of loops
-            for inner in (*read_fields(attribute, 6), *read_fields(attribute, 11)):
-                yield from _list_graph(inner, true)
+        for inner in (*_list_inside(attributes, 6), *_list_inside(attributes, 11)):
+            yield from _list_graph(inner, true)  # branches and bodies of loops
+
+
+def _list_inside(messages: Sequence[Any], number: int) -> Iterator[Any]:
+    for message in messages:
+        yield from read_fields(message, number)
 
 
 def _is_true(tensor: Any) -> bool:

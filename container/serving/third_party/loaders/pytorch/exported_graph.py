@@ -7,8 +7,6 @@ only calls operations of ATen does not need it: its graph is JSON, its weights a
 Source: torch/_export/serde/schema.py of PyTorch 2.13.
 """
 
-from __future__ import annotations
-
 import importlib
 import json
 import math

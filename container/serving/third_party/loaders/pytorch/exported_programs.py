@@ -1,7 +1,5 @@
 """Programs of `torch.export`, which say what they take."""
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass

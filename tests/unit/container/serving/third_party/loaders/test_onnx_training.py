@@ -1,7 +1,5 @@
 """Which operations of an ONNX graph train; tests/contract reads a graph that `onnx` wrote."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
