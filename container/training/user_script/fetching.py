@@ -3,7 +3,8 @@
     python -m container.training.user_script.fetching RESULT SOURCE
 
 Runs in a process of its own, started by `environment`: it loads boto3, and a stop ends it at once.
-RESULT becomes a JSON file, a `Fetched` or `{"error": ..., "kind": ...}`.
+RESULT becomes a JSON file, a `Fetched` or `{"error": ..., "kind": ...}`. Where `sagemaker-training`
+is installed, it unpacks the code.
 
 Rules of this file: only this file imports `sagemaker_training`.
 """
@@ -13,7 +14,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Final, TypedDict
+from typing import Any, Final, TypedDict
 
 from container import contract
 from container.errors import PlatformError, UserError
@@ -42,12 +43,16 @@ def main(result: Path, source: str) -> None:
     result.write_text(json.dumps(answer), encoding="utf-8")
 
 
+def _is_installed() -> bool:
+    return importlib.util.find_spec("sagemaker_training") is not None
+
+
 def _find_package_index() -> str:
     """Return the URL, with its login, of the repository that `CA_REPOSITORY_ARN` names.
 
     Raises: PlatformError without the toolkit, UserError if the repository cannot be used.
     """
-    if importlib.util.find_spec("sagemaker_training") is None:
+    if not _is_installed():
         message = (
             "CA_REPOSITORY_ARN needs the package sagemaker-training, which is not installed here; "
             "add it, or name the index in PIP_INDEX_URL"
@@ -68,13 +73,16 @@ def _unpack(source: str, layout: contract.Layout) -> None:
 
     from botocore import exceptions
 
+    files: Any = own_toolkit
+    if _is_installed():  # it also knows S3_ENDPOINT_URL
+        files = importlib.import_module("sagemaker_training.files")
     if layout.code.is_dir() and any(layout.code.iterdir()):
         print(f"{layout.code} already holds code: {source} is not unpacked over it", flush=True)
         return
     code = f"the code at {source}"
     advice = "under network isolation send the code as the channel 'code'"
     try:
-        own_toolkit.download_and_extract(source, str(layout.code))
+        files.download_and_extract(source, str(layout.code))
     except exceptions.NoCredentialsError as error:
         message = f"{code} cannot be fetched: this container has no AWS credentials; {advice}"
         raise UserError(message) from error
