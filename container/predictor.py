@@ -127,6 +127,6 @@ def _load_flatbuffer(
     if found != (manifest.input_shape, len(manifest.classes)):
         raise UserError(
             f"{path} takes images {found[0]} and returns {found[1]} classes; its manifest has "
-            f"{manifest.input_shape} and {len(manifest.classes)}: they are from different trainings"
+            f"{manifest.input_shape} and {len(manifest.classes)}: they are from different jobs"
         )
     return predictor

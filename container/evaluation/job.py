@@ -116,8 +116,8 @@ def _run(layout: contract.Layout, options: argparse.Namespace, environ: Mapping[
         if hosts.rank:
             hosts.send(labeled, probabilities)
             return (
-                f"evaluated {len(labeled.labels)} images, this host's share; the report is that of "
-                f"{hosts.names[0]}"
+                f"evaluated {len(labeled.labels)} images, this host's share; {hosts.names[0]} "
+                "writes the report"
             )
         labeled, probabilities = hosts.merge(labeled, probabilities)
         history = _load_history(layout, found.manifest.metrics)

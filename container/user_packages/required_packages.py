@@ -125,9 +125,9 @@ def check_sources(code: Path) -> None:
     elsewhere = requirement_files.list_elsewhere(code)
     if elsewhere and not find_wheel_directories(code):
         raise UserError(
-            f"{code / requirement_files.PROJECT}: {', '.join(elsewhere)} is not in an index, says "
-            "its table tool, which pip does not read; write NAME @ URL into dependencies, or put "
-            "its wheel into wheels/"
+            f"{code / requirement_files.PROJECT}: its table tool says where {', '.join(elsewhere)} "
+            "comes from, which pip does not read; write NAME @ URL into dependencies, or put its "
+            "wheel into wheels/"
         )
 
 

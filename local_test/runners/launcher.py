@@ -176,8 +176,7 @@ def check_openness(launch: Launch) -> None:
     Raises: PlatformError if it cannot.
     """
     if launch.names_after_s:
-        message = "late names need a private /etc/hosts (Linux), or an image in Docker (DS-4)"
-        raise PlatformError(message)
+        raise PlatformError("slow-dns needs namespaces (Linux), or an image in Docker (DS-4)")
     if launch.is_root_read_only or not launch.has_shared_memory:
         raise PlatformError(
             "a read-only file system or one without /dev/shm needs namespaces (Linux), "

@@ -126,7 +126,7 @@ def test_names_cannot_come_late_without_a_namespace(tmp_path: Path) -> None:
     )
     runner = ProcessRunner([sys.executable, str(PROGRAMS / "peers.py")], is_private=False)
 
-    with pytest.raises(PlatformError, match="need a private /etc/hosts"):
+    with pytest.raises(PlatformError, match="needs namespaces"):
         TrainingJob(
             validate("CreateTrainingJob", request),
             runner,

@@ -104,7 +104,7 @@ def _list_arrays(path: Path, members: Sequence[str]) -> list[str]:
     names = [name.removesuffix(".npy") for name in members]
     others = [member for member in members if not member.endswith(".npy")]
     if others or len(set(names)) < len(names):
-        what = f"{others[0]}, which is not an array" if others else "two arrays of one name"
+        what = f"{others[0]}, which is not an array" if others else "two arrays of the same name"
         message = f"{path} holds {what}: its members are {', '.join(members[:_MEMBERS_SHOWN])}"
         raise UserError(message)
     return names

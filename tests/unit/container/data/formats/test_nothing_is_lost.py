@@ -519,7 +519,7 @@ def test_features_without_use_are_counted_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("members", "reason"),
     [
-        (["images.npy", "labels.npy", "labels.npy"], "holds two arrays of one name"),
+        (["images.npy", "labels.npy", "labels.npy"], "holds two arrays of the same name"),
         (["images.npy", "labels"], "holds labels, which is not an array"),
         (["cat/1.png", "dog/2.png"], "holds cat/1.png, which is not an array"),
     ],
