@@ -8,8 +8,6 @@ Rules of this file: only the main thread; signal handlers do what must not wait 
 our output; standard library only.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import os

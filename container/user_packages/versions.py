@@ -40,10 +40,7 @@ def list_installed(path: Sequence[str] | None = None) -> Iterator[tuple[str, str
 
 
 def write(model_dir: Path, directory: Path | None = None) -> None:
-    """Save the versions in `model_dir`; see `describe` for `directory`.
-
-    Raises: OSError.
-    """
+    """Save the versions in `model_dir`; see `describe` for `directory`. Raises: OSError."""
     (model_dir / FILE_NAME).write_text(json.dumps(describe(directory), indent=0), encoding="utf-8")
 
 

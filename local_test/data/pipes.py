@@ -6,8 +6,6 @@ The next epoch's FIFO appears when the reader has read or closed the previous on
 and blocks whoever opens it again, as on the platform.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import json
@@ -153,8 +151,7 @@ def _read_object(uri: str, compression: str | None) -> bytes:
     try:
         return unpacking.decompress_gzip(body)
     except ValueError as error:
-        message = f"{uri} cannot be decompressed as gzip: {error} (IN-5)"
-        raise UserError(message) from error
+        raise UserError(f"{uri} cannot be decompressed as gzip: {error} (IN-5)") from error
 
 
 def _has_augmented_manifest(channel: Mapping[str, Any]) -> bool:
@@ -166,8 +163,7 @@ def _parse_augmented_manifest(uri: str) -> list[dict[str, Any]]:
     try:
         document = storage.read(uri).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        message = f"{uri} is not UTF-8, as JSON lines are: {error} (IN-9)"
-        raise UserError(message) from error
+        raise UserError(f"{uri} is not UTF-8, as JSON lines are: {error} (IN-9)") from error
     # Not `splitlines`: a JSON text may hold the other line ends of Unicode.
     for number, text in enumerate(document.split("\n"), 1):
         if not text.strip():
@@ -175,26 +171,22 @@ def _parse_augmented_manifest(uri: str) -> list[dict[str, Any]]:
         try:
             line = record_formats.read_json(text)
         except (ValueError, RecursionError) as error:
-            message = f"{uri} line {number} is not JSON: {error} (IN-9)"
-            raise UserError(message) from error
+            raise UserError(f"{uri} line {number} is not JSON: {error} (IN-9)") from error
         if not isinstance(line, dict):
-            message = f"{uri} line {number} is not a JSON object (IN-9)"
-            raise UserError(message)
+            raise UserError(f"{uri} line {number} is not a JSON object (IN-9)")
         lines.append(line)
     if not lines:
-        message = f"the augmented manifest {uri} has no lines (IN-9)"
-        raise UserError(message)
+        raise UserError(f"the augmented manifest {uri} has no lines (IN-9)")
     return lines
 
 
 def _read_attribute(line: Mapping[str, Any], name: str, source: str) -> bytes:
     """Return the object that a `-ref` attribute names, or the value of another one as text."""
     if name not in line:
-        message = (
+        raise UserError(
             f"a line of the augmented manifest has no attribute {name!r}; "
             f"it has {', '.join(line)} (IN-9)"
         )
-        raise UserError(message)
     value = line[name]
     if name.endswith("-ref"):
         storage.check_reference(source, str(value))

@@ -1,7 +1,5 @@
 """The health of an endpoint's servers: pings, and the replacement of those that have exited."""
 
-from __future__ import annotations
-
 import threading
 from typing import Final
 

@@ -1,7 +1,5 @@
 """One serving container: its start, its health, and its stop (HO-1 to HO-10)."""
 
-from __future__ import annotations
-
 import signal
 import threading
 import time
@@ -70,18 +68,16 @@ class Server:
             code = self.container.wait(pause_s)
             if code is not None:
                 reason = job_outputs.explain_exit(code, self.container.note)
-                message = f"the server ended before it answered a ping: {reason}"
-                raise UnhealthyError(message)
+                raise UnhealthyError(f"the server ended before it answered a ping: {reason}")
             status, last = self.ping()
             if status == 200:
                 self.is_healthy = True
                 return time.monotonic() - started
             pause_s = min(pause_s * 1.3, 0.25)
-        message = (
+        raise UnhealthyError(
             f"{self.name} did not pass the ping health check within {passed_s:.0f} s (HO-5): "
             f"last, {last}{self._find_cause(last)}"
         )
-        raise UnhealthyError(message)
 
     def _find_cause(self, last: str) -> str:
         """Look for a server that listens where the platform does not look."""

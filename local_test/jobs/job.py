@@ -1,7 +1,5 @@
 """What jobs of every kind share: run, stop, describe."""
 
-from __future__ import annotations
-
 import abc
 import os
 import threading

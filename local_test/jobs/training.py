@@ -1,7 +1,5 @@
 """A training job, from its CreateTrainingJob request to its DescribeTrainingJob answer."""
 
-from __future__ import annotations
-
 import contextlib
 import re
 import signal

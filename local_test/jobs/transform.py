@@ -4,8 +4,6 @@ Each object is split, filtered, packed, sent, joined and assembled in order. Sev
 under way at once, also of one object. `transform_records` is the pure part.
 """
 
-from __future__ import annotations
-
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """One instance of a transform job: a server, and the objects that it transforms."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import threading
@@ -180,9 +178,8 @@ def _read_parameters(server: Server) -> dict[str, Any]:
     with contextlib.suppress(ValueError, RecursionError):
         document = json.loads(body)
     if status != 200 or not isinstance(document, dict):
-        message = (
+        raise UserError(
             "GET /execution-parameters must answer 200 with a JSON object, or 404; "
             f"found {status} {body[:99]!r}"
         )
-        raise UserError(message)
     return document

@@ -89,11 +89,10 @@ class DockerRunner:
 
     def _check_label(self, what: str, label: str) -> None:
         if self._labels.get(label) != "true":
-            message = (
+            raise UserError(
                 f"{what} needs an image with the label {label}=true; "
                 f"{self._image} does not have it (IMG-12)"
             )
-            raise UserError(message)
 
     def _start(self, launch: Launch, on_output: Callable[[bytes], None]) -> DockerContainer:
         networks = self._make_networks(launch)

@@ -53,11 +53,10 @@ def _find_package_index() -> str:
     Raises: PlatformError without the toolkit, UserError if the repository cannot be used.
     """
     if not _is_installed():
-        message = (
+        raise PlatformError(
             "CA_REPOSITORY_ARN needs the package sagemaker-training, which is not installed here; "
             "add it, or name the index in PIP_INDEX_URL"
         )
-        raise PlatformError(message)
     from sagemaker_training import modules
 
     try:
@@ -88,17 +87,14 @@ def _unpack(source: str, layout: contract.Layout) -> None:
         raise UserError(message) from error
     except (exceptions.BotoCoreError, exceptions.ClientError) as error:
         advice = f"the job's role must be allowed to read it; {advice}"
-        message = f"{code} cannot be fetched: {error}; {advice}"
-        raise UserError(message) from error
+        raise UserError(f"{code} cannot be fetched: {error}; {advice}") from error
     except (tarfile.TarError, EOFError, ValueError) as error:
-        message = f"{code} is not a tar.gz archive: {error}"
-        raise UserError(message) from error
+        raise UserError(f"{code} is not a tar.gz archive: {error}") from error
     except FileNotFoundError as error:
         message = f"{code} does not exist; use s3://..., a directory, a tar.gz archive or a file"
         raise UserError(message) from error
     except OSError as error:
-        message = f"{code} cannot be written to {layout.code}: {error}"
-        raise PlatformError(message) from error
+        raise PlatformError(f"{code} cannot be written to {layout.code}: {error}") from error
 
 
 if __name__ == "__main__":

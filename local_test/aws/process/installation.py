@@ -3,8 +3,6 @@
 Rules of this file: light to import, as the commands use it too.
 """
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import json
@@ -138,8 +136,7 @@ def _read_settings(text: str) -> Settings:
     found = Settings(**json.loads(text))
     for name, value in asdict(found).items():
         if type(value) is not type(getattr(Settings, name)):
-            message = f"{name} is {value!r}"
-            raise TypeError(message)
+            raise TypeError(f"{name} is {value!r}")
     return found
 
 

@@ -1,7 +1,5 @@
 """The access keys of a local AWS: a random one for each directory, readable by its owner only."""
 
-from __future__ import annotations
-
 import json
 import secrets
 from dataclasses import asdict, dataclass
@@ -40,10 +38,7 @@ def load_or_make(directory: Path) -> Key:
 
 
 def load(directory: Path) -> Key:
-    """Return the key of a directory.
-
-    Raises: PlatformError if it cannot be read.
-    """
+    """Return the key of a directory. Raises: PlatformError if it cannot be read."""
     path = directory / _FILE
     try:
         return Key(**json.loads(path.read_text(encoding="utf-8")))

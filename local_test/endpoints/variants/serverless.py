@@ -5,8 +5,6 @@ which is a cold start, or is throttled if there are `MaxConcurrency` already. On
 for a while is stopped, except for those of `ProvisionedConcurrency`.
 """
 
-from __future__ import annotations
-
 import contextlib
 import threading
 import time
@@ -196,8 +194,7 @@ class ServerlessVariant(Variant):
                 with self._lock:
                     self._busy.remove(replica)
                 self._discard(replica)
-            message = f"the cold start failed: {error} (SRV-1)"
-            raise RequestError(424, message) from error
+            raise RequestError(424, f"the cold start failed: {error} (SRV-1)") from error
         (replica,) = begun
         replica.setup_s = self.clock() - started
         self._report(replica, f"cold start: {replica.setup_s:.2f} s")

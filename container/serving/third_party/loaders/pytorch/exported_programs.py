@@ -98,8 +98,7 @@ def _describe(program: Any) -> list[Any]:
             message = f"the program takes {spec.arg.name!r}, a {found}; export it with tensors only"
             raise UserError(message)
     if not any(isinstance(put, ExportedInput) for put in described):
-        message = "the program does not take a tensor"
-        raise UserError(message)
+        raise UserError("the program does not take a tensor")
     return described
 
 

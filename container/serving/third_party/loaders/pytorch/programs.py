@@ -5,8 +5,6 @@ is wrong, so that `module.json` beside it must describe the inputs. One of Torch
 names; `module.json` may add types and shapes.
 """
 
-from __future__ import annotations
-
 import importlib
 import logging
 import re
@@ -71,8 +69,7 @@ class TorchModel:
             if feed[name].dtype.kind not in "iufb":
                 values = [value for value in feed[name].flat if not isinstance(value, (int, float))]
                 found = shorten(values[0]) if values else str(feed[name].dtype)
-                message = f"the input {name!r} must be numbers; {found} was found"
-                raise RequestError(400, message)
+                raise RequestError(400, f"the input {name!r} must be numbers; {found} was found")
         if all(feed[name].dtype.kind == "f" for name in self._untyped):
             return self._compute(feed, self._float_name)
         return self._try_types(feed)
@@ -112,8 +109,7 @@ class TorchModel:
             raise RequestError(400, message) from error
         named = {name: _to_numpy(self._torch, output) for name, output in name_outputs(outputs)}
         if not named:
-            message = f"the model returns {type(outputs).__name__}, which holds no array"
-            raise UserError(message)
+            raise UserError(f"the model returns {type(outputs).__name__}, which holds no array")
         return named
 
 
@@ -157,11 +153,10 @@ class CompiledProgram(TorchModel):
         import_torch()
         inputs = module_manifest.read_inputs(path.parent)
         if not inputs:
-            message = (
+            raise UserError(
                 f"{path} is an AOTInductor package, which does not describe its inputs; put "
                 f"{module_manifest.EXAMPLE_OF_INPUTS} into {module_manifest.NAME} beside it"
             )
-            raise UserError(message)
         inductor: Any = importlib.import_module("torch._inductor")
         call = inductor.aoti_load_package(str(path))
         super().__init__(call, Tensors(inputs), exact_types=read_exact_types(path.parent))
@@ -182,11 +177,10 @@ class ScriptProgram(TorchModel):
         ]
         for argument in arguments:
             if str(argument.type) not in ("Tensor", "Optional[Tensor]"):
-                message = (
+                raise UserError(
                     f"the program takes {argument.name!r}, a {argument.type}; script a module "
                     "whose forward takes tensors, or add code/inference.py"
                 )
-                raise UserError(message)
         names = [argument.name for argument in arguments]
         inputs = module_manifest.read_inputs(path.parent)
         super().__init__(
