@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from container.errors import UserError
-from local_test.remote.refusals import explaining
+from local_test.remote.refusals import explaining, ignoring, is_missing
 
 TAG: Final = "byo-sagemaker"
 """The key of the tag that marks everything that is made here; its value is the command."""
@@ -81,6 +81,18 @@ def find_account(
     return Account(
         session, str(identity["Account"]), identity["Arn"].split(":")[1], str(identity["Arn"])
     )
+
+
+def list_all(client: Any, operation: str, **where: Any) -> list[dict[str, Any]]:
+    """Return what all pages of a list hold; nothing if what it belongs to has vanished.
+
+    Raises: botocore's errors.
+    """
+    pages = client.get_paginator(operation)
+    with ignoring(is_missing):
+        found = pages.paginate(**where).search(f"{pages.result_keys[0].expression}[]")
+        return [item for item in found if item]
+    return []
 
 
 @functools.cache

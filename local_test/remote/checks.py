@@ -10,8 +10,8 @@ from typing import Any, Final, Literal
 
 from container.errors import PlatformError, UserError
 from local_test.remote import drivers
-from local_test.remote.access import Account
-from local_test.remote.refusals import explaining, find_code, is_missing
+from local_test.remote.access import Account, list_all
+from local_test.remote.refusals import explaining, find_code, has_code, ignoring, is_missing
 from local_test.remote.transfer import images
 from local_test.remote.transfer.image_facts import ImageFacts
 
@@ -68,18 +68,13 @@ def _check_service(account: Account, plan: Plan) -> Iterator[Finding]:
 
 
 def _check_role(account: Account, plan: Plan) -> Iterator[Finding]:
-    import botocore.exceptions  # noqa: PLC0415 - takes 0.2 s, which local commands do not need
-
     name = plan.role.rpartition("/")[2]
-    with explaining():
-        try:
-            found = account.client("iam").get_role(RoleName=name)["Role"]
-        except botocore.exceptions.ClientError as error:
-            if not is_missing(error):
-                raise
-            text = f"the account has no role {name}; `byo aws role --create` creates it"
-            yield Finding("role", "fault", text)
-            return
+    with explaining(), ignoring(is_missing) as missing:
+        found = account.client("iam").get_role(RoleName=name)["Role"]
+    if missing:
+        text = f"the account has no role {name}; `byo aws role --create` creates it"
+        yield Finding("role", "fault", text)
+        return
     document = found["AssumeRolePolicyDocument"]
     if isinstance(document, str):
         document = json.loads(urllib.parse.unquote(document))
@@ -103,36 +98,26 @@ def _list_services(document: Mapping[str, Any]) -> set[str]:
 
 
 def _check_bucket(account: Account, plan: Plan) -> Iterator[Finding]:
-    import botocore.exceptions  # noqa: PLC0415 - as above
-
     del plan
-    text = account.bucket
-    with explaining():
-        try:
-            account.client("s3").head_bucket(
-                Bucket=account.bucket, ExpectedBucketOwner=account.number
-            )
-        except botocore.exceptions.ClientError as error:
-            if find_code(error) == "403":
-                text = f"{account.bucket} belongs to another account, or may not be listed"
-                yield Finding("bucket", "fault", text)
-                return
-            if find_code(error) != "404":
-                raise
-            text = f"{account.bucket} is made by the first command that needs it"
-    yield Finding("bucket", "ok", text)
+    where = {"Bucket": account.bucket, "ExpectedBucketOwner": account.number}
+    with explaining(), ignoring(has_code("403", "404")) as refused:
+        account.client("s3").head_bucket(**where)
+    if not refused:
+        yield Finding("bucket", "ok", account.bucket)
+    elif find_code(refused[0]) == "404":
+        text = f"{account.bucket} is made by the first command that needs it"
+        yield Finding("bucket", "ok", text)
+    else:
+        text = f"{account.bucket} belongs to another account, or may not be listed"
+        yield Finding("bucket", "fault", text)
 
 
 def _check_quotas(account: Account, plan: Plan) -> Iterator[Finding]:
     wanted = [f"{plan.instance_type} for {usage} usage" for usage in _USAGES]
-    pages = account.client("service-quotas").get_paginator("list_service_quotas")
+    client = account.client("service-quotas")
     with explaining():
-        values = {
-            quota["QuotaName"]: quota["Value"]
-            for page in pages.paginate(ServiceCode="sagemaker")
-            for quota in page["Quotas"]
-            if quota["QuotaName"] in wanted
-        }
+        quotas = list_all(client, "list_service_quotas", ServiceCode="sagemaker")
+        values = {quota["QuotaName"]: quota["Value"] for quota in quotas}
     for name in wanted:
         if name not in values:
             yield Finding("quota", "unknown", f"{name}: not listed")

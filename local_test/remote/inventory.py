@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 from container.errors import PlatformError
-from local_test.remote.access import PREFIX, TAG, Account
-from local_test.remote.refusals import explaining, has_ended, is_missing
+from local_test.remote.access import PREFIX, TAG, Account, list_all
+from local_test.remote.refusals import explaining, has_ended, ignoring, is_missing
 from local_test.remote.remote_endpoints import delete_endpoint
 from local_test.remote.transfer import uploads
 
 _END_LIMIT_S: Final = 900.0
 """How long a job or endpoint may take to end after it was asked to."""
 _DELETION_BATCH: Final = 1000  # the most that DeleteObjects takes
+_LOGS: Final = "/aws/sagemaker/"
 _RUNNING: Final = frozenset({"InProgress", "Stopping"})
 
 
@@ -27,57 +29,28 @@ class ResourceKind:
 
     label: str
     """What users read."""
-    noun: str
-    """As in boto3's `describe_NOUN`; the plural has an s."""
     member: str
     """As in `MEMBERName`, `MEMBERArn` and `MEMBERStatus`."""
-    listed: str
-    """The member of the list's answer."""
     log_group: str = ""
-    can_stop: bool = False
+    can_stop: bool = True
     can_delete: bool = True
 
+    @property
+    def noun(self) -> str:
+        """As in boto3's `describe_NOUN`; the plural has an s."""
+        return re.sub("(?<!^)(?=[A-Z])", "_", self.member).lower()
 
-ENDPOINT: Final = ResourceKind(
-    "endpoint", "endpoint", "Endpoint", "Endpoints", "/aws/sagemaker/Endpoints"
-)
-TUNING_JOB: Final = ResourceKind(
-    "tuning job",
-    "hyper_parameter_tuning_job",
-    "HyperParameterTuningJob",
-    "HyperParameterTuningJobSummaries",
-    can_stop=True,
-)
+
+ENDPOINT: Final = ResourceKind("endpoint", "Endpoint", f"{_LOGS}Endpoints", can_stop=False)
+TUNING_JOB: Final = ResourceKind("tuning job", "HyperParameterTuningJob")
 KINDS: Final = (
     ENDPOINT,
     TUNING_JOB,
-    ResourceKind(
-        "training job",
-        "training_job",
-        "TrainingJob",
-        "TrainingJobSummaries",
-        "/aws/sagemaker/TrainingJobs",
-        can_stop=True,
-    ),
-    ResourceKind(
-        "processing job",
-        "processing_job",
-        "ProcessingJob",
-        "ProcessingJobSummaries",
-        "/aws/sagemaker/ProcessingJobs",
-        can_stop=True,
-    ),
-    ResourceKind(
-        "transform job",
-        "transform_job",
-        "TransformJob",
-        "TransformJobSummaries",
-        "/aws/sagemaker/TransformJobs",
-        can_stop=True,
-        can_delete=False,
-    ),
-    ResourceKind("endpoint config", "endpoint_config", "EndpointConfig", "EndpointConfigs"),
-    ResourceKind("model", "model", "Model", "Models"),
+    ResourceKind("training job", "TrainingJob", f"{_LOGS}TrainingJobs"),
+    ResourceKind("processing job", "ProcessingJob", f"{_LOGS}ProcessingJobs"),
+    ResourceKind("transform job", "TransformJob", f"{_LOGS}TransformJobs", can_delete=False),
+    ResourceKind("endpoint config", "EndpointConfig", can_stop=False),
+    ResourceKind("model", "Model", can_stop=False),
 )
 """In the order in which they can be deleted."""
 
@@ -131,44 +104,23 @@ class Inventory:
         names = {name}
         if any(item.name == name and item.kind is TUNING_JOB for item in resources):
             with explaining():
-                names |= set(self._list_trainings(name))
+                noun = "list_training_jobs_for_hyper_parameter_tuning_job"
+                trainings = list_all(self._sagemaker, noun, HyperParameterTuningJobName=name)
+                names |= {str(item["TrainingJobName"]) for item in trainings}
         return [item for item in resources if item.name in names]
-
-    def _list_trainings(self, name: str) -> list[str]:
-        noun = "list_training_jobs_for_hyper_parameter_tuning_job"
-        names: list[str] = []
-
-        def collect(**where: str) -> None:
-            for page in self._sagemaker.get_paginator(noun).paginate(**where):
-                names.extend(str(item["TrainingJobName"]) for item in page["TrainingJobSummaries"])
-
-        self._ignore_missing(collect, HyperParameterTuningJobName=name)
-        return names
 
     def _list_kind(self, kind: ResourceKind) -> Iterator[Resource]:
         limits: dict[str, Any] = {}
         if kind.log_group and kind is not ENDPOINT:
             limits["CreationTimeAfter"] = self._since
-        pages = self._sagemaker.get_paginator(f"list_{kind.noun}s").paginate(**limits)
-        for page in pages:
-            for entry in page[kind.listed]:
-                arn = str(entry[f"{kind.member}Arn"])
-                verb = self._find_tag(arn)
-                if verb is not None:
-                    status = str(entry.get(f"{kind.member}Status", ""))
-                    name = str(entry[f"{kind.member}Name"])
-                    yield Resource(kind, name, arn, status, entry["CreationTime"], verb)
-
-    def _find_tag(self, arn: str) -> str | None:
-        """Return the tag's value; None without it, or if the resource has vanished meanwhile."""
-        found: dict[str, str] = {}
-
-        def collect(**where: str) -> None:
-            for page in self._sagemaker.get_paginator("list_tags").paginate(**where):
-                found.update((str(tag["Key"]), str(tag["Value"])) for tag in page["Tags"])
-
-        self._ignore_missing(collect, ResourceArn=arn)
-        return found.get(TAG)
+        for entry in list_all(self._sagemaker, f"list_{kind.noun}s", **limits):
+            arn = str(entry[f"{kind.member}Arn"])
+            tags = list_all(self._sagemaker, "list_tags", ResourceArn=arn)
+            verbs = [str(tag["Value"]) for tag in tags if tag["Key"] == TAG]
+            if verbs:
+                status = str(entry.get(f"{kind.member}Status", ""))
+                name = str(entry[f"{kind.member}Name"])
+                yield Resource(kind, name, arn, status, entry["CreationTime"], verbs[0])
 
     def stop(self, resource: Resource) -> None:
         """End what costs money by the hour, and wait for its end: a job, or an endpoint.
@@ -208,25 +160,17 @@ class Inventory:
                 self._ignore_missing(self._logs.delete_log_group, logGroupName=group)
                 return
             group = resource.kind.log_group
-            for stream in self._list_streams(group, f"{resource.name}/"):
+            where = {"logGroupName": group, "logStreamNamePrefix": f"{resource.name}/"}
+            for stream in list_all(self._logs, "describe_log_streams", **where):
                 self._ignore_missing(
-                    self._logs.delete_log_stream, logGroupName=group, logStreamName=stream
+                    self._logs.delete_log_stream,
+                    logGroupName=group,
+                    logStreamName=stream["logStreamName"],
                 )
 
     @property
     def _logs(self) -> Any:
         return self._account.client("logs")
-
-    def _list_streams(self, group: str, prefix: str) -> list[str]:
-        pages = self._logs.get_paginator("describe_log_streams")
-        names: list[str] = []
-
-        def collect(**where: str) -> None:
-            for page in pages.paginate(**where):
-                names.extend(str(stream["logStreamName"]) for stream in page["logStreams"])
-
-        self._ignore_missing(collect, logGroupName=group, logStreamNamePrefix=prefix)
-        return names
 
     def _call(self, verb: str, resource: Resource) -> None:
         operation = getattr(self._sagemaker, f"{verb}_{resource.kind.noun}")
@@ -234,15 +178,9 @@ class Inventory:
 
     def _ignore_missing(self, operation: Callable[..., Any], **names: str) -> bool:
         """Call an operation; return whether there was what it names, or what it would end."""
-        import botocore.exceptions  # noqa: PLC0415 - takes 0.2 s, which local commands do not need
-
-        try:
+        with ignoring(lambda error: is_missing(error) or has_ended(error)) as ignored:
             operation(**names)
-        except botocore.exceptions.ClientError as error:
-            if not is_missing(error) and not has_ended(error):
-                raise
-            return False
-        return True
+        return not ignored
 
     def _wait(self, resource: Resource) -> None:
         deadline = time.monotonic() + _END_LIMIT_S
@@ -270,7 +208,7 @@ class Inventory:
 
 
 def delete_objects(account: Account, prefix: str = PREFIX) -> int:
-    """Delete the objects below a prefix of the bucket; return their number.
+    """Delete the objects below a prefix of the bucket, and unfinished uploads; count the objects.
 
     Raises: UserError if the bucket refuses one.
     """
@@ -286,4 +224,8 @@ def delete_objects(account: Account, prefix: str = PREFIX) -> int:
             for error in answer.get("Errors", ()):
                 message = f"s3://{account.bucket}/{error['Key']} stays: {error['Message']}"
                 raise PlatformError(message)
+        where = {"Bucket": account.bucket, "ExpectedBucketOwner": account.number}
+        s3 = account.client("s3")
+        for part in list_all(s3, "list_multipart_uploads", Prefix=prefix, **where):
+            s3.abort_multipart_upload(Key=part["Key"], UploadId=part["UploadId"], **where)
     return len(keys)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from local_test.remote.access import Account
-from local_test.remote.refusals import is_missing
+from local_test.remote.access import Account, list_all
+from local_test.remote.refusals import ignoring, is_missing
 from local_test.runners.log_lines import OnLine
 
 _NUMBER: Final = re.compile(r"-[0-9]{8,}$")
@@ -32,35 +32,18 @@ class LogReader:
 
         Raises: botocore's errors.
         """
-        import botocore.exceptions  # noqa: PLC0415 - takes 0.2 s, which local commands do not need
-
         count = 0
         for name in self._list_streams():
-            try:
+            with ignoring(is_missing):
                 count += self._read_stream(name)
-            except botocore.exceptions.ClientError as error:
-                if not is_missing(error):
-                    raise
         return count
 
     def _list_streams(self) -> list[str]:
-        import botocore.exceptions  # noqa: PLC0415 - as above
-
-        pages = self._logs.get_paginator("describe_log_streams")
         names = {"logGroupName": self._group}
         if self._prefix:
             names["logStreamNamePrefix"] = self._prefix
-        try:
-            found = [
-                str(stream["logStreamName"])
-                for page in pages.paginate(**names)
-                for stream in page["logStreams"]
-            ]
-        except botocore.exceptions.ClientError as error:
-            if not is_missing(error):
-                raise
-            return []
-        return sorted(found)
+        streams = list_all(self._logs, "describe_log_streams", **names)
+        return sorted(str(stream["logStreamName"]) for stream in streams)
 
     def _read_stream(self, name: str) -> int:
         count = 0

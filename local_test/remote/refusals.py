@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import re
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from typing import Final
 
 from container.errors import PlatformError, UserError
 
@@ -29,12 +28,13 @@ _THROTTLED: Final = frozenset(
     }
 )
 _QUOTA: Final = frozenset({"ResourceLimitExceeded", "LimitExceededException"})
-_MISSING: Final = frozenset({"ResourceNotFound", "ResourceNotFoundException", "NoSuchEntity"})
+_MISSING: Final = frozenset(
+    {"ResourceNotFound", "ResourceNotFoundException", "NoSuchEntity", "NoSuchBucket"}
+)
 _MISSING_WORDS: Final = re.compile("(?i)not find|not found|not exist")
 """How SageMaker words a ValidationException about a name that it does not have."""
 _EXISTS_WORDS: Final = re.compile("(?i)already exist")
 """How SageMaker words a ValidationException about a name that is taken."""
-_CLOCK_SKEW: Final = dt.timedelta(seconds=60)
 _ENDED_WORDS: Final = re.compile("in status .?(Completed|Failed|Stopped)")
 """How SageMaker refuses to stop a job that does not run any more."""
 _NO_CREDENTIALS: Final = frozenset({"NoCredentialsError", "PartialCredentialsError"})
@@ -87,6 +87,25 @@ def explaining() -> Iterator[None]:
         raise kind(_explain_client(error)) from error
 
 
+@contextlib.contextmanager
+def ignoring(is_expected: Callable[[Exception], bool]) -> Iterator[list[Exception]]:
+    """Suppress an error answer that is expected; the list holds it then."""
+    import botocore.exceptions  # noqa: PLC0415 - as above
+
+    ignored: list[Exception] = []
+    try:
+        yield ignored
+    except botocore.exceptions.ClientError as error:
+        if not is_expected(error):
+            raise
+        ignored.append(error)
+
+
+def has_code(*codes: str) -> Callable[[Exception], bool]:
+    """Return a function that says whether an error answer has one of the codes."""
+    return lambda error: find_code(error) in codes
+
+
 def find_code(error: Exception) -> str:
     """Return the code of an error answer; empty if there was no answer."""
     response = getattr(error, "response", None) or {}
@@ -99,34 +118,16 @@ def is_outage(error: Exception) -> bool:
     return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)) >= 500
 
 
-def is_made_by_retry(
-    error: Exception, since: dt.datetime, describe: Callable[[], Mapping[str, Any]]
-) -> bool:
-    """Return whether "exists already" means what an earlier attempt of this very call has made.
-
-    The attempt's answer was lost. `describe` asks for the thing; `since` is when the call began.
-
-    Raises: botocore's errors.
-    """
+def is_repeated(error: BaseException | None) -> bool:
+    """Return whether an error answer is that of a second or later attempt."""
     response = getattr(error, "response", None) or {}
-    is_repeated = response.get("ResponseMetadata", {}).get("RetryAttempts", 0) > 0
-    exists = find_code(error) == "ResourceInUse" or _EXISTS_WORDS.search(_find_message(error))
-    return bool(is_repeated and exists) and is_made_since(since, describe)
+    return int(response.get("ResponseMetadata", {}).get("RetryAttempts", 0)) > 0
 
 
-def is_made_since(since: dt.datetime, describe: Callable[[], Mapping[str, Any]]) -> bool:
-    """Return whether the thing that `describe` asks for was created after `since`.
-
-    Raises: botocore's errors.
-    """
-    import botocore.exceptions  # noqa: PLC0415 - as above
-
-    try:
-        return bool(describe()["CreationTime"] > since - _CLOCK_SKEW)
-    except botocore.exceptions.ClientError as error:
-        if is_missing(error):
-            return False
-        raise
+def says_exists(error: Exception) -> bool:
+    """Return whether an error answer says that the name is taken."""
+    words = _EXISTS_WORDS.search(_find_message(error))
+    return find_code(error) == "ResourceInUse" or words is not None
 
 
 def is_missing(error: Exception) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import datetime as dt
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -11,14 +9,9 @@ from typing import Any, Final, NoReturn
 
 from container.errors import PlatformError, UserError
 from local_test.remote.access import Account
+from local_test.remote.creation import create
 from local_test.remote.log_reader import LogReader
-from local_test.remote.refusals import (
-    explaining,
-    find_code,
-    is_made_by_retry,
-    is_made_since,
-    is_missing,
-)
+from local_test.remote.refusals import explaining, find_code, ignoring, is_missing
 from local_test.requests.endpoint_requests import EndpointRequests
 from local_test.runners.log_lines import OnLine
 
@@ -49,7 +42,7 @@ class RemoteEndpoint:
         self._sagemaker = account.client("sagemaker")
         self._requests = requests
         self._made: list[tuple[str, str]] = []
-        """Noun and name of what was asked for, in this order."""
+        """Noun and name of what was made, in this order."""
         self._log = LogReader(account, f"/aws/sagemaker/Endpoints/{self.name}", "", on_line)
 
     def start(self) -> None:
@@ -64,31 +57,13 @@ class RemoteEndpoint:
         self._create("endpoint", self.name, self._requests.endpoint)
 
     def _create(self, noun: str, name: str, request: Mapping[str, Any]) -> None:
-        import botocore.exceptions  # noqa: PLC0415 - takes 0.2 s, which local commands do not need
-
-        def describe() -> dict[str, Any]:
-            found: dict[str, Any] = getattr(self._sagemaker, f"describe_{noun}")(
-                **{_NAMES[noun]: name}
-            )
-            return found
-
+        create(
+            name,
+            lambda: getattr(self._sagemaker, f"create_{noun}")(**request),
+            lambda: getattr(self._sagemaker, f"describe_{noun}")(**{_NAMES[noun]: name}),
+            lambda: self._delete_one(noun, name),
+        )
         self._made.append((noun, name))
-        started = dt.datetime.now(dt.UTC)
-        try:
-            with explaining():
-                try:
-                    getattr(self._sagemaker, f"create_{noun}")(**request)
-                except botocore.exceptions.ClientError as error:
-                    if not is_made_by_retry(error, started, describe):
-                        raise
-        except UserError:
-            self._made.pop()  # what has the name already is not ours
-            raise
-        except PlatformError:  # the request may have arrived although its answer has not
-            with contextlib.suppress(UserError, PlatformError), explaining():
-                if not is_made_since(started, describe):
-                    self._made.pop()
-            raise
 
     def wait(self, on_status: Callable[[str, str], None]) -> None:
         """Show log and status until the endpoint serves.
@@ -127,15 +102,10 @@ class RemoteEndpoint:
 
         Raises: EndedError if the endpoint does not exist any more.
         """
-        import botocore.exceptions  # noqa: PLC0415 - as above
-
-        with explaining():
-            try:
-                found = self._sagemaker.describe_endpoint(EndpointName=self.name)
-            except botocore.exceptions.ClientError as error:
-                if not is_missing(error):
-                    raise
-                raise EndedError(_DELETED) from error
+        with explaining(), ignoring(is_missing) as missing:
+            found = self._sagemaker.describe_endpoint(EndpointName=self.name)
+        if missing:
+            raise EndedError(_DELETED)
         return str(found["EndpointStatus"]), str(found.get("FailureReason", ""))
 
     def delete(self) -> None:
@@ -153,17 +123,11 @@ class RemoteEndpoint:
             raise errors[0]
 
     def _delete_one(self, noun: str, name: str) -> None:
-        import botocore.exceptions  # noqa: PLC0415 - takes 0.2 s, which local commands do not need
-
-        with explaining():
+        with explaining(), ignoring(is_missing):
             if noun == "endpoint":
                 delete_endpoint(self._account, name)
-                return
-            try:
+            else:
                 getattr(self._sagemaker, f"delete_{noun}")(**{_NAMES[noun]: name})
-            except botocore.exceptions.ClientError as error:
-                if not is_missing(error):
-                    raise
 
 
 def _check(status: str, reason: str) -> None:
@@ -175,27 +139,26 @@ def _check(status: str, reason: str) -> None:
         raise EndedError(_DELETED)
 
 
+def _is_busy(error: Exception) -> bool:
+    return find_code(error) == "ValidationException" and bool(_BUSY.search(str(error)))
+
+
 def delete_endpoint(account: Account, name: str) -> None:
     """Delete an endpoint and wait until it is gone; one that is being changed is waited for.
 
     Raises: botocore's errors; PlatformError if it does not disappear.
     """
-    import botocore.exceptions  # noqa: PLC0415 - as above
-
     sagemaker = account.client("sagemaker")
     deadline = time.monotonic() + _END_LIMIT_S
     pause_s = _FIRST_POLL_S
     operation = sagemaker.delete_endpoint
     while time.monotonic() < deadline:
-        try:
+        with ignoring(lambda error: is_missing(error) or _is_busy(error)) as refused:
             operation(EndpointName=name)
-        except botocore.exceptions.ClientError as error:
-            if is_missing(error):
-                return
-            if find_code(error) != "ValidationException" or not _BUSY.search(str(error)):
-                raise
-        else:
+        if not refused:
             operation = sagemaker.describe_endpoint
+        elif is_missing(refused[0]):
+            return
         time.sleep(pause_s)
         pause_s = min(_POLL_S, pause_s * 1.5)
     message = (

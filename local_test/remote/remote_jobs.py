@@ -17,22 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from container.errors import PlatformError, UserError
+from container.errors import UserError
 from local_test.data import storage
 from local_test.data.line_file import LineFile
 from local_test.data.storage import StoredObject
 from local_test.jobs import result
 from local_test.jobs.result import JobResult, Listeners, Metric
 from local_test.remote.access import Account
+from local_test.remote.creation import create
 from local_test.remote.log_reader import LogReader
-from local_test.remote.refusals import (
-    GoneError,
-    explaining,
-    has_ended,
-    is_made_by_retry,
-    is_made_since,
-    is_missing,
-)
+from local_test.remote.refusals import GoneError, explaining, has_ended, ignoring, is_missing
 from local_test.remote.transfer import uploads
 
 ENDED: Final = frozenset({"Completed", "Failed", "Stopped"})
@@ -112,35 +106,20 @@ class RemoteJob:
         """Ask for the job.
 
         Raises: UserError or PlatformError if the service refuses; then there is no job.
+            UncertainError if nobody knows.
         """
         result.make_directory(self.directory)
-        started = dt.datetime.now(dt.UTC)
         try:
             write_document(self.directory / "request.json", self._request)
-            self._create(started)
-        except BaseException as error:
-            if not isinstance(error, UserError):
-                with contextlib.suppress(UserError, PlatformError):
-                    self._stop_if_made(started)
+            create(
+                self.name,
+                lambda: self._kind.call(self._account, "create", **self._request),
+                self._describe,
+                self.stop,
+            )
+        except BaseException:
             shutil.rmtree(self.directory, ignore_errors=True)
             raise
-
-    def _stop_if_made(self, since: dt.datetime) -> None:
-        """Stop the job if the request has arrived although its answer has not."""
-        with explaining():
-            is_made = is_made_since(since, self._describe)
-        if is_made:
-            self.stop()
-
-    def _create(self, started: dt.datetime) -> None:
-        import botocore.exceptions  # noqa: PLC0415 - takes 0.2 s, which local commands do not need
-
-        with explaining():
-            try:
-                self._kind.call(self._account, "create", **self._request)
-            except botocore.exceptions.ClientError as error:
-                if not is_made_by_retry(error, started, self._describe):
-                    raise
 
     def _describe(self) -> dict[str, Any]:
         return self._kind.call(self._account, "describe", **{self._kind.name: self.name})
@@ -150,14 +129,8 @@ class RemoteJob:
 
         Raises: UserError or PlatformError if the service cannot be asked.
         """
-        import botocore.exceptions  # noqa: PLC0415 - as above
-
-        with explaining():
-            try:
-                self._kind.call(self._account, "stop", **{self._kind.name: self.name})
-            except botocore.exceptions.ClientError as error:
-                if not is_missing(error) and not has_ended(error):
-                    raise
+        with explaining(), ignoring(lambda error: is_missing(error) or has_ended(error)):
+            self._kind.call(self._account, "stop", **{self._kind.name: self.name})
 
     def follow(self) -> JobResult:
         """Show status, log and metrics until the job has ended; return its result.
@@ -165,16 +138,11 @@ class RemoteJob:
         Raises: GoneError if someone else deletes the job, UserError or PlatformError if the
             service cannot be asked any more.
         """
-        import botocore.exceptions  # noqa: PLC0415 - as above
-
-        with self._closing_files(), explaining():
-            try:
-                description = self._wait()
-            except botocore.exceptions.ClientError as error:
-                if not is_missing(error):
-                    raise
-                message = f"the job {self.name} does not exist any more: someone else deleted it"
-                raise GoneError(message) from error
+        with self._closing_files(), explaining(), ignoring(is_missing) as missing:
+            description = self._wait()
+        if missing:
+            message = f"the job {self.name} does not exist any more: someone else deleted it"
+            raise GoneError(message)
         status = str(description[self._kind.status])
         document = json.loads(json.dumps(description, default=_format))
         write_document(self.directory / "description.json", document)

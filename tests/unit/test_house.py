@@ -45,14 +45,13 @@ EXERCISES = {
         "local_test.cli.remote.account_commands",
         "local_test.cli.remote.remote_options",
         "local_test.cli.remote.submission",
-        "local_test.remote.inventory",
         "local_test.remote.log_reader",
     ),
     "tests/contract/aws/test_remote_tuning.py": (
         "local_test.cli.remote.tune_command",
         "local_test.remote.remote_tuning",
     ),
-    "tests/contract/aws/test_remote_policies.py": (
+    "tests/contract/aws/test_remote_verbs.py": (
         "local_test.remote.permissions.policies",
         "local_test.remote.permissions.roles",
     ),

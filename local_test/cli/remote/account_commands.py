@@ -13,7 +13,7 @@ from container.errors import UserError
 from local_test.cli import terminal
 from local_test.cli.options import Command, Group, flag, option, with_groups
 from local_test.cli.remote.remote_options import AccountOptions, say_where
-from local_test.remote import checks, inventory
+from local_test.remote import checks, inventory, remainders
 from local_test.remote.access import PREFIX, ROLE_NAME, Account
 from local_test.remote.inventory import Inventory, Resource
 from local_test.remote.permissions import policies, roles
@@ -52,13 +52,14 @@ def ls(
         bool, typer.Option("--json", help="Print one JSON object per line.")
     ] = False,
 ) -> int:
-    """List what --on aws created: jobs, endpoints, configurations, models and data."""
+    """List what --on aws created: jobs, endpoints, configurations, models, data and images."""
     account = options.connect()
     say_where(account)
     resources = Inventory(account, options.days).list_resources()
     _show(resources, as_json=as_json)
     if not as_json:
         _show_objects(account)
+        _show_images(account)
     return 0
 
 
@@ -80,6 +81,13 @@ def _show_objects(account: Account) -> dict[str, int]:
             f"s3://{account.bucket}/{PREFIX}"
         )
     return sizes
+
+
+def _show_images(account: Account) -> dict[str, list[str]]:
+    found = remainders.list_images(account)
+    for name, tags in found.items():
+        print(f"{len(tags)} image(s) in the repository {name}")
+    return found
 
 
 @with_groups
@@ -126,13 +134,20 @@ def clean(options: DeletionOptions) -> int:
     resources = found.list_resources()
     _show(resources, as_json=False)
     sizes = _show_objects(account)
-    if not resources and not sizes:
+    images = _show_images(account)
+    if not resources and not sizes and not images:
         terminal.say("nothing is left")
         return 0
     options.confirm("Delete all of this?")
     _delete(found, resources, logs=options.logs)
     count = inventory.delete_objects(account)
     terminal.say(f"{count} object(s) deleted")
+    for name, tags in images.items():
+        is_gone = remainders.delete_images(account, name, tags)
+        rest = "the repository, too" if is_gone else "the repository stays: it has other images"
+        terminal.say(f"{len(tags)} image(s) of {name} deleted; {rest}")
+    if remainders.delete_bucket(account):
+        terminal.say(f"deleted the bucket {account.bucket}")
     return 0
 
 

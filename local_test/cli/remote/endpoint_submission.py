@@ -18,6 +18,7 @@ from local_test.cli.remote.submission import (
     interruptible,
     wants_to_leave,
 )
+from local_test.remote.creation import UncertainError
 from local_test.remote.remote_endpoints import EndedError, RemoteEndpoint
 from local_test.requests import validation
 from local_test.requests.endpoint_requests import EndpointRequests
@@ -109,5 +110,7 @@ def _give_up(endpoint: RemoteEndpoint, error: UserError | PlatformError) -> NoRe
         end = f"{endpoint.name} may still run: `{COMMAND} aws delete {endpoint.name}` deletes it"
     else:
         end = f"nothing of {endpoint.name} is left"
+    if isinstance(error, UncertainError):
+        raise error
     message = f"{error}; {end}"
     raise type(error)(message) from error

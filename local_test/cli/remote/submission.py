@@ -21,6 +21,7 @@ from local_test.data import storage
 from local_test.jobs.result import JobResult
 from local_test.remote import prices, remote_jobs
 from local_test.remote.access import Account
+from local_test.remote.creation import create
 from local_test.remote.refusals import GoneError, explaining
 from local_test.remote.remote_jobs import PROCESSING, TRAINING, TRANSFORM, Kind, RemoteJob
 from local_test.remote.transfer import images, uploads
@@ -137,13 +138,25 @@ def _start(account: Account, job: RemoteJob, model: Mapping[str, Any] | None) ->
         job.start()
         return
     sagemaker = account.client("sagemaker")
-    with explaining():
-        sagemaker.create_model(**model)
+    name = str(model["ModelName"])
+
+    def undo() -> None:
+        sagemaker.delete_model(ModelName=name)
+
+    create(
+        name,
+        lambda: sagemaker.create_model(**model),
+        lambda: dict(sagemaker.describe_model(ModelName=name)),
+        undo,
+    )
     try:
         job.start()
-    except (UserError, PlatformError, KeyboardInterrupt):
-        with contextlib.suppress(UserError, PlatformError), explaining():
-            sagemaker.delete_model(ModelName=model["ModelName"])
+    except BaseException:
+        try:
+            with explaining():
+                undo()
+        except (UserError, PlatformError) as error:
+            terminal.complain(f"{error}; the model {name} stays: `byo aws delete {name}`")
         raise
 
 
@@ -193,8 +206,6 @@ def follow(job: RemoteJob, started: str) -> JobResult:
         if wants_to_leave(job.name):
             terminal.say(f"{job.name} goes on; `{COMMAND} aws stop {job.name}` stops it")
             raise typer.Exit(130) from None
-    except GoneError:
-        raise
     except (UserError, PlatformError) as error:
         _give_up(job, error)
     except Exception:
@@ -204,8 +215,6 @@ def follow(job: RemoteJob, started: str) -> JobResult:
         terminal.say(f"stopping {job.name}")
         job.stop()
         return job.follow()
-    except GoneError:
-        raise
     except (UserError, PlatformError) as error:
         _give_up(job, error)
     except KeyboardInterrupt:
@@ -227,6 +236,8 @@ def wants_to_leave(name: str) -> bool:
 
 def _give_up(job: RemoteJob, error: UserError | PlatformError) -> NoReturn:
     """Stop a job that cannot be followed any more, and raise with what became of it."""
+    if isinstance(error, GoneError):
+        raise error
     try:
         job.stop()
     except (UserError, PlatformError):

@@ -165,6 +165,7 @@ def _allow_job(arns: _Arns, command: str, role: str) -> list[dict[str, Any]]:
         models = [arns.sagemaker("model")]
         actions = ["sagemaker:CreateModel", "sagemaker:AddTags"]
         statements.append(_allow("Model", actions, models, _CREATED))
+        statements.append(_allow("Look", ["sagemaker:DescribeModel"], models))
         statements.append(_allow("Undo", ["sagemaker:DeleteModel"], models, _OWNED))
     if command == "tune":
         trainings = [arns.sagemaker("training-job")]
@@ -187,7 +188,7 @@ def _allow_endpoint(arns: _Arns, command: str, role: str) -> list[dict[str, Any]
         *_allow_transfer(arns),
         _allow_role(role),
         _allow("Create", [*creations, "sagemaker:AddTags"], resources, _CREATED),
-        _allow("Follow", ["sagemaker:DescribeEndpoint"], [arns.sagemaker("endpoint")]),
+        _allow("Follow", [f"sagemaker:Describe{noun}" for noun in kinds], resources),
         _allow("Delete", [f"sagemaker:Delete{noun}" for noun in kinds], resources, _OWNED),
         _allow("Log", ["logs:DescribeLogStreams", "logs:GetLogEvents"], arns.log("Endpoints/*")),
     ]
@@ -211,6 +212,11 @@ def _allow_list(arns: _Arns, command: str, role: str) -> list[dict[str, Any]]:
         _allow("List", [f"sagemaker:List{noun}s" for noun in _KINDS], ["*"]),
         _allow("Tags", ["sagemaker:ListTags"], [arns.sagemaker(kind) for kind in _KINDS.values()]),
         _allow("Bucket", ["s3:ListBucket"], [arns.bucket]),
+        _allow(
+            "Images",
+            ["ecr:DescribeRepositories", "ecr:ListTagsForResource", "ecr:ListImages"],
+            [arns.name("ecr", "repository/*")],
+        ),
     ]
 
 
@@ -221,7 +227,7 @@ def _allow_stop(arns: _Arns, command: str, role: str) -> list[dict[str, Any]]:
     resources = [arns.sagemaker(kind) for kind in running.values()]
     stops = [f"sagemaker:Stop{noun}" for noun in running if noun != "Endpoint"]
     return [
-        *(item for item in _allow_list(arns, command, role) if item["Sid"] != "Bucket"),
+        *_allow_list(arns, command, role)[:2],  # bucket and images do not run
         _allow("Look", [f"sagemaker:Describe{noun}" for noun in running], resources),
         _allow("Stop", [*stops, "sagemaker:DeleteEndpoint"], resources, _OWNED),
     ]
@@ -231,14 +237,28 @@ def _allow_delete(arns: _Arns, command: str, role: str) -> list[dict[str, Any]]:
     resources = [arns.sagemaker(kind) for kind in _KINDS.values()]
     deletions = [f"sagemaker:Delete{noun}" for noun in _KINDS if noun != "TransformJob"]
     logs = ["logs:DescribeLogStreams", "logs:DeleteLogStream", "logs:DeleteLogGroup"]
-    trainings = [_allow_trainings()] if command == "delete" else []
+    contents = ["s3:ListBucket", "s3:ListBucketMultipartUploads"]
     return [
         *_allow_stop(arns, command, role),
-        *trainings,
         _allow("Delete", [*deletions, "sagemaker:DeleteTags"], resources, _OWNED),
-        _allow("Bucket", ["s3:ListBucket"], [arns.bucket]),
-        _allow("Objects", ["s3:DeleteObject"], [arns.objects]),
+        _allow("Bucket", contents, [arns.bucket]),
+        _allow("Objects", ["s3:DeleteObject", "s3:AbortMultipartUpload"], [arns.objects]),
         _allow("Logs", logs, [arns.name("logs", "log-group:/aws/sagemaker/*")]),
+    ]
+
+
+def _allow_delete_one(arns: _Arns, command: str, role: str) -> list[dict[str, Any]]:
+    return [*_allow_delete(arns, command, role), _allow_trainings()]
+
+
+def _allow_clean(arns: _Arns, command: str, role: str) -> list[dict[str, Any]]:
+    images = _allow_list(arns, command, role)[-1]
+    deletions = ["ecr:BatchDeleteImage", "ecr:DeleteRepository"]
+    return [
+        *_allow_delete(arns, command, role),
+        images,
+        _allow("Repositories", deletions, images["Resource"], _OWNED),
+        _allow("EmptyBucket", ["s3:GetBucketTagging", "s3:DeleteBucket"], [arns.bucket]),
     ]
 
 
@@ -249,7 +269,7 @@ COMMANDS: Final[Mapping[str, _Maker]] = {
     "check": _allow_check,
     "ls": _allow_list,
     "stop": _allow_stop,
-    "delete": _allow_delete,
-    "clean": _allow_delete,
+    "delete": _allow_delete_one,
+    "clean": _allow_clean,
 }
 """Makes the statements of a command's policy."""

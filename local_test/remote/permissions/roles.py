@@ -8,7 +8,7 @@ from typing import Final
 
 from local_test.remote.access import TAG, Account
 from local_test.remote.permissions import policies
-from local_test.remote.refusals import explaining, find_code
+from local_test.remote.refusals import explaining, find_code, ignoring
 
 _POLICY_NAME: Final = "byo-sagemaker"
 
@@ -18,32 +18,27 @@ def create(account: Account, name: str, buckets: Sequence[str]) -> bool:
 
     Raises: UserError if IAM refuses, or a role of the name was made by someone else.
     """
-    import botocore.exceptions  # noqa: PLC0415 - takes 0.2 s, which local commands do not need
-
     iam = account.client("iam")
     trust = json.dumps(policies.make_trust_policy(account))
-    is_new = True
+
+    def is_ours(error: Exception) -> bool:
+        return find_code(error) == "EntityAlreadyExists" and any(
+            tag["Key"] == TAG for tag in iam.list_role_tags(RoleName=name)["Tags"]
+        )
+
     with explaining():
-        try:
+        with ignoring(is_ours) as exists:
             iam.create_role(
                 RoleName=name,
                 AssumeRolePolicyDocument=trust,
                 Description="Execution role of jobs and endpoints on SageMaker",
                 Tags=[{"Key": TAG, "Value": "role"}],
             )
-        except botocore.exceptions.ClientError as error:
-            if find_code(error) != "EntityAlreadyExists" or not _is_ours(account, name):
-                raise
-            is_new = False
+        if exists:
             iam.update_assume_role_policy(RoleName=name, PolicyDocument=trust)
         iam.put_role_policy(
             RoleName=name,
             PolicyName=_POLICY_NAME,
             PolicyDocument=json.dumps(policies.make_role_policy(account, buckets)),
         )
-    return is_new
-
-
-def _is_ours(account: Account, name: str) -> bool:
-    tags = account.client("iam").list_role_tags(RoleName=name)["Tags"]
-    return any(tag["Key"] == TAG for tag in tags)
+    return not exists

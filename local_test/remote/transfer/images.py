@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from container.errors import PlatformError, UserError
 from local_test.remote.access import TAG, Account
-from local_test.remote.refusals import explaining, find_code
+from local_test.remote.refusals import explaining, has_code, ignoring
 from local_test.requests import shorthand
 
 _REGISTRY: Final = re.compile(r"[0-9]{12}\.dkr\.ecr[^/]*/")
@@ -48,6 +48,11 @@ class LocalImage:
 def is_remote(name: str) -> bool:
     """Return whether a name is already that of an image in ECR."""
     return _REGISTRY.match(name) is not None
+
+
+def names_content(tag: str) -> bool:
+    """Return whether a tag is of the form of `LocalImage.tag`."""
+    return re.fullmatch(f"[0-9a-f]{{{_DIGITS}}}", tag) is not None
 
 
 def find_architecture(instance_type: str) -> str:
@@ -119,16 +124,12 @@ def _check_manifest_type(manifest_type: str, uri: str) -> None:
 
 def _find_manifest_type(ecr: Any, image: LocalImage) -> str | None:
     """Return the media type of the image in the registry; make the repository if it is missing."""
-    import botocore.exceptions  # noqa: PLC0415 - takes 0.2 s, which local commands do not need
-
     with explaining():
-        try:
+        with ignoring(has_code("RepositoryNotFoundException")) as missing:
             found = ecr.batch_get_image(
                 repositoryName=image.repository, imageIds=[{"imageTag": image.tag}]
             )
-        except botocore.exceptions.ClientError as error:
-            if find_code(error) != "RepositoryNotFoundException":
-                raise
+        if missing:
             ecr.create_repository(
                 repositoryName=image.repository,
                 imageTagMutability="IMMUTABLE",

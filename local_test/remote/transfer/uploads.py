@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from local_test.data import storage
 from local_test.data.storage import StoredObject
-from local_test.remote.access import PREFIX, TAG, Account
-from local_test.remote.refusals import explaining, find_code
+from local_test.remote.access import PREFIX, TAG, Account, list_all
+from local_test.remote.refusals import explaining, has_code, ignoring
 
 _DIGITS: Final = 32
 
@@ -70,16 +70,11 @@ def make_bucket(account: Account, say: Callable[[str], None]) -> None:
 
     Raises: UserError if it cannot be made, or belongs to someone else.
     """
-    import botocore.exceptions  # noqa: PLC0415 - takes 0.2 s, which local commands do not need
-
     s3 = account.client("s3")
     with explaining():
-        try:
+        with ignoring(has_code("404")) as missing:
             s3.head_bucket(Bucket=account.bucket, ExpectedBucketOwner=account.number)
-        except botocore.exceptions.ClientError as error:
-            if find_code(error) != "404":
-                raise
-        else:
+        if not missing:
             return
         say(f"making the bucket {account.bucket}")
         where: dict[str, Any] = {}
@@ -92,19 +87,7 @@ def make_bucket(account: Account, say: Callable[[str], None]) -> None:
 
 def list_keys(account: Account, prefix: str) -> dict[str, int]:
     """Return the size of each object below a prefix of the bucket; none if there is no bucket."""
-    import botocore.exceptions  # noqa: PLC0415 - as above
-
-    pages = account.client("s3").get_paginator("list_objects_v2")
+    where = {"Bucket": account.bucket, "ExpectedBucketOwner": account.number}
     with explaining():
-        try:
-            return {
-                entry["Key"]: int(entry["Size"])
-                for page in pages.paginate(
-                    Bucket=account.bucket, Prefix=prefix, ExpectedBucketOwner=account.number
-                )
-                for entry in page.get("Contents", ())
-            }
-        except botocore.exceptions.ClientError as error:
-            if find_code(error) != "NoSuchBucket":
-                raise
-            return {}
+        objects = list_all(account.client("s3"), "list_objects_v2", Prefix=prefix, **where)
+    return {entry["Key"]: int(entry["Size"]) for entry in objects}

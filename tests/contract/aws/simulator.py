@@ -16,6 +16,7 @@ S3_ACTIONS = {
     "ListObjectsV2": "ListBucket",
     "HeadObject": "GetObject",
     "DeleteObjects": "DeleteObject",
+    "ListMultipartUploads": "ListBucketMultipartUploads",
 }
 KINDS = {
     "TrainingJob": "training-job",
@@ -59,9 +60,12 @@ def _find_needs_of_logs(operation: str, body: dict[str, Any]) -> list[Need]:
 
 
 def _find_needs_of_ecr(operation: str, body: dict[str, Any]) -> list[Need]:
-    if "repositoryName" not in body:
+    if operation == "GetAuthorizationToken":
         return [(f"ecr:{operation}", "*")]
-    repository = f"arn:aws:ecr:{REGION}:{NUMBER}:repository/{body['repositoryName']}"
+    repository = body.get("resourceArn")
+    repository = repository or (
+        f"arn:aws:ecr:{REGION}:{NUMBER}:repository/{body.get('repositoryName', '*')}"
+    )
     needs = [(f"ecr:{operation}", repository)]
     if "tags" in body:
         needs.append(("ecr:TagResource", repository))

@@ -44,6 +44,12 @@ def train() -> int:
     return 0
 
 
+def wait(variable: str) -> None:
+    if variable in os.environ:
+        print(f"{variable} is set", flush=True)
+        time.sleep(float(os.environ[variable]))
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     wbufsize = -1  # one packet an answer
@@ -100,7 +106,7 @@ def serve() -> int:
     if os.environ.get("NEVER_HEALTHY"):
         print("I do not come up", flush=True)
         return 1
-    time.sleep(float(os.environ.get("START_S", "0")))
+    wait("START_S")
     server = Server(("0.0.0.0", int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080"))), Handler)
     stops: queue.SimpleQueue[int] = queue.SimpleQueue()
     signal.signal(signal.SIGTERM, lambda number, _: stops.put(number))
@@ -114,6 +120,7 @@ def serve() -> int:
 
 
 def process() -> int:
+    wait("PROCESS_S")
     archive = BASE / "processing/input/model/model.tar.gz"
     if archive.exists():  # an evaluation: the model itself says how good it is
         with tarfile.open(archive) as tar:
