@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from sys import UnraisableHookArgs
     from types import FrameType
 
-_PAUSE_S = 0.02
-"""Long enough for the callback to return, too short to be noticed."""
+_PAUSE_S = 0.02  # long enough for the callback to return, too short to be noticed
 
 
 def end_when_interrupted() -> None:

@@ -21,8 +21,7 @@ from typing import BinaryIO, Final
 
 from container.errors import PlatformError
 
-_DEPTH: Final = 100
-"""Directories in one another; each file is opened by walking all of them."""
+_DEPTH: Final = 100  # directories in one another; each file is opened by walking all of them
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # opening a FIFO must not wait
 

@@ -12,8 +12,7 @@ from typing import Final
 
 _WIDTH: Final = 40
 _DEBUG: Final = ("debug", "10")
-_found: Final[dict[str, list[float]]] = {}
-"""Begin and end on the monotonic clock."""
+_found: Final[dict[str, list[float]]] = {}  # begin and end on the monotonic clock
 
 
 @contextmanager

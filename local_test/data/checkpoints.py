@@ -16,8 +16,7 @@ from local_test.data import storage
 INTERVAL_S: Final = 0.5
 """How often to look for changes; the platform does not document a time."""
 
-_State = tuple[int, int]
-"""Time of the last change in nanoseconds, and size in bytes."""
+_State = tuple[int, int]  # time of the last change in nanoseconds, and size in bytes
 _UNKNOWN: Final = (-1, -1)
 """The state of a file that could not be stored; it differs from every other."""
 

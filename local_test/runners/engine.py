@@ -25,8 +25,7 @@ from container.errors import PlatformError, UserError
 from local_test.runners.procfs import name_process
 
 _FIRST_FILE_BYTES: Final = 64 * 1024
-_PATIENCE_S: Final = 300
-"""For one answer: rootless Podman may copy the image for each container."""
+_PATIENCE_S: Final = 300  # for one answer: rootless Podman may copy the image for each container
 LABEL: Final = "byo.local-test"
 """Marks every container and network of this harness; its value names the process that owns it."""
 OWNER: Final = name_process(os.getpid())

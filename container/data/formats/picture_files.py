@@ -44,8 +44,7 @@ _KINDS: Final = {
     "BMP": re.compile(rb"BM"),
 }
 """By Pillow's name of the format: its first bytes."""
-_ENDS: Final = {"PNG": b"IEND", "JPEG": b"\xff\xd9"}
-"""End markers whose absence Pillow accepts."""
+_ENDS: Final = {"PNG": b"IEND", "JPEG": b"\xff\xd9"}  # end markers whose absence Pillow accepts
 _SAMPLE_PICTURES: Final = 1000
 _SLAB_FILES: Final = 256  # one task per small file would cost more than decoding it
 _MEASURED_PICTURES: Final = 8  # of which the longest decides how many a task may hold

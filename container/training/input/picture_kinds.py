@@ -10,10 +10,8 @@ _PNG_HEAD: Final = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 _PNG_END: Final = b"\0\0\0\0IEND\xaeB`\x82"
 _JPEG_HEAD: Final = b"\xff\xd8\xff"
 _JPEG_END: Final = b"\xff\xd9"
-_PNG_HEADER: Final = struct.Struct(">IIBB")
-"""Width, height, bits of a value, color type."""
-_JPEG_HEADER: Final = struct.Struct(">HHB")
-"""Height, width, channels."""
+_PNG_HEADER: Final = struct.Struct(">IIBB")  # width, height, bits of a value, color type
+_JPEG_HEADER: Final = struct.Struct(">HHB")  # height, width, channels
 _JPEG_FRAMES: Final = (0xC0, 0xC1, 0xC2)
 """Markers of frames that all decoders read: baseline, extended and progressive."""
 _PNG_KINDS: Final = {1: (0, 4), 3: (0, 2, 3, 4, 6)}

@@ -53,8 +53,7 @@ def _look_for_failure(layout: contract.Layout, findings: list[str]) -> str:
 
 
 STOP_IDS: Final = ("OUT-8a", "OUT-8b", "OUT-7a")
-_PROMPT_S: Final = 1.0
-"""A process that handles SIGTERM and ends this soon has heard it."""
+_PROMPT_S: Final = 1.0  # a process that handles SIGTERM and ends this soon has heard it
 _OWN_END: Final = 0.8
 """A stop that takes this share of the time that the job would have needed was none."""
 

@@ -20,8 +20,7 @@ from local_test.endpoints.invocation import HEADER_PREFIX, Answer
 # Source: the API reference of InvokeEndpointAsync.
 _TTL_S: Final = (60, 21_600)
 """The least and the most that RequestTTLSeconds can be; the most is the default."""
-_LIMIT_S: Final = (1, 3600)
-"""The least and the most that InvocationTimeoutSeconds can be."""
+_LIMIT_S: Final = (1, 3600)  # the least and the most that InvocationTimeoutSeconds can be
 _DEFAULT_LIMIT_S: Final = 900
 _FILENAME: Final = re.compile(r"(?!.*\..*\.)[a-zA-Z0-9][a-zA-Z0-9_.-]{0,31}")
 _EXTENSION: Final = re.compile(r"(?!s3:|https:)[a-zA-Z0-9!_.*'()/-]{1,512}")

@@ -17,8 +17,7 @@ from local_test.endpoints.invocation import Answer
 from local_test.endpoints.variants.variant import Variant
 
 _WORKERS: Final = 4
-_QUEUE: Final = 64
-"""How many copies may wait or be under way."""
+_QUEUE: Final = 64  # how many copies may wait or be under way
 _QUEUE_BYTES: Final = 64 * 1024**2
 """How many bytes their bodies may have in all; one copy is always taken."""
 
