@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from container.errors import UserError
-from local_test.data import storage
+from local_test.data import record_formats, storage
 from local_test.data.storage import StoredObject
 
 Item = TypeVar("Item")
@@ -58,7 +58,7 @@ def shuffle(items: Sequence[Item], channel: Mapping[str, Any], epoch: int = 0) -
 
 def _read_manifest(uri: str) -> list[StoredObject]:
     try:
-        head, *names = json.loads(storage.read(uri))
+        head, *names = record_formats.read_json(storage.read(uri))
         prefix = head["prefix"]
         places = [(name, prefix + name) for name in names]
     except (ValueError, KeyError, TypeError, RecursionError) as error:

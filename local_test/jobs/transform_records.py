@@ -197,5 +197,10 @@ def _finish_json(source: bytes | None, answer: bytes, path: list[json_path.Step]
     if source is not None:
         original = _decode(source, "application/json")
         joined = original if isinstance(original, dict) else {"SageMakerInput": original}
+        if "SageMakerOutput" in joined:
+            raise UserError(
+                f"the record {source[:80]!r} has a field SageMakerOutput, which the join would "
+                "replace; rename it, or filter it out (BT-12)"
+            )
         value = {**joined, "SageMakerOutput": value}
     return _encode(json_path.select(value, path), "application/json")

@@ -130,6 +130,17 @@ def test_a_file_that_became_something_else_after_it_was_listed_is_not_read(
         entry.open()
 
 
+def test_a_file_that_is_replaced_while_it_is_opened_is_not_read(
+    base: Path, secret: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (base / "output/x").symlink_to(secret)
+    places = {"x": secret}  # as it was a moment before
+    look = os.stat
+    monkeypatch.setattr(os, "stat", lambda part, **where: look(places.get(part, part), **where))
+    with pytest.raises(LeftOutError, match="x was replaced while it was read: not read"):
+        container_files.open_file(base, "output/x")
+
+
 def test_a_tree_with_longer_paths_than_the_system_takes_is_listed_and_removed(base: Path) -> None:
     nest(base / "output", "x" * 200, 40)
     findings: list[str] = []

@@ -67,6 +67,17 @@ def test_a_join_has_one_row_of_each_record_and_its_bytes_or_is_refused(
         transform()
 
 
+def test_a_join_replaces_no_field_of_a_record() -> None:
+    request = shorthand.transform_request(
+        name="t", model_name="m", data="s3://b/x", output="s3://b/o"
+    )
+    request["TransformInput"] |= {"ContentType": "application/json", "SplitType": "Line"}
+    request["DataProcessing"] = {"JoinSource": "Input"}
+    planned = list(plan_requests(request, b'{"SageMakerOutput": 1}', Settings()))
+    with pytest.raises(UserError, match="has a field SageMakerOutput, which the join would"):
+        assemble(request, planned, [b"2"])
+
+
 @pytest.mark.parametrize("value", ["NaN", "-Infinity", "1e400", '{"a": 1, "a": 2}'])
 @pytest.mark.parametrize("is_answer", [False, True])
 def test_a_join_of_json_changes_no_value(value: str, is_answer: bool) -> None:
