@@ -35,7 +35,7 @@ from tests.unit.container.serving.worst_bodies import (
     save,
 )
 from tests.unit.container.serving.worst_image_inputs import CLOSE, bundled
-from tests.unit.container.serving.worst_user_inputs import for_user_code
+from tests.unit.container.serving.worst_user_inputs import for_user_code, make_names
 
 PIXEL = (1, 1, 1)
 
@@ -277,6 +277,15 @@ CASES: dict[str, tuple[Decode, Make]] = {
     "JSON of pictures that are resized": (
         resizing("application/json"),
         in_base64(make_picture("PNG", 5000)),
+    ),
+    "JSON of a picture beside names": (
+        bundled("application/json"),
+        lambda _: (
+            make_names(1_000_000)[:-1]
+            + b',"instances":['
+            + in_base64(make_picture("PNG"))(0)[1:]
+            + b"}"
+        ),
     ),
     "JSON of pictures of one pixel": (
         bundled("application/json", PIXEL),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from collections.abc import Callable
 from typing import Any
@@ -65,6 +66,11 @@ def make_sparse(size: int) -> bytes:
     return save(np.savez_compressed, **arrays)
 
 
+def make_names(size: int) -> bytes:
+    """Make an object of different names."""
+    return json.dumps({f"{number}:": 0 for number in range(size // 14)}).encode()
+
+
 TOOLKIT_FAULTS = inference_toolkit._FAULTS  # noqa: SLF001 - what `decode` makes 400 of
 USER_JSON = for_user_code(inference_toolkit.json_to_numpy)
 USER_CSV = for_user_code(inference_toolkit.csv_to_numpy)
@@ -90,6 +96,8 @@ CASES: dict[str, tuple[Decode, Make]] = {
     "user code: most JSON of digits": (USER_JSON, longest(filling(b"0,", b"[", b"0]"))),
     "user code: most JSON of fractions": (USER_JSON, longest(filling(b"0.5,", b"[", b"0]"))),
     "user code: most JSON of objects": (USER_JSON, longest(filling(b'{"a":0},', b"[", b"{}]"))),
+    "user code: most JSON of colons": (USER_JSON, longest(filling(b'{"a":":"},', b"[", b"{}]"))),
+    "user code: most JSON of names": (USER_JSON, longest(make_names)),
     "user code: most JSON of texts": (USER_JSON, longest(filling(b'"ab",', b"[", b'"a"]'))),
     "user code: most JSON of pairs": (USER_JSON, longest(filling(b"[0,0],", b"[", b"[0,0]]"))),
     "user code: most JSON of one long text": (
