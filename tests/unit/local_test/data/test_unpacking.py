@@ -75,23 +75,23 @@ def make_many(tar: tarfile.TarFile) -> None:
 
 
 HOSTILE = {
-    "long name": (make_long_name, tarfile.GNU_FORMAT),
-    "attribute": (make_attribute, tarfile.PAX_FORMAT),
-    "sparse": (make_sparse, tarfile.PAX_FORMAT),
-    "zeros": (make_zeros, tarfile.PAX_FORMAT),
-    "many": (make_many, tarfile.PAX_FORMAT),
+    "a name or attribute of 200001 bytes": (make_long_name, tarfile.GNU_FORMAT),
+    "a name or attribute of 200016 bytes": (make_attribute, tarfile.PAX_FORMAT),
+    "a sparse file": (make_sparse, tarfile.PAX_FORMAT),
+    "it expands to more than 100 times its bytes": (make_zeros, tarfile.PAX_FORMAT),
+    "more than 10 members": (make_many, tarfile.PAX_FORMAT),
 }
 
 
-@pytest.mark.parametrize("kind", HOSTILE)
+@pytest.mark.parametrize("reason", HOSTILE)
 def test_model_archive_that_expands_is_refused_before_it_is_unpacked(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(archive, "SMALL_BYTES", 1000)
     monkeypatch.setattr(archive, "MEMBERS_MAXIMUM", 10)
-    (tmp_path / "model.tar.gz").write_bytes(pack(*HOSTILE[kind]))
-    container = {"ModelDataUrl": str(tmp_path / "model.tar.gz")}
+    (tmp_path / "stored").write_bytes(pack(*HOSTILE[reason]))
+    container = {"ModelDataUrl": f"file://{tmp_path}/stored"}
 
-    with pytest.raises(UserError, match=r"model\.tar\.gz"):
+    with pytest.raises(UserError, match=reason):
         models.deliver(container, tmp_path / "out")
     assert not any((tmp_path / "out").iterdir())
