@@ -161,6 +161,16 @@ answers["text csv"] = ask("text", 'review\na good day\n"a, bad"\n', "text/csv")
 answers["text csv expected"] = expected.tolist()
 answers["text refused"] = ask("text", "[[1]]")
 
+# Inputs in a dictionary, and a state that would go from client to client
+
+named = {name: keras.Input((1,), name=name.upper()) for name in ("y", "x")}
+difference = layers.Subtract()([named["y"], named["x"]])
+keras.Model(named, difference).save(make_directory("named") / "model.keras")
+answers["named"] = ask("named", '{"instances": [{"x": [1], "y": [5]}]}')
+memory = keras.Sequential([keras.Input((5, 2), batch_size=1), layers.LSTM(2, stateful=True)])
+memory.save(make_directory("stateful") / "model.keras")
+answers["stateful"] = ask("stateful", "[[[1, 1]]]")
+
 # A layer of one's own
 
 CUSTOM = """import keras

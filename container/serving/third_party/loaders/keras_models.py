@@ -3,6 +3,7 @@
 import importlib
 import re
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,18 +28,30 @@ class KerasModel:
     def __init__(self, path: Path, _: Choice) -> None:
         self._tf: Any = importlib.import_module("tensorflow")
         model = _load(path)
+        stateful = sorted(set(_find_stateful(model)))
+        if stateful:
+            raise UserError(
+                f"{path} has stateful layers ({', '.join(stateful)}), with which the answer to one "
+                "client depends on requests of others; save the model with stateful=False"
+            )
         self._function = self._tf.function(
             lambda inputs: model(inputs, training=False), reduce_retracing=True
         )
-        self.signature = Tensors([_describe(put) for put in model.inputs])
+        given = getattr(model, "input", None)  # which a Sequential may lack
+        self._is_named = isinstance(given, dict)
+        named = given if self._is_named else {put.name: put for put in model.inputs}
+        self.signature = Tensors([_describe(name, put) for name, put in named.items()])
 
     def predict(self, data: Any) -> Any:
         """Predict a batch."""
         return self.signature.run(data, self._run)
 
     def _run(self, feed: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        tensors = [self._tf.constant(array) for array in feed.values()]
-        outputs = self._function(tensors if len(tensors) > 1 else tensors[0])
+        tensors: Any = {name: self._tf.constant(array) for name, array in feed.items()}
+        if not self._is_named:
+            tensors = list(tensors.values())
+            tensors = tensors if len(tensors) > 1 else tensors[0]
+        outputs = self._function(tensors)
         if not isinstance(outputs, (list, tuple, dict)):
             return {"output_0": outputs.numpy()}
         if not isinstance(outputs, dict):
@@ -46,9 +59,17 @@ class KerasModel:
         return {name: output.numpy() for name, output in outputs.items()}
 
 
-def _describe(put: Any) -> Tensor:
+def _describe(name: str, put: Any) -> Tensor:
     dtype = TEXT if put.dtype == "string" else np.dtype(put.dtype)
-    return Tensor(put.name, dtype, tuple(put.shape))
+    return Tensor(name, dtype, tuple(put.shape))
+
+
+def _find_stateful(model: Any) -> Iterator[str]:
+    """Yield the layers that keep what one request leaves for the next."""
+    for layer in getattr(model, "layers", ()):
+        if getattr(layer, "stateful", False):
+            yield layer.name
+        yield from _find_stateful(layer)
 
 
 def _load(path: Path) -> Any:
