@@ -328,7 +328,7 @@ def test_keras_models_of_every_age_and_name_are_served(tmp_path: Path) -> None:
     assert answers.pop("text csv") == answers.pop("text csv expected")
     assert "must be text; numbers" in answers.pop("text refused")
     assert answers.pop("named") == [[4.0]]
-    assert "has stateful layers (lstm), with which the answer" in answers.pop("stateful")
+    assert "has stateful layers (lstm_1), with which the answer" in answers.pop("stateful")
     first, *_ = answers.pop("custom").splitlines()
     assert "uses 'Scale', whose code is not in the file; add code/inference.py" in first
     assert "keras.saving.register_keras_serializable()" in first
