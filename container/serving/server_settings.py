@@ -236,7 +236,7 @@ class _Reader:
             media_type = text.partition(";")[0].strip().lower()
             if media_type == "*/*":
                 return default
-            if not _MEDIA_TYPE.fullmatch(media_type):
+            if not _MEDIA_TYPE.fullmatch(media_type) or "," in text:
                 raise ValueError
             return media_types.unify(media_type)
 

@@ -30,6 +30,9 @@ _PROMISES: Final = {
 }
 
 
+_TWO_WORDS: Final = re.compile(rb"#![ \t]*\S*/env[ \t]+[^-\s]\S*[ \t]+\S")
+
+
 def list_programs(directory: Path) -> list[Path]:
     """List the files called `train` or `serve`, as AWS's sample puts them, in a few levels."""
     found = []
@@ -53,6 +56,9 @@ def examine(programs: Iterable[Path], dockerfile_text: str = "") -> Iterator[Fin
         elif not head.startswith((b"#!", b"\x7fELF")):
             text = f"{path} does not begin with #! and an interpreter: exec format error"
             yield Finding("error", f"{text}; add a line such as #!/usr/bin/env python3 [IMG-13]")
+        elif _TWO_WORDS.match(head):
+            text = f"{path} asks env for one program of several words, which does not exist"
+            yield Finding("error", f"{text}; write #!/usr/bin/env -S before them [IMG-13]")
         if not os.access(path, os.X_OK) and not _sets_mode(dockerfile_text, path.name):
             text = f"{path} is not executable: it cannot be started as `{path.name}`"
             yield Finding("error", f"{text}; run chmod +x {path}, and commit it [IMG-13]")

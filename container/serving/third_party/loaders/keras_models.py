@@ -37,9 +37,9 @@ class KerasModel:
         self._function = self._tf.function(
             lambda inputs: model(inputs, training=False), reduce_retracing=True
         )
-        given = getattr(model, "input", None)  # which a Sequential may lack
+        given: Any = getattr(model, "input", None)  # which a Sequential may lack
         self._is_named = isinstance(given, dict)
-        named = given if self._is_named else {put.name: put for put in model.inputs}
+        named: Any = given if self._is_named else {put.name: put for put in model.inputs}
         self.signature = Tensors([_describe(name, put) for name, put in named.items()])
 
     def predict(self, data: Any) -> Any:

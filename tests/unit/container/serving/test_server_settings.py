@@ -115,6 +115,7 @@ def test_payload_0_means_chunks_of_any_length_up_to_the_mode_s_limit() -> None:
         ("SAGEMAKER_GUNICORN_WORKER_CLASS", "sync"),
         ("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "png"),
         ("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "text/csv,image/png"),
+        ("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "text/csv;q=0.5, image/png"),
         ("SAGEMAKER_MULTI_MODEL", "enabled"),
         ("BYO_PRELOAD", "ture"),
         ("BYO_BAD_RECORDS", "ignore"),

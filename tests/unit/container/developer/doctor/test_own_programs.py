@@ -51,6 +51,7 @@ def test_a_bit_that_the_dockerfile_sets_is_not_missing(line: str, tmp_path: Path
     ("text", "message"),
     [
         ("print()\n", "does not begin with #!"),
+        ("#!/usr/bin/env python -u\n", "asks env for one program of several words"),
         ("\ufeff" + GOOD, "begins with a byte order mark"),
         ("#!/bin/bash\npython train.py\n", "write `exec python train.py`"),
         ('#!/bin/sh\nset -e\npython -m train \\\n  "$@"\n', "write `exec python -m train"),
