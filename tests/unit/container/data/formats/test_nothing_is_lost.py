@@ -68,7 +68,7 @@ class Sample:
     pixels: tuple[int, ...]
     """2 x 2, grey."""
     flaw: str = ""
-    """`empty`, `damaged`, `unlabeled`, `undecodable`, or none."""
+    """`empty`, `damaged`, `joined`, `unlabeled`, `undecodable`, or none."""
 
     @property
     def text(self) -> bytes:
@@ -81,7 +81,8 @@ class Sample:
         stream = io.BytesIO()
         Image.fromarray(self.image).save(stream, "PNG")
         content = stream.getvalue()
-        return {"empty": b"", "damaged": content[:-20]}.get(self.flaw, content)
+        flawed = {"empty": b"", "damaged": content[:-20], "joined": content + content}
+        return flawed.get(self.flaw, content)
 
     @property
     def image(self) -> np.ndarray:
@@ -147,7 +148,7 @@ def write_csv(directory: Path, records: Samples) -> None:
         quoted = b'"' + record.text.replace(b'"', b'""') + b'"'
         values = [b"%d" % value for value in record.pixels]
         rows.append(b",".join([b"" if record.flaw == "unlabeled" else quoted, *values]))
-        if record.flaw == "damaged":
+        if record.flaw in ("damaged", "joined"):
             rows[-1] += b"#1"
         if record.flaw == "empty":
             rows[-1] = quoted
@@ -228,7 +229,7 @@ def write_webdataset(directory: Path, records: Samples) -> None:
                 archive.addfile(entry, io.BytesIO(content))
 
 
-PICTURE_FLAWS = ("empty", "damaged", "unlabeled")
+PICTURE_FLAWS = ("empty", "damaged", "joined", "unlabeled")
 TEXT_FLAWS = (*PICTURE_FLAWS, "undecodable")
 
 
@@ -253,7 +254,7 @@ def test_records_come_out_exactly_or_are_counted(
 
 
 @settings(max_examples=EXAMPLES)
-@given(samples(FLOATS, ("damaged",)))
+@given(samples(FLOATS, ("damaged", "joined")))
 def test_recordio_comes_out_exactly_or_is_counted(records: list[Sample]) -> None:
     check(read(write_recordio, records), records)
 
@@ -268,7 +269,7 @@ def test_labels_that_are_floats_have_their_shortest_digits(
 
 
 @settings(max_examples=EXAMPLES)
-@given(samples(TEXTS, ("damaged",)))
+@given(samples(TEXTS, ("damaged", "joined")))
 def test_pictures_in_folders_come_out_exactly_or_are_counted(records: list[Sample]) -> None:
     kept = {record.label for record in records if not record.flaw}
     records = [record for record in records if record.label in kept]
