@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -263,6 +264,8 @@ def test_a_refusal_is_text_and_the_last_requests_come_back_as_code(
     assert '"echo": "it' in send(browser, 200)
     browser.open(f"{aws.url}/console/playground/shown", width)
     browser.wait("document.querySelectorAll('#history li').length === 2")
+    when = browser.evaluate("document.querySelector('#history .quiet').innerText")
+    assert re.fullmatch(r"\d\d:\d\d:\d\d, HTTP 200", when)  # as all other times are
     browser.evaluate("document.querySelector('#history button').click()")
     assert browser.evaluate("document.getElementById('body').value") == 'it\'s "new"\n1,2'
     send(browser, 200)

@@ -104,7 +104,7 @@ function showHistory() {
     });
     const when = document.createElement("span");
     when.className = "quiet";
-    when.textContent = `${new Date(entry.time).toLocaleTimeString()}, HTTP ${entry.status}`;
+    when.textContent = `${new Date(entry.time).toTimeString().slice(0, 8)}, HTTP ${entry.status}`;
     row.append(what, when);
     return row;
   });
