@@ -72,3 +72,7 @@ class LocalModel:
             raise PlatformError(message)
         answer: NDArray[Any] = np.load(io.BytesIO(response.body), allow_pickle=False)
         return answer
+
+
+_load_pyfunc = LocalModel
+"""MLflow's name for what loads a model, in the module that its file MLmodel names."""

@@ -22,13 +22,13 @@ from container.training.user_script.run import run as run_program
 
 
 def main(layout: contract.Layout, environ: Mapping[str, str], stop: StopRequest) -> int:
-    """Run `train`, and record it in MLflow if that is asked for.
+    """Run `train`, and record it where that is asked for.
 
     Returns: the exit code: 0 if the job is completed or was stopped, 1 if it failed (OUT-1).
     """
     try:
-        if tracked_job.is_wanted(layout, environ):
-            return tracked_job.run(layout, environ, stop)
+        if kinds := tracked_job.choose(layout, environ):
+            return tracked_job.run(layout, environ, stop, kinds)
         return _train(layout, environ, stop)
     except (UserError, PlatformError) as error:
         return _fail(layout, f"{type(error).__name__}: {error}", stop)

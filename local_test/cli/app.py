@@ -9,6 +9,7 @@ by Ctrl-C.
 from __future__ import annotations
 
 import errno
+from pathlib import Path
 
 import typer
 
@@ -23,7 +24,7 @@ from local_test.cli import (
     smoke_command,
     terminal,
 )
-from local_test.cli.options import Command, Group
+from local_test.cli.options import JOBS, Command, Group
 from local_test.cli.remote import account_commands, tune_command
 from local_test.cli.runs import command as runs
 from local_test.endpoints.server import UnhealthyError
@@ -113,4 +114,7 @@ def _explain_refusal(error: OSError) -> str | None:
         return "the port is in use; end the program that listens on it, or choose another --port"
     if error.filename is None:
         return None
+    place = Path(str(error.filename))
+    if not JOBS.is_dir() and (place.is_relative_to(JOBS) or JOBS.is_relative_to(place)):
+        return f"cannot make {JOBS} for jobs: {error.strerror}; LOCAL_TEST_JOBS names another place"
     return f"{error.filename}: {error.strerror}"

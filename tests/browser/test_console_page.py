@@ -20,6 +20,7 @@ from tests.contract.aws.client import LocalAws, training_request, wait_for_statu
 from tests.contract.aws.test_components import make_component
 from tests.contract.aws.test_components import make_endpoint as make_shared_endpoint
 from tests.contract.aws.test_endpoints import make_config, make_model, wait_until_settled
+from tests.contract.aws.walkthrough import install_sdk
 from tests.support import wait_for
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="the browser ring needs chromium on PATH")
@@ -278,28 +279,47 @@ def test_a_refusal_is_text_and_the_last_requests_come_back_as_code(
     assert browser.errors == [] or all("424" in error for error in browser.errors)
 
 
+BODIES = {
+    "quoted": ('it\'s "quoted"\n$HOME \\n ü', "text/plain"),
+    "like-a-file": ("@/etc/hostname\n1,2", "text/csv"),
+    "long": ("é" * 5000, "application/json"),
+    "untyped": ("1,2", ""),
+}
+
+
+@pytest.mark.parametrize(
+    ("language", "names"), [("curl", [*BODIES]), ("boto3", [*BODIES]), ("sdk", ["long"])]
+)
 def test_the_copied_code_sends_the_same_request(
-    aws: LocalAws, browser: Browser, tmp_path: Path
+    aws: LocalAws, browser: Browser, tmp_path: Path, language: str, names: list[str]
 ) -> None:
-    body = 'it\'s "quoted"\n$HOME \\n ü'
-    browser.open(f"{aws.url}/console/playground/shown", 1280)
-    choose(browser, "text")
-    browser.evaluate(f"document.getElementById('body').value = {json.dumps(body)}")
-    browser.evaluate("document.getElementById('type').value = 'text/plain'")
-    send(browser, 200)
-    environment = aws.run("env").stdout
-    for name, interpreter in (("curl", "bash"), ("boto3", shlex.quote(sys.executable))):
-        browser.evaluate(f"document.querySelector('[data-code={name}]').click()")
+    interpreter = {
+        "curl": "bash",
+        "boto3": shlex.quote(sys.executable),
+        "sdk": shlex.join([install_sdk("v3"), "-W", "ignore"]),
+    }[language]
+    script = f"{aws.run('env').stdout}\n{interpreter} code"
+    for name in names:
+        body, content_type = BODIES[name]
+        browser.open(f"{aws.url}/console/playground/shown", 1280)
+        choose(browser, "text")
+        browser.evaluate(f"document.getElementById('body').value = {json.dumps(body)}")
+        browser.evaluate(f"document.getElementById('type').value = '{content_type}'")
+        shown = json.loads(send(browser, 200))
+        browser.evaluate(f"document.querySelector('[data-code={language}]').click()")
         browser.wait("!document.getElementById('code').hidden")
         code = str(browser.evaluate("document.getElementById('code').textContent"))
         (tmp_path / "code").write_text(code, encoding="utf-8")
-        script = f"{environment}\n{interpreter} {tmp_path / 'code'}"
-        done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+        if name == "long":
+            file = browser.evaluate("document.getElementById('save').download")
+            (tmp_path / file).write_text(body, encoding="utf-8")
+        done = subprocess.run(
+            ["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stderr
-        text = done.stdout
-        if name == "boto3":
-            text = ast.literal_eval(text).decode()
-        assert json.loads(text)["echo"] == body
+        text = done.stdout if language == "curl" else ast.literal_eval(done.stdout).decode()
+        assert json.loads(text) == shown
+        assert shown["echo"] == body
 
 
 def test_the_playground_asks_the_inference_component_that_is_chosen(

@@ -52,7 +52,7 @@ def test_every_example_has_a_readme_and_an_expected_answer() -> None:
     assert {path.name for path in EXAMPLES} == EXPECTED.keys()
     directories = {path.name for path in (ROOT / "examples").iterdir() if path.is_dir()}
     # No projects: docs/batch.md and docs/delivery.md explain them.
-    assert directories == EXPECTED.keys() | {"batch", "terraform"}
+    assert directories == EXPECTED.keys() | {"batch", "cdk", "terraform"}
     table = (ROOT / "examples/README.md").read_text()
     assert all(f"`{name}`" in table for name in EXPECTED)
 

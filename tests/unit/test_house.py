@@ -12,7 +12,6 @@ import hypothesis
 from tests.support import ROOT
 
 EXERCISES = {
-    "tests/contract/test_mlflow.py": ("container.training.tracking.mlflow_run",),
     "tests/contract/aws/test_pipelines.py": (
         "local_test.aws.sagemaker.pipelines.pipeline_operations",
         "local_test.aws.sagemaker.pipelines.steps",

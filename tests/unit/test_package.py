@@ -79,6 +79,7 @@ def test_everything_that_is_imported_is_declared_in_the_base_or_an_extra() -> No
         "debugpy",
         "ai-edge-litert",
         "mlflow-skinny",
+        "wandb",
     }
     assert imported - {"keras"} == declared - needs_no_import  # TensorFlow has Keras
     assert base.isdisjoint(set().union(*more.values()))

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from container import contract
 from container.errors import UserError
+from container.hyperparameters import BOOLEANS
 
 LauncherName: TypeAlias = Literal["torchrun", "mpirun", "ray"]
 
@@ -193,11 +194,9 @@ def _is_on(name: str, value: Any) -> bool:
 
     Raises: UserError.
     """
-    text = str(value).strip().lower()
-    if text in ("true", "1", "yes", "on"):
-        return True
-    if text in ("false", "0", "no", "off", "none", ""):
-        return False
+    meant = {**BOOLEANS, "none": False, "": False}.get(str(value).strip().lower())
+    if meant is not None:
+        return meant
     if name in _FLAGS or name in _REFUSED or name == _NEEDS_NO_LAUNCHER:
         raise UserError(f"{name}={value!r}: expected true or false")
     return bool(value)

@@ -43,10 +43,6 @@ class MetricReader:
         self._held = self._held[:_HELD_BYTES]
         return [value for line in lines for value in self._read_line(line)]
 
-    def finish(self) -> list[Value]:
-        """Return the values of the last line, which has no end."""
-        return self.feed(b"\n")
-
     def _read_line(self, line: bytes) -> list[Value]:
         if b"=" not in line:
             return []

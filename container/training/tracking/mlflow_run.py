@@ -1,27 +1,24 @@
-"""One run in MLflow: parameters first, metrics while the job runs, files and status at its end.
-
-A run that cannot be created fails the job before it starts. What cannot be sent later is counted
-and reported, and never fails a training.
-"""
-
-from __future__ import annotations
+"""A run in MLflow, whose server `MLFLOW_TRACKING_URI` names."""
 
 import importlib
+import json
 import os
-import queue
+import platform
 import re
-import threading
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from container import artifact, contract
 from container.errors import UserError
+from container.training.tracking import recorded_run
 from container.training.tracking.metric_lines import Value
-from container.training.user_script.masking import is_secret, mask
 
 URI_VARIABLE: Final = "MLFLOW_TRACKING_URI"
-EXPERIMENT_VARIABLE: Final = "MLFLOW_EXPERIMENT_NAME"
+MLFLOW_SWITCH: Final = "BYO_MLFLOW"
+_EXPERIMENT_VARIABLE: Final = "MLFLOW_EXPERIMENT_NAME"
+_DEFAULT_EXPERIMENT: Final = "Default"
+_LOADER: Final = "container.batch.local_model"
 
 _SETTINGS: Final = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # its own 7 take minutes, in which a job costs money
@@ -30,21 +27,76 @@ _SETTINGS: Final = {
 """Variables of MLflow's own that are set unless the job sets them."""
 
 # Limits of MLflow's servers.
-_BATCH_METRICS: Final = 1000
 _BATCH_PARAMETERS: Final = 100
-_VALUE_CHARACTERS: Final = 6000
 _NAME_CHARACTERS: Final = 250
 _FOREIGN: Final = re.compile(r"[^\w.\-/ ]")
 
-_INTERVAL_S: Final = 1.0
-_END_WAIT_S: Final = 30.0  # a job that has ended costs money
+
+class MlflowRun(recorded_run.RecordedRun):
+    """A run, in the experiment that the job names, or in `Default`."""
+
+    server = "MLflow"
+
+    def __init__(self, _layout: contract.Layout, environ: Mapping[str, str]) -> None:
+        """Create the run, and the experiment if there is none of its name.
+
+        Raises: UserError with what to install, or if the server cannot be reached, or refuses.
+        """
+        name = environ.get(contract.TRAINING_JOB_NAME_VARIABLE, "")
+        tags = {"sagemaker.job_arn": environ.get(contract.TRAINING_JOB_ARN_VARIABLE, "")}
+        experiment = environ.get(_EXPERIMENT_VARIABLE) or _DEFAULT_EXPERIMENT
+        self._client = _load_client(environ[URI_VARIABLE])
+        try:
+            found = self._client.get_experiment_by_name(experiment)
+            place = found.experiment_id if found else self._client.create_experiment(experiment)
+            run = self._client.create_run(place, run_name=name or None, tags=tags)
+        except Exception as error:
+            message = f"no run can be created in MLflow: {recorded_run.describe(error)}"
+            raise UserError(message) from error
+        self._identity = str(run.info.run_id)
+        super().__init__(f"run {self._identity} in the experiment {experiment!r}")
+
+    def send_parameters(self, parameters: Mapping[str, str]) -> None:
+        """Send parameters in batches of the size that a server takes."""
+        entities = importlib.import_module("mlflow.entities")
+        params = [entities.Param(clean_name(name), value) for name, value in parameters.items()]
+        for start in range(0, len(params), _BATCH_PARAMETERS):
+            batch = params[start : start + _BATCH_PARAMETERS]
+            self._client.log_batch(self._identity, params=batch)
+
+    def upload(self, directory: Path, name: str, manifest: artifact.Manifest | None) -> None:
+        """Upload a directory; with a manifest it becomes a model that `mlflow.pyfunc` loads."""
+        self._client.log_artifacts(self._identity, str(directory), name)
+        if manifest is None:
+            return
+        flavor = {"loader_module": _LOADER, "python_version": platform.python_version()}
+        signature = {
+            "inputs": _describe_tensor(manifest.input_dtype, manifest.input_shape),
+            "outputs": _describe_tensor("float32", (len(manifest.classes),)),
+        }
+        document = {
+            "artifact_path": name,
+            "run_id": self._identity,
+            "flavors": {"python_function": flavor},
+            "signature": signature,
+        }
+        self._client.log_text(self._identity, json.dumps(document, indent=2), f"{name}/MLmodel")
+
+    def send(self, items: Sequence[tuple[Value, int]]) -> None:
+        """Send values, each with its time."""
+        entities = importlib.import_module("mlflow.entities")
+        metrics = [
+            entities.Metric(clean_name(value.name), value.value, time_ms, value.step)
+            for value, time_ms in items
+        ]
+        self._client.log_batch(self._identity, metrics=metrics)
+
+    def close(self, status: str) -> None:
+        """Close the run as FINISHED, FAILED or KILLED."""
+        self._client.set_terminated(self._identity, status)
 
 
-def load_client(uri: str) -> Any:
-    """Import MLflow, and return its client for a server.
-
-    Raises: UserError with what to install, or what is wrong with the server's address.
-    """
+def _load_client(uri: str) -> Any:
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     try:
@@ -52,119 +104,21 @@ def load_client(uri: str) -> Any:
     except ModuleNotFoundError as error:
         message = (
             f"{URI_VARIABLE} is set, and the package mlflow is not in this image; install "
-            "mlflow-skinny in the image, or set BYO_MLFLOW=false to train without it"
+            f"mlflow-skinny in the image, or set {MLFLOW_SWITCH}=false to train without it"
         )
         raise UserError(message) from error
     try:
         return mlflow.MlflowClient(tracking_uri=uri)
     except Exception as error:
-        message = f"{URI_VARIABLE}: {mask(_shorten(error))}"
+        message = f"{URI_VARIABLE}: {recorded_run.describe(error)}"
         raise UserError(message) from error
 
 
-class MlflowRun:
-    """A run that has been created; `log` may be called from one thread, `end` is called once."""
-
-    def __init__(self, client: Any, experiment: str, name: str, tags: Mapping[str, str]) -> None:
-        """Create the run, and the experiment if there is none of its name.
-
-        Raises: UserError if the server cannot be reached, or refuses.
-        """
-        self._client = client
-        try:
-            found = client.get_experiment_by_name(experiment)
-            identity = found.experiment_id if found else client.create_experiment(experiment)
-            run = client.create_run(identity, run_name=name or None, tags=dict(tags))
-        except Exception as error:
-            message = f"no run can be created in MLflow: {mask(_shorten(error))}"
-            raise UserError(message) from error
-        self.identity = str(run.info.run_id)
-        self.failures: list[str] = []
-        """What could not be sent, in words."""
-        self._values: queue.SimpleQueue[tuple[Value, int] | None] = queue.SimpleQueue()
-        self._lost = 0
-        self._sender = threading.Thread(target=self._send_all, daemon=True, name="mlflow")
-        self._sender.start()
-
-    def log_parameters(self, parameters: Mapping[str, str]) -> None:
-        """Send parameters; secrets are hidden, and what is too long is cut."""
-        entities = importlib.import_module("mlflow.entities")
-        params = [
-            entities.Param(clean_name(name), _clean_value(name, value))
-            for name, value in parameters.items()
-        ]
-        for start in range(0, len(params), _BATCH_PARAMETERS):
-            batch = params[start : start + _BATCH_PARAMETERS]
-            self._try("parameters", self._client.log_batch, self.identity, params=batch)
-
-    def log(self, values: Sequence[Value]) -> None:
-        """Queue values; a slow server never holds up the job."""
-        now_ms = int(time.time() * 1000)
-        for value in values:
-            self._values.put((value, now_ms))
-
-    def log_files(self, directory: Path, name: str) -> None:
-        """Upload a directory, if it holds anything."""
-        if directory.is_dir() and any(directory.iterdir()):
-            self._try(name, self._client.log_artifacts, self.identity, str(directory), name)
-
-    def end(self, status: str) -> None:
-        """Send what is queued, and close the run as FINISHED, FAILED or KILLED."""
-        self._values.put(None)
-        self._sender.join(_END_WAIT_S)
-        if self._sender.is_alive():
-            self.failures.append("metrics: the server did not take them in time")
-        elif self._lost:
-            self.failures.append(f"metrics: {self._lost} values were not taken")
-        self._try("status", self._client.set_terminated, self.identity, status)
-
-    def _send_all(self) -> None:
-        is_open = True
-        while is_open:
-            batch = [self._values.get()]
-            deadline = time.monotonic() + _INTERVAL_S
-            while batch[-1] is not None and len(batch) < _BATCH_METRICS:
-                try:
-                    left_s = max(0.0, deadline - time.monotonic())
-                    batch.append(self._values.get(timeout=left_s))
-                except queue.Empty:
-                    break
-            is_open = batch[-1] is not None
-            self._send([item for item in batch if item is not None])
-
-    def _send(self, items: Sequence[tuple[Value, int]]) -> None:
-        if not items:
-            return
-        entities = importlib.import_module("mlflow.entities")
-        metrics = [
-            entities.Metric(clean_name(value.name), value.value, time_ms, value.step)
-            for value, time_ms in items
-        ]
-        if not self._try("metrics", self._client.log_batch, self.identity, metrics=metrics):
-            self._lost += len(metrics)
-
-    def _try(self, what: str, call: Any, *arguments: Any, **named: Any) -> bool:
-        try:
-            call(*arguments, **named)
-        except Exception as error:  # noqa: BLE001 - a tracking server never fails a training
-            sentence = f"{what}: {mask(_shorten(error))}"
-            if sentence not in self.failures:
-                self.failures.append(sentence)
-            return False
-        return True
+def _describe_tensor(dtype: str, shape: Sequence[int]) -> str:
+    """Describe an array with any number of rows, as a signature does."""
+    return json.dumps([{"type": "tensor", "tensor-spec": {"dtype": dtype, "shape": [-1, *shape]}}])
 
 
 def clean_name(name: str) -> str:
     """Return a name that MLflow takes: letters, digits, `_`, `-`, `.`, `/` and spaces."""
     return _FOREIGN.sub("_", name)[:_NAME_CHARACTERS]
-
-
-def _clean_value(name: str, value: str) -> str:
-    if is_secret(name):
-        return "***"
-    return mask(value)[:_VALUE_CHARACTERS]
-
-
-def _shorten(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:500]

@@ -4,100 +4,119 @@ The child gets the stop signals and its grace period, and its exit code is that 
 writes the failure file itself.
 """
 
-from __future__ import annotations
-
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
 
 from container import artifact, contract
 from container.errors import PlatformError, UserError
+from container.hyperparameters import BOOLEANS
 from container.training.termination import StopRequest
-from container.training.tracking import mlflow_run
 from container.training.tracking.metric_lines import MetricReader
-from container.training.tracking.mlflow_run import MlflowRun
+from container.training.tracking.mlflow_run import MLFLOW_SWITCH, URI_VARIABLE, MlflowRun
+from container.training.tracking.recorded_run import RecordedRun
+from container.training.tracking.wandb_run import WANDB_SWITCH, WandbRun
 from container.user_packages.supervision import Outcome, Supervisor
 
-SWITCH: Final = "BYO_MLFLOW"
-_ON: Final = ("true", "1", "yes", "on")
-_OFF: Final = ("false", "0", "no", "off")
-_DEFAULT_EXPERIMENT: Final = "Default"
+Kind = type[MlflowRun] | type[WandbRun]
 
 
-def is_wanted(layout: contract.Layout, environ: Mapping[str, str]) -> bool:
-    """Return whether this host records the job: there is a server, and it is the first host.
+def choose(layout: contract.Layout, environ: Mapping[str, str]) -> list[Kind]:
+    """Return where this host records the job: only the first host does.
 
-    Raises: UserError if `BYO_MLFLOW` is not a boolean.
+    Raises: UserError if `BYO_MLFLOW` or `BYO_WANDB` is not a boolean.
     """
-    if not environ.get(mlflow_run.URI_VARIABLE):
-        return False
-    switch = environ.get(SWITCH, "true").strip().lower()
-    if switch not in (*_ON, *_OFF):
-        message = f"{SWITCH}={environ[SWITCH]!r}: expected one of {', '.join((*_ON, *_OFF))}"
+    chosen: list[Kind] = []
+    wants_mlflow = _is_on(MLFLOW_SWITCH, environ.get(MLFLOW_SWITCH, "true"))
+    if environ.get(URI_VARIABLE) and wants_mlflow:
+        chosen.append(MlflowRun)
+    if _is_on(WANDB_SWITCH, environ.get(WANDB_SWITCH, "false")):
+        chosen.append(WandbRun)
+    if chosen and contract.load_training_config(layout).resources.rank:
+        return []
+    return chosen
+
+
+def _is_on(switch: str, value: str) -> bool:
+    meant = BOOLEANS.get(value.strip().lower())
+    if meant is None:
+        message = f"{switch}={value!r}: expected one of {', '.join(BOOLEANS)}"
         raise UserError(message)
-    return switch in _ON and contract.load_training_config(layout).resources.rank == 0
+    return meant
 
 
-def run(layout: contract.Layout, environ: Mapping[str, str], stop: StopRequest) -> int:
+def run(
+    layout: contract.Layout, environ: Mapping[str, str], stop: StopRequest, kinds: Sequence[Kind]
+) -> int:
     """Train in a child process; return its exit code.
 
-    Raises: UserError before the training starts, if MLflow is not installed or not reachable;
-    PlatformError if the process cannot be run.
+    Raises: UserError before the training starts, if a client is not installed or a server not
+    reachable; PlatformError if the process cannot be run.
     """
-    client = mlflow_run.load_client(environ[mlflow_run.URI_VARIABLE])
-    name = environ.get(contract.TRAINING_JOB_NAME_VARIABLE, "")
-    tags = {"sagemaker.job_arn": environ.get(contract.TRAINING_JOB_ARN_VARIABLE, "")}
-    experiment = environ.get(mlflow_run.EXPERIMENT_VARIABLE) or _DEFAULT_EXPERIMENT
     given = contract.load_training_config(layout).hyperparameters
-    tracked = MlflowRun(client, experiment, name, tags)
+    # The child is not recorded again; what the clients put into our environment is not its.
+    child = {**environ, MLFLOW_SWITCH: "false", WANDB_SWITCH: "false"}
+    runs: list[RecordedRun] = []
     status = "FAILED"
     with Supervisor(contract.TRAINING_STOP_GRACE_S) as supervisor:
         try:
-            tracked.log_parameters(given)
-            print(f"MLflow: run {tracked.identity} in the experiment {experiment!r}", flush=True)
-            outcome = _train(tracked, environ, supervisor)
-            tracked.log_parameters(_read_defaults(layout, given))
-            if not outcome.exit_code:
-                tracked.log_files(layout.model, "model")
-                tracked.log_files(layout.output_data, "output")
+            for kind in kinds:
+                runs.append(kind(layout, environ))
+                runs[-1].log_parameters(given)
+                print(f"{kind.server}: {runs[-1].title}", flush=True)
+            outcome = _train(runs, child, supervisor)
+            for each in runs:
+                _log_results(each, layout, given, succeeded=not outcome.exit_code)
             status = _judge(outcome.exit_code, stopped=outcome.stopped)
         finally:
             stop.disregard()  # the job has its outcome; a stop from now on must not change it
-            tracked.end(status)
-    for failure in tracked.failures:
-        print(f"warning: MLflow did not take {failure}", file=sys.stderr, flush=True)
+            for each in runs:
+                each.end(status)
+    for each in runs:
+        for failure in each.failures:
+            print(f"warning: {each.server} did not take {failure}", file=sys.stderr, flush=True)
     return outcome.exit_code
 
 
-def _train(tracked: MlflowRun, environ: Mapping[str, str], supervisor: Supervisor) -> Outcome:
-    """Run the job in a process that is not recorded again, and record the metrics of its log."""
+def _train(
+    runs: Sequence[RecordedRun], environ: Mapping[str, str], supervisor: Supervisor
+) -> Outcome:
+    """Run the job, and record the metrics of its log."""
     readers = {1: MetricReader(), 2: MetricReader()}
+
+    def listen(sink: int, data: bytes) -> None:
+        values = readers[sink].feed(data)
+        for each in runs:
+            each.log(values)
+
     try:
-        outcome = supervisor.run(
-            [sys.executable, "-m", "container", "train"],
-            Path.cwd(),
-            {**environ, SWITCH: "false"},
-            listener=lambda sink, data: tracked.log(readers[sink].feed(data)),
-        )
+        command = [sys.executable, "-m", "container", "train"]
+        outcome = supervisor.run(command, Path.cwd(), environ, listener=listen)
     except OSError as error:
         message = f"the training process cannot be run: {error}"
         raise PlatformError(message) from error
-    for reader in readers.values():
-        tracked.log(reader.finish())
+    for sink in readers:
+        listen(sink, b"\n")  # ends the last line
     return outcome
+
+
+def _log_results(
+    recorded: RecordedRun, layout: contract.Layout, given: Mapping[str, str], *, succeeded: bool
+) -> None:
+    """Record files, and what the bundled network chose by itself."""
+    try:
+        manifest = artifact.load(layout.model).manifest
+    except UserError:  # another program's model
+        manifest = None
+    if manifest is not None:
+        chosen = {name: str(value) for name, value in manifest.hyperparameters.items()}
+        recorded.log_parameters({name: chosen[name] for name in chosen if name not in given})
+    if succeeded:
+        recorded.log_files(layout.model, "model", manifest)
+        recorded.log_files(layout.output_data, "output")
 
 
 def _judge(exit_code: int, *, stopped: bool) -> str:
     if stopped:
         return "KILLED"
     return "FAILED" if exit_code else "FINISHED"
-
-
-def _read_defaults(layout: contract.Layout, given: Mapping[str, str]) -> dict[str, str]:
-    """Return the hyperparameters that the bundled network chose by itself."""
-    try:
-        chosen = artifact.load(layout.model).manifest.hyperparameters
-    except UserError:  # another program's model
-        return {}
-    return {name: str(value) for name, value in chosen.items() if name not in given}

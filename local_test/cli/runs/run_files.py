@@ -7,6 +7,7 @@ file of another form counts as absent.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime as dt
 import itertools
 import json
@@ -61,21 +62,10 @@ class Run:
 
     def describe(self) -> dict[str, Any]:
         """Return the run for programs."""
-        created = dt.datetime.fromtimestamp(self.created_s, dt.UTC)
-        return {
-            "name": self.name,
-            "kind": self.kind,
-            "origin": self.origin,
-            "status": self.status,
-            "created": created.isoformat(timespec="seconds"),
-            "duration_s": self.duration_s,
-            "parameters": dict(self.parameters),
-            "metrics": dict(self.metrics),
-            "model": self.model,
-            "failure": self.failure,
-            "notes": list(self.notes),
-            "directory": str(self.directory),
-        }
+        document = dataclasses.asdict(self)
+        created = dt.datetime.fromtimestamp(document.pop("created_s"), dt.UTC)
+        document["created"] = created.isoformat(timespec="seconds")
+        return {**document, "directory": str(self.directory)}
 
 
 def read_all(jobs: Path, origin: str = "local") -> list[Run]:

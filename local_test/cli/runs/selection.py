@@ -18,7 +18,12 @@ _COMPARISONS: Final[dict[str, Callable[[Any, Any], bool]]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
-_FACTS: Final = ("name", "kind", "origin", "status", "created", "duration")
+_FACTS: Final = {
+    **{name: name for name in ("name", "kind", "origin", "status")},
+    "created": "created_s",
+    "duration": "duration_s",
+}
+"""What people call an attribute of a run."""
 
 Value = float | str | None
 
@@ -28,26 +33,13 @@ def get_value(run: Run, name: str) -> Value:
 
     A metric hides a parameter of the same name; `param.NAME` and `metric.NAME` are exact.
     """
-    facts: dict[str, Value] = {
-        "name": run.name,
-        "kind": run.kind,
-        "origin": run.origin,
-        "status": run.status,
-        "created": run.created_s,
-        "duration": run.duration_s,
-    }
-    if name in facts:
-        return facts[name]
-    prefix, _, rest = name.partition(".")
-    if prefix == "metric" and rest in run.metrics:
-        return run.metrics[rest]
-    if prefix == "param" and rest in run.parameters:
-        return to_number(run.parameters[rest])
-    if name in run.metrics:
-        return run.metrics[name]
-    if name in run.parameters:
-        return to_number(run.parameters[name])
-    return None
+    if name in _FACTS:
+        fact: Value = getattr(run, _FACTS[name])
+        return fact
+    values: dict[str, Value] = {key: to_number(text) for key, text in run.parameters.items()}
+    exact = {f"param.{key}": value for key, value in values.items()}
+    exact |= {f"metric.{key}": value for key, value in run.metrics.items()}
+    return {**values, **run.metrics, **exact}.get(name)
 
 
 def to_number(text: str) -> float | str:

@@ -24,12 +24,15 @@ export function needsFile(request) { return !isShort(request); }
 
 export const WRITERS = {
   curl: (request, form) => {
-    const body = isShort(request) ? shell(request.body) : `@${nameFile(request)}`;
+    // A text that begins with @ would be the name of a file for --data-binary.
+    const body = isShort(request) ? `--data-raw ${shell(request.body)}` : `--data-binary @${nameFile(request)}`;
+    const own = [request.type ? "" : "Content-Type:", request.accept ? "" : "Accept:"].filter(Boolean);  // curl's, left out
     return [
       `# first: eval "$(byo env)"`,
       `curl --aws-sigv4 aws:amz:${form.region}:sagemaker --user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" \\`,
       ...listHeaders(request).map(([name, value]) => `  -H ${shell(`${name}: ${value}`)} \\`),
-      `  --data-binary ${body} \\`,
+      ...own.map((name) => `  -H ${shell(name)} \\`),
+      `  ${body} \\`,
       `  "$AWS_ENDPOINT_URL/endpoints/${form.endpoint}/invocations"`,
     ].join("\n");
   },

@@ -68,8 +68,8 @@ def test_an_endless_line_is_not_kept() -> None:
 def test_the_last_line_may_have_no_end() -> None:
     reader = MetricReader()
     assert reader.feed(b"loss=1;\nloss=2;") == [Value("loss", 1.0, 0)]
-    assert reader.finish() == [Value("loss", 2.0, 1)]
-    assert reader.finish() == []
+    assert reader.feed(b"\n") == [Value("loss", 2.0, 1)]
+    assert reader.feed(b"\n") == []
 
 
 def test_a_step_that_no_integer_of_64_bits_holds_is_counted() -> None:

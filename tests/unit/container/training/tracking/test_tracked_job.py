@@ -14,6 +14,8 @@ import pytest
 from container import contract
 from container.errors import UserError
 from container.training.tracking import tracked_job
+from container.training.tracking.mlflow_run import MlflowRun
+from container.training.tracking.wandb_run import WandbRun
 from tests.support import ROOT
 
 SERVER = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
@@ -48,33 +50,39 @@ raise SystemExit(main(["train"], {**os.environ, "LONG": "x" * 200_000}))
 @pytest.mark.parametrize(
     ("environ", "wanted"),
     [
-        ({}, False),
-        ({"MLFLOW_TRACKING_URI": ""}, False),
-        (SERVER, True),
-        ({**SERVER, "BYO_MLFLOW": "true"}, True),
-        ({**SERVER, "BYO_MLFLOW": "False"}, False),
-        ({**SERVER, "BYO_MLFLOW": "0"}, False),
-        ({**SERVER, "BYO_MLFLOW": "no"}, False),
-        ({**SERVER, "BYO_MLFLOW": "OFF"}, False),
+        ({}, []),
+        ({"MLFLOW_TRACKING_URI": ""}, []),
+        (SERVER, [MlflowRun]),
+        ({**SERVER, "BYO_MLFLOW": "true"}, [MlflowRun]),
+        ({**SERVER, "BYO_MLFLOW": "False"}, []),
+        ({**SERVER, "BYO_MLFLOW": "0"}, []),
+        ({**SERVER, "BYO_MLFLOW": "no"}, []),
+        ({**SERVER, "BYO_MLFLOW": "OFF"}, []),
+        ({"WANDB_API_KEY": "x" * 40, "WANDB_PROJECT": "mine"}, []),
+        ({"BYO_WANDB": "true"}, [WandbRun]),
+        ({**SERVER, "BYO_WANDB": "1"}, [MlflowRun, WandbRun]),
     ],
 )
-def test_a_server_is_the_switch(environ: dict[str, str], wanted: bool, tmp_path: Path) -> None:
-    assert tracked_job.is_wanted(contract.Layout(tmp_path), environ) is wanted
+def test_the_switches_choose_the_servers(
+    environ: dict[str, str], wanted: list[type], tmp_path: Path
+) -> None:
+    assert tracked_job.choose(contract.Layout(tmp_path), environ) == wanted
 
 
-def test_a_switch_that_is_neither_on_nor_off_is_refused(tmp_path: Path) -> None:
-    environ = {**SERVER, "BYO_MLFLOW": "fasle"}
-    with pytest.raises(UserError, match="BYO_MLFLOW='fasle': expected one of true, 1"):
-        tracked_job.is_wanted(contract.Layout(tmp_path), environ)
+@pytest.mark.parametrize("switch", ["BYO_MLFLOW", "BYO_WANDB"])
+def test_a_switch_that_is_neither_on_nor_off_is_refused(switch: str, tmp_path: Path) -> None:
+    environ = {**SERVER, switch: "fasle"}
+    with pytest.raises(UserError, match=f"{switch}='fasle': expected one of true, 1"):
+        tracked_job.choose(contract.Layout(tmp_path), environ)
 
 
-@pytest.mark.parametrize(("host", "wanted"), [("algo-1", True), ("algo-2", False)])
-def test_the_first_host_records_the_job(host: str, wanted: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("host", "wanted"), [("algo-1", [MlflowRun]), ("algo-2", [])])
+def test_the_first_host_records_the_job(host: str, wanted: list[type], tmp_path: Path) -> None:
     layout = contract.Layout(tmp_path)
     layout.resource_config.parent.mkdir(parents=True)
     resources = {"current_host": host, "hosts": ["algo-1", "algo-2"]}
     layout.resource_config.write_text(json.dumps(resources))
-    assert tracked_job.is_wanted(layout, SERVER) is wanted
+    assert tracked_job.choose(layout, SERVER) == wanted
 
 
 def test_a_job_whose_process_cannot_be_started_is_a_failed_run(tmp_path: Path) -> None:
@@ -94,13 +102,22 @@ def test_a_job_whose_process_cannot_be_started_is_a_failed_run(tmp_path: Path) -
     assert (tmp_path / "status").read_text() == "FAILED"
 
 
-def test_a_missing_package_fails_the_job_with_one_sentence(tmp_path: Path) -> None:
-    assert importlib.util.find_spec("mlflow") is None, "it is not among our locked packages"
+@pytest.mark.parametrize(
+    ("environ", "package", "sentence"),
+    [
+        (SERVER, "mlflow", "MLFLOW_TRACKING_URI is set, and the package mlflow is not in"),
+        ({"BYO_WANDB": "true"}, "wandb", "BYO_WANDB is true, and the package wandb is not in"),
+    ],
+)
+def test_a_missing_package_fails_the_job_with_one_sentence(
+    environ: dict[str, str], package: str, sentence: str, tmp_path: Path
+) -> None:
+    assert importlib.util.find_spec(package) is None, "it is not among our locked packages"
 
     done = subprocess.run(
         [sys.executable, "-m", "container", "train"],
         cwd=ROOT,
-        env={**os.environ, **SERVER, "SAGEMAKER_BASE_DIR": str(tmp_path)},
+        env={**os.environ, **environ, "SAGEMAKER_BASE_DIR": str(tmp_path)},
         capture_output=True,
         text=True,
         check=False,
@@ -109,6 +126,5 @@ def test_a_missing_package_fails_the_job_with_one_sentence(tmp_path: Path) -> No
 
     reason = (tmp_path / "output/failure").read_text()
     assert done.returncode == 1
-    assert reason.startswith("UserError: MLFLOW_TRACKING_URI is set, and the package mlflow")
-    assert "mlflow-skinny" in reason
+    assert reason.startswith(f"UserError: {sentence} this image; install ")
     assert done.stderr == f"{reason}\n"

@@ -1,4 +1,4 @@
-"""Jobs are recorded in a real MLflow server, which comes from the package index (slow)."""
+"""Jobs are recorded in a real MLflow server, and by W&B's own client, offline (slow)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import subprocess
 import sys
 import textwrap
 import urllib.request
-import venv
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.environments import find_packages, install_apart
 from tests.support import ROOT, free_port, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -67,18 +67,18 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def paths(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return a PYTHONPATH with the clients behind our own packages: used where we have none."""
+    directory = tmp_path_factory.mktemp("path")
+    text = f"import sys\nsys.path.append({str(find_packages('tracking'))!r})\n"
+    (directory / "sitecustomize.py").write_text(text)
+    return f"{directory}:{ROOT}"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, paths: str) -> Iterator[Server]:
     root = tmp_path_factory.mktemp("mlflow")
-    given = os.environ.get("TEST_MLFLOW_VENV")  # one that exists already
-    home = Path(given) if given else root / "venv"
-    if not given:
-        venv.create(home, with_pip=True)
-        subprocess.run([home / "bin/pip", "install", "--quiet", "mlflow"], check=True)
-    [packages] = home.glob("lib/python*/site-packages")
-    # Behind our own packages, so that theirs are used only where we have none.
-    (root / "path").mkdir()
-    text = f"import sys\nsys.path.append({str(packages)!r})\n"
-    (root / "path/sitecustomize.py").write_text(text)
+    home = install_apart("tracking")
     url = f"http://127.0.0.1:{(port := free_port())}"
     command = [
         *(home / "bin/mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
@@ -97,13 +97,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
         try:
             wait_until(is_up, "the MLflow server answered", 300)
-            paths = f"{root / 'path'}:{ROOT}"
             yield Server(url, {"MLFLOW_TRACKING_URI": url, "PYTHONPATH": paths})
         finally:
             process.terminate()
 
 
-def train(server: Server, base: Path, name: str, **parameters: str) -> subprocess.CompletedProcess:
+def train(
+    environ: Mapping[str, str], base: Path, name: str, **parameters: str
+) -> subprocess.CompletedProcess:
     """Run `train` in a job directory."""
     place = base / "input/config/hyperparameters.json"
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -113,7 +114,7 @@ def train(server: Server, base: Path, name: str, **parameters: str) -> subproces
         cwd=ROOT,
         env={
             **os.environ,
-            **server.environ,
+            **environ,
             "SAGEMAKER_BASE_DIR": str(base),
             "TRAINING_JOB_NAME": name,
         },
@@ -133,7 +134,7 @@ def test_the_metric_lines_of_any_script(server: Server, tmp_path: Path) -> None:
     (tmp_path / "code/train.py").write_text(SCRIPT)
 
     given = {"lr": "0.1", "api_token": "hunter2secret", "a:b": "x"}
-    done = train(server, tmp_path, "any-script", **given)
+    done = train(server.environ, tmp_path, "any-script", **given)
 
     assert done.returncode == 0, done.stderr
     run = server.find_run("any-script")
@@ -155,7 +156,7 @@ def test_log_metrics_of_a_typed_algorithm(server: Server, tmp_path: Path) -> Non
     (tmp_path / "code").mkdir()
     (tmp_path / "code/algorithm.py").write_text(textwrap.dedent(ALGORITHM))
 
-    done = train(server, tmp_path, "typed")
+    done = train(server.environ, tmp_path, "typed")
 
     assert done.returncode == 0, done.stderr
     assert get_values(server.find_run("typed"), "metrics") == {"my_loss": 0.25}
@@ -165,7 +166,7 @@ def test_the_bundled_network(server: Server, tmp_path: Path, formats: Path) -> N
     (tmp_path / "input/data").mkdir(parents=True)
     (tmp_path / "input/data/training").symlink_to(formats / "csv")
 
-    done = train(server, tmp_path, "bundled", epochs="2")
+    done = train(server.environ, tmp_path, "bundled", epochs="2")
 
     assert done.returncode == 0, done.stderr
     run = server.find_run("bundled")
@@ -173,14 +174,45 @@ def test_the_bundled_network(server: Server, tmp_path: Path, formats: Path) -> N
     assert params["epochs"] == "2"
     assert "batch_size" in params  # chosen by the network itself
     assert get_values(run, "metrics")["epoch"] == 2
-    assert server.list_files(run, "model")
+    files = server.list_files(run, "model")
+    assert {"model.json", "model.keras", "MLmodel"} <= set(files)
+    shape = [-1, 8, 8, 1]
+    probabilities = predict(server, f"runs:/{run['info']['run_id']}/model", shape[1:])
+    assert len(probabilities) == 2
+    assert all(abs(sum(row) - 1) < 1e-3 for row in probabilities)
+
+
+PREDICTS = """
+import json, sys
+import mlflow
+import numpy as np
+uri, shape = sys.argv[1], json.loads(sys.argv[2])
+model = mlflow.pyfunc.load_model(uri)
+assert list(model.metadata.signature.inputs.inputs[0].shape) == [-1, *shape]
+print(json.dumps(model.predict(np.zeros([2, *shape], np.uint8)).tolist()))
+"""
+
+
+def predict(server: Server, uri: str, shape: list[int]) -> list[list[float]]:
+    """Load a recorded model as users of MLflow do, and predict with it."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", PREDICTS, uri, json.dumps(shape)],
+        env={**os.environ, **server.environ},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    answer: list[list[float]] = json.loads(done.stdout.splitlines()[-1])
+    return answer
 
 
 def test_a_failed_job_is_a_failed_run(server: Server, tmp_path: Path) -> None:
     (tmp_path / "code").mkdir()
     (tmp_path / "code/train.py").write_text("print('loss=1;', flush=True)\nraise SystemExit(3)\n")
 
-    done = train(server, tmp_path, "failed")
+    done = train(server.environ, tmp_path, "failed")
 
     run = server.find_run("failed")
     assert done.returncode == 3
@@ -197,8 +229,104 @@ def test_a_server_that_is_not_there_fails_the_job_before_it_starts(
     environ = {**server.environ, "MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
     environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "1"
 
-    done = train(Server(server.url, environ), tmp_path, "nowhere")
+    done = train(environ, tmp_path, "nowhere")
 
     assert done.returncode == 1
     assert "started" not in done.stdout
     assert "no run can be created in MLflow" in (tmp_path / "output/failure").read_text()
+
+
+READS = """
+import json, sys
+from pathlib import Path
+from wandb.proto.wandb_internal_pb2 import Record
+
+BLOCK, HEAD = 32768, 7  # the format of LevelDB's log, after a head of seven bytes
+
+
+def read_records(data):
+    at, record = HEAD, b""
+    while at + HEAD <= len(data):
+        if BLOCK - at % BLOCK < HEAD:  # no head fits into the rest of a block
+            at += BLOCK - at % BLOCK
+            continue
+        length, kind = int.from_bytes(data[at + 4 : at + 6], "little"), data[at + 6]
+        record += data[at + HEAD : at + HEAD + length]
+        at += HEAD + length
+        if kind in (1, 4):  # a record in one piece, or its last piece
+            yield Record.FromString(record)
+            record = b""
+
+
+[file] = Path(sys.argv[1]).glob("output/data/wandb/offline-run-*/run-*.wandb")
+rows, config, found = [], {}, {}
+for record in read_records(file.read_bytes()):
+    kind = record.WhichOneof("record_type")
+    if kind == "history":
+        items = [(item.key or "/".join(item.nested_key), item) for item in record.history.item]
+        rows.append({key: json.loads(item.value_json) for key, item in items if item.value_json})
+    elif kind == "run":
+        found["name"] = record.run.display_name
+        config |= {item.key: json.loads(item.value_json) for item in record.run.config.update}
+    elif kind == "config":
+        config |= {item.key: json.loads(item.value_json) for item in record.config.update}
+    elif kind == "exit":
+        found["exit_code"] = record.exit.exit_code
+print(json.dumps({**found, "rows": rows, "config": config}))
+"""
+
+
+def read_offline(base: Path) -> dict[str, Any]:
+    """Return what W&B would send of an offline run, read by its own code."""
+    done = subprocess.run(
+        [install_apart("tracking") / "bin/python", "-c", READS, base],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_weights_and_biases_offline(paths: str, tmp_path: Path, code: int) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code/train.py").write_text(f"{SCRIPT}\nraise SystemExit({code})\n")
+    environ = {"BYO_WANDB": "true", "WANDB_MODE": "offline", "PYTHONPATH": paths}
+
+    given = {"lr": "0.1", "api_token": "hunter2secret"}
+    done = train(environ, tmp_path, "by-wandb", **given)
+
+    assert done.returncode == code, done.stderr
+    assert "Weights & Biases: run " in done.stdout
+    assert "warning: " not in done.stderr
+    found = read_offline(tmp_path)
+    assert found["name"] == "by-wandb"
+    assert found["exit_code"] == int(code > 0)
+    assert (found["config"]["lr"], found["config"]["api_token"]) == ("0.1", "***")
+    losses = [(row["job_step"], row["train_loss"]) for row in found["rows"] if "train_loss" in row]
+    assert losses == [(1, 1), (2, 0.5), (3, 0.3333)]
+    assert [row for row in found["rows"] if row.get("validation_accuracy") == 0.75]
+    links = [path for path in (tmp_path / "output").rglob("*") if path.is_symlink()]
+    assert links == []
+    assert "hunter2secret" not in json.dumps(found)
+
+
+def test_a_server_of_wandb_that_is_not_there_fails_the_job_before_it_starts(
+    paths: str, tmp_path: Path
+) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code/train.py").write_text("print('started', flush=True)\n")
+    environ = {"BYO_WANDB": "true", "WANDB_API_KEY": "x" * 40, "PYTHONPATH": paths}
+    environ["WANDB_BASE_URL"] = "http://127.0.0.1:9"
+
+    done = train(environ, tmp_path, "nowhere")
+
+    assert done.returncode == 1
+    assert "started" not in done.stdout
+    reason = (tmp_path / "output/failure").read_text()
+    assert "no run can be created in Weights & Biases: " in reason
+    assert "xxx" not in reason
+    assert not (ROOT / "wandb").exists()
