@@ -72,12 +72,10 @@ class EndpointOptions:
 
         Raises: UserError if the model does not exist; it names those of training jobs.
         """
-        model = next_steps.resolve_model(self.model)
-        next_steps.check_model(model)
         return shorthand.endpoint_requests(
             name=self.name or shorthand.make_name("endpoint"),
             image=container.image_name,
-            model=model,
+            model=next_steps.resolve_model(self.model),
             environment=container.environment,
             instance_count=self.instance_count,
             is_isolated=self.isolated,

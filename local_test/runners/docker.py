@@ -102,7 +102,9 @@ class DockerRunner:
                 command=list(launch.arguments),
                 environment=dict(launch.environment),
                 # Peers find each other by hostname, too.
-                hostname=None if launch.names_after_s else _shorten(launch.name),
+                hostname=None
+                if launch.names_after_s
+                else launch.name[:_HOSTNAME_CHARACTERS].rstrip("-."),
                 mounts=engine.list_mounts(launch.root, launch.read_only),
                 labels={engine.LABEL: engine.OWNER},
                 **self._security,
@@ -160,11 +162,6 @@ class DockerRunner:
         except UNREACHABLE as error:
             message = f"the Docker engine cannot make the network {name}: {error}"
             raise PlatformError(message) from error
-
-
-def _shorten(name: str) -> str:
-    """Return a name that the kernel takes as a host's: at most 64 characters."""
-    return name[:_HOSTNAME_CHARACTERS].rstrip("-.")
 
 
 class DockerContainer:

@@ -122,7 +122,7 @@ def reap() -> None:
 
     Raises: PlatformError if the engine cannot be reached.
     """
-    _remove(reach(), LABEL, lambda owner: not _is_alive(owner))
+    _remove(reach(), LABEL, lambda owner: name_process(int(owner.partition("-")[0] or 0)) != owner)
 
 
 def _remove_own(client: docker.DockerClient) -> None:
@@ -188,10 +188,6 @@ def remove_networks(networks: Iterable[Any]) -> None:
     for network in networks:
         with contextlib.suppress(*UNREACHABLE):
             network.remove()
-
-
-def _is_alive(owner: str) -> bool:
-    return name_process(int(owner.partition("-")[0] or 0)) == owner
 
 
 def find_gateway() -> str | None:

@@ -151,7 +151,7 @@ def check_classes(
     passed: dict[str, collections.Counter[str]] = {}
     for path in others:
         parts = _split(root, path)
-        if len(parts) >= level + 2 and not _is_note(path):
+        if len(parts) >= level + 2 and path.suffix.lower() not in _NOTES:
             passed.setdefault(parts[level], collections.Counter())[_name_kind(path)] += 1
     faults = []
     for name in sorted({*found, *passed}):
@@ -219,10 +219,6 @@ def _name_kind(path: Path) -> str:
     except OSError:
         return kind
     return f"empty {kind}" if is_empty else kind
-
-
-def _is_note(path: Path) -> bool:
-    return path.suffix.lower() in _NOTES
 
 
 def _split(root: Path, path: Path) -> tuple[str, ...]:

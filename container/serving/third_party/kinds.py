@@ -66,10 +66,6 @@ def list_members(path: Path) -> list[str]:
         return []
 
 
-def _is_torch_script(path: Path) -> bool:
-    return "constants.pkl" in list_members(path)
-
-
 def _is_compiled(path: Path) -> bool:
     return any(name.startswith("data/aotinductor/") for name in list_members(path))
 
@@ -128,7 +124,7 @@ KINDS: Final[dict[str, Kind]] = {
         "pytorch.programs:ScriptProgram",
         "torch",
         (".pt", ".pth", ".ts", ".torchscript", ".ptl"),
-        _is_torch_script,
+        lambda path: "constants.pkl" in list_members(path),
     ),
     "skops": Kind("scikit_models:SkopsModel", "skops", (".skops",)),
     "safetensors": Kind("pytorch.weights:load", "safetensors", (".safetensors",)),

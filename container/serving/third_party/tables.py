@@ -122,7 +122,9 @@ class Table:
             return column
         if place in self._text:
             return column
-        texts = [row for row, value in enumerate(column) if not _is_number(value)]
+        texts = [
+            row for row, value in enumerate(column) if not isinstance(value, int | float | None)
+        ]
         if not texts:
             return column.astype(np.float64)
         if self._inferred:
@@ -130,7 +132,3 @@ class Table:
         shown = signature.shorten(column[texts[0]])
         message = f"{self.describe(place)} holds {shown} in row {texts[0] + 1}; it takes numbers"
         raise RequestError(400, message)
-
-
-def _is_number(value: object) -> bool:
-    return value is None or isinstance(value, (int, float))

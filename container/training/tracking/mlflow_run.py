@@ -51,8 +51,9 @@ class MlflowRun(recorded_run.RecordedRun):
             place = found.experiment_id if found else self._client.create_experiment(experiment)
             run = self._client.create_run(place, run_name=name or None, tags=tags)
         except Exception as error:
-            message = f"no run can be created in MLflow: {recorded_run.describe(error)}"
-            raise UserError(message) from error
+            raise UserError(
+                f"no run can be created in MLflow: {recorded_run.describe(error)}"
+            ) from error
         self._identity = str(run.info.run_id)
         super().__init__(f"run {self._identity} in the experiment {experiment!r}")
 
@@ -102,16 +103,14 @@ def _load_client(uri: str) -> Any:
     try:
         mlflow = importlib.import_module("mlflow")
     except ModuleNotFoundError as error:
-        message = (
+        raise UserError(
             f"{URI_VARIABLE} is set, and the package mlflow is not in this image; install "
             f"mlflow-skinny in the image, or set {MLFLOW_SWITCH}=false to train without it"
-        )
-        raise UserError(message) from error
+        ) from error
     try:
         return mlflow.MlflowClient(tracking_uri=uri)
     except Exception as error:
-        message = f"{URI_VARIABLE}: {recorded_run.describe(error)}"
-        raise UserError(message) from error
+        raise UserError(f"{URI_VARIABLE}: {recorded_run.describe(error)}") from error
 
 
 def _describe_tensor(dtype: str, shape: Sequence[int]) -> str:

@@ -40,8 +40,7 @@ def choose(layout: contract.Layout, environ: Mapping[str, str]) -> list[Kind]:
 def _is_on(switch: str, value: str) -> bool:
     meant = BOOLEANS.get(value.strip().lower())
     if meant is None:
-        message = f"{switch}={value!r}: expected one of {', '.join(BOOLEANS)}"
-        raise UserError(message)
+        raise UserError(f"{switch}={value!r}: expected one of {', '.join(BOOLEANS)}")
     return meant
 
 
@@ -67,7 +66,9 @@ def run(
             outcome = _train(runs, child, supervisor)
             for each in runs:
                 _log_results(each, layout, given, succeeded=not outcome.exit_code)
-            status = _judge(outcome.exit_code, stopped=outcome.stopped)
+            status = "FAILED" if outcome.exit_code else "FINISHED"
+            if outcome.stopped:
+                status = "KILLED"
         finally:
             stop.disregard()  # the job has its outcome; a stop from now on must not change it
             for each in runs:
@@ -93,8 +94,7 @@ def _train(
         command = [sys.executable, "-m", "container", "train"]
         outcome = supervisor.run(command, Path.cwd(), environ, listener=listen)
     except OSError as error:
-        message = f"the training process cannot be run: {error}"
-        raise PlatformError(message) from error
+        raise PlatformError(f"the training process cannot be run: {error}") from error
     for sink in readers:
         listen(sink, b"\n")  # ends the last line
     return outcome
@@ -114,9 +114,3 @@ def _log_results(
     if succeeded:
         recorded.log_files(layout.model, "model", manifest)
         recorded.log_files(layout.output_data, "output")
-
-
-def _judge(exit_code: int, *, stopped: bool) -> str:
-    if stopped:
-        return "KILLED"
-    return "FAILED" if exit_code else "FINISHED"

@@ -21,8 +21,7 @@ _SETTINGS: Final = {
     "finish_timeout": 300.0,
     "finish_timeout_raises": True,
 }
-_STEP: Final = "job_step"
-"""Metric that is the horizontal axis of the others; W&B's own step only grows."""
+_STEP: Final = "job_step"  # the horizontal axis of all metrics; W&B's own step only grows
 
 
 class WandbRun(recorded_run.RecordedRun):
@@ -44,19 +43,19 @@ class WandbRun(recorded_run.RecordedRun):
         try:
             self._wandb = importlib.import_module("wandb")
         except ModuleNotFoundError as error:
-            message = (
+            raise UserError(
                 f"{WANDB_SWITCH} is true, and the package wandb is not in this image; install "
                 f"wandb in the image, or set {WANDB_SWITCH}=false to train without it"
-            )
-            raise UserError(message) from error
+            ) from error
         name = environ.get(contract.TRAINING_JOB_NAME_VARIABLE) or None
         try:
             settings = self._wandb.Settings(**_SETTINGS)
             self._run = self._wandb.init(name=name, settings=settings)
             self._run.define_metric("*", step_metric=_STEP)
         except Exception as error:
-            message = f"no run can be created in Weights & Biases: {recorded_run.describe(error)}"
-            raise UserError(message) from error
+            raise UserError(
+                f"no run can be created in Weights & Biases: {recorded_run.describe(error)}"
+            ) from error
         place = self._run.dir if self._run.offline else self._run.url
         super().__init__(f"run {self._run.id} in {place}")
 

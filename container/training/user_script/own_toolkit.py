@@ -129,7 +129,8 @@ class Environment:
     def _describe_hosts(self, resources: Mapping[str, Any]) -> dict[str, Any]:
         host = resources["current_host"]
         group = resources.get("current_group_name", _ALL_GROUPS)
-        groups = {each["instance_group_name"]: each for each in _list_groups(resources)}
+        given = resources.get("instance_groups") or ()
+        groups = {each["instance_group_name"]: each for each in given}
         own = [group] if any(self._framework.get(name) for name in _DISTRIBUTIONS) else []
         distributed = self._framework.get("sagemaker_distribution_instance_groups", own)
         hosts = list(resources["hosts"])
@@ -203,10 +204,6 @@ def _unpack(packed: Path, target: Path) -> None:
 
 def _is_platform(name: str) -> bool:
     return name in _PLATFORM_NAMES or name.startswith(_PLATFORM_PREFIX)
-
-
-def _list_groups(resources: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return list(resources.get("instance_groups") or ())
 
 
 def _describe_directories(layout: contract.Layout) -> dict[str, str]:

@@ -3,6 +3,7 @@
 Rules of this file: the document is the container's, so nothing in it is trusted to have a form.
 """
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -86,10 +87,8 @@ def _merge(*lists: list[str]) -> list[str]:
 def _show_example(example: Example) -> dict[str, str | None]:
     text = None
     if example.body is not None:
-        try:
+        with contextlib.suppress(UnicodeDecodeError):
             text = example.body.decode()
-        except UnicodeDecodeError:
-            text = None
     return {"type": example.content_type, "accept": example.accept, "text": text}
 
 

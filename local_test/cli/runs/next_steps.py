@@ -51,24 +51,16 @@ def _find_other(directory: Path) -> str:
 
 
 def resolve_model(place: str | None) -> str | None:
-    """Return the model that `--model` names: a path, a URI, or the name of a training job."""
-    if not place or "://" in place or Path(place).expanduser().exists():
-        return place
-    for run in run_files.read_all(JOBS):
-        if run.name == place and run.model:
-            return run.model
-    return place
-
-
-def check_model(place: str | None) -> None:
-    """Check that a local model exists.
+    """Return the model that `--model` names: a path, a URI, or the name of a training job.
 
     Raises: UserError that names the training jobs that have one.
     """
     if not place or "://" in place or Path(place).expanduser().exists():
-        return
+        return place
+    models = {run.name: run.model for run in reversed(run_files.read_all(JOBS)) if run.model}
+    if place in models:
+        return models[place]
     message = describe_absence(place)
-    names = [run.name for run in run_files.read_all(JOBS) if run.model][:_MODELS_SHOWN]
-    if names:
+    if names := list(models)[::-1][:_MODELS_SHOWN]:
         message += f"; training jobs with a model: {', '.join(names)}"
     raise UserError(message)

@@ -134,7 +134,14 @@ def _find(runs: Sequence[Run], name: str) -> Run:
         some = ", ".join(run.name for run in found[:5])
         message = f"{name!r} is the start of {len(found)} names: {some}; write more of it"
     else:
-        message = _describe_absence(name, [run.name for run in runs])
+        known = [run.name for run in runs]
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or known[:3]
+        hint = (
+            f"known runs include {', '.join(near)}"
+            if near
+            else "no job has run yet; `train` starts one"
+        )
+        message = f"unknown run {name!r}; {hint}"
     raise UserError(message)
 
 
@@ -144,10 +151,3 @@ def _match(runs: Sequence[Run], name: str) -> list[Run]:
     if len(exact) > 1:
         return [run for run in exact if run.kind == "training"] or exact
     return exact or [run for run in runs if run.name.startswith(name)]
-
-
-def _describe_absence(name: str, known: Sequence[str]) -> str:
-    if not known:
-        return f"unknown run {name!r}: no job has run yet; `train` starts one"
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or known[:3]
-    return f"unknown run {name!r}; known runs include {', '.join(near)}"

@@ -60,10 +60,9 @@ def test_a_model_is_called_by_path_uri_or_name(jobs: Path) -> None:
     assert next_steps.resolve_model("a") == "file:///out/a/output/model.tar.gz"
     for place in (None, "s3://bucket/a", str(jobs)):
         assert next_steps.resolve_model(place) == place
-        next_steps.check_model(place)
 
 
 def test_a_wrong_model_is_refused_with_the_possible_names(jobs: Path) -> None:
     make_job(jobs, "digits-1")
     with pytest.raises(UserError, match=r"digit does not exist.*with a model: digits-1"):
-        next_steps.check_model(str(jobs / "digit"))
+        next_steps.resolve_model(str(jobs / "digit"))

@@ -85,7 +85,7 @@ def test_names_may_be_short_if_they_are_unique() -> None:
         choose(RUNS, ["f"])
     with pytest.raises(UserError, match="unknown run 'secnod'; known runs include second"):
         choose(RUNS, ["secnod"])
-    with pytest.raises(UserError, match="unknown run 'a': no job has run yet"):
+    with pytest.raises(UserError, match="unknown run 'a'; no job has run yet"):
         choose([], ["a"])
 
 
