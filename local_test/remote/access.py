@@ -4,8 +4,6 @@ boto3 finds credentials and endpoints as it does in any program. With `AWS_ENDPO
 code talks to the local AWS.
 """
 
-from __future__ import annotations
-
 import functools
 import os
 from collections.abc import Callable
@@ -75,8 +73,7 @@ def find_account(
         chosen = region or os.environ.get("AWS_REGION") or None
         session = make_session(profile_name=profile, region_name=chosen)
         if not session.region_name:
-            message = "no AWS region; name one with --region, or set AWS_REGION"
-            raise UserError(message)
+            raise UserError("no AWS region; name one with --region, or set AWS_REGION")
         identity = _make_client(session, "sts").get_caller_identity()
     return Account(
         session, str(identity["Account"]), identity["Arn"].split(":")[1], str(identity["Arn"])

@@ -1,7 +1,5 @@
 """What can be known before anything costs money: role, bucket, quotas, image and driver."""
 
-from __future__ import annotations
-
 import json
 import urllib.parse
 from collections.abc import Iterator, Mapping

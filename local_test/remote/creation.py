@@ -1,7 +1,5 @@
 """Creating one thing in the account, so that a lost answer leaves nothing behind unsaid."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Callable, Mapping
 from typing import Any, Final

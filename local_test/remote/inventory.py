@@ -1,7 +1,5 @@
 """What the commands made in an account: found by its tag, stopped, deleted."""
 
-from __future__ import annotations
-
 import datetime as dt
 import functools
 import re
@@ -187,11 +185,10 @@ class Inventory:
         pause_s = 0.2
         while self._is_running(resource):
             if time.monotonic() > deadline:
-                message = (
+                raise PlatformError(
                     f"the {resource.kind.label} {resource.name} has not ended after "
                     f"{_END_LIMIT_S:.0f} s; look at it in the console of SageMaker"
                 )
-                raise PlatformError(message)
             time.sleep(pause_s)
             pause_s = min(5.0, pause_s * 1.5)
 

@@ -1,7 +1,5 @@
 """The log of a job or endpoint, line by line, from CloudWatch Logs."""
 
-from __future__ import annotations
-
 import re
 from typing import Any, Final
 

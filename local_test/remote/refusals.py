@@ -1,7 +1,5 @@
 """One sentence for each reason for which AWS, or the way to it, refuses a request."""
 
-from __future__ import annotations
-
 import contextlib
 import re
 from collections.abc import Callable, Iterator

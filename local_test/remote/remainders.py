@@ -1,7 +1,5 @@
 """What runs leave for the next one: images in the registry, and the bucket."""
 
-from __future__ import annotations
-
 from typing import Any, Final
 
 from local_test.remote.access import TAG, Account, list_all

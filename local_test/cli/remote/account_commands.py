@@ -1,7 +1,5 @@
 """The commands of `byo aws`: what was made in an account, listed, stopped and deleted."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -192,8 +190,7 @@ def role(
 ) -> int:
     """Print the policies that jobs and each command need, with the fewest permissions."""
     if command and command not in policies.COMMANDS:
-        message = f"no command {command!r}; choose one of {', '.join(policies.COMMANDS)}"
-        raise UserError(message)
+        raise UserError(f"no command {command!r}; choose one of {', '.join(policies.COMMANDS)}")
     account = options.connect()
     arn = account.name_role(options.name)
     if command:

@@ -1,7 +1,5 @@
 """Serve a model in an account: start the endpoint, show its log, and delete it at the end."""
 
-from __future__ import annotations
-
 import json
 from typing import NoReturn
 
@@ -95,8 +93,7 @@ def _delete(endpoint: RemoteEndpoint) -> None:
         terminal.say(f"deleting {endpoint.name}")
         endpoint.delete()
     except (UserError, PlatformError) as error:
-        message = f"{error}; {hint}"
-        raise type(error)(message) from error
+        raise type(error)(f"{error}; {hint}") from error
     except KeyboardInterrupt:
         terminal.complain(hint)
         raise
@@ -112,5 +109,4 @@ def _give_up(endpoint: RemoteEndpoint, error: UserError | PlatformError) -> NoRe
         end = f"nothing of {endpoint.name} is left"
     if isinstance(error, UncertainError):
         raise error
-    message = f"{error}; {end}"
-    raise type(error)(message) from error
+    raise type(error)(f"{error}; {end}") from error

@@ -1,7 +1,5 @@
 """Send a command's request to an account, follow it, and fetch what it left."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import signal
@@ -244,8 +242,7 @@ def _give_up(job: RemoteJob, error: UserError | PlatformError) -> NoReturn:
         end = f"{job.name} may still run: `{COMMAND} aws stop {job.name}` stops it"
     else:
         end = f"{job.name} is being stopped"
-    message = f"{error}; {end}"
-    raise type(error)(message) from error
+    raise type(error)(f"{error}; {end}") from error
 
 
 @contextlib.contextmanager

@@ -4,8 +4,6 @@ Source: the Service Authorization Reference of SageMaker, S3, ECR, CloudWatch Lo
 "CreateTrainingJob API: Execution Role Permissions" of the SageMaker guide.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final

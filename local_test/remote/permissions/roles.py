@@ -1,7 +1,5 @@
 """The execution role in the account."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from typing import Final

@@ -1,7 +1,5 @@
 """A local image in the account's registry, under a tag that names its content."""
 
-from __future__ import annotations
-
 import base64
 import re
 from collections.abc import Callable, Mapping
@@ -73,18 +71,16 @@ def check(name: str, instance_type: str, find: Callable[[str], LocalImage]) -> L
     Raises: UserError if it is a program, or cannot run on the instance.
     """
     if name == shorthand.PROGRAM_IMAGE:
-        message = "AWS runs images; name one with --image: a local one, or its URI in ECR"
-        raise UserError(message)
+        raise UserError("AWS runs images; name one with --image: a local one, or its URI in ECR")
     if is_remote(name):
         return None
     image = find(name)
     wanted = find_architecture(instance_type)
     if image.architecture != wanted:
-        message = (
+        raise UserError(
             f"{name} is built for {image.architecture}, and {instance_type} runs {wanted}; build "
             f"it with --platform linux/{wanted}, or choose another --instance-type"
         )
-        raise UserError(message)
     return image
 
 
@@ -107,19 +103,17 @@ def push(account: Account, image: LocalImage, say: Callable[[str], None]) -> boo
     image.push(repository, tag, password)
     manifest_type = _find_manifest_type(ecr, image)
     if manifest_type is None:
-        message = f"the registry accepted the push, but does not have {repository}:{tag}"
-        raise PlatformError(message)
+        raise PlatformError(f"the registry accepted the push, but does not have {repository}:{tag}")
     _check_manifest_type(manifest_type, f"{repository}:{tag}")
     return True
 
 
 def _check_manifest_type(manifest_type: str, uri: str) -> None:
     if manifest_type != _DOCKER_MANIFEST:
-        message = (
+        raise UserError(
             f"{uri} has the media type {manifest_type}; SageMaker's hosting takes "
             f"only {_DOCKER_MANIFEST}; build it with build_and_push.sh, or without attestations"
         )
-        raise UserError(message)
 
 
 def _find_manifest_type(ecr: Any, image: LocalImage) -> str | None:
@@ -160,8 +154,7 @@ def find_local(name: str) -> LocalImage:
         )
         for line in lines:
             if "error" in line:
-                message = f"the push of {repository}:{tag} failed: {line['error']}"
-                raise PlatformError(message)
+                raise PlatformError(f"the push of {repository}:{tag} failed: {line['error']}")
 
     pairs = (text.partition("=") for text in found.attrs.get("Config", {}).get("Env") or ())
     environment = {name: value for name, _, value in pairs}

@@ -4,8 +4,6 @@ The same content has the same place, so it is uploaded once. Names below a prefi
 disk, since containers see them.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
