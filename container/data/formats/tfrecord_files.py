@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from container.data import picture_geometry
 from container.data.formats import checksums, picture_files
 from container.data.formats.parts import (
     PART_BYTES,
@@ -191,9 +192,11 @@ def _unpack(batch: Sequence[Record], name: str, charset: str, shape: Shape) -> U
 def _check_size(features: Mapping[str, Feature], content: bytes | Feature, shape: Shape) -> None:
     """Compare the size that a record of raw pixels gives with that of the set.
 
-    Raises: ValueError if they differ.
+    Raises: ValueError if they differ, or a picture holds two.
     """
     if isinstance(content, bytes) and picture_files.is_picture(content):
+        if picture_geometry.has_successor(content):
+            raise ValueError("another picture follows in it")
         return
     for keys, expected, noun in zip(_SIZE_KEYS, shape, _SIZE_NOUNS, strict=True):
         found = _first(features, keys)
