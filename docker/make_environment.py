@@ -43,6 +43,7 @@ NEVER_RUNS: Final = {
     "ai_edge_litert/libLiteRtWebGpuAccelerator.so": "runs models on WebGPU; servers have none",
     "ai_edge_litert/vendors": "plug-ins for phones' neural processors",
     "ai_edge_litert/tools": "converters' command lines",
+    "ai_edge_litert/aot": "compiles models for phones' neural processors",
     "sagemaker_training/etc": "MPI's start scripts; MPI is left out",
     "nvidia/*/include": "CUDA's headers",
     "nvidia/cuda_nvcc/nvvm/bin": "the CUDA C++ compiler; XLA needs only libdevice and ptxas",
@@ -60,6 +61,7 @@ NEVER_RUNS: Final = {
     "**/*.pyi": "types, for checkers",
     "**/*.h": "headers that packages carry for compilers",
     "**/*.a": "static libraries",
+    "**/*.pxd": "Cython's headers",
 }
 
 # What these packages require only for MPI (docker/requirements-scripts.in).
@@ -184,12 +186,18 @@ def is_aligned(library: Path) -> bool:
 def compile_bytecode() -> None:
     """Compile all modules once: the running image writes no bytecode, and may not.
 
-    The bytecode stays valid whatever its source's time, so that times can be set.
+    The bytecode stays valid whatever its source's time, so that times can be set. Setuptools goes
+    without: it only builds packages from source, which takes longer than compiling it.
     """
     unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
     with contextlib.redirect_stdout(io.StringIO()):  # templates that are not Python fail to compile
         compileall.compile_dir(
-            VENV / "lib", quiet=2, force=True, workers=1, invalidation_mode=unchecked
+            VENV / "lib",
+            quiet=2,
+            force=True,
+            workers=1,
+            rx=re.compile("/site-packages/setuptools/"),
+            invalidation_mode=unchecked,
         )
 
 
