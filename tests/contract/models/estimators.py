@@ -16,7 +16,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 from tests.contract.models.cases import CSV, JSON, Case, ask_rows, bad, good, refuse_rows
 
@@ -51,7 +51,8 @@ def make_joblib(model: Path) -> Case:
     frame.loc[::7, "city"] = np.nan
     frame.loc[::5, "income"] = np.nan
     encode = make_column_transformer(
-        (OneHotEncoder(handle_unknown="ignore"), ["city", "member", "zip"]),
+        (OneHotEncoder(handle_unknown="ignore"), ["city", "member"]),
+        (make_pipeline(FunctionTransformer(), OneHotEncoder()), ["zip"]),
         (SimpleImputer(), ["age", "income"]),
     )
     labels = target.map({0: "no", 1: "yes"})

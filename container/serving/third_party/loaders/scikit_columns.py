@@ -11,15 +11,15 @@ def find_text(estimator: Any, count: int, names: Sequence[str]) -> dict[int, Any
 
     `names` are those of the `count` columns, if they have any. An encoder whose categories are
     texts takes text, and so do an imputer of texts and a vectorizer. What the first step of a
-    pipeline makes of a table is not followed.
+    pipeline makes of a table is not followed, unless that step is a function.
     """
     return dict(_find(estimator, list(range(count)), list(names)))
 
 
 def _find(estimator: Any, places: list[int], names: list[str]) -> Iterator[tuple[int, Any]]:
-    steps = getattr(estimator, "steps", None)
+    steps = [step for _, step in getattr(estimator, "steps", ()) if not _learns_nothing(step)]
     if steps:
-        yield from _find(steps[0][1], places, names)
+        yield from _find(steps[0], places, names)
         return
     for _, transformer, columns in getattr(estimator, "transformers_", ()):
         yield from _find(transformer, _resolve(columns, places, names), names)
@@ -32,6 +32,10 @@ def _find(estimator: Any, places: list[int], names: list[str]) -> Iterator[tuple
         for place, known in zip(places, learned, strict=True):
             if _are_text(known):
                 yield place, _choose_missing(known)
+
+
+def _learns_nothing(step: Any) -> bool:
+    return step in (None, "passthrough") or type(step).__name__ == "FunctionTransformer"
 
 
 def _are_text(known: Any) -> bool:
