@@ -54,6 +54,7 @@ NEVER_RUNS: Final = {
     "torch/bin/*[tT]est*": "the same",
     "torch/bin/upgrader_models": "models for these tests",
     "torch/bin/protoc*": "the compiler of protocol buffers",
+    "botocore/data/*/*/examples-1.json*": "examples, for the manual of AWS's clients",
     "numpy/distutils": "compiles C and Fortran; the image has no compiler",
     "numpy/_core/_simd.*.so": "shows numpy's vector code to its own tests",
     "**/*.exe": "Windows programs that pip and setuptools copy there",
@@ -186,18 +187,12 @@ def is_aligned(library: Path) -> bool:
 def compile_bytecode() -> None:
     """Compile all modules once: the running image writes no bytecode, and may not.
 
-    The bytecode stays valid whatever its source's time, so that times can be set. Setuptools goes
-    without: it only builds packages from source, which takes longer than compiling it.
+    The bytecode stays valid whatever its source's time, so that times can be set.
     """
     unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
     with contextlib.redirect_stdout(io.StringIO()):  # templates that are not Python fail to compile
         compileall.compile_dir(
-            VENV / "lib",
-            quiet=2,
-            force=True,
-            workers=1,
-            rx=re.compile("/site-packages/setuptools/"),
-            invalidation_mode=unchecked,
+            VENV / "lib", quiet=2, force=True, workers=1, invalidation_mode=unchecked
         )
 
 
