@@ -4,6 +4,7 @@ import contextlib
 import signal
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,12 +77,14 @@ class ProcessingJob(Job):
                 resources.callback(sync.close)  # all is stored once more, with findings
         is_isolated = self.request.get("NetworkConfig", {}).get("EnableNetworkIsolation", False)
         environment = identity.environment({}, is_isolated=is_isolated)
-        return self._make_launch(
+        launch = self._make_launch(
             host,
             self.request["AppSpecification"],
             environment | self.request.get("Environment", {}),
             is_isolated=is_isolated,
         )
+        cluster = self.request["ProcessingResources"]["ClusterConfig"]
+        return replace(launch, instance_type=cluster.get("InstanceType", ""))
 
     def _local(self, host: str, place: Mapping[str, Any]) -> Path:
         """Return where a host's container finds or leaves the files of an input or output."""

@@ -152,7 +152,7 @@ class TrainingJob(Job):
             program = {"ContainerArguments": ["train"], **program}  # IMG-3
         environment = job_directory.training_environment(self.request)
         launch = self._make_launch(host, program, environment, is_isolated=is_isolated)
-        return replace(launch, read_only=tuple(read_only))
+        return replace(launch, read_only=tuple(read_only), instance_type=group["instance_type"])
 
     def _restore_checkpoints(
         self, layout: contract.Layout, resources: contextlib.ExitStack

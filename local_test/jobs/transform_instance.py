@@ -91,6 +91,7 @@ class Instance:
                 invocation_s=client.get("InvocationsTimeoutInSeconds", Settings.timeout_s)
             ),
             environment=batch_environment(self._request),
+            restrictions={"instance_type": self._request["TransformResources"]["InstanceType"]},
         )
         self._replica = starter.start_replica(self._host)
         await_health([self._replica])

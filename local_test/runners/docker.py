@@ -38,12 +38,13 @@ class DockerRunner:
         image: str,
         *,
         memory_bytes: int | None = None,
-        gpus: bool = False,
+        gpus: bool | None = False,
         shm_bytes: int | None = None,
     ) -> None:
         """Find the image, and remove what harnesses that were killed left in the engine.
 
-        `shm_bytes` is the size of `/dev/shm`, by default what SageMaker is sure to give.
+        `gpus` None gives all of this machine to the instance types that have some. `shm_bytes` is
+        the size of `/dev/shm`, by default what SageMaker is sure to give.
 
         Raises: PlatformError if the engine cannot be reached, UserError if it does not have the
         image.
@@ -132,7 +133,7 @@ class DockerRunner:
         if memory_bytes is not None:
             options["mem_limit"] = memory_bytes
             options["memswap_limit"] = memory_bytes
-        if self._gpus:
+        if launch.wants_gpus if self._gpus is None else self._gpus:
             all_gpus = docker.types.DeviceRequest(count=-1, capabilities=[["gpu"]])
             options["device_requests"] = [all_gpus]
         return options

@@ -268,6 +268,11 @@ def explain_start(error: Exception, reason: str = "") -> UserError | PlatformErr
     if not isinstance(error, docker.errors.APIError):
         return PlatformError(f"lost the Docker engine: {error}")
     text = str(error.explanation or error)
+    if "could not select device driver" in text:
+        return UserError(
+            "the engine has no GPU to give: choose an instance type without GPUs, or install "
+            f"NVIDIA's container toolkit on a machine with one (GPU-1): {text}"
+        )
     if _IMAGE_FAULT.search(text):
         return UserError(f"the container could not be started: {reason or text}")
     if error.is_client_error():

@@ -4,6 +4,7 @@ There are two: `process` (any command) and `docker` (an image). The rest of the 
 know which one runs.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,13 @@ class Launch:
     """It can write to `/tmp` and, if it has one, to `/dev/shm` only (SRV-1)."""
     has_shared_memory: bool = True
     """It has a `/dev/shm`, which serverless endpoints lack (SRV-1)."""
+    instance_type: str = ""
+    """What the request names as its machine."""
+
+    @property
+    def wants_gpus(self) -> bool:
+        """Whether the instance type has GPUs of NVIDIA (GPU-1)."""
+        return re.match(r"ml\.[gp]\d", self.instance_type) is not None
 
     @property
     def port(self) -> int:

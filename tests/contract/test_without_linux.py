@@ -30,6 +30,7 @@ for name, missing in {MISSING!r}.items():
     for attribute in missing.split():
         vars(module).pop(attribute, None)
 import ctypes.util, sysconfig, urllib.request, uuid  # before they look for libraries of macOS
+sysconfig.get_config_vars()  # zoneinfo asks for one
 sys.platform = "darwin"
 """
 

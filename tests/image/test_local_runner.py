@@ -660,6 +660,16 @@ def test_a_container_that_cannot_be_executed_says_why(
     assert re.search(reason, said), said
 
 
+def test_an_instance_type_with_gpus_gets_them_or_is_refused(tmp_path: Path, image: str) -> None:
+    def edit(request: dict[str, Any]) -> None:
+        request["ResourceConfig"]["InstanceType"] = "ml.g5.xlarge"
+
+    runner = DockerRunner(image, gpus=None)
+    assert run_job(tmp_path / "cpu", runner).status == "Completed"
+    result = run_job(tmp_path / "gpu", runner, edit=edit)
+    assert result.status == "Completed" or "no GPU to give" in result.failure
+
+
 def test_a_missing_image_is_named() -> None:
     with pytest.raises(UserError, match="has no image 'no-such-image:1'"):
         DockerRunner("no-such-image:1")

@@ -69,10 +69,10 @@ def choose_runner(
     from local_test.runners.docker import DockerRunner  # noqa: PLC0415 - takes 0.2 s to import
 
     try:
-        return ClientRunner(DockerRunner(image), variables)
+        return ClientRunner(DockerRunner(image, gpus=None), variables)
     except UserError:
         # An image that was built here has no registry in its name; one that was pulled has.
         registry, _, local = image.partition("/")
         if "." not in registry or not local:
             raise
-        return ClientRunner(DockerRunner(local), variables)
+        return ClientRunner(DockerRunner(local, gpus=None), variables)

@@ -105,7 +105,7 @@ class VersionStarter:
             variant=description["VariantName"],
             config=config,
             suffix=f"-v{number}" if number > 1 else "",
-            restrictions=restrictions,
+            restrictions={"instance_type": description.get("InstanceType", ""), **restrictions},
             take_truncation=self._take_truncation,
         )
         return kind(description, starter, description.get("InitialVariantWeight", 1.0))

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import requests
 
 from local_test.runners.docker import DockerContainer
@@ -57,3 +58,20 @@ def test_a_container_that_says_nothing_yet_does_not_keep_the_next_from_starting(
     assert container.wait(30) == 0
     assert read == [b"heard from algo-2\n"]
     container.remove()
+
+
+@pytest.mark.parametrize(
+    ("instance_type", "has_gpus"),
+    [
+        ("ml.g5.xlarge", True),
+        ("ml.p4d.24xlarge", True),
+        ("ml.m5.large", False),
+        ("", False),
+        ("local_gpu", False),
+    ],
+)
+def test_an_instance_type_has_gpus_or_not(
+    tmp_path: Path, instance_type: str, *, has_gpus: bool
+) -> None:
+    launch = Launch("algo-1", ("train",), tmp_path, {}, instance_type=instance_type)
+    assert launch.wants_gpus is has_gpus
