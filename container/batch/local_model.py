@@ -8,8 +8,6 @@ third-party model or by the handlers of `inference.py`. Arrays go in and out as 
 has an example for Ray Data and one for Spark.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import shutil
@@ -44,8 +42,7 @@ class LocalModel:
         """
         directory = Path(model_dir).resolve()
         if not directory.is_dir():
-            message = f"{directory} is not a directory; unpack the model archive first"
-            raise UserError(message)
+            raise UserError(f"{directory} is not a directory; unpack the model archive first")
         base = tempfile.mkdtemp(prefix="local-model-")
         weakref.finalize(self, shutil.rmtree, base, ignore_errors=True)
         layout = contract.Layout(Path(base))

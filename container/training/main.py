@@ -3,8 +3,6 @@
 Rules of this file: the one broad `except` of training is here.
 """
 
-from __future__ import annotations
-
 import faulthandler
 import os
 import sys

@@ -6,8 +6,6 @@ or prediction failed, 2 the command or request is wrong or this machine cannot r
 by Ctrl-C.
 """
 
-from __future__ import annotations
-
 import errno
 from pathlib import Path
 

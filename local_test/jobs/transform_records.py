@@ -3,8 +3,6 @@
 Pure functions: nothing is read, sent or stored here.
 """
 
-from __future__ import annotations
-
 import contextlib
 import csv
 import io
@@ -50,11 +48,10 @@ def plan_requests(
             sent = _filter_record(record, path, source.get("ContentType", ""))
         part = sent.framed if is_packed else sent.payload
         if len(part) > settings.payload_bytes:
-            message = (
+            raise UserError(
                 f"a record of {len(part)} bytes exceeds MaxPayloadInMB "
                 f"{settings.payload_megabytes} (BT-5)"
             )
-            raise UserError(message)
         is_full = not is_packed or size_bytes + len(part) > settings.payload_bytes
         if pending and is_full:
             yield _plan(pending)
@@ -70,8 +67,7 @@ def _decompress(body: bytes) -> bytes:
     try:
         return unpacking.decompress_gzip(body)
     except ValueError as error:
-        message = f"the object cannot be decompressed as gzip: {error} (BT-7)"
-        raise UserError(message) from error
+        raise UserError(f"the object cannot be decompressed as gzip: {error} (BT-7)") from error
 
 
 def _plan(pending: Sequence[Record]) -> PlannedRequest:
@@ -109,11 +105,9 @@ def _read_row(payload: bytes, charset: str = "utf-8") -> list[str]:
         text = payload.decode(charset).rstrip("\r\n")
         rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
-        message = f"{wanted}: {error} (BT-12)"
-        raise UserError(message) from error
+        raise UserError(f"{wanted}: {error} (BT-12)") from error
     if len(rows) > 1:
-        message = f"{wanted}: {len(rows)} rows (BT-12)"
-        raise UserError(message)
+        raise UserError(f"{wanted}: {len(rows)} rows (BT-12)")
     return rows[0] if rows else []
 
 
@@ -156,11 +150,10 @@ def _split_answer(body: bytes, count: int) -> list[bytes]:
     if _is_document(body):  # of any number of lines
         answers = [body]
     if len(answers) != count:
-        message = (
+        raise UserError(
             f"sent {count} records, got back {len(answers)}; "
             f"they cannot be joined or filtered one by one (BT-9): {_advise(body, len(answers))}"
         )
-        raise UserError(message)
     return answers
 
 

@@ -190,10 +190,7 @@ def _asks(name: str) -> bool:
 
 
 def _is_on(name: str, value: Any) -> bool:
-    """Read a flag, in any of the forms in which the SDKs and people write it.
-
-    Raises: UserError.
-    """
+    """Read a flag, in any of the forms in which the SDKs and people write it. Raises: UserError."""
     meant = {**BOOLEANS, "none": False, "": False}.get(str(value).strip().lower())
     if meant is not None:
         return meant

@@ -3,8 +3,6 @@
 Rules of this file: pure, except for the counters.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterator

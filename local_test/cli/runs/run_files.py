@@ -4,8 +4,6 @@ Rules of this file: it reads, also while a job runs, and what a container wrote 
 file of another form counts as absent.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import datetime as dt
