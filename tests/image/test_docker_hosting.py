@@ -9,7 +9,13 @@ from collections.abc import Iterator
 import docker
 import pytest
 
-from tests.contract.aws import test_components, test_rollouts
+from tests.contract.aws import (
+    test_components,
+    test_endpoints,
+    test_pipelines,
+    test_rollouts,
+    test_variants,
+)
 from tests.contract.aws.client import LocalAws
 from tests.image.engine import build
 from tests.support import PROGRAMS
@@ -20,12 +26,19 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
     context = tmp_path_factory.mktemp("user-image")
     shutil.copy(PROGRAMS / "aws_user.py", context)
     base = os.environ.get("BASE_IMAGE") or "python:3.13-slim-trixie"
-    lines = [f"FROM {base}", "COPY aws_user.py /", 'ENTRYPOINT ["python3", "/aws_user.py"]']
+    label = "LABEL com.amazonaws.sagemaker.capabilities.accept-bind-to-port=true"
+    lines = [f"FROM {base}", label, "COPY aws_user.py /", 'ENTRYPOINT ["python3", "/aws_user.py"]']
     (context / "Dockerfile").write_text("\n".join(lines))
     local = LocalAws(tmp_path_factory.mktemp("docker-aws"))
     local.image = build(context, "Dockerfile", "byo-test-aws-user")
     with local.running(program=None):
+        local.s3.put_object(Bucket=local.bucket, Key="data/a.csv", Body=b"1,2\n")
         yield local
+
+
+@pytest.fixture
+def own_aws(aws: LocalAws) -> LocalAws:
+    return aws
 
 
 configs = test_rollouts.configs
@@ -34,6 +47,20 @@ guarded = test_rollouts.guarded
 endpoint = test_components.endpoint
 test_a_canary_in_containers = (
     test_rollouts.test_an_alarm_that_is_set_rolls_a_canary_back_and_a_retained_one_succeeds
+)
+test_a_rolling_update_in_containers = test_rollouts.test_linear_and_rolling_updates_lose_no_request
+test_a_bad_fleet_in_containers = (
+    test_rollouts.test_a_new_fleet_that_does_not_start_leaves_the_old_one
+)
+test_a_chain_of_containers = test_variants.test_a_pipeline_answers_requests_and_transforms
+test_a_direct_endpoint_of_containers = (
+    test_variants.test_a_request_names_the_container_of_a_direct_endpoint
+)
+test_a_shadow_in_containers = test_variants.test_a_shadow_variant_is_described_and_metered
+containers = test_variants.containers
+test_async_in_containers = test_endpoints.test_an_asynchronous_request_answers_in_s3
+test_a_failed_pipeline_in_containers = (
+    test_pipelines.test_a_failed_execution_runs_again_from_where_it_failed
 )
 test_components_in_containers = test_components.test_two_models_share_an_endpoint
 test_copies_in_containers = test_components.test_copies_come_and_go_down_to_none
