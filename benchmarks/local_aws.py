@@ -64,8 +64,8 @@ def main() -> int:
 
 def measure_overhead(aws: LocalAws) -> float:
     """Send the same request each way in turns; return the median ms that boto3 and we add."""
-    port = json.loads(invoke(aws))["port"]
-    container = http.client.HTTPConnection("127.0.0.1", port)
+    port = json.loads(invoke(aws))["port"].rpartition(":")[2]
+    container = http.client.HTTPConnection("127.0.0.1", int(port))
     api = http.client.HTTPConnection(aws.url.removeprefix("http://"))
     path = "/endpoints/e/invocations"
     signed = aws.sign(path, BODY, Content_Type="text/csv")
