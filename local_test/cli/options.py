@@ -117,6 +117,11 @@ class ContainerOptions:
     )
 
     @property
+    def is_own_program(self) -> bool:
+        """Whether the bundled program runs, whatever Python is called."""
+        return self.image is None and self.program.endswith(" -m container")
+
+    @property
     def image_name(self) -> str:
         """The image as requests name it."""
         return self.image or shorthand.PROGRAM_IMAGE
@@ -131,7 +136,7 @@ class ContainerOptions:
         given = parse_pairs("--metric", texts)
         if given:
             return [{"Name": name, "Regex": pattern} for name, pattern in given.items()]
-        if self.image is not None or self.program != OWN_PROGRAM:
+        if not self.is_own_program:
             return []
         return [dict(definition) for definition in contract.METRIC_DEFINITIONS]
 
@@ -155,7 +160,7 @@ class ContainerOptions:
                 raise UserError(message)
         return ProcessRunner(
             wrap(split_command("--program", self.program)),
-            directory=CHECKOUT if self.program == OWN_PROGRAM else Path.cwd(),
+            directory=CHECKOUT if self.is_own_program else Path.cwd(),
             is_private=False if self.base_dir else None,
             memory_bytes=limit_bytes,
         )

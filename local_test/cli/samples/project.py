@@ -6,7 +6,7 @@ from typing import Final
 
 from container import contract
 from local_test.cli import terminal
-from local_test.cli.options import OWN_PROGRAM, ContainerOptions, DataOptions
+from local_test.cli.options import ContainerOptions, DataOptions
 
 _PROGRAMS: Final = ("train.py", "train.sh", "algorithm.py")
 _DATA_CHANNEL: Final = "training"
@@ -27,7 +27,7 @@ class Project:
     def list_channels(self, container: ContainerOptions) -> dict[str, str]:
         """Return the channels of a training job; an image or program has its own code."""
         channels = {_DATA_CHANNEL: str(self.directory / "data")}
-        if container.image is None and container.program == OWN_PROGRAM:
+        if container.is_own_program:
             channels[contract.CODE_CHANNEL] = str(self.directory / "code")
         return channels
 

@@ -33,12 +33,14 @@ def test_named_channels_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert project.complete(given, ContainerOptions()) == (given, None)
 
 
+@pytest.mark.parametrize("python", ["python", "python3", "/usr/bin/python3.12"])
 def test_code_is_sent_only_to_our_own_program(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    python: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     init.write(tmp_path, "script")
     monkeypatch.chdir(tmp_path)
-    data, found = project.complete(DataOptions(hyperparameter=["scale=2"]), ContainerOptions())
+    ours = ContainerOptions(program=f"{python} -m container")
+    data, found = project.complete(DataOptions(hyperparameter=["scale=2"]), ours)
     assert found == project.Project(tmp_path)
     code, training = str(tmp_path / "code"), str(tmp_path / "data")
     assert data.channels == {"code": code, "training": training}
