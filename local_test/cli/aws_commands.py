@@ -54,6 +54,10 @@ class SettingsOptions:
         None, "Most instances of all jobs together, and of all endpoints; by default 20."
     )
 
+    run_functions: bool | None = option(
+        None, "Run Lambda functions of pipelines as programs of this machine."
+    )
+
     def _check_program(self) -> str | None:
         if self.program is not None:
             split_command("--program", self.program)
@@ -68,6 +72,7 @@ class SettingsOptions:
             "region": self.region,
             "account": self.account,
             "max_instances": self.max_instances,
+            "run_functions": self.run_functions,
         }
         return {name: value for name, value in changes.items() if value is not None}
 

@@ -87,10 +87,7 @@ class RemoteEndpoint:
             pause_s = min(_POLL_S, pause_s * 1.5)
 
     def watch(self) -> NoReturn:
-        """Show the log for as long as the endpoint exists.
-
-        Raises: as `wait` does.
-        """
+        """Show the log for as long as the endpoint exists. Raises: as `wait` does."""
         while True:
             _check(*self._look())
             with explaining():

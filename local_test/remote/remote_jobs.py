@@ -61,10 +61,7 @@ class Kind:
         return f"Create{self.stem}Job"
 
     def call(self, account: Account, verb: str, **fields: Any) -> dict[str, Any]:
-        """Call the operation of a verb, such as `describe`.
-
-        Raises: botocore's errors.
-        """
+        """Call the operation of a verb, such as `describe`. Raises: botocore's errors."""
         snake = re.sub("(?<!^)(?=[A-Z])", "_", self.stem).lower()
         answer = getattr(account.client("sagemaker"), f"{verb}_{snake}_job")(**fields)
         return {key: value for key, value in answer.items() if key != "ResponseMetadata"}

@@ -13,6 +13,7 @@ from tests.support import ROOT
 
 EXERCISES = {
     "tests/contract/aws/test_pipelines.py": (
+        "local_test.aws.sagemaker.pipelines.functions.function_program",
         "local_test.aws.sagemaker.pipelines.pipeline_operations",
         "local_test.aws.sagemaker.pipelines.steps",
         "local_test.aws.sagemaker.pipelines.values",

@@ -40,6 +40,8 @@ class Account:
         self.publish_metrics = services.publish_metrics
         self.alarms = services.alarms
         self.notices = services.notices
+        self.find_function = services.find_function
+        self.runs_functions = settings.run_functions
         self.logs = LogStore(directory / "logs")
         self.metrics = MetricFiles(directory / "metrics")
         self.live: dict[tuple[str, str], Any] = {}

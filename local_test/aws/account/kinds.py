@@ -71,31 +71,19 @@ PIPELINE: Final = Kind("pipeline", dict[str, Any], "Pipeline", "PipelineStatus")
 PIPELINE_EXECUTION: Final = Kind(
     "pipeline-execution", dict[str, Any], "PipelineExecution", "PipelineExecutionStatus"
 )
-RESOURCES: Final[Mapping[str, Kind[Any]]] = {
-    kind.name: kind
-    for kind in (
-        *(TRAINING_JOB, PROCESSING_JOB, TRANSFORM_JOB, TUNING_JOB),
-        *(MODEL, ENDPOINT_CONFIG, ENDPOINT, COMPONENT, PACKAGE_GROUP, PACKAGE),
-        *(EXPERIMENT, TRIAL, TRIAL_COMPONENT, ARTIFACT, ACTION, CONTEXT),
-        *(MODEL_CARD, ALGORITHM, PIPELINE),
-    )
-}
-"""The kinds that have ARNs of SageMaker, by name."""
-
 ALARM: Final = Kind("alarm", dict[str, Any], "Alarm")
-SCALABLE_TARGET: Final = Kind("scalable-target", records.ScalableTarget)
-SCALING_POLICY: Final = Kind("scaling-policy", records.ScalingPolicy)
+FUNCTION_CALL: Final = Kind("function-call", dict[str, Any], "FunctionCall", "FunctionCallStatus")
+SCALABLE_TARGET: Final = Kind("scalable-target", dict[str, Any])
+SCALING_POLICY: Final = Kind("scaling-policy", dict[str, Any])
 SCALING_ACTIVITY: Final = Kind("scaling-activity", dict[str, Any])
 BUCKET: Final = Kind("s3-bucket", records.Bucket)
 OBJECT: Final = Kind("s3-object", records.StoredObject)
 ALL: Final[Mapping[str, Kind[Any]]] = {
-    **RESOURCES,
-    **{
-        kind.name: kind
-        for kind in (
-            *(ALARM, SCALABLE_TARGET, SCALING_POLICY, SCALING_ACTIVITY, BUCKET, OBJECT),
-            *(ASSOCIATION, PIPELINE_EXECUTION),
-        )
-    },
+    kind.name: kind for kind in list(vars().values()) if isinstance(kind, Kind)
 }
 """All kinds, by name."""
+_OTHERS: Final = (ALARM, ASSOCIATION, PIPELINE_EXECUTION, FUNCTION_CALL)
+RESOURCES: Final[Mapping[str, Kind[Any]]] = {
+    kind.name: kind for kind in ALL.values() if kind.prefix and kind not in _OTHERS
+}
+"""The kinds that have ARNs of SageMaker, by name."""

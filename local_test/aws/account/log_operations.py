@@ -12,7 +12,7 @@ from local_test.aws.account.logs import Event, LogStore
 from local_test.aws.protocol.messages import AwsError
 from local_test.aws.protocol.paging import Pager
 
-_PREFIX: Final = "/aws/sagemaker/"
+_OURS: Final = re.compile("/aws/(sagemaker|lambda)/")
 _EVENTS_PER_PAGE: Final = 10_000
 _PAGE_BYTES: Final = 1024 * 1024
 _EVENT_OVERHEAD_BYTES: Final = 26  # as the service counts
@@ -33,7 +33,7 @@ def concerns(operation: str, request: Mapping[str, Any]) -> bool:
     name = str(next((request[name] for name in names if request.get(name)), ""))
     listed = [str(item) for key in _LISTS for item in request.get(key) or ()]
     is_ours = str(request.get("queryId", "")).startswith(_QUERY_PREFIX)
-    is_about_sagemaker = any(_PREFIX in item for item in (name, *listed)) or is_ours
+    is_about_sagemaker = any(_OURS.search(item) for item in (name, *listed)) or is_ours
     return operation in OPERATIONS and is_about_sagemaker
 
 

@@ -144,27 +144,6 @@ class Package(Resource):
     _client_token: NotRequired[str | None]
 
 
-class ScalableTarget(TypedDict):
-    """A scalable target of Application Auto Scaling."""
-
-    MinCapacity: int
-    MaxCapacity: int
-    SuspendedState: NotRequired[dict[str, bool]]
-    _scaled: NotRequired[float]
-    """When the scaler last changed the variant."""
-
-
-class ScalingPolicy(TypedDict):
-    """A target tracking policy."""
-
-    ServiceNamespace: str
-    ScalableDimension: str
-    ResourceId: str
-    PolicyName: str
-    PolicyARN: str
-    TargetTrackingScalingPolicyConfiguration: dict[str, Any]
-
-
 class Bucket(TypedDict):
     """A bucket of S3."""
 

@@ -5,8 +5,11 @@ moto answers for S3, ECR, STS, IAM, CloudWatch and Logs, and for whatever else i
 Rules of this file: only this folder imports moto.
 """
 
+import base64
 import datetime as dt
+import itertools
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable
@@ -31,6 +34,7 @@ _ALLOWED = jinja2.Template(
     autoescape=True,
     trim_blocks=True,
 )
+_ROLE = re.compile(rb'"Role": *"arn:aws:iam::[0-9]+:role/([\w+=,.@-]+)"')
 
 
 class _ExactName(str):
@@ -86,8 +90,8 @@ class Services:
         if service == "iam":
             self._roles.prepare(form)
         if service == "iam" and form.get("Action") == ["SimulatePrincipalPolicy"]:
-            names = [name for name in form if name.startswith("ActionNames.member.")]
-            actions = [value for name in names for value in form[name]]
+            listed = (form[name] for name in form if name.startswith("ActionNames.member."))
+            actions = list(itertools.chain.from_iterable(listed))
             body = _ALLOWED.render(actions=actions).encode()
             headers = [("Content-Type", "text/xml"), ("Content-Length", str(len(body)))]
             start_response("200 OK", headers)
@@ -97,6 +101,8 @@ class Services:
             exact = [(_ExactName(name), value) for name, value in headers]
             return start_response(status, exact, *rest)
 
+        if service == "lambda" and (match := _ROLE.search(read_body(environ))):
+            self._roles.prepare({"RoleName": [match[1].decode()]})
         application = self._objects if service == "s3" else self._ask
         return application(environ, start_exactly)
 
@@ -139,6 +145,25 @@ class Services:
             if key.access_key_id == access_key:
                 return str(key.secret_access_key)
         return None
+
+    def find_function(self, arn: str) -> dict[str, Any] | None:
+        """Return a function of Lambda, or None."""
+        from moto.awslambda.exceptions import UnknownFunctionException  # noqa: PLC0415 - slow
+        from moto.awslambda.models import lambda_backends  # noqa: PLC0415 - takes a second
+
+        try:
+            found = lambda_backends[self._account][self._cloudwatch.region_name].get_function(arn)
+        except UnknownFunctionException:
+            return None
+        return {
+            "name": found.function_name,
+            "handler": found.handler,
+            "runtime": str(found.run_time),
+            "code": base64.b64encode(found.code_bytes).decode(),
+            "environment": dict(found.environment_vars),
+            "timeout_s": int(found.timeout),
+            "memory_mb": int(found.memory_size),
+        }
 
     def publish_metrics(self, namespace: str, data: list[dict[str, Any]]) -> None:
         """Store CloudWatch data; times are seconds since the epoch."""

@@ -1,7 +1,7 @@
 """What happens to an account when the local AWS starts and stops."""
 
 from local_test.aws.account.account import Account
-from local_test.aws.account.kinds import COMPONENT, ENDPOINT, TRAINING_JOB
+from local_test.aws.account.kinds import COMPONENT, ENDPOINT, FUNCTION_CALL, TRAINING_JOB
 from local_test.aws.sagemaker import (
     autoscaling,
     cloudwatch,
@@ -12,6 +12,7 @@ from local_test.aws.sagemaker import (
 from local_test.aws.sagemaker.events import sending
 from local_test.aws.sagemaker.hosting import live_components
 from local_test.aws.sagemaker.pipelines import runner as pipeline_runner
+from local_test.aws.sagemaker.pipelines.functions import function_calls
 from local_test.aws.sagemaker.tuning import tuning_operations
 
 
@@ -28,6 +29,7 @@ def recover(account: Account) -> None:
     live_endpoints.recover(account)
     live_components.recover(account)
     tuning_operations.recover(account)
+    function_calls.recover(account)
     pipeline_runner.recover(account)
     account.start_thread("scaler", lambda: autoscaling.run(account))
     account.start_thread("cloudwatch", lambda: cloudwatch.run(account))
@@ -38,6 +40,8 @@ def close(account: Account) -> None:
     account.is_closing.set()
     job_operations.stop_all(account)
     for kind, name in list(account.live):
+        if kind == FUNCTION_CALL.name:
+            function_calls.stop(account, name)
         if kind in (ENDPOINT.name, COMPONENT.name) and (
             live := account.live.pop((kind, name), None)
         ):

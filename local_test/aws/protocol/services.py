@@ -21,10 +21,7 @@ class Notices(Protocol):
     """What others are told of: messages of SNS and events of EventBridge."""
 
     def publish(self, topic: str, message: str) -> None:
-        """Publish a message to a topic, which an ARN names.
-
-        Raises: UserError if it cannot be.
-        """
+        """Publish a message to a topic, which an ARN names. Raises: UserError if it cannot be."""
 
     def send_event(self, kind: str, resources: Sequence[str], detail: Mapping[str, Any]) -> None:
         """Send an event to the targets of the rules that match it."""
@@ -40,6 +37,9 @@ class Services(Protocol):
     @property
     def notices(self) -> Notices:
         """SNS and EventBridge."""
+
+    def find_function(self, arn: str) -> dict[str, Any] | None:
+        """Return a function of Lambda: name, handler, runtime, code, environment and limits."""
 
     def publish_metrics(self, namespace: str, data: list[dict[str, Any]]) -> None:
         """Store `PutMetricData` entries, whose times are seconds since the epoch."""

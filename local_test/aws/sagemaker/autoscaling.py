@@ -14,7 +14,6 @@ from typing import Any, Final
 
 from local_test.aws.account.account import Account
 from local_test.aws.account.kinds import SCALABLE_TARGET, SCALING_ACTIVITY, SCALING_POLICY, Kind
-from local_test.aws.account.records import ScalableTarget, ScalingPolicy
 from local_test.aws.protocol import messages
 from local_test.aws.protocol.messages import AwsError, reject
 from local_test.aws.protocol.paging import Pager
@@ -178,7 +177,7 @@ def run(account: Account) -> None:
                 traceback.print_exc(file=sys.stderr)
 
 
-def _scale(account: Account, policy: ScalingPolicy) -> None:
+def _scale(account: Account, policy: Mapping[str, Any]) -> None:
     target = account.store.find(SCALABLE_TARGET, policy["ResourceId"])
     scalable = parse(policy)
     current = scalable.count(account)
@@ -208,7 +207,7 @@ def _scale(account: Account, policy: ScalingPolicy) -> None:
     account.store.insert(SCALING_ACTIVITY, activity_id, activity)
 
 
-def may_scale(target: ScalableTarget, tracking: Mapping[str, Any], direction: str) -> bool:
+def may_scale(target: Mapping[str, Any], tracking: Mapping[str, Any], direction: str) -> bool:
     """Return whether a policy may add (`Out`) or remove (`In`) instances now."""
     suspended = target.get("SuspendedState", {}).get(f"DynamicScaling{direction}Suspended", False)
     cooldown_s = tracking.get(f"Scale{direction}Cooldown", _COOLDOWN_S)

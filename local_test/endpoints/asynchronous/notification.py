@@ -64,11 +64,8 @@ def write(
     if outcome.failure:
         message["failureReason"] = outcome.failure
     else:
-        place = receipt["OutputLocation"]
-        message["responseParameters"] = {
-            "contentType": outcome.content_type,
-            "outputLocation": place,
-        }
+        place = {"contentType": outcome.content_type, "outputLocation": receipt["OutputLocation"]}
+        message["responseParameters"] = place
     if f"{kind}_NOTIFICATION_TOPIC" in config.get("IncludeInferenceResponseIn", ()):
         content = base64.b64encode(outcome.body).decode()
         message["responseBody"] = {"content": content, "encoding": "BASE64"}

@@ -35,6 +35,8 @@ class LocalAws:
     role = "arn:aws:iam::000000000000:role/test"
     image = "000000000000.dkr.ecr.us-east-1.amazonaws.com/user:1"
     bucket = "sagemaker-us-east-1-000000000000"
+    flags: tuple[str, ...] = ()
+    """Further options of `up`."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -55,7 +57,8 @@ class LocalAws:
 
     def up(self, program: str | None = PROGRAM) -> None:
         """Start it; without a program, images run in the Docker engine."""
-        done = self.run("up", *(["--program", program] if program else ["--docker"]), check=False)
+        runner = ["--program", program] if program else ["--docker"]
+        done = self.run("up", *runner, *self.flags, check=False)
         if done.returncode != 0:
             log = self.directory / "server.log"
             raise AssertionError(done.stderr + (log.read_text() if log.exists() else ""))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
+import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +20,9 @@ from tests.support import PROGRAMS, wait_for
 
 @pytest.fixture(scope="module")
 def own_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
-    with LocalAws(tmp_path_factory.mktemp("pipelines-aws")).running() as local:
+    local = LocalAws(tmp_path_factory.mktemp("pipelines-aws"))
+    local.flags = ("--run-functions",)
+    with local.running():
         local.s3.put_object(Bucket=local.bucket, Key="data/a.csv", Body=b"1,2\n")
         yield local
 
@@ -88,6 +93,99 @@ def test_a_pipeline_of_the_sdk_v3_trains_and_gates(own_aws: LocalAws) -> None:
     facts = json.loads(walkthrough.finish(process).splitlines()[-1])
     passed = [["Train", "Succeeded"], ["Gate", "Succeeded"]]
     assert facts == {"good": [*passed, []], "bad": [*passed, ["Refuse", "Failed"], ["Train"]]}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sdk", ["v2", "v3"])
+def test_a_lambda_step_of_the_sdk_runs_its_function(
+    own_aws: LocalAws, sdk: str, tmp_path: Path
+) -> None:
+    program = PROGRAMS / "sdk_pipeline_function.py"
+    process = walkthrough.start(own_aws, sdk, program, own_aws.role, tmp_path)
+    facts = json.loads(walkthrough.finish(process).splitlines()[-1])
+    reason = "ClientError: the Lambda function failed: LookupError: nobody is here"
+    assert facts == {
+        "Ann": {"steps": ["Succeeded"] * 2, "outputs": ["hello Ann", "1"], "reason": [""]},
+        "Bob": {
+            "steps": ["Failed", "Succeeded", "Succeeded"],
+            "outputs": ["hello Bob", "1"],
+            "reason": [""],
+        },
+        "nobody": {"steps": ["Failed"], "outputs": [], "reason": [reason]},
+    }
+
+
+HANDLER = """
+import pathlib, time
+
+def handle(event, context):
+    print("called")
+    while not pathlib.Path(event["file"]).exists():
+        time.sleep(0.05)
+    return {"done": True}
+"""
+
+
+def make_function_step(aws: LocalAws, file: Path) -> dict[str, Any]:
+    """Create a function that waits for a file, and return a step that calls it."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("waits.py", HANDLER)
+    made = aws.client("lambda").create_function(
+        FunctionName=file.stem,
+        Runtime="python3.11",
+        Handler="waits.handle",
+        Role=aws.role,
+        Code={"ZipFile": packed.getvalue()},
+        Timeout=60,
+    )
+    return {
+        "Name": "Call",
+        "Type": "Lambda",
+        "Arguments": {"file": str(file)},
+        "FunctionArn": made["FunctionArn"],
+        "OutputParameters": [{"OutputName": "done", "OutputType": "Boolean"}],
+    }
+
+
+def count_calls(aws: LocalAws, function: str) -> int:
+    """Return how often a function has printed that it was called."""
+    logs, group = aws.client("logs"), f"/aws/lambda/{function}"
+    if not logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]:
+        return 0
+    found = logs.filter_log_events(logGroupName=group, filterPattern="called")
+    return len(found["events"])
+
+
+def test_a_function_is_stopped_and_called_again_after_a_kill(
+    own_aws: LocalAws, tmp_path: Path
+) -> None:
+    stopped = start(own_aws, "function-stop", [make_function_step(own_aws, tmp_path / "stopped")])
+    wait_for(lambda: count_calls(own_aws, "stopped"), lambda count: count == 1)
+    token = {"ClientRequestToken": "s" * 32}
+    own_aws.sagemaker.stop_pipeline_execution(PipelineExecutionArn=stopped, **token)
+    assert wait_until_ended(own_aws, stopped)["PipelineExecutionStatus"] == "Stopped"
+
+    arn = start(own_aws, "function-kill", [make_function_step(own_aws, tmp_path / "killed")])
+    wait_for(lambda: count_calls(own_aws, "killed"), lambda count: count == 1)
+    os.kill(own_aws.pid, signal.SIGKILL)
+    own_aws.up()
+    wait_for(lambda: count_calls(own_aws, "killed"), lambda count: count == 2)
+    (tmp_path / "killed").touch()
+    assert wait_until_ended(own_aws, arn)["PipelineExecutionStatus"] == "Succeeded"
+
+
+def test_a_lambda_step_is_refused_where_functions_do_not_run(aws: LocalAws) -> None:
+    step = make_function_step(aws, Path("never"))
+    document = {"Version": "2020-12-01", "Steps": [step]}
+    code, message = refuse(
+        aws.sagemaker.create_pipeline,
+        PipelineName="never",
+        PipelineDefinition=json.dumps(document),
+        RoleArn=aws.role,
+        ClientRequestToken="n" * 32,
+    )
+    assert (code, "`up --run-functions`" in message) == ("ValidationException", True)
 
 
 def test_a_failed_execution_runs_again_from_where_it_failed(own_aws: LocalAws) -> None:

@@ -26,10 +26,7 @@ class Notices:
         self._region = region
 
     def publish(self, topic: str, message: str) -> None:
-        """Publish a message.
-
-        Raises: UserError if the topic does not exist or does not take it.
-        """
+        """Publish a message. Raises: UserError if the topic does not exist or does not take it."""
         from moto.core.exceptions import ServiceException  # noqa: PLC0415 - takes long to import
         from moto.sns.models import sns_backends  # noqa: PLC0415 - takes long to import
 
@@ -66,11 +63,8 @@ class Notices:
         try:
             self._send(rule, target, event)
         except Exception as error:  # noqa: BLE001 - a fault of moto, or of a target, is the rule's
-            reason = "this kind of target is not emulated"
-            if not isinstance(error, NotImplementedError):
-                reason = str(error) or type(error).__name__
-            message = f"rule {rule.name} of EventBridge cannot send to {target['Arn']}: {reason}"
-            print(message, file=sys.stderr, flush=True)
+            reason = f"rule {rule.name} of EventBridge cannot send to {target['Arn']}: {error!r}"
+            print(reason, file=sys.stderr, flush=True)
 
     def _send(self, rule: Any, target: Mapping[str, Any], event: dict[str, Any]) -> None:
         arn = target["Arn"]

@@ -6,23 +6,20 @@ Source: the developer guide, "Events that Amazon SageMaker AI sends to Amazon Ev
 import datetime as dt
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from local_test.aws.account import kinds
 from local_test.aws.account.kinds import Kind
 from local_test.aws.protocol import messages
 
 Record = Mapping[str, Any]
+_KINDS: Final = (
+    *(kinds.TRAINING_JOB, kinds.PROCESSING_JOB, kinds.TRANSFORM_JOB, kinds.ENDPOINT),
+    *(kinds.PACKAGE, kinds.MODEL, kinds.MODEL_CARD),
+)
 _TITLES: Final[Mapping[str, str]] = {
-    kinds.TRAINING_JOB.name: "SageMaker Training Job State Change",
-    kinds.PROCESSING_JOB.name: "SageMaker Processing Job State Change",
-    kinds.TRANSFORM_JOB.name: "SageMaker Transform Job State Change",
-    kinds.TUNING_JOB.name: "SageMaker HyperParameter Tuning Job State Change",
-    kinds.ENDPOINT.name: "SageMaker Endpoint State Change",
-    kinds.PACKAGE.name: "SageMaker Model Package State Change",
-    kinds.MODEL.name: "SageMaker Model State Change",
-    kinds.MODEL_CARD.name: "SageMaker Model Card State Change",
+    **{kind.name: re.sub(r"(?<=[a-z])(?=[JCP])", " ", kind.prefix) for kind in _KINDS},
+    kinds.TUNING_JOB.name: "HyperParameter Tuning Job",
 }
 _WATCHED: Final[Mapping[str, tuple[str, ...]]] = {
     kinds.TRAINING_JOB.name: ("SecondaryStatus",),
@@ -37,8 +34,7 @@ _ISO: Final = (kinds.PACKAGE.name, kinds.MODEL_CARD.name)
 """The kinds of which times are texts; others have milliseconds."""
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """One event, without what EventBridge adds."""
 
     kind: str
@@ -52,7 +48,8 @@ def find_events(kind: Kind[Any], before: Record | None, after: Record | None) ->
     if kind is kinds.PIPELINE_EXECUTION and after is not None:
         yield from _find_pipeline_events(before or {}, after)
     elif kind.name in _TITLES and shown is not None and _has_changed(kind, before, after):
-        yield Event(_TITLES[kind.name], (shown[kind.arn_name],), _describe(kind, shown))
+        title = f"SageMaker {_TITLES[kind.name]} State Change"
+        yield Event(title, (shown[kind.arn_name],), _describe(kind, shown))
 
 
 def _has_changed(kind: Kind[Any], before: Record | None, after: Record | None) -> bool:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final
 
 from local_test.aws.account.account import Account
 from local_test.aws.account.kinds import COMPONENT, ENDPOINT
@@ -15,43 +15,21 @@ _VARIANT: Final = re.compile(r"endpoint/([^/]+)/variant/([^/]+)")
 _COMPONENT: Final = re.compile(r"inference-component/([^/]+)")
 
 
-class Scalable(Protocol):
-    """Something whose count follows its load."""
-
-    dimension: ClassVar[str]
-    metric: ClassVar[str]
-    """The predefined metric of target tracking that is emulated."""
-    least: ClassVar[int]
-    """The lowest MinCapacity."""
-    noun: ClassVar[str]
-    """What is counted."""
-
-    def check(self, account: Account) -> None:
-        """Refuse what does not exist or cannot be scaled. Raises: AwsError."""
-
-    def count(self, account: Account) -> int | None:
-        """Return the count; None while it cannot be changed."""
-
-    def count_requests(self, account: Account, window_s: int) -> int:
-        """Return the number of requests in the last `window_s` seconds."""
-
-    def scale(self, account: Account, wanted: int) -> None:
-        """Begin to change the count. Raises: AwsError if that is not possible now."""
-
-
 @dataclass(frozen=True)
 class ScalableVariant:
     """A variant of an endpoint."""
 
     dimension: ClassVar[str] = "sagemaker:variant:DesiredInstanceCount"
     metric: ClassVar[str] = "SageMakerVariantInvocationsPerInstance"
+    """The predefined metric of target tracking that is emulated."""
     least: ClassVar[int] = 1
+    """The lowest MinCapacity."""
     noun: ClassVar[str] = "instance"
     endpoint: str
     variant: str
 
     def check(self, account: Account) -> None:
-        """Refuse one that does not exist or is serverless."""
+        """Refuse one that does not exist or is serverless. Raises: AwsError."""
         found = self._find(account)
         if found is None:
             reject(f"Endpoint {self.endpoint} with variant {self.variant} does not exist")
@@ -71,7 +49,7 @@ class ScalableVariant:
         return None
 
     def count(self, account: Account) -> int | None:
-        """Return how many instances it has."""
+        """Return how many instances it has; None while that cannot be changed."""
         record = account.store.find(ENDPOINT, self.endpoint)
         found = self._find(account)
         if record is None or found is None or record["EndpointStatus"] != "InService":
@@ -79,11 +57,11 @@ class ScalableVariant:
         return int(found.get("InitialInstanceCount", 1))
 
     def count_requests(self, account: Account, window_s: int) -> int:
-        """Return its requests."""
+        """Return its requests of the last `window_s` seconds."""
         return account.meter(self.endpoint).count_recent(self.variant, window_s)
 
     def scale(self, account: Account, wanted: int) -> None:
-        """Change its instance count."""
+        """Begin to change its instance count. Raises: AwsError if that is not possible now."""
         desired = {"VariantName": self.variant, "DesiredInstanceCount": wanted}
         request = {"EndpointName": self.endpoint, "DesiredWeightsAndCapacities": [desired]}
         endpoint_operations.update_weights_and_capacities(account, request)
@@ -122,6 +100,10 @@ class ScalableComponent:
         desired = {"CopyCount": wanted}
         request = {"InferenceComponentName": self.name, "DesiredRuntimeConfig": desired}
         component_operations.update_runtime_config(account, request)
+
+
+Scalable = ScalableVariant | ScalableComponent
+"""Something whose count follows its load."""
 
 
 def parse(request: Mapping[str, Any]) -> Scalable:

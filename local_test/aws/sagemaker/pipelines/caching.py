@@ -13,7 +13,7 @@ from container.errors import UserError
 from local_test.aws.account.account import Account
 from local_test.aws.account.kinds import PIPELINE_EXECUTION
 
-CACHED: Final = ("Training", "Processing", "Transform", "Tuning")
+CACHED: Final = ("Training", "Processing", "Transform", "Tuning", "Lambda")
 _DURATION: Final = re.compile(
     r"P?(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?",
     re.IGNORECASE,
@@ -51,10 +51,8 @@ def find(
     `since` is the earliest time at which the step may have ended, in seconds since the epoch.
     """
     for other in reversed(account.store.list(PIPELINE_EXECUTION)):
-        if (
-            other["PipelineName"] != execution["PipelineName"]
-            or other["_name"] == (execution["_name"])
-        ):
+        is_other = other["_name"] != execution["_name"]
+        if not is_other or other["PipelineName"] != execution["PipelineName"]:
             continue
         state = other["_steps"].get(name, {})
         is_equal = state.get("StepStatus") == "Succeeded" and state.get("_key") == key

@@ -21,7 +21,7 @@ CREATORS: Final[Mapping[str, str]] = {
     "Endpoint": "CreateEndpoint",
 }
 """The operation that a step of each type asks for."""
-TYPES: Final = (*CREATORS, "Condition", "Fail")
+TYPES: Final = (*CREATORS, "Lambda", "Condition", "Fail")
 _CONVERSIONS: Final = {"String": str, "Integer": int, "Float": float, "Boolean": bool}
 _BOOLEANS: Final = {"true": True, "false": False}
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,62}[A-Za-z0-9])?")
@@ -45,7 +45,10 @@ class Step:
     def arguments(self) -> Mapping[str, Any]:
         """What it asks for."""
         found: Mapping[str, Any] = self.body.get("Arguments", {})
-        return found
+        if self.kind != "Lambda":
+            return found
+        named = {key: self.body.get(key, []) for key in ("FunctionArn", "OutputParameters")}
+        return {**named, "Payload": found}
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ class Definition:
                 faults.append(f"the parameter {name!r} has no default value; give it one")
                 continue
             try:
-                values[name] = _convert(parameter, value)
+                values[name] = convert(parameter["Type"], value)
             except ValueError:
                 faults.append(f"the parameter {name!r} is {parameter['Type']}; found {value!r}")
                 continue
@@ -94,8 +97,11 @@ class Definition:
         return values
 
 
-def _convert(parameter: Mapping[str, Any], value: Any) -> Any:
-    kind = parameter["Type"]
+def convert(kind: str, value: Any) -> Any:
+    """Return a value as the type of a parameter, or of an output of a function.
+
+    Raises: ValueError, TypeError.
+    """
     if kind == "Boolean" and isinstance(value, str):
         if value.lower() not in _BOOLEANS:
             raise ValueError(value)
@@ -157,6 +163,12 @@ def _check(step: Step) -> list[str]:
             f"step {step.name!r} has the type {step.kind!r}, which is not emulated; choose one of "
             f"{', '.join(TYPES)}"
         )
+    faults += [
+        f"the output {output['OutputName']!r} of step {step.name!r} has the type "
+        f"{output['OutputType']!r}; choose one of {', '.join(_CONVERSIONS)}"
+        for output in step.body.get("OutputParameters", [])
+        if output["OutputType"] not in _CONVERSIONS
+    ]
     if step.body.get("RetryPolicies"):
         faults.append(
             f"step {step.name!r} has RetryPolicies, which are not emulated: leave them out, or "

@@ -10,6 +10,7 @@ from local_test.aws.protocol import messages
 from local_test.aws.protocol.messages import AwsError, reject
 from local_test.aws.sagemaker.listing import list_resources
 from local_test.aws.sagemaker.pipelines import definition
+from local_test.aws.sagemaker.pipelines.functions import function_calls
 from local_test.aws.sagemaker.tags import merge_tags
 from local_test.data import storage
 
@@ -29,7 +30,7 @@ def refuse_versions(request: Request) -> None:
             reject(f"{name} is not emulated: the latest version of a pipeline runs.")
 
 
-def _read_definition(request: Request) -> str:
+def _read_definition(account: Account, request: Request) -> str:
     """Return the definition that a request has, or names in S3, after it was checked."""
     if ("PipelineDefinition" in request) == ("PipelineDefinitionS3Location" in request):
         reject("Exactly one of PipelineDefinition and PipelineDefinitionS3Location is required.")
@@ -41,7 +42,10 @@ def _read_definition(request: Request) -> str:
                 "PipelineDefinitionS3Location.VersionId is not emulated: objects have one version."
             )
         text = storage.read(f"s3://{place['Bucket']}/{place['ObjectKey']}").decode("utf-8")
-    definition.read(text)
+    kinds = {step.name: step.kind for step in definition.read(text).steps.values()}
+    functions = [name for name, kind in kinds.items() if kind == "Lambda"]
+    if functions and not account.runs_functions:
+        reject(f"Lambda steps ({', '.join(functions)}) do not run here: {function_calls.HINT}.")
     return str(text)
 
 
@@ -65,7 +69,7 @@ def create(account: Account, request: Request) -> dict[str, Any]:
     left_out = ("PipelineDefinitionS3Location", "ClientRequestToken", "Tags")
     record = {
         **{key: value for key, value in request.items() if key not in left_out},
-        "PipelineDefinition": _read_definition(request),
+        "PipelineDefinition": _read_definition(account, request),
         "PipelineArn": arn,
         "PipelineStatus": "Active",
         "CreationTime": now,
@@ -94,7 +98,7 @@ def update(account: Account, request: Request) -> dict[str, Any]:
         if key not in ("PipelineName", "PipelineDefinitionS3Location")
     }
     if "PipelineDefinition" in request or "PipelineDefinitionS3Location" in request:
-        changes["PipelineDefinition"] = _read_definition(request)
+        changes["PipelineDefinition"] = _read_definition(account, request)
     changes["_version"] = found["_version"] + 1
     account.store.update(PIPELINE, found["PipelineName"], **changes)
     return {"PipelineArn": found["PipelineArn"], "PipelineVersionId": changes["_version"]}

@@ -126,7 +126,8 @@ class _Execution:
             if status == "Failed" and state["StepStatus"] == "Stopping":
                 self._end(name, "Stopped")
             elif status:
-                self._end(name, status, reason)
+                outputs = steps.show_outputs(self._account, kind, state)
+                self._end(name, status, reason, **outputs)
 
     def _find_failure(self, states: Mapping[str, State]) -> str:
         """Return why the execution fails; empty if it does not."""

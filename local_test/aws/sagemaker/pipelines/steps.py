@@ -21,6 +21,8 @@ from local_test.aws.sagemaker import (
 )
 from local_test.aws.sagemaker.live_jobs import JobKind
 from local_test.aws.sagemaker.pipelines.definition import CREATORS
+from local_test.aws.sagemaker.pipelines.expressions import to_text
+from local_test.aws.sagemaker.pipelines.functions import function_calls
 from local_test.aws.sagemaker.tuning import tuning_operations
 from local_test.data import storage
 from local_test.requests import shapes
@@ -120,6 +122,14 @@ DOINGS: Final[Mapping[str, Doing]] = {
         ),
         "EndpointStatus",
     ),
+    "Lambda": Doing(
+        "FunctionCallName",
+        "Lambda",
+        function_calls.call,
+        function_calls.describe,
+        "FunctionCallStatus",
+        function_calls.stop,
+    ),
 }
 _ENDS: Final = {
     "Completed": "Succeeded",
@@ -138,8 +148,9 @@ def ask(account: Account, kind: str, arguments: Request, name: str) -> dict[str,
     asked = {**arguments, doing.name: name} if doing.name else dict(arguments)
     if kind == "RegisterModel":  # so that asking twice registers one
         asked["ClientToken"] = uuid.uuid5(uuid.NAMESPACE_OID, name).hex
-    request = messages.validate(shapes.input_shape(CREATORS[kind]), asked)
-    answer = doing.create(account, request)
+    if kind in CREATORS:
+        asked = messages.validate(shapes.input_shape(CREATORS[kind]), asked)
+    answer = doing.create(account, asked)
     arn = next(value for key, value in answer.items() if key.endswith("Arn"))
     return {doing.metadata: {"Arn": arn}}
 
@@ -170,6 +181,15 @@ def find_end(account: Account, kind: str, name: str) -> tuple[str, str]:
     if end == "Failed" and not reason:
         reason = f"ClientError: {name} ended as {described[doing.status]}"
     return end, reason
+
+
+def show_outputs(account: Account, kind: str, state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the end of a step adds to its state: the outputs of a function."""
+    if kind != "Lambda":
+        return {}
+    found = function_calls.describe(account, state["_job"]).get("OutputParameters", {})
+    outputs = [{"Name": name, "Value": to_text(value)[:1024]} for name, value in found.items()]
+    return {"Metadata": {"Lambda": {**state["Metadata"]["Lambda"], "OutputParameters": outputs}}}
 
 
 def stop(account: Account, kind: str, name: str) -> None:

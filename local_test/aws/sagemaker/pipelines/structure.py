@@ -6,6 +6,11 @@ from typing import Any, Final
 _NOUNS: Final = {dict: "an object", list: "a list", str: "a string", bool: "true or false"}
 _OPERANDS: Final = {"In": ("QueryValue", "Values"), "Not": ("Condition",), "Or": ("Conditions",)}
 """The members of each condition; comparisons have a left and a right value."""
+_ENTRIES: Final = {
+    "PropertyFiles": ("PropertyFileName", "OutputName", "FilePath"),
+    "OutputParameters": ("OutputName", "OutputType"),
+}
+"""The members, texts all of them, of the entries of a step's lists."""
 
 
 def find_faults(document: Any) -> list[str]:
@@ -49,8 +54,10 @@ def _check_steps(bodies: list[Any]) -> Iterator[str]:
         if not faults:
             label = f"step {body['Name']!r}"
             faults += _check(body, "Arguments", dict, label, is_required=True)
-            for name, wanted in (("DependsOn", list), ("PropertyFiles", list)):
-                faults += _check(body, name, wanted, label, is_required=False)
+            is_function = body["Type"] == "Lambda"
+            faults += _check(body, "FunctionArn", str, label, is_required=is_function)
+            for name in ("DependsOn", *_ENTRIES):
+                faults += _check(body, name, list, label, is_required=False)
             faults += _check(body, "CacheConfig", dict, label, is_required=False)
         yield from faults
         if faults:
@@ -64,9 +71,9 @@ def _check_lists(body: dict[str, Any], label: str) -> Iterator[str]:
     for name in body.get("DependsOn", []):
         if not isinstance(name, str):
             yield f"DependsOn of {label} must list names of steps; found {name!r:.100}"
-    for entry in body.get("PropertyFiles", []):
-        names = ("PropertyFileName", "OutputName", "FilePath")
-        yield from _check_entry(entry, f"a property file of {label}", names)
+    for member, names in _ENTRIES.items():
+        for entry in body.get(member, []):
+            yield from _check_entry(entry, f"an entry of {member} of {label}", names)
     expiry = body.get("CacheConfig", {})
     yield from _check(expiry, "ExpireAfter", str, f"CacheConfig of {label}", is_required=False)
 

@@ -1,7 +1,4 @@
-"""When a tuning job ends, and how.
-
-Rules of this file: pure, except for the clock.
-"""
+"""When a tuning job ends, and how. Rules of this file: pure, except for the clock."""
 
 import math
 import time

@@ -6,25 +6,15 @@ Rules of this file: pure, except for the random generators.
 import itertools
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from container.errors import UserError
 from local_test.aws.sagemaker.tuning.ranges import Range
 
 
-class Searcher(Protocol):
-    """Proposes points, and learns their results."""
-
-    def propose(self) -> list[float] | None:
-        """Return the next point, or None when nothing is left to try."""
-
-    def learn(self, point: Sequence[float], value: float) -> None:
-        """Learn the final objective value of a point; greater is better."""
-
-
 def make_searcher(
     config: Mapping[str, Any], ranges: Sequence[Range], index: int, tried: int
-) -> Searcher:
+) -> "Searcher":
     """Return the searcher of the training job definition number `index`.
 
     `tried` is the number of points that an earlier process tried; they are not repeated.
@@ -117,3 +107,7 @@ class BayesianSearcher:
         params = dict(zip(self._space, point, strict=True))
         trial = self._create_trial(params=params, distributions=self._space, value=value)
         self._study.add_trial(trial)
+
+
+Searcher = RandomSearcher | GridSearcher | BayesianSearcher
+"""Proposes points, and learns their results, of which greater is better."""

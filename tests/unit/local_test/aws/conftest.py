@@ -63,6 +63,11 @@ class PlayedServices:
     def __init__(self) -> None:
         self.alarms = PlayedAlarms()
         self.notices = PlayedNotices()
+        self.functions: dict[str, Any] = {}
+
+    def find_function(self, arn: str) -> Any:
+        """Return what a test has set."""
+        return self.functions.get(arn)
 
     def publish_metrics(self, namespace: str, data: object) -> None:
         """Do nothing."""
