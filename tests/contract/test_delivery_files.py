@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -75,3 +76,20 @@ def test_the_hook_judges_a_commit(tmp_path: Path) -> None:
     done = run(*hook, cwd=tmp_path)
     assert done.returncode == 1
     assert "train.py" in done.stdout
+
+
+def test_each_target_of_the_bake_file_is_a_stage_with_arguments_of_its_dockerfile() -> None:
+    done = run("hcl2tojson", "docker-bake.hcl")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(re.sub(r'\\"', "", done.stdout))
+    targets = {
+        name.strip('"'): target for block in document["target"] for name, target in block.items()
+    }
+    common = targets.pop("_common")
+    assert set(targets) == {"cpu", "serve", "launch", "gpu"}
+    for name, target in targets.items():
+        assert target["inherits"] == ["_common"], name
+        dockerfile = (ROOT / target["dockerfile"]).read_text()
+        assert re.search(rf"(?im)^FROM .* AS {target['target']}$", dockerfile), name
+        arguments = set(re.findall(r"(?m)^ARG (\w+)", dockerfile))
+        assert set(common["args"]) <= arguments, name
