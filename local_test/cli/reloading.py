@@ -11,7 +11,7 @@ from container.errors import PlatformError, UserError
 from local_test import container_files
 from local_test.cli import terminal
 from local_test.cli.debugging import set_defaults
-from local_test.cli.options import OWN_PROGRAM, ContainerOptions
+from local_test.cli.options import ContainerOptions
 from local_test.data import models, storage
 from local_test.endpoints.endpoint import Endpoint
 from local_test.requests.endpoint_requests import EndpointRequests
@@ -50,8 +50,8 @@ class Sources:
                 code = served.environment.get(contract.SUBMIT_DIRECTORY_VARIABLE, "")
                 if code.startswith("/") and container.image is None:
                     paths.append(Path(code))
-        is_own_program = container.image is None and container.program != OWN_PROGRAM
-        suffixes = (".py",) if is_own_program else ()
+        is_users = container.image is None and not container.is_own_program
+        suffixes = (".py",) if is_users else ()
         if not paths and not suffixes:
             raise UserError(
                 "--reload finds nothing to watch on this disk; name a --model, your code with "

@@ -66,6 +66,7 @@ def test_a_program_is_watched_by_its_modules(
     assert sources.find_change() == tmp_path / "server.py"
 
 
-def test_nothing_to_watch_is_refused() -> None:
+@pytest.mark.parametrize("program", ["python -m container", "python3 -m container"])
+def test_nothing_to_watch_is_refused(program: str) -> None:
     with pytest.raises(UserError, match="--reload finds nothing to watch"):
-        find(ContainerOptions())
+        find(ContainerOptions(program=program))
