@@ -30,7 +30,7 @@ class CheckpointSync:
         """Fetch the stored files into `directory`, and start to store changes.
 
         No container can replace the directory `below`, by default the one that holds `directory`.
-        What is no mirror is only stored: nothing is fetched or deleted (PR-2).
+        Without `is_mirror` files are only stored: nothing is fetched or deleted (PR-2).
         """
         self._is_mirror = is_mirror
         self._base = below or directory.parent

@@ -18,7 +18,7 @@ class Alarms(Protocol):
 
 
 class Notices(Protocol):
-    """What others are told of: messages of SNS and events of EventBridge."""
+    """What is published: messages of SNS and events of EventBridge."""
 
     def publish(self, topic: str, message: str) -> None:
         """Publish a message to a topic, which an ARN names. Raises: UserError if it cannot be."""

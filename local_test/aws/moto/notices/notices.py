@@ -78,10 +78,10 @@ class Notices:
             queues = sqs_backends[self._account][self._region]
             queues.send_message(arn.rpartition(":")[2], _write(target, event), group_id=group)
         else:
-            alone = copy.copy(rule)
-            alone.targets = [target]
+            of_one_target = copy.copy(rule)
+            of_one_target.targets = [target]
             moment = dt.datetime.fromisoformat(event["time"]).timestamp()  # moto writes it as text
-            alone.send_to_targets({**event, "time": moment, "ingestion-time": moment})
+            of_one_target.send_to_targets({**event, "time": moment, "ingestion-time": moment})
 
 
 def _write(target: Mapping[str, Any], event: Mapping[str, Any]) -> str:

@@ -82,7 +82,8 @@ def test_replicated_hosts_whose_images_differ_say_what_is_not_used(
 
         def divide(rank: int, parts: Any = whole, meeting: Any = meeting) -> bool:
             sets = Sets(parts[rank], parts[rank].take(np.arange(1)), None)
-            return shares.divide(sets, 4, HostOfMeeting(meeting, rank), sharded=False)[1].sharded  # type: ignore[arg-type]
+            host: Any = HostOfMeeting(meeting, rank)
+            return shares.divide(sets, 4, host, sharded=False)[1].sharded
 
         with ThreadPoolExecutor(2) as pool:
             assert list(pool.map(divide, (0, 1))) == [number > 0] * 2
