@@ -75,7 +75,7 @@ class Inference:
     """The application around one loaded model."""
 
     resize = "refuse"
-    """What training did with pictures of another size: one of `picture_geometry.POLICIES`."""
+    """What training did with pictures of another size: one of `geometry.POLICIES`."""
 
     def __init__(  # noqa: PLR0913 - each by name
         self,

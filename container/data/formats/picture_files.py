@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from container.data import picture_geometry
 from container.data.formats.parts import (
     PART_BYTES,
     DecodingTask,
@@ -29,6 +28,7 @@ from container.data.formats.parts import (
     Task,
     Unpacked,
 )
+from container.data.pictures import ends, geometry
 from container.errors import UserError
 
 if TYPE_CHECKING:
@@ -158,13 +158,16 @@ def decode(content: bytes, shape: Shape, resize: str = "refuse") -> Images:
             if opened.size != (width, height) and resize == "refuse":
                 found = "x".join(map(str, opened.size))
                 raise ValueError(f"the picture is {found} pixels, expected {width}x{height}")
-            picture = picture_geometry.convert(opened, channels)
+            picture = geometry.convert(opened, channels)
             if picture.size != (width, height):
-                picture = picture_geometry.resize(picture, (width, height), resize)
+                picture = geometry.resize(picture, (width, height), resize)
             return np.array(picture, np.uint8).reshape(shape)
     except UnidentifiedImageError:
         raise ValueError(f"not a complete {kind} picture") from None
-    except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise ValueError(f"the picture has more than {limit:,} pixels; make it smaller") from None
+    except (OSError, SyntaxError, EOFError) as error:
         raise ValueError(f"the picture is damaged: {str(error)[:200]}") from error
 
 
@@ -191,7 +194,7 @@ def _unpack(slab: Sequence[Encoded]) -> Unpacked:
         if not content:
             unpacked.faults.append(f"{name}: it is empty")
             continue
-        if picture_geometry.has_successor(content):
+        if ends.has_successor(content):
             unpacked.faults.append(f"{name}: another picture follows in it")
             continue
         unpacked.contents.append(content)

@@ -15,7 +15,6 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from container.data import picture_geometry
 from container.data.formats import checksums, picture_files
 from container.data.formats.parts import (
     PART_BYTES,
@@ -28,6 +27,7 @@ from container.data.formats.parts import (
     Unpacked,
     write_label,
 )
+from container.data.pictures import ends
 from container.errors import UserError
 from container.record_framing import read_fields, read_integers
 
@@ -195,7 +195,7 @@ def _check_size(features: Mapping[str, Feature], content: bytes | Feature, shape
     Raises: ValueError if they differ, or a picture holds two.
     """
     if isinstance(content, bytes) and picture_files.is_picture(content):
-        if picture_geometry.has_successor(content):
+        if ends.has_successor(content):
             raise ValueError("another picture follows in it")
         return
     for keys, expected, noun in zip(_SIZE_KEYS, shape, _SIZE_NOUNS, strict=True):

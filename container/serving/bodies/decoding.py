@@ -31,7 +31,7 @@ class Takes(NamedTuple):
     """Of the content type."""
     expansion: Expansion
     resize: str = "refuse"
-    """What is done with a picture of another size: one of `picture_geometry.POLICIES`."""
+    """What is done with a picture of another size: one of `geometry.POLICIES`."""
 
 
 PackedDecoder: TypeAlias = Callable[[bytes, Takes], Images]

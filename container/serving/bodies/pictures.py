@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from container import contract
-from container.data import picture_geometry
+from container.data.pictures import ends, geometry
 from container.errors import RequestError
 from container.serving.bodies import media_types
 from container.serving.bodies.pixels import Images
@@ -96,13 +96,13 @@ def decode(  # noqa: PLR0913 - each by name
     from PIL import Image, UnidentifiedImageError
 
     _limit_pillow()
-    if shape[2] not in picture_geometry.MODES and shape[2] is not None:
+    if shape[2] not in geometry.MODES and shape[2] is not None:
         message = f"the model takes {shape[2]} channels; a {kind} picture cannot hold them"
         raise RequestError(400, message)
     if _ENDS.get(kind, b"") not in body:  # Pillow fills the rest of some truncated files with black
         message = f"the body is not a {kind} picture or not a complete one: it has no end mark"
         raise RequestError(400, message)
-    if picture_geometry.has_successor(body):
+    if ends.has_successor(body):
         message = "another picture follows in the body; send one in each part of a multipart body"
         raise RequestError(400, message)
     piece_bytes = _PIECE_BYTES * max(0, _check_pieces(kind, body) - _PIECES_FREE)
@@ -227,7 +227,7 @@ def _count_bytes(picture: Any, shape: AnyShape) -> int:
     if shape[0] in (None, height) and shape[1] in (None, width):
         return result_bytes
     pixel_bytes = _count_pixel_bytes(picture.mode)
-    if picture.mode != picture_geometry.MODES.get(shape[2] or 0):
+    if picture.mode != geometry.MODES.get(shape[2] or 0):
         pixel_bytes += 4
     if picture.info.get("progressive"):  # all coefficients are kept to the last scan
         pixel_bytes += 6
@@ -246,10 +246,10 @@ def _to_pixels(picture: Any, shape: AnyShape, resize: str) -> Images:
     if not fits and resize == "refuse":
         raise RequestError(400, f"the picture is {width}x{height} pixels; {_expect(shape)}")
     channels = shape[2] or _count_channels(picture)
-    converted = picture_geometry.convert(picture, channels)
+    converted = geometry.convert(picture, channels)
     if not fits:
         height, width = shape[0] or height, shape[1] or width
-        converted = picture_geometry.resize(converted, (width, height), resize)
+        converted = geometry.resize(converted, (width, height), resize)
     return np.array(converted, np.uint8).reshape(1, height, width, channels)
 
 

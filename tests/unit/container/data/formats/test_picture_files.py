@@ -109,6 +109,15 @@ def test_a_renamed_picture_is_known_by_its_content(name: str, tmp_path: Path) ->
     assert np.array_equal(loaded.images[1], COLORS)
 
 
+def test_a_picture_of_too_many_pixels_is_not_called_damaged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    content = encode(Image.fromarray(COLORS), "PNG")
+    with pytest.raises(ValueError, match="has more than 20 pixels; make it smaller"):
+        picture_files.decode(content, SHAPE)
+
+
 def test_a_task_holds_few_pictures_if_their_files_are_large() -> None:
     def make(content: bytes) -> list[int]:
         pictures = [(str(n), "a", lambda: content) for n in range(300)]

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as st_numpy
 from PIL import Image
 
 from container import contract
-from container.data import picture_geometry
+from container.data.pictures import geometry
 from container.errors import RequestError
 from container.serving.bodies import decoding, media_types, negotiation
 from container.serving.bodies.content_encoding import Expansion
@@ -139,10 +139,8 @@ def test_many_large_pictures_of_little_data_are_decoded_within_the_budget(
     """SEC-6: each takes much time to decode and little room in the body, and is made small."""
     picture = save(Image.new("L", (500, 400)).save, "PNG")
     decoded: list[object] = []
-    resize = picture_geometry.resize
-    monkeypatch.setattr(
-        picture_geometry, "resize", lambda *given: decoded.append(1) or resize(*given)
-    )
+    resize = geometry.resize
+    monkeypatch.setattr(geometry, "resize", lambda *given: decoded.append(1) or resize(*given))
     encoded = json.dumps({"b64": base64.b64encode(picture).decode()})
     content_type, body = {
         "multipart": (

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from container.data import picture_geometry
 from container.data.formats import picture_files
+from container.data.pictures import geometry
 from container.errors import RequestError
 from container.serving.bodies import pictures
 
@@ -23,7 +23,7 @@ def write(mode: str, kind: str, **options: object) -> bytes:
     return stream.getvalue()
 
 
-@pytest.mark.parametrize("policy", [name for name in picture_geometry.POLICIES if name != "refuse"])
+@pytest.mark.parametrize("policy", [name for name in geometry.POLICIES if name != "refuse"])
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize(
     ("mode", "kind"),

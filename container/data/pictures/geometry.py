@@ -8,7 +8,6 @@ Rules of this file: Pillow is imported with the first picture.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -20,21 +19,6 @@ MODES: Final = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 """By the number of channels: Pillow's mode."""
 POLICIES: Final = ("refuse", "stretch", "pad", "crop")
 """What may be done with a picture of another size."""
-_STARTS: Final = (b"\x89PNG\r\n", b"\xff\xd8\xff")
-_NEXT: Final = re.compile(rb"(?:IEND\xaeB`\x82|\xff\xd9)[\0\s]*+(?:\x89PNG\r\n|\xff\xd8\xff)")
-
-
-def has_successor(content: bytes) -> bool:
-    """Return whether another picture follows the end of a PNG, JPEG or BMP, as if joined by `cat`.
-
-    What cameras append, a preview or a second view, is part of their picture.
-    """
-    if content.startswith(b"BM"):
-        end = int.from_bytes(content[2:6], "little")
-        return end > 2 and content[end : end + 2] == b"BM"
-    if sum(map(content.count, _STARTS)) < 2 or b"Exif\0" in content or b"MPF\0" in content:
-        return False
-    return _NEXT.search(content) is not None
 
 
 def convert(picture: Picture, channels: int) -> Picture:

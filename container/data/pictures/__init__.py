@@ -1,0 +1,1 @@
+"""Pictures of any kind: their pixels, and where one ends."""
