@@ -23,10 +23,13 @@ from container import contract
 from container.errors import PlatformError, UserError
 from local_test import container_files
 from local_test.runners import engine, entry_points, procfs
+from local_test.runners.containers import addresses
+from local_test.runners.containers.ownership import Takeover
 from local_test.runners.engine import UNREACHABLE
 from local_test.runners.interface import Launch
 
 _HOSTNAME_CHARACTERS: Final = 64
+_TAKEOVER_S: Final = 30  # for the files of a container that is killed
 _SHM_BYTES: Final = 64 * 1024**2  # no request to SageMaker can raise it (IMG-16)
 
 
@@ -97,6 +100,7 @@ class DockerRunner:
 
     def _start(self, launch: Launch, on_output: Callable[[bytes], None]) -> DockerContainer:
         networks = self._make_networks(launch)
+        options = self._choose_options(launch)
         try:
             container = self._client.containers.create(
                 self._image,
@@ -109,9 +113,11 @@ class DockerRunner:
                 mounts=engine.list_mounts(launch.root, launch.read_only),
                 labels={engine.LABEL: engine.OWNER},
                 **self._security,
-                **self._choose_options(launch),
+                **options,
                 **self._choose_network(launch, networks),
             )
+            if "device_requests" in options:
+                engine.check_gpus(container)
             memory_bytes = launch.memory_bytes or self._memory_bytes
             return DockerContainer(container, networks, on_output, launch, memory_bytes)
         except (UserError, PlatformError):
@@ -181,6 +187,7 @@ class DockerContainer:
         self._container = container
         self._networks = networks
         self._root = launch.root
+        self._takeover = Takeover(container, launch.root, launch.read_only)
         self._port = launch.port
         self._memory_bytes = memory_bytes
         self._ended = threading.Event()
@@ -219,7 +226,7 @@ class DockerContainer:
         if published:
             return "127.0.0.1", int(published[0]["HostPort"])
         try:
-            return engine.find_own_address(settings["Networks"].values()), self._port
+            return addresses.find_own_address(settings["Networks"].values()), self._port
         except PlatformError:
             self._container.remove(force=True)
             raise
@@ -242,6 +249,7 @@ class DockerContainer:
     def _watch(self) -> None:
         try:
             self._code = int(self._container.wait()["StatusCode"])
+            self._takeover.run()
             if self._code:
                 self.note = self._find_note()
                 self._fetch_failures()
@@ -311,6 +319,9 @@ class DockerContainer:
     def remove(self) -> None:
         """Remove the container and its networks."""
         self._naming.cancel()
+        if not self._ended.is_set():
+            self.kill()
+            self._ended.wait(_TAKEOVER_S)
         with self._removing:
             self._is_removed = True
             with contextlib.suppress(*UNREACHABLE):

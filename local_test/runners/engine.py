@@ -4,13 +4,11 @@ import atexit
 import contextlib
 import functools
 import io
-import ipaddress
 import os
 import re
-import socket
 import sys
 import tarfile
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,8 +29,6 @@ LABEL: Final = "byo.local-test"
 OWNER: Final = name_process(os.getpid())
 UNREACHABLE: Final = (docker.errors.DockerException, requests.exceptions.RequestException)
 """What the client raises when the engine refuses, or cannot be reached."""
-HOST_OF_VIRTUAL_MACHINE: Final = "host.docker.internal"
-"""What containers of an engine in a virtual machine call the machine around it."""
 _IMAGE_FAULT: Final = re.compile(
     r"exec format error|crun: (executable file|open executable)"
     r"|\bexec\b.*(executable file not found|no such file or directory|permission denied)",
@@ -190,15 +186,6 @@ def remove_networks(networks: Iterable[Any]) -> None:
             network.remove()
 
 
-def find_gateway() -> str | None:
-    """Return the IPv4 address at which containers reach this machine, or None."""
-    try:
-        bridge = reach().networks.get("bridge")
-    except docker.errors.NotFound:  # an engine can run without its default network
-        return None
-    return _read_gateway(bridge.attrs["IPAM"]["Config"] or [])
-
-
 def is_in_virtual_machine() -> bool:
     """Return whether the engine runs in a virtual machine that forwards to this one's loopback.
 
@@ -209,55 +196,49 @@ def is_in_virtual_machine() -> bool:
     return str(reach().info().get("OperatingSystem", "")) == "Docker Desktop"
 
 
-def find_own_address(networks: Iterable[Mapping[str, Any]]) -> str:
-    """Return the address of a container without published ports, from its network settings.
+@functools.cache
+def is_rootless() -> bool:
+    """Return whether the engine runs as a user of this machine, in a network of its own.
 
-    Raises: PlatformError if this machine has no part in its network, as with Podman's CNI or an
-        engine in a virtual machine. A request would leave by the default route, to a stranger.
+    Raises: PlatformError if the engine cannot be reached.
     """
-    found = [(item["IPAddress"], item["IPPrefixLen"]) for item in networks if item.get("IPAddress")]
-    for address, prefix in found:
-        if _find_source(address) in ipaddress.ip_network(f"{address}/{prefix}", strict=False):
-            return str(address)
-    shown = ", ".join(address for address, _ in found) or "none"
-    raise PlatformError(
-        f"this machine cannot reach the engine's isolated networks (addresses: {shown}): Podman "
-        "with CNI and engines in a virtual machine keep them to themselves; serve without "
-        "isolation, or use a Docker engine of this machine (SEC-1)"
+    described = reach().info()
+    return bool(
+        described.get("Rootless") or "name=rootless" in (described.get("SecurityOptions") or ())
     )
 
 
-def _find_source(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """Return the address of this machine from which a packet to `address` would leave."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((address, 9))  # sends nothing
-        except OSError:
-            return ipaddress.ip_address("0.0.0.0")  # noqa: S104 - no address of anybody
-        return ipaddress.ip_address(probe.getsockname()[0])
+def is_podman() -> bool:
+    """Return whether the engine is Podman."""
+    components = reach().version().get("Components") or ()
+    return "Podman Engine" in [item.get("Name") for item in components]
 
 
-def list_networks() -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
-    """Return the address ranges of the engine's bridge networks; none if it is out of reach."""
-    try:
-        found = connect().networks.list(filters={"driver": "bridge"})
-    except UNREACHABLE:
-        return []
-    entries = [entry for network in found for entry in network.attrs["IPAM"]["Config"] or []]
-    return [ipaddress.ip_network(entry["Subnet"]) for entry in entries if "Subnet" in entry]
+def is_local() -> bool:
+    """Return whether the engine listens on a socket of this machine."""
+    return bool(reach().api.base_url.startswith("http+docker:"))
 
 
-def _read_gateway(entries: list[dict[str, str]]) -> str | None:
-    """Read the gateway from a network's address settings, as `docker network inspect` prints them.
+def find_owner() -> tuple[int, int]:
+    """Return this user and its group, as containers number them."""
+    return (0, 0) if is_rootless() else (os.getuid(), os.getgid())
 
-    An engine that has just created the network (Docker 20.10 at its first start) lists the subnet
-    but no gateway. The gateway is then the subnet's first address.
+
+def check_gpus(container: Any) -> None:
+    """Check that the engine took the request for GPUs; otherwise remove the container.
+
+    Raises: UserError if it ignored the request, as Podman does.
     """
-    for entry in entries:
-        subnet = ipaddress.ip_network(entry["Subnet"])
-        if subnet.version == 4:
-            return entry.get("Gateway") or str(subnet[1])
-    return None
+    container.reload()
+    settings = container.attrs["HostConfig"]
+    if settings.get("DeviceRequests") or settings.get("Devices"):
+        return
+    with contextlib.suppress(*UNREACHABLE):
+        container.remove(force=True)
+    raise UserError(
+        "the engine ignores requests for GPUs, as Podman does: choose an instance type without "
+        "GPUs, or use Docker with NVIDIA's container toolkit (GPU-1)"
+    )
 
 
 def explain_start(error: Exception, reason: str = "") -> UserError | PlatformError:

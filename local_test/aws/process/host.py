@@ -23,17 +23,15 @@ from local_test.aws.account.account import Account
 from local_test.aws.account.settings import Settings
 from local_test.aws.account.store import Store
 from local_test.aws.moto.mount import Services
-from local_test.aws.process import installation, keys, lifecycle, log_stream
+from local_test.aws.process import installation, keys, lifecycle, log_stream, peers
 from local_test.aws.process.containers import choose_runner
 from local_test.aws.process.http_server import Application
 from local_test.aws.process.installation import AlreadyRunningError, Running
 from local_test.aws.process.keys import Key
-from local_test.aws.process.peers import PeerGate
 
 _THREADS: Final = 64  # requests at once; a slow container holds one for up to a minute
 _BODY_BYTES: Final = 5 * 1024**3  # the most that S3 takes in one PUT
 _STOP_GRACE_S: Final = 150  # more than a training job's grace period (OUT-8)
-_IP_FREEBIND: Final = 15  # of Linux; Python has no name for it
 _UNSET: Final = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_DEFAULT_PROFILE")
 
 
@@ -56,10 +54,10 @@ def run(directory: Path, settings: Settings) -> int:
         if settings.program:
             listeners, container_url = [listener], url
         else:
-            for_containers, name = listen_to_containers(port)
-            listeners = [listener, *for_containers]
-            addresses = [name] if name else []
-            container_url = f"http://{name}:{port}" if name else ""
+            access = peers.listen_to_containers(port)
+            listeners = [listener, *access.listeners]
+            addresses = [access.host] if access.host else []
+            container_url = f"http://{access.host}:{port}" if access.host else ""
         variables: dict[str, str] = {}
         if container_url:
             region = settings.region
@@ -73,9 +71,7 @@ def run(directory: Path, settings: Settings) -> int:
         secrets = {key.id: key.secret, containers_key.id: containers_key.secret}
         application: Any = Application(account, services, secrets, addresses)
         if addresses:
-            from local_test.runners import engine  # noqa: PLC0415 - takes 0.2 s to import
-
-            application = PeerGate(application, engine.list_networks)
+            application = peers.PeerGate(application, access.list_networks)
         server = web_server.create_server(
             application,
             sockets=listeners,
@@ -110,42 +106,6 @@ def run(directory: Path, settings: Settings) -> int:
     return 0 if is_idle else 1
 
 
-def listen_to_containers(port: int) -> tuple[list[socket.socket], str]:
-    """Listen where the Docker engine's containers reach us; return also the host that they ask.
-
-    Engines in a virtual machine forward a name of theirs to this machine's loopback, where we
-    listen already. See also `peers`. If it fails, the reason is logged, no host is returned, and
-    containers get no AWS variables.
-
-    Raises: PlatformError if the engine is out of reach.
-    """
-    from local_test.runners import engine  # noqa: PLC0415 - takes 0.2 s to import
-
-    engine.reap()
-    if engine.is_in_virtual_machine():
-        return [], engine.HOST_OF_VIRTUAL_MACHINE
-    described = engine.reach().info()
-    if described.get("Rootless") or "name=rootless" in described.get("SecurityOptions", ()):
-        _report_unreachable("the engine is rootless, and has a network of its own")
-        return [], ""
-    gateway = engine.find_gateway()
-    if gateway is None:
-        _report_unreachable(
-            "the Docker engine's network 'bridge' has no IPv4 address; remove the setting"
-            ' "bridge": "none" from its daemon.json'
-        )
-        return [], ""
-    try:
-        return [_listen(gateway, port, is_early=_makes_network_late())], gateway
-    except OSError as error:
-        _report_unreachable(f"cannot listen on {gateway}:{port}: {error.strerror}")
-        return [], ""
-
-
-def _report_unreachable(reason: str) -> None:
-    print(f"containers cannot reach this local AWS: {reason}", file=sys.stderr, flush=True)
-
-
 def _set_environment(url: str, settings: Settings, key: Key) -> None:
     """Make this process, and the harness in it, a client of itself."""
     for name in _UNSET:
@@ -168,37 +128,13 @@ def _listen_anew(directory: Path, port: int) -> socket.socket:
     except (OSError, ValueError):
         last = 0
     try:
-        listener = _listen("127.0.0.1", port or last)
+        listener = peers.bind("127.0.0.1", port or last)
     except (OSError, OverflowError) as error:
         if port:
             message = f"port {port} of 127.0.0.1 is taken: {error}; choose another with --port"
             raise PlatformError(message) from error
-        listener = _listen("127.0.0.1", 0)
+        listener = peers.bind("127.0.0.1", 0)
     installation.write_text(path, str(listener.getsockname()[1]))
-    return listener
-
-
-def _makes_network_late() -> bool:
-    """Return whether the gateway's address exists only while a container runs: Podman, here."""
-    from local_test.runners import engine  # noqa: PLC0415 - takes 0.2 s to import
-
-    client = engine.reach()
-    names = [item.get("Name") for item in client.version().get("Components") or ()]
-    is_local = client.api.base_url.startswith("http+docker:")  # a socket of this machine
-    return "Podman Engine" in names and is_local
-
-
-def _listen(host: str, port: int, *, is_early: bool = False) -> socket.socket:
-    """Listen; `is_early` allows an address that this machine does not have yet."""
-    listener = socket.socket()
-    if is_early:
-        listener.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError:
-        listener.close()
-        raise
     return listener
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,54 +20,6 @@ import requests
 from container.errors import PlatformError, UserError
 from local_test.runners import engine
 from local_test.runners.docker import DockerContainer, DockerRunner
-
-IPV4 = {"Subnet": "172.17.0.0/16", "Gateway": "172.17.0.1"}
-IPV6 = {"Subnet": "fd00:17::/64", "Gateway": "fd00:17::1"}
-
-
-def set_bridge(monkeypatch: pytest.MonkeyPatch, configuration: list[dict[str, str]] | None) -> None:
-    """Stand in for an engine that describes its default network as `docker network inspect` did."""
-    bridge = SimpleNamespace(attrs={"Name": "bridge", "IPAM": {"Config": configuration}})
-    client = SimpleNamespace(networks=SimpleNamespace(get={"bridge": bridge}.__getitem__))
-    monkeypatch.setattr(engine, "reach", lambda: client)
-
-
-@pytest.mark.parametrize(
-    ("configuration", "expected"),
-    [
-        pytest.param([IPV4], "172.17.0.1", id="an engine that was restarted"),
-        pytest.param([{"Subnet": "172.17.0.0/16"}], "172.17.0.1", id="an engine's first start"),
-        pytest.param([{"Subnet": "10.9.8.64/26"}], "10.9.8.65", id="another subnet"),
-        pytest.param(
-            [{"Subnet": "192.168.5.0/24", "Gateway": "192.168.5.254"}], "192.168.5.254", id="bip"
-        ),
-        pytest.param([IPV6, IPV4], "172.17.0.1", id="IPv6 first"),
-        pytest.param([IPV6, {"Subnet": "172.18.0.0/16"}], "172.18.0.1", id="IPv6, no gateway"),
-        pytest.param([IPV4, {"Subnet": "172.30.0.0/16"}], "172.17.0.1", id="several subnets"),
-        pytest.param([IPV6], None, id="IPv6 only"),
-        pytest.param([], None, id="no subnet"),
-        pytest.param(None, None, id="null"),
-    ],
-)
-def test_the_gateway_is_an_ipv4_address_even_if_the_engine_does_not_list_it(
-    monkeypatch: pytest.MonkeyPatch,
-    configuration: list[dict[str, str]] | None,
-    expected: str | None,
-) -> None:
-    set_bridge(monkeypatch, configuration)
-    assert engine.find_gateway() == expected
-
-
-def test_an_engine_without_the_default_network_has_no_gateway(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def get(name: str) -> Any:
-        message = f"network {name} not found"
-        raise docker.errors.NotFound(message)
-
-    client = SimpleNamespace(networks=SimpleNamespace(get=get))
-    monkeypatch.setattr(engine, "reach", lambda: client)
-    assert engine.find_gateway() is None
 
 
 @pytest.mark.parametrize(
@@ -228,18 +181,6 @@ def test_a_context_that_cannot_be_used_is_reported(
     engine.connect.cache_clear()
 
 
-def test_a_container_is_asked_in_a_network_of_this_machine_only() -> None:
-    """A request to a network that is not here would leave this machine."""
-    own = {"IPAddress": "127.0.0.9", "IPPrefixLen": 8}
-    foreign = {"IPAddress": "203.0.113.2", "IPPrefixLen": 24}
-    unset = {"IPAddress": "", "IPPrefixLen": 0}
-    assert engine.find_own_address([unset, foreign, own]) == "127.0.0.9"
-    with pytest.raises(PlatformError, match=r"isolated networks .*203\.0\.113\.2"):
-        engine.find_own_address([unset, foreign])
-    with pytest.raises(PlatformError, match="addresses: none"):
-        engine.find_own_address([])
-
-
 @pytest.mark.parametrize(
     ("described", "expected"),
     [
@@ -283,6 +224,30 @@ def test_an_engine_in_a_virtual_machine_is_known(
     monkeypatch.setattr(engine, "reach", lambda: described)
     monkeypatch.setattr(engine.sys, "platform", platform)
     assert engine.is_in_virtual_machine() is is_virtual
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_taken"),
+    [
+        ({"DeviceRequests": [{"Count": -1}]}, True),
+        ({"Devices": [{"PathOnHost": "/dev/nvidia0"}]}, True),
+        ({"DeviceRequests": None, "Devices": []}, False),
+        ({}, False),
+    ],
+)
+def test_no_container_starts_without_the_gpus_that_were_asked_for(
+    settings: dict[str, Any], *, is_taken: bool
+) -> None:
+    """Podman 4.3 answers a request for GPUs with a container that has none."""
+    removed: list[bool] = []
+    created = SimpleNamespace(
+        attrs={"HostConfig": settings},
+        reload=lambda: None,
+        remove=lambda **_: removed.append(True),
+    )
+    with nullcontext() if is_taken else pytest.raises(UserError, match="ignores requests for GPUs"):
+        engine.check_gpus(created)
+    assert removed == [True] * (not is_taken)
 
 
 def test_a_container_of_a_virtual_machine_has_no_process_here() -> None:

@@ -1,0 +1,1 @@
+"""The files and the addresses of containers in an engine."""
