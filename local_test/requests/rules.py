@@ -3,7 +3,8 @@
 Each function returns one line per fault. Contract IDs in brackets are defined in docs/contract.md.
 """
 
-from collections.abc import Callable, Mapping
+import collections
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from container.errors import UserError
@@ -100,16 +101,24 @@ def _check_channel(channel: Mapping[str, Any], mode: str) -> list[str]:
 
 
 def _check_processing(fields: Mapping[str, Any]) -> list[str]:
-    faults = []
-    places = [
-        (item["InputName"], item.get("S3Input", {})) for item in fields.get("ProcessingInputs", ())
-    ]
+    inputs = fields.get("ProcessingInputs", ())
     outputs = fields.get("ProcessingOutputConfig", {}).get("Outputs", ())
+    faults = _check_unique("InputName", inputs) + _check_unique("OutputName", outputs)
+    places = [(item["InputName"], item.get("S3Input", {})) for item in inputs]
     places += [(item["OutputName"], item.get("S3Output", {})) for item in outputs]
     for name, place in places:
         faults += _check_local_path(name, place.get("LocalPath", ""), "/opt/ml/processing/")
         faults += _check_place(name, place)
     return faults
+
+
+def _check_unique(member: str, items: Sequence[Mapping[str, Any]]) -> list[str]:
+    counts = collections.Counter(item[member] for item in items)
+    return [
+        f"{member} {name!r} is used twice; each needs a name of its own"
+        for name, count in counts.items()
+        if count > 1
+    ]
 
 
 def _check_local_path(label: str, path: str, base: str) -> list[str]:

@@ -23,8 +23,14 @@ _LISTS: Final = ("logGroupNames", "logGroupIdentifiers")
 _QUERY_PREFIX: Final = "sagemaker-"
 _QUERIES_KEPT: Final = 100
 _NAMES: Final = ("nextToken", "limit", _BAD_PARAMETER)
+_GROUPS: Final = Pager("DescribeLogGroups", 50, *_NAMES)
 _STREAMS: Final = Pager("DescribeLogStreams", 50, *_NAMES)
 _EVENTS: Final = Pager("FilterLogEvents", _EVENTS_PER_PAGE, *_NAMES)
+_RESULTS: Final = Pager("GetQueryResults", 10_000, "nextToken", "maxItems", _BAD_PARAMETER)
+_QUERIES: Final = Pager("DescribeQueries", 1000, "nextToken", "maxResults", _BAD_PARAMETER)
+_LANGUAGE: Final = "CWLI"  # Logs Insights QL
+_CLASS: Final = "STANDARD"  # of every group here
+_LATEST_FIRST_MS: Final = 1_704_067_200_000  # 2024: the service begins there from the tail
 
 
 def concerns(operation: str, request: Mapping[str, Any]) -> bool:
@@ -38,11 +44,16 @@ def concerns(operation: str, request: Mapping[str, Any]) -> bool:
 
 
 def _describe_groups(store: LogStore, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Describe all groups on one page."""
+    """Describe the groups that pass all filters."""
     prefix = request.get("logGroupNamePrefix", "")
     part = request.get("logGroupNamePattern", "")
     names = [name for name in store.groups() if name.startswith(prefix) and part in name]
-    return {"logGroups": [_describe_group(store, name) for name in names]}
+    if listed := [_name_group(item) for item in request.get("logGroupIdentifiers", ())]:
+        names = [name for name in names if name in listed]
+    if request.get("logGroupClass", _CLASS) != _CLASS:
+        names = []
+    shown, more = _GROUPS.cut(names, request)
+    return {"logGroups": [_describe_group(store, name) for name in shown], **more}
 
 
 def _describe_group(store: LogStore, name: str) -> dict[str, Any]:
@@ -123,14 +134,18 @@ def _find_page_before(store: LogStore, group: str, stream: str, end: int, limit:
 
 
 def _filter_events(store: LogStore, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the events of several streams that match a filter, oldest first."""
+    """Return the events of several streams that match a filter, oldest first, or newest first."""
     group = _find_group(store, request)
     names = request.get("logStreamNames") or store.streams(
         group, request.get("logStreamNamePrefix", "")
     )
     first_ms = request.get("startTime", 0)
     last_ms = request.get("endTime", _END_OF_TIME)
-    matches = compile_filter(request.get("filterPattern", ""))
+    is_from_head = request.get("startFromHead", True)
+    if not is_from_head and first_ms < _LATEST_FIRST_MS:
+        message = "startFromHead false needs a startTime on or after January 1, 2024."
+        raise AwsError(_BAD_PARAMETER, message)
+    matches = log_queries.compile_filter(request.get("filterPattern", ""))
     found = [
         (name, event)
         for name in names
@@ -138,7 +153,10 @@ def _filter_events(store: LogStore, request: Mapping[str, Any]) -> dict[str, Any
         if first_ms <= event.time_ms <= last_ms and matches(event.text)
     ]
     shown, more = _EVENTS.cut(
-        found, request, lambda item: [item[1].time_ms, item[0], item[1].start]
+        found,
+        request,
+        lambda item: [item[1].time_ms, item[0], item[1].start],
+        is_descending=not is_from_head,
     )
     events = [
         {"logStreamName": name, "eventId": f"{name}:{event.start}", **_show(event)}
@@ -151,36 +169,16 @@ def _show(event: Event) -> dict[str, Any]:
     return {"timestamp": event.time_ms, "ingestionTime": event.time_ms, "message": event.text}
 
 
-def compile_filter(pattern: str) -> Callable[[str], bool]:
-    """Compile the part of the filter language that takes terms.
-
-    All plain terms must occur in an event, one of those after `?` if there are any, and none of
-    those after `-`. A term can be in quotes.
-
-    Raises: AwsError for another kind of pattern.
-    """
-    if pattern.startswith(("{", "[", "%")):
-        message = (
-            "The local AWS filters by terms only; patterns {...}, [...] and %...% are not emulated."
-        )
-        raise AwsError(_BAD_PARAMETER, message)
-    terms: dict[str, list[str]] = {"": [], "?": [], "-": []}
-    for sign, quoted, plain in re.findall(r'([?-]?)(?:"([^"]*)"|([^\s"]+))', pattern):
-        terms[sign].append(quoted or plain)
-
-    def matches(text: str) -> bool:
-        return (
-            all(term in text for term in terms[""])
-            and (not terms["?"] or any(term in text for term in terms["?"]))
-            and not any(term in text for term in terms["-"])
-        )
-
-    return matches
+def _name_group(identifier: str) -> str:
+    """Return the name of a group that is given by its name or its ARN."""
+    return identifier.rpartition("log-group:")[2]
 
 
 def _find_group(store: LogStore, request: Mapping[str, Any]) -> str:
     identifier = request.get("logGroupIdentifier", "")
-    name = request.get("logGroupName") or identifier.rpartition("log-group:")[2]
+    name = request.get("logGroupName") or _name_group(identifier)
+    if identifier and request.get("logGroupName"):
+        raise AwsError(_BAD_PARAMETER, "Give logGroupName or logGroupIdentifier, not both.")
     if name not in store.groups():
         raise AwsError("ResourceNotFoundException", "The specified log group does not exist.")
     return str(name)
@@ -194,6 +192,10 @@ def _find_stream(store: LogStore, group: str, name: str) -> str:
 
 def _start_query(store: LogStore, request: Mapping[str, Any]) -> dict[str, Any]:
     """Run an Insights query at once; its results are kept until a hundred others have run."""
+    language = request.get("queryLanguage", _LANGUAGE)
+    if language != _LANGUAGE:
+        message = f"queryLanguage {language} is not emulated; use Logs Insights QL ({_LANGUAGE})."
+        raise AwsError(_BAD_PARAMETER, message)
     query = log_queries.read(request["queryString"])
     listed = [name for key in _LISTS for name in request.get(key, ())]
     groups = [_find_group(store, {"logGroupIdentifier": name}) for name in listed]
@@ -247,11 +249,11 @@ def _find_query(store: LogStore, request: Mapping[str, Any]) -> dict[str, Any]:
 
 def _get_query_results(store: LogStore, request: Mapping[str, Any]) -> dict[str, Any]:
     query = _find_query(store, request)
-    results = [
-        [{"field": name, "value": value} for name, value in row.items()] for row in query["found"]
-    ]
-    statistics = {"recordsMatched": len(results), "recordsScanned": query["scanned"]}
-    return {"results": results, "statistics": statistics, "status": "Complete"}
+    shown, more = _RESULTS.cut(query["found"], request)
+    results = [[{"field": name, "value": value} for name, value in row.items()] for row in shown]
+    statistics = {"recordsMatched": len(query["found"]), "recordsScanned": query["scanned"]}
+    found = {"results": results, "statistics": statistics, "status": "Complete"}
+    return {"queryLanguage": _LANGUAGE, **found, **more}
 
 
 def _stop_query(store: LogStore, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -261,13 +263,15 @@ def _stop_query(store: LogStore, request: Mapping[str, Any]) -> dict[str, Any]:
 
 def _describe_queries(store: LogStore, request: Mapping[str, Any]) -> dict[str, Any]:
     members = ("queryString", "createTime", "logGroupName")
+    same = {"queryLanguage": _LANGUAGE, "status": "Complete"}  # of every query here
+    is_wanted = all(request.get(name, value) == value for name, value in same.items())
     described = [
-        {"queryId": identity, "status": "Complete", **{name: query[name] for name in members}}
+        {"queryId": identity, **same, **{name: query[name] for name in members}}
         for identity, query in reversed(store.queries.items())
-        if query["logGroupName"] == request.get("logGroupName")
-        and request.get("status", "Complete") == "Complete"
+        if is_wanted and query["logGroupName"] == request.get("logGroupName")
     ]
-    return {"queries": described[: request.get("maxResults", 1000)]}
+    shown, more = _QUERIES.cut(described, request)
+    return {"queries": shown, **more}
 
 
 OPERATIONS: Final[Mapping[str, Callable[[LogStore, Mapping[str, Any]], dict[str, Any]]]] = {

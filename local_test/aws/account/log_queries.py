@@ -1,4 +1,6 @@
-"""CloudWatch Logs Insights on the groups of SageMaker: the commands that people use on job logs.
+"""How events are chosen: filters of terms, and queries of CloudWatch Logs Insights.
+
+Of Insights, there are the commands that people use on the logs of jobs:
 
     fields @timestamp, @message | filter @message like /loss/ and @logStream like "algo-1"
     | sort @timestamp desc | limit 20
@@ -171,3 +173,30 @@ def _search(pattern: re.Pattern[str], texts: list[str]) -> list[list[str | None]
 
 def _refuse(reason: str) -> NoReturn:
     raise AwsError("MalformedQueryException", f"The query is refused: {reason}.")
+
+
+def compile_filter(pattern: str) -> Callable[[str], bool]:
+    """Compile the part of the filter language that takes terms.
+
+    All plain terms must occur in an event, one of those after `?` if there are any, and none of
+    those after `-`. A term can be in quotes.
+
+    Raises: AwsError for another kind of pattern.
+    """
+    if pattern.startswith(("{", "[", "%")):
+        message = (
+            "The local AWS filters by terms only; patterns {...}, [...] and %...% are not emulated."
+        )
+        raise AwsError("InvalidParameterException", message)
+    terms: dict[str, list[str]] = {"": [], "?": [], "-": []}
+    for sign, quoted, plain in re.findall(r'([?-]?)(?:"([^"]*)"|([^\s"]+))', pattern):
+        terms[sign].append(quoted or plain)
+
+    def matches(text: str) -> bool:
+        return (
+            all(term in text for term in terms[""])
+            and (not terms["?"] or any(term in text for term in terms["?"]))
+            and not any(term in text for term in terms["-"])
+        )
+
+    return matches

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from local_test.requests import shapes, treatments
-from tests.support import ROOT
 
 
 @pytest.mark.parametrize("operation", sorted(treatments.TREATMENTS))
@@ -56,27 +54,6 @@ def list_leaves(shape: Any, path: str) -> Iterator[str]:
         yield from list_leaves(shape.member, f"{path}[]")
     else:
         yield path
-
-
-def list_words() -> set[str]:
-    """Return the strings that the code contains."""
-    return {
-        node.value
-        for path in (ROOT / "local_test").rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    }
-
-
-def test_what_is_emulated_is_read_by_code() -> None:
-    words = list_words()
-    unread = [
-        (operation, path)
-        for operation, table in treatments.TREATMENTS.items()
-        for path, treatment in table.items()
-        if treatment.kind == "emulated" and path.rpartition(".")[2].removesuffix("[]") not in words
-    ]
-    assert unread == []
 
 
 def test_a_field_that_the_table_does_not_know_is_refused() -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from local_test.aws.account import log_operations
+from local_test.aws.account import log_operations, log_queries
 from local_test.aws.account.logs import LogStore
 from local_test.aws.protocol.messages import AwsError
+from local_test.requests import shapes, treatments
+from tests.unit.local_test.aws.watched import Reads, watch
 
 GROUP = "/aws/sagemaker/TrainingJobs"
 
@@ -26,12 +29,12 @@ GROUP = "/aws/sagemaker/TrainingJobs"
     ],
 )
 def test_log_filters_take_terms_as_the_service_does(pattern: str, *, is_found: bool) -> None:
-    assert log_operations.compile_filter(pattern)("epoch=1; loss=2") is is_found
+    assert log_queries.compile_filter(pattern)("epoch=1; loss=2") is is_found
 
 
 def test_a_log_filter_that_is_not_emulated_says_so() -> None:
     with pytest.raises(AwsError, match="not emulated"):
-        log_operations.compile_filter("{ $.level = 1 }")
+        log_queries.compile_filter("{ $.level = 1 }")
 
 
 @pytest.fixture
@@ -132,3 +135,82 @@ def test_a_stream_exists_from_its_first_line_on(tmp_path: Path, lines: list[str]
         "logGroups"
     ]
     assert group["creationTime"] == stamp
+
+
+def test_each_member_of_a_request_is_asked_for_or_listed_as_without_effect(
+    store: LogStore,
+) -> None:
+    place = {"logGroupName": GROUP, "logStreamName": "job/algo-1-0"}
+    query = {"logGroupName": GROUP, "queryString": "limit 1", "startTime": 0, "endTime": 2**40}
+    started = log_operations.OPERATIONS["StartQuery"](store, query)
+    silent = []
+    for operation, act in log_operations.OPERATIONS.items():
+        reads: Reads = set()
+        requests = {"StartQuery": query, "GetQueryResults": started, "StopQuery": started}
+        for named in (place, {**place, "logGroupName": "", "logGroupIdentifier": GROUP}):
+            asked = watch(requests.get(operation, named), operation, reads)
+            with contextlib.suppress(AwsError):  # a query that has ended cannot be stopped
+                act(store, asked)
+        members = set(shapes.input_shape(operation, "logs").members)
+        without_effect = set(treatments.KEPT.get(operation, ()))
+        assert without_effect <= members
+        silent += sorted(members - without_effect - {path for _, path in reads})
+    assert silent == []
+
+
+def test_lists_of_groups_queries_and_results_come_in_pages(store: LogStore) -> None:
+    store.append("/aws/sagemaker/ProcessingJobs", "job/algo-1-0", "a line")
+    store.finish("/aws/sagemaker/ProcessingJobs", "")
+    query = {"logGroupName": GROUP, "queryString": "limit 3", "startTime": 0, "endTime": 2**40}
+    started = [log_operations.OPERATIONS["StartQuery"](store, query) for _ in range(2)]
+    for operation, members, length, place, count in (
+        ("DescribeLogGroups", {}, "limit", "logGroups", 2),
+        ("DescribeQueries", {"logGroupName": GROUP}, "maxResults", "queries", 2),
+        ("GetQueryResults", started[0], "maxItems", "results", 3),
+    ):
+        pages, token = [], {}
+        for _ in range(count):
+            asked = {**members, length: 1, **token}
+            answer = log_operations.OPERATIONS[operation](store, asked)
+            token = {"nextToken": answer.get("nextToken")}
+            pages.append(repr(answer[place]))
+        assert (len(set(pages)), token) == (count, {"nextToken": None})
+
+
+@pytest.mark.parametrize(
+    ("members", "count"),
+    [
+        ({"logGroupIdentifiers": [f"arn:aws:logs:us-east-1:0:log-group:{GROUP}"]}, 1),
+        ({"logGroupIdentifiers": ["/aws/sagemaker/Other"]}, 0),
+        ({"logGroupClass": "STANDARD"}, 1),
+        ({"logGroupClass": "INFREQUENT_ACCESS"}, 0),
+    ],
+)
+def test_groups_are_filtered(store: LogStore, members: Any, count: int) -> None:
+    answer = log_operations.OPERATIONS["DescribeLogGroups"](store, members)
+    assert len(answer["logGroups"]) == count
+
+
+def test_events_come_newest_first_if_asked_so(store: LogStore) -> None:
+    request = {"logGroupName": GROUP, "filterPattern": "line", "startFromHead": False}
+    with pytest.raises(AwsError, match="startFromHead false needs a startTime on or after"):
+        log_operations.OPERATIONS["FilterLogEvents"](store, request)
+    request["startTime"] = 1_704_067_200_000
+    answer = log_operations.OPERATIONS["FilterLogEvents"](store, request)
+    times = [event["timestamp"] for event in answer["events"]]
+    assert (len(times), times) == (11, sorted(times, reverse=True))
+    assert answer["events"][0]["logStreamName"] == "other/algo-1-0"
+
+
+def test_a_query_in_another_language_is_refused(store: LogStore) -> None:
+    query = {"logGroupName": GROUP, "queryString": "x", "startTime": 0, "endTime": 1}
+    with pytest.raises(AwsError, match="queryLanguage SQL is not emulated"):
+        log_operations.OPERATIONS["StartQuery"](store, {**query, "queryLanguage": "SQL"})
+    asked = {"logGroupName": GROUP, "queryLanguage": "SQL"}
+    assert log_operations.OPERATIONS["DescribeQueries"](store, asked) == {"queries": []}
+
+
+def test_a_group_is_named_once(store: LogStore) -> None:
+    place = {"logGroupName": GROUP, "logGroupIdentifier": GROUP}
+    with pytest.raises(AwsError, match="logGroupName or logGroupIdentifier, not both"):
+        log_operations.OPERATIONS["DescribeLogStreams"](store, place)
