@@ -27,6 +27,8 @@ _REPOSITORY_ADVICE: Final = (
     "https://github.com/OWNER/NAME/archive/COMMIT.tar.gz), put the package's wheel into wheels/, "
     "or install {program} in your image"
 )
+_ROUTES: Final = ("HTTPS_PROXY", "https_proxy", "PIP_INDEX_URL", "PIP_PROXY")
+"""By which pip finds its index behind a company's firewall."""
 _PIP: Final = ("-m", "pip", "install", "--no-input", "--disable-pip-version-check")
 
 
@@ -161,6 +163,8 @@ def explain_failure(code: Path, environ: Mapping[str, str], output: str) -> str:
     if lacking:
         advice = _REPOSITORY_ADVICE.format(program=lacking[1])
         return f"a package comes from a repository: {advice}"
+    if "after connection broken by" in output and not is_isolated(environ):
+        return _explain_unreached_index(environ)
     differing = list_differences(code)
     if differing:
         return f"asked for, and in this image: {'; '.join(differing)}"
@@ -170,6 +174,17 @@ def explain_failure(code: Path, environ: Mapping[str, str], output: str) -> str:
             "or put their wheels beside requirements.txt or into wheels/"
         )
     return f"{' and '.join(requirement_files.choose_files(code)[0])} could not be installed"
+
+
+def _explain_unreached_index(environ: Mapping[str, str]) -> str:
+    named = [name for name in _ROUTES if environ.get(name)]
+    if named:
+        return f"pip did not reach its index; check {' and '.join(named)}"
+    return (
+        "pip did not reach its index, and this container has no variables for a proxy or a private "
+        "index: add HTTPS_PROXY or PIP_INDEX_URL to the job's Environment (local_test: -e "
+        "NAME=VALUE), or put wheels into wheels/"
+    )
 
 
 def list_differences(code: Path) -> list[str]:

@@ -14,6 +14,7 @@ from local_test.aws.sagemaker import live_jobs
 from local_test.jobs.status import UNFINISHED
 
 _ROWS: Final = 12  # of each list of the overview
+_REASON_CHARACTERS: Final = 160  # of a failure; its own page has all of it
 _LONGEST: Final = 500  # rows of a list of its own; the API has them all
 
 Record = Mapping[str, Any]
@@ -101,7 +102,8 @@ def _make_row(account: Account, group: _Group, record: Record) -> dict[str, Any]
         start_s = record.get(f"{prefix}StartTime") or record["CreationTime"]
         row["duration"] = format_duration(start_s, record.get(f"{prefix}EndTime"))
     if reason := record.get("FailureReason"):
-        return {**row, "label": "Failure reason", "detail": reason[:160]}
+        shown = reason[:_REASON_CHARACTERS] + "…" * (len(reason) > _REASON_CHARACTERS)
+        return {**row, "label": "Failure reason", "detail": shown}
     return {**row, "label": group.label, "detail": group.describe(account, record)}
 
 

@@ -109,6 +109,34 @@ def test_both_sides_of_a_conflict_are_named(tmp_path: Path) -> None:
     assert differences == [f"flask==0.0.1 against flask {metadata.version('flask')}"]
 
 
+UNREACHED = (
+    "WARNING: Retrying (Retry(total=0)) after connection broken by 'NewConnectionError: Failed to "
+    "establish a new connection: [Errno -3] Temporary failure in name resolution'\n"
+    "ERROR: No matching distribution found for cowsay"
+)
+
+
+@pytest.mark.parametrize(
+    ("environ", "output", "advice"),
+    [
+        ({}, UNREACHED, "add HTTPS_PROXY or PIP_INDEX_URL to the job's Environment"),
+        ({"https_proxy": "http://p:1"}, UNREACHED, "did not reach its index; check https_proxy"),
+        ({}, "ERROR: No matching distribution found for cowsay", "could not be installed"),
+    ],
+)
+def test_an_index_that_is_not_reached_is_told_from_a_package_that_is_not_there(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    environ: dict[str, str],
+    output: str,
+    advice: str,
+) -> None:
+    """Neither SageMaker nor `local_test` gives a container the variables of a shell."""
+    (tmp_path / "requirements.txt").write_text("cowsay\n")
+    monkeypatch.setattr(required_packages, "is_isolated", lambda _: False)
+    assert advice in required_packages.explain_failure(tmp_path, environ, output)
+
+
 def test_platform_job_without_credentials_counts_as_isolated(tmp_path: Path) -> None:
     routes = tmp_path / "route"
     routes.write_text("Iface Destination\neth0 00000000\n")

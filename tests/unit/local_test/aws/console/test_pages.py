@@ -49,6 +49,12 @@ def test_only_requests_for_its_paths_concern_it(path: str, method: str, *, is_ou
     assert pages.concerns({"PATH_INFO": path, "REQUEST_METHOD": method}) == is_ours
 
 
+def test_a_failure_that_is_too_long_for_a_list_says_so(account: Account) -> None:
+    put(account, TRAINING_JOB, "j", TrainingJobStatus="Failed", FailureReason="x" * 161)
+    page = ask(account, "/console").body.decode()
+    assert re.search(r'data-label="Failure reason">x{160}…<', page)
+
+
 @pytest.mark.parametrize(
     "path", ["/console/model/nowhere", "/console/no-kind/x", "/console/secret.html", "/console/x"]
 )
