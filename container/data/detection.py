@@ -1,11 +1,10 @@
 """Detecting the format of files: by `data_format`, content type, names, then first bytes."""
 
-import filecmp
 import itertools
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
@@ -26,7 +25,6 @@ _BACKUPS: Final = (".bak", ".old", ".orig", ".tmp", ".part", ".swp", "~")
 """Ends of the names of copies, whose records would count twice."""
 _COMPRESSED: Final = {".gz": "", ".tgz": ".tar"}
 """Suffixes of compressed files, and those of the original: `a.tgz` was `a.tar`."""
-_TWINS_SHOWN: Final = 3
 HEAD_BYTES: Final = 4096
 """First bytes that `recognize_content` needs."""
 _SUFFIXES: Final = {
@@ -235,32 +233,6 @@ def _refuse_pair(original: Path, copy: Path) -> NoReturn:
         f"{original} and {copy.name} are in one channel, and each record would count twice; remove "
         "one of them (an S3 prefix that ends with a file's name matches both)"
     )
-
-
-def find_twins(paths: Iterable[Path]) -> list[str]:
-    """Say which files have the content of an earlier one, so that their records count twice.
-
-    Raises: UserError if a file cannot be read.
-    """
-    alike: dict[tuple[int, bytes], list[Path]] = {}
-    twins = []
-    for path in paths:
-        with from_path(path).reading() as stream:
-            head = stream.read(HEAD_BYTES)
-        earlier = alike.setdefault((path.stat().st_size, head), [])
-        same = [other for other in earlier if filecmp.cmp(path, other, shallow=False)]
-        if same:
-            twins.append(f"{path} equals {same[0].name}")
-        else:
-            earlier.append(path)
-    if not twins:
-        return []
-    shown = ", ".join([*twins[:_TWINS_SHOWN], *["..."] * (len(twins) > _TWINS_SHOWN)])
-    note = (
-        f"warning: {len(twins)} files have the content of another one, so that each record counts "
-        f"twice; remove the copies if this is not meant: {shown}"
-    )
-    return [note]
 
 
 def _no_files(directory: Path, wanted: str, paths: Sequence[Path], hint: str) -> UserError:

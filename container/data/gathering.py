@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from container import machine
+from container.data import copies
 from container.data.doubts import Pixels
 from container.data.formats.parts import (
     MISSING_LABELS,
@@ -53,6 +54,7 @@ def gather(
         budget_bytes = _default_budget_bytes()
     store = _Store(budget_bytes, spills=read_again is None)
     pixels = Pixels()
+    prints = copies.Prints()
     find_labels = _choose_labels(options)
     labels: list[Labels] = []
     rejected: list[str] = []
@@ -66,24 +68,27 @@ def gather(
             _check_shape(part, shape, "the records before it have")
             store.append(part.images)
             pixels.add(part.images, guesses_label=part.guesses_label)
+            prints.add(part)
             labels.append(find_labels(part))
             if options.keeps_names:
                 names += map(part.locate, range(len(part.labels)))
     if shape is None:
         raise UserError(f"{where} holds no rows: only headers, or no records")
     classes, indices = _settle_classes(labels, options)
-    notes = pixels.find_doubts(classes, indices)
-    if not store.is_full:
-        images = store.images(shape)
-        return LabeledImages(images, indices, classes, tuple(rejected), notes, tuple(names))
     common: dict[str, Any] = {
         "labels": indices,
         "classes": classes,
-        "image_shape": shape,
         "rejected": tuple(rejected),
-        "notes": notes,
+        "notes": (
+            *pixels.find_doubts(classes, indices),
+            *copies.find_repeated(prints, indices),
+        ),
         "names": tuple(names),
+        "prints": prints,
     }
+    if not store.is_full:
+        return LabeledImages(store.images(shape), **common)
+    common["image_shape"] = shape
     if store.scratch is not None:
         return ScratchStream(scratch=store.scratch, **common)
     assert read_again is not None  # noqa: S101 - for the type checker: the store would have spilled
@@ -131,11 +136,12 @@ def _drop_unlabeled(part: Part) -> Part:
     if not missing:
         return dataclasses.replace(part, labels=labels)
     kept = np.setdiff1d(np.arange(len(labels)), missing)
+    locate = part.locate
     return Part(
         part.images[kept],
         [labels[i] for i in kept],
-        lambda index: part.locate(int(kept[index])),
-        [*part.faults, *(f"{part.locate(i)}: the label is missing" for i in missing)],
+        lambda index: locate(int(kept[index])),
+        [*part.faults, *(f"{locate(i)}: the label is missing" for i in missing)],
         part.guesses_label,
     )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from container.data.copies import Prints
 from container.data.formats.parts import Images, Label, Shape
 
 
@@ -27,6 +28,8 @@ class LabeledImages:
     """Lines to report about what was passed over: files, arrays, columns."""
     names: tuple[str, ...] = ()
     """Path of each image below the set's directory; empty unless each is a file of its own."""
+    prints: Prints | None = None
+    """Hashes of all images; None for a part of a set."""
 
     @property
     def image_shape(self) -> Shape:
@@ -41,4 +44,5 @@ class LabeledImages:
             images=self.images[indices],
             labels=self.labels[indices],
             names=tuple(self.names[index] for index in indices if self.names),
+            prints=None,
         )

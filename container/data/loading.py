@@ -96,8 +96,6 @@ def _gather_directory(directory: Path, options: Options, content_type: str | Non
         options = dataclasses.replace(options, keeps_names=True)
     notes: list[str] = []
     options = dataclasses.replace(options, note=notes.append)
-    if found not in ("images", "npy", "idx"):  # of which two may be alike, as arrays of labels
-        notes += detection.find_twins(paths)
     images = gather(_read(directory, found, paths, options), str(directory), options)
     level = sys.maxsize  # other files have no class
     if found == "images":

@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 import numpy.typing as npt
 
+from container.data.copies import Prints
 from container.data.formats.parts import Images, Label, Shape
 from container.data.images import LabeledImages
 from container.data.labels import Names
@@ -79,6 +80,7 @@ class Stream(abc.ABC):
     rejected: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    prints: Prints | None = None
 
     place: ClassVar[str]
     """Where the images are, in words."""
@@ -211,7 +213,8 @@ class ScratchStream(Stream):
 
     def take(self, indices: npt.NDArray[np.int64]) -> ScratchStream:
         """Return the images of these increasing indices; the scratch file is shared."""
-        return dataclasses.replace(self, labels=self.labels[indices], rows=self._locate(indices))
+        labels, rows = self.labels[indices], self._locate(indices)
+        return dataclasses.replace(self, labels=labels, rows=rows, prints=None)
 
     def sample(self) -> Images:
         """Return the images of a block."""

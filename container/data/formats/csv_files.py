@@ -84,11 +84,7 @@ def _parse(block: bytes, first_row: int, table: Table) -> Part:
     label = table.label_index
     separator = table.separator
 
-    def locate(index: int) -> str:
-        lines = enumerate(block.split(b"\n"), first_row)
-        rows = [row for row, line in lines if line not in (b"", table.header)]
-        return f"{table.name}, row {rows[index]}"
-
+    locate = functools.partial(_locate, table.name, _number_rows(block, first_row, table.header))
     values = _scan_digits(block, columns, separator[0], label)
     if values is not None:
         labels = values[:, label].astype(np.int64)
@@ -107,6 +103,18 @@ def _parse(block: bytes, first_row: int, table: Table) -> Part:
             images = values.reshape(-1, *table.shape)
             return Part(images, texts, locate, guesses_label=table.guesses_label)
     return _parse_slowly(block, first_row, table)
+
+
+def _number_rows(block: bytes, first_row: int, header: bytes) -> Sequence[int]:
+    """Return the number of each row of a block that is neither blank nor a repeated header."""
+    if not (block.startswith(b"\n") or b"\n\n" in block or (header and header in block)):
+        return range(first_row, first_row + block.count(b"\n"))
+    lines = enumerate(block.split(b"\n"), first_row)
+    return [row for row, line in lines if line not in (b"", header)]
+
+
+def _locate(name: str, rows: Sequence[int], index: int) -> str:
+    return f"{name}, row {rows[index]}"
 
 
 def _cut_labels(block: bytes, table: Table) -> tuple[list[str], bytes] | None:

@@ -110,7 +110,7 @@ class Part:
     labels: Labels
     """One label a record, as its source writes it."""
     locate: Callable[[int], str]
-    """Returns the place of a record of this part, for messages."""
+    """Returns the place of a record of this part, for messages; holds no images."""
     faults: list[str] = field(default_factory=list)
     """Place and reason of each record that cannot be read."""
     guesses_label: bool = False
@@ -164,8 +164,10 @@ class DecodingTask:
         if not faulty:
             return Part(images, unpacked.labels, unpacked.places.__getitem__, faults)
         kept = np.setdiff1d(np.arange(len(images)), faulty)
-        labels = [unpacked.labels[index] for index in kept]
-        return Part(images[kept], labels, lambda index: unpacked.places[kept[index]], faults)
+        labels, places = (
+            [texts[index] for index in kept] for texts in (unpacked.labels, unpacked.places)
+        )
+        return Part(images[kept], labels, places.__getitem__, faults)
 
 
 @dataclass(frozen=True)

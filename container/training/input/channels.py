@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from container import contract
 from container.contract import Channel
-from container.data import loading, sets
+from container.data import copies, loading, sets
 from container.data.formats.parts import Options, Part, Task
 from container.data.images import LabeledImages
 from container.data.stream import ImageSet, Stream
@@ -113,8 +113,11 @@ def load(
         )
     validation = test = None
     if channels.evaluates:
-        validation = _load_other(layout, channels.validation, options, "validation")
-        test = _load_other(layout, channels.test, options, "test")
+        validation = _compare(
+            _load_other(layout, channels.validation, options, "validation"), "validation", training
+        )
+        test = _compare(_load_other(layout, channels.test, options, "test"), "test", training)
+    training = dataclasses.replace(training, prints=None)
     if channels.validation is None and settings.validation_fraction and len(training.labels) > 1:
         training, validation = _hold_out(training, channels, settings, log)
     if channels.evaluates and not (test or validation):
@@ -186,6 +189,16 @@ def _load_other(
     allow_empty = channel.distribution != "FullyReplicated"
     images = loading.open_channel(layout, channel, options, allow_empty=allow_empty)
     return images if len(images.labels) else None
+
+
+def _compare(images: ImageSet | None, name: str, training: ImageSet) -> ImageSet | None:
+    """Note the images of a set that are in the training set, too; forget the hashes."""
+    if images is None:
+        return None
+    notes = images.notes
+    if images.prints and training.prints:
+        notes += tuple(copies.find_shared(images.prints, training.prints, name))
+    return dataclasses.replace(images, notes=notes, prints=None)
 
 
 def _report(images: ImageSet | None, name: str, log: Callable[[str], None]) -> None:

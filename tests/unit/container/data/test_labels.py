@@ -164,7 +164,8 @@ def test_labels_that_look_the_same_are_named(tmp_path: Path) -> None:
 def test_numbers_that_their_class_writes_in_another_way_are_said(
     rows: list[str], classes: tuple[str | int, ...] | None, notes: tuple[str, ...], tmp_path: Path
 ) -> None:
-    (tmp_path / "a.csv").write_text("".join(f"{label},1,2,3,255\n" for label in rows))
+    lines = [f"{label},1,2,{row},255\n" for row, label in enumerate(rows)]
+    (tmp_path / "a.csv").write_text("".join(lines))
     loaded = loading.load(tmp_path, Options(classes=classes))
     assert loaded.notes == notes
     if not notes:
