@@ -68,6 +68,8 @@ def read(pictures: Iterable[Encoded], options: Options) -> Iterator[Task]:
     shape = options.image_shape
     if shape is None:
         sample = list(itertools.islice(iterator, _SAMPLE_PICTURES))
+        if not sample:
+            return
         shape = find_shape(sample, options.resize)
     if not sample:
         sample = list(itertools.islice(iterator, _MEASURED_PICTURES))

@@ -19,6 +19,7 @@ from container.errors import UserError
 _LABEL_KEYS: Final = ("label", "cls", "class")
 _MAGIC_AT: Final = 257
 _OTHERS_SHOWN: Final = 5
+_TWICE: Final = "another sample of the archive has this name, too"
 
 
 def is_tar(head: bytes) -> bool:
@@ -38,6 +39,8 @@ def read(sources: Iterable[Source], options: Options) -> Iterator[picture_files.
             try:
                 with tarfile.open(fileobj=stream, mode="r|") as archive:
                     yield from _label(archive, source.name, options)
+                    if _is_cut_off(archive):
+                        yield source.name, "", _fail
                     _refuse_more(archive, source.name)
             except tarfile.TarError as error:
                 raise UserError(f"{source.name} cannot be read: {error}") from error
@@ -48,6 +51,7 @@ def _label(
 ) -> Iterator[picture_files.Encoded]:
     others: list[str] = []
     extras: collections.Counter[str] = collections.Counter()
+    seen: set[str] = set()
     for key, members in itertools.groupby(_list_members(archive), key=_find_key):
         contents: dict[str, bytes] = {}
         faults: list[str] = []
@@ -61,10 +65,12 @@ def _label(
             others += [f"{key}.{suffix}".rstrip(".") for suffix in contents]  # such as a README
             continue
         if len(pictures) != 1:
-            fault = f"it has {len(pictures)} pictures, expected one"
+            faults.append(f"it has {len(pictures)} pictures, expected one")
+        faults.append(fault or _TWICE * (key in seen))
+        seen.add(key)
         extras.update(_list_extras(contents))
         content = pictures[0] if pictures else b""
-        load = functools.partial(picture_files.load_bytes, content, next(iter(faults), fault))
+        load = functools.partial(picture_files.load_bytes, content, faults[0])
         yield f"{name}, sample {key}", label, load
     _note_members(name, others, extras, options)
 
@@ -116,6 +122,16 @@ def _refuse_more(archive: tarfile.TarFile, name: str) -> None:
                 f"{name} has data after the end of its archive, perhaps because two were joined; "
                 "join them with tar --concatenate, or keep them apart"
             )
+
+
+def _fail() -> bytes:
+    raise OSError("it ends without its end mark, perhaps because it was cut off")
+
+
+def _is_cut_off(archive: tarfile.TarFile) -> bool:
+    """Return whether no block of zeros followed the last member."""
+    stream: Any = archive.fileobj
+    return bool(stream.tell() == archive.offset)
 
 
 def _read_member(archive: tarfile.TarFile, member: tarfile.TarInfo, name: str) -> bytes:

@@ -140,6 +140,45 @@ def test_a_member_that_comes_twice_or_is_a_link_is_a_fault_and_others_are_counte
     assert "3.heic, 3.json" in loaded.notes[0]
 
 
+def test_an_archive_that_was_cut_off_between_members_is_named(tmp_path: Path) -> None:
+    members = {"0.png": encode(IMAGES[0]), "0.cls": b"1", "1.png": encode(IMAGES[1]), "1.cls": b"2"}
+    content = make_tar(members)
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        end = archive.getmembers()[2].offset
+    (tmp_path / "a.tar").write_bytes(content[:end])
+    with pytest.raises(UserError, match=r"a\.tar: it ends without its end mark"):
+        loading.load(tmp_path)
+    loaded = loading.load(tmp_path, Options(bad_record_limit=1))
+    assert loaded.classes == (1,)
+    (tmp_path / "a.tar").write_bytes(content[: end + 512])  # the header of the next member
+    with pytest.raises(UserError, match="unexpected end of data"):
+        loading.load(tmp_path)
+
+
+def test_a_sample_that_comes_twice_is_a_fault_of_the_second(tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for name, image in (("a/0", 0), ("a/1", 1), ("b/0", 2), ("a/0", 3)):  # as tar --append does
+            for suffix, content in (("png", encode(IMAGES[image])), ("cls", b"1")):
+                entry = tarfile.TarInfo(f"{name}.{suffix}")
+                entry.size = len(content)
+                archive.addfile(entry, io.BytesIO(content))
+    (tmp_path / "a.tar").write_bytes(stream.getvalue())
+    loaded = loading.load(tmp_path, Options(bad_record_limit=1))
+    assert len(loaded.labels) == 3
+    fault = "sample a/0: another sample of the archive has this name, too"
+    assert loaded.rejected == (f"{tmp_path}/a.tar, {fault}",)
+
+
+@pytest.mark.parametrize("shape", [None, (4, 4, 1)])
+def test_an_archive_without_members_has_no_rows(
+    shape: tuple[int, int, int] | None, tmp_path: Path
+) -> None:
+    (tmp_path / "a.tar").write_bytes(make_tar({}))
+    with pytest.raises(UserError, match="holds no rows"):
+        loading.load(tmp_path, Options(image_shape=shape))
+
+
 def test_members_beside_picture_and_label_are_counted(tmp_path: Path) -> None:
     members = make_samples("cls")
     for number in range(2):
