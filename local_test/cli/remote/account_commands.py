@@ -15,6 +15,7 @@ from local_test.remote import checks, inventory, remainders
 from local_test.remote.access import PREFIX, ROLE_NAME, Account
 from local_test.remote.inventory import Inventory, Resource
 from local_test.remote.permissions import policies, roles
+from local_test.remote.permissions.statements import Grants
 from local_test.remote.transfer import uploads
 
 app = typer.Typer(
@@ -167,6 +168,8 @@ def _delete(found: Inventory, resources: Sequence[Resource], *, logs: bool) -> N
             )
         if logs:
             found.delete_log(item)
+    if not logs and any(item.kind.log_group for item in resources):
+        terminal.say("the logs stay; --logs deletes them, too")
 
 
 @dataclass(frozen=True)
@@ -175,6 +178,10 @@ class RoleOptions(AccountOptions):
 
     name: str = option(ROLE_NAME, "Name of the execution role.")
     bucket: list[str] | None = option(None, "Another bucket that jobs may read; can be repeated.")
+    key: list[str] | None = option(
+        None, "ARN of a KMS key of data, outputs or volumes; can be repeated."
+    )
+    vpc: bool = flag("Let jobs run in a VPC.", "--vpc")
     create: bool = flag("Create the role, or update the one that this command created.", "--create")
 
 
@@ -193,14 +200,16 @@ def role(
         raise UserError(f"no command {command!r}; choose one of {', '.join(policies.COMMANDS)}")
     account = options.connect()
     arn = account.name_role(options.name)
+    grants = Grants(options.bucket or (), options.key or (), options.vpc)
     if command:
-        print(json.dumps(policies.make_command_policy(account, command, arn), indent=2))
+        print(json.dumps(policies.make_command_policy(account, command, arn, grants), indent=2))
         return 0
     document = {
         "trust": policies.make_trust_policy(account),
-        "role": policies.make_role_policy(account, options.bucket or ()),
+        "role": policies.make_role_policy(account, grants),
         "commands": {
-            name: policies.make_command_policy(account, name, arn) for name in policies.COMMANDS
+            name: policies.make_command_policy(account, name, arn, grants)
+            for name in policies.COMMANDS
         },
     }
     if not options.create:
@@ -208,7 +217,7 @@ def role(
         return 0
     print(json.dumps({name: document[name] for name in ("trust", "role")}, indent=2))
     options.confirm(f"Make the role {options.name} with these policies?")
-    is_new = roles.create(account, options.name, options.bucket or ())
+    is_new = roles.create(account, options.name, grants)
     terminal.say(f"{'made' if is_new else 'updated'} {arn}")
     return 0
 

@@ -1,42 +1,49 @@
 """The least that each command, and the role of a job, may do: IAM policies as JSON documents.
 
-Source: the Service Authorization Reference of SageMaker, S3, ECR, CloudWatch Logs and IAM, and
-"CreateTrainingJob API: Execution Role Permissions" of the SageMaker guide.
+Source: the Service Authorization Reference of SageMaker, S3, ECR, CloudWatch, CloudWatch Logs, KMS
+and IAM, and "CreateTrainingJob API: Execution Role Permissions" of the SageMaker guide.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from local_test.remote.access import PREFIX, TAG, Account
+from local_test.remote.access import Account
+from local_test.remote.permissions.statements import (
+    CREATED,
+    KINDS,
+    OWNED,
+    Arns,
+    Grants,
+    Policy,
+    allow,
+    allow_keys,
+    call,
+    document,
+)
 
-Policy = dict[str, Any]
-_CREATED: Final = {"Null": {f"aws:RequestTag/{TAG}": "false"}}
-"""Only what is made with the tag."""
-_OWNED: Final = {"Null": {f"aws:ResourceTag/{TAG}": "false"}}
-"""Only what carries the tag."""
-_JOBS: Final = {
-    "train": ("TrainingJob", "training-job", "TrainingJobs"),
-    "evaluate": ("ProcessingJob", "processing-job", "ProcessingJobs"),
-    "transform": ("TransformJob", "transform-job", "TransformJobs"),
-    "tune": ("HyperParameterTuningJob", "hyper-parameter-tuning-job", "TrainingJobs"),
+_RUNS: Final = {
+    "train": (("TrainingJob",), "TrainingJobs"),
+    "evaluate": (("ProcessingJob",), "ProcessingJobs"),
+    "transform": (("TransformJob", "Model"), "TransformJobs"),
+    "tune": (("HyperParameterTuningJob",), "TrainingJobs"),
+    "serve": (("Endpoint", "EndpointConfig", "Model"), "Endpoints/*"),
 }
-"""By command: the kind of job in operations, in ARNs and in the name of its log group."""
-_KINDS: Final = {
-    "Endpoint": "endpoint",
-    "HyperParameterTuningJob": "hyper-parameter-tuning-job",
-    "TrainingJob": "training-job",
-    "ProcessingJob": "processing-job",
-    "TransformJob": "transform-job",
-    "EndpointConfig": "endpoint-config",
-    "Model": "model",
-}
-"""What `byo aws ls` lists: the noun in operations, and in ARNs."""
+"""By command: what it makes, and the name of the log group."""
+_METRICS: Final = {"StringLike": {"cloudwatch:namespace": ["/aws/sagemaker/*", "AWS/SageMaker"]}}
+_JOB_LOGS: Final = ("TrainingJobs", "ProcessingJobs", "TransformJobs")
+_INTERFACES: Final = (
+    *("ec2:CreateNetworkInterface", "ec2:CreateNetworkInterfacePermission"),
+    *("ec2:DeleteNetworkInterface", "ec2:DeleteNetworkInterfacePermission"),
+)
+_NETWORKS: Final = (
+    *("ec2:DescribeNetworkInterfaces", "ec2:DescribeVpcs", "ec2:DescribeDhcpOptions"),
+    *("ec2:DescribeSubnets", "ec2:DescribeSecurityGroups"),
+)
 
 
 def make_trust_policy(account: Account) -> Policy:
     """Return who may take the role of a job: SageMaker, for this account only."""
-    return _document(
+    return document(
         {
             "Sid": "SageMaker",
             "Effect": "Allow",
@@ -47,21 +54,25 @@ def make_trust_policy(account: Account) -> Policy:
     )
 
 
-def make_role_policy(account: Account, buckets: Sequence[str] = ()) -> Policy:
-    """Return what a job may do with its role; `buckets` are those it may read besides ours."""
-    arns = _Arns(account)
-    read = [f"arn:{account.partition}:s3:::{bucket}" for bucket in buckets]
-    return _document(
-        _allow("List", ["s3:ListBucket"], [arns.bucket, *read]),
-        _allow("Read", ["s3:GetObject"], [arns.objects, *(f"{arn}/*" for arn in read)]),
-        _allow("Write", ["s3:PutObject", "s3:AbortMultipartUpload"], [arns.objects]),
-        _allow("Login", ["ecr:GetAuthorizationToken"], ["*"]),
-        _allow(
+def make_role_policy(account: Account, grants: Grants) -> Policy:
+    """Return what a job may do with its role."""
+    arns = Arns(account)
+    read = [f"arn:{account.partition}:s3:::{bucket}" for bucket in grants.buckets]
+    statements = [
+        allow("List", ["s3:ListBucket"], [arns.bucket], arns.in_account),
+        allow(
+            "Objects",
+            ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"],
+            [arns.objects],
+            arns.in_account,
+        ),
+        allow("Login", ["ecr:GetAuthorizationToken"], ["*"]),
+        allow(
             "Pull",
             ["ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer", "ecr:BatchGetImage"],
             [arns.name("ecr", "repository/*")],
         ),
-        _allow(
+        allow(
             "Log",
             [
                 *("logs:CreateLogGroup", "logs:CreateLogStream"),
@@ -69,148 +80,108 @@ def make_role_policy(account: Account, buckets: Sequence[str] = ()) -> Policy:
             ],
             [arns.name("logs", "log-group:/aws/sagemaker/*")],
         ),
-        _allow("Metrics", ["cloudwatch:PutMetricData"], ["*"]),
-    )
+        allow("Metrics", ["cloudwatch:PutMetricData"], ["*"], _METRICS),
+    ]
+    if read:
+        everything = [*read, *(f"{arn}/*" for arn in read)]
+        statements.append(allow("OtherBuckets", ["s3:ListBucket", "s3:GetObject"], everything))
+    if grants.in_vpc:
+        statements.append(allow("Network", _INTERFACES, [arns.name("ec2", "*")]))
+        statements.append(allow("Networks", _NETWORKS, ["*"]))
+    return document(*statements, *allow_keys(grants))
 
 
-def make_command_policy(account: Account, command: str, role: str) -> Policy:
+def make_command_policy(account: Account, command: str, role: str, grants: Grants) -> Policy:
     """Return what the caller of a command may do; `role` is the ARN that jobs get."""
-    return _document(*COMMANDS[command](_Arns(account), command, role))
+    statements = COMMANDS[command](Arns(account), command, role)
+    if command in _RUNS:
+        statements += allow_keys(grants)
+    return document(*statements)
 
 
-@dataclass(frozen=True)
-class _Arns:
-    account: Account
+def _allow_transfer(arns: Arns) -> list[dict[str, Any]]:
+    """Return what every command needs that starts something: data, image and price.
 
-    @property
-    def bucket(self) -> str:
-        return f"arn:{self.account.partition}:s3:::{self.account.bucket}"
-
-    @property
-    def objects(self) -> str:
-        return f"{self.bucket}/{PREFIX}*"
-
-    def name(self, service: str, resource: str) -> str:
-        where = f"{self.account.region}:{self.account.number}"
-        return f"arn:{self.account.partition}:{service}:{where}:{resource}"
-
-    def sagemaker(self, kind: str) -> str:
-        return self.name("sagemaker", f"{kind}/*")
-
-    def log(self, group: str) -> list[str]:
-        return [self.name("logs", f"log-group:/aws/sagemaker/{group}{end}") for end in ("", ":*")]
-
-
-def _allow(
-    sid: str, actions: Sequence[str], resources: Sequence[str], condition: Any = None
-) -> dict[str, Any]:
-    statement: dict[str, Any] = {
-        "Sid": sid,
-        "Effect": "Allow",
-        "Action": list(actions),
-        "Resource": list(resources),
-    }
-    if condition is not None:
-        statement["Condition"] = condition
-    return statement
-
-
-def _document(*statements: dict[str, Any]) -> Policy:
-    return {"Version": "2012-10-17", "Statement": list(statements)}
-
-
-def _allow_transfer(arns: _Arns) -> list[dict[str, Any]]:
-    """Return what every command needs that starts something: data, image and price."""
+    Images go only to repositories that carry the tag. ECR has no condition that tells the tag of
+    CreateRepository from one that TagResource adds later.
+    """
     repositories = [arns.name("ecr", "repository/*")]
+    layers = ["ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload"]
     return [
-        _allow(
-            "Bucket", ["s3:ListBucket", "s3:CreateBucket", "s3:PutBucketTagging"], [arns.bucket]
+        allow("Bucket", ["s3:ListBucket", "s3:PutBucketTagging"], [arns.bucket], arns.in_account),
+        allow("MakeBucket", ["s3:CreateBucket"], [arns.bucket]),
+        allow(
+            "Objects",
+            ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"],
+            [arns.objects],
+            arns.in_account,
         ),
-        _allow(
-            "Objects", ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"], [arns.objects]
-        ),
-        _allow("Login", ["ecr:GetAuthorizationToken"], ["*"]),
-        _allow(
+        allow("Login", ["ecr:GetAuthorizationToken"], ["*"]),
+        allow("Image", ["ecr:BatchGetImage"], repositories),
+        allow("Repository", ["ecr:CreateRepository", "ecr:TagResource"], repositories, CREATED),
+        allow(
             "Push",
-            [
-                *("ecr:BatchGetImage", "ecr:CreateRepository", "ecr:TagResource"),
-                *("ecr:BatchCheckLayerAvailability", "ecr:InitiateLayerUpload"),
-                *("ecr:UploadLayerPart", "ecr:CompleteLayerUpload", "ecr:PutImage"),
-            ],
+            ["ecr:BatchCheckLayerAvailability", *layers, "ecr:PutImage"],
             repositories,
+            OWNED,
         ),
-        _allow("Price", ["pricing:GetProducts"], ["*"]),
+        allow("Price", ["pricing:GetProducts"], ["*"]),
     ]
 
 
-def _allow_role(role: str) -> dict[str, Any]:
+def _allow_run(arns: Arns, command: str, role: str) -> list[dict[str, Any]]:
+    nouns, group = _RUNS[command]
+    resources = arns.sagemaker(*nouns)
+    creations = call("Create", nouns)
+    ends = [call("Stop" if noun.endswith("Job") else "Delete", [noun])[0] for noun in nouns]
     service = {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
-    return _allow("PassRole", ["iam:PassRole"], [role], service)
-
-
-def _allow_job(arns: _Arns, command: str, role: str) -> list[dict[str, Any]]:
-    noun, kind, group = _JOBS[command]
-    jobs = [arns.sagemaker(kind)]
+    on_creation = [f"Create{noun}" for noun in nouns]
     statements = [
         *_allow_transfer(arns),
-        _allow_role(role),
-        _allow("Create", [f"sagemaker:Create{noun}", "sagemaker:AddTags"], jobs, _CREATED),
-        _allow("Follow", [f"sagemaker:Describe{noun}"], jobs),
-        _allow("Stop", [f"sagemaker:Stop{noun}"], jobs, _OWNED),
-        _allow("Log", ["logs:DescribeLogStreams", "logs:GetLogEvents"], arns.log(group)),
+        allow("PassRole", ["iam:PassRole"], [role], service),
+        allow("Create", creations, resources, CREATED),
+        allow(
+            "Tag",
+            ["sagemaker:AddTags"],
+            resources,
+            {"StringEquals": {"sagemaker:TaggingAction": on_creation}},
+        ),
+        allow("Follow", call("Describe", nouns), resources),
+        allow("End", ends, resources, OWNED),
+        allow("Log", ["logs:DescribeLogStreams", "logs:GetLogEvents"], arns.logs(group)),
     ]
-    if command == "transform":
-        models = [arns.sagemaker("model")]
-        actions = ["sagemaker:CreateModel", "sagemaker:AddTags"]
-        statements.append(_allow("Model", actions, models, _CREATED))
-        statements.append(_allow("Look", ["sagemaker:DescribeModel"], models))
-        statements.append(_allow("Undo", ["sagemaker:DeleteModel"], models, _OWNED))
     if command == "tune":
-        trainings = [arns.sagemaker("training-job")]
-        statements.append(_allow_trainings())
-        statements.append(_allow("Best", ["sagemaker:DescribeTrainingJob"], trainings))
+        best = call("Describe", ["TrainingJob"])
+        statements.append(_allow_trainings(arns))
+        statements.append(allow("Best", best, arns.sagemaker("TrainingJob")))
     return statements
 
 
-def _allow_trainings() -> dict[str, Any]:
-    """Return that the training jobs of a tuning job may be listed; lists take no ARN."""
-    return _allow("Trainings", ["sagemaker:ListTrainingJobsForHyperParameterTuningJob"], ["*"])
+def _allow_trainings(arns: Arns) -> dict[str, Any]:
+    """Return that the training jobs of a tuning job may be listed."""
+    action = "sagemaker:ListTrainingJobsForHyperParameterTuningJob"
+    return allow("Trainings", [action], arns.sagemaker("HyperParameterTuningJob"))
 
 
-def _allow_endpoint(arns: _Arns, command: str, role: str) -> list[dict[str, Any]]:
-    del command
-    kinds = {"Model": "model", "EndpointConfig": "endpoint-config", "Endpoint": "endpoint"}
-    resources = [arns.sagemaker(kind) for kind in kinds.values()]
-    creations = [f"sagemaker:Create{noun}" for noun in kinds]
-    return [
-        *_allow_transfer(arns),
-        _allow_role(role),
-        _allow("Create", [*creations, "sagemaker:AddTags"], resources, _CREATED),
-        _allow("Follow", [f"sagemaker:Describe{noun}" for noun in kinds], resources),
-        _allow("Delete", [f"sagemaker:Delete{noun}" for noun in kinds], resources, _OWNED),
-        _allow("Log", ["logs:DescribeLogStreams", "logs:GetLogEvents"], arns.log("Endpoints/*")),
-    ]
-
-
-def _allow_check(arns: _Arns, command: str, role: str) -> list[dict[str, Any]]:
+def _allow_check(arns: Arns, command: str, role: str) -> list[dict[str, Any]]:
     del command
     repositories = [arns.name("ecr", "repository/*")]
     return [
-        _allow("Service", ["sagemaker:ListTrainingJobs"], ["*"]),
-        _allow("Role", ["iam:GetRole"], [role]),
-        _allow("Bucket", ["s3:ListBucket"], [arns.bucket]),
-        _allow("Quotas", ["servicequotas:ListServiceQuotas"], ["*"]),
-        _allow("Image", ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], repositories),
+        allow("Service", ["sagemaker:ListTrainingJobs"], ["*"]),
+        allow("Role", ["iam:GetRole"], [role]),
+        allow("Bucket", ["s3:ListBucket"], [arns.bucket], arns.in_account),
+        allow("Quotas", ["servicequotas:ListServiceQuotas"], ["*"]),
+        allow("Image", ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], repositories),
     ]
 
 
-def _allow_list(arns: _Arns, command: str, role: str) -> list[dict[str, Any]]:
+def _allow_list(arns: Arns, command: str, role: str) -> list[dict[str, Any]]:
     del command, role
     return [
-        _allow("List", [f"sagemaker:List{noun}s" for noun in _KINDS], ["*"]),
-        _allow("Tags", ["sagemaker:ListTags"], [arns.sagemaker(kind) for kind in _KINDS.values()]),
-        _allow("Bucket", ["s3:ListBucket"], [arns.bucket]),
-        _allow(
+        allow("List", [f"sagemaker:List{noun}s" for noun in KINDS], ["*"]),
+        allow("Tags", ["sagemaker:ListTags"], arns.sagemaker(*KINDS)),
+        allow("Bucket", ["s3:ListBucket"], [arns.bucket], arns.in_account),
+        allow(
             "Images",
             ["ecr:DescribeRepositories", "ecr:ListTagsForResource", "ecr:ListImages"],
             [arns.name("ecr", "repository/*")],
@@ -218,52 +189,52 @@ def _allow_list(arns: _Arns, command: str, role: str) -> list[dict[str, Any]]:
     ]
 
 
-def _allow_stop(arns: _Arns, command: str, role: str) -> list[dict[str, Any]]:
-    running = {
-        noun: kind for noun, kind in _KINDS.items() if noun not in ("EndpointConfig", "Model")
-    }
-    resources = [arns.sagemaker(kind) for kind in running.values()]
-    stops = [f"sagemaker:Stop{noun}" for noun in running if noun != "Endpoint"]
+def _allow_stop(arns: Arns, command: str, role: str) -> list[dict[str, Any]]:
+    running = [noun for noun in KINDS if noun not in ("EndpointConfig", "Model")]
+    resources = arns.sagemaker(*running)
+    stops = call("Stop", [noun for noun in running if noun != "Endpoint"])
     return [
         *_allow_list(arns, command, role)[:2],  # bucket and images do not run
-        _allow("Look", [f"sagemaker:Describe{noun}" for noun in running], resources),
-        _allow("Stop", [*stops, "sagemaker:DeleteEndpoint"], resources, _OWNED),
+        allow("Look", call("Describe", running), resources),
+        allow("Stop", [*stops, "sagemaker:DeleteEndpoint"], resources, OWNED),
     ]
 
 
-def _allow_delete(arns: _Arns, command: str, role: str) -> list[dict[str, Any]]:
-    resources = [arns.sagemaker(kind) for kind in _KINDS.values()]
-    deletions = [f"sagemaker:Delete{noun}" for noun in _KINDS if noun != "TransformJob"]
-    logs = ["logs:DescribeLogStreams", "logs:DeleteLogStream", "logs:DeleteLogGroup"]
+def _allow_delete(arns: Arns, command: str, role: str) -> list[dict[str, Any]]:
+    nouns = [noun for noun in KINDS if noun != "TransformJob"]
     contents = ["s3:ListBucket", "s3:ListBucketMultipartUploads"]
+    objects = ["s3:DeleteObject", "s3:AbortMultipartUpload"]
+    streams = ["logs:DescribeLogStreams", "logs:DeleteLogStream"]
     return [
         *_allow_stop(arns, command, role),
-        _allow("Delete", [*deletions, "sagemaker:DeleteTags"], resources, _OWNED),
-        _allow("Bucket", contents, [arns.bucket]),
-        _allow("Objects", ["s3:DeleteObject", "s3:AbortMultipartUpload"], [arns.objects]),
-        _allow("Logs", logs, [arns.name("logs", "log-group:/aws/sagemaker/*")]),
+        allow("Delete", call("Delete", nouns), arns.sagemaker(*nouns), OWNED),
+        allow("Untag", ["sagemaker:DeleteTags"], arns.sagemaker("TransformJob"), OWNED),
+        allow("Bucket", contents, [arns.bucket], arns.in_account),
+        allow("Objects", objects, [arns.objects], arns.in_account),
+        allow("Streams", streams, arns.logs(*_JOB_LOGS)),
+        allow("Groups", ["logs:DeleteLogGroup"], arns.logs("Endpoints/*")),
     ]
 
 
-def _allow_delete_one(arns: _Arns, command: str, role: str) -> list[dict[str, Any]]:
-    return [*_allow_delete(arns, command, role), _allow_trainings()]
+def _allow_delete_one(arns: Arns, command: str, role: str) -> list[dict[str, Any]]:
+    return [*_allow_delete(arns, command, role), _allow_trainings(arns)]
 
 
-def _allow_clean(arns: _Arns, command: str, role: str) -> list[dict[str, Any]]:
+def _allow_clean(arns: Arns, command: str, role: str) -> list[dict[str, Any]]:
     images = _allow_list(arns, command, role)[-1]
     deletions = ["ecr:BatchDeleteImage", "ecr:DeleteRepository"]
+    bucket = ["s3:GetBucketTagging", "s3:DeleteBucket"]
     return [
         *_allow_delete(arns, command, role),
         images,
-        _allow("Repositories", deletions, images["Resource"], _OWNED),
-        _allow("EmptyBucket", ["s3:GetBucketTagging", "s3:DeleteBucket"], [arns.bucket]),
+        allow("Repositories", deletions, images["Resource"], OWNED),
+        allow("EmptyBucket", bucket, [arns.bucket], arns.in_account),
     ]
 
 
-_Maker = Callable[[_Arns, str, str], list[dict[str, Any]]]
+_Maker = Callable[[Arns, str, str], list[dict[str, Any]]]
 COMMANDS: Final[Mapping[str, _Maker]] = {
-    **dict.fromkeys(_JOBS, _allow_job),
-    "serve": _allow_endpoint,
+    **dict.fromkeys(_RUNS, _allow_run),
     "check": _allow_check,
     "ls": _allow_list,
     "stop": _allow_stop,

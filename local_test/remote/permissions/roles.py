@@ -1,17 +1,17 @@
 """The execution role in the account."""
 
 import json
-from collections.abc import Sequence
 from typing import Final
 
 from local_test.remote.access import TAG, Account
 from local_test.remote.permissions import policies
+from local_test.remote.permissions.statements import Grants
 from local_test.remote.refusals import explaining, find_code, ignoring
 
 _POLICY_NAME: Final = "byo-sagemaker"
 
 
-def create(account: Account, name: str, buckets: Sequence[str]) -> bool:
+def create(account: Account, name: str, grants: Grants) -> bool:
     """Make the role, or update one that carries the tag; return whether it was made.
 
     Raises: UserError if IAM refuses, or a role of the name was made by someone else.
@@ -37,6 +37,6 @@ def create(account: Account, name: str, buckets: Sequence[str]) -> bool:
         iam.put_role_policy(
             RoleName=name,
             PolicyName=_POLICY_NAME,
-            PolicyDocument=json.dumps(policies.make_role_policy(account, buckets)),
+            PolicyDocument=json.dumps(policies.make_role_policy(account, grants)),
         )
     return not exists

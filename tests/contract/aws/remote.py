@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import botocore.retries.quota
 import botocore.retries.standard
 import pytest
 from botocore.awsrequest import AWSResponse
+from botocore.exceptions import ClientError
 
 from local_test.cli import app, job_commands
 from local_test.cli.remote import submission, tune_command
 from local_test.remote import access, remote_endpoints, remote_jobs
 from tests.contract.aws.client import LocalAws
-from tests.contract.aws.simulator import Need, find_needs, permits
+from tests.contract.aws.simulator import Need, find_needs, permits, tag_context
 
 Fault = Callable[[Any], AWSResponse | None]
 
@@ -46,12 +48,13 @@ _watching: list[Remote] = []
 """The one whose test runs; clients keep the handlers that their session had."""
 
 
-def reply(document: dict[str, Any]) -> Fault:
-    """Return what answers a request in the service's place."""
+def reply(document: dict[str, Any] | None = None) -> Fault:
+    """Return what answers a request in the service's place; without a document, with no body."""
 
     def send(request: Any) -> AWSResponse:
         response = AWSResponse(request.url, 200, {}, io.BytesIO())
-        response._content = json.dumps(document).encode()  # noqa: SLF001 - as above
+        body = b"" if document is None else json.dumps(document).encode()
+        response._content = body  # noqa: SLF001 - as above
         return response
 
     return send
@@ -100,6 +103,8 @@ class Remote:
         self.monkeypatch.setattr(
             botocore.retries.standard.ExponentialBackoff, "delay_amount", lambda *_: 0
         )
+        # A process has a budget of retries, and a test is many processes.
+        self.monkeypatch.setattr(botocore.retries.quota.RetryQuota, "acquire", lambda *_: True)
         for name in ("_FIRST_POLL_S", "_POLL_S"):
             self.monkeypatch.setattr(remote_jobs, name, 0.05)
             self.monkeypatch.setattr(remote_endpoints, name, 0.05)
@@ -121,12 +126,29 @@ class Remote:
         _, service, operation = event_name.split(".")
         self.sent.setdefault(operation, []).append(request.body)
         if self.policy is not None:
-            needs = find_needs(service, operation, request)
+            needs = [
+                need._replace(context={**need.context, **self._find_tags(need)})
+                for need in find_needs(service, operation, request)
+            ]
             self.needs += needs
             if not all(permits(self.policy, need) for need in needs):
                 return answer(403, "AccessDenied", "no policy allows it")(request)
         waiting = self.faults.get(operation)
         return waiting.pop(0)(request) if waiting else None
+
+    def _find_tags(self, need: Need) -> dict[str, str]:
+        """Return the context of the tags that a resource has before an action changes it."""
+        service, action = need.action.split(":")
+        if service not in ("ecr", "sagemaker") or action.startswith(("Create", "List", "Get")):
+            return {}
+        try:
+            if service == "ecr":
+                answer = self.aws.client("ecr").list_tags_for_resource(resourceArn=need.resource)
+                return tag_context("ResourceTag", answer["tags"])
+            answer = self.aws.sagemaker.list_tags(ResourceArn=need.resource)
+            return tag_context("ResourceTag", answer["Tags"])
+        except ClientError:  # it does not exist yet, or any more
+            return {}
 
     def make_client(self, service: str) -> Any:
         """Return a client of the account that the commands use."""

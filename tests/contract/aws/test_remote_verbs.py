@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from botocore.exceptions import EndpointConnectionError
+from botocore.exceptions import ConnectionClosedError, EndpointConnectionError
 
 from local_test.remote import access
+from local_test.remote.refusals import explaining
 from local_test.remote.transfer import images
 from local_test.remote.transfer.images import LocalImage
 from tests.contract.aws.remote import Fault, Remote, answer, reply
-from tests.contract.aws.simulator import leave_out, permits
+from tests.contract.aws.simulator import Need, leave_out, permits
 from tests.support import wait_for
 
 ATTEMPTS: Final = access._ATTEMPTS  # noqa: SLF001 - as often as the client tries
@@ -46,11 +47,16 @@ QUICK: Final = {"GetProducts", "HeadObject", "GetObject", ("tune", "DescribeTrai
 EXPIRED: Final = answer(400, "ExpiredTokenException", "The security token is expired")
 THROTTLED: Final = answer(400, "ThrottlingException", "Rate exceeded")
 QUOTA: Final = answer(400, "ResourceLimitExceeded", "The limit is 0")
+SKEWED: Final = answer(403, "RequestTimeTooSkewed")
 BROKEN: Final = answer(500, "InternalFailure")
 
 
 def disconnect(request: Any) -> None:
     raise EndpointConnectionError(endpoint_url=request.url)
+
+
+def reset(request: Any) -> None:
+    raise ConnectionClosedError(endpoint_url=request.url)
 
 
 def interrupt(_: object) -> None:
@@ -64,6 +70,8 @@ FAULTS: Final[dict[str, list[Fault]]] = {
     "expired": [EXPIRED],
     "quota": [QUOTA],
     "no-network": [disconnect] * ATTEMPTS,
+    "reset": [reset] * ATTEMPTS,
+    "skewed": [SKEWED],
     "broken": [BROKEN] * ATTEMPTS,
     "interrupted": [interrupt],
 }
@@ -86,7 +94,7 @@ class Runs:
         """Return the command line of the next run."""
         number = next(self.numbers)
         self.name = f"{self.verb}-{self.mark}-{number}"  # names are taken for ever
-        place = self.directory / str(number)
+        place = self.directory / f"{self.verb}-{number}"
         (place / "data/more").mkdir(parents=True)
         for name in ("a.csv", "more/b.csv"):
             (place / "data" / name).write_text(f"{place}/{name}\n")  # nothing else has this content
@@ -95,7 +103,7 @@ class Runs:
             tar.add(place / "model.json", "model.json")
         data = str(place / "data")
         model = ["--model", str(place / "model.tar.gz")]
-        image = ["--image", f"{self.directory.name}-{number}".lower().replace("_", "-")]
+        image = ["--image", f"{self.directory.name}-{self.verb}-{number}".lower().replace("_", "-")]
         metric = ["--metric", "score=validation_accuracy=([0-9.]+);", "--maximize", "score"]
         tuning = ["--range", "learning_rate=0.001:0.1:log", "--strategy", "Random"]
         own = {
@@ -161,12 +169,14 @@ def make_runs(
     remote: Remote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[str], Runs]:
     def push(repository: str, tag: str, _: str) -> None:
-        remote.aws.client("ecr").put_image(
-            repositoryName=repository.partition("/")[2],
-            imageTag=tag,
-            imageManifest=json.dumps({"schemaVersion": 2, "mediaType": DOCKER, "tag": tag}),
-            imageManifestMediaType=DOCKER,
-        )
+        """Store the manifest as an engine does, with the permissions of the caller."""
+        with explaining():
+            remote.make_client("ecr").put_image(
+                repositoryName=repository.partition("/")[2],
+                imageTag=tag,
+                imageManifest=json.dumps({"schemaVersion": 2, "mediaType": DOCKER, "tag": tag}),
+                imageManifestMediaType=DOCKER,
+            )
 
     def find(name: str) -> LocalImage:
         return LocalImage(name, f"sha256:{name.encode().hex():0>64}"[:71], "amd64", push)
@@ -234,15 +244,21 @@ def test_the_request_is_the_printed_one_byte_for_byte(
         assert model["Tags"] == printed["Tags"]
 
 
-def list_scenarios(verb: str) -> list[dict[str, list[Fault]]]:
-    """Return what calls for everything that a verb may do: success, failures, lost answers."""
+def list_scenarios(verb: str) -> list[tuple[int, dict[str, list[Fault]]]]:
+    """Return what calls for everything that a verb may do, with the exit code.
+
+    These are success with and without a bucket, failures, and lost answers.
+    """
     first, *_, last = [*CREATIONS[verb], CREATIONS[verb][-1]]
     describe = last.replace("Create", "Describe")
+    no_bucket = {"HeadBucket": [answer(404, "404")]}
+    made = {"CreateBucket": [reply()], "PutBucketTagging": [reply()]}
     return [
-        {},
-        {describe: [EXPIRED]},
-        {last: [QUOTA]},
-        {first: [BROKEN] * ATTEMPTS},
+        (0, {}),
+        (0, no_bucket | made),
+        (2, {describe: [EXPIRED]}),
+        (2, {last: [QUOTA]}),
+        (2, {first: [BROKEN] * ATTEMPTS}),
     ]
 
 
@@ -253,11 +269,10 @@ def test_a_verb_works_with_its_policy_and_fails_without_each_statement(
     runs = make_runs(verb)
     policy = read_policy(remote, verb)
     needed: dict[str, dict[str, list[Fault]]] = {}
-    for scenario in list_scenarios(verb):
+    for code, scenario in list_scenarios(verb):
         remote.policy = policy
         remote.needs.clear()
-        code = runs.run(scenario)
-        assert (code == 0) is not bool(scenario), runs.err
+        assert runs.run(scenario) == code, runs.err
         assert "may not call" not in runs.err
         assert runs.list_running() == []
         for statement in policy["Statement"]:
@@ -319,11 +334,13 @@ def test_each_fault_at_each_request_ends_with_a_sentence_and_nothing_running(
 def test_a_command_about_what_was_made_needs_each_statement_of_its_policy(
     make_runs: Callable[[str], Runs], remote: Remote, command: str
 ) -> None:
-    runs = make_runs("tune")
+    all_runs = {verb: make_runs(verb) for verb in ("tune", "transform", "serve")}
     policy = read_policy(remote, command)
     for sid in (*(statement["Sid"] for statement in policy["Statement"]), ""):
+        runs = all_runs[{"Untag": "transform", "Groups": "serve"}.get(sid, "tune")]
         remote.policy = None
-        assert runs.run({}, [*runs.list_arguments(), *SLOW["tune"], "--detach"]) == 0, runs.err
+        there = [*runs.list_arguments(), *SLOW[runs.verb], "--detach"]
+        assert runs.run({}, there) == 0, runs.err
         remote.policy = leave_out(policy, sid) if sid else policy
         arguments = {"stop": [runs.name], "delete": [runs.name, "--yes", "--logs"]}
         arguments["clean"] = ["--yes", "--logs"]
@@ -345,8 +362,8 @@ def test_the_role_is_made_once_and_another_role_is_left_alone(
     assert role["AssumeRolePolicyDocument"] == document["trust"]
     stored = remote.make_client("iam").get_role_policy(**name, PolicyName="byo-sagemaker")
     assert stored["PolicyDocument"] == document["role"]
-    assert permits(document["role"], ("s3:GetObject", "arn:aws:s3:::theirs/data/a.csv"))
-    assert not permits(document["role"], ("s3:PutObject", "arn:aws:s3:::theirs/data/a.csv"))
+    assert permits(document["role"], Need("s3:GetObject", "arn:aws:s3:::theirs/data/a.csv"))
+    assert not permits(document["role"], Need("s3:PutObject", "arn:aws:s3:::theirs/data/a.csv"))
 
     code, _, err = remote.run("aws", "role", "--create", "--yes")
     assert "updated arn:aws:iam::000000000000:role/byo-sagemaker-execution" in err
