@@ -89,10 +89,20 @@ def make_directory(directory: Path) -> None:
     try:
         directory.mkdir(parents=True)
     except FileExistsError as error:
-        raise UserError(
-            f"a job named {directory.name!r} already exists; its directory is {directory}. "
-            f"Choose another name, such as {_find_free_name(directory)!r}, or delete the directory"
-        ) from error
+        raise _refuse_name(directory) from error
+
+
+def check_name(directory: Path) -> None:
+    """Raise UserError if a job has a directory already."""
+    if directory.exists():
+        raise _refuse_name(directory)
+
+
+def _refuse_name(directory: Path) -> UserError:
+    return UserError(
+        f"a job named {directory.name!r} already exists; its directory is {directory}. "
+        f"Choose another name, such as {_find_free_name(directory)!r}, or delete the directory"
+    )
 
 
 def _find_free_name(directory: Path) -> str:

@@ -4,13 +4,15 @@ boto3 finds credentials and endpoints as it does in any program. With `AWS_ENDPO
 code talks to the local AWS.
 """
 
+import difflib
 import functools
+import itertools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from container.errors import UserError
+from container.errors import PlatformError, UserError
 from local_test.remote.refusals import explaining, ignoring, is_missing
 
 TAG: Final = "byo-sagemaker"
@@ -74,10 +76,27 @@ def find_account(
         session = make_session(profile_name=profile, region_name=chosen)
         if not session.region_name:
             raise UserError("no AWS region; name one with --region, or set AWS_REGION")
-        identity = _make_client(session, "sts").get_caller_identity()
+    try:
+        with explaining():
+            identity = _make_client(session, "sts").get_caller_identity()
+    except PlatformError as error:
+        if hint := _doubt_region(session):
+            raise UserError(f"{error}; {hint}") from error
+        raise
     return Account(
         session, str(identity["Account"]), identity["Arn"].split(":")[1], str(identity["Arn"])
     )
+
+
+def _doubt_region(session: Any) -> str:
+    """Return the names that a region may stand for; empty if boto3 knows it."""
+    partitions = session.get_available_partitions()
+    regions = [session.get_available_regions("sagemaker", name) for name in partitions]
+    known = sorted(itertools.chain(*regions))
+    if session.region_name in known:
+        return ""
+    near = difflib.get_close_matches(session.region_name, known, 3, 0.5)
+    return f"no region {session.region_name!r} is known; did you mean {' or '.join(near or known)}?"
 
 
 def list_all(client: Any, operation: str, **where: Any) -> list[dict[str, Any]]:

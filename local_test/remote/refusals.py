@@ -12,6 +12,9 @@ _UNKNOWN_KEY: Final = frozenset(
     {"InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId"}
 )
 _BAD_SIGNATURE: Final = frozenset({"SignatureDoesNotMatch", "InvalidSignatureException"})
+_SKEWED: Final = frozenset({"RequestTimeTooSkewed", "RequestInTheFuture"})
+_SKEWED_WORDS: Final = re.compile("(?i)signature (expired|not yet current)")
+"""How a service other than S3 words that the clocks differ."""
 _DENIED: Final = frozenset(
     {"AccessDenied", "AccessDeniedException", "403", "UnauthorizedOperation"}
 )
@@ -69,16 +72,14 @@ def explaining() -> Iterator[None]:
     try:
         yield
     except botocore.exceptions.ClientError as error:
-        code = find_code(error)
-        kind = PlatformError if code in _THROTTLED or is_outage(error) else UserError
-        raise kind(_explain_answer(error)) from error
+        raise _judge_answer(error) from error
     except boto3.exceptions.RetriesExceededError as error:
         message = f"AWS cannot be reached: {_flatten(error.last_exception)}; try again"
         raise PlatformError(message) from error
     except boto3.exceptions.S3UploadFailedError as error:
         cause = error.__context__
         if isinstance(cause, botocore.exceptions.ClientError):
-            raise UserError(_explain_answer(cause)) from error
+            raise _judge_answer(cause) from error
         raise UserError(_flatten(error)) from error
     except botocore.exceptions.BotoCoreError as error:
         kind = PlatformError if type(error).__name__ in _UNREACHABLE else UserError
@@ -148,10 +149,17 @@ def _find_message(error: Exception) -> str:
     return " ".join(str(response.get("Error", {}).get("Message", "")).split()).rstrip(".")
 
 
+def _judge_answer(error: Exception) -> UserError | PlatformError:
+    is_platform = find_code(error) in _THROTTLED or is_outage(error)
+    return (PlatformError if is_platform else UserError)(_explain_answer(error))
+
+
 def _explain_answer(error: Exception) -> str:
     said = _find_message(error)
     operation = getattr(error, "operation_name", "the request")
     code = find_code(error)
+    if code in _SKEWED or _SKEWED_WORDS.search(said):
+        return f"this machine's clock differs from that of AWS ({code}); set it, and try again"
     explanations = (
         (_EXPIRED, "the AWS credentials have expired; sign in again, such as with `aws sso login`"),
         (
@@ -175,6 +183,8 @@ def _explain_answer(error: Exception) -> str:
     for codes, explanation in explanations:
         if code in codes:
             return explanation
+    if is_outage(error):
+        return f"AWS fails at {operation} ({code}): {said}; try again in some minutes"
     return f"AWS refuses {operation} ({code}): {said}"
 
 
@@ -184,6 +194,12 @@ def _explain_client(error: Exception) -> str:
         return "no AWS credentials; run `aws configure` or `aws sso login`, or name a --profile"
     if name in _NO_SESSION:
         return "the AWS sign-in has expired; run `aws sso login`"
+    if name == "ProfileNotFound":
+        import botocore.session  # noqa: PLC0415 - takes 0.2 s, which local commands do not need
+
+        known = ", ".join(botocore.session.Session().available_profiles) or "none"
+        profile = getattr(error, "kwargs", {}).get("profile")
+        return f"the AWS configuration has no profile {profile!r}; it has: {known}"
     if name in _UNREACHABLE:
         return f"AWS cannot be reached: {_flatten(error)}; check the network, proxy and region"
     return _flatten(error)

@@ -8,11 +8,10 @@ import typer
 from container.errors import PlatformError, UserError
 from local_test.cli import terminal
 from local_test.cli.options import COMMAND
-from local_test.cli.remote.remote_options import RemoteOptions, say_where
+from local_test.cli.remote.remote_options import RemoteOptions
 from local_test.cli.remote.submission import (
     Submission,
     begin,
-    confirm_cost,
     interruptible,
     wants_to_leave,
 )
@@ -32,9 +31,7 @@ def serve(requests: EndpointRequests, options: RemoteOptions, *, print_request: 
     if print_request:
         print(json.dumps(vars(made), indent=2))
         return 0
-    say_where(submission.account)
-    confirm_cost(options, submission.account, "Endpoint", variants)
-    submission.prepare()
+    submission.prepare(options, "Endpoint", variants)
     endpoint = RemoteEndpoint(submission.account, made, terminal.show_line)
     with interruptible():
         try:

@@ -16,7 +16,7 @@ from local_test.cli import terminal
 from local_test.cli.options import COMMAND, JOBS, JobRequestOptions
 from local_test.cli.remote.remote_options import RemoteOptions, say_where
 from local_test.data import storage
-from local_test.jobs.result import JobResult
+from local_test.jobs.result import JobResult, check_name
 from local_test.remote import prices, remote_jobs
 from local_test.remote.access import Account
 from local_test.remote.creation import create
@@ -45,8 +45,15 @@ class Submission:
     relocation: Relocation
     local_images: dict[str, LocalImage] = field(default_factory=dict)
 
-    def prepare(self) -> None:
-        """Upload the data and push the images that are not there yet."""
+    def prepare(
+        self, options: RemoteOptions, kind: str, groups: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Show what it costs, ask, and then upload the data and push the images.
+
+        `kind` is as in `find_price`, `groups` are the groups of instances.
+        """
+        say_where(self.account)
+        _confirm_cost(options, self.account, kind, groups)
         if self.relocation.uploads or self.relocation.downloads:
             uploads.make_bucket(self.account, terminal.say)
         for upload in self.relocation.uploads.values():
@@ -108,26 +115,41 @@ def run_job(
     if request.print_request:
         print(json.dumps(made, indent=2))
         return 0
-    say_where(submission.account)
-    confirm_cost(options, submission.account, kind.stem, groups)
     made_model = None
     if model is not None:
         made_model = submission.relocation.rewrite("CreateModel", model)
-    submission.prepare()
     directory = JOBS / _FOLDERS[kind] / fields[kind.name]
+    check_name(directory)
+    submission.prepare(options, kind.stem, groups)
     listeners = terminal.make_listeners(ValidRequest(kind.operation, fields, ()))
     with terminal.live_metrics() as on_metric, interruptible():
         listeners = replace(listeners, on_metric=on_metric)
         job = RemoteJob(submission.account, kind, made, directory, listeners)
-        _start(submission.account, job, made_model)
         started = f"{kind.operation}: {job.name} on {instance_type}"
-        if options.detach:
-            terminal.say(f"{started}; `{COMMAND} aws stop {job.name}` stops it")
-            print(job.name)
-            return 0
-        result = follow(job, started)
+        result = run(submission, job, started, options, made_model)
+    if result is None:
+        return 0
     submission.fetch()
     return terminal.report(result, _find_artifact(submission, result), as_json=request.as_json)
+
+
+def run(
+    submission: Submission,
+    job: RemoteJob,
+    started: str,
+    options: RemoteOptions,
+    model: Mapping[str, Any] | None = None,
+) -> JobResult | None:
+    """Start a job and follow it; with --detach, return None once it is `started`.
+
+    `model` is the CreateModel request of the model that it needs.
+    """
+    _start(submission.account, job, model)
+    if options.detach:
+        terminal.say(f"{started}; `{COMMAND} aws stop {job.name}` stops it")
+        print(job.name)
+        return None
+    return _follow(job, started)
 
 
 def _start(account: Account, job: RemoteJob, model: Mapping[str, Any] | None) -> None:
@@ -176,7 +198,7 @@ def _find_artifact(submission: Submission, result: JobResult) -> str:
     return artifact or ", ".join(uris) or str(transformed)
 
 
-def confirm_cost(
+def _confirm_cost(
     options: RemoteOptions, account: Account, kind: str, resources: Sequence[Mapping[str, Any]]
 ) -> None:
     """Say what an hour of each group of instances costs, and ask."""
@@ -191,7 +213,7 @@ def confirm_cost(
     options.confirm("Start it?")
 
 
-def follow(job: RemoteJob, started: str) -> JobResult:
+def _follow(job: RemoteJob, started: str) -> JobResult:
     """Say that a job has `started` and follow it; Ctrl-C asks whether to stop it.
 
     Raises: UserError or PlatformError that says what became of the job. Whatever else is raised,

@@ -21,10 +21,10 @@ from local_test.cli.options import (
     with_groups,
 )
 from local_test.cli.remote import tuning_shorthand
-from local_test.cli.remote.remote_options import RemoteOptions, say_where
-from local_test.cli.remote.submission import Submission, begin, confirm_cost, follow, interruptible
+from local_test.cli.remote.remote_options import RemoteOptions
+from local_test.cli.remote.submission import Submission, begin, interruptible, run
 from local_test.data import storage
-from local_test.jobs.result import JobResult, Listeners
+from local_test.jobs.result import JobResult, Listeners, check_name
 from local_test.remote import remote_jobs
 from local_test.remote.remote_tuning import TUNING, RemoteTuningJob
 from local_test.requests import shorthand, validation
@@ -111,19 +111,15 @@ def tune(
     if request.print_request:
         print(json.dumps(made, indent=2))
         return 0
-    say_where(submission.account)
-    confirm_cost(remote, submission.account, "Training", groups)
-    submission.prepare()
+    directory = JOBS / "tuning" / name
+    check_name(directory)
+    submission.prepare(remote, "Training", groups)
     listeners = Listeners(on_line=terminal.show_line, on_status=_show_status)
     with interruptible():
-        job = RemoteTuningJob(submission.account, made, JOBS / "tuning" / name, listeners)
-        job.start()
-        started = f"{TUNING.operation}: {name}"
-        if remote.detach:
-            terminal.say(f"{started}; `{COMMAND} aws stop {name}` stops it")
-            print(name)
-            return 0
-        result = follow(job, started)
+        job = RemoteTuningJob(submission.account, made, directory, listeners)
+        result = run(submission, job, f"{TUNING.operation}: {name}", remote)
+    if result is None:
+        return 0
     best = (result.description.get("BestTrainingJob") or {}).get("TrainingJobName", "")
     artifact = _fetch(submission, job, best) if best else ""
     return _report(result, fields, artifact, as_json=request.as_json)

@@ -24,8 +24,7 @@ def list_lines(result: JobResult) -> list[str]:
         if logs.is_dir():
             lines.append(f"log: {logs}")
         return lines
-    artifacts = result.description.get("ModelArtifacts") or {}
-    model = str(artifacts.get("S3ModelArtifacts", "")).removeprefix("file://")
+    model = run_files.find_model(result.description, result.directory).removeprefix("file://")
     if result.status == "Completed" and model:
         image = _find_image(result.description)
         lines.append(f"next: {COMMAND} serve{image} --model {shlex.quote(model)}")

@@ -53,7 +53,7 @@ class Run:
     metrics: Mapping[str, float] = field(default_factory=dict)
     """The last value of each."""
     model: str = ""
-    """URI of the artifact of a completed training job."""
+    """URI of the artifact of a completed training job, or the path of its copy here."""
     failure: str = ""
     notes: Sequence[str] = ()
     """Why something is not there."""
@@ -86,7 +86,6 @@ def _read(directory: Path, kind: str, origin: str) -> Run:
     end_s = _parse_time(description.get(f"{prefix}EndTime"))
     status = str(description.get(f"{prefix}JobStatus") or _judge_unfinished(directory))
     is_done = status == "Completed" and kind == "training"
-    artifacts = description.get("ModelArtifacts") or {}
     return Run(
         name=directory.name,
         kind=kind,
@@ -97,10 +96,18 @@ def _read(directory: Path, kind: str, origin: str) -> Run:
         duration_s=None if end_s is None else round(end_s - created_s, 3),
         parameters=_read_parameters(request),
         metrics=_read_metrics(directory, request, description),
-        model=str(artifacts.get("S3ModelArtifacts", "")) * is_done,
+        model=find_model(description, directory) * is_done,
         failure=str(description.get("FailureReason", "")),
         notes=_find_notes(kind, request),
     )
+
+
+def find_model(description: Mapping[str, Any], directory: Path) -> str:
+    """Return where a training job's artifact is: the copy of one in an account, or its URI."""
+    artifacts = description.get("ModelArtifacts") or {}
+    uri = str(artifacts.get("S3ModelArtifacts", ""))
+    copy = directory / "output" / "model.tar.gz"
+    return str(copy) if uri.startswith("s3://") and copy.is_file() else uri
 
 
 def _judge_unfinished(directory: Path) -> str:

@@ -141,7 +141,7 @@ def test_what_a_lost_answer_or_a_failing_service_made_is_deleted(
     remote.faults[operation] = [make_and_fail] + [answer(500, "InternalFailure")] * (ATTEMPTS - 1)
     code, _, err = remote.run(*flags, "--on", "aws", "--yes", "--name", "lost")
     assert code == 2
-    assert f"AWS refuses {operation} (InternalFailure)" in err
+    assert f"AWS fails at {operation} (InternalFailure)" in err
     assert list_left(remote) == ""
 
 

@@ -157,7 +157,7 @@ def test_a_tuning_job_that_aws_makes_while_it_fails_is_stopped(
     remote.faults[CREATE] = [make_and_fail] + [fail] * (ATTEMPTS - 1)
     code, _, err = remote.run(*flags, *SLOW, "--on", "aws", "--yes", "--name", "made")
     assert code == 2
-    assert f"AWS refuses {CREATE} (InternalFailure)" in err
+    assert f"AWS fails at {CREATE} (InternalFailure)" in err
     assert not (remote.jobs / "tuning/made").exists()
     remote.run_well("aws", "stop", "made")
     assert not statuses_of(remote, "made") & {"InProgress", "Stopping"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import botocore.exceptions
@@ -32,13 +33,23 @@ def refuse(
         (
             refuse("InternalFailure", status=500),
             PlatformError,
-            r"refuses CreateTrainingJob \(Internal",
+            r"AWS fails at CreateTrainingJob \(InternalFailure\): it says why; try again in some",
+        ),
+        (refuse("RequestTimeTooSkewed", status=403), UserError, "this machine's clock differs"),
+        (
+            refuse("InvalidSignatureException", "Signature expired: 20260101T000000Z is earlier"),
+            UserError,
+            "this machine's clock differs",
         ),
         (RetriesExceededError(OSError("cut")), PlatformError, "cannot be reached: cut; try again"),
         (refuse("ResourceLimitExceeded"), UserError, "quota of the account is reached"),
         (refuse("ResourceInUse"), UserError, r"refuses CreateTrainingJob \(ResourceInUse\): it"),
         (botocore.exceptions.NoCredentialsError(), UserError, "no AWS credentials; run"),
-        (botocore.exceptions.ProfileNotFound(profile="x"), UserError, "profile .x. could not"),
+        (
+            botocore.exceptions.ProfileNotFound(profile="x"),
+            UserError,
+            "has no profile 'x'; it has: mine, yours",
+        ),
         (botocore.exceptions.UnauthorizedSSOTokenError(), UserError, "sign-in has expired"),
         (
             botocore.exceptions.ConnectTimeoutError(endpoint_url="https://x"),
@@ -47,20 +58,37 @@ def refuse(
         ),
     ],
 )
-def test_an_error_is_one_sentence(error: Exception, kind: type[Exception], words: str) -> None:
+def test_an_error_is_one_sentence(
+    error: Exception,
+    kind: type[Exception],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "config").write_text("[profile mine]\n[profile yours]\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     with pytest.raises(kind, match=words) as caught, refusals.explaining():
         raise error
     assert "\n" not in str(caught.value)
 
 
-def test_an_upload_is_explained_by_its_cause() -> None:
+@pytest.mark.parametrize(
+    ("code", "kind", "words"),
+    [
+        ("AccessDenied", UserError, "may not call"),
+        ("SlowDown", PlatformError, "still throttles"),
+        ("NoSuchBucket", UserError, r"AWS refuses CreateTrainingJob \(NoSuchBucket\)"),
+    ],
+)
+def test_an_upload_is_explained_by_its_cause(code: str, kind: type[Exception], words: str) -> None:
     def upload() -> None:
         try:
-            raise refuse("AccessDenied")
+            raise refuse(code)
         except botocore.exceptions.ClientError as error:
             raise S3UploadFailedError(str(error)) from error
 
-    with pytest.raises(UserError, match="may not call"), refusals.explaining():
+    with pytest.raises(kind, match=words), refusals.explaining():
         upload()
 
 

@@ -50,6 +50,22 @@ def test_a_job_of_an_image_is_served_by_it(jobs: Path) -> None:
     assert f"next: {COMMAND} serve --image my-algorithm --model /out/a/output/model.tar.gz" in lines
 
 
+def test_a_job_of_an_account_is_served_from_its_copy_on_this_disk(jobs: Path) -> None:
+    directory = make_job(jobs, "a")
+    description = json.loads((directory / "description.json").read_text())
+    uri = "s3://bucket/byo/a/output/model.tar.gz"
+    description["ModelArtifacts"] = {"S3ModelArtifacts": uri}
+    (directory / "description.json").write_text(json.dumps(description))
+    assert f"next: {COMMAND} serve --model {uri}" in finish(directory)
+    assert next_steps.resolve_model("a") == uri
+
+    copy = directory / "output/model.tar.gz"
+    copy.parent.mkdir()
+    copy.write_bytes(b"")
+    assert f"next: {COMMAND} serve --model {copy}" in finish(directory)
+    assert next_steps.resolve_model("a") == str(copy)
+
+
 def test_a_failed_job_names_its_logs(jobs: Path) -> None:
     directory = make_job(jobs, "a")
     assert finish(directory, "Failed") == [f"log: {directory}/logs"]
