@@ -143,18 +143,20 @@ def _is_busy(error: Exception) -> bool:
 def delete_endpoint(account: Account, name: str) -> None:
     """Delete an endpoint and wait until it is gone; one that is being changed is waited for.
 
+    One that is being deleted already is not deleted again: policies permit only what has a tag.
+
     Raises: botocore's errors; PlatformError if it does not disappear.
     """
     sagemaker = account.client("sagemaker")
     deadline = time.monotonic() + _END_LIMIT_S
     pause_s = _FIRST_POLL_S
-    operation = sagemaker.delete_endpoint
     while time.monotonic() < deadline:
-        with ignoring(lambda error: is_missing(error) or _is_busy(error)) as refused:
-            operation(EndpointName=name)
-        if not refused:
-            operation = sagemaker.describe_endpoint
-        elif is_missing(refused[0]):
+        with ignoring(is_missing) as missing:
+            found = sagemaker.describe_endpoint(EndpointName=name)
+            if found["EndpointStatus"] != "Deleting":
+                with ignoring(_is_busy):
+                    sagemaker.delete_endpoint(EndpointName=name)
+        if missing:
             return
         time.sleep(pause_s)
         pause_s = min(_POLL_S, pause_s * 1.5)

@@ -54,10 +54,7 @@ EXERCISES = {
         "local_test.cli.remote.tune_command",
         "local_test.remote.remote_tuning",
     ),
-    "tests/contract/aws/test_remote_verbs.py": (
-        "local_test.remote.permissions.policies",
-        "local_test.remote.permissions.roles",
-    ),
+    "tests/contract/aws/test_remote_verbs.py": ("local_test.remote.permissions.roles",),
     "tests/contract/aws/test_remote_checks.py": (
         "local_test.remote.checks",
         "local_test.remote.transfer.image_facts",
