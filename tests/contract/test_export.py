@@ -73,12 +73,12 @@ def exported(tmp_path_factory: pytest.TempPathFactory, images: Any) -> artifact.
 def test_network_that_converts_leaves_flatbuffers_and_how_far_they_are_from_keras(
     exported: artifact.Artifact, images: Any
 ) -> None:
-    expected = keras.models.load_model(exported.keras).predict(images[:100], verbose=0)
+    expected = keras.models.load_model(exported.keras).predict(images[:64], verbose=0)
     differences = exported.manifest.differences
 
     for runtime in ("litert", "litert_int8"):
         found = np.abs(
-            predictor.load(exported, runtime=runtime).predict(images[:100]) - expected
+            predictor.load(exported, runtime=runtime).predict(images[:64]) - expected
         ).max()
         assert differences[runtime] == pytest.approx(found, abs=2e-6)
     assert differences["litert"] <= 1e-5 < differences["litert_int8"] < 0.1

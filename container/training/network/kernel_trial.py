@@ -96,7 +96,8 @@ def _make_run(layer: Any, image_count: int) -> Callable[[], None]:
         )
         return [tf.reduce_max(part) for part in gradients]
 
-    run = tf.function(compute, autograph=False)
+    # A concrete function: TensorFlow would warn of many traces of functions of one name.
+    run = tf.function(compute, autograph=False).get_concrete_function()
 
     def finish() -> None:
         for value in run():
