@@ -294,7 +294,9 @@ def test_a_verb_works_with_its_policy_and_fails_without_each_statement(
 
 
 @pytest.mark.parametrize("verb", VERBS)
-@pytest.mark.parametrize("step", [9, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "step", [9, pytest.param(1, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])]
+)
 def test_each_fault_at_each_request_ends_with_a_sentence_and_nothing_running(
     make_runs: Callable[[str], Runs], remote: Remote, verb: str, step: int
 ) -> None:
