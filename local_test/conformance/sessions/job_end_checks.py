@@ -1,5 +1,6 @@
 """Checks of how jobs end: failures, stops, checkpoints, and a processing job after the training."""
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -17,6 +18,7 @@ from local_test.requests.validation import validate
 from local_test.runners import faults
 
 FAILURE_BYTES: Final = 65_536
+_TRACEBACK: Final = "Traceback (most recent call last)"
 FAILURE_IDS: Final = ("OUT-1b", "OUT-2a", "OUT-2b")
 
 
@@ -28,11 +30,16 @@ def check_failure(subject: Subject) -> Iterator[Verdict]:
     place = str(layout.failure.relative_to(base))
     start = container_files.read_start(base, place, FAILURE_BYTES, findings)
     text = start.decode("utf-8", errors="replace")
-    if trial.is_good and not text:
+    has_traceback = trial.seconds_after(re.escape(_TRACEBACK)) is not None
+    hides_failure = trial.is_good and has_traceback and not trial.model_files
+    if trial.is_good and not text and not hides_failure:
         reason = "it completes with empty channels, so it could not be made to fail"
         yield from skip_all(FAILURE_IDS, reason)
         return
-    yield judge("OUT-1b", not trial.is_good, f"with empty channels: {trial.evidence}")
+    evidence = f"with empty channels: {trial.evidence}"
+    if hides_failure:
+        evidence += "; its log has a traceback, and there is no model"
+    yield judge("OUT-1b", not trial.is_good, evidence)
     beginning = f"begins {text[:80]!r}"
     found = f"output/failure {beginning}" if text else _look_for_failure(layout, findings)
     yield judge("OUT-2a", bool(text.strip()), found)

@@ -67,6 +67,9 @@ class Stop:
 
 def fail(reason: str) -> int:
     """Report a failure as a container should."""
+    if violates("OUT-1b/traceback"):
+        log(f"Traceback (most recent call last):\nRuntimeError: {reason}")
+        return 0
     place = BASE / ("failure" if violates("OUT-2a") else "output/failure")
     text = f"Traceback (most recent call last):\n{reason}" if violates("OUT-2b") else reason
     place.write_text(text)
