@@ -12,6 +12,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
+from container.errors import UserError
+
 LIMIT_S: Final = 5
 _STEPS: Final = 30_000_000  # about 0.3 s
 _CHOICES: Final = re.compile(r"\\(?![1-9]).|(?P<choice>[*+?{|\\])", re.DOTALL)
@@ -23,6 +25,14 @@ pattern = re.compile(text, flags)
 group = min(pattern.groups, 1)
 json.dump([[found[group] for found in pattern.finditer(line)] for line in lines], sys.stdout)
 """
+
+
+def compile_pattern(text: str, flags: int = 0) -> re.Pattern[str]:
+    """Compile a pattern. Raises: UserError if it is not one."""
+    try:
+        return re.compile(text, flags)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise UserError(f"{text!r} is not a regular expression: {error}") from error
 
 
 def find_all(pattern: re.Pattern[str], lines: Sequence[str]) -> list[list[str | None]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from container import contract
+from local_test import patterns
 from local_test.conformance.catalog import Verdict
 from local_test.data import storage
 from local_test.jobs.result import JobResult, Listeners
@@ -125,10 +127,16 @@ class Trial:
     runtime_s: float
 
     def seconds_after(self, pattern: str) -> float | None:
-        """Return the seconds from the first matching line to the end, or None if none matches."""
-        for seconds, line in self.lines:
-            if re.search(pattern, line):
-                return self.runtime_s - seconds
+        """Return the seconds from the first matching line to the end, or None if none matches.
+
+        A pattern that takes too long has stopped no job, and matches nothing either.
+        """
+        with contextlib.suppress(TimeoutError):
+            compiled = patterns.compile_pattern(pattern)
+            matches = patterns.find_all(compiled, [line for _, line in self.lines])
+            for (seconds, _), found in zip(self.lines, matches, strict=True):
+                if found:
+                    return self.runtime_s - seconds
         return None
 
     @property

@@ -59,7 +59,7 @@ class Endpoint:
         self._requests = requests
         self._listener = on_line
         self._limits = limits or Limits()
-        self._trigger = Trigger(faults, self._inject)
+        self._trigger = Trigger(faults, self._inject, self._report)
         self._slow_readers = 0
         starter = VersionStarter(
             directory,

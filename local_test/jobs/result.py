@@ -6,7 +6,7 @@ import itertools
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,15 @@ class Metric:
     value: float
     time_s: float
     """Seconds since the epoch."""
+
+
+def compile_definitions(request: Mapping[str, Any]) -> list[tuple[str, re.Pattern[str]]]:
+    """Return the metric definitions of a training job. Raises: UserError if a Regex is not one."""
+    specification = request.get("AlgorithmSpecification") or {}
+    return [
+        (item["Name"], patterns.compile_pattern(item["Regex"]))
+        for item in specification.get("MetricDefinitions") or ()
+    ]
 
 
 def find_metrics(

@@ -1,7 +1,6 @@
 """A training job, from its CreateTrainingJob request to its DescribeTrainingJob answer."""
 
 import contextlib
-import re
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ from local_test.data.pipes import Pipe
 from local_test.jobs import job_directory, result, status
 from local_test.jobs.fleet import Outcome
 from local_test.jobs.job import DEFAULT_RUNTIME_S, Job
-from local_test.jobs.result import Listeners, find_metrics
+from local_test.jobs.result import Listeners, compile_definitions, find_metrics
 from local_test.jobs.status import Transition
 from local_test.requests.validation import ValidRequest
 from local_test.runners.faults import JOB_KINDS, Fault, Trigger
@@ -43,12 +42,9 @@ class TrainingJob(Job):
         """Prepare a job; `directory` is its own and must not exist yet."""
         self._groups = job_directory.instance_groups(request.fields)
         super().__init__(request, runner, directory, listeners, stop_grace_s)
-        self._trigger = Trigger(faults, self._do_fault)
+        self._trigger = Trigger(faults, self._do_fault, self._findings.append)
         self._volumes: dict[str, Volume] = {}
-        self._definitions = [
-            (item["Name"], re.compile(item["Regex"]))
-            for item in self.request["AlgorithmSpecification"].get("MetricDefinitions", ())
-        ]
+        self._definitions = compile_definitions(request.fields)
         self._history: list[Transition] = []
         self._layouts = {host: contract.Layout(self._root(host)) for host in self.hosts}
 

@@ -22,7 +22,7 @@ from local_test.data import storage
 from local_test.data.line_file import LineFile
 from local_test.data.storage import StoredObject
 from local_test.jobs import result
-from local_test.jobs.result import JobResult, Listeners, Metric
+from local_test.jobs.result import JobResult, Listeners, Metric, compile_definitions
 from local_test.remote.access import Account
 from local_test.remote.creation import create
 from local_test.remote.log_reader import LogReader
@@ -91,11 +91,7 @@ class RemoteJob:
         self._request = request
         self._listeners = listeners
         self._metrics: list[Metric] = []
-        algorithm = request.get("AlgorithmSpecification", {})
-        self._definitions = [
-            (item["Name"], re.compile(item["Regex"]))
-            for item in algorithm.get("MetricDefinitions", ())
-        ]
+        self._definitions = compile_definitions(request)
         self._files: dict[str, LineFile] = {}
         self._log = LogReader(account, kind.group, f"{self.name}/", self._see_line)
 

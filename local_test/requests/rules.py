@@ -4,10 +4,11 @@ Each function returns one line per fault. Contract IDs in brackets are defined i
 """
 
 import collections
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from container.errors import UserError
+from local_test import patterns
 from local_test.requests import component_rules, json_path, model_containers, variant_rules
 from local_test.requests.deployments import deployment_rules
 
@@ -30,6 +31,7 @@ def _check_training(fields: Mapping[str, Any]) -> list[str]:
     algorithm = fields.get("AlgorithmSpecification", {"TrainingImage": ""})
     if "TrainingImage" not in algorithm:
         faults.append("AlgorithmSpecification.TrainingImage: is required")
+    faults += _check_patterns(algorithm.get("MetricDefinitions", ()))
     stopping = fields.get("StoppingCondition", {})
     if fields.get("EnableManagedSpotTraining"):
         faults += _check_spot(stopping)
@@ -50,6 +52,14 @@ def _check_training(fields: Mapping[str, Any]) -> list[str]:
         names.append(channel["ChannelName"])
         faults += _check_channel(channel, channel.get("InputMode", job_mode))
     return faults
+
+
+def _check_patterns(definitions: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for definition in definitions:
+        try:
+            patterns.compile_pattern(definition["Regex"])
+        except UserError as error:
+            yield f"MetricDefinitions: Regex of {definition['Name']!r}: {error}"
 
 
 def _check_instances(resources: Mapping[str, Any]) -> list[str]:

@@ -5,6 +5,7 @@
 seconds (`slow-start@3s`), or no `WHEN` at all.
 """
 
+import logging
 import re
 import threading
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from container.errors import UserError
+from local_test import patterns
 
 JOB_KINDS: Final = {
     "spot": "SIGTERM, the grace period, SIGKILL. "
@@ -45,6 +47,8 @@ SERVER_KINDS: Final = {
     "Failed: the model data cannot be unpacked (HO-2)",
 }
 """What each fault of an endpoint does, and what the platform reports."""
+log = logging.getLogger(__name__)
+
 AT_START: Final = ("slow-start", "slow-dns", "truncated-model")
 _SECONDS_DIGITS: Final = 6
 _FORM = re.compile(
@@ -86,10 +90,7 @@ def parse(text: str, kinds: dict[str, str] = JOB_KINDS) -> Fault:
         needed, is_fit = "SECONDSs or /REGEX/ as its moment", "@" in text
     if not is_fit:
         raise UserError(f"{text!r}: {kind} takes {needed}")
-    try:
-        pattern = re.compile(regex) if regex else None
-    except re.error as error:
-        raise UserError(f"{text!r}: {regex!r} is not a regular expression: {error}") from error
+    pattern = patterns.compile_pattern(regex) if regex else None
     if seconds and len(seconds.partition(".")[0]) > _SECONDS_DIGITS:
         raise UserError(f"{text[:40]!r}...: a time of a fault has at most {_SECONDS_DIGITS} digits")
     return Fault(kind, float(seconds) if seconds else None, pattern, host)
@@ -98,9 +99,16 @@ def parse(text: str, kinds: dict[str, str] = JOB_KINDS) -> Fault:
 class Trigger:
     """Injects each fault once when its time or log line comes, also across restarts of a job."""
 
-    def __init__(self, faults: Sequence[Fault], do: Callable[[Fault], None]) -> None:
+    def __init__(
+        self,
+        faults: Sequence[Fault],
+        do: Callable[[Fault], None],
+        note: Callable[[str], object] = log.warning,
+    ) -> None:
+        """`do` injects a fault; `note` is called with why one never is."""
         self._waiting = list(faults)
         self._do = do
+        self._note = note
         self._lock = threading.Lock()
         self._timers: list[threading.Timer] = []
 
@@ -125,7 +133,15 @@ class Trigger:
     def see(self, line: str) -> None:
         """Inject the faults that wait for this log line."""
         for fault in tuple(self._waiting):
-            if fault.pattern and fault.pattern.search(line):
+            if fault.pattern is None:
+                continue
+            try:
+                [found] = patterns.find_all(fault.pattern, [line])
+            except TimeoutError as error:
+                if self._remove(fault):
+                    self._note(f"the fault {fault.kind} is not injected: {error} for a log line")
+                continue
+            if found:
                 self._fire(fault)
 
     def expects(self, kind: str) -> bool:
@@ -145,8 +161,13 @@ class Trigger:
         return sum(fault.after_s or 0.0 for fault in taken)
 
     def _fire(self, fault: Fault) -> None:
+        if self._remove(fault):
+            self._do(fault)
+
+    def _remove(self, fault: Fault) -> bool:
+        """Remove a fault that waits; return whether it did."""
         with self._lock:
             if fault not in self._waiting:
-                return
+                return False
             self._waiting.remove(fault)
-        self._do(fault)
+            return True

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NoReturn
 
+from container.errors import UserError
 from local_test import patterns
 from local_test.aws.protocol.messages import AwsError
 
@@ -155,9 +156,10 @@ def _make_test(match: re.Match[str]) -> Test:
         return lambda rows: [(row[name] == quoted) is (sign == "=") for row in rows]
     try:
         flags = re.IGNORECASE if match["flags"] else 0
-        pattern = re.compile(re.escape(quoted) if quoted is not None else match["regex"], flags)
-    except (re.error, RecursionError, OverflowError) as error:
-        _refuse(f"/{match['regex']}/ is not a regular expression: {error}")
+        text = re.escape(quoted) if quoted is not None else match["regex"]
+        pattern = patterns.compile_pattern(text, flags)
+    except UserError as error:
+        _refuse(str(error))
     is_wanted = sign != "not like"
     return lambda rows: [
         bool(found) is is_wanted for found in _search(pattern, [row[name] for row in rows])

@@ -4,7 +4,6 @@ Rules of this file: it reads, also while a job runs, and what a container wrote 
 file of another form counts as absent.
 """
 
-import contextlib
 import dataclasses
 import datetime as dt
 import itertools
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from local_test.jobs.job_directory import PROCESS_FILE
-from local_test.jobs.result import find_metrics
+from local_test.jobs.result import compile_definitions, find_metrics
 from local_test.runners.procfs import name_process
 
 KINDS: Final = {"training": "Training", "processing": "Processing", "transform": "Transform"}
@@ -144,7 +143,7 @@ def _read_metrics(
 
 
 def _find_notes(kind: str, request: Mapping[str, Any]) -> list[str]:
-    if kind == "training" and not _list_definitions(request):
+    if kind == "training" and not compile_definitions(request):
         return ["no metric definitions, so no curves: pass --metric NAME=REGEX to train"]
     return []
 
@@ -156,7 +155,7 @@ def read_curves(
 
     The definitions are those of the job's own request, as the service applies them.
     """
-    definitions = _list_definitions(request or load_object(directory / "request.json"))
+    definitions = compile_definitions(request or load_object(directory / "request.json"))
     curves: dict[str, list[Point]] = {}
     if not definitions:
         return curves
@@ -176,15 +175,6 @@ def _scrape(line: str, definitions: list[tuple[str, re.Pattern[str]]]) -> dict[s
         if math.isfinite(metric.value):
             found.setdefault(metric.name, []).append(metric.value)
     return found
-
-
-def _list_definitions(request: Mapping[str, Any]) -> list[tuple[str, re.Pattern[str]]]:
-    specification = request.get("AlgorithmSpecification") or {}
-    definitions = []
-    for item in specification.get("MetricDefinitions") or ():
-        with contextlib.suppress(re.error):
-            definitions.append((str(item["Name"]), re.compile(item["Regex"])))
-    return definitions
 
 
 def _read_lines(logs: Path) -> Iterator[str]:

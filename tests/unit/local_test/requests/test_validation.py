@@ -63,6 +63,14 @@ def test_all_faults_are_reported_at_once() -> None:
     assert "3 faults" in find_faults(request)
 
 
+@pytest.mark.parametrize("pattern", ["x=(", "a{99999999999}"])
+def test_what_is_not_a_regular_expression_is_refused(pattern: str) -> None:
+    request = make_training_request()
+    request["AlgorithmSpecification"]["MetricDefinitions"] = [{"Name": "x", "Regex": pattern}]
+    fault = f"MetricDefinitions: Regex of 'x': {pattern!r} is not a regular expression: "
+    assert fault in find_faults(request)
+
+
 def test_an_enumeration_names_near_values() -> None:
     request = make_training_request()
     request["ResourceConfig"]["InstanceType"] = "ml.m5.largee"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from container.errors import UserError
+from local_test import patterns
 from local_test.runners import faults
 
 
@@ -15,7 +16,7 @@ def test_a_fault_is_read_with_its_moment_and_host() -> None:
     pattern = faults.parse("spot@/epoch=3;/").pattern
     assert pattern is not None
     assert pattern.search("x epoch=3; y")
-    for wrong in ("spot", "explode@1s", "spot@soon", "spot@/(/"):
+    for wrong in ("spot", "explode@1s", "spot@soon", "spot@/(/", "spot@/a{99999999999}/"):
         with pytest.raises(UserError):
             faults.parse(wrong)
 
@@ -38,6 +39,21 @@ def test_a_log_line_injects_a_fault_once() -> None:
         trigger.see(line)
 
     assert injected == ["stop", "kill"]
+
+
+def test_a_fault_whose_pattern_takes_too_long_is_left_out_and_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(patterns, "LIMIT_S", 0.5)
+    injected: list[str] = []
+    notes: list[str] = []
+    waiting = [faults.parse("kill@/(a+)+$/"), faults.parse("stop@/x=1/")]
+    trigger = faults.Trigger(waiting, lambda fault: injected.append(fault.kind), notes.append)
+    for _ in range(2):
+        trigger.see("x=1 " + "a" * 40 + "!")
+    assert injected == ["stop"]
+    [note] = notes
+    assert note.startswith("the fault kill is not injected: the pattern '(a+)+$' takes more than")
     assert not trigger.expects("kill")
 
 
