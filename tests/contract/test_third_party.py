@@ -327,6 +327,10 @@ def test_keras_models_of_every_age_and_name_are_served(tmp_path: Path) -> None:
     assert answers.pop("text") == answers.pop("text expected")
     assert answers.pop("text csv") == answers.pop("text csv expected")
     assert "must be text; numbers" in answers.pop("text refused")
+    assert answers.pop("embedding 2") == [[[2.0], [2.0]]]
+    for index in ("4", "-1"):
+        found = f"the input 'second' holds {index}; it takes whole numbers, 0 to 3"
+        assert answers.pop(f"embedding {index}") == found
     assert answers.pop("named") == [[4.0]]
     assert "has stateful layers (lstm_1), with which the answer" in answers.pop("stateful")
     first, *_ = answers.pop("custom").splitlines()

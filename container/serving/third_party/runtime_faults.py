@@ -8,9 +8,12 @@ from typing import Any, Final
 from container.errors import RequestError
 
 # ONNX Runtime has exceptions of its own, and so does TensorFlow. LiteRT and OpenVINO raise a
-# RuntimeError for everything, so its text decides.
+# RuntimeError for everything, so its text decides; so does that of PyTorch's IndexError.
 _NAMES: Final = frozenset({"InvalidArgument", "InvalidArgumentError"})
-_ABOUT_SHAPES: Final = re.compile(r"(?i)shape|dimension|broadcast|\brank\b|mismatch|to prepare")
+_ABOUT_INPUT: Final = re.compile(
+    r"(?i)shape|dimension|broadcast|\brank\b|mismatch|to prepare|"
+    r"index out of (range in self|bounds)"
+)
 _REASON_CHARACTERS: Final = 400
 
 
@@ -39,7 +42,8 @@ def _is_about_input(error: Exception) -> bool:
     if type(error).__name__ in _NAMES or isinstance(error, (ValueError, TypeError)):
         return True
     of_onnx = type(error).__module__.startswith("onnxruntime")
-    return (of_onnx or isinstance(error, RuntimeError)) and bool(_ABOUT_SHAPES.search(str(error)))
+    is_general = of_onnx or isinstance(error, (RuntimeError, IndexError))
+    return is_general and bool(_ABOUT_INPUT.search(str(error)))
 
 
 def _describe_inputs(model: Any) -> Iterator[str]:

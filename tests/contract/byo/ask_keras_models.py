@@ -161,6 +161,17 @@ answers["text csv"] = ask("text", 'review\na good day\n"a, bad"\n', "text/csv")
 answers["text csv expected"] = expected.tolist()
 answers["text refused"] = ask("text", "[[1]]")
 
+# Indices of embeddings, of which TensorFlow counts negative ones from the end
+
+words = [keras.Input((2,), dtype="int32", name=name) for name in ("first", "second")]
+shared = layers.Embedding(4, 1, embeddings_initializer="ones")
+keras.Model(words, layers.Add()([shared(word) for word in words])).save(
+    make_directory("embedding") / "model.keras"
+)
+for index in ("2", "4", "-1"):
+    instance = f'{{"first": [0, 3], "second": [1, {index}]}}'
+    answers[f"embedding {index}"] = ask("embedding", f'{{"instances": [{instance}]}}')
+
 # Inputs in a dictionary, and a state that would go from client to client
 
 named = {name: keras.Input((1,), name=name.upper()) for name in ("y", "x")}

@@ -3,14 +3,14 @@
 import importlib
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from container.errors import UserError
+from container.errors import RequestError, UserError
 from container.serving.third_party import kinds
 from container.serving.third_party.loaders import keras_two
 from container.serving.third_party.model_files import Choice
@@ -41,12 +41,15 @@ class KerasModel:
         self._is_named = isinstance(given, dict)
         named: Any = given if self._is_named else {put.name: put for put in model.inputs}
         self.signature = Tensors([_describe(name, put) for name, put in named.items()])
+        self._sizes = _find_embeddings(model, named)
 
     def predict(self, data: Any) -> Any:
         """Predict a batch."""
         return self.signature.run(data, self._run)
 
     def _run(self, feed: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        for name, size in self._sizes.items():
+            _check_indices(name, feed[name], size)
         tensors: Any = {name: self._tf.constant(array) for name, array in feed.items()}
         if not self._is_named:
             tensors = list(tensors.values())
@@ -62,6 +65,31 @@ class KerasModel:
 def _describe(name: str, put: Any) -> Tensor:
     dtype = TEXT if put.dtype == "string" else np.dtype(put.dtype)
     return Tensor(name, dtype, tuple(put.shape))
+
+
+def _find_embeddings(model: Any, inputs: Mapping[str, Any]) -> dict[str, int]:
+    """Return the size of each embedding that takes an input as it is, by the input's name."""
+    sizes: dict[str, int] = {}
+    for layer in getattr(model, "layers", ()):
+        if type(layer).__name__ != "Embedding":
+            continue
+        for node in layer._inbound_nodes:  # noqa: SLF001 - it may be shared by several inputs
+            names = [name for name, put in inputs.items() if put is node.input_tensors[0]]
+            sizes |= dict.fromkeys(names, int(layer.input_dim))
+    return sizes
+
+
+def _check_indices(name: str, array: NDArray[Any], size: int) -> None:
+    """Refuse what is not an index; TensorFlow would count from the end, or cut a fraction off.
+
+    Raises: RequestError 400.
+    """
+    wrong = array[(array < 0) | (array >= size) | (array != np.floor(array))]
+    if wrong.size:
+        raise RequestError(
+            400,
+            f"the input {name!r} holds {wrong.flat[0]}; it takes whole numbers, 0 to {size - 1}",
+        )
 
 
 def _find_stateful(model: Any) -> Iterator[str]:

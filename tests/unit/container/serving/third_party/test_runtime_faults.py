@@ -75,6 +75,9 @@ def test_refusal_names_the_inputs_of_the_model(adder: ModelApplication) -> None:
             True,
         ),
         (ValueError("Cannot set tensor: Dimension mismatch"), True),
+        (RuntimeError("gather index out of bounds\nNode number 0 (GATHER) failed"), True),
+        (IndexError("index out of range in self"), True),  # of an embedding of PyTorch
+        (IndexError("list index out of range"), False),
         (RuntimeError("the device is lost"), False),
         (MemoryError(), False),
         (KeyError("model"), False),
