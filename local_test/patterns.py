@@ -51,8 +51,9 @@ def find_all(pattern: re.Pattern[str], lines: Sequence[str]) -> list[list[str | 
         answer = subprocess.run(  # noqa: S603 - this Python, with a program of ours
             command, input=question, capture_output=True, text=True, check=True, timeout=LIMIT_S
         )
-    except subprocess.TimeoutExpired:
-        raise TimeoutError(f"the pattern {pattern.pattern!r} takes more than {LIMIT_S} s") from None
+    except subprocess.SubprocessError:
+        reason = f"takes more than {LIMIT_S} s, or too much memory,"
+        raise TimeoutError(f"the pattern {pattern.pattern!r} {reason}") from None
     found: list[list[str | None]] = json.loads(answer.stdout)
     return found
 

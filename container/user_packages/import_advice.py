@@ -134,7 +134,7 @@ def _explain_main(names: list[str]) -> str:
 def find_unservable(model_dir: Path, own_modules: Collection[str] = ()) -> Iterator[str]:
     """Yield a warning for each pickle of `model_dir` that needs what is not there while serving.
 
-    That are the objects of the training script, and those of `own_modules`, which are beside it.
+    Such are objects of the training script, and of `own_modules`, the modules beside it.
     """
     for path in sorted(filter(Path.is_file, model_dir.rglob("*"))):
         found = set(_list_globals(path, {"__main__", *own_modules}))

@@ -6,6 +6,7 @@ Rules of this file: standard library only; it composes commands and runs nothing
 import contextlib
 import re
 import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -114,7 +115,7 @@ def list_own_versions() -> list[str]:
     If one is installed twice, the first on the path counts, which is the one that is imported.
     """
     found: dict[str, str] = {}
-    for name, version in versions.list_installed():
+    for name, version in versions.list_installed(sys.path):
         found.setdefault(normalize(name), version.partition("+")[0])
     return [f"{name}=={version}" for name, version in sorted(found.items())]
 

@@ -21,19 +21,20 @@ def describe(directory: Path | None = None) -> dict[str, str]:
 
     Packages in `directory` hide those of our own environment.
     """
-    packages = {name.lower(): version for name, version in list_installed()}
-    if directory is not None:
-        packages |= {name.lower(): version for name, version in list_installed([str(directory)])}
+    path = sys.path if directory is None else [str(directory), *sys.path]
+    # Python imports the first one that it finds.
+    packages = {name.lower(): version for name, version in reversed([*list_installed(path)])}
     return {"python": platform.python_version(), **dict(sorted(packages.items()))}
 
 
-def list_installed(path: Sequence[str] | None = None) -> Iterator[tuple[str, str]]:
-    """Yield name and version of each package on `path`, or where Python looks.
+def list_installed(path: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield name and version of each package on `path`.
 
-    Only the first lines of their files are read: `Distribution.metadata` takes 20 times as long.
+    Only two of their headers are parsed: `Distribution.metadata` takes 20 times as long.
     """
-    for package in metadata.distributions(path=list(sys.path if path is None else path)):
-        text = package.read_text("METADATA") or package.read_text("PKG-INFO") or ""
+    names = ("METADATA", "PKG-INFO", "")  # the last is the file of an old .egg-info
+    for package in metadata.distributions(path=list(path)):
+        text = next(filter(None, map(package.read_text, names)), "")
         header = dict(_HEADER.findall(text.partition("\n\n")[0]))
         if "Name" in header and "Version" in header:
             yield header["Name"], header["Version"]

@@ -84,7 +84,7 @@ def examine_directory(model_dir: Path) -> Iterator[Finding]:
 
 
 def _descend(directory: Path) -> Path:
-    """Return the first directory that holds more than one other."""
+    """Follow directories that hold only another directory; return the last one."""
     entries = list(directory.iterdir())
     if len(entries) == 1 and entries[0].is_dir() and entries[0].name not in ("code", "1"):
         return _descend(entries[0])

@@ -77,9 +77,8 @@ def decode_csv(
     `decode_rows` decodes usual lines and returns None for others. `has_header` says whether the
     first row is one; None finds out.
     """
-    end = charsets.find_end(
-        body
-    )  # the last row ends with a newline, and some files with a blank line
+    # The last row ends with a newline, and some files with a blank line.
+    end = charsets.find_end(body)
     counts.check_rows(body.count(b"\n", 0, end), len(body))
     decoded = bytearray()
     start = 0

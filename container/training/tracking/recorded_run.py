@@ -85,10 +85,10 @@ class RecordedRun(ABC):
             self.failures.append(f"metrics: {self._lost} values were not taken")
         self.attempt("status", self.close, status)
 
-    def attempt(self, what: str, call: Callable[..., Any], *arguments: Any, **named: Any) -> bool:
+    def attempt(self, what: str, call: Callable[..., Any], *arguments: Any) -> bool:
         """Call the server; return whether it took `what`."""
         try:
-            call(*arguments, **named)
+            call(*arguments)
         except Exception as error:  # noqa: BLE001 - a tracking server never fails a training
             sentence = f"{what}: {describe(error)}"
             if sentence not in self.failures:

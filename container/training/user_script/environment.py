@@ -84,8 +84,10 @@ def _fetch(
         result = Path(scratch) / "answer.json"
         command = [sys.executable, "-m", fetching.__name__, str(result), source]
         outcome = supervisor.run(command, layout.base, variables)
+        if supervisor.stop_signal is not None:
+            return {}
         answer = contract.load_json_object(result)
-    if supervisor.stop_signal is None and (outcome.exit_code or "error" in answer):
+    if outcome.exit_code or "error" in answer:
         if answer.get("kind") == "UserError":
             raise UserError(answer["error"])
         cause = answer.get("error") or f"the code cannot be fetched: {find_cause(outcome)}"

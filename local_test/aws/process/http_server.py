@@ -1,8 +1,8 @@
 """The local AWS as one HTTP server: it finds the service of a request, and answers the request.
 
-The credential scope of the signature, which a key of this local AWS must have made, names the
-service. Requests without one are for the console. Pages of other sites are refused before anything
-else happens, and answers that are not the console's run nothing in a browser.
+The credential scope of a signature names the service, and a key of this local AWS must have made
+it. Requests without a signature are for the console. Pages of other sites are refused before
+anything else happens, and answers that are not the console's run nothing in a browser.
 
 Rules of this file: it has the only broad `except` of the request side; an error that is a bug goes
 to the log with the request ID that the client gets.
@@ -85,9 +85,10 @@ class Application:
             refusal = AwsError("NotImplemented", message, 501)
         except Exception as error:  # noqa: BLE001 - a bug of ours fails one request, not the server
             full = disk.explain(error, "the directory of temporary files")
-            refusal = AwsError("InsufficientStorage", str(full), 507)
             if full is None:
                 refusal = _report_bug(environ)
+            else:
+                refusal = AwsError("InsufficientStorage", str(full), 507)
         return _send(_refuse(refusal, environ, service), start_response)
 
     def _check_sender(self, service: str | None, environ: dict[str, Any]) -> None:

@@ -11,10 +11,10 @@ import json
 import os
 import sys
 import time
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
+from zipfile import BadZipFile, ZipFile
 
 from container.errors import PlatformError, UserError
 from local_test import container_files
@@ -74,7 +74,7 @@ def _run(account: Account, name: str) -> None:
     folder = account.directory / "functions" / name
     try:
         outputs, failure = _read_outputs(record, _call(account, record, folder))
-    except (OSError, ValueError, zipfile.BadZipFile, UserError, PlatformError) as error:
+    except (OSError, ValueError, RuntimeError, BadZipFile, UserError, PlatformError) as error:
         outputs, failure = {}, f"it cannot be called: {error}"
     finally:
         account.live.pop((FUNCTION_CALL.name, name), None)
@@ -94,7 +94,7 @@ def _call(account: Account, record: Mapping[str, Any], folder: Path) -> Any:
     function = record["_function"]
     container_files.remove_tree(folder)
     (folder / "code").mkdir(parents=True)
-    with zipfile.ZipFile(io.BytesIO(base64.b64decode(function["code"]))) as packed:
+    with ZipFile(io.BytesIO(base64.b64decode(function["code"]))) as packed:
         packed.extractall(folder / "code")
     stream = f"{record['FunctionCallName']}-{time.time_ns()}"
     group = f"/aws/lambda/{function['name']}"

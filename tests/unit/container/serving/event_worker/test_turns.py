@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -269,11 +270,12 @@ def test_connection_that_fails_outside_its_turn_is_closed_and_the_others_go_on(
         worker.process.cfg = SimpleNamespace(graceful_timeout=10)
         loop._drain()  # noqa: SLF001 - what is tested
     else:
-        os.close(broken.descriptor)
+        # At once, so that no other thread of this process gets the number.
+        with Path(os.devnull).open() as nothing:
+            os.dup2(nothing.fileno(), broken.descriptor)
         broken.deadline = good.deadline = 0.0
         monkeypatch.setattr(worker.connections, "lose", fail)
         loop._sweep()  # noqa: SLF001 - what is tested
-        os.dup2(worker.server.fileno(), broken.descriptor)  # so that its socket can be closed again
 
     assert [broken.state, good.state] == [states.CLOSED, states.CLOSED]
     assert other.recv(1) == b""

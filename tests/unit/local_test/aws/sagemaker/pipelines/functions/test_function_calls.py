@@ -18,6 +18,12 @@ OUTPUTS = [
     {"OutputName": "count", "OutputType": "Integer"},
 ]
 
+PACKED = io.BytesIO()
+with zipfile.ZipFile(PACKED, "w") as packed:
+    packed.writestr("x", "")
+ENCRYPTED = base64.b64encode(PACKED.getvalue().replace(b"\x14\0\0\0", b"\x14\0\1\0")).decode()
+"""By the first bit of the flags, in both headers of the file."""
+
 
 def make(account: Account, monkeypatch: pytest.MonkeyPatch, body: str, **members: Any) -> None:
     """Let the account have a function of one line or several."""
@@ -74,6 +80,7 @@ def test_a_function_gets_its_event_and_its_environment(
         ("return object()", {}, "TypeError: Object of type object is not JSON serializable"),
         ("return 1", {"handler": "nowhere.run"}, "ModuleNotFoundError: No module named 'nowhere'"),
         ("return 1", {"code": "eA=="}, "it cannot be called: File is not a zip file"),
+        ("return 1", {"code": ENCRYPTED}, "it cannot be called: File 'x' is encrypted, password"),
     ],
 )
 def test_a_failure_says_why(
@@ -86,7 +93,7 @@ def test_a_failure_says_why(
     make(account, monkeypatch, body, **members)
     record = call(account)
     assert record["FunctionCallStatus"] == "Failed"
-    assert record["FailureReason"] == f"ClientError: the Lambda function failed: {reason}"
+    assert record["FailureReason"].startswith(f"ClientError: the Lambda function failed: {reason}")
 
 
 @pytest.mark.parametrize(
