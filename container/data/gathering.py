@@ -79,10 +79,7 @@ def gather(
         "labels": indices,
         "classes": classes,
         "rejected": tuple(rejected),
-        "notes": (
-            *pixels.find_doubts(classes, indices),
-            *copies.find_repeated(prints, indices),
-        ),
+        "notes": (*pixels.find_doubts(classes, indices), *copies.find_repeated(prints, indices)),
         "names": tuple(names),
         "prints": prints,
     }

@@ -5,13 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from container.errors import PlatformError, UserError
-from local_test.remote.refusals import (
-    explaining,
-    ignoring,
-    is_missing,
-    is_repeated,
-    says_exists,
-)
+from local_test.remote.refusals import explaining, ignoring, is_missing, is_repeated, says_exists
 
 _CLOCK_SKEW: Final = dt.timedelta(seconds=60)
 

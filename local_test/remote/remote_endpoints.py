@@ -130,8 +130,7 @@ class RemoteEndpoint:
 def _check(status: str, reason: str) -> None:
     """Raise EndedError for an endpoint that does not serve any more, or never will."""
     if status == "Failed":
-        message = f"the endpoint failed: {reason or 'the service gives no reason'}"
-        raise EndedError(message)
+        raise EndedError(f"the endpoint failed: {reason or 'the service gives no reason'}")
     if status == "Deleting":
         raise EndedError(_DELETED)
 
@@ -160,8 +159,7 @@ def delete_endpoint(account: Account, name: str) -> None:
             return
         time.sleep(pause_s)
         pause_s = min(_POLL_S, pause_s * 1.5)
-    message = (
+    raise PlatformError(
         f"the endpoint {name} has not disappeared after {_END_LIMIT_S:.0f} s; look at it in the "
         "console of SageMaker"
     )
-    raise PlatformError(message)

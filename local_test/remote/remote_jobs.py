@@ -134,8 +134,7 @@ class RemoteJob:
         with self._closing_files(), explaining(), ignoring(is_missing) as missing:
             description = self._wait()
         if missing:
-            message = f"the job {self.name} does not exist any more: someone else deleted it"
-            raise GoneError(message)
+            raise GoneError(f"the job {self.name} does not exist any more: someone else deleted it")
         status = str(description[self._kind.status])
         document = json.loads(json.dumps(description, default=_format))
         write_document(self.directory / "description.json", document)
@@ -212,8 +211,7 @@ def download(account: Account, prefix: str, uri: str) -> list[Path]:
             with explaining():
                 account.client("s3").download_file(account.bucket, key, str(path))
         except OSError as error:
-            message = f"cannot write {path}: {error.strerror}"
-            raise UserError(message) from error
+            raise UserError(f"cannot write {path}: {error.strerror}") from error
         written.add(path.stat().st_ino)
         paths.append(path)
     return paths

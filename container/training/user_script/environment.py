@@ -68,12 +68,7 @@ def prepare(
     channels = contract.load_json_object(layout.input_data_config)
     toolkit = own_toolkit.Environment(resources, channels, hyperparameters, given)
     variables = {name: given[name] for name in _TOOLKIT_VARIABLES} | toolkit.to_env_vars()
-    return {
-        "program": name,
-        "arguments": toolkit.to_cmd_args(),
-        "variables": variables,
-        **fetched,
-    }
+    return {"program": name, "arguments": toolkit.to_cmd_args(), "variables": variables, **fetched}
 
 
 def _fetch(

@@ -93,11 +93,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
 """The operations that do here what they do on AWS, by name."""
 
 RECORDED_HERE: Final = frozenset(
-    {
-        "PutModelPackageGroupPolicy",
-        "GetModelPackageGroupPolicy",
-        "DeleteModelPackageGroupPolicy",
-    }
+    {"PutModelPackageGroupPolicy", "GetModelPackageGroupPolicy", "DeleteModelPackageGroupPolicy"}
 )
 """What we keep with our own records, although it changes nothing on this machine."""
 

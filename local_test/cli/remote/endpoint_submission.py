@@ -9,12 +9,7 @@ from container.errors import PlatformError, UserError
 from local_test.cli import terminal
 from local_test.cli.options import COMMAND
 from local_test.cli.remote.remote_options import RemoteOptions
-from local_test.cli.remote.submission import (
-    Submission,
-    begin,
-    interruptible,
-    wants_to_leave,
-)
+from local_test.cli.remote.submission import Submission, begin, interruptible, wants_to_leave
 from local_test.remote.creation import UncertainError
 from local_test.remote.remote_endpoints import EndedError, RemoteEndpoint
 from local_test.requests import validation

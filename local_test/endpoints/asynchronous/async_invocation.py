@@ -100,10 +100,7 @@ class AsyncInvocations:
     """The queue of an endpoint's asynchronous requests."""
 
     def __init__(
-        self,
-        config: Mapping[str, Any],
-        links: Links,
-        clock: Callable[[], float] = time.monotonic,
+        self, config: Mapping[str, Any], links: Links, clock: Callable[[], float] = time.monotonic
     ) -> None:
         """`config` is an AsyncInferenceConfig."""
         self.config = config
