@@ -18,13 +18,18 @@ class Tag(TypedDict):
     Value: str
 
 
-class Resource(TypedDict):
+class Described(TypedDict):
     """What the records of all kinds share."""
 
     CreationTime: float
     LastModifiedTime: NotRequired[float]
     Tags: NotRequired[list[Tag]]
     FailureReason: NotRequired[str | None]
+
+
+class Resource(Described):
+    """What the records share that keep the request that created them."""
+
     _request: Request
     _without_effect: list[str]
     """Explanations of the request's fields that change nothing here."""
@@ -122,7 +127,7 @@ class InferenceComponent(Resource):
     """What an update that is in progress leads to."""
 
 
-class PackageGroup(Resource):
+class PackageGroup(Described):
     """A group of model packages."""
 
     ModelPackageGroupName: str
@@ -130,7 +135,7 @@ class PackageGroup(Resource):
     _policy: NotRequired[str]
 
 
-class Package(Resource):
+class Package(Described):
     """A model package."""
 
     ModelPackageArn: str
