@@ -149,7 +149,6 @@ def plan_build(options: argparse.Namespace) -> Build:
     parts = [version, options.kind, architecture, framework, options.target, python, revision]
     base = f"byo-toolkit:{'-'.join(part for part in parts if part)}"
     if found is not None:
-        say(f"building the project in {found.directory}; --toolkit builds the toolkit itself")
         parts.append(found.compute_fingerprint())
     is_clean = revision != "unknown" and not revision.endswith("-dirty")
     return Build(

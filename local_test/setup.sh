@@ -3,7 +3,7 @@
 #
 #   usage: local_test/setup.sh REQUIREMENTS.txt
 #
-# Needs Python 3.11 to 3.13 with the venv module, and a package index that pip can reach. Every
+# Needs Python 3.11 to 3.13, on PATH or installed by uv, with the venv module, and a package index that pip can reach. Every
 # package is checked against its hash in REQUIREMENTS.txt. An environment that already contains the
 # packages is not changed. docker/requirements-scripts.txt, for user scripts and handlers, also
 # needs a C compiler and Python's headers. Where there is a compiler, the server's C decoder of rows is
@@ -24,7 +24,9 @@ find_python() {
       return
     fi
   done
-  fail "Python 3.11, 3.12 or 3.13 is needed; found $(python3 --version 2>/dev/null || echo none). Install one, or name it in PYTHON."
+  # Those that uv has installed are not on PATH.
+  uv python find --system --no-project --no-python-downloads '>=3.11,<3.14' 2>/dev/null ||
+    fail "Python 3.11, 3.12 or 3.13 is needed; found $(python3 --version 2>/dev/null || echo none). Install one, or name it in PYTHON."
 }
 
 # Where nobody watches, a line for each large package when it begins to arrive, with its size, and for

@@ -341,6 +341,12 @@ def test_the_toolkit_itself_is_built_only_on_request_beside_a_project(tmp_path: 
     assert f"--file {ROOT}/Dockerfile.cpu" in done.stderr
 
 
+def test_where_there_is_no_project_it_says_that_the_toolkit_is_built(tmp_path: Path) -> None:
+    write_program(tmp_path, "docker", RECORDS)
+    done = deliver(tmp_path, "--no-push", "--dry-run", cwd=tmp_path)
+    assert f"building the toolkit itself: there is no project in {tmp_path}/digits" in done.stderr
+
+
 def test_a_dockerfile_on_another_base_is_built_as_it_is(tmp_path: Path) -> None:
     place = tmp_path / "mine"
     place.mkdir()
@@ -372,3 +378,22 @@ def test_a_project_that_cannot_be_delivered_is_not_built(
     assert (done.returncode, done.stdout) == (1, "")
     assert words in done.stderr
     assert "buildx build" not in done.stderr
+
+
+@pytest.mark.parametrize("uv", [True, False])
+def test_without_a_python_on_path_the_one_of_uv_runs(tmp_path: Path, *, uv: bool) -> None:
+    """Only the shell is there: what the script needs of others has a sentence."""
+    (tmp_path / "bash").symlink_to(str(shutil.which("bash")))
+    if uv:
+        (tmp_path / "uv").write_text(f"#!{tmp_path}/bash\nprintf '%s\\n' '{sys.executable}'\n")
+        (tmp_path / "uv").chmod(0o755)
+    command = [tmp_path / "bash", "build_and_push.sh", "digits"]
+    environ = {"PATH": str(tmp_path)}
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=ROOT, env=environ
+    )
+    assert done.returncode == 1
+    if uv:
+        assert "no container engine" in done.stderr
+    else:
+        assert done.stderr == "build_and_push: Python 3.11 or newer is needed; found none\n"

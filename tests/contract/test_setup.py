@@ -274,3 +274,28 @@ def test_setup_compiles_the_decoder_or_says_what_is_slow(
     assert done.returncode == 0, done.stderr
     assert library.exists() == (compiler == "cc")
     assert ("half the rate" in done.stderr) == (compiler != "cc")
+
+
+def test_setup_finds_a_python_that_uv_has_installed(tmp_path: Path) -> None:
+    (tmp_path / "lock.txt").write_text("")
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in ("bash", "dirname", "basename", "realpath", "cmp", "grep", "tee", "cp", "sed"):
+        (programs / name).symlink_to(str(shutil.which(name)))
+    (programs / "uv").write_text(
+        f"#!{programs}/bash\n[[ $1 == pip ]] || printf '%s\\n' \"$HOME/python of uv\"\n"
+    )
+    (programs / "uv").chmod(0o755)
+    (tmp_path / "python of uv").symlink_to(sys.executable)
+    environ = {"PATH": str(programs), "HOME": str(tmp_path), "VENV": str(tmp_path / "made")}
+
+    done = subprocess.run(
+        [ROOT / "local_test/setup.sh", tmp_path / "lock.txt"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environ,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert f"creating {tmp_path}/made with {tmp_path}/python of uv" in done.stderr
