@@ -97,14 +97,9 @@ def find(image: str, named: Path | None, *, is_toolkit: bool) -> Project | None:
         return None
     directory = named or Path(image.rpartition("/")[2])
     if (directory / "Dockerfile").is_file():
-        directory = directory.resolve()
-        say(f"building the project in {directory}; --toolkit builds the toolkit itself")
-        return Project(directory)
+        return Project(directory.resolve())
     if named is None and not (directory / "code").is_dir():
-        say(
-            f"building the toolkit itself: there is no project in {directory.absolute()}; "
-            "--project names another folder"
-        )
+        say(f"building the toolkit itself: there is no project in {directory.absolute()}")
         return None
     raise DeliveryError(
         f"{directory} has no Dockerfile, so this project cannot be built; copy the one that "
