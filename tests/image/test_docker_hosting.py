@@ -1,4 +1,4 @@
-"""Deployment guardrails and inference components: tests of programs, run again with containers."""
+"""Deployment guardrails, components and the SDKs: tests of programs, run again with containers."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tests.contract.aws import (
     test_endpoints,
     test_pipelines,
     test_rollouts,
+    test_sdk_hosting,
     test_variants,
 )
 from tests.contract.aws.client import LocalAws
@@ -61,6 +62,12 @@ containers = test_variants.containers
 test_async_in_containers = test_endpoints.test_an_asynchronous_request_answers_in_s3
 test_a_failed_pipeline_in_containers = (
     test_pipelines.test_a_failed_execution_runs_again_from_where_it_failed
+)
+test_the_sdk_v2_in_containers = (
+    test_sdk_hosting.test_the_sdk_v2_serves_on_demand_through_a_chain_and_asynchronously
+)
+test_the_sdk_v3_in_containers = (
+    test_sdk_hosting.test_the_sdk_v3_serves_and_replaces_versions_in_each_way
 )
 test_components_in_containers = test_components.test_two_models_share_an_endpoint
 test_copies_in_containers = test_components.test_copies_come_and_go_down_to_none
