@@ -23,6 +23,8 @@ _INTEGER: Final = re.compile(r"-?[0-9]{1,18}")
 _RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 _IGNORED_IF_WRONG: Final = ("HTTP_IF_MODIFIED_SINCE", "HTTP_IF_UNMODIFIED_SINCE")
 _NO_BODY_NEEDED: Final = ("CreateBucket",)
+_STATEMENT: Final = ("Effect", "Principal", "Action", "Resource")
+"""What each statement of a bucket policy has, or its opposite such as `NotAction`."""
 
 
 @dataclass(frozen=True)
@@ -191,6 +193,21 @@ def _check_policy(body: bytes) -> None:
         document = None
     if not isinstance(document, dict):
         raise AwsError("MalformedPolicy", "Policies must be valid JSON and the first byte '{'")
+    if missing := _find_missing(document):
+        raise AwsError("MalformedPolicy", f"Missing required field {missing}")
+
+
+def _find_missing(policy: Mapping[str, Any]) -> str:
+    """Return the first field that a bucket policy lacks; moto fails on it in later requests."""
+    found = policy.get("Statement")
+    statements: list[Any] = found if isinstance(found, list) else [found]
+    if not statements or not all(isinstance(item, dict) for item in statements):
+        return "Statement"
+    for statement in statements:
+        for name in _STATEMENT:
+            if name not in statement and f"Not{name}" not in statement:
+                return name
+    return ""
 
 
 def _parse(body: bytes) -> ET.Element:

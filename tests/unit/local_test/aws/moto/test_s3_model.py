@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -121,6 +122,32 @@ def test_a_policy_is_json(text: str) -> None:
     assert refuse("PUT", BUCKET, "policy", text.encode())[0] == "MalformedPolicy"
 
 
+@pytest.mark.parametrize(
+    ("change", "missing"),
+    [
+        ({"Statement": None}, "Statement"),
+        ({"Statement": []}, "Statement"),
+        ({"Statement": ["x"]}, "Statement"),
+        ({"Action": None}, "Action"),
+        ({"Effect": None}, "Effect"),
+        ({"Principal": None}, "Principal"),
+        ({"Resource": None}, "Resource"),
+        ({"Action": None, "NotAction": "s3:GetObject"}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_policy_has_statements_that_are_complete(change: dict[str, Any], missing: str) -> None:
+    whole = {"Effect": "Allow", "Principal": "*", "Action": "s3:*", "Resource": "*", **change}
+    statement = {name: value for name, value in whole.items() if value is not None}
+    policy = change if "Statement" in change else {"Statement": statement}
+    body = json.dumps(policy).encode()
+    if not missing:
+        check("PUT", BUCKET, "policy", body)
+        return
+    with pytest.raises(AwsError, match=f"Missing required field {missing}"):
+        check("PUT", BUCKET, "policy", body)
+
+
 @pytest.mark.parametrize("text", ["x", "bytes=a-b", "bytes=5-1", "bytes=-", "bytes=0-1,3-4"])
 def test_a_range_that_is_none_is_ignored(text: str) -> None:
     assert "HTTP_RANGE" not in check("GET", OBJECT, range=text)
@@ -134,5 +161,7 @@ def test_what_the_clients_send_passes() -> None:
     check("PUT", BUCKET, "acl", x_amz_acl="private")
     check("GET", "/")
     check("PATCH", OBJECT)
-    policy = b'{"Version": "2012-10-17", "Statement": []}'
+    policy = (
+        b'{"Statement": {"Effect": "Deny", "NotPrincipal": "*", "Action": "*", "Resource": "*"}}'
+    )
     check("PUT", BUCKET, "policy", policy)
