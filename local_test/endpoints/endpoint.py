@@ -120,6 +120,7 @@ class Endpoint:
             self.stop()
             raise
         self.status = "InService"
+        self._queues.resume()
         self._monitor.start()
         self._trigger.start_clock()
 

@@ -73,6 +73,8 @@ PIPELINE_EXECUTION: Final = Kind(
 )
 ALARM: Final = Kind("alarm", dict[str, Any], "Alarm")
 FUNCTION_CALL: Final = Kind("function-call", dict[str, Any], "FunctionCall", "FunctionCallStatus")
+ACCEPTED_REQUEST: Final = Kind("accepted-request", records.AcceptedRequest)
+BACKEND: Final = Kind("backend", records.Backend)
 SCALABLE_TARGET: Final = Kind("scalable-target", dict[str, Any])
 SCALING_POLICY: Final = Kind("scaling-policy", dict[str, Any])
 SCALING_ACTIVITY: Final = Kind("scaling-activity", dict[str, Any])

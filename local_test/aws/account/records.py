@@ -149,6 +149,35 @@ class Package(Described):
     _client_token: NotRequired[str | None]
 
 
+class AcceptedRequest(TypedDict):
+    """An asynchronous request that has no answer yet, and the endpoint that accepted it."""
+
+    EndpointName: str
+    key: str
+    config: dict[str, Any]
+    """The AsyncInferenceConfig by which it was accepted."""
+    uri: str
+    body: str
+    """In Base64; empty if `uri` names the body."""
+    headers: dict[str, str]
+    options: dict[str, Any]
+    received_s: float
+
+
+class Backend(TypedDict):
+    """The state of a service that moto plays, in one region."""
+
+    name: str
+    moto: str
+    """The version of moto that made it."""
+    state: str
+    """In Base64."""
+    fault: str
+    """Why the state is not kept; empty if it is."""
+    names: list[str]
+    """What is in it."""
+
+
 class Bucket(TypedDict):
     """A bucket of S3."""
 

@@ -158,6 +158,7 @@ class Store:
         return record
 
     def _write(self, kind: Kind[R], name: str, record: Mapping[str, Any]) -> None:
+        integrity.check(kind, record)  # the next start reads no other one
         self._run(self._database.write, kind.name, name, json.dumps(record))
         self._put(kind, name, copy.deepcopy(dict(record)))
         self._unwritten.pop((kind.name, name), None)

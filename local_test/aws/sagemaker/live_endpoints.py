@@ -5,8 +5,9 @@ even if a model or its configuration was deleted meanwhile, as the service's end
 """
 
 import copy
+import functools
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, cast
 
@@ -15,8 +16,9 @@ from local_test.aws.account.account import Account
 from local_test.aws.account.kinds import ENDPOINT
 from local_test.aws.account.records import Endpoint as EndpointRecord
 from local_test.aws.account.records import Request, ServedRequests
-from local_test.aws.sagemaker.hosting import failures, live_components
+from local_test.aws.sagemaker.hosting import failures, live_components, request_journal
 from local_test.aws.sagemaker.hosting.image_runner import ImageRunner
+from local_test.aws.sagemaker.hosting.request_journal import RequestJournal
 from local_test.aws.sagemaker.live_jobs import image_of, name_stream
 from local_test.endpoints import data_capture
 from local_test.endpoints.endpoint import CAPTURE, Endpoint
@@ -91,10 +93,12 @@ def _bring_up(account: Account, name: str) -> None:
         )
         endpoint.on_copy = account.meter(name).count
         endpoint.links.publish = account.notices.publish
+        endpoint.links.journal = RequestJournal(account, name)
         endpoint.deployment.list_components = lambda: live_components.list_live(account, name)
         endpoint.start()
     except Exception as error:  # noqa: BLE001 - a bug of ours fails one endpoint, not the server
         reason = failures.explain(error, "endpoint", LOG_GROUP + name)
+        request_journal.fail_all(account, name, reason, _reporter(account, name))
         _note(account, name, EndpointStatus="Failed", FailureReason=reason)
         return
     account.live[ENDPOINT.name, name] = endpoint
@@ -198,15 +202,20 @@ def _differs_only_in_size(old: ServedRequests, new: ServedRequests) -> bool:
     return is_same_name and old["models"] == new["models"] and strip(old) == strip(new)
 
 
+def _reporter(account: Account, name: str) -> Callable[[str], None]:
+    """Return what writes a line to the log of an endpoint that does not run."""
+    return functools.partial(
+        account.logs.append, f"{LOG_GROUP}{name}", f"platform-{int(time.time())}"
+    )
+
+
 def _take_down(account: Account, name: str) -> None:
     live = account.live.pop((ENDPOINT.name, name), None)
     if live is not None:
         live.stop()
     directory = account.directory / "endpoints" / name
-
-    def report(text: str) -> None:
-        account.logs.append(f"{LOG_GROUP}{name}", f"deletion-{int(time.time())}", text)
-
+    report = _reporter(account, name)
+    request_journal.fail_all(account, name, f"endpoint {name} was deleted", report)
     if data_capture.recover(directory / CAPTURE, report):  # of an endpoint that did not stop itself
         container_files.remove_tree(directory)
     account.logs.finish(f"{LOG_GROUP}{name}", "")

@@ -1,85 +1,20 @@
 """Asynchronous invocations: requests from objects or bodies, answers to objects (ASY-1)."""
 
 import concurrent.futures
-import re
 import sys
 import threading
 import time
 import traceback
-import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Self
+from dataclasses import dataclass, field
+from typing import Any
 
 from container.errors import RequestError, UserError
 from local_test.data import storage
 from local_test.endpoints.asynchronous import notification
+from local_test.endpoints.asynchronous.accepted import Accepted, Journal
 from local_test.endpoints.asynchronous.notification import Outcome
-from local_test.endpoints.invocation import HEADER_PREFIX, Answer
-
-# Source: the API reference of InvokeEndpointAsync.
-_TTL_S: Final = (60, 21_600)
-"""The least and the most that RequestTTLSeconds can be; the most is the default."""
-_LIMIT_S: Final = (1, 3600)  # the least and the most that InvocationTimeoutSeconds can be
-_DEFAULT_LIMIT_S: Final = 900
-_FILENAME: Final = re.compile(r"(?!.*\..*\.)[a-zA-Z0-9][a-zA-Z0-9_.-]{0,31}")
-_EXTENSION: Final = re.compile(r"(?!s3:|https:)[a-zA-Z0-9!_.*'()/-]{1,512}")
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a request says about its place in the queue and its answer."""
-
-    identity: str
-    name: str
-    """Of the answer's object, below the output path."""
-    ttl_s: int
-    """How long it may wait in the queue."""
-    limit_s: int
-    """How long the container may take."""
-
-    @classmethod
-    def read(cls, headers: Mapping[str, str]) -> Self:
-        """Read headers whose names are in lower case.
-
-        Raises: RequestError 400 for a value that the API does not accept.
-        """
-        identity = headers.get(HEADER_PREFIX + "inference-id") or str(uuid.uuid4())
-        if ".." in identity.split("/"):
-            message = f"the inference ID {identity!r} would name an object elsewhere (ASY-1)"
-            raise RequestError(400, message)
-        name = headers.get(HEADER_PREFIX + "filename", f"{identity}.out")
-        if HEADER_PREFIX + "filename" in headers and not _FILENAME.fullmatch(name):
-            message = (
-                f"Filename {name!r} is wrong: at most 32 letters, digits, '-', '_' and one '.', "
-                "and a letter or digit first"
-            )
-            raise RequestError(400, message)
-        extension = headers.get(HEADER_PREFIX + "s3outputpathextension", "")
-        if extension:
-            if not _EXTENSION.fullmatch(extension) or ".." in extension.split("/"):
-                message = (
-                    f"S3OutputPathExtension {extension!r} is wrong: it is a path below the "
-                    "endpoint's output path"
-                )
-                raise RequestError(400, message)
-            name = f"{extension.strip('/')}/{name}"
-        ttl_s = _read_seconds(headers, "RequestTTLSeconds", _TTL_S, _TTL_S[1])
-        limit_s = _read_seconds(headers, "InvocationTimeoutSeconds", _LIMIT_S, _DEFAULT_LIMIT_S)
-        return cls(identity, name, ttl_s, limit_s)
-
-
-def _read_seconds(
-    headers: Mapping[str, str], name: str, limits: tuple[int, int], default: int
-) -> int:
-    text = headers.get(HEADER_PREFIX + name.lower())
-    if text is None:
-        return default
-    least, most = limits
-    if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
-        message = f"{name} must be a whole number from {least} to {most}; found {text!r}"
-        raise RequestError(400, message)
-    return int(text)
+from local_test.endpoints.invocation import Answer
 
 
 @dataclass
@@ -94,13 +29,18 @@ class Links:
     """Its name."""
     publish: Callable[[str, str], None] | None = None
     """Publishes a message to a topic of SNS; without it, messages are reported."""
+    journal: Journal = field(default_factory=Journal)
+    """Keeps what was accepted until it is answered."""
 
 
 class AsyncInvocations:
     """The queue of an endpoint's asynchronous requests."""
 
     def __init__(
-        self, config: Mapping[str, Any], links: Links, clock: Callable[[], float] = time.monotonic
+        self,
+        config: Mapping[str, Any],
+        links: Links,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         """`config` is an AsyncInferenceConfig."""
         self.config = config
@@ -114,40 +54,36 @@ class AsyncInvocations:
 
         Raises: RequestError 400 if a header is wrong.
         """
-        lowered = {name.lower(): value for name, value in headers.items()}
-        options = Options.read(lowered)
-        outputs = self.config["OutputConfig"]["S3OutputPath"]
-        failures = self.config["OutputConfig"].get("S3FailurePath", outputs)
-        receipt = {
-            "InferenceId": options.identity,
-            "OutputLocation": f"{outputs.rstrip('/')}/{options.name}",
-            "FailureLocation": f"{failures.rstrip('/')}/{options.identity}-error.out",
-        }
-        deadline = self._clock() + options.ttl_s
-        received_s = time.time()
+        accepted = Accepted.make(self.config, source, headers, self._clock())
+        self._links.journal.keep(accepted)
+        self.queue(accepted)
+        return accepted.receipt
 
-        def process() -> None:
-            outcome = self._ask(source, lowered, options, deadline)
-            outcome = self._store(outcome, receipt)
-            request = {**lowered, "endpointName": self._links.endpoint}
-            if isinstance(source, str):
-                request["inputLocation"] = source
-            wanted = self.config["OutputConfig"].get("NotificationConfig", {})
-            written = notification.write(wanted, outcome, receipt, request, received_s)
-            if written is not None:
-                self._notify(*written, receipt["InferenceId"])
+    def queue(self, accepted: Accepted) -> None:
+        """Queue a request that was accepted, by this process or by one before it."""
+        self._pool.submit(self._process, accepted)
 
-        self._pool.submit(process)
-        return receipt
+    def _process(self, accepted: Accepted) -> None:
+        journal = self._links.journal
+        if journal.is_closing():
+            return
+        receipt = accepted.receipt
+        outcome = self._store(self._ask(accepted), receipt)
+        request = {**accepted.headers, "endpointName": self._links.endpoint}
+        if isinstance(accepted.source, str):
+            request["inputLocation"] = accepted.source
+        wanted = self.config["OutputConfig"].get("NotificationConfig", {})
+        written = notification.write(wanted, outcome, receipt, request, accepted.received_s)
+        if written is not None:
+            self._notify(*written, receipt["InferenceId"])
+        journal.drop(accepted)
 
-    def _ask(
-        self, source: str | bytes, headers: Mapping[str, str], options: Options, deadline: float
-    ) -> Outcome:
+    def _ask(self, accepted: Accepted) -> Outcome:
         """Answer one request, whatever happens."""
         try:
-            self._check_age(options, deadline)
-            payload, headers = _fetch(source, headers)
-            answer = self._links.answer(payload, headers, options.limit_s)
+            accepted.check_age(self._clock())
+            payload, headers = _fetch(accepted.source, accepted.headers)
+            answer = self._links.answer(payload, headers, accepted.options.limit_s)
         except (UserError, RequestError) as error:
             return Outcome(str(error).encode(), failure=f"ClientError: {error}")
         except Exception as error:  # noqa: BLE001 - a bug of ours must not lose the answer
@@ -161,11 +97,6 @@ class AsyncInvocations:
         )
         content_type = answer.headers.get("content-type", "")
         return Outcome(answer.body, content_type, "" if answer.status < 300 else failure)
-
-    def _check_age(self, options: Options, deadline: float) -> None:
-        if self._clock() > deadline:
-            message = f"the request expired: it waited longer than {options.ttl_s} s (ASY-1)"
-            raise RequestError(408, message)
 
     def _store(self, outcome: Outcome, receipt: Mapping[str, str]) -> Outcome:
         """Store an outcome where the receipt says; an object or the log says how it ended."""
@@ -214,6 +145,11 @@ class AsyncQueues:
             if not self._queues or self._queues[-1].config != config:
                 self._queues.append(AsyncInvocations(config, self._links))
             return self._queues[-1]
+
+    def resume(self) -> None:
+        """Queue again what an earlier process accepted and did not answer."""
+        for accepted in self._links.journal.read():
+            self.find(accepted.config).queue(accepted)
 
     def close(self) -> None:
         """Finish all queued requests."""

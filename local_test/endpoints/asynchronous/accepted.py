@@ -1,0 +1,158 @@
+"""Asynchronous requests that were accepted: what they ask for, and what is kept of them (ASY-1)."""
+
+import base64
+import re
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Self
+
+from container.errors import RequestError
+from local_test.endpoints.invocation import HEADER_PREFIX
+
+# Source: the API reference of InvokeEndpointAsync.
+_TTL_S: Final = (60, 21_600)
+"""The least and the most that RequestTTLSeconds can be; the most is the default."""
+_LIMIT_S: Final = (1, 3600)  # the least and the most that InvocationTimeoutSeconds can be
+_DEFAULT_LIMIT_S: Final = 900
+_FILENAME: Final = re.compile(r"(?!.*\..*\.)[a-zA-Z0-9][a-zA-Z0-9_.-]{0,31}")
+_EXTENSION: Final = re.compile(r"(?!s3:|https:)[a-zA-Z0-9!_.*'()/-]{1,512}")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a request says about its place in the queue and its answer."""
+
+    identity: str
+    name: str
+    """Of the answer's object, below the output path."""
+    ttl_s: int
+    """How long it may wait in the queue."""
+    limit_s: int
+    """How long the container may take."""
+
+    @classmethod
+    def read(cls, headers: Mapping[str, str]) -> Self:
+        """Read headers whose names are in lower case.
+
+        Raises: RequestError 400 for a value that the API does not accept.
+        """
+        identity = headers.get(HEADER_PREFIX + "inference-id") or str(uuid.uuid4())
+        if ".." in identity.split("/"):
+            message = f"the inference ID {identity!r} would name an object elsewhere (ASY-1)"
+            raise RequestError(400, message)
+        name = headers.get(HEADER_PREFIX + "filename", f"{identity}.out")
+        if HEADER_PREFIX + "filename" in headers and not _FILENAME.fullmatch(name):
+            message = (
+                f"Filename {name!r} is wrong: at most 32 letters, digits, '-', '_' and one '.', "
+                "and a letter or digit first"
+            )
+            raise RequestError(400, message)
+        extension = headers.get(HEADER_PREFIX + "s3outputpathextension", "")
+        if extension:
+            if not _EXTENSION.fullmatch(extension) or ".." in extension.split("/"):
+                message = (
+                    f"S3OutputPathExtension {extension!r} is wrong: it is a path below the "
+                    "endpoint's output path"
+                )
+                raise RequestError(400, message)
+            name = f"{extension.strip('/')}/{name}"
+        ttl_s = _read_seconds(headers, "RequestTTLSeconds", _TTL_S, _TTL_S[1])
+        limit_s = _read_seconds(headers, "InvocationTimeoutSeconds", _LIMIT_S, _DEFAULT_LIMIT_S)
+        return cls(identity, name, ttl_s, limit_s)
+
+
+def _read_seconds(
+    headers: Mapping[str, str], name: str, limits: tuple[int, int], default: int
+) -> int:
+    text = headers.get(HEADER_PREFIX + name.lower())
+    if text is None:
+        return default
+    least, most = limits
+    if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
+        message = f"{name} must be a whole number from {least} to {most}; found {text!r}"
+        raise RequestError(400, message)
+    return int(text)
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A request whose sender has the receipt."""
+
+    key: str
+    """Unique, as inference IDs need not be."""
+    config: Mapping[str, Any]
+    """The AsyncInferenceConfig by which it was accepted."""
+    source: str | bytes
+    """The URI of its object, or its body."""
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    options: Options
+    received_s: float
+    """Seconds since the epoch: the time that it may wait goes on while no process runs."""
+
+    @classmethod
+    def make(
+        cls,
+        config: Mapping[str, Any],
+        source: str | bytes,
+        headers: Mapping[str, str],
+        received_s: float,
+    ) -> Self:
+        """Accept a request. Raises: RequestError 400 if a header is wrong."""
+        lowered = {name.lower(): value for name, value in headers.items()}
+        return cls(uuid.uuid4().hex, config, source, lowered, Options.read(lowered), received_s)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        """Return the request that `to_record` was called on."""
+        members = {name: record[name] for name in ("key", "config", "headers", "received_s")}
+        source = record["uri"] or base64.b64decode(record["body"])
+        return cls(**members, source=source, options=Options(**record["options"]))
+
+    def to_record(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        uri = self.source if isinstance(self.source, str) else ""
+        body = self.source if isinstance(self.source, bytes) else b""
+        return {
+            **{name: getattr(self, name) for name in ("key", "config", "headers", "received_s")},
+            "options": asdict(self.options),
+            "uri": uri,
+            "body": base64.b64encode(body).decode(),
+        }
+
+    @property
+    def receipt(self) -> dict[str, str]:
+        """What the sender is told."""
+        outputs = self.config["OutputConfig"]["S3OutputPath"]
+        failures = self.config["OutputConfig"].get("S3FailurePath", outputs)
+        identity = self.options.identity
+        return {
+            "InferenceId": identity,
+            "OutputLocation": f"{outputs.rstrip('/')}/{self.options.name}",
+            "FailureLocation": f"{failures.rstrip('/')}/{identity}-error.out",
+        }
+
+    def check_age(self, now_s: float) -> None:
+        """Refuse a request that waited too long. Raises: RequestError 408."""
+        if now_s > self.received_s + self.options.ttl_s:
+            message = f"the request expired: it waited longer than {self.options.ttl_s} s (ASY-1)"
+            raise RequestError(408, message)
+
+
+class Journal:
+    """What was accepted and is not answered; this one forgets it with its process."""
+
+    def keep(self, accepted: Accepted) -> None:
+        """Keep a request until it is dropped. Raises: DiskError if it cannot be kept."""
+
+    def drop(self, accepted: Accepted) -> None:
+        """Forget a request that was answered."""
+
+    def read(self) -> Iterable[Accepted]:
+        """Return what an earlier process kept, oldest first."""
+        return ()
+
+    def is_closing(self) -> bool:
+        """Return whether requests that have not begun are left to the next process."""
+        return False
