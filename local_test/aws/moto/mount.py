@@ -6,13 +6,14 @@ Rules of this file: only this folder imports moto.
 """
 
 import base64
+import contextlib
 import datetime as dt
 import itertools
 import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -28,6 +29,7 @@ from local_test.aws.moto.notices.notices import Notices
 from local_test.aws.moto.roles import Roles
 from local_test.aws.protocol.messages import AwsError, read_body
 from local_test.data import disk
+from local_test.data.disk import DiskError
 
 _ALLOWED = jinja2.Template(
     Path(__file__).with_name("assets").joinpath("simulate_principal_policy.xml").read_text("utf-8"),
@@ -35,6 +37,9 @@ _ALLOWED = jinja2.Template(
     trim_blocks=True,
 )
 _ROLE = re.compile(rb'"Role": *"arn:aws:iam::[0-9]+:role/([\w+=,.@-]+)"')
+
+
+_READS = ("Get", "List", "Describe", "BatchGet", "Query", "Scan", "Search", "Filter", "Simulate")
 
 
 class _ExactName(str):
@@ -66,15 +71,17 @@ class Services:
         )
 
         from local_test.aws.moto.object_files import ObjectFiles  # noqa: PLC0415 - imports moto
+        from local_test.aws.moto.snapshots.snapshots import Snapshots  # noqa: PLC0415 - as above
 
         account, region = settings.account, settings.region
         self._account = account
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._objects = ObjectFiles(self._ask, store, directory, account, region)
+        self._snapshots = Snapshots(store, account)
         self._cloudwatch = cloudwatch_backends[account][region]
         records = AlarmRecords(self._cloudwatch, store)
         self.alarms = Alarms(self._cloudwatch, record=records.write_later)
-        self.notices = Notices(account, region)
+        self.notices = Notices(account, region, self._snapshots.keeping)
         self._roles = Roles(account)
         percentiles.install()
         dimensions.install()
@@ -103,8 +110,32 @@ class Services:
 
         if service == "lambda" and (match := _ROLE.search(read_body(environ))):
             self._roles.prepare({"RoleName": [match[1].decode()]})
-        application = self._objects if service == "s3" else self._ask
-        return application(environ, start_exactly)
+        if service == "s3":
+            if _changes_buckets(environ):
+                return self._keep(self._objects, environ, start_exactly)
+            return self._objects(environ, start_exactly)
+        if _reads(environ, form):
+            return self._ask(environ, start_exactly)
+        return self._keep(self._ask, environ, start_exactly)
+
+    def _keep(
+        self, application: Callable[..., Any], environ: dict[str, Any], start: Callable[..., Any]
+    ) -> Iterable[bytes]:
+        """Let moto answer, and write what that has changed before the answer leaves.
+
+        Raises: DiskError if it cannot be written, and was undone.
+        """
+        answers: list[tuple[Any, ...]] = []
+
+        def collect(*arguments: Any) -> Callable[[bytes], None]:
+            answers.append(arguments)
+            return lambda data: None  # noqa: ARG005 - moto's applications return their bodies
+
+        with self._snapshots.keeping():
+            body: Iterable[bytes] = application(environ, collect)
+        for arguments in answers:
+            start(*arguments)
+        return body
 
     def _ask(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         """Let moto answer.
@@ -130,8 +161,9 @@ class Services:
         self._objects.make_bucket(name)
 
     def make_role(self, name: str) -> None:
-        """Create a role that SageMaker may assume; SDK v3 reads it before it sends anything."""
-        self._roles.make(name)
+        """Create a role that SageMaker may assume, unless it exists; SDK v3 reads it first."""
+        with contextlib.suppress(DiskError), self._snapshots.keeping():
+            self._roles.make(name)
 
     def find_secret(self, access_key: str) -> str | None:
         """Return the secret of a key that IAM or STS issued, or None if they did not."""
@@ -169,6 +201,22 @@ class Services:
         """Store CloudWatch data; times are seconds since the epoch."""
         converted = [{**datum, "Timestamp": _to_utc(datum["Timestamp"])} for datum in data]
         self._cloudwatch.put_metric_data(namespace, converted)
+
+
+def _reads(environ: Mapping[str, Any], form: Mapping[str, list[str]]) -> bool:
+    """Return whether a request changes nothing, as the name of its operation says."""
+    place = environ.get("PATH_INFO", "").rpartition("/operation/")[2]
+    name = environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2] or form.get("Action", [place])[0]
+    return name.startswith(_READS) or (environ["REQUEST_METHOD"] in ("GET", "HEAD") and not form)
+
+
+def _changes_buckets(environ: Mapping[str, Any]) -> bool:
+    """Return whether a request of S3 changes settings of a bucket, or tags."""
+    key = environ.get("PATH_INFO", "").lstrip("/").partition("/")[2]
+    query = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)
+    has_tags = "tagging" in query or "HTTP_X_AMZ_TAGGING" in environ
+    concerns = has_tags or (not key and "delete" not in query)
+    return concerns and environ["REQUEST_METHOD"] not in ("GET", "HEAD", "OPTIONS")
 
 
 def _to_utc(seconds: float) -> dt.datetime:

@@ -3,8 +3,8 @@
 After each request that changed something, the change is written to disk before the answer leaves,
 and before any other request sees it: the bytes of an object as a file, its facts as a record. What
 cannot be written is undone in moto, and refused. The next start returns the records to moto; bytes
-are read on demand. Kept are buckets, and the latest version of objects with their metadata.
-Policies, versions and tags of S3 live as long as the process.
+are read on demand. Kept are buckets, and the latest version of objects with their metadata;
+`snapshots` keeps settings of buckets and tags.
 
 moto has no hook for storage, so this uses its private `FakeKey._value_buffer`; a unit test fails
 when moto changes it.

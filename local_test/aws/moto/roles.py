@@ -28,9 +28,6 @@ class Roles:
     def __init__(self, account: str) -> None:
         self._account = account
         self._lock = threading.Lock()
-        self._implied: set[str] = set()
-        """Roles that were made because they were named; CreateRole may still make them."""
-        self._deleted: set[str] = set()
 
     def prepare(self, form: Mapping[str, Sequence[str]]) -> None:
         """Make the role and the policy that a request of IAM names, if it needs them."""
@@ -40,16 +37,18 @@ class Roles:
             if action == "CreateRole":
                 self._make_room(name)
             elif action == "DeleteRole":
-                self._implied.discard(name)
-                self._deleted.add(name)
-            elif name and name not in self._deleted:
+                self._note("implied").discard(name)
+                self._note("deleted").add(name)
+            elif name and name not in self._note("deleted"):
                 self._imply(name)
             arn = form.get("PolicyArn", [""])[0]
             if _AWS_POLICY in arn:
                 self._add_policy(arn)
 
     def make(self, name: str) -> None:
-        """Make a role that SageMaker may assume."""
+        """Make a role that SageMaker may assume, unless it exists."""
+        if self._find(name) is not None:
+            return
         self._backend().create_role(
             role_name=name,
             assume_role_policy_document=json.dumps(_TRUST),
@@ -65,6 +64,14 @@ class Roles:
 
         return iam_backends[self._account]["aws"]
 
+    def _note(self, which: str) -> set[str]:
+        """Return a set of role names that moto's state includes, so that it survives with it.
+
+        Those `implied` were made because they were named, and CreateRole may still make them.
+        """
+        notes: set[str] = vars(self._backend()).setdefault(f"{which}_roles", set())
+        return notes
+
     def _find(self, name: str) -> Any:
         roles = list(self._backend().roles.values())
         return next((role for role in roles if role.name == name), None)
@@ -72,14 +79,14 @@ class Roles:
     def _imply(self, name: str) -> None:
         if self._find(name) is None:
             self.make(name)
-            self._implied.add(name)
+            self._note("implied").add(name)
 
     def _make_room(self, name: str) -> None:
         """Let CreateRole make a role that only we had made."""
-        self._deleted.discard(name)
+        self._note("deleted").discard(name)
         role = self._find(name)
-        if name in self._implied and role is not None:
-            self._implied.discard(name)
+        if name in self._note("implied") and role is not None:
+            self._note("implied").discard(name)
             del self._backend().roles[role.id]
 
     def _add_policy(self, arn: str) -> None:

@@ -120,7 +120,7 @@ RECORDED_BY_MOTO: Final = frozenset(
         *("CreateFeatureGroup", "DescribeFeatureGroup"),
     }
 )
-"""What moto keeps until the local AWS stops. Jobs that moto only pretends to run are refused."""
+"""What moto keeps. Jobs that moto only pretends to run are refused."""
 
 _HEAD: Final = """\
 # What the local SageMaker does with each operation
@@ -129,7 +129,7 @@ This page is the output of `python -m local_test operations`. The tiers are:
 
 - **executed**: the operation does what it does on SageMaker.
 - **recorded**: the operation is accepted, checked and remembered, and has no effect. The answer has
-  the header `X-Local-Test-Tier: recorded`. What moto remembers is lost when the local AWS stops.
+  the header `X-Local-Test-Tier: recorded`.
 - **refused**: the operation answers `UnknownOperationException` and its name.
 """
 

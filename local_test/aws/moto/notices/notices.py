@@ -9,10 +9,12 @@ import datetime as dt
 import json
 import sys
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Final
 
 from container.errors import UserError
+from local_test.data.disk import DiskError
 
 _EVENTS: Final = "moto.events.models"
 
@@ -20,9 +22,12 @@ _EVENTS: Final = "moto.events.models"
 class Notices:
     """SNS and EventBridge of one account."""
 
-    def __init__(self, account: str, region: str) -> None:
-        """Import nothing of moto yet."""
+    def __init__(
+        self, account: str, region: str, keeping: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        """Import nothing of moto yet; `keeping` writes what the calls inside have changed."""
         self._account = account
+        self._keeping = keeping
         self._region = region
 
     def publish(self, topic: str, message: str) -> None:
@@ -31,10 +36,13 @@ class Notices:
         from moto.sns.models import sns_backends  # noqa: PLC0415 - takes long to import
 
         try:
-            sns_backends[self._account][self._region].publish(message, arn=topic)
+            with self._keeping():
+                sns_backends[self._account][self._region].publish(message, arn=topic)
         except ServiceException as error:
             text = f"SNS does not publish to {topic}: {error.message}"
             raise UserError(text) from error
+        except DiskError as error:
+            raise UserError(f"SNS does not publish to {topic}: {error}") from error
 
     def send_event(self, kind: str, resources: Sequence[str], detail: Mapping[str, Any]) -> None:
         """Send an event to the targets of the rules that match it; faults go to the log."""
@@ -61,7 +69,8 @@ class Notices:
 
     def _try_to_send(self, rule: Any, target: Mapping[str, Any], event: dict[str, Any]) -> None:
         try:
-            self._send(rule, target, event)
+            with self._keeping():
+                self._send(rule, target, event)
         except Exception as error:  # noqa: BLE001 - a fault of moto, or of a target, is the rule's
             reason = f"rule {rule.name} of EventBridge cannot send to {target['Arn']}: {error!r}"
             print(reason, file=sys.stderr, flush=True)

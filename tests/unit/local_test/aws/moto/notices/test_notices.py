@@ -1,5 +1,6 @@
 """Messages and events through moto's own SNS, SQS, Logs and EventBridge."""
 
+import contextlib
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -27,7 +28,7 @@ def notices() -> Iterator[Notices]:
     sqs_backends[ACCOUNT][REGION].create_queue("q")
     sns_backends[ACCOUNT][REGION].create_topic("t")
     sns_backends[ACCOUNT][REGION].subscribe(TOPIC, QUEUE, "sqs")
-    yield Notices(ACCOUNT, REGION)
+    yield Notices(ACCOUNT, REGION, contextlib.nullcontext)
     for backend in backends:
         backend[ACCOUNT][REGION].reset()
 

@@ -1,0 +1,1 @@
+"""The state of moto's services, so that it survives a restart."""
