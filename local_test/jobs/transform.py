@@ -4,6 +4,7 @@ Each object is split, filtered, packed, sent, joined and assembled in order. Sev
 under way at once, also of one object. `transform_records` is the pure part.
 """
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,13 @@ class TransformJob(Job):
             *(self.request, model.fields, runner, directory, self._stop_requested),
             findings=self._findings,
         )
+        self._instances: list[Instance] = []
+
+    def stop(self) -> None:
+        """Stop the job and its servers, whatever a request waits for."""
+        super().stop()
+        for instance in self._instances:
+            threading.Thread(target=instance.stop, name="transform stop").start()
 
     def _name_hosts(self) -> tuple[str, ...]:
         return count_hosts(self.request["TransformResources"]["InstanceCount"])
@@ -65,6 +73,7 @@ class TransformJob(Job):
                 for index, host in enumerate(self.hosts):
                     part = objects[index :: len(self.hosts)]  # one is never divided (BT-13)
                     instance = Instance(self._shared, host, part, on_line)
+                    self._instances.append(instance)
                     ends.append(pool.submit(instance.run))
             for end in ends:
                 end.result()

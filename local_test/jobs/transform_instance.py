@@ -74,7 +74,7 @@ class Instance:
         except (UserError, RequestError) as error:
             self._shared.failures.append(str(error))
         finally:
-            self._stop()
+            self.stop()
 
     def _log(self, text: str) -> None:
         self._on_line(self._host, f"[sagemaker logs]: {text}")
@@ -93,12 +93,17 @@ class Instance:
             environment=batch_environment(self._request),
             restrictions={"instance_type": self._request["TransformResources"]["InstanceType"]},
         )
-        self._replica = starter.start_replica(self._host)
-        await_health([self._replica])
-        return self._replica
+        replica = starter.start_replica(self._host)
+        self._replica = replica
+        await_health([replica])
+        return replica
 
-    def _stop(self) -> None:
-        for server in self._replica.servers if self._replica is not None else ():
+    def stop(self) -> None:
+        """Stop the servers that run, and with them the requests in flight."""
+        with self._restart:
+            replica = self._replica
+            self._replica = None
+        for server in replica.servers if replica is not None else ():
             if server.stop():
                 self._shared.findings.append(
                     f"{server.name} did not stop within the grace period and was killed (HO-10)"

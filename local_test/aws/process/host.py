@@ -99,11 +99,20 @@ def run(directory: Path, settings: Settings) -> int:
             flush=True,
         )
         stops.get()
-        # The server still answers, as jobs that stop upload what they have.
-        lifecycle.close(account)
-        is_idle = account.wait_for_threads(_STOP_GRACE_S)
-        account.store.close()
-    return 0 if is_idle else 1
+        _end(account)
+    return 0
+
+
+def _end(account: Account) -> None:
+    """Stop what runs, and end the process if that takes too long."""
+    # The server still answers, as jobs that stop upload what they have.
+    lifecycle.close(account)
+    is_idle = account.wait_for_threads(_STOP_GRACE_S)
+    account.store.close()
+    if not is_idle:
+        print(f"ends with work that did not stop in {_STOP_GRACE_S} s", file=sys.stderr)
+        sys.stderr.flush()
+        os._exit(1)  # Python would wait for its threads; the containers end with the process
 
 
 def _set_environment(url: str, settings: Settings, key: Key) -> None:
