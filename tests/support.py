@@ -28,10 +28,14 @@ USER_CODE = ROOT / "tests/contract/byo"
 """Scripts, handlers and typed algorithms, as users write them."""
 
 Value = TypeVar("Value")
+PATIENCE_S = 180
+"""Of a test that waits for what must happen, also on a machine with much else to do."""
 
 
 def wait_until(
-    condition: Callable[[], Value], what: str = "the condition was met", timeout_s: float = 60
+    condition: Callable[[], Value],
+    what: str = "the condition was met",
+    timeout_s: float = PATIENCE_S,
 ) -> Value:
     """Poll until `condition` returns something true, and return that.
 
@@ -45,7 +49,7 @@ def wait_until(
 
 
 def wait_for(
-    look: Callable[[], Value], is_there: Callable[[Value], bool], timeout_s: float = 60
+    look: Callable[[], Value], is_there: Callable[[Value], bool], timeout_s: float = PATIENCE_S
 ) -> Value:
     """Call `look` until `is_there` accepts what it returns, and return that.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.image.engine import build, docker, exit_code, running, write_job
-from tests.support import ROOT
+from tests.support import PROGRAMS, ROOT
 
 
 @pytest.fixture(scope="session")
@@ -68,3 +69,15 @@ def trained_job(image: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
         (base.parent / "log").write_text(docker("logs", container))
     assert code == 0, (base.parent / "log").read_text()
     return base
+
+
+@pytest.fixture(scope="session")
+def user_image(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the name of an image of `aws_user.py`, for tests of the local AWS."""
+    context = tmp_path_factory.mktemp("user-image")
+    shutil.copy(PROGRAMS / "aws_user.py", context)
+    base = os.environ.get("BASE_IMAGE") or "python:3.13-slim-trixie"
+    label = "LABEL com.amazonaws.sagemaker.capabilities.accept-bind-to-port=true"
+    lines = [f"FROM {base}", label, "COPY aws_user.py /", 'ENTRYPOINT ["python3", "/aws_user.py"]']
+    (context / "Dockerfile").write_text("\n".join(lines))
+    return build(context, "Dockerfile", "byo-test-aws-user")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 
 import docker
@@ -18,20 +16,12 @@ from tests.contract.aws import (
     test_variants,
 )
 from tests.contract.aws.client import LocalAws
-from tests.image.engine import build
-from tests.support import PROGRAMS
 
 
 @pytest.fixture(scope="module")
-def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
-    context = tmp_path_factory.mktemp("user-image")
-    shutil.copy(PROGRAMS / "aws_user.py", context)
-    base = os.environ.get("BASE_IMAGE") or "python:3.13-slim-trixie"
-    label = "LABEL com.amazonaws.sagemaker.capabilities.accept-bind-to-port=true"
-    lines = [f"FROM {base}", label, "COPY aws_user.py /", 'ENTRYPOINT ["python3", "/aws_user.py"]']
-    (context / "Dockerfile").write_text("\n".join(lines))
+def aws(user_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
     local = LocalAws(tmp_path_factory.mktemp("docker-aws"))
-    local.image = build(context, "Dockerfile", "byo-test-aws-user")
+    local.image = user_image
     with local.running(program=None):
         local.s3.put_object(Bucket=local.bucket, Key="data/a.csv", Body=b"1,2\n")
         yield local
@@ -68,6 +58,9 @@ test_the_sdk_v2_in_containers = (
 )
 test_the_sdk_v3_in_containers = (
     test_sdk_hosting.test_the_sdk_v3_serves_and_replaces_versions_in_each_way
+)
+test_a_stopped_pipeline_in_containers = (
+    test_pipelines.test_a_stop_reaches_the_jobs_and_only_some_run_at_once
 )
 test_components_in_containers = test_components.test_two_models_share_an_endpoint
 test_copies_in_containers = test_components.test_copies_come_and_go_down_to_none

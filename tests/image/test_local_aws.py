@@ -93,7 +93,7 @@ def test_no_container_outlives_a_killed_local_aws(
     [before] = list_ours()
 
     os.kill(aws.pid, signal.SIGKILL)
-    aws.up(program=None)
+    aws.up()
     wait_until(lambda: len(now := list_ours()) == 1 and now != [before])
     wait_until(
         lambda: (

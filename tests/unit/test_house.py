@@ -59,7 +59,7 @@ EXERCISES = {
         "local_test.remote.checks",
         "local_test.remote.transfer.image_facts",
     ),
-    "tests/contract/aws/test_restart.py": ("local_test.aws.process.lifecycle",),
+    "tests/contract/aws/test_interruptions.py": ("local_test.aws.process.lifecycle",),
     "tests/contract/serve/test_serve_bidirectional.py": (
         "container.serving.bidirectional.sessions",
     ),

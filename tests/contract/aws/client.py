@@ -7,6 +7,7 @@ import functools
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -37,6 +38,8 @@ class LocalAws:
     bucket = "sagemaker-us-east-1-000000000000"
     flags: tuple[str, ...] = ()
     """Further options of `up`."""
+    program: str | None = PROGRAM
+    """What runs for every image; without it, images run in the Docker engine."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -55,9 +58,9 @@ class LocalAws:
         words = shlex.split(self.run("env").stdout)
         return dict(word.split("=", 1) for word in words if "=" in word)
 
-    def up(self, program: str | None = PROGRAM) -> None:
-        """Start it; without a program, images run in the Docker engine."""
-        runner = ["--program", program] if program else ["--docker"]
+    def up(self) -> None:
+        """Start it."""
+        runner = ["--program", self.program] if self.program else ["--docker"]
         done = self.run("up", *runner, *self.flags, check=False)
         if done.returncode != 0:
             log = self.directory / "server.log"
@@ -68,8 +71,9 @@ class LocalAws:
     @contextlib.contextmanager
     def running(self, program: str | None = PROGRAM) -> Iterator[Self]:
         """Start it, and stop it even if the test fails."""
+        self.program = program
         try:
-            self.up(program)
+            self.up()
             yield self
         finally:
             self.run("down", "--force", check=False)
@@ -78,6 +82,23 @@ class LocalAws:
     def pid(self) -> int:
         """Process id of the server."""
         return int(json.loads((self.directory / "server.json").read_text())["pid"])
+
+    def list_programs(self) -> list[int]:
+        """List the processes that run as its containers, by the path in their command."""
+        pattern = f"{self.directory}/(components|endpoints|jobs)"
+        found = subprocess.run(
+            ["pgrep", "-f", pattern], check=False, capture_output=True, text=True
+        )
+        return [int(line) for line in found.stdout.split()]
+
+    def interrupt(self, how: str) -> None:
+        """End it by `kill` or `down`, and start it again."""
+        if how == "kill":
+            os.kill(self.pid, signal.SIGKILL)
+            wait_for(self.list_programs, lambda left: not left)
+        else:
+            self.run("down", "--force")
+        self.up()
 
     @functools.cache  # noqa: B019 - a handful of clients, cleared with every start
     def client(

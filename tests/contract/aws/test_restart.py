@@ -12,12 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from local_test.runners.launcher import has_namespaces
 from tests.contract.aws.client import LocalAws, refuse, training_request, wait_for_status
 from tests.contract.aws.test_components import (
     NEEDS,
-    ask,
-    make_component,
     make_endpoint,
     wait_for_component,
 )
@@ -28,10 +25,6 @@ from tests.contract.aws.test_endpoints import (
     make_model,
     wait_until_settled,
 )
-from tests.contract.aws.test_rollouts import make_canary, put_alarm, wait_for_stage
-from tests.support import wait_for
-
-COPIES = {"copied": 2, "changed": 1, "none": 0}
 
 
 @pytest.fixture
@@ -39,13 +32,6 @@ def own_aws(tmp_path: Path) -> Iterator[LocalAws]:
     with LocalAws(tmp_path / "state").running() as local:
         local.s3.put_object(Bucket=local.bucket, Key="data/a.csv", Body=b"1,2\n")
         yield local
-
-
-def list_programs(aws: LocalAws) -> list[int]:
-    """List the processes that run as containers of this local AWS, by the path in their command."""
-    pattern = f"{aws.directory}/(components|endpoints|jobs)"
-    found = subprocess.run(["pgrep", "-f", pattern], check=False, capture_output=True, text=True)
-    return [int(line) for line in found.stdout.split()]
 
 
 def list_captured(aws: LocalAws) -> list[str]:
@@ -56,129 +42,6 @@ def list_captured(aws: LocalAws) -> list[str]:
     ]
     lines = [json.loads(line) for body in bodies for line in body.splitlines()]
     return sorted(line["eventMetadata"]["inferenceId"] for line in lines)
-
-
-def list_streams(aws: LocalAws, job: str) -> list[str]:
-    group = "/aws/sagemaker/TrainingJobs"
-    if not aws.client("logs").describe_log_groups(logGroupNamePrefix=group)["logGroups"]:
-        return []
-    found = aws.client("logs").describe_log_streams(
-        logGroupName=group, logStreamNamePrefix=f"{job}/"
-    )["logStreams"]
-    return [stream["logStreamName"] for stream in found]
-
-
-def begin_canary(aws: LocalAws, name: str, config: str) -> None:
-    """Create an alarm and an endpoint, and wait until a canary has a share of its traffic."""
-    put_alarm(aws, "kept", config)
-    aws.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=config)
-    wait_until_settled(aws, name)
-    make_model(aws, "canary")
-    make_config(aws, "canary", {"VariantName": "one", "ModelName": "canary"})
-    aws.sagemaker.update_endpoint(
-        EndpointName=name, EndpointConfigName="canary", DeploymentConfig=make_canary(wait_s=3600)
-    )
-    wait_for_stage(aws, name, "canary capacity")
-
-
-def check_return(aws: LocalAws, name: str, config: str) -> None:
-    """Check that the alarm is there, and the old version of the endpoint."""
-    (alarm,) = aws.client("cloudwatch").describe_alarms()["MetricAlarms"]
-    assert (alarm["AlarmName"], alarm["TreatMissingData"]) == ("kept", "notBreaching")
-    described = wait_until_settled(aws, name)
-    assert (described["EndpointStatus"], described["EndpointConfigName"]) == ("InService", config)
-    assert "local AWS ended before endpoint configuration canary" in described["FailureReason"]
-    assert "PendingDeploymentSummary" not in described
-    assert {invoke(aws, name)["model"]["name"] for _ in range(9)} == {config}
-
-
-def make_components(aws: LocalAws) -> None:
-    """Create an endpoint with inference components of one model."""
-    make_endpoint(aws, "shared")
-    for name, count in COPIES.items():
-        make_component(aws, name, "shared", count, ModelName="kept")
-
-
-def check_components(aws: LocalAws) -> None:
-    """Check that inference components are back, one of them after the end of its update."""
-    wait_until_settled(aws, "shared")
-    for name, count in COPIES.items():
-        described = wait_for_component(aws, name)
-        assert described["InferenceComponentStatus"] == "InService"
-        assert described["RuntimeConfig"]["CurrentCopyCount"] == count
-    assert ask(aws, "shared", "copied")["model"] == {"name": "kept"}
-    assert ask(aws, "shared", "changed")["model"] == {"name": "next"}
-
-
-def test_after_a_kill_jobs_have_failed_or_run_again_and_endpoints_answer(own_aws: LocalAws) -> None:
-    aws = own_aws
-    make_model(aws, "kept")
-    make_model(aws, "next", START_S="3")  # the update lasts until the kill
-    for name in ("kept", "next"):
-        make_config(aws, name, {"VariantName": "one", "ModelName": name})
-    aws.sagemaker.create_endpoint(EndpointName="kept", EndpointConfigName="kept")
-    containers = [{"Image": aws.image, "Environment": {"NUMBER": number}} for number in "12"]
-    aws.sagemaker.create_model(ModelName="chain", ExecutionRoleArn=aws.role, Containers=containers)
-    make_config(aws, "chain", {"VariantName": "one", "ModelName": "chain"})
-    aws.sagemaker.create_endpoint(EndpointName="chain", EndpointConfigName="chain")
-    if has_namespaces():  # a serverless container has a read-only root
-        config = {"MemorySizeInMB": 1024, "MaxConcurrency": 1}
-        variant = {"VariantName": "one", "ModelName": "kept", "ServerlessConfig": config}
-        aws.sagemaker.create_endpoint_config(
-            EndpointConfigName="zero", ProductionVariants=[variant]
-        )
-        aws.sagemaker.create_endpoint(EndpointName="zero", EndpointConfigName="zero")
-        wait_until_settled(aws, "zero")
-    for name in ("kept", "chain"):
-        wait_until_settled(aws, name)
-    make_components(aws)
-    begin_canary(aws, "guarded", "kept")
-    long = {"epochs": "1000", "epoch_s": "0.1"}
-    aws.sagemaker.create_training_job(**training_request(aws, "lost", HyperParameters=long))
-    retried = training_request(
-        aws,
-        "retried",
-        HyperParameters={"epochs": "8", "epoch_s": "0.5"},
-        RetryStrategy={"MaximumRetryAttempts": 1},
-    )
-    aws.sagemaker.create_training_job(**retried)
-    for name in ("lost", "retried"):
-        wait_for_status(aws, name, secondary="Training")
-    wait_for(lambda: list_streams(aws, "lost"), bool)
-    before = set(list_programs(aws))
-    aws.sagemaker.update_endpoint(EndpointName="kept", EndpointConfigName="next")
-    aws.sagemaker.update_inference_component(
-        InferenceComponentName="changed", Specification={"ModelName": "next"}
-    )
-    wait_for(lambda: set(list_programs(aws)) - before, bool)
-    assert aws.sagemaker.describe_endpoint(EndpointName="kept")["EndpointStatus"] == "Updating"
-
-    aws.sagemaker.delete_model(ModelName="kept")
-
-    os.kill(aws.pid, signal.SIGKILL)
-    wait_for(lambda: list_programs(aws), lambda left: not left)
-
-    aws.up()
-    lost = wait_for_status(aws, "lost")
-    assert (lost["TrainingJobStatus"], lost["FailureReason"].split(":")[0]) == (
-        "Failed",
-        "InternalServerError",
-    )
-    described = wait_until_settled(aws, "kept")
-    assert (described["EndpointStatus"], described["EndpointConfigName"]) == ("InService", "next")
-    assert invoke(aws, "kept")["model"] == {"name": "next"}
-    check_return(aws, "guarded", "kept")
-    if has_namespaces():
-        assert wait_until_settled(aws, "zero")["EndpointStatus"] == "InService"
-        assert invoke(aws, "zero")["model"] == {"name": "kept"}
-    assert wait_until_settled(aws, "chain")["EndpointStatus"] == "InService"
-    assert json.loads(invoke(aws, "chain", b"again")["echo"])["echo"] == "again"
-    check_components(aws)
-    again = wait_for_status(aws, "retried")
-    assert again["TrainingJobStatus"] == "Completed"
-    assert "Restarting" in [item["Status"] for item in again["SecondaryStatusTransitions"]]
-    assert aws.s3.get_object(Bucket=aws.bucket, Key="data/a.csv")["Body"].read() == b"1,2\n"
-    assert len(list_streams(aws, "lost")) == 1
 
 
 def test_down_keeps_data_refuses_running_jobs_and_purge_deletes(own_aws: LocalAws) -> None:
@@ -209,7 +72,7 @@ def test_down_keeps_data_refuses_running_jobs_and_purge_deletes(own_aws: LocalAw
     assert aws.run("purge", "--yes", check=False).returncode == 2
     aws.run("down", "--force")
     assert aws.run("status", check=False).returncode == 1
-    assert not list_programs(aws)
+    assert not aws.list_programs()
 
     aws.up()
     assert wait_for_status(aws, "long")["TrainingJobStatus"] == "Stopped"
