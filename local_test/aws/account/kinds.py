@@ -71,7 +71,6 @@ PIPELINE: Final = Kind("pipeline", dict[str, Any], "Pipeline", "PipelineStatus")
 PIPELINE_EXECUTION: Final = Kind(
     "pipeline-execution", dict[str, Any], "PipelineExecution", "PipelineExecutionStatus"
 )
-ALARM: Final = Kind("alarm", dict[str, Any], "Alarm")
 FUNCTION_CALL: Final = Kind("function-call", dict[str, Any], "FunctionCall", "FunctionCallStatus")
 ACCEPTED_REQUEST: Final = Kind("accepted-request", records.AcceptedRequest)
 BACKEND: Final = Kind("backend", records.Backend)
@@ -84,7 +83,7 @@ ALL: Final[Mapping[str, Kind[Any]]] = {
     kind.name: kind for kind in list(vars().values()) if isinstance(kind, Kind)
 }
 """All kinds, by name."""
-_OTHERS: Final = (ALARM, ASSOCIATION, PIPELINE_EXECUTION, FUNCTION_CALL)
+_OTHERS: Final = (ASSOCIATION, PIPELINE_EXECUTION, FUNCTION_CALL)
 RESOURCES: Final[Mapping[str, Kind[Any]]] = {
     kind.name: kind for kind in ALL.values() if kind.prefix and kind not in _OTHERS
 }

@@ -8,6 +8,7 @@ Source: CloudWatch User Guide, `alarm-evaluation` and `alarms-and-missing-data`.
 """
 
 import datetime as dt
+import functools
 import math
 import operator
 import sys
@@ -27,6 +28,28 @@ _FINAL: Final = {"Greater": ("Sum", "SampleCount", "Maximum"), "Less": ("Minimum
 """Statistics that stay beyond a threshold, whatever the rest of the period brings."""
 _MORE_PERIODS: Final = 2  # than are evaluated, for data that are missing
 _NO_DATA: Final = "INSUFFICIENT_DATA"
+_STATE: Final = ("state_value", "state_reason", "state_reason_data", "state_updated_timestamp")
+
+
+@functools.cache
+def install() -> None:
+    """Let moto's PutMetricAlarm make alarms without data, and keep the state of one put again.
+
+    Source: the API reference of PutMetricAlarm.
+    """
+    from moto.cloudwatch.models import CloudWatchBackend  # noqa: PLC0415 - takes long to import
+
+    put: Callable[..., Any] = CloudWatchBackend.put_metric_alarm
+
+    def put_with_state(backend: Any, **options: Any) -> Any:
+        old = backend.alarms.get(options["name"])
+        alarm = put(backend, **options)
+        alarm.state_value = _NO_DATA
+        for member in _STATE if old else ():
+            setattr(alarm, member, getattr(old, member))
+        return alarm
+
+    setattr(CloudWatchBackend, put.__name__, put_with_state)
 
 
 @dataclass(frozen=True)

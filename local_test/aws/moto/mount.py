@@ -8,6 +8,7 @@ Rules of this file: only this folder imports moto.
 import base64
 import contextlib
 import datetime as dt
+import functools
 import itertools
 import os
 import re
@@ -22,9 +23,7 @@ import jinja2
 
 from local_test.aws.account.settings import Settings
 from local_test.aws.account.store import Store
-from local_test.aws.moto import dimensions, percentiles, query_model
-from local_test.aws.moto.alarm_records import AlarmRecords
-from local_test.aws.moto.alarms import Alarms
+from local_test.aws.moto import alarms, dimensions, percentiles, query_model
 from local_test.aws.moto.notices.notices import Notices
 from local_test.aws.moto.roles import Roles
 from local_test.aws.protocol.messages import AwsError, read_body
@@ -79,10 +78,11 @@ class Services:
         self._objects = ObjectFiles(self._ask, store, directory, account, region)
         self._snapshots = Snapshots(store, account)
         self._cloudwatch = cloudwatch_backends[account][region]
-        records = AlarmRecords(self._cloudwatch, store)
-        self.alarms = Alarms(self._cloudwatch, record=records.write_later)
+        keep = functools.partial(self._snapshots.keep, self._cloudwatch)
+        self.alarms = alarms.Alarms(self._cloudwatch, record=keep)
         self.notices = Notices(account, region, self._snapshots.keeping)
         self._roles = Roles(account)
+        alarms.install()
         percentiles.install()
         dimensions.install()
 
@@ -97,12 +97,7 @@ class Services:
         if service == "iam":
             self._roles.prepare(form)
         if service == "iam" and form.get("Action") == ["SimulatePrincipalPolicy"]:
-            listed = (form[name] for name in form if name.startswith("ActionNames.member."))
-            actions = list(itertools.chain.from_iterable(listed))
-            body = _ALLOWED.render(actions=actions).encode()
-            headers = [("Content-Type", "text/xml"), ("Content-Length", str(len(body)))]
-            start_response("200 OK", headers)
-            return [body]
+            return _allow_all(form, start_response)
 
         def start_exactly(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
             exact = [(_ExactName(name), value) for name, value in headers]
@@ -110,13 +105,11 @@ class Services:
 
         if service == "lambda" and (match := _ROLE.search(read_body(environ))):
             self._roles.prepare({"RoleName": [match[1].decode()]})
-        if service == "s3":
-            if _changes_buckets(environ):
-                return self._keep(self._objects, environ, start_exactly)
-            return self._objects(environ, start_exactly)
-        if _reads(environ, form):
-            return self._ask(environ, start_exactly)
-        return self._keep(self._ask, environ, start_exactly)
+        application = self._objects if service == "s3" else self._ask
+        changes = _changes_buckets(environ) if service == "s3" else not _reads(environ, form)
+        if changes:
+            application = functools.partial(self._keep, application)
+        return application(environ, start_exactly)
 
     def _keep(
         self, application: Callable[..., Any], environ: dict[str, Any], start: Callable[..., Any]
@@ -217,6 +210,17 @@ def _changes_buckets(environ: Mapping[str, Any]) -> bool:
     has_tags = "tagging" in query or "HTTP_X_AMZ_TAGGING" in environ
     concerns = has_tags or (not key and "delete" not in query)
     return concerns and environ["REQUEST_METHOD"] not in ("GET", "HEAD", "OPTIONS")
+
+
+def _allow_all(
+    form: Mapping[str, list[str]], start_response: Callable[..., Any]
+) -> Iterable[bytes]:
+    """Answer SimulatePrincipalPolicy: every role may do everything."""
+    listed = (form[name] for name in form if name.startswith("ActionNames.member."))
+    actions = list(itertools.chain.from_iterable(listed))
+    body = _ALLOWED.render(actions=actions).encode()
+    start_response("200 OK", [("Content-Type", "text/xml"), ("Content-Length", str(len(body)))])
+    return [body]
 
 
 def _to_utc(seconds: float) -> dt.datetime:

@@ -25,6 +25,7 @@ _ARN: Final = re.compile(rb"arn:aws[a-z-]*:[\w:/.+=,@-]+")
 _LOCKS: Final = (type(threading.RLock()), type(threading.Lock()))
 _TRIES: Final = 20  # another request may change what is read
 _S3: Final = "moto.s3.models"
+_LEFT_OUT: Final = ("metric_data", "paged_metric_data")  # of CloudWatch, as they grow without end
 _DOCKER: Final = "moto.utilities.docker_utilities"
 
 
@@ -58,7 +59,8 @@ class _Pickler(pickle.Pickler):
         if isinstance(value, collections.defaultdict):  # a subclass may be made otherwise
             slots = {"default_factory": _keep_factory(value.default_factory)}
             state = (getattr(value, "__dict__", None), slots)
-            return copyreg.__newobj__, (type(value),), state, None, iter(value.items())  # type: ignore[attr-defined]
+            make: Any = copyreg.__newobj__  # type: ignore[attr-defined]
+            return make, (type(value),), state, None, iter(value.items())
         return NotImplemented
 
 
@@ -76,7 +78,9 @@ def is_s3(backend: BaseBackend) -> bool:
 
 
 def _read(backend: Any) -> dict[str, Any]:
-    return bucket_settings.read(backend) if is_s3(backend) else dict(vars(backend))
+    if is_s3(backend):
+        return bucket_settings.read(backend)
+    return {name: value for name, value in vars(backend).items() if name not in _LEFT_OUT}
 
 
 def dump(backend: BaseBackend) -> bytes:
@@ -103,10 +107,11 @@ def load(backend: BaseBackend, state: bytes) -> None:
     if is_s3(backend):
         bucket_settings.write(cast("Any", backend), found)
         return
+    left_out = {name: value for name, value in vars(backend).items() if name in _LEFT_OUT}
     vars(backend).clear()
-    vars(backend).update(found)
-    if _DOCKER in sys.modules:  # functions of Lambda leave out their client
-        setattr(sys.modules[_DOCKER].DockerModel, "_DockerModel__docker_client", None)  # noqa: B010 - a private name
+    vars(backend).update({**left_out, **found})
+    if docker := sys.modules.get(_DOCKER):  # functions of Lambda leave out their client
+        docker.DockerModel._DockerModel__docker_client = None  # noqa: SLF001 - they look for it
 
 
 def list_names(state: bytes) -> list[str]:

@@ -1,8 +1,7 @@
 """moto's state on disk: after each change, before its answer leaves, and back at the next start.
 
-What cannot be kept is named by a warning of the next start. S3's objects and CloudWatch's alarms
-have records of their own; of CloudWatch, the data of metrics are not kept. Restore after S3's
-buckets exist.
+What cannot be kept, such as the data of metrics, is named by a warning of the next start. S3's
+objects have records of their own; restore after they exist.
 """
 
 import base64
@@ -21,7 +20,9 @@ from local_test.aws.account.store import Store
 from local_test.aws.moto.snapshots import backends, bucket_settings
 from local_test.data.disk import DiskError
 
-_METRICS: Final = "moto.cloudwatch.models"
+_METRICS: Final = "metrics of "
+_OWN: Final = ("AWS/", "/aws/sagemaker")
+"""How the names of namespaces begin in which the local AWS itself publishes."""
 _MOST_BYTES: Final = 32 * 1024**2  # of a backend, as each change writes all of it
 _NAMES_SHOWN: Final = 20
 _seen = threading.local()
@@ -63,18 +64,29 @@ class Snapshots:
         finally:
             _seen.backends = None
 
+    def keep(self, backend: BaseBackend) -> None:
+        """Write a backend that has changed, or leave it to the next change if the disk is full."""
+        with self._lock, contextlib.suppress(DiskError):
+            self._write(backends.name(backend), backend)
+
     def _write(self, name: str, backend: BaseBackend) -> None:
         record = _describe(name, backend)
         old = self._store.find(BACKEND, name)
-        if record is None or (old is not None and old.items() >= record.items()):
+        if old is not None and old.items() >= record.items():
+            return
+        if record["fault"] and not record["names"]:  # nothing is there to be lost
             return
         try:
             if not self._store.insert(BACKEND, name, record):
                 self._store.edit(BACKEND, name, lambda kept: kept.update(record))
         except DiskError:
+            if record["fault"]:  # what is not kept is only not reported
+                return
             self._undone += 1
-            is_readable = old is not None and old["moto"] == moto.__version__
-            backends.load(backend, base64.b64decode(old["state"] if old and is_readable else ""))
+            if old is None:
+                backends.load(backend, b"")
+            elif not old["fault"] and old["moto"] == moto.__version__:
+                backends.load(backend, base64.b64decode(old["state"]))
             raise
 
     def _restore(self, record: Backend) -> None:
@@ -85,8 +97,7 @@ class Snapshots:
             try:
                 found = backends.find(record["name"])
                 backends.load(found, base64.b64decode(record["state"]))
-                if backends.is_s3(found):
-                    self._name_versioned(found)
+                self._store.warnings += _list_losses(found, record)
             except Exception as error:  # noqa: BLE001 - damage costs one service, not the start
                 fault = f"it cannot be read ({error!r})"
         if fault:
@@ -94,35 +105,19 @@ class Snapshots:
             if not record["state"]:
                 self._store.forget(BACKEND, record["name"])
 
-    def _name_versioned(self, backend: Any) -> None:
-        if names := bucket_settings.list_versioned(backend):
-            warning = f"of versioned objects, only the latest came back: {', '.join(names)}"
-            self._store.warnings.append(warning)
+
+def _list_losses(backend: Any, record: Backend) -> list[str]:
+    """Return a sentence for each part of a backend that its state leaves out."""
+    metrics = [name for name in record["names"] if name.startswith(_METRICS)]
+    losses = [f"the local AWS keeps no data of CloudWatch; lost are {name}" for name in metrics]
+    if backends.is_s3(backend) and (names := bucket_settings.list_versioned(backend)):
+        losses.append(f"of versioned objects, only the latest came back: {', '.join(names)}")
+    return losses
 
 
-def _describe(name: str, backend: BaseBackend) -> Backend | None:
-    """Return the record of a backend, or None if it needs none."""
-    module = type(backend).__module__
-    state, fault, names = b"", "", []
-    if module == _METRICS:
-        found: Any = backend
-        spaces = {datum.namespace for datum in found.metric_data}
-        names = sorted(f"metrics of {space}" for space in spaces if not _is_ours(space))
-        names += [f"dashboard {item}" for item in found.dashboards]
-        if not names:
-            return None
-        fault = "the local AWS does not keep them"
-    else:
-        try:
-            state = backends.dump(backend)
-        except Exception as error:  # noqa: BLE001 - objects of moto may be of any kind
-            fault = f"moto's objects have no form on disk ({error})"
-            names = backends.list_keys(backend)
-        else:
-            names = backends.list_names(state)
-        if len(state) > _MOST_BYTES:
-            fault = f"they have {len(state)} bytes; at most {_MOST_BYTES} are kept"
-            state = b""
+def _describe(name: str, backend: BaseBackend) -> Backend:
+    """Return the record of a backend."""
+    state, fault, names = _dump(backend)
     return {
         "name": name,
         "moto": moto.__version__,
@@ -132,9 +127,23 @@ def _describe(name: str, backend: BaseBackend) -> Backend | None:
     }
 
 
-def _is_ours(namespace: str) -> bool:
-    """Return whether the local AWS itself publishes the metrics of a namespace."""
-    return namespace.startswith(("AWS/", "/aws/sagemaker"))
+def _dump(backend: BaseBackend) -> tuple[bytes, str, list[str]]:
+    """Return the state of a backend, why it cannot be kept, and the names of what is in it."""
+    try:
+        state = backends.dump(backend)
+    except Exception as error:  # noqa: BLE001 - objects of moto may be of any kind
+        fault = f"moto's objects have no form on disk ({error})"
+        return b"", fault, backends.list_keys(backend)
+    names = [*_list_metrics(backend), *backends.list_names(state)]
+    if len(state) > _MOST_BYTES:
+        return b"", f"they have {len(state)} bytes; at most {_MOST_BYTES} are kept", names
+    return state, "", names
+
+
+def _list_metrics(backend: Any) -> list[str]:
+    """Return the namespaces of metrics that programs have published."""
+    spaces = {datum.namespace for datum in getattr(backend, "metric_data", ())}
+    return sorted(_METRICS + space for space in spaces if not space.startswith(_OWN))
 
 
 def _explain(record: Backend, fault: str) -> str:

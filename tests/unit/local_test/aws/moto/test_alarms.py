@@ -9,9 +9,20 @@ import pytest
 from moto.cloudwatch.models import CloudWatchBackend, Dimension, Metric, MetricDataQuery, MetricStat
 
 from local_test.aws.moto import percentiles
-from local_test.aws.moto.alarms import Alarms, Terms, judge
-from tests.unit.local_test.aws.moto.test_alarm_records import PLAIN
+from local_test.aws.moto.alarms import Alarms, Terms, install, judge
 
+PLAIN: dict[str, Any] = {
+    "namespace": "AWS/SageMaker",
+    "metric_name": "Invocation5XXErrors",
+    "comparison_operator": "GreaterThanThreshold",
+    "evaluation_periods": 1,
+    "period": 60,
+    "threshold": 2.0,
+    "statistic": "Sum",
+    "description": "",
+    "dimensions": [{"Name": "EndpointName", "Value": "e"}],
+    "alarm_actions": ["arn:aws:sns:us-east-1:1:topic"],
+}
 X, U, N = True, False, None  # breaching, unsuspicious, no data
 ALARM, OK, NO_DATA, KEPT = "ALARM", "OK", "INSUFFICIENT_DATA", "kept"
 TREATMENTS = ("missing", "ignore", "breaching", "notBreaching")
@@ -187,3 +198,12 @@ def test_an_odd_alarm_does_not_stop_the_others(capsys: pytest.CaptureFixture[str
     play.add(9)
     assert play.state() == ALARM
     assert "often" in capsys.readouterr().err
+
+
+def test_a_new_alarm_has_no_data_and_an_old_one_keeps_its_state() -> None:
+    install()
+    backend = CloudWatchBackend("us-east-1", "1" * 12)
+    assert backend.put_metric_alarm(name="x", **PLAIN).state_value == "INSUFFICIENT_DATA"
+    backend.set_alarm_state("x", "why", "{}", "ALARM")
+    alarm = backend.put_metric_alarm(name="x", **{**PLAIN, "threshold": 3.0})
+    assert (alarm.state_value, alarm.state_reason, alarm.threshold) == ("ALARM", "why", 3.0)

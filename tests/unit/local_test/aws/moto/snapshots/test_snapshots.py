@@ -9,6 +9,7 @@ from typing import Any
 
 import moto
 import pytest
+from moto.cloudwatch.models import cloudwatch_backends
 from moto.kms.models import kms_backends
 from moto.sns.models import sns_backends
 from moto.sqs.models import sqs_backends
@@ -30,7 +31,7 @@ def start(tmp_path: Path) -> Iterator[Callable[[], Snapshots]]:
     def begin() -> Snapshots:
         for store in stores:
             store.close()
-        for services in (kms_backends, sns_backends, sqs_backends):
+        for services in (cloudwatch_backends, kms_backends, sns_backends, sqs_backends):
             services[ACCOUNT][REGION].reset()
         stores.append(Store(tmp_path / "state.sqlite"))
         return Snapshots(stores[-1], ACCOUNT)
@@ -100,6 +101,22 @@ def test_a_state_that_is_too_large_is_not_kept(start: Any, monkeypatch: pytest.M
     (warning,) = start.stores[-1].warnings
     assert "at most 10 are kept" in warning
     assert arn in warning
+
+
+def test_metrics_of_programs_are_lost_and_alarms_are_not(start: Any) -> None:
+    backend = cloudwatch_backends[ACCOUNT][REGION]
+    first = start()
+    with first.keeping():
+        found = cloudwatch_backends[ACCOUNT][REGION]
+        for space in ("mine", "AWS/SageMaker"):
+            found.put_metric_data(space, [{"MetricName": "m", "Value": 1.0}])
+        found.put_dashboard("board", "{}")
+    first.keep(backend)
+    start()
+    assert start.stores[-1].warnings == [
+        "the local AWS keeps no data of CloudWatch; lost are metrics of mine"
+    ]
+    assert (list(backend.dashboards), backend.metric_data) == (["board"], [])
 
 
 def test_a_change_that_cannot_be_written_is_undone(
