@@ -413,7 +413,7 @@ def begin_pipeline(aws: LocalAws) -> str:
     first = make_step(aws, "Long", **UNTIL)
     first["Arguments"]["RetryStrategy"] = {"MaximumRetryAttempts": 1}
     arn = start_pipeline(aws, "continued", [first, make_step(aws, "Last", "Long")])
-    wait_until_training(aws, "continued-Long")
+    wait_until_training(aws, "-Long-")
     return arn
 
 
