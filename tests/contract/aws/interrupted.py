@@ -405,7 +405,7 @@ def check_tuning(aws: LocalAws, how: str, _fact: object) -> None:
     assert described["HyperParameterTuningJobStatus"] == "Completed"
     counters = described["TrainingJobStatusCounters"]
     ended = {name: count for name, count in counters.items() if count}
-    lost = "NonRetryableError" if how == "kill" else "Stopped"
+    lost = "RetryableError" if how == "kill" else "Stopped"
     assert ended == {"Completed": 1, lost: 1}
 
 
