@@ -13,7 +13,11 @@ from numpy.typing import NDArray
 
 from container.artifact import FLATBUFFERS, LITERT_NAME, TOLERANCE, Artifact
 from container.errors import UserError
-from container.runtimes import LiteRtPredictor, OpenVinoPredictor, TensorFlowPredictor
+from container.runtimes.runtime_predictors import (
+    LiteRtPredictor,
+    OpenVinoPredictor,
+    TensorFlowPredictor,
+)
 
 _NEEDS: Final = {"openvino": "openvino", "saved_model": "tensorflow", "keras": "tensorflow"}
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from container.runtimes import LiteRtPredictor
+from container.runtimes.runtime_predictors import LiteRtPredictor
 
 
 @pytest.fixture(scope="module")

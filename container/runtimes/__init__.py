@@ -1,0 +1,1 @@
+"""The runtimes that compute the predictions of the bundled network."""
