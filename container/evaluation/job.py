@@ -19,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from container import artifact, contract, machine
+from container import artifact, contract, machine, variables
 from container.data import detection, loading
 from container.data.formats.parts import LABEL_COLUMN, UTF_8, Options
 from container.data.images import LabeledImages
@@ -104,6 +104,8 @@ def pick_headline(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, flo
 
 def _run(layout: contract.Layout, options: argparse.Namespace, environ: Mapping[str, str]) -> str:
     """Evaluate; return a summary."""
+    for text in variables.find_misspelt(environ):
+        print(f"warning: {text}", flush=True)
     where = places.find(layout, options)
     print(f"evaluating the artifact in {where.model} on {where.test}", flush=True)
     resources = contract.load_resources(layout.processing_resource_config)

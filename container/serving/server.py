@@ -18,7 +18,7 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 from gunicorn.errors import HaltServer
 
-from container import contract, machine, predictor
+from container import contract, machine, predictor, variables
 from container.errors import PlatformError, UserError
 from container.serving import plan, server_settings
 from container.serving.exchange import ENVIRON_KEY
@@ -50,8 +50,8 @@ def main(layout: contract.Layout, environ: Mapping[str, str]) -> int:
         settings = server_settings.parse(environ)
         logs.configure(settings.log_level, settings.log_format)
         advice = server_settings.explain_gunicorn(environ)
-        if advice:
-            log.warning(advice)
+        for warning in filter(None, (*variables.find_misspelt(environ), advice)):
+            log.warning(warning)
         service = Service(plan.make(layout, environ, settings, cores))
         logs.count_drops_with(service.metrics.count_dropped_line)
         if service.plan.user_code is not None:

@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Mapping
 
-from container import algorithm, contract
+from container import algorithm, contract, variables
 from container.errors import PlatformError, UserError
 from container.training import typed
 from container.training.launching import choice
@@ -42,6 +42,8 @@ def _train(layout: contract.Layout, environ: Mapping[str, str], stop: StopReques
     faulthandler.enable(os.dup(2))  # a native crash leaves its stack in the log (TRIP-16)
     if "TF_CPP_MIN_LOG_LEVEL" not in environ:
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"  # TensorFlow's messages would bury the metrics
+    for text in variables.find_misspelt(environ):
+        print(f"warning: {text}", flush=True)
     program = find_program(layout, environ)
     if program is not None:
         code = run_program(program, layout, environ)

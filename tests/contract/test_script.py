@@ -268,7 +268,12 @@ def test_empty_model_directory_after_success_is_a_failure_unless_allowed(job: Jo
     (job.base / "code/end.py").write_text("print('done')")
     assert job.train(SAGEMAKER_PROGRAM="end.py").returncode == 1
     assert "left no file in" in job.failure
-    assert job.train(SAGEMAKER_PROGRAM="end.py", SAGEMAKER_ALLOW_EMPTY_MODEL="true").returncode == 0
+    assert job.train(SAGEMAKER_PROGRAM="end.py", SAGEMAKER_ALLOW_EMPTY_MODEL="ture").returncode == 1
+    assert "SAGEMAKER_ALLOW_EMPTY_MODEL='ture': expected one of true" in job.failure
+    allowed = {"SAGEMAKER_ALLOW_EMPTY_MODEL": "true", "BYO_RUNTME": "x"}
+    done = job.train(SAGEMAKER_PROGRAM="end.py", **allowed)
+    assert done.returncode == 0
+    assert b"warning: the variable BYO_RUNTME is unknown" in done.stdout
     assert job.failure == ""
 
 

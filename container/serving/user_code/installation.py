@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from container import variables
 from container.errors import UserError
 from container.user_packages import job_environment, required_packages
 from container.user_packages.job_environment import JobEnvironment
@@ -28,9 +29,9 @@ INSTALL_VARIABLE: Final = "SAGEMAKER_INSTALL_REQUIREMENTS"
 def is_wanted(code: Path, environ: Mapping[str, str]) -> bool:
     """Return whether packages are installed: without a network, or because the user asks for it.
 
-    Raises: UserError if a file that lists packages cannot be read.
+    Raises: UserError if the variable, or a file that lists packages, cannot be read.
     """
-    is_asked_for = environ.get(INSTALL_VARIABLE, "").lower() in ("1", "true", "yes")
+    is_asked_for = variables.flag(INSTALL_VARIABLE, environ)
     if not (is_asked_for or required_packages.find_wheel_directories(code)):
         return False
     return required_packages.is_needed(code)

@@ -8,9 +8,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from container import artifact, contract
+from container import artifact, contract, variables
 from container.errors import PlatformError, UserError
-from container.hyperparameters import BOOLEANS
 from container.training.termination import StopRequest
 from container.training.tracking.metric_lines import MetricReader
 from container.training.tracking.mlflow_run import MLFLOW_SWITCH, URI_VARIABLE, MlflowRun
@@ -27,21 +26,14 @@ def choose(layout: contract.Layout, environ: Mapping[str, str]) -> list[Kind]:
     Raises: UserError if `BYO_MLFLOW` or `BYO_WANDB` is not a boolean.
     """
     chosen: list[Kind] = []
-    wants_mlflow = _is_on(MLFLOW_SWITCH, environ.get(MLFLOW_SWITCH, "true"))
+    wants_mlflow = variables.flag(MLFLOW_SWITCH, environ, default=True)
     if environ.get(URI_VARIABLE) and wants_mlflow:
         chosen.append(MlflowRun)
-    if _is_on(WANDB_SWITCH, environ.get(WANDB_SWITCH, "false")):
+    if variables.flag(WANDB_SWITCH, environ):
         chosen.append(WandbRun)
     if chosen and contract.load_training_config(layout).resources.rank:
         return []
     return chosen
-
-
-def _is_on(switch: str, value: str) -> bool:
-    meant = BOOLEANS.get(value.strip().lower())
-    if meant is None:
-        raise UserError(f"{switch}={value!r}: expected one of {', '.join(BOOLEANS)}")
-    return meant
 
 
 def run(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from container import algorithm, artifact, contract
+from container import algorithm, artifact, contract, variables
 from container.training.user_script.diagnosis import Failure
 from container.training.user_script.find import Program, enumerate_names
 from container.user_packages import import_advice, versions
@@ -28,14 +28,16 @@ def complete(
     `packages` is the directory of the packages that the job installed.
 
     Return a failure if there is no model, or if the disk did not take it (TRIP-24).
+
+    Raises: UserError if the variable that allows that there is no model is neither on nor off.
     """
     try:
         has_files = _make_durable(layout.model)
     except OSError as error:
         return _describe_disk_error(f"its files may be truncated: {error}")
-    allowed = environ.get(ALLOW_EMPTY_MODEL_VARIABLE, "").lower() in ("1", "true", "yes")
     is_leader = contract.load_training_config(layout).resources.rank == 0
-    if is_leader and not has_files and not allowed and not outcome.stopped:
+    needs_files = is_leader and not outcome.stopped
+    if needs_files and not has_files and not variables.flag(ALLOW_EMPTY_MODEL_VARIABLE, environ):
         return Failure(
             "EmptyModelError: the program ended with exit code 0 but left no file in "
             f"{layout.model}; save the model to the directory that SM_MODEL_DIR names, or set "

@@ -11,7 +11,7 @@ from tests.support import ROOT
 
 FOLDERS = ("container", "local_test", "docker")
 READER_METHODS = {"integer", "choice", "flag", "media_type"}
-"""Of the server's settings: the first argument is the name of one setting, or its names."""
+"""Of settings and variables: the first argument is the name of one, or its names."""
 VARIABLE = re.compile(r"[A-Z][A-Z0-9_]+")
 REQUEST_KEYS = re.compile(
     r"HTTP_.*|CONTENT_(TYPE|LENGTH)|REQUEST_(METHOD|URI)|PATH_INFO|QUERY_STRING|REMOTE_ADDR"
@@ -105,7 +105,7 @@ class _Reads(ast.NodeVisitor):
             is_setting = (
                 function.attr in READER_METHODS
                 and isinstance(function.value, ast.Name)
-                and function.value.id == "reader"
+                and function.value.id in ("reader", "variables")
             )
             if is_read or is_setting or function.attr == "getenv":
                 self._add(node.args[0])
