@@ -3,14 +3,11 @@
 import codecs
 from collections.abc import Iterator, Mapping
 from encodings import normalize_encoding
-from encodings.aliases import aliases
 from typing import AnyStr, Final
 
 from container.errors import RequestError
+from container.text import charset_rules
 
-# Those of Python that have another name. The others, such as idna and punycode, are not charsets of
-# the web, and some take the square of a body's length; Python keeps each unknown name for ever.
-_CHARSETS: Final = frozenset({*aliases, *aliases.values()})
 UTF_16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 """Byte order marks, with which spreadsheets save text in UTF-16; UTF-8 begins with neither."""
 _PIECE_BYTES: Final = 65_536
@@ -20,7 +17,7 @@ _UTF_8: Final = frozenset({"utf_8", "utf8", "u8", "utf", "cp65001"})
 def decode(body: bytes, parameters: Mapping[str, str]) -> str:
     """Decode a body by its charset, else by its byte order mark, which is left out.
 
-    Raises: RequestError 400 if the charset is unknown, or the body is not in it.
+    Raises: RequestError 415 if the charset is unknown, 400 if the body is not in it.
     """
     charset = _find_charset(body, parameters)
     try:
@@ -30,7 +27,7 @@ def decode(body: bytes, parameters: Mapping[str, str]) -> str:
 
 
 def decode_pieces(body: bytes, parameters: Mapping[str, str]) -> Iterator[str]:
-    """Decode a body as `decode` does, piece by piece. Raises: RequestError 400."""
+    """Decode a body as `decode` does, piece by piece. Raises: RequestError as it does."""
     charset = _find_charset(body, parameters)
     try:
         decoder = codecs.getincrementaldecoder(charset)()
@@ -61,8 +58,8 @@ def _find_charset(body: bytes, parameters: Mapping[str, str]) -> str:
     if not charset:
         charset = "utf-16" if body.startswith(UTF_16_MARKS) else "utf-8"
     name = normalize_encoding(charset).lower()
-    if name not in _CHARSETS:
-        raise RequestError(400, f"the charset {charset[:40]!r} is not supported; send utf-8")
+    if name not in _UTF_8 and not charset_rules.is_charset(charset):
+        raise RequestError(415, f"the charset {charset[:40]!r} is not supported; send utf-8")
     return "utf-8-sig" if name in _UTF_8 else charset
 
 

@@ -6,7 +6,6 @@ Rules of this file: standard library only, so that a wrong value fails before Te
 imported; each default is here and nowhere else.
 """
 
-import codecs
 import dataclasses
 import json
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from typing import Final
 from container import hyperparameters
 from container.errors import UserError
 from container.hyperparameters import field
+from container.text import charset_rules
 from container.training.defaults import recipes
 
 CHANNEL_COUNTS: Final = (1, 3, 4)
@@ -340,7 +340,7 @@ def parse(raw: Mapping[str, str]) -> tuple[Settings, list[str]]:
             f"image_shape={list(shape)}: expected height, width and channels "
             f"(one of {', '.join(map(str, CHANNEL_COUNTS))}), such as [28, 28, 1]"
         )
-    if not _is_charset(settings.charset):
+    if not charset_rules.is_charset(settings.charset):
         faults.append(
             f"charset={settings.charset!r}: expected a charset that Python knows, such as utf-8, "
             "latin-1, cp1252, utf-16 or shift_jis"
@@ -351,13 +351,6 @@ def parse(raw: Mapping[str, str]) -> tuple[Settings, list[str]]:
     if faults:
         raise UserError.from_faults("wrong hyperparameters", faults)
     return settings, warnings
-
-
-def _is_charset(name: str) -> bool:
-    try:
-        return codecs.getincrementaldecoder(name)().decode("a".encode(name), final=True) == "a"
-    except (LookupError, ValueError, TypeError):  # such as base64, which is not a charset
-        return False
 
 
 def format_page() -> str:

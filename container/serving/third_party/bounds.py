@@ -45,7 +45,7 @@ def decode_text(body: bytes, parameters: Mapping[str, str]) -> str:
 
     One rare character makes all characters of a text two or four times as wide.
 
-    Raises: RequestError 413 if it would take more; 400 as `charsets.decode` does.
+    Raises: RequestError 413 if it would take more; 400 or 415 as `charsets.decode` does.
     """
     if len(body) > _BLOCK_CHARACTERS and not body.isascii():
         characters = 0

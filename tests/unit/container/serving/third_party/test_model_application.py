@@ -175,7 +175,7 @@ def test_pictures_in_json_are_decoded_and_bounded() -> None:
         ("text/csv; header=present", b"a,b\n1,2\n3", "", 400, "row 3 has 1 columns; the first"),
         ("text/csv", b"a,b\n1,2", "", 400, "rows are sent without a header"),
         ("text/csv", b'1,"2', "", 400, "is not text/csv"),
-        ("text/csv; charset=idna", b"1,2", "", 400, "charset 'idna' is not supported"),
+        ("text/csv; charset=idna", b"1,2", "", 415, "charset 'idna' is not supported"),
         ("application/json", b'{"rows": 1}', "", 400, "the object holds 'rows'"),
         ("application/json", b"1", "", 400, "a int was found"),
         ("application/json", b'{"instances": []}', "", 400, "holds no instance"),

@@ -1,0 +1,1 @@
+"""Text, and the bytes in which it arrives."""
