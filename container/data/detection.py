@@ -18,13 +18,14 @@ from container.data.formats import (
     tfrecord_files,
     webdataset_files,
 )
-from container.data.formats.parts import from_path, is_hidden
+from container.data.formats.parts import NOTES, from_path, is_hidden
 from container.errors import UserError
 
 _BACKUPS: Final = (".bak", ".old", ".orig", ".tmp", ".part", ".swp", "~")
 """Ends of the names of copies, whose records would count twice."""
 _COMPRESSED: Final = {".gz": "", ".tgz": ".tar"}
 """Suffixes of compressed files, and those of the original: `a.tgz` was `a.tar`."""
+_NOTE: Final = "note"
 HEAD_BYTES: Final = 4096
 """First bytes that `recognize_content` needs."""
 _SUFFIXES: Final = {
@@ -80,7 +81,7 @@ class Choice:
     paths: list[Path]
     """The files of that format."""
     others: list[Path]
-    """The files that are passed over: of other formats, or empty."""
+    """The files that are passed over: code and notes, of other formats, or empty."""
 
 
 def choose_files(directory: Path, data_format: str, content_type: str | None) -> Choice:
@@ -88,25 +89,24 @@ def choose_files(directory: Path, data_format: str, content_type: str | None) ->
 
     Raises: UserError if the directory does not exist, or holds no format or several ones.
     """
-    paths, empty = _list_all(directory)
-    _refuse_compressed(paths)
-    by_format: dict[str, list[Path]] = {}
-    for path in paths:
-        by_format.setdefault(_recognize(path), []).append(path)
+    every, others = _list_all(directory)
+    _refuse_compressed(every)
+    by_format = _group(every)
+    others += by_format.pop(_NOTE, ())
     wanted = expect_format(data_format, content_type)
     formats = sorted(filter(None, by_format))
     if wanted and wanted in by_format:
         chosen = wanted
     elif data_format != "auto":
-        if formats or not paths:
-            raise _no_files(directory, f"{_name(data_format)} files", paths, "")
-        return Choice(data_format, paths, empty)  # the user knows better
+        if formats or not by_format:
+            raise _no_files(directory, f"{_name(data_format)} files", every, "")
+        return Choice(data_format, by_format[""], others)  # the user knows better
     elif not formats:
         hint = (
             "; formats: CSV, CLASS/NAME.png (jpg, webp, gif, tiff, bmp), TFRecord, WebDataset, "
             "Parquet, NPZ, NPY, IDX"
         )
-        raise _no_files(directory, "labeled images", paths, hint)
+        raise _no_files(directory, "labeled images", every, hint)
     elif len(formats) > 1:
         found = ", ".join(f"{len(by_format[name])} {_name(name)} files" for name in formats)
         raise UserError(
@@ -116,8 +116,17 @@ def choose_files(directory: Path, data_format: str, content_type: str | None) ->
     else:
         chosen = formats[0]
     _refuse_copies(chosen, by_format[chosen])
-    others = itertools.chain(*(found for name, found in by_format.items() if name != chosen), empty)
-    return Choice(chosen, by_format[chosen], list(others))
+    paths = by_format.pop(chosen)
+    return Choice(chosen, paths, others + list(itertools.chain(*by_format.values())))
+
+
+def _group(paths: Iterable[Path]) -> dict[str, list[Path]]:
+    """Group files by their format, which is "" if it is unknown; code and notes are a group."""
+    groups: dict[str, list[Path]] = {}
+    for path in paths:
+        kind = _NOTE if path.suffix.lower() in NOTES else _recognize(path)
+        groups.setdefault(kind, []).append(path)
+    return groups
 
 
 def list_files(directory: Path) -> list[Path]:

@@ -190,7 +190,7 @@ def test_evaluate_counts_the_files_that_it_passes_over(local_job: Path) -> None:
     (local_job / "input/data/test/notes.txt").write_text("a note")
     completed = run_evaluate(local_job)
     assert completed.returncode == 0, completed.stderr
-    assert "passed over 1 files:\n  1 .txt\n" in completed.stdout
+    assert "passed over 1 file:\n  notes.txt\n" in completed.stdout
 
 
 def test_evaluate_of_one_row_has_no_auc_and_no_warning(local_job: Path) -> None:

@@ -28,6 +28,11 @@ _JUNK: Final = frozenset(
     )
 )
 """What systems and disk stations leave in directories and archives, in small letters."""
+NOTES: Final = (
+    *(".py", ".pyc", ".ipynb", ".r", ".sh", ".md", ".rst", ".xml", ".yaml", ".yml", ".toml"),
+    *(".ini", ".html", ".pdf", ".json", ".jsonl"),
+)
+"""Suffixes of code and notes, which no reader takes for records whatever they hold."""
 LABEL_COLUMN: Final = "label"
 MISSING_LABELS: Final = ("", "nan")
 """What stands for a label that is missing; pandas and NumPy write the second."""

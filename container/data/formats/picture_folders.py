@@ -8,14 +8,11 @@ from pathlib import Path
 from typing import Final
 
 from container.data import set_names
-from container.data.formats.parts import UTF_8, decode_label, is_hidden
+from container.data.formats.parts import NOTES, UTF_8, decode_label, is_hidden
 from container.data.formats.picture_files import Encoded
 from container.errors import UserError
 
-_NOTES: Final = (
-    *("", ".txt", ".md", ".rst", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".toml", ".ini"),
-    *(".html", ".pdf", ".csv", ".tsv", ".log", ".py", ".ipynb", ".sh", ".db", ".mat"),
-)
+_NOTES: Final = (*NOTES, "", ".txt", ".csv", ".tsv", ".log", ".db", ".mat")
 """Suffixes of files that belong to a set, and which nobody takes for pictures."""
 _LINES: Final = 10
 _NAMES_SHOWN: Final = 5
@@ -70,14 +67,19 @@ def find_class_level(root: Path, paths: Sequence[Path]) -> int:
 
 
 def describe(root: Path, others: Iterable[Path], level: int) -> list[str]:
-    """Count files that were passed over, by class and suffix; the most frequent ones first."""
-    counts = collections.Counter(_describe(root, path, level) for path in others)
-    if not counts:
+    """Count files that were passed over, by class and suffix, and name the only one of a kind."""
+    kinds: dict[str, list[Path]] = {}
+    for path in others:
+        kinds.setdefault(_describe(root, path, level), []).append(path)
+    if not kinds:
         return []
-    lines = [f"passed over {counts.total():,} files:"]
-    lines += [f"  {count:,} {what}" for what, count in counts.most_common(_LINES)]
-    if len(counts) > _LINES:
-        lines.append(f"  and {len(counts) - _LINES} more kinds")
+    total = sum(map(len, kinds.values()))
+    lines = [f"passed over {total:,} file{'s' * (total != 1)}:"]
+    for what, paths in sorted(kinds.items(), key=lambda kind: -len(kind[1]))[:_LINES]:
+        name = "/".join(_split(root, paths[0])) + " (empty)" * what.startswith("empty ")
+        lines.append(f"  {name}" if len(paths) == 1 else f"  {len(paths):,} {what}")
+    if len(kinds) > _LINES:
+        lines.append(f"  and {len(kinds) - _LINES} more kinds")
     return lines
 
 

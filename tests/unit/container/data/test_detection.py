@@ -59,6 +59,31 @@ def test_a_backup_is_passed_over_and_counted(name: str, tmp_path: Path) -> None:
     assert choice.others == [tmp_path / name]
 
 
+@pytest.mark.parametrize("data_format", ["auto", "csv"])
+@pytest.mark.parametrize("name", ["train.py", "a/train.PY", "notes.md", "labels.json"])
+def test_code_and_notes_are_never_rows(name: str, data_format: str, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    for path in ("rows", name):
+        (tmp_path / path).write_text("1,2,3,4,5\n")
+    (tmp_path / "rows.txt").write_text("label,a,b,c,d\n1,2,3,4,5\n")
+    choice = detection.choose_files(tmp_path, data_format, None)
+    assert choice.paths == [tmp_path / "rows"]
+    (tmp_path / "rows").unlink()
+    if data_format == "auto":
+        with pytest.raises(UserError, match=r"holds no labeled images: found .*rows\.txt"):
+            detection.choose_files(tmp_path, data_format, None)
+        return
+    choice = detection.choose_files(tmp_path, data_format, None)
+    assert choice.paths == [tmp_path / "rows.txt"]
+    assert choice.others == [tmp_path / name]
+
+
+def test_code_is_not_read_even_if_nothing_else_is_there(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("print(1)\n")
+    with pytest.raises(UserError, match=r"holds no CSV files: found train\.py"):
+        detection.choose_files(tmp_path, "csv", None)
+
+
 @pytest.mark.parametrize("name", ["train.csv", "train.tfrecord", "train-images-idx3-ubyte"])
 def test_a_file_beside_its_compressed_copy_is_refused(name: str, tmp_path: Path) -> None:
     for path in (name, f"{name}.gz"):
@@ -139,6 +164,6 @@ def test_every_file_is_read_or_counted(names: set[str]) -> None:
         loaded = loading.load(root)
     assert len(loaded.labels) == 2 * len(readable)
     passed = len(seen) - len(readable)
-    assert (f"passed over {passed} files:" in loaded.notes) == bool(passed)
+    assert (f"passed over {passed} file{'s' * (passed != 1)}:" in loaded.notes) == bool(passed)
     twins = {"rows.csv", "part-0"} <= names
     assert any("have the pixels of an earlier one" in note for note in loaded.notes) == twins

@@ -88,7 +88,9 @@ def test_classes_that_are_called_like_a_set_among_others_are_classes(
     assert loading.load(tmp_path).classes == tuple(sorted(names))
 
 
-def test_files_that_are_notes_are_counted_by_suffix_and_class(tmp_path: Path) -> None:
+def test_files_passed_over_are_counted_by_suffix_and_class_and_single_ones_named(
+    tmp_path: Path,
+) -> None:
     add(tmp_path, "cat/a.png", "dog/b.png")
     add(tmp_path, *(f"cat/{n}.heic" for n in range(3)), content=b"no format of ours")
     add(tmp_path, "dog/c.HEIC", "labels.txt", "dog/.hidden", content=b"no format of ours")
@@ -97,7 +99,7 @@ def test_files_that_are_notes_are_counted_by_suffix_and_class(tmp_path: Path) ->
     assert len(loaded.labels) == 2
     text = sets.describe(loaded, "training")
     assert "passed over 6 files:" in text
-    for line in ("3 .heic in cat", "1 .heic in dog", "1 empty .jpg in dog", "1 .txt"):
+    for line in ("3 .heic in cat", "dog/c.HEIC", "dog/d.jpg (empty)", "labels.txt"):
         assert f"    {line}" in text
 
 
@@ -105,7 +107,7 @@ def test_files_of_another_format_than_the_chosen_one_are_counted(tmp_path: Path)
     (tmp_path / "a.csv").write_text("1,2\n2,255\n")
     add(tmp_path, "picture.png")
     loaded = loading.load(tmp_path, Options(data_format="csv"))
-    assert loaded.notes == ("passed over 1 files:", "  1 .png")
+    assert loaded.notes == ("passed over 1 file:", "  picture.png")
 
 
 @pytest.mark.parametrize("suffix", [".heic", ".avif", ".svg", ".mp4", ".npy.gz"])
