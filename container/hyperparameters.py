@@ -70,8 +70,23 @@ def field(default: Any, effect: str, **rule: Any) -> Any:
 def parse(cls: type[T], raw: Mapping[str, str]) -> tuple[T, list[str]]:
     """Build `cls` from the platform's strings; also return a warning for each unknown name.
 
-    Raises: UserError that names every wrong value, what was found and what is possible.
+    Raises: UserError that names every wrong value, what was found and what is possible, and the
+    unknown names.
     """
+    values, faults, warnings = read(cls, raw)
+    if faults:
+        raise complain(faults, warnings)
+    return values, warnings
+
+
+def complain(faults: Sequence[str], warnings: Sequence[str]) -> UserError:
+    """Return an error that names wrong values and unknown names."""
+    found = [*faults, *warnings]
+    return UserError.from_faults("wrong hyperparameter" + "s" * (len(found) > 1), found)
+
+
+def read(cls: type[T], raw: Mapping[str, str]) -> tuple[T, list[str], list[str]]:
+    """Build `cls` without the wrong values; also return these, and a warning for unknown names."""
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     hints = typing.get_type_hints(cls)
     values, faults, warnings = {}, [], []
@@ -86,9 +101,7 @@ def parse(cls: type[T], raw: Mapping[str, str]) -> tuple[T, list[str]]:
             near = difflib.get_close_matches(name, fields, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             warnings.append(f"hyperparameter {name!r} is unknown and has no effect{hint}")
-    if faults:
-        raise UserError.from_faults("wrong hyperparameter" + "s" * (len(faults) > 1), faults)
-    return cls(**values), warnings
+    return cls(**values), faults, warnings
 
 
 def format_table(cls: type) -> str:

@@ -120,7 +120,7 @@ def choose_files(directory: Path, data_format: str, content_type: str | None) ->
     return Choice(chosen, paths, others + list(itertools.chain(*by_format.values())))
 
 
-def _group(paths: Iterable[Path]) -> dict[str, list[Path]]:
+def _group(paths: Sequence[Path]) -> dict[str, list[Path]]:
     """Group files by their format, which is "" if it is unknown; code and notes are a group."""
     groups: dict[str, list[Path]] = {}
     for path in paths:

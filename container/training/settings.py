@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from typing import Final
 
 from container import hyperparameters
-from container.errors import UserError
 from container.hyperparameters import field
 from container.text import charset_rules
 from container.training.defaults import recipes
@@ -331,10 +330,11 @@ def parse(raw: Mapping[str, str]) -> tuple[Settings, list[str]]:
 
     Raises: UserError with every wrong value, and what is possible.
     """
-    settings, warnings = hyperparameters.parse(Settings, raw)
+    settings, faults, warnings = hyperparameters.read(Settings, raw)
     settings = recipes.complete(settings, raw)
     shape = settings.image_shape
-    faults = recipes.find_faults(settings, raw)
+    if not faults:  # rules of several values, one of which may be wrong
+        faults += _find_contradictions(settings, raw)
     if shape is not None and (len(shape) != 3 or shape[2] not in CHANNEL_COUNTS):
         faults.append(
             f"image_shape={list(shape)}: expected height, width and channels "
@@ -345,12 +345,17 @@ def parse(raw: Mapping[str, str]) -> tuple[Settings, list[str]]:
             f"charset={settings.charset!r}: expected a charset that Python knows, such as utf-8, "
             "latin-1, cp1252, utf-16 or shift_jis"
         )
+    if faults:
+        raise hyperparameters.complain(faults, warnings)
+    return settings, warnings
+
+
+def _find_contradictions(settings: Settings, raw: Mapping[str, str]) -> list[str]:
+    faults = recipes.find_faults(settings, raw)
     if settings.towers and settings.towers > settings.batch_size:
         batch_size = settings.batch_size
         faults.append(f"towers={settings.towers}: expected at most batch_size={batch_size}")
-    if faults:
-        raise UserError.from_faults("wrong hyperparameters", faults)
-    return settings, warnings
+    return faults
 
 
 def format_page() -> str:

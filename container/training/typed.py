@@ -20,17 +20,43 @@ from container.training.termination import StopRequest
 def run(algorithm: Algorithm, layout: contract.Layout, stop: algorithms.Stop) -> None:
     """Train.
 
-    Raises: UserError before the training starts if a hyperparameter is wrong or a channel missing.
+    Raises: UserError before the training starts if hyperparameters are wrong or channels missing,
+    with all of these faults. A later one also names the hyperparameters that have no effect.
     """
-    config = contract.load_training_config(layout)
-    values, warnings = algorithm.parse(config.hyperparameters)
-    for warning in warnings:
-        print(f"warning: {warning}", flush=True)
     if algorithm.train is None:
         raise UserError(f"the algorithm {algorithm.name} has no function train(job)")
-    channels = algorithms.name_channels(algorithm.channels, layout, config)
+    config = contract.load_training_config(layout)
+    values, channels, warnings = _check(algorithm, layout, config)
+    for warning in warnings:
+        print(f"warning: {warning}", flush=True)
     job: Job[Any] = Job(layout, config, values, channels, stop)
-    algorithm.train(job)
+    try:
+        algorithm.train(job)
+    except UserError as error:
+        if not warnings:
+            raise
+        raise UserError("\n".join([str(error), *warnings])) from error
+
+
+def _check(
+    algorithm: Algorithm, layout: contract.Layout, config: contract.TrainingConfig
+) -> tuple[Any, dict[str, Path], list[str]]:
+    """Return hyperparameters, directories of the channels, and warnings.
+
+    Raises: UserError with the faults of both.
+    """
+    faults = []
+    try:
+        values, warnings = algorithm.parse(config.hyperparameters)
+    except UserError as error:
+        faults.append(str(error))
+    try:
+        channels = algorithms.name_channels(algorithm.channels, layout, config)
+    except UserError as error:
+        faults.append(str(error))
+    if faults:
+        raise UserError("\n".join(faults))
+    return values, channels, warnings
 
 
 def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:

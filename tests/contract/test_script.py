@@ -502,16 +502,31 @@ def test_algorithm_in_one_file_is_trained_and_served(job: Job) -> None:
 def test_algorithm_refuses_wrong_hyperparameters_and_missing_channels_before_it_starts(
     job: Job,
 ) -> None:
-    lay_out_algorithm(job, epochs="0", distance="far")
-    assert job.train().returncode == 1
-    assert job.failure.startswith("UserError: wrong hyperparameters: 2 faults")
-    assert "epochs='0': expected an integer from 1 to 100000 (default 3)" in job.failure
-    job.configure("hyperparameters", {})
+    lay_out_algorithm(job, epochs="0", distance="far", epoch="3")
     job.configure("inputdataconfig", {"code": {"TrainingInputMode": "File"}})
     assert job.train().returncode == 1
-    assert job.failure == (
-        "UserError: the job has no training channel: it needs one named 'training'; "
+    absent = (
+        "the job has no training channel: it needs one named 'training'; "
         "the job's channels are code"
+    )
+    assert job.failure.startswith("UserError: wrong hyperparameters: 3 faults")
+    assert "epochs='0': expected an integer from 1 to 100000 (default 3)" in job.failure
+    assert "'epoch' is unknown and has no effect; did you mean 'epochs'?" in job.failure
+    assert job.failure.endswith(f"\n{absent}")
+    job.configure("hyperparameters", {})
+    assert job.train().returncode == 1
+    assert job.failure == f"UserError: {absent}"
+
+
+def test_a_fault_of_the_data_comes_with_the_hyperparameters_that_have_no_effect(job: Job) -> None:
+    lay_out_algorithm(job, epoch="3")
+    (job.base / "input/data/code/algorithm.py").write_text(
+        "from container.errors import UserError\n\n"
+        "def train(job):\n    raise UserError('the data cannot be read')\n"
+    )
+    assert job.train().returncode == 1
+    assert job.failure == (
+        "UserError: the data cannot be read\nhyperparameter 'epoch' is unknown and has no effect"
     )
 
 
