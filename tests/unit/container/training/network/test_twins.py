@@ -100,9 +100,10 @@ def test_every_way_learns_the_same(images: LabeledImages, usual: Any) -> None:
 
 
 def test_a_trial_chooses_ways_that_there_are_and_leaves_the_twin_as_it_is(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(kernel_trial, "_LEAST_OPERATIONS", 1)
+    monkeypatch.setattr(tf.get_logger(), "propagate", True)
     twin = twins.clone_for_training(build(), "bfloat16")
     lines: list[str] = []
     ways = kernel_trial.choose(twin, 4, lines.append)
@@ -111,6 +112,7 @@ def test_a_trial_chooses_ways_that_there_are_and_leaves_the_twin_as_it_is(
     assert all(way in found[name].ways for name, way in ways.items())
     assert all(layer.way == layer.ways[0] for layer in found.values())
     assert lines[0].startswith("kernels: of 4 convolutions tried in ")
+    assert caplog.messages == []  # TensorFlow warns of functions that it traces often
     kernel_trial.apply(twin, {"point": "product", "shared": "unknown", "absent": "product"})
     assert (found["point"].way, found["shared"].way) == ("product", "library")
     operations = 2 * 64 * (3 * 8 + 49 * 8 + 25 * 8) + 2 * 16 * 9 * 64
