@@ -16,6 +16,7 @@ from typing import Final
 import container
 from container.developer.doctor import next_command
 
+_ROOT: Final = Path(container.__file__).parents[1]
 _TEMPLATES: Final = Path(__file__).with_name("templates")
 KINDS: Final = {
     "script": ("common", "script", "handlers"),
@@ -68,7 +69,8 @@ def _copy(folders: Iterable[str], directory: Path, metric: str, gate: str) -> li
     values = {
         "name": name,
         "label": name[:_LABEL_CHARACTERS].rstrip("-"),
-        "path": shlex.quote(str(directory)),
+        "folder": shlex.quote(str(directory.resolve())),
+        **_name_commands(directory),
         "metric": f"{metric}={metric}=([0-9.]+)",  # NAME=REGEX
         "gate": gate,
         "version": container.__version__,
@@ -82,6 +84,24 @@ def _copy(folders: Iterable[str], directory: Path, metric: str, gate: str) -> li
         if path.suffix == ".sh":
             path.chmod(0o755)
     return list(sources)
+
+
+def _name_commands(directory: Path) -> dict[str, str]:
+    """Return the commands of the README: of a checkout, or of the package, within the project."""
+    path = shlex.quote(str(directory))
+    if (_ROOT / "byo.py").is_file() and not (_ROOT / "pyproject.toml").is_file():
+        return {
+            "byo": "byo",
+            "doctor": "byo doctor",
+            "path": ".",
+            "next": f"cd {path} && byo smoke",
+        }
+    return {
+        "byo": "python -m local_test",
+        "doctor": "python -m container doctor",
+        "path": path,
+        "next": f"the commands in {path}/README.md",
+    }
 
 
 def main(argv: Sequence[str]) -> int:
@@ -113,6 +133,7 @@ def main(argv: Sequence[str]) -> int:
         return 1
     for path in files:
         print(path)
+    print(f"next: {_name_commands(options.directory)['next']}")
     for finding in next_command.examine():
         print(f"{finding.severity}: {finding.text}", file=sys.stderr)
     return 0

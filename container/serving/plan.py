@@ -35,7 +35,7 @@ _MASTER_BYTES = 56 * 2**20
 _MODEL_MEMORY = 3
 _SLOW_DECODER = (
     "rows of CSV and JSON are decoded by Python, at about half the rate: with a C compiler, "
-    "`python -m container.serving.bodies.rows` builds the fast decoder"
+    f"`{sys.executable} -m container.serving.bodies.rows` builds the fast decoder"
 )
 
 log = logging.getLogger(__name__)

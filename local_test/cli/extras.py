@@ -4,6 +4,8 @@ The base package has what the harness needs. TensorFlow, moto and Optuna are ext
 """
 
 import importlib.util
+import sys
+from pathlib import Path
 from typing import Final
 
 from container.errors import UserError
@@ -43,4 +45,6 @@ def require(library: str) -> None:
 def _name_command(library: str) -> str:
     if IS_CHECKOUT:
         return "local_test/setup.sh docker/requirements-local.txt"
-    return f"pip install 'byo-sagemaker[{EXTRAS[library]}]'"
+    is_pipx = Path(sys.prefix, "pipx_metadata.json").is_file()
+    install = "pipx runpip byo-sagemaker install" if is_pipx else "pip install"
+    return f"{install} 'byo-sagemaker[{EXTRAS[library]}]'"

@@ -50,6 +50,19 @@ def test_readme_names_the_project_and_quotes_its_path(tmp_path: Path) -> None:
     assert "docker build --tag my-project " in text
 
 
+def test_readme_of_a_package_is_for_the_command_byo_within_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "byo.py").touch()
+    monkeypatch.setattr(init, "_ROOT", tmp_path)
+    assert init.main([str(tmp_path / "mine"), "--kind", "torch"]) == 0
+    assert capsys.readouterr().out.endswith(f"\nnext: cd {tmp_path}/mine && byo smoke\n")
+    text = (tmp_path / "mine/README.md").read_text()
+    assert "\nbyo doctor .\nbyo smoke --no-evaluation --channel code=./code " in text
+    assert "python -m" not in text
+    assert f"--project {tmp_path}/mine` " in text
+
+
 @pytest.mark.parametrize(
     ("folder", "name"),
     [("_Mine__2", "mine-2"), ("Größe!", "gr-e"), ("..a.b..", "a-b"), ("日本", "algorithm")],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -119,4 +120,4 @@ def test_a_slow_decoder_is_logged_once(
         plan.make(contract.Layout(tmp_path), {}, settings, 1)
     lines = [record.getMessage() for record in caplog.records if "decoded by" in record.msg]
     assert len(lines) == (not is_compiled)
-    assert all("python -m container.serving.bodies.rows" in line for line in lines)
+    assert all(f"`{sys.executable} -m container.serving.bodies.rows`" in line for line in lines)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -10,13 +12,19 @@ from container.errors import UserError
 from local_test.cli import app, extras
 
 
-def test_a_checkout_and_a_package_name_their_own_command(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkout_a_package_and_pipx_name_their_own_command(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     assert "local_test/setup.sh docker/requirements-local.txt" in str(extras.explain("moto"))
     monkeypatch.setattr(extras, "IS_CHECKOUT", False)
     assert extras.explain("sklearn.datasets") == (
         "the example of handwritten digits, which is used without data of your own, needs sklearn, "
         "which is not installed; run pip install 'byo-sagemaker[trainer]'"
     )
+    (tmp_path / "pipx_metadata.json").touch()
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    command = "run pipx runpip byo-sagemaker install 'byo-sagemaker[aws]'"
+    assert str(extras.explain("moto")).endswith(command)
 
 
 @pytest.mark.parametrize("name", [None, "", "nowhere"])
