@@ -161,11 +161,12 @@ class TensorFlowPredictor:
 
     def _compile(self, tf: Any) -> None:
         plain = self._run
-        self._run = tf.function(plain, jit_compile=True)
+        compiled: Any = tf.function(plain, jit_compile=True)
+        self._run = compiled
         try:
             for exponent in range(_XLA_BLOCK_IMAGES.bit_length()):
                 block = tf.TensorSpec([1 << exponent, *self.input_shape], tf.uint8)
-                self._run.get_concrete_function(block)  # a call that traces would draw a warning
+                compiled.get_concrete_function(block)  # a call that traces would draw a warning
                 self.predict(np.zeros((1 << exponent, *self.input_shape), np.uint8))
         except tf.errors.OpError as error:
             reason = str(error).partition("\n")[0]
