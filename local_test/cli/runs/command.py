@@ -170,12 +170,12 @@ def _tabulate_comparison(compared: Comparison) -> Table:
             table.add_row(Text(title, style="bold"))
         for row in rows:
             table.add_row(*_format_row(row))
-    if compared.curves:
+    curves = compared.list_curves()
+    if curves:
         table.add_row(Text("curves", style="bold"))
-    for name, lines in compared.curves.items():
-        if name != "epoch":
-            drawn = [terminal.draw([value for _, value in line]) for line in lines]
-            table.add_row(Text(f"  {name}"), *map(Text, drawn))
+    for name, lines in curves.items():
+        drawn = [terminal.draw([value for _, value in line]) for line in lines]
+        table.add_row(Text(f"  {name}"), *map(Text, drawn))
     return table
 
 

@@ -41,6 +41,14 @@ class Comparison:
     """By metric: the points of each run, none if it has no such curve."""
     confusions: Sequence[tuple[list[str], list[list[int]]] | None]
 
+    def list_curves(self) -> dict[str, Sequence[Sequence[Point]]]:
+        """Return the curves that show something: of several values, and not the steps themselves."""
+        return {
+            name: lines
+            for name, lines in self.curves.items()
+            if name not in run_files.STEP_NAMES and max(map(len, lines)) > 1
+        }
+
     def describe(self) -> dict[str, Any]:
         """Return the comparison for programs."""
         matrices = [
@@ -64,6 +72,7 @@ def compare(runs: Sequence[Run]) -> Comparison:
         facts=[
             _make_row("status", [run.status for run in runs]),
             _make_row("kind", [run.kind for run in runs]),
+            _make_row("created", [format_date(run.created_s) for run in runs]),
             _make_row("duration", [format_duration(run.duration_s) for run in runs]),
         ],
         parameters=_make_rows([run.parameters for run in runs], _make_row),

@@ -28,7 +28,7 @@ def render(compared: Comparison, title: str) -> str:
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     text = Path(__file__).with_name("comparison.html").read_text(encoding="utf-8")
-    charts = [draw(name, lines) for name, lines in compared.curves.items() if name != "epoch"]
+    charts = [draw(name, lines) for name, lines in compared.list_curves().items()]
     return environment.from_string(text).render(
         title=title,
         compared=compared,

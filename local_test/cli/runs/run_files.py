@@ -10,7 +10,7 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -28,7 +28,7 @@ INTERRUPTED: Final = "Interrupted"
 _DOCUMENT_BYTES: Final = 16 << 20
 _LINE_BYTES: Final = 1 << 16  # of a log; what follows in a longer one is not read
 _CLASSES_MAXIMUM: Final = 100
-_STEP_NAMES: Final = ("epoch", "step", "iteration")
+STEP_NAMES: Final = ("epoch", "step", "iteration")
 
 Point = tuple[float, float]
 
@@ -85,6 +85,7 @@ def _read(directory: Path, kind: str, origin: str) -> Run:
     end_s = _parse_time(description.get(f"{prefix}EndTime"))
     status = str(description.get(f"{prefix}JobStatus") or _judge_unfinished(directory))
     is_done = status == "Completed" and kind == "training"
+    metrics = _read_metrics(directory, request, description)
     return Run(
         name=directory.name,
         kind=kind,
@@ -94,10 +95,10 @@ def _read(directory: Path, kind: str, origin: str) -> Run:
         created_s=created_s,
         duration_s=None if end_s is None else round(end_s - created_s, 3),
         parameters=_read_parameters(request),
-        metrics=_read_metrics(directory, request, description),
+        metrics=metrics,
         model=find_model(description, directory) * is_done,
         failure=str(description.get("FailureReason", "")),
-        notes=_find_notes(kind, request),
+        notes=_find_notes(request, metrics) if kind == "training" else [],
     )
 
 
@@ -142,9 +143,12 @@ def _read_metrics(
     return {**found, **metrics}
 
 
-def _find_notes(kind: str, request: Mapping[str, Any]) -> list[str]:
-    if kind == "training" and not compile_definitions(request):
-        return ["no metric definitions, so no curves: pass --metric NAME=REGEX to train"]
+def _find_notes(request: Mapping[str, Any], metrics: Collection[str]) -> list[str]:
+    advice = "pass --metric NAME=REGEX to train"
+    if not compile_definitions(request):
+        return [f"no metric definitions, so no curves: {advice}"]
+    if set(metrics).issubset(STEP_NAMES):
+        return [f"no metric definition matched the log, so no curves: {advice}"]
     return []
 
 
@@ -161,7 +165,7 @@ def read_curves(
         return curves
     for line in _read_lines(directory / "logs"):
         found = _scrape(line, definitions)
-        step = next((found[name][-1] for name in _STEP_NAMES if name in found), None)
+        step = next((found[name][-1] for name in STEP_NAMES if name in found), None)
         for name, values in found.items():
             points = curves.setdefault(name, [])
             for value in values:
