@@ -23,6 +23,7 @@ from local_test.cli.options import (
 )
 from local_test.cli.remote import submission
 from local_test.cli.remote.remote_options import RemoteOptions
+from local_test.cli.runs.pace import Pace
 from local_test.cli.samples import project
 from local_test.jobs.processing import ProcessingJob
 from local_test.jobs.training import TrainingJob
@@ -121,8 +122,15 @@ def train(
     happenings = [faults.parse(text) for text in options.fault or ()]
     runner = debug.make_runner(container)
     directory = JOBS / "training" / valid.fields["TrainingJobName"]
-    with terminal.live_metrics() as on_metric:
-        listeners = replace(terminal.make_listeners(valid), on_metric=on_metric)
+    pace = Pace()
+    with terminal.live_metrics(pace.describe) as on_metric:
+        shown = terminal.make_listeners(valid)
+
+        def on_line(host: str, line: str) -> None:
+            pace.hear(line)
+            shown.on_line(host, line)
+
+        listeners = replace(shown, on_line=on_line, on_metric=on_metric)
         job = TrainingJob(valid, runner, directory, listeners, faults=happenings)
         is_isolated = bool(valid.fields.get("EnableNetworkIsolation"))
         debug.check_hosts(len(job.hosts), is_isolated=is_isolated)

@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Any, Final, Protocol
 
-from rich.console import Console
+from rich.box import HEAVY_HEAD, SIMPLE_HEAD
+from rich.console import Console, Group
 from rich.table import Table
+from rich.text import Text
 
 from local_test.cli.runs import next_steps
 from local_test.jobs.job import Job
@@ -23,6 +25,7 @@ from local_test.runners.log_lines import split_states
 
 _BARS: Final = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
 _COURSE_POINTS: Final = 40
+_TABLE_COLUMNS: Final = 80
 _UNNOTED: Final = (
     "RoleArn",
     "ExecutionRoleArn",
@@ -186,7 +189,6 @@ def live_line(describe: Callable[[], str]) -> Iterator[bool]:
         yield False
         return
     from rich.live import Live  # noqa: PLC0415 - only terminals need it
-    from rich.text import Text  # noqa: PLC0415 - as above
 
     def render() -> Text:
         return Text(describe(), style="bold", no_wrap=True, overflow="ellipsis")
@@ -201,8 +203,8 @@ def _is_live() -> bool:
 
 
 @contextlib.contextmanager
-def live_metrics() -> Iterator[Callable[[Metric], None]]:
-    """Show a job's metrics below its log, on a terminal; elsewhere the log is enough."""
+def live_metrics(describe: Callable[[], str] = str) -> Iterator[Callable[[Metric], None]]:
+    """Show a job's metrics and a line below its log, on a terminal; elsewhere the log is enough."""
     if not _is_live():
         yield lambda _: None
         return
@@ -210,19 +212,27 @@ def live_metrics() -> Iterator[Callable[[Metric], None]]:
 
     metrics: list[Metric] = []
 
-    def render() -> Table | str:
-        return _tabulate(metrics) if metrics else ""
+    def render() -> Group:
+        parts: list[Table | Text] = [_tabulate(metrics)] if metrics else []
+        if line := describe():
+            parts.append(Text(line, style="bold", no_wrap=True, overflow="ellipsis"))
+        return Group(*parts)
 
     with Live(console=_console, transient=True, get_renderable=render):
         yield metrics.append
 
 
 def _tabulate(metrics: Sequence[Metric]) -> Table:
-    table = Table("metric", "values", "last", "smallest", "largest", "course")
+    """Tabulate metrics; a narrow terminal leaves out what the course shows as well."""
+    is_narrow = _console.width < _TABLE_COLUMNS
+    heads = ("metric", "last") if is_narrow else ("metric", "values", "last", "smallest", "largest")
+    table = Table(*heads, "course", box=SIMPLE_HEAD if is_narrow else HEAVY_HEAD)
     for name in dict.fromkeys(metric.name for metric in metrics):
         values = [metric.value for metric in metrics if metric.name == name]
-        numbers = (f"{value:.6g}" for value in (values[-1], min(values), max(values)))
-        table.add_row(name, str(len(values)), *numbers, draw(values))
+        last, low, high = (f"{value:.6g}" for value in (values[-1], min(values), max(values)))
+        course = Text(draw(values), no_wrap=True, overflow="crop")
+        cells = (last,) if is_narrow else (str(len(values)), last, low, high)
+        table.add_row(name, *cells, course)
     return table
 
 

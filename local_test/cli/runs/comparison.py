@@ -42,7 +42,7 @@ class Comparison:
     confusions: Sequence[tuple[list[str], list[list[int]]] | None]
 
     def list_curves(self) -> dict[str, Sequence[Sequence[Point]]]:
-        """Return the curves that show something: of several values, and not the steps themselves."""
+        """Return the curves of several values, without those of the steps themselves."""
         return {
             name: lines
             for name, lines in self.curves.items()
@@ -72,7 +72,7 @@ def compare(runs: Sequence[Run]) -> Comparison:
         facts=[
             _make_row("status", [run.status for run in runs]),
             _make_row("kind", [run.kind for run in runs]),
-            _make_row("created", [format_date(run.created_s) for run in runs]),
+            Row("created", [format_date(run.created_s) for run in runs], differs=False),
             _make_row("duration", [format_duration(run.duration_s) for run in runs]),
         ],
         parameters=_make_rows([run.parameters for run in runs], _make_row),

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from local_test.cli.runs import comparison
 from local_test.cli.runs.comparison import Comparison
 from local_test.cli.runs.run_files import Point
 
@@ -36,7 +35,6 @@ def render(compared: Comparison, title: str) -> str:
         height=_HEIGHT,
         charts=[chart for chart in charts if chart],
         matrices=[found and _shade(*found) for found in compared.confusions],
-        format_date=comparison.format_date,
     )
 
 
