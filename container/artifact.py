@@ -27,6 +27,8 @@ from container.errors import PlatformError, UserError
 
 FORMAT_VERSION: Final = 1
 MANIFEST_NAME: Final = "model.json"
+HISTORY_NAME: Final = "history.json"
+"""The metrics of each epoch, for the learning curves of a report."""
 KERAS_NAME: Final = "model.keras"
 SAVED_MODEL_NAME: Final = "saved_model"
 LITERT_NAME: Final = "model.tflite"

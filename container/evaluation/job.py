@@ -4,6 +4,7 @@ Training measures its own test set with `evaluate`, so that both write the same 
 """
 
 import argparse
+import datetime as dt
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import tempfile
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -87,7 +89,8 @@ def evaluate(
     for name, row in zip(labeled.classes, metrics["per_class"], strict=True):
         row["class"] = name
     metrics |= {"classes": list(labeled.classes), "split": background.split}
-    page = report.render(labeled, probabilities, metrics, background)
+    date = dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    page = report.render(labeled, probabilities, metrics, replace(background, date=date))
     text = json.dumps(metrics, allow_nan=False) + "\n"
     for directory in output_dirs:
         _write(directory / "metrics.json", text)
@@ -122,8 +125,9 @@ def _run(layout: contract.Layout, options: argparse.Namespace, environ: Mapping[
                 "writes the report"
             )
         labeled, probabilities = hosts.merge(labeled, probabilities)
-        history = _load_history(layout, found.manifest.metrics)
-        background = Background(history, _describe(found.manifest))
+        history = _load_history(found.root)
+        manifest = found.manifest
+        background = Background(history, _describe(manifest), manifest.hyperparameters)
         metrics = evaluate(labeled, probabilities, where.outputs, background)
     headline = contract.format_metrics(pick_headline(metrics))
     return (
@@ -176,22 +180,22 @@ def _parse_options(argv: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _load_history(layout: contract.Layout, recorded: Mapping[str, float]) -> list[dict[str, float]]:
-    """Load the history of the training job if it is here and belongs to this artifact."""
+def _load_history(root: Path) -> list[dict[str, float]]:
+    """Load the history that training put into the artifact; empty if it is absent or damaged."""
     try:
-        history = json.loads((layout.output_data / "history.json").read_text(encoding="utf-8"))
-        return history if any(_agrees(epoch, recorded) for epoch in history) else []
+        history = json.loads((root / artifact.HISTORY_NAME).read_text(encoding="utf-8"))
+        return [
+            {name: value for name, value in epoch.items() if isinstance(value, (int, float))}
+            for epoch in history
+        ]
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return []
 
 
-def _agrees(epoch: Mapping[str, float], recorded: Mapping[str, float]) -> bool:
-    shared = (epoch.keys() & recorded.keys()) - {"epoch"}
-    return bool(shared) and all(epoch[name] == recorded[name] for name in shared)
-
-
 def _describe(manifest: artifact.Manifest) -> dict[str, str]:
     facts = {"Image": " by ".join(map(str, manifest.input_shape))}
+    if "model" in manifest.hyperparameters:
+        facts = {"Network": str(manifest.hyperparameters["model"]), **facts}
     if manifest.training_time_s:
         facts["Training time"] = f"{manifest.training_time_s:.1f} s"
     for name, version in manifest.versions.items():

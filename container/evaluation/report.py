@@ -35,6 +35,10 @@ class Background:
     """One mapping per epoch, with names of `contract.METRIC_NAMES`."""
     facts: Mapping[str, str] = field(default_factory=dict)
     """Facts about the model, by title."""
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    """Every hyperparameter's value in the training job."""
+    date: str = ""
+    """When the images were measured."""
     split: str = "test"
     """What the images are: `test` or `validation`."""
 
@@ -64,6 +68,8 @@ def render(
         names=names,
         split=background.split,
         facts=background.facts,
+        hyperparameters=background.hyperparameters,
+        date=background.date,
         charts=[chart for chart in curves if chart],
         history=background.history,
         matrix=_shade(metrics["confusion_matrix"]) if len(names) <= _MATRIX_CLASSES_MAXIMUM else [],
@@ -175,8 +181,8 @@ def _describe_mistakes(labeled: LabeledImages, probabilities: NDArray[Any]) -> l
 
 
 def _name_place(labeled: LabeledImages, row: int) -> str:
-    """Return the file of an image, or its row where several images are in a file."""
-    return (labeled.names[row] if labeled.names else "") or f"row {row}"
+    """Return the file of an image, or the number of its row where a file holds several."""
+    return (labeled.names[row] if labeled.names else "") or f"row {row + 1}"
 
 
 def _encode_png(image: NDArray[np.uint8]) -> bytes:

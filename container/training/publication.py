@@ -43,7 +43,7 @@ def publish(
     layout, stop = prepared.job.layout, prepared.job.stop
     history: list[dict[str, Any]] = [dict(epoch) for epoch in run.progress.history]
     training_time_s = run.progress.elapsed_s
-    _write_json(layout.output_data / "history.json", history)
+    _write_json(layout.output_data / artifact.HISTORY_NAME, history)
     last = run.progress.best_epoch - 1 if run.best else -1
     manifest = artifact.Manifest(
         input_shape=prepared.sets.training.image_shape,
@@ -59,6 +59,7 @@ def publish(
         "Training time": f"{training_time_s:.1f} s",
     }
     with artifact.staging(layout.model) as stage:
+        _write_json(stage / artifact.HISTORY_NAME, history)
         # Quantizing takes longer than a stop may.
         int8 = prepared.settings.int8_export and not stop.requested
         images = sample[:_CHECKED_IMAGES]
@@ -70,13 +71,14 @@ def publish(
         if "litert_int8" in exported.manifest.differences:
             models["int8"] = predictor.load(exported, runtime="litert_int8", threads=threads)
         with phases.measure("evaluation"):
-            measured = _evaluate(prepared, models, Background(history, facts))
+            background = Background(history, facts, manifest.hyperparameters)
+            measured = _evaluate(prepared, models, background)
         _check_quality(prepared.settings, measured)
         metrics = {**manifest.metrics, **measured}
         artifact.publish(stage, dataclasses.replace(exported.manifest, metrics=metrics))
-    if history:  # evaluations compare the other entries with the manifest
+    if history:
         history[-1]["phases_s"] = phases.list_phases()
-        _write_json(layout.output_data / "history.json", history)
+        _write_json(layout.output_data / artifact.HISTORY_NAME, history)
     stop.saved = f"the model in {layout.model}"
     log(f"the model is in {layout.model}" + (" (stopped early)" if stop.requested else ""))
 

@@ -169,21 +169,19 @@ def test_evaluate_after_training_gives_the_training_jobs_numbers_and_keeps_its_c
     assert "Learning curves" in (local_job / "output/data/report.html").read_text(encoding="utf-8")
 
 
-def test_evaluate_shows_no_curves_of_another_training(local_job: Path) -> None:
-    history = local_job / "output/data/history.json"
-    epochs = json.loads(history.read_text(encoding="utf-8"))
-    history.write_text(
-        json.dumps(
-            [
-                {name: value + 1 for name, value in epoch.items() if name != "phases_s"}
-                for epoch in epochs
-            ]
-        )
-    )
+def test_evaluate_has_curves_hyperparameters_and_date_from_the_artifact_only(
+    local_job: Path,
+) -> None:
+    (local_job / "output/data/history.json").unlink()
     assert run_evaluate(local_job).returncode == 0
-    assert "Learning curves" not in (local_job / "output/data/report.html").read_text(
-        encoding="utf-8"
-    )
+    page = (local_job / "output/data/report.html").read_text(encoding="utf-8")
+    assert "Learning curves" in page
+    assert "<dt>learning_rate</dt>" in page
+    assert re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", page)
+    (local_job / "model/history.json").write_text("[1]")
+    assert run_evaluate(local_job).returncode == 0
+    page = (local_job / "output/data/report.html").read_text(encoding="utf-8")
+    assert "Learning curves" not in page
 
 
 def test_evaluate_counts_the_files_that_it_passes_over(local_job: Path) -> None:

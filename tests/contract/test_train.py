@@ -60,6 +60,7 @@ def test_train_leaves_a_whole_artifact_that_predicts_the_digits(
     assert found.manifest.hyperparameters["epochs"] == 20
     assert not [path for path in (digits_job / "model").rglob("*") if path.is_symlink()]  # OUT-6
     assert sorted(path.name for path in (digits_job / "model").iterdir()) == [
+        "history.json",
         "model.json",
         "model.keras",
         "model.tflite",

@@ -121,7 +121,7 @@ def test_worst_mistakes_are_the_images_themselves_the_most_certain_first(channel
     assert len(shown) == min(len(wrong), 24)
     for row, image in zip(expected, shown, strict=False):
         label, predicted = labeled.labels[row], scores[row].argmax()
-        assert image["alt"] == f"row {row}: {label} taken for {predicted}"
+        assert image["alt"] == f"row {row + 1}: {label} taken for {predicted}"
         pixels = np.asarray(
             Image.open(io.BytesIO(base64.b64decode((image["src"] or "").split(",")[1])))
         )
@@ -150,6 +150,15 @@ def test_page_without_mistakes_says_so() -> None:
     page = Page(render(labeled, np.array([[0.0, 1.0]])))
     assert page.all("img") == []
     assert "every image was classified correctly" in " ".join(page.text)
+
+
+def test_page_has_date_and_hyperparameters() -> None:
+    given = {"learning_rate": 0.5, "towers": None, "<i>": "</dl>"}
+    page = render(*make_case(), facts={"Network": "n"}, hyperparameters=given, date="2026-01-02")
+    assert "mistakes, 2026-01-02</p>" in page
+    assert "<dt>learning_rate</dt><dd><bdi>0.5</bdi></dd>" in page
+    assert "<dt>towers</dt><dd><bdi>\N{EM DASH}</bdi></dd>" in page
+    assert Page(page).all("i") == []
 
 
 def test_page_without_history_has_no_curves() -> None:
