@@ -156,10 +156,13 @@ def test_log_metrics_of_a_typed_algorithm(server: Server, tmp_path: Path) -> Non
     (tmp_path / "code").mkdir()
     (tmp_path / "code/algorithm.py").write_text(textwrap.dedent(ALGORITHM))
 
-    done = train(server.environ, tmp_path, "typed")
+    environ = {**server.environ, "MLFLOW_EXPERIMENT_NAME": "mine"}
+    done = train(environ, tmp_path, "typed")
 
     assert done.returncode == 0, done.stderr
     assert get_values(server.find_run("typed"), "metrics") == {"my_loss": 0.25}
+    made = server.ask("experiments/get-by-name?experiment_name=mine")["experiment"]
+    assert {"key": "mlflow.experimentKind", "value": "custom_model_development"} in made["tags"]
 
 
 def test_the_bundled_network(server: Server, tmp_path: Path, formats: Path) -> None:

@@ -18,6 +18,8 @@ URI_VARIABLE: Final = "MLFLOW_TRACKING_URI"
 MLFLOW_SWITCH: Final = "BYO_MLFLOW"
 _EXPERIMENT_VARIABLE: Final = "MLFLOW_EXPERIMENT_NAME"
 _DEFAULT_EXPERIMENT: Final = "Default"
+_EXPERIMENT_TAGS: Final = {"mlflow.experimentKind": "custom_model_development"}
+"""Makes MLflow's pages show trainings; otherwise they are those of language models."""
 _LOADER: Final = "container.batch.local_model"
 
 _SETTINGS: Final = {
@@ -48,7 +50,10 @@ class MlflowRun(recorded_run.RecordedRun):
         self._client = _load_client(environ[URI_VARIABLE])
         try:
             found = self._client.get_experiment_by_name(experiment)
-            place = found.experiment_id if found else self._client.create_experiment(experiment)
+            if found:
+                place = found.experiment_id
+            else:
+                place = self._client.create_experiment(experiment, tags=_EXPERIMENT_TAGS)
             run = self._client.create_run(place, run_name=name or None, tags=tags)
         except Exception as error:
             raise UserError(
