@@ -154,7 +154,7 @@ def publish(stage: Path, manifest: Manifest) -> Artifact:
         for path in sorted(stage.rglob("*")):
             sync(path)
         (model_dir / MANIFEST_NAME).unlink(missing_ok=True)
-        for name in (KERAS_NAME, SAVED_MODEL_NAME, *FLATBUFFERS.values()):
+        for name in (HISTORY_NAME, KERAS_NAME, SAVED_MODEL_NAME, *FLATBUFFERS.values()):
             target = model_dir / name
             if target.is_dir():
                 shutil.rmtree(target)
