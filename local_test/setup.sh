@@ -3,12 +3,12 @@
 #
 #   usage: local_test/setup.sh REQUIREMENTS.txt
 #
-# Needs Python 3.11 to 3.13, on PATH or installed by uv, with the venv module, and a package index that pip can reach. Every
-# package is checked against its hash in REQUIREMENTS.txt. An environment that already contains the
-# packages is not changed. docker/requirements-scripts.txt, for user scripts and handlers, also
-# needs a C compiler and Python's headers. Where there is a compiler, the server's C decoder of rows is
-# compiled, too. PYTHON names the interpreter to use, VENV another directory than .venv. The path goes
-# to standard output, everything else to standard error.
+# Needs Python 3.11 to 3.13, on PATH or installed by uv, with the venv module, and a package index
+# that pip can reach. Every package is checked against its hash in REQUIREMENTS.txt. An environment
+# that already contains the packages is not changed. docker/requirements-scripts.txt, for user
+# scripts and handlers, also needs a C compiler and Python's headers. Where there is a compiler, the
+# server's C decoder of rows is compiled, too. PYTHON names the interpreter to use, VENV another
+# directory than .venv. The path goes to standard output, everything else to standard error.
 set -euo pipefail
 
 fail() {

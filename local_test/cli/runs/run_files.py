@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from container.errors import UserError
 from local_test.jobs.job_directory import PROCESS_FILE
 from local_test.jobs.result import compile_definitions, find_metrics
 from local_test.runners.procfs import name_process
@@ -145,7 +146,7 @@ def _read_metrics(
 
 def _find_notes(request: Mapping[str, Any], metrics: Collection[str]) -> list[str]:
     advice = "pass --metric NAME=REGEX to train"
-    if not compile_definitions(request):
+    if not _list_definitions(request):
         return [f"no metric definitions, so no curves: {advice}"]
     if set(metrics).issubset(STEP_NAMES):
         return [f"no metric definition matched the log, so no curves: {advice}"]
@@ -159,7 +160,7 @@ def read_curves(
 
     The definitions are those of the job's own request, as the service applies them.
     """
-    definitions = compile_definitions(request or load_object(directory / "request.json"))
+    definitions = _list_definitions(request or load_object(directory / "request.json"))
     curves: dict[str, list[Point]] = {}
     if not definitions:
         return curves
@@ -179,6 +180,13 @@ def _scrape(line: str, definitions: list[tuple[str, re.Pattern[str]]]) -> dict[s
         if math.isfinite(metric.value):
             found.setdefault(metric.name, []).append(metric.value)
     return found
+
+
+def _list_definitions(request: Mapping[str, Any]) -> list[tuple[str, re.Pattern[str]]]:
+    try:
+        return compile_definitions(request)
+    except (UserError, LookupError, TypeError, AttributeError):
+        return []
 
 
 def _read_lines(logs: Path) -> Iterator[str]:

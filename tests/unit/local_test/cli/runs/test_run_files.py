@@ -69,6 +69,14 @@ def test_curves_go_by_epoch_and_else_by_number(tmp_path: Path) -> None:
     assert run_files.read_curves(plain)["loss"] == [(1.0, 0.5), (2.0, 0.25)]
 
 
+@pytest.mark.parametrize("definition", [{"Name": "loss", "Regex": "("}, {"Name": "loss"}, "loss"])
+def test_damaged_definitions_count_as_absent(definition: Any, tmp_path: Path) -> None:
+    directory = make_job(tmp_path, "a", definitions=[definition], log="loss=0.5;\n")
+
+    assert "no metric definitions" in read_one(tmp_path).notes[0]
+    assert run_files.read_curves(directory) == {}
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{", "null", '{"HyperParameters": null}'])
 def test_a_damaged_file_counts_as_absent(text: str, tmp_path: Path) -> None:
     directory = make_job(tmp_path, "a")
