@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from local_test.runners.engine import find_gateway
+from local_test.runners.containers.addresses import find_gateway
 from tests.image.engine import build, docker
 
 pytestmark = [pytest.mark.image, pytest.mark.slow, pytest.mark.timeout(1200)]

@@ -398,15 +398,15 @@ def test_a_serverless_container_has_less(
     (variant,) = requests.config["ProductionVariants"]
     for name in ("InitialInstanceCount", "InstanceType"):
         variant.pop(name, None)
-    variant["ServerlessConfig"] = {"MemorySizeInMB": 1024, "MaxConcurrency": 1}
+    variant["ServerlessConfig"] = {"MemorySizeInMB": 5120, "MaxConcurrency": 1}
     with Endpoint(requests, DockerRunner(image), tmp_path / "e", limits=FAST) as running:
         assert running.invoke(b"1", {"Content-Type": "text/csv"}).body == b"101"
         # Other tests have containers at the same time.
         containers = client.containers.list(filters={"label": LABEL}, ignore_removed=True)
         settings = [container.attrs["HostConfig"] for container in containers]
 
-    (host,) = [item for item in settings if item["Memory"] == 1024**3]  # SRV-1
-    assert host["MemorySwap"] == 1024**3
+    (host,) = [item for item in settings if item["Memory"] == 5 * 1024**3]  # SRV-1
+    assert host["MemorySwap"] == 5 * 1024**3
     assert (host["ReadonlyRootfs"], host["IpcMode"]) == (True, "none")
 
 

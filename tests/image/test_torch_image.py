@@ -16,7 +16,7 @@ import pytest
 
 from benchmarks import image_budgets
 from container.developer import init
-from local_test.runners.engine import find_gateway
+from local_test.runners.containers.addresses import find_gateway
 from tests.image.engine import build, docker
 from tests.support import ROOT
 
