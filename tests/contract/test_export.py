@@ -203,6 +203,7 @@ def test_network_that_xla_does_not_compile_runs_without_it(
                 None, None, "Detected unsupported operations\nmore"
             )
 
+        fail.get_concrete_function = fail  # type: ignore[attr-defined]
         return fail if options.get("jit_compile") else function(run, **options)
 
     monkeypatch.setattr(tf, "function", refuse)

@@ -9,7 +9,8 @@ import pytest
 from tests.contract.aws import test_interruptions
 from tests.contract.aws.client import LocalAws
 
-pytestmark = pytest.mark.timeout(900)  # one restart interrupts all kinds at once
+# One restart interrupts all kinds at once.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

@@ -22,16 +22,11 @@ def load(kind_name: str, body: str) -> dict[str, Any]:
         message = "not a JSON object"
         raise ValueError(message)  # noqa: TRY004 - the text is wrong, not a type of ours
     if kind_name in ALL:
-        check(ALL[kind_name], record)
+        wanted = _required(ALL[kind_name])
+        wrong = [name for name, types in wanted.items() if not isinstance(record.get(name), types)]
+        if wrong:
+            raise ValueError(f"missing or of another type: {', '.join(wrong)}")
     return record
-
-
-def check(kind: Kind[Any], record: Mapping[str, Any]) -> None:
-    """Check the members of a record. Raises: ValueError that names what is wrong."""
-    wanted = _required(kind)
-    wrong = [name for name, types in wanted.items() if not isinstance(record.get(name), types)]
-    if wrong:
-        raise ValueError(f"missing or of another type: {', '.join(wrong)}")
 
 
 @functools.cache

@@ -158,7 +158,6 @@ class Store:
         return record
 
     def _write(self, kind: Kind[R], name: str, record: Mapping[str, Any]) -> None:
-        integrity.check(kind, record)  # the next start reads no other one
         self._run(self._database.write, kind.name, name, json.dumps(record))
         self._put(kind, name, copy.deepcopy(dict(record)))
         self._unwritten.pop((kind.name, name), None)
@@ -178,7 +177,7 @@ class Store:
         try:
             write(*arguments)
         except DiskError as error:
-            self.fault = str(error)
+            self.fault = self.fault or str(error)
             raise
         self.fault = ""
         self._is_changed = True

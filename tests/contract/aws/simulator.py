@@ -104,7 +104,7 @@ def _find_needs_of_sagemaker(operation: str, body: dict[str, Any]) -> list[Need]
     if operation in ("ListTags", "DeleteTags"):
         return [Need(action, body["ResourceArn"])]
     noun = operation
-    for verb in ("Create", "Describe", "Stop", "Delete", "ListTrainingJobsFor"):
+    for verb in ("Create", "Describe", "Update", "Stop", "Delete", "ListTrainingJobsFor"):
         noun = noun.removeprefix(verb)
     if noun not in KINDS:
         return [Need(action, "*")]

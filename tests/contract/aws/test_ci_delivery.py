@@ -47,7 +47,7 @@ def deploy(
     def see(request: Any, event_name: str, **_: Any) -> None:
         _, service, operation = event_name.split(".")
         if service == "sagemaker-runtime":
-            needs.append((f"sagemaker:{operation}", f"{SAGEMAKER}:endpoint/{ENDPOINT}"))
+            needs.append(Need(f"sagemaker:{operation}", f"{SAGEMAKER}:endpoint/{ENDPOINT}"))
         else:
             needs.extend(find_needs(service, operation, request))
 
@@ -135,8 +135,8 @@ def test_the_endpoint_is_created_updated_and_kept(
     assert json.load(answer["Body"])["echo"] == "1"
 
     policy = read_policy()
-    assert {need for need in needs if not permits(policy, need)} == set()
-    used = {action for action, _ in needs}
+    assert [need for need in needs if not permits(policy, need)] == []
+    used = {need.action for need in needs}
     listed = {action for item in policy["Statement"] for action in item["Action"]}
     assert listed == used
     aws.sagemaker.delete_endpoint(EndpointName=ENDPOINT)

@@ -63,8 +63,9 @@ def test_a_project_that_exists_gets_the_workflow_only(
 ) -> None:
     (tmp_path / "Dockerfile").write_text("FROM mine\n")
     assert init.main([str(tmp_path), "--ci", "github"]) == 0
-    printed = {str(Path(line).relative_to(tmp_path)) for line in capsys.readouterr().out.split()}
-    assert printed == FILES
+    *files, advice = capsys.readouterr().out.splitlines()
+    assert {str(Path(line).relative_to(tmp_path)) for line in files} == FILES
+    assert advice.startswith("next: ")
     assert (tmp_path / "Dockerfile").read_text() == "FROM mine\n"
 
 

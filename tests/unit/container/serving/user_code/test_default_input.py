@@ -88,7 +88,7 @@ def test_other_objects_are_what_the_toolkit_makes_of_them() -> None:
         ("application/json", b'{"instances": ', 400),
         ("image/png", b"", 400),
         ("text/csv; header=maybe", b"1", 400),
-        ("text/csv; charset=klingon", b"1", 400),
+        ("text/csv; charset=klingon", b"1", 415),
     ],
 )
 def test_fault_is_the_clients(content_type: str, body: bytes, status: int) -> None:

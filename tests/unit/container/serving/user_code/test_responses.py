@@ -96,13 +96,13 @@ def test_user_code_that_exits_fails_its_request_only() -> None:
 
 @pytest.mark.parametrize(
     "charset",
-    ["idna", "punycode", "undefined", "unicode_escape", "rot13", "zlib", "x" * 2000, "a\0", "\xe9"],
+    ["idna", "punycode", "undefined", "unicode_escape", "rot13", "zlib", "x" * 900, "a\0", "\xe9"],
 )
 def test_charset_that_is_none_of_the_webs_is_the_clients_fault(charset: str) -> None:
     """RQ-8."""
     response = answer(lambda data, _: data, f"application/json; charset={charset}", b"xn--9" * 20)
 
-    assert response.status == 400
+    assert response.status == 415
 
 
 @pytest.mark.parametrize("charset", ["utf-8", "UTF8", "latin-1", "l1", "utf-16", "cp1252"])

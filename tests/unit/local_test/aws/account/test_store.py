@@ -45,13 +45,6 @@ def test_a_reader_gets_a_copy(path: Path) -> None:
     assert store.find(MODEL, "m") == RECORD
 
 
-def test_a_record_that_the_next_start_would_not_read_is_not_written(path: Path) -> None:
-    store = Store(path)
-    with pytest.raises(ValueError, match="missing or of another type: _request, _without_effect"):
-        store.insert(MODEL, "m", {"CreationTime": 1.0})
-    assert store.list(MODEL) == []
-
-
 def test_none_removes_an_entry_and_an_error_changes_nothing(path: Path) -> None:
     store = Store(path)
     store.insert(MODEL, "m", {**RECORD, "FailureReason": "of before"})

@@ -18,7 +18,10 @@ def link_to(target: Path) -> Callable[[Path], None]:
 
 def judge(directory: Path) -> dict[str, tuple[object, str]]:
     trial = SimpleNamespace(
-        is_good=False, evidence="exit code 1", result=SimpleNamespace(directory=directory)
+        is_good=False,
+        evidence="exit code 1",
+        result=SimpleNamespace(directory=directory),
+        seconds_after=lambda _: None,
     )
     subject = SimpleNamespace(train=lambda *_: trial)
     verdicts = job_end_checks.check_failure(subject)  # type: ignore[arg-type]
