@@ -29,7 +29,7 @@ def complete(
 
     Return a failure if there is no model, or if the disk did not take it (TRIP-24).
 
-    Raises: UserError if the variable that allows that there is no model is neither on nor off.
+    Raises: UserError if `SAGEMAKER_ALLOW_EMPTY_MODEL` is neither on nor off.
     """
     try:
         has_files = _make_durable(layout.model)

@@ -179,12 +179,15 @@ class Store:
         except DiskError as error:
             self.fault = self.fault or str(error)
             raise
-        self.fault = ""
+        if self.fault:  # a small change can succeed where there is no room for another
+            self._probe()
         self._is_changed = True
 
     def _probe(self) -> None:
         """Find out whether changes can be written; `fault` says why not."""
         try:
-            self._run(self._database.probe)
+            self._database.probe()
+            self.fault = ""
+            self._is_changed = True
         except DiskError as error:
             self.fault = f"read-only until there is room: {error}"

@@ -36,7 +36,7 @@ def name(backend: BaseBackend) -> str:
 
 
 def find(named: str) -> BaseBackend:
-    """Return a backend, made anew if this process does not have it.
+    """Return a backend, made if this process has none.
 
     Raises: LookupError, ImportError if the installed moto does not have it.
     """
