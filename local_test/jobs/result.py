@@ -29,6 +29,8 @@ class Metric:
     value: float
     time_s: float
     """Seconds since the epoch."""
+    step: int | None = None
+    """As a run of an experiment counts; logs have none."""
 
 
 def compile_definitions(request: Mapping[str, Any]) -> list[tuple[str, re.Pattern[str]]]:

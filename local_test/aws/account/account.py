@@ -44,6 +44,7 @@ class Account:
         self.runs_functions = settings.run_functions
         self.logs = LogStore(directory / "logs")
         self.metrics = MetricFiles(directory / "metrics")
+        self.run_metrics = MetricFiles(directory / "metrics/trial-components")
         self.live: dict[tuple[str, str], Any] = {}
         """The harness's running jobs and endpoints, by kind and name."""
         self.is_closing = threading.Event()

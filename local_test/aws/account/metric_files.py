@@ -1,4 +1,4 @@
-"""The metrics that jobs printed: one file of JSON lines for each job."""
+"""The metrics that jobs printed or runs logged: one file of JSON lines for each."""
 
 import collections
 import json
@@ -19,15 +19,18 @@ class MetricFiles:
         self._lock = threading.Lock()
         self._last: dict[str, dict[str, Metric]] = collections.defaultdict(dict)
 
-    def append(self, job: str, metric: Metric) -> None:
-        """Add a value."""
-        values = json.dumps([metric.name, metric.value, metric.time_s])
+    def append(self, job: str, metric: Metric) -> bool:
+        """Add a value; return whether it is on disk."""
+        step = [] if metric.step is None else [metric.step]
+        values = json.dumps([metric.name, metric.value, metric.time_s, *step])
         with self._lock:
             file = LineFile(self._path(job), lambda line: f"{line}\n".encode())
-            if not file.append(values):
+            is_kept = file.append(values)
+            if not is_kept:
                 print(f"a value of {metric.name} of job {job} is lost: disk full", file=sys.stderr)
             file.close()
             self._last[job][metric.name] = metric
+        return is_kept
 
     def last(self, job: str) -> Mapping[str, Metric]:
         """Return the last value of every metric since this process started."""
@@ -47,8 +50,8 @@ class MetricFiles:
         for line in lines:
             if line.endswith(b"\n"):
                 try:
-                    name, value, time_s = json.loads(line)
-                    yield Metric(str(name), float(value), float(time_s))
+                    name, value, time_s, *step = json.loads(line)
+                    yield Metric(str(name), float(value), float(time_s), *map(int, step))
                 except (ValueError, TypeError, RecursionError):
                     damaged += 1
         if damaged:

@@ -8,6 +8,7 @@ Rules of this file: it has the only broad `except` of the request side; an error
 to the log with the request ID that the client gets.
 """
 
+import json
 import sys
 import traceback
 import uuid
@@ -26,7 +27,8 @@ from local_test.aws.process import claims, operations, signatures
 from local_test.aws.process.claims import Claim
 from local_test.aws.protocol import messages
 from local_test.aws.protocol.messages import AwsError, Reply
-from local_test.aws.sagemaker import cloudwatch, runtime
+from local_test.aws.sagemaker import runtime
+from local_test.aws.sagemaker.metadata import run_metrics
 from local_test.data import disk
 from local_test.data.disk import DiskError
 from local_test.requests import shapes
@@ -128,11 +130,11 @@ class Application:
             if "HTTP_X_AMZ_TARGET" in environ:
                 messages.load(messages.read_body(environ))  # moto fails on what is not JSON
             return self.services(service, environ, start_response)
-        if environ.get("PATH_INFO") == "/BatchGetMetrics":
-            reply = cloudwatch.batch_get_metrics(self.account, messages.read_body(environ))
-            return _send(reply, start_response)
         self._check_region(region)
-        messages.read_body(environ)  # refuses what no endpoint takes
+        body = messages.read_body(environ)  # refuses what no endpoint takes
+        operation = environ.get("PATH_INFO", "").removeprefix("/")
+        if operation in run_metrics.OPERATIONS:
+            return _send(_answer_metrics(self.account, operation, body), start_response)
         return runtime.api_of(self.account)(environ, start_response)
 
     def _operate(
@@ -222,6 +224,13 @@ def _check_not_form(service: str, environ: dict[str, Any]) -> None:
             "use PutObject or a presigned URL for it"
         )
         raise AwsError("NotImplemented", message, 501)
+
+
+def _answer_metrics(account: Account, operation: str, body: bytes) -> Reply:
+    """Answer an operation of `sagemaker-metrics`. Raises: AwsError."""
+    request = messages.parse("sagemaker-metrics", operation, body)
+    answer = run_metrics.OPERATIONS[operation](account, request)
+    return Reply(200, json.dumps(answer).encode(), {"Content-Type": "application/json"})
 
 
 def _send(reply: Reply, start_response: Callable[..., Any]) -> Iterable[bytes]:

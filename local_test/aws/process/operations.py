@@ -16,12 +16,16 @@ from local_test.aws.sagemaker import (
     live_jobs,
     model_operations,
     package_operations,
-    search_operations,
     tags,
 )
 from local_test.aws.sagemaker.hosting import component_operations
 from local_test.aws.sagemaker.live_jobs import JOB_KINDS
-from local_test.aws.sagemaker.metadata import experiments, lineage, model_cards
+from local_test.aws.sagemaker.metadata import (
+    experiments,
+    lineage,
+    model_cards,
+    search_operations,
+)
 from local_test.aws.sagemaker.pipelines import execution_operations, pipeline_operations
 from local_test.aws.sagemaker.tuning import tuning_operations
 from local_test.requests import shapes

@@ -1,27 +1,13 @@
-"""The platform's own metrics: those of endpoints in CloudWatch, and BatchGetMetrics."""
+"""The metrics of endpoints in CloudWatch."""
 
-import json
-import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from local_test.aws.account.account import Account
-from local_test.aws.account.kinds import COMPONENT, ENDPOINT, TRAINING_JOB
+from local_test.aws.account.kinds import COMPONENT, ENDPOINT
 from local_test.aws.account.meter import Distribution, Meter, Minute, Statistic
-from local_test.aws.protocol import messages
-from local_test.aws.protocol.messages import Reply, reject
-from local_test.requests import shapes
 
 PUBLISH_S: Final = 5.0
-_PERIOD_S: Final = {"OneMinute": 60, "FiveMinute": 300, "OneHour": 3600}
-_MEASURES: Final[Mapping[str, Callable[[list[float]], float]]] = {
-    "Min": min,
-    "Max": max,
-    "Avg": statistics.fmean,
-    "Count": len,
-    "StdDev": statistics.pstdev,
-    "Last": lambda values: values[-1],
-}
 
 
 def run(account: Account) -> None:
@@ -88,43 +74,3 @@ def _make_data(
         *make_all("OverheadLatency", counts.overhead_s),
         *make_all("ModelSetupTime", counts.setup_s),
     ]
-
-
-def batch_get_metrics(account: Account, body: bytes) -> Reply:
-    """Answer BatchGetMetrics with the metrics that training jobs printed.
-
-    Raises: AwsError for a request that the API does not accept.
-    """
-    shape = shapes.input_shape("BatchGetMetrics", "sagemaker-metrics")
-    request = messages.validate(shape, messages.load(body))
-    results = [_query(account, query) for query in request["MetricQueries"]]
-    document = json.dumps({"MetricQueryResults": results})
-    return Reply(200, document.encode(), {"Content-Type": "application/json"})
-
-
-def _query(account: Account, query: Mapping[str, Any]) -> dict[str, Any]:
-    arn = query["ResourceArn"]
-    names = {
-        record["TrainingJobArn"]: record["TrainingJobName"]
-        for record in account.store.list(TRAINING_JOB)
-    }
-    name = names.get(arn.lower()) or names.get(arn)
-    if name is None:
-        message = f"{arn} is not a training job of this account"
-        return {"Status": "ValidationError", "Message": message}
-    by_iteration = query["XAxisType"] == "IterationNumber"
-    if by_iteration != (query["Period"] == "IterationNumber"):
-        reject("Period and XAxisType must both be IterationNumber, or neither")
-    period_s = _PERIOD_S.get(query["Period"], 1)
-    found = [metric for metric in account.metrics.read(name) if metric.name == query["MetricName"]]
-    groups: dict[int, list[float]] = {}
-    for index, metric in enumerate(found):
-        x = index if by_iteration else int(metric.time_s // period_s * period_s)
-        if query.get("Start", x) <= x <= query.get("End", x):
-            groups.setdefault(x, []).append(metric.value)
-    measure = _MEASURES[query["MetricStat"]]
-    return {
-        "Status": "Complete",
-        "XAxisValues": list(groups),
-        "MetricValues": [float(measure(values)) for values in groups.values()],
-    }

@@ -8,6 +8,7 @@ the call until its answer is the one given. `$path` stands for a part of the ans
 
 from __future__ import annotations
 
+import time
 from typing import Any, Final, NamedTuple
 
 ARN: Final = "arn:aws:sagemaker:us-east-1:000000000000"
@@ -1078,6 +1079,53 @@ ok(
     TrialComponentName="calls-run",
 )
 ok("sagemaker.associate_trial_component", TrialComponentName="calls-run", TrialName="calls-trial")
+ok(
+    "metrics.batch_put_metrics",
+    TrialComponentName="calls-run",
+    MetricData=[
+        {"MetricName": "loss", "Value": value, "Step": step, "Timestamp": int(time.time())}
+        for step, value in ((5, 0.5), (6, 0.25))
+    ],
+)
+ok(
+    "metrics.batch_put_metrics",
+    {"Errors.0.Code": "VALIDATION_ERROR", "Errors.0.MetricIndex": 0},
+    TrialComponentName="calls-run",
+    MetricData=[{"MetricName": "loss", "Value": 1.0, "Timestamp": 0}],
+)
+no(
+    "ResourceNotFound",
+    "TrialComponent",
+    "metrics.batch_put_metrics",
+    TrialComponentName="calls-none",
+    MetricData=[{"MetricName": "loss", "Value": 1.0, "Timestamp": 0}],
+)
+ok(
+    "metrics.batch_get_metrics",
+    {"MetricQueryResults.0.XAxisValues.1": 6, "MetricQueryResults.0.MetricValues.1": 0.25},
+    MetricQueries=[
+        {
+            "MetricName": "loss",
+            "ResourceArn": f"{ARN}:experiment-trial-component/calls-run",
+            "MetricStat": "Min",
+            "Period": "IterationNumber",
+            "XAxisType": "IterationNumber",
+        }
+    ],
+)
+ok(
+    "sagemaker.describe_trial_component",
+    {"Metrics.0.MetricName": "loss", "Metrics.0.Count": 2, "Metrics.0.Last": 0.25},
+    TrialComponentName="calls-run",
+)
+ok(
+    "sagemaker.search",
+    {"Results.0.TrialComponent.Parents.0.ExperimentName": "calls"},
+    Resource="ExperimentTrialComponent",
+    SearchExpression={
+        "Filters": [{"Name": "Parents.ExperimentName", "Operator": "Equals", "Value": "calls"}]
+    },
+)
 ok(
     "sagemaker.list_trial_components",
     {"TrialComponentSummaries.0.TrialComponentName": "calls-run"},

@@ -105,6 +105,7 @@ def test_each_call_of_the_sdk_v2_that_people_know_works(aws: LocalAws) -> None:
         "fit does not wait": "InProgress",
         "wait after stop": "Stopped",
         "a failure raises": ["Failed", True],
+        "a run": [12, 1.0],
         "predict": "hello",
         "update": ["3", "7"],
         "transform": "1,2",

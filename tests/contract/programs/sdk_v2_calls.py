@@ -9,10 +9,12 @@ import json
 import sys
 
 import sagemaker
+from sagemaker.analytics import ExperimentAnalytics
 from sagemaker.compute_resource_requirements import ResourceRequirements
 from sagemaker.deserializers import JSONDeserializer
 from sagemaker.enums import EndpointType
 from sagemaker.estimator import Estimator
+from sagemaker.experiments.run import Run
 from sagemaker.model import Model
 from sagemaker.predictor import Predictor
 from sagemaker.transformer import Transformer
@@ -62,6 +64,12 @@ try:
     failing.fit({"training": CHANNEL}, logs=False)
 except sagemaker.exceptions.UnexpectedStatusException as error:
     facts["a failure raises"] = [error.actual_status, "it broke on purpose" in str(error)]
+
+with Run(experiment_name="Calls", run_name="Run", sagemaker_session=session) as run:
+    for step in range(12):
+        run.log_metric("loss", 1 / (step + 1), step=step)
+frame = ExperimentAnalytics(experiment_name="calls", sagemaker_session=session).dataframe()
+facts["a run"] = [int(frame["loss - Count"][0]), float(frame["loss - Max"][0])]
 
 predictor = estimator.deploy(1, "ml.m5.large", wait=False, deserializer=JSONDeserializer())
 session.wait_for_endpoint(predictor.endpoint_name, poll=1)

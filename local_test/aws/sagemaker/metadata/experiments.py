@@ -6,14 +6,17 @@ from typing import Any, Final
 
 from local_test.aws.account.account import Account
 from local_test.aws.account.kinds import EXPERIMENT, TRIAL, TRIAL_COMPONENT
+from local_test.aws.protocol import messages
 from local_test.aws.protocol.messages import reject
 from local_test.aws.sagemaker.listing import list_page, select
-from local_test.aws.sagemaker.metadata import resources
+from local_test.aws.sagemaker.metadata import resources, run_metrics
 from local_test.aws.sagemaker.metadata.resources import Operation, Record, Request, Resource
 
 _EXPERIMENTS: Final = Resource(EXPERIMENT, "Experiments")
 _TRIALS: Final = Resource(TRIAL, "Trials")
 _COMPONENTS: Final = Resource(TRIAL_COMPONENT, "TrialComponents")
+_MAPS: Final = ("Parameters", "InputArtifacts", "OutputArtifacts")
+"""What Search shows of a trial component even if it is empty; the SDK's analytics read it."""
 
 
 def _create_trial(account: Account, request: Request) -> dict[str, Any]:
@@ -44,7 +47,31 @@ def _delete_component(account: Account, request: Request) -> dict[str, Any] | No
     trials = _trials_of(resources.find(account, TRIAL_COMPONENT, name))
     if trials:
         reject(f"Trial component '{name}' belongs to {', '.join(trials)}; disassociate it first.")
+    account.run_metrics.forget(name)
     return resources.delete(account, _COMPONENTS, request)
+
+
+def _describe_component(account: Account, request: Request) -> dict[str, Any]:
+    record = resources.find(account, TRIAL_COMPONENT, request["TrialComponentName"])
+    shape = messages.output_shape("DescribeTrialComponent")
+    return messages.pick(shape, {**record, **run_metrics.summarize(account, record)})
+
+
+def list_components(account: Account) -> list[Record]:
+    """Return all trial components as Search sees them, with their metrics and parents."""
+    experiments = {item["TrialName"]: item["ExperimentName"] for item in account.store.list(TRIAL)}
+    return [
+        {
+            **record,
+            **{name: record.get(name) or {} for name in _MAPS},
+            **run_metrics.summarize(account, record),
+            "Parents": [
+                {"TrialName": name, "ExperimentName": experiments.get(name)}
+                for name in _trials_of(record)
+            ],
+        }
+        for record in account.store.list(TRIAL_COMPONENT)
+    ]
 
 
 def _trials_of(component: Mapping[str, Any]) -> list[str]:
@@ -99,6 +126,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "DeleteExperiment": _delete_experiment,
     "DeleteTrial": _delete_trial,
     "DeleteTrialComponent": _delete_component,
+    "DescribeTrialComponent": _describe_component,
     "AssociateTrialComponent": functools.partial(_change_trials, is_member=True),
     "DisassociateTrialComponent": functools.partial(_change_trials, is_member=False),
     "ListTrials": _list_trials,

@@ -1,17 +1,14 @@
-"""What CloudWatch gets of endpoints, and what BatchGetMetrics answers."""
+"""What CloudWatch gets of endpoints."""
 
 from __future__ import annotations
 
-import json
 from typing import Any, cast
 
 import pytest
 
 from local_test.aws.account.account import Account
-from local_test.aws.account.kinds import ENDPOINT, TRAINING_JOB
-from local_test.aws.protocol.messages import AwsError
+from local_test.aws.account.kinds import ENDPOINT
 from local_test.aws.sagemaker import cloudwatch
-from local_test.jobs.result import Metric
 
 
 def test_an_endpoints_requests_are_published_once(
@@ -75,48 +72,3 @@ def test_the_meter_counts_by_variant(account: Account) -> None:
     assert account.meter("e") is meter
     account.drop_meter("e")
     assert account.meter("e") is not meter
-
-
-@pytest.fixture
-def arn(account: Account) -> str:
-    arn = account.arn("training-job", "j")
-    account.store.insert(TRAINING_JOB, "j", {"TrainingJobName": "j", "TrainingJobArn": arn})
-    for index, value in enumerate([1.0, 2.0, 6.0]):
-        account.metrics.append("j", Metric("loss", value, 600.0 + 40 * index))
-    return arn
-
-
-def query(account: Account, arn: str, **members: Any) -> dict[str, Any]:
-    request = {
-        "MetricName": "loss",
-        "ResourceArn": arn,
-        "MetricStat": "Avg",
-        "Period": "OneMinute",
-        "XAxisType": "Timestamp",
-        **members,
-    }
-    body = json.dumps({"MetricQueries": [request]}).encode()
-    reply = cloudwatch.batch_get_metrics(account, body)
-    [result] = json.loads(reply.body)["MetricQueryResults"]
-    found: dict[str, Any] = result
-    return found
-
-
-def test_values_are_grouped_by_minute_or_by_iteration(account: Account, arn: str) -> None:
-    assert query(account, arn)["XAxisValues"] == [600, 660]
-    assert query(account, arn)["MetricValues"] == [1.5, 6.0]
-    assert query(account, arn, MetricStat="Count")["MetricValues"] == [2.0, 1.0]
-    iteration = {"Period": "IterationNumber", "XAxisType": "IterationNumber"}
-    assert query(account, arn, **iteration)["XAxisValues"] == [0, 1, 2]
-    assert query(account, arn, Start=660)["MetricValues"] == [6.0]
-
-
-def test_a_job_of_another_account_has_no_metrics(account: Account, arn: str) -> None:
-    result = query(account, arn.replace("/j", "/other"))
-    assert result["Status"] == "ValidationError"
-    assert "is not a training job of this account" in result["Message"]
-
-
-def test_period_and_axis_must_fit(account: Account, arn: str) -> None:
-    with pytest.raises(AwsError, match="must both be IterationNumber"):
-        query(account, arn, XAxisType="IterationNumber")

@@ -45,6 +45,11 @@ def test_an_experiment_lives_until_its_trials_are_deleted(account: Account) -> N
     assert names(listed, "TrialComponentSummaries", "TrialComponentName") == ["c"]
     listed = call(account, "ListTrials", TrialComponentName="c")
     assert names(listed, "TrialSummaries", "TrialName") == ["t"]
+    for experiment, parents in (("E", [{"TrialName": "t", "ExperimentName": "E"}]), ("x", None)):
+        parent = {"Name": "Parents.ExperimentName", "Operator": "Equals", "Value": experiment}
+        wanted = {"SearchExpression": {"Filters": [parent]}}
+        hits = call(account, "Search", Resource="ExperimentTrialComponent", **wanted)["Results"]
+        assert [hit["TrialComponent"]["Parents"] for hit in hits] == [parents] * bool(parents)
     assert "1 trial(s)" in refuse(account, "DeleteExperiment", ExperimentName="E")[1]
     assert "1 trial component(s)" in refuse(account, "DeleteTrial", TrialName="t")[1]
     assert "belongs to t" in refuse(account, "DeleteTrialComponent", TrialComponentName="c")[1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from local_test.aws.sagemaker import search_operations
+from local_test.aws.sagemaker.metadata import search_operations
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from local_test.aws.account.kinds import Kind
 from local_test.aws.protocol import messages
 from local_test.aws.protocol.messages import reject
 from local_test.aws.protocol.paging import Pager
+from local_test.aws.sagemaker.metadata import experiments
 
 _KINDS: Final[Mapping[str, Kind[Any]]] = {
     "TrainingJob": kinds.TRAINING_JOB,
@@ -47,7 +48,10 @@ def search(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
     expression = request.get("SearchExpression", {})
     if "VisibilityConditions" in request:
         reject("VisibilityConditions is not emulated: every resource is visible here.")
-    found = [record for record in account.store.list(kind) if matches(expression, record)]
+    records = account.store.list(kind)
+    if kind is kinds.TRIAL_COMPONENT:
+        records = experiments.list_components(account)
+    found = [record for record in records if matches(expression, record)]
     if request.get("CrossAccountFilterOption") == "CrossAccount":
         found = []  # no other account shares anything
     sort_by = request.get("SortBy", "LastModifiedTime")
