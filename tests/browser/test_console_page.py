@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.browser.chromium import CHROMIUM, Browser
+from tests.browser.legibility import find_faults
 from tests.contract.aws.client import LocalAws, training_request, wait_for_status
 from tests.contract.aws.test_components import make_component
 from tests.contract.aws.test_components import make_endpoint as make_shared_endpoint
@@ -24,6 +25,7 @@ from tests.contract.aws.walkthrough import install_sdk
 from tests.support import wait_for
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="the browser ring needs chromium on PATH")
+LONGEST = "a-name-that-is-as-long-as-the-service-allows-for-models-and-jobs"[:63]
 SHOTS = os.environ.get("CONSOLE_SCREENSHOTS")  # a directory in which screenshots are kept
 
 
@@ -38,7 +40,11 @@ def furnish(local: LocalAws) -> None:
     """Create one resource of each kind that the pages show."""
     local.s3.put_object(Bucket=local.bucket, Key="data/a.csv", Body=b"1,2\n")
     make_model(local, "shown")
-    make_config(local, "shown", {"VariantName": "AllTraffic", "ModelName": "shown"})
+    make_model(local, LONGEST)
+    shadow = {"VariantName": "Shadow", "ModelName": LONGEST}
+    shadow |= {"InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}
+    variant = {"VariantName": "AllTraffic", "ModelName": "shown"}
+    make_config(local, "shown", variant, ShadowProductionVariants=[shadow])
     local.sagemaker.create_endpoint(EndpointName="shown", EndpointConfigName="shown")
     make_shared_endpoint(local, "shared")
     for name in ("large", "small"):
@@ -78,6 +84,16 @@ def furnish(local: LocalAws) -> None:
             "StoppingCondition": {"MaxRuntimeInSeconds": 600},
             "StaticHyperParameters": {"epochs": "3"},
         },
+    )
+    unmeasured = training_request(local, "without-metrics")
+    del unmeasured["AlgorithmSpecification"]["MetricDefinitions"]
+    local.sagemaker.create_training_job(**unmeasured)
+    cluster = {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}
+    local.sagemaker.create_processing_job(
+        ProcessingJobName="processed",
+        RoleArn=local.role,
+        AppSpecification={"ImageUri": local.image},
+        ProcessingResources={"ClusterConfig": cluster},
     )
     for name in ("done", "failed"):
         wait_for_status(local, name)
@@ -156,13 +172,15 @@ PAGES = {
     "job": ("/training-job/done", "epoch=7; validation_accuracy="),
     "failed-job": ("/training-job/failed", "<script>document.title"),
     "tuning": ("/hyper-parameter-tuning-job/tuned", "Leaderboard"),
+    "without-metrics": ("/training-job/without-metrics", "has no metric definitions"),
+    "processing": ("/processing-job/processed", "Without effect here"),
     "transform": ("/transform-job/transformed", "1 of 1 objects"),
     "endpoint": ("/endpoint/shown", "AllTraffic"),
     "shared-endpoint": ("/endpoint/shared", "Inference components"),
     "components": ("/inference-component", "2 in all"),
     "component": ("/inference-component/small", "shared, variant AllTraffic"),
-    "component-playground": ("/playground/shared/small", "has answered none"),
-    "playground": ("/playground/shown", "filled from a request that it answered"),
+    "component-playground": ("/playground/shared/small", "has answered no request yet"),
+    "playground": ("/playground/shown", "filled from a request that the endpoint answered"),
     "model": ("/model/shown", "ModelDataUrl"),
     "pipeline": ("/pipeline/gated", "learn-the-digits"),
     "nothing": ("/training-job/nowhere", "does not exist"),
@@ -180,7 +198,7 @@ def test_a_page_says_its_matter_and_is_no_wider_than_its_window(
     if SHOTS:
         browser.screenshot(Path(SHOTS, f"{page}-{width}.png"))
     assert text in browser.evaluate("document.body.innerText")
-    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    assert find_faults(browser) == []
     # Nothing but a request's JSON and the answers of the playground may lie beyond an edge.
     boxes = "[...document.querySelectorAll('.scroll, .log, section')]"
     cut = browser.evaluate(f"{boxes}.filter((box) => box.scrollWidth > box.clientWidth + 1).length")
@@ -204,6 +222,39 @@ def test_a_running_job_shows_new_lines_without_a_reload(aws: LocalAws, browser: 
     aws.sagemaker.stop_training_job(TrainingJobName="running")
     browser.wait("document.querySelector('.status').innerText.includes('Stopped')")
     assert browser.evaluate("document.querySelectorAll('polyline').length") == 1
+
+
+NAMES = "[...document.querySelectorAll('tbody tr:not([hidden]) a')].map((a) => a.innerText)"
+
+
+def test_a_table_sorts_by_any_column_and_shows_what_matches(
+    aws: LocalAws, browser: Browser
+) -> None:
+    browser.open(f"{aws.url}/console/hyper-parameter-tuning-job/tuned", 1280)
+    rates = (
+        "[...document.querySelectorAll('td[data-label=learning_rate]')].map((td) => td.innerText)"
+    )
+    assert browser.evaluate(rates) == ["0.03", "0.01", "0.1"]  # the best first
+    click = "document.querySelector('th:last-child button').click()"
+    browser.evaluate(click)
+    assert browser.evaluate(rates) == ["0.01", "0.03", "0.1"]
+    browser.evaluate(click)
+    assert browser.evaluate(rates) == ["0.1", "0.03", "0.01"]
+    head = "document.querySelector('th:last-child').ariaSort"
+    assert browser.evaluate(head) == "descending"
+
+    browser.open(f"{aws.url}/console/training-job", 390)
+    browser.evaluate(
+        "const field = document.getElementById('filter'); field.value = 'Completed tuned';"
+        "field.dispatchEvent(new Event('input'))"
+    )
+    names = browser.evaluate(NAMES)
+    assert len(names) == 3
+    assert all(name.startswith("tuned-") for name in names)
+    assert "3 of " in browser.evaluate("document.getElementById('filtered').innerText")
+    aws.sagemaker.create_training_job(**training_request(aws, "appears-by-itself"))
+    browser.wait("document.body.textContent.includes('appears-by-itself')")
+    assert browser.evaluate(NAMES) == names  # a filter lasts
 
 
 def choose(browser: Browser, kind: str) -> None:

@@ -7,12 +7,12 @@ from local_test.aws.account.account import Account
 from local_test.aws.account.meter import Meter
 from local_test.aws.account.records import Endpoint, InferenceComponent
 from local_test.aws.console.job_page import read_log
-from local_test.aws.console.rendering import format_date
 from local_test.aws.sagemaker.hosting.component_operations import list_of
 from local_test.aws.sagemaker.hosting.live_components import find_live as find_component
 from local_test.aws.sagemaker.live_endpoints import find_live
 from local_test.endpoints.invocation_http import COMPONENT_LOG_GROUP, LOG_GROUP
 from local_test.requests import model_containers, variant_rules
+from local_test.times import format_date
 
 
 def show_endpoint(account: Account, record: Endpoint) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def _count(
     variant: Mapping[str, Any], running: Mapping[str, Any], summary: Mapping[str, str], meter: Meter
 ) -> dict[str, Any]:
     return {
-        "Weight": running.get("CurrentWeight", variant.get("InitialVariantWeight", 1.0)),
+        "Weight": f"{running.get('CurrentWeight', variant.get('InitialVariantWeight', 1)):g}",
         **(summary or {"Healthy servers": "0"}),
         **_count_requests(meter, variant["VariantName"]),
     }

@@ -1,5 +1,6 @@
 """The page of a training, processing or transform job: facts, curves and the end of its log."""
 
+import time
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
@@ -10,6 +11,7 @@ from local_test.aws.sagemaker import live_jobs
 from local_test.aws.sagemaker.live_jobs import TRAINING, TRANSFORM, JobKind
 from local_test.data import channels, storage
 from local_test.jobs.status import UNFINISHED
+from local_test.times import format_duration
 
 _LINES: Final = 400  # of a log
 _TAIL_BYTES: Final = 256 * 1024
@@ -30,13 +32,12 @@ class LogTail(NamedTuple):
 def show_job(account: Account, job: JobKind, record: Record) -> dict[str, Any]:
     """Return the values of a job's page."""
     name = record[job.kind.name_name]
-    prefix = job.title
+    status = record[job.kind.status_name]
+    is_running = status in UNFINISHED
     facts = {
         "ARN": record[job.kind.arn_name],
         "Image": live_jobs.image_of(record),
-        "Ran for": format_duration(
-            record.get(f"{prefix}StartTime"), record.get(f"{prefix}EndTime")
-        ),
+        "Duration": format_duration(measure_job(record, job.title, is_running=is_running)),
         "Artifact": record.get("ModelArtifacts", {}).get("S3ModelArtifacts"),
         "Model": record.get("ModelName"),
         "Exit message": record.get("ExitMessage"),
@@ -44,22 +45,39 @@ def show_job(account: Account, job: JobKind, record: Record) -> dict[str, Any]:
     }
     if job is TRANSFORM:
         facts |= {"Input": find_input(record), "Progress": _count_transformed(record)}
+    definitions = list_definitions(record)
     return {
         "record": record,
-        "status": record[job.kind.status_name],
-        "is_running": record[job.kind.status_name] in UNFINISHED,
+        "status": status,
+        "is_running": is_running,
         "facts": facts,
-        "metrics": _draw_metrics(account, name) if job is TRAINING else [],
+        "has_metrics": job is TRAINING,
+        "definitions": definitions,
+        "metrics": _draw_metrics(account, name) if definitions else [],
         "log": read_log(account, job.log_group, f"{name}/"),
         "request": record["_request"],
     }
 
 
-def format_duration(start: float | None, end: float | None) -> str:
-    """Format the seconds between two times; nothing for a job that has not ended."""
-    if start is None or end is None:
-        return ""
-    return f"{end - start:.1f} s"
+def measure(start_s: float | None, end_s: float | None, *, is_running: bool) -> float | None:
+    """Return how long something took, or has taken until now; None before its start."""
+    if end_s is None and is_running:
+        end_s = time.time()
+    if start_s is None or end_s is None:
+        return None
+    return end_s - start_s
+
+
+def measure_job(record: Record, prefix: str, *, is_running: bool) -> float | None:
+    """Return for how many seconds a job ran, or runs since it was created."""
+    start_s = record.get(f"{prefix}StartTime") or record["CreationTime"]
+    return measure(start_s, record.get(f"{prefix}EndTime"), is_running=is_running)
+
+
+def list_definitions(record: Record) -> list[str]:
+    """Return the names of a training job's metric definitions; other jobs have none."""
+    specification = record.get("AlgorithmSpecification") or {}
+    return [item["Name"] for item in specification.get("MetricDefinitions") or ()]
 
 
 def find_input(record: Record) -> str:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from local_test.aws.account import kinds
 from local_test.aws.account.account import Account
 from local_test.aws.account.kinds import Kind
-from local_test.aws.console.job_page import find_input, format_duration
+from local_test.aws.console.job_page import find_input, list_definitions, measure_job
 from local_test.aws.console.rendering import shorten
 from local_test.aws.sagemaker import live_jobs
 from local_test.jobs.status import UNFINISHED
@@ -32,6 +32,8 @@ class _Group:
 
 
 def _list_metrics(account: Account, record: Record) -> str:
+    if not list_definitions(record):
+        return "no metric definitions"
     found = record.get("FinalMetricDataList") or live_jobs.final_metrics(
         account, record["TrainingJobName"]
     )
@@ -83,7 +85,7 @@ def _make_group(account: Account, group: _Group, most: int) -> dict[str, Any]:
         "link": f"/console/{group.kind.name}",
         "total": len(records),
         "label": group.label,
-        "has_durations": any("duration" in row for row in rows),
+        "has_durations": any("duration_s" in row for row in rows),
         "rows": rows,
     }
 
@@ -99,8 +101,7 @@ def _make_row(account: Account, group: _Group, record: Record) -> dict[str, Any]
     }
     if kind.prefix.endswith("Job"):
         prefix = kind.prefix.removesuffix("Job")
-        start_s = record.get(f"{prefix}StartTime") or record["CreationTime"]
-        row["duration"] = format_duration(start_s, record.get(f"{prefix}EndTime"))
+        row["duration_s"] = measure_job(record, prefix, is_running=row["status"] in UNFINISHED)
     if reason := record.get("FailureReason"):
         shown = reason[:_REASON_CHARACTERS] + "…" * (len(reason) > _REASON_CHARACTERS)
         return {**row, "label": "Failure reason", "detail": shown}

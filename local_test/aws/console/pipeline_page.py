@@ -8,11 +8,12 @@ from urllib.parse import quote
 
 from local_test.aws.account.account import Account
 from local_test.aws.account.kinds import PIPELINE_EXECUTION, RESOURCES
-from local_test.aws.console.job_page import format_duration
+from local_test.aws.console.job_page import measure
 from local_test.aws.sagemaker.pipelines import definition
 from local_test.aws.sagemaker.pipelines.definition import Step
 from local_test.aws.sagemaker.pipelines.steps import DOINGS
 
+_RUNNING: Final = ("Starting", "Executing", "Stopping")
 _KINDS: Final = {kind.prefix: kind.name for kind in RESOURCES.values()}
 
 
@@ -41,9 +42,11 @@ def show_pipeline(account: Account, record: Mapping[str, Any]) -> dict[str, Any]
 
 def _show_step(step: Step, state: Mapping[str, Any]) -> dict[str, Any]:
     doing = DOINGS.get(step.kind)
-    shown = {"name": step.name, "kind": step.kind, "state": state}
-    if "StartTime" in state:
-        shown["duration"] = format_duration(state["StartTime"], state.get("EndTime"))
+    shown: dict[str, Any] = {"name": step.name, "kind": step.kind, "state": state}
+    is_running = state.get("StepStatus") in _RUNNING
+    shown["duration_s"] = measure(
+        state.get("StartTime"), state.get("EndTime"), is_running=is_running
+    )
     if doing and "Metadata" in state:
         place = state["Metadata"][doing.metadata]["Arn"].rpartition(":")[2]
         if doing.name:  # an ARN has it in lower case

@@ -11,12 +11,13 @@ import jinja2
 from local_test.aws.account import kinds
 from local_test.aws.account.account import Account
 from local_test.aws.protocol.messages import Reply
+from local_test.times import format_date, format_duration
 
 _ASSETS: Final = Path(__file__).with_name("assets")
 _FILES: Final = {
     "style.css": "text/css; charset=utf-8",
     **dict.fromkeys(
-        ("script.js", "playground.js", "drawing.js", "snippets.js", "answers.js"),
+        ("script.js", "tables.js", "playground.js", "drawing.js", "snippets.js", "answers.js"),
         "text/javascript; charset=utf-8",
     ),
 }
@@ -78,11 +79,6 @@ def shorten(value: Any) -> str:
         return str(value or "")
 
 
-def format_date(seconds: float, pattern: str = "%Y-%m-%d %H:%M:%S") -> str:
-    """Format seconds since the epoch in the time zone of this machine."""
-    return dt.datetime.fromtimestamp(seconds).astimezone().strftime(pattern)
-
-
 @functools.cache
 def _load_templates() -> jinja2.Environment:
     environment = jinja2.Environment(
@@ -97,6 +93,7 @@ def _load_templates() -> jinja2.Environment:
         "iso": lambda seconds: dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat(
             timespec="seconds"
         ),
+        "duration": format_duration,
         "short": shorten,
         "compact": json.dumps,
         "pretty": lambda document: json.dumps(document, indent=2),

@@ -74,10 +74,12 @@ def _is_multi_model(model: Mapping[str, Any]) -> bool:
 
 def _describe_source(document: Any, examples: list[Example]) -> str:
     if list_types(document):
-        return "The form follows its openapi.json."
+        return "The form follows the openapi.json of the endpoint."
     if examples:
-        return "The form is filled from a request that it answered."
-    return "It describes no requests, and has answered none."
+        return "The form is filled from a request that the endpoint answered."
+    return (
+        "The endpoint has no openapi.json and has answered no request yet, so nothing is filled in."
+    )
 
 
 def _merge(*lists: list[str]) -> list[str]:

@@ -17,6 +17,7 @@ from local_test.cli.options import COMMAND, JOBS, Command, Group
 from local_test.cli.runs import comparison, page, run_files, selection
 from local_test.cli.runs.comparison import Comparison, Row
 from local_test.cli.runs.run_files import Run
+from local_test.times import format_date, format_duration
 
 _STYLES: Final = {"Completed": "green", "Failed": "bold red", "InProgress": "cyan"}
 _UNCUT_COLUMNS: Final = 1000
@@ -130,8 +131,8 @@ def _tabulate_list(runs: Sequence[Run]) -> Table:
         table.add_row(
             Text(run.name + " (up)" * (run.origin == "up")),
             Text(run.status, style=_STYLES.get(run.status, "yellow")),
-            comparison.format_date(run.created_s),
-            comparison.format_duration(run.duration_s),
+            format_date(run.created_s),
+            format_duration(run.duration_s),
             Text(", ".join(metrics) or "; ".join(run.notes)),
             Text(_shorten(parameters)),
         )

@@ -1,7 +1,6 @@
 """Sets runs side by side: facts, parameters, metrics, curves and confusion matrices."""
 
 import dataclasses
-import datetime as dt
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any, Final
 from local_test.cli.runs import run_files
 from local_test.cli.runs.run_files import Point, Run
 from local_test.cli.runs.selection import to_number
+from local_test.times import format_date, format_duration
 
 _LOWER_IS_BETTER: Final = frozenset(
     {"loss", "error", "time", "stall", "rmse", "mae", "mse", "eta", "latency", "perplexity"}
@@ -114,20 +114,3 @@ def format_number(value: float | None) -> str:
     if value is None:
         return ""
     return f"{value:.6g}"
-
-
-def format_duration(seconds: float | None) -> str:
-    """Format a duration as 12.3 s, 4 min 5 s or 2 h 3 min."""
-    if seconds is None:
-        return ""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest_s = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest_s} s"
-    return f"{minutes // 60} h {minutes % 60} min"
-
-
-def format_date(seconds: float) -> str:
-    """Format seconds since the epoch in the time zone of this machine."""
-    return dt.datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")

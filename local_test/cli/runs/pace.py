@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from local_test.cli.runs.comparison import format_duration
+from local_test.times import format_duration
 
 _WITHIN: Final = re.compile(
     r"epoch (\d+) of (\d+), step (\d+) of (\d+): .*?([\d.]+) images/s, (\d+) s to go"

@@ -55,7 +55,7 @@ function showRequest() {
   find("request").textContent = `POST /endpoints/${form.endpoint}/invocations\n${lines}\n${describe(request.body)}`;
   find("code").hidden = true;
   find("save").hidden = true;
-  for (const button of document.querySelectorAll("[data-code]")) button.disabled = false;
+  find("sent").hidden = false;
 }
 
 async function send() {

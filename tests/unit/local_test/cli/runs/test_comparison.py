@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from local_test.cli.runs import comparison, run_files
-from local_test.cli.runs.comparison import Comparison, format_duration
+from local_test.cli.runs.comparison import Comparison
 from tests.unit.local_test.cli.runs.made import make_job
 
 
@@ -60,11 +60,3 @@ def test_programs_get_the_same_as_json(compared: Comparison) -> None:
     document = json.loads(json.dumps(compared.describe()))
     assert [run["name"] for run in document["runs"]] == ["a", "b"]
     assert document["confusion_matrices"][0]["matrix"] == [[1, 2], [3, 4]]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(None, ""), (0.04, "0.0 s"), (59.9, "59.9 s"), (245, "4 min 5 s"), (7380, "2 h 3 min")],
-)
-def test_a_duration_is_short(seconds: float | None, text: str) -> None:
-    assert format_duration(seconds) == text
