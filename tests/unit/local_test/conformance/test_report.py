@@ -1,6 +1,7 @@
 """Reports of verdicts: JSON, JUnit XML and HTML."""
 
 import json
+import re
 import xml.etree.ElementTree as ET
 
 from local_test.conformance import report
@@ -40,9 +41,23 @@ def test_junit_is_xml_whatever_the_evidence_holds() -> None:
     assert [len(case) for case in suite] == [0, 1, 1, 1]
 
 
+def test_each_check_has_an_area_and_each_area_its_counts() -> None:
+    assert all(report.find_area(identity) for identity in CHECKS)
+    page = report.format_html("x", some_verdicts())
+    [hosting] = re.findall(r'<th scope="row">Hosting</th>(.*)</tr>', page)
+    assert re.findall(r">(\d)<", hosting) == ["0", "1", "1", "1"]
+    assert "Multi-model" not in page
+
+
+def test_violations_of_a_must_come_first() -> None:
+    page = report.format_html("x", some_verdicts())
+    outcomes = re.findall(r'<tr class="(\w+) area', page)
+    assert outcomes == ["must", "should", "pass", "skip"]
+
+
 def test_the_page_needs_nothing_else_and_escapes_evidence() -> None:
     page = report.format_html("x", some_verdicts())
 
     assert "<script>alert" not in page
     assert "&lt;script&gt;" in page
-    assert "http" not in page.replace("HTTP", "")
+    assert re.findall("https?://", page) == []
