@@ -13,6 +13,7 @@ from local_test.endpoints.variants import routing
 from local_test.endpoints.variants.component_routing import TARGET_VARIANT, Hosted, route
 from local_test.endpoints.variants.replica import Place, Replica
 from local_test.endpoints.variants.routing import Lane
+from local_test.endpoints.variants.sessions import SESSION
 from local_test.endpoints.variants.variant import Patience, Variant
 from local_test.endpoints.variants.version import Progress, Version
 from local_test.endpoints.variants.version_starter import VersionStarter
@@ -102,7 +103,14 @@ class Deployment:
 
         Raises: RequestError 400 if the request names one that does not exist.
         """
-        chosen = self.choose_variant(headers.get(TARGET_VARIANT))
+        session = headers.get(SESSION, "")
+        holders = [
+            variant
+            for lane in self.lanes
+            for variant in lane.variants
+            if session and TARGET_VARIANT not in headers and variant.find_session(session)
+        ]
+        chosen = holders[0] if holders else self.choose_variant(headers.get(TARGET_VARIANT))
         return route(chosen, self.list_components, headers)
 
     def choose_variant(self, target: str | None) -> Variant:
@@ -124,7 +132,7 @@ class Deployment:
             with contextlib.ExitStack() as stack:
                 while True:
                     try:
-                        replica = stack.enter_context(variant.lease())
+                        replica = stack.enter_context(variant.lease(headers.get(SESSION, "")))
                         break
                     except ReplacedError:
                         variant = self.choose(headers)

@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 from container import contract
 from container.errors import PlatformError, RequestError, UserError
 from local_test import container_files, identity
-from local_test.endpoints import data_capture, invocation
+from local_test.endpoints import data_capture, invocation, invocation_members
 from local_test.endpoints.asynchronous.async_invocation import AsyncQueues, Links
 from local_test.endpoints.data_capture import Capture
 from local_test.endpoints.deployment import Deployment
@@ -61,6 +61,7 @@ class Endpoint:
         self._limits = limits or Limits()
         self._trigger = Trigger(faults, self._inject, self._report)
         self._slow_readers = 0
+        self._notes = invocation_members.Notes(self._report)
         starter = VersionStarter(
             directory,
             runner,
@@ -189,7 +190,7 @@ class Endpoint:
 
         Raises: RequestError with the status and message of the service.
         """
-        variant, known = self._admit(body, headers)
+        variant, known = self._admit("InvokeEndpoint", body, headers)
         with self.deployment.lease(variant, known) as replica:
             self._read_slowly(replica.servers[0], body, known)
             answer = replica.answer(body, known)
@@ -219,7 +220,7 @@ class Endpoint:
 
         Raises: RequestError with the status and message of the service.
         """
-        variant, known = self._admit(body, headers)
+        variant, known = self._admit("InvokeEndpointWithResponseStream", body, headers)
         if not variant.is_monitored:
             raise RequestError(400, "a serverless endpoint does not stream; use InvokeEndpoint")
         stream = self.deployment.stream(variant, known, body)
@@ -233,7 +234,9 @@ class Endpoint:
             arguments = (body, headers, self._monitor.ended)
             threading.Thread(target=server.client.read_slowly, args=arguments, daemon=True).start()
 
-    def _admit(self, body: bytes, headers: Mapping[str, str]) -> tuple[Variant, dict[str, str]]:
+    def _admit(
+        self, operation: str, body: bytes, headers: Mapping[str, str]
+    ) -> tuple[Variant, dict[str, str]]:
         """Return a synchronous request's variant, and the headers that concern the container.
 
         Raises: RequestError if the service would refuse the request.
@@ -245,8 +248,9 @@ class Endpoint:
             )
             raise RequestError(400, message)
         known = invocation.select_headers(headers.items(), FORWARDED_HEADERS)
+        self._notes.report(invocation_members.admit(operation, known))
         variant = self.deployment.choose(known)
-        invocation.check_request(body, known, variant.starter.limits.payload_bytes)
+        invocation.check_size(body, variant.starter.limits.payload_bytes)
         return variant, known
 
     def invoke_async(self, source: str | bytes, headers: Mapping[str, str]) -> dict[str, str]:
@@ -261,8 +265,6 @@ class Endpoint:
 
     def _answer_async(self, body: bytes, headers: Mapping[str, str], limit_s: float) -> Answer:
         known = invocation.select_headers(headers.items(), FORWARDED_HEADERS)
-        # The body is in S3 and has its own limit.
-        invocation.check_request(b"", known, self._limits.payload_bytes)
         with self.deployment.lease(self.deployment.choose(known), known) as replica:
             return replica.answer(body, known, limit_s=limit_s)
 

@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from container import contract
 from container.errors import RequestError
 
 HEADER_PREFIX: Final = "x-amzn-sagemaker-"
@@ -25,14 +24,6 @@ RETURNED_HEADERS: Final = {  # as the API spells them
     "x-amzn-sagemaker-closed-session-id": "X-Amzn-SageMaker-Closed-Session-Id",
 }
 """What a container returns to the caller besides the body (RQ-5, SE-1), by lower-case name."""
-REFUSED_HEADERS: Final = {
-    HEADER_PREFIX + "enable-explanations": (
-        "EnableExplanations is for endpoints with an ExplainerConfig; this endpoint has none, so "
-        "leave it out"
-    )
-}
-"""What the service refuses of a request to an endpoint such as ours, by lower-case name."""
-_ATTRIBUTES_CHARACTERS: Final = 1024
 
 
 @dataclass(frozen=True)
@@ -106,25 +97,11 @@ def select_headers(headers: Iterable[tuple[str, str]], names: Collection[str]) -
     return {name: value for name, value in found.items() if name in names}
 
 
-def check_request(body: bytes, headers: Mapping[str, str], maximum_bytes: int) -> None:
-    """Check what the service checks before a request reaches a container.
-
-    Raises: RequestError 413 for a body that is too large, 400 for wrong custom attributes and for
-    headers that concern other kinds of endpoints.
-    """
-    for name, reason in REFUSED_HEADERS.items():
-        if name in headers:
-            raise RequestError(400, reason)
+def check_size(body: bytes, maximum_bytes: int) -> None:
+    """Check the size of a request. Raises: RequestError 413 if it is too large."""
     if len(body) > maximum_bytes:
         message = f"the body has {len(body)} bytes; at most {maximum_bytes} are allowed (HO-9)"
         raise RequestError(413, message)
-    attributes = headers.get(contract.CUSTOM_ATTRIBUTES_HEADER.lower(), "")
-    if len(attributes) > _ATTRIBUTES_CHARACTERS or not attributes.isascii():
-        message = (
-            f"custom attributes are at most {_ATTRIBUTES_CHARACTERS} ASCII characters (RQ-2); "
-            f"found {len(attributes)} characters"
-        )
-        raise RequestError(400, message)
 
 
 def check_answer(answer: Answer, maximum_bytes: int) -> None:

@@ -138,9 +138,12 @@ class InvocationApi:
     ) -> Iterable[bytes]:
         stream = self._open_stream(endpoint, body, headers)
         content_type = stream.headers.get("content-type", "application/octet-stream")
+        attributes = stream.headers.get(contract.CUSTOM_ATTRIBUTES_HEADER.lower())
+        returned = [(contract.CUSTOM_ATTRIBUTES_HEADER, attributes)] if attributes else []
         start_response(
             "200 OK",
             [
+                *returned,
                 ("Content-Type", event_stream.CONTENT_TYPE),
                 ("X-Amzn-SageMaker-Content-Type", content_type),
                 ("x-Amzn-Invoked-Production-Variant", stream.variant),

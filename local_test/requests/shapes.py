@@ -44,6 +44,8 @@ _TYPES: Final[Mapping[str, type | tuple[type, ...]]] = {
 _S3_URI_PATTERN: Final = "(https|s3)://"
 _MARKS: Final = r"!-/:-@\[-`{-~\u00a1-\u00bf\u2010-\u2bff\u3000-\u303f"
 _JAVA_SPELLINGS: Final = {
+    r"\p{ASCII}*": r"[\x00-\x7f]*",
+    r"\z": r"\Z",
     r"[\p{Print}]": r"[\x20-\x7e]",
     r"\p{Print}": r"[\x20-\x7e]",
     r"\p{P}": _MARKS,
@@ -92,6 +94,14 @@ def service_model(name: str = "sagemaker") -> botocore.model.ServiceModel:
 def input_shape(operation: str, service: str = "sagemaker") -> Any:
     """Return the shape of an operation's request, or None if it takes no input."""
     return service_model(service).operation_model(operation).input_shape
+
+
+def find_input_shape(operation: str) -> Any:
+    """Return the shape of a request of SageMaker, its runtime or its metrics."""
+    for service in ("sagemaker", "sagemaker-runtime", "sagemaker-metrics"):
+        if operation in service_model(service).operation_names:
+            return input_shape(operation, service)
+    raise KeyError(operation)
 
 
 def read(shape: Any, value: Any, *, is_handwritten: bool = False) -> tuple[Any, list[Fault]]:

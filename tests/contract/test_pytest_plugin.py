@@ -41,7 +41,7 @@ def test_headers(endpoint):
     assert answer.headers["content-type"] == "application/json"
     assert answer.json()["attributes"] == "mine"
     assert endpoint.invoke(b"refuse").status == 415
-    with pytest.raises(RequestError, match="custom attributes"):
+    with pytest.raises(RequestError, match="CustomAttributes: expected at most 1024"):
         endpoint.invoke("2,3", custom_attributes="x" * 1025)
 
 

@@ -27,10 +27,10 @@ def restrict(requirements: Mapping[str, Any]) -> dict[str, Any]:
 class Copies(Variant):
     """The copies of a component."""
 
-    def _take(self) -> Replica:
+    def _take(self, session: str) -> Replica:
         if not self.replicas:
             raise RequestError(400, NO_CAPACITY)
-        return super()._take()
+        return super()._take(session)
 
     def _choose(self, healthy: Sequence[Replica]) -> Replica:
         """Return the copy that has the fewest requests; equals take turns."""

@@ -8,6 +8,7 @@ from container.errors import RequestError
 from local_test.endpoints.invocation import HEADER_PREFIX, Answer, Stream
 from local_test.endpoints.multi_model import ModelCache
 from local_test.endpoints.server import Server
+from local_test.endpoints.variants.sessions import Sessions
 from local_test.requests import model_containers
 
 _TARGET_CONTAINER: Final = HEADER_PREFIX + "target-container-hostname"
@@ -46,6 +47,8 @@ class Replica:
     """Name of the endpoint configuration that it belongs to."""
     requests: int = 0
     """How many requests it is answering."""
+    sessions: Sessions = field(default_factory=Sessions)
+    """The stateful sessions that it has opened."""
 
     @property
     def servers(self) -> list[Server]:
@@ -91,6 +94,7 @@ class Replica:
             _check_passable(answer)
             body = answer.body
             sent = _name_type(sent, answer)
+        self.sessions.note(answers[-1].headers)
         setup_s = self.setup_s
         self.setup_s = 0.0
         return replace(_combine(answers), setup_s=setup_s, config=self.config)

@@ -108,12 +108,12 @@ class ServerlessVariant(Variant):
                     server.container.kill()
 
     @contextlib.contextmanager
-    def lease(self) -> Iterator[Replica]:
+    def lease(self, session: str = "") -> Iterator[Replica]:  # noqa: ARG002 - it keeps no state
         """Yield an environment for one request; start it if necessary.
 
         Raises: RequestError 429 if there are as many as allowed, 424 if it does not start.
         """
-        replica = self._take()
+        replica = self._take_environment()
         is_sound = True
         try:
             yield replica
@@ -146,7 +146,7 @@ class ServerlessVariant(Variant):
             "Throttled": str(self.throttled),
         }
 
-    def _take(self) -> Replica:
+    def _take_environment(self) -> Replica:
         ended: list[Replica] = []
         try:
             idle = self._take_idle(ended)

@@ -59,12 +59,12 @@ class Variant:
         return [server for replica in self.replicas for server in replica.servers]
 
     @contextlib.contextmanager
-    def lease(self) -> Iterator[Replica]:
-        """Yield the healthy replicas in turn, each for one request.
+    def lease(self, session: str = "") -> Iterator[Replica]:
+        """Yield the healthy replicas in turn, each for one request, or the one with a session.
 
         Raises: RequestError 503 if there are none, ReplacedError after `close`.
         """
-        replica = self._take()
+        replica = self._take(session)
         try:
             yield replica
         finally:
@@ -72,14 +72,21 @@ class Variant:
                 replica.requests -= 1
                 self._changed.notify_all()
 
-    def _take(self) -> Replica:
+    def find_session(self, session: str) -> Replica | None:
+        """Return the healthy replica that has opened a session and not closed it (SE-1)."""
+        for replica in self.replicas:
+            if session in replica.sessions and replica.is_healthy:
+                return replica
+        return None
+
+    def _take(self, session: str) -> Replica:
         with self._changed:
             if self._is_closed:
                 raise ReplacedError(self.name)
             healthy = [replica for replica in self.replicas if replica.is_healthy]
             if not healthy:
                 raise RequestError(503, f"no server of variant {self.name!r} is healthy (HO-4)")
-            replica = self._choose(healthy)
+            replica = self.find_session(session) or self._choose(healthy)
             replica.requests += 1
             return replica
 

@@ -6,18 +6,24 @@ What only decides whether a request is refused is shown to do that.
 
 from __future__ import annotations
 
+import io
 import json
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.serialize import create_serializer
 
 from local_test.aws.account.account import Account
 from local_test.aws.account.settings import Settings
 from local_test.aws.process import operations
-from local_test.aws.sagemaker import live_endpoints
+from local_test.aws.sagemaker import live_endpoints, runtime
+from local_test.aws.sagemaker.metadata import run_metrics
+from local_test.endpoints import invocation, invocation_http, invocation_members
+from local_test.endpoints.asynchronous.accepted import Options
 from local_test.endpoints.endpoint import Endpoint
 from local_test.requests import component_rules, rules, shapes, treatments
 from local_test.runners.interface import Runner
@@ -25,10 +31,11 @@ from local_test.runners.process import ProcessRunner
 from tests.contract.test_local_test_endpoint import make_model
 from tests.support import PROGRAMS
 from tests.unit.local_test.aws.conftest import PlayedServices
-from tests.unit.local_test.aws.watched import Reads, WatchedStore, watch
+from tests.unit.local_test.aws.watched import Reads, Watched, WatchedStore, watch
 from tests.unit.local_test.requests.test_treatments import list_leaves
 
 LIMIT_S = 120
+SERIALIZER = create_serializer("rest-json", include_validation=False)
 ARN = "arn:aws:sagemaker:us-east-1:000000000000"
 ROLE = "arn:aws:iam::000000000000:role/test"
 HEADER = "X-Amzn-SageMaker-"
@@ -54,6 +61,8 @@ class World:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.reads: Reads = set()
+        self.operation = ""
+        """Of the runtime API, which is being called."""
         store = WatchedStore(directory / "aws/state.sqlite")
         store.reads = self.reads
         self.services = PlayedServices()
@@ -71,7 +80,8 @@ class World:
     def do(self, operation: str, **request: Any) -> None:
         """Run an operation, and wait for what it begins."""
         watched = watch(request, operation, self.reads)
-        operations.OPERATIONS[operation](self.account, watched)
+        known = {**operations.OPERATIONS, **run_metrics.OPERATIONS}
+        known[operation](self.account, watched)
         assert self.account.wait_for_threads(LIMIT_S)
 
     def name(self, name: str) -> str:
@@ -88,6 +98,36 @@ class World:
     def describe(self, operation: str, **request: Any) -> Any:
         """Return what an operation answers, unwatched."""
         return operations.OPERATIONS[operation](self.account, request)
+
+    def call(self, operation: str, **members: Any) -> list[Any]:
+        """Send a request of the runtime API as boto3 does; return its status, headers and body.
+
+        What the container gets counts as asked for.
+        """
+        model = shapes.service_model("sagemaker-runtime").operation_model(operation)
+        sent = SERIALIZER.serialize_to_request(members, model)
+        self.operation = operation
+        environ = {
+            f"HTTP_{name.upper().replace('-', '_')}": str(value)
+            for name, value in sent["headers"].items()
+        }
+        environ["CONTENT_TYPE"] = environ.pop("HTTP_CONTENT_TYPE", "")
+        body = sent["body"]
+        environ |= {"REQUEST_METHOD": sent["method"], "PATH_INFO": sent["url_path"]}
+        environ["wsgi.input"] = io.BytesIO(body)
+        found: list[Any] = []
+        api = runtime.api_of(self.account)
+        answer = b"".join(api(environ, lambda *head: found.extend(head)))
+        assert self.account.wait_for_threads(LIMIT_S)
+        return [found[0], dict(found[1]), answer]
+
+    def note_received(self, answer: bytes, members: dict[str, Any]) -> None:
+        """Note what of a request reached the container, by its answer."""
+        document = json.loads(answer[answer.index(b'{"echo"') : answer.rindex(b"}") + 1])
+        got = {*document["headers"].values(), document["echo"]}
+        for name, value in members.items():
+            if value in got:
+                self.reads.add((self.operation, name))
 
     def check(self, status: str, operation: str, member: str, **request: Any) -> Any:
         """Check a status; return what describes it."""
@@ -374,6 +414,68 @@ def run_components(world: World) -> None:
     world.do("DeleteEndpoint", EndpointName="shared")
 
 
+def run_invocations(world: World) -> None:
+    """Invoke endpoints of each kind, in each way, with every header."""
+    given = {
+        "Body": b"body",
+        "ContentType": "text/plain",
+        "Accept": "text/x",
+        "CustomAttributes": "trace",
+        "InferenceId": "identity",
+    }
+    texts = {**given, "Body": "body"}
+    two = {**VARIANT, "InitialInstanceCount": 2}
+    stored = {"OutputConfig": {"S3OutputPath": world.name("invoked")}}
+    world.make_endpoint("invoked", two)
+    world.make_endpoint("later", VARIANT, AsyncInferenceConfig=stored)
+    routed = {"TargetVariant": "v", "SessionId": "session"}
+    for operation in ("InvokeEndpoint", "InvokeEndpointWithResponseStream"):
+        for members in (given, {**given, **routed, "PrefixAwareId": "prefix"}):
+            status, _, answer = world.call(operation, EndpointName="invoked", **members)
+            assert status == "200 OK", answer
+            world.note_received(answer, {**texts, **members, "Body": "body"})
+        for name, message in (
+            ("TargetContainerHostname", b"leave it out"),
+            ("InferenceComponentName", b"not allowed"),
+        ):
+            status, _, answer = world.call(operation, EndpointName="invoked", **{name: "x"})
+            assert (status[:3], message in answer) == ("400", True), answer
+        status, _, answer = world.call(operation, EndpointName="none")
+        assert b"Endpoint none of account" in answer
+        world.reads.add((operation, "EndpointName"))
+    options = {
+        "S3OutputPathExtension": "below",
+        "Filename": "answer.json",
+        "RequestTTLSeconds": 60,
+        "InvocationTimeoutSeconds": 30,
+    }
+    for source in ({"Body": b"body"}, {"InputLocation": "s3://bucket/key"}):
+        named = {"EndpointName": "later", **given, **source, **options}
+        if "InputLocation" in source:
+            del named["Body"]
+        status, headers, _ = world.call("InvokeEndpointAsync", **named)
+        assert status == "202 Accepted"
+        assert headers["X-Amzn-SageMaker-OutputLocation"].endswith("/below/answer.json")
+    for name in ("later", "invoked"):  # its answers are stored when it has stopped
+        world.do("DeleteEndpoint", EndpointName=name)
+    answer = (world.directory / "data/invoked/below/answer.json").read_bytes()
+    world.note_received(answer, texts)
+    _, _, answer = world.call("InvokeEndpointAsync", EndpointName="none")
+    assert b"Endpoint none of account" in answer
+    world.reads.add((world.operation, "EndpointName"))
+
+
+def run_metrics_of_a_run(world: World) -> None:
+    world.do("CreateTrialComponent", TrialComponentName="run")
+    now = time.time()
+    values = [{"MetricName": "loss", "Timestamp": now, "Value": 1.0, "Step": 3}]
+    world.do("BatchPutMetrics", TrialComponentName="run", MetricData=values)
+    arn = f"{ARN}:experiment-trial-component/run"
+    query = {"MetricName": "loss", "ResourceArn": arn, "MetricStat": "Last", "Start": 3, "End": 3}
+    axis = {"Period": "IterationNumber", "XAxisType": "IterationNumber"}
+    world.do("BatchGetMetrics", MetricQueries=[{**query, **axis}])
+
+
 @pytest.fixture(scope="module")
 def reads(tmp_path_factory: pytest.TempPathFactory) -> Reads:
     """Return what is asked for of requests of all operations of the table."""
@@ -389,19 +491,49 @@ def reads(tmp_path_factory: pytest.TempPathFactory) -> Reads:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(component_rules, "merge", merge_watched)
         world.do("CreateModel", ModelName="one", ExecutionRoleArn=ROLE, PrimaryContainer=container)
+        rewatch_headers(world, patch)
         for run in (
             *(run_training, run_other_jobs, run_models),
             *(run_variants, run_updates, run_components),
+            *(run_invocations, run_metrics_of_a_run),
         ):
             run(world)
     world.account.store.close()
     return world.reads
 
 
+def rewatch_headers(world: World, patch: pytest.MonkeyPatch) -> None:
+    """Watch the headers of the runtime API, which are copied on their way, as members."""
+
+    def watched(headers: Any) -> Any:
+        return WatchedHeaders(headers, world.operation, world.reads)
+
+    read_headers, select_headers = invocation_http.read_headers, invocation.select_headers
+    read_options = Options.read
+    patch.setattr(invocation_http, "read_headers", lambda *given: watched(read_headers(*given)))
+    patch.setattr(invocation, "select_headers", lambda *given: watched(select_headers(*given)))
+    patch.setattr(Options, "read", lambda headers: read_options(watched(headers)))
+
+
+class WatchedHeaders(Watched):
+    """Headers that note the members they are."""
+
+    def __init__(self, headers: Any, operation: str, reads: Reads) -> None:
+        super().__init__(headers, operation, "", reads)
+        self._members = invocation_members.list_members(operation) if operation else {}
+
+    def note(self, name: str) -> None:
+        """Note the member of a header."""
+        if name in self._members:
+            super().note(self._members[name])
+
+
 @pytest.mark.parametrize("operation", sorted(treatments.TREATMENTS))
 def test_each_emulated_leaf_is_read_by_code_that_acts(reads: Reads, operation: str) -> None:
     table = treatments.TREATMENTS[operation]
-    leaves = {path.removesuffix("[]") for path in list_leaves(shapes.input_shape(operation), "")}
+    leaves = {
+        path.removesuffix("[]") for path in list_leaves(shapes.find_input_shape(operation), "")
+    }
     emulated = {path for path in leaves & table.keys() if table[path].kind in TAKEN}
     read = {path for name, path in reads if name == operation}
     assert len(emulated) >= 1

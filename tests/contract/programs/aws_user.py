@@ -88,7 +88,13 @@ class Handler(BaseHTTPRequestHandler):
             )
             attributes = self.headers.get("X-Amzn-SageMaker-Custom-Attributes", "")
             port = f"{socket.gethostname()}:{self.server.server_address[1]}"
-            answer = {"echo": body.decode(), "model": model, "port": port, "attributes": attributes}
+            answer = {
+                "echo": body.decode(),
+                "model": model,
+                "port": port,
+                "attributes": attributes,
+                "headers": dict(self.headers.items()),
+            }
             self._answer(200, json.dumps(answer).encode(), "application/json")
 
     def _answer(self, status: int, body: bytes, content_type: str = "text/plain") -> None:

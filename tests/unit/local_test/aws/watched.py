@@ -18,6 +18,7 @@ _SHOWING = (
     "local_test.aws.protocol.messages",
 )
 """What asks for every member, whatever it is."""
+_WATCHING = (__name__, "tests.contract.aws.test_fields")
 _INNER = ("<listcomp>", "<dictcomp>", "<setcomp>", "<genexpr>", "<lambda>")
 Reads = set[tuple[str, str]]
 
@@ -40,23 +41,24 @@ class Watched(dict[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         """Return a member."""
-        self._note(name)
+        self.note(name)
         return super().__getitem__(name)
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return a member or the default."""
-        self._note(name)
+        self.note(name)
         return super().get(name, default)
 
     def __contains__(self, name: object) -> bool:
         """Return whether a member is there."""
-        self._note(str(name))
+        self.note(str(name))
         return super().__contains__(name)
 
-    def _note(self, name: str) -> None:
+    def note(self, name: str) -> None:
+        """Note that a member is asked for, unless it only is to refuse or show it."""
         frame = inspect.currentframe()
         while frame is not None and (
-            frame.f_code.co_filename == __file__ or frame.f_code.co_name in _INNER
+            frame.f_globals.get("__name__") in _WATCHING or frame.f_code.co_name in _INNER
         ):
             frame = frame.f_back
         assert frame is not None

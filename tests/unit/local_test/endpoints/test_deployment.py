@@ -12,9 +12,30 @@ import pytest
 from container.errors import RequestError
 from local_test.endpoints.deployment import Deployment
 from local_test.endpoints.invocation import ReplacedError, Stream, VariantError
+from local_test.endpoints.variants.sessions import SESSION
 from local_test.endpoints.variants.variant import Variant
 from tests.support import wait_until
 from tests.unit.local_test.endpoints.played import make_config, make_deployment
+
+
+def test_requests_of_a_session_go_to_the_replica_that_opened_it() -> None:
+    deployment, _ = make_deployment(a=2, b=2)
+    headers = {SESSION: "s"}
+    opener = deployment.current.variants[1].replicas[1]
+    opener.sessions.note({"x-amzn-sagemaker-new-session-id": "s"})
+
+    def ask(**target: str) -> str:
+        sent = {
+            **headers,
+            **{f"x-amzn-sagemaker-target-{key}": name for key, name in target.items()},
+        }
+        with deployment.lease(deployment.choose(sent), sent) as replica:
+            return replica.name
+
+    assert {ask() for _ in range(9)} == {"b-2"}
+    assert ask(variant="a").startswith("a-")
+    opener.servers[0].is_healthy = False
+    assert "b-2" not in {ask() for _ in range(9)}
 
 
 def start_next(deployment: Deployment) -> Any:

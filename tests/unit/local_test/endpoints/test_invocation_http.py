@@ -7,20 +7,11 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
-import botocore.session
 import pytest
 
 from container.errors import RequestError
 from local_test.endpoints.endpoint import Endpoint
-from local_test.endpoints.invocation import (
-    FORWARDED_HEADERS,
-    HEADER_PREFIX,
-    REFUSED_HEADERS,
-    Answer,
-    Stream,
-    VariantError,
-    check_request,
-)
+from local_test.endpoints.invocation import Answer, Stream, VariantError
 from local_test.endpoints.invocation_http import InvocationApi, read_headers
 from local_test.endpoints.invocation_server import GatedApi
 
@@ -51,7 +42,9 @@ class PlayedEndpoint:
             if self.error is not None:
                 raise self.error
 
-        return Stream(self.status, {"content-type": headers["content-type"]}, read(), "second")
+        sent = {"x-amzn-sagemaker-custom-attributes": "trace=7"}
+        sent["content-type"] = headers["content-type"]
+        return Stream(self.status, sent, read(), "second")
 
 
 def ask(
@@ -133,6 +126,7 @@ def test_a_stream_that_breaks_ends_with_an_error_event() -> None:
 
     assert (status, headers["X-Amzn-SageMaker-Content-Type"]) == ("200 OK", "text/csv")
     assert headers["x-Amzn-Invoked-Production-Variant"] == "second"
+    assert headers["X-Amzn-SageMaker-Custom-Attributes"] == "trace=7"
     assert body.index(b"1,2") < body.index(b"ModelStreamError") < body.index(b"StreamBroken: reset")
 
 
@@ -212,31 +206,3 @@ def test_an_asynchronous_request_has_one_input(location: str, body: bytes, messa
     answer = b"".join(api(environ, lambda *head: answered.append(head)))
     assert answered[0][0].startswith("400")
     assert message in json.loads(answer)["Message"]
-
-
-def test_every_header_of_the_api_is_read_or_refused() -> None:
-    model = botocore.session.get_session().get_service_model("sagemaker-runtime")
-    read_by_the_queue = {
-        HEADER_PREFIX + name
-        for name in (
-            *("inference-id", "inputlocation", "s3outputpathextension", "filename"),
-            *("requestttlseconds", "invocationtimeoutseconds"),
-        )
-    }
-    known = FORWARDED_HEADERS | REFUSED_HEADERS.keys() | read_by_the_queue
-    api_own = {HEADER_PREFIX + "accept", HEADER_PREFIX + "content-type"}  # see read_headers
-    silent = {
-        member.serialization["name"].lower()
-        for operation in model.operation_names
-        for member in model.operation_model(operation).input_shape.members.values()
-        if member.serialization.get("location") == "header"
-    } - (known | api_own)
-    assert silent == set()
-
-
-@pytest.mark.parametrize("name", sorted(REFUSED_HEADERS))
-def test_a_header_of_other_kinds_of_endpoints_is_refused(name: str) -> None:
-    with pytest.raises(RequestError) as caught:
-        check_request(b"", {name: "x"}, 10)
-    assert caught.value.status == 400
-    assert "leave it out" in str(caught.value)

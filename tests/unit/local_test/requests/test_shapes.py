@@ -25,7 +25,8 @@ def list_patterns(shape: Any, seen: set[str]) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "service", ["sagemaker", "application-autoscaling", "logs", "sagemaker-metrics"]
+    "service",
+    ["sagemaker", "application-autoscaling", "logs", "sagemaker-metrics", "sagemaker-runtime"],
 )
 def test_every_pattern_of_the_services_is_understood(service: str) -> None:
     model = shapes.service_model(service)

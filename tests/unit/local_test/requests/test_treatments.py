@@ -12,7 +12,7 @@ from local_test.requests import shapes, treatments
 
 @pytest.mark.parametrize("operation", sorted(treatments.TREATMENTS))
 def test_every_field_of_the_api_has_a_treatment(operation: str) -> None:
-    shape = shapes.input_shape(operation)
+    shape = shapes.find_input_shape(operation)
 
     assert set(shape.members) == {
         path for path in treatments.TREATMENTS[operation] if "." not in path and "[" not in path
@@ -21,7 +21,7 @@ def test_every_field_of_the_api_has_a_treatment(operation: str) -> None:
 
 @pytest.mark.parametrize("operation", sorted(treatments.TREATMENTS))
 def test_every_treated_path_exists_in_the_api(operation: str) -> None:
-    top = shapes.input_shape(operation)
+    top = shapes.find_input_shape(operation)
     for path in treatments.TREATMENTS[operation]:
         shape = top
         for part in path.split("."):
@@ -36,7 +36,7 @@ def test_every_treated_path_exists_in_the_api(operation: str) -> None:
 def test_nothing_is_emulated_because_its_parent_is(operation: str) -> None:
     table = treatments.TREATMENTS[operation]
     silent = []
-    for path in list_leaves(shapes.input_shape(operation), ""):
+    for path in list_leaves(shapes.find_input_shape(operation), ""):
         owner = path
         while owner not in table:
             owner = owner[:-2] if owner.endswith("[]") else owner.rpartition(".")[0]
