@@ -12,9 +12,9 @@ from local_test.cli.runs.selection import to_number
 from local_test.times import format_date, format_duration
 
 _LOWER_IS_BETTER: Final = frozenset(
-    {"loss", "error", "time", "stall", "rmse", "mae", "mse", "eta", "latency", "perplexity"}
+    {"loss", "error", "time", "stall", "rmse", "mae", "mse", "latency", "perplexity"}
 )
-_NEUTRAL: Final = ("epoch", "step", "iteration", "learning_rate")
+_NEUTRAL: Final = ("epoch", "step", "iteration", "learning_rate", "eta_s")
 
 
 @dataclass(frozen=True)

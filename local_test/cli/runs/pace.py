@@ -56,5 +56,7 @@ class Pace:
         share = min(1.0, 1 - (1 - last.share) * rest_s / last.rest_s)
         cells = int(share * _BAR_CELLS)
         bar = "\u2588" * cells + "\u2591" * (_BAR_CELLS - cells)
-        rest = format_duration(round(rest_s)).replace(".0 s", " s")
-        return f"{share:4.0%} {bar} about {rest} left, {last.images_per_s:.0f} images/s"
+        rest = "almost done"
+        if round(rest_s):
+            rest = f"about {format_duration(round(rest_s))} left".replace(".0 s", " s")
+        return f"{share:4.0%} {bar} {rest}, {last.images_per_s:.0f} images/s"

@@ -109,7 +109,7 @@ def _shade(classes: Sequence[str], matrix: Sequence[Sequence[int]]) -> dict[str,
             kind = "hit" if label == predicted else "miss"
             # By the square root, so that one mistake in a hundred is seen.
             opacity = share if kind == "hit" else math.sqrt(share)
-            cells.append({"count": count, "kind": kind, "opacity": round(0.85 * opacity, 3)})
+            cells.append({"count": count, "kind": kind, "opacity": round(0.6 * opacity, 3)})
         rows.append(cells)
     wrong = sum(map(sum, matrix)) - sum(counts[index] for index, counts in enumerate(matrix))
     return {

@@ -39,7 +39,7 @@ def test_the_end_of_an_epoch_says_how_many_are_left() -> None:
     clock.now_s += 16
     assert pace.describe() == " 75% ████████████░░░░ about 16 s left, 237 images/s"
     clock.now_s += 1000
-    assert pace.describe() == "100% ████████████████ about 0 s left, 237 images/s"
+    assert pace.describe() == "100% ████████████████ almost done, 237 images/s"
 
 
 def test_a_report_within_an_epoch_counts_its_steps() -> None:

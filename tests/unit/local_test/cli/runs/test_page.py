@@ -23,7 +23,7 @@ class Checker(html.parser.HTMLParser):
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         """Collect what the tag would load."""
         self.loaded += [str(value) for name, value in attributes if name in ("src", "href")]
-        if tag not in ("meta", "br", "line", "polyline", "circle"):
+        if tag not in ("meta", "input", "br", "line", "polyline", "circle"):
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
