@@ -4,7 +4,7 @@ import datetime as dt
 import functools
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ _END_LIMIT_S: Final = 900.0
 """How long a job or endpoint may take to end after it was asked to."""
 _DELETION_BATCH: Final = 1000  # the most that DeleteObjects takes
 _LOGS: Final = "/aws/sagemaker/"
+_NAME: Final = re.compile("[a-zA-Z0-9-]{1,63}")
 _RUNNING: Final = frozenset({"InProgress", "Stopping"})
 
 
@@ -91,33 +92,47 @@ class Inventory:
 
     def find(self, name: str) -> list[Resource]:
         """Return the resources of a name; an endpoint, its configuration and model share one."""
-        return [item for item in self.list_resources() if item.name == name]
+        return self._find(name, {name})
 
     def find_all(self, name: str) -> list[Resource]:
         """Return the resources of a name, and the training jobs of a tuning job of that name.
 
         Raises: UserError or PlatformError if the service cannot be asked.
         """
-        resources = self.list_resources()
-        names = {name}
-        if any(item.name == name and item.kind is TUNING_JOB for item in resources):
-            with explaining():
-                noun = "list_training_jobs_for_hyper_parameter_tuning_job"
-                trainings = list_all(self._sagemaker, noun, HyperParameterTuningJobName=name)
-                names |= {str(item["TrainingJobName"]) for item in trainings}
-        return [item for item in resources if item.name in names]
+        resources = self.find(name)
+        if not any(item.kind is TUNING_JOB for item in resources):
+            return resources
+        with explaining():
+            noun = "list_training_jobs_for_hyper_parameter_tuning_job"
+            trainings = list_all(self._sagemaker, noun, HyperParameterTuningJobName=name)
+        return self._find(name, {name, *(str(item["TrainingJobName"]) for item in trainings)})
 
-    def _list_kind(self, kind: ResourceKind) -> Iterator[Resource]:
-        limits: dict[str, Any] = {}
+    def _find(self, part: str, names: Collection[str]) -> list[Resource]:
+        """Return the resources with one of these names, which all contain `part`.
+
+        The tags of each other resource would take a request.
+        """
+        if not _NAME.fullmatch(part):
+            return []
+        with explaining():
+            return [
+                item for kind in KINDS for item in self._list_kind(kind, names, NameContains=part)
+            ]
+
+    def _list_kind(
+        self, kind: ResourceKind, names: Collection[str] = (), **limits: Any
+    ) -> Iterator[Resource]:
         if kind.log_group and kind is not ENDPOINT:
             limits["CreationTimeAfter"] = self._since
         for entry in list_all(self._sagemaker, f"list_{kind.noun}s", **limits):
+            name = str(entry[f"{kind.member}Name"])
+            if names and name not in names:
+                continue
             arn = str(entry[f"{kind.member}Arn"])
             tags = list_all(self._sagemaker, "list_tags", ResourceArn=arn)
             verbs = [str(tag["Value"]) for tag in tags if tag["Key"] == TAG]
             if verbs:
                 status = str(entry.get(f"{kind.member}Status", ""))
-                name = str(entry[f"{kind.member}Name"])
                 yield Resource(kind, name, arn, status, entry["CreationTime"], verbs[0])
 
     def stop(self, resource: Resource) -> None:

@@ -85,9 +85,10 @@ def test_data_is_uploaded_once_and_everything_can_be_cleaned(
     assert "of-someone-else" not in names
 
     remote.run_well("aws", "delete", "first", "--yes", "--logs")
-    code, _, err = remote.run("aws", "delete", "first", "--yes")
-    assert code == 2
-    assert "nothing that --on aws made has the name 'first'" in err
+    for name in ("first", "fir", "no_name"):
+        code, _, err = remote.run("aws", "delete", name, "--yes")
+        assert code == 2
+        assert f"nothing that --on aws made has the name {name!r}" in err
     code, out, err = remote.run("aws", "clean")
     assert code == 2
     assert "second" in out  # it lists before it asks
@@ -335,6 +336,8 @@ def test_who_is_asked_can_leave_the_job_and_stop_it_later(
     assert "left goes on; `python -m local_test aws stop left` stops it" in err
     assert status_of(remote.aws, "left") == "InProgress"
     remote.run_well("aws", "stop", "left")
+    asked = [json.loads(body)["ResourceArn"] for body in remote.sent["ListTags"]]
+    assert {arn.rpartition("/")[2] for arn in asked} == {"left"}  # an account may have thousands
     assert status_of(remote.aws, "left") == "Stopped"
     remote.run_well("aws", "clean", "--yes")
 
