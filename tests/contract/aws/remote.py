@@ -69,6 +69,11 @@ def _make_session(url: str) -> Any:
     return session
 
 
+@functools.cache
+def _make_client(url: str, service: str) -> Any:
+    return _make_session(url).client(service)
+
+
 def _see(**event: Any) -> AWSResponse | None:
     return _watching[-1].see(**event)
 
@@ -152,7 +157,7 @@ class Remote:
 
     def make_client(self, service: str) -> Any:
         """Return a client of the account that the commands use."""
-        return _make_session(self.aws.url).client(service)
+        return _make_client(self.aws.url, service)
 
     def run(self, *arguments: str) -> tuple[int, str, str]:
         """Run a command; return exit code, standard output and standard error."""

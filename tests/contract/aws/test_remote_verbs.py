@@ -20,6 +20,7 @@ from local_test.remote import access
 from local_test.remote.refusals import explaining
 from local_test.remote.transfer import images
 from local_test.remote.transfer.images import LocalImage
+from tests.contract.aws.client import LocalAws
 from tests.contract.aws.remote import Fault, Remote, answer, reply
 from tests.contract.aws.simulator import Need, leave_out, permits
 from tests.support import wait_for
@@ -162,6 +163,13 @@ class Runs:
             configs = sagemaker.list_endpoint_configs(**where)["EndpointConfigs"]
             found += [item["EndpointConfigName"] for item in configs]
         return found
+
+
+@pytest.fixture(scope="module")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
+    """Start a local AWS without what other tests made: `aws ls` looks at the tags of each job."""
+    with LocalAws(tmp_path_factory.mktemp("verbs-aws")).running() as local:
+        yield local
 
 
 @pytest.fixture
