@@ -6,8 +6,13 @@ or prediction failed, 2 the command or request is wrong or this machine cannot r
 by Ctrl-C.
 """
 
+import copy
 import errno
+import functools
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -67,7 +72,7 @@ def main() -> int:
     """Run the command line; return the exit code."""
     proxies.exempt_this_process()
     try:
-        code = app(standalone_mode=False)
+        code = _build(sys.argv[1] if len(sys.argv) > 1 else "")(standalone_mode=False)
     except (UnhealthyError, RequestError) as error:
         terminal.complain(str(error))
         return 1
@@ -85,6 +90,24 @@ def main() -> int:
         terminal.complain(sentence)
         return 2
     return code if isinstance(code, int) else 0
+
+
+@functools.cache
+def _build(name: str) -> Callable[..., Any]:
+    """Return the command line with the command `name` only, or with all if none has this name.
+
+    Typer takes longer to build all commands than many of them take.
+    """
+    chosen = copy.copy(app)
+    chosen.registered_commands = [
+        info
+        for info in app.registered_commands
+        if info.callback and typer.main.get_command_name(info.callback.__name__) == name
+    ]
+    chosen.registered_groups = [info for info in app.registered_groups if info.name == name]
+    if chosen.registered_commands or chosen.registered_groups:
+        return typer.main.get_group(chosen)
+    return typer.main.get_command(app)
 
 
 def _explain(error: Exception) -> str | None:

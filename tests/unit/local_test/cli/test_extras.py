@@ -46,6 +46,6 @@ def test_a_command_ends_with_the_sentence(
         message = "No module named 'optuna.samplers'"
         raise ModuleNotFoundError(message, name="optuna.samplers")
 
-    monkeypatch.setattr(app, "app", fail)
+    monkeypatch.setattr(app, "_build", lambda _: fail)
     assert app.main() == 2
     assert "Bayesian tuning needs optuna" in capsys.readouterr().err
