@@ -14,8 +14,6 @@ import hypothesis
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
 from tests.support import ROOT, share
 
@@ -44,6 +42,10 @@ def _forget_programs() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def digits() -> dict[str, tuple[NDArray[np.uint8], NDArray[np.int32]]]:
     """`train` (1437) and `test` (360): images `[n, 8, 8, 1] uint8 0-255` and labels `[n] int32`."""
+    # Imported by those who need it: this takes longer than most files of tests.
+    from sklearn.datasets import load_digits  # noqa: PLC0415
+    from sklearn.model_selection import train_test_split  # noqa: PLC0415
+
     bunch = load_digits()
     images = np.round(bunch.images * (255 / 16)).astype(np.uint8)[..., None]
     labels = bunch.target.astype(np.int32)

@@ -41,10 +41,9 @@ def wait_until(
 
     Raises: AssertionError after `timeout_s`, naming `what`.
     """
-    deadline = time.monotonic() + timeout_s
+    pauses = _Pauses(timeout_s, 0.01)
     while not (value := condition()):
-        assert time.monotonic() < deadline, f"not within {timeout_s:g} s: {what}"
-        time.sleep(0.01)
+        assert pauses.pause(), f"not within {timeout_s:g} s: {what}"
     return value
 
 
@@ -55,11 +54,24 @@ def wait_for(
 
     Raises: AssertionError after `timeout_s`, naming what was seen last.
     """
-    deadline = time.monotonic() + timeout_s
+    pauses = _Pauses(timeout_s, 0.05)
     while not is_there(seen := look()):
-        assert time.monotonic() < deadline, f"not within {timeout_s:g} s; last seen: {seen}"
-        time.sleep(0.05)
+        assert pauses.pause(), f"not within {timeout_s:g} s; last seen: {seen}"
     return seen
+
+
+class _Pauses:
+    """Pauses of a poll, which grow: what takes long is looked at less often."""
+
+    def __init__(self, timeout_s: float, first_s: float) -> None:
+        self._deadline = time.monotonic() + timeout_s
+        self._pause_s = first_s
+
+    def pause(self) -> bool:
+        """Sleep; return False if the time is over."""
+        time.sleep(self._pause_s)
+        self._pause_s = min(0.2, 1.1 * self._pause_s)
+        return time.monotonic() < self._deadline
 
 
 def encode_tfrecord(payload: bytes) -> bytes:

@@ -37,19 +37,31 @@ def for_user_code(decode: Callable[[Any], Any], *, is_text: bool = True) -> Deco
 
 
 def longest(make: Make) -> Make:
-    """Make the longest JSON that is not refused for its values."""
+    """Make JSON that is not refused for its values, within 7% of the longest."""
+
+    def find_body(length: int) -> bytes | None:
+        body = make(length)
+        try:
+            bounds._check_json(body.decode())  # noqa: SLF001 - the limit that is tested
+        except RequestError:
+            return None
+        return body
 
     def make_longest(size: int) -> bytes:
         bounds.count_payload_bytes = lambda: size  # type: ignore[assignment]
-        length = size
-        while True:
-            body = make(length)
-            try:
-                bounds._check_json(body.decode())  # noqa: SLF001 - the limit that is tested
-            except RequestError:
-                length = int(length * 0.93)
+        longest_found = find_body(size)
+        accepted = size if longest_found else 0
+        refused = size
+        while refused - accepted > 0.07 * refused:
+            middle = (accepted + refused) // 2
+            body = find_body(middle)
+            if body is None:
+                refused = middle
             else:
-                return body
+                longest_found = body
+                accepted = middle
+        assert longest_found
+        return longest_found
 
     return make_longest
 
