@@ -117,7 +117,7 @@ def test_each_call_of_the_sdk_v2_that_people_know_works(aws: LocalAws) -> None:
     }
 
 
-@pytest.mark.slow  # the SDK looks at an endpoint every half minute
+@pytest.mark.slow  # the SDK v2 does the same in the calls above
 def test_the_sdk_v3_deploys_an_inference_component(aws: LocalAws) -> None:
     make_model(aws, "components-v3")
     artifact = f"s3://{aws.bucket}/models/components-v3/model.tar.gz"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tests.contract.aws.client import LocalAws
 from tests.environments import install_apart
-from tests.support import ROOT
+from tests.support import PROGRAMS, ROOT
 
 EXAMPLES = ROOT / "examples"
 WALKS = {  # the environment that each runs in, and what is run
@@ -34,9 +34,10 @@ def install_sdk(sdk: str) -> str:
 
 
 def start(aws: LocalAws, sdk: str, *arguments: str | Path) -> subprocess.Popen[str]:
-    """Start a program in the environment that `env` prints, and in no other."""
+    """Start a program in the environment that `env` prints, and in no other, with short waits."""
     exports = aws.read_exports()
-    environ = {"PATH": os.environ["PATH"], "HOME": str(aws.directory), **exports}
+    short = {"PYTHONPATH": str(PROGRAMS / "hasty")}
+    environ = {"PATH": os.environ["PATH"], "HOME": str(aws.directory), **short, **exports}
     command = [install_sdk(sdk), "-W", "ignore", *map(str, arguments)]
     return subprocess.Popen(
         command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
