@@ -60,12 +60,7 @@ def make_role_policy(account: Account, grants: Grants) -> Policy:
     read = [f"arn:{account.partition}:s3:::{bucket}" for bucket in grants.buckets]
     statements = [
         allow("List", ["s3:ListBucket"], [arns.bucket], arns.in_account),
-        allow(
-            "Objects",
-            ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"],
-            [arns.objects],
-            arns.in_account,
-        ),
+        _allow_objects(arns),
         allow("Login", ["ecr:GetAuthorizationToken"], ["*"]),
         allow(
             "Pull",
@@ -99,6 +94,11 @@ def make_command_policy(account: Account, command: str, role: str, grants: Grant
     return document(*statements)
 
 
+def _allow_objects(arns: Arns) -> dict[str, Any]:
+    actions = ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"]
+    return allow("Objects", actions, [arns.objects], arns.in_account)
+
+
 def _allow_transfer(arns: Arns) -> list[dict[str, Any]]:
     """Return what every command needs that starts something: data, image and price.
 
@@ -110,12 +110,7 @@ def _allow_transfer(arns: Arns) -> list[dict[str, Any]]:
     return [
         allow("Bucket", ["s3:ListBucket", "s3:PutBucketTagging"], [arns.bucket], arns.in_account),
         allow("MakeBucket", ["s3:CreateBucket"], [arns.bucket]),
-        allow(
-            "Objects",
-            ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"],
-            [arns.objects],
-            arns.in_account,
-        ),
+        _allow_objects(arns),
         allow("Login", ["ecr:GetAuthorizationToken"], ["*"]),
         allow("Image", ["ecr:BatchGetImage"], repositories),
         allow("Repository", ["ecr:CreateRepository", "ecr:TagResource"], repositories, CREATED),
