@@ -23,7 +23,7 @@ import jinja2
 
 from local_test.aws.account.settings import Settings
 from local_test.aws.account.store import Store
-from local_test.aws.moto import alarms, dimensions, percentiles, query_model
+from local_test.aws.moto import alarms, metric_queries, percentiles, query_model
 from local_test.aws.moto.notices.notices import Notices
 from local_test.aws.moto.roles import Roles
 from local_test.aws.protocol.messages import AwsError, read_body
@@ -84,7 +84,7 @@ class Services:
         self._roles = Roles(account)
         alarms.install()
         percentiles.install()
-        dimensions.install()
+        metric_queries.install()
 
     def __call__(
         self, service: str, environ: dict[str, Any], start_response: Callable[..., Any]

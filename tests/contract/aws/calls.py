@@ -323,6 +323,64 @@ ok(
     Period=60_000_000,
     Statistics=["Average"],
 )
+no(
+    "InvalidParameterCombination",
+    "exceeds the limit of 1,440",
+    "cloudwatch.get_metric_statistics",
+    Namespace="calls",
+    MetricName="loss",
+    StartTime=0,
+    EndTime=2_000_000_000,
+    Period=60,
+    Statistics=["Average"],
+)
+no(
+    "InvalidParameterCombination",
+    "use GetMetricData",
+    "cloudwatch.get_metric_statistics",
+    Namespace="calls",
+    MetricName="loss",
+    StartTime=1_900_000_000,
+    EndTime=1_900_000_060,
+    Period=60,
+    ExtendedStatistics=["p99"],
+)
+LOSS: Final = {
+    "Metric": {"Namespace": "calls", "MetricName": "loss"},
+    "Period": 60,
+    "Stat": "Average",
+}
+ok(
+    "cloudwatch.get_metric_data",
+    {"MetricDataResults.0.Values.0": 0.5, "MetricDataResults.0.Values.1": None},
+    StartTime=0,
+    EndTime=4_000_000_000,
+    MetricDataQueries=[{"Id": "loss", "MetricStat": LOSS}],
+)
+no(
+    "ValidationError",
+    "metric math",
+    "cloudwatch.get_metric_data",
+    StartTime=0,
+    EndTime=4_000_000_000,
+    MetricDataQueries=[
+        {"Id": "loss", "MetricStat": LOSS},
+        {"Id": "twice", "Expression": "loss * 2"},
+    ],
+)
+no(
+    "ValidationError",
+    "EvaluationPeriods",
+    "cloudwatch.put_metric_alarm",
+    AlarmName="calls-forever",
+    Namespace="calls",
+    MetricName="loss",
+    Statistic="Average",
+    Period=60,
+    EvaluationPeriods=10**9,
+    Threshold=1,
+    ComparisonOperator="GreaterThanThreshold",
+)
 ok(
     "cloudwatch.put_metric_alarm",
     AlarmName="calls-errors",
