@@ -21,7 +21,7 @@ from local_test.aws.account.settings import Settings
 from local_test.aws.process import installation, keys
 from local_test.aws.process.installation import Running
 from local_test.cli import extras
-from local_test.cli.options import COMMAND, flag, option, split_command, with_groups
+from local_test.cli.options import COMMAND, JOBS, flag, option, split_command, with_groups
 
 _READY_LIMIT_S: Final = 60
 _CHECKOUT = Path(__file__).resolve().parents[2]
@@ -120,7 +120,7 @@ def _load_settings(home: Path, changes: dict[str, object]) -> Settings:
         raise UserError.from_faults("cannot start the local AWS with these settings", faults)
     if not settings.working_directory:
         settings = replace(settings, working_directory=str(_CHECKOUT))
-    return settings
+    return replace(settings, jobs_directory=str(JOBS))
 
 
 def _start(home: Path, settings: Settings) -> Running:

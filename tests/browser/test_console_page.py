@@ -183,6 +183,7 @@ PAGES = {
     "playground": ("/playground/shown", "filled from a request that the endpoint answered"),
     "model": ("/model/shown", "ModelDataUrl"),
     "pipeline": ("/pipeline/gated", "learn-the-digits"),
+    "runs": ("/run", "Jobs of train, evaluate and transform in"),
     "nothing": ("/training-job/nowhere", "does not exist"),
 }
 

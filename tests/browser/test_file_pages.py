@@ -11,9 +11,10 @@ import pytest
 from container.data.images import LabeledImages
 from container.evaluation import classification
 from container.evaluation import report as evaluation
-from local_test.cli.runs import comparison, page, run_files
+from local_test.cli.runs import comparison, page
 from local_test.conformance import report
 from local_test.conformance.catalog import CHECKS, Outcome, Verdict
+from local_test.runs import run_files
 from tests.browser.chromium import CHROMIUM, Browser
 from tests.browser.legibility import find_faults
 from tests.unit.local_test.cli.runs.made import make_job

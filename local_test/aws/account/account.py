@@ -42,6 +42,7 @@ class Account:
         self.notices = services.notices
         self.find_function = services.find_function
         self.runs_functions = settings.run_functions
+        self.jobs_directory = Path(settings.jobs_directory or directory / "runs")
         self.logs = LogStore(directory / "logs")
         self.metrics = MetricFiles(directory / "metrics")
         self.run_metrics = MetricFiles(directory / "metrics/trial-components")

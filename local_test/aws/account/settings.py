@@ -17,5 +17,7 @@ class Settings:
     account: str = "000000000000"
     max_instances: int = 20
     """Quota of instances for jobs, and of instances for endpoints."""
+    jobs_directory: str = ""
+    """Where the commands keep their jobs, which the console shows."""
     run_functions: bool = False
     """Whether the Lambda functions of pipelines run as programs of this machine."""

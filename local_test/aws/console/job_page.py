@@ -1,7 +1,7 @@
 """The page of a training, processing or transform job: facts, curves and the end of its log."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from container.errors import UserError
@@ -23,8 +23,8 @@ Record = Mapping[str, Any]
 class LogTail(NamedTuple):
     """The end of a log."""
 
-    lines: list[tuple[float, str, str]]
-    """Time in seconds, host and text of each line."""
+    lines: Sequence[tuple[float | None, str, str]]
+    """Time in seconds, if it is known, host and text of each line."""
     skipped: int
     """About how many lines come before."""
 
@@ -115,10 +115,10 @@ def _draw_metrics(account: Account, name: str) -> list[dict[str, Any]]:
     values: dict[str, list[float]] = {}
     for metric in account.metrics.read(name):
         values.setdefault(metric.name, []).append(metric.value)
-    return [_draw(metric, found) for metric, found in values.items()]
+    return [draw_values(metric, found) for metric, found in values.items()]
 
 
-def _draw(name: str, values: list[float]) -> dict[str, Any]:
+def draw_values(name: str, values: Sequence[float]) -> dict[str, Any]:
     """Return the points of a curve in a box of 240 by 80, and its numbers as text."""
     least = min(values)
     most = max(values)

@@ -20,6 +20,7 @@ from local_test.aws.console.pipeline_page import show_pipeline
 from local_test.aws.console.rendering import NAVIGATION, find_file, render, render_message
 from local_test.aws.console.rendering import answer as send
 from local_test.aws.console.request_form import make_form
+from local_test.aws.console.run_page import list_runs, show_run
 from local_test.aws.console.tuning_page import show_tuning_job
 from local_test.aws.protocol.messages import Reply, read_body
 from local_test.aws.sagemaker import live_jobs
@@ -71,7 +72,8 @@ def _find_page(account: Account, parts: list[str]) -> Reply | None:
         document = json.dumps(overview.summarize(account))
         return Reply(200, document.encode(), {"Content-Type": "application/json"})
     if len(parts) == 2 and parts[1] in NAVIGATION:
-        group = overview.list_group(account, parts[1])
+        is_run = parts[1] == "run"
+        group = list_runs(account) if is_run else overview.list_group(account, parts[1])
         return render(account, "overview.html", group["title"], section=parts[1], groups=[group])
     if len(parts) == 2:
         return find_file(parts[1])
@@ -81,6 +83,8 @@ def _find_page(account: Account, parts: list[str]) -> Reply | None:
 def _show(account: Account, kind: str, name: str) -> Reply | None:
     if kind == "playground":
         return _show_playground(account, name)
+    if kind == "run":
+        return _show_run(account, *name.partition("/")[::2])
     record = account.store.find(_KINDS[kind], name) if kind in _KINDS else None
     if record is None:
         return None
@@ -92,6 +96,13 @@ def _show(account: Account, kind: str, name: str) -> Reply | None:
         return show(template, name, **describe(account, record))
     request = record.get("_request", record)
     return show("resource.html", name, record=record, request=request)
+
+
+def _show_run(account: Account, folder: str, name: str) -> Reply | None:
+    values = show_run(account, folder, name)
+    if values is None:
+        return None
+    return render(account, "run.html", name, section="run", **values)
 
 
 def _show_playground(account: Account, path: str) -> Reply | None:

@@ -31,8 +31,9 @@ NAVIGATION: Final = {
     kinds.MODEL.name: "Models",
     kinds.PACKAGE.name: "Packages",
     kinds.PIPELINE.name: "Pipelines",
+    "run": "Runs",
 }
-"""The lists that each page links to, by kind."""
+"""The lists that each page links to, by kind; runs are the jobs of the commands."""
 _HEADERS: Final = {
     "Content-Security-Policy": (
         "default-src 'self'; img-src 'self' data: blob:; frame-ancestors 'none'"

@@ -14,14 +14,14 @@ from rich.text import Text
 from container.errors import UserError
 from local_test.cli import aws_commands, terminal
 from local_test.cli.options import COMMAND, JOBS, Command, Group
-from local_test.cli.runs import comparison, page, run_files, selection
+from local_test.cli.runs import comparison, page, selection
 from local_test.cli.runs.comparison import Comparison, Row
-from local_test.cli.runs.run_files import Run
+from local_test.runs import run_files
+from local_test.runs.run_files import Run
 from local_test.times import format_date, format_duration
 
 _STYLES: Final = {"Completed": "green", "Failed": "bold red", "InProgress": "cyan"}
 _UNCUT_COLUMNS: Final = 1000
-_METRICS_SHOWN: Final = 3
 _PARAMETERS_SHOWN: Final = 4
 
 Directory = Annotated[
@@ -126,7 +126,7 @@ def _tabulate_list(runs: Sequence[Run]) -> Table:
     for head in ("metrics", "parameters"):
         table.add_column(head, overflow="fold")
     for run in runs:
-        metrics = [f"{name} {value:.4g}" for name, value in _pick_metrics(run)]
+        metrics = [f"{name} {value:.4g}" for name, value in run_files.pick_metrics(run)]
         parameters = [f"{name}={value}" for name, value in run.parameters.items()]
         table.add_row(
             Text(run.name + " (up)" * (run.origin == "up")),
@@ -137,17 +137,6 @@ def _tabulate_list(runs: Sequence[Run]) -> Table:
             Text(_shorten(parameters)),
         )
     return table
-
-
-def _pick_metrics(run: Run) -> list[tuple[str, float]]:
-    """Return the metrics that say most: those of a test, then validation, then any."""
-
-    def rank(name: str) -> int:
-        starts = ("test_", "accuracy", "validation_", "val_")
-        return next((i for i, start in enumerate(starts) if name.startswith(start)), len(starts))
-
-    ordered = sorted(run.metrics.items(), key=lambda item: rank(item[0]))
-    return [item for item in ordered if item[0] != "epoch"][:_METRICS_SHOWN]
 
 
 def _shorten(parameters: Sequence[str]) -> str:

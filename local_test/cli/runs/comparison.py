@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from local_test.cli.runs import run_files
-from local_test.cli.runs.run_files import Point, Run
 from local_test.cli.runs.selection import to_number
+from local_test.runs import run_files
+from local_test.runs.run_files import Point, Run
 from local_test.times import format_date, format_duration
 
 _LOWER_IS_BETTER: Final = frozenset(

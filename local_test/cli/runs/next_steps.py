@@ -7,10 +7,10 @@ from typing import Any, Final
 
 from container.errors import UserError
 from local_test.cli.options import COMMAND, JOBS
-from local_test.cli.runs import run_files
 from local_test.data.local_objects import describe_absence
 from local_test.jobs.result import JobResult
 from local_test.requests.shorthand import PROGRAM_IMAGE
+from local_test.runs import run_files
 
 _MODELS_SHOWN: Final = 5
 

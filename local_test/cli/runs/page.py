@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from local_test.cli.runs.comparison import Comparison
-from local_test.cli.runs.run_files import Point
+from local_test.runs.run_files import Point
 
 _WIDTH: Final = 480
 _HEIGHT: Final = 200

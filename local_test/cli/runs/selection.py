@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from container.errors import UserError
-from local_test.cli.runs.run_files import Run
+from local_test.runs.run_files import Run
 
 _CONDITION: Final = re.compile(r"([^<>=!~]+?)\s*(<=|>=|!=|=|<|>|~)\s*(.*)", re.DOTALL)
 _COMPARISONS: Final[dict[str, Callable[[Any, Any], bool]]] = {

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from local_test.cli.runs import comparison, run_files
+from local_test.cli.runs import comparison
 from local_test.cli.runs.comparison import Comparison
+from local_test.runs import run_files
 from tests.unit.local_test.cli.runs.made import make_job
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from local_test.cli.runs import comparison, page, run_files
+from local_test.cli.runs import comparison, page
+from local_test.runs import run_files
 from tests.unit.local_test.cli.runs.made import make_job
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from container.errors import UserError
-from local_test.cli.runs.run_files import Run
 from local_test.cli.runs.selection import choose, filter_runs, sort_runs
+from local_test.runs.run_files import Run
 
 
 def make(name: str, kind: str = "training", lr: str = "", **metrics: float) -> Run:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from local_test.cli.runs import run_files
 from local_test.runners.procfs import name_process
+from local_test.runs import run_files
 from tests.unit.local_test.cli.runs.made import DEFINITIONS, make_job
 
 

@@ -29,6 +29,7 @@ INTERRUPTED: Final = "Interrupted"
 _DOCUMENT_BYTES: Final = 16 << 20
 _LINE_BYTES: Final = 1 << 16  # of a log; what follows in a longer one is not read
 _CLASSES_MAXIMUM: Final = 100
+_METRICS_SHOWN: Final = 3
 STEP_NAMES: Final = ("epoch", "step", "iteration")
 
 Point = tuple[float, float]
@@ -69,14 +70,15 @@ class Run:
 def read_all(jobs: Path, origin: str = "local") -> list[Run]:
     """Read all jobs of a directory of jobs, the newest first."""
     runs = [
-        _read(path.parent, kind, origin)
+        read(path.parent, kind, origin)
         for kind in KINDS
         for path in (jobs / kind).glob("*/request.json")
     ]
     return sorted(runs, key=lambda run: (-run.created_s, run.name))
 
 
-def _read(directory: Path, kind: str, origin: str) -> Run:
+def read(directory: Path, kind: str, origin: str = "local") -> Run:
+    """Read a job from its directory."""
     request = load_object(directory / "request.json")
     description = load_object(directory / "description.json")
     prefix = KINDS[kind]
@@ -101,6 +103,17 @@ def _read(directory: Path, kind: str, origin: str) -> Run:
         failure=str(description.get("FailureReason", "")),
         notes=_find_notes(request, metrics) if kind == "training" else [],
     )
+
+
+def pick_metrics(run: Run) -> list[tuple[str, float]]:
+    """Return the metrics that say most: those of a test, then validation, then any."""
+
+    def rank(name: str) -> int:
+        starts = ("test_", "accuracy", "validation_", "val_")
+        return next((i for i, start in enumerate(starts) if name.startswith(start)), len(starts))
+
+    ordered = sorted(run.metrics.items(), key=lambda item: rank(item[0]))
+    return [item for item in ordered if item[0] != "epoch"][:_METRICS_SHOWN]
 
 
 def find_model(description: Mapping[str, Any], directory: Path) -> str:

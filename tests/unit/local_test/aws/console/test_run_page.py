@@ -1,0 +1,61 @@
+"""The jobs of the commands in the console: what a container wrote is shown as text."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+
+from local_test.aws.account.account import Account
+from local_test.aws.console import pages
+from tests.unit.local_test.cli.runs.made import make_job
+
+HOSTILE = "<script>document.title = 'taken over'</script>"
+
+
+def ask(account: Account, path: str) -> tuple[int, str]:
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "wsgi.input": io.BytesIO()}
+    reply = pages.answer(account, environ)
+    return reply.status, reply.body.decode()
+
+
+@pytest.fixture
+def jobs(account: Account, tmp_path: Path) -> Path:
+    account.jobs_directory = tmp_path / "jobs"
+    return account.jobs_directory
+
+
+def test_without_jobs_the_list_is_empty(account: Account, jobs: Path) -> None:
+    status, page = ask(account, "/console/run")
+    assert status == 200
+    assert "Nothing here yet." in page
+    assert f"Jobs of train, evaluate and transform in {jobs}" in page
+
+
+def test_jobs_are_listed_with_their_metrics_and_durations(account: Account, jobs: Path) -> None:
+    make_job(jobs, "good", metrics={"epoch": 3, "loss": 0.25})
+    make_job(jobs, "cut-off", is_done=False)
+    _, page = ask(account, "/console/run")
+    assert '<a href="/console/run/training/good">good</a>' in page
+    assert "loss 0.25" in page
+    assert "1 min 30 s" in page
+    assert "Unknown" in page
+
+
+def test_a_job_has_its_curves_its_parameters_and_its_log(account: Account, jobs: Path) -> None:
+    log = f"epoch=1; loss=0.7;\nepoch=2; loss=0.5;\n{HOSTILE}\n"
+    make_job(jobs, "good", parameters={"rate": "0.1"}, log=log)
+    status, page = ask(account, "/console/run/training/good")
+    assert status == 200
+    assert "loss: 2 values from 0.5 to 0.7, last 0.5" in page
+    assert "<dt>rate</dt><dd>0.1</dd>" in page
+    assert "&lt;script&gt;document" in page
+    assert HOSTILE not in page
+
+
+@pytest.mark.parametrize("path", ["training/none", "training/..", "training/", "other/good", "x"])
+def test_what_is_no_job_is_not_found(account: Account, jobs: Path, path: str) -> None:
+    make_job(jobs, "good")
+    (jobs / "request.json").write_text('{"a": 1}')
+    assert ask(account, f"/console/run/{path}")[0] == 404
