@@ -124,7 +124,7 @@ def _load_settings(home: Path, changes: dict[str, object]) -> Settings:
 
 
 def _start(home: Path, settings: Settings) -> Running:
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    installation.make(home)
     log = home / "server.log"
     with log.open("ab") as file:
         process = subprocess.Popen(  # noqa: S603 - our own module

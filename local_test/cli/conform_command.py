@@ -16,12 +16,14 @@ from local_test.cli.options import (
     option,
     with_groups,
 )
+from local_test.cli.runs import next_steps
 from local_test.cli.samples import digits, project
 from local_test.conformance import report
 from local_test.conformance import run as conformance
 from local_test.conformance.catalog import Verdict
 from local_test.conformance.progress import Progress
 from local_test.conformance.subject import Subject, Waits
+from local_test.data.local_objects import check_presence
 from local_test.requests import shorthand
 from local_test.runners.interface import Runner
 from local_test.runners.process import ProcessRunner
@@ -132,6 +134,8 @@ def _make_subject(
     if found is not None:
         request = request or found.request
     channels, body = _find_samples(data, request, url)
+    for place in channels.values():
+        check_presence(place)
     runner = None if url else container.make_runner()
     description = _describe_image(container.image)
     labels = (description or {}).get("Config", {}).get("Labels") or {}
@@ -146,7 +150,7 @@ def _make_subject(
         environment=container.environment,
         metric_definitions=_define_metrics(container, sample, found)[:5],
         stop_at=sample.stop_at,
-        model=sample.model,
+        model=next_steps.resolve_model(sample.model),
         body=body,
         content_type=sample.content_type,
         accept=sample.accept,

@@ -23,6 +23,7 @@ from local_test.cli.options import (
 )
 from local_test.cli.remote import submission
 from local_test.cli.remote.remote_options import RemoteOptions
+from local_test.cli.runs import next_steps
 from local_test.cli.runs.pace import Pace
 from local_test.cli.samples import project
 from local_test.jobs.processing import ProcessingJob
@@ -147,7 +148,9 @@ def train(
 class EvaluationOptions:
     """Fields of CreateProcessingJob."""
 
-    model: str = option("", "Model to evaluate: model.tar.gz or a directory.")
+    model: str = option(
+        "", "Model to evaluate: model.tar.gz, a directory, or the name of a training job."
+    )
     test: str = option("", "Test set: a file or a directory.")
     output: str | None = option(None, "Path or URI for the report.")
     argument: list[str] | None = option(None, "Argument of the container; can be repeated.")
@@ -171,7 +174,7 @@ class EvaluationOptions:
         return shorthand.processing_request(
             name=name,
             image=container.image_name,
-            inputs={"model": self.model, "test": self.test},
+            inputs={"model": str(next_steps.resolve_model(self.model)), "test": self.test},
             outputs={"evaluation": output},
             environment=container.environment,
             entrypoint=self.entrypoint or (),
@@ -208,7 +211,9 @@ def evaluate(
 class TransformOptions:
     """Fields of CreateTransformJob, and the model."""
 
-    model: str | None = option(None, "Model: model.tar.gz or a directory.")
+    model: str | None = option(
+        None, "Model: model.tar.gz, a directory, or the name of a training job."
+    )
     output: str | None = option(None, "Path or URI; the answers to FILE go to FILE.out below it.")
     content_type: str = option("text/csv", "Content-Type header of each request.")
     accept: str | None = option(None, "Accept header of each request.")
@@ -263,7 +268,7 @@ class TransformOptions:
         requests = shorthand.endpoint_requests(
             name=fields["ModelName"],
             image=container.image_name,
-            model=self.model,
+            model=next_steps.resolve_model(self.model),
             environment=container.environment,
         )
         [made] = requests.models.values()

@@ -107,7 +107,7 @@ def smoke(
         bool | None,
         typer.Option(
             help="Whether to evaluate the model in a processing job; by default not for the "
-            "project in the current folder.",
+            "project in the current folder without --test.",
             show_default=False,
         ),
     ] = None,
@@ -120,7 +120,7 @@ def smoke(
     if found is not None:
         body = body or found.request
     if evaluation is None:
-        evaluation = found is None
+        evaluation = found is None or test is not None
     channels = data.channels
     handwritten = None
     if not channels or not body or (evaluation and not test):

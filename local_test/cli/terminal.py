@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from local_test.cli.runs import next_steps
+from local_test.data.local_objects import check_inputs
 from local_test.jobs.job import Job
 from local_test.jobs.result import JobResult, Listeners, Metric
 from local_test.requests.validation import ValidRequest
@@ -82,7 +83,11 @@ def announce(request: ValidRequest, runner: Runner) -> None:
 
 
 def run_job(job: Job, request: ValidRequest, runner: Runner) -> JobResult:
-    """Run a job to its end; Ctrl-C stops it as SageMaker would."""
+    """Run a job to its end; Ctrl-C stops it as SageMaker would.
+
+    Raises: UserError before it starts, if an input is missing.
+    """
+    check_inputs(request.fields)
     announce(request, runner)
     with stopping(job):
         return job.run()

@@ -20,8 +20,11 @@ from local_test.requests import shorthand
 from local_test.requests.validation import validate
 from local_test.runners.interface import Runner
 
-RUBBISH: Final = re.compile(r"(^|/)(\.[^/]*|__pycache__|[^/]*\.(tmp|partial|pyc|lock))(/|$)")
-"""Hidden, temporary and cache files, which do not belong into an upload."""
+RUBBISH: Final = re.compile(
+    r"(^|/)(\.(?!versions\.json$)[^/]*|__pycache__|[^/]*\.(tmp|partial|pyc|lock))(/|$)"
+)
+"""Hidden, temporary and cache files, which do not belong into an upload; the toolkit's list of
+versions does, since serving compares it."""
 
 
 @dataclass(frozen=True)

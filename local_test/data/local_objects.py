@@ -3,13 +3,14 @@
 import difflib
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from container.errors import UserError
 
 _KEY_BYTES: Final = 1024  # the longest key of S3
+_INPUTS: Final = ("InputDataConfig", "ProcessingInputs", "TransformInput")
 
 
 def name_below(prefix: str, key: str) -> str:
@@ -44,6 +45,36 @@ def list_files(prefix: str) -> Iterator[tuple[str, int]]:
             yield from _list_entry(entry, holders, prefix)
     except OSError as error:
         raise UserError(f"cannot list {prefix}: {error}") from error
+
+
+def check_inputs(fields: Mapping[str, Any]) -> None:
+    """Refuse a job's request if an input is not on this disk. Raises: UserError."""
+    for place in _list_places([fields.get(member) for member in _INPUTS]):
+        check_presence(place)
+
+
+def _list_places(node: Any) -> Iterator[str]:
+    """Yield each S3Uri below a node."""
+    if isinstance(node, Mapping):
+        if isinstance(node.get("S3Uri"), str):
+            yield node["S3Uri"]
+        node = list(node.values())
+    if isinstance(node, list):
+        for item in node:
+            yield from _list_places(item)
+
+
+def check_presence(place: str) -> None:
+    """Refuse a path or `file://` URI that neither exists nor begins the path of a file.
+
+    Other URIs pass. Raises: UserError.
+    """
+    start = place.removeprefix("file://")
+    if "://" in start:
+        return
+    path = Path(start).expanduser()
+    if not path.exists() and next(list_files(str(path.absolute())), None) is None:
+        raise UserError(describe_absence(path))
 
 
 def describe_absence(place: str | Path) -> str:

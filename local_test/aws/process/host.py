@@ -41,7 +41,7 @@ def run(directory: Path, settings: Settings) -> int:
     Raises: AlreadyRunningError if another process serves the directory, PlatformError if the
     directory or the port cannot be used.
     """
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    installation.make(directory)
     with installation.lock(directory):
         installation.blank(directory)
         listener = _listen_anew(directory, settings.port)

@@ -71,6 +71,21 @@ def client_environment(url: str, region: str, key: Key) -> dict[str, str]:
     }
 
 
+def make(directory: Path) -> None:
+    """Make the directory of a local AWS. Raises: PlatformError if it cannot be made."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise _describe_use(directory, error) from error
+
+
+def _describe_use(directory: Path, error: OSError) -> PlatformError:
+    return PlatformError(
+        f"cannot use {directory}: {error.strerror}; choose another with --directory or "
+        "LOCAL_AWS_DIRECTORY"
+    )
+
+
 @contextlib.contextmanager
 def lock(directory: Path) -> Iterator[None]:
     """Hold a directory for this process.
@@ -81,8 +96,7 @@ def lock(directory: Path) -> Iterator[None]:
     try:
         opened = (directory / "lock").open("a")
     except OSError as error:
-        message = f"cannot use {directory}: {error.strerror}; choose another with --directory"
-        raise PlatformError(message) from error
+        raise _describe_use(directory, error) from error
     with opened as file:
         while True:
             try:
@@ -102,7 +116,7 @@ def is_running(directory: Path) -> bool:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     return False
 
@@ -125,7 +139,7 @@ def load_settings(directory: Path) -> Settings:
     path = directory / "settings.json"
     try:
         return _read_settings(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return Settings()
     except (OSError, ValueError, TypeError) as error:
         message = f"cannot read {path}: {error}; delete it to start with the default settings"

@@ -54,3 +54,12 @@ def test_the_sdks_get_a_bucket_and_send_no_telemetry(tmp_path: Path) -> None:
     modules = json.loads(Path(path).read_text())["SageMaker"]["PythonSDK"]["Modules"]
     assert modules["Session"]["DefaultS3Bucket"] == "sagemaker-us-east-1-111111111111"
     assert modules["TelemetryOptOut"] is True
+
+
+def test_a_directory_that_cannot_be_made_is_refused_with_another_choice(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    assert not installation.is_running(tmp_path / "file")
+    assert installation.load_settings(tmp_path / "file") == Settings()
+    with pytest.raises(PlatformError, match=r"file: File exists; choose another with --directory"):
+        installation.make(tmp_path / "file")
