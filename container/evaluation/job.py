@@ -29,6 +29,7 @@ from container.errors import PlatformError, UserError
 from container.evaluation import classification, places, report, sharing
 from container.evaluation.report import Background
 from container.interrupts import repeat_when_lost
+from container.user_packages.masking import hide_secrets
 
 HEADLINE: Final = ("accuracy", "precision", "recall", "f1", "auc")
 """The measures that the log, the manifest and the exit message name."""
@@ -127,7 +128,9 @@ def _run(layout: contract.Layout, options: argparse.Namespace, environ: Mapping[
         labeled, probabilities = hosts.merge(labeled, probabilities)
         history = _load_history(found.root)
         manifest = found.manifest
-        background = Background(history, _describe(manifest), manifest.hyperparameters)
+        background = Background(
+            history, _describe(manifest), hide_secrets(manifest.hyperparameters)
+        )
         metrics = evaluate(labeled, probabilities, where.outputs, background)
     headline = contract.format_metrics(pick_headline(metrics))
     return (

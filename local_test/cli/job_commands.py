@@ -148,9 +148,7 @@ def train(
 class EvaluationOptions:
     """Fields of CreateProcessingJob."""
 
-    model: str = option(
-        "", "Model to evaluate: model.tar.gz, a directory, or the name of a training job."
-    )
+    model: str = option("", "Model: model.tar.gz, a directory, or a training job's name.")
     test: str = option("", "Test set: a file or a directory.")
     output: str | None = option(None, "Path or URI for the report.")
     argument: list[str] | None = option(None, "Argument of the container; can be repeated.")
@@ -211,9 +209,7 @@ def evaluate(
 class TransformOptions:
     """Fields of CreateTransformJob, and the model."""
 
-    model: str | None = option(
-        None, "Model: model.tar.gz, a directory, or the name of a training job."
-    )
+    model: str | None = option(None, "Model: model.tar.gz, a directory, or a training job's name.")
     output: str | None = option(None, "Path or URI; the answers to FILE go to FILE.out below it.")
     content_type: str = option("text/csv", "Content-Type header of each request.")
     accept: str | None = option(None, "Accept header of each request.")

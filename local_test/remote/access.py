@@ -76,12 +76,14 @@ def find_account(
         session = make_session(profile_name=profile, region_name=chosen)
         if not session.region_name:
             raise UserError("no AWS region; name one with --region, or set AWS_REGION")
+    doubt = _doubt_region(session)
     try:
         with explaining():
-            identity = _make_client(session, "sts").get_caller_identity()
+            sts = _make_client(session, "sts", attempts=1 if doubt else _ATTEMPTS)
+            identity = sts.get_caller_identity()
     except PlatformError as error:
-        if hint := _doubt_region(session):
-            raise UserError(f"{error}; {hint}") from error
+        if doubt:
+            raise UserError(f"{error}; {doubt}") from error
         raise
     return Account(
         session, str(identity["Account"]), identity["Arn"].split(":")[1], str(identity["Arn"])
@@ -112,11 +114,13 @@ def list_all(client: Any, operation: str, **where: Any) -> list[dict[str, Any]]:
 
 
 @functools.cache
-def _make_client(session: Any, service: str, region: str | None = None) -> Any:
+def _make_client(
+    session: Any, service: str, region: str | None = None, attempts: int = _ATTEMPTS
+) -> Any:
     from botocore.config import Config  # noqa: PLC0415 - as above
 
     config = Config(
-        retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
+        retries={"mode": "standard", "total_max_attempts": attempts},
         connect_timeout=_TIMEOUT_S,
         read_timeout=_TIMEOUT_S,
     )

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from container.errors import UserError
+from container.user_packages.masking import hide_secrets
 from local_test.jobs.job_directory import PROCESS_FILE
 from local_test.jobs.result import compile_definitions, find_metrics
 from local_test.runners.procfs import name_process
@@ -135,9 +136,12 @@ def _judge_unfinished(directory: Path) -> str:
 
 
 def _read_parameters(request: Mapping[str, Any]) -> dict[str, str]:
-    """Return the hyperparameters; another job's arguments and variables take their place."""
+    """Return the hyperparameters; another job's arguments and variables take their place.
+
+    Secrets are hidden.
+    """
     given = request.get("HyperParameters") or request.get("Environment") or {}
-    return {str(name): str(value) for name, value in given.items()}
+    return {str(name): str(value) for name, value in hide_secrets(given).items()}
 
 
 def _read_metrics(

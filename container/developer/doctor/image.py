@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from container import image_rules
 from container.developer.doctor.finding import Finding
-from container.training.user_script.masking import find_secrets
+from container.user_packages.masking import find_secrets
 
 _RESERVED: Final = re.compile(r"/opt/ml/(model|input|output|checkpoints)\b")
 

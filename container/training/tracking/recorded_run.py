@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final
 
 from container import artifact
 from container.training.tracking.metric_lines import Value
-from container.training.user_script.masking import is_secret, mask
+from container.user_packages.masking import is_secret, mask
 
 _BATCH_METRICS: Final = 1000  # the limit of MLflow, as the next
 _VALUE_CHARACTERS: Final = 6000

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from container import contract, machine
-from container.training.user_script.masking import mask
 from container.user_packages import import_advice
+from container.user_packages.masking import mask
 from container.user_packages.supervision import Outcome
 
 _COMMAND_CHARACTERS: Final = 200

@@ -7,10 +7,10 @@ from pathlib import Path
 from container.training.user_script import diagnosis
 from container.training.user_script.diagnosis import Failure
 from container.training.user_script.find import Kind
-from container.training.user_script.masking import find_secrets, mask_command
 from container.user_packages import job_environment, required_packages
 from container.user_packages.job_environment import JobEnvironment
 from container.user_packages.lists import requirement_files
+from container.user_packages.masking import find_secrets, mask_command
 from container.user_packages.supervision import Supervisor
 
 

@@ -26,9 +26,9 @@ from container.training.user_script.diagnosis import Failure
 from container.training.user_script.environment import Answer
 from container.training.user_script.find import Program
 from container.training.user_script.installation import Installation
-from container.training.user_script.masking import find_secrets, is_secret, mask, mask_command
 from container.user_packages import job_environment
 from container.user_packages.job_environment import JobEnvironment
+from container.user_packages.masking import find_secrets, is_secret, mask, mask_command
 from container.user_packages.supervision import Outcome, Supervisor
 
 _RESERVED_BYTES: Final = 16 * 1024

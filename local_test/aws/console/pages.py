@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from container.user_packages.masking import hide_secrets
 from local_test.aws.account import kinds
 from local_test.aws.account.account import Account
 from local_test.aws.account.kinds import COMPONENT, ENDPOINT, PIPELINE_EXECUTION, TUNING_JOB
@@ -88,6 +89,7 @@ def _show(account: Account, kind: str, name: str) -> Reply | None:
     record = account.store.find(_KINDS[kind], name) if kind in _KINDS else None
     if record is None:
         return None
+    record = hide_secrets(record)
     show = functools.partial(render, account, section=kind)
     if kind in _JOBS:
         return show("job.html", name, **show_job(account, _JOBS[kind], record))

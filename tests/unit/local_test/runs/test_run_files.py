@@ -32,6 +32,11 @@ def test_a_finished_job_has_everything(tmp_path: Path) -> None:
     assert run.describe()["created"] == "2026-01-02T03:04:05+00:00"
 
 
+def test_a_secret_is_not_shown(tmp_path: Path) -> None:
+    make_job(tmp_path, "a", parameters={"api_token": "hunter2", "max_tokens": "9"})
+    assert read_one(tmp_path).parameters == {"api_token": "***", "max_tokens": "9"}
+
+
 def test_a_job_without_definitions_says_so(tmp_path: Path) -> None:
     make_job(tmp_path, "a", definitions=[])
     assert "no metric definitions" in read_one(tmp_path).notes[0]

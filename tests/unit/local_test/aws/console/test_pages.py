@@ -83,7 +83,7 @@ def test_a_job_shows_its_failure_and_its_log_as_text(account: Account) -> None:
         "TrainingJobStatus": "Failed",
         "SecondaryStatus": "Failed",
         "FailureReason": "<script>alert(1)</script>",
-        "_request": {"HyperParameters": {"a": "<b>"}},
+        "_request": {"HyperParameters": {"a": "<b>", "api_token": "hunter2"}},
     }
     put(account, TRAINING_JOB, "j", **members)
     account.logs.append("/aws/sagemaker/TrainingJobs", "j/algo-1-0", "<i>line</i>")
@@ -92,6 +92,8 @@ def test_a_job_shows_its_failure_and_its_log_as_text(account: Account) -> None:
     assert "&lt;script&gt;alert(1)" in text
     assert "&lt;i&gt;line" in text
     assert "&lt;b&gt;" in text
+    assert "api_token" in text
+    assert "hunter2" not in text
     overview = ask(account, "/console").body.decode()
     assert '<a href="/console/training-job/j">j</a>' in overview
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from container.training.user_script import masking
+from container.user_packages import masking
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,15 @@ def test_value_of_a_secret_name_is_hidden_wherever_it_occurs(name: str) -> None:
 @pytest.mark.parametrize("name", ["tokenizer", "max_tokens", "author", "sort_key", "monkey"])
 def test_value_of_a_harmless_name_is_shown(name: str) -> None:
     assert masking.find_secrets({name: "value"}) == []
+
+
+def test_a_document_is_shown_without_its_secrets() -> None:
+    document = {"HyperParameters": {"api_token": "hunter2", "lr": "1"}, "all": [{"password": "x"}]}
+    assert masking.hide_secrets(document) == {
+        "HyperParameters": {"api_token": "***", "lr": "1"},
+        "all": [{"password": "***"}],
+    }
+    assert masking.hide_secrets({"token": "", "auth": {"name": "a"}}) == {
+        "token": "",
+        "auth": {"name": "a"},
+    }

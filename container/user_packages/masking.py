@@ -1,8 +1,11 @@
-"""Hides secrets in what is logged and reported (HP-7)."""
+"""Hides secrets in what is logged, reported and shown (HP-7).
+
+Rules of this file: standard library only.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 _SECRET_NAME: Final = re.compile(
     r"SECRET|PASSW|TOKEN(?!S|I)|CREDENTIAL|PRIVATE"
@@ -28,6 +31,21 @@ def mask(text: str, secrets: Sequence[str] = ()) -> str:
     for secret in secrets:
         text = text.replace(secret, "***")
     return _URL_LOGIN.sub("***@", text)
+
+
+def hide_secrets(node: Any) -> Any:
+    """Return a document with `***` for each value that is not empty and has a secret name."""
+    if isinstance(node, Mapping):
+        return {name: _hide(str(name), value) for name, value in node.items()}
+    if isinstance(node, list):
+        return [hide_secrets(item) for item in node]
+    return node
+
+
+def _hide(name: str, value: Any) -> Any:
+    if isinstance(value, str) and value and is_secret(name):
+        return "***"
+    return hide_secrets(value)
 
 
 def mask_command(command: Sequence[str], secrets: Sequence[str]) -> str:
