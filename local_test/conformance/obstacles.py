@@ -5,9 +5,12 @@ from typing import Final
 
 from local_test.conformance.catalog import Verdict, skip
 from local_test.conformance.sessions import job_end_checks, plain_job_checks
+from local_test.conformance.sessions.server_session import ENDED
 
 _NEVER_HEALTHY: Final = ("IMG-1b", "HO-1a", "HO-5a")
 """After one of these every other server would fail as the first did, each at the start limit."""
+CAUSES: Final = frozenset({"HO-4a"})
+"""Can be the cause of the violations above, and is named if it was asked for by itself."""
 _PLAIN_JOB_FAILS: Final = ("OUT-1a", "TF-1a", "TF-4a", "HP-1a")
 """After one of these every other job would fail as the plain one did."""
 _NEEDS_MODEL: Final = ("IMG-1b", "HO-5a", "HO-6a")
@@ -45,6 +48,10 @@ def of_serving(verdicts: Mapping[str, Verdict]) -> str:
 
 def excuse(verdict: Verdict, verdicts: Mapping[str, Verdict], *, has_model: bool) -> Verdict:
     """Return the verdict itself, or that it says nothing since no model was trained."""
+    if verdict.is_violation and verdict.evidence.startswith(ENDED):
+        cause = _find_violation(["RQ-8b"], verdicts)
+        if cause and verdict.check.id != cause and verdicts[cause].evidence.startswith(ENDED):
+            return skip(verdict.check.id, f"not run: servers end by themselves ({cause})")
     cause = _find_violation(_NO_MODEL, verdicts)
     if not cause or not verdict.is_violation:
         return verdict

@@ -102,11 +102,42 @@ def run(
             subject = _prepare_serving(subject, verdicts)
         for verdict in _run_session(subject, ids, session, _find_obstacle(ids, verdicts)):
             known = verdicts.get(verdict.check.id)
-            if verdict.check.id in identities and not (known and known.is_violation):
-                found = obstacles.excuse(verdict, verdicts, has_model=subject.model is not None)
-                verdicts[found.check.id] = found
+            if known and known.is_violation:
+                continue
+            if verdict.is_violation and verdict.check.id not in obstacles.CAUSES:
+                _judge_basis(subject, ids, verdicts)
+            found = _excuse(subject, ids, verdict, verdicts)
+            verdicts[found.check.id] = found
+            if found.check.id in identities:
                 on_verdict(found)
-    return [verdicts[identity] for identity in CHECKS if identity in verdicts]
+    return [verdicts[name] for name in CHECKS if name in verdicts and name in identities]
+
+
+_BASES: Final = (
+    (TRAINING_IDS, plain_job_checks.PLAIN_IDS, plain_job_checks.check_plain),
+    (SERVING_IDS, lifecycle_checks.START_IDS, lifecycle_checks.check_start),
+)
+"""What each group of checks builds on: a job, or a server, in no special situation."""
+
+
+def _judge_basis(subject: Subject, ids: Collection[str], verdicts: dict[str, Verdict]) -> None:
+    """Judge what a violation may be due to, if that was not asked for."""
+    for group, basis, session in _BASES:
+        if set(ids) <= group and not set(basis) & {*ids, *verdicts} and subject.runner is not None:
+            verdicts |= {found.check.id: found for found in _run_session(subject, basis, session)}
+
+
+def _excuse(
+    subject: Subject, ids: Collection[str], verdict: Verdict, verdicts: Mapping[str, Verdict]
+) -> Verdict:
+    """Return a verdict, or that it says nothing because of a violation that is known."""
+    known = verdicts.get(verdict.check.id)
+    if known and known.is_violation:
+        return known
+    obstacle = _find_obstacle(ids, verdicts) if verdict.is_violation else ""
+    if obstacle:
+        return skip(verdict.check.id, obstacle)
+    return obstacles.excuse(verdict, verdicts, has_model=subject.model is not None)
 
 
 def _prepare_serving(subject: Subject, verdicts: Mapping[str, Verdict]) -> Subject:

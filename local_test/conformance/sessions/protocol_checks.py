@@ -19,9 +19,9 @@ from local_test.conformance.sessions.exchange import (
     pad,
     run_parallel,
 )
-from local_test.conformance.sessions.server_session import start
+from local_test.conformance.sessions.server_session import start, until_it_ends
 from local_test.conformance.subject import Sessions, Subject
-from local_test.endpoints.client import ACCEPT_LIMIT_S
+from local_test.endpoints.client import ACCEPT_LIMIT_S, is_listening
 
 _GARBAGE: Final = b'\xff\xfe{]\x00"not, a\x00request\xff'
 _NEVER: Final = "application/x-never-heard-of"
@@ -42,6 +42,8 @@ CONDITIONAL_IDS: Final = (
     "HO-7a", "HO-17a", "RQ-8b", "ST-1a",
 )  # fmt: skip
 """These need a valid request that is answered."""
+_SURVIVAL: Final = "RQ-8b"
+"""What a server that ends by itself violates, whichever request ended it."""
 _REFUSAL_IDS: Final = ("RQ-6b", "RQ-8a", "SEC-4a", "HO-9a")
 PROTOCOL_IDS: Final = (*_UNCONDITIONAL_IDS, *CONDITIONAL_IDS)
 
@@ -49,14 +51,22 @@ PROTOCOL_IDS: Final = (*_UNCONDITIONAL_IDS, *CONDITIONAL_IDS)
 def check_protocol(subject: Subject) -> Iterator[Verdict]:
     """One server that is asked everything that a caller and the platform may ask."""
     if subject.address is not None:
-        yield from probe(subject, Peer(subject.address, subject.waits.invocation_s))
+        address = subject.address
+        verdicts = probe(subject, Peer(address, subject.waits.invocation_s))
+        yield from until_it_ends(verdicts, PROTOCOL_IDS, _SURVIVAL, lambda: _find_silence(address))
         return
     with start(subject, "protocol") as started:
         if not started.is_healthy:
             yield judge("HO-4a", False, started.failure)
             yield from skip_all(PROTOCOL_IDS[1:], "the server never became healthy")
             return
-        yield from probe(subject, started.peer)
+        verdicts = probe(subject, started.peer)
+        yield from until_it_ends(verdicts, PROTOCOL_IDS, _SURVIVAL, started.find_end)
+
+
+def _find_silence(address: tuple[str, int]) -> str:
+    """Return how a server that runs elsewhere has ended, as far as it can be seen."""
+    return "" if is_listening(address) else "or takes no connections any more"
 
 
 SESSIONS: Sessions = ((PROTOCOL_IDS, check_protocol),)

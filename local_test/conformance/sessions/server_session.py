@@ -1,21 +1,25 @@
 """A server that runs for one session of checks."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from container import contract
 from container.errors import UserError
 from local_test import container_files, identity
-from local_test.conformance.catalog import Verdict, judge, skip
+from local_test.conformance.catalog import Verdict, judge, skip, skip_all
 from local_test.conformance.sessions.exchange import Peer, Reply
 from local_test.conformance.subject import Subject
 from local_test.data import models
 from local_test.endpoints.server import Limits, Server
 from local_test.runners.interface import Launch
+
+ENDED: Final = "the server ended by itself"
+_END_S: Final = 0.5
+"""How long after a violation a server may take to be seen to have ended."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,11 @@ class Started:
     def is_healthy(self) -> bool:
         """Whether it became healthy."""
         return self.healthy_after_s is not None
+
+    def find_end(self) -> str:
+        """Return how it ended by itself; empty if it runs."""
+        code = self.server.container.wait(_END_S)
+        return "" if code is None else f"with exit code {code}"
 
     @property
     def peer(self) -> Peer:
@@ -89,6 +98,29 @@ def start(  # noqa: PLR0913 - the situations that sessions ask for
             yield _wait(server, layout.base)
         finally:
             server.container.remove()
+
+
+def until_it_ends(
+    verdicts: Iterator[Verdict], ids: Collection[str], owner: str, find_end: Callable[[], str]
+) -> Iterator[Verdict]:
+    """Pass verdicts on. Once the server has ended, `owner` names it, and the rest is not run.
+
+    An empty `owner` stands for the check that finds it. `find_end` returns how the server ended, or
+    an empty string.
+    """
+    judged = set()
+    for verdict in verdicts:
+        end = find_end() if verdict.is_violation else ""
+        if not end:
+            judged.add(verdict.check.id)
+            yield verdict
+            continue
+        cause = owner or verdict.check.id
+        at = "" if cause == verdict.check.id else f"at {verdict.check.id}, "
+        yield judge(cause, False, f"{ENDED} {end}: {at}{verdict.evidence}")
+        left = [identity for identity in ids if identity not in {*judged, cause}]
+        yield from skip_all(left, f"not run: the server ended ({cause})")
+        return
 
 
 def find_refusal(subject: Subject) -> str:

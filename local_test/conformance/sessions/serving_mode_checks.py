@@ -10,7 +10,12 @@ from container import contract
 from container.errors import PlatformError
 from local_test.conformance.catalog import Verdict, judge, skip, skip_all
 from local_test.conformance.sessions.exchange import Peer, Reply, headers_of
-from local_test.conformance.sessions.server_session import Started, judge_changed, start
+from local_test.conformance.sessions.server_session import (
+    Started,
+    judge_changed,
+    start,
+    until_it_ends,
+)
 from local_test.conformance.subject import Sessions, Subject
 
 _NEVER_HEALTHY: Final = "it never became healthy"
@@ -38,7 +43,8 @@ def check_batch(subject: Subject) -> Iterator[Verdict]:
             return
         reply = started.peer.post(subject)
         yield judge_changed(subject, "BT-2a", reply)
-        yield from _send_three_lines(started.peer, subject)
+        lines = _send_three_lines(started.peer, subject)
+        yield from until_it_ends(lines, _LINE_IDS, "", started.find_end)
 
 
 def _send_three_lines(peer: Peer, subject: Subject) -> Iterator[Verdict]:
@@ -180,8 +186,9 @@ def check_multi_model(subject: Subject) -> Iterator[Verdict]:
             yield from skip_all(MULTI_MODEL_IDS[1:], _NEVER_HEALTHY)
             return
         directory = f"{subject.runner.mount_point(started.root)}/models"
-        yield from _probe_models(started.peer, subject, directory)
-        yield _fill_memory(started, subject, directory)
+        yield from until_it_ends(
+            _probe_models(started, subject, directory), MULTI_MODEL_IDS, "", started.find_end
+        )
 
 
 def _move_model(layout: contract.Layout) -> None:
@@ -191,7 +198,9 @@ def _move_model(layout: contract.Layout) -> None:
     layout.model.mkdir()
 
 
-def _probe_models(peer: Peer, subject: Subject, directory: str) -> Iterator[Verdict]:
+def _probe_models(started: Started, subject: Subject, directory: str) -> Iterator[Verdict]:
+    peer = started.peer
+
     def load(name: str) -> Reply:
         return _load(peer, name, directory)
 
@@ -216,6 +225,7 @@ def _probe_models(peer: Peer, subject: Subject, directory: str) -> Iterator[Verd
     yield judge("MME-4a", gone.status == 200 and left == [], evidence)
     unloaded = invoke()
     yield judge("MME-5a", unloaded.status == 404, f"invoked after that: {unloaded}")
+    yield _fill_memory(started, subject, directory)
 
 
 def _load(peer: Peer, name: str, directory: str) -> Reply:

@@ -280,9 +280,9 @@ class Handler(BaseHTTPRequestHandler):
             time.sleep(0.6)
         if violates("no ping"):
             self.answer(404, b"no such page", "text/plain")
-        elif violates("HO-4a") or violates("HO-5a"):
+        elif violates("HO-4a") or violates("HO-5a") or self.server.is_sick:
             self.answer(500 if violates("HO-4a") else 503, b"")
-        elif violates("MME-6a") and not self.server.models:
+        elif violates("MME-6a") and self.server.is_multi_model and not self.server.models:
             self.answer(503, b"")
         elif violates("HO-4c"):
             with self.server.lock:
@@ -442,8 +442,12 @@ class Handler(BaseHTTPRequestHandler):
         if not set(kinds) & {"text/csv", "text/*", "*/*"} and not violates("RQ-4c"):
             return 406, b'{"error": "text/csv is possible"}', "application/json"
         is_fatal = len(body) > 2**24 if violates("RQ-8b/large") else body.startswith(b"\xff")
+        if violates("RQ-8b/ten"):
+            is_fatal = self.server.requests > 10
         if VIOLATED.startswith("RQ-8b") and is_fatal:
-            os._exit(9)
+            if not violates("RQ-8b/sick"):
+                os._exit(9)
+            self.server.is_sick = True
         if violates("RQ-8a") and not body:
             return 500, b"IndexError", "text/plain"
         try:
@@ -503,6 +507,7 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 128
     is_multi_model = os.environ.get("SAGEMAKER_MULTI_MODEL", "").lower() == "true"
     requests = 0
+    is_sick = False
     first_answer = ""
 
     def __init__(self) -> None:
