@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from local_test.cli import app
 from tests.support import ROOT
 
 
@@ -102,3 +103,11 @@ def test_a_command_starts_without_what_few_commands_need() -> None:
         [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, check=True
     )
     assert found.stdout == b"set()\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "built"), [("train", {"train"}), ("aws", {"aws"}), ("no-command", {"train", "aws"})]
+)
+def test_only_the_command_that_runs_is_built(name: str, built: set[str]) -> None:
+    commands = app._build(name).commands.keys()  # noqa: SLF001 - what it leaves out shows nowhere
+    assert commands & {"train", "aws"} == built
