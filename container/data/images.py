@@ -37,6 +37,12 @@ class LabeledImages:
         height, width, channels = self.images.shape[1:]
         return height, width, channels
 
+    def locate(self, row: int) -> str:
+        """Return the file of an image, with its row where a file holds several; "" if unknown."""
+        if self.names:
+            return self.names[row]
+        return self.prints.locate(row) if self.prints else ""
+
     def take(self, indices: npt.NDArray[np.int64]) -> LabeledImages:
         """Return the images of these indices."""
         return dataclasses.replace(

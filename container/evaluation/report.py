@@ -168,7 +168,7 @@ def _describe_mistakes(labeled: LabeledImages, probabilities: NDArray[Any]) -> l
     images, labels, predictions = labeled.images, labeled.labels, probabilities.argmax(axis=1)
     return [
         {
-            "place": _name_place(labeled, int(row)),
+            "place": labeled.locate(int(row)) or f"row {row + 1}",
             "label": labeled.classes[labels[row]],
             "predicted": labeled.classes[predictions[row]],
             "score": float(probabilities[row, predictions[row]]),
@@ -178,11 +178,6 @@ def _describe_mistakes(labeled: LabeledImages, probabilities: NDArray[Any]) -> l
         }
         for row in find_worst(labels, probabilities)
     ]
-
-
-def _name_place(labeled: LabeledImages, row: int) -> str:
-    """Return the file of an image, or the number of its row where a file holds several."""
-    return (labeled.names[row] if labeled.names else "") or f"row {row + 1}"
 
 
 def _encode_png(image: NDArray[np.uint8]) -> bytes:

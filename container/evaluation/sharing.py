@@ -79,9 +79,14 @@ class Hosts:
         if self.is_sharded or len(self.names) == 1:
             return labeled
         share = slice(self.rank, None, len(self.names))
-        images, labels = labeled.images[share], labeled.labels[share]
+        rows = np.arange(len(labeled.labels))[share]
+        names = tuple(map(labeled.locate, rows.tolist()))
         return dataclasses.replace(
-            labeled, images=images, labels=labels, names=labeled.names[share]
+            labeled,
+            images=labeled.images[share],
+            labels=labeled.labels[share],
+            names=names,
+            prints=None,
         )
 
     def send(self, labeled: LabeledImages, probabilities: NDArray[Any]) -> None:
@@ -174,8 +179,8 @@ class Hosts:
 
 
 def _describe_worst(labeled: LabeledImages, rows: NDArray[np.int64]) -> Results:
-    """Return the worst mistakes with their pictures, and their names if they are files."""
-    names = [labeled.names[row] if labeled.names else "" for row in rows]
+    """Return the worst mistakes with their pictures and places."""
+    names = [labeled.locate(int(row)) for row in rows]
     return {"rows": rows, "pictures": labeled.images[rows], "names": np.array(names, np.str_)}
 
 

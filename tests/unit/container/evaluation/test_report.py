@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from container.data.copies import Prints
+from container.data.formats.parts import Part
 from container.data.images import LabeledImages
 from container.evaluation import classification, report
 
@@ -127,6 +129,16 @@ def test_worst_mistakes_are_the_images_themselves_the_most_certain_first(channel
         )
         expected_pixels = labeled.images[row] if channels == 3 else labeled.images[row, :, :, 0]
         assert np.array_equal(pixels, expected_pixels)
+
+
+def test_a_mistake_in_a_row_names_its_file() -> None:
+    labeled, scores = make_case()
+    part = Part(labeled.images, labeled.labels, lambda index: f"b.csv, row {index + 2}")
+    prints = Prints()
+    prints.add(part)
+    shown = Page(render(dataclasses.replace(labeled, prints=prints), scores)).all("img")
+    assert all((image["alt"] or "").startswith("b.csv, row ") for image in shown)
+    assert shown
 
 
 def test_large_images_are_shown_small() -> None:
