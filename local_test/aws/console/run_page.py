@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
+from container.user_packages.masking import hide_secrets
 from local_test.aws.account.account import Account
 from local_test.aws.console.job_page import LogTail, draw_values, list_definitions
 from local_test.aws.console.rendering import shorten
@@ -80,7 +81,7 @@ def show_run(account: Account, kind: str, name: str) -> dict[str, Any] | None:
         "definitions": list_definitions(request),
         "metrics": [draw_values(name, [y for _, y in line]) for name, line in curves.items()],
         "log": _read_log(directory / "logs"),
-        "request": request,
+        "request": hide_secrets(request),
     }
 
 

@@ -45,11 +45,13 @@ def test_jobs_are_listed_with_their_metrics_and_durations(account: Account, jobs
 
 def test_a_job_has_its_curves_its_parameters_and_its_log(account: Account, jobs: Path) -> None:
     log = f"epoch=1; loss=0.7;\nepoch=2; loss=0.5;\n{HOSTILE}\n"
-    make_job(jobs, "good", parameters={"rate": "0.1"}, log=log)
+    make_job(jobs, "good", parameters={"rate": "0.1", "api_token": "hunter2"}, log=log)
     status, page = ask(account, "/console/run/training/good")
     assert status == 200
     assert "loss: 2 values from 0.5 to 0.7, last 0.5" in page
     assert "<dt>rate</dt><dd>0.1</dd>" in page
+    assert "<dt>api_token</dt><dd>***</dd>" in page
+    assert "hunter2" not in page
     assert "&lt;script&gt;document" in page
     assert HOSTILE not in page
 
