@@ -124,11 +124,12 @@ class ProcessingJob(Job):
                 )
 
     def _read_exit_message(self) -> str:
-        """Return the start of all containers' message files, one after the other (PR-3)."""
-        text = b""
-        for host in self.hosts:
-            layout = contract.Layout(self._root(host))
-            text += job_outputs.read_message(layout, self._findings)
+        """Return the start of all containers' message files, each on lines of its own (PR-3)."""
+        messages = [
+            job_outputs.read_message(contract.Layout(self._root(host)), self._findings)
+            for host in self.hosts
+        ]
+        text = b"\n".join(filter(None, messages))
         try:
             # A character that the limit cuts in half is dropped.
             errors = "strict" if len(text) <= contract.EXIT_MESSAGE_BYTES else "ignore"

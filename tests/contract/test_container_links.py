@@ -157,6 +157,13 @@ def test_checkpoints_are_stored_without_links_and_fifos(
         assert any(finding.startswith(f"checkpoints/{name} is ") for finding in result.findings)
 
 
+def test_exit_messages_of_hosts_are_on_lines_of_their_own(
+    tmp_path: Path, runner: ProcessRunner
+) -> None:
+    result = process(tmp_path, runner, "printf done > output/message", instance_count=2)
+    assert result.description["ExitMessage"] == "done\ndone"  # PR-3
+
+
 @pytest.mark.parametrize("command", ["ln -s {} output/message", "mkfifo output/message"])
 def test_an_exit_message_is_read_only_if_it_is_a_file(
     command: str, tmp_path: Path, runner: ProcessRunner, secret: Path
