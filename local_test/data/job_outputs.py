@@ -51,7 +51,7 @@ def list_files(root: Path, below: Path | None = None) -> tuple[list[Entry], list
 def _judge(entry: Entry) -> tuple[str, bool]:
     """Return what is wrong with an archive's member, and whether it is archived at all."""
     if entry.target:
-        return "a symbolic link: not followed; CreateModel refuses an archive with it", True
+        return "a symbolic link: not followed; CreateModel refuses a model archive with it", True
     if entry.is_directory:
         return "", True
     if not entry.is_file:
