@@ -16,6 +16,13 @@ fail() {
   exit 1
 }
 
+# The caller ends, too, since this process ends by the signal.
+interrupt() {
+  printf '\nsetup: interrupted; the same command goes on where it ended\n' >&2
+  trap - INT
+  kill -INT $$
+}
+
 find_python() {
   local candidate
   for candidate in ${PYTHON:+"$PYTHON"} python3.13 python3.12 python3.11 python3 python; do
@@ -129,7 +136,8 @@ main() {
     -h | --help) sed -n '2,/^set /{s/^# \{0,1\}//;/^set /d;p;}' "${BASH_SOURCE[0]}"; return ;;
   esac
   [[ $# -eq 1 && -f $1 ]] || fail "usage: local_test/setup.sh REQUIREMENTS.txt"
-  local requirements=$1 root venv python stamp
+  local requirements=$1 root venv python stamp said
+  trap 'interrupt' INT
   root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
   venv=${VENV:-$root/.venv}
   python=$venv/bin/python
@@ -146,7 +154,8 @@ main() {
     "$base" -c 'import ensurepip, venv' 2>/dev/null ||
       fail "$base has no venv module; install it (on Debian and Ubuntu: apt-get install python3-venv)."
     printf 'setup: creating %s with %s\n' "$venv" "$base" >&2
-    "$base" -m venv --clear "$venv" >&2 || fail "cannot create a virtual environment in $venv; is the disk full or read-only?"
+    said=$("$base" -m venv --clear "$venv" 2>&1) ||
+      { printf '%s\n' "$said" >&2; fail "cannot create a virtual environment in $venv; is the disk full or read-only?"; }
   fi
   if ! cmp -s "$requirements" "$stamp"; then
     export PIP_DISABLE_PIP_VERSION_CHECK=1

@@ -8,6 +8,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -18,7 +19,7 @@ from pathlib import Path
 import pip
 import pytest
 
-from tests.support import ROOT
+from tests.support import ROOT, wait_until
 
 UV = """#!/bin/bash
 printf '%s\n' "$*" "$UV_DEFAULT_INDEX" "$UV_INDEX" "$UV_FIND_LINKS" "$SSL_CERT_FILE" >"$UV_SAW"
@@ -299,3 +300,41 @@ def test_setup_finds_a_python_that_uv_has_installed(tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stderr
     assert f"creating {tmp_path}/made with {tmp_path}/python of uv" in done.stderr
+
+
+@pytest.mark.parametrize("hangs_at", ["-m venv", "-m pip --version"])
+def test_an_interrupted_setup_says_one_sentence(tmp_path: Path, hangs_at: str) -> None:
+    began = tmp_path / "began"
+    python = tmp_path / "python"
+    python.write_text(
+        f"""#!{sys.executable}
+import os, signal, sys, time
+arguments = " ".join(sys.argv[1:])
+if "-m venv" in arguments:
+    os.makedirs(sys.argv[-1] + "/bin", exist_ok=True)
+    os.symlink(__file__, sys.argv[-1] + "/bin/python")
+if "{hangs_at}" in arguments:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    open("{began}", "w").close()
+    time.sleep(600)
+if arguments.startswith("-c ''") or not os.path.exists("{tmp_path}/env/bin/python"):
+    sys.exit(0 if "import" in arguments else 1)
+"""
+    )
+    python.chmod(0o755)
+    lock = tmp_path / "lock.txt"
+    lock.write_text("thing==1.0\n")
+    environ = {**os.environ, "PYTHON": str(python), "VENV": str(tmp_path / "env")}
+    with subprocess.Popen(
+        ["env", "--default-signal=INT", ROOT / "local_test/setup.sh", lock],  # a job may ignore it
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environ,
+        process_group=0,
+    ) as setup:
+        wait_until(began.exists)
+        os.killpg(setup.pid, signal.SIGINT)
+        _, said = setup.communicate()
+    assert setup.returncode == -signal.SIGINT
+    assert "Traceback" not in said
+    assert said.splitlines()[-1].startswith("setup: interrupted; ")
