@@ -116,11 +116,21 @@ def _load_settings(home: Path, changes: dict[str, object]) -> Settings:
         faults.append(f"--port {settings.port}: expected 0 to 65535")
     if settings.max_instances < 1:
         faults.append(f"--max-instances {settings.max_instances}: expected at least 1")
+    if settings.region != Settings.region and (doubt := _doubt_region(settings.region)):
+        faults.append(f"--region: {doubt}")
     if faults:
         raise UserError.from_faults("cannot start the local AWS with these settings", faults)
     if not settings.working_directory:
         settings = replace(settings, working_directory=str(_CHECKOUT))
     return replace(settings, jobs_directory=str(JOBS))
+
+
+def _doubt_region(name: str) -> str:
+    import boto3  # noqa: PLC0415 - slow to import
+
+    from local_test.remote import access  # noqa: PLC0415 - as above
+
+    return access.doubt_region(boto3.Session(region_name=name))
 
 
 def _start(home: Path, settings: Settings) -> Running:

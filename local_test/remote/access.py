@@ -76,7 +76,7 @@ def find_account(
         session = make_session(profile_name=profile, region_name=chosen)
         if not session.region_name:
             raise UserError("no AWS region; name one with --region, or set AWS_REGION")
-    doubt = _doubt_region(session)
+    doubt = doubt_region(session)
     try:
         with explaining():
             sts = _make_client(session, "sts", attempts=1 if doubt else _ATTEMPTS)
@@ -90,7 +90,7 @@ def find_account(
     )
 
 
-def _doubt_region(session: Any) -> str:
+def doubt_region(session: Any) -> str:
     """Return the names that a region may stand for; empty if boto3 knows it."""
     partitions = session.get_available_partitions()
     regions = [session.get_available_regions("sagemaker", name) for name in partitions]
@@ -98,7 +98,8 @@ def _doubt_region(session: Any) -> str:
     if session.region_name in known:
         return ""
     near = difflib.get_close_matches(session.region_name, known, 3, 0.5)
-    return f"no region {session.region_name!r} is known; did you mean {' or '.join(near or known)}?"
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(known)}"
+    return f"no region {session.region_name!r} is known; {hint}"
 
 
 def list_all(client: Any, operation: str, **where: Any) -> list[dict[str, Any]]:

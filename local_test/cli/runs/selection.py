@@ -113,7 +113,7 @@ def check_name(flag: str, name: str, runs: Sequence[Run]) -> None:
     if name in _FACTS:
         return
     near = difflib.get_close_matches(name, [*_FACTS, *names], n=1)
-    hint = f"did you mean {near[0]!r}? " * bool(near)
+    hint = f"did you mean {near[0]!r}? " if near else ""
     message = f"{flag}: no run has a value {name!r}; {hint}there are {', '.join((*_FACTS, *names))}"
     raise UserError(message)
 

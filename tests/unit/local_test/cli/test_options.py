@@ -85,6 +85,7 @@ def test_only_our_own_program_has_metrics_by_default() -> None:
         (["up", "--port", "9" * 5000], "--port"),
         (["up", "--max-instances", "9" * 5000], "--max-instances"),
         (["up", "--account", "\uff19" * 12], "expected twelve digits"),
+        (["up", "--region", "eu-wst-1"], "no region 'eu-wst-1' is known; did you mean eu-west-1"),
         (["up", "--program", "a 'b"], "is not a command line: No closing quotation"),
         (["train", "--program", "a 'b"], "is not a command line: No closing quotation"),
         (["train", "--program", " "], "does not name a program"),

@@ -77,6 +77,8 @@ def test_runs_without_the_value_come_last(key: str, names: list[str]) -> None:
 def test_an_order_by_nothing_is_refused() -> None:
     with pytest.raises(UserError, match="--sort: no run has a value 'acuracy'"):
         sort_runs(RUNS, "-acuracy")
+    with pytest.raises(UserError, match="no run has a value 'qqqq'; there are "):
+        sort_runs(RUNS, "qqqq")
 
 
 def test_names_may_be_short_if_they_are_unique() -> None:
