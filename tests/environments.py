@@ -19,7 +19,7 @@ def install_apart(name: str) -> Path:
 
     It lies in the environment that the tests run in, and is made once.
     """
-    directory = Path(sys.prefix, name)
+    directory = Path(sys.prefix).resolve() / name  # programs name their interpreter by its path
     environ = {
         "VENV": str(directory),
         "PYTHON": str(getattr(sys, "_base_executable", sys.executable)),
