@@ -9,10 +9,12 @@ from typing import Any, Final
 
 _SECRET_NAME: Final = re.compile(
     r"SECRET|PASSW|TOKEN(?!S|I)|CREDENTIAL|PRIVATE"
-    r"|(API|ACCESS|AUTH|ENCRYPTION|SIGNING)_?KEY|AUTH(?!ORS?\b)",
+    r"|(API|ACCESS|AUTH|ENCRYPTION|SIGNING)[_.-]?KEY|AUTH(?!ORS?\b)",
     re.IGNORECASE,
 )
 _URL_LOGIN: Final = re.compile(r"(?<=://)[^/\s@]+@")
+_VALUES: Final = ("Value", "DefaultValue")
+_HIDDEN: Final = "***"
 
 
 def is_secret(name: str) -> bool:
@@ -29,30 +31,54 @@ def find_secrets(variables: Mapping[str, str]) -> list[str]:
 def mask(text: str, secrets: Sequence[str] = ()) -> str:
     """Hide secret values, and logins in URLs, everywhere in `text`."""
     for secret in secrets:
-        text = text.replace(secret, "***")
+        text = text.replace(secret, _HIDDEN)
     return _URL_LOGIN.sub("***@", text)
 
 
-def hide_secrets(node: Any) -> Any:
-    """Return a document with `***` for each value that is not empty and has a secret name."""
+def hide_secrets(node: Any, *, is_hidden: bool = False) -> Any:
+    """Return a document with `***` for each text that is not empty and has a secret name.
+
+    A name is that of a member, the `Name` or `Key` beside a value, or the option of an argument.
+    All texts below a secret name are hidden; with `is_hidden`, all texts.
+    """
     if isinstance(node, Mapping):
-        return {name: _hide(str(name), value) for name, value in node.items()}
+        return _hide_members(node, is_hidden=is_hidden)
     if isinstance(node, list):
-        return [hide_secrets(item) for item in node]
+        if not is_hidden and all(isinstance(item, str) for item in node):
+            return _hide_arguments(node)
+        return [hide_secrets(item, is_hidden=is_hidden) for item in node]
+    if is_hidden and isinstance(node, str) and node:
+        return _HIDDEN
     return node
 
 
-def _hide(name: str, value: Any) -> Any:
-    if isinstance(value, str) and value and is_secret(name):
-        return "***"
-    return hide_secrets(value)
+def _hide_members(node: Mapping[str, Any], *, is_hidden: bool) -> dict[str, Any]:
+    hidden = list(filter(is_secret, map(str, node)))
+    if is_secret(str(node.get("Name") or node.get("Key") or "")):
+        hidden += _VALUES
+    return {
+        name: hide_secrets(value, is_hidden=is_hidden or name in hidden)
+        for name, value in node.items()
+    }
 
 
 def mask_command(command: Sequence[str], secrets: Sequence[str]) -> str:
-    """Write a command as one line; also hide the value that follows an option of a secret name."""
+    """Write a command as one line; also hide the values of options of a secret name."""
+    return " ".join(mask(part, secrets) for part in _hide_arguments(command))
+
+
+def _hide_arguments(arguments: Sequence[str]) -> list[str]:
+    """Hide what follows an option of a secret name, or stands behind such a name and `=`."""
     shown = []
-    hide = False
-    for part in command:
-        shown.append("***" if hide else mask(part, secrets))
-        hide = part.startswith("-") and is_secret(part)
-    return " ".join(shown)
+    is_value = False
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        is_named = is_secret(name) and not re.search(r"\s", name)
+        if is_value:
+            shown.append(_HIDDEN)
+        elif is_named and value:
+            shown.append(f"{name}={_HIDDEN}")
+        else:
+            shown.append(argument)
+        is_value = is_named and not equals and argument.startswith("-")
+    return shown

@@ -122,7 +122,7 @@ def _load_settings(home: Path, changes: dict[str, object]) -> Settings:
         raise UserError.from_faults("cannot start the local AWS with these settings", faults)
     if not settings.working_directory:
         settings = replace(settings, working_directory=str(_CHECKOUT))
-    return replace(settings, jobs_directory=str(JOBS))
+    return replace(settings, jobs_directory=str(JOBS.absolute()), command=COMMAND)
 
 
 def _doubt_region(name: str) -> str:

@@ -23,6 +23,7 @@ from tests.contract.aws.test_components import make_endpoint as make_shared_endp
 from tests.contract.aws.test_endpoints import make_config, make_model, wait_until_settled
 from tests.contract.aws.walkthrough import install_sdk
 from tests.support import wait_for
+from tests.unit.local_test.cli.runs.made import make_job
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="the browser ring needs chromium on PATH")
 LONGEST = "a-name-that-is-as-long-as-the-service-allows-for-models-and-jobs"[:63]
@@ -31,9 +32,13 @@ SHOTS = os.environ.get("CONSOLE_SCREENSHOTS")  # a directory in which screenshot
 
 @pytest.fixture(scope="module")
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
-    with LocalAws(tmp_path_factory.mktemp("console-aws")).running() as local:
-        furnish(local)
-        yield local
+    jobs = tmp_path_factory.mktemp("jobs")
+    make_job(jobs, "learned", parameters={"rate": "0.1"}, log="epoch=1; loss=0.7;\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOCAL_TEST_JOBS", str(jobs))
+        with LocalAws(tmp_path_factory.mktemp("console-aws")).running() as local:
+            furnish(local)
+            yield local
 
 
 def furnish(local: LocalAws) -> None:
@@ -183,7 +188,8 @@ PAGES = {
     "playground": ("/playground/shown", "filled from a request that the endpoint answered"),
     "model": ("/model/shown", "ModelDataUrl"),
     "pipeline": ("/pipeline/gated", "learn-the-digits"),
-    "runs": ("/run", "Jobs of train, evaluate and transform in"),
+    "runs": ("/run", "learned"),
+    "run": ("/run/training/learned", "epoch=1; loss=0.7;"),
     "nothing": ("/training-job/nowhere", "does not exist"),
 }
 
@@ -253,9 +259,12 @@ def test_a_table_sorts_by_any_column_and_shows_what_matches(
     assert len(names) == 3
     assert all(name.startswith("tuned-") for name in names)
     assert "3 of " in browser.evaluate("document.getElementById('filtered').innerText")
+    head = "document.querySelector('th:first-child button')"
+    browser.evaluate(f"{head}.focus(); {head}.click()")
     aws.sagemaker.create_training_job(**training_request(aws, "appears-by-itself"))
     browser.wait("document.body.textContent.includes('appears-by-itself')")
-    assert browser.evaluate(NAMES) == names  # a filter lasts
+    assert browser.evaluate(NAMES) == sorted(names)  # filter and order last
+    assert browser.evaluate(f"document.activeElement === {head}")
 
 
 def choose(browser: Browser, kind: str) -> None:

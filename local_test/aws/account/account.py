@@ -42,6 +42,7 @@ class Account:
         self.notices = services.notices
         self.find_function = services.find_function
         self.runs_functions = settings.run_functions
+        self.command = settings.command
         self.jobs_directory = Path(settings.jobs_directory or directory / "runs")
         self.logs = LogStore(directory / "logs")
         self.metrics = MetricFiles(directory / "metrics")

@@ -19,5 +19,7 @@ class Settings:
     """Quota of instances for jobs, and of instances for endpoints."""
     jobs_directory: str = ""
     """Where the commands keep their jobs, which the console shows."""
+    command: str = "byo"
+    """How this tool is called, for the advice of the console."""
     run_functions: bool = False
     """Whether the Lambda functions of pipelines run as programs of this machine."""

@@ -13,8 +13,12 @@ from local_test.data import channels, storage
 from local_test.jobs.status import UNFINISHED
 from local_test.times import format_duration
 
-_LINES: Final = 400  # of a log
+LINES: Final = 400  # of a log
 _TAIL_BYTES: Final = 256 * 1024
+_ADVICE: Final = (
+    "Give CreateTrainingJob MetricDefinitions: the name of each metric, and a Regex that finds its "
+    "value in the log."
+)
 _POINTS: Final = 300  # of a curve; more than its pixels
 
 Record = Mapping[str, Any]
@@ -27,6 +31,8 @@ class LogTail(NamedTuple):
     """Time in seconds, if it is known, host and text of each line."""
     skipped: int
     """About how many lines come before."""
+    place: str = "CloudWatch Logs"
+    """Where all lines are."""
 
 
 def show_job(account: Account, job: JobKind, record: Record) -> dict[str, Any]:
@@ -53,6 +59,7 @@ def show_job(account: Account, job: JobKind, record: Record) -> dict[str, Any]:
         "facts": facts,
         "has_metrics": job is TRAINING,
         "definitions": definitions,
+        "advice": _ADVICE,
         "metrics": _draw_metrics(account, name) if definitions else [],
         "log": read_log(account, job.log_group, f"{name}/"),
         "request": record["_request"],
@@ -108,7 +115,7 @@ def read_log(account: Account, group: str, prefix: str) -> LogTail:
         skipped += int(max(0, size - _TAIL_BYTES) * len(events) / _TAIL_BYTES)
         lines += [(event.time_ms / 1000, host, event.text) for event in events]
     lines.sort(key=lambda line: line[0])
-    return LogTail(lines[-_LINES:], skipped + max(0, len(lines) - _LINES))
+    return LogTail(lines[-LINES:], skipped + max(0, len(lines) - LINES))
 
 
 def _draw_metrics(account: Account, name: str) -> list[dict[str, Any]]:

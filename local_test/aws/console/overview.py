@@ -9,12 +9,11 @@ from local_test.aws.account import kinds
 from local_test.aws.account.account import Account
 from local_test.aws.account.kinds import Kind
 from local_test.aws.console.job_page import find_input, list_definitions, measure_job
-from local_test.aws.console.rendering import shorten
+from local_test.aws.console.rendering import cut_reason, shorten
 from local_test.aws.sagemaker import live_jobs
 from local_test.jobs.status import UNFINISHED
 
 _ROWS: Final = 12  # of each list of the overview
-_REASON_CHARACTERS: Final = 160  # of a failure; its own page has all of it
 _LONGEST: Final = 500  # rows of a list of its own; the API has them all
 
 Record = Mapping[str, Any]
@@ -103,8 +102,7 @@ def _make_row(account: Account, group: _Group, record: Record) -> dict[str, Any]
         prefix = kind.prefix.removesuffix("Job")
         row["duration_s"] = measure_job(record, prefix, is_running=row["status"] in UNFINISHED)
     if reason := record.get("FailureReason"):
-        shown = reason[:_REASON_CHARACTERS] + "…" * (len(reason) > _REASON_CHARACTERS)
-        return {**row, "label": "Failure reason", "detail": shown}
+        return {**row, "label": "Failure reason", "detail": cut_reason(reason)}
     return {**row, "label": group.label, "detail": group.describe(account, record)}
 
 

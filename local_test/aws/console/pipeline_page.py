@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
+from container.user_packages.masking import hide_secrets
 from local_test.aws.account.account import Account
 from local_test.aws.account.kinds import PIPELINE_EXECUTION, RESOURCES
 from local_test.aws.console.job_page import measure
@@ -21,7 +22,9 @@ def show_pipeline(account: Account, record: Mapping[str, Any]) -> dict[str, Any]
     """Return the values of the page of an execution, or of a pipeline: those of its latest one."""
     name = record["PipelineName"]
     found = [
-        item for item in account.store.list(PIPELINE_EXECUTION) if item["PipelineName"] == name
+        hide_secrets(item)
+        for item in account.store.list(PIPELINE_EXECUTION)
+        if item["PipelineName"] == name
     ]
     found.sort(key=lambda item: -item["CreationTime"])
     execution = record if "_steps" in record else next(iter(found), {})
@@ -36,7 +39,7 @@ def show_pipeline(account: Account, record: Mapping[str, Any]) -> dict[str, Any]
         "executions": found,
         "steps": [_show_step(steps[name], states.get(name, {})) for name in names],
         "edges": [(names.index(first), names.index(last)) for first, last in find_edges(steps)],
-        "request": json.loads(text),
+        "request": hide_secrets(json.loads(text)),
     }
 
 

@@ -34,6 +34,7 @@ NAVIGATION: Final = {
     "run": "Runs",
 }
 """The lists that each page links to, by kind; runs are the jobs of the commands."""
+_REASON_CHARACTERS: Final = 160
 _HEADERS: Final = {
     "Content-Security-Policy": (
         "default-src 'self'; img-src 'self' data: blob:; frame-ancestors 'none'"
@@ -78,6 +79,11 @@ def shorten(value: Any) -> str:
         return f"{float(value):.4g}"
     except (TypeError, ValueError):
         return str(value or "")
+
+
+def cut_reason(text: str) -> str:
+    """Return the start of a failure's reason for a list; its own page has all of it."""
+    return text[:_REASON_CHARACTERS] + "…" * (len(text) > _REASON_CHARACTERS)
 
 
 @functools.cache

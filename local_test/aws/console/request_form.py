@@ -36,6 +36,7 @@ def make_form(account: Account, record: Endpoint, component: str = "") -> dict[s
     models = record["_requests"]["models"].values()
     return {
         "account": account.number,
+        "command": account.command,
         "region": account.region,
         "endpoint": name,
         "component": component,

@@ -3,20 +3,20 @@
 Rules of this file: a job's directory holds what a container wrote, so nothing in it is trusted.
 """
 
+import math
 import time
 from pathlib import Path
 from typing import Any, Final
 
 from container.user_packages.masking import hide_secrets
 from local_test.aws.account.account import Account
-from local_test.aws.console.job_page import LogTail, draw_values, list_definitions
-from local_test.aws.console.rendering import shorten
+from local_test.aws.console.job_page import LINES, LogTail, draw_values, list_definitions
+from local_test.aws.console.rendering import cut_reason, shorten
 from local_test.runs import run_files
 from local_test.runs.run_files import Run
 from local_test.times import format_duration
 
 _LONGEST: Final = 500  # rows of the list
-_LINES: Final = 400  # of a log
 _TAIL_BYTES: Final = 128 * 1024
 
 
@@ -44,7 +44,7 @@ def _make_row(run: Run) -> dict[str, Any]:
         "created": run.created_s,
         "duration_s": _measure(run),
         "label": "Failure reason" if run.failure else "Last metrics",
-        "detail": run.failure[:160] or ", ".join(metrics) or "; ".join(run.notes),
+        "detail": cut_reason(run.failure) or ", ".join(metrics) or "; ".join(run.notes),
     }
 
 
@@ -76,9 +76,10 @@ def show_run(account: Account, kind: str, name: str) -> dict[str, Any] | None:
             "Model": run.model,
             "Report": next(map(str, reports), ""),
         },
-        "parameters": run.parameters,
+        "parameters": hide_secrets(dict(run.parameters)),
         "has_metrics": kind == "training",
         "definitions": list_definitions(request),
+        "advice": "Pass --metric NAME=REGEX to train.",
         "metrics": [draw_values(name, [y for _, y in line]) for name, line in curves.items()],
         "log": _read_log(directory / "logs"),
         "request": hide_secrets(request),
@@ -86,13 +87,16 @@ def show_run(account: Account, kind: str, name: str) -> dict[str, Any] | None:
 
 
 def _read_log(logs: Path) -> LogTail:
-    """Return the last lines of each host, which have no times."""
+    """Return the last lines of each host, which have no times; how many come before is a guess."""
     lines: list[tuple[float | None, str, str]] = []
     skipped = 0
     for path in sorted(logs.glob("*.log")):
         with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+            cut = max(0, path.stat().st_size - _TAIL_BYTES)
+            file.seek(cut)
             found = file.read(_TAIL_BYTES).decode("utf-8", "replace").splitlines()
-        skipped += max(0, len(found) - _LINES)
-        lines += [(None, path.stem, text) for text in found[-_LINES:]]
-    return LogTail(lines, skipped)
+        if cut and len(found) > 1:
+            found = found[1:]  # the rest of a line
+        skipped += math.ceil(cut * len(found) / _TAIL_BYTES) + max(0, len(found) - LINES)
+        lines += [(None, path.stem, text) for text in found[-LINES:]]
+    return LogTail(lines, skipped, str(logs))

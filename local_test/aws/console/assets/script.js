@@ -1,14 +1,16 @@
 "use strict";
 
 // Fetch a page's live parts again and replace them; the first says how often. The log stays where the
-// reader scrolled it to, or at its end. A part that has the focus is left alone.
+// reader scrolled it to, or at its end. A part that has the focus is left alone, but for the heads of
+// its columns (tables.js).
 const parts = document.querySelectorAll(".live");
 const scrollToEnd = (log) => { log.scrollTop = log.scrollHeight; };
 const isAtEnd = (log) => log.scrollHeight - log.scrollTop - log.clientHeight < 30;
 document.querySelectorAll(".log").forEach(scrollToEnd);
 
 function replace(part, fresh) {
-  if (!fresh || fresh.innerHTML === part.innerHTML || part.contains(document.activeElement)) return;
+  const focus = document.activeElement;
+  if (!fresh || fresh.innerHTML === part.innerHTML || (part.contains(focus) && !focus.closest("th"))) return;
   const old = part.querySelector(".log");
   const place = old && !isAtEnd(old) ? old.scrollTop : null;
   part.innerHTML = fresh.innerHTML;

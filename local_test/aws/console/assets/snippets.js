@@ -28,7 +28,7 @@ export const WRITERS = {
     const body = isShort(request) ? `--data-raw ${shell(request.body)}` : `--data-binary @${nameFile(request)}`;
     const own = [request.type ? "" : "Content-Type:", request.accept ? "" : "Accept:"].filter(Boolean);  // curl's, left out
     return [
-      `# first: eval "$(byo env)"`,
+      `# first: eval "$(${form.command} env)"`,
       `curl --aws-sigv4 aws:amz:${form.region}:sagemaker --user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" \\`,
       ...listHeaders(request).map(([name, value]) => `  -H ${shell(`${name}: ${value}`)} \\`),
       ...own.map((name) => `  -H ${shell(name)} \\`),
@@ -39,7 +39,7 @@ export const WRITERS = {
   boto3: (request, form) => {
     const members = listMembers(request, ["ContentType", "Accept", "TargetModel", "InferenceComponentName"]);
     return [
-      `import boto3  # first, in the shell: eval "$(byo env)"`,
+      `import boto3  # first, in the shell: eval "$(${form.command} env)"`,
       "",
       `runtime = boto3.client("sagemaker-runtime", region_name=${python(form.region)})`,
       `answer = runtime.invoke_endpoint(`,
@@ -53,7 +53,7 @@ export const WRITERS = {
   sdk: (request, form) => {
     const members = listMembers(request, ["content_type", "accept", "target_model", "inference_component_name"]);
     return [
-      `from sagemaker.core.resources import Endpoint  # first, in the shell: eval "$(byo env)"`,
+      `from sagemaker.core.resources import Endpoint  # first, in the shell: eval "$(${form.command} env)"`,
       "",
       `endpoint = Endpoint.get(endpoint_name=${python(form.endpoint)})`,
       `answer = endpoint.invoke(`,

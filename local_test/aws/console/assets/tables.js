@@ -4,6 +4,7 @@
 // filter. Both last while the live part of a page is replaced.
 const filter = document.getElementById("filter");
 let order = { column: -1, sign: 1 };
+let focused = -1;  // the column whose head has the focus
 
 function readCell(row, column) {
   const cell = row.cells[column];
@@ -41,11 +42,13 @@ function apply() {
       if (!head.querySelector("button")) {
         const button = Object.assign(document.createElement("button"), { type: "button", textContent: head.textContent });
         head.replaceChildren(button);
+        button.addEventListener("focus", () => { focused = column; });
         button.addEventListener("click", () => {
           order = { column, sign: order.column === column ? -order.sign : 1 };
           apply();
         });
       }
+      if (column === focused && document.activeElement === document.body) head.firstChild.focus({ preventScroll: true });
       head.ariaSort = column === order.column ? (order.sign > 0 ? "ascending" : "descending") : "none";
     });
     if (order.column >= 0) sortRows(table);
@@ -54,5 +57,8 @@ function apply() {
 }
 
 if (filter) filter.addEventListener("input", apply);
+for (const type of ["focusin", "pointerdown"]) {
+  document.addEventListener(type, (event) => { if (!event.target.closest("th")) focused = -1; });
+}
 document.addEventListener("refreshed", apply);
 apply();

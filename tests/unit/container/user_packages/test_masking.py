@@ -30,7 +30,30 @@ def test_a_document_is_shown_without_its_secrets() -> None:
         "HyperParameters": {"api_token": "***", "lr": "1"},
         "all": [{"password": "***"}],
     }
-    assert masking.hide_secrets({"token": "", "auth": {"name": "a"}}) == {
-        "token": "",
-        "auth": {"name": "a"},
-    }
+
+
+@pytest.mark.parametrize(
+    ("document", "shown"),
+    [
+        ({"token": ""}, {"token": ""}),
+        ({"api_token": {"StringValue": "x"}}, {"api_token": {"StringValue": "***"}}),
+        ({"secrets": ["x", "y"], "n": [1]}, {"secrets": ["***", "***"], "n": [1]}),
+        ([{"Name": "ApiToken", "Value": "x"}], [{"Name": "ApiToken", "Value": "***"}]),
+        ({"Key": "password", "Value": "x"}, {"Key": "password", "Value": "***"}),
+        (
+            {"Name": "Token", "Type": "String", "DefaultValue": "x"},
+            {"Name": "Token", "Type": "String", "DefaultValue": "***"},
+        ),
+        ({"Name": "lr", "Value": "1"}, {"Name": "lr", "Value": "1"}),
+        (["--api-token", "x", "--lr", "1"], ["--api-token", "***", "--lr", "1"]),
+        (["--api-token=x", "y", "a=b"], ["--api-token=***", "y", "a=b"]),
+        (["HF_TOKEN=x", "the token is", "shown"], ["HF_TOKEN=***", "the token is", "shown"]),
+    ],
+)
+def test_a_secret_is_hidden_by_what_names_it(document: object, shown: object) -> None:
+    assert masking.hide_secrets(document) == shown
+
+
+def test_a_command_is_shown_without_the_values_of_secret_options() -> None:
+    command = ["run", "--token=x", "https://u:p@host/", "--api-key", "y"]
+    assert masking.mask_command(command, []) == "run --token=*** https://***@host/ --api-key ***"

@@ -98,6 +98,24 @@ def test_a_job_shows_its_failure_and_its_log_as_text(account: Account) -> None:
     assert '<a href="/console/training-job/j">j</a>' in overview
 
 
+def test_a_pipeline_shows_no_values_with_secret_names(account: Account) -> None:
+    arguments = {"HyperParameters": {"api_token": "hunter2"}, "lr": "0.5"}
+    definition = {
+        "Version": "2020-12-01",
+        "Parameters": [{"Name": "ApiToken", "Type": "String", "DefaultValue": "hunter2"}],
+        "Steps": [{"Name": "learn", "Type": "Training", "Arguments": arguments}],
+    }
+    text = json.dumps(definition)
+    put(account, PIPELINE, "p", PipelineDefinition=text)
+    execution = {"PipelineName": "p", "_definition": text, "_steps": {}}
+    put(account, PIPELINE_EXECUTION, "r", _given={"ApiToken": "hunter2"}, _name="r", **execution)
+    for path in ("pipeline/p", "pipeline-execution/r"):
+        page = ask(account, f"/console/{path}").body.decode()
+        assert "0.5" in page
+        assert "***" in page
+        assert "hunter2" not in page
+
+
 def test_a_versioned_package_has_a_page(account: Account) -> None:
     put(account, PACKAGE, "g/1", ModelApprovalStatus="Approved", _name="g/1")
     assert 'href="/console/model-package/g%2F1"' in ask(account, "/console").body.decode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -56,8 +57,39 @@ def test_a_job_has_its_curves_its_parameters_and_its_log(account: Account, jobs:
     assert HOSTILE not in page
 
 
-@pytest.mark.parametrize("path", ["training/none", "training/..", "training/", "other/good", "x"])
+def test_a_long_log_shows_its_end_and_says_where_the_rest_is(account: Account, jobs: Path) -> None:
+    lines = "".join(f"line {number:05d} {'x' * 988}\n" for number in range(300))
+    directory = make_job(jobs, "long", definitions=[], log=lines)
+    _, page = ask(account, "/console/run/training/long")
+    shown = [int(number) for number in re.findall(r"</span> line (\d+)", page)]
+    assert shown == list(range(shown[0], 300))
+    skipped = re.search(rf"(\d+) earlier lines are in {directory}/logs", page)
+    assert skipped is not None
+    assert abs(int(skipped[1]) - shown[0]) <= 2
+
+
+def test_a_job_without_definitions_says_how_to_get_curves(account: Account, jobs: Path) -> None:
+    make_job(jobs, "plain", definitions=[], log="loss=1;\n")
+    _, page = ask(account, "/console/run/training/plain")
+    assert "no metric definitions" in page
+    assert "Pass --metric NAME=REGEX to train." in page
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "training/none",
+        "training/..",
+        "training/",
+        "other/good",
+        "../outside/training/x",
+        "training/../../outside/training/x",
+        "x",
+    ],
+)
 def test_what_is_no_job_is_not_found(account: Account, jobs: Path, path: str) -> None:
+    make_job(jobs, "good").parent.rename(jobs / "other")
     make_job(jobs, "good")
+    make_job(jobs.parent / "outside", "x")
     (jobs / "request.json").write_text('{"a": 1}')
     assert ask(account, f"/console/run/{path}")[0] == 404
