@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from container.errors import RequestError
-from local_test.endpoints.invocation import HEADER_PREFIX
+from local_test.endpoints.invocation import FORWARDED_HEADERS, HEADER_PREFIX
 from local_test.requests import shapes, treatments, validation
 
 _CONTAINERS_OWN: Final = ("accept", "content-type")
@@ -44,7 +44,7 @@ def list_members(operation: str) -> Mapping[str, str]:
 def admit(operation: str, headers: Mapping[str, str]) -> list[str]:
     """Check headers, whose names are in lower case; return a line for each without effect.
 
-    Headers that are no members are not passed on (RQ-2).
+    A header that another operation passes to the container is refused; others are ignored (RQ-2).
 
     Raises: RequestError 400 that lists every header that the API, or this machine, refuses.
     """
@@ -57,6 +57,8 @@ def admit(operation: str, headers: Mapping[str, str]) -> list[str]:
     }
     _, found = shapes.read(shape, given)
     faults = [validation.describe(fault) for fault in found if fault.rule != "required"]
+    foreign = sorted((FORWARDED_HEADERS & headers.keys()) - members.keys())
+    faults += [f"{name}: {operation} has no such header; leave it out" for name in foreign]
     notes = []
     for member, treatment in treatments.treat(operation, given).items():
         if treatment.kind == "refused":
@@ -71,4 +73,4 @@ def admit(operation: str, headers: Mapping[str, str]) -> list[str]:
 
 def _read(shape: Any, text: str) -> Any:
     is_number = shape.type_name == "integer" and text.isascii() and text.isdigit()
-    return int(text) if is_number else text
+    return int(text) if is_number and len(text) < 19 else text  # Python reads no endless digits

@@ -103,6 +103,20 @@ def test_a_direct_request_reaches_the_container_that_it_names(tmp_path: Path) ->
     assert [answer["headers"][TARGET.lower()] for answer in answers] == ["adds-1", "adds-20"]
 
 
+def test_a_session_stays_with_the_instance_that_opened_it(tmp_path: Path) -> None:
+    requests = make_requests(1, 20, directory=tmp_path, mode="Direct")
+    requests.config["ProductionVariants"][0]["InitialInstanceCount"] = 2
+    headers = {**CSV, TARGET: "adds-1"}
+    session = "X-Amzn-SageMaker-Session-Id"
+    with Endpoint(requests, make_runner("echo.py"), tmp_path / "e", limits=FAST) as running:
+        opened = running.invoke(b"", {**headers, session: "NEW_SESSION"}).headers
+        name = opened["x-amzn-sagemaker-new-session-id"]
+        answers = [running.invoke(b"", {**headers, session: name}).json() for _ in range(4)]
+
+    ports = [answer["environment"]["SAGEMAKER_BIND_TO_PORT"] for answer in answers]
+    assert ports == [name] * 4  # SE-1
+
+
 def test_a_shadow_variant_gets_copies_whose_answers_are_captured(tmp_path: Path) -> None:
     models = {
         name: {

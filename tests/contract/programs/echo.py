@@ -1,6 +1,7 @@
 """Serves: answers each request with one JSON line of what arrived; no /execution-parameters.
 
-It breaks off the connection of a GET for the path in UNANSWERED.
+It breaks off the connection of a GET for the path in UNANSWERED. A request for a new session opens
+one that has the name of the port.
 """
 
 import json
@@ -38,6 +39,8 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self, status: int, body: bytes) -> None:
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
+        if self.headers.get("X-Amzn-SageMaker-Session-Id") == "NEW_SESSION":
+            self.send_header("X-Amzn-SageMaker-New-Session-Id", str(self.server.server_port))
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

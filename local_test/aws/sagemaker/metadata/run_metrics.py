@@ -5,7 +5,9 @@ Timestamp, the SageMaker SDK's `experiments`.
 """
 
 import collections
+import math
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
@@ -21,12 +23,21 @@ _OLDEST_S: Final = 14 * 24 * 3600
 _NEWEST_S: Final = 2 * 3600
 """How far from now a Timestamp may be, in the past and in the future."""
 _PERIOD_S: Final = {"OneMinute": 60, "FiveMinute": 300, "OneHour": 3600}
+
+
+def _deviate(values: list[float]) -> float:
+    """Return the standard deviation; NaN with a value that is not finite, as logs may have."""
+    if all(map(math.isfinite, values)):
+        return statistics.pstdev(values)
+    return math.nan
+
+
 _MEASURES: Final[Mapping[str, Callable[[list[float]], float]]] = {
     "Min": min,
     "Max": max,
-    "Avg": statistics.fmean,
+    "Avg": statistics.mean,  # `fmean` overflows
     "Count": len,
-    "StdDev": statistics.pstdev,
+    "StdDev": _deviate,
     "Last": lambda values: values[-1],
 }
 
@@ -39,10 +50,12 @@ def _put(account: Account, request: Request) -> dict[str, Any]:
     errors = []
     for index, item in enumerate(request["MetricData"]):
         time_s = item["Timestamp"]
-        metric = Metric(item["MetricName"], float(item["Value"]), time_s, item.get("Step"))
-        if not now - _OLDEST_S <= time_s <= now + _NEWEST_S:
+        is_near = now - _OLDEST_S <= time_s <= now + _NEWEST_S
+        if not (is_near and abs(item["Value"]) <= sys.float_info.max):
             errors.append({"Code": "VALIDATION_ERROR", "MetricIndex": index})
-        elif not account.run_metrics.append(name, metric):
+            continue
+        metric = Metric(item["MetricName"], float(item["Value"]), time_s, item.get("Step"))
+        if not account.run_metrics.append(name, metric):
             errors.append({"Code": "INTERNAL_ERROR", "MetricIndex": index})
     return {"Errors": errors} if errors else {}
 

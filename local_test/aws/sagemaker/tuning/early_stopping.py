@@ -72,7 +72,7 @@ def is_worse_than_median(values: Sequence[float], others: Sequence[Sequence[floa
     """
     if not values:
         return False
-    averages = [statistics.fmean(other[: len(values)]) for other in others if other]
+    averages = [statistics.mean(other[: len(values)]) for other in others if other]
     if len(averages) < _COMPLETED_BEFORE_STOPPING:
         return False
     return max(values) < statistics.median(averages)

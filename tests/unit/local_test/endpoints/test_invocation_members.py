@@ -27,6 +27,14 @@ STREAM = "InvokeEndpointWithResponseStream"
             "1h",
             "RequestTTLSeconds: expected an int",
         ),
+        ("InvokeEndpointAsync", "requestttlseconds", "9" * 5000, "RequestTTLSeconds: expected"),
+        (
+            "InvokeEndpointAsync",
+            "target-variant",
+            "v",
+            "target-variant: InvokeEndpointAsync has no",
+        ),
+        (STREAM, "enable-explanations", "x", "enable-explanations: .* has no such header"),
         ("InvokeEndpointAsync", "filename", "a.b.c", "Filename: 'a.b.c' does not match"),
     ],
 )
@@ -54,6 +62,7 @@ def test_what_has_no_effect_is_named() -> None:
     assert admit("InvokeEndpoint", headers) == []
     [note] = admit(STREAM, {PREFIX + "prefix-aware-id": "a"})
     assert note.startswith("PrefixAwareId has no effect here: it is for the RoutingStrategy")
+    assert note.endswith("and the container gets it")
     reported: list[str] = []
     notes = Notes(reported.append)
     for _ in range(2):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import sys
 import time
 from typing import Any
 
@@ -101,6 +103,30 @@ def test_a_value_that_is_not_kept_is_named(account: Account) -> None:
     assert answer == {"Errors": [{"Code": "VALIDATION_ERROR", "MetricIndex": 0}]}
     answer = put(account, (1.0, 1), Timestamp=time.time() + 3 * 3600)
     assert answer == {"Errors": [{"Code": "VALIDATION_ERROR", "MetricIndex": 0}]}
+    for value in ("1e999", "-1e999", "9" * 400):
+        data = [{"MetricName": "loss", "Value": 1, "Timestamp": int(time.time())}]
+        body = json.dumps({"TrialComponentName": "run-1", "MetricData": data})
+        raw = body.replace('"Value": 1', f'"Value": {value}').encode()
+        parsed = messages.parse("sagemaker-metrics", "BatchPutMetrics", raw)
+        answer = run_metrics.OPERATIONS["BatchPutMetrics"](account, parsed) or {}
+        assert answer == {"Errors": [{"Code": "VALIDATION_ERROR", "MetricIndex": 0}]}
+
+
+def test_values_near_the_largest_number_have_a_mean_and_a_deviation(account: Account) -> None:
+    call(account, "CreateTrialComponent", TrialComponentName="run-1")
+    put(account, (sys.float_info.max, 1), (sys.float_info.max, 2), (-sys.float_info.max, 3))
+    described = call(account, "DescribeTrialComponent", TrialComponentName="run-1")
+    [loss] = described["Metrics"]
+    assert loss["Avg"] == pytest.approx(sys.float_info.max / 3)
+    assert 1.6e308 < loss["StdDev"] < sys.float_info.max
+
+
+def test_a_log_may_have_values_that_are_not_finite(account: Account, arn: str) -> None:
+    for value in (math.inf, -math.inf, math.nan):
+        account.metrics.append("j", Metric("loss", value, 600.0))
+        for measure in ("Min", "Max", "Avg", "Count", "StdDev", "Last"):
+            assert len(query(account, arn, MetricStat=measure)["MetricValues"]) == 2
+    assert math.isnan(query(account, arn, MetricStat="StdDev")["MetricValues"][0])
 
 
 def test_values_belong_to_a_trial_component_and_go_with_it(account: Account) -> None:

@@ -12,6 +12,7 @@ def test_the_median_rule_waits_for_three_runs_and_stops_the_worse_half() -> None
     assert not early_stopping.is_worse_than_median([], done)
     assert early_stopping.is_worse_than_median([0.1, 0.2], done)
     assert not early_stopping.is_worse_than_median([0.6], done)
+    assert early_stopping.is_worse_than_median([0.1, 0.2], [[1.7e308] * 2] * 3)
 
 
 def test_hyperband_cuts_two_of_three_at_a_rung() -> None:
