@@ -23,7 +23,7 @@ from local_test.runners.interface import Runner
 RUBBISH: Final = re.compile(
     r"(^|/)(\.(?!versions\.json$)[^/]*|__pycache__|[^/]*\.(tmp|partial|pyc|lock))(/|$)"
 )
-"""Hidden, temporary and cache files, which do not belong into an upload; the toolkit's list of
+"""Hidden, temporary and cache files, which do not belong in an upload; the toolkit's list of
 versions does, since serving compares it."""
 
 

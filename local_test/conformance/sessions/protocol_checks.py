@@ -66,7 +66,7 @@ def check_protocol(subject: Subject) -> Iterator[Verdict]:
 
 def _find_silence(address: tuple[str, int]) -> str:
     """Return how a server that runs elsewhere has ended, as far as it can be seen."""
-    return "" if is_listening(address) else "or takes no connections any more"
+    return "" if is_listening(address) else "(it no longer accepts connections)"
 
 
 SESSIONS: Sessions = ((PROTOCOL_IDS, check_protocol),)

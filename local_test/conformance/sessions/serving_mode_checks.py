@@ -187,7 +187,7 @@ def check_multi_model(subject: Subject) -> Iterator[Verdict]:
             return
         directory = f"{subject.runner.mount_point(started.root)}/models"
         yield from until_it_ends(
-            _probe_models(started, subject, directory), MULTI_MODEL_IDS, "", started.find_end
+            _probe_models(started, subject, directory), MULTI_MODEL_IDS[1:], "", started.find_end
         )
 
 

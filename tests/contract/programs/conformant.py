@@ -243,6 +243,8 @@ class Handler(BaseHTTPRequestHandler):
             and self.server.is_multi_model
             and not violates("MME-3a")
         ):
+            if violates("MME-3a/dies"):
+                os._exit(9)
             models = [
                 {"modelName": name, "modelUrl": url} for name, url in self.server.models.items()
             ]

@@ -1,9 +1,13 @@
 """What counts as an answer to `GET /metrics` (HO-17)."""
 
+from pathlib import Path
+
 import pytest
 
 from local_test.conformance.sessions.exchange import Reply
-from local_test.conformance.sessions.protocol_checks import are_metrics
+from local_test.conformance.sessions.protocol_checks import are_metrics, check_protocol
+from local_test.conformance.subject import Subject
+from tests.support import free_port
 
 TEXT = {"content-type": "text/plain; version=0.0.4; charset=utf-8"}
 GOOD = b"""# HELP requests_total Requests.
@@ -16,6 +20,15 @@ seconds_bucket{le="+Inf"} +Inf
  indented\t-2.5
 {"a.name", le="1"} 3
 """
+
+
+def test_a_server_elsewhere_that_has_ended_is_described(tmp_path: Path) -> None:
+    subject = Subject(runner=None, directory=tmp_path, address=("127.0.0.1", free_port()))
+    ended = next(check_protocol(subject))
+    assert (ended.check.id, ended.is_violation) == ("RQ-8b", True)
+    assert ended.evidence.startswith(
+        "the server ended by itself (it no longer accepts connections)"
+    )
 
 
 @pytest.mark.parametrize(
