@@ -18,7 +18,7 @@ fail() {
 
 # The caller ends, too, since this process ends by the signal.
 interrupt() {
-  printf '\nsetup: interrupted; the same command goes on where it ended\n' >&2
+  printf '\nsetup: interrupted; run the same command again to continue\n' >&2
   trap - INT
   kill -INT $$
 }

@@ -27,7 +27,7 @@ class LabeledImages:
     notes: tuple[str, ...] = ()
     """Lines to report about what was passed over: files, arrays, columns."""
     names: tuple[str, ...] = ()
-    """Path of each image below the set's directory; empty unless each is a file of its own."""
+    """Path of each image below the set's directory, or place of each one held out; else empty."""
     prints: Prints | None = None
     """Hashes of all images; None for a part of a set."""
 

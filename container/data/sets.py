@@ -18,14 +18,17 @@ _FAULTS_LISTED: Final = 5
 def split(images: ImageSet, fraction: float, seed: int) -> tuple[ImageSet, ImageSet]:
     """Hold out a share of the images, chosen by `seed`.
 
-    Returns: the others and the held-out ones, at least one image each.
+    Returns: the others and the held-out ones, at least one image each. Only these keep places.
     """
     whole = images if isinstance(images, LabeledImages) else images.spilled()
     order = np.random.default_rng(seed).permutation(len(whole.labels))
     count = min(max(1, round(fraction * len(order))), len(order) - 1)
-    held_out = whole.take(np.sort(order[:count]))
+    chosen = np.sort(order[:count])
+    names: tuple[str, ...] = ()
+    if whole.prints:
+        names = tuple(map(whole.prints.locate, chosen.tolist()))
     # What was left out is reported once.
-    held_out = dataclasses.replace(held_out, rejected=(), notes=())
+    held_out = dataclasses.replace(whole.take(chosen), rejected=(), notes=(), names=names)
     kept = whole.take(np.sort(order[count:]))
     lost = [str(kept.classes[index]) for index in np.setdiff1d(held_out.labels, kept.labels)]
     if lost:

@@ -144,7 +144,8 @@ def _choose_model(
     directory = job.layout.channel(found.pretrained.name) if found.pretrained else None
     if settings.model == recipes.AUTO:
         model, reason = recipes.choose_model(shape, directory)
-        log(f"model={model}: {reason}")
+        if any(shape):  # else no image could be read
+            log(f"model={model}: {reason}")
         settings = dataclasses.replace(settings, model=model)
     given = job.config.hyperparameters
     return recipes.complete(settings, given, fine_tunes=directory is not None)

@@ -106,8 +106,8 @@ def smoke(
     evaluation: Annotated[
         bool | None,
         typer.Option(
-            help="Whether to evaluate the model in a processing job; by default not for the "
-            "project in the current folder without --test.",
+            help="Whether to evaluate the model in a processing job; by default yes, except for "
+            "the project in the current folder if --test is not given.",
             show_default=False,
         ),
     ] = None,

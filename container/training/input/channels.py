@@ -117,9 +117,9 @@ def load(
             _load_other(layout, channels.validation, options, "validation"), "validation", training
         )
         test = _compare(_load_other(layout, channels.test, options, "test"), "test", training)
-    training = dataclasses.replace(training, prints=None)
     if channels.validation is None and settings.validation_fraction and len(training.labels) > 1:
         training, validation = _hold_out(training, channels, settings, log)
+    training = dataclasses.replace(training, prints=None)
     if channels.evaluates and not (test or validation):
         _check_gate(settings)
     _report(training, "training", log)
@@ -192,13 +192,13 @@ def _load_other(
 
 
 def _compare(images: ImageSet | None, name: str, training: ImageSet) -> ImageSet | None:
-    """Note the images of a set that are in the training set, too; forget the hashes."""
+    """Note the images of a set that are in the training set, too."""
     if images is None:
         return None
     notes = images.notes
     if images.prints and training.prints:
         notes += tuple(copies.find_shared(images.prints, training.prints, name))
-    return dataclasses.replace(images, notes=notes, prints=None)
+    return dataclasses.replace(images, notes=notes)
 
 
 def _report(images: ImageSet | None, name: str, log: Callable[[str], None]) -> None:

@@ -113,7 +113,7 @@ def _choose_towers(batch_size: int, image_shape: Sequence[int], threads: int) ->
     height, width = image_shape[:2]
     parallel = threads if height * width <= _TOWER_PIXELS else 1
     towers = max(1, min(parallel, batch_size // _TOWER_IMAGES))
-    return towers, f"batches of {batch_size} images of {height}x{width}"
+    return towers, f"batches of {batch_size} images" + f" of {height}x{width}" * (height > 0)
 
 
 def _choose_precision(network: str, gpus: Sequence[Any], cpuinfo: Path) -> tuple[str, str]:

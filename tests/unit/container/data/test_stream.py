@@ -158,6 +158,9 @@ def test_mapped_stream_gives_the_images_in_their_order_and_cannot_be_written(
     stream = open_stream(layout)
     assert np.array_equal(number(stream.mapped()), np.arange(COUNT))
     held_out = sets.split(stream, 0.1, 7)[1].mapped()
+    assert stream.mapped().locate(999).endswith("/b.csv, row 700")
+    places = [stream.mapped().locate(index) for index in number(held_out).tolist()]
+    assert list(held_out.names) == places
     del stream
     assert np.array_equal(held_out.labels, number(held_out) // 100)
     with pytest.raises(ValueError, match="read-only"):

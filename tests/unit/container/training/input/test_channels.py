@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from container import contract
 from container.data.gathering import run_ahead
+from container.data.images import LabeledImages
 from container.errors import UserError
 from container.training.input import channels
 from container.training.settings import Settings
@@ -59,6 +60,27 @@ def test_unused_channels_are_reported() -> None:
         lines: list[str] = []
         channels.load(layout, found, Settings(), run_ahead, lines.append)
     assert any("warning: the channel 'labels' is not read" in line for line in lines)
+
+
+def test_the_images_that_are_measured_keep_their_places() -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        layout = lay_out(directory, {"training", "test"})
+        for name in ("training", "test"):
+            layout.channel(name).mkdir(parents=True)
+            for file in ("a.csv", "b.csv"):
+                (layout.channel(name) / file).write_text("1,255\n2,3\n")
+        found = channels.find(layout, contract.load_training_config(layout))
+        half = Settings(validation_fraction=0.5)
+        loaded = channels.load(layout, found, half, run_ahead, lambda _: None)
+        assert loaded.validation is not None
+        assert loaded.test is not None
+        places = [
+            f"{layout.channel('test')}/{file}.csv, row {row}" for file in "ab" for row in (1, 2)
+        ]
+    assert list(map(loaded.test.locate, range(4))) == places
+    assert isinstance(loaded.validation, LabeledImages)
+    held_out = {loaded.validation.locate(row) for row in range(2)}
+    assert held_out < {place.replace("/test/", "/training/") for place in places}
 
 
 @pytest.mark.parametrize("name", ["validation", "test", "testing"])
