@@ -52,6 +52,7 @@ class Run:
     duration_s: float | None
     """From creation to end, or None if that is unknown."""
     parameters: Mapping[str, str] = field(default_factory=dict)
+    """As given, for filters and comparisons; `hide_secrets` comes before any output."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """The last value of each."""
     model: str = ""
@@ -65,16 +66,20 @@ class Run:
         document = dataclasses.asdict(self)
         created = dt.datetime.fromtimestamp(document.pop("created_s"), dt.UTC)
         document["created"] = created.isoformat(timespec="seconds")
+        document["parameters"] = hide_secrets(self.parameters)
         return {**document, "directory": str(self.directory)}
 
 
-def read_all(jobs: Path, origin: str = "local") -> list[Run]:
-    """Read all jobs of a directory of jobs, the newest first."""
-    runs = [
-        read(path.parent, kind, origin)
-        for kind in KINDS
-        for path in (jobs / kind).glob("*/request.json")
-    ]
+def find_requests(jobs: Path) -> list[Path]:
+    """Return the requests of all jobs of a directory of jobs, the newest first."""
+    paths = [path for kind in KINDS for path in (jobs / kind).glob("*/request.json")]
+    return sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True)
+
+
+def read_all(jobs: Path, origin: str = "local", limit: int | None = None) -> list[Run]:
+    """Read all jobs of a directory of jobs, or the `limit` newest; the newest first."""
+    directories = [path.parent for path in find_requests(jobs)[:limit]]
+    runs = [read(directory, directory.parent.name, origin) for directory in directories]
     return sorted(runs, key=lambda run: (-run.created_s, run.name))
 
 
@@ -136,12 +141,9 @@ def _judge_unfinished(directory: Path) -> str:
 
 
 def _read_parameters(request: Mapping[str, Any]) -> dict[str, str]:
-    """Return the hyperparameters; another job's arguments and variables take their place.
-
-    Secrets are hidden.
-    """
+    """Return the hyperparameters; another job's arguments and variables take their place."""
     given = request.get("HyperParameters") or request.get("Environment") or {}
-    return {str(name): str(value) for name, value in hide_secrets(given).items()}
+    return {str(name): str(value) for name, value in given.items()}
 
 
 def _read_metrics(

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from container.errors import UserError
+from container.user_packages.masking import hide_secrets
 from local_test.cli import aws_commands, terminal
 from local_test.cli.options import COMMAND, JOBS, Command, Group
 from local_test.cli.runs import comparison, page, selection
@@ -127,7 +128,7 @@ def _tabulate_list(runs: Sequence[Run]) -> Table:
         table.add_column(head, overflow="fold")
     for run in runs:
         metrics = [f"{name} {value:.4g}" for name, value in run_files.pick_metrics(run)]
-        parameters = [f"{name}={value}" for name, value in run.parameters.items()]
+        parameters = [f"{name}={value}" for name, value in hide_secrets(run.parameters).items()]
         table.add_row(
             Text(run.name + " (up)" * (run.origin == "up")),
             Text(run.status, style=_STYLES.get(run.status, "yellow")),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from container.user_packages.masking import hide_secrets
 from local_test.cli.runs.selection import to_number
 from local_test.runs import run_files
 from local_test.runs.run_files import Point, Run
@@ -93,9 +94,10 @@ def _merge(mappings: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def _make_row(name: str, values: Sequence[str | None]) -> Row:
-    """Make a row of texts; `1e-3` and `0.001` do not differ."""
+    """Make a row of texts; `1e-3` and `0.001` do not differ. Secrets differ, but are hidden."""
     meant = {value if value is None else to_number(value) for value in values}
-    return Row(name, [value or "" for value in values], differs=len(meant) > 1)
+    shown = [hide_secrets({name: value or ""})[name] for value in values]
+    return Row(name, shown, differs=len(meant) > 1)
 
 
 def _make_metric_row(name: str, values: Sequence[float | None]) -> Row:

@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -34,7 +35,18 @@ def test_a_finished_job_has_everything(tmp_path: Path) -> None:
 
 def test_a_secret_is_not_shown(tmp_path: Path) -> None:
     make_job(tmp_path, "a", parameters={"api_token": "hunter2", "max_tokens": "9"})
-    assert read_one(tmp_path).parameters == {"api_token": "***", "max_tokens": "9"}
+    shown = read_one(tmp_path).describe()["parameters"]
+    assert shown == {"api_token": "***", "max_tokens": "9"}
+
+
+def test_only_the_newest_jobs_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for age, name in enumerate(("b", "c", "a")):
+        os.utime(make_job(tmp_path, name) / "request.json", (0, 9 - age))
+    read = Mock(wraps=run_files.read)
+    monkeypatch.setattr(run_files, "read", read)
+    assert [run.name for run in run_files.read_all(tmp_path, limit=2)] == ["b", "c"]
+    assert read.call_count == 2
+    assert len(run_files.find_requests(tmp_path)) == 3
 
 
 def test_a_job_without_definitions_says_so(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from pathlib import Path
 
@@ -57,6 +58,25 @@ def test_runs_are_compared_side_by_side_and_on_a_page(home: Path, tmp_path: Path
     assert "0.25 (best)" in text
     assert "0.125" not in text
     assert "Comparison of 2 runs" in (tmp_path / "page.html").read_text()
+
+
+def test_secrets_are_compared_and_filtered_but_never_shown(home: Path, tmp_path: Path) -> None:
+    make_job(home / "jobs", "s1", parameters={"pad_token": "<pad>", "api_key": "k"})
+    make_job(home / "jobs", "s2", parameters={"pad_token": "<eos>", "api_key": "k"})
+    page = tmp_path / "page.html"
+
+    [found] = json.loads(run(home, "--json", "--filter", "pad_token=<pad>"))
+    text = run(home, "compare", "s1", "s2", "--html", str(page))
+    rows = json.loads(run(home, "compare", "s1", "s2", "--json"))["parameters"]
+
+    assert (found["name"], found["parameters"]) == ("s1", {"pad_token": "***", "api_key": "***"})
+    assert [row["differs"] for row in rows] == [True, False]
+    assert {value for row in rows for value in row["values"]} == {"***"}
+    assert "* pad_token" in text
+    assert '<tr class="differs"><th scope="row">pad_token' in page.read_text()
+    for shown in (text, page.read_text(), run(home)):
+        assert "***" in shown
+        assert "<pad>" not in html.unescape(shown)
 
 
 def test_one_run_is_not_a_comparison(home: Path) -> None:
