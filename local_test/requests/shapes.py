@@ -9,6 +9,7 @@ import base64
 import datetime as dt
 import functools
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
@@ -19,6 +20,7 @@ import botocore.model
 Rule = Literal[
     "type",
     "32 bits",
+    "64 bits",
     "required",
     "unknown",
     "minimum",
@@ -171,6 +173,8 @@ class _Reader:
             self._check_text(shape, value, path)
         elif kind == "integer" and not -(2**31) <= value < 2**31:
             self.faults.append(Fault(path, "32 bits", value))
+        elif kind in ("float", "double") and abs(value) > sys.float_info.max:
+            self.faults.append(Fault(path, "64 bits", value))
         elif kind != "boolean":
             self._check_size(shape, value, value, path)
         return value

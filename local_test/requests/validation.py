@@ -107,8 +107,8 @@ def _describe_rule(fault: Fault) -> str:  # noqa: PLR0911 - one for each rule
             return f"{found!r} does not match {fault.bound}"
         case "one member":
             return f"expected exactly one of {', '.join(fault.bound)}; found {', '.join(found)}"
-        case "32 bits":
-            return f"{found} does not fit in 32 bits"
+        case "32 bits" | "64 bits":
+            return f"{str(found)[:40]} does not fit in {fault.rule}"
 
 
 def _suggest(name: str, choices: tuple[str, ...]) -> str:

@@ -113,7 +113,7 @@ def _read_sort(query: Query, text: str) -> None:
 
 
 def _read_limit(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= _MOST):
+    if not (text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= _MOST):
         _refuse(f"limit takes a number from 1 to {_MOST}; found {text!r}")
     return int(text)
 

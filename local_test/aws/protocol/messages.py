@@ -134,7 +134,7 @@ def validate(shape: Any, request: Mapping[str, Any]) -> dict[str, Any]:
     """Check an input against its shape; see `parse`."""
     value, faults = shapes.read(shape, request)
     for fault in faults:
-        if fault.rule in ("type", "32 bits"):
+        if fault.rule in ("type", "32 bits", "64 bits"):
             raise AwsError("SerializationException", _describe_type(fault))
     if faults:
         count = f"{len(faults)} validation error{'s' if len(faults) > 1 else ''} detected"
@@ -153,8 +153,8 @@ def _name_type(value: Any) -> str:
 
 def _describe_type(fault: Fault) -> str:
     path = _format_path(fault.path)
-    if fault.rule == "32 bits":
-        return f"{path}: {fault.found} does not fit 32 bits"
+    if fault.rule != "type":
+        return f"{path}: {str(fault.found)[:40]} does not fit {fault.rule}"
     return f"{path}: {_name_type(fault.found)} can not be converted to {_WANTED[fault.bound]}"
 
 

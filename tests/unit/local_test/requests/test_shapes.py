@@ -68,3 +68,11 @@ def test_a_number_beyond_32_bits_is_a_fault() -> None:
     _, faults = shapes.read(shapes.input_shape("ListTrainingJobs"), {"MaxResults": 2**31})
 
     assert [fault.rule for fault in faults] == ["32 bits"]
+
+
+@pytest.mark.parametrize("number", [float("inf"), -float("inf"), 10**400])
+def test_a_number_beyond_64_bits_is_a_fault(number: float) -> None:
+    request = {"DesiredWeightsAndCapacities": [{"VariantName": "v", "DesiredWeight": number}]}
+    shape = shapes.input_shape("UpdateEndpointWeightsAndCapacities")
+    _, faults = shapes.read(shape, {"EndpointName": "e", **request})
+    assert [fault.rule for fault in faults] == ["64 bits"]
