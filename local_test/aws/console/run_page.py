@@ -23,15 +23,15 @@ _TAIL_BYTES: Final = 128 * 1024
 def list_runs(account: Account) -> dict[str, Any]:
     """Return the table of all jobs of the commands, the newest first."""
     jobs = account.jobs_directory
-    runs = run_files.read_all(jobs)
+    runs = run_files.read_all(jobs, limit=_LONGEST)
     return {
         "title": "Runs",
         "note": f"Jobs of train, evaluate and transform in {jobs}",
         "link": "/console/run",
-        "total": len(runs),
+        "total": len(run_files.find_requests(jobs)),
         "label": "Last metrics",
         "has_durations": True,
-        "rows": [_make_row(run) for run in runs[:_LONGEST]],
+        "rows": [_make_row(run) for run in runs],
     }
 
 
