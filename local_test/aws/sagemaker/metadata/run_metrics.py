@@ -7,7 +7,6 @@ Timestamp, the SageMaker SDK's `experiments`.
 import collections
 import math
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
@@ -50,8 +49,7 @@ def _put(account: Account, request: Request) -> dict[str, Any]:
     errors = []
     for index, item in enumerate(request["MetricData"]):
         time_s = item["Timestamp"]
-        is_near = now - _OLDEST_S <= time_s <= now + _NEWEST_S
-        if not (is_near and abs(item["Value"]) <= sys.float_info.max):
+        if not now - _OLDEST_S <= time_s <= now + _NEWEST_S:
             errors.append({"Code": "VALIDATION_ERROR", "MetricIndex": index})
             continue
         metric = Metric(item["MetricName"], float(item["Value"]), time_s, item.get("Step"))
