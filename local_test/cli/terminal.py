@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 from rich.box import HEAVY_HEAD, SIMPLE_HEAD
 from rich.console import Console, Group
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from local_test.cli.runs import next_steps
@@ -230,9 +230,12 @@ def live_metrics(describe: Callable[[], str] = str) -> Iterator[Callable[[Metric
 def _tabulate(metrics: Sequence[Metric]) -> Table:
     """Tabulate metrics; a narrow terminal leaves out what the course shows as well."""
     is_narrow = _console.width < _TABLE_COLUMNS
-    heads = ("metric", "last") if is_narrow else ("metric", "values", "last", "smallest", "largest")
-    table = Table(*heads, "course", box=SIMPLE_HEAD if is_narrow else HEAVY_HEAD)
-    for name in dict.fromkeys(metric.name for metric in metrics):
+    names = list(dict.fromkeys(metric.name for metric in metrics))
+    longest = max(map(len, names), default=0)
+    first = Column("metric", min_width=min(longest, _console.width // 3))  # the course gives way
+    heads = ("last",) if is_narrow else ("values", "last", "smallest", "largest")
+    table = Table(first, *heads, "course", box=SIMPLE_HEAD if is_narrow else HEAVY_HEAD)
+    for name in names:
         values = [metric.value for metric in metrics if metric.name == name]
         last, low, high = (f"{value:.6g}" for value in (values[-1], min(values), max(values)))
         course = Text(draw(values), no_wrap=True, overflow="crop")

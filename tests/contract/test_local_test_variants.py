@@ -157,7 +157,7 @@ def test_a_shadow_variant_gets_copies_whose_answers_are_captured(tmp_path: Path)
         (described,) = running.describe()["ShadowProductionVariants"]
         assert described["CurrentInstanceCount"] == 1
         summary = running.deployment.summarize()["next"]
-        assert summary["Healthy servers"] == "1 of 1; 4 copies, 1 failed, 0 dropped"
+        assert summary["Healthy servers"] == "1 of 1; copies: 4 sent, 1 failed, 0 dropped"
 
     captured = [
         (path.parts[-6], json.loads(line)["captureData"]["endpointOutput"]["data"])

@@ -1,4 +1,4 @@
-"""The overview: the newest resources of each kind."""
+"""The overview: the newest resources of each kind, and the newest jobs of the commands."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from local_test.aws.account.account import Account
 from local_test.aws.account.kinds import Kind
 from local_test.aws.console.job_page import find_input, list_definitions, measure_job
 from local_test.aws.console.rendering import cut_reason, shorten
+from local_test.aws.console.run_page import list_runs
 from local_test.aws.sagemaker import live_jobs
 from local_test.jobs.status import UNFINISHED
 
@@ -66,7 +67,9 @@ _GROUPS: Final = (
 
 def list_groups(account: Account) -> list[dict[str, Any]]:
     """Return the tables, each with its newest rows."""
-    return [_make_group(account, group, _ROWS) for group in _GROUPS]
+    runs = list_runs(account, _ROWS)
+    groups = [_make_group(account, group, _ROWS) for group in _GROUPS]
+    return groups + [runs] * bool(runs["total"])
 
 
 def list_group(account: Account, kind: str) -> dict[str, Any]:

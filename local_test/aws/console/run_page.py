@@ -20,10 +20,10 @@ _LONGEST: Final = 500  # rows of the list
 _TAIL_BYTES: Final = 128 * 1024
 
 
-def list_runs(account: Account) -> dict[str, Any]:
-    """Return the table of all jobs of the commands, the newest first."""
+def list_runs(account: Account, most: int = _LONGEST) -> dict[str, Any]:
+    """Return the table of the commands' newest jobs, at most `most`."""
     jobs = account.jobs_directory
-    runs = run_files.read_all(jobs, limit=_LONGEST)
+    runs = run_files.read_all(jobs, limit=most)
     return {
         "title": "Runs",
         "note": f"Jobs of train, evaluate and transform in {jobs}",

@@ -117,5 +117,5 @@ class Shadow:
         """Return what the console shows of it."""
         (title, healthy), *_ = self.variant.summarize().items()
         counts = self.counts
-        copies = f"{counts.sent} copies, {counts.failed} failed, {counts.dropped} dropped"
-        return {title: f"{healthy}; {copies}"}
+        copies = f"{counts.sent} sent, {counts.failed} failed, {counts.dropped} dropped"
+        return {title: f"{healthy}; copies: {copies}"}

@@ -103,7 +103,7 @@ def test_a_slow_shadow_drops_copies_and_never_delays_requests() -> None:
     closing.join()
     assert recorded == [200] * 4
     assert variant.lines[-1] == "[platform] 66 copies were dropped in all"
-    assert copies.summarize() == {"Healthy servers": "1 of 1; 4 copies, 0 failed, 66 dropped"}
+    assert copies.summarize() == {"Healthy servers": "1 of 1; copies: 4 sent, 0 failed, 66 dropped"}
 
 
 def test_waiting_copies_are_bounded_by_their_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
