@@ -172,7 +172,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 
 PAGES = {
-    "overview": ("", "Training jobs"),
+    "overview": ("", "learned"),
     "list": ("/training-job", "validation_accuracy"),
     "job": ("/training-job/done", "epoch=7; validation_accuracy="),
     "failed-job": ("/training-job/failed", "<script>document.title"),
@@ -212,6 +212,8 @@ def test_a_page_says_its_matter_and_is_no_wider_than_its_window(
     assert cut == 0
     links = browser.evaluate("[...document.querySelectorAll('nav a')].map((a) => a.innerText)")
     assert links[:3] == ["Overview", "Endpoints", "Components"]
+    rows = "new Set([...document.querySelectorAll('nav a')].map((a) => a.offsetTop)).size"
+    assert browser.evaluate(rows) <= 2
     current = browser.evaluate("document.querySelectorAll('nav [aria-current]').length")
     assert current == int(page != "nothing")
     assert "taken over" not in browser.evaluate("document.title")

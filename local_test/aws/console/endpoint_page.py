@@ -1,7 +1,7 @@
 """The pages of endpoints and inference components: their requests, and the end of their logs."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from local_test.aws.account.account import Account
 from local_test.aws.account.meter import Meter
@@ -10,9 +10,12 @@ from local_test.aws.console.job_page import read_log
 from local_test.aws.sagemaker.hosting.component_operations import list_of
 from local_test.aws.sagemaker.hosting.live_components import find_live as find_component
 from local_test.aws.sagemaker.live_endpoints import find_live
+from local_test.endpoints.endpoint import Endpoint as LiveEndpoint
 from local_test.endpoints.invocation_http import COMPONENT_LOG_GROUP, LOG_GROUP
 from local_test.requests import model_containers, variant_rules
 from local_test.times import format_date
+
+_ABSENT: Final = ("Creating", "Failed", "Deleting")  # states in which no request is answered
 
 
 def show_endpoint(account: Account, record: Endpoint) -> dict[str, Any]:
@@ -22,18 +25,18 @@ def show_endpoint(account: Account, record: Endpoint) -> dict[str, Any]:
     described = live.deployment.describe() if live else {}
     summaries = live.deployment.summarize() if live else {}
     running = {variant["VariantName"]: variant for found in described.values() for variant in found}
-    progress = live.deployment.progress if live else None
     facts = {
         "ARN": record["EndpointArn"],
         "Configuration": record["EndpointConfigName"],
         "Changed": format_date(record.get("LastModifiedTime", record["CreationTime"])),
     }
-    if progress is not None:
-        facts["Deployment"] = f"{progress.config['EndpointConfigName']}: {progress.stage.message}"
     variants = variant_rules.list_variants(record["_requests"]["config"])
+    is_asynchronous = "AsyncInferenceConfig" in record["_requests"]["config"]
     return {
         "record": record,
         "facts": facts,
+        "has_playground": record["EndpointStatus"] not in _ABSENT and not is_asynchronous,
+        "pending": _describe_pending(live),
         "variants": [
             {
                 "name": variant["VariantName"],
@@ -51,6 +54,32 @@ def show_endpoint(account: Account, record: Endpoint) -> dict[str, Any]:
         "components": [_summarize(account, item) for item in list_of(account, name)],
         "log": read_log(account, f"{LOG_GROUP}{name}", ""),
         "request": record["_requests"],
+    }
+
+
+def _describe_pending(live: LiveEndpoint | None) -> dict[str, Any]:
+    """Return the variants that a deployment starts, and what it does; empty without one."""
+    progress = live.deployment.progress if live else None
+    summary = live.deployment.describe_pending() if live else None
+    if progress is None or summary is None:
+        return {}
+    models = {
+        variant["VariantName"]: variant.get("ModelName", "")
+        for variant in variant_rules.list_variants(progress.config)
+    }
+    return {
+        "config": summary["EndpointConfigName"],
+        "message": progress.stage.message,
+        "variants": [
+            {
+                "name": row["VariantName"],
+                "model": models[row["VariantName"]],
+                "weight": f"{row['CurrentWeight']:g}",
+                "started": row["CurrentInstanceCount"],
+                "wanted": row.get("DesiredInstanceCount", 0),
+            }
+            for row in variant_rules.list_variants(summary)
+        ],
     }
 
 

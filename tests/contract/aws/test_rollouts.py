@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -146,6 +147,10 @@ def test_an_alarm_that_is_set_rolls_a_canary_back_and_a_retained_one_succeeds(
         assert pending["EndpointConfigName"] == "green"
         assert (variant["CurrentInstanceCount"], variant["InstanceType"]) == (1, "ml.m5.large")
         assert variant["DeployedImages"][0]["SpecifiedImage"] == aws.image
+        with urllib.request.urlopen(f"{aws.url}/console/endpoint/{guarded}") as page:
+            text = page.read().decode()
+        assert "Deployment of green" in text
+        assert '<td class="number" data-label="Instances">1 of ' in text
         for model in ("blue", "green"):
             clients.wait_for_model(model)
         for operation, arguments in (

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import signal
 import threading
+from pathlib import Path
 
 import pytest
 
 from local_test.cli import terminal
+from local_test.jobs.result import JobResult, Metric
 
 
 def test_each_state_of_a_progress_bar_is_a_line_with_its_host(
@@ -30,6 +32,19 @@ def test_a_traceback_stands_in_the_log_only() -> None:
     assert terminal.shorten_reason(other) == "ValueError: no"
     for whole in ("UserError: 2 faults\n  - one\n  - two", ""):
         assert terminal.shorten_reason(whole) == whole
+
+
+def test_a_result_names_each_metric_in_full_at_80_columns(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    names = ("learning_rate", "test_precision", "data_stall_share")
+    metrics = [Metric(name, 1.234567e-5 * n, n) for name in names for n in range(1, 40)]
+    result = JobResult({"FailureReason": "none"}, Path("job"), "Stopped", metrics=metrics)
+    assert terminal.report(result, "model.tar.gz") == 130
+    shown = capsys.readouterr().err.partition("job directory")[0]
+    assert max(map(len, shown.splitlines())) <= 80
+    for name in names:
+        assert f" {name} " in shown
 
 
 def test_a_stop_may_take_a_lock_that_the_interrupted_code_holds() -> None:

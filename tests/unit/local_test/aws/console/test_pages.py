@@ -140,6 +140,27 @@ def test_an_endpoint_shows_the_containers_and_the_shadow_of_a_variant(
     assert all(f"<br>{shown}</td>" in row for row in table)
 
 
+@pytest.mark.parametrize(
+    ("status", "asynchronous", "is_offered"),
+    [
+        ("InService", False, True),
+        ("Updating", False, True),
+        ("Failed", False, False),
+        ("Creating", False, False),
+        ("InService", True, False),
+    ],
+)
+def test_an_endpoint_offers_the_playground_while_it_answers(
+    account: Account, status: str, asynchronous: bool, is_offered: bool
+) -> None:
+    output = {"AsyncInferenceConfig": {"OutputConfig": {"S3OutputPath": "s3://b/out"}}}
+    config = {"ProductionVariants": [{"VariantName": "v"}], **(output if asynchronous else {})}
+    members = {"EndpointArn": "arn", "EndpointStatus": status, "EndpointConfigName": "c"}
+    put(account, ENDPOINT, "e", _requests={"config": config, "models": {}}, **members)
+    page = ask(account, "/console/endpoint/e").body.decode()
+    assert ('href="/console/playground/e"' in page) == is_offered
+
+
 def test_the_summary_names_what_runs(account: Account) -> None:
     put(account, TRAINING_JOB, "runs", TrainingJobStatus="InProgress")
     put(account, TRAINING_JOB, "ended", TrainingJobStatus="Stopped")
