@@ -6,44 +6,43 @@ or prediction failed, 2 the command or request is wrong or this machine cannot r
 by Ctrl-C.
 """
 
-import copy
 import errno
 import functools
+import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import typer
 
 from container.errors import PlatformError, RequestError, UserError
 from local_test import proxies
-from local_test.cli import (
-    aws_commands,
-    conform_command,
-    endpoint_commands,
-    extras,
-    job_commands,
-    smoke_command,
-    terminal,
-)
+from local_test.cli import extras
 from local_test.cli.options import JOBS, Command, Group
-from local_test.cli.remote import account_commands, tune_command
-from local_test.cli.runs import command as runs
-from local_test.endpoints.server import UnhealthyError
-from local_test.requests import treatments
 
-app = typer.Typer(
-    cls=Group,
-    help="SageMaker on this machine: train, evaluate and serve with any image or program.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+_MODULES: Final = {
+    "train": "job_commands",
+    "tune": "remote.tune_command",
+    "evaluate": "job_commands",
+    **dict.fromkeys(("serve", "invoke"), "endpoint_commands"),
+    "transform": "job_commands",
+    "smoke": "smoke_command",
+    "conform": "conform_command",
+    **dict.fromkeys(("fields", "operations"), "app"),
+    **dict.fromkeys(("up", "down", "status", "env", "purge"), "aws_commands"),
+    "demo": "smoke_command",
+    "runs": "runs.command",
+    "aws": "remote.account_commands",
+}
+"""The module of each command, which most of the others do not need."""
+_GROUPS: Final = ("runs", "aws")
 
 
 def fields() -> None:
     """Print a Markdown table of every request field: emulated, without effect or refused."""
+    from local_test.requests import treatments  # noqa: PLC0415 - as the other commands' modules
+
     print(treatments.format_table(), end="")
 
 
@@ -54,18 +53,22 @@ def operations() -> None:
     print(format_table(), end="")
 
 
-for _command in (
-    *(job_commands.train, tune_command.tune, job_commands.evaluate),
-    *(endpoint_commands.serve, endpoint_commands.invoke),
-    *(job_commands.transform, smoke_command.smoke, conform_command.conform),
-    *(fields, operations),
-    *(aws_commands.up, aws_commands.down, aws_commands.status, aws_commands.env),
-    aws_commands.purge,
-):
-    app.command(cls=Command)(_command)
-app.add_typer(runs.app, name="runs")
-app.command(cls=Command, hidden=True)(smoke_command.demo)
-app.add_typer(account_commands.app, name="aws")
+def assemble(names: Iterable[str] = tuple(_MODULES)) -> typer.Typer:
+    """Return the command line with these commands; by default with all."""
+    app = typer.Typer(
+        cls=Group,
+        help="SageMaker on this machine: train, evaluate and serve with any image or program.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for name in names:
+        module = importlib.import_module(f"local_test.cli.{_MODULES[name]}")
+        if name in _GROUPS:
+            app.add_typer(module.app, name=name)
+        else:
+            app.command(cls=Command, hidden=name == "demo")(getattr(module, name))
+    return app
 
 
 def main() -> int:
@@ -73,12 +76,8 @@ def main() -> int:
     proxies.exempt_this_process()
     try:
         code = _build(sys.argv[1] if len(sys.argv) > 1 else "")(standalone_mode=False)
-    except (UnhealthyError, RequestError) as error:
-        terminal.complain(str(error))
-        return 1
-    except (UserError, PlatformError) as error:
-        terminal.complain(str(error))
-        return 2
+    except (UserError, PlatformError, RequestError) as error:
+        return _report(error)
     except typer.Exit as exit_:
         return exit_.exit_code
     except (typer.Abort, KeyboardInterrupt):
@@ -87,27 +86,34 @@ def main() -> int:
         sentence = _explain(error)
         if sentence is None:
             raise
-        terminal.complain(sentence)
+        _complain(sentence)
         return 2
     return code if isinstance(code, int) else 0
+
+
+def _report(error: UserError | PlatformError | RequestError) -> int:
+    """Print an error; return 1 if the container is at fault, and 2 if the command is."""
+    from local_test.endpoints.server import UnhealthyError  # noqa: PLC0415 - only errors need it
+
+    _complain(str(error))
+    return 1 if isinstance(error, UnhealthyError | RequestError) else 2
+
+
+def _complain(sentence: str) -> None:
+    from local_test.cli import terminal  # noqa: PLC0415 - only errors need it
+
+    terminal.complain(sentence)
 
 
 @functools.cache
 def _build(name: str) -> Callable[..., Any]:
     """Return the command line with the command `name` only, or with all if none has this name.
 
-    Typer takes longer to build all commands than many of them take.
+    All of them take a second to import and to build.
     """
-    chosen = copy.copy(app)
-    chosen.registered_commands = [
-        info
-        for info in app.registered_commands
-        if info.callback and typer.main.get_command_name(info.callback.__name__) == name
-    ]
-    chosen.registered_groups = [info for info in app.registered_groups if info.name == name]
-    if chosen.registered_commands or chosen.registered_groups:
-        return typer.main.get_group(chosen)
-    return typer.main.get_command(app)
+    if name in _MODULES:
+        return typer.main.get_group(assemble([name]))
+    return typer.main.get_command(assemble())
 
 
 def _explain(error: Exception) -> str | None:

@@ -160,7 +160,7 @@ def _start(home: Path, settings: Settings) -> Running:
         running = installation.find_running(home)
         if running is not None and running.pid == process.pid:
             return running
-        time.sleep(0.05)
+        time.sleep(0.02)
     process.terminate()
     raise PlatformError(f"the local AWS was not ready after {_READY_LIMIT_S} s; its log is {log}")
 

@@ -18,9 +18,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from container import contract
 from container.errors import UserError
-from local_test.requests import shorthand
 from local_test.runners.interface import Runner
-from local_test.runners.process import ProcessRunner
 
 CHECKOUT: Final = Path(__file__).resolve().parents[2]
 """The directory of `container` and `local_test`: a checkout, or an environment's packages."""
@@ -124,6 +122,8 @@ class ContainerOptions:
     @property
     def image_name(self) -> str:
         """The image as requests name it."""
+        from local_test.requests import shorthand  # noqa: PLC0415 - most commands do without
+
         return self.image or shorthand.PROGRAM_IMAGE
 
     @property
@@ -158,6 +158,8 @@ class ContainerOptions:
             if what:
                 message = f"{flag_name} needs --image; a program sees all that this machine has"
                 raise UserError(message)
+        from local_test.runners.process import ProcessRunner  # noqa: PLC0415 - as above
+
         return ProcessRunner(
             wrap(split_command("--program", self.program)),
             directory=CHECKOUT if self.is_own_program else Path.cwd(),

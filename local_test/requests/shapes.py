@@ -14,9 +14,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
-import botocore.loaders
-import botocore.model
-
 Rule = Literal[
     "type",
     "32 bits",
@@ -86,11 +83,11 @@ class Fault:
 
 
 @functools.cache
-def service_model(name: str = "sagemaker") -> botocore.model.ServiceModel:
+def service_model(name: str = "sagemaker") -> Any:
     """Load the model of one service, such as `sagemaker-runtime` (a quarter of a second, once)."""
-    return botocore.model.ServiceModel(
-        botocore.loaders.Loader().load_service_model(name, "service-2")
-    )
+    from botocore import loaders, model  # noqa: PLC0415 - takes 0.2 s to import
+
+    return model.ServiceModel(loaders.Loader().load_service_model(name, "service-2"))
 
 
 def input_shape(operation: str, service: str = "sagemaker") -> Any:

@@ -14,7 +14,7 @@ import byo
 from local_test.cli import app
 
 _SEPARATORS = {"|", "&&", "||", ";"}
-_GROUP = typer.main.get_command(app.app)
+_GROUP = typer.main.get_command(app.assemble())
 
 
 def split_script(script: str) -> Iterator[list[str]]:

@@ -121,12 +121,13 @@ def test_the_command_is_this_module() -> None:
 
 def test_the_help_lists_every_command() -> None:
     listed = set(re.findall(r"^  (\w+) ", byo.USAGE, re.MULTILINE))
+    everything = app.assemble()
     offered = {
         info.name or info.callback.__name__
-        for info in app.app.registered_commands
+        for info in everything.registered_commands
         if info.callback and not info.hidden
     }
-    offered |= {group.name for group in app.app.registered_groups if group.name}
+    offered |= {group.name for group in everything.registered_groups if group.name}
     assert listed == offered | set(byo.DEVELOPER_COMMANDS)
 
 

@@ -98,7 +98,10 @@ def test_a_misspelt_command_is_one_sentence_with_the_nearest(tmp_path: Path) -> 
 
 
 def test_a_command_starts_without_what_few_commands_need() -> None:
-    program = "import sys, local_test.cli.app; print({'docker', 'jinja2'} & set(sys.modules))"
+    program = (
+        "import sys; from local_test.cli import app; app._build('up'); "
+        "print({'docker', 'jinja2', 'botocore', 'rich', 'local_test.jobs'} & set(sys.modules))"
+    )
     found = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, check=True
     )

@@ -12,7 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from container.errors import UserError
-from local_test.cli.app import app, main
+from local_test.cli.app import assemble, main
 from local_test.cli.options import ContainerOptions, parse_pairs, with_groups
 
 
@@ -42,7 +42,7 @@ def test_a_groups_fields_are_options_and_reach_the_command_as_one_object() -> No
 
 
 def test_no_option_is_defined_by_two_groups_of_one_command() -> None:
-    for command in app.registered_commands:
+    for command in assemble().registered_commands:
         assert command.callback is not None
         names = list(inspect.signature(command.callback).parameters)
         assert len(names) == len(set(names)), command.callback.__name__
@@ -124,7 +124,7 @@ def test_what_no_option_can_mean_is_an_error_in_one_sentence(
 
 def test_the_help_shows_no_value_for_a_flag_and_no_type_of_python() -> None:
     """`--spot <bool>` would be read as `--spot true`, which is an error."""
-    lines = CliRunner().invoke(app, ["train", "--help"]).output.splitlines()
+    lines = CliRunner().invoke(assemble(), ["train", "--help"]).output.splitlines()
 
     flags = [line.split() for line in lines if "--spot" in line or "--help" in line]
     assert len(flags) == 2
