@@ -179,6 +179,10 @@ def test_the_bundled_network(server: Server, tmp_path: Path, formats: Path) -> N
     assert get_values(run, "metrics")["epoch"] == 2
     files = server.list_files(run, "model")
     assert {"model.json", "model.keras", "MLmodel"} <= set(files)
+    tags = get_values(run, "tags")
+    [logged] = json.loads(tags["mlflow.log-model.history"])  # whose signature MLflow's page shows
+    assert (logged["artifact_path"], "uint8" in logged["signature"]["inputs"]) == ("model", True)
+    assert (tags["mlflow.source.type"], tags["mlflow.source.name"]) == ("JOB", "bundled")
     shape = [-1, 8, 8, 1]
     probabilities = predict(server, f"runs:/{run['info']['run_id']}/model", shape[1:])
     assert len(probabilities) == 2

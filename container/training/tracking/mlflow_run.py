@@ -1,5 +1,6 @@
 """A run in MLflow, whose server `MLFLOW_TRACKING_URI` names."""
 
+import datetime as dt
 import importlib
 import json
 import os
@@ -20,6 +21,8 @@ _EXPERIMENT_VARIABLE: Final = "MLFLOW_EXPERIMENT_NAME"
 _DEFAULT_EXPERIMENT: Final = "Default"
 _EXPERIMENT_TAGS: Final = {"mlflow.experimentKind": "custom_model_development"}
 """Makes MLflow's pages show trainings; otherwise they are those of language models."""
+_MODELS_TAG: Final = "mlflow.log-model.history"
+"""Lists a run's models; MLflow's pages show the signature only of a directory that it names."""
 _LOADER: Final = "container.batch.local_model"
 
 _SETTINGS: Final = {
@@ -45,7 +48,9 @@ class MlflowRun(recorded_run.RecordedRun):
         Raises: UserError with what to install, or if the server cannot be reached, or refuses.
         """
         name = environ.get(contract.TRAINING_JOB_NAME_VARIABLE, "")
-        tags = {"sagemaker.job_arn": environ.get(contract.TRAINING_JOB_ARN_VARIABLE, "")}
+        arn = environ.get(contract.TRAINING_JOB_ARN_VARIABLE, "")
+        tags = {"sagemaker.job_arn": arn}
+        tags |= {"mlflow.source.type": "JOB", "mlflow.source.name": arn or name}
         experiment = environ.get(_EXPERIMENT_VARIABLE) or _DEFAULT_EXPERIMENT
         self._client = _load_client(environ[URI_VARIABLE])
         try:
@@ -83,10 +88,12 @@ class MlflowRun(recorded_run.RecordedRun):
         document = {
             "artifact_path": name,
             "run_id": self._identity,
+            "utc_time_created": str(dt.datetime.now(dt.UTC).replace(tzinfo=None)),
             "flavors": {"python_function": flavor},
             "signature": signature,
         }
         self._client.log_text(self._identity, json.dumps(document, indent=2), f"{name}/MLmodel")
+        self._client.set_tag(self._identity, _MODELS_TAG, json.dumps([document]))
 
     def send(self, items: Sequence[tuple[Value, int]]) -> None:
         """Send values, each with its time."""
