@@ -72,6 +72,14 @@ class Deployment:
         variants = [variant for variant in self._list_all() if variant.is_monitored]
         return [server for variant in variants for server in variant.servers]
 
+    def count_instances(self) -> dict[str, int]:
+        """Return how many healthy instances of each production variant take requests."""
+        found = dict.fromkeys((variant.name for variant in self.current.variants), 0)
+        for variant in (variant for lane in self.lanes for variant in lane.variants):
+            healthy = sum(replica.is_healthy for replica in variant.replicas)
+            found[variant.name] = found.get(variant.name, 0) + healthy
+        return found
+
     def copy(self, body: bytes, headers: Mapping[str, str]) -> None:
         """Send a copy of a request to the shadow variant, if there is one."""
         shadow = self.current.shadow  # read once, since a deployment may replace it now

@@ -73,8 +73,10 @@ class Endpoint:
         self.deployment = Deployment(starter, self._limits)
         self._monitor = HealthMonitor(self.name, self.deployment, self._on_line)
         self._capture = self._make_capture(requests)
-        self.links = Links(self._answer_async, self._report, self.name)
-        self._queues = AsyncQueues(self.links)
+        self.links = Links(
+            self._answer_async, self._report, self.name, instances=self.deployment.count_instances
+        )
+        self.queues = AsyncQueues(self.links)
 
     def _on_line(self, host: str, line: str) -> None:
         self._listener(host, line)
@@ -121,7 +123,7 @@ class Endpoint:
             self.stop()
             raise
         self.status = "InService"
-        self._queues.resume()
+        self.queues.resume()
         self._monitor.start()
         self._trigger.start_clock()
 
@@ -261,7 +263,7 @@ class Endpoint:
         config = self._requests.config.get("AsyncInferenceConfig")
         if config is None:
             raise RequestError(400, "the endpoint has no AsyncInferenceConfig (ASY-1)")
-        return self._queues.find(config).submit(source, headers)
+        return self.queues.find(config).submit(source, headers)
 
     def _answer_async(self, body: bytes, headers: Mapping[str, str], limit_s: float) -> Answer:
         known = invocation.select_headers(headers.items(), FORWARDED_HEADERS)
@@ -273,7 +275,7 @@ class Endpoint:
         self._monitor.ended.set()
         self._trigger.stop_clock()
         self.deployment.starter.abandon()
-        self._queues.close()
+        self.queues.close()
         with self.deployment.changing:
             findings = stop_all(self.deployment.close())
         self._capture.close()

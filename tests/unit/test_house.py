@@ -23,6 +23,12 @@ EXERCISES = {
         "local_test.aws.sagemaker.metadata.model_cards",
     ),
     "tests/unit/local_test/aws/moto/test_mount.py": ("local_test.aws.moto.roles",),
+    "tests/unit/local_test/aws/sagemaker/test_cloudwatch.py": (
+        "local_test.aws.sagemaker.hosting.backlogs",
+    ),
+    "tests/unit/local_test/endpoints/asynchronous/test_async_invocation.py": (
+        "local_test.endpoints.asynchronous.tally",
+    ),
     "tests/browser/test_console_page.py": (
         "local_test.aws.console.endpoint_page",
         "local_test.aws.console.overview",

@@ -7,6 +7,7 @@ import collections
 import math
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 _MINUTES_KEPT = 180
@@ -59,6 +60,8 @@ class Minute:
     overhead_s: Distribution = field(default_factory=Distribution)
     setup_s: Distribution = field(default_factory=Distribution)
     """Of cold starts only."""
+    others: dict[str, Distribution] = field(default_factory=dict)
+    """By the name of the metric, in its unit."""
 
     def add(
         self, status: int, model_latency_s: float, overhead_s: float, setup_s: float = 0.0
@@ -124,16 +127,8 @@ class Meter:
         `config` is the name of the endpoint configuration that the container belongs to.
         """
         now = time.time()
-        number = int(now // 60)
         with self._lock:
-            minutes = self._minutes.setdefault(variant, {})
-            if number not in minutes:
-                minutes[number] = Minute()
-                for old in [old for old in minutes if old < number - _MINUTES_KEPT]:
-                    del minutes[old]
-            key = (config, number)
-            pending = self._pending.setdefault(variant, {}).setdefault(key, Minute())
-            for minute in (minutes[number], pending):
+            for minute in self._find_minutes(variant, config, int(now // 60)):
                 minute.add(status, model_latency_s, total_s - model_latency_s, setup_s)
             moments = self._moments.setdefault(variant, collections.deque())
             moments.append(now)
@@ -141,6 +136,23 @@ class Meter:
                 moments.popleft()
             new = collections.deque[float](maxlen=_LATENCIES_KEPT)
             self._latencies_s.setdefault(variant, new).append(total_s)
+
+    def note(self, variant: str, config: str, values: Mapping[str, float]) -> None:
+        """Add values of other metrics, by their names."""
+        with self._lock:
+            _, pending = self._find_minutes(variant, config, int(time.time() // 60))
+            for name, value in values.items():
+                pending.others.setdefault(name, Distribution()).add(value)
+
+    def _find_minutes(self, variant: str, config: str, number: int) -> tuple[Minute, Minute]:
+        """Return the minute to show, and the one to publish."""
+        minutes = self._minutes.setdefault(variant, {})
+        if number not in minutes:
+            minutes[number] = Minute()
+            for old in [old for old in minutes if old < number - _MINUTES_KEPT]:
+                del minutes[old]
+        pending = self._pending.setdefault(variant, {})
+        return minutes[number], pending.setdefault((config, number), Minute())
 
     def count_recent(self, variant: str, window_s: int) -> int:
         """Return the number of requests in the last `window_s` seconds."""

@@ -7,6 +7,7 @@ from local_test.aws.account.account import Account
 from local_test.aws.account.meter import Meter
 from local_test.aws.account.records import Endpoint, InferenceComponent
 from local_test.aws.console.job_page import read_log
+from local_test.aws.sagemaker.hosting import backlogs
 from local_test.aws.sagemaker.hosting.component_operations import list_of
 from local_test.aws.sagemaker.hosting.live_components import find_live as find_component
 from local_test.aws.sagemaker.live_endpoints import find_live
@@ -30,6 +31,7 @@ def show_endpoint(account: Account, record: Endpoint) -> dict[str, Any]:
         "Configuration": record["EndpointConfigName"],
         "Changed": format_date(record.get("LastModifiedTime", record["CreationTime"])),
     }
+    facts |= _show_backlog(account, record)
     variants = variant_rules.list_variants(record["_requests"]["config"])
     is_asynchronous = "AsyncInferenceConfig" in record["_requests"]["config"]
     return {
@@ -80,6 +82,20 @@ def _describe_pending(live: LiveEndpoint | None) -> dict[str, Any]:
             }
             for row in variant_rules.list_variants(summary)
         ],
+    }
+
+
+def _show_backlog(account: Account, record: Endpoint) -> dict[str, str]:
+    """Return the facts of an asynchronous endpoint; nothing for any other."""
+    config = backlogs.find_config(record)
+    if config is None:
+        return {}
+    found = backlogs.measure(account, record["EndpointName"])
+    count = int(found.get("ApproximateBacklogSize", 0))
+    age_s = found.get("ApproximateAgeOfOldestRequest", 0.0)
+    return {
+        "Answers": config["OutputConfig"]["S3OutputPath"],
+        "Backlog": f"{count}, the oldest for {age_s:.0f} s" if count else "0",
     }
 
 

@@ -91,7 +91,9 @@ def _bring_up(account: Account, name: str) -> None:
         endpoint = Endpoint(
             _make_requests(name, requests), runner, account.directory / "endpoints" / name, on_line
         )
-        endpoint.on_copy = account.meter(name).count
+        meter = account.meter(name)
+        endpoint.on_copy = endpoint.links.count = meter.count
+        endpoint.links.note = meter.note
         endpoint.links.publish = account.notices.publish
         endpoint.links.journal = RequestJournal(account, name)
         endpoint.deployment.list_components = lambda: live_components.list_live(account, name)

@@ -110,11 +110,9 @@ class Accepted:
             "FailureLocation": f"{failures.rstrip('/')}/{identity}-error.out",
         }
 
-    def check_age(self, now_s: float) -> None:
-        """Refuse a request that waited too long. Raises: RequestError 408."""
-        if now_s > self.received_s + self.options.ttl_s:
-            message = f"the request expired: it waited longer than {self.options.ttl_s} s (ASY-1)"
-            raise RequestError(408, message)
+    def is_expired(self, now_s: float) -> bool:
+        """Return whether it waited too long."""
+        return now_s > self.received_s + self.options.ttl_s
 
 
 class Journal:

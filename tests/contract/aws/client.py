@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import functools
 import json
 import os
@@ -213,6 +214,21 @@ def read_logs(aws: LocalAws, job: str) -> list[str]:
         events = logs.get_log_events(logGroupName=group, logStreamName=stream, startFromHead=True)
         texts.append("\n".join(event["message"] for event in events["events"]))
     return texts
+
+
+def sum_metric(aws: LocalAws, metric: str, **dimensions: str) -> float:
+    """Return the sum of an endpoint's metric, of an hour before and after now."""
+    now = dt.datetime.now(dt.UTC)
+    points = aws.client("cloudwatch").get_metric_statistics(
+        Namespace="AWS/SageMaker",
+        MetricName=metric,
+        Dimensions=[{"Name": name, "Value": value} for name, value in dimensions.items()],
+        StartTime=now - dt.timedelta(hours=1),
+        EndTime=now + dt.timedelta(hours=1),
+        Period=7200,
+        Statistics=["Sum"],
+    )["Datapoints"]
+    return float(sum(point["Sum"] for point in points))
 
 
 def refuse(call: Callable[..., Any], **arguments: Any) -> tuple[str, str]:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import functools
 import json
 import os
@@ -16,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tests.contract.aws.client import LocalAws, training_request, wait_for_status
+from tests.contract.aws.client import LocalAws, sum_metric, training_request, wait_for_status
 from tests.contract.aws.test_components import NEEDS, make_component, wait_for_component
 from tests.contract.aws.test_components import ask as ask_component
 from tests.contract.aws.test_components import make_endpoint as make_shared_endpoint
@@ -178,20 +177,7 @@ def check_shadow(aws: LocalAws, _how: str, _fact: object) -> None:
 
 def count_copies(aws: LocalAws, name: str) -> int:
     """Return how many requests the shadow variant has answered."""
-    now = dt.datetime.now(dt.UTC)
-    points = aws.client("cloudwatch").get_metric_statistics(
-        Namespace="AWS/SageMaker",
-        MetricName="Invocations",
-        Dimensions=[
-            {"Name": "EndpointName", "Value": name},
-            {"Name": "VariantName", "Value": "candidate"},
-        ],
-        StartTime=now - dt.timedelta(hours=1),
-        EndTime=now + dt.timedelta(hours=1),
-        Period=7200,
-        Statistics=["Sum"],
-    )["Datapoints"]
-    return int(sum(point["Sum"] for point in points))
+    return int(sum_metric(aws, "Invocations", EndpointName=name, VariantName="candidate"))
 
 
 def begin_serverless(aws: LocalAws) -> None:
@@ -261,7 +247,7 @@ def begin_async(aws: LocalAws) -> dict[str, str]:
     return places
 
 
-def check_async(aws: LocalAws, _how: str, places: dict[str, str]) -> None:
+def check_async(aws: LocalAws, how: str, places: dict[str, str]) -> None:
     wanted = {
         "begun": b"slept",
         "inline": b'"echo": "inline"',
@@ -283,6 +269,9 @@ def check_async(aws: LocalAws, _how: str, places: dict[str, str]) -> None:
     aws.runtime.invoke_endpoint_async(EndpointName="queued", InferenceId="new", Body=b"new")
     (message,) = [item for item in collect(aws, "queued", 1) if "Message" in item]
     assert json.loads(message["Message"])["inferenceId"] == "new"
+    after = len(wanted) + (how == "kill")  # which runs the one that had begun again
+    named = {"EndpointName": "queued", "VariantName": "one"}
+    wait_for(lambda: sum_metric(aws, "InvocationsProcessed", **named), lambda sum_: sum_ == after)
 
 
 def begin_training(aws: LocalAws) -> None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import io
 import json
 import tarfile
 import threading
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.contract.aws.client import LocalAws, refuse
+from tests.contract.aws.client import LocalAws, refuse, sum_metric
 from tests.support import wait_for
 
 
@@ -278,6 +278,14 @@ def test_an_asynchronous_request_answers_in_s3(aws: LocalAws) -> None:
         assert (b"asked" if key == "good" else b"no such type") in stored
     code, message = refuse(aws.runtime.invoke_endpoint, EndpointName="later", Body=b"x")
     assert (code, "use InvokeEndpointAsync" in message) == ("ValidationError", True)
+    named = {"EndpointName": "later", "VariantName": "one"}
+    wait_for(lambda: sum_metric(aws, "InvocationsProcessed", **named), lambda total: total == 2)
+    counts = {"Invocation4XXErrors": 1, "InvocationFailures": 1, "Invocations": 0}
+    assert {name: sum_metric(aws, name, **named) for name in counts} == counts
+    with urllib.request.urlopen(f"{aws.url}/console/endpoint/later") as response:
+        page = response.read().decode()
+    shown = ('data-label="Requests">2<', 'data-label="4xx">1<', f"s3://{aws.bucket}/async/out")
+    assert [text for text in shown if text not in page] == []
     delete_endpoint(aws, "later")
     received = collect(aws, "later", 5)
     results = [json.loads(item["Message"]) for item in received if "Message" in item]
@@ -420,22 +428,6 @@ def test_target_tracking_adds_and_removes_real_servers(aws: LocalAws) -> None:
     assert not scaling.describe_scaling_policies(ServiceNamespace="sagemaker")["ScalingPolicies"]
     wait_until_settled(aws, "scaled")
 
-    now = dt.datetime.now(dt.UTC)
-
-    def read_invocations() -> float:
-        points = aws.client("cloudwatch").get_metric_statistics(
-            Namespace="AWS/SageMaker",
-            MetricName="Invocations",
-            Dimensions=[
-                {"Name": "EndpointName", "Value": "scaled"},
-                {"Name": "VariantName", "Value": "one"},
-            ],
-            StartTime=now - dt.timedelta(hours=1),
-            EndTime=now + dt.timedelta(hours=1),
-            Period=3600,
-            Statistics=["Sum"],
-        )["Datapoints"]
-        return float(sum(point["Sum"] for point in points))
-
-    wait_for(read_invocations, lambda total: total == 29)
+    named = {"EndpointName": "scaled", "VariantName": "one"}
+    wait_for(lambda: sum_metric(aws, "Invocations", **named), lambda total: total == 29)
     delete_endpoint(aws, "scaled")

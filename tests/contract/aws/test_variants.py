@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 
 from local_test.runners.launcher import has_namespaces
-from tests.contract.aws.client import LocalAws, refuse
+from tests.contract.aws.client import LocalAws, refuse, sum_metric
 from tests.contract.aws.test_endpoints import (
     delete_endpoint,
     make_config,
@@ -183,24 +182,6 @@ def test_a_shadow_variant_is_described_and_metered(aws: LocalAws) -> None:
 
     for _ in range(3):
         assert ask(aws, "shadowed")["model"] == {"name": "production"}
-    now = dt.datetime.now(dt.UTC)
-    statistics = {
-        "Namespace": "AWS/SageMaker",
-        "MetricName": "Invocations",
-        "Dimensions": [
-            {"Name": "EndpointName", "Value": "shadowed"},
-            {"Name": "VariantName", "Value": "candidate"},
-        ],
-        "StartTime": now - dt.timedelta(hours=1),
-        "EndTime": now + dt.timedelta(hours=1),
-        "Period": 7200,
-        "Statistics": ["Sum"],
-    }
-    cloudwatch = aws.client("cloudwatch")
-    wait_for(
-        lambda: sum(
-            point["Sum"] for point in cloudwatch.get_metric_statistics(**statistics)["Datapoints"]
-        ),
-        lambda total: total == 3,
-    )
+    named = {"EndpointName": "shadowed", "VariantName": "candidate"}
+    wait_for(lambda: sum_metric(aws, "Invocations", **named), lambda total: total == 3)
     delete_endpoint(aws, "shadowed")

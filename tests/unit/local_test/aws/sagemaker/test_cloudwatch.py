@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, cast
 
 import pytest
@@ -9,6 +10,9 @@ import pytest
 from local_test.aws.account.account import Account
 from local_test.aws.account.kinds import ENDPOINT
 from local_test.aws.sagemaker import cloudwatch
+from local_test.endpoints.asynchronous.backlog import Size
+
+RECORD: Any = {"EndpointName": "e", "_requests": {"config": {}}}
 
 
 def test_an_endpoints_requests_are_published_once(
@@ -17,7 +21,7 @@ def test_an_endpoints_requests_are_published_once(
     published: list[dict[str, Any]] = []
     monkeypatch.setattr(account, "publish_metrics", lambda _, data: published.extend(data))
     monkeypatch.setattr(cloudwatch, "PUBLISH_S", 0)
-    account.store.insert(ENDPOINT, "e", {"EndpointName": "e"})
+    account.store.insert(ENDPOINT, "e", RECORD)
     meter = account.meter("e")
     for status, latency_s in ((200, 0.25), (415, 0.5), (0, 0.25)):
         meter.count("v", status, latency_s, latency_s + 0.5, setup_s=2.0)
@@ -44,7 +48,7 @@ def test_requests_are_published_for_their_fleet_too(
 ) -> None:
     published: list[dict[str, Any]] = []
     monkeypatch.setattr(account, "publish_metrics", lambda _, data: published.extend(data))
-    account.store.insert(ENDPOINT, "e", {"EndpointName": "e"})
+    account.store.insert(ENDPOINT, "e", RECORD)
     for config, status in (("old", 200), ("new", 500), ("new", 0)):
         account.meter("e").count("v", status, 0.1, 0.1, config=config)
     turns = iter([False, True])
@@ -57,6 +61,68 @@ def test_requests_are_published_for_their_fleet_too(
             sums[values] = sums.get(values, 0) + datum["StatisticValues"]["Sum"]
     assert sums == {("e", "v"): 2, ("e", "v", "old"): 0, ("e", "v", "new"): 2}
     assert cast("Any", account.alarms).evaluated == 1
+
+
+class PlayedEndpoint:
+    """An asynchronous endpoint of no or one instance, with a backlog that a test sets."""
+
+    def __init__(self) -> None:
+        self.queues = self.deployment = self
+        self.size = Size()
+        self.instances = 1
+
+    def measure(self) -> Size:
+        """Return what is set."""
+        return self.size
+
+    def count_instances(self) -> dict[str, int]:
+        """Return what is set."""
+        return {"v": self.instances}
+
+
+def test_an_asynchronous_endpoint_publishes_its_own_metrics(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published: list[dict[str, Any]] = []
+    monkeypatch.setattr(account, "publish_metrics", lambda _, data: published.extend(data))
+    live = PlayedEndpoint()
+    account.live[ENDPOINT.name, "e"] = live
+    record: Any = {"EndpointName": "e", "_requests": {"config": {"AsyncInferenceConfig": {}}}}
+    account.store.insert(ENDPOINT, "e", record)
+    account.meter("e").count("v", 500, 0.1, 0.2)
+    account.meter("e").note("v", "", {"InvocationFailures": 1.0, "TimeInBacklog": 5e6})
+    backlogs: list[dict[str, float]] = []
+
+    def wait(_: float) -> bool:
+        backlogs.append(
+            {datum["MetricName"]: datum["Value"] for datum in published[-4:] if "Value" in datum}
+        )
+        live.size, live.instances = steps.pop(0)
+        return not steps
+
+    steps = [(Size(), 1), (Size(), 1), (Size(3, time.time() - 60), 2), (Size(3, time.time()), 0)]
+    steps.append((Size(), 1))
+    monkeypatch.setattr(account.is_closing, "wait", wait)
+    cloudwatch.run(account)
+    shared = {item["MetricName"] for item in published if "StatisticValues" in item}
+    assert shared == {
+        "InvocationFailures",
+        "Invocation4XXErrors",
+        "Invocation5XXErrors",
+        "ModelLatency",
+        "TimeInBacklog",
+    }
+    sizes = [
+        datum["Value"] for datum in published if datum["MetricName"] == "ApproximateBacklogSize"
+    ]
+    assert sizes == [0, 3, 3]  # the second one is as the first was
+    assert backlogs[3]["ApproximateBacklogSizePerInstance"] == 1.5
+    assert backlogs[3]["ApproximateAgeOfOldestRequest"] >= 60
+    assert backlogs[4]["ApproximateBacklogSizePerInstance"] == 3
+    assert [found["HasBacklogWithoutCapacity"] for found in backlogs[3:]] == [0, 1]
+    assert {str(datum["Dimensions"]) for datum in published if "Value" in datum} == {
+        "[{'Name': 'EndpointName', 'Value': 'e'}]"
+    }
 
 
 def test_the_meter_counts_by_variant(account: Account) -> None:

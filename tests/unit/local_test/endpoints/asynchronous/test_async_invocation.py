@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from container.errors import RequestError
+from container.errors import RequestError, UserError
 from local_test.data import storage
 from local_test.endpoints.asynchronous.async_invocation import AsyncInvocations, AsyncQueues, Links
-from local_test.endpoints.invocation import Answer
+from local_test.endpoints.asynchronous.backlog import Size
+from local_test.endpoints.invocation import Answer, VariantError
+from tests.support import wait_until
 
 
 def run(
@@ -103,7 +108,7 @@ def submit(
         asked.append((body, known, limit_s))
         return Answer(200, {}, b"done", "one", 0, 0, 0)
 
-    times = iter([100.0, 100.0 + passed_s])
+    times = itertools.chain([100.0], itertools.repeat(100.0 + passed_s))
     outputs = {"S3OutputPath": f"file://{directory}/out"}
     invocations = AsyncInvocations(
         {"OutputConfig": outputs}, Links(answer), clock=lambda: next(times)
@@ -173,3 +178,123 @@ def test_an_updated_endpoint_stores_answers_where_its_new_configuration_says(
 
     assert [(tmp_path / name / "i.out").read_bytes() for name in ("old", "new")] == [b"11", b"11"]
     assert reports == []
+
+
+class Counts:
+    """What is counted of requests, in one variant that refuses while it has no instance."""
+
+    def __init__(self, directory: Path, instances: int = 1) -> None:
+        self.instances = instances
+        self.counted: list[tuple[Any, ...]] = []
+        self.noted: list[tuple[str, str, dict[str, float]]] = []
+        self.reply: Callable[[], Answer] = lambda: Answer(200, {}, b"", "two", 0, 0.1, 0.2)
+        outputs = {"S3OutputPath": f"file://{directory}/out"}
+        self.links = Links(
+            self._answer,
+            instances=lambda: {"one": self.instances},
+            count=lambda *counted, **_: self.counted.append(counted),
+            note=lambda *noted: self.noted.append(noted),
+        )
+        self.queue = AsyncInvocations({"OutputConfig": outputs}, self.links)
+
+    def _answer(self, *_: object) -> Answer:
+        return self.reply()
+
+    def run(self, source: str | bytes = b"1", **options: str) -> None:
+        """Answer a request, and end."""
+        headers = {PREFIX + name: value for name, value in options.items()}
+        self.queue.submit(source, {PREFIX + "inference-id": "i", **headers})
+        self.queue.close()
+
+
+def fail(status: int) -> Callable[[], Answer]:
+    def reply() -> Answer:
+        raise VariantError(RequestError(status, "why"), "two", "config")
+
+    return reply
+
+
+TIMES = {"TimeInBacklog", "TotalProcessingTime", "ResponseUploadLatency", "InvocationsProcessed"}
+
+
+@pytest.mark.parametrize(
+    ("reply", "counted", "failures"),
+    [
+        (lambda: Answer(200, {}, b"", "two", 0, 0.1, 0.2), [200], set()),
+        (lambda: Answer(415, {}, b"", "two", 0, 0.1, 0.2), [415], {"InvocationFailures"}),
+        (fail(424), [0], {"InvocationFailures"}),
+        (fail(400), [], {"InvocationFailures"}),
+    ],
+)
+def test_a_request_is_counted_for_the_variant_that_got_it(
+    tmp_path: Path, reply: Callable[[], Answer], counted: list[int], failures: set[str]
+) -> None:
+    counts = Counts(tmp_path)
+    counts.reply = reply
+    counts.run()
+    assert [(variant, status) for variant, status, *_ in counts.counted] == [
+        ("two", status) for status in counted
+    ]
+    [(variant, _, values)] = counts.noted
+    assert (variant, values.keys()) == ("two" if counted else "one", TIMES | failures)
+
+
+def test_a_request_that_no_container_gets_is_noted_for_the_first_variant(tmp_path: Path) -> None:
+    counts = Counts(tmp_path)
+    counts.run(f"file://{tmp_path}/none")
+    [(variant, _, values)] = counts.noted
+    failed = {"RequestDownloadLatency", "RequestDownloadFailures", "InvocationFailures"}
+    assert (variant, values.keys()) == ("one", TIMES | failed)
+
+    expired = Counts(tmp_path, instances=0)
+    times = itertools.chain([0.0], itertools.repeat(61.0))
+    expired.queue = AsyncInvocations(expired.queue.config, expired.links, lambda: next(times))
+    expired.queue.submit(b"1", {PREFIX + "requestttlseconds": "60"})
+    wait_until(lambda: bool(expired.noted))  # although there is no instance
+    [(variant, _, values)] = expired.noted
+    processed = {"InvocationsProcessed"}
+    assert values.keys() == (TIMES - processed) | {"ExpiredRequests", "InvocationFailures"}
+    assert counts.counted == expired.counted == []
+    expired.queue.close()
+
+
+def test_a_lost_answer_and_a_lost_message_are_noted(tmp_path: Path) -> None:
+    (tmp_path / "out").touch()
+    counts = Counts(tmp_path)
+    counts.queue.config["OutputConfig"]["NotificationConfig"] = {"ErrorTopic": "arn:errors"}
+
+    def lose(*_: str) -> None:
+        raise UserError("no such topic")
+
+    counts.links.publish = lose
+    counts.run()
+    [(_, _, values)] = counts.noted
+    lost = {"ResponseUploadFailures", "NotificationFailures", "InvocationFailures"}
+    assert values.keys() == TIMES | lost
+
+
+def test_requests_wait_while_no_instance_takes_them(tmp_path: Path) -> None:
+    counts = Counts(tmp_path, instances=0)
+    accepted = counts.reply
+    has_missed = threading.Event()
+
+    def miss() -> Answer:
+        has_missed.set()
+        return fail(503)()
+
+    counts.reply = miss
+    counts.queue.submit(b"1", {PREFIX + "inference-id": "i"})
+    assert not has_missed.wait(0.5)
+    assert counts.queue.measure().count == 1
+    counts.instances = 1  # but it is gone before the request reaches it
+    wait_until(has_missed.is_set)
+    counts.reply = accepted
+    wait_until((tmp_path / "out/i.out").exists)
+    wait_until(lambda: counts.queue.measure() == Size())
+    assert [status for _, status, *_ in counts.counted] == [200]
+    counts.queue.close()
+
+    counts = Counts(tmp_path, instances=0)
+    counts.reply = fail(503)
+    counts.run()
+    assert (tmp_path / "out/i-error.out").read_text() == "why"
