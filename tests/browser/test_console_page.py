@@ -412,11 +412,19 @@ def test_an_answer_of_probabilities_becomes_bars(aws: LocalAws, browser: Browser
     browser.open(f"{aws.url}/console/playground/shown", 390)
     choose(browser, "picture")
     browser.evaluate("""
-        window.fetch = async () => new Response('{"predictions": [[0.1, 0.7, 0.2]]}',
+        window.answer = '{"predictions": [[0.1, 0.7, 0.2]]}';
+        window.fetch = async () => new Response(window.answer,
             { headers: { "Content-Type": "application/json" } });
         document.querySelector("#playground button[type=submit]").click()""")
     browser.wait("document.querySelectorAll('.bar').length === 3")
+    names = "[...document.querySelectorAll('.bar b')].map((name) => name.innerText)"
+    assert browser.evaluate(names) == ["0", "1", "2"]
     assert browser.evaluate("document.querySelector('.bar.best b').innerText") == "1"
+    browser.evaluate("""
+        window.answer = '{"outputs": [[0.3, 0.7]], "predictions": [{"index": 1, "label": "dog"}]}';
+        document.querySelector("#playground button[type=submit]").click()""")
+    browser.wait("document.querySelectorAll('.bar').length === 2")
+    assert browser.evaluate(names) == ["0", "dog"]
     if SHOTS:
         browser.screenshot(Path(SHOTS, "playground-bars-390.png"))
 

@@ -11,6 +11,15 @@ function findNumbers(value) {
   return null;
 }
 
+// The names of classes that the answer holds beside their indices.
+function findNames(value, names = {}) {
+  if (value && typeof value === "object") {
+    if (typeof value.label === "string" && Number.isInteger(value.index)) names[value.index] = value.label;
+    for (const item of Object.values(value)) findNames(item, names);
+  }
+  return names;
+}
+
 function parse(text) { try { return JSON.parse(text); } catch { return undefined; } }
 
 function readNumbers(text, type) {
@@ -23,13 +32,13 @@ function make(tag, text, name = "") {
   return Object.assign(document.createElement(tag), { textContent: text, className: name });
 }
 
-function makeBars(numbers) {
+function makeBars(numbers, names) {
   const best = numbers.indexOf(Math.max(...numbers));
   return numbers.slice(0, 200).map((number, index) => {
     const row = make("div", "", index === best ? "bar best" : "bar");
     const meter = Object.assign(document.createElement("meter"), { min: 0, max: Math.max(1, ...numbers), value: number });
-    meter.setAttribute("aria-label", `class ${index}`);
-    row.append(make("b", index), meter, make("span", number.toFixed(4)));
+    meter.setAttribute("aria-label", `class ${names[index] ?? index}`);
+    row.append(make("b", names[index] ?? index), meter, make("span", number.toFixed(4)));
     return row;
   });
 }
@@ -42,7 +51,7 @@ export function indent(text, type) {
 export function show(place, text, type) {
   const numbers = readNumbers(text, type);
   const isProbable = numbers && numbers.length > 1 && numbers.every((number) => number >= 0 && number <= 1);
-  place.replaceChildren(...(isProbable ? makeBars(numbers) : [make("pre", indent(text, type).slice(0, 6000) || "The answer is empty.")]));
+  place.replaceChildren(...(isProbable ? makeBars(numbers, findNames(parse(text))) : [make("pre", indent(text, type).slice(0, 6000) || "The answer is empty.")]));
 }
 
 export function showPicture(place, blob) {

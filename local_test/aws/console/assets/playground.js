@@ -29,7 +29,8 @@ function prepare() {
   find("type").value = example?.type || form.types[0] || "text/csv";
   find("accept").value = example?.accept || form.accepts[0] || "application/json";
   find("body").value = example?.text || "";
-  choose(form.shape && !form.examples.length ? "picture" : "text");
+  const takesPictures = form.shape || form.examples[0]?.type.startsWith("image/");
+  choose(takesPictures && !example ? "picture" : "text");
 }
 
 function readShape() { return ["height", "width", "channels"].map((id) => Math.max(1, Number(find(id).value) || 1)); }
