@@ -229,6 +229,9 @@ def _split_s3(uri: str) -> tuple[str, str]:
     return parts.netloc, uri.removeprefix(f"s3://{parts.netloc}").removeprefix("/")
 
 
+_MISSING: Final = ("404", "NoSuchBucket", "NoSuchKey")  # S3's codes; HEAD answers have no others
+
+
 @functools.cache
 def _s3() -> Any:
     import boto3  # noqa: PLC0415 - takes 0.2 s, which file:// does not need
@@ -244,5 +247,8 @@ def _translating_errors(uri: str) -> Iterator[None]:
     try:
         yield
     except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
+        code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
+        if code in _MISSING:
+            raise UserError(f"{uri} does not exist") from error
         message = f"{uri}: {error} (the environment sets the credentials and AWS_ENDPOINT_URL_S3)"
         raise UserError(message) from error

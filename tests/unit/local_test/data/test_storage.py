@@ -1,10 +1,12 @@
-"""Objects at URIs on this disk."""
+"""Objects at URIs, on this disk and in S3."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import boto3
 import pytest
+from moto import mock_aws
 
 from container.errors import UserError
 from local_test.data import storage
@@ -79,3 +81,19 @@ def test_a_document_in_s3_names_only_what_is_in_s3() -> None:
     for uri in ("file:///etc/passwd", "/etc/passwd", "https://example.org/x", "FILE:///etc/passwd"):
         with pytest.raises(UserError, match="can name only s3:// URIs"):
             storage.check_reference("s3://bucket/manifest", uri)
+
+
+@pytest.mark.parametrize("uri", ["s3://nowhere/key", "s3://here/key"])
+def test_what_is_not_in_s3_does_not_exist(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    storage._s3.cache_clear()  # noqa: SLF001 - the client of another test is not mocked
+    with mock_aws():
+        boto3.client("s3", region_name="us-east-1").create_bucket(Bucket="here")
+        for read in (storage.read_typed, lambda uri: storage.fetch(uri, tmp_path / "a")):
+            with pytest.raises(UserError) as refusal:
+                read(uri)
+            assert str(refusal.value) == f"{uri} does not exist"
+    storage._s3.cache_clear()  # noqa: SLF001 - this client is
