@@ -96,6 +96,7 @@ class Meter:
         """By endpoint configuration and minute for each variant."""
         self._moments: dict[str, collections.deque[float]] = {}
         self._latencies_s: dict[str, collections.deque[float]] = {}
+        self._levels: collections.deque[tuple[float, float]] = collections.deque()
         self._examples: dict[tuple[str, str], Example] = {}
 
     def keep(self, content_type: str, accept: str, body: bytes) -> None:
@@ -159,6 +160,21 @@ class Meter:
         since = time.time() - window_s
         with self._lock:
             return sum(moment >= since for moment in self._moments.get(variant, ()))
+
+    def observe(self, level: float, window_s: float) -> float | None:
+        """Return the mean of a level that is given every few seconds, over the last `window_s`.
+
+        Return None until it was given for so long.
+        """
+        now = time.time()
+        with self._lock:
+            self._levels.append((now, level))
+            while len(self._levels) > 1 and self._levels[1][0] <= now - window_s:
+                self._levels.popleft()
+            if self._levels[0][0] > now - window_s:
+                return None
+            levels = [value for _, value in self._levels]
+        return sum(levels) / len(levels)
 
     def drain(self, variant: str) -> list[tuple[str, float, Minute]]:
         """Return the counts since the last call.

@@ -155,11 +155,7 @@ class Alarms:
         compare = _OPERATORS[alarm.comparison_operator]
         threshold = float(alarm.threshold)
         now = math.floor(self._clock() / measure.period_s)
-        data: dict[int, list[Any]] = {}
-        for datum in list(self._backend.metric_data):
-            if _fits(datum, measure):
-                number = math.floor(_to_seconds(datum.timestamp) / measure.period_s)
-                data.setdefault(number, []).append(datum)
+        data = self._collect(measure)
         points: list[bool | None] = []
         for number in range(now - count, now):
             value = _summarize(data.get(number, ()), measure.stat)
@@ -169,6 +165,34 @@ class Alarms:
         if measure.stat in _FINAL[direction] and value is not None and compare(value, threshold):
             points.append(True)
         return points[-count:]
+
+    def _collect(self, measure: Measure) -> dict[int, list[Any]]:
+        """Return the data of a metric by the number of their period."""
+        data: dict[int, list[Any]] = {}
+        for datum in list(self._backend.metric_data):
+            if _fits(datum, measure):
+                number = math.floor(_to_seconds(datum.timestamp) / measure.period_s)
+                data.setdefault(number, []).append(datum)
+        return data
+
+    def find_excess(self, action: str) -> dict[str, float]:
+        """Return the alarms in ALARM state that have an action: each metric minus its threshold.
+
+        It is that of the newest period with data; 0 without any, as after SetAlarmState.
+        """
+        return {
+            alarm.name: self._measure_excess(alarm)
+            for alarm in list(self._backend.alarms.values())
+            if _starts(alarm, action)
+        }
+
+    def _measure_excess(self, alarm: Any) -> float:
+        measure = _read_measure(alarm)
+        if measure is None or alarm.comparison_operator not in _OPERATORS:
+            return 0.0
+        data = self._collect(measure)
+        value = _summarize(data.get(max(data, default=0), ()), measure.stat)
+        return 0.0 if value is None else value - float(alarm.threshold)
 
     def find_faults(self, names: Sequence[str]) -> list[str]:
         """Return a line for each alarm that does not exist, or is not evaluated here."""
@@ -193,6 +217,11 @@ class Alarms:
         """
         alarms = [self._backend.alarms.get(name) for name in names]
         return [alarm.name for alarm in alarms if alarm and _has_tripped(alarm, since_s)]
+
+
+def _starts(alarm: Any, action: str) -> bool:
+    is_on = alarm.state_value == "ALARM" and alarm.actions_enabled
+    return is_on and action in alarm.alarm_actions
 
 
 def _has_tripped(alarm: Any, since_s: float) -> bool:

@@ -16,6 +16,9 @@ class Alarms(Protocol):
     def find_tripped(self, names: Sequence[str], since_s: float) -> list[str]:
         """Return the alarms that are in ALARM state, or were since a time in seconds."""
 
+    def find_excess(self, action: str) -> dict[str, float]:
+        """Return the alarms in ALARM state that have an action: each metric minus its threshold."""
+
 
 class Notices(Protocol):
     """What is published: messages of SNS and events of EventBridge."""

@@ -1,10 +1,10 @@
-"""Application Auto Scaling for what hosts models: targets, target tracking policies, the scaler.
+"""Application Auto Scaling for what hosts models: targets, their policies, the scaler.
 
-The scaler looks at the last minute every few seconds; the service waits for alarms of three and
-fifteen minutes. Cool-downs are those of the policy.
+The scaler looks every few seconds: for target tracking at the last minute, where the service waits
+for alarms of three and fifteen minutes; for step scaling at the alarms that start the policy.
+Cool-downs are those of the policy.
 """
 
-import math
 import sys
 import time
 import traceback
@@ -17,16 +17,14 @@ from local_test.aws.account.kinds import SCALABLE_TARGET, SCALING_ACTIVITY, SCAL
 from local_test.aws.protocol import messages
 from local_test.aws.protocol.messages import AwsError, reject
 from local_test.aws.protocol.paging import Pager
-from local_test.aws.sagemaker.hosting.scalable import parse
+from local_test.aws.sagemaker.hosting import scaling_policies
+from local_test.aws.sagemaker.hosting.scalable import Scalable, parse
+from local_test.aws.sagemaker.hosting.scaling_policies import STEPS, TRACKING
 from local_test.data.disk import DiskError
 
 _ROLE: Final = "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
-_COOLDOWN_S: Final = 300  # the service's default
 _WINDOW_S: Final = 60
-_SLACK: Final = 0.9  # instances are removed only if the rest stay below this share of the target
 LOOK_S: Final = 2.0
-_TRACKING: Final = {"TargetTrackingScalingPolicyConfiguration", "PredefinedMetricSpecification"}
-"""How a policy says what it tracks."""
 DESCRIBE_OPERATIONS: Final[Mapping[str, tuple[Kind[Any], str]]] = {
     "DescribeScalableTargets": (SCALABLE_TARGET, "ScalableTargets"),
     "DescribeScalingPolicies": (SCALING_POLICY, "ScalingPolicies"),
@@ -45,7 +43,7 @@ def register_target(account: Account, request: Mapping[str, Any]) -> dict[str, A
         reject("MinCapacity and MaxCapacity are required to register a scalable target.")
     if target["MinCapacity"] > target["MaxCapacity"]:
         reject("Maximum capacity cannot be less than minimum capacity")
-    if target["MinCapacity"] < scalable.least:
+    if target["MinCapacity"] < scalable.find_least(account):
         reject("MinCapacity must be at least 1 for an instance-backed variant")
     prefix = f"arn:aws:application-autoscaling:{account.region}:{account.number}:scalable-target"
     target.setdefault("RoleARN", f"arn:aws:iam::{account.number}:role/{_ROLE}")
@@ -81,25 +79,9 @@ def _name_policy(request: Mapping[str, Any]) -> str:
 
 
 def put_policy(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Answer PutScalingPolicy; only target tracking of invocations per instance is emulated."""
+    """Answer PutScalingPolicy: target tracking and step scaling, as far as they are emulated."""
     _check_target(account, request)
-    tracking = request.get("TargetTrackingScalingPolicyConfiguration")
-    if request.get("PolicyType") != "TargetTrackingScaling" or tracking is None:
-        reject("The local AWS emulates PolicyType TargetTrackingScaling with its configuration.")
-    metric = tracking.get("PredefinedMetricSpecification", {}).get("PredefinedMetricType")
-    emulated = parse(request).metric
-    if metric != emulated:
-        reject(
-            f"The local AWS emulates the predefined metric {emulated}; "
-            f"found {metric or 'a customized metric'}."
-        )
-    others = [name for name in request if name.endswith("PolicyConfiguration")]
-    others += [name for name in tracking if name.endswith("MetricSpecification")]
-    others += tracking["PredefinedMetricSpecification"].keys() - {"PredefinedMetricType"}
-    if extra := sorted(set(others) - _TRACKING):
-        reject(f"{', '.join(extra)} cannot be combined with {metric}; leave it out.")
-    if tracking["TargetValue"] <= 0:
-        reject("TargetValue must be greater than 0")
+    member = scaling_policies.check(request, parse(request).find_metric(account))
     resource = request["ResourceId"]
     arn = (
         f"arn:aws:autoscaling:{account.region}:{account.number}:scalingPolicy:{uuid.uuid4()}"
@@ -108,7 +90,10 @@ def put_policy(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
     record = {**request, "PolicyARN": arn, "CreationTime": time.time(), "Alarms": []}
     name = _name_policy(request)
     if not account.store.insert(SCALING_POLICY, name, record):
-        changes = {"TargetTrackingScalingPolicyConfiguration": tracking}
+        known = account.store.find(SCALING_POLICY, name) or {}
+        if member not in known:
+            reject(f"Policy {request['PolicyName']} has another PolicyType; delete it first.")
+        changes = {member: request[member]}
         arn = account.store.update(SCALING_POLICY, name, **changes)["PolicyARN"]
     return {"PolicyARN": arn, "Alarms": []}
 
@@ -150,20 +135,6 @@ def describe(account: Account, operation: str, request: Mapping[str, Any]) -> di
     return {member: [messages.pick(shape, record) for record in shown], **more}
 
 
-def decide(
-    current: int, per_minute: float, policy: Mapping[str, Any], least: int, most: int
-) -> int:
-    """Return the number of instances for a load: all requests of the last minute."""
-    target: float = policy["TargetValue"]
-    if per_minute > target * current:
-        wanted = math.ceil(per_minute / target)
-    else:
-        wanted = min(current, math.ceil(per_minute / (target * _SLACK)))
-        if policy.get("DisableScaleIn", False):
-            wanted = current
-    return min(most, max(least, wanted))
-
-
 def run(account: Account) -> None:
     """Scale until the local AWS stops."""
     while not account.is_closing.wait(LOOK_S):
@@ -183,13 +154,16 @@ def _scale(account: Account, policy: Mapping[str, Any]) -> None:
     current = scalable.count(account)
     if target is None or current is None:
         return
-    load = scalable.count_requests(account, _WINDOW_S)
-    tracking = policy["TargetTrackingScalingPolicyConfiguration"]
-    wanted = decide(current, load, tracking, target["MinCapacity"], target["MaxCapacity"])
-    if wanted == current or not may_scale(target, tracking, "Out" if wanted > current else "In"):
+    wanted, cause = (_step if STEPS in policy else _track)(account, policy, scalable, current)
+    wanted = min(target["MaxCapacity"], max(target["MinCapacity"], wanted))
+    if not cause or wanted == current:
+        return
+    direction = "Out" if wanted > current else "In"
+    if not may_scale(target, policy, direction):
         return
     scalable.scale(account, wanted)
-    account.store.update(SCALABLE_TARGET, policy["ResourceId"], _scaled=time.time())
+    moment = {f"_scaled_{direction.lower()}": time.time()}
+    account.store.update(SCALABLE_TARGET, policy["ResourceId"], **moment)
     activity_id = str(uuid.uuid4())
     activity = {
         "ActivityId": activity_id,
@@ -197,18 +171,51 @@ def _scale(account: Account, policy: Mapping[str, Any]) -> None:
         "ResourceId": policy["ResourceId"],
         "ScalableDimension": scalable.dimension,
         "Description": f"Setting desired {scalable.noun} count to {wanted}.",
-        "Cause": (
-            f"{load} invocations in the last minute at {scalable.noun} count {current}, "
-            f"policy {policy['PolicyName']}"
-        ),
+        "Cause": cause,
         "StartTime": time.time(),
         "StatusCode": "Successful",
     }
     account.store.insert(SCALING_ACTIVITY, activity_id, activity)
 
 
-def may_scale(target: Mapping[str, Any], tracking: Mapping[str, Any], direction: str) -> bool:
-    """Return whether a policy may add (`Out`) or remove (`In`) instances now."""
+def _track(
+    account: Account, policy: Mapping[str, Any], scalable: Scalable, current: int
+) -> tuple[int, str]:
+    """Return the count that a policy wants, and why; no reason while the load is not known."""
+    load = scalable.measure_load(account, _WINDOW_S)
+    if load is None:
+        return current, ""
+    cause = (
+        f"a load of {load:g} in the last minute at {scalable.noun} count {current}, "
+        f"policy {policy['PolicyName']}"
+    )
+    return scaling_policies.track(current, load, policy[TRACKING]), cause
+
+
+def _step(
+    account: Account, policy: Mapping[str, Any], _: Scalable, current: int
+) -> tuple[int, str]:
+    """Return the largest count for the alarms that start a policy, and why."""
+    excess = account.alarms.find_excess(policy["PolicyARN"])
+    wanted = {
+        scaling_policies.step(current, value, policy[STEPS]): name for name, value in excess.items()
+    }
+    if not wanted:
+        return current, ""
+    largest = max(wanted)
+    alarm = wanted[largest]
+    cause = f"monitor alarm {alarm} in state ALARM triggered policy {policy['PolicyName']}"
+    return largest, cause
+
+
+def may_scale(target: Mapping[str, Any], policy: Mapping[str, Any], direction: str) -> bool:
+    """Return whether a policy may add (`Out`) or remove (`In`) instances now.
+
+    Removing some does not keep a policy from adding others.
+    """
     suspended = target.get("SuspendedState", {}).get(f"DynamicScaling{direction}Suspended", False)
-    cooldown_s = tracking.get(f"Scale{direction}Cooldown", _COOLDOWN_S)
-    return not suspended and time.time() - target.get("_scaled", 0) >= float(cooldown_s)
+    last_s = target.get("_scaled_out", 0.0)
+    if direction == "In":
+        last_s = max(last_s, target.get("_scaled_in", 0.0))
+    cooldown_s = scaling_policies.find_cooldown_s(policy, direction)
+    return not suspended and time.time() - last_s >= cooldown_s

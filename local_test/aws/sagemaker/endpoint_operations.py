@@ -201,6 +201,8 @@ def update_weights_and_capacities(account: Account, request: Mapping[str, Any]) 
                 f'The variant name(s) "{variant}" is/are not present within endpoint configuration '
                 f'"{config["EndpointConfigName"]}".'
             )
+        if desired.get("DesiredInstanceCount") == 0 and "AsyncInferenceConfig" not in config:
+            reject(f"Variant {variant} of a synchronous endpoint needs at least one instance.")
         _resize(variants[variant], desired)
     if faults := variant_rules.find_faults(config):
         reject("; ".join(faults))

@@ -8,7 +8,7 @@ import copy
 import functools
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final, cast
 
 from local_test import container_files
@@ -25,6 +25,7 @@ from local_test.endpoints.endpoint import CAPTURE, Endpoint
 from local_test.endpoints.invocation_http import LOG_GROUP
 from local_test.endpoints.rollouts.guard import Terms
 from local_test.requests.endpoint_requests import EndpointRequests
+from local_test.requests.validation import ValidRequest
 from local_test.requests.variant_rules import list_variants
 
 _SIZES: Final = ("InitialInstanceCount", "InitialVariantWeight")
@@ -41,6 +42,14 @@ class _Requests(EndpointRequests):
     """The requests of an endpoint here, where inference components can be created on it."""
 
     has_components: ClassVar[bool] = True
+
+    def validate(self) -> list[ValidRequest]:
+        """Validate them as they were before a variant was scaled to no instance (ASY-1)."""
+        config = copy.deepcopy(self.config)
+        for variant in config["ProductionVariants"]:
+            if variant.get("InitialInstanceCount") == 0:
+                variant["InitialInstanceCount"] = 1
+        return EndpointRequests.validate(replace(self, config=config))
 
 
 def find_live(account: Account, name: str) -> Endpoint | None:

@@ -17,7 +17,9 @@ PER_INSTANCE: Final = "ApproximateBacklogSizePerInstance"
 
 def find_config(record: Endpoint | None) -> Request | None:
     """Return the AsyncInferenceConfig of an endpoint's record, if it has one."""
-    return record["_requests"]["config"].get("AsyncInferenceConfig") if record else None
+    if record is None:
+        return None
+    return record["_requests"]["config"].get("AsyncInferenceConfig")
 
 
 def measure(account: Account, endpoint: str) -> dict[str, float]:
@@ -27,10 +29,10 @@ def measure(account: Account, endpoint: str) -> dict[str, float]:
         return {}
     size = live.queues.measure()
     instances = sum(live.deployment.count_instances().values())
-    age_s = max(0.0, time.time() - size.oldest_s) if size.count else 0.0
+    now_s = time.time()
     return {
         "ApproximateBacklogSize": size.count,
         PER_INSTANCE: size.count / max(1, instances),
-        "ApproximateAgeOfOldestRequest": age_s,
+        "ApproximateAgeOfOldestRequest": max(0.0, now_s - (size.oldest_s or now_s)),
         "HasBacklogWithoutCapacity": float(size.count > 0 and instances == 0),
     }

@@ -9,7 +9,7 @@ from local_test.aws.account.account import Account
 from local_test.aws.account.kinds import COMPONENT, ENDPOINT
 from local_test.aws.protocol.messages import reject
 from local_test.aws.sagemaker import endpoint_operations
-from local_test.aws.sagemaker.hosting import component_operations
+from local_test.aws.sagemaker.hosting import backlogs, component_operations
 
 _VARIANT: Final = re.compile(r"endpoint/([^/]+)/variant/([^/]+)")
 _COMPONENT: Final = re.compile(r"inference-component/([^/]+)")
@@ -20,10 +20,6 @@ class ScalableVariant:
     """A variant of an endpoint."""
 
     dimension: ClassVar[str] = "sagemaker:variant:DesiredInstanceCount"
-    metric: ClassVar[str] = "SageMakerVariantInvocationsPerInstance"
-    """The predefined metric of target tracking that is emulated."""
-    least: ClassVar[int] = 1
-    """The lowest MinCapacity."""
     noun: ClassVar[str] = "instance"
     endpoint: str
     variant: str
@@ -56,9 +52,37 @@ class ScalableVariant:
             return None
         return int(found.get("InitialInstanceCount", 1))
 
-    def count_requests(self, account: Account, window_s: int) -> int:
-        """Return its requests of the last `window_s` seconds."""
-        return account.meter(self.endpoint).count_recent(self.variant, window_s)
+    def _is_asynchronous(self, account: Account) -> bool:
+        return backlogs.find_config(account.store.find(ENDPOINT, self.endpoint)) is not None
+
+    def find_least(self, account: Account) -> int:
+        """Return the lowest MinCapacity."""
+        return int(not self._is_asynchronous(account))
+
+    def find_metric(self, account: Account) -> dict[str, Any]:
+        """Return how a policy names the one metric that it can track."""
+        if not self._is_asynchronous(account):
+            return _name_predefined("SageMakerVariantInvocationsPerInstance")
+        metric = {
+            "MetricName": backlogs.PER_INSTANCE,
+            "Namespace": "AWS/SageMaker",
+            "Dimensions": [{"Name": "EndpointName", "Value": self.endpoint}],
+            "Statistic": "Average",
+        }
+        return {"CustomizedMetricSpecification": metric}
+
+    def measure_load(self, account: Account, window_s: int) -> float | None:
+        """Return its requests of the last `window_s` seconds, or its mean backlog in that time.
+
+        The backlog is None until it was measured for so long.
+        """
+        meter = account.meter(self.endpoint)
+        if not self._is_asynchronous(account):
+            return meter.count_recent(self.variant, window_s)
+        found = backlogs.measure(account, self.endpoint)
+        if not found:
+            return None
+        return meter.observe(found["ApproximateBacklogSize"], window_s)
 
     def scale(self, account: Account, wanted: int) -> None:
         """Begin to change its instance count. Raises: AwsError if that is not possible now."""
@@ -72,8 +96,6 @@ class ScalableComponent:
     """An inference component (IC-1)."""
 
     dimension: ClassVar[str] = "sagemaker:inference-component:DesiredCopyCount"
-    metric: ClassVar[str] = "SageMakerInferenceComponentInvocationsPerCopy"
-    least: ClassVar[int] = 0
     noun: ClassVar[str] = "copy"
     name: str
 
@@ -89,7 +111,15 @@ class ScalableComponent:
             return None
         return record["_requests"]["copies"]
 
-    def count_requests(self, account: Account, window_s: int) -> int:
+    def find_least(self, _: Account) -> int:
+        """Return 0."""
+        return 0
+
+    def find_metric(self, _: Account) -> dict[str, Any]:
+        """Return how a policy names what it tracks."""
+        return _name_predefined("SageMakerInferenceComponentInvocationsPerCopy")
+
+    def measure_load(self, account: Account, window_s: int) -> float | None:
         """Return its requests."""
         record = account.store.find(COMPONENT, self.name)
         meter = account.component_meter(self.name)
@@ -100,6 +130,10 @@ class ScalableComponent:
         desired = {"CopyCount": wanted}
         request = {"InferenceComponentName": self.name, "DesiredRuntimeConfig": desired}
         component_operations.update_runtime_config(account, request)
+
+
+def _name_predefined(metric: str) -> dict[str, Any]:
+    return {"PredefinedMetricSpecification": {"PredefinedMetricType": metric}}
 
 
 Scalable = ScalableVariant | ScalableComponent

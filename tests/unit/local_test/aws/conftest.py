@@ -25,6 +25,7 @@ class PlayedAlarms:
     def __init__(self) -> None:
         self.known: list[str] = []
         self.tripped: list[str] = []
+        self.excess: dict[str, float] = {}
         self.evaluated = 0
 
     def evaluate(self) -> None:
@@ -39,6 +40,11 @@ class PlayedAlarms:
         """Return what a test has set."""
         assert since_s > 0
         return [name for name in names if name in self.tripped]
+
+    def find_excess(self, action: str) -> dict[str, float]:
+        """Return what a test has set."""
+        assert action.startswith("arn:")
+        return self.excess
 
 
 class PlayedNotices(Notices):

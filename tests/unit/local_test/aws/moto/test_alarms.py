@@ -207,3 +207,16 @@ def test_a_new_alarm_has_no_data_and_an_old_one_keeps_its_state() -> None:
     backend.set_alarm_state("x", "why", "{}", "ALARM")
     alarm = backend.put_metric_alarm(name="x", **{**PLAIN, "threshold": 3.0})
     assert (alarm.state_value, alarm.state_reason, alarm.threshold) == ("ALARM", "why", 3.0)
+
+
+def test_an_alarm_says_how_far_its_metric_is_beyond_the_threshold() -> None:
+    play = Play(alarm_actions=["arn:policy"])
+    assert play.alarms.find_excess("arn:policy") == {}
+    play.backend.set_alarm_state("x", "why", "{}", "ALARM")
+    assert play.alarms.find_excess("arn:policy") == {"x": 0.0}  # without data
+    assert play.alarms.find_excess("arn:other") == {}
+    play.add(9, 60)
+    play.add(5)
+    assert play.alarms.find_excess("arn:policy") == {"x": 3.0}
+    play.put(alarm_actions=["arn:policy"], actions_enabled=False)
+    assert play.alarms.find_excess("arn:policy") == {}

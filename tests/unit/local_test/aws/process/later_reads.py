@@ -7,6 +7,7 @@ from typing import Any, Final
 from local_test.aws.account.account import Account
 from local_test.aws.account.kinds import PIPELINE_EXECUTION
 from local_test.aws.sagemaker import autoscaling
+from local_test.aws.sagemaker.hosting import scaling_policies
 from local_test.aws.sagemaker.pipelines import execution_operations, runner
 from local_test.aws.sagemaker.tuning import early_stopping, tuning_operations
 from local_test.aws.sagemaker.tuning.definitions import read_definitions
@@ -44,10 +45,11 @@ def _tune(account: Account, record: Record) -> Any:
 
 def _scale(_: Account, record: Record) -> Any:
     """Return what a target or a policy allows."""
-    tracking = record.get("TargetTrackingScalingPolicyConfiguration", {"TargetValue": 1.0})
-    targets: list[Any] = [{**record, "_scaled": time.time() - ago_s} for ago_s in (150, _LONG_S)]
-    return autoscaling.decide(2, 0.5, tracking, 1, 5), [
-        autoscaling.may_scale(target, tracking, direction)
+    tracking = record.get(scaling_policies.TRACKING, {"TargetValue": 1.0})
+    moments = [time.time() - ago_s for ago_s in (150, _LONG_S)]
+    targets: list[Any] = [{**record, "_scaled_out": at_s} for at_s in moments]
+    return scaling_policies.track(2, 0.5, tracking), [
+        autoscaling.may_scale(target, {scaling_policies.TRACKING: tracking}, direction)
         for target in targets
         for direction in ("In", "Out")
     ]

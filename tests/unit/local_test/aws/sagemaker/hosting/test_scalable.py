@@ -9,8 +9,7 @@ import pytest
 from local_test.aws.account.account import Account
 from local_test.aws.account.kinds import COMPONENT
 from local_test.aws.protocol.messages import AwsError
-from local_test.aws.sagemaker import autoscaling
-from local_test.aws.sagemaker.hosting import live_components
+from local_test.aws.sagemaker.hosting import live_components, scaling_policies
 from local_test.aws.sagemaker.hosting.scalable import ScalableComponent, ScalableVariant, parse
 
 COPIES = "sagemaker:inference-component:DesiredCopyCount"
@@ -56,8 +55,9 @@ def test_copies_scale_to_zero_when_nobody_asks(
     component = ScalableComponent("c")
     component.check(account)
     account.component_meter("c").count("v", 200, 0.1, 0.1)
-    assert (component.count(account), component.count_requests(account, 60)) == (2, 1)
-    wanted = autoscaling.decide(2, 0, {"TargetValue": 5.0}, component.least, 4)
+    assert (component.count(account), component.measure_load(account, 60)) == (2, 1)
+    assert component.find_least(account) == 0
+    wanted = scaling_policies.track(2, 0, {"TargetValue": 5.0})
     component.scale(account, wanted)
     changed = account.store.find(COMPONENT, "c")
     assert changed is not None
